@@ -1,0 +1,59 @@
+//! What a step does in the world: one file per kind, behind one trait.
+//!
+//! An executor gets everything filled in and reports one outcome. It never reads the journal,
+//! never decides about retries, and never outlives its attempt: dropping the future it returns
+//! ends its work (connections closed, children killed).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::definition::Action;
+use crate::model::{Failure, Json, StepId, ThreadId};
+
+/// One attempt of one step, ready to be performed.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The step.
+    pub step_id: StepId,
+    /// The number of the attempt, from 1.
+    pub number: u32,
+    /// What the step does; the executor of its kind takes what its templates cannot hold.
+    pub action: Arc<Action>,
+    /// The step's `with`, templates and secrets filled in. Never journalled, never logged.
+    pub with: Json,
+    /// W3C trace context of the invoke, if there was one.
+    pub traceparent: Option<String>,
+}
+
+impl Attempt {
+    /// The key that is the same for every attempt of this step.
+    pub fn idempotency_key(&self) -> String {
+        format!("{}/{}", self.thread_id, self.step_id)
+    }
+}
+
+/// What an attempt ended with, if not with an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptError {
+    /// The failure to record.
+    pub failure: Failure,
+    /// How long the other side asked to wait (`Retry-After`).
+    pub retry_after: Option<Duration>,
+}
+
+impl From<Failure> for AttemptError {
+    fn from(failure: Failure) -> Self {
+        Self { failure, retry_after: None }
+    }
+}
+
+/// Performs attempts of one kind of step.
+#[async_trait]
+pub trait StepExecutor: Send + Sync + std::fmt::Debug {
+    /// Performs one attempt and gives its output.
+    async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError>;
+}

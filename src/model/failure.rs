@@ -1,0 +1,136 @@
+//! Recorded outcomes that are not successes.
+
+use serde::{Deserialize, Serialize};
+
+use super::StepId;
+
+/// What area a failure or problem belongs to; clients branch on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Category {
+    /// The request or the definition is wrong.
+    Validation,
+    /// Who calls is not known.
+    Authentication,
+    /// Who calls may not do this.
+    Authorization,
+    /// The thing is not there.
+    NotFound,
+    /// The thing is in another state than the call expects.
+    Conflict,
+    /// Too much at once.
+    RateLimit,
+    /// Something took longer than its bound.
+    Timeout,
+    /// The store could not do its work.
+    Storage,
+    /// A step's own work failed.
+    Step,
+    /// A party outside this server failed.
+    External,
+    /// Memory, disk, size or another bounded resource.
+    Resource,
+    /// The server's configuration does not allow it.
+    Configuration,
+    /// A fault of this server.
+    Internal,
+}
+
+impl Category {
+    /// The name clients see.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Validation => "validation",
+            Self::Authentication => "authentication",
+            Self::Authorization => "authorization",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::RateLimit => "rate_limit",
+            Self::Timeout => "timeout",
+            Self::Storage => "storage",
+            Self::Step => "step",
+            Self::External => "external",
+            Self::Resource => "resource",
+            Self::Configuration => "configuration",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// The codes of failures that steps end with.
+pub mod codes {
+    /// A reference of a template names something absent.
+    pub const TEMPLATE_UNRESOLVED: &str = "template_unresolved";
+    /// A `when` condition could not be evaluated.
+    pub const CONDITION_FAILED: &str = "condition_failed";
+    /// A jq filter ended with an error, or ran too long.
+    pub const JQ_FAILED: &str = "jq_failed";
+    /// The attempt took longer than the step's `timeout`.
+    pub const STEP_TIMEOUT: &str = "step_timeout";
+    /// The connection was refused or broke.
+    pub const CONNECTION_FAILED: &str = "connection_failed";
+    /// An HTTP answer whose status was not expected.
+    pub const HTTP_STATUS: &str = "http_status";
+    /// The address is outside the egress policy.
+    pub const EGRESS_DENIED: &str = "egress_denied";
+    /// The program ended with a non-zero exit code or by a signal.
+    pub const EXIT_NONZERO: &str = "exit_nonzero";
+    /// The program could not be started.
+    pub const SPAWN_FAILED: &str = "spawn_failed";
+    /// The program is not on the server's allow-list.
+    pub const EXEC_NOT_ALLOWED: &str = "exec_not_allowed";
+    /// An output larger than `RETHREAD_MAX_EVENT`.
+    pub const PAYLOAD_TOO_LARGE: &str = "payload_too_large";
+    /// An output that is not what the step promised (JSON, UTF-8, …).
+    pub const OUTPUT_INVALID: &str = "output_invalid";
+    /// The `with` of a step is wrong once its templates are filled in.
+    pub const INVALID_CONFIGURATION: &str = "invalid_configuration";
+    /// A fault of this server, isolated to one attempt.
+    pub const INTERNAL: &str = "internal";
+}
+
+/// Why an attempt, a step or a thread failed; the `error` of a status document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// What happened, as a stable identifier.
+    pub code: String,
+    /// The area it belongs to.
+    pub category: Category,
+    /// What happened, for a person.
+    pub message: String,
+    /// Whether trying again may help.
+    pub recoverable: bool,
+    /// The step it happened in.
+    #[schema(value_type = Option<String>)]
+    pub step_id: Option<StepId>,
+    /// The number of the attempt it happened in.
+    pub attempt: Option<u32>,
+}
+
+/// Parts of a message that mark a failure as not worth a retry, in any case (CONTRACT 2).
+const FINAL_MESSAGES: [&str; 4] =
+    ["validation failed", "invalid configuration", "unauthorized", "forbidden"];
+
+impl Failure {
+    /// A failure that a retry may mend, unless its message says otherwise.
+    pub fn recoverable(code: &str, category: Category, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let lower = message.to_lowercase();
+        let recoverable = !FINAL_MESSAGES.iter().any(|part| lower.contains(part));
+        Self { code: code.to_owned(), category, message, recoverable, step_id: None, attempt: None }
+    }
+
+    /// A failure that a retry cannot mend.
+    pub fn permanent(code: &str, category: Category, message: impl Into<String>) -> Self {
+        Self { recoverable: false, ..Self::recoverable(code, category, message) }
+    }
+
+    /// The same failure, naming the step and the attempt it happened in.
+    #[must_use]
+    pub fn at(mut self, step: &StepId, attempt: u32) -> Self {
+        self.step_id = Some(step.clone());
+        self.attempt = Some(attempt);
+        self
+    }
+}

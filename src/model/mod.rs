@@ -1,0 +1,32 @@
+//! Plain data that every layer shares: ids, time, JSON text, events, failures, retry policies.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number; [`Clock`] and [`Entropy`] are
+//! traits whose ambient implementations live in `app`. This layer imports nothing of ours.
+
+mod clock;
+mod duration;
+mod event;
+mod failure;
+mod fault;
+mod ids;
+mod json;
+mod node;
+mod retry;
+mod status;
+mod time;
+
+pub use clock::{Clock, Entropy};
+pub use duration::{duration_from_node, parse_duration};
+pub use event::{
+    Event, EventBody, EventFault, OnStep, RecoveryCause, StepComplete, StepFailed, StepRetry,
+    StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete,
+    WorkflowFailed, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
+};
+pub use failure::{Category, Failure, codes};
+pub use fault::{Fault, Faults, Pointer};
+pub use ids::{Epoch, IdFault, Incarnation, Seq, StepId, ThreadId};
+pub use json::{Json, JsonFault, MAX_JSON_DEPTH, quote};
+pub use node::Node;
+pub use retry::RetryPolicy;
+pub use status::{StepStatus, ThreadStatus};
+pub use time::Timestamp;

@@ -1,0 +1,60 @@
+//! Why the runtime did not do what a face asked, cut by what the client should do.
+
+use std::time::Duration;
+
+use crate::model::{Fault, Seq, ThreadStatus};
+
+/// A refusal or a fault; HTTP statuses are chosen from it in one place (`api/problem.rs`).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuntimeError {
+    /// The request's body is wrong; every fault is listed.
+    #[error("the request is not valid")]
+    Invalid(Vec<Fault>),
+    /// The workflow names programs that are not on the allow-list.
+    #[error("the workflow runs programs that this server does not allow")]
+    ExecNotAllowed(Vec<Fault>),
+    /// No such thread.
+    #[error("no such thread")]
+    ThreadNotFound,
+    /// No such stored workflow or version.
+    #[error("no such workflow")]
+    WorkflowNotFound,
+    /// The thread id is used by another workflow or input.
+    #[error("this thread id belongs to another workflow or input")]
+    ThreadConflict,
+    /// The idempotency key was used with another body.
+    #[error("this idempotency key was used with another request")]
+    IdempotencyMismatch,
+    /// The thread's state does not allow the call.
+    #[error("a thread that is {} cannot be {action}", status.as_str())]
+    WrongState {
+        /// Where the thread stands.
+        status: ThreadStatus,
+        /// What was asked, as a participle: `resumed`, `aborted`, `deleted`.
+        action: &'static str,
+    },
+    /// `If-Match` named another version: somebody acted first.
+    #[error("the thread has changed since: its last event is {last_seq}")]
+    PreconditionFailed {
+        /// The head of its journal.
+        last_seq: Seq,
+    },
+    /// Too many threads wait already.
+    #[error("too many threads wait already")]
+    QueueFull {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The store cannot be reached now.
+    #[error("storage cannot be reached")]
+    Unavailable {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A record of this thread is damaged.
+    #[error("a stored record of this thread is damaged")]
+    Corrupt,
+    /// A fault of this server; the details are in its log.
+    #[error("internal error")]
+    Internal,
+}

@@ -1,0 +1,319 @@
+//! Plain data that faces exchange with the runtime.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::model::{Failure, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
+
+/// Where a workflow comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkflowSource {
+    /// It stands in the request.
+    Inline(Json),
+    /// A stored one, by name and perhaps version.
+    Stored {
+        /// Its name.
+        name: String,
+        /// Its version; the newest if absent.
+        version: Option<u32>,
+    },
+}
+
+/// A request to start (or continue) a thread.
+#[derive(Debug, Clone)]
+pub struct Invoke {
+    /// What to run; may be absent when `thread_id` names an existing thread.
+    pub workflow: Option<WorkflowSource>,
+    /// Its input; absent reads as `null`, or as "the same" for an existing thread.
+    pub input: Option<Json>,
+    /// The thread's id, if the client chose one.
+    pub thread_id: Option<ThreadId>,
+    /// An object the client attached.
+    pub metadata: Option<Json>,
+    /// A named queue, recorded with the thread.
+    pub queue: Option<String>,
+    /// −100 to 100: a thread that waits for a replica is served as if it had waited that many
+    /// seconds longer.
+    pub priority: Option<i32>,
+    /// Makes repeats within 24 h one thread.
+    pub idempotency_key: Option<String>,
+    /// Who asks: an API key's name, or `anonymous`.
+    pub by: String,
+}
+
+/// The answer to [`Invoke`], and to the control calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invoked {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// Where it stands.
+    pub status: ThreadStatus,
+    /// Whether this call made it.
+    pub created: bool,
+    /// Whether this call set it going again.
+    pub resumed: bool,
+    /// Whether an idempotency key led to an earlier thread.
+    pub replayed: bool,
+    /// Median duration of the workflow's recent completed threads.
+    pub estimated_duration: Option<Duration>,
+    /// Head of its journal.
+    pub last_seq: Seq,
+}
+
+/// Who changes a thread, why, and on which version of it.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    /// An API key's name, or `anonymous`.
+    pub by: String,
+    /// Why, if it was said.
+    pub reason: Option<String>,
+    /// The version the caller saw (`If-Match`).
+    pub if_match: Option<Seq>,
+    /// Makes repeats one command.
+    pub idempotency_key: Option<String>,
+}
+
+/// One event as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawEvent {
+    /// Its number.
+    pub seq: Seq,
+    /// Its type: the SSE event name.
+    pub kind: &'static str,
+    /// Its exact bytes.
+    pub json: Json,
+}
+
+/// A stretch of a thread's journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage {
+    /// The events, in order.
+    pub events: Vec<RawEvent>,
+    /// The head of the journal when they were read.
+    pub head: Seq,
+    /// Whether the event at the head is terminal: nothing follows unless the thread is resumed.
+    pub ended: bool,
+}
+
+/// An event of any thread, for the live stream of all.
+#[derive(Debug, Clone)]
+pub struct LiveEvent {
+    /// The event.
+    pub event: RawEvent,
+    /// Its thread.
+    pub thread_id: ThreadId,
+    /// Name of the thread's workflow.
+    pub workflow: std::sync::Arc<str>,
+    /// The thread's status after it.
+    pub status: ThreadStatus,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page starts; absent on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// Which threads a list wants.
+#[derive(Debug, Clone, Default)]
+pub struct ThreadQuery {
+    /// Only this status.
+    pub status: Option<ThreadStatus>,
+    /// Only this workflow.
+    pub workflow: Option<String>,
+    /// Only threads with these metadata members.
+    pub metadata: Vec<(String, String)>,
+    /// Items per page.
+    pub limit: usize,
+    /// A cursor of an earlier page, checked by the runtime (`Invalid` at `/cursor` if it is none).
+    pub cursor: Option<String>,
+}
+
+/// A thread in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the status document")]
+pub struct ThreadItem {
+    #[schema(value_type = String)]
+    pub thread_id: ThreadId,
+    pub workflow: WorkflowName,
+    pub status: ThreadStatus,
+    #[schema(value_type = Vec<String>)]
+    pub current_steps: Vec<StepId>,
+    pub progress: Progress,
+    #[schema(value_type = Object)]
+    pub metadata: Json,
+    pub recoveries: u32,
+    /// Code of the failure it ended with.
+    pub error_code: Option<String>,
+    pub last_seq: Seq,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub completed_at: Option<Timestamp>,
+}
+
+pub use crate::machine::{Progress, WorkflowName};
+
+/// Which checkpoints a list wants.
+#[derive(Debug, Clone, Default)]
+pub struct CheckpointQuery {
+    /// Only operations that start with this.
+    pub operation: Option<String>,
+    /// Items per page.
+    pub limit: usize,
+    /// Only checkpoints below this number (the cursor).
+    pub before: Option<Seq>,
+}
+
+/// A point of the journal that a thread can go on from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// `{operation}-{milliseconds}-{seq}`.
+    pub id: String,
+    /// The event it stands at.
+    pub seq: Seq,
+    /// What was done: the event's type.
+    pub operation: String,
+    /// The step it was done in.
+    #[schema(value_type = Option<String>)]
+    pub step_id: Option<StepId>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// SHA-256 over the event's bytes, in hex.
+    pub checksum: String,
+}
+
+/// Active threads at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Monitor {
+    /// Threads that have not ended, newest first.
+    pub active: Vec<MonitoredThread>,
+    /// How many of them look stuck.
+    pub stuck: usize,
+    /// Threads this replica drives now.
+    pub driving: usize,
+    /// Most threads this replica drives at once.
+    pub capacity: usize,
+}
+
+/// An active thread.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MonitoredThread {
+    /// The thread.
+    #[serde(flatten)]
+    pub thread: ThreadItem,
+    /// Time since its last event, in milliseconds.
+    pub idle_ms: u64,
+    /// Why it looks stuck, if it does.
+    pub stuck: Option<String>,
+}
+
+/// A stored workflow.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredWorkflow {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of its text.
+    pub hash: String,
+    /// The definition itself; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub workflow: Option<Json>,
+    /// When this version was stored.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+}
+
+/// How well something is, from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the contract's words")]
+pub enum HealthStatus {
+    Healthy,
+    Warning,
+    Degraded,
+    Critical,
+    Failed,
+}
+
+/// One check of the health report.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthCheck {
+    /// How well it is.
+    pub status: HealthStatus,
+    /// What was measured.
+    #[schema(value_type = Object)]
+    pub value: serde_json::Value,
+    /// What that means.
+    pub detail: String,
+    /// Bad results in a row.
+    pub consecutive_failures: u32,
+    /// What to do about it.
+    pub recommendation: Option<String>,
+}
+
+/// `/health`.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthReport {
+    /// The worst of all checks.
+    pub status: HealthStatus,
+    /// The checks, by name.
+    pub checks: std::collections::BTreeMap<String, HealthCheck>,
+    /// Circuit breakers; empty in this version.
+    #[schema(value_type = Vec<Object>)]
+    pub circuits: Vec<serde_json::Value>,
+    /// The server's version.
+    pub version: &'static str,
+    /// Time since the start, in milliseconds.
+    pub uptime_ms: u64,
+}
+
+/// Percentiles of a duration, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[expect(missing_docs, reason = "the contract's words")]
+pub struct Latency {
+    #[serde(rename = "p50Ms")]
+    pub p50_ms: Option<f64>,
+    #[serde(rename = "p95Ms")]
+    pub p95_ms: Option<f64>,
+}
+
+/// `/health/checkpointer`.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreHealth {
+    /// `sqlite`, `postgres` or `memory`.
+    pub backend: &'static str,
+    /// Whether what was acknowledged survives a power cut.
+    pub durable: bool,
+    /// The backend that stands in for the configured one, if one does.
+    pub fallback: Option<&'static str>,
+    /// How well it is.
+    pub status: HealthStatus,
+    /// Time to write a batch.
+    pub save: Latency,
+    /// Time to load a thread.
+    pub load: Latency,
+    /// Failed calls among the recent ones, 0 to 1.
+    pub error_rate: f64,
+}
+
+/// Why something failed, for faces that show it.
+pub type ThreadFailure = Failure;

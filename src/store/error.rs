@@ -1,0 +1,32 @@
+//! What can go wrong in a store, cut by what the caller does next.
+
+use crate::model::ThreadId;
+
+/// A store's failure.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Not now: connection lost, out of connections, disk full, lock timeout. Try again later;
+    /// whether a write landed is not known.
+    #[error("storage is unavailable: {0}")]
+    Unavailable(String),
+    /// The stored bytes are not what was written. Trying again does not help.
+    #[error("thread {thread}: stored record {seq} is damaged: {detail}")]
+    Corrupt {
+        /// The thread.
+        thread: ThreadId,
+        /// The record.
+        seq: u64,
+        /// What does not fit.
+        detail: String,
+    },
+    /// A fault of this server or of the schema. Trying again does not help.
+    #[error("storage failed: {0}")]
+    Fatal(String),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}

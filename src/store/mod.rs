@@ -1,0 +1,258 @@
+//! Where threads live: journal, leases, ready work, inbox, definitions and workflows.
+//!
+//! One trait, three stores that keep the same promises: [`memory`] is the readable reference,
+//! [`sqlite`] the embedded default, [`postgres`] what several replicas share. A store never
+//! interprets an event: it is handed opaque records and a few columns beside them, and writes them
+//! whole or not at all. The conformance suite in `tests/` says what each call promises.
+
+mod error;
+mod write;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
+
+pub use error::StoreError;
+pub use write::{
+    Append, Disposition, IdempotencyKey, Records, Start, Summary, Write, WriteOutcome,
+};
+
+/// A thread's row: everything known of it without reading its journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThreadRow {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// Name of its workflow.
+    pub workflow: String,
+    /// Version of its workflow, if it is a stored one.
+    pub workflow_version: Option<u32>,
+    /// Hash of its definition ([`Store::definition`]).
+    pub definition: String,
+    /// Hash of what the client asked for, to tell a repeat from a conflict.
+    pub request_hash: String,
+    /// What the client attached.
+    pub metadata: Json,
+    /// The incarnation that drives it; 0 is nobody.
+    pub owner: Incarnation,
+    /// Its fence.
+    pub epoch: Epoch,
+    /// The head of its journal.
+    pub last_seq: Seq,
+    /// Claims since its last completed step.
+    pub claims: u32,
+    /// When it wants to be claimed; `None` if nothing but a message should wake it.
+    pub wake_at: Option<Timestamp>,
+    /// Derived state, kept for lists.
+    pub summary: Summary,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its last event was written.
+    pub updated_at: Timestamp,
+}
+
+/// A thread that a claim handed to this incarnation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// Its new fence: every write must carry it.
+    pub epoch: Epoch,
+    /// The head of its journal.
+    pub last_seq: Seq,
+    /// Claims since its last completed step, this one included.
+    pub claims: u32,
+    /// The expired incarnation it was taken from; 0 if nobody drove it.
+    pub previous_owner: Incarnation,
+}
+
+/// A message to a thread, durable before it is answered (an abort, a resume, later a signal).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Unique within the thread; a second message with this key is not stored.
+    pub key: String,
+    /// What it asks for, opaque to the store.
+    pub body: Json,
+}
+
+/// What became of [`Store::post`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Posted {
+    /// Stored; the thread was woken if nobody drove it.
+    Stored {
+        /// The incarnation that drives the thread; 0 is nobody.
+        owner: Incarnation,
+    },
+    /// A message with this key is there already (taken or not).
+    Duplicate,
+    /// There is no such thread.
+    NoThread,
+}
+
+/// Which threads a list wants.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ThreadFilter {
+    /// Only this status.
+    pub status: Option<crate::model::ThreadStatus>,
+    /// Only this workflow name.
+    pub workflow: Option<String>,
+    /// Only threads whose metadata has these scalar members (compared as text).
+    pub metadata: Vec<(String, String)>,
+    /// Only threads older than this one: (created at, thread id) of the last item seen.
+    pub before: Option<(Timestamp, ThreadId)>,
+}
+
+/// A stored, versioned workflow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkflowRow {
+    /// Its name.
+    pub name: String,
+    /// Its version: 1, 2, 3, …
+    pub version: u32,
+    /// Hash of its definition ([`Store::definition`]).
+    pub definition: String,
+    /// When this version was stored.
+    pub created_at: Timestamp,
+}
+
+/// What a store is, for health and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// `sqlite`, `postgres` or `memory`.
+    pub backend: &'static str,
+    /// Whether what was acknowledged survives a power cut.
+    pub durable: bool,
+    /// How many batches may be written side by side.
+    pub writers: usize,
+}
+
+/// The promises every store keeps. Every call may fail with [`StoreError::Unavailable`].
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// What kind of store this is.
+    fn traits(&self) -> Traits;
+
+    /// Whether the store answers; a cheap round trip.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Registers a replica under a new incarnation with a lease of `ttl`.
+    ///
+    /// A store that only one process can open takes every earlier lease for expired.
+    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError>;
+
+    /// Prolongs a lease that has not expired. `false`: it has, or is gone; authority is lost.
+    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError>;
+
+    /// Ends a lease in good order: all threads it drove get owner 0 and may be claimed at once.
+    async fn retire(&self, me: Incarnation) -> Result<(), StoreError>;
+
+    /// Hands up to `limit` threads to `me`: due ones that nobody drives, and those of expired
+    /// incarnations. Each gets `owner = me`, `epoch + 1`, `claims + 1`. Nothing is handed out to
+    /// an incarnation whose own lease has expired, and nothing is taken from a live one.
+    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError>;
+
+    /// When the next thread that nobody drives wants to be claimed, if any does.
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// How many threads are due and wait for a replica, counted up to `limit`.
+    async fn queued(&self, limit: usize) -> Result<usize, StoreError>;
+
+    /// Writes a batch; each write lands whole or not at all, and independently of its neighbours.
+    ///
+    /// At most one write per thread may be in a batch or under way. Outcomes come in the order of
+    /// the writes. After an error nothing is known: send the same batch again, and ask
+    /// [`Store::wrote`] about each write that then comes back refused.
+    async fn write(
+        &self,
+        me: Incarnation,
+        batch: &[Write],
+    ) -> Result<Vec<WriteOutcome>, StoreError>;
+
+    /// Whether the journal has, right after `prev`, records of `thread` that were written under
+    /// `epoch`: tells an own write of unknown outcome from somebody else's.
+    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError>;
+
+    /// Reads records after `after`, in order, at most `limit` events, as their exact bytes.
+    ///
+    /// Fails with [`StoreError::Corrupt`] if a checksum does not match or a number is missing.
+    async fn read(
+        &self,
+        thread: &ThreadId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Records>, StoreError>;
+
+    /// The journal heads of these threads; threads that are gone are left out.
+    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>, StoreError>;
+
+    /// A thread's row.
+    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError>;
+
+    /// Threads, newest first, at most `limit`.
+    async fn threads(
+        &self,
+        filter: &ThreadFilter,
+        limit: usize,
+    ) -> Result<Vec<ThreadRow>, StoreError>;
+
+    /// The thread started under an idempotency key in the last 24 h, with its request's hash.
+    async fn by_idempotency_key(&self, key: &str)
+    -> Result<Option<(ThreadId, String)>, StoreError>;
+
+    /// Deletes a thread that nobody drives and whose status is terminal. `false`: it is neither.
+    async fn delete(&self, thread: &ThreadId) -> Result<bool, StoreError>;
+
+    /// Deletes up to `limit` terminal threads last written before `before`, and idempotency keys
+    /// older than 24 h; returns how many threads.
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// Stores a message for a thread; in the same statement wakes it if nobody drives it.
+    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError>;
+
+    /// The messages of a thread that were not taken yet, oldest first.
+    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError>;
+
+    /// The threads that `me` drives and that have untaken messages.
+    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError>;
+
+    /// The answer a message was taken with (see [`Append::taken`]), once it was.
+    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError>;
+
+    /// The text of a definition by its hash.
+    async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError>;
+
+    /// Stores a definition as the next version of `name`, or finds the version that has this
+    /// hash already if it is the newest. `true`: a new version was made.
+    async fn save_workflow(
+        &self,
+        name: &str,
+        hash: &str,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<(WorkflowRow, bool), StoreError>;
+
+    /// A version of a stored workflow, the newest if none is named.
+    async fn workflow(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<Option<WorkflowRow>, StoreError>;
+
+    /// The newest versions of stored workflows in the order of their names, after `after`.
+    async fn workflows(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<WorkflowRow>, StoreError>;
+
+    /// Durations of the newest completed threads of a workflow, in milliseconds, at most `limit`.
+    async fn durations(&self, workflow: &str, limit: usize) -> Result<Vec<u64>, StoreError>;
+
+    /// A random value of 32 bytes that all replicas share and that survives restarts; made from
+    /// `candidate` by the first who asks.
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError>;
+
+    /// Ends the store's connections.
+    async fn close(&self);
+}

@@ -1,0 +1,150 @@
+//! What is written to the journal, and what became of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Epoch, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
+
+/// Consecutive events of one append, as their exact bytes. One append is one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Records {
+    /// The number of the first event.
+    pub first: Seq,
+    /// Each event's JSON; compact, so it holds no line break.
+    pub events: Vec<String>,
+    /// When they were decided.
+    pub at: Timestamp,
+}
+
+impl Records {
+    /// The number of the last event.
+    pub fn last(&self) -> Seq {
+        self.first + Seq::try_from(self.events.len()).unwrap_or(0) - 1
+    }
+}
+
+/// Derived state that lists show without reading the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// The thread's status.
+    pub status: ThreadStatus,
+    /// Steps that have ended.
+    pub completed: u32,
+    /// Steps in all.
+    pub total: u32,
+    /// Steps that run, retry or wait.
+    pub current_steps: Vec<StepId>,
+    /// Takeovers after a replica was lost.
+    pub recoveries: u32,
+    /// Code of the failure it ended with.
+    pub error_code: Option<String>,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+}
+
+/// What happens to the thread's ownership with a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// The writer goes on driving it.
+    Keep,
+    /// Nobody drives it until `wake_at` (or a message, if that is `None`). If messages arrived
+    /// that this write does not take, it may be claimed at once.
+    Release {
+        /// When it wants to be claimed.
+        wake_at: Option<Timestamp>,
+    },
+}
+
+/// A client's key that makes repeats of an invoke one thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The key.
+    pub key: String,
+    /// Hash of the request's body.
+    pub request_hash: String,
+}
+
+/// A new thread.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// Name of its workflow.
+    pub workflow: String,
+    /// Version of its workflow, if it is a stored one.
+    pub workflow_version: Option<u32>,
+    /// Hash of its definition.
+    pub definition: String,
+    /// The definition's text, unless the store is known to have it.
+    pub definition_text: Option<String>,
+    /// Hash of what the client asked for.
+    pub request_hash: String,
+    /// What the client attached.
+    pub metadata: Json,
+    /// The scalar members of the metadata as text, for filters.
+    pub labels: Vec<(String, String)>,
+    /// The key that makes repeats one thread; an expired one is taken over.
+    pub idempotency: Option<IdempotencyKey>,
+    /// The first events, from 1 on.
+    pub records: Records,
+    /// Derived state.
+    pub summary: Summary,
+    /// `Keep`: the writer drives it from the start, under epoch 1. `Release`: epoch 0.
+    pub disposition: Disposition,
+}
+
+/// More events of a thread that the writer drives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Append {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The fence it was claimed with.
+    pub epoch: Epoch,
+    /// The head of the journal before this write.
+    pub prev: Seq,
+    /// The events, from `prev + 1` on; may be empty, to change ownership or take messages alone.
+    pub records: Option<Records>,
+    /// Derived state.
+    pub summary: Summary,
+    /// Whether a step completed: resets the count of claims.
+    pub progress: bool,
+    /// What happens to ownership.
+    pub disposition: Disposition,
+    /// Messages that this write takes, each with its answer.
+    pub taken: Vec<(String, Json)>,
+}
+
+/// One write of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// A new thread.
+    Start(Box<Start>),
+    /// More events of one.
+    Append(Box<Append>),
+}
+
+impl Write {
+    /// The thread it is about.
+    pub fn thread_id(&self) -> &ThreadId {
+        match self {
+            Self::Start(start) => &start.thread_id,
+            Self::Append(append) => &append.thread_id,
+        }
+    }
+}
+
+/// What became of one write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// Durable.
+    Written {
+        /// Messages of this thread that wait to be taken.
+        mail: u32,
+    },
+    /// An append: owner, epoch or head are not what the writer believed. Drop the thread.
+    Fenced,
+    /// A start: the thread id is taken. Nothing was written.
+    ThreadExists,
+    /// A start: the idempotency key is taken. Nothing was written.
+    KeyExists,
+}
