@@ -56,4 +56,10 @@ impl From<Failure> for AttemptError {
 pub trait StepExecutor: Send + Sync + std::fmt::Debug {
     /// Performs one attempt and gives its output.
     async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError>;
+
+    /// The outcome of an attempt that needs no waiting and little time; `None`: use
+    /// [`StepExecutor::execute`]. It saves a task for steps that only compute.
+    fn execute_now(&self, _attempt: &Attempt) -> Option<Result<Json, AttemptError>> {
+        None
+    }
 }

@@ -1,5 +1,24 @@
 //! One thread as a state machine, without I/O.
+//!
+//! [`ThreadState`] is the fold of a thread's journal; [`decide`] answers a [`Command`] with the
+//! events that follow from it, already folded in. Nothing here awaits, reads a clock or draws a
+//! random number: what is not deterministic comes in through [`Moment`] and goes out in an event.
+//! The driver in `runtime` is the only caller that appends what is decided.
 
+mod apply;
+mod command;
+mod decide;
+mod document;
+mod draft;
+mod ready;
+mod sleep;
+mod state;
 mod status;
 
+#[cfg(test)]
+mod tests;
+
+pub use command::{Command, Moment, Rejection};
+pub use decide::{decide, start};
+pub use state::{StepState, ThreadState};
 pub use status::{Progress, StatusDocument, StepDocument, WorkflowName};

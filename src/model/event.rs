@@ -87,6 +87,9 @@ pub struct WorkflowStart {
     /// Its priority, if one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
+    /// W3C trace context of the invoke, handed on by every http attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// An attempt of a step was decided; it is performed once this is durable.
@@ -177,6 +180,16 @@ pub enum RecoveryCause {
     Handover,
 }
 
+impl RecoveryCause {
+    /// The cause as events and metrics name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReplicaLost => "replica_lost",
+            Self::Handover => "handover",
+        }
+    }
+}
+
 /// The thread goes on under another incarnation, from its last completed step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -231,6 +244,23 @@ pub enum EventFault {
     Malformed(String),
 }
 
+/// Every type of event that this version writes.
+const KINDS: [&str; 13] = [
+    "workflow_start",
+    "step_start",
+    "step_waiting",
+    "step_retry",
+    "step_timeout_warning",
+    "step_complete",
+    "step_failed",
+    "step_skipped",
+    "workflow_resumed",
+    "workflow_recovered",
+    "workflow_complete",
+    "workflow_failed",
+    "workflow_aborted",
+];
+
 /// The wire form of every event, in the order of CONTRACT 5.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -249,6 +279,13 @@ impl Event {
     /// The bytes of this event: what is stored, streamed and never changed.
     pub fn encode(&self, thread: &ThreadId) -> String {
         self.body.encode(thread, self.seq, self.at)
+    }
+
+    /// The type of an encoded event, without reading the rest; `unknown` for a newer version's.
+    pub fn kind_of(text: &str) -> &'static str {
+        let named = text.strip_prefix("{\"type\":\"").and_then(|rest| rest.split('"').next());
+        let known = named.and_then(|name| KINDS.iter().find(|kind| **kind == name));
+        known.copied().unwrap_or("unknown")
     }
 
     /// Reads an event back from its bytes.
@@ -295,6 +332,25 @@ impl EventBody {
             self,
             Self::WorkflowComplete(_) | Self::WorkflowFailed(_) | Self::WorkflowAborted(_)
         )
+    }
+
+    /// The step it is about, if it is about one.
+    pub const fn step(&self) -> Option<&StepId> {
+        match self {
+            Self::StepStart(fact) => Some(&fact.step),
+            Self::StepWaiting(fact) => Some(&fact.step),
+            Self::StepRetry(fact) => Some(&fact.step),
+            Self::StepTimeoutWarning(fact) => Some(&fact.step),
+            Self::StepComplete(fact) => Some(&fact.step),
+            Self::StepFailed(fact) => Some(&fact.step),
+            Self::StepSkipped(fact) => Some(&fact.step),
+            Self::WorkflowStart(_)
+            | Self::WorkflowResumed(_)
+            | Self::WorkflowRecovered(_)
+            | Self::WorkflowComplete(_)
+            | Self::WorkflowFailed(_)
+            | Self::WorkflowAborted(_) => None,
+        }
     }
 
     fn encode(&self, thread: &ThreadId, seq: Seq, at: Timestamp) -> String {
@@ -406,6 +462,7 @@ mod tests {
             )
         );
         assert_eq!(Event::decode(&text).unwrap(), event);
+        assert_eq!(Event::kind_of(&text), "step_complete");
     }
 
     #[test]

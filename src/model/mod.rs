@@ -8,6 +8,7 @@ mod duration;
 mod event;
 mod failure;
 mod fault;
+mod hex;
 mod ids;
 mod json;
 mod node;
@@ -24,6 +25,7 @@ pub use event::{
 };
 pub use failure::{Category, Failure, codes};
 pub use fault::{Fault, Faults, Pointer};
+pub use hex::hex;
 pub use ids::{Epoch, IdFault, Incarnation, Seq, StepId, ThreadId};
 pub use json::{Json, JsonFault, MAX_JSON_DEPTH, quote};
 pub use node::Node;

@@ -1,12 +1,17 @@
-//! What a face (HTTP, MCP, dashboard) can ask of the runtime.
+//! What a face (HTTP, MCP, dashboard) can ask of the runtime. Each call is a line here and a
+//! function in a file of its own.
 
 mod error;
 mod types;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 
+use super::core::Core;
+use super::feed::Follow;
+use super::{control, health, invoke, monitor, query, workflows};
 use crate::definition::Plan;
 use crate::machine::StatusDocument;
 use crate::model::{Fault, Json, Pointer, Seq, ThreadId};
@@ -16,13 +21,19 @@ pub use types::*;
 
 /// The runtime, as faces see it; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Handle {}
+pub struct Handle {
+    core: Arc<Core>,
+}
 
 impl Handle {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
     /// Accepts a workflow, or answers for the thread that exists already (CONTRACT 3). When this
     /// returns, the thread is durable.
     pub async fn invoke(&self, invoke: Invoke) -> Result<Invoked, RuntimeError> {
-        unimplemented!()
+        invoke::invoke(&self.core, invoke).await
     }
 
     /// The status document of a thread, now or as it was after event `at`.
@@ -31,7 +42,7 @@ impl Handle {
         thread: &ThreadId,
         at: Option<Seq>,
     ) -> Result<StatusDocument, RuntimeError> {
-        unimplemented!()
+        query::status(&self.core, thread, at).await
     }
 
     /// Waits until the thread has ended or `limit` has passed; `true` if it has ended.
@@ -40,7 +51,7 @@ impl Handle {
         thread: &ThreadId,
         limit: Duration,
     ) -> Result<bool, RuntimeError> {
-        unimplemented!()
+        query::wait_for_end(&self.core, thread, limit).await
     }
 
     /// Events after `after`, in order, at most `limit`, as their exact bytes, with the head of
@@ -51,27 +62,27 @@ impl Handle {
         after: Seq,
         limit: usize,
     ) -> Result<EventPage, RuntimeError> {
-        unimplemented!()
+        query::events(&self.core, thread, after, limit).await
     }
 
     /// Follows the head of a thread's journal. Subscribe first, then read, then wait.
     pub fn follow(&self, thread: &ThreadId) -> Follow {
-        unimplemented!()
+        self.core.feed.follow(thread)
     }
 
     /// Events of all threads as this replica learns of them; a reader that lags misses some.
     pub fn live(&self) -> broadcast::Receiver<LiveEvent> {
-        unimplemented!()
+        self.core.feed.live()
     }
 
     /// One thread without its steps.
     pub async fn thread(&self, thread: &ThreadId) -> Result<ThreadItem, RuntimeError> {
-        unimplemented!()
+        query::thread(&self.core, thread).await
     }
 
     /// Threads, newest first.
     pub async fn threads(&self, query: ThreadQuery) -> Result<Page<ThreadItem>, RuntimeError> {
-        unimplemented!()
+        query::threads(&self.core, query).await
     }
 
     /// Deletes a thread that has ended; `if_match` as in [`Control`].
@@ -80,7 +91,7 @@ impl Handle {
         thread: &ThreadId,
         if_match: Option<Seq>,
     ) -> Result<(), RuntimeError> {
-        unimplemented!()
+        control::delete(&self.core, thread, if_match).await
     }
 
     /// Continues a failed, aborted or paused thread.
@@ -89,7 +100,7 @@ impl Handle {
         thread: &ThreadId,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        unimplemented!()
+        control::resume(&self.core, thread, control).await
     }
 
     /// Stops a thread for good, cancelling its running attempts.
@@ -98,7 +109,7 @@ impl Handle {
         thread: &ThreadId,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        unimplemented!()
+        control::abort(&self.core, thread, control).await
     }
 
     /// The points a thread can be continued or forked from, newest first.
@@ -107,12 +118,12 @@ impl Handle {
         thread: &ThreadId,
         query: CheckpointQuery,
     ) -> Result<Page<Checkpoint>, RuntimeError> {
-        unimplemented!()
+        query::checkpoints(&self.core, thread, query).await
     }
 
     /// Active threads, their progress, which look stuck and why.
     pub async fn monitor(&self, limit: usize) -> Result<Monitor, RuntimeError> {
-        unimplemented!()
+        monitor::monitor(&self.core, limit).await
     }
 
     /// Checks a workflow (and an input, if one is given) without running or storing anything.
@@ -122,8 +133,8 @@ impl Handle {
         workflow: &Json,
         input: Option<&Json>,
         at: &Pointer,
-    ) -> Result<std::sync::Arc<Plan>, Vec<Fault>> {
-        unimplemented!()
+    ) -> Result<Arc<Plan>, Vec<Fault>> {
+        workflows::validate(&self.core, workflow, input, at)
     }
 
     /// Stores a workflow as the next version of its name; the same text again changes nothing.
@@ -131,7 +142,7 @@ impl Handle {
         &self,
         workflow: &Json,
     ) -> Result<(StoredWorkflow, bool), RuntimeError> {
-        unimplemented!()
+        workflows::save(&self.core, workflow).await
     }
 
     /// A stored workflow: `version` or the newest.
@@ -140,7 +151,7 @@ impl Handle {
         name: &str,
         version: Option<u32>,
     ) -> Result<StoredWorkflow, RuntimeError> {
-        unimplemented!()
+        workflows::get(&self.core, name, version).await
     }
 
     /// Stored workflows by name, newest version of each.
@@ -149,42 +160,31 @@ impl Handle {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<StoredWorkflow>, RuntimeError> {
-        unimplemented!()
+        workflows::list(&self.core, cursor, limit).await
     }
 
     /// Whether this replica can do its work now (readiness).
     pub fn ready(&self) -> bool {
-        unimplemented!()
+        health::ready(&self.core)
     }
 
     /// The whole health report.
     pub async fn health(&self) -> HealthReport {
-        unimplemented!()
+        health::report(&self.core).await
     }
 
     /// The state of the store, as `/health/checkpointer` shows it.
     pub async fn store_health(&self) -> StoreHealth {
-        unimplemented!()
+        health::store(&self.core).await
     }
 
     /// The key that signs stream tokens: the same on every replica and after every restart.
     pub async fn token_key(&self) -> Result<[u8; 32], RuntimeError> {
-        unimplemented!()
+        query::token_key(&self.core).await
     }
 
     /// Resolves when the server begins to shut down: open streams must end.
     pub async fn shutting_down(&self) {
-        unimplemented!()
-    }
-}
-
-/// Follows the head of one thread's journal; see [`Handle::follow`].
-#[derive(Debug)]
-pub struct Follow {}
-
-impl Follow {
-    /// Resolves with the head once it is beyond `seen`.
-    pub async fn beyond(&mut self, seen: Seq) -> Seq {
-        unimplemented!()
+        self.core.draining.cancelled().await;
     }
 }

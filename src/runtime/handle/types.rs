@@ -41,6 +41,8 @@ pub struct Invoke {
     pub idempotency_key: Option<String>,
     /// Who asks: an API key's name, or `anonymous`.
     pub by: String,
+    /// W3C trace context of the request (`traceparent`), handed on by every http attempt.
+    pub traceparent: Option<String>,
 }
 
 /// The answer to [`Invoke`], and to the control calls.

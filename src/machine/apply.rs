@@ -1,0 +1,132 @@
+//! Folds an event into the state. Cannot fail: what does not fit was never decided.
+
+use super::state::{StepState, ThreadState};
+use crate::model::{
+    Event, EventBody, RecoveryCause, StepComplete, StepFailed, StepId, StepRetry, StepStatus,
+    ThreadStatus, Timestamp,
+};
+
+impl ThreadState {
+    /// Folds the next event in. The first one makes the state: [`ThreadState::first`].
+    pub fn apply(&mut self, event: &Event) {
+        self.last_seq = event.seq;
+        self.updated_at = event.at;
+        match &event.body {
+            EventBody::WorkflowStart(_) => {}
+            EventBody::StepStart(fact) => {
+                self.on(&fact.step, |step| step.begin(fact.attempt, event.at));
+            }
+            EventBody::StepWaiting(fact) => self.on(&fact.step, |step| {
+                step.status = StepStatus::Waiting;
+                step.wake_at = Some(fact.data.until);
+            }),
+            EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
+            EventBody::StepTimeoutWarning(fact) => self.on(&fact.step, |step| step.warned = true),
+            EventBody::StepComplete(fact) => {
+                self.on(&fact.step, |step| step.complete(&fact.data, event.at));
+            }
+            EventBody::StepFailed(fact) => {
+                self.on(&fact.step, |step| step.fail(&fact.data, event.at));
+                if !fact.data.continued && self.error.is_none() {
+                    self.error = Some(fact.data.error.clone());
+                }
+            }
+            EventBody::StepSkipped(fact) => self.on(&fact.step, |step| {
+                step.status = StepStatus::Skipped;
+                step.completed_at = Some(event.at);
+            }),
+            EventBody::WorkflowResumed(_) => self.resumed(),
+            EventBody::WorkflowRecovered(data) => {
+                if data.cause == RecoveryCause::ReplicaLost {
+                    self.recoveries += 1;
+                }
+                self.forget(&[StepStatus::Running]);
+            }
+            EventBody::WorkflowComplete(data) => {
+                self.output = Some(data.output.clone());
+                self.end(ThreadStatus::Completed, event.at);
+            }
+            EventBody::WorkflowFailed(data) => {
+                self.error = Some(data.error.clone());
+                self.end(ThreadStatus::Failed, event.at);
+            }
+            EventBody::WorkflowAborted(_) => self.end(ThreadStatus::Aborted, event.at),
+        }
+    }
+
+    fn on(&mut self, id: &StepId, change: impl FnOnce(&mut StepState)) {
+        if self.status == ThreadStatus::Queued {
+            self.status = ThreadStatus::Running;
+        }
+        let position = self.plan.position(id.as_str());
+        if let Some(step) = position.and_then(|at| self.steps.get_mut(at)) {
+            change(step);
+        }
+    }
+
+    fn end(&mut self, status: ThreadStatus, at: Timestamp) {
+        self.status = status;
+        self.completed_at = Some(at);
+        self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
+    }
+
+    /// Steps in these states stand before their next attempt again; their count of attempts stays.
+    fn forget(&mut self, states: &[StepStatus]) {
+        for step in self.steps.iter_mut().filter(|step| states.contains(&step.status)) {
+            step.status = StepStatus::Pending;
+            step.wake_at = None;
+        }
+    }
+
+    fn resumed(&mut self) {
+        self.status = ThreadStatus::Running;
+        self.completed_at = None;
+        self.error = None;
+        self.output = None;
+        for step in &mut self.steps {
+            if step.status == StepStatus::Failed && !step.continued {
+                step.status = StepStatus::Pending;
+                step.completed_at = None;
+            }
+            if step.status == StepStatus::Pending {
+                step.failures = 0;
+            }
+        }
+    }
+}
+
+impl StepState {
+    fn begin(&mut self, attempt: u32, at: Timestamp) {
+        self.status = StepStatus::Running;
+        self.attempts = attempt;
+        self.started_at.get_or_insert(at);
+        self.attempt_at = Some(at);
+        self.wake_at = None;
+        self.warned = false;
+    }
+
+    fn retry(&mut self, data: &StepRetry) {
+        self.status = StepStatus::Retrying;
+        self.failures += 1;
+        self.error = Some(data.error.clone());
+        self.wake_at = Some(data.retry_at);
+    }
+
+    fn complete(&mut self, data: &StepComplete, at: Timestamp) {
+        self.status = StepStatus::Completed;
+        self.output = Some(data.output.clone());
+        self.session_id.clone_from(&data.session_id);
+        self.error = None;
+        self.wake_at = None;
+        self.completed_at = Some(at);
+    }
+
+    fn fail(&mut self, data: &StepFailed, at: Timestamp) {
+        self.status = StepStatus::Failed;
+        self.failures += 1;
+        self.error = Some(data.error.clone());
+        self.continued = data.continued;
+        self.wake_at = None;
+        self.completed_at = Some(at);
+    }
+}

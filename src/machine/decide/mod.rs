@@ -1,0 +1,58 @@
+//! Answers commands with events: one file per group of commands.
+
+mod control;
+mod recover;
+mod result;
+
+use std::sync::Arc;
+
+use super::draft::Draft;
+use super::ready::settle;
+use super::{Command, Moment, Rejection, ThreadState};
+use crate::definition::Plan;
+use crate::model::{Event, EventBody, ThreadId, WorkflowStart};
+
+/// Begins a thread: its `workflow_start` alone. [`Command::Advance`] starts the first steps.
+pub fn start(
+    thread_id: ThreadId,
+    plan: Arc<Plan>,
+    body: WorkflowStart,
+    moment: Moment,
+) -> Option<(ThreadState, Event)> {
+    let event = Event { seq: 1, at: moment.now, body: EventBody::WorkflowStart(body) };
+    Some((ThreadState::first(thread_id, plan, &event)?, event))
+}
+
+/// Decides what follows from a command, and folds it into `state`.
+///
+/// A refused command changes nothing. After an accepted one, `state` is ahead of the journal until
+/// the events are appended: if they cannot be, it must be dropped.
+pub fn decide(
+    state: &mut ThreadState,
+    command: Command,
+    moment: Moment,
+) -> Result<Vec<Event>, Rejection> {
+    let mut draft = Draft::new(state, moment);
+    match command {
+        Command::Advance => advance(&mut draft),
+        Command::Recover { cause, previous_owner } => {
+            recover::recover(&mut draft, cause, previous_owner);
+        }
+        Command::Complete { step, attempt, output, session_id } => {
+            result::complete(&mut draft, (step, attempt), output, session_id)?;
+        }
+        Command::Fail { step, attempt, failure, retry_after } => {
+            result::fail(&mut draft, (step, attempt), failure, retry_after)?;
+        }
+        Command::Warn { step, attempt } => result::warn(&mut draft, (step, attempt))?,
+        Command::Resume { by, reason } => control::resume(&mut draft, by, reason)?,
+        Command::Abort { by, reason } => control::abort(&mut draft, by, reason)?,
+    }
+    Ok(draft.into_events())
+}
+
+fn advance(draft: &mut Draft<'_>) {
+    super::ready::fire_timers(draft);
+    let all = (0..draft.state.steps.len()).collect();
+    settle(draft, all);
+}

@@ -1,0 +1,58 @@
+//! Shows a state as the status document.
+
+use super::{Progress, StatusDocument, StepDocument, ThreadState, WorkflowName};
+use crate::model::{Json, StepStatus};
+
+impl ThreadState {
+    /// The status document; `owner` is the replica that drives the thread.
+    pub fn document(&self, owner: Option<String>) -> StatusDocument {
+        let (completed, total) = self.progress();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let steps = self.plan.steps.iter().zip(&self.steps);
+        StatusDocument {
+            thread_id: self.thread_id.clone(),
+            workflow: WorkflowName {
+                name: self.workflow.name.clone(),
+                version: self.workflow.version,
+            },
+            status: self.status,
+            current_steps: self.current_steps(),
+            progress: Progress { completed: count(completed), total: count(total) },
+            steps: steps
+                .map(|(step, state)| StepDocument {
+                    id: step.id.clone(),
+                    kind: step.action.kind(),
+                    status: state.status,
+                    attempts: state.attempts,
+                    session_id: state.session_id.clone(),
+                    started_at: state.started_at,
+                    completed_at: state.completed_at,
+                    duration_ms: state.completed_at.zip(state.started_at).map(|(end, start)| {
+                        u64::try_from(end.since(start).as_millis()).unwrap_or(u64::MAX)
+                    }),
+                    output: Some(state.output.clone().unwrap_or_else(Json::null)),
+                    error: state.error.clone(),
+                    wakes_at: match state.status {
+                        StepStatus::Retrying | StepStatus::Waiting => state.wake_at,
+                        StepStatus::Pending
+                        | StepStatus::Running
+                        | StepStatus::Completed
+                        | StepStatus::Failed
+                        | StepStatus::Skipped
+                        | StepStatus::Compensated => None,
+                    },
+                })
+                .collect(),
+            input: Some(self.input.clone()),
+            output: Some(self.output.clone().unwrap_or_else(Json::null)),
+            error: self.error.clone(),
+            metadata: self.metadata.clone(),
+            recoveries: self.recoveries,
+            owner,
+            last_seq: self.last_seq,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            completed_at: self.completed_at,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What is known of a thread: the fold of its journal.
+
+use std::sync::Arc;
+
+use crate::definition::{Plan, Scope, StepView};
+use crate::model::{
+    Event, EventBody, Failure, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp,
+    WorkflowRef,
+};
+
+/// One step of a thread.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepState {
+    /// Where it stands.
+    pub status: StepStatus,
+    /// Attempts started so far; the running one has this number.
+    pub attempts: u32,
+    /// Failures since the step was last set going by a start or a resume.
+    pub failures: u32,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When its current attempt began.
+    pub attempt_at: Option<Timestamp>,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+    /// When its retry is due or its wait ends.
+    pub wake_at: Option<Timestamp>,
+    /// Its output, once completed.
+    pub output: Option<Json>,
+    /// Its last failure.
+    pub error: Option<Failure>,
+    /// The agent session it ran in.
+    pub session_id: Option<String>,
+    /// Failed, and the thread went on (`continueOnError`).
+    pub continued: bool,
+    /// The current attempt has been warned about.
+    pub warned: bool,
+}
+
+impl StepState {
+    fn new() -> Self {
+        Self {
+            status: StepStatus::Pending,
+            attempts: 0,
+            failures: 0,
+            started_at: None,
+            attempt_at: None,
+            completed_at: None,
+            wake_at: None,
+            output: None,
+            error: None,
+            session_id: None,
+            continued: false,
+            warned: false,
+        }
+    }
+}
+
+/// A thread, as its journal tells it. [`Clone`] and [`PartialEq`] serve tests and `?at=`.
+#[derive(Debug, Clone)]
+pub struct ThreadState {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// What it executes.
+    pub plan: Arc<Plan>,
+    /// Name, version and hash of what it executes.
+    pub workflow: WorkflowRef,
+    /// Where it stands.
+    pub status: ThreadStatus,
+    /// Its steps, by their position in the plan.
+    pub steps: Vec<StepState>,
+    /// Its input.
+    pub input: Json,
+    /// What the client attached.
+    pub metadata: Json,
+    /// W3C trace context of the invoke.
+    pub traceparent: Option<String>,
+    /// Its output, once completed.
+    pub output: Option<Json>,
+    /// Why it failed, or is about to once its running attempts have ended.
+    pub error: Option<Failure>,
+    /// Takeovers after a replica was lost.
+    pub recoveries: u32,
+    /// The head of its journal.
+    pub last_seq: Seq,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its last event happened.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+}
+
+impl ThreadState {
+    /// The state after a thread's first event; `None` if that is not a `workflow_start`.
+    pub fn first(thread_id: ThreadId, plan: Arc<Plan>, event: &Event) -> Option<Self> {
+        let EventBody::WorkflowStart(start) = &event.body else { return None };
+        Some(Self {
+            thread_id,
+            steps: plan.steps.iter().map(|_| StepState::new()).collect(),
+            plan,
+            workflow: start.workflow.clone(),
+            status: ThreadStatus::Queued,
+            input: start.input.clone(),
+            metadata: start.metadata.clone(),
+            traceparent: start.traceparent.clone(),
+            output: None,
+            error: None,
+            recoveries: 0,
+            last_seq: event.seq,
+            created_at: event.at,
+            updated_at: event.at,
+            completed_at: None,
+        })
+    }
+
+    /// A step by its position.
+    pub fn step(&self, position: usize) -> Option<&StepState> {
+        self.steps.get(position)
+    }
+
+    /// Whether an attempt is under way.
+    pub fn has_running(&self) -> bool {
+        self.steps.iter().any(|step| step.status == StepStatus::Running)
+    }
+
+    /// Whether a step has used up its attempts and the thread ends as soon as none is under way.
+    pub fn is_failing(&self) -> bool {
+        self.status == ThreadStatus::Running && self.error.is_some()
+    }
+
+    /// When the next retry or wait is due; `None` if only attempts or messages move it.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        if self.status != ThreadStatus::Running || self.error.is_some() {
+            return None;
+        }
+        self.steps.iter().filter_map(|step| step.wake_at).min()
+    }
+
+    /// Steps that have ended, and steps in all.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.steps.iter().filter(|step| step.status.is_terminal()).count(), self.steps.len())
+    }
+
+    /// The steps that run, retry or wait, in the order of the plan.
+    pub fn current_steps(&self) -> Vec<StepId> {
+        self.with_status(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting])
+    }
+
+    pub(super) fn with_status(&self, wanted: &[StepStatus]) -> Vec<StepId> {
+        let steps = self.plan.steps.iter().zip(&self.steps);
+        steps
+            .filter(|(_, state)| wanted.contains(&state.status))
+            .map(|(step, _)| step.id.clone())
+            .collect()
+    }
+}
+
+impl Scope for ThreadState {
+    fn thread_id(&self) -> &ThreadId {
+        &self.thread_id
+    }
+
+    fn input(&self) -> &Json {
+        &self.input
+    }
+
+    fn step(&self, id: &str) -> Option<StepView<'_>> {
+        let state = self.steps.get(self.plan.position(id)?)?;
+        Some(StepView {
+            status: state.status,
+            output: state.output.as_ref(),
+            error: state.error.as_ref(),
+            session_id: state.session_id.as_deref(),
+        })
+    }
+
+    fn step_ids(&self) -> Vec<&str> {
+        self.plan.steps.iter().map(|step| step.id.as_str()).collect()
+    }
+
+    fn secret(&self, _name: &str) -> Option<&str> {
+        None
+    }
+}

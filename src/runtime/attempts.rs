@@ -1,0 +1,240 @@
+//! Performs attempts: fills in what a step needs, runs its executor within its bounds, and reports
+//! one outcome to the thread's driver.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+
+use super::driver::{Driver, Message};
+use crate::definition::{Action, PlanStep, Scope, StepView};
+use crate::executor::{Attempt, AttemptError, Executors, Secrets};
+use crate::machine::{Command, ThreadState};
+use crate::model::{Category, Event, EventBody, Failure, Json, StepStatus, ThreadId, codes};
+
+/// How an attempt ended, or that it is worth a warning.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    step: usize,
+    attempt: u32,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Ended(Result<Json, AttemptError>),
+    Slow,
+}
+
+impl Outcome {
+    /// The command that tells the machine; an output beyond `max_event` bytes fails the step.
+    pub(super) fn into_command(self, max_event: usize) -> Command {
+        let Self { step, attempt, what } = self;
+        match what {
+            What::Slow => Command::Warn { step, attempt },
+            What::Ended(Ok(output)) if output.as_str().len() <= max_event => {
+                Command::Complete { step, attempt, output, session_id: None }
+            }
+            What::Ended(Ok(output)) => {
+                let size = output.as_str().len();
+                let failure = Failure::permanent(
+                    codes::PAYLOAD_TOO_LARGE,
+                    Category::Resource,
+                    format!("the output has {size} bytes; at most {max_event} are kept"),
+                );
+                Command::Fail { step, attempt, failure, retry_after: None }
+            }
+            What::Ended(Err(AttemptError { failure, retry_after })) => {
+                Command::Fail { step, attempt, failure, retry_after }
+            }
+        }
+    }
+}
+
+/// Performs the attempts that `durable` events started. Those that need no waiting are done at
+/// once and their outcomes returned; the others report to the driver.
+pub(super) fn perform(driver: &Driver, durable: &[Event]) -> Vec<Outcome> {
+    let state = &driver.state;
+    if state.status.is_terminal() {
+        driver.attempts.cancel();
+        return Vec::new();
+    }
+    let started = durable.iter().filter_map(|event| match &event.body {
+        EventBody::StepStart(fact) => {
+            Some((state.plan.position(fact.step.as_str())?, fact.attempt))
+        }
+        _ => None,
+    });
+    started
+        .filter(|&(step, attempt)| is_current(state, step, attempt))
+        .filter_map(|(step, attempt)| begin(driver, step, attempt))
+        .collect()
+}
+
+fn is_current(state: &ThreadState, step: usize, attempt: u32) -> bool {
+    let current = state.step(step);
+    current.is_some_and(|step| step.status == StepStatus::Running && step.attempts == attempt)
+}
+
+fn begin(driver: &Driver, step: usize, number: u32) -> Option<Outcome> {
+    let planned = driver.state.plan.steps.get(step)?;
+    let parts = &driver.core.parts;
+    let ended = |result| Outcome { step, attempt: number, what: What::Ended(result) };
+    let attempt = match fill_in(driver, planned, number) {
+        Ok(attempt) => attempt,
+        Err(failure) => return Some(ended(Err(failure.into()))),
+    };
+    let cleaner = Cleaner::new(&parts.secrets, planned);
+    if let Some(result) = parts.executors.get(&attempt.action)?.execute_now(&attempt) {
+        return Some(ended(cleaner.clean(result)));
+    }
+    let run = Run {
+        executors: Arc::clone(&parts.executors),
+        timeout: planned.timeout,
+        warn_after: planned.warn_after,
+        sender: driver.sender.clone(),
+        cleaner,
+        step,
+        number,
+    };
+    let cancelled = driver.attempts.clone();
+    driver.core.tasks.spawn(async move {
+        // Dropping the attempt is what cancels it: executors clean up after themselves.
+        cancelled.run_until_cancelled(run.to_its_end(attempt)).await;
+    });
+    None
+}
+
+fn fill_in(driver: &Driver, planned: &PlanStep, number: u32) -> Result<Attempt, Failure> {
+    let scope = WithSecrets { state: &driver.state, secrets: &driver.core.parts.secrets };
+    let with = planned.with.render(&scope).map_err(|unresolved| {
+        let detail = unresolved.to_string();
+        Failure::permanent(codes::TEMPLATE_UNRESOLVED, Category::Validation, detail)
+    })?;
+    Ok(Attempt {
+        thread_id: driver.state.thread_id.clone(),
+        step_id: planned.id.clone(),
+        number,
+        action: Arc::clone(&planned.action),
+        with,
+        traceparent: driver.state.traceparent.clone(),
+    })
+}
+
+/// A thread's data with secrets put in: for `with` alone, never for what is journalled.
+struct WithSecrets<'a> {
+    state: &'a ThreadState,
+    secrets: &'a Secrets,
+}
+
+impl Scope for WithSecrets<'_> {
+    fn thread_id(&self) -> &ThreadId {
+        &self.state.thread_id
+    }
+
+    fn input(&self) -> &Json {
+        &self.state.input
+    }
+
+    fn step(&self, id: &str) -> Option<StepView<'_>> {
+        Scope::step(self.state, id)
+    }
+
+    fn step_ids(&self) -> Vec<&str> {
+        self.state.step_ids()
+    }
+
+    fn secret(&self, name: &str) -> Option<&str> {
+        self.secrets.get(name)
+    }
+}
+
+/// Takes the secrets that a step was given out of what comes back.
+struct Cleaner {
+    secrets: Arc<Secrets>,
+    names: Vec<String>,
+}
+
+impl Cleaner {
+    fn new(secrets: &Arc<Secrets>, planned: &PlanStep) -> Self {
+        Self {
+            secrets: Arc::clone(secrets),
+            names: planned.with.uses_secrets().map(str::to_owned).collect(),
+        }
+    }
+
+    fn clean(&self, result: Result<Json, AttemptError>) -> Result<Json, AttemptError> {
+        if self.names.is_empty() {
+            return result;
+        }
+        match result {
+            Ok(output) => Ok(self.secrets.scrub_json(&self.names, &output)),
+            Err(AttemptError { failure, retry_after }) => {
+                let failure = self.secrets.scrub_failure(&self.names, failure);
+                Err(AttemptError { failure, retry_after })
+            }
+        }
+    }
+}
+
+/// One attempt that takes time.
+struct Run {
+    executors: Arc<dyn Executors>,
+    timeout: Option<Duration>,
+    warn_after: Option<Duration>,
+    sender: mpsc::Sender<Message>,
+    cleaner: Cleaner,
+    step: usize,
+    number: u32,
+}
+
+impl Run {
+    async fn to_its_end(self, attempt: Attempt) {
+        let action: Arc<Action> = Arc::clone(&attempt.action);
+        let Some(executor) = self.executors.get(&action) else { return };
+        let work = AssertUnwindSafe(executor.execute(attempt)).catch_unwind();
+        let mut work = pin!(work);
+        let mut slow = pin!(after(self.warn_after));
+        let mut late = pin!(after(self.timeout));
+        let mut warned = false;
+        let result = loop {
+            tokio::select! {
+                biased;
+                result = &mut work => break result.unwrap_or_else(|_panic| Err(broken())),
+                () = &mut late => break Err(timed_out(self.timeout)),
+                () = &mut slow, if !warned => {
+                    warned = true;
+                    self.report(What::Slow).await;
+                }
+            }
+        };
+        self.report(What::Ended(self.cleaner.clean(result))).await;
+    }
+
+    async fn report(&self, what: What) {
+        let outcome = Outcome { step: self.step, attempt: self.number, what };
+        // A driver that is gone has lost the thread: the next owner makes the attempt again.
+        drop(self.sender.send(Message::Attempt(outcome)).await);
+    }
+}
+
+async fn after(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn timed_out(limit: Option<Duration>) -> AttemptError {
+    let limit = limit.unwrap_or_default().as_millis();
+    let message = format!("the attempt took longer than {limit} ms");
+    Failure::recoverable(codes::STEP_TIMEOUT, Category::Timeout, message).into()
+}
+
+fn broken() -> AttemptError {
+    let message = "the step's executor panicked; the server's log has the details";
+    Failure::recoverable(codes::INTERNAL, Category::Internal, message).into()
+}

@@ -1,0 +1,119 @@
+//! Turns what a driver decided into one append, and the store's answer into what to do next.
+
+use std::sync::Arc;
+
+use super::driver::Driver;
+use super::writer::Committed;
+use crate::machine::ThreadState;
+use crate::model::{Event, EventBody, Json, Seq, ThreadId};
+use crate::store::{Append, Disposition, Records, Summary, Write, WriteOutcome};
+
+/// Decided, not yet durable.
+#[derive(Debug, Default)]
+pub(super) struct Commit {
+    events: Vec<Event>,
+    taken: Vec<(String, Json)>,
+}
+
+impl Commit {
+    pub(super) fn add(&mut self, events: Vec<Event>) {
+        self.events.extend(events);
+    }
+
+    /// A message is taken with this append, and answered.
+    pub(super) fn answer(&mut self, key: String, answer: Json) {
+        self.taken.push((key, answer));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.taken.is_empty()
+    }
+}
+
+/// Where a driver stands after an append.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// It goes on; these events are durable now.
+    Driving(Vec<Event>),
+    /// The thread was released with the append: it has ended, or is parked.
+    Released,
+    /// The thread belongs to somebody else, or the store is gone: drop it.
+    Lost,
+}
+
+impl Driver {
+    /// Appends a commit and waits until it is durable.
+    pub(super) async fn append(&mut self, commit: Commit) -> Standing {
+        let disposition = self.disposition();
+        let thread = self.state.thread_id.clone();
+        let prev = self.state.last_seq - count(&commit.events);
+        let append = Append {
+            thread_id: thread.clone(),
+            epoch: self.epoch,
+            prev,
+            records: records(&thread, &commit.events),
+            summary: summary(&self.state),
+            progress: commit.events.iter().any(is_progress),
+            disposition,
+            taken: commit.taken,
+        };
+        let workflow = Arc::from(self.state.workflow.name.as_str());
+        let write = Write::Append(Box::new(append));
+        match self.core.writer.commit(write, workflow, Arc::clone(&self.authority)).await {
+            Committed::Answered(WriteOutcome::Written { mail }) => {
+                super::count::count(&self.core.parts.metrics, &self.state, &commit.events);
+                self.mail = mail > 0;
+                match disposition {
+                    Disposition::Keep => Standing::Driving(commit.events),
+                    Disposition::Release { .. } => {
+                        if self.mail {
+                            self.core.nudge.notify_one();
+                        }
+                        Standing::Released
+                    }
+                }
+            }
+            Committed::Answered(outcome) => {
+                tracing::warn!(%thread, ?outcome, "another replica drives this thread");
+                Standing::Lost
+            }
+            Committed::Lost => Standing::Lost,
+            Committed::Refused(error) => {
+                tracing::error!(%thread, %error, "an append was refused; the thread is dropped");
+                Standing::Lost
+            }
+        }
+    }
+}
+
+fn is_progress(event: &Event) -> bool {
+    matches!(event.body, EventBody::StepComplete(_))
+}
+
+fn count(events: &[Event]) -> Seq {
+    Seq::try_from(events.len()).unwrap_or(0)
+}
+
+/// The events as one record; `None` if there are none.
+pub(super) fn records(thread: &ThreadId, events: &[Event]) -> Option<Records> {
+    let first = events.first()?;
+    Some(Records {
+        first: first.seq,
+        events: events.iter().map(|event| event.encode(thread)).collect(),
+        at: events.last().unwrap_or(first).at,
+    })
+}
+
+/// What lists show of a state.
+pub(super) fn summary(state: &ThreadState) -> Summary {
+    let (completed, total) = state.progress();
+    Summary {
+        status: state.status,
+        completed: u32::try_from(completed).unwrap_or(u32::MAX),
+        total: u32::try_from(total).unwrap_or(u32::MAX),
+        current_steps: state.current_steps(),
+        recoveries: state.recoveries,
+        error_code: state.error.as_ref().map(|failure| failure.code.clone()),
+        completed_at: state.completed_at,
+    }
+}

@@ -1,0 +1,115 @@
+//! Control calls: a durable message to the thread, and the answer of whoever drives it.
+//!
+//! The message is a row before anything else happens, so that the call means the same on every
+//! replica and survives a takeover; the thread's owner takes it in the very append that acts on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::Core;
+use super::handle::{Control, Invoked, RuntimeError};
+use super::mail::{Answer, Ask, Letter};
+use super::query::patiently;
+use super::settings::{RETRY_AFTER, STORE_PATIENCE};
+use crate::model::{Json, Seq, ThreadId};
+use crate::store::{Message, Posted};
+
+/// How often the answer is looked for: first, and at most, between looks.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+
+/// Continues a thread that has ended without completing, or is paused.
+pub(super) async fn resume(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    let invoked = ask(core, thread, (Ask::Resume, "resumed"), control).await?;
+    Ok(Invoked { resumed: true, ..invoked })
+}
+
+/// Stops a thread for good.
+pub(super) async fn abort(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    ask(core, thread, (Ask::Abort, "aborted"), control).await
+}
+
+/// Deletes a thread that has ended.
+pub(super) async fn delete(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    if_match: Option<Seq>,
+) -> Result<(), RuntimeError> {
+    patiently(async {
+        let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        if if_match.is_some_and(|seen| seen != row.last_seq) {
+            return Err(RuntimeError::PreconditionFailed { last_seq: row.last_seq });
+        }
+        if core.store().delete(thread).await? {
+            return Ok(());
+        }
+        let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        Err(RuntimeError::WrongState { status: row.summary.status, action: "deleted" })
+    })
+    .await
+}
+
+async fn ask(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    (ask, action): (Ask, &'static str),
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    let Control { by, reason, if_match, idempotency_key } = control;
+    let letter = Letter { ask, by, reason, if_match };
+    let key = match idempotency_key {
+        Some(key) => format!("{action}:{key}"),
+        None => core.parts.entropy.uuid(core.parts.clock.now()).to_string(),
+    };
+    let body = Json::of(&letter).map_err(|_| RuntimeError::Internal)?;
+    let message = Message { key: key.clone(), body };
+    let posted = patiently(async { Ok(core.store().post(thread, &message).await?) }).await?;
+    match posted {
+        Posted::NoThread => return Err(RuntimeError::ThreadNotFound),
+        Posted::Stored { .. } | Posted::Duplicate => {}
+    }
+    if !core.poke(thread) {
+        core.nudge.notify_one();
+    }
+    match answered(core, thread, &key).await? {
+        Answer::Done { status, last_seq } => Ok(Invoked {
+            thread_id: thread.clone(),
+            status,
+            created: false,
+            resumed: false,
+            replayed: posted == Posted::Duplicate,
+            estimated_duration: None,
+            last_seq,
+        }),
+        Answer::WrongState { status } => Err(RuntimeError::WrongState { status, action }),
+        Answer::Changed { last_seq } => Err(RuntimeError::PreconditionFailed { last_seq }),
+        Answer::Unreadable => Err(RuntimeError::Internal),
+    }
+}
+
+/// Waits for the owner's answer. The message stays durable if that takes too long: it will be
+/// acted on, and the caller may ask again with the same key.
+async fn answered(core: &Core, thread: &ThreadId, key: &str) -> Result<Answer, RuntimeError> {
+    let look = async {
+        let mut pause = LOOKS.0;
+        loop {
+            match core.store().answer(thread, key).await {
+                Ok(Some(answer)) => {
+                    return answer.decode::<Answer>().map_err(|_| RuntimeError::Internal);
+                }
+                Err(error) if !error.is_transient() => return Err(error.into()),
+                Ok(None) | Err(_) => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(LOOKS.1);
+        }
+    };
+    let unavailable = RuntimeError::Unavailable { retry_after: RETRY_AFTER };
+    tokio::time::timeout(STORE_PATIENCE, look).await.unwrap_or(Err(unavailable))
+}

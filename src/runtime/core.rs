@@ -1,0 +1,174 @@
+//! What all parts of the runtime share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::authority::Authority;
+use super::driver::Message;
+use super::estimate::Estimates;
+use super::feed::Feed;
+use super::plans::PlanCache;
+use super::settings::RuntimeSettings;
+use super::writer::JournalWriter;
+use crate::executor::{Executors, Secrets};
+use crate::machine::Moment;
+use crate::model::{Clock, Entropy, ThreadId};
+use crate::observe::Metrics;
+use crate::store::Store;
+
+/// The parts the runtime is made of; see [`super::Runtime::start`].
+#[derive(Debug, Clone)]
+pub struct RuntimeParts {
+    /// Where threads live.
+    pub store: Arc<dyn Store>,
+    /// What steps do.
+    pub executors: Arc<dyn Executors>,
+    /// What `{secrets.NAME}` stands for.
+    pub secrets: Arc<Secrets>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids and random numbers come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Limits and intervals.
+    pub settings: RuntimeSettings,
+}
+
+/// Shared by the handle, the dispatcher and every driver.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) parts: RuntimeParts,
+    pub(super) writer: JournalWriter,
+    pub(super) feed: Arc<Feed>,
+    pub(super) plans: PlanCache,
+    pub(super) estimates: Estimates,
+    pub(super) authority: watch::Receiver<Arc<Authority>>,
+    drivers: Mutex<HashMap<ThreadId, mpsc::Sender<Message>>>,
+    /// Due threads that wait for a replica, as last counted, and those queued since.
+    pub(super) queued: AtomicUsize,
+    /// Wakes the dispatcher: a thread may be claimable, or a place has become free.
+    pub(super) nudge: Notify,
+    /// Cancelled when the server stops taking work: open streams end, nothing new starts.
+    pub(super) draining: CancellationToken,
+    /// Cancelled when the grace is over: whatever still runs is dropped.
+    pub(super) stopped: CancellationToken,
+    /// Drivers and attempts: what a shutdown waits for.
+    pub(super) tasks: TaskTracker,
+    /// Loops that serve them: they end with the process.
+    pub(super) background: TaskTracker,
+    pub(super) started_at: std::time::Duration,
+}
+
+/// What a [`Core`] is made of besides its parts.
+pub(super) struct CoreParts {
+    pub(super) writer: JournalWriter,
+    pub(super) feed: Arc<Feed>,
+    pub(super) authority: watch::Receiver<Arc<Authority>>,
+}
+
+impl Core {
+    pub(super) fn new(parts: RuntimeParts, made: CoreParts) -> Self {
+        let started_at = parts.clock.monotonic();
+        Self {
+            parts,
+            writer: made.writer,
+            feed: made.feed,
+            plans: PlanCache::default(),
+            estimates: Estimates::default(),
+            authority: made.authority,
+            drivers: Mutex::default(),
+            queued: AtomicUsize::new(0),
+            nudge: Notify::new(),
+            draining: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            background: TaskTracker::new(),
+            started_at,
+        }
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.parts.store
+    }
+
+    /// This replica's authority now.
+    pub(super) fn authority(&self) -> Arc<Authority> {
+        Arc::clone(&self.authority.borrow())
+    }
+
+    /// What a decision may depend on, now.
+    pub(super) fn moment(&self) -> Moment {
+        Moment {
+            now: self.parts.clock.now(),
+            unit: self.parts.entropy.unit(),
+            max_event: self.parts.settings.max_event,
+            may_start: !self.draining.is_cancelled(),
+        }
+    }
+
+    fn drivers(&self) -> MutexGuard<'_, HashMap<ThreadId, mpsc::Sender<Message>>> {
+        // A panic while it was held cannot leave a map of senders half changed.
+        self.drivers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place for a new driver; `None` if the thread is driven here already.
+    pub(super) fn enter(&self, thread: &ThreadId, sender: mpsc::Sender<Message>) -> Option<()> {
+        let mut drivers = self.drivers();
+        if drivers.contains_key(thread) {
+            return None;
+        }
+        drivers.insert(thread.clone(), sender);
+        set(&self.parts.metrics.threads_running, drivers.len());
+        Some(())
+    }
+
+    /// Gives a driver's place up.
+    pub(super) fn leave(&self, thread: &ThreadId) {
+        let mut drivers = self.drivers();
+        let was_full = drivers.len() >= self.parts.settings.max_running;
+        drivers.remove(thread);
+        set(&self.parts.metrics.threads_running, drivers.len());
+        drop(drivers);
+        if was_full {
+            self.nudge.notify_one();
+        }
+    }
+
+    /// Whether this replica drives the thread.
+    pub(super) fn drives(&self, thread: &ThreadId) -> bool {
+        self.drivers().contains_key(thread)
+    }
+
+    /// How many threads this replica drives.
+    pub(super) fn driving(&self) -> usize {
+        self.drivers().len()
+    }
+
+    /// How many more threads this replica may drive.
+    pub(super) fn room(&self) -> usize {
+        self.parts.settings.max_running.saturating_sub(self.driving())
+    }
+
+    /// Tells a thread's driver, if it is here, to look into its inbox.
+    pub(super) fn poke(&self, thread: &ThreadId) -> bool {
+        let sender = self.drivers().get(thread).cloned();
+        // A full queue means that the driver will look anyway: each append tells of mail.
+        sender.is_some_and(|driver| driver.try_send(Message::Mail).is_ok())
+    }
+
+    /// Another thread waits in the queue until the next count.
+    pub(super) fn count_queued(&self) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Sets a gauge to a count.
+pub(super) fn set(gauge: &prometheus_client::metrics::gauge::Gauge, count: usize) {
+    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+}

@@ -1,0 +1,164 @@
+//! Finds work: threads that are due, threads of lost replicas, messages for threads driven here.
+//!
+//! Recovery is this loop and nothing else; starting up does nothing special.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::FutureExt;
+
+use super::authority::Authority;
+use super::core::Core;
+use super::driver::Driver;
+use super::load::{LoadError, load};
+use super::settings::{CLAIM_BATCH, POLL_INTERVAL};
+use crate::machine::Command;
+use crate::model::{RecoveryCause, ThreadId};
+use crate::store::{Append, Claimed, Disposition, StoreError, Write};
+
+/// How long a thread that cannot be loaded is left alone before it is tried again.
+const UNLOADABLE_PAUSE: std::time::Duration = std::time::Duration::from_secs(30);
+/// How often the place of a thread's earlier driver is looked at until it is free.
+const PLACE_CHECK: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// Looks for work until the server drains.
+pub(super) async fn run(core: Arc<Core>) {
+    while !core.draining.is_cancelled() {
+        let full = match look(&core).await {
+            Ok(full) => full,
+            Err(error) => {
+                tracing::warn!(%error, "cannot look for work");
+                false
+            }
+        };
+        if full {
+            // More is there: go on at once, after those just claimed had a chance to start.
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let jittered = POLL_INTERVAL.mul_f64(0.75 + core.parts.entropy.unit() / 2.0);
+        tokio::select! {
+            biased;
+            () = core.nudge.notified() => {}
+            () = tokio::time::sleep(jittered) => {}
+            () = core.draining.cancelled() => {}
+        }
+    }
+}
+
+/// Claims what there is room for; `true` if more may be waiting.
+async fn look(core: &Arc<Core>) -> Result<bool, StoreError> {
+    let authority = core.authority();
+    if !authority.holds() {
+        return Ok(false);
+    }
+    for thread in core.store().mail(authority.incarnation).await? {
+        core.poke(&thread);
+    }
+    let limit = core.room().min(CLAIM_BATCH);
+    let claimed = if limit == 0 {
+        Vec::new()
+    } else {
+        core.store().claim(authority.incarnation, limit).await?
+    };
+    let full = claimed.len() == limit && limit > 0;
+    for thread in claimed {
+        let (core, authority) = (Arc::clone(core), Arc::clone(&authority));
+        core.tasks.clone().spawn(async move { adopt(core, authority, thread).await });
+    }
+    if !full {
+        let queued = core.store().queued(core.parts.settings.max_queued).await?;
+        core.queued.store(queued, Ordering::Relaxed);
+        super::core::set(&core.parts.metrics.threads_queued, queued);
+    }
+    Ok(full)
+}
+
+/// Loads a claimed thread and drives it.
+async fn adopt(core: Arc<Core>, authority: Arc<Authority>, claimed: Claimed) {
+    let Claimed { thread_id, epoch, previous_owner, mail, .. } = claimed;
+    let state = match load(&core, &thread_id, None).await {
+        Ok(state) => state,
+        Err(error) => return put_back(&core, &authority, (&thread_id, epoch), &error).await,
+    };
+    let command = if previous_owner != 0 {
+        Command::Recover { cause: RecoveryCause::ReplicaLost, previous_owner }
+    } else if state.has_running() {
+        Command::Recover { cause: RecoveryCause::Handover, previous_owner }
+    } else {
+        Command::Advance
+    };
+    // The driver that released this thread may not have left its place yet.
+    let mut driver = loop {
+        let made = Driver::new(Arc::clone(&core), Arc::clone(&authority), state.clone(), epoch);
+        match made {
+            Some(driver) => break driver,
+            None if authority.is_lost() => return,
+            None => tokio::time::sleep(PLACE_CHECK).await,
+        }
+    };
+    driver.mail = mail > 0;
+    supervise(&core, thread_id, driver.run(Vec::new(), Some(command))).await;
+}
+
+/// Runs a driver; if it panics, its thread is claimed afresh instead of standing still.
+pub(super) async fn supervise(core: &Core, thread: ThreadId, driver: impl Future<Output = ()>) {
+    if AssertUnwindSafe(driver).catch_unwind().await.is_ok() {
+        return;
+    }
+    tracing::error!(%thread, "the thread's driver panicked; it is claimed again");
+    let authority = core.authority();
+    match core.store().thread(&thread).await {
+        Ok(Some(row)) if row.owner == authority.incarnation => {
+            release(core, &authority, (&thread, row.epoch), None).await;
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(%thread, %error, "cannot release the thread"),
+    }
+}
+
+/// Gives a thread that cannot be loaded back, to be tried again later, perhaps by a newer server.
+async fn put_back(
+    core: &Core,
+    authority: &Arc<Authority>,
+    (thread, epoch): (&ThreadId, i64),
+    error: &LoadError,
+) {
+    match error {
+        LoadError::NotFound => {}
+        LoadError::Store(_) | LoadError::Event(_) | LoadError::Definition(..) => {
+            tracing::error!(%thread, %error, "cannot load the thread");
+            let later = core.parts.clock.now().plus(UNLOADABLE_PAUSE);
+            release(core, authority, (thread, epoch), Some(later)).await;
+        }
+    }
+}
+
+/// Releases a thread as it stands in the store, without touching its journal.
+async fn release(
+    core: &Core,
+    authority: &Arc<Authority>,
+    (thread, epoch): (&ThreadId, i64),
+    wake_at: Option<crate::model::Timestamp>,
+) {
+    let row = match core.store().thread(thread).await {
+        Ok(Some(row)) => row,
+        Ok(None) => return,
+        Err(error) => return tracing::error!(%thread, %error, "cannot release the thread"),
+    };
+    let append = Append {
+        thread_id: thread.clone(),
+        epoch,
+        prev: row.last_seq,
+        records: None,
+        summary: row.summary,
+        progress: false,
+        disposition: Disposition::Release {
+            wake_at: Some(wake_at.unwrap_or_else(|| core.parts.clock.now())),
+        },
+        taken: Vec::new(),
+    };
+    let workflow = Arc::from(row.workflow.as_str());
+    core.writer.commit(Write::Append(Box::new(append)), workflow, Arc::clone(authority)).await;
+}

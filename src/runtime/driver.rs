@@ -1,0 +1,202 @@
+//! Drives one thread: load, decide, append, perform. The one place where they meet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::attempts::{Outcome, perform};
+use super::authority::Authority;
+use super::commit::{Commit, Standing};
+use super::core::Core;
+use super::settings::{DRIVER_QUEUE, PARK_AFTER};
+use crate::machine::{Command, ThreadState, decide};
+use crate::model::{Epoch, Event};
+use crate::store::Disposition;
+
+/// What a driver is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// An attempt has ended, or is worth a warning.
+    Attempt(Outcome),
+    /// There may be messages in the thread's inbox.
+    Mail,
+}
+
+/// Drives one thread while this replica has authority over it.
+#[derive(Debug)]
+pub(super) struct Driver {
+    pub(super) core: Arc<Core>,
+    pub(super) authority: Arc<Authority>,
+    pub(super) state: ThreadState,
+    pub(super) epoch: Epoch,
+    /// Cancelled when the thread ends or the driver does: no attempt outlives it.
+    pub(super) attempts: CancellationToken,
+    /// Whether messages are known to wait in the thread's inbox.
+    pub(super) mail: bool,
+    pub(super) sender: mpsc::Sender<Message>,
+    inbox: mpsc::Receiver<Message>,
+}
+
+/// What woke the driver.
+enum Woken {
+    By(Command),
+    Mail,
+    Stop,
+}
+
+/// How often a driver looks whether a late heartbeat has come through after all.
+const AUTHORITY_CHECK: Duration = Duration::from_millis(50);
+
+impl Driver {
+    /// A driver for a thread that this replica owns; `None` if it is driven here already.
+    pub(super) fn new(
+        core: Arc<Core>,
+        authority: Arc<Authority>,
+        state: ThreadState,
+        epoch: Epoch,
+    ) -> Option<Self> {
+        let (sender, inbox) = mpsc::channel(DRIVER_QUEUE);
+        core.enter(&state.thread_id, sender.clone())?;
+        let attempts = CancellationToken::new();
+        Some(Self { core, authority, state, epoch, attempts, mail: false, sender, inbox })
+    }
+
+    /// Goes on from `events`, which are durable already, or with a first command, until the thread
+    /// has ended, is parked, or is lost to this replica.
+    pub(super) async fn run(mut self, mut events: Vec<Event>, mut first: Option<Command>) {
+        loop {
+            let mut commit = Commit::default();
+            match first.take() {
+                Some(command) => self.decide(command, &mut commit),
+                None if !self.gather(&events, &mut commit).await => return,
+                None => {}
+            }
+            let stays = self.mail || matches!(self.disposition(), Disposition::Keep);
+            if commit.is_empty() && stays {
+                events = Vec::new();
+                continue;
+            }
+            match self.append(commit).await {
+                Standing::Driving(durable) => events = durable,
+                Standing::Released | Standing::Lost => return,
+            }
+        }
+    }
+
+    /// Performs what has become durable, waits for what comes of it, and decides all that has come
+    /// in. `false`: stop.
+    async fn gather(&mut self, durable: &[Event], commit: &mut Commit) -> bool {
+        if !self.has_authority().await {
+            return false;
+        }
+        let done = perform(self, durable);
+        let stays = matches!(self.disposition(), Disposition::Keep);
+        let waits = done.is_empty() && !self.mail && stays;
+        let woken = if waits { Some(self.next().await) } else { None };
+        for outcome in done {
+            self.ended(outcome, commit);
+        }
+        match woken {
+            Some(Woken::Stop) => return false,
+            Some(Woken::By(command)) => self.decide(command, commit),
+            Some(Woken::Mail) => self.mail = true,
+            None => {}
+        }
+        while let Ok(message) = self.inbox.try_recv() {
+            match message {
+                Message::Attempt(outcome) => self.ended(outcome, commit),
+                Message::Mail => self.mail = true,
+            }
+        }
+        if self.mail {
+            super::mail::take(self, commit).await;
+        }
+        true
+    }
+
+    /// Waits out a heartbeat that is late; `false` once authority is lost.
+    async fn has_authority(&self) -> bool {
+        while !self.authority.holds() {
+            tokio::select! {
+                biased;
+                () = self.authority.lost() => return false,
+                () = self.core.stopped.cancelled() => return false,
+                () = tokio::time::sleep(AUTHORITY_CHECK) => {}
+            }
+        }
+        true
+    }
+
+    /// Decides a command; one that comes too late changes nothing.
+    pub(super) fn decide(&mut self, command: Command, commit: &mut Commit) {
+        match decide(&mut self.state, command, self.core.moment()) {
+            Ok(events) => commit.add(events),
+            Err(rejection) => {
+                tracing::debug!(thread = %self.state.thread_id, %rejection, "ignored");
+            }
+        }
+    }
+
+    fn ended(&mut self, outcome: Outcome, commit: &mut Commit) {
+        let command = outcome.into_command(self.core.parts.settings.max_event);
+        self.decide(command, commit);
+    }
+
+    /// Waits for an attempt, a message, a timer, or the end of this replica's authority.
+    async fn next(&mut self) -> Woken {
+        let draining = self.core.draining.is_cancelled();
+        if draining && !self.state.has_running() {
+            return Woken::By(Command::Advance);
+        }
+        let wait = self.state.next_wake().map(|due| due.since(self.core.parts.clock.now()));
+        tokio::select! {
+           biased;
+            () = self.authority.lost() => Woken::Stop,
+            () = self.core.stopped.cancelled() => Woken::Stop,
+            Some(message) = self.inbox.recv() => match message {
+                Message::Mail => Woken::Mail,
+                Message::Attempt(outcome) => {
+                    Woken::By(outcome.into_command(self.core.parts.settings.max_event))
+                }
+            },
+            () = self.core.draining.cancelled(), if !draining => Woken::By(Command::Advance),
+            () = due(wait), if !draining => Woken::By(Command::Advance),
+        }
+    }
+
+    /// What happens to the thread's ownership with the next append: a thread that nothing moves
+    /// for a while needs no driver.
+    pub(super) fn disposition(&self) -> Disposition {
+        if self.state.status.is_terminal() {
+            return Disposition::Release { wake_at: None };
+        }
+        if self.state.has_running() {
+            return Disposition::Keep;
+        }
+        let now = self.core.parts.clock.now();
+        let wake = self.state.next_wake();
+        if self.core.draining.is_cancelled() {
+            return Disposition::Release { wake_at: Some(wake.unwrap_or(now)) };
+        }
+        match wake {
+            Some(due) if due.since(now) <= PARK_AFTER => Disposition::Keep,
+            wake_at => Disposition::Release { wake_at },
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.attempts.cancel();
+        self.core.leave(&self.state.thread_id);
+    }
+}
+
+async fn due(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,103 @@
+//! Health of this replica and its store.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::core::Core;
+use super::handle::{HealthCheck, HealthReport, HealthStatus, Latency, StoreHealth};
+use crate::observe::WindowSummary;
+
+/// A failure rate of recent store calls from which the store counts as degraded.
+const DEGRADED_ERROR_RATE: f64 = 0.01;
+/// How long a health check waits for the store: health must answer while the store does not.
+const PATIENCE: std::time::Duration = std::time::Duration::from_millis(800);
+
+/// Whether this replica can take and drive threads now.
+pub(super) fn ready(core: &Core) -> bool {
+    core.authority().holds() && !core.draining.is_cancelled()
+}
+
+/// The state of the store.
+pub(super) async fn store(core: &Core) -> StoreHealth {
+    let traits = core.store().traits();
+    let answers = matches!(tokio::time::timeout(PATIENCE, core.store().ping()).await, Ok(Ok(())));
+    let metrics = &core.parts.metrics;
+    let (saves, loads) = (metrics.recent_saves.summary(), metrics.recent_loads.summary());
+    let error_rate = saves.error_rate().max(loads.error_rate());
+    let status = match (answers, traits.durable) {
+        (false, _) => HealthStatus::Failed,
+        (true, _) if error_rate > DEGRADED_ERROR_RATE => HealthStatus::Degraded,
+        (true, _) => HealthStatus::Healthy,
+    };
+    let latency = |window: WindowSummary| Latency { p50_ms: window.p50_ms, p95_ms: window.p95_ms };
+    StoreHealth {
+        backend: traits.backend,
+        durable: traits.durable,
+        fallback: None,
+        status,
+        save: latency(saves),
+        load: latency(loads),
+        error_rate,
+    }
+}
+
+/// The whole report.
+pub(super) async fn report(core: &Core) -> HealthReport {
+    let storage = store(core).await;
+    let mut checks = BTreeMap::new();
+    checks.insert("storage".to_owned(), storage_check(&storage));
+    checks.insert("lease".to_owned(), lease_check(core));
+    checks.insert("capacity".to_owned(), capacity_check(core));
+    let status = checks.values().map(|check| check.status).max();
+    let uptime = core.parts.clock.monotonic().saturating_sub(core.started_at);
+    HealthReport {
+        status: status.unwrap_or(HealthStatus::Healthy),
+        checks,
+        circuits: Vec::new(),
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn storage_check(storage: &StoreHealth) -> HealthCheck {
+    let bad = storage.status != HealthStatus::Healthy;
+    HealthCheck {
+        status: storage.status,
+        value: json!({ "backend": storage.backend, "errorRate": storage.error_rate }),
+        detail: if bad { "the store fails calls" } else { "the store answers" }.to_owned(),
+        consecutive_failures: u32::from(bad),
+        recommendation: bad
+            .then(|| "look at the database: is it up, reachable, and has it room?".to_owned()),
+    }
+}
+
+fn lease_check(core: &Core) -> HealthCheck {
+    let authority = core.authority();
+    let holds = authority.holds();
+    HealthCheck {
+        status: if holds { HealthStatus::Healthy } else { HealthStatus::Critical },
+        value: json!({ "incarnation": authority.incarnation, "holds": holds }),
+        detail: if holds {
+            "this replica may drive threads"
+        } else {
+            "heartbeats do not get through"
+        }
+        .to_owned(),
+        consecutive_failures: u32::from(!holds),
+        recommendation: (!holds)
+            .then(|| "wait: the replica registers again as soon as the store answers".to_owned()),
+    }
+}
+
+fn capacity_check(core: &Core) -> HealthCheck {
+    let (driving, capacity) = (core.driving(), core.parts.settings.max_running);
+    let full = driving >= capacity;
+    HealthCheck {
+        status: if full { HealthStatus::Warning } else { HealthStatus::Healthy },
+        value: json!({ "driving": driving, "capacity": capacity }),
+        detail: format!("{driving} of {capacity} threads driven at once"),
+        consecutive_failures: u32::from(full),
+        recommendation: full.then(|| "add a replica, or raise RETHREAD_MAX_RUNNING".to_owned()),
+    }
+}

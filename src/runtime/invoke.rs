@@ -1,0 +1,368 @@
+//! Accepts workflows: a new thread, or an answer for the one that exists already (CONTRACT 3).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+
+use super::commit::{records, summary};
+use super::control;
+use super::core::Core;
+use super::dispatcher::supervise;
+use super::driver::Driver;
+use super::estimate::estimate;
+use super::handle::{Control, Invoke, Invoked, RuntimeError};
+use super::query::patiently;
+use super::settings::RETRY_AFTER;
+use super::workflows::{Source, check_input, resolve};
+use super::writer::Committed;
+use crate::machine::{Command, ThreadState, decide, start};
+use crate::model::{Event, Fault, Json, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
+use crate::store::{Disposition, IdempotencyKey, Start, Write, WriteOutcome};
+
+/// Starts a thread, or continues or reports the one of that id or key.
+pub(super) async fn invoke(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, RuntimeError> {
+    let Some(workflow) = &invoke.workflow else {
+        return existing_alone(core, &invoke).await;
+    };
+    let source = resolve(core, workflow).await?;
+    let input = invoke.input.clone().unwrap_or_else(Json::null);
+    check_input(core, &source.plan, &input)?;
+    let request = Request {
+        thread_hash: hash(&[&source.plan.hash, input.as_str()]),
+        key_hash: invoke
+            .idempotency_key
+            .as_ref()
+            .filter(|_| invoke.thread_id.is_none())
+            .map(|_| whole_hash(&source, &input, &invoke)),
+    };
+    let (thread, made) = create(core, &invoke, &source, (input, &request)).await?;
+    match made {
+        Made::Started { status, last_seq } => Ok(Invoked {
+            estimated_duration: estimate(core, &source.plan.name).await,
+            thread_id: thread,
+            status,
+            created: true,
+            resumed: false,
+            replayed: false,
+            last_seq,
+        }),
+        Made::ThreadExists => existing(core, &thread, &invoke, Some(&request.thread_hash)).await,
+        Made::KeyExists => replay(core, &invoke, &request).await,
+    }
+}
+
+/// Hashes that tell a repeat from a conflict.
+struct Request {
+    thread_hash: String,
+    key_hash: Option<String>,
+}
+
+enum Made {
+    Started { status: ThreadStatus, last_seq: u64 },
+    ThreadExists,
+    KeyExists,
+}
+
+/// Writes the first events of a thread; they are durable when this returns.
+async fn create(
+    core: &Arc<Core>,
+    invoke: &Invoke,
+    source: &Source,
+    (input, request): (Json, &Request),
+) -> Result<(ThreadId, Made), RuntimeError> {
+    let moment = core.moment();
+    let thread = match &invoke.thread_id {
+        Some(chosen) => chosen.clone(),
+        None => generated(core)?,
+    };
+    let body = WorkflowStart {
+        workflow: WorkflowRef {
+            name: source.plan.name.clone(),
+            version: source.version,
+            hash: source.plan.hash.clone(),
+        },
+        input,
+        metadata: invoke.metadata.clone().unwrap_or_else(empty_object),
+        by: invoke.by.clone(),
+        queue: invoke.queue.clone(),
+        priority: invoke.priority,
+        traceparent: invoke.traceparent.clone(),
+    };
+    let made = start(thread.clone(), Arc::clone(&source.plan), body, moment);
+    let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
+    let mut events = vec![first];
+    let drive_here = has_room(core)?;
+    if drive_here {
+        let advanced = decide(&mut state, Command::Advance, moment);
+        events.extend(advanced.map_err(|_rejected| RuntimeError::Internal)?);
+    }
+    let write = first_write(core, invoke, source, (&state, &events), request)?;
+    let made = if drive_here {
+        launch(core, state, events, write).await?
+    } else {
+        enqueue(core, write, &source.plan.name).await?
+    };
+    Ok((thread, made))
+}
+
+/// Whether this replica drives another thread itself; if not, whether it may wait in the queue.
+fn has_room(core: &Core) -> Result<bool, RuntimeError> {
+    let authority = core.authority();
+    if !authority.holds() {
+        return Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER });
+    }
+    let draining = core.draining.is_cancelled();
+    let queued = core.queued.load(Ordering::Relaxed);
+    // Threads that wait already go first.
+    if core.room() > 0 && queued == 0 && !draining {
+        return Ok(true);
+    }
+    if queued >= core.parts.settings.max_queued {
+        return Err(RuntimeError::QueueFull { retry_after: RETRY_AFTER });
+    }
+    Ok(false)
+}
+
+fn first_write(
+    core: &Core,
+    invoke: &Invoke,
+    source: &Source,
+    (state, events): (&ThreadState, &[Event]),
+    request: &Request,
+) -> Result<Start, RuntimeError> {
+    let plan = &source.plan;
+    let labels = labels(&state.metadata);
+    let ahead = u64::from(invoke.priority.unwrap_or(0).unsigned_abs()) * 1_000;
+    let ahead =
+        i64::try_from(ahead).unwrap_or(0) * i64::from(invoke.priority.unwrap_or(0).signum());
+    let due = crate::model::Timestamp::from_millis(state.created_at.millis() - ahead);
+    Ok(Start {
+        thread_id: state.thread_id.clone(),
+        workflow: plan.name.clone(),
+        workflow_version: source.version,
+        definition: plan.hash.clone(),
+        definition_text: (!core.plans.is_stored(&plan.hash)).then(|| plan.text.clone()),
+        request_hash: request.thread_hash.clone(),
+        metadata: state.metadata.clone(),
+        labels,
+        idempotency: invoke
+            .idempotency_key
+            .clone()
+            .zip(request.key_hash.clone())
+            .map(|(key, request_hash)| IdempotencyKey { key, request_hash }),
+        records: records(&state.thread_id, events).ok_or(RuntimeError::Internal)?,
+        summary: summary(state),
+        disposition: if state.status == ThreadStatus::Queued {
+            // Priority is worth seconds of waiting: nobody starves, and no second queue is needed.
+            Disposition::Release { wake_at: Some(due.min(state.created_at)) }
+        } else {
+            Disposition::Keep
+        },
+    })
+}
+
+/// Writes and drives in a task of its own: a caller that goes away must not leave a durable thread
+/// without its driver.
+async fn launch(
+    core: &Arc<Core>,
+    state: ThreadState,
+    events: Vec<Event>,
+    write: Start,
+) -> Result<Made, RuntimeError> {
+    let (reply, answer) = oneshot::channel();
+    let authority = core.authority();
+    let (status, last_seq) = (state.status, state.last_seq);
+    let thread = state.thread_id.clone();
+    let plan = Arc::clone(&state.plan);
+    let Some(driver) = Driver::new(Arc::clone(core), Arc::clone(&authority), state, 1) else {
+        return Ok(Made::ThreadExists);
+    };
+    let task_core = Arc::clone(core);
+    core.tasks.spawn(async move {
+        let core = task_core;
+        let workflow = Arc::from(write.workflow.as_str());
+        let committed =
+            core.writer.commit(Write::Start(Box::new(write)), workflow, authority).await;
+        let started = matches!(committed, Committed::Answered(WriteOutcome::Written { .. }));
+        if started {
+            super::count::count(&core.parts.metrics, &driver.state, &events);
+        }
+        // A caller that has gone away does not listen any more; the thread runs all the same.
+        drop(reply.send(committed));
+        if started {
+            supervise(&core, thread, driver.run(events, None)).await;
+        }
+    });
+    let committed = patiently(async { Ok(answer.await.unwrap_or(Committed::Lost)) }).await?;
+    match made(committed)? {
+        None => {
+            core.plans.put_stored(plan);
+            Ok(Made::Started { status, last_seq })
+        }
+        Some(other) => Ok(other),
+    }
+}
+
+/// Writes a thread that waits for a replica with room.
+async fn enqueue(core: &Arc<Core>, write: Start, name: &str) -> Result<Made, RuntimeError> {
+    let last_seq = write.records.last();
+    let write = Write::Start(Box::new(write));
+    let committed =
+        patiently(async { Ok(core.writer.commit(write, Arc::from(name), core.authority()).await) });
+    match made(committed.await?)? {
+        None => {
+            core.count_queued();
+            core.parts.metrics.threads_started.inc();
+            core.nudge.notify_one();
+            Ok(Made::Started { status: ThreadStatus::Queued, last_seq })
+        }
+        Some(other) => Ok(other),
+    }
+}
+
+fn made(committed: Committed) -> Result<Option<Made>, RuntimeError> {
+    match committed {
+        Committed::Answered(WriteOutcome::Written { .. }) => Ok(None),
+        Committed::Answered(WriteOutcome::ThreadExists) => Ok(Some(Made::ThreadExists)),
+        Committed::Answered(WriteOutcome::KeyExists) => Ok(Some(Made::KeyExists)),
+        Committed::Answered(WriteOutcome::Fenced) | Committed::Lost => {
+            Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
+        }
+        Committed::Answered(WriteOutcome::Refused) => Err(RuntimeError::Internal),
+        Committed::Refused(error) => Err(error.into()),
+    }
+}
+
+/// An invoke that names a thread and nothing else.
+async fn existing_alone(core: &Arc<Core>, invoke: &Invoke) -> Result<Invoked, RuntimeError> {
+    let missing = || {
+        let detail = "a workflow, or the name of a stored one, is required";
+        RuntimeError::Invalid(vec![Fault {
+            pointer: "/workflow".to_owned(),
+            detail: detail.to_owned(),
+        }])
+    };
+    let thread = invoke.thread_id.as_ref().ok_or_else(missing)?;
+    match existing(core, thread, invoke, None).await {
+        Err(RuntimeError::ThreadNotFound) => Err(missing()),
+        answer => answer,
+    }
+}
+
+/// Reports the thread of that id, and resumes it if it has ended without completing.
+async fn existing(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    invoke: &Invoke,
+    request_hash: Option<&str>,
+) -> Result<Invoked, RuntimeError> {
+    let row = patiently(async { Ok(core.store().thread(thread).await?) }).await?;
+    let row = row.ok_or(RuntimeError::ThreadNotFound)?;
+    let same = match (request_hash, &invoke.input) {
+        (Some(asked), _) => row.request_hash == asked,
+        (None, Some(input)) => row.request_hash == hash(&[&row.definition, input.as_str()]),
+        (None, None) => true,
+    };
+    if !same {
+        return Err(RuntimeError::ThreadConflict);
+    }
+    let answer = Invoked {
+        thread_id: thread.clone(),
+        status: row.summary.status,
+        created: false,
+        resumed: false,
+        replayed: false,
+        estimated_duration: estimate(core, &row.workflow).await,
+        last_seq: row.last_seq,
+    };
+    match row.summary.status {
+        ThreadStatus::Queued
+        | ThreadStatus::Running
+        | ThreadStatus::Compensating
+        | ThreadStatus::Completed => Ok(answer),
+        ThreadStatus::Failed | ThreadStatus::Aborted | ThreadStatus::Paused => {
+            let control = Control {
+                by: invoke.by.clone(),
+                reason: Some("invoked again".to_owned()),
+                if_match: Some(row.last_seq),
+                idempotency_key: None,
+            };
+            match control::resume(core, thread, control).await {
+                Ok(resumed) => Ok(resumed),
+                // Somebody else resumed it first: report what it is now.
+                Err(RuntimeError::PreconditionFailed { .. } | RuntimeError::WrongState { .. }) => {
+                    let row = patiently(async { Ok(core.store().thread(thread).await?) }).await?;
+                    let row = row.ok_or(RuntimeError::ThreadNotFound)?;
+                    Ok(Invoked { status: row.summary.status, last_seq: row.last_seq, ..answer })
+                }
+                Err(error) => Err(error),
+            }
+        }
+    }
+}
+
+/// Answers a repeat of an idempotency key with the thread that the first one made.
+async fn replay(
+    core: &Arc<Core>,
+    invoke: &Invoke,
+    request: &Request,
+) -> Result<Invoked, RuntimeError> {
+    let key = invoke.idempotency_key.as_deref().unwrap_or_default();
+    let known = patiently(async { Ok(core.store().by_idempotency_key(key).await?) }).await?;
+    // Deleted in between: the client may try again.
+    let (thread, hash) = known.ok_or(RuntimeError::Unavailable { retry_after: RETRY_AFTER })?;
+    if request.key_hash.as_ref() != Some(&hash) {
+        return Err(RuntimeError::IdempotencyMismatch);
+    }
+    let row = patiently(async { Ok(core.store().thread(&thread).await?) }).await?;
+    let row = row.ok_or(RuntimeError::ThreadNotFound)?;
+    Ok(Invoked {
+        thread_id: thread,
+        status: row.summary.status,
+        created: false,
+        resumed: false,
+        replayed: true,
+        estimated_duration: estimate(core, &row.workflow).await,
+        last_seq: row.last_seq,
+    })
+}
+
+fn generated(core: &Core) -> Result<ThreadId, RuntimeError> {
+    let id = core.parts.entropy.uuid(core.parts.clock.now());
+    ThreadId::parse(&id.to_string()).map_err(|_| RuntimeError::Internal)
+}
+
+fn empty_object() -> Json {
+    Json::trusted("{}".to_owned()).unwrap_or_else(|_| Json::null())
+}
+
+/// SHA-256 over parts, each with its length so that no two lists read alike; in hex.
+fn hash(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    crate::model::hex(&digest.finalize())
+}
+
+/// Hash of everything that a repeat under one idempotency key must have in common.
+fn whole_hash(source: &Source, input: &Json, invoke: &Invoke) -> String {
+    let metadata = invoke.metadata.as_ref().map_or("", Json::as_str);
+    let queue = invoke.queue.as_deref().unwrap_or("");
+    let priority = invoke.priority.map(|priority| priority.to_string()).unwrap_or_default();
+    hash(&[&source.plan.hash, input.as_str(), metadata, queue, &priority])
+}
+
+/// The scalar members of the metadata as text: what `?metadata.KEY=` compares with.
+fn labels(metadata: &Json) -> Vec<(String, String)> {
+    let Ok(Node::Object(members)) = Node::parse(metadata) else { return Vec::new() };
+    let scalar = |value: Node| match value {
+        Node::String(text) | Node::Number(text) => Some(text),
+        Node::Bool(value) => Some(value.to_string()),
+        Node::Null | Node::Array(_) | Node::Object(_) => None,
+    };
+    members.into_iter().filter_map(|(key, value)| Some((key, scalar(value)?))).collect()
+}

@@ -1,0 +1,273 @@
+//! What is read of threads: status, events, lists, checkpoints.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use super::core::Core;
+use super::feed::raw_events;
+use super::handle::{
+    Checkpoint, CheckpointQuery, EventPage, Page, Progress, RuntimeError, ThreadItem, ThreadQuery,
+    WorkflowName,
+};
+use super::load::{LoadError, load};
+use super::settings::{LOAD_PAGE, RETRY_AFTER, STORE_PATIENCE};
+use crate::machine::StatusDocument;
+use crate::model::{Event, EventBody, Fault, Seq, ThreadId, Timestamp, hex};
+use crate::store::{StoreError, ThreadFilter, ThreadRow};
+
+impl From<StoreError> for RuntimeError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(detail) => {
+                tracing::warn!(%detail, "storage is unavailable");
+                Self::Unavailable { retry_after: RETRY_AFTER }
+            }
+            StoreError::Corrupt { thread, seq, detail } => {
+                tracing::error!(%thread, seq, %detail, "a stored record is damaged");
+                Self::Corrupt
+            }
+            StoreError::Fatal(detail) => {
+                tracing::error!(%detail, "storage failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<LoadError> for RuntimeError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::NotFound => Self::ThreadNotFound,
+            LoadError::Store(error) => error.into(),
+            error @ (LoadError::Event(_) | LoadError::Definition(..)) => {
+                tracing::error!(%error, "a thread cannot be read");
+                Self::Corrupt
+            }
+        }
+    }
+}
+
+/// Bounds what a caller waits for the store.
+pub(super) async fn patiently<T>(
+    work: impl Future<Output = Result<T, RuntimeError>>,
+) -> Result<T, RuntimeError> {
+    let unavailable = RuntimeError::Unavailable { retry_after: RETRY_AFTER };
+    tokio::time::timeout(STORE_PATIENCE, work).await.unwrap_or(Err(unavailable))
+}
+
+/// The status document of a thread.
+pub(super) async fn status(
+    core: &Core,
+    thread: &ThreadId,
+    at: Option<Seq>,
+) -> Result<StatusDocument, RuntimeError> {
+    patiently(async {
+        let state = load(core, thread, at).await?;
+        let owner = (!state.status.is_terminal() && core.drives(thread))
+            .then(|| core.parts.settings.replica.clone());
+        let owner = match owner {
+            None if !state.status.is_terminal() => core.store().owner(thread).await?,
+            owner => owner,
+        };
+        Ok(state.document(owner))
+    })
+    .await
+}
+
+/// Waits until the thread has ended; `false` if `limit` passes first.
+pub(super) async fn wait_for_end(
+    core: &Core,
+    thread: &ThreadId,
+    limit: Duration,
+) -> Result<bool, RuntimeError> {
+    let mut follow = core.feed.follow(thread);
+    let mut seen = 0;
+    let wait = async {
+        loop {
+            let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+            if row.summary.status.is_terminal() {
+                return Ok(true);
+            }
+            seen = seen.max(row.last_seq);
+            // Of a thread driven elsewhere only the number is known: its row tells the rest.
+            let head = follow.wait(|head| head.seq > seen && head.ended != Some(false)).await;
+            if head.ended == Some(true) {
+                return Ok(true);
+            }
+            seen = head.seq;
+        }
+    };
+    tokio::time::timeout(limit, wait).await.unwrap_or(Ok(false))
+}
+
+/// A stretch of a thread's journal.
+pub(super) async fn events(
+    core: &Core,
+    thread: &ThreadId,
+    after: Seq,
+    limit: usize,
+) -> Result<EventPage, RuntimeError> {
+    patiently(async {
+        let page = core.store().read(thread, after, limit).await?;
+        let events: Vec<_> = page.iter().flat_map(raw_events).collect();
+        // A full page tells nothing of the head; a short one has just read up to it.
+        if let Some(last) = events.last()
+            && events.len() < limit
+        {
+            let ended = is_terminal(last.kind);
+            return Ok(EventPage { head: last.seq, ended, events });
+        }
+        let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        Ok(EventPage { events, head: row.last_seq, ended: row.summary.status.is_terminal() })
+    })
+    .await
+}
+
+fn is_terminal(kind: &str) -> bool {
+    matches!(kind, "workflow_complete" | "workflow_failed" | "workflow_aborted")
+}
+
+/// One thread.
+pub(super) async fn thread(core: &Core, thread: &ThreadId) -> Result<ThreadItem, RuntimeError> {
+    let row = patiently(async { Ok(core.store().thread(thread).await?) }).await?;
+    row.map(item).ok_or(RuntimeError::ThreadNotFound)
+}
+
+/// Threads, newest first.
+pub(super) async fn threads(
+    core: &Core,
+    query: ThreadQuery,
+) -> Result<Page<ThreadItem>, RuntimeError> {
+    let before = query.cursor.as_deref().map(read_cursor).transpose()?;
+    let filter = ThreadFilter {
+        status: query.status,
+        workflow: query.workflow,
+        metadata: query.metadata,
+        before,
+    };
+    let rows = patiently(async { Ok(core.store().threads(&filter, query.limit + 1).await?) });
+    let mut rows = rows.await?;
+    let more = rows.len() > query.limit;
+    rows.truncate(query.limit);
+    let next_cursor = rows.last().filter(|_| more).map(write_cursor);
+    Ok(Page { items: rows.into_iter().map(item).collect(), next_cursor })
+}
+
+fn write_cursor(row: &ThreadRow) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{}", row.created_at.millis(), row.thread_id))
+}
+
+fn read_cursor(cursor: &str) -> Result<(Timestamp, ThreadId), RuntimeError> {
+    let read = || {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+        let (millis, thread) = text.split_once(':')?;
+        Some((Timestamp::from_millis(millis.parse().ok()?), ThreadId::parse(thread).ok()?))
+    };
+    read().ok_or_else(|| {
+        RuntimeError::Invalid(vec![Fault {
+            pointer: "/cursor".to_owned(),
+            detail: "not a cursor of this list".to_owned(),
+        }])
+    })
+}
+
+/// A row as lists show it.
+pub(super) fn item(row: ThreadRow) -> ThreadItem {
+    ThreadItem {
+        thread_id: row.thread_id,
+        workflow: WorkflowName { name: row.workflow, version: row.workflow_version },
+        status: row.summary.status,
+        current_steps: row.summary.current_steps,
+        progress: Progress { completed: row.summary.completed, total: row.summary.total },
+        metadata: row.metadata,
+        recoveries: row.summary.recoveries,
+        error_code: row.summary.error_code,
+        last_seq: row.last_seq,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        completed_at: row.summary.completed_at,
+    }
+}
+
+/// Events that a thread can go on from: something was completed, decided or ended.
+fn is_checkpoint(body: &EventBody) -> bool {
+    match body {
+        EventBody::WorkflowStart(_)
+        | EventBody::StepComplete(_)
+        | EventBody::StepFailed(_)
+        | EventBody::StepSkipped(_)
+        | EventBody::WorkflowResumed(_)
+        | EventBody::WorkflowRecovered(_)
+        | EventBody::WorkflowComplete(_)
+        | EventBody::WorkflowFailed(_)
+        | EventBody::WorkflowAborted(_) => true,
+        EventBody::StepStart(_)
+        | EventBody::StepWaiting(_)
+        | EventBody::StepRetry(_)
+        | EventBody::StepTimeoutWarning(_) => false,
+    }
+}
+
+/// The checkpoints of a thread, newest first. Records that cannot be read are left out.
+pub(super) async fn checkpoints(
+    core: &Core,
+    thread: &ThreadId,
+    query: CheckpointQuery,
+) -> Result<Page<Checkpoint>, RuntimeError> {
+    let wanted = |operation: &str| {
+        query.operation.as_deref().is_none_or(|prefix| operation.starts_with(prefix))
+    };
+    let mut found = Vec::new();
+    patiently(async {
+        core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        let mut after = 0;
+        loop {
+            let page = core.store().read(thread, after, LOAD_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.last();
+            for text in page.iter().flat_map(|records| &records.events) {
+                let Ok(event) = Event::decode(text) else { continue };
+                let early = query.before.is_none_or(|before| event.seq < before);
+                if early && is_checkpoint(&event.body) && wanted(event.body.kind()) {
+                    found.push(checkpoint(&event, text));
+                }
+            }
+        }
+    })
+    .await?;
+    found.reverse();
+    let more = found.len() > query.limit;
+    found.truncate(query.limit);
+    let next_cursor = found.last().filter(|_| more).map(|last| last.seq.to_string());
+    Ok(Page { items: found, next_cursor })
+}
+
+fn checkpoint(event: &Event, text: &str) -> Checkpoint {
+    let operation = event.body.kind();
+    Checkpoint {
+        id: format!("{operation}-{}-{}", event.at.millis(), event.seq),
+        seq: event.seq,
+        operation: operation.to_owned(),
+        step_id: event.body.step().cloned(),
+        at: event.at,
+        checksum: hex(&Sha256::digest(text.as_bytes())),
+    }
+}
+
+/// The name under which the key of stream tokens is kept.
+const TOKEN_KEY: &str = "stream_token_key";
+
+/// The key that signs stream tokens.
+pub(super) async fn token_key(core: &Core) -> Result<[u8; 32], RuntimeError> {
+    let now = core.parts.clock.now();
+    let mut digest = Sha256::new();
+    // Four version-7 ids hold 296 random bits: more than the key has.
+    for _ in 0..4 {
+        digest.update(core.parts.entropy.uuid(now).as_bytes());
+    }
+    let candidate: [u8; 32] = digest.finalize().into();
+    patiently(async { Ok(core.store().shared_secret(TOKEN_KEY, candidate).await?) }).await
+}

@@ -1,0 +1,61 @@
+//! The runtime's limits and intervals, each with its reason.
+
+use std::time::Duration;
+
+/// What an operator can set about the runtime.
+#[derive(Debug, Clone)]
+pub struct RuntimeSettings {
+    /// This replica's name, as `owner` shows it.
+    pub replica: String,
+    /// How long a silent replica keeps its threads.
+    pub lease: Duration,
+    /// Threads this replica drives at once; more wait.
+    pub max_running: usize,
+    /// Threads that may wait before an invoke is refused.
+    pub max_queued: usize,
+    /// A running thread without an event for this long looks stuck.
+    pub stale_after: Duration,
+    /// Terminal threads are deleted after this.
+    pub retention: Duration,
+    /// What running steps get to end at shutdown.
+    pub shutdown_grace: Duration,
+    /// Largest event, in bytes: outputs beyond it fail their step.
+    pub max_event: usize,
+    /// Programs that `exec` steps may start.
+    pub exec_allow: Vec<String>,
+}
+
+/// A thread whose next timer is further away than this is released: it costs a row, no memory.
+/// Shorter waits stay in memory, where they are precise to the millisecond.
+pub(super) const PARK_AFTER: Duration = Duration::from_secs(10);
+
+/// How often due threads and messages are looked for. In-process wake-ups make the usual case
+/// immediate; this bounds what another replica's work or a lost wake-up can cost.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Threads claimed at a time: small, so that a restart ramps up instead of loading everything at
+/// once, and several replicas share what there is.
+pub(super) const CLAIM_BATCH: usize = 128;
+
+/// How often journal heads of followed threads are read from the store: what a reader waits at
+/// most for events of a thread that another replica drives.
+pub(super) const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What a caller waits for the store before it hears 503; the contract allows 5 s.
+pub(super) const STORE_PATIENCE: Duration = Duration::from_millis(4_500);
+
+/// What a caller is told to wait before it tries again when the store is away or the queue full.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Writes gathered into one batch at the most: beyond it throughput no longer grows and the wait
+/// of each one does (measured on both databases).
+pub(super) const MAX_BATCH: usize = 500;
+
+/// Writes queued for one writer before senders wait.
+pub(super) const WRITER_QUEUE: usize = 4_096;
+
+/// Messages queued for one driver (attempts that ended, pokes) before senders wait.
+pub(super) const DRIVER_QUEUE: usize = 64;
+
+/// Events read from the store at a time while a thread is loaded.
+pub(super) const LOAD_PAGE: usize = 1_000;

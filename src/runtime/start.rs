@@ -1,0 +1,79 @@
+//! Starts and stops the runtime.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::core::{Core, CoreParts, RuntimeParts};
+use super::feed::Feed;
+use super::handle::Handle;
+use super::lease::LeaseParts;
+use super::writer::{JournalWriter, WriterParts};
+use super::{dispatcher, retention};
+use crate::store::StoreError;
+
+/// A running runtime; see [`Runtime::start`].
+#[derive(Debug)]
+pub struct Runtime {
+    core: Arc<Core>,
+}
+
+impl Runtime {
+    /// Registers this replica and starts looking for work.
+    pub async fn start(parts: RuntimeParts) -> Result<Self, StoreError> {
+        let lease = LeaseParts {
+            store: Arc::clone(&parts.store),
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+            replica: parts.settings.replica.clone(),
+            ttl: parts.settings.lease,
+        };
+        let (sender, authority) = watch::channel(lease.register().await?);
+        let feed = Arc::new(Feed::new());
+        let (writer, writers) = JournalWriter::new(&WriterParts {
+            store: Arc::clone(&parts.store),
+            feed: Arc::clone(&feed),
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+            metrics: Arc::clone(&parts.metrics),
+        });
+        let made = CoreParts { writer, feed: Arc::clone(&feed), authority };
+        let core = Arc::new(Core::new(parts, made));
+        for writer in writers {
+            core.background.spawn(writer);
+        }
+        core.background.spawn(lease.keep(sender, core.stopped.clone()));
+        core.background.spawn(feed.poll(Arc::clone(&core.parts.store), core.stopped.clone()));
+        core.background.spawn(dispatcher::run(Arc::clone(&core)));
+        core.background.spawn(retention::run(Arc::clone(&core)));
+        Ok(Self { core })
+    }
+
+    /// What faces use.
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.core))
+    }
+
+    /// Takes no new work; open streams end.
+    pub fn drain(&self) {
+        self.core.draining.cancel();
+    }
+
+    /// Stops: running steps get the grace, then every thread is handed over and the store closed.
+    pub async fn stop(self) {
+        self.drain();
+        self.core.tasks.close();
+        let grace = self.core.parts.settings.shutdown_grace;
+        if tokio::time::timeout(grace, self.core.tasks.wait()).await.is_err() {
+            tracing::warn!(threads = self.core.driving(), "grace is over: threads are handed over");
+        }
+        self.core.stopped.cancel();
+        self.core.tasks.wait().await;
+        let authority = self.core.authority();
+        authority.give_up();
+        if let Err(error) = self.core.store().retire(authority.incarnation).await {
+            tracing::warn!(%error, "cannot hand threads over; their lease will run out");
+        }
+        self.core.store().close().await;
+    }
+}

@@ -1,0 +1,156 @@
+//! Stored, versioned workflows, and plans for those that stand in a request.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::core::Core;
+use super::handle::{Page, RuntimeError, StoredWorkflow, WorkflowSource};
+use super::load;
+use super::query::patiently;
+use crate::definition::Plan;
+use crate::model::{Fault, Faults, Json, Pointer, hex};
+use crate::store::WorkflowRow;
+
+/// What an invoke is to run.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) plan: Arc<Plan>,
+    /// Version of a stored workflow.
+    pub(super) version: Option<u32>,
+}
+
+/// The checked plan of what a request names or holds.
+pub(super) async fn resolve(core: &Core, source: &WorkflowSource) -> Result<Source, RuntimeError> {
+    match source {
+        WorkflowSource::Inline(json) => {
+            let at = Pointer::root().key("workflow");
+            let plan = plan_of(core, json, &at).map_err(RuntimeError::Invalid)?;
+            allowed(core, &plan, &at)?;
+            Ok(Source { plan, version: None })
+        }
+        WorkflowSource::Stored { name, version } => {
+            let row = find(core, name, *version).await?;
+            let plan = patiently(async { Ok(load::plan(core, &row.definition).await?) }).await?;
+            allowed(core, &plan, &Pointer::root().key("workflow"))?;
+            Ok(Source { plan, version: Some(row.version) })
+        }
+    }
+}
+
+/// Parses a workflow, or finds it among those parsed before.
+fn plan_of(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, Vec<Fault>> {
+    let hash = hex(&Sha256::digest(json.as_str().as_bytes()));
+    if let Some(plan) = core.plans.get(&hash) {
+        return Ok(plan);
+    }
+    let plan = Arc::new(Plan::parse(json, at)?);
+    core.plans.put(Arc::clone(&plan));
+    Ok(plan)
+}
+
+/// Refuses programs that are not on the allow-list.
+fn allowed(core: &Core, plan: &Plan, at: &Pointer) -> Result<(), RuntimeError> {
+    let mut faults = Vec::new();
+    for (pointer, program) in plan.programs() {
+        if !core.parts.settings.exec_allow.iter().any(|allowed| allowed == program) {
+            faults.push(Fault {
+                pointer: format!("{}{}", at.as_str(), pointer.as_str()),
+                detail: format!(
+                    "{program:?} is not on this server's allow-list (RETHREAD_EXEC_ALLOW)"
+                ),
+            });
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(RuntimeError::ExecNotAllowed(faults)) }
+}
+
+/// Checks an input against the workflow's schema.
+pub(super) fn check_input(core: &Core, plan: &Plan, input: &Json) -> Result<(), RuntimeError> {
+    let mut faults = Faults::default();
+    let at = Pointer::root().key("input");
+    let (size, limit) = (input.as_str().len(), core.parts.settings.max_event);
+    if size > limit {
+        faults.add(&at, format!("the input has {size} bytes; at most {limit} are accepted"));
+    }
+    plan.check_input(input, &at, &mut faults);
+    if faults.is_empty() { Ok(()) } else { Err(RuntimeError::Invalid(faults.into_vec())) }
+}
+
+/// Checks without storing; see [`super::Handle::validate`].
+pub(super) fn validate(
+    core: &Core,
+    workflow: &Json,
+    input: Option<&Json>,
+    at: &Pointer,
+) -> Result<Arc<Plan>, Vec<Fault>> {
+    let plan = plan_of(core, workflow, at)?;
+    let mut faults = match allowed(core, &plan, at) {
+        Err(RuntimeError::ExecNotAllowed(faults)) => faults,
+        _ => Vec::new(),
+    };
+    if let Some(input) = input
+        && let Err(RuntimeError::Invalid(more)) = check_input(core, &plan, input)
+    {
+        faults.extend(more);
+    }
+    if faults.is_empty() { Ok(plan) } else { Err(faults) }
+}
+
+/// Stores a workflow; the body of the request is the workflow itself.
+pub(super) async fn save(
+    core: &Core,
+    workflow: &Json,
+) -> Result<(StoredWorkflow, bool), RuntimeError> {
+    let at = Pointer::root();
+    let plan = plan_of(core, workflow, &at).map_err(RuntimeError::Invalid)?;
+    allowed(core, &plan, &at)?;
+    let now = core.parts.clock.now();
+    let saved = patiently(async {
+        Ok(core.store().save_workflow(&plan.name, &plan.hash, &plan.text, now).await?)
+    });
+    let (row, created) = saved.await?;
+    core.plans.put_stored(Arc::clone(&plan));
+    Ok((shown(row, Some(workflow.clone())), created))
+}
+
+/// A stored workflow with its definition.
+pub(super) async fn get(
+    core: &Core,
+    name: &str,
+    version: Option<u32>,
+) -> Result<StoredWorkflow, RuntimeError> {
+    let row = find(core, name, version).await?;
+    let text = patiently(async { Ok(core.store().definition(&row.definition).await?) }).await?;
+    let text = text.ok_or(RuntimeError::Internal)?;
+    let json = Json::trusted(text).map_err(|_| RuntimeError::Internal)?;
+    Ok(shown(row, Some(json)))
+}
+
+async fn find(core: &Core, name: &str, version: Option<u32>) -> Result<WorkflowRow, RuntimeError> {
+    let row = patiently(async { Ok(core.store().workflow(name, version).await?) }).await?;
+    row.ok_or(RuntimeError::WorkflowNotFound)
+}
+
+/// Stored workflows in the order of their names.
+pub(super) async fn list(
+    core: &Core,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Result<Page<StoredWorkflow>, RuntimeError> {
+    let rows = patiently(async { Ok(core.store().workflows(cursor, limit + 1).await?) }).await?;
+    let more = rows.len() > limit;
+    let items: Vec<_> = rows.into_iter().take(limit).map(|row| shown(row, None)).collect();
+    let next_cursor = items.last().filter(|_| more).map(|last| last.name.clone());
+    Ok(Page { items, next_cursor })
+}
+
+fn shown(row: WorkflowRow, workflow: Option<Json>) -> StoredWorkflow {
+    StoredWorkflow {
+        name: row.name,
+        version: row.version,
+        hash: row.definition,
+        workflow,
+        created_at: row.created_at,
+    }
+}

@@ -1,0 +1,210 @@
+//! Group commit: gathers the writes of many threads into batches.
+//!
+//! While one batch is being committed the next one fills, so the batch's size follows the load and
+//! no timer is needed. Readers and callers hear of a write only after it is durable.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::authority::Authority;
+use super::feed::Feed;
+use super::settings::{MAX_BATCH, WRITER_QUEUE};
+use crate::model::{Clock, Entropy, ThreadId};
+use crate::observe::Metrics;
+use crate::store::{Disposition, Store, StoreError, Write, WriteOutcome};
+
+/// First and longest delay between tries while the store is away.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
+
+/// What became of a write, for the one who asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Committed {
+    /// The store's answer.
+    Answered(WriteOutcome),
+    /// Authority was lost before the store answered: the thread must be dropped.
+    Lost,
+    /// The store refuses this write for good.
+    Refused(StoreError),
+}
+
+struct Job {
+    write: Write,
+    workflow: Arc<str>,
+    authority: Arc<Authority>,
+    reply: oneshot::Sender<Committed>,
+}
+
+/// What a writer needs.
+#[derive(Debug, Clone)]
+pub(super) struct WriterParts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Sends writes to the writer of their thread.
+#[derive(Debug)]
+pub(super) struct JournalWriter {
+    shards: Vec<mpsc::Sender<Job>>,
+}
+
+impl JournalWriter {
+    /// Makes as many writers as the store has use for, and their loops to be spawned.
+    pub(super) fn new(parts: &WriterParts) -> (Self, Vec<impl Future<Output = ()> + use<>>) {
+        let count = parts.store.traits().writers.max(1);
+        let (shards, loops) = (0..count)
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel(WRITER_QUEUE);
+                (sender, run(parts.clone(), receiver))
+            })
+            .unzip();
+        (Self { shards }, loops)
+    }
+
+    /// Writes, and answers once that is durable or will never be.
+    /// `workflow` is the name that the live stream of all threads shows.
+    pub(super) async fn commit(
+        &self,
+        write: Write,
+        workflow: Arc<str>,
+        authority: Arc<Authority>,
+    ) -> Committed {
+        let (reply, answer) = oneshot::channel();
+        let Some(shard) = self.shards.get(self.shard_of(write.thread_id())) else {
+            return Committed::Lost;
+        };
+        if shard.send(Job { write, workflow, authority, reply }).await.is_err() {
+            return Committed::Lost;
+        }
+        answer.await.unwrap_or(Committed::Lost)
+    }
+
+    fn shard_of(&self, thread: &ThreadId) -> usize {
+        let mut hasher = DefaultHasher::new();
+        thread.hash(&mut hasher);
+        let count = u64::try_from(self.shards.len()).unwrap_or(1).max(1);
+        usize::try_from(hasher.finish() % count).unwrap_or(0)
+    }
+}
+
+async fn run(parts: WriterParts, mut queue: mpsc::Receiver<Job>) {
+    let mut jobs = Vec::with_capacity(MAX_BATCH);
+    while queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
+        while let Some(first) = jobs.first() {
+            // After authority was lost and regained, jobs of two incarnations may stand in line.
+            let me = first.authority.incarnation;
+            let (batch, rest) = jobs.into_iter().partition(|job| job.authority.incarnation == me);
+            jobs = rest;
+            commit_batch(&parts, batch).await;
+        }
+    }
+}
+
+async fn commit_batch(parts: &WriterParts, jobs: Vec<Job>) {
+    let Some(authority) = jobs.first().map(|job| Arc::clone(&job.authority)) else { return };
+    let (writes, callers): (Vec<Write>, Vec<_>) =
+        jobs.into_iter().map(|job| (job.write, (job.workflow, job.reply))).unzip();
+    let began = parts.clock.monotonic();
+    let answers = match write_until_answered(parts, &writes, &authority).await {
+        Ok(outcomes) => {
+            let took = parts.clock.monotonic().saturating_sub(began);
+            parts.metrics.saved(took, writes.len(), true);
+            for ((write, outcome), (workflow, _)) in writes.iter().zip(&outcomes).zip(&callers) {
+                if matches!(outcome, WriteOutcome::Written { .. }) {
+                    parts.feed.committed(write, workflow);
+                }
+            }
+            outcomes.into_iter().map(Committed::Answered).collect()
+        }
+        Err(failed) => vec![failed; writes.len()],
+    };
+    for ((_, reply), answer) in callers.into_iter().zip(answers) {
+        // A driver that was dropped meanwhile does not listen any more; the write stands.
+        drop(reply.send(answer));
+    }
+}
+
+/// Sends a batch until the store answers or authority is lost.
+async fn write_until_answered(
+    parts: &WriterParts,
+    writes: &[Write],
+    authority: &Authority,
+) -> Result<Vec<WriteOutcome>, Committed> {
+    let mut delay = BACKOFF.0;
+    let mut sent_before = false;
+    loop {
+        if authority.is_lost() {
+            return Err(Committed::Lost);
+        }
+        let began = parts.clock.monotonic();
+        let answer = parts.store.write(authority.incarnation, writes).await;
+        let error = match answer {
+            Ok(outcomes) if !sent_before => return Ok(outcomes),
+            Ok(outcomes) => match own_writes(parts, writes, outcomes, authority).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        let took = parts.clock.monotonic().saturating_sub(began);
+        parts.metrics.saved(took, writes.len(), false);
+        if !error.is_transient() {
+            tracing::error!(%error, "the store refuses a batch");
+            return Err(Committed::Refused(error));
+        }
+        tracing::warn!(%error, writes = writes.len(), "a batch is sent again");
+        parts.metrics.storage_retries.inc();
+        sent_before = true;
+        let jittered = delay.mul_f64(0.5 + parts.entropy.unit());
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(jittered) => {}
+            () = authority.lost() => return Err(Committed::Lost),
+        }
+        delay = (delay * 2).min(BACKOFF.1);
+    }
+}
+
+/// After an unknown outcome, tells own writes that landed the first time from refused ones.
+async fn own_writes(
+    parts: &WriterParts,
+    writes: &[Write],
+    outcomes: Vec<WriteOutcome>,
+    authority: &Authority,
+) -> Result<Vec<WriteOutcome>, StoreError> {
+    let mut answers = Vec::with_capacity(outcomes.len());
+    for (write, outcome) in writes.iter().zip(outcomes) {
+        let refused = !matches!(outcome, WriteOutcome::Written { .. });
+        let landed = refused && landed_before(parts, write, authority).await?;
+        // Messages may have come in between; the next append tells of them.
+        answers.push(if landed { WriteOutcome::Written { mail: 1 } } else { outcome });
+    }
+    Ok(answers)
+}
+
+async fn landed_before(
+    parts: &WriterParts,
+    write: &Write,
+    authority: &Authority,
+) -> Result<bool, StoreError> {
+    match write {
+        Write::Append(append) if append.records.is_some() => {
+            parts.store.wrote(&append.thread_id, append.prev, append.epoch).await
+        }
+        // Without records only ownership or the inbox changes; both are looked at afresh later.
+        Write::Append(_) => Ok(false),
+        Write::Start(start) => {
+            let Some(row) = parts.store.thread(&start.thread_id).await? else { return Ok(false) };
+            Ok(match start.disposition {
+                Disposition::Keep => row.owner == authority.incarnation && row.epoch == 1,
+                Disposition::Release { .. } => row.created_at == start.records.at,
+            })
+        }
+    }
+}
