@@ -4,6 +4,14 @@
 //! never decides about retries, and never outlives its attempt: dropping the future it returns
 //! ends its work (connections closed, children killed).
 
+mod exec;
+mod http;
+mod registry;
+mod secrets;
+mod settings;
+mod text;
+mod transform;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +19,12 @@ use async_trait::async_trait;
 
 use crate::definition::Action;
 use crate::model::{Failure, Json, StepId, ThreadId};
+
+pub use exec::exec_allowed;
+pub use http::{EgressDenied, EgressPolicy, EgressRule, egress_client};
+pub use registry::Registry;
+pub use secrets::Secrets;
+pub use settings::{DEFAULT_MAX_OUTPUT_BYTES, ExecutorSettings};
 
 /// One attempt of one step, ready to be performed.
 #[derive(Debug, Clone)]
