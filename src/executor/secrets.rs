@@ -96,12 +96,20 @@ impl Secrets {
             },
             Node::String(text) => self.scrub_string(names, text),
             Node::Array(items) => {
-                items.iter_mut().fold(false, |found, item| self.scrub_node(names, item) || found)
+                let mut found = false;
+                for item in items {
+                    found |= self.scrub_node(names, item);
+                }
+                found
             }
-            Node::Object(members) => members.iter_mut().fold(false, |found, (key, value)| {
-                let in_key = self.scrub_string(names, key);
-                self.scrub_node(names, value) || in_key || found
-            }),
+            Node::Object(members) => {
+                let mut found = false;
+                for (key, value) in members {
+                    found |= self.scrub_string(names, key);
+                    found |= self.scrub_node(names, value);
+                }
+                found
+            }
         }
     }
 
@@ -113,8 +121,8 @@ impl Secrets {
 
     /// What to look for, longest first: a secret that contains another one is found whole.
     fn forms_of(&self, names: &[String]) -> Vec<(&str, &str)> {
-        let named = names.iter().filter_map(|name| self.0.get_key_value(name));
-        let mut forms: Vec<(&str, &str)> = named
+        let wanted = names.iter().filter_map(|name| self.0.get_key_value(name));
+        let mut forms: Vec<(&str, &str)> = wanted
             .flat_map(|(name, secret)| {
                 secret.forms.iter().map(move |form| (name.as_str(), form.expose_secret()))
             })
@@ -181,7 +189,10 @@ mod tests {
             format!("token={value}!"),
             serde_json::to_string(&serde_json::json!({ "a": value })).unwrap(),
             serde_json::to_string(value).unwrap().replace('/', "\\/"),
-            format!("/p?{}", form_urlencoded::Serializer::new(String::new()).append_pair("k", value).finish()),
+            format!(
+                "/p?{}",
+                form_urlencoded::Serializer::new(String::new()).append_pair("k", value).finish()
+            ),
         ];
         for user in ["", "a", "ab", "abc"] {
             let encoded = STANDARD_NO_PAD.encode(format!("{user}:{value}:tail"));

@@ -25,6 +25,10 @@ pub struct ExecutorSettings {
     /// The whole environment of a program before its step's `env`: see
     /// [`ExecutorSettings::environment_for_programs`]. Its `PATH` is where bare names are found.
     pub program_env: Vec<(OsString, OsString)>,
+    /// Command line of a process that runs [`guard_programs`](super::guard_programs) on its
+    /// standard input; on Linux `/proc/self/exe` and a hidden argument. Absent: programs that run
+    /// while this server is killed with SIGKILL go on.
+    pub program_guard: Option<Vec<OsString>>,
 }
 
 impl Default for ExecutorSettings {
@@ -35,6 +39,7 @@ impl Default for ExecutorSettings {
             exec_allow: Vec::new(),
             max_output_bytes: DEFAULT_MAX_OUTPUT_BYTES,
             program_env: Vec::new(),
+            program_guard: None,
         }
     }
 }

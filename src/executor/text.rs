@@ -1,7 +1,6 @@
 //! Text that comes from outside, made fit for a failure's message.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use crate::model::{Category, Failure, Node, codes};
 
@@ -28,8 +27,7 @@ fn printable(chars: impl Iterator<Item = char>) -> String {
     let mut out = String::new();
     for char in chars {
         if char.is_control() || is_reordering(char) {
-            // Writing to a string cannot fail.
-            let _: std::fmt::Result = write!(out, "{}", char.escape_default());
+            out.extend(char.escape_default());
         } else {
             out.push(char);
         }

@@ -1,6 +1,5 @@
 //! Moves bytes between a program and us: its input in, its output out, both bounded.
 
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -43,7 +42,9 @@ impl Pipes {
         let feed = async {
             if let Some(mut stdin) = self.stdin.take() {
                 // A program may end, or close its input, without reading it all.
-                let _: io::Result<()> = stdin.write_all(input).await;
+                if let Err(error) = stdin.write_all(input).await {
+                    tracing::debug!(%error, "a program did not read all of its input");
+                }
             }
             Ok(())
         };

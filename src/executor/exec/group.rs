@@ -1,6 +1,7 @@
 //! A program and everything it starts, as one process group that ends together.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -11,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use super::capture::{Capture, Pipes, TooMuch};
+use super::guard::{Guard, Watched};
 use super::outcome::Finished;
 use crate::executor::text::excerpt;
 use crate::model::{Category, Failure, codes};
@@ -25,6 +27,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A running program, leader of its process group. Dropping it kills the whole group.
 #[derive(Debug)]
 pub(super) struct Group {
+    /// Stands before `child`, so that the guard forgets the group while its id is still taken.
+    watched: Option<Watched>,
     child: Child,
     /// The group's id: its leader's process id. Gone once the leader is reaped, since the kernel
     /// may then give the number to somebody else.
@@ -45,7 +49,12 @@ impl Group {
         let ended = signal(SignalKind::child()).map_err(|error| broken(&error))?;
         let child = command.spawn().map_err(|error| cannot_start(name, &error))?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        Ok(Self { child, id, ended })
+        Ok(Self { watched: None, child, id, ended })
+    }
+
+    /// Has the group killed even if this process cannot do it any more.
+    pub(super) fn guard(&mut self, guard: Option<&Arc<Guard>>) {
+        self.watched = guard.zip(self.id).map(|(guard, id)| guard.watch(id));
     }
 
     /// Feeds the program, waits for its end and kills what it leaves behind; `None` if it wrote
@@ -81,6 +90,7 @@ impl Group {
             }
         };
         self.kill();
+        self.watched = None;
         let status = self.child.wait().await.map_err(|error| broken(&error))?;
         self.id = None;
         Ok(bounded.is_ok().then_some(Finished { status, written }))
@@ -95,8 +105,10 @@ impl Group {
                 Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => {}
                 Ok(_) | Err(_) => return,
             }
-            // Woken early or late, the loop looks again.
-            let _: Result<Option<()>, _> = tokio::time::timeout(LOOK, self.ended.recv()).await;
+            tokio::select! {
+                _ = self.ended.recv() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
         }
     }
 

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Input, Failure> {
-        Input::read(&Json::parse(text).unwrap())
+        Input::read(&Json::parse(text).map_err(invalid)?)
     }
 
     #[test]
@@ -133,7 +133,11 @@ mod tests {
             r#"{"parse":"xml"}"#,
         ] {
             let failure = read(bad).unwrap_err();
-            assert_eq!((failure.code.as_str(), failure.recoverable), ("invalid_configuration", false), "{bad}");
+            assert_eq!(
+                (failure.code.as_str(), failure.recoverable),
+                ("invalid_configuration", false),
+                "{bad}"
+            );
         }
     }
 }

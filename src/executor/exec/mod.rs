@@ -4,17 +4,20 @@
 //! dropped future, too much output) kills the whole group, so that nothing it started stays behind
 //! unless it left the group on purpose (`setsid`).
 //!
-//! When this server itself is killed with SIGKILL, the [guard](guard) does the same a moment later.
-//! A program that left its group, or a machine without that guard, may then leave a ghost that
-//! still runs while the next attempt does: the idempotency key in its environment is the same.
+//! When this server itself is killed with SIGKILL, its [`guard`] does the same a moment later.
+//! What is out of its reach (a program that left its group, one that started in the very instant
+//! of the kill) may go on beside the next attempt: the idempotency key in its environment is the
+//! same.
 
 mod capture;
 mod group;
+mod guard;
 mod input;
 mod outcome;
 mod program;
 
 use std::process::Stdio;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::process::Command;
@@ -24,9 +27,11 @@ use super::{Attempt, AttemptError, ExecutorSettings, StepExecutor};
 use crate::definition::Action;
 use crate::model::{Category, Failure, Json, codes};
 use group::Group;
+use guard::Guard;
 use input::Input;
 use program::Program;
 
+pub use guard::guard_programs;
 pub use program::exec_allowed;
 
 /// What every http attempt carries as headers, spelled as variables: the key that is the same for
@@ -41,6 +46,7 @@ const TRACEPARENT: &str = "TRACEPARENT";
 #[derive(Debug)]
 pub(super) struct ExecExecutor {
     settings: ExecutorSettings,
+    guard: Option<Arc<Guard>>,
 }
 
 #[async_trait]
@@ -52,8 +58,9 @@ impl StepExecutor for ExecExecutor {
 
 impl ExecExecutor {
     /// Makes the executor.
-    pub(super) const fn new(settings: ExecutorSettings) -> Self {
-        Self { settings }
+    pub(super) fn new(settings: ExecutorSettings) -> Self {
+        let guard = settings.program_guard.clone().map(Guard::new);
+        Self { settings, guard }
     }
 
     async fn run(&self, attempt: &Attempt) -> Result<Json, Failure> {
@@ -65,6 +72,7 @@ impl ExecExecutor {
         let input = Input::read(&attempt.with)?;
         let limit = self.settings.max_output_bytes;
         let mut group = Group::spawn(self.command(&program, &input, attempt), name)?;
+        group.guard(self.guard.as_ref());
         let finished = group.finish(input.stdin.as_deref().unwrap_or_default(), limit).await;
         match finished? {
             Some(finished) => outcome::output(name, &finished, input.parse, limit),

@@ -28,7 +28,11 @@ impl Program {
     pub(super) fn find(name: &str, settings: &ExecutorSettings) -> Result<Self, Failure> {
         if !exec_allowed(name, &settings.exec_allow) {
             let message = format!("{name:?} is not on this server's list of allowed programs");
-            return Err(Failure::permanent(codes::EXEC_NOT_ALLOWED, Category::Authorization, message));
+            return Err(Failure::permanent(
+                codes::EXEC_NOT_ALLOWED,
+                Category::Authorization,
+                message,
+            ));
         }
         let path = if name.contains('/') {
             std::path::absolute(name).ok()

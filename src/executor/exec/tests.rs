@@ -171,7 +171,7 @@ async fn a_dropped_attempt_takes_its_whole_group_with_it() {
 }
 
 /// Waits until a process is gone, or a zombie that only waits for its parent.
-async fn gone(pid: &str) {
+pub(super) async fn gone(pid: &str) {
     assert!(pid.parse::<u32>().is_ok(), "{pid:?}");
     let stat = format!("/proc/{pid}/stat");
     until(|| std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))).await;

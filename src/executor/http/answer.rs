@@ -88,7 +88,8 @@ fn write_headers(headers: &HeaderMap, out: &mut String) {
         quote(name.as_str(), out);
         out.push(':');
         let values = headers.get_all(name).iter();
-        let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        let values: Vec<_> =
+            values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
         quote(&values.join(", "), out);
     }
     out.push('}');
@@ -166,8 +167,9 @@ async fn said(mut answer: Response) -> String {
             }
         }
     };
-    // Late or not: what was read so far is shown.
-    let _: Result<(), _> = tokio::time::timeout(EXCERPT_TIMEOUT, reading).await;
+    if tokio::time::timeout(EXCERPT_TIMEOUT, reading).await.is_err() {
+        tracing::debug!("the body of a failed answer came late; what came is shown");
+    }
     bytes.truncate(MAX_EXCERPT_BYTES);
     excerpt(&String::from_utf8_lossy(&bytes), MAX_EXCERPT_CHARS)
 }

@@ -50,7 +50,8 @@ mod tests {
     use crate::model::Json;
 
     fn read(text: &str) -> Result<Expected, String> {
-        Expected::read(&Node::parse(&Json::parse(text).unwrap()).unwrap())
+        let json = Json::parse(text).map_err(|fault| fault.to_string())?;
+        Expected::read(&Node::parse(&json).map_err(|fault| fault.to_string())?)
     }
 
     #[test]

@@ -30,10 +30,10 @@ pub(super) fn follow(request: &Outgoing, answer: &Response) -> Result<Option<Out
     let Some(location) = answer.headers().get(LOCATION) else { return Ok(None) };
     let text = String::from_utf8_lossy(location.as_bytes());
     let mut url = request.url.join(&text).map_err(|_| refused("it leads to no valid URL"))?;
-    strip_userinfo(&mut url);
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refused("it leads to neither http nor https"));
     }
+    strip_userinfo(&mut url).map_err(|()| refused("it leads to no host"))?;
     Ok(Some(moved(request, status, url)))
 }
 
@@ -88,7 +88,9 @@ mod tests {
     #[test]
     fn posts_become_gets_as_in_browsers() {
         let url = Url::parse("http://a.example/y").unwrap();
-        for (status, method) in [(301, "GET"), (302, "GET"), (303, "GET"), (307, "POST"), (308, "POST")] {
+        for (status, method) in
+            [(301, "GET"), (302, "GET"), (303, "GET"), (307, "POST"), (308, "POST")]
+        {
             let next = moved(&request(), StatusCode::from_u16(status).unwrap(), url.clone());
             assert_eq!(next.method.as_str(), method, "{status}");
             assert_eq!(next.body.is_some(), method == "POST", "{status}");

@@ -87,8 +87,7 @@ fn take_userinfo(url: &mut Url, headers: &mut HeaderMap) -> Result<(), Failure> 
     let mut value = HeaderValue::from_str(&basic).map_err(invalid)?;
     value.set_sensitive(true);
     headers.entry(AUTHORIZATION).or_insert(value);
-    strip_userinfo(url);
-    Ok(())
+    strip_userinfo(url).map_err(|()| invalid("url has no host"))
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -98,10 +97,10 @@ fn percent_decoded(text: &str) -> String {
     first.map(|(name, _)| name.into_owned()).unwrap_or_default()
 }
 
-/// Drops `user:password@` from a URL.
-pub(super) fn strip_userinfo(url: &mut Url) {
-    // Neither can fail for a URL that has a host, as every http URL does.
-    let _: (Result<(), ()>, Result<(), ()>) = (url.set_username(""), url.set_password(None));
+/// Drops `user:password@` from a URL; fails only for one without a host.
+pub(super) fn strip_userinfo(url: &mut Url) -> Result<(), ()> {
+    url.set_username("")?;
+    url.set_password(None)
 }
 
 fn query(with: &Node, url: &mut Url) -> Result<(), Failure> {
@@ -191,7 +190,12 @@ mod tests {
         let url = outgoing(with).url;
         let pairs: Vec<_> = url.query_pairs().into_owned().collect();
         let expected = [
-            ("a", "1"), ("q", "ä &"), ("n", "1.10"), ("l", "x"), ("l", "true"), ("j", "{\"k\":[1]}"),
+            ("a", "1"),
+            ("q", "ä &"),
+            ("n", "1.10"),
+            ("l", "x"),
+            ("l", "true"),
+            ("j", "{\"k\":[1]}"),
         ];
         assert_eq!(pairs, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
         assert_eq!(outgoing(r#"{"url":"http://h/p","query":{}}"#).url.as_str(), "http://h/p");
@@ -209,7 +213,9 @@ mod tests {
 
     #[test]
     fn every_attempt_carries_the_steps_key_and_its_number() {
-        let mut attempt = attempt(r#"{"url":"http://h","headers":{"idempotency-key":"mine","X-A":["1","2"],"X-B":null}}"#);
+        let mut attempt = attempt(
+            r#"{"url":"http://h","headers":{"idempotency-key":"mine","X-A":["1","2"],"X-B":null}}"#,
+        );
         attempt.number = 3;
         attempt.traceparent = Some("00-ab-cd-01".to_owned());
         let headers = read(&attempt).unwrap().0.headers;
@@ -232,7 +238,7 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_is_refused_for_good() {
         for bad in [
-            r#"{}"#,
+            "{}",
             r#"{"url":7}"#,
             r#"{"url":"not a url"}"#,
             r#"{"url":"file:///etc/passwd"}"#,
@@ -243,10 +249,14 @@ mod tests {
             r#"{"url":"http://h","headers":{"Transfer-Encoding":"chunked"}}"#,
             r#"{"url":"http://h","json":1,"body":"x"}"#,
             r#"{"url":"http://h","expectStatus":"ok"}"#,
-            r#"[]"#,
+            "[]",
         ] {
             let failure = read(&attempt(bad)).unwrap_err();
-            assert_eq!((failure.code.as_str(), failure.recoverable), ("invalid_configuration", false), "{bad}");
+            assert_eq!(
+                (failure.code.as_str(), failure.recoverable),
+                ("invalid_configuration", false),
+                "{bad}"
+            );
         }
     }
 }

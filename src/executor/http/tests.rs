@@ -120,7 +120,11 @@ async fn refused_and_broken_connections_and_unknown_names_are_retried() {
     ] {
         let with = format!(r#"{{"url":"{url}"}}"#);
         let failure = server.run(&with, "open").await.unwrap_err().failure;
-        assert_eq!((failure.code.as_str(), failure.recoverable), ("connection_failed", true), "{url}");
+        assert_eq!(
+            (failure.code.as_str(), failure.recoverable),
+            ("connection_failed", true),
+            "{url}"
+        );
     }
 }
 
@@ -219,7 +223,8 @@ async fn a_dropped_attempt_closes_its_connection() {
 
 fn executor(policy: &str) -> HttpExecutor {
     // The first test of this process installs it; for all others it is there already.
-    let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
+    let first = rustls::crypto::ring::default_provider().install_default().is_ok();
+    assert!(first || rustls::crypto::CryptoProvider::get_default().is_some());
     let policy = EgressPolicy::parse(policy).unwrap();
     HttpExecutor::new(policy, 64 * 1024, Arc::new(Still)).unwrap()
 }
@@ -290,8 +295,10 @@ async fn json(State(seen): State<Seen>, uri: Uri) -> impl IntoResponse {
 }
 
 async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: String) -> String {
-    let headers: Vec<String> =
-        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    let headers: Vec<String> = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
     format!("{method} {uri}\n{}\n{body}", headers.join("\n"))
 }
 
