@@ -125,7 +125,7 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::executor::exec::tests::gone;
     use tokio::process::Child;
@@ -164,7 +164,8 @@ mod tests {
         guard_programs(io::stdin().lock());
     }
 
-    fn this_test_as_guard() -> Vec<OsString> {
+    /// The command line of [`guard_process`].
+    pub(in crate::executor::exec) fn this_test_as_guard() -> Vec<OsString> {
         let args = ["executor::exec::guard::tests::guard_process", "--exact", "--ignored"];
         let exe = std::env::current_exe().unwrap().into_os_string();
         std::iter::once(exe).chain(args.map(OsString::from)).collect()

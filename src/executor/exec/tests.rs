@@ -153,14 +153,54 @@ async fn a_process_that_left_the_group_does_not_hold_the_step_up() {
 async fn a_dropped_attempt_takes_its_whole_group_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
-    let text = format!("sleep 1000 & echo $$ $! > {0}.new; mv {0}.new {0}; wait", pids.display());
     let executor = executor(1 << 20);
-    let running = executor.execute(attempt("sh", &script(&text)));
+    let running = executor.execute(attempt("sh", &parent_and_child(&pids)));
     let started = until(|| pids.exists());
     tokio::select! {
         outcome = running => panic!("ended: {outcome:?}"),
         () = started => {}
     }
+    both_gone(&pids).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_takes_its_programs_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    let mut server = Command::new(std::env::current_exe().unwrap())
+        .args(["executor::exec::tests::server_process", "--exact"])
+        .env(PIDS, &pids)
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    until(|| pids.exists()).await;
+    server.kill().await.unwrap();
+    both_gone(&pids).await;
+}
+
+/// Tells [`server_process`] where its program writes.
+const PIDS: &str = "TEST_PIDS";
+
+/// The process that the test above starts and kills; does nothing unless told to.
+#[tokio::test]
+async fn server_process() {
+    let Some(pids) = std::env::var_os(PIDS) else { return };
+    let mut settings = executor(1 << 20).settings;
+    settings.program_guard = Some(guard::tests::this_test_as_guard());
+    let executor = ExecExecutor::new(settings);
+    // The first program starts the guard, so that the second need not wait for it.
+    executor.execute(attempt("true", "{}")).await.unwrap();
+    executor.execute(attempt("sh", &parent_and_child(Path::new(&pids)))).await.unwrap();
+}
+
+/// A program that starts another, writes both ids down and waits.
+fn parent_and_child(pids: &Path) -> String {
+    let pids = pids.display();
+    script(&format!("sleep 1000 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"))
+}
+
+async fn both_gone(pids: &Path) {
     let written = std::fs::read_to_string(pids).unwrap();
     let mut count = 0;
     for pid in written.split_whitespace() {
