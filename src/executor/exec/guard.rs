@@ -164,6 +164,11 @@ pub(super) mod tests {
         guard_programs(io::stdin().lock());
     }
 
+    /// Whether the guard has been told of a group.
+    pub(in crate::executor::exec) fn watches(guard: &Guard) -> bool {
+        !guard.state.lock().unwrap().groups.is_empty()
+    }
+
     /// The command line of [`guard_process`].
     pub(in crate::executor::exec) fn this_test_as_guard() -> Vec<OsString> {
         let args = ["executor::exec::guard::tests::guard_process", "--exact", "--ignored"];

@@ -174,7 +174,7 @@ async fn a_server_that_is_killed_takes_its_programs_with_it() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    until(|| pids.exists()).await;
+    until(|| folder.path().join("ready").exists()).await;
     server.kill().await.unwrap();
     both_gone(&pids).await;
 }
@@ -189,9 +189,18 @@ async fn server_process() {
     let mut settings = executor(1 << 20).settings;
     settings.program_guard = Some(guard::tests::this_test_as_guard());
     let executor = ExecExecutor::new(settings);
-    // The first program starts the guard, so that the second need not wait for it.
-    executor.execute(attempt("true", "{}")).await.unwrap();
-    executor.execute(attempt("sh", &parent_and_child(Path::new(&pids)))).await.unwrap();
+    let pids = Path::new(&pids);
+    let running = executor.execute(attempt("sh", &parent_and_child(pids)));
+    let guard = executor.guard.as_deref().unwrap();
+    let ready = async {
+        until(|| pids.exists() && guard::tests::watches(guard)).await;
+        std::fs::write(pids.with_file_name("ready"), "").unwrap();
+        std::future::pending().await
+    };
+    tokio::select! {
+        outcome = running => panic!("ended: {outcome:?}"),
+        () = ready => {}
+    }
 }
 
 /// A program that starts another, writes both ids down and waits.
