@@ -195,7 +195,7 @@ async fn server_process() {
     let ready = async {
         until(|| pids.exists() && guard::tests::watches(guard)).await;
         std::fs::write(pids.with_file_name("ready"), "").unwrap();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         outcome = running => panic!("ended: {outcome:?}"),
