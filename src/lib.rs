@@ -4,5 +4,6 @@ pub mod definition;
 pub mod executor;
 pub mod machine;
 pub mod model;
+pub mod observe;
 pub mod runtime;
 pub mod store;

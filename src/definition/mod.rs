@@ -9,6 +9,6 @@ mod placeholders;
 mod plan;
 mod scope;
 
-pub use placeholders::{Condition, Filter, InputSchema, Template};
+pub use placeholders::{Condition, Filter, FilterError, FilterLimits, InputSchema, Template};
 pub use plan::{Action, Plan, PlanStep};
 pub use scope::{Scope, StepView};

@@ -4,6 +4,14 @@
 //! never decides about retries, and never outlives its attempt: dropping the future it returns
 //! ends its work (connections closed, children killed).
 
+mod exec;
+mod http;
+mod registry;
+mod secrets;
+mod settings;
+mod text;
+mod transform;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +20,14 @@ use async_trait::async_trait;
 use crate::definition::Action;
 use crate::model::{Failure, Json, StepId, ThreadId};
 
-/// One attempt of one step, ready to be performed.
-#[derive(Debug, Clone)]
+pub use exec::{exec_allowed, guard_programs};
+pub use http::{EgressDenied, EgressPolicy, EgressRule, egress_client};
+pub use registry::Registry;
+pub use secrets::Secrets;
+pub use settings::{DEFAULT_MAX_OUTPUT_BYTES, ExecutorSettings};
+
+/// One attempt of one step, ready to be performed. `Debug` leaves `with` out: it holds secrets.
+#[derive(Clone)]
 pub struct Attempt {
     /// The thread.
     pub thread_id: ThreadId,
@@ -27,6 +41,17 @@ pub struct Attempt {
     pub with: Json,
     /// W3C trace context of the invoke, if there was one.
     pub traceparent: Option<String>,
+}
+
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt")
+            .field("thread_id", &self.thread_id)
+            .field("step_id", &self.step_id)
+            .field("number", &self.number)
+            .field("action", &self.action)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Attempt {

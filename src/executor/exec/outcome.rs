@@ -1,0 +1,75 @@
+//! What a step makes of a program that has ended.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use super::capture::Capture;
+use super::input::Parse;
+use crate::executor::text::{output_invalid, tail, too_large};
+use crate::model::{Category, Failure, Json, codes, quote};
+
+/// Most characters of standard error that a failure's message repeats.
+const MAX_TAIL: usize = 1000;
+
+/// A program that has ended, and what it wrote.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) status: ExitStatus,
+    pub(super) written: Capture,
+}
+
+/// The output `{exitCode, stdout, stderr}` of a program that ended well. Bytes that are not UTF-8
+/// become U+FFFD.
+pub(super) fn output(
+    name: &str,
+    finished: &Finished,
+    parse: Parse,
+    limit: usize,
+) -> Result<Json, Failure> {
+    let Capture { stdout, stderr } = &finished.written;
+    if !finished.status.success() {
+        return Err(nonzero(name, finished.status, stderr));
+    }
+    let mut out = String::from("{\"exitCode\":0,\"stdout\":");
+    match parse {
+        Parse::Text => quote(&String::from_utf8_lossy(stdout), &mut out),
+        Parse::Json => out.push_str(json(name, stdout)?.as_str()),
+        Parse::Lines => lines(&String::from_utf8_lossy(stdout), &mut out),
+    }
+    out.push_str(",\"stderr\":");
+    quote(&String::from_utf8_lossy(stderr), &mut out);
+    out.push('}');
+    if out.len() > limit {
+        return Err(too_large("the output", limit));
+    }
+    Json::trusted(out).map_err(|fault| output_invalid(fault.to_string()))
+}
+
+fn nonzero(name: &str, status: ExitStatus, stderr: &[u8]) -> Failure {
+    let how = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    };
+    let said = tail(&String::from_utf8_lossy(stderr), MAX_TAIL);
+    let separator = if said.is_empty() { "" } else { ": " };
+    let message = format!("{name} ended with {how}{separator}{said}");
+    Failure::recoverable(codes::EXIT_NONZERO, Category::Step, message)
+}
+
+fn json(name: &str, stdout: &[u8]) -> Result<Json, Failure> {
+    let broken = |why: String| output_invalid(format!("what {name} wrote is not JSON: {why}"));
+    let text = std::str::from_utf8(stdout).map_err(|fault| broken(fault.to_string()))?;
+    Json::parse(text).map_err(|fault| broken(fault.to_string()))
+}
+
+fn lines(text: &str, out: &mut String) {
+    out.push('[');
+    for (index, line) in text.lines().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        quote(line, out);
+    }
+    out.push(']');
+}

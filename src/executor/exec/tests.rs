@@ -1,0 +1,236 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::model::{StepId, ThreadId};
+
+/// Longest wait for anything here that should take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn executor(limit: usize) -> ExecExecutor {
+    let allow = ["cat", "env", "pwd", "sh", "sleep", "true", "/bin/echo"];
+    ExecExecutor::new(ExecutorSettings {
+        exec_allow: allow.map(str::to_owned).to_vec(),
+        max_output_bytes: limit,
+        program_env: vec![("PATH".into(), "/usr/bin:/bin".into()), ("LANG".into(), "C".into())],
+        ..ExecutorSettings::default()
+    })
+}
+
+fn attempt(program: &str, with: &str) -> Attempt {
+    Attempt {
+        thread_id: ThreadId::parse("t1").unwrap(),
+        step_id: StepId::parse("s1").unwrap(),
+        number: 2,
+        action: Arc::new(Action::Exec { program: program.to_owned() }),
+        with: Json::parse(with).unwrap(),
+        traceparent: None,
+    }
+}
+
+async fn run(program: &str, with: &str) -> Result<String, Failure> {
+    let executor = executor(1 << 20);
+    let done = executor.execute(attempt(program, with));
+    let outcome = tokio::time::timeout(PATIENCE, done).await.expect("the attempt ends");
+    outcome.map(|json| json.as_str().to_owned()).map_err(|error| error.failure)
+}
+
+/// A shell script; the shell is on this test's allow-list.
+fn script(text: &str) -> String {
+    serde_json::json!({ "args": ["-c", text] }).to_string()
+}
+
+#[track_caller]
+fn assert_failure(outcome: Result<String, Failure>, code: &str, recoverable: bool) -> String {
+    let failure = outcome.unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.recoverable), (code, recoverable), "{failure:?}");
+    failure.message
+}
+
+#[tokio::test]
+async fn output_is_read_as_text_json_or_lines() {
+    let cat = |stdin: &str, parse: &str| {
+        let with = serde_json::json!({ "stdin": stdin, "parse": parse }).to_string();
+        async move { run("cat", &with).await }
+    };
+    let output = |stdout: &str| format!("{{\"exitCode\":0,\"stdout\":{stdout},\"stderr\":\"\"}}");
+    assert_eq!(cat("a\r\nb\n", "text").await.unwrap(), output("\"a\\r\\nb\\n\""));
+    assert_eq!(cat("a\r\n\nb\n", "lines").await.unwrap(), output("[\"a\",\"\",\"b\"]"));
+    assert_eq!(cat("{ \"b\": 1.0 }\n", "json").await.unwrap(), output("{\"b\":1.0}"));
+    assert_failure(cat("{", "json").await, "output_invalid", false);
+    assert_failure(cat("", "json").await, "output_invalid", false);
+}
+
+#[tokio::test]
+async fn arguments_reach_the_program_one_by_one_without_a_shell() {
+    let output = run("/bin/echo", r#"{"args":["$HOME; ls", "a  b", 7]}"#).await.unwrap();
+    assert!(output.contains("$HOME; ls a  b 7"), "{output}");
+}
+
+#[tokio::test]
+async fn programs_see_a_clean_environment() {
+    let with = r#"{"parse":"lines","env":{"GREETING":"hi","LANG":"de","IDEMPOTENCY_KEY":"x"}}"#;
+    let output: serde_json::Value = serde_json::from_str(&run("env", with).await.unwrap()).unwrap();
+    let mut lines: Vec<_> =
+        output["stdout"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    lines.sort_unstable();
+    let expected = [
+        "GREETING=hi",
+        "IDEMPOTENCY_KEY=t1/s1",
+        "LANG=de",
+        "PATH=/usr/bin:/bin",
+        "X_RETHREAD_ATTEMPT=2",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[tokio::test]
+async fn cwd_is_where_the_program_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap();
+    let with = serde_json::json!({ "cwd": path, "parse": "lines" }).to_string();
+    let output = run("pwd", &with).await.unwrap();
+    assert!(output.contains(&format!("[\"{}\"]", path.display())), "{output}");
+}
+
+#[tokio::test]
+async fn an_exit_that_is_not_zero_fails_the_step_with_the_end_of_what_it_said() {
+    let message = assert_failure(
+        run("sh", &script("echo out; printf 'bad\\033[1m thing' >&2; exit 3")).await,
+        "exit_nonzero",
+        true,
+    );
+    assert_eq!(message, "sh ended with exit code 3: bad\\u{1b}[1m thing");
+    let message = assert_failure(run("sh", &script("kill -9 $$")).await, "exit_nonzero", true);
+    assert_eq!(message, "sh ended with signal 9");
+    let said = script("echo 'Validation failed: no title' >&2; exit 1");
+    assert_failure(run("sh", &said).await, "exit_nonzero", false);
+}
+
+#[tokio::test]
+async fn programs_that_are_not_allowed_or_not_there_are_not_started() {
+    assert_failure(run("ls", "{}").await, "exec_not_allowed", false);
+    assert_failure(run("/bin/cat", "{}").await, "exec_not_allowed", false);
+}
+
+#[tokio::test]
+async fn output_above_the_bound_kills_the_program() {
+    let endless = script("while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done");
+    let message = assert_failure(run("sh", &endless).await, "payload_too_large", false);
+    assert_eq!(message, "the output is larger than 1048576 bytes");
+    let both = script("head -c 700000 /dev/zero; head -c 700000 /dev/zero >&2");
+    assert_failure(run("sh", &both).await, "payload_too_large", false);
+}
+
+#[tokio::test]
+async fn large_input_neither_blocks_nor_fails_a_program_that_ignores_it() {
+    let large = "x".repeat(400_000);
+    let with = serde_json::json!({ "stdin": large }).to_string();
+    assert!(run("true", &with).await.is_ok());
+    let copied = run("cat", &with).await.unwrap();
+    assert!(copied.contains(&large));
+}
+
+#[tokio::test]
+async fn a_process_left_behind_neither_holds_the_step_up_nor_stays() {
+    let with = script("sleep 1000 & echo $!");
+    let output: serde_json::Value = serde_json::from_str(&run("sh", &with).await.unwrap()).unwrap();
+    gone(output["stdout"].as_str().unwrap().trim()).await;
+}
+
+#[tokio::test]
+async fn a_process_that_left_the_group_does_not_hold_the_step_up() {
+    if !Path::new("/usr/bin/setsid").exists() {
+        return;
+    }
+    let with = script("setsid sleep 5 & echo started");
+    let output = run("sh", &with).await.unwrap();
+    assert!(output.contains("started"), "{output}");
+}
+
+#[tokio::test]
+async fn a_dropped_attempt_takes_its_whole_group_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    let executor = executor(1 << 20);
+    let running = executor.execute(attempt("sh", &parent_and_child(&pids)));
+    let started = until(|| pids.exists());
+    tokio::select! {
+        outcome = running => panic!("ended: {outcome:?}"),
+        () = started => {}
+    }
+    both_gone(&pids).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_takes_its_programs_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    let mut server = Command::new(std::env::current_exe().unwrap())
+        .args(["executor::exec::tests::server_process", "--exact"])
+        .env(PIDS, &pids)
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    until(|| folder.path().join("ready").exists()).await;
+    server.kill().await.unwrap();
+    both_gone(&pids).await;
+}
+
+/// Tells [`server_process`] where its program writes.
+const PIDS: &str = "TEST_PIDS";
+
+/// The process that the test above starts and kills; does nothing unless told to.
+#[tokio::test]
+async fn server_process() {
+    let Some(pids) = std::env::var_os(PIDS) else { return };
+    let mut settings = executor(1 << 20).settings;
+    settings.program_guard = Some(guard::tests::this_test_as_guard());
+    let executor = ExecExecutor::new(settings);
+    let pids = Path::new(&pids);
+    let running = executor.execute(attempt("sh", &parent_and_child(pids)));
+    let guard = executor.guard.as_deref().unwrap();
+    let ready = async {
+        until(|| pids.exists() && guard::tests::watches(guard)).await;
+        std::fs::write(pids.with_file_name("ready"), "").unwrap();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        outcome = running => panic!("ended: {outcome:?}"),
+        () = ready => {}
+    }
+}
+
+/// A program that starts another, writes both ids down and waits.
+fn parent_and_child(pids: &Path) -> String {
+    let pids = pids.display();
+    script(&format!("sleep 1000 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"))
+}
+
+async fn both_gone(pids: &Path) {
+    let written = std::fs::read_to_string(pids).unwrap();
+    let mut count = 0;
+    for pid in written.split_whitespace() {
+        gone(pid).await;
+        count += 1;
+    }
+    assert_eq!(count, 2);
+}
+
+/// Waits until a process is gone, or a zombie that only waits for its parent.
+pub(super) async fn gone(pid: &str) {
+    assert!(pid.parse::<u32>().is_ok(), "{pid:?}");
+    let stat = format!("/proc/{pid}/stat");
+    until(|| std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))).await;
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the condition comes true");
+}

@@ -1,0 +1,236 @@
+//! What a step makes of an answer: its output, or the failure that its status stands for.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+
+use super::expect::Expected;
+use super::fault;
+use crate::executor::AttemptError;
+use crate::executor::text::{excerpt, output_invalid, too_large};
+use crate::model::{Category, Failure, Json, Timestamp, codes, quote};
+
+/// Most bytes read of an answer that is a failure, and most characters repeated of it: enough for
+/// a person to see what the other side had to say.
+const MAX_EXCERPT_BYTES: usize = 4096;
+const MAX_EXCERPT_CHARS: usize = 300;
+
+/// Longest time spent on reading that excerpt: the failure itself is known already.
+const EXCERPT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The output of an answer whose status was expected: `{status, headers, body}`.
+///
+/// Header names are in lower case, repeated ones joined with `, `. The body is the exact JSON text
+/// where the answer says it is JSON, else a string in which anything that is not UTF-8 has become
+/// U+FFFD. A JSON answer without a body has the body `null`.
+pub(super) async fn output(mut answer: Response, limit: usize) -> Result<Json, Failure> {
+    let host = host(&answer);
+    let announced = answer.content_length().unwrap_or(0);
+    if usize::try_from(announced).unwrap_or(usize::MAX) > limit {
+        return Err(too_large("the answer", limit));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| fault::failure(&error, &host))? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large("the answer", limit));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let mut out = format!("{{\"status\":{},\"headers\":", answer.status().as_u16());
+    write_headers(answer.headers(), &mut out);
+    out.push_str(",\"body\":");
+    write_body(&body, is_json(answer.headers()), &mut out)?;
+    out.push('}');
+    if out.len() > limit {
+        return Err(too_large("the output", limit));
+    }
+    Json::trusted(out).map_err(|fault| output_invalid(fault.to_string()))
+}
+
+/// The failure that an unexpected status stands for.
+pub(super) async fn unexpected(answer: Response, now: Timestamp) -> AttemptError {
+    let status = answer.status();
+    let again = is_recoverable(status);
+    let retry_after = if again { retry_after(answer.headers(), now) } else { None };
+    let mut message = format!("HTTP {status}");
+    let said = said(answer).await;
+    if !said.is_empty() {
+        message.push_str(": ");
+        message.push_str(&said);
+    }
+    let category = category(status);
+    let failure = if again {
+        Failure::recoverable(codes::HTTP_STATUS, category, message)
+    } else {
+        Failure::permanent(codes::HTTP_STATUS, category, message)
+    };
+    AttemptError { failure, retry_after }
+}
+
+/// Whether the answer goes on to be judged as success.
+pub(super) fn is_expected(answer: &Response, expected: &Expected) -> bool {
+    expected.covers(answer.status().as_u16())
+}
+
+/// Host and port of the answer's URL, for messages.
+fn host(answer: &Response) -> String {
+    super::host_and_port(answer.url())
+}
+
+fn write_headers(headers: &HeaderMap, out: &mut String) {
+    out.push('{');
+    for (index, name) in headers.keys().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        quote(name.as_str(), out);
+        out.push(':');
+        let values = headers.get_all(name).iter();
+        let values: Vec<_> =
+            values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        quote(&values.join(", "), out);
+    }
+    out.push('}');
+}
+
+fn write_body(body: &[u8], json: bool, out: &mut String) -> Result<(), Failure> {
+    if !json {
+        quote(&String::from_utf8_lossy(body), out);
+        return Ok(());
+    }
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    if body.iter().all(u8::is_ascii_whitespace) {
+        out.push_str("null");
+        return Ok(());
+    }
+    let broken = |why: String| {
+        output_invalid(format!("the answer says it is JSON, and is not what can be read: {why}"))
+    };
+    let text = std::str::from_utf8(body).map_err(|fault| broken(fault.to_string()))?;
+    let json = Json::parse(text).map_err(|fault| broken(fault.to_string()))?;
+    out.push_str(json.as_str());
+    Ok(())
+}
+
+/// Whether the media type is JSON: `application/json`, `text/json`, or ends in `+json`.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(text)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else {
+        return false;
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
+}
+
+/// HTTP 408, 425, 429 and 5xx (CONTRACT 2).
+fn is_recoverable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error()
+}
+
+const fn category(status: StatusCode) -> Category {
+    match status.as_u16() {
+        400 | 422 => Category::Validation,
+        401 => Category::Authentication,
+        403 => Category::Authorization,
+        404 | 410 => Category::NotFound,
+        408 | 504 => Category::Timeout,
+        409 | 412 => Category::Conflict,
+        429 => Category::RateLimit,
+        _ => Category::External,
+    }
+}
+
+/// How long the answer asks to wait: seconds, or a date. A date is compared with the answer's own
+/// `Date` where it has one, so that two clocks that differ do no harm.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| {
+        let date = DateTime::parse_from_rfc2822(text).ok()?;
+        Some(Timestamp::from_millis(date.timestamp_millis()))
+    };
+    let theirs = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(date);
+    Some(date(text)?.since(theirs.unwrap_or(now)))
+}
+
+/// The beginning of a failed answer's body.
+async fn said(mut answer: Response) -> String {
+    let mut bytes = Vec::new();
+    let reading = async {
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() >= MAX_EXCERPT_BYTES {
+                break;
+            }
+        }
+    };
+    if tokio::time::timeout(EXCERPT_TIMEOUT, reading).await.is_err() {
+        tracing::debug!("the body of a failed answer came late; what came is shown");
+    }
+    bytes.truncate(MAX_EXCERPT_BYTES);
+    excerpt(&String::from_utf8_lossy(&bytes), MAX_EXCERPT_CHARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn media_types_of_json_are_known() {
+        for (kind, json) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/problem+json", true),
+            ("text/html", false),
+            ("application/jsonl", false),
+            ("application/x-ndjson", false),
+        ] {
+            assert_eq!(is_json(&headers(&[("content-type", kind)])), json, "{kind}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date() {
+        let now = Timestamp::parse("1994-11-06T08:49:00Z").unwrap();
+        let after = |pairs: &[_]| retry_after(&headers(pairs), now);
+        assert_eq!(after(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        let date = ("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(after(&[date]), Some(Duration::from_secs(37)));
+        let theirs = ("date", "Sun, 06 Nov 1994 08:49:27 GMT");
+        assert_eq!(after(&[date, theirs]), Some(Duration::from_secs(10)));
+        assert_eq!(after(&[("retry-after", "-3")]), None);
+        assert_eq!(after(&[("retry-after", "soon")]), None);
+        assert_eq!(after(&[]), None);
+    }
+
+    #[test]
+    fn bodies_are_exact_json_or_text() {
+        let body = |bytes: &[u8], json: bool| {
+            let mut out = String::new();
+            write_body(bytes, json, &mut out).map(|()| out)
+        };
+        assert_eq!(body(b" {\"b\": 1.0, \"a\":[]}\n", true).unwrap(), "{\"b\":1.0,\"a\":[]}");
+        assert_eq!(body(b"", true).unwrap(), "null");
+        assert_eq!(body(b"", false).unwrap(), "\"\"");
+        assert_eq!(body(b"\xef\xbb\xbf1", true).unwrap(), "1");
+        assert_eq!(body(b"{\"a\":1}", false).unwrap(), "\"{\\\"a\\\":1}\"");
+        assert_eq!(body(b"a\xff", false).unwrap(), "\"a\u{fffd}\"");
+        for bad in [&b"{"[..], b"\"\\ud800\"", b"\"\xff\"", "[".repeat(200).as_bytes()] {
+            let failure = body(bad, true).unwrap_err();
+            assert_eq!((failure.code.as_str(), failure.recoverable), ("output_invalid", false));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The one HTTP client: its policy, its timeouts, its pool.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, ClientBuilder, redirect};
+
+use super::egress::{EgressDenied, EgressPolicy};
+
+/// Longest time to connect, TLS included: a host that takes longer is as good as down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest silence of a peer that is still connected. Steps have their own `timeout`; this one
+/// only keeps an attempt without a timeout from waiting for ever.
+const SILENCE_TIMEOUT: Duration = Duration::from_hours(1);
+
+/// How long an idle connection is kept: below the 60 s after which common servers close theirs.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// Idle connections kept per host.
+const POOL_MAX_IDLE_PER_HOST: usize = 32;
+
+/// Silence after which the kernel asks whether the peer is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+/// Time between two such questions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Unanswered questions after which the connection counts as broken.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// What servers see of us unless a step says otherwise.
+const USER_AGENT: &str = concat!("rethread/", env!("CARGO_PKG_VERSION"));
+
+/// Makes a client that connects only where `policy` allows, follows no redirects and uses no
+/// proxy. URLs must pass [`EgressPolicy::judge`] before they are given to it.
+///
+/// A process-wide rustls provider must be installed. Without certificates on the machine the
+/// client works for `http`, and every `https` request fails.
+pub fn egress_client(policy: &Arc<EgressPolicy>) -> Result<Client, reqwest::Error> {
+    base(policy).build().or_else(|fault| {
+        tracing::warn!(error = %fault, "no trusted certificates: https steps will fail");
+        base(policy).tls_certs_only([]).build()
+    })
+}
+
+fn base(policy: &Arc<EgressPolicy>) -> ClientBuilder {
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .dns_resolver(PolicyResolver(Arc::clone(policy)))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(SILENCE_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .pool_max_idle_per_host(POOL_MAX_IDLE_PER_HOST)
+        .tcp_nodelay(true)
+        .tcp_keepalive(KEEPALIVE_IDLE)
+        .tcp_keepalive_interval(KEEPALIVE_INTERVAL)
+        .tcp_keepalive_retries(KEEPALIVE_PROBES)
+}
+
+/// Resolves names to the addresses that the policy allows: the connector is given no other.
+struct PolicyResolver(Arc<EgressPolicy>);
+
+impl Resolve for PolicyResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = Arc::clone(&self.0);
+        Box::pin(async move {
+            let host = name.as_str();
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
+            let known = !found.is_empty();
+            let allowed: Vec<SocketAddr> =
+                found.into_iter().filter(|address| policy.allows(host, address.ip())).collect();
+            if known && allowed.is_empty() {
+                return Err(EgressDenied { host: host.to_owned() }.into());
+            }
+            Ok::<Addrs, _>(Box::new(allowed.into_iter()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_certificates_still_gets_a_client() {
+        // Whichever test comes first installs it; for all others it is there already.
+        let first = rustls::crypto::ring::default_provider().install_default().is_ok();
+        assert!(first || rustls::crypto::CryptoProvider::get_default().is_some());
+        assert!(base(&Arc::new(EgressPolicy::Public)).tls_certs_only([]).build().is_ok());
+    }
+}

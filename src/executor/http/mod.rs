@@ -1,0 +1,98 @@
+//! The `http` step: one request, its redirects, one answer.
+//!
+//! Every hop is judged by the egress policy before it is made, names by the resolver of the
+//! client. Dropping the attempt closes its connection.
+
+mod answer;
+mod client;
+mod egress;
+mod expect;
+mod fault;
+mod redirect;
+mod request;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::{Client, Response};
+use url::Url;
+
+pub use client::egress_client;
+pub use egress::{EgressDenied, EgressPolicy, EgressRule};
+
+use super::{Attempt, AttemptError, StepExecutor};
+use crate::model::{Clock, Failure, Json};
+use expect::Expected;
+use request::Outgoing;
+
+/// Most redirects followed: more is a loop, or as good as one.
+const MAX_REDIRECTS: usize = 10;
+
+/// Performs `http` steps.
+#[derive(Debug)]
+pub(super) struct HttpExecutor {
+    client: Client,
+    egress: Arc<EgressPolicy>,
+    clock: Arc<dyn Clock>,
+    max_output_bytes: usize,
+}
+
+#[async_trait]
+impl StepExecutor for HttpExecutor {
+    async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError> {
+        let (request, expected) = request::read(&attempt)?;
+        let answer = self.send(request, &expected).await?;
+        if answer::is_expected(&answer, &expected) {
+            Ok(answer::output(answer, self.max_output_bytes).await?)
+        } else {
+            Err(answer::unexpected(answer, self.clock.now()).await)
+        }
+    }
+}
+
+impl HttpExecutor {
+    /// Makes the executor and its connection pool.
+    pub(super) fn new(
+        egress: EgressPolicy,
+        max_output_bytes: usize,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, reqwest::Error> {
+        let egress = Arc::new(egress);
+        Ok(Self { client: egress_client(&egress)?, egress, clock, max_output_bytes })
+    }
+
+    /// Sends the request and follows redirects, but not those that the step expects to see.
+    async fn send(&self, first: Outgoing, expected: &Expected) -> Result<Response, Failure> {
+        let mut request = first;
+        for _ in 0..=MAX_REDIRECTS {
+            self.egress.judge(&request.url)?;
+            let host = host_and_port(&request.url);
+            let answer = self.client.execute(build(&request)).await;
+            let answer = answer.map_err(|error| fault::failure(&error, &host))?;
+            if answer::is_expected(&answer, expected) {
+                return Ok(answer);
+            }
+            match redirect::follow(&request, &answer)? {
+                Some(next) => request = next,
+                None => return Ok(answer),
+            }
+        }
+        Err(redirect::refused(&format!("there were more than {MAX_REDIRECTS}")))
+    }
+}
+
+fn build(request: &Outgoing) -> reqwest::Request {
+    let mut built = reqwest::Request::new(request.method.clone(), request.url.clone());
+    *built.headers_mut() = request.headers.clone();
+    *built.body_mut() = request.body.clone().map(reqwest::Body::from);
+    built
+}
+
+/// What a message says of a URL: the rest of it may hold secrets.
+fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests;

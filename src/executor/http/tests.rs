@@ -1,0 +1,335 @@
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::any;
+use futures_util::StreamExt as _;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::definition::Action;
+use crate::model::{StepId, ThreadId, Timestamp};
+
+/// Longest wait for anything here that should take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An attempt of `t1/s1` with that `with`.
+pub(super) fn attempt(with: &str) -> Attempt {
+    Attempt {
+        thread_id: ThreadId::parse("t1").unwrap(),
+        step_id: StepId::parse("s1").unwrap(),
+        number: 1,
+        action: Arc::new(Action::Http),
+        with: Json::parse(with).unwrap(),
+        traceparent: None,
+    }
+}
+
+#[tokio::test]
+async fn an_answer_becomes_status_headers_and_exact_body() {
+    let server = Server::start().await;
+    let output = server.get("/json", "open").await.unwrap();
+    assert!(output.starts_with("{\"status\":200,\"headers\":{\"content-type\":"), "{output}");
+    assert!(output.contains("\"x-twice\":\"one, two\""), "{output}");
+    assert!(output.ends_with(",\"body\":{\"b\":1.0,\"a\":12345678901234567890}}"), "{output}");
+    let output = server.get("/status/204", "open").await.unwrap();
+    assert!(output.ends_with(",\"body\":\"\"}"), "{output}");
+}
+
+#[tokio::test]
+async fn the_other_side_sees_key_attempt_and_agent() {
+    let server = Server::start().await;
+    let with = format!(
+        r#"{{"method":"POST","url":"{}/echo","query":{{"q":"ä"}},"headers":{{"X-Mine":"1"}},"json":{{"a":[1.0]}}}}"#,
+        server.url
+    );
+    let output = server.run(&with, "open").await.unwrap();
+    for part in [
+        "POST /echo?q=%C3%A4",
+        "idempotency-key: t1/s1",
+        "x-rethread-attempt: 1",
+        "x-mine: 1",
+        "content-type: application/json",
+        concat!("user-agent: rethread/", env!("CARGO_PKG_VERSION")),
+        "\\n{\\\"a\\\":[1.0]}\"",
+    ] {
+        assert!(output.contains(part), "{part} is not in {output}");
+    }
+}
+
+#[tokio::test]
+async fn statuses_are_retried_by_the_contracts_table() {
+    let server = Server::start().await;
+    for (status, recoverable, category) in [
+        (400, false, "validation"),
+        (401, false, "authentication"),
+        (403, false, "authorization"),
+        (404, false, "not_found"),
+        (408, true, "timeout"),
+        (409, false, "conflict"),
+        (418, false, "external"),
+        (425, true, "external"),
+        (429, true, "rate_limit"),
+        (500, true, "external"),
+        (501, true, "external"),
+        (503, true, "external"),
+        (504, true, "timeout"),
+    ] {
+        let error = server.get(&format!("/status/{status}"), "open").await.unwrap_err();
+        let failure = error.failure;
+        assert_eq!(failure.code, "http_status");
+        assert_eq!(failure.recoverable, recoverable, "{status}");
+        assert_eq!(failure.category.as_str(), category, "{status}");
+        let expected = recoverable.then_some(Duration::from_secs(7));
+        assert_eq!(error.retry_after, expected, "{status}");
+        assert!(failure.message.starts_with(&format!("HTTP {status}")), "{}", failure.message);
+        if status == 500 {
+            assert!(failure.message.ends_with(": said\\u{1b}[1m so"), "{}", failure.message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn expected_statuses_are_outputs_and_expected_redirects_are_not_followed() {
+    let server = Server::start().await;
+    let expecting = |path: &str, expected: &str| {
+        let with = format!(r#"{{"url":"{}{path}","expectStatus":{expected}}}"#, server.url);
+        async { server.run(&{ with }, "open").await }
+    };
+    assert!(expecting("/status/404", "[200, 404]").await.is_ok());
+    let output = expecting("/to/%2Fjson", "303").await.unwrap();
+    assert!(output.starts_with("{\"status\":303,"), "{output}");
+    let error = expecting("/json", "201").await.unwrap_err();
+    assert_eq!((error.failure.code.as_str(), error.failure.recoverable), ("http_status", false));
+}
+
+#[tokio::test]
+async fn refused_and_broken_connections_and_unknown_names_are_retried() {
+    let server = Server::start().await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for url in [
+        format!("http://{free}/"),
+        "http://no-such-host.invalid/".to_owned(),
+        format!("{}/broken", server.url),
+        closing().await,
+    ] {
+        let with = format!(r#"{{"url":"{url}"}}"#);
+        let failure = server.run(&with, "open").await.unwrap_err().failure;
+        assert_eq!(
+            (failure.code.as_str(), failure.recoverable),
+            ("connection_failed", true),
+            "{url}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_followed_up_to_ten_and_drop_credentials_elsewhere() {
+    let (server, other) = (Server::start().await, Server::start().await);
+    assert!(server.get("/to/%2Fjson", "open").await.unwrap().contains("\"status\":200"));
+    let error = server.get("/loop", "open").await.unwrap_err();
+    assert_eq!((error.failure.code.as_str(), error.failure.recoverable), ("http_status", false));
+    let with = format!(
+        r#"{{"url":"{}/to/{}","headers":{{"Authorization":"Bearer s3cret"}}}}"#,
+        server.url,
+        format!("{}/echo", other.url).replace('/', "%2F")
+    );
+    let output = server.run(&with, "open").await.unwrap();
+    assert!(output.contains("GET /echo") && !output.contains("s3cret"), "{output}");
+    assert!(output.contains("idempotency-key"), "{output}");
+}
+
+#[tokio::test]
+async fn every_hop_is_judged_on_the_address_it_connects_to() {
+    let server = Server::start().await;
+    let port = server.address.port();
+    for (path, policy) in [
+        ("/json", "public"),
+        ("/json", "10.0.0.0/8,example.org"),
+        (format!("/to/http:%2F%2F127.0.0.2:{port}%2Fjson").as_str(), "127.0.0.1"),
+        ("/to/http:%2F%2Flocalhost:1%2F", "127.0.0.1/32,no-such.example"),
+        ("/to/http:%2F%2F[::ffff:169.254.169.254]%2F", "127.0.0.1/32"),
+        ("/to/file:%2F%2F%2Fetc%2Fpasswd", "open"),
+    ] {
+        let failure = server.get(path, policy).await.unwrap_err().failure;
+        let denied = if path.contains("file") {
+            "http_status"
+        } else if path.contains("localhost") {
+            // `localhost` is 127.0.0.1 too, which this list allows; the port is closed.
+            "connection_failed"
+        } else {
+            "egress_denied"
+        };
+        assert_eq!(failure.code, denied, "{path} {policy}: {}", failure.message);
+        assert_eq!(failure.recoverable, denied == "connection_failed");
+    }
+    assert!(server.get("/json", "127.0.0.0/8").await.is_ok());
+}
+
+#[tokio::test]
+async fn names_that_resolve_to_denied_addresses_are_not_connected_to() {
+    let server = Server::start().await;
+    let with = format!(r#"{{"url":"http://localhost:{}/json"}}"#, server.address.port());
+    for policy in ["public", "192.0.2.0/24"] {
+        let failure = server.run(&with, policy).await.unwrap_err().failure;
+        assert_eq!((failure.code.as_str(), failure.recoverable), ("egress_denied", false));
+        assert_eq!(failure.message, "the egress policy does not allow connections to localhost");
+    }
+    assert!(server.run(&with, "localhost").await.is_ok());
+    assert!(server.seen().iter().all(|line| line.contains("/json")) && server.seen().len() == 1);
+}
+
+#[tokio::test]
+async fn answers_above_the_bound_are_cut_off_while_they_stream() {
+    let server = Server::start().await;
+    for path in ["/endless", "/announced"] {
+        let failure = server.get(path, "open").await.unwrap_err().failure;
+        assert_eq!((failure.code.as_str(), failure.recoverable), ("payload_too_large", false));
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_attempt_closes_its_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let with = format!(r#"{{"url":"http://{}/"}}"#, listener.local_addr().unwrap());
+    let executor = executor("open");
+    let waiting = executor.execute(attempt(&with));
+    let closed = async {
+        let (connection, _) = listener.accept().await.unwrap();
+        connection
+    };
+    let connection = tokio::select! {
+        outcome = waiting => panic!("ended: {outcome:?}"),
+        connection = closed => connection,
+    };
+    let mut buffer = [0; 4096];
+    let end = async {
+        loop {
+            connection.readable().await.unwrap();
+            match connection.try_read(&mut buffer) {
+                Ok(0) => break,
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => break,
+                Ok(_) | Err(_) => {}
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, end).await.expect("the connection is closed");
+}
+
+fn executor(policy: &str) -> HttpExecutor {
+    // The first test of this process installs it; for all others it is there already.
+    let first = rustls::crypto::ring::default_provider().install_default().is_ok();
+    assert!(first || rustls::crypto::CryptoProvider::get_default().is_some());
+    let policy = EgressPolicy::parse(policy).unwrap();
+    HttpExecutor::new(policy, 64 * 1024, Arc::new(Still)).unwrap()
+}
+
+#[derive(Debug)]
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+type Seen = Arc<Mutex<Vec<String>>>;
+
+/// A server on this machine; it ends with the test's runtime.
+struct Server {
+    address: SocketAddr,
+    url: String,
+    seen: Seen,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let seen = Seen::default();
+        let router = Router::new()
+            .route("/json", any(json))
+            .route("/echo", any(echo))
+            .route("/status/{status}", any(status))
+            .route("/to/{*url}", any(to))
+            .route("/loop", any(|| async { Redirect::temporary("/loop") }))
+            .route("/broken", any(broken))
+            .route("/endless", any(endless))
+            .route("/announced", any(|| async { vec![b'x'; 65 * 1024] }))
+            .with_state(Arc::clone(&seen));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = async move { axum::serve(listener, router).await };
+        tokio_util::task::TaskTracker::new().spawn(serving);
+        Self { address, url: format!("http://{address}"), seen }
+    }
+
+    async fn get(&self, path: &str, policy: &str) -> Result<String, AttemptError> {
+        self.run(&format!(r#"{{"url":"{}{path}"}}"#, self.url), policy).await
+    }
+
+    async fn run(&self, with: &str, policy: &str) -> Result<String, AttemptError> {
+        let executor = executor(policy);
+        let done = tokio::time::timeout(PATIENCE, executor.execute(attempt(with))).await;
+        done.expect("the attempt ends").map(|json| json.as_str().to_owned())
+    }
+
+    fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+async fn json(State(seen): State<Seen>, uri: Uri) -> impl IntoResponse {
+    seen.lock().unwrap().push(uri.to_string());
+    let headers = [("content-type", "application/json"), ("x-twice", "one")];
+    let mut answer = (headers, "{ \"b\": 1.0, \"a\": 12345678901234567890 }").into_response();
+    answer.headers_mut().append("x-twice", "two".parse().unwrap());
+    answer
+}
+
+async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: String) -> String {
+    let headers: Vec<String> = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
+    format!("{method} {uri}\n{}\n{body}", headers.join("\n"))
+}
+
+async fn status(Path(status): Path<u16>) -> impl IntoResponse {
+    let status = StatusCode::from_u16(status).unwrap();
+    let body = if status == StatusCode::NO_CONTENT { "" } else { "said\u{1b}[1m so\n" };
+    (status, [("retry-after", "7")], body)
+}
+
+async fn to(Path(url): Path<String>) -> Redirect {
+    Redirect::to(&url)
+}
+
+async fn broken() -> impl IntoResponse {
+    let pieces = [Ok(Bytes::from_static(b"a")), Err(std::io::Error::other("cut"))];
+    Body::from_stream(futures_util::stream::iter(pieces))
+}
+
+async fn endless() -> impl IntoResponse {
+    let pieces = futures_util::stream::repeat(Bytes::from_static(&[b'x'; 1024]));
+    Body::from_stream(pieces.map(Ok::<_, std::io::Error>))
+}
+
+/// A server that closes every connection without an answer.
+async fn closing() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio_util::task::TaskTracker::new().spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            drop(connection);
+        }
+    });
+    url
+}

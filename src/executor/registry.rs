@@ -1,0 +1,41 @@
+//! Finds the executor of a step.
+
+use std::sync::Arc;
+
+use super::exec::ExecExecutor;
+use super::http::HttpExecutor;
+use super::transform::TransformExecutor;
+use super::{ExecutorSettings, StepExecutor};
+use crate::definition::Action;
+use crate::model::Clock;
+
+/// One executor for each kind of step that is performed in this process.
+#[derive(Debug)]
+pub struct Registry {
+    http: HttpExecutor,
+    exec: ExecExecutor,
+    transform: TransformExecutor,
+}
+
+impl Registry {
+    /// Makes the executors. A process-wide rustls provider must be installed before; the error is
+    /// that of an HTTP client that cannot be made.
+    pub fn new(settings: ExecutorSettings, clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
+        let limit = settings.max_output_bytes;
+        Ok(Self {
+            http: HttpExecutor::new(settings.egress.clone(), limit, clock)?,
+            transform: TransformExecutor::new(limit),
+            exec: ExecExecutor::new(settings),
+        })
+    }
+
+    /// The executor of an action; `None` for a `sleep`, which the machine waits for by itself.
+    pub fn get(&self, action: &Action) -> Option<&dyn StepExecutor> {
+        match action {
+            Action::Http => Some(&self.http),
+            Action::Exec { .. } => Some(&self.exec),
+            Action::Transform { .. } => Some(&self.transform),
+            Action::Sleep => None,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What the server's configuration says about executors.
+
+use std::ffi::OsString;
+
+use super::EgressPolicy;
+
+/// Most bytes of a step's output: the default of `RETHREAD_MAX_EVENT`. An output is one journal
+/// record and one frame on every stream, so it has to fit both.
+pub const DEFAULT_MAX_OUTPUT_BYTES: usize = 1024 * 1024;
+
+/// Variables of the server's environment that programs see: what finds helpers, a home, scratch
+/// space and the language. Nothing else, since the rest holds the server's own credentials.
+const INHERITED: [&str; 6] = ["PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ"];
+
+/// Limits and permissions of executors.
+#[derive(Debug, Clone)]
+pub struct ExecutorSettings {
+    /// Where steps may connect (`RETHREAD_EGRESS`).
+    pub egress: EgressPolicy,
+    /// Programs that `exec` may start (`RETHREAD_EXEC_ALLOW`), as workflows name them. None by
+    /// default.
+    pub exec_allow: Vec<String>,
+    /// Most bytes of one step's output (`RETHREAD_MAX_EVENT`) [1 MiB].
+    pub max_output_bytes: usize,
+    /// The whole environment of a program before its step's `env`: see
+    /// [`ExecutorSettings::environment_for_programs`]. Its `PATH` is where bare names are found.
+    pub program_env: Vec<(OsString, OsString)>,
+    /// Command line of a process that runs [`guard_programs`](super::guard_programs) on its
+    /// standard input; on Linux `/proc/self/exe` and a hidden argument. Absent: programs that run
+    /// while this server is killed with SIGKILL go on.
+    pub program_guard: Option<Vec<OsString>>,
+}
+
+impl Default for ExecutorSettings {
+    /// The safest: only public addresses, no programs, an empty environment.
+    fn default() -> Self {
+        Self {
+            egress: EgressPolicy::Public,
+            exec_allow: Vec::new(),
+            max_output_bytes: DEFAULT_MAX_OUTPUT_BYTES,
+            program_env: Vec::new(),
+            program_guard: None,
+        }
+    }
+}
+
+impl ExecutorSettings {
+    /// Picks from the server's environment what programs may see of it.
+    pub fn environment_for_programs(
+        server: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Vec<(OsString, OsString)> {
+        let inherited = |name: &OsString| INHERITED.iter().any(|known| name == known);
+        server.into_iter().filter(|(name, _)| inherited(name)).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! The `transform` step: a jq filter over the value its `with` was filled in to.
+//!
+//! A filter has no effects and always ends the same way, so its failures are never retried.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use super::text::{excerpt, too_large};
+use super::{Attempt, AttemptError, StepExecutor};
+use crate::definition::{Action, Filter, FilterError, FilterLimits};
+use crate::model::{Category, Failure, Json, codes};
+
+/// Filters that run on threads of their own at once. Each may keep a core busy for a second and
+/// take a quarter of a GiB; those beyond wait their turn.
+const MAX_LONG_RUNS: usize = 4;
+
+/// Most characters of a filter's own error that a message repeats.
+const MAX_ERROR_CHARS: usize = 1000;
+
+/// Performs `transform` steps.
+#[derive(Debug)]
+pub(super) struct TransformExecutor {
+    max_output_bytes: usize,
+    long_runs: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl StepExecutor for TransformExecutor {
+    async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError> {
+        let Some(filter) = filter_of(&attempt.action) else {
+            return Err(internal("an action that is no transform was given to its executor").into());
+        };
+        let limits = FilterLimits { max_output_bytes: self.max_output_bytes };
+        let told = match filter.run_inline(&attempt.with, &limits) {
+            Some(told) => told,
+            None => self.run_apart(attempt, limits).await?,
+        };
+        let output = told.map_err(|error| failure(&error))?;
+        if output.as_str().len() > self.max_output_bytes {
+            return Err(too_large("the output", self.max_output_bytes).into());
+        }
+        Ok(output)
+    }
+}
+
+impl TransformExecutor {
+    /// Makes the executor.
+    pub(super) fn new(max_output_bytes: usize) -> Self {
+        Self { max_output_bytes, long_runs: Arc::new(Semaphore::new(MAX_LONG_RUNS)) }
+    }
+
+    /// Runs a filter where blocking does no harm. If the attempt is dropped, the run goes on to its
+    /// end, within its budget, and keeps its place until then.
+    async fn run_apart(
+        &self,
+        attempt: Attempt,
+        limits: FilterLimits,
+    ) -> Result<Result<Json, FilterError>, Failure> {
+        let turn = Arc::clone(&self.long_runs).acquire_owned().await;
+        let turn = turn.map_err(|_| internal("no filter can be run any more"))?;
+        let run = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            filter_of(&attempt.action).map(|filter| filter.run(&attempt.with, &limits))
+        });
+        run.await.ok().flatten().ok_or_else(|| internal("the interpreter of filters failed"))
+    }
+}
+
+fn filter_of(action: &Action) -> Option<&Filter> {
+    match action {
+        Action::Transform { filter } => Some(filter),
+        Action::Http | Action::Exec { .. } | Action::Sleep => None,
+    }
+}
+
+fn failure(error: &FilterError) -> Failure {
+    let message = excerpt(&error.to_string(), MAX_ERROR_CHARS);
+    match error {
+        FilterError::TooLarge => {
+            Failure::permanent(codes::PAYLOAD_TOO_LARGE, Category::Resource, message)
+        }
+        FilterError::Failed(_) | FilterError::TooLong | FilterError::TooDeep => {
+            Failure::permanent(codes::JQ_FAILED, Category::Step, message)
+        }
+    }
+}
+
+fn internal(message: &str) -> Failure {
+    Failure::permanent(codes::INTERNAL, Category::Internal, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{StepId, ThreadId};
+
+    async fn run(jq: &str, with: &str, limit: usize) -> Result<Json, Failure> {
+        let attempt = Attempt {
+            thread_id: ThreadId::parse("t1").unwrap(),
+            step_id: StepId::parse("s1").unwrap(),
+            number: 1,
+            action: Arc::new(Action::Transform { filter: Filter::compile(jq).unwrap() }),
+            with: Json::parse(with).unwrap(),
+            traceparent: None,
+        };
+        let outcome = TransformExecutor::new(limit).execute(attempt).await;
+        outcome.map_err(|error| error.failure)
+    }
+
+    #[tokio::test]
+    async fn a_filters_result_is_the_output() {
+        let output = run(".", r#"{"a":[1,"x",null]}"#, 1000).await.unwrap();
+        assert_eq!(output.as_str(), r#"{"a":[1,"x",null]}"#);
+    }
+
+    #[tokio::test]
+    async fn results_above_the_bound_fail_for_good() {
+        let failure = run(".", r#"["0123456789"]"#, 10).await.unwrap_err();
+        assert_eq!((failure.code.as_str(), failure.recoverable), ("payload_too_large", false));
+    }
+
+    #[test]
+    fn no_failure_of_a_filter_is_retried() {
+        for (error, code) in [
+            (FilterError::Failed("no \u{1b} title".to_owned()), "jq_failed"),
+            (FilterError::TooLong, "jq_failed"),
+            (FilterError::TooDeep, "jq_failed"),
+            (FilterError::TooLarge, "payload_too_large"),
+        ] {
+            let failure = failure(&error);
+            assert_eq!((failure.code.as_str(), failure.recoverable), (code, false));
+            assert!(!failure.message.contains('\u{1b}'));
+        }
+    }
+}

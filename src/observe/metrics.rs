@@ -1,0 +1,293 @@
+//! The server's metrics and their Prometheus text.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Metric, Registry};
+
+use super::LatencyWindow;
+
+/// Content type of [`Metrics::encode`]: the `OpenMetrics` text that Prometheus asks for.
+pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What every metric's name begins with.
+const PREFIX: &str = "rethread";
+
+/// A thread's final status.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    /// `completed`, `failed` or `aborted`.
+    pub status: &'static str,
+}
+
+/// How a step of a kind ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StepLabels {
+    /// The step's kind.
+    pub kind: &'static str,
+    /// `completed`, `failed` or `skipped`.
+    pub outcome: &'static str,
+}
+
+/// A step's kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    /// The step's kind.
+    pub kind: &'static str,
+}
+
+/// Why a thread was taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CauseLabel {
+    /// The cause, as the `workflow_recovered` event has it.
+    pub cause: &'static str,
+}
+
+/// A route of the API.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabel {
+    /// The matched route, or `other`: never the path itself, which a client chooses.
+    pub route: String,
+}
+
+/// A request to the API and its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The matched route, or `other`.
+    pub route: String,
+    /// The method, or `other` for one that is not of HTTP's own.
+    pub method: &'static str,
+    /// The answer's status code.
+    pub status: u16,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Everything that is counted. Fields are handles: cheap to clone, safe to share.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each metric's help text stands in `Metrics::new`")]
+pub struct Metrics {
+    registry: Registry,
+    pub threads_started: Counter,
+    pub threads_finished: Family<StatusLabel, Counter>,
+    pub threads_running: Gauge,
+    pub threads_queued: Gauge,
+    pub steps_finished: Family<StepLabels, Counter>,
+    pub step_duration: Histograms<KindLabel>,
+    pub step_retries: Counter,
+    pub recoveries: Family<CauseLabel, Counter>,
+    pub journal_commit: Histogram,
+    pub journal_batch_size: Histogram,
+    pub journal_load: Histogram,
+    pub storage_errors: Counter,
+    pub storage_retries: Counter,
+    pub sse_streams_open: Gauge,
+    pub http_requests: Family<RequestLabels, Counter>,
+    pub http_request_duration: Histograms<RouteLabel>,
+    /// Recent journal commits, for the health report.
+    pub recent_saves: LatencyWindow,
+    /// Recent loads of threads, for the health report.
+    pub recent_loads: LatencyWindow,
+}
+
+/// 1 ms to 17 min: from a local call to a long program.
+fn step_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 4.0, 11))
+}
+
+/// 0.25 ms to 8 s: from a page in memory to a store in trouble.
+fn store_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_25, 2.0, 16))
+}
+
+/// 0.5 ms to 16 s: from a cached status to a request that waits.
+fn request_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
+}
+
+/// 1 to 1024 appends in one statement.
+fn batch_sizes() -> Histogram {
+    Histogram::new(exponential_buckets(1.0, 2.0, 11))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Makes metrics that all stand at zero.
+    pub fn new() -> Self {
+        let mut r = Registry::with_prefix(PREFIX);
+        let request_duration: Histograms<RouteLabel> =
+            Family::new_with_constructor(request_seconds);
+        let step_duration: Histograms<KindLabel> = Family::new_with_constructor(step_seconds);
+        Self {
+            threads_started: add(&mut r, "threads_started", "Threads accepted"),
+            threads_finished: add(&mut r, "threads_finished", "Threads that ended, by status"),
+            threads_running: add(&mut r, "threads_running", "Threads this replica drives"),
+            threads_queued: add(&mut r, "threads_queued", "Threads that wait for a replica"),
+            steps_finished: add(&mut r, "steps_finished", "Steps that ended, by kind and outcome"),
+            step_duration: put(
+                &mut r,
+                "step_duration_seconds",
+                "Time of one attempt, by kind",
+                step_duration,
+            ),
+            step_retries: add(&mut r, "step_retries", "Attempts that failed and are made again"),
+            recoveries: add(&mut r, "recoveries", "Takeovers of threads, by cause"),
+            journal_commit: put(
+                &mut r,
+                "journal_commit_seconds",
+                "Time to commit a batch",
+                store_seconds(),
+            ),
+            journal_batch_size: put(
+                &mut r,
+                "journal_batch_size",
+                "Appends committed together",
+                batch_sizes(),
+            ),
+            journal_load: put(
+                &mut r,
+                "journal_load_seconds",
+                "Time to load a thread",
+                store_seconds(),
+            ),
+            storage_errors: add(&mut r, "storage_errors", "Store calls that failed"),
+            storage_retries: add(&mut r, "storage_retries", "Store calls made again"),
+            sse_streams_open: add(&mut r, "sse_streams_open", "Event streams open now"),
+            http_requests: add(&mut r, "http_requests", "Requests, by route, method and status"),
+            http_request_duration: put(
+                &mut r,
+                "http_request_duration_seconds",
+                "Time to answer a request, by route",
+                request_duration,
+            ),
+            recent_saves: LatencyWindow::default(),
+            recent_loads: LatencyWindow::default(),
+            registry: r,
+        }
+    }
+
+    /// Notes a commit of `appends` appends, or the failure of one.
+    pub fn saved(&self, took: Duration, appends: usize, ok: bool) {
+        self.recent_saves.record(took, ok);
+        if ok {
+            self.journal_commit.observe(took.as_secs_f64());
+            self.journal_batch_size.observe(f64::from(u32::try_from(appends).unwrap_or(u32::MAX)));
+        } else {
+            self.storage_errors.inc();
+        }
+    }
+
+    /// Notes the load of a thread, or the failure of one.
+    pub fn loaded(&self, took: Duration, ok: bool) {
+        self.recent_loads.record(took, ok);
+        if ok {
+            self.journal_load.observe(took.as_secs_f64());
+        } else {
+            self.storage_errors.inc();
+        }
+    }
+
+    /// Notes a step's end; `took` is its last attempt's time, absent if it made none.
+    pub fn step_finished(&self, kind: &'static str, outcome: &'static str, took: Option<Duration>) {
+        self.steps_finished.get_or_create(&StepLabels { kind, outcome }).inc();
+        if let Some(took) = took {
+            self.step_duration.get_or_create(&KindLabel { kind }).observe(took.as_secs_f64());
+        }
+    }
+
+    /// Notes a thread's end.
+    pub fn thread_finished(&self, status: &'static str) {
+        self.threads_finished.get_or_create(&StatusLabel { status }).inc();
+    }
+
+    /// Notes a takeover.
+    pub fn recovered(&self, cause: &'static str) {
+        self.recoveries.get_or_create(&CauseLabel { cause }).inc();
+    }
+
+    /// Notes an answered request; `route` is the matched route or `other`.
+    pub fn request(&self, route: &str, method: &'static str, status: u16, took: Duration) {
+        let route = route.to_owned();
+        let labels = RequestLabels { route: route.clone(), method, status };
+        self.http_requests.get_or_create(&labels).inc();
+        let label = RouteLabel { route };
+        self.http_request_duration.get_or_create(&label).observe(took.as_secs_f64());
+    }
+
+    /// All metrics as text; its content type is [`METRICS_CONTENT_TYPE`].
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            // Writing to a string cannot fail; half a text would look like metrics that vanished.
+            Err(std::fmt::Error) => String::new(),
+        }
+    }
+}
+
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    put(registry, name, help, M::default())
+}
+
+fn put<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_dashboards_are_built_on() {
+        let metrics = Metrics::new();
+        metrics.threads_started.inc();
+        metrics.thread_finished("completed");
+        metrics.step_finished("http", "completed", Some(Duration::from_millis(3)));
+        metrics.step_finished("http", "skipped", None);
+        metrics.recovered("replica_lost");
+        metrics.saved(Duration::from_millis(2), 7, true);
+        metrics.loaded(Duration::from_millis(2), false);
+        metrics.sse_streams_open.inc();
+        metrics.request("/status/{threadId}", "GET", 200, Duration::from_millis(1));
+        let text = metrics.encode();
+        for line in [
+            "rethread_threads_started_total 1",
+            "rethread_threads_finished_total{status=\"completed\"} 1",
+            "rethread_steps_finished_total{kind=\"http\",outcome=\"completed\"} 1",
+            "rethread_steps_finished_total{kind=\"http\",outcome=\"skipped\"} 1",
+            "rethread_step_duration_seconds_count{kind=\"http\"} 1",
+            "rethread_step_retries_total 0",
+            "rethread_recoveries_total{cause=\"replica_lost\"} 1",
+            "rethread_threads_running 0",
+            "rethread_threads_queued 0",
+            "rethread_journal_commit_seconds_count 1",
+            "rethread_journal_batch_size_sum 7.0",
+            "rethread_journal_load_seconds_count 0",
+            "rethread_storage_errors_total 1",
+            "rethread_storage_retries_total 0",
+            "rethread_sse_streams_open 1",
+            "rethread_http_requests_total{route=\"/status/{threadId}\",method=\"GET\",status=\"200\"} 1",
+            "rethread_http_request_duration_seconds_count{route=\"/status/{threadId}\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn two_registries_do_not_share_counts() {
+        let (one, other) = (Metrics::new(), Metrics::new());
+        one.threads_started.inc();
+        assert_eq!(other.threads_started.get(), 0);
+    }
+}

@@ -1,0 +1,14 @@
+//! What the server measures about itself.
+//!
+//! [`Metrics`] is a value, made once by `app` and handed down, so that tests have their own; it
+//! never reads a clock and never logs. Labels are closed sets or matched routes: nothing a client
+//! can choose becomes a series. Fed by `store` and `runtime`, shown by `api`.
+
+mod metrics;
+mod window;
+
+pub use metrics::{
+    CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics, RequestLabels, RouteLabel, StatusLabel,
+    StepLabels,
+};
+pub use window::{LatencyWindow, WindowSummary};
