@@ -5,10 +5,23 @@
 //! cycle, templates name only ancestors, conditions and filters compile. Called by the runtime at
 //! the door and on load; pure, and never touches the network or a file.
 
-mod placeholders;
+mod condition;
+mod filter;
+mod kinds;
+mod parse;
 mod plan;
+mod reference;
+mod scan;
+mod schema;
 mod scope;
+mod stack;
+mod template;
+#[cfg(test)]
+mod testing;
 
-pub use placeholders::{Condition, Filter, FilterError, FilterLimits, InputSchema, Template};
+pub use condition::Condition;
+pub use filter::{Filter, FilterError, FilterLimits};
 pub use plan::{Action, Plan, PlanStep};
+pub use schema::InputSchema;
 pub use scope::{Scope, StepView};
+pub use template::{Template, Unresolved};

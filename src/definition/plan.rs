@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Condition, Filter, InputSchema, Template};
-use crate::model::{RetryPolicy, StepId};
+use super::{Condition, Filter, InputSchema, Scope, Template, Unresolved};
+use crate::model::{Faults, Json, Pointer, RetryPolicy, StepId, quote};
 
 /// What a step does, as far as it is known before its templates are filled in.
 #[derive(Debug)]
@@ -83,5 +83,59 @@ impl Plan {
     /// The position of the step of that id.
     pub fn position(&self, id: &str) -> Option<usize> {
         self.steps.iter().position(|step| step.id.as_str() == id)
+    }
+
+    /// The positions of the steps that depend on nothing.
+    pub fn roots(&self) -> impl Iterator<Item = usize> {
+        self.positions(|step| step.depends_on.is_empty())
+    }
+
+    /// The positions of the steps that nothing depends on.
+    pub fn leaves(&self) -> impl Iterator<Item = usize> {
+        self.positions(|step| step.dependents.is_empty())
+    }
+
+    fn positions(&self, matching: fn(&PlanStep) -> bool) -> impl Iterator<Item = usize> {
+        self.steps.iter().enumerate().filter(move |(_, step)| matching(step)).map(|(at, _)| at)
+    }
+
+    /// The programs its steps start, each with its place in the workflow
+    /// (`/steps/2/with/program`), for the caller to hold against the allow-list.
+    pub fn programs(&self) -> impl Iterator<Item = (Pointer, &str)> {
+        self.steps.iter().enumerate().filter_map(|(at, step)| match &*step.action {
+            Action::Exec { program } => {
+                let place = Pointer::root().key("steps").index(at).key("with").key("program");
+                Some((place, program.as_str()))
+            }
+            Action::Http | Action::Transform { .. } | Action::Sleep => None,
+        })
+    }
+
+    /// Holds an input against the workflow's `inputSchema`, if it has one. `at` is where the
+    /// input stands in the request's body.
+    pub fn check_input(&self, input: &Json, at: &Pointer, faults: &mut Faults) {
+        if let Some(schema) = &self.input_schema {
+            schema.check(input, at, faults);
+        }
+    }
+
+    /// The thread's output once its steps have ended: the `output` template, or an object of the
+    /// outputs of the steps that nothing depends on (`null` for a skipped or failed one).
+    pub fn render_output(&self, scope: &dyn Scope) -> Result<Json, Unresolved> {
+        if let Some(template) = &self.output {
+            return template.render(scope);
+        }
+        let mut out = String::from("{");
+        for (index, step) in self.leaves().filter_map(|at| self.steps.get(at)).enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            quote(step.id.as_str(), &mut out);
+            out.push(':');
+            let output = scope.step(step.id.as_str()).and_then(|view| view.output);
+            out.push_str(output.map_or("null", Json::as_str));
+        }
+        out.push('}');
+        Ok(Json::trusted(out).unwrap_or_else(|_| Json::null()))
     }
 }

@@ -1,0 +1,213 @@
+//! What an expression names, and how much work it can make.
+
+use std::collections::BTreeSet;
+
+use cel::IdedExpr;
+use cel::common::ast::{EntryExpr, Expr, LiteralValue, operators};
+
+use super::MAX_DEPTH;
+
+/// Types, which are values in CEL.
+const TYPES: [&str; 10] =
+    ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
+
+/// What was found in an expression.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// Whether it names `input`.
+    pub(super) input: bool,
+    /// Whether it names `thread`.
+    pub(super) thread: bool,
+    /// The steps it names by their ids.
+    pub(super) steps: BTreeSet<String>,
+    /// The steps it names as `steps['id']`; all there are, if it computes the id.
+    pub(super) indexed: BTreeSet<String>,
+    /// How deep macros stand inside macros; `in` inside a macro counts as one.
+    pub(super) nesting: usize,
+    /// How often `+` stands in it.
+    pub(super) additions: usize,
+    /// Whether one of those stands inside a macro.
+    pub(super) builds: bool,
+}
+
+impl Survey {
+    /// Surveys an expression; the errors say what it must not name.
+    pub(super) fn of(expr: &IdedExpr, visible: &BTreeSet<&str>) -> Result<Self, Vec<String>> {
+        let mut walk = Walk {
+            visible,
+            survey: Self::default(),
+            bound: Vec::new(),
+            faults: BTreeSet::new(),
+            too_deep: false,
+        };
+        let nesting = walk.expr(expr, 0, 0);
+        if walk.too_deep {
+            return Err(vec![format!("a condition is nested at most {MAX_DEPTH} levels deep")]);
+        }
+        if !walk.faults.is_empty() {
+            return Err(walk.faults.into_iter().collect());
+        }
+        Ok(Self { nesting, ..walk.survey })
+    }
+}
+
+struct Walk<'a> {
+    visible: &'a BTreeSet<&'a str>,
+    survey: Survey,
+    /// The variables of the macros around.
+    bound: Vec<&'a str>,
+    faults: BTreeSet<String>,
+    too_deep: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// Walks an expression at `depth`, inside `macros` macros; how deep macros nest in it.
+    fn expr(&mut self, ided: &'a IdedExpr, depth: usize, macros: usize) -> usize {
+        if depth > MAX_DEPTH {
+            self.too_deep = true;
+            return 0;
+        }
+        let below = depth + 1;
+        match &ided.expr {
+            Expr::Unspecified | Expr::Literal(_) => 0,
+            Expr::Ident(name) => {
+                self.name(name);
+                0
+            }
+            Expr::Select(select) => {
+                if self.is_steps(&select.operand) {
+                    self.indexed(&select.field);
+                    return 0;
+                }
+                self.member(&select.operand, &select.field);
+                self.expr(&select.operand, below, macros)
+            }
+            Expr::Call(call) => {
+                if call.func_name == operators::ADD {
+                    self.survey.additions += 1;
+                    self.survey.builds |= macros > 0;
+                }
+                if let (operators::INDEX, [of, index]) = (call.func_name.as_str(), &*call.args)
+                    && self.is_steps(of)
+                    && let Expr::Literal(LiteralValue::String(id)) = &index.expr
+                {
+                    self.indexed(id.inner());
+                    return 0;
+                }
+                let own = usize::from(call.func_name == operators::IN && macros > 0);
+                let parts = call.args.iter().chain(call.target.as_deref());
+                own + self.all(parts, below, macros)
+            }
+            Expr::List(list) => self.all(list.elements.iter(), below, macros),
+            Expr::Map(map) => self.entries(map.entries.iter().map(|e| &e.expr), below, macros),
+            Expr::Struct(made) => self.entries(made.entries.iter().map(|e| &e.expr), below, macros),
+            Expr::Comprehension(made) => {
+                let range = self.expr(&made.iter_range, below, macros);
+                let before = self.bound.len();
+                self.bound.push(&made.iter_var);
+                self.bound.extend(made.iter_var2.as_deref());
+                self.bound.push(&made.accu_var);
+                let body = [&made.accu_init, &made.loop_cond, &made.loop_step, &made.result];
+                // The expansion of `map` and `filter` appends to its own result.
+                let (additions, builds) = (self.survey.additions, self.survey.builds);
+                let inner = self.all(body.into_iter(), below, macros + 1);
+                if is_append(&made.loop_step, &made.accu_var)
+                    && self.survey.additions == additions + 1
+                {
+                    (self.survey.additions, self.survey.builds) = (additions, builds);
+                }
+                self.bound.truncate(before);
+                range.max(inner + 1)
+            }
+        }
+    }
+
+    fn all(
+        &mut self,
+        parts: impl Iterator<Item = &'a IdedExpr>,
+        depth: usize,
+        macros: usize,
+    ) -> usize {
+        parts.map(|part| self.expr(part, depth, macros)).max().unwrap_or(0)
+    }
+
+    fn entries(
+        &mut self,
+        entries: impl Iterator<Item = &'a EntryExpr>,
+        depth: usize,
+        macros: usize,
+    ) -> usize {
+        entries
+            .map(|entry| match entry {
+                EntryExpr::StructField(field) => self.expr(&field.value, depth, macros),
+                EntryExpr::MapEntry(entry) => {
+                    self.expr(&entry.key, depth, macros).max(self.expr(&entry.value, depth, macros))
+                }
+            })
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.bound.contains(&name) {
+            return;
+        }
+        match name.trim_start_matches('.') {
+            "input" => self.survey.input = true,
+            "thread" => self.survey.thread = true,
+            "steps" => self.survey.indexed.extend(self.visible.iter().map(|id| (*id).to_owned())),
+            id if self.visible.contains(id) => {
+                self.survey.steps.insert(id.to_owned());
+            }
+            name if TYPES.contains(&name) || name.starts_with('@') => {}
+            name => {
+                let hyphened =
+                    self.visible.iter().find(|id| id.split('-').any(|part| part == name));
+                let hint = match hyphened {
+                    Some(id) if id.contains('-') => format!("; write steps['{id}']"),
+                    _ => String::new(),
+                };
+                self.faults.insert(format!(
+                    "{name:?} is not known here: there are input, thread and the steps this one depends on{hint}"
+                ));
+            }
+        }
+    }
+
+    fn is_steps(&self, expr: &IdedExpr) -> bool {
+        matches!(&expr.expr, Expr::Ident(name) if name == "steps") && !self.bound.contains(&"steps")
+    }
+
+    fn indexed(&mut self, id: &str) {
+        if self.visible.contains(id) {
+            self.survey.indexed.insert(id.to_owned());
+        } else {
+            self.faults.insert(format!("this step does not depend on {id:?}"));
+        }
+    }
+
+    /// Checks `step.member` and `thread.member`.
+    fn member(&mut self, of: &IdedExpr, member: &str) {
+        let Expr::Ident(name) = &of.expr else { return };
+        if self.bound.contains(&name.as_str()) {
+            return;
+        }
+        if self.visible.contains(name.as_str()) && !matches!(member, "output" | "status") {
+            self.faults.insert(format!("{name}.{member}: a condition sees output and status"));
+        }
+        if name == "thread" && member != "id" {
+            self.faults.insert(format!("thread.{member}: of a thread, only thread.id"));
+        }
+    }
+}
+
+/// Whether a macro's step is `result + [item]`, perhaps under a condition: not what somebody
+/// wrote, and linear in the list.
+fn is_append(step: &IdedExpr, accu: &str) -> bool {
+    let Expr::Call(call) = &step.expr else { return false };
+    match (call.func_name.as_str(), &*call.args) {
+        (operators::ADD, [left, _]) => matches!(&left.expr, Expr::Ident(name) if name == accu),
+        (operators::CONDITIONAL, [_, then, _]) => is_append(then, accu),
+        _ => false,
+    }
+}

@@ -1,0 +1,214 @@
+//! jq filters.
+//!
+//! Compiled once; a run costs microseconds. A program can neither see nor touch anything but its
+//! input, and cannot hang or kill the server: every run has a budget of work that bounds its time
+//! and its memory, values are bounded in size and depth, and recursion is stopped before the stack
+//! ends. The same program over the same input always ends the same way: the budget counts work,
+//! not time. Called by the executor of `transform`.
+
+mod meter;
+mod natives;
+mod read;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod value;
+mod write;
+
+use std::fmt;
+
+use jaq_core::data::HasLut;
+use jaq_core::load::{Arena, File, Loader};
+use jaq_core::{Compiler, Ctx, DataT, Lut, Vars};
+
+use self::meter::{Budget, Stop, metered};
+use self::survey::Survey;
+use self::value::Value;
+use super::stack::with_large_stack;
+use crate::model::Json;
+
+/// Longest program, in bytes: with it the depth of what has to be parsed is bounded.
+const MAX_PROGRAM: usize = 16 * 1024;
+/// Work that is done on the caller's thread: about ten milliseconds at the very most.
+const INLINE: Budget = Budget { fuel: 100_000, stack: 512 * 1024 };
+/// Work of one run in all: about a second, and 256 MiB of memory at the very most.
+const FULL: Budget = Budget { fuel: 4_000_000, stack: 96 * 1024 * 1024 };
+
+/// A compiled filter.
+pub struct Filter {
+    compiled: jaq_core::Filter<Kind>,
+    /// Whether it may recurse so deep that dropping what it made needs a large stack.
+    deep: bool,
+}
+
+/// What a run may produce.
+#[derive(Debug, Clone, Copy)]
+pub struct FilterLimits {
+    /// Longest result, in bytes of JSON text.
+    pub max_output_bytes: usize,
+}
+
+/// Why a filter has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// The program ended with an error, which this is.
+    #[error("{0}")]
+    Failed(String),
+    /// The program does more work than one run may.
+    #[error("the filter takes too long")]
+    TooLong,
+    /// The program recurses too deep.
+    #[error("the filter recurses too deep")]
+    TooDeep,
+    /// A value on the way, or the result, is too large.
+    #[error("the filter makes too large a value")]
+    TooLarge,
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filter").field("deep", &self.deep).finish_non_exhaustive()
+    }
+}
+
+impl Filter {
+    /// Compiles a program; the error says what is wrong with it.
+    pub fn compile(text: &str) -> Result<Self, String> {
+        if text.len() > MAX_PROGRAM {
+            return Err(format!("a jq program has at most {MAX_PROGRAM} bytes"));
+        }
+        with_large_stack(|| compile(text)).map_err(|fault| format!("not a jq program: {fault}"))?
+    }
+
+    /// Runs the filter on this thread, if it can be told soon: `None` after about ten
+    /// milliseconds, and for programs that need a large stack. Then [`Filter::run`] it where
+    /// blocking does no harm; starting over changes nothing, as a filter has no effects.
+    pub fn run_inline(
+        &self,
+        input: &Json,
+        limits: &FilterLimits,
+    ) -> Option<Result<Json, FilterError>> {
+        if self.deep {
+            return None;
+        }
+        match self.attempt(input, limits, INLINE) {
+            Err(FilterError::TooLong | FilterError::TooDeep) => None,
+            told => Some(told),
+        }
+    }
+
+    /// Runs the filter to its end: about a second at the very most, on a thread of its own that
+    /// this one waits for. Not for an async task.
+    ///
+    /// A single result is the output as it is; several, or none, are an array.
+    pub fn run(&self, input: &Json, limits: &FilterLimits) -> Result<Json, FilterError> {
+        with_large_stack(|| self.attempt(input, limits, FULL))
+            .unwrap_or_else(|fault| Err(FilterError::Failed(fault)))
+    }
+
+    fn attempt(
+        &self,
+        input: &Json,
+        limits: &FilterLimits,
+        budget: Budget,
+    ) -> Result<Json, FilterError> {
+        match metered(budget, || self.evaluate(input, limits)) {
+            Ok(result) => result,
+            Err(Stop::Fuel) => Err(FilterError::TooLong),
+            Err(Stop::Stack) => Err(FilterError::TooDeep),
+            Err(Stop::Value) => Err(FilterError::TooLarge),
+            Err(Stop::Failed) => Err(FilterError::Failed("the interpreter failed".to_owned())),
+        }
+    }
+
+    fn evaluate(&self, input: &Json, limits: &FilterLimits) -> Result<Json, FilterError> {
+        let context = Ctx::<Kind>::new(Data(&self.compiled.lut), Vars::new([]));
+        let mut results = Vec::new();
+        let mut bytes = 0_usize;
+        for result in self.compiled.id.run((context, read::read(input))) {
+            let value = result.map_err(|fault| match fault.get_err() {
+                Ok(error) => FilterError::Failed(error.to_string()),
+                Err(_) => FilterError::Failed("break outside its label".to_owned()),
+            })?;
+            bytes = bytes.saturating_add(value.bytes());
+            if bytes > value::MAX_SIZE {
+                return Err(FilterError::TooLarge);
+            }
+            results.push(value);
+        }
+        let output = match results.len() {
+            1 => results.pop().unwrap_or_default(),
+            _ => Value::array(results),
+        };
+        let mut text = String::new();
+        write::write(&output, &mut text, limits.max_output_bytes)
+            .map_err(|write::TooLong| FilterError::TooLarge)?;
+        // Deeper than JSON may be is the one way in which this can fail.
+        Json::parse(&text).map_err(|_| FilterError::TooLarge)
+    }
+}
+
+fn compile(text: &str) -> Result<Filter, String> {
+    let tokens = jaq_core::load::lex::Lexer::new(text).lex().map_err(|faults| {
+        faults.first().map_or_else(String::new, |(expected, at)| {
+            format!("expected {} {}", expected.as_str(), place(text, at))
+        })
+    })?;
+    let term = jaq_core::load::parse::Parser::new(&tokens).parse(|parser| parser.term());
+    let term = term.map_err(|faults| {
+        faults.first().map_or_else(String::new, |(expected, at)| {
+            format!(
+                "expected {} {}",
+                expected.as_str(),
+                place(text, at.map_or("", |token| token.0))
+            )
+        })
+    })?;
+    let survey = Survey::of(&term);
+    if let Some(fault) = survey.faults.first() {
+        return Err(fault.clone());
+    }
+    let arena = Arena::default();
+    let loaded = Loader::new(natives::defs()?)
+        .load(&arena, File { code: text, path: () })
+        .map_err(|_| "modules are not available".to_owned())?;
+    let compiled = Compiler::default().with_funs(natives::funs()).compile(loaded);
+    let compiled = compiled.map_err(|faults| {
+        let undefined = faults.into_iter().flat_map(|(_, undefined)| undefined);
+        let named = undefined.map(|(name, what)| format!("undefined {} {name}", what.as_str()));
+        named.take(3).collect::<Vec<_>>().join(", ")
+    })?;
+    Ok(Filter { compiled, deep: survey.deep })
+}
+
+/// Where in the program something stands.
+fn place(text: &str, part: &str) -> String {
+    let at = part.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+    match text.get(at..) {
+        Some(rest) if !rest.is_empty() => {
+            let excerpt: String = rest.chars().take(20).collect();
+            format!("at {excerpt:?}")
+        }
+        _ => "at the end".to_owned(),
+    }
+}
+
+/// The types that programs are compiled for.
+#[derive(Debug)]
+struct Kind;
+
+impl DataT for Kind {
+    type V<'a> = Value;
+    type Data<'a> = Data<'a>;
+}
+
+/// What a run carries along: the program, and so the place where each of its steps is counted.
+#[derive(Clone, Copy)]
+struct Data<'a>(&'a Lut<Kind>);
+
+impl<'a> HasLut<'a, Kind> for Data<'a> {
+    fn lut(&self) -> &'a Lut<Kind> {
+        meter::step();
+        self.0
+    }
+}

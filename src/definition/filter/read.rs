@@ -1,0 +1,86 @@
+//! JSON text as values.
+
+use std::rc::Rc;
+
+use super::meter::spend_bytes;
+use super::value::{Members, Value};
+use crate::definition::scan;
+use crate::model::Json;
+
+/// Reads text that was checked before: in one pass, and as deep as [`Json`] can be.
+pub(super) fn read(json: &Json) -> Value {
+    spend_bytes(json.as_str().len());
+    Reader { text: json.as_str(), at: 0 }.value()
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// The next byte that is no white space and no separator.
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.text.as_bytes().get(self.at) {
+                Some(b' ' | b'\t' | b'\n' | b'\r' | b',' | b':') => self.at += 1,
+                other => return other.copied(),
+            }
+        }
+    }
+
+    fn value(&mut self) -> Value {
+        match self.peek() {
+            Some(b'{') => self.object(),
+            Some(b'[') => self.array(),
+            Some(b'"') => Value::Str(self.string()),
+            Some(b't') => self.word(4, Value::Bool(true)),
+            Some(b'f') => self.word(5, Value::Bool(false)),
+            Some(b'n') => self.word(4, Value::Null),
+            Some(_) => Value::Num(super::value::number(self.number())),
+            None => Value::Null,
+        }
+    }
+
+    fn word(&mut self, len: usize, value: Value) -> Value {
+        self.at += len;
+        value
+    }
+
+    fn object(&mut self) -> Value {
+        self.at += 1;
+        let mut members = Members::new();
+        while self.peek().is_some_and(|next| next == b'"') {
+            let key = self.string();
+            members.insert(key, self.value());
+        }
+        self.at += 1;
+        Value::object(members)
+    }
+
+    fn array(&mut self) -> Value {
+        self.at += 1;
+        let mut items = Vec::new();
+        while self.peek().is_some_and(|next| next != b']') {
+            items.push(self.value());
+        }
+        self.at += 1;
+        Value::array(items)
+    }
+
+    fn string(&mut self) -> Rc<String> {
+        let end = scan::end_of_string(self.text.as_bytes(), self.at);
+        let raw = self.text.get(self.at..end).unwrap_or_default();
+        self.at = end;
+        Rc::new(scan::decode(raw).into_owned())
+    }
+
+    fn number(&mut self) -> &'a str {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let digit = |b: u8| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E');
+        // At least one byte, so that no text whatever can hold this up.
+        let len = rest.bytes().position(|b| !digit(b)).unwrap_or(rest.len()).max(1);
+        self.at += len;
+        rest.get(..len).unwrap_or_default()
+    }
+}

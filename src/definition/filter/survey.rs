@@ -1,0 +1,134 @@
+//! What can be seen of a program before it runs.
+
+use jaq_core::load::lex::StrPart;
+use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
+use jaq_core::path::Part;
+
+use super::natives;
+
+/// Functions that repeat or follow paths as long as they like: what they hold on to is dropped
+/// recursively.
+const DEEP: [&str; 9] =
+    ["recurse", "repeat", "while", "until", "path", "paths", "path_value", "pick", "limit"];
+
+/// What was found in a program.
+#[derive(Debug, Default)]
+pub(super) struct Survey<'a> {
+    /// Whether its run may need a large stack.
+    pub(super) deep: bool,
+    /// What is wrong with it.
+    pub(super) faults: Vec<String>,
+    /// The definitions around: name, number of arguments, whether one of them is a filter.
+    open: Vec<(&'a str, usize, bool)>,
+}
+
+impl<'a> Survey<'a> {
+    /// Surveys a program; recursive, for a thread with a large stack.
+    pub(super) fn of(term: &'a Term<&'a str>) -> Self {
+        let mut survey = Self::default();
+        survey.term(term);
+        survey
+    }
+
+    fn term(&mut self, term: &'a Term<&'a str>) {
+        match term {
+            Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => {}
+            Term::Str(_, parts) => self.parts(parts),
+            Term::Arr(inner) => inner.iter().for_each(|inner| self.term(inner)),
+            Term::Obj(pairs) => {
+                for (key, value) in pairs {
+                    self.term(key);
+                    value.iter().for_each(|value| self.term(value));
+                }
+            }
+            Term::Neg(inner) | Term::Label(_, inner) => self.term(inner),
+            Term::BinOp(left, op, right) => {
+                if let BinaryOp::Pipe(Some(pattern)) = op {
+                    self.pattern(pattern);
+                }
+                self.term(left);
+                self.term(right);
+            }
+            Term::Fold(_, over, pattern, bodies) => {
+                self.term(over);
+                self.pattern(pattern);
+                bodies.iter().for_each(|body| self.term(body));
+            }
+            Term::TryCatch(inner, catch) => {
+                self.term(inner);
+                catch.iter().for_each(|catch| self.term(catch));
+            }
+            Term::IfThenElse(branches, otherwise) => {
+                for (condition, branch) in branches {
+                    self.term(condition);
+                    self.term(branch);
+                }
+                otherwise.iter().for_each(|branch| self.term(branch));
+            }
+            Term::Def(defs, rest) => {
+                defs.iter().for_each(|def| self.def(def));
+                self.term(rest);
+            }
+            Term::Call(name, args) => self.call(name, args),
+            Term::Path(of, path) => {
+                self.term(of);
+                for (part, _) in &path.0 {
+                    match part {
+                        Part::Index(index) => self.term(index),
+                        Part::Range(from, to) => {
+                            from.iter().chain(to).for_each(|end| self.term(end));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn parts(&mut self, parts: &'a [StrPart<&'a str, Term<&'a str>>]) {
+        for part in parts {
+            match part {
+                StrPart::Term(term) => self.term(term),
+                StrPart::Str(_) | StrPart::Char(_) => {}
+            }
+        }
+    }
+
+    fn pattern(&mut self, pattern: &'a Pattern<&'a str>) {
+        match pattern {
+            Pattern::Var(_) => {}
+            Pattern::Arr(patterns) => patterns.iter().for_each(|inner| self.pattern(inner)),
+            Pattern::Obj(pairs) => {
+                for (key, inner) in pairs {
+                    self.term(key);
+                    self.pattern(inner);
+                }
+            }
+        }
+    }
+
+    fn def(&mut self, def: &'a Def<&'a str>) {
+        let filters = def.args.iter().any(|arg| !arg.starts_with('$'));
+        self.open.push((def.name, def.args.len(), filters));
+        self.term(&def.body);
+        self.open.pop();
+    }
+
+    fn call(&mut self, name: &'a str, args: &'a [Term<&'a str>]) {
+        if natives::is_guarded(name) {
+            self.faults.push(format!("undefined filter {name}/{}", args.len()));
+        }
+        let around =
+            self.open.iter().find(|(open, arity, _)| *open == name && *arity == args.len());
+        if let Some((_, _, filters)) = around {
+            self.deep = true;
+            if *filters {
+                self.faults.push(format!(
+                    "{name}/{} calls itself: the parameters of such a definition are values, written $name",
+                    args.len()
+                ));
+            }
+        }
+        self.deep |= DEEP.contains(&name);
+        args.iter().for_each(|arg| self.term(arg));
+    }
+}

@@ -1,0 +1,284 @@
+//! Reading parts of values: `.[]`, `.key`, `.[2:4]`; what the interpreter asks of a value.
+
+use std::rc::Rc;
+
+use jaq_core::path::Opt;
+use jaq_core::val::Range;
+use jaq_core::{Error, ValR, ValT, ValX};
+use jaq_json::Num;
+
+use super::{Members, Value, update};
+use crate::definition::filter::meter::{spend, spend_bytes};
+use crate::definition::filter::write;
+
+type Pairs = Box<dyn Iterator<Item = ValR<(Value, Value), Value>>>;
+type Values = Box<dyn Iterator<Item = ValR<Value>>>;
+
+impl ValT for Value {
+    fn from_num(text: &str) -> ValR<Self> {
+        Ok(Self::Num(number(text)))
+    }
+
+    fn from_map<I: IntoIterator<Item = (Self, Self)>>(pairs: I) -> ValR<Self> {
+        let mut members = Members::new();
+        for (key, value) in pairs {
+            let Self::Str(key) = key else { return Err(Error::typ(key, "key of an object")) };
+            members.insert(key, value);
+        }
+        Ok(Self::object(members))
+    }
+
+    fn key_values(self) -> Pairs {
+        match self {
+            Self::Arr(array) => {
+                let mut at = 0_usize;
+                Box::new(std::iter::from_fn(move || {
+                    let item = array.items.get(at)?.clone();
+                    at += 1;
+                    Some(Ok((Self::from(at - 1), item)))
+                }))
+            }
+            Self::Obj(object) => {
+                let mut at = 0_usize;
+                Box::new(std::iter::from_fn(move || {
+                    let (key, value) = object.members.get_index(at)?;
+                    at += 1;
+                    Some(Ok((Self::Str(Rc::clone(key)), value.clone())))
+                }))
+            }
+            other => Box::new(std::iter::once(Err(Error::typ(other, "array or object")))),
+        }
+    }
+
+    fn values(self) -> Values {
+        if let Self::Arr(_) | Self::Obj(_) = self {
+            return Box::new(self.key_values().map(|pair| pair.map(|(_, value)| value)));
+        }
+        Box::new(std::iter::once(Err(Error::typ(self, "array or object"))))
+    }
+
+    fn index(self, index: &Self) -> ValR<Self> {
+        match (&self, index) {
+            (Self::Null, Self::Null | Self::Str(_) | Self::Num(_) | Self::Obj(_)) => Ok(Self::Null),
+            (Self::Obj(object), Self::Str(key)) => {
+                Ok(object.members.get(key).cloned().unwrap_or_default())
+            }
+            (Self::Arr(array), Self::Num(number)) => {
+                let at = position(number, array.items.len());
+                Ok(at.and_then(|at| array.items.get(at)).cloned().unwrap_or_default())
+            }
+            (Self::Arr(_), Self::Arr(_)) => self.indices(index),
+            (Self::Arr(_) | Self::Str(_), Self::Obj(ends)) => {
+                let (start, end) = (ends.members.get(&start()), ends.members.get(&end()));
+                self.range(start..end)
+            }
+            _ => Err(Error::index(self, index.clone())),
+        }
+    }
+
+    fn range(self, range: Range<&Self>) -> ValR<Self> {
+        match self {
+            Self::Null => Ok(Self::Null),
+            Self::Str(text) => {
+                let (from, to) = char_bounds(&text, range)?;
+                Ok(Self::string(text.get(from..to).unwrap_or_default().to_owned()))
+            }
+            Self::Arr(array) => {
+                let (from, to) = bounds(array.items.len(), range)?;
+                Ok(Self::array(array.items.get(from..to).unwrap_or_default().to_vec()))
+            }
+            other => Err(Error::typ(other, "array or string")),
+        }
+    }
+
+    fn map_values<'a, I: Iterator<Item = ValX<'a, Self>>>(
+        self,
+        opt: Opt,
+        f: impl Fn(Self) -> I,
+    ) -> ValX<'a, Self> {
+        update::values(self, opt, f)
+    }
+
+    fn map_index<'a, I: Iterator<Item = ValX<'a, Self>>>(
+        self,
+        index: &Self,
+        opt: Opt,
+        f: impl Fn(Self) -> I,
+    ) -> ValX<'a, Self> {
+        update::index(self, index, opt, f)
+    }
+
+    fn map_range<'a, I: Iterator<Item = ValX<'a, Self>>>(
+        self,
+        range: Range<&Self>,
+        opt: Opt,
+        f: impl Fn(Self) -> I,
+    ) -> ValX<'a, Self> {
+        update::range(self, range, opt, f)
+    }
+
+    fn as_bool(&self) -> bool {
+        !matches!(self, Self::Null | Self::Bool(false))
+    }
+
+    fn into_string(self) -> Self {
+        match self {
+            Self::Str(_) => self,
+            other => Self::string(write::to_json(&other)),
+        }
+    }
+}
+
+impl jaq_std::ValT for Value {
+    fn into_seq<S: FromIterator<Self>>(self) -> Result<S, Self> {
+        match self {
+            Self::Arr(array) => {
+                spend_bytes(array.items.len() * 16);
+                Ok(match Rc::try_unwrap(array) {
+                    Ok(array) => array.items.into_iter().collect(),
+                    Err(array) => array.items.iter().cloned().collect(),
+                })
+            }
+            other => Err(other),
+        }
+    }
+
+    fn is_int(&self) -> bool {
+        matches!(self, Self::Num(Num::Int(_) | Num::BigInt(_)))
+    }
+
+    fn as_isize(&self) -> Option<isize> {
+        match self {
+            Self::Num(number) => number.as_isize(),
+            Self::Null | Self::Bool(_) | Self::Str(_) | Self::Arr(_) | Self::Obj(_) => None,
+        }
+    }
+
+    fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Num(number) => Some(float(number)),
+            Self::Null | Self::Bool(_) | Self::Str(_) | Self::Arr(_) | Self::Obj(_) => None,
+        }
+    }
+
+    fn is_utf8_str(&self) -> bool {
+        matches!(self, Self::Str(_))
+    }
+
+    fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Str(text) => {
+                // Whoever asks for the bytes is about to go through them.
+                spend_bytes(text.len());
+                Some(text.as_bytes())
+            }
+            Self::Null | Self::Bool(_) | Self::Num(_) | Self::Arr(_) | Self::Obj(_) => None,
+        }
+    }
+
+    fn as_sub_str(&self, sub: &[u8]) -> Self {
+        Self::string(String::from_utf8_lossy(sub).into_owned())
+    }
+
+    fn from_utf8_bytes(bytes: impl AsRef<[u8]> + Send + 'static) -> Self {
+        Self::string(String::from_utf8_lossy(bytes.as_ref()).into_owned())
+    }
+}
+
+/// Most digits of a whole number that is computed with exactly: beyond, it is kept as text and
+/// computed with as a float.
+const MAX_DIGITS: usize = 1000;
+
+/// A number from its text; everything but an ordinary whole number keeps its text.
+pub(in crate::definition::filter) fn number(text: &str) -> Num {
+    let whole = text != "-0" && text.len() <= MAX_DIGITS;
+    whole
+        .then(|| Num::from_str_radix(text, 10))
+        .flatten()
+        .unwrap_or_else(|| Num::Dec(Rc::new(text.to_owned())))
+}
+
+/// The nearest float.
+pub(super) fn float(number: &Num) -> f64 {
+    match number {
+        Num::Float(float) => *float,
+        Num::Int(_) | Num::BigInt(_) | Num::Dec(_) => {
+            number.to_string().parse().unwrap_or(f64::NAN)
+        }
+    }
+}
+
+/// A number as an index, rounded down; far out if it is not finite.
+fn whole(number: &Num) -> isize {
+    number.as_isize().unwrap_or_else(|| {
+        let floor = float(number).floor();
+        format!("{floor:.0}").parse().unwrap_or(if floor < 0.0 { isize::MIN } else { isize::MAX })
+    })
+}
+
+/// Where an index points, counted from the end if it is negative; `None` before the start.
+pub(super) fn position(number: &Num, len: usize) -> Option<usize> {
+    let index = whole(number);
+    match usize::try_from(index) {
+        Ok(at) => Some(at),
+        Err(_) => len.checked_sub(index.unsigned_abs()),
+    }
+}
+
+/// The bounds of a slice of so many items.
+pub(super) fn bounds(len: usize, range: Range<&Value>) -> ValR<(usize, usize), Value> {
+    let end = |end: Option<&Value>, default| match end {
+        None | Some(Value::Null) => Ok(default),
+        Some(Value::Num(number)) => Ok(position(number, len).unwrap_or(0).min(len)),
+        Some(other) => Err(Error::typ(other.clone(), "number")),
+    };
+    let (from, to) = (end(range.start, 0)?, end(range.end, len)?);
+    Ok((from, to.max(from)))
+}
+
+/// The bounds of a slice of characters, in bytes.
+pub(super) fn char_bounds(text: &str, range: Range<&Value>) -> ValR<(usize, usize), Value> {
+    spend_bytes(text.len());
+    let (from, to) = bounds(text.chars().count(), range)?;
+    let byte = |nth| text.char_indices().nth(nth).map_or(text.len(), |(at, _)| at);
+    Ok((byte(from), byte(to)))
+}
+
+pub(super) fn start() -> Rc<String> {
+    Rc::new("start".to_owned())
+}
+
+pub(super) fn end() -> Rc<String> {
+    Rc::new("end".to_owned())
+}
+
+impl Value {
+    /// Where `part` stands in this value.
+    pub(in crate::definition::filter) fn indices(self, part: &Self) -> ValR<Self> {
+        match (&self, part) {
+            (Self::Null, _) => Ok(Self::Null),
+            (Self::Str(text), Self::Str(part)) => {
+                spend_bytes(text.len().saturating_mul(part.len().clamp(1, 64)));
+                let starts = text.char_indices().enumerate();
+                let found = starts.filter(|(_, (at, _))| {
+                    !part.is_empty()
+                        && text.get(*at..).is_some_and(|rest| rest.starts_with(&***part))
+                });
+                Ok(found.map(|(nth, _)| Self::from(nth)).collect())
+            }
+            (Self::Arr(array), Self::Arr(part)) => {
+                let windows = array.items.windows(part.items.len().max(1)).enumerate();
+                let found = windows.filter(|(_, window)| {
+                    spend(1);
+                    *window == part.items.as_slice()
+                });
+                Ok(found.map(|(at, _)| Self::from(at)).collect())
+            }
+            (Self::Arr(array), item) => {
+                let found = array.items.iter().enumerate().filter(|(_, other)| *other == item);
+                Ok(found.map(|(at, _)| Self::from(at)).collect())
+            }
+            _ => Err(Error::index(self, part.clone())),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The values that filters compute with.
+//!
+//! Numbers keep their text until something is computed with them, objects keep the order of
+//! their keys, strings are Unicode. Every value knows its size and depth, and none grows beyond
+//! [`MAX_SIZE`] or [`MAX_DEPTH`]: so comparing, printing and dropping one are bounded too.
+
+pub(in crate::definition::filter) mod access;
+mod arithmetic;
+mod order;
+mod update;
+
+use std::fmt;
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+use jaq_json::Num;
+
+use super::meter::{Stop, spend_bytes, stop};
+use super::write;
+
+pub(super) use access::number;
+
+/// Largest value, in bytes of memory, shared parts counted each time: some times the largest
+/// request body.
+pub(super) const MAX_SIZE: usize = 64 * 1024 * 1024;
+/// Deepest value: twice what JSON may be, and little enough for recursion over it.
+pub(super) const MAX_DEPTH: usize = 2 * crate::model::MAX_JSON_DEPTH;
+/// Largest whole number, in bits: 20,000 digits. Without a bound, squaring forty times fills
+/// the memory.
+pub(super) const MAX_BITS: u64 = 64 * 1024;
+/// What a value takes beside its content, in bytes.
+const OVERHEAD: usize = 16;
+
+/// A JSON value.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Value {
+    #[default]
+    Null,
+    Bool(bool),
+    Num(Num),
+    Str(Rc<String>),
+    Arr(Rc<Array>),
+    Obj(Rc<Object>),
+}
+
+/// The members of an object, in their order.
+pub(super) type Members = IndexMap<Rc<String>, Value>;
+
+/// An array and its size.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Array {
+    pub(super) items: Vec<Value>,
+    size: Size,
+}
+
+/// An object and its size.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Object {
+    pub(super) members: Members,
+    size: Size,
+}
+
+/// How large a value is at most.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Size {
+    bytes: usize,
+    depth: usize,
+}
+
+impl Size {
+    /// The size of a container with one more part in it; ends the run if that is too large.
+    pub(super) fn with(self, part: Self) -> Self {
+        let bytes = self.bytes.saturating_add(part.bytes);
+        let depth = self.depth.max(part.depth + 1);
+        if bytes > MAX_SIZE || depth > MAX_DEPTH {
+            stop(Stop::Value);
+        }
+        Self { bytes, depth }
+    }
+
+    fn without(self, part: Self) -> Self {
+        Self { bytes: self.bytes.saturating_sub(part.bytes), depth: self.depth }
+    }
+}
+
+impl Value {
+    pub(super) fn size(&self) -> Size {
+        let scalar = |bytes| Size { bytes: OVERHEAD + bytes, depth: 0 };
+        match self {
+            Self::Null | Self::Bool(_) | Self::Num(Num::Int(_) | Num::Float(_)) => scalar(0),
+            Self::Num(Num::BigInt(_)) => scalar(64),
+            Self::Num(Num::Dec(text)) => scalar(text.len()),
+            Self::Str(text) => scalar(text.len()),
+            Self::Arr(array) => array.size,
+            Self::Obj(object) => object.size,
+        }
+    }
+
+    /// Its size in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.size().bytes
+    }
+
+    /// A string; ends the run if it is too long.
+    pub(super) fn string(text: String) -> Self {
+        if text.len() > MAX_SIZE {
+            stop(Stop::Value);
+        }
+        spend_bytes(text.len());
+        Self::Str(Rc::new(text))
+    }
+
+    /// An array; ends the run if it is too large.
+    pub(super) fn array(items: Vec<Self>) -> Self {
+        spend_bytes(items.len() * OVERHEAD);
+        let empty = Size { bytes: OVERHEAD, depth: 1 };
+        let size = items.iter().fold(empty, |size, item| size.with(item.size()));
+        Self::Arr(Rc::new(Array { items, size }))
+    }
+
+    /// An object; ends the run if it is too large.
+    pub(super) fn object(members: Members) -> Self {
+        spend_bytes(members.len() * OVERHEAD);
+        let mut object =
+            Object { members: Members::new(), size: Size { bytes: OVERHEAD, depth: 1 } };
+        for (key, value) in &members {
+            object.size = object.size.with(part(key, value));
+        }
+        Self::Obj(Rc::new(Object { members, ..object }))
+    }
+
+    /// What kind of value this is, in the words of jq.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "boolean",
+            Self::Num(_) => "number",
+            Self::Str(_) => "string",
+            Self::Arr(_) => "array",
+            Self::Obj(_) => "object",
+        }
+    }
+}
+
+/// The size of a member of an object.
+fn part(key: &str, value: &Value) -> Size {
+    let size = value.size();
+    Size { bytes: size.bytes.saturating_add(OVERHEAD + key.len()), ..size }
+}
+
+impl Array {
+    /// The items, to be changed without changing their sizes; charges a copy if they are shared.
+    fn unshare(array: &mut Rc<Self>) -> &mut Self {
+        if Rc::strong_count(array) > 1 {
+            spend_bytes(array.items.len() * OVERHEAD);
+        }
+        Rc::make_mut(array)
+    }
+
+    fn push(&mut self, item: Value) {
+        self.size = self.size.with(item.size());
+        self.items.push(item);
+    }
+
+    /// Puts `new` where `old` was taken out.
+    fn swap(&mut self, at: usize, old: Size, new: Value) {
+        self.size = self.size.without(old).with(new.size());
+        if let Some(slot) = self.items.get_mut(at) {
+            *slot = new;
+        }
+    }
+}
+
+impl Object {
+    fn unshare(object: &mut Rc<Self>) -> &mut Self {
+        if Rc::strong_count(object) > 1 {
+            spend_bytes(object.members.len() * 2 * OVERHEAD);
+        }
+        Rc::make_mut(object)
+    }
+
+    fn insert(&mut self, key: Rc<String>, value: Value) {
+        let size = part(&key, &value);
+        let old = self.members.insert(Rc::clone(&key), value);
+        self.size = old.map_or(self.size, |old| self.size.without(part(&key, &old))).with(size);
+    }
+}
+
+impl fmt::Display for Value {
+    /// For messages: the beginning alone, if it is long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&write::excerpt(self))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Bool(flag)
+    }
+}
+
+impl From<isize> for Value {
+    fn from(number: isize) -> Self {
+        Self::Num(Num::Int(number))
+    }
+}
+
+impl From<usize> for Value {
+    fn from(number: usize) -> Self {
+        Self::Num(Num::from_integral(number))
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Num(Num::Float(number))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::string(text)
+    }
+}
+
+impl From<jaq_core::val::Range<Self>> for Value {
+    fn from(range: jaq_core::val::Range<Self>) -> Self {
+        let ends = [("start", range.start), ("end", range.end)];
+        let ends = ends.into_iter().filter_map(|(key, end)| Some((Rc::new(key.to_owned()), end?)));
+        Self::object(ends.collect())
+    }
+}
+
+impl FromIterator<Self> for Value {
+    fn from_iter<I: IntoIterator<Item = Self>>(items: I) -> Self {
+        let mut bytes = 0_usize;
+        let items = items.into_iter().inspect(|item| {
+            // Before the whole is gathered: it may be endless.
+            bytes = bytes.saturating_add(item.bytes());
+            if bytes > MAX_SIZE {
+                stop(Stop::Value);
+            }
+        });
+        Self::array(items.collect())
+    }
+}

@@ -1,0 +1,32 @@
+//! `sleep`: a wait.
+//!
+//! - `for` (a duration) or `until` (an RFC 3339 time), exactly one
+
+use super::{Kind, Reads, is_open, literal};
+use crate::definition::Action;
+use crate::definition::parse::Fields;
+use crate::model::{Faults, Node, Timestamp};
+
+pub(super) const KIND: Kind =
+    Kind { name: "sleep", fields: &["for", "until"], reads: Reads::With, check };
+
+fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
+    match (with.get("for"), with.get("until")) {
+        (Some(Node::String(text)), None) if is_open(text) => {}
+        (Some(_), None) => {
+            with.duration("for", faults);
+        }
+        (None, Some(_)) => {
+            if let Some(text) = literal(with, "until", faults)
+                && Timestamp::parse(text).is_none()
+            {
+                let detail = "until is a time such as \"2030-01-31T08:00:00Z\"";
+                faults.add(&with.at().key("until"), detail);
+            }
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            faults.add(with.at(), "a sleep has either \"for\" or \"until\"");
+        }
+    }
+    Some(Action::Sleep)
+}

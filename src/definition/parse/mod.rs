@@ -1,0 +1,234 @@
+//! Reads an authored workflow, noting every fault at once.
+
+mod fields;
+mod graph;
+mod policy;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+pub(super) use fields::Fields;
+
+use self::graph::{Graph, Vertex};
+use self::policy::Policy;
+use self::step::Surroundings;
+use super::template::Names;
+use super::{InputSchema, Plan, Template, scan};
+use crate::model::{Fault, Faults, Json, Node, Pointer, StepId};
+
+/// Most steps of one workflow: a status document names each of them.
+const MAX_STEPS: usize = 1000;
+/// Longest name of a workflow, in characters: it stands in URLs and in every list.
+const MAX_NAME: usize = 128;
+
+/// The fields of a workflow.
+const WORKFLOW_FIELDS: [&str; 6] =
+    ["name", "description", "inputSchema", "defaults", "steps", "output"];
+/// The fields of a step beside those of its policy.
+const STEP_FIELDS: [&str; 9] = [
+    "id",
+    "kind",
+    "with",
+    "dependsOn",
+    "when",
+    policy::FIELDS[0],
+    policy::FIELDS[1],
+    policy::FIELDS[2],
+    policy::FIELDS[3],
+];
+/// Fields of the contract that a later version brings.
+const LATER_FIELDS: [&str; 6] =
+    ["compensate", "breaker", "fallback", "heartbeatTimeout", "check", "onFailure"];
+
+impl Plan {
+    /// Reads and checks a workflow. `at` is where it stands in the request's body, for the
+    /// pointers of the faults: all that were found, never none.
+    pub fn parse(workflow: &Json, at: &Pointer) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let plan = match Node::parse(workflow) {
+            Ok(node) => read(&node, workflow, at, &mut faults),
+            Err(fault) => {
+                faults.add(at, fault.to_string());
+                None
+            }
+        };
+        match plan {
+            Some(plan) if faults.is_empty() => Ok(plan),
+            _ => {
+                if faults.is_empty() {
+                    faults.add(at, "this workflow cannot be read");
+                }
+                Err(faults.into_vec())
+            }
+        }
+    }
+}
+
+fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Option<Plan> {
+    let fields = Fields::of(node, at, "a workflow", faults)?;
+    fields.allow(&WORKFLOW_FIELDS, &LATER_FIELDS, faults);
+    let name = name(&fields, faults);
+    fields.text("description", faults);
+    let input_schema = input_schema(&fields, workflow, faults);
+    let defaults = defaults(&fields, faults);
+    let steps_at = at.key("steps");
+    fields.require("steps", faults);
+    let nodes = fields.list("steps", faults).unwrap_or_default();
+    if fields.get("steps").is_some_and(|steps| *steps == Node::Array(Vec::new())) {
+        faults.add(&steps_at, "a workflow has at least one step");
+    }
+    if nodes.len() > MAX_STEPS {
+        faults.add(&steps_at, format!("a workflow has at most {MAX_STEPS} steps"));
+        return None;
+    }
+    let steps: Vec<Option<Fields<'_>>> = nodes
+        .iter()
+        .enumerate()
+        .map(|(index, step)| Fields::of(step, &steps_at.index(index), "a step", faults))
+        .collect();
+    let ids = ids(&steps, faults);
+    let positions: BTreeMap<&str, usize> = ids
+        .iter()
+        .enumerate()
+        .rev()
+        .filter_map(|(position, id)| id.map(|id| (id, position)))
+        .collect();
+    let graph = graph(&steps, &ids, &positions, faults);
+    let known: BTreeSet<&str> = positions.keys().copied().collect();
+    let around = Surroundings { ids: &ids, known: &known, graph: &graph, defaults: &defaults };
+    let raw_steps = scan::member(workflow.as_str(), "steps").unwrap_or("[]");
+    let mut planned = Vec::new();
+    for ((position, fields), raw) in steps.iter().enumerate().zip(scan::items(raw_steps)) {
+        let step = fields.as_ref().and_then(|f| step::read(position, f, raw, &around, faults));
+        planned.extend(step);
+    }
+    let output = scan::member(workflow.as_str(), "output").map(|output| {
+        let names = Names { steps: &known, ancestors: None, secrets: false };
+        Template::compile(output, &at.key("output"), &names, faults)
+    });
+    if !faults.is_empty() {
+        return None;
+    }
+    link(&mut planned);
+    Some(Plan {
+        name: name?.to_owned(),
+        hash: hash(workflow),
+        text: workflow.as_str().to_owned(),
+        steps: planned,
+        input_schema,
+        output,
+    })
+}
+
+fn name<'a>(fields: &Fields<'a>, faults: &mut Faults) -> Option<&'a str> {
+    fields.require("name", faults);
+    let name = fields.text("name", faults)?;
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if !first || !rest || name.len() > MAX_NAME {
+        faults.add(&fields.at().key("name"), "a name must match [A-Za-z0-9][A-Za-z0-9._-]{0,127}");
+    }
+    Some(name)
+}
+
+fn input_schema(fields: &Fields<'_>, workflow: &Json, faults: &mut Faults) -> Option<InputSchema> {
+    let at = fields.at().key("inputSchema");
+    match fields.get("inputSchema")? {
+        Node::Object(_) | Node::Bool(_) => {}
+        other => {
+            faults.add(&at, format!("inputSchema is an object, not {}", other.type_name()));
+            return None;
+        }
+    }
+    let raw = scan::member(workflow.as_str(), "inputSchema")?;
+    let schema = Json::trusted(raw.to_owned()).ok()?;
+    match InputSchema::compile(&schema) {
+        Ok(schema) => Some(schema),
+        Err(detail) => {
+            faults.add(&at, detail);
+            None
+        }
+    }
+}
+
+fn defaults(fields: &Fields<'_>, faults: &mut Faults) -> Policy {
+    let at = fields.at().key("defaults");
+    let Some(node) = fields.get("defaults") else { return Policy::default() };
+    let Some(defaults) = Fields::of(node, &at, "defaults", faults) else {
+        return Policy::default();
+    };
+    defaults.allow(&policy::FIELDS, &LATER_FIELDS, faults);
+    Policy::read(&defaults, faults)
+}
+
+/// The ids of the steps by position; a bad or repeated one is a fault, and still known by name so
+/// that whoever refers to it is not at fault too.
+fn ids<'a>(steps: &[Option<Fields<'a>>], faults: &mut Faults) -> Vec<Option<&'a str>> {
+    let mut seen = BTreeSet::new();
+    let mut ids = Vec::new();
+    for fields in steps {
+        let Some(fields) = fields else {
+            ids.push(None);
+            continue;
+        };
+        fields.allow(&STEP_FIELDS, &LATER_FIELDS, faults);
+        fields.require("id", faults);
+        let id = fields.text("id", faults);
+        if let Some(text) = id {
+            if let Err(fault) = StepId::parse(text) {
+                faults.add(&fields.at().key("id"), fault.to_string());
+            } else if !seen.insert(text) {
+                faults.add(&fields.at().key("id"), format!("there are two steps {text:?}"));
+            }
+        }
+        ids.push(id);
+    }
+    ids
+}
+
+fn graph(
+    steps: &[Option<Fields<'_>>],
+    ids: &[Option<&str>],
+    positions: &BTreeMap<&str, usize>,
+    faults: &mut Faults,
+) -> Graph {
+    let mut vertices = Vec::new();
+    for (fields, id) in steps.iter().zip(ids) {
+        vertices.push(match fields {
+            Some(fields) => Vertex {
+                id: *id,
+                depends_on: step::depends_on(fields, faults),
+                at: fields.at().key("dependsOn"),
+            },
+            None => Vertex { id: None, depends_on: &[], at: Pointer::root() },
+        });
+    }
+    Graph::build(&vertices, positions, faults)
+}
+
+/// Fills in who depends on each step.
+fn link(steps: &mut [super::PlanStep]) {
+    let edges: Vec<(usize, usize)> = steps
+        .iter()
+        .enumerate()
+        .flat_map(|(at, step)| step.depends_on.iter().map(move |need| (*need, at)))
+        .collect();
+    for (need, dependent) in edges {
+        if let Some(step) = steps.get_mut(need) {
+            step.dependents.push(dependent);
+        }
+    }
+}
+
+fn hash(workflow: &Json) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::new();
+    for byte in Sha256::digest(workflow.as_str().as_bytes()) {
+        let _infallible = write!(hex, "{byte:02x}");
+    }
+    hex
+}

@@ -1,0 +1,186 @@
+//! How a step is retried and how long it may take: its own fields over the workflow's defaults.
+
+use std::time::Duration;
+
+use super::fields::Fields;
+use crate::model::{Faults, Node, Pointer, RetryPolicy};
+
+/// The fields that a step and the workflow's `defaults` share.
+pub(super) const FIELDS: [&str; 4] = ["retry", "timeout", "warnAfter", "continueOnError"];
+
+/// Most attempts of one step: with the longest interval a thousand is years, and each is an
+/// event in the journal.
+const MAX_ATTEMPTS: u32 = 1000;
+/// Largest backoff factor: the longest interval is reached at the second delay anyway.
+const MAX_BACKOFF_FACTOR: f64 = 1000.0;
+/// Most entries of `retryOn`: more than there are codes.
+const MAX_RETRY_ON: usize = 100;
+
+/// What was written, of all that may be.
+#[derive(Default)]
+pub(super) struct Policy {
+    retry: Retry,
+    timeout: Option<Duration>,
+    warn_after: Option<Duration>,
+    continue_on_error: Option<bool>,
+}
+
+#[derive(Default)]
+struct Retry {
+    max_attempts: Option<u32>,
+    initial_interval: Option<Duration>,
+    backoff_factor: Option<f64>,
+    max_interval: Option<Duration>,
+    jitter: Option<bool>,
+    retry_on: Option<Vec<String>>,
+}
+
+/// A policy with everything filled in.
+pub(super) struct Effective {
+    pub(super) retry: RetryPolicy,
+    pub(super) timeout: Option<Duration>,
+    pub(super) warn_after: Option<Duration>,
+    pub(super) continue_on_error: bool,
+}
+
+impl Policy {
+    /// Reads the policy's fields from a step or from `defaults`.
+    pub(super) fn read(fields: &Fields<'_>, faults: &mut Faults) -> Self {
+        let retry =
+            fields.get("retry").map(|node| Retry::read(node, &fields.at().key("retry"), faults));
+        let timeout = fields.duration("timeout", faults);
+        let warn_after = fields.duration("warnAfter", faults);
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            faults.add(&fields.at().key("timeout"), "timeout is longer than zero");
+        }
+        if let (Some(warn_after), Some(timeout)) = (warn_after, timeout)
+            && warn_after >= timeout
+        {
+            faults.add(&fields.at().key("warnAfter"), "warnAfter is shorter than timeout");
+        }
+        let continue_on_error = fields.flag("continueOnError", faults);
+        Self { retry: retry.unwrap_or_default(), timeout, warn_after, continue_on_error }
+    }
+
+    /// This policy over the workflow's defaults, those over the contract's. `at` is the step.
+    pub(super) fn over(self, defaults: &Self, at: &Pointer, faults: &mut Faults) -> Effective {
+        let timeout = self.timeout.or(defaults.timeout);
+        if let (Some(warn_after), Some(timeout), None) = (self.warn_after, timeout, self.timeout)
+            && warn_after >= timeout
+        {
+            let detail = "warnAfter is shorter than the timeout of defaults";
+            faults.add(&at.key("warnAfter"), detail);
+        }
+        // A default that a step's own, shorter timeout overtakes simply never comes due.
+        let inherited = defaults.warn_after.filter(|warn| timeout.is_none_or(|most| *warn < most));
+        Effective {
+            retry: self.retry.over(&defaults.retry, at, faults),
+            timeout,
+            warn_after: self.warn_after.or(inherited),
+            continue_on_error: self
+                .continue_on_error
+                .or(defaults.continue_on_error)
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl Retry {
+    fn read(node: &Node, at: &Pointer, faults: &mut Faults) -> Self {
+        let Some(fields) = Fields::of(node, at, "retry", faults) else { return Self::default() };
+        let known =
+            ["maxAttempts", "initialInterval", "backoffFactor", "maxInterval", "jitter", "retryOn"];
+        fields.allow(&known, &[], faults);
+        let retry = Self {
+            max_attempts: max_attempts(&fields, faults),
+            initial_interval: fields.duration("initialInterval", faults),
+            backoff_factor: backoff_factor(&fields, faults),
+            max_interval: fields.duration("maxInterval", faults),
+            jitter: fields.flag("jitter", faults),
+            retry_on: retry_on(&fields, faults),
+        };
+        retry.check_intervals(at, faults);
+        retry
+    }
+
+    fn check_intervals(&self, at: &Pointer, faults: &mut Faults) -> bool {
+        let sound = match (self.initial_interval, self.max_interval) {
+            (Some(initial), Some(max)) => initial <= max,
+            _ => true,
+        };
+        if !sound {
+            faults.add(&at.key("initialInterval"), "initialInterval is at most maxInterval");
+        }
+        sound
+    }
+
+    fn over(self, defaults: &Self, at: &Pointer, faults: &mut Faults) -> RetryPolicy {
+        let own = (self.initial_interval, self.max_interval);
+        let merged = Self {
+            max_attempts: self.max_attempts.or(defaults.max_attempts),
+            initial_interval: self.initial_interval.or(defaults.initial_interval),
+            backoff_factor: self.backoff_factor.or(defaults.backoff_factor),
+            max_interval: self.max_interval.or(defaults.max_interval),
+            jitter: self.jitter.or(defaults.jitter),
+            retry_on: self.retry_on.or_else(|| defaults.retry_on.clone()),
+        };
+        // Two of the same level were checked where they stand.
+        if matches!(own, (Some(_), None) | (None, Some(_))) {
+            merged.check_intervals(&at.key("retry"), faults);
+        }
+        let contract = RetryPolicy::default();
+        let initial_interval = merged.initial_interval.unwrap_or(contract.initial_interval);
+        RetryPolicy {
+            max_attempts: merged.max_attempts.unwrap_or(contract.max_attempts),
+            initial_interval,
+            backoff_factor: merged.backoff_factor.unwrap_or(contract.backoff_factor),
+            // A longer first interval that somebody wrote outdoes a longest one nobody wrote.
+            max_interval: merged
+                .max_interval
+                .unwrap_or_else(|| contract.max_interval.max(initial_interval)),
+            jitter: merged.jitter.unwrap_or(contract.jitter),
+            retry_on: merged.retry_on,
+        }
+    }
+}
+
+fn max_attempts(fields: &Fields<'_>, faults: &mut Faults) -> Option<u32> {
+    let digits = fields.number("maxAttempts", faults)?;
+    let attempts = digits.parse().ok().filter(|attempts| (1..=MAX_ATTEMPTS).contains(attempts));
+    if attempts.is_none() {
+        let detail = format!("maxAttempts is a whole number from 1 to {MAX_ATTEMPTS}");
+        faults.add(&fields.at().key("maxAttempts"), detail);
+    }
+    attempts
+}
+
+fn backoff_factor(fields: &Fields<'_>, faults: &mut Faults) -> Option<f64> {
+    let digits = fields.number("backoffFactor", faults)?;
+    let factor = digits.parse().ok().filter(|factor| (1.0..=MAX_BACKOFF_FACTOR).contains(factor));
+    if factor.is_none() {
+        let detail = format!("backoffFactor is a number from 1 to {MAX_BACKOFF_FACTOR}");
+        faults.add(&fields.at().key("backoffFactor"), detail);
+    }
+    factor
+}
+
+fn retry_on(fields: &Fields<'_>, faults: &mut Faults) -> Option<Vec<String>> {
+    let items = fields.list("retryOn", faults)?;
+    let at = fields.at().key("retryOn");
+    if items.len() > MAX_RETRY_ON {
+        faults.add(&at, format!("retryOn has at most {MAX_RETRY_ON} entries"));
+    }
+    let mut names = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        match item {
+            Node::String(name) if is_code(name) => names.push(name.clone()),
+            _ => faults.add(&at.index(index), "retryOn lists error codes or categories"),
+        }
+    }
+    Some(names)
+}
+
+fn is_code(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}

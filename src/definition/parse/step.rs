@@ -1,0 +1,121 @@
+//! Reads one step once the graph is known.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::fields::Fields;
+use super::graph::Graph;
+use super::policy::Policy;
+use crate::definition::template::Names;
+use crate::definition::{Condition, PlanStep, Template, kinds, scan};
+use crate::model::{Faults, Node, StepId};
+
+/// What reading a step needs of its workflow.
+pub(super) struct Surroundings<'a> {
+    /// The ids of all steps, by position.
+    pub(super) ids: &'a [Option<&'a str>],
+    /// The same, as a set.
+    pub(super) known: &'a BTreeSet<&'a str>,
+    /// Who depends on whom.
+    pub(super) graph: &'a Graph,
+    /// The workflow's `defaults`.
+    pub(super) defaults: &'a Policy,
+}
+
+/// Reads the step at `position`; `raw` is its text. `None` if it is at fault.
+pub(super) fn read(
+    position: usize,
+    fields: &Fields<'_>,
+    raw: &str,
+    around: &Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<PlanStep> {
+    let before = faults.len();
+    let visible: BTreeSet<&str> = around
+        .ids
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| around.graph.is_ancestor(*at, position))
+        .filter_map(|(_, id)| *id)
+        .collect();
+    let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };
+    let (action, with) = work(fields, raw, &names, faults).unzip();
+    let when = condition(fields, &visible, faults);
+    let policy = Policy::read(fields, faults).over(around.defaults, fields.at(), faults);
+    let id = around.ids.get(position).copied().flatten().and_then(|id| StepId::parse(id).ok());
+    if faults.len() > before {
+        return None;
+    }
+    Some(PlanStep {
+        id: id?,
+        action: Arc::new(action?),
+        with: with?,
+        depends_on: around.graph.depends_on(position),
+        dependents: Vec::new(),
+        when,
+        retry: policy.retry,
+        timeout: policy.timeout,
+        warn_after: policy.warn_after,
+        continue_on_error: policy.continue_on_error,
+    })
+}
+
+/// Reads `kind` and `with`.
+fn work(
+    fields: &Fields<'_>,
+    raw: &str,
+    names: &Names<'_>,
+    faults: &mut Faults,
+) -> Option<(crate::definition::Action, Template)> {
+    fields.require("kind", faults);
+    let with = fields.require("with", faults);
+    let name = fields.text("kind", faults)?;
+    let Some(kind) = kinds::find(name) else {
+        faults.add(
+            &fields.at().key("kind"),
+            format!("unknown kind {name:?}; known are {}", kinds::names()),
+        );
+        return None;
+    };
+    let at = fields.at().key("with");
+    let with = Fields::of(with?, &at, "with", faults)?;
+    with.allow(kind.fields, &[], faults);
+    let action = (kind.check)(&with, faults);
+    let raw_with = scan::member(raw, "with").unwrap_or("{}");
+    let template = match kind.reads {
+        kinds::Reads::With => Template::compile(raw_with, &at, names, faults),
+        kinds::Reads::From => match scan::member(raw_with, "from") {
+            // What a filter reads ends up in its output, which is journalled.
+            Some(from) => Template::compile(
+                from,
+                &at.key("from"),
+                &Names { secrets: false, ..*names },
+                faults,
+            ),
+            None => Template::whole_scope(),
+        },
+    };
+    Some((action?, template))
+}
+
+fn condition(
+    fields: &Fields<'_>,
+    visible: &BTreeSet<&str>,
+    faults: &mut Faults,
+) -> Option<Condition> {
+    let text = fields.text("when", faults)?;
+    match Condition::compile(text, visible) {
+        Ok(condition) => Some(condition),
+        Err(details) => {
+            for detail in details {
+                faults.add(&fields.at().key("when"), detail);
+            }
+            None
+        }
+    }
+}
+
+/// The entries of a step's `dependsOn`.
+pub(super) fn depends_on<'a>(fields: &Fields<'a>, faults: &mut Faults) -> &'a [Node] {
+    fields.list("dependsOn", faults).unwrap_or_default()
+}

@@ -1,0 +1,301 @@
+//! Templates: JSON in whose strings references such as `{fetch.output.body}` stand.
+//!
+//! Compiled once into the literal text between the references; rendering copies text and never
+//! reads a substituted value again. Called by the runtime for a step's `with` and a thread's
+//! output.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::reference::{self, Braced, Found, Reference, Root};
+use super::{Scope, scan};
+use crate::model::{Faults, Json, Pointer, quote};
+
+/// Longest reference, in bytes: keeps the search for its end linear in the text.
+const MAX_REFERENCE: usize = 1024;
+
+/// A compiled template.
+#[derive(Debug)]
+pub struct Template {
+    parts: Vec<Part>,
+    secrets: BTreeSet<String>,
+}
+
+/// A reference to something that is not there. Displays the reference, never a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved(String);
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}}} is not there", self.0)
+    }
+}
+
+impl std::error::Error for Unresolved {}
+
+/// What the references of a template may name.
+pub(super) struct Names<'a> {
+    /// The ids of all steps of the workflow.
+    pub(super) steps: &'a BTreeSet<&'a str>,
+    /// Those that may be named; absent: all.
+    pub(super) ancestors: Option<&'a BTreeSet<&'a str>>,
+    /// Whether `{secrets.NAME}` may stand here: not where the result is journalled.
+    pub(super) secrets: bool,
+}
+
+#[derive(Debug)]
+enum Part {
+    /// JSON text as it is.
+    Raw(String),
+    /// A value that a reference names, with its type.
+    Value(Reference),
+    /// A string with references inside.
+    Text(Vec<Piece>),
+    /// The whole scope.
+    Scope,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Reference(Reference),
+}
+
+impl Template {
+    /// Compiles JSON text; what is wrong with its references is added to `faults`.
+    pub(super) fn compile(
+        json: &str,
+        at: &Pointer,
+        names: &Names<'_>,
+        faults: &mut Faults,
+    ) -> Self {
+        let mut compiler = Compiler { names, faults, parts: Vec::new(), secrets: BTreeSet::new() };
+        compiler.value(json, at);
+        Self { parts: compiler.parts, secrets: compiler.secrets }
+    }
+
+    /// The template of a `transform` without `from`:
+    /// `{"input":…,"thread":{"id":…},"steps":{id:{"status":…,"output":…}}}`.
+    pub(super) fn whole_scope() -> Self {
+        Self { parts: vec![Part::Scope], secrets: BTreeSet::new() }
+    }
+
+    /// The names of the secrets it puts in, sorted.
+    pub fn uses_secrets(&self) -> impl Iterator<Item = &str> {
+        self.secrets.iter().map(String::as_str)
+    }
+
+    /// Fills the references in.
+    pub fn render(&self, scope: &dyn Scope) -> Result<Json, Unresolved> {
+        let mut out = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Raw(text) => out.push_str(text),
+                Part::Value(reference) => match resolve(reference, scope)? {
+                    Found::Json(json) => out.push_str(&json),
+                    Found::Text(text) => quote(text, &mut out),
+                },
+                Part::Text(pieces) => quote(&render_text(pieces, scope)?, &mut out),
+                Part::Scope => write_scope(scope, &mut out),
+            }
+        }
+        // Assembled from compact JSON alone, so this cannot fail.
+        Json::trusted(out).map_err(|fault| Unresolved(fault.to_string()))
+    }
+}
+
+fn resolve<'a>(reference: &'a Reference, scope: &'a dyn Scope) -> Result<Found<'a>, Unresolved> {
+    reference.resolve(scope).ok_or_else(|| Unresolved(reference.text.clone()))
+}
+
+fn render_text(pieces: &[Piece], scope: &dyn Scope) -> Result<String, Unresolved> {
+    let mut text = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(literal) => text.push_str(literal),
+            Piece::Reference(reference) => match resolve(reference, scope)? {
+                Found::Text(value) => text.push_str(value),
+                Found::Json(json) if scan::is_string(&json) => text.push_str(&scan::decode(&json)),
+                Found::Json(json) => text.push_str(&json),
+            },
+        }
+    }
+    Ok(text)
+}
+
+fn write_scope(scope: &dyn Scope, out: &mut String) {
+    out.push_str("{\"input\":");
+    out.push_str(scope.input().as_str());
+    out.push_str(",\"thread\":{\"id\":");
+    quote(scope.thread_id().as_str(), out);
+    out.push_str("},\"steps\":{");
+    for (index, id) in scope.step_ids().into_iter().enumerate() {
+        let Some(step) = scope.step(id) else { continue };
+        if index > 0 {
+            out.push(',');
+        }
+        quote(id, out);
+        out.push_str(":{\"status\":");
+        quote(step.status.as_str(), out);
+        out.push_str(",\"output\":");
+        out.push_str(step.output.map_or("null", Json::as_str));
+        out.push('}');
+    }
+    out.push_str("}}");
+}
+
+struct Compiler<'a, 'n> {
+    names: &'a Names<'n>,
+    faults: &'a mut Faults,
+    parts: Vec<Part>,
+    secrets: BTreeSet<String>,
+}
+
+impl Compiler<'_, '_> {
+    /// Compiles one value; its depth was bounded where it was parsed.
+    fn value(&mut self, json: &str, at: &Pointer) {
+        match json.as_bytes().first() {
+            Some(b'{') => {
+                self.raw("{");
+                for (index, (key, value)) in scan::members(json).enumerate() {
+                    self.raw(if index > 0 { "," } else { "" });
+                    self.raw(key);
+                    self.raw(":");
+                    self.value(value, &at.key(&scan::decode(key)));
+                }
+                self.raw("}");
+            }
+            Some(b'[') => {
+                self.raw("[");
+                for (index, value) in scan::items(json).enumerate() {
+                    self.raw(if index > 0 { "," } else { "" });
+                    self.value(value, &at.index(index));
+                }
+                self.raw("]");
+            }
+            Some(b'"') if json.contains(['{', '}']) => self.string(json, at),
+            _ => self.raw(json),
+        }
+    }
+
+    fn raw(&mut self, text: &str) {
+        if let Some(Part::Raw(last)) = self.parts.last_mut() {
+            last.push_str(text);
+        } else {
+            self.parts.push(Part::Raw(text.to_owned()));
+        }
+    }
+
+    fn string(&mut self, json: &str, at: &Pointer) {
+        let text = scan::decode(json);
+        let mut pieces = self.pieces(&text, at);
+        match pieces.as_slice() {
+            [] => self.raw("\"\""),
+            [Piece::Text(literal)] if *literal == *text => self.raw(json),
+            [Piece::Text(literal)] => self.raw(Json::string(literal).as_str()),
+            [Piece::Reference(_)] => {
+                if let Some(Piece::Reference(reference)) = pieces.pop() {
+                    self.parts.push(Part::Value(reference));
+                }
+            }
+            _ => self.parts.push(Part::Text(pieces)),
+        }
+    }
+
+    /// Cuts a string at its references. `open` counts the left-alone `{` that wait for their `}`,
+    /// so that JSON text such as `{"a":{"b":1}}` keeps both of its last braces.
+    fn pieces(&mut self, text: &str, at: &Pointer) -> Vec<Piece> {
+        let (mut pieces, mut literal, mut open) = (Vec::new(), String::new(), 0_usize);
+        let mut rest = text;
+        while let Some(next) = rest.find(['{', '}']) {
+            let (before, braces) = rest.split_at(next);
+            literal.push_str(before);
+            if let Some(after) = braces.strip_prefix("{{") {
+                literal.push('{');
+                rest = after;
+            } else if let Some(after) = braces.strip_prefix('{') {
+                rest = after;
+                match self.braced(after, at) {
+                    Some((reference, after)) => {
+                        if !literal.is_empty() {
+                            pieces.push(Piece::Text(std::mem::take(&mut literal)));
+                        }
+                        pieces.push(Piece::Reference(reference));
+                        rest = after;
+                    }
+                    None => {
+                        literal.push('{');
+                        open += 1;
+                    }
+                }
+            } else {
+                let single = open > 0 || !braces.starts_with("}}");
+                open = open.saturating_sub(1);
+                literal.push('}');
+                rest = braces.get(if single { 1 } else { 2 }..).unwrap_or_default();
+            }
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            pieces.push(Piece::Text(literal));
+        }
+        pieces
+    }
+
+    /// Reads a reference after its opening brace; `None` if it is text.
+    fn braced<'t>(&mut self, text: &'t str, at: &Pointer) -> Option<(Reference, &'t str)> {
+        let (inner, after) = text.split_at_checked(end_of_reference(text)?)?;
+        match reference::parse(inner, |id| self.names.steps.contains(id)) {
+            Braced::Text => None,
+            Braced::Wrong(detail) => {
+                self.faults.add(at, detail);
+                None
+            }
+            Braced::Reference(reference) => {
+                self.check(&reference, at);
+                Some((reference, after.strip_prefix('}')?))
+            }
+        }
+    }
+
+    fn check(&mut self, reference: &Reference, at: &Pointer) {
+        match &reference.root {
+            Root::Input | Root::ThreadId => {}
+            Root::Secret(name) if self.names.secrets => {
+                self.secrets.insert(name.clone());
+            }
+            Root::Secret(name) => self.faults.add(
+                at,
+                format!("{{secrets.{name}}} may stand only in the `with` of a step that sends it: what is journalled holds no secrets"),
+            ),
+            Root::Step(id, _) if !self.names.steps.contains(id.as_str()) => {
+                self.faults.add(at, format!("{{{}}}: there is no step {id:?}", reference.text));
+            }
+            Root::Step(id, _) => {
+                if self.names.ancestors.is_some_and(|ancestors| !ancestors.contains(id.as_str())) {
+                    self.faults.add(
+                        at,
+                        format!("{{{}}}: this step does not depend on {id:?}", reference.text),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Where the closing brace of a reference stands; `None` if there is none before another brace
+/// opens. Braces inside `["…"]` belong to the key.
+fn end_of_reference(text: &str) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in text.bytes().take(MAX_REFERENCE).enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'}' if !quoted => return Some(at),
+            b'{' if !quoted => return None,
+            _ => {}
+        }
+    }
+    None
+}
