@@ -1,11 +1,18 @@
 //! Where threads live: journal, leases, ready work, inbox, definitions and workflows.
 //!
-//! One trait, three stores that keep the same promises: [`memory`] is the readable reference,
-//! [`sqlite`] the embedded default, [`postgres`] what several replicas share. A store never
+//! One trait, three stores that keep the same promises: [`MemoryStore`] is the readable reference,
+//! [`SqliteStore`] the embedded default, [`PostgresStore`] what several replicas share. A store never
 //! interprets an event: it is handed opaque records and a few columns beside them, and writes them
 //! whole or not at all. The conformance suite in `tests/` says what each call promises.
 
 mod error;
+mod limits;
+mod memory;
+mod open;
+mod postgres;
+mod records;
+mod rows;
+mod sqlite;
 mod write;
 
 use std::time::Duration;
@@ -15,6 +22,11 @@ use async_trait::async_trait;
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 pub use error::StoreError;
+pub use limits::IDEMPOTENCY_TTL;
+pub use memory::MemoryStore;
+pub use open::{MigrationState, OpenError};
+pub use postgres::{PostgresSettings, PostgresStore};
+pub use sqlite::SqliteStore;
 pub use write::{
     Append, Disposition, IdempotencyKey, Records, Start, Summary, Write, WriteOutcome,
 };

@@ -147,4 +147,7 @@ pub enum WriteOutcome {
     ThreadExists,
     /// A start: the idempotency key is taken. Nothing was written.
     KeyExists,
+    /// The database cannot hold this write, and never will (a text or a size it refuses). Nothing
+    /// was written.
+    Refused,
 }

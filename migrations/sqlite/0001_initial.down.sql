@@ -1,0 +1,9 @@
+DROP TABLE secrets;
+DROP TABLE workflows;
+DROP TABLE definitions;
+DROP TABLE inbox;
+DROP TABLE idempotency;
+DROP TABLE labels;
+DROP TABLE journal;
+DROP TABLE threads;
+DROP TABLE replicas;

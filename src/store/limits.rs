@@ -1,0 +1,10 @@
+//! Bounds that all stores share.
+
+use std::time::Duration;
+
+/// How long an idempotency key answers repeats with its first thread: the contract's 24 hours.
+pub const IDEMPOTENCY_TTL: Duration = Duration::from_hours(24);
+
+/// Longest text that is kept as it is in an index: a B-tree page of Postgres holds three entries
+/// of at most 2,704 bytes, and nobody filters by a longer label.
+pub(super) const MAX_INDEXED_TEXT: usize = 512;

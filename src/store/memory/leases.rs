@@ -1,0 +1,72 @@
+//! Leases and claims.
+
+use std::time::Duration;
+
+use crate::model::{Incarnation, ThreadId, Timestamp};
+use crate::store::Claimed;
+
+use super::state::State;
+
+impl State {
+    /// See [`crate::store::Store::register`].
+    pub(super) fn register(&mut self, now: Duration, ttl: Duration) -> Incarnation {
+        let me = self.leases.last_key_value().map_or(1, |(newest, _)| newest + 1);
+        self.leases.insert(me, now + ttl);
+        me
+    }
+
+    /// See [`crate::store::Store::renew`].
+    pub(super) fn renew(&mut self, me: Incarnation, now: Duration, ttl: Duration) -> bool {
+        match self.leases.get_mut(&me) {
+            Some(until) if *until > now => {
+                *until = now + ttl;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// See [`crate::store::Store::retire`].
+    pub(super) fn retire(&mut self, me: Incarnation, now: Timestamp) {
+        if let Some(until) = self.leases.get_mut(&me) {
+            *until = Duration::ZERO;
+        }
+        for id in self.owned.get(&me).cloned().unwrap_or_default() {
+            self.place(&id, 0, Some(now));
+        }
+    }
+
+    /// See [`crate::store::Store::claim`].
+    pub(super) fn claim(
+        &mut self,
+        me: Incarnation,
+        limit: usize,
+        monotonic: Duration,
+        now: Timestamp,
+    ) -> Vec<Claimed> {
+        let alive = |until: &Duration| *until > monotonic;
+        if !self.leases.get(&me).is_some_and(alive) {
+            return Vec::new();
+        }
+        let due = self.ready.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id);
+        let expired = |owner: &Incarnation| self.leases.get(owner).is_some_and(|u| !alive(u));
+        let orphans =
+            self.owned.iter().filter(|(owner, _)| expired(owner)).flat_map(|(_, ids)| ids);
+        let chosen: Vec<ThreadId> = due.chain(orphans).take(limit).cloned().collect();
+        chosen.iter().filter_map(|id| self.hand_over(id, me)).collect()
+    }
+
+    fn hand_over(&mut self, id: &ThreadId, me: Incarnation) -> Option<Claimed> {
+        let previous_owner = self.threads.get(id)?.row.owner;
+        let row = &mut self.place(id, me, None)?.row;
+        row.epoch += 1;
+        row.claims += 1;
+        Some(Claimed {
+            thread_id: id.clone(),
+            epoch: row.epoch,
+            last_seq: row.last_seq,
+            claims: row.claims,
+            previous_owner,
+        })
+    }
+}

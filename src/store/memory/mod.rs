@@ -1,0 +1,207 @@
+//! The readable reference: everything in maps behind one mutex, nothing survives the process.
+//!
+//! It keeps every promise but durability. Several replicas of one process may share it, so that a
+//! new registration expires nobody's lease; expiry is judged by the injected monotonic clock. No
+//! call awaits anything, so that the mutex is never held across an await.
+
+mod leases;
+mod lists;
+mod mail;
+mod state;
+mod writes;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
+
+use super::records::Reader;
+use super::{
+    Claimed, Message, Posted, Records, Store, StoreError, ThreadFilter, ThreadRow, Traits,
+    WorkflowRow, Write, WriteOutcome,
+};
+use state::State;
+
+/// A store in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+impl MemoryStore {
+    /// Makes an empty store that takes its time from `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, state: Mutex::new(State::default()) }
+    }
+
+    /// The state; a panic elsewhere cannot have left it half changed, as no code below panics.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn traits(&self) -> Traits {
+        Traits { backend: "memory", durable: false, writers: 1 }
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn register(&self, _name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
+        Ok(self.state().register(self.clock.monotonic(), ttl))
+    }
+
+    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError> {
+        Ok(self.state().renew(me, self.clock.monotonic(), ttl))
+    }
+
+    async fn retire(&self, me: Incarnation) -> Result<(), StoreError> {
+        self.state().retire(me, self.clock.now());
+        Ok(())
+    }
+
+    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+        Ok(self.state().claim(me, limit, self.clock.monotonic(), self.clock.now()))
+    }
+
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.state().ready.first().map(|(wake_at, _)| *wake_at))
+    }
+
+    async fn queued(&self, limit: usize) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        Ok(self.state().ready.iter().take_while(|(at, _)| *at <= now).take(limit).count())
+    }
+
+    async fn write(
+        &self,
+        me: Incarnation,
+        batch: &[Write],
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        let (mut state, now) = (self.state(), self.clock.now());
+        Ok(batch.iter().map(|write| state.write(me, write, now)).collect())
+    }
+
+    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {
+        let state = self.state();
+        let journal = state.threads.get(thread).map_or(&[][..], |found| &found.journal);
+        Ok(journal.iter().any(|(by, row)| {
+            *by == epoch && row.first_seq.cast_unsigned() == prev.saturating_add(1)
+        }))
+    }
+
+    async fn read(
+        &self,
+        thread: &ThreadId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Records>, StoreError> {
+        let state = self.state();
+        let Some(found) = state.threads.get(thread) else { return Ok(Vec::new()) };
+        let mut reader = Reader::new(thread, after, limit);
+        let start = found.journal.partition_point(|(_, row)| row.seq.cast_unsigned() <= after);
+        for (_, row) in found.journal.iter().skip(start) {
+            if !reader.push(row.clone())? {
+                break;
+            }
+        }
+        reader.finish(found.row.last_seq)
+    }
+
+    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+        let state = self.state();
+        let head = |id: &ThreadId| Some((id.clone(), state.threads.get(id)?.row.last_seq));
+        Ok(threads.iter().filter_map(head).collect())
+    }
+
+    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError> {
+        Ok(self.state().threads.get(thread).map(|found| found.row.clone()))
+    }
+
+    async fn threads(
+        &self,
+        filter: &ThreadFilter,
+        limit: usize,
+    ) -> Result<Vec<ThreadRow>, StoreError> {
+        Ok(self.state().list(filter, limit))
+    }
+
+    async fn by_idempotency_key(
+        &self,
+        key: &str,
+    ) -> Result<Option<(ThreadId, String)>, StoreError> {
+        Ok(self.state().by_idempotency_key(key, self.clock.now()))
+    }
+
+    async fn delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
+        Ok(self.state().delete(thread))
+    }
+
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        Ok(self.state().expire(before, limit, self.clock.now()))
+    }
+
+    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+        Ok(self.state().post(thread, message, self.clock.now()))
+    }
+
+    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
+        Ok(self.state().inbox(thread))
+    }
+
+    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
+        Ok(self.state().mail(me))
+    }
+
+    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError> {
+        Ok(self.state().answer(thread, key))
+    }
+
+    async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.state().definitions.get(hash).cloned())
+    }
+
+    async fn save_workflow(
+        &self,
+        name: &str,
+        hash: &str,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<(WorkflowRow, bool), StoreError> {
+        let mut state = self.state();
+        state.definitions.entry(hash.to_owned()).or_insert_with(|| text.to_owned());
+        Ok(state.save_workflow(name, hash, now))
+    }
+
+    async fn workflow(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<Option<WorkflowRow>, StoreError> {
+        Ok(self.state().workflow(name, version))
+    }
+
+    async fn workflows(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<WorkflowRow>, StoreError> {
+        Ok(self.state().newest_workflows(after, limit))
+    }
+
+    async fn durations(&self, workflow: &str, limit: usize) -> Result<Vec<u64>, StoreError> {
+        Ok(self.state().durations(workflow, limit))
+    }
+
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        Ok(*self.state().secrets.entry(name.to_owned()).or_insert(candidate))
+    }
+
+    async fn close(&self) {}
+}

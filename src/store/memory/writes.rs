@@ -1,0 +1,102 @@
+//! Starts and appends.
+
+use crate::model::{Incarnation, Timestamp};
+use crate::store::records::JournalRow;
+use crate::store::{Append, Disposition, IDEMPOTENCY_TTL, Start, ThreadRow, Write, WriteOutcome};
+
+use super::state::{Key, State, Thread};
+
+impl State {
+    /// One write of a batch; see [`crate::store::Store::write`].
+    pub(super) fn write(&mut self, me: Incarnation, write: &Write, now: Timestamp) -> WriteOutcome {
+        match write {
+            Write::Start(start) => self.start(me, start, now),
+            Write::Append(append) => self.append(me, append, now),
+        }
+    }
+
+    fn start(&mut self, me: Incarnation, start: &Start, now: Timestamp) -> WriteOutcome {
+        if self.threads.contains_key(&start.thread_id) {
+            return WriteOutcome::ThreadExists;
+        }
+        if let Some(wanted) = &start.idempotency {
+            if self.keys.get(&wanted.key).is_some_and(|key| key.expires_at > now) {
+                return WriteOutcome::KeyExists;
+            }
+            let key = Key {
+                request_hash: wanted.request_hash.clone(),
+                thread_id: start.thread_id.clone(),
+                expires_at: now.plus(IDEMPOTENCY_TTL),
+            };
+            self.keys.insert(wanted.key.clone(), key);
+        }
+        if let Some(text) = &start.definition_text {
+            self.definitions.entry(start.definition.clone()).or_insert_with(|| text.clone());
+        }
+        let (owner, epoch, wake_at) = match start.disposition {
+            Disposition::Keep if self.leases.contains_key(&me) => (me, 1, None),
+            Disposition::Keep => (0, 0, Some(now)),
+            Disposition::Release { wake_at } => (0, 0, wake_at),
+        };
+        let thread = Thread {
+            row: row_of(start, epoch),
+            labels: start.labels.clone(),
+            idempotency_key: start.idempotency.as_ref().map(|wanted| wanted.key.clone()),
+            journal: vec![(epoch, JournalRow::encode(&start.records))],
+            inbox: Vec::new(),
+        };
+        self.threads.insert(start.thread_id.clone(), thread);
+        self.place(&start.thread_id, owner, wake_at);
+        WriteOutcome::Written { mail: 0 }
+    }
+
+    fn append(&mut self, me: Incarnation, append: &Append, now: Timestamp) -> WriteOutcome {
+        let Some(thread) = self.threads.get_mut(&append.thread_id) else {
+            return WriteOutcome::Fenced;
+        };
+        let row = &mut thread.row;
+        if (row.owner, row.epoch, row.last_seq) != (me, append.epoch, append.prev) {
+            return WriteOutcome::Fenced;
+        }
+        if let Some(records) = &append.records {
+            row.last_seq = records.last();
+            row.updated_at = records.at;
+            thread.journal.push((append.epoch, JournalRow::encode(records)));
+        }
+        row.summary = append.summary.clone();
+        if append.progress {
+            row.claims = 0;
+        }
+        for (message, answer) in &mut thread.inbox {
+            let taken = append.taken.iter().find(|(key, _)| *key == message.key);
+            if let (None, Some((_, given))) = (&answer, taken) {
+                *answer = Some(given.clone());
+            }
+        }
+        let pending = thread.pending();
+        if let Disposition::Release { wake_at } = append.disposition {
+            self.place(&append.thread_id, 0, if pending > 0 { Some(now) } else { wake_at });
+        }
+        WriteOutcome::Written { mail: u32::try_from(pending).unwrap_or(u32::MAX) }
+    }
+}
+
+/// A new thread's row, before it is placed.
+fn row_of(start: &Start, epoch: i64) -> ThreadRow {
+    ThreadRow {
+        thread_id: start.thread_id.clone(),
+        workflow: start.workflow.clone(),
+        workflow_version: start.workflow_version,
+        definition: start.definition.clone(),
+        request_hash: start.request_hash.clone(),
+        metadata: start.metadata.clone(),
+        owner: 0,
+        epoch,
+        last_seq: start.records.last(),
+        claims: 0,
+        wake_at: None,
+        summary: start.summary.clone(),
+        created_at: start.records.at,
+        updated_at: start.records.at,
+    }
+}

@@ -1,0 +1,72 @@
+//! Why a store could not be opened, and what its schema is.
+
+use sqlx::migrate::{MigrateError, Migrator};
+
+/// Why a store could not be opened, cut by what the operator does next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Nobody answers, or not now. Trying again later may help.
+    #[error("the database can't be reached: {0}")]
+    Unreachable(String),
+    /// The database answered and does not let us in: role, password, database or privileges.
+    #[error("the database refuses the connection: {0}")]
+    Refused(String),
+    /// The settings cannot be used (the URL, the schema's name).
+    #[error("{0}")]
+    Settings(String),
+    /// A newer version of this server has migrated the schema.
+    #[error(
+        "the schema is at version {found}, newer than this server knows ({known}): \
+         use the newer server, or migrate down with it first"
+    )]
+    Newer {
+        /// The version of the schema.
+        found: i64,
+        /// The newest version this server knows.
+        known: i64,
+    },
+    /// Another process has this database file open.
+    #[error("{0} is in use by another process")]
+    Locked(String),
+    /// The schema could not be brought up to date.
+    #[error("migration failed: {0}")]
+    Migration(String),
+    /// The database itself is unfit (too old, damaged, not writable).
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// One step of the schema's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationState {
+    /// Its number.
+    pub version: i64,
+    /// What it does.
+    pub description: String,
+    /// Whether the database has it.
+    pub applied: bool,
+}
+
+impl MigrationState {
+    /// Every step that `migrator` knows, compared with those that were `applied`.
+    pub(super) fn of(migrator: &Migrator, applied: &[i64]) -> Vec<Self> {
+        let up = migrator.iter().filter(|step| !step.migration_type.is_down_migration());
+        let state = up.map(|step| Self {
+            version: step.version,
+            description: step.description.to_string(),
+            applied: applied.contains(&step.version),
+        });
+        state.collect()
+    }
+}
+
+impl OpenError {
+    /// Why migrating failed.
+    pub(super) fn migration(error: &MigrateError, migrator: &Migrator) -> Self {
+        let known = migrator.iter().map(|step| step.version).max().unwrap_or(0);
+        match *error {
+            MigrateError::VersionMissing(found) if found > known => Self::Newer { found, known },
+            ref other => Self::Migration(other.to_string()),
+        }
+    }
+}

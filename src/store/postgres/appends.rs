@@ -1,0 +1,176 @@
+//! Group commit: the appends of many threads in one statement.
+//!
+//! No `BEGIN`: one autocommitted statement is whole or not at all, costs one round trip, and
+//! leaves no open transaction behind when its future is dropped. A fenced thread drops out alone.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::model::Incarnation;
+use crate::store::records::JournalRow;
+use crate::store::rows::summary;
+use crate::store::{Append, Disposition, WriteOutcome};
+
+use super::PostgresStore;
+use super::fault::{Fault, answer};
+
+/// What is checked and locked, in the order of ids so that two batches never wait for each other.
+/// The rows carry all their columns along: joining back to the arrays would be quadratic.
+const LOCKED: &str = "
+WITH locked AS MATERIALIZED (
+    SELECT h.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+        $7::bytea[], $8::int[], $9::bytea[], $10::text[], $11::bigint[], $12::bool[], $13::bool[],
+        $14::bigint[])
+        AS h(thread_id, epoch, prev, last, at,
+             payload, crc, summary, status, completed_at, progress, release,
+             wake_at)
+    JOIN @threads r USING (thread_id)
+    WHERE r.owner = $1 AND r.epoch = h.epoch AND r.last_seq = h.prev
+    ORDER BY r.thread_id FOR UPDATE OF r)";
+
+/// Takes messages. The counts are joined, not looked up: when the thread's row changed while we
+/// waited for it, the update is judged again with the joined row, and a sub-query is not run again.
+const TAKEN: &str = ",
+took AS (
+    UPDATE @inbox i SET answer = m.answer
+    FROM unnest($15::text[], $16::text[], $17::bytea[]) AS m(thread_id, key, answer)
+    JOIN locked USING (thread_id)
+    WHERE i.thread_id = m.thread_id AND i.key = m.key AND i.answer IS NULL
+    RETURNING i.thread_id),
+counts AS (SELECT thread_id, count(*)::int AS n FROM took GROUP BY thread_id),
+work AS MATERIALIZED (
+    SELECT l.*, coalesce(c.n, 0) AS took FROM locked l LEFT JOIN counts c USING (thread_id))";
+
+const NOT_TAKEN: &str = ",
+work AS (SELECT l.*, 0 AS took FROM locked l)";
+
+/// A thread that is released while messages wait for it is due at once, whatever it asked for:
+/// the count is in its row, so that a message and a release cannot miss each other.
+const UPDATED: &str = ",
+ok AS (
+    UPDATE @threads r SET
+        last_seq = w.last,
+        owner = CASE WHEN w.release THEN 0 ELSE r.owner END,
+        wake_at = CASE WHEN NOT w.release THEN NULL
+                       WHEN r.pending > w.took THEN @now_ms() ELSE w.wake_at END,
+        pending = r.pending - w.took,
+        claims = CASE WHEN w.progress THEN 0 ELSE r.claims END,
+        updated_at = coalesce(w.at, r.updated_at),
+        completed_at = w.completed_at, status = w.status, summary = w.summary
+    FROM work w
+    WHERE r.thread_id = w.thread_id
+      AND r.owner = $1 AND r.epoch = w.epoch AND r.last_seq = w.prev
+    RETURNING r.thread_id, r.pending, r.epoch, w.prev, w.last, w.at, w.crc, w.payload),
+written AS (
+    INSERT INTO @journal (thread_id, seq, first_seq, epoch, at, crc, payload)
+    SELECT thread_id, last, prev + 1, epoch, at, crc, payload FROM ok WHERE payload IS NOT NULL)
+SELECT thread_id, pending FROM ok";
+
+/// The columns of a batch.
+#[derive(Debug, Default)]
+struct Columns<'a> {
+    thread_id: Vec<&'a str>,
+    epoch: Vec<i64>,
+    prev: Vec<i64>,
+    last: Vec<i64>,
+    at: Vec<Option<i64>>,
+    payload: Vec<Option<Vec<u8>>>,
+    crc: Vec<Option<i32>>,
+    summary: Vec<Vec<u8>>,
+    status: Vec<&'static str>,
+    completed_at: Vec<Option<i64>>,
+    progress: Vec<bool>,
+    release: Vec<bool>,
+    wake_at: Vec<Option<i64>>,
+    taken_thread: Vec<&'a str>,
+    taken_key: Vec<&'a str>,
+    taken_answer: Vec<&'a [u8]>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, append: &'a Append) -> Result<(), Fault> {
+        let prev = append.prev.cast_signed();
+        let row = append.records.as_ref().map(JournalRow::encode);
+        self.thread_id.push(append.thread_id.as_str());
+        self.epoch.push(append.epoch);
+        self.prev.push(prev);
+        self.last.push(row.as_ref().map_or(prev, |row| row.seq));
+        self.at.push(row.as_ref().map(|row| row.at));
+        self.crc.push(row.as_ref().map(|row| row.crc));
+        self.payload.push(row.map(|row| row.payload));
+        self.summary.push(summary(&append.summary).map_err(Fault::Store)?);
+        self.status.push(append.summary.status.as_str());
+        self.completed_at.push(append.summary.completed_at.map(|at| at.millis()));
+        self.progress.push(append.progress);
+        let (release, wake_at) = match append.disposition {
+            Disposition::Keep => (false, None),
+            Disposition::Release { wake_at } => (true, wake_at),
+        };
+        self.release.push(release);
+        self.wake_at.push(wake_at.map(|at| at.millis()));
+        for (key, answer) in &append.taken {
+            self.taken_thread.push(append.thread_id.as_str());
+            self.taken_key.push(key);
+            self.taken_answer.push(answer.as_str().as_bytes());
+        }
+        Ok(())
+    }
+}
+
+impl PostgresStore {
+    /// Writes appends with one statement; outcomes in their order.
+    pub(super) async fn append_all(
+        &self,
+        me: Incarnation,
+        appends: &[&Append],
+    ) -> Result<Vec<WriteOutcome>, Fault> {
+        let mut columns = Columns::default();
+        // A second append of one thread would be checked against the head before the first.
+        let mut seen = HashSet::with_capacity(appends.len());
+        for append in appends {
+            if seen.insert(append.thread_id.as_str()) {
+                columns.push(append)?;
+            }
+        }
+        let mut written = self.send(me, columns).await?;
+        let outcome = |append: &&Append| match written.remove(append.thread_id.as_str()) {
+            Some(pending) => WriteOutcome::Written { mail: u32::try_from(pending).unwrap_or(0) },
+            None => WriteOutcome::Fenced,
+        };
+        Ok(appends.iter().map(outcome).collect())
+    }
+
+    async fn send(
+        &self,
+        me: Incarnation,
+        columns: Columns<'_>,
+    ) -> Result<HashMap<String, i32>, Fault> {
+        let takes = !columns.taken_key.is_empty();
+        let sql = if takes { &self.statements.append_taking } else { &self.statements.append };
+        let mut query = sqlx::query_as::<_, (String, i32)>(sql.clone())
+            .bind(me)
+            .bind(columns.thread_id)
+            .bind(columns.epoch)
+            .bind(columns.prev)
+            .bind(columns.last)
+            .bind(columns.at)
+            .bind(columns.payload)
+            .bind(columns.crc)
+            .bind(columns.summary)
+            .bind(columns.status)
+            .bind(columns.completed_at)
+            .bind(columns.progress)
+            .bind(columns.release)
+            .bind(columns.wake_at);
+        if takes {
+            query =
+                query.bind(columns.taken_thread).bind(columns.taken_key).bind(columns.taken_answer);
+        }
+        let rows = answer::<_, Fault>(query.fetch_all(&self.writer)).await?;
+        Ok(rows.into_iter().collect())
+    }
+}
+
+/// The statement, with or without messages to take.
+pub(super) fn statement(takes: bool) -> String {
+    [LOCKED, if takes { TAKEN } else { NOT_TAKEN }, UPDATED].concat()
+}

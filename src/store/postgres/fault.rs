@@ -1,0 +1,89 @@
+//! What an error of the driver means to us.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::store::{OpenError, StoreError};
+
+use super::sqlstate;
+
+/// Longest wait for any answer: beyond `statement_timeout`, so that it only ends calls whose
+/// connection went silent.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(12);
+
+/// What to do about a failed write statement.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The data of one of its writes: find the one.
+    Data(String),
+    /// The guard of the start statement: send it again.
+    Again,
+    /// Not about the data.
+    Store(StoreError),
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        match code(&error).as_deref() {
+            Some(sqlstate::DIVISION_BY_ZERO) => Self::Again,
+            Some(code) if sqlstate::is_about_data(code) => Self::Data(error.to_string()),
+            _ => Self::Store(fault(&error)),
+        }
+    }
+}
+
+/// Waits for an answer of the database, though not for ever.
+pub(super) async fn answer<T, E: From<sqlx::Error>>(
+    call: impl Future<Output = Result<T, sqlx::Error>> + Send,
+) -> Result<T, E> {
+    match tokio::time::timeout(ANSWER_DEADLINE, call).await {
+        Ok(result) => result.map_err(E::from),
+        Err(_) => Err(E::from(sqlx::Error::PoolTimedOut)),
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        fault(&error)
+    }
+}
+
+/// The error as the runtime sees it. Messages of the server and the driver never hold a password.
+fn fault(error: &sqlx::Error) -> StoreError {
+    let lost = matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+    );
+    match code(error) {
+        Some(code) if sqlstate::is_transient(&code) => {
+            StoreError::Unavailable(format!("{error} (SQLSTATE {code})"))
+        }
+        Some(code) => StoreError::Fatal(format!("{error} (SQLSTATE {code})")),
+        None if lost => StoreError::Unavailable(error.to_string()),
+        None => StoreError::Fatal(error.to_string()),
+    }
+}
+
+/// Why no connection could be made.
+pub(super) fn open_fault(error: &sqlx::Error, user: &str, database: &str) -> OpenError {
+    match code(error) {
+        Some(code) if sqlstate::is_refusal(&code) => OpenError::Refused(format!(
+            "{error} (SQLSTATE {code}); connecting as role {user:?} to database {database:?}: \
+             check the role, its password and privileges, and the database's name"
+        )),
+        Some(code) if sqlstate::is_transient(&code) => {
+            OpenError::Unreachable(format!("{error} (SQLSTATE {code})"))
+        }
+        Some(code) => OpenError::Unfit(format!("{error} (SQLSTATE {code})")),
+        None => OpenError::Unreachable(error.to_string()),
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
+}

@@ -1,0 +1,115 @@
+//! Leases and claims. Only the database's clock judges expiry.
+
+use std::time::Duration;
+
+use crate::model::{Incarnation, Timestamp};
+use crate::store::rows::{RawClaim, count, row_limit};
+use crate::store::{Claimed, StoreError};
+
+use super::PostgresStore;
+use super::fault::answer;
+
+/// Registers, and forgets registrations that ended long ago and that no thread names.
+const REGISTER: &str = "
+WITH pruned AS (
+    DELETE FROM @replicas r WHERE r.lease_until < clock_timestamp() - interval '1 day'
+    AND NOT EXISTS (SELECT FROM @threads t WHERE t.owner = r.incarnation AND t.owner <> 0))
+INSERT INTO @replicas (incarnation, name, lease_until)
+VALUES (nextval('@incarnations'), $1, clock_timestamp() + $2 * interval '1 millisecond')
+RETURNING incarnation";
+
+/// An expired lease is never renewed: \"expired\" must be a stable fact for those who take over.
+const RENEW: &str = "
+UPDATE @replicas SET lease_until = clock_timestamp() + $2 * interval '1 millisecond'
+WHERE incarnation = $1 AND lease_until > clock_timestamp()";
+
+const RETIRE: &str = "
+WITH gone AS (
+    UPDATE @replicas SET lease_until = '-infinity' WHERE incarnation = $1),
+mine AS MATERIALIZED (
+    SELECT thread_id FROM @threads WHERE owner = $1 AND owner <> 0
+    ORDER BY thread_id FOR UPDATE)
+UPDATE @threads r SET owner = 0, wake_at = @now_ms()
+FROM mine WHERE r.thread_id = mine.thread_id AND r.owner = $1";
+
+/// Orphans are found by the positive list of expired incarnations. \"Not among the live\" would
+/// steal: a row that changed while we waited is judged again, but by the old list.
+const CLAIM: &str = "
+WITH me AS MATERIALIZED (
+    SELECT FROM @replicas WHERE incarnation = $1 AND lease_until > clock_timestamp()),
+dead AS MATERIALIZED (
+    SELECT incarnation FROM @replicas WHERE lease_until <= clock_timestamp()),
+fresh AS MATERIALIZED (
+    SELECT thread_id, owner FROM @threads
+    WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= (SELECT @now_ms())
+      AND EXISTS (SELECT FROM me)
+    ORDER BY wake_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+orphan AS MATERIALIZED (
+    SELECT thread_id, owner FROM @threads
+    WHERE owner <> 0 AND owner IN (SELECT incarnation FROM dead) AND EXISTS (SELECT FROM me)
+    LIMIT $2 - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED)
+UPDATE @threads r
+SET owner = $1, epoch = r.epoch + 1, claims = r.claims + 1, wake_at = NULL
+FROM (SELECT * FROM fresh UNION ALL SELECT * FROM orphan) p
+WHERE r.thread_id = p.thread_id AND r.owner = p.owner
+  AND (p.owner <> 0 OR r.wake_at IS NOT NULL)
+RETURNING r.thread_id, r.epoch, r.last_seq, r.claims, p.owner AS previous_owner";
+
+const NEXT_WAKE: &str = "SELECT min(wake_at) FROM @threads WHERE owner = 0 AND wake_at IS NOT NULL";
+
+const QUEUED: &str = "
+SELECT count(*) FROM (
+    SELECT FROM @threads
+    WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= (SELECT @now_ms()) LIMIT $1) due";
+
+impl PostgresStore {
+    pub(super) async fn do_register(
+        &self,
+        name: &str,
+        ttl: Duration,
+    ) -> Result<Incarnation, StoreError> {
+        let query = sqlx::query_scalar(self.sql(REGISTER)).bind(name).bind(millis(ttl));
+        answer(query.fetch_one(&self.general)).await
+    }
+
+    pub(super) async fn do_renew(
+        &self,
+        me: Incarnation,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let query = sqlx::query(self.sql(RENEW)).bind(me).bind(millis(ttl));
+        let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    pub(super) async fn do_retire(&self, me: Incarnation) -> Result<(), StoreError> {
+        let query = sqlx::query(self.sql(RETIRE)).bind(me);
+        answer::<_, StoreError>(query.execute(&self.general)).await?;
+        Ok(())
+    }
+
+    pub(super) async fn do_claim(
+        &self,
+        me: Incarnation,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let query = sqlx::query_as(self.sql(CLAIM)).bind(me).bind(row_limit(limit));
+        let rows: Vec<RawClaim> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.into_iter().map(RawClaim::decode).collect()
+    }
+
+    pub(super) async fn do_next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        let query = sqlx::query_scalar(self.sql(NEXT_WAKE));
+        let at: Option<i64> = answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
+        Ok(at.map(Timestamp::from_millis))
+    }
+
+    pub(super) async fn do_queued(&self, limit: usize) -> Result<usize, StoreError> {
+        let query = sqlx::query_scalar(self.sql(QUEUED)).bind(row_limit(limit));
+        answer::<_, StoreError>(query.fetch_one(&self.general)).await.map(count)
+    }
+}
+
+fn millis(ttl: Duration) -> i64 {
+    i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,73 @@
+//! Messages to threads.
+
+use crate::model::{Incarnation, Json, ThreadId};
+use crate::store::rows::{json, message, thread_id};
+use crate::store::{Message, Posted, StoreError};
+
+use super::PostgresStore;
+use super::fault::answer;
+
+/// Always writes the thread's row: so a message and a release of the thread come one after the
+/// other, and whichever is second sees the first.
+const POST: &str = "
+WITH t AS MATERIALIZED (SELECT thread_id FROM @threads WHERE thread_id = $1 FOR UPDATE),
+i AS (
+    INSERT INTO @inbox (thread_id, key, body) SELECT thread_id, $2, $3 FROM t
+    ON CONFLICT DO NOTHING RETURNING thread_id),
+u AS (
+    UPDATE @threads r SET pending = r.pending + 1,
+        wake_at = CASE WHEN r.owner = 0 THEN least(r.wake_at, @now_ms()) END
+    FROM i WHERE r.thread_id = i.thread_id RETURNING r.owner)
+SELECT EXISTS (SELECT FROM t), (SELECT owner FROM u)";
+
+const INBOX: &str = "
+SELECT key, body FROM @inbox WHERE thread_id = $1 AND answer IS NULL ORDER BY ordinal";
+
+const MAIL: &str = "
+SELECT thread_id FROM @threads WHERE owner = $1 AND owner <> 0 AND pending > 0 ORDER BY thread_id";
+
+const ANSWER: &str =
+    "SELECT answer FROM @inbox WHERE thread_id = $1 AND key = $2 AND answer IS NOT NULL";
+
+impl PostgresStore {
+    pub(super) async fn do_post(
+        &self,
+        thread: &ThreadId,
+        message: &Message,
+    ) -> Result<Posted, StoreError> {
+        let query = sqlx::query_as(self.sql(POST))
+            .bind(thread.as_str())
+            .bind(&message.key)
+            .bind(message.body.as_str().as_bytes());
+        let (found, owner): (bool, Option<i64>) =
+            answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
+        Ok(match owner {
+            Some(owner) => Posted::Stored { owner },
+            None if found => Posted::Duplicate,
+            None => Posted::NoThread,
+        })
+    }
+
+    pub(super) async fn do_inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
+        let query = sqlx::query_as(self.sql(INBOX)).bind(thread.as_str());
+        let rows = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.into_iter().map(message).collect()
+    }
+
+    pub(super) async fn do_mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
+        let query = sqlx::query_scalar(self.sql(MAIL)).bind(me);
+        let ids: Vec<String> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        ids.iter().map(|id| thread_id(id)).collect()
+    }
+
+    pub(super) async fn do_answer(
+        &self,
+        thread: &ThreadId,
+        key: &str,
+    ) -> Result<Option<Json>, StoreError> {
+        let query = sqlx::query_scalar(self.sql(ANSWER)).bind(thread.as_str()).bind(key);
+        let found: Option<Vec<u8>> =
+            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        found.map(json).transpose()
+    }
+}

@@ -1,0 +1,133 @@
+//! Brings the schema up to date.
+//!
+//! Everything happens in one transaction under a transaction-scoped advisory lock that is tried
+//! for, never waited for: a waiting lock pins vacuum, a session lock is stranded by poolers.
+
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate, Migrator};
+use sqlx::postgres::{PgConnection, PgTransaction};
+use sqlx::{ConnectOptions, Connection};
+
+use crate::store::{MigrationState, OpenError};
+
+use super::fault::open_fault;
+use super::settings::{ACQUIRE_TIMEOUT, Target};
+
+/// Tries to get the lock, and the wait between them: a minute, longer than our migrations take.
+const LOCK_TRIES: u32 = 600;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+/// "rethread" in ASCII; the schema's hash is the other half of the lock's key.
+const LOCK_CLASS: i32 = 0x7265_7468;
+
+/// What to do with the schema.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Goal {
+    /// Apply what is missing.
+    Up,
+    /// Undo everything after this version.
+    Down(i64),
+}
+
+/// Moves the schema to its goal.
+pub(super) async fn migrate(target: &Target, goal: Goal) -> Result<(), OpenError> {
+    let mut connection = connect(target).await?;
+    let moved = locked(&mut connection, target, goal).await;
+    // The connection goes either way; an error on the way out changes nothing.
+    connection.close().await.ok();
+    moved
+}
+
+/// Every known step and whether the database has it.
+pub(super) async fn status(target: &Target) -> Result<Vec<MigrationState>, OpenError> {
+    let mut connection = connect(target).await?;
+    let applied = applied(&mut connection, target).await;
+    connection.close().await.ok();
+    let applied = applied?;
+    Ok(MigrationState::of(&migrator(), &applied))
+}
+
+async fn connect(target: &Target) -> Result<PgConnection, OpenError> {
+    let options = target.options();
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(fault(target, &error)),
+        Err(_) => Err(OpenError::Unreachable("no answer in time".to_owned())),
+    }
+}
+
+async fn locked(
+    connection: &mut PgConnection,
+    target: &Target,
+    goal: Goal,
+) -> Result<(), OpenError> {
+    for _ in 0..LOCK_TRIES {
+        let mut transaction = connection.begin().await.map_err(|e| fault(target, &e))?;
+        let got: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1, hashtext($2))")
+            .bind(LOCK_CLASS)
+            .bind(target.schema.name())
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(|e| fault(target, &e))?;
+        if got {
+            run(&mut transaction, target, goal).await?;
+            return transaction.commit().await.map_err(|e| fault(target, &e));
+        }
+        transaction.rollback().await.map_err(|e| fault(target, &e))?;
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Err(OpenError::Unreachable("another server is still migrating the schema".to_owned()))
+}
+
+async fn run(
+    transaction: &mut PgTransaction<'_>,
+    target: &Target,
+    goal: Goal,
+) -> Result<(), OpenError> {
+    let schema = target.schema.name();
+    // Asked first, as CREATE SCHEMA wants a privilege even where there is nothing to do.
+    let exists: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)")
+            .bind(schema)
+            .fetch_one(&mut **transaction)
+            .await
+            .map_err(|e| fault(target, &e))?;
+    if !exists {
+        let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
+        sqlx::query(create).execute(&mut **transaction).await.map_err(|e| fault(target, &e))?;
+    }
+    let path = sqlx::AssertSqlSafe(format!("SET LOCAL search_path = {schema}"));
+    sqlx::query(path).execute(&mut **transaction).await.map_err(|e| fault(target, &e))?;
+    let migrator = migrator();
+    let moved = match goal {
+        Goal::Up => migrator.run_direct(None, &mut **transaction, false).await,
+        Goal::Down(to) => migrator.undo(&mut **transaction, to).await,
+    };
+    moved.map_err(|error| OpenError::migration(&error, &migrator))
+}
+
+async fn applied(connection: &mut PgConnection, target: &Target) -> Result<Vec<i64>, OpenError> {
+    let table = format!("{}._sqlx_migrations", target.schema.name());
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        .bind(&table)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|e| fault(target, &e))?;
+    if !exists {
+        return Ok(Vec::new());
+    }
+    let applied = connection.list_applied_migrations(&table).await;
+    let applied = applied.map_err(|error| OpenError::Migration(error.to_string()))?;
+    Ok(applied.into_iter().map(|step| step.version).collect())
+}
+
+fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!("migrations/postgres");
+    migrator.set_locking(false);
+    migrator
+}
+
+fn fault(target: &Target, error: &sqlx::Error) -> OpenError {
+    let (user, database) = target.names();
+    open_fault(error, user, database)
+}

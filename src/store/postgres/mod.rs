@@ -1,0 +1,248 @@
+//! The store that several replicas share.
+//!
+//! Every call is one autocommitted statement on a pool of its purpose: nothing here opens a
+//! transaction, so that a dropped future leaves none behind, and no call holds one connection
+//! while it waits for another. Statements name the schema themselves and need no session state.
+//! Nothing here sends a notification: that takes a lock on all commits of the database.
+
+mod appends;
+mod fault;
+mod leases;
+mod mail;
+mod migrate;
+mod reads;
+mod settings;
+mod sqlstate;
+mod starts;
+mod workflows;
+mod writes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, PgPool, SqlSafeStr, SqlStr};
+
+use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
+
+use super::{
+    Claimed, Message, MigrationState, OpenError, Posted, Records, Store, StoreError, ThreadFilter,
+    ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
+};
+use fault::answer;
+use migrate::Goal;
+use settings::{Schema, Target, WRITERS};
+
+pub use settings::PostgresSettings;
+
+/// A store in Postgres; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PostgresStore {
+    schema: Schema,
+    statements: Statements,
+    writer: PgPool,
+    general: PgPool,
+}
+
+/// The long statements, with the schema filled in once.
+#[derive(Debug, Clone)]
+struct Statements {
+    append: SqlStr,
+    append_taking: SqlStr,
+    start: SqlStr,
+}
+
+impl Statements {
+    fn of(schema: &Schema) -> Self {
+        let shared =
+            |text: &str| AssertSqlSafe(Arc::<str>::from(schema.sql(text).0)).into_sql_str();
+        Self {
+            append: shared(&appends::statement(false)),
+            append_taking: shared(&appends::statement(true)),
+            start: shared(starts::START),
+        }
+    }
+}
+
+impl PostgresStore {
+    /// Connects and brings the schema up to date. Several replicas may do so at once.
+    pub async fn connect(settings: &PostgresSettings) -> Result<Self, OpenError> {
+        let target = Target::parse(settings)?;
+        migrate::migrate(&target, Goal::Up).await?;
+        Ok(Self {
+            statements: Statements::of(&target.schema),
+            writer: target.writers(),
+            general: target.general(),
+            schema: target.schema,
+        })
+    }
+
+    /// Applies the migrations that are missing.
+    pub async fn migrate_up(settings: &PostgresSettings) -> Result<(), OpenError> {
+        migrate::migrate(&Target::parse(settings)?, Goal::Up).await
+    }
+
+    /// Undoes the migrations after version `to`; 0 undoes all, with all data.
+    pub async fn migrate_down(settings: &PostgresSettings, to: i64) -> Result<(), OpenError> {
+        migrate::migrate(&Target::parse(settings)?, Goal::Down(to)).await
+    }
+
+    /// Every known migration and whether the database has it.
+    pub async fn migration_status(
+        settings: &PostgresSettings,
+    ) -> Result<Vec<MigrationState>, OpenError> {
+        migrate::status(&Target::parse(settings)?).await
+    }
+
+    fn sql(&self, text: &str) -> AssertSqlSafe<String> {
+        self.schema.sql(text)
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn traits(&self) -> Traits {
+        let writers = usize::try_from(WRITERS).unwrap_or(1);
+        Traits { backend: "postgres", durable: true, writers }
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        answer::<_, StoreError>(sqlx::query("SELECT 1").execute(&self.general)).await?;
+        Ok(())
+    }
+
+    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
+        self.do_register(name, ttl).await
+    }
+
+    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError> {
+        self.do_renew(me, ttl).await
+    }
+
+    async fn retire(&self, me: Incarnation) -> Result<(), StoreError> {
+        self.do_retire(me).await
+    }
+
+    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+        self.do_claim(me, limit).await
+    }
+
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.do_next_wake().await
+    }
+
+    async fn queued(&self, limit: usize) -> Result<usize, StoreError> {
+        self.do_queued(limit).await
+    }
+
+    async fn write(
+        &self,
+        me: Incarnation,
+        batch: &[Write],
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        self.do_write(me, batch).await
+    }
+
+    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {
+        self.do_wrote(thread, prev, epoch).await
+    }
+
+    async fn read(
+        &self,
+        thread: &ThreadId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Records>, StoreError> {
+        self.do_read(thread, after, limit).await
+    }
+
+    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+        self.do_heads(threads).await
+    }
+
+    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError> {
+        self.do_thread(thread).await
+    }
+
+    async fn threads(
+        &self,
+        filter: &ThreadFilter,
+        limit: usize,
+    ) -> Result<Vec<ThreadRow>, StoreError> {
+        self.do_threads(filter, limit).await
+    }
+
+    async fn by_idempotency_key(
+        &self,
+        key: &str,
+    ) -> Result<Option<(ThreadId, String)>, StoreError> {
+        self.do_by_idempotency_key(key).await
+    }
+
+    async fn delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
+        self.do_delete(thread).await
+    }
+
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.do_expire(before, limit).await
+    }
+
+    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+        self.do_post(thread, message).await
+    }
+
+    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
+        self.do_inbox(thread).await
+    }
+
+    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
+        self.do_mail(me).await
+    }
+
+    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError> {
+        self.do_answer(thread, key).await
+    }
+
+    async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
+        self.do_definition(hash).await
+    }
+
+    async fn save_workflow(
+        &self,
+        name: &str,
+        hash: &str,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<(WorkflowRow, bool), StoreError> {
+        self.do_save_workflow(name, (hash, text), now).await
+    }
+
+    async fn workflow(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<Option<WorkflowRow>, StoreError> {
+        self.do_workflow(name, version).await
+    }
+
+    async fn workflows(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<WorkflowRow>, StoreError> {
+        self.do_workflows(after, limit).await
+    }
+
+    async fn durations(&self, workflow: &str, limit: usize) -> Result<Vec<u64>, StoreError> {
+        self.do_durations(workflow, limit).await
+    }
+
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        self.do_shared_secret(name, candidate).await
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+        self.general.close().await;
+    }
+}

@@ -1,0 +1,182 @@
+//! Journal, rows and lists.
+
+use sqlx::{Postgres, QueryBuilder};
+
+use crate::model::{Epoch, Seq, ThreadId, ThreadStatus, Timestamp};
+use crate::store::records::{ReadRow, Reader};
+use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
+use crate::store::{Records, StoreError, ThreadFilter, ThreadRow};
+
+use super::PostgresStore;
+use super::fault::answer;
+
+/// The head stands beside the rows of the same snapshot, so that a lost tail is noticed.
+const READ: &str = "
+SELECT t.last_seq AS head, j.seq, j.first_seq, j.at, j.crc, j.payload
+FROM @threads t LEFT JOIN (
+    SELECT seq, first_seq, at, crc, payload FROM @journal
+    WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) j ON true
+WHERE t.thread_id = $1 ORDER BY j.seq";
+
+const WROTE: &str = "
+SELECT coalesce((SELECT first_seq = $2 + 1 AND epoch = $3 FROM @journal
+    WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT 1), false)";
+
+const HEADS: &str = "SELECT thread_id, last_seq FROM @threads WHERE thread_id = ANY($1)";
+
+const DURATIONS: &str = "
+SELECT greatest(completed_at - created_at, 0) FROM @threads
+WHERE workflow = $1 AND completed_at IS NOT NULL AND status = $2
+ORDER BY completed_at DESC, thread_id DESC LIMIT $3";
+
+impl PostgresStore {
+    pub(super) async fn do_read(
+        &self,
+        thread: &ThreadId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Records>, StoreError> {
+        let query = sqlx::query_as(self.sql(READ))
+            .bind(thread.as_str())
+            .bind(after.cast_signed())
+            .bind(row_limit(limit));
+        let rows: Vec<ReadRow> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        Reader::new(thread, after, limit).read(rows)
+    }
+
+    pub(super) async fn do_wrote(
+        &self,
+        thread: &ThreadId,
+        prev: Seq,
+        epoch: Epoch,
+    ) -> Result<bool, StoreError> {
+        let query = sqlx::query_scalar(self.sql(WROTE))
+            .bind(thread.as_str())
+            .bind(prev.cast_signed())
+            .bind(epoch);
+        answer(query.fetch_one(&self.general)).await
+    }
+
+    pub(super) async fn do_heads(
+        &self,
+        threads: &[ThreadId],
+    ) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+        let ids: Vec<&str> = threads.iter().map(ThreadId::as_str).collect();
+        let query = sqlx::query_as(self.sql(HEADS)).bind(ids);
+        let rows: Vec<(String, i64)> =
+            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.iter().map(|(id, head)| Ok((thread_id(id)?, head.cast_unsigned()))).collect()
+    }
+
+    pub(super) async fn do_thread(
+        &self,
+        thread: &ThreadId,
+    ) -> Result<Option<ThreadRow>, StoreError> {
+        let sql = self.sql(&format!("SELECT {THREAD_COLUMNS} FROM @threads WHERE thread_id = $1"));
+        let query = sqlx::query_as(sql).bind(thread.as_str());
+        let row: Option<RawThread> =
+            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        row.map(RawThread::decode).transpose()
+    }
+
+    pub(super) async fn do_threads(
+        &self,
+        filter: &ThreadFilter,
+        limit: usize,
+    ) -> Result<Vec<ThreadRow>, StoreError> {
+        let schema = self.schema.name();
+        let start = format!("SELECT {THREAD_COLUMNS} FROM {schema}.threads t WHERE true");
+        let mut list = QueryBuilder::<Postgres>::new(start);
+        if let Some(status) = filter.status {
+            list.push(" AND status = ").push_bind(status.as_str());
+        }
+        if let Some(workflow) = &filter.workflow {
+            list.push(" AND workflow = ").push_bind(workflow);
+        }
+        if let Some((at, id)) = &filter.before {
+            list.push(" AND (created_at, thread_id) < (").push_bind(at.millis());
+            list.push(", ").push_bind(id.as_str()).push(")");
+        }
+        for (key, value) in &filter.metadata {
+            list.push(format!(" AND EXISTS (SELECT FROM {schema}.labels l"));
+            list.push(" WHERE l.thread_id = t.thread_id AND l.key = ").push_bind(indexed(key));
+            list.push(" AND l.value = ").push_bind(indexed(value)).push(")");
+        }
+        list.push(" ORDER BY created_at DESC, thread_id DESC LIMIT ").push_bind(row_limit(limit));
+        let query = list.build_query_as();
+        let rows: Vec<RawThread> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.into_iter().map(RawThread::decode).collect()
+    }
+
+    pub(super) async fn do_durations(
+        &self,
+        workflow: &str,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        let query = sqlx::query_scalar(self.sql(DURATIONS))
+            .bind(workflow)
+            .bind(ThreadStatus::Completed.as_str())
+            .bind(row_limit(limit));
+        let rows: Vec<i64> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        Ok(rows.into_iter().map(i64::cast_unsigned).collect())
+    }
+
+    pub(super) async fn do_by_idempotency_key(
+        &self,
+        key: &str,
+    ) -> Result<Option<(ThreadId, String)>, StoreError> {
+        let query = sqlx::query_as(self.sql(
+            "SELECT thread_id, request_hash FROM @idempotency
+             WHERE key = $1 AND expires_at > clock_timestamp()",
+        ))
+        .bind(indexed(key));
+        let row: Option<(String, String)> =
+            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        row.map(|(id, hash)| Ok((thread_id(&id)?, hash))).transpose()
+    }
+}
+
+/// Deletes; what hangs on a thread goes by a trigger.
+const DELETE: &str = "DELETE FROM @threads WHERE thread_id = $1 AND owner = 0 AND status = ANY($2)";
+
+const EXPIRE: &str = "
+DELETE FROM @threads WHERE thread_id IN (
+    SELECT thread_id FROM @threads
+    WHERE completed_at < $1 AND updated_at < $1 AND owner = 0 AND status = ANY($2)
+    ORDER BY completed_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+  AND completed_at < $1 AND updated_at < $1 AND owner = 0 AND status = ANY($2)";
+
+const EXPIRE_KEYS: &str = "
+DELETE FROM @idempotency WHERE key IN (
+    SELECT key FROM @idempotency WHERE expires_at <= clock_timestamp()
+    LIMIT $1 FOR UPDATE SKIP LOCKED)
+  AND expires_at <= clock_timestamp()";
+
+impl PostgresStore {
+    pub(super) async fn do_delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
+        let query = sqlx::query(self.sql(DELETE)).bind(thread.as_str()).bind(terminal());
+        let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    pub(super) async fn do_expire(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let keys = sqlx::query(self.sql(EXPIRE_KEYS)).bind(row_limit(limit));
+        answer::<_, StoreError>(keys.execute(&self.general)).await?;
+        let threads = sqlx::query(self.sql(EXPIRE))
+            .bind(before.millis())
+            .bind(terminal())
+            .bind(row_limit(limit));
+        let done = answer::<_, StoreError>(threads.execute(&self.general)).await?;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+}
+
+/// The names of the statuses that a thread can be deleted in.
+fn terminal() -> Vec<&'static str> {
+    let ended = ThreadStatus::ALL.iter().filter(|status| status.is_terminal());
+    ended.map(|status| status.as_str()).collect()
+}

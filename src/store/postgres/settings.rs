@@ -1,0 +1,152 @@
+//! How to connect: URL, schema, session settings, pools by purpose.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use crate::store::OpenError;
+
+/// Connections that write the journal: two kept two cores busy, four were slower.
+pub(super) const WRITERS: u32 = 2;
+/// Connections for all else: reads, claims, messages, heartbeats.
+const GENERAL: u32 = 8;
+/// Longest wait for a connection, well within the five seconds after which a client gets 503.
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest name Postgres keeps without cutting it.
+const MAX_SCHEMA: usize = 63;
+/// Statements kept prepared per connection; there are about forty.
+const STATEMENTS: usize = 128;
+
+/// What is needed to reach a database.
+#[derive(Debug, Clone)]
+pub struct PostgresSettings {
+    /// `postgres://user:password@host:port/database?sslmode=…`.
+    pub url: SecretString,
+    /// The schema that holds our tables; made if it is missing.
+    pub schema: String,
+    /// Whether connections go through a pooler in transaction mode: no prepared statements and no
+    /// session settings then (set the timeouts with `ALTER ROLE`).
+    pub pooler: bool,
+}
+
+/// The schema's name, checked, and the way to put it into statements.
+#[derive(Debug, Clone)]
+pub(super) struct Schema(String);
+
+impl Schema {
+    fn parse(name: &str) -> Result<Self, OpenError> {
+        let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
+        let rest = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if first && rest && name.len() <= MAX_SCHEMA && !name.starts_with("pg_") {
+            return Ok(Self(name.to_owned()));
+        }
+        Err(OpenError::Settings(format!(
+            "{name:?} can't be the schema's name: it must match [a-z_][a-z0-9_]{{0,62}} \
+             and not begin with pg_"
+        )))
+    }
+
+    /// The name.
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// A statement with every `@` replaced by the schema, so that it needs no session setting.
+    pub(super) fn sql(&self, text: &str) -> AssertSqlSafe<String> {
+        AssertSqlSafe(text.replace('@', &format!("{}.", self.0)))
+    }
+}
+
+/// Settings that were checked.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) schema: Schema,
+    options: PgConnectOptions,
+    pooler: bool,
+}
+
+impl Target {
+    /// Checks settings.
+    pub(super) fn parse(settings: &PostgresSettings) -> Result<Self, OpenError> {
+        let schema = Schema::parse(&settings.schema)?;
+        let options = PgConnectOptions::from_str(settings.url.expose_secret())
+            .map_err(|_| OpenError::Settings("the database's URL can't be read".to_owned()))?
+            .application_name("rethread");
+        Ok(Self { schema, options, pooler: settings.pooler })
+    }
+
+    /// The role and database, for messages.
+    pub(super) fn names(&self) -> (&str, &str) {
+        let user = self.options.get_username();
+        (user, self.options.get_database().unwrap_or(user))
+    }
+
+    /// Options of a general connection.
+    pub(super) fn options(&self) -> PgConnectOptions {
+        if self.pooler {
+            return self.options.clone().statement_cache_capacity(0);
+        }
+        self.options.clone().statement_cache_capacity(STATEMENTS).options([
+            ("search_path", self.schema.name()),
+            ("statement_timeout", "10s"),
+            ("lock_timeout", "2s"),
+            ("idle_in_transaction_session_timeout", "10s"),
+            ("synchronous_commit", "on"),
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
+            ("tcp_user_timeout", "10s"),
+        ])
+    }
+
+    /// The pool that writes the journal. A plan made while the table was small would scan it for
+    /// every batch for ever, so that plans other than by index are ruled out.
+    pub(super) fn writers(&self) -> PgPool {
+        let mut options = self.options();
+        if !self.pooler {
+            options = options.options([
+                ("enable_seqscan", "off"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+                ("plan_cache_mode", "force_generic_plan"),
+            ]);
+        }
+        let pool = PgPoolOptions::new().max_connections(WRITERS).acquire_timeout(ACQUIRE_TIMEOUT);
+        pool.test_before_acquire(false).connect_lazy_with(options)
+    }
+
+    /// The pool for all else.
+    pub(super) fn general(&self) -> PgPool {
+        let pool = PgPoolOptions::new().max_connections(GENERAL).acquire_timeout(ACQUIRE_TIMEOUT);
+        pool.connect_lazy_with(self.options())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schema_names_are_plain_identifiers() {
+        for good in ["rethread", "_a1", "t_2"] {
+            assert_eq!(Schema::parse(good).unwrap().name(), good);
+        }
+        for bad in ["", "1a", "a-b", "A", "a b", "a\"; DROP", "pg_x", &"x".repeat(64)] {
+            assert!(Schema::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn password_is_in_no_message() {
+        let settings = PostgresSettings {
+            url: SecretString::from("postgres://u:hunter2@h:notaport/d"),
+            schema: "rethread".to_owned(),
+            pooler: false,
+        };
+        let shown = format!("{settings:?} {:?}", Target::parse(&settings).unwrap_err());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}

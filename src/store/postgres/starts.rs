@@ -1,0 +1,267 @@
+//! New threads, many in one statement: key, thread, definition, labels and first journal row.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::model::Incarnation;
+use crate::store::limits::IDEMPOTENCY_TTL;
+use crate::store::records::JournalRow;
+use crate::store::rows::{indexed, summary};
+use crate::store::{Disposition, Start, StoreError, WriteOutcome};
+
+use super::PostgresStore;
+use super::fault::{Fault, answer};
+
+/// How often the statement is sent again when its guard fires: each time a racing start of the
+/// same thread has just committed, so that the next try sees it.
+const GUARD_TRIES: u32 = 5;
+
+/// Keys come first, then threads, and the rest follows for the threads that got in; all in order,
+/// so that two batches never wait for each other. `IN … IS TRUE` keeps a look-up a hash table,
+/// where a join would compare each with each.
+///
+/// Key and thread must stand or fall together. A key that got in while its thread lost a race
+/// divides by zero: the whole statement is undone and sent again.
+pub(super) const START: &str = "
+WITH s AS MATERIALIZED (
+    SELECT s.*,
+        s.keep AND EXISTS (SELECT FROM @replicas WHERE incarnation = $1) AS mine,
+        s.key IS NOT NULL
+            AND EXISTS (SELECT FROM @threads t WHERE t.thread_id = s.thread_id) AS known
+    FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bytea[],
+        $8::text[], $9::text[], $10::bool[], $11::bigint[], $12::bigint[], $13::bigint[],
+        $14::bytea[], $15::int[], $16::bytea[], $17::text[], $18::bigint[])
+        AS s(thread_id, workflow, workflow_version, definition, request_hash, metadata,
+             key, key_hash, keep, wake_at, last, at,
+             payload, crc, summary, status, completed_at)),
+k AS (
+    INSERT INTO @idempotency AS i (key, request_hash, thread_id, expires_at)
+    SELECT key, key_hash, thread_id, clock_timestamp() + $19 * interval '1 millisecond'
+    FROM s WHERE key IS NOT NULL AND NOT known ORDER BY key
+    ON CONFLICT (key) DO UPDATE SET request_hash = EXCLUDED.request_hash,
+        thread_id = EXCLUDED.thread_id, expires_at = EXCLUDED.expires_at
+        WHERE i.expires_at <= clock_timestamp()
+    RETURNING i.key),
+t AS (
+    INSERT INTO @threads (thread_id, workflow, workflow_version, definition, request_hash,
+        idempotency_key, owner, epoch, last_seq, wake_at, created_at, updated_at,
+        completed_at, status, summary, metadata)
+    SELECT thread_id, workflow, workflow_version, definition, request_hash,
+        key, CASE WHEN mine THEN $1 ELSE 0 END, CASE WHEN mine THEN 1 ELSE 0 END, last,
+        CASE WHEN mine THEN NULL WHEN keep THEN @now_ms() ELSE wake_at END, at, at,
+        completed_at, status, summary, metadata
+    FROM s WHERE key IS NULL OR key IN (SELECT key FROM k) ORDER BY thread_id
+    ON CONFLICT DO NOTHING
+    RETURNING thread_id, definition),
+d AS (
+    INSERT INTO @definitions (hash, text)
+    SELECT hash, text FROM unnest($20::text[], $21::bytea[]) AS d(hash, text)
+    WHERE (hash IN (SELECT definition FROM t)) IS TRUE ORDER BY hash
+    ON CONFLICT DO NOTHING),
+l AS (
+    INSERT INTO @labels (thread_id, key, value)
+    SELECT thread_id, key, value FROM unnest($22::text[], $23::text[], $24::text[])
+        AS l(thread_id, key, value)
+    WHERE (thread_id IN (SELECT thread_id FROM t)) IS TRUE
+    ON CONFLICT DO NOTHING),
+j AS (
+    INSERT INTO @journal (thread_id, seq, first_seq, epoch, at, crc, payload)
+    SELECT thread_id, last, 1, CASE WHEN mine THEN 1 ELSE 0 END, at, crc, payload
+    FROM s WHERE (thread_id IN (SELECT thread_id FROM t)) IS TRUE)
+SELECT thread_id, fits, key_lost, 1 / CASE WHEN key_won AND NOT fits THEN 0 ELSE 1 END
+FROM (SELECT thread_id,
+        (thread_id IN (SELECT thread_id FROM t)) IS TRUE AS fits,
+        (key IN (SELECT key FROM k)) IS TRUE AS key_won,
+        key IS NOT NULL AND NOT known AND NOT (key IN (SELECT key FROM k)) IS TRUE AS key_lost
+    FROM s) verdict";
+
+/// The columns of a batch.
+#[derive(Debug, Default)]
+struct Columns<'a> {
+    thread_id: Vec<&'a str>,
+    workflow: Vec<&'a str>,
+    workflow_version: Vec<Option<i64>>,
+    definition: Vec<&'a str>,
+    request_hash: Vec<&'a str>,
+    metadata: Vec<&'a [u8]>,
+    key: Vec<Option<String>>,
+    key_hash: Vec<Option<&'a str>>,
+    keep: Vec<bool>,
+    wake_at: Vec<Option<i64>>,
+    last: Vec<i64>,
+    at: Vec<i64>,
+    payload: Vec<Vec<u8>>,
+    crc: Vec<i32>,
+    summary: Vec<Vec<u8>>,
+    status: Vec<&'static str>,
+    completed_at: Vec<Option<i64>>,
+    text_hash: Vec<&'a str>,
+    text: Vec<&'a [u8]>,
+    label_thread: Vec<&'a str>,
+    label_key: Vec<String>,
+    label_value: Vec<String>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(starts: &[&'a Start]) -> Result<Self, Fault> {
+        let mut columns = Self::default();
+        let mut texts = HashSet::new();
+        for start in starts {
+            columns.push(start)?;
+            if let Some(text) = &start.definition_text
+                && texts.insert(start.definition.as_str())
+            {
+                columns.text_hash.push(&start.definition);
+                columns.text.push(text.as_bytes());
+            }
+        }
+        Ok(columns)
+    }
+
+    fn push(&mut self, start: &'a Start) -> Result<(), Fault> {
+        let row = JournalRow::encode(&start.records);
+        let key = start.idempotency.as_ref();
+        let (keep, wake_at) = match start.disposition {
+            Disposition::Keep => (true, None),
+            Disposition::Release { wake_at } => (false, wake_at),
+        };
+        self.thread_id.push(start.thread_id.as_str());
+        self.workflow.push(&start.workflow);
+        self.workflow_version.push(start.workflow_version.map(i64::from));
+        self.definition.push(&start.definition);
+        self.request_hash.push(&start.request_hash);
+        self.metadata.push(start.metadata.as_str().as_bytes());
+        self.key.push(key.map(|key| indexed(&key.key)));
+        self.key_hash.push(key.map(|key| key.request_hash.as_str()));
+        self.keep.push(keep);
+        self.wake_at.push(wake_at.map(|at| at.millis()));
+        self.last.push(row.seq);
+        self.at.push(row.at);
+        self.payload.push(row.payload);
+        self.crc.push(row.crc);
+        self.summary.push(summary(&start.summary).map_err(Fault::Store)?);
+        self.status.push(start.summary.status.as_str());
+        self.completed_at.push(start.summary.completed_at.map(|at| at.millis()));
+        for (key, value) in &start.labels {
+            self.label_thread.push(start.thread_id.as_str());
+            self.label_key.push(indexed(key));
+            self.label_value.push(indexed(value));
+        }
+        Ok(())
+    }
+}
+
+impl PostgresStore {
+    /// Writes starts; outcomes in their order. Starts that share a thread or key with an earlier
+    /// one are judged by its outcome, or go into a second statement if that leaves them free.
+    pub(super) async fn start_all(
+        &self,
+        me: Incarnation,
+        starts: &[&Start],
+    ) -> Result<Vec<WriteOutcome>, Fault> {
+        let mut outcomes = vec![WriteOutcome::ThreadExists; starts.len()];
+        let (mut threads, mut keys) = (HashSet::new(), HashSet::new());
+        let mut open: Vec<usize> = (0..starts.len()).collect();
+        while !open.is_empty() {
+            let (round, rest) = first_of_each(starts, &open);
+            let found = self.start_guarded(me, &pick(starts, &round)).await?;
+            for (at, outcome) in round.iter().zip(found) {
+                let (Some(start), Some(slot)) = (starts.get(*at), outcomes.get_mut(*at)) else {
+                    continue;
+                };
+                *slot = outcome;
+                if outcome != WriteOutcome::KeyExists {
+                    threads.insert(start.thread_id.as_str());
+                }
+                if outcome != WriteOutcome::ThreadExists {
+                    keys.extend(start.idempotency.as_ref().map(|key| key.key.as_str()));
+                }
+            }
+            open = rest;
+            open.retain(|at| {
+                let (Some(start), Some(slot)) = (starts.get(*at), outcomes.get_mut(*at)) else {
+                    return false;
+                };
+                if threads.contains(start.thread_id.as_str()) {
+                    return false;
+                }
+                *slot = WriteOutcome::KeyExists;
+                !start.idempotency.as_ref().is_some_and(|key| keys.contains(key.key.as_str()))
+            });
+        }
+        Ok(outcomes)
+    }
+
+    async fn start_guarded(
+        &self,
+        me: Incarnation,
+        starts: &[&Start],
+    ) -> Result<Vec<WriteOutcome>, Fault> {
+        for _ in 0..GUARD_TRIES {
+            match self.send_starts(me, starts).await {
+                Err(Fault::Again) => {}
+                result => return result,
+            }
+        }
+        let detail = "starts of the same thread keep racing each other".to_owned();
+        Err(Fault::Store(StoreError::Unavailable(detail)))
+    }
+
+    async fn send_starts(
+        &self,
+        me: Incarnation,
+        starts: &[&Start],
+    ) -> Result<Vec<WriteOutcome>, Fault> {
+        let columns = Columns::of(starts)?;
+        let ttl = i64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(i64::MAX);
+        let query = sqlx::query_as::<_, (String, bool, bool, i32)>(self.statements.start.clone())
+            .bind(me)
+            .bind(columns.thread_id)
+            .bind(columns.workflow)
+            .bind(columns.workflow_version)
+            .bind(columns.definition)
+            .bind(columns.request_hash)
+            .bind(columns.metadata)
+            .bind(columns.key)
+            .bind(columns.key_hash)
+            .bind(columns.keep)
+            .bind(columns.wake_at)
+            .bind(columns.last)
+            .bind(columns.at)
+            .bind(columns.payload)
+            .bind(columns.crc)
+            .bind(columns.summary)
+            .bind(columns.status)
+            .bind(columns.completed_at)
+            .bind(ttl)
+            .bind(columns.text_hash)
+            .bind(columns.text)
+            .bind(columns.label_thread)
+            .bind(columns.label_key)
+            .bind(columns.label_value);
+        let rows = answer::<_, Fault>(query.fetch_all(&self.writer)).await?;
+        let verdicts: HashMap<String, (bool, bool)> =
+            rows.into_iter().map(|(id, fits, key_lost, _)| (id, (fits, key_lost))).collect();
+        let outcome = |start: &&Start| match verdicts.get(start.thread_id.as_str()) {
+            Some((true, _)) => WriteOutcome::Written { mail: 0 },
+            Some((false, true)) => WriteOutcome::KeyExists,
+            _ => WriteOutcome::ThreadExists,
+        };
+        Ok(starts.iter().map(outcome).collect())
+    }
+}
+
+/// Splits positions into those that share neither thread nor key with an earlier one, and others.
+fn first_of_each(starts: &[&Start], open: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let (mut threads, mut keys) = (HashSet::new(), HashSet::new());
+    open.iter().partition(|at| {
+        starts.get(**at).is_some_and(|start| {
+            let thread = threads.insert(start.thread_id.as_str());
+            let key = start.idempotency.as_ref().is_none_or(|key| keys.insert(key.key.as_str()));
+            thread && key
+        })
+    })
+}
+
+fn pick<'a>(starts: &[&'a Start], round: &[usize]) -> Vec<&'a Start> {
+    round.iter().filter_map(|at| starts.get(*at).copied()).collect()
+}

@@ -1,0 +1,111 @@
+//! Definitions, stored workflows and shared secrets.
+
+use crate::model::Timestamp;
+use crate::store::rows::{RawWorkflow, row_limit, secret, text};
+use crate::store::{StoreError, WorkflowRow};
+
+use super::PostgresStore;
+use super::fault::answer;
+
+/// How often to try again when another version is stored at the same moment.
+const SAVE_TRIES: u32 = 20;
+
+const DEFINITION: &str = "SELECT text FROM @definitions WHERE hash = $1";
+
+const SAVE: &str = "
+WITH d AS (
+    INSERT INTO @definitions (hash, text) VALUES ($2, $3) ON CONFLICT DO NOTHING),
+newest AS MATERIALIZED (
+    SELECT name, version, definition, created_at FROM @workflows
+    WHERE name = $1 ORDER BY version DESC LIMIT 1),
+made AS (
+    INSERT INTO @workflows (name, version, definition, created_at)
+    SELECT $1, coalesce((SELECT version FROM newest), 0) + 1, $2, $4
+    WHERE NOT EXISTS (SELECT FROM newest WHERE definition = $2)
+    ON CONFLICT DO NOTHING RETURNING name, version, definition, created_at)
+SELECT *, true AS made FROM made
+UNION ALL SELECT *, false FROM newest WHERE definition = $2";
+
+const WORKFLOW: &str = "
+SELECT name, version, definition, created_at FROM @workflows
+WHERE name = $1 AND ($2::bigint IS NULL OR version = $2) ORDER BY version DESC LIMIT 1";
+
+const WORKFLOWS: &str = "
+SELECT DISTINCT ON (name) name, version, definition, created_at FROM @workflows
+WHERE $1::text IS NULL OR name > $1 ORDER BY name, version DESC LIMIT $2";
+
+const OFFER_SECRET: &str =
+    "INSERT INTO @secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+
+const SECRET: &str = "SELECT value FROM @secrets WHERE name = $1";
+
+#[derive(Debug, sqlx::FromRow)]
+struct Saved {
+    #[sqlx(flatten)]
+    row: RawWorkflow,
+    made: bool,
+}
+
+impl PostgresStore {
+    pub(super) async fn do_definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
+        let query = sqlx::query_scalar(self.sql(DEFINITION)).bind(hash);
+        let found: Option<Vec<u8>> =
+            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        found.map(text).transpose()
+    }
+
+    pub(super) async fn do_save_workflow(
+        &self,
+        name: &str,
+        (hash, definition): (&str, &str),
+        now: Timestamp,
+    ) -> Result<(WorkflowRow, bool), StoreError> {
+        for _ in 0..SAVE_TRIES {
+            let query = sqlx::query_as(self.sql(SAVE))
+                .bind(name)
+                .bind(hash)
+                .bind(definition.as_bytes())
+                .bind(now.millis());
+            let saved: Option<Saved> =
+                answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+            if let Some(Saved { row, made }) = saved {
+                return Ok((row.decode()?, made));
+            }
+        }
+        Err(StoreError::Unavailable("versions of this workflow keep racing".to_owned()))
+    }
+
+    pub(super) async fn do_workflow(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<Option<WorkflowRow>, StoreError> {
+        let query = sqlx::query_as(self.sql(WORKFLOW)).bind(name).bind(version.map(i64::from));
+        let row: Option<RawWorkflow> =
+            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        row.map(RawWorkflow::decode).transpose()
+    }
+
+    pub(super) async fn do_workflows(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<WorkflowRow>, StoreError> {
+        let query = sqlx::query_as(self.sql(WORKFLOWS)).bind(after).bind(row_limit(limit));
+        let rows: Vec<RawWorkflow> =
+            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.into_iter().map(RawWorkflow::decode).collect()
+    }
+
+    pub(super) async fn do_shared_secret(
+        &self,
+        name: &str,
+        candidate: [u8; 32],
+    ) -> Result<[u8; 32], StoreError> {
+        let offer = sqlx::query(self.sql(OFFER_SECRET)).bind(name).bind(candidate.as_slice());
+        answer::<_, StoreError>(offer.execute(&self.general)).await?;
+        let query = sqlx::query_scalar(self.sql(SECRET)).bind(name);
+        let value: Vec<u8> = answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
+        secret(value)
+    }
+}

@@ -1,0 +1,164 @@
+//! Rows of the tables that SQLite and Postgres share, and what they mean.
+//!
+//! Both schemas use the same names, so one definition reads both. What cannot be decoded was not
+//! written by this server: that is [`StoreError::Fatal`], never a guess.
+
+use sha2::{Digest, Sha256};
+
+use crate::model::{Json, ThreadId, Timestamp};
+
+use super::limits::MAX_INDEXED_TEXT;
+use super::{Claimed, Message, StoreError, Summary, ThreadRow, WorkflowRow};
+
+/// The columns of [`RawThread`].
+pub(super) const THREAD_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \
+    request_hash, metadata, owner, epoch, last_seq, claims, wake_at, summary, created_at, updated_at";
+
+/// A row of `threads`, as far as [`ThreadRow`] shows it.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct RawThread {
+    thread_id: String,
+    workflow: String,
+    workflow_version: Option<i64>,
+    definition: String,
+    request_hash: String,
+    metadata: Vec<u8>,
+    owner: i64,
+    epoch: i64,
+    last_seq: i64,
+    claims: i32,
+    wake_at: Option<i64>,
+    summary: Vec<u8>,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl RawThread {
+    /// The row as the runtime sees it.
+    pub(super) fn decode(self) -> Result<ThreadRow, StoreError> {
+        let summary: Summary = serde_json::from_slice(&self.summary).map_err(unreadable)?;
+        Ok(ThreadRow {
+            thread_id: thread_id(&self.thread_id)?,
+            workflow: self.workflow,
+            workflow_version: self.workflow_version.map(version).transpose()?,
+            definition: self.definition,
+            request_hash: self.request_hash,
+            metadata: json(self.metadata)?,
+            owner: self.owner,
+            epoch: self.epoch,
+            last_seq: self.last_seq.cast_unsigned(),
+            claims: self.claims.cast_unsigned(),
+            wake_at: self.wake_at.map(Timestamp::from_millis),
+            summary,
+            created_at: Timestamp::from_millis(self.created_at),
+            updated_at: Timestamp::from_millis(self.updated_at),
+        })
+    }
+}
+
+/// A row of `workflows`.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct RawWorkflow {
+    name: String,
+    version: i64,
+    definition: String,
+    created_at: i64,
+}
+
+impl RawWorkflow {
+    /// The row as the runtime sees it.
+    pub(super) fn decode(self) -> Result<WorkflowRow, StoreError> {
+        Ok(WorkflowRow {
+            name: self.name,
+            version: version(self.version)?,
+            definition: self.definition,
+            created_at: Timestamp::from_millis(self.created_at),
+        })
+    }
+}
+
+/// What a claim returns.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct RawClaim {
+    pub(super) thread_id: String,
+    epoch: i64,
+    last_seq: i64,
+    claims: i32,
+    previous_owner: i64,
+}
+
+impl RawClaim {
+    /// The claim as the runtime sees it.
+    pub(super) fn decode(self) -> Result<Claimed, StoreError> {
+        Ok(Claimed {
+            thread_id: thread_id(&self.thread_id)?,
+            epoch: self.epoch,
+            last_seq: self.last_seq.cast_unsigned(),
+            claims: self.claims.cast_unsigned(),
+            previous_owner: self.previous_owner,
+        })
+    }
+}
+
+/// A message as it lies in `inbox`.
+pub(super) fn message((key, body): (String, Vec<u8>)) -> Result<Message, StoreError> {
+    Ok(Message { key, body: json(body)? })
+}
+
+/// An id that came out of a database.
+pub(super) fn thread_id(text: &str) -> Result<ThreadId, StoreError> {
+    ThreadId::parse(text).map_err(unreadable)
+}
+
+/// JSON that came out of a database.
+pub(super) fn json(bytes: Vec<u8>) -> Result<Json, StoreError> {
+    let text = String::from_utf8(bytes).map_err(unreadable)?;
+    Json::trusted(text).map_err(unreadable)
+}
+
+/// A definition's text.
+pub(super) fn text(bytes: Vec<u8>) -> Result<String, StoreError> {
+    String::from_utf8(bytes).map_err(unreadable)
+}
+
+/// A shared secret.
+pub(super) fn secret(bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {
+    <[u8; 32]>::try_from(bytes).map_err(|_| unreadable("a secret has 32 bytes"))
+}
+
+/// Derived state as it is stored.
+pub(super) fn summary(summary: &Summary) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(summary).map_err(unreadable)
+}
+
+/// A text as it stands in an index: long ones, and those with a NUL (which Postgres refuses in
+/// text), are replaced by their hash.
+pub(super) fn indexed(text: &str) -> String {
+    if text.len() <= MAX_INDEXED_TEXT && !text.contains('\0') {
+        return text.to_owned();
+    }
+    let mut hash = String::from("sha256:");
+    for byte in Sha256::digest(text.as_bytes()) {
+        hash.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+        hash.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+    }
+    hash
+}
+
+/// How many rows to ask for.
+pub(super) fn row_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// How many rows there were.
+pub(super) fn count(rows: i64) -> usize {
+    usize::try_from(rows).unwrap_or(0)
+}
+
+fn version(number: i64) -> Result<u32, StoreError> {
+    u32::try_from(number).map_err(unreadable)
+}
+
+fn unreadable(fault: impl std::fmt::Display) -> StoreError {
+    StoreError::Fatal(format!("a stored row can't be read: {fault}"))
+}

@@ -1,0 +1,74 @@
+//! What an error of SQLite means to us.
+
+use crate::store::StoreError;
+
+/// Result codes that pass by themselves, with SQLite's names: the low byte of the extended code.
+const TRANSIENT: [(u32, &str); 9] = [
+    (5, "SQLITE_BUSY"),
+    (6, "SQLITE_LOCKED"),
+    (7, "SQLITE_NOMEM"),
+    (8, "SQLITE_READONLY"),
+    (9, "SQLITE_INTERRUPT"),
+    (10, "SQLITE_IOERR"),
+    (13, "SQLITE_FULL"),
+    (14, "SQLITE_CANTOPEN"),
+    (15, "SQLITE_PROTOCOL"),
+];
+
+/// Result codes that lie in the data of one write: `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT`,
+/// `SQLITE_MISMATCH`.
+const ABOUT_DATA: [u32; 3] = [18, 19, 20];
+
+/// What to do about a failed transaction.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The data of one of its writes: find the one.
+    Data(String),
+    /// Not about the data.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        match code(&error) {
+            Some(code) if ABOUT_DATA.contains(&code) => Self::Data(error.to_string()),
+            _ => Self::Store(fault(&error)),
+        }
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Data(detail) => Self::Fatal(detail),
+            Fault::Store(error) => error,
+        }
+    }
+}
+
+/// The error as the runtime sees it.
+pub(super) fn fault(error: &sqlx::Error) -> StoreError {
+    let lost = matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+    );
+    let passes = |code| TRANSIENT.iter().any(|(known, _)| *known == code);
+    if lost || code(error).is_some_and(passes) {
+        return StoreError::Unavailable(error.to_string());
+    }
+    StoreError::Fatal(error.to_string())
+}
+
+fn code(error: &sqlx::Error) -> Option<u32> {
+    let extended: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(extended & 0xFF)
+}

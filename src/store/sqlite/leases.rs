@@ -1,0 +1,166 @@
+//! Leases and claims. One process has the file, so its monotonic clock judges expiry.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use sqlx::SqliteConnection;
+
+use crate::model::{Incarnation, Timestamp};
+use crate::store::rows::{RawClaim, count, row_limit};
+use crate::store::{Claimed, StoreError};
+
+use super::SqliteStore;
+use super::fault::{Fault, fault};
+use super::rows::{MAX_ROWS, room, with_list};
+use super::writer::transaction;
+
+const ALIVE: &str =
+    "SELECT EXISTS (SELECT 1 FROM replicas WHERE incarnation = ? AND lease_until > ?)";
+
+const DUE: &str = "
+SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS previous_owner
+FROM threads WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= ?1
+ORDER BY wake_at LIMIT ?2";
+
+const ORPHANS: &str = "
+SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS previous_owner
+FROM threads WHERE owner <> 0
+  AND owner IN (SELECT incarnation FROM replicas WHERE lease_until <= ?1)
+LIMIT ?2";
+
+const TAKE: &str = "
+UPDATE threads SET owner = ?, epoch = epoch + 1, claims = claims + 1, wake_at = NULL
+WHERE thread_id IN ({})";
+
+impl SqliteStore {
+    pub(super) async fn do_register(
+        &self,
+        name: &str,
+        ttl: Duration,
+    ) -> Result<Incarnation, StoreError> {
+        let (name, until) = (name.to_owned(), millis(self.clock.monotonic().saturating_add(ttl)));
+        let work = transaction(move |connection| {
+            async move {
+                sqlx::query("UPDATE replicas SET lease_until = -1 WHERE lease_until <> -1")
+                    .execute(&mut *connection)
+                    .await?;
+                sqlx::query(
+                    "DELETE FROM replicas WHERE NOT EXISTS
+                     (SELECT 1 FROM threads WHERE owner = incarnation AND owner <> 0)",
+                )
+                .execute(&mut *connection)
+                .await?;
+                let insert = "INSERT INTO replicas (name, lease_until) VALUES (?, ?)
+                              RETURNING incarnation";
+                let query = sqlx::query_scalar(insert).bind(name).bind(until);
+                Ok(query.fetch_one(connection).await?)
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    pub(super) async fn do_renew(
+        &self,
+        me: Incarnation,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let now = self.clock.monotonic();
+        let work = transaction(move |connection| {
+            async move {
+                let renew = "UPDATE replicas SET lease_until = ?
+                             WHERE incarnation = ? AND lease_until > ?";
+                let query = sqlx::query(renew).bind(millis(now.saturating_add(ttl))).bind(me);
+                let done = query.bind(millis(now)).execute(connection).await?;
+                Ok(done.rows_affected() == 1)
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    pub(super) async fn do_retire(&self, me: Incarnation) -> Result<(), StoreError> {
+        let now = self.clock.now().millis();
+        let work = transaction(move |connection| {
+            async move {
+                sqlx::query("UPDATE replicas SET lease_until = -1 WHERE incarnation = ?")
+                    .bind(me)
+                    .execute(&mut *connection)
+                    .await?;
+                sqlx::query(
+                    "UPDATE threads SET owner = 0, wake_at = ? WHERE owner = ? AND owner <> 0",
+                )
+                .bind(now)
+                .bind(me)
+                .execute(connection)
+                .await?;
+                Ok(())
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    pub(super) async fn do_claim(
+        &self,
+        me: Incarnation,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let (monotonic, now) = (millis(self.clock.monotonic()), self.clock.now());
+        let limit = limit.min(MAX_ROWS);
+        let work = transaction(move |connection| {
+            async move { claim(connection, me, limit, (monotonic, now)).await }.boxed()
+        });
+        let claims = self.writer.run(work).await?;
+        claims.into_iter().map(RawClaim::decode).collect()
+    }
+
+    pub(super) async fn do_next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT min(wake_at) FROM threads WHERE owner = 0 AND wake_at IS NOT NULL";
+        let at: Option<i64> =
+            sqlx::query_scalar(sql).fetch_one(&self.readers).await.map_err(|e| fault(&e))?;
+        Ok(at.map(Timestamp::from_millis))
+    }
+
+    pub(super) async fn do_queued(&self, limit: usize) -> Result<usize, StoreError> {
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM threads
+                   WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= ? LIMIT ?)";
+        let query = sqlx::query_scalar(sql).bind(self.clock.now().millis()).bind(row_limit(limit));
+        query.fetch_one(&self.readers).await.map(count).map_err(|e| fault(&e))
+    }
+}
+
+async fn claim(
+    connection: &mut SqliteConnection,
+    me: Incarnation,
+    limit: usize,
+    (monotonic, now): (i64, Timestamp),
+) -> Result<Vec<RawClaim>, Fault> {
+    let alive = sqlx::query_scalar(ALIVE).bind(me).bind(monotonic);
+    if limit == 0 || !alive.fetch_one(&mut *connection).await? {
+        return Ok(Vec::new());
+    }
+    let due = sqlx::query_as(DUE).bind(now.millis()).bind(row_limit(limit));
+    let mut claims: Vec<RawClaim> = due.fetch_all(&mut *connection).await?;
+    let left = row_limit(limit - claims.len());
+    let orphans = sqlx::query_as(ORPHANS).bind(monotonic).bind(left);
+    claims.extend(orphans.fetch_all(&mut *connection).await?);
+    if claims.is_empty() {
+        return Ok(claims);
+    }
+    let room = room(claims.len());
+    let mut take = sqlx::query(with_list(TAKE, room)).bind(me);
+    for claim in &claims {
+        take = take.bind(&claim.thread_id);
+    }
+    for _ in claims.len()..room {
+        take = take.bind(None::<&str>);
+    }
+    take.execute(connection).await?;
+    Ok(claims)
+}
+
+/// Whole milliseconds of the monotonic clock.
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,42 @@
+//! The lock file beside the database: one process at a time.
+//!
+//! SQLite's own locks would let a second server in between two writes. Whoever holds this one
+//! knows that every earlier owner of the file is dead, however it died.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::store::OpenError;
+
+/// Held for as long as the store lives; the system lets go of it when the process dies.
+#[derive(Debug)]
+pub(super) struct LockFile {
+    #[expect(dead_code, reason = "the lock lasts as long as the file is open")]
+    file: File,
+}
+
+impl LockFile {
+    /// Makes the database's folder if need be and takes the lock.
+    pub(super) fn take(database: &Path) -> Result<Self, OpenError> {
+        let unfit = |path: &Path, error: std::io::Error| {
+            OpenError::Unfit(format!("{} can't be used: {error}", path.display()))
+        };
+        if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| unfit(folder, error))?;
+        }
+        let mut name = database.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| unfit(&path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Locked(database.display().to_string())),
+            Err(TryLockError::Error(error)) => Err(unfit(&path, error)),
+        }
+    }
+}

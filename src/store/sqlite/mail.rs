@@ -1,0 +1,81 @@
+//! Messages to threads.
+
+use futures_util::FutureExt;
+use sqlx::SqliteConnection;
+
+use crate::model::{Incarnation, Json, ThreadId};
+use crate::store::rows::{json, message, thread_id};
+use crate::store::{Message, Posted, StoreError};
+
+use super::SqliteStore;
+use super::fault::{Fault, fault};
+use super::writer::transaction;
+
+const WAKE: &str = "
+UPDATE threads SET pending = pending + 1,
+    wake_at = CASE WHEN owner = 0 THEN min(coalesce(wake_at, ?2), ?2) END
+WHERE thread_id = ?1";
+
+impl SqliteStore {
+    pub(super) async fn do_post(
+        &self,
+        thread: &ThreadId,
+        message: &Message,
+    ) -> Result<Posted, StoreError> {
+        let (id, now) = (thread.as_str().to_owned(), self.clock.now().millis());
+        let message = message.clone();
+        let work = transaction(move |connection| {
+            async move { post(connection, &id, &message, now).await }.boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    pub(super) async fn do_inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
+        let sql = "SELECT key, body FROM inbox WHERE thread_id = ? AND answer IS NULL
+                   ORDER BY ordinal";
+        let query = sqlx::query_as(sql).bind(thread.as_str());
+        let rows = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        rows.into_iter().map(message).collect()
+    }
+
+    pub(super) async fn do_mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
+        let sql = "SELECT thread_id FROM threads WHERE owner = ? AND owner <> 0 AND pending > 0
+                   ORDER BY thread_id";
+        let query = sqlx::query_scalar(sql).bind(me);
+        let ids: Vec<String> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        ids.iter().map(|id| thread_id(id)).collect()
+    }
+
+    pub(super) async fn do_answer(
+        &self,
+        thread: &ThreadId,
+        key: &str,
+    ) -> Result<Option<Json>, StoreError> {
+        let sql = "SELECT answer FROM inbox WHERE thread_id = ? AND key = ? AND answer IS NOT NULL";
+        let query = sqlx::query_scalar(sql).bind(thread.as_str()).bind(key);
+        let found: Option<Vec<u8>> =
+            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        found.map(json).transpose()
+    }
+}
+
+async fn post(
+    connection: &mut SqliteConnection,
+    id: &str,
+    message: &Message,
+    now: i64,
+) -> Result<Posted, Fault> {
+    let owner = sqlx::query_scalar("SELECT owner FROM threads WHERE thread_id = ?").bind(id);
+    let Some(owner) = owner.fetch_optional(&mut *connection).await? else {
+        return Ok(Posted::NoThread);
+    };
+    let insert = "INSERT INTO inbox (thread_id, key, body) VALUES (?, ?, ?)
+                  ON CONFLICT (thread_id, key) DO NOTHING";
+    let body = message.body.as_str().as_bytes();
+    let insert = sqlx::query(insert).bind(id).bind(&message.key).bind(body);
+    if insert.execute(&mut *connection).await?.rows_affected() == 0 {
+        return Ok(Posted::Duplicate);
+    }
+    sqlx::query(WAKE).bind(id).bind(now).execute(connection).await?;
+    Ok(Posted::Stored { owner })
+}

@@ -1,0 +1,189 @@
+//! The embedded default: one file, one process, one writing task.
+//!
+//! Group commit pays for `synchronous=FULL`. Reads go to a pool that cannot write and hold no
+//! transaction beyond their one statement, so that the log can always be folded back. Leases are
+//! kept as in Postgres, but only one incarnation lives at a time: a new one ends all others.
+
+mod appends;
+mod fault;
+mod leases;
+mod lock;
+mod mail;
+mod open;
+mod reads;
+mod retention;
+mod rows;
+mod starts;
+mod workflows;
+mod writer;
+mod writes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::SqlitePool;
+
+use crate::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
+
+use super::{
+    Claimed, Message, Posted, Records, Store, StoreError, ThreadFilter, ThreadRow, Traits,
+    WorkflowRow, Write, WriteOutcome,
+};
+use fault::fault;
+use writer::Writer;
+
+/// A store in an SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    clock: Arc<dyn Clock>,
+    writer: Writer,
+    readers: SqlitePool,
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn traits(&self) -> Traits {
+        Traits { backend: "sqlite", durable: true, writers: 1 }
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.readers).await.map_err(|error| fault(&error))?;
+        Ok(())
+    }
+
+    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
+        self.do_register(name, ttl).await
+    }
+
+    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError> {
+        self.do_renew(me, ttl).await
+    }
+
+    async fn retire(&self, me: Incarnation) -> Result<(), StoreError> {
+        self.do_retire(me).await
+    }
+
+    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+        self.do_claim(me, limit).await
+    }
+
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.do_next_wake().await
+    }
+
+    async fn queued(&self, limit: usize) -> Result<usize, StoreError> {
+        self.do_queued(limit).await
+    }
+
+    async fn write(
+        &self,
+        me: Incarnation,
+        batch: &[Write],
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        self.do_write(me, batch).await
+    }
+
+    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {
+        self.do_wrote(thread, prev, epoch).await
+    }
+
+    async fn read(
+        &self,
+        thread: &ThreadId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Records>, StoreError> {
+        self.do_read(thread, after, limit).await
+    }
+
+    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+        self.do_heads(threads).await
+    }
+
+    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError> {
+        self.do_thread(thread).await
+    }
+
+    async fn threads(
+        &self,
+        filter: &ThreadFilter,
+        limit: usize,
+    ) -> Result<Vec<ThreadRow>, StoreError> {
+        self.do_threads(filter, limit).await
+    }
+
+    async fn by_idempotency_key(
+        &self,
+        key: &str,
+    ) -> Result<Option<(ThreadId, String)>, StoreError> {
+        self.do_by_idempotency_key(key).await
+    }
+
+    async fn delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
+        self.do_delete(thread).await
+    }
+
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.do_expire(before, limit).await
+    }
+
+    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+        self.do_post(thread, message).await
+    }
+
+    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
+        self.do_inbox(thread).await
+    }
+
+    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
+        self.do_mail(me).await
+    }
+
+    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError> {
+        self.do_answer(thread, key).await
+    }
+
+    async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
+        self.do_definition(hash).await
+    }
+
+    async fn save_workflow(
+        &self,
+        name: &str,
+        hash: &str,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<(WorkflowRow, bool), StoreError> {
+        self.do_save_workflow(name, (hash, text), now).await
+    }
+
+    async fn workflow(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<Option<WorkflowRow>, StoreError> {
+        self.do_workflow(name, version).await
+    }
+
+    async fn workflows(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<WorkflowRow>, StoreError> {
+        self.do_workflows(after, limit).await
+    }
+
+    async fn durations(&self, workflow: &str, limit: usize) -> Result<Vec<u64>, StoreError> {
+        self.do_durations(workflow, limit).await
+    }
+
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        self.do_shared_secret(name, candidate).await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

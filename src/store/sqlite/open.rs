@@ -1,0 +1,161 @@
+//! Opens the file: lock, version check, schema, the writer's connection and the readers' pool.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use crate::model::Clock;
+use crate::store::{MigrationState, OpenError};
+
+use super::SqliteStore;
+use super::lock::LockFile;
+use super::writer::Writer;
+
+/// Earlier versions can lose data when the write-ahead log is reset.
+const OLDEST_VERSION: (u32, u32, u32) = (3, 51, 3);
+/// Connections that read: more than a few cores have no use for more.
+const READERS: u32 = 4;
+/// Longest wait for a reading connection, well within the five seconds a client waits for 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for another connection of this process; only a checkpoint ever makes one wait.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages in the log before it is folded into the database: at 4 KiB some 80 MiB; the default of
+/// 1,000 stalls every few batches.
+const CHECKPOINT_PAGES: &str = "20000";
+/// The log is cut to this after a checkpoint, so that one burst does not keep the disk.
+const LOG_BYTES: &str = "134217728";
+/// Rows the connection's thread hands over without a hop: a whole group write.
+const ROW_BUFFER: usize = 1024;
+/// Statements kept prepared: a group write has some ten sizes of five.
+const STATEMENTS: usize = 256;
+
+impl SqliteStore {
+    /// Opens a database file (made with its folders if missing), brings its schema up to date
+    /// and takes all earlier leases for expired. Fails if another process has it open.
+    pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let (lock, mut connection) = connect(path).await?;
+        check_version(&mut connection).await?;
+        migrate(&mut connection, None).await?;
+        sqlx::query("UPDATE replicas SET lease_until = -1")
+            .execute(&mut connection)
+            .await
+            .map_err(|error| fault(&error))?;
+        Ok(Self { clock, writer: Writer::start(connection, lock), readers: readers(path) })
+    }
+
+    /// Applies the migrations that are missing.
+    pub async fn migrate_up(path: &Path) -> Result<(), OpenError> {
+        let (_lock, mut connection) = connect(path).await?;
+        migrate(&mut connection, None).await?;
+        connection.close().await.map_err(|error| fault(&error))
+    }
+
+    /// Undoes the migrations after version `to`; 0 undoes all, with all data.
+    pub async fn migrate_down(path: &Path, to: i64) -> Result<(), OpenError> {
+        let (_lock, mut connection) = connect(path).await?;
+        migrate(&mut connection, Some(to)).await?;
+        connection.close().await.map_err(|error| fault(&error))
+    }
+
+    /// Every known migration and whether the database has it.
+    pub async fn migration_status(path: &Path) -> Result<Vec<MigrationState>, OpenError> {
+        let (_lock, mut connection) = connect(path).await?;
+        let table = "_sqlx_migrations";
+        let failed = |error: sqlx::migrate::MigrateError| OpenError::Migration(error.to_string());
+        connection.ensure_migrations_table(table).await.map_err(failed)?;
+        let applied = connection.list_applied_migrations(table).await.map_err(failed)?;
+        let applied: Vec<i64> = applied.into_iter().map(|step| step.version).collect();
+        connection.close().await.map_err(|error| fault(&error))?;
+        Ok(MigrationState::of(&migrator(), &applied))
+    }
+}
+
+async fn connect(path: &Path) -> Result<(LockFile, SqliteConnection), OpenError> {
+    let wanted: PathBuf = path.to_owned();
+    let taken = tokio::task::spawn_blocking(move || LockFile::take(&wanted)).await;
+    let lock = taken.map_err(|error| OpenError::Unfit(error.to_string()))??;
+    let options = options(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // Acknowledged means on the disk; the group pays for it together.
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("journal_size_limit", LOG_BYTES);
+    let connection = options.connect().await.map_err(|error| fault(&error))?;
+    Ok((lock, connection))
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(ROW_BUFFER)
+        .statement_cache_capacity(STATEMENTS)
+}
+
+fn readers(path: &Path) -> SqlitePool {
+    let pool = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE_TIMEOUT);
+    pool.test_before_acquire(false).connect_lazy_with(options(path).read_only(true))
+}
+
+async fn check_version(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| fault(&error))?;
+    if is_new_enough(&version) {
+        return Ok(());
+    }
+    let (major, minor, patch) = OLDEST_VERSION;
+    Err(OpenError::Unfit(format!(
+        "SQLite {version} can lose data; this server needs {major}.{minor}.{patch} or newer"
+    )))
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next()) >= OLDEST_VERSION
+}
+
+/// Migrates up, or down to a version.
+async fn migrate(connection: &mut SqliteConnection, down_to: Option<i64>) -> Result<(), OpenError> {
+    let migrator = migrator();
+    let moved = match down_to {
+        None => migrator.run_direct(None, connection, false).await,
+        Some(version) => migrator.undo(connection, version).await,
+    };
+    moved.map_err(|error| OpenError::migration(&error, &migrator))
+}
+
+fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!("migrations/sqlite");
+    // The lock file is held already.
+    migrator.set_locking(false);
+    migrator
+}
+
+fn fault(error: &sqlx::Error) -> OpenError {
+    OpenError::Unfit(format!("the database file can't be used: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_versions_are_refused() {
+        for good in ["3.51.3", "3.52.0", "4.0.0"] {
+            assert!(is_new_enough(good), "{good}");
+        }
+        for bad in ["3.51.2", "3.50.9", "2.99.99", "", "x"] {
+            assert!(!is_new_enough(bad), "{bad}");
+        }
+    }
+}

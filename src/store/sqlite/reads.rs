@@ -1,0 +1,145 @@
+//! Journal, rows and lists, on read-only connections.
+
+use sqlx::{QueryBuilder, Sqlite};
+
+use crate::model::{Epoch, Seq, ThreadId, ThreadStatus};
+use crate::store::records::{ReadRow, Reader};
+use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
+use crate::store::{Records, StoreError, ThreadFilter, ThreadRow};
+
+use super::SqliteStore;
+use super::fault::fault;
+use super::rows::{MAX_ROWS, room, with_list};
+
+/// The head stands beside the rows of the same snapshot, so that a lost tail is noticed.
+const READ: &str = "
+SELECT t.last_seq AS head, j.seq, j.first_seq, j.at, j.crc, j.payload
+FROM threads t LEFT JOIN (
+    SELECT seq, first_seq, at, crc, payload FROM journal
+    WHERE thread_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3) j
+WHERE t.thread_id = ?1 ORDER BY j.seq";
+
+const WROTE: &str = "
+SELECT coalesce((SELECT first_seq = ?2 + 1 AND epoch = ?3 FROM journal
+    WHERE thread_id = ?1 AND seq > ?2 ORDER BY seq LIMIT 1), 0)";
+
+const HEADS: &str = "SELECT thread_id, last_seq FROM threads WHERE thread_id IN ({})";
+
+const DURATIONS: &str = "
+SELECT max(completed_at - created_at, 0) FROM threads
+WHERE workflow = ? AND completed_at IS NOT NULL AND status = ?
+ORDER BY completed_at DESC, thread_id DESC LIMIT ?";
+
+impl SqliteStore {
+    pub(super) async fn do_read(
+        &self,
+        thread: &ThreadId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Records>, StoreError> {
+        let query = sqlx::query_as(READ)
+            .bind(thread.as_str())
+            .bind(after.cast_signed())
+            .bind(row_limit(limit));
+        let rows: Vec<ReadRow> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        Reader::new(thread, after, limit).read(rows)
+    }
+
+    pub(super) async fn do_wrote(
+        &self,
+        thread: &ThreadId,
+        prev: Seq,
+        epoch: Epoch,
+    ) -> Result<bool, StoreError> {
+        let query =
+            sqlx::query_scalar(WROTE).bind(thread.as_str()).bind(prev.cast_signed()).bind(epoch);
+        query.fetch_one(&self.readers).await.map_err(|e| fault(&e))
+    }
+
+    pub(super) async fn do_heads(
+        &self,
+        threads: &[ThreadId],
+    ) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+        let mut heads = Vec::with_capacity(threads.len());
+        for part in threads.chunks(MAX_ROWS) {
+            let room = room(part.len());
+            let mut query = sqlx::query_as(with_list(HEADS, room));
+            for id in part {
+                query = query.bind(id.as_str());
+            }
+            for _ in part.len()..room {
+                query = query.bind(None::<&str>);
+            }
+            let rows: Vec<(String, i64)> =
+                query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+            for (id, head) in rows {
+                heads.push((thread_id(&id)?, head.cast_unsigned()));
+            }
+        }
+        Ok(heads)
+    }
+
+    pub(super) async fn do_thread(
+        &self,
+        thread: &ThreadId,
+    ) -> Result<Option<ThreadRow>, StoreError> {
+        let sql = format!("SELECT {THREAD_COLUMNS} FROM threads WHERE thread_id = ?");
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(thread.as_str());
+        let row: Option<RawThread> =
+            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        row.map(RawThread::decode).transpose()
+    }
+
+    pub(super) async fn do_threads(
+        &self,
+        filter: &ThreadFilter,
+        limit: usize,
+    ) -> Result<Vec<ThreadRow>, StoreError> {
+        let start = format!("SELECT {THREAD_COLUMNS} FROM threads AS t WHERE true");
+        let mut list = QueryBuilder::<Sqlite>::new(start);
+        if let Some(status) = filter.status {
+            list.push(" AND status = ").push_bind(status.as_str());
+        }
+        if let Some(workflow) = &filter.workflow {
+            list.push(" AND workflow = ").push_bind(workflow);
+        }
+        if let Some((at, id)) = &filter.before {
+            list.push(" AND (created_at, thread_id) < (").push_bind(at.millis());
+            list.push(", ").push_bind(id.as_str()).push(")");
+        }
+        for (key, value) in &filter.metadata {
+            list.push(" AND EXISTS (SELECT 1 FROM labels l");
+            list.push(" WHERE l.thread_id = t.thread_id AND l.key = ").push_bind(indexed(key));
+            list.push(" AND l.value = ").push_bind(indexed(value)).push(")");
+        }
+        list.push(" ORDER BY created_at DESC, thread_id DESC LIMIT ").push_bind(row_limit(limit));
+        let query = list.build_query_as();
+        let rows: Vec<RawThread> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        rows.into_iter().map(RawThread::decode).collect()
+    }
+
+    pub(super) async fn do_durations(
+        &self,
+        workflow: &str,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        let query = sqlx::query_scalar(DURATIONS)
+            .bind(workflow)
+            .bind(ThreadStatus::Completed.as_str())
+            .bind(row_limit(limit));
+        let rows: Vec<i64> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        Ok(rows.into_iter().map(i64::cast_unsigned).collect())
+    }
+
+    pub(super) async fn do_by_idempotency_key(
+        &self,
+        key: &str,
+    ) -> Result<Option<(ThreadId, String)>, StoreError> {
+        let sql =
+            "SELECT thread_id, request_hash FROM idempotency WHERE key = ? AND expires_at > ?";
+        let query = sqlx::query_as(sql).bind(indexed(key)).bind(self.clock.now().millis());
+        let row: Option<(String, String)> =
+            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        row.map(|(id, hash)| Ok((thread_id(&id)?, hash))).transpose()
+    }
+}

@@ -1,0 +1,93 @@
+//! Deletes threads with all that hangs on them.
+
+use futures_util::FutureExt;
+use sqlx::SqliteConnection;
+
+use crate::model::{ThreadId, Timestamp};
+use crate::store::StoreError;
+use crate::store::rows::row_limit;
+
+use super::SqliteStore;
+use super::fault::Fault;
+use super::writer::transaction;
+
+/// Statuses of threads that have ended; a test holds them to the model's.
+const ENDED: &str = "('completed', 'failed', 'aborted')";
+
+/// What hangs on a thread; the thread's row goes last, as the first of these reads it.
+const FORGET: [&str; 5] = [
+    "DELETE FROM idempotency WHERE thread_id = ?1
+     AND key = (SELECT idempotency_key FROM threads WHERE thread_id = ?1)",
+    "DELETE FROM journal WHERE thread_id = ?1",
+    "DELETE FROM labels WHERE thread_id = ?1",
+    "DELETE FROM inbox WHERE thread_id = ?1",
+    "DELETE FROM threads WHERE thread_id = ?1",
+];
+
+impl SqliteStore {
+    pub(super) async fn do_delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
+        let id = thread.as_str().to_owned();
+        let sql = format!(
+            "SELECT thread_id FROM threads WHERE thread_id = ? AND owner = 0 AND status IN {ENDED}"
+        );
+        let work = transaction(move |connection| {
+            async move {
+                let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(id);
+                let found: Vec<String> = query.fetch_all(&mut *connection).await?;
+                forget(connection, &found).await?;
+                Ok(!found.is_empty())
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    pub(super) async fn do_expire(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let (now, limit) = (self.clock.now().millis(), row_limit(limit));
+        let sql = format!(
+            "SELECT thread_id FROM threads
+             WHERE completed_at < ?1 AND updated_at < ?1 AND owner = 0 AND status IN {ENDED}
+             ORDER BY completed_at LIMIT ?2"
+        );
+        let work = transaction(move |connection| {
+            async move {
+                let keys = "DELETE FROM idempotency WHERE expires_at <= ?";
+                sqlx::query(keys).bind(now).execute(&mut *connection).await?;
+                let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
+                let query = query.bind(before.millis()).bind(limit);
+                let found: Vec<String> = query.fetch_all(&mut *connection).await?;
+                forget(connection, &found).await?;
+                Ok(found.len())
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+}
+
+async fn forget(connection: &mut SqliteConnection, ids: &[String]) -> Result<(), Fault> {
+    for id in ids {
+        for sql in FORGET {
+            sqlx::query(sql).bind(id).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ThreadStatus;
+
+    #[test]
+    fn ended_means_what_the_model_says() {
+        for status in ThreadStatus::ALL {
+            let named = ENDED.contains(&format!("'{}'", status.as_str()));
+            assert_eq!(named, status.is_terminal(), "{status:?}");
+        }
+    }
+}

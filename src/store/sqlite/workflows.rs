@@ -1,0 +1,115 @@
+//! Definitions, stored workflows and shared secrets.
+
+use futures_util::FutureExt;
+use sqlx::SqliteConnection;
+
+use crate::model::Timestamp;
+use crate::store::rows::{RawWorkflow, row_limit, secret, text};
+use crate::store::{StoreError, WorkflowRow};
+
+use super::SqliteStore;
+use super::fault::{Fault, fault};
+use super::writer::transaction;
+
+const NEWEST: &str = "
+SELECT name, version, definition, created_at FROM workflows
+WHERE name = ?1 AND (?2 IS NULL OR version = ?2) ORDER BY version DESC LIMIT 1";
+
+const SAVE: &str = "
+INSERT INTO workflows (name, version, definition, created_at)
+VALUES (?1, 1 + coalesce((SELECT max(version) FROM workflows WHERE name = ?1), 0), ?2, ?3)
+RETURNING name, version, definition, created_at";
+
+const WORKFLOWS: &str = "
+SELECT name, version, definition, created_at FROM workflows AS w
+WHERE (?1 IS NULL OR name > ?1)
+  AND version = (SELECT max(version) FROM workflows WHERE name = w.name)
+ORDER BY name LIMIT ?2";
+
+impl SqliteStore {
+    pub(super) async fn do_definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
+        let query = sqlx::query_scalar("SELECT text FROM definitions WHERE hash = ?").bind(hash);
+        let found: Option<Vec<u8>> =
+            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        found.map(text).transpose()
+    }
+
+    pub(super) async fn do_save_workflow(
+        &self,
+        name: &str,
+        (hash, definition): (&str, &str),
+        now: Timestamp,
+    ) -> Result<(WorkflowRow, bool), StoreError> {
+        let (name, hash) = (name.to_owned(), hash.to_owned());
+        let definition = definition.to_owned();
+        let work = transaction(move |connection| {
+            async move { save(connection, (&name, &hash, &definition), now).await }.boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    pub(super) async fn do_workflow(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<Option<WorkflowRow>, StoreError> {
+        let query = sqlx::query_as(NEWEST).bind(name).bind(version.map(i64::from));
+        let row: Option<RawWorkflow> =
+            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        row.map(RawWorkflow::decode).transpose()
+    }
+
+    pub(super) async fn do_workflows(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<WorkflowRow>, StoreError> {
+        let query = sqlx::query_as(WORKFLOWS).bind(after).bind(row_limit(limit));
+        let rows: Vec<RawWorkflow> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        rows.into_iter().map(RawWorkflow::decode).collect()
+    }
+
+    pub(super) async fn do_shared_secret(
+        &self,
+        name: &str,
+        candidate: [u8; 32],
+    ) -> Result<[u8; 32], StoreError> {
+        let name = name.to_owned();
+        let work = transaction(move |connection| {
+            async move {
+                sqlx::query("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)")
+                    .bind(&name)
+                    .bind(candidate.as_slice())
+                    .execute(&mut *connection)
+                    .await?;
+                let query = sqlx::query_scalar("SELECT value FROM secrets WHERE name = ?");
+                let value: Vec<u8> = query.bind(name).fetch_one(connection).await?;
+                Ok(secret(value)?)
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+}
+
+async fn save(
+    connection: &mut SqliteConnection,
+    (name, hash, definition): (&str, &str, &str),
+    now: Timestamp,
+) -> Result<(WorkflowRow, bool), Fault> {
+    sqlx::query("INSERT OR IGNORE INTO definitions (hash, text) VALUES (?, ?)")
+        .bind(hash)
+        .bind(definition.as_bytes())
+        .execute(&mut *connection)
+        .await?;
+    let newest = sqlx::query_as(NEWEST).bind(name).bind(None::<i64>);
+    let newest: Option<RawWorkflow> = newest.fetch_optional(&mut *connection).await?;
+    if let Some(row) = newest.map(RawWorkflow::decode).transpose()?
+        && row.definition == hash
+    {
+        return Ok((row, false));
+    }
+    let made = sqlx::query_as(SAVE).bind(name).bind(hash).bind(now.millis());
+    let made: RawWorkflow = made.fetch_one(connection).await?;
+    Ok((made.decode()?, true))
+}
