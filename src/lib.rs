@@ -1,8 +1,10 @@
 //! Rethread: a durable workflow server. `ARCHITECTURE.md` is the map.
 
+pub mod config;
 pub mod definition;
 pub mod executor;
 pub mod machine;
 pub mod model;
 pub mod runtime;
 pub mod store;
+pub mod telemetry;
