@@ -1,5 +1,7 @@
 //! Rethread: a durable workflow server. `ARCHITECTURE.md` is the map.
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod definition;
 pub mod executor;

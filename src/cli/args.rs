@@ -7,7 +7,7 @@ use crate::config::ServerArgs;
 /// A durable workflow server: what was accepted gets done, whatever dies on the way.
 #[derive(Debug, Parser)]
 #[command(name = "rethread", version, propagate_version = true, max_term_width = 100)]
-pub struct Cli {
+pub(super) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -15,7 +15,7 @@ pub struct Cli {
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Serve, and show a first workflow run from end to end
     ///
     /// Keeps threads in ./rethread.db unless told otherwise, takes another port if the usual one
@@ -59,7 +59,7 @@ pub enum Command {
 
 /// What `rethread migrate` can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
-pub enum Migration {
+pub(super) enum Migration {
     /// Apply what is missing
     Up,
     /// Undo migrations; tables they made are dropped with all that is in them

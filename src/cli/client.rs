@@ -15,7 +15,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Speaks to one server.
 #[derive(Debug, Clone)]
-pub struct Api {
+pub(super) struct Api {
     client: Client,
     base: String,
     key: Option<String>,
@@ -23,7 +23,7 @@ pub struct Api {
 
 impl Api {
     /// A client of the server at `base`, with an API key's secret if it wants one.
-    pub fn new(base: &str, key: Option<String>) -> anyhow::Result<Self> {
+    pub(super) fn new(base: &str, key: Option<String>) -> anyhow::Result<Self> {
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .no_proxy()
@@ -34,30 +34,30 @@ impl Api {
     }
 
     /// The server's address.
-    pub fn base(&self) -> &str {
+    pub(super) fn base(&self) -> &str {
         &self.base
     }
 
     /// Whether it presents an API key.
-    pub const fn has_key(&self) -> bool {
+    pub(super) const fn has_key(&self) -> bool {
         self.key.is_some()
     }
 
     /// Reads a JSON document.
-    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let request = self.client.get(format!("{}{path}", self.base)).timeout(ANSWER_TIMEOUT);
         json(self.authorized(request).send().await?, path).await
     }
 
     /// Posts a JSON document and reads the answer.
-    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let request =
             self.client.post(format!("{}{path}", self.base)).timeout(ANSWER_TIMEOUT).json(body);
         json(self.authorized(request).send().await?, path).await
     }
 
     /// Opens an event stream after event `after`.
-    pub async fn stream(&self, path: &str, after: u64) -> anyhow::Result<Response> {
+    pub(super) async fn stream(&self, path: &str, after: u64) -> anyhow::Result<Response> {
         let request = self.client.get(format!("{}{path}", self.base));
         let request = request.header("Accept", "text/event-stream");
         let request = if after > 0 { request.header("Last-Event-ID", after) } else { request };
@@ -65,7 +65,7 @@ impl Api {
     }
 
     /// Whether a GET is answered with 2xx.
-    pub async fn is_fine(&self, path: &str) -> anyhow::Result<bool> {
+    pub(super) async fn is_fine(&self, path: &str) -> anyhow::Result<bool> {
         let request = self.client.get(format!("{}{path}", self.base)).timeout(ANSWER_TIMEOUT);
         Ok(self.authorized(request).send().await?.status().is_success())
     }
@@ -88,7 +88,7 @@ async fn json(response: Response, path: &str) -> anyhow::Result<Value> {
 }
 
 /// The URL at which a server that listens on `addr` is reached from the same machine.
-pub fn local_url(addr: &ListenAddress) -> String {
+pub(super) fn local_url(addr: &ListenAddress) -> String {
     let host = match addr.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
         "::" => "::1",

@@ -31,7 +31,7 @@ struct Demo {
 }
 
 /// Runs the demo and shows it; fails if the thread does not complete.
-pub async fn run(api: &Api, color: bool) -> anyhow::Result<()> {
+pub(super) async fn run(api: &Api, color: bool) -> anyhow::Result<()> {
     tokio::time::timeout(LIMIT, show(api, color))
         .await
         .with_context(|| format!("no end after {}", humantime::format_duration(LIMIT)))?

@@ -12,15 +12,15 @@ use crate::app;
 use crate::config::{ApiKey, ListenAddress, Settings};
 
 /// Read for development only: a server's environment is set by whoever runs it.
-pub const DOTENV: &str = ".env";
+pub(super) const DOTENV: &str = ".env";
 /// Logs that leave the screen to the demo, unless somebody asked for more.
-pub const QUIET: &str = "warn";
+pub(super) const QUIET: &str = "warn";
 /// What the demo's `exec` steps start.
 const PROGRAM: &str = "git";
 
 /// What `dev` can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DevOptions {
+pub(super) struct DevOptions {
     /// Stop after the demo.
     pub once: bool,
     /// Whether colours are wanted, where there is a terminal.
@@ -28,7 +28,7 @@ pub struct DevOptions {
 }
 
 /// Serves, runs the demo through the server's own API, and goes on serving.
-pub async fn dev(mut settings: Settings, options: DevOptions) -> anyhow::Result<()> {
+pub(super) async fn dev(mut settings: Settings, options: DevOptions) -> anyhow::Result<()> {
     if !settings.exec_allow.iter().any(|program| program == PROGRAM) {
         settings.exec_allow.push(PROGRAM.to_owned());
     }
@@ -65,7 +65,8 @@ async fn listen(addr: &ListenAddress) -> anyhow::Result<TcpListener> {
     let free = match app::bind(addr).await {
         Err(error) if error.kind() == ErrorKind::AddrInUse => addr.with_port(0),
         result => {
-            return result.with_context(|| format!("RETHREAD_ADDR = \"{addr}\": can't listen there"));
+            return result
+                .with_context(|| format!("RETHREAD_ADDR = \"{addr}\": can't listen there"));
         }
     };
     out::line(&format!("port {} is taken; taking a free one", addr.port));

@@ -7,7 +7,7 @@ use super::out;
 use crate::config::{Values, read_address};
 
 /// Fails unless `GET /health/live` is answered with 2xx.
-pub async fn check(url: Option<&str>, values: &Values) -> anyhow::Result<()> {
+pub(super) async fn check(url: Option<&str>, values: &Values) -> anyhow::Result<()> {
     let base = match url {
         Some(url) => url.to_owned(),
         None => local_url(&read_address(values)?),

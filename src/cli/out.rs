@@ -5,18 +5,18 @@
 use std::io::{self, Write as _};
 
 /// Prints a line to stdout.
-pub fn line(text: &str) {
+pub(super) fn line(text: &str) {
     ignore(writeln!(io::stdout().lock(), "{text}"));
 }
 
 /// Prints to stdout without ending the line.
-pub fn part(text: &str) {
+pub(super) fn part(text: &str) {
     let mut stdout = io::stdout().lock();
     ignore(write!(stdout, "{text}").and_then(|()| stdout.flush()));
 }
 
 /// Prints a line to stderr: what a person at the terminal has to know.
-pub fn problem(text: &str) {
+pub(super) fn problem(text: &str) {
     ignore(writeln!(io::stderr().lock(), "rethread: {text}"));
 }
 

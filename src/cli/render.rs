@@ -14,7 +14,7 @@ const NAME_WIDTH: usize = 12;
 
 /// Draws the life of one thread.
 #[derive(Debug)]
-pub struct Renderer {
+pub(super) struct Renderer {
     total: usize,
     ended: BTreeSet<StepId>,
     began: Option<Timestamp>,
@@ -33,13 +33,13 @@ enum Tone {
 
 impl Renderer {
     /// For a workflow of `total` steps.
-    pub fn new(total: usize, color: bool) -> Self {
+    pub(super) fn new(total: usize, color: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         Self { total, ended: BTreeSet::new(), began: None, terminal, color: color && terminal }
     }
 
     /// Shows an event.
-    pub fn show(&mut self, event: &Event) {
+    pub(super) fn show(&mut self, event: &Event) {
         let line = self.line(event);
         if self.terminal {
             out::part(&format!("\r\x1b[2K{line}\n{}", self.bar()));
@@ -49,7 +49,7 @@ impl Renderer {
     }
 
     /// Leaves the bar where it stands and goes on beneath it.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         if self.terminal {
             out::line("");
         } else {
@@ -189,18 +189,12 @@ mod tests {
             color: false,
         };
         let step = StepId::parse("fetch").unwrap();
-        let started = OnStep {
-            step: step.clone(),
-            attempt: 1,
-            data: StepStart { kind: "http".to_owned() },
-        };
+        let started =
+            OnStep { step: step.clone(), attempt: 1, data: StepStart { kind: "http".to_owned() } };
         renderer.line(&event(2, 1_000, EventBody::StepStart(started)));
         assert!(renderer.bar().ends_with("0/2 steps"));
-        let data = StepComplete {
-            output: Json::parse("{}").unwrap(),
-            duration_ms: 12,
-            session_id: None,
-        };
+        let data =
+            StepComplete { output: Json::parse("{}").unwrap(), duration_ms: 12, session_id: None };
         let completed = OnStep { step, attempt: 1, data };
         let line = renderer.line(&event(3, 1_250, EventBody::StepComplete(completed)));
         assert_eq!(line, "   3    0.250s  ✓ fetch        completed in 12ms");

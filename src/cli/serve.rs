@@ -12,18 +12,19 @@ use crate::app::{self, Server};
 use crate::config::Settings;
 
 /// Serves until SIGTERM or SIGINT.
-pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
+pub(super) async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let listener = app::bind(&settings.addr).await.with_context(|| {
-        format!("RETHREAD_ADDR = \"{}\": can't listen there", settings.addr)
-    })?;
+    let listener = app::bind(&settings.addr)
+        .await
+        .with_context(|| format!("RETHREAD_ADDR = \"{}\": can't listen there", settings.addr))?;
     let Some(server) = start(settings, &listener, &mut signals).await? else { return Ok(()) };
     announce(listener.local_addr()?);
-    until_signal(server.serve(listener), server.stop(), &mut signals).await
+    let stop = server.stop();
+    until_signal(server.serve(listener), stop, &mut signals).await
 }
 
 /// Starts the server; `None` if a signal came first.
-pub async fn start(
+pub(super) async fn start(
     settings: &Settings,
     listener: &TcpListener,
     signals: &mut Signals,
@@ -39,12 +40,12 @@ pub async fn start(
 }
 
 /// Says where the server listens, in the words that scripts wait for.
-pub fn announce(addr: SocketAddr) {
+pub(super) fn announce(addr: SocketAddr) {
     out::line(&format!("listening on http://{addr}"));
 }
 
 /// Serves until a signal, then lets `serving` end in good order; a second signal ends the wait.
-pub async fn until_signal<F: Future<Output = anyhow::Result<()>>>(
+pub(super) async fn until_signal<F: Future<Output = anyhow::Result<()>>>(
     serving: F,
     stop: CancellationToken,
     signals: &mut Signals,

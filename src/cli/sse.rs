@@ -2,7 +2,7 @@
 
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Frame {
+pub(super) struct Frame {
     /// Its id, if it has one.
     pub id: Option<u64>,
     /// Its name.
@@ -13,13 +13,13 @@ pub struct Frame {
 
 /// Puts frames together from chunks that may end anywhere.
 #[derive(Debug, Default)]
-pub struct Parser {
+pub(super) struct Parser {
     buffer: Vec<u8>,
 }
 
 impl Parser {
     /// Takes a chunk and gives the frames that are whole now.
-    pub fn push(&mut self, chunk: &[u8]) -> Vec<Frame> {
+    pub(super) fn push(&mut self, chunk: &[u8]) -> Vec<Frame> {
         self.buffer.extend_from_slice(chunk);
         let mut frames = Vec::new();
         while let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {

@@ -8,7 +8,7 @@ use super::{ConfigError, Environment, Notice};
 
 /// A value that came under another name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Aliased {
+pub(super) struct Aliased {
     /// The id of the setting it stands in for.
     pub id: &'static str,
     /// The variable it came from.
@@ -31,7 +31,7 @@ const UNSUPPORTED: [(&str, &str); 3] = [
 ];
 
 /// Collects the aliases that are set.
-pub fn read_aliases(
+pub(super) fn read_aliases(
     environment: &Environment,
     notices: &mut Vec<Notice>,
 ) -> Result<Vec<Aliased>, ConfigError> {
@@ -119,7 +119,7 @@ fn in_directory(directory: &str) -> String {
 }
 
 /// Reads a switch as the field writes it; `None` if it is none.
-pub fn read_switch(text: &str) -> Option<bool> {
+pub(super) fn read_switch(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
         "false" | "0" | "no" | "off" => Some(false),
@@ -140,6 +140,9 @@ fn log_level(level: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Variables, and the value and the variable that win.
+    type Case<'a> = (&'a [(&'a str, &'a str)], Option<(&'a str, &'a str)>);
+
     fn url(variables: &[(&str, &str)]) -> Result<Option<(String, &'static str)>, ConfigError> {
         let found = database(&Environment::of(variables.iter().copied()))?;
         Ok(found.map(|aliased| (aliased.value, aliased.from)))
@@ -148,7 +151,7 @@ mod tests {
     #[test]
     fn database_aliases_choose_one_database() {
         let pg = "postgres://h/d";
-        let cases: &[(&[(&str, &str)], Option<(&str, &str)>)] = &[
+        let cases: &[Case<'_>] = &[
             (&[], None),
             (&[("POSTGRES_URL", pg)], Some((pg, "POSTGRES_URL"))),
             (

@@ -17,10 +17,10 @@ pub enum Database {
 }
 
 /// What is allowed, for the message about what is not.
-pub const ALLOWED: &str = "postgres://user:password@host/database, sqlite://path or memory:";
+pub(super) const ALLOWED: &str = "postgres://user:password@host/database, sqlite://path or memory:";
 
 /// Reads a database address.
-pub fn read_database(text: &str) -> Result<Database, String> {
+pub(super) fn read_database(text: &str) -> Result<Database, String> {
     let text = text.trim();
     if matches!(text, "memory:" | "memory://" | "memory" | "sqlite::memory:") {
         return Ok(Database::Memory);
@@ -43,7 +43,7 @@ pub fn read_database(text: &str) -> Result<Database, String> {
 }
 
 /// Reads the name of a schema.
-pub fn read_schema(text: &str) -> Result<String, String> {
+pub(super) fn read_schema(text: &str) -> Result<String, String> {
     let mut letters = text.chars();
     let first = letters.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
     let rest = letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');

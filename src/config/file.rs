@@ -11,10 +11,10 @@ use toml::Value;
 use super::{ConfigError, Setting};
 
 /// The file that is read when none is named, if it is there.
-pub const DEFAULT_FILE: &str = "rethread.toml";
+pub(super) const DEFAULT_FILE: &str = "rethread.toml";
 
 /// Reads the file; `path` is what was asked for, `None` means the default file if it exists.
-pub fn read_file(
+pub(super) fn read_file(
     path: Option<&str>,
     settings: &[Setting],
 ) -> Result<(Option<PathBuf>, BTreeMap<String, String>), ConfigError> {

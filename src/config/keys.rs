@@ -21,7 +21,7 @@ impl ApiKey {
 }
 
 /// What is allowed, for the message about what is not.
-pub const ALLOWED: &str = "name:secret pairs separated by commas, or @file with one pair a line; a name is up to 64 \
+pub(super) const ALLOWED: &str = "name:secret pairs separated by commas, or @file with one pair a line; a name is up to 64 \
      letters, digits, '.', '_' or '-'";
 
 /// Characters. A key this long, drawn at random, can't be guessed over a network.
@@ -30,7 +30,7 @@ const GOOD_LENGTH: usize = 16;
 const MAX_NAME: usize = 64;
 
 /// Reads `name:secret` pairs, or the file after an `@`.
-pub fn read_api_keys(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, String> {
+pub(super) fn read_api_keys(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, String> {
     let text = text.trim();
     let Some(path) = text.strip_prefix('@') else { return read_pairs(text, notices) };
     let content =
@@ -51,7 +51,8 @@ fn read_pairs(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, Stri
     for (index, pair) in text.split(',').map(str::trim).enumerate() {
         let at = index + 1;
         // Neither half may be shown: without the colon nobody knows which is the secret.
-        let (name, secret) = pair.split_once(':').ok_or(format!("pair {at} has no colon"))?;
+        let (name, secret) =
+            pair.split_once(':').ok_or_else(|| format!("pair {at} has no colon"))?;
         let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
             return Err(format!("the name of pair {at} is not a name"));

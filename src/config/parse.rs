@@ -47,7 +47,7 @@ impl fmt::Display for ListenAddress {
 }
 
 /// Reads `host:port` or `[v6]:port`.
-pub fn address(text: &str) -> Result<ListenAddress, String> {
+pub(super) fn address(text: &str) -> Result<ListenAddress, String> {
     let (host, port) = text.trim().rsplit_once(':').ok_or("the port is missing")?;
     let port = port.parse().map_err(|_| "the port is not a number from 0 to 65535".to_owned())?;
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -62,7 +62,7 @@ pub fn address(text: &str) -> Result<ListenAddress, String> {
 }
 
 /// Reads a number of bytes: `4MiB`, `512KiB`, `1MB`, or plain digits.
-pub fn size(text: &str, allowed: &RangeInclusive<u64>) -> Result<u64, String> {
+pub(super) fn size(text: &str, allowed: &RangeInclusive<u64>) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -82,7 +82,7 @@ pub fn size(text: &str, allowed: &RangeInclusive<u64>) -> Result<u64, String> {
 }
 
 /// Reads a duration within bounds.
-pub fn duration(text: &str, allowed: &RangeInclusive<Duration>) -> Result<Duration, String> {
+pub(super) fn duration(text: &str, allowed: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let text = text.trim();
     let value = match text.parse::<u64>() {
         Ok(millis) => Duration::from_millis(millis),
@@ -92,7 +92,7 @@ pub fn duration(text: &str, allowed: &RangeInclusive<Duration>) -> Result<Durati
 }
 
 /// Reads a whole number within bounds.
-pub fn count(text: &str, allowed: &RangeInclusive<u64>) -> Result<u64, String> {
+pub(super) fn count(text: &str, allowed: &RangeInclusive<u64>) -> Result<u64, String> {
     let value = text.trim().parse().map_err(|_| "not a whole number".to_owned())?;
     in_range(value, allowed)
 }
@@ -108,7 +108,7 @@ fn in_range<T: PartialOrd>(value: T, allowed: &RangeInclusive<T>) -> Result<T, S
 }
 
 /// Reads a list separated by commas or blanks.
-pub fn list(text: &str) -> Vec<String> {
+pub(super) fn list(text: &str) -> Vec<String> {
     text.split([',', ' ', '\t', '\n']).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
@@ -134,7 +134,7 @@ impl fmt::Display for Egress {
 }
 
 /// Reads an egress policy.
-pub fn egress(text: &str) -> Result<Egress, String> {
+pub(super) fn egress(text: &str) -> Result<Egress, String> {
     match text.trim() {
         "open" => return Ok(Egress::Open),
         "public" => return Ok(Egress::Public),
@@ -152,7 +152,7 @@ pub fn egress(text: &str) -> Result<Egress, String> {
 }
 
 /// Checks a log filter: a level, or `target=level` pairs.
-pub fn log_filter(text: &str) -> Result<String, String> {
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
     let level = |level: &str| {
         let levels = ["off", "error", "warn", "info", "debug", "trace"];
         levels.iter().any(|known| known.eq_ignore_ascii_case(level.trim()))

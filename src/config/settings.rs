@@ -128,7 +128,7 @@ impl Settings {
         reader.read("fallback", "none", read_fallback);
         let api_keys = reader
             .read_optional("api_keys", keys::ALLOWED, |text| keys::read_api_keys(text, notices));
-        if let (Some(addr), Some(keys)) = (&addr, &api_keys) {
+        if let (Some(addr), Ok(keys)) = (&addr, &api_keys) {
             reader.require_keys(addr, keys.is_none());
         }
         let exec_allow =
@@ -154,10 +154,10 @@ impl Settings {
         Some(Self {
             database: database?,
             schema: schema?,
-            api_keys: api_keys?.unwrap_or_default(),
+            api_keys: api_keys.ok()?.unwrap_or_default(),
             secrets,
-            exec_allow: exec_allow?.unwrap_or_default(),
-            egress: egress?.unwrap_or(default_egress),
+            exec_allow: exec_allow.ok()?.unwrap_or_default(),
+            egress: egress.ok()?.unwrap_or(default_egress),
             max_running: usize::try_from(max_running?).ok()?,
             max_queued: usize::try_from(max_queued?).ok()?,
             max_body: max_body?,
@@ -188,6 +188,9 @@ fn read_fallback(text: &str) -> Result<(), String> {
     }
 }
 
+/// A value that can't be used; the fault is noted.
+struct Faulty;
+
 /// Reads values one by one and collects what is wrong with them.
 struct Reader<'a> {
     values: &'a Values,
@@ -195,22 +198,19 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a value that may be absent: `None` is a fault, `Some(None)` absence.
+    /// Reads a value that may be absent.
     fn read_optional<T>(
         &mut self,
         id: &str,
         allowed: &str,
         read: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Option<T>> {
-        let value = self.values.get(id)?;
-        let Some(text) = &value.text else { return Some(None) };
-        match read(text) {
-            Ok(read) => Some(Some(read)),
-            Err(fault) => {
-                self.faults.push(format!("{value}: {fault}; allowed: {allowed}"));
-                None
-            }
-        }
+    ) -> Result<Option<T>, Faulty> {
+        let Some(value) = self.values.get(id) else { return Ok(None) };
+        let Some(text) = &value.text else { return Ok(None) };
+        read(text).map(Some).map_err(|fault| {
+            self.faults.push(format!("{value}: {fault}; allowed: {allowed}"));
+            Faulty
+        })
     }
 
     /// Reads a value that has a default.
@@ -220,7 +220,7 @@ impl Reader<'_> {
         allowed: &str,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        self.read_optional(id, allowed, read)?
+        self.read_optional(id, allowed, read).ok()?
     }
 
     fn count(&mut self, id: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
@@ -255,9 +255,9 @@ impl Reader<'_> {
             _ => Err("not a format".to_owned()),
         });
         let flows = self.read("log_flows", "true, false", |text| {
-            super::alias::read_switch(text).ok_or("not a switch".to_owned())
+            super::alias::read_switch(text).ok_or_else(|| "not a switch".to_owned())
         });
-        Some(LogSettings { filter: filter?, format: format?, flows: flows? })
+        Some(LogSettings { filter: filter?, format: format.ok()?, flows: flows? })
     }
 
     /// An address that others can reach needs keys.
