@@ -2,10 +2,7 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
-# The C compiler is for SQLite and ring.
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gcc libc6-dev \
-    && rm -rf /var/lib/apt/lists/*
+# The C compiler that SQLite and ring need is in the image.
 # Dependencies first: they change less often than the code, and take longer.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
@@ -25,6 +22,8 @@ FROM debian:bookworm-slim
 RUN groupadd --system --gid 10001 rethread \
     && useradd --system --uid 10001 --gid rethread --home-dir /data --shell /usr/sbin/nologin rethread \
     && install --directory --owner rethread --group rethread --mode 0750 /data
+# Whom steps trust when they connect with TLS.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/target/release/rethread /usr/local/bin/rethread
 USER 10001:10001
 WORKDIR /data

@@ -1,6 +1,7 @@
+# shellcheck shell=bash
 # Shared by the scripts beside it; sourced, never run.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 say() { printf '\n== %s\n' "$*"; }
 have() { command -v "$1" >/dev/null 2>&1; }

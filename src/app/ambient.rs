@@ -1,11 +1,33 @@
 //! The ambient clock and the operating system's randomness: the only place that touches them.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use uuid::{ContextV7, NoContext, Uuid};
 
 use crate::model::{Clock, Entropy, Timestamp};
+
+/// Time and randomness, as the layers take them.
+#[derive(Debug, Clone)]
+pub struct Ambient {
+    /// The machine's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The operating system's randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Ambient {
+    /// Those of this process.
+    pub fn start() -> Self {
+        Self { clock: Arc::new(SystemClock::start()), entropy: Arc::new(OsEntropy::new()) }
+    }
+}
+
+/// A name for this replica that tells people where to look: the machine's and the process's.
+pub(super) fn replica_name() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    format!("{}-{}", host.as_deref().unwrap_or("replica"), std::process::id())
+}
 
 /// The machine's clocks.
 #[derive(Debug, Clone, Copy)]

@@ -4,9 +4,12 @@
 
 mod ambient;
 mod listen;
+mod metrics;
 mod patience;
 mod server;
+mod store;
 
-pub use ambient::{OsEntropy, SystemClock, random_secret};
+pub use ambient::{Ambient, OsEntropy, SystemClock, random_secret};
 pub use listen::{bind, install_crypto};
-pub use server::{Migration, Server, migrate, openapi_yaml};
+pub use server::{Server, openapi_yaml};
+pub use store::{Migration, migrate};

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::out;
@@ -17,7 +16,7 @@ pub(super) async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let listener = app::bind(&settings.addr)
         .await
         .with_context(|| format!("RETHREAD_ADDR = \"{}\": can't listen there", settings.addr))?;
-    let Some(server) = start(settings, &listener, &mut signals).await? else { return Ok(()) };
+    let Some(server) = start(settings, &mut signals).await? else { return Ok(()) };
     announce(listener.local_addr()?);
     let stop = server.stop();
     until_signal(server.serve(listener), stop, &mut signals).await
@@ -26,12 +25,10 @@ pub(super) async fn serve(settings: &Settings) -> anyhow::Result<()> {
 /// Starts the server; `None` if a signal came first.
 pub(super) async fn start(
     settings: &Settings,
-    listener: &TcpListener,
     signals: &mut Signals,
 ) -> anyhow::Result<Option<Server>> {
-    let addr = listener.local_addr()?;
     tokio::select! {
-        server = Server::start(settings, addr) => server.map(Some),
+        server = Server::start(settings) => server.map(Some),
         signal = signals.next() => {
             tracing::info!(signal, "stopped before the server was up");
             Ok(None)

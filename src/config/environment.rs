@@ -3,9 +3,15 @@
 //! Nothing else in the program looks at the environment, so tests can hand in their own.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::ConfigError;
+
+/// All variables of this process, as they are: for the few that programs started by steps inherit.
+pub fn process_variables() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
+}
 
 /// Variables by name. A variable that is set to nothing counts as not set: that is how compose
 /// files and `.env` templates say "use the default".
@@ -19,7 +25,7 @@ impl Environment {
     /// Reads the variables of this process.
     pub fn of_process() -> Self {
         let mut environment = Self::default();
-        for (name, value) in std::env::vars_os() {
+        for (name, value) in process_variables() {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => environment.put(name, value),

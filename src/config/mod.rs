@@ -18,7 +18,7 @@ mod values;
 
 pub use args::ServerArgs;
 pub use database::{Database, mask_url};
-pub use environment::Environment;
+pub use environment::{Environment, process_variables};
 pub use error::{ConfigError, Notice};
 pub use example::env_example;
 pub use keys::ApiKey;
