@@ -1,5 +1,8 @@
 //! Rethread: a durable workflow server. `ARCHITECTURE.md` is the map.
 
+pub mod app;
+pub mod cli;
+pub mod config;
 pub mod definition;
 pub mod executor;
 pub mod machine;
@@ -7,3 +10,4 @@ pub mod model;
 pub mod observe;
 pub mod runtime;
 pub mod store;
+pub mod telemetry;

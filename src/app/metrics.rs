@@ -1,0 +1,33 @@
+//! Lets the API report to the metrics without knowing them.
+
+use std::sync::Arc;
+
+use crate::api::{Answered, HttpMetrics};
+use crate::observe::Metrics;
+
+/// The process's metrics, as the API sees them.
+#[derive(Debug)]
+pub(super) struct ServedMetrics(pub(super) Arc<Metrics>);
+
+impl HttpMetrics for ServedMetrics {
+    fn answered(&self, answered: &Answered<'_>) {
+        let method = method(answered.method);
+        self.0.request(answered.route, method, answered.status, answered.elapsed);
+    }
+
+    fn streams(&self, change: i64) {
+        self.0.sse_streams_open.inc_by(change);
+    }
+
+    fn render(&self) -> String {
+        self.0.encode()
+    }
+}
+
+/// The methods of RFC 9110, so that no client can make a new label.
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
+fn method(name: &str) -> &'static str {
+    METHODS.into_iter().find(|known| *known == name).unwrap_or("other")
+}

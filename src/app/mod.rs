@@ -1,0 +1,15 @@
+//! Composition: makes the layers from the settings and puts them together.
+//!
+//! The ambient clock and randomness come in here and nowhere else. Called by `cli` only.
+
+mod ambient;
+mod listen;
+mod metrics;
+mod patience;
+mod server;
+mod store;
+
+pub use ambient::{Ambient, OsEntropy, SystemClock, random_secret};
+pub use listen::{bind, install_crypto};
+pub use server::{Server, openapi_yaml};
+pub use store::{Migration, migrate};

@@ -1,0 +1,71 @@
+//! Waits for a database that is not there yet: exponential backoff with jitter, within a bound.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::model::{Clock, Entropy};
+
+/// How long the start waits for the database. Longer than a container of one takes to come up,
+/// shorter than an orchestrator takes to lose patience.
+const BUDGET: Duration = Duration::from_secs(30);
+/// Pause after the first failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest pause: a database that comes back is noticed within it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Opens something, again and again while its error may pass and the budget lasts.
+///
+/// `what` names it in the log, without a password.
+pub(super) async fn open_with_patience<T, E: Display, F: Future<Output = Result<T, E>>>(
+    what: &str,
+    (clock, entropy): (&dyn Clock, &dyn Entropy),
+    may_pass: fn(&E) -> bool,
+    mut open: impl FnMut() -> F,
+) -> Result<T, E> {
+    let began = clock.monotonic();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match open().await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        let spent = clock.monotonic().saturating_sub(began);
+        let next = pause.mul_f64(0.5 + entropy.unit());
+        if !may_pass(&error) || spent + next > BUDGET {
+            return Err(error);
+        }
+        tracing::warn!("{what}: {error}; trying again in {} ms", next.as_millis());
+        tokio::time::sleep(next).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::app::{OsEntropy, SystemClock};
+
+    async fn open(failures: u32, may_pass: fn(&String) -> bool) -> (Result<u32, String>, u32) {
+        let tries = Cell::new(0);
+        let ambient = (SystemClock::start(), OsEntropy::new());
+        let result = open_with_patience("test", (&ambient.0, &ambient.1), may_pass, || {
+            tries.set(tries.get() + 1);
+            let tries = tries.get();
+            async move { if tries > failures { Ok(tries) } else { Err("away".to_owned()) } }
+        })
+        .await;
+        (result, tries.get())
+    }
+
+    #[tokio::test]
+    async fn what_may_pass_is_tried_again() {
+        assert_eq!(open(1, |_| true).await, (Ok(2), 2));
+    }
+
+    #[tokio::test]
+    async fn what_will_not_pass_is_not_tried_again() {
+        assert_eq!(open(1, |_| false).await, (Err("away".to_owned()), 1));
+    }
+}

@@ -1,0 +1,116 @@
+//! Makes the layers from the settings, puts them together, and ends them in order.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::Ambient;
+use super::metrics::ServedMetrics;
+use crate::api::{self, Api, ApiSettings, ServeSettings};
+use crate::config::{self, ConfigError, Settings};
+use crate::dashboard;
+use crate::executor::{EgressPolicy, ExecutorSettings, Registry, Secrets};
+use crate::observe::Metrics;
+use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings};
+
+/// A server that drives threads already, and is ready to be asked.
+#[derive(Debug)]
+pub struct Server {
+    runtime: Runtime,
+    app: axum::Router,
+    serve: ServeSettings,
+    stop: CancellationToken,
+}
+
+impl Server {
+    /// Opens the store and starts the runtime.
+    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let ambient = Ambient::start();
+        let executors = executors(settings, &ambient)?;
+        let store = super::store::open(settings, &ambient).await?;
+        let metrics = Arc::new(Metrics::new());
+        let secrets = settings.secrets.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let runtime = Runtime::start(RuntimeParts {
+            store,
+            executors: Arc::new(executors),
+            secrets: Arc::new(Secrets::new(secrets)),
+            clock: Arc::clone(&ambient.clock),
+            entropy: Arc::clone(&ambient.entropy),
+            metrics: Arc::clone(&metrics),
+            settings: runtime_settings(settings),
+        })
+        .await
+        .context("the runtime can't be started")?;
+        let api = Api::new(
+            runtime.handle(),
+            api_settings(settings, metrics),
+            Arc::clone(&ambient.clock),
+            Arc::clone(&ambient.entropy),
+        );
+        let app = api::router(api, dashboard::routes(runtime.handle()));
+        let serve = ServeSettings { drain: settings.shutdown_grace, ..ServeSettings::default() };
+        Ok(Self { runtime, app, serve, stop: CancellationToken::new() })
+    }
+
+    /// Cancelled to end the server in good order.
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Serves until stopped: then takes no new work, gives running steps and open requests the
+    /// grace, and hands its threads over.
+    pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
+        let Self { runtime, app, serve, stop } = self;
+        let faces = api::serve(listener, app, serve, stop.clone());
+        let engine = async {
+            stop.cancelled().await;
+            runtime.stop().await;
+        };
+        tokio::join!(faces, engine);
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// The OpenAPI document.
+pub fn openapi_yaml() -> anyhow::Result<String> {
+    api::openapi().to_yaml().context("the OpenAPI document can't be written")
+}
+
+fn executors(settings: &Settings, ambient: &Ambient) -> anyhow::Result<Registry> {
+    let egress = EgressPolicy::parse(&settings.egress.to_string()).map_err(|fault| {
+        anyhow!(ConfigError::one(format!("RETHREAD_EGRESS = \"{}\": {fault}", settings.egress)))
+    })?;
+    let settings = ExecutorSettings {
+        egress,
+        exec_allow: settings.exec_allow.clone(),
+        max_output_bytes: settings.max_event,
+        program_env: ExecutorSettings::environment_for_programs(config::process_variables()),
+    };
+    Registry::new(settings, Arc::clone(&ambient.clock)).context("the HTTP client can't be made")
+}
+
+fn runtime_settings(settings: &Settings) -> RuntimeSettings {
+    RuntimeSettings {
+        replica: super::ambient::replica_name(),
+        lease: settings.lease,
+        max_running: settings.max_running,
+        max_queued: settings.max_queued,
+        stale_after: settings.stale_after,
+        retention: settings.retention,
+        shutdown_grace: settings.shutdown_grace,
+        max_event: settings.max_event,
+        exec_allow: settings.exec_allow.clone(),
+    }
+}
+
+fn api_settings(settings: &Settings, metrics: Arc<Metrics>) -> ApiSettings {
+    let key = |key: &config::ApiKey| api::ApiKey::from_digest(&key.name, key.hash);
+    ApiSettings {
+        keys: settings.api_keys.iter().map(key).collect(),
+        max_body: settings.max_body,
+        metrics: Arc::new(ServedMetrics(metrics)),
+    }
+}

@@ -1,0 +1,95 @@
+//! What can stand on the command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ServerArgs;
+
+/// A durable workflow server: what was accepted gets done, whatever dies on the way.
+#[derive(Debug, Parser)]
+#[command(name = "rethread", version, propagate_version = true, max_term_width = 100)]
+pub(super) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve, and show a first workflow run from end to end
+    ///
+    /// Keeps threads in ./rethread.db unless told otherwise, takes another port if the usual one
+    /// is taken, lets `exec` start `git`, and reads `.env`.
+    Dev {
+        /// Settings.
+        #[command(flatten)]
+        server: ServerArgs,
+        /// Stop after the first workflow instead of going on serving
+        #[arg(long)]
+        once: bool,
+    },
+    /// Serve until SIGTERM or SIGINT
+    Serve {
+        /// Settings.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Bring the database's schema up to date, take it back, or show where it stands
+    Migrate {
+        /// Settings.
+        #[command(flatten)]
+        server: ServerArgs,
+        /// `up` if left out.
+        #[command(subcommand)]
+        action: Option<Migration>,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+    /// Print every setting as a commented .env file
+    EnvExample,
+    /// Ask a server whether it is alive; exits with 0 if it is, else with 1
+    Health {
+        /// Settings; only the address counts.
+        #[command(flatten)]
+        server: ServerArgs,
+        /// Address of the server; by default the one it is configured to listen on
+        url: Option<String>,
+    },
+}
+
+/// What `rethread migrate` can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub(super) enum Migration {
+    /// Apply what is missing
+    Up,
+    /// Undo migrations; tables they made are dropped with all that is in them
+    Down {
+        /// The version to go back to; 0 undoes everything
+        #[arg(long, value_name = "VERSION")]
+        to: i64,
+    },
+    /// Show which migrations are applied
+    Status,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn going_back_names_its_goal() {
+        assert!(Cli::try_parse_from(["rethread", "migrate", "down"]).is_err());
+        let cli = Cli::try_parse_from(["rethread", "migrate", "down", "--to", "0"]).unwrap();
+        assert!(matches!(
+            cli.command,
+            Command::Migrate { action: Some(Migration::Down { to: 0 }), .. }
+        ));
+    }
+}

@@ -1,0 +1,114 @@
+//! The HTTP client of the command line: what `dev` and `health` speak to a server with.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use reqwest::{Client, Response};
+use serde_json::Value;
+
+use crate::config::ListenAddress;
+
+/// A server on this machine answers at once; this is for one that hangs.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for an answer that is not a stream.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Speaks to one server.
+#[derive(Debug, Clone)]
+pub(super) struct Api {
+    client: Client,
+    base: String,
+    key: Option<String>,
+}
+
+impl Api {
+    /// A client of the server at `base`, with an API key's secret if it wants one.
+    pub(super) fn new(base: &str, key: Option<String>) -> anyhow::Result<Self> {
+        let client = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .context("the HTTP client can't be made")?;
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), key })
+    }
+
+    /// The server's address.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Whether it presents an API key.
+    pub(super) const fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Reads a JSON document.
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let request = self.client.get(format!("{}{path}", self.base)).timeout(ANSWER_TIMEOUT);
+        json(self.authorized(request).send().await?, path).await
+    }
+
+    /// Posts a JSON document and reads the answer.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request =
+            self.client.post(format!("{}{path}", self.base)).timeout(ANSWER_TIMEOUT).json(body);
+        json(self.authorized(request).send().await?, path).await
+    }
+
+    /// Opens an event stream after event `after`.
+    pub(super) async fn stream(&self, path: &str, after: u64) -> anyhow::Result<Response> {
+        let request = self.client.get(format!("{}{path}", self.base));
+        let request = request.header("Accept", "text/event-stream");
+        let request = if after > 0 { request.header("Last-Event-ID", after) } else { request };
+        Ok(self.authorized(request).send().await?)
+    }
+
+    /// Whether a GET is answered with 2xx.
+    pub(super) async fn is_fine(&self, path: &str) -> anyhow::Result<bool> {
+        let request = self.client.get(format!("{}{path}", self.base)).timeout(ANSWER_TIMEOUT);
+        Ok(self.authorized(request).send().await?.status().is_success())
+    }
+
+    fn authorized(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    }
+}
+
+async fn json(response: Response, path: &str) -> anyhow::Result<Value> {
+    let status = response.status();
+    let text = response.text().await?;
+    if !status.is_success() {
+        bail!("{path} was answered with {status}: {text}");
+    }
+    serde_json::from_str(&text).with_context(|| format!("{path} was not answered with JSON"))
+}
+
+/// The URL at which a server that listens on `addr` is reached from the same machine.
+pub(super) fn local_url(addr: &ListenAddress) -> String {
+    let host = match addr.host.as_str() {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "::1",
+        host => host,
+    };
+    format!("http://{}", ListenAddress { host: host.to_owned(), port: addr.port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_on_all_addresses_is_reached_on_loopback() {
+        for (host, url) in [
+            ("0.0.0.0", "http://127.0.0.1:80"),
+            ("::", "http://[::1]:80"),
+            ("localhost", "http://localhost:80"),
+        ] {
+            assert_eq!(local_url(&ListenAddress { host: host.to_owned(), port: 80 }), url);
+        }
+    }
+}

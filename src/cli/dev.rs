@@ -1,0 +1,84 @@
+//! `rethread dev`: serves, and shows a first workflow run from end to end.
+
+use std::io::ErrorKind;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use super::client::{Api, local_url};
+use super::signals::Signals;
+use super::{demo, out, serve};
+use crate::app;
+use crate::config::{ApiKey, ListenAddress, Settings};
+
+/// Read for development only: a server's environment is set by whoever runs it.
+pub(super) const DOTENV: &str = ".env";
+/// Logs that leave the screen to the demo, unless somebody asked for more.
+pub(super) const QUIET: &str = "warn";
+/// What the demo's `exec` steps start.
+const PROGRAM: &str = "git";
+
+/// What `dev` can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DevOptions {
+    /// Stop after the demo.
+    pub once: bool,
+    /// Whether colours are wanted, where there is a terminal.
+    pub color: bool,
+}
+
+/// Serves, runs the demo through the server's own API, and goes on serving.
+pub(super) async fn dev(mut settings: Settings, options: DevOptions) -> anyhow::Result<()> {
+    if !settings.exec_allow.iter().any(|program| program == PROGRAM) {
+        settings.exec_allow.push(PROGRAM.to_owned());
+    }
+    let key = own_key(&mut settings);
+    let mut signals = Signals::listen()?;
+    let listener = listen(&settings.addr).await?;
+    let Some(server) = serve::start(&settings, &mut signals).await? else {
+        return Ok(());
+    };
+    let addr = listener.local_addr()?;
+    serve::announce(addr);
+    let host = addr.ip().to_string();
+    let api = Api::new(&local_url(&ListenAddress { host, port: addr.port() }), key)?;
+    let stop = server.stop();
+    let serving = serve::until_signal(server.serve(listener), stop.clone(), &mut signals);
+    tokio::pin!(serving);
+    let shown = tokio::select! {
+        result = &mut serving => return result,
+        shown = demo::run(&api, options.color) => shown,
+    };
+    if options.once {
+        stop.cancel();
+        return serving.await.and(shown);
+    }
+    if let Err(error) = shown {
+        out::problem(&format!("the demo did not end well: {error:#}"));
+    }
+    out::line("serving until ctrl-C");
+    serving.await
+}
+
+/// Listens on the address, or on another port if somebody else has that one.
+async fn listen(addr: &ListenAddress) -> anyhow::Result<TcpListener> {
+    let free = match app::bind(addr).await {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => addr.with_port(0),
+        result => {
+            return result
+                .with_context(|| format!("RETHREAD_ADDR = \"{addr}\": can't listen there"));
+        }
+    };
+    out::line(&format!("port {} is taken; taking a free one", addr.port));
+    app::bind(&free).await.with_context(|| format!("no free port on {}", addr.host))
+}
+
+/// A key for this process's own client, if the server wants one; it dies with the process.
+fn own_key(settings: &mut Settings) -> Option<String> {
+    if settings.api_keys.is_empty() {
+        return None;
+    }
+    let secret = app::random_secret();
+    settings.api_keys.push(ApiKey::new("dev", &secret));
+    Some(secret)
+}

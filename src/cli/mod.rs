@@ -1,0 +1,128 @@
+//! The command line: `rethread dev | serve | migrate | openapi | env-example | health`.
+//!
+//! Exit codes: 0 done; 1 it could not be done (database unreachable, address taken, demo failed);
+//! 2 the command line or the configuration can't be used. `main` calls [`main`] and nothing else.
+
+mod args;
+mod client;
+mod demo;
+mod dev;
+mod health;
+mod migrate;
+mod out;
+mod render;
+mod serve;
+mod signals;
+mod sse;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::config::{self, ConfigError, Environment, Notice, Settings, Values};
+use crate::telemetry;
+
+use args::{Cli, Command};
+
+/// Something could not be done.
+const FAILED: u8 = 1;
+/// The command line or the configuration can't be used.
+const UNUSABLE: u8 = 2;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        let flags = matches.subcommand().map(|(_, matches)| config::flags_of(matches));
+        Ok((cli, flags.unwrap_or_default()))
+    });
+    let (cli, flags) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let shown = error.print();
+            let code = if error.use_stderr() || shown.is_err() { UNUSABLE } else { 0 };
+            return ExitCode::from(code);
+        }
+    };
+    match run(&cli.command, &flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            out::problem(&format!("{error:#}"));
+            let code = if error.is::<ConfigError>() { UNUSABLE } else { FAILED };
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(command: &Command, flags: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    match command {
+        Command::Openapi => {
+            out::part(&crate::app::openapi_yaml()?);
+            Ok(())
+        }
+        Command::EnvExample => {
+            out::part(&config::env_example());
+            Ok(())
+        }
+        Command::Health { url, .. } => {
+            let values = Values::resolve(flags, &Environment::of_process())?;
+            block_on(health::check(url.as_deref(), &values))
+        }
+        Command::Serve { .. } => {
+            let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
+            block_on(serve::serve(&settings))
+        }
+        Command::Migrate { action, .. } => {
+            let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
+            block_on(migrate::migrate(&settings, *action))
+        }
+        Command::Dev { once, .. } => {
+            let mut environment = Environment::of_process();
+            let color = environment.get("NO_COLOR").is_none();
+            environment.add_dotenv(std::path::Path::new(dev::DOTENV))?;
+            let mut values = Values::resolve(flags, &environment)?;
+            values.set_default("log", dev::QUIET);
+            let loaded = Loaded::of(values, &environment)?;
+            let settings = loaded.start_logging()?;
+            block_on(dev::dev(settings, dev::DevOptions { once: *once, color }))
+        }
+    }
+}
+
+/// The configuration, before anything is logged.
+struct Loaded {
+    settings: Settings,
+    notices: Vec<Notice>,
+}
+
+impl Loaded {
+    #[expect(clippy::needless_pass_by_value, reason = "called with a fresh environment")]
+    fn read(
+        flags: &BTreeMap<String, String>,
+        environment: Environment,
+    ) -> Result<Self, ConfigError> {
+        Self::of(Values::resolve(flags, &environment)?, &environment)
+    }
+
+    fn of(mut values: Values, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut notices = std::mem::take(&mut values.notices);
+        let settings = Settings::read(&values, environment, &mut notices)?;
+        Ok(Self { settings, notices })
+    }
+
+    fn start_logging(self) -> Result<Settings, ConfigError> {
+        telemetry::init(&self.settings.log)?;
+        telemetry::log_notices(&self.notices);
+        Ok(self.settings)
+    }
+}
+
+/// Runs a command on a runtime of its own, which is dropped without waiting for what hangs.
+fn block_on<F: Future<Output = anyhow::Result<()>>>(command: F) -> anyhow::Result<()> {
+    crate::app::install_crypto();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_background();
+    result
+}

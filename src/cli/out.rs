@@ -1,0 +1,27 @@
+//! The one place that writes to stdout and stderr.
+//!
+//! Nobody reading is no reason to fail: a closed pipe ends the output, not the server.
+
+use std::io::{self, Write as _};
+
+/// Prints a line to stdout.
+pub(super) fn line(text: &str) {
+    ignore(writeln!(io::stdout().lock(), "{text}"));
+}
+
+/// Prints to stdout without ending the line.
+pub(super) fn part(text: &str) {
+    let mut stdout = io::stdout().lock();
+    ignore(write!(stdout, "{text}").and_then(|()| stdout.flush()));
+}
+
+/// Prints a line to stderr: what a person at the terminal has to know.
+pub(super) fn problem(text: &str) {
+    ignore(writeln!(io::stderr().lock(), "rethread: {text}"));
+}
+
+fn ignore(result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::trace!("output is gone: {error}");
+    }
+}

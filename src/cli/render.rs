@@ -1,0 +1,203 @@
+//! Shows the events of a thread as they come: a line each, and on a terminal a bar beneath.
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use super::out;
+use crate::model::{Event, EventBody, Failure, StepId, Timestamp};
+
+/// Columns of the bar: fits a narrow terminal beside its label.
+const BAR_WIDTH: usize = 32;
+/// Columns of a step's name; longer ones push the rest to the right.
+const NAME_WIDTH: usize = 12;
+
+/// Draws the life of one thread.
+#[derive(Debug)]
+pub(super) struct Renderer {
+    total: usize,
+    ended: BTreeSet<StepId>,
+    began: Option<Timestamp>,
+    terminal: bool,
+    color: bool,
+}
+
+/// What a line is about, and so how it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Plain,
+    Good,
+    Bad,
+    Careful,
+}
+
+impl Renderer {
+    /// For a workflow of `total` steps.
+    pub(super) fn new(total: usize, color: bool) -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        Self { total, ended: BTreeSet::new(), began: None, terminal, color: color && terminal }
+    }
+
+    /// Shows an event.
+    pub(super) fn show(&mut self, event: &Event) {
+        let line = self.line(event);
+        if self.terminal {
+            out::part(&format!("\r\x1b[2K{line}\n{}", self.bar()));
+        } else {
+            out::line(&line);
+        }
+    }
+
+    /// Leaves the bar where it stands and goes on beneath it.
+    pub(super) fn finish(&self) {
+        if self.terminal {
+            out::line("");
+        } else {
+            out::line(&self.bar());
+        }
+    }
+
+    fn line(&mut self, event: &Event) -> String {
+        let began = *self.began.get_or_insert(event.at);
+        let (tone, mark, subject, text) = describe(&event.body);
+        if let Some(step) = ended_step(&event.body) {
+            self.ended.insert(step.clone());
+        }
+        let seconds = event.since(began).as_secs_f64();
+        let start = format!("{:>4}  {seconds:>7.3}s  {mark} {subject:<NAME_WIDTH$} ", event.seq);
+        format!("{start}{}", self.paint(tone, &text))
+    }
+
+    fn bar(&self) -> String {
+        let total = self.total.max(1);
+        let done = self.ended.len().min(total);
+        let full = BAR_WIDTH * done / total;
+        let bar = format!("{}{}", "█".repeat(full), "░".repeat(BAR_WIDTH - full));
+        format!("      {} {done}/{} steps", self.paint(Tone::Good, &bar), self.total)
+    }
+
+    fn paint(&self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Bad => "31",
+            Tone::Careful => "33",
+            Tone::Plain => return text.to_owned(),
+        };
+        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// The step that ended with this event, if one did.
+fn ended_step(body: &EventBody) -> Option<&StepId> {
+    match body {
+        EventBody::StepComplete(on) => Some(&on.step),
+        EventBody::StepFailed(on) => Some(&on.step),
+        EventBody::StepSkipped(on) => Some(&on.step),
+        EventBody::WorkflowStart(_)
+        | EventBody::StepStart(_)
+        | EventBody::StepWaiting(_)
+        | EventBody::StepRetry(_)
+        | EventBody::StepTimeoutWarning(_)
+        | EventBody::WorkflowResumed(_)
+        | EventBody::WorkflowRecovered(_)
+        | EventBody::WorkflowComplete(_)
+        | EventBody::WorkflowFailed(_)
+        | EventBody::WorkflowAborted(_) => None,
+    }
+}
+
+/// How an event is told: its tone, its mark, what it is about, and what happened.
+fn describe(body: &EventBody) -> (Tone, char, &str, String) {
+    match body {
+        EventBody::WorkflowStart(start) => {
+            (Tone::Plain, '▶', &start.workflow.name, "accepted, and durable".to_owned())
+        }
+        EventBody::StepStart(on) => {
+            let text = match on.attempt {
+                0 | 1 => format!("started ({})", on.data.kind),
+                attempt => format!("attempt {attempt} ({})", on.data.kind),
+            };
+            (Tone::Plain, '·', on.step.as_str(), text)
+        }
+        EventBody::StepWaiting(on) => {
+            (Tone::Plain, '…', on.step.as_str(), format!("waits until {}", on.data.until))
+        }
+        EventBody::StepRetry(on) => {
+            let text = format!(
+                "attempt {} failed: {}; again in {}",
+                on.attempt,
+                brief(&on.data.error),
+                time(on.data.delay_ms)
+            );
+            (Tone::Careful, '↻', on.step.as_str(), text)
+        }
+        EventBody::StepTimeoutWarning(on) => {
+            (Tone::Careful, '!', on.step.as_str(), format!("has run {}", time(on.data.elapsed_ms)))
+        }
+        EventBody::StepComplete(on) => {
+            let text = format!("completed in {}", time(on.data.duration_ms));
+            (Tone::Good, '✓', on.step.as_str(), text)
+        }
+        EventBody::StepFailed(on) => {
+            let goes_on = if on.data.continued { "; the thread goes on" } else { "" };
+            let text = format!("failed: {}{goes_on}", brief(&on.data.error));
+            (Tone::Bad, '✗', on.step.as_str(), text)
+        }
+        EventBody::StepSkipped(on) => {
+            (Tone::Plain, '-', on.step.as_str(), format!("skipped ({})", on.data.reason))
+        }
+        EventBody::WorkflowResumed(_) => (Tone::Plain, '▶', "thread", "resumed".to_owned()),
+        EventBody::WorkflowRecovered(_) => {
+            (Tone::Careful, '⟲', "thread", "taken over from a lost replica".to_owned())
+        }
+        EventBody::WorkflowComplete(end) => {
+            (Tone::Good, '■', "thread", format!("completed in {}", time(end.duration_ms)))
+        }
+        EventBody::WorkflowFailed(end) => {
+            (Tone::Bad, '■', "thread", format!("failed: {}", brief(&end.error)))
+        }
+        EventBody::WorkflowAborted(end) => {
+            (Tone::Bad, '■', "thread", format!("aborted by {}", end.by))
+        }
+    }
+}
+
+fn brief(failure: &Failure) -> String {
+    format!("{} ({})", failure.message.lines().next().unwrap_or_default(), failure.code)
+}
+
+fn time(millis: u64) -> String {
+    humantime::format_duration(Duration::from_millis(millis)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Json, OnStep, StepComplete, StepStart};
+
+    fn event(seq: u64, millis: i64, body: EventBody) -> Event {
+        Event { seq, at: Timestamp::from_millis(millis), body }
+    }
+
+    #[test]
+    fn ended_steps_fill_the_bar() {
+        let mut renderer = Renderer {
+            total: 2,
+            ended: BTreeSet::new(),
+            began: None,
+            terminal: false,
+            color: false,
+        };
+        let step = StepId::parse("fetch").unwrap();
+        let started =
+            OnStep { step: step.clone(), attempt: 1, data: StepStart { kind: "http".to_owned() } };
+        renderer.line(&event(2, 1_000, EventBody::StepStart(started)));
+        assert!(renderer.bar().ends_with("0/2 steps"));
+        let data =
+            StepComplete { output: Json::parse("{}").unwrap(), duration_ms: 12, session_id: None };
+        let completed = OnStep { step, attempt: 1, data };
+        let line = renderer.line(&event(3, 1_250, EventBody::StepComplete(completed)));
+        assert_eq!(line, "   3    0.250s  ✓ fetch        completed in 12ms");
+        assert!(renderer.bar().ends_with("1/2 steps"));
+    }
+}

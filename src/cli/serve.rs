@@ -1,0 +1,63 @@
+//! `rethread serve`: start, say where, serve until a signal, end in good order.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
+
+use super::out;
+use super::signals::Signals;
+use crate::app::{self, Server};
+use crate::config::Settings;
+
+/// Serves until SIGTERM or SIGINT.
+pub(super) async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let listener = app::bind(&settings.addr)
+        .await
+        .with_context(|| format!("RETHREAD_ADDR = \"{}\": can't listen there", settings.addr))?;
+    let Some(server) = start(settings, &mut signals).await? else { return Ok(()) };
+    announce(listener.local_addr()?);
+    let stop = server.stop();
+    until_signal(server.serve(listener), stop, &mut signals).await
+}
+
+/// Starts the server; `None` if a signal came first.
+pub(super) async fn start(
+    settings: &Settings,
+    signals: &mut Signals,
+) -> anyhow::Result<Option<Server>> {
+    tokio::select! {
+        server = Server::start(settings) => server.map(Some),
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before the server was up");
+            Ok(None)
+        }
+    }
+}
+
+/// Says where the server listens, in the words that scripts wait for.
+pub(super) fn announce(addr: SocketAddr) {
+    out::line(&format!("listening on http://{addr}"));
+}
+
+/// Serves until a signal, then lets `serving` end in good order; a second signal ends the wait.
+pub(super) async fn until_signal<F: Future<Output = anyhow::Result<()>>>(
+    serving: F,
+    stop: CancellationToken,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    tokio::pin!(serving);
+    loop {
+        tokio::select! {
+            result = &mut serving => return result,
+            signal = signals.next() => {
+                if stop.is_cancelled() {
+                    bail!("a second signal ({signal}) ended the process at once");
+                }
+                tracing::info!(signal, "shutting down");
+                stop.cancel();
+            }
+        }
+    }
+}

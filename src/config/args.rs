@@ -1,0 +1,140 @@
+//! The one definition of every setting: flag, variable, default and help.
+//!
+//! `--help`, `.env.example` and the layers of [`super::Values`] are all made from these
+//! arguments. Values stay text here; [`super::Settings`] reads them, so that every fault is named
+//! in one answer and no secret ends up in a parser's message. Only settings that do something in
+//! this version are listed.
+
+use clap::Args;
+
+/// Loopback, so that a first start on a laptop opens nothing to the network.
+const ADDR: &str = "127.0.0.1:8080";
+/// A file beside the process: durable without any set-up.
+const DATABASE_URL: &str = "sqlite://rethread.db";
+/// A schema of our own, so that the server can share a database with others.
+const DATABASE_SCHEMA: &str = "rethread";
+/// Starting on another store than the one asked for has to be asked for.
+const FALLBACK: &str = "none";
+/// Threads. What two cores drive with room to spare.
+const MAX_RUNNING: &str = "1024";
+/// Threads. About a minute of work at full speed; beyond it, waiting helps nobody.
+const MAX_QUEUED: &str = "100000";
+/// Roomy for a workflow with its input, small enough that a few hundred fit in memory at once.
+const MAX_BODY: &str = "4MiB";
+/// One journal record; larger outputs belong in a blob store with a link in the journal.
+const MAX_EVENT: &str = "1MiB";
+/// Long enough to ride out a garbage-collecting database, short enough that nobody waits long.
+const LEASE: &str = "5s";
+/// Longer than any step that reports progress is silent.
+const STALE_AFTER: &str = "2m";
+/// More takeovers than bad luck explains: the thread itself is likely what kills replicas.
+const MAX_RECOVERIES: &str = "5";
+/// A week, so that Monday's questions about last Tuesday have answers.
+const RETENTION: &str = "7d";
+/// What an operator wants to see without asking.
+const LOG: &str = "info";
+/// What container runtimes leave between SIGTERM and SIGKILL by default.
+const SHUTDOWN_GRACE: &str = "10s";
+
+/// Settings of the server.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServerArgs {
+    /// Configuration file (TOML); `rethread.toml` is read if it is there
+    #[arg(long, env = "RETHREAD_CONFIG", hide_env_values = true, value_name = "FILE")]
+    pub config: Option<String>,
+
+    /// Listen address; port 0 picks a free one and prints it
+    #[arg(long, env = "RETHREAD_ADDR", hide_env_values = true, value_name = "HOST:PORT")]
+    #[arg(default_value = ADDR)]
+    pub addr: Option<String>,
+
+    /// Where threads are kept: `postgres://user:password@host/database`, `sqlite://path` or
+    /// `memory:` (nothing survives the process)
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(default_value = DATABASE_URL)]
+    pub database_url: Option<String>,
+
+    /// Schema in Postgres; made if it is not there
+    #[arg(long, env = "DATABASE_SCHEMA", hide_env_values = true, value_name = "NAME")]
+    #[arg(default_value = DATABASE_SCHEMA)]
+    pub database_schema: Option<String>,
+
+    /// What to use if the database can't be reached at start; this version knows only `none`
+    #[arg(long, env = "RETHREAD_FALLBACK", hide_env_values = true, value_name = "STORE")]
+    #[arg(default_value = FALLBACK)]
+    pub fallback: Option<String>,
+
+    /// API keys as `name:secret` pairs, separated by commas, or `@file` with one pair a line;
+    /// required unless the address is loopback
+    #[arg(long, env = "RETHREAD_API_KEYS", hide_env_values = true, value_name = "PAIRS")]
+    pub api_keys: Option<String>,
+
+    /// Programs that `exec` steps may start, by name, separated by commas; none by default
+    #[arg(long, env = "RETHREAD_EXEC_ALLOW", hide_env_values = true, value_name = "PROGRAMS")]
+    pub exec_allow: Option<String>,
+
+    /// Where steps may connect: `open`, `public` (no private, loopback, link-local or metadata
+    /// address), or hosts and CIDRs separated by commas; by default `open` on a loopback address,
+    /// else `public`
+    #[arg(long, env = "RETHREAD_EGRESS", hide_env_values = true, value_name = "POLICY")]
+    pub egress: Option<String>,
+
+    /// Threads this replica drives at once; more wait in `queued`
+    #[arg(long, env = "RETHREAD_MAX_RUNNING", hide_env_values = true, value_name = "COUNT")]
+    #[arg(default_value = MAX_RUNNING)]
+    pub max_running: Option<String>,
+
+    /// Threads that may wait; beyond, an invoke is answered with 429
+    #[arg(long, env = "RETHREAD_MAX_QUEUED", hide_env_values = true, value_name = "COUNT")]
+    #[arg(default_value = MAX_QUEUED)]
+    pub max_queued: Option<String>,
+
+    /// Largest request body; a larger one is answered with 413
+    #[arg(long, env = "RETHREAD_MAX_BODY", hide_env_values = true, value_name = "SIZE")]
+    #[arg(default_value = MAX_BODY)]
+    pub max_body: Option<String>,
+
+    /// Largest event; a step with a larger output fails with `payload_too_large`
+    #[arg(long, env = "RETHREAD_MAX_EVENT", hide_env_values = true, value_name = "SIZE")]
+    #[arg(default_value = MAX_EVENT)]
+    pub max_event: Option<String>,
+
+    /// How long a silent replica keeps its threads
+    #[arg(long, env = "RETHREAD_LEASE", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = LEASE)]
+    pub lease: Option<String>,
+
+    /// A running thread with no sign of life for this long counts as stuck
+    #[arg(long, env = "RETHREAD_STALE_AFTER", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = STALE_AFTER)]
+    pub stale_after: Option<String>,
+
+    /// Takeovers without progress after which a thread is stopped instead of tried again
+    #[arg(long, env = "RETHREAD_MAX_RECOVERIES", hide_env_values = true, value_name = "COUNT")]
+    #[arg(default_value = MAX_RECOVERIES)]
+    pub max_recoveries: Option<String>,
+
+    /// How long ended threads are kept
+    #[arg(long, env = "RETHREAD_RETENTION", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = RETENTION)]
+    pub retention: Option<String>,
+
+    /// Log level, or levels by target such as `info,rethread::store=debug`
+    #[arg(long, env = "RETHREAD_LOG", hide_env_values = true, value_name = "FILTER")]
+    #[arg(default_value = LOG)]
+    pub log: Option<String>,
+
+    /// `pretty` or `json`; by default `pretty` on a terminal, else `json`
+    #[arg(long, env = "RETHREAD_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+
+    /// `true` logs the path every thread takes through its steps (target `rethread::flow`)
+    #[arg(long, env = "LOG_FLOWS", hide_env_values = true, value_name = "BOOL")]
+    #[arg(default_value = "false")]
+    pub log_flows: Option<String>,
+
+    /// How long running steps get at SIGTERM and SIGINT; a second signal ends the process at once
+    #[arg(long, env = "RETHREAD_SHUTDOWN_GRACE", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = SHUTDOWN_GRACE)]
+    pub shutdown_grace: Option<String>,
+}

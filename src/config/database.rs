@@ -1,0 +1,143 @@
+//! Reads `DATABASE_URL`, and masks what a log must not show of it.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use url::Url;
+
+/// Where threads are kept.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// PostgreSQL; the address with its password.
+    Postgres(SecretString),
+    /// A SQLite file.
+    Sqlite(PathBuf),
+    /// Memory: nothing survives the process.
+    Memory,
+}
+
+/// What is allowed, for the message about what is not.
+pub(super) const ALLOWED: &str = "postgres://user:password@host/database, sqlite://path or memory:";
+
+/// Reads a database address.
+pub(super) fn read_database(text: &str) -> Result<Database, String> {
+    let text = text.trim();
+    if matches!(text, "memory:" | "memory://" | "memory" | "sqlite::memory:") {
+        return Ok(Database::Memory);
+    }
+    if let Some(path) = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
+        let path = path.strip_suffix("?mode=rwc").unwrap_or(path);
+        if path.is_empty() || path.ends_with('/') || path.contains(['?', '\0']) {
+            return Err("not the path of a file; parameters are not supported".to_owned());
+        }
+        return Ok(Database::Sqlite(PathBuf::from(path)));
+    }
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        if url.host_str().is_none_or(str::is_empty) && url.query().is_none() {
+            return Err("no host is named".to_owned());
+        }
+        return Ok(Database::Postgres(SecretString::from(text)));
+    }
+    Err("not a database address".to_owned())
+}
+
+/// Reads the name of a schema.
+pub(super) fn read_schema(text: &str) -> Result<String, String> {
+    let mut letters = text.chars();
+    let first = letters.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
+    let rest = letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if first && rest && text.len() <= MAX_IDENTIFIER && !text.starts_with("pg_") {
+        Ok(text.to_owned())
+    } else {
+        Err("not a schema name".to_owned())
+    }
+}
+
+/// Bytes. Postgres cuts longer names off without a word.
+const MAX_IDENTIFIER: usize = 63;
+
+/// The address with its password (and any `password` parameter) masked.
+pub fn mask_url(text: &str) -> String {
+    let Some(mut url) = Url::parse(text).ok().filter(Url::has_host) else {
+        return mask_by_hand(text);
+    };
+    if url.password().is_some() && url.set_password(Some("***")).is_err() {
+        return mask_by_hand(text);
+    }
+    if url.query_pairs().any(|(key, _)| is_password(&key)) {
+        let pairs: Vec<(String, String)> = url
+            .query_pairs()
+            .map(|(key, value)| {
+                let value = if is_password(&key) { "***".into() } else { value };
+                (key.into_owned(), value.into_owned())
+            })
+            .collect();
+        url.query_pairs_mut().clear().extend_pairs(pairs);
+    }
+    url.to_string()
+}
+
+fn is_password(key: &str) -> bool {
+    key.to_ascii_lowercase().contains("password")
+}
+
+/// What is no address may still hold a password: everything up to the last `@` goes, and
+/// everything after a `password=`.
+fn mask_by_hand(text: &str) -> String {
+    let scheme = text.find("://").map_or(0, |at| at + "://".len());
+    let (scheme, rest) = text.split_at(scheme);
+    let rest =
+        rest.rsplit_once('@').map_or_else(|| rest.to_owned(), |(_, rest)| format!("***@{rest}"));
+    match rest.to_ascii_lowercase().find("password") {
+        Some(at) => format!("{scheme}{}***", rest.get(..at).unwrap_or_default()),
+        None => format!("{scheme}{rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_choose_a_store() {
+        assert!(matches!(read_database("memory:").unwrap(), Database::Memory));
+        assert!(matches!(read_database("postgresql://h/d").unwrap(), Database::Postgres(_)));
+        for (text, path) in [
+            ("sqlite://rethread.db", "rethread.db"),
+            ("sqlite:///var/lib/r.db", "/var/lib/r.db"),
+            ("sqlite:r.db", "r.db"),
+            ("sqlite://r.db?mode=rwc", "r.db"),
+        ] {
+            let Database::Sqlite(found) = read_database(text).unwrap() else { panic!("{text}") };
+            assert_eq!(found, PathBuf::from(path));
+        }
+        for text in ["mysql://h/d", "sqlite://", "sqlite://a?cache=shared", "", "rethread.db"] {
+            assert!(read_database(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_masked_wherever_they_stand() {
+        for text in [
+            "postgres://u:hunter2@h:5432/d",
+            "postgres://u@h/d?password=hunter2&sslmode=require",
+            "postgres://u:hunter2@h:notaport/d",
+            "u:hunter2@h",
+            "host=h password=hunter2",
+        ] {
+            let masked = mask_url(text);
+            assert!(!masked.contains("hunter2"), "{masked}");
+        }
+        assert_eq!(mask_url("postgres://u:p@h:5432/d"), "postgres://u:***@h:5432/d");
+        assert_eq!(mask_url("sqlite://rethread.db"), "sqlite://rethread.db");
+    }
+
+    #[test]
+    fn schema_names_are_plain_identifiers() {
+        assert_eq!(read_schema("workflow_checkpoints").unwrap(), "workflow_checkpoints");
+        for text in ["", "1a", "a-b", "a\";drop", "pg_x", "Ab"] {
+            assert!(read_schema(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Reads the configuration: flags over environment over `rethread.toml` over defaults.
+//!
+//! [`ServerArgs`] defines every setting once; [`Values`] lays the layers over each other as text;
+//! [`Settings`] is what the other layers are set to. This is the only place that looks at the
+//! environment. Nothing here starts anything; `cli` calls it, `app` maps it to the layers.
+
+mod alias;
+mod args;
+mod database;
+mod environment;
+mod error;
+mod example;
+mod file;
+mod keys;
+mod parse;
+mod settings;
+mod values;
+
+pub use args::ServerArgs;
+pub use database::{Database, mask_url};
+pub use environment::{Environment, process_variables};
+pub use error::{ConfigError, Notice};
+pub use example::env_example;
+pub use keys::ApiKey;
+pub use parse::{Egress, ListenAddress};
+pub use settings::{LogFormat, LogSettings, SECRET_PREFIX, Settings, read_address};
+pub use values::{Setting, Source, Value, Values, flags_of, settings_list};

@@ -1,0 +1,363 @@
+//! What the layers below are set to: plain values, checked once at the start.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::database::{self, Database};
+use super::keys::{self, ApiKey};
+use super::parse::{self, Egress, ListenAddress};
+use super::{ConfigError, Environment, Notice, Values};
+
+/// Prefix of the variables that hold what `{secrets.NAME}` stands for.
+pub const SECRET_PREFIX: &str = "RETHREAD_SECRET_";
+
+/// Shorter leases expire in the pauses of a busy machine; longer ones leave threads lying about.
+const LEASE: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_mins(10);
+/// Less than this and every step that thinks for a moment looks stuck.
+const STALE_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+/// Less than this and a client can't read the result of what it started.
+const RETENTION: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
+/// More than an hour of shutting down is not shutting down.
+const SHUTDOWN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
+/// Bytes. Below, not even the smallest request fits; above, one request could use up the memory.
+const SIZES: RangeInclusive<u64> = 256..=1 << 30;
+/// Threads.
+const RUNNING: RangeInclusive<u64> = 1..=1_000_000;
+/// Threads; 0 refuses whatever can't start at once.
+const QUEUED: RangeInclusive<u64> = 0..=100_000_000;
+/// Takeovers; 0 stops a thread at the first.
+const RECOVERIES: RangeInclusive<u64> = 0..=1_000;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line, for log collectors.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A filter of levels by target.
+    pub filter: String,
+    /// The look; `None`: pretty on a terminal, else JSON.
+    pub format: Option<LogFormat>,
+    /// Whether the path of every thread is logged.
+    pub flows: bool,
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen.
+    pub addr: ListenAddress,
+    /// Where threads are kept.
+    pub database: Database,
+    /// Schema in Postgres.
+    pub schema: String,
+    /// Who may call; nobody in particular if empty.
+    pub api_keys: Vec<ApiKey>,
+    /// What `{secrets.NAME}` stands for, by name.
+    pub secrets: BTreeMap<String, SecretString>,
+    /// Programs that `exec` steps may start.
+    pub exec_allow: Vec<String>,
+    /// Where steps may connect.
+    pub egress: Egress,
+    /// Threads driven at once.
+    pub max_running: usize,
+    /// Threads that may wait.
+    pub max_queued: usize,
+    /// Largest request body, in bytes.
+    pub max_body: usize,
+    /// Largest event, in bytes.
+    pub max_event: usize,
+    /// How long a silent replica keeps its threads.
+    pub lease: Duration,
+    /// When a silent thread counts as stuck.
+    pub stale_after: Duration,
+    /// Takeovers without progress before a thread is stopped.
+    pub max_recoveries: u32,
+    /// How long ended threads are kept.
+    pub retention: Duration,
+    /// How long running steps get at shutdown.
+    pub shutdown_grace: Duration,
+    /// What is logged, and how.
+    pub log: LogSettings,
+}
+
+impl Settings {
+    /// Reads the values; every fault is in the one error.
+    pub fn read(
+        values: &Values,
+        environment: &Environment,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Self, ConfigError> {
+        let mut reader = Reader { values, faults: Vec::new() };
+        let settings = Self::read_with(&mut reader, environment, notices);
+        let mut faults = reader.faults;
+        for name in environment.unreadable() {
+            if name.starts_with("RETHREAD_") || name.starts_with("DATABASE_") {
+                faults.push(format!("{name} is not text"));
+            }
+        }
+        match settings {
+            Some(settings) if faults.is_empty() => Ok(settings),
+            _ => Err(ConfigError { faults }),
+        }
+    }
+
+    /// Reads everything before it gives up on anything, so that all faults are named.
+    fn read_with(
+        reader: &mut Reader<'_>,
+        environment: &Environment,
+        notices: &mut Vec<Notice>,
+    ) -> Option<Self> {
+        let addr = reader.read("addr", "host:port, such as 127.0.0.1:8080", parse::address);
+        let database = reader.read("database_url", database::ALLOWED, database::read_database);
+        let schema = reader.read(
+            "database_schema",
+            "small letters, digits and '_', up to 63, not starting with a digit or pg_",
+            database::read_schema,
+        );
+        reader.read("fallback", "none", read_fallback);
+        let api_keys = reader
+            .read_optional("api_keys", keys::ALLOWED, |text| keys::read_api_keys(text, notices));
+        if let (Some(addr), Ok(keys)) = (&addr, &api_keys) {
+            reader.require_keys(addr, keys.is_none());
+        }
+        let exec_allow =
+            reader.read_optional("exec_allow", "names of programs", |text| Ok(parse::list(text)));
+        let egress = reader.read_optional(
+            "egress",
+            "open, public, or hosts and CIDRs separated by commas",
+            parse::egress,
+        );
+        let max_running = reader.count("max_running", &RUNNING);
+        let max_queued = reader.count("max_queued", &QUEUED);
+        let max_body = reader.size("max_body");
+        let max_event = reader.size("max_event");
+        let lease = reader.duration("lease", &LEASE);
+        let stale_after = reader.duration("stale_after", &STALE_AFTER);
+        let max_recoveries = reader.count("max_recoveries", &RECOVERIES);
+        let retention = reader.duration("retention", &RETENTION);
+        let shutdown_grace = reader.duration("shutdown_grace", &SHUTDOWN_GRACE);
+        let log = reader.log();
+        let secrets = reader.secrets(environment);
+        let addr = addr?;
+        let default_egress = if addr.is_loopback() { Egress::Open } else { Egress::Public };
+        Some(Self {
+            database: database?,
+            schema: schema?,
+            api_keys: api_keys.ok()?.unwrap_or_default(),
+            secrets,
+            exec_allow: exec_allow.ok()?.unwrap_or_default(),
+            egress: egress.ok()?.unwrap_or(default_egress),
+            max_running: usize::try_from(max_running?).ok()?,
+            max_queued: usize::try_from(max_queued?).ok()?,
+            max_body: max_body?,
+            max_event: max_event?,
+            lease: lease?,
+            stale_after: stale_after?,
+            max_recoveries: u32::try_from(max_recoveries?).ok()?,
+            retention: retention?,
+            shutdown_grace: shutdown_grace?,
+            log: log?,
+            addr,
+        })
+    }
+}
+
+/// Reads the address alone, for a client on the same machine.
+pub fn read_address(values: &Values) -> Result<ListenAddress, ConfigError> {
+    let mut reader = Reader { values, faults: Vec::new() };
+    let addr = reader.read("addr", "host:port, such as 127.0.0.1:8080", parse::address);
+    addr.ok_or(ConfigError { faults: reader.faults })
+}
+
+fn read_fallback(text: &str) -> Result<(), String> {
+    match text.trim() {
+        "none" => Ok(()),
+        "sqlite" | "memory" => Err("not supported by this version".to_owned()),
+        _ => Err("not a store to fall back to".to_owned()),
+    }
+}
+
+/// A value that can't be used; the fault is noted.
+struct Faulty;
+
+/// Reads values one by one and collects what is wrong with them.
+struct Reader<'a> {
+    values: &'a Values,
+    faults: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// Reads a value that may be absent.
+    fn read_optional<T>(
+        &mut self,
+        id: &str,
+        allowed: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Faulty> {
+        let Some(value) = self.values.get(id) else { return Ok(None) };
+        let Some(text) = &value.text else { return Ok(None) };
+        read(text).map(Some).map_err(|fault| {
+            self.faults.push(format!("{value}: {fault}; allowed: {allowed}"));
+            Faulty
+        })
+    }
+
+    /// Reads a value that has a default.
+    fn read<T>(
+        &mut self,
+        id: &str,
+        allowed: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.read_optional(id, allowed, read).ok()?
+    }
+
+    fn count(&mut self, id: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
+        let words = format!("a whole number from {} to {}", allowed.start(), allowed.end());
+        self.read(id, &words, |text| parse::count(text, allowed))
+    }
+
+    fn size(&mut self, id: &str) -> Option<usize> {
+        let words = "a size from 256 bytes to 1GiB, such as 4MiB or 512KiB";
+        let bytes = self.read(id, words, |text| parse::size(text, &SIZES))?;
+        usize::try_from(bytes).ok()
+    }
+
+    fn duration(&mut self, id: &str, allowed: &RangeInclusive<Duration>) -> Option<Duration> {
+        let words = format!(
+            "a duration from {} to {}, such as 500ms, 5s or 2m",
+            humantime::format_duration(*allowed.start()),
+            humantime::format_duration(*allowed.end())
+        );
+        self.read(id, &words, |text| parse::duration(text, allowed))
+    }
+
+    fn log(&mut self) -> Option<LogSettings> {
+        let filter = self.read(
+            "log",
+            "off, error, warn, info, debug, trace, or target=level pairs separated by commas",
+            parse::log_filter,
+        );
+        let format = self.read_optional("log_format", "pretty, json", |text| match text.trim() {
+            "pretty" => Ok(LogFormat::Pretty),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("not a format".to_owned()),
+        });
+        let flows = self.read("log_flows", "true, false", |text| {
+            super::alias::read_switch(text).ok_or_else(|| "not a switch".to_owned())
+        });
+        Some(LogSettings { filter: filter?, format: format.ok()?, flows: flows? })
+    }
+
+    /// An address that others can reach needs keys.
+    fn require_keys(&mut self, addr: &ListenAddress, missing: bool) {
+        if missing && !addr.is_loopback() {
+            self.faults.push(format!(
+                "RETHREAD_API_KEYS is not set, but RETHREAD_ADDR = \"{addr}\" can be reached from \
+                 other machines; set it to {}, or listen on a loopback address",
+                keys::ALLOWED
+            ));
+        }
+    }
+
+    fn secrets(&mut self, environment: &Environment) -> BTreeMap<String, SecretString> {
+        let mut secrets = BTreeMap::new();
+        for (variable, value) in environment.with_prefix(SECRET_PREFIX) {
+            let name = variable.strip_prefix(SECRET_PREFIX).unwrap_or_default();
+            let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if plain && !name.is_empty() {
+                secrets.insert(name.to_owned(), SecretString::from(value));
+            } else {
+                self.faults.push(format!(
+                    "{variable} = \"***\": not a secret's name; allowed: letters, digits and '_'"
+                ));
+            }
+        }
+        secrets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let environment = Environment::of(variables.iter().copied());
+        let values = Values::resolve(&BTreeMap::new(), &environment)?;
+        Settings::read(&values, &environment, &mut Vec::new())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.addr.to_string(), "127.0.0.1:8080");
+        assert!(
+            matches!(&settings.database, Database::Sqlite(path) if path.ends_with("rethread.db"))
+        );
+        assert_eq!(settings.schema, "rethread");
+        assert_eq!(settings.egress, Egress::Open);
+        assert_eq!((settings.max_running, settings.max_queued), (1024, 100_000));
+        assert_eq!((settings.max_body, settings.max_event), (4 << 20, 1 << 20));
+        assert_eq!(settings.lease, Duration::from_secs(5));
+        assert_eq!(settings.stale_after, Duration::from_mins(2));
+        assert_eq!(settings.max_recoveries, 5);
+        assert_eq!(settings.retention, Duration::from_hours(7 * 24));
+        assert_eq!(settings.shutdown_grace, Duration::from_secs(10));
+        assert_eq!(settings.log.filter, "info");
+    }
+
+    #[test]
+    fn every_fault_is_named_with_its_value_and_what_is_allowed() {
+        let error = read(&[
+            ("RETHREAD_LEASE", "soon"),
+            ("RETHREAD_MAX_BODY", "big"),
+            ("RETHREAD_MAX_RUNNING", "0"),
+            ("RETHREAD_LOG_FORMAT", "xml"),
+            ("RETHREAD_FALLBACK", "sqlite"),
+            ("DATABASE_URL", "mysql://u:hunter2@h/d"),
+            ("RETHREAD_API_KEYS", "hunter2"),
+        ])
+        .unwrap_err();
+        assert_eq!(error.faults.len(), 7, "{error}");
+        let text = error.to_string();
+        for part in [
+            "RETHREAD_LEASE = \"soon\": not a duration; allowed: a duration from 200ms to 10m",
+            "RETHREAD_MAX_BODY = \"big\"",
+            "RETHREAD_MAX_RUNNING = \"0\": too small; allowed: a whole number from 1",
+            "RETHREAD_FALLBACK = \"sqlite\": not supported by this version",
+            "allowed: pretty, json",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn public_address_wants_keys_and_closes_egress() {
+        let error = read(&[("RETHREAD_ADDR", "0.0.0.0:8080")]).unwrap_err().to_string();
+        assert!(error.contains("RETHREAD_API_KEYS"), "{error}");
+        let settings =
+            read(&[("RETHREAD_ADDR", "0.0.0.0:8080"), ("RETHREAD_API_KEYS", "ci:secret")]).unwrap();
+        assert_eq!(settings.egress, Egress::Public);
+    }
+
+    #[test]
+    fn secrets_come_by_name_and_stay_out_of_debug() {
+        let settings = read(&[("RETHREAD_SECRET_TOKEN", "hunter2")]).unwrap();
+        assert_eq!(settings.secrets["TOKEN"].expose_secret(), "hunter2");
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

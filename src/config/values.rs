@@ -1,0 +1,244 @@
+//! The layers: flags over environment over file over aliases over defaults, as text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args as _};
+
+use super::alias::read_aliases;
+use super::database::mask_url;
+use super::file::read_file;
+use super::{ConfigError, Environment, Notice, ServerArgs};
+
+/// One setting, as [`ServerArgs`] defines it.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Its field in [`ServerArgs`].
+    pub id: String,
+    /// Its flag, without the dashes.
+    pub flag: String,
+    /// Its variable.
+    pub variable: String,
+    /// Its default, if it has one.
+    pub default: Option<String>,
+    /// What it means.
+    pub help: String,
+}
+
+impl Setting {
+    /// Whether a key of the file means this setting.
+    pub fn is_called(&self, key: &str) -> bool {
+        key == self.variable || key.replace('-', "_") == self.id
+    }
+}
+
+/// Every setting, in the order they are defined.
+pub fn settings_list() -> Vec<Setting> {
+    let command = ServerArgs::augment_args(clap::Command::new("settings"));
+    let text = |os: &std::ffi::OsStr| os.to_string_lossy().into_owned();
+    command
+        .get_arguments()
+        .filter_map(|arg| {
+            Some(Setting {
+                id: arg.get_id().as_str().to_owned(),
+                flag: arg.get_long()?.to_owned(),
+                variable: arg.get_env().map(text)?,
+                default: arg.get_default_values().first().map(|os| text(os)),
+                help: arg.get_help().map(ToString::to_string).unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A flag.
+    Flag,
+    /// Its variable.
+    Environment,
+    /// A variable that stands in for it.
+    Alias(&'static str),
+    /// The file.
+    File(PathBuf),
+    /// Nobody said anything.
+    Default,
+}
+
+/// The value of one setting and where it came from.
+#[derive(Debug, Clone)]
+pub struct Value {
+    /// The setting.
+    pub setting: Setting,
+    /// The text, if there is one.
+    pub text: Option<String>,
+    /// Where it came from.
+    pub source: Source,
+}
+
+impl fmt::Display for Value {
+    /// `RETHREAD_LEASE (--lease) = "abc"`, with secrets masked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.setting.variable)?;
+        match &self.source {
+            Source::Flag => write!(f, " (--{})", self.setting.flag)?,
+            Source::Alias(name) => write!(f, " ({name})")?,
+            Source::File(path) => write!(f, " ({})", path.display())?,
+            Source::Environment | Source::Default => {}
+        }
+        match (&self.text, self.setting.id.as_str()) {
+            (None, _) => f.write_str(" is not set"),
+            (Some(_), "api_keys") => f.write_str(" = \"***\""),
+            (Some(url), "database_url") => write!(f, " = {:?}", mask_url(url)),
+            (Some(text), _) => write!(f, " = {text:?}"),
+        }
+    }
+}
+
+/// What the flags said, by setting.
+pub fn flags_of(matches: &ArgMatches) -> BTreeMap<String, String> {
+    let mut flags = BTreeMap::new();
+    for Setting { id, .. } in settings_list() {
+        if matches.try_contains_id(&id).unwrap_or(false)
+            && matches.value_source(&id) == Some(ValueSource::CommandLine)
+            && let Ok(Some(text)) = matches.try_get_one::<String>(&id)
+        {
+            flags.insert(id, text.clone());
+        }
+    }
+    flags
+}
+
+/// All settings with their values, and what there is to say about how they came about.
+#[derive(Debug, Clone)]
+pub struct Values {
+    values: BTreeMap<String, Value>,
+    /// Lines for the log.
+    pub notices: Vec<Notice>,
+}
+
+impl Values {
+    /// Lays the layers over each other.
+    pub fn resolve(
+        flags: &BTreeMap<String, String>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let settings = settings_list();
+        let mut notices = Vec::new();
+        let aliases = read_aliases(environment, &mut notices)?;
+        let path =
+            flags.get("config").map(String::as_str).or_else(|| environment.get("RETHREAD_CONFIG"));
+        let (path, file) = read_file(path, &settings)?;
+        if let Some(path) = &path {
+            notices.push(Notice::info(format!("configuration file {} is in use", path.display())));
+        }
+        let path = path.unwrap_or_default();
+        let mut values = BTreeMap::new();
+        for setting in settings {
+            let id = setting.id.clone();
+            let alias = aliases.iter().find(|aliased| aliased.id == id);
+            let (text, source) = if let Some(text) = flags.get(&id) {
+                (Some(text.clone()), Source::Flag)
+            } else if let Some(text) = environment.get(&setting.variable) {
+                (Some(text.to_owned()), Source::Environment)
+            } else if let Some(aliased) = alias {
+                (Some(aliased.value.clone()), Source::Alias(aliased.from))
+            } else if let Some(text) = file.get(&id) {
+                (Some(text.clone()), Source::File(path.clone()))
+            } else {
+                (setting.default.clone(), Source::Default)
+            };
+            if let Some(aliased) = alias {
+                notices.push(alias_notice(aliased.from, &setting.variable, &source));
+            }
+            values.insert(id, Value { setting, text, source });
+        }
+        notices.extend(unknown_variables(environment, &values));
+        Ok(Self { values, notices })
+    }
+
+    /// A setting's value.
+    pub fn get(&self, id: &str) -> Option<&Value> {
+        self.values.get(id)
+    }
+
+    /// Replaces a default (not what somebody chose).
+    pub fn set_default(&mut self, id: &str, text: &str) {
+        if let Some(value) = self.values.get_mut(id)
+            && value.source == Source::Default
+        {
+            value.text = Some(text.to_owned());
+        }
+    }
+}
+
+fn alias_notice(from: &str, variable: &str, source: &Source) -> Notice {
+    if matches!(source, Source::Alias(_)) {
+        Notice::info(format!("{from} stands in for {variable}"))
+    } else {
+        Notice::warn(format!("{from} has no effect: {variable} is set"))
+    }
+}
+
+/// Variables that look like ours and are not: most likely typos.
+fn unknown_variables(environment: &Environment, values: &BTreeMap<String, Value>) -> Vec<Notice> {
+    environment
+        .with_prefix("RETHREAD_")
+        .map(|(name, _)| name)
+        .filter(|name| {
+            !name.starts_with(super::SECRET_PREFIX) && !name.starts_with("RETHREAD_TEST_")
+        })
+        .filter(|name| !values.values().any(|value| value.setting.variable == *name))
+        .map(|name| Notice::warn(format!("{name} has no effect: there is no such setting")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_argument_is_a_setting() {
+        let count = ServerArgs::augment_args(clap::Command::new("x")).get_arguments().count();
+        assert_eq!(settings_list().len(), count, "an argument has no variable or no flag");
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file_over_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.toml");
+        std::fs::write(&path, "lease = \"1s\"\nlog = \"warn\"\nretention = \"1d\"").unwrap();
+        let path = path.to_str().unwrap();
+        let environment = Environment::of([
+            ("RETHREAD_CONFIG", path),
+            ("RETHREAD_LEASE", "2s"),
+            ("RETHREAD_LOG", "debug"),
+        ]);
+        let flags = BTreeMap::from([("lease".to_owned(), "3s".to_owned())]);
+        let values = Values::resolve(&flags, &environment).unwrap();
+        let text = |id: &str| values.get(id).unwrap().text.clone().unwrap();
+        assert_eq!(text("lease"), "3s");
+        assert_eq!(text("log"), "debug");
+        assert_eq!(text("retention"), "1d");
+        assert_eq!(text("stale_after"), "2m");
+    }
+
+    #[test]
+    fn own_name_wins_over_alias_and_says_so() {
+        let environment =
+            Environment::of([("DATABASE_URL", "memory:"), ("POSTGRES_URL", "postgres://h/d")]);
+        let values = Values::resolve(&BTreeMap::new(), &environment).unwrap();
+        assert_eq!(values.get("database_url").unwrap().text.as_deref(), Some("memory:"));
+        assert!(values.notices.iter().any(|n| n.warning && n.text.contains("POSTGRES_URL")));
+    }
+
+    #[test]
+    fn likely_typo_in_a_variable_is_named() {
+        let environment = Environment::of([("RETHREAD_LEESE", "2s"), ("RETHREAD_SECRET_X", "y")]);
+        let values = Values::resolve(&BTreeMap::new(), &environment).unwrap();
+        assert_eq!(values.notices.len(), 1);
+        assert!(values.notices[0].text.contains("RETHREAD_LEESE"));
+    }
+}

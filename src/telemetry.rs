@@ -1,0 +1,66 @@
+//! Sets up logging once, at the start.
+//!
+//! Logs go to stderr: stdout belongs to `listening on …` and to what commands print. The JSON
+//! form has one object a line with the fields of the enclosing spans, as log collectors read it.
+//! Called by `cli` only; everything else just uses `tracing`.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{ConfigError, LogFormat, LogSettings, Notice};
+
+/// Target of the lines that trace every thread's path through its steps.
+pub const FLOW_TARGET: &str = "rethread::flow";
+
+/// Starts logging. A second call in one process is refused.
+pub fn init(settings: &LogSettings) -> Result<(), ConfigError> {
+    let terminal = std::io::stderr().is_terminal();
+    let format =
+        settings.format.unwrap_or(if terminal { LogFormat::Pretty } else { LogFormat::Json });
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(settings)?)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal);
+    let started = match format {
+        LogFormat::Pretty => builder.try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(true)
+            .try_init(),
+    };
+    started.map_err(|error| ConfigError::one(format!("logging can't be started: {error}")))
+}
+
+fn filter(settings: &LogSettings) -> Result<EnvFilter, ConfigError> {
+    let mut text = settings.filter.clone();
+    if settings.flows {
+        text = format!("{text},{FLOW_TARGET}=debug");
+    }
+    EnvFilter::try_new(&text)
+        .map_err(|error| ConfigError::one(format!("RETHREAD_LOG = {text:?}: {error}")))
+}
+
+/// Logs what the configuration had to say before there was a log.
+pub fn log_notices(notices: &[Notice]) {
+    for notice in notices {
+        if notice.warning {
+            tracing::warn!("{}", notice.text);
+        } else {
+            tracing::info!("{}", notice.text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_flows_raises_the_flow_target() {
+        let settings = LogSettings { filter: "warn".to_owned(), format: None, flows: true };
+        assert!(filter(&settings).unwrap().to_string().contains("rethread::flow=debug"));
+    }
+}
