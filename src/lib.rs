@@ -1,5 +1,7 @@
 //! Rethread: a durable workflow server. `ARCHITECTURE.md` is the map.
 
+pub mod api;
+pub mod dashboard;
 pub mod definition;
 pub mod executor;
 pub mod machine;

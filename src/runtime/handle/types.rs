@@ -258,7 +258,6 @@ pub struct HealthCheck {
     /// How well it is.
     pub status: HealthStatus,
     /// What was measured.
-    #[schema(value_type = Object)]
     pub value: serde_json::Value,
     /// What that means.
     pub detail: String,
