@@ -16,6 +16,8 @@ mod request;
 mod serve;
 mod settings;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::sync::Arc;

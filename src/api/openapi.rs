@@ -44,6 +44,10 @@ const DESCRIPTION: &str = "A durable workflow server. A thread executes a workfl
 
 /// Every documented route.
 pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().merge(thread_routes()).merge(workflow_routes()).merge(health_routes())
+}
+
+fn thread_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(ops::invoke::invoke))
         .routes(routes!(ops::invoke::invoke_async))
@@ -57,9 +61,17 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::resume::resume))
         .routes(routes!(ops::abort::abort))
         .routes(routes!(ops::stream_token::create))
+}
+
+fn workflow_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
         .routes(routes!(ops::workflows::save, ops::workflows::list))
         .routes(routes!(ops::workflow::get))
         .routes(routes!(ops::validate::validate))
+}
+
+fn health_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
         .routes(routes!(ops::monitor::monitor))
         .routes(routes!(ops::health::live))
         .routes(routes!(ops::health::ready))

@@ -110,7 +110,6 @@ pub struct ProblemDocument<'a> {
 
 /// One fault of a request's body.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(dead_code, reason = "documents model::Fault, which is what is written")]
 pub struct ProblemError {
     /// JSON pointer (RFC 6901) into the request's body.
     #[schema(example = "/workflow/steps/1/dependsOn/0")]
@@ -127,7 +126,11 @@ impl Problem {
 
     /// The body has these faults.
     pub(super) fn faults(errors: Vec<Fault>) -> Self {
-        Self { errors, ..Self::with_count(&VALIDATION_FAILED) }.counted()
+        let detail = match errors.as_slice() {
+            [only] => only.detail.clone(),
+            many => format!("{} faults, listed in errors", many.len()),
+        };
+        Self { errors, ..Self::new(&VALIDATION_FAILED, detail) }
     }
 
     /// A part of the request outside its body is wrong.
@@ -158,15 +161,6 @@ impl Problem {
         self
     }
 
-    /// The same problem, its pointers moved below `prefix`.
-    #[must_use]
-    pub(super) fn below(mut self, prefix: &str) -> Self {
-        for fault in &mut self.errors {
-            fault.pointer.insert_str(0, prefix);
-        }
-        self
-    }
-
     /// What kind of problem this is.
     pub(super) fn kind(&self) -> &'static Kind {
         self.kind
@@ -186,18 +180,6 @@ impl Problem {
             request_id: request,
             errors: &self.errors,
         }
-    }
-
-    fn with_count(kind: &'static Kind) -> Self {
-        Self::new(kind, String::new())
-    }
-
-    fn counted(mut self) -> Self {
-        self.detail = match self.errors.as_slice() {
-            [only] => only.detail.clone(),
-            many => format!("{} faults, listed in errors", many.len()),
-        };
-        self
     }
 }
 

@@ -4,6 +4,7 @@
 //! timeout for headers, and lets read buffers grow without shrinking again.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,22 +58,13 @@ pub async fn serve(
     settings: ServeSettings,
     shutdown: CancellationToken,
 ) {
-    let slots = std::sync::Arc::new(Semaphore::new(settings.max_connections));
+    let slots = Arc::new(Semaphore::new(settings.max_connections));
     let (connections, give_up) = (TaskTracker::new(), CancellationToken::new());
     loop {
-        let accepted = tokio::select! {
+        let (stream, slot) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             accepted = accept(&listener, &slots) => accepted,
-        };
-        let (stream, slot) = match accepted {
-            Ok(Some(accepted)) => accepted,
-            Ok(None) => break,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
         };
         let (app, shutdown, give_up) = (app.clone(), shutdown.clone(), give_up.clone());
         connections.spawn(async move {
@@ -84,30 +76,39 @@ pub async fn serve(
         });
     }
     drop(listener);
+    drain(&connections, &give_up, settings.drain).await;
+}
+
+/// Waits for the connections to end, and gives up those that take longer than `limit`.
+async fn drain(connections: &TaskTracker, give_up: &CancellationToken, limit: Duration) {
     connections.close();
-    if tokio::time::timeout(settings.drain, connections.wait()).await.is_err() {
+    if tokio::time::timeout(limit, connections.wait()).await.is_err() {
         tracing::warn!(open = connections.len(), "connections are given up");
         give_up.cancel();
         connections.wait().await;
     }
 }
 
-type Slot = tokio::sync::OwnedSemaphorePermit;
-
-/// The next connection, once there is room for it; `None` if the server is closed.
+/// The next connection, once there is room for it.
 async fn accept(
     listener: &TcpListener,
-    slots: &std::sync::Arc<Semaphore>,
-) -> io::Result<Option<(TcpStream, Slot)>> {
-    let Ok(slot) = std::sync::Arc::clone(slots).acquire_owned().await else { return Ok(None) };
-    let (stream, _) = listener.accept().await?;
-    Ok(Some((stream, slot)))
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed, so that there is always a permit to wait for.
+    let slot = Arc::clone(slots).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, slot),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 async fn connection(stream: TcpStream, app: Router, shutdown: CancellationToken) {
-    if let Err(error) = tune(&stream) {
-        tracing::debug!(%error, "a connection's options could not be set");
-    }
+    note("a connection's options could not be set", tune(&stream));
     let service = TowerToHyperService::new(tower::service_fn(move |request: Request<Incoming>| {
         tower::ServiceExt::oneshot(app.clone(), request)
     }));
@@ -124,8 +125,13 @@ async fn connection(stream: TcpStream, app: Router, shutdown: CancellationToken)
             connection.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke");
+    note("a connection broke", ended);
+}
+
+/// Peers come and go: their faults are of interest to nobody but a debugger.
+fn note<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "{what}");
     }
 }
 

@@ -46,7 +46,6 @@ pub(in crate::api) struct EventList {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Event)]
 #[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "documents model::Event, whose bytes are sent as they are")]
 pub(in crate::api) struct EventDocument {
     /// What happened, such as `step_complete`.
     #[serde(rename = "type")]

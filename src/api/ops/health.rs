@@ -14,7 +14,7 @@ use crate::runtime::{HealthReport, HealthStatus, StoreHealth};
 
 /// The media type of the Prometheus text format, for whoever asks for nothing else.
 const TEXT_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// The media type of OpenMetrics, which Prometheus itself asks for.
+/// The media type of `OpenMetrics`, which Prometheus itself asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A probe's answer.

@@ -13,14 +13,13 @@ pub(in crate::api) enum WorkflowOrName {
     /// `name` for the newest version, `name@3` for that one.
     Name(String),
     /// The workflow itself.
-    Workflow(WorkflowDefinition),
+    Workflow(Box<WorkflowDefinition>),
 }
 
 /// What a thread executes: steps that depend on each other without a cycle.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Workflow)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what is kept as text")]
 pub(in crate::api) struct WorkflowDefinition {
     /// Its name.
     name: String,
@@ -43,7 +42,6 @@ pub(in crate::api) struct WorkflowDefinition {
 /// Defaults of a workflow's steps.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what is kept as text")]
 pub(in crate::api) struct StepDefaults {
     /// When and how often failed attempts are made again.
     #[schema(nullable = false)]
@@ -57,7 +55,6 @@ pub(in crate::api) struct StepDefaults {
 #[derive(Serialize, ToSchema)]
 #[schema(as = StepDefinition)]
 #[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "documents what is kept as text")]
 pub(in crate::api) struct StepDefinition {
     /// Its id, unique in the workflow.
     #[schema(pattern = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
@@ -92,7 +89,6 @@ pub(in crate::api) struct StepDefinition {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RetryPolicy)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what is kept as text")]
 pub(in crate::api) struct Retry {
     /// Attempts in all, the first included; 3 if absent.
     #[schema(nullable = false)]
@@ -111,7 +107,8 @@ pub(in crate::api) struct Retry {
     jitter: Option<bool>,
     /// Codes or categories that are tried again; every recoverable failure if absent.
     #[schema(nullable = false)]
-    retry_on: Option<Vec<String>>,
+    #[serde(rename = "retryOn")]
+    only_on: Option<Vec<String>>,
 }
 
 /// A duration: milliseconds, or a text such as `250ms`, `30s`, `2m` or `1h`.

@@ -16,7 +16,6 @@ use crate::model::{Json, Pointer};
 /// A workflow with an input to check against it.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents a body that is kept as text")]
 pub(in crate::api) struct WorkflowWithInput {
     /// The workflow.
     workflow: WorkflowDefinition,
@@ -31,9 +30,9 @@ pub(in crate::api) struct WorkflowWithInput {
 #[expect(dead_code, reason = "documents a body that is kept as text")]
 pub(in crate::api) enum ValidateRequest {
     /// With an input.
-    WithInput(WorkflowWithInput),
+    WithInput(Box<WorkflowWithInput>),
     /// By itself.
-    Workflow(WorkflowDefinition),
+    Workflow(Box<WorkflowDefinition>),
 }
 
 /// The workflow can be run.

@@ -108,10 +108,7 @@ impl Reader {
             read = self.handle.events(&self.thread, self.cursor, PAGE) => read,
         };
         match read {
-            Ok(page) if page.events.is_empty() && page.head > self.cursor => {
-                tracing::error!(thread_id = %self.thread, after = self.cursor, "journal has a gap");
-                None
-            }
+            Ok(page) if page.events.is_empty() && page.head > self.cursor => self.broken(),
             Ok(page) => {
                 (self.head, self.ended) = (page.head, page.ended);
                 self.page = page.events.into();
@@ -122,6 +119,12 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// Ends the stream because the journal's next record is not the next event.
+    fn broken<T>(&self) -> Option<T> {
+        tracing::error!(thread_id = %self.thread, after = self.cursor, "journal has a gap");
+        None
     }
 
     /// Encodes what is at hand, up to about [`CHUNK`] bytes. The outer `None` ends the stream: an
@@ -135,8 +138,7 @@ impl Reader {
         }
         while let Some(event) = self.page.pop_front() {
             if event.seq != self.cursor + 1 {
-                tracing::error!(thread_id = %self.thread, after = self.cursor, seq = event.seq, "journal is out of order");
-                return None;
+                return self.broken();
             }
             frame::event(&mut out, &event, std::mem::take(&mut self.first));
             self.cursor = event.seq;
