@@ -39,11 +39,11 @@ impl<T: FromBody> FromRequest<Api> for Body<T> {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         let json = match read_json(request, api.settings.max_body).await? {
-            Some(json) => json,
-            None if T::OPTIONAL => {
+            Some(json) if !(T::OPTIONAL && json.is_null()) => json,
+            Some(_) | None if T::OPTIONAL => {
                 Json::trusted("{}".to_owned()).map_err(|_| Problem::internal())?
             }
-            None => return Err(Problem::new(&MALFORMED_JSON, "a JSON body is needed")),
+            Some(_) | None => return Err(Problem::new(&MALFORMED_JSON, "a JSON body is needed")),
         };
         let mut fields = Fields::open(&json).map_err(Problem::faults)?;
         let value = T::read(&mut fields);

@@ -4,19 +4,21 @@
 //! operations (problem documents, the aliases) is put in here, by rule.
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr, ResponseBuilder,
-    ServerBuilder,
+    ContactBuilder, ContentBuilder, HeaderBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref,
+    RefOr, ResponseBuilder, ServerBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::problem::{KINDS, MEDIA_TYPE, ProblemError};
+use super::problem::{KINDS, MEDIA_TYPE, METHOD_NOT_ALLOWED, ProblemError};
 use super::{Api, ProblemDocument, ops, stream};
 
 /// Paths that the field already knows, and the routes they stand for.
@@ -99,6 +101,7 @@ pub fn openapi() -> OpenApi {
         .title("Rethread")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(DESCRIPTION))
+        .contact(Some(ContactBuilder::new().name(Some("The Rethread developers")).build()))
         .license(Some(
             LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build(),
         ))
@@ -115,6 +118,7 @@ pub fn openapi() -> OpenApi {
     add_components(&mut document);
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
+            optional_not_null(operation);
             add_problems(path, operation);
         }
     }
@@ -151,7 +155,8 @@ fn add_components(document: &mut OpenApi) {
         let schema = Ref::from_schema_name(ProblemDocument::name());
         ContentBuilder::new().schema(Some(schema)).build()
     };
-    for kind in KINDS {
+    // An unknown method is not of any operation.
+    for kind in KINDS.iter().filter(|kind| **kind != &METHOD_NOT_ALLOWED) {
         let name = kind.status.as_str();
         let known = components.responses.remove(&response_name(name));
         let mut codes = known.and_then(description).unwrap_or_default();
@@ -159,8 +164,23 @@ fn add_components(document: &mut OpenApi) {
             codes.push_str(", ");
         }
         codes.push_str(kind.code);
-        let response = ResponseBuilder::new().description(codes).content(MEDIA_TYPE, content());
+        let mut response = ResponseBuilder::new().description(codes).content(MEDIA_TYPE, content());
+        if let Some((header, text)) = header_of(kind.status) {
+            response =
+                response.header(header, HeaderBuilder::new().description(Some(text)).build());
+        }
         components.responses.insert(response_name(name), RefOr::T(response.build()));
+    }
+}
+
+/// The header that a problem of this status has beside its body.
+fn header_of(status: StatusCode) -> Option<(&'static str, &'static str)> {
+    match status {
+        StatusCode::UNAUTHORIZED => Some(("WWW-Authenticate", "The schemes that are taken")),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            Some(("Retry-After", "Seconds to wait before another try"))
+        }
+        _ => None,
     }
 }
 
@@ -173,6 +193,21 @@ fn description(response: RefOr<utoipa::openapi::Response>) -> Option<String> {
 
 fn response_name(status: &str) -> String {
     format!("Problem{status}")
+}
+
+/// A parameter that may be left out is not one that may be `null`.
+fn optional_not_null(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema
+            && let SchemaType::Array(types) = &mut schema.schema_type
+        {
+            types.retain(|one| *one != Type::Null);
+            if let [only] = types.as_slice() {
+                schema.schema_type = SchemaType::Type(only.clone());
+            }
+        }
+    }
 }
 
 /// Which problems an operation can answer with follows from its path and its body.

@@ -94,6 +94,7 @@ pub struct StatusDocument {
     /// The replica that drives it, if one does.
     pub owner: Option<String>,
     /// The head of its journal.
+    #[schema(value_type = u64)]
     pub last_seq: Seq,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]

@@ -39,6 +39,8 @@ impl FromBody for AbortBody {
 }
 
 /// Stop a thread and cancel what it runs
+///
+/// Completed steps stay completed; the thread can be resumed.
 #[utoipa::path(
     post, path = "/threads/{threadId}/abort", operation_id = "abortThread", tag = "control",
     params(

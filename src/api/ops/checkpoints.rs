@@ -3,7 +3,7 @@
 use axum::Json as JsonAnswer;
 use axum::extract::State;
 
-use super::List;
+use super::list_of;
 use crate::api::Api;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
@@ -28,6 +28,8 @@ pub(in crate::api) struct CheckpointsQuery {
     cursor: Option<Seq>,
 }
 
+list_of!(Checkpoint as CheckpointList);
+
 impl FromQuery for CheckpointsQuery {
     fn read(query: &mut Params) -> Self {
         Self {
@@ -39,16 +41,18 @@ impl FromQuery for CheckpointsQuery {
 }
 
 /// List a thread's checkpoints, newest first
+///
+/// Every event of the journal that the thread can go on from.
 #[utoipa::path(
     get, path = "/threads/{threadId}/checkpoints", operation_id = "listCheckpoints", tag = "threads",
     params(("threadId" = String, Path, description = "The thread"), CheckpointsQuery),
-    responses((status = 200, description = "A page of checkpoints", body = List<Checkpoint>))
+    responses((status = 200, description = "A page of checkpoints", body = CheckpointList))
 )]
 pub(in crate::api) async fn list(
     State(api): State<Api>,
     ThreadPath(thread): ThreadPath,
     QueryString(query): QueryString<CheckpointsQuery>,
-) -> Result<JsonAnswer<List<Checkpoint>>, Problem> {
+) -> Result<JsonAnswer<CheckpointList>, Problem> {
     let CheckpointsQuery { operation, limit, cursor } = query;
     let query = CheckpointQuery { operation, limit, before: cursor };
     Ok(api.handle.checkpoints(&thread, query).await?.into())

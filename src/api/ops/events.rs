@@ -39,6 +39,7 @@ pub(in crate::api) struct EventList {
     /// Give this as `after` to read on; `null` if this page reaches the last event.
     next_cursor: Option<String>,
     /// The number of the thread's last event.
+    #[schema(value_type = u64)]
     last_seq: Seq,
 }
 
@@ -70,6 +71,8 @@ pub(in crate::api) struct EventDocument {
 }
 
 /// List a thread's events
+///
+/// The same records that the stream sends, byte for byte.
 #[utoipa::path(
     get, path = "/threads/{threadId}/events", operation_id = "listEvents", tag = "threads",
     params(("threadId" = String, Path, description = "The thread"), EventsQuery),

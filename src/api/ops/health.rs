@@ -25,6 +25,8 @@ pub(in crate::api) struct ProbeAnswer {
 }
 
 /// Whether the process serves
+///
+/// For probes that restart a process that hangs; needs no key.
 #[utoipa::path(
     get, path = "/health/live", operation_id = "healthLive", tag = "operations", security(()),
     responses((status = 200, description = "It does", body = ProbeAnswer))
@@ -34,6 +36,8 @@ pub(in crate::api) async fn live(_: QueryString<NoParams>) -> JsonAnswer<ProbeAn
 }
 
 /// Whether this replica can do its work now
+///
+/// For probes that take a replica out of a load balancer; needs no key.
 #[utoipa::path(
     get, path = "/health/ready", operation_id = "healthReady", tag = "operations", security(()),
     responses((status = 200, description = "It can", body = ProbeAnswer))
@@ -49,6 +53,8 @@ pub(in crate::api) async fn ready(
 }
 
 /// Read the whole health report
+///
+/// Every check with its value, what it means and what to do about it.
 #[utoipa::path(
     get, path = "/health", operation_id = "health", tag = "operations",
     responses(
@@ -69,6 +75,8 @@ pub(in crate::api) async fn health(
 }
 
 /// Read how the store does
+///
+/// Which backend it is, how long it takes to write and to read, and how often it fails.
 #[utoipa::path(
     get, path = "/health/checkpointer", operation_id = "healthCheckpointer", tag = "operations",
     responses((status = 200, description = "The store", body = StoreHealth))
@@ -81,6 +89,8 @@ pub(in crate::api) async fn checkpointer(
 }
 
 /// Read metrics in the Prometheus text format
+///
+/// `OpenMetrics` for whoever accepts it.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "metrics", tag = "operations",
     responses((status = 200, description = "All metrics", body = String, content_type = "text/plain"))
@@ -97,6 +107,8 @@ pub(in crate::api) async fn metrics(
 }
 
 /// Read this document as JSON
+///
+/// Made from the routes themselves.
 #[utoipa::path(
     get, path = "/openapi.json", operation_id = "openapiJson", tag = "operations",
     responses((status = 200, description = "The OpenAPI document", body = Object))
@@ -107,6 +119,8 @@ pub(in crate::api) async fn openapi_json(_: QueryString<NoParams>) -> Result<Res
 }
 
 /// Read this document as YAML
+///
+/// Made from the routes themselves.
 #[utoipa::path(
     get, path = "/openapi.yaml", operation_id = "openapiYaml", tag = "operations",
     responses((status = 200, description = "The OpenAPI document", body = String, content_type = "application/yaml"))

@@ -39,6 +39,7 @@ pub(in crate::api) struct InvokeAnswer {
     /// Median duration of this workflow's recent completed threads, in milliseconds.
     estimated_duration_ms: Option<u64>,
     /// The number of its last event.
+    #[schema(value_type = u64)]
     last_seq: Seq,
     /// Where to read on.
     links: Links,

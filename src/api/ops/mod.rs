@@ -18,24 +18,24 @@ pub(super) mod validate;
 pub(super) mod workflow;
 pub(super) mod workflows;
 
-use axum::Json as JsonAnswer;
-use serde::Serialize;
-use utoipa::ToSchema;
+/// Names the page type of a list, so that the API's document has a schema for each.
+macro_rules! list_of {
+    ($item:ident as $name:ident) => {
+        /// One page of a list.
+        #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+        #[serde(rename_all = "camelCase")]
+        pub(in crate::api) struct $name {
+            /// The items.
+            items: Vec<$item>,
+            /// Give this as `cursor` to get the next page; `null` on the last.
+            next_cursor: Option<String>,
+        }
 
-use crate::runtime::Page;
-
-/// One page of a list.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct List<T> {
-    /// The items.
-    items: Vec<T>,
-    /// Give this as `cursor` to get the next page; `null` on the last.
-    next_cursor: Option<String>,
+        impl From<crate::runtime::Page<$item>> for axum::Json<$name> {
+            fn from(page: crate::runtime::Page<$item>) -> Self {
+                axum::Json($name { items: page.items, next_cursor: page.next_cursor })
+            }
+        }
+    };
 }
-
-impl<T> From<Page<T>> for JsonAnswer<List<T>> {
-    fn from(page: Page<T>) -> Self {
-        JsonAnswer(List { items: page.items, next_cursor: page.next_cursor })
-    }
-}
+use list_of;

@@ -24,6 +24,8 @@ impl FromQuery for MonitorQuery {
 }
 
 /// See which threads are active and which look stuck
+///
+/// Threads that have not ended, newest first, with the time since their last event.
 #[utoipa::path(
     get, path = "/monitor", operation_id = "monitor", tag = "operations",
     params(MonitorQuery),

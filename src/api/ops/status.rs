@@ -26,7 +26,7 @@ pub(in crate::api) struct StatusQuery {
     /// `false` leaves inputs and outputs out.
     outputs: Option<bool>,
     /// Shows the thread as it was after this event.
-    #[param(minimum = 1)]
+    #[param(value_type = Option<u64>, minimum = 1)]
     at: Option<Seq>,
 }
 
@@ -41,6 +41,8 @@ impl FromQuery for StatusQuery {
 }
 
 /// Read a thread's status
+///
+/// The whole status document: steps, inputs, outputs, errors and progress.
 #[utoipa::path(
     get, path = "/status/{threadId}", operation_id = "getStatus", tag = "threads",
     params(

@@ -13,6 +13,8 @@ use crate::api::query::{NoParams, QueryString};
 use crate::runtime::ThreadItem;
 
 /// Read a thread without its steps
+///
+/// The item that the list of threads has for it.
 #[utoipa::path(
     get, path = "/threads/{threadId}", operation_id = "getThread", tag = "threads",
     params(
@@ -45,6 +47,8 @@ pub(in crate::api) async fn get(
 }
 
 /// Delete a thread that has ended
+///
+/// Its journal and its snapshots go with it. A thread that has not ended answers 409.
 #[utoipa::path(
     delete, path = "/threads/{threadId}", operation_id = "deleteThread", tag = "threads",
     params(

@@ -3,7 +3,7 @@
 use axum::Json as JsonAnswer;
 use axum::extract::State;
 
-use super::List;
+use super::list_of;
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
@@ -18,8 +18,9 @@ pub(in crate::api) struct ThreadsQuery {
     status: Option<ThreadStatus>,
     /// Only threads of this workflow.
     workflow: Option<String>,
-    /// Only threads whose metadata has these members, each as `metadata.KEY=VALUE`.
-    #[param(value_type = Option<Object>, style = DeepObject)]
+    /// Only threads whose metadata has this member; `KEY` stands for its name, and the parameter
+    /// may be given for several.
+    #[param(value_type = Option<String>, rename = "metadata.KEY")]
     metadata: Vec<(String, String)>,
     /// Items per page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
@@ -27,6 +28,8 @@ pub(in crate::api) struct ThreadsQuery {
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
 }
+
+list_of!(ThreadItem as ThreadList);
 
 impl FromQuery for ThreadsQuery {
     fn read(query: &mut Params) -> Self {
@@ -49,15 +52,17 @@ pub(in crate::api) fn parse_status(text: &str) -> Result<ThreadStatus, String> {
 }
 
 /// List threads, newest first
+///
+/// Pages are stable: threads that start meanwhile do not move the ones that are listed.
 #[utoipa::path(
     get, path = "/threads", operation_id = "listThreads", tag = "threads",
     params(ThreadsQuery),
-    responses((status = 200, description = "A page of threads", body = List<ThreadItem>))
+    responses((status = 200, description = "A page of threads", body = ThreadList))
 )]
 pub(in crate::api) async fn list(
     State(api): State<Api>,
     QueryString(query): QueryString<ThreadsQuery>,
-) -> Result<JsonAnswer<List<ThreadItem>>, Problem> {
+) -> Result<JsonAnswer<ThreadList>, Problem> {
     let ThreadsQuery { status, workflow, metadata, limit, cursor } = query;
     let query = ThreadQuery { status, workflow, metadata, limit, cursor };
     let page = api.handle.threads(query).await.map_err(Problem::from);

@@ -42,6 +42,8 @@ impl FromRequestParts<Api> for NamePath {
 }
 
 /// Read a stored workflow
+///
+/// The newest version, or the one that the path or the query names.
 #[utoipa::path(
     get, path = "/workflows/{name}", operation_id = "getWorkflow", tag = "workflows",
     params(("name" = String, Path, description = "Its name, or `name@version`"), WorkflowQuery),

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::List;
+use super::list_of;
 use super::schema::WorkflowDefinition;
 use crate::api::Api;
 use crate::api::extract::WholeBody;
@@ -23,6 +23,8 @@ pub(in crate::api) struct WorkflowsQuery {
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
 }
+
+list_of!(StoredWorkflow as WorkflowList);
 
 impl FromQuery for WorkflowsQuery {
     fn read(query: &mut Params) -> Self {
@@ -65,15 +67,17 @@ fn location(stored: &StoredWorkflow) -> Option<HeaderValue> {
 }
 
 /// List stored workflows by name
+///
+/// The newest version of each, without its text.
 #[utoipa::path(
     get, path = "/workflows", operation_id = "listWorkflows", tag = "workflows",
     params(WorkflowsQuery),
-    responses((status = 200, description = "The newest version of each, without its text", body = List<StoredWorkflow>))
+    responses((status = 200, description = "The newest version of each, without its text", body = WorkflowList))
 )]
 pub(in crate::api) async fn list(
     State(api): State<Api>,
     QueryString(query): QueryString<WorkflowsQuery>,
-) -> Result<JsonAnswer<List<StoredWorkflow>>, Problem> {
+) -> Result<JsonAnswer<WorkflowList>, Problem> {
     let page = api.handle.workflows(query.cursor.as_deref(), query.limit).await;
     Ok(page.map_err(|error| Problem::from(error).without_pointers())?.into())
 }

@@ -151,6 +151,7 @@ pub struct ThreadItem {
     pub recoveries: u32,
     /// Code of the failure it ended with.
     pub error_code: Option<String>,
+    #[schema(value_type = u64)]
     pub last_seq: Seq,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -180,6 +181,7 @@ pub struct Checkpoint {
     /// `{operation}-{milliseconds}-{seq}`.
     pub id: String,
     /// The event it stands at.
+    #[schema(value_type = u64)]
     pub seq: Seq,
     /// What was done: the event's type.
     pub operation: String,
