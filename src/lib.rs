@@ -1,8 +1,10 @@
 //! Rethread: a durable workflow server. `ARCHITECTURE.md` is the map.
 
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod dashboard;
 pub mod definition;
 pub mod executor;
 pub mod machine;

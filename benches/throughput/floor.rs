@@ -150,11 +150,7 @@ fn appended(thread: &ThreadId, prev: u64, records: Records, summary: &Summary) -
         records: Some(records),
         summary: summary.clone(),
         progress: true,
-        disposition: if ended {
-            Disposition::Release { wake_at: None }
-        } else {
-            Disposition::Keep
-        },
+        disposition: if ended { Disposition::Release { wake_at: None } } else { Disposition::Keep },
         taken: Vec::new(),
     }))
 }
@@ -164,8 +160,8 @@ fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
     let clock = SystemClock::new();
     let request = work::chain(10);
     let text = Json::of(&request["workflow"])?;
-    let plan = Plan::parse(&text, &Pointer::root())
-        .map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
+    let plan =
+        Plan::parse(&text, &Pointer::root()).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let input = Json::of(&request["input"])?;
     let thread = ThreadId::parse(&SystemEntropy.uuid(clock.now()).to_string())?;
     let moment = Moment { now: clock.now(), unit: 0.5, max_event: 1 << 20, may_start: true };

@@ -39,7 +39,13 @@ impl Backend {
         Self { name, rows: Vec::new(), one_step: None, sse: None, resume: None }
     }
 
-    pub(crate) fn row(&mut self, in_flight: usize, floor: &Floor, bare: Option<f64>, served: &Served) {
+    pub(crate) fn row(
+        &mut self,
+        in_flight: usize,
+        floor: &Floor,
+        bare: Option<f64>,
+        served: &Served,
+    ) {
         self.rows.push(Row {
             in_flight,
             ratio: served.threads_per_second / floor.threads_per_second,
@@ -61,8 +67,18 @@ impl Report {
     pub(crate) fn print(&self) {
         println!(
             "{:<9} {:>6} {:>10} {:>9} {:>8} {:>8} {:>7} {:>11} {:>9} {:>6} {:>6} {:>11}",
-            "database", "flight", "threads/s", "steps/s", "p50 ms", "p99 ms", "RSS MiB",
-            "floor thr/s", "floor p50", "ratio", "p50 x", "bare rows/s"
+            "database",
+            "flight",
+            "threads/s",
+            "steps/s",
+            "p50 ms",
+            "p99 ms",
+            "RSS MiB",
+            "floor thr/s",
+            "floor p50",
+            "ratio",
+            "p50 x",
+            "bare rows/s"
         );
         for backend in &self.backends {
             for row in &backend.rows {
@@ -79,11 +95,15 @@ impl Report {
                     row.floor.p50_ms,
                     row.ratio,
                     row.p50_ratio,
-                    row.bare_inserts_per_second.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}")),
+                    row.bare_inserts_per_second
+                        .map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}")),
                 );
             }
             if let Some(one) = &backend.one_step {
-                println!("{:<9} one-step thread: p50 {:.2} ms, p99 {:.2} ms", backend.name, one.p50_ms, one.p99_ms);
+                println!(
+                    "{:<9} one-step thread: p50 {:.2} ms, p99 {:.2} ms",
+                    backend.name, one.p50_ms, one.p99_ms
+                );
             }
             if let Some(lag) = &backend.sse {
                 println!(

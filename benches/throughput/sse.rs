@@ -30,7 +30,8 @@ pub(crate) async fn measure(server: &Server, duration: Duration) -> Result<Lag> 
     let began = Instant::now();
     while began.elapsed() < duration {
         let answer = invoker.send("POST", "/invoke/async", body.clone()).await?;
-        let answer: Value = serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?;
+        let answer: Value =
+            serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?;
         let thread = answer["threadId"].as_str().context("no threadId")?;
         // A stream ends its connection: each thread gets one of its own.
         let mut reader = Client::connect(&server.addr).await?;
@@ -50,7 +51,8 @@ pub(crate) async fn measure(server: &Server, duration: Duration) -> Result<Lag> 
 fn ticks() -> Vec<Value> {
     (0..20)
         .map(|number: usize| {
-            let mut step = json!({ "id": format!("s{number}"), "kind": "sleep", "with": { "for": 5 } });
+            let mut step =
+                json!({ "id": format!("s{number}"), "kind": "sleep", "with": { "for": 5 } });
             if number > 0 {
                 step["dependsOn"] = json!([format!("s{}", number - 1)]);
             }

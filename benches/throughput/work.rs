@@ -9,11 +9,8 @@ pub(crate) const PAYLOAD: &str =
 /// `steps` chained transforms that hand their input on.
 pub(crate) fn chain(steps: usize) -> Value {
     let step = |number: usize| {
-        let from = if number == 0 {
-            "{input}".to_owned()
-        } else {
-            format!("{{s{}.output}}", number - 1)
-        };
+        let from =
+            if number == 0 { "{input}".to_owned() } else { format!("{{s{}.output}}", number - 1) };
         let mut step = json!({
             "id": format!("s{number}"),
             "kind": "transform",

@@ -11,5 +11,5 @@ mod store;
 
 pub use ambient::{Ambient, OsEntropy, SystemClock, random_secret};
 pub use listen::{bind, install_crypto};
-pub use server::{Server, openapi_yaml};
+pub use server::{GUARD_ARGUMENT, Server, openapi_yaml};
 pub use store::{Migration, migrate};

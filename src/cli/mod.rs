@@ -32,6 +32,10 @@ const UNUSABLE: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == crate::app::GUARD_ARGUMENT) {
+        crate::executor::guard_programs(std::io::stdin().lock());
+        return ExitCode::SUCCESS;
+    }
     let parsed = Cli::command().try_get_matches().and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
         let flags = matches.subcommand().map(|(_, matches)| config::flags_of(matches));

@@ -76,6 +76,12 @@ impl From<Failure> for AttemptError {
     }
 }
 
+/// Finds the executor of a step: [`Registry`], or what a test puts in its place.
+pub trait Executors: Send + Sync + std::fmt::Debug {
+    /// The executor of an action; `None` for a `sleep`, which the machine waits for by itself.
+    fn get(&self, action: &Action) -> Option<&dyn StepExecutor>;
+}
+
 /// Performs attempts of one kind of step.
 #[async_trait]
 pub trait StepExecutor: Send + Sync + std::fmt::Debug {

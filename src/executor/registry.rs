@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::exec::ExecExecutor;
 use super::http::HttpExecutor;
 use super::transform::TransformExecutor;
-use super::{ExecutorSettings, StepExecutor};
+use super::{ExecutorSettings, Executors, StepExecutor};
 use crate::definition::Action;
 use crate::model::Clock;
 
@@ -28,9 +28,10 @@ impl Registry {
             exec: ExecExecutor::new(settings),
         })
     }
+}
 
-    /// The executor of an action; `None` for a `sleep`, which the machine waits for by itself.
-    pub fn get(&self, action: &Action) -> Option<&dyn StepExecutor> {
+impl Executors for Registry {
+    fn get(&self, action: &Action) -> Option<&dyn StepExecutor> {
         match action {
             Action::Http => Some(&self.http),
             Action::Exec { .. } => Some(&self.exec),

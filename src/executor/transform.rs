@@ -32,16 +32,16 @@ impl StepExecutor for TransformExecutor {
         let Some(filter) = filter_of(&attempt.action) else {
             return Err(internal("an action that is no transform was given to its executor").into());
         };
-        let limits = FilterLimits { max_output_bytes: self.max_output_bytes };
-        let told = match filter.run_inline(&attempt.with, &limits) {
+        let told = match filter.run_inline(&attempt.with, &self.limits()) {
             Some(told) => told,
-            None => self.run_apart(attempt, limits).await?,
+            None => self.run_apart(attempt, self.limits()).await?,
         };
-        let output = told.map_err(|error| failure(&error))?;
-        if output.as_str().len() > self.max_output_bytes {
-            return Err(too_large("the output", self.max_output_bytes).into());
-        }
-        Ok(output)
+        self.output(told)
+    }
+
+    fn execute_now(&self, attempt: &Attempt) -> Option<Result<Json, AttemptError>> {
+        let filter = filter_of(&attempt.action)?;
+        Some(self.output(filter.run_inline(&attempt.with, &self.limits())?))
     }
 }
 
@@ -49,6 +49,18 @@ impl TransformExecutor {
     /// Makes the executor.
     pub(super) fn new(max_output_bytes: usize) -> Self {
         Self { max_output_bytes, long_runs: Arc::new(Semaphore::new(MAX_LONG_RUNS)) }
+    }
+
+    const fn limits(&self) -> FilterLimits {
+        FilterLimits { max_output_bytes: self.max_output_bytes }
+    }
+
+    fn output(&self, told: Result<Json, FilterError>) -> Result<Json, AttemptError> {
+        let output = told.map_err(|error| failure(&error))?;
+        if output.as_str().len() > self.max_output_bytes {
+            return Err(too_large("the output", self.max_output_bytes).into());
+        }
+        Ok(output)
     }
 
     /// Runs a filter where blocking does no harm. If the attempt is dropped, the run goes on to its

@@ -48,7 +48,7 @@ pub struct StepDocument {
     pub duration_ms: Option<u64>,
     /// Its output; left out with `?outputs=false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub output: Option<Json>,
     /// Its last failure.
     pub error: Option<Failure>,
@@ -78,11 +78,11 @@ pub struct StatusDocument {
     pub steps: Vec<StepDocument>,
     /// Its input; left out with `?outputs=false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub input: Option<Json>,
     /// Its output (`null` until it has one); left out with `?outputs=false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub output: Option<Json>,
     /// Why it failed.
     pub error: Option<Failure>,
@@ -94,6 +94,7 @@ pub struct StatusDocument {
     /// The replica that drives it, if one does.
     pub owner: Option<String>,
     /// The head of its journal.
+    #[schema(value_type = u64)]
     pub last_seq: Seq,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]

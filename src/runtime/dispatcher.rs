@@ -5,6 +5,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -18,9 +19,11 @@ use crate::model::{RecoveryCause, ThreadId};
 use crate::store::{Append, Claimed, Disposition, StoreError, Write};
 
 /// How long a thread that cannot be loaded is left alone before it is tried again.
-const UNLOADABLE_PAUSE: std::time::Duration = std::time::Duration::from_secs(30);
+const UNLOADABLE_PAUSE: Duration = Duration::from_secs(30);
+/// Between two looks at the least: a thread that cannot be claimed yet is no reason to spin.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// How often the place of a thread's earlier driver is looked at until it is free.
-const PLACE_CHECK: std::time::Duration = std::time::Duration::from_millis(5);
+const PLACE_CHECK: Duration = Duration::from_millis(5);
 
 /// Looks for work until the server drains.
 pub(super) async fn run(core: Arc<Core>) {
@@ -37,13 +40,23 @@ pub(super) async fn run(core: Arc<Core>) {
             tokio::task::yield_now().await;
             continue;
         }
-        let jittered = POLL_INTERVAL.mul_f64(0.75 + core.parts.entropy.unit() / 2.0);
         tokio::select! {
             biased;
             () = core.nudge.notified() => {}
-            () = tokio::time::sleep(jittered) => {}
+            () = tokio::time::sleep(pause(&core).await) => {}
             () = core.draining.cancelled() => {}
         }
+    }
+}
+
+/// Until the next look: jittered, and no longer than until the next parked thread is due.
+async fn pause(core: &Core) -> Duration {
+    let jittered = POLL_INTERVAL.mul_f64(0.75 + core.parts.entropy.unit() / 2.0);
+    match core.store().next_wake().await {
+        Ok(Some(due)) if core.room() > 0 => {
+            jittered.min(due.since(core.parts.clock.now())).max(SHORTEST_PAUSE)
+        }
+        Ok(_) | Err(_) => jittered,
     }
 }
 

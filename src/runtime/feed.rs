@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -149,11 +148,12 @@ impl Follow {
     }
 
     /// Resolves with the next head that `wanted` accepts.
-    pub(super) async fn wait(&mut self, wanted: impl FnMut(&Head) -> bool) -> Head {
-        match self.heads.wait_for(wanted).await {
-            Ok(head) => *head,
+    pub(super) async fn wait(&mut self, wanted: impl FnMut(&Head) -> bool + Send) -> Head {
+        let head = self.heads.wait_for(wanted).await.ok().map(|head| *head);
+        match head {
+            Some(head) => head,
             // The topic lives as long as anyone follows it, and this reader does.
-            Err(_closed) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 }

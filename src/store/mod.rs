@@ -77,6 +77,8 @@ pub struct Claimed {
     pub claims: u32,
     /// The expired incarnation it was taken from; 0 if nobody drove it.
     pub previous_owner: Incarnation,
+    /// Messages in its inbox.
+    pub mail: u32,
 }
 
 /// A message to a thread, durable before it is answered (an abort, a resume, later a signal).
@@ -207,6 +209,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         filter: &ThreadFilter,
         limit: usize,
     ) -> Result<Vec<ThreadRow>, StoreError>;
+
+    /// The name of the replica that drives a thread, if one does.
+    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError>;
 
     /// The thread started under an idempotency key in the last 24 h, with its request's hash.
     async fn by_idempotency_key(&self, key: &str)

@@ -85,6 +85,7 @@ pub(super) struct RawClaim {
     last_seq: i64,
     claims: i32,
     previous_owner: i64,
+    mail: i32,
 }
 
 impl RawClaim {
@@ -96,6 +97,7 @@ impl RawClaim {
             last_seq: self.last_seq.cast_unsigned(),
             claims: self.claims.cast_unsigned(),
             previous_owner: self.previous_owner,
+            mail: self.mail.cast_unsigned(),
         })
     }
 }

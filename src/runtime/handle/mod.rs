@@ -13,7 +13,6 @@ use super::core::Core;
 use super::feed::Follow;
 use super::{control, health, invoke, monitor, query, workflows};
 use crate::definition::Plan;
-use crate::machine::StatusDocument;
 use crate::model::{Fault, Json, Pointer, Seq, ThreadId};
 
 pub use error::RuntimeError;

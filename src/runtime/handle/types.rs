@@ -153,6 +153,7 @@ pub struct ThreadItem {
     pub recoveries: u32,
     /// Code of the failure it ended with.
     pub error_code: Option<String>,
+    #[schema(value_type = u64)]
     pub last_seq: Seq,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -162,7 +163,7 @@ pub struct ThreadItem {
     pub completed_at: Option<Timestamp>,
 }
 
-pub use crate::machine::{Progress, WorkflowName};
+pub use crate::machine::{Progress, StatusDocument, StepDocument, WorkflowName};
 
 /// Which checkpoints a list wants.
 #[derive(Debug, Clone, Default)]
@@ -182,6 +183,7 @@ pub struct Checkpoint {
     /// `{operation}-{milliseconds}-{seq}`.
     pub id: String,
     /// The event it stands at.
+    #[schema(value_type = u64)]
     pub seq: Seq,
     /// What was done: the event's type.
     pub operation: String,
@@ -260,7 +262,6 @@ pub struct HealthCheck {
     /// How well it is.
     pub status: HealthStatus,
     /// What was measured.
-    #[schema(value_type = Object)]
     pub value: serde_json::Value,
     /// What that means.
     pub detail: String,

@@ -9,9 +9,10 @@ use super::state::State;
 
 impl State {
     /// See [`crate::store::Store::register`].
-    pub(super) fn register(&mut self, now: Duration, ttl: Duration) -> Incarnation {
+    pub(super) fn register(&mut self, name: &str, now: Duration, ttl: Duration) -> Incarnation {
         let me = self.leases.last_key_value().map_or(1, |(newest, _)| newest + 1);
         self.leases.insert(me, now + ttl);
+        self.names.insert(me, name.to_owned());
         me
     }
 
@@ -57,7 +58,9 @@ impl State {
     }
 
     fn hand_over(&mut self, id: &ThreadId, me: Incarnation) -> Option<Claimed> {
-        let previous_owner = self.threads.get(id)?.row.owner;
+        let thread = self.threads.get(id)?;
+        let previous_owner = thread.row.owner;
+        let mail = u32::try_from(thread.pending()).unwrap_or(u32::MAX);
         let row = &mut self.place(id, me, None)?.row;
         row.epoch += 1;
         row.claims += 1;
@@ -67,6 +70,7 @@ impl State {
             last_seq: row.last_seq,
             claims: row.claims,
             previous_owner,
+            mail,
         })
     }
 }

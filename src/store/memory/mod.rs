@@ -53,8 +53,8 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn register(&self, _name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
-        Ok(self.state().register(self.clock.monotonic(), ttl))
+    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
+        Ok(self.state().register(name, self.clock.monotonic(), ttl))
     }
 
     async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError> {
@@ -130,6 +130,12 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Vec<ThreadRow>, StoreError> {
         Ok(self.state().list(filter, limit))
+    }
+
+    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
+        let state = self.state();
+        let owner = state.threads.get(thread).map(|found| found.row.owner);
+        Ok(owner.and_then(|owner| state.names.get(&owner).cloned()))
     }
 
     async fn by_idempotency_key(

@@ -17,6 +17,8 @@ pub(super) struct State {
     pub(super) owned: BTreeMap<Incarnation, BTreeSet<ThreadId>>,
     /// Until when each incarnation's lease lasts, on the monotonic clock.
     pub(super) leases: BTreeMap<Incarnation, Duration>,
+    /// What each incarnation is called.
+    pub(super) names: BTreeMap<Incarnation, String>,
     pub(super) keys: BTreeMap<String, Key>,
     pub(super) definitions: BTreeMap<String, String>,
     /// Versions by name, oldest first.

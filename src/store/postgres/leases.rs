@@ -53,7 +53,7 @@ SET owner = $1, epoch = r.epoch + 1, claims = r.claims + 1, wake_at = NULL
 FROM (SELECT * FROM fresh UNION ALL SELECT * FROM orphan) p
 WHERE r.thread_id = p.thread_id AND r.owner = p.owner
   AND (p.owner <> 0 OR r.wake_at IS NOT NULL)
-RETURNING r.thread_id, r.epoch, r.last_seq, r.claims, p.owner AS previous_owner";
+RETURNING r.thread_id, r.epoch, r.last_seq, r.claims, p.owner AS previous_owner, r.pending AS mail";
 
 const NEXT_WAKE: &str = "SELECT min(wake_at) FROM @threads WHERE owner = 0 AND wake_at IS NOT NULL";
 

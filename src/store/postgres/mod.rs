@@ -172,6 +172,10 @@ impl Store for PostgresStore {
         self.do_threads(filter, limit).await
     }
 
+    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
+        self.do_owner(thread).await
+    }
+
     async fn by_idempotency_key(
         &self,
         key: &str,

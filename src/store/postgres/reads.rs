@@ -121,6 +121,14 @@ impl PostgresStore {
         Ok(rows.into_iter().map(i64::cast_unsigned).collect())
     }
 
+    pub(super) async fn do_owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
+        let query = sqlx::query_scalar(self.sql(
+            "SELECT r.name FROM @threads t JOIN @replicas r ON r.incarnation = t.owner
+             WHERE t.thread_id = $1",
+        ));
+        answer(query.bind(thread.as_str()).fetch_optional(&self.general)).await
+    }
+
     pub(super) async fn do_by_idempotency_key(
         &self,
         key: &str,

@@ -18,12 +18,14 @@ const ALIVE: &str =
     "SELECT EXISTS (SELECT 1 FROM replicas WHERE incarnation = ? AND lease_until > ?)";
 
 const DUE: &str = "
-SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS previous_owner
+SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS previous_owner,
+    pending AS mail
 FROM threads WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= ?1
 ORDER BY wake_at LIMIT ?2";
 
 const ORPHANS: &str = "
-SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS previous_owner
+SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS previous_owner,
+    pending AS mail
 FROM threads WHERE owner <> 0
   AND owner IN (SELECT incarnation FROM replicas WHERE lease_until <= ?1)
 LIMIT ?2";

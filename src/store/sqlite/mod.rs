@@ -113,6 +113,10 @@ impl Store for SqliteStore {
         self.do_threads(filter, limit).await
     }
 
+    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
+        self.do_owner(thread).await
+    }
+
     async fn by_idempotency_key(
         &self,
         key: &str,

@@ -131,6 +131,13 @@ impl SqliteStore {
         Ok(rows.into_iter().map(i64::cast_unsigned).collect())
     }
 
+    pub(super) async fn do_owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT r.name FROM threads t JOIN replicas r ON r.incarnation = t.owner
+                   WHERE t.thread_id = ?";
+        let query = sqlx::query_scalar(sql).bind(thread.as_str());
+        query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))
+    }
+
     pub(super) async fn do_by_idempotency_key(
         &self,
         key: &str,

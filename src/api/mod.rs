@@ -1,0 +1,78 @@
+//! HTTP: one file per operation under `ops/` and `stream/`, problem documents, authentication.
+//!
+//! Handlers are short: extract, call the runtime's handle, convert. Statuses of errors are chosen
+//! in `problem.rs` and nowhere else. This layer sees of the runtime its [`Handle`] alone, and
+//! never a store. `app` calls [`router`] and [`serve`].
+
+mod auth;
+mod conditional;
+mod extract;
+mod fields;
+mod openapi;
+mod ops;
+mod problem;
+mod query;
+mod request;
+mod serve;
+mod settings;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+
+use crate::model::{Clock, Entropy};
+use crate::runtime::Handle;
+
+pub use openapi::openapi;
+pub use problem::{ProblemDocument, ProblemError};
+pub use serve::{ServeSettings, serve};
+pub use settings::{Answered, ApiKey, ApiSettings, DEFAULT_MAX_BODY, HttpMetrics, NoMetrics};
+
+use problem::{METHOD_NOT_ALLOWED, Problem, ROUTE_NOT_FOUND};
+
+/// What every handler needs; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Api {
+    handle: Handle,
+    settings: Arc<ApiSettings>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Api {
+    /// Puts together what the handlers need.
+    pub fn new(
+        handle: Handle,
+        settings: ApiSettings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { handle, settings: Arc::new(settings), clock, entropy }
+    }
+}
+
+/// All routes of the API, with `pages` (the dashboard's routes) beside them, behind the same
+/// authentication, logging and request ids.
+pub fn router(api: Api, pages: Router) -> Router {
+    let (routes, _) = openapi::routes().split_for_parts();
+    openapi::with_aliases(routes)
+        .with_state(api.clone())
+        .merge(pages)
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(route_not_found)
+        .layer(from_fn_with_state(api.clone(), auth::authenticate))
+        .layer(from_fn_with_state(api, request::observe))
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(&METHOD_NOT_ALLOWED, "the Allow header names the methods of this route")
+}
+
+async fn route_not_found() -> Problem {
+    Problem::new(&ROUTE_NOT_FOUND, "GET /openapi.json names every route")
+}

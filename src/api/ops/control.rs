@@ -1,0 +1,51 @@
+//! What the calls that change a thread have in common.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use crate::api::Api;
+use crate::api::auth::Caller;
+use crate::api::conditional::if_match;
+use crate::api::extract::idempotency_key;
+use crate::api::fields::Fields;
+use crate::api::problem::Problem;
+use crate::api::query::{NoParams, QueryString};
+use crate::runtime::Control;
+
+/// Longest `reason`, in bytes: it is kept in the journal for ever.
+const MAX_REASON: usize = 2_048;
+
+/// Who changes a thread, and on which version of it: what a request says outside its body.
+pub(in crate::api) struct Change(Control);
+
+impl Change {
+    /// The same, with why.
+    pub(super) fn because(self, reason: Option<String>) -> Control {
+        Control { reason, ..self.0 }
+    }
+}
+
+impl FromRequestParts<Api> for Change {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        QueryString::<NoParams>::from_request_parts(parts, api).await?;
+        let caller = Caller::from_request_parts(parts, api).await?;
+        Ok(Self(Control {
+            by: caller.name(),
+            reason: None,
+            if_match: if_match(&parts.headers)?,
+            idempotency_key: idempotency_key(&parts.headers)?,
+        }))
+    }
+}
+
+/// The member `reason` of a body.
+pub(super) fn reason(fields: &mut Fields<'_>) -> Option<String> {
+    let reason = fields.string("reason")?;
+    if reason.len() > MAX_REASON {
+        fields.fault("reason", format!("is longer than {MAX_REASON} bytes"));
+        return None;
+    }
+    Some(reason)
+}

@@ -1,0 +1,91 @@
+//! `GET /threads/{threadId}/events`: the journal, page by page.
+
+use axum::Json as JsonAnswer;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::Api;
+use crate::api::extract::ThreadPath;
+use crate::api::problem::Problem;
+use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
+use crate::model::{Json, Seq};
+
+/// Which events to list.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct EventsQuery {
+    /// Only events after this one; 0 starts at the first.
+    #[param(value_type = Option<u64>, default = 0)]
+    after: Seq,
+    /// Most events in the answer; large ones may make it fewer.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
+    limit: usize,
+}
+
+impl FromQuery for EventsQuery {
+    fn read(query: &mut Params) -> Self {
+        Self { after: query.seq("after").unwrap_or(0), limit: query.limit(DEFAULT_LIMIT) }
+    }
+}
+
+/// A stretch of a thread's journal.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct EventList {
+    /// The events, in order: the very records that the stream sends.
+    #[schema(value_type = Vec<EventDocument>)]
+    items: Vec<Json>,
+    /// Give this as `after` to read on; `null` if this page reaches the last event.
+    next_cursor: Option<String>,
+    /// The number of the thread's last event.
+    #[schema(value_type = u64)]
+    last_seq: Seq,
+}
+
+/// One record of a thread's journal.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Event)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct EventDocument {
+    /// What happened, such as `step_complete`.
+    #[serde(rename = "type")]
+    #[schema(example = "step_complete")]
+    kind: String,
+    /// The thread.
+    thread_id: String,
+    /// Its number within the thread: 1, 2, 3, … with no gaps.
+    seq: u64,
+    /// The step it happened in.
+    #[schema(required)]
+    step_id: Option<String>,
+    /// The attempt it happened in.
+    #[schema(required)]
+    attempt: Option<u32>,
+    /// When.
+    #[schema(format = DateTime)]
+    at: String,
+    /// The rest, by type.
+    #[schema(value_type = Object)]
+    data: String,
+}
+
+/// List a thread's events
+///
+/// The same records that the stream sends, byte for byte.
+#[utoipa::path(
+    get, path = "/threads/{threadId}/events", operation_id = "listEvents", tag = "threads",
+    params(("threadId" = String, Path, description = "The thread"), EventsQuery),
+    responses((status = 200, description = "A page of events", body = EventList))
+)]
+pub(in crate::api) async fn list(
+    State(api): State<Api>,
+    ThreadPath(thread): ThreadPath,
+    QueryString(query): QueryString<EventsQuery>,
+) -> Result<JsonAnswer<EventList>, Problem> {
+    let page = api.handle.events(&thread, query.after, query.limit).await?;
+    let last = page.events.last().map(|event| event.seq);
+    let next_cursor = last.filter(|last| *last < page.head).map(|last| last.to_string());
+    let items = page.events.into_iter().map(|event| event.json).collect();
+    Ok(JsonAnswer(EventList { items, next_cursor, last_seq: page.head }))
+}

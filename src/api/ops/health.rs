@@ -1,0 +1,131 @@
+//! Health, metrics and the API's own document.
+
+use axum::Json as JsonAnswer;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::Api;
+use crate::api::problem::{NOT_READY, Problem};
+use crate::api::query::{NoParams, QueryString};
+use crate::runtime::{HealthReport, HealthStatus, StoreHealth};
+
+/// The media type of the Prometheus text format, for whoever asks for nothing else.
+const TEXT_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The media type of `OpenMetrics`, which Prometheus itself asks for.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A probe's answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct ProbeAnswer {
+    /// `live` or `ready`.
+    status: &'static str,
+}
+
+/// Whether the process serves
+///
+/// For probes that restart a process that hangs; needs no key.
+#[utoipa::path(
+    get, path = "/health/live", operation_id = "healthLive", tag = "operations", security(()),
+    responses((status = 200, description = "It does", body = ProbeAnswer))
+)]
+pub(in crate::api) async fn live(_: QueryString<NoParams>) -> JsonAnswer<ProbeAnswer> {
+    JsonAnswer(ProbeAnswer { status: "live" })
+}
+
+/// Whether this replica can do its work now
+///
+/// For probes that take a replica out of a load balancer; needs no key.
+#[utoipa::path(
+    get, path = "/health/ready", operation_id = "healthReady", tag = "operations", security(()),
+    responses((status = 200, description = "It can", body = ProbeAnswer))
+)]
+pub(in crate::api) async fn ready(
+    State(api): State<Api>,
+    _: QueryString<NoParams>,
+) -> Result<JsonAnswer<ProbeAnswer>, Problem> {
+    if api.handle.ready() {
+        return Ok(JsonAnswer(ProbeAnswer { status: "ready" }));
+    }
+    Err(Problem::new(&NOT_READY, "GET /health says what is wrong"))
+}
+
+/// Read the whole health report
+///
+/// Every check with its value, what it means and what to do about it.
+#[utoipa::path(
+    get, path = "/health", operation_id = "health", tag = "operations",
+    responses(
+        (status = 200, description = "Healthy, or worse without having to act at once", body = HealthReport),
+        (status = 503, description = "Critical or failed", body = HealthReport),
+    )
+)]
+pub(in crate::api) async fn health(
+    State(api): State<Api>,
+    _: QueryString<NoParams>,
+) -> (StatusCode, JsonAnswer<HealthReport>) {
+    let report = api.handle.health().await;
+    let status = match report.status {
+        HealthStatus::Healthy | HealthStatus::Warning | HealthStatus::Degraded => StatusCode::OK,
+        HealthStatus::Critical | HealthStatus::Failed => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, JsonAnswer(report))
+}
+
+/// Read how the store does
+///
+/// Which backend it is, how long it takes to write and to read, and how often it fails.
+#[utoipa::path(
+    get, path = "/health/checkpointer", operation_id = "healthCheckpointer", tag = "operations",
+    responses((status = 200, description = "The store", body = StoreHealth))
+)]
+pub(in crate::api) async fn checkpointer(
+    State(api): State<Api>,
+    _: QueryString<NoParams>,
+) -> JsonAnswer<StoreHealth> {
+    JsonAnswer(api.handle.store_health().await)
+}
+
+/// Read metrics in the Prometheus text format
+///
+/// `OpenMetrics` for whoever accepts it.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "operations",
+    responses((status = 200, description = "All metrics", body = String, content_type = "text/plain"))
+)]
+pub(in crate::api) async fn metrics(
+    State(api): State<Api>,
+    _: QueryString<NoParams>,
+    headers: HeaderMap,
+) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let open = accepted.is_some_and(|types| types.contains("application/openmetrics-text"));
+    let media_type = if open { OPEN_METRICS } else { TEXT_METRICS };
+    ([(header::CONTENT_TYPE, media_type)], api.settings.metrics.render()).into_response()
+}
+
+/// Read this document as JSON
+///
+/// Made from the routes themselves.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapiJson", tag = "operations",
+    responses((status = 200, description = "The OpenAPI document", body = Object))
+)]
+pub(in crate::api) async fn openapi_json(_: QueryString<NoParams>) -> Result<Response, Problem> {
+    let text = crate::api::openapi().to_json().map_err(|_| Problem::internal())?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+/// Read this document as YAML
+///
+/// Made from the routes themselves.
+#[utoipa::path(
+    get, path = "/openapi.yaml", operation_id = "openapiYaml", tag = "operations",
+    responses((status = 200, description = "The OpenAPI document", body = String, content_type = "application/yaml"))
+)]
+pub(in crate::api) async fn openapi_yaml(_: QueryString<NoParams>) -> Result<Response, Problem> {
+    let text = crate::api::openapi().to_yaml().map_err(|_| Problem::internal())?;
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], text).into_response())
+}

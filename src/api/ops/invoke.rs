@@ -1,0 +1,236 @@
+//! `POST /invoke/async` starts a thread; `POST /invoke` also waits for its end.
+
+use std::time::Duration;
+
+use axum::Json as JsonAnswer;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::invoke_body::InvokeBody;
+use crate::api::Api;
+use crate::api::auth::Caller;
+use crate::api::extract::Body;
+use crate::api::problem::Problem;
+use crate::api::query::{FromQuery, MAX_WAIT, NoParams, Params, QueryString};
+use crate::model::{Seq, ThreadId, ThreadStatus};
+use crate::runtime::Invoked;
+use crate::runtime::StatusDocument;
+
+/// How long `POST /invoke` waits if the client does not say.
+const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+
+/// The answer to a request that starts, continues or stops a thread.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = InvokeResponse)]
+pub(in crate::api) struct InvokeAnswer {
+    /// The thread.
+    #[schema(value_type = String)]
+    thread_id: ThreadId,
+    /// Where it stands.
+    status: ThreadStatus,
+    /// Whether this call made it.
+    created: bool,
+    /// Whether this call set it going again.
+    resumed: bool,
+    /// Median duration of this workflow's recent completed threads, in milliseconds.
+    estimated_duration_ms: Option<u64>,
+    /// The number of its last event.
+    #[schema(value_type = u64)]
+    last_seq: Seq,
+    /// Where to read on.
+    links: Links,
+}
+
+/// Where to read about a thread.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct Links {
+    /// Its status document.
+    status: String,
+    /// Its event stream.
+    stream: String,
+}
+
+/// How long to wait.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct InvokeQuery {
+    /// How long to wait for the end: milliseconds or a text such as `30s`, at most 60 s (longer
+    /// is cut). Wins over `Prefer: wait=SECONDS`; 30 s if neither is given.
+    #[param(value_type = Option<String>)]
+    wait: Option<Duration>,
+}
+
+impl FromQuery for InvokeQuery {
+    fn read(query: &mut Params) -> Self {
+        Self { wait: query.wait() }
+    }
+}
+
+/// Start a thread in the background
+///
+/// The thread is durable before the answer is sent. The same `threadId` again answers with the
+/// thread as it stands, and sets it going if it had failed, was aborted or paused. With
+/// `Idempotency-Key` and no `threadId`, repeats within 24 h answer with the first thread.
+#[utoipa::path(
+    post, path = "/invoke/async", operation_id = "invokeAsync", tag = "invoke",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeats within 24 h one thread")),
+    request_body(content = InvokeBody, description = "What to run"),
+    responses(
+        (status = 202, description = "Accepted: created or resumed", body = InvokeAnswer,
+         headers(("Location" = String, description = "The thread's status"),
+                 ("Idempotent-Replayed" = Option<String>, description = "`true` if an earlier request made the thread"))),
+        (status = 200, description = "The thread exists already; nothing was changed", body = InvokeAnswer),
+    )
+)]
+pub(in crate::api) async fn invoke_async(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    _: QueryString<NoParams>,
+    Body(body): Body<InvokeBody>,
+) -> Result<Response, Problem> {
+    let invoke = body.into_invoke(caller.name(), &headers)?;
+    Ok(answer(&api.handle.invoke(invoke).await?))
+}
+
+/// Start a thread and wait for its end
+///
+/// Like `POST /invoke/async`, but answers with the status document once the thread has ended. If
+/// the wait is over before, the answer is the 202 of `POST /invoke/async` and the thread goes on.
+#[utoipa::path(
+    post, path = "/invoke", operation_id = "invoke", tag = "invoke",
+    params(
+        InvokeQuery,
+        ("Prefer" = Option<String>, Header, description = "`wait=SECONDS`, as in RFC 7240"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes repeats within 24 h one thread"),
+    ),
+    request_body(content = InvokeBody, description = "What to run"),
+    responses(
+        (status = 200, description = "The thread has ended", body = StatusDocument,
+         headers(("Location" = String, description = "The thread's status"))),
+        (status = 202, description = "The thread goes on", body = InvokeAnswer,
+         headers(("Location" = String, description = "The thread's status"))),
+    )
+)]
+pub(in crate::api) async fn invoke(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    QueryString(query): QueryString<InvokeQuery>,
+    Body(body): Body<InvokeBody>,
+) -> Result<Response, Problem> {
+    let wait = query.wait.or_else(|| preferred_wait(&headers)).unwrap_or(DEFAULT_WAIT);
+    let invoke = body.into_invoke(caller.name(), &headers)?;
+    let mut invoked = api.handle.invoke(invoke).await?;
+    if api.handle.wait_for_end(&invoked.thread_id, wait).await? {
+        let document = api.handle.status(&invoked.thread_id, None).await?;
+        let mut response = (StatusCode::OK, JsonAnswer(document)).into_response();
+        decorate(&mut response, &invoked);
+        return Ok(response);
+    }
+    // The wait was for nothing, and the answer is the one of a thread that goes on.
+    invoked.status = api.handle.thread(&invoked.thread_id).await?.status;
+    let mut response = answer(&invoked);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
+
+/// The answer about a thread: 202 if the call set something going, else 200.
+pub(super) fn answer(invoked: &Invoked) -> Response {
+    let moved = invoked.created || invoked.resumed;
+    let status = if moved { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let body = InvokeAnswer {
+        thread_id: invoked.thread_id.clone(),
+        status: invoked.status,
+        created: invoked.created,
+        resumed: invoked.resumed,
+        estimated_duration_ms: invoked
+            .estimated_duration
+            .and_then(|duration| u64::try_from(duration.as_millis()).ok()),
+        last_seq: invoked.last_seq,
+        links: Links {
+            status: format!("/status/{}", invoked.thread_id),
+            stream: format!("/stream/{}", invoked.thread_id),
+        },
+    };
+    let mut response = (status, JsonAnswer(body)).into_response();
+    decorate(&mut response, invoked);
+    response
+}
+
+fn decorate(response: &mut Response, invoked: &Invoked) {
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::try_from(format!("/status/{}", invoked.thread_id)) {
+        headers.insert(header::LOCATION, location);
+    }
+    if invoked.replayed {
+        let name = HeaderName::from_static("idempotent-replayed");
+        headers.insert(name, HeaderValue::from_static("true"));
+    }
+}
+
+/// The `wait=SECONDS` of a `Prefer` header; what cannot be read is ignored, as RFC 7240 wants.
+fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|text| text.split(','));
+    let wait = preferences.find_map(|one| {
+        let (name, seconds) = one.split_once('=')?;
+        let hit = name.trim().eq_ignore_ascii_case("wait");
+        seconds.split(';').next()?.trim().trim_matches('"').parse().ok().filter(|_| hit)
+    });
+    wait.map(|seconds| Duration::from_secs(seconds).min(MAX_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invoked(created: bool, resumed: bool, replayed: bool) -> Invoked {
+        Invoked {
+            thread_id: ThreadId::parse("t1").unwrap(),
+            status: ThreadStatus::Queued,
+            created,
+            resumed,
+            replayed,
+            estimated_duration: Some(Duration::from_millis(1500)),
+            last_seq: 1,
+        }
+    }
+
+    #[test]
+    fn what_set_something_going_is_202_and_what_did_not_is_200() {
+        for (created, resumed, status) in
+            [(true, false, 202), (false, true, 202), (false, false, 200)]
+        {
+            let response = answer(&invoked(created, resumed, false));
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers()["location"], "/status/t1");
+            assert!(!response.headers().contains_key("idempotent-replayed"));
+        }
+    }
+
+    #[test]
+    fn a_repeat_of_an_idempotency_key_says_so() {
+        let response = answer(&invoked(false, false, true));
+        assert_eq!(response.headers()["idempotent-replayed"], "true");
+    }
+
+    #[test]
+    fn the_preferred_wait_is_read_as_rfc_7240_has_it() {
+        let wait = |text: &'static str| {
+            preferred_wait(&HeaderMap::from_iter([(
+                HeaderName::from_static("prefer"),
+                HeaderValue::from_static(text),
+            )]))
+        };
+        assert_eq!(wait("wait=30"), Some(Duration::from_secs(30)));
+        assert_eq!(wait("respond-async, Wait = \"5\"; x=1"), Some(Duration::from_secs(5)));
+        assert_eq!(wait("wait=100000"), Some(MAX_WAIT));
+        assert_eq!(wait("wait=soon"), None);
+        assert_eq!(wait("respond-async"), None);
+    }
+}

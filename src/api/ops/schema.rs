@@ -1,0 +1,124 @@
+//! Shapes that exist for the API's document alone: a workflow is read by `definition`, as text.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A workflow, or the name of a stored one.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "documents what is kept as text")]
+pub(in crate::api) enum WorkflowOrName {
+    /// `name` for the newest version, `name@3` for that one.
+    Name(String),
+    /// The workflow itself.
+    Workflow(Box<WorkflowDefinition>),
+}
+
+/// What a thread executes: steps that depend on each other without a cycle.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Workflow)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::api) struct WorkflowDefinition {
+    /// Its name.
+    name: String,
+    /// What it is for.
+    #[schema(nullable = false)]
+    description: Option<String>,
+    /// A JSON Schema that the input must satisfy.
+    #[schema(value_type = Option<Object>, nullable = false)]
+    input_schema: Option<BTreeMap<String, String>>,
+    /// What steps that do not say otherwise use.
+    #[schema(nullable = false)]
+    defaults: Option<StepDefaults>,
+    /// The steps; those without `dependsOn` start at once.
+    steps: Vec<StepDefinition>,
+    /// A template of the output; without it, the outputs of the steps nothing depends on.
+    #[schema(nullable = false)]
+    output: Option<serde_json::Value>,
+}
+
+/// Defaults of a workflow's steps.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct StepDefaults {
+    /// When and how often failed attempts are made again.
+    #[schema(nullable = false)]
+    retry: Option<Retry>,
+    /// Bounds one attempt.
+    #[schema(nullable = false)]
+    timeout: Option<DurationText>,
+}
+
+/// A step of a workflow.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StepDefinition)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct StepDefinition {
+    /// Its id, unique in the workflow.
+    #[schema(pattern = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
+    id: String,
+    /// What it does: `http`, `exec`, `transform` or `sleep`.
+    kind: String,
+    /// How; what is allowed depends on the kind. Strings may hold templates such as
+    /// `{input.repo}` and `{fetch.output}`.
+    #[schema(value_type = Option<Object>, nullable = false)]
+    with: Option<BTreeMap<String, String>>,
+    /// Steps that must have ended before.
+    #[schema(nullable = false)]
+    depends_on: Option<Vec<String>>,
+    /// A CEL condition; if it is false, the step is skipped.
+    #[schema(nullable = false)]
+    when: Option<String>,
+    /// When and how often failed attempts are made again.
+    #[schema(nullable = false)]
+    retry: Option<Retry>,
+    /// Bounds one attempt.
+    #[schema(nullable = false)]
+    timeout: Option<DurationText>,
+    /// Emits `step_timeout_warning` once an attempt has run for this long.
+    #[schema(nullable = false)]
+    warn_after: Option<DurationText>,
+    /// Whether the thread goes on if this step fails.
+    #[schema(nullable = false)]
+    continue_on_error: Option<bool>,
+}
+
+/// When and how often failed attempts are made again.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RetryPolicy)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::api) struct Retry {
+    /// Attempts in all, the first included; 3 if absent.
+    #[schema(nullable = false)]
+    max_attempts: Option<u32>,
+    /// The delay before the second attempt; 1 s if absent.
+    #[schema(nullable = false)]
+    initial_interval: Option<DurationText>,
+    /// What each delay is multiplied by for the next; 2 if absent.
+    #[schema(nullable = false)]
+    backoff_factor: Option<f64>,
+    /// The longest delay; 30 s if absent.
+    #[schema(nullable = false)]
+    max_interval: Option<DurationText>,
+    /// Whether each delay is drawn from 50 % to 150 % of the computed one; true if absent.
+    #[schema(nullable = false)]
+    jitter: Option<bool>,
+    /// Codes or categories that are tried again; every recoverable failure if absent.
+    #[schema(nullable = false)]
+    #[serde(rename = "retryOn")]
+    only_on: Option<Vec<String>>,
+}
+
+/// A duration: milliseconds, or a text such as `250ms`, `30s`, `2m` or `1h`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Duration)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "documents what is kept as text")]
+pub(in crate::api) enum DurationText {
+    /// Milliseconds.
+    Millis(u64),
+    /// A number with its unit.
+    Text(String),
+}

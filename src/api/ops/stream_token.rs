@@ -1,0 +1,49 @@
+//! `POST /threads/{threadId}/stream-token`: opens one stream to a browser.
+
+use axum::Json as JsonAnswer;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::extract::ThreadPath;
+use crate::api::problem::Problem;
+use crate::api::query::{NoParams, QueryString};
+use crate::api::{Api, token};
+use crate::model::Timestamp;
+
+/// A token that opens one thread's stream, for reading.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct StreamToken {
+    /// The token; never log it.
+    token: String,
+    /// Until when it can be used to connect.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+    /// The stream with the token in it, for `new EventSource(url)`.
+    url: String,
+}
+
+/// Get a token for a browser's EventSource
+///
+/// Read-only, for this one thread, 60 s to connect; a stream that is open stays open.
+#[utoipa::path(
+    post, path = "/threads/{threadId}/stream-token", operation_id = "createStreamToken", tag = "stream",
+    params(("threadId" = String, Path, description = "The thread")),
+    responses((status = 201, description = "The token", body = StreamToken))
+)]
+pub(in crate::api) async fn create(
+    State(api): State<Api>,
+    ThreadPath(thread): ThreadPath,
+    _: QueryString<NoParams>,
+) -> Result<Response, Problem> {
+    api.handle.thread(&thread).await?;
+    let key = api.handle.token_key().await?;
+    let expires_at = api.clock.now().plus(token::LIFETIME);
+    let token = token::sign(&key, &thread, expires_at).ok_or_else(Problem::internal)?;
+    let url = format!("/stream/{thread}?token={token}");
+    let body = JsonAnswer(StreamToken { token, expires_at, url });
+    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], body).into_response())
+}

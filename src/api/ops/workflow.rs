@@ -1,0 +1,64 @@
+//! `GET /workflows/{name}`: a stored workflow.
+
+use axum::Json as JsonAnswer;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+
+use super::invoke_body::split_name;
+use crate::api::Api;
+use crate::api::extract::path_parameter;
+use crate::api::problem::Problem;
+use crate::api::query::{FromQuery, Params, QueryString};
+use crate::runtime::StoredWorkflow;
+
+/// Which version.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct WorkflowQuery {
+    /// The version; the newest if absent.
+    #[param(minimum = 1)]
+    version: Option<u32>,
+}
+
+impl FromQuery for WorkflowQuery {
+    fn read(query: &mut Params) -> Self {
+        let version = query.parsed("version", |text| match text.parse::<u32>() {
+            Ok(version) if version > 0 => Ok(version),
+            Ok(_) | Err(_) => Err("must be a version: 1, 2, 3, …".to_owned()),
+        });
+        Self { version }
+    }
+}
+
+/// The name that the path gives, perhaps with a version.
+pub(in crate::api) struct NamePath(String);
+
+impl FromRequestParts<Api> for NamePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        path_parameter(parts, "name").await.map(Self)
+    }
+}
+
+/// Read a stored workflow
+///
+/// The newest version, or the one that the path or the query names.
+#[utoipa::path(
+    get, path = "/workflows/{name}", operation_id = "getWorkflow", tag = "workflows",
+    params(("name" = String, Path, description = "Its name, or `name@version`"), WorkflowQuery),
+    responses((status = 200, description = "The workflow", body = StoredWorkflow))
+)]
+pub(in crate::api) async fn get(
+    State(api): State<Api>,
+    NamePath(text): NamePath,
+    QueryString(query): QueryString<WorkflowQuery>,
+) -> Result<JsonAnswer<StoredWorkflow>, Problem> {
+    let (name, named) = split_name(&text);
+    if let (Some(named), Some(asked)) = (named, query.version)
+        && named != asked
+    {
+        return Err(Problem::invalid("the path and the query name different versions"));
+    }
+    Ok(JsonAnswer(api.handle.workflow(&name, named.or(query.version)).await?))
+}

@@ -1,0 +1,271 @@
+//! Errors as clients see them: RFC 9457 problem documents.
+//!
+//! The only place where an HTTP status for an error is chosen. Nothing internal (SQL, paths,
+//! stacks) is ever put into one. A [`Problem`] becomes a body in the outermost middleware
+//! (`request.rs`), which alone knows the request id and the path.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::model::{Category, Fault};
+use crate::runtime::RuntimeError;
+
+/// The prefix of every problem's `type`; with the code behind it, it names a page of the manual.
+const TYPE_PREFIX: &str = "https://rethread.dev/problems/";
+/// The media type of problem documents.
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// What is the same every time a problem occurs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    title: &'static str,
+    category: Category,
+    /// Whether the same request may succeed later.
+    recoverable: bool,
+}
+
+macro_rules! kinds {
+    ($($name:ident = $status:ident $code:literal $category:ident $recoverable:literal $title:literal;)+) => {
+        $(pub(super) static $name: Kind = Kind {
+            status: StatusCode::$status,
+            code: $code,
+            title: $title,
+            category: Category::$category,
+            recoverable: $recoverable,
+        };)+
+        /// Every kind of problem, for the documentation.
+        pub(super) static KINDS: &[&Kind] = &[$(&$name),+];
+    };
+}
+
+kinds! {
+    VALIDATION_FAILED = BAD_REQUEST "validation_failed" Validation false "The request is not valid";
+    MALFORMED_JSON = BAD_REQUEST "malformed_json" Validation false "The body is not valid JSON";
+    UNAUTHENTICATED = UNAUTHORIZED "unauthenticated" Authentication false "Who calls is not known";
+    EXEC_NOT_ALLOWED = FORBIDDEN "exec_not_allowed" Authorization false "A program is not allowed";
+    ROUTE_NOT_FOUND = NOT_FOUND "route_not_found" NotFound false "There is no such route";
+    THREAD_NOT_FOUND = NOT_FOUND "thread_not_found" NotFound false "There is no such thread";
+    WORKFLOW_NOT_FOUND = NOT_FOUND "workflow_not_found" NotFound false "There is no such workflow";
+    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method_not_allowed" Validation false "The route has no such method";
+    REQUEST_TIMEOUT = REQUEST_TIMEOUT "request_timeout" Timeout true "The body did not arrive in time";
+    THREAD_CONFLICT = CONFLICT "thread_conflict" Conflict false "The thread id is in use";
+    WRONG_STATE = CONFLICT "wrong_state" Conflict false "The thread's state does not allow this";
+    PRECONDITION_FAILED = PRECONDITION_FAILED "precondition_failed" Conflict false "Somebody acted first";
+    BODY_TOO_LARGE = PAYLOAD_TOO_LARGE "payload_too_large" Resource false "The body is too large";
+    UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" Validation false "The body has the wrong content type";
+    IDEMPOTENCY_MISMATCH = UNPROCESSABLE_ENTITY "idempotency_mismatch" Conflict false "The idempotency key is in use";
+    QUEUE_FULL = TOO_MANY_REQUESTS "queue_full" RateLimit true "Too many threads wait already";
+    INTERNAL = INTERNAL_SERVER_ERROR "internal" Internal false "A fault of this server";
+    RECORD_DAMAGED = INTERNAL_SERVER_ERROR "record_damaged" Storage false "A stored record is damaged";
+    STORAGE_UNAVAILABLE = SERVICE_UNAVAILABLE "storage_unavailable" Storage true "Storage cannot be reached";
+    NOT_READY = SERVICE_UNAVAILABLE "not_ready" Resource true "This replica cannot do its work now";
+}
+
+/// An error on its way to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    kind: &'static Kind,
+    detail: String,
+    errors: Vec<Fault>,
+    retry_after: Option<Duration>,
+}
+
+/// The body of every error (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Problem)]
+pub struct ProblemDocument<'a> {
+    /// Names the kind of problem.
+    #[serde(rename = "type")]
+    #[schema(format = "uri", example = "https://rethread.dev/problems/thread_not_found")]
+    problem_type: String,
+    /// The kind of problem, for a person.
+    title: &'a str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What went wrong this time, for a person.
+    detail: &'a str,
+    /// The path of the request.
+    instance: &'a str,
+    /// The kind of problem, for a program.
+    code: &'a str,
+    /// The area it belongs to.
+    category: Category,
+    /// Whether the same request may succeed later.
+    recoverable: bool,
+    /// The `X-Request-Id` of the answer.
+    request_id: &'a str,
+    /// Every fault of the request's body.
+    #[schema(value_type = Vec<ProblemError>)]
+    errors: &'a [Fault],
+}
+
+/// One fault of a request's body.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProblemError {
+    /// JSON pointer (RFC 6901) into the request's body.
+    #[schema(example = "/workflow/steps/1/dependsOn/0")]
+    pointer: String,
+    /// What is wrong there and what is allowed.
+    detail: String,
+}
+
+impl Problem {
+    /// A problem of a kind, with what went wrong this time.
+    pub(super) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None }
+    }
+
+    /// The body has these faults.
+    pub(super) fn faults(errors: Vec<Fault>) -> Self {
+        let detail = match errors.as_slice() {
+            [only] => only.detail.clone(),
+            many => format!("{} faults, listed in errors", many.len()),
+        };
+        Self { errors, ..Self::new(&VALIDATION_FAILED, detail) }
+    }
+
+    /// A part of the request outside its body is wrong.
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(&VALIDATION_FAILED, detail)
+    }
+
+    /// A fault of this server; the details are in its log.
+    pub(super) fn internal() -> Self {
+        Self::new(&INTERNAL, "the server's log has the details under this request id")
+    }
+
+    /// The same problem with its faults told in the detail: they are not about a body.
+    #[must_use]
+    pub(super) fn without_pointers(mut self) -> Self {
+        if !self.errors.is_empty() {
+            let told = self.errors.iter().map(|fault| {
+                let name = fault.pointer.trim_start_matches('/');
+                if name.is_empty() {
+                    fault.detail.clone()
+                } else {
+                    format!("{name}: {}", fault.detail)
+                }
+            });
+            self.detail = told.collect::<Vec<_>>().join("; ");
+            self.errors.clear();
+        }
+        self
+    }
+
+    /// What kind of problem this is.
+    pub(super) fn kind(&self) -> &'static Kind {
+        self.kind
+    }
+
+    /// The body of the answer.
+    pub(super) fn document<'a>(&'a self, path: &'a str, request: &'a str) -> ProblemDocument<'a> {
+        ProblemDocument {
+            problem_type: format!("{TYPE_PREFIX}{}", self.kind.code),
+            title: self.kind.title,
+            status: self.kind.status.as_u16(),
+            detail: &self.detail,
+            instance: path,
+            code: self.kind.code,
+            category: self.kind.category,
+            recoverable: self.kind.recoverable,
+            request_id: request,
+            errors: &self.errors,
+        }
+    }
+}
+
+impl From<RuntimeError> for Problem {
+    fn from(error: RuntimeError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RuntimeError::Invalid(errors) => Self::faults(errors),
+            RuntimeError::ExecNotAllowed(errors) => {
+                Self { errors, ..Self::new(&EXEC_NOT_ALLOWED, detail) }
+            }
+            RuntimeError::ThreadNotFound => Self::new(&THREAD_NOT_FOUND, detail),
+            RuntimeError::WorkflowNotFound => Self::new(&WORKFLOW_NOT_FOUND, detail),
+            RuntimeError::ThreadConflict => Self::new(&THREAD_CONFLICT, detail),
+            RuntimeError::IdempotencyMismatch => Self::new(&IDEMPOTENCY_MISMATCH, detail),
+            RuntimeError::WrongState { .. } => Self::new(&WRONG_STATE, detail),
+            RuntimeError::PreconditionFailed { .. } => Self::new(&PRECONDITION_FAILED, detail),
+            RuntimeError::QueueFull { retry_after } => {
+                Self { retry_after: Some(retry_after), ..Self::new(&QUEUE_FULL, detail) }
+            }
+            RuntimeError::Unavailable { retry_after } => {
+                Self { retry_after: Some(retry_after), ..Self::new(&STORAGE_UNAVAILABLE, detail) }
+            }
+            RuntimeError::Corrupt => Self::new(&RECORD_DAMAGED, detail),
+            RuntimeError::Internal => Self::internal(),
+        }
+    }
+}
+
+/// An answer without a body yet: the outermost middleware writes it, with id and path.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.kind.status.into_response();
+        if let Some(after) = self.retry_after {
+            // Whole seconds, rounded up: 0 would invite a retry at once.
+            let seconds = after.as_millis().div_ceil(1000).max(1);
+            if let Ok(value) = HeaderValue::try_from(seconds.to_string()) {
+                response.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+        }
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ThreadStatus;
+
+    #[test]
+    fn every_refusal_of_the_runtime_has_the_contracts_status_and_code() {
+        let wait = Duration::from_millis(1200);
+        let table = [
+            (RuntimeError::Invalid(Vec::new()), 400, "validation_failed"),
+            (RuntimeError::ExecNotAllowed(Vec::new()), 403, "exec_not_allowed"),
+            (RuntimeError::ThreadNotFound, 404, "thread_not_found"),
+            (RuntimeError::WorkflowNotFound, 404, "workflow_not_found"),
+            (RuntimeError::ThreadConflict, 409, "thread_conflict"),
+            (RuntimeError::IdempotencyMismatch, 422, "idempotency_mismatch"),
+            (
+                RuntimeError::WrongState { status: ThreadStatus::Running, action: "deleted" },
+                409,
+                "wrong_state",
+            ),
+            (RuntimeError::PreconditionFailed { last_seq: 3 }, 412, "precondition_failed"),
+            (RuntimeError::QueueFull { retry_after: wait }, 429, "queue_full"),
+            (RuntimeError::Unavailable { retry_after: wait }, 503, "storage_unavailable"),
+            (RuntimeError::Corrupt, 500, "record_damaged"),
+            (RuntimeError::Internal, 500, "internal"),
+        ];
+        for (error, status, code) in table {
+            let waits = matches!(status, 429 | 503);
+            let problem = Problem::from(error);
+            assert_eq!((problem.kind.status.as_u16(), problem.kind.code), (status, code));
+            let response = problem.into_response();
+            let after = response.headers().get(header::RETRY_AFTER);
+            assert_eq!(after.map(|value| value.to_str().unwrap()), waits.then_some("2"));
+        }
+    }
+
+    #[test]
+    fn codes_are_unique() {
+        let mut codes: Vec<_> = KINDS.iter().map(|kind| kind.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), KINDS.len());
+    }
+}

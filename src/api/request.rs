@@ -1,0 +1,146 @@
+//! The outermost layer: request ids, a span and a log line each, metrics, and the bodies of
+//! problem documents. A panic of a handler ends here as a 500.
+//!
+//! It must never log a query string: stream tokens travel there.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use tracing::Instrument;
+
+use super::Api;
+use super::problem::{MEDIA_TYPE, Problem};
+use super::settings::Answered;
+use crate::model::ThreadId;
+
+/// Longest request id taken from a client, in characters.
+const MAX_REQUEST_ID: usize = 128;
+/// The header that carries request ids.
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Wraps one request from the first byte of its headers to the headers of its answer.
+pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let started = api.clock.monotonic();
+    let id = client_id(request.headers()).map_or_else(|| server_id(&api), str::to_owned);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("other", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        request_id = %id,
+        method = label(&method),
+        route,
+        thread_id = tracing::field::Empty,
+    );
+    if let Some(thread) = thread_of(route, &path) {
+        span.record("thread_id", thread.as_str());
+    }
+    let answer = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
+    let response = answer.unwrap_or_else(|_| {
+        span.in_scope(|| tracing::error!("a handler panicked"));
+        Problem::internal().into_response()
+    });
+    let response = finish(response, &path, &id);
+    let answered = Answered {
+        method: label(&method),
+        route,
+        status: response.status().as_u16(),
+        elapsed: api.clock.monotonic().saturating_sub(started),
+    };
+    api.settings.metrics.answered(&answered);
+    span.in_scope(|| log(&answered));
+    response
+}
+
+/// One line per request: loud for faults of this server, quiet for what goes well.
+#[expect(clippy::cognitive_complexity, reason = "counts what the macros expand to")]
+fn log(answered: &Answered<'_>) {
+    let (status, elapsed_us) = (answered.status, answered.elapsed.as_micros());
+    if status >= 500 {
+        tracing::warn!(status, %elapsed_us, "answered");
+    } else if status >= 400 {
+        tracing::info!(status, %elapsed_us, "answered");
+    } else {
+        tracing::debug!(status, %elapsed_us, "answered");
+    }
+}
+
+/// Writes the body of a problem, and the request id on every answer.
+fn finish(mut response: Response, path: &str, id: &str) -> Response {
+    if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
+        let document = problem.document(path, id);
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        let media_type = HeaderValue::from_static(MEDIA_TYPE);
+        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+        *response.body_mut() = Body::from(body);
+    }
+    if let Ok(value) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
+    response
+}
+
+/// The client's request id, if it sent one that is safe to log and to send back.
+fn client_id(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(&REQUEST_ID)?.to_str().ok()?;
+    let safe = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    (safe && (1..=MAX_REQUEST_ID).contains(&text.len())).then_some(text)
+}
+
+fn server_id(api: &Api) -> String {
+    api.entropy.uuid(api.clock.now()).to_string()
+}
+
+/// The thread that the path names, if its route has one and the id is well-formed.
+fn thread_of(route: &str, path: &str) -> Option<ThreadId> {
+    let at = route.split('/').position(|part| part == "{threadId}")?;
+    ThreadId::parse(path.split('/').nth(at)?).ok()
+}
+
+/// A method as a label of bounded cardinality.
+fn label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_safe_request_ids_are_taken_from_clients() {
+        let id = |text: &str| {
+            let value = HeaderValue::from_bytes(text.as_bytes()).unwrap();
+            let headers = HeaderMap::from_iter([(REQUEST_ID.clone(), value)]);
+            client_id(&headers).map(str::to_owned)
+        };
+        assert_eq!(id("a-B_9.z").as_deref(), Some("a-B_9.z"));
+        for bad in ["", "a b", "a\tb", "ü", "a\"b", &"x".repeat(129)] {
+            assert_eq!(id(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_thread_of_a_path_is_found_by_its_route() {
+        let route = "/threads/{threadId}/events";
+        assert_eq!(thread_of(route, "/threads/t1/events").unwrap().as_str(), "t1");
+        assert_eq!(thread_of(route, "/threads/%0a/events"), None);
+        assert_eq!(thread_of("/threads", "/threads"), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! The HTTP server: connections, their limits, and an orderly end.
+//!
+//! HTTP/1.1 by hand rather than by `axum::serve`, which has neither a bound on connections nor a
+//! timeout for headers, and lets read buffers grow without shrinking again.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Time for a request's headers to arrive, and for a kept connection to be used again: longer
+/// than the pools of common clients and proxies (60 s) keep theirs, so that they close first.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// Largest read buffer of a connection, and with it the largest head of a request, in bytes.
+const READ_BUFFER: usize = 16 * 1024;
+/// Silence after which a peer is probed; three probes without an answer end the connection.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
+/// Time between two probes of a silent peer.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// Probes of a silent peer.
+const KEEP_ALIVE_PROBES: u32 = 3;
+/// Longest that sent bytes may stay unacknowledged: a vanished reader must not hold a stream.
+const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
+/// Pause after a failed accept (out of file descriptors): trying at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The server's limits.
+#[derive(Debug, Clone, Copy)]
+pub struct ServeSettings {
+    /// Most connections at once; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long open requests may take to end once the server shuts down.
+    pub drain: Duration,
+}
+
+impl Default for ServeSettings {
+    fn default() -> Self {
+        Self { max_connections: 10_000, drain: Duration::from_secs(10) }
+    }
+}
+
+/// Serves until `shutdown` is cancelled and every connection has ended, or been given up after
+/// the drain.
+pub async fn serve(
+    listener: TcpListener,
+    app: Router,
+    settings: ServeSettings,
+    shutdown: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let (connections, give_up) = (TaskTracker::new(), CancellationToken::new());
+    loop {
+        let (stream, slot) = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        let (app, shutdown, give_up) = (app.clone(), shutdown.clone(), give_up.clone());
+        connections.spawn(async move {
+            tokio::select! {
+                () = give_up.cancelled() => {}
+                () = connection(stream, app, shutdown) => {}
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    drain(&connections, &give_up, settings.drain).await;
+}
+
+/// Waits for the connections to end, and gives up those that take longer than `limit`.
+async fn drain(connections: &TaskTracker, give_up: &CancellationToken, limit: Duration) {
+    connections.close();
+    if tokio::time::timeout(limit, connections.wait()).await.is_err() {
+        tracing::warn!(open = connections.len(), "connections are given up");
+        give_up.cancel();
+        connections.wait().await;
+    }
+}
+
+/// The next connection, once there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed, so that there is always a permit to wait for.
+    let slot = Arc::clone(slots).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, slot),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, app: Router, shutdown: CancellationToken) {
+    note("a connection's options could not be set", tune(&stream));
+    let service = TowerToHyperService::new(tower::service_fn(move |request: Request<Incoming>| {
+        tower::ServiceExt::oneshot(app.clone(), request)
+    }));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(READ_BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    note("a connection broke", ended);
+}
+
+/// Peers come and go: their faults are of interest to nobody but a debugger.
+fn note<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "{what}");
+    }
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let probes = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE_AFTER)
+        .with_interval(KEEP_ALIVE_EVERY)
+        .with_retries(KEEP_ALIVE_PROBES);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&probes)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! What the API is told at the start, and the hook it reports its requests to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+/// Largest request body unless configured otherwise, in bytes (`RETHREAD_MAX_BODY`).
+pub const DEFAULT_MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// A caller that is known by name; the secret itself is not kept.
+#[derive(Clone)]
+pub struct ApiKey {
+    pub(super) name: Arc<str>,
+    pub(super) digest: [u8; 32],
+}
+
+impl ApiKey {
+    /// Makes a key from its name and its secret.
+    pub fn new(name: &str, secret: &str) -> Self {
+        Self::from_digest(name, Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// Makes a key from its name and the SHA-256 of its secret.
+    pub fn from_digest(name: &str, digest: [u8; 32]) -> Self {
+        Self { name: Arc::from(name), digest }
+    }
+}
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiKey").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// One answered request, for metrics. Labels are bounded: the route is the pattern it matched.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered<'a> {
+    /// The HTTP method, or `other` for one that is not of RFC 9110.
+    pub method: &'a str,
+    /// The pattern of the route, or `other` if none matched.
+    pub route: &'a str,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// Time to the headers of the answer.
+    pub elapsed: Duration,
+}
+
+/// Where the API reports what it does, and where `GET /metrics` comes from.
+pub trait HttpMetrics: Send + Sync + std::fmt::Debug {
+    /// A request was answered.
+    fn answered(&self, answered: &Answered<'_>);
+    /// An event stream was opened (`+1`) or closed (`-1`).
+    fn streams(&self, change: i64);
+    /// All metrics of the process in the Prometheus text format.
+    fn render(&self) -> String;
+}
+
+/// Metrics that go nowhere: for tests and for a server without them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoMetrics;
+
+impl HttpMetrics for NoMetrics {
+    fn answered(&self, _: &Answered<'_>) {}
+    fn streams(&self, _: i64) {}
+    fn render(&self) -> String {
+        "# EOF\n".to_owned()
+    }
+}
+
+/// What the API is told at the start.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// Who may call; empty lets everybody in as `anonymous`.
+    pub keys: Vec<ApiKey>,
+    /// Largest request body, in bytes; larger is 413.
+    pub max_body: usize,
+    /// Where requests are counted.
+    pub metrics: Arc<dyn HttpMetrics>,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self { keys: Vec::new(), max_body: DEFAULT_MAX_BODY, metrics: Arc::new(NoMetrics) }
+    }
+}

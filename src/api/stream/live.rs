@@ -1,0 +1,109 @@
+//! `GET /stream`: events of all threads as this replica learns of them.
+//!
+//! Live only: there is no cursor, so that a reader that is too slow misses events, and is told.
+
+use std::convert::Infallible;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{KEEP_ALIVE, OpenStream, answer, frame};
+use crate::api::Api;
+use crate::api::ops::threads::parse_status;
+use crate::api::query::{FromQuery, Params, QueryString};
+use crate::model::ThreadStatus;
+use crate::runtime::{Handle, LiveEvent};
+
+/// Which events to stream.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct LiveQuery {
+    /// Only threads of this workflow.
+    workflow: Option<String>,
+    /// Only events after which the thread has this status.
+    status: Option<ThreadStatus>,
+}
+
+impl FromQuery for LiveQuery {
+    fn read(query: &mut Params) -> Self {
+        Self { workflow: query.text("workflow"), status: query.parsed("status", parse_status) }
+    }
+}
+
+impl LiveQuery {
+    fn wants(&self, event: &LiveEvent) -> bool {
+        self.workflow.as_deref().is_none_or(|name| name == event.workflow.as_ref())
+            && self.status.is_none_or(|status| status == event.status)
+    }
+}
+
+/// Stream events of all threads
+///
+/// Live only, without ids: what happens while nobody is connected is not sent later. A reader
+/// that is too slow misses events and is told by a comment line.
+#[utoipa::path(
+    get, path = "/stream", operation_id = "streamAll", tag = "stream",
+    params(LiveQuery),
+    responses((status = 200, description = "Server-sent events without ids, each with an `Event` as `data`",
+               body = String, content_type = "text/event-stream"))
+)]
+pub(in crate::api) async fn stream(
+    State(api): State<Api>,
+    QueryString(query): QueryString<LiveQuery>,
+) -> Response {
+    let reader = LiveReader {
+        events: api.handle.live(),
+        handle: api.handle.clone(),
+        query,
+        first: true,
+        _open: OpenStream::new(&api.settings.metrics),
+    };
+    answer(reader.into_stream())
+}
+
+struct LiveReader {
+    handle: Handle,
+    events: Receiver<LiveEvent>,
+    query: LiveQuery,
+    /// Whether no event was sent yet.
+    first: bool,
+    _open: OpenStream,
+}
+
+impl LiveReader {
+    fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+        unfold(self, async |mut reader| {
+            let chunk = reader.next().await?;
+            Some((Ok(Bytes::from(chunk)), reader))
+        })
+    }
+
+    async fn next(&mut self) -> Option<String> {
+        // One timer for the whole wait: events that are filtered out do not keep a line alive.
+        let quiet = tokio::time::sleep(KEEP_ALIVE);
+        tokio::pin!(quiet);
+        let mut out = String::new();
+        while out.is_empty() {
+            let received = tokio::select! {
+                biased;
+                () = self.handle.shutting_down() => return None,
+                () = &mut quiet => return Some(frame::KEEP_ALIVE.to_owned()),
+                received = self.events.recv() => received,
+            };
+            match received {
+                Ok(event) if self.query.wants(&event) => {
+                    frame::live(&mut out, &event.event, std::mem::take(&mut self.first));
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(count)) => frame::missed(&mut out, count),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+        Some(out)
+    }
+}

@@ -1,0 +1,26 @@
+//! The one script and the one style sheet, out of the binary.
+
+use axum::http::{HeaderName, header};
+use axum::response::IntoResponse;
+
+const SCRIPT: &str = include_str!("assets/app.js");
+const STYLE: &str = include_str!("assets/app.css");
+/// Pages name the assets with the version of the server, so that they may be kept for a while.
+const KEEP: &str = "private, max-age=86400";
+
+pub(super) async fn script() -> impl IntoResponse {
+    asset("text/javascript; charset=utf-8", SCRIPT)
+}
+
+pub(super) async fn style() -> impl IntoResponse {
+    asset("text/css; charset=utf-8", STYLE)
+}
+
+fn asset(media_type: &'static str, text: &'static str) -> impl IntoResponse {
+    let headers: [(HeaderName, &str); 3] = [
+        (header::CONTENT_TYPE, media_type),
+        (header::CACHE_CONTROL, KEEP),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, text)
+}

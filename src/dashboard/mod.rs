@@ -1,0 +1,37 @@
+//! Server-rendered pages: recent threads, and one thread as it moves.
+//!
+//! No build step and nothing from elsewhere: one script and one style sheet come out of the
+//! binary, under a Content-Security-Policy that allows no other and no inline code. Every text is
+//! escaped by the templates. Pages only read; `app` puts them behind the API's authentication.
+
+mod assets;
+mod page;
+mod parts;
+mod thread;
+mod threads;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::model::Clock;
+use crate::runtime::Handle;
+
+/// What every page needs; cheap to clone.
+#[derive(Debug, Clone)]
+struct Dashboard {
+    handle: Handle,
+    clock: Arc<dyn Clock>,
+}
+
+/// The routes of the dashboard, to be merged with those of the API.
+pub fn router(handle: Handle, clock: Arc<dyn Clock>) -> Router {
+    Router::new()
+        .route("/", get(threads::show))
+        .route("/ui/threads/{threadId}", get(thread::show))
+        .route("/ui/assets/app.js", get(assets::script))
+        .route("/ui/assets/app.css", get(assets::style))
+        .route("/ui/{*rest}", get(page::nothing_here))
+        .with_state(Dashboard { handle, clock })
+}

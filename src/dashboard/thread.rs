@@ -1,0 +1,195 @@
+//! `/ui/threads/{threadId}`: one thread, its steps and its events as they come.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::{Markup, html};
+use std::time::Duration;
+
+use super::parts::{ago, badge, duration, moment, progress, value};
+use super::{Dashboard, page};
+use crate::model::{Failure, Seq, ThreadId, Timestamp};
+use crate::runtime::{RawEvent, RuntimeError};
+use crate::runtime::{StatusDocument, StepDocument};
+
+/// Events on the page when it is loaded; more come as they happen.
+const RECENT_EVENTS: u64 = 100;
+
+pub(super) async fn show(
+    State(dashboard): State<Dashboard>,
+    path: Result<Path<String>, PathRejection>,
+) -> Response {
+    let id = path.ok().and_then(|Path(text)| ThreadId::parse(&text).ok());
+    let Some(id) = id else { return page::failed(&RuntimeError::ThreadNotFound) };
+    match load(&dashboard, &id).await {
+        Ok((status, events)) => {
+            let content = content(&status, &events, dashboard.clock.now());
+            page::page(StatusCode::OK, id.as_str(), &content)
+        }
+        Err(error) => page::failed(&error),
+    }
+}
+
+/// The status document and the events that led to it; later ones come by the stream.
+async fn load(
+    dashboard: &Dashboard,
+    id: &ThreadId,
+) -> Result<(StatusDocument, Vec<RawEvent>), RuntimeError> {
+    let status = dashboard.handle.status(id, None).await?;
+    let after: Seq = status.last_seq.saturating_sub(RECENT_EVENTS);
+    let limit = usize::try_from(RECENT_EVENTS).unwrap_or(usize::MAX);
+    let mut events = dashboard.handle.events(id, after, limit).await?.events;
+    events.retain(|event| event.seq <= status.last_seq);
+    Ok((status, events))
+}
+
+fn content(status: &StatusDocument, events: &[RawEvent], now: Timestamp) -> Markup {
+    let follow = (!status.status.is_terminal()).then(|| format!("/stream/{}", status.thread_id));
+    html! {
+        div #live data-stream=[follow] data-after=(status.last_seq) {
+            h1 { (status.thread_id) }
+            p .facts {
+                span #status role="status" { (badge(status.status.as_str())) }
+                span #progress { (progress(status.progress)) }
+                span { (status.workflow.name) @if let Some(version) = status.workflow.version { "@" (version) } }
+                span { "started " (ago(status.created_at, now)) }
+                @if let Some(end) = status.completed_at {
+                    span { "took " (duration(end.since(status.created_at))) }
+                }
+                @if let Some(owner) = &status.owner { span { "driven by " (owner) } }
+                @if status.recoveries > 0 { span { (status.recoveries) " recoveries" } }
+                a href={ "/status/" (status.thread_id) } { "as JSON" }
+            }
+            @if let Some(error) = &status.error { (failure(error)) }
+            (values(status))
+            h2 { "Steps" }
+            (steps(&status.steps))
+            h2 { "Events" }
+            p #connection .quiet role="status" {}
+            ol #events .events { @for event in events { (event_line(event)) } }
+        }
+    }
+}
+
+fn values(status: &StatusDocument) -> Markup {
+    html! {
+        @if let Some(input) = status.input.as_ref().filter(|json| !json.is_null()) { (value("Input", input)) }
+        @if let Some(output) = status.output.as_ref().filter(|json| !json.is_null()) { (value("Output", output)) }
+        @if status.metadata.as_str() != "{}" && !status.metadata.is_null() { (value("Metadata", &status.metadata)) }
+    }
+}
+
+fn failure(error: &Failure) -> Markup {
+    html! {
+        p .failure {
+            strong { (error.code) }
+            @if let Some(step) = &error.step_id { " in " code { (step) } }
+            ": " (error.message)
+        }
+    }
+}
+
+fn steps(steps: &[StepDocument]) -> Markup {
+    html! {
+        div .scroll {
+            table #steps {
+                thead { tr {
+                    th scope="col" { "Step" } th scope="col" { "Kind" } th scope="col" { "Status" }
+                    th scope="col" { "Attempts" } th scope="col" { "Took" } th scope="col" { "Result" }
+                } }
+                tbody { @for step in steps { (step_row(step)) } }
+            }
+        }
+    }
+}
+
+fn step_row(step: &StepDocument) -> Markup {
+    html! {
+        tr data-step=(step.id) {
+            th scope="row" { (step.id) }
+            td { (step.kind) }
+            td .status { (badge(step.status.as_str())) }
+            td .attempts { (step.attempts) }
+            td .took { @if let Some(millis) = step.duration_ms { (duration(Duration::from_millis(millis))) } }
+            td .result {
+                @if let Some(error) = &step.error { code { (error.code) } " " (error.message) }
+                @if let Some(wakes) = step.wakes_at { "until " (moment(wakes)) }
+                @if let Some(output) = step.output.as_ref().filter(|json| !json.is_null()) {
+                    (value("Output", output))
+                }
+            }
+        }
+    }
+}
+
+fn event_line(event: &RawEvent) -> Markup {
+    html! {
+        li value=(event.seq) { (value(event.kind, &event.json)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Category, Json, StepId, StepStatus, ThreadStatus};
+    use crate::runtime::{Progress, WorkflowName};
+
+    fn document(status: ThreadStatus) -> StatusDocument {
+        let error = Failure::permanent("x", Category::Step, "<img src=x>");
+        StatusDocument {
+            thread_id: ThreadId::parse("t1").unwrap(),
+            workflow: WorkflowName { name: "w".to_owned(), version: None },
+            status,
+            current_steps: Vec::new(),
+            progress: Progress { completed: 0, total: 1 },
+            steps: vec![StepDocument {
+                id: StepId::parse("fetch").unwrap(),
+                kind: "http",
+                status: StepStatus::Retrying,
+                attempts: 2,
+                session_id: None,
+                started_at: None,
+                completed_at: None,
+                duration_ms: Some(1_500),
+                output: None,
+                error: Some(error),
+                wakes_at: Some(Timestamp::from_millis(0)),
+            }],
+            input: Some(Json::parse("{\"a\":\"</pre>\"}").unwrap()),
+            output: Some(Json::null()),
+            error: None,
+            metadata: Json::parse("{}").unwrap(),
+            recoveries: 0,
+            owner: None,
+            last_seq: 5,
+            created_at: Timestamp::from_millis(0),
+            updated_at: Timestamp::from_millis(0),
+            completed_at: None,
+        }
+    }
+
+    #[test]
+    fn a_running_thread_is_followed_from_the_last_event_shown() {
+        let event = RawEvent { seq: 5, kind: "step_retry", json: Json::string("<b>") };
+        let text = content(&document(ThreadStatus::Running), &[event], Timestamp::default());
+        let text = text.into_string();
+        for part in [
+            "data-stream=\"/stream/t1\" data-after=\"5\"",
+            "data-step=\"fetch\"",
+            "data-status=\"retrying\"",
+            "&lt;img src=x&gt;",
+            "&lt;/pre&gt;",
+            "<li value=\"5\">",
+            "&lt;b&gt;",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_ended_thread_is_not_followed() {
+        let text = content(&document(ThreadStatus::Completed), &[], Timestamp::default());
+        assert!(!text.into_string().contains("data-stream"));
+    }
+}
