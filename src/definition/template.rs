@@ -299,3 +299,6 @@ fn end_of_reference(text: &str) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,8 @@ use crate::model::Json;
 
 /// Longest program, in bytes: with it the depth of what has to be parsed is bounded.
 const MAX_PROGRAM: usize = 16 * 1024;
+/// Longest message of an error, in bytes: it may quote the input.
+const MAX_MESSAGE: usize = 500;
 /// Work that is done on the caller's thread: about ten milliseconds at the very most.
 const INLINE: Budget = Budget { fuel: 100_000, stack: 512 * 1024 };
 /// Work of one run in all: about a second, and 256 MiB of memory at the very most.
@@ -127,7 +129,7 @@ impl Filter {
         let mut bytes = 0_usize;
         for result in self.compiled.id.run((context, read::read(input))) {
             let value = result.map_err(|fault| match fault.get_err() {
-                Ok(error) => FilterError::Failed(error.to_string()),
+                Ok(error) => FilterError::Failed(message(error)),
                 Err(_) => FilterError::Failed("break outside its label".to_owned()),
             })?;
             bytes = bytes.saturating_add(value.bytes());
@@ -145,6 +147,18 @@ impl Filter {
             .map_err(|write::TooLong| FilterError::TooLarge)?;
         // Deeper than JSON may be is the one way in which this can fail.
         Json::parse(&text).map_err(|_| FilterError::TooLarge)
+    }
+}
+
+/// What an error of the program says: its text, or the beginning of its value.
+fn message(error: jaq_core::Error<Value>) -> String {
+    match error.into_val() {
+        Value::Str(text) => {
+            let mut text = text.to_string();
+            text.truncate(text.floor_char_boundary(MAX_MESSAGE));
+            text
+        }
+        other => write::excerpt(&other),
     }
 }
 

@@ -204,7 +204,8 @@ fn regex_guard(text: &Value, regex: &Value, flags: &Value) {
     }
     let length = u64::try_from(text.len()).unwrap_or(u64::MAX).saturating_add(1);
     let all = matches!(flags, Value::Str(flags) if flags.contains('g'));
-    let backs_off = ["|", ")?", ")*", "){", "??", "*?"].iter().any(|part| regex.contains(part));
+    let backs_off = regex.contains(['*', '+', '{'])
+        && ["|", ")?", ")*", "){", "??", "*?"].iter().any(|part| regex.contains(part));
     let searches = if all && backs_off { length } else { 1 };
     let work = states.saturating_mul(length).saturating_mul(searches);
     spend((states + work) / STATES_PER_UNIT + 1);

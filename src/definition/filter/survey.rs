@@ -8,8 +8,8 @@ use super::natives;
 
 /// Functions that repeat or follow paths as long as they like: what they hold on to is dropped
 /// recursively.
-const DEEP: [&str; 9] =
-    ["recurse", "repeat", "while", "until", "path", "paths", "path_value", "pick", "limit"];
+const DEEP: [&str; 8] =
+    ["recurse", "repeat", "while", "until", "path", "paths", "path_value", "pick"];
 
 /// What was found in a program.
 #[derive(Debug, Default)]

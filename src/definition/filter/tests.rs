@@ -104,13 +104,8 @@ fn results_are_those_of_jq() {
         ("min_by(.a), max_by(.a)", r#"[{"a":1},{"a":2}]"#, r#"[{"a":1},{"a":2}]"#),
         ("first(.[]), any, all", "[true,false]", "[true,true,false]"),
         ("flatten", "[1,[2,[3]]]", "[1,2,3]"),
-        ("input", "1", ""),
     ] {
-        if output.is_empty() {
-            assert!(Filter::compile(program).is_err(), "{program}");
-        } else {
-            assert_eq!(run(program, input).as_deref(), Ok(output), "{program} of {input}");
-        }
+        assert_eq!(run(program, input).as_deref(), Ok(output), "{program} of {input}");
     }
 }
 
@@ -191,7 +186,7 @@ fn programs_that_do_not_compile_say_why() {
 
 #[test]
 fn errors_of_a_program_are_its_own_and_short() {
-    assert_eq!(run("error(\"no\")", "1"), Err(FilterError::Failed("\"no\"".to_owned())));
+    assert_eq!(run("error(\"no\")", "1"), Err(FilterError::Failed("no".to_owned())));
     assert!(matches!(run(".a", "1"), Err(FilterError::Failed(_))));
     let long = format!("\"{}\"", "x".repeat(100_000));
     let Err(FilterError::Failed(message)) = run(".a", &long) else { panic!() };
