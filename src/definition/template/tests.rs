@@ -240,6 +240,6 @@ fn strip(value: serde_json::Value) -> serde_json::Value {
         Value::String(text) => Value::String(text.replace(['{', '}'], "")),
         Value::Array(items) => items.into_iter().map(strip).collect(),
         Value::Object(members) => members.into_iter().map(|(k, v)| (k, strip(v))).collect(),
-        other => other,
+        scalar @ (Value::Null | Value::Bool(_) | Value::Number(_)) => scalar,
     }
 }
