@@ -49,7 +49,8 @@ impl Server {
             Arc::clone(&ambient.clock),
             Arc::clone(&ambient.entropy),
         );
-        let app = api::router(api, dashboard::routes(runtime.handle()));
+        let pages = dashboard::router(runtime.handle(), Arc::clone(&ambient.clock));
+        let app = api::router(api, pages);
         let serve = ServeSettings { drain: settings.shutdown_grace, ..ServeSettings::default() };
         Ok(Self { runtime, app, serve, stop: CancellationToken::new() })
     }
@@ -88,6 +89,7 @@ fn executors(settings: &Settings, ambient: &Ambient) -> anyhow::Result<Registry>
         exec_allow: settings.exec_allow.clone(),
         max_output_bytes: settings.max_event,
         program_env: ExecutorSettings::environment_for_programs(config::process_variables()),
+        program_guard: super::guard::guard_command(),
     };
     Registry::new(settings, Arc::clone(&ambient.clock)).context("the HTTP client can't be made")
 }

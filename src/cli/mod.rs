@@ -65,6 +65,10 @@ fn run(command: &Command, flags: &BTreeMap<String, String>) -> anyhow::Result<()
             out::part(&config::env_example());
             Ok(())
         }
+        Command::GuardPrograms => {
+            crate::app::guard_programs();
+            Ok(())
+        }
         Command::Health { url, .. } => {
             let values = Values::resolve(flags, &Environment::of_process())?;
             block_on(health::check(url.as_deref(), &values))
