@@ -77,9 +77,9 @@ fn run(command: &Command, flags: &BTreeMap<String, String>) -> anyhow::Result<()
             let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
             block_on(serve::serve(&settings))
         }
-        Command::Migrate { action, .. } => {
+        Command::Migrate { action, to, .. } => {
             let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
-            block_on(migrate::migrate(&settings, *action))
+            block_on(migrate::migrate(&settings, *action, *to))
         }
         Command::Dev { once, .. } => {
             let mut environment = Environment::of_process();
