@@ -77,7 +77,11 @@ async fn open(database: &Database) -> Result<Arc<dyn Store>> {
     Ok(match database {
         Database::Sqlite(path) => Arc::new(SqliteStore::open(path, clock).await?),
         Database::Postgres { url, schema } => Arc::new(
-            PostgresStore::connect(PostgresSettings::new(url.as_str(), schema.as_str())).await?,
+            PostgresStore::connect(&PostgresSettings {
+                url: url.as_str().into(),
+                schema: schema.clone(),
+                pooler: false,
+            }).await?,
         ),
         Database::Memory => Arc::new(MemoryStore::new(clock)),
     })
@@ -157,7 +161,7 @@ fn appended(thread: &ThreadId, prev: u64, records: Records, summary: &Summary) -
 
 /// The very events that the server appends for the measured workflow, by the machine itself.
 fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
-    let clock = SystemClock::start();
+    let (clock, entropy) = (SystemClock::start(), OsEntropy::new());
     let request = work::chain(10);
     let text = Json::of(&request["workflow"])?;
     let plan =
@@ -238,7 +242,7 @@ pub(crate) async fn bare_inserts(
 }
 
 fn batch_of(batch: usize, rows: &[String]) -> Result<(Vec<String>, Vec<Vec<u8>>)> {
-    let clock = SystemClock::start();
+    let (clock, entropy) = (SystemClock::start(), OsEntropy::new());
     let threads = (0..batch).map(|_| entropy.uuid(clock.now()).to_string()).collect();
     let payloads = (0..batch).map(|n| rows[n % rows.len()].clone().into_bytes()).collect();
     Ok((threads, payloads))
