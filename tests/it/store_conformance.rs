@@ -19,7 +19,7 @@ const WRITTEN: WriteOutcome = WriteOutcome::Written { mail: 0 };
 macro_rules! conformance {
     ($($claim:ident),+ $(,)?) => {
         mod memory { $(#[tokio::test] async fn $claim() {
-            super::$claim(super::Bed::memory().await).await;
+            super::$claim(super::Bed::memory()).await;
         })+ }
         mod sqlite { $(#[tokio::test(flavor = "multi_thread")] async fn $claim() {
             super::$claim(super::Bed::sqlite().await).await;

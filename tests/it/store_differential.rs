@@ -9,12 +9,12 @@ use proptest::prelude::{Just, Strategy, any};
 use proptest::test_runner::{Config, TestRunner};
 use rethread::model::{Json, ThreadStatus, Timestamp};
 use rethread::store::{
-    Append, Disposition, IdempotencyKey, Message, Start, ThreadFilter, ThreadRow, Write,
+    Append, Disposition, IdempotencyKey, Message, Posted, Start, ThreadFilter, ThreadRow, Write,
 };
 
 use crate::support::beds::{Bed, TTL};
 use crate::support::writes::{
-    ASLEEP, AT, DUE, FUTURE, PAST, append, end, id, records, release, start, summary,
+    ASLEEP, AT, DUE, FUTURE, append, end, id, records, release, start, summary,
 };
 
 /// Histories tried, and calls in each.
@@ -67,7 +67,7 @@ fn random_histories_are_answered_alike() {
 }
 
 async fn compare(history: &[Call]) {
-    let beds = [Bed::memory().await, Bed::sqlite().await, Bed::postgres().await];
+    let beds = [Bed::memory(), Bed::sqlite().await, Bed::postgres().await];
     let mut players = Vec::new();
     for bed in beds {
         players.push(Player::new(bed).await);
@@ -113,84 +113,89 @@ impl Player {
         match call {
             Call::Takeover => {
                 self.bed.expire_leases().await;
-                let renewed = store.renew(me, TTL).await;
-                self.incarnations.push(store.register("test", TTL).await.unwrap());
-                format!("{renewed:?}")
+                self.succeed(me).await
             }
             Call::Retire => {
                 store.retire(me).await.unwrap();
-                let renewed = store.renew(me, TTL).await;
-                self.incarnations.push(store.register("test", TTL).await.unwrap());
-                self.bed.clock.advance(Duration::from_millis(1));
-                format!("{renewed:?}")
-            }
-            Call::Claim(limit) => {
-                // Which of several due threads come first is open; that all come is not.
-                let mut claimed = Vec::new();
-                loop {
-                    let more = store.claim(me, *limit).await.unwrap();
-                    assert!(more.len() <= *limit);
-                    if more.is_empty() {
-                        break;
-                    }
-                    claimed.extend(more);
-                }
-                claimed.sort_by(|a, b| a.thread_id.cmp(&b.thread_id));
-                let line = claimed.iter().map(|c| {
-                    let from = self.ordinal(c.previous_owner);
-                    format!("{} {} {} {} {from:?}", c.thread_id, c.epoch, c.last_seq, c.claims)
-                });
-                line.collect::<Vec<_>>().join("; ")
-            }
-            Call::Batch(steps) => {
-                let mut by = me;
-                let mut batch = Vec::new();
-                for step in steps {
-                    if step.zombie {
-                        by = self.incarnations[0];
-                    }
-                    batch.extend(self.write(step).await);
-                }
-                format!("{:?}", store.write(by, &batch).await)
-            }
-            Call::Post(thread, key) => {
-                let message = Message { key: format!("m{key}"), body: Json::null() };
-                let posted = store.post(&name(*thread), &message).await.unwrap();
-                match posted {
-                    rethread::store::Posted::Stored { owner } => {
-                        format!("stored {:?}", self.ordinal(owner))
-                    }
-                    other => format!("{other:?}"),
-                }
-            }
-            Call::Read(thread, after, limit) => {
-                format!("{:?}", store.read(&name(*thread), *after, *limit).await)
-            }
-            Call::Delete(thread) => format!("{:?}", store.delete(&name(*thread)).await),
-            Call::Expire(limit) => {
-                let mut gone = 0;
-                loop {
-                    let more = store.expire(FUTURE, *limit).await.unwrap();
-                    assert!(more <= *limit);
-                    gone += more;
-                    if more == 0 {
-                        return format!("{gone}");
-                    }
-                }
+                self.succeed(me).await
             }
             Call::ExpireKeys => {
                 self.bed.expire_keys().await;
                 // Long enough for leases to end too, where they count on the same clock.
                 self.bed.expire_leases().await;
-                self.incarnations.push(store.register("test", TTL).await.unwrap());
-                String::new()
+                self.succeed(me).await
             }
+            Call::Claim(limit) => self.claim_all(me, *limit).await,
+            Call::Batch(steps) => self.batch(me, steps).await,
+            Call::Post(thread, key) => self.post(*thread, *key).await,
+            Call::Read(thread, after, limit) => {
+                format!("{:?}", store.read(&name(*thread), *after, *limit).await)
+            }
+            Call::Delete(thread) => format!("{:?}", store.delete(&name(*thread)).await),
+            Call::Expire(limit) => self.expire_all(*limit).await,
             Call::SaveWorkflow(name, hash) => {
-                let saved =
-                    store.save_workflow(&format!("w{name}"), &format!("h{hash}"), "{}", AT).await;
-                format!("{saved:?}")
+                let (name, hash) = (format!("w{name}"), format!("h{hash}"));
+                format!("{:?}", store.save_workflow(&name, &hash, "{}", AT).await)
             }
             Call::List(kind) => format!("{:?}", self.list(*kind).await),
+        }
+    }
+
+    /// A new incarnation follows `me`, whose lease has ended.
+    async fn succeed(&mut self, me: i64) -> String {
+        let renewed = self.bed.store.renew(me, TTL).await;
+        self.incarnations.push(self.bed.store.register("test", TTL).await.unwrap());
+        self.bed.clock.advance(Duration::from_millis(1));
+        format!("{renewed:?}")
+    }
+
+    /// Claims until nothing is left: which of several due threads come first is open, that all
+    /// come is not.
+    async fn claim_all(&self, me: i64, limit: usize) -> String {
+        let mut claimed = Vec::new();
+        loop {
+            let more = self.bed.store.claim(me, limit).await.unwrap();
+            assert!(more.len() <= limit);
+            if more.is_empty() {
+                break;
+            }
+            claimed.extend(more);
+        }
+        claimed.sort_by(|a, b| a.thread_id.cmp(&b.thread_id));
+        let line = claimed.iter().map(|c| {
+            let from = self.ordinal(c.previous_owner);
+            format!("{} {} {} {} {from:?}", c.thread_id, c.epoch, c.last_seq, c.claims)
+        });
+        line.collect::<Vec<_>>().join("; ")
+    }
+
+    async fn batch(&self, me: i64, steps: &[Step]) -> String {
+        let mut batch = Vec::new();
+        for step in steps {
+            batch.extend(self.write(step).await);
+        }
+        let zombie = steps.iter().any(|step| step.zombie);
+        let by = if zombie { self.incarnations[0] } else { me };
+        format!("{:?}", self.bed.store.write(by, &batch).await)
+    }
+
+    async fn post(&self, thread: u8, key: u8) -> String {
+        let message = Message { key: format!("m{key}"), body: Json::null() };
+        match self.bed.store.post(&name(thread), &message).await.unwrap() {
+            Posted::Stored { owner } => format!("stored {:?}", self.ordinal(owner)),
+            other @ (Posted::Duplicate | Posted::NoThread) => format!("{other:?}"),
+        }
+    }
+
+    async fn expire_all(&self, limit: usize) -> String {
+        let mut gone = 0;
+        loop {
+            let more = self.bed.store.expire(FUTURE, limit).await.unwrap();
+            assert!(more <= limit);
+            gone += more;
+            if more == 0 {
+                return format!("{gone}");
+            }
         }
     }
 
@@ -243,7 +248,7 @@ impl Player {
                 ..append(&text, epoch, prev)
             },
         };
-        write.progress = step.extra % 3 == 0;
+        write.progress = step.extra.is_multiple_of(3);
         let taken = inbox.into_iter().take(usize::from(step.extra % 3));
         write.taken = taken.map(|message| (message.key, Json::null())).collect();
         Some(Write::Append(Box::new(write)))
@@ -290,11 +295,7 @@ impl Player {
 
 /// A time as far as the stores' clocks agree on it.
 fn when(at: Timestamp) -> &'static str {
-    match at {
-        PAST => "due",
-        FUTURE => "later",
-        _ => "due",
-    }
+    if at == FUTURE { "later" } else { "due" }
 }
 
 fn name(thread: u8) -> rethread::model::ThreadId {
