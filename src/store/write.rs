@@ -89,7 +89,8 @@ pub struct Start {
     pub records: Records,
     /// Derived state.
     pub summary: Summary,
-    /// `Keep`: the writer drives it from the start, under epoch 1. `Release`: epoch 0.
+    /// `Keep`: the writer drives it from the start, under epoch 1 (if its lease has expired,
+    /// nobody does and the thread is due at once). `Release`: epoch 0.
     pub disposition: Disposition,
 }
 
@@ -143,7 +144,8 @@ pub enum WriteOutcome {
     },
     /// An append: owner, epoch or head are not what the writer believed. Drop the thread.
     Fenced,
-    /// A start: the thread id is taken. Nothing was written.
+    /// A start: the thread id is taken. Nothing was written. If the key is taken too, either
+    /// outcome may be given.
     ThreadExists,
     /// A start: the idempotency key is taken. Nothing was written.
     KeyExists,

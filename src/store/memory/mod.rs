@@ -85,7 +85,8 @@ impl Store for MemoryStore {
         batch: &[Write],
     ) -> Result<Vec<WriteOutcome>, StoreError> {
         let (mut state, now) = (self.state(), self.clock.now());
-        Ok(batch.iter().map(|write| state.write(me, write, now)).collect())
+        let alive = state.is_alive(me, self.clock.monotonic());
+        Ok(batch.iter().map(|write| state.write((me, alive), write, now)).collect())
     }
 
     async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::Incarnation;
+use crate::model::{Incarnation, Timestamp};
 use crate::store::limits::IDEMPOTENCY_TTL;
 use crate::store::records::JournalRow;
 use crate::store::rows::{indexed, summary};
@@ -24,7 +24,8 @@ const GUARD_TRIES: u32 = 5;
 pub(super) const START: &str = "
 WITH s AS MATERIALIZED (
     SELECT s.*,
-        s.keep AND EXISTS (SELECT FROM @replicas WHERE incarnation = $1) AS mine,
+        s.keep AND EXISTS (SELECT FROM @replicas
+            WHERE incarnation = $1 AND lease_until > clock_timestamp()) AS mine,
         s.key IS NOT NULL
             AND EXISTS (SELECT FROM @threads t WHERE t.thread_id = s.thread_id) AS known
     FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bytea[],
@@ -133,14 +134,14 @@ impl<'a> Columns<'a> {
         self.key.push(key.map(|key| indexed(&key.key)));
         self.key_hash.push(key.map(|key| key.request_hash.as_str()));
         self.keep.push(keep);
-        self.wake_at.push(wake_at.map(|at| at.millis()));
+        self.wake_at.push(wake_at.map(Timestamp::millis));
         self.last.push(row.seq);
         self.at.push(row.at);
         self.payload.push(row.payload);
         self.crc.push(row.crc);
         self.summary.push(summary(&start.summary).map_err(Fault::Store)?);
         self.status.push(start.summary.status.as_str());
-        self.completed_at.push(start.summary.completed_at.map(|at| at.millis()));
+        self.completed_at.push(start.summary.completed_at.map(Timestamp::millis));
         for (key, value) in &start.labels {
             self.label_thread.push(start.thread_id.as_str());
             self.label_key.push(indexed(key));

@@ -132,14 +132,22 @@ impl SqliteStore {
     }
 }
 
+/// Whether an incarnation's lease has not expired at `now` on the monotonic clock.
+pub(super) async fn is_alive(
+    connection: &mut SqliteConnection,
+    me: Incarnation,
+    now: i64,
+) -> Result<bool, Fault> {
+    Ok(sqlx::query_scalar(ALIVE).bind(me).bind(now).fetch_one(connection).await?)
+}
+
 async fn claim(
     connection: &mut SqliteConnection,
     me: Incarnation,
     limit: usize,
     (monotonic, now): (i64, Timestamp),
 ) -> Result<Vec<RawClaim>, Fault> {
-    let alive = sqlx::query_scalar(ALIVE).bind(me).bind(monotonic);
-    if limit == 0 || !alive.fetch_one(&mut *connection).await? {
+    if limit == 0 || !is_alive(connection, me, monotonic).await? {
         return Ok(Vec::new());
     }
     let due = sqlx::query_as(DUE).bind(now.millis()).bind(row_limit(limit));
@@ -163,6 +171,6 @@ async fn claim(
 }
 
 /// Whole milliseconds of the monotonic clock.
-fn millis(time: Duration) -> i64 {
+pub(super) fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
