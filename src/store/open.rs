@@ -64,9 +64,11 @@ impl OpenError {
     /// Why migrating failed.
     pub(super) fn migration(error: &MigrateError, migrator: &Migrator) -> Self {
         let known = migrator.iter().map(|step| step.version).max().unwrap_or(0);
-        match *error {
-            MigrateError::VersionMissing(found) if found > known => Self::Newer { found, known },
-            ref other => Self::Migration(other.to_string()),
+        if let MigrateError::VersionMissing(found) = *error
+            && found > known
+        {
+            return Self::Newer { found, known };
         }
+        Self::Migration(error.to_string())
     }
 }

@@ -143,7 +143,8 @@ pub enum WriteOutcome {
     },
     /// An append: owner, epoch or head are not what the writer believed. Drop the thread.
     Fenced,
-    /// A start: the thread id is taken. Nothing was written.
+    /// A start: the thread id is taken. Nothing was written. If the key is taken too, either
+    /// outcome may be given.
     ThreadExists,
     /// A start: the idempotency key is taken. Nothing was written.
     KeyExists,

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::Incarnation;
+use crate::model::{Incarnation, Timestamp};
 use crate::store::records::JournalRow;
 use crate::store::rows::summary;
 use crate::store::{Append, Disposition, WriteOutcome};
@@ -99,14 +99,14 @@ impl<'a> Columns<'a> {
         self.payload.push(row.map(|row| row.payload));
         self.summary.push(summary(&append.summary).map_err(Fault::Store)?);
         self.status.push(append.summary.status.as_str());
-        self.completed_at.push(append.summary.completed_at.map(|at| at.millis()));
+        self.completed_at.push(append.summary.completed_at.map(Timestamp::millis));
         self.progress.push(append.progress);
         let (release, wake_at) = match append.disposition {
             Disposition::Keep => (false, None),
             Disposition::Release { wake_at } => (true, wake_at),
         };
         self.release.push(release);
-        self.wake_at.push(wake_at.map(|at| at.millis()));
+        self.wake_at.push(wake_at.map(Timestamp::millis));
         for (key, answer) in &append.taken {
             self.taken_thread.push(append.thread_id.as_str());
             self.taken_key.push(key);

@@ -33,8 +33,7 @@ pub(super) enum Goal {
 pub(super) async fn migrate(target: &Target, goal: Goal) -> Result<(), OpenError> {
     let mut connection = connect(target).await?;
     let moved = locked(&mut connection, target, goal).await;
-    // The connection goes either way; an error on the way out changes nothing.
-    connection.close().await.ok();
+    part_from(connection).await;
     moved
 }
 
@@ -42,9 +41,16 @@ pub(super) async fn migrate(target: &Target, goal: Goal) -> Result<(), OpenError
 pub(super) async fn status(target: &Target) -> Result<Vec<MigrationState>, OpenError> {
     let mut connection = connect(target).await?;
     let applied = applied(&mut connection, target).await;
-    connection.close().await.ok();
+    part_from(connection).await;
     let applied = applied?;
     Ok(MigrationState::of(&migrator(), &applied))
+}
+
+/// Ends a connection in good order; the work on it is done either way.
+async fn part_from(connection: PgConnection) {
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "a connection was not closed in good order");
+    }
 }
 
 async fn connect(target: &Target) -> Result<PgConnection, OpenError> {

@@ -11,6 +11,7 @@ mod leases;
 mod mail;
 mod migrate;
 mod reads;
+mod retention;
 mod settings;
 mod sqlstate;
 mod starts;

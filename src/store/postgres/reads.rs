@@ -2,7 +2,7 @@
 
 use sqlx::{Postgres, QueryBuilder};
 
-use crate::model::{Epoch, Seq, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{Epoch, Seq, ThreadId, ThreadStatus};
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
 use crate::store::{Records, StoreError, ThreadFilter, ThreadRow};
@@ -142,49 +142,4 @@ impl PostgresStore {
             answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
         row.map(|(id, hash)| Ok((thread_id(&id)?, hash))).transpose()
     }
-}
-
-/// Deletes; what hangs on a thread goes by a trigger.
-const DELETE: &str = "DELETE FROM @threads WHERE thread_id = $1 AND owner = 0 AND status = ANY($2)";
-
-const EXPIRE: &str = "
-DELETE FROM @threads WHERE thread_id IN (
-    SELECT thread_id FROM @threads
-    WHERE completed_at < $1 AND updated_at < $1 AND owner = 0 AND status = ANY($2)
-    ORDER BY completed_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-  AND completed_at < $1 AND updated_at < $1 AND owner = 0 AND status = ANY($2)";
-
-const EXPIRE_KEYS: &str = "
-DELETE FROM @idempotency WHERE key IN (
-    SELECT key FROM @idempotency WHERE expires_at <= clock_timestamp()
-    LIMIT $1 FOR UPDATE SKIP LOCKED)
-  AND expires_at <= clock_timestamp()";
-
-impl PostgresStore {
-    pub(super) async fn do_delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
-        let query = sqlx::query(self.sql(DELETE)).bind(thread.as_str()).bind(terminal());
-        let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    pub(super) async fn do_expire(
-        &self,
-        before: Timestamp,
-        limit: usize,
-    ) -> Result<usize, StoreError> {
-        let keys = sqlx::query(self.sql(EXPIRE_KEYS)).bind(row_limit(limit));
-        answer::<_, StoreError>(keys.execute(&self.general)).await?;
-        let threads = sqlx::query(self.sql(EXPIRE))
-            .bind(before.millis())
-            .bind(terminal())
-            .bind(row_limit(limit));
-        let done = answer::<_, StoreError>(threads.execute(&self.general)).await?;
-        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
-    }
-}
-
-/// The names of the statuses that a thread can be deleted in.
-fn terminal() -> Vec<&'static str> {
-    let ended = ThreadStatus::ALL.iter().filter(|status| status.is_terminal());
-    ended.map(|status| status.as_str()).collect()
 }

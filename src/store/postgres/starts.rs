@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::Incarnation;
+use crate::model::{Incarnation, Timestamp};
 use crate::store::limits::IDEMPOTENCY_TTL;
 use crate::store::records::JournalRow;
 use crate::store::rows::{indexed, summary};
@@ -133,14 +133,14 @@ impl<'a> Columns<'a> {
         self.key.push(key.map(|key| indexed(&key.key)));
         self.key_hash.push(key.map(|key| key.request_hash.as_str()));
         self.keep.push(keep);
-        self.wake_at.push(wake_at.map(|at| at.millis()));
+        self.wake_at.push(wake_at.map(Timestamp::millis));
         self.last.push(row.seq);
         self.at.push(row.at);
         self.payload.push(row.payload);
         self.crc.push(row.crc);
         self.summary.push(summary(&start.summary).map_err(Fault::Store)?);
         self.status.push(start.summary.status.as_str());
-        self.completed_at.push(start.summary.completed_at.map(|at| at.millis()));
+        self.completed_at.push(start.summary.completed_at.map(Timestamp::millis));
         for (key, value) in &start.labels {
             self.label_thread.push(start.thread_id.as_str());
             self.label_key.push(indexed(key));

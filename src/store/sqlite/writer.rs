@@ -4,6 +4,8 @@
 //! whose future is dropped loses the answer, never the write: half a transaction cannot be left
 //! behind, and no two writers can meet.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::store::StoreError;
 
 use super::fault::{Fault, fault};
+use super::lock::LockFile;
 
 /// Transactions that may wait for the writer; more make their callers wait.
 const QUEUE: usize = 256;
@@ -22,9 +25,9 @@ type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, ()>
 /// The way to the writing task.
 #[derive(Debug)]
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+    /// `None` once the store is closed: the task ends when it has done what waited.
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
     tasks: TaskTracker,
-    closing: tokio_util::sync::CancellationToken,
 }
 
 /// Types a closure as the work of a transaction.
@@ -36,18 +39,16 @@ where
 }
 
 impl Writer {
-    /// Starts the task that owns `connection`; `on_end` is dropped when it has closed it.
-    pub(super) fn start(connection: SqliteConnection, on_end: impl Send + 'static) -> Self {
+    /// Starts the task that owns `connection`; `lock` is let go when it has closed it.
+    pub(super) fn start(connection: SqliteConnection, lock: LockFile) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let tasks = TaskTracker::new();
-        let closing = tokio_util::sync::CancellationToken::new();
-        let until = closing.clone();
         tasks.spawn(async move {
-            work_off(connection, queue, until).await;
-            drop(on_end);
+            work_off(connection, queue).await;
+            drop(lock);
         });
         tasks.close();
-        Self { jobs, tasks, closing }
+        Self { jobs: Mutex::new(Some(jobs)), tasks }
     }
 
     /// Runs `work` in a transaction and commits it, or undoes it if it fails.
@@ -67,35 +68,30 @@ impl Writer {
             })
         });
         let gone = || Fault::Store(StoreError::Unavailable("the store is closed".to_owned()));
-        self.jobs.send(job).await.map_err(|_| gone())?;
+        let jobs = self.jobs().clone().ok_or_else(gone)?;
+        jobs.send(job).await.map_err(|_| gone())?;
+        drop(jobs);
         answered.await.map_err(|_| gone())?
     }
 
     /// Finishes what waits and closes the connection.
     pub(super) async fn close(&self) {
-        self.closing.cancel();
+        drop(self.jobs().take());
         self.tasks.wait().await;
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Option<mpsc::Sender<Job>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn work_off(
-    mut connection: SqliteConnection,
-    mut queue: mpsc::Receiver<Job>,
-    until: tokio_util::sync::CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = until.cancelled(), if !queue.is_closed() => queue.close(),
-            job = queue.recv() => match job {
-                Some(job) => job(&mut connection).await,
-                None => break,
-            },
-        }
+async fn work_off(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Job>) {
+    while let Some(job) = queue.recv().await {
+        job(&mut connection).await;
     }
-    if let Err(error) = checkpoint(&mut connection).await {
-        tracing::warn!(%error, "the write-ahead log was not emptied at the end");
-    }
-    if let Err(error) = connection.close().await {
+    let emptied = checkpoint(&mut connection).await;
+    let closed = connection.close().await.map_err(|error| fault(&error));
+    if let Err(error) = emptied.and(closed) {
         tracing::warn!(%error, "the database was not closed in good order");
     }
 }

@@ -35,7 +35,7 @@ impl SqliteStore {
         };
         let rows: Arc<[Row]> = batch.iter().map(encode).collect::<Result<_, _>>()?;
         let mut outcomes = vec![WriteOutcome::Refused; batch.len()];
-        let mut parts = vec![0..rows.len()];
+        let mut parts = Vec::from([0..rows.len()]);
         while let Some(part) = parts.pop() {
             match self.write_part(me, Arc::clone(&rows), part.clone()).await {
                 Ok(found) => {

@@ -1,0 +1,56 @@
+//! Deletes threads and keys.
+
+use crate::model::{ThreadId, ThreadStatus, Timestamp};
+use crate::store::StoreError;
+use crate::store::rows::row_limit;
+
+use super::PostgresStore;
+use super::fault::answer;
+
+/// Deletes; what hangs on a thread goes by a trigger.
+const DELETE: &str = "DELETE FROM @threads WHERE thread_id = $1 AND owner = 0 AND status = ANY($2)";
+
+/// What to delete is chosen once: a sub-query with a limit may be run again for every row.
+const EXPIRE: &str = "
+WITH old AS MATERIALIZED (
+    SELECT thread_id FROM @threads
+    WHERE completed_at < $1 AND updated_at < $1 AND owner = 0 AND status = ANY($2)
+    ORDER BY completed_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+DELETE FROM @threads r USING old
+WHERE r.thread_id = old.thread_id
+  AND completed_at < $1 AND updated_at < $1 AND owner = 0 AND status = ANY($2)";
+
+const EXPIRE_KEYS: &str = "
+WITH old AS MATERIALIZED (
+    SELECT key FROM @idempotency WHERE expires_at <= clock_timestamp()
+    LIMIT $1 FOR UPDATE SKIP LOCKED)
+DELETE FROM @idempotency r USING old WHERE r.key = old.key AND expires_at <= clock_timestamp()";
+
+impl PostgresStore {
+    pub(super) async fn do_delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
+        let query = sqlx::query(self.sql(DELETE)).bind(thread.as_str()).bind(terminal());
+        let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    pub(super) async fn do_expire(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let keys = sqlx::query(self.sql(EXPIRE_KEYS)).bind(row_limit(limit));
+        answer::<_, StoreError>(keys.execute(&self.general)).await?;
+        let threads = sqlx::query(self.sql(EXPIRE))
+            .bind(before.millis())
+            .bind(terminal())
+            .bind(row_limit(limit));
+        let done = answer::<_, StoreError>(threads.execute(&self.general)).await?;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+}
+
+/// The names of the statuses that a thread can be deleted in.
+fn terminal() -> Vec<&'static str> {
+    let ended = ThreadStatus::ALL.iter().filter(|status| status.is_terminal());
+    ended.map(|status| status.as_str()).collect()
+}

@@ -1,0 +1,301 @@
+//! What only Postgres promises: several replicas, racing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rethread::model::{Json, ThreadId};
+use rethread::store::{
+    Append, Disposition, Message, OpenError, Posted, PostgresSettings, PostgresStore, Store,
+    WriteOutcome,
+};
+use sqlx::Connection;
+
+use crate::support::postgres::TestDatabase;
+use crate::support::writes::{ASLEEP, DUE, append, appends, id, keyed, release, start, starts};
+
+/// How long the races below run.
+const RACE: Duration = Duration::from_secs(4);
+/// Leases in the race of replicas.
+const SHORT_LEASE: Duration = Duration::from_millis(300);
+/// Leases that outlast a test.
+const LONG_LEASE: Duration = Duration::from_secs(600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_start_at_once_do_not_fight() {
+    let database = TestDatabase::create().await;
+    let settings = database.settings();
+    let opening = (0..6).map(|_| PostgresStore::connect(&settings));
+    for opened in futures_util::future::join_all(opening).await {
+        opened.unwrap().ping().await.unwrap();
+    }
+    let status = PostgresStore::migration_status(&settings).await.unwrap();
+    assert!(!status.is_empty() && status.iter().all(|step| step.applied));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_go_down_and_up_and_a_newer_schema_is_refused() {
+    let database = TestDatabase::create().await;
+    let settings = database.settings();
+    assert!(PostgresStore::migration_status(&settings).await.unwrap().iter().all(|s| !s.applied));
+    PostgresStore::migrate_up(&settings).await.unwrap();
+    PostgresStore::migrate_down(&settings, 0).await.unwrap();
+    assert!(PostgresStore::migration_status(&settings).await.unwrap().iter().all(|s| !s.applied));
+    PostgresStore::migrate_up(&settings).await.unwrap();
+    database
+        .execute(
+            "INSERT INTO rethread._sqlx_migrations
+             (version, description, success, checksum, execution_time)
+             VALUES (9000, 'later', true, '', 0)",
+        )
+        .await;
+    let opened = PostgresStore::connect(&settings).await;
+    assert!(matches!(opened, Err(OpenError::Newer { found: 9000, .. })), "{opened:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_database_cannot_be_opened_is_told_apart() {
+    let database = TestDatabase::create().await;
+    let with = |url: String| PostgresSettings { url: url.into(), ..database.settings() };
+    let missing = PostgresStore::connect(&with(format!("{}_none", database.url))).await;
+    assert!(matches!(missing, Err(OpenError::Refused(_))), "{missing:?}");
+    let role = database.url.replace("postgres@", "nobody:hunter2@");
+    let refused = PostgresStore::connect(&with(role)).await;
+    assert!(matches!(&refused, Err(OpenError::Refused(_))), "{refused:?}");
+    assert!(!refused.unwrap_err().to_string().contains("hunter2"));
+    let nobody = PostgresStore::connect(&with("postgres://u:p@127.0.0.1:1/d".to_owned())).await;
+    assert!(matches!(nobody, Err(OpenError::Unreachable(_))), "{nobody:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_works_through_a_pooler_s_restrictions() {
+    let database = TestDatabase::create().await;
+    let settings = PostgresSettings { pooler: true, ..database.settings() };
+    let store = PostgresStore::connect(&settings).await.unwrap();
+    let me = store.register("test", LONG_LEASE).await.unwrap();
+    store.write(me, &starts([keyed("t", "k"), start("u", DUE)])).await.unwrap();
+    assert_eq!(store.claim(me, 9).await.unwrap().len(), 2);
+    let outcomes = store.write(me, &appends([append("t", 1, 1)])).await.unwrap();
+    assert_eq!(outcomes, [WriteOutcome::Written { mail: 0 }]);
+    assert_eq!(store.read(&id("t"), 0, 9).await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoilt_write_does_not_fail_its_neighbours() {
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::connect(&database.settings()).await.unwrap();
+    let me = store.register("test", LONG_LEASE).await.unwrap();
+    let mut batch: Vec<_> = (0..9).map(|n| start(&format!("t{n}"), Disposition::Keep)).collect();
+    // Text of Postgres holds no NUL.
+    batch[4].workflow = "a\0b".to_owned();
+    let outcomes = store.write(me, &starts(batch)).await.unwrap();
+    let refused: Vec<_> =
+        outcomes.iter().map(|outcome| *outcome == WriteOutcome::Refused).collect();
+    assert_eq!(refused, [false, false, false, false, true, false, false, false, false]);
+    assert_eq!(store.thread(&id("t4")).await, Ok(None));
+    assert_eq!(store.thread(&id("t8")).await.unwrap().unwrap().owner, me);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_starts_with_one_key_make_one_thread() {
+    let database = TestDatabase::create().await;
+    let settings = database.settings();
+    let stores = [
+        PostgresStore::connect(&settings).await.unwrap(),
+        PostgresStore::connect(&settings).await.unwrap(),
+    ];
+    for round in 0..20 {
+        let racing = (0..12).map(|n| {
+            let store = stores[n % 2].clone();
+            let key = format!("k{round}");
+            // Half of them race for one thread id as well.
+            let name = if n < 6 { format!("r{round}-{n}") } else { format!("r{round}") };
+            async move { store.write(0, &starts([keyed(&name, &key)])).await.unwrap()[0] }
+        });
+        let outcomes = futures_util::future::join_all(racing).await;
+        let won = outcomes.iter().filter(|o| matches!(o, WriteOutcome::Written { .. })).count();
+        assert_eq!(won, 1, "round {round}: {outcomes:?}");
+        let (thread, _) =
+            stores[0].by_idempotency_key(&format!("k{round}")).await.unwrap().unwrap();
+        assert!(stores[0].thread(&thread).await.unwrap().is_some());
+    }
+    let all = stores[0].threads(&rethread::store::ThreadFilter::default(), 99).await.unwrap();
+    assert_eq!(all.len(), 20);
+}
+
+/// Posters and a driver that releases at every turn: every message is taken exactly once, and
+/// none is left in a sleeping thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn messages_racing_with_releases_are_all_taken() {
+    const THREADS: usize = 4;
+    const POSTERS: usize = 4;
+    const MESSAGES: usize = 150;
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::connect(&database.settings()).await.unwrap();
+    let me = store.register("driver", LONG_LEASE).await.unwrap();
+    let names: Vec<String> = (0..THREADS).map(|n| format!("t{n}")).collect();
+    store.write(me, &starts(names.iter().map(|name| start(name, ASLEEP)))).await.unwrap();
+    let posters = (0..POSTERS).map(|poster| {
+        let (store, names) = (store.clone(), names.clone());
+        tokio_util::task::AbortOnDropHandle::new(tokio::task::spawn(async move {
+            for n in 0..MESSAGES {
+                let message = Message { key: format!("{poster}-{n}"), body: Json::null() };
+                let thread = id(&names[n % names.len()]);
+                let posted = store.post(&thread, &message).await.unwrap();
+                assert!(matches!(posted, Posted::Stored { .. }));
+            }
+        }))
+    });
+    let posters: Vec<_> = posters.collect();
+    let mut taken = 0;
+    let driven = async {
+        while taken < POSTERS * MESSAGES {
+            for claimed in store.claim(me, THREADS).await.unwrap() {
+                let inbox = store.inbox(&claimed.thread_id).await.unwrap();
+                taken += inbox.len();
+                let write = Append {
+                    taken: inbox.into_iter().map(|m| (m.key, Json::null())).collect(),
+                    ..release(claimed.thread_id.as_str(), claimed.epoch, claimed.last_seq, ASLEEP)
+                };
+                let outcome = store.write(me, &appends([write])).await.unwrap()[0];
+                assert!(matches!(outcome, WriteOutcome::Written { .. }), "{outcome:?}");
+            }
+        }
+    };
+    // Without an end, messages would be asleep: nothing but a message wakes these threads.
+    tokio::time::timeout(Duration::from_secs(60), driven).await.expect("a message is asleep");
+    for poster in posters {
+        poster.await.unwrap();
+    }
+    assert_eq!(store.queued(9).await, Ok(0));
+}
+
+/// Replicas with short leases that stall, die and write as zombies, for some seconds. What the
+/// writers were told and what the journals hold must agree to the last event.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn racing_replicas_leave_no_gap_and_no_duplicate() {
+    const REPLICAS: u64 = 4;
+    const THREADS: usize = 24;
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::connect(&database.settings()).await.unwrap();
+    let names: Vec<String> = (0..THREADS).map(|n| format!("t{n}")).collect();
+    store.write(0, &starts(names.iter().map(|name| start(name, DUE)))).await.unwrap();
+    let accepted = Arc::new(AtomicU64::new(0));
+    let replicas = (0..REPLICAS).map(|seed| {
+        let replica = Replica {
+            store: store.clone(),
+            accepted: Arc::clone(&accepted),
+            random: 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed + 1),
+            fenced: 0,
+            takeovers: 0,
+        };
+        tokio_util::task::AbortOnDropHandle::new(tokio::task::spawn(replica.run()))
+    });
+    let replicas: Vec<_> = replicas.collect();
+    let (mut fenced, mut takeovers) = (0, 0);
+    for replica in replicas {
+        let replica = replica.await.unwrap();
+        fenced += replica.fenced;
+        takeovers += replica.takeovers;
+    }
+    let mut events = 0;
+    for name in &names {
+        // Reading checks numbers and checksums.
+        let records = store.read(&id(name), 0, 1_000_000).await.unwrap();
+        let head = store.thread(&id(name)).await.unwrap().unwrap().last_seq;
+        assert_eq!(records.iter().map(|r| r.events.len() as u64).sum::<u64>(), head);
+        events += head - 1;
+    }
+    assert_eq!(events, accepted.load(Ordering::SeqCst), "accepted and stored differ");
+    let mut connection = database.connect().await;
+    let regressions: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT epoch < lag(epoch) OVER (PARTITION BY thread_id ORDER BY seq)
+         AS back FROM rethread.journal) j WHERE back",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    assert_eq!(regressions, 0);
+    assert!(takeovers > 0 && fenced > 0 && events > 0, "{takeovers} {fenced} {events}");
+}
+
+/// One replica of the race.
+#[derive(Debug)]
+struct Replica {
+    store: PostgresStore,
+    accepted: Arc<AtomicU64>,
+    random: u64,
+    fenced: u64,
+    takeovers: u64,
+}
+
+impl Replica {
+    async fn run(mut self) -> Self {
+        let begin = tokio::time::Instant::now();
+        while begin.elapsed() < RACE {
+            self.live(begin).await;
+        }
+        self
+    }
+
+    /// One incarnation, until it loses its lease or gives it back.
+    async fn live(&mut self, begin: tokio::time::Instant) {
+        let me = self.store.register("racer", SHORT_LEASE).await.unwrap();
+        let mut mine: BTreeMap<ThreadId, (i64, u64)> = BTreeMap::new();
+        let mut alive = true;
+        while alive && begin.elapsed() < RACE {
+            for claimed in self.store.claim(me, 6).await.unwrap() {
+                if claimed.previous_owner != 0 {
+                    // An expired lease is never renewed, so this tells whether it had expired.
+                    let was = claimed.previous_owner;
+                    let alive = self.store.renew(was, SHORT_LEASE).await.unwrap();
+                    assert!(!alive, "taken from a live owner");
+                    self.takeovers += 1;
+                }
+                mine.insert(claimed.thread_id, (claimed.epoch, claimed.last_seq));
+            }
+            match self.draw(40) {
+                // Stalls for longer than its lease, then writes as the zombie it may be.
+                0 => tokio::time::sleep(SHORT_LEASE + SHORT_LEASE / 3).await,
+                1 => {
+                    self.store.retire(me).await.unwrap();
+                    alive = false;
+                }
+                _ => alive = self.store.renew(me, SHORT_LEASE).await.unwrap(),
+            }
+            self.write(me, &mut mine).await;
+        }
+    }
+
+    async fn write(&mut self, me: i64, mine: &mut BTreeMap<ThreadId, (i64, u64)>) {
+        let mut batch = Vec::new();
+        for (thread, (epoch, head)) in mine.iter() {
+            let disposition = if self.draw(10) == 0 { DUE } else { Disposition::Keep };
+            batch.push(Append { disposition, ..append(thread.as_str(), *epoch, *head) });
+        }
+        let outcomes = self.store.write(me, &appends(batch.clone())).await.unwrap();
+        for (append, outcome) in batch.iter().zip(outcomes) {
+            if outcome == WriteOutcome::Fenced {
+                self.fenced += 1;
+                mine.remove(&append.thread_id);
+                continue;
+            }
+            self.accepted.fetch_add(1, Ordering::SeqCst);
+            if append.disposition == Disposition::Keep {
+                mine.insert(append.thread_id.clone(), (append.epoch, append.prev + 1));
+            } else {
+                mine.remove(&append.thread_id);
+            }
+        }
+    }
+
+    /// A number below `bound`, the same in every run (xorshift).
+    const fn draw(&mut self, bound: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % bound
+    }
+}

@@ -1,0 +1,117 @@
+//! The three stores behind one face, with what a test does beside them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rethread::store::{MemoryStore, PostgresStore, SqliteStore, Store};
+use sqlx::{ConnectOptions, Connection};
+
+use super::clock::ManualClock;
+use super::postgres::TestDatabase;
+
+/// How long leases last in these tests; on Postgres far longer than any test.
+pub(crate) const TTL: Duration = Duration::from_secs(600);
+
+/// A store and the means to disturb it.
+#[derive(Debug)]
+pub(crate) struct Bed {
+    /// The store.
+    pub(crate) store: Arc<dyn Store>,
+    /// Its clock (Postgres has its own).
+    pub(crate) clock: Arc<ManualClock>,
+    backing: Backing,
+}
+
+#[derive(Debug)]
+enum Backing {
+    Memory,
+    Sqlite { folder: tempfile::TempDir },
+    Postgres { database: TestDatabase },
+}
+
+impl Bed {
+    /// In memory.
+    pub(crate) async fn memory() -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let store = Arc::new(MemoryStore::new(Arc::<ManualClock>::clone(&clock)));
+        Self { store, clock, backing: Backing::Memory }
+    }
+
+    /// In a temporary file, in a folder that does not exist yet.
+    pub(crate) async fn sqlite() -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let folder = tempfile::tempdir().unwrap();
+        let store = open_sqlite(&folder, &clock).await;
+        Self { store, clock, backing: Backing::Sqlite { folder } }
+    }
+
+    /// In a database of its own.
+    pub(crate) async fn postgres() -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let database = TestDatabase::create().await;
+        let store = Arc::new(PostgresStore::connect(&database.settings()).await.unwrap());
+        Self { store, clock, backing: Backing::Postgres { database } }
+    }
+
+    /// Closes the store and opens it again; `None` if it does not outlive its process.
+    pub(crate) async fn reopened(self) -> Option<Self> {
+        self.store.close().await;
+        let store: Arc<dyn Store> = match &self.backing {
+            Backing::Memory => return None,
+            Backing::Sqlite { folder } => open_sqlite(folder, &self.clock).await,
+            Backing::Postgres { database } => {
+                Arc::new(PostgresStore::connect(&database.settings()).await.unwrap())
+            }
+        };
+        Some(Self { store, ..self })
+    }
+
+    /// Whether a registration ends all earlier leases.
+    pub(crate) const fn is_alone(&self) -> bool {
+        matches!(self.backing, Backing::Sqlite { .. })
+    }
+
+    /// Lets every lease expire.
+    pub(crate) async fn expire_leases(&self) {
+        self.clock.advance(TTL);
+        if let Backing::Postgres { database } = &self.backing {
+            database.execute("UPDATE rethread.replicas SET lease_until = '-infinity'").await;
+        }
+    }
+
+    /// Lets every idempotency key expire.
+    pub(crate) async fn expire_keys(&self) {
+        self.clock.advance(rethread::store::IDEMPOTENCY_TTL);
+        if let Backing::Postgres { database } = &self.backing {
+            database.execute("UPDATE rethread.idempotency SET expires_at = '-infinity'").await;
+        }
+    }
+
+    /// Runs a statement beside the store, where there is a database; `false` if there is none.
+    pub(crate) async fn sabotage(&self, sqlite: &'static str, postgres: &'static str) -> bool {
+        match &self.backing {
+            Backing::Memory => false,
+            Backing::Sqlite { folder } => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file(folder));
+                let mut connection = options.connect().await.unwrap();
+                sqlx::raw_sql(sqlite).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+                true
+            }
+            Backing::Postgres { database } => {
+                database.execute(postgres).await;
+                true
+            }
+        }
+    }
+}
+
+fn file(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("new/folder/test.db")
+}
+
+async fn open_sqlite(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Arc<dyn Store> {
+    let clock = Arc::<ManualClock>::clone(clock);
+    Arc::new(SqliteStore::open(&file(folder), clock).await.unwrap())
+}

@@ -1,0 +1,6 @@
+//! What tests start and hold still: a clock, stores, a Postgres cluster.
+
+pub(crate) mod beds;
+pub(crate) mod clock;
+pub(crate) mod postgres;
+pub(crate) mod writes;
