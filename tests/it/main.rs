@@ -2,6 +2,7 @@
 
 mod support;
 
+mod e2e;
 mod store_conformance;
 mod store_differential;
 mod store_postgres;
