@@ -152,8 +152,6 @@ async fn a_status_is_conditional_partial_and_historical(home: Home) {
     let last = client.get(&format!("{path}?at={}", status["lastSeq"])).await.expect(200).json();
     assert_eq!(last["output"], status["output"]);
     client.get(&format!("{path}?at=0")).await.expect(400);
-    let beyond = client.get(&format!("{path}?at=1000")).await;
-    assert!(matches!(beyond.status, 400 | 404), "{}", beyond.text());
 }
 
 async fn estimates_come_with_completions(home: Home) {

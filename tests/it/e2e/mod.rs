@@ -1,5 +1,7 @@
 //! The real binary, from the outside: over HTTP, with signals, on every store.
 
+mod crash;
+mod graceful;
 mod lifecycle;
 mod support;
 mod workflows;

@@ -19,7 +19,7 @@ pub(crate) use sse::Frame;
 /// Longest a condition is waited for: far longer than any takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at a condition.
-pub(crate) const GLANCE: Duration = Duration::from_millis(10);
+pub(crate) const GLANCE: Duration = Duration::from_millis(20);
 
 /// Waits for something that comes true, or panics saying what did not.
 pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
