@@ -141,15 +141,16 @@ async fn what_was_accepted_before_a_crash_completes(home: Home) {
     let mut calls = JoinSet::new();
     for number in 0..40 {
         let (client, text) = (server.client(), body(number).to_string());
+        let recorder = recorder.clone();
         calls.spawn(async move {
             // In four waves, so that the crash finds threads in every state.
-            tokio::time::sleep(Duration::from_millis(number as u64 / 10 * 15)).await;
+            recorder.reached("x", number / 10 * 4).await;
             let headers = [("content-type", "application/json")];
             let answer = client.attempt("POST", "/invoke/async", &headers, text).await;
             (number, answer.map(|answer| answer.status))
         });
     }
-    recorder.reached("x", 5).await;
+    recorder.reached("x", 12).await;
     server.kill9().await;
     let answers: Vec<_> = calls.join_all().await;
 

@@ -3,5 +3,7 @@
 mod crash;
 mod graceful;
 mod lifecycle;
+mod payloads;
+mod streams;
 mod support;
 mod workflows;

@@ -89,8 +89,8 @@ impl Client {
         path: &str,
         headers: Headers<'_>,
         body: impl Into<Bytes>,
-    ) -> hyper::Result<axum::http::Response<Incoming>> {
-        let socket = tokio::net::TcpStream::connect(self.addr).await.unwrap();
+    ) -> anyhow::Result<axum::http::Response<Incoming>> {
+        let socket = tokio::net::TcpStream::connect(self.addr).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
         beside(connection);
@@ -102,7 +102,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        sender.send_request(request.body(Full::new(body.into())).unwrap()).await
+        Ok(sender.send_request(request.body(Full::new(body.into()))?).await?)
     }
 
     /// Sends a request and reads the answer whole; fails where the connection does.
@@ -112,7 +112,7 @@ impl Client {
         path: &str,
         headers: Headers<'_>,
         body: impl Into<Bytes>,
-    ) -> hyper::Result<Answer> {
+    ) -> anyhow::Result<Answer> {
         let response = self.open(method, path, headers, body).await?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();

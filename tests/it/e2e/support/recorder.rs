@@ -23,7 +23,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{GLANCE, beside, eventually};
+use super::{GLANCE, PATIENCE, beside};
 
 /// A request that came.
 #[derive(Debug, Clone)]
@@ -94,8 +94,13 @@ impl Recorder {
 
     /// Waits until that many requests for a name have come.
     pub(crate) async fn reached(&self, name: &str, times: usize) {
-        let what = format!("{times} requests for {name}");
-        eventually(&what, async || (self.hits_of(name).len() >= times).then_some(())).await;
+        let wait = async {
+            while self.hits_of(name).len() < times {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        let reached = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(reached.is_ok(), "not {times} requests for {name}: {}", self.hits_of(name).len());
     }
 
     /// Waits for a release.
