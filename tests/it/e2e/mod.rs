@@ -1,5 +1,6 @@
 //! The real binary, from the outside: over HTTP, with signals, on every store.
 
+mod bad_input;
 mod crash;
 mod graceful;
 mod lifecycle;

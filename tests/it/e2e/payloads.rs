@@ -1,6 +1,6 @@
 //! What a client sends is what everybody sees, byte for byte, on every store.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::support::{Client, Home, Recorder, on_stores};
 
@@ -34,8 +34,8 @@ const PAYLOADS: &[&str] = &[
     r#"{"__proto__":{"a":1},"constructor":null}"#,
 ];
 
-/// Payloads that a filter may write in another way, as its values have no such difference: they
-/// are handed on without one.
+/// Payloads that a step may write in another way, as the values it works with have no such
+/// difference: they are handed on without one.
 const UNFILTERED: &[&str] = &[
     r#"{"dup":1,"dup":2}"#,
     r#""\ud83e\uddf5 \u00fc \/ \" \\ \b\f\n\r\t""#,
@@ -48,21 +48,16 @@ fn payloads() -> impl Iterator<Item = (usize, &'static &'static str)> {
 
 /// A workflow that hands its input on in every way there is.
 fn workflow(recorder: &Recorder, filtered: bool) -> String {
-    let send = |depends: Value, json: &str| {
-        json!({ "id": "sent", "kind": "http", "dependsOn": depends,
-                "with": { "method": "POST", "url": recorder.url("echo/e"), "json": json } })
-    };
-    let steps = if filtered {
-        json!([
-            { "id": "filter", "kind": "transform", "with": { "jq": ".", "from": "{input}" } },
-            { "id": "nested", "kind": "transform", "dependsOn": ["filter"],
-              "with": { "jq": ".[0]", "from": ["{filter.output}"] } },
-            send(json!(["nested"]), "{nested.output}"),
-        ])
-    } else {
-        json!([send(json!([]), "{input}")])
-    };
-    json!({ "name": "echo", "steps": steps, "output": "{sent.output.body}" }).to_string()
+    let whole = json!({ "name": "echo", "steps": [
+        { "id": "filter", "kind": "transform", "with": { "jq": ".", "from": "{input}" } },
+        { "id": "nested", "kind": "transform", "dependsOn": ["filter"],
+          "with": { "jq": ".[0]", "from": ["{filter.output}"] } },
+        { "id": "sent", "kind": "http", "dependsOn": ["nested"],
+          "with": { "method": "POST", "url": recorder.url("echo/e"), "json": "{nested.output}" } },
+    ], "output": "{sent.output.body}" });
+    let no_op = json!([{ "id": "none", "kind": "transform", "with": { "jq": "1" } }]);
+    let short = json!({ "name": "hand-on", "steps": no_op, "output": "{input}" });
+    if filtered { whole.to_string() } else { short.to_string() }
 }
 
 fn invoke(recorder: &Recorder, thread: &str, payload: &str) -> String {
