@@ -56,12 +56,13 @@ impl Outcome {
 
 /// Performs the attempts that `durable` events started. Those that need no waiting are done at
 /// once and their outcomes returned; the others report to the driver.
-pub(super) fn perform(driver: &Driver, durable: &[Event]) -> Vec<Outcome> {
-    let state = &driver.state;
-    if state.status.is_terminal() {
-        driver.attempts.cancel();
+pub(super) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
+    if driver.state.status.is_terminal() {
+        // With a new token: a message may set the thread going again under this very driver.
+        std::mem::take(&mut driver.attempts).cancel();
         return Vec::new();
     }
+    let (driver, state) = (&*driver, &driver.state);
     let started = durable.iter().filter_map(|event| match &event.body {
         EventBody::StepStart(fact) => {
             Some((state.plan.position(fact.step.as_str())?, fact.attempt))

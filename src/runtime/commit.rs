@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::driver::Driver;
 use super::writer::Committed;
 use crate::machine::ThreadState;
-use crate::model::{Event, EventBody, Json, Seq, ThreadId};
+use crate::model::{Event, EventBody, Json, Seq, ThreadId, ThreadStatus};
 use crate::store::{Append, Disposition, Records, Summary, Write, WriteOutcome};
 
 /// Decided, not yet durable.
@@ -62,6 +62,9 @@ impl Driver {
         match self.core.writer.commit(write, workflow, Arc::clone(&self.authority)).await {
             Committed::Answered(WriteOutcome::Written { mail }) => {
                 super::count::count(&self.core.parts.metrics, &self.state, &commit.events);
+                if self.state.status == ThreadStatus::Completed {
+                    self.core.estimates.completed(&self.state.workflow.name);
+                }
                 self.mail = mail > 0;
                 match disposition {
                     Disposition::Keep => Standing::Driving(commit.events),

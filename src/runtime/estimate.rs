@@ -10,6 +10,9 @@ use super::core::Core;
 const SAMPLES: usize = 101;
 /// How long an estimate is used before it is made again.
 const FRESH_FOR: Duration = Duration::from_secs(10);
+/// How long it is believed that no thread of a workflow has completed: bounds the queries of many
+/// invokes at once, and how long another replica's first completion goes unnoticed.
+const NONE_FOR: Duration = Duration::from_secs(1);
 /// Workflows whose estimates are kept; beyond it all are forgotten and made again.
 const CAPACITY: usize = 1_024;
 
@@ -25,7 +28,22 @@ pub(super) struct Estimates {
     known: Mutex<HashMap<String, Estimate>>,
 }
 
+impl Estimate {
+    fn is_fresh(&self, now: Duration) -> bool {
+        let keep = if self.median.is_some() { FRESH_FOR } else { NONE_FOR };
+        now.saturating_sub(self.made_at) < keep
+    }
+}
+
 impl Estimates {
+    /// A thread of the workflow has completed: there is something to estimate from.
+    pub(super) fn completed(&self, workflow: &str) {
+        let mut known = self.known();
+        if known.get(workflow).is_some_and(|estimate| estimate.median.is_none()) {
+            known.remove(workflow);
+        }
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<String, Estimate>> {
         // A panic while it was held cannot leave a map of estimates half changed.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -39,9 +57,7 @@ pub(super) async fn estimate(core: &Core, workflow: &str) -> Option<Duration> {
     let stale = {
         let mut known = core.estimates.known();
         match known.get_mut(workflow) {
-            Some(estimate) if now.saturating_sub(estimate.made_at) < FRESH_FOR => {
-                return estimate.median;
-            }
+            Some(estimate) if estimate.is_fresh(now) => return estimate.median,
             // Others keep the old one while this caller makes the new one.
             Some(estimate) => {
                 estimate.made_at = now;

@@ -1,0 +1,108 @@
+//! Orderly ends: what was asked for in time is done, the rest is handed over.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::crash::{chain, gapless};
+use super::support::{Home, Recorder, beside, on_stores};
+
+on_stores!([sqlite, postgres] [
+    a_step_that_ends_in_the_grace_is_kept,
+    a_step_that_does_not_is_handed_over,
+]);
+
+async fn a_step_that_ends_in_the_grace_is_kept(home: Home) {
+    let (server, recorder) = (home.start().await, Recorder::start().await);
+    let client = server.client();
+    let workflow = chain(&recorder, &["wait/one", "ok/two"]);
+    client.post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" })).await.expect(202);
+    recorder.reached("one", 1).await;
+    let stream = client.stream("/stream/t1", &[]).await;
+    let ending = beside(server.sigterm_and_wait());
+    // The stream ends first: the server is shutting down while the step runs.
+    let seen = stream.rest().await;
+    assert_eq!(seen.last().unwrap().event, "step_start");
+    recorder.release("one");
+    assert!(ending.await.unwrap().success());
+
+    let server = home.start().await;
+    let client = server.client();
+    let status = client.completed("t1").await;
+    assert_eq!(status["recoveries"], json!(0));
+    assert_eq!((recorder.count("t1/s0"), recorder.count("t1/s1")), (1, 1));
+    let events = gapless(&client, "t1").await;
+    assert!(events.iter().all(|event| event["type"] != "workflow_recovered"));
+}
+
+async fn a_step_that_does_not_is_handed_over(home: Home) {
+    let recorder = Recorder::start().await;
+    let launch = home.launch().set("RETHREAD_SHUTDOWN_GRACE", "300ms").set("RETHREAD_LEASE", "60s");
+    let server = launch.start().await;
+    let client = server.client();
+    let workflow = chain(&recorder, &["ok/one", "wait/two"]);
+    client.post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" })).await.expect(202);
+    recorder.reached("two", 1).await;
+    let stream = client.stream("/stream/t1", &[]).await;
+    let asked = tokio::time::Instant::now();
+    assert!(server.sigterm_and_wait().await.success());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    stream.rest().await;
+
+    // The lease of a minute is not waited for: it was given back.
+    let server = home.launch().set("RETHREAD_LEASE", "60s").start().await;
+    let client = server.client();
+    recorder.reached("two", 2).await;
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+    recorder.release("two");
+    let status = client.completed("t1").await;
+    assert_eq!(status["recoveries"], json!(0));
+    let attempts: Vec<_> = recorder.hits_of("two").iter().map(|hit| hit.attempt).collect();
+    assert_eq!((recorder.count("t1/s0"), attempts), (1, vec![1, 2]));
+    let causes: Vec<Value> = gapless(&client, "t1").await.into_iter()
+        .filter(|event| event["type"] == "workflow_recovered")
+        .map(|event| event["data"]["cause"].clone())
+        .collect();
+    assert!(causes.iter().all(|cause| cause == "handover"), "{causes:?}");
+}
+
+#[tokio::test]
+async fn another_replica_takes_over_at_once() {
+    let (home, recorder) = (Home::postgres().await, Recorder::start().await);
+    let launch = || home.launch().set("RETHREAD_LEASE", "60s").set("RETHREAD_SHUTDOWN_GRACE", "200ms");
+    let (first, second) = (launch().start().await, launch().start().await);
+    let workflow = chain(&recorder, &["wait/one", "ok/two"]);
+    let body = json!({ "workflow": workflow, "threadId": "t1" });
+    first.client().post("/invoke/async", &body).await.expect(202);
+    recorder.reached("one", 1).await;
+    let mut stream = second.client().stream("/stream/t1", &[]).await;
+    assert!(first.sigterm_and_wait().await.success());
+    let ended = tokio::time::Instant::now();
+    recorder.reached("one", 2).await;
+    assert!(ended.elapsed() < Duration::from_secs(3), "{:?}", ended.elapsed());
+    recorder.release("one");
+    stream.wait_for("workflow_complete").await;
+    assert_eq!(second.client().status("t1").await["recoveries"], json!(0));
+}
+
+#[tokio::test]
+async fn a_program_of_a_killed_server_does_not_live_on() {
+    let home = Home::sqlite().await;
+    let server = home.launch().set("RETHREAD_EXEC_ALLOW", "sh").start().await;
+    let client = server.client();
+    let mark = home.folder.path().join("alive");
+    // Shows a sign of life as long as it lives, through a child of its own.
+    let script = format!("while :; do echo x >> {}; sleep 0.02; done", mark.display());
+    let steps = json!([{ "id": "s", "kind": "exec", "with": { "program": "sh", "args": ["-c", script] } }]);
+    let body = json!({ "workflow": { "name": "w", "steps": steps }, "threadId": "t1" });
+    client.post("/invoke/async", &body).await.expect(202);
+    let size = || std::fs::metadata(&mark).map_or(0, |file| file.len());
+    super::support::eventually("it lives", async || (size() > 2).then_some(())).await;
+    server.kill9().await;
+    super::support::eventually("it is dead", async || {
+        let before = size();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        (size() == before).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,132 @@
+//! The real binary, started with a clean environment, killed when dropped.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::{Client, Home, PATIENCE};
+
+/// A server that is about to be started.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    home: &'a Home,
+    environment: Vec<(String, String)>,
+}
+
+impl<'a> Launch<'a> {
+    pub(super) fn new(home: &'a Home) -> Self {
+        let environment = Vec::new();
+        let launch = Self { home, environment };
+        launch
+            .set("RETHREAD_ADDR", "127.0.0.1:0")
+            .set("DATABASE_URL", &home.url)
+            .set("RETHREAD_LEASE", "1s")
+            .set("RETHREAD_LOG", "info,rethread=debug,rethread::api=info")
+            .set("RETHREAD_LOG_FORMAT", "json")
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rethread"));
+        command.args(arguments).env_clear().current_dir(self.home.folder.path());
+        #[expect(clippy::disallowed_methods, reason = "tests have no configuration layer")]
+        command.env("PATH", std::env::var("PATH").unwrap_or_default());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// Starts it and waits until it serves.
+    pub(crate) async fn start(self) -> Server {
+        let log = tempfile::Builder::new()
+            .prefix("stderr-")
+            .tempfile_in(self.home.folder.path())
+            .unwrap()
+            .into_temp_path()
+            .keep()
+            .unwrap();
+        let mut command = self.command(&["serve"]);
+        command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let said = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+        let read_log = || std::fs::read_to_string(&log).unwrap_or_default();
+        let Ok(Ok(Some(line))) = said else { panic!("no server: {said:?}\n{}", read_log()) };
+        let addr = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
+        Server { child, addr: addr.parse().unwrap(), log, quiet: false }
+    }
+
+    /// Runs it to its end, which is expected soon.
+    pub(crate) async fn output(self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let ended = tokio::time::timeout(PATIENCE * 2, command.output()).await;
+        ended.expect("the process goes on").unwrap()
+    }
+}
+
+/// A running server; its log is printed if the test fails.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+    log: PathBuf,
+    quiet: bool,
+}
+
+impl Server {
+    /// A client without a key.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.addr)
+    }
+
+    /// Its address as a URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it like a power cut.
+    pub(crate) async fn kill9(mut self) {
+        self.child.start_kill().unwrap();
+        self.child.wait().await.unwrap();
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill(Pid::from_raw(id), signal).unwrap();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) async fn sigterm_and_wait(mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("it does not end").unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.quiet {
+            println!("--- log of the server at {} ---\n{}", self.addr, self.log());
+        }
+    }
+}
