@@ -1,5 +1,6 @@
 //! The machine's promises: tables of single decisions, and properties over random plans and
 //! histories.
+#![expect(clippy::needless_pass_by_value, reason = "JSON literals are handed over")]
 
 mod ends;
 mod failures;

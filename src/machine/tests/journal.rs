@@ -60,8 +60,8 @@ fn need(holds: bool, rule: &'static str) -> Result<(), &'static str> {
 
 impl Reader<'_> {
     fn read(&mut self, event: &Event) -> Result<(), &'static str> {
-        let next = u64::try_from(self.seen.len()).unwrap() + 1;
-        need(event.seq == next, "numbers are gapless from 1")?;
+        let numbered = usize::try_from(event.seq) == Ok(self.seen.len() + 1);
+        need(numbered, "numbers are gapless from 1")?;
         need(self.seen.last().is_none_or(|last| last.at <= event.at), "times do not step back")?;
         let is_start = matches!(event.body, EventBody::WorkflowStart(_));
         need(is_start == self.seen.is_empty(), "a start, and only the first event is one")?;
@@ -88,13 +88,20 @@ impl Reader<'_> {
                 self.end();
             }
             EventBody::WorkflowAborted(_) => self.end(),
-            body => self.on_step(body)?,
+            body @ (EventBody::StepStart(_)
+            | EventBody::StepWaiting(_)
+            | EventBody::StepRetry(_)
+            | EventBody::StepTimeoutWarning(_)
+            | EventBody::StepComplete(_)
+            | EventBody::StepFailed(_)
+            | EventBody::StepSkipped(_)) => self.on_step(body)?,
         }
         Ok(())
     }
 
     fn on_step(&mut self, body: &EventBody) -> Result<(), &'static str> {
-        let at = self.plan.position(body.step().unwrap().as_str()).unwrap();
+        let at = body.step().and_then(|id| self.plan.position(id.as_str()));
+        let at = at.ok_or("a step of the plan")?;
         let planned = &self.plan.steps[at];
         let needs: Vec<Place> =
             planned.depends_on.iter().map(|&need| self.steps[need].place).collect();
@@ -153,7 +160,12 @@ impl Reader<'_> {
                 need(!failing && needs.iter().all(|need| need.has_ended()), "it was its turn")?;
                 step.place = Place::Skipped;
             }
-            _ => return Err("an event about a step"),
+            EventBody::WorkflowStart(_)
+            | EventBody::WorkflowResumed(_)
+            | EventBody::WorkflowRecovered(_)
+            | EventBody::WorkflowComplete(_)
+            | EventBody::WorkflowFailed(_)
+            | EventBody::WorkflowAborted(_) => return Err("an event about a step"),
         }
         Ok(())
     }

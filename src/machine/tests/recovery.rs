@@ -73,24 +73,17 @@ fn a_takeover_of_a_failing_thread_ends_it() {
 
 #[test]
 fn an_ended_thread_tells_nothing_until_it_is_resumed() {
-    let aborted = |stage: &mut Stage| {
-        stage.abort();
-    };
-    let failed = |stage: &mut Stage| {
-        stage.fail("a", refused());
-    };
-    let completed = |stage: &mut Stage| {
-        stage.complete("a", json!(1));
-    };
-    let ends: [(fn(&mut Stage), ThreadStatus); 3] = [
-        (aborted, ThreadStatus::Aborted),
-        (failed, ThreadStatus::Failed),
-        (completed, ThreadStatus::Completed),
-    ];
-    for (end, status) in ends {
+    for status in [ThreadStatus::Aborted, ThreadStatus::Failed, ThreadStatus::Completed] {
         let mut stage = Stage::new(json!([http("a", &[])]));
         stage.advance();
-        end(&mut stage);
+        let ended = if status == ThreadStatus::Aborted {
+            stage.abort()
+        } else if status == ThreadStatus::Failed {
+            stage.fail("a", refused())
+        } else {
+            stage.complete("a", json!(1))
+        };
+        assert!(!ended.is_empty());
         assert_eq!(stage.state.status, status);
         assert_eq!(stage.pass(60_000).advance(), NOTHING);
         assert_eq!(stage.recover(RecoveryCause::ReplicaLost), NOTHING);
