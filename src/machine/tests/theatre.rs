@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::definition::Plan;
 use crate::machine::{Command, Moment, Rejection, ThreadState, decide, start};
 use crate::model::{
-    Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, StepStatus, ThreadId,
-    Timestamp, WorkflowRef, WorkflowStart,
+    Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, StepId, StepStatus,
+    ThreadId, Timestamp, WorkflowRef, WorkflowStart,
 };
 
 /// Where every test begins.
@@ -161,7 +161,7 @@ pub(super) fn line(event: &Event) -> String {
         EventBody::StepSkipped(fact) => format!("{kind} {} {}", fact.step, fact.data.reason),
         EventBody::WorkflowFailed(data) => format!("{kind} {}", data.error.code),
         EventBody::WorkflowRecovered(data) => {
-            let steps: Vec<_> = data.steps.iter().map(|id| id.as_str()).collect();
+            let steps: Vec<_> = data.steps.iter().map(StepId::as_str).collect();
             format!("{kind} {} [{}]", data.cause.as_str(), steps.join(" "))
         }
         EventBody::WorkflowStart(_)
