@@ -130,6 +130,9 @@ impl Simulation {
                 return Ending::Died;
             }
         }
+        // The verdict asks the handle, which answers only while the store does.
+        let calm = self.world.calm_from().saturating_sub(self.world.clock.monotonic());
+        tokio::time::sleep(calm).await;
         oracle::judge(&self.world, &self.clients, &running[0].handle()).await;
         Ending::Done
     }
