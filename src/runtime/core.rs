@@ -1,6 +1,6 @@
 //! What all parts of the runtime share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,6 +50,8 @@ pub(super) struct Core {
     pub(super) estimates: Estimates,
     pub(super) authority: watch::Receiver<Arc<Authority>>,
     drivers: Mutex<HashMap<ThreadId, mpsc::Sender<Message>>>,
+    /// Ids that clients chose, of threads whose first write is under way.
+    starting: Mutex<BTreeSet<ThreadId>>,
     /// Due threads that wait for a replica, as last counted, and those queued since.
     pub(super) queued: AtomicUsize,
     /// Wakes the dispatcher: a thread may be claimable, or a place has become free.
@@ -83,6 +85,7 @@ impl Core {
             estimates: Estimates::default(),
             authority: made.authority,
             drivers: Mutex::default(),
+            starting: Mutex::default(),
             queued: AtomicUsize::new(0),
             nudge: Notify::new(),
             draining: CancellationToken::new(),
@@ -115,6 +118,22 @@ impl Core {
     fn drivers(&self) -> MutexGuard<'_, HashMap<ThreadId, mpsc::Sender<Message>>> {
         // A panic while it was held cannot leave a map of senders half changed.
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn starting(&self) -> MutexGuard<'_, BTreeSet<ThreadId>> {
+        // A panic while it was held cannot leave a set of ids half changed.
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a start under an id that others may choose too; `None` if one is under way here.
+    pub(super) fn begin_start(self: &Arc<Self>, thread: &ThreadId) -> Option<Starting> {
+        let first = !self.drives(thread) && self.starting().insert(thread.clone());
+        first.then(|| Starting { core: Arc::clone(self), thread: thread.clone() })
+    }
+
+    /// Whether a start under this id is under way here, or its thread is driven.
+    pub(super) fn is_starting(&self, thread: &ThreadId) -> bool {
+        self.drives(thread) || self.starting().contains(thread)
     }
 
     /// Takes a place for a new driver; `None` if the thread is driven here already.
@@ -165,6 +184,19 @@ impl Core {
     /// Another thread waits in the queue until the next count.
     pub(super) fn count_queued(&self) {
         self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A start that is under way until this is dropped.
+#[derive(Debug)]
+pub(super) struct Starting {
+    core: Arc<Core>,
+    thread: ThreadId,
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.core.starting().remove(&self.thread);
     }
 }
 

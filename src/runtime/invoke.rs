@@ -88,6 +88,11 @@ async fn create(
         Some(chosen) => chosen.clone(),
         None => generated(core)?,
     };
+    let place = core.begin_start(&thread);
+    if place.is_none() {
+        let made = other_start(core, &thread).await?;
+        return Ok((thread, made));
+    }
     let body = WorkflowStart {
         workflow: WorkflowRef {
             name: source.plan.name.clone(),
@@ -219,7 +224,7 @@ async fn launch(
 /// Somebody else has just begun this thread here: waits until that is durable, or will never be.
 async fn other_start(core: &Core, thread: &ThreadId) -> Result<Made, RuntimeError> {
     patiently(async {
-        while core.drives(thread) && core.store().thread(thread).await?.is_none() {
+        while core.is_starting(thread) && core.store().thread(thread).await?.is_none() {
             tokio::time::sleep(OTHER_START_CHECK).await;
         }
         Ok(Made::ThreadExists)

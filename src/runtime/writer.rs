@@ -3,6 +3,7 @@
 //! While one batch is being committed the next one fills, so the batch's size follows the load and
 //! no timer is needed. Readers and callers hear of a write only after it is durable.
 
+use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -97,9 +98,13 @@ async fn run(parts: WriterParts, mut queue: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(MAX_BATCH);
     while queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
         while let Some(first) = jobs.first() {
-            // After authority was lost and regained, jobs of two incarnations may stand in line.
+            // After authority was lost and regained, jobs of two incarnations may stand in line;
+            // and a start that its caller gave up waiting for may stand before its repeat.
             let me = first.authority.incarnation;
-            let (batch, rest) = jobs.into_iter().partition(|job| job.authority.incarnation == me);
+            let mut threads = HashSet::with_capacity(jobs.len());
+            let (batch, rest) = jobs.into_iter().partition(|job| {
+                job.authority.incarnation == me && threads.insert(job.write.thread_id().clone())
+            });
             jobs = rest;
             commit_batch(&parts, batch).await;
         }
