@@ -37,6 +37,8 @@ pub(super) struct Memory {
     /// Times it was told that its call had made the thread.
     pub(super) created: u32,
     pub(super) aborted: bool,
+    /// Whether the second caller was answered.
+    pub(super) duplicated: bool,
     pub(super) resumed: u32,
     pub(super) ended: Option<ThreadStatus>,
     /// The events its follower has been shown.
@@ -143,17 +145,22 @@ impl Client {
             self.abort(&thread).await;
             self.memory().aborted = true;
         }
+        // A repeat of an invoke may resume the thread: nobody may come after its end was seen.
+        while self.plan.duplicate_after.is_some() && !self.memory().duplicated {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         self.see_to_the_end(&thread).await;
     }
 
     /// Somebody else sends the same request.
     pub(super) async fn duplicate(&self) {
         let Some(after) = self.plan.duplicate_after else { return };
-        if self.memory().ended.is_some() {
+        if self.memory().duplicated {
             return;
         }
         self.wait_until(self.plan.starts_at + after).await;
         self.accept().await;
+        self.memory().duplicated = true;
     }
 
     /// Invokes until it is answered.

@@ -50,7 +50,10 @@ async fn judge_one(world: &World, client: &Client, handle: &Handle) -> Result<()
         (journal.events.clone(), journal.resumes)
     };
     let memory = client.memory();
-    need(memory.shown == events, "its follower saw other events than became durable")?;
+    if memory.shown != events {
+        let (shown, made) = (&memory.shown, &events);
+        return Err(format!("its follower saw {shown:#?}\nbut durable is {made:#?}"));
+    }
     let seen_end = memory.ended;
     drop(memory);
     let page = handle.events(&thread, 0, events.len() + 1).await.map_err(|e| e.to_string())?;
