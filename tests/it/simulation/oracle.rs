@@ -50,9 +50,10 @@ async fn judge_one(world: &World, client: &Client, handle: &Handle) -> Result<()
         (journal.events.clone(), journal.resumes)
     };
     let memory = client.memory();
-    if memory.shown != events {
-        let (shown, made) = (&memory.shown, &events);
-        return Err(format!("its follower saw {shown:#?}\nbut durable is {made:#?}"));
+    let same = memory.shown.iter().zip(&events).take_while(|(shown, made)| shown == made).count();
+    let (shown, made) = (memory.shown.len(), events.len());
+    if same < shown.max(made) {
+        return Err(format!("its follower saw {shown} events, of {made} only {same} the same"));
     }
     let seen_end = memory.ended;
     drop(memory);
