@@ -1,7 +1,7 @@
 //! What all parts of the runtime share.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -50,8 +50,11 @@ pub(super) struct Core {
     pub(super) estimates: Estimates,
     pub(super) authority: watch::Receiver<Arc<Authority>>,
     drivers: Mutex<HashMap<ThreadId, mpsc::Sender<Message>>>,
-    /// Ids that clients chose, of threads whose first write is under way.
-    starting: Mutex<BTreeSet<ThreadId>>,
+    /// Threads whose start or adoption is under way here, and how many of them.
+    pending: Mutex<BTreeMap<ThreadId, usize>>,
+    /// Whether this replica may own threads that nobody here drives: the answer to a claim was
+    /// lost, or a thread could not be given back.
+    pub(super) doubt: AtomicBool,
     /// Due threads that wait for a replica, as last counted, and those queued since.
     pub(super) queued: AtomicUsize,
     /// Wakes the dispatcher: a thread may be claimable, or a place has become free.
@@ -85,7 +88,8 @@ impl Core {
             estimates: Estimates::default(),
             authority: made.authority,
             drivers: Mutex::default(),
-            starting: Mutex::default(),
+            pending: Mutex::default(),
+            doubt: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
             nudge: Notify::new(),
             draining: CancellationToken::new(),
@@ -120,20 +124,25 @@ impl Core {
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn starting(&self) -> MutexGuard<'_, BTreeSet<ThreadId>> {
-        // A panic while it was held cannot leave a set of ids half changed.
-        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, BTreeMap<ThreadId, usize>> {
+        // A panic while it was held cannot leave a map of counts half changed.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a start under an id that others may choose too; `None` if one is under way here.
-    pub(super) fn begin_start(self: &Arc<Self>, thread: &ThreadId) -> Option<Starting> {
-        let first = !self.drives(thread) && self.starting().insert(thread.clone());
-        first.then(|| Starting { core: Arc::clone(self), thread: thread.clone() })
+    /// Begins a start; `None` if the thread is driven here or about to be.
+    pub(super) fn begin_start(self: &Arc<Self>, thread: &ThreadId) -> Option<Pending> {
+        (!self.is_at_work(thread)).then(|| self.begin_adoption(thread))
     }
 
-    /// Whether a start under this id is under way here, or its thread is driven.
-    pub(super) fn is_starting(&self, thread: &ThreadId) -> bool {
-        self.drives(thread) || self.starting().contains(thread)
+    /// Begins to adopt a thread that this replica owns.
+    pub(super) fn begin_adoption(self: &Arc<Self>, thread: &ThreadId) -> Pending {
+        *self.pending().entry(thread.clone()).or_default() += 1;
+        Pending { core: Arc::clone(self), thread: thread.clone() }
+    }
+
+    /// Whether the thread is driven here or about to be.
+    pub(super) fn is_at_work(&self, thread: &ThreadId) -> bool {
+        self.drives(thread) || self.pending().contains_key(thread)
     }
 
     /// Takes a place for a new driver; `None` if the thread is driven here already.
@@ -187,16 +196,21 @@ impl Core {
     }
 }
 
-/// A start that is under way until this is dropped.
+/// A start or an adoption that is under way until this is dropped.
 #[derive(Debug)]
-pub(super) struct Starting {
+pub(super) struct Pending {
     core: Arc<Core>,
     thread: ThreadId,
 }
 
-impl Drop for Starting {
+impl Drop for Pending {
     fn drop(&mut self) {
-        self.core.starting().remove(&self.thread);
+        let mut pending = self.core.pending();
+        let Some(count) = pending.get_mut(&self.thread) else { return };
+        *count -= 1;
+        if *count == 0 {
+            pending.remove(&self.thread);
+        }
     }
 }
 

@@ -224,7 +224,7 @@ async fn launch(
 /// Somebody else has just begun this thread here: waits until that is durable, or will never be.
 async fn other_start(core: &Core, thread: &ThreadId) -> Result<Made, RuntimeError> {
     patiently(async {
-        while core.is_starting(thread) && core.store().thread(thread).await?.is_none() {
+        while core.is_at_work(thread) && core.store().thread(thread).await?.is_none() {
             tokio::time::sleep(OTHER_START_CHECK).await;
         }
         Ok(Made::ThreadExists)

@@ -62,6 +62,20 @@ impl State {
         chosen.iter().filter_map(|id| self.hand_over(id, me)).collect()
     }
 
+    /// See [`crate::store::Store::owned`].
+    pub(super) fn owned(&self, me: Incarnation) -> Vec<Claimed> {
+        let mine = self.owned.get(&me).into_iter().flatten().filter_map(|id| self.threads.get(id));
+        let claimed = mine.map(|thread| Claimed {
+            thread_id: thread.row.thread_id.clone(),
+            epoch: thread.row.epoch,
+            last_seq: thread.row.last_seq,
+            claims: thread.row.claims,
+            previous_owner: 0,
+            mail: 1,
+        });
+        claimed.collect()
+    }
+
     fn hand_over(&mut self, id: &ThreadId, me: Incarnation) -> Option<Claimed> {
         let thread = self.threads.get(id)?;
         let previous_owner = thread.row.owner;

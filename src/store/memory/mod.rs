@@ -70,6 +70,10 @@ impl Store for MemoryStore {
         Ok(self.state().claim(me, limit, self.clock.monotonic(), self.clock.now()))
     }
 
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+        Ok(self.state().owned(me))
+    }
+
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.state().ready.first().map(|(wake_at, _)| *wake_at))
     }

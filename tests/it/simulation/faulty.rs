@@ -177,6 +177,10 @@ impl Store for FaultyStore {
         self.call("claim", work).await
     }
 
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+        self.call("owned", self.world.store.owned(me)).await
+    }
+
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
         self.call("next_wake", self.world.store.next_wake()).await
     }
