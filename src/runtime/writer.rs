@@ -206,10 +206,13 @@ async fn landed_before(
         Write::Append(_) => Ok(false),
         Write::Start(start) => {
             let Some(row) = parts.store.thread(&start.thread_id).await? else { return Ok(false) };
-            Ok(match start.disposition {
-                Disposition::Keep => row.owner == authority.incarnation && row.epoch == 1,
-                Disposition::Release { .. } => row.created_at == start.records.at,
-            })
+            // Under which epoch the first record was written tells a start that drives from one
+            // that waits: the latter is at epoch 1 too once somebody, perhaps we, has claimed it.
+            let (epoch, own) = match start.disposition {
+                Disposition::Keep => (1, row.owner == authority.incarnation && row.epoch == 1),
+                Disposition::Release { .. } => (0, row.created_at == start.records.at),
+            };
+            Ok(own && parts.store.wrote(&start.thread_id, 0, epoch).await?)
         }
     }
 }
