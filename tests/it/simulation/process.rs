@@ -131,8 +131,8 @@ impl Simulation {
             }
         }
         // The verdict asks the handle, which answers only while the store does.
-        let calm = self.world.calm_from().saturating_sub(self.world.clock.monotonic());
-        tokio::time::sleep(calm).await;
+        self.world.calm_down();
+        tokio::time::sleep(LEASE * 3).await;
         oracle::judge(&self.world, &self.clients, &running[0].handle()).await;
         Ending::Done
     }

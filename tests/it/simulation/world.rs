@@ -123,6 +123,13 @@ impl World {
         self.fate().calm_from
     }
 
+    /// The faults stop now.
+    pub(super) fn calm_down(&self) {
+        let now = self.clock.monotonic();
+        let calm_from = &mut self.fate().calm_from;
+        *calm_from = now.min(*calm_from);
+    }
+
     /// A process begins; resolves when it must die.
     pub(super) fn new_process(&self) -> CancellationToken {
         let token = CancellationToken::new();
@@ -140,11 +147,6 @@ impl World {
         fate.crashes_left -= 1;
         fate.crash.cancel();
         true
-    }
-
-    /// A chance that belongs to the world's faults.
-    pub(super) fn draw(&self, low: u64, high: u64) -> u64 {
-        self.fate().rng.range(low, high)
     }
 
     /// What happens to a store call of a replica, and how long it takes without a fault.
