@@ -197,10 +197,8 @@ impl Client {
     /// Refusals that only mean "later" are no fault of the server's.
     fn excuse(&self, call: &str, error: &RuntimeError) {
         self.world.log(|| format!("client {}: {call}: {error:?}", self.number));
-        let later = matches!(
-            error,
-            RuntimeError::Unavailable { .. } | RuntimeError::QueueFull { .. }
-        );
+        let later =
+            matches!(error, RuntimeError::Unavailable { .. } | RuntimeError::QueueFull { .. });
         if !later {
             self.world.violated(format!("client {}: {call}: {error:?}", self.number));
         }

@@ -67,11 +67,7 @@ impl FaultyStore {
     }
 
     async fn die<T>(&self) -> Result<T, StoreError> {
-        if self.world.crash() {
-            std::future::pending().await
-        } else {
-            Err(unavailable())
-        }
+        if self.world.crash() { std::future::pending().await } else { Err(unavailable()) }
     }
 
     /// Late writes of others land before whatever is done now.

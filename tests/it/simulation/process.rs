@@ -33,6 +33,19 @@ pub(super) struct Simulation {
     max_running: usize,
 }
 
+/// What a world that kept every promise has been through.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Report {
+    /// Every thread's events, byte for byte.
+    pub(super) journals: Vec<String>,
+    /// Threads taken from lost replicas.
+    pub(super) takeovers: u32,
+    /// Writes of replicas that had lost their thread.
+    pub(super) fenced: u32,
+    /// Processes that died.
+    pub(super) deaths: u32,
+}
+
 /// How a process ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Ending {
@@ -61,8 +74,9 @@ impl Simulation {
         Self { world, clients, replicas, rng, replica_count, max_running }
     }
 
-    /// Lives through every process. What went wrong, or else every journal.
-    pub(super) fn run(mut self) -> Result<Vec<String>, Vec<String>> {
+    /// Lives through every process. What went wrong, or else what happened.
+    pub(super) fn run(mut self) -> Result<Report, Vec<String>> {
+        let mut deaths = 0;
         loop {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_time()
@@ -75,6 +89,7 @@ impl Simulation {
             if ending == Ending::Done || self.world.is_violated() {
                 break;
             }
+            deaths += u32::from(ending == Ending::Died);
             let downtime = self.rng.range(0, 6_000);
             self.world.clock.skip(Duration::from_millis(downtime));
         }
@@ -82,7 +97,8 @@ impl Simulation {
         if !audit.violations.is_empty() {
             return Err(audit.violations.clone());
         }
-        Ok(audit.threads.values().map(|journal| journal.events.join("\n")).collect())
+        let journals = audit.threads.values().map(|journal| journal.events.join("\n")).collect();
+        Ok(Report { journals, takeovers: audit.takeovers, fenced: audit.fenced, deaths })
     }
 
     async fn process(&mut self) -> Ending {

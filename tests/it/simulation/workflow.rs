@@ -220,7 +220,9 @@ impl Drawn {
 
 /// What an http step answers with.
 pub(super) fn value(own: u64, given: &[Option<u64>]) -> u64 {
-    given.iter().fold(own + 1, |sum, given| (sum * 31 + given.map_or(7, |value| value + 1)) % 10_007)
+    given
+        .iter()
+        .fold(own + 1, |sum, given| (sum * 31 + given.map_or(7, |value| value + 1)) % 10_007)
 }
 
 fn draw_step(rng: &mut Rng, before: &[Step]) -> Step {
