@@ -204,13 +204,9 @@ impl Client {
         }
     }
 
-    fn control(&self, key: String) -> Control {
-        Control { by: "client".to_owned(), idempotency_key: Some(key), ..Control::default() }
-    }
-
     async fn abort(&self, thread: &ThreadId) {
         loop {
-            let control = self.control("abort".to_owned());
+            let control = control("abort".to_owned());
             match self.handle().abort(thread, control).await {
                 Ok(_) | Err(RuntimeError::WrongState { .. }) => return,
                 Err(error) => self.excuse("abort", &error),
@@ -226,7 +222,7 @@ impl Client {
             let answer = if self.plan.invokes_again && self.plan.thread.is_some() {
                 self.handle().invoke(self.plan.invoke()).await
             } else {
-                self.handle().resume(thread, self.control(format!("resume {number}"))).await
+                self.handle().resume(thread, control(format!("resume {number}"))).await
             };
             match answer {
                 Ok(_) | Err(RuntimeError::WrongState { .. }) => break,
@@ -279,7 +275,7 @@ impl Client {
         let handle = self.handle();
         let mut head = handle.follow(&thread);
         loop {
-            let seen = self.memory().shown.len() as Seq;
+            let seen = Seq::try_from(self.memory().shown.len()).unwrap();
             match handle.events(&thread, seen, 3).await {
                 Ok(page) if page.events.is_empty() => {
                     if self.memory().ended.is_some() && page.ended {
@@ -300,7 +296,7 @@ impl Client {
     fn show(&self, events: &[rethread::runtime::RawEvent]) {
         let mut memory = self.memory();
         for event in events {
-            let next = memory.shown.len() as Seq + 1;
+            let next = Seq::try_from(memory.shown.len()).unwrap() + 1;
             memory.shown.push(event.json.as_str().to_owned());
             if event.seq != next {
                 let seen = format!("client {} saw {} for {next}", self.number, event.seq);
@@ -308,4 +304,8 @@ impl Client {
             }
         }
     }
+}
+
+fn control(key: String) -> Control {
+    Control { by: "client".to_owned(), idempotency_key: Some(key), ..Control::default() }
 }

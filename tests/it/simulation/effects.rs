@@ -21,7 +21,10 @@ pub(super) struct Effects {
 
 impl Executors for Effects {
     fn get(&self, action: &Action) -> Option<&dyn StepExecutor> {
-        matches!(action, Action::Http).then_some(self as &dyn StepExecutor)
+        match action {
+            Action::Http => Some(self),
+            Action::Exec { .. } | Action::Transform { .. } | Action::Sleep => None,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A store of one replica that fails, dawdles and dies at every call, over one that does not.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ fn show(replica: usize, me: Incarnation, write: &Write, outcome: WriteOutcome) -
     };
     let mut text = format!("replica {replica} ({me}): {} {rest}: {outcome:?}", write.thread_id());
     for (event, seq) in records.iter().flat_map(|r| r.events.iter().zip(r.first..)) {
-        text.push_str(&format!("\n              {seq}: {event}"));
+        let _infallible = write!(text, "\n              {seq}: {event}");
     }
     text
 }

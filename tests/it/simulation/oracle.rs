@@ -49,14 +49,7 @@ async fn judge_one(world: &World, client: &Client, handle: &Handle) -> Result<()
         let journal = audit.threads.get(&thread).ok_or("its thread is lost")?;
         (journal.events.clone(), journal.resumes)
     };
-    let memory = client.memory();
-    let same = memory.shown.iter().zip(&events).take_while(|(shown, made)| shown == made).count();
-    let (shown, made) = (memory.shown.len(), events.len());
-    if same < shown.max(made) {
-        return Err(format!("its follower saw {shown} events, of {made} only {same} the same"));
-    }
-    let seen_end = memory.ended;
-    drop(memory);
+    let seen_end = seen(client, &events)?;
     let page = handle.events(&thread, 0, events.len() + 1).await.map_err(|e| e.to_string())?;
     let served: Vec<&str> = page.events.iter().map(|event| event.json.as_str()).collect();
     need(served == events, "the events served are not those that became durable")?;
@@ -72,10 +65,24 @@ async fn judge_one(world: &World, client: &Client, handle: &Handle) -> Result<()
         ThreadStatus::Completed => completed(world, drawn, &state)?,
         ThreadStatus::Failed => failed(drawn, &state, resumes)?,
         ThreadStatus::Aborted => need(client.plan.may_abort(), "nobody has aborted it")?,
-        other => return Err(format!("its thread has ended {other:?}")),
+        other @ (ThreadStatus::Queued
+        | ThreadStatus::Running
+        | ThreadStatus::Paused
+        | ThreadStatus::Compensating) => return Err(format!("its thread is {other:?}")),
     }
     let must = client.plan.must_complete();
     need(!must || state.status == ThreadStatus::Completed, "its thread did not complete")
+}
+
+/// What the client was told of the end; its follower must have seen every event.
+fn seen(client: &Client, events: &[String]) -> Result<Option<ThreadStatus>, String> {
+    let memory = client.memory();
+    let same = memory.shown.iter().zip(events).take_while(|(shown, made)| shown == made).count();
+    let (shown, made) = (memory.shown.len(), events.len());
+    if same < shown.max(made) {
+        return Err(format!("its follower saw {shown} events, of {made} only {same} the same"));
+    }
+    Ok(memory.ended)
 }
 
 fn need(holds: bool, what: &str) -> Result<(), String> {

@@ -21,7 +21,7 @@ use super::world::{LEASE, World};
 
 /// Simulated time in which everything must have ended once the faults stop: the longest workflow
 /// drawn, resumed as often as a client does, takes less.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_mins(15);
 
 /// A whole simulation.
 pub(super) struct Simulation {
@@ -44,6 +44,11 @@ pub(super) struct Report {
     pub(super) fenced: u32,
     /// Processes that died.
     pub(super) deaths: u32,
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap()
 }
 
 /// How a process ended.
@@ -78,11 +83,7 @@ impl Simulation {
     pub(super) fn run(mut self) -> Result<Report, Vec<String>> {
         let mut deaths = 0;
         loop {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .start_paused(true)
-                .build()
-                .unwrap();
+            let runtime = paused();
             let ending = runtime.block_on(self.process());
             drop(runtime);
             self.world.log(|| format!("the process ends: {ending:?}"));

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use rethread::model::{Entropy, Timestamp};
 use uuid::Uuid;
 
-/// SplitMix64: small, fast, and good enough to choose faults.
+/// `SplitMix64`: small, fast, and good enough to choose faults.
 #[derive(Debug, Clone)]
 pub(super) struct Rng(u64);
 
@@ -36,11 +36,12 @@ impl Rng {
     }
 
     pub(super) fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[usize::try_from(self.range(0, items.len() as u64 - 1)).unwrap()]
+        let last = u64::try_from(items.len()).unwrap() - 1;
+        &items[usize::try_from(self.range(0, last)).unwrap()]
     }
 
     fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        f64::from(u32::try_from(self.next() >> 32).unwrap()) / (f64::from(u32::MAX) + 1.0)
     }
 }
 

@@ -105,7 +105,7 @@ impl Drawn {
         let steps: Vec<Value> = (0..self.steps.len()).map(|at| self.step_json(at)).collect();
         let mut workflow = json!({ "name": self.name, "steps": steps });
         if self.has_output {
-            workflow["output"] = json!({ "all": self.references(&self.http_steps()) });
+            workflow["output"] = json!({ "all": references(&self.http_steps()) });
         }
         workflow
     }
@@ -118,17 +118,13 @@ impl Drawn {
         matches!(self.steps[at].work, Work::Http(_))
     }
 
-    fn references(&self, steps: &[usize]) -> Vec<String> {
-        steps.iter().map(|at| format!("{{s{at}.output}}")).collect()
-    }
-
     fn step_json(&self, at: usize) -> Value {
         let step = &self.steps[at];
         let needs: Vec<String> = step.needs.iter().map(|need| format!("s{need}")).collect();
         let (kind, with) = match step.work {
             Work::Sleep(millis) => ("sleep", json!({ "for": millis })),
             Work::Http(_) => {
-                let given = self.references(&self.given(at));
+                let given = references(&self.given(at));
                 let body = json!({ "own": "{input.n}", "given": given });
                 ("http", json!({ "url": format!("http://h/s{at}"), "json": body }))
             }
@@ -218,6 +214,10 @@ impl Drawn {
     }
 }
 
+fn references(steps: &[usize]) -> Vec<String> {
+    steps.iter().map(|at| format!("{{s{at}.output}}")).collect()
+}
+
 /// What an http step answers with.
 pub(super) fn value(own: u64, given: &[Option<u64>]) -> u64 {
     given
@@ -238,7 +238,7 @@ fn draw_step(rng: &mut Rng, before: &[Step]) -> Step {
     } else {
         Work::Http(draw_script(rng, max_attempts))
     };
-    let condition = if rng.chance(4) { draw_condition(rng, &needs, before) } else { None };
+    let condition = rng.chance(4).then(|| draw_condition(rng, &needs, before));
     // A step that may fail for ever must not be one that a resume would mend.
     let doomed = matches!(&work, Work::Http(Script { mood: Mood::Doomed, .. }));
     let goes_on = doomed && !rng.chance(4);
@@ -260,13 +260,13 @@ fn draw_script(rng: &mut Rng, max_attempts: u32) -> Script {
     Script { mood, fault: *rng.pick(&faults), slowness }
 }
 
-fn draw_condition(rng: &mut Rng, needs: &[usize], before: &[Step]) -> Option<Condition> {
+fn draw_condition(rng: &mut Rng, needs: &[usize], before: &[Step]) -> Condition {
     if needs.is_empty() || rng.chance(3) {
-        return Some(Condition::InputIsEven);
+        return Condition::InputIsEven;
     }
     let need = *rng.pick(needs);
     if rng.chance(2) && matches!(before[need].work, Work::Http(_)) {
-        return Some(Condition::IsEven(need));
+        return Condition::IsEven(need);
     }
-    Some(Condition::WasNotSkipped(need))
+    Condition::WasNotSkipped(need)
 }

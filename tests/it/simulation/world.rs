@@ -71,6 +71,7 @@ impl World {
     pub(super) fn new(seed: u64, workflows: BTreeMap<String, Drawn>, verbose: bool) -> Self {
         let mut rng = Rng::new(seed, 1);
         let clock = Arc::new(SimClock::new());
+        let shared: Arc<dyn Clock> = Arc::<SimClock>::clone(&clock);
         let one_in = *rng.pick(&[0, 100, 30, 12, 5]);
         let fate = Fate {
             one_in,
@@ -83,7 +84,7 @@ impl World {
         };
         Self {
             seed,
-            store: MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>),
+            store: MemoryStore::new(shared),
             clock,
             workflows,
             audit: Mutex::default(),
@@ -168,7 +169,7 @@ impl World {
         let long = Duration::from_millis(fate.rng.range(1, lease * 2));
         let short = Duration::from_millis(fate.rng.range(1, 50));
         let mishap = match fate.rng.range(0, 15) {
-            0..=3 => Mishap::Before,
+            // The rest, and what may not happen now, is a plain failure.
             4..=6 => Mishap::After,
             7..=8 => Mishap::SlowAfter(short),
             9 => Mishap::SlowAfter(long),
