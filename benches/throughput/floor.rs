@@ -81,7 +81,8 @@ async fn open(database: &Database) -> Result<Arc<dyn Store>> {
                 url: url.as_str().into(),
                 schema: schema.clone(),
                 pooler: false,
-            }).await?,
+            })
+            .await?,
         ),
         Database::Memory => Arc::new(MemoryStore::new(clock)),
     })

@@ -244,7 +244,15 @@ fn app(secrets: &[&str]) -> Router {
     let pages = Router::new()
         .route("/page", get(async || "a page"))
         .route("/panics", get(async || -> StatusCode { panic!("secret detail") }));
-    router(Api::new(Handle::unreached(Arc::new(Fixed), Arc::new(Fixed)), settings, Arc::new(Fixed), Arc::new(Fixed)), pages)
+    router(
+        Api::new(
+            Handle::unreached(Arc::new(Fixed), Arc::new(Fixed)),
+            settings,
+            Arc::new(Fixed),
+            Arc::new(Fixed),
+        ),
+        pages,
+    )
 }
 
 #[derive(Debug)]

@@ -23,6 +23,10 @@ SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS p
 FROM threads WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= ?1
 ORDER BY wake_at LIMIT ?2";
 
+const OWNED: &str = "
+SELECT thread_id, epoch, last_seq, claims, 0 AS previous_owner, pending AS mail
+FROM threads WHERE owner = ? AND owner <> 0 ORDER BY thread_id";
+
 const ORPHANS: &str = "
 SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS previous_owner,
     pending AS mail
@@ -115,6 +119,12 @@ impl SqliteStore {
         });
         let claims = self.writer.run(work).await?;
         claims.into_iter().map(RawClaim::decode).collect()
+    }
+
+    pub(super) async fn do_owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+        let query = sqlx::query_as(OWNED).bind(me);
+        let rows: Vec<RawClaim> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        rows.into_iter().map(RawClaim::decode).collect()
     }
 
     pub(super) async fn do_next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
