@@ -15,6 +15,8 @@ use rethread::store::{
     Append, Disposition, MemoryStore, PostgresSettings, PostgresStore, Records, SqliteStore, Start,
     Store, Summary, Write, WriteOutcome,
 };
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Connection, Executor};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::load::{count, percentile};
@@ -41,7 +43,7 @@ pub(crate) async fn measure(
     in_flight: usize,
     duration: Duration,
 ) -> Result<Floor> {
-    let store = open(&database.fresh("floor").await?).await?;
+    let store = open(&database.fresh("floor")).await?;
     let me = store.register("floor", Duration::from_hours(1)).await?;
     let writers: Vec<_> = (0..store.traits().writers)
         .map(|_| {
@@ -68,7 +70,7 @@ pub(crate) async fn measure(
     latencies.sort_unstable();
     Ok(Floor {
         threads_per_second: count(latencies.len()) / took.as_secs_f64(),
-        p50_ms: percentile(&latencies, 0.5),
+        p50_ms: percentile(&latencies, 50),
     })
 }
 
@@ -215,21 +217,19 @@ pub(crate) async fn bare_inserts(
     duration: Duration,
 ) -> Result<Option<f64>> {
     let rows: Vec<String> = appends()?.into_iter().map(|(events, _)| events.join("\n")).collect();
-    let Database::Postgres { url, schema: _ } = database else {
-        return match database {
-            Database::Sqlite(_) => sqlite_inserts(database, in_flight, duration, &rows).await,
-            _ => Ok(None),
-        };
+    let url = match database {
+        Database::Postgres { url, .. } => url,
+        Database::Sqlite(_) => return sqlite_inserts(database, in_flight, duration, &rows).await,
+        Database::Memory => return Ok(None),
     };
-    use sqlx::{Connection, Executor};
     let mut connection = sqlx::PgConnection::connect(url).await?;
     connection
-        .execute("CREATE UNLOGGED TABLE IF NOT EXISTS bare_probe(x int); DROP TABLE bare_probe; DROP TABLE IF EXISTS bare; CREATE TABLE bare(thread_id text, seq bigint, epoch bigint, at bigint, payload bytea, crc int, PRIMARY KEY(thread_id, seq))")
+        .execute("DROP TABLE IF EXISTS bare; CREATE TABLE bare(thread_id text, seq bigint, epoch bigint, at bigint, payload bytea, crc int, PRIMARY KEY(thread_id, seq))")
         .await?;
     let batch = in_flight.min(BATCH);
     let (began, mut inserted) = (Instant::now(), 0);
     while began.elapsed() < duration {
-        let (threads, payloads) = batch_of(batch, &rows)?;
+        let (threads, payloads) = batch_of(batch, &rows);
         let seqs: Vec<i64> = (0..i64::try_from(batch)?).collect();
         sqlx::query("INSERT INTO bare SELECT t, s, 1, 0, p, 0 FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS x(t, s, p)")
             .bind(threads)
@@ -242,11 +242,11 @@ pub(crate) async fn bare_inserts(
     Ok(Some(count(inserted) / began.elapsed().as_secs_f64()))
 }
 
-fn batch_of(batch: usize, rows: &[String]) -> Result<(Vec<String>, Vec<Vec<u8>>)> {
+fn batch_of(batch: usize, rows: &[String]) -> (Vec<String>, Vec<Vec<u8>>) {
     let (clock, entropy) = (SystemClock::start(), OsEntropy::new());
     let threads = (0..batch).map(|_| entropy.uuid(clock.now()).to_string()).collect();
     let payloads = (0..batch).map(|n| rows[n % rows.len()].clone().into_bytes()).collect();
-    Ok((threads, payloads))
+    (threads, payloads)
 }
 
 async fn sqlite_inserts(
@@ -255,9 +255,7 @@ async fn sqlite_inserts(
     duration: Duration,
     rows: &[String],
 ) -> Result<Option<f64>> {
-    use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-    use sqlx::{Connection, Executor};
-    let Database::Sqlite(path) = database.fresh("bare").await? else { return Ok(None) };
+    let Database::Sqlite(path) = database.fresh("bare") else { return Ok(None) };
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -269,7 +267,7 @@ async fn sqlite_inserts(
     let statement = format!("INSERT INTO bare VALUES {}", vec!["(?,1,1,0,?,0)"; batch].join(","));
     let (began, mut inserted) = (Instant::now(), 0);
     while began.elapsed() < duration {
-        let (threads, payloads) = batch_of(batch, rows)?;
+        let (threads, payloads) = batch_of(batch, rows);
         let mut query = sqlx::query(sqlx::AssertSqlSafe(statement.clone()));
         for (thread, payload) in threads.into_iter().zip(payloads) {
             query = query.bind(thread).bind(payload);

@@ -73,10 +73,9 @@ pub(crate) async fn measure(
     latencies.sort_unstable();
     Ok(Served {
         threads_per_second: count(latencies.len()) / took.as_secs_f64(),
-        p50_ms: percentile(&latencies, 0.5),
-        p99_ms: percentile(&latencies, 0.99),
-        #[expect(clippy::cast_precision_loss, reason = "mebibytes with a few digits")]
-        rss_mib: server.rss().map(|bytes| bytes as f64 / 1_048_576.0),
+        p50_ms: percentile(&latencies, 50),
+        p99_ms: percentile(&latencies, 99),
+        rss_mib: server.rss_kib().map(|kib| count(kib) / 1_024.0),
     })
 }
 
@@ -117,19 +116,12 @@ async fn one_after_another(addr: &str, body: &Bytes, deadline: Instant) -> Resul
     Ok(latencies)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 pub(crate) fn count(number: usize) -> f64 {
-    number as f64
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-/// The `q`-quantile of sorted durations, in milliseconds.
-pub(crate) fn percentile(sorted: &[Duration], q: f64) -> f64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::as_conversions,
-        reason = "an index below the length"
-    )]
-    let at = (count(sorted.len().saturating_sub(1)) * q) as usize;
+/// That percentile of sorted durations, in milliseconds.
+pub(crate) fn percentile(sorted: &[Duration], per_cent: usize) -> f64 {
+    let at = sorted.len().saturating_sub(1) * per_cent / 100;
     sorted.get(at).map_or(0.0, |duration| duration.as_secs_f64() * 1_000.0)
 }

@@ -60,9 +60,9 @@ impl Database {
     }
 
     /// The same kind of database, empty: a file of its own, or a schema of its own.
-    pub(crate) async fn fresh(&self, purpose: &str) -> Result<Self> {
+    pub(crate) fn fresh(&self, purpose: &str) -> Self {
         let name = format!("{purpose}_{}", FRESH.fetch_add(1, Ordering::Relaxed));
-        Ok(match self {
+        match self {
             Self::Sqlite(folder) => {
                 let folder = if folder.is_dir() { folder.as_path() } else { parent(folder) };
                 Self::Sqlite(folder.join(format!("{name}.db")))
@@ -71,7 +71,7 @@ impl Database {
                 Self::Postgres { url: url.clone(), schema: format!("bench_{name}") }
             }
             Self::Memory => Self::Memory,
-        })
+        }
     }
 
     fn env(&self) -> Vec<(&'static str, String)> {
@@ -117,12 +117,11 @@ impl Server {
         bail!("the server ended before it served")
     }
 
-    /// Resident memory in bytes.
-    pub(crate) fn rss(&self) -> Option<u64> {
+    /// Resident memory in KiB.
+    pub(crate) fn rss_kib(&self) -> Option<usize> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib * 1024)
+        line.split_whitespace().nth(1)?.parse().ok()
     }
 
     /// SIGKILL, as a crash would be.

@@ -44,7 +44,7 @@ pub(crate) async fn measure(server: &Server, duration: Duration) -> Result<Lag> 
         }
     }
     lags.sort_unstable();
-    Ok(Lag { events: lags.len(), p50_ms: percentile(&lags, 0.5), p99_ms: percentile(&lags, 0.99) })
+    Ok(Lag { events: lags.len(), p50_ms: percentile(&lags, 50), p99_ms: percentile(&lags, 99) })
 }
 
 /// Twenty steps a few milliseconds apart: slow enough that the reader waits for each.

@@ -60,7 +60,6 @@ pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next
 }
 
 /// One line per request: loud for faults of this server, quiet for what goes well.
-#[expect(clippy::cognitive_complexity, reason = "counts what the macros expand to")]
 fn log(answered: &Answered<'_>) {
     let (status, elapsed_us) = (answered.status, answered.elapsed.as_micros());
     if status >= 500 {

@@ -1,5 +1,7 @@
 //! What can go on: timers that are due, steps whose dependencies have ended, the thread's end.
 
+use std::sync::Arc;
+
 use super::draft::Draft;
 use super::sleep::wake_time;
 use crate::definition::{Action, PlanStep};
@@ -48,7 +50,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, mut check: Vec<usize>) {
         if draft.status_of(step) != Some(StepStatus::Pending) {
             continue;
         }
-        let plan = draft.state.plan.clone();
+        let plan = Arc::clone(&draft.state.plan);
         let Some(planned) = plan.steps.get(step) else { continue };
         if let Some(skipped) = dependencies(draft, planned) {
             look_at(draft, step, planned, skipped);
@@ -99,7 +101,7 @@ fn skip(draft: &mut Draft<'_>, step: usize, reason: &str) {
 }
 
 fn start_attempt(draft: &mut Draft<'_>, step: usize) {
-    let plan = draft.state.plan.clone();
+    let plan = Arc::clone(&draft.state.plan);
     let Some(planned) = plan.steps.get(step) else { return };
     let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts) + 1;
     draft.emit(EventBody::StepStart(crate::model::OnStep {

@@ -63,11 +63,9 @@ pub(super) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
     }
     let driver = &*driver;
     let state = &driver.state;
-    let started = durable.iter().filter_map(|event| match &event.body {
-        EventBody::StepStart(fact) => {
-            Some((state.plan.position(fact.step.as_str())?, fact.attempt))
-        }
-        _ => None,
+    let started = durable.iter().filter_map(|event| {
+        let EventBody::StepStart(fact) = &event.body else { return None };
+        Some((state.plan.position(fact.step.as_str())?, fact.attempt))
     });
     started
         .filter(|&(step, attempt)| is_current(state, step, attempt))
@@ -104,7 +102,7 @@ fn begin(driver: &Driver, step: usize, number: u32) -> Option<Outcome> {
     let cancelled = driver.attempts.clone();
     driver.core.tasks.spawn(async move {
         // Dropping the attempt is what cancels it: executors clean up after themselves.
-        cancelled.run_until_cancelled(run.to_its_end(attempt)).await;
+        cancelled.run_until_cancelled(run.perform(attempt)).await;
     });
     None
 }
@@ -193,7 +191,7 @@ struct Run {
 }
 
 impl Run {
-    async fn to_its_end(self, attempt: Attempt) {
+    async fn perform(self, attempt: Attempt) {
         let action: Arc<Action> = Arc::clone(&attempt.action);
         let Some(executor) = self.executors.get(&action) else { return };
         let work = AssertUnwindSafe(executor.execute(attempt)).catch_unwind();

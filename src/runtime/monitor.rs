@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::handle::{Monitor, MonitoredThread, RuntimeError};
 use super::query::{item, patiently};
-use crate::model::{ThreadStatus, Timestamp};
+use crate::model::{StepId, ThreadStatus, Timestamp};
 use crate::store::{ThreadFilter, ThreadRow};
 
 /// Threads that have not ended, newest first, at most `limit` of each status.
@@ -36,7 +36,7 @@ fn watch(core: &Core, row: ThreadRow, now: Timestamp) -> MonitoredThread {
 /// Why a thread without a recent event looks stuck; `None` if it is meant to wait.
 fn reason(core: &Core, row: &ThreadRow, now: Timestamp) -> Option<String> {
     if row.owner != 0 {
-        let steps: Vec<&str> = row.summary.current_steps.iter().map(|id| id.as_str()).collect();
+        let steps: Vec<&str> = row.summary.current_steps.iter().map(StepId::as_str).collect();
         return Some(format!("no event since {}; under way: {}", row.updated_at, steps.join(", ")));
     }
     match row.wake_at {

@@ -1,5 +1,6 @@
 //! How attempts end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Rejection;
@@ -34,7 +35,7 @@ pub(super) fn fail(
 ) -> Result<(), Rejection> {
     let duration_ms = current(draft, attempt)?;
     let (step, number) = attempt;
-    let plan = draft.state.plan.clone();
+    let plan = Arc::clone(&draft.state.plan);
     let Some(planned) = plan.steps.get(step) else { return Err(Rejection::Stale) };
     let error = failure.at(&planned.id, number);
     let failures = draft.state.steps.get(step).map_or(0, |state| state.failures) + 1;
