@@ -47,3 +47,82 @@ install_postgres() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -q --no-install-recommends postgresql </dev/null
 }
+
+# Finds Postgres' programs, installs them where it may, or says what to install and fails.
+need_postgres() {
+  if ! postgres_bin=$(find_postgres); then
+    install_postgres || true
+    if ! postgres_bin=$(find_postgres); then
+      cat >&2 <<'HELP'
+PostgreSQL's server programs (initdb, pg_ctl) are needed for the tests and were not found.
+  Debian, Ubuntu:  sudo apt-get install postgresql
+  Fedora:          sudo dnf install postgresql-server
+  macOS:           brew install postgresql
+or set RETHREAD_TEST_POSTGRES_URL to a database the tests may make and drop schemas in.
+HELP
+      return 1
+    fi
+  fi
+}
+
+cluster=''
+postgres_bin=''
+postgres_url=''
+
+# initdb refuses to run as root; the account that comes with the package is there for it.
+as_postgres() {
+  if [ "$(id -u)" -eq 0 ]; then
+    if have runuser; then
+      runuser -u postgres -- "$@"
+    else
+      su postgres -s /bin/sh -c "$(printf '%q ' "$@")"
+    fi
+  else
+    "$@"
+  fi
+}
+
+stop_cluster() {
+  [ -n "$cluster" ] || return 0
+  if [ -f "$cluster/data/postmaster.pid" ]; then
+    as_postgres "$postgres_bin/pg_ctl" -D "$cluster/data" -m immediate stop >/dev/null 2>&1 || true
+  fi
+  rm -rf "$cluster"
+  cluster=''
+}
+# Starts a throwaway cluster with these extra settings and sets `postgres_url`; the script that calls
+# this must have `trap stop_cluster EXIT`.
+start_cluster() {
+  local settings=$1
+  cluster=$(mktemp -d "${TMPDIR:-/tmp}/rethread-pg.XXXXXX")
+  if [ "$(id -u)" -eq 0 ]; then
+    id postgres >/dev/null 2>&1 || useradd --system --no-create-home --shell /bin/sh postgres
+    chown postgres "$cluster"
+  fi
+  chmod 755 "$cluster"
+  (
+    cd /
+    as_postgres "$postgres_bin/initdb" -D "$cluster/data" -U postgres --auth=trust \
+      --encoding=UTF8 --no-sync --locale=C
+  ) >"$cluster.log" 2>&1 || { cat "$cluster.log"; rm -f "$cluster.log"; return 1; }
+  rm -f "$cluster.log"
+  # A free port may be taken by another by the time it is used: try a few.
+  local try port
+  for try in 1 2 3 4 5; do
+    port=$((20000 + (RANDOM * 32768 + RANDOM) % 40000))
+    if (
+      cd /
+      as_postgres "$postgres_bin/pg_ctl" -D "$cluster/data" -w -t 60 -l "$cluster/data/server.log" \
+        -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$cluster/data \
+          -c max_connections=300 $settings" start
+    ) >/dev/null 2>&1 </dev/null; then
+      # shellcheck disable=SC2034 # read by whoever sources this
+      postgres_url="postgres://postgres@127.0.0.1:$port/postgres"
+      say "PostgreSQL $("$postgres_bin/postgres" --version | awk '{print $3}') on port $port"
+      return 0
+    fi
+    printf 'start %s on port %s failed\n' "$try" "$port" >&2
+  done
+  tail -n 20 "$cluster/data/server.log" >&2 || true
+  return 1
+}
