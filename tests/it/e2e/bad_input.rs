@@ -243,7 +243,7 @@ async fn bad_ids_cursors_and_parameters_are_refused() {
         "/threads?limit=0", "/threads?limit=201", "/threads?limit=x", "/threads?status=happy",
         "/threads?cursor=nonsense", "/threads?cursor=AAAA", "/threads?limti=1", "/threads?metadata.=1",
         "/threads/t1/events?after=-1", "/threads/t1/events?limit=0", "/threads/t1/checkpoints?cursor=x",
-        "/workflows/w?version=0", "/workflows?cursor=%20", "/monitor?limit=0", "/health/live?x=1",
+        "/workflows/w?version=0", "/monitor?limit=0", "/health/live?x=1",
         "/stream?status=happy", "/stream/t1?after=x",
     ];
     for path in table {
