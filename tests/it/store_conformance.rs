@@ -88,8 +88,14 @@ async fn due_threads_are_claimed_and_sleeping_ones_are_not(bed: Bed) {
     assert_eq!(bed.store.queued(10).await, Ok(1));
     assert_eq!(bed.store.next_wake().await, Ok(Some(PAST)));
     let claimed = bed.store.claim(me, 10).await.unwrap();
-    let expected =
-        Claimed { thread_id: id("due"), epoch: 1, last_seq: 1, claims: 1, previous_owner: 0, mail: 0 };
+    let expected = Claimed {
+        thread_id: id("due"),
+        epoch: 1,
+        last_seq: 1,
+        claims: 1,
+        previous_owner: 0,
+        mail: 0,
+    };
     assert_eq!(claimed, [expected]);
     assert_eq!(bed.store.claim(me, 10).await, Ok(vec![]));
     assert_eq!(bed.store.queued(10).await, Ok(0));

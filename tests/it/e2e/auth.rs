@@ -19,14 +19,17 @@ async fn every_route_but_the_probes_wants_a_key() {
     let (server, _) = server().await;
     let (anybody, ops) = (server.client(), server.client().with_key(OPS));
     let document = ops.get("/openapi.json").await.expect(200).json();
-    let mut routes = vec![("GET".to_owned(), "/".to_owned()), ("GET".to_owned(), "/ui/threads/t1".to_owned())];
+    let mut routes =
+        vec![("GET".to_owned(), "/".to_owned()), ("GET".to_owned(), "/ui/threads/t1".to_owned())];
     for (path, methods) in document["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
             let path = path.replace("{threadId}", "t1").replace("{name}", "w");
             routes.push((method.to_uppercase(), path));
         }
     }
-    for alias in ["/api/invoke/stream/t1", "/api/invoke-status/status/t1", "/api/health/checkpointer"] {
+    for alias in
+        ["/api/invoke/stream/t1", "/api/invoke-status/status/t1", "/api/health/checkpointer"]
+    {
         routes.push(("GET".to_owned(), alias.to_owned()));
     }
     assert!(routes.len() > 20, "{routes:?}");
@@ -42,7 +45,10 @@ async fn every_route_but_the_probes_wants_a_key() {
             assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text());
             assert!(answer.header("www-authenticate").starts_with("Bearer"), "{path}");
             let problem = answer.json();
-            assert_eq!((&problem["code"], &problem["category"]), (&json!("unauthenticated"), &json!("authentication")));
+            assert_eq!(
+                (&problem["code"], &problem["category"]),
+                (&json!("unauthenticated"), &json!("authentication"))
+            );
         }
     }
     anybody.get("/nothing").await.expect(401);
@@ -87,7 +93,8 @@ async fn a_stream_token_opens_one_threads_stream_for_reading() {
     let granted = answer.json();
     let token = granted["token"].as_str().unwrap();
     assert_eq!(granted["url"], format!("/stream/t1?token={token}"));
-    let expires = chrono::DateTime::parse_from_rfc3339(granted["expiresAt"].as_str().unwrap()).unwrap();
+    let expires =
+        chrono::DateTime::parse_from_rfc3339(granted["expiresAt"].as_str().unwrap()).unwrap();
     let date = chrono::DateTime::parse_from_rfc2822(answer.header("date")).unwrap();
     assert!((expires - date).num_seconds() <= 61, "{granted}");
 
@@ -96,7 +103,9 @@ async fn a_stream_token_opens_one_threads_stream_for_reading() {
     let more = anybody.stream(&format!("/stream/t1?token={token}&after=2"), &[]).await.rest().await;
     assert_eq!(more[0].id.as_deref(), Some("3"));
     anybody.stream(&format!("/api/invoke/stream/t1?token={token}"), &[]).await.rest().await;
-    for path in ["/stream/t2", "/status/t1", "/threads/t1", "/threads/t1/events", "/stream", "/threads"] {
+    for path in
+        ["/stream/t2", "/status/t1", "/threads/t1", "/threads/t1/events", "/stream", "/threads"]
+    {
         anybody.get(&format!("{path}?token={token}")).await.expect(401);
     }
     let forged = format!("{}A", &token[..token.len() - 1]);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::support::client::Headers;
 use super::support::{Answer, Client, Home, on_stores};
 
-on_stores!([sqlite, postgres] [nothing_is_written_by_what_is_refused]);
+on_stores!([sqlite, postgres][nothing_is_written_by_what_is_refused]);
 
 const JSON: Headers<'static> = &[("content-type", "application/json")];
 
@@ -149,15 +149,28 @@ async fn every_fault_of_a_workflow_is_in_one_answer() {
         is_problem(&answer, 400, path);
         let pointers = answer.pointers();
         for pointer in [
-            "/steps/2/kind", "/steps/3/with/from", "/steps/4/with/jq", "/steps/5/id",
-            "/steps/6/id", "/steps/7/id", "/steps/8/dependsOn/0", "/steps/9/when",
-            "/steps/10/with/url", "/steps/10/with/metod", "/steps/10/tiemout", "/steps/11/timeout",
-            "/steps/13/retry/maxAttempts", "/steps/13/retry/jiter", "/output", "/outptu",
+            "/steps/2/kind",
+            "/steps/3/with/from",
+            "/steps/4/with/jq",
+            "/steps/5/id",
+            "/steps/6/id",
+            "/steps/7/id",
+            "/steps/8/dependsOn/0",
+            "/steps/9/when",
+            "/steps/10/with/url",
+            "/steps/10/with/metod",
+            "/steps/10/tiemout",
+            "/steps/11/timeout",
+            "/steps/13/retry/maxAttempts",
+            "/steps/13/retry/jiter",
+            "/output",
+            "/outptu",
         ] {
             let pointer = format!("{at}{pointer}");
             assert!(pointers.contains(&pointer), "{path}: no {pointer} in {pointers:#?}");
         }
-        let below = |place: &str| pointers.iter().any(|one| one.starts_with(&format!("{at}{place}")));
+        let below =
+            |place: &str| pointers.iter().any(|one| one.starts_with(&format!("{at}{place}")));
         assert!(below("/steps/0") || below("/steps/1"), "the cycle: {pointers:#?}");
         assert!(below("/steps/11/with"), "the url: {pointers:#?}");
         assert!(below("/steps/12/with"), "for and until: {pointers:#?}");
@@ -174,7 +187,10 @@ async fn a_body_that_is_too_large_is_refused_however_it_comes() {
     let body = json!({ "workflow": workflow(), "input": "x".repeat(64 * 1024) });
     let answer = client.post("/invoke/async", &body).await;
     let problem = is_problem(&answer, 413, "/invoke/async");
-    assert_eq!((&problem["code"], &problem["category"]), (&json!("payload_too_large"), &json!("resource")));
+    assert_eq!(
+        (&problem["code"], &problem["category"]),
+        (&json!("payload_too_large"), &json!("resource"))
+    );
     // In chunks, without a length.
     let mut socket = tokio::net::TcpStream::connect(server.addr).await.unwrap();
     let head = "POST /invoke/async HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n\
@@ -201,29 +217,49 @@ async fn a_body_that_is_too_large_is_refused_however_it_comes() {
 async fn a_body_of_another_type_is_refused() {
     let (_server, client) = server().await;
     let body = json!({ "workflow": workflow() }).to_string();
-    for bad in ["text/plain", "application/x-www-form-urlencoded", "application/xml", "", "application/json; charset=latin1"] {
-        let answer = client.send("POST", "/invoke/async", &[("content-type", bad)], body.clone()).await;
+    for bad in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/xml",
+        "",
+        "application/json; charset=latin1",
+    ] {
+        let answer =
+            client.send("POST", "/invoke/async", &[("content-type", bad)], body.clone()).await;
         assert_eq!(is_problem(&answer, 415, "/invoke/async")["code"], "unsupported_media_type");
     }
     let none = client.send("POST", "/invoke/async", &[], body.clone()).await;
     is_problem(&none, 415, "/invoke/async");
     let zipped = [("content-type", "application/json"), ("content-encoding", "gzip")];
-    is_problem(&client.send("POST", "/invoke/async", &zipped, body.clone()).await, 415, "/invoke/async");
+    is_problem(
+        &client.send("POST", "/invoke/async", &zipped, body.clone()).await,
+        415,
+        "/invoke/async",
+    );
     for good in ["application/json; charset=UTF-8", "Application/JSON", "application/vnd.x+json"] {
-        client.send("POST", "/invoke/async", &[("content-type", good)], body.clone()).await.expect(202);
+        client
+            .send("POST", "/invoke/async", &[("content-type", good)], body.clone())
+            .await
+            .expect(202);
     }
 }
 
 #[tokio::test]
 async fn unknown_routes_and_wrong_methods_are_problems_too() {
     let (_server, client) = server().await;
-    for path in ["/nothing", "/threads/t1/nothing", "/invoke/async/", "/status", "/api", "/%00", "/..%2f"] {
+    for path in
+        ["/nothing", "/threads/t1/nothing", "/invoke/async/", "/status", "/api", "/%00", "/..%2f"]
+    {
         let answer = client.get(path).await;
         assert_eq!(is_problem(&answer, 404, path)["code"], "route_not_found", "{path}");
     }
     for (method, path, allow) in [
-        ("GET", "/invoke/async", "POST"), ("PUT", "/status/t1", "GET"), ("DELETE", "/workflows", "GET"),
-        ("PATCH", "/threads/t1", "DELETE"), ("POST", "/stream/t1", "GET"), ("POST", "/health", "GET"),
+        ("GET", "/invoke/async", "POST"),
+        ("PUT", "/status/t1", "GET"),
+        ("DELETE", "/workflows", "GET"),
+        ("PATCH", "/threads/t1", "DELETE"),
+        ("POST", "/stream/t1", "GET"),
+        ("POST", "/health", "GET"),
     ] {
         let answer = client.send(method, path, JSON, "{}").await;
         assert_eq!(is_problem(&answer, 405, path)["code"], "method_not_allowed");
@@ -234,17 +270,42 @@ async fn unknown_routes_and_wrong_methods_are_problems_too() {
 #[tokio::test]
 async fn bad_ids_cursors_and_parameters_are_refused() {
     let (_server, client) = server().await;
-    client.post("/invoke/async", &json!({ "workflow": workflow(), "threadId": "t1" })).await.expect(202);
+    client
+        .post("/invoke/async", &json!({ "workflow": workflow(), "threadId": "t1" }))
+        .await
+        .expect(202);
     client.completed("t1").await;
     let table = [
-        "/status/a%20b", "/status/-x", "/status/%ff", "/threads/a%2Fb", "/stream/%00", "/status/%F0%9F%A7%B5",
-        "/status/t1?wait=soon", "/status/t1?wait=-1", "/status/t1?outputs=no", "/status/t1?at=x",
-        "/status/t1?at=0", "/status/t1?att=1", "/status/t1?at=1&at=2", "/status/t1?a=%zz",
-        "/threads?limit=0", "/threads?limit=201", "/threads?limit=x", "/threads?status=happy",
-        "/threads?cursor=nonsense", "/threads?cursor=AAAA", "/threads?limti=1", "/threads?metadata.=1",
-        "/threads/t1/events?after=-1", "/threads/t1/events?limit=0", "/threads/t1/checkpoints?cursor=x",
-        "/workflows/w?version=0", "/monitor?limit=0", "/health/live?x=1",
-        "/stream?status=happy", "/stream/t1?after=x",
+        "/status/a%20b",
+        "/status/-x",
+        "/status/%ff",
+        "/threads/a%2Fb",
+        "/stream/%00",
+        "/status/%F0%9F%A7%B5",
+        "/status/t1?wait=soon",
+        "/status/t1?wait=-1",
+        "/status/t1?outputs=no",
+        "/status/t1?at=x",
+        "/status/t1?at=0",
+        "/status/t1?att=1",
+        "/status/t1?at=1&at=2",
+        "/status/t1?a=%zz",
+        "/threads?limit=0",
+        "/threads?limit=201",
+        "/threads?limit=x",
+        "/threads?status=happy",
+        "/threads?cursor=nonsense",
+        "/threads?cursor=AAAA",
+        "/threads?limti=1",
+        "/threads?metadata.=1",
+        "/threads/t1/events?after=-1",
+        "/threads/t1/events?limit=0",
+        "/threads/t1/checkpoints?cursor=x",
+        "/workflows/w?version=0",
+        "/monitor?limit=0",
+        "/health/live?x=1",
+        "/stream?status=happy",
+        "/stream/t1?after=x",
     ];
     for path in table {
         let answer = client.get(path).await;
@@ -260,7 +321,9 @@ async fn bad_ids_cursors_and_parameters_are_refused() {
     let long_key = "k".repeat(256);
     for key in ["", long_key.as_str(), "a\tb"] {
         let headers = [("content-type", "application/json"), ("idempotency-key", key)];
-        let answer = client.send("POST", "/invoke/async", &headers, json!({ "workflow": workflow() }).to_string()).await;
+        let answer = client
+            .send("POST", "/invoke/async", &headers, json!({ "workflow": workflow() }).to_string())
+            .await;
         is_problem(&answer, 400, "/invoke/async");
     }
 }

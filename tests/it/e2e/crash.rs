@@ -71,7 +71,10 @@ async fn kept_its_promise(client: &Client, recorder: &Recorder, thread: &str) {
         let attempts: HashSet<_> = hits.iter().map(|hit| u64::from(hit.attempt)).collect();
         assert_eq!(attempts.len(), hits.len(), "{key}: an attempt was made twice");
         assert!(attempts.contains(&completed), "{key}");
-        assert!(attempts.iter().all(|attempt| *attempt <= completed), "{key} ran again: {attempts:?}");
+        assert!(
+            attempts.iter().all(|attempt| *attempt <= completed),
+            "{key} ran again: {attempts:?}"
+        );
         assert!(attempts.iter().all(|n| starts.contains(&(step.clone(), *n))), "{key}");
     }
 }
@@ -80,7 +83,10 @@ async fn a_lost_attempt_is_made_again_and_completed_steps_are_not(home: Home) {
     let (server, recorder) = (home.start().await, Recorder::start().await);
     let client = server.client();
     let workflow = chain(&recorder, &["ok/one", "wait/two", "ok/three"]);
-    client.post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" })).await.expect(202);
+    client
+        .post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" }))
+        .await
+        .expect(202);
     recorder.reached("two", 1).await;
     let before = client.events("t1").await;
     server.kill9().await;
@@ -115,7 +121,10 @@ async fn a_stream_goes_on_behind_a_crash(home: Home) {
     let (server, recorder) = (home.start().await, Recorder::start().await);
     let client = server.client();
     let workflow = chain(&recorder, &["ok/one", "wait/two"]);
-    client.post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" })).await.expect(202);
+    client
+        .post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" }))
+        .await
+        .expect(202);
     let mut stream = client.stream("/stream/t1", &[]).await;
     recorder.reached("two", 1).await;
     let mut frames = vec![stream.next().await.unwrap()];
@@ -214,10 +223,12 @@ async fn timers_survive_a_crash(home: Home) {
           "retry": { "initialInterval": "2s", "jitter": false } },
     ]});
     let client = server.client();
-    client.post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" })).await.expect(202);
-    let waiting = client
-        .until("t1", "waits", |status| status["steps"][1]["status"] == "retrying")
-        .await;
+    client
+        .post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" }))
+        .await
+        .expect(202);
+    let waiting =
+        client.until("t1", "waits", |status| status["steps"][1]["status"] == "retrying").await;
     let due = waiting["steps"][1]["wakesAt"].clone();
     server.kill9().await;
     let server = home.start().await;

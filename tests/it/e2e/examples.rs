@@ -52,7 +52,10 @@ async fn every_example_completes() {
         match name.as_str() {
             "release-notes" => {
                 let notes = status["output"]["markdown"].as_str().unwrap();
-                assert!(notes.contains("## api") && notes.contains("Answer {input} \"quoted\""), "{notes}");
+                assert!(
+                    notes.contains("## api") && notes.contains("Answer {input} \"quoted\""),
+                    "{notes}"
+                );
             }
             "flaky-recovers" => {
                 let events = client.events(&name).await;
@@ -71,7 +74,9 @@ async fn one_command_shows_a_first_run() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}\n{log}");
-    for part in ["listening on http://127.0.0.1:", "Release notes", "curl ", "/status/", "/ui/threads/"] {
+    for part in
+        ["listening on http://127.0.0.1:", "Release notes", "curl ", "/status/", "/ui/threads/"]
+    {
         assert!(said.contains(part), "{part} is not in {said}");
     }
     // What it ran is kept.

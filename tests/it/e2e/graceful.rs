@@ -16,7 +16,10 @@ async fn a_step_that_ends_in_the_grace_is_kept(home: Home) {
     let (server, recorder) = (home.start().await, Recorder::start().await);
     let client = server.client();
     let workflow = chain(&recorder, &["wait/one", "ok/two"]);
-    client.post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" })).await.expect(202);
+    client
+        .post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" }))
+        .await
+        .expect(202);
     recorder.reached("one", 1).await;
     let stream = client.stream("/stream/t1", &[]).await;
     let ending = beside(server.sigterm_and_wait());
@@ -41,7 +44,10 @@ async fn a_step_that_does_not_is_handed_over(home: Home) {
     let server = launch.start().await;
     let client = server.client();
     let workflow = chain(&recorder, &["ok/one", "wait/two"]);
-    client.post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" })).await.expect(202);
+    client
+        .post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" }))
+        .await
+        .expect(202);
     recorder.reached("two", 1).await;
     let stream = client.stream("/stream/t1", &[]).await;
     let asked = tokio::time::Instant::now();
@@ -59,7 +65,9 @@ async fn a_step_that_does_not_is_handed_over(home: Home) {
     assert_eq!(status["recoveries"], json!(0));
     let attempts: Vec<_> = recorder.hits_of("two").iter().map(|hit| hit.attempt).collect();
     assert_eq!((recorder.count("t1/s0"), attempts), (1, vec![1, 2]));
-    let causes: Vec<Value> = gapless(&client, "t1").await.into_iter()
+    let causes: Vec<Value> = gapless(&client, "t1")
+        .await
+        .into_iter()
         .filter(|event| event["type"] == "workflow_recovered")
         .map(|event| event["data"]["cause"].clone())
         .collect();
@@ -69,7 +77,8 @@ async fn a_step_that_does_not_is_handed_over(home: Home) {
 #[tokio::test]
 async fn another_replica_takes_over_at_once() {
     let (home, recorder) = (Home::postgres().await, Recorder::start().await);
-    let launch = || home.launch().set("RETHREAD_LEASE", "60s").set("RETHREAD_SHUTDOWN_GRACE", "200ms");
+    let launch =
+        || home.launch().set("RETHREAD_LEASE", "60s").set("RETHREAD_SHUTDOWN_GRACE", "200ms");
     let (first, second) = (launch().start().await, launch().start().await);
     let workflow = chain(&recorder, &["wait/one", "ok/two"]);
     let body = json!({ "workflow": workflow, "threadId": "t1" });
@@ -93,7 +102,8 @@ async fn a_program_of_a_killed_server_does_not_live_on() {
     let mark = home.folder.path().join("alive");
     // Shows a sign of life as long as it lives, through a child of its own.
     let script = format!("while :; do echo x >> {}; sleep 0.02; done", mark.display());
-    let steps = json!([{ "id": "s", "kind": "exec", "with": { "program": "sh", "args": ["-c", script] } }]);
+    let steps =
+        json!([{ "id": "s", "kind": "exec", "with": { "program": "sh", "args": ["-c", script] } }]);
     let body = json!({ "workflow": { "name": "w", "steps": steps }, "threadId": "t1" });
     client.post("/invoke/async", &body).await.expect(202);
     let size = || std::fs::metadata(&mark).map_or(0, |file| file.len());

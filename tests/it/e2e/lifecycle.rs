@@ -130,8 +130,7 @@ async fn invoke_waits_for_the_end_and_no_longer_than_asked(home: Home) {
 async fn a_status_is_conditional_partial_and_historical(home: Home) {
     let server = home.start().await;
     let client = server.client();
-    let thread =
-        client.invoke(&json!({ "workflow": workflow("w"), "input": { "x": 1 } })).await;
+    let thread = client.invoke(&json!({ "workflow": workflow("w"), "input": { "x": 1 } })).await;
     let status = client.completed(&thread).await;
     let path = format!("/status/{thread}");
     let tag = client.get(&path).await.header("etag").to_owned();
@@ -277,7 +276,10 @@ async fn stored_workflows_have_versions(home: Home) {
     assert_eq!(page["items"][0]["name"], "another");
     let next = page["nextCursor"].as_str().unwrap();
     let page = client.get(&format!("/workflows?limit=1&cursor={next}")).await.expect(200).json();
-    assert_eq!((&page["items"][0]["name"], &page["items"][0]["version"]), (&json!("stored"), &json!(2)));
+    assert_eq!(
+        (&page["items"][0]["name"], &page["items"][0]["version"]),
+        (&json!("stored"), &json!(2))
+    );
 
     let newest = client.run(&json!({ "workflow": "stored", "input": { "x": 20 } })).await;
     assert_eq!(newest["output"], json!({ "answer": 42 }));

@@ -119,7 +119,8 @@ async fn the_deepest_and_the_longest_payloads_come_back(home: Home) {
     client.post_text("/invoke/async", invoke(&recorder, "deep", &deep(126))).await.expect(202);
     is_everywhere(&client, &recorder, "deep", &deep(126)).await;
     for levels in [127, 1_000, 100_000] {
-        let answer = client.post_text("/invoke/async", invoke(&recorder, "no", &deep(levels))).await;
+        let answer =
+            client.post_text("/invoke/async", invoke(&recorder, "no", &deep(levels))).await;
         assert_eq!(answer.expect(400).json()["code"], "malformed_json");
     }
     let long = format!("\"{}\"", "ü🧵x".repeat(900 * 1024 / 7));
@@ -131,7 +132,9 @@ async fn the_deepest_and_the_longest_payloads_come_back(home: Home) {
 async fn lone_surrogates_are_refused_and_nothing_is_written(home: Home) {
     let (server, recorder) = (home.start().await, Recorder::start().await);
     let client = server.client();
-    for bad in [r#""\ud800""#, r#""\udc00x""#, r#""\ud83e\ud83e""#, r#"{"\ud800":1}"#, r#"["a","\uDfff"]"#] {
+    for bad in
+        [r#""\ud800""#, r#""\udc00x""#, r#""\ud83e\ud83e""#, r#"{"\ud800":1}"#, r#"["a","\uDfff"]"#]
+    {
         let answer = client.post_text("/invoke/async", invoke(&recorder, "t1", bad)).await;
         assert_eq!(answer.expect(400).json()["code"], "malformed_json", "{bad}");
     }

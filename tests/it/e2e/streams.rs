@@ -87,7 +87,8 @@ async fn a_reader_that_stalls_loses_nothing_and_holds_nobody_up(home: Home) {
     let mut workflow = chain(&recorder, &paths);
     workflow["output"] = json!({});
     // The stalled reader has its connection before anything happens, with a small buffer.
-    let gate = json!({ "id": "gate", "kind": "http", "with": { "url": recorder.url("wait/gate") } });
+    let gate =
+        json!({ "id": "gate", "kind": "http", "with": { "url": recorder.url("wait/gate") } });
     workflow["steps"].as_array_mut().unwrap().push(gate);
     workflow["steps"][0]["dependsOn"] = json!(["gate"]);
     let body = json!({ "workflow": workflow, "threadId": "t1" });

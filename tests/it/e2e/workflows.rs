@@ -48,7 +48,8 @@ async fn a_lone_reference_keeps_its_type_and_text_around_it_makes_text() {
         { "id": "two", "kind": "transform", "dependsOn": ["one"],
           "with": { "jq": ".", "from": from } },
     ]);
-    let input = json!({ "o": { "a": [0, { "b": [true] }] }, "n": 1.50, "t": "{input.n}", "z": null });
+    let input =
+        json!({ "o": { "a": [0, { "b": [true] }] }, "n": 1.50, "t": "{input.n}", "z": null });
     let body = json!({ "workflow": flow(steps), "input": input, "threadId": "t1" });
     client.post("/invoke/async", &body).await.expect(202);
     let status = client.completed("t1").await;
@@ -103,9 +104,13 @@ async fn skipping_spreads_to_those_that_depend_on_it_alone() {
 #[tokio::test]
 async fn a_condition_that_cannot_be_answered_fails_the_step() {
     let (_server, client, _) = bench().await;
-    let steps = json!([{ "id": "s", "kind": "transform", "with": { "jq": "1" }, "when": "input.a.b > 1" }]);
+    let steps =
+        json!([{ "id": "s", "kind": "transform", "with": { "jq": "1" }, "when": "input.a.b > 1" }]);
     let status = client.run(&json!({ "workflow": flow(steps), "input": {} })).await;
-    assert_eq!((&status["status"], &status["error"]["code"]), (&json!("failed"), &json!("condition_failed")));
+    assert_eq!(
+        (&status["status"], &status["error"]["code"]),
+        (&json!("failed"), &json!("condition_failed"))
+    );
 }
 
 #[tokio::test]
@@ -156,8 +161,14 @@ async fn attempts_are_counted_and_carry_one_key() {
     assert!(hits[1].at - hits[0].at >= Duration::from_millis(20));
     assert!(hits[2].at - hits[1].at >= Duration::from_millis(40));
     let expected = [
-        "workflow_start", "step_start s", "step_retry s", "step_start s", "step_retry s",
-        "step_start s", "step_complete s", "workflow_complete",
+        "workflow_start",
+        "step_start s",
+        "step_retry s",
+        "step_start s",
+        "step_retry s",
+        "step_start s",
+        "step_complete s",
+        "workflow_complete",
     ];
     assert_eq!(types(&client, "t1").await, expected);
 }
@@ -165,7 +176,19 @@ async fn attempts_are_counted_and_carry_one_key() {
 #[tokio::test]
 async fn only_what_may_pass_is_tried_again() {
     let (_server, client, recorder) = bench().await;
-    let table = [(400, 1), (401, 1), (403, 1), (404, 1), (409, 1), (422, 1), (408, 3), (425, 3), (429, 3), (500, 3), (503, 3)];
+    let table = [
+        (400, 1),
+        (401, 1),
+        (403, 1),
+        (404, 1),
+        (409, 1),
+        (422, 1),
+        (408, 3),
+        (425, 3),
+        (429, 3),
+        (500, 3),
+        (503, 3),
+    ];
     for (code, attempts) in table {
         let url = recorder.url(&format!("status/{code}/s{code}"));
         let steps = json!([{ "id": "s", "kind": "http", "with": { "url": url } }]);
@@ -176,9 +199,12 @@ async fn only_what_may_pass_is_tried_again() {
         assert_eq!(recorder.hits_of(&format!("s{code}")).len(), attempts, "{code}");
     }
     // Named by the step: of what may pass, only what it lists is tried again.
-    for (code, named, attempts) in
-        [(500, "http_status", 3), (500, "external", 3), (500, "timeout", 1), (404, "http_status", 1)]
-    {
+    for (code, named, attempts) in [
+        (500, "http_status", 3),
+        (500, "external", 3),
+        (500, "timeout", 1),
+        (404, "http_status", 1),
+    ] {
         let name = format!("named-{code}-{named}");
         let url = recorder.url(&format!("status/{code}/{name}"));
         let mut steps = json!([{ "id": "s", "kind": "http", "with": { "url": url } }]);
@@ -239,8 +265,14 @@ async fn a_timeout_bounds_an_attempt_and_a_warning_comes_once() {
     assert_eq!(status["error"]["category"], "timeout");
     assert_eq!(recorder.hits_of("never").len(), 2);
     let expected = [
-        "workflow_start", "step_start s", "step_timeout_warning s", "step_retry s", "step_start s",
-        "step_timeout_warning s", "step_failed s", "workflow_failed",
+        "workflow_start",
+        "step_start s",
+        "step_timeout_warning s",
+        "step_retry s",
+        "step_start s",
+        "step_timeout_warning s",
+        "step_failed s",
+        "workflow_failed",
     ];
     assert_eq!(types(&client, "t1").await, expected);
 }
@@ -451,7 +483,15 @@ async fn the_public_policy_refuses_this_machine_however_it_is_named() {
     let server = home.launch().set("RETHREAD_EGRESS", "public").start().await;
     let (client, recorder) = (server.client(), Recorder::start().await);
     let port = recorder.url("").trim_end_matches('/').rsplit(':').next().unwrap().to_owned();
-    for host in ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "[::ffff:127.0.0.1]", "169.254.169.254"] {
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "[::1]",
+        "0.0.0.0",
+        "2130706433",
+        "[::ffff:127.0.0.1]",
+        "169.254.169.254",
+    ] {
         let url = format!("http://{host}:{port}/ok/s");
         let steps = json!([{ "id": "s", "kind": "http", "with": { "url": url }, "timeout": "2s" }]);
         let status = client.run(&json!({ "workflow": flow(steps) })).await;

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod home;
+pub(crate) mod proxy;
 pub(crate) mod recorder;
 pub(crate) mod server;
 pub(crate) mod sse;

@@ -125,9 +125,8 @@ async fn answer(State(recorder): State<Recorder>, request: Request) -> Response 
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let path: Vec<&str> = parts.uri.path().trim_start_matches('/').splitn(3, '/').collect();
     let name = (*path.last().unwrap()).to_owned();
-    let text = |name: &str| {
-        parts.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned()
-    };
+    let text =
+        |name: &str| parts.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
     let count = recorder.note(Hit {
         name: name.clone(),
         key: text("idempotency-key"),

@@ -79,7 +79,8 @@ impl<'a> Launch<'a> {
                 log += &lines.next_line().await.unwrap().unwrap_or_else(|| panic!("ended: {log}"));
                 log.push('\n');
             }
-            kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), Signal::SIGTERM).unwrap();
+            kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), Signal::SIGTERM)
+                .unwrap();
             child.wait().await.unwrap();
         };
         assert!(tokio::time::timeout(PATIENCE, read).await.is_ok(), "not {words:?} in {log}");
