@@ -13,7 +13,6 @@ RUN mkdir src \
 COPY src ./src
 COPY migrations ./migrations
 COPY examples ./examples
-COPY openapi.yaml .env.example ./
 # A file copied with an old date would not be built again.
 RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked

@@ -13,6 +13,9 @@ use crate::config::{ConfigError, LogFormat, LogSettings, Notice};
 /// Target of the lines that trace every thread's path through its steps.
 pub const FLOW_TARGET: &str = "rethread::flow";
 
+/// Target of the lines about the configuration, which is read before there is a log.
+const CONFIG_TARGET: &str = "rethread::config";
+
 /// Starts logging. A second call in one process is refused.
 pub fn init(settings: &LogSettings) -> Result<(), ConfigError> {
     let terminal = std::io::stderr().is_terminal();
@@ -47,9 +50,9 @@ fn filter(settings: &LogSettings) -> Result<EnvFilter, ConfigError> {
 pub fn log_notices(notices: &[Notice]) {
     for notice in notices {
         if notice.warning {
-            tracing::warn!("{}", notice.text);
+            tracing::warn!(target: CONFIG_TARGET, "{}", notice.text);
         } else {
-            tracing::info!("{}", notice.text);
+            tracing::info!(target: CONFIG_TARGET, "{}", notice.text);
         }
     }
 }

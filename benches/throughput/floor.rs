@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rethread::app::{SystemClock, SystemEntropy};
+use rethread::app::{OsEntropy, SystemClock};
 use rethread::definition::Plan;
 use rethread::machine::{Command, Moment, ThreadState, decide, start};
 use rethread::model::{
@@ -73,11 +73,16 @@ pub(crate) async fn measure(
 }
 
 async fn open(database: &Database) -> Result<Arc<dyn Store>> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     Ok(match database {
         Database::Sqlite(path) => Arc::new(SqliteStore::open(path, clock).await?),
         Database::Postgres { url, schema } => Arc::new(
-            PostgresStore::connect(PostgresSettings::new(url.as_str(), schema.as_str())).await?,
+            PostgresStore::connect(&PostgresSettings {
+                url: url.as_str().into(),
+                schema: schema.clone(),
+                pooler: false,
+            })
+            .await?,
         ),
         Database::Memory => Arc::new(MemoryStore::new(clock)),
     })
@@ -99,7 +104,7 @@ async fn one_after_another(
     appends: Arc<Vec<(Vec<String>, Summary)>>,
     deadline: Instant,
 ) -> Result<Vec<Duration>> {
-    let (clock, entropy) = (SystemClock::new(), SystemEntropy);
+    let (clock, entropy) = (SystemClock::start(), OsEntropy::new());
     let mut latencies = Vec::new();
     while Instant::now() < deadline {
         let began = Instant::now();
@@ -157,13 +162,13 @@ fn appended(thread: &ThreadId, prev: u64, records: Records, summary: &Summary) -
 
 /// The very events that the server appends for the measured workflow, by the machine itself.
 fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
-    let clock = SystemClock::new();
+    let (clock, entropy) = (SystemClock::start(), OsEntropy::new());
     let request = work::chain(10);
     let text = Json::of(&request["workflow"])?;
     let plan =
         Plan::parse(&text, &Pointer::root()).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let input = Json::of(&request["input"])?;
-    let thread = ThreadId::parse(&SystemEntropy.uuid(clock.now()).to_string())?;
+    let thread = ThreadId::parse(&entropy.uuid(clock.now()).to_string())?;
     let moment = Moment { now: clock.now(), unit: 0.5, max_event: 1 << 20, may_start: true };
     let body = WorkflowStart {
         workflow: WorkflowRef { name: plan.name.clone(), version: None, hash: plan.hash.clone() },
@@ -238,8 +243,8 @@ pub(crate) async fn bare_inserts(
 }
 
 fn batch_of(batch: usize, rows: &[String]) -> Result<(Vec<String>, Vec<Vec<u8>>)> {
-    let clock = SystemClock::new();
-    let threads = (0..batch).map(|_| SystemEntropy.uuid(clock.now()).to_string()).collect();
+    let (clock, entropy) = (SystemClock::start(), OsEntropy::new());
+    let threads = (0..batch).map(|_| entropy.uuid(clock.now()).to_string()).collect();
     let payloads = (0..batch).map(|n| rows[n % rows.len()].clone().into_bytes()).collect();
     Ok((threads, payloads))
 }

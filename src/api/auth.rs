@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::extract::path_parameter;
-use super::problem::{Problem, UNAUTHENTICATED};
+use super::problem::{CROSS_SITE, Problem, UNAUTHENTICATED};
 use super::query::Params;
 use super::settings::ApiKey;
 use super::{Api, token};
@@ -66,6 +66,9 @@ pub(super) async fn authenticate(State(api): State<Api>, request: Request, next:
 async fn identify(api: &Api, parts: &mut Parts) -> Result<Arc<str>, Problem> {
     let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
     let keys = &api.settings.keys;
+    if !is_read(&parts.method) && from_another_site(&parts.headers) {
+        return Err(Problem::new(&CROSS_SITE, "browsers may change things from this origin alone"));
+    }
     if OPEN_ROUTES.contains(&route.as_str()) {
         return Ok(Arc::from(ANONYMOUS));
     }
@@ -86,6 +89,13 @@ async fn identify(api: &Api, parts: &mut Parts) -> Result<Arc<str>, Problem> {
 
 fn is_read(method: &Method) -> bool {
     *method == Method::GET || *method == Method::HEAD
+}
+
+/// Whether a browser says that a page of another site made it send this. Without keys, any page
+/// that a developer looks at could otherwise abort threads on a loopback address.
+fn from_another_site(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    site.is_some_and(|site| site != b"same-origin" && site != b"none")
 }
 
 /// The key whose secret the `Authorization` header carries.

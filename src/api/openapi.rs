@@ -226,8 +226,11 @@ fn add_problems(path: &str, operation: &mut Operation) {
     if operation.request_body.is_some() {
         statuses.extend(["408", "413", "415"]);
     }
+    if operation.request_body.is_some() || path.ends_with("/stream-token") {
+        statuses.push("403");
+    }
     if path.starts_with("/invoke") {
-        statuses.extend(["403", "409", "422", "429"]);
+        statuses.extend(["409", "422", "429"]);
     }
     let tags = operation.tags.as_deref().unwrap_or_default();
     if tags.iter().any(|tag| tag == "control") || path == "/threads/{threadId}" {

@@ -82,6 +82,9 @@ fn finish(mut response: Response, path: &str, id: &str) -> Response {
         response.headers_mut().insert(header::CONTENT_TYPE, media_type);
         *response.body_mut() = Body::from(body);
     }
+    // Answers hold what users wrote: no browser may guess another type for them.
+    let exact = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, exact);
     if let Ok(value) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }

@@ -147,3 +147,61 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, Bytes};
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_answered_and_an_idle_connection_does_not_hold_up_the_end() {
+        let (server, mut client, shutdown) = start(Duration::from_mins(1)).await;
+        let answer = ask(&mut client, "/").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        shutdown.cancel();
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_does_not_end_is_given_up_after_the_drain() {
+        let (server, mut client, shutdown) = start(Duration::from_millis(1)).await;
+        let answer = ask(&mut client, "/endless").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        shutdown.cancel();
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_large_is_refused() {
+        let (_server, mut client, _shutdown) = start(Duration::from_millis(1)).await;
+        let answer = ask(&mut client, &"/x".repeat(READ_BUFFER)).await;
+        assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+
+    async fn start(drain: Duration) -> (tokio::task::JoinHandle<()>, TcpStream, CancellationToken) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client_address = listener.local_addr().unwrap();
+        let endless = async || {
+            let first = futures_util::stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"x"))]);
+            let rest = futures_util::stream::pending();
+            Body::from_stream(futures_util::StreamExt::chain(first, rest))
+        };
+        let app = Router::new().route("/", get(async || "ok")).route("/endless", get(endless));
+        let shutdown = CancellationToken::new();
+        let settings = ServeSettings { drain, ..ServeSettings::default() };
+        let tasks = TaskTracker::new();
+        let server = tasks.spawn(serve(listener, app, settings, shutdown.clone()));
+        (server, TcpStream::connect(client_address).await.unwrap(), shutdown)
+    }
+
+    async fn ask(client: &mut TcpStream, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut buffer = vec![0; 1024];
+        let read = client.read(&mut buffer).await.unwrap();
+        String::from_utf8_lossy(buffer.get(..read).unwrap()).into_owned()
+    }
+}

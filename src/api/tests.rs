@@ -82,6 +82,21 @@ async fn a_key_opens_the_api_and_in_a_browser_the_pages() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_site_can_change_nothing() {
+    for (site, method, status) in [
+        ("cross-site", "POST", 403),
+        ("same-site", "POST", 403),
+        ("same-origin", "POST", 400),
+        ("cross-site", "GET", 400),
+    ] {
+        let path = if method == "POST" { "/invoke/async" } else { "/threads?limit=0" };
+        let mut request = request(method, path);
+        request.headers_mut().insert("sec-fetch-site", site.parse().unwrap());
+        assert_eq!(send(app(&[]), request).await.status, status, "{site} {method}");
+    }
+}
+
+#[tokio::test]
 async fn bodies_that_are_no_json_are_told_apart() {
     let table: [(&[u8], &str, u16, &str); 9] = [
         (b"{", "application/json", 400, "malformed_json"),
@@ -229,7 +244,15 @@ fn app(secrets: &[&str]) -> Router {
     let pages = Router::new()
         .route("/page", get(async || "a page"))
         .route("/panics", get(async || -> StatusCode { panic!("secret detail") }));
-    router(Api::new(Handle {}, settings, Arc::new(Fixed), Arc::new(Fixed)), pages)
+    router(
+        Api::new(
+            Handle::unreached(Arc::new(Fixed), Arc::new(Fixed)),
+            settings,
+            Arc::new(Fixed),
+            Arc::new(Fixed),
+        ),
+        pages,
+    )
 }
 
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 //! The ambient clock and randomness come in here and nowhere else. Called by `cli` only.
 
 mod ambient;
+mod guard;
 mod listen;
 mod metrics;
 mod patience;
@@ -10,6 +11,7 @@ mod server;
 mod store;
 
 pub use ambient::{Ambient, OsEntropy, SystemClock, random_secret};
+pub use guard::{GUARD_COMMAND, guard_programs};
 pub use listen::{bind, install_crypto};
-pub use server::{GUARD_ARGUMENT, Server, openapi_yaml};
+pub use server::{Server, openapi_yaml};
 pub use store::{Migration, migrate};

@@ -15,9 +15,6 @@ use crate::executor::{EgressPolicy, ExecutorSettings, Registry, Secrets};
 use crate::observe::Metrics;
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings};
 
-/// The argument that makes this program the guard of another server's `exec` steps.
-pub const GUARD_ARGUMENT: &str = "guard-programs";
-
 /// A server that drives threads already, and is ready to be asked.
 #[derive(Debug)]
 pub struct Server {
@@ -52,7 +49,8 @@ impl Server {
             Arc::clone(&ambient.clock),
             Arc::clone(&ambient.entropy),
         );
-        let app = api::router(api, dashboard::router(runtime.handle(), Arc::clone(&ambient.clock)));
+        let pages = dashboard::router(runtime.handle(), Arc::clone(&ambient.clock));
+        let app = api::router(api, pages);
         let serve = ServeSettings { drain: settings.shutdown_grace, ..ServeSettings::default() };
         Ok(Self { runtime, app, serve, stop: CancellationToken::new() })
     }
@@ -91,7 +89,7 @@ fn executors(settings: &Settings, ambient: &Ambient) -> anyhow::Result<Registry>
         exec_allow: settings.exec_allow.clone(),
         max_output_bytes: settings.max_event,
         program_env: ExecutorSettings::environment_for_programs(config::process_variables()),
-        program_guard: Some(vec!["/proc/self/exe".into(), GUARD_ARGUMENT.into()]),
+        program_guard: super::guard::guard_command(),
     };
     Registry::new(settings, Arc::clone(&ambient.clock)).context("the HTTP client can't be made")
 }

@@ -1,6 +1,6 @@
 //! What can stand on the command line.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::ServerArgs;
 
@@ -39,14 +39,20 @@ pub(super) enum Command {
         /// Settings.
         #[command(flatten)]
         server: ServerArgs,
-        /// `up` if left out.
-        #[command(subcommand)]
-        action: Option<Migration>,
+        /// What to do.
+        #[arg(value_enum, default_value_t = Action::Up)]
+        action: Action,
+        /// The version that `down` goes back to; 0 undoes everything
+        #[arg(long, value_name = "VERSION", required_if_eq("action", "down"))]
+        to: Option<i64>,
     },
     /// Print the OpenAPI document
     Openapi,
     /// Print every setting as a commented .env file
     EnvExample,
+    /// Wait for the server to die and end its programs
+    #[command(name = crate::app::GUARD_COMMAND, hide = true)]
+    GuardPrograms,
     /// Ask a server whether it is alive; exits with 0 if it is, else with 1
     Health {
         /// Settings; only the address counts.
@@ -58,16 +64,12 @@ pub(super) enum Command {
 }
 
 /// What `rethread migrate` can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
-pub(super) enum Migration {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Action {
     /// Apply what is missing
     Up,
-    /// Undo migrations; tables they made are dropped with all that is in them
-    Down {
-        /// The version to go back to; 0 undoes everything
-        #[arg(long, value_name = "VERSION")]
-        to: i64,
-    },
+    /// Undo migrations: tables they made are dropped with all that is in them
+    Down,
     /// Show which migrations are applied
     Status,
 }
@@ -86,10 +88,9 @@ mod tests {
     #[test]
     fn going_back_names_its_goal() {
         assert!(Cli::try_parse_from(["rethread", "migrate", "down"]).is_err());
-        let cli = Cli::try_parse_from(["rethread", "migrate", "down", "--to", "0"]).unwrap();
-        assert!(matches!(
-            cli.command,
-            Command::Migrate { action: Some(Migration::Down { to: 0 }), .. }
-        ));
+        let line = ["rethread", "migrate", "down", "--to", "0", "--database-url", "memory:"];
+        let cli = Cli::try_parse_from(line).unwrap();
+        let Command::Migrate { action, to, .. } = cli.command else { panic!("not migrate") };
+        assert_eq!((action, to), (Action::Down, Some(0)));
     }
 }

@@ -32,10 +32,6 @@ const UNUSABLE: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|first| first == crate::app::GUARD_ARGUMENT) {
-        crate::executor::guard_programs(std::io::stdin().lock());
-        return ExitCode::SUCCESS;
-    }
     let parsed = Cli::command().try_get_matches().and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
         let flags = matches.subcommand().map(|(_, matches)| config::flags_of(matches));
@@ -69,6 +65,10 @@ fn run(command: &Command, flags: &BTreeMap<String, String>) -> anyhow::Result<()
             out::part(&config::env_example());
             Ok(())
         }
+        Command::GuardPrograms => {
+            crate::app::guard_programs();
+            Ok(())
+        }
         Command::Health { url, .. } => {
             let values = Values::resolve(flags, &Environment::of_process())?;
             block_on(health::check(url.as_deref(), &values))
@@ -77,9 +77,9 @@ fn run(command: &Command, flags: &BTreeMap<String, String>) -> anyhow::Result<()
             let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
             block_on(serve::serve(&settings))
         }
-        Command::Migrate { action, .. } => {
+        Command::Migrate { action, to, .. } => {
             let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
-            block_on(migrate::migrate(&settings, *action))
+            block_on(migrate::migrate(&settings, *action, *to))
         }
         Command::Dev { once, .. } => {
             let mut environment = Environment::of_process();

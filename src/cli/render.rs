@@ -167,6 +167,9 @@ fn brief(failure: &Failure) -> String {
 }
 
 fn time(millis: u64) -> String {
+    if millis == 0 {
+        return "less than 1ms".to_owned();
+    }
     humantime::format_duration(Duration::from_millis(millis)).to_string()
 }
 

@@ -17,10 +17,7 @@ pub(super) async fn style() -> impl IntoResponse {
 }
 
 fn asset(media_type: &'static str, text: &'static str) -> impl IntoResponse {
-    let headers: [(HeaderName, &str); 3] = [
-        (header::CONTENT_TYPE, media_type),
-        (header::CACHE_CONTROL, KEEP),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
+    let headers: [(HeaderName, &str); 2] =
+        [(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, KEEP)];
     (headers, text)
 }

@@ -13,6 +13,7 @@ mod threads;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::response::Redirect;
 use axum::routing::get;
 
 use crate::model::Clock;
@@ -32,6 +33,8 @@ pub fn router(handle: Handle, clock: Arc<dyn Clock>) -> Router {
         .route("/ui/threads/{threadId}", get(thread::show))
         .route("/ui/assets/app.js", get(assets::script))
         .route("/ui/assets/app.css", get(assets::style))
+        .route("/ui", get(async || Redirect::permanent("/")))
+        .route("/ui/", get(async || Redirect::permanent("/")))
         .route("/ui/{*rest}", get(page::nothing_here))
         .with_state(Dashboard { handle, clock })
 }

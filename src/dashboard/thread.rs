@@ -1,11 +1,12 @@
 //! `/ui/threads/{threadId}`: one thread, its steps and its events as they come.
 
+use std::time::Duration;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
-use std::time::Duration;
 
 use super::parts::{ago, badge, duration, moment, progress, value};
 use super::{Dashboard, page};
@@ -58,7 +59,7 @@ fn content(status: &StatusDocument, events: &[RawEvent], now: Timestamp) -> Mark
                     span { "took " (duration(end.since(status.created_at))) }
                 }
                 @if let Some(owner) = &status.owner { span { "driven by " (owner) } }
-                @if status.recoveries > 0 { span { (status.recoveries) " recoveries" } }
+                @if status.recoveries > 0 { span { "recoveries: " (status.recoveries) } }
                 a href={ "/status/" (status.thread_id) } { "as JSON" }
             }
             @if let Some(error) = &status.error { (failure(error)) }

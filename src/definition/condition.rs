@@ -24,6 +24,9 @@ use super::{Scope, scan};
 const MAX_TEXT: usize = 4096;
 /// Most levels of an expression's tree: each costs stack when it is evaluated.
 const MAX_DEPTH: usize = 64;
+/// Most levels that are evaluated on the caller's stack: deeper ones get a thread, so that the
+/// ordinary ones, of five levels or so, need none.
+const INLINE_DEPTH: usize = 12;
 /// Most runs of a macro's body, nested ones multiplied, by the longest list in the data that the
 /// expression names: about a second of work.
 const MAX_ITERATIONS: usize = 1_000_000;
@@ -61,20 +64,29 @@ impl Condition {
     /// Whether the condition holds; the error says why there is no answer.
     pub fn evaluate(&self, scope: &dyn Scope) -> Result<bool, String> {
         self.check_work(scope)?;
-        let mut context = Context::with_env(Arc::clone(&ENV));
+        let mut variables: Vec<(&str, Value)> = Vec::new();
         if self.survey.input {
-            context.add_variable_from_value("input", value(scope.input().as_str()));
+            variables.push(("input", value(scope.input().as_str())));
         }
         if self.survey.thread {
             let id = Value::from(scope.thread_id().as_str().to_owned());
-            context.add_variable_from_value("thread", object([("id".to_owned(), id)]));
+            variables.push(("thread", object([("id".to_owned(), id)])));
         }
-        for id in &self.survey.steps {
-            context.add_variable_from_value(id.as_str(), step(scope, id));
-        }
+        variables.extend(self.survey.steps.iter().map(|id| (id.as_str(), step(scope, id))));
         if !self.survey.indexed.is_empty() {
             let steps = self.survey.indexed.iter().map(|id| (id.clone(), step(scope, id)));
-            context.add_variable_from_value("steps", object(steps));
+            variables.push(("steps", object(steps)));
+        }
+        if self.survey.depth > INLINE_DEPTH {
+            return with_large_stack(|| self.execute(variables))?;
+        }
+        self.execute(variables)
+    }
+
+    fn execute(&self, variables: Vec<(&str, Value)>) -> Result<bool, String> {
+        let mut context = Context::with_env(Arc::clone(&ENV));
+        for (name, value) in variables {
+            context.add_variable_from_value(name, value);
         }
         match self.program.execute(&context) {
             Ok(Value::Bool(holds)) => Ok(holds),

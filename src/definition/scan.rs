@@ -46,7 +46,8 @@ pub(super) struct Items<'a> {
 impl<'a> Items<'a> {
     fn new(text: &'a str, open: char) -> Self {
         let inner = text.trim().strip_prefix(open);
-        Self { rest: inner.map(|inner| &inner[..inner.len().saturating_sub(1)]).unwrap_or("") }
+        let inner = inner.and_then(|inner| inner.get(..inner.len().checked_sub(1)?));
+        Self { rest: inner.unwrap_or_default() }
     }
 
     /// Takes one value and the separator after it.

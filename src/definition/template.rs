@@ -215,18 +215,15 @@ impl Compiler<'_, '_> {
                 rest = after;
             } else if let Some(after) = braces.strip_prefix('{') {
                 rest = after;
-                match self.braced(after, at) {
-                    Some((reference, after)) => {
-                        if !literal.is_empty() {
-                            pieces.push(Piece::Text(std::mem::take(&mut literal)));
-                        }
-                        pieces.push(Piece::Reference(reference));
-                        rest = after;
+                if let Some((reference, after)) = self.braced(after, at) {
+                    if !literal.is_empty() {
+                        pieces.push(Piece::Text(std::mem::take(&mut literal)));
                     }
-                    None => {
-                        literal.push('{');
-                        open += 1;
-                    }
+                    pieces.push(Piece::Reference(reference));
+                    rest = after;
+                } else {
+                    literal.push('{');
+                    open += 1;
                 }
             } else {
                 let single = open > 0 || !braces.starts_with("}}");
@@ -299,3 +296,6 @@ fn end_of_reference(text: &str) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

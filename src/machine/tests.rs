@@ -1,1 +1,12 @@
+//! The machine's promises: tables of single decisions, and properties over random plans and
+//! histories.
+#![expect(clippy::needless_pass_by_value, reason = "JSON literals are handed over")]
 
+mod ends;
+mod failures;
+mod journal;
+mod properties;
+mod random;
+mod recovery;
+mod skips;
+mod theatre;

@@ -57,12 +57,12 @@ impl Outcome {
 /// Performs the attempts that `durable` events started. Those that need no waiting are done at
 /// once and their outcomes returned; the others report to the driver.
 pub(super) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
-    if driver.state.status.is_terminal() {
-        // With a new token: a message may set the thread going again under this very driver.
-        std::mem::take(&mut driver.attempts).cancel();
-        return Vec::new();
+    if durable.iter().any(|event| event.body.is_terminal()) {
+        // What was under way ends with the thread; what a resume starts has a token of its own.
+        std::mem::replace(&mut driver.attempts, driver.authority.attempts()).cancel();
     }
-    let (driver, state) = (&*driver, &driver.state);
+    let driver = &*driver;
+    let state = &driver.state;
     let started = durable.iter().filter_map(|event| match &event.body {
         EventBody::StepStart(fact) => {
             Some((state.plan.position(fact.step.as_str())?, fact.attempt))

@@ -56,6 +56,11 @@ impl Authority {
         self.lost.cancel();
     }
 
+    /// A token for attempts under this authority: cancelled with it at the latest.
+    pub(super) fn attempts(&self) -> CancellationToken {
+        self.lost.child_token()
+    }
+
     /// Whether authority was given up.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.is_cancelled()

@@ -1,7 +1,7 @@
 //! What all parts of the runtime share.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -50,6 +50,11 @@ pub(super) struct Core {
     pub(super) estimates: Estimates,
     pub(super) authority: watch::Receiver<Arc<Authority>>,
     drivers: Mutex<HashMap<ThreadId, mpsc::Sender<Message>>>,
+    /// Threads whose start or adoption is under way here, and how many of them.
+    pending: Mutex<BTreeMap<ThreadId, usize>>,
+    /// Whether this replica may own threads that nobody here drives: the answer to a claim was
+    /// lost, or a thread could not be given back.
+    pub(super) doubt: AtomicBool,
     /// Due threads that wait for a replica, as last counted, and those queued since.
     pub(super) queued: AtomicUsize,
     /// Wakes the dispatcher: a thread may be claimable, or a place has become free.
@@ -83,6 +88,8 @@ impl Core {
             estimates: Estimates::default(),
             authority: made.authority,
             drivers: Mutex::default(),
+            pending: Mutex::default(),
+            doubt: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
             nudge: Notify::new(),
             draining: CancellationToken::new(),
@@ -115,6 +122,27 @@ impl Core {
     fn drivers(&self) -> MutexGuard<'_, HashMap<ThreadId, mpsc::Sender<Message>>> {
         // A panic while it was held cannot leave a map of senders half changed.
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pending(&self) -> MutexGuard<'_, BTreeMap<ThreadId, usize>> {
+        // A panic while it was held cannot leave a map of counts half changed.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a start; `None` if the thread is driven here or about to be.
+    pub(super) fn begin_start(self: &Arc<Self>, thread: &ThreadId) -> Option<Pending> {
+        (!self.is_at_work(thread)).then(|| self.begin_adoption(thread))
+    }
+
+    /// Begins to adopt a thread that this replica owns.
+    pub(super) fn begin_adoption(self: &Arc<Self>, thread: &ThreadId) -> Pending {
+        *self.pending().entry(thread.clone()).or_default() += 1;
+        Pending { core: Arc::clone(self), thread: thread.clone() }
+    }
+
+    /// Whether the thread is driven here or about to be.
+    pub(super) fn is_at_work(&self, thread: &ThreadId) -> bool {
+        self.drives(thread) || self.pending().contains_key(thread)
     }
 
     /// Takes a place for a new driver; `None` if the thread is driven here already.
@@ -165,6 +193,24 @@ impl Core {
     /// Another thread waits in the queue until the next count.
     pub(super) fn count_queued(&self) {
         self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A start or an adoption that is under way until this is dropped.
+#[derive(Debug)]
+pub(super) struct Pending {
+    core: Arc<Core>,
+    thread: ThreadId,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let mut pending = self.core.pending();
+        let Some(count) = pending.get_mut(&self.thread) else { return };
+        *count -= 1;
+        if *count == 0 {
+            pending.remove(&self.thread);
+        }
     }
 }
 

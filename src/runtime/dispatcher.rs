@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::authority::Authority;
-use super::core::Core;
+use super::core::{Core, Pending};
 use super::driver::Driver;
 use super::load::{LoadError, load};
 use super::settings::{CLAIM_BATCH, POLL_INTERVAL};
@@ -69,16 +69,16 @@ async fn look(core: &Arc<Core>) -> Result<bool, StoreError> {
     for thread in core.store().mail(authority.incarnation).await? {
         core.poke(&thread);
     }
+    if core.doubt.swap(false, Ordering::AcqRel) {
+        adopt_forgotten(core, &authority).await?;
+    }
     let limit = core.room().min(CLAIM_BATCH);
-    let claimed = if limit == 0 {
-        Vec::new()
-    } else {
-        core.store().claim(authority.incarnation, limit).await?
-    };
+    let claimed = if limit == 0 { Vec::new() } else { claim(core, &authority, limit).await? };
     let full = claimed.len() == limit && limit > 0;
     for thread in claimed {
+        let pending = core.begin_adoption(&thread.thread_id);
         let (core, authority) = (Arc::clone(core), Arc::clone(&authority));
-        core.tasks.clone().spawn(async move { adopt(core, authority, thread).await });
+        core.tasks.clone().spawn(async move { adopt(core, authority, thread, pending).await });
     }
     if !full {
         let queued = core.store().queued(core.parts.settings.max_queued).await?;
@@ -88,8 +88,48 @@ async fn look(core: &Arc<Core>) -> Result<bool, StoreError> {
     Ok(full)
 }
 
+async fn claim(
+    core: &Core,
+    authority: &Authority,
+    limit: usize,
+) -> Result<Vec<Claimed>, StoreError> {
+    let claimed = core.store().claim(authority.incarnation, limit).await;
+    if claimed.is_err() {
+        // It may have happened all the same: then these threads are ours, and nobody knows.
+        core.doubt.store(true, Ordering::Release);
+    }
+    claimed
+}
+
+/// Adopts the threads that this replica owns and that nobody here drives.
+async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result<(), StoreError> {
+    let owned = core.store().owned(authority.incarnation).await;
+    let owned = owned.inspect_err(|_| core.doubt.store(true, Ordering::Release))?;
+    for thread in owned {
+        if core.is_at_work(&thread.thread_id) {
+            continue;
+        }
+        tracing::warn!(thread = %thread.thread_id, "owned and not driven: adopted");
+        let pending = core.begin_adoption(&thread.thread_id);
+        let (core, authority) = (Arc::clone(core), Arc::clone(authority));
+        core.tasks.clone().spawn(async move {
+            // It may have been released since the list was read.
+            match core.store().thread(&thread.thread_id).await {
+                Ok(Some(row))
+                    if row.owner == authority.incarnation && row.epoch == thread.epoch =>
+                {
+                    adopt(core, authority, thread, pending).await;
+                }
+                Ok(_) => {}
+                Err(_unavailable) => core.doubt.store(true, Ordering::Release),
+            }
+        });
+    }
+    Ok(())
+}
+
 /// Loads a claimed thread and drives it.
-async fn adopt(core: Arc<Core>, authority: Arc<Authority>, claimed: Claimed) {
+async fn adopt(core: Arc<Core>, authority: Arc<Authority>, claimed: Claimed, pending: Pending) {
     let Claimed { thread_id, epoch, previous_owner, mail, .. } = claimed;
     let state = match load(&core, &thread_id, None).await {
         Ok(state) => state,
@@ -111,6 +151,7 @@ async fn adopt(core: Arc<Core>, authority: Arc<Authority>, claimed: Claimed) {
             None => tokio::time::sleep(PLACE_CHECK).await,
         }
     };
+    drop(pending);
     driver.mail = mail > 0;
     supervise(&core, thread_id, driver.run(Vec::new(), Some(command))).await;
 }
@@ -127,7 +168,10 @@ pub(super) async fn supervise(core: &Core, thread: ThreadId, driver: impl Future
             release(core, &authority, (&thread, row.epoch), None).await;
         }
         Ok(_) => {}
-        Err(error) => tracing::error!(%thread, %error, "cannot release the thread"),
+        Err(error) => {
+            core.doubt.store(true, Ordering::Release);
+            tracing::error!(%thread, %error, "cannot release the thread");
+        }
     }
 }
 
@@ -158,7 +202,10 @@ async fn release(
     let row = match core.store().thread(thread).await {
         Ok(Some(row)) => row,
         Ok(None) => return,
-        Err(error) => return tracing::error!(%thread, %error, "cannot release the thread"),
+        Err(error) => {
+            core.doubt.store(true, Ordering::Release);
+            return tracing::error!(%thread, %error, "cannot release the thread");
+        }
     };
     let append = Append {
         thread_id: thread.clone(),

@@ -31,7 +31,8 @@ pub(super) struct Driver {
     pub(super) authority: Arc<Authority>,
     pub(super) state: ThreadState,
     pub(super) epoch: Epoch,
-    /// Cancelled when the thread ends or the driver does: no attempt outlives it.
+    /// Cancelled when the thread ends, the driver does, or authority is lost: no attempt goes on
+    /// for longer.
     pub(super) attempts: CancellationToken,
     /// Whether messages are known to wait in the thread's inbox.
     pub(super) mail: bool,
@@ -59,7 +60,7 @@ impl Driver {
     ) -> Option<Self> {
         let (sender, inbox) = mpsc::channel(DRIVER_QUEUE);
         core.enter(&state.thread_id, sender.clone())?;
-        let attempts = CancellationToken::new();
+        let attempts = authority.attempts();
         Some(Self { core, authority, state, epoch, attempts, mail: false, sender, inbox })
     }
 

@@ -1,10 +1,11 @@
 //! Tells readers how far journals have come. Carries no event to anyone who must not miss one:
 //! a reader reads the journal from its own cursor, so that lagging can lose nothing.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use super::handle::{LiveEvent, RawEvent};
@@ -26,10 +27,28 @@ pub(super) struct Head {
     pub(super) ended: Option<bool>,
 }
 
+/// One journal that is followed. Readers are woken in the order they began to wait in: a
+/// simulation must take the same course every time (a `watch` channel draws lots).
+#[derive(Debug)]
+struct Topic {
+    head: Mutex<Head>,
+    news: Notify,
+}
+
+impl Topic {
+    fn head(&self) -> MutexGuard<'_, Head> {
+        // A panic while it was held cannot leave a number half changed.
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The journals that are followed, each with the number of its readers.
+type Topics = BTreeMap<ThreadId, (Arc<Topic>, usize)>;
+
 /// The journal heads that somebody follows.
 #[derive(Debug)]
 pub(super) struct Feed {
-    topics: Mutex<HashMap<ThreadId, watch::Sender<Head>>>,
+    topics: Mutex<Topics>,
     live: broadcast::Sender<LiveEvent>,
 }
 
@@ -38,8 +57,8 @@ impl Feed {
         Self { topics: Mutex::default(), live: broadcast::channel(LIVE_BUFFER).0 }
     }
 
-    fn topics(&self) -> MutexGuard<'_, HashMap<ThreadId, watch::Sender<Head>>> {
-        // A panic while it was held cannot leave a map of watches half changed.
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        // A panic while it was held cannot leave a map of topics half changed.
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -58,14 +77,13 @@ impl Feed {
     }
 
     fn raise(&self, thread: &ThreadId, head: Head) {
-        if let Some(topic) = self.topics().get(thread) {
-            topic.send_if_modified(|seen| {
-                let news = head.seq > seen.seq;
-                if news {
-                    *seen = head;
-                }
-                news
-            });
+        let topic = self.topics().get(thread).map(|(topic, _)| Arc::clone(topic));
+        let Some(topic) = topic else { return };
+        let mut seen = topic.head();
+        if head.seq > seen.seq {
+            *seen = head;
+            drop(seen);
+            topic.news.notify_waiters();
         }
     }
 
@@ -91,16 +109,19 @@ impl Feed {
     /// Follows one thread's head.
     pub(super) fn follow(self: &Arc<Self>, thread: &ThreadId) -> Follow {
         let mut topics = self.topics();
-        let topic = topics
-            .entry(thread.clone())
-            .or_insert_with(|| watch::Sender::new(Head { seq: 0, ended: None }));
-        Follow { heads: topic.subscribe(), thread: thread.clone(), feed: Arc::clone(self) }
+        let (topic, readers) = topics.entry(thread.clone()).or_insert_with(|| {
+            let head = Mutex::new(Head { seq: 0, ended: None });
+            (Arc::new(Topic { head, news: Notify::new() }), 0)
+        });
+        *readers += 1;
+        Follow { topic: Arc::clone(topic), thread: thread.clone(), feed: Arc::clone(self) }
     }
 
     fn leave(&self, thread: &ThreadId) {
         let mut topics = self.topics();
-        // The leaving reader still counts as a receiver here.
-        if topics.get(thread).is_some_and(|topic| topic.receiver_count() <= 1) {
+        let Some((_, readers)) = topics.get_mut(thread) else { return };
+        *readers -= 1;
+        if *readers == 0 {
             topics.remove(thread);
         }
     }
@@ -136,7 +157,7 @@ pub(super) fn raw_events(records: &Records) -> impl Iterator<Item = RawEvent> + 
 /// Follows the head of one thread's journal; see [`super::Handle::follow`].
 #[derive(Debug)]
 pub struct Follow {
-    heads: watch::Receiver<Head>,
+    topic: Arc<Topic>,
     thread: ThreadId,
     feed: Arc<Feed>,
 }
@@ -148,12 +169,16 @@ impl Follow {
     }
 
     /// Resolves with the next head that `wanted` accepts.
-    pub(super) async fn wait(&mut self, wanted: impl FnMut(&Head) -> bool + Send) -> Head {
-        let head = self.heads.wait_for(wanted).await.ok().map(|head| *head);
-        match head {
-            Some(head) => head,
-            // The topic lives as long as anyone follows it, and this reader does.
-            None => std::future::pending().await,
+    pub(super) async fn wait(&mut self, mut wanted: impl FnMut(&Head) -> bool + Send) -> Head {
+        loop {
+            let mut news = pin!(self.topic.news.notified());
+            // Listens first and looks then: nothing falls in between.
+            news.as_mut().enable();
+            let head = *self.topic.head();
+            if wanted(&head) {
+                return head;
+            }
+            news.await;
         }
     }
 }

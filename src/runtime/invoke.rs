@@ -21,6 +21,9 @@ use crate::machine::{Command, ThreadState, decide, start};
 use crate::model::{Event, Fault, Json, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
 use crate::store::{Disposition, IdempotencyKey, Start, Write, WriteOutcome};
 
+/// How often it is looked whether a start of the same thread has become durable.
+const OTHER_START_CHECK: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// Starts a thread, or continues or reports the one of that id or key.
 pub(super) async fn invoke(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, RuntimeError> {
     let Some(workflow) = &invoke.workflow else {
@@ -48,7 +51,15 @@ pub(super) async fn invoke(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, 
             replayed: false,
             last_seq,
         }),
-        Made::ThreadExists => existing(core, &thread, &invoke, Some(&request.thread_hash)).await,
+        Made::ThreadExists => {
+            match existing(core, &thread, &invoke, Some(&request.thread_hash)).await {
+                // Deleted in between, or never written: the client may try again.
+                Err(RuntimeError::ThreadNotFound) => {
+                    Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
+                }
+                answer => answer,
+            }
+        }
         Made::KeyExists => replay(core, &invoke, &request).await,
     }
 }
@@ -77,6 +88,11 @@ async fn create(
         Some(chosen) => chosen.clone(),
         None => generated(core)?,
     };
+    let place = core.begin_start(&thread);
+    if place.is_none() {
+        let made = other_start(core, &thread).await?;
+        return Ok((thread, made));
+    }
     let body = WorkflowStart {
         workflow: WorkflowRef {
             name: source.plan.name.clone(),
@@ -177,7 +193,7 @@ async fn launch(
     let thread = state.thread_id.clone();
     let plan = Arc::clone(&state.plan);
     let Some(driver) = Driver::new(Arc::clone(core), Arc::clone(&authority), state, 1) else {
-        return Ok(Made::ThreadExists);
+        return other_start(core, &thread).await;
     };
     let task_core = Arc::clone(core);
     core.tasks.spawn(async move {
@@ -203,6 +219,17 @@ async fn launch(
         }
         Some(other) => Ok(other),
     }
+}
+
+/// Somebody else has just begun this thread here: waits until that is durable, or will never be.
+async fn other_start(core: &Core, thread: &ThreadId) -> Result<Made, RuntimeError> {
+    patiently(async {
+        while core.is_at_work(thread) && core.store().thread(thread).await?.is_none() {
+            tokio::time::sleep(OTHER_START_CHECK).await;
+        }
+        Ok(Made::ThreadExists)
+    })
+    .await
 }
 
 /// Writes a thread that waits for a replica with room.

@@ -111,17 +111,24 @@ pub(super) async fn events(
     limit: usize,
 ) -> Result<EventPage, RuntimeError> {
     patiently(async {
-        let page = core.store().read(thread, after, limit).await?;
-        let events: Vec<_> = page.iter().flat_map(raw_events).collect();
-        // A full page tells nothing of the head; a short one has just read up to it.
-        if let Some(last) = events.last()
-            && events.len() < limit
-        {
-            let ended = is_terminal(last.kind);
-            return Ok(EventPage { head: last.seq, ended, events });
+        loop {
+            let page = core.store().read(thread, after, limit).await?;
+            let events: Vec<_> = page.iter().flat_map(raw_events).collect();
+            // A full page tells nothing of the head; a short one has just read up to it.
+            if let Some(last) = events.last()
+                && events.len() < limit
+            {
+                let ended = is_terminal(last.kind);
+                return Ok(EventPage { head: last.seq, ended, events });
+            }
+            let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+            // Written since they were read: nobody must take "none" for "none until the end".
+            if events.is_empty() && row.last_seq > after && limit > 0 {
+                continue;
+            }
+            let ended = row.summary.status.is_terminal();
+            return Ok(EventPage { events, head: row.last_seq, ended });
         }
-        let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
-        Ok(EventPage { events, head: row.last_seq, ended: row.summary.status.is_terminal() })
     })
     .await
 }

@@ -3,6 +3,7 @@
 //! While one batch is being committed the next one fills, so the batch's size follows the load and
 //! no timer is needed. Readers and callers hear of a write only after it is durable.
 
+use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -97,9 +98,13 @@ async fn run(parts: WriterParts, mut queue: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(MAX_BATCH);
     while queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
         while let Some(first) = jobs.first() {
-            // After authority was lost and regained, jobs of two incarnations may stand in line.
+            // After authority was lost and regained, jobs of two incarnations may stand in line;
+            // and a start that its caller gave up waiting for may stand before its repeat.
             let me = first.authority.incarnation;
-            let (batch, rest) = jobs.into_iter().partition(|job| job.authority.incarnation == me);
+            let mut threads = HashSet::with_capacity(jobs.len());
+            let (batch, rest) = jobs.into_iter().partition(|job| {
+                job.authority.incarnation == me && threads.insert(job.write.thread_id().clone())
+            });
             jobs = rest;
             commit_batch(&parts, batch).await;
         }
@@ -201,10 +206,13 @@ async fn landed_before(
         Write::Append(_) => Ok(false),
         Write::Start(start) => {
             let Some(row) = parts.store.thread(&start.thread_id).await? else { return Ok(false) };
-            Ok(match start.disposition {
-                Disposition::Keep => row.owner == authority.incarnation && row.epoch == 1,
-                Disposition::Release { .. } => row.created_at == start.records.at,
-            })
+            // Under which epoch the first record was written tells a start that drives from one
+            // that waits: the latter is at epoch 1 too once somebody, perhaps we, has claimed it.
+            let (epoch, own) = match start.disposition {
+                Disposition::Keep => (1, row.owner == authority.incarnation && row.epoch == 1),
+                Disposition::Release { .. } => (0, row.created_at == start.records.at),
+            };
+            Ok(own && parts.store.wrote(&start.thread_id, 0, epoch).await?)
         }
     }
 }

@@ -166,6 +166,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// an incarnation whose own lease has expired, and nothing is taken from a live one.
     async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError>;
 
+    /// The threads that `me` drives, as it claimed or started them (`previous_owner` is 0, and
+    /// `mail` may be 1 where that is not known): what an answer to a claim that never arrived held.
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError>;
+
     /// When the next thread that nobody drives wants to be claimed, if any does.
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError>;
 

@@ -89,7 +89,8 @@ pub struct Start {
     pub records: Records,
     /// Derived state.
     pub summary: Summary,
-    /// `Keep`: the writer drives it from the start, under epoch 1. `Release`: epoch 0.
+    /// `Keep`: the writer drives it from the start, under epoch 1 (if its lease has expired,
+    /// nobody does and the thread is due at once). `Release`: epoch 0.
     pub disposition: Disposition,
 }
 

@@ -11,6 +11,7 @@ use rethread::store::{
     WriteOutcome,
 };
 use sqlx::Connection;
+use tokio_util::task::TaskTracker;
 
 use crate::support::postgres::TestDatabase;
 use crate::support::writes::{ASLEEP, DUE, append, appends, id, keyed, release, start, starts};
@@ -20,7 +21,7 @@ const RACE: Duration = Duration::from_secs(4);
 /// Leases in the race of replicas.
 const SHORT_LEASE: Duration = Duration::from_millis(300);
 /// Leases that outlast a test.
-const LONG_LEASE: Duration = Duration::from_secs(600);
+const LONG_LEASE: Duration = Duration::from_mins(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_that_start_at_once_do_not_fight() {
@@ -136,16 +137,17 @@ async fn messages_racing_with_releases_are_all_taken() {
     let me = store.register("driver", LONG_LEASE).await.unwrap();
     let names: Vec<String> = (0..THREADS).map(|n| format!("t{n}")).collect();
     store.write(me, &starts(names.iter().map(|name| start(name, ASLEEP)))).await.unwrap();
+    let tasks = TaskTracker::new();
     let posters = (0..POSTERS).map(|poster| {
         let (store, names) = (store.clone(), names.clone());
-        tokio_util::task::AbortOnDropHandle::new(tokio::task::spawn(async move {
+        tasks.spawn(async move {
             for n in 0..MESSAGES {
                 let message = Message { key: format!("{poster}-{n}"), body: Json::null() };
                 let thread = id(&names[n % names.len()]);
                 let posted = store.post(&thread, &message).await.unwrap();
                 assert!(matches!(posted, Posted::Stored { .. }));
             }
-        }))
+        })
     });
     let posters: Vec<_> = posters.collect();
     let mut taken = 0;
@@ -164,7 +166,7 @@ async fn messages_racing_with_releases_are_all_taken() {
         }
     };
     // Without an end, messages would be asleep: nothing but a message wakes these threads.
-    tokio::time::timeout(Duration::from_secs(60), driven).await.expect("a message is asleep");
+    tokio::time::timeout(Duration::from_mins(1), driven).await.expect("a message is asleep");
     for poster in posters {
         poster.await.unwrap();
     }
@@ -182,6 +184,7 @@ async fn racing_replicas_leave_no_gap_and_no_duplicate() {
     let names: Vec<String> = (0..THREADS).map(|n| format!("t{n}")).collect();
     store.write(0, &starts(names.iter().map(|name| start(name, DUE)))).await.unwrap();
     let accepted = Arc::new(AtomicU64::new(0));
+    let tasks = TaskTracker::new();
     let replicas = (0..REPLICAS).map(|seed| {
         let replica = Replica {
             store: store.clone(),
@@ -190,7 +193,7 @@ async fn racing_replicas_leave_no_gap_and_no_duplicate() {
             fenced: 0,
             takeovers: 0,
         };
-        tokio_util::task::AbortOnDropHandle::new(tokio::task::spawn(replica.run()))
+        tasks.spawn(replica.run())
     });
     let replicas: Vec<_> = replicas.collect();
     let (mut fenced, mut takeovers) = (0, 0);
@@ -204,7 +207,8 @@ async fn racing_replicas_leave_no_gap_and_no_duplicate() {
         // Reading checks numbers and checksums.
         let records = store.read(&id(name), 0, 1_000_000).await.unwrap();
         let head = store.thread(&id(name)).await.unwrap().unwrap().last_seq;
-        assert_eq!(records.iter().map(|r| r.events.len() as u64).sum::<u64>(), head);
+        let found: usize = records.iter().map(|records| records.events.len()).sum();
+        assert_eq!(u64::try_from(found), Ok(head));
         events += head - 1;
     }
     assert_eq!(events, accepted.load(Ordering::SeqCst), "accepted and stored differ");

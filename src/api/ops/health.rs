@@ -1,5 +1,7 @@
 //! Health, metrics and the API's own document.
 
+use std::sync::LazyLock;
+
 use axum::Json as JsonAnswer;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -114,7 +116,8 @@ pub(in crate::api) async fn metrics(
     responses((status = 200, description = "The OpenAPI document", body = Object))
 )]
 pub(in crate::api) async fn openapi_json(_: QueryString<NoParams>) -> Result<Response, Problem> {
-    let text = crate::api::openapi().to_json().map_err(|_| Problem::internal())?;
+    static TEXT: LazyLock<Option<String>> = LazyLock::new(|| crate::api::openapi().to_json().ok());
+    let text = TEXT.as_deref().ok_or_else(Problem::internal)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
@@ -126,6 +129,7 @@ pub(in crate::api) async fn openapi_json(_: QueryString<NoParams>) -> Result<Res
     responses((status = 200, description = "The OpenAPI document", body = String, content_type = "application/yaml"))
 )]
 pub(in crate::api) async fn openapi_yaml(_: QueryString<NoParams>) -> Result<Response, Problem> {
-    let text = crate::api::openapi().to_yaml().map_err(|_| Problem::internal())?;
+    static TEXT: LazyLock<Option<String>> = LazyLock::new(|| crate::api::openapi().to_yaml().ok());
+    let text = TEXT.as_deref().ok_or_else(Problem::internal)?;
     Ok(([(header::CONTENT_TYPE, "application/yaml")], text).into_response())
 }

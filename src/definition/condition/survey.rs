@@ -24,6 +24,8 @@ pub(super) struct Survey {
     pub(super) indexed: BTreeSet<String>,
     /// How deep macros stand inside macros; `in` inside a macro counts as one.
     pub(super) nesting: usize,
+    /// How many levels its tree has.
+    pub(super) depth: usize,
     /// How often `+` stands in it.
     pub(super) additions: usize,
     /// Whether one of those stands inside a macro.
@@ -67,6 +69,7 @@ impl<'a> Walk<'a> {
             self.too_deep = true;
             return 0;
         }
+        self.survey.depth = self.survey.depth.max(depth);
         let below = depth + 1;
         match &ided.expr {
             Expr::Unspecified | Expr::Literal(_) => 0,

@@ -18,6 +18,8 @@ mod write;
 use std::fmt;
 
 use jaq_core::data::HasLut;
+use jaq_core::load::lex::Lexer;
+use jaq_core::load::parse::Parser;
 use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, DataT, Lut, Vars};
 
@@ -29,6 +31,8 @@ use crate::model::Json;
 
 /// Longest program, in bytes: with it the depth of what has to be parsed is bounded.
 const MAX_PROGRAM: usize = 16 * 1024;
+/// Longest message of an error, in bytes: it may quote the input.
+const MAX_MESSAGE: usize = 500;
 /// Work that is done on the caller's thread: about ten milliseconds at the very most.
 const INLINE: Budget = Budget { fuel: 100_000, stack: 512 * 1024 };
 /// Work of one run in all: about a second, and 256 MiB of memory at the very most.
@@ -91,7 +95,7 @@ impl Filter {
         if self.deep {
             return None;
         }
-        match self.attempt(input, limits, INLINE) {
+        match self.attempt(input, *limits, INLINE) {
             Err(FilterError::TooLong | FilterError::TooDeep) => None,
             told => Some(told),
         }
@@ -102,14 +106,14 @@ impl Filter {
     ///
     /// A single result is the output as it is; several, or none, are an array.
     pub fn run(&self, input: &Json, limits: &FilterLimits) -> Result<Json, FilterError> {
-        with_large_stack(|| self.attempt(input, limits, FULL))
+        with_large_stack(|| self.attempt(input, *limits, FULL))
             .unwrap_or_else(|fault| Err(FilterError::Failed(fault)))
     }
 
     fn attempt(
         &self,
         input: &Json,
-        limits: &FilterLimits,
+        limits: FilterLimits,
         budget: Budget,
     ) -> Result<Json, FilterError> {
         match metered(budget, || self.evaluate(input, limits)) {
@@ -121,13 +125,13 @@ impl Filter {
         }
     }
 
-    fn evaluate(&self, input: &Json, limits: &FilterLimits) -> Result<Json, FilterError> {
+    fn evaluate(&self, input: &Json, limits: FilterLimits) -> Result<Json, FilterError> {
         let context = Ctx::<Kind>::new(Data(&self.compiled.lut), Vars::new([]));
         let mut results = Vec::new();
         let mut bytes = 0_usize;
         for result in self.compiled.id.run((context, read::read(input))) {
             let value = result.map_err(|fault| match fault.get_err() {
-                Ok(error) => FilterError::Failed(error.to_string()),
+                Ok(error) => FilterError::Failed(message(error)),
                 Err(_) => FilterError::Failed("break outside its label".to_owned()),
             })?;
             bytes = bytes.saturating_add(value.bytes());
@@ -148,13 +152,22 @@ impl Filter {
     }
 }
 
+/// What an error of the program says: its text, or the beginning of its value.
+fn message(error: jaq_core::Error<Value>) -> String {
+    let value = error.into_val();
+    let Value::Str(text) = value else { return write::excerpt(&value) };
+    let mut text = text.to_string();
+    text.truncate(text.floor_char_boundary(MAX_MESSAGE));
+    text
+}
+
 fn compile(text: &str) -> Result<Filter, String> {
-    let tokens = jaq_core::load::lex::Lexer::new(text).lex().map_err(|faults| {
+    let tokens = Lexer::new(text).lex().map_err(|faults| {
         faults.first().map_or_else(String::new, |(expected, at)| {
             format!("expected {} {}", expected.as_str(), place(text, at))
         })
     })?;
-    let term = jaq_core::load::parse::Parser::new(&tokens).parse(|parser| parser.term());
+    let term = Parser::new(&tokens).parse(Parser::term);
     let term = term.map_err(|faults| {
         faults.first().map_or_else(String::new, |(expected, at)| {
             format!(

@@ -28,7 +28,7 @@ const GUARDED: [(&str, &str); 3] = [
 ];
 
 /// What the library's definitions are made of instead: the same behind a guard, and what it lacks.
-const OWN: &str = r#"
+const OWN: &str = r"
 def matches($re; $flags): regex_guard($re; $flags) | unguarded_matches($re; $flags);
 def split_matches($re; $flags): regex_guard($re; $flags) | unguarded_split_matches($re; $flags);
 def split_($re; $flags): regex_guard($re; $flags) | unguarded_split_($re; $flags);
@@ -36,7 +36,7 @@ def toarray: if . >= [] and . < {} then . else [.] end;
 def trimstr($s): ltrimstr($s) | rtrimstr($s);
 def have_literal_numbers: 0 == 0;
 def have_decnum: 0 != 0;
-"#;
+";
 
 /// Whether a program may not call a function of that name.
 pub(super) fn is_guarded(name: &str) -> bool {
@@ -79,7 +79,7 @@ fn own() -> [Native; 9] {
         ("contains", v(1), |cv| unary(cv, |value, part| contains(&value, &part).map(Value::from))),
         ("has", v(1), |cv| unary(cv, |value, key| has(value, &key))),
         ("indices", v(1), |cv| unary(cv, |value, part| value.indices(&part))),
-        ("bsearch", v(1), |cv| unary(cv, bsearch)),
+        ("bsearch", v(1), |cv| unary(cv, |value, item| bsearch(value, &item))),
         ("join", v(1), |cv| unary(cv, join)),
         ("regex_guard", v(2), |mut cv| {
             let (flags, regex) = (cv.0.pop_var(), cv.0.pop_var());
@@ -159,9 +159,9 @@ fn has(value: Value, key: &Value) -> ValR<Value> {
     }
 }
 
-fn bsearch(value: Value, item: Value) -> ValR<Value> {
+fn bsearch(value: Value, item: &Value) -> ValR<Value> {
     let Value::Arr(array) = &value else { return Err(Error::typ(value, "array")) };
-    Ok(match array.items.binary_search(&item) {
+    Ok(match array.items.binary_search(item) {
         Ok(at) => Value::from(at),
         Err(at) => (Value::from(-1_isize) - Value::from(at))?,
     })
@@ -204,7 +204,8 @@ fn regex_guard(text: &Value, regex: &Value, flags: &Value) {
     }
     let length = u64::try_from(text.len()).unwrap_or(u64::MAX).saturating_add(1);
     let all = matches!(flags, Value::Str(flags) if flags.contains('g'));
-    let backs_off = ["|", ")?", ")*", "){", "??", "*?"].iter().any(|part| regex.contains(part));
+    let backs_off = regex.contains(['*', '+', '{'])
+        && ["|", ")?", ")*", "){", "??", "*?"].iter().any(|part| regex.contains(part));
     let searches = if all && backs_off { length } else { 1 };
     let work = states.saturating_mul(length).saturating_mul(searches);
     spend((states + work) / STATES_PER_UNIT + 1);

@@ -8,8 +8,8 @@ use super::natives;
 
 /// Functions that repeat or follow paths as long as they like: what they hold on to is dropped
 /// recursively.
-const DEEP: [&str; 9] =
-    ["recurse", "repeat", "while", "until", "path", "paths", "path_value", "pick", "limit"];
+const DEEP: [&str; 8] =
+    ["recurse", "repeat", "while", "until", "path", "paths", "path_value", "pick"];
 
 /// What was found in a program.
 #[derive(Debug, Default)]
@@ -34,11 +34,17 @@ impl<'a> Survey<'a> {
         match term {
             Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => {}
             Term::Str(_, parts) => self.parts(parts),
-            Term::Arr(inner) => inner.iter().for_each(|inner| self.term(inner)),
+            Term::Arr(inner) => {
+                if let Some(inner) = inner {
+                    self.term(inner);
+                }
+            }
             Term::Obj(pairs) => {
                 for (key, value) in pairs {
                     self.term(key);
-                    value.iter().for_each(|value| self.term(value));
+                    if let Some(value) = value {
+                        self.term(value);
+                    }
                 }
             }
             Term::Neg(inner) | Term::Label(_, inner) => self.term(inner),
@@ -52,21 +58,29 @@ impl<'a> Survey<'a> {
             Term::Fold(_, over, pattern, bodies) => {
                 self.term(over);
                 self.pattern(pattern);
-                bodies.iter().for_each(|body| self.term(body));
+                for body in bodies {
+                    self.term(body);
+                }
             }
             Term::TryCatch(inner, catch) => {
                 self.term(inner);
-                catch.iter().for_each(|catch| self.term(catch));
+                if let Some(catch) = catch {
+                    self.term(catch);
+                }
             }
             Term::IfThenElse(branches, otherwise) => {
                 for (condition, branch) in branches {
                     self.term(condition);
                     self.term(branch);
                 }
-                otherwise.iter().for_each(|branch| self.term(branch));
+                if let Some(branch) = otherwise {
+                    self.term(branch);
+                }
             }
             Term::Def(defs, rest) => {
-                defs.iter().for_each(|def| self.def(def));
+                for def in defs {
+                    self.def(def);
+                }
                 self.term(rest);
             }
             Term::Call(name, args) => self.call(name, args),
@@ -76,7 +90,9 @@ impl<'a> Survey<'a> {
                     match part {
                         Part::Index(index) => self.term(index),
                         Part::Range(from, to) => {
-                            from.iter().chain(to).for_each(|end| self.term(end));
+                            for end in from.iter().chain(to) {
+                                self.term(end);
+                            }
                         }
                     }
                 }
@@ -96,7 +112,11 @@ impl<'a> Survey<'a> {
     fn pattern(&mut self, pattern: &'a Pattern<&'a str>) {
         match pattern {
             Pattern::Var(_) => {}
-            Pattern::Arr(patterns) => patterns.iter().for_each(|inner| self.pattern(inner)),
+            Pattern::Arr(patterns) => {
+                for inner in patterns {
+                    self.pattern(inner);
+                }
+            }
             Pattern::Obj(pairs) => {
                 for (key, inner) in pairs {
                     self.term(key);
@@ -129,6 +149,8 @@ impl<'a> Survey<'a> {
             }
         }
         self.deep |= DEEP.contains(&name);
-        args.iter().for_each(|arg| self.term(arg));
+        for arg in args {
+            self.term(arg);
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! `exec`: a program, started without a shell.
 //!
 //! - `program` (its name, literal: which program runs is never decided by data)
-//! - `args` [], `env` (an object), each value a string, number or boolean; `stdin`, `cwd` (text)
-//! - `parse` [`text`]: what its standard output is read as: `text`, `json` or `lines`
+//! - `args`, `env` (an object), each value a string, number or boolean; `stdin`, `cwd` (text)
+//! - `parse` (`text` unless given): what its standard output is read as: `text`, `json` or `lines`
 
 use super::{Kind, Reads, is_open, map, scalar, word};
 use crate::definition::Action;

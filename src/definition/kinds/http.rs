@@ -1,9 +1,9 @@
 //! `http`: a request.
 //!
-//! - `method` [GET], `url` (absolute, http or https), `headers` and `query` (objects; a header is
+//! - `method` (GET unless given), `url` (absolute, http or https), `headers` and `query` (objects; a header is
 //!   a string, number or boolean, a query value may also be an array of them)
 //! - `json` (any value, sent as JSON) or `body` (text), not both
-//! - `expectStatus` [200–299]: an integer, or an array of integers and of ranges such as
+//! - `expectStatus` (200–299 unless given): an integer, or an array of integers and of ranges such as
 //!   `"200-299"`
 
 use super::{Kind, Reads, is_open, literal, map, scalar, word};
@@ -21,6 +21,7 @@ pub(super) const KIND: Kind = Kind {
 /// Methods a step may use; CONNECT and TRACE are for proxies.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
+#[expect(clippy::unnecessary_wraps, reason = "beside kinds that can have nothing to do")]
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     word(with, "method", &METHODS, faults);
     with.require("url", faults);

@@ -6,6 +6,8 @@
 mod exec;
 mod http;
 mod sleep;
+#[cfg(test)]
+mod tests;
 mod transform;
 
 use super::Action;

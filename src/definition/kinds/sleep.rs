@@ -10,6 +10,7 @@ use crate::model::{Faults, Node, Timestamp};
 pub(super) const KIND: Kind =
     Kind { name: "sleep", fields: &["for", "until"], reads: Reads::With, check };
 
+#[expect(clippy::unnecessary_wraps, reason = "beside kinds that can have nothing to do")]
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     match (with.get("for"), with.get("until")) {
         (Some(Node::String(text)), None) if is_open(text) => {}

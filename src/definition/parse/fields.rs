@@ -75,26 +75,29 @@ impl<'a> Fields<'a> {
 
     /// The member of that name as a string.
     pub(in crate::definition) fn text(&self, name: &str, faults: &mut Faults) -> Option<&'a str> {
-        match self.get(name)? {
-            Node::String(text) => Some(text),
-            other => self.mistyped(name, "a string", other, faults),
+        let node = self.get(name)?;
+        if let Node::String(text) = node {
+            return Some(text);
         }
+        self.mistyped(name, "a string", node, faults)
     }
 
     /// The member of that name as a boolean.
     pub(in crate::definition) fn flag(&self, name: &str, faults: &mut Faults) -> Option<bool> {
-        match self.get(name)? {
-            Node::Bool(flag) => Some(*flag),
-            other => self.mistyped(name, "true or false", other, faults),
+        let node = self.get(name)?;
+        if let Node::Bool(flag) = node {
+            return Some(*flag);
         }
+        self.mistyped(name, "true or false", node, faults)
     }
 
     /// The member of that name as the digits of a number.
     pub(in crate::definition) fn number(&self, name: &str, faults: &mut Faults) -> Option<&'a str> {
-        match self.get(name)? {
-            Node::Number(digits) => Some(digits),
-            other => self.mistyped(name, "a number", other, faults),
+        let node = self.get(name)?;
+        if let Node::Number(digits) = node {
+            return Some(digits);
         }
+        self.mistyped(name, "a number", node, faults)
     }
 
     /// The member of that name as an array.
@@ -103,10 +106,11 @@ impl<'a> Fields<'a> {
         name: &str,
         faults: &mut Faults,
     ) -> Option<&'a [Node]> {
-        match self.get(name)? {
-            Node::Array(items) => Some(items),
-            other => self.mistyped(name, "an array", other, faults),
+        let node = self.get(name)?;
+        if let Node::Array(items) = node {
+            return Some(items);
         }
+        self.mistyped(name, "an array", node, faults)
     }
 
     /// The member of that name as a duration.

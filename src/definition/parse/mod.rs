@@ -139,7 +139,7 @@ fn input_schema(fields: &Fields<'_>, workflow: &Json, faults: &mut Faults) -> Op
     let at = fields.at().key("inputSchema");
     match fields.get("inputSchema")? {
         Node::Object(_) | Node::Bool(_) => {}
-        other => {
+        other @ (Node::Null | Node::Number(_) | Node::String(_) | Node::Array(_)) => {
             faults.add(&at, format!("inputSchema is an object, not {}", other.type_name()));
             return None;
         }

@@ -26,6 +26,7 @@ pub(super) struct Policy {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_field_names, reason = "the names of the contract")]
 struct Retry {
     max_attempts: Option<u32>,
     initial_interval: Option<Duration>,
@@ -172,9 +173,12 @@ fn retry_on(fields: &Fields<'_>, faults: &mut Faults) -> Option<Vec<String>> {
     }
     let mut names = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        match item {
-            Node::String(name) if is_code(name) => names.push(name.clone()),
-            _ => faults.add(&at.index(index), "retryOn lists error codes or categories"),
+        if let Node::String(name) = item
+            && is_code(name)
+        {
+            names.push(name.clone());
+        } else {
+            faults.add(&at.index(index), "retryOn lists error codes or categories");
         }
     }
     Some(names)

@@ -2,6 +2,8 @@
 //! function in a file of its own.
 
 mod error;
+#[cfg(test)]
+mod testing;
 mod types;
 
 use std::sync::Arc;

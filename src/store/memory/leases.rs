@@ -27,6 +27,11 @@ impl State {
         }
     }
 
+    /// Whether an incarnation's lease has not expired.
+    pub(super) fn is_alive(&self, me: Incarnation, now: Duration) -> bool {
+        self.leases.get(&me).is_some_and(|until| *until > now)
+    }
+
     /// See [`crate::store::Store::retire`].
     pub(super) fn retire(&mut self, me: Incarnation, now: Timestamp) {
         if let Some(until) = self.leases.get_mut(&me) {
@@ -45,16 +50,30 @@ impl State {
         monotonic: Duration,
         now: Timestamp,
     ) -> Vec<Claimed> {
-        let alive = |until: &Duration| *until > monotonic;
-        if !self.leases.get(&me).is_some_and(alive) {
+        if !self.is_alive(me, monotonic) {
             return Vec::new();
         }
         let due = self.ready.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id);
-        let expired = |owner: &Incarnation| self.leases.get(owner).is_some_and(|u| !alive(u));
+        let expired =
+            |owner: &Incarnation| self.leases.get(owner).is_some_and(|until| *until <= monotonic);
         let orphans =
             self.owned.iter().filter(|(owner, _)| expired(owner)).flat_map(|(_, ids)| ids);
         let chosen: Vec<ThreadId> = due.chain(orphans).take(limit).cloned().collect();
         chosen.iter().filter_map(|id| self.hand_over(id, me)).collect()
+    }
+
+    /// See [`crate::store::Store::owned`].
+    pub(super) fn owned(&self, me: Incarnation) -> Vec<Claimed> {
+        let mine = self.owned.get(&me).into_iter().flatten().filter_map(|id| self.threads.get(id));
+        let claimed = mine.map(|thread| Claimed {
+            thread_id: thread.row.thread_id.clone(),
+            epoch: thread.row.epoch,
+            last_seq: thread.row.last_seq,
+            claims: thread.row.claims,
+            previous_owner: 0,
+            mail: 1,
+        });
+        claimed.collect()
     }
 
     fn hand_over(&mut self, id: &ThreadId, me: Incarnation) -> Option<Claimed> {

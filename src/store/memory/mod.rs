@@ -70,6 +70,10 @@ impl Store for MemoryStore {
         Ok(self.state().claim(me, limit, self.clock.monotonic(), self.clock.now()))
     }
 
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+        Ok(self.state().owned(me))
+    }
+
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.state().ready.first().map(|(wake_at, _)| *wake_at))
     }
@@ -85,7 +89,8 @@ impl Store for MemoryStore {
         batch: &[Write],
     ) -> Result<Vec<WriteOutcome>, StoreError> {
         let (mut state, now) = (self.state(), self.clock.now());
-        Ok(batch.iter().map(|write| state.write(me, write, now)).collect())
+        let alive = state.is_alive(me, self.clock.monotonic());
+        Ok(batch.iter().map(|write| state.write((me, alive), write, now)).collect())
     }
 
     async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {

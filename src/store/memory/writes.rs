@@ -8,14 +8,24 @@ use super::state::{Key, State, Thread};
 
 impl State {
     /// One write of a batch; see [`crate::store::Store::write`].
-    pub(super) fn write(&mut self, me: Incarnation, write: &Write, now: Timestamp) -> WriteOutcome {
+    pub(super) fn write(
+        &mut self,
+        (me, alive): (Incarnation, bool),
+        write: &Write,
+        now: Timestamp,
+    ) -> WriteOutcome {
         match write {
-            Write::Start(start) => self.start(me, start, now),
+            Write::Start(start) => self.start((me, alive), start, now),
             Write::Append(append) => self.append(me, append, now),
         }
     }
 
-    fn start(&mut self, me: Incarnation, start: &Start, now: Timestamp) -> WriteOutcome {
+    fn start(
+        &mut self,
+        (me, alive): (Incarnation, bool),
+        start: &Start,
+        now: Timestamp,
+    ) -> WriteOutcome {
         if self.threads.contains_key(&start.thread_id) {
             return WriteOutcome::ThreadExists;
         }
@@ -34,7 +44,7 @@ impl State {
             self.definitions.entry(start.definition.clone()).or_insert_with(|| text.clone());
         }
         let (owner, epoch, wake_at) = match start.disposition {
-            Disposition::Keep if self.leases.contains_key(&me) => (me, 1, None),
+            Disposition::Keep if alive => (me, 1, None),
             Disposition::Keep => (0, 0, Some(now)),
             Disposition::Release { wake_at } => (0, 0, wake_at),
         };

@@ -55,6 +55,10 @@ WHERE r.thread_id = p.thread_id AND r.owner = p.owner
   AND (p.owner <> 0 OR r.wake_at IS NOT NULL)
 RETURNING r.thread_id, r.epoch, r.last_seq, r.claims, p.owner AS previous_owner, r.pending AS mail";
 
+const OWNED: &str = "
+SELECT thread_id, epoch, last_seq, claims, 0::bigint AS previous_owner, pending AS mail
+FROM @threads WHERE owner = $1 AND owner <> 0 ORDER BY thread_id";
+
 const NEXT_WAKE: &str = "SELECT min(wake_at) FROM @threads WHERE owner = 0 AND wake_at IS NOT NULL";
 
 const QUEUED: &str = "
@@ -94,6 +98,12 @@ impl PostgresStore {
         limit: usize,
     ) -> Result<Vec<Claimed>, StoreError> {
         let query = sqlx::query_as(self.sql(CLAIM)).bind(me).bind(row_limit(limit));
+        let rows: Vec<RawClaim> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.into_iter().map(RawClaim::decode).collect()
+    }
+
+    pub(super) async fn do_owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+        let query = sqlx::query_as(self.sql(OWNED)).bind(me);
         let rows: Vec<RawClaim> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(RawClaim::decode).collect()
     }

@@ -24,7 +24,8 @@ const GUARD_TRIES: u32 = 5;
 pub(super) const START: &str = "
 WITH s AS MATERIALIZED (
     SELECT s.*,
-        s.keep AND EXISTS (SELECT FROM @replicas WHERE incarnation = $1) AS mine,
+        s.keep AND EXISTS (SELECT FROM @replicas
+            WHERE incarnation = $1 AND lease_until > clock_timestamp()) AS mine,
         s.key IS NOT NULL
             AND EXISTS (SELECT FROM @threads t WHERE t.thread_id = s.thread_id) AS known
     FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bytea[],

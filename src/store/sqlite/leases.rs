@@ -23,6 +23,10 @@ SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS p
 FROM threads WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= ?1
 ORDER BY wake_at LIMIT ?2";
 
+const OWNED: &str = "
+SELECT thread_id, epoch, last_seq, claims, 0 AS previous_owner, pending AS mail
+FROM threads WHERE owner = ? AND owner <> 0 ORDER BY thread_id";
+
 const ORPHANS: &str = "
 SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS previous_owner,
     pending AS mail
@@ -117,6 +121,12 @@ impl SqliteStore {
         claims.into_iter().map(RawClaim::decode).collect()
     }
 
+    pub(super) async fn do_owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+        let query = sqlx::query_as(OWNED).bind(me);
+        let rows: Vec<RawClaim> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        rows.into_iter().map(RawClaim::decode).collect()
+    }
+
     pub(super) async fn do_next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
         let sql = "SELECT min(wake_at) FROM threads WHERE owner = 0 AND wake_at IS NOT NULL";
         let at: Option<i64> =
@@ -132,14 +142,22 @@ impl SqliteStore {
     }
 }
 
+/// Whether an incarnation's lease has not expired at `now` on the monotonic clock.
+pub(super) async fn is_alive(
+    connection: &mut SqliteConnection,
+    me: Incarnation,
+    now: i64,
+) -> Result<bool, Fault> {
+    Ok(sqlx::query_scalar(ALIVE).bind(me).bind(now).fetch_one(connection).await?)
+}
+
 async fn claim(
     connection: &mut SqliteConnection,
     me: Incarnation,
     limit: usize,
     (monotonic, now): (i64, Timestamp),
 ) -> Result<Vec<RawClaim>, Fault> {
-    let alive = sqlx::query_scalar(ALIVE).bind(me).bind(monotonic);
-    if limit == 0 || !alive.fetch_one(&mut *connection).await? {
+    if limit == 0 || !is_alive(connection, me, monotonic).await? {
         return Ok(Vec::new());
     }
     let due = sqlx::query_as(DUE).bind(now.millis()).bind(row_limit(limit));
@@ -163,6 +181,6 @@ async fn claim(
 }
 
 /// Whole milliseconds of the monotonic clock.
-fn millis(time: Duration) -> i64 {
+pub(super) fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -68,6 +68,10 @@ impl Store for SqliteStore {
         self.do_claim(me, limit).await
     }
 
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+        self.do_owned(me).await
+    }
+
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
         self.do_next_wake().await
     }

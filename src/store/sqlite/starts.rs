@@ -18,8 +18,6 @@ const KNOWN_THREADS: &str = "SELECT thread_id FROM threads WHERE thread_id IN ({
 
 const KNOWN_KEYS: &str = "SELECT key FROM idempotency WHERE key IN ({}) AND expires_at > ?";
 
-const REPLICA: &str = "SELECT EXISTS (SELECT 1 FROM replicas WHERE incarnation = ?)";
-
 const INSERT: &str = "
 INSERT INTO threads (thread_id, workflow, workflow_version, definition, request_hash,
     idempotency_key, owner, epoch, last_seq, wake_at, created_at, updated_at, completed_at,
@@ -81,16 +79,15 @@ impl StartRow {
 /// Writes starts; outcomes in their order.
 pub(super) async fn start_all(
     connection: &mut SqliteConnection,
-    me: Incarnation,
+    (me, alive): (Incarnation, bool),
     now: Timestamp,
     starts: &[&StartRow],
 ) -> Result<Vec<WriteOutcome>, Fault> {
     let mut outcomes = Vec::with_capacity(starts.len());
     for part in starts.chunks(MAX_ROWS) {
-        let registered = sqlx::query_scalar(REPLICA).bind(me).fetch_one(&mut *connection).await?;
         let (judged, accepted) = judge(connection, now, part).await?;
         outcomes.extend(judged);
-        insert(connection, (me, now, registered), &accepted).await?;
+        insert(connection, (me, now, alive), &accepted).await?;
     }
     Ok(outcomes)
 }
@@ -150,7 +147,7 @@ async fn known(
 /// Inserts starts that were judged to get in.
 async fn insert(
     connection: &mut SqliteConnection,
-    (me, now, registered): (Incarnation, Timestamp, bool),
+    (me, now, alive): (Incarnation, Timestamp, bool),
     starts: &[&StartRow],
 ) -> Result<(), Fault> {
     if starts.is_empty() {
@@ -160,7 +157,7 @@ async fn insert(
     let mut query = sqlx::query(with_rows(INSERT, room, INSERT_COLUMNS));
     for start in starts {
         let (owner, epoch, wake_at) = match start.disposition {
-            Disposition::Keep if registered => (me, 1, None),
+            Disposition::Keep if alive => (me, 1, None),
             Disposition::Keep => (0, 0, Some(now)),
             Disposition::Release { wake_at } => (0, 0, wake_at),
         };

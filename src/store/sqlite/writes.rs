@@ -10,6 +10,7 @@ use crate::store::{StoreError, Write, WriteOutcome};
 use super::SqliteStore;
 use super::appends::{AppendRow, append_all};
 use super::fault::Fault;
+use super::leases::{is_alive, millis};
 use super::starts::{StartRow, start_all};
 use super::writer::transaction;
 
@@ -35,7 +36,7 @@ impl SqliteStore {
         };
         let rows: Arc<[Row]> = batch.iter().map(encode).collect::<Result<_, _>>()?;
         let mut outcomes = vec![WriteOutcome::Refused; batch.len()];
-        let mut parts = Vec::from([0..rows.len()]);
+        let mut parts: Vec<_> = std::iter::once(0..rows.len()).collect();
         while let Some(part) = parts.pop() {
             match self.write_part(me, Arc::clone(&rows), part.clone()).await {
                 Ok(found) => {
@@ -62,11 +63,11 @@ impl SqliteStore {
         rows: Arc<[Row]>,
         part: std::ops::Range<usize>,
     ) -> Result<Vec<WriteOutcome>, Fault> {
-        let now = self.clock.now();
+        let (now, monotonic) = (self.clock.now(), millis(self.clock.monotonic()));
         let work = transaction(move |connection| {
             async move {
                 let part = rows.get(part).unwrap_or_default();
-                write_rows(connection, me, now, part).await
+                write_rows(connection, me, (now, monotonic), part).await
             }
             .boxed()
         });
@@ -77,7 +78,7 @@ impl SqliteStore {
 async fn write_rows(
     connection: &mut SqliteConnection,
     me: Incarnation,
-    now: Timestamp,
+    (now, monotonic): (Timestamp, i64),
     rows: &[Row],
 ) -> Result<Vec<WriteOutcome>, Fault> {
     let (mut starts, mut appends) = (Vec::new(), Vec::new());
@@ -87,7 +88,8 @@ async fn write_rows(
             Row::Append(append) => appends.push(&**append),
         }
     }
-    let mut started = start_all(connection, me, now, &starts).await?.into_iter();
+    let alive = is_alive(connection, me, monotonic).await?;
+    let mut started = start_all(connection, (me, alive), now, &starts).await?.into_iter();
     let mut appended = append_all(connection, me, now, &appends).await?.into_iter();
     let outcome = |row: &Row| match row {
         Row::Start(_) => started.next().unwrap_or(WriteOutcome::Refused),

@@ -11,7 +11,7 @@ use super::clock::ManualClock;
 use super::postgres::TestDatabase;
 
 /// How long leases last in these tests; on Postgres far longer than any test.
-pub(crate) const TTL: Duration = Duration::from_secs(600);
+pub(crate) const TTL: Duration = Duration::from_mins(10);
 
 /// A store and the means to disturb it.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ enum Backing {
 
 impl Bed {
     /// In memory.
-    pub(crate) async fn memory() -> Self {
+    pub(crate) fn memory() -> Self {
         let clock = Arc::new(ManualClock::default());
         let store = Arc::new(MemoryStore::new(Arc::<ManualClock>::clone(&clock)));
         Self { store, clock, backing: Backing::Memory }

@@ -174,7 +174,8 @@ fn server_user() -> Option<(u32, u32)> {
         return None;
     }
     let ids = id(&["-u", "postgres"]).zip(id(&["-g", "postgres"]));
-    Some(ids.expect("run these tests as an ordinary user, or make a user named postgres"))
+    assert!(ids.is_some(), "run these tests as an ordinary user, or make a user named postgres");
+    ids
 }
 
 fn as_user(program: &Path, user: Option<(u32, u32)>) -> Command {

@@ -7,7 +7,7 @@ use jaq_core::val::Range;
 use jaq_core::{Error, ValR, ValT, ValX};
 use jaq_json::Num;
 
-use super::{Members, Value, update};
+use super::{Members, OVERHEAD, Value, update};
 use crate::definition::filter::meter::{spend, spend_bytes};
 use crate::definition::filter::write;
 
@@ -46,7 +46,9 @@ impl ValT for Value {
                     Some(Ok((Self::Str(Rc::clone(key)), value.clone())))
                 }))
             }
-            other => Box::new(std::iter::once(Err(Error::typ(other, "array or object")))),
+            other @ (Self::Null | Self::Bool(_) | Self::Num(_) | Self::Str(_)) => {
+                Box::new(std::iter::once(Err(Error::typ(other, "array or object"))))
+            }
         }
     }
 
@@ -87,7 +89,9 @@ impl ValT for Value {
                 let (from, to) = bounds(array.items.len(), range)?;
                 Ok(Self::array(array.items.get(from..to).unwrap_or_default().to_vec()))
             }
-            other => Err(Error::typ(other, "array or string")),
+            other @ (Self::Bool(_) | Self::Num(_) | Self::Obj(_)) => {
+                Err(Error::typ(other, "array or string"))
+            }
         }
     }
 
@@ -122,25 +126,18 @@ impl ValT for Value {
     }
 
     fn into_string(self) -> Self {
-        match self {
-            Self::Str(_) => self,
-            other => Self::string(write::to_json(&other)),
-        }
+        if let Self::Str(_) = self { self } else { Self::string(write::to_json(&self)) }
     }
 }
 
 impl jaq_std::ValT for Value {
     fn into_seq<S: FromIterator<Self>>(self) -> Result<S, Self> {
-        match self {
-            Self::Arr(array) => {
-                spend_bytes(array.items.len() * 16);
-                Ok(match Rc::try_unwrap(array) {
-                    Ok(array) => array.items.into_iter().collect(),
-                    Err(array) => array.items.iter().cloned().collect(),
-                })
-            }
-            other => Err(other),
-        }
+        let Self::Arr(array) = self else { return Err(self) };
+        spend_bytes(array.items.len() * OVERHEAD);
+        Ok(match Rc::try_unwrap(array) {
+            Ok(array) => array.items.into_iter().collect(),
+            Err(array) => array.items.iter().cloned().collect(),
+        })
     }
 
     fn is_int(&self) -> bool {

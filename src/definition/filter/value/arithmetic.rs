@@ -61,7 +61,7 @@ impl Add for Value {
                 let into = Object::unshare(&mut one);
                 for (key, value) in &two.members {
                     spend(1);
-                    into.insert(Rc::clone(key), value.clone());
+                    into.insert(key, value.clone());
                 }
                 Ok(Self::Obj(one))
             }
@@ -142,7 +142,7 @@ fn merge(one: &mut Rc<Object>, two: &Object) {
             }
             _ => value.clone(),
         };
-        into.insert(Rc::clone(key), merged);
+        into.insert(key, merged);
     }
 }
 
@@ -194,9 +194,7 @@ impl Neg for Value {
     type Output = ValR<Self>;
 
     fn neg(self) -> Self::Output {
-        match self {
-            Self::Num(number) => Ok(Self::Num(-number)),
-            value => Err(Error::typ(value, "number")),
-        }
+        let Self::Num(number) = self else { return Err(Error::typ(self, "number")) };
+        Ok(Self::Num(-number))
     }
 }

@@ -89,8 +89,7 @@ impl Value {
         match self {
             Self::Null | Self::Bool(_) | Self::Num(Num::Int(_) | Num::Float(_)) => scalar(0),
             Self::Num(Num::BigInt(_)) => scalar(64),
-            Self::Num(Num::Dec(text)) => scalar(text.len()),
-            Self::Str(text) => scalar(text.len()),
+            Self::Num(Num::Dec(text)) | Self::Str(text) => scalar(text.len()),
             Self::Arr(array) => array.size,
             Self::Obj(object) => object.size,
         }
@@ -179,10 +178,10 @@ impl Object {
         Rc::make_mut(object)
     }
 
-    fn insert(&mut self, key: Rc<String>, value: Value) {
-        let size = part(&key, &value);
-        let old = self.members.insert(Rc::clone(&key), value);
-        self.size = old.map_or(self.size, |old| self.size.without(part(&key, &old))).with(size);
+    fn insert(&mut self, key: &Rc<String>, value: Value) {
+        let size = part(key, &value);
+        let old = self.members.insert(Rc::clone(key), value);
+        self.size = old.map_or(self.size, |old| self.size.without(part(key, &old))).with(size);
     }
 }
 

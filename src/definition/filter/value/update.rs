@@ -43,7 +43,9 @@ pub(super) fn values<'a, I: Iterator<Item = ValX<'a, Value>>>(
             }
             Ok(Value::object(members))
         }
-        other => fail(other, opt, "array or object"),
+        other @ (Value::Null | Value::Bool(_) | Value::Num(_) | Value::Str(_)) => {
+            fail(other, opt, "array or object")
+        }
     }
 }
 
@@ -80,15 +82,12 @@ fn member<'a, I: Iterator<Item = ValX<'a, Value>>>(
     // Taken out, so that `f` can change it without copying.
     let new = first(f, slot.map(std::mem::take).unwrap_or_default())?;
     inner.size = old.map_or(inner.size, |old| inner.size.without(old));
-    match new {
-        Some(new) => {
-            inner.size = inner.size.with(part(key, &new));
-            inner.members.insert(Rc::clone(key), new);
-        }
-        None => {
-            spend_bytes(inner.members.len() * OVERHEAD);
-            inner.members.shift_remove(key);
-        }
+    if let Some(new) = new {
+        inner.size = inner.size.with(part(key, &new));
+        inner.members.insert(Rc::clone(key), new);
+    } else {
+        spend_bytes(inner.members.len() * OVERHEAD);
+        inner.members.shift_remove(key);
     }
     Ok(Value::Obj(object))
 }
@@ -164,6 +163,8 @@ pub(super) fn range<'a, I: Iterator<Item = ValX<'a, Value>>>(
             };
             Ok(Value::string([slice(0, from), &new, slice(to, text.len())].concat()))
         }
-        other => fail(other, opt, "array or string"),
+        other @ (Value::Null | Value::Bool(_) | Value::Num(_) | Value::Obj(_)) => {
+            fail(other, opt, "array or string")
+        }
     }
 }

@@ -1,0 +1,201 @@
+//! What every journal must look like, told by the journal and the plan alone: a second, plain
+//! account of the rules, independent of the state's fold.
+
+use crate::definition::Plan;
+use crate::model::{Event, EventBody, StepId};
+
+/// Where a step stands by the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Pending,
+    Running,
+    Waiting,
+    Retrying,
+    Completed,
+    Failed { continued: bool },
+    Skipped,
+}
+
+impl Place {
+    const fn has_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed { .. } | Self::Skipped)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Step {
+    place: Place,
+    attempts: u32,
+    failures: u32,
+    warned: u32,
+}
+
+/// Reads a journal from its start.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    plan: &'a Plan,
+    steps: Vec<Step>,
+    seen: Vec<&'a Event>,
+    ended: bool,
+    failing: bool,
+}
+
+/// Checks a whole journal.
+#[track_caller]
+pub(super) fn check(plan: &Plan, journal: &[Event]) {
+    let step = Step { place: Place::Pending, attempts: 0, failures: 0, warned: 0 };
+    let steps = vec![step; plan.steps.len()];
+    let mut reader = Reader { plan, steps, seen: Vec::new(), ended: false, failing: false };
+    for event in journal {
+        if let Err(fault) = reader.read(event) {
+            panic!("{fault}: {event:#?}\nafter {:#?}", reader.seen);
+        }
+        reader.seen.push(event);
+    }
+}
+
+fn need(holds: bool, rule: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(rule) }
+}
+
+impl Reader<'_> {
+    fn read(&mut self, event: &Event) -> Result<(), &'static str> {
+        let numbered = usize::try_from(event.seq) == Ok(self.seen.len() + 1);
+        need(numbered, "numbers are gapless from 1")?;
+        need(self.seen.last().is_none_or(|last| last.at <= event.at), "times do not step back")?;
+        let is_start = matches!(event.body, EventBody::WorkflowStart(_));
+        need(is_start == self.seen.is_empty(), "a start, and only the first event is one")?;
+        let is_resume = matches!(event.body, EventBody::WorkflowResumed(_));
+        need(self.ended == is_resume, "an ended thread is silent until it is resumed")?;
+        match &event.body {
+            EventBody::WorkflowStart(_) => {}
+            EventBody::WorkflowResumed(_) => self.resume(),
+            EventBody::WorkflowRecovered(data) => {
+                let lost: Vec<StepId> = self.at(Place::Running);
+                need(data.steps == lost, "exactly the running attempts are lost")?;
+                need(data.from_seq + 1 == event.seq, "a takeover names the head before it")?;
+                self.put(Place::Running, Place::Pending);
+            }
+            EventBody::WorkflowComplete(_) => {
+                need(!self.failing, "a failing thread does not complete")?;
+                need(self.steps.iter().all(|step| step.place.has_ended()), "every step has ended")?;
+                self.ended = true;
+            }
+            EventBody::WorkflowFailed(_) => {
+                let all = self.steps.iter().all(|step| step.place.has_ended());
+                need(self.failing || all, "a thread fails by a step, or by its output")?;
+                need(self.at(Place::Running).is_empty(), "running attempts are waited for")?;
+                self.end();
+            }
+            EventBody::WorkflowAborted(_) => self.end(),
+            body @ (EventBody::StepStart(_)
+            | EventBody::StepWaiting(_)
+            | EventBody::StepRetry(_)
+            | EventBody::StepTimeoutWarning(_)
+            | EventBody::StepComplete(_)
+            | EventBody::StepFailed(_)
+            | EventBody::StepSkipped(_)) => self.on_step(body)?,
+        }
+        Ok(())
+    }
+
+    fn on_step(&mut self, body: &EventBody) -> Result<(), &'static str> {
+        let at = body.step().and_then(|id| self.plan.position(id.as_str()));
+        let at = at.ok_or("a step of the plan")?;
+        let planned = &self.plan.steps[at];
+        let needs: Vec<Place> =
+            planned.depends_on.iter().map(|&need| self.steps[need].place).collect();
+        let failing = self.failing;
+        let step = &mut self.steps[at];
+        need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
+        match body {
+            EventBody::StepStart(fact) => {
+                need(!failing, "a failing thread starts nothing")?;
+                need(needs.iter().all(|need| need.has_ended()), "dependencies have ended")?;
+                let blocked = |need: &Place| *need == Place::Failed { continued: false };
+                need(!needs.iter().any(blocked), "no dependency has failed the thread")?;
+                let all_skipped = needs.iter().all(|need| *need == Place::Skipped);
+                need(needs.is_empty() || !all_skipped, "not all dependencies were skipped")?;
+                need(matches!(step.place, Place::Pending | Place::Retrying), "it does not run")?;
+                need(fact.attempt == step.attempts + 1, "attempts are numbered from 1")?;
+                (step.place, step.attempts) = (Place::Running, fact.attempt);
+            }
+            EventBody::StepWaiting(fact) => {
+                need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
+                step.place = Place::Waiting;
+            }
+            EventBody::StepRetry(fact) => {
+                need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
+                step.failures += 1;
+                need(step.failures < planned.retry.max_attempts, "attempts are bounded")?;
+                step.place = Place::Retrying;
+            }
+            EventBody::StepTimeoutWarning(fact) => {
+                need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
+                need(step.warned < fact.attempt, "one warning for each attempt")?;
+                step.warned = fact.attempt;
+            }
+            EventBody::StepComplete(fact) => {
+                let under_way = matches!(step.place, Place::Running | Place::Waiting);
+                need(under_way && fact.attempt == step.attempts, "the current attempt completes")?;
+                step.place = Place::Completed;
+            }
+            EventBody::StepFailed(fact) => {
+                let asked = step.place == Place::Pending && step.attempts == 0;
+                let under_way = step.place == Place::Running;
+                need(asked || under_way, "an attempt or the condition fails")?;
+                need(fact.attempt == step.attempts, "the current attempt fails")?;
+                need(fact.data.continued == planned.continue_on_error, "as the plan has it")?;
+                step.failures += 1;
+                need(step.failures <= planned.retry.max_attempts, "attempts are bounded")?;
+                step.place = Place::Failed { continued: fact.data.continued };
+                self.failing |= !fact.data.continued;
+            }
+            EventBody::StepSkipped(fact) => {
+                let all_skipped = needs.iter().all(|need| *need == Place::Skipped);
+                let reason =
+                    if all_skipped && !needs.is_empty() { "dependencies" } else { "condition" };
+                need(fact.data.reason == reason, "skipped for the right reason")?;
+                need(step.place == Place::Pending && step.attempts == 0, "it never ran")?;
+                need(!failing && needs.iter().all(|need| need.has_ended()), "it was its turn")?;
+                step.place = Place::Skipped;
+            }
+            EventBody::WorkflowStart(_)
+            | EventBody::WorkflowResumed(_)
+            | EventBody::WorkflowRecovered(_)
+            | EventBody::WorkflowComplete(_)
+            | EventBody::WorkflowFailed(_)
+            | EventBody::WorkflowAborted(_) => return Err("an event about a step"),
+        }
+        Ok(())
+    }
+
+    fn at(&self, place: Place) -> Vec<StepId> {
+        let steps = self.plan.steps.iter().zip(&self.steps);
+        steps
+            .filter(|(_, step)| step.place == place)
+            .map(|(planned, _)| planned.id.clone())
+            .collect()
+    }
+
+    fn put(&mut self, from: Place, to: Place) {
+        for step in self.steps.iter_mut().filter(|step| step.place == from) {
+            step.place = to;
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        for place in [Place::Running, Place::Waiting, Place::Retrying] {
+            self.put(place, Place::Pending);
+        }
+    }
+
+    fn resume(&mut self) {
+        (self.ended, self.failing) = (false, false);
+        self.put(Place::Failed { continued: false }, Place::Pending);
+        for step in self.steps.iter_mut().filter(|step| step.place == Place::Pending) {
+            step.failures = 0;
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Invariants over random plans and random histories.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use super::journal;
+use super::random::{Turn, input, turns, workflow};
+use super::theatre::{Stage, json_of, plan, thread};
+use crate::machine::{Command, ThreadState, decide};
+use crate::model::{Event, StepStatus, ThreadStatus, Timestamp};
+
+/// Histories per run: a few seconds in a debug build.
+const CASES: u32 = 512;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_journal_keeps_the_rules_and_tells_the_whole_state(
+        workflow in workflow(), input in input(), turns in turns(),
+    ) {
+        let mut stage = Stage::of(plan(&workflow), &input);
+        // Whether every decision so far could start steps: else the next advance makes up for it.
+        let mut settled = false;
+        for turn in &turns {
+            act(&mut stage, turn, &mut settled)?;
+        }
+        stage.moment.may_start = true;
+        drive_to_the_end(&mut stage)?;
+        journal::check(&stage.state.plan, &stage.journal);
+        encoded_events_read_the_same(&stage.journal)?;
+    }
+}
+
+fn act(stage: &mut Stage, turn: &Turn, settled: &mut bool) -> Result<(), TestCaseError> {
+    let Some(command) = turn.command(stage) else { return Ok(()) };
+    let ended = stage.state.status.is_terminal();
+    let resumes = matches!(command, Command::Resume { .. });
+    let settles =
+        matches!(command, Command::Advance | Command::Recover { .. } | Command::Resume { .. });
+    let accepted = decide_twice(stage, command)?;
+    if let Some(events) = accepted {
+        prop_assert!(!ended || resumes || events == 0, "an ended thread has told something");
+        if settles || !stage.moment.may_start {
+            *settled = stage.moment.may_start;
+        }
+        if *settled {
+            not_stuck(&stage.state)?;
+        }
+    }
+    replay_is_the_state(stage)
+}
+
+/// Decides on two copies: both come to the same, and a refused command has changed neither.
+/// The number of events if it was accepted.
+fn decide_twice(stage: &mut Stage, command: Command) -> Result<Option<usize>, TestCaseError> {
+    let before = format!("{:?}", stage.state);
+    let mut other = stage.state.clone();
+    let first = decide(&mut stage.state, command.clone(), stage.moment);
+    let second = decide(&mut other, command, stage.moment);
+    prop_assert_eq!(&first, &second);
+    prop_assert_eq!(format!("{:?}", stage.state), format!("{other:?}"));
+    let Ok(events) = first else {
+        prop_assert_eq!(format!("{:?}", stage.state), before);
+        return Ok(None);
+    };
+    let count = events.len();
+    if count == 0 {
+        prop_assert_eq!(format!("{:?}", stage.state), before);
+    }
+    stage.journal.extend(events);
+    Ok(Some(count))
+}
+
+fn replay_is_the_state(stage: &Stage) -> Result<(), TestCaseError> {
+    let plan = Arc::clone(&stage.state.plan);
+    let mut replayed = ThreadState::first(thread(), plan, &stage.journal[0]).unwrap();
+    for event in &stage.journal[1..] {
+        replayed.apply(event);
+    }
+    prop_assert_eq!(format!("{replayed:?}"), format!("{:?}", stage.state));
+    Ok(())
+}
+
+fn not_stuck(state: &ThreadState) -> Result<(), TestCaseError> {
+    if state.status.is_terminal() {
+        prop_assert!(!state.has_running() && state.next_wake().is_none());
+        prop_assert!(state.current_steps().is_empty() && state.completed_at.is_some());
+        return Ok(());
+    }
+    prop_assert!(state.completed_at.is_none());
+    let moves = state.has_running() || state.next_wake().is_some();
+    prop_assert!(moves, "nothing will ever move {state:#?}");
+    prop_assert!(!state.is_failing() || state.has_running(), "failing, and waits for nothing");
+    Ok(())
+}
+
+/// Lets every timer fire and every attempt complete: the thread ends, in as many turns as its
+/// steps can take at the most, and no step that had completed is run again.
+fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
+    if stage.state.status.is_terminal() && stage.state.status != ThreadStatus::Completed {
+        decide_twice(stage, Command::Resume { by: "ann".to_owned(), reason: None })?;
+    }
+    let most = 4 * stage.state.steps.len() + 4;
+    for _ in 0..most {
+        decide_twice(stage, Command::Advance)?;
+        not_stuck(&stage.state)?;
+        if stage.state.status.is_terminal() {
+            return Ok(());
+        }
+        let running = |step: &usize| stage.state.steps[*step].status == StepStatus::Running;
+        if let Some(step) = (0..stage.state.steps.len()).find(running) {
+            let attempt = stage.state.steps[step].attempts;
+            let output = json_of(&serde_json::json!({ "n": 2 }));
+            decide_twice(stage, Command::Complete { step, attempt, output, session_id: None })?;
+        } else if let Some(due) = stage.state.next_wake() {
+            stage.moment.now = due.max(stage.moment.now);
+        }
+    }
+    prop_assert!(stage.state.status.is_terminal(), "not ended after {most} turns: {stage:#?}");
+    Ok(())
+}
+
+fn encoded_events_read_the_same(journal: &[Event]) -> Result<(), TestCaseError> {
+    for event in journal {
+        let text = event.encode(&thread());
+        prop_assert!(!text.contains('\n'));
+        prop_assert_eq!(Event::kind_of(&text), event.body.kind());
+        let read = Event::decode(&text);
+        prop_assert_eq!(read.as_ref(), Ok(event));
+        prop_assert_eq!(read.map(|event| event.encode(&thread())), Ok(text));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_start_alone_is_a_queued_thread() {
+    let stage = Stage::new(serde_json::json!([super::theatre::http("a", &[])]));
+    assert_eq!(stage.state.status, ThreadStatus::Queued);
+    assert_eq!(stage.state.last_seq, 1);
+    assert_eq!(stage.state.created_at, Timestamp::from_millis(super::theatre::DAWN));
+}

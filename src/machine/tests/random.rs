@@ -1,0 +1,194 @@
+//! Random small workflows and random histories.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::theatre::Stage;
+use crate::machine::Command;
+use crate::model::{Category, Failure, RecoveryCause, StepStatus};
+
+/// Conditions: with an answer, without one, and of either kind by what the dependencies gave.
+const CONDITIONS: [&str; 6] =
+    ["true", "false", "input.flag", "!input.flag", "input.missing == 1", "size('ab') == 2"];
+
+/// One random step; `needs` picks among the steps before it.
+#[derive(Debug, Clone)]
+struct Draw {
+    kind: u8,
+    needs: u8,
+    condition: Option<usize>,
+    on_first: bool,
+    goes_on: bool,
+    attempts: u32,
+}
+
+fn draw() -> impl Strategy<Value = Draw> {
+    (
+        0_u8..6,
+        any::<u8>(),
+        proptest::option::weighted(0.3, 0..CONDITIONS.len()),
+        any::<bool>(),
+        proptest::bool::weighted(0.25),
+        1_u32..4,
+    )
+        .prop_map(|(kind, needs, condition, on_first, goes_on, attempts)| Draw {
+            kind,
+            needs,
+            condition,
+            on_first,
+            goes_on,
+            attempts,
+        })
+}
+
+/// A workflow of one to eight steps.
+pub(super) fn workflow() -> impl Strategy<Value = Value> {
+    let output = proptest::option::of(any::<bool>());
+    (proptest::collection::vec(draw(), 1..=8), output).prop_map(|(draws, output)| {
+        let steps: Vec<Value> = draws.iter().enumerate().map(|(at, draw)| step(at, draw)).collect();
+        let mut workflow = json!({ "name": "w", "steps": steps });
+        match output {
+            None => {}
+            Some(true) => workflow["output"] = json!("{s0.output}"),
+            Some(false) => workflow["output"] = json!("{s0.output.n}"),
+        }
+        workflow
+    })
+}
+
+fn step(at: usize, draw: &Draw) -> Value {
+    // Sparse dependencies: each earlier step with a chance of about a third.
+    let needs: Vec<String> = (0..at)
+        .filter(|&before| (u32::from(draw.needs) >> before) % 3 == 1)
+        .map(|before| format!("s{before}"))
+        .collect();
+    let (kind, with) = match draw.kind {
+        0 => ("sleep", json!({ "for": u32::from(draw.needs) * 10 })),
+        1 => ("sleep", json!({ "for": "{input.pause}" })),
+        2 => ("transform", json!({ "jq": ".", "from": 1 })),
+        _ => ("http", json!({ "url": "http://h/" })),
+    };
+    let mut step = json!({
+        "id": format!("s{at}"),
+        "kind": kind,
+        "with": with,
+        "dependsOn": needs,
+        "continueOnError": draw.goes_on,
+        "retry": { "maxAttempts": draw.attempts },
+    });
+    if let Some(condition) = draw.condition {
+        step["when"] = json!(CONDITIONS[condition]);
+        if let (true, Some(first)) = (draw.on_first, needs.first()) {
+            step["when"] = json!(format!("{first}.status == 'completed' && {first}.output.n > 1"));
+        }
+    }
+    step
+}
+
+/// An input that gives some conditions and sleeps an answer, and others none.
+pub(super) fn input() -> impl Strategy<Value = Value> {
+    let pause = prop_oneof![Just(json!(0)), Just(json!("2s")), Just(json!("soon"))];
+    (any::<bool>(), pause).prop_map(|(flag, pause)| json!({ "flag": flag, "pause": pause }))
+}
+
+/// What happens next to a thread, whatever state it is in.
+#[derive(Debug, Clone)]
+pub(super) enum Turn {
+    /// Time passes, forwards or (a wall clock that was set) backwards.
+    Pass(i64),
+    Advance,
+    /// Whether the server shuts down changes.
+    MayStart(bool),
+    Complete(Target, u8),
+    Fail(Target, bool, Option<u16>),
+    Warn(Target),
+    Recover(bool),
+    Resume,
+    Abort,
+}
+
+/// Which attempt a result is of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Target {
+    /// The current one of one of the running steps.
+    Current(u8),
+    /// Any number of any step: mostly a duplicate, or one that was never made.
+    Any(u8, u32),
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        4 => any::<u8>().prop_map(Target::Current),
+        1 => (any::<u8>(), 0_u32..6).prop_map(|(step, attempt)| Target::Any(step, attempt)),
+    ]
+}
+
+pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let turn = prop_oneof![
+        4 => prop_oneof![9 => 0_i64..5_000, 1 => -3_000_i64..0].prop_map(Turn::Pass),
+        4 => Just(Turn::Advance),
+        1 => proptest::bool::weighted(0.7).prop_map(Turn::MayStart),
+        8 => (target(), 0_u8..4).prop_map(|(target, n)| Turn::Complete(target, n)),
+        6 => (target(), proptest::bool::weighted(0.8), proptest::option::weighted(0.2, 0_u16..60))
+            .prop_map(|(target, recoverable, after)| Turn::Fail(target, recoverable, after)),
+        1 => target().prop_map(Turn::Warn),
+        2 => any::<bool>().prop_map(Turn::Recover),
+        2 => Just(Turn::Resume),
+        1 => Just(Turn::Abort),
+    ];
+    proptest::collection::vec(turn, 1..60)
+}
+
+impl Turn {
+    /// The command, as far as it is one; time and shutdowns change the stage.
+    pub(super) fn command(&self, stage: &mut Stage) -> Option<Command> {
+        Some(match self {
+            Self::Pass(millis) => {
+                stage.pass(*millis);
+                return None;
+            }
+            Self::MayStart(may_start) => {
+                stage.moment.may_start = *may_start;
+                return None;
+            }
+            Self::Advance => Command::Advance,
+            Self::Complete(target, n) => {
+                let (step, attempt) = target.of(stage)?;
+                let output = super::theatre::json_of(&json!({ "n": n }));
+                Command::Complete { step, attempt, output, session_id: None }
+            }
+            Self::Fail(target, recoverable, after) => {
+                let (step, attempt) = target.of(stage)?;
+                let mut failure = Failure::recoverable("e", Category::Step, "no");
+                failure.recoverable = *recoverable;
+                let retry_after = after.map(|s| std::time::Duration::from_secs(s.into()));
+                Command::Fail { step, attempt, failure, retry_after }
+            }
+            Self::Warn(target) => {
+                let (step, attempt) = target.of(stage)?;
+                Command::Warn { step, attempt }
+            }
+            Self::Recover(lost) => Command::Recover {
+                cause: if *lost { RecoveryCause::ReplicaLost } else { RecoveryCause::Handover },
+                previous_owner: i64::from(*lost),
+            },
+            Self::Resume => Command::Resume { by: "ann".to_owned(), reason: None },
+            Self::Abort => Command::Abort { by: "ann".to_owned(), reason: None },
+        })
+    }
+}
+
+impl Target {
+    fn of(self, stage: &Stage) -> Option<(usize, u32)> {
+        let steps = &stage.state.steps;
+        match self {
+            Self::Any(step, attempt) => Some((usize::from(step) % (steps.len() + 1), attempt)),
+            Self::Current(pick) => {
+                let is_running = |step: &usize| steps[*step].status == StepStatus::Running;
+                let running: Vec<usize> = (0..steps.len()).filter(is_running).collect();
+                let step = *running.get(usize::from(pick).checked_rem(running.len())?)?;
+                Some((step, steps[step].attempts))
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Takeovers, resumes, aborts and shutdowns.
+
+use serde_json::json;
+
+use super::theatre::{Stage, broken, http, http_with, refused};
+use crate::machine::{Command, Rejection};
+use crate::model::{RecoveryCause, StepStatus, ThreadStatus};
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn a_takeover_makes_lost_attempts_again_without_counting_them() {
+    let policy = json!({ "retry": { "maxAttempts": 2 } });
+    let mut stage = Stage::new(json!([http_with("a", &[], policy), http("b", &[])]));
+    stage.advance();
+    stage.complete("b", json!(1));
+    for attempt in 2..6 {
+        assert_eq!(
+            stage.recover(RecoveryCause::ReplicaLost),
+            ["workflow_recovered replica_lost [a]".to_owned(), format!("step_start a {attempt}")]
+        );
+    }
+    assert_eq!(stage.state.recoveries, 4);
+    assert_eq!(stage.fail("a", broken()), ["step_retry a 5 in 1000"]);
+    stage.pass(1_000).advance();
+    assert_eq!(
+        stage.fail("a", broken()),
+        ["step_failed a 6 connection_failed", "workflow_failed connection_failed"]
+    );
+}
+
+#[test]
+fn a_takeover_leaves_waits_and_retries_as_they_were_recorded() {
+    let mut stage = Stage::new(json!([
+        http("a", &[]),
+        { "id": "s", "kind": "sleep", "with": { "for": 2_000 } },
+    ]));
+    stage.advance();
+    stage.fail("a", broken());
+    assert_eq!(stage.recover(RecoveryCause::ReplicaLost), ["workflow_recovered replica_lost []"]);
+    assert_eq!(stage.status("a"), StepStatus::Retrying);
+    assert_eq!(stage.status("s"), StepStatus::Waiting);
+    // What became due meanwhile is done in the same append.
+    stage.pass(2_000);
+    assert_eq!(
+        stage.recover(RecoveryCause::ReplicaLost),
+        ["workflow_recovered replica_lost []", "step_start a 2", "step_complete s 1"]
+    );
+}
+
+#[test]
+fn a_handover_is_told_only_if_it_cost_an_attempt() {
+    let mut stage = Stage::new(json!([http("a", &[])]));
+    assert_eq!(stage.recover(RecoveryCause::Handover), ["step_start a 1"]);
+    assert_eq!(
+        stage.recover(RecoveryCause::Handover),
+        ["workflow_recovered handover [a]", "step_start a 2"]
+    );
+    assert_eq!(stage.state.recoveries, 0);
+}
+
+#[test]
+fn a_takeover_of_a_failing_thread_ends_it() {
+    let mut stage = Stage::new(json!([http("a", &[]), http("b", &[])]));
+    stage.advance();
+    stage.fail("a", refused());
+    assert_eq!(
+        stage.recover(RecoveryCause::ReplicaLost),
+        ["workflow_recovered replica_lost [b]", "workflow_failed http_status"]
+    );
+    assert_eq!(stage.resume(), ["workflow_resumed", "step_start a 2", "step_start b 2"]);
+}
+
+#[test]
+fn an_ended_thread_tells_nothing_until_it_is_resumed() {
+    for status in [ThreadStatus::Aborted, ThreadStatus::Failed, ThreadStatus::Completed] {
+        let mut stage = Stage::new(json!([http("a", &[])]));
+        stage.advance();
+        let ended = if status == ThreadStatus::Aborted {
+            stage.abort()
+        } else if status == ThreadStatus::Failed {
+            stage.fail("a", refused())
+        } else {
+            stage.complete("a", json!(1))
+        };
+        assert!(!ended.is_empty());
+        assert_eq!(stage.state.status, status);
+        assert_eq!(stage.pass(60_000).advance(), NOTHING);
+        assert_eq!(stage.recover(RecoveryCause::ReplicaLost), NOTHING);
+        assert_eq!(stage.recover(RecoveryCause::Handover), NOTHING);
+        let late = super::theatre::json_of(&json!(2));
+        let late = Command::Complete { step: 0, attempt: 1, output: late, session_id: None };
+        assert_eq!(stage.decide(late), Err(Rejection::Stale));
+        let abort = Command::Abort { by: "ann".to_owned(), reason: None };
+        assert_eq!(stage.decide(abort), Err(Rejection::WrongState(status)));
+    }
+}
+
+#[test]
+fn only_what_has_ended_without_completing_can_be_resumed() {
+    let resume = || Command::Resume { by: "ann".to_owned(), reason: None };
+    let mut stage = Stage::new(json!([http("a", &[])]));
+    assert_eq!(stage.decide(resume()), Err(Rejection::WrongState(ThreadStatus::Queued)));
+    stage.advance();
+    assert_eq!(stage.decide(resume()), Err(Rejection::WrongState(ThreadStatus::Running)));
+    stage.complete("a", json!(1));
+    assert_eq!(stage.decide(resume()), Err(Rejection::WrongState(ThreadStatus::Completed)));
+}
+
+#[test]
+fn an_abort_ends_every_wait_and_a_resume_goes_on_behind_what_is_done() {
+    let mut stage = Stage::new(json!([
+        http("a", &[]),
+        http("b", &["a"]),
+        http("c", &[]),
+        { "id": "s", "kind": "sleep", "with": { "for": "1h" } },
+    ]));
+    stage.advance();
+    stage.complete("a", json!(1));
+    stage.fail("c", broken());
+    assert_eq!(stage.abort(), ["workflow_aborted"]);
+    assert_eq!(stage.state.next_wake(), None);
+    assert!(stage.state.current_steps().is_empty());
+    assert_eq!(
+        stage.resume(),
+        [
+            "workflow_resumed",
+            "step_start b 2",
+            "step_start c 2",
+            "step_start s 2",
+            "step_waiting s 2",
+        ]
+    );
+    assert_eq!(stage.state.completed_at, None);
+}
+
+#[test]
+fn a_queued_thread_can_be_aborted_before_it_began() {
+    let mut stage = Stage::new(json!([http("a", &[])]));
+    assert_eq!(stage.abort(), ["workflow_aborted"]);
+    assert_eq!(stage.resume(), ["workflow_resumed", "step_start a 1"]);
+}
+
+#[test]
+fn nothing_starts_while_the_server_shuts_down() {
+    let mut stage = Stage::new(json!([
+        http("a", &[]),
+        http("b", &["a"]),
+        http("c", &[]),
+        { "id": "s", "kind": "sleep", "with": { "for": 1_000 } },
+    ]));
+    stage.moment.may_start = false;
+    assert_eq!(stage.advance(), NOTHING);
+    assert_eq!(stage.state.status, ThreadStatus::Queued);
+    stage.moment.may_start = true;
+    stage.advance();
+    stage.fail("c", broken());
+    stage.moment.may_start = false;
+    stage.pass(2_000);
+    assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1"]);
+    assert_eq!(stage.advance(), NOTHING);
+    stage.moment.may_start = true;
+    assert_eq!(stage.advance(), ["step_start c 2", "step_complete s 1", "step_start b 1"]);
+}
+
+#[test]
+fn a_thread_whose_last_step_ends_during_a_shutdown_ends() {
+    let mut stage = Stage::new(json!([http("a", &[])]));
+    stage.advance();
+    stage.moment.may_start = false;
+    assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1", "workflow_complete"]);
+}

@@ -1,0 +1,210 @@
+//! A thread on a stage: commands go in by the names of steps, and what was decided comes out as
+//! short lines such as `step_start a 1`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::definition::Plan;
+use crate::machine::{Command, Moment, Rejection, ThreadState, decide, start};
+use crate::model::{
+    Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, StepId, StepStatus,
+    ThreadId, Timestamp, WorkflowRef, WorkflowStart,
+};
+
+/// Where every test begins.
+pub(super) const DAWN: i64 = 1_700_000_000_000;
+/// Larger than any output that is not meant to be too large.
+const MAX_EVENT: usize = 1_000;
+
+/// A thread, its journal and the time.
+#[derive(Debug, Clone)]
+pub(super) struct Stage {
+    pub(super) state: ThreadState,
+    pub(super) journal: Vec<Event>,
+    pub(super) moment: Moment,
+}
+
+impl Stage {
+    /// A thread of these steps that has been accepted and not advanced.
+    #[track_caller]
+    pub(super) fn new(steps: Value) -> Self {
+        Self::with(json!({ "name": "w", "steps": steps }), json!({}))
+    }
+
+    /// A thread of this workflow and input.
+    #[track_caller]
+    pub(super) fn with(workflow: Value, input: Value) -> Self {
+        Self::of(plan(&workflow), &input)
+    }
+
+    pub(super) fn of(plan: Arc<Plan>, input: &Value) -> Self {
+        let moment = Moment {
+            now: Timestamp::from_millis(DAWN),
+            unit: 0.5,
+            max_event: MAX_EVENT,
+            may_start: true,
+        };
+        let body = WorkflowStart {
+            workflow: WorkflowRef { name: "w".to_owned(), version: None, hash: plan.hash.clone() },
+            input: json_of(input),
+            metadata: json_of(&json!({})),
+            by: "tests".to_owned(),
+            queue: None,
+            priority: None,
+            traceparent: None,
+        };
+        let (state, first) = start(thread(), plan, body, moment).unwrap();
+        Self { state, journal: vec![first], moment }
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&mut self, millis: i64) -> &mut Self {
+        self.moment.now = Timestamp::from_millis(self.moment.now.millis() + millis);
+        self
+    }
+
+    /// Decides a command; the lines of what followed.
+    pub(super) fn decide(&mut self, command: Command) -> Result<Vec<String>, Rejection> {
+        let events = decide(&mut self.state, command, self.moment)?;
+        let lines = events.iter().map(line).collect();
+        self.journal.extend(events);
+        Ok(lines)
+    }
+
+    #[track_caller]
+    pub(super) fn advance(&mut self) -> Vec<String> {
+        self.decide(Command::Advance).unwrap()
+    }
+
+    /// Completes the current attempt of a step.
+    #[track_caller]
+    pub(super) fn complete(&mut self, id: &str, output: Value) -> Vec<String> {
+        let (step, attempt) = self.current(id);
+        let output = json_of(&output);
+        self.decide(Command::Complete { step, attempt, output, session_id: None }).unwrap()
+    }
+
+    /// Fails the current attempt of a step.
+    #[track_caller]
+    pub(super) fn fail(&mut self, id: &str, failure: Failure) -> Vec<String> {
+        self.fail_asking(id, failure, None)
+    }
+
+    /// Fails it with a `Retry-After`.
+    #[track_caller]
+    pub(super) fn fail_asking(
+        &mut self,
+        id: &str,
+        failure: Failure,
+        retry_after: Option<Duration>,
+    ) -> Vec<String> {
+        let (step, attempt) = self.current(id);
+        self.decide(Command::Fail { step, attempt, failure, retry_after }).unwrap()
+    }
+
+    #[track_caller]
+    pub(super) fn recover(&mut self, cause: RecoveryCause) -> Vec<String> {
+        self.decide(Command::Recover { cause, previous_owner: 7 }).unwrap()
+    }
+
+    #[track_caller]
+    pub(super) fn resume(&mut self) -> Vec<String> {
+        self.decide(Command::Resume { by: "ann".to_owned(), reason: None }).unwrap()
+    }
+
+    #[track_caller]
+    pub(super) fn abort(&mut self) -> Vec<String> {
+        self.decide(Command::Abort { by: "ann".to_owned(), reason: None }).unwrap()
+    }
+
+    /// The position and the current attempt of a step.
+    #[track_caller]
+    pub(super) fn current(&self, id: &str) -> (usize, u32) {
+        let at = self.state.plan.position(id).unwrap();
+        (at, self.state.steps[at].attempts)
+    }
+
+    #[track_caller]
+    pub(super) fn status(&self, id: &str) -> StepStatus {
+        self.state.steps[self.current(id).0].status
+    }
+
+    /// The last event.
+    #[track_caller]
+    pub(super) fn last(&self) -> &EventBody {
+        &self.journal.last().unwrap().body
+    }
+
+    /// The thread's output as JSON text.
+    #[track_caller]
+    pub(super) fn output(&self) -> &str {
+        self.state.output.as_ref().unwrap().as_str()
+    }
+}
+
+/// An event in a line: its kind, and what tells it from its neighbours.
+pub(super) fn line(event: &Event) -> String {
+    let kind = event.body.kind();
+    match &event.body {
+        EventBody::StepStart(fact) => format!("{kind} {} {}", fact.step, fact.attempt),
+        EventBody::StepWaiting(fact) => format!("{kind} {} {}", fact.step, fact.attempt),
+        EventBody::StepRetry(fact) => {
+            format!("{kind} {} {} in {}", fact.step, fact.attempt, fact.data.delay_ms)
+        }
+        EventBody::StepTimeoutWarning(fact) => format!("{kind} {} {}", fact.step, fact.attempt),
+        EventBody::StepComplete(fact) => format!("{kind} {} {}", fact.step, fact.attempt),
+        EventBody::StepFailed(fact) => {
+            format!("{kind} {} {} {}", fact.step, fact.attempt, fact.data.error.code)
+        }
+        EventBody::StepSkipped(fact) => format!("{kind} {} {}", fact.step, fact.data.reason),
+        EventBody::WorkflowFailed(data) => format!("{kind} {}", data.error.code),
+        EventBody::WorkflowRecovered(data) => {
+            let steps: Vec<_> = data.steps.iter().map(StepId::as_str).collect();
+            format!("{kind} {} [{}]", data.cause.as_str(), steps.join(" "))
+        }
+        EventBody::WorkflowStart(_)
+        | EventBody::WorkflowResumed(_)
+        | EventBody::WorkflowComplete(_)
+        | EventBody::WorkflowAborted(_) => kind.to_owned(),
+    }
+}
+
+#[track_caller]
+pub(super) fn plan(workflow: &Value) -> Arc<Plan> {
+    let parsed = Plan::parse(&json_of(workflow), &Pointer::root());
+    Arc::new(parsed.unwrap_or_else(|faults| panic!("{workflow:#}\n{faults:#?}")))
+}
+
+/// An http step that depends on others.
+pub(super) fn http(id: &str, depends_on: &[&str]) -> Value {
+    json!({ "id": id, "kind": "http", "with": { "url": "http://h/" }, "dependsOn": depends_on })
+}
+
+/// The same with more members.
+pub(super) fn http_with(id: &str, depends_on: &[&str], more: Value) -> Value {
+    let mut step = http(id, depends_on);
+    for (key, value) in more.as_object().unwrap() {
+        step[key] = value.clone();
+    }
+    step
+}
+
+pub(super) fn json_of(value: &Value) -> Json {
+    Json::parse(&value.to_string()).unwrap()
+}
+
+pub(super) fn thread() -> ThreadId {
+    ThreadId::parse("t").unwrap()
+}
+
+/// A failure worth another try.
+pub(super) fn broken() -> Failure {
+    Failure::recoverable("connection_failed", Category::External, "refused")
+}
+
+/// One that is not.
+pub(super) fn refused() -> Failure {
+    Failure::permanent("http_status", Category::External, "404")
+}

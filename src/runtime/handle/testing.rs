@@ -1,0 +1,67 @@
+//! A handle for tests of faces that never reach the runtime behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::Handle;
+use crate::executor::{ExecutorSettings, Executors, Secrets, StepExecutor};
+use crate::model::{Clock, Entropy};
+use crate::observe::Metrics;
+use crate::runtime::authority::Authority;
+use crate::runtime::core::{Core, CoreParts, RuntimeParts};
+use crate::runtime::feed::Feed;
+use crate::runtime::settings::RuntimeSettings;
+use crate::runtime::writer::{JournalWriter, WriterParts};
+use crate::store::MemoryStore;
+
+#[derive(Debug)]
+struct NoExecutors;
+
+impl Executors for NoExecutors {
+    fn get(&self, _: &crate::definition::Action) -> Option<&dyn StepExecutor> {
+        None
+    }
+}
+
+impl Handle {
+    /// A handle over an empty memory store that nothing drives.
+    pub(crate) fn unreached(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        let parts = RuntimeParts {
+            store: Arc::new(MemoryStore::new(Arc::clone(&clock))),
+            executors: Arc::new(NoExecutors),
+            secrets: Arc::new(Secrets::new([])),
+            clock: Arc::clone(&clock),
+            entropy,
+            metrics: Arc::new(Metrics::new()),
+            settings: settings(),
+        };
+        let feed = Arc::new(Feed::new());
+        let (writer, _loops) = JournalWriter::new(&WriterParts {
+            store: Arc::clone(&parts.store),
+            feed: Arc::clone(&feed),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&parts.entropy),
+            metrics: Arc::clone(&parts.metrics),
+        });
+        let authority = Authority::new(1, clock, Duration::ZERO, Duration::from_hours(1));
+        let (_sender, authority) = watch::channel(Arc::new(authority));
+        Self::new(Arc::new(Core::new(parts, CoreParts { writer, feed, authority })))
+    }
+}
+
+fn settings() -> RuntimeSettings {
+    let hour = Duration::from_hours(1);
+    RuntimeSettings {
+        replica: "test".to_owned(),
+        lease: hour,
+        max_running: 1,
+        max_queued: 1,
+        stale_after: hour,
+        retention: hour,
+        shutdown_grace: hour,
+        max_event: ExecutorSettings::default().max_output_bytes,
+        exec_allow: Vec::new(),
+    }
+}

@@ -1,0 +1,311 @@
+//! Clients: they ask until they are answered, outlive every process, and read what they are shown.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rethread::model::{Clock, Json, Seq, ThreadId, ThreadStatus};
+use rethread::runtime::{Control, Handle, Invoke, Invoked, RuntimeError, WorkflowSource};
+use serde_json::json;
+
+use super::random::Rng;
+use super::workflow::Drawn;
+use super::world::World;
+
+/// What one client wants.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) drawn: Drawn,
+    /// The thread's id, if the client chooses it; else its idempotency key makes repeats one.
+    thread: Option<ThreadId>,
+    key: Option<String>,
+    /// When it begins, in milliseconds.
+    starts_at: u64,
+    /// When a second caller sends the same, in milliseconds after it.
+    duplicate_after: Option<u64>,
+    /// When it loses patience and aborts, in milliseconds after the thread was accepted.
+    aborts_after: Option<u64>,
+    /// How often it sets a thread that has ended without completing going again.
+    resumes: u32,
+    /// Whether it does so by invoking again instead.
+    invokes_again: bool,
+}
+
+/// What a client knows, whatever process dies.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) thread: Option<ThreadId>,
+    /// Times it was told that its call had made the thread.
+    pub(super) created: u32,
+    pub(super) aborted: bool,
+    /// Whether the second caller was answered.
+    pub(super) duplicated: bool,
+    pub(super) resumed: u32,
+    pub(super) ended: Option<ThreadStatus>,
+    /// The events its follower has been shown.
+    pub(super) shown: Vec<String>,
+}
+
+/// A client of the world.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) world: Arc<World>,
+    pub(super) plan: Plan,
+    pub(super) number: u64,
+    memory: Mutex<Memory>,
+    rng: Mutex<Rng>,
+    /// The replicas there are now.
+    pub(super) replicas: Arc<Mutex<Vec<Handle>>>,
+}
+
+impl Plan {
+    pub(super) fn new(rng: &mut Rng, number: u64, drawn: Drawn) -> Self {
+        let thread = rng.chance(2).then(|| ThreadId::parse(&format!("t{number}")).unwrap());
+        let key = thread.is_none().then(|| format!("key-{number}"));
+        Self {
+            drawn,
+            thread,
+            key,
+            starts_at: *rng.pick(&[0, 0, 100, 3_000, 15_000]),
+            duplicate_after: rng.chance(3).then(|| *rng.pick(&[0, 1, 200])),
+            aborts_after: rng.chance(4).then(|| rng.range(0, 5_000)),
+            resumes: if rng.chance(5) { 0 } else { 8 },
+            invokes_again: rng.chance(2),
+        }
+    }
+
+    /// Whether its thread completes whatever happens.
+    pub(super) fn must_complete(&self) -> bool {
+        self.resumes > 0 && self.drawn.can_complete()
+    }
+
+    /// Whether it may abort its thread.
+    pub(super) fn may_abort(&self) -> bool {
+        self.aborts_after.is_some()
+    }
+
+    fn invoke(&self) -> Invoke {
+        Invoke {
+            workflow: Some(WorkflowSource::Inline(Json::of(&self.drawn.json()).unwrap())),
+            input: Some(Json::of(&json!({ "n": self.drawn.input })).unwrap()),
+            thread_id: self.thread.clone(),
+            metadata: None,
+            queue: None,
+            priority: None,
+            idempotency_key: self.key.clone(),
+            by: "client".to_owned(),
+            traceparent: None,
+        }
+    }
+}
+
+impl Client {
+    pub(super) fn new(
+        world: Arc<World>,
+        plan: Plan,
+        number: u64,
+        replicas: Arc<Mutex<Vec<Handle>>>,
+    ) -> Self {
+        let rng = Mutex::new(Rng::new(world.seed, 1_000 + number));
+        Self { world, plan, number, memory: Mutex::default(), rng, replicas }
+    }
+
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap()
+    }
+
+    fn handle(&self) -> Handle {
+        self.rng.lock().unwrap().pick(&self.replicas.lock().unwrap()).clone()
+    }
+
+    async fn pause(&self) {
+        let millis = self.rng.lock().unwrap().range(20, 600);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    async fn wait_until(&self, millis: u64) {
+        let due = Duration::from_millis(millis);
+        tokio::time::sleep(due.saturating_sub(self.world.clock.monotonic())).await;
+    }
+
+    /// Does what is left to do of its plan; ends with the thread's end.
+    pub(super) async fn live(&self) {
+        if self.memory().ended.is_some() {
+            return;
+        }
+        self.wait_until(self.plan.starts_at).await;
+        let known = self.memory().thread.clone();
+        let thread = match known {
+            Some(thread) => thread,
+            None => self.accept().await,
+        };
+        if let Some(after) = self.plan.aborts_after
+            && !self.memory().aborted
+        {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            self.abort(&thread).await;
+            self.memory().aborted = true;
+        }
+        // A repeat of an invoke may resume the thread: nobody may come after its end was seen.
+        while self.plan.duplicate_after.is_some() && !self.memory().duplicated {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.see_to_the_end(&thread).await;
+    }
+
+    /// Somebody else sends the same request.
+    pub(super) async fn duplicate(&self) {
+        let Some(after) = self.plan.duplicate_after else { return };
+        if self.memory().duplicated {
+            return;
+        }
+        self.wait_until(self.plan.starts_at + after).await;
+        self.accept().await;
+        self.memory().duplicated = true;
+    }
+
+    /// Invokes until it is answered.
+    async fn accept(&self) -> ThreadId {
+        loop {
+            match self.handle().invoke(self.plan.invoke()).await {
+                Ok(invoked) => return self.accepted(&invoked),
+                Err(error) => self.excuse("invoke", &error),
+            }
+            self.pause().await;
+        }
+    }
+
+    fn accepted(&self, invoked: &Invoked) -> ThreadId {
+        self.world.log(|| format!("client {}: accepted as {invoked:?}", self.number));
+        let thread = invoked.thread_id.clone();
+        let mut memory = self.memory();
+        memory.created += u32::from(invoked.created);
+        let other = memory.thread.replace(thread.clone()).filter(|known| *known != thread);
+        let created = memory.created;
+        drop(memory);
+        if let Some(other) = other {
+            self.world.violated(format!("client {} has {other} and {thread}", self.number));
+        }
+        if created > 1 {
+            self.world.violated(format!("{thread} was made twice"));
+        }
+        if !self.world.audit().threads.contains_key(&thread) {
+            self.world.violated(format!("{thread} was accepted before it was durable"));
+        }
+        thread
+    }
+
+    /// Refusals that only mean "later" are no fault of the server's.
+    fn excuse(&self, call: &str, error: &RuntimeError) {
+        self.world.log(|| format!("client {}: {call}: {error:?}", self.number));
+        let later =
+            matches!(error, RuntimeError::Unavailable { .. } | RuntimeError::QueueFull { .. });
+        if !later {
+            self.world.violated(format!("client {}: {call}: {error:?}", self.number));
+        }
+    }
+
+    async fn abort(&self, thread: &ThreadId) {
+        loop {
+            let control = control("abort".to_owned());
+            match self.handle().abort(thread, control).await {
+                Ok(_) | Err(RuntimeError::WrongState { .. }) => return,
+                Err(error) => self.excuse("abort", &error),
+            }
+            self.pause().await;
+        }
+    }
+
+    /// Sets the thread going again, one way or the other.
+    async fn resume(&self, thread: &ThreadId) {
+        let number = self.memory().resumed;
+        loop {
+            let answer = if self.plan.invokes_again && self.plan.thread.is_some() {
+                self.handle().invoke(self.plan.invoke()).await
+            } else {
+                self.handle().resume(thread, control(format!("resume {number}"))).await
+            };
+            match answer {
+                Ok(_) | Err(RuntimeError::WrongState { .. }) => break,
+                Err(error) => self.excuse("resume", &error),
+            }
+            self.pause().await;
+        }
+        self.memory().resumed = number + 1;
+    }
+
+    async fn see_to_the_end(&self, thread: &ThreadId) {
+        loop {
+            let status = match self.end(thread).await {
+                Ok(Some(status)) => status,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.excuse("status", &error);
+                    self.pause().await;
+                    continue;
+                }
+            };
+            let gives_up = self.memory().resumed >= self.plan.resumes;
+            if status == ThreadStatus::Completed || gives_up {
+                self.world.log(|| format!("client {}: ended {status:?}", self.number));
+                self.memory().ended = Some(status);
+                return;
+            }
+            self.resume(thread).await;
+        }
+    }
+
+    async fn end(&self, thread: &ThreadId) -> Result<Option<ThreadStatus>, RuntimeError> {
+        let handle = self.handle();
+        if !handle.wait_for_end(thread, Duration::from_secs(20)).await? {
+            return Ok(None);
+        }
+        let status = handle.status(thread, None).await?.status;
+        Ok(status.is_terminal().then_some(status))
+    }
+
+    /// Reads the thread's events one after the other, until its client has seen its end and
+    /// nothing is left to read.
+    pub(super) async fn follow(&self) {
+        let thread = loop {
+            if let Some(thread) = self.memory().thread.clone() {
+                break thread;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        let handle = self.handle();
+        let mut head = handle.follow(&thread);
+        loop {
+            let seen = Seq::try_from(self.memory().shown.len()).unwrap();
+            match handle.events(&thread, seen, 3).await {
+                Ok(page) if page.events.is_empty() => {
+                    if self.memory().ended.is_some() && page.ended {
+                        return;
+                    }
+                    let more = head.beyond(seen.max(page.head));
+                    drop(tokio::time::timeout(Duration::from_secs(5), more).await);
+                }
+                Ok(page) => self.show(&page.events),
+                Err(error) => {
+                    self.excuse("events", &error);
+                    self.pause().await;
+                }
+            }
+        }
+    }
+
+    fn show(&self, events: &[rethread::runtime::RawEvent]) {
+        let mut memory = self.memory();
+        for event in events {
+            let next = Seq::try_from(memory.shown.len()).unwrap() + 1;
+            memory.shown.push(event.json.as_str().to_owned());
+            if event.seq != next {
+                let seen = format!("client {} saw {} for {next}", self.number, event.seq);
+                self.world.violated(seen);
+            }
+        }
+    }
+}
+
+fn control(key: String) -> Control {
+    Control { by: "client".to_owned(), idempotency_key: Some(key), ..Control::default() }
+}

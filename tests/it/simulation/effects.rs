@@ -1,0 +1,123 @@
+//! What http steps do: an effect is put down as it happens, and held against the journal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rethread::definition::Action;
+use rethread::executor::{Attempt, AttemptError, Executors, StepExecutor};
+use rethread::model::{Category, Failure, Json};
+use serde_json::{Value, json};
+
+use super::random::Rng;
+use super::workflow::{Fault, Mood, Script, Work, value};
+use super::world::World;
+
+/// Performs the http steps of every replica.
+#[derive(Debug)]
+pub(super) struct Effects {
+    pub(super) world: Arc<World>,
+}
+
+impl Executors for Effects {
+    fn get(&self, action: &Action) -> Option<&dyn StepExecutor> {
+        match action {
+            Action::Http => Some(self),
+            Action::Exec { .. } | Action::Transform { .. } | Action::Sleep => None,
+        }
+    }
+}
+
+#[async_trait]
+impl StepExecutor for Effects {
+    async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError> {
+        let (script, result) = self.begin(&attempt);
+        let mut rng = Rng::new(self.world.seed, key_number(&attempt));
+        tokio::time::sleep(Duration::from_millis(rng.range(1, script.slowness.max(1)))).await;
+        match (result, script.fault) {
+            (Err(_), Fault::Hangs) => std::future::pending().await,
+            (result, _) => result,
+        }
+    }
+
+    fn execute_now(&self, attempt: &Attempt) -> Option<Result<Json, AttemptError>> {
+        let script = self.script(attempt);
+        let at_once = script.slowness == 0 && script.fault != Fault::Hangs;
+        at_once.then(|| self.begin(attempt).1)
+    }
+}
+
+impl Effects {
+    fn script(&self, attempt: &Attempt) -> Script {
+        let audit = self.world.audit();
+        let workflow = audit.threads.get(&attempt.thread_id).map(|journal| &journal.workflow);
+        let drawn = workflow.and_then(|name| self.world.workflows.get(name));
+        let at: usize = attempt.step_id.as_str()[1..].parse().unwrap();
+        match drawn.map(|drawn| &drawn.steps[at].work) {
+            Some(Work::Http(script)) => script.clone(),
+            other => panic!("{}: no effect: {other:?}", attempt.idempotency_key()),
+        }
+    }
+
+    /// The effect: put down, checked, and what it will answer.
+    fn begin(&self, attempt: &Attempt) -> (Script, Result<Json, AttemptError>) {
+        let script = self.script(attempt);
+        let key = attempt.idempotency_key();
+        self.world.log(|| format!("effect {key} attempt {}", attempt.number));
+        let mut audit = self.world.audit();
+        *audit.effects.entry(key.clone()).or_default() += 1;
+        let (mut failures, mut resumes) = (0, 0);
+        let mut fault = Some("of a thread that is not there");
+        if let Some(journal) = audit.threads.get(&attempt.thread_id) {
+            failures = journal.failures.get(&attempt.step_id).copied().unwrap_or(0);
+            resumes = journal.resumes;
+            let started = journal.started.contains(&(attempt.step_id.clone(), attempt.number));
+            let completed = journal.completed.contains(&attempt.step_id) && !audit.stood_still;
+            fault = match (started, completed) {
+                (false, _) => Some("before its start was durable"),
+                (true, true) => Some("after its completion was durable"),
+                (true, false) => None,
+            };
+        }
+        drop(audit);
+        if let Some(fault) = fault {
+            self.world.violated(format!("effect {key} attempt {} {fault}", attempt.number));
+        }
+        let fails = match script.mood {
+            Mood::Flaky(times) => failures < times,
+            Mood::Broken(heals_at) => resumes < heals_at,
+            Mood::Doomed => true,
+        };
+        let result = if fails { Err(failure(script.fault)) } else { Ok(answer(&attempt.with)) };
+        (script, result)
+    }
+}
+
+fn failure(fault: Fault) -> AttemptError {
+    let failure = match fault {
+        Fault::Permanent => Failure::permanent("http_status", Category::External, "404"),
+        Fault::Recoverable | Fault::Hangs | Fault::AsksToWait(_) => {
+            Failure::recoverable("http_status", Category::External, "503")
+        }
+    };
+    let retry_after = match fault {
+        Fault::AsksToWait(millis) => Some(Duration::from_millis(millis)),
+        Fault::Recoverable | Fault::Permanent | Fault::Hangs => None,
+    };
+    AttemptError { failure, retry_after }
+}
+
+fn answer(with: &Json) -> Json {
+    let with: Value = with.decode().unwrap();
+    let given = with["json"]["given"].as_array().unwrap();
+    let given: Vec<Option<u64>> = given.iter().map(|item| item["value"].as_u64()).collect();
+    let value = value(with["json"]["own"].as_u64().unwrap(), &given);
+    Json::of(&json!({ "value": value })).unwrap()
+}
+
+/// A stream of chances for each attempt.
+fn key_number(attempt: &Attempt) -> u64 {
+    let key = attempt.idempotency_key();
+    let hash = |number: u64, byte: u8| number.wrapping_mul(31).wrapping_add(u64::from(byte));
+    key.bytes().fold(u64::from(attempt.number), hash)
+}

@@ -1,0 +1,272 @@
+//! Random workflows, how their steps behave, and what must come out of them: computed here from
+//! the drawn plan, without the machine.
+
+use serde_json::{Value, json};
+
+use super::random::Rng;
+
+/// A drawn step.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) needs: Vec<usize>,
+    pub(super) work: Work,
+    pub(super) condition: Option<Condition>,
+    pub(super) goes_on: bool,
+    pub(super) max_attempts: u32,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    /// Waits for that many milliseconds.
+    Sleep(u64),
+    /// Performs an effect and answers with a value computed from what it was given.
+    Http(Script),
+}
+
+/// How an http step behaves.
+#[derive(Debug, Clone)]
+pub(super) struct Script {
+    pub(super) mood: Mood,
+    /// How a failing attempt fails.
+    pub(super) fault: Fault,
+    /// Longest time an attempt takes, in milliseconds; 0: it is done without waiting.
+    pub(super) slowness: u64,
+}
+
+/// When a step fails.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Mood {
+    /// It fails that often in a run-through, and less often than its attempts allow.
+    Flaky(u32),
+    /// It fails always, until its thread was resumed that often.
+    Broken(u32),
+    /// It fails always.
+    Doomed,
+}
+
+/// How an attempt fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Recoverable,
+    Permanent,
+    /// It never ends, and its step's timeout ends it.
+    Hangs,
+    /// It asks to be left alone for so many milliseconds.
+    AsksToWait(u64),
+}
+
+/// A condition whose answer follows from the input and from what dependencies gave.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Condition {
+    InputIsEven,
+    /// That dependency completed with an even value.
+    IsEven(usize),
+    /// That dependency was not skipped.
+    WasNotSkipped(usize),
+}
+
+/// How a step ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Slept,
+    Value(u64),
+    Failed,
+    Skipped,
+}
+
+/// A drawn workflow with its input.
+#[derive(Debug, Clone)]
+pub(super) struct Drawn {
+    pub(super) name: String,
+    pub(super) steps: Vec<Step>,
+    pub(super) input: u64,
+    has_output: bool,
+}
+
+/// Longest an attempt may take, in milliseconds.
+pub(super) const TIMEOUT: u64 = 3_000;
+/// Longer than a thread is kept in memory for: it is released while it sleeps.
+const LONG_SLEEP: u64 = 12_000;
+
+impl Drawn {
+    pub(super) fn new(rng: &mut Rng, name: String) -> Self {
+        let count = rng.range(1, 5);
+        let mut steps: Vec<Step> = Vec::new();
+        for _ in 0..count {
+            let step = draw_step(rng, &steps);
+            steps.push(step);
+        }
+        Self { name, steps, input: rng.range(0, 9), has_output: rng.chance(2) }
+    }
+
+    /// The workflow as a client sends it.
+    pub(super) fn json(&self) -> Value {
+        let steps: Vec<Value> = (0..self.steps.len()).map(|at| self.step_json(at)).collect();
+        let mut workflow = json!({ "name": self.name, "steps": steps });
+        if self.has_output {
+            workflow["output"] = json!({ "all": references(&self.http_steps()) });
+        }
+        workflow
+    }
+
+    fn http_steps(&self) -> Vec<usize> {
+        (0..self.steps.len()).filter(|&at| self.is_http(at)).collect()
+    }
+
+    fn is_http(&self, at: usize) -> bool {
+        matches!(self.steps[at].work, Work::Http(_))
+    }
+
+    fn step_json(&self, at: usize) -> Value {
+        let step = &self.steps[at];
+        let needs: Vec<String> = step.needs.iter().map(|need| format!("s{need}")).collect();
+        let (kind, with) = match step.work {
+            Work::Sleep(millis) => ("sleep", json!({ "for": millis })),
+            Work::Http(_) => {
+                let given = references(&self.given(at));
+                let body = json!({ "own": "{input.n}", "given": given });
+                ("http", json!({ "url": format!("http://h/s{at}"), "json": body }))
+            }
+        };
+        let mut out = json!({
+            "id": format!("s{at}"),
+            "kind": kind,
+            "with": with,
+            "dependsOn": needs,
+            "continueOnError": step.goes_on,
+            "retry": { "maxAttempts": step.max_attempts, "initialInterval": 200 },
+            "timeout": TIMEOUT,
+            "warnAfter": TIMEOUT / 2,
+        });
+        if let Some(condition) = step.condition {
+            out["when"] = json!(match condition {
+                Condition::InputIsEven => "input.n % 2 == 0".to_owned(),
+                Condition::IsEven(need) => {
+                    format!("s{need}.status == 'completed' && s{need}.output.value % 2 == 0")
+                }
+                Condition::WasNotSkipped(need) => format!("s{need}.status != 'skipped'"),
+            });
+        }
+        out
+    }
+
+    /// The dependencies whose outputs an http step is given.
+    fn given(&self, at: usize) -> Vec<usize> {
+        self.steps[at].needs.iter().copied().filter(|&need| self.is_http(need)).collect()
+    }
+
+    /// How every step ends once all that can be mended is.
+    pub(super) fn ends(&self) -> Vec<End> {
+        let mut ends: Vec<End> = Vec::new();
+        for (at, step) in self.steps.iter().enumerate() {
+            let skipped = |need: &usize| ends[*need] == End::Skipped;
+            let all_skipped = !step.needs.is_empty() && step.needs.iter().all(skipped);
+            let wanted = match step.condition {
+                None => true,
+                Some(Condition::InputIsEven) => self.input.is_multiple_of(2),
+                Some(Condition::IsEven(need)) => {
+                    matches!(ends[need], End::Value(value) if value.is_multiple_of(2))
+                }
+                Some(Condition::WasNotSkipped(need)) => ends[need] != End::Skipped,
+            };
+            let end = match &step.work {
+                _ if all_skipped || !wanted => End::Skipped,
+                Work::Sleep(_) => End::Slept,
+                Work::Http(Script { mood: Mood::Doomed, .. }) => End::Failed,
+                Work::Http(_) => {
+                    let value_of = |need: &usize| match ends[*need] {
+                        End::Value(value) => Some(value),
+                        End::Slept | End::Failed | End::Skipped => None,
+                    };
+                    let given: Vec<_> = self.given(at).iter().map(value_of).collect();
+                    End::Value(value(self.input, &given))
+                }
+            };
+            ends.push(end);
+        }
+        ends
+    }
+
+    /// Whether the thread can complete: no doomed step is reached that fails it.
+    pub(super) fn can_complete(&self) -> bool {
+        let fatal = |(end, step): (&End, &Step)| *end == End::Failed && !step.goes_on;
+        !self.ends().iter().zip(&self.steps).any(fatal)
+    }
+
+    /// The thread's output; `None` where it holds how long a sleep took.
+    pub(super) fn output(&self) -> Option<Value> {
+        let ends = self.ends();
+        let shown = |at: &usize| match ends[*at] {
+            End::Value(value) => json!({ "value": value }),
+            End::Slept | End::Failed | End::Skipped => json!(null),
+        };
+        if self.has_output {
+            let all: Vec<Value> = self.http_steps().iter().map(shown).collect();
+            return Some(json!({ "all": all }));
+        }
+        let is_needed = |at: &usize| self.steps.iter().any(|step| step.needs.contains(at));
+        let leaves: Vec<usize> = (0..self.steps.len()).filter(|at| !is_needed(at)).collect();
+        if leaves.iter().any(|at| ends[*at] == End::Slept) {
+            return None;
+        }
+        Some(leaves.iter().map(|at| (format!("s{at}"), shown(at))).collect())
+    }
+}
+
+fn references(steps: &[usize]) -> Vec<String> {
+    steps.iter().map(|at| format!("{{s{at}.output}}")).collect()
+}
+
+/// What an http step answers with.
+pub(super) fn value(own: u64, given: &[Option<u64>]) -> u64 {
+    given
+        .iter()
+        .fold(own + 1, |sum, given| (sum * 31 + given.map_or(7, |value| value + 1)) % 10_007)
+}
+
+fn draw_step(rng: &mut Rng, before: &[Step]) -> Step {
+    let mut needs = Vec::new();
+    for at in 0..before.len() {
+        if rng.chance(2) {
+            needs.push(at);
+        }
+    }
+    let max_attempts = u32::try_from(rng.range(1, 3)).unwrap();
+    let work = if rng.chance(5) {
+        Work::Sleep(*rng.pick(&[0, 40, 700, 2_500, LONG_SLEEP]))
+    } else {
+        Work::Http(draw_script(rng, max_attempts))
+    };
+    let condition = rng.chance(4).then(|| draw_condition(rng, &needs, before));
+    // A step that may fail for ever must not be one that a resume would mend.
+    let doomed = matches!(&work, Work::Http(Script { mood: Mood::Doomed, .. }));
+    let goes_on = doomed && !rng.chance(4);
+    Step { needs, work, condition, goes_on, max_attempts }
+}
+
+fn draw_script(rng: &mut Rng, max_attempts: u32) -> Script {
+    let mood = match rng.range(0, 11) {
+        0 => Mood::Broken(u32::try_from(rng.range(1, 2)).unwrap()),
+        1 => Mood::Doomed,
+        _ => Mood::Flaky(u32::try_from(rng.range(0, u64::from(max_attempts) - 1)).unwrap()),
+    };
+    let wait = rng.range(0, 4_000);
+    let mut faults = vec![Fault::Recoverable, Fault::Hangs, Fault::AsksToWait(wait)];
+    if !matches!(mood, Mood::Flaky(_)) {
+        faults.push(Fault::Permanent);
+    }
+    let slowness = *rng.pick(&[0, 1, 50, 400, TIMEOUT - 500]);
+    Script { mood, fault: *rng.pick(&faults), slowness }
+}
+
+fn draw_condition(rng: &mut Rng, needs: &[usize], before: &[Step]) -> Condition {
+    if needs.is_empty() || rng.chance(3) {
+        return Condition::InputIsEven;
+    }
+    let need = *rng.pick(needs);
+    if rng.chance(2) && matches!(before[need].work, Work::Http(_)) {
+        return Condition::IsEven(need);
+    }
+    Condition::WasNotSkipped(need)
+}

@@ -1,0 +1,111 @@
+//! Leases, claims and handing over.
+
+use rethread::store::{Append, Claimed, Disposition, WriteOutcome};
+
+use super::{WRITTEN, register, row, write};
+use crate::support::beds::{Bed, TTL};
+use crate::support::writes::{ASLEEP, DUE, FUTURE, PAST, append, appends, id, release, start};
+
+pub(super) async fn an_expired_lease_is_never_renewed(bed: Bed) {
+    let me = register(&bed).await;
+    assert!(bed.store.renew(me, TTL).await.unwrap());
+    bed.expire_leases().await;
+    assert!(!bed.store.renew(me, TTL).await.unwrap());
+    assert!(!bed.store.renew(me + 99, TTL).await.unwrap());
+    let next = register(&bed).await;
+    assert!(next > me);
+    assert!(!bed.store.renew(me, TTL).await.unwrap());
+    assert!(bed.store.renew(next, TTL).await.unwrap());
+}
+
+pub(super) async fn due_threads_are_claimed_and_sleeping_ones_are_not(bed: Bed) {
+    let me = register(&bed).await;
+    let later = Disposition::Release { wake_at: Some(FUTURE) };
+    write(&bed, me, [start("due", DUE), start("asleep", ASLEEP), start("later", later)]).await;
+    assert_eq!(bed.store.queued(10).await, Ok(1));
+    assert_eq!(bed.store.next_wake().await, Ok(Some(PAST)));
+    let claimed = bed.store.claim(me, 10).await.unwrap();
+    let expected = Claimed {
+        thread_id: id("due"),
+        epoch: 1,
+        last_seq: 1,
+        claims: 1,
+        previous_owner: 0,
+        mail: 0,
+    };
+    assert_eq!(claimed, [expected]);
+    assert_eq!(bed.store.claim(me, 10).await, Ok(vec![]));
+    assert_eq!(bed.store.queued(10).await, Ok(0));
+    assert_eq!(bed.store.next_wake().await, Ok(Some(FUTURE)));
+}
+
+pub(super) async fn claims_grow_until_a_step_completes(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", DUE)]).await;
+    for round in 1..=3_i64 {
+        let claimed = bed.store.claim(me, 1).await.unwrap().remove(0);
+        assert_eq!((claimed.epoch, i64::from(claimed.claims)), (round, round));
+        let write = appends([release("t", round, 1, DUE)]);
+        assert_eq!(bed.store.write(me, &write).await.unwrap(), [WRITTEN]);
+    }
+    assert_eq!(bed.store.claim(me, 1).await.unwrap()[0].claims, 4);
+    let write = appends([Append { progress: true, disposition: DUE, ..append("t", 4, 1) }]);
+    assert_eq!(bed.store.write(me, &write).await.unwrap(), [WRITTEN]);
+    assert_eq!(row(&bed, "t").await.claims, 0);
+    assert_eq!(bed.store.claim(me, 1).await.unwrap()[0].claims, 1);
+}
+
+pub(super) async fn nothing_is_taken_from_a_live_owner(bed: Bed) {
+    if bed.is_alone() {
+        return;
+    }
+    let (me, other) = (register(&bed).await, register(&bed).await);
+    write(&bed, me, [start("t", Disposition::Keep), start("u", DUE)]).await;
+    assert_eq!(bed.store.claim(me, 9).await.unwrap().len(), 1);
+    assert_eq!(bed.store.claim(other, 9).await, Ok(vec![]));
+}
+
+pub(super) async fn orphans_of_an_expired_owner_are_claimed(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep)]).await;
+    bed.expire_leases().await;
+    let heir = register(&bed).await;
+    let claimed = bed.store.claim(heir, 9).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!((claimed[0].epoch, claimed[0].claims, claimed[0].previous_owner), (2, 1, me));
+    assert_eq!(row(&bed, "t").await.owner, heir);
+}
+
+pub(super) async fn an_expired_replica_claims_nothing(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", DUE)]).await;
+    bed.expire_leases().await;
+    assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
+    assert_eq!(bed.store.claim(me + 7, 9).await, Ok(vec![]));
+}
+
+pub(super) async fn retiring_hands_over_at_once(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep), start("asleep", ASLEEP)]).await;
+    bed.store.retire(me).await.unwrap();
+    assert!(!bed.store.renew(me, TTL).await.unwrap());
+    let heir = register(&bed).await;
+    let claimed = bed.store.claim(heir, 9).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!((claimed[0].epoch, claimed[0].previous_owner), (2, 0));
+    let late = appends([append("t", 1, 1)]);
+    assert_eq!(bed.store.write(me, &late).await.unwrap(), [WriteOutcome::Fenced]);
+}
+
+pub(super) async fn a_claim_hands_out_at_most_its_limit(bed: Bed) {
+    let me = register(&bed).await;
+    let orphans = (0..5).map(|n| start(&format!("o{n}"), Disposition::Keep));
+    write(&bed, me, orphans).await;
+    bed.expire_leases().await;
+    let heir = register(&bed).await;
+    write(&bed, heir, (0..5).map(|n| start(&format!("d{n}"), DUE))).await;
+    assert_eq!(bed.store.claim(heir, 0).await.unwrap().len(), 0);
+    assert_eq!(bed.store.claim(heir, 3).await.unwrap().len(), 3);
+    assert_eq!(bed.store.claim(heir, 4).await.unwrap().len(), 4);
+    assert_eq!(bed.store.claim(heir, 9).await.unwrap().len(), 3);
+}

@@ -1,0 +1,123 @@
+//! Messages to threads.
+
+use std::time::Duration;
+
+use rethread::model::Json;
+use rethread::store::{Append, Disposition, Message, Posted, WriteOutcome};
+
+use super::{WRITTEN, claim_ids, heads, post, register, row, write};
+use crate::support::beds::Bed;
+use crate::support::writes::{ASLEEP, DUE, FUTURE, append, appends, id, release, start};
+
+pub(super) async fn messages_are_taken_exactly_once(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep)]).await;
+    assert_eq!(post(&bed, "none", "k").await, Posted::NoThread);
+    for key in ["b", "a", "c"] {
+        assert_eq!(post(&bed, "t", key).await, Posted::Stored { owner: me });
+    }
+    assert_eq!(post(&bed, "t", "a").await, Posted::Duplicate);
+    let keys: Vec<String> =
+        bed.store.inbox(&id("t")).await.unwrap().into_iter().map(|m| m.key).collect();
+    assert_eq!(keys, ["b", "a", "c"]);
+    assert_eq!(bed.store.mail(me).await, Ok(vec![id("t")]));
+    let answer = Json::trusted("{\"ok\":12345678901234567890}".to_owned()).unwrap();
+    let taken = vec![("b".to_owned(), answer.clone()), ("a".to_owned(), answer.clone())];
+    let batch = appends([Append { taken: taken.clone(), ..append("t", 1, 1) }]);
+    let outcomes = bed.store.write(me, &batch).await.unwrap();
+    assert_eq!(outcomes, [WriteOutcome::Written { mail: 1 }]);
+    assert_eq!(bed.store.answer(&id("t"), "a").await, Ok(Some(answer)));
+    assert_eq!(bed.store.answer(&id("t"), "c").await, Ok(None));
+    assert_eq!(post(&bed, "t", "a").await, Posted::Duplicate);
+    // Taking a message again, or one that never came, counts for nothing.
+    let mut again = taken;
+    again.push(("none".to_owned(), Json::null()));
+    again.push(("c".to_owned(), Json::null()));
+    let batch = appends([Append { taken: again, ..append("t", 1, 2) }]);
+    assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
+    assert_eq!(bed.store.inbox(&id("t")).await, Ok(vec![]));
+    assert_eq!(bed.store.mail(me).await, Ok(vec![]));
+}
+
+pub(super) async fn a_message_wakes_a_sleeping_thread(bed: Bed) {
+    let me = register(&bed).await;
+    let later = Disposition::Release { wake_at: Some(FUTURE) };
+    write(&bed, me, [start("t", ASLEEP), start("u", later), start("v", DUE)]).await;
+    assert_eq!(bed.store.claim(me, 9).await.unwrap().len(), 1);
+    assert_eq!(post(&bed, "t", "k").await, Posted::Stored { owner: 0 });
+    assert_eq!(post(&bed, "u", "k").await, Posted::Stored { owner: 0 });
+    assert_eq!(bed.store.queued(9).await, Ok(2));
+    assert_eq!(claim_ids(&bed, me).await, [id("t"), id("u")]);
+    assert_eq!(bed.store.mail(me).await, Ok(vec![id("t"), id("u")]));
+}
+
+pub(super) async fn a_release_with_untaken_mail_is_due_at_once(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep)]).await;
+    post(&bed, "t", "k").await;
+    let batch = appends([release("t", 1, 1, ASLEEP)]);
+    let outcomes = bed.store.write(me, &batch).await.unwrap();
+    assert_eq!(outcomes, [WriteOutcome::Written { mail: 1 }]);
+    assert_eq!(claim_ids(&bed, me).await, [id("t")]);
+    let taken = vec![("k".to_owned(), Json::null())];
+    let batch = appends([Append { taken, ..release("t", 2, 1, ASLEEP) }]);
+    assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
+    assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
+}
+
+pub(super) async fn a_fenced_write_takes_no_message(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep)]).await;
+    post(&bed, "t", "k").await;
+    let taken = vec![("k".to_owned(), Json::null())];
+    let batch = appends([Append { taken, ..append("t", 7, 1) }]);
+    assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WriteOutcome::Fenced]);
+    assert_eq!(bed.store.inbox(&id("t")).await.unwrap().len(), 1);
+    assert_eq!(bed.store.answer(&id("t"), "k").await, Ok(None));
+}
+
+pub(super) async fn racing_messages_are_never_left_asleep(bed: Bed) {
+    const THREADS: usize = 8;
+    const ROUNDS: usize = 25;
+    let me = register(&bed).await;
+    let names: Vec<String> = (0..THREADS).map(|n| format!("t{n}")).collect();
+    write(&bed, me, names.iter().map(|name| start(name, Disposition::Keep))).await;
+    let mut seen = 0;
+    for round in 0..ROUNDS {
+        let batch =
+            appends(heads(&bed, &names).await.into_iter().map(|(name, epoch, last, keys)| {
+                Append {
+                    taken: keys.into_iter().map(|key| (key, Json::null())).collect(),
+                    ..release(&name, epoch, last, ASLEEP)
+                }
+            }));
+        let posts = names.iter().map(|name| {
+            let message = Message { key: format!("r{round}"), body: Json::null() };
+            let (store, thread) = (std::sync::Arc::clone(&bed.store), id(name));
+            async move { store.post(&thread, &message).await.unwrap() }
+        });
+        let posts = futures_util::future::join_all(posts);
+        let (written, posted) = tokio::join!(bed.store.write(me, &batch), posts);
+        for outcome in written.unwrap() {
+            assert!(matches!(outcome, WriteOutcome::Written { .. }), "{outcome:?}");
+        }
+        seen += posted.len();
+        bed.clock.advance(Duration::from_millis(1));
+        let mut claimed = bed.store.claim(me, THREADS * 2).await.unwrap();
+        claimed.sort_by(|a, b| a.thread_id.cmp(&b.thread_id));
+        assert_eq!(claimed.len(), THREADS, "round {round}: a message is left asleep");
+    }
+    assert_eq!(seen, THREADS * ROUNDS);
+}
+
+pub(super) async fn parked_threads_sleep_until_their_time(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep)]).await;
+    let parked = Disposition::Release { wake_at: Some(FUTURE) };
+    let batch = appends([Append { disposition: parked, ..append("t", 1, 1) }]);
+    assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
+    assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
+    let row = row(&bed, "t").await;
+    assert_eq!((row.owner, row.epoch, row.wake_at), (0, 1, Some(FUTURE)));
+    assert_eq!(bed.store.next_wake().await, Ok(Some(FUTURE)));
+}

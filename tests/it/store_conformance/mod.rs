@@ -1,0 +1,129 @@
+//! What every store promises, run against all three.
+
+mod data;
+mod leases;
+mod lists;
+mod mail;
+mod writes;
+
+use std::time::Duration;
+
+use rethread::model::{Incarnation, Json, ThreadId};
+use rethread::store::{Message, Posted, Start, ThreadFilter, WriteOutcome};
+
+use crate::support::beds::{Bed, TTL};
+use crate::support::writes::{id, starts};
+
+use data::*;
+use leases::*;
+use lists::*;
+use mail::*;
+use writes::*;
+
+const WRITTEN: WriteOutcome = WriteOutcome::Written { mail: 0 };
+
+macro_rules! conformance {
+    ($($claim:ident),+ $(,)?) => {
+        mod memory { $(#[tokio::test] async fn $claim() {
+            super::$claim(super::Bed::memory()).await;
+        })+ }
+        mod sqlite { $(#[tokio::test(flavor = "multi_thread")] async fn $claim() {
+            super::$claim(super::Bed::sqlite().await).await;
+        })+ }
+        mod postgres { $(#[tokio::test(flavor = "multi_thread")] async fn $claim() {
+            super::$claim(super::Bed::postgres().await).await;
+        })+ }
+    };
+}
+
+conformance!(
+    an_expired_lease_is_never_renewed,
+    due_threads_are_claimed_and_sleeping_ones_are_not,
+    claims_grow_until_a_step_completes,
+    nothing_is_taken_from_a_live_owner,
+    orphans_of_an_expired_owner_are_claimed,
+    an_expired_replica_claims_nothing,
+    retiring_hands_over_at_once,
+    a_claim_hands_out_at_most_its_limit,
+    a_fenced_write_has_no_effect_and_its_neighbours_land,
+    a_zombie_cannot_write_after_a_takeover,
+    a_released_thread_is_fenced,
+    a_started_thread_is_driven_by_its_writer,
+    a_start_by_nobody_is_claimed_at_once,
+    taken_ids_and_keys_are_told_apart,
+    duplicates_in_one_batch_make_one_thread,
+    an_expired_key_is_taken_over,
+    a_repeated_batch_is_recognised_as_written,
+    messages_are_taken_exactly_once,
+    a_message_wakes_a_sleeping_thread,
+    a_release_with_untaken_mail_is_due_at_once,
+    a_fenced_write_takes_no_message,
+    racing_messages_are_never_left_asleep,
+    parked_threads_sleep_until_their_time,
+    threads_are_listed_newest_first_by_filter_and_page,
+    only_ended_threads_are_deleted_with_all_they_have,
+    old_ended_threads_expire,
+    durations_are_those_of_completed_threads,
+    workflows_get_versions,
+    definitions_come_with_starts,
+    payloads_come_back_byte_for_byte,
+    reads_start_and_stop_inside_an_append,
+    big_mixed_batches_land_whole,
+    damage_is_reported,
+    a_shared_secret_is_made_once,
+    reopening_keeps_everything,
+    long_labels_and_odd_texts_are_held,
+);
+
+async fn register(bed: &Bed) -> Incarnation {
+    bed.store.register("test", TTL).await.unwrap()
+}
+
+async fn write(bed: &Bed, me: Incarnation, batch: impl IntoIterator<Item = Start>) {
+    let outcomes = bed.store.write(me, &starts(batch)).await.unwrap();
+    assert!(outcomes.iter().all(|outcome| *outcome == WRITTEN), "{outcomes:?}");
+}
+
+async fn post(bed: &Bed, thread: &str, key: &str) -> Posted {
+    let message = Message { key: key.to_owned(), body: Json::null() };
+    let posted = bed.store.post(&id(thread), &message).await.unwrap();
+    bed.clock.advance(Duration::from_millis(1));
+    posted
+}
+
+async fn row(bed: &Bed, thread: &str) -> rethread::store::ThreadRow {
+    bed.store.thread(&id(thread)).await.unwrap().unwrap()
+}
+
+async fn texts(bed: &Bed, thread: &str, after: u64) -> Vec<String> {
+    let found = bed.store.read(&id(thread), after, 1000).await.unwrap();
+    let mut next = after + 1;
+    for records in &found {
+        assert_eq!(records.first, next);
+        next = records.last() + 1;
+    }
+    found.into_iter().flat_map(|records| records.events).collect()
+}
+
+async fn claim_ids(bed: &Bed, me: Incarnation) -> Vec<ThreadId> {
+    let claimed = bed.store.claim(me, 99).await.unwrap();
+    let mut ids: Vec<ThreadId> = claimed.into_iter().map(|claim| claim.thread_id).collect();
+    ids.sort();
+    ids
+}
+
+async fn listed(bed: &Bed, filter: &ThreadFilter, limit: usize) -> Vec<String> {
+    let rows = bed.store.threads(filter, limit).await.unwrap();
+    rows.into_iter().map(|row| row.thread_id.to_string()).collect()
+}
+
+async fn heads(bed: &Bed, names: &[String]) -> Vec<(String, i64, u64, Vec<String>)> {
+    let mut found = Vec::new();
+    for name in names {
+        let row = row(bed, name).await;
+        let inbox = bed.store.inbox(&id(name)).await.unwrap();
+        let keys = inbox.into_iter().map(|message| message.key).collect();
+        found.push((name.clone(), row.epoch, row.last_seq, keys));
+    }
+    found
+}
