@@ -15,6 +15,8 @@ on_stores!([sqlite, postgres] [
     what_was_accepted_before_a_crash_completes,
     threads_under_load_survive_one_crash_after_another,
     timers_survive_a_crash,
+    a_parked_thread_is_nobodys_and_wakes_in_time,
+    a_parked_thread_hears_what_is_asked_of_it,
 ]);
 
 /// Events, read as JSON, after it was seen that none is missing.
@@ -167,16 +169,13 @@ async fn what_was_accepted_before_a_crash_completes(home: Home) {
     let client = server.client();
     let mut accepted = 0;
     for (number, answer) in answers {
-        match answer {
-            Ok(status) => {
-                assert_eq!(status, 202);
-                accepted += 1;
-            }
+        if let Ok(status) = answer {
+            assert_eq!(status, 202);
+            accepted += 1;
+        } else {
             // Nobody knows whether it was accepted: it is asked again, and is one thread.
-            Err(_) => {
-                let again = client.post("/invoke/async", &body(number)).await;
-                assert!(matches!(again.status, 200 | 202), "{}", again.text());
-            }
+            let again = client.post("/invoke/async", &body(number)).await;
+            assert!(matches!(again.status, 200 | 202), "{}", again.text());
         }
     }
     assert!(accepted > 0);
@@ -196,7 +195,7 @@ async fn threads_under_load_survive_one_crash_after_another(home: Home) {
     }
     let mut reached = 0;
     for _ in 0..3 {
-        reached = (reached + 20 + dice.below(60) as usize).max(recorder.hits().len() + 1);
+        reached = (reached + 20 + dice.below(60)).max(recorder.hits().len() + 1);
         // The work may be over before the last crash.
         let done = async || {
             let list = server.client().get("/threads?status=completed&limit=200").await.json();
@@ -322,4 +321,40 @@ async fn what_waits_for_room_is_shared_and_survives() {
     for number in 0..8 {
         kept_its_promise(&second.client(), &recorder, &format!("t{number}")).await;
     }
+}
+
+async fn a_parked_thread_is_nobodys_and_wakes_in_time(home: Home) {
+    let server = home.start().await;
+    let client = server.client();
+    let steps = json!([
+        { "id": "long", "kind": "sleep", "with": { "for": "11s" } },
+        { "id": "end", "kind": "transform", "dependsOn": ["long"],
+          "with": { "jq": ".sleptMs", "from": "{long.output}" } },
+    ]);
+    let body = json!({ "workflow": { "name": "w", "steps": steps }, "threadId": "t1" });
+    client.post("/invoke/async", &body).await.expect(202);
+    client.until("t1", "is parked", |status| status["owner"].is_null()).await;
+    server.kill9().await;
+    let server = home.start().await;
+    let status = server.client().completed("t1").await;
+    let slept = status["output"]["end"].as_u64().unwrap();
+    assert!((11_000..14_000).contains(&slept), "{slept}");
+    // Nobody was lost on the way: it had no owner.
+    assert_eq!(status["recoveries"], json!(0));
+}
+
+async fn a_parked_thread_hears_what_is_asked_of_it(home: Home) {
+    let server = home.start().await;
+    let client = server.client();
+    let steps = json!([{ "id": "s", "kind": "sleep", "with": { "for": "1h" } }]);
+    let body = json!({ "workflow": { "name": "w", "steps": steps }, "threadId": "t1" });
+    client.post("/invoke/async", &body).await.expect(202);
+    let is_parked = |status: &Value| status["owner"].is_null() && status["status"] == "running";
+    client.until("t1", "is parked", is_parked).await;
+    client.delete("/threads/t1").await.expect(409);
+    client.post("/threads/t1/abort", &json!({})).await.expect(200);
+    assert_eq!(client.status("t1").await["status"], "aborted");
+    client.post("/threads/t1/resume", &json!({})).await.expect(202);
+    let parked = client.until("t1", "is parked again", is_parked).await;
+    assert_eq!(parked["steps"][0]["status"], "waiting");
 }

@@ -14,7 +14,7 @@ async fn bench() -> (Server, Client, Recorder) {
 }
 
 /// A workflow of these steps, with quick retries.
-fn flow(steps: Value) -> Value {
+fn flow(steps: &Value) -> Value {
     let retry = json!({ "maxAttempts": 3, "initialInterval": "20ms", "jitter": false });
     json!({ "name": "w", "steps": steps, "defaults": { "retry": retry } })
 }
@@ -50,7 +50,7 @@ async fn a_lone_reference_keeps_its_type_and_text_around_it_makes_text() {
     ]);
     let input =
         json!({ "o": { "a": [0, { "b": [true] }] }, "n": 1.50, "t": "{input.n}", "z": null });
-    let body = json!({ "workflow": flow(steps), "input": input, "threadId": "t1" });
+    let body = json!({ "workflow": flow(&steps), "input": input, "threadId": "t1" });
     client.post("/invoke/async", &body).await.expect(202);
     let status = client.completed("t1").await;
     let output = &step(&status, "two")["output"];
@@ -71,7 +71,7 @@ async fn a_lone_reference_keeps_its_type_and_text_around_it_makes_text() {
 async fn a_reference_to_something_absent_fails_the_step_at_once() {
     let (_server, client, _) = bench().await;
     let steps = json!([{ "id": "s", "kind": "transform", "with": { "jq": ".", "from": "{input.no.such}" } }]);
-    let status = client.run(&json!({ "workflow": flow(steps), "input": {} })).await;
+    let status = client.run(&json!({ "workflow": flow(&steps), "input": {} })).await;
     assert_eq!(status["status"], "failed");
     assert_eq!(status["error"]["code"], "template_unresolved");
     assert_eq!(status["error"]["recoverable"], json!(false));
@@ -90,7 +90,7 @@ async fn skipping_spreads_to_those_that_depend_on_it_alone() {
           "when": "steps['after-off'].status == 'skipped' && on.output == 1",
           "with": { "jq": ".", "from": ["{off.output}", "{after-off.output}", "{on.output}"] } },
     ]);
-    let mut workflow = flow(steps);
+    let mut workflow = flow(&steps);
     workflow["steps"][3]["dependsOn"] = json!(["off", "after-off", "on"]);
     let body = json!({ "workflow": workflow, "input": { "on": false }, "threadId": "t1" });
     client.post("/invoke/async", &body).await.expect(202);
@@ -106,7 +106,7 @@ async fn a_condition_that_cannot_be_answered_fails_the_step() {
     let (_server, client, _) = bench().await;
     let steps =
         json!([{ "id": "s", "kind": "transform", "with": { "jq": "1" }, "when": "input.a.b > 1" }]);
-    let status = client.run(&json!({ "workflow": flow(steps), "input": {} })).await;
+    let status = client.run(&json!({ "workflow": flow(&steps), "input": {} })).await;
     assert_eq!(
         (&status["status"], &status["error"]["code"]),
         (&json!("failed"), &json!("condition_failed"))
@@ -123,7 +123,7 @@ async fn branches_run_side_by_side() {
     let mut steps = vec![branch("a"), branch("b"), branch("c")];
     steps.push(json!({ "id": "join", "kind": "transform", "dependsOn": ["a", "b", "c"],
                        "with": { "jq": "[.steps[].output.body.name? // empty]" } }));
-    let body = json!({ "workflow": flow(json!(steps)), "threadId": "t1" });
+    let body = json!({ "workflow": flow(&json!(steps)), "threadId": "t1" });
     client.post("/invoke/async", &body).await.expect(202);
     for name in ["a", "b", "c"] {
         // All three are there before any was let go.
@@ -142,7 +142,7 @@ async fn attempts_are_counted_and_carry_one_key() {
     let (_server, client, recorder) = bench().await;
     let steps = json!([{ "id": "s", "kind": "http",
         "with": { "method": "POST", "url": recorder.url("fail/2/x"), "json": { "a": "{input}" } } }]);
-    let body = json!({ "workflow": flow(steps), "input": [1], "threadId": "t1" }).to_string();
+    let body = json!({ "workflow": flow(&steps), "input": [1], "threadId": "t1" }).to_string();
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let headers = [("content-type", "application/json"), ("traceparent", trace)];
     client.send("POST", "/invoke/async", &headers, body).await.expect(202);
@@ -192,7 +192,7 @@ async fn only_what_may_pass_is_tried_again() {
     for (code, attempts) in table {
         let url = recorder.url(&format!("status/{code}/s{code}"));
         let steps = json!([{ "id": "s", "kind": "http", "with": { "url": url } }]);
-        let status = client.run(&json!({ "workflow": flow(steps) })).await;
+        let status = client.run(&json!({ "workflow": flow(&steps) })).await;
         assert_eq!(status["status"], "failed", "{code}");
         assert_eq!(status["error"]["code"], "http_status", "{code}");
         assert_eq!(status["error"]["recoverable"], json!(attempts > 1), "{code}");
@@ -209,13 +209,13 @@ async fn only_what_may_pass_is_tried_again() {
         let url = recorder.url(&format!("status/{code}/{name}"));
         let mut steps = json!([{ "id": "s", "kind": "http", "with": { "url": url } }]);
         steps[0]["retry"] = json!({ "retryOn": [named], "maxAttempts": 3, "initialInterval": 1 });
-        client.run(&json!({ "workflow": flow(steps) })).await;
+        client.run(&json!({ "workflow": flow(&steps) })).await;
         assert_eq!(recorder.hits_of(&name).len(), attempts, "{name}");
     }
     // A message that says it is hopeless is believed, whatever the status.
     let url = recorder.url("status/500/FORBIDDEN");
     let steps = json!([{ "id": "s", "kind": "http", "with": { "url": url } }]);
-    client.run(&json!({ "workflow": flow(steps) })).await;
+    client.run(&json!({ "workflow": flow(&steps) })).await;
     assert_eq!(recorder.hits_of("FORBIDDEN").len(), 1);
 }
 
@@ -226,7 +226,7 @@ async fn retry_after_is_waited_for_up_to_the_longest_interval() {
         let url = recorder.url(&format!("later/{name}"));
         let mut steps = json!([{ "id": "s", "kind": "http", "with": { "url": url } }]);
         steps[0]["retry"] = json!({ "initialInterval": "10ms", "maxInterval": longest });
-        let status = client.run(&json!({ "workflow": flow(steps) })).await;
+        let status = client.run(&json!({ "workflow": flow(&steps) })).await;
         assert_eq!(status["status"], "completed");
         let hits = recorder.hits_of(name);
         hits[1].at - hits[0].at
@@ -245,7 +245,7 @@ async fn a_thread_goes_on_past_a_step_that_may_fail() {
         { "id": "after", "kind": "transform", "dependsOn": ["bad"],
           "with": { "jq": ".", "from": ["{bad.output}", "{bad.status}", "{bad.error.code}"] } },
     ]);
-    let status = client.run(&json!({ "workflow": flow(steps) })).await;
+    let status = client.run(&json!({ "workflow": flow(&steps) })).await;
     assert_eq!(status["status"], "completed");
     assert_eq!(step(&status, "bad")["status"], "failed");
     assert_eq!(step(&status, "bad")["attempts"], json!(3));
@@ -257,7 +257,7 @@ async fn a_timeout_bounds_an_attempt_and_a_warning_comes_once() {
     let (_server, client, recorder) = bench().await;
     let steps = json!([{ "id": "s", "kind": "http", "with": { "url": recorder.url("wait/never") },
         "timeout": "300ms", "warnAfter": "50ms", "retry": { "maxAttempts": 2, "initialInterval": 1 } }]);
-    let body = json!({ "workflow": flow(steps), "threadId": "t1" });
+    let body = json!({ "workflow": flow(&steps), "threadId": "t1" });
     client.post("/invoke/async", &body).await.expect(202);
     let status = client.ended("t1").await;
     assert_eq!(status["status"], "failed");
@@ -289,7 +289,7 @@ async fn an_http_output_has_status_headers_and_body() {
         { "id": "query", "kind": "http", "with": { "url": recorder.url("ok/query?x=1"),
           "query": { "a": "b c&d", "n": 1, "list": ["p", "q"] }, "headers": { "X-Own": "{input}" } } },
     ]);
-    let status = client.run(&json!({ "workflow": flow(steps), "input": "mine" })).await;
+    let status = client.run(&json!({ "workflow": flow(&steps), "input": "mine" })).await;
     let output = &status["output"];
     assert_eq!(output["text"]["body"], "hello");
     assert_eq!(output["text"]["status"], json!(200));
@@ -308,11 +308,11 @@ async fn an_output_that_is_broken_or_too_large_fails_the_step() {
     let (client, recorder) = (server.client(), Recorder::start().await);
     for (path, code) in [("big/65537/b", "payload_too_large"), ("broken/b", "output_invalid")] {
         let steps = json!([{ "id": "s", "kind": "http", "with": { "url": recorder.url(path) } }]);
-        let status = client.run(&json!({ "workflow": flow(steps) })).await;
+        let status = client.run(&json!({ "workflow": flow(&steps) })).await;
         assert_eq!((&status["status"], &status["error"]["code"]), (&json!("failed"), &json!(code)));
     }
     let steps = json!([{ "id": "s", "kind": "transform", "with": { "jq": "\"x\" * 70000" } }]);
-    let status = client.run(&json!({ "workflow": flow(steps) })).await;
+    let status = client.run(&json!({ "workflow": flow(&steps) })).await;
     assert_eq!(status["error"]["code"], "payload_too_large");
 }
 
@@ -330,7 +330,7 @@ async fn programs_run_without_a_shell_in_a_clean_environment() {
         { "id": "fails", "kind": "exec", "continueOnError": true,
           "with": { "program": "sh", "args": ["-c", "echo oops >&2; exit 3"] } },
     ]);
-    let status = client.run(&json!({ "workflow": flow(steps), "input": { "n": 1.10 } })).await;
+    let status = client.run(&json!({ "workflow": flow(&steps), "input": { "n": 1.10 } })).await;
     assert_eq!(status["status"], "completed", "{status:#}");
     let output = &status["output"];
     assert_eq!(output["text"]["stdout"], "$HOME|a b|1.1|");
@@ -355,7 +355,7 @@ async fn a_program_that_is_not_allowed_is_refused_at_the_door() {
     let client = server.client();
     for program in ["sh", "/usr/bin/printf", "../printf", "PRINTF"] {
         let steps = json!([{ "id": "s", "kind": "exec", "with": { "program": program } }]);
-        let answer = client.post("/invoke/async", &json!({ "workflow": flow(steps) })).await;
+        let answer = client.post("/invoke/async", &json!({ "workflow": flow(&steps) })).await;
         let answer = answer.expect(403);
         assert_eq!(answer.json()["code"], "exec_not_allowed", "{program}");
         assert_eq!(answer.pointers(), ["/workflow/steps/0/with/program"]);
@@ -370,7 +370,7 @@ async fn a_sleep_waits_as_long_as_it_says() {
         { "id": "for", "kind": "sleep", "with": { "for": "{input.ms}" } },
         { "id": "past", "kind": "sleep", "with": { "until": "2020-01-01T00:00:00Z" } },
     ]);
-    let body = json!({ "workflow": flow(steps), "input": { "ms": 300 }, "threadId": "t1" });
+    let body = json!({ "workflow": flow(&steps), "input": { "ms": 300 }, "threadId": "t1" });
     client.post("/invoke/async", &body).await.expect(202);
     let waiting = client.status("t1").await;
     assert_eq!(step(&waiting, "for")["status"], "waiting");
@@ -386,7 +386,7 @@ async fn filters_give_one_result_or_an_array_and_their_errors_are_final() {
     let (_server, client, _) = bench().await;
     let run = async |filter: &str| {
         let steps = json!([{ "id": "s", "kind": "transform", "with": { "jq": filter } }]);
-        client.run(&json!({ "workflow": flow(steps), "input": [3, 1, 2] })).await
+        client.run(&json!({ "workflow": flow(&steps), "input": [3, 1, 2] })).await
     };
     assert_eq!(run(".input | sort").await["output"]["s"], json!([1, 2, 3]));
     assert_eq!(run(".input[]").await["output"]["s"], json!([3, 1, 2]));
@@ -396,7 +396,7 @@ async fn filters_give_one_result_or_an_array_and_their_errors_are_final() {
     assert_eq!(step(&failed, "s")["attempts"], json!(1));
     // A filter without an end is ended.
     let endless = json!([{ "id": "s", "kind": "transform", "with": { "jq": "[range(1; infinite)] | length" } }]);
-    let status = client.run(&json!({ "workflow": flow(endless) })).await;
+    let status = client.run(&json!({ "workflow": flow(&endless) })).await;
     assert_eq!(status["status"], "failed");
     client.get("/health/live").await.expect(200);
 }
@@ -404,7 +404,7 @@ async fn filters_give_one_result_or_an_array_and_their_errors_are_final() {
 #[tokio::test]
 async fn an_input_that_does_not_fit_its_schema_is_refused_with_every_fault() {
     let (_server, client, _) = bench().await;
-    let mut workflow = flow(json!([{ "id": "s", "kind": "transform", "with": { "jq": "1" } }]));
+    let mut workflow = flow(&json!([{ "id": "s", "kind": "transform", "with": { "jq": "1" } }]));
     workflow["inputSchema"] = json!({
         "type": "object", "required": ["repo"],
         "properties": { "repo": { "type": "string" }, "limit": { "type": "integer", "minimum": 1 } }
@@ -434,7 +434,7 @@ async fn a_secret_reaches_the_step_and_nothing_else() {
           "with": { "program": "sh", "args": ["-c", "echo $T; echo $T >&2; exit 1"],
                     "env": { "T": "{secrets.TOKEN}" } } },
     ]);
-    let body = json!({ "workflow": flow(steps), "threadId": "t1" });
+    let body = json!({ "workflow": flow(&steps), "threadId": "t1" });
     client.post("/invoke/async", &body).await.expect(202);
     let status = client.get("/status/t1?wait=20s").await.expect(200);
     assert_eq!(status.json()["status"], "completed", "{}", status.text());
@@ -470,7 +470,7 @@ async fn a_secret_that_is_not_there_fails_the_step() {
     let (_server, client, recorder) = bench().await;
     let steps = json!([{ "id": "s", "kind": "http",
         "with": { "url": recorder.url("ok/s"), "headers": { "A": "{secrets.NONE}" } } }]);
-    let answer = client.post("/invoke?wait=10s", &json!({ "workflow": flow(steps) })).await;
+    let answer = client.post("/invoke?wait=10s", &json!({ "workflow": flow(&steps) })).await;
     let text = answer.text().to_owned();
     assert!(matches!(answer.status, 200 | 400), "{text}");
     assert!(answer.status == 400 || text.contains("template_unresolved"), "{text}");
@@ -494,7 +494,7 @@ async fn the_public_policy_refuses_this_machine_however_it_is_named() {
     ] {
         let url = format!("http://{host}:{port}/ok/s");
         let steps = json!([{ "id": "s", "kind": "http", "with": { "url": url }, "timeout": "2s" }]);
-        let status = client.run(&json!({ "workflow": flow(steps) })).await;
+        let status = client.run(&json!({ "workflow": flow(&steps) })).await;
         assert_eq!(status["error"]["code"], "egress_denied", "{host}: {}", status["error"]);
         assert_eq!(step(&status, "s")["attempts"], json!(1), "{host}");
     }
@@ -511,7 +511,7 @@ async fn a_redirect_is_judged_like_a_first_address() {
     for (target, code) in [(inside, Value::Null), (outside, json!("egress_denied"))] {
         let url = recorder.url(&format!("to/{target}"));
         let steps = json!([{ "id": "s", "kind": "http", "with": { "url": url } }]);
-        let status = client.run(&json!({ "workflow": flow(steps) })).await;
+        let status = client.run(&json!({ "workflow": flow(&steps) })).await;
         assert_eq!(status["error"]["code"], code, "{target}");
     }
 }
