@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::crash::chain;
+use super::support::flows::chain;
 use super::support::{Home, Recorder, Server};
 
 const OPS: &str = "0123456789abcdef-ops";

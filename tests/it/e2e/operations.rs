@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::crash::chain;
+use super::support::flows::chain;
 use super::support::proxy::{Path, Proxy};
 use super::support::{Home, Recorder, eventually};
 

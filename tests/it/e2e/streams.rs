@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::crash::chain;
+use super::support::flows::chain;
 use super::support::{Client, Dice, Frame, Home, PATIENCE, Recorder, on_stores};
 
 on_stores!([memory, sqlite, postgres] [
