@@ -1,13 +1,11 @@
 //! What a killed server leaves behind, and what goes on from it.
 
-use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
-
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::support::{Client, Dice, Home, PATIENCE, Recorder, eventually, on_stores};
+use super::promise::kept_its_promise;
+use super::support::flows::{chain, gapless};
+use super::support::{Dice, Home, Recorder, eventually, on_stores};
 
 on_stores!([sqlite, postgres] [
     a_lost_attempt_is_made_again_and_completed_steps_are_not,
@@ -15,69 +13,9 @@ on_stores!([sqlite, postgres] [
     what_was_accepted_before_a_crash_completes,
     threads_under_load_survive_one_crash_after_another,
     timers_survive_a_crash,
+    a_parked_thread_is_nobodys_and_wakes_in_time,
+    a_parked_thread_hears_what_is_asked_of_it,
 ]);
-
-/// Events, read as JSON, after it was seen that none is missing.
-pub(super) async fn gapless(client: &Client, thread: &str) -> Vec<Value> {
-    let texts = client.events(thread).await;
-    let events: Vec<Value> = texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-    for (index, event) in events.iter().enumerate() {
-        assert_eq!(event["seq"], json!(index + 1), "{thread}");
-    }
-    events
-}
-
-/// Steps that call the recorder one after another; the paths say how it answers.
-pub(super) fn chain(recorder: &Recorder, paths: &[&str]) -> Value {
-    let mut steps = Vec::new();
-    for (index, path) in paths.iter().enumerate() {
-        let depends: Vec<_> = index.checked_sub(1).iter().map(|at| format!("s{at}")).collect();
-        let retry = json!({ "initialInterval": "20ms" });
-        steps.push(json!({
-            "id": format!("s{index}"), "kind": "http", "with": { "url": recorder.url(path) },
-            "dependsOn": depends, "retry": retry
-        }));
-    }
-    json!({ "name": "chain", "steps": steps })
-}
-
-/// Holds the promise against the journal: one completion a step, no attempt made twice, no request
-/// of a step behind its completion, every takeover counted.
-async fn kept_its_promise(client: &Client, recorder: &Recorder, thread: &str) {
-    let status = client.completed(thread).await;
-    let events = gapless(client, thread).await;
-    let mut completions: BTreeMap<String, u64> = BTreeMap::new();
-    let mut starts: HashSet<(String, u64)> = HashSet::new();
-    let mut recoveries = 0;
-    for event in &events {
-        let step = || event["stepId"].as_str().unwrap().to_owned();
-        match event["type"].as_str().unwrap() {
-            "step_start" => {
-                assert!(starts.insert((step(), event["attempt"].as_u64().unwrap())), "{event}");
-            }
-            "step_complete" => {
-                let attempt = event["attempt"].as_u64().unwrap();
-                assert_eq!(completions.insert(step(), attempt), None, "{event}");
-            }
-            "workflow_recovered" if event["data"]["cause"] == "replica_lost" => recoveries += 1,
-            _ => {}
-        }
-    }
-    assert_eq!(status["recoveries"], json!(recoveries), "{thread}");
-    assert_eq!(completions.len(), status["steps"].as_array().unwrap().len(), "{thread}");
-    for (step, completed) in completions {
-        let key = format!("{thread}/{step}");
-        let hits: Vec<_> = recorder.hits().into_iter().filter(|hit| hit.key == key).collect();
-        let attempts: HashSet<_> = hits.iter().map(|hit| u64::from(hit.attempt)).collect();
-        assert_eq!(attempts.len(), hits.len(), "{key}: an attempt was made twice");
-        assert!(attempts.contains(&completed), "{key}");
-        assert!(
-            attempts.iter().all(|attempt| *attempt <= completed),
-            "{key} ran again: {attempts:?}"
-        );
-        assert!(attempts.iter().all(|n| starts.contains(&(step.clone(), *n))), "{key}");
-    }
-}
 
 async fn a_lost_attempt_is_made_again_and_completed_steps_are_not(home: Home) {
     let (server, recorder) = (home.start().await, Recorder::start().await);
@@ -167,16 +105,13 @@ async fn what_was_accepted_before_a_crash_completes(home: Home) {
     let client = server.client();
     let mut accepted = 0;
     for (number, answer) in answers {
-        match answer {
-            Ok(status) => {
-                assert_eq!(status, 202);
-                accepted += 1;
-            }
+        if let Ok(status) = answer {
+            assert_eq!(status, 202);
+            accepted += 1;
+        } else {
             // Nobody knows whether it was accepted: it is asked again, and is one thread.
-            Err(_) => {
-                let again = client.post("/invoke/async", &body(number)).await;
-                assert!(matches!(again.status, 200 | 202), "{}", again.text());
-            }
+            let again = client.post("/invoke/async", &body(number)).await;
+            assert!(matches!(again.status, 200 | 202), "{}", again.text());
         }
     }
     assert!(accepted > 0);
@@ -196,7 +131,7 @@ async fn threads_under_load_survive_one_crash_after_another(home: Home) {
     }
     let mut reached = 0;
     for _ in 0..3 {
-        reached = (reached + 20 + dice.below(60) as usize).max(recorder.hits().len() + 1);
+        reached = (reached + 20 + dice.below(60)).max(recorder.hits().len() + 1);
         // The work may be over before the last crash.
         let done = async || {
             let list = server.client().get("/threads?status=completed&limit=200").await.json();
@@ -242,84 +177,38 @@ async fn timers_survive_a_crash(home: Home) {
     assert_eq!((retries, waits, recorder.hits_of("r").len()), (1, 1, 2));
 }
 
-#[tokio::test]
-async fn another_replica_takes_over_within_the_lease() {
-    let (home, recorder) = (Home::postgres().await, Recorder::start().await);
-    let (first, second) = (home.start().await, home.start().await);
-    let workflow = chain(&recorder, &["ok/one", "wait/two", "ok/three"]);
-    let body = json!({ "workflow": workflow, "threadId": "t1" });
-    first.client().post("/invoke/async", &body).await.expect(202);
-    recorder.reached("two", 1).await;
-
-    // Both answer for it while the first drives it.
-    let client = second.client();
-    assert_eq!(client.status("t1").await["status"], "running");
-    let mut stream = client.stream("/stream/t1", &[]).await;
-    stream.wait_for("step_complete").await;
-    client.post("/invoke/async", &body).await.expect(200);
-
-    let lost = tokio::time::Instant::now();
-    first.kill9().await;
-    recorder.reached("two", 2).await;
-    assert!(lost.elapsed() < Duration::from_secs(6), "{:?}", lost.elapsed());
-    recorder.release("two");
-    stream.wait_for("workflow_recovered").await;
-    stream.wait_for("workflow_complete").await;
-    kept_its_promise(&client, &recorder, "t1").await;
+async fn a_parked_thread_is_nobodys_and_wakes_in_time(home: Home) {
+    let server = home.start().await;
+    let client = server.client();
+    let steps = json!([
+        { "id": "long", "kind": "sleep", "with": { "for": "11s" } },
+        { "id": "end", "kind": "transform", "dependsOn": ["long"],
+          "with": { "jq": ".sleptMs", "from": "{long.output}" } },
+    ]);
+    let body = json!({ "workflow": { "name": "w", "steps": steps }, "threadId": "t1" });
+    client.post("/invoke/async", &body).await.expect(202);
+    client.until("t1", "is parked", |status| status["owner"].is_null()).await;
+    server.kill9().await;
+    let server = home.start().await;
+    let status = server.client().completed("t1").await;
+    let slept = status["output"]["end"].as_u64().unwrap();
+    assert!((11_000..14_000).contains(&slept), "{slept}");
+    // Nobody was lost on the way: it had no owner.
+    assert_eq!(status["recoveries"], json!(0));
 }
 
-#[tokio::test]
-async fn a_replica_that_was_asleep_changes_nothing_when_it_wakes() {
-    let (home, recorder) = (Home::postgres().await, Recorder::start().await);
-    let first = home.start().await;
-    let workflow = chain(&recorder, &["wait/one", "ok/two"]);
-    let body = json!({ "workflow": workflow, "threadId": "t1" });
-    first.client().post("/invoke/async", &body).await.expect(202);
-    recorder.reached("one", 1).await;
-    first.signal(Signal::SIGSTOP);
-    let second = home.start().await;
-    recorder.reached("one", 2).await;
-    // Both attempts end; only the second one's replica may say so.
-    recorder.release("one");
-    let client = second.client();
-    client.completed("t1").await;
-    let events = client.events("t1").await;
-    first.signal(Signal::SIGCONT);
-    let awake = first.client();
-    assert_eq!(awake.events("t1").await, events);
-    // It finds its way back: new work is taken there.
-    eventually("the first is ready", async || {
-        (awake.get("/health/ready").await.status == 200).then_some(())
-    })
-    .await;
-    let body = json!({ "workflow": chain(&recorder, &["ok/three"]), "threadId": "t2" });
-    eventually("the first takes work", async || {
-        matches!(awake.post("/invoke/async", &body).await.status, 200 | 202).then_some(())
-    })
-    .await;
-    awake.completed("t2").await;
-    assert_eq!(client.events("t1").await, events);
-    kept_its_promise(&client, &recorder, "t1").await;
-}
-
-#[tokio::test]
-async fn what_waits_for_room_is_shared_and_survives() {
-    let (home, recorder) = (Home::postgres().await, Recorder::start().await);
-    let first = home.launch().set("RETHREAD_MAX_RUNNING", "2").start().await;
-    for number in 0..8 {
-        let workflow = chain(&recorder, &["wait/all"]);
-        let body = json!({ "workflow": workflow, "threadId": format!("t{number}") });
-        first.client().post("/invoke/async", &body).await.expect(202);
-    }
-    recorder.reached("all", 2).await;
-    let list = first.client().get("/threads?status=queued").await.json();
-    assert_eq!(list["items"].as_array().unwrap().len(), 6);
-    let second = home.start().await;
-    // The second takes the six that wait, the first keeps its two.
-    tokio::time::timeout(PATIENCE, recorder.reached("all", 8)).await.unwrap();
-    first.kill9().await;
-    recorder.release("all");
-    for number in 0..8 {
-        kept_its_promise(&second.client(), &recorder, &format!("t{number}")).await;
-    }
+async fn a_parked_thread_hears_what_is_asked_of_it(home: Home) {
+    let server = home.start().await;
+    let client = server.client();
+    let steps = json!([{ "id": "s", "kind": "sleep", "with": { "for": "1h" } }]);
+    let body = json!({ "workflow": { "name": "w", "steps": steps }, "threadId": "t1" });
+    client.post("/invoke/async", &body).await.expect(202);
+    let is_parked = |status: &Value| status["owner"].is_null() && status["status"] == "running";
+    client.until("t1", "is parked", is_parked).await;
+    client.delete("/threads/t1").await.expect(409);
+    client.post("/threads/t1/abort", &json!({})).await.expect(200);
+    assert_eq!(client.status("t1").await["status"], "aborted");
+    client.post("/threads/t1/resume", &json!({})).await.expect(202);
+    let parked = client.until("t1", "is parked again", is_parked).await;
+    assert_eq!(parked["steps"][0]["status"], "waiting");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::crash::{chain, gapless};
+use super::support::flows::{chain, gapless};
 use super::support::{Home, Recorder, beside, on_stores};
 
 on_stores!([sqlite, postgres] [

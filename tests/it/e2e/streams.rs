@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::crash::chain;
+use super::support::flows::chain;
 use super::support::{Client, Dice, Frame, Home, PATIENCE, Recorder, on_stores};
 
 on_stores!([memory, sqlite, postgres] [
@@ -21,12 +21,12 @@ async fn read_with_cuts(clients: Vec<Client>, thread: &str, seed: u64) -> Vec<Fr
     let mut dice = Dice(seed);
     let mut frames: Vec<Frame> = Vec::new();
     loop {
-        let client = &clients[usize::try_from(dice.below(clients.len() as u64)).unwrap()];
-        let seen = frames.last().map_or("0".to_owned(), |frame| frame.id.clone().unwrap());
+        let client = &clients[dice.below(clients.len())];
+        let from = frames.last().map_or("0", |frame| frame.id.as_deref().unwrap());
         let mut stream = if dice.below(2) == 0 {
-            client.stream(&format!("/stream/{thread}"), &[("last-event-id", &seen)]).await
+            client.stream(&format!("/stream/{thread}"), &[("last-event-id", from)]).await
         } else {
-            client.stream(&format!("/stream/{thread}?after={seen}"), &[]).await
+            client.stream(&format!("/stream/{thread}?after={from}"), &[]).await
         };
         if stream.status == 204 {
             return frames;

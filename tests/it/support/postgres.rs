@@ -3,7 +3,7 @@
 //! The cluster lives in a temporary folder and listens on a random port of 127.0.0.1. A watchdog
 //! (a shell that waits for the end of its input) stops it and removes the folder when this
 //! process is gone, however it went. `RETHREAD_TEST_POSTGRES_URL` names a running cluster to use
-//! instead: a superuser's URL without a database.
+//! instead: a superuser's URL; each test makes a database of its own there.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -74,7 +74,9 @@ fn server_url() -> String {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     #[expect(clippy::disallowed_methods, reason = "tests have no configuration layer")]
     if let Ok(url) = std::env::var("RETHREAD_TEST_POSTGRES_URL") {
-        return url.trim_end_matches('/').to_owned();
+        let mut server = url::Url::parse(&url).expect("RETHREAD_TEST_POSTGRES_URL is not a URL");
+        server.set_path("");
+        return server.as_str().trim_end_matches('/').to_owned();
     }
     CLUSTER.get_or_init(Cluster::start).url.clone()
 }

@@ -139,9 +139,7 @@ async fn answer(State(recorder): State<Recorder>, request: Request) -> Response 
     let number = || path[1].parse::<usize>().unwrap();
     let ok = || axum::Json(serde_json::json!({ "name": name, "hit": count })).into_response();
     match path[0] {
-        "ok" => ok(),
         "fail" if count <= number() => (StatusCode::SERVICE_UNAVAILABLE, "not yet").into_response(),
-        "fail" => ok(),
         "status" => {
             let code = StatusCode::from_u16(path[1].parse().unwrap()).unwrap();
             (code, name).into_response()
@@ -157,7 +155,7 @@ async fn answer(State(recorder): State<Recorder>, request: Request) -> Response 
         "later" if count == 1 => {
             (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], "busy").into_response()
         }
-        "later" => ok(),
+        "ok" | "fail" | "later" => ok(),
         "to" => {
             let target = parts.uri.path().trim_start_matches("/to/").to_owned();
             (StatusCode::FOUND, [(header::LOCATION, target)]).into_response()

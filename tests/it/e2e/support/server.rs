@@ -65,7 +65,26 @@ impl<'a> Launch<'a> {
         let read_log = || std::fs::read_to_string(&log).unwrap_or_default();
         let Ok(Ok(Some(line))) = said else { panic!("no server: {said:?}\n{}", read_log()) };
         let addr = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
-        Server { child, addr: addr.parse().unwrap(), log, quiet: false }
+        Server { child, addr: addr.parse().unwrap(), log }
+    }
+
+    /// Runs it until it has logged `words`, ends it, and gives the whole log.
+    pub(crate) async fn log_until(self, words: &str) -> String {
+        let mut command = self.command(&["serve"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut log = String::new();
+        let read = async {
+            while !log.contains(words) {
+                log += &lines.next_line().await.unwrap().unwrap_or_else(|| panic!("ended: {log}"));
+                log.push('\n');
+            }
+            kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), Signal::SIGTERM)
+                .unwrap();
+            child.wait().await.unwrap();
+        };
+        assert!(tokio::time::timeout(PATIENCE, read).await.is_ok(), "not {words:?} in {log}");
+        log
     }
 
     /// Runs it to its end, which is expected soon.
@@ -84,7 +103,6 @@ pub(crate) struct Server {
     /// Where it listens.
     pub(crate) addr: SocketAddr,
     log: PathBuf,
-    quiet: bool,
 }
 
 impl Server {
@@ -125,7 +143,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if std::thread::panicking() && !self.quiet {
+        if std::thread::panicking() {
             println!("--- log of the server at {} ---\n{}", self.addr, self.log());
         }
     }
