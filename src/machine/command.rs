@@ -61,6 +61,13 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether deciding it uses [`Moment::unit`].
+    pub const fn draws(&self) -> bool {
+        matches!(self, Self::Fail { .. })
+    }
+}
+
 /// What a decision may depend on besides the state and the command.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Moment {

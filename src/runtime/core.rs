@@ -16,8 +16,8 @@ use super::plans::PlanCache;
 use super::settings::RuntimeSettings;
 use super::writer::JournalWriter;
 use crate::executor::{Executors, Secrets};
-use crate::machine::Moment;
-use crate::model::{Clock, Entropy, ThreadId};
+use crate::machine::{Command, Moment, Rejection, ThreadState, decide};
+use crate::model::{Clock, Entropy, Event, ThreadId};
 use crate::observe::Metrics;
 use crate::store::Store;
 
@@ -109,11 +109,22 @@ impl Core {
         Arc::clone(&self.authority.borrow())
     }
 
-    /// What a decision may depend on, now.
+    /// Decides a command about a thread, now.
+    pub(super) fn decide(
+        &self,
+        state: &mut ThreadState,
+        command: Command,
+    ) -> Result<Vec<Event>, Rejection> {
+        // Random numbers cost a call of the operating system: drawn where they are used.
+        let unit = if command.draws() { self.parts.entropy.unit() } else { 0.0 };
+        decide(state, command, Moment { unit, ..self.moment() })
+    }
+
+    /// What a decision that draws nothing may depend on, now.
     pub(super) fn moment(&self) -> Moment {
         Moment {
             now: self.parts.clock.now(),
-            unit: self.parts.entropy.unit(),
+            unit: 0.0,
             max_event: self.parts.settings.max_event,
             may_start: !self.draining.is_cancelled(),
         }

@@ -11,7 +11,7 @@ use super::authority::Authority;
 use super::commit::{Commit, Standing};
 use super::core::Core;
 use super::settings::{DRIVER_QUEUE, PARK_AFTER};
-use crate::machine::{Command, ThreadState, decide};
+use crate::machine::{Command, ThreadState};
 use crate::model::{Epoch, Event};
 use crate::store::Disposition;
 
@@ -132,7 +132,7 @@ impl Driver {
 
     /// Decides a command; one that comes too late changes nothing.
     pub(super) fn decide(&mut self, command: Command, commit: &mut Commit) {
-        match decide(&mut self.state, command, self.core.moment()) {
+        match self.core.decide(&mut self.state, command) {
             Ok(events) => commit.add(events),
             Err(rejection) => {
                 tracing::debug!(thread = %self.state.thread_id, %rejection, "ignored");

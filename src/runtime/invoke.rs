@@ -17,7 +17,7 @@ use super::query::patiently;
 use super::settings::RETRY_AFTER;
 use super::workflows::{Source, check_input, resolve};
 use super::writer::Committed;
-use crate::machine::{Command, ThreadState, decide, start};
+use crate::machine::{Command, ThreadState, start};
 use crate::model::{Event, Fault, Json, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
 use crate::store::{Disposition, IdempotencyKey, Start, Write, WriteOutcome};
 
@@ -111,7 +111,7 @@ async fn create(
     let mut events = vec![first];
     let drive_here = has_room(core)?;
     if drive_here {
-        let advanced = decide(&mut state, Command::Advance, moment);
+        let advanced = core.decide(&mut state, Command::Advance);
         events.extend(advanced.map_err(|_rejected| RuntimeError::Internal)?);
     }
     let write = first_write(core, invoke, source, (&state, &events), request)?;

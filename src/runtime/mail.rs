@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
 use super::driver::Driver;
-use crate::machine::{Command, Rejection, decide};
+use crate::machine::{Command, Rejection};
 use crate::model::{Json, Seq, ThreadStatus};
 
 /// What a message asks for.
@@ -77,7 +77,7 @@ fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
         Ask::Resume => Command::Resume { by, reason },
         Ask::Abort => Command::Abort { by, reason },
     };
-    match decide(&mut driver.state, command, driver.core.moment()) {
+    match driver.core.decide(&mut driver.state, command) {
         Ok(events) => {
             commit.add(events);
             Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }

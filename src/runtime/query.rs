@@ -85,8 +85,17 @@ pub(super) async fn wait_for_end(
 ) -> Result<bool, RuntimeError> {
     let mut follow = core.feed.follow(thread);
     let mut seen = 0;
+    let mut told_by_driver = core.drives(thread);
     let wait = async {
         loop {
+            // The driver here tells of its last commit; should that have been a moment ago, the
+            // poll of followed heads does, and then the row is read after all.
+            if std::mem::take(&mut told_by_driver) {
+                let head = follow.wait(|head| head.seq > seen && head.ended != Some(false)).await;
+                if head.ended == Some(true) {
+                    return Ok(true);
+                }
+            }
             let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
             if row.summary.status.is_terminal() {
                 return Ok(true);
