@@ -275,10 +275,12 @@ impl Client {
         let handle = self.handle();
         let mut head = handle.follow(&thread);
         loop {
+            // Asked before the page is read: an answer may be late.
+            let over = self.memory().ended.is_some();
             let seen = Seq::try_from(self.memory().shown.len()).unwrap();
             match handle.events(&thread, seen, 3).await {
                 Ok(page) if page.events.is_empty() => {
-                    if self.memory().ended.is_some() && page.ended {
+                    if over && page.ended {
                         return;
                     }
                     let more = head.beyond(seen.max(page.head));
