@@ -31,9 +31,15 @@ impl Executors for Effects {
 #[async_trait]
 impl StepExecutor for Effects {
     async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError> {
-        let (script, result) = self.begin(&attempt);
+        let script = self.script(&attempt);
         let mut rng = Rng::new(self.world.seed, key_number(&attempt));
-        tokio::time::sleep(Duration::from_millis(rng.range(1, script.slowness.max(1)))).await;
+        let slowness = Duration::from_millis(rng.range(1, script.slowness.max(1)));
+        if script.acts_late {
+            tokio::time::sleep(slowness).await;
+            return self.act(&attempt, &script);
+        }
+        let result = self.act(&attempt, &script);
+        tokio::time::sleep(slowness).await;
         match (result, script.fault) {
             (Err(_), Fault::Hangs) => std::future::pending().await,
             (result, _) => result,
@@ -43,7 +49,7 @@ impl StepExecutor for Effects {
     fn execute_now(&self, attempt: &Attempt) -> Option<Result<Json, AttemptError>> {
         let script = self.script(attempt);
         let at_once = script.slowness == 0 && script.fault != Fault::Hangs;
-        at_once.then(|| self.begin(attempt).1)
+        at_once.then(|| self.act(attempt, &script))
     }
 }
 
@@ -60,8 +66,7 @@ impl Effects {
     }
 
     /// The effect: put down, checked, and what it will answer.
-    fn begin(&self, attempt: &Attempt) -> (Script, Result<Json, AttemptError>) {
-        let script = self.script(attempt);
+    fn act(&self, attempt: &Attempt, script: &Script) -> Result<Json, AttemptError> {
         let key = attempt.idempotency_key();
         self.world.log(|| format!("effect {key} attempt {}", attempt.number));
         let mut audit = self.world.audit();
@@ -88,8 +93,7 @@ impl Effects {
             Mood::Broken(heals_at) => resumes < heals_at,
             Mood::Doomed => true,
         };
-        let result = if fails { Err(failure(script.fault)) } else { Ok(answer(&attempt.with)) };
-        (script, result)
+        if fails { Err(failure(script.fault)) } else { Ok(answer(&attempt.with)) }
     }
 }
 

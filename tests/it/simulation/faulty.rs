@@ -50,7 +50,7 @@ impl FaultyStore {
                 drop(self.now(work).await);
                 Err(unavailable())
             }
-            Mishap::SlowAfter(by) => {
+            Mishap::SlowAfter(by) | Mishap::CutOffAfter(by) => {
                 let answer = self.now(work).await;
                 tokio::time::sleep(by).await;
                 answer

@@ -32,6 +32,8 @@ pub(super) struct Script {
     pub(super) fault: Fault,
     /// Longest time an attempt takes, in milliseconds; 0: it is done without waiting.
     pub(super) slowness: u64,
+    /// Whether its effect comes at the end of that time, not at its beginning.
+    pub(super) acts_late: bool,
 }
 
 /// When a step fails.
@@ -257,7 +259,10 @@ fn draw_script(rng: &mut Rng, max_attempts: u32) -> Script {
         faults.push(Fault::Permanent);
     }
     let slowness = *rng.pick(&[0, 1, 50, 400, TIMEOUT - 500]);
-    Script { mood, fault: *rng.pick(&faults), slowness }
+    let fault = *rng.pick(&faults);
+    // An attempt that never ends has its effect at once, if any.
+    let acts_late = fault != Fault::Hangs && rng.chance(2);
+    Script { mood, fault, slowness, acts_late }
 }
 
 fn draw_condition(rng: &mut Rng, needs: &[usize], before: &[Step]) -> Condition {

@@ -61,6 +61,8 @@ pub(super) enum Mishap {
     Late(Duration),
     /// The replica is cut off: it happens once it is not.
     CutOff(Duration),
+    /// It happens, and the replica is cut off before it is answered.
+    CutOffAfter(Duration),
     /// The process dies, and nothing has happened.
     CrashBefore,
     /// It happens, and the process dies.
@@ -176,9 +178,10 @@ impl World {
             10 => Mishap::SlowBefore(short),
             11 => Mishap::SlowBefore(long),
             12 if is_write => Mishap::Late(if fate.rng.chance(3) { long } else { short }),
-            13 if fate.rng.chance(4) => {
+            13 if fate.rng.chance(2) => {
+                let long = long + LEASE;
                 fate.cut_off.insert(replica, now + long);
-                Mishap::CutOff(long)
+                if fate.rng.chance(2) { Mishap::CutOff(long) } else { Mishap::CutOffAfter(long) }
             }
             14 if fate.crashes_left > 0 => Mishap::CrashBefore,
             15 if fate.crashes_left > 0 => Mishap::CrashAfter,
