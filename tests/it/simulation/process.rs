@@ -74,7 +74,7 @@ impl Simulation {
             Arc::new(Client::new(world, plan, number, replicas))
         });
         let clients = clients.collect();
-        let replica_count = *rng.pick(&[1, 1, 2]);
+        let replica_count = *rng.pick(&[1, 2]);
         let max_running = *rng.pick(&[1, 2, 100, 100]);
         Self { world, clients, replicas, rng, replica_count, max_running }
     }

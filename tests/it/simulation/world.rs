@@ -13,8 +13,8 @@ use super::clock::SimClock;
 use super::random::Rng;
 use super::workflow::Drawn;
 
-/// How long a silent replica keeps its threads.
-pub(super) const LEASE: Duration = Duration::from_secs(2);
+/// How long a silent replica keeps its threads: less than a slow attempt takes.
+pub(super) const LEASE: Duration = Duration::from_secs(1);
 
 /// One simulated world.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ struct Fate {
     rng: Rng,
     /// One store call in so many has a fault; 0: none ever.
     one_in: u64,
+    /// Whether what goes wrong is mostly the way to the store.
+    cuts: bool,
     /// Nothing goes wrong any more after this.
     calm_from: Duration,
     crashes_left: u32,
@@ -77,6 +79,7 @@ impl World {
         let one_in = *rng.pick(&[0, 100, 30, 12, 5]);
         let fate = Fate {
             one_in,
+            cuts: rng.chance(3),
             calm_from: Duration::from_secs(rng.range(5, 40)),
             crashes_left: u32::try_from(rng.range(0, 4)).unwrap(),
             crash: CancellationToken::new(),
@@ -170,7 +173,8 @@ impl World {
         let lease = u64::try_from(LEASE.as_millis()).unwrap();
         let long = Duration::from_millis(fate.rng.range(1, lease * 2));
         let short = Duration::from_millis(fate.rng.range(1, 50));
-        let mishap = match fate.rng.range(0, 15) {
+        let kind = if fate.cuts && fate.rng.chance(2) { 13 } else { fate.rng.range(0, 15) };
+        let mishap = match kind {
             // The rest, and what may not happen now, is a plain failure.
             4..=6 => Mishap::After,
             7..=8 => Mishap::SlowAfter(short),
@@ -178,7 +182,7 @@ impl World {
             10 => Mishap::SlowBefore(short),
             11 => Mishap::SlowBefore(long),
             12 if is_write => Mishap::Late(if fate.rng.chance(3) { long } else { short }),
-            13 if fate.rng.chance(2) => {
+            13 if fate.cuts || fate.rng.chance(4) => {
                 let long = long + LEASE;
                 fate.cut_off.insert(replica, now + long);
                 if fate.rng.chance(2) { Mishap::CutOff(long) } else { Mishap::CutOffAfter(long) }
