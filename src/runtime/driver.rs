@@ -70,7 +70,13 @@ impl Driver {
         loop {
             let mut commit = Commit::default();
             match first.take() {
-                Some(command) => self.decide(command, &mut commit),
+                Some(command) => {
+                    // An abort that waits is obeyed before anything is started.
+                    if self.mail {
+                        super::mail::take(&mut self, &mut commit).await;
+                    }
+                    self.decide(command, &mut commit);
+                }
                 None if !self.gather(&events, &mut commit).await => return,
                 None => {}
             }

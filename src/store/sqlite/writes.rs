@@ -88,7 +88,8 @@ async fn write_rows(
             Row::Append(append) => appends.push(&**append),
         }
     }
-    let alive = is_alive(connection, me, monotonic).await?;
+    // Only a start asks: an append is fenced by its owner and epoch.
+    let alive = !starts.is_empty() && is_alive(connection, me, monotonic).await?;
     let mut started = start_all(connection, (me, alive), now, &starts).await?.into_iter();
     let mut appended = append_all(connection, me, now, &appends).await?.into_iter();
     let outcome = |row: &Row| match row {
