@@ -1,6 +1,6 @@
 //! One thread as a state machine, without I/O.
 //!
-//! [`ThreadState`] is the fold of a thread's journal; [`decide`] answers a [`Command`] with the
+//! [`ThreadState`] is the fold of a thread's journal; [`decide()`] answers a [`Command`] with the
 //! events that follow from it, already folded in. Nothing here awaits, reads a clock or draws a
 //! random number: what is not deterministic comes in through [`Moment`] and goes out in an event.
 //! The driver in `runtime` is the only caller that appends what is decided.
