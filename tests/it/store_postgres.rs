@@ -125,6 +125,25 @@ async fn racing_starts_with_one_key_make_one_thread() {
     assert_eq!(all.len(), 20);
 }
 
+/// A claim or a start that was under way when its replica retired names it as the owner.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_is_taken_while_its_replica_retires_is_not_lost() {
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::connect(&database.settings()).await.unwrap();
+    let first = store.register("first", LONG_LEASE).await.unwrap();
+    store.write(first, &starts([start("t", DUE)])).await.unwrap();
+    let mut late = database.connect().await;
+    // What a claim does, from before the end of the lease until after the next registration.
+    let claim = format!("BEGIN; UPDATE rethread.threads SET owner = {first}, wake_at = NULL");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(claim)).execute(&mut late).await.unwrap();
+    store.retire(first).await.unwrap();
+    let second = store.register("second", LONG_LEASE).await.unwrap();
+    sqlx::raw_sql("COMMIT").execute(&mut late).await.unwrap();
+    let claimed = store.claim(second, 9).await.unwrap();
+    assert_eq!(claimed.iter().map(|c| c.previous_owner).collect::<Vec<_>>(), [first]);
+    late.close().await.unwrap();
+}
+
 /// Posters and a driver that releases at every turn: every message is taken exactly once, and
 /// none is left in a sleeping thread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

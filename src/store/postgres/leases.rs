@@ -23,9 +23,12 @@ const RENEW: &str = "
 UPDATE @replicas SET lease_until = clock_timestamp() + $2 * interval '1 millisecond'
 WHERE incarnation = $1 AND lease_until > clock_timestamp()";
 
+/// The row must outlive whatever this replica still has under way, like that of a lost one: a claim
+/// or a start that commits just after this would else name an owner that nobody knows as expired.
 const RETIRE: &str = "
 WITH gone AS (
-    UPDATE @replicas SET lease_until = '-infinity' WHERE incarnation = $1),
+    UPDATE @replicas SET lease_until = least(lease_until, clock_timestamp())
+    WHERE incarnation = $1),
 mine AS MATERIALIZED (
     SELECT thread_id FROM @threads WHERE owner = $1 AND owner <> 0
     ORDER BY thread_id FOR UPDATE)
