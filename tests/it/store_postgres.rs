@@ -125,6 +125,33 @@ async fn racing_starts_with_one_key_make_one_thread() {
     assert_eq!(all.len(), 20);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_do_not_wait_for_reads() {
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::connect(&database.settings()).await.unwrap();
+    let me = store.register("test", LONG_LEASE).await.unwrap();
+    let mut other = database.connect().await;
+    let lock = "BEGIN; LOCK TABLE rethread.workflows";
+    sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+    let readers = TaskTracker::new();
+    for _ in 0..16 {
+        let store = store.clone();
+        readers.spawn(async move { store.workflows(None, 1).await.is_err() });
+    }
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let mut watcher = database.connect().await;
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watcher).await.unwrap() < 8 {
+        tokio::task::yield_now().await;
+    }
+    let beat = tokio::time::timeout(Duration::from_secs(1), store.renew(me, LONG_LEASE)).await;
+    assert_eq!(beat, Ok(Ok(true)));
+    other.close().await.unwrap();
+    watcher.close().await.unwrap();
+    readers.close();
+    readers.wait().await;
+}
+
 /// A claim or a start that was under way when its replica retired names it as the owner.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thread_that_is_taken_while_its_replica_retires_is_not_lost() {

@@ -76,7 +76,7 @@ impl PostgresStore {
         ttl: Duration,
     ) -> Result<Incarnation, StoreError> {
         let query = sqlx::query_scalar(self.sql(REGISTER)).bind(name).bind(millis(ttl));
-        answer(query.fetch_one(&self.general)).await
+        answer(query.fetch_one(&self.leases)).await
     }
 
     pub(super) async fn do_renew(
@@ -85,13 +85,13 @@ impl PostgresStore {
         ttl: Duration,
     ) -> Result<bool, StoreError> {
         let query = sqlx::query(self.sql(RENEW)).bind(me).bind(millis(ttl));
-        let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
+        let done = answer::<_, StoreError>(query.execute(&self.leases)).await?;
         Ok(done.rows_affected() == 1)
     }
 
     pub(super) async fn do_retire(&self, me: Incarnation) -> Result<(), StoreError> {
         let query = sqlx::query(self.sql(RETIRE)).bind(me);
-        answer::<_, StoreError>(query.execute(&self.general)).await?;
+        answer::<_, StoreError>(query.execute(&self.leases)).await?;
         Ok(())
     }
 

@@ -43,6 +43,7 @@ pub struct PostgresStore {
     statements: Statements,
     writer: PgPool,
     general: PgPool,
+    leases: PgPool,
 }
 
 /// The long statements, with the schema filled in once.
@@ -74,6 +75,7 @@ impl PostgresStore {
             statements: Statements::of(&target.schema),
             writer: target.writers(),
             general: target.general(),
+            leases: target.leases(),
             schema: target.schema,
         })
     }
@@ -253,5 +255,6 @@ impl Store for PostgresStore {
     async fn close(&self) {
         self.writer.close().await;
         self.general.close().await;
+        self.leases.close().await;
     }
 }

@@ -11,8 +11,11 @@ use crate::store::OpenError;
 
 /// Connections that write the journal: two kept two cores busy, four were slower.
 pub(super) const WRITERS: u32 = 2;
-/// Connections for all else: reads, claims, messages, heartbeats.
+/// Connections for all else: reads, claims, messages.
 const GENERAL: u32 = 8;
+/// Connections for heartbeats alone: slow reads must not cost a replica its threads. A second one
+/// for the next beat while the first waits for an answer that does not come.
+const LEASES: u32 = 2;
 /// Longest wait for a connection, well within the five seconds after which a client gets 503.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest name Postgres keeps without cutting it.
@@ -116,6 +119,12 @@ impl Target {
         }
         let pool = PgPoolOptions::new().max_connections(WRITERS).acquire_timeout(ACQUIRE_TIMEOUT);
         pool.test_before_acquire(false).connect_lazy_with(options)
+    }
+
+    /// The pool for heartbeats.
+    pub(super) fn leases(&self) -> PgPool {
+        let pool = PgPoolOptions::new().max_connections(LEASES).acquire_timeout(ACQUIRE_TIMEOUT);
+        pool.connect_lazy_with(self.options())
     }
 
     /// The pool for all else.
