@@ -152,6 +152,51 @@ async fn heartbeats_do_not_wait_for_reads() {
     readers.wait().await;
 }
 
+/// As after a failover, or behind a firewall that forgot them: connections whose other side is gone
+/// without a word, while new ones can be made.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_lead_nowhere_are_replaced() {
+    let database = TestDatabase::create().await;
+    let url = url::Url::parse(&database.url).unwrap();
+    let target = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let way = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let through = database.url.replace(&target, &way.local_addr().unwrap().to_string());
+    let (forget, forgotten) = tokio::sync::watch::channel(());
+    let proxy = TaskTracker::new();
+    proxy.spawn(async move {
+        let connections = TaskTracker::new();
+        loop {
+            let (mut client, _) = way.accept().await.unwrap();
+            let mut server = tokio::net::TcpStream::connect(&target).await.unwrap();
+            let mut forgotten = forgotten.clone();
+            forgotten.mark_unchanged();
+            connections.spawn(async move {
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                    // Both ends stay open, and nothing goes through any more.
+                    _ = forgotten.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    let settings = PostgresSettings { url: through.into(), ..database.settings() };
+    let store = PostgresStore::connect(&settings).await.unwrap();
+    let me = store.register("test", LONG_LEASE).await.unwrap();
+    let write = |n: usize| starts([start(&format!("t{n}"), Disposition::Keep)]);
+    for n in 0..4 {
+        let batches = [write(10 * n), write(10 * n + 1)];
+        let both = tokio::join!(store.write(me, &batches[0]), store.write(me, &batches[1]));
+        both.0.and(both.1).unwrap();
+    }
+    forget.send_replace(());
+    let asked = tokio::time::Instant::now();
+    for _ in 0..2 {
+        while store.write(me, &write(99)).await.is_err() {
+            assert!(asked.elapsed() < Duration::from_secs(40), "still no way to the database");
+        }
+    }
+}
+
 /// A claim or a start that was under way when its replica retired names it as the owner.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thread_that_is_taken_while_its_replica_retires_is_not_lost() {
