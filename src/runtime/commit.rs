@@ -1,6 +1,7 @@
 //! Turns what a driver decided into one append, and the store's answer into what to do next.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::driver::Driver;
 use super::writer::Committed;
@@ -76,13 +77,21 @@ impl Driver {
                     }
                 }
             }
-            Committed::Answered(outcome) => {
+            Committed::Answered(
+                outcome @ (WriteOutcome::Fenced
+                | WriteOutcome::ThreadExists
+                | WriteOutcome::KeyExists),
+            ) => {
                 tracing::warn!(%thread, ?outcome, "another replica drives this thread");
+                // Or its journal lost its tail in a failover: then it is still ours, to be reloaded.
+                self.core.doubt.store(true, Ordering::Release);
                 Standing::Lost
             }
             Committed::Lost => Standing::Lost,
-            Committed::Refused(error) => {
-                tracing::error!(%thread, %error, "an append was refused; the thread is dropped");
+            refused @ (Committed::Answered(WriteOutcome::Refused) | Committed::Refused(_)) => {
+                tracing::error!(%thread, ?refused, "an append was refused; it is tried again later");
+                let mine = (&thread, self.epoch);
+                super::dispatcher::set_aside(&self.core, &self.authority, mine).await;
                 Standing::Lost
             }
         }

@@ -52,6 +52,8 @@ pub(super) struct Core {
     drivers: Mutex<HashMap<ThreadId, mpsc::Sender<Message>>>,
     /// Threads whose start or adoption is under way here, and how many of them.
     pending: Mutex<BTreeMap<ThreadId, usize>>,
+    /// Threads that are being adopted and not driven yet: they take room as well.
+    adopting: AtomicUsize,
     /// Whether this replica may own threads that nobody here drives: the answer to a claim was
     /// lost, or a thread could not be given back.
     pub(super) doubt: AtomicBool,
@@ -89,6 +91,7 @@ impl Core {
             authority: made.authority,
             drivers: Mutex::default(),
             pending: Mutex::default(),
+            adopting: AtomicUsize::new(0),
             doubt: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
             nudge: Notify::new(),
@@ -142,13 +145,18 @@ impl Core {
 
     /// Begins a start; `None` if the thread is driven here or about to be.
     pub(super) fn begin_start(self: &Arc<Self>, thread: &ThreadId) -> Option<Pending> {
-        (!self.is_at_work(thread)).then(|| self.begin_adoption(thread))
+        (!self.is_at_work(thread)).then(|| self.begin(thread, false))
     }
 
     /// Begins to adopt a thread that this replica owns.
     pub(super) fn begin_adoption(self: &Arc<Self>, thread: &ThreadId) -> Pending {
+        self.adopting.fetch_add(1, Ordering::Relaxed);
+        self.begin(thread, true)
+    }
+
+    fn begin(self: &Arc<Self>, thread: &ThreadId, adopts: bool) -> Pending {
         *self.pending().entry(thread.clone()).or_default() += 1;
-        Pending { core: Arc::clone(self), thread: thread.clone() }
+        Pending { core: Arc::clone(self), thread: thread.clone(), adopts }
     }
 
     /// Whether the thread is driven here or about to be.
@@ -170,7 +178,8 @@ impl Core {
     /// Gives a driver's place up.
     pub(super) fn leave(&self, thread: &ThreadId) {
         let mut drivers = self.drivers();
-        let was_full = drivers.len() >= self.parts.settings.max_running;
+        let taken = drivers.len() + self.adopting.load(Ordering::Relaxed);
+        let was_full = taken >= self.parts.settings.max_running;
         drivers.remove(thread);
         set(&self.parts.metrics.threads_running, drivers.len());
         drop(drivers);
@@ -191,7 +200,8 @@ impl Core {
 
     /// How many more threads this replica may drive.
     pub(super) fn room(&self) -> usize {
-        self.parts.settings.max_running.saturating_sub(self.driving())
+        let taken = self.driving() + self.adopting.load(Ordering::Relaxed);
+        self.parts.settings.max_running.saturating_sub(taken)
     }
 
     /// Tells a thread's driver, if it is here, to look into its inbox.
@@ -212,10 +222,14 @@ impl Core {
 pub(super) struct Pending {
     core: Arc<Core>,
     thread: ThreadId,
+    adopts: bool,
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
+        if self.adopts {
+            self.core.adopting.fetch_sub(1, Ordering::Relaxed);
+        }
         let mut pending = self.core.pending();
         let Some(count) = pending.get_mut(&self.thread) else { return };
         *count -= 1;

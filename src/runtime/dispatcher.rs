@@ -14,12 +14,15 @@ use super::core::{Core, Pending};
 use super::driver::Driver;
 use super::load::{LoadError, load};
 use super::settings::{CLAIM_BATCH, POLL_INTERVAL};
+use super::writer::Committed;
 use crate::machine::Command;
 use crate::model::{RecoveryCause, ThreadId};
-use crate::store::{Append, Claimed, Disposition, StoreError, Write};
+use crate::store::{Append, Claimed, Disposition, StoreError, Write, WriteOutcome};
 
 /// How long a thread that cannot be loaded is left alone before it is tried again.
 const UNLOADABLE_PAUSE: Duration = Duration::from_secs(30);
+/// How long a thread is left alone whose append the store refused.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// Between two looks at the least: a thread that cannot be claimed yet is no reason to spin.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// How often the place of a thread's earlier driver is looked at until it is free.
@@ -192,6 +195,17 @@ async fn put_back(
     }
 }
 
+/// Gives a thread back whose append the store refused: unless it is released it would stand still
+/// for as long as this replica lives.
+pub(super) async fn set_aside(
+    core: &Core,
+    authority: &Arc<Authority>,
+    (thread, epoch): (&ThreadId, i64),
+) {
+    let later = core.parts.clock.now().plus(REFUSED_PAUSE);
+    release(core, authority, (thread, epoch), Some(later)).await;
+}
+
 /// Releases a thread as it stands in the store, without touching its journal.
 async fn release(
     core: &Core,
@@ -220,5 +234,15 @@ async fn release(
         taken: Vec::new(),
     };
     let workflow = Arc::from(row.workflow.as_str());
-    core.writer.commit(Write::Append(Box::new(append)), workflow, Arc::clone(authority)).await;
+    let write = Write::Append(Box::new(append));
+    let committed = core.writer.commit(write, workflow, Arc::clone(authority)).await;
+    if matches!(committed, Committed::Refused(_) | Committed::Answered(WriteOutcome::Refused)) {
+        // The thread may still be ours: it is looked at again, though not at once.
+        tokio::select! {
+            biased;
+            () = authority.lost() => {}
+            () = core.stopped.cancelled() => {}
+            () = tokio::time::sleep(REFUSED_PAUSE) => core.doubt.store(true, Ordering::Release),
+        }
+    }
 }

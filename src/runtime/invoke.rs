@@ -202,6 +202,10 @@ async fn launch(
         let committed =
             core.writer.commit(Write::Start(Box::new(write)), workflow, authority).await;
         let started = matches!(committed, Committed::Answered(WriteOutcome::Written { .. }));
+        if matches!(committed, Committed::Refused(_)) {
+            // An earlier try, whose answer was lost, may have written it all the same.
+            core.doubt.store(true, Ordering::Release);
+        }
         if started {
             super::count::count(&core.parts.metrics, &driver.state, &events);
         }

@@ -51,6 +51,11 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// of each one does (measured on both databases).
 pub(super) const MAX_BATCH: usize = 500;
 
+/// Bytes of events gathered into one batch at the most (a single larger write goes alone): a batch
+/// of large outputs must be written well within the 10 s that a statement may take, or it would be
+/// sent again for ever.
+pub(super) const MAX_BATCH_BYTES: usize = 16 << 20;
+
 /// Writes queued for one writer before senders wait.
 pub(super) const WRITER_QUEUE: usize = 4_096;
 

@@ -1,6 +1,7 @@
 //! Starts and stops the runtime.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -11,6 +12,12 @@ use super::lease::LeaseParts;
 use super::writer::{JournalWriter, WriterParts};
 use super::{dispatcher, retention};
 use crate::store::StoreError;
+
+/// What appends under way get to be answered once the grace is over, and again what drivers get to
+/// notice that they are not: a store that answers at all does so well within it.
+const LAST_WRITES: Duration = Duration::from_secs(1);
+/// What the store gets to take the threads back, and to close.
+const HANDOVER: Duration = Duration::from_secs(2);
 
 /// A running runtime; see [`Runtime::start`].
 #[derive(Debug)]
@@ -68,12 +75,26 @@ impl Runtime {
             tracing::warn!(threads = self.core.driving(), "grace is over: threads are handed over");
         }
         self.core.stopped.cancel();
-        self.core.tasks.wait().await;
         let authority = self.core.authority();
+        // Appends under way may still become durable; then whoever waits for a store that does not
+        // answer hears that it waits for nothing. The store's fence keeps the threads safe.
+        within(LAST_WRITES, "writes are given up", self.core.tasks.wait()).await;
         authority.give_up();
-        if let Err(error) = self.core.store().retire(authority.incarnation).await {
+        within(LAST_WRITES, "drivers are given up", self.core.tasks.wait()).await;
+        let retired = self.core.store().retire(authority.incarnation);
+        let late = "threads are not handed over in time; their lease will run out";
+        if let Some(Err(error)) = within(HANDOVER, late, retired).await {
             tracing::warn!(%error, "cannot hand threads over; their lease will run out");
         }
-        self.core.store().close().await;
+        within(HANDOVER, "the store is left open", self.core.store().close()).await;
     }
+}
+
+/// Waits, though not for longer than `limit`: a store that is gone must not keep the process.
+async fn within<T>(limit: Duration, otherwise: &str, work: impl Future<Output = T>) -> Option<T> {
+    let done = tokio::time::timeout(limit, work).await.ok();
+    if done.is_none() {
+        tracing::warn!("{otherwise}");
+    }
+    done
 }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::authority::Authority;
 use super::feed::Feed;
-use super::settings::{MAX_BATCH, WRITER_QUEUE};
+use super::settings::{MAX_BATCH, MAX_BATCH_BYTES, WRITER_QUEUE};
 use crate::model::{Clock, Entropy, ThreadId};
 use crate::observe::Metrics;
 use crate::store::{Disposition, Store, StoreError, Write, WriteOutcome};
@@ -101,14 +101,50 @@ async fn run(parts: WriterParts, mut queue: mpsc::Receiver<Job>) {
             // After authority was lost and regained, jobs of two incarnations may stand in line;
             // and a start that its caller gave up waiting for may stand before its repeat.
             let me = first.authority.incarnation;
-            let mut threads = HashSet::with_capacity(jobs.len());
-            let (batch, rest) = jobs.into_iter().partition(|job| {
-                job.authority.incarnation == me && threads.insert(job.write.thread_id().clone())
-            });
+            let mut batch = Gathered::default();
+            let (batch, rest) = jobs
+                .into_iter()
+                .partition(|job| job.authority.incarnation == me && batch.takes(&job.write));
             jobs = rest;
             commit_batch(&parts, batch).await;
         }
     }
+}
+
+/// What a batch holds already.
+#[derive(Debug, Default)]
+struct Gathered {
+    threads: HashSet<ThreadId>,
+    bytes: usize,
+}
+
+impl Gathered {
+    /// Whether the batch takes one more write: one of each thread, and no more bytes than can be
+    /// written in good time.
+    fn takes(&mut self, write: &Write) -> bool {
+        // A thread counts as seen even if its write must wait: a later one must not overtake it.
+        if !self.threads.insert(write.thread_id().clone()) {
+            return false;
+        }
+        let bytes = size(write);
+        if self.bytes > 0 && self.bytes.saturating_add(bytes) > MAX_BATCH_BYTES {
+            return false;
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        true
+    }
+}
+
+/// About how many bytes a write sends.
+fn size(write: &Write) -> usize {
+    let (records, rest) = match write {
+        Write::Start(start) => {
+            let text = start.definition_text.as_ref().map_or(0, String::len);
+            (Some(&start.records), text + start.metadata.as_str().len())
+        }
+        Write::Append(append) => (append.records.as_ref(), 0),
+    };
+    rest + records.map_or(0, |records| records.events.iter().map(String::len).sum())
 }
 
 async fn commit_batch(parts: &WriterParts, jobs: Vec<Job>) {
@@ -214,5 +250,52 @@ async fn landed_before(
             };
             Ok(own && parts.store.wrote(&start.thread_id, 0, epoch).await?)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ThreadStatus, Timestamp};
+    use crate::store::{Append, Records, Summary};
+
+    fn append(thread: &str, bytes: usize) -> Write {
+        let at = Timestamp::from_millis(1);
+        Write::Append(Box::new(Append {
+            thread_id: ThreadId::parse(thread).unwrap(),
+            epoch: 1,
+            prev: 1,
+            records: Some(Records { first: 2, events: vec!["x".repeat(bytes)], at }),
+            summary: Summary {
+                status: ThreadStatus::Running,
+                completed: 0,
+                total: 1,
+                current_steps: Vec::new(),
+                recoveries: 0,
+                error_code: None,
+                completed_at: None,
+            },
+            progress: false,
+            disposition: Disposition::Keep,
+            taken: Vec::new(),
+        }))
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_bytes_and_a_larger_write_goes_alone() {
+        let half = MAX_BATCH_BYTES / 2;
+        let mut batch = Gathered::default();
+        assert!(batch.takes(&append("a", half)) && batch.takes(&append("b", half)));
+        assert!(!batch.takes(&append("c", 1)));
+        // A later write of a thread does not overtake the one that waits.
+        assert!(!batch.takes(&append("c", 0)));
+        assert!(Gathered::default().takes(&append("a", MAX_BATCH_BYTES + 1)));
+    }
+
+    #[test]
+    fn a_batch_holds_one_write_of_a_thread() {
+        let mut batch = Gathered::default();
+        assert!(batch.takes(&append("a", 1)) && !batch.takes(&append("a", 1)));
+        assert!(batch.takes(&append("b", 1)));
     }
 }

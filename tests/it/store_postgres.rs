@@ -125,6 +125,97 @@ async fn racing_starts_with_one_key_make_one_thread() {
     assert_eq!(all.len(), 20);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_do_not_wait_for_reads() {
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::connect(&database.settings()).await.unwrap();
+    let me = store.register("test", LONG_LEASE).await.unwrap();
+    let mut other = database.connect().await;
+    let lock = "BEGIN; LOCK TABLE rethread.workflows";
+    sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+    let readers = TaskTracker::new();
+    for _ in 0..16 {
+        let store = store.clone();
+        readers.spawn(async move { store.workflows(None, 1).await.is_err() });
+    }
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let mut watcher = database.connect().await;
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watcher).await.unwrap() < 8 {
+        tokio::task::yield_now().await;
+    }
+    let beat = tokio::time::timeout(Duration::from_secs(1), store.renew(me, LONG_LEASE)).await;
+    assert_eq!(beat, Ok(Ok(true)));
+    other.close().await.unwrap();
+    watcher.close().await.unwrap();
+    readers.close();
+    readers.wait().await;
+}
+
+/// As after a failover, or behind a firewall that forgot them: connections whose other side is gone
+/// without a word, while new ones can be made.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_lead_nowhere_are_replaced() {
+    let database = TestDatabase::create().await;
+    let url = url::Url::parse(&database.url).unwrap();
+    let target = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let way = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let through = database.url.replace(&target, &way.local_addr().unwrap().to_string());
+    let (forget, forgotten) = tokio::sync::watch::channel(());
+    let proxy = TaskTracker::new();
+    proxy.spawn(async move {
+        let connections = TaskTracker::new();
+        loop {
+            let (mut client, _) = way.accept().await.unwrap();
+            let mut server = tokio::net::TcpStream::connect(&target).await.unwrap();
+            let mut forgotten = forgotten.clone();
+            forgotten.mark_unchanged();
+            connections.spawn(async move {
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                    // Both ends stay open, and nothing goes through any more.
+                    _ = forgotten.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    let settings = PostgresSettings { url: through.into(), ..database.settings() };
+    let store = PostgresStore::connect(&settings).await.unwrap();
+    let me = store.register("test", LONG_LEASE).await.unwrap();
+    let write = |n: usize| starts([start(&format!("t{n}"), Disposition::Keep)]);
+    for n in 0..4 {
+        let batches = [write(10 * n), write(10 * n + 1)];
+        let both = tokio::join!(store.write(me, &batches[0]), store.write(me, &batches[1]));
+        both.0.and(both.1).unwrap();
+    }
+    forget.send_replace(());
+    let asked = tokio::time::Instant::now();
+    for _ in 0..2 {
+        while store.write(me, &write(99)).await.is_err() {
+            assert!(asked.elapsed() < Duration::from_secs(40), "still no way to the database");
+        }
+    }
+}
+
+/// A claim or a start that was under way when its replica retired names it as the owner.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_is_taken_while_its_replica_retires_is_not_lost() {
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::connect(&database.settings()).await.unwrap();
+    let first = store.register("first", LONG_LEASE).await.unwrap();
+    store.write(first, &starts([start("t", DUE)])).await.unwrap();
+    let mut late = database.connect().await;
+    // What a claim does, from before the end of the lease until after the next registration.
+    let claim = format!("BEGIN; UPDATE rethread.threads SET owner = {first}, wake_at = NULL");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(claim)).execute(&mut late).await.unwrap();
+    store.retire(first).await.unwrap();
+    let second = store.register("second", LONG_LEASE).await.unwrap();
+    sqlx::raw_sql("COMMIT").execute(&mut late).await.unwrap();
+    let claimed = store.claim(second, 9).await.unwrap();
+    assert_eq!(claimed.iter().map(|c| c.previous_owner).collect::<Vec<_>>(), [first]);
+    late.close().await.unwrap();
+}
+
 /// Posters and a driver that releases at every turn: every message is taken exactly once, and
 /// none is left in a sleeping thread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -23,9 +23,12 @@ const RENEW: &str = "
 UPDATE @replicas SET lease_until = clock_timestamp() + $2 * interval '1 millisecond'
 WHERE incarnation = $1 AND lease_until > clock_timestamp()";
 
+/// The row must outlive whatever this replica still has under way, like that of a lost one: a claim
+/// or a start that commits just after this would else name an owner that nobody knows as expired.
 const RETIRE: &str = "
 WITH gone AS (
-    UPDATE @replicas SET lease_until = '-infinity' WHERE incarnation = $1),
+    UPDATE @replicas SET lease_until = least(lease_until, clock_timestamp())
+    WHERE incarnation = $1),
 mine AS MATERIALIZED (
     SELECT thread_id FROM @threads WHERE owner = $1 AND owner <> 0
     ORDER BY thread_id FOR UPDATE)
@@ -73,7 +76,7 @@ impl PostgresStore {
         ttl: Duration,
     ) -> Result<Incarnation, StoreError> {
         let query = sqlx::query_scalar(self.sql(REGISTER)).bind(name).bind(millis(ttl));
-        answer(query.fetch_one(&self.general)).await
+        answer(query.fetch_one(&self.leases)).await
     }
 
     pub(super) async fn do_renew(
@@ -82,13 +85,13 @@ impl PostgresStore {
         ttl: Duration,
     ) -> Result<bool, StoreError> {
         let query = sqlx::query(self.sql(RENEW)).bind(me).bind(millis(ttl));
-        let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
+        let done = answer::<_, StoreError>(query.execute(&self.leases)).await?;
         Ok(done.rows_affected() == 1)
     }
 
     pub(super) async fn do_retire(&self, me: Incarnation) -> Result<(), StoreError> {
         let query = sqlx::query(self.sql(RETIRE)).bind(me);
-        answer::<_, StoreError>(query.execute(&self.general)).await?;
+        answer::<_, StoreError>(query.execute(&self.leases)).await?;
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod fault;
 mod leases;
 mod mail;
 mod migrate;
+mod pool;
 mod reads;
 mod retention;
 mod settings;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, PgPool, SqlSafeStr, SqlStr};
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
@@ -32,6 +33,7 @@ use super::{
 };
 use fault::answer;
 use migrate::Goal;
+use pool::Pool;
 use settings::{Schema, Target, WRITERS};
 
 pub use settings::PostgresSettings;
@@ -41,8 +43,9 @@ pub use settings::PostgresSettings;
 pub struct PostgresStore {
     schema: Schema,
     statements: Statements,
-    writer: PgPool,
-    general: PgPool,
+    writer: Pool,
+    general: Pool,
+    leases: Pool,
 }
 
 /// The long statements, with the schema filled in once.
@@ -74,6 +77,7 @@ impl PostgresStore {
             statements: Statements::of(&target.schema),
             writer: target.writers(),
             general: target.general(),
+            leases: target.leases(),
             schema: target.schema,
         })
     }
@@ -253,5 +257,6 @@ impl Store for PostgresStore {
     async fn close(&self) {
         self.writer.close().await;
         self.general.close().await;
+        self.leases.close().await;
     }
 }

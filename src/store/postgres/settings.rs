@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::store::OpenError;
 
+use super::pool::Pool;
+
 /// Connections that write the journal: two kept two cores busy, four were slower.
 pub(super) const WRITERS: u32 = 2;
-/// Connections for all else: reads, claims, messages, heartbeats.
+/// Connections for all else: reads, claims, messages.
 const GENERAL: u32 = 8;
+/// Connections for heartbeats alone: slow reads must not cost a replica its threads. A second one
+/// for the next beat while the first waits for an answer that does not come.
+const LEASES: u32 = 2;
 /// Longest wait for a connection, well within the five seconds after which a client gets 503.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest name Postgres keeps without cutting it.
@@ -104,7 +109,7 @@ impl Target {
 
     /// The pool that writes the journal. A plan made while the table was small would scan it for
     /// every batch for ever, so that plans other than by index are ruled out.
-    pub(super) fn writers(&self) -> PgPool {
+    pub(super) fn writers(&self) -> Pool {
         let mut options = self.options();
         if !self.pooler {
             options = options.options([
@@ -115,13 +120,19 @@ impl Target {
             ]);
         }
         let pool = PgPoolOptions::new().max_connections(WRITERS).acquire_timeout(ACQUIRE_TIMEOUT);
-        pool.test_before_acquire(false).connect_lazy_with(options)
+        Pool::new(pool.test_before_acquire(false), options)
+    }
+
+    /// The pool for heartbeats.
+    pub(super) fn leases(&self) -> Pool {
+        let pool = PgPoolOptions::new().max_connections(LEASES).acquire_timeout(ACQUIRE_TIMEOUT);
+        Pool::new(pool, self.options())
     }
 
     /// The pool for all else.
-    pub(super) fn general(&self) -> PgPool {
+    pub(super) fn general(&self) -> Pool {
         let pool = PgPoolOptions::new().max_connections(GENERAL).acquire_timeout(ACQUIRE_TIMEOUT);
-        pool.connect_lazy_with(self.options())
+        Pool::new(pool, self.options())
     }
 }
 

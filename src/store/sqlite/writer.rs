@@ -102,12 +102,64 @@ async fn checkpoint(connection: &mut SqliteConnection) -> Result<(), StoreError>
     cut.map(drop).map_err(|error| fault(&error))
 }
 
+/// By hand, not by the driver's transactions: it counts them, and when a full disk or an I/O error
+/// has made SQLite undo one by itself the count stays, and no other transaction ever begins.
 async fn commit<T, W>(connection: &mut SqliteConnection, work: W) -> Result<T, Fault>
 where
     W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Fault>>,
 {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let done = work(&mut transaction).await?;
-    transaction.commit().await?;
+    let done = attempt(connection, work).await;
+    if done.is_err()
+        && let Err(error) = execute(connection, "ROLLBACK").await
+    {
+        tracing::debug!(%error, "there was nothing to undo");
+    }
+    done
+}
+
+async fn attempt<T, W>(connection: &mut SqliteConnection, work: W) -> Result<T, Fault>
+where
+    W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Fault>>,
+{
+    execute(connection, "BEGIN IMMEDIATE").await?;
+    let done = work(connection).await?;
+    execute(connection, "COMMIT").await?;
     Ok(done)
+}
+
+async fn execute(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(statement).execute(connection).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    async fn insert(connection: &mut SqliteConnection, bytes: i64) -> Result<(), Fault> {
+        commit(connection, |connection| {
+            async move {
+                let query = sqlx::query("INSERT INTO t VALUES (zeroblob(?))").bind(bytes);
+                query.execute(connection).await?;
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn writing_goes_on_after_the_disk_was_full() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        for sql in ["CREATE TABLE t (x)", "PRAGMA max_page_count = 10"] {
+            execute(&mut connection, sql).await.unwrap();
+        }
+        let full = insert(&mut connection, 1 << 20).await;
+        assert!(matches!(full, Err(Fault::Store(StoreError::Unavailable(_)))), "{full:?}");
+        insert(&mut connection, 1).await.unwrap();
+    }
 }

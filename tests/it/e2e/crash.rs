@@ -212,3 +212,26 @@ async fn a_parked_thread_hears_what_is_asked_of_it(home: Home) {
     let parked = client.until("t1", "is parked again", is_parked).await;
     assert_eq!(parked["steps"][0]["status"], "waiting");
 }
+
+#[tokio::test]
+async fn no_more_threads_are_taken_over_than_there_is_room_for() {
+    let (home, recorder) = (Home::sqlite().await, Recorder::start().await);
+    let server = home.start().await;
+    for number in 0..60 {
+        let workflow = chain(&recorder, &["wait/all"]);
+        let body = json!({ "workflow": workflow, "threadId": format!("t{number}") });
+        server.client().post("/invoke/async", &body).await.expect(202);
+    }
+    recorder.reached("all", 60).await;
+    server.kill9().await;
+    let server = home.launch().set("RETHREAD_MAX_RUNNING", "2").start().await;
+    let client = server.client();
+    recorder.reached("all", 62).await;
+    let monitor = client.get("/monitor").await.json();
+    assert_eq!((&monitor["driving"], &monitor["capacity"]), (&json!(2), &json!(2)));
+    assert_eq!(recorder.hits_of("all").len(), 62);
+    recorder.release("all");
+    for number in 0..60 {
+        client.completed(&format!("t{number}")).await;
+    }
+}

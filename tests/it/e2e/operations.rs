@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::Connection;
 
 use super::support::flows::chain;
 use super::support::proxy::{Path, Proxy};
@@ -84,12 +85,59 @@ async fn a_database_that_falls_silent_is_survived() {
     an_outage_is_answered_in_time_and_survived(Path::Silent).await;
 }
 
-async fn an_outage_is_answered_in_time_and_survived(outage: Path) {
-    let (home, recorder) = (Home::postgres().await, Recorder::start().await);
+/// A way to the database that can be cut, and the URL that goes along it.
+async fn way_to(home: &Home) -> (Proxy, String) {
     let url = url::Url::parse(&home.url).unwrap();
     let target = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
     let proxy = Proxy::to(target.clone()).await;
     let through = home.url.replace(&target, &proxy.addr.to_string());
+    (proxy, through)
+}
+
+#[tokio::test]
+async fn a_server_ends_in_time_while_its_database_is_away() {
+    for outage in [Path::Closed, Path::Silent] {
+        let (home, recorder) = (Home::postgres().await, Recorder::start().await);
+        let (proxy, through) = way_to(&home).await;
+        let launch = home.launch().set("DATABASE_URL", &through).set("RETHREAD_LEASE", "60s");
+        let server = launch.set("RETHREAD_SHUTDOWN_GRACE", "200ms").start().await;
+        let body = json!({ "workflow": chain(&recorder, &["wait/one"]), "threadId": "t1" });
+        server.client().post("/invoke/async", &body).await.expect(202);
+        recorder.reached("one", 1).await;
+        proxy.set(outage);
+        // The step's end is to be written, and cannot be.
+        recorder.release("one");
+        eventually("it is sent again", async || {
+            (outage == Path::Silent || server.log().contains("sent again")).then_some(())
+        })
+        .await;
+        let asked = tokio::time::Instant::now();
+        assert!(server.sigterm_and_wait().await.success());
+        assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_thread_goes_on_once_the_database_takes_its_events_again() {
+    let (home, recorder) = (Home::postgres().await, Recorder::start().await);
+    let server = home.launch().set("RETHREAD_LEASE", "60s").start().await;
+    let client = server.client();
+    let body = json!({ "workflow": chain(&recorder, &["wait/one", "ok/two"]), "threadId": "t1" });
+    client.post("/invoke/async", &body).await.expect(202);
+    recorder.reached("one", 1).await;
+    let mut other = sqlx::PgConnection::connect(&home.url).await.unwrap();
+    sqlx::raw_sql("ALTER TABLE rethread.journal RENAME TO away").execute(&mut other).await.unwrap();
+    recorder.release("one");
+    eventually("it is refused", async || server.log().contains("was refused").then_some(())).await;
+    sqlx::raw_sql("ALTER TABLE rethread.away RENAME TO journal").execute(&mut other).await.unwrap();
+    // No replica was lost, so that nobody else would come for it.
+    client.completed("t1").await;
+    assert_eq!(recorder.count("t1/s1"), 1);
+}
+
+async fn an_outage_is_answered_in_time_and_survived(outage: Path) {
+    let (home, recorder) = (Home::postgres().await, Recorder::start().await);
+    let (proxy, through) = way_to(&home).await;
     let server = home.launch().set("DATABASE_URL", &through).start().await;
     let client = server.client();
     let body = |thread: &str| json!({ "workflow": chain(&recorder, &["ok/one", "wait/two", "ok/three"]), "threadId": thread });
