@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::parts::{ago, badge, duration, moment, progress, value};
 use super::{Dashboard, page};
@@ -114,8 +115,8 @@ fn step_row(step: &StepDocument) -> Markup {
             td .attempts { (step.attempts) }
             td .took { @if let Some(millis) = step.duration_ms { (duration(Duration::from_millis(millis))) } }
             td .result {
-                @if let Some(error) = &step.error { code { (error.code) } " " (error.message) }
-                @if let Some(wakes) = step.wakes_at { "until " (moment(wakes)) }
+                @if let Some(error) = &step.error { div { code { (error.code) } " " (error.message) } }
+                @if let Some(wakes) = step.wakes_at { div { "until " (moment(wakes)) } }
                 @if let Some(output) = step.output.as_ref().filter(|json| !json.is_null()) {
                     (value("Output", output))
                 }
@@ -125,9 +126,18 @@ fn step_row(step: &StepDocument) -> Markup {
 }
 
 fn event_line(event: &RawEvent) -> Markup {
+    let step = event.json.decode::<AboutStep>().ok().and_then(|about| about.step_id);
+    let label = step.map_or_else(|| event.kind.to_owned(), |id| format!("{} {id}", event.kind));
     html! {
-        li value=(event.seq) { (value(event.kind, &event.json)) }
+        li value=(event.seq) { (value(&label, &event.json)) }
     }
+}
+
+/// The step an event is about, if it is about one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AboutStep {
+    step_id: Option<String>,
 }
 
 #[cfg(test)]
@@ -172,7 +182,8 @@ mod tests {
 
     #[test]
     fn a_running_thread_is_followed_from_the_last_event_shown() {
-        let event = RawEvent { seq: 5, kind: "step_retry", json: Json::string("<b>") };
+        let json = Json::parse(r#"{"stepId":"fetch","data":"<b>"}"#).unwrap();
+        let event = RawEvent { seq: 5, kind: "step_retry", json };
         let text = content(&document(ThreadStatus::Running), &[event], Timestamp::default());
         let text = text.into_string();
         for part in [
@@ -182,6 +193,7 @@ mod tests {
             "&lt;img src=x&gt;",
             "&lt;/pre&gt;",
             "<li value=\"5\">",
+            "<summary>step_retry fetch</summary>",
             "&lt;b&gt;",
         ] {
             assert!(text.contains(part), "{part}: {text}");

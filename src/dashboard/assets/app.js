@@ -70,7 +70,8 @@ function showEvent(event, text) {
   const item = document.createElement("li");
   item.value = event.seq;
   const details = item.appendChild(document.createElement("details"));
-  details.appendChild(document.createElement("summary")).textContent = event.type;
+  details.appendChild(document.createElement("summary")).textContent =
+    event.stepId ? `${event.type} ${event.stepId}` : event.type;
   details.appendChild(document.createElement("pre")).textContent = text.slice(0, 4096);
   list.append(item);
   while (list.children.length > MOST_EVENTS) list.firstElementChild.remove();
