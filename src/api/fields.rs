@@ -97,7 +97,8 @@ impl<'a> Fields<'a> {
     /// Ends the reading: what is left over was not expected.
     pub(super) fn finish(mut self, expected: &[&str]) -> Result<(), Vec<Fault>> {
         for (name, _) in std::mem::take(&mut self.members) {
-            self.fault(&name, format!("is not known here; known are {}", expected.join(", ")));
+            let detail = format!("unknown field {name:?}; known are {}", expected.join(", "));
+            self.fault(&name, detail);
         }
         if self.faults.is_empty() { Ok(()) } else { Err(self.faults.into_vec()) }
     }

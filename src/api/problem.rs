@@ -128,7 +128,8 @@ impl Problem {
     /// The body has these faults.
     pub(super) fn faults(errors: Vec<Fault>) -> Self {
         let detail = match errors.as_slice() {
-            [only] => only.detail.clone(),
+            [Fault { pointer, detail }] if pointer.is_empty() => detail.clone(),
+            [Fault { pointer, detail }] => format!("{pointer}: {detail}"),
             many => format!("{} faults, listed in errors", many.len()),
         };
         Self { errors, ..Self::new(&VALIDATION_FAILED, detail) }
@@ -260,6 +261,16 @@ mod tests {
             let after = response.headers().get(header::RETRY_AFTER);
             assert_eq!(after.map(|value| value.to_str().unwrap()), waits.then_some("2"));
         }
+    }
+
+    #[test]
+    fn a_single_fault_is_told_with_its_place() {
+        let fault =
+            |pointer: &str| Fault { pointer: pointer.to_owned(), detail: "must be 1".to_owned() };
+        let detail = |pointer: &str| Problem::faults(vec![fault(pointer)]).detail;
+        assert_eq!(detail("/input/n"), "/input/n: must be 1");
+        assert_eq!(detail(""), "must be 1");
+        assert_eq!(Problem::faults(vec![fault("/n")]).without_pointers().detail, "n: must be 1");
     }
 
     #[test]
