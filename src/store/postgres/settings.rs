@@ -104,6 +104,8 @@ impl Target {
             ("tcp_keepalives_interval", "5"),
             ("tcp_keepalives_count", "3"),
             ("tcp_user_timeout", "10s"),
+            // "Already exists, skipping" at every start is news to nobody.
+            ("client_min_messages", "warning"),
         ])
     }
 
