@@ -3,8 +3,8 @@
 //! Compiled and checked once; evaluating never fails for a reason that could be seen before.
 //! The work is bounded: [`MAX_TEXT`] and [`MAX_DEPTH`] bound the expression, [`MAX_ITERATIONS`]
 //! how often the bodies of its macros (`all`, `exists`, `map`, `filter`, …) can run over the data
-//! at hand, and [`MAX_BUILT`] what they can build. Called by the runtime, which records the
-//! answer.
+//! at hand, and [`MAX_BUILT`] what they can build. Called by `machine`, which records the answer as
+//! the step's start or skip.
 
 mod survey;
 #[cfg(test)]
