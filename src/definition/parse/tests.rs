@@ -47,6 +47,14 @@ fn example() -> Value {
 }
 
 #[test]
+fn the_manuals_example_is_a_workflow() {
+    let manual = include_str!("../../../docs/workflows.md");
+    let (_, rest) = manual.split_once("```json\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    assert_eq!(plan(&serde_json::from_str(example).unwrap()).steps.len(), 3);
+}
+
+#[test]
 fn the_contracts_example_is_read_whole() {
     let plan = plan(&example());
     assert_eq!((plan.name.as_str(), plan.steps.len()), ("release-notes", 5));
