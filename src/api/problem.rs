@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::model::{Category, Fault};
 use crate::runtime::RuntimeError;
 
-/// The prefix of every problem's `type`; with the code behind it, it names a page of the manual.
+/// The prefix of every problem's `type`; the code behind it tells kinds apart. Nothing is fetched.
 const TYPE_PREFIX: &str = "https://rethread.dev/problems/";
 /// The media type of problem documents.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";

@@ -1,4 +1,4 @@
-//! The status document (CONTRACT 4).
+//! The status document.
 
 use serde::Serialize;
 use utoipa::ToSchema;

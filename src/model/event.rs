@@ -261,7 +261,7 @@ const KINDS: [&str; 13] = [
     "workflow_aborted",
 ];
 
-/// The wire form of every event, in the order of CONTRACT 5.
+/// The wire form of every event; the order of its members is part of it.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Frame<D> {

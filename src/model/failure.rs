@@ -108,7 +108,7 @@ pub struct Failure {
     pub attempt: Option<u32>,
 }
 
-/// Parts of a message that mark a failure as not worth a retry, in any case (CONTRACT 2).
+/// Parts of a message that mark a failure as not worth a retry, in any case.
 const FINAL_MESSAGES: [&str; 4] =
     ["validation failed", "invalid configuration", "unauthorized", "forbidden"];
 

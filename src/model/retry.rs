@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Failure;
 
-/// The retry policy of a step (CONTRACT 2).
+/// The retry policy of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
     /// Attempts in all, the first included; at least 1.

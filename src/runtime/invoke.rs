@@ -1,4 +1,4 @@
-//! Accepts workflows: a new thread, or an answer for the one that exists already (CONTRACT 3).
+//! Accepts workflows: a new thread, or an answer for the one that exists already.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

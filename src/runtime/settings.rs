@@ -41,7 +41,7 @@ pub(super) const CLAIM_BATCH: usize = 128;
 /// most for events of a thread that another replica drives.
 pub(super) const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a caller waits for the store before it hears 503; the contract allows 5 s.
+/// What a caller waits for the store before it hears 503, which is promised within 5 s.
 pub(super) const STORE_PATIENCE: Duration = Duration::from_millis(4_500);
 
 /// What a caller is told to wait before it tries again when the store is away or the queue full.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long an idempotency key answers repeats with its first thread: the contract's 24 hours.
+/// How long an idempotency key answers repeats with its first thread: 24 hours.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_hours(24);
 
 /// Longest text that is kept as it is in an index: a B-tree page of Postgres holds three entries

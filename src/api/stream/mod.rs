@@ -20,7 +20,7 @@ use futures_util::Stream;
 
 use super::settings::HttpMetrics;
 
-/// Longest silence on a stream: below the 15 s of the contract, with room for a slow network.
+/// Longest silence on a stream: below the 15 s that clients are promised, with room for a slow network.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Counts an open stream for as long as it lives.

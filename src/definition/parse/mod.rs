@@ -40,7 +40,7 @@ const STEP_FIELDS: [&str; 9] = [
     policy::FIELDS[2],
     policy::FIELDS[3],
 ];
-/// Fields of the contract that a later version brings.
+/// Fields that are reserved for a later version: told apart from typing errors.
 const LATER_FIELDS: [&str; 6] =
     ["compensate", "breaker", "fallback", "heartbeatTimeout", "check", "onFailure"];
 

@@ -26,7 +26,7 @@ pub(super) struct Policy {
 }
 
 #[derive(Default)]
-#[expect(clippy::struct_field_names, reason = "the names of the contract")]
+#[expect(clippy::struct_field_names, reason = "the names that workflows use")]
 struct Retry {
     max_attempts: Option<u32>,
     initial_interval: Option<Duration>,
@@ -63,7 +63,7 @@ impl Policy {
         Self { retry: retry.unwrap_or_default(), timeout, warn_after, continue_on_error }
     }
 
-    /// This policy over the workflow's defaults, those over the contract's. `at` is the step.
+    /// This policy over the workflow's defaults, those over the built-in ones. `at` is the step.
     pub(super) fn over(self, defaults: &Self, at: &Pointer, faults: &mut Faults) -> Effective {
         let timeout = self.timeout.or(defaults.timeout);
         if let (Some(warn_after), Some(timeout), None) = (self.warn_after, timeout, self.timeout)
@@ -129,17 +129,17 @@ impl Retry {
         if matches!(own, (Some(_), None) | (None, Some(_))) {
             merged.check_intervals(&at.key("retry"), faults);
         }
-        let contract = RetryPolicy::default();
-        let initial_interval = merged.initial_interval.unwrap_or(contract.initial_interval);
+        let built_in = RetryPolicy::default();
+        let initial_interval = merged.initial_interval.unwrap_or(built_in.initial_interval);
         RetryPolicy {
-            max_attempts: merged.max_attempts.unwrap_or(contract.max_attempts),
+            max_attempts: merged.max_attempts.unwrap_or(built_in.max_attempts),
             initial_interval,
-            backoff_factor: merged.backoff_factor.unwrap_or(contract.backoff_factor),
+            backoff_factor: merged.backoff_factor.unwrap_or(built_in.backoff_factor),
             // A longer first interval that somebody wrote outdoes a longest one nobody wrote.
             max_interval: merged
                 .max_interval
-                .unwrap_or_else(|| contract.max_interval.max(initial_interval)),
-            jitter: merged.jitter.unwrap_or(contract.jitter),
+                .unwrap_or_else(|| built_in.max_interval.max(initial_interval)),
+            jitter: merged.jitter.unwrap_or(built_in.jitter),
             retry_on: merged.retry_on,
         }
     }

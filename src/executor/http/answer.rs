@@ -123,7 +123,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
 }
 
-/// HTTP 408, 425, 429 and 5xx (CONTRACT 2).
+/// HTTP 408, 425, 429 and 5xx.
 fn is_recoverable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error()
 }

@@ -163,7 +163,7 @@ fn body(with: &Node, headers: &mut HeaderMap) -> Result<Option<Bytes>, Failure> 
     }
 }
 
-/// Adds what every attempt carries (CONTRACT 2); a step cannot set these itself.
+/// Adds what every attempt carries; a step cannot set these itself.
 fn mark(attempt: &Attempt, headers: &mut HeaderMap) -> Result<(), Failure> {
     let key = HeaderValue::from_str(&attempt.idempotency_key()).map_err(invalid)?;
     headers.insert(IDEMPOTENCY_KEY, key);

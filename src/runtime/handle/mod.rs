@@ -31,7 +31,7 @@ impl Handle {
         Self { core }
     }
 
-    /// Accepts a workflow, or answers for the thread that exists already (CONTRACT 3). When this
+    /// Accepts a workflow, or answers for the thread that exists already. When this
     /// returns, the thread is durable.
     pub async fn invoke(&self, invoke: Invoke) -> Result<Invoked, RuntimeError> {
         invoke::invoke(&self.core, invoke).await

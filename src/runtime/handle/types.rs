@@ -246,7 +246,7 @@ pub struct StoredWorkflow {
 /// How well something is, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the contract's words")]
+#[expect(missing_docs, reason = "the words that clients see")]
 pub enum HealthStatus {
     Healthy,
     Warning,
@@ -290,7 +290,7 @@ pub struct HealthReport {
 
 /// Percentiles of a duration, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
-#[expect(missing_docs, reason = "the contract's words")]
+#[expect(missing_docs, reason = "the words that clients see")]
 pub struct Latency {
     #[serde(rename = "p50Ms")]
     pub p50_ms: Option<f64>,
