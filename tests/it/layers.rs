@@ -17,7 +17,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("executor", &["model", "definition", "observe"]),
     ("runtime", &["model", "definition", "machine", "observe", "store", "executor"]),
     ("api", &["model", "definition", "observe", "runtime"]),
-    ("mcp", &["model", "definition", "observe", "runtime"]),
     ("dashboard", &["model", "definition", "observe", "runtime"]),
     ("config", CORE),
     ("telemetry", &["config"]),
@@ -38,14 +37,13 @@ const COMPOSED: &[&str] = &[
     "executor",
     "runtime",
     "api",
-    "mcp",
     "dashboard",
     "config",
     "telemetry",
 ];
 
 /// Layers that see of the runtime its handle alone.
-const FACES: [&str; 3] = ["api", "mcp", "dashboard"];
+const FACES: [&str; 2] = ["api", "dashboard"];
 /// What of the runtime is not the handle: only composition touches it.
 const BEHIND_THE_HANDLE: [&str; 3] = ["Runtime", "RuntimeParts", "RuntimeSettings"];
 /// Lines. Beyond this a file has more than one subject.
