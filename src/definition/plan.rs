@@ -85,11 +85,6 @@ impl Plan {
         self.steps.iter().position(|step| step.id.as_str() == id)
     }
 
-    /// The positions of the steps that depend on nothing.
-    pub fn roots(&self) -> impl Iterator<Item = usize> {
-        self.positions(|step| step.depends_on.is_empty())
-    }
-
     /// The positions of the steps that nothing depends on.
     pub fn leaves(&self) -> impl Iterator<Item = usize> {
         self.positions(|step| step.dependents.is_empty())
