@@ -30,7 +30,8 @@ pub fn init(settings: &LogSettings) -> Result<(), ConfigError> {
         LogFormat::Json => builder
             .json()
             .flatten_event(true)
-            .with_current_span(true)
+            // The list has it already.
+            .with_current_span(false)
             .with_span_list(true)
             .try_init(),
     };

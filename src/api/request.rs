@@ -61,13 +61,14 @@ pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next
 
 /// One line per request: loud for faults of this server, quiet for what goes well.
 fn log(answered: &Answered<'_>) {
-    let (status, elapsed_us) = (answered.status, answered.elapsed.as_micros());
+    let status = answered.status;
+    let elapsed_us = u64::try_from(answered.elapsed.as_micros()).unwrap_or(u64::MAX);
     if status >= 500 {
-        tracing::warn!(status, %elapsed_us, "answered");
+        tracing::warn!(status, elapsed_us, "answered");
     } else if status >= 400 {
-        tracing::info!(status, %elapsed_us, "answered");
+        tracing::info!(status, elapsed_us, "answered");
     } else {
-        tracing::debug!(status, %elapsed_us, "answered");
+        tracing::debug!(status, elapsed_us, "answered");
     }
 }
 
