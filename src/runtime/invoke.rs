@@ -7,18 +7,18 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use super::commit::{records, summary};
-use super::control;
 use super::core::Core;
 use super::dispatcher::supervise;
 use super::driver::Driver;
 use super::estimate::estimate;
-use super::handle::{Control, Invoke, Invoked, RuntimeError};
+use super::existing;
+use super::handle::{Invoke, Invoked, RuntimeError};
 use super::query::patiently;
 use super::settings::RETRY_AFTER;
 use super::workflows::{Source, check_input, resolve};
 use super::writer::Committed;
 use crate::machine::{Command, ThreadState, start};
-use crate::model::{Event, Fault, Json, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
+use crate::model::{Event, Json, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
 use crate::store::{Disposition, IdempotencyKey, Start, Write, WriteOutcome};
 
 /// How often it is looked whether a start of the same thread has become durable.
@@ -27,7 +27,7 @@ const OTHER_START_CHECK: std::time::Duration = std::time::Duration::from_millis(
 /// Starts a thread, or continues or reports the one of that id or key.
 pub(super) async fn invoke(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, RuntimeError> {
     let Some(workflow) = &invoke.workflow else {
-        return existing_alone(core, &invoke).await;
+        return existing::alone(core, &invoke).await;
     };
     let source = resolve(core, workflow).await?;
     let input = invoke.input.clone().unwrap_or_else(Json::null);
@@ -52,7 +52,7 @@ pub(super) async fn invoke(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, 
             last_seq,
         }),
         Made::ThreadExists => {
-            match existing(core, &thread, &invoke, Some(&request.thread_hash)).await {
+            match existing::existing(core, &thread, &invoke, Some(&request.thread_hash)).await {
                 // Deleted in between, or never written: the client may try again.
                 Err(RuntimeError::ThreadNotFound) => {
                     Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
@@ -60,7 +60,7 @@ pub(super) async fn invoke(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, 
                 answer => answer,
             }
         }
-        Made::KeyExists => replay(core, &invoke, &request).await,
+        Made::KeyExists => existing::replay(core, &invoke, request.key_hash.as_ref()).await,
     }
 }
 
@@ -266,100 +266,6 @@ fn made(committed: Committed) -> Result<Option<Made>, RuntimeError> {
     }
 }
 
-/// An invoke that names a thread and nothing else.
-async fn existing_alone(core: &Arc<Core>, invoke: &Invoke) -> Result<Invoked, RuntimeError> {
-    let missing = || {
-        let detail = "a workflow, or the name of a stored one, is required";
-        RuntimeError::Invalid(vec![Fault {
-            pointer: "/workflow".to_owned(),
-            detail: detail.to_owned(),
-        }])
-    };
-    let thread = invoke.thread_id.as_ref().ok_or_else(missing)?;
-    match existing(core, thread, invoke, None).await {
-        Err(RuntimeError::ThreadNotFound) => Err(missing()),
-        answer => answer,
-    }
-}
-
-/// Reports the thread of that id, and resumes it if it has ended without completing.
-async fn existing(
-    core: &Arc<Core>,
-    thread: &ThreadId,
-    invoke: &Invoke,
-    request_hash: Option<&str>,
-) -> Result<Invoked, RuntimeError> {
-    let row = patiently(async { Ok(core.store().thread(thread).await?) }).await?;
-    let row = row.ok_or(RuntimeError::ThreadNotFound)?;
-    let same = match (request_hash, &invoke.input) {
-        (Some(asked), _) => row.request_hash == asked,
-        (None, Some(input)) => row.request_hash == hash(&[&row.definition, input.as_str()]),
-        (None, None) => true,
-    };
-    if !same {
-        return Err(RuntimeError::ThreadConflict);
-    }
-    let answer = Invoked {
-        thread_id: thread.clone(),
-        status: row.summary.status,
-        created: false,
-        resumed: false,
-        replayed: false,
-        estimated_duration: estimate(core, &row.workflow).await,
-        last_seq: row.last_seq,
-    };
-    match row.summary.status {
-        ThreadStatus::Queued
-        | ThreadStatus::Running
-        | ThreadStatus::Compensating
-        | ThreadStatus::Completed => Ok(answer),
-        ThreadStatus::Failed | ThreadStatus::Aborted | ThreadStatus::Paused => {
-            let control = Control {
-                by: invoke.by.clone(),
-                reason: Some("invoked again".to_owned()),
-                if_match: Some(row.last_seq),
-                idempotency_key: None,
-            };
-            match control::resume(core, thread, control).await {
-                Ok(resumed) => Ok(resumed),
-                // Somebody else resumed it first: report what it is now.
-                Err(RuntimeError::PreconditionFailed { .. } | RuntimeError::WrongState { .. }) => {
-                    let row = patiently(async { Ok(core.store().thread(thread).await?) }).await?;
-                    let row = row.ok_or(RuntimeError::ThreadNotFound)?;
-                    Ok(Invoked { status: row.summary.status, last_seq: row.last_seq, ..answer })
-                }
-                Err(error) => Err(error),
-            }
-        }
-    }
-}
-
-/// Answers a repeat of an idempotency key with the thread that the first one made.
-async fn replay(
-    core: &Arc<Core>,
-    invoke: &Invoke,
-    request: &Request,
-) -> Result<Invoked, RuntimeError> {
-    let key = invoke.idempotency_key.as_deref().unwrap_or_default();
-    let known = patiently(async { Ok(core.store().by_idempotency_key(key).await?) }).await?;
-    // Deleted in between: the client may try again.
-    let (thread, hash) = known.ok_or(RuntimeError::Unavailable { retry_after: RETRY_AFTER })?;
-    if request.key_hash.as_ref() != Some(&hash) {
-        return Err(RuntimeError::IdempotencyMismatch);
-    }
-    let row = patiently(async { Ok(core.store().thread(&thread).await?) }).await?;
-    let row = row.ok_or(RuntimeError::ThreadNotFound)?;
-    Ok(Invoked {
-        thread_id: thread,
-        status: row.summary.status,
-        created: false,
-        resumed: false,
-        replayed: true,
-        estimated_duration: estimate(core, &row.workflow).await,
-        last_seq: row.last_seq,
-    })
-}
-
 fn generated(core: &Core) -> Result<ThreadId, RuntimeError> {
     let id = core.parts.entropy.uuid(core.parts.clock.now());
     ThreadId::parse(&id.to_string()).map_err(|_| RuntimeError::Internal)
@@ -370,7 +276,7 @@ fn empty_object() -> Json {
 }
 
 /// SHA-256 over parts, each with its length so that no two lists read alike; in hex.
-fn hash(parts: &[&str]) -> String {
+pub(super) fn hash(parts: &[&str]) -> String {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());

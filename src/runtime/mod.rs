@@ -14,6 +14,7 @@ mod count;
 mod dispatcher;
 mod driver;
 mod estimate;
+mod existing;
 mod feed;
 mod handle;
 mod health;

@@ -1,0 +1,106 @@
+//! Invokes that meet a thread which exists already: by its id, or by an idempotency key.
+
+use std::sync::Arc;
+
+use super::control;
+use super::core::Core;
+use super::estimate::estimate;
+use super::handle::{Control, Invoke, Invoked, RuntimeError};
+use super::invoke::hash;
+use super::query::patiently;
+use super::settings::RETRY_AFTER;
+use crate::model::{Fault, ThreadId, ThreadStatus};
+
+/// An invoke that names a thread and nothing else.
+pub(super) async fn alone(core: &Arc<Core>, invoke: &Invoke) -> Result<Invoked, RuntimeError> {
+    let missing = || {
+        let detail = "a workflow, or the name of a stored one, is required";
+        RuntimeError::Invalid(vec![Fault {
+            pointer: "/workflow".to_owned(),
+            detail: detail.to_owned(),
+        }])
+    };
+    let thread = invoke.thread_id.as_ref().ok_or_else(missing)?;
+    match existing(core, thread, invoke, None).await {
+        Err(RuntimeError::ThreadNotFound) => Err(missing()),
+        answer => answer,
+    }
+}
+
+/// Reports the thread of that id, and resumes it if it has ended without completing.
+pub(super) async fn existing(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    invoke: &Invoke,
+    request_hash: Option<&str>,
+) -> Result<Invoked, RuntimeError> {
+    let row = patiently(async { Ok(core.store().thread(thread).await?) }).await?;
+    let row = row.ok_or(RuntimeError::ThreadNotFound)?;
+    let same = match (request_hash, &invoke.input) {
+        (Some(asked), _) => row.request_hash == asked,
+        (None, Some(input)) => row.request_hash == hash(&[&row.definition, input.as_str()]),
+        (None, None) => true,
+    };
+    if !same {
+        return Err(RuntimeError::ThreadConflict);
+    }
+    let answer = Invoked {
+        thread_id: thread.clone(),
+        status: row.summary.status,
+        created: false,
+        resumed: false,
+        replayed: false,
+        estimated_duration: estimate(core, &row.workflow).await,
+        last_seq: row.last_seq,
+    };
+    match row.summary.status {
+        ThreadStatus::Queued
+        | ThreadStatus::Running
+        | ThreadStatus::Compensating
+        | ThreadStatus::Completed => Ok(answer),
+        ThreadStatus::Failed | ThreadStatus::Aborted | ThreadStatus::Paused => {
+            let control = Control {
+                by: invoke.by.clone(),
+                reason: Some("invoked again".to_owned()),
+                if_match: Some(row.last_seq),
+                idempotency_key: None,
+            };
+            match control::resume(core, thread, control).await {
+                Ok(resumed) => Ok(resumed),
+                // Somebody else resumed it first: report what it is now.
+                Err(RuntimeError::PreconditionFailed { .. } | RuntimeError::WrongState { .. }) => {
+                    let row = patiently(async { Ok(core.store().thread(thread).await?) }).await?;
+                    let row = row.ok_or(RuntimeError::ThreadNotFound)?;
+                    Ok(Invoked { status: row.summary.status, last_seq: row.last_seq, ..answer })
+                }
+                Err(error) => Err(error),
+            }
+        }
+    }
+}
+
+/// Answers a repeat of an idempotency key with the thread that the first one made.
+pub(super) async fn replay(
+    core: &Arc<Core>,
+    invoke: &Invoke,
+    key_hash: Option<&String>,
+) -> Result<Invoked, RuntimeError> {
+    let key = invoke.idempotency_key.as_deref().unwrap_or_default();
+    let known = patiently(async { Ok(core.store().by_idempotency_key(key).await?) }).await?;
+    // Deleted in between: the client may try again.
+    let (thread, hash) = known.ok_or(RuntimeError::Unavailable { retry_after: RETRY_AFTER })?;
+    if key_hash != Some(&hash) {
+        return Err(RuntimeError::IdempotencyMismatch);
+    }
+    let row = patiently(async { Ok(core.store().thread(&thread).await?) }).await?;
+    let row = row.ok_or(RuntimeError::ThreadNotFound)?;
+    Ok(Invoked {
+        thread_id: thread,
+        status: row.summary.status,
+        created: false,
+        resumed: false,
+        replayed: true,
+        estimated_duration: estimate(core, &row.workflow).await,
+        last_seq: row.last_seq,
+    })
+}
