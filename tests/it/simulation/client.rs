@@ -276,9 +276,11 @@ impl Client {
         let mut head = handle.follow(&thread);
         loop {
             let seen = Seq::try_from(self.memory().shown.len()).unwrap();
+            // Known before it is asked: an answer that was long under way may be of before the end.
+            let over = self.memory().ended.is_some();
             match handle.events(&thread, seen, 3).await {
                 Ok(page) if page.events.is_empty() => {
-                    if self.memory().ended.is_some() && page.ended {
+                    if over && page.ended {
                         return;
                     }
                     let more = head.beyond(seen.max(page.head));
