@@ -134,9 +134,21 @@ async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result
 /// Loads a claimed thread and drives it.
 async fn adopt(core: Arc<Core>, authority: Arc<Authority>, claimed: Claimed, pending: Pending) {
     let Claimed { thread_id, epoch, previous_owner, mail, .. } = claimed;
-    let state = match load(&core, &thread_id, None).await {
-        Ok(state) => state,
-        Err(error) => return put_back(&core, &authority, (&thread_id, epoch), &error).await,
+    let state = loop {
+        match load(&core, &thread_id, None).await {
+            Ok(state) => break state,
+            // The thread is ours and in order: it goes on as soon as the store answers.
+            Err(LoadError::Store(error)) if error.is_transient() => {
+                tracing::warn!(thread = %thread_id, %error, "the thread is loaded again");
+                tokio::select! {
+                    biased;
+                    () = authority.lost() => return,
+                    () = core.stopped.cancelled() => return,
+                    () = tokio::time::sleep(POLL_INTERVAL) => {}
+                }
+            }
+            Err(error) => return put_back(&core, &authority, (&thread_id, epoch), &error).await,
+        }
     };
     let command = if previous_owner != 0 {
         Command::Recover { cause: RecoveryCause::ReplicaLost, previous_owner }

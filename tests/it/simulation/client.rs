@@ -278,6 +278,8 @@ impl Client {
             // Asked before the page is read: an answer may be late.
             let over = self.memory().ended.is_some();
             let seen = Seq::try_from(self.memory().shown.len()).unwrap();
+            // Known before it is asked: an answer that was long under way may be of before the end.
+            let over = self.memory().ended.is_some();
             match handle.events(&thread, seen, 3).await {
                 Ok(page) if page.events.is_empty() => {
                     if over && page.ended {
