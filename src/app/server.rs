@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -65,11 +65,18 @@ impl Server {
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
         let Self { runtime, app, serve, stop } = self;
         let faces = api::serve(listener, app, serve, stop.clone());
+        let broken = runtime.broken();
         let engine = async {
-            stop.cancelled().await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = broken.cancelled() => stop.cancel(),
+            }
             runtime.stop().await;
         };
         tokio::join!(faces, engine);
+        if broken.is_cancelled() {
+            bail!("a part of the runtime ended before its time; its threads are handed over");
+        }
         tracing::info!("stopped");
         Ok(())
     }

@@ -65,6 +65,8 @@ pub(super) struct Core {
     pub(super) draining: CancellationToken,
     /// Cancelled when the grace is over: whatever still runs is dropped.
     pub(super) stopped: CancellationToken,
+    /// Cancelled when a background loop has ended before its time.
+    pub(super) broken: CancellationToken,
     /// Drivers and attempts: what a shutdown waits for.
     pub(super) tasks: TaskTracker,
     /// Loops that serve them: they end with the process.
@@ -97,6 +99,7 @@ impl Core {
             nudge: Notify::new(),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
+            broken: CancellationToken::new(),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
             started_at,

@@ -16,12 +16,12 @@ use super::load::{LoadError, load};
 use super::settings::{CLAIM_BATCH, POLL_INTERVAL};
 use super::writer::Committed;
 use crate::machine::Command;
-use crate::model::{RecoveryCause, ThreadId};
+use crate::model::{RecoveryCause, ThreadId, Timestamp};
 use crate::store::{Append, Claimed, Disposition, StoreError, Write, WriteOutcome};
 
 /// How long a thread that cannot be loaded is left alone before it is tried again.
 const UNLOADABLE_PAUSE: Duration = Duration::from_secs(30);
-/// How long a thread is left alone whose append the store refused.
+/// How long a thread is left alone whose append the store refused, or whose driver panicked.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// Between two looks at the least: a thread that cannot be claimed yet is no reason to spin.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -180,7 +180,8 @@ pub(super) async fn supervise(core: &Core, thread: ThreadId, driver: impl Future
     let authority = core.authority();
     match core.store().thread(&thread).await {
         Ok(Some(row)) if row.owner == authority.incarnation => {
-            release(core, &authority, (&thread, row.epoch), None).await;
+            let later = core.parts.clock.now().plus(REFUSED_PAUSE);
+            release(core, &authority, (&thread, row.epoch), later).await;
         }
         Ok(_) => {}
         Err(error) => {
@@ -202,7 +203,7 @@ async fn put_back(
         LoadError::Store(_) | LoadError::Event(_) | LoadError::Definition(..) => {
             tracing::error!(%thread, %error, "cannot load the thread");
             let later = core.parts.clock.now().plus(UNLOADABLE_PAUSE);
-            release(core, authority, (thread, epoch), Some(later)).await;
+            release(core, authority, (thread, epoch), later).await;
         }
     }
 }
@@ -215,7 +216,7 @@ pub(super) async fn set_aside(
     (thread, epoch): (&ThreadId, i64),
 ) {
     let later = core.parts.clock.now().plus(REFUSED_PAUSE);
-    release(core, authority, (thread, epoch), Some(later)).await;
+    release(core, authority, (thread, epoch), later).await;
 }
 
 /// Releases a thread as it stands in the store, without touching its journal.
@@ -223,7 +224,7 @@ async fn release(
     core: &Core,
     authority: &Arc<Authority>,
     (thread, epoch): (&ThreadId, i64),
-    wake_at: Option<crate::model::Timestamp>,
+    wake_at: Timestamp,
 ) {
     let row = match core.store().thread(thread).await {
         Ok(Some(row)) => row,
@@ -240,9 +241,7 @@ async fn release(
         records: None,
         summary: row.summary,
         progress: false,
-        disposition: Disposition::Release {
-            wake_at: Some(wake_at.unwrap_or_else(|| core.parts.clock.now())),
-        },
+        disposition: Disposition::Release { wake_at: Some(wake_at) },
         taken: Vec::new(),
     };
     let workflow = Arc::from(row.workflow.as_str());

@@ -106,6 +106,11 @@ impl Feed {
         self.live.subscribe()
     }
 
+    /// The head of a thread that is followed, as far as it is known here.
+    pub(super) fn head(&self, thread: &ThreadId) -> Option<Head> {
+        self.topics().get(thread).map(|(topic, _)| *topic.head())
+    }
+
     /// Follows one thread's head.
     pub(super) fn follow(self: &Arc<Self>, thread: &ThreadId) -> Follow {
         let mut topics = self.topics();

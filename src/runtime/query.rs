@@ -109,7 +109,13 @@ pub(super) async fn wait_for_end(
             seen = head.seq;
         }
     };
-    tokio::time::timeout(limit, wait).await.unwrap_or(Ok(false))
+    tokio::select! {
+        biased;
+        ended = wait => ended,
+        () = tokio::time::sleep(limit) => Ok(false),
+        // A caller that waits must not hold up the end of the server.
+        () = core.draining.cancelled() => Ok(false),
+    }
 }
 
 /// A stretch of a thread's journal.
@@ -123,12 +129,12 @@ pub(super) async fn events(
         loop {
             let page = core.store().read(thread, after, limit).await?;
             let events: Vec<_> = page.iter().flat_map(raw_events).collect();
-            // A full page tells nothing of the head; a short one has just read up to it.
+            // A commit of a driver here tells whether the thread ended with it.
             if let Some(last) = events.last()
-                && events.len() < limit
+                && let Some(head) = core.feed.head(thread)
+                && let (true, Some(ended)) = (head.seq == last.seq, head.ended)
             {
-                let ended = is_terminal(last.kind);
-                return Ok(EventPage { head: last.seq, ended, events });
+                return Ok(EventPage { head: head.seq, ended, events });
             }
             let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
             // Written since they were read: nobody must take "none" for "none until the end".
@@ -140,10 +146,6 @@ pub(super) async fn events(
         }
     })
     .await
-}
-
-fn is_terminal(kind: &str) -> bool {
-    matches!(kind, "workflow_complete" | "workflow_failed" | "workflow_aborted")
 }
 
 /// One thread.

@@ -1,9 +1,12 @@
 //! Starts and stops the runtime.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, CoreParts, RuntimeParts};
 use super::feed::Feed;
@@ -47,13 +50,20 @@ impl Runtime {
         let made = CoreParts { writer, feed: Arc::clone(&feed), authority };
         let core = Arc::new(Core::new(parts, made));
         for writer in writers {
-            core.background.spawn(writer);
+            keep_running(&core, "the journal's writer", writer);
         }
-        core.background.spawn(lease.keep(sender, core.stopped.clone()));
-        core.background.spawn(feed.poll(Arc::clone(&core.parts.store), core.stopped.clone()));
-        core.background.spawn(dispatcher::run(Arc::clone(&core)));
-        core.background.spawn(retention::run(Arc::clone(&core)));
+        keep_running(&core, "the lease", lease.keep(sender, core.stopped.clone()));
+        let poll = feed.poll(Arc::clone(&core.parts.store), core.stopped.clone());
+        keep_running(&core, "the feed", poll);
+        keep_running(&core, "the dispatcher", dispatcher::run(Arc::clone(&core)));
+        keep_running(&core, "retention", retention::run(Arc::clone(&core)));
         Ok(Self { core })
+    }
+
+    /// Cancelled when a loop that everything depends on has ended before its time: the process
+    /// must end, so that another takes over.
+    pub fn broken(&self) -> CancellationToken {
+        self.core.broken.clone()
     }
 
     /// What faces use.
@@ -97,4 +107,21 @@ async fn within<T>(limit: Duration, otherwise: &str, work: impl Future<Output = 
         tracing::warn!("{otherwise}");
     }
     done
+}
+
+/// Runs a loop that serves all threads. Should it panic, the replica would look alive and do
+/// nothing.
+fn keep_running(
+    core: &Arc<Core>,
+    name: &'static str,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    let (broken, draining) = (core.broken.clone(), core.draining.clone());
+    core.background.spawn(async move {
+        let panicked = AssertUnwindSafe(work).catch_unwind().await.is_err();
+        if panicked || !draining.is_cancelled() {
+            tracing::error!("{name} has ended before its time");
+            broken.cancel();
+        }
+    });
 }

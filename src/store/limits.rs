@@ -8,3 +8,7 @@ pub const IDEMPOTENCY_TTL: Duration = Duration::from_hours(24);
 /// Longest text that is kept as it is in an index: a B-tree page of Postgres holds three entries
 /// of at most 2,704 bytes, and nobody filters by a longer label.
 pub(super) const MAX_INDEXED_TEXT: usize = 512;
+
+/// A read of the journal ends with the row that reaches this many bytes: what a reader of large
+/// events costs in memory, with one event of the largest size on top.
+pub(super) const MAX_READ_BYTES: usize = 4 << 20;

@@ -191,7 +191,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// `epoch`: tells an own write of unknown outcome from somebody else's.
     async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError>;
 
-    /// Reads records after `after`, in order, at most `limit` events, as their exact bytes.
+    /// Reads records after `after`, in order, at most `limit` events, as their exact bytes. Fewer
+    /// come back where they are large: 4 MiB and one more record at the most.
     ///
     /// Fails with [`StoreError::Corrupt`] if a checksum does not match or a number is missing.
     async fn read(

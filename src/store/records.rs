@@ -6,6 +6,7 @@
 
 use crate::model::{Seq, ThreadId, Timestamp};
 
+use super::limits::MAX_READ_BYTES;
 use super::{Records, StoreError};
 
 /// A journal row as it lies in a database.
@@ -95,13 +96,14 @@ pub(super) struct Reader<'a> {
     thread: &'a ThreadId,
     next: Seq,
     left: usize,
+    bytes: usize,
     found: Vec<Records>,
 }
 
 impl<'a> Reader<'a> {
     /// Starts after `after`, for at most `limit` events.
     pub(super) const fn new(thread: &'a ThreadId, after: Seq, limit: usize) -> Self {
-        Self { thread, next: after.saturating_add(1), left: limit, found: Vec::new() }
+        Self { thread, next: after.saturating_add(1), left: limit, bytes: 0, found: Vec::new() }
     }
 
     /// Reads all rows of one snapshot; none at all means that there is no such thread.
@@ -120,6 +122,7 @@ impl<'a> Reader<'a> {
         if self.left == 0 {
             return Ok(false);
         }
+        self.bytes = self.bytes.saturating_add(row.payload.len());
         let mut records = row.decode(self.thread)?;
         if records.first > self.next || (records.first < self.next && !self.found.is_empty()) {
             return Err(self.missing(&format!("the next row starts at {}", records.first)));
@@ -132,6 +135,9 @@ impl<'a> Reader<'a> {
             self.left -= records.events.len();
             self.next = records.last() + 1;
             self.found.push(records);
+        }
+        if self.bytes >= MAX_READ_BYTES {
+            self.left = 0;
         }
         Ok(self.left > 0)
     }

@@ -3,6 +3,7 @@
 use sqlx::{Postgres, QueryBuilder};
 
 use crate::model::{Epoch, Seq, ThreadId, ThreadStatus};
+use crate::store::limits::MAX_READ_BYTES;
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
 use crate::store::{Records, StoreError, ThreadFilter, ThreadRow};
@@ -15,7 +16,13 @@ const READ: &str = "
 SELECT t.last_seq AS head, j.seq, j.first_seq, j.at, j.crc, j.payload
 FROM @threads t LEFT JOIN (
     SELECT seq, first_seq, at, crc, payload FROM @journal
-    WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) j ON true
+    WHERE thread_id = $1 AND seq > $2 AND seq <= (
+        SELECT max(seq) FROM (
+            SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before FROM (
+                SELECT seq, octet_length(payload) AS size FROM @journal
+                WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) sizes) summed
+        WHERE before < $4)
+    ORDER BY seq) j ON true
 WHERE t.thread_id = $1 ORDER BY j.seq";
 
 const WROTE: &str = "
@@ -39,7 +46,8 @@ impl PostgresStore {
         let query = sqlx::query_as(self.sql(READ))
             .bind(thread.as_str())
             .bind(after.cast_signed())
-            .bind(row_limit(limit));
+            .bind(row_limit(limit))
+            .bind(row_limit(MAX_READ_BYTES));
         let rows: Vec<ReadRow> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         Reader::new(thread, after, limit).read(rows)
     }

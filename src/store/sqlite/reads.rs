@@ -3,6 +3,7 @@
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::{Epoch, Seq, ThreadId, ThreadStatus};
+use crate::store::limits::MAX_READ_BYTES;
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
 use crate::store::{Records, StoreError, ThreadFilter, ThreadRow};
@@ -16,7 +17,13 @@ const READ: &str = "
 SELECT t.last_seq AS head, j.seq, j.first_seq, j.at, j.crc, j.payload
 FROM threads t LEFT JOIN (
     SELECT seq, first_seq, at, crc, payload FROM journal
-    WHERE thread_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3) j
+    WHERE thread_id = ?1 AND seq > ?2 AND seq <= (
+        SELECT max(seq) FROM (
+            SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before FROM (
+                SELECT seq, octet_length(payload) AS size FROM journal
+                WHERE thread_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3))
+        WHERE before < ?4)
+    ORDER BY seq) j
 WHERE t.thread_id = ?1 ORDER BY j.seq";
 
 const WROTE: &str = "
@@ -40,7 +47,8 @@ impl SqliteStore {
         let query = sqlx::query_as(READ)
             .bind(thread.as_str())
             .bind(after.cast_signed())
-            .bind(row_limit(limit));
+            .bind(row_limit(limit))
+            .bind(row_limit(MAX_READ_BYTES));
         let rows: Vec<ReadRow> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         Reader::new(thread, after, limit).read(rows)
     }

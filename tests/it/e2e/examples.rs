@@ -74,9 +74,7 @@ async fn one_command_shows_a_first_run() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}\n{log}");
-    for part in
-        ["listening on http://127.0.0.1:", "Release notes", "curl ", "/status/", "/ui/threads/"]
-    {
+    for part in ["listening on http://127.0.0.1:", "Release notes", "5/5 steps"] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
     // What it ran is kept.

@@ -275,8 +275,6 @@ impl Client {
         let handle = self.handle();
         let mut head = handle.follow(&thread);
         loop {
-            // Asked before the page is read: an answer may be late.
-            let over = self.memory().ended.is_some();
             let seen = Seq::try_from(self.memory().shown.len()).unwrap();
             // Known before it is asked: an answer that was long under way may be of before the end.
             let over = self.memory().ended.is_some();

@@ -58,6 +58,27 @@ pub(super) async fn reads_start_and_stop_inside_an_append(bed: Bed) {
     assert_eq!(bed.store.read(&id("t"), 0, 0).await, Ok(vec![]));
 }
 
+pub(super) async fn reads_of_large_events_are_cut_and_go_on(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep)]).await;
+    let large = format!("\"{}\"", "x".repeat(1024 * 1024));
+    for seq in 2..=12 {
+        let records = Records { first: seq, events: vec![large.clone()], at: AT };
+        let batch = appends([Append { records: Some(records), ..append("t", 1, seq - 1) }]);
+        assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
+    }
+    let (mut after, mut reads) = (0, 0);
+    while after < 12 {
+        let found = bed.store.read(&id("t"), after, 1000).await.unwrap();
+        let bytes: usize = found.iter().flat_map(|r| &r.events).map(String::len).sum();
+        assert!((1..=5 * 1024 * 1024 + 4096).contains(&bytes), "{bytes}");
+        assert_eq!(found[0].first, after + 1);
+        after = found.last().unwrap().last();
+        reads += 1;
+    }
+    assert!(reads >= 3, "{reads}");
+}
+
 pub(super) async fn big_mixed_batches_land_whole(bed: Bed) {
     let me = register(&bed).await;
     let name = |n: usize| format!("t{n:04}");

@@ -68,6 +68,7 @@ conformance!(
     definitions_come_with_starts,
     payloads_come_back_byte_for_byte,
     reads_start_and_stop_inside_an_append,
+    reads_of_large_events_are_cut_and_go_on,
     big_mixed_batches_land_whole,
     damage_is_reported,
     a_shared_secret_is_made_once,
