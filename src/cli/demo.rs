@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::client::Api;
-use super::dev::DevOptions;
 use super::out;
 use super::render::Renderer;
 use super::sse::Parser;
@@ -32,13 +31,13 @@ struct Demo {
 }
 
 /// Runs the demo and shows it; fails if the thread does not complete.
-pub(super) async fn run(api: &Api, options: DevOptions) -> anyhow::Result<()> {
-    tokio::time::timeout(LIMIT, show(api, options))
+pub(super) async fn run(api: &Api, color: bool) -> anyhow::Result<()> {
+    tokio::time::timeout(LIMIT, show(api, color))
         .await
         .with_context(|| format!("no end after {}", humantime::format_duration(LIMIT)))?
 }
 
-async fn show(api: &Api, options: DevOptions) -> anyhow::Result<()> {
+async fn show(api: &Api, color: bool) -> anyhow::Result<()> {
     let demo = choose(api).await?;
     let workflow: Value = serde_json::from_str(demo.workflow)?;
     let steps = workflow.get("steps").and_then(Value::as_array).map_or(0, Vec::len);
@@ -47,12 +46,10 @@ async fn show(api: &Api, options: DevOptions) -> anyhow::Result<()> {
     let thread = text(&invoked, "threadId")?;
     out::line(&format!("\nPOST /invoke/async → thread {thread}"));
     out::line(&format!("GET  /stream/{thread}\n"));
-    let completed = follow(api, &thread, Renderer::new(steps, options.color)).await?;
+    let completed = follow(api, &thread, Renderer::new(steps, color)).await?;
     let status = api.get(&format!("/status/{thread}")).await?;
     result(&status);
-    if !options.once {
-        look_around(api, &thread);
-    }
+    look_around(api, &thread);
     if completed { Ok(()) } else { bail!("thread {thread} did not complete") }
 }
 

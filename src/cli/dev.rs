@@ -47,7 +47,7 @@ pub(super) async fn dev(mut settings: Settings, options: DevOptions) -> anyhow::
     tokio::pin!(serving);
     let shown = tokio::select! {
         result = &mut serving => return result,
-        shown = demo::run(&api, options) => shown,
+        shown = demo::run(&api, options.color) => shown,
     };
     if options.once {
         stop.cancel();
