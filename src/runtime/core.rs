@@ -52,7 +52,8 @@ pub(super) struct Core {
     drivers: Mutex<HashMap<ThreadId, mpsc::Sender<Message>>>,
     /// Threads whose start or adoption is under way here, and how many of them.
     pending: Mutex<BTreeMap<ThreadId, usize>>,
-    /// Threads that are being adopted and not driven yet: they take room as well.
+    /// Threads that are being adopted and not driven yet, or may be by a claim under way: they take
+    /// room as well.
     adopting: AtomicUsize,
     /// Whether this replica may own threads that nobody here drives: the answer to a claim was
     /// lost, or a thread could not be given back.
@@ -207,6 +208,14 @@ impl Core {
         self.parts.settings.max_running.saturating_sub(taken)
     }
 
+    /// Sets room aside, at most for `most` threads, until the reservation is dropped: what a claim
+    /// under way may bring must not be given to others meanwhile.
+    pub(super) fn reserve(self: &Arc<Self>, most: usize) -> Reserved {
+        let places = self.room().min(most);
+        self.adopting.fetch_add(places, Ordering::Relaxed);
+        Reserved { core: Arc::clone(self), places }
+    }
+
     /// Tells a thread's driver, if it is here, to look into its inbox.
     pub(super) fn poke(&self, thread: &ThreadId) -> bool {
         let sender = self.drivers().get(thread).cloned();
@@ -217,6 +226,19 @@ impl Core {
     /// Another thread waits in the queue until the next count.
     pub(super) fn count_queued(&self) {
         self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Room that a claim under way may need.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    core: Arc<Core>,
+    pub(super) places: usize,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.core.adopting.fetch_sub(self.places, Ordering::Relaxed);
     }
 }
 

@@ -75,7 +75,8 @@ async fn look(core: &Arc<Core>) -> Result<bool, StoreError> {
     if core.doubt.swap(false, Ordering::AcqRel) {
         adopt_forgotten(core, &authority).await?;
     }
-    let limit = core.room().min(CLAIM_BATCH);
+    let reserved = core.reserve(CLAIM_BATCH);
+    let limit = reserved.places;
     let claimed = if limit == 0 { Vec::new() } else { claim(core, &authority, limit).await? };
     let full = claimed.len() == limit && limit > 0;
     for thread in claimed {
@@ -83,6 +84,7 @@ async fn look(core: &Arc<Core>) -> Result<bool, StoreError> {
         let (core, authority) = (Arc::clone(core), Arc::clone(&authority));
         core.tasks.clone().spawn(async move { adopt(core, authority, thread, pending).await });
     }
+    drop(reserved);
     if !full {
         let queued = core.store().queued(core.parts.settings.max_queued).await?;
         core.queued.store(queued, Ordering::Relaxed);
