@@ -14,7 +14,7 @@ use super::fields::Fields;
 use super::problem::{
     BODY_TOO_LARGE, MALFORMED_JSON, Problem, REQUEST_TIMEOUT, UNSUPPORTED_MEDIA_TYPE,
 };
-use crate::model::{Json, JsonFault, ThreadId};
+use crate::model::{Fault, Json, JsonFault, ThreadId};
 
 /// Longest a body may take to arrive: a slow sender must not hold memory and a connection.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
@@ -32,6 +32,11 @@ pub(super) trait FromBody: Sized {
     const OPTIONAL: bool = false;
     /// Takes the members it knows; faults are noted in `fields`.
     fn read(fields: &mut Fields<'_>) -> Self;
+    /// Faults inside the members' values, which the runtime would find if the body had no others:
+    /// one answer names them all.
+    fn faults_within(&self, _api: &Api) -> Vec<Fault> {
+        Vec::new()
+    }
 }
 
 impl<T: FromBody> FromRequest<Api> for Body<T> {
@@ -47,7 +52,10 @@ impl<T: FromBody> FromRequest<Api> for Body<T> {
         };
         let mut fields = Fields::open(&json).map_err(Problem::faults)?;
         let value = T::read(&mut fields);
-        fields.finish(T::MEMBERS).map_err(Problem::faults)?;
+        if let Err(mut faults) = fields.finish(T::MEMBERS) {
+            faults.extend(value.faults_within(api));
+            return Err(Problem::faults(faults));
+        }
         Ok(Self(value))
     }
 }

@@ -29,6 +29,8 @@ impl Server {
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let ambient = Ambient::start();
         let executors = executors(settings, &ambient)?;
+        let database = super::store::name(&settings.database);
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), %database, "starting");
         let store = super::store::open(settings, &ambient).await?;
         let metrics = Arc::new(Metrics::new());
         let secrets = settings.secrets.iter().map(|(name, value)| (name.clone(), value.clone()));

@@ -103,6 +103,15 @@ fn postgres(url: &SecretString, settings: &Settings) -> PostgresSettings {
     PostgresSettings { url: url.clone(), schema: settings.schema.clone(), pooler: false }
 }
 
+/// The database for logs: no password in it.
+pub(super) fn name(database: &Database) -> String {
+    match database {
+        Database::Memory => "memory".to_owned(),
+        Database::Sqlite(path) => format!("sqlite://{}", path.display()),
+        Database::Postgres(url) => mask_url(url.expose_secret()),
+    }
+}
+
 fn postgres_name(url: &SecretString) -> String {
     format!("DATABASE_URL = {:?}", mask_url(url.expose_secret()))
 }

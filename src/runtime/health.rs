@@ -30,7 +30,12 @@ pub(super) async fn store(core: &Core) -> StoreHealth {
         (true, _) if error_rate > DEGRADED_ERROR_RATE => HealthStatus::Degraded,
         (true, _) => HealthStatus::Healthy,
     };
-    let latency = |window: WindowSummary| Latency { p50_ms: window.p50_ms, p95_ms: window.p95_ms };
+    // Microseconds are more than anybody reads.
+    let rounded = |millis: f64| (millis * 1_000.0).round() / 1_000.0;
+    let latency = |window: WindowSummary| Latency {
+        p50_ms: window.p50_ms.map(rounded),
+        p95_ms: window.p95_ms.map(rounded),
+    };
     StoreHealth {
         backend: traits.backend,
         durable: traits.durable,

@@ -4,10 +4,11 @@ use axum::http::HeaderMap;
 use utoipa::ToSchema;
 
 use super::schema::WorkflowOrName;
+use crate::api::Api;
 use crate::api::extract::{FromBody, idempotency_key, traceparent};
 use crate::api::fields::{Fields, count_members};
 use crate::api::problem::Problem;
-use crate::model::{Json, ThreadId};
+use crate::model::{Fault, Json, Pointer, ThreadId};
 use crate::runtime::{Invoke, WorkflowSource};
 
 /// Most members of `metadata`: it is for finding threads, not for carrying data.
@@ -87,6 +88,12 @@ impl FromBody for InvokeBody {
             queue: queue(fields),
             priority: priority(fields),
         }
+    }
+
+    fn faults_within(&self, api: &Api) -> Vec<Fault> {
+        let Some(WorkflowSource::Inline(workflow)) = &self.workflow else { return Vec::new() };
+        let at = Pointer::root().key("workflow");
+        api.handle.validate(workflow, self.input.as_ref(), &at).err().unwrap_or_default()
     }
 }
 

@@ -110,6 +110,12 @@ async fn every_fault_of_a_body_is_in_one_answer() {
         answer.pointers(),
         ["/Workflow", "/inptu", "/metadata", "/priority", "/queue", "/threadId"]
     );
+    let nested = json!({
+        "inptu": 1, "workflow": { "name": "w", "steps": [{ "id": "a", "kind": "teleport", "with": {} }] }
+    });
+    let answer = client.post("/invoke/async", &nested).await;
+    is_problem(&answer, 400, "/invoke/async");
+    assert_eq!(answer.pointers(), ["/inptu", "/workflow/steps/0/kind"]);
     for path in ["/threads/t1/abort", "/threads/t1/resume"] {
         let answer = client.post(path, &json!({ "reason": 1, "nope": 2 })).await;
         is_problem(&answer, 400, path);
