@@ -27,6 +27,7 @@ mod plans;
 mod query;
 mod retention;
 mod settings;
+mod stale;
 mod start;
 mod workflows;
 mod writer;

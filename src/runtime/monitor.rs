@@ -35,6 +35,10 @@ fn watch(core: &Core, row: ThreadRow, now: Timestamp) -> MonitoredThread {
 
 /// Why a thread without a recent event looks stuck; `None` if it is meant to wait.
 fn reason(core: &Core, row: &ThreadRow, now: Timestamp) -> Option<String> {
+    // A driver here waits for an attempt that takes its time: the attempt's timeout judges it.
+    if core.drives(&row.thread_id) && !row.summary.current_steps.is_empty() {
+        return None;
+    }
     if row.owner != 0 {
         let steps: Vec<&str> = row.summary.current_steps.iter().map(StepId::as_str).collect();
         return Some(format!("no event since {}; under way: {}", row.updated_at, steps.join(", ")));

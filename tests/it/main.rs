@@ -10,6 +10,8 @@ mod support;
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]
+mod generated;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod simulation;

@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use super::*;
 
 const LIMITS: FilterLimits = FilterLimits { max_output_bytes: 1024 * 1024 };
@@ -187,26 +185,6 @@ fn output_is_bounded() {
 fn filters_are_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Filter>();
-}
-
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, reason = "measures real time")]
-fn speed() {
-    let filter = Filter::compile(".body.items | map(.title)").unwrap();
-    let input = json(
-        r#"{"status":200,"headers":{"a":"b"},"body":{"items":[{"title":"x"},{"title":"y"},{"title":"z"}]}}"#,
-    );
-    let started = Instant::now();
-    for _ in 0..100_000 {
-        assert!(filter.run_inline(&input, &LIMITS).unwrap().is_ok());
-    }
-    println!("{:?} a run", started.elapsed() / 100_000);
-    let started = Instant::now();
-    for _ in 0..1000 {
-        assert!(filter.run(&input, &LIMITS).is_ok());
-    }
-    println!("{:?} a run on a thread", started.elapsed() / 1000);
 }
 
 /// Program, input, output.
