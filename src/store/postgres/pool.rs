@@ -5,12 +5,18 @@
 //! word (a failover, a firewall that forgot the connection). For that long the connection's place
 //! would be lost, and two such places are all the writers there are.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Either, Error, Execute, Executor, Postgres, SqlStr};
+use tokio::runtime::Handle;
+
+/// Longest wait for a connection to say that it is well: it has just answered a call.
+const RETURN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Connections of one purpose; cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,7 +48,12 @@ struct Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if !self.answered {
-            self.connection.close_on_drop();
+            return self.connection.close_on_drop();
+        }
+        // It may have gone silent since the answer: the pool's own question gets a deadline too.
+        if let Ok(runtime) = Handle::try_current() {
+            let back = self.connection.return_to_pool();
+            runtime.spawn(tokio::time::timeout(RETURN_DEADLINE, back));
         }
     }
 }
