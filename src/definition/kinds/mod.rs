@@ -31,6 +31,8 @@ pub(super) struct Kind {
 pub(super) enum Reads {
     /// All of it.
     With,
+    /// All of it, and what it says ends up in the journal: no secrets in it.
+    Journalled,
     /// Its `from` alone; the whole scope if there is none.
     From,
 }

@@ -8,7 +8,7 @@ use crate::definition::parse::Fields;
 use crate::model::{Faults, Node, Timestamp};
 
 pub(super) const KIND: Kind =
-    Kind { name: "sleep", fields: &["for", "until"], reads: Reads::With, check };
+    Kind { name: "sleep", fields: &["for", "until"], reads: Reads::Journalled, check };
 
 #[expect(clippy::unnecessary_wraps, reason = "beside kinds that can have nothing to do")]
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {

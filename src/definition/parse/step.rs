@@ -84,6 +84,9 @@ fn work(
     let raw_with = scan::member(raw, "with").unwrap_or("{}");
     let template = match kind.reads {
         kinds::Reads::With => Template::compile(raw_with, &at, names, faults),
+        kinds::Reads::Journalled => {
+            Template::compile(raw_with, &at, &Names { secrets: false, ..*names }, faults)
+        }
         kinds::Reads::From => match scan::member(raw_with, "from") {
             // What a filter reads ends up in its output, which is journalled.
             Some(from) => Template::compile(

@@ -169,6 +169,14 @@ fn every_fault_is_named_at_its_place() {
             ],
         ),
         (
+            {
+                let mut workflow = example();
+                workflow["steps"][4]["with"] = json!({"until": "{secrets.A}"});
+                workflow
+            },
+            vec!["/workflow/steps/4/with/until: {secrets.A} may stand only"],
+        ),
+        (
             with_step("when", json!("send.output == 1 && 2")),
             vec!["/workflow/steps/1/when: \"send\" is not known here"],
         ),
