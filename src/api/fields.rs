@@ -3,38 +3,12 @@
 //! `serde` stops at the first fault and decodes what should stay exact text; this does neither.
 //! Members that nobody asked for are faults: a typo is never silently dropped.
 
-use std::fmt;
+use std::collections::HashSet;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::model::{Fault, Faults, Json, Pointer};
-
-/// The members of an object, in order, undecoded.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
-    }
-}
+use crate::model::{Fault, Faults, Json, Members, Pointer};
 
 /// How many members an object has; `None` if the value is no object.
 pub(super) fn count_members(json: &Json) -> Option<usize> {
@@ -56,8 +30,9 @@ impl<'a> Fields<'a> {
             faults.add(&Pointer::root(), format!("must be an object, not {found}"));
             return Err(faults.into_vec());
         };
-        for (index, (name, _)) in members.iter().enumerate() {
-            if members.iter().take(index).any(|(earlier, _)| earlier == name) {
+        let mut seen = HashSet::with_capacity(members.len());
+        for (name, _) in &members {
+            if !seen.insert(name.as_str()) {
                 faults.add(&Pointer::root().key(name), "is given twice");
             }
         }

@@ -1,12 +1,8 @@
 //! A JSON document as a tree that keeps numbers as their exact text.
 
-use std::fmt;
-
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Json, JsonFault, quote};
+use super::{Json, JsonFault, Members, quote};
 
 /// One value of a parsed JSON document. Keys keep their order; numbers keep their digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,30 +86,6 @@ impl Node {
         let mut out = String::new();
         self.write(&mut out);
         Json::trusted(out).unwrap_or_else(|_| Json::null())
-    }
-}
-
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
     }
 }
 

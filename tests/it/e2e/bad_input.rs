@@ -1,5 +1,7 @@
 //! Requests that are wrong: the right status, every fault named, and nothing written.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::support::client::Headers;
@@ -217,6 +219,18 @@ async fn a_body_that_is_too_large_is_refused_however_it_comes() {
     };
     assert_eq!(send.await, "HTTP/1.1 413");
     client.get("/health/live").await.expect(200);
+}
+
+/// Looking for members that are given twice must not take the square of their number.
+#[tokio::test]
+async fn a_body_of_very_many_members_is_answered_at_once() {
+    let (_server, client) = server().await;
+    let members: Vec<String> = (0..350_000).map(|n| format!("\"{n:x}\":1")).collect();
+    let body = format!("{{{}}}", members.join(","));
+    let json = [("content-type", "application/json")];
+    let asked = client.send("POST", "/invoke/async", &json, body);
+    let answer = tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap();
+    is_problem(&answer, 400, "/invoke/async");
 }
 
 #[tokio::test]
