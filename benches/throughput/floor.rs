@@ -159,6 +159,7 @@ fn appended(thread: &ThreadId, prev: u64, records: Records, summary: &Summary) -
         progress: true,
         disposition: if ended { Disposition::Release { wake_at: None } } else { Disposition::Keep },
         taken: Vec::new(),
+        interventions: Vec::new(),
     }))
 }
 

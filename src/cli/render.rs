@@ -98,6 +98,9 @@ fn ended_step(body: &EventBody) -> Option<&StepId> {
         | EventBody::StepWaiting(_)
         | EventBody::StepRetry(_)
         | EventBody::StepTimeoutWarning(_)
+        | EventBody::InterventionOpened(_)
+        | EventBody::InterventionResolved(_)
+        | EventBody::WorkflowPaused(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowRecovered(_)
         | EventBody::WorkflowComplete(_)
@@ -145,6 +148,18 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
         }
         EventBody::StepSkipped(on) => {
             (Tone::Plain, '-', on.step.as_str(), format!("skipped ({})", on.data.reason))
+        }
+        EventBody::InterventionOpened(data) => {
+            (Tone::Careful, '?', "intervention", format!("{}: {}", data.id, data.prompt))
+        }
+        EventBody::InterventionResolved(data) => {
+            let text = format!("{}: {} by {}", data.id, data.choice, data.by);
+            (Tone::Plain, '?', "intervention", text)
+        }
+        EventBody::WorkflowPaused(data) => {
+            let why = data.reason.as_ref().map(|reason| format!(": {reason}"));
+            let text = format!("paused by {}{}", data.by, why.unwrap_or_default());
+            (Tone::Careful, '‖', "thread", text)
         }
         EventBody::WorkflowResumed(_) => (Tone::Plain, '▶', "thread", "resumed".to_owned()),
         EventBody::WorkflowRecovered(_) => {

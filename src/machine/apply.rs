@@ -1,9 +1,9 @@
 //! Folds an event into the state. Cannot fail: what does not fit was never decided.
 
-use super::state::{StepState, ThreadState};
+use super::state::{Intervention, StepState, ThreadState};
 use crate::model::{
-    Event, EventBody, RecoveryCause, StepComplete, StepFailed, StepId, StepRetry, StepStatus,
-    ThreadStatus, Timestamp,
+    Event, EventBody, StepComplete, StepFailed, StepId, StepRetry, StepStatus, ThreadStatus,
+    Timestamp,
 };
 
 impl ThreadState {
@@ -35,9 +35,16 @@ impl ThreadState {
                 step.status = StepStatus::Skipped;
                 step.completed_at = Some(event.at);
             }),
+            EventBody::InterventionOpened(data) => {
+                self.interventions.push(Intervention { opened: data.clone(), at: event.at });
+            }
+            EventBody::InterventionResolved(data) => {
+                self.interventions.retain(|one| one.opened.id != data.id);
+            }
+            EventBody::WorkflowPaused(_) => self.status = ThreadStatus::Paused,
             EventBody::WorkflowResumed(_) => self.resumed(),
             EventBody::WorkflowRecovered(data) => {
-                if data.cause == RecoveryCause::ReplicaLost {
+                if data.cause.is_loss() {
                     self.recoveries += 1;
                 }
                 self.forget(&[StepStatus::Running]);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::{Failure, Incarnation, Json, RecoveryCause, ThreadStatus, Timestamp};
+use crate::model::{
+    Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, ThreadStatus, Timestamp,
+};
 
 /// A request to the machine. Steps are named by their position in the plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,11 +12,14 @@ pub enum Command {
     /// Time has passed, or the thread has just been claimed: do what is due.
     Advance,
     /// The thread was taken over; attempts that were under way are lost and made again.
-    Recover {
-        /// Why.
-        cause: RecoveryCause,
-        /// Who drove it before.
-        previous_owner: Incarnation,
+    Recover(Takeover),
+    /// As [`Self::Recover`], but nothing is started: the thread was lost with its replica so often
+    /// that it may be what kills them. It is paused, and a person is asked.
+    Quarantine {
+        /// The takeover.
+        takeover: Takeover,
+        /// How often it was lost since its last completed step.
+        losses: u32,
     },
     /// An attempt ended with an output.
     Complete {
@@ -59,6 +64,17 @@ pub enum Command {
         /// Why.
         reason: Option<String>,
     },
+}
+
+/// A thread changes hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Takeover {
+    /// Why.
+    pub cause: RecoveryCause,
+    /// How it was rebuilt.
+    pub strategy: RecoveryStrategy,
+    /// Who drove it before.
+    pub previous_owner: Incarnation,
 }
 
 impl Command {

@@ -18,7 +18,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, Moment, Rejection};
+pub use command::{Command, Moment, Rejection, Takeover};
 pub use decide::{decide, start};
-pub use state::{StepState, ThreadState};
+pub use state::{Intervention, StepState, ThreadState};
 pub use status::{Progress, StatusDocument, StepDocument, WorkflowName};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::definition::{Plan, Scope, StepView};
 use crate::model::{
-    Event, EventBody, Failure, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp,
-    WorkflowRef,
+    Event, EventBody, Failure, InterventionOpened, Json, Seq, StepId, StepStatus, ThreadId,
+    ThreadStatus, Timestamp, WorkflowRef,
 };
 
 /// One step of a thread.
@@ -56,6 +56,15 @@ impl StepState {
     }
 }
 
+/// A decision that the thread waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intervention {
+    /// What is asked.
+    pub opened: InterventionOpened,
+    /// Since when.
+    pub at: Timestamp,
+}
+
 /// A thread, as its journal tells it. [`Clone`] and [`PartialEq`] serve tests and `?at=`.
 #[derive(Debug, Clone)]
 pub struct ThreadState {
@@ -81,6 +90,8 @@ pub struct ThreadState {
     pub error: Option<Failure>,
     /// Takeovers after a replica was lost.
     pub recoveries: u32,
+    /// What waits for a person, oldest first.
+    pub interventions: Vec<Intervention>,
     /// The head of its journal.
     pub last_seq: Seq,
     /// When it was accepted.
@@ -107,6 +118,7 @@ impl ThreadState {
             output: None,
             error: None,
             recoveries: 0,
+            interventions: Vec::new(),
             last_seq: event.seq,
             created_at: event.at,
             updated_at: event.at,
@@ -122,6 +134,11 @@ impl ThreadState {
     /// Whether an attempt is under way.
     pub fn has_running(&self) -> bool {
         self.steps.iter().any(|step| step.status == StepStatus::Running)
+    }
+
+    /// The id of an intervention that the next event opens: unique, as thread and number are.
+    pub(super) fn next_intervention(&self) -> String {
+        format!("{}~{}", self.thread_id, self.last_seq + 1)
     }
 
     /// Whether a step has used up its attempts and the thread ends as soon as none is under way.

@@ -57,6 +57,7 @@ impl Driver {
             progress: commit.events.iter().any(is_progress),
             disposition,
             taken: commit.taken,
+            interventions: Vec::new(),
         };
         let workflow = Arc::from(self.state.workflow.name.as_str());
         let write = Write::Append(Box::new(append));

@@ -33,6 +33,9 @@ pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
             EventBody::StepStart(_)
             | EventBody::StepWaiting(_)
             | EventBody::StepTimeoutWarning(_)
+            | EventBody::InterventionOpened(_)
+            | EventBody::InterventionResolved(_)
+            | EventBody::WorkflowPaused(_)
             | EventBody::WorkflowResumed(_) => {}
         }
     }

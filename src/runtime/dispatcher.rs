@@ -15,8 +15,8 @@ use super::driver::Driver;
 use super::load::{LoadError, load};
 use super::settings::{CLAIM_BATCH, POLL_INTERVAL};
 use super::writer::Committed;
-use crate::machine::Command;
-use crate::model::{RecoveryCause, ThreadId, Timestamp};
+use crate::machine::{Command, Takeover};
+use crate::model::{RecoveryCause, RecoveryStrategy, ThreadId, Timestamp};
 use crate::store::{Append, Claimed, Disposition, StoreError, Write, WriteOutcome};
 
 /// How long a thread that cannot be loaded is left alone before it is tried again.
@@ -138,7 +138,7 @@ async fn adopt(core: Arc<Core>, authority: Arc<Authority>, claimed: Claimed, pen
     let Claimed { thread_id, epoch, previous_owner, mail, .. } = claimed;
     let state = loop {
         match load(&core, &thread_id, None).await {
-            Ok(state) => break state,
+            Ok(loaded) => break loaded.state,
             // The thread is ours and in order: it goes on as soon as the store answers.
             Err(LoadError::Store(error)) if error.is_transient() => {
                 tracing::warn!(thread = %thread_id, %error, "the thread is loaded again");
@@ -152,10 +152,12 @@ async fn adopt(core: Arc<Core>, authority: Arc<Authority>, claimed: Claimed, pen
             Err(error) => return put_back(&core, &authority, (&thread_id, epoch), &error).await,
         }
     };
+    let strategy = RecoveryStrategy::FullRebuild;
+    let takeover = |cause| Takeover { cause, strategy, previous_owner };
     let command = if previous_owner != 0 {
-        Command::Recover { cause: RecoveryCause::ReplicaLost, previous_owner }
+        Command::Recover(takeover(RecoveryCause::Disconnected))
     } else if state.has_running() {
-        Command::Recover { cause: RecoveryCause::Handover, previous_owner }
+        Command::Recover(takeover(RecoveryCause::Handover))
     } else {
         Command::Advance
     };
@@ -245,6 +247,7 @@ async fn release(
         progress: false,
         disposition: Disposition::Release { wake_at: Some(wake_at) },
         taken: Vec::new(),
+        interventions: Vec::new(),
     };
     let workflow = Arc::from(row.workflow.as_str());
     let write = Write::Append(Box::new(append));

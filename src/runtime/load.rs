@@ -6,7 +6,7 @@ use super::core::Core;
 use super::settings::LOAD_PAGE;
 use crate::definition::Plan;
 use crate::machine::ThreadState;
-use crate::model::{Event, EventBody, EventFault, Json, Pointer, Seq, ThreadId};
+use crate::model::{Event, EventBody, EventFault, Json, Pointer, RecoveryStrategy, Seq, ThreadId};
 use crate::store::StoreError;
 
 /// Why a thread could not be rebuilt.
@@ -26,12 +26,21 @@ pub(super) enum LoadError {
     Definition(String, String),
 }
 
+/// A rebuilt thread.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// Its state.
+    pub(super) state: ThreadState,
+    /// What it was rebuilt from.
+    pub(super) strategy: RecoveryStrategy,
+}
+
 /// The state of a thread now, or as it was after event `until`.
 pub(super) async fn load(
     core: &Core,
     thread: &ThreadId,
     until: Option<Seq>,
-) -> Result<ThreadState, LoadError> {
+) -> Result<Loaded, LoadError> {
     let began = core.parts.clock.monotonic();
     let loaded = fold(core, thread, until).await;
     let took = core.parts.clock.monotonic().saturating_sub(began);
@@ -40,11 +49,7 @@ pub(super) async fn load(
     loaded
 }
 
-async fn fold(
-    core: &Core,
-    thread: &ThreadId,
-    until: Option<Seq>,
-) -> Result<ThreadState, LoadError> {
+async fn fold(core: &Core, thread: &ThreadId, until: Option<Seq>) -> Result<Loaded, LoadError> {
     let mut state: Option<ThreadState> = None;
     let mut after = 0;
     'pages: loop {
@@ -62,7 +67,8 @@ async fn fold(
             }
         }
     }
-    state.ok_or(LoadError::NotFound)
+    let state = state.ok_or(LoadError::NotFound)?;
+    Ok(Loaded { state, strategy: RecoveryStrategy::FullRebuild })
 }
 
 async fn first(core: &Core, thread: &ThreadId, event: &Event) -> Result<ThreadState, LoadError> {

@@ -65,7 +65,7 @@ pub(super) async fn status(
     at: Option<Seq>,
 ) -> Result<StatusDocument, RuntimeError> {
     patiently(async {
-        let state = load(core, thread, at).await?;
+        let state = load(core, thread, at).await?.state;
         let owner = (!state.status.is_terminal() && core.drives(thread))
             .then(|| core.parts.settings.replica.clone());
         let owner = match owner {
@@ -217,6 +217,9 @@ fn is_checkpoint(body: &EventBody) -> bool {
         | EventBody::StepComplete(_)
         | EventBody::StepFailed(_)
         | EventBody::StepSkipped(_)
+        | EventBody::InterventionOpened(_)
+        | EventBody::InterventionResolved(_)
+        | EventBody::WorkflowPaused(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowRecovered(_)
         | EventBody::WorkflowComplete(_)

@@ -278,6 +278,7 @@ mod tests {
             progress: false,
             disposition: Disposition::Keep,
             taken: Vec::new(),
+            interventions: Vec::new(),
         }))
     }
 

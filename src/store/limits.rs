@@ -2,12 +2,22 @@
 
 use std::time::Duration;
 
+use crate::model::Timestamp;
+
 /// How long an idempotency key answers repeats with its first thread: 24 hours.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_hours(24);
 
 /// Longest text that is kept as it is in an index: a B-tree page of Postgres holds three entries
 /// of at most 2,704 bytes, and nobody filters by a longer label.
 pub(super) const MAX_INDEXED_TEXT: usize = 512;
+
+/// How many hours of tallies are kept besides the current one: two days, of which a day is shown.
+pub(super) const TALLIES_KEPT: i64 = 48;
+
+/// The hour, since the Unix epoch, that a tally at this time is kept for.
+pub(super) const fn tally_hour(at: Timestamp) -> i64 {
+    at.millis().div_euclid(3_600_000)
+}
 
 /// A read of the journal ends with the row that reaches this many bytes: what a reader of large
 /// events costs in memory, with one event of the largest size on top.

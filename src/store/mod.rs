@@ -6,12 +6,15 @@
 //! whole or not at all. The conformance suite in `tests/` says what each call promises.
 
 mod error;
+mod intervention;
 mod limits;
 mod memory;
 mod open;
 mod postgres;
 mod records;
+mod recovery;
 mod rows;
+mod snapshot;
 mod sqlite;
 mod write;
 
@@ -22,10 +25,14 @@ use async_trait::async_trait;
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 pub use error::StoreError;
+pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow};
 pub use limits::IDEMPOTENCY_TTL;
+use limits::{TALLIES_KEPT, tally_hour};
 pub use memory::MemoryStore;
 pub use open::{MigrationState, OpenError};
 pub use postgres::{PostgresSettings, PostgresStore};
+pub use recovery::{Recovery, RecoveryCount, RecoveryEnd, RecoveryResult};
+pub use snapshot::{SNAPSHOTS_KEPT, Snapshot, SnapshotKind};
 pub use sqlite::SqliteStore;
 pub use write::{
     Append, Disposition, IdempotencyKey, Records, Start, Summary, Write, WriteOutcome,
@@ -52,7 +59,7 @@ pub struct ThreadRow {
     pub epoch: Epoch,
     /// The head of its journal.
     pub last_seq: Seq,
-    /// Claims since its last completed step.
+    /// How often it was taken from a lost replica since its last progress.
     pub claims: u32,
     /// When it wants to be claimed; `None` if nothing but a message should wake it.
     pub wake_at: Option<Timestamp>,
@@ -73,7 +80,7 @@ pub struct Claimed {
     pub epoch: Epoch,
     /// The head of its journal.
     pub last_seq: Seq,
-    /// Claims since its last completed step, this one included.
+    /// How often it was taken from a lost replica since its last progress, this claim included.
     pub claims: u32,
     /// The expired incarnation it was taken from; 0 if nobody drove it.
     pub previous_owner: Incarnation,
@@ -162,7 +169,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn retire(&self, me: Incarnation) -> Result<(), StoreError>;
 
     /// Hands up to `limit` threads to `me`: due ones that nobody drives, and those of expired
-    /// incarnations. Each gets `owner = me`, `epoch + 1`, `claims + 1`. Nothing is handed out to
+    /// incarnations. Each gets `owner = me` and `epoch + 1`, and the orphans `claims + 1` in the same
+    /// statement: only so are losses counted that kill whoever counts. Nothing is handed out to
     /// an incarnation whose own lease has expired, and nothing is taken from a live one.
     async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError>;
 
@@ -274,6 +282,97 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A random value of 32 bytes that all replicas share and that survives restarts; made from
     /// `candidate` by the first who asks.
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError>;
+
+    /// Keeps a snapshot of a thread that exists, in place of one of the same `seq`, and the
+    /// [`SNAPSHOTS_KEPT`] newest of the thread alone. They go when the thread goes.
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let _ = (snapshot,);
+        Ok(())
+    }
+
+    /// The newest snapshot of a thread, of those that go no further than `until`.
+    async fn snapshot(
+        &self,
+        thread: &ThreadId,
+        until: Option<Seq>,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        let _ = (thread, until);
+        Ok(None)
+    }
+
+    /// Records attempts to recover threads, before they are made. They go when the thread goes.
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
+        let _ = (recoveries,);
+        Ok(())
+    }
+
+    /// Records how an attempt to recover a thread ended.
+    async fn end_recovery(
+        &self,
+        thread: &ThreadId,
+        epoch: Epoch,
+        end: &RecoveryEnd,
+    ) -> Result<(), StoreError> {
+        let _ = (thread, epoch, end);
+        Ok(())
+    }
+
+    /// Attempts to recover a thread, newest first, at most `limit`, of those with a lower epoch
+    /// than `before`.
+    async fn recoveries(
+        &self,
+        thread: &ThreadId,
+        before: Option<Epoch>,
+        limit: usize,
+    ) -> Result<Vec<Recovery>, StoreError> {
+        let _ = (thread, before, limit);
+        Ok(Vec::new())
+    }
+
+    /// Counts attempts to recover that began at `since` or later, by cause and result.
+    async fn recovery_counts(&self, since: Timestamp) -> Result<Vec<RecoveryCount>, StoreError> {
+        let _ = (since,);
+        Ok(Vec::new())
+    }
+
+    /// An intervention by its id.
+    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
+        let _ = (id,);
+        Ok(None)
+    }
+
+    /// Interventions, newest first, at most `limit`.
+    async fn interventions(
+        &self,
+        filter: &InterventionFilter,
+        limit: usize,
+    ) -> Result<Vec<InterventionRow>, StoreError> {
+        let _ = (filter, limit);
+        Ok(Vec::new())
+    }
+
+    /// How many interventions there are.
+    async fn intervention_counts(&self) -> Result<InterventionCounts, StoreError> {
+        let _ = ();
+        Ok(InterventionCounts::default())
+    }
+
+    /// Adds to counters that all replicas share, each kept for the hour that `at` lies in. Hours
+    /// older than two days are forgotten.
+    async fn add_tallies(
+        &self,
+        at: Timestamp,
+        tallies: &[(String, u64)],
+    ) -> Result<(), StoreError> {
+        let _ = (at, tallies);
+        Ok(())
+    }
+
+    /// The sums of the counters of all hours that end after `since`, by name.
+    async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
+        let _ = (since,);
+        Ok(Vec::new())
+    }
 
     /// Ends the store's connections.
     async fn close(&self);

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Epoch, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
 
+use super::InterventionRow;
+
 /// Consecutive events of one append, as their exact bytes. One append is one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Records {
@@ -107,12 +109,14 @@ pub struct Append {
     pub records: Option<Records>,
     /// Derived state.
     pub summary: Summary,
-    /// Whether a step completed: resets the count of claims.
+    /// Whether the thread got on, by a completed step or a person's decision: resets `claims`.
     pub progress: bool,
     /// What happens to ownership.
     pub disposition: Disposition,
     /// Messages that this write takes, each with its answer.
     pub taken: Vec<(String, Json)>,
+    /// Interventions that this write opens or resolves, as they are afterwards.
+    pub interventions: Vec<InterventionRow>,
 }
 
 /// One write of a batch.

@@ -3,7 +3,9 @@
 use super::super::Rejection;
 use super::super::draft::Draft;
 use super::advance;
-use crate::model::{EventBody, ThreadStatus, WorkflowAborted, WorkflowResumed};
+use crate::model::{
+    EventBody, InterventionResolved, ThreadStatus, WorkflowAborted, WorkflowResumed,
+};
 
 pub(super) fn resume(
     draft: &mut Draft<'_>,
@@ -12,6 +14,7 @@ pub(super) fn resume(
 ) -> Result<(), Rejection> {
     match draft.state.status {
         ThreadStatus::Failed | ThreadStatus::Aborted | ThreadStatus::Paused => {
+            close_interventions(draft, "resume", (&by, &reason));
             draft.emit(EventBody::WorkflowResumed(WorkflowResumed { by, reason }));
             advance(draft);
             Ok(())
@@ -31,6 +34,25 @@ pub(super) fn abort(
     if draft.state.status.is_terminal() {
         return Err(Rejection::WrongState(draft.state.status));
     }
+    close_interventions(draft, "abort", (&by, &reason));
     draft.emit(EventBody::WorkflowAborted(WorkflowAborted { by, reason }));
     Ok(())
+}
+
+/// What somebody does to the whole thread answers what it was waiting for.
+fn close_interventions(
+    draft: &mut Draft<'_>,
+    choice: &str,
+    (by, comment): (&str, &Option<String>),
+) {
+    let open: Vec<String> =
+        draft.state.interventions.iter().map(|one| one.opened.id.clone()).collect();
+    for id in open {
+        draft.emit(EventBody::InterventionResolved(InterventionResolved {
+            id,
+            choice: choice.to_owned(),
+            by: by.to_owned(),
+            comment: comment.clone(),
+        }));
+    }
 }

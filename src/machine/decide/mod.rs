@@ -35,8 +35,9 @@ pub fn decide(
     let mut draft = Draft::new(state, moment);
     match command {
         Command::Advance => advance(&mut draft),
-        Command::Recover { cause, previous_owner } => {
-            recover::recover(&mut draft, cause, previous_owner);
+        Command::Recover(takeover) => recover::recover(&mut draft, takeover),
+        Command::Quarantine { takeover, losses } => {
+            recover::quarantine(&mut draft, takeover, losses)?;
         }
         Command::Complete { step, attempt, output, session_id } => {
             result::complete(&mut draft, (step, attempt), output, session_id)?;

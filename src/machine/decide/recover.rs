@@ -1,20 +1,77 @@
-//! Going on under another incarnation.
+//! Going on under another incarnation, or not: a thread that is lost with every replica that
+//! drives it is set aside for a person.
 
 use super::super::draft::Draft;
+use super::super::{Rejection, Takeover};
 use super::advance;
-use crate::model::{EventBody, Incarnation, RecoveryCause, StepStatus, WorkflowRecovered};
+use crate::model::{
+    EventBody, InterventionKind, InterventionOpened, StepId, StepStatus, ThreadStatus,
+    WorkflowPaused, WorkflowRecovered,
+};
+
+/// Who pauses a thread by policy, as its journal names it.
+const POLICY: &str = "rethread";
 
 /// Attempts that were under way are lost: their steps stand before their next attempt again, which
 /// the same append starts. A lost attempt does not count against the retry policy.
-pub(super) fn recover(draft: &mut Draft<'_>, cause: RecoveryCause, previous_owner: Incarnation) {
+pub(super) fn recover(draft: &mut Draft<'_>, takeover: Takeover) {
     if draft.state.status.is_terminal() {
         return;
     }
-    let steps = draft.state.with_status(&[StepStatus::Running]);
-    if cause == RecoveryCause::ReplicaLost || !steps.is_empty() {
-        let from_seq = draft.state.last_seq;
-        let data = WorkflowRecovered { cause, previous_owner, from_seq, steps };
-        draft.emit(EventBody::WorkflowRecovered(data));
+    let lost = draft.state.with_status(&[StepStatus::Running]);
+    if takeover.cause.is_loss() || !lost.is_empty() {
+        take_over(draft, takeover, lost);
     }
     advance(draft);
+}
+
+/// Takes a thread over and pauses it: none of its steps runs until a person has decided.
+pub(super) fn quarantine(
+    draft: &mut Draft<'_>,
+    takeover: Takeover,
+    losses: u32,
+) -> Result<(), Rejection> {
+    match draft.state.status {
+        ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Compensating => {}
+        status @ (ThreadStatus::Paused
+        | ThreadStatus::Completed
+        | ThreadStatus::Failed
+        | ThreadStatus::Aborted) => return Err(Rejection::WrongState(status)),
+    }
+    if draft.state.error.is_some() {
+        // It is failing and starts nothing any more: taken over, it ends.
+        recover(draft, takeover);
+        return Ok(());
+    }
+    let suspects = draft.state.with_status(&[StepStatus::Running]);
+    take_over(draft, takeover, suspects.clone());
+    let named: Vec<&str> = suspects.iter().map(StepId::as_str).collect();
+    let reason = format!(
+        "{losses} replicas were lost while they drove this thread and no step completed in \
+         between; under way at the last one: {}",
+        if named.is_empty() { "none".to_owned() } else { named.join(", ") }
+    );
+    let paused = WorkflowPaused { by: POLICY.to_owned(), reason: Some(reason.clone()) };
+    draft.emit(EventBody::WorkflowPaused(paused));
+    let id = draft.state.next_intervention();
+    draft.emit(EventBody::InterventionOpened(InterventionOpened {
+        id,
+        kind: InterventionKind::Poison,
+        steps: suspects,
+        prompt: reason,
+        choices: vec!["resume".to_owned(), "abort".to_owned()],
+    }));
+    Ok(())
+}
+
+fn take_over(draft: &mut Draft<'_>, takeover: Takeover, steps: Vec<StepId>) {
+    let Takeover { cause, strategy, previous_owner } = takeover;
+    let from_seq = draft.state.last_seq;
+    draft.emit(EventBody::WorkflowRecovered(WorkflowRecovered {
+        cause,
+        strategy: Some(strategy),
+        previous_owner,
+        from_seq,
+        steps,
+    }));
 }

@@ -38,6 +38,9 @@ pub(super) struct Reader<'a> {
     seen: Vec<&'a Event>,
     ended: bool,
     failing: bool,
+    paused: bool,
+    /// Interventions that wait for a decision.
+    open: Vec<&'a str>,
 }
 
 /// Checks a whole journal.
@@ -45,7 +48,15 @@ pub(super) struct Reader<'a> {
 pub(super) fn check(plan: &Plan, journal: &[Event]) {
     let step = Step { place: Place::Pending, attempts: 0, failures: 0, warned: 0 };
     let steps = vec![step; plan.steps.len()];
-    let mut reader = Reader { plan, steps, seen: Vec::new(), ended: false, failing: false };
+    let mut reader = Reader {
+        plan,
+        steps,
+        seen: Vec::new(),
+        ended: false,
+        failing: false,
+        paused: false,
+        open: Vec::new(),
+    };
     for event in journal {
         if let Err(fault) = reader.read(event) {
             panic!("{fault}: {event:#?}\nafter {:#?}", reader.seen);
@@ -58,18 +69,34 @@ fn need(holds: bool, rule: &'static str) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err(rule) }
 }
 
-impl Reader<'_> {
-    fn read(&mut self, event: &Event) -> Result<(), &'static str> {
+impl<'a> Reader<'a> {
+    fn read(&mut self, event: &'a Event) -> Result<(), &'static str> {
         let numbered = usize::try_from(event.seq) == Ok(self.seen.len() + 1);
         need(numbered, "numbers are gapless from 1")?;
         need(self.seen.last().is_none_or(|last| last.at <= event.at), "times do not step back")?;
         let is_start = matches!(event.body, EventBody::WorkflowStart(_));
         need(is_start == self.seen.is_empty(), "a start, and only the first event is one")?;
         let is_resume = matches!(event.body, EventBody::WorkflowResumed(_));
-        need(self.ended == is_resume, "an ended thread is silent until it is resumed")?;
+        need(!self.ended || is_resume, "an ended thread is silent until it is resumed")?;
+        need(self.ended || self.paused || !is_resume, "what goes on is not resumed")?;
         match &event.body {
             EventBody::WorkflowStart(_) => {}
-            EventBody::WorkflowResumed(_) => self.resume(),
+            EventBody::WorkflowResumed(_) => {
+                need(self.open.is_empty(), "whatever was asked is answered by a resume")?;
+                self.resume();
+            }
+            EventBody::WorkflowPaused(_) => {
+                need(!self.paused, "a paused thread is not paused again")?;
+                self.paused = true;
+            }
+            EventBody::InterventionOpened(data) => {
+                need(!self.open.contains(&data.id.as_str()), "an id of its own")?;
+                self.open.push(&data.id);
+            }
+            EventBody::InterventionResolved(data) => {
+                need(self.open.contains(&data.id.as_str()), "what is resolved was open")?;
+                self.open.retain(|id| *id != data.id);
+            }
             EventBody::WorkflowRecovered(data) => {
                 let lost: Vec<StepId> = self.at(Place::Running);
                 need(data.steps == lost, "exactly the running attempts are lost")?;
@@ -105,12 +132,13 @@ impl Reader<'_> {
         let planned = &self.plan.steps[at];
         let needs: Vec<Place> =
             planned.depends_on.iter().map(|&need| self.steps[need].place).collect();
-        let failing = self.failing;
+        let (failing, paused) = (self.failing, self.paused);
         let step = &mut self.steps[at];
         need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
         match body {
             EventBody::StepStart(fact) => {
                 need(!failing, "a failing thread starts nothing")?;
+                need(!paused, "a paused thread starts nothing")?;
                 need(needs.iter().all(|need| need.has_ended()), "dependencies have ended")?;
                 let blocked = |need: &Place| *need == Place::Failed { continued: false };
                 need(!needs.iter().any(blocked), "no dependency has failed the thread")?;
@@ -161,6 +189,9 @@ impl Reader<'_> {
                 step.place = Place::Skipped;
             }
             EventBody::WorkflowStart(_)
+            | EventBody::InterventionOpened(_)
+            | EventBody::InterventionResolved(_)
+            | EventBody::WorkflowPaused(_)
             | EventBody::WorkflowResumed(_)
             | EventBody::WorkflowRecovered(_)
             | EventBody::WorkflowComplete(_)
@@ -192,7 +223,7 @@ impl Reader<'_> {
     }
 
     fn resume(&mut self) {
-        (self.ended, self.failing) = (false, false);
+        (self.ended, self.failing, self.paused) = (false, false, false);
         self.put(Place::Failed { continued: false }, Place::Pending);
         for step in self.steps.iter_mut().filter(|step| step.place == Place::Pending) {
             step.failures = 0;

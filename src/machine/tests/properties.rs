@@ -39,7 +39,7 @@ fn act(stage: &mut Stage, turn: &Turn, settled: &mut bool) -> Result<(), TestCas
     let ended = stage.state.status.is_terminal();
     let resumes = matches!(command, Command::Resume { .. });
     let settles =
-        matches!(command, Command::Advance | Command::Recover { .. } | Command::Resume { .. });
+        matches!(command, Command::Advance | Command::Recover(_) | Command::Resume { .. });
     let accepted = decide_twice(stage, command)?;
     if let Some(events) = accepted {
         prop_assert!(!ended || resumes || events == 0, "an ended thread has told something");
@@ -91,6 +91,11 @@ fn not_stuck(state: &ThreadState) -> Result<(), TestCaseError> {
         return Ok(());
     }
     prop_assert!(state.completed_at.is_none());
+    if state.status == ThreadStatus::Paused {
+        prop_assert!(state.next_wake().is_none());
+        return Ok(());
+    }
+    prop_assert!(state.interventions.is_empty(), "what goes on waits for nobody");
     let moves = state.has_running() || state.next_wake().is_some();
     prop_assert!(moves, "nothing will ever move {state:#?}");
     prop_assert!(!state.is_failing() || state.has_running(), "failing, and waits for nothing");
@@ -100,7 +105,9 @@ fn not_stuck(state: &ThreadState) -> Result<(), TestCaseError> {
 /// Lets every timer fire and every attempt complete: the thread ends, in as many turns as its
 /// steps can take at the most, and no step that had completed is run again.
 fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
-    if stage.state.status.is_terminal() && stage.state.status != ThreadStatus::Completed {
+    let paused = stage.state.status == ThreadStatus::Paused;
+    let ended = stage.state.status.is_terminal();
+    if paused || (ended && stage.state.status != ThreadStatus::Completed) {
         decide_twice(stage, Command::Resume { by: "ann".to_owned(), reason: None })?;
     }
     let most = 4 * stage.state.steps.len() + 4;

@@ -103,6 +103,7 @@ pub(super) enum Turn {
     Fail(Target, bool, Option<u16>),
     Warn(Target),
     Recover(bool),
+    Quarantine,
     Resume,
     Abort,
 }
@@ -133,6 +134,7 @@ pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
             .prop_map(|(target, recoverable, after)| Turn::Fail(target, recoverable, after)),
         1 => target().prop_map(Turn::Warn),
         2 => any::<bool>().prop_map(Turn::Recover),
+        1 => Just(Turn::Quarantine),
         2 => Just(Turn::Resume),
         1 => Just(Turn::Abort),
     ];
@@ -168,10 +170,14 @@ impl Turn {
                 let (step, attempt) = target.of(stage)?;
                 Command::Warn { step, attempt }
             }
-            Self::Recover(lost) => Command::Recover {
-                cause: if *lost { RecoveryCause::ReplicaLost } else { RecoveryCause::Handover },
-                previous_owner: i64::from(*lost),
-            },
+            Self::Recover(lost) => {
+                let cause = if *lost { RecoveryCause::Crashed } else { RecoveryCause::Handover };
+                Command::Recover(super::theatre::takeover(cause, i64::from(*lost)))
+            }
+            Self::Quarantine => {
+                let takeover = super::theatre::takeover(RecoveryCause::Frozen, 9);
+                Command::Quarantine { takeover, losses: 6 }
+            }
             Self::Resume => Command::Resume { by: "ann".to_owned(), reason: None },
             Self::Abort => Command::Abort { by: "ann".to_owned(), reason: None },
         })

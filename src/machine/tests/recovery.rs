@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::theatre::{Stage, broken, http, http_with, refused};
+use super::theatre::{Stage, broken, http, http_with, refused, takeover};
 use crate::machine::{Command, Rejection};
 use crate::model::{RecoveryCause, StepStatus, ThreadStatus};
 
@@ -16,8 +16,8 @@ fn a_takeover_makes_lost_attempts_again_without_counting_them() {
     stage.complete("b", json!(1));
     for attempt in 2..6 {
         assert_eq!(
-            stage.recover(RecoveryCause::ReplicaLost),
-            ["workflow_recovered replica_lost [a]".to_owned(), format!("step_start a {attempt}")]
+            stage.recover(RecoveryCause::Crashed),
+            ["workflow_recovered crashed [a]".to_owned(), format!("step_start a {attempt}")]
         );
     }
     assert_eq!(stage.state.recoveries, 4);
@@ -37,14 +37,14 @@ fn a_takeover_leaves_waits_and_retries_as_they_were_recorded() {
     ]));
     stage.advance();
     stage.fail("a", broken());
-    assert_eq!(stage.recover(RecoveryCause::ReplicaLost), ["workflow_recovered replica_lost []"]);
+    assert_eq!(stage.recover(RecoveryCause::Crashed), ["workflow_recovered crashed []"]);
     assert_eq!(stage.status("a"), StepStatus::Retrying);
     assert_eq!(stage.status("s"), StepStatus::Waiting);
     // What became due meanwhile is done in the same append.
     stage.pass(2_000);
     assert_eq!(
-        stage.recover(RecoveryCause::ReplicaLost),
-        ["workflow_recovered replica_lost []", "step_start a 2", "step_complete s 1"]
+        stage.recover(RecoveryCause::Crashed),
+        ["workflow_recovered crashed []", "step_start a 2", "step_complete s 1"]
     );
 }
 
@@ -65,8 +65,8 @@ fn a_takeover_of_a_failing_thread_ends_it() {
     stage.advance();
     stage.fail("a", refused());
     assert_eq!(
-        stage.recover(RecoveryCause::ReplicaLost),
-        ["workflow_recovered replica_lost [b]", "workflow_failed http_status"]
+        stage.recover(RecoveryCause::Crashed),
+        ["workflow_recovered crashed [b]", "workflow_failed http_status"]
     );
     assert_eq!(stage.resume(), ["workflow_resumed", "step_start a 2", "step_start b 2"]);
 }
@@ -86,7 +86,7 @@ fn an_ended_thread_tells_nothing_until_it_is_resumed() {
         assert!(!ended.is_empty());
         assert_eq!(stage.state.status, status);
         assert_eq!(stage.pass(60_000).advance(), NOTHING);
-        assert_eq!(stage.recover(RecoveryCause::ReplicaLost), NOTHING);
+        assert_eq!(stage.recover(RecoveryCause::Crashed), NOTHING);
         assert_eq!(stage.recover(RecoveryCause::Handover), NOTHING);
         let late = super::theatre::json_of(&json!(2));
         let late = Command::Complete { step: 0, attempt: 1, output: late, session_id: None };
@@ -169,4 +169,49 @@ fn a_thread_whose_last_step_ends_during_a_shutdown_ends() {
     stage.advance();
     stage.moment.may_start = false;
     assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1", "workflow_complete"]);
+}
+
+#[test]
+fn a_quarantined_thread_starts_nothing_and_names_the_steps_that_were_under_way() {
+    let mut stage = Stage::new(json!([http("a", &[]), http("b", &[]), http("c", &["a"])]));
+    stage.advance();
+    stage.complete("a", json!(1));
+    let quarantine =
+        Command::Quarantine { takeover: takeover(RecoveryCause::Crashed, 7), losses: 6 };
+    assert_eq!(
+        stage.decide(quarantine.clone()).unwrap(),
+        ["workflow_recovered crashed [b c]", "workflow_paused", "intervention_opened poison [b c]"]
+    );
+    assert_eq!(stage.state.status, ThreadStatus::Paused);
+    assert_eq!(stage.pass(3_600_000).advance(), NOTHING);
+    assert_eq!(stage.state.next_wake(), None);
+    assert_eq!(stage.decide(quarantine), Err(Rejection::WrongState(ThreadStatus::Paused)));
+    assert_eq!(
+        stage.resume(),
+        ["intervention_resolved resume", "workflow_resumed", "step_start b 2", "step_start c 2"]
+    );
+    assert!(stage.state.interventions.is_empty());
+}
+
+#[test]
+fn an_abort_answers_what_a_quarantined_thread_waits_for() {
+    let mut stage = Stage::new(json!([http("a", &[])]));
+    stage.advance();
+    let takeover = takeover(RecoveryCause::Crashed, 7);
+    stage.decide(Command::Quarantine { takeover, losses: 6 }).unwrap();
+    let id = stage.state.interventions[0].opened.id.clone();
+    assert!(id.starts_with(stage.state.thread_id.as_str()));
+    assert_eq!(stage.abort(), ["intervention_resolved abort", "workflow_aborted"]);
+}
+
+#[test]
+fn a_quarantine_of_a_failing_thread_ends_it() {
+    let mut stage = Stage::new(json!([http("a", &[]), http("b", &[])]));
+    stage.advance();
+    stage.fail("a", refused());
+    let takeover = takeover(RecoveryCause::Crashed, 7);
+    assert_eq!(
+        stage.decide(Command::Quarantine { takeover, losses: 6 }).unwrap(),
+        ["workflow_recovered crashed [b]", "workflow_failed http_status"]
+    );
 }

@@ -125,8 +125,8 @@ fn a_condition_is_asked_once_whatever_is_done_again() {
     let mut recovered = stage.clone();
     change(&mut recovered);
     assert_eq!(
-        recovered.recover(RecoveryCause::ReplicaLost),
-        ["workflow_recovered replica_lost [a]", "step_start a 2"]
+        recovered.recover(RecoveryCause::Crashed),
+        ["workflow_recovered crashed [a]", "step_start a 2"]
     );
     let mut retried = stage.clone();
     change(&mut retried);

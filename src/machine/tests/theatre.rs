@@ -7,14 +7,19 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::definition::Plan;
-use crate::machine::{Command, Moment, Rejection, ThreadState, decide, start};
+use crate::machine::{Command, Moment, Rejection, Takeover, ThreadState, decide, start};
 use crate::model::{
-    Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, StepId, StepStatus,
-    ThreadId, Timestamp, WorkflowRef, WorkflowStart,
+    Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, RecoveryStrategy, StepId,
+    StepStatus, ThreadId, Timestamp, WorkflowRef, WorkflowStart,
 };
 
 /// Where every test begins.
 pub(super) const DAWN: i64 = 1_700_000_000_000;
+/// A takeover from `previous_owner`.
+pub(super) const fn takeover(cause: RecoveryCause, previous_owner: i64) -> Takeover {
+    Takeover { cause, strategy: RecoveryStrategy::FullRebuild, previous_owner }
+}
+
 /// Larger than any output that is not meant to be too large.
 const MAX_EVENT: usize = 1_000;
 
@@ -106,7 +111,7 @@ impl Stage {
 
     #[track_caller]
     pub(super) fn recover(&mut self, cause: RecoveryCause) -> Vec<String> {
-        self.decide(Command::Recover { cause, previous_owner: 7 }).unwrap()
+        self.decide(Command::Recover(takeover(cause, 7))).unwrap()
     }
 
     #[track_caller]
@@ -164,7 +169,13 @@ pub(super) fn line(event: &Event) -> String {
             let steps: Vec<_> = data.steps.iter().map(StepId::as_str).collect();
             format!("{kind} {} [{}]", data.cause.as_str(), steps.join(" "))
         }
+        EventBody::InterventionOpened(data) => {
+            let steps: Vec<_> = data.steps.iter().map(StepId::as_str).collect();
+            format!("{kind} {} [{}]", data.kind.as_str(), steps.join(" "))
+        }
+        EventBody::InterventionResolved(data) => format!("{kind} {}", data.choice),
         EventBody::WorkflowStart(_)
+        | EventBody::WorkflowPaused(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowComplete(_)
         | EventBody::WorkflowAborted(_) => kind.to_owned(),

@@ -82,7 +82,9 @@ impl State {
         let mail = u32::try_from(thread.pending()).unwrap_or(u32::MAX);
         let row = &mut self.place(id, me, None)?.row;
         row.epoch += 1;
-        row.claims += 1;
+        if previous_owner != 0 {
+            row.claims += 1;
+        }
         Some(Claimed {
             thread_id: id.clone(),
             epoch: row.epoch,

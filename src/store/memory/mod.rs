@@ -4,6 +4,7 @@
 //! new registration expires nobody's lease; expiry is judged by the injected monotonic clock. No
 //! call awaits anything, so that the mutex is never held across an await.
 
+mod history;
 mod leases;
 mod lists;
 mod mail;
@@ -19,8 +20,9 @@ use crate::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 use super::records::Reader;
 use super::{
-    Claimed, Message, Posted, Records, Store, StoreError, ThreadFilter, ThreadRow, Traits,
-    WorkflowRow, Write, WriteOutcome,
+    Claimed, InterventionCounts, InterventionFilter, InterventionRow, Message, Posted, Records,
+    Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError, ThreadFilter, ThreadRow,
+    Traits, WorkflowRow, Write, WriteOutcome,
 };
 use state::State;
 
@@ -212,6 +214,76 @@ impl Store for MemoryStore {
 
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
         Ok(*self.state().secrets.entry(name.to_owned()).or_insert(candidate))
+    }
+
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        self.state().save_snapshot(snapshot);
+        Ok(())
+    }
+
+    async fn snapshot(
+        &self,
+        thread: &ThreadId,
+        until: Option<Seq>,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        Ok(self.state().snapshot(thread, until))
+    }
+
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
+        self.state().begin_recoveries(recoveries);
+        Ok(())
+    }
+
+    async fn end_recovery(
+        &self,
+        thread: &ThreadId,
+        epoch: Epoch,
+        end: &RecoveryEnd,
+    ) -> Result<(), StoreError> {
+        self.state().end_recovery(thread, epoch, end);
+        Ok(())
+    }
+
+    async fn recoveries(
+        &self,
+        thread: &ThreadId,
+        before: Option<Epoch>,
+        limit: usize,
+    ) -> Result<Vec<Recovery>, StoreError> {
+        Ok(self.state().recoveries(thread, before, limit))
+    }
+
+    async fn recovery_counts(&self, since: Timestamp) -> Result<Vec<RecoveryCount>, StoreError> {
+        Ok(self.state().recovery_counts(since))
+    }
+
+    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
+        Ok(self.state().intervention(id))
+    }
+
+    async fn interventions(
+        &self,
+        filter: &InterventionFilter,
+        limit: usize,
+    ) -> Result<Vec<InterventionRow>, StoreError> {
+        Ok(self.state().interventions(filter, limit))
+    }
+
+    async fn intervention_counts(&self) -> Result<InterventionCounts, StoreError> {
+        Ok(self.state().intervention_counts())
+    }
+
+    async fn add_tallies(
+        &self,
+        at: Timestamp,
+        tallies: &[(String, u64)],
+    ) -> Result<(), StoreError> {
+        self.state().add_tallies(at, tallies);
+        Ok(())
+    }
+
+    async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
+        Ok(self.state().tallies(since))
     }
 
     async fn close(&self) {}

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{Epoch, Incarnation, Json, ThreadId, Timestamp};
+use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use crate::store::records::JournalRow;
-use crate::store::{Message, ThreadRow, WorkflowRow};
+use crate::store::{InterventionRow, Message, Recovery, Snapshot, ThreadRow, WorkflowRow};
 
 /// Everything there is.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub(super) struct State {
     /// Versions by name, oldest first.
     pub(super) workflows: BTreeMap<String, Vec<WorkflowRow>>,
     pub(super) secrets: BTreeMap<String, [u8; 32]>,
+    /// Shared counters by hour and name.
+    pub(super) tallies: BTreeMap<(i64, String), u64>,
 }
 
 /// A thread and all that goes when it goes.
@@ -35,6 +37,9 @@ pub(super) struct Thread {
     pub(super) journal: Vec<(Epoch, JournalRow)>,
     /// Every message it ever got, oldest first; with its answer once it was taken.
     pub(super) inbox: Vec<(Message, Option<Json>)>,
+    pub(super) snapshots: BTreeMap<Seq, Snapshot>,
+    pub(super) recoveries: BTreeMap<Epoch, Recovery>,
+    pub(super) interventions: BTreeMap<String, InterventionRow>,
 }
 
 /// An idempotency key.

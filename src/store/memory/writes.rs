@@ -1,5 +1,7 @@
 //! Starts and appends.
 
+use std::collections::BTreeMap;
+
 use crate::model::{Incarnation, Timestamp};
 use crate::store::records::JournalRow;
 use crate::store::{Append, Disposition, IDEMPOTENCY_TTL, Start, ThreadRow, Write, WriteOutcome};
@@ -54,6 +56,9 @@ impl State {
             idempotency_key: start.idempotency.as_ref().map(|wanted| wanted.key.clone()),
             journal: vec![(epoch, JournalRow::encode(&start.records))],
             inbox: Vec::new(),
+            snapshots: BTreeMap::new(),
+            recoveries: BTreeMap::new(),
+            interventions: BTreeMap::new(),
         };
         self.threads.insert(start.thread_id.clone(), thread);
         self.place(&start.thread_id, owner, wake_at);
@@ -84,6 +89,7 @@ impl State {
             }
         }
         let pending = thread.pending();
+        self.index_interventions(&append.interventions);
         if let Disposition::Release { wake_at } = append.disposition {
             self.place(&append.thread_id, 0, if pending > 0 { Some(now) } else { wake_at });
         }

@@ -25,7 +25,7 @@ pub(super) async fn kept_its_promise(client: &Client, recorder: &Recorder, threa
                 let attempt = event["attempt"].as_u64().unwrap();
                 assert_eq!(completions.insert(step(), attempt), None, "{event}");
             }
-            "workflow_recovered" if event["data"]["cause"] == "replica_lost" => recoveries += 1,
+            "workflow_recovered" if event["data"]["cause"] != "handover" => recoveries += 1,
             _ => {}
         }
     }

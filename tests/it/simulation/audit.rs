@@ -35,6 +35,7 @@ pub(super) struct Journal {
     pub(super) failures: BTreeMap<StepId, u32>,
     pub(super) resumes: u32,
     pub(super) ended: bool,
+    pub(super) paused: bool,
 }
 
 impl Audit {
@@ -137,7 +138,8 @@ impl Journal {
         let rules = [
             (gapless, "numbers are gapless"),
             (event.encode(id) == text, "what is read is what was written"),
-            (self.ended == is_resume, "an ended thread is silent until it is resumed"),
+            (!self.ended || is_resume, "an ended thread is silent until it is resumed"),
+            (self.ended || self.paused || !is_resume, "what goes on is not resumed"),
         ];
         self.ended = event.body.is_terminal();
         if let EventBody::StepStart(fact) = &event.body {
@@ -148,6 +150,7 @@ impl Journal {
             EventBody::WorkflowStart(start) => self.workflow.clone_from(&start.workflow.name),
             EventBody::WorkflowResumed(_) => {
                 self.resumes += 1;
+                self.paused = false;
                 self.failures.clear();
             }
             EventBody::StepRetry(fact) => *self.failures.entry(fact.step.clone()).or_default() += 1,
@@ -157,7 +160,10 @@ impl Journal {
             EventBody::StepComplete(fact) => {
                 self.completed.insert(fact.step.clone());
             }
+            EventBody::WorkflowPaused(_) => self.paused = true,
             EventBody::StepStart(_)
+            | EventBody::InterventionOpened(_)
+            | EventBody::InterventionResolved(_)
             | EventBody::StepWaiting(_)
             | EventBody::StepTimeoutWarning(_)
             | EventBody::StepSkipped(_)

@@ -75,6 +75,7 @@ pub(crate) fn append(thread: &str, epoch: Epoch, prev: Seq) -> Append {
         progress: false,
         disposition: Disposition::Keep,
         taken: Vec::new(),
+        interventions: Vec::new(),
     }
 }
 

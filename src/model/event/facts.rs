@@ -1,0 +1,307 @@
+//! What each kind of event says. The members' order and names are the wire form; journals that were
+//! written stay readable for ever, so a new member is an optional one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Failure, Incarnation, Json, Seq, StepId, Timestamp};
+
+/// Which definition a thread executes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowRef {
+    /// The workflow's name.
+    pub name: String,
+    /// Its version if it was stored under its name, else `null`.
+    pub version: Option<u32>,
+    /// SHA-256 of the definition's text, in hex: the key under which the store keeps it.
+    pub hash: String,
+}
+
+/// The thread was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowStart {
+    /// The definition it executes.
+    pub workflow: WorkflowRef,
+    /// The input, exactly as it came.
+    pub input: Json,
+    /// What the client attached, an object.
+    pub metadata: Json,
+    /// Who started it: an API key's name, or `anonymous`.
+    pub by: String,
+    /// The named queue it was put in, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Its priority, if one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    /// W3C trace context of the invoke, handed on by every http attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// An attempt of a step was decided; it is performed once this is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepStart {
+    /// The step's kind.
+    pub kind: String,
+}
+
+/// The step waits for a moment, without an attempt under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepWaiting {
+    /// What it waits for: `timer` for a `sleep`.
+    pub reason: String,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// An attempt failed and another will follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepRetry {
+    /// Why the attempt failed.
+    pub error: Failure,
+    /// When the next one starts; drawn once, never computed again.
+    pub retry_at: Timestamp,
+    /// How long that is from now, in milliseconds.
+    pub delay_ms: u64,
+}
+
+/// An attempt has run for longer than the step's `warnAfter`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepTimeoutWarning {
+    /// How long it has run, in milliseconds.
+    pub elapsed_ms: u64,
+    /// After how long it will be ended, in milliseconds.
+    pub timeout_ms: Option<u64>,
+}
+
+/// The step ended with an output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepComplete {
+    /// The output, exactly as the step gave it.
+    pub output: Json,
+    /// How long the attempt took, in milliseconds.
+    pub duration_ms: u64,
+    /// The agent session it ran in, if any.
+    pub session_id: Option<String>,
+}
+
+/// The step used up its attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepFailed {
+    /// Why the last attempt failed.
+    pub error: Failure,
+    /// Whether the thread goes on all the same (`continueOnError`).
+    pub continued: bool,
+    /// How long the last attempt took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// The step will not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepSkipped {
+    /// `condition` if its `when` was false, `dependencies` if all it depends on was skipped.
+    pub reason: String,
+}
+
+/// A person or a client set an ended or paused thread going again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowResumed {
+    /// Who did.
+    pub by: String,
+    /// Why, if it was said.
+    pub reason: Option<String>,
+}
+
+/// Why another incarnation took a thread over, as far as the evidence tells.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoveryCause {
+    /// The process that drove it has ended: its connection to the database is gone.
+    Crashed,
+    /// The process that drove it stands still: its lease ran out while its connection stayed open.
+    Frozen,
+    /// The replica that drove it let its lease run out, and nothing else is known of it.
+    Disconnected,
+    /// What is stored of the thread does not fit together.
+    Corrupted,
+    /// The replica that drove it was lost; how was not recorded (journals of version 0.1).
+    ReplicaLost,
+    /// The replica that drove it handed it over while a step was under way.
+    Handover,
+}
+
+impl RecoveryCause {
+    /// Every cause.
+    pub const ALL: [Self; 6] = [
+        Self::Crashed,
+        Self::Frozen,
+        Self::Disconnected,
+        Self::Corrupted,
+        Self::ReplicaLost,
+        Self::Handover,
+    ];
+
+    /// The cause as events and metrics name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Crashed => "crashed",
+            Self::Frozen => "frozen",
+            Self::Disconnected => "disconnected",
+            Self::Corrupted => "corrupted",
+            Self::ReplicaLost => "replica_lost",
+            Self::Handover => "handover",
+        }
+    }
+
+    /// The cause of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == text)
+    }
+
+    /// Whether a replica was lost: what `recoveries` of the status counts.
+    pub const fn is_loss(self) -> bool {
+        !matches!(self, Self::Handover)
+    }
+}
+
+/// How a thread was rebuilt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoveryStrategy {
+    /// From a snapshot and the journal after it.
+    CheckpointRestore,
+    /// From the whole journal.
+    FullRebuild,
+}
+
+impl RecoveryStrategy {
+    /// The strategy as events name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CheckpointRestore => "checkpoint_restore",
+            Self::FullRebuild => "full_rebuild",
+        }
+    }
+
+    /// The strategy of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::CheckpointRestore, Self::FullRebuild].into_iter().find(|way| way.as_str() == text)
+    }
+}
+
+/// The thread goes on under another incarnation, from its last completed step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowRecovered {
+    /// Why it had to.
+    pub cause: RecoveryCause,
+    /// How it was rebuilt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<RecoveryStrategy>,
+    /// The incarnation that drove it before.
+    pub previous_owner: Incarnation,
+    /// The last event before the takeover.
+    pub from_seq: Seq,
+    /// The steps whose attempts were lost and are made again.
+    pub steps: Vec<StepId>,
+}
+
+/// What an intervention is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InterventionKind {
+    /// The thread was lost with its replica again and again: it may be what kills them.
+    Poison,
+}
+
+impl InterventionKind {
+    /// The kind as events and lists name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Poison => "poison",
+        }
+    }
+}
+
+/// The thread waits for a person's decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InterventionOpened {
+    /// Its id, unique among all threads.
+    pub id: String,
+    /// What it is about.
+    pub kind: InterventionKind,
+    /// The steps that are concerned.
+    pub steps: Vec<StepId>,
+    /// What the person should know.
+    pub prompt: String,
+    /// What the person may choose.
+    pub choices: Vec<String>,
+}
+
+/// A person has decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterventionResolved {
+    /// Which intervention.
+    pub id: String,
+    /// What was chosen.
+    pub choice: String,
+    /// Who did.
+    pub by: String,
+    /// What was said about it.
+    pub comment: Option<String>,
+}
+
+/// A person or a policy stopped the thread until it is resumed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowPaused {
+    /// Who did: an API key's name, or `rethread` for a policy.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Every step ended well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowComplete {
+    /// The thread's output.
+    pub output: Json,
+    /// How long the thread took from its start, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// A step used up its attempts, and no other attempt is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowFailed {
+    /// Why.
+    pub error: Failure,
+    /// How long the thread took from its start, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// A person stopped the thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowAborted {
+    /// Who did.
+    pub by: String,
+    /// Why, if it was said.
+    pub reason: Option<String>,
+}

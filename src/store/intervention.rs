@@ -1,0 +1,40 @@
+//! The index of interventions: what waits for a person, and what people have decided.
+//!
+//! Written with the append whose events open or resolve them; the journal holds the truth.
+
+use crate::model::{Json, ThreadId, Timestamp};
+
+/// An intervention as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterventionRow {
+    /// Its id, unique among all threads.
+    pub id: String,
+    /// The thread that waits.
+    pub thread_id: ThreadId,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// When it was resolved; `None` while it is open.
+    pub resolved_at: Option<Timestamp>,
+    /// All else about it, opaque to the store.
+    pub body: Json,
+}
+
+/// Which interventions a list wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InterventionFilter {
+    /// Only open (`true`) or resolved (`false`) ones.
+    pub open: Option<bool>,
+    /// Only those of this thread.
+    pub thread: Option<ThreadId>,
+    /// Only those older than this one: (opened at, id) of the last item seen.
+    pub before: Option<(Timestamp, String)>,
+}
+
+/// How many interventions there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InterventionCounts {
+    /// Those that wait for a person.
+    pub open: u64,
+    /// Those that a person has resolved, of threads that are still kept.
+    pub resolved: u64,
+}

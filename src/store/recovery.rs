@@ -1,0 +1,86 @@
+//! The record of recoveries: one row for each claim of a thread whose replica was lost, written
+//! before the thread is rebuilt and completed afterwards.
+//!
+//! Statistics and evidence, not state: the journal's `workflow_recovered` says what happened to the
+//! thread. A row that is never completed tells of a recovery that died with its replica.
+
+use crate::model::{Epoch, Incarnation, RecoveryCause, RecoveryStrategy, Seq, ThreadId, Timestamp};
+
+/// One attempt to recover a thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The fence of the claim: unique within the thread.
+    pub epoch: Epoch,
+    /// Why it was necessary.
+    pub cause: RecoveryCause,
+    /// Who drove the thread before.
+    pub previous_owner: Incarnation,
+    /// Name of the replica that recovers.
+    pub replica: String,
+    /// The head of the journal that was found.
+    pub from_seq: Seq,
+    /// When the thread was claimed.
+    pub started_at: Timestamp,
+    /// How it ended, once it has.
+    pub end: Option<RecoveryEnd>,
+}
+
+/// How an attempt to recover ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryEnd {
+    /// How the thread was rebuilt; `None` if it could not be.
+    pub strategy: Option<RecoveryStrategy>,
+    /// The head of the journal once the recovery was durable.
+    pub to_seq: Option<Seq>,
+    /// From the claim to that, in milliseconds.
+    pub duration_ms: u64,
+    /// How it ended.
+    pub result: RecoveryResult,
+    /// What went wrong.
+    pub detail: Option<String>,
+}
+
+/// How an attempt to recover ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecoveryResult {
+    /// The thread goes on.
+    Recovered,
+    /// The thread was paused: it may be what kills its replicas.
+    Quarantined,
+    /// The thread could not be rebuilt; it is tried again later.
+    Failed,
+}
+
+impl RecoveryResult {
+    /// Every result.
+    pub const ALL: [Self; 3] = [Self::Recovered, Self::Quarantined, Self::Failed];
+
+    /// The result by name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recovered => "recovered",
+            Self::Quarantined => "quarantined",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The result of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|result| result.as_str() == text)
+    }
+}
+
+/// Recoveries of one cause that ended one way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecoveryCount {
+    /// Their cause.
+    pub cause: RecoveryCause,
+    /// How they ended; `None` for those that never did.
+    pub result: Option<RecoveryResult>,
+    /// How many.
+    pub count: u64,
+    /// Their mean duration, in milliseconds.
+    pub mean_ms: Option<f64>,
+}

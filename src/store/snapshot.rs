@@ -1,0 +1,58 @@
+//! Snapshots: a thread's state as of one event, so that not all of its journal has to be read.
+//!
+//! A cache: each may be deleted at any time, and a store interprets none of it.
+
+use crate::model::{Seq, ThreadId, Timestamp};
+
+/// Snapshots kept of one thread: the newest, and two to fall back on should it be damaged.
+pub const SNAPSHOTS_KEPT: usize = 3;
+
+/// Why a snapshot was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SnapshotKind {
+    /// The journal since the last one had grown long enough.
+    Periodic,
+    /// The thread was paused.
+    Pause,
+    /// The thread is about to be recovered.
+    Recovery,
+}
+
+impl SnapshotKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Periodic, Self::Pause, Self::Recovery];
+
+    /// The kind by name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Periodic => "periodic",
+            Self::Pause => "pause",
+            Self::Recovery => "recovery",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// A thread's state as of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The last event that is in it.
+    pub seq: Seq,
+    /// Why it was made.
+    pub kind: SnapshotKind,
+    /// Version of its format.
+    pub version: u32,
+    /// When it was made.
+    pub at: Timestamp,
+    /// SHA-256 of `state`, in hex, as it was written. The store does not check it: whoever reads
+    /// the snapshot does.
+    pub sha256: String,
+    /// The state, as canonical JSON.
+    pub state: String,
+}
