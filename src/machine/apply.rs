@@ -36,10 +36,17 @@ impl ThreadState {
                 step.completed_at = Some(event.at);
             }),
             EventBody::InterventionOpened(data) => {
-                self.interventions.push(Intervention { opened: data.clone(), at: event.at });
+                self.interventions.push(Intervention {
+                    opened: data.clone(),
+                    at: event.at,
+                    resolved: None,
+                });
             }
             EventBody::InterventionResolved(data) => {
-                self.interventions.retain(|one| one.opened.id != data.id);
+                let asked = self.interventions.iter_mut().find(|one| one.opened.id == data.id);
+                if let Some(asked) = asked {
+                    asked.resolved = Some((data.clone(), event.at));
+                }
             }
             EventBody::WorkflowPaused(_) => self.status = ThreadStatus::Paused,
             EventBody::WorkflowResumed(_) => self.resumed(),

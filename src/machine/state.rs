@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::definition::{Plan, Scope, StepView};
 use crate::model::{
-    Event, EventBody, Failure, InterventionOpened, Json, Seq, StepId, StepStatus, ThreadId,
-    ThreadStatus, Timestamp, WorkflowRef,
+    Event, EventBody, Failure, InterventionOpened, InterventionResolved, Json, Seq, StepId,
+    StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
 };
 
 /// One step of a thread.
@@ -56,13 +56,15 @@ impl StepState {
     }
 }
 
-/// A decision that the thread waits for.
+/// A decision that the thread waits for, or that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intervention {
     /// What is asked.
     pub opened: InterventionOpened,
     /// Since when.
     pub at: Timestamp,
+    /// What was decided, and when.
+    pub resolved: Option<(InterventionResolved, Timestamp)>,
 }
 
 /// A thread, as its journal tells it. [`Clone`] and [`PartialEq`] serve tests and `?at=`.
@@ -90,7 +92,7 @@ pub struct ThreadState {
     pub error: Option<Failure>,
     /// Takeovers after a replica was lost.
     pub recoveries: u32,
-    /// What waits for a person, oldest first.
+    /// What was asked of people, oldest first.
     pub interventions: Vec<Intervention>,
     /// The head of its journal.
     pub last_seq: Seq,
@@ -134,6 +136,11 @@ impl ThreadState {
     /// Whether an attempt is under way.
     pub fn has_running(&self) -> bool {
         self.steps.iter().any(|step| step.status == StepStatus::Running)
+    }
+
+    /// The interventions that wait for a decision, oldest first.
+    pub fn open_interventions(&self) -> impl Iterator<Item = &Intervention> {
+        self.interventions.iter().filter(|one| one.resolved.is_none())
     }
 
     /// The id of an intervention that the next event opens: unique, as thread and number are.

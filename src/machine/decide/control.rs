@@ -46,7 +46,7 @@ fn close_interventions(
     (by, comment): (&str, &Option<String>),
 ) {
     let open: Vec<String> =
-        draft.state.interventions.iter().map(|one| one.opened.id.clone()).collect();
+        draft.state.open_interventions().map(|one| one.opened.id.clone()).collect();
     for id in open {
         draft.emit(EventBody::InterventionResolved(InterventionResolved {
             id,
