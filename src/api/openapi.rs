@@ -60,6 +60,8 @@ fn thread_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::thread::get, ops::thread::delete))
         .routes(routes!(ops::events::list))
         .routes(routes!(ops::checkpoints::list))
+        .routes(routes!(ops::recoveries::list))
+        .routes(routes!(ops::interventions::list))
         .routes(routes!(ops::resume::resume))
         .routes(routes!(ops::abort::abort))
         .routes(routes!(ops::stream_token::create))
@@ -75,6 +77,7 @@ fn workflow_routes() -> OpenApiRouter<Api> {
 fn health_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(ops::monitor::monitor))
+        .routes(routes!(ops::stats::stats))
         .routes(routes!(ops::health::live))
         .routes(routes!(ops::health::ready))
         .routes(routes!(ops::health::health))

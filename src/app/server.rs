@@ -110,6 +110,7 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
         max_running: settings.max_running,
         max_queued: settings.max_queued,
         stale_after: settings.stale_after,
+        max_recoveries: settings.max_recoveries,
         retention: settings.retention,
         shutdown_grace: settings.shutdown_grace,
         max_event: settings.max_event,

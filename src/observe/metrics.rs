@@ -1,5 +1,7 @@
 //! The server's metrics and their Prometheus text.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -48,6 +50,13 @@ pub struct CauseLabel {
     pub cause: &'static str,
 }
 
+/// What a checkpoint follows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OperationLabel {
+    /// The event's type.
+    pub operation: &'static str,
+}
+
 /// A route of the API.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RouteLabel {
@@ -86,9 +95,12 @@ pub struct Metrics {
     pub journal_load: Histogram,
     pub storage_errors: Counter,
     pub storage_retries: Counter,
+    pub checkpoints: Family<OperationLabel, Counter>,
     pub sse_streams_open: Gauge,
     pub http_requests: Family<RequestLabels, Counter>,
     pub http_request_duration: Histograms<RouteLabel>,
+    /// The checkpoints again, to be read.
+    checkpoint_counts: Mutex<BTreeMap<&'static str, u64>>,
     /// Recent journal commits, for the health report.
     pub recent_saves: LatencyWindow,
     /// Recent loads of threads, for the health report.
@@ -162,6 +174,8 @@ impl Metrics {
             ),
             storage_errors: add(&mut r, "storage_errors", "Store calls that failed"),
             storage_retries: add(&mut r, "storage_retries", "Store calls made again"),
+            checkpoints: add(&mut r, "checkpoints", "Checkpoints, by what was done"),
+            checkpoint_counts: Mutex::default(),
             sse_streams_open: add(&mut r, "sse_streams_open", "Event streams open now"),
             http_requests: add(&mut r, "http_requests", "Requests, by route, method and status"),
             http_request_duration: put(
@@ -208,6 +222,22 @@ impl Metrics {
     /// Notes a thread's end.
     pub fn thread_finished(&self, status: &'static str) {
         self.threads_finished.get_or_create(&StatusLabel { status }).inc();
+    }
+
+    /// Notes a checkpoint.
+    pub fn checkpoint(&self, operation: &'static str) {
+        self.checkpoints.get_or_create(&OperationLabel { operation }).inc();
+        // A panic while it was held cannot leave a map of counts half changed.
+        let mut counts = self.checkpoint_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(operation).or_default() += 1;
+    }
+
+    /// What replicas count together, by name, since this one started.
+    pub fn tallies(&self) -> Vec<(String, u64)> {
+        let counts = self.checkpoint_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let checkpoints = counts.iter().map(|(kind, n)| (format!("checkpoint/{kind}"), *n));
+        let retries = ("storage/retries".to_owned(), self.storage_retries.get());
+        checkpoints.chain([retries]).collect()
     }
 
     /// Notes a takeover.

@@ -48,16 +48,17 @@ impl Driver {
         let disposition = self.disposition();
         let thread = self.state.thread_id.clone();
         let prev = self.state.last_seq - count(&commit.events);
+        let progress = self.cleared || commit.events.iter().any(is_progress);
         let append = Append {
             thread_id: thread.clone(),
             epoch: self.epoch,
             prev,
             records: records(&thread, &commit.events),
             summary: summary(&self.state),
-            progress: commit.events.iter().any(is_progress),
+            progress,
             disposition,
             taken: commit.taken,
-            interventions: Vec::new(),
+            interventions: super::interventions::rows(&self.state, &commit.events),
         };
         let workflow = Arc::from(self.state.workflow.name.as_str());
         let write = Write::Append(Box::new(append));
@@ -68,6 +69,9 @@ impl Driver {
                     self.core.estimates.completed(&self.state.workflow.name);
                 }
                 self.mail = mail > 0;
+                if progress {
+                    (self.suspect, self.cleared) = (None, false);
+                }
                 match disposition {
                     Disposition::Keep => Standing::Driving(commit.events),
                     Disposition::Release { .. } => {
@@ -92,7 +96,7 @@ impl Driver {
             refused @ (Committed::Answered(WriteOutcome::Refused) | Committed::Refused(_)) => {
                 tracing::error!(%thread, ?refused, "an append was refused; it is tried again later");
                 let mine = (&thread, self.epoch);
-                super::dispatcher::set_aside(&self.core, &self.authority, mine).await;
+                super::release::set_aside(&self.core, &self.authority, mine).await;
                 Standing::Lost
             }
         }
@@ -100,7 +104,11 @@ impl Driver {
 }
 
 fn is_progress(event: &Event) -> bool {
-    matches!(event.body, EventBody::StepComplete(_))
+    // Whatever a person decides about a thread, it starts afresh.
+    matches!(
+        event.body,
+        EventBody::StepComplete(_) | EventBody::WorkflowPaused(_) | EventBody::WorkflowResumed(_)
+    )
 }
 
 fn count(events: &[Event]) -> Seq {

@@ -14,6 +14,8 @@ use super::estimate::Estimates;
 use super::feed::Feed;
 use super::plans::PlanCache;
 use super::settings::RuntimeSettings;
+use super::stats::Tallied;
+use super::suspects::Suspects;
 use super::writer::JournalWriter;
 use crate::executor::{Executors, Secrets};
 use crate::machine::{Command, Moment, Rejection, ThreadState, decide};
@@ -58,6 +60,10 @@ pub(super) struct Core {
     /// Whether this replica may own threads that nobody here drives: the answer to a claim was
     /// lost, or a thread could not be given back.
     pub(super) doubt: AtomicBool,
+    /// Threads that were lost with their replicas and have not got on since.
+    pub(super) suspects: Arc<Suspects>,
+    /// What of the counters the other replicas know of.
+    pub(super) tallied: Tallied,
     /// Due threads that wait for a replica, as last counted, and those queued since.
     pub(super) queued: AtomicUsize,
     /// Wakes the dispatcher: a thread may be claimable, or a place has become free.
@@ -85,6 +91,7 @@ pub(super) struct CoreParts {
 impl Core {
     pub(super) fn new(parts: RuntimeParts, made: CoreParts) -> Self {
         let started_at = parts.clock.monotonic();
+        let suspects = Arc::new(Suspects::new(parts.settings.max_recoveries));
         Self {
             parts,
             writer: made.writer,
@@ -96,6 +103,8 @@ impl Core {
             pending: Mutex::default(),
             adopting: AtomicUsize::new(0),
             doubt: AtomicBool::new(false),
+            suspects,
+            tallied: Tallied::default(),
             queued: AtomicUsize::new(0),
             nudge: Notify::new(),
             draining: CancellationToken::new(),

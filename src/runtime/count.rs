@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use super::query::is_checkpoint;
 use crate::machine::ThreadState;
 use crate::model::{Event, EventBody, OnStep};
 use crate::observe::Metrics;
 
 pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
     for event in events {
+        if is_checkpoint(&event.body) {
+            metrics.checkpoint(event.body.kind());
+        }
         match &event.body {
             EventBody::WorkflowStart(_) => {
                 metrics.threads_started.inc();

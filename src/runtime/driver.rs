@@ -10,7 +10,9 @@ use super::attempts::{Outcome, perform};
 use super::authority::Authority;
 use super::commit::{Commit, Standing};
 use super::core::Core;
+use super::recoveries::{self, Recovering};
 use super::settings::{DRIVER_QUEUE, PARK_AFTER};
+use super::suspects::Place;
 use crate::machine::{Command, ThreadState};
 use crate::model::{Epoch, Event};
 use crate::store::Disposition;
@@ -36,6 +38,12 @@ pub(super) struct Driver {
     pub(super) attempts: CancellationToken,
     /// Whether messages are known to wait in the thread's inbox.
     pub(super) mail: bool,
+    /// The recovery that the first append makes durable.
+    pub(super) recovering: Option<Recovering>,
+    /// Its place among the suspects, until it gets on.
+    pub(super) suspect: Option<Place>,
+    /// Whether it is known not to have killed its last replica: the next append says so.
+    pub(super) cleared: bool,
     pub(super) sender: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
 }
@@ -61,7 +69,19 @@ impl Driver {
         let (sender, inbox) = mpsc::channel(DRIVER_QUEUE);
         core.enter(&state.thread_id, sender.clone())?;
         let attempts = authority.attempts();
-        Some(Self { core, authority, state, epoch, attempts, mail: false, sender, inbox })
+        Some(Self {
+            core,
+            authority,
+            state,
+            epoch,
+            attempts,
+            mail: false,
+            recovering: None,
+            suspect: None,
+            cleared: false,
+            sender,
+            inbox,
+        })
     }
 
     /// Goes on from `events`, which are durable already, or with a first command, until the thread
@@ -85,7 +105,15 @@ impl Driver {
                 events = Vec::new();
                 continue;
             }
-            match self.append(commit).await {
+            let standing = self.append(commit).await;
+            if !matches!(standing, Standing::Lost)
+                && let Some(recovering) = self.recovering.take()
+                && !recoveries::conclude(&self, &recovering)
+            {
+                let mine = (&self.state.thread_id, self.epoch);
+                return super::release::set_aside(&self.core, &self.authority, mine).await;
+            }
+            match standing {
                 Standing::Driving(durable) => events = durable,
                 Standing::Released | Standing::Lost => return,
             }

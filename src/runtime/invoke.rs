@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 
 use super::commit::{records, summary};
 use super::core::Core;
-use super::dispatcher::supervise;
 use super::driver::Driver;
 use super::estimate::estimate;
 use super::existing;
 use super::handle::{Invoke, Invoked, RuntimeError};
 use super::query::patiently;
+use super::release::supervise;
 use super::settings::RETRY_AFTER;
 use super::workflows::{Source, check_input, resolve};
 use super::writer::Committed;

@@ -26,6 +26,17 @@ pub(super) enum LoadError {
     Definition(String, String),
 }
 
+impl LoadError {
+    /// Whether what is stored does not fit together, as opposed to what this version cannot read.
+    pub(super) const fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(error, StoreError::Corrupt { .. }),
+            Self::Event(fault) => matches!(fault, EventFault::Malformed(_)),
+            Self::NotFound | Self::Definition(..) => false,
+        }
+    }
+}
+
 /// A rebuilt thread.
 #[derive(Debug)]
 pub(super) struct Loaded {

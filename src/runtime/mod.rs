@@ -5,6 +5,7 @@
 //! do so, [`feed`] tells readers. Faces see [`Handle`] and the plain data it takes and gives, and
 //! nothing else of this layer; this layer never sees a face.
 
+mod adopt;
 mod attempts;
 mod authority;
 mod commit;
@@ -18,6 +19,7 @@ mod existing;
 mod feed;
 mod handle;
 mod health;
+mod interventions;
 mod invoke;
 mod lease;
 mod load;
@@ -25,10 +27,15 @@ mod mail;
 mod monitor;
 mod plans;
 mod query;
+mod recoveries;
+mod release;
 mod retention;
 mod settings;
 mod stale;
 mod start;
+mod stats;
+mod suspects;
+mod verdict;
 mod workflows;
 mod writer;
 

@@ -184,12 +184,15 @@ fn read_cursor(cursor: &str) -> Result<(Timestamp, ThreadId), RuntimeError> {
         let (millis, thread) = text.split_once(':')?;
         Some((Timestamp::from_millis(millis.parse().ok()?), ThreadId::parse(thread).ok()?))
     };
-    read().ok_or_else(|| {
-        RuntimeError::Invalid(vec![Fault {
-            pointer: "/cursor".to_owned(),
-            detail: "not a cursor of this list".to_owned(),
-        }])
-    })
+    read().ok_or_else(bad_cursor)
+}
+
+/// A cursor that no list of ours gave.
+pub(super) fn bad_cursor() -> RuntimeError {
+    RuntimeError::Invalid(vec![Fault {
+        pointer: "/cursor".to_owned(),
+        detail: "not a cursor of this list".to_owned(),
+    }])
 }
 
 /// A row as lists show it.
@@ -211,7 +214,7 @@ pub(super) fn item(row: ThreadRow) -> ThreadItem {
 }
 
 /// Events that a thread can go on from: something was completed, decided or ended.
-fn is_checkpoint(body: &EventBody) -> bool {
+pub(super) fn is_checkpoint(body: &EventBody) -> bool {
     match body {
         EventBody::WorkflowStart(_)
         | EventBody::StepComplete(_)

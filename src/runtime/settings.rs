@@ -15,6 +15,8 @@ pub struct RuntimeSettings {
     pub max_queued: usize,
     /// A running thread without an event for this long looks stuck.
     pub stale_after: Duration,
+    /// How often a thread may be taken from a lost replica without progress before it is paused.
+    pub max_recoveries: u32,
     /// Terminal threads are deleted after this.
     pub retention: Duration,
     /// What running steps get to end at shutdown.

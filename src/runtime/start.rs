@@ -13,7 +13,7 @@ use super::feed::Feed;
 use super::handle::Handle;
 use super::lease::LeaseParts;
 use super::writer::{JournalWriter, WriterParts};
-use super::{dispatcher, retention, stale};
+use super::{dispatcher, retention, stale, stats};
 use crate::store::StoreError;
 
 /// What appends under way get to be answered once the grace is over, and again what drivers get to
@@ -56,6 +56,7 @@ impl Runtime {
         let poll = feed.poll(Arc::clone(&core.parts.store), core.stopped.clone());
         keep_running(&core, "the feed", poll);
         keep_running(&core, "the dispatcher", dispatcher::run(Arc::clone(&core)));
+        keep_running(&core, "the shared counters", stats::run(Arc::clone(&core)));
         keep_running(&core, "retention", retention::run(Arc::clone(&core)));
         keep_running(&core, "the look for stale threads", stale::run(Arc::clone(&core)));
         Ok(Self { core })

@@ -84,8 +84,21 @@ pub struct Claimed {
     pub claims: u32,
     /// The expired incarnation it was taken from; 0 if nobody drove it.
     pub previous_owner: Incarnation,
+    /// How that one was lost; `None` if nobody drove it, or nothing is known.
+    pub lost: Option<Loss>,
     /// Messages in its inbox.
     pub mail: u32,
+}
+
+/// How a replica was lost, as far as the store can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Its process has ended: its session with the store is gone.
+    SessionEnded,
+    /// Its lease ran out while its session was still open.
+    Frozen,
+    /// Its lease ran out, and nothing more is known.
+    Silent,
 }
 
 /// A message to a thread, durable before it is answered (an abort, a resume, later a signal).

@@ -97,6 +97,7 @@ impl RawClaim {
             last_seq: self.last_seq.cast_unsigned(),
             claims: self.claims.cast_unsigned(),
             previous_owner: self.previous_owner,
+            lost: None,
             mail: self.mail.cast_unsigned(),
         })
     }

@@ -2,6 +2,7 @@
 //! function in a file of its own.
 
 mod error;
+mod history;
 #[cfg(test)]
 mod testing;
 mod types;
@@ -13,11 +14,12 @@ use tokio::sync::broadcast;
 
 use super::core::Core;
 use super::feed::Follow;
-use super::{control, health, invoke, monitor, query, workflows};
+use super::{control, health, interventions, invoke, monitor, query, recoveries, stats, workflows};
 use crate::definition::Plan;
-use crate::model::{Fault, Json, Pointer, Seq, ThreadId};
+use crate::model::{Epoch, Fault, Json, Pointer, Seq, ThreadId};
 
 pub use error::RuntimeError;
+pub use history::*;
 pub use types::*;
 
 /// The runtime, as faces see it; cheap to clone.
@@ -120,6 +122,29 @@ impl Handle {
         query: CheckpointQuery,
     ) -> Result<Page<Checkpoint>, RuntimeError> {
         query::checkpoints(&self.core, thread, query).await
+    }
+
+    /// Attempts to recover a thread, newest first.
+    pub async fn recoveries(
+        &self,
+        thread: &ThreadId,
+        limit: usize,
+        cursor: Option<Epoch>,
+    ) -> Result<Page<RecoveryItem>, RuntimeError> {
+        recoveries::list(&self.core, thread, (limit, cursor)).await
+    }
+
+    /// What waits, or waited, for a person, newest first.
+    pub async fn interventions(
+        &self,
+        query: InterventionQuery,
+    ) -> Result<Page<Intervention>, RuntimeError> {
+        interventions::list(&self.core, query).await
+    }
+
+    /// What happened in the last 24 hours, over all replicas.
+    pub async fn stats(&self) -> Result<Stats, RuntimeError> {
+        stats::stats(&self.core).await
     }
 
     /// Active threads, their progress, which look stuck and why.

@@ -59,6 +59,7 @@ fn settings() -> RuntimeSettings {
         max_running: 1,
         max_queued: 1,
         stale_after: hour,
+        max_recoveries: 5,
         retention: hour,
         shutdown_grace: hour,
         max_event: ExecutorSettings::default().max_output_bytes,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{Incarnation, ThreadId, Timestamp};
-use crate::store::Claimed;
+use crate::store::{Claimed, Loss};
 
 use super::state::State;
 
@@ -71,6 +71,7 @@ impl State {
             last_seq: thread.row.last_seq,
             claims: thread.row.claims,
             previous_owner: 0,
+            lost: None,
             mail: 1,
         });
         claimed.collect()
@@ -91,6 +92,7 @@ impl State {
             last_seq: row.last_seq,
             claims: row.claims,
             previous_owner,
+            lost: (previous_owner != 0).then_some(Loss::Silent),
             mail,
         })
     }

@@ -165,6 +165,7 @@ impl Simulation {
             max_running: self.max_running,
             max_queued: 1_000,
             stale_after: Duration::from_mins(2),
+            max_recoveries: 1_000,
             retention: Duration::from_hours(24),
             shutdown_grace: Duration::from_secs(1),
             max_event: 1 << 20,

@@ -31,6 +31,7 @@ pub(super) async fn due_threads_are_claimed_and_sleeping_ones_are_not(bed: Bed) 
         last_seq: 1,
         claims: 1,
         previous_owner: 0,
+        lost: None,
         mail: 0,
     };
     assert_eq!(claimed, [expected]);

@@ -1,0 +1,69 @@
+//! `GET /interventions`: what waits for a person.
+
+use axum::Json as JsonAnswer;
+use axum::extract::State;
+
+use super::list_of;
+use crate::api::Api;
+use crate::api::problem::Problem;
+use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
+use crate::model::ThreadId;
+use crate::runtime::{Intervention, InterventionQuery, InterventionStatus};
+
+/// Which interventions to list.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct InterventionsQuery {
+    /// Only those that wait (`open`), or that were decided (`resolved`).
+    status: Option<InterventionStatus>,
+    /// Only those of this thread.
+    #[param(value_type = Option<String>)]
+    thread_id: Option<ThreadId>,
+    /// Items per page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
+    limit: usize,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+list_of!(Intervention as InterventionList);
+
+impl FromQuery for InterventionsQuery {
+    fn read(query: &mut Params) -> Self {
+        Self {
+            status: query.parsed("status", parse_status),
+            thread_id: query.parsed("threadId", |text| {
+                ThreadId::parse(text).map_err(|fault| fault.to_string())
+            }),
+            limit: query.limit(DEFAULT_LIMIT),
+            cursor: query.text("cursor"),
+        }
+    }
+}
+
+fn parse_status(text: &str) -> Result<InterventionStatus, String> {
+    match text {
+        "open" => Ok(InterventionStatus::Open),
+        "resolved" => Ok(InterventionStatus::Resolved),
+        _ => Err("must be one of open, resolved".to_owned()),
+    }
+}
+
+/// List what waits for a person, newest first
+///
+/// A thread that was lost with its replica again and again is paused and stands here with the steps
+/// that were under way. Resuming or aborting the thread answers it.
+#[utoipa::path(
+    get, path = "/interventions", operation_id = "listInterventions", tag = "control",
+    params(InterventionsQuery),
+    responses((status = 200, description = "A page of interventions", body = InterventionList))
+)]
+pub(in crate::api) async fn list(
+    State(api): State<Api>,
+    QueryString(query): QueryString<InterventionsQuery>,
+) -> Result<JsonAnswer<InterventionList>, Problem> {
+    let InterventionsQuery { status, thread_id, limit, cursor } = query;
+    let query = InterventionQuery { status, thread: thread_id, limit, cursor };
+    let page = api.handle.interventions(query).await.map_err(Problem::from);
+    Ok(page.map_err(Problem::without_pointers)?.into())
+}

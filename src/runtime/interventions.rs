@@ -1,0 +1,98 @@
+//! What waits for a person: the index that is written beside the journal, and its lists.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::core::Core;
+use super::handle::{Intervention, InterventionQuery, InterventionStatus, Page, RuntimeError};
+use super::query::{bad_cursor, patiently};
+use crate::machine::{self, ThreadState};
+use crate::model::{Event, EventBody, Json, Timestamp};
+use crate::store::{InterventionFilter, InterventionRow};
+
+/// The index's rows of the interventions that these events open or resolve.
+pub(super) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow> {
+    let touched = events.iter().filter_map(|event| match &event.body {
+        EventBody::InterventionOpened(data) => Some(data.id.as_str()),
+        EventBody::InterventionResolved(data) => Some(data.id.as_str()),
+        EventBody::WorkflowStart(_)
+        | EventBody::StepStart(_)
+        | EventBody::StepWaiting(_)
+        | EventBody::StepRetry(_)
+        | EventBody::StepTimeoutWarning(_)
+        | EventBody::StepComplete(_)
+        | EventBody::StepFailed(_)
+        | EventBody::StepSkipped(_)
+        | EventBody::WorkflowPaused(_)
+        | EventBody::WorkflowResumed(_)
+        | EventBody::WorkflowRecovered(_)
+        | EventBody::WorkflowComplete(_)
+        | EventBody::WorkflowFailed(_)
+        | EventBody::WorkflowAborted(_) => None,
+    });
+    let touched: Vec<&str> = touched.collect();
+    let all = state.interventions.iter();
+    all.filter(|one| touched.contains(&one.opened.id.as_str())).map(|one| row(state, one)).collect()
+}
+
+fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
+    let resolved = one.resolved.as_ref();
+    let shown = Intervention {
+        id: one.opened.id.clone(),
+        thread_id: state.thread_id.clone(),
+        workflow: state.workflow.name.clone(),
+        kind: one.opened.kind,
+        status: if resolved.is_some() {
+            InterventionStatus::Resolved
+        } else {
+            InterventionStatus::Open
+        },
+        steps: one.opened.steps.clone(),
+        prompt: one.opened.prompt.clone(),
+        choices: one.opened.choices.clone(),
+        opened_at: one.at,
+        resolved_at: resolved.map(|(_, at)| *at),
+        choice: resolved.map(|(data, _)| data.choice.clone()),
+        comment: resolved.and_then(|(data, _)| data.comment.clone()),
+        by: resolved.map(|(data, _)| data.by.clone()),
+    };
+    InterventionRow {
+        id: shown.id.clone(),
+        thread_id: shown.thread_id.clone(),
+        opened_at: shown.opened_at,
+        resolved_at: shown.resolved_at,
+        // Plain members of strings and times: this cannot fail.
+        body: Json::of(&shown).unwrap_or_else(|_| Json::null()),
+    }
+}
+
+/// Interventions, newest first.
+pub(super) async fn list(
+    core: &Core,
+    query: InterventionQuery,
+) -> Result<Page<Intervention>, RuntimeError> {
+    let filter = InterventionFilter {
+        open: query.status.map(|status| status == InterventionStatus::Open),
+        thread: query.thread,
+        before: query.cursor.as_deref().map(read_cursor).transpose()?,
+    };
+    let rows = patiently(async { Ok(core.store().interventions(&filter, query.limit + 1).await?) });
+    let mut rows = rows.await?;
+    let more = rows.len() > query.limit;
+    rows.truncate(query.limit);
+    let next_cursor = rows
+        .last()
+        .filter(|_| more)
+        .map(|row| URL_SAFE_NO_PAD.encode(format!("{}:{}", row.opened_at.millis(), row.id)));
+    let shown = rows.iter().map(|row| row.body.decode().map_err(|_| RuntimeError::Corrupt));
+    Ok(Page { items: shown.collect::<Result<_, _>>()?, next_cursor })
+}
+
+fn read_cursor(cursor: &str) -> Result<(Timestamp, String), RuntimeError> {
+    let read = || {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+        let (millis, id) = text.split_once(':')?;
+        Some((Timestamp::from_millis(millis.parse().ok()?), id.to_owned()))
+    };
+    read().ok_or_else(bad_cursor)
+}

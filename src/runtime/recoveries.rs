@@ -1,0 +1,219 @@
+//! Records recoveries: begun before a thread is rebuilt, ended once that is durable and was found
+//! to be sound. Evidence for people and statistics; no recovery ever waits for it to succeed.
+
+use std::time::Duration;
+
+use super::core::Core;
+use super::driver::Driver;
+use super::handle::{Page, RecoveryItem, RuntimeError};
+use super::query::patiently;
+use super::verdict::{Evidence, judge};
+use crate::machine::ThreadState;
+use crate::model::{
+    Epoch, Incarnation, RecoveryCause, RecoveryStrategy, Seq, ThreadId, ThreadStatus, Timestamp,
+};
+use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult};
+
+/// Pause after the first failed recovery of a thread, and the longest one: a hiccup is over after
+/// the first, and damage that somebody repairs is noticed within the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
+/// Failed recoveries that are counted for the pause: 5 s doubled seven times reaches the longest.
+const COUNTED_FAILURES: usize = 8;
+/// Tries to record the end of a recovery, and the pause between them: through a hiccup of the
+/// store, not through an outage.
+const RECORD_TRIES: (u32, Duration) = (3, Duration::from_millis(200));
+
+/// A recovery under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Recovering {
+    /// The fence of the claim that began it.
+    epoch: Epoch,
+    /// Why it is necessary.
+    pub(super) cause: RecoveryCause,
+    /// Who drove the thread before.
+    pub(super) previous_owner: Incarnation,
+    /// How the thread was rebuilt, once it is.
+    strategy: Option<RecoveryStrategy>,
+    began: Timestamp,
+}
+
+impl Recovering {
+    pub(super) fn new(core: &Core, claimed: &Claimed, cause: RecoveryCause) -> Self {
+        Self {
+            epoch: claimed.epoch,
+            cause,
+            previous_owner: claimed.previous_owner,
+            strategy: None,
+            began: core.parts.clock.now(),
+        }
+    }
+
+    /// The thread was rebuilt in this way.
+    pub(super) fn rebuilt(self, strategy: RecoveryStrategy) -> Self {
+        Self { strategy: Some(strategy), ..self }
+    }
+
+    /// The record that it has begun.
+    pub(super) fn record(&self, core: &Core, claimed: &Claimed) -> Recovery {
+        Recovery {
+            thread_id: claimed.thread_id.clone(),
+            epoch: self.epoch,
+            cause: self.cause,
+            previous_owner: self.previous_owner,
+            replica: core.parts.settings.replica.clone(),
+            from_seq: claimed.last_seq,
+            started_at: self.began,
+            end: None,
+        }
+    }
+
+    fn end(&self, core: &Core, result: RecoveryResult) -> RecoveryEnd {
+        let took = core.parts.clock.now().since(self.began);
+        RecoveryEnd {
+            strategy: self.strategy,
+            to_seq: None,
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            result,
+            detail: None,
+        }
+    }
+}
+
+/// Records the recoveries that a claim begins: one statement for all of them.
+pub(super) async fn begin_all(core: &Core, claimed: &[Claimed]) {
+    let begun: Vec<Recovery> = claimed
+        .iter()
+        .filter(|claimed| claimed.previous_owner != 0)
+        .filter_map(|claimed| {
+            let evidence = Evidence {
+                previous_owner: claimed.previous_owner,
+                loss: claimed.lost,
+                damaged: false,
+                under_way: true,
+            };
+            Some(Recovering::new(core, claimed, judge(evidence)?).record(core, claimed))
+        })
+        .collect();
+    begin(core, &begun).await;
+}
+
+/// Records that recoveries begin.
+pub(super) async fn begin(core: &Core, begun: &[Recovery]) {
+    if begun.is_empty() {
+        return;
+    }
+    if let Err(error) = core.store().begin_recoveries(begun).await {
+        tracing::warn!(%error, recoveries = begun.len(), "recoveries are not recorded");
+    }
+}
+
+/// The recovery of a thread that was begun and has not ended.
+pub(super) async fn unfinished(core: &Core, thread: &ThreadId) -> Option<Recovering> {
+    let newest = core.store().recoveries(thread, None, 1).await.ok()?.pop()?;
+    newest.end.is_none().then_some(Recovering {
+        epoch: newest.epoch,
+        cause: newest.cause,
+        previous_owner: newest.previous_owner,
+        strategy: None,
+        began: newest.started_at,
+    })
+}
+
+/// Records a failed recovery; how long the thread is to be left alone, longer each time.
+pub(super) async fn failed(
+    core: &Core,
+    thread: &ThreadId,
+    recovering: &Recovering,
+    detail: &str,
+) -> Duration {
+    let end = RecoveryEnd {
+        detail: Some(detail.to_owned()),
+        ..recovering.end(core, RecoveryResult::Failed)
+    };
+    record_end(core, thread, recovering.epoch, &end).await;
+    let known = core.store().recoveries(thread, None, COUNTED_FAILURES).await.unwrap_or_default();
+    let failures = known.iter().take_while(|recovery| has_failed(recovery)).count();
+    pause_after(failures)
+}
+
+fn has_failed(recovery: &Recovery) -> bool {
+    recovery.end.as_ref().is_some_and(|end| end.result == RecoveryResult::Failed)
+}
+
+/// Doubles with each failure in a row.
+fn pause_after(failures: usize) -> Duration {
+    let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    PAUSES.0.saturating_mul(2_u32.saturating_pow(doublings)).min(PAUSES.1)
+}
+
+/// What is wrong with a thread that was just recovered; `None` if it will go on.
+fn unsound(state: &ThreadState) -> Option<&'static str> {
+    let moves = state.status.is_terminal()
+        || state.status == ThreadStatus::Paused
+        || state.has_running()
+        || state.next_wake().is_some();
+    (!moves).then_some("nothing would ever move the thread")
+}
+
+/// Validates and records a recovery that has become durable; `false` if it did not succeed.
+pub(super) fn conclude(driver: &Driver, recovering: &Recovering) -> bool {
+    let (core, state) = (&driver.core, &driver.state);
+    let fault = if core.draining.is_cancelled() { None } else { unsound(state) };
+    let result = match (fault, state.status) {
+        (Some(_), _) => RecoveryResult::Failed,
+        (None, ThreadStatus::Paused) if state.open_interventions().next().is_some() => {
+            RecoveryResult::Quarantined
+        }
+        (None, _) => RecoveryResult::Recovered,
+    };
+    let to_seq: Option<Seq> = Some(state.last_seq);
+    let detail = fault.map(str::to_owned);
+    let end = RecoveryEnd { to_seq, detail, ..recovering.end(core, result) };
+    let thread = state.thread_id.clone();
+    tracing::info!(%thread, cause = recovering.cause.as_str(), result = result.as_str(),
+        took_ms = end.duration_ms, "recovered");
+    let (core, epoch) = (std::sync::Arc::clone(core), recovering.epoch);
+    core.tasks.clone().spawn(async move {
+        record_end(&core, &thread, epoch, &end).await;
+    });
+    fault.is_none()
+}
+
+/// Attempts to recover a thread, newest first; the cursor is an epoch.
+pub(super) async fn list(
+    core: &Core,
+    thread: &ThreadId,
+    (limit, before): (usize, Option<Epoch>),
+) -> Result<Page<RecoveryItem>, RuntimeError> {
+    let mut found = patiently(async {
+        core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        Ok(core.store().recoveries(thread, before, limit + 1).await?)
+    })
+    .await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next_cursor = found.last().filter(|_| more).map(|last| last.epoch.to_string());
+    Ok(Page { items: found.into_iter().map(RecoveryItem::from).collect(), next_cursor })
+}
+
+async fn record_end(core: &Core, thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) {
+    for _ in 0..RECORD_TRIES.0 {
+        match core.store().end_recovery(thread, epoch, end).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%thread, %error, "the end of a recovery is not recorded"),
+        }
+        tokio::time::sleep(RECORD_TRIES.1).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recovery_that_fails_again_is_tried_ever_later_up_to_a_bound() {
+        let pauses: Vec<u64> = (0..=8).map(|failures| pause_after(failures).as_secs()).collect();
+        assert_eq!(pauses, [5, 5, 10, 20, 40, 80, 160, 320, 600]);
+        assert_eq!(pause_after(usize::MAX), PAUSES.1);
+    }
+}

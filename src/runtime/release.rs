@@ -1,0 +1,88 @@
+//! Gives threads back that this replica cannot drive now, so that none stands still.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::authority::Authority;
+use super::core::Core;
+use super::writer::Committed;
+use crate::model::{Epoch, ThreadId, Timestamp};
+use crate::store::{Append, Disposition, Write, WriteOutcome};
+
+/// How long a thread is left alone whose append the store refused, or whose driver panicked.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
+/// Runs a driver; if it panics, its thread is claimed afresh instead of standing still.
+pub(super) async fn supervise(core: &Core, thread: ThreadId, driver: impl Future<Output = ()>) {
+    if AssertUnwindSafe(driver).catch_unwind().await.is_ok() {
+        return;
+    }
+    tracing::error!(%thread, "the thread's driver panicked; it is claimed again");
+    let authority = core.authority();
+    match core.store().thread(&thread).await {
+        Ok(Some(row)) if row.owner == authority.incarnation => {
+            let later = core.parts.clock.now().plus(REFUSED_PAUSE);
+            release(core, &authority, (&thread, row.epoch), later).await;
+        }
+        Ok(_) => {}
+        Err(error) => {
+            core.doubt.store(true, Ordering::Release);
+            tracing::error!(%thread, %error, "cannot release the thread");
+        }
+    }
+}
+
+/// Gives a thread back whose append the store refused: unless it is released it would stand still
+/// for as long as this replica lives.
+pub(super) async fn set_aside(
+    core: &Core,
+    authority: &Arc<Authority>,
+    (thread, epoch): (&ThreadId, Epoch),
+) {
+    let later = core.parts.clock.now().plus(REFUSED_PAUSE);
+    release(core, authority, (thread, epoch), later).await;
+}
+
+/// Releases a thread as it stands in the store, without touching its journal.
+pub(super) async fn release(
+    core: &Core,
+    authority: &Arc<Authority>,
+    (thread, epoch): (&ThreadId, Epoch),
+    wake_at: Timestamp,
+) {
+    let row = match core.store().thread(thread).await {
+        Ok(Some(row)) => row,
+        Ok(None) => return,
+        Err(error) => {
+            core.doubt.store(true, Ordering::Release);
+            return tracing::error!(%thread, %error, "cannot release the thread");
+        }
+    };
+    let append = Append {
+        thread_id: thread.clone(),
+        epoch,
+        prev: row.last_seq,
+        records: None,
+        summary: row.summary,
+        progress: false,
+        disposition: Disposition::Release { wake_at: Some(wake_at) },
+        taken: Vec::new(),
+        interventions: Vec::new(),
+    };
+    let workflow = Arc::from(row.workflow.as_str());
+    let write = Write::Append(Box::new(append));
+    let committed = core.writer.commit(write, workflow, Arc::clone(authority)).await;
+    if matches!(committed, Committed::Refused(_) | Committed::Answered(WriteOutcome::Refused)) {
+        // The thread may still be ours: it is looked at again, though not at once.
+        tokio::select! {
+            biased;
+            () = authority.lost() => {}
+            () = core.stopped.cancelled() => {}
+            () = tokio::time::sleep(REFUSED_PAUSE) => core.doubt.store(true, Ordering::Release),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What happened lately, over all replicas: `GET /stats`, and the counters behind it.
+//!
+//! Each replica adds what it counted to the store's tallies now and then. They are statistics: what
+//! a replica counted in its last seconds is lost with it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::core::Core;
+use super::handle::{
+    CheckpointStats, InterventionStats, RecoveryStats, RuntimeError, Stats, StorageStats,
+};
+use super::query::patiently;
+use crate::model::Timestamp;
+
+/// How often a replica adds to the shared counters: what a look at them may lag behind the others.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// What the figures cover.
+const WINDOW: Duration = Duration::from_hours(24);
+
+/// What of the counters has been added to the store's tallies.
+#[derive(Debug, Default)]
+pub(super) struct Tallied(Mutex<BTreeMap<String, u64>>);
+
+impl Tallied {
+    /// What has been counted since it was last added.
+    fn news(&self, core: &Core) -> Vec<(String, u64)> {
+        // A panic while it was held cannot leave a map of counts half changed.
+        let added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |name: &String, total: u64| total - added.get(name).copied().unwrap_or(0);
+        let totals = core.parts.metrics.tallies().into_iter();
+        totals
+            .map(|(name, total)| (name.clone(), since(&name, total)))
+            .filter(|(_, n)| *n > 0)
+            .collect()
+    }
+
+    fn added(&self, news: &[(String, u64)]) {
+        let mut added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, count) in news {
+            *added.entry(name.clone()).or_default() += count;
+        }
+    }
+}
+
+/// Adds to the shared counters until the server stops, and once more then.
+pub(super) async fn run(core: Arc<Core>) {
+    let stop = core.draining.clone();
+    while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
+        flush(&core).await;
+    }
+    flush(&core).await;
+}
+
+async fn flush(core: &Core) {
+    let news = core.tallied.news(core);
+    if news.is_empty() {
+        return;
+    }
+    match core.store().add_tallies(core.parts.clock.now(), &news).await {
+        Ok(()) => core.tallied.added(&news),
+        Err(error) => tracing::debug!(%error, "counters are added later"),
+    }
+}
+
+/// The figures of the last 24 hours.
+pub(super) async fn stats(core: &Core) -> Result<Stats, RuntimeError> {
+    let window = i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX);
+    let since = Timestamp::from_millis(core.parts.clock.now().millis().saturating_sub(window));
+    patiently(async {
+        let mut tallies: BTreeMap<String, u64> =
+            core.store().tallies(since).await?.into_iter().collect();
+        for (name, count) in core.tallied.news(core) {
+            *tallies.entry(name).or_default() += count;
+        }
+        let interventions = core.store().intervention_counts().await?;
+        let recoveries = core.store().recovery_counts(since).await?;
+        Ok(Stats {
+            window_ms: u64::try_from(window).unwrap_or(0),
+            interventions: InterventionStats {
+                open: interventions.open,
+                resolved: interventions.resolved,
+            },
+            checkpoints: checkpoints(&tallies),
+            recoveries: recoveries.into_iter().map(RecoveryStats::from).collect(),
+            storage: storage(&tallies),
+        })
+    })
+    .await
+}
+
+fn checkpoints(tallies: &BTreeMap<String, u64>) -> CheckpointStats {
+    let named = tallies
+        .iter()
+        .filter_map(|(name, count)| Some((name.strip_prefix("checkpoint/")?.to_owned(), *count)));
+    let by_kind: BTreeMap<String, u64> = named.collect();
+    CheckpointStats { total: by_kind.values().sum(), by_kind }
+}
+
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts, for a percentage")]
+fn storage(tallies: &BTreeMap<String, u64>) -> StorageStats {
+    let of = |name: &str| tallies.get(name).copied().unwrap_or(0);
+    let (succeeded, abandoned) = (of("storage/recovered"), of("storage/abandoned"));
+    let ended = succeeded + abandoned;
+    StorageStats {
+        total_retries: of("storage/retries"),
+        succeeded,
+        abandoned,
+        retry_success_rate: (ended > 0).then(|| 100.0 * succeeded as f64 / ended as f64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_success_rate_needs_something_that_ended() {
+        let mut tallies = BTreeMap::from([("storage/retries".to_owned(), 9)]);
+        assert_eq!(storage(&tallies).retry_success_rate, None);
+        tallies.insert("storage/recovered".to_owned(), 3);
+        tallies.insert("storage/abandoned".to_owned(), 1);
+        assert_eq!(storage(&tallies).retry_success_rate, Some(75.0));
+    }
+
+    #[test]
+    fn checkpoints_are_told_by_their_kind() {
+        let tallies = BTreeMap::from([
+            ("checkpoint/step_complete".to_owned(), 4),
+            ("checkpoint/workflow_start".to_owned(), 1),
+            ("storage/retries".to_owned(), 9),
+        ]);
+        let shown = checkpoints(&tallies);
+        assert_eq!((shown.total, shown.by_kind.len()), (5, 2));
+    }
+}

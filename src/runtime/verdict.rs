@@ -1,0 +1,114 @@
+//! Judges a thread that was claimed: what happened to it, and what is to be done.
+//!
+//! Pure: the dispatcher gathers the evidence and acts on the verdict.
+
+use crate::model::{Incarnation, RecoveryCause};
+use crate::store::Loss;
+
+/// Claims after losses without any progress beyond the allowed ones before a thread is no longer
+/// even loaded: then loading or pausing it is what kills.
+const LOADS_AFTER_LIMIT: u32 = 2;
+
+/// What is known of a claimed thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Evidence {
+    /// Who drove it before; 0 is nobody.
+    pub(super) previous_owner: Incarnation,
+    /// How that replica was lost, as far as the store can tell.
+    pub(super) loss: Option<Loss>,
+    /// Whether what is stored of it does not fit together.
+    pub(super) damaged: bool,
+    /// Whether an attempt is under way by its journal.
+    pub(super) under_way: bool,
+}
+
+/// What happened to a thread; `None` if nothing did, and its turn has come.
+pub(super) const fn judge(evidence: Evidence) -> Option<RecoveryCause> {
+    let Evidence { previous_owner, loss, damaged, under_way } = evidence;
+    match (damaged, previous_owner, loss) {
+        (true, _, _) => Some(RecoveryCause::Corrupted),
+        (false, 0, _) if under_way => Some(RecoveryCause::Handover),
+        (false, 0, _) => None,
+        (false, _, Some(Loss::SessionEnded)) => Some(RecoveryCause::Crashed),
+        (false, _, Some(Loss::Frozen)) => Some(RecoveryCause::Frozen),
+        (false, _, Some(Loss::Silent) | None) => Some(RecoveryCause::Disconnected),
+    }
+}
+
+/// What is to be done with a thread by how often it was lost since its last progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Go on with it.
+    GoOn,
+    /// Go on with it once few enough other suspects do.
+    Isolate,
+    /// Pause it and ask a person.
+    Quarantine,
+    /// Leave it alone for long: even loading it seems to kill.
+    LeaveAlone,
+}
+
+/// See [`Remedy`]; `limit` is `RETHREAD_MAX_RECOVERIES`.
+pub(super) const fn remedy(losses: u32, limit: u32) -> Remedy {
+    if losses == 0 {
+        Remedy::GoOn
+    } else if losses <= limit {
+        Remedy::Isolate
+    } else if losses <= limit.saturating_add(LOADS_AFTER_LIMIT) {
+        Remedy::Quarantine
+    } else {
+        Remedy::LeaveAlone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOST: Evidence =
+        Evidence { previous_owner: 7, loss: None, damaged: false, under_way: true };
+
+    #[test]
+    fn the_cause_follows_from_what_is_known_of_the_lost_replica() {
+        for (loss, cause) in [
+            (Some(Loss::SessionEnded), RecoveryCause::Crashed),
+            (Some(Loss::Frozen), RecoveryCause::Frozen),
+            (Some(Loss::Silent), RecoveryCause::Disconnected),
+            (None, RecoveryCause::Disconnected),
+        ] {
+            assert_eq!(judge(Evidence { loss, ..LOST }), Some(cause));
+            assert_eq!(judge(Evidence { loss, under_way: false, ..LOST }), Some(cause));
+        }
+    }
+
+    #[test]
+    fn what_nobody_drove_was_handed_over_or_is_simply_due() {
+        let free = Evidence { previous_owner: 0, ..LOST };
+        assert_eq!(judge(free), Some(RecoveryCause::Handover));
+        assert_eq!(judge(Evidence { under_way: false, ..free }), None);
+    }
+
+    #[test]
+    fn damage_outweighs_everything_else() {
+        let damaged = Evidence { damaged: true, ..LOST };
+        assert_eq!(judge(damaged), Some(RecoveryCause::Corrupted));
+        let free = Evidence { previous_owner: 0, under_way: false, ..damaged };
+        assert_eq!(judge(free), Some(RecoveryCause::Corrupted));
+    }
+
+    #[test]
+    fn a_thread_is_set_aside_only_after_the_losses_that_are_allowed() {
+        let remedies: Vec<Remedy> = (0..=5).map(|losses| remedy(losses, 2)).collect();
+        assert_eq!(
+            remedies,
+            [
+                Remedy::GoOn,
+                Remedy::Isolate,
+                Remedy::Isolate,
+                Remedy::Quarantine,
+                Remedy::Quarantine,
+                Remedy::LeaveAlone
+            ]
+        );
+    }
+}
