@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::{CancellationToken, DropGuard};
+
 use super::authority::Authority;
 use super::core::{Core, Pending};
 use super::driver::Driver;
@@ -25,6 +27,9 @@ const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
 /// How long a thread is left alone that kills whoever loads it: long enough to harm nobody, and a
 /// newer server that has the fault mended takes it up within the day.
 const LEFT_ALONE: Duration = Duration::from_hours(1);
+/// How long a suspect keeps its place at the most: what kills its process does so within seconds of
+/// its start, as a rule, and steps that take hours must not keep the others waiting one by one.
+const PROBATION: Duration = Duration::from_secs(30);
 
 /// What an adoption needs.
 pub(super) struct Adoption {
@@ -108,7 +113,7 @@ impl Adoption {
         driver.recovering = recovering.map(|recovering| recovering.rebuilt(strategy));
         // Nothing of it ran when its replica was lost: it cannot be what killed it.
         driver.cleared = claimed.claims > 0 && !under_way;
-        driver.suspect = place;
+        driver.suspect = place.map(|place| on_probation(&core, place));
         supervise(&core, claimed.thread_id, driver.run(Vec::new(), Some(command))).await;
     }
 
@@ -174,4 +179,15 @@ impl Adoption {
         let later = core.parts.clock.now().plus(pause);
         release(core, authority, (thread, claimed.epoch), later).await;
     }
+}
+
+/// Keeps a suspect's place for the probation, or until what is returned is dropped.
+fn on_probation(core: &Core, place: Place) -> DropGuard {
+    let got_on = CancellationToken::new();
+    let guard = got_on.clone().drop_guard();
+    core.tasks.spawn(async move {
+        got_on.run_until_cancelled(tokio::time::sleep(PROBATION)).await;
+        drop(place);
+    });
+    guard
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::attempts::{Outcome, perform};
 use super::authority::Authority;
@@ -12,7 +12,6 @@ use super::commit::{Commit, Standing};
 use super::core::Core;
 use super::recoveries::{self, Recovering};
 use super::settings::{DRIVER_QUEUE, PARK_AFTER};
-use super::suspects::Place;
 use crate::machine::{Command, ThreadState};
 use crate::model::{Epoch, Event};
 use crate::store::Disposition;
@@ -41,7 +40,7 @@ pub(super) struct Driver {
     /// The recovery that the first append makes durable.
     pub(super) recovering: Option<Recovering>,
     /// Its place among the suspects, until it gets on.
-    pub(super) suspect: Option<Place>,
+    pub(super) suspect: Option<DropGuard>,
     /// Whether it is known not to have killed its last replica: the next append says so.
     pub(super) cleared: bool,
     pub(super) sender: mpsc::Sender<Message>,

@@ -10,6 +10,7 @@ mod lifecycle;
 mod lists;
 mod operations;
 mod payloads;
+mod poison;
 mod promise;
 mod replicas;
 mod retries;

@@ -50,6 +50,11 @@ impl<'a> Launch<'a> {
 
     /// Starts it and waits until it serves.
     pub(crate) async fn start(self) -> Server {
+        self.try_start().await.unwrap_or_else(|log| panic!("no server\n{log}"))
+    }
+
+    /// Starts it and waits until it serves; its log if it ends before that.
+    pub(crate) async fn try_start(self) -> Result<Server, String> {
         let log = tempfile::Builder::new()
             .prefix("stderr-")
             .tempfile_in(self.home.folder.path())
@@ -63,9 +68,9 @@ impl<'a> Launch<'a> {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let said = tokio::time::timeout(PATIENCE, lines.next_line()).await;
         let read_log = || std::fs::read_to_string(&log).unwrap_or_default();
-        let Ok(Ok(Some(line))) = said else { panic!("no server: {said:?}\n{}", read_log()) };
+        let Ok(Ok(Some(line))) = said else { return Err(format!("{said:?}\n{}", read_log())) };
         let addr = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
-        Server { child, addr: addr.parse().unwrap(), log }
+        Ok(Server { child, addr: addr.parse().unwrap(), log })
     }
 
     /// Runs it until it has logged `words`, ends it, and gives the whole log.
@@ -125,6 +130,11 @@ impl Server {
     pub(crate) async fn kill9(mut self) {
         self.child.start_kill().unwrap();
         self.child.wait().await.unwrap();
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_died(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Sends a signal.
