@@ -115,7 +115,9 @@ mod tests {
             }
             // With the culprit among them all are lost; else all but it get on.
             if !places.iter().any(|(thread, _)| *thread == CULPRIT) {
-                places.iter().for_each(|(thread, _)| losses[*thread] = 0);
+                for (thread, _) in &places {
+                    losses[*thread] = 0;
+                }
                 continue;
             }
             for (thread, _) in &places {

@@ -132,13 +132,12 @@ impl<'a> Reader<'a> {
         let planned = &self.plan.steps[at];
         let needs: Vec<Place> =
             planned.depends_on.iter().map(|&need| self.steps[need].place).collect();
-        let (failing, paused) = (self.failing, self.paused);
+        let (failing, still) = (self.failing, self.failing || self.paused);
         let step = &mut self.steps[at];
         need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
         match body {
             EventBody::StepStart(fact) => {
-                need(!failing, "a failing thread starts nothing")?;
-                need(!paused, "a paused thread starts nothing")?;
+                need(!still, "a failing or paused thread starts nothing")?;
                 need(needs.iter().all(|need| need.has_ended()), "dependencies have ended")?;
                 let blocked = |need: &Place| *need == Place::Failed { continued: false };
                 need(!needs.iter().any(blocked), "no dependency has failed the thread")?;
