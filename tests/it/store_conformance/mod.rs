@@ -69,6 +69,7 @@ conformance!(
     durations_are_those_of_completed_threads,
     workflows_get_versions,
     definitions_come_with_starts,
+    a_start_without_its_definition_is_sent_back,
     payloads_come_back_byte_for_byte,
     reads_start_and_stop_inside_an_append,
     reads_of_large_events_are_cut_and_go_on,
