@@ -85,14 +85,16 @@ impl Driver {
             Committed::Answered(
                 outcome @ (WriteOutcome::Fenced
                 | WriteOutcome::ThreadExists
-                | WriteOutcome::KeyExists),
+                | WriteOutcome::KeyExists
+                | WriteOutcome::DefinitionMissing),
             ) => {
                 tracing::warn!(%thread, ?outcome, "another replica drives this thread");
                 // Or its journal lost its tail in a failover: then it is still ours, to be reloaded.
                 self.core.doubt.store(true, Ordering::Release);
                 Standing::Lost
             }
-            Committed::Lost => Standing::Lost,
+            // An append names no definition.
+            Committed::Lost | Committed::DefinitionMissing(_) => Standing::Lost,
             refused @ (Committed::Answered(WriteOutcome::Refused) | Committed::Refused(_)) => {
                 tracing::error!(%thread, ?refused, "an append was refused; it is tried again later");
                 let mine = (&thread, self.epoch);

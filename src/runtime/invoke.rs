@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+use super::authority::Authority;
 use super::commit::{records, summary};
 use super::core::Core;
 use super::driver::Driver;
@@ -17,6 +18,7 @@ use super::release::supervise;
 use super::settings::RETRY_AFTER;
 use super::workflows::{Source, check_input, resolve};
 use super::writer::Committed;
+use crate::definition::Plan;
 use crate::machine::{Command, ThreadState, start};
 use crate::model::{Event, Json, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
 use crate::store::{Disposition, IdempotencyKey, Start, Write, WriteOutcome};
@@ -118,7 +120,7 @@ async fn create(
     let made = if drive_here {
         launch(core, state, events, write).await?
     } else {
-        enqueue(core, write, &source.plan.name).await?
+        enqueue(core, write, &source.plan).await?
     };
     Ok((thread, made))
 }
@@ -198,9 +200,7 @@ async fn launch(
     let task_core = Arc::clone(core);
     core.tasks.spawn(async move {
         let core = task_core;
-        let workflow = Arc::from(write.workflow.as_str());
-        let committed =
-            core.writer.commit(Write::Start(Box::new(write)), workflow, authority).await;
+        let committed = write_start(&core, write, &driver.state.plan, authority).await;
         let started = matches!(committed, Committed::Answered(WriteOutcome::Written { .. }));
         if matches!(committed, Committed::Refused(_)) {
             // An earlier try, whose answer was lost, may have written it all the same.
@@ -237,11 +237,9 @@ async fn other_start(core: &Core, thread: &ThreadId) -> Result<Made, RuntimeErro
 }
 
 /// Writes a thread that waits for a replica with room.
-async fn enqueue(core: &Arc<Core>, write: Start, name: &str) -> Result<Made, RuntimeError> {
+async fn enqueue(core: &Arc<Core>, write: Start, plan: &Plan) -> Result<Made, RuntimeError> {
     let last_seq = write.records.last();
-    let write = Write::Start(Box::new(write));
-    let committed =
-        patiently(async { Ok(core.writer.commit(write, Arc::from(name), core.authority()).await) });
+    let committed = patiently(async { Ok(write_start(core, write, plan, core.authority()).await) });
     match made(committed.await?)? {
         None => {
             core.count_queued();
@@ -253,6 +251,24 @@ async fn enqueue(core: &Arc<Core>, write: Start, name: &str) -> Result<Made, Run
     }
 }
 
+/// Writes a start. The store may have lost the definition since it was known to have it (a database
+/// restored from a backup, a failover): then the start goes again, with the text.
+async fn write_start(
+    core: &Core,
+    write: Start,
+    plan: &Plan,
+    authority: Arc<Authority>,
+) -> Committed {
+    let name: Arc<str> = Arc::from(plan.name.as_str());
+    let write = Write::Start(Box::new(write));
+    let committed = core.writer.commit(write, Arc::clone(&name), Arc::clone(&authority)).await;
+    let Committed::DefinitionMissing(mut start) = committed else { return committed };
+    tracing::warn!(definition = plan.hash, "the store has lost a definition; it is sent again");
+    core.plans.forget_stored(&plan.hash);
+    start.definition_text = Some(plan.text.clone());
+    core.writer.commit(Write::Start(start), name, authority).await
+}
+
 fn made(committed: Committed) -> Result<Option<Made>, RuntimeError> {
     match committed {
         Committed::Answered(WriteOutcome::Written { .. }) => Ok(None),
@@ -261,7 +277,11 @@ fn made(committed: Committed) -> Result<Option<Made>, RuntimeError> {
         Committed::Answered(WriteOutcome::Fenced) | Committed::Lost => {
             Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
         }
-        Committed::Answered(WriteOutcome::Refused) => Err(RuntimeError::Internal),
+        // A start that brings the text lacks none.
+        Committed::DefinitionMissing(_)
+        | Committed::Answered(WriteOutcome::DefinitionMissing | WriteOutcome::Refused) => {
+            Err(RuntimeError::Internal)
+        }
         Committed::Refused(error) => Err(error.into()),
     }
 }

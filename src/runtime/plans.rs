@@ -46,6 +46,13 @@ impl PlanCache {
         self.entries().get(hash).is_some_and(|entry| entry.stored)
     }
 
+    /// The store turned out not to have this definition's text, whatever was known.
+    pub(super) fn forget_stored(&self, hash: &str) {
+        if let Some(entry) = self.entries().get_mut(hash) {
+            entry.stored = false;
+        }
+    }
+
     fn insert(&self, plan: Arc<Plan>, stored: bool) {
         let mut entries = self.entries();
         if entries.len() >= CAPACITY && !entries.contains_key(&plan.hash) {

@@ -16,16 +16,18 @@ use super::feed::Feed;
 use super::settings::{MAX_BATCH, MAX_BATCH_BYTES, WRITER_QUEUE};
 use crate::model::{Clock, Entropy, ThreadId};
 use crate::observe::Metrics;
-use crate::store::{Disposition, Store, StoreError, Write, WriteOutcome};
+use crate::store::{Disposition, Start, Store, StoreError, Write, WriteOutcome};
 
 /// First and longest delay between tries while the store is away.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
 
 /// What became of a write, for the one who asked for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Committed {
     /// The store's answer.
     Answered(WriteOutcome),
+    /// The store lacks the definition of this start: it is to be sent again with the text.
+    DefinitionMissing(Box<Start>),
     /// Authority was lost before the store answered: the thread must be dropped.
     Lost,
     /// The store refuses this write for good.
@@ -161,13 +163,26 @@ async fn commit_batch(parts: &WriterParts, jobs: Vec<Job>) {
                     parts.feed.committed(write, workflow);
                 }
             }
-            outcomes.into_iter().map(Committed::Answered).collect()
+            writes
+                .into_iter()
+                .zip(outcomes)
+                .map(|(write, outcome)| answer(write, outcome))
+                .collect()
         }
         Err(failed) => vec![failed; writes.len()],
     };
     for ((_, reply), answer) in callers.into_iter().zip(answers) {
         // A driver that was dropped meanwhile does not listen any more; the write stands.
         drop(reply.send(answer));
+    }
+}
+
+fn answer(write: Write, outcome: WriteOutcome) -> Committed {
+    match write {
+        Write::Start(start) if outcome == WriteOutcome::DefinitionMissing => {
+            Committed::DefinitionMissing(start)
+        }
+        Write::Start(_) | Write::Append(_) => Committed::Answered(outcome),
     }
 }
 

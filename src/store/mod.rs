@@ -6,6 +6,7 @@
 //! whole or not at all. The conformance suite in `tests/` says what each call promises.
 
 mod error;
+mod history_rows;
 mod intervention;
 mod limits;
 mod memory;
@@ -298,26 +299,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Keeps a snapshot of a thread that exists, in place of one of the same `seq`, and the
     /// [`SNAPSHOTS_KEPT`] newest of the thread alone. They go when the thread goes.
-    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        let _ = (snapshot,);
-        Ok(())
-    }
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError>;
 
     /// The newest snapshot of a thread, of those that go no further than `until`.
     async fn snapshot(
         &self,
         thread: &ThreadId,
         until: Option<Seq>,
-    ) -> Result<Option<Snapshot>, StoreError> {
-        let _ = (thread, until);
-        Ok(None)
-    }
+    ) -> Result<Option<Snapshot>, StoreError>;
 
     /// Records attempts to recover threads, before they are made. They go when the thread goes.
-    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
-        let _ = (recoveries,);
-        Ok(())
-    }
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError>;
 
     /// Records how an attempt to recover a thread ended.
     async fn end_recovery(
@@ -325,10 +317,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         thread: &ThreadId,
         epoch: Epoch,
         end: &RecoveryEnd,
-    ) -> Result<(), StoreError> {
-        let _ = (thread, epoch, end);
-        Ok(())
-    }
+    ) -> Result<(), StoreError>;
 
     /// Attempts to recover a thread, newest first, at most `limit`, of those with a lower epoch
     /// than `before`.
@@ -337,55 +326,31 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         thread: &ThreadId,
         before: Option<Epoch>,
         limit: usize,
-    ) -> Result<Vec<Recovery>, StoreError> {
-        let _ = (thread, before, limit);
-        Ok(Vec::new())
-    }
+    ) -> Result<Vec<Recovery>, StoreError>;
 
     /// Counts attempts to recover that began at `since` or later, by cause and result.
-    async fn recovery_counts(&self, since: Timestamp) -> Result<Vec<RecoveryCount>, StoreError> {
-        let _ = (since,);
-        Ok(Vec::new())
-    }
+    async fn recovery_counts(&self, since: Timestamp) -> Result<Vec<RecoveryCount>, StoreError>;
 
     /// An intervention by its id.
-    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
-        let _ = (id,);
-        Ok(None)
-    }
+    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError>;
 
     /// Interventions, newest first, at most `limit`.
     async fn interventions(
         &self,
         filter: &InterventionFilter,
         limit: usize,
-    ) -> Result<Vec<InterventionRow>, StoreError> {
-        let _ = (filter, limit);
-        Ok(Vec::new())
-    }
+    ) -> Result<Vec<InterventionRow>, StoreError>;
 
     /// How many interventions there are.
-    async fn intervention_counts(&self) -> Result<InterventionCounts, StoreError> {
-        let _ = ();
-        Ok(InterventionCounts::default())
-    }
+    async fn intervention_counts(&self) -> Result<InterventionCounts, StoreError>;
 
     /// Adds to counters that all replicas share, each kept for the hour that `at` lies in. Hours
     /// older than two days are forgotten.
-    async fn add_tallies(
-        &self,
-        at: Timestamp,
-        tallies: &[(String, u64)],
-    ) -> Result<(), StoreError> {
-        let _ = (at, tallies);
-        Ok(())
-    }
+    async fn add_tallies(&self, at: Timestamp, tallies: &[(String, u64)])
+    -> Result<(), StoreError>;
 
     /// The sums of the counters of all hours that end after `since`, by name.
-    async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
-        let _ = (since,);
-        Ok(Vec::new())
-    }
+    async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError>;
 
     /// Ends the store's connections.
     async fn close(&self);

@@ -158,10 +158,12 @@ pub(super) fn count(rows: i64) -> usize {
     usize::try_from(rows).unwrap_or(0)
 }
 
-fn version(number: i64) -> Result<u32, StoreError> {
+/// A version that came out of a database.
+pub(super) fn version(number: i64) -> Result<u32, StoreError> {
     u32::try_from(number).map_err(unreadable)
 }
 
-fn unreadable(fault: impl std::fmt::Display) -> StoreError {
+/// What is stored was not written by this server.
+pub(super) fn unreadable(fault: impl std::fmt::Display) -> StoreError {
     StoreError::Fatal(format!("a stored row can't be read: {fault}"))
 }

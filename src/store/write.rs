@@ -77,7 +77,8 @@ pub struct Start {
     pub workflow_version: Option<u32>,
     /// Hash of its definition.
     pub definition: String,
-    /// The definition's text, unless the store is known to have it.
+    /// The definition's text, unless the store is known to have it. A text that another start of
+    /// the same batch brings may do.
     pub definition_text: Option<String>,
     /// Hash of what the client asked for.
     pub request_hash: String,
@@ -153,6 +154,9 @@ pub enum WriteOutcome {
     ThreadExists,
     /// A start: the idempotency key is taken. Nothing was written.
     KeyExists,
+    /// A start without its definition's text: the store does not have it (any more). Nothing was
+    /// written; send it with the text.
+    DefinitionMissing,
     /// The database cannot hold this write, and never will (a text or a size it refuses). Nothing
     /// was written.
     Refused,

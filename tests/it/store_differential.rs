@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use proptest::prelude::{Just, Strategy, any};
 use proptest::test_runner::{Config, TestRunner};
-use rethread::model::{Json, ThreadStatus, Timestamp};
+use rethread::model::{Json, RecoveryCause, RecoveryStrategy, ThreadStatus, Timestamp};
 use rethread::store::{
-    Append, Disposition, IdempotencyKey, Message, Posted, Start, ThreadFilter, ThreadRow, Write,
+    Append, Disposition, IdempotencyKey, InterventionFilter, InterventionRow, Message, Posted,
+    Recovery, RecoveryEnd, RecoveryResult, Snapshot, SnapshotKind, Start, ThreadFilter, ThreadRow,
+    Write,
 };
 
 use crate::support::beds::{Bed, TTL};
 use crate::support::writes::{
-    ASLEEP, AT, DUE, FUTURE, append, end, id, records, release, start, summary,
+    ASLEEP, AT, DUE, FUTURE, append, end, id, intervention, records, release, start, summary,
 };
 
 /// Histories tried, and calls in each.
@@ -40,6 +42,12 @@ enum Call {
     ExpireKeys,
     SaveWorkflow(u8, u8),
     List(u8),
+    Snapshot(u8, u64, u8),
+    /// Recoveries of these threads, each with its epoch.
+    Begin(Vec<(u8, i64)>),
+    EndRecovery(u8, i64, u8),
+    /// Names and counts that are added so many hours on.
+    Tally(u32, Vec<(u8, u64)>),
 }
 
 /// One write of a batch.
@@ -138,6 +146,25 @@ impl Player {
                 format!("{:?}", store.save_workflow(&name, &hash, "{}", AT).await)
             }
             Call::List(kind) => format!("{:?}", self.list(*kind).await),
+            Call::Snapshot(thread, seq, kind) => {
+                let kind = SnapshotKind::ALL[usize::from(*kind)];
+                format!("{:?}", store.save_snapshot(&snapshot(*thread, *seq, kind)).await)
+            }
+            Call::Begin(begun) => {
+                let begun: Vec<Recovery> =
+                    begun.iter().map(|(thread, epoch)| recovery(*thread, *epoch)).collect();
+                format!("{:?}", store.begin_recoveries(&begun).await)
+            }
+            Call::EndRecovery(thread, epoch, kind) => {
+                let ended = store.end_recovery(&name(*thread), *epoch, &recovered(*kind)).await;
+                format!("{ended:?}")
+            }
+            Call::Tally(hours, counts) => {
+                let at = AT.plus(Duration::from_hours(u64::from(*hours)));
+                let counts: Vec<(String, u64)> =
+                    counts.iter().map(|(name, count)| (format!("n{name}"), *count)).collect();
+                format!("{:?}", store.add_tallies(at, &counts).await)
+            }
         }
     }
 
@@ -172,7 +199,14 @@ impl Player {
     async fn batch(&self, me: i64, steps: &[Step]) -> String {
         let mut batch = Vec::new();
         for step in steps {
-            batch.extend(self.write(step).await);
+            let mut write = self.write(step).await;
+            // Alone, as a text that a neighbour brings may do or not.
+            if let (Some(Write::Start(start)), [_]) = (&mut write, steps)
+                && step.extra.is_multiple_of(2)
+            {
+                start.definition_text = None;
+            }
+            batch.extend(write);
         }
         let zombie = steps.iter().any(|step| step.zombie);
         let by = if zombie { self.incarnations[0] } else { me };
@@ -229,6 +263,7 @@ impl Player {
             let at = AT.plus(Duration::from_millis(u64::from(step.extra % 5)));
             let mut begin = start(&text, disposition);
             begin.records.at = at;
+            begin.definition = format!("h{}", step.extra % 3);
             begin.labels = vec![("a".to_owned(), (step.extra % 3).to_string())];
             let taken = self.bed.store.thread(&thread).await.unwrap().is_some();
             let idempotency = if taken { None } else { key };
@@ -251,6 +286,13 @@ impl Player {
         write.progress = step.extra.is_multiple_of(3);
         let taken = inbox.into_iter().take(usize::from(step.extra % 3));
         write.taken = taken.map(|message| (message.key, Json::null())).collect();
+        let opened =
+            intervention(&text, &format!("{text}-{}", step.extra % 4), u64::from(step.extra));
+        write.interventions = match step.extra % 5 {
+            0 => vec![opened],
+            1 => vec![opened.clone(), InterventionRow { resolved_at: Some(AT), ..opened }],
+            _ => Vec::new(),
+        };
         Some(Write::Append(Box::new(write)))
     }
 
@@ -272,8 +314,43 @@ impl Player {
         lines.push(format!("{:?}", store.workflows(None, 9).await));
         lines.push(format!("{:?}", store.durations("w", 9).await));
         lines.push(format!("{:?}", store.mail(self.me()).await));
+        for hash in ["h0", "h1", "h2"] {
+            lines.push(format!("{:?}", store.definition(hash).await));
+        }
+        lines.push(self.history().await);
         lines.push(format!("{:?}", store.queued(9).await));
         lines.push(format!("{:?}", store.next_wake().await.unwrap().map(when)));
+        lines.join("\n")
+    }
+
+    /// All that is known of threads beside their journals.
+    async fn history(&self) -> String {
+        let store = &self.bed.store;
+        let mut lines = Vec::new();
+        for thread in (0..THREADS).map(name) {
+            for until in [None, Some(2), Some(5)] {
+                lines.push(format!("{:?}", store.snapshot(&thread, until).await));
+            }
+            lines.push(format!("{:?}", store.recoveries(&thread, None, 9).await));
+            lines.push(format!("{:?}", store.recoveries(&thread, Some(4), 2).await));
+            let of_thread =
+                InterventionFilter { thread: Some(thread), ..InterventionFilter::default() };
+            lines.push(format!("{:?}", store.interventions(&of_thread, 9).await));
+        }
+        for open in [None, Some(true), Some(false)] {
+            let before = Some((AT.plus(Duration::from_millis(8)), "t2-0".to_owned()));
+            for before in [None, before] {
+                let filter = InterventionFilter { open, before, thread: None };
+                lines.push(format!("{:?}", store.interventions(&filter, 3).await));
+            }
+        }
+        lines.push(format!("{:?}", store.intervention("t1-0").await));
+        lines.push(format!("{:?}", store.intervention_counts().await));
+        for hours in [0, 2, 40] {
+            let since = AT.plus(Duration::from_hours(hours));
+            lines.push(format!("{:?}", store.tallies(since).await));
+            lines.push(format!("{:?}", store.recovery_counts(since).await));
+        }
         lines.join("\n")
     }
 
@@ -302,6 +379,42 @@ fn name(thread: u8) -> rethread::model::ThreadId {
     id(&format!("t{thread}"))
 }
 
+fn snapshot(thread: u8, seq: u64, kind: SnapshotKind) -> Snapshot {
+    Snapshot {
+        thread_id: name(thread),
+        seq,
+        kind,
+        version: 1,
+        at: AT,
+        sha256: "hash".to_owned(),
+        state: format!("[{seq}]"),
+    }
+}
+
+fn recovery(thread: u8, epoch: i64) -> Recovery {
+    let cause = usize::try_from(epoch).unwrap() % RecoveryCause::ALL.len();
+    Recovery {
+        thread_id: name(thread),
+        epoch,
+        cause: RecoveryCause::ALL[cause],
+        previous_owner: epoch + 7,
+        replica: "replica".to_owned(),
+        from_seq: 3,
+        started_at: AT.plus(Duration::from_hours(epoch.cast_unsigned())),
+        end: None,
+    }
+}
+
+fn recovered(kind: u8) -> RecoveryEnd {
+    RecoveryEnd {
+        strategy: (kind > 0).then_some(RecoveryStrategy::FullRebuild),
+        to_seq: (kind > 1).then_some(u64::from(kind)),
+        duration_ms: u64::from(kind) * 10,
+        result: RecoveryResult::ALL[usize::from(kind)],
+        detail: (kind == 1).then(|| "why".to_owned()),
+    }
+}
+
 fn call() -> impl Strategy<Value = Call> {
     proptest::prop_oneof![
         1 => Just(Call::Takeover),
@@ -315,6 +428,11 @@ fn call() -> impl Strategy<Value = Call> {
         1 => Just(Call::ExpireKeys),
         1 => (0_u8..2, 0_u8..2).prop_map(|(name, hash)| Call::SaveWorkflow(name, hash)),
         2 => (0_u8..16).prop_map(Call::List),
+        3 => (0..THREADS, 0_u64..8, 0_u8..3).prop_map(|(t, s, k)| Call::Snapshot(t, s, k)),
+        2 => proptest::collection::vec((0..THREADS, 1_i64..6), 0..5).prop_map(Call::Begin),
+        2 => (0..THREADS, 1_i64..6, 0_u8..3).prop_map(|(t, e, k)| Call::EndRecovery(t, e, k)),
+        2 => (0_u32..60, proptest::collection::vec((0_u8..3, 0_u64..9), 0..4))
+            .prop_map(|(hours, counts)| Call::Tally(hours, counts)),
     ]
 }
 

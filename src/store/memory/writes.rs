@@ -31,6 +31,10 @@ impl State {
         if self.threads.contains_key(&start.thread_id) {
             return WriteOutcome::ThreadExists;
         }
+        let known = self.definitions.contains_key(&start.definition);
+        if start.definition_text.is_none() && !known {
+            return WriteOutcome::DefinitionMissing;
+        }
         if let Some(wanted) = &start.idempotency {
             if self.keys.get(&wanted.key).is_some_and(|key| key.expires_at > now) {
                 return WriteOutcome::KeyExists;

@@ -62,7 +62,22 @@ ok AS (
     RETURNING r.thread_id, r.pending, r.epoch, w.prev, w.last, w.at, w.crc, w.payload),
 written AS (
     INSERT INTO @journal (thread_id, seq, first_seq, epoch, at, crc, payload)
-    SELECT thread_id, last, prev + 1, epoch, at, crc, payload FROM ok WHERE payload IS NOT NULL)
+    SELECT thread_id, last, prev + 1, epoch, at, crc, payload FROM ok WHERE payload IS NOT NULL)";
+
+/// Indexes interventions, in the order of their ids; of one that is there twice, as it was last.
+const INDEXED: &str = ",
+indexed AS (
+    INSERT INTO @interventions AS i (id, thread_id, opened_at, resolved_at, body)
+    SELECT DISTINCT ON (v.id) v.id, v.thread_id, v.opened_at, v.resolved_at, v.body
+    FROM unnest($18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::bytea[])
+        WITH ORDINALITY AS v(id, thread_id, opened_at, resolved_at, body, n)
+    JOIN ok USING (thread_id)
+    ORDER BY v.id, v.n DESC
+    ON CONFLICT (id) DO UPDATE SET opened_at = EXCLUDED.opened_at,
+        resolved_at = EXCLUDED.resolved_at, body = EXCLUDED.body
+        WHERE i.thread_id = EXCLUDED.thread_id)";
+
+const ANSWER: &str = "
 SELECT thread_id, pending FROM ok";
 
 /// The columns of a batch.
@@ -84,6 +99,11 @@ struct Columns<'a> {
     taken_thread: Vec<&'a str>,
     taken_key: Vec<&'a str>,
     taken_answer: Vec<&'a [u8]>,
+    intervention: Vec<&'a str>,
+    intervention_thread: Vec<&'a str>,
+    opened_at: Vec<i64>,
+    resolved_at: Vec<Option<i64>>,
+    body: Vec<&'a [u8]>,
 }
 
 impl<'a> Columns<'a> {
@@ -111,6 +131,13 @@ impl<'a> Columns<'a> {
             self.taken_thread.push(append.thread_id.as_str());
             self.taken_key.push(key);
             self.taken_answer.push(answer.as_str().as_bytes());
+        }
+        for row in &append.interventions {
+            self.intervention.push(&row.id);
+            self.intervention_thread.push(append.thread_id.as_str());
+            self.opened_at.push(row.opened_at.millis());
+            self.resolved_at.push(row.resolved_at.map(Timestamp::millis));
+            self.body.push(row.body.as_str().as_bytes());
         }
         Ok(())
     }
@@ -144,7 +171,7 @@ impl PostgresStore {
         me: Incarnation,
         columns: Columns<'_>,
     ) -> Result<HashMap<String, i32>, Fault> {
-        let takes = !columns.taken_key.is_empty();
+        let takes = !columns.taken_key.is_empty() || !columns.intervention.is_empty();
         let sql = if takes { &self.statements.append_taking } else { &self.statements.append };
         let mut query = sqlx::query_as::<_, (String, i32)>(sql.clone())
             .bind(me)
@@ -162,15 +189,23 @@ impl PostgresStore {
             .bind(columns.release)
             .bind(columns.wake_at);
         if takes {
-            query =
-                query.bind(columns.taken_thread).bind(columns.taken_key).bind(columns.taken_answer);
+            query = query
+                .bind(columns.taken_thread)
+                .bind(columns.taken_key)
+                .bind(columns.taken_answer)
+                .bind(columns.intervention)
+                .bind(columns.intervention_thread)
+                .bind(columns.opened_at)
+                .bind(columns.resolved_at)
+                .bind(columns.body);
         }
         let rows = answer::<_, Fault>(query.fetch_all(&self.writer)).await?;
         Ok(rows.into_iter().collect())
     }
 }
 
-/// The statement, with or without messages to take.
+/// The statement; with or without what few appends have: messages to take, interventions.
 pub(super) fn statement(takes: bool) -> String {
-    [LOCKED, if takes { TAKEN } else { NOT_TAKEN }, UPDATED].concat()
+    let rare = if takes { (TAKEN, INDEXED) } else { (NOT_TAKEN, "") };
+    [LOCKED, rare.0, UPDATED, rare.1, ANSWER].concat()
 }

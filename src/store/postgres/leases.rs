@@ -52,7 +52,7 @@ orphan AS MATERIALIZED (
     WHERE owner <> 0 AND owner IN (SELECT incarnation FROM dead) AND EXISTS (SELECT FROM me)
     LIMIT $2 - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED)
 UPDATE @threads r
-SET owner = $1, epoch = r.epoch + 1, claims = r.claims + 1, wake_at = NULL
+SET owner = $1, epoch = r.epoch + 1, claims = r.claims + (p.owner <> 0)::int, wake_at = NULL
 FROM (SELECT * FROM fresh UNION ALL SELECT * FROM orphan) p
 WHERE r.thread_id = p.thread_id AND r.owner = p.owner
   AND (p.owner <> 0 OR r.wake_at IS NOT NULL)

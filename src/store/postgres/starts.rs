@@ -26,18 +26,21 @@ WITH s AS MATERIALIZED (
     SELECT s.*,
         s.keep AND EXISTS (SELECT FROM @replicas
             WHERE incarnation = $1 AND lease_until > clock_timestamp()) AS mine,
-        s.key IS NOT NULL
+        (s.key IS NOT NULL OR NOT s.defined)
             AND EXISTS (SELECT FROM @threads t WHERE t.thread_id = s.thread_id) AS known
+    FROM (SELECT u.*,
+        (u.definition IN (SELECT unnest($20::text[]))) IS TRUE
+            OR EXISTS (SELECT FROM @definitions d WHERE d.hash = u.definition) AS defined
     FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bytea[],
         $8::text[], $9::text[], $10::bool[], $11::bigint[], $12::bigint[], $13::bigint[],
         $14::bytea[], $15::int[], $16::bytea[], $17::text[], $18::bigint[])
-        AS s(thread_id, workflow, workflow_version, definition, request_hash, metadata,
+        AS u(thread_id, workflow, workflow_version, definition, request_hash, metadata,
              key, key_hash, keep, wake_at, last, at,
-             payload, crc, summary, status, completed_at)),
+             payload, crc, summary, status, completed_at)) s),
 k AS (
     INSERT INTO @idempotency AS i (key, request_hash, thread_id, expires_at)
     SELECT key, key_hash, thread_id, clock_timestamp() + $19 * interval '1 millisecond'
-    FROM s WHERE key IS NOT NULL AND NOT known ORDER BY key
+    FROM s WHERE key IS NOT NULL AND NOT known AND defined ORDER BY key
     ON CONFLICT (key) DO UPDATE SET request_hash = EXCLUDED.request_hash,
         thread_id = EXCLUDED.thread_id, expires_at = EXCLUDED.expires_at
         WHERE i.expires_at <= clock_timestamp()
@@ -50,7 +53,7 @@ t AS (
         key, CASE WHEN mine THEN $1 ELSE 0 END, CASE WHEN mine THEN 1 ELSE 0 END, last,
         CASE WHEN mine THEN NULL WHEN keep THEN @now_ms() ELSE wake_at END, at, at,
         completed_at, status, summary, metadata
-    FROM s WHERE key IS NULL OR key IN (SELECT key FROM k) ORDER BY thread_id
+    FROM s WHERE defined AND (key IS NULL OR key IN (SELECT key FROM k)) ORDER BY thread_id
     ON CONFLICT DO NOTHING
     RETURNING thread_id, definition),
 d AS (
@@ -68,11 +71,12 @@ j AS (
     INSERT INTO @journal (thread_id, seq, first_seq, epoch, at, crc, payload)
     SELECT thread_id, last, 1, CASE WHEN mine THEN 1 ELSE 0 END, at, crc, payload
     FROM s WHERE (thread_id IN (SELECT thread_id FROM t)) IS TRUE)
-SELECT thread_id, fits, key_lost, 1 / CASE WHEN key_won AND NOT fits THEN 0 ELSE 1 END
+SELECT thread_id, fits, key_lost, lacks, 1 / CASE WHEN key_won AND NOT fits THEN 0 ELSE 1 END
 FROM (SELECT thread_id,
         (thread_id IN (SELECT thread_id FROM t)) IS TRUE AS fits,
         (key IN (SELECT key FROM k)) IS TRUE AS key_won,
-        key IS NOT NULL AND NOT known AND NOT (key IN (SELECT key FROM k)) IS TRUE AS key_lost
+        key IS NOT NULL AND NOT known AND NOT (key IN (SELECT key FROM k)) IS TRUE AS key_lost,
+        NOT defined AND NOT known AS lacks
     FROM s) verdict";
 
 /// The columns of a batch.
@@ -170,6 +174,9 @@ impl PostgresStore {
                     continue;
                 };
                 *slot = outcome;
+                if outcome == WriteOutcome::DefinitionMissing {
+                    continue;
+                }
                 if outcome != WriteOutcome::KeyExists {
                     threads.insert(start.thread_id.as_str());
                 }
@@ -214,37 +221,41 @@ impl PostgresStore {
     ) -> Result<Vec<WriteOutcome>, Fault> {
         let columns = Columns::of(starts)?;
         let ttl = i64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(i64::MAX);
-        let query = sqlx::query_as::<_, (String, bool, bool, i32)>(self.statements.start.clone())
-            .bind(me)
-            .bind(columns.thread_id)
-            .bind(columns.workflow)
-            .bind(columns.workflow_version)
-            .bind(columns.definition)
-            .bind(columns.request_hash)
-            .bind(columns.metadata)
-            .bind(columns.key)
-            .bind(columns.key_hash)
-            .bind(columns.keep)
-            .bind(columns.wake_at)
-            .bind(columns.last)
-            .bind(columns.at)
-            .bind(columns.payload)
-            .bind(columns.crc)
-            .bind(columns.summary)
-            .bind(columns.status)
-            .bind(columns.completed_at)
-            .bind(ttl)
-            .bind(columns.text_hash)
-            .bind(columns.text)
-            .bind(columns.label_thread)
-            .bind(columns.label_key)
-            .bind(columns.label_value);
+        let query =
+            sqlx::query_as::<_, (String, bool, bool, bool, i32)>(self.statements.start.clone())
+                .bind(me)
+                .bind(columns.thread_id)
+                .bind(columns.workflow)
+                .bind(columns.workflow_version)
+                .bind(columns.definition)
+                .bind(columns.request_hash)
+                .bind(columns.metadata)
+                .bind(columns.key)
+                .bind(columns.key_hash)
+                .bind(columns.keep)
+                .bind(columns.wake_at)
+                .bind(columns.last)
+                .bind(columns.at)
+                .bind(columns.payload)
+                .bind(columns.crc)
+                .bind(columns.summary)
+                .bind(columns.status)
+                .bind(columns.completed_at)
+                .bind(ttl)
+                .bind(columns.text_hash)
+                .bind(columns.text)
+                .bind(columns.label_thread)
+                .bind(columns.label_key)
+                .bind(columns.label_value);
         let rows = answer::<_, Fault>(query.fetch_all(&self.writer)).await?;
-        let verdicts: HashMap<String, (bool, bool)> =
-            rows.into_iter().map(|(id, fits, key_lost, _)| (id, (fits, key_lost))).collect();
+        let verdicts: HashMap<String, _> = rows
+            .into_iter()
+            .map(|(id, fits, key_lost, lacks, _)| (id, (fits, lacks, key_lost)))
+            .collect();
         let outcome = |start: &&Start| match verdicts.get(start.thread_id.as_str()) {
-            Some((true, _)) => WriteOutcome::Written { mail: 0 },
-            Some((false, true)) => WriteOutcome::KeyExists,
+            Some((true, ..)) => WriteOutcome::Written { mail: 0 },
+            Some((_, true, _)) => WriteOutcome::DefinitionMissing,
+            Some((.., true)) => WriteOutcome::KeyExists,
             _ => WriteOutcome::ThreadExists,
         };
         Ok(starts.iter().map(outcome).collect())

@@ -7,9 +7,10 @@ use sqlx::SqliteConnection;
 use crate::model::{Incarnation, ThreadId, Timestamp};
 use crate::store::records::JournalRow;
 use crate::store::rows::summary;
-use crate::store::{Append, Disposition, StoreError, WriteOutcome};
+use crate::store::{Append, Disposition, InterventionRow, StoreError, WriteOutcome};
 
 use super::fault::Fault;
+use super::history::index_interventions;
 use super::rows::{MAX_ROWS, room, with_rows};
 
 /// A thread that is released while messages wait for it is due at once, whatever it asked for.
@@ -53,6 +54,7 @@ pub(super) struct AppendRow {
     release: bool,
     wake_at: Option<i64>,
     taken: Vec<(String, String)>,
+    interventions: Vec<InterventionRow>,
 }
 
 impl AppendRow {
@@ -75,6 +77,7 @@ impl AppendRow {
             release,
             wake_at: wake_at.map(Timestamp::millis),
             taken: taken.map(|(key, answer)| (key.clone(), answer.as_str().to_owned())).collect(),
+            interventions: append.interventions.clone(),
         })
     }
 }
@@ -157,12 +160,16 @@ async fn update(
     Ok(rows.into_iter().collect())
 }
 
+/// Inserts what the appends that passed bring: their events, and their interventions.
 async fn insert(
     connection: &mut SqliteConnection,
     appends: &[&AppendRow],
     updated: &HashMap<String, i64>,
 ) -> Result<(), Fault> {
     let written = appends.iter().filter(|append| updated.contains_key(append.thread_id.as_str()));
+    for append in written.clone() {
+        index_interventions(connection, &append.thread_id, &append.interventions).await?;
+    }
     let rows = written.filter_map(|append| {
         let journal = append.journal.as_ref()?;
         Some((append.thread_id.as_str(), append.epoch, journal))

@@ -18,8 +18,7 @@ const ALIVE: &str =
     "SELECT EXISTS (SELECT 1 FROM replicas WHERE incarnation = ? AND lease_until > ?)";
 
 const DUE: &str = "
-SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS previous_owner,
-    pending AS mail
+SELECT thread_id, epoch + 1 AS epoch, last_seq, claims, owner AS previous_owner, pending AS mail
 FROM threads WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= ?1
 ORDER BY wake_at LIMIT ?2";
 
@@ -35,7 +34,7 @@ FROM threads WHERE owner <> 0
 LIMIT ?2";
 
 const TAKE: &str = "
-UPDATE threads SET owner = ?, epoch = epoch + 1, claims = claims + 1, wake_at = NULL
+UPDATE threads SET owner = ?, epoch = epoch + 1, claims = claims + (owner <> 0), wake_at = NULL
 WHERE thread_id IN ({})";
 
 impl SqliteStore {

@@ -6,6 +6,7 @@
 
 mod appends;
 mod fault;
+mod history;
 mod leases;
 mod lock;
 mod mail;
@@ -27,8 +28,9 @@ use sqlx::SqlitePool;
 use crate::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 use super::{
-    Claimed, Message, Posted, Records, Store, StoreError, ThreadFilter, ThreadRow, Traits,
-    WorkflowRow, Write, WriteOutcome,
+    Claimed, InterventionCounts, InterventionFilter, InterventionRow, Message, Posted, Records,
+    Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError, ThreadFilter, ThreadRow,
+    Traits, WorkflowRow, Write, WriteOutcome,
 };
 use fault::fault;
 use writer::Writer;
@@ -188,6 +190,72 @@ impl Store for SqliteStore {
 
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
         self.do_shared_secret(name, candidate).await
+    }
+
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        self.do_save_snapshot(snapshot).await
+    }
+
+    async fn snapshot(
+        &self,
+        thread: &ThreadId,
+        until: Option<Seq>,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        self.do_snapshot(thread, until).await
+    }
+
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
+        self.do_begin_recoveries(recoveries).await
+    }
+
+    async fn end_recovery(
+        &self,
+        thread: &ThreadId,
+        epoch: Epoch,
+        end: &RecoveryEnd,
+    ) -> Result<(), StoreError> {
+        self.do_end_recovery(thread, epoch, end).await
+    }
+
+    async fn recoveries(
+        &self,
+        thread: &ThreadId,
+        before: Option<Epoch>,
+        limit: usize,
+    ) -> Result<Vec<Recovery>, StoreError> {
+        self.do_recoveries(thread, before, limit).await
+    }
+
+    async fn recovery_counts(&self, since: Timestamp) -> Result<Vec<RecoveryCount>, StoreError> {
+        self.do_recovery_counts(since).await
+    }
+
+    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
+        self.do_intervention(id).await
+    }
+
+    async fn interventions(
+        &self,
+        filter: &InterventionFilter,
+        limit: usize,
+    ) -> Result<Vec<InterventionRow>, StoreError> {
+        self.do_interventions(filter, limit).await
+    }
+
+    async fn intervention_counts(&self) -> Result<InterventionCounts, StoreError> {
+        self.do_intervention_counts().await
+    }
+
+    async fn add_tallies(
+        &self,
+        at: Timestamp,
+        tallies: &[(String, u64)],
+    ) -> Result<(), StoreError> {
+        self.do_add_tallies(at, tallies).await
+    }
+
+    async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
+        self.do_tallies(since).await
     }
 
     async fn close(&self) {

@@ -15,12 +15,15 @@ use super::writer::transaction;
 const ENDED: &str = "('completed', 'failed', 'aborted')";
 
 /// What hangs on a thread; the thread's row goes last, as the first of these reads it.
-const FORGET: [&str; 5] = [
+const FORGET: [&str; 8] = [
     "DELETE FROM idempotency WHERE thread_id = ?1
      AND key = (SELECT idempotency_key FROM threads WHERE thread_id = ?1)",
     "DELETE FROM journal WHERE thread_id = ?1",
     "DELETE FROM labels WHERE thread_id = ?1",
     "DELETE FROM inbox WHERE thread_id = ?1",
+    "DELETE FROM snapshots WHERE thread_id = ?1",
+    "DELETE FROM recoveries WHERE thread_id = ?1",
+    "DELETE FROM interventions WHERE thread_id = ?1",
     "DELETE FROM threads WHERE thread_id = ?1",
 ];
 

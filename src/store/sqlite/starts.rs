@@ -16,6 +16,8 @@ use super::rows::{MAX_ROWS, room, with_list, with_rows};
 
 const KNOWN_THREADS: &str = "SELECT thread_id FROM threads WHERE thread_id IN ({})";
 
+const KNOWN_DEFINITIONS: &str = "SELECT hash FROM definitions WHERE hash IN ({})";
+
 const KNOWN_KEYS: &str = "SELECT key FROM idempotency WHERE key IN ({}) AND expires_at > ?";
 
 const INSERT: &str = "
@@ -101,18 +103,27 @@ async fn judge<'a>(
     let ids: Vec<&str> = starts.iter().map(|start| start.thread_id.as_str()).collect();
     let wanted = starts.iter().filter_map(|start| start.key.as_ref());
     let wanted: Vec<&str> = wanted.map(|(key, _)| key.as_str()).collect();
+    let bare = starts.iter().filter(|start| start.definition_text.is_none());
+    let bare: HashSet<&str> = bare.map(|start| start.definition.as_str()).collect();
+    let bare: Vec<&str> = bare.into_iter().collect();
     let mut threads = known(connection, KNOWN_THREADS, &ids, None).await?;
+    let mut definitions = known(connection, KNOWN_DEFINITIONS, &bare, None).await?;
     let mut keys = known(connection, KNOWN_KEYS, &wanted, Some(now.millis())).await?;
     let (mut outcomes, mut accepted) = (Vec::with_capacity(starts.len()), Vec::new());
     for start in starts {
         let key = start.key.as_ref().map(|(key, _)| key.as_str());
         if threads.contains(start.thread_id.as_str()) {
             outcomes.push(WriteOutcome::ThreadExists);
+        } else if start.definition_text.is_none() && !definitions.contains(&start.definition) {
+            outcomes.push(WriteOutcome::DefinitionMissing);
         } else if key.is_some_and(|key| keys.contains(key)) {
             outcomes.push(WriteOutcome::KeyExists);
         } else {
             threads.insert(start.thread_id.as_str().to_owned());
             keys.extend(key.map(str::to_owned));
+            if start.definition_text.is_some() {
+                definitions.insert(start.definition.clone());
+            }
             outcomes.push(WriteOutcome::Written { mail: 0 });
             accepted.push(*start);
         }

@@ -3,6 +3,7 @@
 mod auth;
 mod bad_input;
 mod crash;
+mod definitions;
 mod examples;
 mod graceful;
 mod kinds;

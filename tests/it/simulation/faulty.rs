@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rethread::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use rethread::store::{
-    Claimed, Message, Posted, Records, Store, StoreError, ThreadFilter, ThreadRow, Traits,
-    WorkflowRow, Write, WriteOutcome,
+    Claimed, InterventionCounts, InterventionFilter, InterventionRow, Message, Posted, Records,
+    Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError, ThreadFilter, ThreadRow,
+    Traits, WorkflowRow, Write, WriteOutcome,
 };
 
 use super::world::{Mishap, World};
@@ -299,6 +300,72 @@ impl Store for FaultyStore {
 
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
         self.call("shared_secret", self.world.store.shared_secret(name, candidate)).await
+    }
+
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        self.call("save_snapshot", self.world.store.save_snapshot(snapshot)).await
+    }
+
+    async fn snapshot(
+        &self,
+        thread: &ThreadId,
+        until: Option<Seq>,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        self.call("snapshot", self.world.store.snapshot(thread, until)).await
+    }
+
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
+        self.call("begin_recoveries", self.world.store.begin_recoveries(recoveries)).await
+    }
+
+    async fn end_recovery(
+        &self,
+        thread: &ThreadId,
+        epoch: Epoch,
+        end: &RecoveryEnd,
+    ) -> Result<(), StoreError> {
+        self.call("end_recovery", self.world.store.end_recovery(thread, epoch, end)).await
+    }
+
+    async fn recoveries(
+        &self,
+        thread: &ThreadId,
+        before: Option<Epoch>,
+        limit: usize,
+    ) -> Result<Vec<Recovery>, StoreError> {
+        self.call("recoveries", self.world.store.recoveries(thread, before, limit)).await
+    }
+
+    async fn recovery_counts(&self, since: Timestamp) -> Result<Vec<RecoveryCount>, StoreError> {
+        self.call("recovery_counts", self.world.store.recovery_counts(since)).await
+    }
+
+    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
+        self.call("intervention", self.world.store.intervention(id)).await
+    }
+
+    async fn interventions(
+        &self,
+        filter: &InterventionFilter,
+        limit: usize,
+    ) -> Result<Vec<InterventionRow>, StoreError> {
+        self.call("interventions", self.world.store.interventions(filter, limit)).await
+    }
+
+    async fn intervention_counts(&self) -> Result<InterventionCounts, StoreError> {
+        self.call("intervention_counts", self.world.store.intervention_counts()).await
+    }
+
+    async fn add_tallies(
+        &self,
+        at: Timestamp,
+        tallies: &[(String, u64)],
+    ) -> Result<(), StoreError> {
+        self.call("add_tallies", self.world.store.add_tallies(at, tallies)).await
+    }
+
+    async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
+        self.call("tallies", self.world.store.tallies(since)).await
     }
 
     async fn close(&self) {}

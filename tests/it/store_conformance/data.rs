@@ -1,7 +1,9 @@
 //! What is stored comes back, or its damage is reported.
 
 use rethread::model::{Json, ThreadId};
-use rethread::store::{Append, Disposition, Message, Records, Start, StoreError, ThreadFilter};
+use rethread::store::{
+    Append, Disposition, Message, Records, Start, StoreError, ThreadFilter, WriteOutcome,
+};
 
 use super::{WRITTEN, claim_ids, post, register, row, texts, write};
 use crate::support::beds::{Bed, TTL};
@@ -14,6 +16,41 @@ pub(super) async fn definitions_come_with_starts(bed: Bed) {
     write(&bed, me, [start("a", DUE), bare, start("c", DUE)]).await;
     let text = bed.store.definition("hash").await.unwrap();
     assert_eq!(text.as_deref(), Some("{\"name\":\"w\"}"));
+}
+
+pub(super) async fn a_start_without_its_definition_is_sent_back(bed: Bed) {
+    let me = register(&bed).await;
+    let bare = |start: Start| Start { definition_text: None, ..start };
+    let other = |start: Start| Start { definition: "other".to_owned(), ..start };
+    write(&bed, me, [start("a", DUE), keyed("b", "k")]).await;
+    let missing = WriteOutcome::DefinitionMissing;
+    let batch = starts([
+        bare(other(keyed("c", "l"))),
+        bare(start("d", DUE)),
+        bare(other(start("e", Disposition::Keep))),
+        // Whether a thread is there is said first, whether a key is free last.
+        bare(other(start("a", DUE))),
+        bare(other(keyed("f", "k"))),
+        // What was sent back has taken neither thread nor key.
+        keyed("g", "l"),
+        keyed("e", "m"),
+    ]);
+    let outcomes = bed.store.write(me, &batch).await.unwrap();
+    let exists = WriteOutcome::ThreadExists;
+    assert_eq!(outcomes, [missing, WRITTEN, missing, exists, missing, WRITTEN, WRITTEN]);
+    assert_eq!(bed.store.thread(&id("c")).await, Ok(None));
+    assert_eq!(bed.store.by_idempotency_key("k").await.unwrap().unwrap().0, id("b"));
+    assert_eq!(bed.store.definition("other").await, Ok(None));
+    write(&bed, me, [other(start("c", DUE))]).await;
+    write(&bed, me, [bare(other(start("h", DUE)))]).await;
+    bed.store.save_workflow("w", "stored", "{}", AT).await.unwrap();
+    let stored = Start { definition: "stored".to_owned(), ..start("i", DUE) };
+    write(&bed, me, [bare(stored)]).await;
+    // A text that was refused with its thread is not there either.
+    let refused = Start { definition: "third".to_owned(), ..start("a", DUE) };
+    assert_eq!(bed.store.write(me, &starts([refused])).await.unwrap(), [exists]);
+    let third = Start { definition: "third".to_owned(), ..start("j", DUE) };
+    assert_eq!(bed.store.write(me, &starts([bare(third)])).await.unwrap(), [missing]);
 }
 
 pub(super) async fn payloads_come_back_byte_for_byte(bed: Bed) {

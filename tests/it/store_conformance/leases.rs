@@ -29,7 +29,7 @@ pub(super) async fn due_threads_are_claimed_and_sleeping_ones_are_not(bed: Bed) 
         thread_id: id("due"),
         epoch: 1,
         last_seq: 1,
-        claims: 1,
+        claims: 0,
         previous_owner: 0,
         lost: None,
         mail: 0,
@@ -40,20 +40,39 @@ pub(super) async fn due_threads_are_claimed_and_sleeping_ones_are_not(bed: Bed) 
     assert_eq!(bed.store.next_wake().await, Ok(Some(FUTURE)));
 }
 
-pub(super) async fn claims_grow_until_a_step_completes(bed: Bed) {
+pub(super) async fn losses_count_until_there_is_progress(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep)]).await;
+    let mut heir = me;
+    for loss in 1..=3_u32 {
+        bed.expire_leases().await;
+        heir = register(&bed).await;
+        let claimed = bed.store.claim(heir, 1).await.unwrap().remove(0);
+        assert_eq!((claimed.claims, claimed.epoch), (loss, i64::from(loss) + 1));
+        assert_eq!(row(&bed, "t").await.claims, loss);
+    }
+    let write = appends([Append { progress: true, ..append("t", 4, 1) }]);
+    assert_eq!(bed.store.write(heir, &write).await.unwrap(), [WRITTEN]);
+    assert_eq!(row(&bed, "t").await.claims, 0);
+}
+
+pub(super) async fn waking_up_is_no_loss(bed: Bed) {
     let me = register(&bed).await;
     write(&bed, me, [start("t", DUE)]).await;
     for round in 1..=3_i64 {
         let claimed = bed.store.claim(me, 1).await.unwrap().remove(0);
-        assert_eq!((claimed.epoch, i64::from(claimed.claims)), (round, round));
+        assert_eq!((claimed.epoch, claimed.claims, claimed.previous_owner), (round, 0, 0));
         let write = appends([release("t", round, 1, DUE)]);
         assert_eq!(bed.store.write(me, &write).await.unwrap(), [WRITTEN]);
     }
-    assert_eq!(bed.store.claim(me, 1).await.unwrap()[0].claims, 4);
-    let write = appends([Append { progress: true, disposition: DUE, ..append("t", 4, 1) }]);
-    assert_eq!(bed.store.write(me, &write).await.unwrap(), [WRITTEN]);
-    assert_eq!(row(&bed, "t").await.claims, 0);
-    assert_eq!(bed.store.claim(me, 1).await.unwrap()[0].claims, 1);
+    // A loss in between is remembered beyond the thread's next sleep.
+    assert_eq!(bed.store.claim(me, 1).await.unwrap()[0].epoch, 4);
+    bed.expire_leases().await;
+    let heir = register(&bed).await;
+    assert_eq!(bed.store.claim(heir, 1).await.unwrap()[0].claims, 1);
+    let write = appends([release("t", 5, 1, DUE)]);
+    assert_eq!(bed.store.write(heir, &write).await.unwrap(), [WRITTEN]);
+    assert_eq!(bed.store.claim(heir, 1).await.unwrap()[0].claims, 1);
 }
 
 pub(super) async fn nothing_is_taken_from_a_live_owner(bed: Bed) {

@@ -1,6 +1,7 @@
 //! What every store promises, run against all three.
 
 mod data;
+mod history;
 mod leases;
 mod lists;
 mod mail;
@@ -15,6 +16,7 @@ use crate::support::beds::{Bed, TTL};
 use crate::support::writes::{id, starts};
 
 use data::*;
+use history::*;
 use leases::*;
 use lists::*;
 use mail::*;
@@ -39,7 +41,8 @@ macro_rules! conformance {
 conformance!(
     an_expired_lease_is_never_renewed,
     due_threads_are_claimed_and_sleeping_ones_are_not,
-    claims_grow_until_a_step_completes,
+    losses_count_until_there_is_progress,
+    waking_up_is_no_loss,
     nothing_is_taken_from_a_live_owner,
     orphans_of_an_expired_owner_are_claimed,
     an_expired_replica_claims_nothing,
@@ -66,6 +69,7 @@ conformance!(
     durations_are_those_of_completed_threads,
     workflows_get_versions,
     definitions_come_with_starts,
+    a_start_without_its_definition_is_sent_back,
     payloads_come_back_byte_for_byte,
     reads_start_and_stop_inside_an_append,
     reads_of_large_events_are_cut_and_go_on,
@@ -74,6 +78,17 @@ conformance!(
     a_shared_secret_is_made_once,
     reopening_keeps_everything,
     long_labels_and_odd_texts_are_held,
+    snapshots_come_back_and_the_newest_are_kept,
+    a_damaged_snapshot_is_left_to_its_reader,
+    recoveries_come_back_newest_first,
+    recoveries_are_counted_by_cause_and_result,
+    recoveries_that_begin_at_once_are_kept_once,
+    interventions_are_indexed_with_their_append,
+    interventions_are_listed_newest_first_by_filter_and_page,
+    a_fenced_write_opens_no_intervention,
+    history_goes_with_its_thread,
+    tallies_are_kept_by_the_hour,
+    tallies_added_at_once_are_all_counted,
 );
 
 async fn register(bed: &Bed) -> Incarnation {

@@ -1,7 +1,11 @@
 //! Writes with everything filled in that a test does not care about.
 
+use std::time::Duration;
+
 use rethread::model::{Epoch, Json, Seq, ThreadId, ThreadStatus, Timestamp};
-use rethread::store::{Append, Disposition, IdempotencyKey, Records, Start, Summary, Write};
+use rethread::store::{
+    Append, Disposition, IdempotencyKey, InterventionRow, Records, Start, Summary, Write,
+};
 
 /// When the events of these writes were decided.
 pub(crate) const AT: Timestamp = Timestamp::from_millis(1_767_225_601_000);
@@ -87,6 +91,17 @@ pub(crate) fn release(thread: &str, epoch: Epoch, prev: Seq, disposition: Dispos
 /// One more event that ends the thread.
 pub(crate) fn end(thread: &str, epoch: Epoch, prev: Seq, status: ThreadStatus) -> Append {
     Append { summary: summary(status), disposition: ASLEEP, ..append(thread, epoch, prev) }
+}
+
+/// An open intervention.
+pub(crate) fn intervention(thread: &str, name: &str, millis: u64) -> InterventionRow {
+    InterventionRow {
+        id: name.to_owned(),
+        thread_id: id(thread),
+        opened_at: AT.plus(Duration::from_millis(millis)),
+        resolved_at: None,
+        body: Json::trusted(format!("{{\"about\":\"{thread}\"}}")).unwrap(),
+    }
 }
 
 /// A batch of starts.

@@ -1,0 +1,4 @@
+DROP TABLE snapshots;
+DROP TABLE recoveries;
+DROP TABLE interventions;
+DROP TABLE tallies;
