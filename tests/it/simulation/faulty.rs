@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rethread::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use rethread::store::{
-    Claimed, Message, Posted, Records, Store, StoreError, ThreadFilter, ThreadRow, Traits,
+    Claimed, Message, Posted, Records, Snapshot, Store, StoreError, ThreadFilter, ThreadRow, Traits,
     WorkflowRow, Write, WriteOutcome,
 };
 
@@ -299,6 +299,18 @@ impl Store for FaultyStore {
 
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
         self.call("shared_secret", self.world.store.shared_secret(name, candidate)).await
+    }
+
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        self.call("save_snapshot", self.world.store.save_snapshot(snapshot)).await
+    }
+
+    async fn snapshot(
+        &self,
+        thread: &ThreadId,
+        until: Option<Seq>,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        self.call("snapshot", self.world.store.snapshot(thread, until)).await
     }
 
     async fn close(&self) {}
