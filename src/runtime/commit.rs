@@ -48,11 +48,13 @@ impl Driver {
         let disposition = self.disposition();
         let thread = self.state.thread_id.clone();
         let prev = self.state.last_seq - count(&commit.events);
+        let records = records(&thread, &commit.events);
+        let bytes = records.iter().flat_map(|records| &records.events).map(String::len).sum();
         let append = Append {
             thread_id: thread.clone(),
             epoch: self.epoch,
             prev,
-            records: records(&thread, &commit.events),
+            records,
             summary: summary(&self.state),
             progress: commit.events.iter().any(is_progress),
             disposition,
@@ -67,6 +69,7 @@ impl Driver {
                 if self.state.status == ThreadStatus::Completed {
                     self.core.estimates.completed(&self.state.workflow.name);
                 }
+                super::snapshots::appended(self, &commit.events, bytes);
                 self.mail = mail > 0;
                 match disposition {
                     Disposition::Keep => Standing::Driving(commit.events),

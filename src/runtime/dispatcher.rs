@@ -12,11 +12,11 @@ use futures_util::FutureExt;
 use super::authority::Authority;
 use super::core::{Core, Pending};
 use super::driver::Driver;
-use super::load::{LoadError, load};
+use super::load::{LoadError, Loaded, load};
 use super::settings::{CLAIM_BATCH, POLL_INTERVAL};
 use super::writer::Committed;
 use crate::machine::{Command, Takeover};
-use crate::model::{RecoveryCause, RecoveryStrategy, ThreadId, Timestamp};
+use crate::model::{RecoveryCause, ThreadId, Timestamp};
 use crate::store::{Append, Claimed, Disposition, StoreError, Write, WriteOutcome};
 
 /// How long a thread that cannot be loaded is left alone before it is tried again.
@@ -136,9 +136,9 @@ async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result
 /// Loads a claimed thread and drives it.
 async fn adopt(core: Arc<Core>, authority: Arc<Authority>, claimed: Claimed, pending: Pending) {
     let Claimed { thread_id, epoch, previous_owner, mail, .. } = claimed;
-    let state = loop {
+    let mut loaded = loop {
         match load(&core, &thread_id, None).await {
-            Ok(loaded) => break loaded.state,
+            Ok(loaded) => break loaded,
             // The thread is ours and in order: it goes on as soon as the store answers.
             Err(LoadError::Store(error)) if error.is_transient() => {
                 tracing::warn!(thread = %thread_id, %error, "the thread is loaded again");
@@ -152,7 +152,10 @@ async fn adopt(core: Arc<Core>, authority: Arc<Authority>, claimed: Claimed, pen
             Err(error) => return put_back(&core, &authority, (&thread_id, epoch), &error).await,
         }
     };
-    let strategy = RecoveryStrategy::FullRebuild;
+    if previous_owner != 0 {
+        super::snapshots::before_recovery(&core, &mut loaded);
+    }
+    let Loaded { state, strategy, tail } = loaded;
     let takeover = |cause| Takeover { cause, strategy, previous_owner };
     let command = if previous_owner != 0 {
         Command::Recover(takeover(RecoveryCause::Disconnected))
@@ -172,6 +175,7 @@ async fn adopt(core: Arc<Core>, authority: Arc<Authority>, claimed: Claimed, pen
     };
     drop(pending);
     driver.mail = mail > 0;
+    driver.tail = tail;
     supervise(&core, thread_id, driver.run(Vec::new(), Some(command))).await;
 }
 
@@ -204,7 +208,10 @@ async fn put_back(
 ) {
     match error {
         LoadError::NotFound => {}
-        LoadError::Store(_) | LoadError::Event(_) | LoadError::Definition(..) => {
+        LoadError::Store(_)
+        | LoadError::Event(_)
+        | LoadError::Definition(..)
+        | LoadError::Corrupted(_) => {
             tracing::error!(%thread, %error, "cannot load the thread");
             let later = core.parts.clock.now().plus(UNLOADABLE_PAUSE);
             release(core, authority, (thread, epoch), later).await;

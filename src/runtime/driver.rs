@@ -11,6 +11,7 @@ use super::authority::Authority;
 use super::commit::{Commit, Standing};
 use super::core::Core;
 use super::settings::{DRIVER_QUEUE, PARK_AFTER};
+use super::snapshots::Tail;
 use crate::machine::{Command, ThreadState};
 use crate::model::{Epoch, Event};
 use crate::store::Disposition;
@@ -36,6 +37,8 @@ pub(super) struct Driver {
     pub(super) attempts: CancellationToken,
     /// Whether messages are known to wait in the thread's inbox.
     pub(super) mail: bool,
+    /// The journal since the last snapshot.
+    pub(super) tail: Tail,
     pub(super) sender: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
 }
@@ -61,7 +64,8 @@ impl Driver {
         let (sender, inbox) = mpsc::channel(DRIVER_QUEUE);
         core.enter(&state.thread_id, sender.clone())?;
         let attempts = authority.attempts();
-        Some(Self { core, authority, state, epoch, attempts, mail: false, sender, inbox })
+        let tail = Tail::default();
+        Some(Self { core, authority, state, epoch, attempts, mail: false, tail, sender, inbox })
     }
 
     /// Goes on from `events`, which are durable already, or with a first command, until the thread

@@ -7,6 +7,7 @@
 
 mod attempts;
 mod authority;
+mod checkpoints;
 mod commit;
 mod control;
 mod core;
@@ -27,6 +28,7 @@ mod plans;
 mod query;
 mod retention;
 mod settings;
+mod snapshots;
 mod stale;
 mod start;
 mod workflows;
@@ -36,4 +38,5 @@ pub use core::RuntimeParts;
 pub use feed::Follow;
 pub use handle::*;
 pub use settings::RuntimeSettings;
+pub use snapshots::SnapshotCounts;
 pub use start::Runtime;

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 
 use super::core::Core;
 use super::feed::Follow;
-use super::{control, health, invoke, monitor, query, workflows};
+use super::{checkpoints, control, health, invoke, monitor, query, snapshots, workflows};
 use crate::definition::Plan;
 use crate::model::{Fault, Json, Pointer, Seq, ThreadId};
 
@@ -119,7 +119,12 @@ impl Handle {
         thread: &ThreadId,
         query: CheckpointQuery,
     ) -> Result<Page<Checkpoint>, RuntimeError> {
-        query::checkpoints(&self.core, thread, query).await
+        checkpoints::checkpoints(&self.core, thread, query).await
+    }
+
+    /// What became of snapshots since this process started.
+    pub fn snapshot_counts(&self) -> snapshots::SnapshotCounts {
+        snapshots::counts(&self.core.parts.metrics)
     }
 
     /// Active threads, their progress, which look stuck and why.

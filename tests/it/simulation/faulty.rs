@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rethread::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use rethread::store::{
-    Claimed, Message, Posted, Records, Snapshot, Store, StoreError, ThreadFilter, ThreadRow, Traits,
-    WorkflowRow, Write, WriteOutcome,
+    Claimed, Message, Posted, Records, Snapshot, Store, StoreError, ThreadFilter, ThreadRow,
+    Traits, WorkflowRow, Write, WriteOutcome,
 };
 
 use super::world::{Mishap, World};
