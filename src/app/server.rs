@@ -114,6 +114,7 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
         retention: settings.retention,
         shutdown_grace: settings.shutdown_grace,
         max_event: settings.max_event,
+        snapshot_every: settings.snapshot_every,
         exec_allow: settings.exec_allow.clone(),
     }
 }

@@ -29,6 +29,9 @@ const LEASE: &str = "5s";
 const STALE_AFTER: &str = "2m";
 /// More takeovers than bad luck explains: the thread itself is likely what kills replicas.
 const MAX_RECOVERIES: &str = "5";
+/// Events. Few enough to be read in some milliseconds at a load, too many for a small workflow
+/// ever to pay for a snapshot.
+const SNAPSHOT_EVERY: &str = "200";
 /// A week, so that Monday's questions about last Tuesday have answers.
 const RETENTION: &str = "7d";
 /// What an operator wants to see without asking.
@@ -113,6 +116,12 @@ pub struct ServerArgs {
     #[arg(long, env = "RETHREAD_MAX_RECOVERIES", hide_env_values = true, value_name = "COUNT")]
     #[arg(default_value = MAX_RECOVERIES)]
     pub max_recoveries: Option<String>,
+
+    /// Events after which a thread's state is stored beside its journal, so that less of it has to
+    /// be read; 0 stores it only when a thread is paused
+    #[arg(long, env = "RETHREAD_SNAPSHOT_EVERY", hide_env_values = true, value_name = "COUNT")]
+    #[arg(default_value = SNAPSHOT_EVERY)]
+    pub snapshot_every: Option<String>,
 
     /// How long ended threads are kept
     #[arg(long, env = "RETHREAD_RETENTION", hide_env_values = true, value_name = "DURATION")]

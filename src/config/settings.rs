@@ -31,6 +31,8 @@ const RUNNING: RangeInclusive<u64> = 1..=1_000_000;
 const QUEUED: RangeInclusive<u64> = 0..=100_000_000;
 /// Takeovers; 0 stops a thread at the first.
 const RECOVERIES: RangeInclusive<u64> = 0..=1_000;
+/// Events; 0 is off but at a pause. Above, no thread is ever long enough.
+const SNAPSHOT_EVERY: RangeInclusive<u64> = 0..=1_000_000;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub struct Settings {
     pub stale_after: Duration,
     /// Takeovers without progress before a thread is stopped.
     pub max_recoveries: u32,
+    /// Events after which a thread's state is worth a snapshot.
+    pub snapshot_every: u64,
     /// How long ended threads are kept.
     pub retention: Duration,
     /// How long running steps get at shutdown.
@@ -145,6 +149,7 @@ impl Settings {
         let lease = reader.duration("lease", &LEASE);
         let stale_after = reader.duration("stale_after", &STALE_AFTER);
         let max_recoveries = reader.count("max_recoveries", &RECOVERIES);
+        let snapshot_every = reader.count("snapshot_every", &SNAPSHOT_EVERY);
         let retention = reader.duration("retention", &RETENTION);
         let shutdown_grace = reader.duration("shutdown_grace", &SHUTDOWN_GRACE);
         let log = reader.log();
@@ -165,6 +170,7 @@ impl Settings {
             lease: lease?,
             stale_after: stale_after?,
             max_recoveries: u32::try_from(max_recoveries?).ok()?,
+            snapshot_every: snapshot_every?,
             retention: retention?,
             shutdown_grace: shutdown_grace?,
             log: log?,
@@ -314,6 +320,7 @@ mod tests {
         assert_eq!(settings.lease, Duration::from_secs(5));
         assert_eq!(settings.stale_after, Duration::from_mins(2));
         assert_eq!(settings.max_recoveries, 5);
+        assert_eq!(settings.snapshot_every, 200);
         assert_eq!(settings.retention, Duration::from_hours(7 * 24));
         assert_eq!(settings.shutdown_grace, Duration::from_secs(10));
         assert_eq!(settings.log.filter, "info");

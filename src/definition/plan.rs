@@ -1,5 +1,6 @@
 //! A checked workflow.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,12 +78,14 @@ pub struct Plan {
     pub input_schema: Option<InputSchema>,
     /// Template of the output; absent: the outputs of the steps nothing depends on, by id.
     pub output: Option<Template>,
+    /// Positions in `steps` by id: every event of a thread is looked up here.
+    pub(super) positions: HashMap<StepId, usize>,
 }
 
 impl Plan {
     /// The position of the step of that id.
     pub fn position(&self, id: &str) -> Option<usize> {
-        self.steps.iter().position(|step| step.id.as_str() == id)
+        self.positions.get(id).copied()
     }
 
     /// The positions of the steps that nothing depends on.

@@ -12,13 +12,17 @@ mod document;
 mod draft;
 mod ready;
 mod sleep;
+pub mod snapshot;
 mod state;
 mod status;
+mod validate;
 
 #[cfg(test)]
 mod tests;
 
 pub use command::{Command, Moment, Rejection, Takeover};
 pub use decide::{decide, start};
+pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
 pub use state::{Intervention, StepState, ThreadState};
 pub use status::{Progress, StatusDocument, StepDocument, WorkflowName};
+pub use validate::Inconsistency;

@@ -9,4 +9,6 @@ mod properties;
 mod random;
 mod recovery;
 mod skips;
+mod snapshots;
 mod theatre;
+mod validation;

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
-use super::LatencyWindow;
+use super::{LatencyWindow, SnapshotMetrics};
 
 /// Content type of [`Metrics::encode`]: the `OpenMetrics` text that Prometheus asks for.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -93,6 +93,7 @@ pub struct Metrics {
     pub journal_commit: Histogram,
     pub journal_batch_size: Histogram,
     pub journal_load: Histogram,
+    pub snapshots: SnapshotMetrics,
     pub storage_errors: Counter,
     pub storage_retries: Counter,
     pub checkpoints: Family<OperationLabel, Counter>,
@@ -172,6 +173,7 @@ impl Metrics {
                 "Time to load a thread",
                 store_seconds(),
             ),
+            snapshots: SnapshotMetrics::new(&mut r),
             storage_errors: add(&mut r, "storage_errors", "Store calls that failed"),
             storage_retries: add(&mut r, "storage_retries", "Store calls made again"),
             checkpoints: add(&mut r, "checkpoints", "Checkpoints, by what was done"),
@@ -289,6 +291,9 @@ mod tests {
         metrics.saved(Duration::from_millis(2), 7, true);
         metrics.loaded(Duration::from_millis(2), false);
         metrics.sse_streams_open.inc();
+        metrics.snapshots.written("pause");
+        metrics.snapshots.skipped("busy");
+        metrics.snapshots.bad("checksum");
         metrics.request("/status/{threadId}", "GET", 200, Duration::from_millis(1));
         let text = metrics.encode();
         for line in [
@@ -304,6 +309,9 @@ mod tests {
             "rethread_journal_commit_seconds_count 1",
             "rethread_journal_batch_size_sum 7.0",
             "rethread_journal_load_seconds_count 0",
+            "rethread_snapshots_written_total{kind=\"pause\"} 1",
+            "rethread_snapshots_skipped_total{reason=\"busy\"} 1",
+            "rethread_snapshots_bad_total{reason=\"checksum\"} 1",
             "rethread_storage_errors_total 1",
             "rethread_storage_retries_total 0",
             "rethread_sse_streams_open 1",

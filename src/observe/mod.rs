@@ -5,10 +5,12 @@
 //! can choose becomes a series. Fed by `store` and `runtime`, shown by `api`.
 
 mod metrics;
+mod snapshots;
 mod window;
 
 pub use metrics::{
     CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics, RequestLabels, RouteLabel, StatusLabel,
     StepLabels,
 };
+pub use snapshots::SnapshotMetrics;
 pub use window::{LatencyWindow, WindowSummary};

@@ -80,8 +80,11 @@ impl Adoption {
         }
     }
 
-    async fn drive(self, loaded: Loaded, place: Option<Place>, verdict: Remedy) {
-        let Loaded { state, strategy } = loaded;
+    async fn drive(self, mut loaded: Loaded, place: Option<Place>, verdict: Remedy) {
+        if self.claimed.previous_owner != 0 {
+            super::snapshots::before_recovery(&self.core, &mut loaded);
+        }
+        let Loaded { state, strategy, tail } = loaded;
         let under_way = state.has_running();
         let recovering = self.recovering(under_way).await;
         let Self { core, authority, claimed, pending } = self;
@@ -96,6 +99,7 @@ impl Adoption {
         };
         drop(pending);
         driver.mail = claimed.mail > 0;
+        driver.tail = tail;
         let command = match &recovering {
             None => Command::Advance,
             Some(Recovering { cause, previous_owner, .. }) => {

@@ -49,11 +49,13 @@ impl Driver {
         let thread = self.state.thread_id.clone();
         let prev = self.state.last_seq - count(&commit.events);
         let progress = self.cleared || commit.events.iter().any(is_progress);
+        let records = records(&thread, &commit.events);
+        let bytes = records.iter().flat_map(|records| &records.events).map(String::len).sum();
         let append = Append {
             thread_id: thread.clone(),
             epoch: self.epoch,
             prev,
-            records: records(&thread, &commit.events),
+            records,
             summary: summary(&self.state),
             progress,
             disposition,
@@ -68,6 +70,7 @@ impl Driver {
                 if self.state.status == ThreadStatus::Completed {
                     self.core.estimates.completed(&self.state.workflow.name);
                 }
+                super::snapshots::appended(self, &commit.events, bytes);
                 self.mail = mail > 0;
                 if progress {
                     (self.suspect, self.cleared) = (None, false);

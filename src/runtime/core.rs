@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,6 +14,7 @@ use super::estimate::Estimates;
 use super::feed::Feed;
 use super::plans::PlanCache;
 use super::settings::RuntimeSettings;
+use super::snapshots::SNAPSHOT_WRITERS;
 use super::stats::Tallied;
 use super::suspects::Suspects;
 use super::writer::JournalWriter;
@@ -74,7 +75,9 @@ pub(super) struct Core {
     pub(super) stopped: CancellationToken,
     /// Cancelled when a background loop has ended before its time.
     pub(super) broken: CancellationToken,
-    /// Drivers and attempts: what a shutdown waits for.
+    /// One permit for each snapshot that may be written at once.
+    pub(super) snapshot_writers: Arc<Semaphore>,
+    /// Drivers, attempts and snapshots: what a shutdown waits for.
     pub(super) tasks: TaskTracker,
     /// Loops that serve them: they end with the process.
     pub(super) background: TaskTracker,
@@ -110,6 +113,7 @@ impl Core {
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
             broken: CancellationToken::new(),
+            snapshot_writers: Arc::new(Semaphore::new(SNAPSHOT_WRITERS)),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
             started_at,

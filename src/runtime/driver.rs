@@ -12,6 +12,7 @@ use super::commit::{Commit, Standing};
 use super::core::Core;
 use super::recoveries::{self, Recovering};
 use super::settings::{DRIVER_QUEUE, PARK_AFTER};
+use super::snapshots::Tail;
 use crate::machine::{Command, ThreadState};
 use crate::model::{Epoch, Event};
 use crate::store::Disposition;
@@ -43,6 +44,8 @@ pub(super) struct Driver {
     pub(super) suspect: Option<DropGuard>,
     /// Whether it is known not to have killed its last replica: the next append says so.
     pub(super) cleared: bool,
+    /// The journal since the last snapshot.
+    pub(super) tail: Tail,
     pub(super) sender: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
 }
@@ -78,6 +81,7 @@ impl Driver {
             recovering: None,
             suspect: None,
             cleared: false,
+            tail: Tail::default(),
             sender,
             inbox,
         })

@@ -1,13 +1,17 @@
-//! Rebuilds a thread from its journal.
+//! Rebuilds a thread: from its newest good snapshot and the journal after it, or the whole journal.
+//!
+//! A snapshot that cannot be used costs a line in the log, a count, and a longer read; it never
+//! fails a load. What comes out has been held against its plan and against itself.
 
 use std::sync::Arc;
 
 use super::core::Core;
 use super::settings::LOAD_PAGE;
+use super::snapshots::Tail;
 use crate::definition::Plan;
-use crate::machine::ThreadState;
+use crate::machine::{Frozen, Inconsistency, SNAPSHOT_VERSION, SnapshotFault, ThreadState};
 use crate::model::{Event, EventBody, EventFault, Json, Pointer, RecoveryStrategy, Seq, ThreadId};
-use crate::store::StoreError;
+use crate::store::{SNAPSHOTS_KEPT, Snapshot, StoreError};
 
 /// Why a thread could not be rebuilt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +28,15 @@ pub(super) enum LoadError {
     /// The definition is missing or does not pass this version's checks.
     #[error("definition {0} cannot be used: {1}")]
     Definition(String, String),
+    /// The records can be read, and contradict each other or the plan.
+    #[error("the thread is corrupted: {0}")]
+    Corrupted(String),
+}
+
+impl From<Inconsistency> for LoadError {
+    fn from(found: Inconsistency) -> Self {
+        Self::Corrupted(found.to_string())
+    }
 }
 
 impl LoadError {
@@ -32,6 +45,7 @@ impl LoadError {
         match self {
             Self::Store(error) => matches!(error, StoreError::Corrupt { .. }),
             Self::Event(fault) => matches!(fault, EventFault::Malformed(_)),
+            Self::Corrupted(_) => true,
             Self::NotFound | Self::Definition(..) => false,
         }
     }
@@ -44,6 +58,59 @@ pub(super) struct Loaded {
     pub(super) state: ThreadState,
     /// What it was rebuilt from.
     pub(super) strategy: RecoveryStrategy,
+    /// What of the journal was read.
+    pub(super) tail: Tail,
+}
+
+/// Why a snapshot was not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Bad {
+    #[error(transparent)]
+    Fault(#[from] SnapshotFault),
+    #[error("its plan cannot be had: {0}")]
+    Plan(String),
+    #[error("the journal's event {0} is not the one it was made after")]
+    OtherHistory(Seq),
+    #[error("the journal after it does not go on from it: {0}")]
+    Discontinued(String),
+    #[error("the store cannot read it: {0}")]
+    Stored(String),
+}
+
+/// Every reason that a snapshot is counted as bad for.
+pub(super) const BAD_REASONS: [&str; 8] = [
+    "checksum",
+    "version",
+    "unreadable",
+    "misfit",
+    "plan",
+    "other_history",
+    "discontinued",
+    "stored",
+];
+
+impl Bad {
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Fault(fault) => fault.reason(),
+            Self::Plan(_) => "plan",
+            Self::OtherHistory(_) => "other_history",
+            Self::Discontinued(_) => "discontinued",
+            Self::Stored(_) => "stored",
+        }
+    }
+}
+
+/// Why a snapshot led to no state: it is bad, or no snapshot would have.
+enum Failed {
+    Bad(Bad),
+    Load(LoadError),
+}
+
+impl<E: Into<Bad>> From<E> for Failed {
+    fn from(bad: E) -> Self {
+        Self::Bad(bad.into())
+    }
 }
 
 /// The state of a thread now, or as it was after event `until`.
@@ -53,33 +120,151 @@ pub(super) async fn load(
     until: Option<Seq>,
 ) -> Result<Loaded, LoadError> {
     let began = core.parts.clock.monotonic();
-    let loaded = fold(core, thread, until).await;
+    let loaded = rebuild(core, thread, until).await;
     let took = core.parts.clock.monotonic().saturating_sub(began);
-    let found = !matches!(loaded, Err(LoadError::Store(_) | LoadError::Event(_)));
+    let found = match loaded {
+        Ok(_) | Err(LoadError::NotFound | LoadError::Definition(..)) => true,
+        Err(LoadError::Store(_) | LoadError::Event(_) | LoadError::Corrupted(_)) => false,
+    };
     core.parts.metrics.loaded(took, found);
     loaded
 }
 
-async fn fold(core: &Core, thread: &ThreadId, until: Option<Seq>) -> Result<Loaded, LoadError> {
-    let mut state: Option<ThreadState> = None;
-    let mut after = 0;
-    'pages: loop {
-        let page = core.store().read(thread, after, LOAD_PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.last();
-        for text in page.iter().flat_map(|records| &records.events) {
-            let event = Event::decode(text)?;
-            if until.is_some_and(|until| event.seq > until) {
-                break 'pages;
+async fn rebuild(core: &Core, thread: &ThreadId, until: Option<Seq>) -> Result<Loaded, LoadError> {
+    let mut below = until;
+    for _ in 0..SNAPSHOTS_KEPT {
+        let snapshot = match core.store().snapshot(thread, below).await {
+            Ok(Some(snapshot)) => snapshot,
+            Ok(None) => break,
+            Err(error) if error.is_transient() => return Err(error.into()),
+            Err(error) => {
+                // Which one it was is not known, so neither is which one is older.
+                report(core, thread, None, &Bad::Stored(error.to_string()));
+                break;
             }
-            match &mut state {
-                Some(state) => state.apply(&event),
-                none => *none = Some(first(core, thread, &event).await?),
+        };
+        match restore(core, thread, &snapshot, until).await {
+            Ok(loaded) => return Ok(loaded),
+            Err(Failed::Load(error)) => return Err(error),
+            Err(Failed::Bad(bad)) => report(core, thread, Some(snapshot.seq), &bad),
+        }
+        let Some(older @ 1..) = snapshot.seq.checked_sub(1) else { break };
+        below = Some(older);
+    }
+    let whole = Fold { core, thread, until, state: None, tail: Tail::default(), after: 0 };
+    let (state, tail) = whole.run().await?;
+    Ok(Loaded { state, strategy: RecoveryStrategy::FullRebuild, tail })
+}
+
+fn report(core: &Core, thread: &ThreadId, seq: Option<Seq>, bad: &Bad) {
+    let reason = bad.reason();
+    tracing::warn!(%thread, seq, reason, detail = %bad, "a snapshot is skipped");
+    core.parts.metrics.snapshots.bad(reason);
+}
+
+/// The state from a snapshot and the journal after it.
+async fn restore(
+    core: &Core,
+    thread: &ThreadId,
+    snapshot: &Snapshot,
+    until: Option<Seq>,
+) -> Result<Loaded, Failed> {
+    if snapshot.version != SNAPSHOT_VERSION {
+        return Err(SnapshotFault::Version(snapshot.version).into());
+    }
+    let frozen = Frozen::open(&snapshot.state, &snapshot.sha256)?;
+    let plan = plan(core, frozen.definition()).await.map_err(|error| match error {
+        LoadError::Store(error) if error.is_transient() => Failed::Load(error.into()),
+        error => Bad::Plan(error.to_string()).into(),
+    })?;
+    let state = frozen.thaw(thread, plan)?;
+    if state.last_seq != snapshot.seq {
+        let detail = format!("it is of event {}, stored as of {}", state.last_seq, snapshot.seq);
+        return Err(SnapshotFault::Misfit(detail).into());
+    }
+    // The snapshot's last event is read again: a journal that does not have it any more (it lost
+    // its tail in a failover) or has another is not the one the snapshot was made of.
+    let after = snapshot.seq - 1;
+    let tail = Tail::after(snapshot.state.len());
+    let rest = Fold { core, thread, until, state: Some(state), tail, after };
+    let (state, tail) = rest.run().await.map_err(|error| match error {
+        LoadError::NotFound => Bad::OtherHistory(snapshot.seq).into(),
+        LoadError::Corrupted(detail) => Bad::Discontinued(detail).into(),
+        error @ (LoadError::Store(_) | LoadError::Event(_) | LoadError::Definition(..)) => {
+            Failed::Load(error)
+        }
+    })?;
+    Ok(Loaded { state, strategy: RecoveryStrategy::CheckpointRestore, tail })
+}
+
+/// A read of the journal, folded as it comes.
+struct Fold<'a> {
+    core: &'a Core,
+    thread: &'a ThreadId,
+    until: Option<Seq>,
+    /// What is known so far; with `after` just before its last event, if it is of a snapshot.
+    state: Option<ThreadState>,
+    tail: Tail,
+    after: Seq,
+}
+
+impl Fold<'_> {
+    /// The state in the end, held against itself; [`LoadError::NotFound`] if the journal has not
+    /// even the event to begin from.
+    async fn run(mut self) -> Result<(ThreadState, Tail), LoadError> {
+        let mut found = false;
+        loop {
+            let limit = self.until.map_or(LOAD_PAGE, |until| {
+                let left = usize::try_from(until.saturating_sub(self.after));
+                left.unwrap_or(LOAD_PAGE).min(LOAD_PAGE)
+            });
+            if limit == 0 {
+                break;
+            }
+            let page = self.core.store().read(self.thread, self.after, limit).await?;
+            let Some(last) = page.last() else { break };
+            self.after = last.last();
+            for text in page.iter().flat_map(|records| &records.events) {
+                let event = Event::decode(text)?;
+                if !found {
+                    self.begin(&event).await?;
+                    found = true;
+                } else if let Some(state) = &mut self.state {
+                    follow(state, &event)?;
+                }
+                self.tail.grow(1, text.len());
             }
         }
+        let state = self.state.filter(|_| found).ok_or(LoadError::NotFound)?;
+        state.validate()?;
+        Ok((state, self.tail))
     }
-    let state = state.ok_or(LoadError::NotFound)?;
-    Ok(Loaded { state, strategy: RecoveryStrategy::FullRebuild })
+
+    /// The first event makes the state, or is the last one of the snapshot's.
+    async fn begin(&mut self, event: &Event) -> Result<(), LoadError> {
+        match &self.state {
+            Some(state) if (event.seq, event.at) == (state.last_seq, state.updated_at) => {}
+            Some(_) => return Err(LoadError::NotFound),
+            None => self.state = Some(first(self.core, self.thread, event).await?),
+        }
+        Ok(())
+    }
+}
+
+/// Folds the next event in, if it is the next one and about a step of the plan.
+fn follow(state: &mut ThreadState, event: &Event) -> Result<(), LoadError> {
+    if event.seq != state.last_seq + 1 {
+        let (found, last) = (event.seq, state.last_seq);
+        return Err(LoadError::Corrupted(format!("event {found} follows event {last}")));
+    }
+    if let Some(step) = event.body.step()
+        && state.plan.position(step.as_str()).is_none()
+    {
+        let seq = event.seq;
+        return Err(LoadError::Corrupted(format!("event {seq} is about {step}, not in the plan")));
+    }
+    state.apply(event);
+    Ok(())
 }
 
 async fn first(core: &Core, thread: &ThreadId, event: &Event) -> Result<ThreadState, LoadError> {

@@ -1,4 +1,4 @@
-//! What is read of threads: status, events, lists, checkpoints.
+//! What is read of threads: status, events, lists.
 
 use std::time::Duration;
 
@@ -9,13 +9,12 @@ use sha2::{Digest, Sha256};
 use super::core::Core;
 use super::feed::raw_events;
 use super::handle::{
-    Checkpoint, CheckpointQuery, EventPage, Page, Progress, RuntimeError, ThreadItem, ThreadQuery,
-    WorkflowName,
+    EventPage, Page, Progress, RuntimeError, ThreadItem, ThreadQuery, WorkflowName,
 };
 use super::load::{LoadError, load};
-use super::settings::{LOAD_PAGE, RETRY_AFTER, STORE_PATIENCE};
+use super::settings::{RETRY_AFTER, STORE_PATIENCE};
 use crate::machine::StatusDocument;
-use crate::model::{Event, EventBody, Fault, Seq, ThreadId, Timestamp, hex};
+use crate::model::{Fault, Seq, ThreadId, Timestamp};
 use crate::store::{StoreError, ThreadFilter, ThreadRow};
 
 impl From<StoreError> for RuntimeError {
@@ -42,7 +41,7 @@ impl From<LoadError> for RuntimeError {
         match error {
             LoadError::NotFound => Self::ThreadNotFound,
             LoadError::Store(error) => error.into(),
-            error @ (LoadError::Event(_) | LoadError::Definition(..)) => {
+            error @ (LoadError::Event(_) | LoadError::Definition(..) | LoadError::Corrupted(_)) => {
                 tracing::error!(%error, "a thread cannot be read");
                 Self::Corrupt
             }
@@ -210,74 +209,6 @@ pub(super) fn item(row: ThreadRow) -> ThreadItem {
         created_at: row.created_at,
         updated_at: row.updated_at,
         completed_at: row.summary.completed_at,
-    }
-}
-
-/// Events that a thread can go on from: something was completed, decided or ended.
-pub(super) fn is_checkpoint(body: &EventBody) -> bool {
-    match body {
-        EventBody::WorkflowStart(_)
-        | EventBody::StepComplete(_)
-        | EventBody::StepFailed(_)
-        | EventBody::StepSkipped(_)
-        | EventBody::InterventionOpened(_)
-        | EventBody::InterventionResolved(_)
-        | EventBody::WorkflowPaused(_)
-        | EventBody::WorkflowResumed(_)
-        | EventBody::WorkflowRecovered(_)
-        | EventBody::WorkflowComplete(_)
-        | EventBody::WorkflowFailed(_)
-        | EventBody::WorkflowAborted(_) => true,
-        EventBody::StepStart(_)
-        | EventBody::StepWaiting(_)
-        | EventBody::StepRetry(_)
-        | EventBody::StepTimeoutWarning(_) => false,
-    }
-}
-
-/// The checkpoints of a thread, newest first. Records that cannot be read are left out.
-pub(super) async fn checkpoints(
-    core: &Core,
-    thread: &ThreadId,
-    query: CheckpointQuery,
-) -> Result<Page<Checkpoint>, RuntimeError> {
-    let wanted = |operation: &str| {
-        query.operation.as_deref().is_none_or(|prefix| operation.starts_with(prefix))
-    };
-    let mut found = Vec::new();
-    patiently(async {
-        core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
-        let mut after = 0;
-        loop {
-            let page = core.store().read(thread, after, LOAD_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = last.last();
-            for text in page.iter().flat_map(|records| &records.events) {
-                let Ok(event) = Event::decode(text) else { continue };
-                let early = query.before.is_none_or(|before| event.seq < before);
-                if early && is_checkpoint(&event.body) && wanted(event.body.kind()) {
-                    found.push(checkpoint(&event, text));
-                }
-            }
-        }
-    })
-    .await?;
-    found.reverse();
-    let more = found.len() > query.limit;
-    found.truncate(query.limit);
-    let next_cursor = found.last().filter(|_| more).map(|last| last.seq.to_string());
-    Ok(Page { items: found, next_cursor })
-}
-
-fn checkpoint(event: &Event, text: &str) -> Checkpoint {
-    let operation = event.body.kind();
-    Checkpoint {
-        id: format!("{operation}-{}-{}", event.at.millis(), event.seq),
-        seq: event.seq,
-        operation: operation.to_owned(),
-        step_id: event.body.step().cloned(),
-        at: event.at,
-        checksum: hex(&Sha256::digest(text.as_bytes())),
     }
 }
 

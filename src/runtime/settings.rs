@@ -23,6 +23,8 @@ pub struct RuntimeSettings {
     pub shutdown_grace: Duration,
     /// Largest event, in bytes: outputs beyond it fail their step.
     pub max_event: usize,
+    /// Events after which a thread's state is worth a snapshot; 0: only a pause is.
+    pub snapshot_every: u64,
     /// Programs that `exec` steps may start.
     pub exec_allow: Vec<String>,
 }

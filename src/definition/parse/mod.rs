@@ -118,6 +118,7 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
         name: name?.to_owned(),
         hash: hash(workflow),
         text: workflow.as_str().to_owned(),
+        positions: planned.iter().zip(0..).map(|(step, at)| (step.id.clone(), at)).collect(),
         steps: planned,
         input_schema,
         output,

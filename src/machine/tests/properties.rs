@@ -8,11 +8,13 @@ use proptest::test_runner::TestCaseError;
 use super::journal;
 use super::random::{Turn, input, turns, workflow};
 use super::theatre::{Stage, json_of, plan, thread};
-use crate::machine::{Command, ThreadState, decide};
+use crate::machine::{Command, Frozen, ThreadState, decide, snapshot};
 use crate::model::{Event, StepStatus, ThreadStatus, Timestamp};
 
 /// Histories per run: a few seconds in a debug build.
 const CASES: u32 = 512;
+/// Histories with a snapshot at every turn, whose checksums are slow in a debug build.
+const SNAPSHOT_CASES: u32 = 96;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
@@ -31,6 +33,24 @@ proptest! {
         drive_to_the_end(&mut stage)?;
         journal::check(&stage.state.plan, &stage.journal);
         encoded_events_read_the_same(&stage.journal)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: SNAPSHOT_CASES, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_snapshot_of_any_turn_is_the_state_and_goes_on_as_it_does(
+        workflow in workflow(), input in input(), turns in turns(),
+    ) {
+        let mut stage = Stage::of(plan(&workflow), &input);
+        for turn in &turns {
+            let restored = through_a_snapshot(&stage.state)?;
+            let Some(command) = turn.command(&mut stage) else { continue };
+            let Ok(events) = decide(&mut stage.state, command, stage.moment) else { continue };
+            goes_on_from_a_snapshot(restored, &events, &stage.state)?;
+        }
+        through_a_snapshot(&stage.state)?;
     }
 }
 
@@ -72,6 +92,32 @@ fn decide_twice(stage: &mut Stage, command: Command) -> Result<Option<usize>, Te
     }
     stage.journal.extend(events);
     Ok(Some(count))
+}
+
+/// The state as a snapshot brings it back: the same, and of the same text.
+fn through_a_snapshot(state: &ThreadState) -> Result<ThreadState, TestCaseError> {
+    let (text, sha256) = snapshot::encode(state);
+    let frozen = Frozen::open(&text, &sha256);
+    let restored = frozen.and_then(|found| found.thaw(&thread(), Arc::clone(&state.plan)));
+    let restored = restored.map_err(|fault| TestCaseError::fail(fault.to_string()))?;
+    prop_assert_eq!(format!("{restored:?}"), format!("{state:?}"));
+    Ok(restored)
+}
+
+/// Later events make of a restored state what they made of the live one, and each leaves a state
+/// that can be.
+fn goes_on_from_a_snapshot(
+    mut restored: ThreadState,
+    events: &[Event],
+    live: &ThreadState,
+) -> Result<(), TestCaseError> {
+    for event in events {
+        restored.apply(event);
+        let sound = restored.validate();
+        prop_assert!(sound.is_ok(), "{sound:?} after {event:?} in {restored:#?}");
+    }
+    prop_assert_eq!(format!("{restored:?}"), format!("{live:?}"));
+    Ok(())
 }
 
 fn replay_is_the_state(stage: &Stage) -> Result<(), TestCaseError> {

@@ -14,7 +14,10 @@ use tokio::sync::broadcast;
 
 use super::core::Core;
 use super::feed::Follow;
-use super::{control, health, interventions, invoke, monitor, query, recoveries, stats, workflows};
+use super::{
+    checkpoints, control, health, interventions, invoke, monitor, query, recoveries, snapshots,
+    stats, workflows,
+};
 use crate::definition::Plan;
 use crate::model::{Epoch, Fault, Json, Pointer, Seq, ThreadId};
 
@@ -121,7 +124,12 @@ impl Handle {
         thread: &ThreadId,
         query: CheckpointQuery,
     ) -> Result<Page<Checkpoint>, RuntimeError> {
-        query::checkpoints(&self.core, thread, query).await
+        checkpoints::checkpoints(&self.core, thread, query).await
+    }
+
+    /// What became of snapshots since this process started.
+    pub fn snapshot_counts(&self) -> snapshots::SnapshotCounts {
+        snapshots::counts(&self.core.parts.metrics)
     }
 
     /// Attempts to recover a thread, newest first.

@@ -63,6 +63,7 @@ fn settings() -> RuntimeSettings {
         retention: hour,
         shutdown_grace: hour,
         max_event: ExecutorSettings::default().max_output_bytes,
+        snapshot_every: 0,
         exec_allow: Vec::new(),
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct Simulation {
     rng: Rng,
     replica_count: usize,
     max_running: usize,
+    snapshot_every: u64,
 }
 
 /// What a world that kept every promise has been through.
@@ -76,7 +77,8 @@ impl Simulation {
         let clients = clients.collect();
         let replica_count = *rng.pick(&[1, 2]);
         let max_running = *rng.pick(&[1, 2, 100, 100]);
-        Self { world, clients, replicas, rng, replica_count, max_running }
+        let snapshot_every = *rng.pick(&[0, 1, 3, 10]);
+        Self { world, clients, replicas, rng, replica_count, max_running, snapshot_every }
     }
 
     /// Lives through every process. What went wrong, or else what happened.
@@ -169,6 +171,7 @@ impl Simulation {
             retention: Duration::from_hours(24),
             shutdown_grace: Duration::from_secs(1),
             max_event: 1 << 20,
+            snapshot_every: self.snapshot_every,
             exec_allow: Vec::new(),
         };
         let parts = RuntimeParts {

@@ -1,0 +1,371 @@
+//! The members of a snapshot, in the order of their names: that order is part of the form.
+//!
+//! States are taken apart here field by field, so that a new field does not compile until it has a
+//! place here (and [`super::SNAPSHOT_VERSION`] a new number).
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{SNAPSHOT_VERSION, SnapshotFault};
+use crate::definition::Plan;
+use crate::machine::{Intervention, StepState, ThreadState};
+use crate::model::{
+    Category, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Seq,
+    StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
+};
+
+/// A 64-bit number: as a string, since canonical JSON has no room for one among its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wide<T>(T);
+
+impl<T: Display> Serialize for Wide<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Wide<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// A time, in milliseconds since the Unix epoch: exact even where a calendar ends.
+type Time = Wide<i64>;
+
+fn time(at: Timestamp) -> Time {
+    Wide(at.millis())
+}
+
+fn moment(time: Time) -> Timestamp {
+    Timestamp::from_millis(time.0)
+}
+
+/// What a user sent: its exact text.
+fn text(json: &Json) -> Cow<'_, str> {
+    Cow::Borrowed(json.as_str())
+}
+
+fn json(text: Cow<'_, str>) -> Result<Json, SnapshotFault> {
+    Json::trusted(text.into_owned()).map_err(|fault| SnapshotFault::Unreadable(fault.to_string()))
+}
+
+/// A thread.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ThreadForm<'a> {
+    completed_at: Option<Time>,
+    created_at: Time,
+    error: Option<FailureForm<'a>>,
+    input: Cow<'a, str>,
+    interventions: Vec<InterventionForm<'a>>,
+    last_seq: Wide<Seq>,
+    metadata: Cow<'a, str>,
+    output: Option<Cow<'a, str>>,
+    recoveries: u32,
+    status: ThreadStatus,
+    steps: Vec<StepForm<'a>>,
+    thread_id: Cow<'a, str>,
+    traceparent: Option<Cow<'a, str>>,
+    updated_at: Time,
+    version: u32,
+    workflow: WorkflowForm<'a>,
+}
+
+impl<'a> ThreadForm<'a> {
+    pub(super) fn of(state: &'a ThreadState) -> Self {
+        let ThreadState {
+            thread_id,
+            plan,
+            workflow: WorkflowRef { name, version, hash },
+            status,
+            steps,
+            input,
+            metadata,
+            traceparent,
+            output,
+            error,
+            recoveries,
+            interventions,
+            last_seq,
+            created_at,
+            updated_at,
+            completed_at,
+        } = state;
+        let planned = plan.steps.iter().map(|step| step.id.as_str());
+        Self {
+            completed_at: completed_at.map(time),
+            created_at: time(*created_at),
+            error: error.as_ref().map(FailureForm::of),
+            input: text(input),
+            interventions: interventions.iter().map(InterventionForm::of).collect(),
+            last_seq: Wide(*last_seq),
+            metadata: text(metadata),
+            output: output.as_ref().map(text),
+            recoveries: *recoveries,
+            status: *status,
+            steps: planned.zip(steps).map(|(id, step)| StepForm::of(id, step)).collect(),
+            thread_id: thread_id.as_str().into(),
+            traceparent: traceparent.as_deref().map(Cow::Borrowed),
+            updated_at: time(*updated_at),
+            version: SNAPSHOT_VERSION,
+            workflow: WorkflowForm {
+                hash: hash.as_str().into(),
+                name: name.as_str().into(),
+                version: *version,
+            },
+        }
+    }
+
+    pub(super) const fn version(&self) -> u32 {
+        self.version
+    }
+
+    pub(super) fn definition(&self) -> &str {
+        &self.workflow.hash
+    }
+
+    /// The state, held against the thread and the plan it has to be of.
+    pub(super) fn into_state(
+        self,
+        thread: &ThreadId,
+        plan: Arc<Plan>,
+    ) -> Result<ThreadState, SnapshotFault> {
+        let misfit = |detail: String| Err(SnapshotFault::Misfit(detail));
+        if self.thread_id != thread.as_str() {
+            return misfit(format!("it is of thread {}", self.thread_id));
+        }
+        if self.workflow.hash != plan.hash {
+            return misfit(format!("it is of definition {}", self.workflow.hash));
+        }
+        if self.steps.len() != plan.steps.len() {
+            let (found, planned) = (self.steps.len(), plan.steps.len());
+            return misfit(format!("it has {found} steps, the plan {planned}"));
+        }
+        let pairs = self.steps.iter().zip(&plan.steps);
+        if let Some((found, planned)) = pairs.clone().find(|(a, b)| a.id != b.id.as_str()) {
+            return misfit(format!("step {} stands where the plan has {}", found.id, planned.id));
+        }
+        let steps: Result<_, _> = self.steps.into_iter().map(StepForm::into_state).collect();
+        let opened: Result<_, _> =
+            self.interventions.into_iter().map(InterventionForm::into_state).collect();
+        Ok(ThreadState {
+            thread_id: thread.clone(),
+            plan,
+            workflow: WorkflowRef {
+                name: self.workflow.name.into_owned(),
+                version: self.workflow.version,
+                hash: self.workflow.hash.into_owned(),
+            },
+            status: self.status,
+            steps: steps?,
+            input: json(self.input)?,
+            metadata: json(self.metadata)?,
+            traceparent: self.traceparent.map(Cow::into_owned),
+            output: self.output.map(json).transpose()?,
+            error: self.error.map(FailureForm::into_failure).transpose()?,
+            recoveries: self.recoveries,
+            interventions: opened?,
+            last_seq: self.last_seq.0,
+            created_at: moment(self.created_at),
+            updated_at: moment(self.updated_at),
+            completed_at: self.completed_at.map(moment),
+        })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WorkflowForm<'a> {
+    hash: Cow<'a, str>,
+    name: Cow<'a, str>,
+    version: Option<u32>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StepForm<'a> {
+    attempt_at: Option<Time>,
+    attempts: u32,
+    completed_at: Option<Time>,
+    continued: bool,
+    error: Option<FailureForm<'a>>,
+    failures: u32,
+    id: Cow<'a, str>,
+    output: Option<Cow<'a, str>>,
+    session_id: Option<Cow<'a, str>>,
+    started_at: Option<Time>,
+    status: StepStatus,
+    wake_at: Option<Time>,
+    warned: bool,
+}
+
+impl<'a> StepForm<'a> {
+    fn of(id: &'a str, state: &'a StepState) -> Self {
+        let StepState {
+            status,
+            attempts,
+            failures,
+            started_at,
+            attempt_at,
+            completed_at,
+            wake_at,
+            output,
+            error,
+            session_id,
+            continued,
+            warned,
+        } = state;
+        Self {
+            attempt_at: attempt_at.map(time),
+            attempts: *attempts,
+            completed_at: completed_at.map(time),
+            continued: *continued,
+            error: error.as_ref().map(FailureForm::of),
+            failures: *failures,
+            id: id.into(),
+            output: output.as_ref().map(text),
+            session_id: session_id.as_deref().map(Cow::Borrowed),
+            started_at: started_at.map(time),
+            status: *status,
+            wake_at: wake_at.map(time),
+            warned: *warned,
+        }
+    }
+
+    fn into_state(self) -> Result<StepState, SnapshotFault> {
+        Ok(StepState {
+            status: self.status,
+            attempts: self.attempts,
+            failures: self.failures,
+            started_at: self.started_at.map(moment),
+            attempt_at: self.attempt_at.map(moment),
+            completed_at: self.completed_at.map(moment),
+            wake_at: self.wake_at.map(moment),
+            output: self.output.map(json).transpose()?,
+            error: self.error.map(FailureForm::into_failure).transpose()?,
+            session_id: self.session_id.map(Cow::into_owned),
+            continued: self.continued,
+            warned: self.warned,
+        })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct FailureForm<'a> {
+    attempt: Option<u32>,
+    category: Category,
+    code: Cow<'a, str>,
+    message: Cow<'a, str>,
+    recoverable: bool,
+    step_id: Option<Cow<'a, str>>,
+}
+
+impl<'a> FailureForm<'a> {
+    fn of(failure: &'a Failure) -> Self {
+        let Failure { code, category, message, recoverable, step_id, attempt } = failure;
+        Self {
+            attempt: *attempt,
+            category: *category,
+            code: code.as_str().into(),
+            message: message.as_str().into(),
+            recoverable: *recoverable,
+            step_id: step_id.as_ref().map(|id| id.as_str().into()),
+        }
+    }
+
+    fn into_failure(self) -> Result<Failure, SnapshotFault> {
+        Ok(Failure {
+            code: self.code.into_owned(),
+            category: self.category,
+            message: self.message.into_owned(),
+            recoverable: self.recoverable,
+            step_id: self.step_id.map(step_id).transpose()?,
+            attempt: self.attempt,
+        })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct InterventionForm<'a> {
+    at: Time,
+    choices: Vec<Cow<'a, str>>,
+    id: Cow<'a, str>,
+    kind: InterventionKind,
+    prompt: Cow<'a, str>,
+    resolved: Option<ResolutionForm<'a>>,
+    steps: Vec<Cow<'a, str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ResolutionForm<'a> {
+    at: Time,
+    by: Cow<'a, str>,
+    choice: Cow<'a, str>,
+    comment: Option<Cow<'a, str>>,
+}
+
+impl<'a> ResolutionForm<'a> {
+    fn of((resolved, at): &'a (InterventionResolved, Timestamp)) -> Self {
+        // The id is that of the intervention.
+        let InterventionResolved { id: _, choice, by, comment } = resolved;
+        Self {
+            at: time(*at),
+            by: by.as_str().into(),
+            choice: choice.as_str().into(),
+            comment: comment.as_deref().map(Cow::from),
+        }
+    }
+
+    fn into_state(self, id: &str) -> (InterventionResolved, Timestamp) {
+        let resolved = InterventionResolved {
+            id: id.to_owned(),
+            choice: self.choice.into_owned(),
+            by: self.by.into_owned(),
+            comment: self.comment.map(Cow::into_owned),
+        };
+        (resolved, moment(self.at))
+    }
+}
+
+impl<'a> InterventionForm<'a> {
+    fn of(intervention: &'a Intervention) -> Self {
+        let Intervention { opened, at, resolved } = intervention;
+        let InterventionOpened { id, kind, steps, prompt, choices } = opened;
+        Self {
+            at: time(*at),
+            choices: choices.iter().map(|choice| choice.as_str().into()).collect(),
+            id: id.as_str().into(),
+            kind: *kind,
+            prompt: prompt.as_str().into(),
+            resolved: resolved.as_ref().map(ResolutionForm::of),
+            steps: steps.iter().map(|step| step.as_str().into()).collect(),
+        }
+    }
+
+    fn into_state(self) -> Result<Intervention, SnapshotFault> {
+        let steps: Result<_, _> = self.steps.into_iter().map(step_id).collect();
+        let opened = InterventionOpened {
+            id: self.id.into_owned(),
+            kind: self.kind,
+            steps: steps?,
+            prompt: self.prompt.into_owned(),
+            choices: self.choices.into_iter().map(Cow::into_owned).collect(),
+        };
+        let resolved = self.resolved.map(|resolved| resolved.into_state(&opened.id));
+        Ok(Intervention { opened, at: moment(self.at), resolved })
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function in map")]
+fn step_id(id: Cow<'_, str>) -> Result<StepId, SnapshotFault> {
+    StepId::parse(&id).map_err(|fault| SnapshotFault::Unreadable(fault.to_string()))
+}

@@ -1,0 +1,107 @@
+//! States that no history leads to are told; those that one does lead to pass (see `properties`).
+
+use serde_json::json;
+
+use super::theatre::{Stage, broken, http, http_with};
+use crate::machine::ThreadState;
+use crate::model::{Json, StepStatus, ThreadStatus, Timestamp};
+
+/// `a` has completed, `b` retries, `c` waits for both.
+fn running() -> ThreadState {
+    let mut stage = Stage::new(json!([
+        http("a", &[]),
+        http_with("b", &[], json!({ "retry": { "maxAttempts": 3 } })),
+        http("c", &["a", "b"]),
+    ]));
+    stage.advance();
+    stage.complete("a", json!(1));
+    stage.fail("b", broken());
+    stage.state
+}
+
+fn completed() -> ThreadState {
+    let mut stage = Stage::new(json!([http("a", &[])]));
+    stage.advance();
+    stage.complete("a", json!(1));
+    stage.state
+}
+
+#[track_caller]
+fn refused(state: fn() -> ThreadState, because: &str, spoil: fn(&mut ThreadState)) {
+    let mut state = state();
+    assert_eq!(state.validate(), Ok(()));
+    spoil(&mut state);
+    let found = state.validate().expect_err(because).to_string();
+    assert!(found.contains(because), "{found}, not {because}");
+}
+
+#[test]
+fn contradictions_within_a_step_are_told() {
+    refused(running, "step b: a retry has a time", |state| state.steps[1].wake_at = None);
+    refused(running, "step b: it fails no more often than its policy has", |state| {
+        (state.steps[1].attempts, state.steps[1].failures, state.last_seq) = (9, 4, 99);
+    });
+    refused(running, "step b: it fails no more often than it is tried", |state| {
+        state.steps[1].failures = 2;
+    });
+    refused(running, "step a: a completed step has an output", |state| {
+        state.steps[0].output = None;
+    });
+    refused(running, "step a: it has a time of its end", |state| {
+        state.steps[0].completed_at = None;
+    });
+    refused(running, "step a: only what waits", |state| {
+        state.steps[0].status = StepStatus::Skipped;
+        state.steps[0].wake_at = Some(Timestamp::from_millis(1));
+    });
+    refused(running, "step b: what runs has an attempt", |state| {
+        state.steps[1].status = StepStatus::Running;
+    });
+    refused(running, "step b: an attempt has a time", |state| state.steps[1].started_at = None);
+}
+
+#[test]
+fn contradictions_between_steps_and_the_thread_are_told() {
+    refused(running, "step c: a step begins once all it depends on has ended", |state| {
+        state.steps[2] = state.steps[0].clone();
+    });
+    refused(running, "step b: no step is under way in an ended thread", |state| {
+        state.status = ThreadStatus::Aborted;
+        state.completed_at = Some(state.updated_at);
+    });
+    refused(running, "step a: no step of a queued thread has begun", |state| {
+        state.status = ThreadStatus::Queued;
+    });
+    refused(running, "step b: a thread says why its step has failed", |state| {
+        state.steps[1].status = StepStatus::Failed;
+        state.steps[1].completed_at = Some(state.updated_at);
+        state.steps[1].wake_at = None;
+    });
+    refused(completed, "step a: each step of a completed thread has ended", |state| {
+        state.steps[0].status = StepStatus::Pending;
+        state.steps[0].completed_at = None;
+    });
+}
+
+#[test]
+fn contradictions_of_the_whole_are_told() {
+    refused(running, "it has as many steps as its plan", |state| drop(state.steps.pop()));
+    refused(running, "its plan is that of its workflow", |state| {
+        state.workflow.hash = "other".to_owned();
+    });
+    refused(running, "no more attempts and recoveries than events", |state| state.recoveries = 9);
+    refused(running, "it was made before it was changed", |state| {
+        state.updated_at = Timestamp::from_millis(0);
+    });
+    refused(running, "it has a time of its end if it has ended", |state| {
+        state.completed_at = Some(state.updated_at);
+    });
+    refused(running, "it has an output if it has completed", |state| {
+        state.output = Some(Json::null());
+    });
+    refused(completed, "it has an output if it has completed", |state| state.output = None);
+    refused(completed, "what has failed says why", |state| {
+        state.status = ThreadStatus::Failed;
+        state.output = None;
+    });
+}

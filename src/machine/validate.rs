@@ -1,0 +1,101 @@
+//! What may never be: a state that no history of decisions leads to.
+//!
+//! Held against every state that was loaded, before anything is decided from it: a thread whose
+//! records contradict each other, or its plan, must be set aside and not be driven on by guesses.
+//! Pure, and true of the state after every single event, also within one append. The properties in
+//! `tests` show that whatever is decided passes.
+
+use super::{StepState, ThreadState};
+use crate::definition::PlanStep;
+use crate::model::{StepStatus, ThreadStatus};
+
+/// What is wrong with a state, for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Inconsistency(String);
+
+impl ThreadState {
+    /// Looks for a contradiction within the state, or between it and its plan.
+    pub fn validate(&self) -> Result<(), Inconsistency> {
+        self.check_whole().map_err(|rule| Inconsistency(rule.to_owned()))?;
+        for (step, planned) in self.steps.iter().zip(&self.plan.steps) {
+            let kept = check_step(step, planned).and_then(|()| self.check_among(step, planned));
+            kept.map_err(|rule| Inconsistency(format!("step {}: {rule}", planned.id)))?;
+        }
+        Ok(())
+    }
+
+    fn check_whole(&self) -> Result<(), &'static str> {
+        let ended = self.status.is_terminal();
+        need(self.steps.len() == self.plan.steps.len(), "it has as many steps as its plan")?;
+        need(self.workflow.hash == self.plan.hash, "its plan is that of its workflow")?;
+        need(self.last_seq > 0, "its journal has a first event")?;
+        need(self.created_at <= self.updated_at, "it was made before it was changed")?;
+        need(ended == self.completed_at.is_some(), "it has a time of its end if it has ended")?;
+        need(!ended || self.interventions.is_empty(), "what has ended waits for nobody")?;
+        let completed = self.status == ThreadStatus::Completed;
+        need(completed == self.output.is_some(), "it has an output if it has completed")?;
+        need(!completed || self.error.is_none(), "what has completed has not failed")?;
+        let failed = self.status == ThreadStatus::Failed;
+        need(!failed || self.error.is_some(), "what has failed says why")?;
+        // Every attempt and every takeover is an event of its own.
+        let attempts: u64 = self.steps.iter().map(|step| u64::from(step.attempts)).sum();
+        let counted = attempts.saturating_add(u64::from(self.recoveries));
+        need(counted < self.last_seq, "it has no more attempts and recoveries than events")
+    }
+
+    /// What holds between a step, the thread, and the steps it depends on.
+    fn check_among(&self, step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
+        let untouched = step.status == StepStatus::Pending && step.attempts == 0;
+        let under_way =
+            matches!(step.status, StepStatus::Running | StepStatus::Retrying | StepStatus::Waiting);
+        need(!(under_way && self.status.is_terminal()), "no step is under way in an ended thread")?;
+        let completed = self.status == ThreadStatus::Completed;
+        need(!completed || step.status.is_terminal(), "each step of a completed thread has ended")?;
+        let queued = self.status == ThreadStatus::Queued;
+        need(!queued || untouched, "no step of a queued thread has begun")?;
+        let fatal = step.status == StepStatus::Failed && !step.continued;
+        need(!fatal || self.error.is_some(), "a thread says why its step has failed")?;
+        let mut needs = planned.depends_on.iter().filter_map(|&at| self.steps.get(at));
+        need(
+            untouched || needs.all(|other| other.status.is_terminal()),
+            "a step begins once all it depends on has ended",
+        )
+    }
+}
+
+/// What holds for a step by itself.
+fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
+    let tried = step.attempts > 0 && step.started_at.is_some() && step.attempt_at.is_some();
+    need(step.attempts == 0 || tried, "an attempt has a time")?;
+    need(
+        step.failures <= planned.retry.max_attempts,
+        "it fails no more often than its policy has",
+    )?;
+    // A condition may fail before the first attempt.
+    need(step.failures <= step.attempts.max(1), "it fails no more often than it is tried")?;
+    let ended = step.status.is_terminal();
+    need(ended == step.completed_at.is_some(), "it has a time of its end if it has ended")?;
+    let wakes = step.wake_at.is_some();
+    match step.status {
+        StepStatus::Pending | StepStatus::Skipped | StepStatus::Compensated => {
+            need(!wakes, "only what waits has a time to wake")
+        }
+        StepStatus::Running => need(tried && !wakes, "what runs has an attempt and waits for none"),
+        StepStatus::Retrying => {
+            need(wakes, "a retry has a time")?;
+            need(tried && step.error.is_some(), "a retry follows a failed attempt")?;
+            need(step.failures < planned.retry.max_attempts, "a retry is one its policy allows")
+        }
+        StepStatus::Waiting => need(tried && wakes, "a wait has an attempt and a time"),
+        StepStatus::Completed => {
+            need(tried && !wakes, "what has completed was tried and waits for nothing")?;
+            need(step.output.is_some() && step.error.is_none(), "a completed step has an output")
+        }
+        StepStatus::Failed => need(!wakes && step.error.is_some(), "a failed step says why"),
+    }
+}
+
+const fn need(kept: bool, rule: &'static str) -> Result<(), &'static str> {
+    if kept { Ok(()) } else { Err(rule) }
+}
