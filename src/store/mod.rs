@@ -8,6 +8,7 @@
 mod error;
 mod limits;
 mod memory;
+mod news;
 mod open;
 mod postgres;
 mod records;
@@ -24,6 +25,7 @@ use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 pub use error::StoreError;
 pub use limits::IDEMPOTENCY_TTL;
 pub use memory::MemoryStore;
+pub use news::{Heard, Loss, News};
 pub use open::{MigrationState, OpenError};
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use sqlite::SqliteStore;
@@ -79,6 +81,8 @@ pub struct Claimed {
     pub previous_owner: Incarnation,
     /// Messages in its inbox.
     pub mail: u32,
+    /// How the previous owner was lost; `None` if nobody drove it, or nothing is known.
+    pub lost: Option<Loss>,
 }
 
 /// A message to a thread, durable before it is answered (an abort, a resume, later a signal).
@@ -274,6 +278,32 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A random value of 32 bytes that all replicas share and that survives restarts; made from
     /// `candidate` by the first who asks.
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError>;
+
+    /// Shows other replicas that this process lives, by something that ends with it, until dropped;
+    /// never returns. A store that only one process can open, and one that has no such thing, does
+    /// nothing: peers then judge by the lease alone.
+    async fn attend(&self, me: Incarnation) {
+        let _nobody_to_show = me;
+        std::future::pending::<()>().await;
+    }
+
+    /// Ends the leases of incarnations whose processes are seen to be gone ([`Store::attend`]);
+    /// returns how many. To be called every half a second: what is seen once is not believed.
+    async fn expire_lost(&self, me: Incarnation) -> Result<usize, StoreError> {
+        let _nobody_to_look_at = me;
+        Ok(0)
+    }
+
+    /// Tells the other replicas; a hint may be lost. Never waits for a write.
+    async fn tell(&self, me: Incarnation, news: &[News]) -> Result<(), StoreError> {
+        let _nobody_to_tell = (me, news);
+        Ok(())
+    }
+
+    /// Waits for what other replicas tell; for ever where there are none. One caller at a time.
+    async fn hear(&self) -> Result<Heard, StoreError> {
+        std::future::pending().await
+    }
 
     /// Ends the store's connections.
     async fn close(&self);

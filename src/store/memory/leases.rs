@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{Incarnation, ThreadId, Timestamp};
-use crate::store::Claimed;
+use crate::store::{Claimed, Loss};
 
 use super::state::State;
 
@@ -72,6 +72,7 @@ impl State {
             claims: thread.row.claims,
             previous_owner: 0,
             mail: 1,
+            lost: None,
         });
         claimed.collect()
     }
@@ -90,6 +91,7 @@ impl State {
             claims: row.claims,
             previous_owner,
             mail,
+            lost: (previous_owner != 0).then_some(Loss::Silent),
         })
     }
 }
