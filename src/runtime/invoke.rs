@@ -247,6 +247,7 @@ async fn enqueue(core: &Arc<Core>, write: Start, name: &str) -> Result<Made, Run
             core.count_queued();
             core.parts.metrics.threads_started.inc();
             core.nudge.notify_one();
+            core.feed.outbox.work();
             Ok(Made::Started { status: ThreadStatus::Queued, last_seq })
         }
         Some(other) => Ok(other),
