@@ -10,6 +10,7 @@ mod lifecycle;
 mod lists;
 mod operations;
 mod payloads;
+mod pooler;
 mod presence;
 mod promise;
 mod replica_feed;
