@@ -284,7 +284,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
-        self.stop_hearing().await;
+        self.stop_hearing();
         if let Some(hints) = &self.hints {
             hints.close().await;
         }

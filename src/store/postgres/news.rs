@@ -114,7 +114,7 @@ impl PostgresStore {
     }
 
     /// Ends the listening connection.
-    pub(super) async fn stop_hearing(&self) {
+    pub(super) fn stop_hearing(&self) {
         // Whoever still listens has it: then it ends with them.
         if let Ok(mut ear) = self.ear.try_lock() {
             *ear = None;
@@ -125,8 +125,8 @@ impl PostgresStore {
 async fn listen(target: &Target) -> Result<PgListener, StoreError> {
     let mut listener = open(target).await?;
     let channel = channel(target.schema.name());
-    let listened = tokio::time::timeout(ACQUIRE_TIMEOUT, listener.listen(&channel)).await;
-    listened.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+    let done = tokio::time::timeout(ACQUIRE_TIMEOUT, listener.listen(&channel)).await;
+    done.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
     Ok(listener)
 }
 

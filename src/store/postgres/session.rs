@@ -111,11 +111,7 @@ impl PostgresStore {
             match session {
                 Ok(listener) => {
                     pause = PAUSES.0;
-                    match self.announce(me, true).await {
-                        Ok(()) => lost(listener).await,
-                        Err(error) => tracing::debug!(%error, "cannot announce the session"),
-                    }
-                    tracing::info!(incarnation = me, "the session is made again");
+                    self.show(me, listener).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot make the session that shows we live");
@@ -123,14 +119,28 @@ impl PostgresStore {
                     pause = (pause * 2).min(PAUSES.1);
                 }
             }
-            // Over other connections, so that it works while no new one can be made.
-            let withdrawal = tokio::time::timeout(WITHDRAWAL, self.announce(me, false));
-            let (withdrawn, made) = tokio::join!(withdrawal, self.locked(me));
-            if !matches!(withdrawn, Ok(Ok(()))) {
-                tracing::debug!(incarnation = me, "cannot take the announcement back");
-            }
-            session = made;
+            session = self.locked_again(me).await;
         }
+    }
+
+    /// Says that there is a session, and returns when it is gone.
+    async fn show(&self, me: Incarnation, session: PgListener) {
+        match self.announce(me, true).await {
+            Ok(()) => lost(session).await,
+            Err(error) => return tracing::warn!(%error, "cannot announce the session"),
+        }
+        tracing::info!(incarnation = me, "the session that shows we live was lost");
+    }
+
+    /// Makes the next session, and meanwhile takes the announcement of the last one back: over
+    /// connections that are there already, so that it works while no new one can be made.
+    async fn locked_again(&self, me: Incarnation) -> Result<PgListener, StoreError> {
+        let withdrawal = tokio::time::timeout(WITHDRAWAL, self.announce(me, false));
+        let (withdrawn, session) = tokio::join!(withdrawal, self.locked(me));
+        if !matches!(withdrawn, Ok(Ok(()))) {
+            tracing::warn!(incarnation = me, "cannot say that the session was lost");
+        }
+        session
     }
 
     /// A session that holds the lock.

@@ -31,7 +31,10 @@ impl PgBouncer {
             println!("left out: there is no PgBouncer here");
             return None;
         }
-        let server = url::Url::parse(url).unwrap();
+        Some(Self::launch(&url::Url::parse(url).unwrap()))
+    }
+
+    fn launch(server: &url::Url) -> Self {
         let (host, port) = (server.host_str().unwrap(), server.port().unwrap_or(5432));
         let (folder, listens) = (tempfile::tempdir().unwrap(), free_port());
         let config = format!(
@@ -52,7 +55,7 @@ impl PgBouncer {
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         shell.process_group(0).stdin(Stdio::piped()).stdout(log).stderr(Stdio::null());
         let watchdog = shell.spawn().unwrap();
-        Some(Self { port: listens, folder, watchdog })
+        Self { port: listens, folder, watchdog }
     }
 
     /// The same URL by way of it.
