@@ -28,14 +28,19 @@ find_postgres() {
   return 1
 }
 
-# Installs Postgres' server programs where that can be done without asking.
-install_postgres() {
-  local as_root=()
-  have apt-get || return 1
+as_root=()
+
+# Sets `as_root` to what makes a command root's; fails where that can't be done without asking.
+need_root() {
   if [ "$(id -u)" -ne 0 ]; then
     have sudo && sudo -n true 2>/dev/null || return 1
     as_root=(sudo -n)
   fi
+}
+
+# Installs Postgres' server programs where that can be done without asking.
+install_postgres() {
+  have apt-get && need_root || return 1
   say 'installing PostgreSQL (apt-get install postgresql)'
   # Without a cluster of its own: the tests start one for themselves.
   "${as_root[@]}" mkdir -p /etc/postgresql-common || return 1
@@ -61,6 +66,39 @@ PostgreSQL's server programs (initdb, pg_ctl) are needed for the tests and were 
 or set RETHREAD_TEST_POSTGRES_URL to a database the tests may make and drop schemas in.
 HELP
       return 1
+    fi
+  fi
+}
+
+find_pgbouncer() {
+  have pgbouncer || [ -x /usr/sbin/pgbouncer ] || [ -x /usr/local/sbin/pgbouncer ] ||
+    [ -x /opt/homebrew/bin/pgbouncer ]
+}
+
+# Installs PgBouncer where that can be done without asking. The package starts a service of its own
+# unless it is told not to; nothing is touched where somebody has said so already.
+install_pgbouncer() {
+  have apt-get && need_root || return 1
+  say 'installing PgBouncer (apt-get install pgbouncer)'
+  local ours='' policy=/usr/sbin/policy-rc.d installed=0
+  if [ ! -e "$policy" ]; then
+    ours=$policy
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null || return 1
+    "${as_root[@]}" chmod 755 "$policy" || return 1
+  fi
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -q --no-install-recommends pgbouncer </dev/null || installed=1
+  [ -z "$ours" ] || "${as_root[@]}" rm -f "$ours"
+  return "$installed"
+}
+
+# Finds PgBouncer or installs it where it may; without it the tests that need it are left out.
+want_pgbouncer() {
+  if ! find_pgbouncer; then
+    install_pgbouncer || true
+    if ! find_pgbouncer; then
+      say 'PgBouncer was not found: the tests behind a pooler are left out'
+      export RETHREAD_TEST_PGBOUNCER=missing
     fi
   fi
 }

@@ -100,7 +100,7 @@ async fn patiently<T, F: Future<Output = Result<T, OpenError>>>(
 }
 
 fn postgres(url: &SecretString, settings: &Settings) -> PostgresSettings {
-    PostgresSettings { url: url.clone(), schema: settings.schema.clone(), pooler: false }
+    PostgresSettings { url: url.clone(), schema: settings.schema.clone(), pooler: settings.pooler }
 }
 
 /// The database for logs: no password in it.

@@ -13,6 +13,8 @@ const ADDR: &str = "127.0.0.1:8080";
 const DATABASE_URL: &str = "sqlite://rethread.db";
 /// A schema of our own, so that the server can share a database with others.
 const DATABASE_SCHEMA: &str = "rethread";
+/// A direct connection, which is quicker.
+const POOLER: &str = "none";
 /// Starting on another store than the one asked for has to be asked for.
 const FALLBACK: &str = "none";
 /// Threads. What two cores drive with room to spare.
@@ -61,6 +63,13 @@ pub struct ServerArgs {
     #[arg(long, env = "DATABASE_SCHEMA", hide_env_values = true, value_name = "NAME")]
     #[arg(default_value = DATABASE_SCHEMA)]
     pub database_schema: Option<String>,
+
+    /// `transaction` if Postgres is reached through a pooler in transaction mode (PgBouncer): nothing
+    /// is prepared, listened to or locked beyond a transaction then, so that other replicas are
+    /// noticed by looking alone; else `none`
+    #[arg(long, env = "RETHREAD_POOLER", hide_env_values = true, value_name = "MODE")]
+    #[arg(default_value = POOLER)]
+    pub pooler: Option<String>,
 
     /// What to use if the database can't be reached at start; this version knows only `none`
     #[arg(long, env = "RETHREAD_FALLBACK", hide_env_values = true, value_name = "STORE")]

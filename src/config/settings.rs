@@ -63,6 +63,8 @@ pub struct Settings {
     pub database: Database,
     /// Schema in Postgres.
     pub schema: String,
+    /// Whether Postgres is behind a pooler in transaction mode.
+    pub pooler: bool,
     /// Who may call; nobody in particular if empty.
     pub api_keys: Vec<ApiKey>,
     /// What `{secrets.NAME}` stands for, by name.
@@ -129,6 +131,7 @@ impl Settings {
             "small letters, digits and '_', up to 63, not starting with a digit or pg_",
             database::read_schema,
         );
+        let pooler = reader.read("pooler", "none, transaction", read_pooler);
         reader.read("fallback", "none", read_fallback);
         let api_keys = reader
             .read_optional("api_keys", keys::ALLOWED, |text| keys::read_api_keys(text, notices));
@@ -159,6 +162,7 @@ impl Settings {
         Some(Self {
             database: database?,
             schema: schema?,
+            pooler: pooler?,
             api_keys: api_keys.ok()?.unwrap_or_default(),
             secrets,
             exec_allow: exec_allow.ok()?.unwrap_or_default(),
@@ -184,6 +188,14 @@ pub fn read_address(values: &Values) -> Result<ListenAddress, ConfigError> {
     let mut reader = Reader { values, faults: Vec::new() };
     let addr = reader.read("addr", "host:port, such as 127.0.0.1:8080", parse::address);
     addr.ok_or(ConfigError { faults: reader.faults })
+}
+
+fn read_pooler(text: &str) -> Result<bool, String> {
+    match text.trim() {
+        "none" => Ok(false),
+        "transaction" => Ok(true),
+        _ => Err("not a way of pooling".to_owned()),
+    }
 }
 
 fn read_fallback(text: &str) -> Result<(), String> {
@@ -314,6 +326,7 @@ mod tests {
             matches!(&settings.database, Database::Sqlite(path) if path.ends_with("rethread.db"))
         );
         assert_eq!(settings.schema, "rethread");
+        assert!(!settings.pooler);
         assert_eq!(settings.egress, Egress::Open);
         assert_eq!((settings.max_running, settings.max_queued), (1024, 100_000));
         assert_eq!((settings.max_body, settings.max_event), (4 << 20, 1 << 20));
@@ -334,11 +347,12 @@ mod tests {
             ("RETHREAD_MAX_RUNNING", "0"),
             ("RETHREAD_LOG_FORMAT", "xml"),
             ("RETHREAD_FALLBACK", "sqlite"),
+            ("RETHREAD_POOLER", "session"),
             ("DATABASE_URL", "mysql://u:hunter2@h/d"),
             ("RETHREAD_API_KEYS", "hunter2"),
         ])
         .unwrap_err();
-        assert_eq!(error.faults.len(), 7, "{error}");
+        assert_eq!(error.faults.len(), 8, "{error}");
         let text = error.to_string();
         for part in [
             "RETHREAD_LEASE = \"soon\": not a duration; allowed: a duration from 200ms to 10m",
@@ -346,6 +360,7 @@ mod tests {
             "RETHREAD_MAX_RUNNING = \"0\": too small; allowed: a whole number from 1",
             "RETHREAD_FALLBACK = \"sqlite\": not supported by this version",
             "allowed: pretty, json",
+            "RETHREAD_POOLER = \"session\": not a way of pooling; allowed: none, transaction",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

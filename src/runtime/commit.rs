@@ -81,6 +81,9 @@ impl Driver {
                         if self.mail {
                             self.core.nudge.notify_one();
                         }
+                        if self.core.draining.is_cancelled() {
+                            self.core.feed.outbox.work();
+                        }
                         Standing::Released
                     }
                 }

@@ -77,6 +77,7 @@ async fn ask(
     }
     if !core.poke(thread) {
         core.nudge.notify_one();
+        tell_owner(core, thread, posted);
     }
     match answered(core, thread, &key).await? {
         Answer::Done { status, last_seq } => Ok(Invoked {
@@ -91,6 +92,16 @@ async fn ask(
         Answer::WrongState { status } => Err(RuntimeError::WrongState { status, action }),
         Answer::Changed { last_seq } => Err(RuntimeError::PreconditionFailed { last_seq }),
         Answer::Unreadable => Err(RuntimeError::Internal),
+    }
+}
+
+/// Tells whoever drives the thread, or may drive it if this replica is full.
+fn tell_owner(core: &Core, thread: &ThreadId, posted: Posted) {
+    match posted {
+        Posted::Stored { owner: 0 } if core.room() > 0 => {}
+        Posted::Stored { owner: 0 } => core.feed.outbox.work(),
+        Posted::Stored { .. } | Posted::Duplicate => core.feed.outbox.mail(thread),
+        Posted::NoThread => {}
     }
 }
 

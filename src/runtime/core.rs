@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::authority::Authority;
 use super::driver::Message;
 use super::estimate::Estimates;
-use super::feed::Feed;
+use super::feed::{Feed, Follow};
 use super::plans::PlanCache;
 use super::settings::RuntimeSettings;
 use super::snapshots::SNAPSHOT_WRITERS;
@@ -234,6 +234,15 @@ impl Core {
         let sender = self.drivers().get(thread).cloned();
         // A full queue means that the driver will look anyway: each append tells of mail.
         sender.is_some_and(|driver| driver.try_send(Message::Mail).is_ok())
+    }
+
+    /// Follows one thread's head, wherever it is driven.
+    pub(super) fn follow(&self, thread: &ThreadId) -> Follow {
+        let follow = self.feed.follow(thread);
+        if !self.is_at_work(thread) && self.feed.outbox.followers() {
+            self.feed.look_again();
+        }
+        follow
     }
 
     /// Another thread waits in the queue until the next count.

@@ -4,19 +4,25 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use super::handle::{LiveEvent, RawEvent};
+use super::news::Outbox;
 use super::settings::FOLLOW_INTERVAL;
-use crate::model::{Event, Json, Seq, ThreadId, ThreadStatus};
+use crate::model::{Clock, Event, Json, Seq, ThreadId, ThreadStatus};
 use crate::store::{Records, Store, Write};
 
 /// Events kept for readers of the live stream of all threads; one that lags further misses some.
 const LIVE_BUFFER: usize = 1_024;
 /// Threads whose heads are read with one statement.
 const HEADS_PER_READ: usize = 500;
+
+/// From the first follower's announcement, or the return of the listening connection, to a look at
+/// the heads: by then others tell of theirs, and what they did before is seen.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(25);
 
 /// How far a journal has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +56,20 @@ type Topics = BTreeMap<ThreadId, (Arc<Topic>, usize)>;
 pub(super) struct Feed {
     topics: Mutex<Topics>,
     live: broadcast::Sender<LiveEvent>,
+    /// For replicas whose readers follow what is written here.
+    pub(super) outbox: Arc<Outbox>,
+    /// Asks for a look at the heads before its time.
+    again: Notify,
 }
 
 impl Feed {
-    pub(super) fn new() -> Self {
-        Self { topics: Mutex::default(), live: broadcast::channel(LIVE_BUFFER).0 }
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            topics: Mutex::default(),
+            live: broadcast::channel(LIVE_BUFFER).0,
+            outbox: Arc::new(Outbox::new(clock)),
+            again: Notify::new(),
+        }
     }
 
     fn topics(&self) -> MutexGuard<'_, Topics> {
@@ -71,9 +86,20 @@ impl Feed {
         let Some(records) = records else { return };
         let ended = Some(summary.status.is_terminal());
         self.raise(write.thread_id(), Head { seq: records.last(), ended });
+        self.outbox.head(write.thread_id(), records.last());
         if self.live.receiver_count() > 0 {
             self.show(write, records, (workflow, summary.status));
         }
+    }
+
+    /// Another replica has said how far a journal has come.
+    pub(super) fn heard(&self, thread: &ThreadId, seq: Seq) {
+        self.raise(thread, Head { seq, ended: None });
+    }
+
+    /// Lets the heads be read from the store soon.
+    pub(super) fn look_again(&self) {
+        self.again.notify_one();
     }
 
     fn raise(&self, thread: &ThreadId, head: Head) {
@@ -131,12 +157,24 @@ impl Feed {
         }
     }
 
+    /// The threads that are followed.
+    pub(super) fn followed(&self) -> Vec<ThreadId> {
+        self.topics().keys().cloned().collect()
+    }
+
+    async fn next_look(&self) {
+        tokio::select! {
+            biased;
+            () = self.again.notified() => tokio::time::sleep(LOOK_AGAIN_AFTER).await,
+            () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
+        }
+    }
+
     /// Reads the heads of followed threads from the store now and then: what makes the feed
     /// correct for threads that another replica drives, and after a lost wake-up.
     pub(super) async fn poll(self: Arc<Self>, store: Arc<dyn Store>, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(FOLLOW_INTERVAL)).await.is_some() {
-            let followed: Vec<ThreadId> = self.topics().keys().cloned().collect();
-            for some in followed.chunks(HEADS_PER_READ) {
+        while stop.run_until_cancelled(self.next_look()).await.is_some() {
+            for some in self.followed().chunks(HEADS_PER_READ) {
                 match store.heads(some).await {
                     Ok(heads) => {
                         for (thread, seq) in heads {

@@ -245,6 +245,7 @@ async fn enqueue(core: &Arc<Core>, write: Start, plan: &Plan) -> Result<Made, Ru
             core.count_queued();
             core.parts.metrics.threads_started.inc();
             core.nudge.notify_one();
+            core.feed.outbox.work();
             Ok(Made::Started { status: ThreadStatus::Queued, last_seq })
         }
         Some(other) => Ok(other),

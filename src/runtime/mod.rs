@@ -2,7 +2,7 @@
 //!
 //! [`driver`] is the place to start reading. Around it: [`dispatcher`] finds threads to drive,
 //! [`writer`] makes what is decided durable, [`attempts`] performs it, [`lease`] keeps the right to
-//! do so, [`feed`] tells readers. Faces see [`Handle`] and the plain data it takes and gives, and
+//! do so, [`feed`] tells readers, [`news`] other replicas. Faces see [`Handle`] and the plain data it takes and gives, and
 //! nothing else of this layer; this layer never sees a face.
 
 mod adopt;
@@ -26,6 +26,8 @@ mod lease;
 mod load;
 mod mail;
 mod monitor;
+mod news;
+mod peers;
 mod plans;
 mod query;
 mod recoveries;

@@ -82,7 +82,7 @@ pub(super) async fn wait_for_end(
     thread: &ThreadId,
     limit: Duration,
 ) -> Result<bool, RuntimeError> {
-    let mut follow = core.feed.follow(thread);
+    let mut follow = core.follow(thread);
     let mut seen = 0;
     let mut told_by_driver = core.drives(thread);
     let wait = async {

@@ -13,7 +13,7 @@ use super::feed::Feed;
 use super::handle::Handle;
 use super::lease::LeaseParts;
 use super::writer::{JournalWriter, WriterParts};
-use super::{dispatcher, retention, stale, stats};
+use super::{dispatcher, news, peers, retention, stale, stats};
 use crate::store::StoreError;
 
 /// What appends under way get to be answered once the grace is over, and again what drivers get to
@@ -39,7 +39,7 @@ impl Runtime {
             ttl: parts.settings.lease,
         };
         let (sender, authority) = watch::channel(lease.register().await?);
-        let feed = Arc::new(Feed::new());
+        let feed = Arc::new(Feed::new(Arc::clone(&parts.clock)));
         let (writer, writers) = JournalWriter::new(&WriterParts {
             store: Arc::clone(&parts.store),
             feed: Arc::clone(&feed),
@@ -57,6 +57,10 @@ impl Runtime {
         keep_running(&core, "the feed", poll);
         keep_running(&core, "the dispatcher", dispatcher::run(Arc::clone(&core)));
         keep_running(&core, "the shared counters", stats::run(Arc::clone(&core)));
+        keep_running(&core, "telling other replicas", news::tell(Arc::clone(&core)));
+        keep_running(&core, "hearing other replicas", news::hear(Arc::clone(&core)));
+        keep_running(&core, "announcing followers", news::announce(Arc::clone(&core)));
+        keep_running(&core, "the look for lost replicas", peers::run(Arc::clone(&core)));
         keep_running(&core, "retention", retention::run(Arc::clone(&core)));
         keep_running(&core, "the look for stale threads", stale::run(Arc::clone(&core)));
         Ok(Self { core })
@@ -98,6 +102,7 @@ impl Runtime {
         if let Some(Err(error)) = within(HANDOVER, late, retired).await {
             tracing::warn!(%error, "cannot hand threads over; their lease will run out");
         }
+        news::tell_of_work(&self.core).await;
         within(HANDOVER, "the store is left open", self.core.store().close()).await;
     }
 }

@@ -10,6 +10,7 @@ mod history_rows;
 mod intervention;
 mod limits;
 mod memory;
+mod news;
 mod open;
 mod postgres;
 mod records;
@@ -30,6 +31,7 @@ pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow};
 pub use limits::IDEMPOTENCY_TTL;
 use limits::{TALLIES_KEPT, tally_hour};
 pub use memory::MemoryStore;
+pub use news::{Heard, Loss, News};
 pub use open::{MigrationState, OpenError};
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use recovery::{Recovery, RecoveryCount, RecoveryEnd, RecoveryResult};
@@ -85,21 +87,10 @@ pub struct Claimed {
     pub claims: u32,
     /// The expired incarnation it was taken from; 0 if nobody drove it.
     pub previous_owner: Incarnation,
-    /// How that one was lost; `None` if nobody drove it, or nothing is known.
-    pub lost: Option<Loss>,
     /// Messages in its inbox.
     pub mail: u32,
-}
-
-/// How a replica was lost, as far as the store can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// Its process has ended: its session with the store is gone.
-    SessionEnded,
-    /// Its lease ran out while its session was still open.
-    Frozen,
-    /// Its lease ran out, and nothing more is known.
-    Silent,
+    /// How the previous owner was lost; `None` if nobody drove it, or nothing is known.
+    pub lost: Option<Loss>,
 }
 
 /// A message to a thread, durable before it is answered (an abort, a resume, later a signal).
@@ -351,6 +342,32 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The sums of the counters of all hours that end after `since`, by name.
     async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError>;
+
+    /// Shows other replicas that this process lives, by something that ends with it, until dropped;
+    /// never returns. A store that only one process can open, and one that has no such thing, does
+    /// nothing: peers then judge by the lease alone.
+    async fn attend(&self, me: Incarnation) {
+        let _nobody_to_show = me;
+        std::future::pending::<()>().await;
+    }
+
+    /// Ends the leases of incarnations whose processes are seen to be gone ([`Store::attend`]);
+    /// returns how many. To be called every half a second: what is seen once is not believed.
+    async fn expire_lost(&self, me: Incarnation) -> Result<usize, StoreError> {
+        let _nobody_to_look_at = me;
+        Ok(0)
+    }
+
+    /// Tells the other replicas; a hint may be lost. Never waits for a write.
+    async fn tell(&self, me: Incarnation, news: &[News]) -> Result<(), StoreError> {
+        let _nobody_to_tell = (me, news);
+        Ok(())
+    }
+
+    /// Waits for what other replicas tell; for ever where there are none. One caller at a time.
+    async fn hear(&self) -> Result<Heard, StoreError> {
+        std::future::pending().await
+    }
 
     /// Ends the store's connections.
     async fn close(&self);

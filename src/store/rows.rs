@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::model::{Json, ThreadId, Timestamp};
 
 use super::limits::MAX_INDEXED_TEXT;
-use super::{Claimed, Message, StoreError, Summary, ThreadRow, WorkflowRow};
+use super::{Claimed, Loss, Message, StoreError, Summary, ThreadRow, WorkflowRow};
 
 /// The columns of [`RawThread`].
 pub(super) const THREAD_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \
@@ -84,8 +84,11 @@ pub(super) struct RawClaim {
     epoch: i64,
     last_seq: i64,
     claims: i32,
-    previous_owner: i64,
+    pub(super) previous_owner: i64,
     mail: i32,
+    /// Where the store does not know it by the row, it fills it in.
+    #[sqlx(default)]
+    pub(super) lost: Option<String>,
 }
 
 impl RawClaim {
@@ -97,8 +100,8 @@ impl RawClaim {
             last_seq: self.last_seq.cast_unsigned(),
             claims: self.claims.cast_unsigned(),
             previous_owner: self.previous_owner,
-            lost: None,
             mail: self.mail.cast_unsigned(),
+            lost: self.lost.as_deref().and_then(Loss::parse),
         })
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rethread::model::{Json, ThreadId};
 use rethread::store::{
-    Append, Disposition, Message, OpenError, Posted, PostgresSettings, PostgresStore, Store,
-    WriteOutcome,
+    Append, Disposition, Heard, Loss, Message, News, OpenError, Posted, PostgresSettings,
+    PostgresStore, Store, WriteOutcome,
 };
 use sqlx::Connection;
 use tokio_util::task::TaskTracker;
@@ -214,6 +214,93 @@ async fn a_thread_that_is_taken_while_its_replica_retires_is_not_lost() {
     let claimed = store.claim(second, 9).await.unwrap();
     assert_eq!(claimed.iter().map(|c| c.previous_owner).collect::<Vec<_>>(), [first]);
     late.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hints_reach_all_who_listen_in_the_same_schema() {
+    let database = TestDatabase::create().await;
+    let other = PostgresSettings { schema: "other".to_owned(), ..database.settings() };
+    let sender = PostgresStore::connect(&database.settings()).await.unwrap();
+    let receiver = PostgresStore::connect(&database.settings()).await.unwrap();
+    let stranger = PostgresStore::connect(&other).await.unwrap();
+    for store in [&receiver, &stranger] {
+        assert_eq!(store.hear().await, Ok(Heard::Anew));
+    }
+    // Far more than one payload holds, with the longest of ids.
+    let long = |n: u64| News::Head(id(&format!("{n:0>128}")), n);
+    let sent: Vec<_> = (0..200).map(long).chain([News::Followers]).collect();
+    sender.tell(7, &sent).await.unwrap();
+    let mut heard = Vec::new();
+    while heard.len() < sent.len() {
+        let Heard::News { from: 7, news } = receiver.hear().await.unwrap() else { panic!() };
+        heard.extend(news);
+    }
+    assert_eq!(heard, sent);
+    // The first that the stranger hears is what was said in its own schema.
+    stranger.tell(9, &[News::Work]).await.unwrap();
+    let own = Heard::News { from: 9, news: vec![News::Work] };
+    assert_eq!(stranger.hear().await, Ok(own));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_listens_again_is_told_to_look_everywhere() {
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::connect(&database.settings()).await.unwrap();
+    assert_eq!(store.hear().await, Ok(Heard::Anew));
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    database.execute(cut).await;
+    assert_eq!(store.hear().await, Ok(Heard::Anew));
+    store.tell(1, &[News::Work]).await.unwrap();
+    assert_eq!(store.hear().await, Ok(Heard::News { from: 1, news: vec![News::Work] }));
+}
+
+/// The session of a replica that is gone, beside one that stands still and one that never said that
+/// it has a session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_session_ends_a_lease_and_nothing_else_does() {
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::connect(&database.settings()).await.unwrap();
+    let mut beside = database.connect().await;
+    let (looker, gone) = (register(&store, "looker").await, register(&store, "gone").await);
+    let (lives, unseen) = (register(&store, "lives").await, register(&store, "unseen").await);
+    let tasks = TaskTracker::new();
+    let attend = |me| {
+        let store = store.clone();
+        tasks.spawn(async move { store.attend(me).await })
+    };
+    let (_looker, lost, _lives) = (attend(looker), attend(gone), attend(lives));
+    let attended = "SELECT count(*) FROM rethread.replicas WHERE attended";
+    while sqlx::query_scalar::<_, i64>(attended).fetch_one(&mut beside).await.unwrap() < 3 {
+        tokio::task::yield_now().await;
+    }
+    store.write(gone, &starts([start("t", Disposition::Keep)])).await.unwrap();
+    lost.abort();
+    let began = tokio::time::Instant::now();
+    while store.expire_lost(looker).await.unwrap() == 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is not noticed");
+        assert_eq!(store.claim(looker, 9).await, Ok(vec![]));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Neither at the first look, nor by a session that is as young as after a restart.
+    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
+    for (who, lease) in [(gone, false), (lives, true), (unseen, true), (looker, true)] {
+        assert_eq!(store.renew(who, LONG_LEASE).await, Ok(lease), "{who}");
+    }
+    let claimed = store.claim(looker, 9).await.unwrap().remove(0);
+    assert_eq!((claimed.previous_owner, claimed.lost), (gone, Some(Loss::SessionEnded)));
+    // A lease that runs out beside an open session is another matter.
+    store.write(lives, &starts([start("u", Disposition::Keep)])).await.unwrap();
+    let expire =
+        "UPDATE rethread.replicas SET lease_until = clock_timestamp() WHERE name = 'lives'";
+    database.execute(expire).await;
+    let claimed = store.claim(looker, 9).await.unwrap().remove(0);
+    assert_eq!((claimed.previous_owner, claimed.lost), (lives, Some(Loss::Frozen)));
+    beside.close().await.unwrap();
+}
+
+async fn register(store: &PostgresStore, name: &str) -> i64 {
+    store.register(name, LONG_LEASE).await.unwrap()
 }
 
 /// Posters and a driver that releases at every turn: every message is taken exactly once, and

@@ -73,7 +73,7 @@ impl Handle {
 
     /// Follows the head of a thread's journal. Subscribe first, then read, then wait.
     pub fn follow(&self, thread: &ThreadId) -> Follow {
-        self.core.feed.follow(thread)
+        self.core.follow(thread)
     }
 
     /// Events of all threads as this replica learns of them; a reader that lags misses some.

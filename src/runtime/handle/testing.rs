@@ -37,7 +37,7 @@ impl Handle {
             metrics: Arc::new(Metrics::new()),
             settings: settings(),
         };
-        let feed = Arc::new(Feed::new());
+        let feed = Arc::new(Feed::new(Arc::clone(&clock)));
         let (writer, _loops) = JournalWriter::new(&WriterParts {
             store: Arc::clone(&parts.store),
             feed: Arc::clone(&feed),

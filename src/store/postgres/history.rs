@@ -233,7 +233,7 @@ impl PostgresStore {
         filter: &InterventionFilter,
         limit: usize,
     ) -> Result<Vec<InterventionRow>, StoreError> {
-        let table = self.schema.name();
+        let table = self.target.schema.name();
         let start = format!("SELECT {INTERVENTION_COLUMNS} FROM {table}.interventions WHERE true");
         let mut list = QueryBuilder::<Postgres>::new(start);
         if let Some(open) = filter.open {

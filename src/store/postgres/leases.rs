@@ -8,6 +8,7 @@ use crate::store::{Claimed, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
+use super::session::{OPEN, shown_class};
 
 /// Registers, and forgets registrations that ended long ago and that no thread names.
 const REGISTER: &str = "
@@ -27,7 +28,8 @@ WHERE incarnation = $1 AND lease_until > clock_timestamp()";
 /// or a start that commits just after this would else name an owner that nobody knows as expired.
 const RETIRE: &str = "
 WITH gone AS (
-    UPDATE @replicas SET lease_until = least(lease_until, clock_timestamp())
+    UPDATE @replicas SET lease_until = least(lease_until, clock_timestamp()),
+        lost = coalesce(lost, 'retired')
     WHERE incarnation = $1),
 mine AS MATERIALIZED (
     SELECT thread_id FROM @threads WHERE owner = $1 AND owner <> 0
@@ -37,26 +39,32 @@ FROM mine WHERE r.thread_id = mine.thread_id AND r.owner = $1";
 
 /// Orphans are found by the positive list of expired incarnations. \"Not among the live\" would
 /// steal: a row that changed while we waited is judged again, but by the old list.
-const CLAIM: &str = "
-WITH me AS MATERIALIZED (
+///
+/// How an owner was lost stands in its row, or is found out now; `open` is read only then.
+const CLAIM: &str = ",
+me AS MATERIALIZED (
     SELECT FROM @replicas WHERE incarnation = $1 AND lease_until > clock_timestamp()),
 dead AS MATERIALIZED (
-    SELECT incarnation FROM @replicas WHERE lease_until <= clock_timestamp()),
+    SELECT incarnation, lost FROM @replicas WHERE lease_until <= clock_timestamp()),
 fresh AS MATERIALIZED (
     SELECT thread_id, owner FROM @threads
     WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= (SELECT @now_ms())
       AND EXISTS (SELECT FROM me)
-    ORDER BY wake_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+    ORDER BY wake_at LIMIT $3 FOR UPDATE SKIP LOCKED),
 orphan AS MATERIALIZED (
     SELECT thread_id, owner FROM @threads
     WHERE owner <> 0 AND owner IN (SELECT incarnation FROM dead) AND EXISTS (SELECT FROM me)
-    LIMIT $2 - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED)
+    LIMIT $3 - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED)
 UPDATE @threads r
 SET owner = $1, epoch = r.epoch + 1, claims = r.claims + (p.owner <> 0)::int, wake_at = NULL
 FROM (SELECT * FROM fresh UNION ALL SELECT * FROM orphan) p
 WHERE r.thread_id = p.thread_id AND r.owner = p.owner
   AND (p.owner <> 0 OR r.wake_at IS NOT NULL)
-RETURNING r.thread_id, r.epoch, r.last_seq, r.claims, p.owner AS previous_owner, r.pending AS mail";
+RETURNING r.thread_id, r.epoch, r.last_seq, r.claims, p.owner AS previous_owner, r.pending AS mail,
+    CASE WHEN p.owner <> 0 THEN coalesce(
+        (SELECT lost FROM dead WHERE incarnation = p.owner),
+        CASE WHEN p.owner & 4294967295 IN (SELECT low FROM open) THEN 'frozen' ELSE 'silent' END)
+    END AS lost";
 
 const OWNED: &str = "
 SELECT thread_id, epoch, last_seq, claims, 0::bigint AS previous_owner, pending AS mail
@@ -100,7 +108,10 @@ impl PostgresStore {
         me: Incarnation,
         limit: usize,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let query = sqlx::query_as(self.sql(CLAIM)).bind(me).bind(row_limit(limit));
+        let query = sqlx::query_as(self.statements.claim.clone())
+            .bind(me)
+            .bind(shown_class(self.target.schema.name()))
+            .bind(row_limit(limit));
         let rows: Vec<RawClaim> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(RawClaim::decode).collect()
     }
@@ -121,6 +132,11 @@ impl PostgresStore {
         let query = sqlx::query_scalar(self.sql(QUEUED)).bind(row_limit(limit));
         answer::<_, StoreError>(query.fetch_one(&self.general)).await.map(count)
     }
+}
+
+/// The statement that claims.
+pub(super) fn claim_statement() -> String {
+    ["WITH", OPEN, CLAIM].concat()
 }
 
 fn millis(ttl: Duration) -> i64 {

@@ -1,24 +1,29 @@
 //! Brings the schema up to date.
 //!
 //! Everything happens in one transaction under a transaction-scoped advisory lock that is tried
-//! for, never waited for: a waiting lock pins vacuum, a session lock is stranded by poolers.
+//! for, never waited for: a waiting lock pins vacuum, a session lock is stranded by poolers. No
+//! statement is prepared under a name, which a pooler would leave to others.
 
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnection, PgTransaction};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Executor};
 
 use crate::store::{MigrationState, OpenError};
 
 use super::fault::open_fault;
 use super::settings::{ACQUIRE_TIMEOUT, Target};
+use super::steps::Steps;
 
 /// Tries to get the lock, and the wait between them: a minute, longer than our migrations take.
 const LOCK_TRIES: u32 = 600;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// "rethread" in ASCII; the schema's hash is the other half of the lock's key.
 const LOCK_CLASS: i32 = 0x7265_7468;
+
+/// Where the driver puts down what was applied.
+const TABLE: &str = "_sqlx_migrations";
 
 /// What to do with the schema.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +45,7 @@ pub(super) async fn migrate(target: &Target, goal: Goal) -> Result<(), OpenError
 /// Every known step and whether the database has it.
 pub(super) async fn status(target: &Target) -> Result<Vec<MigrationState>, OpenError> {
     let mut connection = connect(target).await?;
-    let applied = applied(&mut connection, target).await;
+    let applied = look(&mut connection, target).await;
     part_from(connection).await;
     let applied = applied?;
     Ok(MigrationState::of(&migrator(), &applied))
@@ -72,6 +77,7 @@ async fn locked(
         let got: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1, hashtext($2))")
             .bind(LOCK_CLASS)
             .bind(target.schema.name())
+            .persistent(false)
             .fetch_one(&mut *transaction)
             .await
             .map_err(|e| fault(target, &e))?;
@@ -95,34 +101,58 @@ async fn run(
     let exists: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)")
             .bind(schema)
+            .persistent(false)
             .fetch_one(&mut **transaction)
             .await
             .map_err(|e| fault(target, &e))?;
     if !exists {
         let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
-        sqlx::query(create).execute(&mut **transaction).await.map_err(|e| fault(target, &e))?;
+        transaction.execute(create).await.map_err(|e| fault(target, &e))?;
     }
     let path = sqlx::AssertSqlSafe(format!("SET LOCAL search_path = {schema}"));
-    sqlx::query(path).execute(&mut **transaction).await.map_err(|e| fault(target, &e))?;
+    transaction.execute(path).await.map_err(|e| fault(target, &e))?;
     let migrator = migrator();
     let moved = match goal {
-        Goal::Up => migrator.run_direct(None, &mut **transaction, false).await,
-        Goal::Down(to) => migrator.undo(&mut **transaction, to).await,
+        Goal::Up => migrator.run_direct(None, &mut Steps(transaction), false).await,
+        Goal::Down(to) => undo(&migrator, &mut Steps(transaction), to).await,
     };
     moved.map_err(|error| OpenError::migration(&error, &migrator))
 }
 
+/// Undoes the steps after `to`. (The driver's way wants a connection, and would prepare.)
+async fn undo(migrator: &Migrator, steps: &mut Steps<'_>, to: i64) -> Result<(), MigrateError> {
+    // Nothing is missing, nothing is newer: the same checks as on the way up.
+    migrator.run_direct(Some(0), steps, false).await?;
+    let applied = steps.list_applied_migrations(TABLE).await?;
+    let down = migrator.iter().rev().filter(|step| step.migration_type.is_down_migration());
+    for step in down {
+        if step.version > to && applied.iter().any(|applied| applied.version == step.version) {
+            steps.revert(TABLE, step).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What was applied, read in a transaction so that a pooler keeps to one session.
+async fn look(connection: &mut PgConnection, target: &Target) -> Result<Vec<i64>, OpenError> {
+    let mut transaction = connection.begin().await.map_err(|e| fault(target, &e))?;
+    let applied = applied(&mut transaction, target).await?;
+    transaction.rollback().await.map_err(|e| fault(target, &e))?;
+    Ok(applied)
+}
+
 async fn applied(connection: &mut PgConnection, target: &Target) -> Result<Vec<i64>, OpenError> {
-    let table = format!("{}._sqlx_migrations", target.schema.name());
+    let table = format!("{}.{TABLE}", target.schema.name());
     let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(&table)
+        .persistent(false)
         .fetch_one(&mut *connection)
         .await
         .map_err(|e| fault(target, &e))?;
     if !exists {
         return Ok(Vec::new());
     }
-    let applied = connection.list_applied_migrations(&table).await;
+    let applied = Steps(connection).list_applied_migrations(&table).await;
     let applied = applied.map_err(|error| OpenError::Migration(error.to_string()))?;
     Ok(applied.into_iter().map(|step| step.version).collect())
 }

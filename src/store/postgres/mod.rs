@@ -3,7 +3,8 @@
 //! Every call is one autocommitted statement on a pool of its purpose: nothing here opens a
 //! transaction, so that a dropped future leaves none behind, and no call holds one connection
 //! while it waits for another. Statements name the schema themselves and need no session state.
-//! Nothing here sends a notification: that takes a lock on all commits of the database.
+//! Notifications, which take a lock on all commits of the database, are sent by [`news`] alone, on
+//! a connection of their own; only it and [`session`] keep a connection with state.
 
 mod appends;
 mod fault;
@@ -11,12 +12,15 @@ mod history;
 mod leases;
 mod mail;
 mod migrate;
+mod news;
 mod pool;
 mod reads;
 mod retention;
+mod session;
 mod settings;
 mod sqlstate;
 mod starts;
+mod steps;
 mod workflows;
 mod writes;
 
@@ -29,9 +33,9 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 use super::{
-    Claimed, InterventionCounts, InterventionFilter, InterventionRow, Message, MigrationState,
-    OpenError, Posted, Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError,
-    ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
+    Claimed, Heard, InterventionCounts, InterventionFilter, InterventionRow, Message,
+    MigrationState, News, OpenError, Posted, Records, Recovery, RecoveryCount, RecoveryEnd,
+    Snapshot, Store, StoreError, ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 use fault::answer;
 use migrate::Goal;
@@ -43,11 +47,15 @@ pub use settings::PostgresSettings;
 /// A store in Postgres; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
-    schema: Schema,
+    target: Arc<Target>,
     statements: Statements,
     writer: Pool,
     general: Pool,
     leases: Pool,
+    /// For notifications; `None` behind a pooler, which leaves no session to listen or to be seen.
+    hints: Option<Pool>,
+    ear: Arc<news::Ear>,
+    suspects: Arc<session::Suspects>,
 }
 
 /// The long statements, with the schema filled in once.
@@ -56,6 +64,7 @@ struct Statements {
     append: SqlStr,
     append_taking: SqlStr,
     start: SqlStr,
+    claim: SqlStr,
 }
 
 impl Statements {
@@ -66,6 +75,7 @@ impl Statements {
             append: shared(&appends::statement(false)),
             append_taking: shared(&appends::statement(true)),
             start: shared(starts::START),
+            claim: shared(&leases::claim_statement()),
         }
     }
 }
@@ -80,7 +90,10 @@ impl PostgresStore {
             writer: target.writers(),
             general: target.general(),
             leases: target.leases(),
-            schema: target.schema,
+            hints: target.hints(),
+            target: Arc::new(target),
+            ear: Arc::default(),
+            suspects: Arc::default(),
         })
     }
 
@@ -102,7 +115,7 @@ impl PostgresStore {
     }
 
     fn sql(&self, text: &str) -> AssertSqlSafe<String> {
-        self.schema.sql(text)
+        self.target.schema.sql(text)
     }
 }
 
@@ -322,7 +335,27 @@ impl Store for PostgresStore {
         self.do_tallies(since).await
     }
 
+    async fn attend(&self, me: Incarnation) {
+        self.do_attend(me).await;
+    }
+
+    async fn expire_lost(&self, me: Incarnation) -> Result<usize, StoreError> {
+        self.do_expire_lost(me).await
+    }
+
+    async fn tell(&self, me: Incarnation, news: &[News]) -> Result<(), StoreError> {
+        self.do_tell(me, news).await
+    }
+
+    async fn hear(&self) -> Result<Heard, StoreError> {
+        self.do_hear().await
+    }
+
     async fn close(&self) {
+        self.stop_hearing();
+        if let Some(hints) = &self.hints {
+            hints.close().await;
+        }
         self.writer.close().await;
         self.general.close().await;
         self.leases.close().await;

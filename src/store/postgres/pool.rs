@@ -4,15 +4,26 @@
 //! for the answer as long as TCP does: a quarter of an hour, if the other side is gone without a
 //! word (a failover, a firewall that forgot the connection). For that long the connection's place
 //! would be lost, and two such places are all the writers there are.
+//!
+//! Behind a pooler in transaction mode a call is a transaction of its own. The driver parses a
+//! statement and binds it in two goes even if it has no name, and without a transaction the pooler
+//! may send each to another session: the second fails there, or finds what somebody else has
+//! parsed. A transaction that is cut short ends with its connection, which is never lent again.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
+use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{Either, Error, Execute, Executor, Postgres, SqlStr};
+use sqlx::postgres::{
+    PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement,
+    PgTypeInfo,
+};
+use sqlx::{AssertSqlSafe, Either, Error, Execute, Executor, Postgres, SqlSafeStr, SqlStr};
 use tokio::runtime::Handle;
 
 /// Longest wait for a connection to say that it is well: it has just answered a call.
@@ -20,21 +31,39 @@ const RETURN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Connections of one purpose; cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Pool(PgPool);
+pub(super) struct Pool {
+    pool: PgPool,
+    /// What begins the transaction of each call, if a pooler makes one necessary.
+    begin: Option<Arc<str>>,
+}
 
 impl Pool {
     /// A pool that connects as it is used.
-    pub(super) fn new(pool: PgPoolOptions, options: sqlx::postgres::PgConnectOptions) -> Self {
-        Self(pool.connect_lazy_with(options))
+    pub(super) fn new(pool: PgPoolOptions, options: PgConnectOptions) -> Self {
+        Self { pool: pool.connect_lazy_with(options), begin: None }
+    }
+
+    /// The same for connections that lead to another session at every transaction: nothing is left
+    /// behind there, and these settings hold for each call.
+    pub(super) fn unnamed<'a>(
+        pool: PgPoolOptions,
+        options: PgConnectOptions,
+        settings: impl IntoIterator<Item = &'a (&'a str, &'a str)>,
+    ) -> Self {
+        let mut begin = String::from("BEGIN");
+        for (name, value) in settings {
+            let _infallible = write!(begin, "; SET LOCAL {name} = '{value}'");
+        }
+        Self { begin: Some(begin.into()), ..Self::new(pool, options) }
     }
 
     /// Closes it; what is lent is waited for.
     pub(super) async fn close(&self) {
-        self.0.close().await;
+        self.pool.close().await;
     }
 
     async fn lend(self) -> Result<Lent, Error> {
-        Ok(Lent { connection: self.0.acquire().await?, answered: false })
+        Ok(Lent { connection: self.pool.acquire().await?, answered: false })
     }
 }
 
@@ -43,6 +72,58 @@ impl Pool {
 struct Lent {
     connection: PoolConnection<Postgres>,
     answered: bool,
+}
+
+impl Lent {
+    /// Performs one call, in a transaction of its own if `begin` says so.
+    async fn all<'q, E: Execute<'q, Postgres> + 'q>(
+        mut self,
+        query: E,
+        begin: Option<Arc<str>>,
+    ) -> Vec<Result<Either<PgQueryResult, PgRow>, Error>> {
+        let Some(begin) = begin else {
+            let all = self.connection.fetch_many(query).collect().await;
+            self.answered = true;
+            return all;
+        };
+        if let Err(error) = self.say(AssertSqlSafe(begin).into_sql_str()).await {
+            return vec![Err(error)];
+        }
+        let all: Vec<_> = self.connection.fetch_many(Unnamed(query)).collect().await;
+        let failed = all.iter().any(Result::is_err);
+        let end = if failed { "ROLLBACK" } else { "COMMIT" };
+        let ended = self.say(end.into_sql_str()).await;
+        self.answered = ended.is_ok();
+        match ended {
+            Err(error) if !failed => vec![Err(error)],
+            _ => all,
+        }
+    }
+
+    async fn say(&mut self, sql: SqlStr) -> Result<(), Error> {
+        self.connection.execute(sql).await.map(|_| ())
+    }
+}
+
+/// A statement that leaves no name behind in its session.
+struct Unnamed<E>(E);
+
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Unnamed<E> {
+    fn sql(self) -> SqlStr {
+        self.0.sql()
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.0.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        self.0.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        false
+    }
 }
 
 impl Drop for Lent {
@@ -71,12 +152,11 @@ impl<'p> Executor<'p> for &'_ Pool {
     {
         let pool = self.clone();
         let all = async move {
-            let mut lent = match pool.lend().await {
-                Ok(lent) => lent,
-                Err(error) => return stream::iter(vec![Err(error)]),
+            let begin = pool.begin.clone();
+            let all = match pool.lend().await {
+                Ok(lent) => lent.all(query, begin).await,
+                Err(error) => vec![Err(error)],
             };
-            let all: Vec<_> = lent.connection.fetch_many(query).collect().await;
-            lent.answered = true;
             stream::iter(all)
         };
         all.into_stream().flatten().boxed()
@@ -89,10 +169,16 @@ impl<'p> Executor<'p> for &'_ Pool {
     {
         let pool = self.clone();
         async move {
-            let mut lent = pool.lend().await?;
-            let found = lent.connection.fetch_optional(query).await;
-            lent.answered = true;
-            found
+            let begin = pool.begin.clone();
+            let mut row = None;
+            for one in pool.lend().await?.all(query, begin).await {
+                if let Either::Right(found) = one?
+                    && row.is_none()
+                {
+                    row = Some(found);
+                }
+            }
+            Ok(row)
         }
         .boxed()
     }

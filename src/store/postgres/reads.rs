@@ -92,7 +92,7 @@ impl PostgresStore {
         filter: &ThreadFilter,
         limit: usize,
     ) -> Result<Vec<ThreadRow>, StoreError> {
-        let schema = self.schema.name();
+        let schema = self.target.schema.name();
         let start = format!("SELECT {THREAD_COLUMNS} FROM {schema}.threads t WHERE true");
         let mut list = QueryBuilder::<Postgres>::new(start);
         if let Some(status) = filter.status {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::store::OpenError;
 
@@ -18,12 +18,27 @@ const GENERAL: u32 = 8;
 /// Connections for heartbeats alone: slow reads must not cost a replica its threads. A second one
 /// for the next beat while the first waits for an answer that does not come.
 const LEASES: u32 = 2;
+/// Connections for notifications: one sends them all, in their order.
+const HINTS: u32 = 1;
 /// Longest wait for a connection, well within the five seconds after which a client gets 503.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest name Postgres keeps without cutting it.
 const MAX_SCHEMA: usize = 63;
 /// Statements kept prepared per connection; there are about forty.
 const STATEMENTS: usize = 128;
+
+/// What holds for every statement: for a session, or where there is none for its transaction.
+const SETTINGS: [(&str, &str); 5] = [
+    ("statement_timeout", "10s"),
+    ("lock_timeout", "2s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+    ("synchronous_commit", "on"),
+    // "Already exists, skipping" at every start is news to nobody.
+    ("client_min_messages", "warning"),
+];
+/// Leaves the planner nothing but indexes.
+const BY_INDEX: [(&str, &str); 3] =
+    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
 
 /// What is needed to reach a database.
 #[derive(Debug, Clone)]
@@ -32,8 +47,9 @@ pub struct PostgresSettings {
     pub url: SecretString,
     /// The schema that holds our tables; made if it is missing.
     pub schema: String,
-    /// Whether connections go through a pooler in transaction mode: no prepared statements and no
-    /// session settings then (set the timeouts with `ALTER ROLE`).
+    /// Whether connections go through a pooler in transaction mode, which leaves no session: each
+    /// statement is a transaction with its own settings then, and nothing is prepared, listened to
+    /// or locked beyond it.
     pub pooler: bool,
 }
 
@@ -92,49 +108,63 @@ impl Target {
     /// Options of a general connection.
     pub(super) fn options(&self) -> PgConnectOptions {
         if self.pooler {
-            return self.options.clone().statement_cache_capacity(0);
+            // A pooler refuses parameters that it does not know at the start.
+            return self.options.clone().statement_cache_capacity(0).extra_float_digits(None);
         }
-        self.options.clone().statement_cache_capacity(STATEMENTS).options([
+        let lasting = [
             ("search_path", self.schema.name()),
-            ("statement_timeout", "10s"),
-            ("lock_timeout", "2s"),
-            ("idle_in_transaction_session_timeout", "10s"),
-            ("synchronous_commit", "on"),
             ("tcp_keepalives_idle", "10"),
             ("tcp_keepalives_interval", "5"),
             ("tcp_keepalives_count", "3"),
             ("tcp_user_timeout", "10s"),
-            // "Already exists, skipping" at every start is news to nobody.
-            ("client_min_messages", "warning"),
-        ])
+        ];
+        let options = self.options.clone().statement_cache_capacity(STATEMENTS);
+        options.options(SETTINGS).options(lasting)
     }
 
     /// The pool that writes the journal. A plan made while the table was small would scan it for
     /// every batch for ever, so that plans other than by index are ruled out.
     pub(super) fn writers(&self) -> Pool {
-        let mut options = self.options();
-        if !self.pooler {
-            options = options.options([
-                ("enable_seqscan", "off"),
-                ("enable_hashjoin", "off"),
-                ("enable_mergejoin", "off"),
-                ("plan_cache_mode", "force_generic_plan"),
-            ]);
-        }
         let pool = PgPoolOptions::new().max_connections(WRITERS).acquire_timeout(ACQUIRE_TIMEOUT);
-        Pool::new(pool.test_before_acquire(false), options)
+        let pool = pool.test_before_acquire(false);
+        if self.pooler {
+            return Pool::unnamed(pool, self.options(), SETTINGS.iter().chain(&BY_INDEX));
+        }
+        let planned = BY_INDEX.iter().chain(&[("plan_cache_mode", "force_generic_plan")]);
+        Pool::new(pool, self.options().options(planned.copied()))
     }
 
     /// The pool for heartbeats.
     pub(super) fn leases(&self) -> Pool {
-        let pool = PgPoolOptions::new().max_connections(LEASES).acquire_timeout(ACQUIRE_TIMEOUT);
-        Pool::new(pool, self.options())
+        self.pool(LEASES)
     }
 
     /// The pool for all else.
     pub(super) fn general(&self) -> Pool {
-        let pool = PgPoolOptions::new().max_connections(GENERAL).acquire_timeout(ACQUIRE_TIMEOUT);
+        self.pool(GENERAL)
+    }
+
+    fn pool(&self, connections: u32) -> Pool {
+        let pool = PgPoolOptions::new().max_connections(connections);
+        let pool = pool.acquire_timeout(ACQUIRE_TIMEOUT);
+        if self.pooler {
+            return Pool::unnamed(pool, self.options(), &SETTINGS);
+        }
         Pool::new(pool, self.options())
+    }
+
+    /// The pool for notifications, where there is a session to hear them. They are hints: that
+    /// nobody's commit waits for theirs matters more than that none is lost.
+    pub(super) fn hints(&self) -> Option<Pool> {
+        let pool = PgPoolOptions::new().max_connections(HINTS).acquire_timeout(ACQUIRE_TIMEOUT);
+        let options = self.options().options([("synchronous_commit", "off")]);
+        (!self.pooler).then(|| Pool::new(pool, options))
+    }
+
+    /// A pool of the driver for one connection that is kept.
+    pub(super) fn single(&self) -> PgPool {
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
+        pool.max_lifetime(None).idle_timeout(None).connect_lazy_with(self.options())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Leases and claims. One process has the file, so its monotonic clock judges expiry.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -7,7 +8,7 @@ use sqlx::SqliteConnection;
 
 use crate::model::{Incarnation, Timestamp};
 use crate::store::rows::{RawClaim, count, row_limit};
-use crate::store::{Claimed, StoreError};
+use crate::store::{Claimed, Loss, StoreError};
 
 use super::SqliteStore;
 use super::fault::{Fault, fault};
@@ -62,7 +63,10 @@ impl SqliteStore {
             }
             .boxed()
         });
-        Ok(self.writer.run(work).await?)
+        let me = self.writer.run(work).await?;
+        // Only the first registration over this lock file finds it at its start.
+        self.first_own.fetch_min(me, Ordering::AcqRel);
+        Ok(me)
     }
 
     pub(super) async fn do_renew(
@@ -117,7 +121,13 @@ impl SqliteStore {
             async move { claim(connection, me, limit, (monotonic, now)).await }.boxed()
         });
         let claims = self.writer.run(work).await?;
-        claims.into_iter().map(RawClaim::decode).collect()
+        let own = self.first_own.load(Ordering::Acquire);
+        let claimed = claims.into_iter().map(|claim| {
+            let claimed = claim.decode()?;
+            let lost = loss(claimed.previous_owner, own);
+            Ok(Claimed { lost, ..claimed })
+        });
+        claimed.collect()
     }
 
     pub(super) async fn do_owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
@@ -148,6 +158,16 @@ pub(super) async fn is_alive(
     now: i64,
 ) -> Result<bool, Fault> {
     Ok(sqlx::query_scalar(ALIVE).bind(me).bind(now).fetch_one(connection).await?)
+}
+
+/// How an owner was lost: one from before our first registration is a process that has left the
+/// lock file to us; a later one is this process itself.
+fn loss(previous_owner: Incarnation, first_own: Incarnation) -> Option<Loss> {
+    match previous_owner {
+        0 => None,
+        before if before < first_own => Some(Loss::SessionEnded),
+        _ => Some(Loss::Silent),
+    }
 }
 
 async fn claim(

@@ -20,6 +20,7 @@ mod writer;
 mod writes;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,6 +42,8 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     writer: Writer,
     readers: SqlitePool,
+    /// The first incarnation that this process registered.
+    first_own: AtomicI64,
 }
 
 #[async_trait]

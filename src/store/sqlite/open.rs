@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, Migrator};
@@ -46,7 +47,12 @@ impl SqliteStore {
             .execute(&mut connection)
             .await
             .map_err(|error| fault(&error))?;
-        Ok(Self { clock, writer: Writer::start(connection, lock), readers: readers(path) })
+        Ok(Self {
+            clock,
+            writer: Writer::start(connection, lock),
+            readers: readers(path),
+            first_own: AtomicI64::new(i64::MAX),
+        })
     }
 
     /// Applies the migrations that are missing.

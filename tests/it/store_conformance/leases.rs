@@ -1,6 +1,6 @@
 //! Leases, claims and handing over.
 
-use rethread::store::{Append, Claimed, Disposition, WriteOutcome};
+use rethread::store::{Append, Claimed, Disposition, Loss, WriteOutcome};
 
 use super::{WRITTEN, register, row, write};
 use crate::support::beds::{Bed, TTL};
@@ -93,7 +93,23 @@ pub(super) async fn orphans_of_an_expired_owner_are_claimed(bed: Bed) {
     let claimed = bed.store.claim(heir, 9).await.unwrap();
     assert_eq!(claimed.len(), 1);
     assert_eq!((claimed[0].epoch, claimed[0].claims, claimed[0].previous_owner), (2, 1, me));
+    // Nobody attended it, and its process is not known to be gone.
+    assert_eq!(claimed[0].lost, Some(Loss::Silent));
     assert_eq!(row(&bed, "t").await.owner, heir);
+}
+
+pub(super) async fn a_predecessor_behind_a_lock_is_gone(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep)]).await;
+    let alone = bed.is_alone();
+    let Some(bed) = bed.reopened().await else { return };
+    if !alone {
+        bed.expire_leases().await;
+    }
+    let heir = register(&bed).await;
+    let claimed = bed.store.claim(heir, 9).await.unwrap();
+    let expected = if alone { Loss::SessionEnded } else { Loss::Silent };
+    assert_eq!((claimed[0].previous_owner, claimed[0].lost), (me, Some(expected)));
 }
 
 pub(super) async fn an_expired_replica_claims_nothing(bed: Bed) {
@@ -113,6 +129,7 @@ pub(super) async fn retiring_hands_over_at_once(bed: Bed) {
     let claimed = bed.store.claim(heir, 9).await.unwrap();
     assert_eq!(claimed.len(), 1);
     assert_eq!((claimed[0].epoch, claimed[0].previous_owner), (2, 0));
+    assert_eq!(claimed[0].lost, None);
     let late = appends([append("t", 1, 1)]);
     assert_eq!(bed.store.write(me, &late).await.unwrap(), [WriteOutcome::Fenced]);
 }

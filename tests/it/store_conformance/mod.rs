@@ -45,6 +45,7 @@ conformance!(
     waking_up_is_no_loss,
     nothing_is_taken_from_a_live_owner,
     orphans_of_an_expired_owner_are_claimed,
+    a_predecessor_behind_a_lock_is_gone,
     an_expired_replica_claims_nothing,
     retiring_hands_over_at_once,
     a_claim_hands_out_at_most_its_limit,

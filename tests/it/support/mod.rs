@@ -2,5 +2,6 @@
 
 pub(crate) mod beds;
 pub(crate) mod clock;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod writes;

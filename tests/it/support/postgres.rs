@@ -167,7 +167,7 @@ fn binaries() -> PathBuf {
 }
 
 /// Postgres refuses to run as root: the `postgres` user's ids then.
-fn server_user() -> Option<(u32, u32)> {
+pub(super) fn server_user() -> Option<(u32, u32)> {
     let id = |args: &[&str]| {
         let out = Command::new("id").args(args).output().unwrap();
         String::from_utf8(out.stdout).unwrap().trim().parse::<u32>().ok()
@@ -180,7 +180,7 @@ fn server_user() -> Option<(u32, u32)> {
     ids
 }
 
-fn as_user(program: &Path, user: Option<(u32, u32)>) -> Command {
+pub(super) fn as_user(program: &Path, user: Option<(u32, u32)>) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/");
     if let Some((uid, gid)) = user {
@@ -189,6 +189,6 @@ fn as_user(program: &Path, user: Option<(u32, u32)>) -> Command {
     command
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

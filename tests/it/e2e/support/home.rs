@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sqlx::Connection;
+
 use super::server::Launch;
 use crate::support::postgres::TestDatabase;
 
@@ -37,6 +39,15 @@ impl Home {
     pub(crate) async fn postgres() -> Self {
         let database = TestDatabase::create().await;
         Self::at(|_| database.url)
+    }
+
+    /// What a statement beside the servers counts.
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        let database = TestDatabase { url: self.url.clone() };
+        let mut connection = database.connect().await;
+        let found = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        found
     }
 
     /// The name of the store.
