@@ -20,8 +20,13 @@ fn plan(workflow: &Value) -> Plan {
 
 /// A workflow with one field of its second step replaced.
 fn with_step(field: &str, value: Value) -> Value {
+    with_step_at(1, field, value)
+}
+
+/// A workflow with one field of a step replaced.
+fn with_step_at(at: usize, field: &str, value: Value) -> Value {
     let mut workflow = example();
-    workflow["steps"][1][field] = value;
+    workflow["steps"][at][field] = value;
     workflow
 }
 
@@ -198,7 +203,27 @@ fn every_fault_is_named_at_its_place() {
         ),
         (
             with_step("heartbeatTimeout", json!(1)),
-            vec!["/workflow/steps/1/heartbeatTimeout: this version"],
+            vec!["/workflow/steps/1/heartbeatTimeout: a transform step runs inside the server"],
+        ),
+        (
+            with_step_at(4, "heartbeatTimeout", json!("5s")),
+            vec!["/workflow/steps/4/heartbeatTimeout: a sleep step runs inside the server"],
+        ),
+        (
+            with_step_at(0, "heartbeatTimeout", json!(0)),
+            vec!["/workflow/steps/0/heartbeatTimeout: heartbeatTimeout is longer than zero"],
+        ),
+        (
+            with_step_at(0, "heartbeatTimeout", json!([])),
+            vec!["/workflow/steps/0/heartbeatTimeout: "],
+        ),
+        (
+            with_step_at(2, "heartbeatTimeout", json!("10s")),
+            vec!["/workflow/steps/2/heartbeatTimeout: heartbeatTimeout is shorter than timeout"],
+        ),
+        (
+            with_step_at(0, "heartbeatTimeout", json!("30s")),
+            vec!["/workflow/steps/0/heartbeatTimeout: heartbeatTimeout is shorter than the timeout"],
         ),
         (
             with_step("description", json!("x")),
@@ -273,6 +298,22 @@ fn a_default_warning_that_a_shorter_timeout_overtakes_is_dropped() {
         (plan.steps[2].timeout, plan.steps[2].warn_after),
         (Some(Duration::from_secs(10)), None)
     );
+}
+
+#[test]
+fn a_default_heartbeat_timeout_is_for_steps_that_show_signs_of_life() {
+    let mut workflow = example();
+    workflow["defaults"] = json!({"heartbeatTimeout": "10s"});
+    workflow["steps"][0]["heartbeatTimeout"] = json!("1s");
+    let plan = plan(&workflow);
+    let limits: Vec<_> = plan.steps.iter().map(|step| step.heartbeat_timeout).collect();
+    let seconds = |count| Some(Duration::from_secs(count));
+    // The third has a timeout of its own that is as short, so that the default never comes due.
+    assert_eq!(limits, [seconds(1), None, None, seconds(10), None]);
+    workflow["defaults"] = json!({"heartbeatTimeout": "30s", "timeout": "30s"});
+    let faults = parse(&workflow).map(|_| ()).unwrap_err();
+    let fault = "/workflow/defaults/heartbeatTimeout: heartbeatTimeout is shorter than timeout";
+    assert_eq!(faults, [fault]);
 }
 
 #[test]

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::executor::Pulse;
 use crate::model::{StepId, ThreadId};
 
 /// Longest wait for anything here that should take milliseconds.
@@ -26,6 +27,7 @@ fn attempt(program: &str, with: &str) -> Attempt {
         action: Arc::new(Action::Exec { program: program.to_owned() }),
         with: Json::parse(with).unwrap(),
         traceparent: None,
+        pulse: Pulse::default(),
     }
 }
 

@@ -12,6 +12,7 @@ use futures_util::StreamExt as _;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::executor::Pulse;
 use crate::definition::Action;
 use crate::model::{StepId, ThreadId, Timestamp};
 
@@ -27,6 +28,7 @@ pub(super) fn attempt(with: &str) -> Attempt {
         action: Arc::new(Action::Http),
         with: Json::parse(with).unwrap(),
         traceparent: None,
+        pulse: Pulse::default(),
     }
 }
 
