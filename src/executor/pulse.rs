@@ -51,7 +51,8 @@ impl Pulse {
         }
     }
 
-    fn last(&self) -> Instant {
+    /// When the last sign of life came.
+    pub(super) fn last(&self) -> Instant {
         self.shared.born + Duration::from_micros(self.shared.last.load(Ordering::Relaxed))
     }
 }

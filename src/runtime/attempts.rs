@@ -259,3 +259,6 @@ fn broken() -> AttemptError {
     let message = "the step's executor panicked; the server's log has the details";
     Failure::recoverable(codes::INTERNAL, Category::Internal, message).into()
 }
+
+#[cfg(test)]
+mod tests;

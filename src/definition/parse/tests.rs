@@ -223,7 +223,9 @@ fn every_fault_is_named_at_its_place() {
         ),
         (
             with_step_at(0, "heartbeatTimeout", json!("30s")),
-            vec!["/workflow/steps/0/heartbeatTimeout: heartbeatTimeout is shorter than the timeout"],
+            vec![
+                "/workflow/steps/0/heartbeatTimeout: heartbeatTimeout is shorter than the timeout",
+            ],
         ),
         (
             with_step("description", json!("x")),

@@ -135,6 +135,28 @@ async fn large_input_neither_blocks_nor_fails_a_program_that_ignores_it() {
 }
 
 #[tokio::test]
+async fn output_is_a_sign_of_life_as_it_arrives() {
+    for (text, lives) in [
+        ("echo a; sleep 1000", true),
+        ("printf a; sleep 1000", true),
+        ("echo a >&2; sleep 1000", true),
+        ("exec true", false),
+    ] {
+        let attempt = attempt("sh", &script(text));
+        let (pulse, executor) = (attempt.pulse.clone(), executor(1 << 20));
+        let begun = pulse.last();
+        let beats = tokio::select! {
+            outcome = executor.execute(attempt) => {
+                assert!(outcome.is_ok(), "{outcome:?}");
+                pulse.last() > begun
+            }
+            () = until(|| pulse.last() > begun) => true,
+        };
+        assert_eq!(beats, lives, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_process_left_behind_neither_holds_the_step_up_nor_stays() {
     let with = script("sleep 1000 & echo $!");
     let output: serde_json::Value = serde_json::from_str(&run("sh", &with).await.unwrap()).unwrap();

@@ -5,6 +5,7 @@ mod bad_input;
 mod crash;
 mod examples;
 mod graceful;
+mod heartbeats;
 mod kinds;
 mod lifecycle;
 mod lists;
