@@ -60,6 +60,7 @@ fn thread_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::thread::get, ops::thread::delete))
         .routes(routes!(ops::events::list))
         .routes(routes!(ops::checkpoints::list))
+        .routes(routes!(ops::diagnostics::get))
         .routes(routes!(ops::resume::resume))
         .routes(routes!(ops::abort::abort))
         .routes(routes!(ops::stream_token::create))

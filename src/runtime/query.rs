@@ -247,10 +247,10 @@ pub(super) async fn checkpoints(
             let Some(last) = page.last() else { return Ok(()) };
             after = last.last();
             for text in page.iter().flat_map(|records| &records.events) {
-                let Ok(event) = Event::decode(text) else { continue };
-                let early = query.before.is_none_or(|before| event.seq < before);
-                if early && is_checkpoint(&event.body) && wanted(event.body.kind()) {
-                    found.push(checkpoint(&event, text));
+                let Some(checkpoint) = checkpoint_of(text) else { continue };
+                let early = query.before.is_none_or(|before| checkpoint.seq < before);
+                if early && wanted(&checkpoint.operation) {
+                    found.push(checkpoint);
                 }
             }
         }
@@ -263,16 +263,18 @@ pub(super) async fn checkpoints(
     Ok(Page { items: found, next_cursor })
 }
 
-fn checkpoint(event: &Event, text: &str) -> Checkpoint {
+/// The checkpoint that an encoded event is, if it is one.
+pub(super) fn checkpoint_of(text: &str) -> Option<Checkpoint> {
+    let event = Event::decode(text).ok().filter(|event| is_checkpoint(&event.body))?;
     let operation = event.body.kind();
-    Checkpoint {
+    Some(Checkpoint {
         id: format!("{operation}-{}-{}", event.at.millis(), event.seq),
         seq: event.seq,
         operation: operation.to_owned(),
         step_id: event.body.step().cloned(),
         at: event.at,
         checksum: hex(&Sha256::digest(text.as_bytes())),
-    }
+    })
 }
 
 /// The name under which the key of stream tokens is kept.

@@ -1,6 +1,7 @@
 //! What a face (HTTP, MCP, dashboard) can ask of the runtime. Each call is a line here and a
 //! function in a file of its own.
 
+mod diagnostics;
 mod error;
 #[cfg(test)]
 mod testing;
@@ -13,10 +14,11 @@ use tokio::sync::broadcast;
 
 use super::core::Core;
 use super::feed::Follow;
-use super::{control, health, invoke, monitor, query, workflows};
+use super::{control, diagnostics as bundle, health, invoke, monitor, query, workflows};
 use crate::definition::Plan;
 use crate::model::{Fault, Json, Pointer, Seq, ThreadId};
 
+pub use diagnostics::*;
 pub use error::RuntimeError;
 pub use types::*;
 
@@ -120,6 +122,11 @@ impl Handle {
         query: CheckpointQuery,
     ) -> Result<Page<Checkpoint>, RuntimeError> {
         query::checkpoints(&self.core, thread, query).await
+    }
+
+    /// One bundle of everything about a thread, for support.
+    pub async fn diagnostics(&self, thread: &ThreadId) -> Result<Diagnostics, RuntimeError> {
+        bundle::diagnostics(&self.core, thread).await
     }
 
     /// Active threads, their progress, which look stuck and why.
