@@ -20,7 +20,7 @@ use super::query::{checkpoint_of, patiently, status};
 use super::settings::LOAD_PAGE;
 use super::{feed::raw_events, handle::RawEvent, health};
 use crate::model::{Failure, Json, Seq, ThreadId, Timestamp};
-use crate::store::ThreadRow;
+use crate::store::{StoreError, ThreadRow};
 
 /// Newest events shown: what happened last is what is asked about.
 const MAX_EVENTS: usize = 200;
@@ -122,13 +122,19 @@ struct Journal {
     failures: VecDeque<PastFailure>,
 }
 
-/// Reads a journal as far as it can be read.
+/// Reads a journal as far as it can be read: up to a damaged record, ever fewer events at a time.
 async fn journal(core: &Core, thread: &ThreadId) -> (Journal, Result<(), RuntimeError>) {
     let mut journal = Journal::default();
     let read = patiently(async {
-        let mut after = 0;
+        let (mut after, mut limit) = (0, LOAD_PAGE);
         loop {
-            let page = core.store().read(thread, after, LOAD_PAGE).await?;
+            let page = match core.store().read(thread, after, limit).await {
+                Err(StoreError::Corrupt { .. }) if limit > 1 => {
+                    limit = (limit / 10).max(1);
+                    continue;
+                }
+                read => read?,
+            };
             let Some(last) = page.last() else { return Ok(()) };
             after = last.last();
             for event in page.iter().flat_map(raw_events) {

@@ -94,6 +94,9 @@ async fn a_damaged_journal_costs_only_what_cannot_be_read() {
     let problems = [format!("status: {damaged}"), format!("journal: {damaged}")];
     assert_eq!(bundle["problems"], json!(problems));
     assert_eq!(bundle["thread"]["lastSeq"], head);
+    // What stands before the damage is shown.
+    assert_eq!(events(&bundle)[0]["type"], "workflow_start");
+    assert!(events(&bundle).last().unwrap()["seq"].as_u64() < head.as_u64());
     assert_eq!(bundle["workflow"]["definition"], workflow("w"));
 }
 
