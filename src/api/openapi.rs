@@ -62,6 +62,7 @@ fn thread_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::checkpoints::list))
         .routes(routes!(ops::recoveries::list))
         .routes(routes!(ops::interventions::list))
+        .routes(routes!(ops::diagnostics::get))
         .routes(routes!(ops::resume::resume))
         .routes(routes!(ops::abort::abort))
         .routes(routes!(ops::stream_token::create))

@@ -59,6 +59,8 @@ pub struct PlanStep {
     pub timeout: Option<Duration>,
     /// After how long an attempt is worth a warning.
     pub warn_after: Option<Duration>,
+    /// After how long without a sign of life an attempt has failed.
+    pub heartbeat_timeout: Option<Duration>,
     /// Whether the thread goes on when this step has used its attempts.
     pub continue_on_error: bool,
 }

@@ -6,6 +6,7 @@
 
 mod exec;
 mod http;
+mod pulse;
 mod registry;
 mod secrets;
 mod settings;
@@ -22,6 +23,7 @@ use crate::model::{Failure, Json, StepId, ThreadId};
 
 pub use exec::{exec_allowed, guard_programs};
 pub use http::{EgressDenied, EgressPolicy, EgressRule, egress_client};
+pub use pulse::Pulse;
 pub use registry::Registry;
 pub use secrets::Secrets;
 pub use settings::{DEFAULT_MAX_OUTPUT_BYTES, ExecutorSettings};
@@ -41,6 +43,8 @@ pub struct Attempt {
     pub with: Json,
     /// W3C trace context of the invoke, if there was one.
     pub traceparent: Option<String>,
+    /// What the executor shows its signs of life to: every piece of output that arrives is one.
+    pub pulse: Pulse,
 }
 
 impl std::fmt::Debug for Attempt {

@@ -106,6 +106,7 @@ fn internal(message: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::Pulse;
     use crate::model::{StepId, ThreadId};
 
     async fn run(jq: &str, with: &str, limit: usize) -> Result<Json, Failure> {
@@ -116,6 +117,7 @@ mod tests {
             action: Arc::new(Action::Transform { filter: Filter::compile(jq).unwrap() }),
             with: Json::parse(with).unwrap(),
             traceparent: None,
+            pulse: Pulse::default(),
         };
         let outcome = TransformExecutor::new(limit).execute(attempt).await;
         outcome.map_err(|error| error.failure)

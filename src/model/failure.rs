@@ -67,6 +67,8 @@ pub mod codes {
     pub const JQ_FAILED: &str = "jq_failed";
     /// The attempt took longer than the step's `timeout`.
     pub const STEP_TIMEOUT: &str = "step_timeout";
+    /// The attempt showed no sign of life for the step's `heartbeatTimeout`.
+    pub const HEARTBEAT_TIMEOUT: &str = "heartbeat_timeout";
     /// The connection was refused or broke.
     pub const CONNECTION_FAILED: &str = "connection_failed";
     /// An HTTP answer whose status was not expected.

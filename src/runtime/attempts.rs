@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::driver::{Driver, Message};
 use crate::definition::{Action, PlanStep, Scope, StepView};
-use crate::executor::{Attempt, AttemptError, Executors, Secrets};
+use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets};
 use crate::machine::{Command, ThreadState};
 use crate::model::{Category, Event, EventBody, Failure, Json, StepStatus, ThreadId, codes};
 
@@ -94,6 +94,7 @@ fn begin(driver: &Driver, step: usize, number: u32) -> Option<Outcome> {
         executors: Arc::clone(&parts.executors),
         timeout: planned.timeout,
         warn_after: planned.warn_after,
+        heartbeat_timeout: planned.heartbeat_timeout,
         sender: driver.sender.clone(),
         cleaner,
         step,
@@ -120,6 +121,7 @@ fn fill_in(driver: &Driver, planned: &PlanStep, number: u32) -> Result<Attempt, 
         action: Arc::clone(&planned.action),
         with,
         traceparent: driver.state.traceparent.clone(),
+        pulse: Pulse::default(),
     })
 }
 
@@ -184,6 +186,7 @@ struct Run {
     executors: Arc<dyn Executors>,
     timeout: Option<Duration>,
     warn_after: Option<Duration>,
+    heartbeat_timeout: Option<Duration>,
     sender: mpsc::Sender<Message>,
     cleaner: Cleaner,
     step: usize,
@@ -194,16 +197,22 @@ impl Run {
     async fn perform(self, attempt: Attempt) {
         let action: Arc<Action> = Arc::clone(&attempt.action);
         let Some(executor) = self.executors.get(&action) else { return };
+        let pulse = attempt.pulse.clone();
+        // Only what the executor does itself is judged, not how long it took to get here.
+        pulse.beat();
         let work = AssertUnwindSafe(executor.execute(attempt)).catch_unwind();
         let mut work = pin!(work);
         let mut slow = pin!(after(self.warn_after));
         let mut late = pin!(after(self.timeout));
+        let mut lifeless = pin!(silent(&pulse, self.heartbeat_timeout));
         let mut warned = false;
         let result = loop {
             tokio::select! {
                 biased;
                 result = &mut work => break result.unwrap_or_else(|_panic| Err(broken())),
                 () = &mut late => break Err(timed_out(self.timeout)),
+                // After `work`: output that has arrived by now is a sign of life.
+                () = &mut lifeless => break Err(fell_silent(self.heartbeat_timeout)),
                 () = &mut slow, if !warned => {
                     warned = true;
                     self.report(What::Slow).await;
@@ -227,13 +236,29 @@ async fn after(limit: Option<Duration>) {
     }
 }
 
+async fn silent(pulse: &Pulse, limit: Option<Duration>) {
+    match limit {
+        Some(limit) => pulse.silent(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn timed_out(limit: Option<Duration>) -> AttemptError {
     let limit = limit.unwrap_or_default().as_millis();
     let message = format!("the attempt took longer than {limit} ms");
     Failure::recoverable(codes::STEP_TIMEOUT, Category::Timeout, message).into()
 }
 
+fn fell_silent(limit: Option<Duration>) -> AttemptError {
+    let limit = limit.unwrap_or_default().as_millis();
+    let message = format!("the attempt showed no sign of life for {limit} ms");
+    Failure::recoverable(codes::HEARTBEAT_TIMEOUT, Category::Timeout, message).into()
+}
+
 fn broken() -> AttemptError {
     let message = "the step's executor panicked; the server's log has the details";
     Failure::recoverable(codes::INTERNAL, Category::Internal, message).into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,6 +98,12 @@ async fn stretch(
     Ok(found)
 }
 
+/// The checkpoint that an encoded event is, if it is one.
+pub(super) fn checkpoint_of(text: &str) -> Option<Checkpoint> {
+    let event = Event::decode(text).ok().filter(|event| is_checkpoint(&event.body))?;
+    Some(checkpoint(&event, text))
+}
+
 fn checkpoint(event: &Event, text: &str) -> Checkpoint {
     let operation = event.body.kind();
     Checkpoint {

@@ -13,6 +13,7 @@ mod commit;
 mod control;
 mod core;
 mod count;
+mod diagnostics;
 mod dispatcher;
 mod driver;
 mod estimate;

@@ -17,7 +17,10 @@ pub(super) async fn monitor(core: &Core, limit: usize) -> Result<Monitor, Runtim
     }
     rows.sort_by(|a, b| (b.created_at, &b.thread_id).cmp(&(a.created_at, &a.thread_id)));
     rows.truncate(limit);
-    let active: Vec<_> = rows.into_iter().map(|row| watch(core, row, now)).collect();
+    let mut active = Vec::with_capacity(rows.len());
+    for row in rows {
+        active.push(watch(core, row, now).await?);
+    }
     Ok(Monitor {
         stuck: active.iter().filter(|thread| thread.stuck.is_some()).count(),
         active,
@@ -26,23 +29,53 @@ pub(super) async fn monitor(core: &Core, limit: usize) -> Result<Monitor, Runtim
     })
 }
 
-fn watch(core: &Core, row: ThreadRow, now: Timestamp) -> MonitoredThread {
+async fn watch(
+    core: &Core,
+    row: ThreadRow,
+    now: Timestamp,
+) -> Result<MonitoredThread, RuntimeError> {
     let idle = now.since(row.updated_at);
-    let stuck = (idle > core.parts.settings.stale_after).then(|| reason(core, &row, now)).flatten();
+    let stuck = stuck(core, &row, now).await?;
     let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
-    MonitoredThread { thread: item(row), idle_ms, stuck }
+    Ok(MonitoredThread { thread: item(row), idle_ms, stuck })
 }
 
-/// Why a thread without a recent event looks stuck; `None` if it is meant to wait.
-fn reason(core: &Core, row: &ThreadRow, now: Timestamp) -> Option<String> {
-    // A driver here waits for an attempt that takes its time: the attempt's timeout judges it.
-    if core.drives(&row.thread_id) && !row.summary.current_steps.is_empty() {
-        return None;
+/// Why a thread looks stuck; `None` if it moves, or is meant to wait.
+pub(super) async fn stuck(
+    core: &Core,
+    row: &ThreadRow,
+    now: Timestamp,
+) -> Result<Option<String>, RuntimeError> {
+    if row.summary.status.is_terminal()
+        || now.since(row.updated_at) <= core.parts.settings.stale_after
+    {
+        return Ok(None);
     }
-    if row.owner != 0 {
-        let steps: Vec<&str> = row.summary.current_steps.iter().map(StepId::as_str).collect();
-        return Some(format!("no event since {}; under way: {}", row.updated_at, steps.join(", ")));
+    if row.owner == 0 {
+        return Ok(waits(core, row, now));
     }
+    // Whoever drives it waits for an attempt that takes its time: the attempt's own limits judge it.
+    if !row.summary.current_steps.is_empty() && is_driven(core, row).await? {
+        return Ok(None);
+    }
+    let steps: Vec<&str> = row.summary.current_steps.iter().map(StepId::as_str).collect();
+    Ok(Some(format!("no event since {}; under way: {}", row.updated_at, steps.join(", "))))
+}
+
+/// Whether a replica that lives drives the thread.
+async fn is_driven(core: &Core, row: &ThreadRow) -> Result<bool, RuntimeError> {
+    if core.drives(&row.thread_id) {
+        return Ok(true);
+    }
+    // Of a thread that is ours without a driver, a lease says nothing.
+    if row.owner == core.authority().incarnation {
+        return Ok(false);
+    }
+    patiently(async { Ok(core.store().owner(&row.thread_id).await?.is_some()) }).await
+}
+
+/// Why a thread that nobody drives looks stuck.
+fn waits(core: &Core, row: &ThreadRow, now: Timestamp) -> Option<String> {
     match row.wake_at {
         Some(due) if due > now => None,
         Some(_) if core.room() == 0 => Some("waits for a replica with room".to_owned()),

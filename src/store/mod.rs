@@ -228,7 +228,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<ThreadRow>, StoreError>;
 
-    /// The name of the replica that drives a thread, if one does.
+    /// The name of the replica that drives a thread, if one does: an owner whose lease has expired
+    /// does not.
     async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError>;
 
     /// The thread started under an idempotency key in the last 24 h, with its request's hash.

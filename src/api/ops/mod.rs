@@ -3,6 +3,7 @@
 pub(super) mod abort;
 pub(super) mod checkpoints;
 pub(super) mod control;
+pub(super) mod diagnostics;
 pub(super) mod events;
 pub(super) mod health;
 pub(super) mod interventions;

@@ -41,7 +41,7 @@ pub(in crate::api) struct WorkflowDefinition {
 
 /// Defaults of a workflow's steps.
 #[derive(Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::api) struct StepDefaults {
     /// When and how often failed attempts are made again.
     #[schema(nullable = false)]
@@ -49,6 +49,16 @@ pub(in crate::api) struct StepDefaults {
     /// Bounds one attempt.
     #[schema(nullable = false)]
     timeout: Option<DurationText>,
+    /// Emits `step_timeout_warning` once an attempt has run for this long.
+    #[schema(nullable = false)]
+    warn_after: Option<DurationText>,
+    /// Fails an attempt that has shown no sign of life for this long: no output of a program, no
+    /// byte of an answer. For `http` and `exec`, and shorter than `timeout`.
+    #[schema(nullable = false)]
+    heartbeat_timeout: Option<DurationText>,
+    /// Whether the thread goes on if a step fails.
+    #[schema(nullable = false)]
+    continue_on_error: Option<bool>,
 }
 
 /// A step of a workflow.
@@ -80,6 +90,10 @@ pub(in crate::api) struct StepDefinition {
     /// Emits `step_timeout_warning` once an attempt has run for this long.
     #[schema(nullable = false)]
     warn_after: Option<DurationText>,
+    /// Fails an attempt that has shown no sign of life for this long: no output of a program, no
+    /// byte of an answer. For `http` and `exec`, and shorter than `timeout`.
+    #[schema(nullable = false)]
+    heartbeat_timeout: Option<DurationText>,
     /// Whether the thread goes on if this step fails.
     #[schema(nullable = false)]
     continue_on_error: Option<bool>,

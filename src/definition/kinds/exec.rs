@@ -13,6 +13,7 @@ pub(super) const KIND: Kind = Kind {
     name: "exec",
     fields: &["program", "args", "stdin", "env", "cwd", "parse"],
     reads: Reads::With,
+    shows_life: true,
     check,
 };
 

@@ -15,6 +15,7 @@ pub(super) const KIND: Kind = Kind {
     name: "http",
     fields: &["method", "url", "headers", "query", "json", "body", "expectStatus"],
     reads: Reads::With,
+    shows_life: true,
     check,
 };
 

@@ -22,6 +22,9 @@ pub(super) struct Kind {
     pub(super) fields: &'static [&'static str],
     /// What of its `with` is a template.
     pub(super) reads: Reads,
+    /// Whether its attempts show signs of life that a `heartbeatTimeout` can wait for. What runs
+    /// inside this server shows none.
+    pub(super) shows_life: bool,
     /// Checks the literal parts of its `with` and says what the step does.
     pub(super) check: fn(&Fields<'_>, &mut Faults) -> Option<Action>,
 }

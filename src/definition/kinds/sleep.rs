@@ -7,8 +7,13 @@ use crate::definition::Action;
 use crate::definition::parse::Fields;
 use crate::model::{Faults, Node, Timestamp};
 
-pub(super) const KIND: Kind =
-    Kind { name: "sleep", fields: &["for", "until"], reads: Reads::Journalled, check };
+pub(super) const KIND: Kind = Kind {
+    name: "sleep",
+    fields: &["for", "until"],
+    reads: Reads::Journalled,
+    shows_life: false,
+    check,
+};
 
 #[expect(clippy::unnecessary_wraps, reason = "beside kinds that can have nothing to do")]
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {

@@ -8,8 +8,13 @@ use crate::definition::parse::Fields;
 use crate::definition::{Action, Filter};
 use crate::model::Faults;
 
-pub(super) const KIND: Kind =
-    Kind { name: "transform", fields: &["jq", "from"], reads: Reads::From, check };
+pub(super) const KIND: Kind = Kind {
+    name: "transform",
+    fields: &["jq", "from"],
+    reads: Reads::From,
+    shows_life: false,
+    check,
+};
 
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     with.require("jq", faults);

@@ -29,7 +29,7 @@ const MAX_NAME: usize = 128;
 const WORKFLOW_FIELDS: [&str; 6] =
     ["name", "description", "inputSchema", "defaults", "steps", "output"];
 /// The fields of a step beside those of its policy.
-const STEP_FIELDS: [&str; 9] = [
+const STEP_FIELDS: [&str; 10] = [
     "id",
     "kind",
     "with",
@@ -39,10 +39,10 @@ const STEP_FIELDS: [&str; 9] = [
     policy::FIELDS[1],
     policy::FIELDS[2],
     policy::FIELDS[3],
+    policy::FIELDS[4],
 ];
 /// Fields that are reserved for a later version: told apart from typing errors.
-const LATER_FIELDS: [&str; 6] =
-    ["compensate", "breaker", "fallback", "heartbeatTimeout", "check", "onFailure"];
+const LATER_FIELDS: [&str; 5] = ["compensate", "breaker", "fallback", "check", "onFailure"];
 
 impl Plan {
     /// Reads and checks a workflow. `at` is where it stands in the request's body, for the

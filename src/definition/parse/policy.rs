@@ -6,7 +6,8 @@ use super::fields::Fields;
 use crate::model::{Faults, Node, Pointer, RetryPolicy};
 
 /// The fields that a step and the workflow's `defaults` share.
-pub(super) const FIELDS: [&str; 4] = ["retry", "timeout", "warnAfter", "continueOnError"];
+pub(super) const FIELDS: [&str; 5] =
+    ["retry", "timeout", "warnAfter", "heartbeatTimeout", "continueOnError"];
 
 /// Most attempts of one step: with the longest interval a thousand is years, and each is an
 /// event in the journal.
@@ -22,6 +23,7 @@ pub(super) struct Policy {
     retry: Retry,
     timeout: Option<Duration>,
     warn_after: Option<Duration>,
+    heartbeat_timeout: Option<Duration>,
     continue_on_error: Option<bool>,
 }
 
@@ -41,6 +43,7 @@ pub(super) struct Effective {
     pub(super) retry: RetryPolicy,
     pub(super) timeout: Option<Duration>,
     pub(super) warn_after: Option<Duration>,
+    pub(super) heartbeat_timeout: Option<Duration>,
     pub(super) continue_on_error: bool,
 }
 
@@ -51,37 +54,52 @@ impl Policy {
             fields.get("retry").map(|node| Retry::read(node, &fields.at().key("retry"), faults));
         let timeout = fields.duration("timeout", faults);
         let warn_after = fields.duration("warnAfter", faults);
-        if timeout.is_some_and(|timeout| timeout.is_zero()) {
-            faults.add(&fields.at().key("timeout"), "timeout is longer than zero");
-        }
-        if let (Some(warn_after), Some(timeout)) = (warn_after, timeout)
-            && warn_after >= timeout
-        {
-            faults.add(&fields.at().key("warnAfter"), "warnAfter is shorter than timeout");
+        let heartbeat_timeout = fields.duration("heartbeatTimeout", faults);
+        for (name, limit) in [("timeout", timeout), ("heartbeatTimeout", heartbeat_timeout)] {
+            if limit.is_some_and(|limit| limit.is_zero()) {
+                faults.add(&fields.at().key(name), format!("{name} is longer than zero"));
+            }
         }
         let continue_on_error = fields.flag("continueOnError", faults);
-        Self { retry: retry.unwrap_or_default(), timeout, warn_after, continue_on_error }
+        let retry = retry.unwrap_or_default();
+        let read = Self { retry, timeout, warn_after, heartbeat_timeout, continue_on_error };
+        if let Some(timeout) = timeout {
+            read.check_below(timeout, "timeout", (fields.at(), faults));
+        }
+        read
     }
 
     /// This policy over the workflow's defaults, those over the built-in ones. `at` is the step.
     pub(super) fn over(self, defaults: &Self, at: &Pointer, faults: &mut Faults) -> Effective {
         let timeout = self.timeout.or(defaults.timeout);
-        if let (Some(warn_after), Some(timeout), None) = (self.warn_after, timeout, self.timeout)
-            && warn_after >= timeout
-        {
-            let detail = "warnAfter is shorter than the timeout of defaults";
-            faults.add(&at.key("warnAfter"), detail);
+        if let (Some(timeout), None) = (timeout, self.timeout) {
+            self.check_below(timeout, "the timeout of defaults", (at, faults));
         }
         // A default that a step's own, shorter timeout overtakes simply never comes due.
-        let inherited = defaults.warn_after.filter(|warn| timeout.is_none_or(|most| *warn < most));
+        let inherited =
+            |limit: Option<Duration>| limit.filter(|own| timeout.is_none_or(|most| *own < most));
         Effective {
             retry: self.retry.over(&defaults.retry, at, faults),
             timeout,
-            warn_after: self.warn_after.or(inherited),
+            warn_after: self.warn_after.or_else(|| inherited(defaults.warn_after)),
+            heartbeat_timeout: self
+                .heartbeat_timeout
+                .or_else(|| inherited(defaults.heartbeat_timeout)),
             continue_on_error: self
                 .continue_on_error
                 .or(defaults.continue_on_error)
                 .unwrap_or_default(),
+        }
+    }
+
+    /// What comes due only within an attempt is shorter than what ends it.
+    fn check_below(&self, timeout: Duration, which: &str, (at, faults): (&Pointer, &mut Faults)) {
+        for (name, limit) in
+            [("warnAfter", self.warn_after), ("heartbeatTimeout", self.heartbeat_timeout)]
+        {
+            if limit.is_some_and(|limit| limit >= timeout) {
+                faults.add(&at.key(name), format!("{name} is shorter than {which}"));
+            }
         }
     }
 }
@@ -188,3 +206,6 @@ fn is_code(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,7 @@ pub(super) fn read(
     let (action, with) = work(fields, raw, &names, faults).unzip();
     let when = condition(fields, &visible, faults);
     let policy = Policy::read(fields, faults).over(around.defaults, fields.at(), faults);
+    let shows_life = shows_life(fields, faults);
     let id = around.ids.get(position).copied().flatten().and_then(|id| StepId::parse(id).ok());
     if faults.len() > before {
         return None;
@@ -56,8 +57,21 @@ pub(super) fn read(
         retry: policy.retry,
         timeout: policy.timeout,
         warn_after: policy.warn_after,
+        heartbeat_timeout: policy.heartbeat_timeout.filter(|_| shows_life),
         continue_on_error: policy.continue_on_error,
     })
+}
+
+/// Whether the step's kind shows signs of life. If it does not, a `heartbeatTimeout` of its own is a
+/// fault; one of `defaults` means the other steps.
+fn shows_life(fields: &Fields<'_>, faults: &mut Faults) -> bool {
+    let Some(Node::String(name)) = fields.get("kind") else { return true };
+    let shows_life = kinds::find(name).is_none_or(|kind| kind.shows_life);
+    if !shows_life && fields.get("heartbeatTimeout").is_some() {
+        let detail = format!("a {name} step runs inside the server and shows no sign of life");
+        faults.add(&fields.at().key("heartbeatTimeout"), detail);
+    }
+    shows_life
 }
 
 /// Reads `kind` and `with`.

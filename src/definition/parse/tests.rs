@@ -7,25 +7,30 @@ use crate::definition::testing::{Data, json as text};
 use crate::definition::{Action, Plan};
 use crate::model::{Faults, Json, Pointer, StepStatus};
 
-fn parse(workflow: &Value) -> Result<Plan, Vec<String>> {
+pub(super) fn parse(workflow: &Value) -> Result<Plan, Vec<String>> {
     Plan::parse(&text(&workflow.to_string()), &Pointer::root().key("workflow")).map_err(|faults| {
         faults.into_iter().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).collect()
     })
 }
 
 #[track_caller]
-fn plan(workflow: &Value) -> Plan {
+pub(super) fn plan(workflow: &Value) -> Plan {
     parse(workflow).unwrap_or_else(|faults| panic!("{faults:#?}"))
 }
 
 /// A workflow with one field of its second step replaced.
 fn with_step(field: &str, value: Value) -> Value {
+    with_step_at(1, field, value)
+}
+
+/// A workflow with one field of a step replaced.
+fn with_step_at(at: usize, field: &str, value: Value) -> Value {
     let mut workflow = example();
-    workflow["steps"][1][field] = value;
+    workflow["steps"][at][field] = value;
     workflow
 }
 
-fn example() -> Value {
+pub(super) fn example() -> Value {
     json!({
         "name": "release-notes",
         "description": "optional",
@@ -198,7 +203,29 @@ fn every_fault_is_named_at_its_place() {
         ),
         (
             with_step("heartbeatTimeout", json!(1)),
-            vec!["/workflow/steps/1/heartbeatTimeout: this version"],
+            vec!["/workflow/steps/1/heartbeatTimeout: a transform step runs inside the server"],
+        ),
+        (
+            with_step_at(4, "heartbeatTimeout", json!("5s")),
+            vec!["/workflow/steps/4/heartbeatTimeout: a sleep step runs inside the server"],
+        ),
+        (
+            with_step_at(0, "heartbeatTimeout", json!(0)),
+            vec!["/workflow/steps/0/heartbeatTimeout: heartbeatTimeout is longer than zero"],
+        ),
+        (
+            with_step_at(0, "heartbeatTimeout", json!([])),
+            vec!["/workflow/steps/0/heartbeatTimeout: "],
+        ),
+        (
+            with_step_at(2, "heartbeatTimeout", json!("10s")),
+            vec!["/workflow/steps/2/heartbeatTimeout: heartbeatTimeout is shorter than timeout"],
+        ),
+        (
+            with_step_at(0, "heartbeatTimeout", json!("30s")),
+            vec![
+                "/workflow/steps/0/heartbeatTimeout: heartbeatTimeout is shorter than the timeout",
+            ],
         ),
         (
             with_step("description", json!("x")),
@@ -243,36 +270,6 @@ fn a_field_that_stands_twice_is_refused() {
     let faults = Plan::parse(&text(workflow), &Pointer::root()).unwrap_err();
     let places: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
     assert_eq!(places, ["/name", "/steps/0/with/for"]);
-}
-
-#[test]
-fn retry_merges_field_by_field() {
-    let mut workflow = example();
-    workflow["defaults"] = json!({"retry": {"initialInterval": "1m", "backoffFactor": 3}});
-    workflow["steps"][0]["retry"] = json!({"maxAttempts": 7});
-    let plan = plan(&workflow);
-    let retry = &plan.steps[0].retry;
-    assert_eq!(retry.max_attempts, 7);
-    assert_eq!(retry.initial_interval, Duration::from_mins(1));
-    assert_eq!(retry.max_interval, Duration::from_mins(1));
-    assert!((retry.backoff_factor - 3.0).abs() < f64::EPSILON && retry.jitter);
-    workflow["steps"][0]["retry"] = json!({"maxInterval": "1s"});
-    let faults = parse(&workflow).map(|_| ()).unwrap_err();
-    assert!(faults[0].starts_with("/workflow/steps/0/retry/initialInterval"), "{faults:?}");
-}
-
-#[test]
-fn a_default_warning_that_a_shorter_timeout_overtakes_is_dropped() {
-    let mut workflow = example();
-    workflow["defaults"] = json!({"timeout": "1m", "warnAfter": "30s"});
-    let plan = plan(&workflow);
-    assert_eq!(plan.steps[0].warn_after, Some(Duration::from_secs(30)));
-    workflow["steps"][2].as_object_mut().unwrap().remove("warnAfter");
-    let plan = parse(&workflow).unwrap();
-    assert_eq!(
-        (plan.steps[2].timeout, plan.steps[2].warn_after),
-        (Some(Duration::from_secs(10)), None)
-    );
 }
 
 #[test]

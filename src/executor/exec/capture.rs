@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
+use crate::executor::Pulse;
+
 /// Bytes read at once: what a pipe usually holds.
 const CHUNK: usize = 16 * 1024;
 
@@ -28,7 +30,8 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    /// Feeds `input` and reads both outputs until all three are done. Reading and writing go on
+    /// Feeds `input` and reads both outputs until all three are done; every read that brings
+    /// something is a sign of life. Reading and writing go on
     /// side by side: a program that writes before it has read everything would block for ever
     /// otherwise. What was read is in `capture` also if this future is dropped.
     pub(super) async fn pump(
@@ -36,9 +39,9 @@ impl Pipes {
         input: &[u8],
         capture: &mut Capture,
         limit: usize,
+        pulse: &Pulse,
     ) -> Result<(), TooMuch> {
         let Capture { stdout, stderr } = capture;
-        let used = AtomicUsize::new(0);
         let feed = async {
             if let Some(mut stdin) = self.stdin.take() {
                 // A program may end, or close its input, without reading it all.
@@ -48,23 +51,31 @@ impl Pipes {
             }
             Ok(())
         };
-        let out = drain(self.stdout.take(), stdout, &used, limit);
-        let err = drain(self.stderr.take(), stderr, &used, limit);
+        let bounds = Bounds { used: &AtomicUsize::new(0), limit, pulse };
+        let out = drain(self.stdout.take(), stdout, &bounds);
+        let err = drain(self.stderr.take(), stderr, &bounds);
         tokio::try_join!(feed, out, err).map(|_| ())
     }
+}
+
+/// What both outputs share.
+struct Bounds<'a> {
+    used: &'a AtomicUsize,
+    limit: usize,
+    pulse: &'a Pulse,
 }
 
 async fn drain(
     pipe: Option<impl AsyncRead + Unpin>,
     into: &mut Vec<u8>,
-    used: &AtomicUsize,
-    limit: usize,
+    bounds: &Bounds<'_>,
 ) -> Result<(), TooMuch> {
     let Some(mut pipe) = pipe else { return Ok(()) };
     let mut chunk = vec![0; CHUNK];
     // A pipe that cannot be read any more is as good as one at its end.
     while let Ok(read @ 1..) = pipe.read(&mut chunk).await {
-        if used.fetch_add(read, Ordering::Relaxed) + read > limit {
+        bounds.pulse.beat();
+        if bounds.used.fetch_add(read, Ordering::Relaxed) + read > bounds.limit {
             return Err(TooMuch);
         }
         into.extend_from_slice(chunk.get(..read).unwrap_or_default());

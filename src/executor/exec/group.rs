@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use super::capture::{Capture, Pipes, TooMuch};
 use super::guard::{Guard, Watched};
 use super::outcome::Finished;
+use crate::executor::Pulse;
 use crate::executor::text::excerpt;
 use crate::model::{Category, Failure, codes};
 
@@ -63,6 +64,7 @@ impl Group {
         &mut self,
         stdin: &[u8],
         limit: usize,
+        pulse: &Pulse,
     ) -> Result<Option<Finished>, Failure> {
         let mut written = Capture::default();
         let pipes = Pipes {
@@ -71,7 +73,7 @@ impl Group {
             stderr: self.child.stderr.take(),
         };
         let bounded = {
-            let mut pump = std::pin::pin!(pipes.pump(stdin, &mut written, limit));
+            let mut pump = std::pin::pin!(pipes.pump(stdin, &mut written, limit, pulse));
             let pumped = tokio::select! {
                 pumped = &mut pump => Some(pumped),
                 () = self.leader_ended() => None,

@@ -73,8 +73,8 @@ impl ExecExecutor {
         let limit = self.settings.max_output_bytes;
         let mut group = Group::spawn(self.command(&program, &input, attempt), name)?;
         group.guard(self.guard.as_ref());
-        let finished = group.finish(input.stdin.as_deref().unwrap_or_default(), limit).await;
-        match finished? {
+        let stdin = input.stdin.as_deref().unwrap_or_default();
+        match group.finish(stdin, limit, &attempt.pulse).await? {
             Some(finished) => outcome::output(name, &finished, input.parse, limit),
             None => Err(too_large("the output", limit)),
         }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::executor::Pulse;
 use crate::model::{StepId, ThreadId};
 
 /// Longest wait for anything here that should take milliseconds.
@@ -26,6 +27,7 @@ fn attempt(program: &str, with: &str) -> Attempt {
         action: Arc::new(Action::Exec { program: program.to_owned() }),
         with: Json::parse(with).unwrap(),
         traceparent: None,
+        pulse: Pulse::default(),
     }
 }
 
@@ -130,6 +132,28 @@ async fn large_input_neither_blocks_nor_fails_a_program_that_ignores_it() {
     assert!(run("true", &with).await.is_ok());
     let copied = run("cat", &with).await.unwrap();
     assert!(copied.contains(&large));
+}
+
+#[tokio::test]
+async fn output_is_a_sign_of_life_as_it_arrives() {
+    for (text, lives) in [
+        ("echo a; sleep 1000", true),
+        ("printf a; sleep 1000", true),
+        ("echo a >&2; sleep 1000", true),
+        ("exec true", false),
+    ] {
+        let attempt = attempt("sh", &script(text));
+        let (pulse, executor) = (attempt.pulse.clone(), executor(1 << 20));
+        let begun = pulse.last();
+        let beats = tokio::select! {
+            outcome = executor.execute(attempt) => {
+                assert!(outcome.is_ok(), "{outcome:?}");
+                pulse.last() > begun
+            }
+            () = until(|| pulse.last() > begun) => true,
+        };
+        assert_eq!(beats, lives, "{text}");
+    }
 }
 
 #[tokio::test]

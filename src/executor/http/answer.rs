@@ -8,8 +8,8 @@ use reqwest::{Response, StatusCode};
 
 use super::expect::Expected;
 use super::fault;
-use crate::executor::AttemptError;
 use crate::executor::text::{excerpt, output_invalid, too_large};
+use crate::executor::{AttemptError, Pulse};
 use crate::model::{Category, Failure, Json, Timestamp, codes, quote};
 
 /// Most bytes read of an answer that is a failure, and most characters repeated of it: enough for
@@ -24,8 +24,13 @@ const EXCERPT_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// Header names are in lower case, repeated ones joined with `, `. The body is the exact JSON text
 /// where the answer says it is JSON, else a string in which anything that is not UTF-8 has become
-/// U+FFFD. A JSON answer without a body has the body `null`.
-pub(super) async fn output(mut answer: Response, limit: usize) -> Result<Json, Failure> {
+/// U+FFFD. A JSON answer without a body has the body `null`. Each piece of the body that arrives is
+/// a sign of life.
+pub(super) async fn output(
+    mut answer: Response,
+    limit: usize,
+    pulse: &Pulse,
+) -> Result<Json, Failure> {
     let host = host(&answer);
     let announced = answer.content_length().unwrap_or(0);
     if usize::try_from(announced).unwrap_or(usize::MAX) > limit {
@@ -33,6 +38,7 @@ pub(super) async fn output(mut answer: Response, limit: usize) -> Result<Json, F
     }
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| fault::failure(&error, &host))? {
+        pulse.beat();
         if body.len() + chunk.len() > limit {
             return Err(too_large("the answer", limit));
         }

@@ -20,7 +20,7 @@ use url::Url;
 pub use client::egress_client;
 pub use egress::{EgressDenied, EgressPolicy, EgressRule};
 
-use super::{Attempt, AttemptError, StepExecutor};
+use super::{Attempt, AttemptError, Pulse, StepExecutor};
 use crate::model::{Clock, Failure, Json};
 use expect::Expected;
 use request::Outgoing;
@@ -41,9 +41,9 @@ pub(super) struct HttpExecutor {
 impl StepExecutor for HttpExecutor {
     async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError> {
         let (request, expected) = request::read(&attempt)?;
-        let answer = self.send(request, &expected).await?;
+        let answer = self.send(request, &expected, &attempt.pulse).await?;
         if answer::is_expected(&answer, &expected) {
-            Ok(answer::output(answer, self.max_output_bytes).await?)
+            Ok(answer::output(answer, self.max_output_bytes, &attempt.pulse).await?)
         } else {
             Err(answer::unexpected(answer, self.clock.now()).await)
         }
@@ -62,13 +62,20 @@ impl HttpExecutor {
     }
 
     /// Sends the request and follows redirects, but not those that the step expects to see.
-    async fn send(&self, first: Outgoing, expected: &Expected) -> Result<Response, Failure> {
+    /// The head of each answer is a sign of life.
+    async fn send(
+        &self,
+        first: Outgoing,
+        expected: &Expected,
+        pulse: &Pulse,
+    ) -> Result<Response, Failure> {
         let mut request = first;
         for _ in 0..=MAX_REDIRECTS {
             self.egress.judge(&request.url)?;
             let host = host_and_port(&request.url);
             let answer = self.client.execute(build(&request)).await;
             let answer = answer.map_err(|error| fault::failure(&error, &host))?;
+            pulse.beat();
             if answer::is_expected(&answer, expected) {
                 return Ok(answer);
             }

@@ -9,10 +9,12 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::any;
 use futures_util::StreamExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::definition::Action;
+use crate::executor::Pulse;
 use crate::model::{StepId, ThreadId, Timestamp};
 
 /// Longest wait for anything here that should take milliseconds.
@@ -27,6 +29,7 @@ pub(super) fn attempt(with: &str) -> Attempt {
         action: Arc::new(Action::Http),
         with: Json::parse(with).unwrap(),
         traceparent: None,
+        pulse: Pulse::default(),
     }
 }
 
@@ -191,6 +194,38 @@ async fn answers_above_the_bound_are_cut_off_while_they_stream() {
         let failure = server.get(path, "open").await.unwrap_err().failure;
         assert_eq!((failure.code.as_str(), failure.recoverable), ("payload_too_large", false));
     }
+}
+
+#[tokio::test]
+async fn the_head_of_an_answer_and_each_piece_of_it_are_signs_of_life() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let attempt = attempt(&format!(r#"{{"url":"http://{}/"}}"#, listener.local_addr().unwrap()));
+    let pulse = attempt.pulse.clone();
+    let answering = async {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        assert!(connection.read(&mut [0; 4096]).await.unwrap() > 0);
+        let mut last = pulse.last();
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        for piece in [head, "3\r\none\r\n", "3\r\ntwo\r\n"] {
+            connection.write_all(piece.as_bytes()).await.unwrap();
+            while pulse.last() == last {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            last = pulse.last();
+        }
+        connection.write_all(b"0\r\n\r\n").await.unwrap();
+        // The connection stays open until the answer was read.
+        std::future::pending::<()>().await;
+    };
+    let executor = executor("open");
+    let both = async {
+        tokio::select! {
+            outcome = executor.execute(attempt) => outcome,
+            () = answering => unreachable!(),
+        }
+    };
+    let output = tokio::time::timeout(PATIENCE, both).await.expect("each piece is a beat").unwrap();
+    assert!(output.as_str().ends_with("\"body\":\"onetwo\"}"), "{output:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What a face (HTTP, MCP, dashboard) can ask of the runtime. Each call is a line here and a
 //! function in a file of its own.
 
+mod diagnostics;
 mod error;
 mod history;
 #[cfg(test)]
@@ -15,12 +16,13 @@ use tokio::sync::broadcast;
 use super::core::Core;
 use super::feed::Follow;
 use super::{
-    checkpoints, control, health, interventions, invoke, monitor, query, recoveries, snapshots,
-    stats, workflows,
+    checkpoints, control, diagnostics as bundle, health, interventions, invoke, monitor, query,
+    recoveries, snapshots, stats, workflows,
 };
 use crate::definition::Plan;
 use crate::model::{Epoch, Fault, Json, Pointer, Seq, ThreadId};
 
+pub use diagnostics::*;
 pub use error::RuntimeError;
 pub use history::*;
 pub use types::*;
@@ -153,6 +155,11 @@ impl Handle {
     /// What happened in the last 24 hours, over all replicas.
     pub async fn stats(&self) -> Result<Stats, RuntimeError> {
         stats::stats(&self.core).await
+    }
+
+    /// One bundle of everything about a thread, for support.
+    pub async fn diagnostics(&self, thread: &ThreadId) -> Result<Diagnostics, RuntimeError> {
+        bundle::diagnostics(&self.core, thread).await
     }
 
     /// Active threads, their progress, which look stuck and why.

@@ -141,7 +141,9 @@ impl Store for MemoryStore {
 
     async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
         let state = self.state();
+        let now = self.clock.monotonic();
         let owner = state.threads.get(thread).map(|found| found.row.owner);
+        let owner = owner.filter(|owner| state.is_alive(*owner, now));
         Ok(owner.and_then(|owner| state.names.get(&owner).cloned()))
     }
 

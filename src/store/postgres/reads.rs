@@ -132,7 +132,7 @@ impl PostgresStore {
     pub(super) async fn do_owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
         let query = sqlx::query_scalar(self.sql(
             "SELECT r.name FROM @threads t JOIN @replicas r ON r.incarnation = t.owner
-             WHERE t.thread_id = $1",
+             WHERE t.thread_id = $1 AND r.lease_until > clock_timestamp()",
         ));
         answer(query.bind(thread.as_str()).fetch_optional(&self.general)).await
     }

@@ -10,6 +10,7 @@ use crate::store::{Records, StoreError, ThreadFilter, ThreadRow};
 
 use super::SqliteStore;
 use super::fault::fault;
+use super::leases::millis;
 use super::rows::{MAX_ROWS, room, with_list};
 
 /// The head stands beside the rows of the same snapshot, so that a lost tail is noticed.
@@ -141,8 +142,9 @@ impl SqliteStore {
 
     pub(super) async fn do_owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
         let sql = "SELECT r.name FROM threads t JOIN replicas r ON r.incarnation = t.owner
-                   WHERE t.thread_id = ?";
-        let query = sqlx::query_scalar(sql).bind(thread.as_str());
+                   WHERE t.thread_id = ? AND r.lease_until > ?";
+        let now = millis(self.clock.monotonic());
+        let query = sqlx::query_scalar(sql).bind(thread.as_str()).bind(now);
         query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))
     }
 

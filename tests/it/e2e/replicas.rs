@@ -72,6 +72,58 @@ async fn a_replica_that_was_asleep_changes_nothing_when_it_wakes() {
 }
 
 #[tokio::test]
+async fn programs_of_a_replica_that_slept_past_its_lease_end_when_it_wakes() {
+    let home = Home::postgres().await;
+    let launch = || home.launch().set("RETHREAD_EXEC_ALLOW", "sh");
+    let first = launch().start().await;
+    // Writes a line every 50 ms, with a child beside it, until it is told to end.
+    let script = "n=$X_RETHREAD_ATTEMPT; sleep 1000 & echo $$ $! > pids.$n
+                  until [ -e stop ]; do echo x >> lines.$n; sleep 0.05; done";
+    let file = |name: &str| home.folder.path().join(name);
+    let step = json!({ "id": "s", "kind": "exec",
+        "with": { "program": "sh", "args": ["-c", script], "cwd": home.folder.path() } });
+    let workflow = json!({ "name": "w", "steps": [step] });
+    first.client().invoke(&json!({ "workflow": workflow, "threadId": "t1" })).await;
+    let begun = async |number: u32| {
+        let lines = file(&format!("lines.{number}"));
+        eventually("the program runs", async || lines.exists().then_some(())).await;
+    };
+    begun(1).await;
+    first.signal(Signal::SIGSTOP);
+    let second = launch().start().await;
+    let client = second.client();
+    begun(2).await;
+    // Nobody can end the programs of a replica that sleeps but itself.
+    let events = client.events("t1").await;
+    let pids = std::fs::read_to_string(file("pids.1")).unwrap();
+    first.signal(Signal::SIGCONT);
+    let awake_since = tokio::time::Instant::now();
+    for pid in pids.split_whitespace() {
+        let stat = format!("/proc/{pid}/stat");
+        eventually("its program and the child are gone", async || {
+            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        })
+        .await;
+    }
+    assert!(awake_since.elapsed() < Duration::from_secs(3), "{:?}", awake_since.elapsed());
+    let awake = first.client();
+    eventually("the first is ready", async || {
+        (awake.get("/health/ready").await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(client.events("t1").await, events);
+    std::fs::write(file("stop"), "").unwrap();
+    let status = client.completed("t1").await;
+    assert_eq!(status["steps"][0]["attempts"], json!(2));
+    assert_eq!(status["recoveries"], json!(1));
+    // The first goes on under a new registration.
+    awake.invoke(&json!({ "workflow": workflow, "threadId": "t2" })).await;
+    awake.completed("t2").await;
+    assert_eq!(client.events("t1").await.len(), events.len() + 2);
+}
+
+#[tokio::test]
 async fn what_waits_for_room_is_shared_and_survives() {
     let (home, recorder) = (Home::postgres().await, Recorder::start().await);
     let first = home.launch().set("RETHREAD_MAX_RUNNING", "2").start().await;

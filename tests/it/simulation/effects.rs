@@ -10,7 +10,7 @@ use rethread::model::{Category, Failure, Json};
 use serde_json::{Value, json};
 
 use super::random::Rng;
-use super::workflow::{Fault, Mood, Script, Work, value};
+use super::workflow::{BEAT, Fault, Mood, Script, Work, value};
 use super::world::World;
 
 /// Performs the http steps of every replica.
@@ -35,11 +35,11 @@ impl StepExecutor for Effects {
         let mut rng = Rng::new(self.world.seed, key_number(&attempt));
         let slowness = Duration::from_millis(rng.range(1, script.slowness.max(1)));
         if script.acts_late {
-            tokio::time::sleep(slowness).await;
+            work(&attempt, slowness).await;
             return self.act(&attempt, &script);
         }
         let result = self.act(&attempt, &script);
-        tokio::time::sleep(slowness).await;
+        work(&attempt, slowness).await;
         match (result, script.fault) {
             (Err(_), Fault::Hangs) => std::future::pending().await,
             (result, _) => result,
@@ -94,6 +94,17 @@ impl Effects {
             Mood::Doomed => true,
         };
         if fails { Err(failure(script.fault)) } else { Ok(answer(&attempt.with)) }
+    }
+}
+
+/// Takes its time, and shows signs of life.
+async fn work(attempt: &Attempt, slowness: Duration) {
+    let mut left = slowness;
+    while !left.is_zero() {
+        let next = left.min(Duration::from_millis(BEAT));
+        tokio::time::sleep(next).await;
+        attempt.pulse.beat();
+        left -= next;
     }
 }
 

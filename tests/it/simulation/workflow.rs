@@ -52,7 +52,7 @@ pub(super) enum Mood {
 pub(super) enum Fault {
     Recoverable,
     Permanent,
-    /// It never ends, and its step's timeout ends it.
+    /// It never ends, and its step's timeout or its silence ends it.
     Hangs,
     /// It asks to be left alone for so many milliseconds.
     AsksToWait(u64),
@@ -88,6 +88,11 @@ pub(super) struct Drawn {
 
 /// Longest an attempt may take, in milliseconds.
 pub(super) const TIMEOUT: u64 = 3_000;
+/// Longest a slow attempt may show no sign of life, in milliseconds: as far above what one does as
+/// [`TIMEOUT`] is.
+const HEARTBEAT_TIMEOUT: u64 = 600;
+/// Between two signs of life of an attempt, in milliseconds.
+pub(super) const BEAT: u64 = 100;
 /// Longer than a thread is kept in memory for: it is released while it sleeps.
 const LONG_SLEEP: u64 = 12_000;
 
@@ -141,6 +146,10 @@ impl Drawn {
             "timeout": TIMEOUT,
             "warnAfter": TIMEOUT / 2,
         });
+        // Those that are slow are slower than this, and show signs of life meanwhile.
+        if let Work::Http(Script { slowness: 400.., .. }) = step.work {
+            out["heartbeatTimeout"] = json!(HEARTBEAT_TIMEOUT);
+        }
         if let Some(condition) = step.condition {
             out["when"] = json!(match condition {
                 Condition::InputIsEven => "input.n % 2 == 0".to_owned(),

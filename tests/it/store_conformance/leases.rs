@@ -112,6 +112,19 @@ pub(super) async fn a_predecessor_behind_a_lock_is_gone(bed: Bed) {
     assert_eq!((claimed[0].previous_owner, claimed[0].lost), (me, Some(expected)));
 }
 
+pub(super) async fn an_owner_is_named_while_its_lease_holds(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep), start("asleep", ASLEEP)]).await;
+    assert_eq!(bed.store.owner(&id("t")).await, Ok(Some("test".to_owned())));
+    assert_eq!(bed.store.owner(&id("asleep")).await, Ok(None));
+    assert_eq!(bed.store.owner(&id("nosuch")).await, Ok(None));
+    bed.expire_leases().await;
+    assert_eq!(bed.store.owner(&id("t")).await, Ok(None));
+    let heir = register(&bed).await;
+    assert_eq!(bed.store.claim(heir, 9).await.unwrap().len(), 1);
+    assert_eq!(bed.store.owner(&id("t")).await, Ok(Some("test".to_owned())));
+}
+
 pub(super) async fn an_expired_replica_claims_nothing(bed: Bed) {
     let me = register(&bed).await;
     write(&bed, me, [start("t", DUE)]).await;

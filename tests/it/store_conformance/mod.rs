@@ -46,6 +46,7 @@ conformance!(
     nothing_is_taken_from_a_live_owner,
     orphans_of_an_expired_owner_are_claimed,
     a_predecessor_behind_a_lock_is_gone,
+    an_owner_is_named_while_its_lease_holds,
     an_expired_replica_claims_nothing,
     retiring_hands_over_at_once,
     a_claim_hands_out_at_most_its_limit,

@@ -9,6 +9,8 @@
 //! | `/delay/MS/NAME` | as `ok`, later |
 //! | `/later/NAME` | 429 with `Retry-After: 1` at first, then as `ok` |
 //! | `/to/URL` | a redirect |
+//! | `/trickle/N/NAME` | N pieces, one every 100 ms |
+//! | `/stall/NAME` | its head and one piece, and no end, at first; then as `ok` |
 //! | `/big/BYTES/NAME` | a text of that length |
 //! | `/text/NAME`, `/broken/NAME` | plain text, and what is no JSON but says it is |
 //! | `/echo/NAME` | the request's body as JSON |
@@ -18,10 +20,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt as _};
 
 use super::{GLANCE, PATIENCE, beside};
 
@@ -120,6 +123,14 @@ impl Recorder {
     }
 }
 
+/// So many pieces of an answer, one every 100 ms.
+fn pieces(count: usize) -> impl Stream<Item = std::io::Result<Bytes>> {
+    futures_util::stream::iter(0..count).then(async |_| {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Ok(Bytes::from_static(b"."))
+    })
+}
+
 async fn answer(State(recorder): State<Recorder>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
@@ -155,7 +166,12 @@ async fn answer(State(recorder): State<Recorder>, request: Request) -> Response 
         "later" if count == 1 => {
             (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], "busy").into_response()
         }
-        "ok" | "fail" | "later" => ok(),
+        "trickle" => Body::from_stream(pieces(number())).into_response(),
+        "stall" if count == 1 => {
+            let endless = futures_util::stream::pending();
+            Body::from_stream(pieces(1).chain(endless)).into_response()
+        }
+        "ok" | "fail" | "later" | "stall" => ok(),
         "to" => {
             let target = parts.uri.path().trim_start_matches("/to/").to_owned();
             (StatusCode::FOUND, [(header::LOCATION, target)]).into_response()

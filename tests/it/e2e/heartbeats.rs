@@ -1,0 +1,131 @@
+//! Attempts that fall silent, and attempts that only take their time.
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use super::support::flows::{bench, flow, gapless, hanging, step};
+use super::support::{Client, Home, Recorder, eventually};
+
+/// The codes of the failures after which a step was tried again.
+async fn retried(client: &Client, thread: &str) -> Vec<String> {
+    let events = gapless(client, thread).await;
+    let retries = events.iter().filter(|event| event["type"] == "step_retry");
+    retries.map(|event| event["data"]["error"]["code"].as_str().unwrap().to_owned()).collect()
+}
+
+fn lives(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    kill(Pid::from_raw(pid), None).is_ok() && !stat.contains(") Z ")
+}
+
+#[tokio::test]
+async fn a_program_that_falls_silent_is_killed_with_its_children_and_tried_again() {
+    let home = Home::memory().await;
+    let server = home.launch().set("RETHREAD_EXEC_ALLOW", "sh").start().await;
+    let client = server.client();
+    // The first attempt says something and waits for a child that never ends.
+    let script = "echo alive; if [ $X_RETHREAD_ATTEMPT = 2 ]; then exit 0; fi
+                  sleep 1000 & echo $$ $! > pids; wait";
+    let steps = json!([{ "id": "s", "kind": "exec", "heartbeatTimeout": "1s", "timeout": "1h",
+        "with": { "program": "sh", "args": ["-c", script], "cwd": home.folder.path() } }]);
+    let body = json!({ "workflow": flow(&steps), "threadId": "t1" });
+    client.post("/invoke/async", &body).await.expect(202);
+    let status = client.completed("t1").await;
+    assert_eq!(step(&status, "s")["attempts"], json!(2));
+    assert_eq!(step(&status, "s")["output"]["stdout"], "alive\n");
+    assert_eq!(retried(&client, "t1").await, ["heartbeat_timeout"]);
+    let pids = std::fs::read_to_string(home.folder.path().join("pids")).unwrap();
+    let pids: Vec<i32> = pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    assert_eq!(pids.len(), 2);
+    eventually("the whole group is gone", async || {
+        (!pids.iter().any(|pid| lives(*pid))).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_program_that_keeps_writing_may_take_longer_than_its_heartbeat_timeout() {
+    let home = Home::memory().await;
+    let server = home.launch().set("RETHREAD_EXEC_ALLOW", "sh").start().await;
+    let script = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $n >&2; sleep 0.2; done";
+    let steps = json!([{ "id": "s", "kind": "exec", "heartbeatTimeout": "2s", "warnAfter": "50ms",
+        "with": { "program": "sh", "args": ["-c", script] } }]);
+    let body = json!({ "workflow": flow(&steps), "threadId": "t1" });
+    let client = server.client();
+    client.post("/invoke/async", &body).await.expect(202);
+    let status = client.completed("t1").await;
+    assert_eq!(step(&status, "s")["attempts"], json!(1));
+    assert!(step(&status, "s")["durationMs"].as_u64().unwrap() > 2_000);
+    let events = gapless(&client, "t1").await;
+    let warnings = events.iter().filter(|event| event["type"] == "step_timeout_warning");
+    assert_eq!(warnings.count(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_trickles_completes_and_one_that_stalls_is_tried_again() {
+    let (_server, client, recorder) = bench().await;
+    let get = |id: &str, path: &str, limit: &str| {
+        json!({ "id": id, "kind": "http", "heartbeatTimeout": limit,
+                "with": { "url": recorder.url(path) } })
+    };
+    let steps = json!([
+        get("trickles", "trickle/25/trickles", "2s"),
+        get("stalls", "stall/stalls", "500ms"),
+        get("never", "wait/never", "100ms"),
+    ]);
+    let mut workflow = flow(&steps);
+    workflow["steps"][2]["continueOnError"] = json!(true);
+    client.post("/invoke/async", &json!({ "workflow": workflow, "threadId": "t1" })).await;
+    let status = client.completed("t1").await;
+    let trickles = step(&status, "trickles");
+    assert_eq!(trickles["attempts"], json!(1));
+    assert_eq!(trickles["output"]["body"], ".".repeat(25));
+    assert!(trickles["durationMs"].as_u64().unwrap() > 2_000);
+    assert_eq!(step(&status, "stalls")["attempts"], json!(2));
+    assert_eq!(step(&status, "stalls")["output"]["body"]["hit"], json!(2));
+    let never = step(&status, "never");
+    assert_eq!(never["attempts"], json!(3));
+    assert_eq!(never["error"]["code"], "heartbeat_timeout");
+    assert_eq!(never["error"]["category"], "timeout");
+    assert_eq!(recorder.hits_of("never").len(), 3);
+    assert_eq!(retried(&client, "t1").await, ["heartbeat_timeout"; 3]);
+}
+
+#[tokio::test]
+async fn a_long_attempt_of_a_live_replica_is_not_stuck_wherever_one_asks() {
+    let (home, recorder) = (Home::postgres().await, Recorder::start().await);
+    let launch =
+        || home.launch().set("RETHREAD_STALE_AFTER", "1s").set("RETHREAD_MAX_RUNNING", "1");
+    let (first, second) = (launch().start().await, launch().start().await);
+    for (server, name) in [(&first, "long"), (&second, "other")] {
+        let body = json!({ "workflow": hanging(&recorder, name), "threadId": name });
+        server.client().post("/invoke/async", &body).await.expect(202);
+        recorder.reached(name, 1).await;
+    }
+    let watched = async |client: &Client| -> Value {
+        let monitor = client.get("/monitor").await.expect(200).json();
+        let active = monitor["active"].as_array().unwrap();
+        active.iter().find(|thread| thread["threadId"] == "long").unwrap().clone()
+    };
+    for client in [first.client(), second.client()] {
+        let thread = eventually("the thread is idle for long enough", async || {
+            Some(watched(&client).await).filter(|it| it["idleMs"].as_u64() > Some(1_500))
+        })
+        .await;
+        assert_eq!(thread["stuck"], Value::Null, "{thread:#}");
+    }
+    let attempts = |name: &str| recorder.hits_of(name).len();
+    assert_eq!((attempts("long"), attempts("other")), (1, 1));
+    // The other has no room for it: once its replica is gone, it is stuck.
+    first.kill9().await;
+    let client = second.client();
+    eventually("a thread of a lost replica is stuck", async || {
+        watched(&client).await["stuck"].as_str().filter(|why| why.contains("no event")).map(drop)
+    })
+    .await;
+    assert_eq!(client.status("long").await["owner"], Value::Null);
+    recorder.release("other");
+    recorder.release("long");
+    client.completed("long").await;
+}
