@@ -5,6 +5,7 @@
 //! interprets an event: it is handed opaque records and a few columns beside them, and writes them
 //! whole or not at all. The conformance suite in `tests/` says what each call promises.
 
+mod archive;
 mod error;
 mod limits;
 mod memory;
@@ -21,12 +22,16 @@ use async_trait::async_trait;
 
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
+pub use archive::{
+    Archive, Belongings, Intake, StoredDefinition, StoredKey, StoredMessage, StoredRecords,
+    StoredThread, StoredWorkflow, TakenIn, ThreadDump,
+};
 pub use error::StoreError;
 pub use limits::IDEMPOTENCY_TTL;
 pub use memory::MemoryStore;
 pub use open::{MigrationState, OpenError};
 pub use postgres::{PostgresSettings, PostgresStore};
-pub use sqlite::SqliteStore;
+pub use sqlite::{FileHold, SqliteArchive, SqliteStore};
 pub use write::{
     Append, Disposition, IdempotencyKey, Records, Start, Summary, Write, WriteOutcome,
 };

@@ -6,7 +6,9 @@
 //! Nothing here sends a notification: that takes a lock on all commits of the database.
 
 mod appends;
+mod archive;
 mod fault;
+mod intake;
 mod leases;
 mod mail;
 mod migrate;
@@ -32,6 +34,7 @@ use super::{
     ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 use fault::answer;
+use intake::Door;
 use migrate::Goal;
 use pool::Pool;
 use settings::{Schema, Target, WRITERS};
@@ -46,6 +49,7 @@ pub struct PostgresStore {
     writer: Pool,
     general: Pool,
     leases: Pool,
+    door: Door,
 }
 
 /// The long statements, with the schema filled in once.
@@ -73,13 +77,25 @@ impl PostgresStore {
     pub async fn connect(settings: &PostgresSettings) -> Result<Self, OpenError> {
         let target = Target::parse(settings)?;
         migrate::migrate(&target, Goal::Up).await?;
-        Ok(Self {
+        Ok(Self::over(target))
+    }
+
+    /// Connects to a database that has the schema this server knows, and changes nothing there.
+    pub async fn inspect(settings: &PostgresSettings) -> Result<Self, OpenError> {
+        let target = Target::parse(settings)?;
+        migrate::require_current(&target).await?;
+        Ok(Self::over(target))
+    }
+
+    fn over(target: Target) -> Self {
+        Self {
             statements: Statements::of(&target.schema),
             writer: target.writers(),
             general: target.general(),
             leases: target.leases(),
+            door: Door::new(target.options()),
             schema: target.schema,
-        })
+        }
     }
 
     /// Applies the migrations that are missing.
@@ -258,5 +274,6 @@ impl Store for PostgresStore {
         self.writer.close().await;
         self.general.close().await;
         self.leases.close().await;
+        self.door.close().await;
     }
 }

@@ -5,7 +5,9 @@
 //! kept as in Postgres, but only one incarnation lives at a time: a new one ends all others.
 
 mod appends;
+mod archive;
 mod fault;
+mod intake;
 mod leases;
 mod lock;
 mod mail;
@@ -33,12 +35,23 @@ use super::{
 use fault::fault;
 use writer::Writer;
 
+pub use archive::SqliteArchive;
+pub use lock::FileHold;
+
 /// A store in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     writer: Writer,
     readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Keeps other processes away from the file also once the store is closed, until the hold is
+    /// dropped: for whoever renames it. `None` if it is closed already.
+    pub fn hold(&self) -> Option<FileHold> {
+        self.writer.hold()
+    }
 }
 
 #[async_trait]
