@@ -29,6 +29,7 @@ mod retention;
 mod settings;
 mod stale;
 mod start;
+mod verify;
 mod workflows;
 mod writer;
 
@@ -37,3 +38,4 @@ pub use feed::Follow;
 pub use handle::*;
 pub use settings::RuntimeSettings;
 pub use start::Runtime;
+pub use verify::{Finding, Verified, verify};

@@ -183,6 +183,9 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<StoredDefinition>, StoreError>;
 
+    /// A definition by its hash.
+    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>, StoreError>;
+
     /// Versions of stored workflows after a name and version, in their order.
     async fn stored_workflows(
         &self,
@@ -221,9 +224,9 @@ pub trait Intake: Archive {
 impl StoredThread {
     /// Whether a thread that is moved wants to be claimed at once: somebody drove it.
     pub(super) fn is_due_on_arrival(&self, untaken: usize) -> bool {
-        let ended = ThreadStatus::ALL.iter().any(|status| {
-            status.is_terminal() && status.as_str() == self.status
-        });
+        let ended = ThreadStatus::ALL
+            .iter()
+            .any(|status| status.is_terminal() && status.as_str() == self.status);
         self.owner != 0 && (!ended || untaken > 0)
     }
 }

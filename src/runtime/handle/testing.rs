@@ -63,5 +63,6 @@ fn settings() -> RuntimeSettings {
         shutdown_grace: hour,
         max_event: ExecutorSettings::default().max_output_bytes,
         exec_allow: Vec::new(),
+        fallback: false,
     }
 }

@@ -85,6 +85,11 @@ impl Archive for MemoryStore {
         Ok(stored.collect())
     }
 
+    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>, StoreError> {
+        let text = self.state().definitions.get(hash).cloned().map(String::into_bytes);
+        Ok(text.map(|text| StoredDefinition { hash: hash.to_owned(), text }))
+    }
+
     async fn stored_workflows(
         &self,
         (name, version): (&str, i64),
@@ -92,9 +97,9 @@ impl Archive for MemoryStore {
     ) -> Result<Vec<StoredWorkflow>, StoreError> {
         let state = self.state();
         let versions = state.workflows.range::<str, _>((Bound::Included(name), Bound::Unbounded));
-        let later = versions.flat_map(|(_, rows)| rows).filter(|row| {
-            (row.name.as_str(), i64::from(row.version)) > (name, version)
-        });
+        let later = versions
+            .flat_map(|(_, rows)| rows)
+            .filter(|row| (row.name.as_str(), i64::from(row.version)) > (name, version));
         let stored = later.take(limit).map(|row| StoredWorkflow {
             name: row.name.clone(),
             version: i64::from(row.version),

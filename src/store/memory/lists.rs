@@ -110,8 +110,9 @@ fn matches(thread: &Thread, filter: &ThreadFilter) -> bool {
     let row = &thread.row;
     filter.status.is_none_or(|status| row.summary.status == status)
         && filter.workflow.as_ref().is_none_or(|name| row.workflow == *name)
-        && filter.metadata.iter().all(|(key, value)| {
-            thread.labels.contains(&(indexed(key), indexed(value)))
-        })
+        && filter
+            .metadata
+            .iter()
+            .all(|(key, value)| thread.labels.contains(&(indexed(key), indexed(value))))
         && filter.before.as_ref().is_none_or(|(at, id)| age(row) < (*at, id))
 }

@@ -12,8 +12,7 @@ use crate::store::{
 use super::PostgresStore;
 use super::fault::answer;
 
-const IDS: &str =
-    "SELECT thread_id FROM @threads WHERE thread_id > $1 ORDER BY thread_id LIMIT $2";
+const IDS: &str = "SELECT thread_id FROM @threads WHERE thread_id > $1 ORDER BY thread_id LIMIT $2";
 
 const RECORDS: &str = "
 SELECT seq, first_seq, epoch, at, crc, payload FROM @journal
@@ -47,6 +46,8 @@ SELECT id, EXISTS (SELECT FROM @threads t WHERE t.thread_id = id) FROM ids WHERE
 
 const DEFINITIONS: &str =
     "SELECT hash, text FROM @definitions WHERE hash > $1 ORDER BY hash LIMIT $2";
+
+const DEFINITION: &str = "SELECT hash, text FROM @definitions WHERE hash = $1";
 
 const WORKFLOWS: &str = "
 SELECT name, version, definition, created_at FROM @workflows
@@ -103,6 +104,11 @@ impl Archive for PostgresStore {
     ) -> Result<Vec<StoredDefinition>, StoreError> {
         let query = sqlx::query_as(self.sql(DEFINITIONS)).bind(after).bind(row_limit(limit));
         answer(query.fetch_all(&self.general)).await
+    }
+
+    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>, StoreError> {
+        let query = sqlx::query_as(self.sql(DEFINITION)).bind(hash);
+        answer(query.fetch_optional(&self.general)).await
     }
 
     async fn stored_workflows(

@@ -154,6 +154,11 @@ impl<T: HasFile> Archive for T {
         query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
     }
 
+    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>, StoreError> {
+        let query = sqlx::query_as("SELECT hash, text FROM definitions WHERE hash = ?").bind(hash);
+        query.fetch_optional(self.readers()).await.map_err(|e| fault(&e))
+    }
+
     async fn stored_workflows(
         &self,
         (name, version): (&str, i64),

@@ -7,9 +7,7 @@ use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
 use crate::model::Timestamp;
-use crate::store::{
-    Intake, StoreError, StoredDefinition, StoredKey, StoredWorkflow, ThreadDump,
-};
+use crate::store::{Intake, StoreError, StoredDefinition, StoredKey, StoredWorkflow, ThreadDump};
 
 use super::SqliteStore;
 use super::appends::insert_journal;
@@ -41,9 +39,8 @@ RETURNING version";
 impl Intake for SqliteStore {
     async fn put(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError> {
         let (dump, now) = (Arc::new(dump.clone()), self.clock.now());
-        let work = transaction(move |connection| {
-            async move { put(connection, &dump, now).await }.boxed()
-        });
+        let work =
+            transaction(move |connection| async move { put(connection, &dump, now).await }.boxed());
         Ok(self.writer.run(work).await?)
     }
 

@@ -79,7 +79,8 @@ impl SqliteStore {
 /// Opens a file that is there for reading alone; its schema must be the one this server knows.
 pub(super) async fn inspect(path: &Path) -> Result<SqlitePool, OpenError> {
     let found = tokio::fs::metadata(path).await;
-    found.map_err(|error| OpenError::Unfit(format!("{} can't be read: {error}", path.display())))?;
+    found
+        .map_err(|error| OpenError::Unfit(format!("{} can't be read: {error}", path.display())))?;
     let readers = readers(path);
     let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
     let migrated: bool =

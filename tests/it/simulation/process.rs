@@ -169,6 +169,7 @@ impl Simulation {
             shutdown_grace: Duration::from_secs(1),
             max_event: 1 << 20,
             exec_allow: Vec::new(),
+            fallback: false,
         };
         let parts = RuntimeParts {
             store: Arc::new(FaultyStore { world: Arc::clone(&self.world), replica }),

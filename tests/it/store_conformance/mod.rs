@@ -4,6 +4,7 @@ mod data;
 mod leases;
 mod lists;
 mod mail;
+mod moving;
 mod writes;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use data::*;
 use leases::*;
 use lists::*;
 use mail::*;
+use moving::*;
 use writes::*;
 
 const WRITTEN: WriteOutcome = WriteOutcome::Written { mail: 0 };
@@ -74,6 +76,11 @@ conformance!(
     a_shared_secret_is_made_once,
     reopening_keeps_everything,
     long_labels_and_odd_texts_are_held,
+    what_is_dumped_reads_back_byte_for_byte_in_any_store,
+    a_thread_is_taken_in_once_and_knows_its_own_again,
+    another_thread_of_the_same_id_is_a_conflict,
+    a_key_that_another_thread_has_stays_with_it,
+    versions_of_others_follow_those_that_are_here,
 );
 
 async fn register(bed: &Bed) -> Incarnation {
