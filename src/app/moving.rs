@@ -26,9 +26,12 @@ const DEFINITION_PAGE: usize = 16;
 
 /// What became of the threads of a file.
 #[derive(Debug, Default)]
-struct Moved {
+struct Count {
+    /// Moved now.
     moved: u64,
+    /// Moved by an earlier start.
     known: u64,
+    /// Left behind.
     left: u64,
 }
 
@@ -73,28 +76,32 @@ pub(super) async fn move_in(
 }
 
 /// Renames the file by what became of it.
-async fn rename(path: &Path, moved: &Moved, millis: i64) -> anyhow::Result<()> {
+async fn rename(path: &Path, count: &Count, millis: i64) -> anyhow::Result<()> {
     let log = with_suffix(path, "-wal");
     // A log that could not be folded back belongs to the file: the next start does it all again.
     if tokio::fs::metadata(&log).await.is_ok_and(|log| log.len() > 0) {
         tracing::warn!(file = %path.display(), "the fallback file is not closed: it stays");
         return Ok(());
     }
-    let what = if moved.left > 0 { "conflicts" } else { "moved" };
+    let what = if count.left > 0 { "conflicts" } else { "moved" };
     let kept = with_suffix(path, &format!(".{what}-{millis}"));
     tokio::fs::rename(path, &kept).await.context("can't be renamed")?;
-    let (file, kept) = (path.display(), kept.display());
-    let Moved { moved, known, left } = moved;
-    if *left > 0 {
-        tracing::error!(
-            %file, %kept, moved, known, left,
-            "threads of the fallback file were moved to the database, and some were LEFT BEHIND: \
-             the lines above name them, the file is kept"
-        );
-    } else {
-        tracing::warn!(%file, %kept, moved, known, "the fallback file was moved to the database");
-    }
+    say(count, &kept);
     Ok(())
+}
+
+/// Says what became of the file.
+fn say(count: &Count, kept: &Path) {
+    let (Count { moved, known, left }, kept) = (count, kept.display());
+    if *left == 0 {
+        tracing::warn!(%kept, moved, known, "the fallback file was moved to the database");
+        return;
+    }
+    tracing::error!(
+        %kept, moved, known, left,
+        "the fallback file was moved to the database, but for what was LEFT BEHIND: the lines \
+         above name it, the file is kept"
+    );
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -111,21 +118,21 @@ struct Mover<'a> {
 
 impl Mover<'_> {
     /// Moves everything; `None` if there was nothing.
-    async fn run(&self) -> Result<Option<Moved>, StoreError> {
+    async fn run(&self) -> Result<Option<Count>, StoreError> {
         let holds_threads = !self.from.thread_ids("", 1).await?.is_empty();
         if !holds_threads && self.from.stored_workflows(("", 0), 1).await?.is_empty() {
             return Ok(None);
         }
-        let mut moved = Moved::default();
+        let mut count = Count::default();
         let unusable = self.definitions().await?;
-        self.workflows(&unusable, &mut moved).await?;
+        self.workflows(&unusable, &mut count).await?;
         let mut after = String::new();
         loop {
             let page = self.from.thread_ids(&after, ID_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(Some(moved)) };
+            let Some(last) = page.last() else { return Ok(Some(count)) };
             after.clone_from(last);
             for id in &page {
-                self.thread(id, &unusable, &mut moved).await?;
+                self.thread(id, &unusable, &mut count).await?;
             }
         }
     }
@@ -152,7 +159,7 @@ impl Mover<'_> {
     async fn workflows(
         &self,
         unusable: &BTreeSet<String>,
-        moved: &mut Moved,
+        count: &mut Count,
     ) -> Result<(), StoreError> {
         let mut after = (String::new(), 0);
         loop {
@@ -162,7 +169,7 @@ impl Mover<'_> {
             for row in &page {
                 let workflow = format!("{}@{}", row.name, row.version);
                 if unusable.contains(&row.definition) {
-                    moved.left += 1;
+                    count.left += 1;
                     tracing::error!(workflow, "left behind: its definition is damaged");
                     continue;
                 }
@@ -178,7 +185,7 @@ impl Mover<'_> {
         &self,
         id: &str,
         unusable: &BTreeSet<String>,
-        moved: &mut Moved,
+        count: &mut Count,
     ) -> Result<(), StoreError> {
         let why = match ThreadDump::read(self.from, id).await {
             Ok(None) => return Ok(()),
@@ -188,7 +195,10 @@ impl Mover<'_> {
                     format!("its definition {} is damaged", dump.row.definition)
                 }
                 None => match self.again(|| self.to.take_in(&dump)).await {
-                    Ok(taken) => return Self::took(id, taken, moved),
+                    Ok(taken) => {
+                        took(id, taken, count);
+                        return Ok(());
+                    }
                     Err(error) if error.is_transient() => return Err(error),
                     Err(error) => error.to_string(),
                 },
@@ -196,27 +206,8 @@ impl Mover<'_> {
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => error.to_string(),
         };
-        moved.left += 1;
+        count.left += 1;
         tracing::error!(thread = id, why, "left behind in the fallback file");
-        Ok(())
-    }
-
-    fn took(id: &str, taken: TakenIn, moved: &mut Moved) -> Result<(), StoreError> {
-        match taken {
-            TakenIn::Imported => moved.moved += 1,
-            TakenIn::ImportedWithoutKey => {
-                moved.moved += 1;
-                tracing::warn!(
-                    thread = id,
-                    "moved without its idempotency key: another thread of the database has it"
-                );
-            }
-            TakenIn::Identical => moved.known += 1,
-            TakenIn::Conflict(why) => {
-                moved.left += 1;
-                tracing::error!(thread = id, why, "left behind in the fallback file: a conflict");
-            }
-        }
         Ok(())
     }
 
@@ -226,8 +217,27 @@ impl Mover<'_> {
         step: impl FnMut() -> F,
     ) -> Result<T, StoreError> {
         let ambient = (&*self.ambient.clock, &*self.ambient.entropy);
-        let patience = (StoreError::is_transient as fn(&StoreError) -> bool, BUDGET);
-        open_with_patience("moving the fallback file", ambient, patience, step).await
+        let may_pass = |error: &StoreError| error.is_transient();
+        open_with_patience("moving the fallback file", ambient, (may_pass, BUDGET), step).await
+    }
+}
+
+/// Counts a thread, and names it if it did not come whole.
+fn took(id: &str, taken: TakenIn, count: &mut Count) {
+    match taken {
+        TakenIn::Imported => count.moved += 1,
+        TakenIn::ImportedWithoutKey => {
+            count.moved += 1;
+            tracing::warn!(
+                thread = id,
+                "moved without its idempotency key: another thread of the database has it"
+            );
+        }
+        TakenIn::Identical => count.known += 1,
+        TakenIn::Conflict(why) => {
+            count.left += 1;
+            tracing::error!(thread = id, why, "left behind in the fallback file: a conflict");
+        }
     }
 }
 

@@ -79,12 +79,13 @@ async fn work_is_taken_while_the_database_is_away_and_goes_home_when_it_is_back(
     invoke(&client, &sleeper, "asleep").await;
     let stored = chain(&recorder, &["ok/stored"]);
     client.post("/workflows", &stored).await.expect(201);
-    let body = json!({ "workflow": "chain", "threadId": "keyed" }).to_string();
-    client.send("POST", "/invoke/async", &keyed("k1"), body.clone()).await.expect(202);
-    client.completed("keyed").await;
+    let body = json!({ "workflow": "chain" }).to_string();
+    let answer = client.send("POST", "/invoke/async", &keyed("k1"), body.clone()).await;
+    let made = answer.expect(202).json()["threadId"].as_str().unwrap().to_owned();
+    client.completed(&made).await;
     recorder.reached("two", 2).await;
     client.until("asleep", "sleeps", |document| document["steps"][0]["status"] == "waiting").await;
-    let names = ["done", "open", "asleep", "keyed"];
+    let names = ["done", "open", "asleep", &made];
     let mut before = Vec::new();
     for name in names {
         before.push(client.events(name).await);
@@ -111,6 +112,7 @@ async fn work_is_taken_while_the_database_is_away_and_goes_home_when_it_is_back(
     assert_eq!(client.status("asleep").await["steps"][0]["status"], "waiting");
     let again = client.send("POST", "/invoke/async", &keyed("k1"), body).await.expect(200);
     assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.json()["threadId"], json!(made));
     assert_eq!(client.get("/workflows/chain").await.expect(200).json()["version"], json!(1));
     assert_eq!(recorder.count("done/s0"), 1);
     assert_eq!(files(&home), [".moved-"]);

@@ -95,8 +95,8 @@ async fn a_healthy_store_passes_beside_its_server_and_after_it(home: Home) {
 
 async fn whatever_is_damaged_is_named_and_the_rest_is_not(home: Home) {
     let recorder = Recorder::start().await;
-    let names = ["byte", "gap", "tail", "summary", "orphan", "other", "hash", "fine"];
-    let server = filled(&home, &recorder, &names).await;
+    let threads = ["byte", "gap", "tail", "summary", "orphan", "other", "hash", "fine"];
+    let server = filled(&home, &recorder, &threads).await;
     let extra = json!({ "name": "x", "steps": [
         { "id": "s", "kind": "transform", "with": { "jq": "1", "from": null } }
     ]});

@@ -53,9 +53,10 @@ pub(super) async fn what_is_dumped_reads_back_byte_for_byte_in_any_store(bed: Be
         target.clock.advance(Duration::from_mins(5));
         let me = register(&target).await;
         let now = target.now().await;
+        let now = now.start().midpoint(*now.end());
         let due = dumps.iter().filter(|dump| {
             let row = &dump.row;
-            row.thread_id == "driven" || row.wake_at.is_some_and(|at| at <= *now.start())
+            row.thread_id == "driven" || row.wake_at.is_some_and(|at| at <= now)
         });
         let due: Vec<_> = due.map(|dump| id(&dump.row.thread_id)).collect();
         assert!(due.len() >= 3, "{due:?}");
