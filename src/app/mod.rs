@@ -6,12 +6,15 @@ mod ambient;
 mod guard;
 mod listen;
 mod metrics;
+mod moving;
 mod patience;
 mod server;
 mod store;
+mod verify;
 
 pub use ambient::{Ambient, OsEntropy, SystemClock, random_secret};
 pub use guard::{GUARD_COMMAND, guard_programs};
 pub use listen::{bind, install_crypto};
 pub use server::{Server, openapi_yaml};
 pub use store::{Migration, migrate};
+pub use verify::verify;

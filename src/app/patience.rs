@@ -7,19 +7,22 @@ use crate::model::{Clock, Entropy};
 
 /// How long the start waits for the database. Longer than a container of one takes to come up,
 /// shorter than an orchestrator takes to lose patience.
-const BUDGET: Duration = Duration::from_secs(30);
+pub(super) const BUDGET: Duration = Duration::from_secs(30);
+/// How long it waits where another store may stand in: long enough for a restart of a proxy, short
+/// enough that work is taken soon.
+pub(super) const FALLBACK_BUDGET: Duration = Duration::from_secs(5);
 /// Pause after the first failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause: a database that comes back is noticed within it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Opens something, again and again while its error may pass and the budget lasts.
+/// Opens something, again and again while its error may pass and `budget` lasts.
 ///
 /// `what` names it in the log, without a password.
 pub(super) async fn open_with_patience<T, E: Display, F: Future<Output = Result<T, E>>>(
     what: &str,
     (clock, entropy): (&dyn Clock, &dyn Entropy),
-    may_pass: fn(&E) -> bool,
+    (may_pass, budget): (fn(&E) -> bool, Duration),
     mut open: impl FnMut() -> F,
 ) -> Result<T, E> {
     let began = clock.monotonic();
@@ -31,7 +34,7 @@ pub(super) async fn open_with_patience<T, E: Display, F: Future<Output = Result<
         };
         let spent = clock.monotonic().saturating_sub(began);
         let next = pause.mul_f64(0.5 + entropy.unit());
-        if !may_pass(&error) || spent + next > BUDGET {
+        if !may_pass(&error) || spent + next > budget {
             return Err(error);
         }
         tracing::warn!("{what}: {error}; trying again in {} ms", next.as_millis());
@@ -50,12 +53,13 @@ mod tests {
     async fn open(failures: u32, may_pass: fn(&String) -> bool) -> (Result<u32, String>, u32) {
         let tries = Cell::new(0);
         let ambient = (SystemClock::start(), OsEntropy::new());
-        let result = open_with_patience("test", (&ambient.0, &ambient.1), may_pass, || {
-            tries.set(tries.get() + 1);
-            let tries = tries.get();
-            async move { if tries > failures { Ok(tries) } else { Err("away".to_owned()) } }
-        })
-        .await;
+        let result =
+            open_with_patience("test", (&ambient.0, &ambient.1), (may_pass, BUDGET), || {
+                tries.set(tries.get() + 1);
+                let tries = tries.get();
+                async move { if tries > failures { Ok(tries) } else { Err("away".to_owned()) } }
+            })
+            .await;
         (result, tries.get())
     }
 

@@ -31,17 +31,17 @@ impl Server {
         let executors = executors(settings, &ambient)?;
         let database = super::store::name(&settings.database);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %database, "starting");
-        let store = super::store::open(settings, &ambient).await?;
+        let opened = super::store::open(settings, &ambient).await?;
         let metrics = Arc::new(Metrics::new());
         let secrets = settings.secrets.iter().map(|(name, value)| (name.clone(), value.clone()));
         let runtime = Runtime::start(RuntimeParts {
-            store,
+            store: opened.store,
             executors: Arc::new(executors),
             secrets: Arc::new(Secrets::new(secrets)),
             clock: Arc::clone(&ambient.clock),
             entropy: Arc::clone(&ambient.entropy),
             metrics: Arc::clone(&metrics),
-            settings: runtime_settings(settings),
+            settings: RuntimeSettings { fallback: opened.fallback, ..runtime_settings(settings) },
         })
         .await
         .context("the runtime can't be started")?;
@@ -116,6 +116,7 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
         max_event: settings.max_event,
         snapshot_every: settings.snapshot_every,
         exec_allow: settings.exec_allow.clone(),
+        fallback: false,
     }
 }
 

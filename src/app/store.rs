@@ -2,15 +2,17 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Ambient;
-use super::patience::open_with_patience;
-use crate::config::{Database, Settings, mask_url};
+use super::patience::{BUDGET, FALLBACK_BUDGET, open_with_patience};
+use super::{Ambient, moving};
+use crate::config::{Database, Fallback, Settings, mask_url};
 use crate::store::{
-    MemoryStore, MigrationState, OpenError, PostgresSettings, PostgresStore, SqliteStore, Store,
+    Archive, MemoryStore, MigrationState, OpenError, PostgresSettings, PostgresStore,
+    SqliteArchive, SqliteStore, Store,
 };
 
 /// What to do to the schema.
@@ -24,25 +26,113 @@ pub enum Migration {
     Status,
 }
 
-/// Opens the store; a database that does not answer yet is waited for.
-pub(super) async fn open(settings: &Settings, ambient: &Ambient) -> anyhow::Result<Arc<dyn Store>> {
-    let clock = || Arc::clone(&ambient.clock);
-    match &settings.database {
+/// The store that threads are kept in.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+    /// Whether it stands in for the one that the settings name.
+    pub(super) fallback: bool,
+}
+
+/// Opens the store; a database that does not answer yet is waited for. What a fallback store of an
+/// earlier start holds is in the database when this returns.
+pub(super) async fn open(settings: &Settings, ambient: &Ambient) -> anyhow::Result<Opened> {
+    let store: Arc<dyn Store> = match &settings.database {
         Database::Memory => {
             tracing::warn!("threads are kept in memory: nothing survives this process");
-            Ok(Arc::new(MemoryStore::new(clock())))
+            memory(ambient)
         }
-        Database::Sqlite(path) => {
-            make_folder(path)?;
-            let open = || SqliteStore::open(path, clock());
-            let store = patiently(&sqlite_name(path), ambient, open).await?;
-            Ok(Arc::new(store))
-        }
+        Database::Sqlite(path) => open_sqlite(path, (&sqlite_name(path), ambient)).await?,
         Database::Postgres(url) => {
             let target = postgres(url, settings);
             let open = || PostgresStore::connect(&target);
-            let store = patiently(&postgres_name(url), ambient, open).await?;
-            Ok(Arc::new(store))
+            let budget = match settings.fallback {
+                Fallback::None => BUDGET,
+                Fallback::Sqlite | Fallback::Memory => FALLBACK_BUDGET,
+            };
+            let name = postgres_name(url);
+            match patiently(&name, (ambient, budget), open).await {
+                Ok(store) => {
+                    let path = &settings.fallback_path;
+                    moving::move_in(path, &store, ambient).await?;
+                    Arc::new(store)
+                }
+                Err(error) => {
+                    let store = fall_back(settings, ambient, error).await?;
+                    return Ok(Opened { store, fallback: true });
+                }
+            }
+        }
+    };
+    Ok(Opened { store, fallback: false })
+}
+
+/// Opens the store that stands in for the database, if one may and that is what helps: a database
+/// that answers, and says no, has to be looked at.
+async fn fall_back(
+    settings: &Settings,
+    ambient: &Ambient,
+    error: anyhow::Error,
+) -> anyhow::Result<Arc<dyn Store>> {
+    if !matches!(error.downcast_ref(), Some(OpenError::Unreachable(_))) {
+        return Err(error);
+    }
+    let path = &settings.fallback_path;
+    let store = match settings.fallback {
+        Fallback::None => return Err(error),
+        Fallback::Memory => memory(ambient),
+        Fallback::Sqlite => {
+            let name = format!("RETHREAD_FALLBACK_PATH = {:?}", path.display().to_string());
+            open_sqlite(path, (&name, ambient)).await?
+        }
+    };
+    match settings.fallback {
+        Fallback::None | Fallback::Sqlite => tracing::warn!(
+            error = format!("{error:#}"),
+            file = %path.display(),
+            "RUNNING ON THE FALLBACK: the database can't be reached, and threads are kept in a \
+             local file until this server is started again with the database there",
+        ),
+        Fallback::Memory => tracing::warn!(
+            error = format!("{error:#}"),
+            "RUNNING ON THE FALLBACK: the database can't be reached, and threads are kept in \
+             memory: nothing survives this process",
+        ),
+    }
+    Ok(store)
+}
+
+fn memory(ambient: &Ambient) -> Arc<dyn Store> {
+    Arc::new(MemoryStore::new(Arc::clone(&ambient.clock)))
+}
+
+async fn open_sqlite(
+    path: &Path,
+    (name, ambient): (&str, &Ambient),
+) -> anyhow::Result<Arc<dyn Store>> {
+    make_folder(path, name)?;
+    let open = || SqliteStore::open(path, Arc::clone(&ambient.clock));
+    let store = patiently(name, (ambient, BUDGET), open).await?;
+    Ok(Arc::new(store))
+}
+
+/// Opens what the settings name for reading alone; `None` if nothing outlives a process there.
+pub(super) async fn open_archive(
+    settings: &Settings,
+    ambient: &Ambient,
+) -> anyhow::Result<Option<Arc<dyn Archive>>> {
+    match &settings.database {
+        Database::Memory => Ok(None),
+        Database::Sqlite(path) => {
+            let open = || SqliteArchive::open(path, Arc::clone(&ambient.clock));
+            let opened = patiently(&sqlite_name(path), (ambient, BUDGET), open).await?;
+            Ok(Some(Arc::new(opened)))
+        }
+        Database::Postgres(url) => {
+            let target = postgres(url, settings);
+            let open = || PostgresStore::inspect(&target);
+            let opened = patiently(&postgres_name(url), (ambient, BUDGET), open).await?;
+            Ok(Some(Arc::new(opened)))
         }
     }
 }
@@ -55,7 +145,7 @@ pub async fn migrate(settings: &Settings, migration: Migration) -> anyhow::Resul
             return Ok(vec!["memory has no schema".to_owned()]);
         }
         Database::Sqlite(path) => {
-            make_folder(path)?;
+            make_folder(path, &sqlite_name(path))?;
             let go = || async {
                 match migration {
                     Migration::Up => SqliteStore::migrate_up(path).await?,
@@ -64,7 +154,7 @@ pub async fn migrate(settings: &Settings, migration: Migration) -> anyhow::Resul
                 }
                 SqliteStore::migration_status(path).await
             };
-            patiently(&sqlite_name(path), &ambient, go).await?
+            patiently(&sqlite_name(path), (&ambient, BUDGET), go).await?
         }
         Database::Postgres(url) => {
             let target = postgres(url, settings);
@@ -76,7 +166,7 @@ pub async fn migrate(settings: &Settings, migration: Migration) -> anyhow::Resul
                 }
                 PostgresStore::migration_status(&target).await
             };
-            patiently(&postgres_name(url), &ambient, go).await?
+            patiently(&postgres_name(url), (&ambient, BUDGET), go).await?
         }
     };
     Ok(states.iter().map(line).collect())
@@ -90,12 +180,12 @@ fn line(state: &MigrationState) -> String {
 /// Opens with patience, and gives the error a name that has no password in it.
 async fn patiently<T, F: Future<Output = Result<T, OpenError>>>(
     name: &str,
-    ambient: &Ambient,
+    (ambient, budget): (&Ambient, Duration),
     open: impl FnMut() -> F,
 ) -> anyhow::Result<T> {
-    let may_pass = |error: &OpenError| matches!(error, OpenError::Unreachable(_));
-    let opened =
-        open_with_patience(name, (&*ambient.clock, &*ambient.entropy), may_pass, open).await;
+    let may_pass = |e: &OpenError| matches!(e, OpenError::Unreachable(_) | OpenError::Busy(_));
+    let ambient = (&*ambient.clock, &*ambient.entropy);
+    let opened = open_with_patience(name, ambient, (may_pass, budget), open).await;
     opened.with_context(|| name.to_owned())
 }
 
@@ -121,10 +211,9 @@ fn sqlite_name(path: &Path) -> String {
 }
 
 /// Makes the folder that the database file is to stand in.
-fn make_folder(path: &Path) -> anyhow::Result<()> {
+fn make_folder(path: &Path, name: &str) -> anyhow::Result<()> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
         return Ok(());
     };
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("{}: the folder can't be made", sqlite_name(path)))
+    std::fs::create_dir_all(folder).with_context(|| format!("{name}: the folder can't be made"))
 }

@@ -46,6 +46,14 @@ pub(super) enum Command {
         #[arg(long, value_name = "VERSION", required_if_eq("action", "down"))]
         to: Option<i64>,
     },
+    /// Check every record of the store, and name what is bad; exits with 0 if all is well, else 1
+    ///
+    /// Reads and never writes; servers may run meanwhile.
+    Verify {
+        /// Settings.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Print the OpenAPI document
     Openapi,
     /// Print every setting as a commented .env file

@@ -1,6 +1,7 @@
-//! The command line: `rethread dev | serve | migrate | openapi | env-example | health`.
+//! The command line: `rethread dev | serve | migrate | verify | openapi | env-example | health`.
 //!
-//! Exit codes: 0 done; 1 it could not be done (database unreachable, address taken, demo failed);
+//! Exit codes: 0 done; 1 it could not be done (database unreachable, address taken, demo failed,
+//! the store is damaged);
 //! 2 the command line or the configuration can't be used. `main` calls [`main`] and nothing else.
 
 mod args;
@@ -14,6 +15,7 @@ mod render;
 mod serve;
 mod signals;
 mod sse;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -80,6 +82,10 @@ fn run(command: &Command, flags: &BTreeMap<String, String>) -> anyhow::Result<()
         Command::Migrate { action, to, .. } => {
             let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
             block_on(migrate::migrate(&settings, *action, *to))
+        }
+        Command::Verify { .. } => {
+            let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
+            block_on(verify::verify(&settings))
         }
         Command::Dev { once, .. } => {
             let mut environment = Environment::of_process();

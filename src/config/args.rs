@@ -17,6 +17,8 @@ const DATABASE_SCHEMA: &str = "rethread";
 const POOLER: &str = "none";
 /// Starting on another store than the one asked for has to be asked for.
 const FALLBACK: &str = "none";
+/// Beside the process, like the default database, and never mistaken for it.
+const FALLBACK_PATH: &str = "rethread-fallback.db";
 /// Threads. What two cores drive with room to spare.
 const MAX_RUNNING: &str = "1024";
 /// Threads. About a minute of work at full speed; beyond it, waiting helps nobody.
@@ -71,10 +73,18 @@ pub struct ServerArgs {
     #[arg(default_value = POOLER)]
     pub pooler: Option<String>,
 
-    /// What to use if the database can't be reached at start; this version knows only `none`
+    /// What to use if a Postgres database can't be reached at start: `none` (wait, then give up),
+    /// `sqlite` (a file of this replica, moved to the database at a later start) or `memory`
+    /// (nothing survives the process)
     #[arg(long, env = "RETHREAD_FALLBACK", hide_env_values = true, value_name = "STORE")]
     #[arg(default_value = FALLBACK)]
     pub fallback: Option<String>,
+
+    /// The file of `RETHREAD_FALLBACK=sqlite`; if it is there at a start that reaches the database,
+    /// its threads are moved there
+    #[arg(long, env = "RETHREAD_FALLBACK_PATH", hide_env_values = true, value_name = "FILE")]
+    #[arg(default_value = FALLBACK_PATH)]
+    pub fallback_path: Option<String>,
 
     /// API keys as `name:secret` pairs, separated by commas, or `@file` with one pair a line;
     /// required unless the address is loopback

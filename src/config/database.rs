@@ -16,6 +16,17 @@ pub enum Database {
     Memory,
 }
 
+/// What to use if the database can't be reached at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// Nothing: the start fails.
+    None,
+    /// A SQLite file of this replica.
+    Sqlite,
+    /// Memory: nothing survives the process.
+    Memory,
+}
+
 /// What is allowed, for the message about what is not.
 pub(super) const ALLOWED: &str = "postgres://user:password@host/database, sqlite://path or memory:";
 
@@ -40,6 +51,24 @@ pub(super) fn read_database(text: &str) -> Result<Database, String> {
         return Ok(Database::Postgres(SecretString::from(text)));
     }
     Err("not a database address".to_owned())
+}
+
+/// Reads the name of a store to fall back to.
+pub(super) fn read_fallback(text: &str) -> Result<Fallback, String> {
+    match text.trim() {
+        "none" => Ok(Fallback::None),
+        "sqlite" => Ok(Fallback::Sqlite),
+        "memory" => Ok(Fallback::Memory),
+        _ => Err("not a store to fall back to".to_owned()),
+    }
+}
+
+/// Reads the path of a file.
+pub(super) fn read_path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() || text.ends_with('/') || text.contains(['?', '\0']) {
+        return Err("not the path of a file".to_owned());
+    }
+    Ok(PathBuf::from(text))
 }
 
 /// Reads the name of a schema.

@@ -17,7 +17,7 @@ mod settings;
 mod values;
 
 pub use args::ServerArgs;
-pub use database::{Database, mask_url};
+pub use database::{Database, Fallback, mask_url};
 pub use environment::{Environment, process_variables};
 pub use error::{ConfigError, Notice};
 pub use example::env_example;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::database::{self, Database};
+use super::database::{self, Database, Fallback};
 use super::keys::{self, ApiKey};
 use super::parse::{self, Egress, ListenAddress};
 use super::{ConfigError, Environment, Notice, Values};
@@ -65,6 +66,10 @@ pub struct Settings {
     pub schema: String,
     /// Whether Postgres is behind a pooler in transaction mode.
     pub pooler: bool,
+    /// What to use if the database can't be reached at start; `None` unless that is Postgres.
+    pub fallback: Fallback,
+    /// The file to fall back to, or to move threads from.
+    pub fallback_path: PathBuf,
     /// Who may call; nobody in particular if empty.
     pub api_keys: Vec<ApiKey>,
     /// What `{secrets.NAME}` stands for, by name.
@@ -132,7 +137,8 @@ impl Settings {
             database::read_schema,
         );
         let pooler = reader.read("pooler", "none, transaction", read_pooler);
-        reader.read("fallback", "none", read_fallback);
+        let fallback = reader.read("fallback", "none, sqlite, memory", database::read_fallback);
+        let fallback_path = reader.read("fallback_path", "the path of a file", database::read_path);
         let api_keys = reader
             .read_optional("api_keys", keys::ALLOWED, |text| keys::read_api_keys(text, notices));
         if let (Some(addr), Ok(keys)) = (&addr, &api_keys) {
@@ -159,10 +165,14 @@ impl Settings {
         let secrets = reader.secrets(environment);
         let addr = addr?;
         let default_egress = if addr.is_loopback() { Egress::Open } else { Egress::Public };
+        let (database, fallback) = (database?, fallback?);
+        let fallback = usable_fallback(&database, fallback, notices);
         Some(Self {
-            database: database?,
+            database,
             schema: schema?,
             pooler: pooler?,
+            fallback,
+            fallback_path: fallback_path?,
             api_keys: api_keys.ok()?.unwrap_or_default(),
             secrets,
             exec_allow: exec_allow.ok()?.unwrap_or_default(),
@@ -198,12 +208,15 @@ fn read_pooler(text: &str) -> Result<bool, String> {
     }
 }
 
-fn read_fallback(text: &str) -> Result<(), String> {
-    match text.trim() {
-        "none" => Ok(()),
-        "sqlite" | "memory" => Err("not supported by this version".to_owned()),
-        _ => Err("not a store to fall back to".to_owned()),
+/// A file or memory is always within reach: there is nothing to fall back from.
+fn usable_fallback(database: &Database, fallback: Fallback, notices: &mut Vec<Notice>) -> Fallback {
+    let away = matches!(database, Database::Postgres(_));
+    if !away && fallback != Fallback::None {
+        notices.push(Notice::warn(
+            "RETHREAD_FALLBACK has no effect: DATABASE_URL names no Postgres database".to_owned(),
+        ));
     }
+    if away { fallback } else { Fallback::None }
 }
 
 /// A value that can't be used; the fault is noted.
@@ -327,6 +340,8 @@ mod tests {
         );
         assert_eq!(settings.schema, "rethread");
         assert!(!settings.pooler);
+        assert_eq!(settings.fallback, Fallback::None);
+        assert!(settings.fallback_path.ends_with("rethread-fallback.db"));
         assert_eq!(settings.egress, Egress::Open);
         assert_eq!((settings.max_running, settings.max_queued), (1024, 100_000));
         assert_eq!((settings.max_body, settings.max_event), (4 << 20, 1 << 20));
@@ -346,7 +361,7 @@ mod tests {
             ("RETHREAD_MAX_BODY", "big"),
             ("RETHREAD_MAX_RUNNING", "0"),
             ("RETHREAD_LOG_FORMAT", "xml"),
-            ("RETHREAD_FALLBACK", "sqlite"),
+            ("RETHREAD_FALLBACK", "cloud"),
             ("RETHREAD_POOLER", "session"),
             ("DATABASE_URL", "mysql://u:hunter2@h/d"),
             ("RETHREAD_API_KEYS", "hunter2"),
@@ -358,13 +373,28 @@ mod tests {
             "RETHREAD_LEASE = \"soon\": not a duration; allowed: a duration from 200ms to 10m",
             "RETHREAD_MAX_BODY = \"big\"",
             "RETHREAD_MAX_RUNNING = \"0\": too small; allowed: a whole number from 1",
-            "RETHREAD_FALLBACK = \"sqlite\": not supported by this version",
+            "RETHREAD_FALLBACK = \"cloud\": not a store to fall back to; allowed: none, sqlite, memory",
             "allowed: pretty, json",
             "RETHREAD_POOLER = \"session\": not a way of pooling; allowed: none, transaction",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn only_a_database_elsewhere_has_a_fallback() {
+        let read = |url: &str| {
+            let variables = [("DATABASE_URL", url), ("RETHREAD_FALLBACK", "sqlite")];
+            let environment = Environment::of(variables);
+            let values = Values::resolve(&BTreeMap::new(), &environment).unwrap();
+            let mut notices = Vec::new();
+            let settings = Settings::read(&values, &environment, &mut notices).unwrap();
+            (settings.fallback, notices.iter().any(|notice| notice.text.contains("FALLBACK")))
+        };
+        assert_eq!(read("postgres://h/d"), (Fallback::Sqlite, false));
+        assert_eq!(read("sqlite://a.db"), (Fallback::None, true));
+        assert_eq!(read("memory:"), (Fallback::None, true));
     }
 
     #[test]

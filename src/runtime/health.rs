@@ -25,10 +25,12 @@ pub(super) async fn store(core: &Core) -> StoreHealth {
     let metrics = &core.parts.metrics;
     let (saves, loads) = (metrics.recent_saves.summary(), metrics.recent_loads.summary());
     let error_rate = saves.error_rate().max(loads.error_rate());
-    let status = match (answers, traits.durable) {
+    let fallback = core.parts.settings.fallback.then_some(traits.backend);
+    let degraded = fallback.is_some() || error_rate > DEGRADED_ERROR_RATE;
+    let status = match (answers, degraded) {
         (false, _) => HealthStatus::Failed,
-        (true, _) if error_rate > DEGRADED_ERROR_RATE => HealthStatus::Degraded,
-        (true, _) => HealthStatus::Healthy,
+        (true, true) => HealthStatus::Degraded,
+        (true, false) => HealthStatus::Healthy,
     };
     // Microseconds are more than anybody reads.
     let rounded = |millis: f64| (millis * 1_000.0).round() / 1_000.0;
@@ -39,7 +41,7 @@ pub(super) async fn store(core: &Core) -> StoreHealth {
     StoreHealth {
         backend: traits.backend,
         durable: traits.durable,
-        fallback: None,
+        fallback,
         status,
         save: latency(saves),
         load: latency(loads),
@@ -67,13 +69,40 @@ pub(super) async fn report(core: &Core) -> HealthReport {
 
 fn storage_check(storage: &StoreHealth) -> HealthCheck {
     let bad = storage.status != HealthStatus::Healthy;
+    let failing = bad && (storage.fallback.is_none() || storage.status == HealthStatus::Failed);
+    let (detail, recommendation) = match (failing, storage.fallback, storage.durable) {
+        (true, _, _) => (
+            "the store fails calls",
+            Some("look at the database: is it up, reachable, and has it room?"),
+        ),
+        (false, None, _) => ("the store answers", None),
+        (false, Some(_), true) => (
+            "a local file stands in for the database, which could not be reached at start: other \
+             replicas do not see these threads",
+            Some(
+                "bring the database back, then restart this server where its fallback file is: \
+                 what it holds is moved to the database",
+            ),
+        ),
+        (false, Some(_), false) => (
+            "memory stands in for the database, which could not be reached at start: nothing \
+             survives this process",
+            Some(
+                "bring the database back, let running threads end, then restart this server; set \
+                 RETHREAD_FALLBACK=sqlite to lose nothing next time",
+            ),
+        ),
+    };
     HealthCheck {
         status: storage.status,
-        value: json!({ "backend": storage.backend, "errorRate": storage.error_rate }),
-        detail: if bad { "the store fails calls" } else { "the store answers" }.to_owned(),
+        value: json!({
+            "backend": storage.backend,
+            "fallback": storage.fallback,
+            "errorRate": storage.error_rate,
+        }),
+        detail: detail.to_owned(),
         consecutive_failures: u32::from(bad),
-        recommendation: bad
-            .then(|| "look at the database: is it up, reachable, and has it room?".to_owned()),
+        recommendation: recommendation.map(str::to_owned),
     }
 }
 

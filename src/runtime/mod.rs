@@ -41,6 +41,7 @@ mod start;
 mod stats;
 mod suspects;
 mod verdict;
+mod verify;
 mod workflows;
 mod writer;
 
@@ -50,3 +51,4 @@ pub use handle::*;
 pub use settings::RuntimeSettings;
 pub use snapshots::SnapshotCounts;
 pub use start::Runtime;
+pub use verify::{Finding, Verified, verify};

@@ -27,6 +27,8 @@ pub struct RuntimeSettings {
     pub snapshot_every: u64,
     /// Programs that `exec` steps may start.
     pub exec_allow: Vec<String>,
+    /// Whether the store stands in for one that could not be reached.
+    pub fallback: bool,
 }
 
 /// A thread whose next timer is further away than this is released: it costs a row, no memory.

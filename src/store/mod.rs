@@ -5,6 +5,7 @@
 //! interprets an event: it is handed opaque records and a few columns beside them, and writes them
 //! whole or not at all. The conformance suite in `tests/` says what each call promises.
 
+mod archive;
 mod error;
 mod history_rows;
 mod intervention;
@@ -26,6 +27,10 @@ use async_trait::async_trait;
 
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
+pub use archive::{
+    Archive, Belongings, Intake, StoredDefinition, StoredKey, StoredMessage, StoredRecords,
+    StoredThread, StoredWorkflow, TakenIn, ThreadDump,
+};
 pub use error::StoreError;
 pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow};
 pub use limits::IDEMPOTENCY_TTL;
@@ -36,7 +41,7 @@ pub use open::{MigrationState, OpenError};
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use recovery::{Recovery, RecoveryCount, RecoveryEnd, RecoveryResult};
 pub use snapshot::{SNAPSHOTS_KEPT, Snapshot, SnapshotKind};
-pub use sqlite::SqliteStore;
+pub use sqlite::{FileHold, SqliteArchive, SqliteStore};
 pub use write::{
     Append, Disposition, IdempotencyKey, Records, Start, Summary, Write, WriteOutcome,
 };

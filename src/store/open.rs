@@ -8,6 +8,9 @@ pub enum OpenError {
     /// Nobody answers, or not now. Trying again later may help.
     #[error("the database can't be reached: {0}")]
     Unreachable(String),
+    /// The database answers, and another server is changing its schema. Trying again later helps.
+    #[error("the database is busy: {0}")]
+    Busy(String),
     /// The database answered and does not let us in: role, password, database or privileges.
     #[error("the database refuses the connection: {0}")]
     Refused(String),
@@ -57,6 +60,21 @@ impl MigrationState {
             applied: applied.contains(&step.version),
         });
         state.collect()
+    }
+}
+
+impl MigrationState {
+    /// Refuses a schema that is not exactly the one `migrator` makes.
+    pub(super) fn require_current(migrator: &Migrator, applied: &[i64]) -> Result<(), OpenError> {
+        let known = migrator.iter().map(|step| step.version).max().unwrap_or(0);
+        if let Some(found) = applied.iter().copied().max().filter(|found| *found > known) {
+            return Err(OpenError::Newer { found, known });
+        }
+        if Self::of(migrator, applied).iter().all(|step| step.applied) {
+            return Ok(());
+        }
+        let missing = "the schema is not up to date: start the server, or `rethread migrate`";
+        Err(OpenError::Unfit(missing.to_owned()))
     }
 }
 

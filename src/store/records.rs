@@ -38,17 +38,23 @@ impl JournalRow {
     }
 
     fn decode(self, thread: &ThreadId) -> Result<Records, StoreError> {
-        let damaged = |detail: String| StoreError::Corrupt {
+        self.decode_row().map_err(|detail| StoreError::Corrupt {
             thread: thread.clone(),
             seq: self.seq.cast_unsigned(),
             detail,
-        };
+        })
+    }
+
+    /// The events, if the checksum and the numbers fit; else what does not.
+    pub(super) fn decode_row(&self) -> Result<Records, String> {
         let found = crc32fast::hash(&self.payload).cast_signed();
         if found != self.crc {
-            return Err(damaged(format!("checksum is {found:08x}, stored is {:08x}", self.crc)));
+            return Err(format!("checksum is {found:08x}, stored is {:08x}", self.crc));
         }
-        let text =
-            std::str::from_utf8(&self.payload).map_err(|fault| damaged(fault.to_string()))?;
+        if self.first_seq < 1 {
+            return Err(format!("its first event has the number {}", self.first_seq));
+        }
+        let text = std::str::from_utf8(&self.payload).map_err(|fault| fault.to_string())?;
         let events: Vec<String> = text.split('\n').map(str::to_owned).collect();
         let records = Records {
             first: self.first_seq.cast_unsigned(),
@@ -56,12 +62,12 @@ impl JournalRow {
             at: Timestamp::from_millis(self.at),
         };
         if records.last().cast_signed() != self.seq {
-            return Err(damaged(format!(
+            return Err(format!(
                 "{} events from {} on do not end at {}",
                 records.events.len(),
                 self.first_seq,
                 self.seq
-            )));
+            ));
         }
         Ok(records)
     }

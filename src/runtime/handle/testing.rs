@@ -65,5 +65,6 @@ fn settings() -> RuntimeSettings {
         max_event: ExecutorSettings::default().max_output_bytes,
         snapshot_every: 0,
         exec_allow: Vec::new(),
+        fallback: false,
     }
 }

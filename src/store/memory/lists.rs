@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use crate::model::{ThreadId, ThreadStatus, Timestamp};
+use crate::store::rows::indexed;
 use crate::store::{ThreadFilter, ThreadRow, WorkflowRow};
 
 use super::state::{State, Thread};
@@ -22,7 +23,7 @@ impl State {
         key: &str,
         now: Timestamp,
     ) -> Option<(ThreadId, String)> {
-        let found = self.keys.get(key).filter(|found| found.expires_at > now)?;
+        let found = self.keys.get(&indexed(key)).filter(|found| found.expires_at > now)?;
         Some((found.thread_id.clone(), found.request_hash.clone()))
     }
 
@@ -109,6 +110,9 @@ fn matches(thread: &Thread, filter: &ThreadFilter) -> bool {
     let row = &thread.row;
     filter.status.is_none_or(|status| row.summary.status == status)
         && filter.workflow.as_ref().is_none_or(|name| row.workflow == *name)
-        && filter.metadata.iter().all(|wanted| thread.labels.contains(wanted))
+        && filter
+            .metadata
+            .iter()
+            .all(|(key, value)| thread.labels.contains(&(indexed(key), indexed(value))))
         && filter.before.as_ref().is_none_or(|(at, id)| age(row) < (*at, id))
 }

@@ -4,6 +4,7 @@
 //! new registration expires nobody's lease; expiry is judged by the injected monotonic clock. No
 //! call awaits anything, so that the mutex is never held across an await.
 
+mod archive;
 mod history;
 mod leases;
 mod lists;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{Incarnation, Timestamp};
 use crate::store::records::JournalRow;
+use crate::store::rows::indexed;
 use crate::store::{Append, Disposition, IDEMPOTENCY_TTL, Start, ThreadRow, Write, WriteOutcome};
 
 use super::state::{Key, State, Thread};
@@ -35,8 +36,9 @@ impl State {
         if start.definition_text.is_none() && !known {
             return WriteOutcome::DefinitionMissing;
         }
-        if let Some(wanted) = &start.idempotency {
-            if self.keys.get(&wanted.key).is_some_and(|key| key.expires_at > now) {
+        let name = start.idempotency.as_ref().map(|wanted| indexed(&wanted.key));
+        if let (Some(wanted), Some(name)) = (&start.idempotency, &name) {
+            if self.keys.get(name).is_some_and(|key| key.expires_at > now) {
                 return WriteOutcome::KeyExists;
             }
             let key = Key {
@@ -44,7 +46,7 @@ impl State {
                 thread_id: start.thread_id.clone(),
                 expires_at: now.plus(IDEMPOTENCY_TTL),
             };
-            self.keys.insert(wanted.key.clone(), key);
+            self.keys.insert(name.clone(), key);
         }
         if let Some(text) = &start.definition_text {
             self.definitions.entry(start.definition.clone()).or_insert_with(|| text.clone());
@@ -56,8 +58,8 @@ impl State {
         };
         let thread = Thread {
             row: row_of(start, epoch),
-            labels: start.labels.clone(),
-            idempotency_key: start.idempotency.as_ref().map(|wanted| wanted.key.clone()),
+            labels: start.labels.iter().map(|(k, v)| (indexed(k), indexed(v))).collect(),
+            idempotency_key: name,
             journal: vec![(epoch, JournalRow::encode(&start.records))],
             inbox: Vec::new(),
             snapshots: BTreeMap::new(),

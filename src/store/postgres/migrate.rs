@@ -51,6 +51,14 @@ pub(super) async fn status(target: &Target) -> Result<Vec<MigrationState>, OpenE
     Ok(MigrationState::of(&migrator(), &applied))
 }
 
+/// Refuses a schema that is not exactly the one this server makes.
+pub(super) async fn require_current(target: &Target) -> Result<(), OpenError> {
+    let mut connection = connect(target).await?;
+    let applied = applied(&mut connection, target).await;
+    part_from(connection).await;
+    MigrationState::require_current(&migrator(), &applied?)
+}
+
 /// Ends a connection in good order; the work on it is done either way.
 async fn part_from(connection: PgConnection) {
     if let Err(error) = connection.close().await {
@@ -88,7 +96,7 @@ async fn locked(
         transaction.rollback().await.map_err(|e| fault(target, &e))?;
         tokio::time::sleep(LOCK_PAUSE).await;
     }
-    Err(OpenError::Unreachable("another server is still migrating the schema".to_owned()))
+    Err(OpenError::Busy("another server is still migrating the schema".to_owned()))
 }
 
 async fn run(

@@ -7,8 +7,10 @@
 //! a connection of their own; only it and [`session`] keep a connection with state.
 
 mod appends;
+mod archive;
 mod fault;
 mod history;
+mod intake;
 mod leases;
 mod mail;
 mod migrate;
@@ -38,6 +40,7 @@ use super::{
     Snapshot, Store, StoreError, ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 use fault::answer;
+use intake::Door;
 use migrate::Goal;
 use pool::Pool;
 use settings::{Schema, Target, WRITERS};
@@ -56,6 +59,7 @@ pub struct PostgresStore {
     hints: Option<Pool>,
     ear: Arc<news::Ear>,
     suspects: Arc<session::Suspects>,
+    door: Door,
 }
 
 /// The long statements, with the schema filled in once.
@@ -85,16 +89,28 @@ impl PostgresStore {
     pub async fn connect(settings: &PostgresSettings) -> Result<Self, OpenError> {
         let target = Target::parse(settings)?;
         migrate::migrate(&target, Goal::Up).await?;
-        Ok(Self {
+        Ok(Self::over(target))
+    }
+
+    /// Connects to a database that has the schema this server knows, and changes nothing there.
+    pub async fn inspect(settings: &PostgresSettings) -> Result<Self, OpenError> {
+        let target = Target::parse(settings)?;
+        migrate::require_current(&target).await?;
+        Ok(Self::over(target))
+    }
+
+    fn over(target: Target) -> Self {
+        Self {
             statements: Statements::of(&target.schema),
             writer: target.writers(),
             general: target.general(),
             leases: target.leases(),
             hints: target.hints(),
-            target: Arc::new(target),
             ear: Arc::default(),
             suspects: Arc::default(),
-        })
+            door: Door::new(target.options()),
+            target: Arc::new(target),
+        }
     }
 
     /// Applies the migrations that are missing.
@@ -359,5 +375,6 @@ impl Store for PostgresStore {
         self.writer.close().await;
         self.general.close().await;
         self.leases.close().await;
+        self.door.close().await;
     }
 }

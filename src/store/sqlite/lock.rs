@@ -5,6 +5,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::store::OpenError;
 
@@ -14,6 +15,10 @@ pub(super) struct LockFile {
     #[expect(dead_code, reason = "the lock lasts as long as the file is open")]
     file: File,
 }
+
+/// Keeps other processes away from a database file while it lives; see [`super::SqliteStore::hold`].
+#[derive(Debug)]
+pub struct FileHold(#[expect(dead_code, reason = "held for its lock")] pub(super) Arc<LockFile>);
 
 impl LockFile {
     /// Makes the database's folder if need be and takes the lock.

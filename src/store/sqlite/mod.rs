@@ -5,8 +5,10 @@
 //! kept as in Postgres, but only one incarnation lives at a time: a new one ends all others.
 
 mod appends;
+mod archive;
 mod fault;
 mod history;
+mod intake;
 mod leases;
 mod lock;
 mod mail;
@@ -36,6 +38,9 @@ use super::{
 use fault::fault;
 use writer::Writer;
 
+pub use archive::SqliteArchive;
+pub use lock::FileHold;
+
 /// A store in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -44,6 +49,14 @@ pub struct SqliteStore {
     readers: SqlitePool,
     /// The first incarnation that this process registered.
     first_own: AtomicI64,
+}
+
+impl SqliteStore {
+    /// Keeps other processes away from the file also once the store is closed, until the hold is
+    /// dropped: for whoever renames it. `None` if it is closed already.
+    pub fn hold(&self) -> Option<FileHold> {
+        self.writer.hold()
+    }
 }
 
 #[async_trait]

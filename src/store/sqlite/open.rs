@@ -82,6 +82,25 @@ impl SqliteStore {
     }
 }
 
+/// Opens a file that is there for reading alone; its schema must be the one this server knows.
+pub(super) async fn inspect(path: &Path) -> Result<SqlitePool, OpenError> {
+    let found = tokio::fs::metadata(path).await;
+    found
+        .map_err(|error| OpenError::Unfit(format!("{} can't be read: {error}", path.display())))?;
+    let readers = readers(path);
+    let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
+    let migrated: bool =
+        sqlx::query_scalar(tables).fetch_one(&readers).await.map_err(|error| fault(&error))?;
+    let mut applied: Vec<i64> = Vec::new();
+    if migrated {
+        let sql = "SELECT version FROM _sqlx_migrations WHERE success";
+        let versions = sqlx::query_scalar(sql).fetch_all(&readers).await;
+        applied = versions.map_err(|error| fault(&error))?;
+    }
+    MigrationState::require_current(&migrator(), &applied)?;
+    Ok(readers)
+}
+
 async fn connect(path: &Path) -> Result<(LockFile, SqliteConnection), OpenError> {
     let wanted: PathBuf = path.to_owned();
     let taken = tokio::task::spawn_blocking(move || LockFile::take(&wanted)).await;

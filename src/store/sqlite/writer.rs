@@ -4,7 +4,7 @@
 //! whose future is dropped loses the answer, never the write: half a transaction cannot be left
 //! behind, and no two writers can meet.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::store::StoreError;
 
 use super::fault::{Fault, fault};
-use super::lock::LockFile;
+use super::lock::{FileHold, LockFile};
 
 /// Transactions that may wait for the writer; more make their callers wait.
 const QUEUE: usize = 256;
@@ -28,6 +28,7 @@ pub(super) struct Writer {
     /// `None` once the store is closed: the task ends when it has done what waited.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     tasks: TaskTracker,
+    lock: Weak<LockFile>,
 }
 
 /// Types a closure as the work of a transaction.
@@ -43,12 +44,19 @@ impl Writer {
     pub(super) fn start(connection: SqliteConnection, lock: LockFile) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let tasks = TaskTracker::new();
+        let lock = Arc::new(lock);
+        let held = Arc::downgrade(&lock);
         tasks.spawn(async move {
             work_off(connection, queue).await;
             drop(lock);
         });
         tasks.close();
-        Self { jobs: Mutex::new(Some(jobs)), tasks }
+        Self { jobs: Mutex::new(Some(jobs)), tasks, lock: held }
+    }
+
+    /// The lock, while the task has it.
+    pub(super) fn hold(&self) -> Option<FileHold> {
+        self.lock.upgrade().map(FileHold)
     }
 
     /// Runs `work` in a transaction and commits it, or undoes it if it fails.

@@ -86,7 +86,7 @@ async fn a_database_that_falls_silent_is_survived() {
 }
 
 /// A way to the database that can be cut, and the URL that goes along it.
-async fn way_to(home: &Home) -> (Proxy, String) {
+pub(super) async fn way_to(home: &Home) -> (Proxy, String) {
     let url = url::Url::parse(&home.url).unwrap();
     let target = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
     let proxy = Proxy::to(target.clone()).await;

@@ -173,6 +173,7 @@ impl Simulation {
             max_event: 1 << 20,
             snapshot_every: self.snapshot_every,
             exec_allow: Vec::new(),
+            fallback: false,
         };
         let parts = RuntimeParts {
             store: Arc::new(FaultyStore { world: Arc::clone(&self.world), replica }),

@@ -5,6 +5,7 @@ mod history;
 mod leases;
 mod lists;
 mod mail;
+mod moving;
 mod writes;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use history::*;
 use leases::*;
 use lists::*;
 use mail::*;
+use moving::*;
 use writes::*;
 
 const WRITTEN: WriteOutcome = WriteOutcome::Written { mail: 0 };
@@ -91,6 +93,11 @@ conformance!(
     history_goes_with_its_thread,
     tallies_are_kept_by_the_hour,
     tallies_added_at_once_are_all_counted,
+    what_is_dumped_reads_back_byte_for_byte_in_any_store,
+    a_thread_is_taken_in_once_and_knows_its_own_again,
+    another_thread_of_the_same_id_is_a_conflict,
+    a_key_that_another_thread_has_stays_with_it,
+    versions_of_others_follow_those_that_are_here,
 );
 
 async fn register(bed: &Bed) -> Incarnation {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rethread::store::{MemoryStore, PostgresStore, SqliteStore, Store};
+use rethread::model::Clock;
+use rethread::store::{Intake, MemoryStore, PostgresStore, SqliteStore, Store};
 use sqlx::{ConnectOptions, Connection};
 
 use super::clock::ManualClock;
@@ -18,6 +19,8 @@ pub(crate) const TTL: Duration = Duration::from_mins(10);
 pub(crate) struct Bed {
     /// The store.
     pub(crate) store: Arc<dyn Store>,
+    /// The same, row by row.
+    pub(crate) archive: Arc<dyn Intake>,
     /// Its clock (Postgres has its own).
     pub(crate) clock: Arc<ManualClock>,
     backing: Backing,
@@ -35,7 +38,7 @@ impl Bed {
     pub(crate) fn memory() -> Self {
         let clock = Arc::new(ManualClock::default());
         let store = Arc::new(MemoryStore::new(Arc::<ManualClock>::clone(&clock)));
-        Self { store, clock, backing: Backing::Memory }
+        Self { archive: Arc::<MemoryStore>::clone(&store), store, clock, backing: Backing::Memory }
     }
 
     /// In a temporary file, in a folder that does not exist yet.
@@ -43,7 +46,8 @@ impl Bed {
         let clock = Arc::new(ManualClock::default());
         let folder = tempfile::tempdir().unwrap();
         let store = open_sqlite(&folder, &clock).await;
-        Self { store, clock, backing: Backing::Sqlite { folder } }
+        let archive = Arc::<SqliteStore>::clone(&store);
+        Self { store, archive, clock, backing: Backing::Sqlite { folder } }
     }
 
     /// In a database of its own.
@@ -51,20 +55,40 @@ impl Bed {
         let clock = Arc::new(ManualClock::default());
         let database = TestDatabase::create().await;
         let store = Arc::new(PostgresStore::connect(&database.settings()).await.unwrap());
-        Self { store, clock, backing: Backing::Postgres { database } }
+        let archive = Arc::<PostgresStore>::clone(&store);
+        Self { store, archive, clock, backing: Backing::Postgres { database } }
     }
 
     /// Closes the store and opens it again; `None` if it does not outlive its process.
     pub(crate) async fn reopened(self) -> Option<Self> {
         self.store.close().await;
-        let store: Arc<dyn Store> = match &self.backing {
+        let (store, archive): (Arc<dyn Store>, Arc<dyn Intake>) = match &self.backing {
             Backing::Memory => return None,
-            Backing::Sqlite { folder } => open_sqlite(folder, &self.clock).await,
+            Backing::Sqlite { folder } => {
+                let store = open_sqlite(folder, &self.clock).await;
+                (Arc::<SqliteStore>::clone(&store), store)
+            }
             Backing::Postgres { database } => {
-                Arc::new(PostgresStore::connect(&database.settings()).await.unwrap())
+                let store = PostgresStore::connect(&database.settings()).await.unwrap();
+                (Arc::new(store.clone()), Arc::new(store))
             }
         };
-        Some(Self { store, ..self })
+        Some(Self { store, archive, ..self })
+    }
+
+    /// Between which moments its clock stands, in milliseconds, give or take a minute.
+    pub(crate) async fn now(&self) -> std::ops::RangeInclusive<i64> {
+        let now = match &self.backing {
+            Backing::Memory | Backing::Sqlite { .. } => self.clock.now().millis(),
+            Backing::Postgres { database } => {
+                let mut connection = database.connect().await;
+                let now = sqlx::query_scalar("SELECT rethread.now_ms()");
+                let now = now.fetch_one(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+                now
+            }
+        };
+        now - 60_000..=now + 60_000
     }
 
     /// Whether a registration ends all earlier leases.
@@ -111,7 +135,7 @@ fn file(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("new/folder/test.db")
 }
 
-async fn open_sqlite(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Arc<dyn Store> {
+async fn open_sqlite(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Arc<SqliteStore> {
     let clock = Arc::<ManualClock>::clone(clock);
     Arc::new(SqliteStore::open(&file(folder), clock).await.unwrap())
 }

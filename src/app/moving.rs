@@ -1,0 +1,247 @@
+//! Moves what a fallback store holds to the database it stood in for, before the server is ready.
+//!
+//! Every step may be done again: a start that is killed in the middle leaves threads in both, and
+//! the next one finds those that are moved already. The file is renamed when all is done, with all
+//! that is in it, and never deleted; what cannot be moved is named in the log and in its new name.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
+
+use super::Ambient;
+use super::patience::{BUDGET, open_with_patience};
+use crate::model::hex;
+use crate::store::{
+    Archive, Intake, OpenError, SqliteStore, Store as _, StoreError, StoredDefinition, TakenIn,
+    ThreadDump,
+};
+
+/// Ids read at a time.
+const ID_PAGE: usize = 500;
+/// Definitions read at a time: each may be as large as a request.
+const DEFINITION_PAGE: usize = 16;
+
+/// What became of the threads of a file.
+#[derive(Debug, Default)]
+struct Count {
+    /// Moved now.
+    moved: u64,
+    /// Moved by an earlier start.
+    known: u64,
+    /// Left behind.
+    left: u64,
+}
+
+/// Moves what the file at `path` holds to `store`, and renames it; nothing, if it is not there or
+/// holds nothing. Fails if a store stops answering: the next start goes on.
+pub(super) async fn move_in(
+    path: &Path,
+    store: &dyn Intake,
+    ambient: &Ambient,
+) -> anyhow::Result<()> {
+    let name = path.display().to_string();
+    if !tokio::fs::try_exists(path).await.unwrap_or(false) {
+        return Ok(());
+    }
+    let file = match SqliteStore::open(path, Arc::clone(&ambient.clock)).await {
+        Ok(file) => file,
+        Err(OpenError::Locked(_)) => {
+            tracing::warn!(
+                file = name,
+                "another process uses the fallback file: what it holds is moved at a later start"
+            );
+            return Ok(());
+        }
+        Err(error) => {
+            tracing::error!(
+                file = name, %error,
+                "the fallback file can't be read: what it holds is NOT in the database"
+            );
+            return Ok(());
+        }
+    };
+    let hold = file.hold();
+    let moved = Mover { from: &file, to: store, ambient }.run().await;
+    file.close().await;
+    let moved = moved.with_context(|| format!("{name} can't be moved to the database"))?;
+    if let Some(moved) = moved {
+        let millis = ambient.clock.now().millis();
+        rename(path, &moved, millis).await.with_context(|| name.clone())?;
+    }
+    drop(hold);
+    Ok(())
+}
+
+/// Renames the file by what became of it.
+async fn rename(path: &Path, count: &Count, millis: i64) -> anyhow::Result<()> {
+    let log = with_suffix(path, "-wal");
+    // A log that could not be folded back belongs to the file: the next start does it all again.
+    if tokio::fs::metadata(&log).await.is_ok_and(|log| log.len() > 0) {
+        tracing::warn!(file = %path.display(), "the fallback file is not closed: it stays");
+        return Ok(());
+    }
+    let what = if count.left > 0 { "conflicts" } else { "moved" };
+    let kept = with_suffix(path, &format!(".{what}-{millis}"));
+    tokio::fs::rename(path, &kept).await.context("can't be renamed")?;
+    say(count, &kept);
+    Ok(())
+}
+
+/// Says what became of the file.
+fn say(count: &Count, kept: &Path) {
+    let (Count { moved, known, left }, kept) = (count, kept.display());
+    if *left == 0 {
+        tracing::warn!(%kept, moved, known, "the fallback file was moved to the database");
+        return;
+    }
+    tracing::error!(
+        %kept, moved, known, left,
+        "the fallback file was moved to the database, but for what was LEFT BEHIND: the lines \
+         above name it, the file is kept"
+    );
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+struct Mover<'a> {
+    from: &'a SqliteStore,
+    to: &'a dyn Intake,
+    ambient: &'a Ambient,
+}
+
+impl Mover<'_> {
+    /// Moves everything; `None` if there was nothing.
+    async fn run(&self) -> Result<Option<Count>, StoreError> {
+        let holds_threads = !self.from.thread_ids("", 1).await?.is_empty();
+        if !holds_threads && self.from.stored_workflows(("", 0), 1).await?.is_empty() {
+            return Ok(None);
+        }
+        let mut count = Count::default();
+        let unusable = self.definitions().await?;
+        self.workflows(&unusable, &mut count).await?;
+        let mut after = String::new();
+        loop {
+            let page = self.from.thread_ids(&after, ID_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(Some(count)) };
+            after.clone_from(last);
+            for id in &page {
+                self.thread(id, &unusable, &mut count).await?;
+            }
+        }
+    }
+
+    /// Moves definitions; gives the hashes of those that are damaged.
+    async fn definitions(&self) -> Result<BTreeSet<String>, StoreError> {
+        let (mut after, mut unusable) = (String::new(), BTreeSet::new());
+        loop {
+            let page = self.from.stored_definitions(&after, DEFINITION_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(unusable) };
+            after.clone_from(&last.hash);
+            for definition in &page {
+                if is_sound(definition) {
+                    self.again(|| self.to.take_in_definition(definition)).await?;
+                } else {
+                    unusable.insert(definition.hash.clone());
+                }
+            }
+        }
+    }
+
+    /// Moves versions of workflows: they become the newest ones, in their order. Threads name their
+    /// definition, so that another number changes nothing for those that run.
+    async fn workflows(
+        &self,
+        unusable: &BTreeSet<String>,
+        count: &mut Count,
+    ) -> Result<(), StoreError> {
+        let mut after = (String::new(), 0);
+        loop {
+            let page = self.from.stored_workflows((&after.0, after.1), ID_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = (last.name.clone(), last.version);
+            for row in &page {
+                let workflow = format!("{}@{}", row.name, row.version);
+                if unusable.contains(&row.definition) {
+                    count.left += 1;
+                    tracing::error!(workflow, "left behind: its definition is damaged");
+                    continue;
+                }
+                let version = self.again(|| self.to.take_in_workflow(row)).await?;
+                if let Some(version) = version.filter(|version| *version != row.version) {
+                    tracing::warn!(workflow, "is version {version} in the database");
+                }
+            }
+        }
+    }
+
+    async fn thread(
+        &self,
+        id: &str,
+        unusable: &BTreeSet<String>,
+        count: &mut Count,
+    ) -> Result<(), StoreError> {
+        let why = match ThreadDump::read(self.from, id).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(dump)) => match dump.damage() {
+                Some(damage) => damage,
+                None if unusable.contains(&dump.row.definition) => {
+                    format!("its definition {} is damaged", dump.row.definition)
+                }
+                None => match self.again(|| self.to.take_in(&dump)).await {
+                    Ok(taken) => {
+                        took(id, taken, count);
+                        return Ok(());
+                    }
+                    Err(error) if error.is_transient() => return Err(error),
+                    Err(error) => error.to_string(),
+                },
+            },
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        count.left += 1;
+        tracing::error!(thread = id, why, "left behind in the fallback file");
+        Ok(())
+    }
+
+    /// Does a step, again and again while the database does not answer, though not for ever.
+    async fn again<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        step: impl FnMut() -> F,
+    ) -> Result<T, StoreError> {
+        let ambient = (&*self.ambient.clock, &*self.ambient.entropy);
+        let may_pass = |error: &StoreError| error.is_transient();
+        open_with_patience("moving the fallback file", ambient, (may_pass, BUDGET), step).await
+    }
+}
+
+/// Counts a thread, and names it if it did not come whole.
+fn took(id: &str, taken: TakenIn, count: &mut Count) {
+    match taken {
+        TakenIn::Imported => count.moved += 1,
+        TakenIn::ImportedWithoutKey => {
+            count.moved += 1;
+            tracing::warn!(
+                thread = id,
+                "moved without its idempotency key: another thread of the database has it"
+            );
+        }
+        TakenIn::Identical => count.known += 1,
+        TakenIn::Conflict(why) => {
+            count.left += 1;
+            tracing::error!(thread = id, why, "left behind in the fallback file: a conflict");
+        }
+    }
+}
+
+/// Whether a definition is the one its hash names.
+fn is_sound(definition: &StoredDefinition) -> bool {
+    hex(&Sha256::digest(&definition.text)) == definition.hash
+}

@@ -1,0 +1,174 @@
+//! Checks every record of a store and names what is bad.
+//!
+//! Reads through [`Archive`] alone, so that it can run beside live servers and write nothing. It
+//! never stops at a fault: what is bad is reported, and the rest is checked all the same. A further
+//! check of a thread is a function in [`thread`], a further kind of record a pass here. Called by
+//! `app` for `rethread verify`.
+
+mod thread;
+
+use std::fmt;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::plans::PlanCache;
+use crate::definition::Plan;
+use crate::model::{Json, Pointer};
+use crate::store::{Archive, StoreError, StoredDefinition};
+
+/// Ids read at a time.
+const ID_PAGE: usize = 500;
+/// Definitions read at a time: each may be as large as a request.
+const DEFINITION_PAGE: usize = 16;
+/// Threads checked side by side: hides the way to the database, and bounds the memory.
+const SIDE_BY_SIDE: usize = 4;
+
+/// Something that is bad.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about: `thread x`, `definition x`, `workflow x@1`.
+    pub subject: String,
+    /// The number of the event, where it is about one.
+    pub seq: Option<i64>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.subject)?;
+        if let Some(seq) = self.seq {
+            write!(f, ", seq {seq}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+/// How much was checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Threads looked at.
+    pub threads: u64,
+    /// Events read.
+    pub events: u64,
+    /// Bytes of journal rows and definitions read.
+    pub bytes: u64,
+    /// Bad things found.
+    pub bad: u64,
+}
+
+/// Where findings go.
+type Report<'a> = &'a mut (dyn FnMut(&Finding) + Send);
+
+/// Checks all there is. Fails only if the store does not answer.
+pub async fn verify(
+    archive: &dyn Archive,
+    report: &mut (dyn FnMut(&Finding) + Send),
+) -> Result<Verified, StoreError> {
+    let verifier = Verifier { archive, plans: PlanCache::default() };
+    let mut total = Verified::default();
+    verifier.definitions(&mut total, report).await?;
+    verifier.workflows(&mut total, report).await?;
+    verifier.threads(&mut total, report).await?;
+    verifier.orphans(&mut total, report).await?;
+    Ok(total)
+}
+
+struct Verifier<'a> {
+    archive: &'a dyn Archive,
+    plans: PlanCache,
+}
+
+impl Verifier<'_> {
+    async fn definitions(
+        &self,
+        total: &mut Verified,
+        report: Report<'_>,
+    ) -> Result<(), StoreError> {
+        let mut after = String::new();
+        loop {
+            let page = self.archive.stored_definitions(&after, DEFINITION_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(&last.hash);
+            for definition in &page {
+                total.bytes += count(definition.text.len());
+                if let Err(what) = plan(definition) {
+                    let subject = format!("definition {}", definition.hash);
+                    found(total, report, &Finding { subject, seq: None, what });
+                }
+            }
+        }
+    }
+
+    async fn workflows(&self, total: &mut Verified, report: Report<'_>) -> Result<(), StoreError> {
+        let mut after = (String::new(), 0);
+        loop {
+            let page = self.archive.stored_workflows((&after.0, after.1), ID_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = (last.name.clone(), last.version);
+            for row in &page {
+                if self.archive.stored_definition(&row.definition).await?.is_none() {
+                    let subject = format!("workflow {}@{}", row.name, row.version);
+                    let what = format!("its definition {} is missing", row.definition);
+                    found(total, report, &Finding { subject, seq: None, what });
+                }
+            }
+        }
+    }
+
+    async fn threads(&self, total: &mut Verified, report: Report<'_>) -> Result<(), StoreError> {
+        let mut after = String::new();
+        loop {
+            let page = self.archive.thread_ids(&after, ID_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(last);
+            let looks = stream::iter(&page).map(|id| self.thread(id)).buffered(SIDE_BY_SIDE);
+            let mut looks = std::pin::pin!(looks);
+            while let Some(looked) = looks.try_next().await? {
+                total.threads += u64::from(looked.there);
+                total.events += looked.events;
+                total.bytes += looked.bytes;
+                for finding in &looked.findings {
+                    found(total, report, finding);
+                }
+            }
+        }
+    }
+
+    /// Journal rows of threads that are not there.
+    async fn orphans(&self, total: &mut Verified, report: Report<'_>) -> Result<(), StoreError> {
+        let mut after = String::new();
+        loop {
+            let page = self.archive.journal_ids(&after, ID_PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after.clone_from(last);
+            for (id, _) in page.iter().filter(|(_, known)| !known) {
+                let what = "it has a journal, and its row is missing".to_owned();
+                found(total, report, &Finding { subject: format!("thread {id}"), seq: None, what });
+            }
+        }
+    }
+}
+
+fn found(total: &mut Verified, report: Report<'_>, finding: &Finding) {
+    total.bad += 1;
+    report(finding);
+}
+
+/// The plan of a definition whose hash is that of its text; else what is wrong with it.
+fn plan(definition: &StoredDefinition) -> Result<Plan, String> {
+    let text = String::from_utf8(definition.text.clone()).map_err(|fault| fault.to_string())?;
+    let json = Json::trusted(text).map_err(|fault| format!("it is no JSON: {fault}"))?;
+    let plan = Plan::parse(&json, &Pointer::root()).map_err(|faults| {
+        let named = faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.detail));
+        format!("it can't be used: {}", named.collect::<Vec<_>>().join("; "))
+    })?;
+    if plan.hash == definition.hash {
+        return Ok(plan);
+    }
+    Err(format!("its text has the hash {}", plan.hash))
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,300 @@
+//! A store's content as it lies there: for moving threads to another store, and for checking them.
+//!
+//! [`Archive`] reads rows without interpreting them, so that a damaged one is shown and not refused;
+//! [`Intake`] puts a [`ThreadDump`] into a store, whole or not at all. Nothing here drives a thread:
+//! `app` moves what a fallback store holds before the server is ready, `runtime::verify` reads.
+
+use async_trait::async_trait;
+
+use crate::model::ThreadStatus;
+
+use super::records::JournalRow;
+use super::{Records, StoreError};
+
+/// Journal rows read at a time while a thread is dumped or compared; [`Archive::stored_records`]
+/// bounds their bytes.
+const JOURNAL_PAGE: usize = 256;
+
+/// The columns of [`StoredThread`].
+pub(super) const STORED_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \
+    request_hash, idempotency_key, owner, epoch, last_seq, claims, pending, wake_at, created_at, \
+    updated_at, completed_at, status, summary, metadata";
+
+/// A thread's row with all its columns. Times are milliseconds since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns, as the schema documents them")]
+pub struct StoredThread {
+    pub thread_id: String,
+    pub workflow: String,
+    pub workflow_version: Option<i64>,
+    pub definition: String,
+    pub request_hash: String,
+    pub idempotency_key: Option<String>,
+    pub owner: i64,
+    pub epoch: i64,
+    pub last_seq: i64,
+    pub claims: i32,
+    pub pending: i32,
+    pub wake_at: Option<i64>,
+    pub created_at: i64,
+    pub updated_at: i64,
+    pub completed_at: Option<i64>,
+    pub status: String,
+    pub summary: Vec<u8>,
+    pub metadata: Vec<u8>,
+}
+
+/// A journal row: the events of one append.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns, as the schema documents them")]
+pub struct StoredRecords {
+    pub seq: i64,
+    pub first_seq: i64,
+    pub epoch: i64,
+    pub at: i64,
+    pub crc: i32,
+    pub payload: Vec<u8>,
+}
+
+impl StoredRecords {
+    /// The events, if the checksum and the numbers fit; else what does not.
+    pub fn decode(&self) -> Result<Records, String> {
+        self.row().decode_row()
+    }
+
+    pub(super) fn row(&self) -> JournalRow {
+        JournalRow {
+            seq: self.seq,
+            first_seq: self.first_seq,
+            at: self.at,
+            payload: self.payload.clone(),
+            crc: self.crc,
+        }
+    }
+}
+
+/// A message to a thread, and the answer it was taken with.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns, as the schema documents them")]
+pub struct StoredMessage {
+    pub key: String,
+    pub body: Vec<u8>,
+    pub answer: Option<Vec<u8>>,
+}
+
+/// The idempotency key a thread was started under, while it lives.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct StoredKey {
+    /// The key, as it is indexed.
+    pub key: String,
+    /// Hash of the request's body.
+    pub request_hash: String,
+    /// How long it still answers repeats, in milliseconds, by the clock of its store.
+    pub left_ms: i64,
+}
+
+/// What hangs on a thread besides its journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Belongings {
+    /// Scalar members of the metadata as they are indexed, in order.
+    pub labels: Vec<(String, String)>,
+    /// Messages, taken and untaken, oldest first.
+    pub inbox: Vec<StoredMessage>,
+    /// The key it was started under, if that still lives.
+    pub key: Option<StoredKey>,
+}
+
+/// A thread with all that hangs on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadDump {
+    /// Its row.
+    pub row: StoredThread,
+    /// Its journal, in order.
+    pub journal: Vec<StoredRecords>,
+    /// The rest.
+    pub belongings: Belongings,
+}
+
+/// A definition.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct StoredDefinition {
+    /// SHA-256 of the text, in hex.
+    pub hash: String,
+    /// The text.
+    pub text: Vec<u8>,
+}
+
+/// A version of a stored workflow.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns, as the schema documents them")]
+pub struct StoredWorkflow {
+    pub name: String,
+    pub version: i64,
+    pub definition: String,
+    pub created_at: i64,
+}
+
+/// What became of a thread that was to be taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TakenIn {
+    /// It is here now, whole.
+    Imported,
+    /// It is here now, but its idempotency key belongs to another thread here and stays with it.
+    ImportedWithoutKey,
+    /// The very same thread was here already, and may have gone on since.
+    Identical,
+    /// Another thread has its id, or the same one with another history: nothing was written.
+    Conflict(String),
+}
+
+/// Reads what a store holds, page by page, in the order of ids. Pages begin after `after`; the
+/// empty text stands before all.
+#[async_trait]
+pub trait Archive: Send + Sync + std::fmt::Debug {
+    /// The ids of threads.
+    async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError>;
+
+    /// A thread's row.
+    async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>, StoreError>;
+
+    /// Journal rows of a thread whose number is above `after`, unchecked; 4 MiB and one more row
+    /// at the most.
+    async fn stored_records(
+        &self,
+        thread: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredRecords>, StoreError>;
+
+    /// What else hangs on a thread.
+    async fn belongings(&self, thread: &StoredThread) -> Result<Belongings, StoreError>;
+
+    /// The ids that the journal has rows of, and whether there is a thread of that id.
+    async fn journal_ids(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, bool)>, StoreError>;
+
+    /// Definitions, in the order of their hashes.
+    async fn stored_definitions(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDefinition>, StoreError>;
+
+    /// A definition by its hash.
+    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>, StoreError>;
+
+    /// Versions of stored workflows after a name and version, in their order.
+    async fn stored_workflows(
+        &self,
+        after: (&str, i64),
+        limit: usize,
+    ) -> Result<Vec<StoredWorkflow>, StoreError>;
+}
+
+/// Takes threads of another store in.
+#[async_trait]
+pub trait Intake: Archive {
+    /// Puts a thread in with all that hangs on it, in one transaction, owned by nobody: due at once
+    /// if somebody drove it, else when it wanted to be claimed. `None`: the id is taken, and nothing
+    /// was written; else whether its idempotency key is here.
+    async fn put(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError>;
+
+    /// Puts a definition in unless its hash is known.
+    async fn take_in_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError>;
+
+    /// Puts a version of a workflow in as the newest one, and gives its number here. `None`: it was
+    /// put in before, or the newest one here has the same definition.
+    async fn take_in_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError>;
+
+    /// Puts a thread in, or tells whether the one that has its id is the very same.
+    async fn take_in(&self, dump: &ThreadDump) -> Result<TakenIn, StoreError> {
+        match self.put(dump).await? {
+            Some(true) => Ok(TakenIn::Imported),
+            Some(false) => Ok(TakenIn::ImportedWithoutKey),
+            None => Ok(difference(self, dump)
+                .await?
+                .map_or(TakenIn::Identical, |what| TakenIn::Conflict(what.to_owned()))),
+        }
+    }
+}
+
+impl StoredThread {
+    /// Whether a thread that is moved wants to be claimed at once: somebody drove it.
+    pub(super) fn is_due_on_arrival(&self, untaken: usize) -> bool {
+        let ended = ThreadStatus::ALL
+            .iter()
+            .any(|status| status.is_terminal() && status.as_str() == self.status);
+        self.owner != 0 && (!ended || untaken > 0)
+    }
+}
+
+impl Belongings {
+    /// Messages that were not taken yet.
+    pub fn untaken(&self) -> usize {
+        self.inbox.iter().filter(|message| message.answer.is_none()).count()
+    }
+}
+
+impl ThreadDump {
+    /// Reads a thread whole; `None` if there is no such thread. It takes the memory of its journal,
+    /// as driving it takes that of its outputs.
+    pub async fn read(archive: &dyn Archive, thread: &str) -> Result<Option<Self>, StoreError> {
+        let Some(row) = archive.stored_thread(thread).await? else { return Ok(None) };
+        let mut journal: Vec<StoredRecords> = Vec::new();
+        loop {
+            let after = journal.last().map_or(i64::MIN, |records| records.seq);
+            let page = archive.stored_records(thread, after, JOURNAL_PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            journal.extend(page);
+        }
+        let belongings = archive.belongings(&row).await?;
+        Ok(Some(Self { row, journal, belongings }))
+    }
+
+    /// What is wrong with its journal, if anything is.
+    pub fn damage(&self) -> Option<String> {
+        let mut next = 1;
+        for records in &self.journal {
+            if let Err(detail) = records.decode() {
+                return Some(format!("record {}: {detail}", records.seq));
+            }
+            if records.first_seq != next {
+                return Some(format!("record {next} is missing"));
+            }
+            next = records.seq.saturating_add(1);
+        }
+        let head = next.saturating_sub(1);
+        (head != self.row.last_seq)
+            .then(|| format!("the journal ends at {head}, its head is {}", self.row.last_seq))
+    }
+}
+
+/// What tells a dump from the thread that has its id; `None` if it is the very same.
+async fn difference<A: Archive + ?Sized>(
+    archive: &A,
+    dump: &ThreadDump,
+) -> Result<Option<&'static str>, StoreError> {
+    let id = &dump.row.thread_id;
+    let Some(found) = archive.stored_thread(id).await? else {
+        return Err(StoreError::Unavailable(format!("thread {id} has just been deleted")));
+    };
+    if found.request_hash != dump.row.request_hash || found.created_at != dump.row.created_at {
+        return Ok(Some("another thread has its id"));
+    }
+    let mut after = i64::MIN;
+    let mut known = dump.journal.iter();
+    while known.len() > 0 {
+        let page = archive.stored_records(id, after, JOURNAL_PAGE.min(known.len())).await?;
+        let Some(last) = page.last() else { return Ok(Some("its history here is shorter")) };
+        after = last.seq;
+        if page.iter().any(|records| known.next() != Some(records)) {
+            return Ok(Some("its history here is another"));
+        }
+    }
+    Ok(None)
+}

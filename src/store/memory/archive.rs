@@ -1,0 +1,260 @@
+//! What the store holds, as the other stores would have it in their tables.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use async_trait::async_trait;
+
+use crate::model::{ThreadId, Timestamp};
+use crate::store::rows::{indexed, json, summary, text, thread_id};
+use crate::store::{
+    Archive, Belongings, Intake, Message, StoreError, StoredDefinition, StoredKey, StoredMessage,
+    StoredRecords, StoredThread, StoredWorkflow, Summary, ThreadDump, ThreadRow, WorkflowRow,
+};
+
+use super::MemoryStore;
+use super::state::{Key, State, Thread};
+
+#[async_trait]
+impl Archive for MemoryStore {
+    async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        Ok(page(&self.state().threads, after).take(limit).map(|(id, _)| id.to_string()).collect())
+    }
+
+    async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>, StoreError> {
+        self.state().threads.get(thread).map(stored).transpose()
+    }
+
+    async fn stored_records(
+        &self,
+        thread: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredRecords>, StoreError> {
+        let state = self.state();
+        let journal = state.threads.get(thread).map_or(&[][..], |found| &found.journal);
+        let rows = journal.iter().filter(|(_, row)| row.seq > after).take(limit);
+        let stored = rows.map(|(epoch, row)| StoredRecords {
+            seq: row.seq,
+            first_seq: row.first_seq,
+            epoch: *epoch,
+            at: row.at,
+            crc: row.crc,
+            payload: row.payload.clone(),
+        });
+        Ok(stored.collect())
+    }
+
+    async fn belongings(&self, thread: &StoredThread) -> Result<Belongings, StoreError> {
+        let (state, now) = (self.state(), self.clock.now());
+        let Some(found) = state.threads.get(thread.thread_id.as_str()) else {
+            return Ok(Belongings::default());
+        };
+        let message = |(message, answer): &(Message, Option<_>)| StoredMessage {
+            key: message.key.clone(),
+            body: bytes(&message.body),
+            answer: answer.as_ref().map(bytes),
+        };
+        let labels: BTreeMap<String, String> =
+            found.labels.iter().map(|(key, value)| (indexed(key), indexed(value))).collect();
+        Ok(Belongings {
+            labels: labels.into_iter().collect(),
+            inbox: found.inbox.iter().map(message).collect(),
+            key: state.stored_key(found, now),
+        })
+    }
+
+    async fn journal_ids(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, bool)>, StoreError> {
+        let ids = self.thread_ids(after, limit).await?;
+        Ok(ids.into_iter().map(|id| (id, true)).collect())
+    }
+
+    async fn stored_definitions(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDefinition>, StoreError> {
+        let state = self.state();
+        let stored = page(&state.definitions, after).take(limit).map(|(hash, text)| {
+            StoredDefinition { hash: hash.clone(), text: text.clone().into_bytes() }
+        });
+        Ok(stored.collect())
+    }
+
+    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>, StoreError> {
+        let text = self.state().definitions.get(hash).cloned().map(String::into_bytes);
+        Ok(text.map(|text| StoredDefinition { hash: hash.to_owned(), text }))
+    }
+
+    async fn stored_workflows(
+        &self,
+        (name, version): (&str, i64),
+        limit: usize,
+    ) -> Result<Vec<StoredWorkflow>, StoreError> {
+        let state = self.state();
+        let versions = state.workflows.range::<str, _>((Bound::Included(name), Bound::Unbounded));
+        let later = versions
+            .flat_map(|(_, rows)| rows)
+            .filter(|row| (row.name.as_str(), i64::from(row.version)) > (name, version));
+        let stored = later.take(limit).map(|row| StoredWorkflow {
+            name: row.name.clone(),
+            version: i64::from(row.version),
+            definition: row.definition.clone(),
+            created_at: row.created_at.millis(),
+        });
+        Ok(stored.collect())
+    }
+}
+
+#[async_trait]
+impl Intake for MemoryStore {
+    async fn put(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError> {
+        let (thread, wake_at) = (thread(dump)?, dump.row.wake_at.map(Timestamp::from_millis));
+        let (mut state, now) = (self.state(), self.clock.now());
+        let id = thread.row.thread_id.clone();
+        if state.threads.contains_key(&id) {
+            return Ok(None);
+        }
+        state.threads.insert(id.clone(), thread);
+        let due = dump.row.is_due_on_arrival(dump.belongings.untaken());
+        state.place(&id, 0, if due { Some(now) } else { wake_at });
+        let Some(key) = &dump.belongings.key else { return Ok(Some(true)) };
+        Ok(Some(state.put_key(&id, key, now)))
+    }
+
+    async fn take_in_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError> {
+        let text = text(definition.text.clone())?;
+        self.state().definitions.entry(definition.hash.clone()).or_insert(text);
+        Ok(())
+    }
+
+    async fn take_in_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError> {
+        let mut state = self.state();
+        let versions = state.workflows.entry(version.name.clone()).or_default();
+        let created_at = Timestamp::from_millis(version.created_at);
+        let same = |row: &WorkflowRow| row.definition == version.definition;
+        if versions.iter().any(|row| same(row) && row.created_at == created_at)
+            || versions.last().is_some_and(same)
+        {
+            return Ok(None);
+        }
+        let number = versions.last().map_or(1, |newest| newest.version + 1);
+        versions.push(WorkflowRow {
+            name: version.name.clone(),
+            version: number,
+            definition: version.definition.clone(),
+            created_at,
+        });
+        Ok(Some(i64::from(number)))
+    }
+}
+
+impl State {
+    fn stored_key(&self, thread: &Thread, now: Timestamp) -> Option<StoredKey> {
+        let name = thread.idempotency_key.as_ref()?;
+        let key = self.keys.get(name)?;
+        let left_ms = key.expires_at.millis().saturating_sub(now.millis());
+        let lives = key.thread_id == thread.row.thread_id && left_ms > 0;
+        lives.then(|| StoredKey {
+            key: name.clone(),
+            request_hash: key.request_hash.clone(),
+            left_ms,
+        })
+    }
+
+    fn put_key(&mut self, id: &ThreadId, key: &StoredKey, now: Timestamp) -> bool {
+        let taken = self.keys.get(&key.key);
+        if taken.is_some_and(|known| known.expires_at > now && known.thread_id != *id) {
+            return false;
+        }
+        let entry = Key {
+            request_hash: key.request_hash.clone(),
+            thread_id: id.clone(),
+            expires_at: Timestamp::from_millis(now.millis().saturating_add(key.left_ms)),
+        };
+        self.keys.insert(key.key.clone(), entry);
+        true
+    }
+}
+
+/// A thread as its tables would have it.
+fn stored(thread: &Thread) -> Result<StoredThread, StoreError> {
+    let row = &thread.row;
+    Ok(StoredThread {
+        thread_id: row.thread_id.to_string(),
+        workflow: row.workflow.clone(),
+        workflow_version: row.workflow_version.map(i64::from),
+        definition: row.definition.clone(),
+        request_hash: row.request_hash.clone(),
+        idempotency_key: thread.idempotency_key.clone(),
+        owner: row.owner,
+        epoch: row.epoch,
+        last_seq: row.last_seq.cast_signed(),
+        claims: row.claims.cast_signed(),
+        pending: i32::try_from(thread.pending()).unwrap_or(i32::MAX),
+        wake_at: row.wake_at.map(Timestamp::millis),
+        created_at: row.created_at.millis(),
+        updated_at: row.updated_at.millis(),
+        completed_at: row.summary.completed_at.map(Timestamp::millis),
+        status: row.summary.status.as_str().to_owned(),
+        summary: summary(&row.summary)?,
+        metadata: bytes(&row.metadata),
+    })
+}
+
+/// A thread as the other calls know it, placed nowhere yet.
+fn thread(dump: &ThreadDump) -> Result<Thread, StoreError> {
+    let row = &dump.row;
+    let unreadable = |fault: &dyn std::fmt::Display| {
+        StoreError::Fatal(format!("thread {} can't be read: {fault}", row.thread_id))
+    };
+    let derived: Summary =
+        serde_json::from_slice(&row.summary).map_err(|fault| unreadable(&fault))?;
+    let version = row.workflow_version.map(u32::try_from).transpose();
+    let mut inbox = Vec::with_capacity(dump.belongings.inbox.len());
+    for message in &dump.belongings.inbox {
+        let read = Message { key: message.key.clone(), body: json(message.body.clone())? };
+        inbox.push((read, message.answer.clone().map(json).transpose()?));
+    }
+    Ok(Thread {
+        row: ThreadRow {
+            thread_id: thread_id(&row.thread_id)?,
+            workflow: row.workflow.clone(),
+            workflow_version: version.map_err(|fault| unreadable(&fault))?,
+            definition: row.definition.clone(),
+            request_hash: row.request_hash.clone(),
+            metadata: json(row.metadata.clone())?,
+            owner: 0,
+            epoch: row.epoch,
+            last_seq: row.last_seq.cast_unsigned(),
+            claims: row.claims.cast_unsigned(),
+            wake_at: None,
+            summary: derived,
+            created_at: Timestamp::from_millis(row.created_at),
+            updated_at: Timestamp::from_millis(row.updated_at),
+        },
+        labels: dump.belongings.labels.clone(),
+        idempotency_key: row.idempotency_key.clone(),
+        journal: dump.journal.iter().map(|records| (records.epoch, records.row())).collect(),
+        inbox,
+        snapshots: BTreeMap::new(),
+        recoveries: BTreeMap::new(),
+        interventions: BTreeMap::new(),
+    })
+}
+
+/// The entries of a map after a key.
+fn page<'a, K: Ord + std::borrow::Borrow<str>, V>(
+    map: &'a BTreeMap<K, V>,
+    after: &str,
+) -> impl Iterator<Item = (&'a K, &'a V)> {
+    map.range::<str, _>((Bound::Excluded(after), Bound::Unbounded))
+}
+
+fn bytes(json: &crate::model::Json) -> Vec<u8> {
+    json.as_str().as_bytes().to_vec()
+}

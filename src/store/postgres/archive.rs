@@ -1,0 +1,122 @@
+//! Reads the tables as they lie there, one autocommitted statement at a time.
+
+use async_trait::async_trait;
+
+use crate::store::archive::STORED_COLUMNS;
+use crate::store::limits::MAX_READ_BYTES;
+use crate::store::rows::row_limit;
+use crate::store::{
+    Archive, Belongings, StoreError, StoredDefinition, StoredRecords, StoredThread, StoredWorkflow,
+};
+
+use super::PostgresStore;
+use super::fault::answer;
+
+const IDS: &str = "SELECT thread_id FROM @threads WHERE thread_id > $1 ORDER BY thread_id LIMIT $2";
+
+const RECORDS: &str = "
+SELECT seq, first_seq, epoch, at, crc, payload FROM @journal
+WHERE thread_id = $1 AND seq > $2 AND seq <= (
+    SELECT max(seq) FROM (
+        SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before FROM (
+            SELECT seq, octet_length(payload) AS size FROM @journal
+            WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) sizes) summed
+    WHERE before < $4)
+ORDER BY seq";
+
+const LABELS: &str = "SELECT key, value FROM @labels WHERE thread_id = $1 ORDER BY key";
+
+const INBOX: &str = "SELECT key, body, answer FROM @inbox WHERE thread_id = $1 ORDER BY ordinal";
+
+const KEY: &str = "
+SELECT key, request_hash,
+    ceil(extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint AS left_ms
+FROM @idempotency WHERE key = $1 AND thread_id = $2 AND expires_at > clock_timestamp()";
+
+/// Goes from id to id, not from row to row: a journal has many rows a thread.
+const JOURNAL_IDS: &str = "
+WITH RECURSIVE ids AS (
+    (SELECT thread_id AS id, 1::bigint AS n FROM @journal WHERE thread_id > $1
+     ORDER BY thread_id, seq LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.thread_id FROM @journal j WHERE j.thread_id > ids.id
+            ORDER BY j.thread_id, j.seq LIMIT 1), n + 1
+    FROM ids WHERE id IS NOT NULL AND n < $2)
+SELECT id, EXISTS (SELECT FROM @threads t WHERE t.thread_id = id) FROM ids WHERE id IS NOT NULL";
+
+const DEFINITIONS: &str =
+    "SELECT hash, text FROM @definitions WHERE hash > $1 ORDER BY hash LIMIT $2";
+
+const DEFINITION: &str = "SELECT hash, text FROM @definitions WHERE hash = $1";
+
+const WORKFLOWS: &str = "
+SELECT name, version, definition, created_at FROM @workflows
+WHERE (name, version) > ($1, $2) ORDER BY name, version LIMIT $3";
+
+#[async_trait]
+impl Archive for PostgresStore {
+    async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let query = sqlx::query_scalar(self.sql(IDS)).bind(after).bind(row_limit(limit));
+        answer(query.fetch_all(&self.general)).await
+    }
+
+    async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>, StoreError> {
+        let sql = self.sql(&format!("SELECT {STORED_COLUMNS} FROM @threads WHERE thread_id = $1"));
+        answer(sqlx::query_as(sql).bind(thread).fetch_optional(&self.general)).await
+    }
+
+    async fn stored_records(
+        &self,
+        thread: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredRecords>, StoreError> {
+        let query = sqlx::query_as(self.sql(RECORDS)).bind(thread).bind(after);
+        let query = query.bind(row_limit(limit)).bind(row_limit(MAX_READ_BYTES));
+        answer(query.fetch_all(&self.general)).await
+    }
+
+    async fn belongings(&self, thread: &StoredThread) -> Result<Belongings, StoreError> {
+        let id = &thread.thread_id;
+        let labels = sqlx::query_as(self.sql(LABELS)).bind(id);
+        let inbox = sqlx::query_as(self.sql(INBOX)).bind(id);
+        let key = sqlx::query_as(self.sql(KEY)).bind(&thread.idempotency_key).bind(id);
+        Ok(Belongings {
+            labels: answer::<_, StoreError>(labels.fetch_all(&self.general)).await?,
+            inbox: answer::<_, StoreError>(inbox.fetch_all(&self.general)).await?,
+            key: answer::<_, StoreError>(key.fetch_optional(&self.general)).await?,
+        })
+    }
+
+    async fn journal_ids(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, bool)>, StoreError> {
+        let query = sqlx::query_as(self.sql(JOURNAL_IDS)).bind(after).bind(row_limit(limit));
+        answer(query.fetch_all(&self.general)).await
+    }
+
+    async fn stored_definitions(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDefinition>, StoreError> {
+        let query = sqlx::query_as(self.sql(DEFINITIONS)).bind(after).bind(row_limit(limit));
+        answer(query.fetch_all(&self.general)).await
+    }
+
+    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>, StoreError> {
+        let query = sqlx::query_as(self.sql(DEFINITION)).bind(hash);
+        answer(query.fetch_optional(&self.general)).await
+    }
+
+    async fn stored_workflows(
+        &self,
+        (name, version): (&str, i64),
+        limit: usize,
+    ) -> Result<Vec<StoredWorkflow>, StoreError> {
+        let query = sqlx::query_as(self.sql(WORKFLOWS)).bind(name).bind(version);
+        answer(query.bind(row_limit(limit)).fetch_all(&self.general)).await
+    }
+}
