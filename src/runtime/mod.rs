@@ -34,6 +34,9 @@ mod start;
 mod workflows;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use core::RuntimeParts;
 pub use feed::Follow;
 pub use handle::*;
