@@ -27,8 +27,8 @@ impl Executors for NoExecutors {
 
 impl Handle {
     /// What all parts of the runtime behind it share.
-    pub(in crate::runtime) fn core(&self) -> &Arc<Core> {
-        &self.core
+    pub(in crate::runtime) fn core(&self) -> Arc<Core> {
+        Arc::clone(&self.core)
     }
 
     /// A handle over an empty memory store that nothing drives.

@@ -26,7 +26,7 @@ pub(super) struct History {
 
 impl History {
     /// A thread that was accepted.
-    pub(super) fn new(id: &str, steps: Value) -> Self {
+    pub(super) fn new(id: &str, steps: &Value) -> Self {
         let workflow = json!({ "name": "w", "steps": steps });
         let plan = Plan::parse(&json_of(&workflow), &Pointer::root()).unwrap();
         let now = Timestamp::from_millis(1_700_000_000_000);
@@ -55,7 +55,7 @@ impl History {
             json!({ "id": format!("s{at}"), "kind": "http", "with": { "url": "http://h/" },
                     "dependsOn": needs, "retry": retry })
         });
-        let mut history = Self::new(id, chain.collect());
+        let mut history = Self::new(id, &chain.collect());
         for step in 0..steps {
             for _ in 0..4 {
                 history.fail(step);
@@ -70,7 +70,7 @@ impl History {
     pub(super) fn of_many_retries(id: &str, events: Seq) -> Self {
         let mut history = Self::new(
             id,
-            json!([{ "id": "a", "kind": "http", "with": { "url": "http://h/" },
+            &json!([{ "id": "a", "kind": "http", "with": { "url": "http://h/" },
                      "retry": { "maxAttempts": 1000, "initialInterval": 1 } }]),
         );
         while history.live().last_seq < events {

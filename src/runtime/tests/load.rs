@@ -40,7 +40,7 @@ async fn of_10_000_events_only_those_since_the_snapshot_are_read_and_in_time() {
         assert!(live.last_seq >= 10_000);
         history.write(&store).await;
         let runtime = store.runtime(0).await;
-        let core = runtime.handle().core().clone();
+        let core = runtime.handle().core();
         let loaded = load(&core, &live.thread_id, None).await.unwrap();
         same(&loaded, RecoveryStrategy::FullRebuild, live);
         assert_eq!(Seq::try_from(store.take_events_read()).unwrap(), live.last_seq);
@@ -78,7 +78,7 @@ async fn with_two_bad(spoil: impl Fn(&ThreadState, Snapshot) -> Snapshot, reason
     let (store, live) = (Watched::new(), history.live());
     history.write(&store).await;
     let runtime = store.runtime(0).await;
-    let core = runtime.handle().core().clone();
+    let core = runtime.handle().core();
     for seq in [40, 50, 60] {
         let state = history.at(seq);
         let good = snapshot_of(&state);
@@ -153,7 +153,7 @@ async fn a_snapshot_of_a_journal_that_lost_its_tail_is_not_used() {
     let store = Watched::new();
     kept.write(&store).await;
     let runtime = store.runtime(0).await;
-    let core = runtime.handle().core().clone();
+    let core = runtime.handle().core();
     // Beyond the head.
     store.save_snapshot(&snapshot_of(history.live())).await.unwrap();
     let loaded = load(&core, &thread("t"), None).await.unwrap();
@@ -173,7 +173,7 @@ async fn a_state_of_the_past_uses_no_snapshot_that_goes_further() {
     let store = Watched::new();
     history.write(&store).await;
     let runtime = store.runtime(0).await;
-    let core = runtime.handle().core().clone();
+    let core = runtime.handle().core();
     for seq in [20, 40] {
         store.save_snapshot(&snapshot_of(&history.at(seq))).await.unwrap();
     }
@@ -202,7 +202,7 @@ async fn a_store_that_is_away_is_an_error_and_one_that_cannot_read_a_snapshot_is
     let store = Watched::new();
     history.write(&store).await;
     let runtime = store.runtime(0).await;
-    let core = runtime.handle().core().clone();
+    let core = runtime.handle().core();
     let fails_with = |error: StoreError| *store.snapshot_fault.lock().unwrap() = Some(error);
     let away = StoreError::Unavailable("away".to_owned());
     fails_with(away.clone());
@@ -232,7 +232,7 @@ async fn records_that_contradict_each_other_or_the_plan_are_told() {
     ] {
         let mut history = History::new(
             name,
-            json!([
+            &json!([
                 { "id": "a", "kind": "http", "with": { "url": "http://h/" } },
                 { "id": "b", "kind": "http", "with": { "url": "http://h/" }, "dependsOn": ["a"] },
             ]),
@@ -250,7 +250,7 @@ async fn records_that_contradict_each_other_or_the_plan_are_told() {
         let store = Watched::new();
         history.write(&store).await;
         let runtime = store.runtime(0).await;
-        let found = load(runtime.handle().core(), &thread(name), None).await.unwrap_err();
+        let found = load(&runtime.handle().core(), &thread(name), None).await.unwrap_err();
         assert!(
             matches!(&found, LoadError::Corrupted(why) if why.contains(told)),
             "{found:?}, not {told}"
@@ -262,7 +262,7 @@ async fn records_that_contradict_each_other_or_the_plan_are_told() {
 #[tokio::test]
 async fn a_snapshot_that_the_journal_does_not_go_on_from_is_skipped() {
     let step = json!({ "id": "a", "kind": "http", "with": { "url": "http://h/" } });
-    let mut history = History::new("t", json!([step]));
+    let mut history = History::new("t", &json!([step]));
     // A state that can be, of the right event and time, in which the attempt was never begun.
     let mut state = history.live().clone();
     state.steps[0] = history.at(1).steps[0].clone();
@@ -272,7 +272,7 @@ async fn a_snapshot_that_the_journal_does_not_go_on_from_is_skipped() {
     let store = Watched::new();
     history.write(&store).await;
     let runtime = store.runtime(0).await;
-    let core = runtime.handle().core().clone();
+    let core = runtime.handle().core();
     store.save_snapshot(&snapshot_of(&state)).await.unwrap();
     let loaded = load(&core, &thread("t"), None).await.unwrap();
     same(&loaded, RecoveryStrategy::FullRebuild, history.live());

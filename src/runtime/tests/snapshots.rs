@@ -74,7 +74,7 @@ async fn all_snapshots_together_are_no_larger_than_the_journal() {
     let total: usize = sizes.iter().sum();
     assert!(total < journal * 3 / 2, "{total} bytes of snapshots of a journal of {journal}");
     // And the tail that is left is worth no other one.
-    let loaded = load(runtime.handle().core(), &thread("t"), None).await.unwrap();
+    let loaded = load(&runtime.handle().core(), &thread("t"), None).await.unwrap();
     let tail = loaded.tail;
     assert!(tail.base > 0 && (tail.events <= 21 || tail.bytes <= tail.base + 2_000), "{tail:?}");
 }
@@ -119,7 +119,7 @@ async fn threads_go_on_while_the_store_hangs_on_snapshots() {
 
 /// A driver of the thread as its history left it.
 async fn driver(runtime: &Runtime, history: &History) -> Driver {
-    let core = Arc::clone(runtime.handle().core());
+    let core = runtime.handle().core();
     let authority = core.authority();
     let mut driver = Driver::new(core, authority, history.live().clone(), 1).unwrap();
     driver.tail = load(&driver.core, &history.live().thread_id, None).await.unwrap().tail;
@@ -128,7 +128,7 @@ async fn driver(runtime: &Runtime, history: &History) -> Driver {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_is_worth_a_snapshot_however_small_the_thread() {
-    let history = History::new("t", chain(2)["steps"].clone());
+    let history = History::new("t", &chain(2)["steps"]);
     let store = Watched::new();
     history.write(&store).await;
     let runtime = store.runtime(0).await;
@@ -173,8 +173,8 @@ async fn a_recovery_writes_a_snapshot_first_if_it_had_to_read_much() {
     let handle = runtime.handle();
     for (history, worth) in [(&short, 0), (&long, 1), (&long, 1)] {
         let id = &history.live().thread_id;
-        let mut loaded = load(handle.core(), id, None).await.unwrap();
-        before_recovery(handle.core(), &mut loaded);
+        let mut loaded = load(&handle.core(), id, None).await.unwrap();
+        before_recovery(&handle.core(), &mut loaded);
         settled(&runtime).await;
         assert_eq!(written(&handle, SnapshotKind::Recovery), worth, "{id}");
     }
