@@ -1,6 +1,6 @@
 //! A checked workflow.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub struct Plan {
     /// Template of the output; absent: the outputs of the steps nothing depends on, by id.
     pub output: Option<Template>,
     /// Positions in `steps` by id: every event of a thread is looked up here.
-    pub(super) positions: HashMap<StepId, usize>,
+    pub(super) positions: BTreeMap<StepId, usize>,
 }
 
 impl Plan {

@@ -175,7 +175,11 @@ async fn restore(
     let frozen = Frozen::open(&snapshot.state, &snapshot.sha256)?;
     let plan = plan(core, frozen.definition()).await.map_err(|error| match error {
         LoadError::Store(error) if error.is_transient() => Failed::Load(error.into()),
-        error => Bad::Plan(error.to_string()).into(),
+        error @ (LoadError::NotFound
+        | LoadError::Store(_)
+        | LoadError::Event(_)
+        | LoadError::Definition(..)
+        | LoadError::Corrupted(_)) => Bad::Plan(error.to_string()).into(),
     })?;
     let state = frozen.thaw(thread, plan)?;
     if state.last_seq != snapshot.seq {

@@ -45,6 +45,9 @@ mod verify;
 mod workflows;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use core::RuntimeParts;
 pub use feed::Follow;
 pub use handle::*;

@@ -65,7 +65,7 @@ impl RawRecovery {
         let end = match result(self.result)? {
             None => None,
             Some(result) => Some(RecoveryEnd {
-                strategy: self.strategy.map(strategy).transpose()?,
+                strategy: self.strategy.as_deref().map(strategy).transpose()?,
                 to_seq: self.to_seq.map(i64::cast_unsigned),
                 duration_ms: self.duration_ms.unwrap_or(0).cast_unsigned(),
                 result,
@@ -157,8 +157,8 @@ fn cause(name: &str) -> Result<RecoveryCause, StoreError> {
     RecoveryCause::parse(name).ok_or_else(|| unreadable("an unknown cause of a recovery"))
 }
 
-fn strategy(name: String) -> Result<RecoveryStrategy, StoreError> {
-    RecoveryStrategy::parse(&name).ok_or_else(|| unreadable("an unknown strategy of a recovery"))
+fn strategy(name: &str) -> Result<RecoveryStrategy, StoreError> {
+    RecoveryStrategy::parse(name).ok_or_else(|| unreadable("an unknown strategy of a recovery"))
 }
 
 fn result(name: Option<String>) -> Result<Option<RecoveryResult>, StoreError> {

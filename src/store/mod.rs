@@ -261,6 +261,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError>;
 
     /// The text of a definition by its hash.
+    ///
+    /// Definitions are never collected: a start may leave the text out, and a server of an older
+    /// version beside this one does so without holding the row against a deletion.
     async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError>;
 
     /// Stores a definition as the next version of `name`, or finds the version that has this

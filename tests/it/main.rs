@@ -19,6 +19,7 @@ mod simulation;
 mod store_conformance;
 #[cfg(test)]
 mod store_differential;
+#[cfg(test)]
 mod store_history;
 #[cfg(test)]
 mod store_postgres;

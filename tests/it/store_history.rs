@@ -145,8 +145,8 @@ async fn racing_deletions_leave_no_history_behind() {
             });
             let begun = [recovery(&thread)];
             tokio::join!(futures_util::future::join_all(snapshots), async {
-                store.begin_recoveries(&begun).await.unwrap()
-            },);
+                store.begin_recoveries(&begun).await.unwrap();
+            });
             store.snapshot(&id(&thread), None).await.unwrap().is_some()
         };
         let victim = id(&thread);

@@ -26,6 +26,11 @@ impl Executors for NoExecutors {
 }
 
 impl Handle {
+    /// What all parts of the runtime behind it share.
+    pub(in crate::runtime) fn core(&self) -> Arc<Core> {
+        Arc::clone(&self.core)
+    }
+
     /// A handle over an empty memory store that nothing drives.
     pub(crate) fn unreached(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let parts = RuntimeParts {

@@ -5,7 +5,7 @@
 
 use sqlx::{Postgres, QueryBuilder};
 
-use crate::model::{Epoch, Seq, ThreadId, Timestamp};
+use crate::model::{Epoch, RecoveryStrategy, Seq, ThreadId, Timestamp};
 use crate::store::history_rows::{
     INTERVENTION_COLUMNS, RECOVERY_COLUMNS, RawCount, RawIntervention, RawRecovery, RawSnapshot,
     amount, intervention_counts, recovery_counts, tallies, up_to,
@@ -108,7 +108,7 @@ impl<'a> Columns<'a> {
         self.replica.push(&recovery.replica);
         self.from_seq.push(recovery.from_seq.cast_signed());
         self.started_at.push(recovery.started_at.millis());
-        self.strategy.push(end.and_then(|end| end.strategy).map(|strategy| strategy.as_str()));
+        self.strategy.push(end.and_then(|end| end.strategy).map(RecoveryStrategy::as_str));
         self.to_seq.push(end.and_then(|end| end.to_seq).map(Seq::cast_signed));
         self.duration_ms.push(end.map(|end| amount(end.duration_ms)));
         self.result.push(end.map(|end| end.result.as_str()));
@@ -176,7 +176,7 @@ impl PostgresStore {
         let query = sqlx::query(self.sql(END_RECOVERY))
             .bind(thread.as_str())
             .bind(epoch)
-            .bind(end.strategy.map(|strategy| strategy.as_str()))
+            .bind(end.strategy.map(RecoveryStrategy::as_str))
             .bind(end.to_seq.map(Seq::cast_signed))
             .bind(amount(end.duration_ms))
             .bind(end.result.as_str())

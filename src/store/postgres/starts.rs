@@ -29,8 +29,8 @@ WITH s AS MATERIALIZED (
         (s.key IS NOT NULL OR NOT s.defined)
             AND EXISTS (SELECT FROM @threads t WHERE t.thread_id = s.thread_id) AS known
     FROM (SELECT u.*,
-        (u.definition IN (SELECT unnest($20::text[]))) IS TRUE
-            OR EXISTS (SELECT FROM @definitions d WHERE d.hash = u.definition) AS defined
+        (u.definition IN (SELECT unnest($20::text[]) UNION ALL
+            SELECT hash FROM @definitions WHERE hash = ANY($5::text[]))) IS TRUE AS defined
     FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bytea[],
         $8::text[], $9::text[], $10::bool[], $11::bigint[], $12::bigint[], $13::bigint[],
         $14::bytea[], $15::int[], $16::bytea[], $17::text[], $18::bigint[])

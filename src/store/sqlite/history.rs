@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use crate::model::{Epoch, Seq, ThreadId, Timestamp};
+use crate::model::{Epoch, RecoveryStrategy, Seq, ThreadId, Timestamp};
 use crate::store::history_rows::{
     INTERVENTION_COLUMNS, RECOVERY_COLUMNS, RawCount, RawIntervention, RawRecovery, RawSnapshot,
     amount, intervention_counts, recovery_counts, tallies, up_to,
@@ -114,7 +114,7 @@ impl SqliteStore {
                 let query = sqlx::query(END_RECOVERY)
                     .bind(thread.as_str())
                     .bind(epoch)
-                    .bind(end.strategy.map(|strategy| strategy.as_str()))
+                    .bind(end.strategy.map(RecoveryStrategy::as_str))
                     .bind(end.to_seq.map(Seq::cast_signed))
                     .bind(amount(end.duration_ms))
                     .bind(end.result.as_str())
@@ -265,7 +265,7 @@ async fn begin_recoveries(
             .bind(recovery.replica.as_str())
             .bind(recovery.from_seq.cast_signed())
             .bind(recovery.started_at.millis())
-            .bind(end.and_then(|end| end.strategy).map(|strategy| strategy.as_str()))
+            .bind(end.and_then(|end| end.strategy).map(RecoveryStrategy::as_str))
             .bind(end.and_then(|end| end.to_seq).map(Seq::cast_signed))
             .bind(end.map(|end| amount(end.duration_ms)))
             .bind(end.map(|end| end.result.as_str()))

@@ -203,7 +203,7 @@ pub(super) async fn interventions_are_indexed_with_their_append(bed: Bed) {
     let at_once =
         [intervention("t", "i2", 6), InterventionRow { id: "i2".into(), ..resolved.clone() }];
     let batch = appends([Append {
-        interventions: [&[resolved.clone()], &at_once[..]].concat(),
+        interventions: [std::slice::from_ref(&resolved), &at_once[..]].concat(),
         taken: vec![("m".to_owned(), Json::null())],
         ..append("t", 1, 2)
     }]);

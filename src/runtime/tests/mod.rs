@@ -1,0 +1,7 @@
+//! Snapshots and long journals, over a memory store that is watched.
+
+mod checkpoints;
+mod history;
+mod load;
+mod snapshots;
+mod watched;

@@ -1,0 +1,211 @@
+//! A memory store that counts what is read of it, and fails or hangs when told to; and a runtime
+//! over it.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::definition::Action;
+use crate::executor::{Attempt, AttemptError, Executors, Secrets, StepExecutor};
+use crate::model::{Clock, Entropy, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
+use crate::observe::Metrics;
+use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings};
+use crate::store::{
+    Claimed, MemoryStore, Message, Posted, Records, Snapshot, Store, StoreError, ThreadFilter,
+    ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
+};
+
+/// A store that is watched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    store: MemoryStore,
+    /// Events that reads have answered with.
+    pub(super) events_read: AtomicUsize,
+    /// Sizes of the snapshots that were stored.
+    pub(super) snapshot_sizes: Mutex<Vec<usize>>,
+    /// What the next reads of snapshots fail with.
+    pub(super) snapshot_fault: Mutex<Option<StoreError>>,
+    /// Whether storing a snapshot never ends.
+    pub(super) hangs: AtomicBool,
+}
+
+macro_rules! forward {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl Store for Watched {
+            fn traits(&self) -> Traits {
+                self.store.traits()
+            }
+
+            async fn read(
+                &self,
+                thread: &ThreadId,
+                after: Seq,
+                limit: usize,
+            ) -> Result<Vec<Records>, StoreError> {
+                let page = self.store.read(thread, after, limit).await?;
+                let events = page.iter().map(|records| records.events.len()).sum();
+                self.events_read.fetch_add(events, Ordering::Relaxed);
+                Ok(page)
+            }
+
+            async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+                if self.hangs.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
+                self.snapshot_sizes.lock().unwrap().push(snapshot.state.len());
+                self.store.save_snapshot(snapshot).await
+            }
+
+            async fn snapshot(
+                &self,
+                thread: &ThreadId,
+                until: Option<Seq>,
+            ) -> Result<Option<Snapshot>, StoreError> {
+                let fault = self.snapshot_fault.lock().unwrap().clone();
+                if let Some(fault) = fault {
+                    return Err(fault);
+                }
+                self.store.snapshot(thread, until).await
+            }
+
+            async fn close(&self) {}
+
+            $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
+                self.store.$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+forward! {
+    ping() -> ();
+    register(name: &str, ttl: Duration) -> Incarnation;
+    renew(me: Incarnation, ttl: Duration) -> bool;
+    retire(me: Incarnation) -> ();
+    claim(me: Incarnation, limit: usize) -> Vec<Claimed>;
+    owned(me: Incarnation) -> Vec<Claimed>;
+    next_wake() -> Option<Timestamp>;
+    queued(limit: usize) -> usize;
+    write(me: Incarnation, batch: &[Write]) -> Vec<WriteOutcome>;
+    wrote(thread: &ThreadId, prev: Seq, epoch: Epoch) -> bool;
+    heads(threads: &[ThreadId]) -> Vec<(ThreadId, Seq)>;
+    thread(thread: &ThreadId) -> Option<ThreadRow>;
+    threads(filter: &ThreadFilter, limit: usize) -> Vec<ThreadRow>;
+    owner(thread: &ThreadId) -> Option<String>;
+    by_idempotency_key(key: &str) -> Option<(ThreadId, String)>;
+    delete(thread: &ThreadId) -> bool;
+    expire(before: Timestamp, limit: usize) -> usize;
+    post(thread: &ThreadId, message: &Message) -> Posted;
+    inbox(thread: &ThreadId) -> Vec<Message>;
+    mail(me: Incarnation) -> Vec<ThreadId>;
+    answer(thread: &ThreadId, key: &str) -> Option<Json>;
+    definition(hash: &str) -> Option<String>;
+    save_workflow(name: &str, hash: &str, text: &str, now: Timestamp) -> (WorkflowRow, bool);
+    workflow(name: &str, version: Option<u32>) -> Option<WorkflowRow>;
+    workflows(after: Option<&str>, limit: usize) -> Vec<WorkflowRow>;
+    durations(workflow: &str, limit: usize) -> Vec<u64>;
+    shared_secret(name: &str, candidate: [u8; 32]) -> [u8; 32];
+}
+
+impl Watched {
+    /// An empty store.
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            store: MemoryStore::new(Arc::new(Ticking::new())),
+            events_read: AtomicUsize::new(0),
+            snapshot_sizes: Mutex::default(),
+            snapshot_fault: Mutex::default(),
+            hangs: AtomicBool::new(false),
+        })
+    }
+
+    /// How many events were read since this was last asked.
+    pub(super) fn take_events_read(&self) -> usize {
+        self.events_read.swap(0, Ordering::Relaxed)
+    }
+
+    /// A runtime over it whose steps all answer with the same kilobyte.
+    pub(super) async fn runtime(self: &Arc<Self>, snapshot_every: u64) -> Runtime {
+        let hour = Duration::from_hours(1);
+        let store: Arc<dyn Store> = Arc::<Self>::clone(self);
+        let parts = RuntimeParts {
+            store,
+            executors: Arc::new(Answering),
+            secrets: Arc::new(Secrets::new([])),
+            clock: Arc::new(Ticking::new()),
+            entropy: Arc::new(Counting(AtomicUsize::new(1))),
+            metrics: Arc::new(Metrics::new()),
+            settings: RuntimeSettings {
+                replica: "test".to_owned(),
+                lease: hour,
+                max_running: 100,
+                max_queued: 100,
+                stale_after: hour,
+                retention: hour,
+                shutdown_grace: Duration::ZERO,
+                max_event: 1 << 20,
+                snapshot_every,
+                exec_allow: Vec::new(),
+            },
+        };
+        Runtime::start(parts).await.unwrap()
+    }
+}
+
+/// What each step answers with.
+pub(super) const ANSWER: usize = 1_000;
+
+#[derive(Debug)]
+struct Answering;
+
+impl Executors for Answering {
+    fn get(&self, _: &Action) -> Option<&dyn StepExecutor> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StepExecutor for Answering {
+    async fn execute(&self, _: Attempt) -> Result<Json, AttemptError> {
+        Ok(Json::string(&"x".repeat(ANSWER)))
+    }
+}
+
+/// The clock of the test's runtime, from a fixed time on.
+#[derive(Debug)]
+pub(super) struct Ticking(tokio::time::Instant);
+
+impl Ticking {
+    pub(super) fn new() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000).plus(self.0.elapsed())
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[derive(Debug)]
+struct Counting(AtomicUsize);
+
+impl Entropy for Counting {
+    fn uuid(&self, _: Timestamp) -> Uuid {
+        let count = self.0.fetch_add(1, Ordering::Relaxed);
+        Uuid::from_u128(u128::try_from(count).unwrap())
+    }
+
+    fn unit(&self) -> f64 {
+        0.5
+    }
+}
