@@ -13,7 +13,7 @@ use crate::config::{self, ConfigError, Settings};
 use crate::dashboard;
 use crate::executor::{EgressPolicy, ExecutorSettings, Registry, Secrets};
 use crate::observe::Metrics;
-use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings};
+use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 
 /// A server that drives threads already, and is ready to be asked.
 #[derive(Debug)]
@@ -114,6 +114,7 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
         shutdown_grace: settings.shutdown_grace,
         max_event: settings.max_event,
         exec_allow: settings.exec_allow.clone(),
+        store_retry: StoreRetry { initial: settings.store_retry.0, max: settings.store_retry.1 },
     }
 }
 

@@ -21,6 +21,8 @@ const STALE_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration:
 /// Less than this and a client can't read the result of what it started.
 const RETENTION: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
+/// Shorter is a loop that spins; longer leaves a database unused that is back.
+const STORE_RETRY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);
 /// More than an hour of shutting down is not shutting down.
 const SHUTDOWN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
 /// Bytes. Below, not even the smallest request fits; above, one request could use up the memory.
@@ -79,6 +81,8 @@ pub struct Settings {
     pub max_event: usize,
     /// How long a silent replica keeps its threads.
     pub lease: Duration,
+    /// First and longest wait between tries of a call that the database fails for now.
+    pub store_retry: (Duration, Duration),
     /// When a silent thread counts as stuck.
     pub stale_after: Duration,
     /// Takeovers without progress before a thread is stopped.
@@ -146,6 +150,7 @@ impl Settings {
         let stale_after = reader.duration("stale_after", &STALE_AFTER);
         let max_recoveries = reader.count("max_recoveries", &RECOVERIES);
         let retention = reader.duration("retention", &RETENTION);
+        let store_retry = reader.store_retry();
         let shutdown_grace = reader.duration("shutdown_grace", &SHUTDOWN_GRACE);
         let log = reader.log();
         let secrets = reader.secrets(environment);
@@ -166,6 +171,7 @@ impl Settings {
             stale_after: stale_after?,
             max_recoveries: u32::try_from(max_recoveries?).ok()?,
             retention: retention?,
+            store_retry: store_retry?,
             shutdown_grace: shutdown_grace?,
             log: log?,
             addr,
@@ -243,6 +249,23 @@ impl Reader<'_> {
         self.read(id, &words, |text| parse::duration(text, allowed))
     }
 
+    fn store_retry(&mut self) -> Option<(Duration, Duration)> {
+        // Both are read before either is given up: every fault is named in one answer.
+        let initial = self.duration("store_retry_initial", &STORE_RETRY);
+        let max = self.duration("store_retry_max", &STORE_RETRY);
+        let (initial, max) = (initial?, max?);
+        if initial <= max {
+            return Some((initial, max));
+        }
+        self.faults.push(format!(
+            "RETHREAD_STORE_RETRY_INITIAL = \"{}\" is longer than RETHREAD_STORE_RETRY_MAX = \"{}\"; \
+             allowed: at most as long",
+            humantime::format_duration(initial),
+            humantime::format_duration(max)
+        ));
+        None
+    }
+
     fn log(&mut self) -> Option<LogSettings> {
         let filter = self.read(
             "log",
@@ -315,6 +338,8 @@ mod tests {
         assert_eq!(settings.stale_after, Duration::from_mins(2));
         assert_eq!(settings.max_recoveries, 5);
         assert_eq!(settings.retention, Duration::from_hours(7 * 24));
+        let retry = (Duration::from_millis(25), Duration::from_secs(1));
+        assert_eq!(settings.store_retry, retry);
         assert_eq!(settings.shutdown_grace, Duration::from_secs(10));
         assert_eq!(settings.log.filter, "info");
     }
@@ -325,13 +350,14 @@ mod tests {
             ("RETHREAD_LEASE", "soon"),
             ("RETHREAD_MAX_BODY", "big"),
             ("RETHREAD_MAX_RUNNING", "0"),
+            ("RETHREAD_STORE_RETRY_INITIAL", "2s"),
             ("RETHREAD_LOG_FORMAT", "xml"),
             ("RETHREAD_FALLBACK", "sqlite"),
             ("DATABASE_URL", "mysql://u:hunter2@h/d"),
             ("RETHREAD_API_KEYS", "hunter2"),
         ])
         .unwrap_err();
-        assert_eq!(error.faults.len(), 7, "{error}");
+        assert_eq!(error.faults.len(), 8, "{error}");
         let text = error.to_string();
         for part in [
             "RETHREAD_LEASE = \"soon\": not a duration; allowed: a duration from 200ms to 10m",
@@ -339,6 +365,7 @@ mod tests {
             "RETHREAD_MAX_RUNNING = \"0\": too small; allowed: a whole number from 1",
             "RETHREAD_FALLBACK = \"sqlite\": not supported by this version",
             "allowed: pretty, json",
+            "RETHREAD_STORE_RETRY_INITIAL = \"2s\" is longer than RETHREAD_STORE_RETRY_MAX = \"1s\"",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

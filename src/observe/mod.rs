@@ -9,6 +9,6 @@ mod window;
 
 pub use metrics::{
     CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics, RequestLabels, RouteLabel, StatusLabel,
-    StepLabels,
+    StepLabels, StorageRetries,
 };
 pub use window::{LatencyWindow, WindowSummary};

@@ -80,7 +80,8 @@ impl Driver {
             Committed::Answered(
                 outcome @ (WriteOutcome::Fenced
                 | WriteOutcome::ThreadExists
-                | WriteOutcome::KeyExists),
+                | WriteOutcome::KeyExists
+                | WriteOutcome::Busy),
             ) => {
                 tracing::warn!(%thread, ?outcome, "another replica drives this thread");
                 // Or its journal lost its tail in a failover: then it is still ours, to be reloaded.

@@ -13,7 +13,8 @@ use super::authority::Authority;
 use super::core::{Core, Pending};
 use super::driver::Driver;
 use super::load::{LoadError, load};
-use super::settings::{CLAIM_BATCH, POLL_INTERVAL};
+use super::ramp::Ramp;
+use super::settings::POLL_INTERVAL;
 use super::writer::Committed;
 use crate::machine::Command;
 use crate::model::{RecoveryCause, ThreadId, Timestamp};
@@ -30,11 +31,13 @@ const PLACE_CHECK: Duration = Duration::from_millis(5);
 
 /// Looks for work until the server drains.
 pub(super) async fn run(core: Arc<Core>) {
+    let mut ramp = Ramp::default();
     while !core.draining.is_cancelled() {
-        let full = match look(&core).await {
+        let full = match look(&core, &mut ramp).await {
             Ok(full) => full,
             Err(error) => {
                 tracing::warn!(%error, "cannot look for work");
+                ramp.failed();
                 false
             }
         };
@@ -64,7 +67,7 @@ async fn pause(core: &Core) -> Duration {
 }
 
 /// Claims what there is room for; `true` if more may be waiting.
-async fn look(core: &Arc<Core>) -> Result<bool, StoreError> {
+async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
     let authority = core.authority();
     if !authority.holds() {
         return Ok(false);
@@ -75,10 +78,11 @@ async fn look(core: &Arc<Core>) -> Result<bool, StoreError> {
     if core.doubt.swap(false, Ordering::AcqRel) {
         adopt_forgotten(core, &authority).await?;
     }
-    let reserved = core.reserve(CLAIM_BATCH);
+    let reserved = core.reserve(ramp.size());
     let limit = reserved.places;
     let claimed = if limit == 0 { Vec::new() } else { claim(core, &authority, limit).await? };
     let full = claimed.len() == limit && limit > 0;
+    ramp.claimed(limit, claimed.len());
     for thread in claimed {
         let pending = core.begin_adoption(&thread.thread_id);
         let (core, authority) = (Arc::clone(core), Arc::clone(&authority));

@@ -149,6 +149,9 @@ pub enum WriteOutcome {
     ThreadExists,
     /// A start: the idempotency key is taken. Nothing was written.
     KeyExists,
+    /// Somebody else holds a row that this write needs, longer than a batch may wait. Nothing was
+    /// written: send it again. The journal's writer does so, and answers nobody with this.
+    Busy,
     /// The database cannot hold this write, and never will (a text or a size it refuses). Nothing
     /// was written.
     Refused,

@@ -8,6 +8,7 @@ mod appends;
 mod fault;
 mod leases;
 mod lock;
+mod log;
 mod mail;
 mod open;
 mod reads;
@@ -27,7 +28,7 @@ use sqlx::SqlitePool;
 use crate::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 use super::{
-    Claimed, Message, Posted, Records, Store, StoreError, ThreadFilter, ThreadRow, Traits,
+    Claimed, Disk, Message, Posted, Records, Store, StoreError, ThreadFilter, ThreadRow, Traits,
     WorkflowRow, Write, WriteOutcome,
 };
 use fault::fault;
@@ -45,6 +46,14 @@ pub struct SqliteStore {
 impl Store for SqliteStore {
     fn traits(&self) -> Traits {
         Traits { backend: "sqlite", durable: true, writers: 1 }
+    }
+
+    fn disk(&self) -> Option<Disk> {
+        Some(self.writer.disk())
+    }
+
+    async fn failed(&self) {
+        self.writer.failed().await;
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
