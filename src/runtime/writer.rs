@@ -254,7 +254,16 @@ async fn write_until_answered(
             return Err(Committed::Lost);
         }
         let began = parts.clock.monotonic();
-        let answer = match parts.store.write(authority.incarnation, writes).await {
+        let sent = parts.store.write(authority.incarnation, writes);
+        let answer = tokio::select! {
+            biased;
+            answer = sent => answer,
+            // A connection that swallowed it would keep this writer from the next incarnation's
+            // writes. Should it land all the same, it did so before the thread was claimed again,
+            // or not at all.
+            () = authority.lost() => return Err(Committed::Lost),
+        };
+        let answer = match answer {
             Ok(outcomes) => own_writes(parts, (writes, tickets), outcomes, authority).await,
             Err(error) => Err(error),
         };

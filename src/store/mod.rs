@@ -200,7 +200,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes a batch; each write lands whole or not at all, and independently of its neighbours.
     ///
     /// At most one write per thread may be in a batch or under way. Outcomes come in the order of
-    /// the writes. After an error nothing is known: send the same batch again, and ask
+    /// the writes; one that is [`WriteOutcome::Busy`] is sent again on its own. After an error nothing is known: send the same batch again, and ask
     /// [`Store::wrote`] about each write that then comes back refused.
     async fn write(
         &self,

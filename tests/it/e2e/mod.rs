@@ -3,12 +3,15 @@
 mod auth;
 mod bad_input;
 mod crash;
+mod disks;
 mod examples;
 mod graceful;
 mod kinds;
 mod lifecycle;
 mod lists;
 mod operations;
+mod outages;
+mod overload;
 mod payloads;
 mod promise;
 mod replicas;

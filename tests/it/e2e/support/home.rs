@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::server::Launch;
-use crate::support::postgres::TestDatabase;
+use crate::support::postgres::{OwnCluster, TestDatabase};
 
 /// A database, and a folder for everything else.
 #[derive(Debug)]
@@ -37,6 +37,11 @@ impl Home {
     pub(crate) async fn postgres() -> Self {
         let database = TestDatabase::create().await;
         Self::at(|_| database.url)
+    }
+
+    /// A database of a cluster of the test's own, which it can take away.
+    pub(crate) fn of(cluster: &OwnCluster) -> Self {
+        Self::at(|_| cluster.url())
     }
 
     /// The name of the store.
