@@ -33,7 +33,14 @@ const PLACE_CHECK: Duration = Duration::from_millis(5);
 pub(super) async fn run(core: Arc<Core>) {
     let mut ramp = Ramp::default();
     while !core.draining.is_cancelled() {
-        let full = match look(&core, &mut ramp).await {
+        let authority = core.authority();
+        let looked = tokio::select! {
+            biased;
+            looked = look(&core, &mut ramp) => looked,
+            // What a connection swallowed is not waited for: the next incarnation asks afresh.
+            () = authority.lost() => Err(StoreError::Unavailable("the lease is lost".to_owned())),
+        };
+        let full = match looked {
             Ok(full) => full,
             Err(error) => {
                 tracing::warn!(%error, "cannot look for work");
@@ -58,8 +65,9 @@ pub(super) async fn run(core: Arc<Core>) {
 /// Until the next look: jittered, and no longer than until the next parked thread is due.
 async fn pause(core: &Core) -> Duration {
     let jittered = POLL_INTERVAL.mul_f64(0.75 + core.parts.entropy.unit() / 2.0);
-    match core.store().next_wake().await {
-        Ok(Some(due)) if core.room() > 0 => {
+    // A store that does not answer must not keep the next look from being made in time.
+    match tokio::time::timeout(POLL_INTERVAL, core.store().next_wake()).await {
+        Ok(Ok(Some(due))) if core.room() > 0 => {
             jittered.min(due.since(core.parts.clock.now())).max(SHORTEST_PAUSE)
         }
         Ok(_) | Err(_) => jittered,

@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::store::OpenError;
 
-use super::pool::Pool;
+use super::pool::{Ask, Pool};
 
 /// Connections that write the journal: two kept two cores busy, four were slower.
 pub(super) const WRITERS: u32 = 2;
@@ -122,19 +122,19 @@ impl Target {
             ]);
         }
         let pool = PgPoolOptions::new().max_connections(WRITERS).acquire_timeout(ACQUIRE_TIMEOUT);
-        Pool::new(pool.test_before_acquire(false), options)
+        Pool::new(pool, options, Ask::InDoubt)
     }
 
     /// The pool for heartbeats.
     pub(super) fn leases(&self) -> Pool {
         let pool = PgPoolOptions::new().max_connections(LEASES).acquire_timeout(ACQUIRE_TIMEOUT);
-        Pool::new(pool, self.options())
+        Pool::new(pool, self.options(), Ask::Always)
     }
 
     /// The pool for all else.
     pub(super) fn general(&self) -> Pool {
         let pool = PgPoolOptions::new().max_connections(GENERAL).acquire_timeout(ACQUIRE_TIMEOUT);
-        Pool::new(pool, self.options())
+        Pool::new(pool, self.options(), Ask::Always)
     }
 }
 

@@ -80,7 +80,7 @@ impl Scene {
         while began.elapsed() < outage {
             assert_eq!(self.prompt("/health/live").await, 200);
             assert_eq!(self.prompt("/health/ready").await, 503);
-            assert_eq!(self.prompt("/health").await, 200);
+            assert_eq!(self.prompt("/health").await, 503);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -115,7 +115,10 @@ async fn until_written(bed: &Bed, me: Incarnation, mut batch: Vec<Write>) {
         batch.retain(|_| match outcomes.next().unwrap() {
             WriteOutcome::Written { .. } => false,
             WriteOutcome::Busy => true,
-            outcome => panic!("{outcome:?}"),
+            other @ (WriteOutcome::Fenced
+            | WriteOutcome::ThreadExists
+            | WriteOutcome::KeyExists
+            | WriteOutcome::Refused) => panic!("{other:?}"),
         });
     }
 }
