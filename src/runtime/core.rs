@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,7 +13,7 @@ use super::driver::Message;
 use super::estimate::Estimates;
 use super::feed::Feed;
 use super::plans::PlanCache;
-use super::settings::RuntimeSettings;
+use super::settings::{LOADS_AT_ONCE, RuntimeSettings};
 use super::writer::JournalWriter;
 use crate::executor::{Executors, Secrets};
 use crate::machine::{Command, Moment, Rejection, ThreadState, decide};
@@ -60,6 +60,8 @@ pub(super) struct Core {
     pub(super) doubt: AtomicBool,
     /// Due threads that wait for a replica, as last counted, and those queued since.
     pub(super) queued: AtomicUsize,
+    /// Threads loaded side by side after a claim: the rest of the server reads as well.
+    pub(super) loads: Semaphore,
     /// Wakes the dispatcher: a thread may be claimable, or a place has become free.
     pub(super) nudge: Notify,
     /// Cancelled when the server stops taking work: open streams end, nothing new starts.
@@ -97,6 +99,7 @@ impl Core {
             adopting: AtomicUsize::new(0),
             doubt: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
+            loads: Semaphore::new(LOADS_AT_ONCE),
             nudge: Notify::new(),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),

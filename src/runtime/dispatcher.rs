@@ -149,7 +149,11 @@ async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result
 async fn adopt(core: Arc<Core>, authority: Arc<Authority>, claimed: Claimed, pending: Pending) {
     let Claimed { thread_id, epoch, previous_owner, mail, .. } = claimed;
     let state = loop {
-        match load(&core, &thread_id, None).await {
+        // Never closed: there is always a place to wait for.
+        let place = core.loads.acquire().await;
+        let loaded = load(&core, &thread_id, None).await;
+        drop(place);
+        match loaded {
             Ok(state) => break state,
             // The thread is ours and in order: it goes on as soon as the store answers.
             Err(LoadError::Store(error)) if error.is_transient() => {

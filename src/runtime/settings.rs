@@ -49,6 +49,10 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// once, and several replicas share what there is.
 pub(super) const CLAIM_BATCH: usize = 128;
 
+/// Claimed threads that are loaded side by side: fewer than any store has connections that read, so
+/// that a claim's whole batch does not stand before a health check or a client.
+pub(super) const LOADS_AT_ONCE: usize = 3;
+
 /// How often journal heads of followed threads are read from the store: what a reader waits at
 /// most for events of a thread that another replica drives.
 pub(super) const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);

@@ -28,7 +28,8 @@ on_stores!([sqlite, postgres][a_mountain_of_work_is_worked_off_and_health_stays_
 
 async fn a_mountain_of_work_is_worked_off_and_health_stays_prompt(home: Home) {
     fill(&home).await;
-    let server = home.launch().set("RETHREAD_LOG", "warn").start().await;
+    let server =
+        home.launch().set("RETHREAD_LOG", "warn").set("RETHREAD_LEASE", "5s").start().await;
     let client = server.client();
     let began = tokio::time::Instant::now();
     let mut slowest = Duration::ZERO;
