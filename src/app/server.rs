@@ -13,7 +13,7 @@ use crate::config::{self, ConfigError, Settings};
 use crate::dashboard;
 use crate::executor::{EgressPolicy, ExecutorSettings, Registry, Secrets};
 use crate::observe::Metrics;
-use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings};
+use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 
 /// A server that drives threads already, and is ready to be asked.
 #[derive(Debug)]
@@ -117,6 +117,7 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
         snapshot_every: settings.snapshot_every,
         exec_allow: settings.exec_allow.clone(),
         fallback: false,
+        store_retry: StoreRetry { initial: settings.store_retry.0, max: settings.store_retry.1 },
     }
 }
 

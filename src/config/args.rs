@@ -38,6 +38,10 @@ const MAX_RECOVERIES: &str = "5";
 const SNAPSHOT_EVERY: &str = "200";
 /// A week, so that Monday's questions about last Tuesday have answers.
 const RETENTION: &str = "7d";
+/// A lost connection is replaced within it; a crowd of callers does not come back all at once.
+const STORE_RETRY_INITIAL: &str = "25ms";
+/// A database that is back is noticed within it, and one that is starting is left to start.
+const STORE_RETRY_MAX: &str = "1s";
 /// What an operator wants to see without asking.
 const LOG: &str = "info";
 /// What container runtimes leave between SIGTERM and SIGKILL by default.
@@ -125,6 +129,16 @@ pub struct ServerArgs {
     #[arg(long, env = "RETHREAD_LEASE", hide_env_values = true, value_name = "DURATION")]
     #[arg(default_value = LEASE)]
     pub lease: Option<String>,
+
+    /// Before a call that the database failed for now is made a second time; doubles from then on
+    #[arg(long, env = "RETHREAD_STORE_RETRY_INITIAL", hide_env_values = true)]
+    #[arg(value_name = "DURATION", default_value = STORE_RETRY_INITIAL)]
+    pub store_retry_initial: Option<String>,
+
+    /// Longest wait between two tries of a call that the database fails for now
+    #[arg(long, env = "RETHREAD_STORE_RETRY_MAX", hide_env_values = true)]
+    #[arg(value_name = "DURATION", default_value = STORE_RETRY_MAX)]
+    pub store_retry_max: Option<String>,
 
     /// A running thread with no sign of life for this long counts as stuck
     #[arg(long, env = "RETHREAD_STALE_AFTER", hide_env_values = true, value_name = "DURATION")]

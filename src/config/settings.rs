@@ -22,6 +22,8 @@ const STALE_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration:
 /// Less than this and a client can't read the result of what it started.
 const RETENTION: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
+/// Shorter is a loop that spins; longer leaves a database unused that is back.
+const STORE_RETRY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);
 /// More than an hour of shutting down is not shutting down.
 const SHUTDOWN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
 /// Bytes. Below, not even the smallest request fits; above, one request could use up the memory.
@@ -88,6 +90,8 @@ pub struct Settings {
     pub max_event: usize,
     /// How long a silent replica keeps its threads.
     pub lease: Duration,
+    /// First and longest wait between tries of a call that the database fails for now.
+    pub store_retry: (Duration, Duration),
     /// When a silent thread counts as stuck.
     pub stale_after: Duration,
     /// Takeovers without progress before a thread is stopped.
@@ -160,6 +164,7 @@ impl Settings {
         let max_recoveries = reader.count("max_recoveries", &RECOVERIES);
         let snapshot_every = reader.count("snapshot_every", &SNAPSHOT_EVERY);
         let retention = reader.duration("retention", &RETENTION);
+        let store_retry = reader.store_retry();
         let shutdown_grace = reader.duration("shutdown_grace", &SHUTDOWN_GRACE);
         let log = reader.log();
         let secrets = reader.secrets(environment);
@@ -186,6 +191,7 @@ impl Settings {
             max_recoveries: u32::try_from(max_recoveries?).ok()?,
             snapshot_every: snapshot_every?,
             retention: retention?,
+            store_retry: store_retry?,
             shutdown_grace: shutdown_grace?,
             log: log?,
             addr,
@@ -274,6 +280,23 @@ impl Reader<'_> {
         self.read(id, &words, |text| parse::duration(text, allowed))
     }
 
+    fn store_retry(&mut self) -> Option<(Duration, Duration)> {
+        // Both are read before either is given up: every fault is named in one answer.
+        let initial = self.duration("store_retry_initial", &STORE_RETRY);
+        let max = self.duration("store_retry_max", &STORE_RETRY);
+        let (initial, max) = (initial?, max?);
+        if initial <= max {
+            return Some((initial, max));
+        }
+        self.faults.push(format!(
+            "RETHREAD_STORE_RETRY_INITIAL = \"{}\" is longer than RETHREAD_STORE_RETRY_MAX = \"{}\"; \
+             allowed: at most as long",
+            humantime::format_duration(initial),
+            humantime::format_duration(max)
+        ));
+        None
+    }
+
     fn log(&mut self) -> Option<LogSettings> {
         let filter = self.read(
             "log",
@@ -350,6 +373,8 @@ mod tests {
         assert_eq!(settings.max_recoveries, 5);
         assert_eq!(settings.snapshot_every, 200);
         assert_eq!(settings.retention, Duration::from_hours(7 * 24));
+        let retry = (Duration::from_millis(25), Duration::from_secs(1));
+        assert_eq!(settings.store_retry, retry);
         assert_eq!(settings.shutdown_grace, Duration::from_secs(10));
         assert_eq!(settings.log.filter, "info");
     }
@@ -360,6 +385,7 @@ mod tests {
             ("RETHREAD_LEASE", "soon"),
             ("RETHREAD_MAX_BODY", "big"),
             ("RETHREAD_MAX_RUNNING", "0"),
+            ("RETHREAD_STORE_RETRY_INITIAL", "2s"),
             ("RETHREAD_LOG_FORMAT", "xml"),
             ("RETHREAD_FALLBACK", "cloud"),
             ("RETHREAD_POOLER", "session"),
@@ -376,6 +402,7 @@ mod tests {
             "RETHREAD_FALLBACK = \"cloud\": not a store to fall back to; allowed: none, sqlite, memory",
             "allowed: pretty, json",
             "RETHREAD_POOLER = \"session\": not a way of pooling; allowed: none, transaction",
+            "RETHREAD_STORE_RETRY_INITIAL = \"2s\" is longer than RETHREAD_STORE_RETRY_MAX = \"1s\"",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -75,6 +75,27 @@ pub struct RequestLabels {
     pub status: u16,
 }
 
+/// Store calls that were made again; see [`Metrics::storage_retry_stats`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StorageRetries {
+    /// Tries after the first one of each call.
+    pub retries: u64,
+    /// Calls that succeeded after at least one retry.
+    pub recovered: u64,
+    /// Calls that were given up after at least one retry.
+    pub abandoned: u64,
+}
+
+impl StorageRetries {
+    /// Calls that succeeded among those that were made again and have ended, 0 to 1; `None` if
+    /// there are none.
+    pub fn success_rate(&self) -> Option<f64> {
+        let count = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        let ended = self.recovered.saturating_add(self.abandoned);
+        (ended > 0).then(|| count(self.recovered) / count(ended))
+    }
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Everything that is counted. Fields are handles: cheap to clone, safe to share.
@@ -97,6 +118,10 @@ pub struct Metrics {
     pub storage_errors: Counter,
     pub storage_retries: Counter,
     pub checkpoints: Family<OperationLabel, Counter>,
+    pub storage_recovered: Counter,
+    pub storage_abandoned: Counter,
+    pub storage_log_bytes: Gauge,
+    pub storage_free_bytes: Gauge,
     pub sse_streams_open: Gauge,
     pub http_requests: Family<RequestLabels, Counter>,
     pub http_request_duration: Histograms<RouteLabel>,
@@ -178,6 +203,26 @@ impl Metrics {
             storage_retries: add(&mut r, "storage_retries", "Store calls made again"),
             checkpoints: add(&mut r, "checkpoints", "Checkpoints, by what was done"),
             checkpoint_counts: Mutex::default(),
+            storage_recovered: add(
+                &mut r,
+                "storage_retries_recovered",
+                "Store calls that succeeded after they were made again",
+            ),
+            storage_abandoned: add(
+                &mut r,
+                "storage_retries_abandoned",
+                "Store calls given up after they were made again",
+            ),
+            storage_log_bytes: add(
+                &mut r,
+                "storage_log_bytes",
+                "Size of the write-ahead log, where the store has one of its own",
+            ),
+            storage_free_bytes: add(
+                &mut r,
+                "storage_free_bytes",
+                "Free bytes on the store's disk, where it is this machine's",
+            ),
             sse_streams_open: add(&mut r, "sse_streams_open", "Event streams open now"),
             http_requests: add(&mut r, "http_requests", "Requests, by route, method and status"),
             http_request_duration: put(
@@ -200,6 +245,15 @@ impl Metrics {
             self.journal_batch_size.observe(f64::from(u32::try_from(appends).unwrap_or(u32::MAX)));
         } else {
             self.storage_errors.inc();
+        }
+    }
+
+    /// What became of store calls that were made again, since the start.
+    pub fn storage_retry_stats(&self) -> StorageRetries {
+        StorageRetries {
+            retries: self.storage_retries.get(),
+            recovered: self.storage_recovered.get(),
+            abandoned: self.storage_abandoned.get(),
         }
     }
 
@@ -238,8 +292,13 @@ impl Metrics {
     pub fn tallies(&self) -> Vec<(String, u64)> {
         let counts = self.checkpoint_counts.lock().unwrap_or_else(PoisonError::into_inner);
         let checkpoints = counts.iter().map(|(kind, n)| (format!("checkpoint/{kind}"), *n));
-        let retries = ("storage/retries".to_owned(), self.storage_retries.get());
-        checkpoints.chain([retries]).collect()
+        let StorageRetries { retries, recovered, abandoned } = self.storage_retry_stats();
+        let storage = [
+            ("storage/retries".to_owned(), retries),
+            ("storage/recovered".to_owned(), recovered),
+            ("storage/abandoned".to_owned(), abandoned),
+        ];
+        checkpoints.chain(storage).collect()
     }
 
     /// Notes a takeover.
@@ -314,6 +373,10 @@ mod tests {
             "rethread_snapshots_bad_total{reason=\"checksum\"} 1",
             "rethread_storage_errors_total 1",
             "rethread_storage_retries_total 0",
+            "rethread_storage_retries_recovered_total 0",
+            "rethread_storage_retries_abandoned_total 0",
+            "rethread_storage_log_bytes 0",
+            "rethread_storage_free_bytes 0",
             "rethread_sse_streams_open 1",
             "rethread_http_requests_total{route=\"/status/{threadId}\",method=\"GET\",status=\"200\"} 1",
             "rethread_http_request_duration_seconds_count{route=\"/status/{threadId}\"} 1",

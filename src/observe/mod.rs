@@ -10,7 +10,7 @@ mod window;
 
 pub use metrics::{
     CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics, RequestLabels, RouteLabel, StatusLabel,
-    StepLabels,
+    StepLabels, StorageRetries,
 };
 pub use snapshots::SnapshotMetrics;
 pub use window::{LatencyWindow, WindowSummary};

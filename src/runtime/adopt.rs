@@ -64,7 +64,11 @@ impl Adoption {
     async fn load(&self) -> Result<Option<Loaded>, LoadError> {
         let Self { core, authority, claimed, .. } = self;
         loop {
-            match load(core, &claimed.thread_id, None).await {
+            // Never closed: there is always a place to wait for.
+            let place = core.loads.acquire().await;
+            let loaded = load(core, &claimed.thread_id, None).await;
+            drop(place);
+            match loaded {
                 // The thread is ours and in order: it goes on as soon as the store answers.
                 Err(LoadError::Store(error)) if error.is_transient() => {
                     tracing::warn!(thread = %claimed.thread_id, %error, "the thread is loaded again");

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::core::Core;
 use super::handle::{Checkpoint, CheckpointQuery, Page, RuntimeError};
-use super::query::patiently;
+use super::query::persistently;
 use super::settings::LOAD_PAGE;
 use crate::model::{Event, EventBody, Seq, ThreadId, hex};
 use crate::store::StoreError;
@@ -42,8 +42,8 @@ pub(super) async fn checkpoints(
     thread: &ThreadId,
     query: CheckpointQuery,
 ) -> Result<Page<Checkpoint>, RuntimeError> {
-    let mut found = Vec::new();
-    patiently(async {
+    let mut found = persistently(core, || async {
+        let mut found = Vec::new();
         let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
         // Everything in the stretches after this was looked at.
         let mut top =
@@ -58,7 +58,7 @@ pub(super) async fn checkpoints(
             top = bottom;
             length = length.saturating_mul(2).min(LOAD_PAGE);
         }
-        Ok(())
+        Ok(found)
     })
     .await?;
     let more = found.len() > query.limit;

@@ -92,7 +92,8 @@ impl Driver {
                 outcome @ (WriteOutcome::Fenced
                 | WriteOutcome::ThreadExists
                 | WriteOutcome::KeyExists
-                | WriteOutcome::DefinitionMissing),
+                | WriteOutcome::DefinitionMissing
+                | WriteOutcome::Busy),
             ) => {
                 tracing::warn!(%thread, ?outcome, "another replica drives this thread");
                 // Or its journal lost its tail in a failover: then it is still ours, to be reloaded.

@@ -4,12 +4,13 @@
 //! replica and survives a takeover; the thread's owner takes it in the very append that acts on it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::core::Core;
 use super::handle::{Control, Invoked, RuntimeError};
 use super::mail::{Answer, Ask, Letter};
-use super::query::patiently;
+use super::query::{patiently, persistently};
 use super::settings::{RETRY_AFTER, STORE_PATIENCE};
 use crate::model::{Json, Seq, ThreadId};
 use crate::store::{Message, Posted};
@@ -70,7 +71,14 @@ async fn ask(
     };
     let body = Json::of(&letter).map_err(|_| RuntimeError::Internal)?;
     let message = Message { key: key.clone(), body };
-    let posted = patiently(async { Ok(core.store().post(thread, &message).await?) }).await?;
+    let tries = AtomicUsize::new(0);
+    let posted = persistently(core, || async {
+        tries.fetch_add(1, Ordering::Relaxed);
+        Ok(core.store().post(thread, &message).await?)
+    })
+    .await?;
+    // A second try finds what the first one left, should its answer have been lost.
+    let replayed = posted == Posted::Duplicate && tries.into_inner() == 1;
     match posted {
         Posted::NoThread => return Err(RuntimeError::ThreadNotFound),
         Posted::Stored { .. } | Posted::Duplicate => {}
@@ -85,7 +93,7 @@ async fn ask(
             status,
             created: false,
             resumed: false,
-            replayed: posted == Posted::Duplicate,
+            replayed,
             estimated_duration: None,
             last_seq,
         }),

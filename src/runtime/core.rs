@@ -13,7 +13,7 @@ use super::driver::Message;
 use super::estimate::Estimates;
 use super::feed::{Feed, Follow};
 use super::plans::PlanCache;
-use super::settings::RuntimeSettings;
+use super::settings::{LOADS_AT_ONCE, RuntimeSettings};
 use super::snapshots::SNAPSHOT_WRITERS;
 use super::stats::Tallied;
 use super::suspects::Suspects;
@@ -67,6 +67,8 @@ pub(super) struct Core {
     pub(super) tallied: Tallied,
     /// Due threads that wait for a replica, as last counted, and those queued since.
     pub(super) queued: AtomicUsize,
+    /// Threads loaded side by side after a claim: the rest of the server reads as well.
+    pub(super) loads: Semaphore,
     /// Wakes the dispatcher: a thread may be claimable, or a place has become free.
     pub(super) nudge: Notify,
     /// Cancelled when the server stops taking work: open streams end, nothing new starts.
@@ -109,6 +111,7 @@ impl Core {
             suspects,
             tallied: Tallied::default(),
             queued: AtomicUsize::new(0),
+            loads: Semaphore::new(LOADS_AT_ONCE),
             nudge: Notify::new(),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),

@@ -17,7 +17,7 @@ use super::handle::{
     RuntimeError, ThreadFacts, WorkflowName,
 };
 use super::monitor::stuck;
-use super::query::{patiently, status};
+use super::query::{patiently, persistently, status};
 use super::settings::LOAD_PAGE;
 use super::{feed::raw_events, handle::RawEvent, health};
 use crate::model::{Failure, Json, Seq, ThreadId, Timestamp};
@@ -39,14 +39,14 @@ pub(super) async fn diagnostics(
     core: &Core,
     thread: &ThreadId,
 ) -> Result<Diagnostics, RuntimeError> {
-    let row = patiently(async { Ok(core.store().thread(thread).await?) }).await?;
+    let row = persistently(core, || async { Ok(core.store().thread(thread).await?) }).await?;
     let row = row.ok_or(RuntimeError::ThreadNotFound)?;
     let now = core.parts.clock.now();
     let mut problems = Vec::new();
     let (document, facts, definition, (journal, read), replica) = tokio::join!(
         status(core, thread, None),
         facts(core, &row, now),
-        patiently(async { Ok(core.store().definition(&row.definition).await?) }),
+        persistently(core, || async { Ok(core.store().definition(&row.definition).await?) }),
         journal(core, thread),
         replica(core),
     );
@@ -81,7 +81,8 @@ fn note<T>(result: Result<T, RuntimeError>, what: &str, problems: &mut Vec<Strin
 }
 
 async fn facts(core: &Core, row: &ThreadRow, now: Timestamp) -> Result<ThreadFacts, RuntimeError> {
-    let owner = patiently(async { Ok(core.store().owner(&row.thread_id).await?) }).await?;
+    let owner =
+        persistently(core, || async { Ok(core.store().owner(&row.thread_id).await?) }).await?;
     Ok(ThreadFacts {
         owner_incarnation: row.owner,
         owner,

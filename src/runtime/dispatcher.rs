@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::adopt::Adoption;
 use super::authority::Authority;
 use super::core::Core;
+use super::ramp::Ramp;
 use super::recoveries;
-use super::settings::{CLAIM_BATCH, POLL_INTERVAL};
+use super::settings::POLL_INTERVAL;
 use crate::store::{Claimed, StoreError};
 
 /// Between two looks at the least: a thread that cannot be claimed yet is no reason to spin.
@@ -18,11 +19,20 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Looks for work until the server drains.
 pub(super) async fn run(core: Arc<Core>) {
+    let mut ramp = Ramp::default();
     while !core.draining.is_cancelled() {
-        let full = match look(&core).await {
+        let authority = core.authority();
+        let looked = tokio::select! {
+            biased;
+            looked = look(&core, &mut ramp) => looked,
+            // What a connection swallowed is not waited for: the next incarnation asks afresh.
+            () = authority.lost() => Err(StoreError::Unavailable("the lease is lost".to_owned())),
+        };
+        let full = match looked {
             Ok(full) => full,
             Err(error) => {
                 tracing::warn!(%error, "cannot look for work");
+                ramp.failed();
                 false
             }
         };
@@ -43,8 +53,9 @@ pub(super) async fn run(core: Arc<Core>) {
 /// Until the next look: jittered, and no longer than until the next parked thread is due.
 async fn pause(core: &Core) -> Duration {
     let jittered = POLL_INTERVAL.mul_f64(0.75 + core.parts.entropy.unit() / 2.0);
-    match core.store().next_wake().await {
-        Ok(Some(due)) if core.room() > 0 => {
+    // A store that does not answer must not keep the next look from being made in time.
+    match tokio::time::timeout(POLL_INTERVAL, core.store().next_wake()).await {
+        Ok(Ok(Some(due))) if core.room() > 0 => {
             jittered.min(due.since(core.parts.clock.now())).max(SHORTEST_PAUSE)
         }
         Ok(_) | Err(_) => jittered,
@@ -52,7 +63,7 @@ async fn pause(core: &Core) -> Duration {
 }
 
 /// Claims what there is room for; `true` if more may be waiting.
-async fn look(core: &Arc<Core>) -> Result<bool, StoreError> {
+async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
     let authority = core.authority();
     if !authority.holds() {
         return Ok(false);
@@ -63,11 +74,12 @@ async fn look(core: &Arc<Core>) -> Result<bool, StoreError> {
     if core.doubt.swap(false, Ordering::AcqRel) {
         adopt_forgotten(core, &authority).await?;
     }
-    let reserved = core.reserve(CLAIM_BATCH);
+    let reserved = core.reserve(ramp.size());
     let limit = reserved.places;
     let claimed = if limit == 0 { Vec::new() } else { claim(core, &authority, limit).await? };
     let full = claimed.len() == limit && limit > 0;
     recoveries::begin_all(core, &claimed).await;
+    ramp.claimed(limit, claimed.len());
     for thread in claimed {
         let pending = core.begin_adoption(&thread.thread_id);
         let (core, authority) = (Arc::clone(core), Arc::clone(&authority));

@@ -13,6 +13,8 @@ const FRESH_FOR: Duration = Duration::from_secs(10);
 /// How long it is believed that no thread of a workflow has completed: bounds the queries of many
 /// invokes at once, and how long another replica's first completion goes unnoticed.
 const NONE_FOR: Duration = Duration::from_secs(1);
+/// How long a caller waits for an estimate: its thread is durable already, and it wants to hear so.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Workflows whose estimates are kept; beyond it all are forgotten and made again.
 const CAPACITY: usize = 1_024;
 
@@ -72,7 +74,8 @@ pub(super) async fn estimate(core: &Core, workflow: &str) -> Option<Duration> {
             }
         }
     };
-    let Ok(mut durations) = core.store().durations(workflow, SAMPLES).await else { return stale };
+    let answer = tokio::time::timeout(PATIENCE, core.store().durations(workflow, SAMPLES)).await;
+    let Ok(Ok(mut durations)) = answer else { return stale };
     durations.sort_unstable();
     let median = durations.get(durations.len() / 2).map(|&millis| Duration::from_millis(millis));
     core.estimates.known().insert(workflow.to_owned(), Estimate { made_at: now, median });

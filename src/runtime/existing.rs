@@ -7,7 +7,7 @@ use super::core::Core;
 use super::estimate::estimate;
 use super::handle::{Control, Invoke, Invoked, RuntimeError};
 use super::invoke::hash;
-use super::query::patiently;
+use super::query::persistently;
 use super::settings::RETRY_AFTER;
 use crate::model::{Fault, ThreadId, ThreadStatus};
 
@@ -34,7 +34,7 @@ pub(super) async fn existing(
     invoke: &Invoke,
     request_hash: Option<&str>,
 ) -> Result<Invoked, RuntimeError> {
-    let row = patiently(async { Ok(core.store().thread(thread).await?) }).await?;
+    let row = persistently(core, || async { Ok(core.store().thread(thread).await?) }).await?;
     let row = row.ok_or(RuntimeError::ThreadNotFound)?;
     let same = match (request_hash, &invoke.input) {
         (Some(asked), _) => row.request_hash == asked,
@@ -69,7 +69,9 @@ pub(super) async fn existing(
                 Ok(resumed) => Ok(resumed),
                 // Somebody else resumed it first: report what it is now.
                 Err(RuntimeError::PreconditionFailed { .. } | RuntimeError::WrongState { .. }) => {
-                    let row = patiently(async { Ok(core.store().thread(thread).await?) }).await?;
+                    let row =
+                        persistently(core, || async { Ok(core.store().thread(thread).await?) })
+                            .await?;
                     let row = row.ok_or(RuntimeError::ThreadNotFound)?;
                     Ok(Invoked { status: row.summary.status, last_seq: row.last_seq, ..answer })
                 }
@@ -86,13 +88,14 @@ pub(super) async fn replay(
     key_hash: Option<&String>,
 ) -> Result<Invoked, RuntimeError> {
     let key = invoke.idempotency_key.as_deref().unwrap_or_default();
-    let known = patiently(async { Ok(core.store().by_idempotency_key(key).await?) }).await?;
+    let known =
+        persistently(core, || async { Ok(core.store().by_idempotency_key(key).await?) }).await?;
     // Deleted in between: the client may try again.
     let (thread, hash) = known.ok_or(RuntimeError::Unavailable { retry_after: RETRY_AFTER })?;
     if key_hash != Some(&hash) {
         return Err(RuntimeError::IdempotencyMismatch);
     }
-    let row = patiently(async { Ok(core.store().thread(&thread).await?) }).await?;
+    let row = persistently(core, || async { Ok(core.store().thread(&thread).await?) }).await?;
     let row = row.ok_or(RuntimeError::ThreadNotFound)?;
     Ok(Invoked {
         thread_id: thread,

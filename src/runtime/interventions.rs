@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::core::Core;
 use super::handle::{Intervention, InterventionQuery, InterventionStatus, Page, RuntimeError};
-use super::query::{bad_cursor, patiently};
+use super::query::{bad_cursor, persistently};
 use crate::machine::{self, ThreadState};
 use crate::model::{Event, EventBody, Json, Timestamp};
 use crate::store::{InterventionFilter, InterventionRow};
@@ -76,7 +76,9 @@ pub(super) async fn list(
         thread: query.thread,
         before: query.cursor.as_deref().map(read_cursor).transpose()?,
     };
-    let rows = patiently(async { Ok(core.store().interventions(&filter, query.limit + 1).await?) });
+    let rows = persistently(core, || async {
+        Ok(core.store().interventions(&filter, query.limit + 1).await?)
+    });
     let mut rows = rows.await?;
     let more = rows.len() > query.limit;
     rows.truncate(query.limit);

@@ -15,7 +15,7 @@ use super::existing;
 use super::handle::{Invoke, Invoked, RuntimeError};
 use super::query::patiently;
 use super::release::supervise;
-use super::settings::RETRY_AFTER;
+use super::settings::{DISK_RESERVE, RETRY_AFTER};
 use super::workflows::{Source, check_input, resolve};
 use super::writer::Committed;
 use crate::definition::Plan;
@@ -27,7 +27,12 @@ use crate::store::{Disposition, IdempotencyKey, Start, Write, WriteOutcome};
 const OTHER_START_CHECK: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// Starts a thread, or continues or reports the one of that id or key.
+/// Each call of the store has its own patience; together they have no more than one of them.
 pub(super) async fn invoke(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, RuntimeError> {
+    patiently(accept(core, invoke)).await
+}
+
+async fn accept(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, RuntimeError> {
     let Some(workflow) = &invoke.workflow else {
         return existing::alone(core, &invoke).await;
     };
@@ -129,6 +134,12 @@ async fn create(
 fn has_room(core: &Core) -> Result<bool, RuntimeError> {
     let authority = core.authority();
     if !authority.holds() {
+        return Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER });
+    }
+    if let Some(disk) = core.store().disk()
+        && disk.free_bytes < DISK_RESERVE
+    {
+        tracing::warn!(free = disk.free_bytes, reserve = DISK_RESERVE, "the disk is nearly full");
         return Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER });
     }
     let draining = core.draining.is_cancelled();
@@ -275,7 +286,7 @@ fn made(committed: Committed) -> Result<Option<Made>, RuntimeError> {
         Committed::Answered(WriteOutcome::Written { .. }) => Ok(None),
         Committed::Answered(WriteOutcome::ThreadExists) => Ok(Some(Made::ThreadExists)),
         Committed::Answered(WriteOutcome::KeyExists) => Ok(Some(Made::KeyExists)),
-        Committed::Answered(WriteOutcome::Fenced) | Committed::Lost => {
+        Committed::Answered(WriteOutcome::Fenced | WriteOutcome::Busy) | Committed::Lost => {
             Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
         }
         // A start that brings the text lacks none.

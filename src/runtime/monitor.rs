@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::handle::{Monitor, MonitoredThread, RuntimeError};
-use super::query::{item, patiently};
+use super::query::{item, persistently};
 use crate::model::{StepId, ThreadStatus, Timestamp};
 use crate::store::{ThreadFilter, ThreadRow};
 
@@ -13,7 +13,10 @@ pub(super) async fn monitor(core: &Core, limit: usize) -> Result<Monitor, Runtim
     let active = ThreadStatus::ALL.iter().copied().filter(|status| !status.is_terminal());
     for status in active {
         let filter = ThreadFilter { status: Some(status), ..ThreadFilter::default() };
-        rows.extend(patiently(async { Ok(core.store().threads(&filter, limit).await?) }).await?);
+        rows.extend(
+            persistently(core, || async { Ok(core.store().threads(&filter, limit).await?) })
+                .await?,
+        );
     }
     rows.sort_by(|a, b| (b.created_at, &b.thread_id).cmp(&(a.created_at, &a.thread_id)));
     rows.truncate(limit);
@@ -71,7 +74,7 @@ async fn is_driven(core: &Core, row: &ThreadRow) -> Result<bool, RuntimeError> {
     if row.owner == core.authority().incarnation {
         return Ok(false);
     }
-    patiently(async { Ok(core.store().owner(&row.thread_id).await?.is_some()) }).await
+    persistently(core, || async { Ok(core.store().owner(&row.thread_id).await?.is_some()) }).await
 }
 
 /// Why a thread that nobody drives looks stuck.

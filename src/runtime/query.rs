@@ -12,7 +12,8 @@ use super::handle::{
     EventPage, Page, Progress, RuntimeError, ThreadItem, ThreadQuery, WorkflowName,
 };
 use super::load::{LoadError, load};
-use super::settings::{RETRY_AFTER, STORE_PATIENCE};
+use super::retry::Retry;
+use super::settings::{RETRY_AFTER, STORE_PATIENCE, STORE_PATIENCE_AWAY};
 use crate::machine::StatusDocument;
 use crate::model::{Fault, Seq, ThreadId, Timestamp};
 use crate::store::{StoreError, ThreadFilter, ThreadRow};
@@ -49,12 +50,46 @@ impl From<LoadError> for RuntimeError {
     }
 }
 
-/// Bounds what a caller waits for the store.
+/// Bounds what a caller waits for the store, for what must not be done twice; all else is done
+/// [`persistently`].
 pub(super) async fn patiently<T>(
     work: impl Future<Output = Result<T, RuntimeError>>,
 ) -> Result<T, RuntimeError> {
     let unavailable = RuntimeError::Unavailable { retry_after: RETRY_AFTER };
     tokio::time::timeout(STORE_PATIENCE, work).await.unwrap_or(Err(unavailable))
+}
+
+/// Performs what may be repeated (a read, or a write with a key), again and again while the store
+/// fails for now and the caller's patience lasts: a connection that broke must not reach a client.
+///
+/// A store that is known to be away (heartbeats have not got through for most of a lease) is asked
+/// once and not for long: see [`STORE_PATIENCE_AWAY`].
+pub(super) async fn persistently<T, F>(
+    core: &Core,
+    mut work: impl FnMut() -> F,
+) -> Result<T, RuntimeError>
+where
+    F: Future<Output = Result<T, RuntimeError>>,
+{
+    let parts = &core.parts;
+    let tries = async {
+        let mut retry = Retry::new(&parts.metrics, &*parts.entropy, parts.settings.store_retry);
+        loop {
+            match work().await {
+                Err(RuntimeError::Unavailable { .. }) if core.authority().holds() => {
+                    tokio::time::sleep(retry.again()).await;
+                }
+                Err(unavailable @ RuntimeError::Unavailable { .. }) => return Err(unavailable),
+                answer => {
+                    retry.succeeded();
+                    return answer;
+                }
+            }
+        }
+    };
+    let patience = if core.authority().holds() { STORE_PATIENCE } else { STORE_PATIENCE_AWAY };
+    let unavailable = RuntimeError::Unavailable { retry_after: RETRY_AFTER };
+    tokio::time::timeout(patience, tries).await.unwrap_or(Err(unavailable))
 }
 
 /// The status document of a thread.
@@ -63,7 +98,7 @@ pub(super) async fn status(
     thread: &ThreadId,
     at: Option<Seq>,
 ) -> Result<StatusDocument, RuntimeError> {
-    patiently(async {
+    persistently(core, || async {
         let state = load(core, thread, at).await?.state;
         let owner = (!state.status.is_terminal() && core.drives(thread))
             .then(|| core.parts.settings.replica.clone());
@@ -95,7 +130,8 @@ pub(super) async fn wait_for_end(
                     return Ok(true);
                 }
             }
-            let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+            let row = persistently(core, || async { Ok(core.store().thread(thread).await?) });
+            let row = row.await?.ok_or(RuntimeError::ThreadNotFound)?;
             if row.summary.status.is_terminal() {
                 return Ok(true);
             }
@@ -124,7 +160,7 @@ pub(super) async fn events(
     after: Seq,
     limit: usize,
 ) -> Result<EventPage, RuntimeError> {
-    patiently(async {
+    persistently(core, || async {
         loop {
             let page = core.store().read(thread, after, limit).await?;
             let events: Vec<_> = page.iter().flat_map(raw_events).collect();
@@ -149,7 +185,7 @@ pub(super) async fn events(
 
 /// One thread.
 pub(super) async fn thread(core: &Core, thread: &ThreadId) -> Result<ThreadItem, RuntimeError> {
-    let row = patiently(async { Ok(core.store().thread(thread).await?) }).await?;
+    let row = persistently(core, || async { Ok(core.store().thread(thread).await?) }).await?;
     row.map(item).ok_or(RuntimeError::ThreadNotFound)
 }
 
@@ -165,8 +201,8 @@ pub(super) async fn threads(
         metadata: query.metadata,
         before,
     };
-    let rows = patiently(async { Ok(core.store().threads(&filter, query.limit + 1).await?) });
-    let mut rows = rows.await?;
+    let look = || async { Ok(core.store().threads(&filter, query.limit + 1).await?) };
+    let mut rows = persistently(core, look).await?;
     let more = rows.len() > query.limit;
     rows.truncate(query.limit);
     let next_cursor = rows.last().filter(|_| more).map(write_cursor);
@@ -224,5 +260,6 @@ pub(super) async fn token_key(core: &Core) -> Result<[u8; 32], RuntimeError> {
         digest.update(core.parts.entropy.uuid(now).as_bytes());
     }
     let candidate: [u8; 32] = digest.finalize().into();
-    patiently(async { Ok(core.store().shared_secret(TOKEN_KEY, candidate).await?) }).await
+    persistently(core, || async { Ok(core.store().shared_secret(TOKEN_KEY, candidate).await?) })
+        .await
 }

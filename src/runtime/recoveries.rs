@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::driver::Driver;
 use super::handle::{Page, RecoveryItem, RuntimeError};
-use super::query::patiently;
+use super::query::persistently;
 use super::verdict::{Evidence, judge};
 use crate::machine::ThreadState;
 use crate::model::{
@@ -185,7 +185,7 @@ pub(super) async fn list(
     thread: &ThreadId,
     (limit, before): (usize, Option<Epoch>),
 ) -> Result<Page<RecoveryItem>, RuntimeError> {
-    let mut found = patiently(async {
+    let mut found = persistently(core, || async {
         core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
         Ok(core.store().recoveries(thread, before, limit + 1).await?)
     })

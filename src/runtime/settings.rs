@@ -29,6 +29,18 @@ pub struct RuntimeSettings {
     pub exec_allow: Vec<String>,
     /// Whether the store stands in for one that could not be reached.
     pub fallback: bool,
+    /// How calls of the store that failed for now are made again.
+    pub store_retry: StoreRetry,
+}
+
+/// Delays between tries of a store call that failed for now: they double from the first to the
+/// longest, and each is drawn from 50 % to 150 % of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreRetry {
+    /// Before the second try.
+    pub initial: Duration,
+    /// At the most.
+    pub max: Duration,
 }
 
 /// A thread whose next timer is further away than this is released: it costs a row, no memory.
@@ -43,12 +55,21 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// once, and several replicas share what there is.
 pub(super) const CLAIM_BATCH: usize = 128;
 
+/// Claimed threads that are loaded side by side: fewer than any store has connections that read, so
+/// that a claim's whole batch does not stand before a health check or a client.
+pub(super) const LOADS_AT_ONCE: usize = 3;
+
 /// How often journal heads of followed threads are read from the store: what a reader waits at
 /// most for events of a thread that another replica drives.
 pub(super) const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What a caller waits for the store before it hears 503, which is promised within 5 s.
 pub(super) const STORE_PATIENCE: Duration = Duration::from_millis(4_500);
+
+/// The same while the store is known to be away. Whoever balances load has taken this replica out by
+/// then (it is not ready), and the rest should hear soon to go elsewhere instead of piling up here:
+/// one try, long enough for a store that is back.
+pub(super) const STORE_PATIENCE_AWAY: Duration = Duration::from_secs(1);
 
 /// What a caller is told to wait before it tries again when the store is away or the queue full.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -61,6 +82,10 @@ pub(super) const MAX_BATCH: usize = 500;
 /// of large outputs must be written well within the 10 s that a statement may take, or it would be
 /// sent again for ever.
 pub(super) const MAX_BATCH_BYTES: usize = 16 << 20;
+
+/// Free bytes on the store's disk below which no new thread is accepted, so that the threads that
+/// run can still write their ends: the largest batch, once in the log and once in the database.
+pub(super) const DISK_RESERVE: u64 = 32 << 20;
 
 /// Writes queued for one writer before senders wait.
 pub(super) const WRITER_QUEUE: usize = 4_096;

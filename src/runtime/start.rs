@@ -13,7 +13,7 @@ use super::feed::Feed;
 use super::handle::Handle;
 use super::lease::LeaseParts;
 use super::writer::{JournalWriter, WriterParts};
-use super::{dispatcher, news, peers, retention, stale, stats};
+use super::{disk, dispatcher, news, peers, retention, stale, stats};
 use crate::store::StoreError;
 
 /// What appends under way get to be answered once the grace is over, and again what drivers get to
@@ -46,6 +46,7 @@ impl Runtime {
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
             metrics: Arc::clone(&parts.metrics),
+            retry: parts.settings.store_retry,
         });
         let made = CoreParts { writer, feed: Arc::clone(&feed), authority };
         let core = Arc::new(Core::new(parts, made));
@@ -61,6 +62,7 @@ impl Runtime {
         keep_running(&core, "hearing other replicas", news::hear(Arc::clone(&core)));
         keep_running(&core, "announcing followers", news::announce(Arc::clone(&core)));
         keep_running(&core, "the look for lost replicas", peers::run(Arc::clone(&core)));
+        keep_running(&core, "the look at the disk", disk::run(Arc::clone(&core)));
         keep_running(&core, "retention", retention::run(Arc::clone(&core)));
         keep_running(&core, "the look for stale threads", stale::run(Arc::clone(&core)));
         Ok(Self { core })
@@ -86,7 +88,10 @@ impl Runtime {
     pub async fn stop(self) {
         self.drain();
         self.core.tasks.close();
-        let grace = self.core.parts.settings.shutdown_grace;
+        // What a store that failed is told no more has no grace to be waited for.
+        let failed = self.core.store().failed().now_or_never().is_some();
+        let set = self.core.parts.settings.shutdown_grace;
+        let grace = if failed { Duration::ZERO } else { set };
         if tokio::time::timeout(grace, self.core.tasks.wait()).await.is_err() {
             tracing::warn!(threads = self.core.driving(), "grace is over: threads are handed over");
         }

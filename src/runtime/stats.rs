@@ -11,13 +11,17 @@ use super::core::Core;
 use super::handle::{
     CheckpointStats, InterventionStats, RecoveryStats, RuntimeError, Stats, StorageStats,
 };
-use super::query::patiently;
+use super::query::persistently;
 use crate::model::Timestamp;
+use crate::observe::StorageRetries;
 
 /// How often a replica adds to the shared counters: what a look at them may lag behind the others.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// What the figures cover.
 const WINDOW: Duration = Duration::from_hours(24);
+
+/// The counter of snapshots that a load found bad.
+const BAD_SNAPSHOTS: &str = "snapshot/bad";
 
 /// What of the counters has been added to the store's tallies.
 #[derive(Debug, Default)]
@@ -29,7 +33,7 @@ impl Tallied {
         // A panic while it was held cannot leave a map of counts half changed.
         let added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = |name: &String, total: u64| total - added.get(name).copied().unwrap_or(0);
-        let totals = core.parts.metrics.tallies().into_iter();
+        let totals = totals(core).into_iter();
         totals
             .map(|(name, total)| (name.clone(), since(&name, total)))
             .filter(|(_, n)| *n > 0)
@@ -42,6 +46,17 @@ impl Tallied {
             *added.entry(name.clone()).or_default() += count;
         }
     }
+}
+
+/// What this replica has counted since it started, by name.
+fn totals(core: &Core) -> Vec<(String, u64)> {
+    let snapshots = super::snapshots::counts(&core.parts.metrics);
+    let bad = snapshots.bad.iter().map(|(_, count)| count).sum();
+    let written = snapshots.written.into_iter();
+    let mut totals = core.parts.metrics.tallies();
+    totals.extend(written.map(|(kind, count)| (format!("checkpoint/snapshot_{kind}"), count)));
+    totals.push((BAD_SNAPSHOTS.to_owned(), bad));
+    totals
 }
 
 /// Adds to the shared counters until the server stops, and once more then.
@@ -68,7 +83,7 @@ async fn flush(core: &Core) {
 pub(super) async fn stats(core: &Core) -> Result<Stats, RuntimeError> {
     let window = i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX);
     let since = Timestamp::from_millis(core.parts.clock.now().millis().saturating_sub(window));
-    patiently(async {
+    persistently(core, || async {
         let mut tallies: BTreeMap<String, u64> =
             core.store().tallies(since).await?.into_iter().collect();
         for (name, count) in core.tallied.news(core) {
@@ -95,19 +110,22 @@ fn checkpoints(tallies: &BTreeMap<String, u64>) -> CheckpointStats {
         .iter()
         .filter_map(|(name, count)| Some((name.strip_prefix("checkpoint/")?.to_owned(), *count)));
     let by_kind: BTreeMap<String, u64> = named.collect();
-    CheckpointStats { total: by_kind.values().sum(), by_kind }
+    let bad_snapshots = tallies.get(BAD_SNAPSHOTS).copied().unwrap_or(0);
+    CheckpointStats { total: by_kind.values().sum(), by_kind, bad_snapshots }
 }
 
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts, for a percentage")]
 fn storage(tallies: &BTreeMap<String, u64>) -> StorageStats {
     let of = |name: &str| tallies.get(name).copied().unwrap_or(0);
-    let (succeeded, abandoned) = (of("storage/recovered"), of("storage/abandoned"));
-    let ended = succeeded + abandoned;
+    let retries = StorageRetries {
+        retries: of("storage/retries"),
+        recovered: of("storage/recovered"),
+        abandoned: of("storage/abandoned"),
+    };
     StorageStats {
-        total_retries: of("storage/retries"),
-        succeeded,
-        abandoned,
-        retry_success_rate: (ended > 0).then(|| 100.0 * succeeded as f64 / ended as f64),
+        total_retries: retries.retries,
+        succeeded: retries.recovered,
+        abandoned: retries.abandoned,
+        retry_success_rate: retries.success_rate().map(|rate| 100.0 * rate),
     }
 }
 

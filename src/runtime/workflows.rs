@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::core::Core;
 use super::handle::{Page, RuntimeError, StoredWorkflow, WorkflowSource};
 use super::load;
-use super::query::patiently;
+use super::query::persistently;
 use crate::definition::Plan;
 use crate::model::{Fault, Faults, Json, Pointer, hex};
 use crate::store::WorkflowRow;
@@ -31,7 +31,9 @@ pub(super) async fn resolve(core: &Core, source: &WorkflowSource) -> Result<Sour
         }
         WorkflowSource::Stored { name, version } => {
             let row = find(core, name, *version).await?;
-            let plan = patiently(async { Ok(load::plan(core, &row.definition).await?) }).await?;
+            let plan =
+                persistently(core, || async { Ok(load::plan(core, &row.definition).await?) })
+                    .await?;
             allowed(core, &plan, &Pointer::root().key("workflow"))?;
             Ok(Source { plan, version: Some(row.version) })
         }
@@ -106,7 +108,7 @@ pub(super) async fn save(
     let plan = plan_of(core, workflow, &at).map_err(RuntimeError::Invalid)?;
     allowed(core, &plan, &at)?;
     let now = core.parts.clock.now();
-    let saved = patiently(async {
+    let saved = persistently(core, || async {
         Ok(core.store().save_workflow(&plan.name, &plan.hash, &plan.text, now).await?)
     });
     let (row, created) = saved.await?;
@@ -121,14 +123,16 @@ pub(super) async fn get(
     version: Option<u32>,
 ) -> Result<StoredWorkflow, RuntimeError> {
     let row = find(core, name, version).await?;
-    let text = patiently(async { Ok(core.store().definition(&row.definition).await?) }).await?;
+    let text = persistently(core, || async { Ok(core.store().definition(&row.definition).await?) })
+        .await?;
     let text = text.ok_or(RuntimeError::Internal)?;
     let json = Json::trusted(text).map_err(|_| RuntimeError::Internal)?;
     Ok(shown(row, Some(json)))
 }
 
 async fn find(core: &Core, name: &str, version: Option<u32>) -> Result<WorkflowRow, RuntimeError> {
-    let row = patiently(async { Ok(core.store().workflow(name, version).await?) }).await?;
+    let row =
+        persistently(core, || async { Ok(core.store().workflow(name, version).await?) }).await?;
     row.ok_or(RuntimeError::WorkflowNotFound)
 }
 
@@ -138,7 +142,9 @@ pub(super) async fn list(
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<Page<StoredWorkflow>, RuntimeError> {
-    let rows = patiently(async { Ok(core.store().workflows(cursor, limit + 1).await?) }).await?;
+    let rows =
+        persistently(core, || async { Ok(core.store().workflows(cursor, limit + 1).await?) })
+            .await?;
     let more = rows.len() > limit;
     let items: Vec<_> = rows.into_iter().take(limit).map(|row| shown(row, None)).collect();
     let next_cursor = items.last().filter(|_| more).map(|last| last.name.clone());

@@ -10,16 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::authority::Authority;
 use super::feed::Feed;
-use super::settings::{MAX_BATCH, MAX_BATCH_BYTES, WRITER_QUEUE};
+use super::retry::Retry;
+use super::settings::{MAX_BATCH, MAX_BATCH_BYTES, StoreRetry, WRITER_QUEUE};
 use crate::model::{Clock, Entropy, ThreadId};
 use crate::observe::Metrics;
 use crate::store::{Disposition, Start, Store, StoreError, Write, WriteOutcome};
 
-/// First and longest delay between tries while the store is away.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
+/// First and longest pause of a write whose row somebody else holds: usually a message that is
+/// being stored, for a moment; now and then a person in a database console, for long.
+const BUSY_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 
 /// What became of a write, for the one who asked for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,9 +39,18 @@ pub(super) enum Committed {
 
 struct Job {
     write: Write,
+    ticket: Ticket,
+}
+
+/// Who asked for a write, and what became of it so far.
+struct Ticket {
     workflow: Arc<str>,
     authority: Arc<Authority>,
     reply: oneshot::Sender<Committed>,
+    /// Whether it may have been written already: its first answer was lost.
+    sent_before: bool,
+    /// The last pause it was given because somebody else held its row.
+    pause: Option<Duration>,
 }
 
 /// What a writer needs.
@@ -49,6 +61,7 @@ pub(super) struct WriterParts {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) retry: StoreRetry,
 }
 
 /// Sends writes to the writer of their thread.
@@ -82,7 +95,8 @@ impl JournalWriter {
         let Some(shard) = self.shards.get(self.shard_of(write.thread_id())) else {
             return Committed::Lost;
         };
-        if shard.send(Job { write, workflow, authority, reply }).await.is_err() {
+        let ticket = Ticket { workflow, authority, reply, sent_before: false, pause: None };
+        if shard.send(Job { write, ticket }).await.is_err() {
             return Committed::Lost;
         }
         answer.await.unwrap_or(Committed::Lost)
@@ -98,18 +112,57 @@ impl JournalWriter {
 
 async fn run(parts: WriterParts, mut queue: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(MAX_BATCH);
-    while queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
+    let mut held = Held::default();
+    loop {
+        tokio::select! {
+            biased;
+            taken = queue.recv_many(&mut jobs, MAX_BATCH) => if taken == 0 { return },
+            () = held.due() => {}
+        }
+        held.release(&mut jobs);
         while let Some(first) = jobs.first() {
             // After authority was lost and regained, jobs of two incarnations may stand in line;
-            // and a start that its caller gave up waiting for may stand before its repeat.
-            let me = first.authority.incarnation;
+            // and a start that its caller gave up waiting for may stand before its repeat. What met
+            // a lock goes without the others, should it have to wait for it.
+            let (me, alone) = (first.ticket.authority.incarnation, first.ticket.pause.is_some());
             let mut batch = Gathered::default();
-            let (batch, rest) = jobs
-                .into_iter()
-                .partition(|job| job.authority.incarnation == me && batch.takes(&job.write));
+            let (batch, rest) = jobs.into_iter().partition(|job| {
+                let ticket = &job.ticket;
+                let fits = ticket.authority.incarnation == me && ticket.pause.is_some() == alone;
+                fits && batch.takes(&job.write)
+            });
             jobs = rest;
-            commit_batch(&parts, batch).await;
+            commit_batch(&parts, batch, &mut held).await;
         }
+    }
+}
+
+/// Writes that met a lock, each with the moment of its next try. Bounded by those who wait for them:
+/// a driver or an invoke each.
+#[derive(Default)]
+struct Held(Vec<(Instant, Job)>);
+
+impl Held {
+    /// Resolves when one may be tried again.
+    async fn due(&self) {
+        match self.0.iter().map(|(at, _)| *at).min() {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Puts those that may be tried again to the others.
+    fn release(&mut self, jobs: &mut Vec<Job>) {
+        let now = Instant::now();
+        jobs.extend(self.0.extract_if(.., |(at, _)| *at <= now).map(|(_, job)| job));
+    }
+
+    /// Holds one back for a while.
+    fn hold(&mut self, mut job: Job) {
+        let longer = |pause: Duration| (pause * 2).min(BUSY_PAUSE.1);
+        let pause = job.ticket.pause.map_or(BUSY_PAUSE.0, longer);
+        job.ticket.pause = Some(pause);
+        self.0.push((Instant::now() + pause, job));
     }
 }
 
@@ -149,31 +202,45 @@ fn size(write: &Write) -> usize {
     rest + records.map_or(0, |records| records.events.iter().map(String::len).sum())
 }
 
-async fn commit_batch(parts: &WriterParts, jobs: Vec<Job>) {
-    let Some(authority) = jobs.first().map(|job| Arc::clone(&job.authority)) else { return };
-    let (writes, callers): (Vec<Write>, Vec<_>) =
-        jobs.into_iter().map(|job| (job.write, (job.workflow, job.reply))).unzip();
-    let began = parts.clock.monotonic();
-    let answers = match write_until_answered(parts, &writes, &authority).await {
-        Ok(outcomes) => {
-            let took = parts.clock.monotonic().saturating_sub(began);
-            parts.metrics.saved(took, writes.len(), true);
-            for ((write, outcome), (workflow, _)) in writes.iter().zip(&outcomes).zip(&callers) {
-                if matches!(outcome, WriteOutcome::Written { .. }) {
-                    parts.feed.committed(write, workflow);
-                }
-            }
-            writes
-                .into_iter()
-                .zip(outcomes)
-                .map(|(write, outcome)| answer(write, outcome))
-                .collect()
-        }
-        Err(failed) => vec![failed; writes.len()],
+async fn commit_batch(parts: &WriterParts, jobs: Vec<Job>, held: &mut Held) {
+    let (writes, mut tickets): (Vec<Write>, Vec<Ticket>) =
+        jobs.into_iter().map(|job| (job.write, job.ticket)).unzip();
+    let Some(authority) = tickets.first().map(|ticket| Arc::clone(&ticket.authority)) else {
+        return;
     };
-    for ((_, reply), answer) in callers.into_iter().zip(answers) {
+    let began = parts.clock.monotonic();
+    let outcomes = match write_until_answered(parts, &writes, (&mut tickets, &authority)).await {
+        Ok(outcomes) => outcomes,
+        Err(failed) => {
+            for ticket in tickets {
+                ticket.answer(failed.clone());
+            }
+            return;
+        }
+    };
+    let took = parts.clock.monotonic().saturating_sub(began);
+    parts.metrics.saved(took, writes.len(), true);
+    for ((write, ticket), outcome) in writes.into_iter().zip(tickets).zip(outcomes) {
+        if outcome == WriteOutcome::Busy {
+            tracing::debug!(thread = %write.thread_id(), "somebody else holds its row");
+            parts.metrics.storage_retries.inc();
+            held.hold(Job { write, ticket });
+            continue;
+        }
+        if ticket.pause.is_some() {
+            parts.metrics.storage_recovered.inc();
+        }
+        if matches!(outcome, WriteOutcome::Written { .. }) {
+            parts.feed.committed(&write, &ticket.workflow);
+        }
+        ticket.answer(answer(write, outcome));
+    }
+}
+
+impl Ticket {
+    fn answer(self, answer: Committed) {
         // A driver that was dropped meanwhile does not listen any more; the write stands.
-        drop(reply.send(answer));
+        drop(self.reply.send(answer));
     }
 }
 
@@ -190,22 +257,32 @@ fn answer(write: Write, outcome: WriteOutcome) -> Committed {
 async fn write_until_answered(
     parts: &WriterParts,
     writes: &[Write],
-    authority: &Authority,
+    (tickets, authority): (&mut [Ticket], &Authority),
 ) -> Result<Vec<WriteOutcome>, Committed> {
-    let mut delay = BACKOFF.0;
-    let mut sent_before = false;
+    let mut retry = Retry::new(&parts.metrics, &*parts.entropy, parts.retry);
     loop {
         if authority.is_lost() {
             return Err(Committed::Lost);
         }
         let began = parts.clock.monotonic();
-        let answer = parts.store.write(authority.incarnation, writes).await;
+        let sent = parts.store.write(authority.incarnation, writes);
+        let answer = tokio::select! {
+            biased;
+            answer = sent => answer,
+            // A connection that swallowed it would keep this writer from the next incarnation's
+            // writes. Should it land all the same, it did so before the thread was claimed again,
+            // or not at all.
+            () = authority.lost() => return Err(Committed::Lost),
+        };
+        let answer = match answer {
+            Ok(outcomes) => own_writes(parts, (writes, tickets), outcomes, authority).await,
+            Err(error) => Err(error),
+        };
         let error = match answer {
-            Ok(outcomes) if !sent_before => return Ok(outcomes),
-            Ok(outcomes) => match own_writes(parts, writes, outcomes, authority).await {
-                Ok(outcomes) => return Ok(outcomes),
-                Err(error) => error,
-            },
+            Ok(outcomes) => {
+                retry.succeeded();
+                return Ok(outcomes);
+            }
             Err(error) => error,
         };
         let took = parts.clock.monotonic().saturating_sub(began);
@@ -215,29 +292,29 @@ async fn write_until_answered(
             return Err(Committed::Refused(error));
         }
         tracing::warn!(%error, writes = writes.len(), "a batch is sent again");
-        parts.metrics.storage_retries.inc();
-        sent_before = true;
-        let jittered = delay.mul_f64(0.5 + parts.entropy.unit());
+        for ticket in &mut *tickets {
+            ticket.sent_before = true;
+        }
         tokio::select! {
             biased;
-            () = tokio::time::sleep(jittered) => {}
+            () = tokio::time::sleep(retry.again()) => {}
             () = authority.lost() => return Err(Committed::Lost),
         }
-        delay = (delay * 2).min(BACKOFF.1);
     }
 }
 
 /// After an unknown outcome, tells own writes that landed the first time from refused ones.
 async fn own_writes(
     parts: &WriterParts,
-    writes: &[Write],
+    (writes, tickets): (&[Write], &[Ticket]),
     outcomes: Vec<WriteOutcome>,
     authority: &Authority,
 ) -> Result<Vec<WriteOutcome>, StoreError> {
     let mut answers = Vec::with_capacity(outcomes.len());
-    for (write, outcome) in writes.iter().zip(outcomes) {
+    for ((write, ticket), outcome) in writes.iter().zip(tickets).zip(outcomes) {
         let refused = !matches!(outcome, WriteOutcome::Written { .. });
-        let landed = refused && landed_before(parts, write, authority).await?;
+        let asks = ticket.sent_before && refused;
+        let landed = asks && landed_before(parts, write, authority).await?;
         // Messages may have come in between; the next append tells of them.
         answers.push(if landed { WriteOutcome::Written { mail: 1 } } else { outcome });
     }

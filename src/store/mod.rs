@@ -158,11 +158,32 @@ pub struct Traits {
     pub writers: usize,
 }
 
+/// The disk of a store that lives on this machine's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// Size of its write-ahead log, in bytes.
+    pub log_bytes: u64,
+    /// What is free for this process, in bytes.
+    pub free_bytes: u64,
+}
+
 /// The promises every store keeps. Every call may fail with [`StoreError::Unavailable`].
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// What kind of store this is.
     fn traits(&self) -> Traits;
+
+    /// Its disk as last looked at, a heartbeat ago at the most; `None` if it is not this machine's.
+    /// Never waits for the disk.
+    fn disk(&self) -> Option<Disk> {
+        None
+    }
+
+    /// Resolves when the store cannot vouch for its disk any more: what it was given may be lost
+    /// although a second try would succeed. The process must end; a new one reads what is there.
+    async fn failed(&self) {
+        std::future::pending::<()>().await;
+    }
 
     /// Whether the store answers; a cheap round trip.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -197,7 +218,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes a batch; each write lands whole or not at all, and independently of its neighbours.
     ///
     /// At most one write per thread may be in a batch or under way. Outcomes come in the order of
-    /// the writes. After an error nothing is known: send the same batch again, and ask
+    /// the writes; one that is [`WriteOutcome::Busy`] is sent again on its own. After an error nothing is known: send the same batch again, and ask
     /// [`Store::wrote`] about each write that then comes back refused.
     async fn write(
         &self,

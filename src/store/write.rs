@@ -157,6 +157,9 @@ pub enum WriteOutcome {
     /// A start without its definition's text: the store does not have it (any more). Nothing was
     /// written; send it with the text.
     DefinitionMissing,
+    /// Somebody else holds a row that this write needs, longer than a batch may wait. Nothing was
+    /// written: send it again. The journal's writer does so, and answers nobody with this.
+    Busy,
     /// The database cannot hold this write, and never will (a text or a size it refuses). Nothing
     /// was written.
     Refused,

@@ -151,6 +151,8 @@ pub struct CheckpointStats {
     pub total: u64,
     /// By what was done: the event's type, or `snapshot_` and the reason for one.
     pub by_kind: BTreeMap<String, u64>,
+    /// Snapshots that were found damaged and passed over.
+    pub bad_snapshots: u64,
 }
 
 /// Recoveries of one cause that ended one way.

@@ -12,7 +12,7 @@ use crate::observe::Metrics;
 use crate::runtime::authority::Authority;
 use crate::runtime::core::{Core, CoreParts, RuntimeParts};
 use crate::runtime::feed::Feed;
-use crate::runtime::settings::RuntimeSettings;
+use crate::runtime::settings::{RuntimeSettings, StoreRetry};
 use crate::runtime::writer::{JournalWriter, WriterParts};
 use crate::store::MemoryStore;
 
@@ -49,6 +49,7 @@ impl Handle {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&parts.entropy),
             metrics: Arc::clone(&parts.metrics),
+            retry: parts.settings.store_retry,
         });
         let authority = Authority::new(1, clock, Duration::ZERO, Duration::from_hours(1));
         let (_sender, authority) = watch::channel(Arc::new(authority));
@@ -71,5 +72,6 @@ fn settings() -> RuntimeSettings {
         snapshot_every: 0,
         exec_allow: Vec::new(),
         fallback: false,
+        store_retry: StoreRetry { initial: hour, max: hour },
     }
 }

@@ -13,9 +13,10 @@ use crate::definition::Action;
 use crate::executor::{Attempt, AttemptError, Executors, Secrets, StepExecutor};
 use crate::model::{Clock, Entropy, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use crate::observe::Metrics;
-use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings};
+use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 use crate::store::{
-    Claimed, MemoryStore, Message, Posted, Records, Snapshot, Store, StoreError, ThreadFilter,
+    Claimed, InterventionCounts, InterventionFilter, InterventionRow, MemoryStore, Message, Posted,
+    Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError, ThreadFilter,
     ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 
@@ -109,6 +110,15 @@ forward! {
     workflow(name: &str, version: Option<u32>) -> Option<WorkflowRow>;
     workflows(after: Option<&str>, limit: usize) -> Vec<WorkflowRow>;
     durations(workflow: &str, limit: usize) -> Vec<u64>;
+    begin_recoveries(recoveries: &[Recovery]) -> ();
+    end_recovery(thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) -> ();
+    recoveries(thread: &ThreadId, before: Option<Epoch>, limit: usize) -> Vec<Recovery>;
+    recovery_counts(since: Timestamp) -> Vec<RecoveryCount>;
+    intervention(id: &str) -> Option<InterventionRow>;
+    interventions(filter: &InterventionFilter, limit: usize) -> Vec<InterventionRow>;
+    intervention_counts() -> InterventionCounts;
+    add_tallies(at: Timestamp, tallies: &[(String, u64)]) -> ();
+    tallies(since: Timestamp) -> Vec<(String, u64)>;
     shared_secret(name: &str, candidate: [u8; 32]) -> [u8; 32];
 }
 
@@ -146,10 +156,13 @@ impl Watched {
                 max_running: 100,
                 max_queued: 100,
                 stale_after: hour,
+                max_recoveries: 5,
                 retention: hour,
                 shutdown_grace: Duration::ZERO,
                 max_event: 1 << 20,
                 snapshot_every,
+                fallback: false,
+                store_retry: StoreRetry { initial: hour, max: hour },
                 exec_allow: Vec::new(),
             },
         };

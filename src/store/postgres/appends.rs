@@ -13,7 +13,8 @@ use crate::store::{Append, Disposition, WriteOutcome};
 use super::PostgresStore;
 use super::fault::{Fault, answer};
 
-/// What is checked and locked, in the order of ids so that two batches never wait for each other.
+/// What is checked and locked, in the order of ids. A row that somebody else holds is passed by: one
+/// locked thread must not hold up the other threads of its batch, nor the batches behind it.
 /// The rows carry all their columns along: joining back to the arrays would be quadratic.
 const LOCKED: &str = "
 WITH locked AS MATERIALIZED (
@@ -25,7 +26,7 @@ WITH locked AS MATERIALIZED (
              wake_at)
     JOIN @threads r USING (thread_id)
     WHERE r.owner = $1 AND r.epoch = h.epoch AND r.last_seq = h.prev
-    ORDER BY r.thread_id FOR UPDATE OF r)";
+    ORDER BY r.thread_id FOR UPDATE OF r SKIP LOCKED)";
 
 /// Takes messages. The counts are joined, not looked up: when the thread's row changed while we
 /// waited for it, the update is judged again with the joined row, and a sub-query is not run again.
@@ -79,6 +80,13 @@ indexed AS (
 
 const ANSWER: &str = "
 SELECT thread_id, pending FROM ok";
+
+/// Which of the appends that were not written would have been, had nobody held their rows: only our
+/// own appends move a thread from an owner, epoch and head, so that what fits now did so then.
+const BUSY: &str = "
+SELECT thread_id FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS h(thread_id, epoch, prev)
+JOIN @threads r USING (thread_id)
+WHERE r.owner = $1 AND r.epoch = h.epoch AND r.last_seq = h.prev";
 
 /// The columns of a batch.
 #[derive(Debug, Default)]
@@ -159,11 +167,28 @@ impl PostgresStore {
             }
         }
         let mut written = self.send(me, columns).await?;
+        let missing = |one: &&&Append| !written.contains_key(one.thread_id.as_str());
+        let missing: Vec<&Append> = appends.iter().filter(missing).copied().collect();
+        let busy = self.busy(me, &missing).await?;
         let outcome = |append: &&Append| match written.remove(append.thread_id.as_str()) {
             Some(pending) => WriteOutcome::Written { mail: u32::try_from(pending).unwrap_or(0) },
+            None if busy.contains(append.thread_id.as_str()) => WriteOutcome::Busy,
             None => WriteOutcome::Fenced,
         };
         Ok(appends.iter().map(outcome).collect())
+    }
+
+    /// The threads whose appends met a lock.
+    async fn busy(&self, me: Incarnation, missing: &[&Append]) -> Result<HashSet<String>, Fault> {
+        if missing.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let threads: Vec<_> = missing.iter().map(|one| one.thread_id.as_str()).collect();
+        let epochs: Vec<_> = missing.iter().map(|one| one.epoch).collect();
+        let prevs: Vec<_> = missing.iter().map(|one| one.prev.cast_signed()).collect();
+        let query = sqlx::query_scalar(self.sql(BUSY)).bind(me);
+        let query = query.bind(threads).bind(epochs).bind(prevs);
+        Ok(answer::<Vec<String>, Fault>(query.fetch_all(&self.writer)).await?.into_iter().collect())
     }
 
     async fn send(

@@ -16,6 +16,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(12);
 pub(super) enum Fault {
     /// The data of one of its writes: find the one.
     Data(String),
+    /// Somebody else holds a row of one of its writes: find the one.
+    Locked,
     /// The guard of the start statement: send it again.
     Again,
     /// Not about the data.
@@ -26,6 +28,7 @@ impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         match code(&error).as_deref() {
             Some(sqlstate::DIVISION_BY_ZERO) => Self::Again,
+            Some(sqlstate::LOCK_NOT_AVAILABLE) => Self::Locked,
             Some(code) if sqlstate::is_about_data(code) => Self::Data(error.to_string()),
             _ => Self::Store(fault(&error)),
         }

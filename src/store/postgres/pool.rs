@@ -9,9 +9,13 @@
 //! statement and binds it in two goes even if it has no name, and without a transaction the pooler
 //! may send each to another session: the second fails there, or finds what somebody else has
 //! parsed. A transaction that is cut short ends with its connection, which is never lent again.
+//!
+//! For the same reason a connection is asked with a deadline before it is lent, and once one did not
+//! answer, none that lay idle beside it is asked at all: after a failover all of them are dead, and
+//! finding that out one by one would take as long as the outage.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -23,11 +27,28 @@ use sqlx::postgres::{
     PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement,
     PgTypeInfo,
 };
-use sqlx::{AssertSqlSafe, Either, Error, Execute, Executor, Postgres, SqlSafeStr, SqlStr};
+use sqlx::{
+    AssertSqlSafe, Connection, Either, Error, Execute, Executor, PgConnection, Postgres,
+    SqlSafeStr, SqlStr,
+};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 /// Longest wait for a connection to say that it is well: it has just answered a call.
 const RETURN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Longest wait for an idle connection to say that it is well: far longer than a round trip, far
+/// shorter than what a caller waits for a connection.
+const LEND_DEADLINE: Duration = Duration::from_secs(1);
+
+/// When a connection is asked before it is lent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Every time: where a failed call is a client's.
+    Always,
+    /// Only after a call went unanswered: where a round trip costs more than a repeated call.
+    InDoubt,
+}
 
 /// Connections of one purpose; cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,26 +56,41 @@ pub(super) struct Pool {
     pool: PgPool,
     /// What begins the transaction of each call, if a pooler makes one necessary.
     begin: Option<Arc<str>>,
+    doubts: Arc<Mutex<Doubts>>,
+}
+
+/// What is known against connections that lay idle at some moment.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// When a call went unanswered last, be it that its caller gave it up.
+    unanswered: Option<Instant>,
+    /// When a connection last did not say that it was well.
+    dead: Option<Instant>,
 }
 
 impl Pool {
     /// A pool that connects as it is used.
-    pub(super) fn new(pool: PgPoolOptions, options: PgConnectOptions) -> Self {
-        Self { pool: pool.connect_lazy_with(options), begin: None }
+    pub(super) fn new(pool: PgPoolOptions, options: PgConnectOptions, ask: Ask) -> Self {
+        let doubts = Arc::<Mutex<Doubts>>::default();
+        let known = Arc::clone(&doubts);
+        let pool = pool.test_before_acquire(false).before_acquire(move |connection, meta| {
+            let known = Arc::clone(&known);
+            async move { is_well(connection, meta.idle_for, (ask, &known)).await }.boxed()
+        });
+        Self { pool: pool.connect_lazy_with(options), begin: None, doubts }
     }
 
     /// The same for connections that lead to another session at every transaction: nothing is left
     /// behind there, and these settings hold for each call.
     pub(super) fn unnamed<'a>(
-        pool: PgPoolOptions,
-        options: PgConnectOptions,
+        self,
         settings: impl IntoIterator<Item = &'a (&'a str, &'a str)>,
     ) -> Self {
         let mut begin = String::from("BEGIN");
         for (name, value) in settings {
             let _infallible = write!(begin, "; SET LOCAL {name} = '{value}'");
         }
-        Self { begin: Some(begin.into()), ..Self::new(pool, options) }
+        Self { begin: Some(begin.into()), ..self }
     }
 
     /// Closes it; what is lent is waited for.
@@ -63,14 +99,49 @@ impl Pool {
     }
 
     async fn lend(self) -> Result<Lent, Error> {
-        Ok(Lent { connection: self.pool.acquire().await?, answered: false })
+        let connection = self.pool.acquire().await?;
+        Ok(Lent { connection, doubts: self.doubts, answered: false })
     }
+}
+
+/// Whether an idle connection may be lent; an error closes it.
+async fn is_well(
+    connection: &mut PgConnection,
+    idle_for: Duration,
+    (ask, doubts): (Ask, &Mutex<Doubts>),
+) -> Result<bool, Error> {
+    let idle_since = Instant::now().checked_sub(idle_for);
+    let before = |moment: Option<Instant>| moment.is_some_and(|at| idle_since < Some(at));
+    let silent = || Error::Io(std::io::ErrorKind::TimedOut.into());
+    let (dead, doubtful) = {
+        let known = lock(doubts);
+        (before(known.dead), before(known.unanswered))
+    };
+    if dead {
+        return Err(silent());
+    }
+    if ask == Ask::InDoubt && !doubtful {
+        return Ok(true);
+    }
+    match tokio::time::timeout(LEND_DEADLINE, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_elapsed) => {
+            lock(doubts).dead = Some(Instant::now());
+            Err(silent())
+        }
+    }
+}
+
+fn lock(doubts: &Mutex<Doubts>) -> MutexGuard<'_, Doubts> {
+    // A panic while it was held cannot leave a moment half changed.
+    doubts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A connection, closed when dropped unless its call was answered.
 #[derive(Debug)]
 struct Lent {
     connection: PoolConnection<Postgres>,
+    doubts: Arc<Mutex<Doubts>>,
     answered: bool,
 }
 
@@ -129,6 +200,7 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Unnamed<E> {
 impl Drop for Lent {
     fn drop(&mut self) {
         if !self.answered {
+            lock(&self.doubts).unanswered = Some(Instant::now());
             return self.connection.close_on_drop();
         }
         // It may have gone silent since the answer: the pool's own question gets a deadline too.

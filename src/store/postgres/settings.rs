@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::store::OpenError;
 
-use super::pool::Pool;
+use super::pool::{Ask, Pool};
 
 /// Connections that write the journal: two kept two cores busy, four were slower.
 pub(super) const WRITERS: u32 = 2;
@@ -126,12 +126,12 @@ impl Target {
     /// every batch for ever, so that plans other than by index are ruled out.
     pub(super) fn writers(&self) -> Pool {
         let pool = PgPoolOptions::new().max_connections(WRITERS).acquire_timeout(ACQUIRE_TIMEOUT);
-        let pool = pool.test_before_acquire(false);
         if self.pooler {
-            return Pool::unnamed(pool, self.options(), SETTINGS.iter().chain(&BY_INDEX));
+            let pool = Pool::new(pool, self.options(), Ask::InDoubt);
+            return pool.unnamed(SETTINGS.iter().chain(&BY_INDEX));
         }
         let planned = BY_INDEX.iter().chain(&[("plan_cache_mode", "force_generic_plan")]);
-        Pool::new(pool, self.options().options(planned.copied()))
+        Pool::new(pool, self.options().options(planned.copied()), Ask::InDoubt)
     }
 
     /// The pool for heartbeats.
@@ -146,11 +146,8 @@ impl Target {
 
     fn pool(&self, connections: u32) -> Pool {
         let pool = PgPoolOptions::new().max_connections(connections);
-        let pool = pool.acquire_timeout(ACQUIRE_TIMEOUT);
-        if self.pooler {
-            return Pool::unnamed(pool, self.options(), &SETTINGS);
-        }
-        Pool::new(pool, self.options())
+        let pool = Pool::new(pool.acquire_timeout(ACQUIRE_TIMEOUT), self.options(), Ask::Always);
+        if self.pooler { pool.unnamed(&SETTINGS) } else { pool }
     }
 
     /// The pool for notifications, where there is a session to hear them. They are hints: that
@@ -158,7 +155,7 @@ impl Target {
     pub(super) fn hints(&self) -> Option<Pool> {
         let pool = PgPoolOptions::new().max_connections(HINTS).acquire_timeout(ACQUIRE_TIMEOUT);
         let options = self.options().options([("synchronous_commit", "off")]);
-        (!self.pooler).then(|| Pool::new(pool, options))
+        (!self.pooler).then(|| Pool::new(pool, options, Ask::InDoubt))
     }
 
     /// A pool of the driver for one connection that is kept.

@@ -4,7 +4,7 @@
 //! request; one too many hides a fault behind retries.
 
 /// Conditions under which the same statement may succeed later, with Postgres' names for them.
-pub(super) const TRANSIENT: [(&str, &str); 32] = [
+pub(super) const TRANSIENT: [(&str, &str); 33] = [
     ("08000", "connection_exception"),
     ("08001", "sqlclient_unable_to_establish_sqlconnection"),
     ("08003", "connection_does_not_exist"),
@@ -26,6 +26,11 @@ pub(super) const TRANSIENT: [(&str, &str); 32] = [
     ("53200", "out_of_memory"),
     ("53300", "too_many_connections"),
     ("53400", "configuration_limit_exceeded"),
+    // Of our statements (plain tables, one sequence, no replication of our own) it can only come
+    // from a state that an operator made and ends: a database that accepts no connections while it
+    // is moved or upgraded, a publication that asks a table for what it has not got yet. Taken for
+    // final it would refuse appends that are in perfect order.
+    ("55000", "object_not_in_prerequisite_state"),
     ("55006", "object_in_use"),
     ("55P03", "lock_not_available"),
     ("57000", "operator_intervention"),
@@ -38,6 +43,9 @@ pub(super) const TRANSIENT: [(&str, &str); 32] = [
     ("58030", "io_error"),
     ("72000", "snapshot_too_old"),
 ];
+
+/// A lock was not to be had within `lock_timeout`.
+pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// The guard of the start statement fired: see `starts.rs`.
 pub(super) const DIVISION_BY_ZERO: &str = "22012";
@@ -72,7 +80,9 @@ mod tests {
 
     #[test]
     fn hiccups_are_transient_and_faults_are_not() {
-        for code in ["08006", "40001", "40P01", "53300", "55P03", "57P01", "57014", "25006"] {
+        for code in
+            ["08006", "40001", "40P01", "53300", "55000", "55P03", "57P01", "57014", "25006"]
+        {
             assert!(is_transient(code), "{code}");
         }
         for code in ["23505", "42P01", "22021", "28P01", "3D000", "XX000", "0A000", ""] {

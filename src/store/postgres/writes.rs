@@ -6,6 +6,11 @@ use crate::store::{Append, Start, StoreError, Write, WriteOutcome};
 use super::PostgresStore;
 use super::fault::Fault;
 
+/// Parts in which the one write is looked for that meets a lock: each look may cost `lock_timeout`,
+/// and halves would need nine of them for a full batch. Appends pass locked threads by; this is
+/// about what few writes touch (a contested key, a message).
+const LOCKED_PARTS: usize = 16;
+
 impl PostgresStore {
     /// See [`crate::store::Store::write`].
     pub(super) async fn do_write(
@@ -64,7 +69,8 @@ impl Kind for &Append {
     }
 }
 
-/// Sends writes in one go; if their data is refused, in halves, until the one is found.
+/// Sends writes in one go; if their data is refused or they meet a lock, in parts, until the one is
+/// found.
 async fn split<W: Kind>(
     store: &PostgresStore,
     me: Incarnation,
@@ -88,6 +94,10 @@ async fn split<W: Kind>(
                     parts.extend([right, left]);
                 }
             }
+            Err(Fault::Locked) => match part {
+                [(at, _)] => outcomes.push((*at, WriteOutcome::Busy)),
+                _ => parts.extend(part.chunks(part.len().div_ceil(LOCKED_PARTS))),
+            },
             Err(Fault::Store(error)) => return Err(error),
             Err(Fault::Again) => {
                 return Err(StoreError::Unavailable("a start must be sent again".to_owned()));

@@ -19,11 +19,19 @@ const TRANSIENT: [(u32, &str); 9] = [
 /// `SQLITE_MISMATCH`.
 const ABOUT_DATA: [u32; 3] = [18, 19, 20];
 
+/// Extended result codes after which what was written may be lost although trying again would
+/// succeed: `SQLITE_IOERR_FSYNC` and `SQLITE_IOERR_DIR_FSYNC`. The kernel reports a page that it
+/// could not write once and takes it for clean from then on. A failed write (`SQLITE_IOERR_WRITE`, a
+/// quota for one) is none of them: its pages are written afresh by whoever tries again.
+const DISK: [u32; 2] = [1034, 1290];
+
 /// What to do about a failed transaction.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The data of one of its writes: find the one.
     Data(String),
+    /// The disk cannot be vouched for: acknowledge nothing any more.
+    Disk(String),
     /// Not about the data.
     Store(StoreError),
 }
@@ -36,6 +44,10 @@ impl From<StoreError> for Fault {
 
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
+        match extended(&error) {
+            Some(code) if DISK.contains(&code) => return Self::Disk(error.to_string()),
+            _ => {}
+        }
         match code(&error) {
             Some(code) if ABOUT_DATA.contains(&code) => Self::Data(error.to_string()),
             _ => Self::Store(fault(&error)),
@@ -47,6 +59,7 @@ impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Data(detail) => Self::Fatal(detail),
+            Fault::Disk(detail) => Self::Unavailable(detail),
             Fault::Store(error) => error,
         }
     }
@@ -69,6 +82,9 @@ pub(super) fn fault(error: &sqlx::Error) -> StoreError {
 }
 
 fn code(error: &sqlx::Error) -> Option<u32> {
-    let extended: u32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(extended & 0xFF)
+    Some(extended(error)? & 0xFF)
+}
+
+fn extended(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error()?.code()?.parse().ok()
 }

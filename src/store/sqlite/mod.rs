@@ -11,6 +11,7 @@ mod history;
 mod intake;
 mod leases;
 mod lock;
+mod log;
 mod mail;
 mod open;
 mod reads;
@@ -31,9 +32,9 @@ use sqlx::SqlitePool;
 use crate::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 use super::{
-    Claimed, InterventionCounts, InterventionFilter, InterventionRow, Message, Posted, Records,
-    Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError, ThreadFilter, ThreadRow,
-    Traits, WorkflowRow, Write, WriteOutcome,
+    Claimed, Disk, InterventionCounts, InterventionFilter, InterventionRow, Message, Posted,
+    Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError, ThreadFilter,
+    ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 use fault::fault;
 use writer::Writer;
@@ -63,6 +64,14 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn traits(&self) -> Traits {
         Traits { backend: "sqlite", durable: true, writers: 1 }
+    }
+
+    fn disk(&self) -> Option<Disk> {
+        Some(self.writer.disk())
+    }
+
+    async fn failed(&self) {
+        self.writer.failed().await;
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -26,10 +26,10 @@ const READERS: u32 = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for another connection of this process; only a checkpoint ever makes one wait.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pages in the log before it is folded into the database: at 4 KiB some 80 MiB; the default of
-/// 1,000 stalls every few batches.
-const CHECKPOINT_PAGES: &str = "20000";
-/// The log is cut to this after a checkpoint, so that one burst does not keep the disk.
+/// Never by itself: see `log.rs`.
+const CHECKPOINT_PAGES: &str = "0";
+/// Bytes. The log is cut to this when it begins anew, should a checkpoint ever leave it whole, so
+/// that one burst does not keep the disk.
 const LOG_BYTES: &str = "134217728";
 /// Rows the connection's thread hands over without a hop: a whole group write.
 const ROW_BUFFER: usize = 1024;
@@ -49,7 +49,7 @@ impl SqliteStore {
             .map_err(|error| fault(&error))?;
         Ok(Self {
             clock,
-            writer: Writer::start(connection, lock),
+            writer: Writer::start(connection, lock, path),
             readers: readers(path),
             first_own: AtomicI64::new(i64::MAX),
         })
@@ -173,6 +173,24 @@ fn fault(error: &sqlx::Error) -> OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_acknowledged_is_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_lock, mut connection) = connect(&folder.path().join("a.db")).await.unwrap();
+        for (pragma, wanted) in [
+            ("PRAGMA synchronous", 2),
+            ("PRAGMA wal_autocheckpoint", 0),
+            ("PRAGMA journal_size_limit", 128 << 20),
+            ("PRAGMA busy_timeout", 5_000),
+        ] {
+            let set: i64 = sqlx::query_scalar(pragma).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(set, wanted, "{pragma}");
+        }
+        let mode: String =
+            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(mode, "wal");
+    }
 
     #[test]
     fn old_versions_are_refused() {

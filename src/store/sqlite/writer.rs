@@ -4,6 +4,7 @@
 //! whose future is dropped loses the answer, never the write: half a transaction cannot be left
 //! behind, and no two writers can meet.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::future::BoxFuture;
@@ -11,16 +12,22 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use crate::store::StoreError;
+use crate::store::{Disk, StoreError};
 
 use super::fault::{Fault, fault};
 use super::lock::{FileHold, LockFile};
+use super::log::{Gauges, Limits, Log, cut};
 
 /// Transactions that may wait for the writer; more make their callers wait.
 const QUEUE: usize = 256;
 
-/// A transaction's work.
-type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, ()> + Send>;
+/// A transaction's work; it fails only if the disk cannot be vouched for any more.
+type Job =
+    Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<(), String>> + Send>;
+
+/// Connections after a failed `fsync`, kept to the end of the process: closing one would bring the
+/// log into the database as if nothing had happened.
+static FAILED: Mutex<Vec<(SqliteConnection, Arc<LockFile>)>> = Mutex::new(Vec::new());
 
 /// The way to the writing task.
 #[derive(Debug)]
@@ -29,6 +36,7 @@ pub(super) struct Writer {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     tasks: TaskTracker,
     lock: Weak<LockFile>,
+    gauges: Arc<Gauges>,
 }
 
 /// Types a closure as the work of a transaction.
@@ -41,22 +49,34 @@ where
 
 impl Writer {
     /// Starts the task that owns `connection`; `lock` is let go when it has closed it.
-    pub(super) fn start(connection: SqliteConnection, lock: LockFile) -> Self {
+    pub(super) fn start(connection: SqliteConnection, lock: LockFile, database: &Path) -> Self {
+        Self::with(Limits::default(), connection, lock, database)
+    }
+
+    fn with(limits: Limits, connection: SqliteConnection, lock: LockFile, database: &Path) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let tasks = TaskTracker::new();
+        let (tasks, gauges) = (TaskTracker::new(), Arc::new(Gauges::default()));
+        let log = Log::new(database, limits, &gauges);
         let lock = Arc::new(lock);
         let held = Arc::downgrade(&lock);
-        tasks.spawn(async move {
-            work_off(connection, queue).await;
-            drop(lock);
-        });
+        tasks.spawn(run((connection, lock), queue, log, Arc::clone(&gauges)));
         tasks.close();
-        Self { jobs: Mutex::new(Some(jobs)), tasks, lock: held }
+        Self { jobs: Mutex::new(Some(jobs)), tasks, lock: held, gauges }
     }
 
     /// The lock, while the task has it.
     pub(super) fn hold(&self) -> Option<FileHold> {
         self.lock.upgrade().map(FileHold)
+    }
+
+    /// The disk as last looked at.
+    pub(super) fn disk(&self) -> Disk {
+        self.gauges.disk()
+    }
+
+    /// Resolves when the disk cannot be vouched for any more.
+    pub(super) async fn failed(&self) {
+        self.gauges.failed.cancelled().await;
     }
 
     /// Runs `work` in a transaction and commits it, or undoes it if it fails.
@@ -71,8 +91,10 @@ impl Writer {
         let job: Job = Box::new(move |connection| {
             Box::pin(async move {
                 let result = commit(connection, work).await;
+                let disk = disk_fault(&result);
                 // Nobody may be waiting any more; the work is done all the same.
                 drop(answer.send(result));
+                disk
             })
         });
         let gone = || Fault::Store(StoreError::Unavailable("the store is closed".to_owned()));
@@ -93,21 +115,49 @@ impl Writer {
     }
 }
 
-async fn work_off(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Job>) {
-    while let Some(job) = queue.recv().await {
-        job(&mut connection).await;
+/// Works off what comes until the store is closed or the disk fails.
+async fn run(
+    (mut connection, lock): (SqliteConnection, Arc<LockFile>),
+    mut queue: mpsc::Receiver<Job>,
+    log: Log,
+    gauges: Arc<Gauges>,
+) {
+    if let Err(detail) = work_off(&mut connection, &mut queue, log, &gauges).await {
+        tracing::error!(detail, "the disk lost what it was given; nothing is written any more");
+        let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.push((connection, lock));
+        return gauges.failed.cancel();
     }
-    let emptied = checkpoint(&mut connection).await;
-    let closed = connection.close().await.map_err(|error| fault(&error));
-    if let Err(error) = emptied.and(closed) {
+    if let Err(error) = connection.close().await.map_err(|error| fault(&error)) {
         tracing::warn!(%error, "the database was not closed in good order");
     }
+    drop(lock);
 }
 
-/// Brings the write-ahead log into the database and cuts it to nothing.
-async fn checkpoint(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let cut = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await;
-    cut.map(drop).map_err(|error| fault(&error))
+async fn work_off(
+    connection: &mut SqliteConnection,
+    queue: &mut mpsc::Receiver<Job>,
+    mut log: Log,
+    gauges: &Gauges,
+) -> Result<(), String> {
+    while let Some(job) = queue.recv().await {
+        job(connection).await?;
+        disk_fault(&log.tend(connection, gauges).await)?;
+    }
+    let emptied = cut(connection).await;
+    disk_fault(&emptied)?;
+    if let Err(error) = emptied {
+        tracing::warn!(?error, "the log could not be cut");
+    }
+    Ok(())
+}
+
+/// The fault of the disk, if it is that.
+fn disk_fault<T>(result: &Result<T, Fault>) -> Result<(), String> {
+    match result {
+        Err(Fault::Disk(detail)) => Err(detail.clone()),
+        Ok(_) | Err(Fault::Data(_) | Fault::Store(_)) => Ok(()),
+    }
 }
 
 /// By hand, not by the driver's transactions: it counts them, and when a full disk or an I/O error
@@ -118,6 +168,7 @@ where
 {
     let done = attempt(connection, work).await;
     if done.is_err()
+        && disk_fault(&done).is_ok()
         && let Err(error) = execute(connection, "ROLLBACK").await
     {
         tracing::debug!(%error, "there was nothing to undo");
@@ -158,6 +209,62 @@ mod tests {
             .boxed()
         })
         .await
+    }
+
+    /// A writer with an eager look at its log, and a database with one empty table.
+    async fn eager(path: &Path, bytes: u64) -> Writer {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+        let options = options.create_if_missing(true).pragma("wal_autocheckpoint", "0");
+        let wal = sqlx::sqlite::SqliteJournalMode::Wal;
+        let mut connection =
+            SqliteConnection::connect_with(&options.journal_mode(wal)).await.unwrap();
+        execute(&mut connection, "CREATE TABLE t (x)").await.unwrap();
+        let none = std::time::Duration::ZERO;
+        let every = std::time::Duration::from_hours(1);
+        let limits = Limits { bytes, every, pause: none, look: none };
+        Writer::with(limits, connection, LockFile::take(path).unwrap(), path)
+    }
+
+    async fn write(writer: &Writer, bytes: i64) {
+        let work = transaction(move |connection| {
+            async move {
+                let query = sqlx::query("INSERT INTO t VALUES (zeroblob(?))").bind(bytes);
+                query.execute(connection).await?;
+                Ok(())
+            }
+            .boxed()
+        });
+        writer.run(work).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_log_is_cut_when_it_is_large_though_not_under_a_reader() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let writer = eager(&path, 1 << 20).await;
+        let mut reader = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+        let mut size = 0;
+        for _ in 0..3 {
+            write(&writer, 400 << 10).await;
+            size = size.max(writer.disk().log_bytes);
+        }
+        write(&writer, 1).await;
+        assert!(size > 0 && writer.disk().log_bytes < 1 << 20, "{size} {:?}", writer.disk());
+        assert!(writer.disk().free_bytes > 0);
+        // A reader's view needs the log: it grows, and is cut as soon as the reader is gone.
+        for sql in ["BEGIN", "SELECT * FROM t"] {
+            sqlx::query(sql).fetch_all(&mut reader).await.unwrap();
+        }
+        for _ in 0..4 {
+            write(&writer, 400 << 10).await;
+        }
+        write(&writer, 1).await;
+        assert!(writer.disk().log_bytes > 1 << 20, "{:?}", writer.disk());
+        execute(&mut reader, "COMMIT").await.unwrap();
+        write(&writer, 1).await;
+        write(&writer, 1).await;
+        assert!(writer.disk().log_bytes < 1 << 20, "{:?}", writer.disk());
+        writer.close().await;
     }
 
     #[tokio::test]

@@ -51,7 +51,7 @@ impl SqliteStore {
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
                 }
-                Err(Fault::Store(error)) => return Err(error),
+                Err(fault @ (Fault::Store(_) | Fault::Disk(_))) => return Err(fault.into()),
             }
         }
         Ok(outcomes)

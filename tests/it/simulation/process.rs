@@ -7,7 +7,7 @@ use std::time::Duration;
 use rethread::executor::Secrets;
 use rethread::model::Clock;
 use rethread::observe::Metrics;
-use rethread::runtime::{Handle, Runtime, RuntimeParts, RuntimeSettings};
+use rethread::runtime::{Handle, Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 use tokio::task::JoinSet;
 
 use super::client::{Client, Plan};
@@ -174,6 +174,10 @@ impl Simulation {
             snapshot_every: self.snapshot_every,
             exec_allow: Vec::new(),
             fallback: false,
+            store_retry: StoreRetry {
+                initial: Duration::from_millis(25),
+                max: Duration::from_secs(1),
+            },
         };
         let parts = RuntimeParts {
             store: Arc::new(FaultyStore { world: Arc::clone(&self.world), replica }),

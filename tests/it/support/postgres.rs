@@ -14,6 +14,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rethread::store::PostgresSettings;
 use secrecy::SecretString;
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -65,7 +67,7 @@ impl TestDatabase {
     }
 }
 
-async fn connect(url: &str) -> PgConnection {
+pub(crate) async fn connect(url: &str) -> PgConnection {
     let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     options.connect().await.unwrap()
 }
@@ -81,6 +83,86 @@ fn server_url() -> String {
     CLUSTER.get_or_init(Cluster::start).url.clone()
 }
 
+/// A cluster of one test, which may take it away.
+#[derive(Debug)]
+pub(crate) struct OwnCluster {
+    folder: PathBuf,
+    port: u16,
+    watchdogs: Vec<Child>,
+}
+
+impl OwnCluster {
+    /// Makes a cluster and starts it.
+    pub(crate) fn start() -> Self {
+        let (folder, port) = (make(), free_port());
+        let watchdog = watch(&binaries(), &folder, port, server_user());
+        wait_for(port, &folder);
+        Self { folder, port, watchdogs: vec![watchdog] }
+    }
+
+    /// A superuser's URL.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Ends it as `pg_ctl stop -m immediate` does: nothing is said to anybody.
+    pub(crate) fn stop(&self) {
+        kill(self.postmaster(), Signal::SIGQUIT).unwrap();
+        let file = self.folder.join("data/postmaster.pid");
+        for _ in 0..START_TRIES {
+            if !file.exists() && std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+                return;
+            }
+            pause();
+        }
+        panic!("the cluster does not stop");
+    }
+
+    /// Starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.watchdogs.push(watch(&binaries(), &self.folder, self.port, server_user()));
+        wait_for(self.port, &self.folder);
+    }
+
+    /// Stops its processes where they are.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets them go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Signals the postmaster first, so that it makes no more processes.
+    fn signal(&self, signal: Signal) {
+        let postmaster = self.postmaster();
+        kill(postmaster, signal).unwrap();
+        let list = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output().unwrap();
+        for line in String::from_utf8(list.stdout).unwrap().lines() {
+            let mut ids = line.split_whitespace().map(|id| id.parse::<i32>().unwrap());
+            let (process, parent) = (ids.next().unwrap(), ids.next().unwrap());
+            if parent == postmaster.as_raw() {
+                // One that has just ended needs no signal.
+                let _gone = kill(Pid::from_raw(process), signal);
+            }
+        }
+    }
+
+    fn postmaster(&self) -> Pid {
+        let file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        Pid::from_raw(file.lines().next().unwrap().trim().parse().unwrap())
+    }
+}
+
+impl Drop for OwnCluster {
+    fn drop(&mut self) {
+        if self.folder.join("data/postmaster.pid").exists() {
+            self.thaw();
+        }
+    }
+}
+
 /// A running cluster; the watchdog ends it when its input is closed.
 #[derive(Debug)]
 struct Cluster {
@@ -91,22 +173,28 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Self {
-        let bin = binaries();
-        let folder = tempfile::Builder::new().prefix("rethread-pg-").tempdir().unwrap().keep();
-        let user = server_user();
-        if let Some((uid, gid)) = user {
-            std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).unwrap();
-        }
-        let data = folder.join("data");
-        let mut initdb = as_user(&bin.join("initdb"), user);
-        initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]);
-        let made = initdb.arg("--no-sync").arg("-D").arg(&data).output().unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let folder = make();
         let port = free_port();
-        let watchdog = watch(&bin, &folder, port, user);
+        let watchdog = watch(&binaries(), &folder, port, server_user());
         wait_for(port, &folder);
         Self { url: format!("postgres://postgres@127.0.0.1:{port}"), watchdog }
     }
+}
+
+/// Makes an empty cluster in a temporary folder.
+fn make() -> PathBuf {
+    let bin = binaries();
+    let folder = tempfile::Builder::new().prefix("rethread-pg-").tempdir().unwrap().keep();
+    let user = server_user();
+    if let Some((uid, gid)) = user {
+        std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).unwrap();
+    }
+    let data = folder.join("data");
+    let mut initdb = as_user(&bin.join("initdb"), user);
+    initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]);
+    let made = initdb.arg("--no-sync").arg("-D").arg(&data).output().unwrap();
+    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    folder
 }
 
 fn watch(bin: &Path, folder: &Path, port: u16, user: Option<(u32, u32)>) -> Child {
@@ -132,11 +220,15 @@ fn wait_for(port: u16, folder: &Path) {
                 return;
             }
         }
-        #[expect(clippy::disallowed_methods, reason = "no runtime here; a condition is polled")]
-        std::thread::sleep(START_PAUSE);
+        pause();
     }
     let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
     panic!("Postgres did not start: {log}");
+}
+
+fn pause() {
+    #[expect(clippy::disallowed_methods, reason = "no runtime here; a condition is polled")]
+    std::thread::sleep(START_PAUSE);
 }
 
 fn is_up(folder: &Path) -> bool {

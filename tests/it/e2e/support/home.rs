@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sqlx::Connection;
 
 use super::server::Launch;
-use crate::support::postgres::TestDatabase;
+use crate::support::postgres::{OwnCluster, TestDatabase};
 
 /// A database, and a folder for everything else.
 #[derive(Debug)]
@@ -48,6 +48,11 @@ impl Home {
         let found = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         found
+    }
+
+    /// A database of a cluster of the test's own, which it can take away.
+    pub(crate) fn of(cluster: &OwnCluster) -> Self {
+        Self::at(|_| cluster.url())
     }
 
     /// The name of the store.

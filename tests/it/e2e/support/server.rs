@@ -137,6 +137,12 @@ impl Server {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Waits for it to end by itself; gives its log as well.
+    pub(crate) async fn wait(mut self) -> (ExitStatus, String) {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        (ended.expect("it does not end").unwrap(), self.log())
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();

@@ -1,0 +1,155 @@
+//! The write-ahead log: how large it is, and when it is brought into the database and cut.
+//!
+//! By hand, in the writing task, between two transactions: SQLite's own checkpoint behind a commit
+//! swallows its errors, and a failed `fsync` must not go unseen. Called by the writer only.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::sys::statvfs::statvfs;
+use sqlx::SqliteConnection;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::Disk;
+
+use super::fault::Fault;
+
+/// When the log is cut.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Beyond this size, in bytes.
+    pub(super) bytes: u64,
+    /// However small it is, this long after the last time.
+    pub(super) every: Duration,
+    /// Not again for this long if a reader was in the way.
+    pub(super) pause: Duration,
+    /// How often its size and the disk are looked at.
+    pub(super) look: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // 80 MiB: SQLite's default of 4 MB stalls every few batches.
+            bytes: 80 << 20,
+            // What a crash leaves to be read at the next start stays small, and so do backups.
+            every: Duration::from_mins(1),
+            // A read is over within milliseconds; a backup may take long, and is not to be pestered.
+            pause: Duration::from_secs(1),
+            // Two calls of the system, for which no transaction should wait often.
+            look: Duration::from_millis(200),
+        }
+    }
+}
+
+/// What the writing task tells others.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    log_bytes: AtomicU64,
+    free_bytes: AtomicU64,
+    /// Cancelled when the disk cannot be vouched for any more.
+    pub(super) failed: CancellationToken,
+}
+
+impl Gauges {
+    /// As last looked at.
+    pub(super) fn disk(&self) -> Disk {
+        Disk {
+            log_bytes: self.log_bytes.load(Ordering::Relaxed),
+            free_bytes: self.free_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn set(&self, disk: Disk) {
+        self.log_bytes.store(disk.log_bytes, Ordering::Relaxed);
+        self.free_bytes.store(disk.free_bytes, Ordering::Relaxed);
+    }
+}
+
+/// The log of a database file.
+#[derive(Debug)]
+pub(super) struct Log {
+    database: PathBuf,
+    limits: Limits,
+    looked: Instant,
+    cut: Instant,
+    tried: Option<Instant>,
+}
+
+impl Log {
+    /// The log of `database`, whose numbers go to `gauges`.
+    pub(super) fn new(database: &Path, limits: Limits, gauges: &Gauges) -> Self {
+        gauges.set(look(database));
+        let now = Instant::now();
+        Self { database: database.to_owned(), limits, looked: now, cut: now, tried: None }
+    }
+
+    /// Looks at the disk if it is time for that, and cuts the log if that is due. Fails only if the
+    /// disk cannot be vouched for any more.
+    pub(super) async fn tend(
+        &mut self,
+        connection: &mut SqliteConnection,
+        gauges: &Gauges,
+    ) -> Result<(), Fault> {
+        if self.looked.elapsed() < self.limits.look {
+            return Ok(());
+        }
+        self.look(gauges).await;
+        let log = gauges.disk().log_bytes;
+        let large = log >= self.limits.bytes;
+        let due = large || (log > 0 && self.cut.elapsed() >= self.limits.every);
+        let paused = self.tried.is_some_and(|at| at.elapsed() < self.limits.pause);
+        if !due || paused {
+            return Ok(());
+        }
+        self.tried = Some(Instant::now());
+        match cut(connection).await {
+            Ok(true) => self.cut = Instant::now(),
+            Ok(false) => tracing::debug!(log, "a reader keeps the log from being cut"),
+            Err(disk @ Fault::Disk(_)) => return Err(disk),
+            Err(error) => tracing::warn!(?error, log, "the log could not be cut"),
+        }
+        self.look(gauges).await;
+        Ok(())
+    }
+
+    async fn look(&mut self, gauges: &Gauges) {
+        self.looked = Instant::now();
+        let database = self.database.clone();
+        // The disk may make one wait, and then it is this task that waits.
+        if let Ok(disk) = tokio::task::spawn_blocking(move || look(&database)).await {
+            gauges.set(disk);
+        }
+    }
+}
+
+/// What cannot be read does not keep anybody from trying: an empty log, and room without end.
+fn look(database: &Path) -> Disk {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    let free = |found: nix::sys::statvfs::Statvfs| {
+        wide(found.blocks_available()).saturating_mul(wide(found.fragment_size()))
+    };
+    Disk {
+        log_bytes: std::fs::metadata(log).map_or(0, |found| found.len()),
+        free_bytes: statvfs(database).map_or(u64::MAX, free),
+    }
+}
+
+/// Systems differ in how wide these numbers are.
+fn wide(number: impl Into<u64>) -> u64 {
+    number.into()
+}
+
+/// Brings the log into the database and cuts it to nothing; `false` if a reader was in the way.
+pub(super) async fn cut(connection: &mut SqliteConnection) -> Result<bool, Fault> {
+    // Reads are over in milliseconds; a longer one is not waited for, since all writes wait here.
+    sqlx::query("PRAGMA busy_timeout = 100").execute(&mut *connection).await?;
+    let done = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+    // As `open` has set it.
+    sqlx::query("PRAGMA busy_timeout = 5000").execute(connection).await?;
+    let (busy, _log, _done): (i64, i64, i64) = done?;
+    Ok(busy == 0)
+}
