@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Choices in a row; SplitMix64.
+/// Choices in a row, by `SplitMix64`.
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(u64);
 

@@ -60,7 +60,11 @@ fn standing(job: &Job, step: &Step) -> Standing {
     match step.work {
         Work::Http { how: How::Gone, .. } => Standing::Fatal,
         Work::Http { fails: ALWAYS, .. } => Standing::Failed,
-        _ => Standing::Completed,
+        Work::Http { .. }
+        | Work::Transform { .. }
+        | Work::Sleep { .. }
+        | Work::Cat
+        | Work::Printf => Standing::Completed,
     }
 }
 

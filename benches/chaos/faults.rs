@@ -163,8 +163,14 @@ fn prepare(world: &World, kind: Kind, dice: &mut Dice) -> Option<Vec<usize>> {
     if taken.len() == chosen.len() {
         return Some(taken);
     }
-    taken.iter().for_each(|number| world.replicas.release(*number));
+    release(world, &taken);
     None
+}
+
+fn release(world: &World, replicas: &[usize]) {
+    for number in replicas {
+        world.replicas.release(*number);
+    }
 }
 
 async fn make(world: &World, kind: Kind, replicas: &[usize], mut dice: Dice) -> Result<()> {
@@ -192,7 +198,7 @@ async fn make(world: &World, kind: Kind, replicas: &[usize], mut dice: Dice) -> 
         Kind::DatabaseHang => hang(world, &mut dice).await,
     };
     world.faults.undone(number);
-    replicas.iter().for_each(|number| world.replicas.release(*number));
+    release(world, replicas);
     drop(held);
     done
 }

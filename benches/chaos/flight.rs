@@ -67,7 +67,7 @@ impl Flight {
             let dice = Dice::new(world.seed, "reader", self.job.number);
             tokio::spawn(reader::read(Arc::clone(world), thread.clone(), dice, seen))
         });
-        let outcome = self.to_the_end(world, &mut dice, &thread).await;
+        let outcome = self.until_it_ended(world, &mut dice, &thread).await;
         ended.send_replace(true);
         if let Some(reading) = reading {
             self.read = Some(reading.await?);
@@ -75,7 +75,7 @@ impl Flight {
         outcome
     }
 
-    async fn to_the_end(&mut self, world: &World, dice: &mut Dice, thread: &str) -> Result<()> {
+    async fn until_it_ended(&mut self, world: &World, dice: &mut Dice, thread: &str) -> Result<()> {
         if let Some(after) = self.job.manner.abort {
             tokio::time::sleep(after).await;
             self.aborted = self.abort(world, dice, thread).await?;

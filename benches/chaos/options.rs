@@ -60,7 +60,7 @@ impl Options {
                 other => match other.parse() {
                     Ok(seconds) => options.duration = Duration::from_secs(seconds),
                     Err(_) => bail!(
-                        "{other:?}: [seconds] [--seed n] [--in-flight n] [--least-hits n] [--debug]"
+                        "{other:?}: [seconds] [--seed n] [--in-flight n] [--least-hits n] [--debug] [--keep]"
                     ),
                 },
             }

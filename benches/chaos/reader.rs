@@ -18,7 +18,7 @@ const SILENCE: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(7);
 /// After the thread's end was seen elsewhere: how long the stream is given to come to it, once
 /// nothing disturbs it any more.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_mins(1);
 
 /// What a stream showed.
 #[derive(Debug, Default)]

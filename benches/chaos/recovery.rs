@@ -12,10 +12,12 @@ use crate::world::World;
 const ON_THE_WAY: i64 = 50;
 
 /// A takeover.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize)]
 pub(crate) struct Recovery {
     pub(crate) kind: Kind,
     pub(crate) thread: String,
+    /// When the thread went on, in milliseconds of the Unix epoch.
+    pub(crate) at: i64,
     /// From the fault to the first event of the thread under its new owner, in milliseconds.
     pub(crate) took: i64,
     /// Whether another fault fell into that time.
@@ -78,6 +80,7 @@ fn of_thread(faults: &[Fault], thread: &str, events: &[Value]) -> Vec<Recovery> 
             recoveries.push(Recovery {
                 kind: fault.kind,
                 thread: thread.to_owned(),
+                at: at(next),
                 took: at(next) - fault.at,
                 disturbed: disturbed(faults, fault, at(next)),
             });

@@ -157,7 +157,10 @@ impl Report {
             std::fs::write(folder.join(name), serde_json::to_vec_pretty(value)?)?;
             anyhow::Ok(())
         };
-        write("faults.json", &json!({ "seed": world.seed, "faults": self.toll.faults }))?;
+        write(
+            "faults.json",
+            &json!({ "seed": world.seed, "faults": self.toll.faults, "recoveries": self.toll.recoveries }),
+        )?;
         write(
             "odd.json",
             &json!({ "answers": self.odd, "replicas": self.replicas, "unknown": self.unknown }),

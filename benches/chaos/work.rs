@@ -154,15 +154,23 @@ impl Job {
         depends
     }
 
-    /// Only a filter can look into what may be `null`; elsewhere a path into it has no end.
+    /// Only a filter can look into what may be `null`; elsewhere a path into it has no end. And
+    /// `cat` is given JSON that is put together, in which a text must not end another.
     fn read(&self, step: usize, by: Work) -> Read {
-        let looks_inside = matches!(by, Work::Transform { .. });
-        let completed = self.outcomes[step].standing == Standing::Completed;
-        match self.steps[step].work {
+        let Outcome { standing, value } = &self.outcomes[step];
+        let readable = match self.steps[step].work {
+            Work::Transform { .. } => true,
+            Work::Sleep { .. } => false,
+            Work::Http { .. } | Work::Cat | Work::Printf => *standing == Standing::Completed,
+        };
+        let quotes = value.as_str().is_some_and(|text| text.contains('"'));
+        match by {
             Work::Transform { .. } => Read::Value(step),
-            Work::Sleep { .. } if !looks_inside => Read::Status(step),
-            _ if looks_inside || completed => Read::Value(step),
-            _ => Read::Status(step),
+            Work::Cat if quotes => Read::Status(step),
+            Work::Http { .. } | Work::Sleep { .. } | Work::Cat | Work::Printf if readable => {
+                Read::Value(step)
+            }
+            Work::Http { .. } | Work::Sleep { .. } | Work::Cat | Work::Printf => Read::Status(step),
         }
     }
 
@@ -175,8 +183,11 @@ impl Job {
             Work::Transform { text: false, .. } => {
                 Some(When::Above { step, than: dice.between(0, MODULUS / 2) })
             }
-            _ if dice.percent(60) => Some(When::Completed { step }),
-            _ => None,
+            Work::Http { .. }
+            | Work::Transform { .. }
+            | Work::Sleep { .. }
+            | Work::Cat
+            | Work::Printf => dice.percent(60).then_some(When::Completed { step }),
         }
     }
 
@@ -199,7 +210,7 @@ impl Job {
     }
 
     pub(crate) fn output_read(&self, at: usize) -> Read {
-        self.read(at, Work::Cat)
+        self.read(at, Work::Printf)
     }
 
     fn reference(&self, read: Read) -> String {
@@ -270,22 +281,22 @@ impl Job {
 
     fn filter(&self, step: &Step, factor: i64, text: bool) -> Value {
         let mut from = json!({ "seed": "{input.seed}" });
-        let mut parts = ".seed".to_owned();
+        let mut parts = vec![".seed".to_owned()];
         for (number, read) in step.reads.iter().enumerate() {
             let (Read::Value(step) | Read::Status(step)) = *read;
             from[format!("p{number}")] = json!(format!("{{{}.output}}", id(step)));
-            parts.push_str(&match self.steps[step].work {
-                Work::Http { .. } => format!(", .p{number}.body.value"),
-                Work::Cat | Work::Printf => format!(", .p{number}.stdout"),
+            parts.push(match self.steps[step].work {
+                Work::Http { .. } => format!(".p{number}.body.value"),
+                Work::Cat | Work::Printf => format!(".p{number}.stdout"),
                 Work::Sleep { .. } => {
-                    format!(", (.p{number}.sleptMs | if . == null then 0 else 1 end)")
+                    format!("(.p{number}.sleptMs | if . == null then 0 else 1 end)")
                 }
-                Work::Transform { .. } => format!(", .p{number}"),
+                Work::Transform { .. } => format!(".p{number}"),
             });
         }
         let weigh = "def w: if type == \"number\" then . elif type == \"string\" then length \
                      elif type == \"array\" then (map(w) | add // 0) else 0 end;";
-        let salt = step.salt;
+        let (parts, salt) = (parts.join(", "), step.salt);
         let shown = if text { " | \"v\" + tostring" } else { "" };
         let jq = format!(
             "{weigh} [{parts}] | ((map(w) | add // 0) * {factor} + {salt}) % {MODULUS}{shown}"

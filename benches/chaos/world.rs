@@ -16,7 +16,7 @@ use crate::replicas::Replicas;
 /// How long a replica is given to say who drives a thread: a fault waits for it.
 const GLANCE: Duration = Duration::from_millis(800);
 /// After the faults: how long threads are given to end. Far more than any needs.
-pub(crate) const CALM: Duration = Duration::from_secs(120);
+pub(crate) const CALM: Duration = Duration::from_mins(2);
 
 /// A run.
 #[derive(Debug)]
