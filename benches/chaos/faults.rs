@@ -1,16 +1,18 @@
 //! Faults at random: which, when, on whom, and whose work they hit.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use tokio::task::JoinSet;
 
 use crate::database::wake;
 use crate::dice::Dice;
 use crate::replicas::{COUNT, LEASE};
-use crate::world::World;
+use crate::world::{World, drives};
 
 /// Between the beginnings of two faults, in milliseconds.
 const PAUSE: (u64, u64) = (1_200, 2_800);
@@ -24,6 +26,13 @@ const ROUND: [(Kind, usize); 7] = [
     (Kind::DatabaseStop, 1),
     (Kind::DatabaseHang, 2),
 ];
+
+/// In how many of a hundred cases the replica with the most threads is chosen.
+const BUSIEST: usize = 60;
+/// How long a database is out, in milliseconds; beside that it takes seconds to start.
+const OUTAGE: (u64, u64) = (300, 3_500);
+/// How long a database is held still, in milliseconds: shorter and longer than a lease.
+const HANG: (u64, u64) = (1_000, 6_000);
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -149,6 +158,10 @@ pub(crate) async fn inject(world: Arc<World>, end: Instant) -> Result<()> {
 fn prepare(world: &World, kind: Kind, dice: &mut Dice) -> Option<Vec<usize>> {
     let mut idle = world.replicas.idle();
     dice.shuffle(&mut idle);
+    // Rather one that has work than one that was started a moment ago.
+    if dice.percent(BUSIEST) {
+        idle.sort_by_key(|number| Reverse(world.threads_of(*number)));
+    }
     let chosen = match kind {
         Kind::DatabaseCrash | Kind::DatabaseStop | Kind::DatabaseHang => {
             return world.faults.database.try_lock().is_ok().then(Vec::new);
@@ -180,10 +193,7 @@ async fn make(world: &World, kind: Kind, replicas: &[usize], mut dice: Dice) -> 
         .iter()
         .filter_map(|number| Some((*number, world.replicas.pid(*number)?)))
         .collect();
-    // The name of a replica ends with the number of its process.
-    let hit = |owner: &str| {
-        kind.is_database() || pids.iter().any(|(_, pid)| owner.ends_with(&format!("-{pid}")))
-    };
+    let hit = |owner: &str| kind.is_database() || pids.iter().any(|(_, pid)| drives(*pid, owner));
     let victims: Vec<String> =
         owners.into_iter().filter(|(_, owner)| hit(owner)).map(|(thread, _)| thread).collect();
     eprintln!("{:>7.1} s  {} {pids:?}: {} threads", world.age(), kind.name(), victims.len());
@@ -223,10 +233,7 @@ async fn term(world: &World, replicas: &[usize], dice: &mut Dice) -> Result<()> 
 
 async fn again(world: &World, replicas: &[usize], dice: &mut Dice) -> Result<()> {
     tokio::time::sleep(dice.millis(100, 2_500)).await;
-    for number in replicas {
-        world.replicas.up(*number).await?;
-    }
-    Ok(())
+    join_all(replicas.iter().map(|number| world.replicas.up(*number))).await.into_iter().collect()
 }
 
 async fn stop(world: &World, replicas: &[usize], dice: &mut Dice) -> Result<()> {
@@ -242,14 +249,14 @@ async fn stop(world: &World, replicas: &[usize], dice: &mut Dice) -> Result<()> 
 
 async fn outage(world: &World, mode: &str, dice: &mut Dice) -> Result<()> {
     let stopped = world.database.stop(mode).await;
-    tokio::time::sleep(dice.millis(500, 5_000)).await;
+    tokio::time::sleep(dice.millis(OUTAGE.0, OUTAGE.1)).await;
     world.database.start().await?;
     stopped
 }
 
 async fn hang(world: &World, dice: &mut Dice) -> Result<()> {
     let held = world.database.hang()?;
-    tokio::time::sleep(dice.millis(1_000, 6_000)).await;
+    tokio::time::sleep(dice.millis(HANG.0, HANG.1)).await;
     wake(&held);
     Ok(())
 }

@@ -153,6 +153,7 @@ impl Flight {
                 bail!("lost: its status is {}: {}", answer.status, answer.text());
             }
             last = answer.json();
+            world.seen(thread, last["owner"].as_str());
             let status = last["status"].as_str().unwrap_or_default();
             if ends.contains(&status) {
                 return Ok(last);

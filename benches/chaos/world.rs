@@ -48,6 +48,19 @@ impl World {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes who was seen to drive a thread in flight.
+    pub(crate) fn seen(&self, thread: &str, owner: Option<&str>) {
+        if let Some(known) = self.in_flight().get_mut(thread) {
+            *known = owner.map(str::to_owned);
+        }
+    }
+
+    /// How many threads a replica was last seen to drive.
+    pub(crate) fn threads_of(&self, replica: usize) -> usize {
+        let Some(pid) = self.replicas.pid(replica) else { return 0 };
+        self.in_flight().values().flatten().filter(|owner| drives(pid, owner)).count()
+    }
+
     /// Who drives which thread: as any replica says now, else as it was last seen.
     pub(crate) async fn owners(&self, dice: &mut Dice) -> Vec<(String, String)> {
         let threads: Vec<String> = self.in_flight().keys().cloned().collect();
@@ -61,15 +74,18 @@ impl World {
             })
         });
         let seen: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
-        let mut in_flight = self.in_flight();
         for (thread, owner) in seen {
-            if let Some(known) = in_flight.get_mut(&thread) {
-                *known = owner;
-            }
+            self.seen(&thread, owner.as_deref());
         }
+        let in_flight = self.in_flight();
         in_flight
             .iter()
             .filter_map(|(thread, owner)| Some((thread.clone(), owner.clone()?)))
             .collect()
     }
+}
+
+/// Whether that process is the owner: the name of a replica ends with the number of its process.
+pub(crate) fn drives(pid: i32, owner: &str) -> bool {
+    owner.rsplit('-').next().and_then(|text| text.parse().ok()) == Some(pid)
 }
