@@ -133,8 +133,11 @@ impl Report {
     /// Says what is wrong.
     pub(crate) fn explain(&self, seed: u64) {
         println!("\nFAILED with --seed {seed}:");
-        for what in self.replicas.iter().chain(&self.unknown).take(SHOWN) {
+        for what in self.replicas.iter().take(SHOWN) {
             println!("  {what}");
+        }
+        for thread in self.unknown.iter().take(SHOWN) {
+            println!("  {thread}: doubled: no client was told of this thread");
         }
         for finding in self.findings.iter().filter(|one| one.is_bad()).take(SHOWN) {
             let lists = [
