@@ -14,17 +14,21 @@ use crate::dice::Dice;
 use crate::replicas::{COUNT, LEASE};
 use crate::world::{World, drives};
 
-/// Between the beginnings of two faults, in milliseconds.
-const PAUSE: (u64, u64) = (1_200, 2_800);
+/// Between the beginnings of two faults, in milliseconds, in a short run: enough of them hit work.
+const SHORT_PAUSE: (u64, u64) = (1_200, 2_800);
+/// The same in a long run: some takeovers are over before the next fault.
+const PAUSE: (u64, u64) = (2_000, 6_500);
+/// The longest run that is a short one.
+const SHORT: Duration = Duration::from_mins(2);
 /// How many of each kind a round of faults has; a round is shuffled.
 const ROUND: [(Kind, usize); 7] = [
-    (Kind::Kill, 5),
+    (Kind::Kill, 6),
     (Kind::KillAll, 1),
     (Kind::Stop, 3),
     (Kind::Term, 2),
     (Kind::DatabaseCrash, 1),
     (Kind::DatabaseStop, 1),
-    (Kind::DatabaseHang, 2),
+    (Kind::DatabaseHang, 1),
 ];
 
 /// In how many of a hundred cases the replica with the most threads is chosen.
@@ -127,9 +131,11 @@ impl Faults {
 /// Makes faults until `end`, and undoes them all.
 pub(crate) async fn inject(world: Arc<World>, end: Instant) -> Result<()> {
     let mut dice = Dice::new(world.seed, "faults", 0);
+    let short = end.saturating_duration_since(world.began) <= SHORT;
+    let pause = if short { SHORT_PAUSE } else { PAUSE };
     let mut round = Vec::new();
     let mut under_way = JoinSet::new();
-    tokio::time::sleep(Duration::from_millis(PAUSE.1)).await;
+    tokio::time::sleep(Duration::from_millis(pause.1)).await;
     while Instant::now() < end {
         if round.is_empty() {
             round = ROUND.iter().flat_map(|(kind, times)| vec![*kind; *times]).collect();
@@ -146,7 +152,7 @@ pub(crate) async fn inject(world: Arc<World>, end: Instant) -> Result<()> {
         while let Some(done) = under_way.try_join_next() {
             done??;
         }
-        tokio::time::sleep(dice.millis(PAUSE.0, PAUSE.1)).await;
+        tokio::time::sleep(dice.millis(pause.0, pause.1)).await;
     }
     while let Some(done) = under_way.join_next().await {
         done??;
