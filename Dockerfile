@@ -5,10 +5,11 @@ WORKDIR /src
 # The C compiler that SQLite and ring need is in the image.
 # Dependencies first: they change less often than the code, and take longer.
 COPY Cargo.toml Cargo.lock ./
-# The manifest names a bench, which has to be there and is not built.
-RUN mkdir -p src benches/throughput \
+# The manifest names benches, which have to be there and are not built.
+RUN mkdir -p src benches/throughput benches/chaos \
     && echo 'fn main() {}' > src/main.rs \
     && cp src/main.rs benches/throughput/main.rs \
+    && cp src/main.rs benches/chaos/main.rs \
     && touch src/lib.rs \
     && cargo build --release --locked \
     && rm -rf src

@@ -120,6 +120,22 @@ as_postgres() {
   fi
 }
 
+# Lets a cluster go on whose processes are held still, so that it can be stopped.
+wake_cluster() {
+  local postmaster stat parent
+  [ -n "$cluster" ] && [ -f "$cluster/data/postmaster.pid" ] || return 0
+  postmaster=$(head -n 1 "$cluster/data/postmaster.pid")
+  for stat in /proc/[0-9]*/stat; do
+    # Behind the name, which stands in parentheses: the state and the parent.
+    parent=$(sed -n 's/^\([0-9]*\) .*) [A-Za-z] \([0-9]*\) .*/\2/p' "$stat" 2>/dev/null) || continue
+    if [ "$parent" = "$postmaster" ]; then
+      stat=${stat#/proc/}
+      kill -CONT "${stat%/stat}" 2>/dev/null || true
+    fi
+  done
+  kill -CONT "$postmaster" 2>/dev/null || true
+}
+
 stop_cluster() {
   [ -n "$cluster" ] || return 0
   if [ -f "$cluster/data/postmaster.pid" ]; then
@@ -144,10 +160,11 @@ start_cluster() {
       --encoding=UTF8 --no-sync --locale=C
   ) >"$cluster.log" 2>&1 || { cat "$cluster.log"; rm -f "$cluster.log"; return 1; }
   rm -f "$cluster.log"
-  # A free port may be taken by another by the time it is used: try a few.
+  # A free port may be taken by another by the time it is used: try a few. Below the ports that
+  # outgoing connections are given, so that none takes it while the cluster is down.
   local try port
   for try in 1 2 3 4 5; do
-    port=$((20000 + (RANDOM * 32768 + RANDOM) % 40000))
+    port=$((20000 + RANDOM % 12000))
     if (
       cd /
       as_postgres "$postgres_bin/pg_ctl" -D "$cluster/data" -w -t 60 -l "$cluster/data/server.log" \
