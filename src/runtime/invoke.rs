@@ -248,11 +248,12 @@ async fn other_start(core: &Core, thread: &ThreadId) -> Result<Made, RuntimeErro
 }
 
 /// Writes a thread that waits for a replica with room.
-async fn enqueue(core: &Arc<Core>, write: Start, plan: &Plan) -> Result<Made, RuntimeError> {
+async fn enqueue(core: &Arc<Core>, write: Start, plan: &Arc<Plan>) -> Result<Made, RuntimeError> {
     let last_seq = write.records.last();
     let committed = patiently(async { Ok(write_start(core, write, plan, core.authority()).await) });
     match made(committed.await?)? {
         None => {
+            core.plans.put_stored(Arc::clone(plan));
             core.count_queued();
             core.parts.metrics.threads_started.inc();
             core.nudge.notify_one();
