@@ -216,13 +216,9 @@ impl Metrics {
             storage_log_bytes: add(
                 &mut r,
                 "storage_log_bytes",
-                "Size of the write-ahead log, where the store has one of its own",
+                "Bytes of a file's write-ahead log",
             ),
-            storage_free_bytes: add(
-                &mut r,
-                "storage_free_bytes",
-                "Free bytes on the store's disk, where it is this machine's",
-            ),
+            storage_free_bytes: add(&mut r, "storage_free_bytes", "Bytes free on a file's disk"),
             sse_streams_open: add(&mut r, "sse_streams_open", "Event streams open now"),
             http_requests: add(&mut r, "http_requests", "Requests, by route, method and status"),
             http_request_duration: put(

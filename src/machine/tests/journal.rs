@@ -130,8 +130,7 @@ impl<'a> Reader<'a> {
         let at = body.step().and_then(|id| self.plan.position(id.as_str()));
         let at = at.ok_or("a step of the plan")?;
         let planned = &self.plan.steps[at];
-        let needs: Vec<Place> =
-            planned.depends_on.iter().map(|&need| self.steps[need].place).collect();
+        let needs = self.places(&planned.depends_on);
         let (failing, still) = (self.failing, self.failing || self.paused);
         let step = &mut self.steps[at];
         need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
@@ -198,6 +197,10 @@ impl<'a> Reader<'a> {
             | EventBody::WorkflowAborted(_) => return Err("an event about a step"),
         }
         Ok(())
+    }
+
+    fn places(&self, steps: &[usize]) -> Vec<Place> {
+        steps.iter().map(|&step| self.steps[step].place).collect()
     }
 
     fn at(&self, place: Place) -> Vec<StepId> {

@@ -26,7 +26,7 @@ WITH locked AS MATERIALIZED (
              wake_at)
     JOIN @threads r USING (thread_id)
     WHERE r.owner = $1 AND r.epoch = h.epoch AND r.last_seq = h.prev
-    ORDER BY r.thread_id FOR UPDATE OF r SKIP LOCKED)";
+    ORDER BY r.thread_id FOR NO KEY UPDATE OF r SKIP LOCKED)";
 
 /// Takes messages. The counts are joined, not looked up: when the thread's row changed while we
 /// waited for it, the update is judged again with the joined row, and a sub-query is not run again.

@@ -53,7 +53,7 @@ pub(super) enum Ask {
 /// Connections of one purpose; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
-    pool: PgPool,
+    connections: PgPool,
     /// What begins the transaction of each call, if a pooler makes one necessary.
     begin: Option<Arc<str>>,
     doubts: Arc<Mutex<Doubts>>,
@@ -77,7 +77,7 @@ impl Pool {
             let known = Arc::clone(&known);
             async move { is_well(connection, meta.idle_for, (ask, &known)).await }.boxed()
         });
-        Self { pool: pool.connect_lazy_with(options), begin: None, doubts }
+        Self { connections: pool.connect_lazy_with(options), begin: None, doubts }
     }
 
     /// The same for connections that lead to another session at every transaction: nothing is left
@@ -95,11 +95,11 @@ impl Pool {
 
     /// Closes it; what is lent is waited for.
     pub(super) async fn close(&self) {
-        self.pool.close().await;
+        self.connections.close().await;
     }
 
     async fn lend(self) -> Result<Lent, Error> {
-        let connection = self.pool.acquire().await?;
+        let connection = self.connections.acquire().await?;
         Ok(Lent { connection, doubts: self.doubts, answered: false })
     }
 }

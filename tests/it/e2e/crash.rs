@@ -40,7 +40,10 @@ async fn a_lost_attempt_is_made_again_and_completed_steps_are_not(home: Home) {
     assert_eq!(after[..before.len()], before[..]);
     let recovered: Value = serde_json::from_str(&after[before.len()]).unwrap();
     assert_eq!(recovered["type"], "workflow_recovered");
-    assert_eq!(recovered["data"]["cause"], "replica_lost");
+    // On Postgres a short lease may run out before the lost session is noticed.
+    let causes =
+        if home.store() == "sqlite" { &["crashed"][..] } else { &["crashed", "disconnected"] };
+    assert!(causes.contains(&recovered["data"]["cause"].as_str().unwrap()), "{recovered:#}");
     assert_eq!(recovered["data"]["fromSeq"], json!(before.len()));
     assert_eq!(recovered["data"]["steps"], json!(["s1"]));
     let counts = ["one", "two", "three"].map(|name| recorder.hits_of(name).len());
