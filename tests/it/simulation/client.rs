@@ -7,9 +7,14 @@ use rethread::model::{Clock, Json, Seq, ThreadId, ThreadStatus};
 use rethread::runtime::{Control, Handle, Invoke, Invoked, RuntimeError, WorkflowSource};
 use serde_json::json;
 
+use super::life::Life;
 use super::random::Rng;
+use super::replica::Replicas;
 use super::workflow::Drawn;
 use super::world::World;
+
+/// How long a client waits for the end before it looks how its thread stands.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What one client wants.
 #[derive(Debug, Clone)]
@@ -37,6 +42,8 @@ pub(super) struct Memory {
     /// Times it was told that its call had made the thread.
     pub(super) created: u32,
     pub(super) aborted: bool,
+    /// Whether it would not resume a thread that was set aside once more.
+    gave_up: bool,
     /// Whether the second caller was answered.
     pub(super) duplicated: bool,
     pub(super) resumed: u32,
@@ -54,7 +61,7 @@ pub(super) struct Client {
     memory: Mutex<Memory>,
     rng: Mutex<Rng>,
     /// The replicas there are now.
-    pub(super) replicas: Arc<Mutex<Vec<Handle>>>,
+    pub(super) replicas: Arc<Replicas>,
 }
 
 impl Plan {
@@ -103,7 +110,7 @@ impl Client {
         world: Arc<World>,
         plan: Plan,
         number: u64,
-        replicas: Arc<Mutex<Vec<Handle>>>,
+        replicas: Arc<Replicas>,
     ) -> Self {
         let rng = Mutex::new(Rng::new(world.seed, 1_000 + number));
         Self { world, plan, number, memory: Mutex::default(), rng, replicas }
@@ -113,8 +120,19 @@ impl Client {
         self.memory.lock().unwrap()
     }
 
-    fn handle(&self) -> Handle {
-        self.rng.lock().unwrap().pick(&self.replicas.lock().unwrap()).clone()
+    /// Some replica that can be reached.
+    async fn replica(&self) -> (Handle, Life) {
+        loop {
+            if let Some(found) = self.replicas.any(&mut self.rng.lock().unwrap()) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Whether it has aborted its thread, or may have.
+    pub(super) fn may_have_aborted(&self) -> bool {
+        self.plan.may_abort() || self.memory().gave_up
     }
 
     async fn pause(&self) {
@@ -166,7 +184,8 @@ impl Client {
     /// Invokes until it is answered.
     async fn accept(&self) -> ThreadId {
         loop {
-            match self.handle().invoke(self.plan.invoke()).await {
+            let (handle, life) = self.replica().await;
+            match life.answer(handle.invoke(self.plan.invoke())).await {
                 Ok(invoked) => return self.accepted(&invoked),
                 Err(error) => self.excuse("invoke", &error),
             }
@@ -207,7 +226,8 @@ impl Client {
     async fn abort(&self, thread: &ThreadId) {
         loop {
             let control = control("abort".to_owned());
-            match self.handle().abort(thread, control).await {
+            let (handle, life) = self.replica().await;
+            match life.answer(handle.abort(thread, control)).await {
                 Ok(_) | Err(RuntimeError::WrongState { .. }) => return,
                 Err(error) => self.excuse("abort", &error),
             }
@@ -219,10 +239,11 @@ impl Client {
     async fn resume(&self, thread: &ThreadId) {
         let number = self.memory().resumed;
         loop {
+            let (handle, life) = self.replica().await;
             let answer = if self.plan.invokes_again && self.plan.thread.is_some() {
-                self.handle().invoke(self.plan.invoke()).await
+                life.answer(handle.invoke(self.plan.invoke())).await
             } else {
-                self.handle().resume(thread, control(format!("resume {number}"))).await
+                life.answer(handle.resume(thread, control(format!("resume {number}")))).await
             };
             match answer {
                 Ok(_) | Err(RuntimeError::WrongState { .. }) => break,
@@ -245,6 +266,11 @@ impl Client {
                 }
             };
             let gives_up = self.memory().resumed >= self.plan.resumes;
+            if gives_up && status == ThreadStatus::Paused {
+                self.memory().gave_up = true;
+                self.abort(thread).await;
+                continue;
+            }
             if status == ThreadStatus::Completed || gives_up {
                 self.world.log(|| format!("client {}: ended {status:?}", self.number));
                 self.memory().ended = Some(status);
@@ -254,13 +280,16 @@ impl Client {
         }
     }
 
+    /// Its thread's status once it has ended or waits for a person; `None` if that takes long.
     async fn end(&self, thread: &ThreadId) -> Result<Option<ThreadStatus>, RuntimeError> {
-        let handle = self.handle();
-        if !handle.wait_for_end(thread, Duration::from_secs(20)).await? {
-            return Ok(None);
-        }
-        let status = handle.status(thread, None).await?.status;
-        Ok(status.is_terminal().then_some(status))
+        let (handle, life) = self.replica().await;
+        let look = async {
+            handle.wait_for_end(thread, PATIENCE).await?;
+            Ok(handle.status(thread, None).await?.status)
+        };
+        let status = life.answer(look).await?;
+        let stands = status.is_terminal() || status == ThreadStatus::Paused;
+        Ok(stands.then_some(status))
     }
 
     /// Reads the thread's events one after the other, until its client has seen its end and
@@ -272,16 +301,25 @@ impl Client {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
-        let handle = self.handle();
-        let mut head = handle.follow(&thread);
+        loop {
+            let (handle, life) = self.replica().await;
+            if life.answer(self.follow_there(&thread, &handle)).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// The same with one replica, as long as it lives.
+    async fn follow_there(&self, thread: &ThreadId, handle: &Handle) -> Result<(), RuntimeError> {
+        let mut head = handle.follow(thread);
         loop {
             let seen = Seq::try_from(self.memory().shown.len()).unwrap();
             // Known before it is asked: an answer that was long under way may be of before the end.
             let over = self.memory().ended.is_some();
-            match handle.events(&thread, seen, 3).await {
+            match handle.events(thread, seen, 3).await {
                 Ok(page) if page.events.is_empty() => {
                     if over && page.ended {
-                        return;
+                        return Ok(());
                     }
                     let more = head.beyond(seen.max(page.head));
                     drop(tokio::time::timeout(Duration::from_secs(5), more).await);
