@@ -64,7 +64,7 @@ impl Driver {
         let (sender, inbox) = mpsc::channel(DRIVER_QUEUE);
         core.enter(&state.thread_id, sender.clone())?;
         let attempts = authority.attempts();
-        let tail = Tail::default();
+        let tail = Tail::of(&state);
         Some(Self { core, authority, state, epoch, attempts, mail: false, tail, sender, inbox })
     }
 
