@@ -92,6 +92,9 @@ pub struct ThreadState {
     pub error: Option<Failure>,
     /// Takeovers after a replica was lost.
     pub recoveries: u32,
+    /// Those of them that lost an attempt, since a step completed or a person decided: only a thread
+    /// of which something ran can be what replicas are lost by.
+    pub losses: u32,
     /// What was asked of people, oldest first.
     pub interventions: Vec<Intervention>,
     /// The head of its journal.
@@ -120,6 +123,7 @@ impl ThreadState {
             output: None,
             error: None,
             recoveries: 0,
+            losses: 0,
             interventions: Vec::new(),
             last_seq: event.seq,
             created_at: event.at,

@@ -14,8 +14,8 @@ use super::recoveries::{self, Recovering};
 use super::release::{release, supervise};
 use super::settings::POLL_INTERVAL;
 use super::suspects::Place;
-use super::verdict::{Evidence, Remedy, judge, remedy};
-use crate::machine::{Command, Takeover};
+use super::verdict::{Evidence, LOADS_AFTER_LIMIT, Remedy, judge, remedy};
+use crate::machine::{Command, Takeover, ThreadState};
 use crate::model::RecoveryCause;
 use crate::store::Claimed;
 
@@ -24,9 +24,11 @@ const PLACE_CHECK: Duration = Duration::from_millis(5);
 /// How long a suspect that finds no place is left alone: its like need about that long to get on,
 /// and thousands of them must not keep the store busy with claims.
 const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
-/// How long a thread is left alone that kills whoever loads it: long enough to harm nobody, and a
-/// newer server that has the fault mended takes it up within the day.
-const LEFT_ALONE: Duration = Duration::from_hours(1);
+/// How long a thread is left alone that seems to kill whoever loads it, the first time and at the
+/// most: it doubles each time. Threads that were claimed by replicas that could not stay, one after
+/// the other, go on soon; one that does kill harms nobody much, and a newer server that has the
+/// fault mended takes it up within the hour.
+const LEFT_ALONE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
 /// How long a suspect keeps its place at the most: what kills its process does so within seconds of
 /// its start, as a rule, and steps that take hours must not keep the others waiting one by one.
 const PROBATION: Duration = Duration::from_secs(30);
@@ -43,7 +45,8 @@ impl Adoption {
     /// Loads a claimed thread and drives it.
     pub(super) async fn run(self) {
         let losses = self.claimed.claims;
-        let verdict = remedy(losses, self.core.parts.settings.max_recoveries);
+        let limit = self.core.parts.settings.max_recoveries;
+        let verdict = remedy(losses, limit);
         let place = match verdict {
             Remedy::GoOn | Remedy::Quarantine => None,
             Remedy::Isolate => match self.core.suspects.enter(losses) {
@@ -56,6 +59,20 @@ impl Adoption {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return,
             Err(error) => return self.put_back(&error).await,
+        };
+        if verdict != Remedy::Quarantine {
+            return self.drive(loaded, place, verdict).await;
+        }
+        // Claims count losses that the thread had no part in, too: of replicas that were lost before
+        // they drove it. Only its journal tells how often something of it ran.
+        let losses = blame(&loaded.state, losses);
+        let (verdict, place) = match remedy(losses, limit) {
+            Remedy::GoOn => (Remedy::GoOn, None),
+            Remedy::Isolate => match self.core.suspects.enter(losses) {
+                Some(place) => (Remedy::Isolate, Some(place)),
+                None => return self.wait_for_a_place().await,
+            },
+            Remedy::Quarantine | Remedy::LeaveAlone => (Remedy::Quarantine, None),
         };
         self.drive(loaded, place, verdict).await;
     }
@@ -110,9 +127,10 @@ impl Adoption {
                 let takeover =
                     Takeover { cause: *cause, strategy, previous_owner: *previous_owner };
                 if verdict == Remedy::Quarantine {
-                    tracing::error!(thread = %claimed.thread_id, losses = claimed.claims,
+                    let losses = blame(&driver.state, claimed.claims);
+                    tracing::error!(thread = %claimed.thread_id, losses,
                         "lost with its replica again and again: paused, a person is asked");
-                    Command::Quarantine { takeover, losses: claimed.claims }
+                    Command::Quarantine { takeover, losses }
                 } else {
                     Command::Recover(takeover)
                 }
@@ -161,7 +179,8 @@ impl Adoption {
         let Self { core, authority, claimed, .. } = self;
         let thread = &claimed.thread_id;
         tracing::error!(%thread, losses = claimed.claims, "loading it seems to kill: left alone");
-        let later = core.parts.clock.now().plus(LEFT_ALONE);
+        let times = claimed.claims.saturating_sub(core.parts.settings.max_recoveries);
+        let later = core.parts.clock.now().plus(left_alone(times));
         release(core, authority, (thread, claimed.epoch), later).await;
     }
 
@@ -189,6 +208,18 @@ impl Adoption {
     }
 }
 
+/// How long a thread is left alone that was lost so many times more often than is allowed.
+fn left_alone(times: u32) -> Duration {
+    let doublings = times.saturating_sub(LOADS_AFTER_LIMIT + 1);
+    LEFT_ALONE.0.saturating_mul(2_u32.saturating_pow(doublings)).min(LEFT_ALONE.1)
+}
+
+/// How many of a thread's losses it may be to blame for: those at which an attempt of it was under
+/// way, the last one included. `claims` is all of them.
+fn blame(state: &ThreadState, claims: u32) -> u32 {
+    if state.has_running() { claims.min(state.losses.saturating_add(1)) } else { 0 }
+}
+
 /// Keeps a suspect's place for the probation, or until what is returned is dropped.
 fn on_probation(core: &Core, place: Place) -> DropGuard {
     let got_on = CancellationToken::new();
@@ -198,4 +229,17 @@ fn on_probation(core: &Core, place: Place) -> DropGuard {
         drop(place);
     });
     guard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_kills_whoever_loads_it_is_left_alone_ever_longer_up_to_a_bound() {
+        let minutes: Vec<u64> =
+            (3..=10).map(|times| left_alone(times).as_secs() / 60).collect();
+        assert_eq!(minutes, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(left_alone(u32::MAX), LEFT_ALONE.1);
+    }
 }
