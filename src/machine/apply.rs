@@ -23,7 +23,7 @@ impl ThreadState {
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
             EventBody::StepTimeoutWarning(fact) => self.on(&fact.step, |step| step.warned = true),
             EventBody::StepComplete(fact) => {
-                self.losses = 0;
+                self.interrupted = 0;
                 self.on(&fact.step, |step| step.complete(&fact.data, event.at));
             }
             EventBody::StepFailed(fact) => {
@@ -50,18 +50,18 @@ impl ThreadState {
                 }
             }
             EventBody::WorkflowPaused(_) => {
-                self.losses = 0;
+                self.interrupted = 0;
                 self.status = ThreadStatus::Paused;
             }
             EventBody::WorkflowResumed(_) => {
-                self.losses = 0;
+                self.interrupted = 0;
                 self.resumed();
             }
             EventBody::WorkflowRecovered(data) => {
                 if data.cause.is_loss() {
                     self.recoveries += 1;
-                    self.losses = if data.steps.is_empty() { 0 } else { self.losses + 1 };
                 }
+                self.interrupted = if data.steps.is_empty() { 0 } else { self.interrupted + 1 };
                 self.forget(&[StepStatus::Running]);
             }
             EventBody::WorkflowComplete(data) => {

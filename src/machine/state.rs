@@ -92,9 +92,10 @@ pub struct ThreadState {
     pub error: Option<Failure>,
     /// Takeovers after a replica was lost.
     pub recoveries: u32,
-    /// Those of them that lost an attempt, since a step completed or a person decided: only a thread
-    /// of which something ran can be what replicas are lost by.
-    pub losses: u32,
+    /// Takeovers at which an attempt was lost, since a step completed or a person decided: only a
+    /// thread of which something ran can be what replicas are lost by. Handovers are among them: the
+    /// journal may call one what was a loss, if nobody could tell any more.
+    pub interrupted: u32,
     /// What was asked of people, oldest first.
     pub interventions: Vec<Intervention>,
     /// The head of its journal.
@@ -123,7 +124,7 @@ impl ThreadState {
             output: None,
             error: None,
             recoveries: 0,
-            losses: 0,
+            interrupted: 0,
             interventions: Vec::new(),
             last_seq: event.seq,
             created_at: event.at,

@@ -215,9 +215,9 @@ fn left_alone(times: u32) -> Duration {
 }
 
 /// How many of a thread's losses it may be to blame for: those at which an attempt of it was under
-/// way, the last one included. `claims` is all of them.
+/// way, the last one included. `claims` is all losses, and no handover.
 fn blame(state: &ThreadState, claims: u32) -> u32 {
-    if state.has_running() { claims.min(state.losses.saturating_add(1)) } else { 0 }
+    if state.has_running() { claims.min(state.interrupted.saturating_add(1)) } else { 0 }
 }
 
 /// Keeps a suspect's place for the probation, or until what is returned is dropped.

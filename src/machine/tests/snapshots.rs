@@ -45,11 +45,11 @@ fn version_2_is_this_text() {
         text,
         concat!(
             r#"{"completedAt":null,"createdAt":"1700000000000","error":null,"input":"{}","#,
-            r#""interventions":[{"at":"1700000000010","choices":["resume","abort"],"id":"t~9","#,
+            r#""interrupted":0,"interventions":[{"at":"1700000000010","choices":["resume","abort"],"id":"t~9","#,
             r#""kind":"poison","prompt":"6 replicas were lost while they drove this thread and "#,
             r#"no step completed in between; under way at the last one: none","resolved":null,"#,
             r#""steps":[]}],"#,
-            r#""lastSeq":"9","losses":0,"metadata":"{}","output":null,"recoveries":2,"status":"paused","#,
+            r#""lastSeq":"9","metadata":"{}","output":null,"recoveries":2,"status":"paused","#,
             r#""steps":[{"attemptAt":"1700000000000","attempts":1,"completedAt":"1700000000005","#,
             r#""continued":false,"error":null,"failures":0,"id":"a","output":"{\"n\":1}","#,
             r#""sessionId":null,"startedAt":"1700000000000","status":"completed","wakeAt":null,"#,
