@@ -52,6 +52,7 @@ conformance!(
     an_expired_replica_claims_nothing,
     retiring_hands_over_at_once,
     a_claim_hands_out_at_most_its_limit,
+    orphans_do_not_wait_behind_a_queue,
     a_fenced_write_has_no_effect_and_its_neighbours_land,
     a_zombie_cannot_write_after_a_takeover,
     a_released_thread_is_fenced,
