@@ -65,6 +65,7 @@ conformance!(
     messages_are_taken_exactly_once,
     a_message_wakes_a_sleeping_thread,
     a_release_with_untaken_mail_is_due_at_once,
+    what_is_set_aside_rests_until_its_time_or_the_next_message,
     a_fenced_write_takes_no_message,
     racing_messages_are_never_left_asleep,
     parked_threads_sleep_until_their_time,
