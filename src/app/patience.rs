@@ -14,7 +14,7 @@ pub(super) const FALLBACK_BUDGET: Duration = Duration::from_secs(5);
 /// Pause after the first failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause: a database that comes back is noticed within it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens something, again and again while its error may pass and `budget` lasts.
 ///

@@ -393,7 +393,7 @@ mod tests {
             ("RETHREAD_API_KEYS", "hunter2"),
         ])
         .unwrap_err();
-        assert_eq!(error.faults.len(), 8, "{error}");
+        assert_eq!(error.faults.len(), 9, "{error}");
         let text = error.to_string();
         for part in [
             "RETHREAD_LEASE = \"soon\": not a duration; allowed: a duration from 200ms to 10m",

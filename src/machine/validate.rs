@@ -32,7 +32,8 @@ impl ThreadState {
         need(self.last_seq > 0, "its journal has a first event")?;
         need(self.created_at <= self.updated_at, "it was made before it was changed")?;
         need(ended == self.completed_at.is_some(), "it has a time of its end if it has ended")?;
-        need(!ended || self.interventions.is_empty(), "what has ended waits for nobody")?;
+        let waits = self.open_interventions().next().is_some();
+        need(!ended || !waits, "what has ended waits for nobody")?;
         let completed = self.status == ThreadStatus::Completed;
         need(completed == self.output.is_some(), "it has an output if it has completed")?;
         need(!completed || self.error.is_none(), "what has completed has not failed")?;

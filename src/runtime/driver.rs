@@ -71,6 +71,7 @@ impl Driver {
         let (sender, inbox) = mpsc::channel(DRIVER_QUEUE);
         core.enter(&state.thread_id, sender.clone())?;
         let attempts = authority.attempts();
+        let tail = Tail::of(&state);
         Some(Self {
             core,
             authority,
@@ -81,7 +82,7 @@ impl Driver {
             recovering: None,
             suspect: None,
             cleared: false,
-            tail: Tail::default(),
+            tail,
             sender,
             inbox,
         })

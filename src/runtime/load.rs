@@ -151,7 +151,7 @@ async fn rebuild(core: &Core, thread: &ThreadId, until: Option<Seq>) -> Result<L
         let Some(older @ 1..) = snapshot.seq.checked_sub(1) else { break };
         below = Some(older);
     }
-    let whole = Fold { core, thread, until, state: None, tail: Tail::default(), after: 0 };
+    let whole = Fold { core, thread, until, state: None, tail: Tail::after(0), after: 0 };
     let (state, tail) = whole.run().await?;
     Ok(Loaded { state, strategy: RecoveryStrategy::FullRebuild, tail })
 }
@@ -249,7 +249,11 @@ impl Fold<'_> {
         match &self.state {
             Some(state) if (event.seq, event.at) == (state.last_seq, state.updated_at) => {}
             Some(_) => return Err(LoadError::NotFound),
-            None => self.state = Some(first(self.core, self.thread, event).await?),
+            None => {
+                let state = first(self.core, self.thread, event).await?;
+                self.tail = Tail::of(&state);
+                self.state = Some(state);
+            }
         }
         Ok(())
     }

@@ -19,6 +19,8 @@ use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult};
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
 /// Failed recoveries that are counted for the pause: 5 s doubled seven times reaches the longest.
 const COUNTED_FAILURES: usize = 8;
+/// Longest wait for the record that recoveries begin: the threads matter more than it.
+const RECORD_PATIENCE: Duration = Duration::from_secs(1);
 /// Tries to record the end of a recovery, and the pause between them: through a hiccup of the
 /// store, not through an outage.
 const RECORD_TRIES: (u32, Duration) = (3, Duration::from_millis(200));
@@ -102,8 +104,13 @@ pub(super) async fn begin(core: &Core, begun: &[Recovery]) {
     if begun.is_empty() {
         return;
     }
-    if let Err(error) = core.store().begin_recoveries(begun).await {
-        tracing::warn!(%error, recoveries = begun.len(), "recoveries are not recorded");
+    let recorded = tokio::time::timeout(RECORD_PATIENCE, core.store().begin_recoveries(begun));
+    match recorded.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, recoveries = begun.len(), "recoveries are not recorded");
+        }
+        Err(_elapsed) => tracing::warn!(recoveries = begun.len(), "recoveries are not recorded"),
     }
 }
 

@@ -5,8 +5,9 @@
 //!
 //! - `pause`: at every pause, since a person may take days, and then wants the thread at once.
 //! - `periodic`: once [`RuntimeSettings::snapshot_every`] events, and at least as many bytes as the
-//!   last snapshot has, were appended since. So all snapshots of a thread together are no larger
-//!   than its journal, however many steps it has.
+//!   last snapshot has, were appended since (or, for the first one, as a snapshot of the beginning
+//!   would have). So all snapshots of a thread together are about as large as its journal at the
+//!   most, however many steps it has.
 //! - `recovery`: before a takeover, once [`RECOVERY_WORTH`] events (or `snapshot_every`, if that is
 //!   less) and as many bytes were read since the last: a thread that was lost once may be lost
 //!   again soon, and its next load must not begin from as far back.
@@ -92,17 +93,23 @@ pub(super) fn counts(metrics: &Metrics) -> SnapshotCounts {
 }
 
 /// The journal since the last snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tail {
     /// Its events.
     pub(super) events: u64,
     /// Their bytes.
     pub(super) bytes: u64,
-    /// The bytes of the last snapshot; 0 if there is none.
+    /// The bytes of the last snapshot; if there is none, what one of the thread's beginning would
+    /// have: a plan of a thousand steps is not worth one before much of it was done.
     pub(super) base: u64,
 }
 
 impl Tail {
+    /// Nothing since the beginning of a thread.
+    pub(super) fn of(beginning: &ThreadState) -> Self {
+        Self::after(snapshot::estimate(beginning))
+    }
+
     /// Nothing since a snapshot of so many bytes.
     pub(super) fn after(base: usize) -> Self {
         Self { events: 0, bytes: 0, base: wide(base) }

@@ -3,7 +3,7 @@
 //! A thread may be larger than one statement may take time for, so this is the one place that needs
 //! a transaction. It runs on a connection of its own, which is put back only after a transaction
 //! that was committed or rolled back: a dropped future drops the connection, and nobody can borrow
-//! a half-open transaction.
+//! a half-open transaction. Its statements have no names: behind a pooler they would stay behind.
 
 use std::sync::Arc;
 
@@ -152,11 +152,11 @@ impl PostgresStore {
         let (keys, values): (Vec<&str>, Vec<&str>) =
             dump.belongings.labels.iter().map(|(key, value)| (&**key, &**value)).unzip();
         let query = sqlx::query(self.sql(INSERT_LABELS)).bind(id).bind(keys).bind(values);
-        answer::<_, StoreError>(query.execute(&mut **transaction)).await?;
+        answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
         for message in &dump.belongings.inbox {
             let query = sqlx::query(self.sql(INSERT_MESSAGE)).bind(id).bind(&message.key);
             let query = query.bind(&message.body).bind(&message.answer);
-            answer::<_, StoreError>(query.execute(&mut **transaction)).await?;
+            answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
         }
         Ok(Some(key))
     }
@@ -169,7 +169,8 @@ impl PostgresStore {
     ) -> Result<bool, StoreError> {
         let query = sqlx::query(self.sql(INSERT_KEY)).bind(&key.key).bind(&key.request_hash);
         let query = query.bind(thread).bind(key.left_ms);
-        let done = answer::<_, StoreError>(query.execute(&mut **transaction)).await?;
+        let done =
+            answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -198,7 +199,8 @@ impl PostgresStore {
             .bind(&row.summary)
             .bind(&row.metadata)
             .bind(row.is_due_on_arrival(untaken));
-        let done = answer::<_, StoreError>(query.execute(&mut **transaction)).await?;
+        let done =
+            answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -217,7 +219,7 @@ impl PostgresStore {
             .bind(column(|records| records.at))
             .bind(part.iter().map(|records| records.crc).collect::<Vec<i32>>())
             .bind(part.iter().map(|records| records.payload.as_slice()).collect::<Vec<&[u8]>>());
-        answer::<_, StoreError>(query.execute(&mut **transaction)).await?;
+        answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
         Ok(())
     }
 }
