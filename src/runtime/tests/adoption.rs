@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::history::{History, thread};
 use super::watched::Watched;
-use crate::model::{Json, Timestamp};
+use crate::model::{Json, ThreadStatus, Timestamp};
 use crate::store::{Disposition, Message, Start, Store as _, ThreadRow, Write};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -41,4 +41,23 @@ async fn mail_does_not_make_a_thread_that_cannot_be_loaded_spin() {
     let row = row(&store).await;
     assert!((2..10).contains(&row.epoch), "claimed {} times in a minute", row.epoch);
     assert_eq!(store.inbox(&thread("t")).await.unwrap().len(), 1, "and the message stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_killed_whoever_loaded_it_is_tried_again_after_its_rest() {
+    let store = Watched::new();
+    let mut me = store.register("lost", MILLISECOND).await.unwrap();
+    store.write(me, &[Write::Start(Box::new(running()))]).await.unwrap();
+    for losses in 1..=8 {
+        tokio::time::sleep(MILLISECOND * 2).await;
+        me = store.register("lost", MILLISECOND).await.unwrap();
+        assert_eq!(store.claim(me, 1).await.unwrap()[0].claims, losses);
+    }
+    tokio::time::sleep(MILLISECOND * 2).await;
+    let _runtime = store.runtime(0).await;
+    tokio::time::sleep(Duration::from_mins(30)).await;
+    assert_ne!(row(&store).await.summary.status, ThreadStatus::Paused, "it is left alone");
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    let row = row(&store).await;
+    assert_eq!(row.summary.status, ThreadStatus::Paused, "then a person is asked: {row:?}");
 }
