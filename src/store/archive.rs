@@ -93,6 +93,16 @@ pub struct StoredKey {
     pub left_ms: i64,
 }
 
+/// An intervention as it is indexed.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns, as the schema documents them")]
+pub struct StoredIntervention {
+    pub id: String,
+    pub opened_at: i64,
+    pub resolved_at: Option<i64>,
+    pub body: Vec<u8>,
+}
+
 /// What hangs on a thread besides its journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Belongings {
@@ -102,6 +112,8 @@ pub struct Belongings {
     pub inbox: Vec<StoredMessage>,
     /// The key it was started under, if that still lives.
     pub key: Option<StoredKey>,
+    /// What it has asked of people, in the order of the ids.
+    pub interventions: Vec<StoredIntervention>,
 }
 
 /// A thread with all that hangs on it.
