@@ -46,7 +46,8 @@ impl Adoption {
     pub(super) async fn run(self) {
         let losses = self.claimed.claims;
         let limit = self.core.parts.settings.max_recoveries;
-        let verdict = remedy(losses, limit);
+        let rested = self.claimed.previous_owner == 0;
+        let verdict = remedy(losses, limit, rested);
         let place = match verdict {
             Remedy::GoOn | Remedy::Quarantine => None,
             Remedy::Isolate => match self.core.suspects.enter(losses) {
@@ -66,7 +67,7 @@ impl Adoption {
         // Claims count losses that the thread had no part in, too: of replicas that were lost before
         // they drove it. Only its journal tells how often something of it ran.
         let losses = blame(&loaded.state, losses);
-        let (verdict, place) = match remedy(losses, limit) {
+        let (verdict, place) = match remedy(losses, limit, true) {
             Remedy::GoOn => (Remedy::GoOn, None),
             Remedy::Isolate => match self.core.suspects.enter(losses) {
                 Some(place) => (Remedy::Isolate, Some(place)),

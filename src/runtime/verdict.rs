@@ -5,8 +5,8 @@
 use crate::model::{Incarnation, RecoveryCause};
 use crate::store::Loss;
 
-/// Claims after losses without any progress beyond the allowed ones before a thread is no longer
-/// even loaded: then loading or pausing it is what kills.
+/// Claims after losses without any progress beyond the allowed ones before a thread has to rest
+/// before it is loaded again: then loading or pausing it is what kills.
 pub(super) const LOADS_AFTER_LIMIT: u32 = 2;
 
 /// What is known of a claimed thread.
@@ -44,17 +44,18 @@ pub(super) enum Remedy {
     Isolate,
     /// Pause it and ask a person.
     Quarantine,
-    /// Leave it alone for long: even loading it seems to kill.
+    /// Leave it alone for long, then quarantine it: even loading it seems to kill.
     LeaveAlone,
 }
 
-/// See [`Remedy`]; `limit` is `RETHREAD_MAX_RECOVERIES`.
-pub(super) const fn remedy(losses: u32, limit: u32) -> Remedy {
+/// See [`Remedy`]; `limit` is `RETHREAD_MAX_RECOVERIES`, `rested` whether nobody drove it last: it
+/// was left alone, or somebody has just sent it a message.
+pub(super) const fn remedy(losses: u32, limit: u32, rested: bool) -> Remedy {
     if losses == 0 {
         Remedy::GoOn
     } else if losses <= limit {
         Remedy::Isolate
-    } else if losses <= limit.saturating_add(LOADS_AFTER_LIMIT) {
+    } else if rested || losses <= limit.saturating_add(LOADS_AFTER_LIMIT) {
         Remedy::Quarantine
     } else {
         Remedy::LeaveAlone
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_thread_is_set_aside_only_after_the_losses_that_are_allowed() {
-        let remedies: Vec<Remedy> = (0..=5).map(|losses| remedy(losses, 2)).collect();
+        let remedies: Vec<Remedy> = (0..=5).map(|losses| remedy(losses, 2, false)).collect();
         assert_eq!(
             remedies,
             [
@@ -110,5 +111,11 @@ mod tests {
                 Remedy::LeaveAlone
             ]
         );
+        assert_eq!(
+            remedy(5, 2, true),
+            Remedy::Quarantine,
+            "it was left alone, though not for ever"
+        );
+        assert_eq!(remedy(2, 2, true), Remedy::Isolate);
     }
 }

@@ -15,6 +15,12 @@ use super::{Records, StoreError};
 /// bounds their bytes.
 const JOURNAL_PAGE: usize = 256;
 
+/// The owner of a thread that is about to be moved to another store: nobody claims it here, as it may
+/// be there already.
+pub(super) const LEAVING: i64 = -1;
+/// The owner of a thread that was moved to another store.
+pub(super) const GONE: i64 = -2;
+
 /// The columns of [`StoredThread`].
 pub(super) const STORED_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \
     request_hash, idempotency_key, owner, epoch, last_seq, claims, pending, wake_at, created_at, \
@@ -93,6 +99,16 @@ pub struct StoredKey {
     pub left_ms: i64,
 }
 
+/// An intervention as it is indexed.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns, as the schema documents them")]
+pub struct StoredIntervention {
+    pub id: String,
+    pub opened_at: i64,
+    pub resolved_at: Option<i64>,
+    pub body: Vec<u8>,
+}
+
 /// What hangs on a thread besides its journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Belongings {
@@ -102,6 +118,8 @@ pub struct Belongings {
     pub inbox: Vec<StoredMessage>,
     /// The key it was started under, if that still lives.
     pub key: Option<StoredKey>,
+    /// What it has asked of people, in the order of the ids.
+    pub interventions: Vec<StoredIntervention>,
 }
 
 /// A thread with all that hangs on it.
@@ -227,7 +245,12 @@ impl StoredThread {
         let ended = ThreadStatus::ALL
             .iter()
             .any(|status| status.is_terminal() && status.as_str() == self.status);
-        self.owner != 0 && (!ended || untaken > 0)
+        self.owner > 0 && (!ended || untaken > 0)
+    }
+
+    /// Whether it was moved to another store, and lives there.
+    pub const fn is_gone(&self) -> bool {
+        self.owner == GONE
     }
 }
 

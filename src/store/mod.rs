@@ -28,8 +28,8 @@ use async_trait::async_trait;
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 pub use archive::{
-    Archive, Belongings, Intake, StoredDefinition, StoredKey, StoredMessage, StoredRecords,
-    StoredThread, StoredWorkflow, TakenIn, ThreadDump,
+    Archive, Belongings, Intake, StoredDefinition, StoredIntervention, StoredKey, StoredMessage,
+    StoredRecords, StoredThread, StoredWorkflow, TakenIn, ThreadDump,
 };
 pub use error::StoreError;
 pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow};
@@ -199,8 +199,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Ends a lease in good order: all threads it drove get owner 0 and may be claimed at once.
     async fn retire(&self, me: Incarnation) -> Result<(), StoreError>;
 
-    /// Hands up to `limit` threads to `me`: due ones that nobody drives, and those of expired
-    /// incarnations. Each gets `owner = me` and `epoch + 1`, and the orphans `claims + 1` in the same
+    /// Hands up to `limit` threads to `me`: those of expired incarnations, then due ones that nobody
+    /// drives (a queue that never ends must not keep lost threads waiting). Each gets `owner = me` and `epoch + 1`, and the orphans `claims + 1` in the same
     /// statement: only so are losses counted that kill whoever counts. Nothing is handed out to
     /// an incarnation whose own lease has expired, and nothing is taken from a live one.
     async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError>;

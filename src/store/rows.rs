@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::model::{Json, ThreadId, Timestamp};
 
 use super::limits::MAX_INDEXED_TEXT;
-use super::{Claimed, Loss, Message, StoreError, Summary, ThreadRow, WorkflowRow};
+use super::{Claimed, Disposition, Loss, Message, StoreError, Summary, ThreadRow, WorkflowRow};
 
 /// The columns of [`RawThread`].
 pub(super) const THREAD_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \
@@ -53,6 +53,16 @@ impl RawThread {
             created_at: Timestamp::from_millis(self.created_at),
             updated_at: Timestamp::from_millis(self.updated_at),
         })
+    }
+}
+
+/// How the statements that append know a disposition: 0 keeps the thread, 1 releases it, 2 sets it
+/// aside; and when it is to be claimed.
+pub(super) const fn let_go(disposition: Disposition) -> (i32, Option<Timestamp>) {
+    match disposition {
+        Disposition::Keep => (0, None),
+        Disposition::Release { wake_at } => (1, wake_at),
+        Disposition::SetAside { until } => (2, Some(until)),
     }
 }
 

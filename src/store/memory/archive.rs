@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use crate::model::{ThreadId, Timestamp};
 use crate::store::rows::{indexed, json, summary, text, thread_id};
 use crate::store::{
-    Archive, Belongings, Intake, Message, StoreError, StoredDefinition, StoredKey, StoredMessage,
-    StoredRecords, StoredThread, StoredWorkflow, Summary, ThreadDump, ThreadRow, WorkflowRow,
+    Archive, Belongings, Intake, InterventionRow, Message, StoreError, StoredDefinition,
+    StoredIntervention, StoredKey, StoredMessage, StoredRecords, StoredThread, StoredWorkflow,
+    Summary, ThreadDump, ThreadRow, WorkflowRow,
 };
 
 use super::MemoryStore;
@@ -61,6 +62,7 @@ impl Archive for MemoryStore {
             labels: labels.into_iter().collect(),
             inbox: found.inbox.iter().map(message).collect(),
             key: state.stored_key(found, now),
+            interventions: found.interventions.values().map(asked).collect(),
         })
     }
 
@@ -181,6 +183,31 @@ impl State {
     }
 }
 
+fn asked(row: &InterventionRow) -> StoredIntervention {
+    StoredIntervention {
+        id: row.id.clone(),
+        opened_at: row.opened_at.millis(),
+        resolved_at: row.resolved_at.map(Timestamp::millis),
+        body: bytes(&row.body),
+    }
+}
+
+/// What a thread has asked of people, as the other calls know it.
+fn interventions(dump: &ThreadDump) -> Result<BTreeMap<String, InterventionRow>, StoreError> {
+    let thread = thread_id(&dump.row.thread_id)?;
+    let row = |one: &StoredIntervention| {
+        let row = InterventionRow {
+            id: one.id.clone(),
+            thread_id: thread.clone(),
+            opened_at: Timestamp::from_millis(one.opened_at),
+            resolved_at: one.resolved_at.map(Timestamp::from_millis),
+            body: json(one.body.clone())?,
+        };
+        Ok((one.id.clone(), row))
+    };
+    dump.belongings.interventions.iter().map(row).collect()
+}
+
 /// A thread as its tables would have it.
 fn stored(thread: &Thread) -> Result<StoredThread, StoreError> {
     let row = &thread.row;
@@ -243,7 +270,7 @@ fn thread(dump: &ThreadDump) -> Result<Thread, StoreError> {
         inbox,
         snapshots: BTreeMap::new(),
         recoveries: BTreeMap::new(),
-        interventions: BTreeMap::new(),
+        interventions: interventions(dump)?,
     })
 }
 

@@ -58,7 +58,7 @@ impl State {
             |owner: &Incarnation| self.leases.get(owner).is_some_and(|until| *until <= monotonic);
         let orphans =
             self.owned.iter().filter(|(owner, _)| expired(owner)).flat_map(|(_, ids)| ids);
-        let chosen: Vec<ThreadId> = due.chain(orphans).take(limit).cloned().collect();
+        let chosen: Vec<ThreadId> = orphans.chain(due).take(limit).cloned().collect();
         chosen.iter().filter_map(|id| self.hand_over(id, me)).collect()
     }
 

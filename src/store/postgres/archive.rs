@@ -26,6 +26,10 @@ ORDER BY seq";
 
 const LABELS: &str = "SELECT key, value FROM @labels WHERE thread_id = $1 ORDER BY key";
 
+const INTERVENTIONS: &str = "
+SELECT id, opened_at, resolved_at, body FROM @interventions WHERE thread_id = $1
+ORDER BY id COLLATE \"C\"";
+
 const INBOX: &str = "SELECT key, body, answer FROM @inbox WHERE thread_id = $1 ORDER BY ordinal";
 
 const KEY: &str = "
@@ -81,10 +85,12 @@ impl Archive for PostgresStore {
         let labels = sqlx::query_as(self.sql(LABELS)).bind(id);
         let inbox = sqlx::query_as(self.sql(INBOX)).bind(id);
         let key = sqlx::query_as(self.sql(KEY)).bind(&thread.idempotency_key).bind(id);
+        let interventions = sqlx::query_as(self.sql(INTERVENTIONS)).bind(id);
         Ok(Belongings {
             labels: answer::<_, StoreError>(labels.fetch_all(&self.general)).await?,
             inbox: answer::<_, StoreError>(inbox.fetch_all(&self.general)).await?,
             key: answer::<_, StoreError>(key.fetch_optional(&self.general)).await?,
+            interventions: answer::<_, StoreError>(interventions.fetch_all(&self.general)).await?,
         })
     }
 

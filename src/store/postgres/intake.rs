@@ -54,6 +54,10 @@ SELECT $1, * FROM unnest($2::text[], $3::text[])";
 const INSERT_MESSAGE: &str =
     "INSERT INTO @inbox (thread_id, key, body, answer) VALUES ($1, $2, $3, $4)";
 
+const INSERT_INTERVENTION: &str = "
+INSERT INTO @interventions (id, thread_id, opened_at, resolved_at, body)
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+
 const INSERT_DEFINITION: &str =
     "INSERT INTO @definitions (hash, text) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
@@ -156,6 +160,11 @@ impl PostgresStore {
         for message in &dump.belongings.inbox {
             let query = sqlx::query(self.sql(INSERT_MESSAGE)).bind(id).bind(&message.key);
             let query = query.bind(&message.body).bind(&message.answer);
+            answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
+        }
+        for one in &dump.belongings.interventions {
+            let query = sqlx::query(self.sql(INSERT_INTERVENTION)).bind(&one.id).bind(id);
+            let query = query.bind(one.opened_at).bind(one.resolved_at).bind(&one.body);
             answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
         }
         Ok(Some(key))

@@ -129,10 +129,14 @@ impl<T: HasFile> Archive for T {
         let inbox = sqlx::query_as(inbox).bind(id).fetch_all(readers).await;
         let key = sqlx::query_as(KEY).bind(&thread.idempotency_key).bind(id).bind(self.now());
         let key = key.fetch_optional(readers).await;
+        let asked = "SELECT id, opened_at, resolved_at, body FROM interventions
+                     WHERE thread_id = ? ORDER BY id";
+        let asked = sqlx::query_as(asked).bind(id).fetch_all(readers).await;
         Ok(Belongings {
             labels: labels.map_err(|e| fault(&e))?,
             inbox: inbox.map_err(|e| fault(&e))?,
             key: key.map_err(|e| fault(&e))?,
+            interventions: asked.map_err(|e| fault(&e))?,
         })
     }
 

@@ -96,6 +96,14 @@ async fn put(
         let query = query.bind(&message.body).bind(&message.answer);
         query.execute(&mut *connection).await?;
     }
+    for one in &dump.belongings.interventions {
+        let sql =
+            "INSERT OR IGNORE INTO interventions (id, thread_id, opened_at, resolved_at, body)
+                   VALUES (?, ?, ?, ?, ?)";
+        let query = sqlx::query(sql).bind(&one.id).bind(id).bind(one.opened_at);
+        let query = query.bind(one.resolved_at).bind(&one.body);
+        query.execute(&mut *connection).await?;
+    }
     match &dump.belongings.key {
         Some(key) => insert_key(connection, id, key, now).await.map(Some),
         None => Ok(Some(true)),

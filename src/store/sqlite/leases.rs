@@ -179,11 +179,11 @@ async fn claim(
     if limit == 0 || !is_alive(connection, me, monotonic).await? {
         return Ok(Vec::new());
     }
-    let due = sqlx::query_as(DUE).bind(now.millis()).bind(row_limit(limit));
-    let mut claims: Vec<RawClaim> = due.fetch_all(&mut *connection).await?;
+    let orphans = sqlx::query_as(ORPHANS).bind(monotonic).bind(row_limit(limit));
+    let mut claims: Vec<RawClaim> = orphans.fetch_all(&mut *connection).await?;
     let left = row_limit(limit - claims.len());
-    let orphans = sqlx::query_as(ORPHANS).bind(monotonic).bind(left);
-    claims.extend(orphans.fetch_all(&mut *connection).await?);
+    let due = sqlx::query_as(DUE).bind(now.millis()).bind(left);
+    claims.extend(due.fetch_all(&mut *connection).await?);
     if claims.is_empty() {
         return Ok(claims);
     }

@@ -159,3 +159,15 @@ pub(super) async fn a_claim_hands_out_at_most_its_limit(bed: Bed) {
     assert_eq!(bed.store.claim(heir, 4).await.unwrap().len(), 4);
     assert_eq!(bed.store.claim(heir, 9).await.unwrap().len(), 3);
 }
+
+pub(super) async fn orphans_do_not_wait_behind_a_queue(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("lost", Disposition::Keep)]).await;
+    bed.expire_leases().await;
+    let heir = register(&bed).await;
+    write(&bed, heir, (0..5).map(|n| start(&format!("d{n}"), DUE))).await;
+    // A replica that is nearly full claims one thread at a time, and the queue need never end.
+    let claimed = bed.store.claim(heir, 1).await.unwrap();
+    assert_eq!((claimed.len(), &claimed[0].thread_id), (1, &id("lost")));
+    assert_eq!(bed.store.claim(heir, 9).await.unwrap().len(), 5);
+}
