@@ -65,8 +65,10 @@ impl Adoption {
             return self.drive(loaded, place, verdict).await;
         }
         // Claims count losses that the thread had no part in, too: of replicas that were lost before
-        // they drove it. Only its journal tells how often something of it ran.
-        let losses = blame(&loaded.state, losses);
+        // they drove it. Only its journal tells how often something of it ran. And who handed it over
+        // was not lost: then it gets one more chance, alone.
+        let most = if rested { limit } else { u32::MAX };
+        let losses = blame(&loaded.state, losses).min(most);
         let (verdict, place) = match remedy(losses, limit, true) {
             Remedy::GoOn => (Remedy::GoOn, None),
             Remedy::Isolate => match self.core.suspects.enter(losses) {

@@ -201,7 +201,9 @@ impl Audit {
     pub(super) fn killed(&mut self, id: &ThreadId) {
         let kills = self.kills.entry(id.clone()).or_default();
         *kills += 1;
-        if *kills > self.kind.max_recoveries + 1 {
+        // A loss of which nobody heard, since the answer to the claim was lost with the next
+        // replica, may be taken for a handover.
+        if *kills > self.kind.max_recoveries + 3 {
             let kills = *kills;
             self.violated(format!("{id} has killed {kills} replicas and is not paused"));
         }

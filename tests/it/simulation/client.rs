@@ -160,7 +160,7 @@ impl Client {
             && !self.memory().aborted
         {
             tokio::time::sleep(Duration::from_millis(after)).await;
-            self.abort(&thread).await;
+            self.abort(&thread, "abort").await;
             self.memory().aborted = true;
         }
         // A repeat of an invoke may resume the thread: nobody may come after its end was seen.
@@ -223,9 +223,9 @@ impl Client {
         }
     }
 
-    async fn abort(&self, thread: &ThreadId) {
+    async fn abort(&self, thread: &ThreadId, key: &str) {
         loop {
-            let control = control("abort".to_owned());
+            let control = control(key.to_owned());
             let (handle, life) = self.replica().await;
             match life.answer(handle.abort(thread, control)).await {
                 Ok(_) | Err(RuntimeError::WrongState { .. }) => return,
@@ -268,7 +268,7 @@ impl Client {
             let gives_up = self.memory().resumed >= self.plan.resumes;
             if gives_up && status == ThreadStatus::Paused {
                 self.memory().gave_up = true;
-                self.abort(thread).await;
+                self.abort(thread, "give up").await;
                 continue;
             }
             if status == ThreadStatus::Completed || gives_up {

@@ -83,7 +83,11 @@ impl Replica {
                     }
                     () = self.wishes.stop.cancelled() => {
                         self.withdraw();
-                        return life.alive(runtime.stop()).await;
+                        tokio::select! {
+                            biased;
+                            () = life.over() => return,
+                            () = runtime.stop() => return,
+                        }
                     }
                     () = self.wishes.kill.notified() => {
                         self.world.crash(&life);
