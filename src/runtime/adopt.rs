@@ -65,10 +65,8 @@ impl Adoption {
             return self.drive(loaded, place, verdict).await;
         }
         // Claims count losses that the thread had no part in, too: of replicas that were lost before
-        // they drove it. Only its journal tells how often something of it ran. And who handed it over
-        // was not lost: then it gets one more chance, alone.
-        let most = if rested { limit } else { u32::MAX };
-        let losses = blame(&loaded.state, losses).min(most);
+        // they drove it. Only its journal tells how often something of it ran.
+        let losses = self.blame(&loaded.state).await;
         let (verdict, place) = match remedy(losses, limit, true) {
             Remedy::GoOn => (Remedy::GoOn, None),
             Remedy::Isolate => match self.core.suspects.enter(losses) {
@@ -130,7 +128,7 @@ impl Adoption {
                 let takeover =
                     Takeover { cause: *cause, strategy, previous_owner: *previous_owner };
                 if verdict == Remedy::Quarantine {
-                    let losses = blame(&driver.state, claimed.claims);
+                    let losses = driver.state.interrupted.saturating_add(1);
                     tracing::error!(thread = %claimed.thread_id, losses,
                         "lost with its replica again and again: paused, a person is asked");
                     Command::Quarantine { takeover, losses }
@@ -144,6 +142,20 @@ impl Adoption {
         driver.cleared = claimed.claims > 0 && !under_way;
         driver.suspect = place.map(|place| on_probation(&core, place));
         supervise(&core, claimed.thread_id, driver.run(Vec::new(), Some(command))).await;
+    }
+
+    /// How many of its losses the thread may be to blame for: those at which an attempt of it was
+    /// under way. The last one is not in its journal yet, unless who has driven it since handed it
+    /// over in good order. Handovers are in the journal and not among the claims.
+    async fn blame(&self, state: &ThreadState) -> u32 {
+        if !state.has_running() {
+            return 0;
+        }
+        let lost = self.claimed.previous_owner != 0
+            || recoveries::unfinished(&self.core, &self.claimed)
+                .await
+                .is_some_and(|begun| begun.previous_owner != 0);
+        self.claimed.claims.min(state.interrupted.saturating_add(u32::from(lost)))
     }
 
     /// The recovery that this adoption is, if it is one.
@@ -161,7 +173,7 @@ impl Adoption {
         }
         // A suspect that had to wait goes on with the recovery that its first claim began.
         if claimed.claims > 0
-            && let Some(begun) = recoveries::unfinished(core, &claimed.thread_id).await
+            && let Some(begun) = recoveries::unfinished(core, claimed).await
         {
             return Some(begun);
         }
@@ -215,12 +227,6 @@ impl Adoption {
 fn left_alone(times: u32) -> Duration {
     let doublings = times.saturating_sub(LOADS_AFTER_LIMIT + 1);
     LEFT_ALONE.0.saturating_mul(2_u32.saturating_pow(doublings)).min(LEFT_ALONE.1)
-}
-
-/// How many of a thread's losses it may be to blame for: those at which an attempt of it was under
-/// way, the last one included. `claims` is all losses, and no handover.
-fn blame(state: &ThreadState, claims: u32) -> u32 {
-    if state.has_running() { claims.min(state.interrupted.saturating_add(1)) } else { 0 }
 }
 
 /// Keeps a suspect's place for the probation, or until what is returned is dropped.

@@ -114,10 +114,12 @@ pub(super) async fn begin(core: &Core, begun: &[Recovery]) {
     }
 }
 
-/// The recovery of a thread that was begun and has not ended.
-pub(super) async fn unfinished(core: &Core, thread: &ThreadId) -> Option<Recovering> {
-    let newest = core.store().recoveries(thread, None, 1).await.ok()?.pop()?;
-    newest.end.is_none().then_some(Recovering {
+/// The recovery of a thread that was begun and of which its journal says nothing yet.
+pub(super) async fn unfinished(core: &Core, claimed: &Claimed) -> Option<Recovering> {
+    let newest = core.store().recoveries(&claimed.thread_id, None, 1).await.ok()?.pop()?;
+    // That it has ended may not have been recorded; but then the journal has grown.
+    let waits = newest.end.is_none() && newest.from_seq == claimed.last_seq;
+    waits.then_some(Recovering {
         epoch: newest.epoch,
         cause: newest.cause,
         previous_owner: newest.previous_owner,
