@@ -47,7 +47,13 @@ impl Adoption {
         let losses = self.claimed.claims;
         let limit = self.core.parts.settings.max_recoveries;
         let rested = self.claimed.previous_owner == 0;
-        let verdict = remedy(losses, limit, rested);
+        let verdict = match remedy(losses, limit, rested) {
+            // Whoever had it last could load it.
+            Remedy::LeaveAlone if recoveries::got_somewhere(&self.core, &self.claimed).await => {
+                Remedy::Quarantine
+            }
+            verdict => verdict,
+        };
         let place = match verdict {
             Remedy::GoOn | Remedy::Quarantine => None,
             Remedy::Isolate => match self.core.suspects.enter(losses) {
@@ -246,8 +252,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_kills_whoever_loads_it_is_left_alone_ever_longer_up_to_a_bound() {
-        let minutes: Vec<u64> =
-            (3..=10).map(|times| left_alone(times).as_secs() / 60).collect();
+        let minutes: Vec<u64> = (3..=10).map(|times| left_alone(times).as_secs() / 60).collect();
         assert_eq!(minutes, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(left_alone(u32::MAX), LEFT_ALONE.1);
     }

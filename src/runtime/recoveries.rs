@@ -128,6 +128,13 @@ pub(super) async fn unfinished(core: &Core, claimed: &Claimed) -> Option<Recover
     })
 }
 
+/// Whether a thread's journal has grown since the last but one recovery of it was begun, as far as
+/// the store tells.
+pub(super) async fn got_somewhere(core: &Core, claimed: &Claimed) -> bool {
+    let older = core.store().recoveries(&claimed.thread_id, Some(claimed.epoch), 1).await;
+    older.unwrap_or_default().iter().any(|older| older.from_seq < claimed.last_seq)
+}
+
 /// Records a failed recovery; how long the thread is to be left alone, longer each time.
 pub(super) async fn failed(
     core: &Core,

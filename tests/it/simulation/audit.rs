@@ -164,7 +164,9 @@ impl Audit {
         for text in &records.events {
             match journal.push(id, text, &self.rules) {
                 Err(fault) => faults.push(format!("{id}: {fault}: {text}")),
-                Ok(EventBody::WorkflowPaused(_)) => paused = Some(std::mem::take(&mut journal.losses)),
+                Ok(EventBody::WorkflowPaused(_)) => {
+                    paused = Some(std::mem::take(&mut journal.losses))
+                }
                 Ok(EventBody::StepComplete(_) | EventBody::WorkflowResumed(_)) => {
                     self.kills.remove(id);
                 }

@@ -14,7 +14,7 @@ use super::workflow::Drawn;
 use super::world::World;
 
 /// How long a client waits for the end before it looks how its thread stands.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What one client wants.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ impl Plan {
             drawn,
             thread,
             key,
-            starts_at: *rng.pick(&[0, 0, 100, 3_000, 15_000]),
+            starts_at: *rng.pick(&[0, 0, 100, 3_000, 8_000]),
             duplicate_after: rng.chance(3).then(|| *rng.pick(&[0, 1, 200])),
             aborts_after: rng.chance(4).then(|| rng.range(0, 5_000)),
             resumes: if rng.chance(5) { 0 } else { 8 },
@@ -106,12 +106,7 @@ impl Plan {
 }
 
 impl Client {
-    pub(super) fn new(
-        world: Arc<World>,
-        plan: Plan,
-        number: u64,
-        replicas: Arc<Replicas>,
-    ) -> Self {
+    pub(super) fn new(world: Arc<World>, plan: Plan, number: u64, replicas: Arc<Replicas>) -> Self {
         let rng = Mutex::new(Rng::new(world.seed, 1_000 + number));
         Self { world, plan, number, memory: Mutex::default(), rng, replicas }
     }

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use rethread::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use rethread::store::{
     Claimed, Heard, InterventionCounts, InterventionFilter, InterventionRow, Loss, Message, News,
-    Posted, Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError, ThreadFilter, ThreadRow,
-    Traits, WorkflowRow, Write, WriteOutcome,
+    Posted, Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError,
+    ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 
 use super::hints::Listened;

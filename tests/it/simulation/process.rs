@@ -17,8 +17,9 @@ use super::workflow::Drawn;
 use super::world::{Kind, LEASE, World};
 
 /// Simulated time in which everything must have ended once the faults stop: the longest workflow
-/// drawn, resumed as often as a client does, takes less.
-const PATIENCE: Duration = Duration::from_mins(15);
+/// drawn, resumed as often as a client does, and left alone as long as one is that many replicas
+/// could not stay with, takes less.
+const PATIENCE: Duration = Duration::from_mins(40);
 
 /// A whole simulation.
 pub(super) struct Simulation {
@@ -231,7 +232,7 @@ impl Simulation {
     /// What befalls a process from outside, while there are faults.
     async fn fate(&mut self, reigns: &mut JoinSet<()>, wishes: &[Wishes]) -> Ending {
         loop {
-            tokio::time::sleep(Duration::from_millis(self.rng.range(500, 30_000))).await;
+            tokio::time::sleep(Duration::from_millis(self.rng.range(500, 12_000))).await;
             if self.world.clock.monotonic() >= self.world.calm_from() {
                 std::future::pending::<()>().await;
             }

@@ -68,7 +68,7 @@ impl Fate {
             one_in: *rng.pick(&[0, 100, 30, 12, 5]),
             cuts: rng.chance(3) && !keeps_leases,
             keeps_leases,
-            calm_from: Duration::from_secs(rng.range(5, 40)),
+            calm_from: Duration::from_secs(rng.range(4, 24)),
             crashes_left: u32::try_from(crashes).unwrap(),
             crash: CancellationToken::new(),
             lives: 0,
