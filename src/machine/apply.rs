@@ -60,8 +60,11 @@ impl ThreadState {
             EventBody::WorkflowRecovered(data) => {
                 if data.cause.is_loss() {
                     self.recoveries += 1;
+                    self.interrupted += 1;
                 }
-                self.interrupted = if data.steps.is_empty() { 0 } else { self.interrupted + 1 };
+                if data.steps.is_empty() {
+                    self.interrupted = 0;
+                }
                 self.forget(&[StepStatus::Running]);
             }
             EventBody::WorkflowComplete(data) => {

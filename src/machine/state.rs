@@ -92,9 +92,8 @@ pub struct ThreadState {
     pub error: Option<Failure>,
     /// Takeovers after a replica was lost.
     pub recoveries: u32,
-    /// Takeovers at which an attempt was lost, since a step completed or a person decided: only a
-    /// thread of which something ran can be what replicas are lost by. Handovers are among them: the
-    /// journal may call one what was a loss, if nobody could tell any more.
+    /// Those of them at which an attempt was lost, since a step completed or a person decided: only
+    /// a thread of which something ran can be what replicas are lost by.
     pub interrupted: u32,
     /// What was asked of people, oldest first.
     pub interventions: Vec<Intervention>,

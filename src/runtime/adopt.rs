@@ -152,7 +152,7 @@ impl Adoption {
 
     /// How many of its losses the thread may be to blame for: those at which an attempt of it was
     /// under way. The last one is not in its journal yet, unless who has driven it since handed it
-    /// over in good order. Handovers are in the journal and not among the claims.
+    /// over in good order. The claims are more: of replicas that were lost before they drove it.
     async fn blame(&self, state: &ThreadState) -> u32 {
         if !state.has_running() {
             return 0;

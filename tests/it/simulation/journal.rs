@@ -41,6 +41,9 @@ pub(super) struct Journal {
     pub(super) driven_by: Incarnation,
     /// The incarnations that were lost while they performed an attempt of it, since it got on.
     pub(super) losses: Vec<Incarnation>,
+    /// How often it was given away while attempts were under way, since it got on: by a stop in
+    /// good order, or by a replica that had no place for it.
+    pub(super) handovers: u32,
     /// The steps that had an attempt under way when it last changed hands.
     pub(super) under_way: Vec<StepId>,
     /// Every takeover that was written down.
@@ -53,10 +56,17 @@ impl Journal {
         self.under_way = self.running();
         if self.under_way.is_empty() {
             // Nothing of it ran: it cannot be what ended any replica.
-            self.losses.clear();
+            self.got_on();
         } else if lost != 0 && lost == self.driven_by {
             self.losses.push(lost);
+        } else if lost == 0 {
+            self.handovers += 1;
         }
+    }
+
+    fn got_on(&mut self) {
+        self.losses.clear();
+        self.handovers = 0;
     }
 
     fn running(&self) -> Vec<StepId> {
@@ -138,7 +148,7 @@ impl Journal {
                 self.resumes += 1;
                 self.paused = false;
                 self.failures.clear();
-                self.losses.clear();
+                self.got_on();
             }
             EventBody::StepRetry(fact) => *self.failures.entry(fact.step.clone()).or_default() += 1,
             EventBody::StepFailed(fact) => {
@@ -146,7 +156,7 @@ impl Journal {
             }
             EventBody::StepComplete(fact) => {
                 self.completed.insert(fact.step.clone());
-                self.losses.clear();
+                self.got_on();
             }
             EventBody::WorkflowPaused(_) => self.paused = true,
             EventBody::WorkflowRecovered(fact) => {
