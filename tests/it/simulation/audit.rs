@@ -165,7 +165,7 @@ impl Audit {
             match journal.push(id, text, &self.rules) {
                 Err(fault) => faults.push(format!("{id}: {fault}: {text}")),
                 Ok(EventBody::WorkflowPaused(_)) => {
-                    paused = Some(std::mem::take(&mut journal.losses))
+                    paused = Some((std::mem::take(&mut journal.losses), journal.handovers))
                 }
                 Ok(EventBody::StepComplete(_) | EventBody::WorkflowResumed(_)) => {
                     self.kills.remove(id);
@@ -175,20 +175,24 @@ impl Audit {
         }
         journal.driven_by = me;
         self.violations.extend(faults);
-        if let Some(losses) = paused {
-            self.paused(id, &losses);
+        if let Some((losses, handovers)) = paused {
+            self.paused(id, &losses, handovers);
         }
     }
 
     /// A thread was paused because it was lost with these incarnations.
-    fn paused(&mut self, id: &ThreadId, losses: &[Incarnation]) {
+    /// Of one that was handed over meanwhile, nobody can tell exactly.
+    fn paused(&mut self, id: &ThreadId, losses: &[Incarnation], handovers: u32) {
         self.quarantines += 1;
         let limit = self.kind.max_recoveries;
-        if losses.len() <= usize::try_from(limit).unwrap() {
+        let at_most = u32::try_from(losses.len()).unwrap() + handovers;
+        if at_most <= limit {
             self.violated(format!("{id} is paused, and was lost at {losses:?} alone"));
         }
         let Some(last) = losses.last() else { return };
-        if let Some(other) = self.blamed.insert(*last, id.clone()) {
+        if handovers == 0
+            && let Some(other) = self.blamed.insert(*last, id.clone())
+        {
             self.violated(format!("{id} and {other} are both paused by the loss of {last}"));
         }
         let is_poison = self.threads[id].poison.is_some();
@@ -203,9 +207,10 @@ impl Audit {
     pub(super) fn killed(&mut self, id: &ThreadId) {
         let kills = self.kills.entry(id.clone()).or_default();
         *kills += 1;
-        // A loss of which nobody heard, since the answer to the claim was lost with the next
-        // replica, may be taken for a handover.
-        if *kills > self.kind.max_recoveries + 3 {
+        // A loss of which nobody heard, since the answer to the claim was lost, is taken for a
+        // handover.
+        let handovers = self.threads.get(id).map_or(0, |journal| journal.handovers);
+        if *kills > self.kind.max_recoveries + 1 + handovers {
             let kills = *kills;
             self.violated(format!("{id} has killed {kills} replicas and is not paused"));
         }
