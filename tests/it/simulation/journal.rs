@@ -41,8 +41,8 @@ pub(super) struct Journal {
     pub(super) driven_by: Incarnation,
     /// The incarnations that were lost while they performed an attempt of it, since it got on.
     pub(super) losses: Vec<Incarnation>,
-    /// How often it was given away while attempts were under way, since it got on: by a stop in
-    /// good order, or by a replica that had no place for it.
+    /// How often it was handed over while attempts were under way, since it got on, or lost and the
+    /// journal takes that for a handover: the answer to the claim of who took it was lost.
     pub(super) handovers: u32,
     /// The steps that had an attempt under way when it last changed hands.
     pub(super) under_way: Vec<StepId>,
@@ -59,7 +59,7 @@ impl Journal {
             self.got_on();
         } else if lost != 0 && lost == self.driven_by {
             self.losses.push(lost);
-        } else if lost == 0 {
+        } else if lost == 0 && !self.losses.contains(&self.driven_by) {
             self.handovers += 1;
         }
     }
@@ -161,6 +161,8 @@ impl Journal {
             EventBody::WorkflowPaused(_) => self.paused = true,
             EventBody::WorkflowRecovered(fact) => {
                 self.recovered.push((fact.cause, fact.previous_owner));
+                let was_lost = self.losses.contains(&self.driven_by);
+                self.handovers += u32::from(was_lost && !fact.cause.is_loss());
             }
             EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rethread::model::Clock;
+use rethread::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Plan};
+use super::life::Life;
 use super::oracle;
 use super::random::Rng;
 use super::replica::{Replica, Replicas, Settings, Wishes};
@@ -195,11 +197,10 @@ impl Simulation {
         // The verdict asks a handle, which answers only while the store does.
         self.world.calm_down();
         tokio::time::sleep(LEASE * 3).await;
-        let handle = loop {
-            match self.replicas.any(&mut self.rng) {
-                Some((handle, _)) if handle.ready() => break handle,
-                _ => tokio::time::sleep(LEASE).await,
-            }
+        let ready = |(handle, _): &(Handle, Life)| handle.ready();
+        let Some((handle, _)) = self.replicas.any(&mut self.rng).filter(ready) else {
+            // They were about to stop.
+            return Ending::Stopped;
         };
         oracle::judge(&self.world, &self.clients, &handle).await;
         Ending::Done
