@@ -145,7 +145,7 @@ impl Adoption {
         };
         driver.recovering = recovering.map(|recovering| recovering.rebuilt(strategy));
         // Nothing of it ran when its replica was lost: it cannot be what killed it.
-        driver.cleared = claimed.claims > 0 && !under_way;
+        driver.cleared = claimed.previous_owner != 0 && !under_way;
         driver.suspect = place.map(|place| on_probation(&core, place));
         supervise(&core, claimed.thread_id, driver.run(Vec::new(), Some(command))).await;
     }

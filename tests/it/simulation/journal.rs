@@ -56,7 +56,6 @@ impl Journal {
         self.under_way = self.running();
         if self.under_way.is_empty() {
             // Nothing of it ran: it cannot be what ended any replica.
-            self.got_on();
         } else if lost != 0 && lost == self.driven_by {
             self.losses.push(lost);
         } else if lost == 0 && !self.losses.contains(&self.driven_by) {
