@@ -67,6 +67,7 @@ pub(super) struct Client {
 impl Plan {
     pub(super) fn new(rng: &mut Rng, number: u64, drawn: Drawn) -> Self {
         let thread = rng.chance(2).then(|| ThreadId::parse(&format!("t{number}")).unwrap());
+        let drawn_is_poison = drawn.poison().is_some();
         let key = thread.is_none().then(|| format!("key-{number}"));
         Self {
             drawn,
@@ -75,7 +76,11 @@ impl Plan {
             starts_at: *rng.pick(&[0, 0, 100, 3_000, 8_000]),
             duplicate_after: rng.chance(3).then(|| *rng.pick(&[0, 1, 200])),
             aborts_after: rng.chance(4).then(|| rng.range(0, 5_000)),
-            resumes: if rng.chance(5) { 0 } else { 8 },
+            resumes: match (rng.chance(5), drawn_is_poison) {
+                (true, _) => 0,
+                (false, true) => 3,
+                (false, false) => 8,
+            },
             invokes_again: rng.chance(2),
         }
     }
