@@ -60,10 +60,7 @@ impl ThreadState {
             EventBody::WorkflowRecovered(data) => {
                 if data.cause.is_loss() {
                     self.recoveries += 1;
-                    self.interrupted += 1;
-                }
-                if data.steps.is_empty() {
-                    self.interrupted = 0;
+                    self.interrupted += u32::from(!data.steps.is_empty());
                 }
                 self.forget(&[StepStatus::Running]);
             }

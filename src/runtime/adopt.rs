@@ -52,7 +52,8 @@ impl Adoption {
             Remedy::LeaveAlone if recoveries::got_somewhere(&self.core, &self.claimed).await => {
                 Remedy::Quarantine
             }
-            verdict => verdict,
+            verdict
+            @ (Remedy::GoOn | Remedy::Isolate | Remedy::Quarantine | Remedy::LeaveAlone) => verdict,
         };
         let place = match verdict {
             Remedy::GoOn | Remedy::Quarantine => None,
@@ -144,8 +145,9 @@ impl Adoption {
             }
         };
         driver.recovering = recovering.map(|recovering| recovering.rebuilt(strategy));
-        // Nothing of it ran when its replica was lost: it cannot be what killed it.
-        driver.cleared = claimed.previous_owner != 0 && !under_way;
+        // Nothing of it ran when replicas were lost: it cannot be what killed them.
+        let blameless = !under_way && driver.state.interrupted == 0;
+        driver.cleared = claimed.previous_owner != 0 && blameless;
         driver.suspect = place.map(|place| on_probation(&core, place));
         supervise(&core, claimed.thread_id, driver.run(Vec::new(), Some(command))).await;
     }

@@ -165,7 +165,7 @@ impl Audit {
             match journal.push(id, text, &self.rules) {
                 Err(fault) => faults.push(format!("{id}: {fault}: {text}")),
                 Ok(EventBody::WorkflowPaused(_)) => {
-                    paused = Some((std::mem::take(&mut journal.losses), journal.handovers))
+                    paused = Some((std::mem::take(&mut journal.losses), journal.handovers));
                 }
                 Ok(EventBody::StepComplete(_) | EventBody::WorkflowResumed(_)) => {
                     self.kills.remove(id);

@@ -185,7 +185,7 @@ impl Client {
     async fn accept(&self) -> ThreadId {
         loop {
             let (handle, life) = self.replica().await;
-            match life.answer(handle.invoke(self.plan.invoke())).await {
+            match life.answer(Box::pin(handle.invoke(self.plan.invoke()))).await {
                 Ok(invoked) => return self.accepted(&invoked),
                 Err(error) => self.excuse("invoke", &error),
             }
@@ -241,7 +241,7 @@ impl Client {
         loop {
             let (handle, life) = self.replica().await;
             let answer = if self.plan.invokes_again && self.plan.thread.is_some() {
-                life.answer(handle.invoke(self.plan.invoke())).await
+                life.answer(Box::pin(handle.invoke(self.plan.invoke()))).await
             } else {
                 life.answer(handle.resume(thread, control(format!("resume {number}")))).await
             };

@@ -54,9 +54,11 @@ impl Journal {
     /// It is taken from `lost`; 0 is nobody.
     pub(super) fn changes_hands(&mut self, lost: Incarnation) {
         self.under_way = self.running();
+        // If nothing of it ran, it cannot be what ended any replica.
         if self.under_way.is_empty() {
-            // Nothing of it ran: it cannot be what ended any replica.
-        } else if lost != 0 && lost == self.driven_by {
+            return;
+        }
+        if lost != 0 && lost == self.driven_by {
             self.losses.push(lost);
         } else if lost == 0 && !self.losses.contains(&self.driven_by) {
             self.handovers += 1;
@@ -127,10 +129,8 @@ impl Journal {
     }
 
     fn names_suspects(&self, body: &EventBody) -> bool {
-        match body {
-            EventBody::InterventionOpened(fact) => fact.steps == self.under_way,
-            _ => true,
-        }
+        let EventBody::InterventionOpened(fact) = body else { return true };
+        fact.steps == self.under_way
     }
 
     fn take_in(&mut self, body: &EventBody, rules: &Rules) {
