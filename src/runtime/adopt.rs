@@ -135,7 +135,7 @@ impl Adoption {
                 let takeover =
                     Takeover { cause: *cause, strategy, previous_owner: *previous_owner };
                 if verdict == Remedy::Quarantine {
-                    let losses = driver.state.interrupted.saturating_add(1);
+                    let losses = driver.state.interrupted.saturating_add(u32::from(under_way));
                     tracing::error!(thread = %claimed.thread_id, losses,
                         "lost with its replica again and again: paused, a person is asked");
                     Command::Quarantine { takeover, losses }
@@ -156,13 +156,11 @@ impl Adoption {
     /// under way. The last one is not in its journal yet, unless who has driven it since handed it
     /// over in good order. The claims are more: of replicas that were lost before they drove it.
     async fn blame(&self, state: &ThreadState) -> u32 {
-        if !state.has_running() {
-            return 0;
-        }
-        let lost = self.claimed.previous_owner != 0
-            || recoveries::unfinished(&self.core, &self.claimed)
-                .await
-                .is_some_and(|begun| begun.previous_owner != 0);
+        let lost = state.has_running()
+            && (self.claimed.previous_owner != 0
+                || recoveries::unfinished(&self.core, &self.claimed)
+                    .await
+                    .is_some_and(|begun| begun.previous_owner != 0));
         self.claimed.claims.min(state.interrupted.saturating_add(u32::from(lost)))
     }
 
