@@ -119,12 +119,12 @@ fn another_byte_is_told_by_the_checksum() {
 fn another_version_is_told_from_what_cannot_be_read() {
     let stage = lived();
     let (text, _) = snapshot::encode(&stage.state);
-    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
-    assert_eq!(read(&newer, &stage).unwrap_err(), SnapshotFault::Version(2));
+    let newer = text.replacen("\"version\":2", "\"version\":3", 1);
+    assert_eq!(read(&newer, &stage).unwrap_err(), SnapshotFault::Version(3));
     let other_members = "{\"version\":7,\"wholly\":\"different\"}";
     assert_eq!(read(other_members, &stage).unwrap_err(), SnapshotFault::Version(7));
     let cut = &text[..text.len() - 9];
-    let more = text.replacen("\"version\":1", "\"versio\":true,\"version\":1", 1);
+    let more = text.replacen("\"version\":2", "\"versio\":true,\"version\":2", 1);
     for broken in ["", "{}", cut, more.as_str()] {
         let fault = read(broken, &stage).unwrap_err();
         assert!(matches!(fault, SnapshotFault::Unreadable(_)), "{fault:?} for {broken}");

@@ -104,13 +104,13 @@ async fn a_bad_snapshot_is_counted_and_skipped_for_an_older_one_or_the_journal()
         "checksum",
     )
     .await;
-    with_two_bad(|_, good| Snapshot { version: 2, ..good }, "version").await;
+    with_two_bad(|_, good| Snapshot { version: 3, ..good }, "version").await;
     let newer = |good: Snapshot| {
-        let text = good.state.replacen("\"version\":1", "\"version\":3", 1);
+        let text = good.state.replacen("\"version\":2", "\"version\":3", 1);
         resealed(good, text)
     };
     with_two_bad(|_, good| newer(good), "version").await;
-    with_two_bad(|_, good| resealed(good, "{\"version\":1}".to_owned()), "unreadable").await;
+    with_two_bad(|_, good| resealed(good, "{\"version\":2}".to_owned()), "unreadable").await;
     with_two_bad(
         |_, good| {
             let text = good.state.replace("\"threadId\":\"t\"", "\"threadId\":\"u\"");
