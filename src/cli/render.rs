@@ -98,6 +98,7 @@ fn ended_step(body: &EventBody) -> Option<&StepId> {
         | EventBody::StepWaiting(_)
         | EventBody::StepRetry(_)
         | EventBody::StepTimeoutWarning(_)
+        | EventBody::StepEdited(_)
         | EventBody::InterventionOpened(_)
         | EventBody::InterventionResolved(_)
         | EventBody::WorkflowPaused(_)
@@ -149,6 +150,12 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
         EventBody::StepSkipped(on) => {
             (Tone::Plain, '-', on.step.as_str(), format!("skipped ({})", on.data.reason))
         }
+        EventBody::StepEdited(on) => (
+            Tone::Careful,
+            '✎',
+            on.step.as_str(),
+            format!("its output was edited by {}", on.data.by),
+        ),
         EventBody::InterventionOpened(data) => {
             (Tone::Careful, '?', "intervention", format!("{}: {}", data.id, data.prompt))
         }
@@ -207,8 +214,11 @@ mod tests {
             color: false,
         };
         let step = StepId::parse("fetch").unwrap();
-        let started =
-            OnStep { step: step.clone(), attempt: 1, data: StepStart { kind: "http".to_owned() } };
+        let started = OnStep {
+            step: step.clone(),
+            attempt: 1,
+            data: StepStart { kind: "http".to_owned(), by: None, reason: None },
+        };
         renderer.line(&event(2, 1_000, EventBody::StepStart(started)));
         assert!(renderer.bar().ends_with("0/2 steps"));
         let data =

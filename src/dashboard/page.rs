@@ -60,6 +60,11 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
             StatusCode::SERVICE_UNAVAILABLE
         }
         RuntimeError::ExecNotAllowed(_)
+        | RuntimeError::StepNotFound { .. }
+        | RuntimeError::WrongStep { .. }
+        | RuntimeError::InterventionNotFound
+        | RuntimeError::InterventionResolved { .. }
+        | RuntimeError::NoSuchChoice { .. }
         | RuntimeError::ThreadConflict
         | RuntimeError::IdempotencyMismatch
         | RuntimeError::WrongState { .. }

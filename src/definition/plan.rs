@@ -1,6 +1,6 @@
 //! A checked workflow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +78,8 @@ pub struct Plan {
     pub steps: Vec<PlanStep>,
     /// Schema of the input.
     pub input_schema: Option<InputSchema>,
+    /// Whether a thread that would fail is paused instead, and a person asked (`onFailure`).
+    pub pauses_on_failure: bool,
     /// Template of the output; absent: the outputs of the steps nothing depends on, by id.
     pub output: Option<Template>,
     /// Positions in `steps` by id: every event of a thread is looked up here.
@@ -88,6 +90,20 @@ impl Plan {
     /// The position of the step of that id.
     pub fn position(&self, id: &str) -> Option<usize> {
         self.positions.get(id).copied()
+    }
+
+    /// A step and all that depend on it, directly or not, in the order of the plan.
+    pub fn after(&self, step: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![step];
+        while let Some(step) = open.pop() {
+            if let Some(planned) = self.steps.get(step)
+                && found.insert(step)
+            {
+                open.extend(&planned.dependents);
+            }
+        }
+        found
     }
 
     /// The positions of the steps that nothing depends on.

@@ -2,8 +2,8 @@
 
 use super::state::{Intervention, StepState, ThreadState};
 use crate::model::{
-    Event, EventBody, StepComplete, StepFailed, StepId, StepRetry, StepStatus, ThreadStatus,
-    Timestamp,
+    Event, EventBody, StepComplete, StepFailed, StepId, StepRetry, StepSkipped, StepStatus,
+    ThreadStatus, Timestamp, WorkflowResumed,
 };
 
 impl ThreadState {
@@ -32,8 +32,10 @@ impl ThreadState {
                 }
             }
             EventBody::StepSkipped(fact) => self.on(&fact.step, |step| {
-                step.status = StepStatus::Skipped;
-                step.completed_at = Some(event.at);
+                step.skip(&fact.data, event.at);
+            }),
+            EventBody::StepEdited(fact) => self.on(&fact.step, |step| {
+                step.output = Some(fact.data.output.clone());
             }),
             EventBody::InterventionOpened(data) => {
                 self.interventions.push(Intervention {
@@ -49,7 +51,7 @@ impl ThreadState {
                 }
             }
             EventBody::WorkflowPaused(_) => self.status = ThreadStatus::Paused,
-            EventBody::WorkflowResumed(_) => self.resumed(),
+            EventBody::WorkflowResumed(data) => self.resumed(data),
             EventBody::WorkflowRecovered(data) => {
                 if data.cause.is_loss() {
                     self.recoveries += 1;
@@ -92,7 +94,16 @@ impl ThreadState {
         }
     }
 
-    fn resumed(&mut self) {
+    fn resumed(&mut self, data: &WorkflowResumed) {
+        let from = data.from_step.as_ref().and_then(|id| self.plan.position(id.as_str()));
+        for at in from.map(|step| self.plan.after(step)).unwrap_or_default() {
+            if let Some(step) = self.steps.get_mut(at) {
+                step.begin_again();
+            }
+        }
+        if let Some(input) = &data.input {
+            self.input = input.clone();
+        }
         self.status = ThreadStatus::Running;
         self.completed_at = None;
         self.error = None;
@@ -110,8 +121,23 @@ impl ThreadState {
 }
 
 impl StepState {
+    /// Stands before its first attempt again; attempts are numbered on.
+    fn begin_again(&mut self) {
+        *self = Self { attempts: self.attempts, session_id: self.session_id.take(), ..Self::new() };
+    }
+
+    fn skip(&mut self, data: &StepSkipped, at: Timestamp) {
+        self.status = StepStatus::Skipped;
+        self.output.clone_from(&data.output);
+        self.bypassed = data.by.is_some();
+        self.error = None;
+        self.wake_at = None;
+        self.completed_at = Some(at);
+    }
+
     fn begin(&mut self, attempt: u32, at: Timestamp) {
         self.status = StepStatus::Running;
+        self.admitted = true;
         self.attempts = attempt;
         self.started_at.get_or_insert(at);
         self.attempt_at = Some(at);

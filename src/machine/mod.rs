@@ -20,7 +20,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, Moment, Rejection, Takeover};
+pub use command::{Ask, Command, Moment, Rejection, Resume, Takeover, Who};
 pub use decide::{decide, start};
 pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
 pub use state::{Intervention, StepState, ThreadState};

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use super::Who;
 use super::draft::Draft;
 use super::sleep::wake_time;
 use crate::definition::{Action, PlanStep};
 use crate::model::{
-    Category, EventBody, Failure, Json, StepComplete, StepFailed, StepSkipped, StepStart,
-    StepStatus, StepWaiting, ThreadStatus, WorkflowComplete, WorkflowFailed, codes,
+    Category, EventBody, Failure, InterventionKind, InterventionOpened, Json, StepComplete,
+    StepFailed, StepSkipped, StepStart, StepStatus, StepWaiting, ThreadStatus, WorkflowComplete,
+    WorkflowFailed, WorkflowPaused, codes,
 };
+
+/// Who pauses a thread by policy, as its journal names it.
+pub(super) const POLICY: &str = "rethread";
 
 /// Whether steps may start: a thread that is failing only waits for its running attempts.
 fn may_start(draft: &Draft<'_>) -> bool {
@@ -70,7 +75,8 @@ fn dependencies(draft: &Draft<'_>, planned: &PlanStep) -> Option<bool> {
         if !status.is_terminal() {
             return None;
         }
-        all_skipped &= status == StepStatus::Skipped;
+        let bypassed = draft.state.steps.get(dependency).is_some_and(|step| step.bypassed);
+        all_skipped &= status == StepStatus::Skipped && !bypassed;
     }
     Some(all_skipped)
 }
@@ -80,8 +86,8 @@ fn look_at(draft: &mut Draft<'_>, step: usize, planned: &PlanStep, all_skipped: 
     if all_skipped {
         return skip(draft, step, "dependencies");
     }
-    // An attempt was made before: the condition was true, and what is recorded is not asked again.
-    let asked_before = draft.state.steps.get(step).is_some_and(|state| state.attempts > 0);
+    // What is recorded is not asked again.
+    let asked_before = draft.state.steps.get(step).is_some_and(|state| state.admitted);
     let answer = match &planned.when {
         Some(condition) if !asked_before => condition.evaluate(&*draft.state),
         _ => Ok(true),
@@ -97,17 +103,31 @@ fn look_at(draft: &mut Draft<'_>, step: usize, planned: &PlanStep, all_skipped: 
 }
 
 fn skip(draft: &mut Draft<'_>, step: usize, reason: &str) {
-    draft.emit_on(step, EventBody::StepSkipped, StepSkipped { reason: reason.to_owned() });
+    let data = StepSkipped { reason: reason.to_owned(), by: None, output: None };
+    draft.emit_on(step, EventBody::StepSkipped, data);
+}
+
+/// Starts the attempt that a step waits for before it is due.
+pub(super) fn start_now(draft: &mut Draft<'_>, step: usize, who: &Who) {
+    begin_attempt(draft, step, Some(who));
 }
 
 fn start_attempt(draft: &mut Draft<'_>, step: usize) {
+    begin_attempt(draft, step, None);
+}
+
+fn begin_attempt(draft: &mut Draft<'_>, step: usize, who: Option<&Who>) {
     let plan = Arc::clone(&draft.state.plan);
     let Some(planned) = plan.steps.get(step) else { return };
     let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts) + 1;
     draft.emit(EventBody::StepStart(crate::model::OnStep {
         step: planned.id.clone(),
         attempt,
-        data: StepStart { kind: planned.action.kind().to_owned() },
+        data: StepStart {
+            kind: planned.action.kind().to_owned(),
+            by: who.map(|who| who.by.clone()),
+            reason: who.and_then(|who| who.reason.clone()),
+        },
     }));
     if matches!(*planned.action, Action::Sleep) {
         fall_asleep(draft, step, planned);
@@ -163,6 +183,9 @@ fn finish(draft: &mut Draft<'_>) {
     if let Some(error) = &state.error {
         if !state.has_running() {
             let error = error.clone();
+            if state.plan.pauses_on_failure {
+                return ask_about(draft, &error);
+            }
             draft.emit(EventBody::WorkflowFailed(WorkflowFailed { error, duration_ms }));
         }
         return;
@@ -176,6 +199,25 @@ fn finish(draft: &mut Draft<'_>) {
         }
         Err(error) => draft.emit(EventBody::WorkflowFailed(WorkflowFailed { error, duration_ms })),
     }
+}
+
+/// Pauses a thread that would fail, and asks a person.
+fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
+    let steps = draft.state.plan.steps.iter().zip(&draft.state.steps);
+    let failed = steps
+        .filter(|(_, state)| state.status == StepStatus::Failed && !state.continued)
+        .map(|(planned, _)| planned.id.clone())
+        .collect();
+    let reason = Some(error.message.clone());
+    draft.emit(EventBody::WorkflowPaused(WorkflowPaused { by: POLICY.to_owned(), reason }));
+    let id = draft.state.next_intervention();
+    draft.emit(EventBody::InterventionOpened(InterventionOpened {
+        id,
+        kind: InterventionKind::Failure,
+        steps: failed,
+        prompt: format!("{}: {}", error.code, error.message),
+        choices: ["retry", "skip", "abort"].map(str::to_owned).into(),
+    }));
 }
 
 fn output(draft: &Draft<'_>) -> Result<Json, Failure> {

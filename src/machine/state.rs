@@ -35,10 +35,14 @@ pub struct StepState {
     pub continued: bool,
     /// The current attempt has been warned about.
     pub warned: bool,
+    /// Its condition was asked and true: it is not asked again.
+    pub admitted: bool,
+    /// A person has skipped it: what depends on it runs all the same.
+    pub bypassed: bool,
 }
 
 impl StepState {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             status: StepStatus::Pending,
             attempts: 0,
@@ -52,6 +56,8 @@ impl StepState {
             session_id: None,
             continued: false,
             warned: false,
+            admitted: false,
+            bypassed: false,
         }
     }
 }

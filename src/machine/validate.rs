@@ -47,19 +47,19 @@ impl ThreadState {
 
     /// What holds between a step, the thread, and the steps it depends on.
     fn check_among(&self, step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
-        let untouched = step.status == StepStatus::Pending && step.attempts == 0;
+        let untouched = step.status == StepStatus::Pending && !step.admitted;
         let under_way =
             matches!(step.status, StepStatus::Running | StepStatus::Retrying | StepStatus::Waiting);
         need(!(under_way && self.status.is_terminal()), "no step is under way in an ended thread")?;
         let completed = self.status == ThreadStatus::Completed;
         need(!completed || step.status.is_terminal(), "each step of a completed thread has ended")?;
         let queued = self.status == ThreadStatus::Queued;
-        need(!queued || untouched, "no step of a queued thread has begun")?;
+        need(!queued || untouched || step.bypassed, "no step of a queued thread has begun")?;
         let fatal = step.status == StepStatus::Failed && !step.continued;
         need(!fatal || self.error.is_some(), "a thread says why its step has failed")?;
         let mut needs = planned.depends_on.iter().filter_map(|&at| self.steps.get(at));
         need(
-            untouched || needs.all(|other| other.status.is_terminal()),
+            untouched || step.bypassed || needs.all(|other| other.status.is_terminal()),
             "a step begins once all it depends on has ended",
         )
     }
@@ -68,7 +68,9 @@ impl ThreadState {
 /// What holds for a step by itself.
 fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
     let tried = step.attempts > 0 && step.started_at.is_some() && step.attempt_at.is_some();
-    need(step.attempts == 0 || tried, "an attempt has a time")?;
+    need(!step.admitted || tried, "an attempt has a time")?;
+    let skipped = step.status == StepStatus::Skipped;
+    need(skipped || !step.bypassed, "only a skipped step was bypassed")?;
     need(
         step.failures <= planned.retry.max_attempts,
         "it fails no more often than its policy has",

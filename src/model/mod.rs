@@ -21,9 +21,9 @@ pub use clock::{Clock, Entropy};
 pub use duration::{duration_from_node, parse_duration};
 pub use event::{
     Event, EventBody, EventFault, InterventionKind, InterventionOpened, InterventionResolved,
-    OnStep, RecoveryCause, RecoveryStrategy, StepComplete, StepFailed, StepRetry, StepSkipped,
-    StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed,
-    WorkflowPaused, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
+    OnStep, RecoveryCause, RecoveryStrategy, StepComplete, StepEdited, StepFailed, StepRetry,
+    StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete,
+    WorkflowFailed, WorkflowPaused, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
 };
 pub use failure::{Category, Failure, codes};
 pub use fault::{Fault, Faults, Pointer};

@@ -61,16 +61,27 @@ pub(super) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
         // What was under way ends with the thread; what a resume starts has a token of its own.
         std::mem::replace(&mut driver.attempts, driver.authority.attempts()).cancel();
     }
-    let driver = &*driver;
+    cancel_skipped(driver, durable);
     let state = &driver.state;
     let started = durable.iter().filter_map(|event| {
         let EventBody::StepStart(fact) = &event.body else { return None };
         Some((state.plan.position(fact.step.as_str())?, fact.attempt))
     });
-    started
-        .filter(|&(step, attempt)| is_current(state, step, attempt))
-        .filter_map(|(step, attempt)| begin(driver, step, attempt))
-        .collect()
+    let started: Vec<_> =
+        started.filter(|&(step, attempt)| is_current(state, step, attempt)).collect();
+    started.into_iter().filter_map(|(step, attempt)| begin(driver, step, attempt)).collect()
+}
+
+/// A person may skip a step while an attempt of it is under way.
+fn cancel_skipped(driver: &mut Driver, durable: &[Event]) {
+    for event in durable {
+        if let EventBody::StepSkipped(fact) = &event.body
+            && let Some(step) = driver.state.plan.position(fact.step.as_str())
+            && let Some(attempt) = driver.running.remove(&step)
+        {
+            attempt.cancel();
+        }
+    }
 }
 
 fn is_current(state: &ThreadState, step: usize, attempt: u32) -> bool {
@@ -78,8 +89,9 @@ fn is_current(state: &ThreadState, step: usize, attempt: u32) -> bool {
     current.is_some_and(|step| step.status == StepStatus::Running && step.attempts == attempt)
 }
 
-fn begin(driver: &Driver, step: usize, number: u32) -> Option<Outcome> {
-    let planned = driver.state.plan.steps.get(step)?;
+fn begin(driver: &mut Driver, step: usize, number: u32) -> Option<Outcome> {
+    let plan = Arc::clone(&driver.state.plan);
+    let planned = plan.steps.get(step)?;
     let parts = &driver.core.parts;
     let ended = |result| Outcome { step, attempt: number, what: What::Ended(result) };
     let attempt = match fill_in(driver, planned, number) {
@@ -100,7 +112,8 @@ fn begin(driver: &Driver, step: usize, number: u32) -> Option<Outcome> {
         step,
         number,
     };
-    let cancelled = driver.attempts.clone();
+    let cancelled = driver.attempts.child_token();
+    driver.running.insert(step, cancelled.clone());
     driver.core.tasks.spawn(async move {
         // Dropping the attempt is what cancels it: executors clean up after themselves.
         cancelled.run_until_cancelled(run.perform(attempt)).await;

@@ -36,6 +36,7 @@ pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
             EventBody::WorkflowAborted(_) => metrics.thread_finished("aborted"),
             EventBody::StepStart(_)
             | EventBody::StepWaiting(_)
+            | EventBody::StepEdited(_)
             | EventBody::StepTimeoutWarning(_)
             | EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)

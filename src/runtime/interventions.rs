@@ -23,6 +23,7 @@ pub(super) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow
         | EventBody::StepComplete(_)
         | EventBody::StepFailed(_)
         | EventBody::StepSkipped(_)
+        | EventBody::StepEdited(_)
         | EventBody::WorkflowPaused(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowRecovered(_)

@@ -190,8 +190,10 @@ struct WorkflowForm<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StepForm<'a> {
+    admitted: bool,
     attempt_at: Option<Time>,
     attempts: u32,
+    bypassed: bool,
     completed_at: Option<Time>,
     continued: bool,
     error: Option<FailureForm<'a>>,
@@ -220,10 +222,14 @@ impl<'a> StepForm<'a> {
             session_id,
             continued,
             warned,
+            admitted,
+            bypassed,
         } = state;
         Self {
+            admitted: *admitted,
             attempt_at: attempt_at.map(time),
             attempts: *attempts,
+            bypassed: *bypassed,
             completed_at: completed_at.map(time),
             continued: *continued,
             error: error.as_ref().map(FailureForm::of),
@@ -252,6 +258,8 @@ impl<'a> StepForm<'a> {
             session_id: self.session_id.map(Cow::into_owned),
             continued: self.continued,
             warned: self.warned,
+            admitted: self.admitted,
+            bypassed: self.bypassed,
         })
     }
 }

@@ -12,13 +12,17 @@ enum Place {
     Waiting,
     Retrying,
     Completed,
-    Failed { continued: bool },
+    Failed {
+        continued: bool,
+    },
     Skipped,
+    /// Skipped by a person: what depends on it runs.
+    Bypassed,
 }
 
 impl Place {
     const fn has_ended(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed { .. } | Self::Skipped)
+        matches!(self, Self::Completed | Self::Failed { .. } | Self::Skipped | Self::Bypassed)
     }
 }
 
@@ -28,6 +32,8 @@ struct Step {
     attempts: u32,
     failures: u32,
     warned: u32,
+    /// Its condition was asked and true.
+    admitted: bool,
 }
 
 /// Reads a journal from its start.
@@ -46,7 +52,7 @@ pub(super) struct Reader<'a> {
 /// Checks a whole journal.
 #[track_caller]
 pub(super) fn check(plan: &Plan, journal: &[Event]) {
-    let step = Step { place: Place::Pending, attempts: 0, failures: 0, warned: 0 };
+    let step = Step { place: Place::Pending, attempts: 0, failures: 0, warned: 0, admitted: false };
     let steps = vec![step; plan.steps.len()];
     let mut reader = Reader {
         plan,
@@ -81,8 +87,9 @@ impl<'a> Reader<'a> {
         need(self.ended || self.paused || !is_resume, "what goes on is not resumed")?;
         match &event.body {
             EventBody::WorkflowStart(_) => {}
-            EventBody::WorkflowResumed(_) => {
+            EventBody::WorkflowResumed(data) => {
                 need(self.open.is_empty(), "whatever was asked is answered by a resume")?;
+                self.again(data.from_step.as_ref())?;
                 self.resume();
             }
             EventBody::WorkflowPaused(_) => {
@@ -121,7 +128,8 @@ impl<'a> Reader<'a> {
             | EventBody::StepTimeoutWarning(_)
             | EventBody::StepComplete(_)
             | EventBody::StepFailed(_)
-            | EventBody::StepSkipped(_)) => self.on_step(body)?,
+            | EventBody::StepSkipped(_)
+            | EventBody::StepEdited(_)) => self.on_step(body)?,
         }
         Ok(())
     }
@@ -133,6 +141,9 @@ impl<'a> Reader<'a> {
         let needs = self.places(&planned.depends_on);
         let (failing, still) = (self.failing, self.failing || self.paused);
         let step = &mut self.steps[at];
+        if let EventBody::StepEdited(_) = body {
+            return need(self.paused && step.place == Place::Completed, "edited while paused");
+        }
         need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
         match body {
             EventBody::StepStart(fact) => {
@@ -145,6 +156,7 @@ impl<'a> Reader<'a> {
                 need(matches!(step.place, Place::Pending | Place::Retrying), "it does not run")?;
                 need(fact.attempt == step.attempts + 1, "attempts are numbered from 1")?;
                 (step.place, step.attempts) = (Place::Running, fact.attempt);
+                step.admitted = true;
             }
             EventBody::StepWaiting(fact) => {
                 need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
@@ -167,7 +179,7 @@ impl<'a> Reader<'a> {
                 step.place = Place::Completed;
             }
             EventBody::StepFailed(fact) => {
-                let asked = step.place == Place::Pending && step.attempts == 0;
+                let asked = step.place == Place::Pending && !step.admitted;
                 let under_way = step.place == Place::Running;
                 need(asked || under_way, "an attempt or the condition fails")?;
                 need(fact.attempt == step.attempts, "the current attempt fails")?;
@@ -177,16 +189,18 @@ impl<'a> Reader<'a> {
                 step.place = Place::Failed { continued: fact.data.continued };
                 self.failing |= !fact.data.continued;
             }
+            EventBody::StepSkipped(fact) if fact.data.by.is_some() => step.place = Place::Bypassed,
             EventBody::StepSkipped(fact) => {
                 let all_skipped = needs.iter().all(|need| *need == Place::Skipped);
                 let reason =
                     if all_skipped && !needs.is_empty() { "dependencies" } else { "condition" };
                 need(fact.data.reason == reason, "skipped for the right reason")?;
-                need(step.place == Place::Pending && step.attempts == 0, "it never ran")?;
+                need(step.place == Place::Pending && !step.admitted, "it was not admitted")?;
                 need(!failing && needs.iter().all(|need| need.has_ended()), "it was its turn")?;
                 step.place = Place::Skipped;
             }
-            EventBody::WorkflowStart(_)
+            EventBody::StepEdited(_)
+            | EventBody::WorkflowStart(_)
             | EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)
@@ -222,6 +236,18 @@ impl<'a> Reader<'a> {
         for place in [Place::Running, Place::Waiting, Place::Retrying] {
             self.put(place, Place::Pending);
         }
+    }
+
+    /// A step and all after it stand before their first attempt.
+    fn again(&mut self, from: Option<&StepId>) -> Result<(), &'static str> {
+        let Some(from) = from else { return Ok(()) };
+        let from = self.plan.position(from.as_str()).ok_or("a step of the plan")?;
+        for at in self.plan.after(from) {
+            let step = &mut self.steps[at];
+            need(step.place != Place::Running, "what runs is not run beside itself")?;
+            (step.place, step.failures, step.admitted) = (Place::Pending, 0, false);
+        }
+        Ok(())
     }
 
     fn resume(&mut self) {

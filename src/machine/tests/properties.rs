@@ -7,8 +7,8 @@ use proptest::test_runner::TestCaseError;
 
 use super::journal;
 use super::random::{Turn, input, turns, workflow};
-use super::theatre::{Stage, json_of, plan, thread};
-use crate::machine::{Command, Frozen, ThreadState, decide, snapshot};
+use super::theatre::{Stage, asked, json_of, plan, thread};
+use crate::machine::{Ask, Command, Frozen, Resume, ThreadState, decide, snapshot};
 use crate::model::{Event, StepStatus, ThreadStatus, Timestamp};
 
 /// Histories per run: a few seconds in a debug build.
@@ -57,12 +57,12 @@ proptest! {
 fn act(stage: &mut Stage, turn: &Turn, settled: &mut bool) -> Result<(), TestCaseError> {
     let Some(command) = turn.command(stage) else { return Ok(()) };
     let ended = stage.state.status.is_terminal();
-    let resumes = matches!(command, Command::Resume { .. });
+    let asks = matches!(command, Command::Ask(..));
     let settles =
-        matches!(command, Command::Advance | Command::Recover(_) | Command::Resume { .. });
+        matches!(command, Command::Advance | Command::Recover(_) | Command::Ask(Ask::Resume(_), _));
     let accepted = decide_twice(stage, command)?;
     if let Some(events) = accepted {
-        prop_assert!(!ended || resumes || events == 0, "an ended thread has told something");
+        prop_assert!(!ended || asks || events == 0, "an ended thread has told something");
         if settles || !stage.moment.may_start {
             *settled = stage.moment.may_start;
         }
@@ -154,7 +154,7 @@ fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
     let paused = stage.state.status == ThreadStatus::Paused;
     let ended = stage.state.status.is_terminal();
     if paused || (ended && stage.state.status != ThreadStatus::Completed) {
-        decide_twice(stage, Command::Resume { by: "ann".to_owned(), reason: None })?;
+        decide_twice(stage, asked(Ask::Resume(Resume::default())))?;
     }
     let most = 4 * stage.state.steps.len() + 4;
     for _ in 0..most {
@@ -162,6 +162,10 @@ fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
         not_stuck(&stage.state)?;
         if stage.state.status.is_terminal() {
             return Ok(());
+        }
+        if stage.state.status == ThreadStatus::Paused {
+            go_on_whatever_failed(stage)?;
+            continue;
         }
         let running = |step: &usize| stage.state.steps[*step].status == StepStatus::Running;
         if let Some(step) = (0..stage.state.steps.len()).find(running) {
@@ -173,6 +177,18 @@ fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
         }
     }
     prop_assert!(stage.state.status.is_terminal(), "not ended after {most} turns: {stage:#?}");
+    Ok(())
+}
+
+/// Goes on without what has failed, where a person is asked.
+fn go_on_whatever_failed(stage: &mut Stage) -> Result<(), TestCaseError> {
+    let asked_for = stage.state.open_interventions().next().map(|one| one.opened.id.clone());
+    let ask = match asked_for {
+        Some(id) => Ask::Resolve { id, choice: "skip".to_owned() },
+        None => Ask::Resume(Resume::default()),
+    };
+    let accepted = decide_twice(stage, asked(ask))?;
+    prop_assert!(accepted.is_some());
     Ok(())
 }
 

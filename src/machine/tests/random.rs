@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::theatre::Stage;
-use crate::machine::Command;
+use super::theatre::{Stage, asked};
+use crate::machine::{Ask, Command, Resume};
 use crate::model::{Category, Failure, RecoveryCause, StepStatus};
 
 /// Conditions: with an answer, without one, and of either kind by what the dependencies gave.
@@ -44,9 +44,13 @@ fn draw() -> impl Strategy<Value = Draw> {
 /// A workflow of one to eight steps.
 pub(super) fn workflow() -> impl Strategy<Value = Value> {
     let output = proptest::option::of(any::<bool>());
-    (proptest::collection::vec(draw(), 1..=8), output).prop_map(|(draws, output)| {
+    let shape = (proptest::collection::vec(draw(), 1..=8), output, any::<bool>());
+    shape.prop_map(|(draws, output, pauses)| {
         let steps: Vec<Value> = draws.iter().enumerate().map(|(at, draw)| step(at, draw)).collect();
         let mut workflow = json!({ "name": "w", "steps": steps });
+        if pauses {
+            workflow["onFailure"] = json!("pause");
+        }
         match output {
             None => {}
             Some(true) => workflow["output"] = json!("{s0.output}"),
@@ -104,8 +108,15 @@ pub(super) enum Turn {
     Warn(Target),
     Recover(bool),
     Quarantine,
+    Pause,
     Resume,
+    /// From a step on, without others, with another input.
+    ResumeFrom(u8, Vec<u8>),
     Abort,
+    Retry(u8),
+    Skip(u8, bool),
+    Edit(u8),
+    Resolve(u8, u8),
 }
 
 /// Which attempt a result is of.
@@ -135,8 +146,15 @@ pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
         1 => target().prop_map(Turn::Warn),
         2 => any::<bool>().prop_map(Turn::Recover),
         1 => Just(Turn::Quarantine),
+        1 => Just(Turn::Pause),
         2 => Just(Turn::Resume),
+        1 => (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..3))
+            .prop_map(|(step, skip)| Turn::ResumeFrom(step, skip)),
         1 => Just(Turn::Abort),
+        1 => any::<u8>().prop_map(Turn::Retry),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(step, given)| Turn::Skip(step, given)),
+        1 => any::<u8>().prop_map(Turn::Edit),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(which, choice)| Turn::Resolve(which, choice)),
     ];
     proptest::collection::vec(turn, 1..60)
 }
@@ -178,8 +196,39 @@ impl Turn {
                 let takeover = super::theatre::takeover(RecoveryCause::Frozen, 9);
                 Command::Quarantine { takeover, losses: 6 }
             }
-            Self::Resume => Command::Resume { by: "ann".to_owned(), reason: None },
-            Self::Abort => Command::Abort { by: "ann".to_owned(), reason: None },
+            Self::Pause => asked(Ask::Pause),
+            Self::Resume => asked(Ask::Resume(Resume::default())),
+            Self::ResumeFrom(step, skip) => {
+                let at = |step: &u8| usize::from(*step) % stage.state.steps.len();
+                let input = super::theatre::json_of(&json!({ "flag": true, "pause": 1 }));
+                asked(Ask::Resume(Resume {
+                    from_step: Some(at(step)),
+                    skip: skip.iter().map(at).collect(),
+                    input: Some(input),
+                }))
+            }
+            Self::Abort => asked(Ask::Abort),
+            Self::Retry(step) => {
+                asked(Ask::Retry { step: usize::from(*step) % stage.state.steps.len() })
+            }
+            Self::Skip(step, given) => {
+                let step = usize::from(*step) % stage.state.steps.len();
+                let output = given.then(|| super::theatre::json_of(&json!({ "n": 3 })));
+                asked(Ask::Skip { step, output })
+            }
+            Self::Edit(step) => {
+                let step = usize::from(*step) % stage.state.steps.len();
+                let output = super::theatre::json_of(&json!({ "n": 4 }));
+                asked(Ask::Edit { step, output })
+            }
+            Self::Resolve(which, choice) => {
+                let all = &stage.state.interventions;
+                let one = all.get(usize::from(*which).checked_rem(all.len())?)?;
+                let choices = &one.opened.choices;
+                let choice = choices.get(usize::from(*choice) % (choices.len() + 1));
+                let choice = choice.cloned().unwrap_or_else(|| "perhaps".to_owned());
+                asked(Ask::Resolve { id: one.opened.id.clone(), choice })
+            }
         })
     }
 }

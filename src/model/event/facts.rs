@@ -43,6 +43,12 @@ pub struct WorkflowStart {
 pub struct StepStart {
     /// The step's kind.
     pub kind: String,
+    /// Who had it started now instead of when it was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The step waits for a moment, without an attempt under way.
@@ -103,17 +109,42 @@ pub struct StepFailed {
 /// The step will not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepSkipped {
-    /// `condition` if its `when` was false, `dependencies` if all it depends on was skipped.
+    /// `condition` if its `when` was false, `dependencies` if all it depends on was skipped; what a
+    /// person gave as the reason, if one did it.
     pub reason: String,
+    /// The person who did. What depends on the step runs then, and sees the output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The output that the person gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Json>,
+}
+
+/// A person put another output in the place of a completed step's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepEdited {
+    /// The output from now on.
+    pub output: Json,
+    /// Who did.
+    pub by: String,
+    /// Why, if it was said.
+    pub reason: Option<String>,
 }
 
 /// A person or a client set an ended or paused thread going again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkflowResumed {
     /// Who did.
     pub by: String,
     /// Why, if it was said.
     pub reason: Option<String>,
+    /// The step that is to run again, with all that comes after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_step: Option<StepId>,
+    /// The input of whatever still has to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Json>,
 }
 
 /// Why another incarnation took a thread over, as far as the evidence tells.
@@ -228,6 +259,8 @@ pub struct WorkflowRecovered {
 pub enum InterventionKind {
     /// The thread was lost with its replica again and again: it may be what kills them.
     Poison,
+    /// A step has used up its attempts, and the workflow says `"onFailure": "pause"`.
+    Failure,
 }
 
 impl InterventionKind {
@@ -235,6 +268,7 @@ impl InterventionKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Poison => "poison",
+            Self::Failure => "failure",
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{Event, EventBody, EventFault, OnStep};
 use crate::model::{Seq, StepId, ThreadId, Timestamp};
 
 /// Every type of event that this version writes.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "workflow_start",
     "step_start",
     "step_waiting",
@@ -16,6 +16,7 @@ const KINDS: [&str; 16] = [
     "step_complete",
     "step_failed",
     "step_skipped",
+    "step_edited",
     "intervention_opened",
     "intervention_resolved",
     "workflow_paused",
@@ -86,6 +87,7 @@ impl EventBody {
             Self::StepComplete(fact) => on(fact.place()).text(&fact.data),
             Self::StepFailed(fact) => on(fact.place()).text(&fact.data),
             Self::StepSkipped(fact) => on(fact.place()).text(&fact.data),
+            Self::StepEdited(fact) => on(fact.place()).text(&fact.data),
             Self::InterventionOpened(data) => on(None).text(data),
             Self::InterventionResolved(data) => on(None).text(data),
             Self::WorkflowPaused(data) => on(None).text(data),
@@ -107,6 +109,7 @@ impl EventBody {
             "step_complete" => Self::StepComplete(frame.on_step()?),
             "step_failed" => Self::StepFailed(frame.on_step()?),
             "step_skipped" => Self::StepSkipped(frame.on_step()?),
+            "step_edited" => Self::StepEdited(frame.on_step()?),
             "intervention_opened" => Self::InterventionOpened(frame.data()?),
             "intervention_resolved" => Self::InterventionResolved(frame.data()?),
             "workflow_paused" => Self::WorkflowPaused(frame.data()?),

@@ -77,6 +77,34 @@ pub struct Control {
     pub idempotency_key: Option<String>,
 }
 
+/// How a thread is to be continued.
+#[derive(Debug, Clone, Default)]
+pub struct ResumeHow {
+    /// Run this step and all that comes after it again.
+    pub from_step: Option<StepId>,
+    /// Do without these steps.
+    pub skip: Vec<StepId>,
+    /// The input of whatever still has to run.
+    pub input: Option<Json>,
+}
+
+/// What can be done to one step.
+#[derive(Debug, Clone)]
+pub enum StepChange {
+    /// Start its next attempt now.
+    Retry,
+    /// Do without it.
+    Skip {
+        /// What those that depend on it see; `null` if absent.
+        output: Option<Json>,
+    },
+    /// Put another output in the place of its own.
+    Edit {
+        /// The output from now on.
+        output: Json,
+    },
+}
+
 /// One event as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawEvent {
