@@ -17,6 +17,7 @@ mod operations;
 mod outages;
 mod overload;
 mod payloads;
+mod people;
 mod poison;
 mod pooler;
 mod presence;
