@@ -70,6 +70,7 @@ fn thread_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::steps::skip))
         .routes(routes!(ops::steps::edit))
         .routes(routes!(ops::resolve::resolve))
+        .routes(routes!(ops::signal::send))
         .routes(routes!(ops::stream_token::create))
 }
 

@@ -99,6 +99,7 @@ fn ended_step(body: &EventBody) -> Option<&StepId> {
         | EventBody::StepRetry(_)
         | EventBody::StepTimeoutWarning(_)
         | EventBody::StepEdited(_)
+        | EventBody::SignalReceived(_)
         | EventBody::InterventionOpened(_)
         | EventBody::InterventionResolved(_)
         | EventBody::WorkflowPaused(_)
@@ -124,7 +125,12 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             (Tone::Plain, '·', on.step.as_str(), text)
         }
         EventBody::StepWaiting(on) => {
-            (Tone::Plain, '…', on.step.as_str(), format!("waits until {}", on.data.until))
+            let text = match (on.data.until, on.data.reason.as_str()) {
+                (Some(until), "timer") => format!("waits until {until}"),
+                (Some(until), what) => format!("waits for its {what} until {until}"),
+                (None, what) => format!("waits for its {what}"),
+            };
+            (Tone::Plain, '…', on.step.as_str(), text)
         }
         EventBody::StepRetry(on) => {
             let text = format!(
@@ -156,6 +162,9 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             on.step.as_str(),
             format!("its output was edited by {}", on.data.by),
         ),
+        EventBody::SignalReceived(data) => {
+            (Tone::Plain, '→', "signal", format!("{} from {}", data.name, data.by))
+        }
         EventBody::InterventionOpened(data) => {
             (Tone::Careful, '?', "intervention", format!("{}: {}", data.id, data.prompt))
         }

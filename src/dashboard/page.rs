@@ -65,6 +65,7 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::InterventionNotFound
         | RuntimeError::InterventionResolved { .. }
         | RuntimeError::NoSuchChoice { .. }
+        | RuntimeError::TooManySignals
         | RuntimeError::ThreadConflict
         | RuntimeError::IdempotencyMismatch
         | RuntimeError::WrongState { .. }

@@ -24,6 +24,10 @@ pub enum Action {
     },
     /// A wait.
     Sleep,
+    /// A wait for a payload that somebody sends.
+    Signal,
+    /// A wait for a person's decision.
+    Approval,
 }
 
 impl Action {
@@ -34,6 +38,8 @@ impl Action {
             Self::Exec { .. } => "exec",
             Self::Transform { .. } => "transform",
             Self::Sleep => "sleep",
+            Self::Signal => "signal",
+            Self::Approval => "approval",
         }
     }
 }
@@ -123,7 +129,11 @@ impl Plan {
                 let place = Pointer::root().key("steps").index(at).key("with").key("program");
                 Some((place, program.as_str()))
             }
-            Action::Http | Action::Transform { .. } | Action::Sleep => None,
+            Action::Http
+            | Action::Transform { .. }
+            | Action::Sleep
+            | Action::Signal
+            | Action::Approval => None,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Folds an event into the state. Cannot fail: what does not fit was never decided.
 
-use super::state::{Intervention, StepState, ThreadState};
+use super::state::{Intervention, Signal, StepState, ThreadState};
 use crate::model::{
     Event, EventBody, StepComplete, StepFailed, StepId, StepRetry, StepSkipped, StepStatus,
     ThreadStatus, Timestamp, WorkflowResumed,
@@ -18,11 +18,16 @@ impl ThreadState {
             }
             EventBody::StepWaiting(fact) => self.on(&fact.step, |step| {
                 step.status = StepStatus::Waiting;
-                step.wake_at = Some(fact.data.until);
+                step.wake_at = fact.data.until;
+                step.signal.clone_from(&fact.data.name);
             }),
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
             EventBody::StepTimeoutWarning(fact) => self.on(&fact.step, |step| step.warned = true),
+            EventBody::SignalReceived(data) => {
+                self.signals.push(Signal { name: data.name.clone(), payload: data.payload.clone() })
+            }
             EventBody::StepComplete(fact) => {
+                self.take_signal(&fact.step);
                 self.on(&fact.step, |step| step.complete(&fact.data, event.at));
             }
             EventBody::StepFailed(fact) => {
@@ -70,6 +75,16 @@ impl ThreadState {
         }
     }
 
+    /// A step that completes while it waits for a signal has taken the oldest of that name.
+    fn take_signal(&mut self, id: &StepId) {
+        let step = self.plan.position(id.as_str()).and_then(|at| self.steps.get(at));
+        let name = step.and_then(|step| step.signal.clone());
+        let taken = name.and_then(|name| self.signals.iter().position(|sent| sent.name == name));
+        if let Some(at) = taken {
+            self.signals.remove(at);
+        }
+    }
+
     fn on(&mut self, id: &StepId, change: impl FnOnce(&mut StepState)) {
         if self.status == ThreadStatus::Queued {
             self.status = ThreadStatus::Running;
@@ -91,6 +106,7 @@ impl ThreadState {
         for step in self.steps.iter_mut().filter(|step| states.contains(&step.status)) {
             step.status = StepStatus::Pending;
             step.wake_at = None;
+            step.signal = None;
         }
     }
 
@@ -130,6 +146,7 @@ impl StepState {
         self.status = StepStatus::Skipped;
         self.output.clone_from(&data.output);
         self.bypassed = data.by.is_some();
+        self.signal = None;
         self.error = None;
         self.wake_at = None;
         self.completed_at = Some(at);
@@ -158,6 +175,7 @@ impl StepState {
         self.session_id.clone_from(&data.session_id);
         self.error = None;
         self.wake_at = None;
+        self.signal = None;
         self.completed_at = Some(at);
     }
 
@@ -167,6 +185,7 @@ impl StepState {
         self.error = Some(data.error.clone());
         self.continued = data.continued;
         self.wake_at = None;
+        self.signal = None;
         self.completed_at = Some(at);
     }
 }

@@ -83,6 +83,13 @@ pub enum Ask {
         /// The output from now on.
         output: Json,
     },
+    /// Take a payload that somebody sends.
+    Signal {
+        /// The signal's name.
+        name: String,
+        /// What is sent with it.
+        payload: Json,
+    },
     /// Decide an intervention.
     Resolve {
         /// Which.
@@ -166,6 +173,9 @@ pub enum Rejection {
         /// Who did.
         by: String,
     },
+    /// It has as many signals as it may that nobody has taken.
+    #[error("too many signals wait to be taken")]
+    TooManySignals,
     /// The intervention does not offer this choice.
     #[error("it offers {}", .0.join(", "))]
     NoSuchChoice(Vec<String>),

@@ -11,11 +11,11 @@ mod decide;
 mod document;
 mod draft;
 mod ready;
-mod sleep;
 pub mod snapshot;
 mod state;
 mod status;
 mod validate;
+mod wait;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +23,6 @@ mod tests;
 pub use command::{Ask, Command, Moment, Rejection, Resume, Takeover, Who};
 pub use decide::{decide, start};
 pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
-pub use state::{Intervention, StepState, ThreadState};
+pub use state::{Intervention, Signal, StepState, ThreadState};
 pub use status::{Progress, StatusDocument, StepDocument, WorkflowName};
 pub use validate::Inconsistency;

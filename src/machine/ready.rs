@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::Who;
+use super::decide::withdraw;
 use super::draft::Draft;
-use super::sleep::wake_time;
-use crate::definition::{Action, PlanStep};
+use super::{Who, wait};
+use crate::definition::PlanStep;
 use crate::model::{
-    Category, EventBody, Failure, InterventionKind, InterventionOpened, Json, StepComplete,
-    StepFailed, StepSkipped, StepStart, StepStatus, StepWaiting, ThreadStatus, WorkflowComplete,
-    WorkflowFailed, WorkflowPaused, codes,
+    Category, EventBody, Failure, InterventionKind, InterventionOpened, Json, StepFailed,
+    StepSkipped, StepStart, StepStatus, ThreadStatus, WorkflowComplete, WorkflowFailed,
+    WorkflowPaused, codes,
 };
 
 /// Who pauses a thread by policy, as its journal names it.
@@ -24,16 +24,22 @@ fn may_start(draft: &Draft<'_>) -> bool {
 
 /// Ends waits and starts retries whose time has come.
 pub(super) fn fire_timers(draft: &mut Draft<'_>) {
-    if !may_start(draft) {
-        return;
-    }
     for step in 0..draft.state.steps.len() {
+        // A wait that was in vain may have failed the thread.
+        if !may_start(draft) {
+            return;
+        }
         let Some(state) = draft.state.steps.get(step) else { continue };
         if state.wake_at.is_none_or(|due| due > draft.moment.now) {
             continue;
         }
         match state.status {
-            StepStatus::Waiting => wake(draft, step),
+            StepStatus::Waiting => {
+                let plan = Arc::clone(&draft.state.plan);
+                if let Some(planned) = plan.steps.get(step) {
+                    wait::time_is_up(draft, step, planned);
+                }
+            }
             StepStatus::Retrying => start_attempt(draft, step),
             StepStatus::Pending
             | StepStatus::Running
@@ -129,39 +135,9 @@ fn begin_attempt(draft: &mut Draft<'_>, step: usize, who: Option<&Who>) {
             reason: who.and_then(|who| who.reason.clone()),
         },
     }));
-    if matches!(*planned.action, Action::Sleep) {
-        fall_asleep(draft, step, planned);
+    if wait::waits(&planned.action) {
+        wait::begin(draft, step, planned);
     }
-}
-
-fn fall_asleep(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
-    let rendered = planned.with.render(&*draft.state).map_err(|unresolved| {
-        Failure::permanent(codes::TEMPLATE_UNRESOLVED, Category::Validation, unresolved.to_string())
-    });
-    match rendered.and_then(|with| wake_time(&with, draft.moment.now)) {
-        Ok(until) => {
-            let data = StepWaiting { reason: "timer".to_owned(), until };
-            draft.emit_on(step, EventBody::StepWaiting, data);
-            if until <= draft.moment.now {
-                wake(draft, step);
-            }
-        }
-        Err(failure) => {
-            let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts);
-            fail_step(draft, step, failure.at(&planned.id, attempt), 0);
-        }
-    }
-}
-
-/// Ends a sleep. The steps that depend on it are looked at by whoever called.
-fn wake(draft: &mut Draft<'_>, step: usize) {
-    let began = draft.state.steps.get(step).and_then(|state| state.attempt_at);
-    let slept = draft.moment.now.since(began.unwrap_or(draft.moment.now));
-    let slept_ms = u64::try_from(slept.as_millis()).unwrap_or(u64::MAX);
-    let output =
-        Json::trusted(format!("{{\"sleptMs\":{slept_ms}}}")).unwrap_or_else(|_| Json::null());
-    let data = StepComplete { output, duration_ms: slept_ms, session_id: None };
-    draft.emit_on(step, EventBody::StepComplete, data);
 }
 
 /// Ends a step that has used its attempts.
@@ -186,6 +162,7 @@ fn finish(draft: &mut Draft<'_>) {
             if state.plan.pauses_on_failure {
                 return ask_about(draft, &error);
             }
+            withdraw(draft);
             draft.emit(EventBody::WorkflowFailed(WorkflowFailed { error, duration_ms }));
         }
         return;
@@ -217,6 +194,9 @@ fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
         steps: failed,
         prompt: format!("{}: {}", error.code, error.message),
         choices: ["retry", "skip", "abort"].map(str::to_owned).into(),
+        digest: None,
+        expires_at: None,
+        on_timeout: None,
     }));
 }
 

@@ -39,6 +39,8 @@ pub struct StepState {
     pub admitted: bool,
     /// A person has skipped it: what depends on it runs all the same.
     pub bypassed: bool,
+    /// The signal it waits for.
+    pub signal: Option<String>,
 }
 
 impl StepState {
@@ -58,8 +60,18 @@ impl StepState {
             warned: false,
             admitted: false,
             bypassed: false,
+            signal: None,
         }
     }
+}
+
+/// A signal that was sent and that no step has taken yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// Its name.
+    pub name: String,
+    /// What was sent with it.
+    pub payload: Json,
 }
 
 /// A decision that the thread waits for, or that was made.
@@ -100,6 +112,8 @@ pub struct ThreadState {
     pub recoveries: u32,
     /// What was asked of people, oldest first.
     pub interventions: Vec<Intervention>,
+    /// Signals that nobody has taken yet, oldest first.
+    pub signals: Vec<Signal>,
     /// The head of its journal.
     pub last_seq: Seq,
     /// When it was accepted.
@@ -127,6 +141,7 @@ impl ThreadState {
             error: None,
             recoveries: 0,
             interventions: Vec::new(),
+            signals: Vec::new(),
             last_seq: event.seq,
             created_at: event.at,
             updated_at: event.at,

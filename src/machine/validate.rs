@@ -6,7 +6,7 @@
 //! `tests` show that whatever is decided passes.
 
 use super::{StepState, ThreadState};
-use crate::definition::PlanStep;
+use crate::definition::{Action, PlanStep};
 use crate::model::{StepStatus, ThreadStatus};
 
 /// What is wrong with a state, for the log.
@@ -90,7 +90,10 @@ fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> 
             need(tried && step.error.is_some(), "a retry follows a failed attempt")?;
             need(step.failures < planned.retry.max_attempts, "a retry is one its policy allows")
         }
-        StepStatus::Waiting => need(tried && wakes, "a wait has an attempt and a time"),
+        StepStatus::Waiting => {
+            let ends = wakes || !matches!(*planned.action, Action::Sleep);
+            need(tried && ends, "a wait has an attempt, and a sleep has a time")
+        }
         StepStatus::Completed => {
             need(tried && !wakes, "what has completed was tried and waits for nothing")?;
             need(step.output.is_some() && step.error.is_none(), "a completed step has an output")

@@ -67,6 +67,8 @@ pub mod codes {
     pub const JQ_FAILED: &str = "jq_failed";
     /// The attempt took longer than the step's `timeout`.
     pub const STEP_TIMEOUT: &str = "step_timeout";
+    /// Nobody sent the signal, or decided, in time.
+    pub const WAIT_TIMEOUT: &str = "wait_timeout";
     /// The attempt showed no sign of life for the step's `heartbeatTimeout`.
     pub const HEARTBEAT_TIMEOUT: &str = "heartbeat_timeout";
     /// The connection was refused or broke.

@@ -22,6 +22,7 @@ pub(super) fn is_checkpoint(body: &EventBody) -> bool {
         | EventBody::StepFailed(_)
         | EventBody::StepSkipped(_)
         | EventBody::StepEdited(_)
+        | EventBody::SignalReceived(_)
         | EventBody::InterventionOpened(_)
         | EventBody::InterventionResolved(_)
         | EventBody::WorkflowPaused(_)

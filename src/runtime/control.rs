@@ -65,6 +65,18 @@ pub(super) async fn change_step(
     ask(core, thread, asked, control).await
 }
 
+/// Sends a thread a signal; with an idempotency key, one of each name is sent once.
+pub(super) async fn signal(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    (name, payload): (String, Json),
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    let idempotency_key = control.idempotency_key.map(|key| format!("{name}:{key}"));
+    let control = Control { idempotency_key, ..control };
+    ask(core, thread, (Ask::Signal { name, payload }, "signalled"), control).await
+}
+
 /// Decides an intervention; its id names the thread.
 pub(super) async fn resolve(
     core: &Arc<Core>,
@@ -147,6 +159,7 @@ async fn ask(
         Answer::WrongStep { step, status } => Err(RuntimeError::WrongStep { step, status, action }),
         Answer::NoIntervention => Err(RuntimeError::InterventionNotFound),
         Answer::Resolved { choice, by } => Err(RuntimeError::InterventionResolved { choice, by }),
+        Answer::TooManySignals => Err(RuntimeError::TooManySignals),
         Answer::NoSuchChoice { choices } => Err(RuntimeError::NoSuchChoice { choices }),
         Answer::Unreadable => Err(RuntimeError::Internal),
     }

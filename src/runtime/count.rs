@@ -38,6 +38,7 @@ pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
             | EventBody::StepWaiting(_)
             | EventBody::StepEdited(_)
             | EventBody::StepTimeoutWarning(_)
+            | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)

@@ -32,6 +32,7 @@ pub(super) enum Ask {
     Retry { step: StepId },
     Skip { step: StepId, output: Option<Json> },
     Edit { step: StepId, output: Json },
+    Signal { name: String, payload: Json },
     Resolve { id: String, choice: String },
 }
 
@@ -53,6 +54,8 @@ pub(super) enum Answer {
     NoIntervention,
     /// Somebody has decided it already.
     Resolved { choice: String, by: String },
+    /// Too many signals wait to be taken.
+    TooManySignals,
     /// The intervention does not offer this choice.
     NoSuchChoice { choices: Vec<String> },
     /// The message cannot be read by this version.
@@ -104,6 +107,7 @@ fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
         Err(Rejection::WrongStep(step, status)) => Answer::WrongStep { step, status },
         Err(Rejection::NoIntervention) => Answer::NoIntervention,
         Err(Rejection::Resolved { choice, by }) => Answer::Resolved { choice, by },
+        Err(Rejection::TooManySignals) => Answer::TooManySignals,
         Err(Rejection::NoSuchChoice(choices)) => Answer::NoSuchChoice { choices },
     }
 }
@@ -123,6 +127,7 @@ fn placed(driver: &Driver, ask: Ask) -> Result<machine::Ask, StepId> {
         Ask::Retry { step } => machine::Ask::Retry { step: place(step)? },
         Ask::Skip { step, output } => machine::Ask::Skip { step: place(step)?, output },
         Ask::Edit { step, output } => machine::Ask::Edit { step: place(step)?, output },
+        Ask::Signal { name, payload } => machine::Ask::Signal { name, payload },
         Ask::Resolve { id, choice } => machine::Ask::Resolve { id, choice },
     })
 }

@@ -15,6 +15,7 @@ pub(super) mod recoveries;
 pub(super) mod resolve;
 pub(super) mod resume;
 pub(super) mod schema;
+pub(super) mod signal;
 pub(super) mod stats;
 pub(super) mod status;
 pub(super) mod steps;

@@ -111,8 +111,8 @@ fn every_fault_is_named_at_its_place() {
             json!({"name": "a@1", "steps": [1], "typo": 1, "onFailure": {}}),
             vec![
                 "/workflow/typo: unknown field \"typo\"",
-                "/workflow/onFailure: this version does not support",
                 "/workflow/name: a name must",
+                "/workflow/onFailure: onFailure is a string",
                 "/workflow/steps/0: a step is an object",
             ],
         ),

@@ -1,17 +1,24 @@
 //! What people and clients ask of a thread: each request is one event with who and why, and
 //! whatever follows from it.
 
-use super::super::draft::Draft;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::super::ready::start_now;
+use super::super::draft::Draft;
+use super::super::ready::{POLICY, start_now};
+use super::super::wait::{self, deliver};
 use super::super::{Ask, Rejection, Resume, Who};
 use super::advance;
+use super::result::settle_dependents;
+use crate::definition::Plan;
 use crate::model::{
-    EventBody, InterventionKind, InterventionResolved, Json, StepEdited, StepId, StepSkipped,
-    StepStatus, ThreadStatus, WorkflowAborted, WorkflowPaused, WorkflowResumed,
+    EventBody, InterventionKind, InterventionOpened, InterventionResolved, Json, SignalReceived,
+    StepEdited, StepId, StepSkipped, StepStatus, ThreadStatus, WorkflowAborted, WorkflowPaused,
+    WorkflowResumed,
 };
 
+/// Signals that a thread keeps for steps that do not wait for them yet: more are a loop of a client.
+const MAX_SIGNALS: usize = 1_000;
 /// Why a step is skipped, where the person did not say.
 const ASKED: &str = "asked";
 
@@ -23,6 +30,7 @@ pub(super) fn asked(draft: &mut Draft<'_>, ask: Ask, who: &Who) -> Result<(), Re
         Ask::Retry { step } => retry(draft, step, who),
         Ask::Skip { step, output } => skip(draft, step, output, who),
         Ask::Edit { step, output } => edit(draft, step, output, who),
+        Ask::Signal { name, payload } => signal(draft, name, payload, who),
         Ask::Resolve { id, choice } => resolve(draft, id, choice, who),
     }
 }
@@ -60,7 +68,11 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
     for &step in skip.difference(&again) {
         refuse_settled(draft, step)?;
     }
-    close_interventions(draft, "resume", who);
+    let plan = Arc::clone(&draft.state.plan);
+    let ends: BTreeSet<usize> = again.union(&skip).copied().collect();
+    close(draft, "resume", who, |one| {
+        one.kind != InterventionKind::Approval || concerns(&plan, one, &ends)
+    });
     let Who { by, reason } = who.clone();
     let from_step = how.from_step.and_then(|step| draft.step_id(step));
     let resumed = WorkflowResumed { by, reason, from_step, input: how.input };
@@ -76,7 +88,7 @@ fn abort(draft: &mut Draft<'_>, who: &Who) -> Result<(), Rejection> {
     if draft.state.status.is_terminal() {
         return Err(Rejection::WrongState(draft.state.status));
     }
-    close_interventions(draft, "abort", who);
+    close(draft, "abort", who, |_| true);
     let Who { by, reason } = who.clone();
     draft.emit(EventBody::WorkflowAborted(WorkflowAborted { by, reason }));
     Ok(())
@@ -140,7 +152,7 @@ fn go_on_without(
     output: Option<Json>,
     who: &Who,
 ) -> Result<(), Rejection> {
-    close_interventions(draft, "skip", who);
+    close(draft, "skip", who, |one| one.kind != InterventionKind::Approval);
     let Who { by, reason } = who.clone();
     let resumed = WorkflowResumed { by, reason, ..WorkflowResumed::default() };
     draft.emit(EventBody::WorkflowResumed(resumed));
@@ -173,6 +185,14 @@ fn resolve(draft: &mut Draft<'_>, id: String, choice: String, who: &Who) -> Resu
     let Who { by, reason } = who.clone();
     let decided = InterventionResolved { id, choice: choice.clone(), by, comment: reason };
     match (kind, choice.as_str()) {
+        (InterventionKind::Approval, _) => {
+            let step = steps.iter().find_map(|id| draft.state.plan.position(id.as_str()));
+            let step = step.ok_or(Rejection::NoIntervention)?;
+            draft.emit(EventBody::InterventionResolved(decided.clone()));
+            wait::decided(draft, step, &decided);
+            settle_dependents(draft, step);
+            Ok(())
+        }
         (InterventionKind::Poison | InterventionKind::Failure, "abort") => {
             draft.emit(EventBody::InterventionResolved(decided));
             abort(draft, who)
@@ -190,10 +210,38 @@ fn resolve(draft: &mut Draft<'_>, id: String, choice: String, who: &Who) -> Resu
     }
 }
 
-/// What somebody does to the whole thread answers what it was waiting for.
-fn close_interventions(draft: &mut Draft<'_>, choice: &str, who: &Who) {
-    let open: Vec<String> =
-        draft.state.open_interventions().map(|one| one.opened.id.clone()).collect();
+/// Takes a signal: whoever waits for it goes on, else it is kept.
+fn signal(draft: &mut Draft<'_>, name: String, payload: Json, who: &Who) -> Result<(), Rejection> {
+    if draft.state.status.is_terminal() {
+        return Err(Rejection::WrongState(draft.state.status));
+    }
+    if draft.state.signals.len() >= MAX_SIGNALS {
+        return Err(Rejection::TooManySignals);
+    }
+    let Who { by, reason } = who.clone();
+    let received = SignalReceived { name: name.clone(), payload, by, reason };
+    draft.emit(EventBody::SignalReceived(received));
+    for step in deliver(draft, &name) {
+        settle_dependents(draft, step);
+    }
+    Ok(())
+}
+
+/// What a thread that fails was waiting for is not decided any more.
+pub(in crate::machine) fn withdraw(draft: &mut Draft<'_>) {
+    let who = Who { by: POLICY.to_owned(), reason: Some("the thread has failed".to_owned()) };
+    close(draft, "withdrawn", &who, |_| true);
+}
+
+/// What somebody does to a thread answers what it was waiting for.
+fn close(
+    draft: &mut Draft<'_>,
+    choice: &str,
+    who: &Who,
+    concerned: impl Fn(&InterventionOpened) -> bool,
+) {
+    let open = draft.state.open_interventions().filter(|one| concerned(&one.opened));
+    let open: Vec<String> = open.map(|one| one.opened.id.clone()).collect();
     for id in open {
         draft.emit(EventBody::InterventionResolved(InterventionResolved {
             id,
@@ -204,7 +252,15 @@ fn close_interventions(draft: &mut Draft<'_>, choice: &str, who: &Who) {
     }
 }
 
+/// Whether an intervention is about one of these steps.
+fn concerns(plan: &Plan, one: &InterventionOpened, steps: &BTreeSet<usize>) -> bool {
+    let mut positions = one.steps.iter().filter_map(|id| plan.position(id.as_str()));
+    positions.any(|step| steps.contains(&step))
+}
+
 fn emit_skip(draft: &mut Draft<'_>, step: usize, output: Option<Json>, who: &Who) {
+    let plan = Arc::clone(&draft.state.plan);
+    close(draft, "skip", who, |one| concerns(&plan, one, &BTreeSet::from([step])));
     let reason = who.reason.clone().unwrap_or_else(|| ASKED.to_owned());
     let data = StepSkipped { reason, by: Some(who.by.clone()), output };
     draft.emit_on(step, EventBody::StepSkipped, data);

@@ -4,6 +4,8 @@ mod control;
 mod recover;
 mod result;
 
+pub(super) use control::withdraw;
+
 use std::sync::Arc;
 
 use super::draft::Draft;

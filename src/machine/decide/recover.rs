@@ -58,6 +58,9 @@ pub(super) fn quarantine(
         steps: suspects,
         prompt: reason,
         choices: vec!["resume".to_owned(), "abort".to_owned()],
+        digest: None,
+        expires_at: None,
+        on_timeout: None,
     }));
     Ok(())
 }

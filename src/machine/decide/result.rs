@@ -75,7 +75,7 @@ fn current(draft: &Draft<'_>, (step, attempt): AttemptRef) -> Result<u64, Reject
     Ok(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn settle_dependents(draft: &mut Draft<'_>, step: usize) {
+pub(super) fn settle_dependents(draft: &mut Draft<'_>, step: usize) {
     let dependents = draft.state.plan.steps.get(step).map(|step| step.dependents.clone());
     settle(draft, dependents.unwrap_or_default());
 }

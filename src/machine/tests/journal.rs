@@ -88,7 +88,6 @@ impl<'a> Reader<'a> {
         match &event.body {
             EventBody::WorkflowStart(_) => {}
             EventBody::WorkflowResumed(data) => {
-                need(self.open.is_empty(), "whatever was asked is answered by a resume")?;
                 self.again(data.from_step.as_ref())?;
                 self.resume();
             }
@@ -96,6 +95,7 @@ impl<'a> Reader<'a> {
                 need(!self.paused, "a paused thread is not paused again")?;
                 self.paused = true;
             }
+            EventBody::SignalReceived(_) => {}
             EventBody::InterventionOpened(data) => {
                 need(!self.open.contains(&data.id.as_str()), "an id of its own")?;
                 self.open.push(&data.id);
@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
             }
             EventBody::StepFailed(fact) => {
                 let asked = step.place == Place::Pending && !step.admitted;
-                let under_way = step.place == Place::Running;
+                let under_way = matches!(step.place, Place::Running | Place::Waiting);
                 need(asked || under_way, "an attempt or the condition fails")?;
                 need(fact.attempt == step.attempts, "the current attempt fails")?;
                 need(fact.data.continued == planned.continue_on_error, "as the plan has it")?;
@@ -201,6 +201,7 @@ impl<'a> Reader<'a> {
             }
             EventBody::StepEdited(_)
             | EventBody::WorkflowStart(_)
+            | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)

@@ -11,6 +11,9 @@ use crate::model::{Category, Failure, RecoveryCause, StepStatus};
 const CONDITIONS: [&str; 6] =
     ["true", "false", "input.flag", "!input.flag", "input.missing == 1", "size('ab') == 2"];
 
+/// What steps wait for.
+pub(super) const SIGNALS: [&str; 2] = ["red", "blue"];
+
 /// One random step; `needs` picks among the steps before it.
 #[derive(Debug, Clone)]
 struct Draw {
@@ -24,7 +27,7 @@ struct Draw {
 
 fn draw() -> impl Strategy<Value = Draw> {
     (
-        0_u8..6,
+        0_u8..9,
         any::<u8>(),
         proptest::option::weighted(0.3, 0..CONDITIONS.len()),
         any::<bool>(),
@@ -70,6 +73,12 @@ fn step(at: usize, draw: &Draw) -> Value {
         0 => ("sleep", json!({ "for": u32::from(draw.needs) * 10 })),
         1 => ("sleep", json!({ "for": "{input.pause}" })),
         2 => ("transform", json!({ "jq": ".", "from": 1 })),
+        3 => ("signal", json!({ "name": SIGNALS[at % 2] })),
+        4 => ("signal", json!({ "name": SIGNALS[at % 2], "timeout": "3s" })),
+        5 if draw.goes_on => {
+            ("approval", json!({ "prompt": "?", "timeout": "3s", "onTimeout": "reject" }))
+        }
+        5 => ("approval", json!({ "prompt": "?", "choices": ["approve"], "timeout": "4s" })),
         _ => ("http", json!({ "url": "http://h/" })),
     };
     let mut step = json!({
@@ -117,6 +126,7 @@ pub(super) enum Turn {
     Skip(u8, bool),
     Edit(u8),
     Resolve(u8, u8),
+    Signal(bool),
 }
 
 /// Which attempt a result is of.
@@ -154,7 +164,8 @@ pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
         1 => any::<u8>().prop_map(Turn::Retry),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(step, given)| Turn::Skip(step, given)),
         1 => any::<u8>().prop_map(Turn::Edit),
-        1 => (any::<u8>(), any::<u8>()).prop_map(|(which, choice)| Turn::Resolve(which, choice)),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(which, choice)| Turn::Resolve(which, choice)),
+        2 => any::<bool>().prop_map(Turn::Signal),
     ];
     proptest::collection::vec(turn, 1..60)
 }
@@ -220,6 +231,11 @@ impl Turn {
                 let step = usize::from(*step) % stage.state.steps.len();
                 let output = super::theatre::json_of(&json!({ "n": 4 }));
                 asked(Ask::Edit { step, output })
+            }
+            Self::Signal(red) => {
+                let payload = super::theatre::json_of(&json!({ "n": 5 }));
+                let name = SIGNALS[usize::from(!red)].to_owned();
+                asked(Ask::Signal { name, payload })
             }
             Self::Resolve(which, choice) => {
                 let all = &stage.state.interventions;

@@ -182,6 +182,7 @@ pub(super) fn line(event: &Event) -> String {
             format!("{kind} {} [{}]", data.kind.as_str(), steps.join(" "))
         }
         EventBody::InterventionResolved(data) => format!("{kind} {}", data.choice),
+        EventBody::SignalReceived(data) => format!("{kind} {}", data.name),
         EventBody::WorkflowStart(_)
         | EventBody::WorkflowPaused(_)
         | EventBody::WorkflowResumed(_)

@@ -54,10 +54,27 @@ pub struct StepStart {
 /// The step waits for a moment, without an attempt under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepWaiting {
-    /// What it waits for: `timer` for a `sleep`.
+    /// What it waits for: `timer`, `signal` or `approval`.
     pub reason: String,
-    /// Until when.
-    pub until: Timestamp,
+    /// Until when; `null` if for ever.
+    pub until: Option<Timestamp>,
+    /// The signal's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Somebody sent the thread a signal. It is kept until a step takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalReceived {
+    /// The signal's name.
+    pub name: String,
+    /// What was sent with it.
+    pub payload: Json,
+    /// Who did.
+    pub by: String,
+    /// Why, if it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// An attempt failed and another will follow.
@@ -261,6 +278,8 @@ pub enum InterventionKind {
     Poison,
     /// A step has used up its attempts, and the workflow says `"onFailure": "pause"`.
     Failure,
+    /// A step of kind `approval` waits.
+    Approval,
 }
 
 impl InterventionKind {
@@ -269,6 +288,7 @@ impl InterventionKind {
         match self {
             Self::Poison => "poison",
             Self::Failure => "failure",
+            Self::Approval => "approval",
         }
     }
 }
@@ -287,6 +307,15 @@ pub struct InterventionOpened {
     pub prompt: String,
     /// What the person may choose.
     pub choices: Vec<String>,
+    /// SHA-256, in hex, of what an approval is about: its filled-in `with`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// When it is too late to decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// What is chosen then; without it the step fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<String>,
 }
 
 /// A person has decided.

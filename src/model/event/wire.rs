@@ -7,7 +7,7 @@ use super::{Event, EventBody, EventFault, OnStep};
 use crate::model::{Seq, StepId, ThreadId, Timestamp};
 
 /// Every type of event that this version writes.
-const KINDS: [&str; 17] = [
+const KINDS: [&str; 18] = [
     "workflow_start",
     "step_start",
     "step_waiting",
@@ -17,6 +17,7 @@ const KINDS: [&str; 17] = [
     "step_failed",
     "step_skipped",
     "step_edited",
+    "signal_received",
     "intervention_opened",
     "intervention_resolved",
     "workflow_paused",
@@ -88,6 +89,7 @@ impl EventBody {
             Self::StepFailed(fact) => on(fact.place()).text(&fact.data),
             Self::StepSkipped(fact) => on(fact.place()).text(&fact.data),
             Self::StepEdited(fact) => on(fact.place()).text(&fact.data),
+            Self::SignalReceived(data) => on(None).text(data),
             Self::InterventionOpened(data) => on(None).text(data),
             Self::InterventionResolved(data) => on(None).text(data),
             Self::WorkflowPaused(data) => on(None).text(data),
@@ -110,6 +112,7 @@ impl EventBody {
             "step_failed" => Self::StepFailed(frame.on_step()?),
             "step_skipped" => Self::StepSkipped(frame.on_step()?),
             "step_edited" => Self::StepEdited(frame.on_step()?),
+            "signal_received" => Self::SignalReceived(frame.data()?),
             "intervention_opened" => Self::InterventionOpened(frame.data()?),
             "intervention_resolved" => Self::InterventionResolved(frame.data()?),
             "workflow_paused" => Self::WorkflowPaused(frame.data()?),

@@ -60,6 +60,9 @@ pub enum RuntimeError {
         /// Who did.
         by: String,
     },
+    /// The thread keeps as many signals as it may that nobody has taken.
+    #[error("too many signals of this thread wait to be taken")]
+    TooManySignals,
     /// The intervention does not offer this choice.
     #[error("the intervention offers {}", choices.join(", "))]
     NoSuchChoice {

@@ -131,6 +131,16 @@ impl Handle {
         control::change_step(&self.core, thread, change, control).await
     }
 
+    /// Sends a thread a signal: its name and payload.
+    pub async fn signal(
+        &self,
+        thread: &ThreadId,
+        signal: (String, Json),
+        control: Control,
+    ) -> Result<Invoked, RuntimeError> {
+        control::signal(&self.core, thread, signal, control).await
+    }
+
     /// Decides an intervention; `control.reason` is what was said about it.
     pub async fn resolve(
         &self,

@@ -23,7 +23,11 @@ impl Executors for Effects {
     fn get(&self, action: &Action) -> Option<&dyn StepExecutor> {
         match action {
             Action::Http => Some(self),
-            Action::Exec { .. } | Action::Transform { .. } | Action::Sleep => None,
+            Action::Exec { .. }
+            | Action::Transform { .. }
+            | Action::Sleep
+            | Action::Signal
+            | Action::Approval => None,
         }
     }
 }
