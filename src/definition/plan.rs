@@ -112,6 +112,12 @@ impl Plan {
         found
     }
 
+    /// Whether a thread of it may open an intervention by itself.
+    pub fn may_ask(&self) -> bool {
+        let asks = |step: &PlanStep| matches!(*step.action, Action::Approval);
+        self.pauses_on_failure || self.steps.iter().any(asks)
+    }
+
     /// The positions of the steps that nothing depends on.
     pub fn leaves(&self) -> impl Iterator<Item = usize> {
         self.positions(|step| step.dependents.is_empty())

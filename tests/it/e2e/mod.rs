@@ -26,6 +26,7 @@ mod replica_feed;
 mod replicas;
 mod retries;
 mod safety;
+mod signals;
 mod streams;
 mod support;
 mod verify;
