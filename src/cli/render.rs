@@ -207,12 +207,20 @@ mod tests {
             color: false,
         };
         let step = StepId::parse("fetch").unwrap();
-        let started =
-            OnStep { step: step.clone(), attempt: 1, data: StepStart { kind: "http".to_owned() } };
+        let started = OnStep {
+            step: step.clone(),
+            attempt: 1,
+            data: StepStart { kind: "http".to_owned(), fallback: false },
+        };
         renderer.line(&event(2, 1_000, EventBody::StepStart(started)));
         assert!(renderer.bar().ends_with("0/2 steps"));
-        let data =
-            StepComplete { output: Json::parse("{}").unwrap(), duration_ms: 12, session_id: None };
+        let data = StepComplete {
+            output: Json::parse("{}").unwrap(),
+            duration_ms: 12,
+            session_id: None,
+            fallback: false,
+            error: None,
+        };
         let completed = OnStep { step, attempt: 1, data };
         let line = renderer.line(&event(3, 1_250, EventBody::StepComplete(completed)));
         assert_eq!(line, "   3    0.250s  ✓ fetch        completed in 12ms");

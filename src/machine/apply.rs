@@ -14,7 +14,10 @@ impl ThreadState {
         match &event.body {
             EventBody::WorkflowStart(_) => {}
             EventBody::StepStart(fact) => {
-                self.on(&fact.step, |step| step.begin(fact.attempt, event.at));
+                self.on(&fact.step, |step| {
+                    step.begin(fact.attempt, event.at);
+                    step.fallback = fact.data.fallback;
+                });
             }
             EventBody::StepWaiting(fact) => self.on(&fact.step, |step| {
                 step.status = StepStatus::Waiting;
@@ -104,6 +107,8 @@ impl ThreadState {
             }
             if step.status == StepStatus::Pending {
                 step.failures = 0;
+                // It begins anew: with what it is itself.
+                step.fallback = false;
             }
         }
     }
@@ -122,6 +127,11 @@ impl StepState {
     fn retry(&mut self, data: &StepRetry) {
         self.status = StepStatus::Retrying;
         self.failures += 1;
+        if data.fallback {
+            // The fallback's attempts are counted by its own policy.
+            self.failures = 0;
+            self.fallback = true;
+        }
         self.error = Some(data.error.clone());
         self.wake_at = Some(data.retry_at);
     }
@@ -130,6 +140,7 @@ impl StepState {
         self.status = StepStatus::Completed;
         self.output = Some(data.output.clone());
         self.session_id.clone_from(&data.session_id);
+        self.fallback = data.fallback;
         self.error = None;
         self.wake_at = None;
         self.completed_at = Some(at);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::draft::Draft;
+use super::give_up::give_up;
 use super::sleep::wake_time;
 use crate::definition::{Action, PlanStep};
 use crate::model::{
@@ -100,14 +101,23 @@ fn skip(draft: &mut Draft<'_>, step: usize, reason: &str) {
     draft.emit_on(step, EventBody::StepSkipped, StepSkipped { reason: reason.to_owned() });
 }
 
+/// Starts an attempt if anything may start: what cannot is started as soon as something can.
+pub(super) fn start_attempt_now(draft: &mut Draft<'_>, step: usize) {
+    if may_start(draft) {
+        start_attempt(draft, step);
+    }
+}
+
 fn start_attempt(draft: &mut Draft<'_>, step: usize) {
     let plan = Arc::clone(&draft.state.plan);
     let Some(planned) = plan.steps.get(step) else { return };
-    let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts) + 1;
+    let (attempts, fallback) =
+        draft.state.steps.get(step).map_or((0, false), |state| (state.attempts, state.fallback));
+    let (planned, attempt) = (planned.phase(fallback), attempts + 1);
     draft.emit(EventBody::StepStart(crate::model::OnStep {
         step: planned.id.clone(),
         attempt,
-        data: StepStart { kind: planned.action.kind().to_owned() },
+        data: StepStart { kind: planned.action.kind().to_owned(), fallback },
     }));
     if matches!(*planned.action, Action::Sleep) {
         fall_asleep(draft, step, planned);
@@ -128,7 +138,7 @@ fn fall_asleep(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
         }
         Err(failure) => {
             let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts);
-            fail_step(draft, step, failure.at(&planned.id, attempt), 0);
+            give_up(draft, step, failure.at(&planned.id, attempt), 0);
         }
     }
 }
@@ -140,11 +150,13 @@ fn wake(draft: &mut Draft<'_>, step: usize) {
     let slept_ms = u64::try_from(slept.as_millis()).unwrap_or(u64::MAX);
     let output =
         Json::trusted(format!("{{\"sleptMs\":{slept_ms}}}")).unwrap_or_else(|_| Json::null());
-    let data = StepComplete { output, duration_ms: slept_ms, session_id: None };
+    let fallback = draft.state.steps.get(step).is_some_and(|state| state.fallback);
+    let data =
+        StepComplete { output, duration_ms: slept_ms, session_id: None, fallback, error: None };
     draft.emit_on(step, EventBody::StepComplete, data);
 }
 
-/// Ends a step that has used its attempts.
+/// Ends a step for which nothing stands in.
 pub(super) fn fail_step(draft: &mut Draft<'_>, step: usize, error: Failure, duration_ms: u64) {
     let continued =
         draft.state.plan.steps.get(step).is_some_and(|planned| planned.continue_on_error);

@@ -35,6 +35,8 @@ pub struct StepState {
     pub continued: bool,
     /// The current attempt has been warned about.
     pub warned: bool,
+    /// It has used its attempts: those that count now, or its output, are those of its fallback.
+    pub fallback: bool,
 }
 
 impl StepState {
@@ -52,6 +54,7 @@ impl StepState {
             session_id: None,
             continued: false,
             warned: false,
+            fallback: false,
         }
     }
 }

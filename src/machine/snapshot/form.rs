@@ -196,6 +196,7 @@ struct StepForm<'a> {
     continued: bool,
     error: Option<FailureForm<'a>>,
     failures: u32,
+    fallback: bool,
     id: Cow<'a, str>,
     output: Option<Cow<'a, str>>,
     session_id: Option<Cow<'a, str>>,
@@ -220,6 +221,7 @@ impl<'a> StepForm<'a> {
             session_id,
             continued,
             warned,
+            fallback,
         } = state;
         Self {
             attempt_at: attempt_at.map(time),
@@ -228,6 +230,7 @@ impl<'a> StepForm<'a> {
             continued: *continued,
             error: error.as_ref().map(FailureForm::of),
             failures: *failures,
+            fallback: *fallback,
             id: id.into(),
             output: output.as_ref().map(text),
             session_id: session_id.as_deref().map(Cow::Borrowed),
@@ -252,6 +255,7 @@ impl<'a> StepForm<'a> {
             session_id: self.session_id.map(Cow::into_owned),
             continued: self.continued,
             warned: self.warned,
+            fallback: self.fallback,
         })
     }
 }

@@ -34,13 +34,13 @@ fn digest(text: &str) -> String {
 }
 
 #[test]
-fn version_1_is_this_text() {
+fn version_2_is_this_text() {
     let mut stage = lived();
     stage.state.workflow.hash = "HASH".to_owned();
     let (text, sha256) = snapshot::encode(&stage.state);
     assert_eq!(sha256, digest(&text));
     // Whoever changes this text gives it another version: written snapshots are read by it.
-    assert_eq!(snapshot::SNAPSHOT_VERSION, 1);
+    assert_eq!(snapshot::SNAPSHOT_VERSION, 2);
     assert_eq!(
         text,
         concat!(
@@ -51,18 +51,18 @@ fn version_1_is_this_text() {
             r#""steps":[]}],"#,
             r#""lastSeq":"9","metadata":"{}","output":null,"recoveries":2,"status":"paused","#,
             r#""steps":[{"attemptAt":"1700000000000","attempts":1,"completedAt":"1700000000005","#,
-            r#""continued":false,"error":null,"failures":0,"id":"a","output":"{\"n\":1}","#,
+            r#""continued":false,"error":null,"failures":0,"fallback":false,"id":"a","output":"{\"n\":1}","#,
             r#""sessionId":null,"startedAt":"1700000000000","status":"completed","wakeAt":null,"#,
             r#""warned":false},{"attemptAt":"1700000000000","attempts":1,"completedAt":null,"#,
             r#""continued":false,"error":{"attempt":1,"category":"external","#,
             r#""code":"connection_failed","message":"refused","recoverable":true,"stepId":"b"},"#,
-            r#""failures":1,"id":"b","output":null,"sessionId":null,"#,
+            r#""failures":1,"fallback":false,"id":"b","output":null,"sessionId":null,"#,
             r#""startedAt":"1700000000000","status":"retrying","wakeAt":"1700000001010","#,
             r#""warned":false},{"attemptAt":null,"attempts":0,"completedAt":null,"#,
-            r#""continued":false,"error":null,"failures":0,"id":"c","output":null,"#,
+            r#""continued":false,"error":null,"failures":0,"fallback":false,"id":"c","output":null,"#,
             r#""sessionId":null,"startedAt":null,"status":"pending","wakeAt":null,"#,
             r#""warned":false}],"threadId":"t","traceparent":null,"#,
-            r#""updatedAt":"1700000000010","version":1,"workflow":{"hash":"HASH","name":"w","#,
+            r#""updatedAt":"1700000000010","version":2,"workflow":{"hash":"HASH","name":"w","#,
             r#""version":null}}"#
         )
     );

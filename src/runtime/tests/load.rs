@@ -223,6 +223,8 @@ async fn records_that_contradict_each_other_or_the_plan_are_told() {
                 output: crate::model::Json::null(),
                 duration_ms: 1,
                 session_id: None,
+                fallback: false,
+                error: None,
             },
         })
     };
