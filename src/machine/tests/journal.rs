@@ -1,7 +1,7 @@
 //! What every journal must look like, told by the journal and the plan alone: a second, plain
 //! account of the rules, independent of the state's fold.
 
-use crate::definition::Plan;
+use crate::definition::{Fallback, Plan};
 use crate::model::{Event, EventBody, StepId};
 
 /// Where a step stands by the journal.
@@ -28,6 +28,8 @@ struct Step {
     attempts: u32,
     failures: u32,
     warned: u32,
+    /// Whether its fallback has taken over.
+    fallback: bool,
 }
 
 /// Reads a journal from its start.
@@ -46,7 +48,7 @@ pub(super) struct Reader<'a> {
 /// Checks a whole journal.
 #[track_caller]
 pub(super) fn check(plan: &Plan, journal: &[Event]) {
-    let step = Step { place: Place::Pending, attempts: 0, failures: 0, warned: 0 };
+    let step = Step { place: Place::Pending, attempts: 0, failures: 0, warned: 0, fallback: false };
     let steps = vec![step; plan.steps.len()];
     let mut reader = Reader {
         plan,
@@ -121,18 +123,19 @@ impl<'a> Reader<'a> {
             | EventBody::StepTimeoutWarning(_)
             | EventBody::StepComplete(_)
             | EventBody::StepFailed(_)
-            | EventBody::StepSkipped(_)) => self.on_step(body)?,
+            | EventBody::StepSkipped(_)) => self.on_step(body, event)?,
         }
         Ok(())
     }
 
-    fn on_step(&mut self, body: &EventBody) -> Result<(), &'static str> {
+    fn on_step(&mut self, body: &EventBody, event: &Event) -> Result<(), &'static str> {
         let at = body.step().and_then(|id| self.plan.position(id.as_str()));
         let at = at.ok_or("a step of the plan")?;
         let planned = &self.plan.steps[at];
         let needs = self.places(&planned.depends_on);
         let (failing, still) = (self.failing, self.failing || self.paused);
         let step = &mut self.steps[at];
+        let most = planned.phase(step.fallback).retry.max_attempts;
         need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
         match body {
             EventBody::StepStart(fact) => {
@@ -144,6 +147,9 @@ impl<'a> Reader<'a> {
                 need(needs.is_empty() || !all_skipped, "not all dependencies were skipped")?;
                 need(matches!(step.place, Place::Pending | Place::Retrying), "it does not run")?;
                 need(fact.attempt == step.attempts + 1, "attempts are numbered from 1")?;
+                need(fact.data.fallback == step.fallback, "of the step, or of its fallback")?;
+                let kind = planned.phase(step.fallback).action.kind();
+                need(fact.data.kind == kind, "of the kind of what is attempted")?;
                 (step.place, step.attempts) = (Place::Running, fact.attempt);
             }
             EventBody::StepWaiting(fact) => {
@@ -153,7 +159,14 @@ impl<'a> Reader<'a> {
             EventBody::StepRetry(fact) => {
                 need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
                 step.failures += 1;
-                need(step.failures < planned.retry.max_attempts, "attempts are bounded")?;
+                if fact.data.fallback {
+                    let step_follows = matches!(planned.fallback, Some(Fallback::Step(_)));
+                    need(step_follows && !step.fallback, "a fallback takes over once")?;
+                    need(fact.data.retry_at == event.at, "a fallback takes over at once")?;
+                    (step.fallback, step.failures) = (true, 0);
+                } else {
+                    need(step.failures < most, "attempts are bounded")?;
+                }
                 step.place = Place::Retrying;
             }
             EventBody::StepTimeoutWarning(fact) => {
@@ -164,6 +177,11 @@ impl<'a> Reader<'a> {
             EventBody::StepComplete(fact) => {
                 let under_way = matches!(step.place, Place::Running | Place::Waiting);
                 need(under_way && fact.attempt == step.attempts, "the current attempt completes")?;
+                let stands_in = matches!(planned.fallback, Some(Fallback::Output(_)));
+                let by_output = fact.data.error.is_some();
+                need(!by_output || stands_in, "an output stands in where the plan has one")?;
+                let by_fallback = step.fallback || by_output;
+                need(fact.data.fallback == by_fallback, "it says whose output it is")?;
                 step.place = Place::Completed;
             }
             EventBody::StepFailed(fact) => {
@@ -173,7 +191,10 @@ impl<'a> Reader<'a> {
                 need(fact.attempt == step.attempts, "the current attempt fails")?;
                 need(fact.data.continued == planned.continue_on_error, "as the plan has it")?;
                 step.failures += 1;
-                need(step.failures <= planned.retry.max_attempts, "attempts are bounded")?;
+                need(step.failures <= most, "attempts are bounded")?;
+                let code = fact.data.error.code.as_str();
+                let unused = fact.attempt > 0 && !step.fallback && code != "template_unresolved";
+                need(!unused || planned.fallback.is_none(), "a fallback is used if there is one")?;
                 step.place = Place::Failed { continued: fact.data.continued };
                 self.failing |= !fact.data.continued;
             }
@@ -229,6 +250,7 @@ impl<'a> Reader<'a> {
         self.put(Place::Failed { continued: false }, Place::Pending);
         for step in self.steps.iter_mut().filter(|step| step.place == Place::Pending) {
             step.failures = 0;
+            step.fallback = false;
         }
     }
 }

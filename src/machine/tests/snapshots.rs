@@ -119,12 +119,15 @@ fn another_byte_is_told_by_the_checksum() {
 fn another_version_is_told_from_what_cannot_be_read() {
     let stage = lived();
     let (text, _) = snapshot::encode(&stage.state);
-    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
-    assert_eq!(read(&newer, &stage).unwrap_err(), SnapshotFault::Version(2));
+    let own = format!("\"version\":{}", snapshot::SNAPSHOT_VERSION);
+    for other in [1, snapshot::SNAPSHOT_VERSION + 1] {
+        let other_version = text.replacen(&own, &format!("\"version\":{other}"), 1);
+        assert_eq!(read(&other_version, &stage).unwrap_err(), SnapshotFault::Version(other));
+    }
     let other_members = "{\"version\":7,\"wholly\":\"different\"}";
     assert_eq!(read(other_members, &stage).unwrap_err(), SnapshotFault::Version(7));
     let cut = &text[..text.len() - 9];
-    let more = text.replacen("\"version\":1", "\"versio\":true,\"version\":1", 1);
+    let more = text.replacen(&own, &format!("\"versio\":true,{own}"), 1);
     for broken in ["", "{}", cut, more.as_str()] {
         let fault = read(broken, &stage).unwrap_err();
         assert!(matches!(fault, SnapshotFault::Unreadable(_)), "{fault:?} for {broken}");
