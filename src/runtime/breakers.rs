@@ -28,8 +28,8 @@ const MAX_REPORTED: usize = 100;
 /// way, or while the target wants to be left alone. A longer wait is the retry's, which costs no
 /// task.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
-/// Retries that wait for the same moment are spread over this part of the reset timeout behind it,
-/// and over [`MAX_SPREAD`] at the most, so that they do not all come at once.
+/// Retries that wait for the same moment are spread over this part of their wait behind it, and over
+/// [`MAX_SPREAD`] at the most, so that they do not all come at once.
 const SPREAD: f64 = 0.1;
 const MAX_SPREAD: Duration = Duration::from_secs(5);
 /// Added to each wait: recorded times are cut to the millisecond, and must not come too early.
@@ -137,8 +137,8 @@ impl Breakers {
 
     fn refuse(&self, aim: &Aim, refusal: Refusal, now: Duration) -> AttemptError {
         self.metrics.circuits.refusals.inc();
-        let spread = aim.policy.reset_timeout.mul_f64(SPREAD).min(MAX_SPREAD);
         let left = refusal.until.saturating_sub(now);
+        let spread = left.mul_f64(SPREAD).min(MAX_SPREAD);
         let wait =
             left.saturating_add(ROUNDING).saturating_add(spread.mul_f64(self.entropy.unit()));
         let why = match refusal.why {
