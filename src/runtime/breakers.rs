@@ -309,3 +309,6 @@ fn asked_to_wait(result: &Result<Json, AttemptError>, pause: Duration) -> Option
     let AttemptError { failure, retry_after } = result.as_ref().err()?;
     retry_after.or_else(|| (failure.category == Category::RateLimit).then_some(pause))
 }
+
+#[cfg(test)]
+mod tests;

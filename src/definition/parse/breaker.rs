@@ -63,3 +63,6 @@ fn reset_timeout(fields: &Fields<'_>, faults: &mut Faults) -> Option<Duration> {
     }
     Some(timeout)
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,3 +48,6 @@ pub(super) fn read(
     let way = step::way((&fields, raw), &names, around.defaults, faults)?;
     Some(Fallback::Step(Box::new(way.into_step(id?.clone()))))
 }
+
+#[cfg(test)]
+mod tests;
