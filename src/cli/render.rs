@@ -126,19 +126,20 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             (Tone::Plain, '…', on.step.as_str(), format!("waits until {}", on.data.until))
         }
         EventBody::StepRetry(on) => {
-            let text = format!(
-                "attempt {} failed: {}; again in {}",
-                on.attempt,
-                brief(&on.data.error),
-                time(on.data.delay_ms)
-            );
+            let next = if on.data.fallback {
+                "its fallback takes over".to_owned()
+            } else {
+                format!("again in {}", time(on.data.delay_ms))
+            };
+            let text = format!("attempt {} failed: {}; {next}", on.attempt, brief(&on.data.error));
             (Tone::Careful, '↻', on.step.as_str(), text)
         }
         EventBody::StepTimeoutWarning(on) => {
             (Tone::Careful, '!', on.step.as_str(), format!("has run {}", time(on.data.elapsed_ms)))
         }
         EventBody::StepComplete(on) => {
-            let text = format!("completed in {}", time(on.data.duration_ms));
+            let by = if on.data.fallback { " by its fallback" } else { "" };
+            let text = format!("completed{by} in {}", time(on.data.duration_ms));
             (Tone::Good, '✓', on.step.as_str(), text)
         }
         EventBody::StepFailed(on) => {

@@ -10,7 +10,7 @@ use crate::machine::breaker::{
 use crate::model::BreakerPolicy;
 
 const POLICY: BreakerPolicy =
-    BreakerPolicy { failure_threshold: 3, reset_timeout: Duration::from_secs(60) };
+    BreakerPolicy { failure_threshold: 3, reset_timeout: Duration::from_mins(1) };
 /// Longer than any cool-down.
 const PATIENT: Duration = Duration::from_hours(1);
 
@@ -35,16 +35,15 @@ fn refused(breaker: &mut Breaker, second: u64) -> Refusal {
 #[test]
 fn failures_in_a_row_open_it_and_a_success_between_them_starts_the_row_anew() {
     let mut breaker = Breaker::default();
-    use Sign::{Alive, Failing, None};
     for (sign, state, failures) in [
-        (Failing, CircuitState::Closed, 1),
-        (Failing, CircuitState::Closed, 2),
-        (Alive, CircuitState::Closed, 0),
-        (Failing, CircuitState::Closed, 1),
+        (Sign::Failing, CircuitState::Closed, 1),
+        (Sign::Failing, CircuitState::Closed, 2),
+        (Sign::Alive, CircuitState::Closed, 0),
+        (Sign::Failing, CircuitState::Closed, 1),
         // What says nothing about the target leaves the row as it is.
-        (None, CircuitState::Closed, 1),
-        (Failing, CircuitState::Closed, 2),
-        (Failing, CircuitState::Open, 3),
+        (Sign::None, CircuitState::Closed, 1),
+        (Sign::Failing, CircuitState::Closed, 2),
+        (Sign::Failing, CircuitState::Open, 3),
     ] {
         let permit = breaker.ask(at(1), POLICY, PATIENT).unwrap();
         breaker.end(permit, sign, at(1), POLICY);
@@ -191,7 +190,7 @@ proptest! {
                         calls.push(permit);
                     } else if let Err(refusal) = answer {
                         // Asked again just before the moment it names, it says the same.
-                        let early = refusal.until - Duration::from_millis(1);
+                        let early = refusal.until.saturating_sub(Duration::from_millis(1));
                         let again = breaker.clone().ask(early, POLICY, PATIENT);
                         prop_assert_eq!(again, Err(refusal));
                     }

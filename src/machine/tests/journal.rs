@@ -1,8 +1,10 @@
 //! What every journal must look like, told by the journal and the plan alone: a second, plain
 //! account of the rules, independent of the state's fold.
 
-use crate::definition::{Fallback, Plan};
-use crate::model::{Event, EventBody, StepId};
+use crate::definition::{Fallback, Plan, PlanStep};
+use crate::model::{
+    Event, EventBody, OnStep, StepComplete, StepFailed, StepId, StepRetry, Timestamp,
+};
 
 /// Where a step stands by the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,63 @@ struct Step {
     warned: u32,
     /// Whether its fallback has taken over.
     fallback: bool,
+}
+
+impl Step {
+    fn retry(
+        &mut self,
+        fact: &OnStep<StepRetry>,
+        planned: &PlanStep,
+        at: Timestamp,
+    ) -> Result<(), &'static str> {
+        need(self.place == Place::Running && fact.attempt == self.attempts, "current")?;
+        self.failures += 1;
+        if fact.data.fallback {
+            let follows = matches!(planned.fallback, Some(Fallback::Step(_)));
+            need(follows && !self.fallback, "a fallback takes over once")?;
+            need(fact.data.retry_at == at, "a fallback takes over at once")?;
+            (self.fallback, self.failures) = (true, 0);
+        } else {
+            let most = planned.phase(self.fallback).retry.max_attempts;
+            need(self.failures < most, "attempts are bounded")?;
+        }
+        self.place = Place::Retrying;
+        Ok(())
+    }
+
+    fn complete(
+        &mut self,
+        fact: &OnStep<StepComplete>,
+        planned: &PlanStep,
+    ) -> Result<(), &'static str> {
+        let under_way = matches!(self.place, Place::Running | Place::Waiting);
+        need(under_way && fact.attempt == self.attempts, "the current attempt completes")?;
+        let stands_in = matches!(planned.fallback, Some(Fallback::Output(_)));
+        let by_output = fact.data.error.is_some();
+        need(!by_output || stands_in, "an output stands in where the plan has one")?;
+        let by_fallback = self.fallback || by_output;
+        need(fact.data.fallback == by_fallback, "it says whose output it is")?;
+        self.place = Place::Completed;
+        Ok(())
+    }
+
+    fn fail(&mut self, fact: &OnStep<StepFailed>, planned: &PlanStep) -> Result<(), &'static str> {
+        let asked = self.place == Place::Pending && self.attempts == 0;
+        let under_way = self.place == Place::Running;
+        need(asked || under_way, "an attempt or the condition fails")?;
+        need(fact.attempt == self.attempts, "the current attempt fails")?;
+        need(fact.data.continued == planned.continue_on_error, "as the plan has it")?;
+        self.failures += 1;
+        let most = planned.phase(self.fallback).retry.max_attempts;
+        need(self.failures <= most, "attempts are bounded")?;
+        // An output that cannot be made is the one way past a fallback.
+        let unmade = matches!(planned.fallback, Some(Fallback::Output(_)))
+            && fact.data.error.code == "template_unresolved";
+        let past = planned.fallback.is_some() && !self.fallback;
+        need(asked || !past || unmade, "a fallback is used if there is one")?;
+        self.place = Place::Failed { continued: fact.data.continued };
+        Ok(())
+    }
 }
 
 /// Reads a journal from its start.
@@ -135,7 +194,6 @@ impl<'a> Reader<'a> {
         let needs = self.places(&planned.depends_on);
         let (failing, still) = (self.failing, self.failing || self.paused);
         let step = &mut self.steps[at];
-        let most = planned.phase(step.fallback).retry.max_attempts;
         need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
         match body {
             EventBody::StepStart(fact) => {
@@ -156,46 +214,15 @@ impl<'a> Reader<'a> {
                 need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
                 step.place = Place::Waiting;
             }
-            EventBody::StepRetry(fact) => {
-                need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
-                step.failures += 1;
-                if fact.data.fallback {
-                    let step_follows = matches!(planned.fallback, Some(Fallback::Step(_)));
-                    need(step_follows && !step.fallback, "a fallback takes over once")?;
-                    need(fact.data.retry_at == event.at, "a fallback takes over at once")?;
-                    (step.fallback, step.failures) = (true, 0);
-                } else {
-                    need(step.failures < most, "attempts are bounded")?;
-                }
-                step.place = Place::Retrying;
-            }
+            EventBody::StepRetry(fact) => step.retry(fact, planned, event.at)?,
             EventBody::StepTimeoutWarning(fact) => {
                 need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
                 need(step.warned < fact.attempt, "one warning for each attempt")?;
                 step.warned = fact.attempt;
             }
-            EventBody::StepComplete(fact) => {
-                let under_way = matches!(step.place, Place::Running | Place::Waiting);
-                need(under_way && fact.attempt == step.attempts, "the current attempt completes")?;
-                let stands_in = matches!(planned.fallback, Some(Fallback::Output(_)));
-                let by_output = fact.data.error.is_some();
-                need(!by_output || stands_in, "an output stands in where the plan has one")?;
-                let by_fallback = step.fallback || by_output;
-                need(fact.data.fallback == by_fallback, "it says whose output it is")?;
-                step.place = Place::Completed;
-            }
+            EventBody::StepComplete(fact) => step.complete(fact, planned)?,
             EventBody::StepFailed(fact) => {
-                let asked = step.place == Place::Pending && step.attempts == 0;
-                let under_way = step.place == Place::Running;
-                need(asked || under_way, "an attempt or the condition fails")?;
-                need(fact.attempt == step.attempts, "the current attempt fails")?;
-                need(fact.data.continued == planned.continue_on_error, "as the plan has it")?;
-                step.failures += 1;
-                need(step.failures <= most, "attempts are bounded")?;
-                let code = fact.data.error.code.as_str();
-                let unused = fact.attempt > 0 && !step.fallback && code != "template_unresolved";
-                need(!unused || planned.fallback.is_none(), "a fallback is used if there is one")?;
-                step.place = Place::Failed { continued: fact.data.continued };
+                step.fail(fact, planned)?;
                 self.failing |= !fact.data.continued;
             }
             EventBody::StepSkipped(fact) => {

@@ -79,17 +79,17 @@ fn step(at: usize, draw: &Draw) -> Value {
         "continueOnError": draw.goes_on,
         "retry": { "maxAttempts": draw.attempts },
     });
-    match draw.fallback {
-        0 => {
-            step["fallback"] =
-                json!({ "output": { "n": 7, "why": format!("{{s{at}.error.code}}") } })
-        }
-        1 => step["fallback"] = json!({ "output": format!("{{s{at}.error.nosuch}}") }),
+    let fallback = match draw.fallback {
+        0 => json!({ "output": { "n": 7, "why": format!("{{s{at}.error.code}}") } }),
+        1 => json!({ "output": format!("{{s{at}.error.nosuch}}") }),
         2 => {
-            step["fallback"] = json!({ "kind": "http", "with": { "url": "http://f/" }, "retry": { "maxAttempts": 2 } });
+            json!({ "kind": "http", "with": { "url": "http://f/" }, "retry": { "maxAttempts": 2 } })
         }
-        3 => step["fallback"] = json!({ "kind": "sleep", "with": { "for": "{input.pause}" } }),
-        _ => {}
+        3 => json!({ "kind": "sleep", "with": { "for": "{input.pause}" } }),
+        _ => Value::Null,
+    };
+    if !fallback.is_null() {
+        step["fallback"] = fallback;
     }
     if let Some(condition) = draw.condition {
         step["when"] = json!(CONDITIONS[condition]);
