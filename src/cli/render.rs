@@ -133,19 +133,20 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             (Tone::Plain, '…', on.step.as_str(), text)
         }
         EventBody::StepRetry(on) => {
-            let text = format!(
-                "attempt {} failed: {}; again in {}",
-                on.attempt,
-                brief(&on.data.error),
-                time(on.data.delay_ms)
-            );
+            let next = if on.data.fallback {
+                "its fallback takes over".to_owned()
+            } else {
+                format!("again in {}", time(on.data.delay_ms))
+            };
+            let text = format!("attempt {} failed: {}; {next}", on.attempt, brief(&on.data.error));
             (Tone::Careful, '↻', on.step.as_str(), text)
         }
         EventBody::StepTimeoutWarning(on) => {
             (Tone::Careful, '!', on.step.as_str(), format!("has run {}", time(on.data.elapsed_ms)))
         }
         EventBody::StepComplete(on) => {
-            let text = format!("completed in {}", time(on.data.duration_ms));
+            let by = if on.data.fallback { " by its fallback" } else { "" };
+            let text = format!("completed{by} in {}", time(on.data.duration_ms));
             (Tone::Good, '✓', on.step.as_str(), text)
         }
         EventBody::StepFailed(on) => {
@@ -226,12 +227,17 @@ mod tests {
         let started = OnStep {
             step: step.clone(),
             attempt: 1,
-            data: StepStart { kind: "http".to_owned(), by: None, reason: None },
+            data: StepStart { kind: "http".to_owned(), fallback: false, by: None, reason: None },
         };
         renderer.line(&event(2, 1_000, EventBody::StepStart(started)));
         assert!(renderer.bar().ends_with("0/2 steps"));
-        let data =
-            StepComplete { output: Json::parse("{}").unwrap(), duration_ms: 12, session_id: None };
+        let data = StepComplete {
+            output: Json::parse("{}").unwrap(),
+            duration_ms: 12,
+            session_id: None,
+            fallback: false,
+            error: None,
+        };
         let completed = OnStep { step, attempt: 1, data };
         let line = renderer.line(&event(3, 1_250, EventBody::StepComplete(completed)));
         assert_eq!(line, "   3    0.250s  ✓ fetch        completed in 12ms");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Condition, Filter, InputSchema, Scope, Template, Unresolved};
-use crate::model::{Faults, Json, Pointer, RetryPolicy, StepId, quote};
+use crate::model::{BreakerPolicy, Faults, Json, Pointer, RetryPolicy, StepId, quote};
 
 /// What a step does, as far as it is known before its templates are filled in.
 #[derive(Debug)]
@@ -44,6 +44,25 @@ impl Action {
     }
 }
 
+/// The circuit breaker that a step's attempts pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StepBreaker {
+    /// Its key; absent: that of what the attempt is aimed at.
+    pub key: Option<String>,
+    /// When it opens, and for how long.
+    pub policy: BreakerPolicy,
+}
+
+/// What stands in for a step that has used its attempts.
+#[derive(Debug)]
+pub enum Fallback {
+    /// An output, which completes the step.
+    Output(Template),
+    /// Another way to do it, whose attempts follow those of the step. It has the step's id, and
+    /// neither dependencies nor a fallback of its own.
+    Step(Box<PlanStep>),
+}
+
 /// A checked step.
 #[derive(Debug)]
 pub struct PlanStep {
@@ -69,6 +88,32 @@ pub struct PlanStep {
     pub heartbeat_timeout: Option<Duration>,
     /// Whether the thread goes on when this step has used its attempts.
     pub continue_on_error: bool,
+    /// The circuit breaker before its attempts.
+    pub breaker: StepBreaker,
+    /// What stands in for it when it has used its attempts.
+    pub fallback: Option<Fallback>,
+}
+
+impl PlanStep {
+    /// How its attempts are made: as the step itself says, or its fallback.
+    pub fn phase(&self, fallback: bool) -> &Self {
+        match &self.fallback {
+            Some(Fallback::Step(step)) if fallback => step,
+            Some(Fallback::Step(_) | Fallback::Output(_)) | None => self,
+        }
+    }
+
+    /// The program it starts, if it starts one, and where its name stands.
+    fn program(&self, place: &Pointer) -> Option<(Pointer, &str)> {
+        match &*self.action {
+            Action::Exec { program } => Some((place.key("with").key("program"), program.as_str())),
+            Action::Http
+            | Action::Transform { .. }
+            | Action::Sleep
+            | Action::Signal
+            | Action::Approval => None,
+        }
+    }
 }
 
 /// A checked workflow: what a thread executes.
@@ -114,7 +159,9 @@ impl Plan {
 
     /// Whether a thread of it may open an intervention by itself.
     pub fn may_ask(&self) -> bool {
-        let asks = |step: &PlanStep| matches!(*step.action, Action::Approval);
+        let asks = |step: &PlanStep| {
+            [false, true].iter().any(|way| matches!(*step.phase(*way).action, Action::Approval))
+        };
         self.pauses_on_failure || self.steps.iter().any(asks)
     }
 
@@ -130,16 +177,13 @@ impl Plan {
     /// The programs its steps start, each with its place in the workflow
     /// (`/steps/2/with/program`), for the caller to hold against the allow-list.
     pub fn programs(&self) -> impl Iterator<Item = (Pointer, &str)> {
-        self.steps.iter().enumerate().filter_map(|(at, step)| match &*step.action {
-            Action::Exec { program } => {
-                let place = Pointer::root().key("steps").index(at).key("with").key("program");
-                Some((place, program.as_str()))
-            }
-            Action::Http
-            | Action::Transform { .. }
-            | Action::Sleep
-            | Action::Signal
-            | Action::Approval => None,
+        self.steps.iter().enumerate().flat_map(|(at, step)| {
+            let place = Pointer::root().key("steps").index(at);
+            let fallback = match &step.fallback {
+                Some(Fallback::Step(step)) => step.program(&place.key("fallback")),
+                Some(Fallback::Output(_)) | None => None,
+            };
+            step.program(&place).into_iter().chain(fallback)
         })
     }
 

@@ -119,6 +119,7 @@ mod tests {
             action: Arc::new(Action::Transform { filter: Filter::compile(jq).unwrap() }),
             with: Json::parse(with).unwrap(),
             traceparent: None,
+            fallback: false,
             pulse: Pulse::default(),
         };
         let outcome = TransformExecutor::new(limit).execute(attempt).await;

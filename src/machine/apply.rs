@@ -14,7 +14,10 @@ impl ThreadState {
         match &event.body {
             EventBody::WorkflowStart(_) => {}
             EventBody::StepStart(fact) => {
-                self.on(&fact.step, |step| step.begin(fact.attempt, event.at));
+                self.on(&fact.step, |step| {
+                    step.begin(fact.attempt, event.at);
+                    step.fallback = fact.data.fallback;
+                });
             }
             EventBody::StepWaiting(fact) => self.on(&fact.step, |step| {
                 step.status = StepStatus::Waiting;
@@ -131,6 +134,8 @@ impl ThreadState {
             }
             if step.status == StepStatus::Pending {
                 step.failures = 0;
+                // It begins anew: with what it is itself.
+                step.fallback = false;
             }
         }
     }
@@ -163,8 +168,14 @@ impl StepState {
     }
 
     fn retry(&mut self, data: &StepRetry) {
+        self.signal = None;
         self.status = StepStatus::Retrying;
         self.failures += 1;
+        if data.fallback {
+            // The fallback's attempts are counted by its own policy.
+            self.failures = 0;
+            self.fallback = true;
+        }
         self.error = Some(data.error.clone());
         self.wake_at = Some(data.retry_at);
     }
@@ -173,6 +184,7 @@ impl StepState {
         self.status = StepStatus::Completed;
         self.output = Some(data.output.clone());
         self.session_id.clone_from(&data.session_id);
+        self.fallback = data.fallback;
         self.error = None;
         self.wake_at = None;
         self.signal = None;

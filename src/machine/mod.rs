@@ -6,10 +6,12 @@
 //! The driver in `runtime` is the only caller that appends what is decided.
 
 mod apply;
+pub mod breaker;
 mod command;
 mod decide;
 mod document;
 mod draft;
+mod give_up;
 mod ready;
 pub mod snapshot;
 mod state;

@@ -36,8 +36,9 @@ pub(super) fn fire_timers(draft: &mut Draft<'_>) {
         match state.status {
             StepStatus::Waiting => {
                 let plan = Arc::clone(&draft.state.plan);
+                let fallback = state.fallback;
                 if let Some(planned) = plan.steps.get(step) {
-                    wait::time_is_up(draft, step, planned);
+                    wait::time_is_up(draft, step, planned.phase(fallback));
                 }
             }
             StepStatus::Retrying => start_attempt(draft, step),
@@ -118,6 +119,13 @@ pub(super) fn start_now(draft: &mut Draft<'_>, step: usize, who: &Who) {
     begin_attempt(draft, step, Some(who));
 }
 
+/// Starts an attempt if anything may start: what cannot is started as soon as something can.
+pub(super) fn start_attempt_now(draft: &mut Draft<'_>, step: usize) {
+    if may_start(draft) {
+        start_attempt(draft, step);
+    }
+}
+
 fn start_attempt(draft: &mut Draft<'_>, step: usize) {
     begin_attempt(draft, step, None);
 }
@@ -125,12 +133,15 @@ fn start_attempt(draft: &mut Draft<'_>, step: usize) {
 fn begin_attempt(draft: &mut Draft<'_>, step: usize, who: Option<&Who>) {
     let plan = Arc::clone(&draft.state.plan);
     let Some(planned) = plan.steps.get(step) else { return };
-    let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts) + 1;
+    let (attempts, fallback) =
+        draft.state.steps.get(step).map_or((0, false), |state| (state.attempts, state.fallback));
+    let (planned, attempt) = (planned.phase(fallback), attempts + 1);
     draft.emit(EventBody::StepStart(crate::model::OnStep {
         step: planned.id.clone(),
         attempt,
         data: StepStart {
             kind: planned.action.kind().to_owned(),
+            fallback,
             by: who.map(|who| who.by.clone()),
             reason: who.and_then(|who| who.reason.clone()),
         },
@@ -140,7 +151,7 @@ fn begin_attempt(draft: &mut Draft<'_>, step: usize, who: Option<&Who>) {
     }
 }
 
-/// Ends a step that has used its attempts.
+/// Ends a step for which nothing stands in.
 pub(super) fn fail_step(draft: &mut Draft<'_>, step: usize, error: Failure, duration_ms: u64) {
     let continued =
         draft.state.plan.steps.get(step).is_some_and(|planned| planned.continue_on_error);

@@ -41,6 +41,8 @@ pub struct StepState {
     pub bypassed: bool,
     /// The signal it waits for.
     pub signal: Option<String>,
+    /// It has used its attempts: those that count now, or its output, are those of its fallback.
+    pub fallback: bool,
 }
 
 impl StepState {
@@ -61,6 +63,7 @@ impl StepState {
             admitted: false,
             bypassed: false,
             signal: None,
+            fallback: false,
         }
     }
 }

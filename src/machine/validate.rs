@@ -67,6 +67,9 @@ impl ThreadState {
 
 /// What holds for a step by itself.
 fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
+    need(!step.fallback || planned.fallback.is_some(), "only a planned fallback takes over")?;
+    need(!step.fallback || step.attempts > 0, "a fallback takes over from an attempt")?;
+    let planned = planned.phase(step.fallback);
     let tried = step.attempts > 0 && step.started_at.is_some() && step.attempt_at.is_some();
     need(!step.admitted || tried, "an attempt has a time")?;
     let skipped = step.status == StepStatus::Skipped;

@@ -6,7 +6,8 @@
 use sha2::{Digest, Sha256};
 
 use super::draft::Draft;
-use super::ready::{POLICY, fail_step};
+use super::give_up::give_up;
+use super::ready::POLICY;
 use crate::definition::{Action, PlanStep};
 use crate::model::{
     Category, EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json,
@@ -37,7 +38,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
     });
     if let Err(failure) = begun {
         let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts);
-        fail_step(draft, step, failure.at(&planned.id, attempt), 0);
+        give_up(draft, step, failure.at(&planned.id, attempt), 0);
     }
 }
 
@@ -48,7 +49,7 @@ pub(super) fn time_is_up(draft: &mut Draft<'_>, step: usize, planned: &PlanStep)
         Action::Signal => {
             let name = draft.state.steps.get(step).and_then(|state| state.signal.clone());
             let message = format!("nobody sent the signal {}", name.unwrap_or_default());
-            give_up(draft, step, planned, message);
+            in_vain(draft, step, planned, message);
         }
         Action::Approval => expire(draft, step, planned),
         Action::Http | Action::Exec { .. } | Action::Transform { .. } => {}
@@ -167,20 +168,22 @@ fn expire(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
     if chosen {
         decided(draft, step, &decision);
     } else {
-        give_up(draft, step, planned, "nobody decided in time".to_owned());
+        in_vain(draft, step, planned, "nobody decided in time".to_owned());
     }
 }
 
-fn give_up(draft: &mut Draft<'_>, step: usize, planned: &PlanStep, message: String) {
+/// Ends a wait that brought nothing.
+fn in_vain(draft: &mut Draft<'_>, step: usize, planned: &PlanStep, message: String) {
     let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts);
     let failure = Failure::permanent(codes::WAIT_TIMEOUT, Category::Timeout, message);
     let waited = waited_ms(draft, step);
-    fail_step(draft, step, failure.at(&planned.id, attempt), waited);
+    give_up(draft, step, failure.at(&planned.id, attempt), waited);
 }
 
 fn complete(draft: &mut Draft<'_>, step: usize, output: Json) {
     let duration_ms = waited_ms(draft, step);
-    let data = StepComplete { output, duration_ms, session_id: None };
+    let fallback = draft.state.steps.get(step).is_some_and(|state| state.fallback);
+    let data = StepComplete { output, duration_ms, session_id: None, fallback, error: None };
     draft.emit_on(step, EventBody::StepComplete, data);
 }
 

@@ -73,6 +73,8 @@ pub mod codes {
     pub const HEARTBEAT_TIMEOUT: &str = "heartbeat_timeout";
     /// The connection was refused or broke.
     pub const CONNECTION_FAILED: &str = "connection_failed";
+    /// The circuit of the step's target is open: the attempt was refused without being made.
+    pub const CIRCUIT_OPEN: &str = "circuit_open";
     /// An HTTP answer whose status was not expected.
     pub const HTTP_STATUS: &str = "http_status";
     /// The address is outside the egress policy.

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number; [`Clock`] and [`Entropy`] are
 //! traits whose ambient implementations live in `app`. This layer imports nothing of ours.
 
+mod breaker;
 mod clock;
 mod duration;
 mod event;
@@ -17,6 +18,7 @@ mod retry;
 mod status;
 mod time;
 
+pub use breaker::BreakerPolicy;
 pub use clock::{Clock, Entropy};
 pub use duration::{duration_from_node, parse_duration};
 pub use event::{

@@ -8,6 +8,7 @@
 mod adopt;
 mod attempts;
 mod authority;
+mod breakers;
 mod checkpoints;
 mod commit;
 mod control;

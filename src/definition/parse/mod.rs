@@ -1,5 +1,7 @@
 //! Reads an authored workflow, noting every fault at once.
 
+mod breaker;
+mod fallback;
 mod fields;
 mod graph;
 mod policy;
@@ -29,12 +31,14 @@ const MAX_NAME: usize = 128;
 const WORKFLOW_FIELDS: [&str; 7] =
     ["name", "description", "inputSchema", "defaults", "steps", "output", "onFailure"];
 /// The fields of a step beside those of its policy.
-const STEP_FIELDS: [&str; 10] = [
+const STEP_FIELDS: [&str; 12] = [
     "id",
     "kind",
     "with",
     "dependsOn",
     "when",
+    "breaker",
+    "fallback",
     policy::FIELDS[0],
     policy::FIELDS[1],
     policy::FIELDS[2],
@@ -42,7 +46,7 @@ const STEP_FIELDS: [&str; 10] = [
     policy::FIELDS[4],
 ];
 /// Fields that are reserved for a later version: told apart from typing errors.
-const LATER_FIELDS: [&str; 4] = ["compensate", "breaker", "fallback", "check"];
+const LATER_FIELDS: [&str; 2] = ["compensate", "check"];
 
 impl Plan {
     /// Reads and checks a workflow. `at` is where it stands in the request's body, for the

@@ -203,6 +203,7 @@ struct StepForm<'a> {
     continued: bool,
     error: Option<FailureForm<'a>>,
     failures: u32,
+    fallback: bool,
     id: Cow<'a, str>,
     output: Option<Cow<'a, str>>,
     session_id: Option<Cow<'a, str>>,
@@ -231,6 +232,7 @@ impl<'a> StepForm<'a> {
             admitted,
             bypassed,
             signal,
+            fallback,
         } = state;
         Self {
             admitted: *admitted,
@@ -241,6 +243,7 @@ impl<'a> StepForm<'a> {
             continued: *continued,
             error: error.as_ref().map(FailureForm::of),
             failures: *failures,
+            fallback: *fallback,
             id: id.into(),
             output: output.as_ref().map(text),
             session_id: session_id.as_deref().map(Cow::Borrowed),
@@ -269,6 +272,7 @@ impl<'a> StepForm<'a> {
             admitted: self.admitted,
             bypassed: self.bypassed,
             signal: self.signal.map(Cow::into_owned),
+            fallback: self.fallback,
         })
     }
 }

@@ -23,6 +23,7 @@ struct Draw {
     on_first: bool,
     goes_on: bool,
     attempts: u32,
+    fallback: u8,
 }
 
 fn draw() -> impl Strategy<Value = Draw> {
@@ -33,14 +34,16 @@ fn draw() -> impl Strategy<Value = Draw> {
         any::<bool>(),
         proptest::bool::weighted(0.25),
         1_u32..4,
+        0_u8..10,
     )
-        .prop_map(|(kind, needs, condition, on_first, goes_on, attempts)| Draw {
+        .prop_map(|(kind, needs, condition, on_first, goes_on, attempts, fallback)| Draw {
             kind,
             needs,
             condition,
             on_first,
             goes_on,
             attempts,
+            fallback,
         })
 }
 
@@ -89,6 +92,18 @@ fn step(at: usize, draw: &Draw) -> Value {
         "continueOnError": draw.goes_on,
         "retry": { "maxAttempts": draw.attempts },
     });
+    let fallback = match draw.fallback {
+        0 => json!({ "output": { "n": 7, "why": format!("{{s{at}.error.code}}") } }),
+        1 => json!({ "output": format!("{{s{at}.error.nosuch}}") }),
+        2 => {
+            json!({ "kind": "http", "with": { "url": "http://f/" }, "retry": { "maxAttempts": 2 } })
+        }
+        3 => json!({ "kind": "sleep", "with": { "for": "{input.pause}" } }),
+        _ => Value::Null,
+    };
+    if !fallback.is_null() {
+        step["fallback"] = fallback;
+    }
     if let Some(condition) = draw.condition {
         step["when"] = json!(CONDITIONS[condition]);
         if let (true, Some(first)) = (draw.on_first, needs.first()) {

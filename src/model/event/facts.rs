@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Failure, Incarnation, Json, Seq, StepId, Timestamp};
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 /// Which definition a thread executes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkflowRef {
@@ -41,8 +46,11 @@ pub struct WorkflowStart {
 /// An attempt of a step was decided; it is performed once this is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepStart {
-    /// The step's kind.
+    /// The step's kind, or that of its fallback.
     pub kind: String,
+    /// Whether it is an attempt of the step's fallback; left out if it is not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fallback: bool,
     /// Who had it started now instead of when it was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -87,6 +95,10 @@ pub struct StepRetry {
     pub retry_at: Timestamp,
     /// How long that is from now, in milliseconds.
     pub delay_ms: u64,
+    /// Whether the step has used its attempts and its fallback takes over with the next one; left
+    /// out if it does not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fallback: bool,
 }
 
 /// An attempt has run for longer than the step's `warnAfter`.
@@ -109,6 +121,12 @@ pub struct StepComplete {
     pub duration_ms: u64,
     /// The agent session it ran in, if any.
     pub session_id: Option<String>,
+    /// Whether the output is that of the step's fallback; left out if it is not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fallback: bool,
+    /// Why the last attempt failed, where the output of a fallback stands in for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
 }
 
 /// The step used up its attempts.

@@ -175,6 +175,8 @@ mod tests {
                         .unwrap(),
                     duration_ms: 12,
                     session_id: None,
+                    fallback: false,
+                    error: None,
                 },
             }),
         };

@@ -299,6 +299,27 @@ pub struct HealthCheck {
     pub recommendation: Option<String>,
 }
 
+/// A circuit breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Circuit {
+    /// What it stands before: host and port, kind and program, or the key that steps gave it.
+    pub key: String,
+    /// `closed`, `open` or `half_open`.
+    pub state: &'static str,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When it opened; `null` if it is closed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub opened_at: Option<Timestamp>,
+    /// When it lets a probe through; `null` if it is closed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retry_at: Option<Timestamp>,
+    /// Until when the target asked to be left alone; `null` if it did not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub cools_until: Option<Timestamp>,
+}
+
 /// `/health`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -307,9 +328,8 @@ pub struct HealthReport {
     pub status: HealthStatus,
     /// The checks, by name.
     pub checks: std::collections::BTreeMap<String, HealthCheck>,
-    /// Circuit breakers; empty in this version.
-    #[schema(value_type = Vec<Object>)]
-    pub circuits: Vec<serde_json::Value>,
+    /// Circuit breakers of this replica, the open ones first; at most 100.
+    pub circuits: Vec<Circuit>,
     /// The server's version.
     pub version: &'static str,
     /// Time since the start, in milliseconds.

@@ -2,12 +2,14 @@
 
 mod auth;
 mod bad_input;
+mod breakers;
 mod crash;
 mod definitions;
 mod diagnostics;
 mod disks;
 mod examples;
 mod fallback;
+mod fallbacks;
 mod graceful;
 mod heartbeats;
 mod kinds;

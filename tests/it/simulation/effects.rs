@@ -95,7 +95,7 @@ impl Effects {
         let fails = match script.mood {
             Mood::Flaky(times) => failures < times,
             Mood::Broken(heals_at) => resumes < heals_at,
-            Mood::Doomed => true,
+            Mood::Doomed => !attempt.fallback,
         };
         if fails { Err(failure(script.fault)) } else { Ok(answer(&attempt.with)) }
     }
