@@ -28,8 +28,8 @@ use async_trait::async_trait;
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 pub use archive::{
-    Archive, Belongings, Intake, StoredDefinition, StoredKey, StoredMessage, StoredRecords,
-    StoredThread, StoredWorkflow, TakenIn, ThreadDump,
+    Archive, Belongings, Intake, StoredDefinition, StoredIntervention, StoredKey, StoredMessage,
+    StoredRecords, StoredSnapshot, StoredThread, StoredWorkflow, TakenIn, ThreadDump, ThreadTable,
 };
 pub use error::StoreError;
 pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow};
