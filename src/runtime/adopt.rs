@@ -10,7 +10,7 @@ use super::authority::Authority;
 use super::core::{Core, Pending};
 use super::driver::Driver;
 use super::load::{LoadError, Loaded, load};
-use super::recoveries::{self, Recovering};
+use super::recoveries::{self, Recovering, Undone};
 use super::release::{release, supervise};
 use super::settings::POLL_INTERVAL;
 use super::suspects::Place;
@@ -138,12 +138,13 @@ impl Adoption {
         if claimed.previous_owner != 0 {
             return Some(Recovering::new(core, claimed, cause));
         }
-        // A suspect that had to wait goes on with the recovery that its first claim began.
-        if claimed.claims > 0
-            && let Some(begun) = recoveries::unfinished(core, &claimed.thread_id).await
-        {
-            return Some(begun);
-        }
+        let cause = match recoveries::undone(core, claimed).await {
+            // A suspect that had to wait goes on with the recovery that its first claim began.
+            Some(Undone::Begun(begun)) if claimed.claims > 0 => return Some(begun),
+            // What was damaged is mended: nobody has handed it over.
+            Some(Undone::Failed(cause)) => cause,
+            Some(Undone::Begun(_)) | None => cause,
+        };
         let recovering = Recovering::new(core, claimed, cause);
         recoveries::begin(core, &[recovering.record(core, claimed)]).await;
         Some(recovering)

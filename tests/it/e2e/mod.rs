@@ -3,6 +3,7 @@
 mod auth;
 mod bad_input;
 mod crash;
+mod damage;
 mod definitions;
 mod diagnostics;
 mod disks;

@@ -14,13 +14,13 @@ on_stores!([sqlite, postgres] [
 /// Losses that are allowed: few, to be done soon.
 const LIMIT: usize = 2;
 
-fn launch(home: &Home) -> Launch<'_> {
+pub(super) fn launch(home: &Home) -> Launch<'_> {
     let launch = home.launch().set("RETHREAD_EXEC_ALLOW", "sh");
     launch.set("RETHREAD_MAX_RECOVERIES", &LIMIT.to_string())
 }
 
 /// Two steps; the second kills the process that started it unless `mercy` is a file.
-fn poison(mercy: &str) -> Value {
+pub(super) fn poison(mercy: &str) -> Value {
     let script = "[ -e \"$1\" ] || kill -9 $PPID";
     json!({ "name": "poison", "steps": [
         { "id": "fine", "kind": "transform", "with": { "jq": "1", "from": "{input}" } },
@@ -31,7 +31,7 @@ fn poison(mercy: &str) -> Value {
 
 /// Starts servers, as often as they are killed, until the thread is paused; the last of them, and
 /// how many there were.
-async fn until_paused(home: &Home, first: Server, thread: &str) -> (Server, usize) {
+pub(super) async fn until_paused(home: &Home, first: Server, thread: &str) -> (Server, usize) {
     let (mut server, mut lives) = (Some(first), 1);
     loop {
         assert!(lives < 20, "the thread is never paused");

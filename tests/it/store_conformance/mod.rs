@@ -84,6 +84,7 @@ conformance!(
     long_labels_and_odd_texts_are_held,
     snapshots_come_back_and_the_newest_are_kept,
     a_damaged_snapshot_is_left_to_its_reader,
+    an_archive_shows_history_as_it_lies_there,
     recoveries_come_back_newest_first,
     recoveries_are_counted_by_cause_and_result,
     recoveries_that_begin_at_once_are_kept_once,
