@@ -154,7 +154,8 @@ pub struct Belongings {
     pub interventions: Vec<StoredIntervention>,
 }
 
-/// A thread with all that hangs on it.
+/// A thread with all that hangs on it and cannot be had again: not its snapshots, which are a cache,
+/// nor the record of its recoveries, which is statistics of the replica that wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadDump {
     /// Its row.

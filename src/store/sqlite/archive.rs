@@ -47,7 +47,7 @@ const IDS_IN: &str = "
 WITH RECURSIVE ids(id, n) AS (
     SELECT min(thread_id), 1 FROM {} WHERE thread_id > ?1
     UNION ALL
-    SELECT (SELECT min(thread_id) FROM {} WHERE thread_id > id), n + 1 FROM ids
+    SELECT (SELECT min(thread_id) FROM {} WHERE thread_id > ids.id), n + 1 FROM ids
     WHERE id IS NOT NULL AND n < ?2)
 SELECT id, EXISTS (SELECT 1 FROM threads WHERE thread_id = id) FROM ids WHERE id IS NOT NULL";
 

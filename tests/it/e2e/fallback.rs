@@ -217,7 +217,7 @@ async fn what_waits_for_a_person_goes_home_with_its_thread() {
     let away = Home { folder: home.folder, url: file };
     let server = poison::launch(&away).start().await;
     let workflow = poison::poison(mercy.to_str().unwrap());
-    server.client().invoke(&json!({ "workflow": workflow, "threadId": "poison" })).await;
+    poison::feed(&server.client(), &workflow).await;
     let (server, _) = poison::until_paused(&away, server, "poison").await;
     let open = "/interventions?status=open";
     let before = server.client().get(open).await.expect(200).json();

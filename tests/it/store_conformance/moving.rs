@@ -11,8 +11,7 @@ use rethread::store::{
 use super::{WRITTEN, claim_ids, post, register, row, texts, write};
 use crate::support::beds::Bed;
 use crate::support::writes::{
-    ASLEEP, AT, DUE, FUTURE, append, appends, end, id, intervention, keyed, records, release,
-    start,
+    ASLEEP, AT, DUE, FUTURE, append, appends, end, id, intervention, keyed, records, release, start,
 };
 
 /// A page that is smaller than what is there.
