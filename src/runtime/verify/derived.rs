@@ -4,11 +4,12 @@
 //! Called by [`super::thread`] while it folds a journal.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::thread::Unfolding;
 use super::{Verifier, count};
 use crate::machine::{Frozen, SNAPSHOT_VERSION, snapshot};
-use crate::model::Json;
+use crate::model::{Json, Timestamp};
 use crate::runtime::handle::Intervention;
 use crate::runtime::interventions;
 use crate::store::{InterventionRow, StoreError, StoredIntervention, StoredSnapshot};
@@ -56,7 +57,7 @@ impl Unfolding<'_> {
         }
         // Without a plan the thread has been called bad for that.
         let (Some(id), Some(plan)) = (&self.id, &self.plan) else { return Ok(()) };
-        let state = frozen.thaw(id, plan.clone()).map_err(|fault| fault.to_string())?;
+        let state = frozen.thaw(id, Arc::clone(plan)).map_err(|fault| fault.to_string())?;
         if i64::try_from(state.last_seq) != Ok(stored.seq) {
             return Err(format!("it is of event {}", state.last_seq));
         }
@@ -105,7 +106,7 @@ fn difference(stored: &StoredIntervention, row: &InterventionRow) -> Option<Stri
     let body = String::from_utf8(stored.body.clone()).ok();
     let shown = body.and_then(|text| Json::trusted(text).ok()).and_then(|json| told(&json));
     let times = (stored.opened_at, stored.resolved_at);
-    let same = times == (row.opened_at.millis(), row.resolved_at.map(|at| at.millis()))
+    let same = times == (row.opened_at.millis(), row.resolved_at.map(Timestamp::millis))
         && shown.is_some()
         && shown == told(&row.body);
     (!same).then(|| "in the index is not what its events say".to_owned())

@@ -77,7 +77,7 @@ async fn a_healthy_store_passes_beside_its_server_and_after_it(home: Home) {
     // Threads move while they are looked at.
     let busy = async {
         for number in 0..12 {
-            let workflow = chain(&recorder, &["ok/one", "ok/two", "ok/three"]);
+            let workflow = chain(&recorder, &["ok/one", "fail/1/two", "big/2000/x", "ok/three"]);
             client.run(&json!({ "workflow": workflow, "threadId": format!("m{number}") })).await;
         }
     };
