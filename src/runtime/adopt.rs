@@ -14,7 +14,7 @@ use super::recoveries::{self, Recovering};
 use super::release::{release, supervise};
 use super::settings::POLL_INTERVAL;
 use super::suspects::Place;
-use super::verdict::{Evidence, Remedy, judge, remedy};
+use super::verdict::{Evidence, Losses, Remedy, judge, remedy};
 use crate::machine::{Command, Takeover};
 use crate::model::RecoveryCause;
 use crate::store::Claimed;
@@ -42,9 +42,9 @@ pub(super) struct Adoption {
 impl Adoption {
     /// Loads a claimed thread and drives it.
     pub(super) async fn run(self) {
-        let losses = self.claimed.claims;
-        let rested = self.claimed.previous_owner == 0;
-        let verdict = remedy(losses, self.core.parts.settings.max_recoveries, rested);
+        let (losses, rested) = (self.claimed.claims, self.claimed.previous_owner == 0);
+        let known = Losses { count: losses, rested, driven: self.claimed.driven };
+        let verdict = remedy(known, self.core.parts.settings.max_recoveries);
         let place = match verdict {
             Remedy::GoOn | Remedy::Quarantine => None,
             Remedy::Isolate => match self.core.suspects.enter(losses) {

@@ -96,6 +96,8 @@ pub struct Claimed {
     pub mail: u32,
     /// How the previous owner was lost; `None` if nobody drove it, or nothing is known.
     pub lost: Option<Loss>,
+    /// Whether the previous owner wrote anything of it: one that did not had only claimed it.
+    pub driven: bool,
 }
 
 /// A message to a thread, durable before it is answered (an abort, a resume, later a signal).

@@ -64,7 +64,9 @@ RETURNING r.thread_id, r.epoch, r.last_seq, r.claims, p.owner AS previous_owner,
     CASE WHEN p.owner <> 0 THEN coalesce(
         (SELECT lost FROM dead WHERE incarnation = p.owner),
         CASE WHEN p.owner & 4294967295 IN (SELECT low FROM open) THEN 'frozen' ELSE 'silent' END)
-    END AS lost";
+    END AS lost,
+    p.owner <> 0 AND EXISTS (SELECT FROM @journal j WHERE j.thread_id = r.thread_id
+        AND j.seq = r.last_seq AND j.epoch = r.epoch - 1) AS driven";
 
 const OWNED: &str = "
 SELECT thread_id, epoch, last_seq, claims, 0::bigint AS previous_owner, pending AS mail

@@ -47,6 +47,7 @@ conformance!(
     waking_up_is_no_loss,
     nothing_is_taken_from_a_live_owner,
     orphans_of_an_expired_owner_are_claimed,
+    who_only_claimed_a_thread_has_not_driven_it,
     a_predecessor_behind_a_lock_is_gone,
     an_owner_is_named_while_its_lease_holds,
     an_expired_replica_claims_nothing,
