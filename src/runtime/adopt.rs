@@ -14,7 +14,7 @@ use super::recoveries::{self, Recovering, Undone};
 use super::release::{release, supervise};
 use super::settings::POLL_INTERVAL;
 use super::suspects::Place;
-use super::verdict::{Evidence, Remedy, judge, remedy};
+use super::verdict::{Evidence, Losses, Remedy, judge, remedy};
 use crate::machine::{Command, Takeover};
 use crate::model::RecoveryCause;
 use crate::store::Claimed;
@@ -24,8 +24,8 @@ const PLACE_CHECK: Duration = Duration::from_millis(5);
 /// How long a suspect that finds no place is left alone: its like need about that long to get on,
 /// and thousands of them must not keep the store busy with claims.
 const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
-/// How long a thread is left alone that kills whoever loads it: long enough to harm nobody, and a
-/// newer server that has the fault mended takes it up within the day.
+/// How long a thread is left alone that kills whoever loads it, before it is tried once more: long
+/// enough to harm nobody much, and a newer server that has the fault mended takes it up soon.
 const LEFT_ALONE: Duration = Duration::from_hours(1);
 /// How long a suspect keeps its place at the most: what kills its process does so within seconds of
 /// its start, as a rule, and steps that take hours must not keep the others waiting one by one.
@@ -42,8 +42,9 @@ pub(super) struct Adoption {
 impl Adoption {
     /// Loads a claimed thread and drives it.
     pub(super) async fn run(self) {
-        let losses = self.claimed.claims;
-        let verdict = remedy(losses, self.core.parts.settings.max_recoveries);
+        let (losses, rested) = (self.claimed.claims, self.claimed.previous_owner == 0);
+        let known = Losses { count: losses, rested, driven: self.claimed.driven };
+        let verdict = remedy(known, self.core.parts.settings.max_recoveries);
         let place = match verdict {
             Remedy::GoOn | Remedy::Quarantine => None,
             Remedy::Isolate => match self.core.suspects.enter(losses) {

@@ -15,6 +15,12 @@ use super::{Records, StoreError};
 /// bounds their bytes.
 const JOURNAL_PAGE: usize = 256;
 
+/// The owner of a thread that is about to be moved to another store: nobody claims it here, as it may
+/// be there already.
+pub(super) const LEAVING: i64 = -1;
+/// The owner of a thread that was moved to another store.
+pub(super) const GONE: i64 = -2;
+
 /// The columns of [`StoredThread`].
 pub(super) const STORED_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \
     request_hash, idempotency_key, owner, epoch, last_seq, claims, pending, wake_at, created_at, \
@@ -288,7 +294,12 @@ impl StoredThread {
         let ended = ThreadStatus::ALL
             .iter()
             .any(|status| status.is_terminal() && status.as_str() == self.status);
-        self.owner != 0 && (!ended || untaken > 0)
+        self.owner > 0 && (!ended || untaken > 0)
+    }
+
+    /// Whether it was moved to another store, and lives there.
+    pub const fn is_gone(&self) -> bool {
+        self.owner == GONE
     }
 }
 

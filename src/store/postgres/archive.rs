@@ -27,15 +27,16 @@ ORDER BY seq";
 
 const LABELS: &str = "SELECT key, value FROM @labels WHERE thread_id = $1 ORDER BY key";
 
+const INTERVENTIONS: &str = "
+SELECT id, opened_at, resolved_at, body FROM @interventions WHERE thread_id = $1
+ORDER BY id COLLATE \"C\"";
+
 const INBOX: &str = "SELECT key, body, answer FROM @inbox WHERE thread_id = $1 ORDER BY ordinal";
 
 const KEY: &str = "
 SELECT key, request_hash,
     ceil(extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint AS left_ms
 FROM @idempotency WHERE key = $1 AND thread_id = $2 AND expires_at > clock_timestamp()";
-
-const INTERVENTIONS: &str =
-    "SELECT id, opened_at, resolved_at, body FROM @interventions WHERE thread_id = $1 ORDER BY id";
 
 const SNAPSHOTS: &str = "
 SELECT seq, kind, version, at, sha256, state FROM @snapshots

@@ -3,6 +3,7 @@
 mod auth;
 mod bad_input;
 mod crash;
+mod crowd;
 mod damage;
 mod definitions;
 mod diagnostics;
