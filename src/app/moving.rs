@@ -1,7 +1,8 @@
 //! Moves what a fallback store holds to the database it stood in for, before the server is ready.
 //!
 //! Every step may be done again: a start that is killed in the middle leaves threads in both, and
-//! the next one finds those that are moved already. The file is renamed when all is done, with all
+//! the next one finds those that are moved already. None of them is driven from the file again: it is
+//! marked there before it is put into the database. The file is renamed when all is done, with all
 //! that is in it, and never deleted; what cannot be moved is named in the log and in its new name.
 
 use std::collections::BTreeSet;
@@ -19,8 +20,11 @@ use crate::store::{
     ThreadDump,
 };
 
-/// Ids read at a time.
-const ID_PAGE: usize = 500;
+/// Versions of workflows read at a time.
+const PAGE: usize = 500;
+/// Threads that are marked and moved together. If this process is killed, so many may wait for the
+/// database at the most, should the file have to stand in for it again; each page costs two commits.
+const TOGETHER: usize = 32;
 /// Definitions read at a time: each may be as large as a request.
 const DEFINITION_PAGE: usize = 16;
 
@@ -128,13 +132,36 @@ impl Mover<'_> {
         self.workflows(&unusable, &mut count).await?;
         let mut after = String::new();
         loop {
-            let page = self.from.thread_ids(&after, ID_PAGE).await?;
+            let page = self.from.thread_ids(&after, TOGETHER).await?;
             let Some(last) = page.last() else { return Ok(Some(count)) };
             after.clone_from(last);
-            for id in &page {
-                self.thread(id, &unusable, &mut count).await?;
+            self.threads(&page, &unusable, &mut count).await?;
+        }
+    }
+
+    /// Moves some threads. The file may have to stand in for the database again before all is done:
+    /// what is there, or may be, must not be driven here as well.
+    async fn threads(
+        &self,
+        page: &[String],
+        unusable: &BTreeSet<String>,
+        count: &mut Count,
+    ) -> Result<(), StoreError> {
+        self.from.leave(page).await?;
+        let mut gone = Vec::with_capacity(page.len());
+        for (at, id) in page.iter().enumerate() {
+            match self.thread(id, unusable, count).await {
+                Ok(true) => gone.push(id.clone()),
+                Ok(false) => {}
+                Err(error) => {
+                    // The one that failed may be there all the same.
+                    self.from.stay(page.get(at + 1..).unwrap_or_default()).await?;
+                    self.from.go(&gone).await?;
+                    return Err(error);
+                }
             }
         }
+        self.from.go(&gone).await
     }
 
     /// Moves definitions; gives the hashes of those that are damaged.
@@ -163,7 +190,7 @@ impl Mover<'_> {
     ) -> Result<(), StoreError> {
         let mut after = (String::new(), 0);
         loop {
-            let page = self.from.stored_workflows((&after.0, after.1), ID_PAGE).await?;
+            let page = self.from.stored_workflows((&after.0, after.1), PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = (last.name.clone(), last.version);
             for row in &page {
@@ -181,24 +208,27 @@ impl Mover<'_> {
         }
     }
 
+    /// Moves a thread; whether it is in the database then.
     async fn thread(
         &self,
         id: &str,
         unusable: &BTreeSet<String>,
         count: &mut Count,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let why = match ThreadDump::read(self.from, id).await {
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(false),
+            Ok(Some(dump)) if dump.row.is_gone() => {
+                // What became of it there since is not known here: it may have been deleted.
+                count.known += 1;
+                return Ok(true);
+            }
             Ok(Some(dump)) => match dump.damage() {
                 Some(damage) => damage,
                 None if unusable.contains(&dump.row.definition) => {
                     format!("its definition {} is damaged", dump.row.definition)
                 }
                 None => match self.again(|| self.to.take_in(&dump)).await {
-                    Ok(taken) => {
-                        took(id, taken, count);
-                        return Ok(());
-                    }
+                    Ok(taken) => return Ok(took(id, taken, count)),
                     Err(error) if error.is_transient() => return Err(error),
                     Err(error) => error.to_string(),
                 },
@@ -208,7 +238,7 @@ impl Mover<'_> {
         };
         count.left += 1;
         tracing::error!(thread = id, why, "left behind in the fallback file");
-        Ok(())
+        Ok(false)
     }
 
     /// Does a step, again and again while the database does not answer, though not for ever.
@@ -222,8 +252,8 @@ impl Mover<'_> {
     }
 }
 
-/// Counts a thread, and names it if it did not come whole.
-fn took(id: &str, taken: TakenIn, count: &mut Count) {
+/// Counts a thread, and names it if it did not come whole; whether it did come.
+fn took(id: &str, taken: TakenIn, count: &mut Count) -> bool {
     match taken {
         TakenIn::Imported => count.moved += 1,
         TakenIn::ImportedWithoutKey => {
@@ -237,11 +267,16 @@ fn took(id: &str, taken: TakenIn, count: &mut Count) {
         TakenIn::Conflict(why) => {
             count.left += 1;
             tracing::error!(thread = id, why, "left behind in the fallback file: a conflict");
+            return false;
         }
     }
+    true
 }
 
 /// Whether a definition is the one its hash names.
 fn is_sound(definition: &StoredDefinition) -> bool {
     hex(&Sha256::digest(&definition.text)) == definition.hash
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,11 @@ use super::authority::Authority;
 use super::core::{Core, Pending};
 use super::driver::Driver;
 use super::load::{LoadError, Loaded, load};
-use super::recoveries::{self, Recovering};
+use super::recoveries::{self, Recovering, Undone};
 use super::release::{release, supervise};
 use super::settings::POLL_INTERVAL;
 use super::suspects::Place;
-use super::verdict::{Evidence, Remedy, judge, remedy};
+use super::verdict::{Evidence, Losses, Remedy, judge, remedy};
 use crate::machine::{Command, Takeover};
 use crate::model::RecoveryCause;
 use crate::store::Claimed;
@@ -24,8 +24,8 @@ const PLACE_CHECK: Duration = Duration::from_millis(5);
 /// How long a suspect that finds no place is left alone: its like need about that long to get on,
 /// and thousands of them must not keep the store busy with claims.
 const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
-/// How long a thread is left alone that kills whoever loads it: long enough to harm nobody, and a
-/// newer server that has the fault mended takes it up within the day.
+/// How long a thread is left alone that kills whoever loads it, before it is tried once more: long
+/// enough to harm nobody much, and a newer server that has the fault mended takes it up soon.
 const LEFT_ALONE: Duration = Duration::from_hours(1);
 /// How long a suspect keeps its place at the most: what kills its process does so within seconds of
 /// its start, as a rule, and steps that take hours must not keep the others waiting one by one.
@@ -42,8 +42,9 @@ pub(super) struct Adoption {
 impl Adoption {
     /// Loads a claimed thread and drives it.
     pub(super) async fn run(self) {
-        let losses = self.claimed.claims;
-        let verdict = remedy(losses, self.core.parts.settings.max_recoveries);
+        let (losses, rested) = (self.claimed.claims, self.claimed.previous_owner == 0);
+        let known = Losses { count: losses, rested, driven: self.claimed.driven };
+        let verdict = remedy(known, self.core.parts.settings.max_recoveries);
         let place = match verdict {
             Remedy::GoOn | Remedy::Quarantine => None,
             Remedy::Isolate => match self.core.suspects.enter(losses) {
@@ -138,12 +139,13 @@ impl Adoption {
         if claimed.previous_owner != 0 {
             return Some(Recovering::new(core, claimed, cause));
         }
-        // A suspect that had to wait goes on with the recovery that its first claim began.
-        if claimed.claims > 0
-            && let Some(begun) = recoveries::unfinished(core, &claimed.thread_id).await
-        {
-            return Some(begun);
-        }
+        let cause = match recoveries::undone(core, claimed).await {
+            // A suspect that had to wait goes on with the recovery that its first claim began.
+            Some(Undone::Begun(begun)) if claimed.claims > 0 => return Some(begun),
+            // What was damaged is mended: nobody has handed it over.
+            Some(Undone::Failed(cause)) => cause,
+            Some(Undone::Begun(_)) | None => cause,
+        };
         let recovering = Recovering::new(core, claimed, cause);
         recoveries::begin(core, &[recovering.record(core, claimed)]).await;
         Some(recovering)

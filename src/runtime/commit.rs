@@ -77,7 +77,7 @@ impl Driver {
                 }
                 match disposition {
                     Disposition::Keep => Standing::Driving(commit.events),
-                    Disposition::Release { .. } => {
+                    Disposition::Release { .. } | Disposition::SetAside { .. } => {
                         if self.mail {
                             self.core.nudge.notify_one();
                         }

@@ -37,6 +37,11 @@ pub(super) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow
     all.filter(|one| touched.contains(&one.opened.id.as_str())).map(|one| row(state, one)).collect()
 }
 
+/// The index's rows of all interventions of a thread.
+pub(super) fn all(state: &ThreadState) -> impl Iterator<Item = InterventionRow> {
+    state.interventions.iter().map(|one| row(state, one))
+}
+
 fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
     let resolved = one.resolved.as_ref();
     let shown = Intervention {

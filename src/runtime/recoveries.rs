@@ -12,11 +12,11 @@ use crate::machine::ThreadState;
 use crate::model::{
     Epoch, Incarnation, RecoveryCause, RecoveryStrategy, Seq, ThreadId, ThreadStatus, Timestamp,
 };
-use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult};
+use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult, ThreadRow};
 
 /// Pause after the first failed recovery of a thread, and the longest one: a hiccup is over after
 /// the first, and damage that somebody repairs is noticed within the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
+pub(super) const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
 /// Failed recoveries that are counted for the pause: 5 s doubled seven times reaches the longest.
 const COUNTED_FAILURES: usize = 8;
 /// Longest wait for the record that recoveries begin: the threads matter more than it.
@@ -114,16 +114,38 @@ pub(super) async fn begin(core: &Core, begun: &[Recovery]) {
     }
 }
 
-/// The recovery of a thread that was begun and has not ended.
-pub(super) async fn unfinished(core: &Core, thread: &ThreadId) -> Option<Recovering> {
-    let newest = core.store().recoveries(thread, None, 1).await.ok()?.pop()?;
-    newest.end.is_none().then_some(Recovering {
+/// What an earlier claim of a thread has left undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Undone {
+    /// A recovery that was begun and has not ended.
+    Begun(Recovering),
+    /// A recovery that failed of this cause, and nothing has happened to the thread since.
+    Failed(RecoveryCause),
+}
+
+/// What the newest recovery of a claimed thread has left undone.
+pub(super) async fn undone(core: &Core, claimed: &Claimed) -> Option<Undone> {
+    let newest = core.store().recoveries(&claimed.thread_id, None, 1).await.ok()?.pop()?;
+    if failed_at(&newest, claimed.last_seq) {
+        return Some(Undone::Failed(newest.cause));
+    }
+    newest.end.is_none().then_some(Undone::Begun(Recovering {
         epoch: newest.epoch,
         cause: newest.cause,
         previous_owner: newest.previous_owner,
         strategy: None,
         began: newest.started_at,
-    })
+    }))
+}
+
+/// Why nobody drives a thread now: its newest recovery failed, and nothing has happened since.
+pub(super) async fn failure(core: &Core, row: &ThreadRow) -> Result<Option<String>, RuntimeError> {
+    let newest = persistently(core, || async {
+        Ok(core.store().recoveries(&row.thread_id, None, 1).await?.pop())
+    });
+    let failed = newest.await?.filter(|newest| failed_at(newest, row.last_seq));
+    let detail = failed.and_then(|failed| failed.end).map(|end| end.detail.unwrap_or_default());
+    Ok(detail)
 }
 
 /// Records a failed recovery; how long the thread is to be left alone, longer each time.
@@ -145,6 +167,12 @@ pub(super) async fn failed(
 
 fn has_failed(recovery: &Recovery) -> bool {
     recovery.end.as_ref().is_some_and(|end| end.result == RecoveryResult::Failed)
+}
+
+/// Whether a recovery failed and left the thread at this head.
+fn failed_at(recovery: &Recovery, head: Seq) -> bool {
+    let left_at = recovery.end.as_ref().and_then(|end| end.to_seq).unwrap_or(recovery.from_seq);
+    has_failed(recovery) && left_at == head
 }
 
 /// Doubles with each failure in a row.

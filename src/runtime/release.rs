@@ -47,12 +47,13 @@ pub(super) async fn set_aside(
     release(core, authority, (thread, epoch), later).await;
 }
 
-/// Releases a thread as it stands in the store, without touching its journal.
+/// Releases a thread as it stands in the store, without touching its journal. Its messages stay where
+/// they are until then: whoever gave it back cannot take them.
 pub(super) async fn release(
     core: &Core,
     authority: &Arc<Authority>,
     (thread, epoch): (&ThreadId, Epoch),
-    wake_at: Timestamp,
+    until: Timestamp,
 ) {
     let row = match core.store().thread(thread).await {
         Ok(Some(row)) => row,
@@ -69,7 +70,7 @@ pub(super) async fn release(
         records: None,
         summary: row.summary,
         progress: false,
-        disposition: Disposition::Release { wake_at: Some(wake_at) },
+        disposition: Disposition::SetAside { until },
         taken: Vec::new(),
         interventions: Vec::new(),
     };

@@ -5,8 +5,8 @@
 use crate::model::{Incarnation, RecoveryCause};
 use crate::store::Loss;
 
-/// Claims after losses without any progress beyond the allowed ones before a thread is no longer
-/// even loaded: then loading or pausing it is what kills.
+/// Claims after losses without any progress beyond the allowed ones before a thread has to rest
+/// before it is loaded again: then loading or pausing it is what kills.
 const LOADS_AFTER_LIMIT: u32 = 2;
 
 /// What is known of a claimed thread.
@@ -44,17 +44,31 @@ pub(super) enum Remedy {
     Isolate,
     /// Pause it and ask a person.
     Quarantine,
-    /// Leave it alone for long: even loading it seems to kill.
+    /// Leave it alone for long, then quarantine it: even loading it seems to kill.
     LeaveAlone,
 }
 
-/// See [`Remedy`]; `limit` is `RETHREAD_MAX_RECOVERIES`.
-pub(super) const fn remedy(losses: u32, limit: u32) -> Remedy {
-    if losses == 0 {
+/// How often a thread was lost since its last progress, and what is known of the last time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Losses {
+    /// How often.
+    pub(super) count: u32,
+    /// Whether nobody drove it last: it was left alone, or waited for a place.
+    pub(super) rested: bool,
+    /// Whether the lost replica had more than claimed it.
+    pub(super) driven: bool,
+}
+
+/// See [`Remedy`]; `limit` is `RETHREAD_MAX_RECOVERIES`. One loss more is allowed to a thread that
+/// nobody drove at the last one: it may have waited for its turn beside the culprit.
+pub(super) const fn remedy(losses: Losses, limit: u32) -> Remedy {
+    let Losses { count, rested, driven } = losses;
+    let allowed = if driven { limit } else { limit.saturating_add(1) };
+    if count == 0 {
         Remedy::GoOn
-    } else if losses <= limit {
+    } else if count <= allowed {
         Remedy::Isolate
-    } else if losses <= limit.saturating_add(LOADS_AFTER_LIMIT) {
+    } else if rested || count <= limit.saturating_add(LOADS_AFTER_LIMIT) {
         Remedy::Quarantine
     } else {
         Remedy::LeaveAlone
@@ -96,9 +110,13 @@ mod tests {
         assert_eq!(judge(free), Some(RecoveryCause::Corrupted));
     }
 
+    fn driven(count: u32) -> Losses {
+        Losses { count, rested: false, driven: true }
+    }
+
     #[test]
     fn a_thread_is_set_aside_only_after_the_losses_that_are_allowed() {
-        let remedies: Vec<Remedy> = (0..=5).map(|losses| remedy(losses, 2)).collect();
+        let remedies: Vec<Remedy> = (0..=5).map(|count| remedy(driven(count), 2)).collect();
         assert_eq!(
             remedies,
             [
@@ -109,6 +127,19 @@ mod tests {
                 Remedy::Quarantine,
                 Remedy::LeaveAlone
             ]
+        );
+        let waited = |count| Losses { driven: false, ..driven(count) };
+        let waited: Vec<Remedy> = (2..=5).map(|count| remedy(waited(count), 2)).collect();
+        assert_eq!(
+            waited,
+            [Remedy::Isolate, Remedy::Isolate, Remedy::Quarantine, Remedy::LeaveAlone]
+        );
+        let rested = |count| Losses { count, rested: true, driven: false };
+        let rested: Vec<Remedy> = (2..=5).map(|count| remedy(rested(count), 2)).collect();
+        assert_eq!(
+            rested,
+            [Remedy::Isolate, Remedy::Isolate, Remedy::Quarantine, Remedy::Quarantine],
+            "it was left alone, though not for ever"
         );
     }
 }

@@ -338,7 +338,9 @@ async fn landed_before(
             // that waits: the latter is at epoch 1 too once somebody, perhaps we, has claimed it.
             let (epoch, own) = match start.disposition {
                 Disposition::Keep => (1, row.owner == authority.incarnation && row.epoch == 1),
-                Disposition::Release { .. } => (0, row.created_at == start.records.at),
+                Disposition::Release { .. } | Disposition::SetAside { .. } => {
+                    (0, row.created_at == start.records.at)
+                }
             };
             Ok(own && parts.store.wrote(&start.thread_id, 0, epoch).await?)
         }

@@ -15,6 +15,12 @@ use super::{Records, StoreError};
 /// bounds their bytes.
 const JOURNAL_PAGE: usize = 256;
 
+/// The owner of a thread that is about to be moved to another store: nobody claims it here, as it may
+/// be there already.
+pub(super) const LEAVING: i64 = -1;
+/// The owner of a thread that was moved to another store.
+pub(super) const GONE: i64 = -2;
+
 /// The columns of [`StoredThread`].
 pub(super) const STORED_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \
     request_hash, idempotency_key, owner, epoch, last_seq, claims, pending, wake_at, created_at, \
@@ -93,6 +99,54 @@ pub struct StoredKey {
     pub left_ms: i64,
 }
 
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns, as the schema documents them")]
+pub struct StoredSnapshot {
+    pub seq: i64,
+    pub kind: String,
+    pub version: i64,
+    pub at: i64,
+    pub sha256: String,
+    pub state: Vec<u8>,
+}
+
+/// An intervention of a thread as it is indexed.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns, as the schema documents them")]
+pub struct StoredIntervention {
+    pub id: String,
+    pub opened_at: i64,
+    pub resolved_at: Option<i64>,
+    pub body: Vec<u8>,
+}
+
+/// A table whose rows belong to threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the tables, as the schema names them")]
+pub enum ThreadTable {
+    Journal,
+    Snapshots,
+    Recoveries,
+    Interventions,
+}
+
+impl ThreadTable {
+    /// Every such table that is read row by row.
+    pub const ALL: [Self; 4] =
+        [Self::Journal, Self::Snapshots, Self::Recoveries, Self::Interventions];
+
+    /// The table by name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::Snapshots => "snapshots",
+            Self::Recoveries => "recoveries",
+            Self::Interventions => "interventions",
+        }
+    }
+}
+
 /// What hangs on a thread besides its journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Belongings {
@@ -102,9 +156,12 @@ pub struct Belongings {
     pub inbox: Vec<StoredMessage>,
     /// The key it was started under, if that still lives.
     pub key: Option<StoredKey>,
+    /// Its interventions as they are indexed, in the order of their ids.
+    pub interventions: Vec<StoredIntervention>,
 }
 
-/// A thread with all that hangs on it.
+/// A thread with all that hangs on it and cannot be had again: not its snapshots, which are a cache,
+/// nor the record of its recoveries, which is statistics of the replica that wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadDump {
     /// Its row.
@@ -169,9 +226,19 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
     /// What else hangs on a thread.
     async fn belongings(&self, thread: &StoredThread) -> Result<Belongings, StoreError>;
 
-    /// The ids that the journal has rows of, and whether there is a thread of that id.
-    async fn journal_ids(
+    /// Snapshots of a thread whose number is above `after`, oldest first, unchecked. Each may have
+    /// 16 MiB.
+    async fn stored_snapshots(
         &self,
+        thread: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredSnapshot>, StoreError>;
+
+    /// The ids that a table has rows of, and whether there is a thread of that id.
+    async fn ids_in(
+        &self,
+        table: ThreadTable,
         after: &str,
         limit: usize,
     ) -> Result<Vec<(String, bool)>, StoreError>;
@@ -227,7 +294,12 @@ impl StoredThread {
         let ended = ThreadStatus::ALL
             .iter()
             .any(|status| status.is_terminal() && status.as_str() == self.status);
-        self.owner != 0 && (!ended || untaken > 0)
+        self.owner > 0 && (!ended || untaken > 0)
+    }
+
+    /// Whether it was moved to another store, and lives there.
+    pub const fn is_gone(&self) -> bool {
+        self.owner == GONE
     }
 }
 

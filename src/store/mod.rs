@@ -28,8 +28,8 @@ use async_trait::async_trait;
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 pub use archive::{
-    Archive, Belongings, Intake, StoredDefinition, StoredKey, StoredMessage, StoredRecords,
-    StoredThread, StoredWorkflow, TakenIn, ThreadDump,
+    Archive, Belongings, Intake, StoredDefinition, StoredIntervention, StoredKey, StoredMessage,
+    StoredRecords, StoredSnapshot, StoredThread, StoredWorkflow, TakenIn, ThreadDump, ThreadTable,
 };
 pub use error::StoreError;
 pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow};
@@ -96,6 +96,8 @@ pub struct Claimed {
     pub mail: u32,
     /// How the previous owner was lost; `None` if nobody drove it, or nothing is known.
     pub lost: Option<Loss>,
+    /// Whether the previous owner wrote anything of it: one that did not had only claimed it.
+    pub driven: bool,
 }
 
 /// A message to a thread, durable before it is answered (an abort, a resume, later a signal).
@@ -199,8 +201,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Ends a lease in good order: all threads it drove get owner 0 and may be claimed at once.
     async fn retire(&self, me: Incarnation) -> Result<(), StoreError>;
 
-    /// Hands up to `limit` threads to `me`: due ones that nobody drives, and those of expired
-    /// incarnations. Each gets `owner = me` and `epoch + 1`, and the orphans `claims + 1` in the same
+    /// Hands up to `limit` threads to `me`: those of expired incarnations, then due ones that nobody
+    /// drives (a queue that never ends must not keep lost threads waiting). Each gets `owner = me` and `epoch + 1`, and the orphans `claims + 1` in the same
     /// statement: only so are losses counted that kill whoever counts. Nothing is handed out to
     /// an incarnation whose own lease has expired, and nothing is taken from a live one.
     async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError>;

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::model::{Json, ThreadId, Timestamp};
 
 use super::limits::MAX_INDEXED_TEXT;
-use super::{Claimed, Loss, Message, StoreError, Summary, ThreadRow, WorkflowRow};
+use super::{Claimed, Disposition, Loss, Message, StoreError, Summary, ThreadRow, WorkflowRow};
 
 /// The columns of [`RawThread`].
 pub(super) const THREAD_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \
@@ -56,6 +56,16 @@ impl RawThread {
     }
 }
 
+/// How the statements that append know a disposition: 0 keeps the thread, 1 releases it, 2 sets it
+/// aside; and when it is to be claimed.
+pub(super) const fn let_go(disposition: Disposition) -> (i32, Option<Timestamp>) {
+    match disposition {
+        Disposition::Keep => (0, None),
+        Disposition::Release { wake_at } => (1, wake_at),
+        Disposition::SetAside { until } => (2, Some(until)),
+    }
+}
+
 /// A row of `workflows`.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct RawWorkflow {
@@ -89,6 +99,8 @@ pub(super) struct RawClaim {
     /// Where the store does not know it by the row, it fills it in.
     #[sqlx(default)]
     pub(super) lost: Option<String>,
+    #[sqlx(default)]
+    driven: bool,
 }
 
 impl RawClaim {
@@ -102,6 +114,7 @@ impl RawClaim {
             previous_owner: self.previous_owner,
             mail: self.mail.cast_unsigned(),
             lost: self.lost.as_deref().and_then(Loss::parse),
+            driven: self.driven,
         })
     }
 }

@@ -55,6 +55,12 @@ pub enum Disposition {
         /// When it wants to be claimed.
         wake_at: Option<Timestamp>,
     },
+    /// Nobody drives it until then, whatever messages wait: whoever claimed it cannot take them
+    /// now, and would only claim it again. A message that comes later wakes it.
+    SetAside {
+        /// When it is to be tried again.
+        until: Timestamp,
+    },
 }
 
 /// A client's key that makes repeats of an invoke one thread.

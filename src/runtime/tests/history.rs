@@ -146,7 +146,8 @@ impl History {
         }
     }
 
-    fn start(&self) -> Write {
+    /// The write that makes the thread.
+    pub(super) fn start(&self) -> Write {
         let ThreadState { thread_id, plan, metadata, .. } = self.live();
         Write::Start(Box::new(Start {
             thread_id: thread_id.clone(),

@@ -1,5 +1,6 @@
 //! Snapshots and long journals, over a memory store that is watched.
 
+mod adoption;
 mod checkpoints;
 mod history;
 mod load;

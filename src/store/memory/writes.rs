@@ -55,6 +55,7 @@ impl State {
             Disposition::Keep if alive => (me, 1, None),
             Disposition::Keep => (0, 0, Some(now)),
             Disposition::Release { wake_at } => (0, 0, wake_at),
+            Disposition::SetAside { until } => (0, 0, Some(until)),
         };
         let thread = Thread {
             row: row_of(start, epoch),
@@ -96,11 +97,19 @@ impl State {
         }
         let pending = thread.pending();
         self.index_interventions(&append.interventions);
-        if let Disposition::Release { wake_at } = append.disposition {
-            self.place(&append.thread_id, 0, if pending > 0 { Some(now) } else { wake_at });
-        }
-        WriteOutcome::Written { mail: u32::try_from(pending).unwrap_or(u32::MAX) }
+        let wake_at = match append.disposition {
+            Disposition::Keep => return written(pending),
+            Disposition::Release { .. } if pending > 0 => Some(now),
+            Disposition::Release { wake_at } => wake_at,
+            Disposition::SetAside { until } => Some(until),
+        };
+        self.place(&append.thread_id, 0, wake_at);
+        written(pending)
     }
+}
+
+fn written(pending: usize) -> WriteOutcome {
+    WriteOutcome::Written { mail: u32::try_from(pending).unwrap_or(u32::MAX) }
 }
 
 /// A new thread's row, before it is placed.

@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::{Incarnation, Timestamp};
 use crate::store::records::JournalRow;
-use crate::store::rows::summary;
-use crate::store::{Append, Disposition, WriteOutcome};
+use crate::store::rows::{let_go, summary};
+use crate::store::{Append, WriteOutcome};
 
 use super::PostgresStore;
 use super::fault::{Fault, answer};
@@ -19,10 +19,10 @@ use super::fault::{Fault, answer};
 const LOCKED: &str = "
 WITH locked AS MATERIALIZED (
     SELECT h.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-        $7::bytea[], $8::int[], $9::bytea[], $10::text[], $11::bigint[], $12::bool[], $13::bool[],
+        $7::bytea[], $8::int[], $9::bytea[], $10::text[], $11::bigint[], $12::bool[], $13::int[],
         $14::bigint[])
         AS h(thread_id, epoch, prev, last, at,
-             payload, crc, summary, status, completed_at, progress, release,
+             payload, crc, summary, status, completed_at, progress, let_go,
              wake_at)
     JOIN @threads r USING (thread_id)
     WHERE r.owner = $1 AND r.epoch = h.epoch AND r.last_seq = h.prev
@@ -45,14 +45,16 @@ const NOT_TAKEN: &str = ",
 work AS (SELECT l.*, 0 AS took FROM locked l)";
 
 /// A thread that is released while messages wait for it is due at once, whatever it asked for:
-/// the count is in its row, so that a message and a release cannot miss each other.
+/// the count is in its row, so that a message and a release cannot miss each other. One that is set
+/// aside is not.
 const UPDATED: &str = ",
 ok AS (
     UPDATE @threads r SET
         last_seq = w.last,
-        owner = CASE WHEN w.release THEN 0 ELSE r.owner END,
-        wake_at = CASE WHEN NOT w.release THEN NULL
-                       WHEN r.pending > w.took THEN @now_ms() ELSE w.wake_at END,
+        owner = CASE WHEN w.let_go = 0 THEN r.owner ELSE 0 END,
+        wake_at = CASE WHEN w.let_go = 0 THEN NULL
+                       WHEN w.let_go = 1 AND r.pending > w.took THEN @now_ms()
+                       ELSE w.wake_at END,
         pending = r.pending - w.took,
         claims = CASE WHEN w.progress THEN 0 ELSE r.claims END,
         updated_at = coalesce(w.at, r.updated_at),
@@ -102,7 +104,7 @@ struct Columns<'a> {
     status: Vec<&'static str>,
     completed_at: Vec<Option<i64>>,
     progress: Vec<bool>,
-    release: Vec<bool>,
+    let_go: Vec<i32>,
     wake_at: Vec<Option<i64>>,
     taken_thread: Vec<&'a str>,
     taken_key: Vec<&'a str>,
@@ -129,11 +131,8 @@ impl<'a> Columns<'a> {
         self.status.push(append.summary.status.as_str());
         self.completed_at.push(append.summary.completed_at.map(Timestamp::millis));
         self.progress.push(append.progress);
-        let (release, wake_at) = match append.disposition {
-            Disposition::Keep => (false, None),
-            Disposition::Release { wake_at } => (true, wake_at),
-        };
-        self.release.push(release);
+        let (let_go, wake_at) = let_go(append.disposition);
+        self.let_go.push(let_go);
         self.wake_at.push(wake_at.map(Timestamp::millis));
         for (key, answer) in &append.taken {
             self.taken_thread.push(append.thread_id.as_str());
@@ -211,7 +210,7 @@ impl PostgresStore {
             .bind(columns.status)
             .bind(columns.completed_at)
             .bind(columns.progress)
-            .bind(columns.release)
+            .bind(columns.let_go)
             .bind(columns.wake_at);
         if takes {
             query = query

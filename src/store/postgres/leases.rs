@@ -46,25 +46,27 @@ me AS MATERIALIZED (
     SELECT FROM @replicas WHERE incarnation = $1 AND lease_until > clock_timestamp()),
 dead AS MATERIALIZED (
     SELECT incarnation, lost FROM @replicas WHERE lease_until <= clock_timestamp()),
+orphan AS MATERIALIZED (
+    SELECT thread_id, owner FROM @threads
+    WHERE owner <> 0 AND owner IN (SELECT incarnation FROM dead) AND EXISTS (SELECT FROM me)
+    LIMIT $3 FOR UPDATE SKIP LOCKED),
 fresh AS MATERIALIZED (
     SELECT thread_id, owner FROM @threads
     WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= (SELECT @now_ms())
       AND EXISTS (SELECT FROM me)
-    ORDER BY wake_at LIMIT $3 FOR UPDATE SKIP LOCKED),
-orphan AS MATERIALIZED (
-    SELECT thread_id, owner FROM @threads
-    WHERE owner <> 0 AND owner IN (SELECT incarnation FROM dead) AND EXISTS (SELECT FROM me)
-    LIMIT $3 - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED)
+    ORDER BY wake_at LIMIT $3 - (SELECT count(*) FROM orphan) FOR UPDATE SKIP LOCKED)
 UPDATE @threads r
 SET owner = $1, epoch = r.epoch + 1, claims = r.claims + (p.owner <> 0)::int, wake_at = NULL
-FROM (SELECT * FROM fresh UNION ALL SELECT * FROM orphan) p
+FROM (SELECT * FROM orphan UNION ALL SELECT * FROM fresh) p
 WHERE r.thread_id = p.thread_id AND r.owner = p.owner
   AND (p.owner <> 0 OR r.wake_at IS NOT NULL)
 RETURNING r.thread_id, r.epoch, r.last_seq, r.claims, p.owner AS previous_owner, r.pending AS mail,
     CASE WHEN p.owner <> 0 THEN coalesce(
         (SELECT lost FROM dead WHERE incarnation = p.owner),
         CASE WHEN p.owner & 4294967295 IN (SELECT low FROM open) THEN 'frozen' ELSE 'silent' END)
-    END AS lost";
+    END AS lost,
+    p.owner <> 0 AND EXISTS (SELECT FROM @journal j WHERE j.thread_id = r.thread_id
+        AND j.seq = r.last_seq AND j.epoch = r.epoch - 1) AS driven";
 
 const OWNED: &str = "
 SELECT thread_id, epoch, last_seq, claims, 0::bigint AS previous_owner, pending AS mail

@@ -128,6 +128,7 @@ impl<'a> Columns<'a> {
         let (keep, wake_at) = match start.disposition {
             Disposition::Keep => (true, None),
             Disposition::Release { wake_at } => (false, wake_at),
+            Disposition::SetAside { until } => (false, Some(until)),
         };
         self.thread_id.push(start.thread_id.as_str());
         self.workflow.push(&start.workflow);

@@ -6,21 +6,23 @@ use sqlx::SqliteConnection;
 
 use crate::model::{Incarnation, ThreadId, Timestamp};
 use crate::store::records::JournalRow;
-use crate::store::rows::summary;
-use crate::store::{Append, Disposition, InterventionRow, StoreError, WriteOutcome};
+use crate::store::rows::{let_go, summary};
+use crate::store::{Append, InterventionRow, StoreError, WriteOutcome};
 
 use super::fault::Fault;
 use super::history::index_interventions;
 use super::rows::{MAX_ROWS, room, with_rows};
 
-/// A thread that is released while messages wait for it is due at once, whatever it asked for.
+/// A thread that is released while messages wait for it is due at once, whatever it asked for; one
+/// that is set aside is not.
 const UPDATE: &str = "
 WITH w(thread_id, epoch, prev, last, at, summary, status, completed_at,
        progress, let_go, wake_at, took) AS (VALUES {})
 UPDATE threads AS r SET
     last_seq = w.last,
     owner = CASE WHEN w.let_go THEN 0 ELSE r.owner END,
-    wake_at = CASE WHEN NOT w.let_go THEN NULL WHEN r.pending > w.took THEN ? ELSE w.wake_at END,
+    wake_at = CASE WHEN NOT w.let_go THEN NULL
+                   WHEN w.let_go = 1 AND r.pending > w.took THEN ? ELSE w.wake_at END,
     pending = r.pending - w.took,
     claims = CASE WHEN w.progress THEN 0 ELSE r.claims END,
     updated_at = coalesce(w.at, r.updated_at),
@@ -51,7 +53,7 @@ pub(super) struct AppendRow {
     status: &'static str,
     completed_at: Option<i64>,
     progress: bool,
-    release: bool,
+    let_go: i32,
     wake_at: Option<i64>,
     taken: Vec<(String, String)>,
     interventions: Vec<InterventionRow>,
@@ -60,10 +62,7 @@ pub(super) struct AppendRow {
 impl AppendRow {
     /// Encodes an append.
     pub(super) fn encode(append: &Append) -> Result<Self, StoreError> {
-        let (release, wake_at) = match append.disposition {
-            Disposition::Keep => (false, None),
-            Disposition::Release { wake_at } => (true, wake_at),
-        };
+        let (let_go, wake_at) = let_go(append.disposition);
         let taken = append.taken.iter();
         Ok(Self {
             thread_id: append.thread_id.clone(),
@@ -74,7 +73,7 @@ impl AppendRow {
             status: append.summary.status.as_str(),
             completed_at: append.summary.completed_at.map(Timestamp::millis),
             progress: append.progress,
-            release,
+            let_go,
             wake_at: wake_at.map(Timestamp::millis),
             taken: taken.map(|(key, answer)| (key.clone(), answer.as_str().to_owned())).collect(),
             interventions: append.interventions.clone(),
@@ -148,7 +147,7 @@ async fn update(
             .bind(append.status)
             .bind(append.completed_at)
             .bind(append.progress)
-            .bind(append.release)
+            .bind(append.let_go)
             .bind(append.wake_at)
             .bind(took);
     }

@@ -29,7 +29,8 @@ FROM threads WHERE owner = ? AND owner <> 0 ORDER BY thread_id";
 
 const ORPHANS: &str = "
 SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS previous_owner,
-    pending AS mail
+    pending AS mail, EXISTS (SELECT 1 FROM journal j WHERE j.thread_id = threads.thread_id
+        AND j.seq = threads.last_seq AND j.epoch = threads.epoch) AS driven
 FROM threads WHERE owner <> 0
   AND owner IN (SELECT incarnation FROM replicas WHERE lease_until <= ?1)
 LIMIT ?2";
@@ -179,11 +180,11 @@ async fn claim(
     if limit == 0 || !is_alive(connection, me, monotonic).await? {
         return Ok(Vec::new());
     }
-    let due = sqlx::query_as(DUE).bind(now.millis()).bind(row_limit(limit));
-    let mut claims: Vec<RawClaim> = due.fetch_all(&mut *connection).await?;
+    let orphans = sqlx::query_as(ORPHANS).bind(monotonic).bind(row_limit(limit));
+    let mut claims: Vec<RawClaim> = orphans.fetch_all(&mut *connection).await?;
     let left = row_limit(limit - claims.len());
-    let orphans = sqlx::query_as(ORPHANS).bind(monotonic).bind(left);
-    claims.extend(orphans.fetch_all(&mut *connection).await?);
+    let due = sqlx::query_as(DUE).bind(now.millis()).bind(left);
+    claims.extend(due.fetch_all(&mut *connection).await?);
     if claims.is_empty() {
         return Ok(claims);
     }

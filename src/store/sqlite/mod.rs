@@ -6,6 +6,7 @@
 
 mod appends;
 mod archive;
+mod departure;
 mod fault;
 mod history;
 mod intake;

@@ -171,6 +171,7 @@ async fn insert(
             Disposition::Keep if alive => (me, 1, None),
             Disposition::Keep => (0, 0, Some(now)),
             Disposition::Release { wake_at } => (0, 0, wake_at),
+            Disposition::SetAside { until } => (0, 0, Some(until)),
         };
         journal.push((start.thread_id.as_str(), epoch, &start.journal));
         query = query

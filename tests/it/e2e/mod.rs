@@ -4,6 +4,8 @@ mod auth;
 mod bad_input;
 mod breakers;
 mod crash;
+mod crowd;
+mod damage;
 mod definitions;
 mod diagnostics;
 mod disks;

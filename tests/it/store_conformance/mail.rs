@@ -7,7 +7,7 @@ use rethread::store::{Append, Disposition, Message, Posted, Write, WriteOutcome}
 
 use super::{WRITTEN, claim_ids, heads, post, register, row, write};
 use crate::support::beds::Bed;
-use crate::support::writes::{ASLEEP, DUE, FUTURE, append, appends, id, release, start};
+use crate::support::writes::{ASLEEP, DUE, FUTURE, PAST, append, appends, id, release, start};
 
 pub(super) async fn messages_are_taken_exactly_once(bed: Bed) {
     let me = register(&bed).await;
@@ -63,6 +63,23 @@ pub(super) async fn a_release_with_untaken_mail_is_due_at_once(bed: Bed) {
     let batch = appends([Append { taken, ..release("t", 2, 1, ASLEEP) }]);
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
     assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
+}
+
+pub(super) async fn what_is_set_aside_rests_until_its_time_or_the_next_message(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep)]).await;
+    post(&bed, "t", "k").await;
+    let aside = Disposition::SetAside { until: FUTURE };
+    let batch = appends([release("t", 1, 1, aside)]);
+    let outcomes = bed.store.write(me, &batch).await.unwrap();
+    assert_eq!(outcomes, [WriteOutcome::Written { mail: 1 }]);
+    assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
+    assert_eq!(row(&bed, "t").await.wake_at, Some(FUTURE));
+    post(&bed, "t", "l").await;
+    assert_eq!(claim_ids(&bed, me).await, [id("t")]);
+    let due = appends([release("t", 2, 1, Disposition::SetAside { until: PAST })]);
+    bed.store.write(me, &due).await.unwrap();
+    assert_eq!(bed.store.claim(me, 9).await.unwrap()[0].mail, 2);
 }
 
 pub(super) async fn a_fenced_write_takes_no_message(bed: Bed) {
