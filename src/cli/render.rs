@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::out;
-use crate::model::{Event, EventBody, Failure, StepId, Timestamp};
+use crate::model::{Event, EventBody, Failure, StepId, StepRetry, StepWaiting, Timestamp};
 
 /// Columns of the bar: fits a narrow terminal beside its label.
 const BAR_WIDTH: usize = 32;
@@ -124,22 +124,9 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             };
             (Tone::Plain, '·', on.step.as_str(), text)
         }
-        EventBody::StepWaiting(on) => {
-            let text = match (on.data.until, on.data.reason.as_str()) {
-                (Some(until), "timer") => format!("waits until {until}"),
-                (Some(until), what) => format!("waits for its {what} until {until}"),
-                (None, what) => format!("waits for its {what}"),
-            };
-            (Tone::Plain, '…', on.step.as_str(), text)
-        }
+        EventBody::StepWaiting(on) => (Tone::Plain, '…', on.step.as_str(), waiting(&on.data)),
         EventBody::StepRetry(on) => {
-            let next = if on.data.fallback {
-                "its fallback takes over".to_owned()
-            } else {
-                format!("again in {}", time(on.data.delay_ms))
-            };
-            let text = format!("attempt {} failed: {}; {next}", on.attempt, brief(&on.data.error));
-            (Tone::Careful, '↻', on.step.as_str(), text)
+            (Tone::Careful, '↻', on.step.as_str(), failed_attempt(on.attempt, &on.data))
         }
         EventBody::StepTimeoutWarning(on) => {
             (Tone::Careful, '!', on.step.as_str(), format!("has run {}", time(on.data.elapsed_ms)))
@@ -192,6 +179,23 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             (Tone::Bad, '■', "thread", format!("aborted by {}", end.by))
         }
     }
+}
+
+fn waiting(data: &StepWaiting) -> String {
+    match (data.until, data.reason.as_str()) {
+        (Some(until), "timer") => format!("waits until {until}"),
+        (Some(until), what) => format!("waits for its {what} until {until}"),
+        (None, what) => format!("waits for its {what}"),
+    }
+}
+
+fn failed_attempt(attempt: u32, data: &StepRetry) -> String {
+    let next = if data.fallback {
+        "its fallback takes over".to_owned()
+    } else {
+        format!("again in {}", time(data.delay_ms))
+    };
+    format!("attempt {attempt} failed: {}; {next}", brief(&data.error))
 }
 
 fn brief(failure: &Failure) -> String {

@@ -27,7 +27,8 @@ impl ThreadState {
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
             EventBody::StepTimeoutWarning(fact) => self.on(&fact.step, |step| step.warned = true),
             EventBody::SignalReceived(data) => {
-                self.signals.push(Signal { name: data.name.clone(), payload: data.payload.clone() })
+                self.signals
+                    .push(Signal { name: data.name.clone(), payload: data.payload.clone() });
             }
             EventBody::StepComplete(fact) => {
                 self.take_signal(&fact.step);

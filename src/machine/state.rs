@@ -10,6 +10,7 @@ use crate::model::{
 
 /// One step of a thread.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct StepState {
     /// Where it stands.
     pub status: StepStatus,

@@ -136,7 +136,12 @@ fn choices(node: &Node) -> Result<Vec<String>, Failure> {
         None => return Ok(CHOICES.map(str::to_owned).into()),
         Some(Node::Array(items)) => items.iter().map(|item| match item {
             Node::String(text) if !text.is_empty() => Some(text.clone()),
-            _ => None,
+            Node::String(_)
+            | Node::Null
+            | Node::Bool(_)
+            | Node::Number(_)
+            | Node::Array(_)
+            | Node::Object(_) => None,
         }),
         Some(_) => return Err(fault("`choices` is a list of texts")),
     };

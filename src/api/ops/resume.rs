@@ -58,13 +58,11 @@ fn step(fields: &mut Fields<'_>, name: &str, id: &str) -> Option<StepId> {
 
 fn skipped(fields: &mut Fields<'_>) -> Vec<StepId> {
     let Some(list) = fields.value("skip") else { return Vec::new() };
-    match list.decode::<Vec<String>>() {
-        Ok(ids) => ids.iter().filter_map(|id| step(fields, "skip", id)).collect(),
-        Err(_) => {
-            fields.fault("skip", "must be a list of step ids");
-            Vec::new()
-        }
+    if let Ok(ids) = list.decode::<Vec<String>>() {
+        return ids.iter().filter_map(|id| step(fields, "skip", id)).collect();
     }
+    fields.fault("skip", "must be a list of step ids");
+    Vec::new()
 }
 
 /// Continue a failed, aborted or paused thread

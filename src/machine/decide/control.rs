@@ -30,8 +30,8 @@ pub(super) fn asked(draft: &mut Draft<'_>, ask: Ask, who: &Who) -> Result<(), Re
         Ask::Retry { step } => retry(draft, step, who),
         Ask::Skip { step, output } => skip(draft, step, output, who),
         Ask::Edit { step, output } => edit(draft, step, output, who),
-        Ask::Signal { name, payload } => signal(draft, name, payload, who),
-        Ask::Resolve { id, choice } => resolve(draft, id, choice, who),
+        Ask::Signal { name, payload } => signal(draft, &name, payload, who),
+        Ask::Resolve { id, choice } => resolve(draft, (id, choice), who),
     }
 }
 
@@ -130,7 +130,8 @@ fn skip(
     match draft.state.status {
         // It has failed its thread, which goes on without it.
         ThreadStatus::Paused | ThreadStatus::Failed if has_failed => {
-            go_on_without(draft, step, output, who)
+            go_on_without(draft, step, output, who);
+            Ok(())
         }
         ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Paused => {
             refuse_if(draft, step, |_| has_failed)?;
@@ -146,19 +147,13 @@ fn skip(
 }
 
 /// Continues a thread that a step has failed, without the step.
-fn go_on_without(
-    draft: &mut Draft<'_>,
-    step: usize,
-    output: Option<Json>,
-    who: &Who,
-) -> Result<(), Rejection> {
+fn go_on_without(draft: &mut Draft<'_>, step: usize, output: Option<Json>, who: &Who) {
     close(draft, "skip", who, |one| one.kind != InterventionKind::Approval);
     let Who { by, reason } = who.clone();
     let resumed = WorkflowResumed { by, reason, ..WorkflowResumed::default() };
     draft.emit(EventBody::WorkflowResumed(resumed));
     emit_skip(draft, step, output, who);
     advance(draft);
-    Ok(())
 }
 
 fn edit(draft: &mut Draft<'_>, step: usize, output: Json, who: &Who) -> Result<(), Rejection> {
@@ -171,7 +166,11 @@ fn edit(draft: &mut Draft<'_>, step: usize, output: Json, who: &Who) -> Result<(
     Ok(())
 }
 
-fn resolve(draft: &mut Draft<'_>, id: String, choice: String, who: &Who) -> Result<(), Rejection> {
+fn resolve(
+    draft: &mut Draft<'_>,
+    (id, choice): (String, String),
+    who: &Who,
+) -> Result<(), Rejection> {
     let found = draft.state.interventions.iter().find(|one| one.opened.id == id);
     let found = found.ok_or(Rejection::NoIntervention)?;
     if let Some((decided, _)) = &found.resolved {
@@ -183,8 +182,8 @@ fn resolve(draft: &mut Draft<'_>, id: String, choice: String, who: &Who) -> Resu
     }
     let (kind, steps) = (found.opened.kind, found.opened.steps.clone());
     let Who { by, reason } = who.clone();
-    let decided = InterventionResolved { id, choice: choice.clone(), by, comment: reason };
-    match (kind, choice.as_str()) {
+    let decided = InterventionResolved { id, choice, by, comment: reason };
+    match (kind, decided.choice.as_str()) {
         (InterventionKind::Approval, _) => {
             let step = steps.iter().find_map(|id| draft.state.plan.position(id.as_str()));
             let step = step.ok_or(Rejection::NoIntervention)?;
@@ -211,7 +210,7 @@ fn resolve(draft: &mut Draft<'_>, id: String, choice: String, who: &Who) -> Resu
 }
 
 /// Takes a signal: whoever waits for it goes on, else it is kept.
-fn signal(draft: &mut Draft<'_>, name: String, payload: Json, who: &Who) -> Result<(), Rejection> {
+fn signal(draft: &mut Draft<'_>, name: &str, payload: Json, who: &Who) -> Result<(), Rejection> {
     if draft.state.status.is_terminal() {
         return Err(Rejection::WrongState(draft.state.status));
     }
@@ -219,9 +218,9 @@ fn signal(draft: &mut Draft<'_>, name: String, payload: Json, who: &Who) -> Resu
         return Err(Rejection::TooManySignals);
     }
     let Who { by, reason } = who.clone();
-    let received = SignalReceived { name: name.clone(), payload, by, reason };
+    let received = SignalReceived { name: name.to_owned(), payload, by, reason };
     draft.emit(EventBody::SignalReceived(received));
-    for step in deliver(draft, &name) {
+    for step in deliver(draft, name) {
         settle_dependents(draft, step);
     }
     Ok(())

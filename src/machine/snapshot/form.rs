@@ -194,6 +194,7 @@ struct WorkflowForm<'a> {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as in the state")]
 struct StepForm<'a> {
     admitted: bool,
     attempt_at: Option<Time>,

@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
         need(!self.ended || is_resume, "an ended thread is silent until it is resumed")?;
         need(self.ended || self.paused || !is_resume, "what goes on is not resumed")?;
         match &event.body {
-            EventBody::WorkflowStart(_) => {}
+            EventBody::WorkflowStart(_) | EventBody::SignalReceived(_) => {}
             EventBody::WorkflowResumed(data) => {
                 self.again(data.from_step.as_ref())?;
                 self.resume();
@@ -165,7 +165,6 @@ impl<'a> Reader<'a> {
                 need(!self.paused, "a paused thread is not paused again")?;
                 self.paused = true;
             }
-            EventBody::SignalReceived(_) => {}
             EventBody::InterventionOpened(data) => {
                 need(!self.open.contains(&data.id.as_str()), "an id of its own")?;
                 self.open.push(&data.id);

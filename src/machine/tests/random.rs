@@ -185,6 +185,13 @@ pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     proptest::collection::vec(turn, 1..60)
 }
 
+fn failed((step, attempt): (usize, u32), recoverable: bool, after: Option<u16>) -> Command {
+    let mut failure = Failure::recoverable("e", Category::Step, "no");
+    failure.recoverable = recoverable;
+    let retry_after = after.map(|s| std::time::Duration::from_secs(s.into()));
+    Command::Fail { step, attempt, failure, retry_after }
+}
+
 impl Turn {
     /// The command, as far as it is one; time and shutdowns change the stage.
     pub(super) fn command(&self, stage: &mut Stage) -> Option<Command> {
@@ -204,11 +211,7 @@ impl Turn {
                 Command::Complete { step, attempt, output, session_id: None }
             }
             Self::Fail(target, recoverable, after) => {
-                let (step, attempt) = target.of(stage)?;
-                let mut failure = Failure::recoverable("e", Category::Step, "no");
-                failure.recoverable = *recoverable;
-                let retry_after = after.map(|s| std::time::Duration::from_secs(s.into()));
-                Command::Fail { step, attempt, failure, retry_after }
+                failed(target.of(stage)?, *recoverable, *after)
             }
             Self::Warn(target) => {
                 let (step, attempt) = target.of(stage)?;
