@@ -37,6 +37,10 @@ pub(in crate::api) struct WorkflowDefinition {
     /// A template of the output; without it, the outputs of the steps nothing depends on.
     #[schema(nullable = false)]
     output: Option<serde_json::Value>,
+    /// What happens to a thread when a step has used up its attempts: `fail` (the default), or
+    /// `pause`, and a person is asked.
+    #[schema(nullable = false)]
+    on_failure: Option<String>,
 }
 
 /// Defaults of a workflow's steps.
