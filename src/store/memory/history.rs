@@ -1,13 +1,12 @@
-//! Snapshots, recoveries, interventions and tallies.
+//! What is kept beside the journal: snapshots, recoveries, the index of interventions, and tallies.
 
 use std::collections::BTreeMap;
 
 use crate::model::{Epoch, Seq, ThreadId, Timestamp};
 use crate::store::{
     InterventionCounts, InterventionFilter, InterventionRow, Recovery, RecoveryCount, RecoveryEnd,
-    SNAPSHOTS_KEPT, Snapshot,
+    SNAPSHOTS_KEPT, Snapshot, TALLIES_KEPT, tally_hour,
 };
-use crate::store::{TALLIES_KEPT, tally_hour};
 
 use super::state::State;
 
