@@ -1,4 +1,7 @@
 //! What waits for a person: the index that is written beside the journal, and its lists.
+//!
+//! A view of the journal: each row is made from the folded state, by the append that changes it
+//! (`commit`), and by `verify` to compare. Nothing is decided here, and nothing from the index.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -2,8 +2,8 @@
 //!
 //! Reads through [`Archive`] alone, so that it can run beside live servers and write nothing. It
 //! never stops at a fault: what is bad is reported, and the rest is checked all the same. A further
-//! check of a thread is a function in [`thread`] or [`derived`], a further kind of record a pass here. Called by
-//! `app` for `rethread verify`.
+//! check of a thread is a function in [`thread`] or [`derived`], a further kind of record a pass
+//! here. Called by `app` for `rethread verify`.
 
 mod derived;
 mod thread;
