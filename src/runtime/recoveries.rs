@@ -226,15 +226,12 @@ pub(super) async fn list(
     thread: &ThreadId,
     (limit, before): (usize, Option<Epoch>),
 ) -> Result<Page<RecoveryItem>, RuntimeError> {
-    let mut found = persistently(core, || async {
+    let found = persistently(core, || async {
         core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
         Ok(core.store().recoveries(thread, before, limit + 1).await?)
     })
     .await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next_cursor = found.last().filter(|_| more).map(|last| last.epoch.to_string());
-    Ok(Page { items: found.into_iter().map(RecoveryItem::from).collect(), next_cursor })
+    Ok(Page::cut(found, limit, |last| last.epoch.to_string()).map(RecoveryItem::from))
 }
 
 async fn record_end(core: &Core, thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) {

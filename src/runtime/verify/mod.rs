@@ -12,7 +12,7 @@ use std::fmt;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::plans::PlanCache;
+use super::plans::{PlanCache, named};
 use crate::definition::Plan;
 use crate::model::{Json, Pointer};
 use crate::store::{Archive, StoreError, StoredDefinition, ThreadTable};
@@ -173,10 +173,8 @@ fn found(total: &mut Verified, report: Report<'_>, finding: &Finding) {
 fn plan(definition: &StoredDefinition) -> Result<Plan, String> {
     let text = String::from_utf8(definition.text.clone()).map_err(|fault| fault.to_string())?;
     let json = Json::trusted(text).map_err(|fault| format!("it is no JSON: {fault}"))?;
-    let plan = Plan::parse(&json, &Pointer::root()).map_err(|faults| {
-        let named = faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.detail));
-        format!("it can't be used: {}", named.collect::<Vec<_>>().join("; "))
-    })?;
+    let plan = Plan::parse(&json, &Pointer::root())
+        .map_err(|faults| format!("it can't be used: {}", named(&faults)))?;
     if plan.hash == definition.hash {
         return Ok(plan);
     }
