@@ -45,8 +45,8 @@ impl Adoption {
     pub(super) async fn run(self) {
         let (losses, rested) = (self.claimed.claims, self.claimed.previous_owner == 0);
         let known = Losses { count: losses, rested, driven: self.claimed.driven };
-        let verdict = remedy(known, self.core.parts.settings.max_recoveries);
-        let place = match verdict {
+        let remedy = remedy(known, self.core.parts.settings.max_recoveries);
+        let place = match remedy {
             Remedy::GoOn | Remedy::Quarantine => None,
             Remedy::Isolate => match self.core.suspects.enter(losses) {
                 Some(place) => Some(place),
@@ -59,7 +59,7 @@ impl Adoption {
             Ok(None) => return,
             Err(error) => return self.release_unloadable(&error).await,
         };
-        self.drive(loaded, place, verdict).await;
+        self.drive(loaded, place, remedy).await;
     }
 
     /// Loads the thread; `None` if it is not ours any more before the store answers.
@@ -86,7 +86,7 @@ impl Adoption {
         }
     }
 
-    async fn drive(self, mut loaded: Loaded, place: Option<Place>, verdict: Remedy) {
+    async fn drive(self, mut loaded: Loaded, place: Option<Place>, remedy: Remedy) {
         if self.claimed.previous_owner != 0 {
             super::snapshots::before_recovery(&self.core, &mut loaded);
         }
@@ -111,7 +111,7 @@ impl Adoption {
             Some(Recovering { cause, previous_owner, .. }) => {
                 let takeover =
                     Takeover { cause: *cause, strategy, previous_owner: *previous_owner };
-                if verdict == Remedy::Quarantine {
+                if remedy == Remedy::Quarantine {
                     tracing::error!(thread = %claimed.thread_id, losses = claimed.claims,
                         "lost with its replica again and again: paused, a person is asked");
                     Command::Quarantine { takeover, losses: claimed.claims }
