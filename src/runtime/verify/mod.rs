@@ -72,7 +72,7 @@ pub async fn verify(
     verifier.workflows(&mut total, report).await?;
     verifier.threads(&mut total, report).await?;
     for table in ThreadTable::ALL {
-        verifier.orphans(table, &mut total, report).await?;
+        verifier.strays(table, &mut total, report).await?;
     }
     Ok(total)
 }
@@ -139,7 +139,7 @@ impl Verifier<'_> {
     }
 
     /// Rows of threads that are not there.
-    async fn orphans(
+    async fn strays(
         &self,
         table: ThreadTable,
         total: &mut Verified,
