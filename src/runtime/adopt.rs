@@ -1,5 +1,6 @@
-//! Takes a claimed thread over: judges what happened to it, rebuilds it, and drives it, or sets it
-//! aside. Called by the dispatcher alone; recovery is this and nothing else.
+//! Takes a claimed thread over: judges what happened to it, rebuilds it, and drives it, or releases
+//! it until later. Called by the dispatcher alone, at a start as at any other time. It never goes on
+//! from a state that could not be rebuilt, and never writes to a journal: the driver does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,8 @@ use crate::machine::{Command, Takeover};
 use crate::model::RecoveryCause;
 use crate::store::Claimed;
 
-/// How often the place of a thread's earlier driver is looked at until it is free.
-const PLACE_CHECK: Duration = Duration::from_millis(5);
+/// How often it is looked whether a thread's earlier driver here has gone.
+const EARLIER_DRIVER_CHECK: Duration = Duration::from_millis(5);
 /// How long a suspect that finds no place is left alone: its like need about that long to get on,
 /// and thousands of them must not keep the store busy with claims.
 const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
@@ -44,31 +45,31 @@ impl Adoption {
     pub(super) async fn run(self) {
         let (losses, rested) = (self.claimed.claims, self.claimed.previous_owner == 0);
         let known = Losses { count: losses, rested, driven: self.claimed.driven };
-        let verdict = remedy(known, self.core.parts.settings.max_recoveries);
-        let place = match verdict {
+        let remedy = remedy(known, self.core.parts.settings.max_recoveries);
+        let place = match remedy {
             Remedy::GoOn | Remedy::Quarantine => None,
             Remedy::Isolate => match self.core.suspects.enter(losses) {
                 Some(place) => Some(place),
-                None => return self.wait_for_a_place().await,
+                None => return self.release_suspect().await,
             },
             Remedy::LeaveAlone => return self.leave_alone().await,
         };
         let loaded = match self.load().await {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return,
-            Err(error) => return self.put_back(&error).await,
+            Err(error) => return self.release_unloadable(&error).await,
         };
-        self.drive(loaded, place, verdict).await;
+        self.drive(loaded, place, remedy).await;
     }
 
     /// Loads the thread; `None` if it is not ours any more before the store answers.
     async fn load(&self) -> Result<Option<Loaded>, LoadError> {
         let Self { core, authority, claimed, .. } = self;
         loop {
-            // Never closed: there is always a place to wait for.
-            let place = core.loads.acquire().await;
+            // Never closed: there is always a permit to wait for.
+            let permit = core.loads.acquire().await;
             let loaded = load(core, &claimed.thread_id, None).await;
-            drop(place);
+            drop(permit);
             match loaded {
                 // The thread is ours and in order: it goes on as soon as the store answers.
                 Err(LoadError::Store(error)) if error.is_transient() => {
@@ -85,7 +86,7 @@ impl Adoption {
         }
     }
 
-    async fn drive(self, mut loaded: Loaded, place: Option<Place>, verdict: Remedy) {
+    async fn drive(self, mut loaded: Loaded, place: Option<Place>, remedy: Remedy) {
         if self.claimed.previous_owner != 0 {
             super::snapshots::before_recovery(&self.core, &mut loaded);
         }
@@ -93,13 +94,13 @@ impl Adoption {
         let under_way = state.has_running();
         let recovering = self.recovering(under_way).await;
         let Self { core, authority, claimed, pending } = self;
-        // The driver that released this thread may not have left its place yet.
+        // The driver that released this thread may not be gone yet.
         let mut driver = loop {
             let (core, authority) = (Arc::clone(&core), Arc::clone(&authority));
             match Driver::new(core, Arc::clone(&authority), state.clone(), claimed.epoch) {
                 Some(driver) => break driver,
                 None if authority.is_lost() => return,
-                None => tokio::time::sleep(PLACE_CHECK).await,
+                None => tokio::time::sleep(EARLIER_DRIVER_CHECK).await,
             }
         };
         drop(pending);
@@ -110,7 +111,7 @@ impl Adoption {
             Some(Recovering { cause, previous_owner, .. }) => {
                 let takeover =
                     Takeover { cause: *cause, strategy, previous_owner: *previous_owner };
-                if verdict == Remedy::Quarantine {
+                if remedy == Remedy::Quarantine {
                     tracing::error!(thread = %claimed.thread_id, losses = claimed.claims,
                         "lost with its replica again and again: paused, a person is asked");
                     Command::Quarantine { takeover, losses: claimed.claims }
@@ -151,7 +152,8 @@ impl Adoption {
         Some(recovering)
     }
 
-    async fn wait_for_a_place(&self) {
+    /// Gives a suspect back for which there is no place now.
+    async fn release_suspect(&self) {
         let Self { core, authority, claimed, .. } = self;
         tracing::debug!(thread = %claimed.thread_id, losses = claimed.claims, "a suspect waits");
         let pause = SUSPECT_PAUSE.mul_f64(0.5 + core.parts.entropy.unit());
@@ -159,6 +161,7 @@ impl Adoption {
         release(core, authority, (&claimed.thread_id, claimed.epoch), later).await;
     }
 
+    /// Gives a thread back that seems to kill whoever loads it.
     async fn leave_alone(&self) {
         let Self { core, authority, claimed, .. } = self;
         let thread = &claimed.thread_id;
@@ -169,7 +172,7 @@ impl Adoption {
 
     /// Gives a thread that cannot be loaded back, to be tried again later, perhaps by a newer
     /// server.
-    async fn put_back(&self, error: &LoadError) {
+    async fn release_unloadable(&self, error: &LoadError) {
         let Self { core, authority, claimed, .. } = self;
         let thread = &claimed.thread_id;
         if matches!(error, LoadError::NotFound) {

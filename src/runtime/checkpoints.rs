@@ -44,7 +44,7 @@ pub(super) async fn checkpoints(
     thread: &ThreadId,
     query: CheckpointQuery,
 ) -> Result<Page<Checkpoint>, RuntimeError> {
-    let mut found = persistently(core, || async {
+    let found = persistently(core, || async {
         let mut found = Vec::new();
         let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
         // Everything in the stretches after this was looked at.
@@ -63,10 +63,7 @@ pub(super) async fn checkpoints(
         Ok(found)
     })
     .await?;
-    let more = found.len() > query.limit;
-    found.truncate(query.limit);
-    let next_cursor = found.last().filter(|_| more).map(|last| last.seq.to_string());
-    Ok(Page { items: found, next_cursor })
+    Ok(Page::cut(found, query.limit, |last| last.seq.to_string()))
 }
 
 /// The checkpoints among the events after `bottom` and up to `top`, oldest first.

@@ -66,7 +66,7 @@ pub(super) struct Core {
     pub(super) doubt: AtomicBool,
     /// Threads that were lost with their replicas and have not got on since.
     pub(super) suspects: Arc<Suspects>,
-    /// What of the counters the other replicas know of.
+    /// What of the counts the store's tallies have.
     pub(super) tallied: Tallied,
     /// Due threads that wait for a replica, as last counted, and those queued since.
     pub(super) queued: AtomicUsize,

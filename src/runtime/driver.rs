@@ -119,7 +119,8 @@ impl Driver {
                 && !recoveries::conclude(&self, &recovering)
             {
                 let mine = (&self.state.thread_id, self.epoch);
-                return super::release::set_aside(&self.core, &self.authority, mine).await;
+                return super::release::release_for_a_moment(&self.core, &self.authority, mine)
+                    .await;
             }
             match standing {
                 Standing::Driving(durable) => events = durable,
@@ -195,7 +196,7 @@ impl Driver {
         }
         let wait = self.state.next_wake().map(|due| due.since(self.core.parts.clock.now()));
         tokio::select! {
-           biased;
+            biased;
             () = self.authority.lost() => Woken::Stop,
             () = self.core.stopped.cancelled() => Woken::Stop,
             Some(message) = self.inbox.recv() => match message {

@@ -77,7 +77,7 @@ async fn left_alone(
     now: Timestamp,
 ) -> Result<Option<String>, RuntimeError> {
     // Whoever fails gives it back for no longer than this: all that sleep longer need no look.
-    let latest = now.plus(recoveries::PAUSES.1);
+    let latest = now.plus(recoveries::LONGEST_PAUSE);
     let Some(due) = row.wake_at.filter(|due| row.owner == 0 && *due <= latest) else {
         return Ok(None);
     };

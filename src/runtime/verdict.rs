@@ -1,6 +1,6 @@
 //! Judges a thread that was claimed: what happened to it, and what is to be done.
 //!
-//! Pure: the dispatcher gathers the evidence and acts on the verdict.
+//! Pure: [`super::adopt`] and [`super::recoveries`] gather the evidence and act on the verdict.
 
 use crate::model::{Incarnation, RecoveryCause};
 use crate::store::Loss;
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_is_set_aside_only_after_the_losses_that_are_allowed() {
+    fn a_thread_is_quarantined_only_after_the_losses_that_are_allowed() {
         let remedies: Vec<Remedy> = (0..=5).map(|count| remedy(driven(count), 2)).collect();
         assert_eq!(
             remedies,

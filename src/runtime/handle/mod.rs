@@ -1,5 +1,5 @@
-//! What a face (HTTP, MCP, dashboard) can ask of the runtime. Each call is a line here and a
-//! function in a file of its own.
+//! What a face (HTTP, dashboard) can ask of the runtime. Each call is a line here and a function in a
+//! file of its own.
 
 mod diagnostics;
 mod error;

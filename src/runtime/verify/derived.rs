@@ -14,7 +14,7 @@ use crate::runtime::handle::Intervention;
 use crate::runtime::interventions;
 use crate::store::{InterventionRow, StoreError, StoredIntervention, StoredSnapshot};
 
-/// Snapshots read at a time: each may be as large as sixteen requests.
+/// Snapshots read at a time: each may have 16 MiB.
 const SNAPSHOT_PAGE: usize = 1;
 
 impl Verifier<'_> {

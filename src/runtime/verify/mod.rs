@@ -2,8 +2,8 @@
 //!
 //! Reads through [`Archive`] alone, so that it can run beside live servers and write nothing. It
 //! never stops at a fault: what is bad is reported, and the rest is checked all the same. A further
-//! check of a thread is a function in [`thread`] or [`derived`], a further kind of record a pass here. Called by
-//! `app` for `rethread verify`.
+//! check of a thread is a function in [`thread`] or [`derived`], a further kind of record a pass
+//! here. Called by `app` for `rethread verify`.
 
 mod derived;
 mod thread;
@@ -12,7 +12,7 @@ use std::fmt;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::plans::PlanCache;
+use super::plans::{PlanCache, named};
 use crate::definition::Plan;
 use crate::model::{Json, Pointer};
 use crate::store::{Archive, StoreError, StoredDefinition, ThreadTable};
@@ -72,7 +72,7 @@ pub async fn verify(
     verifier.workflows(&mut total, report).await?;
     verifier.threads(&mut total, report).await?;
     for table in ThreadTable::ALL {
-        verifier.orphans(table, &mut total, report).await?;
+        verifier.strays(table, &mut total, report).await?;
     }
     Ok(total)
 }
@@ -139,7 +139,7 @@ impl Verifier<'_> {
     }
 
     /// Rows of threads that are not there.
-    async fn orphans(
+    async fn strays(
         &self,
         table: ThreadTable,
         total: &mut Verified,
@@ -173,10 +173,8 @@ fn found(total: &mut Verified, report: Report<'_>, finding: &Finding) {
 fn plan(definition: &StoredDefinition) -> Result<Plan, String> {
     let text = String::from_utf8(definition.text.clone()).map_err(|fault| fault.to_string())?;
     let json = Json::trusted(text).map_err(|fault| format!("it is no JSON: {fault}"))?;
-    let plan = Plan::parse(&json, &Pointer::root()).map_err(|faults| {
-        let named = faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.detail));
-        format!("it can't be used: {}", named.collect::<Vec<_>>().join("; "))
-    })?;
+    let plan = Plan::parse(&json, &Pointer::root())
+        .map_err(|faults| format!("it can't be used: {}", named(&faults)))?;
     if plan.hash == definition.hash {
         return Ok(plan);
     }

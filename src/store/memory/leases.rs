@@ -59,7 +59,7 @@ impl State {
         let orphans =
             self.owned.iter().filter(|(owner, _)| expired(owner)).flat_map(|(_, ids)| ids);
         let chosen: Vec<ThreadId> = orphans.chain(due).take(limit).cloned().collect();
-        chosen.iter().filter_map(|id| self.hand_over(id, me)).collect()
+        chosen.iter().filter_map(|id| self.hand_out(id, me)).collect()
     }
 
     /// See [`crate::store::Store::owned`].
@@ -78,7 +78,7 @@ impl State {
         claimed.collect()
     }
 
-    fn hand_over(&mut self, id: &ThreadId, me: Incarnation) -> Option<Claimed> {
+    fn hand_out(&mut self, id: &ThreadId, me: Incarnation) -> Option<Claimed> {
         let thread = self.threads.get(id)?;
         let previous_owner = thread.row.owner;
         let mail = u32::try_from(thread.pending()).unwrap_or(u32::MAX);

@@ -6,7 +6,7 @@ use super::support::server::Launch;
 use super::support::{Home, Recorder, Server, eventually, on_stores};
 
 on_stores!([sqlite, postgres] [
-    who_only_waits_for_its_turn_is_not_set_aside,
+    who_only_waits_for_its_turn_is_not_quarantined,
 ]);
 
 /// So many that they are not all given back before the culprit has struck again.
@@ -18,7 +18,7 @@ fn launch(home: &Home) -> Launch<'_> {
     launch.set("RETHREAD_MAX_RECOVERIES", "1")
 }
 
-async fn who_only_waits_for_its_turn_is_not_set_aside(home: Home) {
+async fn who_only_waits_for_its_turn_is_not_quarantined(home: Home) {
     let recorder = Recorder::start().await;
     let mut server: Option<Server> = Some(launch(&home).start().await);
     let client = server.as_ref().unwrap().client();

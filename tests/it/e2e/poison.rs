@@ -7,8 +7,8 @@ use super::support::server::Launch;
 use super::support::{Client, Home, Recorder, Server, eventually, on_stores};
 
 on_stores!([sqlite, postgres] [
-    a_thread_that_kills_its_server_is_set_aside_and_the_others_are_not,
-    a_thread_that_was_set_aside_goes_on_when_a_person_says_so,
+    a_thread_that_kills_its_server_is_paused_and_the_others_are_not,
+    a_quarantined_thread_goes_on_when_a_person_says_so,
 ]);
 
 /// Losses that are allowed: few, to be done soon.
@@ -63,7 +63,7 @@ pub(super) async fn until_paused(home: &Home, first: Server, thread: &str) -> (S
     }
 }
 
-async fn a_thread_that_kills_its_server_is_set_aside_and_the_others_are_not(home: Home) {
+async fn a_thread_that_kills_its_server_is_paused_and_the_others_are_not(home: Home) {
     let recorder = Recorder::start().await;
     let server = launch(&home).start().await;
     let client = server.client();
@@ -99,7 +99,7 @@ async fn a_thread_that_kills_its_server_is_set_aside_and_the_others_are_not(home
     }
 }
 
-async fn a_thread_that_was_set_aside_goes_on_when_a_person_says_so(home: Home) {
+async fn a_quarantined_thread_goes_on_when_a_person_says_so(home: Home) {
     let server = launch(&home).start().await;
     let mercy = home.folder.path().join("mercy");
     let workflow = poison(mercy.to_str().unwrap());
