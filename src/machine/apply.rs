@@ -32,6 +32,7 @@ impl ThreadState {
             }
             EventBody::StepComplete(fact) => {
                 self.take_signal(&fact.step);
+                self.interrupted = 0;
                 self.on(&fact.step, |step| step.complete(&fact.data, event.at));
             }
             EventBody::StepFailed(fact) => {
@@ -59,11 +60,18 @@ impl ThreadState {
                     asked.resolved = Some((data.clone(), event.at));
                 }
             }
-            EventBody::WorkflowPaused(_) => self.status = ThreadStatus::Paused,
-            EventBody::WorkflowResumed(data) => self.resumed(data),
+            EventBody::WorkflowPaused(_) => {
+                self.interrupted = 0;
+                self.status = ThreadStatus::Paused;
+            }
+            EventBody::WorkflowResumed(data) => {
+                self.interrupted = 0;
+                self.resumed(data);
+            }
             EventBody::WorkflowRecovered(data) => {
                 if data.cause.is_loss() {
                     self.recoveries += 1;
+                    self.interrupted += u32::from(!data.steps.is_empty());
                 }
                 self.forget(&[StepStatus::Running]);
             }

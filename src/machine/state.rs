@@ -114,6 +114,9 @@ pub struct ThreadState {
     pub error: Option<Failure>,
     /// Takeovers after a replica was lost.
     pub recoveries: u32,
+    /// Those of them at which an attempt was lost, since a step completed or a person decided: only
+    /// a thread of which something ran can be what replicas are lost by.
+    pub interrupted: u32,
     /// What was asked of people, oldest first.
     pub interventions: Vec<Intervention>,
     /// Signals that nobody has taken yet, oldest first.
@@ -144,6 +147,7 @@ impl ThreadState {
             output: None,
             error: None,
             recoveries: 0,
+            interrupted: 0,
             interventions: Vec::new(),
             signals: Vec::new(),
             last_seq: event.seq,

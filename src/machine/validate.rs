@@ -42,7 +42,8 @@ impl ThreadState {
         // Every attempt and every takeover is an event of its own.
         let attempts: u64 = self.steps.iter().map(|step| u64::from(step.attempts)).sum();
         let counted = attempts.saturating_add(u64::from(self.recoveries));
-        need(counted < self.last_seq, "it has no more attempts and recoveries than events")
+        need(counted < self.last_seq, "it has no more attempts and recoveries than events")?;
+        need(self.interrupted <= self.recoveries, "no more takeovers count than there were")
     }
 
     /// What holds between a step, the thread, and the steps it depends on.

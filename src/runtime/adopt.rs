@@ -15,8 +15,8 @@ use super::recoveries::{self, Recovering, Undone};
 use super::release::{release, supervise};
 use super::settings::POLL_INTERVAL;
 use super::suspects::Place;
-use super::verdict::{Evidence, Losses, Remedy, judge, remedy};
-use crate::machine::{Command, Takeover};
+use super::verdict::{Evidence, LOADS_AFTER_LIMIT, Losses, Remedy, judge, remedy};
+use crate::machine::{Command, Takeover, ThreadState};
 use crate::model::RecoveryCause;
 use crate::store::Claimed;
 
@@ -25,9 +25,11 @@ const EARLIER_DRIVER_CHECK: Duration = Duration::from_millis(5);
 /// How long a suspect that finds no place is left alone: its like need about that long to get on,
 /// and thousands of them must not keep the store busy with claims.
 const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
-/// How long a thread is left alone that kills whoever loads it, before it is tried once more: long
-/// enough to harm nobody much, and a newer server that has the fault mended takes it up soon.
-const LEFT_ALONE: Duration = Duration::from_hours(1);
+/// How long a thread is left alone that seems to kill whoever loads it, the first time and at the
+/// most: it doubles each time. Threads that were claimed by replicas that could not stay, one after
+/// the other, go on soon; one that does kill harms nobody much, and a newer server that has the
+/// fault mended takes it up within the hour.
+const LEFT_ALONE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
 /// How long a suspect keeps its place at the most: what kills its process does so within seconds of
 /// its start, as a rule, and steps that take hours must not keep the others waiting one by one.
 const PROBATION: Duration = Duration::from_secs(30);
@@ -44,9 +46,17 @@ impl Adoption {
     /// Loads a claimed thread and drives it.
     pub(super) async fn run(self) {
         let (losses, rested) = (self.claimed.claims, self.claimed.previous_owner == 0);
+        let limit = self.core.parts.settings.max_recoveries;
         let known = Losses { count: losses, rested, driven: self.claimed.driven };
-        let remedy = remedy(known, self.core.parts.settings.max_recoveries);
-        let place = match remedy {
+        let verdict = match remedy(known, limit) {
+            // Whoever had it last could load it.
+            Remedy::LeaveAlone if recoveries::got_somewhere(&self.core, &self.claimed).await => {
+                Remedy::Quarantine
+            }
+            verdict
+            @ (Remedy::GoOn | Remedy::Isolate | Remedy::Quarantine | Remedy::LeaveAlone) => verdict,
+        };
+        let place = match verdict {
             Remedy::GoOn | Remedy::Quarantine => None,
             Remedy::Isolate => match self.core.suspects.enter(losses) {
                 Some(place) => Some(place),
@@ -59,7 +69,22 @@ impl Adoption {
             Ok(None) => return,
             Err(error) => return self.release_unloadable(&error).await,
         };
-        self.drive(loaded, place, remedy).await;
+        if verdict != Remedy::Quarantine {
+            return self.drive(loaded, place, verdict).await;
+        }
+        // Claims count losses that the thread had no part in, too: of replicas that were lost before
+        // they drove it. Only its journal tells how often something of it ran.
+        let losses = self.blame(&loaded.state).await;
+        let (verdict, place) =
+            match remedy(Losses { count: losses, rested: true, driven: true }, limit) {
+                Remedy::GoOn => (Remedy::GoOn, None),
+                Remedy::Isolate => match self.core.suspects.enter(losses) {
+                    Some(place) => (Remedy::Isolate, Some(place)),
+                    None => return self.release_suspect().await,
+                },
+                Remedy::Quarantine | Remedy::LeaveAlone => (Remedy::Quarantine, None),
+            };
+        self.drive(loaded, place, verdict).await;
     }
 
     /// Loads the thread; `None` if it is not ours any more before the store answers.
@@ -86,7 +111,7 @@ impl Adoption {
         }
     }
 
-    async fn drive(self, mut loaded: Loaded, place: Option<Place>, remedy: Remedy) {
+    async fn drive(self, mut loaded: Loaded, place: Option<Place>, verdict: Remedy) {
         if self.claimed.previous_owner != 0 {
             super::snapshots::before_recovery(&self.core, &mut loaded);
         }
@@ -111,20 +136,35 @@ impl Adoption {
             Some(Recovering { cause, previous_owner, .. }) => {
                 let takeover =
                     Takeover { cause: *cause, strategy, previous_owner: *previous_owner };
-                if remedy == Remedy::Quarantine {
-                    tracing::error!(thread = %claimed.thread_id, losses = claimed.claims,
+                if verdict == Remedy::Quarantine {
+                    let losses = driver.state.interrupted.saturating_add(u32::from(under_way));
+                    tracing::error!(thread = %claimed.thread_id, losses,
                         "lost with its replica again and again: paused, a person is asked");
-                    Command::Quarantine { takeover, losses: claimed.claims }
+                    Command::Quarantine { takeover, losses }
                 } else {
                     Command::Recover(takeover)
                 }
             }
         };
         driver.recovering = recovering.map(|recovering| recovering.rebuilt(strategy));
-        // Nothing of it ran when its replica was lost: it cannot be what killed it.
-        driver.cleared = claimed.claims > 0 && !under_way;
+        // Nothing of it ran when replicas were lost: it cannot be what killed them.
+        let blameless = !under_way && driver.state.interrupted == 0;
+        driver.cleared = claimed.previous_owner != 0 && blameless;
         driver.suspect = place.map(|place| on_probation(&core, place));
         supervise(&core, claimed.thread_id, driver.run(Vec::new(), Some(command))).await;
+    }
+
+    /// How many of its losses the thread may be to blame for: those at which an attempt of it was
+    /// under way. The last one is not in its journal yet, unless who has driven it since handed it
+    /// over in good order. The claims are more: of replicas that were lost before they drove it.
+    async fn blame(&self, state: &ThreadState) -> u32 {
+        let lost = state.has_running()
+            && (self.claimed.previous_owner != 0
+                || matches!(
+                    recoveries::undone(&self.core, &self.claimed).await,
+                    Some(Undone::Begun(begun)) if begun.previous_owner != 0
+                ));
+        self.claimed.claims.min(state.interrupted.saturating_add(u32::from(lost)))
     }
 
     /// The recovery that this adoption is, if it is one.
@@ -166,7 +206,8 @@ impl Adoption {
         let Self { core, authority, claimed, .. } = self;
         let thread = &claimed.thread_id;
         tracing::error!(%thread, losses = claimed.claims, "loading it seems to kill: left alone");
-        let later = core.parts.clock.now().plus(LEFT_ALONE);
+        let times = claimed.claims.saturating_sub(core.parts.settings.max_recoveries);
+        let later = core.parts.clock.now().plus(left_alone(times));
         release(core, authority, (thread, claimed.epoch), later).await;
     }
 
@@ -194,6 +235,12 @@ impl Adoption {
     }
 }
 
+/// How long a thread is left alone that was lost so many times more often than is allowed.
+fn left_alone(times: u32) -> Duration {
+    let doublings = times.saturating_sub(LOADS_AFTER_LIMIT + 1);
+    LEFT_ALONE.0.saturating_mul(2_u32.saturating_pow(doublings)).min(LEFT_ALONE.1)
+}
+
 /// Keeps a suspect's place for the probation, or until what is returned is dropped.
 fn on_probation(core: &Core, place: Place) -> DropGuard {
     let got_on = CancellationToken::new();
@@ -203,4 +250,16 @@ fn on_probation(core: &Core, place: Place) -> DropGuard {
         drop(place);
     });
     guard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_kills_whoever_loads_it_is_left_alone_ever_longer_up_to_a_bound() {
+        let minutes: Vec<u64> = (3..=10).map(|times| left_alone(times).as_secs() / 60).collect();
+        assert_eq!(minutes, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(left_alone(u32::MAX), LEFT_ALONE.1);
+    }
 }

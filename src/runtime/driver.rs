@@ -100,10 +100,13 @@ impl Driver {
             match first.take() {
                 Some(command) => {
                     // An abort that waits is obeyed before anything is started.
+                    let idle = !self.state.has_running();
                     if self.mail {
                         super::mail::take(&mut self, &mut commit).await;
                     }
-                    self.decide(command, &mut commit);
+                    // What its messages have just set going was not lost with anybody.
+                    let fresh = idle && self.state.has_running();
+                    self.decide(if fresh { Command::Advance } else { command }, &mut commit);
                 }
                 None if !self.gather(&events, &mut commit).await => return,
                 None => {}

@@ -135,7 +135,9 @@ pub(super) async fn undone(core: &Core, claimed: &Claimed) -> Option<Undone> {
     if failed_at(&newest, claimed.last_seq) {
         return Some(Undone::Failed(newest.cause));
     }
-    newest.end.is_none().then_some(Undone::Begun(Recovering {
+    // That it has ended may not have been recorded; but then the journal has grown.
+    let waits = newest.end.is_none() && newest.from_seq == claimed.last_seq;
+    waits.then_some(Undone::Begun(Recovering {
         epoch: newest.epoch,
         cause: newest.cause,
         previous_owner: newest.previous_owner,
@@ -152,6 +154,13 @@ pub(super) async fn failure(core: &Core, row: &ThreadRow) -> Result<Option<Strin
     let failed = newest.await?.filter(|newest| failed_at(newest, row.last_seq));
     let detail = failed.and_then(|failed| failed.end).map(|end| end.detail.unwrap_or_default());
     Ok(detail)
+}
+
+/// Whether a thread's journal has grown since the last but one recovery of it was begun, as far as
+/// the store tells.
+pub(super) async fn got_somewhere(core: &Core, claimed: &Claimed) -> bool {
+    let older = core.store().recoveries(&claimed.thread_id, Some(claimed.epoch), 1).await;
+    older.unwrap_or_default().iter().any(|older| older.from_seq < claimed.last_seq)
 }
 
 /// Records a failed recovery; how long the thread is to be left alone, longer each time.

@@ -7,7 +7,7 @@ use crate::store::Loss;
 
 /// Claims after losses without any progress beyond the allowed ones before a thread has to rest
 /// before it is loaded again: then loading or pausing it is what kills.
-const LOADS_AFTER_LIMIT: u32 = 2;
+pub(super) const LOADS_AFTER_LIMIT: u32 = 2;
 
 /// What is known of a claimed thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

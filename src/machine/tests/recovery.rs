@@ -194,6 +194,31 @@ fn a_quarantined_thread_starts_nothing_and_names_the_steps_that_were_under_way()
 }
 
 #[test]
+fn only_takeovers_at_which_something_ran_count_and_only_until_the_thread_gets_on() {
+    let policy = json!({ "retry": { "maxAttempts": 2 } });
+    let mut stage = Stage::new(json!([http_with("a", &[], policy), http("b", &["a"])]));
+    stage.advance();
+    stage.recover(RecoveryCause::Crashed);
+    stage.recover(RecoveryCause::Frozen);
+    assert_eq!(stage.state.interrupted, 2);
+    stage.recover(RecoveryCause::Handover);
+    assert_eq!(stage.state.interrupted, 2, "nobody was lost");
+    stage.fail("a", broken());
+    assert_eq!(stage.state.interrupted, 2, "it has not got on");
+    stage.recover(RecoveryCause::Crashed);
+    assert_eq!(stage.state.interrupted, 2, "nothing of it ran");
+    stage.pass(1_000).advance();
+    stage.recover(RecoveryCause::Crashed);
+    assert_eq!(stage.state.interrupted, 3);
+    stage.complete("a", json!(1));
+    assert_eq!(stage.state.interrupted, 0, "it got on");
+    stage.recover(RecoveryCause::Crashed);
+    let takeover = takeover(RecoveryCause::Crashed, 7);
+    stage.decide(Command::Quarantine { takeover, losses: 6 }).unwrap();
+    assert_eq!(stage.state.interrupted, 0, "a person decides");
+}
+
+#[test]
 fn an_abort_answers_what_a_quarantined_thread_waits_for() {
     let mut stage = Stage::new(json!([http("a", &[])]));
     stage.advance();

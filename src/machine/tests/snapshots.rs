@@ -45,6 +45,7 @@ fn version_2_is_this_text() {
         text,
         concat!(
             r#"{"completedAt":null,"createdAt":"1700000000000","error":null,"input":"{}","#,
+            r#""interrupted":0,"#,
             r#""interventions":[{"at":"1700000000010","choices":["resume","abort"],"digest":null,"#,
             r#""expiresAt":null,"id":"t~9","kind":"poison","onTimeout":null,"#,
             r#""prompt":"6 replicas were lost while they drove this thread and "#,

@@ -2,43 +2,72 @@
 //! can be held against it at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rethread::model::{Epoch, Event, EventBody, Incarnation, StepId, ThreadId};
-use rethread::store::{Claimed, Records, ThreadRow, Write, WriteOutcome};
+use rethread::definition::Plan as CheckedPlan;
+use rethread::machine::snapshot;
+use rethread::model::{EventBody, Incarnation, RecoveryCause, ThreadId};
+use rethread::store::{Claimed, Records, Recovery, Snapshot, ThreadRow, Write, WriteOutcome};
+
+use super::journal::{Journal, Rules, summary};
+use super::world::Kind;
 
 /// Everything that has become durable, and what was wrong with it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Audit {
     pub(super) threads: BTreeMap<ThreadId, Journal>,
     pub(super) violations: Vec<String>,
+    pub(super) kind: Kind,
+    rules: Rules,
     leases: BTreeMap<Incarnation, Duration>,
-    /// Once the whole machine has stood still, an attempt may begin on an expired lease.
+    /// Recoveries that could not be recorded: of which thread, from whom.
+    unrecorded: BTreeSet<(ThreadId, Incarnation)>,
+    /// Losses that have led to a pause, with the thread that was paused.
+    blamed: BTreeMap<Incarnation, ThreadId>,
+    /// Attempts that have ended their replica, by thread, since it got on.
+    kills: BTreeMap<ThreadId, u32>,
+    /// Once the whole machine has stood still, or a live replica was taken for gone, an attempt may
+    /// begin on an expired lease.
     pub(super) stood_still: bool,
     /// Effects by idempotency key.
     pub(super) effects: BTreeMap<String, u32>,
     /// Writes of replicas that had lost their thread, and takeovers: that they happened at all.
     pub(super) fenced: u32,
     pub(super) takeovers: u32,
-}
-
-/// A thread's journal, and what follows from it.
-#[derive(Debug, Default)]
-pub(super) struct Journal {
-    /// The exact bytes.
-    pub(super) events: Vec<String>,
-    pub(super) workflow: String,
-    pub(super) epoch: Epoch,
-    pub(super) started: BTreeSet<(StepId, u32)>,
-    pub(super) completed: BTreeSet<StepId>,
-    /// Failures of each step since the thread was last resumed.
-    pub(super) failures: BTreeMap<StepId, u32>,
-    pub(super) resumes: u32,
-    pub(super) ended: bool,
-    pub(super) paused: bool,
+    /// Threads that were paused because they may be what kills replicas.
+    pub(super) quarantines: u32,
+    /// Replicas that died alone.
+    pub(super) deaths: u32,
+    /// Snapshots that were held against the journal.
+    pub(super) snapshots: u32,
 }
 
 impl Audit {
+    pub(super) fn new(
+        plans: BTreeMap<String, Arc<CheckedPlan>>,
+        poison: BTreeMap<String, usize>,
+        kind: Kind,
+    ) -> Self {
+        Self {
+            threads: BTreeMap::new(),
+            violations: Vec::new(),
+            kind,
+            rules: Rules { plans, poison },
+            leases: BTreeMap::new(),
+            unrecorded: BTreeSet::new(),
+            blamed: BTreeMap::new(),
+            kills: BTreeMap::new(),
+            stood_still: false,
+            effects: BTreeMap::new(),
+            fenced: 0,
+            takeovers: 0,
+            quarantines: 0,
+            deaths: 0,
+            snapshots: 0,
+        }
+    }
+
     pub(super) fn violated(&mut self, what: impl Into<String>) {
         self.violations.push(what.into());
     }
@@ -52,6 +81,12 @@ impl Audit {
 
     pub(super) fn retired(&mut self, me: Incarnation) {
         self.leases.insert(me, Duration::ZERO);
+    }
+
+    /// A lease was ended by somebody else, who may have been wrong about its replica.
+    pub(super) fn expired(&mut self, who: Incarnation, rightly: bool) {
+        self.leases.insert(who, Duration::ZERO);
+        self.stood_still |= !rightly;
     }
 
     /// A claim was answered: nothing was taken from a live owner, and nothing given to a dead one.
@@ -71,6 +106,7 @@ impl Audit {
                 }
             }
             let known = self.threads.get_mut(id).map(|journal| {
+                journal.changes_hands(thread.previous_owner);
                 let before = std::mem::replace(&mut journal.epoch, thread.epoch);
                 (before, journal.events.len())
             });
@@ -101,7 +137,7 @@ impl Audit {
             (Write::Start(start), None) => {
                 let epoch = after.map_or(0, |row| row.epoch);
                 self.threads.insert(id.clone(), Journal { epoch, ..Journal::default() });
-                self.record(id, &start.records);
+                self.record(id, &start.records, me);
             }
             (Write::Append(append), Some(row)) => {
                 let (owner, epoch) = (row.owner, row.epoch);
@@ -109,77 +145,120 @@ impl Audit {
                     self.violated(format!("{id}: a write of {me} went past the fence of {row:?}"));
                 }
                 if let Some(records) = &append.records {
-                    self.record(id, records);
+                    self.record(id, records, me);
                 }
             }
             (Write::Start(_), Some(_)) => self.violated(format!("{id} was started twice")),
             (Write::Append(_), None) => self.violated(format!("{id} is written without a start")),
         }
+        let folded = self.threads.get(id).and_then(|journal| journal.state.as_ref()).map(summary);
+        if folded.as_ref() != after.map(|row| &row.summary) {
+            self.violated(format!("{id}: its row is {after:?}, its journal says {folded:?}"));
+        }
     }
 
-    fn record(&mut self, id: &ThreadId, records: &Records) {
+    fn record(&mut self, id: &ThreadId, records: &Records, me: Incarnation) {
         let Some(journal) = self.threads.get_mut(id) else { return };
         let mut faults = Vec::new();
+        let mut paused = None;
         for text in &records.events {
-            if let Err(fault) = journal.push(id, text) {
-                faults.push(format!("{id}: {fault}: {text}"));
+            match journal.push(id, text, &self.rules) {
+                Err(fault) => faults.push(format!("{id}: {fault}: {text}")),
+                Ok(EventBody::WorkflowPaused(_)) => {
+                    paused = Some((std::mem::take(&mut journal.losses), journal.handovers));
+                }
+                Ok(EventBody::StepComplete(_) | EventBody::WorkflowResumed(_)) => {
+                    self.kills.remove(id);
+                }
+                Ok(_) => {}
             }
         }
+        journal.driven_by = me;
         self.violations.extend(faults);
+        if let Some((losses, handovers)) = paused {
+            self.paused(id, &losses, handovers);
+        }
+    }
+
+    /// A thread was paused because it was lost with these incarnations.
+    /// Of one that was handed over meanwhile, nobody can tell exactly.
+    fn paused(&mut self, id: &ThreadId, losses: &[Incarnation], handovers: u32) {
+        self.quarantines += 1;
+        let limit = self.kind.max_recoveries;
+        let at_most = u32::try_from(losses.len()).unwrap() + handovers;
+        if at_most <= limit {
+            self.violated(format!("{id} is paused, and was lost at {losses:?} alone"));
+        }
+        let Some(last) = losses.last() else { return };
+        if handovers == 0
+            && let Some(other) = self.blamed.insert(*last, id.clone())
+        {
+            self.violated(format!("{id} and {other} are both paused by the loss of {last}"));
+        }
+        let is_poison = self.threads[id].poison.is_some();
+        let again = self.threads.values().any(|one| one.poison.is_some() && one.resumes > 0);
+        if self.kind.only_poison_kills && !is_poison && !again {
+            self.violated(format!("{id} is innocent, and paused"));
+        }
+        self.kills.remove(id);
+    }
+
+    /// An attempt ends its replica.
+    pub(super) fn killed(&mut self, id: &ThreadId) {
+        let kills = self.kills.entry(id.clone()).or_default();
+        *kills += 1;
+        // A loss of which nobody heard, since the answer to the claim was lost, is taken for a
+        // handover.
+        let handovers = self.threads.get(id).map_or(0, |journal| journal.handovers);
+        if *kills > self.kind.max_recoveries + 1 + handovers {
+            let kills = *kills;
+            self.violated(format!("{id} has killed {kills} replicas and is not paused"));
+        }
+    }
+
+    /// What the index of interventions must have open, newest first; `None` if there never was any.
+    pub(super) fn open_interventions(&self, id: &ThreadId) -> Option<Vec<String>> {
+        let state = self.threads.get(id)?.state.as_ref()?;
+        let open = state.open_interventions().map(|one| one.opened.id.clone());
+        (!state.interventions.is_empty()).then(|| open.collect())
+    }
+
+    /// A snapshot is what the journal folds into, to the letter.
+    pub(super) fn snapshotted(&mut self, stored: &Snapshot) {
+        self.snapshots += 1;
+        let id = &stored.thread_id;
+        let folded = self.threads.get(id).and_then(|journal| journal.fold(id, stored.seq));
+        let right = folded.is_some_and(|state| {
+            state.last_seq == stored.seq
+                && snapshot::encode(&state) == (stored.state.clone(), stored.sha256.clone())
+        });
+        if !right {
+            self.violated(format!("{id}: the journal does not come to the snapshot {stored:?}"));
+        }
+    }
+
+    /// Recoveries are about to be recorded, which may go wrong.
+    pub(super) fn unrecorded(&mut self, recoveries: &[Recovery]) {
+        self.unrecorded.extend(recoveries.iter().map(from_whom));
+    }
+
+    /// They are.
+    pub(super) fn recorded(&mut self, recoveries: &[Recovery]) {
+        for recovery in recoveries {
+            self.unrecorded.remove(&from_whom(recovery));
+        }
+    }
+
+    /// The losses in a thread's journal that must have a row among its recoveries.
+    pub(super) fn losses_to_be_recorded(&self, id: &ThreadId) -> Vec<(RecoveryCause, Incarnation)> {
+        let all = self.threads.get(id).map_or(&[][..], |journal| &journal.recovered);
+        let known = |(_, from): &&(RecoveryCause, Incarnation)| {
+            !self.unrecorded.contains(&(id.clone(), *from))
+        };
+        all.iter().filter(|(cause, _)| cause.is_loss()).filter(known).copied().collect()
     }
 }
 
-impl Journal {
-    fn push(&mut self, id: &ThreadId, text: &str) -> Result<(), String> {
-        let event = Event::decode(text).map_err(|fault| fault.to_string())?;
-        let gapless = usize::try_from(event.seq) == Ok(self.events.len() + 1);
-        self.events.push(text.to_owned());
-        let is_resume = matches!(event.body, EventBody::WorkflowResumed(_));
-        let rules = [
-            (gapless, "numbers are gapless"),
-            (event.encode(id) == text, "what is read is what was written"),
-            (!self.ended || is_resume, "an ended thread is silent until it is resumed"),
-            (self.ended || self.paused || !is_resume, "what goes on is not resumed"),
-        ];
-        self.ended = event.body.is_terminal();
-        if let EventBody::StepStart(fact) = &event.body {
-            self.started.insert((fact.step.clone(), fact.attempt));
-        }
-        let known = event.body.step().is_some_and(|step| self.completed.contains(step));
-        match &event.body {
-            EventBody::WorkflowStart(start) => self.workflow.clone_from(&start.workflow.name),
-            EventBody::WorkflowResumed(_) => {
-                self.resumes += 1;
-                self.paused = false;
-                self.failures.clear();
-            }
-            EventBody::StepRetry(fact) => *self.failures.entry(fact.step.clone()).or_default() += 1,
-            EventBody::StepFailed(fact) => {
-                *self.failures.entry(fact.step.clone()).or_default() += 1;
-            }
-            EventBody::StepComplete(fact) => {
-                self.completed.insert(fact.step.clone());
-            }
-            EventBody::WorkflowPaused(_) => self.paused = true,
-            EventBody::StepStart(_)
-            | EventBody::StepEdited(_)
-            | EventBody::SignalReceived(_)
-            | EventBody::InterventionOpened(_)
-            | EventBody::InterventionResolved(_)
-            | EventBody::StepWaiting(_)
-            | EventBody::StepTimeoutWarning(_)
-            | EventBody::StepSkipped(_)
-            | EventBody::WorkflowRecovered(_)
-            | EventBody::WorkflowComplete(_)
-            | EventBody::WorkflowFailed(_)
-            | EventBody::WorkflowAborted(_) => {}
-        }
-        if known {
-            return Err("nothing happens to a step that has completed".to_owned());
-        }
-        match rules.iter().find(|(holds, _)| !holds) {
-            Some((_, rule)) => Err((*rule).to_owned()),
-            None => Ok(()),
-        }
-    }
+fn from_whom(recovery: &Recovery) -> (ThreadId, Incarnation) {
+    (recovery.thread_id.clone(), recovery.previous_owner)
 }

@@ -9,9 +9,14 @@ use rethread::runtime::{
 };
 use serde_json::json;
 
+use super::life::Life;
 use super::random::Rng;
+use super::replica::Replicas;
 use super::workflow::Drawn;
 use super::world::World;
+
+/// How long a client waits for the end before it looks how its thread stands.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What one client wants.
 #[derive(Debug, Clone)]
@@ -39,6 +44,8 @@ pub(super) struct Memory {
     /// Times it was told that its call had made the thread.
     pub(super) created: u32,
     pub(super) aborted: bool,
+    /// Whether it would not resume a thread that was set aside once more.
+    gave_up: bool,
     /// Whether the second caller was answered.
     pub(super) duplicated: bool,
     pub(super) resumed: u32,
@@ -56,21 +63,26 @@ pub(super) struct Client {
     memory: Mutex<Memory>,
     rng: Mutex<Rng>,
     /// The replicas there are now.
-    pub(super) replicas: Arc<Mutex<Vec<Handle>>>,
+    pub(super) replicas: Arc<Replicas>,
 }
 
 impl Plan {
     pub(super) fn new(rng: &mut Rng, number: u64, drawn: Drawn) -> Self {
         let thread = rng.chance(2).then(|| ThreadId::parse(&format!("t{number}")).unwrap());
+        let drawn_is_poison = drawn.poison().is_some();
         let key = thread.is_none().then(|| format!("key-{number}"));
         Self {
             drawn,
             thread,
             key,
-            starts_at: *rng.pick(&[0, 0, 100, 3_000, 15_000]),
+            starts_at: *rng.pick(&[0, 0, 100, 3_000, 8_000]),
             duplicate_after: rng.chance(3).then(|| *rng.pick(&[0, 1, 200])),
             aborts_after: rng.chance(4).then(|| rng.range(0, 5_000)),
-            resumes: if rng.chance(5) { 0 } else { 8 },
+            resumes: match (rng.chance(5), drawn_is_poison) {
+                (true, _) => 0,
+                (false, true) => 3,
+                (false, false) => 8,
+            },
             invokes_again: rng.chance(2),
         }
     }
@@ -101,12 +113,7 @@ impl Plan {
 }
 
 impl Client {
-    pub(super) fn new(
-        world: Arc<World>,
-        plan: Plan,
-        number: u64,
-        replicas: Arc<Mutex<Vec<Handle>>>,
-    ) -> Self {
+    pub(super) fn new(world: Arc<World>, plan: Plan, number: u64, replicas: Arc<Replicas>) -> Self {
         let rng = Mutex::new(Rng::new(world.seed, 1_000 + number));
         Self { world, plan, number, memory: Mutex::default(), rng, replicas }
     }
@@ -115,8 +122,19 @@ impl Client {
         self.memory.lock().unwrap()
     }
 
-    fn handle(&self) -> Handle {
-        self.rng.lock().unwrap().pick(&self.replicas.lock().unwrap()).clone()
+    /// Some replica that can be reached.
+    async fn replica(&self) -> (Handle, Life) {
+        loop {
+            if let Some(found) = self.replicas.any(&mut self.rng.lock().unwrap()) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Whether it has aborted its thread, or may have.
+    pub(super) fn may_have_aborted(&self) -> bool {
+        self.plan.may_abort() || self.memory().gave_up
     }
 
     async fn pause(&self) {
@@ -144,7 +162,7 @@ impl Client {
             && !self.memory().aborted
         {
             tokio::time::sleep(Duration::from_millis(after)).await;
-            self.abort(&thread).await;
+            self.abort(&thread, "abort").await;
             self.memory().aborted = true;
         }
         // A repeat of an invoke may resume the thread: nobody may come after its end was seen.
@@ -168,7 +186,8 @@ impl Client {
     /// Invokes until it is answered.
     async fn accept(&self) -> ThreadId {
         loop {
-            match self.handle().invoke(self.plan.invoke()).await {
+            let (handle, life) = self.replica().await;
+            match life.answer(Box::pin(handle.invoke(self.plan.invoke()))).await {
                 Ok(invoked) => return self.accepted(&invoked),
                 Err(error) => self.excuse("invoke", &error),
             }
@@ -206,10 +225,11 @@ impl Client {
         }
     }
 
-    async fn abort(&self, thread: &ThreadId) {
+    async fn abort(&self, thread: &ThreadId, key: &str) {
         loop {
-            let control = control("abort".to_owned());
-            match self.handle().abort(thread, control).await {
+            let control = control(key.to_owned());
+            let (handle, life) = self.replica().await;
+            match life.answer(handle.abort(thread, control)).await {
                 Ok(_) | Err(RuntimeError::WrongState { .. }) => return,
                 Err(error) => self.excuse("abort", &error),
             }
@@ -221,12 +241,13 @@ impl Client {
     async fn resume(&self, thread: &ThreadId) {
         let number = self.memory().resumed;
         loop {
+            let (handle, life) = self.replica().await;
             let answer = if self.plan.invokes_again && self.plan.thread.is_some() {
-                self.handle().invoke(self.plan.invoke()).await
+                life.answer(Box::pin(handle.invoke(self.plan.invoke()))).await
             } else {
-                self.handle()
-                    .resume(thread, ResumeHow::default(), control(format!("resume {number}")))
-                    .await
+                let how = ResumeHow::default();
+                let control = control(format!("resume {number}"));
+                life.answer(handle.resume(thread, how, control)).await
             };
             match answer {
                 Ok(_) | Err(RuntimeError::WrongState { .. }) => break,
@@ -249,6 +270,11 @@ impl Client {
                 }
             };
             let gives_up = self.memory().resumed >= self.plan.resumes;
+            if gives_up && status == ThreadStatus::Paused {
+                self.memory().gave_up = true;
+                self.abort(thread, "give up").await;
+                continue;
+            }
             if status == ThreadStatus::Completed || gives_up {
                 self.world.log(|| format!("client {}: ended {status:?}", self.number));
                 self.memory().ended = Some(status);
@@ -258,13 +284,16 @@ impl Client {
         }
     }
 
+    /// Its thread's status once it has ended or waits for a person; `None` if that takes long.
     async fn end(&self, thread: &ThreadId) -> Result<Option<ThreadStatus>, RuntimeError> {
-        let handle = self.handle();
-        if !handle.wait_for_end(thread, Duration::from_secs(20)).await? {
-            return Ok(None);
-        }
-        let status = handle.status(thread, None).await?.status;
-        Ok(status.is_terminal().then_some(status))
+        let (handle, life) = self.replica().await;
+        let look = async {
+            handle.wait_for_end(thread, PATIENCE).await?;
+            Ok(handle.status(thread, None).await?.status)
+        };
+        let status = life.answer(look).await?;
+        let stands = status.is_terminal() || status == ThreadStatus::Paused;
+        Ok(stands.then_some(status))
     }
 
     /// Reads the thread's events one after the other, until its client has seen its end and
@@ -276,16 +305,25 @@ impl Client {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
-        let handle = self.handle();
-        let mut head = handle.follow(&thread);
+        loop {
+            let (handle, life) = self.replica().await;
+            if life.answer(self.follow_there(&thread, &handle)).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// The same with one replica, as long as it lives.
+    async fn follow_there(&self, thread: &ThreadId, handle: &Handle) -> Result<(), RuntimeError> {
+        let mut head = handle.follow(thread);
         loop {
             let seen = Seq::try_from(self.memory().shown.len()).unwrap();
             // Known before it is asked: an answer that was long under way may be of before the end.
             let over = self.memory().ended.is_some();
-            match handle.events(&thread, seen, 3).await {
+            match handle.events(thread, seen, 3).await {
                 Ok(page) if page.events.is_empty() => {
                     if over && page.ended {
-                        return;
+                        return Ok(());
                     }
                     let more = head.beyond(seen.max(page.head));
                     drop(tokio::time::timeout(Duration::from_secs(5), more).await);

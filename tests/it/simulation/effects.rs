@@ -9,14 +9,16 @@ use rethread::executor::{Attempt, AttemptError, Executors, StepExecutor};
 use rethread::model::{Category, Failure, Json};
 use serde_json::{Value, json};
 
+use super::life::Life;
 use super::random::Rng;
 use super::workflow::{BEAT, Fault, Mood, Script, Work, value};
 use super::world::World;
 
-/// Performs the http steps of every replica.
+/// Performs the http steps of one life of a replica.
 #[derive(Debug)]
 pub(super) struct Effects {
     pub(super) world: Arc<World>,
+    pub(super) life: Life,
 }
 
 impl Executors for Effects {
@@ -35,12 +37,27 @@ impl Executors for Effects {
 #[async_trait]
 impl StepExecutor for Effects {
     async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError> {
+        self.life.alive(self.perform(attempt)).await
+    }
+
+    fn execute_now(&self, attempt: &Attempt) -> Option<Result<Json, AttemptError>> {
+        let script = self.script(attempt);
+        let waits = matches!(script.mood, Mood::Poison(_)) || script.fault == Fault::Hangs;
+        let at_once = script.slowness == 0 && !waits && !self.life.is_over();
+        at_once.then(|| self.act(attempt, &script))
+    }
+}
+
+impl Effects {
+    async fn perform(&self, attempt: Attempt) -> Result<Json, AttemptError> {
         let script = self.script(&attempt);
         let mut rng = Rng::new(self.world.seed, key_number(&attempt));
         let slowness = Duration::from_millis(rng.range(1, script.slowness.max(1)));
         if script.acts_late {
             work(&attempt, slowness).await;
-            return self.act(&attempt, &script);
+            let result = self.act(&attempt, &script);
+            // Poison has ended the process by now: then nothing comes after it.
+            return self.life.alive(async { result }).await;
         }
         let result = self.act(&attempt, &script);
         work(&attempt, slowness).await;
@@ -50,14 +67,6 @@ impl StepExecutor for Effects {
         }
     }
 
-    fn execute_now(&self, attempt: &Attempt) -> Option<Result<Json, AttemptError>> {
-        let script = self.script(attempt);
-        let at_once = script.slowness == 0 && script.fault != Fault::Hangs;
-        at_once.then(|| self.act(attempt, &script))
-    }
-}
-
-impl Effects {
     fn script(&self, attempt: &Attempt) -> Script {
         let audit = self.world.audit();
         let workflow = audit.threads.get(&attempt.thread_id).map(|journal| &journal.workflow);
@@ -92,7 +101,15 @@ impl Effects {
         if let Some(fault) = fault {
             self.world.violated(format!("effect {key} attempt {} {fault}", attempt.number));
         }
+        if let Mood::Poison(heals_at) = script.mood
+            && heals_at.is_none_or(|heals_at| resumes < heals_at)
+        {
+            self.world.log(|| format!("{key} kills replica {}", self.life.replica));
+            self.world.audit().killed(&attempt.thread_id);
+            self.life.end();
+        }
         let fails = match script.mood {
+            Mood::Poison(_) => false,
             Mood::Flaky(times) => failures < times,
             Mood::Broken(heals_at) => resumes < heals_at,
             Mood::Doomed => !attempt.fallback,

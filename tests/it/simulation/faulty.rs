@@ -7,18 +7,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rethread::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use rethread::store::{
-    Claimed, InterventionCounts, InterventionFilter, InterventionRow, Message, Posted, Records,
-    Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError, ThreadFilter, ThreadRow,
-    Traits, WorkflowRow, Write, WriteOutcome,
+    Claimed, Heard, InterventionCounts, InterventionFilter, InterventionRow, Loss, Message, News,
+    Posted, Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError,
+    ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 
-use super::world::{Mishap, World};
+use super::hints::Listened;
+use super::life::Life;
+use super::weather::Mishap;
+use super::world::World;
 
 /// The store as one replica sees it.
 #[derive(Debug)]
 pub(super) struct FaultyStore {
     pub(super) world: Arc<World>,
-    pub(super) replica: usize,
+    pub(super) life: Life,
 }
 
 impl FaultyStore {
@@ -28,8 +31,8 @@ impl FaultyStore {
         name: &'static str,
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let (latency, mishap) = self.world.mishap(self.replica, false);
-        self.suffer(name, (latency, mishap), work).await
+        let mishap = self.world.mishap(self.life.replica, name);
+        self.suffer(name, mishap, work).await
     }
 
     async fn suffer<T>(
@@ -38,9 +41,17 @@ impl FaultyStore {
         (latency, mishap): (Duration, Mishap),
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        if mishap != Mishap::None {
-            self.world.log(|| format!("replica {}: {name}: {mishap:?}", self.replica));
+        if mishap != Mishap::None && !self.life.is_over() {
+            self.world.log(|| format!("replica {}: {name}: {mishap:?}", self.life.replica));
         }
+        self.life.alive(self.befall((latency, mishap), work)).await
+    }
+
+    async fn befall<T>(
+        &self,
+        (latency, mishap): (Duration, Mishap),
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
@@ -68,8 +79,15 @@ impl FaultyStore {
         }
     }
 
+    /// How its replica was lost, if others have seen it.
+    fn with_loss(&self, claimed: Claimed) -> Claimed {
+        let seen = self.world.hints.was_seen_gone(claimed.previous_owner);
+        let lost = if seen { Some(Loss::SessionEnded) } else { claimed.lost };
+        Claimed { lost, ..claimed }
+    }
+
     async fn die<T>(&self) -> Result<T, StoreError> {
-        if self.world.crash() { std::future::pending().await } else { Err(unavailable()) }
+        if self.world.crash(&self.life) { std::future::pending().await } else { Err(unavailable()) }
     }
 
     /// Late writes of others land before whatever is done now.
@@ -96,11 +114,30 @@ impl FaultyStore {
             let before = store.thread(write.thread_id()).await?;
             let outcome = store.write(me, std::slice::from_ref(write)).await?;
             let after = store.thread(write.thread_id()).await?;
+            self.world.log(|| show(self.life.replica, me, write, outcome[0]));
             self.world.audit().wrote(me, write, outcome[0], (before.as_ref(), after.as_ref()));
-            self.world.log(|| show(self.replica, me, write, outcome[0]));
+            self.hold_index(write.thread_id()).await?;
             outcomes.extend(outcome);
         }
         Ok(outcomes)
+    }
+}
+
+impl FaultyStore {
+    /// The index of interventions says what the journal does, after every write.
+    async fn hold_index(&self, thread: &ThreadId) -> Result<(), StoreError> {
+        let Some(wanted) = self.world.audit().open_interventions(thread) else { return Ok(()) };
+        let filter = InterventionFilter {
+            open: Some(true),
+            thread: Some(thread.clone()),
+            ..InterventionFilter::default()
+        };
+        let rows = self.world.store.interventions(&filter, 100).await?;
+        let found: Vec<String> = rows.into_iter().map(|row| row.id).collect();
+        if found != wanted {
+            self.world.violated(format!("{thread}: open are {wanted:?}, the index has {found:?}"));
+        }
+        Ok(())
     }
 }
 
@@ -137,7 +174,7 @@ impl Store for FaultyStore {
         let work = async {
             let me = self.world.store.register(name, ttl).await?;
             self.world.audit().leased(me, self.world.clock.monotonic() + ttl);
-            self.world.log(|| format!("replica {} is {me}", self.replica));
+            self.world.log(|| format!("replica {} is {me}", self.life.replica));
             Ok(me)
         };
         self.call("register", work).await
@@ -168,9 +205,9 @@ impl Store for FaultyStore {
             let now = self.world.clock.monotonic();
             self.world.audit().claimed(me, &claimed, now);
             if !claimed.is_empty() {
-                self.world.log(|| format!("replica {} claims {claimed:?}", self.replica));
+                self.world.log(|| format!("replica {} claims {claimed:?}", self.life.replica));
             }
-            Ok(claimed)
+            Ok(claimed.into_iter().map(|claimed| self.with_loss(claimed)).collect())
         };
         self.call("claim", work).await
     }
@@ -192,8 +229,10 @@ impl Store for FaultyStore {
         me: Incarnation,
         batch: &[Write],
     ) -> Result<Vec<WriteOutcome>, StoreError> {
-        let (latency, mishap) = self.world.mishap(self.replica, true);
-        if let Mishap::Late(by) = mishap {
+        let (latency, mishap) = self.world.mishap(self.life.replica, "write");
+        if let Mishap::Late(by) = mishap
+            && !self.life.is_over()
+        {
             self.world.lands_late(latency + by, me, batch.to_vec());
         }
         self.suffer("write", (latency, mishap), self.write_now(me, batch)).await
@@ -303,7 +342,11 @@ impl Store for FaultyStore {
     }
 
     async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        self.call("save_snapshot", self.world.store.save_snapshot(snapshot)).await
+        let work = async {
+            self.world.audit().snapshotted(snapshot);
+            self.world.store.save_snapshot(snapshot).await
+        };
+        self.call("save_snapshot", work).await
     }
 
     async fn snapshot(
@@ -311,11 +354,27 @@ impl Store for FaultyStore {
         thread: &ThreadId,
         until: Option<Seq>,
     ) -> Result<Option<Snapshot>, StoreError> {
-        self.call("snapshot", self.world.store.snapshot(thread, until)).await
+        let work = async {
+            let mut found = self.world.store.snapshot(thread, until).await?;
+            if let Some(snapshot) = &mut found
+                && self.world.damages()
+            {
+                self.world.log(|| format!("the snapshot of {thread} is damaged"));
+                snapshot.state.insert(1, ' ');
+            }
+            Ok(found)
+        };
+        self.call("snapshot", work).await
     }
 
     async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
-        self.call("begin_recoveries", self.world.store.begin_recoveries(recoveries)).await
+        // Until it is seen to happen.
+        self.world.audit().unrecorded(recoveries);
+        let work = async {
+            self.world.audit().recorded(recoveries);
+            self.world.store.begin_recoveries(recoveries).await
+        };
+        self.call("begin_recoveries", work).await
     }
 
     async fn end_recovery(
@@ -366,6 +425,62 @@ impl Store for FaultyStore {
 
     async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
         self.call("tallies", self.world.store.tallies(since)).await
+    }
+
+    async fn attend(&self, me: Incarnation) {
+        let _shown = self.world.hints.attend(me, &self.life);
+        std::future::pending::<()>().await;
+    }
+
+    async fn expire_lost(&self, me: Incarnation) -> Result<usize, StoreError> {
+        if !self.world.hints.are_heard {
+            return Ok(0);
+        }
+        let work = async {
+            let (gone, rightly) = self.world.hints.look(me);
+            let mut expired = 0;
+            for who in gone {
+                // A lease of no time has expired.
+                if self.world.store.renew(who, Duration::ZERO).await? {
+                    self.world.log(|| format!("{who} is seen to be gone: {rightly}"));
+                    self.world.audit().expired(who, rightly);
+                    expired += 1;
+                }
+            }
+            Ok(expired)
+        };
+        self.call("expire_lost", work).await
+    }
+
+    async fn tell(&self, me: Incarnation, news: &[News]) -> Result<(), StoreError> {
+        if !self.world.hints.are_heard {
+            return Ok(());
+        }
+        let work = async {
+            self.world.hints.tell(me, news, self.world.clock.monotonic());
+            Ok(())
+        };
+        self.call("tell", work).await
+    }
+
+    async fn hear(&self) -> Result<Heard, StoreError> {
+        if !self.world.hints.are_heard {
+            return std::future::pending().await;
+        }
+        let connected = self.call("hear", async { Ok(()) }).await;
+        if connected.is_err() {
+            self.world.hints.deafen(&self.life);
+        }
+        connected?;
+        loop {
+            match self.world.hints.listen(&self.life, self.world.clock.monotonic()) {
+                Listened::Heard(heard) => return self.life.alive(async { Ok(heard) }).await,
+                Listened::Wait(filled, None) => filled.notified().await,
+                Listened::Wait(filled, Some(limit)) => {
+                    drop(tokio::time::timeout(limit, filled.notified()).await);
+                }
+            }
+        }
     }
 
     async fn close(&self) {}

@@ -14,36 +14,40 @@ mod client;
 mod clock;
 mod effects;
 mod faulty;
+mod hints;
+mod journal;
+mod life;
 mod oracle;
 mod process;
 mod random;
+mod replica;
+mod weather;
 mod workflow;
 mod world;
 
-use process::Simulation;
+use process::{Report, Simulation};
 
-/// Seeds in every run of the tests: under a minute of one core in a debug build.
-const SEEDS: u64 = 2_000;
+/// Seeds in every run of the tests, in shares that run side by side.
+const SEEDS: u64 = 5_000;
+/// Shares of them: one test each.
+const SHARES: u64 = 5;
 
-#[test]
-fn every_promise_holds_whatever_fails() {
+/// Lives through one share of the seeds.
+fn every_promise_holds(share: u64) {
     if let Some(seed) = setting("RETHREAD_SIM_SEED") {
-        show_logs();
-        if let Err(violations) = Simulation::new(seed, true).run() {
-            panic!("seed {seed}:\n{}", violations.join("\n"));
+        if seed % SHARES == share {
+            show(seed);
         }
         return;
     }
-    let mut met = (0, 0, 0);
+    let mut met = Report::default();
     let seeds = setting("RETHREAD_SIM_SEEDS").unwrap_or(SEEDS);
-    for seed in 0..seeds {
+    let mine = (share..seeds).step_by(usize::try_from(SHARES).unwrap());
+    let mut lived = 0;
+    for seed in mine {
         let outcome = std::panic::catch_unwind(|| Simulation::new(seed, false).run());
         match outcome {
-            Ok(Ok(report)) => {
-                met.0 += report.takeovers;
-                met.1 += report.fenced;
-                met.2 += report.deaths;
-            }
+            Ok(Ok(report)) => met.add(&report),
             Ok(Err(violations)) => panic!(
                 "seed {seed} (RETHREAD_SIM_SEED={seed} shows what happens):\n{}",
                 violations.join("\n")
@@ -53,12 +57,46 @@ fn every_promise_holds_whatever_fails() {
                 std::panic::resume_unwind(panicked);
             }
         }
+        lived += 1;
     }
-    let (takeovers, fenced, deaths) = met;
-    println!("{seeds} seeds: {takeovers} takeovers, {fenced} fenced writes, {deaths} deaths");
+    println!("{lived} seeds: {met:?}");
     // A simulation in which little goes wrong proves little.
-    let least = u32::try_from(seeds / 10).unwrap();
-    assert!(takeovers >= least && fenced >= least && deaths >= least, "too little went wrong");
+    let least = lived / 10;
+    let faults = [met.takeovers, met.fenced, met.crashes, met.deaths, met.quarantines];
+    assert!(faults.iter().all(|&met| met >= least), "too little went wrong: {met:?}");
+}
+
+fn show(seed: u64) {
+    show_logs();
+    match Simulation::new(seed, true).run() {
+        Ok(report) => println!("seed {seed}: {report:?}"),
+        Err(violations) => panic!("seed {seed}:\n{}", violations.join("\n")),
+    }
+}
+
+#[test]
+fn every_promise_holds_whatever_fails_share_0() {
+    every_promise_holds(0);
+}
+
+#[test]
+fn every_promise_holds_whatever_fails_share_1() {
+    every_promise_holds(1);
+}
+
+#[test]
+fn every_promise_holds_whatever_fails_share_2() {
+    every_promise_holds(2);
+}
+
+#[test]
+fn every_promise_holds_whatever_fails_share_3() {
+    every_promise_holds(3);
+}
+
+#[test]
+fn every_promise_holds_whatever_fails_share_4() {
+    every_promise_holds(4);
 }
 
 #[test]

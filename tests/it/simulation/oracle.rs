@@ -7,6 +7,7 @@ use rethread::definition::Plan as CheckedPlan;
 use rethread::machine::ThreadState;
 use rethread::model::{Event, EventBody, Json, Pointer, StepStatus, ThreadId, ThreadStatus};
 use rethread::runtime::Handle;
+use rethread::store::Store as _;
 use serde_json::Value;
 
 use super::client::Client;
@@ -22,7 +23,6 @@ pub(super) async fn stuck(world: &World, clients: &[Arc<Client>]) {
         };
         let mut row = None;
         if let Some(thread) = &thread {
-            use rethread::store::Store as _;
             row = world.store.thread(thread).await.unwrap();
         }
         world.violated(format!("stuck? client {} {ended:?}: {row:#?}", client.number));
@@ -64,12 +64,13 @@ async fn judge_one(world: &World, client: &Client, handle: &Handle) -> Result<()
     match state.status {
         ThreadStatus::Completed => completed(world, drawn, &state)?,
         ThreadStatus::Failed => failed(drawn, &state, resumes)?,
-        ThreadStatus::Aborted => need(client.plan.may_abort(), "nobody has aborted it")?,
+        ThreadStatus::Aborted => need(client.may_have_aborted(), "nobody has aborted it")?,
         other @ (ThreadStatus::Queued
         | ThreadStatus::Running
         | ThreadStatus::Paused
         | ThreadStatus::Compensating) => return Err(format!("its thread is {other:?}")),
     }
+    recoveries(world, &thread).await?;
     let must = client.plan.must_complete();
     need(!must || state.status == ThreadStatus::Completed, "its thread did not complete")
 }
@@ -83,6 +84,17 @@ fn seen(client: &Client, events: &[String]) -> Result<Option<ThreadStatus>, Stri
         return Err(format!("its follower saw {shown} events, of {made} only {same} the same"));
     }
     Ok(memory.ended)
+}
+
+/// Every loss that the journal tells of stands among the thread's recoveries.
+async fn recoveries(world: &World, thread: &ThreadId) -> Result<(), String> {
+    let losses = world.audit().losses_to_be_recorded(thread);
+    let rows = world.store.recoveries(thread, None, usize::MAX).await.unwrap();
+    for (cause, from) in losses {
+        let known = rows.iter().any(|row| row.previous_owner == from && row.cause == cause);
+        need(known, &format!("its loss with {from} ({cause:?}) is not among its recoveries"))?;
+    }
+    Ok(())
 }
 
 fn need(holds: bool, what: &str) -> Result<(), String> {
@@ -156,7 +168,7 @@ fn failed(drawn: &Drawn, state: &ThreadState, resumes: u32) -> Result<(), String
     let fails = match &drawn.steps[at] {
         Step { goes_on: true, .. } | Step { work: Work::Sleep(_), .. } => false,
         Step { work: Work::Http(script), .. } => match script.mood {
-            Mood::Flaky(_) => false,
+            Mood::Flaky(_) | Mood::Poison(_) => false,
             Mood::Broken(heals_at) => resumes < heals_at,
             Mood::Doomed => drawn.steps[at].fallback.is_none(),
         },

@@ -1,41 +1,40 @@
-//! Processes: each is a runtime of its own that ends with everything in it, mid-await; the next
-//! one finds the store as it was left.
+//! Processes: each is a machine with all its replicas that ends with everything in it, mid-await;
+//! the next one finds the store as it was left.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rethread::executor::Secrets;
 use rethread::model::Clock;
-use rethread::observe::Metrics;
-use rethread::runtime::{Handle, Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
+use rethread::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Plan};
-use super::clock::SkewedClock;
-use super::effects::Effects;
-use super::faulty::FaultyStore;
+use super::life::Life;
 use super::oracle;
-use super::random::{Rng, SeededEntropy};
+use super::random::Rng;
+use super::replica::{Replica, Replicas, Settings, Wishes};
 use super::workflow::Drawn;
-use super::world::{LEASE, World};
+use super::world::{Kind, LEASE, World};
 
 /// Simulated time in which everything must have ended once the faults stop: the longest workflow
-/// drawn, resumed as often as a client does, takes less.
-const PATIENCE: Duration = Duration::from_mins(15);
+/// drawn, resumed as often as a client does, and left alone as long as one is that many replicas
+/// could not stay with, takes less.
+const PATIENCE: Duration = Duration::from_mins(40);
 
 /// A whole simulation.
 pub(super) struct Simulation {
     world: Arc<World>,
     clients: Vec<Arc<Client>>,
-    replicas: Arc<Mutex<Vec<Handle>>>,
+    replicas: Arc<Replicas>,
     rng: Rng,
     replica_count: usize,
-    max_running: usize,
-    snapshot_every: u64,
+    settings: Settings,
 }
 
 /// What a world that kept every promise has been through.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
     /// Every thread's events, byte for byte.
     pub(super) journals: Vec<String>,
@@ -43,8 +42,26 @@ pub(super) struct Report {
     pub(super) takeovers: u32,
     /// Writes of replicas that had lost their thread.
     pub(super) fenced: u32,
-    /// Processes that died.
+    /// Processes that died with all their replicas.
+    pub(super) crashes: u32,
+    /// Replicas that died alone.
     pub(super) deaths: u32,
+    /// Threads that were set aside.
+    pub(super) quarantines: u32,
+    /// Snapshots that were held against the journal.
+    pub(super) snapshots: u32,
+}
+
+impl Report {
+    /// Counts what another world has been through, too.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.takeovers += other.takeovers;
+        self.fenced += other.fenced;
+        self.crashes += other.crashes;
+        self.deaths += other.deaths;
+        self.quarantines += other.quarantines;
+        self.snapshots += other.snapshots;
+    }
 }
 
 fn paused() -> tokio::runtime::Runtime {
@@ -60,39 +77,64 @@ enum Ending {
     Stopped,
 }
 
+/// Workflows of one world: the first is the poison, where there is one.
+fn draw(rng: &mut Rng, poison: bool) -> Vec<Drawn> {
+    let count = if poison { rng.range(3, 5) } else { rng.range(1, 4) };
+    let one = |number: u64| {
+        let name = format!("w{number}");
+        if poison && number == 0 {
+            return Drawn::poisoned(rng, name);
+        }
+        let mut drawn = Drawn::new(rng, name);
+        if poison && rng.chance(2) {
+            drawn.dawdle();
+        }
+        drawn
+    };
+    (0..count).map(one).collect()
+}
+
 impl Simulation {
     pub(super) fn new(seed: u64, verbose: bool) -> Self {
         let mut rng = Rng::new(seed, 0);
-        let count = rng.range(1, 4);
-        let drawn: Vec<Drawn> =
-            (0..count).map(|number| Drawn::new(&mut rng, format!("w{number}"))).collect();
-        let workflows = drawn.iter().map(|drawn| (drawn.name.clone(), drawn.clone())).collect();
-        let world = Arc::new(World::new(seed, workflows, verbose));
-        let replicas = Arc::new(Mutex::new(Vec::new()));
+        let poison = rng.chance(4);
+        let drawn = draw(&mut rng, poison);
+        let usual = *rng.pick(&[1_000, 1_000, 5, 2]);
+        let strict = u32::try_from(rng.range(1, 3)).unwrap();
+        let kind = Kind {
+            replicas: *rng.pick(&[1, 2, 2, 3]),
+            max_recoveries: if poison { strict } else { usual },
+            only_poison_kills: poison && rng.chance(2),
+        };
+        let world = Arc::new(World::new(seed, kind, &drawn, verbose));
+        let replicas = Arc::new(Replicas::default());
         let clients = drawn.into_iter().zip(0..).map(|(drawn, number)| {
             let plan = Plan::new(&mut rng, number, drawn);
             let (world, replicas) = (Arc::clone(&world), Arc::clone(&replicas));
             Arc::new(Client::new(world, plan, number, replicas))
         });
         let clients = clients.collect();
-        let replica_count = *rng.pick(&[1, 2]);
-        let max_running = *rng.pick(&[1, 2, 100, 100]);
-        let snapshot_every = *rng.pick(&[0, 1, 3, 10]);
-        Self { world, clients, replicas, rng, replica_count, max_running, snapshot_every }
+        let settings = Settings {
+            max_running: *rng.pick(&[1, 2, 100, 100]),
+            max_recoveries: kind.max_recoveries,
+            snapshot_every: *rng.pick(&[0, 1, 3, 10]),
+        };
+        Self { world, clients, replicas, rng, replica_count: kind.replicas, settings }
     }
 
     /// Lives through every process. What went wrong, or else what happened.
     pub(super) fn run(mut self) -> Result<Report, Vec<String>> {
-        let mut deaths = 0;
+        let mut crashes = 0;
         loop {
             let runtime = paused();
             let ending = runtime.block_on(self.process());
             drop(runtime);
+            self.replicas.clear();
             self.world.log(|| format!("the process ends: {ending:?}"));
             if ending == Ending::Done || self.world.is_violated() {
                 break;
             }
-            deaths += u32::from(ending == Ending::Died);
+            crashes += u32::from(ending == Ending::Died);
             let downtime = self.rng.range(0, 6_000);
             self.world.clock.skip(Duration::from_millis(downtime));
         }
@@ -101,7 +143,15 @@ impl Simulation {
             return Err(audit.violations.clone());
         }
         let journals = audit.threads.values().map(|journal| journal.events.join("\n")).collect();
-        Ok(Report { journals, takeovers: audit.takeovers, fenced: audit.fenced, deaths })
+        Ok(Report {
+            journals,
+            takeovers: audit.takeovers,
+            fenced: audit.fenced,
+            crashes,
+            deaths: audit.deaths,
+            quarantines: audit.quarantines,
+            snapshots: audit.snapshots,
+        })
     }
 
     async fn process(&mut self) -> Ending {
@@ -117,11 +167,7 @@ impl Simulation {
     }
 
     async fn live(&mut self) -> Ending {
-        let mut running = Vec::new();
-        for replica in 0..self.replica_count {
-            running.push(self.start(replica).await);
-        }
-        *self.replicas.lock().unwrap() = running.iter().map(Runtime::handle).collect();
+        let (mut reigns, wishes) = self.replicas();
         let mut tasks = JoinSet::new();
         for client in &self.clients {
             let [living, following, other] = [(); 3].map(|()| Arc::clone(client));
@@ -131,8 +177,7 @@ impl Simulation {
         }
         let deadline = self.world.calm_from() + PATIENCE;
         let left = deadline.saturating_sub(self.world.clock.monotonic());
-        let clients = self.clients.clone();
-        let world = Arc::clone(&self.world);
+        let (clients, world) = (self.clients.clone(), Arc::clone(&self.world));
         let done = async {
             while let Some(ended) = tasks.join_next().await {
                 if let Err(panicked) = ended {
@@ -143,77 +188,60 @@ impl Simulation {
         tokio::select! {
             biased;
             () = done => {}
-            ending = self.fate(&mut running) => return ending,
+            ending = self.fate(&mut reigns, &wishes) => return ending,
             () = tokio::time::sleep(left) => {
                 oracle::stuck(&world, &clients).await;
                 return Ending::Died;
             }
         }
-        // The verdict asks the handle, which answers only while the store does.
+        // The verdict asks a handle, which answers only while the store does.
         self.world.calm_down();
         tokio::time::sleep(LEASE * 3).await;
-        oracle::judge(&self.world, &self.clients, &running[0].handle()).await;
+        let ready = |(handle, _): &(Handle, Life)| handle.ready();
+        let Some((handle, _)) = self.replicas.any(&mut self.rng).filter(ready) else {
+            // They were about to stop.
+            return Ending::Stopped;
+        };
+        oracle::judge(&self.world, &self.clients, &handle).await;
         Ending::Done
     }
 
-    async fn start(&mut self, replica: usize) -> Runtime {
-        let clock = SkewedClock {
-            clock: Arc::clone(&self.world.clock),
-            skew_ms: i64::try_from(self.rng.range(0, 400)).unwrap() - 200,
-        };
-        let settings = RuntimeSettings {
-            replica: format!("replica-{replica}"),
-            lease: LEASE,
-            max_running: self.max_running,
-            max_queued: 1_000,
-            stale_after: Duration::from_mins(2),
-            max_recoveries: 1_000,
-            retention: Duration::from_hours(24),
-            shutdown_grace: Duration::from_secs(1),
-            max_event: 1 << 20,
-            snapshot_every: self.snapshot_every,
-            exec_allow: Vec::new(),
-            fallback: false,
-            store_retry: StoreRetry {
-                initial: Duration::from_millis(25),
-                max: Duration::from_secs(1),
-            },
-        };
-        let parts = RuntimeParts {
-            store: Arc::new(FaultyStore { world: Arc::clone(&self.world), replica }),
-            executors: Arc::new(Effects { world: Arc::clone(&self.world) }),
-            secrets: Arc::new(Secrets::default()),
-            clock: Arc::new(clock),
-            entropy: Arc::new(SeededEntropy::new(Rng::new(self.rng.next(), 2))),
-            metrics: Arc::new(Metrics::new()),
-            settings,
-        };
-        loop {
-            match Runtime::start(parts.clone()).await {
-                Ok(runtime) => return runtime,
-                Err(error) => {
-                    self.world.log(|| format!("replica {replica} cannot start: {error}"));
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-            }
+    /// Starts the replicas.
+    fn replicas(&mut self) -> (JoinSet<()>, Vec<Wishes>) {
+        let mut reigns = JoinSet::new();
+        let mut all = Vec::new();
+        for number in 0..self.replica_count {
+            let wishes = Wishes {
+                restart: Arc::new(Notify::new()),
+                kill: Arc::new(Notify::new()),
+                stop: CancellationToken::new(),
+            };
+            all.push(wishes.clone());
+            let replica = Replica {
+                world: Arc::clone(&self.world),
+                number,
+                rng: Rng::new(self.rng.next(), 3),
+                settings: self.settings,
+                running: Arc::clone(&self.replicas),
+                wishes,
+            };
+            reigns.spawn(replica.reign());
         }
+        (reigns, all)
     }
 
     /// What befalls a process from outside, while there are faults.
-    async fn fate(&mut self, running: &mut [Runtime]) -> Ending {
+    async fn fate(&mut self, reigns: &mut JoinSet<()>, wishes: &[Wishes]) -> Ending {
         loop {
-            tokio::time::sleep(Duration::from_millis(self.rng.range(500, 30_000))).await;
+            tokio::time::sleep(Duration::from_millis(self.rng.range(500, 12_000))).await;
             if self.world.clock.monotonic() >= self.world.calm_from() {
                 std::future::pending::<()>().await;
             }
+            let one = self.rng.pick(wishes).clone();
+            let gently = self.world.audit().kind.only_poison_kills;
             match self.rng.range(0, 4) {
-                0 => {
-                    self.world.log(|| "killed".to_owned());
-                    if self.world.crash() {
-                        std::future::pending::<()>().await;
-                    }
-                }
-                1 => {
+                0 => one.kill.notify_one(),
+                1 if !gently => {
                     self.world.log(|| "stands still".to_owned());
                     self.world.audit().stood_still = true;
                     let lease = u64::try_from(LEASE.as_millis()).unwrap();
@@ -222,28 +250,14 @@ impl Simulation {
                 }
                 2 => {
                     self.world.log(|| "stops".to_owned());
-                    for replica in 0..self.replica_count {
-                        self.restart(running, replica, false).await;
+                    for wishes in wishes {
+                        wishes.stop.cancel();
                     }
+                    while reigns.join_next().await.is_some() {}
                     return Ending::Stopped;
                 }
-                _ => {
-                    let replica = usize::try_from(self.rng.next() % 64).unwrap() % running.len();
-                    self.world.log(|| format!("replica {replica} restarts"));
-                    self.restart(running, replica, true).await;
-                }
+                _ => one.restart.notify_one(),
             }
-        }
-    }
-
-    /// Stops a replica in good order, and starts it afresh if wanted.
-    async fn restart(&mut self, running: &mut [Runtime], replica: usize, again: bool) {
-        if again {
-            let fresh = self.start(replica).await;
-            self.replicas.lock().unwrap()[replica] = fresh.handle();
-            std::mem::replace(&mut running[replica], fresh).stop().await;
-        } else {
-            running[replica].drain();
         }
     }
 }

@@ -55,6 +55,8 @@ pub(super) enum Mood {
     Broken(u32),
     /// It fails always.
     Doomed,
+    /// It ends the replica that performs it: until its thread was resumed that often, or always.
+    Poison(Option<u32>),
 }
 
 /// How an attempt fails.
@@ -117,6 +119,45 @@ impl Drawn {
             steps.push(step);
         }
         Self { name, steps, input: rng.range(0, 9), has_output: rng.chance(2) }
+    }
+
+    /// One after the other, and one of the steps ends whoever performs it.
+    pub(super) fn poisoned(rng: &mut Rng, name: String) -> Self {
+        let at = rng.range(0, 1);
+        let heals_at = rng.chance(2).then(|| u32::try_from(rng.range(1, 2)).unwrap());
+        let step = |number: u64| {
+            let mood = if number == at { Mood::Poison(heals_at) } else { Mood::Flaky(0) };
+            let needs = number.checked_sub(1).map(|need| usize::try_from(need).unwrap());
+            let (slowness, acts_late) = (*rng.pick(&[0, 0, 50, 700]), rng.chance(2));
+            let script = Script { mood, fault: Fault::Recoverable, slowness, acts_late };
+            Step {
+                needs: needs.into_iter().collect(),
+                work: Work::Http(script),
+                condition: None,
+                goes_on: false,
+                max_attempts: 1,
+                fallback: None,
+            }
+        };
+        let steps = (0..=at + 1).map(step).collect();
+        Self { name, steps, input: rng.range(0, 9), has_output: rng.chance(2) }
+    }
+
+    /// Makes attempts take long, so that many are under way when a replica is lost.
+    pub(super) fn dawdle(&mut self) {
+        for step in &mut self.steps {
+            if let Work::Http(script) = &mut step.work {
+                script.slowness = TIMEOUT - 500;
+            }
+        }
+    }
+
+    /// The step that ends its replica, if there is one.
+    pub(super) fn poison(&self) -> Option<usize> {
+        self.steps.iter().position(|step| match &step.work {
+            Work::Http(script) => matches!(script.mood, Mood::Poison(_)),
+            Work::Sleep(_) => false,
+        })
     }
 
     /// The workflow as a client sends it.
@@ -225,7 +266,11 @@ impl Drawn {
     /// Whether the thread can complete: no doomed step is reached that fails it.
     pub(super) fn can_complete(&self) -> bool {
         let fatal = |(end, step): (&End, &Step)| *end == End::Failed && !step.goes_on;
-        !self.ends().iter().zip(&self.steps).any(fatal)
+        let lethal = |step: &Step| match &step.work {
+            Work::Http(script) => matches!(script.mood, Mood::Poison(None)),
+            Work::Sleep(_) => false,
+        };
+        !self.ends().iter().zip(&self.steps).any(fatal) && !self.steps.iter().any(lethal)
     }
 
     /// The thread's output; `None` where it holds how long a sleep took.

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rethread::model::{Clock, Incarnation};
+use rethread::definition::Plan as CheckedPlan;
+use rethread::model::{Clock, Incarnation, Json, Pointer};
 use rethread::store::{MemoryStore, Write};
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
 use super::clock::SimClock;
+use super::hints::Hints;
+use super::life::Life;
 use super::random::Rng;
+use super::weather::{Fate, Mishap};
 use super::workflow::Drawn;
 
 /// How long a silent replica keeps its threads: less than a slow attempt takes.
@@ -23,77 +27,43 @@ pub(super) struct World {
     pub(super) clock: Arc<SimClock>,
     pub(super) store: MemoryStore,
     pub(super) workflows: BTreeMap<String, Drawn>,
+    pub(super) hints: Hints,
     audit: Mutex<Audit>,
     fate: Mutex<Fate>,
     verbose: bool,
 }
 
-/// Faults to come.
-#[derive(Debug)]
-struct Fate {
-    rng: Rng,
-    /// One store call in so many has a fault; 0: none ever.
-    one_in: u64,
-    /// Whether what goes wrong is mostly the way to the store.
-    cuts: bool,
-    /// Nothing goes wrong any more after this.
-    calm_from: Duration,
-    crashes_left: u32,
-    /// Ends the present process.
-    crash: CancellationToken,
-    /// Replicas that the store cannot be reached from, and until when.
-    cut_off: BTreeMap<usize, Duration>,
-    /// Writes that were answered with an error and land later all the same.
-    late: Vec<(Duration, Incarnation, Vec<Write>)>,
-}
-
-/// What goes wrong with one store call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mishap {
-    None,
-    /// It fails, and nothing has happened.
-    Before,
-    /// It happens, and fails.
-    After,
-    /// It happens, and the answer takes that long.
-    SlowAfter(Duration),
-    /// It takes that long, and then happens.
-    SlowBefore(Duration),
-    /// It fails, and happens that much later.
-    Late(Duration),
-    /// The replica is cut off: it happens once it is not.
-    CutOff(Duration),
-    /// It happens, and the replica is cut off before it is answered.
-    CutOffAfter(Duration),
-    /// The process dies, and nothing has happened.
-    CrashBefore,
-    /// It happens, and the process dies.
-    CrashAfter,
+/// What kind of world it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    /// Replicas at the most.
+    pub(super) replicas: usize,
+    /// How often a thread may be lost before it is paused.
+    pub(super) max_recoveries: u32,
+    /// Whether nothing but poison ends a replica without its leave.
+    pub(super) only_poison_kills: bool,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, workflows: BTreeMap<String, Drawn>, verbose: bool) -> Self {
-        let mut rng = Rng::new(seed, 1);
+    pub(super) fn new(seed: u64, kind: Kind, drawn: &[Drawn], verbose: bool) -> Self {
         let clock = Arc::new(SimClock::new());
         let shared: Arc<dyn Clock> = Arc::<SimClock>::clone(&clock);
-        let one_in = *rng.pick(&[0, 100, 30, 12, 5]);
-        let fate = Fate {
-            one_in,
-            cuts: rng.chance(3),
-            calm_from: Duration::from_secs(rng.range(5, 40)),
-            crashes_left: u32::try_from(rng.range(0, 4)).unwrap(),
-            crash: CancellationToken::new(),
-            cut_off: BTreeMap::new(),
-            late: Vec::new(),
-            rng,
+        let named = |drawn: &Drawn| (drawn.name.clone(), drawn.clone());
+        let workflows: BTreeMap<String, Drawn> = drawn.iter().map(named).collect();
+        let plan = |drawn: &Drawn| {
+            let json = Json::of(&drawn.json()).unwrap();
+            (drawn.name.clone(), Arc::new(CheckedPlan::parse(&json, &Pointer::root()).unwrap()))
         };
+        let plans = drawn.iter().map(plan).collect();
+        let poison = drawn.iter().filter_map(|drawn| Some((drawn.name.clone(), drawn.poison()?)));
         Self {
             seed,
             store: MemoryStore::new(shared),
             clock,
+            hints: Hints::new(Rng::new(seed, 4), !kind.only_poison_kills),
+            audit: Mutex::new(Audit::new(plans, poison.collect(), kind)),
+            fate: Mutex::new(Fate::new(Rng::new(seed, 1), kind)),
             workflows,
-            audit: Mutex::default(),
-            fate: Mutex::new(fate),
             verbose,
         }
     }
@@ -143,55 +113,39 @@ impl World {
         token
     }
 
-    /// The process dies if it may.
-    pub(super) fn crash(&self) -> bool {
+    /// A replica begins to live.
+    pub(super) fn new_life(&self, replica: usize) -> Life {
+        let mut fate = self.fate();
+        fate.lives += 1;
+        Life::new(replica, fate.lives)
+    }
+
+    /// The replica dies if it may, or the whole machine; whether anything does.
+    pub(super) fn crash(&self, life: &Life) -> bool {
         let now = self.clock.monotonic();
         let mut fate = self.fate();
         if fate.crashes_left == 0 || now >= fate.calm_from {
             return false;
         }
         fate.crashes_left -= 1;
-        fate.crash.cancel();
+        if fate.rng.chance(3) {
+            fate.crash.cancel();
+        } else {
+            life.end();
+        }
+        drop(fate);
+        self.log(|| format!("replica {} dies", life.replica));
         true
     }
 
     /// What happens to a store call of a replica, and how long it takes without a fault.
-    pub(super) fn mishap(&self, replica: usize, is_write: bool) -> (Duration, Mishap) {
-        let now = self.clock.monotonic();
-        let mut fate = self.fate();
-        let latency = Duration::from_millis(fate.rng.range(0, 4).saturating_sub(2));
-        if now >= fate.calm_from {
-            return (latency, Mishap::None);
-        }
-        if let Some(until) = fate.cut_off.get(&replica).copied().filter(|until| *until > now) {
-            return (latency, Mishap::CutOff(until.saturating_sub(now)));
-        }
-        let one_in = fate.one_in;
-        if !fate.rng.chance(one_in) {
-            return (latency, Mishap::None);
-        }
-        let lease = u64::try_from(LEASE.as_millis()).unwrap();
-        let long = Duration::from_millis(fate.rng.range(1, lease * 2));
-        let short = Duration::from_millis(fate.rng.range(1, 50));
-        let kind = if fate.cuts && fate.rng.chance(2) { 13 } else { fate.rng.range(0, 15) };
-        let mishap = match kind {
-            // The rest, and what may not happen now, is a plain failure.
-            4..=6 => Mishap::After,
-            7..=8 => Mishap::SlowAfter(short),
-            9 => Mishap::SlowAfter(long),
-            10 => Mishap::SlowBefore(short),
-            11 => Mishap::SlowBefore(long),
-            12 if is_write => Mishap::Late(if fate.rng.chance(3) { long } else { short }),
-            13 if fate.cuts || fate.rng.chance(4) => {
-                let long = long + LEASE;
-                fate.cut_off.insert(replica, now + long);
-                if fate.rng.chance(2) { Mishap::CutOff(long) } else { Mishap::CutOffAfter(long) }
-            }
-            14 if fate.crashes_left > 0 => Mishap::CrashBefore,
-            15 if fate.crashes_left > 0 => Mishap::CrashAfter,
-            _ => Mishap::Before,
-        };
-        (latency, mishap)
+    pub(super) fn mishap(&self, replica: usize, call: &str) -> (Duration, Mishap) {
+        self.fate().mishap(self.clock.monotonic(), replica, call)
+    }
+
+    /// Whether what is read is damaged, where that costs time and nothing else.
+    pub(super) fn damages(&self) -> bool {
+        self.fate().damages(self.clock.monotonic())
     }
 
     pub(super) fn lands_late(&self, after: Duration, me: Incarnation, batch: Vec<Write>) {

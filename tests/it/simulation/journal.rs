@@ -1,0 +1,195 @@
+//! A thread's journal as it became durable, and what follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rethread::definition::Plan as CheckedPlan;
+use rethread::machine::ThreadState;
+use rethread::model::{
+    Epoch, Event, EventBody, Incarnation, RecoveryCause, Seq, StepId, StepStatus, ThreadId,
+};
+use rethread::store::Summary;
+
+/// What journals are held against.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// The plans of all workflows, by name.
+    pub(super) plans: BTreeMap<String, Arc<CheckedPlan>>,
+    /// Which step of which workflow ends the replica that performs it.
+    pub(super) poison: BTreeMap<String, usize>,
+}
+
+/// A thread's journal, and what follows from it.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// The exact bytes.
+    pub(super) events: Vec<String>,
+    pub(super) workflow: String,
+    pub(super) epoch: Epoch,
+    /// The fold of the events.
+    pub(super) state: Option<ThreadState>,
+    pub(super) started: BTreeSet<(StepId, u32)>,
+    pub(super) completed: BTreeSet<StepId>,
+    /// Failures of each step since the thread was last resumed.
+    pub(super) failures: BTreeMap<StepId, u32>,
+    pub(super) resumes: u32,
+    pub(super) ended: bool,
+    pub(super) paused: bool,
+    /// The step that ends its replica, if it has one.
+    pub(super) poison: Option<StepId>,
+    /// Who wrote last.
+    pub(super) driven_by: Incarnation,
+    /// The incarnations that were lost while they performed an attempt of it, since it got on.
+    pub(super) losses: Vec<Incarnation>,
+    /// How often it was handed over while attempts were under way, since it got on, or lost and the
+    /// journal takes that for a handover: the answer to the claim of who took it was lost.
+    pub(super) handovers: u32,
+    /// The steps that had an attempt under way when it last changed hands.
+    pub(super) under_way: Vec<StepId>,
+    /// Every takeover that was written down.
+    pub(super) recovered: Vec<(RecoveryCause, Incarnation)>,
+}
+
+impl Journal {
+    /// It is taken from `lost`; 0 is nobody.
+    pub(super) fn changes_hands(&mut self, lost: Incarnation) {
+        self.under_way = self.running();
+        // If nothing of it ran, it cannot be what ended any replica.
+        if self.under_way.is_empty() {
+            return;
+        }
+        if lost != 0 && lost == self.driven_by {
+            self.losses.push(lost);
+        } else if lost == 0 && !self.losses.contains(&self.driven_by) {
+            self.handovers += 1;
+        }
+    }
+
+    fn got_on(&mut self) {
+        self.losses.clear();
+        self.handovers = 0;
+    }
+
+    fn running(&self) -> Vec<StepId> {
+        let Some(state) = &self.state else { return Vec::new() };
+        let steps = state.plan.steps.iter().zip(&state.steps);
+        let running = steps.filter(|(_, state)| state.status == StepStatus::Running);
+        running.map(|(step, _)| step.id.clone()).collect()
+    }
+
+    /// The state after an event.
+    pub(super) fn fold(&self, id: &ThreadId, until: Seq) -> Option<ThreadState> {
+        if let Some(state) = self.state.as_ref().filter(|state| state.last_seq == until) {
+            return Some(state.clone());
+        }
+        let plan = Arc::clone(&self.state.as_ref()?.plan);
+        let mut events = self.events.iter().map(|text| Event::decode(text).unwrap());
+        let mut state = ThreadState::first(id.clone(), plan, &events.next()?)?;
+        for event in events.take_while(|event| event.seq <= until) {
+            state.apply(&event);
+        }
+        Some(state)
+    }
+
+    /// One more event; what it is about, or what is wrong with it.
+    pub(super) fn push(
+        &mut self,
+        id: &ThreadId,
+        text: &str,
+        rules: &Rules,
+    ) -> Result<EventBody, String> {
+        let event = Event::decode(text).map_err(|fault| fault.to_string())?;
+        let gapless = usize::try_from(event.seq) == Ok(self.events.len() + 1);
+        self.events.push(text.to_owned());
+        let is_resume = matches!(event.body, EventBody::WorkflowResumed(_));
+        let holds = [
+            (gapless, "numbers are gapless"),
+            (event.encode(id) == text, "what is read is what was written"),
+            (!self.ended || is_resume, "an ended thread is silent until it is resumed"),
+            (self.ended || self.paused || !is_resume, "what goes on is not resumed"),
+            (self.names_suspects(&event.body), "a person is told what ran at the last loss"),
+        ];
+        self.ended = event.body.is_terminal();
+        let known = event.body.step().is_some_and(|step| self.completed.contains(step));
+        self.take_in(&event.body, rules);
+        match &mut self.state {
+            Some(state) => state.apply(&event),
+            none => {
+                let plan = rules.plans.get(&self.workflow).ok_or("an unknown workflow")?;
+                *none = ThreadState::first(id.clone(), Arc::clone(plan), &event);
+            }
+        }
+        if known {
+            return Err("nothing happens to a step that has completed".to_owned());
+        }
+        match holds.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err((*rule).to_owned()),
+            None => Ok(event.body),
+        }
+    }
+
+    fn names_suspects(&self, body: &EventBody) -> bool {
+        let EventBody::InterventionOpened(fact) = body else { return true };
+        fact.steps == self.under_way
+    }
+
+    fn take_in(&mut self, body: &EventBody, rules: &Rules) {
+        match body {
+            EventBody::WorkflowStart(start) => {
+                self.workflow.clone_from(&start.workflow.name);
+                let poison = rules.poison.get(&self.workflow);
+                self.poison = poison.map(|at| StepId::parse(&format!("s{at}")).unwrap());
+            }
+            EventBody::StepStart(fact) => {
+                self.started.insert((fact.step.clone(), fact.attempt));
+            }
+            EventBody::WorkflowResumed(_) => {
+                self.resumes += 1;
+                self.paused = false;
+                self.failures.clear();
+                self.got_on();
+            }
+            EventBody::StepRetry(fact) => *self.failures.entry(fact.step.clone()).or_default() += 1,
+            EventBody::StepFailed(fact) => {
+                *self.failures.entry(fact.step.clone()).or_default() += 1;
+            }
+            EventBody::StepComplete(fact) => {
+                self.completed.insert(fact.step.clone());
+                self.got_on();
+            }
+            EventBody::WorkflowPaused(_) => self.paused = true,
+            EventBody::StepEdited(_) | EventBody::SignalReceived(_) => {}
+            EventBody::WorkflowRecovered(fact) => {
+                self.recovered.push((fact.cause, fact.previous_owner));
+                let was_lost = self.losses.contains(&self.driven_by);
+                self.handovers += u32::from(was_lost && !fact.cause.is_loss());
+            }
+            EventBody::InterventionOpened(_)
+            | EventBody::InterventionResolved(_)
+            | EventBody::StepWaiting(_)
+            | EventBody::StepTimeoutWarning(_)
+            | EventBody::StepSkipped(_)
+            | EventBody::WorkflowComplete(_)
+            | EventBody::WorkflowFailed(_)
+            | EventBody::WorkflowAborted(_) => {}
+        }
+    }
+}
+
+/// What the thread's row must say.
+pub(super) fn summary(state: &ThreadState) -> Summary {
+    let ended = |status: StepStatus| status.is_terminal();
+    Summary {
+        status: state.status,
+        completed: count(state.steps.iter().filter(|step| ended(step.status)).count()),
+        total: count(state.steps.len()),
+        current_steps: state.current_steps(),
+        recoveries: state.recoveries,
+        error_code: state.error.as_ref().map(|failure| failure.code.clone()),
+        completed_at: state.completed_at,
+    }
+}
+
+fn count(count: usize) -> u32 {
+    u32::try_from(count).unwrap()
+}
