@@ -4,10 +4,12 @@
 //! never reads a clock and never logs. Labels are closed sets or matched routes: nothing a client
 //! can choose becomes a series. Fed by `store` and `runtime`, shown by `api`.
 
+mod circuits;
 mod metrics;
 mod snapshots;
 mod window;
 
+pub use circuits::CircuitMetrics;
 pub use metrics::{
     CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics, RequestLabels, RouteLabel, StatusLabel,
     StepLabels, StorageRetries,

@@ -21,6 +21,8 @@ pub(super) fn is_checkpoint(body: &EventBody) -> bool {
         | EventBody::StepComplete(_)
         | EventBody::StepFailed(_)
         | EventBody::StepSkipped(_)
+        | EventBody::StepEdited(_)
+        | EventBody::SignalReceived(_)
         | EventBody::InterventionOpened(_)
         | EventBody::InterventionResolved(_)
         | EventBody::WorkflowPaused(_)

@@ -1,5 +1,6 @@
 //! Drives one thread: load, decide, append, perform. The one place where they meet.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(super) struct Driver {
     /// Cancelled when the thread ends, the driver does, or authority is lost: no attempt goes on
     /// for longer.
     pub(super) attempts: CancellationToken,
+    /// The newest attempt of each step, each to be cancelled by itself.
+    pub(super) running: BTreeMap<usize, CancellationToken>,
     /// Whether messages are known to wait in the thread's inbox.
     pub(super) mail: bool,
     /// The recovery that the first append makes durable.
@@ -78,6 +81,7 @@ impl Driver {
             state,
             epoch,
             attempts,
+            running: BTreeMap::new(),
             mail: false,
             recovering: None,
             suspect: None,

@@ -23,6 +23,8 @@ pub(super) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow
         | EventBody::StepComplete(_)
         | EventBody::StepFailed(_)
         | EventBody::StepSkipped(_)
+        | EventBody::StepEdited(_)
+        | EventBody::SignalReceived(_)
         | EventBody::WorkflowPaused(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowRecovered(_)
@@ -55,6 +57,8 @@ fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
         steps: one.opened.steps.clone(),
         prompt: one.opened.prompt.clone(),
         choices: one.opened.choices.clone(),
+        digest: one.opened.digest.clone(),
+        expires_at: one.opened.expires_at,
         opened_at: one.at,
         resolved_at: resolved.map(|(_, at)| *at),
         choice: resolved.map(|(data, _)| data.choice.clone()),

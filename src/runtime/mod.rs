@@ -9,6 +9,7 @@
 mod adopt;
 mod attempts;
 mod authority;
+mod breakers;
 mod checkpoints;
 mod commit;
 mod control;

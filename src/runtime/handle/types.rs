@@ -77,6 +77,34 @@ pub struct Control {
     pub idempotency_key: Option<String>,
 }
 
+/// How a thread is to be continued.
+#[derive(Debug, Clone, Default)]
+pub struct ResumeHow {
+    /// Run this step and all that comes after it again.
+    pub from_step: Option<StepId>,
+    /// Do without these steps.
+    pub skip: Vec<StepId>,
+    /// The input of whatever still has to run.
+    pub input: Option<Json>,
+}
+
+/// What can be done to one step.
+#[derive(Debug, Clone)]
+pub enum StepChange {
+    /// Start its next attempt now.
+    Retry,
+    /// Do without it.
+    Skip {
+        /// What those that depend on it see; `null` if absent.
+        output: Option<Json>,
+    },
+    /// Put another output in the place of its own.
+    Edit {
+        /// The output from now on.
+        output: Json,
+    },
+}
+
 /// One event as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawEvent {
@@ -292,6 +320,27 @@ pub struct HealthCheck {
     pub recommendation: Option<String>,
 }
 
+/// A circuit breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Circuit {
+    /// What it stands before: host and port, kind and program, or the key that steps gave it.
+    pub key: String,
+    /// `closed`, `open` or `half_open`.
+    pub state: &'static str,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When it opened; `null` if it is closed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub opened_at: Option<Timestamp>,
+    /// When it lets a probe through; `null` if it is closed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retry_at: Option<Timestamp>,
+    /// Until when the target asked to be left alone; `null` if it did not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub cools_until: Option<Timestamp>,
+}
+
 /// `/health`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -300,9 +349,8 @@ pub struct HealthReport {
     pub status: HealthStatus,
     /// The checks, by name.
     pub checks: std::collections::BTreeMap<String, HealthCheck>,
-    /// Circuit breakers; empty in this version.
-    #[schema(value_type = Vec<Object>)]
-    pub circuits: Vec<serde_json::Value>,
+    /// Circuit breakers of this replica, the open ones first; at most 100.
+    pub circuits: Vec<Circuit>,
     /// The server's version.
     pub version: &'static str,
     /// Time since the start, in milliseconds.

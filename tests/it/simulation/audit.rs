@@ -162,6 +162,8 @@ impl Journal {
             }
             EventBody::WorkflowPaused(_) => self.paused = true,
             EventBody::StepStart(_)
+            | EventBody::StepEdited(_)
+            | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)
             | EventBody::StepWaiting(_)

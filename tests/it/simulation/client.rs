@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rethread::model::{Clock, Json, Seq, ThreadId, ThreadStatus};
-use rethread::runtime::{Control, Handle, Invoke, Invoked, RuntimeError, WorkflowSource};
+use rethread::runtime::{
+    Control, Handle, Invoke, Invoked, ResumeHow, RuntimeError, WorkflowSource,
+};
 use serde_json::json;
 
 use super::random::Rng;
@@ -222,7 +224,9 @@ impl Client {
             let answer = if self.plan.invokes_again && self.plan.thread.is_some() {
                 self.handle().invoke(self.plan.invoke()).await
             } else {
-                self.handle().resume(thread, control(format!("resume {number}"))).await
+                self.handle()
+                    .resume(thread, ResumeHow::default(), control(format!("resume {number}")))
+                    .await
             };
             match answer {
                 Ok(_) | Err(RuntimeError::WrongState { .. }) => break,
