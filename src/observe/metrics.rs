@@ -20,6 +20,15 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 /// What every metric's name begins with.
 const PREFIX: &str = "rethread";
 
+/// What the names of tallies of checkpoints begin with; their kind follows.
+pub const CHECKPOINT_TALLY: &str = "checkpoint/";
+/// The tally of [`StorageRetries::retries`].
+pub const RETRIES_TALLY: &str = "storage/retries";
+/// The tally of [`StorageRetries::recovered`].
+pub const RECOVERED_TALLY: &str = "storage/recovered";
+/// The tally of [`StorageRetries::abandoned`].
+pub const ABANDONED_TALLY: &str = "storage/abandoned";
+
 /// A thread's final status.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StatusLabel {
@@ -289,12 +298,12 @@ impl Metrics {
     /// What replicas count together, by name, since this one started.
     pub fn tallies(&self) -> Vec<(String, u64)> {
         let counts = self.checkpoint_counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let checkpoints = counts.iter().map(|(kind, n)| (format!("checkpoint/{kind}"), *n));
+        let checkpoints = counts.iter().map(|(kind, n)| (format!("{CHECKPOINT_TALLY}{kind}"), *n));
         let StorageRetries { retries, recovered, abandoned } = self.storage_retry_stats();
         let storage = [
-            ("storage/retries".to_owned(), retries),
-            ("storage/recovered".to_owned(), recovered),
-            ("storage/abandoned".to_owned(), abandoned),
+            (RETRIES_TALLY.to_owned(), retries),
+            (RECOVERED_TALLY.to_owned(), recovered),
+            (ABANDONED_TALLY.to_owned(), abandoned),
         ];
         checkpoints.chain(storage).collect()
     }

@@ -11,8 +11,9 @@ mod window;
 
 pub use circuits::CircuitMetrics;
 pub use metrics::{
-    CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics, RequestLabels, RouteLabel, StatusLabel,
-    StepLabels, StorageRetries,
+    ABANDONED_TALLY, CHECKPOINT_TALLY, CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics,
+    RECOVERED_TALLY, RETRIES_TALLY, RequestLabels, RouteLabel, StatusLabel, StepLabels,
+    StorageRetries,
 };
 pub use snapshots::SnapshotMetrics;
 pub use window::{LatencyWindow, WindowSummary};

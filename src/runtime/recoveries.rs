@@ -97,7 +97,8 @@ pub(super) async fn begin_all(core: &Core, claimed: &[Claimed]) {
                 previous_owner: claimed.previous_owner,
                 loss: claimed.lost,
                 damaged: false,
-                under_way: true,
+                // Not known before it is rebuilt, and without meaning where somebody drove it.
+                under_way: false,
             };
             Some(Recovering::new(core, claimed, judge(evidence)?).record(core, claimed))
         })

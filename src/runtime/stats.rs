@@ -14,7 +14,9 @@ use super::handle::{
 };
 use super::query::persistently;
 use crate::model::Timestamp;
-use crate::observe::StorageRetries;
+use crate::observe::{
+    ABANDONED_TALLY, CHECKPOINT_TALLY, RECOVERED_TALLY, RETRIES_TALLY, StorageRetries,
+};
 
 /// How often a replica adds to the tallies: what a look at them may lag behind the others.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -55,7 +57,8 @@ fn totals(core: &Core) -> Vec<(String, u64)> {
     let bad = snapshots.bad.iter().map(|(_, count)| count).sum();
     let written = snapshots.written.into_iter();
     let mut totals = core.parts.metrics.tallies();
-    totals.extend(written.map(|(kind, count)| (format!("checkpoint/snapshot_{kind}"), count)));
+    totals
+        .extend(written.map(|(kind, count)| (format!("{CHECKPOINT_TALLY}snapshot_{kind}"), count)));
     totals.push((BAD_SNAPSHOTS.to_owned(), bad));
     totals
 }
@@ -107,9 +110,9 @@ pub(super) async fn stats(core: &Core) -> Result<Stats, RuntimeError> {
 }
 
 fn checkpoints(tallies: &BTreeMap<String, u64>) -> CheckpointStats {
-    let named = tallies
-        .iter()
-        .filter_map(|(name, count)| Some((name.strip_prefix("checkpoint/")?.to_owned(), *count)));
+    let named = tallies.iter().filter_map(|(name, count)| {
+        Some((name.strip_prefix(CHECKPOINT_TALLY)?.to_owned(), *count))
+    });
     let by_kind: BTreeMap<String, u64> = named.collect();
     let bad_snapshots = tallies.get(BAD_SNAPSHOTS).copied().unwrap_or(0);
     CheckpointStats { total: by_kind.values().sum(), by_kind, bad_snapshots }
@@ -118,9 +121,9 @@ fn checkpoints(tallies: &BTreeMap<String, u64>) -> CheckpointStats {
 fn storage(tallies: &BTreeMap<String, u64>) -> StorageStats {
     let of = |name: &str| tallies.get(name).copied().unwrap_or(0);
     let retries = StorageRetries {
-        retries: of("storage/retries"),
-        recovered: of("storage/recovered"),
-        abandoned: of("storage/abandoned"),
+        retries: of(RETRIES_TALLY),
+        recovered: of(RECOVERED_TALLY),
+        abandoned: of(ABANDONED_TALLY),
     };
     StorageStats {
         total_retries: retries.retries,
