@@ -137,7 +137,7 @@ impl Flight {
         Ok(answer.status)
     }
 
-    /// Waits for one of these ends; resumes a thread that was set aside.
+    /// Waits for one of these ends; resumes a thread that was quarantined.
     async fn wait(
         &mut self,
         world: &World,

@@ -60,15 +60,21 @@ impl<T: FromBody> FromRequest<Api> for Body<T> {
     }
 }
 
-/// A request's JSON body as one value.
-pub(super) struct WholeBody(pub(super) Json);
+/// A request's JSON body as one value; `None` if there is none.
+pub(super) struct WholeBody(pub(super) Option<Json>);
 
 impl FromRequest<Api> for WholeBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        let json = read_json(request, api.settings.max_body).await?;
-        json.map(Self).ok_or_else(|| Problem::new(&MALFORMED_JSON, "a JSON body is needed"))
+        read_json(request, api.settings.max_body).await.map(Self)
+    }
+}
+
+impl WholeBody {
+    /// The value, where there has to be one.
+    pub(super) fn required(self) -> Result<Json, Problem> {
+        self.0.ok_or_else(|| Problem::new(&MALFORMED_JSON, "a JSON body is needed"))
     }
 }
 

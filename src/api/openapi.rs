@@ -65,6 +65,12 @@ fn thread_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::diagnostics::get))
         .routes(routes!(ops::resume::resume))
         .routes(routes!(ops::abort::abort))
+        .routes(routes!(ops::pause::pause))
+        .routes(routes!(ops::steps::retry))
+        .routes(routes!(ops::steps::skip))
+        .routes(routes!(ops::steps::edit))
+        .routes(routes!(ops::resolve::resolve))
+        .routes(routes!(ops::signal::send))
         .routes(routes!(ops::stream_token::create))
 }
 

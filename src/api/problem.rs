@@ -58,6 +58,12 @@ kinds! {
     REQUEST_TIMEOUT = REQUEST_TIMEOUT "request_timeout" Timeout true "The body did not arrive in time";
     THREAD_CONFLICT = CONFLICT "thread_conflict" Conflict false "The thread id is in use";
     WRONG_STATE = CONFLICT "wrong_state" Conflict false "The thread's state does not allow this";
+    STEP_NOT_FOUND = NOT_FOUND "step_not_found" NotFound false "No such step";
+    WRONG_STEP_STATE = CONFLICT "wrong_step_state" Conflict false "The step's state does not allow this";
+    INTERVENTION_NOT_FOUND = NOT_FOUND "intervention_not_found" NotFound false "No such intervention";
+    INTERVENTION_RESOLVED = CONFLICT "intervention_resolved" Conflict false "It was decided already";
+    TOO_MANY_SIGNALS = TOO_MANY_REQUESTS "too_many_signals" RateLimit true "Too many signals wait to be taken";
+    CHOICE_NOT_OFFERED = UNPROCESSABLE_ENTITY "choice_not_offered" Validation false "The choice is not offered";
     PRECONDITION_FAILED = PRECONDITION_FAILED "precondition_failed" Conflict false "Somebody acted first";
     BODY_TOO_LARGE = PAYLOAD_TOO_LARGE "payload_too_large" Resource false "The body is too large";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" Validation false "The body has the wrong content type";
@@ -198,6 +204,12 @@ impl From<RuntimeError> for Problem {
             RuntimeError::ThreadConflict => Self::new(&THREAD_CONFLICT, detail),
             RuntimeError::IdempotencyMismatch => Self::new(&IDEMPOTENCY_MISMATCH, detail),
             RuntimeError::WrongState { .. } => Self::new(&WRONG_STATE, detail),
+            RuntimeError::StepNotFound { .. } => Self::new(&STEP_NOT_FOUND, detail),
+            RuntimeError::WrongStep { .. } => Self::new(&WRONG_STEP_STATE, detail),
+            RuntimeError::InterventionNotFound => Self::new(&INTERVENTION_NOT_FOUND, detail),
+            RuntimeError::InterventionResolved { .. } => Self::new(&INTERVENTION_RESOLVED, detail),
+            RuntimeError::TooManySignals => Self::new(&TOO_MANY_SIGNALS, detail),
+            RuntimeError::NoSuchChoice { .. } => Self::new(&CHOICE_NOT_OFFERED, detail),
             RuntimeError::PreconditionFailed { .. } => Self::new(&PRECONDITION_FAILED, detail),
             RuntimeError::QueueFull { retry_after } => {
                 Self { retry_after: Some(retry_after), ..Self::new(&QUEUE_FULL, detail) }

@@ -20,7 +20,7 @@ use crate::store::{
     ThreadDump,
 };
 
-/// Versions of workflows read at a time.
+/// Versions of workflows read at a time: rows of some hundred bytes.
 const PAGE: usize = 500;
 /// Threads that are marked and moved together. If this process is killed, so many may wait for the
 /// database at the most, should the file have to stand in for it again; each page costs two commits.

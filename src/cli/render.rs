@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::out;
-use crate::model::{Event, EventBody, Failure, StepId, Timestamp};
+use crate::model::{Event, EventBody, Failure, StepId, StepRetry, StepWaiting, Timestamp};
 
 /// Columns of the bar: fits a narrow terminal beside its label.
 const BAR_WIDTH: usize = 32;
@@ -98,6 +98,8 @@ fn ended_step(body: &EventBody) -> Option<&StepId> {
         | EventBody::StepWaiting(_)
         | EventBody::StepRetry(_)
         | EventBody::StepTimeoutWarning(_)
+        | EventBody::StepEdited(_)
+        | EventBody::SignalReceived(_)
         | EventBody::InterventionOpened(_)
         | EventBody::InterventionResolved(_)
         | EventBody::WorkflowPaused(_)
@@ -122,23 +124,16 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             };
             (Tone::Plain, '·', on.step.as_str(), text)
         }
-        EventBody::StepWaiting(on) => {
-            (Tone::Plain, '…', on.step.as_str(), format!("waits until {}", on.data.until))
-        }
+        EventBody::StepWaiting(on) => (Tone::Plain, '…', on.step.as_str(), waiting(&on.data)),
         EventBody::StepRetry(on) => {
-            let text = format!(
-                "attempt {} failed: {}; again in {}",
-                on.attempt,
-                brief(&on.data.error),
-                time(on.data.delay_ms)
-            );
-            (Tone::Careful, '↻', on.step.as_str(), text)
+            (Tone::Careful, '↻', on.step.as_str(), failed_attempt(on.attempt, &on.data))
         }
         EventBody::StepTimeoutWarning(on) => {
             (Tone::Careful, '!', on.step.as_str(), format!("has run {}", time(on.data.elapsed_ms)))
         }
         EventBody::StepComplete(on) => {
-            let text = format!("completed in {}", time(on.data.duration_ms));
+            let by = if on.data.fallback { " by its fallback" } else { "" };
+            let text = format!("completed{by} in {}", time(on.data.duration_ms));
             (Tone::Good, '✓', on.step.as_str(), text)
         }
         EventBody::StepFailed(on) => {
@@ -148,6 +143,15 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
         }
         EventBody::StepSkipped(on) => {
             (Tone::Plain, '-', on.step.as_str(), format!("skipped ({})", on.data.reason))
+        }
+        EventBody::StepEdited(on) => (
+            Tone::Careful,
+            '✎',
+            on.step.as_str(),
+            format!("its output was edited by {}", on.data.by),
+        ),
+        EventBody::SignalReceived(data) => {
+            (Tone::Plain, '→', "signal", format!("{} from {}", data.name, data.by))
         }
         EventBody::InterventionOpened(data) => {
             (Tone::Careful, '?', "intervention", format!("{}: {}", data.id, data.prompt))
@@ -175,6 +179,23 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             (Tone::Bad, '■', "thread", format!("aborted by {}", end.by))
         }
     }
+}
+
+fn waiting(data: &StepWaiting) -> String {
+    match (data.until, data.reason.as_str()) {
+        (Some(until), "timer") => format!("waits until {until}"),
+        (Some(until), what) => format!("waits for its {what} until {until}"),
+        (None, what) => format!("waits for its {what}"),
+    }
+}
+
+fn failed_attempt(attempt: u32, data: &StepRetry) -> String {
+    let next = if data.fallback {
+        "its fallback takes over".to_owned()
+    } else {
+        format!("again in {}", time(data.delay_ms))
+    };
+    format!("attempt {attempt} failed: {}; {next}", brief(&data.error))
 }
 
 fn brief(failure: &Failure) -> String {
@@ -207,12 +228,20 @@ mod tests {
             color: false,
         };
         let step = StepId::parse("fetch").unwrap();
-        let started =
-            OnStep { step: step.clone(), attempt: 1, data: StepStart { kind: "http".to_owned() } };
+        let started = OnStep {
+            step: step.clone(),
+            attempt: 1,
+            data: StepStart { kind: "http".to_owned(), fallback: false, by: None, reason: None },
+        };
         renderer.line(&event(2, 1_000, EventBody::StepStart(started)));
         assert!(renderer.bar().ends_with("0/2 steps"));
-        let data =
-            StepComplete { output: Json::parse("{}").unwrap(), duration_ms: 12, session_id: None };
+        let data = StepComplete {
+            output: Json::parse("{}").unwrap(),
+            duration_ms: 12,
+            session_id: None,
+            fallback: false,
+            error: None,
+        };
         let completed = OnStep { step, attempt: 1, data };
         let line = renderer.line(&event(3, 1_250, EventBody::StepComplete(completed)));
         assert_eq!(line, "   3    0.250s  ✓ fetch        completed in 12ms");

@@ -145,7 +145,8 @@ pub struct ServerArgs {
     #[arg(default_value = STALE_AFTER)]
     pub stale_after: Option<String>,
 
-    /// Takeovers without progress after which a thread is set aside; checked, but not acted on yet
+    /// How often a thread may be lost with its replica without getting on before it is paused and a
+    /// person is asked
     #[arg(long, env = "RETHREAD_MAX_RECOVERIES", hide_env_values = true, value_name = "COUNT")]
     #[arg(default_value = MAX_RECOVERIES)]
     pub max_recoveries: Option<String>,

@@ -60,6 +60,12 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
             StatusCode::SERVICE_UNAVAILABLE
         }
         RuntimeError::ExecNotAllowed(_)
+        | RuntimeError::StepNotFound { .. }
+        | RuntimeError::WrongStep { .. }
+        | RuntimeError::InterventionNotFound
+        | RuntimeError::InterventionResolved { .. }
+        | RuntimeError::NoSuchChoice { .. }
+        | RuntimeError::TooManySignals
         | RuntimeError::ThreadConflict
         | RuntimeError::IdempotencyMismatch
         | RuntimeError::WrongState { .. }

@@ -1,11 +1,11 @@
 //! A checked workflow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Condition, Filter, InputSchema, Scope, Template, Unresolved};
-use crate::model::{Faults, Json, Pointer, RetryPolicy, StepId, quote};
+use crate::model::{BreakerPolicy, Faults, Json, Pointer, RetryPolicy, StepId, quote};
 
 /// What a step does, as far as it is known before its templates are filled in.
 #[derive(Debug)]
@@ -24,6 +24,10 @@ pub enum Action {
     },
     /// A wait.
     Sleep,
+    /// A wait for a payload that somebody sends.
+    Signal,
+    /// A wait for a person's decision.
+    Approval,
 }
 
 impl Action {
@@ -34,8 +38,29 @@ impl Action {
             Self::Exec { .. } => "exec",
             Self::Transform { .. } => "transform",
             Self::Sleep => "sleep",
+            Self::Signal => "signal",
+            Self::Approval => "approval",
         }
     }
+}
+
+/// The circuit breaker that a step's attempts pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StepBreaker {
+    /// Its key; absent: that of what the attempt is aimed at.
+    pub key: Option<String>,
+    /// When it opens, and for how long.
+    pub policy: BreakerPolicy,
+}
+
+/// What stands in for a step that has used its attempts.
+#[derive(Debug)]
+pub enum Fallback {
+    /// An output, which completes the step.
+    Output(Template),
+    /// Another way to do it, whose attempts follow those of the step. It has the step's id, and
+    /// neither dependencies nor a fallback of its own.
+    Step(Box<PlanStep>),
 }
 
 /// A checked step.
@@ -63,6 +88,32 @@ pub struct PlanStep {
     pub heartbeat_timeout: Option<Duration>,
     /// Whether the thread goes on when this step has used its attempts.
     pub continue_on_error: bool,
+    /// The circuit breaker before its attempts.
+    pub breaker: StepBreaker,
+    /// What stands in for it when it has used its attempts.
+    pub fallback: Option<Fallback>,
+}
+
+impl PlanStep {
+    /// How its attempts are made: as the step itself says, or its fallback.
+    pub fn phase(&self, fallback: bool) -> &Self {
+        match &self.fallback {
+            Some(Fallback::Step(step)) if fallback => step,
+            Some(Fallback::Step(_) | Fallback::Output(_)) | None => self,
+        }
+    }
+
+    /// The program it starts, if it starts one, and where its name stands.
+    fn program(&self, place: &Pointer) -> Option<(Pointer, &str)> {
+        match &*self.action {
+            Action::Exec { program } => Some((place.key("with").key("program"), program.as_str())),
+            Action::Http
+            | Action::Transform { .. }
+            | Action::Sleep
+            | Action::Signal
+            | Action::Approval => None,
+        }
+    }
 }
 
 /// A checked workflow: what a thread executes.
@@ -78,6 +129,8 @@ pub struct Plan {
     pub steps: Vec<PlanStep>,
     /// Schema of the input.
     pub input_schema: Option<InputSchema>,
+    /// Whether a thread that would fail is paused instead, and a person asked (`onFailure`).
+    pub pauses_on_failure: bool,
     /// Template of the output; absent: the outputs of the steps nothing depends on, by id.
     pub output: Option<Template>,
     /// Positions in `steps` by id: every event of a thread is looked up here.
@@ -88,6 +141,28 @@ impl Plan {
     /// The position of the step of that id.
     pub fn position(&self, id: &str) -> Option<usize> {
         self.positions.get(id).copied()
+    }
+
+    /// A step and all that depend on it, directly or not, in the order of the plan.
+    pub fn after(&self, step: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![step];
+        while let Some(step) = open.pop() {
+            if let Some(planned) = self.steps.get(step)
+                && found.insert(step)
+            {
+                open.extend(&planned.dependents);
+            }
+        }
+        found
+    }
+
+    /// Whether a thread of it may open an intervention by itself.
+    pub fn may_ask(&self) -> bool {
+        let asks = |step: &PlanStep| {
+            [false, true].iter().any(|way| matches!(*step.phase(*way).action, Action::Approval))
+        };
+        self.pauses_on_failure || self.steps.iter().any(asks)
     }
 
     /// The positions of the steps that nothing depends on.
@@ -102,12 +177,13 @@ impl Plan {
     /// The programs its steps start, each with its place in the workflow
     /// (`/steps/2/with/program`), for the caller to hold against the allow-list.
     pub fn programs(&self) -> impl Iterator<Item = (Pointer, &str)> {
-        self.steps.iter().enumerate().filter_map(|(at, step)| match &*step.action {
-            Action::Exec { program } => {
-                let place = Pointer::root().key("steps").index(at).key("with").key("program");
-                Some((place, program.as_str()))
-            }
-            Action::Http | Action::Transform { .. } | Action::Sleep => None,
+        self.steps.iter().enumerate().flat_map(|(at, step)| {
+            let place = Pointer::root().key("steps").index(at);
+            let fallback = match &step.fallback {
+                Some(Fallback::Step(step)) => step.program(&place.key("fallback")),
+                Some(Fallback::Output(_)) | None => None,
+            };
+            step.program(&place).into_iter().chain(fallback)
         })
     }
 

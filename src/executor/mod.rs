@@ -37,6 +37,8 @@ pub struct Attempt {
     pub step_id: StepId,
     /// The number of the attempt, from 1.
     pub number: u32,
+    /// Whether it is one of the step's fallback.
+    pub fallback: bool,
     /// What the step does; the executor of its kind takes what its templates cannot hold.
     pub action: Arc<Action>,
     /// The step's `with`, templates and secrets filled in. Never journalled, never logged.
@@ -59,9 +61,11 @@ impl std::fmt::Debug for Attempt {
 }
 
 impl Attempt {
-    /// The key that is the same for every attempt of this step.
+    /// The key that is the same for every attempt of this step, and another one for every attempt
+    /// of its fallback, which does something else.
     pub fn idempotency_key(&self) -> String {
-        format!("{}/{}", self.thread_id, self.step_id)
+        let which = if self.fallback { "/fallback" } else { "" };
+        format!("{}/{}{which}", self.thread_id, self.step_id)
     }
 }
 
@@ -91,6 +95,12 @@ pub trait Executors: Send + Sync + std::fmt::Debug {
 pub trait StepExecutor: Send + Sync + std::fmt::Debug {
     /// Performs one attempt and gives its output.
     async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError>;
+
+    /// What the attempt is aimed at outside this process: the key of its circuit breaker, unless
+    /// the step names one. `None`: at nothing, or at nothing that can be read.
+    fn target(&self, _attempt: &Attempt) -> Option<String> {
+        None
+    }
 
     /// The outcome of an attempt that needs no waiting and little time; `None`: use
     /// [`StepExecutor::execute`]. It saves a task for steps that only compute.

@@ -83,7 +83,9 @@ impl TransformExecutor {
 fn filter_of(action: &Action) -> Option<&Filter> {
     match action {
         Action::Transform { filter } => Some(filter),
-        Action::Http | Action::Exec { .. } | Action::Sleep => None,
+        Action::Http | Action::Exec { .. } | Action::Sleep | Action::Signal | Action::Approval => {
+            None
+        }
     }
 }
 
@@ -117,6 +119,7 @@ mod tests {
             action: Arc::new(Action::Transform { filter: Filter::compile(jq).unwrap() }),
             with: Json::parse(with).unwrap(),
             traceparent: None,
+            fallback: false,
             pulse: Pulse::default(),
         };
         let outcome = TransformExecutor::new(limit).execute(attempt).await;

@@ -1,9 +1,9 @@
 //! Folds an event into the state. Cannot fail: what does not fit was never decided.
 
-use super::state::{Intervention, StepState, ThreadState};
+use super::state::{Intervention, Signal, StepState, ThreadState};
 use crate::model::{
-    Event, EventBody, StepComplete, StepFailed, StepId, StepRetry, StepStatus, ThreadStatus,
-    Timestamp,
+    Event, EventBody, StepComplete, StepFailed, StepId, StepRetry, StepSkipped, StepStatus,
+    ThreadStatus, Timestamp, WorkflowResumed,
 };
 
 impl ThreadState {
@@ -14,15 +14,24 @@ impl ThreadState {
         match &event.body {
             EventBody::WorkflowStart(_) => {}
             EventBody::StepStart(fact) => {
-                self.on(&fact.step, |step| step.begin(fact.attempt, event.at));
+                self.on(&fact.step, |step| {
+                    step.begin(fact.attempt, event.at);
+                    step.fallback = fact.data.fallback;
+                });
             }
             EventBody::StepWaiting(fact) => self.on(&fact.step, |step| {
                 step.status = StepStatus::Waiting;
-                step.wake_at = Some(fact.data.until);
+                step.wake_at = fact.data.until;
+                step.signal.clone_from(&fact.data.name);
             }),
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
             EventBody::StepTimeoutWarning(fact) => self.on(&fact.step, |step| step.warned = true),
+            EventBody::SignalReceived(data) => {
+                self.signals
+                    .push(Signal { name: data.name.clone(), payload: data.payload.clone() });
+            }
             EventBody::StepComplete(fact) => {
+                self.take_signal(&fact.step);
                 self.interrupted = 0;
                 self.on(&fact.step, |step| step.complete(&fact.data, event.at));
             }
@@ -33,8 +42,10 @@ impl ThreadState {
                 }
             }
             EventBody::StepSkipped(fact) => self.on(&fact.step, |step| {
-                step.status = StepStatus::Skipped;
-                step.completed_at = Some(event.at);
+                step.skip(&fact.data, event.at);
+            }),
+            EventBody::StepEdited(fact) => self.on(&fact.step, |step| {
+                step.output = Some(fact.data.output.clone());
             }),
             EventBody::InterventionOpened(data) => {
                 self.interventions.push(Intervention {
@@ -53,9 +64,9 @@ impl ThreadState {
                 self.interrupted = 0;
                 self.status = ThreadStatus::Paused;
             }
-            EventBody::WorkflowResumed(_) => {
+            EventBody::WorkflowResumed(data) => {
                 self.interrupted = 0;
-                self.resumed();
+                self.resumed(data);
             }
             EventBody::WorkflowRecovered(data) => {
                 if data.cause.is_loss() {
@@ -73,6 +84,16 @@ impl ThreadState {
                 self.end(ThreadStatus::Failed, event.at);
             }
             EventBody::WorkflowAborted(_) => self.end(ThreadStatus::Aborted, event.at),
+        }
+    }
+
+    /// A step that completes while it waits for a signal has taken the oldest of that name.
+    fn take_signal(&mut self, id: &StepId) {
+        let step = self.plan.position(id.as_str()).and_then(|at| self.steps.get(at));
+        let name = step.and_then(|step| step.signal.clone());
+        let taken = name.and_then(|name| self.signals.iter().position(|sent| sent.name == name));
+        if let Some(at) = taken {
+            self.signals.remove(at);
         }
     }
 
@@ -97,10 +118,20 @@ impl ThreadState {
         for step in self.steps.iter_mut().filter(|step| states.contains(&step.status)) {
             step.status = StepStatus::Pending;
             step.wake_at = None;
+            step.signal = None;
         }
     }
 
-    fn resumed(&mut self) {
+    fn resumed(&mut self, data: &WorkflowResumed) {
+        let from = data.from_step.as_ref().and_then(|id| self.plan.position(id.as_str()));
+        for at in from.map(|step| self.plan.after(step)).unwrap_or_default() {
+            if let Some(step) = self.steps.get_mut(at) {
+                step.begin_again();
+            }
+        }
+        if let Some(input) = &data.input {
+            self.input = input.clone();
+        }
         self.status = ThreadStatus::Running;
         self.completed_at = None;
         self.error = None;
@@ -112,14 +143,32 @@ impl ThreadState {
             }
             if step.status == StepStatus::Pending {
                 step.failures = 0;
+                // It begins anew: with what it is itself.
+                step.fallback = false;
             }
         }
     }
 }
 
 impl StepState {
+    /// Stands before its first attempt again; attempts are numbered on.
+    fn begin_again(&mut self) {
+        *self = Self { attempts: self.attempts, session_id: self.session_id.take(), ..Self::new() };
+    }
+
+    fn skip(&mut self, data: &StepSkipped, at: Timestamp) {
+        self.status = StepStatus::Skipped;
+        self.output.clone_from(&data.output);
+        self.bypassed = data.by.is_some();
+        self.signal = None;
+        self.error = None;
+        self.wake_at = None;
+        self.completed_at = Some(at);
+    }
+
     fn begin(&mut self, attempt: u32, at: Timestamp) {
         self.status = StepStatus::Running;
+        self.admitted = true;
         self.attempts = attempt;
         self.started_at.get_or_insert(at);
         self.attempt_at = Some(at);
@@ -128,8 +177,14 @@ impl StepState {
     }
 
     fn retry(&mut self, data: &StepRetry) {
+        self.signal = None;
         self.status = StepStatus::Retrying;
         self.failures += 1;
+        if data.fallback {
+            // The fallback's attempts are counted by its own policy.
+            self.failures = 0;
+            self.fallback = true;
+        }
         self.error = Some(data.error.clone());
         self.wake_at = Some(data.retry_at);
     }
@@ -138,8 +193,10 @@ impl StepState {
         self.status = StepStatus::Completed;
         self.output = Some(data.output.clone());
         self.session_id.clone_from(&data.session_id);
+        self.fallback = data.fallback;
         self.error = None;
         self.wake_at = None;
+        self.signal = None;
         self.completed_at = Some(at);
     }
 
@@ -149,6 +206,7 @@ impl StepState {
         self.error = Some(data.error.clone());
         self.continued = data.continued;
         self.wake_at = None;
+        self.signal = None;
         self.completed_at = Some(at);
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::model::{
-    Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, ThreadStatus, Timestamp,
+    Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, StepId, StepStatus, ThreadStatus,
+    Timestamp,
 };
 
 /// A request to the machine. Steps are named by their position in the plan.
@@ -50,20 +51,72 @@ pub enum Command {
         /// The number of the attempt.
         attempt: u32,
     },
-    /// Continue an ended or paused thread.
-    Resume {
-        /// Who asks.
-        by: String,
-        /// Why.
-        reason: Option<String>,
-    },
+    /// What a person or a client asks.
+    Ask(Ask, Who),
+}
+
+/// What people and clients can ask of a thread. Steps are named by their position in the plan.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// Let what runs end, and start nothing more.
+    Pause,
+    /// Continue a failed, aborted or paused thread.
+    Resume(Resume),
     /// Stop the thread for good.
-    Abort {
-        /// Who asks.
-        by: String,
-        /// Why.
-        reason: Option<String>,
+    Abort,
+    /// Start the next attempt of a step now.
+    Retry {
+        /// The step.
+        step: usize,
     },
+    /// Do without a step.
+    Skip {
+        /// The step.
+        step: usize,
+        /// What those that depend on it see; `null` if absent.
+        output: Option<Json>,
+    },
+    /// Put another output in the place of a completed step's, while the thread is paused.
+    Edit {
+        /// The step.
+        step: usize,
+        /// The output from now on.
+        output: Json,
+    },
+    /// Take a payload that somebody sends.
+    Signal {
+        /// The signal's name.
+        name: String,
+        /// What is sent with it.
+        payload: Json,
+    },
+    /// Decide an intervention.
+    Resolve {
+        /// Which.
+        id: String,
+        /// The decision, one of those that it offers.
+        choice: String,
+    },
+}
+
+/// How a thread is to be continued.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resume {
+    /// Run this step and all that comes after it again.
+    pub from_step: Option<usize>,
+    /// Do without these steps.
+    pub skip: Vec<usize>,
+    /// The input of whatever still has to run.
+    pub input: Option<Json>,
+}
+
+/// Who asks, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// An API key's name, or `anonymous`.
+    pub by: String,
+    /// What was said about it.
+    pub reason: Option<String>,
 }
 
 /// A thread changes hands.
@@ -98,7 +151,7 @@ pub struct Moment {
 }
 
 /// Why a command was refused. Nothing has changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// A result of an attempt that is not the current one: a duplicate, or too late.
     #[error("the attempt is not current any more")]
@@ -106,4 +159,24 @@ pub enum Rejection {
     /// The thread's status does not allow it.
     #[error("the thread is {}", .0.as_str())]
     WrongState(ThreadStatus),
+    /// The step's status does not allow it.
+    #[error("step {0} is {status}", status = .1.as_str())]
+    WrongStep(StepId, StepStatus),
+    /// There is no such intervention of this thread.
+    #[error("there is no such intervention")]
+    NoIntervention,
+    /// Somebody has decided it already.
+    #[error("it was decided already: {choice} by {by}")]
+    Resolved {
+        /// What was decided.
+        choice: String,
+        /// Who did.
+        by: String,
+    },
+    /// It has as many signals as it may that nobody has taken.
+    #[error("too many signals wait to be taken")]
+    TooManySignals,
+    /// The intervention does not offer this choice.
+    #[error("it offers {}", .0.join(", "))]
+    NoSuchChoice(Vec<String>),
 }

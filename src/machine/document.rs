@@ -32,6 +32,7 @@ impl ThreadState {
                     }),
                     output: Some(state.output.clone().unwrap_or_else(Json::null)),
                     error: state.error.clone(),
+                    fallback: state.fallback,
                     wakes_at: match state.status {
                         StepStatus::Retrying | StepStatus::Waiting => state.wake_at,
                         StepStatus::Pending

@@ -6,23 +6,25 @@
 //! The driver in `runtime` is the only caller that appends what is decided.
 
 mod apply;
+pub mod breaker;
 mod command;
 mod decide;
 mod document;
 mod draft;
+mod give_up;
 mod ready;
-mod sleep;
 pub mod snapshot;
 mod state;
 mod status;
 mod validate;
+mod wait;
 
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, Moment, Rejection, Takeover};
+pub use command::{Ask, Command, Moment, Rejection, Resume, Takeover, Who};
 pub use decide::{decide, start};
 pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
-pub use state::{Intervention, StepState, ThreadState};
+pub use state::{Intervention, Signal, StepState, ThreadState};
 pub use status::{Progress, StatusDocument, StepDocument, WorkflowName};
 pub use validate::Inconsistency;

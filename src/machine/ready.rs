@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use super::decide::withdraw;
 use super::draft::Draft;
-use super::sleep::wake_time;
-use crate::definition::{Action, PlanStep};
+use super::{Who, wait};
+use crate::definition::PlanStep;
 use crate::model::{
-    Category, EventBody, Failure, Json, StepComplete, StepFailed, StepSkipped, StepStart,
-    StepStatus, StepWaiting, ThreadStatus, WorkflowComplete, WorkflowFailed, codes,
+    Category, EventBody, Failure, InterventionKind, InterventionOpened, Json, StepFailed,
+    StepSkipped, StepStart, StepStatus, ThreadStatus, WorkflowComplete, WorkflowFailed,
+    WorkflowPaused, codes,
 };
+
+/// Who pauses a thread by policy, as its journal names it.
+pub(super) const POLICY: &str = "rethread";
 
 /// Whether steps may start: a thread that is failing only waits for its running attempts.
 fn may_start(draft: &Draft<'_>) -> bool {
@@ -19,16 +24,23 @@ fn may_start(draft: &Draft<'_>) -> bool {
 
 /// Ends waits and starts retries whose time has come.
 pub(super) fn fire_timers(draft: &mut Draft<'_>) {
-    if !may_start(draft) {
-        return;
-    }
     for step in 0..draft.state.steps.len() {
+        // A wait that was in vain may have failed the thread.
+        if !may_start(draft) {
+            return;
+        }
         let Some(state) = draft.state.steps.get(step) else { continue };
         if state.wake_at.is_none_or(|due| due > draft.moment.now) {
             continue;
         }
         match state.status {
-            StepStatus::Waiting => wake(draft, step),
+            StepStatus::Waiting => {
+                let plan = Arc::clone(&draft.state.plan);
+                let fallback = state.fallback;
+                if let Some(planned) = plan.steps.get(step) {
+                    wait::time_is_up(draft, step, planned.phase(fallback));
+                }
+            }
             StepStatus::Retrying => start_attempt(draft, step),
             StepStatus::Pending
             | StepStatus::Running
@@ -70,7 +82,8 @@ fn dependencies(draft: &Draft<'_>, planned: &PlanStep) -> Option<bool> {
         if !status.is_terminal() {
             return None;
         }
-        all_skipped &= status == StepStatus::Skipped;
+        let bypassed = draft.state.steps.get(dependency).is_some_and(|step| step.bypassed);
+        all_skipped &= status == StepStatus::Skipped && !bypassed;
     }
     Some(all_skipped)
 }
@@ -80,8 +93,8 @@ fn look_at(draft: &mut Draft<'_>, step: usize, planned: &PlanStep, all_skipped: 
     if all_skipped {
         return skip(draft, step, "dependencies");
     }
-    // An attempt was made before: the condition was true, and what is recorded is not asked again.
-    let asked_before = draft.state.steps.get(step).is_some_and(|state| state.attempts > 0);
+    // What is recorded is not asked again.
+    let asked_before = draft.state.steps.get(step).is_some_and(|state| state.admitted);
     let answer = match &planned.when {
         Some(condition) if !asked_before => condition.evaluate(&*draft.state),
         _ => Ok(true),
@@ -97,54 +110,48 @@ fn look_at(draft: &mut Draft<'_>, step: usize, planned: &PlanStep, all_skipped: 
 }
 
 fn skip(draft: &mut Draft<'_>, step: usize, reason: &str) {
-    draft.emit_on(step, EventBody::StepSkipped, StepSkipped { reason: reason.to_owned() });
+    let data = StepSkipped { reason: reason.to_owned(), by: None, output: None };
+    draft.emit_on(step, EventBody::StepSkipped, data);
+}
+
+/// Starts the attempt that a step waits for before it is due.
+pub(super) fn start_now(draft: &mut Draft<'_>, step: usize, who: &Who) {
+    begin_attempt(draft, step, Some(who));
+}
+
+/// Starts an attempt if anything may start: what cannot is started as soon as something can.
+pub(super) fn start_attempt_now(draft: &mut Draft<'_>, step: usize) {
+    if may_start(draft) {
+        start_attempt(draft, step);
+    }
 }
 
 fn start_attempt(draft: &mut Draft<'_>, step: usize) {
+    begin_attempt(draft, step, None);
+}
+
+fn begin_attempt(draft: &mut Draft<'_>, step: usize, who: Option<&Who>) {
     let plan = Arc::clone(&draft.state.plan);
     let Some(planned) = plan.steps.get(step) else { return };
-    let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts) + 1;
+    let (attempts, fallback) =
+        draft.state.steps.get(step).map_or((0, false), |state| (state.attempts, state.fallback));
+    let (planned, attempt) = (planned.phase(fallback), attempts + 1);
     draft.emit(EventBody::StepStart(crate::model::OnStep {
         step: planned.id.clone(),
         attempt,
-        data: StepStart { kind: planned.action.kind().to_owned() },
+        data: StepStart {
+            kind: planned.action.kind().to_owned(),
+            fallback,
+            by: who.map(|who| who.by.clone()),
+            reason: who.and_then(|who| who.reason.clone()),
+        },
     }));
-    if matches!(*planned.action, Action::Sleep) {
-        fall_asleep(draft, step, planned);
+    if wait::waits(&planned.action) {
+        wait::begin(draft, step, planned);
     }
 }
 
-fn fall_asleep(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
-    let rendered = planned.with.render(&*draft.state).map_err(|unresolved| {
-        Failure::permanent(codes::TEMPLATE_UNRESOLVED, Category::Validation, unresolved.to_string())
-    });
-    match rendered.and_then(|with| wake_time(&with, draft.moment.now)) {
-        Ok(until) => {
-            let data = StepWaiting { reason: "timer".to_owned(), until };
-            draft.emit_on(step, EventBody::StepWaiting, data);
-            if until <= draft.moment.now {
-                wake(draft, step);
-            }
-        }
-        Err(failure) => {
-            let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts);
-            fail_step(draft, step, failure.at(&planned.id, attempt), 0);
-        }
-    }
-}
-
-/// Ends a sleep. The steps that depend on it are looked at by whoever called.
-fn wake(draft: &mut Draft<'_>, step: usize) {
-    let began = draft.state.steps.get(step).and_then(|state| state.attempt_at);
-    let slept = draft.moment.now.since(began.unwrap_or(draft.moment.now));
-    let slept_ms = u64::try_from(slept.as_millis()).unwrap_or(u64::MAX);
-    let output =
-        Json::trusted(format!("{{\"sleptMs\":{slept_ms}}}")).unwrap_or_else(|_| Json::null());
-    let data = StepComplete { output, duration_ms: slept_ms, session_id: None };
-    draft.emit_on(step, EventBody::StepComplete, data);
-}
-
-/// Ends a step that has used its attempts.
+/// Ends a step for which nothing stands in.
 pub(super) fn fail_step(draft: &mut Draft<'_>, step: usize, error: Failure, duration_ms: u64) {
     let continued =
         draft.state.plan.steps.get(step).is_some_and(|planned| planned.continue_on_error);
@@ -163,6 +170,10 @@ fn finish(draft: &mut Draft<'_>) {
     if let Some(error) = &state.error {
         if !state.has_running() {
             let error = error.clone();
+            if state.plan.pauses_on_failure {
+                return ask_about(draft, &error);
+            }
+            withdraw(draft);
             draft.emit(EventBody::WorkflowFailed(WorkflowFailed { error, duration_ms }));
         }
         return;
@@ -176,6 +187,28 @@ fn finish(draft: &mut Draft<'_>) {
         }
         Err(error) => draft.emit(EventBody::WorkflowFailed(WorkflowFailed { error, duration_ms })),
     }
+}
+
+/// Pauses a thread that would fail, and asks a person.
+fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
+    let steps = draft.state.plan.steps.iter().zip(&draft.state.steps);
+    let failed = steps
+        .filter(|(_, state)| state.status == StepStatus::Failed && !state.continued)
+        .map(|(planned, _)| planned.id.clone())
+        .collect();
+    let reason = Some(error.message.clone());
+    draft.emit(EventBody::WorkflowPaused(WorkflowPaused { by: POLICY.to_owned(), reason }));
+    let id = draft.state.next_intervention();
+    draft.emit(EventBody::InterventionOpened(InterventionOpened {
+        id,
+        kind: InterventionKind::Failure,
+        steps: failed,
+        prompt: format!("{}: {}", error.code, error.message),
+        choices: ["retry", "skip", "abort"].map(str::to_owned).into(),
+        digest: None,
+        expires_at: None,
+        on_timeout: None,
+    }));
 }
 
 fn output(draft: &Draft<'_>) -> Result<Json, Failure> {

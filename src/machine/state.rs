@@ -10,6 +10,7 @@ use crate::model::{
 
 /// One step of a thread.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct StepState {
     /// Where it stands.
     pub status: StepStatus,
@@ -35,10 +36,18 @@ pub struct StepState {
     pub continued: bool,
     /// The current attempt has been warned about.
     pub warned: bool,
+    /// Its condition was asked and true: it is not asked again.
+    pub admitted: bool,
+    /// A person has skipped it: what depends on it runs all the same.
+    pub bypassed: bool,
+    /// The signal it waits for.
+    pub signal: Option<String>,
+    /// It has used its attempts: those that count now, or its output, are those of its fallback.
+    pub fallback: bool,
 }
 
 impl StepState {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             status: StepStatus::Pending,
             attempts: 0,
@@ -52,8 +61,21 @@ impl StepState {
             session_id: None,
             continued: false,
             warned: false,
+            admitted: false,
+            bypassed: false,
+            signal: None,
+            fallback: false,
         }
     }
+}
+
+/// A signal that was sent and that no step has taken yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// Its name.
+    pub name: String,
+    /// What was sent with it.
+    pub payload: Json,
 }
 
 /// A decision that the thread waits for, or that was made.
@@ -97,6 +119,8 @@ pub struct ThreadState {
     pub interrupted: u32,
     /// What was asked of people, oldest first.
     pub interventions: Vec<Intervention>,
+    /// Signals that nobody has taken yet, oldest first.
+    pub signals: Vec<Signal>,
     /// The head of its journal.
     pub last_seq: Seq,
     /// When it was accepted.
@@ -125,6 +149,7 @@ impl ThreadState {
             recoveries: 0,
             interrupted: 0,
             interventions: Vec::new(),
+            signals: Vec::new(),
             last_seq: event.seq,
             created_at: event.at,
             updated_at: event.at,

@@ -52,10 +52,20 @@ pub struct StepDocument {
     pub output: Option<Json>,
     /// Its last failure.
     pub error: Option<Failure>,
+    /// Whether its fallback has taken over: what it does now, or its output, is the fallback's.
+    /// Left out if not.
+    #[serde(skip_serializing_if = "is_false")]
+    #[schema(required = false)]
+    pub fallback: bool,
     /// When its next attempt starts or its wait ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub wakes_at: Option<Timestamp>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// `GET /status/{threadId}`.

@@ -2,8 +2,10 @@
 //! histories.
 #![expect(clippy::needless_pass_by_value, reason = "JSON literals are handed over")]
 
+mod breaker;
 mod ends;
 mod failures;
+mod fallbacks;
 mod journal;
 mod properties;
 mod random;

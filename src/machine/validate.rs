@@ -6,7 +6,7 @@
 //! `tests` show that whatever is decided passes.
 
 use super::{StepState, ThreadState};
-use crate::definition::PlanStep;
+use crate::definition::{Action, PlanStep};
 use crate::model::{StepStatus, ThreadStatus};
 
 /// What is wrong with a state, for the log.
@@ -48,19 +48,19 @@ impl ThreadState {
 
     /// What holds between a step, the thread, and the steps it depends on.
     fn check_among(&self, step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
-        let untouched = step.status == StepStatus::Pending && step.attempts == 0;
+        let untouched = step.status == StepStatus::Pending && !step.admitted;
         let under_way =
             matches!(step.status, StepStatus::Running | StepStatus::Retrying | StepStatus::Waiting);
         need(!(under_way && self.status.is_terminal()), "no step is under way in an ended thread")?;
         let completed = self.status == ThreadStatus::Completed;
         need(!completed || step.status.is_terminal(), "each step of a completed thread has ended")?;
         let queued = self.status == ThreadStatus::Queued;
-        need(!queued || untouched, "no step of a queued thread has begun")?;
+        need(!queued || untouched || step.bypassed, "no step of a queued thread has begun")?;
         let fatal = step.status == StepStatus::Failed && !step.continued;
         need(!fatal || self.error.is_some(), "a thread says why its step has failed")?;
         let mut needs = planned.depends_on.iter().filter_map(|&at| self.steps.get(at));
         need(
-            untouched || needs.all(|other| other.status.is_terminal()),
+            untouched || step.bypassed || needs.all(|other| other.status.is_terminal()),
             "a step begins once all it depends on has ended",
         )
     }
@@ -68,8 +68,13 @@ impl ThreadState {
 
 /// What holds for a step by itself.
 fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
+    need(!step.fallback || planned.fallback.is_some(), "only a planned fallback takes over")?;
+    need(!step.fallback || step.attempts > 0, "a fallback takes over from an attempt")?;
+    let planned = planned.phase(step.fallback);
     let tried = step.attempts > 0 && step.started_at.is_some() && step.attempt_at.is_some();
-    need(step.attempts == 0 || tried, "an attempt has a time")?;
+    need(!step.admitted || tried, "an attempt has a time")?;
+    let skipped = step.status == StepStatus::Skipped;
+    need(skipped || !step.bypassed, "only a skipped step was bypassed")?;
     need(
         step.failures <= planned.retry.max_attempts,
         "it fails no more often than its policy has",
@@ -89,7 +94,10 @@ fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> 
             need(tried && step.error.is_some(), "a retry follows a failed attempt")?;
             need(step.failures < planned.retry.max_attempts, "a retry is one its policy allows")
         }
-        StepStatus::Waiting => need(tried && wakes, "a wait has an attempt and a time"),
+        StepStatus::Waiting => {
+            let ends = wakes || !matches!(*planned.action, Action::Sleep);
+            need(tried && ends, "a wait has an attempt, and a sleep has a time")
+        }
         StepStatus::Completed => {
             need(tried && !wakes, "what has completed was tried and waits for nothing")?;
             need(step.output.is_some() && step.error.is_none(), "a completed step has an output")

@@ -67,10 +67,14 @@ pub mod codes {
     pub const JQ_FAILED: &str = "jq_failed";
     /// The attempt took longer than the step's `timeout`.
     pub const STEP_TIMEOUT: &str = "step_timeout";
+    /// Nobody sent the signal, or decided, in time.
+    pub const WAIT_TIMEOUT: &str = "wait_timeout";
     /// The attempt showed no sign of life for the step's `heartbeatTimeout`.
     pub const HEARTBEAT_TIMEOUT: &str = "heartbeat_timeout";
     /// The connection was refused or broke.
     pub const CONNECTION_FAILED: &str = "connection_failed";
+    /// The circuit of the step's target is open: the attempt was refused without being made.
+    pub const CIRCUIT_OPEN: &str = "circuit_open";
     /// An HTTP answer whose status was not expected.
     pub const HTTP_STATUS: &str = "http_status";
     /// The address is outside the egress policy.

@@ -20,6 +20,16 @@ pub type Incarnation = i64;
 /// The fence of a thread: grows by one at every claim.
 pub type Epoch = i64;
 
+/// Longest name of a signal, in characters: it stands in URLs and in events.
+const MAX_SIGNAL_NAME: usize = 128;
+
+/// Whether a text is a signal's name: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
+pub fn is_signal_name(text: &str) -> bool {
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    first && rest && text.len() <= MAX_SIGNAL_NAME
+}
+
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

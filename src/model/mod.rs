@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number; [`Clock`] and [`Entropy`] are
 //! traits whose ambient implementations live in `app`. This layer imports nothing of ours.
 
+mod breaker;
 mod clock;
 mod duration;
 mod event;
@@ -17,18 +18,20 @@ mod retry;
 mod status;
 mod time;
 
+pub use breaker::BreakerPolicy;
 pub use clock::{Clock, Entropy};
 pub use duration::{duration_from_node, parse_duration};
 pub use event::{
     Event, EventBody, EventFault, InterventionKind, InterventionOpened, InterventionResolved,
-    OnStep, RecoveryCause, RecoveryStrategy, StepComplete, StepFailed, StepRetry, StepSkipped,
-    StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed,
-    WorkflowPaused, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
+    OnStep, RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed,
+    StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted,
+    WorkflowComplete, WorkflowFailed, WorkflowPaused, WorkflowRecovered, WorkflowRef,
+    WorkflowResumed, WorkflowStart,
 };
 pub use failure::{Category, Failure, codes};
 pub use fault::{Fault, Faults, Pointer};
 pub use hex::hex;
-pub use ids::{Epoch, IdFault, Incarnation, Seq, StepId, ThreadId};
+pub use ids::{Epoch, IdFault, Incarnation, Seq, StepId, ThreadId, is_signal_name};
 pub use json::{Json, JsonFault, MAX_JSON_DEPTH, quote};
 pub use members::Members;
 pub use node::Node;

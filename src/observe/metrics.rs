@@ -12,13 +12,22 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
-use super::{LatencyWindow, SnapshotMetrics};
+use super::{CircuitMetrics, LatencyWindow, SnapshotMetrics};
 
 /// Content type of [`Metrics::encode`]: the `OpenMetrics` text that Prometheus asks for.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What every metric's name begins with.
 const PREFIX: &str = "rethread";
+
+/// What the names of tallies of checkpoints begin with; their kind follows.
+pub const CHECKPOINT_TALLY: &str = "checkpoint/";
+/// The tally of [`StorageRetries::retries`].
+pub const RETRIES_TALLY: &str = "storage/retries";
+/// The tally of [`StorageRetries::recovered`].
+pub const RECOVERED_TALLY: &str = "storage/recovered";
+/// The tally of [`StorageRetries::abandoned`].
+pub const ABANDONED_TALLY: &str = "storage/abandoned";
 
 /// A thread's final status.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -115,6 +124,7 @@ pub struct Metrics {
     pub journal_batch_size: Histogram,
     pub journal_load: Histogram,
     pub snapshots: SnapshotMetrics,
+    pub circuits: CircuitMetrics,
     pub storage_errors: Counter,
     pub storage_retries: Counter,
     pub checkpoints: Family<OperationLabel, Counter>,
@@ -199,6 +209,7 @@ impl Metrics {
                 store_seconds(),
             ),
             snapshots: SnapshotMetrics::new(&mut r),
+            circuits: CircuitMetrics::new(&mut r),
             storage_errors: add(&mut r, "storage_errors", "Store calls that failed"),
             storage_retries: add(&mut r, "storage_retries", "Store calls made again"),
             checkpoints: add(&mut r, "checkpoints", "Checkpoints, by what was done"),
@@ -287,12 +298,12 @@ impl Metrics {
     /// What replicas count together, by name, since this one started.
     pub fn tallies(&self) -> Vec<(String, u64)> {
         let counts = self.checkpoint_counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let checkpoints = counts.iter().map(|(kind, n)| (format!("checkpoint/{kind}"), *n));
+        let checkpoints = counts.iter().map(|(kind, n)| (format!("{CHECKPOINT_TALLY}{kind}"), *n));
         let StorageRetries { retries, recovered, abandoned } = self.storage_retry_stats();
         let storage = [
-            ("storage/retries".to_owned(), retries),
-            ("storage/recovered".to_owned(), recovered),
-            ("storage/abandoned".to_owned(), abandoned),
+            (RETRIES_TALLY.to_owned(), retries),
+            (RECOVERED_TALLY.to_owned(), recovered),
+            (ABANDONED_TALLY.to_owned(), abandoned),
         ];
         checkpoints.chain(storage).collect()
     }
@@ -349,6 +360,8 @@ mod tests {
         metrics.snapshots.written("pause");
         metrics.snapshots.skipped("busy");
         metrics.snapshots.bad("checksum");
+        metrics.circuits.turned("open");
+        metrics.circuits.refusals.inc();
         metrics.request("/status/{threadId}", "GET", 200, Duration::from_millis(1));
         let text = metrics.encode();
         for line in [
@@ -367,6 +380,9 @@ mod tests {
             "rethread_snapshots_written_total{kind=\"pause\"} 1",
             "rethread_snapshots_skipped_total{reason=\"busy\"} 1",
             "rethread_snapshots_bad_total{reason=\"checksum\"} 1",
+            "rethread_circuits_open 0",
+            "rethread_circuit_turns_total{to=\"open\"} 1",
+            "rethread_circuit_refusals_total 1",
             "rethread_storage_errors_total 1",
             "rethread_storage_retries_total 0",
             "rethread_storage_retries_recovered_total 0",

@@ -4,13 +4,16 @@
 //! never reads a clock and never logs. Labels are closed sets or matched routes: nothing a client
 //! can choose becomes a series. Fed by `store` and `runtime`, shown by `api`.
 
+mod circuits;
 mod metrics;
 mod snapshots;
 mod window;
 
+pub use circuits::CircuitMetrics;
 pub use metrics::{
-    CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics, RequestLabels, RouteLabel, StatusLabel,
-    StepLabels, StorageRetries,
+    ABANDONED_TALLY, CHECKPOINT_TALLY, CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics,
+    RECOVERED_TALLY, RETRIES_TALLY, RequestLabels, RouteLabel, StatusLabel, StepLabels,
+    StorageRetries,
 };
 pub use snapshots::SnapshotMetrics;
 pub use window::{LatencyWindow, WindowSummary};

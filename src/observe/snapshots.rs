@@ -1,4 +1,5 @@
-//! Counts of snapshots: written, not written, and found bad.
+//! Counts of snapshots: written, not written, and found bad. Fed by `runtime::snapshots` and
+//! `runtime::load`, whose kinds and reasons are closed sets.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;

@@ -1,5 +1,6 @@
-//! Takes a claimed thread over: judges what happened to it, rebuilds it, and drives it, or sets it
-//! aside. Called by the dispatcher alone; recovery is this and nothing else.
+//! Takes a claimed thread over: judges what happened to it, rebuilds it, and drives it, or releases
+//! it until later. Called by the dispatcher alone, at a start as at any other time. It never goes on
+//! from a state that could not be rebuilt, and never writes to a journal: the driver does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +11,17 @@ use super::authority::Authority;
 use super::core::{Core, Pending};
 use super::driver::Driver;
 use super::load::{LoadError, Loaded, load};
-use super::recoveries::{self, Recovering};
+use super::recoveries::{self, Recovering, Undone};
 use super::release::{release, supervise};
 use super::settings::POLL_INTERVAL;
 use super::suspects::Place;
-use super::verdict::{Evidence, LOADS_AFTER_LIMIT, Remedy, judge, remedy};
+use super::verdict::{Evidence, LOADS_AFTER_LIMIT, Losses, Remedy, judge, remedy};
 use crate::machine::{Command, Takeover, ThreadState};
 use crate::model::RecoveryCause;
 use crate::store::Claimed;
 
-/// How often the place of a thread's earlier driver is looked at until it is free.
-const PLACE_CHECK: Duration = Duration::from_millis(5);
+/// How often it is looked whether a thread's earlier driver here has gone.
+const EARLIER_DRIVER_CHECK: Duration = Duration::from_millis(5);
 /// How long a suspect that finds no place is left alone: its like need about that long to get on,
 /// and thousands of them must not keep the store busy with claims.
 const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
@@ -44,10 +45,10 @@ pub(super) struct Adoption {
 impl Adoption {
     /// Loads a claimed thread and drives it.
     pub(super) async fn run(self) {
-        let losses = self.claimed.claims;
+        let (losses, rested) = (self.claimed.claims, self.claimed.previous_owner == 0);
         let limit = self.core.parts.settings.max_recoveries;
-        let rested = self.claimed.previous_owner == 0;
-        let verdict = match remedy(losses, limit, rested) {
+        let known = Losses { count: losses, rested, driven: self.claimed.driven };
+        let verdict = match remedy(known, limit) {
             // Whoever had it last could load it.
             Remedy::LeaveAlone if recoveries::got_somewhere(&self.core, &self.claimed).await => {
                 Remedy::Quarantine
@@ -59,14 +60,14 @@ impl Adoption {
             Remedy::GoOn | Remedy::Quarantine => None,
             Remedy::Isolate => match self.core.suspects.enter(losses) {
                 Some(place) => Some(place),
-                None => return self.wait_for_a_place().await,
+                None => return self.release_suspect().await,
             },
             Remedy::LeaveAlone => return self.leave_alone().await,
         };
         let loaded = match self.load().await {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return,
-            Err(error) => return self.put_back(&error).await,
+            Err(error) => return self.release_unloadable(&error).await,
         };
         if verdict != Remedy::Quarantine {
             return self.drive(loaded, place, verdict).await;
@@ -74,14 +75,15 @@ impl Adoption {
         // Claims count losses that the thread had no part in, too: of replicas that were lost before
         // they drove it. Only its journal tells how often something of it ran.
         let losses = self.blame(&loaded.state).await;
-        let (verdict, place) = match remedy(losses, limit, true) {
-            Remedy::GoOn => (Remedy::GoOn, None),
-            Remedy::Isolate => match self.core.suspects.enter(losses) {
-                Some(place) => (Remedy::Isolate, Some(place)),
-                None => return self.wait_for_a_place().await,
-            },
-            Remedy::Quarantine | Remedy::LeaveAlone => (Remedy::Quarantine, None),
-        };
+        let (verdict, place) =
+            match remedy(Losses { count: losses, rested: true, driven: true }, limit) {
+                Remedy::GoOn => (Remedy::GoOn, None),
+                Remedy::Isolate => match self.core.suspects.enter(losses) {
+                    Some(place) => (Remedy::Isolate, Some(place)),
+                    None => return self.release_suspect().await,
+                },
+                Remedy::Quarantine | Remedy::LeaveAlone => (Remedy::Quarantine, None),
+            };
         self.drive(loaded, place, verdict).await;
     }
 
@@ -89,10 +91,10 @@ impl Adoption {
     async fn load(&self) -> Result<Option<Loaded>, LoadError> {
         let Self { core, authority, claimed, .. } = self;
         loop {
-            // Never closed: there is always a place to wait for.
-            let place = core.loads.acquire().await;
+            // Never closed: there is always a permit to wait for.
+            let permit = core.loads.acquire().await;
             let loaded = load(core, &claimed.thread_id, None).await;
-            drop(place);
+            drop(permit);
             match loaded {
                 // The thread is ours and in order: it goes on as soon as the store answers.
                 Err(LoadError::Store(error)) if error.is_transient() => {
@@ -117,13 +119,13 @@ impl Adoption {
         let under_way = state.has_running();
         let recovering = self.recovering(under_way).await;
         let Self { core, authority, claimed, pending } = self;
-        // The driver that released this thread may not have left its place yet.
+        // The driver that released this thread may not be gone yet.
         let mut driver = loop {
             let (core, authority) = (Arc::clone(&core), Arc::clone(&authority));
             match Driver::new(core, Arc::clone(&authority), state.clone(), claimed.epoch) {
                 Some(driver) => break driver,
                 None if authority.is_lost() => return,
-                None => tokio::time::sleep(PLACE_CHECK).await,
+                None => tokio::time::sleep(EARLIER_DRIVER_CHECK).await,
             }
         };
         drop(pending);
@@ -158,9 +160,10 @@ impl Adoption {
     async fn blame(&self, state: &ThreadState) -> u32 {
         let lost = state.has_running()
             && (self.claimed.previous_owner != 0
-                || recoveries::unfinished(&self.core, &self.claimed)
-                    .await
-                    .is_some_and(|begun| begun.previous_owner != 0));
+                || matches!(
+                    recoveries::undone(&self.core, &self.claimed).await,
+                    Some(Undone::Begun(begun)) if begun.previous_owner != 0
+                ));
         self.claimed.claims.min(state.interrupted.saturating_add(u32::from(lost)))
     }
 
@@ -177,18 +180,20 @@ impl Adoption {
         if claimed.previous_owner != 0 {
             return Some(Recovering::new(core, claimed, cause));
         }
-        // A suspect that had to wait goes on with the recovery that its first claim began.
-        if claimed.claims > 0
-            && let Some(begun) = recoveries::unfinished(core, claimed).await
-        {
-            return Some(begun);
-        }
+        let cause = match recoveries::undone(core, claimed).await {
+            // A suspect that had to wait goes on with the recovery that its first claim began.
+            Some(Undone::Begun(begun)) if claimed.claims > 0 => return Some(begun),
+            // What was damaged is mended: nobody has handed it over.
+            Some(Undone::Failed(cause)) => cause,
+            Some(Undone::Begun(_)) | None => cause,
+        };
         let recovering = Recovering::new(core, claimed, cause);
         recoveries::begin(core, &[recovering.record(core, claimed)]).await;
         Some(recovering)
     }
 
-    async fn wait_for_a_place(&self) {
+    /// Gives a suspect back for which there is no place now.
+    async fn release_suspect(&self) {
         let Self { core, authority, claimed, .. } = self;
         tracing::debug!(thread = %claimed.thread_id, losses = claimed.claims, "a suspect waits");
         let pause = SUSPECT_PAUSE.mul_f64(0.5 + core.parts.entropy.unit());
@@ -196,6 +201,7 @@ impl Adoption {
         release(core, authority, (&claimed.thread_id, claimed.epoch), later).await;
     }
 
+    /// Gives a thread back that seems to kill whoever loads it.
     async fn leave_alone(&self) {
         let Self { core, authority, claimed, .. } = self;
         let thread = &claimed.thread_id;
@@ -207,7 +213,7 @@ impl Adoption {
 
     /// Gives a thread that cannot be loaded back, to be tried again later, perhaps by a newer
     /// server.
-    async fn put_back(&self, error: &LoadError) {
+    async fn release_unloadable(&self, error: &LoadError) {
         let Self { core, authority, claimed, .. } = self;
         let thread = &claimed.thread_id;
         if matches!(error, LoadError::NotFound) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
+use super::breakers::{Aim, Breakers};
 use super::driver::{Driver, Message};
 use crate::definition::{Action, PlanStep, Scope, StepView};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets};
@@ -61,16 +62,27 @@ pub(super) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
         // What was under way ends with the thread; what a resume starts has a token of its own.
         std::mem::replace(&mut driver.attempts, driver.authority.attempts()).cancel();
     }
-    let driver = &*driver;
+    cancel_skipped(driver, durable);
     let state = &driver.state;
     let started = durable.iter().filter_map(|event| {
         let EventBody::StepStart(fact) = &event.body else { return None };
         Some((state.plan.position(fact.step.as_str())?, fact.attempt))
     });
-    started
-        .filter(|&(step, attempt)| is_current(state, step, attempt))
-        .filter_map(|(step, attempt)| begin(driver, step, attempt))
-        .collect()
+    let started: Vec<_> =
+        started.filter(|&(step, attempt)| is_current(state, step, attempt)).collect();
+    started.into_iter().filter_map(|(step, attempt)| begin(driver, step, attempt)).collect()
+}
+
+/// A person may skip a step while an attempt of it is under way.
+fn cancel_skipped(driver: &mut Driver, durable: &[Event]) {
+    for event in durable {
+        if let EventBody::StepSkipped(fact) = &event.body
+            && let Some(step) = driver.state.plan.position(fact.step.as_str())
+            && let Some(attempt) = driver.running.remove(&step)
+        {
+            attempt.cancel();
+        }
+    }
 }
 
 fn is_current(state: &ThreadState, step: usize, attempt: u32) -> bool {
@@ -78,20 +90,29 @@ fn is_current(state: &ThreadState, step: usize, attempt: u32) -> bool {
     current.is_some_and(|step| step.status == StepStatus::Running && step.attempts == attempt)
 }
 
-fn begin(driver: &Driver, step: usize, number: u32) -> Option<Outcome> {
-    let planned = driver.state.plan.steps.get(step)?;
+fn begin(driver: &mut Driver, step: usize, number: u32) -> Option<Outcome> {
+    let plan = Arc::clone(&driver.state.plan);
+    let fallback = driver.state.step(step).is_some_and(|state| state.fallback);
+    let planned = plan.steps.get(step)?.phase(fallback);
     let parts = &driver.core.parts;
     let ended = |result| Outcome { step, attempt: number, what: What::Ended(result) };
-    let attempt = match fill_in(driver, planned, number) {
+    let attempt = match fill_in(driver, planned, (number, fallback)) {
         Ok(attempt) => attempt,
         Err(failure) => return Some(ended(Err(failure.into()))),
     };
     let cleaner = Cleaner::new(&parts.secrets, planned);
-    if let Some(result) = parts.executors.get(&attempt.action)?.execute_now(&attempt) {
+    let executor = parts.executors.get(&attempt.action)?;
+    if let Some(result) = executor.execute_now(&attempt) {
         return Some(ended(cleaner.clean(result)));
     }
+    let gate = executor.target(&attempt).map(|target| {
+        let key = planned.breaker.key.clone().unwrap_or_else(|| cleaner.clean_text(&target));
+        let aim = Aim::new(key, planned.breaker.policy, &planned.retry);
+        (Arc::clone(&driver.core.breakers), aim)
+    });
     let run = Run {
         executors: Arc::clone(&parts.executors),
+        gate,
         timeout: planned.timeout,
         warn_after: planned.warn_after,
         heartbeat_timeout: planned.heartbeat_timeout,
@@ -100,7 +121,8 @@ fn begin(driver: &Driver, step: usize, number: u32) -> Option<Outcome> {
         step,
         number,
     };
-    let cancelled = driver.attempts.clone();
+    let cancelled = driver.attempts.child_token();
+    driver.running.insert(step, cancelled.clone());
     driver.core.tasks.spawn(async move {
         // Dropping the attempt is what cancels it: executors clean up after themselves.
         cancelled.run_until_cancelled(run.perform(attempt)).await;
@@ -108,7 +130,11 @@ fn begin(driver: &Driver, step: usize, number: u32) -> Option<Outcome> {
     None
 }
 
-fn fill_in(driver: &Driver, planned: &PlanStep, number: u32) -> Result<Attempt, Failure> {
+fn fill_in(
+    driver: &Driver,
+    planned: &PlanStep,
+    (number, fallback): (u32, bool),
+) -> Result<Attempt, Failure> {
     let scope = WithSecrets { state: &driver.state, secrets: &driver.core.parts.secrets };
     let with = planned.with.render(&scope).map_err(|unresolved| {
         let detail = unresolved.to_string();
@@ -118,6 +144,7 @@ fn fill_in(driver: &Driver, planned: &PlanStep, number: u32) -> Result<Attempt, 
         thread_id: driver.state.thread_id.clone(),
         step_id: planned.id.clone(),
         number,
+        fallback,
         action: Arc::clone(&planned.action),
         with,
         traceparent: driver.state.traceparent.clone(),
@@ -167,6 +194,11 @@ impl Cleaner {
         }
     }
 
+    /// The same for a text about the step.
+    fn clean_text(&self, text: &str) -> String {
+        self.secrets.scrub(&self.names, text).into_owned()
+    }
+
     fn clean(&self, result: Result<Json, AttemptError>) -> Result<Json, AttemptError> {
         if self.names.is_empty() {
             return result;
@@ -184,6 +216,8 @@ impl Cleaner {
 /// One attempt that takes time.
 struct Run {
     executors: Arc<dyn Executors>,
+    /// What it is aimed at, if that can be away, and whom it asks.
+    gate: Option<(Arc<Breakers>, Aim)>,
     timeout: Option<Duration>,
     warn_after: Option<Duration>,
     heartbeat_timeout: Option<Duration>,
@@ -194,9 +228,27 @@ struct Run {
 }
 
 impl Run {
-    async fn perform(self, attempt: Attempt) {
+    async fn perform(mut self, attempt: Attempt) {
+        let pass = match self.gate.take() {
+            None => None,
+            Some((breakers, aim)) => match breakers.enter(aim).await {
+                Ok(pass) => Some(pass),
+                Err(refusal) => {
+                    return self.report(What::Ended(self.cleaner.clean(Err(refusal)))).await;
+                }
+            },
+        };
+        let result = self.execute(attempt).await;
+        if let Some(pass) = pass {
+            pass.end(&result);
+        }
+        self.report(What::Ended(self.cleaner.clean(result))).await;
+    }
+
+    /// Makes the attempt, within its bounds.
+    async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError> {
         let action: Arc<Action> = Arc::clone(&attempt.action);
-        let Some(executor) = self.executors.get(&action) else { return };
+        let Some(executor) = self.executors.get(&action) else { return Err(broken()) };
         let pulse = attempt.pulse.clone();
         // Only what the executor does itself is judged, not how long it took to get here.
         pulse.beat();
@@ -206,7 +258,7 @@ impl Run {
         let mut late = pin!(after(self.timeout));
         let mut lifeless = pin!(silent(&pulse, self.heartbeat_timeout));
         let mut warned = false;
-        let result = loop {
+        loop {
             tokio::select! {
                 biased;
                 result = &mut work => break result.unwrap_or_else(|_panic| Err(broken())),
@@ -218,8 +270,7 @@ impl Run {
                     self.report(What::Slow).await;
                 }
             }
-        };
-        self.report(What::Ended(self.cleaner.clean(result))).await;
+        }
     }
 
     async fn report(&self, what: What) {

@@ -21,6 +21,8 @@ pub(super) fn is_checkpoint(body: &EventBody) -> bool {
         | EventBody::StepComplete(_)
         | EventBody::StepFailed(_)
         | EventBody::StepSkipped(_)
+        | EventBody::StepEdited(_)
+        | EventBody::SignalReceived(_)
         | EventBody::InterventionOpened(_)
         | EventBody::InterventionResolved(_)
         | EventBody::WorkflowPaused(_)
@@ -42,7 +44,7 @@ pub(super) async fn checkpoints(
     thread: &ThreadId,
     query: CheckpointQuery,
 ) -> Result<Page<Checkpoint>, RuntimeError> {
-    let mut found = persistently(core, || async {
+    let found = persistently(core, || async {
         let mut found = Vec::new();
         let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
         // Everything in the stretches after this was looked at.
@@ -61,10 +63,7 @@ pub(super) async fn checkpoints(
         Ok(found)
     })
     .await?;
-    let more = found.len() > query.limit;
-    found.truncate(query.limit);
-    let next_cursor = found.last().filter(|_| more).map(|last| last.seq.to_string());
-    Ok(Page { items: found, next_cursor })
+    Ok(Page::cut(found, query.limit, |last| last.seq.to_string()))
 }
 
 /// The checkpoints among the events after `bottom` and up to `top`, oldest first.

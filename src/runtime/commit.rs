@@ -105,7 +105,7 @@ impl Driver {
             refused @ (Committed::Answered(WriteOutcome::Refused) | Committed::Refused(_)) => {
                 tracing::error!(%thread, ?refused, "an append was refused; it is tried again later");
                 let mine = (&thread, self.epoch);
-                super::release::set_aside(&self.core, &self.authority, mine).await;
+                super::release::release_for_a_moment(&self.core, &self.authority, mine).await;
                 Standing::Lost
             }
         }

@@ -8,23 +8,36 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::core::Core;
-use super::handle::{Control, Invoked, RuntimeError};
+use super::handle::{Control, Invoked, ResumeHow, RuntimeError, StepChange};
 use super::mail::{Answer, Ask, Letter};
 use super::query::{patiently, persistently};
 use super::settings::{RETRY_AFTER, STORE_PATIENCE};
-use crate::model::{Json, Seq, ThreadId};
+use crate::model::{Json, Seq, StepId, ThreadId};
 use crate::store::{Message, Posted};
 
 /// How often the answer is looked for: first, and at most, between looks.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
-/// Continues a thread that has ended without completing, or is paused.
-pub(super) async fn resume(
+/// Lets what runs of a thread end, and starts nothing more of it.
+pub(super) async fn pause(
     core: &Arc<Core>,
     thread: &ThreadId,
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
-    let invoked = ask(core, thread, (Ask::Resume, "resumed"), control).await?;
+    ask(core, thread, (Ask::Pause, "paused"), control).await
+}
+
+/// Continues a thread that has ended without completing, or is paused.
+pub(super) async fn resume(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    how: ResumeHow,
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    let ResumeHow { from_step, skip, input } = how;
+    let plain = from_step.is_none() && skip.is_empty() && input.is_none();
+    let asked = if plain { Ask::Resume } else { Ask::ResumeWith { from_step, skip, input } };
+    let invoked = ask(core, thread, (asked, "resumed"), control).await?;
     Ok(Invoked { resumed: true, ..invoked })
 }
 
@@ -35,6 +48,49 @@ pub(super) async fn abort(
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
     ask(core, thread, (Ask::Abort, "aborted"), control).await
+}
+
+/// Changes one step of a thread.
+pub(super) async fn change_step(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    (step, change): (StepId, StepChange),
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    let asked = match change {
+        StepChange::Retry => (Ask::Retry { step }, "retried"),
+        StepChange::Skip { output } => (Ask::Skip { step, output }, "skipped"),
+        StepChange::Edit { output } => (Ask::Edit { step, output }, "edited"),
+    };
+    ask(core, thread, asked, control).await
+}
+
+/// Sends a thread a signal; with an idempotency key, one of each name is sent once.
+pub(super) async fn signal(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    (name, payload): (String, Json),
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    let idempotency_key = control.idempotency_key.map(|key| format!("{name}:{key}"));
+    let control = Control { idempotency_key, ..control };
+    ask(core, thread, (Ask::Signal { name, payload }, "signalled"), control).await
+}
+
+/// Decides an intervention; its id names the thread.
+pub(super) async fn resolve(
+    core: &Arc<Core>,
+    id: String,
+    choice: String,
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    let thread = id.rsplit_once('~').and_then(|(thread, _)| ThreadId::parse(thread).ok());
+    let thread = thread.ok_or(RuntimeError::InterventionNotFound)?;
+    let asked = ask(core, &thread, (Ask::Resolve { id, choice }, "resolved"), control).await;
+    match asked {
+        Err(RuntimeError::ThreadNotFound) => Err(RuntimeError::InterventionNotFound),
+        answer => answer,
+    }
 }
 
 /// Deletes a thread that has ended.
@@ -99,6 +155,12 @@ async fn ask(
         }),
         Answer::WrongState { status } => Err(RuntimeError::WrongState { status, action }),
         Answer::Changed { last_seq } => Err(RuntimeError::PreconditionFailed { last_seq }),
+        Answer::NoStep { step } => Err(RuntimeError::StepNotFound { step }),
+        Answer::WrongStep { step, status } => Err(RuntimeError::WrongStep { step, status, action }),
+        Answer::NoIntervention => Err(RuntimeError::InterventionNotFound),
+        Answer::Resolved { choice, by } => Err(RuntimeError::InterventionResolved { choice, by }),
+        Answer::TooManySignals => Err(RuntimeError::TooManySignals),
+        Answer::NoSuchChoice { choices } => Err(RuntimeError::NoSuchChoice { choices }),
         Answer::Unreadable => Err(RuntimeError::Internal),
     }
 }

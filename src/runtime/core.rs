@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::authority::Authority;
+use super::breakers::Breakers;
 use super::driver::Message;
 use super::estimate::Estimates;
 use super::feed::{Feed, Follow};
@@ -51,6 +52,8 @@ pub(super) struct Core {
     pub(super) feed: Arc<Feed>,
     pub(super) plans: PlanCache,
     pub(super) estimates: Estimates,
+    /// What is known of the targets that steps call.
+    pub(super) breakers: Arc<Breakers>,
     pub(super) authority: watch::Receiver<Arc<Authority>>,
     drivers: Mutex<HashMap<ThreadId, mpsc::Sender<Message>>>,
     /// Threads whose start or adoption is under way here, and how many of them.
@@ -63,7 +66,7 @@ pub(super) struct Core {
     pub(super) doubt: AtomicBool,
     /// Threads that were lost with their replicas and have not got on since.
     pub(super) suspects: Arc<Suspects>,
-    /// What of the counters the other replicas know of.
+    /// What of the counts the store's tallies have.
     pub(super) tallied: Tallied,
     /// Due threads that wait for a replica, as last counted, and those queued since.
     pub(super) queued: AtomicUsize,
@@ -96,6 +99,11 @@ pub(super) struct CoreParts {
 impl Core {
     pub(super) fn new(parts: RuntimeParts, made: CoreParts) -> Self {
         let started_at = parts.clock.monotonic();
+        let breakers = Breakers::new(
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.entropy),
+            Arc::clone(&parts.metrics),
+        );
         let suspects = Arc::new(Suspects::new(parts.settings.max_recoveries));
         Self {
             parts,
@@ -103,6 +111,7 @@ impl Core {
             feed: made.feed,
             plans: PlanCache::default(),
             estimates: Estimates::default(),
+            breakers: Arc::new(breakers),
             authority: made.authority,
             drivers: Mutex::default(),
             pending: Mutex::default(),

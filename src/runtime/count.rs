@@ -36,7 +36,9 @@ pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
             EventBody::WorkflowAborted(_) => metrics.thread_finished("aborted"),
             EventBody::StepStart(_)
             | EventBody::StepWaiting(_)
+            | EventBody::StepEdited(_)
             | EventBody::StepTimeoutWarning(_)
+            | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)

@@ -1,6 +1,7 @@
 //! Finds work: threads that are due, threads of lost replicas, messages for threads driven here.
 //!
-//! Recovery is this loop and nothing else; starting up does nothing special.
+//! One loop, started by [`super::start`]: threads that were lost are found by it as all others are,
+//! and starting up does nothing special. What it claims it hands to [`super::adopt`].
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,5 +1,6 @@
 //! Drives one thread: load, decide, append, perform. The one place where they meet.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(super) struct Driver {
     /// Cancelled when the thread ends, the driver does, or authority is lost: no attempt goes on
     /// for longer.
     pub(super) attempts: CancellationToken,
+    /// The newest attempt of each step, each to be cancelled by itself.
+    pub(super) running: BTreeMap<usize, CancellationToken>,
     /// Whether messages are known to wait in the thread's inbox.
     pub(super) mail: bool,
     /// The recovery that the first append makes durable.
@@ -78,6 +81,7 @@ impl Driver {
             state,
             epoch,
             attempts,
+            running: BTreeMap::new(),
             mail: false,
             recovering: None,
             suspect: None,
@@ -118,7 +122,8 @@ impl Driver {
                 && !recoveries::conclude(&self, &recovering)
             {
                 let mine = (&self.state.thread_id, self.epoch);
-                return super::release::set_aside(&self.core, &self.authority, mine).await;
+                return super::release::release_for_a_moment(&self.core, &self.authority, mine)
+                    .await;
             }
             match standing {
                 Standing::Driving(durable) => events = durable,
@@ -194,7 +199,7 @@ impl Driver {
         }
         let wait = self.state.next_wake().map(|due| due.since(self.core.parts.clock.now()));
         tokio::select! {
-           biased;
+            biased;
             () = self.authority.lost() => Woken::Stop,
             () = self.core.stopped.cancelled() => Woken::Stop,
             Some(message) = self.inbox.recv() => match message {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::control;
 use super::core::Core;
 use super::estimate::estimate;
-use super::handle::{Control, Invoke, Invoked, RuntimeError};
+use super::handle::{Control, Invoke, Invoked, ResumeHow, RuntimeError};
 use super::invoke::hash;
 use super::query::persistently;
 use super::settings::RETRY_AFTER;
@@ -65,7 +65,7 @@ pub(super) async fn existing(
                 if_match: Some(row.last_seq),
                 idempotency_key: None,
             };
-            match control::resume(core, thread, control).await {
+            match control::resume(core, thread, ResumeHow::default(), control).await {
                 Ok(resumed) => Ok(resumed),
                 // Somebody else resumed it first: report what it is now.
                 Err(RuntimeError::PreconditionFailed { .. } | RuntimeError::WrongState { .. }) => {

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::core::Core;
-use super::handle::{HealthCheck, HealthReport, HealthStatus, Latency, StoreHealth};
+use super::handle::{Circuit, HealthCheck, HealthReport, HealthStatus, Latency, StoreHealth};
 use crate::observe::WindowSummary;
 
 /// A failure rate of recent store calls from which the store counts as degraded.
 const DEGRADED_ERROR_RATE: f64 = 0.01;
 /// How long a health check waits for the store: health must answer while the store does not.
 const PATIENCE: std::time::Duration = std::time::Duration::from_millis(800);
+/// Open circuits that a check's detail names: the rest is in the report.
+const NAMED_CIRCUITS: usize = 5;
 
 /// Whether this replica can take and drive threads now.
 pub(super) fn ready(core: &Core) -> bool {
@@ -56,12 +58,14 @@ pub(super) async fn report(core: &Core) -> HealthReport {
     checks.insert("storage".to_owned(), storage_check(&storage));
     checks.insert("lease".to_owned(), lease_check(core));
     checks.insert("capacity".to_owned(), capacity_check(core));
+    let circuits = core.breakers.report();
+    checks.insert("circuits".to_owned(), circuits_check(&circuits));
     let status = checks.values().map(|check| check.status).max();
     let uptime = core.parts.clock.monotonic().saturating_sub(core.started_at);
     HealthReport {
         status: status.unwrap_or(HealthStatus::Healthy),
         checks,
-        circuits: Vec::new(),
+        circuits,
         version: env!("CARGO_PKG_VERSION"),
         uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
     }
@@ -121,6 +125,25 @@ fn lease_check(core: &Core) -> HealthCheck {
         consecutive_failures: u32::from(!holds),
         recommendation: (!holds)
             .then(|| "wait: the replica registers again as soon as the store answers".to_owned()),
+    }
+}
+
+fn circuits_check(circuits: &[Circuit]) -> HealthCheck {
+    let open: Vec<&Circuit> =
+        circuits.iter().filter(|circuit| circuit.opened_at.is_some()).collect();
+    let names: Vec<&str> = open.iter().take(NAMED_CIRCUITS).map(|one| one.key.as_str()).collect();
+    let well = open.is_empty();
+    HealthCheck {
+        status: if well { HealthStatus::Healthy } else { HealthStatus::Warning },
+        value: json!({ "open": open.len() }),
+        detail: if well {
+            "no circuit is open".to_owned()
+        } else {
+            format!("steps that call these wait: {}", names.join(", "))
+        },
+        consecutive_failures: open.iter().map(|one| one.failures).max().unwrap_or(0),
+        recommendation: (!well)
+            .then(|| "look at these targets: are they up, and do they answer?".to_owned()),
     }
 }
 

@@ -1,13 +1,13 @@
 //! What waits for a person: the index that is written beside the journal, and its lists.
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+//!
+//! A view of the journal: each row is made from the folded state, by the append that changes it
+//! (`commit`), and by `verify` to compare. Nothing is decided here, and nothing from the index.
 
 use super::core::Core;
 use super::handle::{Intervention, InterventionQuery, InterventionStatus, Page, RuntimeError};
-use super::query::{bad_cursor, persistently};
+use super::query::{persistently, read_cursor, write_cursor};
 use crate::machine::{self, ThreadState};
-use crate::model::{Event, EventBody, Json, Timestamp};
+use crate::model::{Event, EventBody, Json};
 use crate::store::{InterventionFilter, InterventionRow};
 
 /// The index's rows of the interventions that these events open or resolve.
@@ -23,6 +23,8 @@ pub(super) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow
         | EventBody::StepComplete(_)
         | EventBody::StepFailed(_)
         | EventBody::StepSkipped(_)
+        | EventBody::StepEdited(_)
+        | EventBody::SignalReceived(_)
         | EventBody::WorkflowPaused(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowRecovered(_)
@@ -33,6 +35,11 @@ pub(super) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow
     let touched: Vec<&str> = touched.collect();
     let all = state.interventions.iter();
     all.filter(|one| touched.contains(&one.opened.id.as_str())).map(|one| row(state, one)).collect()
+}
+
+/// The index's rows of all interventions of a thread.
+pub(super) fn all(state: &ThreadState) -> impl Iterator<Item = InterventionRow> {
+    state.interventions.iter().map(|one| row(state, one))
 }
 
 fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
@@ -50,6 +57,8 @@ fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
         steps: one.opened.steps.clone(),
         prompt: one.opened.prompt.clone(),
         choices: one.opened.choices.clone(),
+        digest: one.opened.digest.clone(),
+        expires_at: one.opened.expires_at,
         opened_at: one.at,
         resolved_at: resolved.map(|(_, at)| *at),
         choice: resolved.map(|(data, _)| data.choice.clone()),
@@ -79,22 +88,7 @@ pub(super) async fn list(
     let rows = persistently(core, || async {
         Ok(core.store().interventions(&filter, query.limit + 1).await?)
     });
-    let mut rows = rows.await?;
-    let more = rows.len() > query.limit;
-    rows.truncate(query.limit);
-    let next_cursor = rows
-        .last()
-        .filter(|_| more)
-        .map(|row| URL_SAFE_NO_PAD.encode(format!("{}:{}", row.opened_at.millis(), row.id)));
-    let shown = rows.iter().map(|row| row.body.decode().map_err(|_| RuntimeError::Corrupt));
-    Ok(Page { items: shown.collect::<Result<_, _>>()?, next_cursor })
-}
-
-fn read_cursor(cursor: &str) -> Result<(Timestamp, String), RuntimeError> {
-    let read = || {
-        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-        let (millis, id) = text.split_once(':')?;
-        Some((Timestamp::from_millis(millis.parse().ok()?), id.to_owned()))
-    };
-    read().ok_or_else(bad_cursor)
+    let page = Page::cut(rows.await?, query.limit, |last| write_cursor(last.opened_at, &last.id));
+    let shown = page.items.iter().map(|row| row.body.decode().map_err(|_| RuntimeError::Corrupt));
+    Ok(Page { items: shown.collect::<Result<_, _>>()?, next_cursor: page.next_cursor })
 }

@@ -116,7 +116,8 @@ async fn create(
     let made = start(thread.clone(), Arc::clone(&source.plan), body, moment);
     let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
     let mut events = vec![first];
-    let drive_here = has_room(core)?;
+    // A start has no place for what it may ask of people: somebody claims the thread for that.
+    let drive_here = has_room(core)? && !source.plan.may_ask();
     if drive_here {
         let advanced = core.decide(&mut state, Command::Advance);
         events.extend(advanced.map_err(|_rejected| RuntimeError::Internal)?);

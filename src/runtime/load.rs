@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::core::Core;
+use super::plans::named;
 use super::settings::LOAD_PAGE;
 use super::snapshots::Tail;
 use crate::definition::Plan;
@@ -291,10 +292,7 @@ pub(super) async fn plan(core: &Core, hash: &str) -> Result<Arc<Plan>, LoadError
     let text = core.store().definition(hash).await?;
     let text = text.ok_or_else(|| unusable("it is not in the store".to_owned()))?;
     let json = Json::trusted(text).map_err(|fault| unusable(fault.to_string()))?;
-    let plan = Plan::parse(&json, &Pointer::root()).map_err(|faults| {
-        let named = faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.detail));
-        unusable(named.collect::<Vec<_>>().join("; "))
-    })?;
+    let plan = Plan::parse(&json, &Pointer::root()).map_err(|faults| unusable(named(&faults)))?;
     let plan = Arc::new(plan);
     core.plans.put_stored(Arc::clone(&plan));
     Ok(plan)

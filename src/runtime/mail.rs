@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
 use super::driver::Driver;
-use crate::machine::{Command, Rejection};
-use crate::model::{Json, Seq, ThreadStatus};
+use crate::machine::{self, Command, Rejection, Resume, Who};
+use crate::model::{Json, Seq, StepId, StepStatus, ThreadStatus};
 
 /// What a message asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Letter {
-    /// The command.
+    /// The request.
     pub(super) ask: Ask,
     /// Who asks.
     pub(super) by: String,
@@ -20,12 +20,20 @@ pub(super) struct Letter {
     pub(super) if_match: Option<Seq>,
 }
 
-/// A command that reaches a thread through its inbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A request that reaches a thread through its inbox; steps go by their ids. Letters of earlier
+/// versions stay readable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Ask {
+    Pause,
     Resume,
+    ResumeWith { from_step: Option<StepId>, skip: Vec<StepId>, input: Option<Json> },
     Abort,
+    Retry { step: StepId },
+    Skip { step: StepId, output: Option<Json> },
+    Edit { step: StepId, output: Json },
+    Signal { name: String, payload: Json },
+    Resolve { id: String, choice: String },
 }
 
 /// What the owner answered.
@@ -38,6 +46,18 @@ pub(super) enum Answer {
     WrongState { status: ThreadStatus },
     /// Somebody else acted first.
     Changed { last_seq: Seq },
+    /// The workflow has no step of that id.
+    NoStep { step: StepId },
+    /// The step's status does not allow it.
+    WrongStep { step: StepId, status: StepStatus },
+    /// The thread has no such intervention.
+    NoIntervention,
+    /// Somebody has decided it already.
+    Resolved { choice: String, by: String },
+    /// Too many signals wait to be taken.
+    TooManySignals,
+    /// The intervention does not offer this choice.
+    NoSuchChoice { choices: Vec<String> },
     /// The message cannot be read by this version.
     Unreadable,
 }
@@ -73,16 +93,41 @@ fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
         return Answer::Changed { last_seq };
     }
     let Letter { ask, by, reason, .. } = letter;
-    let command = match ask {
-        Ask::Resume => Command::Resume { by, reason },
-        Ask::Abort => Command::Abort { by, reason },
+    let ask = match placed(driver, ask) {
+        Ok(ask) => ask,
+        Err(step) => return Answer::NoStep { step },
     };
-    match driver.core.decide(&mut driver.state, command) {
+    match driver.core.decide(&mut driver.state, Command::Ask(ask, Who { by, reason })) {
         Ok(events) => {
             commit.add(events);
             Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
         }
         Err(Rejection::WrongState(status)) => Answer::WrongState { status },
         Err(Rejection::Stale) => Answer::Changed { last_seq },
+        Err(Rejection::WrongStep(step, status)) => Answer::WrongStep { step, status },
+        Err(Rejection::NoIntervention) => Answer::NoIntervention,
+        Err(Rejection::Resolved { choice, by }) => Answer::Resolved { choice, by },
+        Err(Rejection::TooManySignals) => Answer::TooManySignals,
+        Err(Rejection::NoSuchChoice(choices)) => Answer::NoSuchChoice { choices },
     }
+}
+
+/// The request with steps by their positions; else the step that is not there.
+fn placed(driver: &Driver, ask: Ask) -> Result<machine::Ask, StepId> {
+    let place = |step: StepId| driver.state.plan.position(step.as_str()).ok_or(step);
+    Ok(match ask {
+        Ask::Pause => machine::Ask::Pause,
+        Ask::Resume => machine::Ask::Resume(Resume::default()),
+        Ask::ResumeWith { from_step, skip, input } => machine::Ask::Resume(Resume {
+            from_step: from_step.map(place).transpose()?,
+            skip: skip.into_iter().map(place).collect::<Result<_, _>>()?,
+            input,
+        }),
+        Ask::Abort => machine::Ask::Abort,
+        Ask::Retry { step } => machine::Ask::Retry { step: place(step)? },
+        Ask::Skip { step, output } => machine::Ask::Skip { step: place(step)?, output },
+        Ask::Edit { step, output } => machine::Ask::Edit { step: place(step)?, output },
+        Ask::Signal { name, payload } => machine::Ask::Signal { name, payload },
+        Ask::Resolve { id, choice } => machine::Ask::Resolve { id, choice },
+    })
 }

@@ -1,13 +1,15 @@
 //! Drives the machine: load, decide, append, perform.
 //!
-//! [`driver`] is the place to start reading. Around it: [`dispatcher`] finds threads to drive,
-//! [`writer`] makes what is decided durable, [`attempts`] performs it, [`lease`] keeps the right to
-//! do so, [`feed`] tells readers, [`news`] other replicas. Faces see [`Handle`] and the plain data it takes and gives, and
-//! nothing else of this layer; this layer never sees a face.
+//! [`driver`] is the place to start reading. Around it: [`dispatcher`] finds threads to drive and
+//! [`adopt`] takes them over, [`writer`] makes what is decided durable, [`attempts`] performs it,
+//! [`lease`] keeps the right to do so, [`feed`] tells readers, [`news`] other replicas. Faces see
+//! [`Handle`] and the plain data it takes and gives, and nothing else of this layer; this layer
+//! never sees a face. Beside all that, [`verify`](mod@verify) checks a store and drives nothing.
 
 mod adopt;
 mod attempts;
 mod authority;
+mod breakers;
 mod checkpoints;
 mod commit;
 mod control;

@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::handle::{Monitor, MonitoredThread, RuntimeError};
 use super::query::{item, persistently};
+use super::recoveries;
 use crate::model::{StepId, ThreadStatus, Timestamp};
 use crate::store::{ThreadFilter, ThreadRow};
 
@@ -49,9 +50,13 @@ pub(super) async fn stuck(
     row: &ThreadRow,
     now: Timestamp,
 ) -> Result<Option<String>, RuntimeError> {
-    if row.summary.status.is_terminal()
-        || now.since(row.updated_at) <= core.parts.settings.stale_after
-    {
+    if row.summary.status.is_terminal() {
+        return Ok(None);
+    }
+    if let Some(why) = left_alone(core, row, now).await? {
+        return Ok(Some(why));
+    }
+    if now.since(row.updated_at) <= core.parts.settings.stale_after {
         return Ok(None);
     }
     if row.owner == 0 {
@@ -63,6 +68,21 @@ pub(super) async fn stuck(
     }
     let steps: Vec<&str> = row.summary.current_steps.iter().map(StepId::as_str).collect();
     Ok(Some(format!("no event since {}; under way: {}", row.updated_at, steps.join(", "))))
+}
+
+/// Why a thread cannot be recovered; `None` if nobody has tried and failed.
+async fn left_alone(
+    core: &Core,
+    row: &ThreadRow,
+    now: Timestamp,
+) -> Result<Option<String>, RuntimeError> {
+    // Whoever fails gives it back for no longer than this: all that sleep longer need no look.
+    let latest = now.plus(recoveries::LONGEST_PAUSE);
+    let Some(due) = row.wake_at.filter(|due| row.owner == 0 && *due <= latest) else {
+        return Ok(None);
+    };
+    let failure = recoveries::failure(core, row).await?;
+    Ok(failure.map(|detail| format!("cannot be recovered, tried again at {due}: {detail}")))
 }
 
 /// Whether a replica that lives drives the thread.

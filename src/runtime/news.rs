@@ -2,7 +2,8 @@
 //!
 //! Every hint may be lost: the polls of the dispatcher and of the feed stay what makes the server
 //! correct, this only makes it quick. Nothing here holds a writer up: what is to be told is noted
-//! in a map, and one task sends it; if it cannot, it logs that and forgets it.
+//! in a map, and one task sends it; if it cannot, it logs that and forgets it. The feed, the mail
+//! and a shutdown note what is to be told; [`super::start`] starts the loops.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,8 +26,10 @@ const FOLLOWED_FOR: Duration = Duration::from_secs(7);
 const MAX_WAITING: usize = 10_000;
 /// What the store gets to send hints: later they are worth nothing.
 const SEND_DEADLINE: Duration = Duration::from_secs(1);
-/// First and longest pause before hearing is tried again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Before hearing is tried again for the first time: a connection that broke is replaced at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause before that: a database that is back is heard again within it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What is to be told, each thing once.
 #[derive(Debug, Default)]
@@ -166,17 +169,17 @@ pub(super) async fn tell_of_work(core: &Core) {
 
 /// Acts on what other replicas tell, until the server has stopped.
 pub(super) async fn hear(core: Arc<Core>) {
-    let mut pause = PAUSES.0;
+    let mut pause = FIRST_PAUSE;
     while let Some(heard) = core.stopped.run_until_cancelled(core.store().hear()).await {
         match heard {
             Ok(heard) => {
-                pause = PAUSES.0;
+                pause = FIRST_PAUSE;
                 act(&core, heard);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot hear other replicas; looking goes on");
                 tokio::time::sleep(pause.mul_f64(0.5 + core.parts.entropy.unit())).await;
-                pause = (pause * 2).min(PAUSES.1);
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::definition::Plan;
+use crate::model::Fault;
 
 /// Plans kept: some kilobytes each. Beyond it all are forgotten and come back as they are used.
 const CAPACITY: usize = 1_024;
@@ -61,4 +62,10 @@ impl PlanCache {
         let known = entries.get(&plan.hash).is_some_and(|entry| entry.stored);
         entries.insert(plan.hash.clone(), Entry { plan, stored: stored || known });
     }
+}
+
+/// What keeps a stored definition from being used, in one line.
+pub(super) fn named(faults: &[Fault]) -> String {
+    let each = faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.detail));
+    each.collect::<Vec<_>>().join("; ")
 }

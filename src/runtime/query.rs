@@ -194,7 +194,11 @@ pub(super) async fn threads(
     core: &Core,
     query: ThreadQuery,
 ) -> Result<Page<ThreadItem>, RuntimeError> {
-    let before = query.cursor.as_deref().map(read_cursor).transpose()?;
+    let before = query.cursor.as_deref().map(|cursor| {
+        let (created_at, id) = read_cursor(cursor)?;
+        ThreadId::parse(&id).map(|id| (created_at, id)).map_err(|_| bad_cursor())
+    });
+    let before = before.transpose()?;
     let filter = ThreadFilter {
         status: query.status,
         workflow: query.workflow,
@@ -202,28 +206,29 @@ pub(super) async fn threads(
         before,
     };
     let look = || async { Ok(core.store().threads(&filter, query.limit + 1).await?) };
-    let mut rows = persistently(core, look).await?;
-    let more = rows.len() > query.limit;
-    rows.truncate(query.limit);
-    let next_cursor = rows.last().filter(|_| more).map(write_cursor);
-    Ok(Page { items: rows.into_iter().map(item).collect(), next_cursor })
+    let rows = persistently(core, look).await?;
+    let page =
+        Page::cut(rows, query.limit, |last| write_cursor(last.created_at, last.thread_id.as_str()));
+    Ok(page.map(item))
 }
 
-fn write_cursor(row: &ThreadRow) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}:{}", row.created_at.millis(), row.thread_id))
+/// The cursor of a list that is ordered by a time and an id: those of its last item.
+pub(super) fn write_cursor(at: Timestamp, id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{id}", at.millis()))
 }
 
-fn read_cursor(cursor: &str) -> Result<(Timestamp, ThreadId), RuntimeError> {
+/// The time and the id that [`write_cursor`] was given.
+pub(super) fn read_cursor(cursor: &str) -> Result<(Timestamp, String), RuntimeError> {
     let read = || {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-        let (millis, thread) = text.split_once(':')?;
-        Some((Timestamp::from_millis(millis.parse().ok()?), ThreadId::parse(thread).ok()?))
+        let (millis, id) = text.split_once(':')?;
+        Some((Timestamp::from_millis(millis.parse().ok()?), id.to_owned()))
     };
     read().ok_or_else(bad_cursor)
 }
 
 /// A cursor that no list of ours gave.
-pub(super) fn bad_cursor() -> RuntimeError {
+fn bad_cursor() -> RuntimeError {
     RuntimeError::Invalid(vec![Fault {
         pointer: "/cursor".to_owned(),
         detail: "not a cursor of this list".to_owned(),

@@ -1,5 +1,9 @@
 //! Records recoveries: begun before a thread is rebuilt, ended once that is durable and was found
-//! to be sound. Evidence for people and statistics; no recovery ever waits for it to succeed.
+//! to be sound. Called by the dispatcher, adoptions and drivers, and by the lists that faces ask for.
+//!
+//! Evidence for people and statistics. No recovery depends on it: a record that cannot be written or
+//! read in time is done without. Only how long a thread that cannot be rebuilt is left alone, and
+//! the cause that a later try shows, are taken from earlier records.
 
 use std::time::Duration;
 
@@ -12,18 +16,20 @@ use crate::machine::ThreadState;
 use crate::model::{
     Epoch, Incarnation, RecoveryCause, RecoveryStrategy, Seq, ThreadId, ThreadStatus, Timestamp,
 };
-use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult};
+use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult, ThreadRow};
 
-/// Pause after the first failed recovery of a thread, and the longest one: a hiccup is over after
-/// the first, and damage that somebody repairs is noticed within the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
+/// Pause after the first failed recovery of a thread: a hiccup is over by then.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// Longest pause after a failed recovery: damage that somebody repairs is noticed within it.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// Failed recoveries that are counted for the pause: 5 s doubled seven times reaches the longest.
 const COUNTED_FAILURES: usize = 8;
 /// Longest wait for the record that recoveries begin: the threads matter more than it.
 const RECORD_PATIENCE: Duration = Duration::from_secs(1);
-/// Tries to record the end of a recovery, and the pause between them: through a hiccup of the
-/// store, not through an outage.
-const RECORD_TRIES: (u32, Duration) = (3, Duration::from_millis(200));
+/// Tries to record the end of a recovery: through a hiccup of the store, not through an outage.
+const RECORD_TRIES: u32 = 3;
+/// Between those tries.
+const RECORD_PAUSE: Duration = Duration::from_millis(200);
 
 /// A recovery under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +97,8 @@ pub(super) async fn begin_all(core: &Core, claimed: &[Claimed]) {
                 previous_owner: claimed.previous_owner,
                 loss: claimed.lost,
                 damaged: false,
-                under_way: true,
+                // Not known before it is rebuilt, and without meaning where somebody drove it.
+                under_way: false,
             };
             Some(Recovering::new(core, claimed, judge(evidence)?).record(core, claimed))
         })
@@ -114,18 +121,40 @@ pub(super) async fn begin(core: &Core, begun: &[Recovery]) {
     }
 }
 
-/// The recovery of a thread that was begun and of which its journal says nothing yet.
-pub(super) async fn unfinished(core: &Core, claimed: &Claimed) -> Option<Recovering> {
+/// What an earlier claim of a thread has left undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Undone {
+    /// A recovery that was begun and has not ended.
+    Begun(Recovering),
+    /// A recovery that failed of this cause, and nothing has happened to the thread since.
+    Failed(RecoveryCause),
+}
+
+/// What the newest recovery of a claimed thread has left undone.
+pub(super) async fn undone(core: &Core, claimed: &Claimed) -> Option<Undone> {
     let newest = core.store().recoveries(&claimed.thread_id, None, 1).await.ok()?.pop()?;
+    if failed_at(&newest, claimed.last_seq) {
+        return Some(Undone::Failed(newest.cause));
+    }
     // That it has ended may not have been recorded; but then the journal has grown.
     let waits = newest.end.is_none() && newest.from_seq == claimed.last_seq;
-    waits.then_some(Recovering {
+    waits.then_some(Undone::Begun(Recovering {
         epoch: newest.epoch,
         cause: newest.cause,
         previous_owner: newest.previous_owner,
         strategy: None,
         began: newest.started_at,
-    })
+    }))
+}
+
+/// Why nobody drives a thread now: its newest recovery failed, and nothing has happened since.
+pub(super) async fn failure(core: &Core, row: &ThreadRow) -> Result<Option<String>, RuntimeError> {
+    let newest = persistently(core, || async {
+        Ok(core.store().recoveries(&row.thread_id, None, 1).await?.pop())
+    });
+    let failed = newest.await?.filter(|newest| failed_at(newest, row.last_seq));
+    let detail = failed.and_then(|failed| failed.end).map(|end| end.detail.unwrap_or_default());
+    Ok(detail)
 }
 
 /// Whether a thread's journal has grown since the last but one recovery of it was begun, as far as
@@ -156,10 +185,16 @@ fn has_failed(recovery: &Recovery) -> bool {
     recovery.end.as_ref().is_some_and(|end| end.result == RecoveryResult::Failed)
 }
 
+/// Whether a recovery failed and left the thread at this head.
+fn failed_at(recovery: &Recovery, head: Seq) -> bool {
+    let left_at = recovery.end.as_ref().and_then(|end| end.to_seq).unwrap_or(recovery.from_seq);
+    has_failed(recovery) && left_at == head
+}
+
 /// Doubles with each failure in a row.
 fn pause_after(failures: usize) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    PAUSES.0.saturating_mul(2_u32.saturating_pow(doublings)).min(PAUSES.1)
+    FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
 }
 
 /// What is wrong with a thread that was just recovered; `None` if it will go on.
@@ -201,24 +236,21 @@ pub(super) async fn list(
     thread: &ThreadId,
     (limit, before): (usize, Option<Epoch>),
 ) -> Result<Page<RecoveryItem>, RuntimeError> {
-    let mut found = persistently(core, || async {
+    let found = persistently(core, || async {
         core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
         Ok(core.store().recoveries(thread, before, limit + 1).await?)
     })
     .await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next_cursor = found.last().filter(|_| more).map(|last| last.epoch.to_string());
-    Ok(Page { items: found.into_iter().map(RecoveryItem::from).collect(), next_cursor })
+    Ok(Page::cut(found, limit, |last| last.epoch.to_string()).map(RecoveryItem::from))
 }
 
 async fn record_end(core: &Core, thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) {
-    for _ in 0..RECORD_TRIES.0 {
+    for _ in 0..RECORD_TRIES {
         match core.store().end_recovery(thread, epoch, end).await {
             Ok(()) => return,
             Err(error) => tracing::warn!(%thread, %error, "the end of a recovery is not recorded"),
         }
-        tokio::time::sleep(RECORD_TRIES.1).await;
+        tokio::time::sleep(RECORD_PAUSE).await;
     }
 }
 
@@ -230,6 +262,6 @@ mod tests {
     fn a_recovery_that_fails_again_is_tried_ever_later_up_to_a_bound() {
         let pauses: Vec<u64> = (0..=8).map(|failures| pause_after(failures).as_secs()).collect();
         assert_eq!(pauses, [5, 5, 10, 20, 40, 80, 160, 320, 600]);
-        assert_eq!(pause_after(usize::MAX), PAUSES.1);
+        assert_eq!(pause_after(usize::MAX), LONGEST_PAUSE);
     }
 }

@@ -1,4 +1,7 @@
 //! Gives threads back that this replica cannot drive now, so that none stands still.
+//!
+//! Called by adoptions and drivers. It never touches a journal: only when the thread may be claimed
+//! again is written.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,8 +16,9 @@ use super::writer::Committed;
 use crate::model::{Epoch, ThreadId, Timestamp};
 use crate::store::{Append, Disposition, Write, WriteOutcome};
 
-/// How long a thread is left alone whose append the store refused, or whose driver panicked.
-const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// How long a thread is left alone whose append the store refused, whose driver panicked, or which
+/// nothing would move: what is wrong with it will not pass at once, and it must not keep us busy.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// Runs a driver; if it panics, its thread is claimed afresh instead of standing still.
 pub(super) async fn supervise(core: &Core, thread: ThreadId, driver: impl Future<Output = ()>) {
@@ -25,8 +29,7 @@ pub(super) async fn supervise(core: &Core, thread: ThreadId, driver: impl Future
     let authority = core.authority();
     match core.store().thread(&thread).await {
         Ok(Some(row)) if row.owner == authority.incarnation => {
-            let later = core.parts.clock.now().plus(REFUSED_PAUSE);
-            release(core, &authority, (&thread, row.epoch), later).await;
+            release_for_a_moment(core, &authority, (&thread, row.epoch)).await;
         }
         Ok(_) => {}
         Err(error) => {
@@ -36,14 +39,14 @@ pub(super) async fn supervise(core: &Core, thread: ThreadId, driver: impl Future
     }
 }
 
-/// Gives a thread back whose append the store refused: unless it is released it would stand still
+/// Gives a thread back that its driver cannot go on with: unless it is released it would stand still
 /// for as long as this replica lives.
-pub(super) async fn set_aside(
+pub(super) async fn release_for_a_moment(
     core: &Core,
     authority: &Arc<Authority>,
     (thread, epoch): (&ThreadId, Epoch),
 ) {
-    let later = core.parts.clock.now().plus(REFUSED_PAUSE);
+    let later = core.parts.clock.now().plus(MOMENT);
     release(core, authority, (thread, epoch), later).await;
 }
 
@@ -83,7 +86,7 @@ pub(super) async fn release(
             biased;
             () = authority.lost() => {}
             () = core.stopped.cancelled() => {}
-            () = tokio::time::sleep(REFUSED_PAUSE) => core.doubt.store(true, Ordering::Release),
+            () = tokio::time::sleep(MOMENT) => core.doubt.store(true, Ordering::Release),
         }
     }
 }

@@ -51,8 +51,8 @@ pub(super) const PARK_AFTER: Duration = Duration::from_secs(10);
 /// immediate; this bounds what another replica's work or a lost wake-up can cost.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Threads claimed at a time: small, so that a restart ramps up instead of loading everything at
-/// once, and several replicas share what there is.
+/// Threads claimed at a time at the most, once [`super::ramp`] has got there: few enough that several
+/// replicas share what there is.
 pub(super) const CLAIM_BATCH: usize = 128;
 
 /// Claimed threads that are loaded side by side: fewer than any store has connections that read, so
@@ -87,7 +87,7 @@ pub(super) const MAX_BATCH_BYTES: usize = 16 << 20;
 /// run can still write their ends: the largest batch, once in the log and once in the database.
 pub(super) const DISK_RESERVE: u64 = 32 << 20;
 
-/// Writes queued for one writer before senders wait.
+/// Writes queued for one writer before senders wait: some full batches.
 pub(super) const WRITER_QUEUE: usize = 4_096;
 
 /// Messages queued for one driver (attempts that ended, pokes) before senders wait.

@@ -57,7 +57,7 @@ impl Runtime {
         let poll = feed.poll(Arc::clone(&core.parts.store), core.stopped.clone());
         keep_running(&core, "the feed", poll);
         keep_running(&core, "the dispatcher", dispatcher::run(Arc::clone(&core)));
-        keep_running(&core, "the shared counters", stats::run(Arc::clone(&core)));
+        keep_running(&core, "the tallies", stats::run(Arc::clone(&core)));
         keep_running(&core, "telling other replicas", news::tell(Arc::clone(&core)));
         keep_running(&core, "hearing other replicas", news::hear(Arc::clone(&core)));
         keep_running(&core, "announcing followers", news::announce(Arc::clone(&core)));

@@ -1,7 +1,8 @@
 //! What happened lately, over all replicas: `GET /stats`, and the counters behind it.
 //!
-//! Each replica adds what it counted to the store's tallies now and then. They are statistics: what
-//! a replica counted in its last seconds is lost with it.
+//! Each replica adds what it counted to the store's tallies (counters that all replicas share, by the
+//! hour) now and then. They are statistics: what a replica counted in its last seconds is lost with
+//! it, and nothing is ever decided from them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +14,11 @@ use super::handle::{
 };
 use super::query::persistently;
 use crate::model::Timestamp;
-use crate::observe::StorageRetries;
+use crate::observe::{
+    ABANDONED_TALLY, CHECKPOINT_TALLY, RECOVERED_TALLY, RETRIES_TALLY, StorageRetries,
+};
 
-/// How often a replica adds to the shared counters: what a look at them may lag behind the others.
+/// How often a replica adds to the tallies: what a look at them may lag behind the others.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// What the figures cover.
 const WINDOW: Duration = Duration::from_hours(24);
@@ -29,7 +32,7 @@ pub(super) struct Tallied(Mutex<BTreeMap<String, u64>>);
 
 impl Tallied {
     /// What has been counted since it was last added.
-    fn news(&self, core: &Core) -> Vec<(String, u64)> {
+    fn missing(&self, core: &Core) -> Vec<(String, u64)> {
         // A panic while it was held cannot leave a map of counts half changed.
         let added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = |name: &String, total: u64| total - added.get(name).copied().unwrap_or(0);
@@ -40,9 +43,9 @@ impl Tallied {
             .collect()
     }
 
-    fn added(&self, news: &[(String, u64)]) {
+    fn added(&self, counts: &[(String, u64)]) {
         let mut added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, count) in news {
+        for (name, count) in counts {
             *added.entry(name.clone()).or_default() += count;
         }
     }
@@ -54,12 +57,13 @@ fn totals(core: &Core) -> Vec<(String, u64)> {
     let bad = snapshots.bad.iter().map(|(_, count)| count).sum();
     let written = snapshots.written.into_iter();
     let mut totals = core.parts.metrics.tallies();
-    totals.extend(written.map(|(kind, count)| (format!("checkpoint/snapshot_{kind}"), count)));
+    totals
+        .extend(written.map(|(kind, count)| (format!("{CHECKPOINT_TALLY}snapshot_{kind}"), count)));
     totals.push((BAD_SNAPSHOTS.to_owned(), bad));
     totals
 }
 
-/// Adds to the shared counters until the server stops, and once more then.
+/// Adds to the tallies until the server stops, and once more then.
 pub(super) async fn run(core: Arc<Core>) {
     let stop = core.draining.clone();
     while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
@@ -69,12 +73,12 @@ pub(super) async fn run(core: Arc<Core>) {
 }
 
 async fn flush(core: &Core) {
-    let news = core.tallied.news(core);
-    if news.is_empty() {
+    let missing = core.tallied.missing(core);
+    if missing.is_empty() {
         return;
     }
-    match core.store().add_tallies(core.parts.clock.now(), &news).await {
-        Ok(()) => core.tallied.added(&news),
+    match core.store().add_tallies(core.parts.clock.now(), &missing).await {
+        Ok(()) => core.tallied.added(&missing),
         Err(error) => tracing::debug!(%error, "counters are added later"),
     }
 }
@@ -86,7 +90,7 @@ pub(super) async fn stats(core: &Core) -> Result<Stats, RuntimeError> {
     persistently(core, || async {
         let mut tallies: BTreeMap<String, u64> =
             core.store().tallies(since).await?.into_iter().collect();
-        for (name, count) in core.tallied.news(core) {
+        for (name, count) in core.tallied.missing(core) {
             *tallies.entry(name).or_default() += count;
         }
         let interventions = core.store().intervention_counts().await?;
@@ -106,9 +110,9 @@ pub(super) async fn stats(core: &Core) -> Result<Stats, RuntimeError> {
 }
 
 fn checkpoints(tallies: &BTreeMap<String, u64>) -> CheckpointStats {
-    let named = tallies
-        .iter()
-        .filter_map(|(name, count)| Some((name.strip_prefix("checkpoint/")?.to_owned(), *count)));
+    let named = tallies.iter().filter_map(|(name, count)| {
+        Some((name.strip_prefix(CHECKPOINT_TALLY)?.to_owned(), *count))
+    });
     let by_kind: BTreeMap<String, u64> = named.collect();
     let bad_snapshots = tallies.get(BAD_SNAPSHOTS).copied().unwrap_or(0);
     CheckpointStats { total: by_kind.values().sum(), by_kind, bad_snapshots }
@@ -117,9 +121,9 @@ fn checkpoints(tallies: &BTreeMap<String, u64>) -> CheckpointStats {
 fn storage(tallies: &BTreeMap<String, u64>) -> StorageStats {
     let of = |name: &str| tallies.get(name).copied().unwrap_or(0);
     let retries = StorageRetries {
-        retries: of("storage/retries"),
-        recovered: of("storage/recovered"),
-        abandoned: of("storage/abandoned"),
+        retries: of(RETRIES_TALLY),
+        recovered: of(RECOVERED_TALLY),
+        abandoned: of(ABANDONED_TALLY),
     };
     StorageStats {
         total_retries: retries.retries,

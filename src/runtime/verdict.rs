@@ -1,6 +1,6 @@
 //! Judges a thread that was claimed: what happened to it, and what is to be done.
 //!
-//! Pure: the dispatcher gathers the evidence and acts on the verdict.
+//! Pure: [`super::adopt`] and [`super::recoveries`] gather the evidence and act on the verdict.
 
 use crate::model::{Incarnation, RecoveryCause};
 use crate::store::Loss;
@@ -48,14 +48,27 @@ pub(super) enum Remedy {
     LeaveAlone,
 }
 
-/// See [`Remedy`]; `limit` is `RETHREAD_MAX_RECOVERIES`, `rested` whether nobody drove it last: it
-/// was left alone, or somebody has just sent it a message.
-pub(super) const fn remedy(losses: u32, limit: u32, rested: bool) -> Remedy {
-    if losses == 0 {
+/// How often a thread was lost since its last progress, and what is known of the last time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Losses {
+    /// How often.
+    pub(super) count: u32,
+    /// Whether nobody drove it last: it was left alone, or waited for a place.
+    pub(super) rested: bool,
+    /// Whether the lost replica had more than claimed it.
+    pub(super) driven: bool,
+}
+
+/// See [`Remedy`]; `limit` is `RETHREAD_MAX_RECOVERIES`. One loss more is allowed to a thread that
+/// nobody drove at the last one: it may have waited for its turn beside the culprit.
+pub(super) const fn remedy(losses: Losses, limit: u32) -> Remedy {
+    let Losses { count, rested, driven } = losses;
+    let allowed = if driven { limit } else { limit.saturating_add(1) };
+    if count == 0 {
         Remedy::GoOn
-    } else if losses <= limit {
+    } else if count <= allowed {
         Remedy::Isolate
-    } else if rested || losses <= limit.saturating_add(LOADS_AFTER_LIMIT) {
+    } else if rested || count <= limit.saturating_add(LOADS_AFTER_LIMIT) {
         Remedy::Quarantine
     } else {
         Remedy::LeaveAlone
@@ -97,9 +110,13 @@ mod tests {
         assert_eq!(judge(free), Some(RecoveryCause::Corrupted));
     }
 
+    fn driven(count: u32) -> Losses {
+        Losses { count, rested: false, driven: true }
+    }
+
     #[test]
-    fn a_thread_is_set_aside_only_after_the_losses_that_are_allowed() {
-        let remedies: Vec<Remedy> = (0..=5).map(|losses| remedy(losses, 2, false)).collect();
+    fn a_thread_is_quarantined_only_after_the_losses_that_are_allowed() {
+        let remedies: Vec<Remedy> = (0..=5).map(|count| remedy(driven(count), 2)).collect();
         assert_eq!(
             remedies,
             [
@@ -111,11 +128,18 @@ mod tests {
                 Remedy::LeaveAlone
             ]
         );
+        let waited = |count| Losses { driven: false, ..driven(count) };
+        let waited: Vec<Remedy> = (2..=5).map(|count| remedy(waited(count), 2)).collect();
         assert_eq!(
-            remedy(5, 2, true),
-            Remedy::Quarantine,
+            waited,
+            [Remedy::Isolate, Remedy::Isolate, Remedy::Quarantine, Remedy::LeaveAlone]
+        );
+        let rested = |count| Losses { count, rested: true, driven: false };
+        let rested: Vec<Remedy> = (2..=5).map(|count| remedy(rested(count), 2)).collect();
+        assert_eq!(
+            rested,
+            [Remedy::Isolate, Remedy::Isolate, Remedy::Quarantine, Remedy::Quarantine],
             "it was left alone, though not for ever"
         );
-        assert_eq!(remedy(2, 2, true), Remedy::Isolate);
     }
 }

@@ -145,10 +145,7 @@ pub(super) async fn list(
     let rows =
         persistently(core, || async { Ok(core.store().workflows(cursor, limit + 1).await?) })
             .await?;
-    let more = rows.len() > limit;
-    let items: Vec<_> = rows.into_iter().take(limit).map(|row| shown(row, None)).collect();
-    let next_cursor = items.last().filter(|_| more).map(|last| last.name.clone());
-    Ok(Page { items, next_cursor })
+    Ok(Page::cut(rows, limit, |last| last.name.clone()).map(|row| shown(row, None)))
 }
 
 fn shown(row: WorkflowRow, workflow: Option<Json>) -> StoredWorkflow {

@@ -20,9 +20,11 @@ use crate::model::{Clock, Entropy, ThreadId};
 use crate::observe::Metrics;
 use crate::store::{Disposition, Start, Store, StoreError, Write, WriteOutcome};
 
-/// First and longest pause of a write whose row somebody else holds: usually a message that is
-/// being stored, for a moment; now and then a person in a database console, for long.
-const BUSY_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+/// First pause of a write whose row somebody else holds: usually a message that is being stored,
+/// for a moment.
+const FIRST_BUSY_PAUSE: Duration = Duration::from_millis(5);
+/// Longest such pause: now and then it is a person in a database console, for long.
+const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(250);
 
 /// What became of a write, for the one who asked for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,8 +161,8 @@ impl Held {
 
     /// Holds one back for a while.
     fn hold(&mut self, mut job: Job) {
-        let longer = |pause: Duration| (pause * 2).min(BUSY_PAUSE.1);
-        let pause = job.ticket.pause.map_or(BUSY_PAUSE.0, longer);
+        let longer = |pause: Duration| (pause * 2).min(LONGEST_BUSY_PAUSE);
+        let pause = job.ticket.pause.map_or(FIRST_BUSY_PAUSE, longer);
         job.ticket.pause = Some(pause);
         self.0.push((Instant::now() + pause, job));
     }

@@ -99,7 +99,19 @@ pub struct StoredKey {
     pub left_ms: i64,
 }
 
-/// An intervention as it is indexed.
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns, as the schema documents them")]
+pub struct StoredSnapshot {
+    pub seq: i64,
+    pub kind: String,
+    pub version: i64,
+    pub at: i64,
+    pub sha256: String,
+    pub state: Vec<u8>,
+}
+
+/// An intervention of a thread as it is indexed.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 #[expect(missing_docs, reason = "the columns, as the schema documents them")]
 pub struct StoredIntervention {
@@ -107,6 +119,32 @@ pub struct StoredIntervention {
     pub opened_at: i64,
     pub resolved_at: Option<i64>,
     pub body: Vec<u8>,
+}
+
+/// A table whose rows belong to threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the tables, as the schema names them")]
+pub enum ThreadTable {
+    Journal,
+    Snapshots,
+    Recoveries,
+    Interventions,
+}
+
+impl ThreadTable {
+    /// Every such table that is read row by row.
+    pub const ALL: [Self; 4] =
+        [Self::Journal, Self::Snapshots, Self::Recoveries, Self::Interventions];
+
+    /// The table by name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::Snapshots => "snapshots",
+            Self::Recoveries => "recoveries",
+            Self::Interventions => "interventions",
+        }
+    }
 }
 
 /// What hangs on a thread besides its journal.
@@ -118,11 +156,12 @@ pub struct Belongings {
     pub inbox: Vec<StoredMessage>,
     /// The key it was started under, if that still lives.
     pub key: Option<StoredKey>,
-    /// What it has asked of people, in the order of the ids.
+    /// Its interventions as they are indexed, in the order of their ids.
     pub interventions: Vec<StoredIntervention>,
 }
 
-/// A thread with all that hangs on it.
+/// A thread with all that hangs on it and cannot be had again: not its snapshots, which are a cache,
+/// nor the record of its recoveries, which is statistics of the replica that wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadDump {
     /// Its row.
@@ -187,9 +226,19 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
     /// What else hangs on a thread.
     async fn belongings(&self, thread: &StoredThread) -> Result<Belongings, StoreError>;
 
-    /// The ids that the journal has rows of, and whether there is a thread of that id.
-    async fn journal_ids(
+    /// Snapshots of a thread whose number is above `after`, oldest first, unchecked. Each may have
+    /// 16 MiB.
+    async fn stored_snapshots(
         &self,
+        thread: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredSnapshot>, StoreError>;
+
+    /// The ids that a table has rows of, and whether there is a thread of that id.
+    async fn ids_in(
+        &self,
+        table: ThreadTable,
         after: &str,
         limit: usize,
     ) -> Result<Vec<(String, bool)>, StoreError>;

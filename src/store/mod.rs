@@ -29,7 +29,7 @@ use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 pub use archive::{
     Archive, Belongings, Intake, StoredDefinition, StoredIntervention, StoredKey, StoredMessage,
-    StoredRecords, StoredThread, StoredWorkflow, TakenIn, ThreadDump,
+    StoredRecords, StoredSnapshot, StoredThread, StoredWorkflow, TakenIn, ThreadDump, ThreadTable,
 };
 pub use error::StoreError;
 pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow};
@@ -96,6 +96,8 @@ pub struct Claimed {
     pub mail: u32,
     /// How the previous owner was lost; `None` if nobody drove it, or nothing is known.
     pub lost: Option<Loss>,
+    /// Whether the previous owner wrote anything of it: one that did not had only claimed it.
+    pub driven: bool,
 }
 
 /// A message to a thread, durable before it is answered (an abort, a resume, later a signal).
@@ -200,9 +202,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn retire(&self, me: Incarnation) -> Result<(), StoreError>;
 
     /// Hands up to `limit` threads to `me`: those of expired incarnations, then due ones that nobody
-    /// drives (a queue that never ends must not keep lost threads waiting). Each gets `owner = me` and `epoch + 1`, and the orphans `claims + 1` in the same
-    /// statement: only so are losses counted that kill whoever counts. Nothing is handed out to
-    /// an incarnation whose own lease has expired, and nothing is taken from a live one.
+    /// drives (a queue that never ends must not keep lost threads waiting). Each gets `owner = me`
+    /// and `epoch + 1`, and those of expired incarnations `claims + 1` in the same statement: only so
+    /// are losses counted that kill whoever counts. Nothing is handed out to an incarnation whose own
+    /// lease has expired, and nothing is taken from a live one.
     async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError>;
 
     /// The threads that `me` drives, as it claimed or started them (`previous_owner` is 0, and
@@ -218,8 +221,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes a batch; each write lands whole or not at all, and independently of its neighbours.
     ///
     /// At most one write per thread may be in a batch or under way. Outcomes come in the order of
-    /// the writes; one that is [`WriteOutcome::Busy`] is sent again on its own. After an error nothing is known: send the same batch again, and ask
-    /// [`Store::wrote`] about each write that then comes back refused.
+    /// the writes; one that is [`WriteOutcome::Busy`] is sent again on its own. After an error
+    /// nothing is known: send the same batch again, and ask [`Store::wrote`] about each write that
+    /// then comes back refused.
     async fn write(
         &self,
         me: Incarnation,

@@ -1,8 +1,10 @@
-//! The record of recoveries: one row for each claim of a thread whose replica was lost, written
-//! before the thread is rebuilt and completed afterwards.
+//! The record of recoveries: one row for each claim of a thread whose replica was lost or handed it
+//! over with a step under way, or that cannot be rebuilt; written before the thread is rebuilt and
+//! completed afterwards.
 //!
 //! Statistics and evidence, not state: the journal's `workflow_recovered` says what happened to the
-//! thread. A row that is never completed tells of a recovery that died with its replica.
+//! thread. A row that is never completed tells of a recovery that died with its replica. Written and
+//! read by `runtime::recoveries`.
 
 use crate::model::{Epoch, Incarnation, RecoveryCause, RecoveryStrategy, Seq, ThreadId, Timestamp};
 

@@ -99,6 +99,8 @@ pub(super) struct RawClaim {
     /// Where the store does not know it by the row, it fills it in.
     #[sqlx(default)]
     pub(super) lost: Option<String>,
+    #[sqlx(default)]
+    driven: bool,
 }
 
 impl RawClaim {
@@ -112,6 +114,7 @@ impl RawClaim {
             previous_owner: self.previous_owner,
             mail: self.mail.cast_unsigned(),
             lost: self.lost.as_deref().and_then(Loss::parse),
+            driven: self.driven,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Snapshots: a thread's state as of one event, so that not all of its journal has to be read.
 //!
-//! A cache: each may be deleted at any time, and a store interprets none of it.
+//! A cache: each may be deleted at any time, and a store interprets none of it. Written by
+//! `runtime::snapshots`, read by `runtime::load`.
 
 use crate::model::{Seq, ThreadId, Timestamp};
 

@@ -469,6 +469,10 @@ impl Replica {
                 mine.remove(&append.thread_id);
                 continue;
             }
+            // Somebody is just claiming it: the next round tells whether it is still ours.
+            if outcome == WriteOutcome::Busy {
+                continue;
+            }
             self.accepted.fetch_add(1, Ordering::SeqCst);
             if append.disposition == Disposition::Keep {
                 mine.insert(append.thread_id.clone(), (append.epoch, append.prev + 1));

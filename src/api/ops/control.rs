@@ -1,8 +1,11 @@
 //! What the calls that change a thread have in common.
 
 use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::response::Response;
 
+use super::invoke::answer;
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::conditional::if_match;
@@ -10,7 +13,7 @@ use crate::api::extract::idempotency_key;
 use crate::api::fields::Fields;
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
-use crate::runtime::Control;
+use crate::runtime::{Control, Invoked};
 
 /// Longest `reason`, in bytes: it is kept in the journal for ever.
 const MAX_REASON: usize = 2_048;
@@ -38,6 +41,13 @@ impl FromRequestParts<Api> for Change {
             idempotency_key: idempotency_key(&parts.headers)?,
         }))
     }
+}
+
+/// The answer to a call that has changed a thread.
+pub(super) fn changed(invoked: &Invoked, status: StatusCode) -> Response {
+    let mut response = answer(invoked);
+    *response.status_mut() = status;
+    response
 }
 
 /// The member `reason` of a body.

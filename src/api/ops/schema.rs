@@ -37,6 +37,10 @@ pub(in crate::api) struct WorkflowDefinition {
     /// A template of the output; without it, the outputs of the steps nothing depends on.
     #[schema(nullable = false)]
     output: Option<serde_json::Value>,
+    /// What happens to a thread when a step has used up its attempts: `fail` (the default), or
+    /// `pause`, and a person is asked.
+    #[schema(nullable = false)]
+    on_failure: Option<String>,
 }
 
 /// Defaults of a workflow's steps.
@@ -97,6 +101,74 @@ pub(in crate::api) struct StepDefinition {
     /// Whether the thread goes on if this step fails.
     #[schema(nullable = false)]
     continue_on_error: Option<bool>,
+    /// The circuit breaker before its attempts. For `http` and `exec`.
+    #[schema(nullable = false)]
+    breaker: Option<Breaker>,
+    /// What stands in for it once its attempts are used up.
+    #[schema(nullable = false)]
+    fallback: Option<StepFallback>,
+}
+
+/// When a target is left alone, and for how long. Without it: one breaker per target (host and port,
+/// or kind and program), which opens after 5 failures in a row for 60 s.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CircuitBreaker)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::api) struct Breaker {
+    /// Steps that name the same key share a breaker; the target's own if absent.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    key: Option<String>,
+    /// Failures in a row that open it; 5 if absent.
+    #[schema(nullable = false, minimum = 1, maximum = 1000)]
+    failure_threshold: Option<u32>,
+    /// How long it stays open before one probe is let through; 60 s if absent, at most 24 h.
+    #[schema(nullable = false)]
+    reset_timeout: Option<DurationText>,
+}
+
+/// An output that completes the step, or another step whose attempts follow.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "documents what is kept as text")]
+pub(in crate::api) enum StepFallback {
+    /// An output.
+    Output(FallbackOutput),
+    /// A step, without what places it among the others.
+    Step(Box<FallbackStep>),
+}
+
+/// An output that stands in for a step.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct FallbackOutput {
+    /// Any JSON; strings may hold templates, also of the step's own `error`.
+    output: serde_json::Value,
+}
+
+/// A step that stands in for another: with an idempotency key of its own, `{threadId}/{stepId}/fallback`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::api) struct FallbackStep {
+    /// What it does.
+    kind: String,
+    /// How; strings may hold templates, also of the step's own `error`.
+    #[schema(value_type = Object)]
+    with: BTreeMap<String, String>,
+    /// When and how often its failed attempts are made again.
+    #[schema(nullable = false)]
+    retry: Option<Retry>,
+    /// Bounds one attempt.
+    #[schema(nullable = false)]
+    timeout: Option<DurationText>,
+    /// Emits `step_timeout_warning` once an attempt has run for this long.
+    #[schema(nullable = false)]
+    warn_after: Option<DurationText>,
+    /// Fails an attempt that has shown no sign of life for this long.
+    #[schema(nullable = false)]
+    heartbeat_timeout: Option<DurationText>,
+    /// The circuit breaker before its attempts.
+    #[schema(nullable = false)]
+    breaker: Option<Breaker>,
 }
 
 /// When and how often failed attempts are made again.

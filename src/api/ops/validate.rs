@@ -55,9 +55,9 @@ pub(in crate::api) struct ValidateAnswer {
 pub(in crate::api) async fn validate(
     State(api): State<Api>,
     _: QueryString<NoParams>,
-    WholeBody(body): WholeBody,
+    body: WholeBody,
 ) -> Result<JsonAnswer<ValidateAnswer>, Problem> {
-    let (workflow, input, at) = unwrap(body).map_err(Problem::faults)?;
+    let (workflow, input, at) = unwrap(body.required()?).map_err(Problem::faults)?;
     api.handle.validate(&workflow, input.as_ref(), &at).map_err(Problem::faults)?;
     Ok(JsonAnswer(ValidateAnswer { valid: true }))
 }

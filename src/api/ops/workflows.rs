@@ -47,9 +47,9 @@ impl FromQuery for WorkflowsQuery {
 pub(in crate::api) async fn save(
     State(api): State<Api>,
     _: QueryString<NoParams>,
-    WholeBody(workflow): WholeBody,
+    workflow: WholeBody,
 ) -> Result<Response, Problem> {
-    let (stored, created) = api.handle.save_workflow(&workflow).await?;
+    let (stored, created) = api.handle.save_workflow(&workflow.required()?).await?;
     let location = location(&stored);
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = (status, JsonAnswer(stored)).into_response();

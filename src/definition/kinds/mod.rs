@@ -3,8 +3,10 @@
 //! These checks are fast feedback at the door. A value with a template in it is known only when
 //! the step runs; its executor reads the rendered `with` again and trusts nothing checked here.
 
+mod approval;
 mod exec;
 mod http;
+mod signal;
 mod sleep;
 #[cfg(test)]
 mod tests;
@@ -41,11 +43,12 @@ pub(super) enum Reads {
 }
 
 /// Every kind there is.
-const KINDS: [Kind; 4] = [http::KIND, exec::KIND, transform::KIND, sleep::KIND];
+const KINDS: [Kind; 6] =
+    [http::KIND, exec::KIND, transform::KIND, sleep::KIND, signal::KIND, approval::KIND];
 
 /// The kind of that name.
 pub(super) fn find(name: &str) -> Option<&'static Kind> {
-    static ALL: [Kind; 4] = KINDS;
+    static ALL: [Kind; 6] = KINDS;
     ALL.iter().find(|kind| kind.name == name)
 }
 

@@ -1,5 +1,7 @@
 //! Reads an authored workflow, noting every fault at once.
 
+mod breaker;
+mod fallback;
 mod fields;
 mod graph;
 mod policy;
@@ -26,15 +28,17 @@ const MAX_STEPS: usize = 1000;
 const MAX_NAME: usize = 128;
 
 /// The fields of a workflow.
-const WORKFLOW_FIELDS: [&str; 6] =
-    ["name", "description", "inputSchema", "defaults", "steps", "output"];
+const WORKFLOW_FIELDS: [&str; 7] =
+    ["name", "description", "inputSchema", "defaults", "steps", "output", "onFailure"];
 /// The fields of a step beside those of its policy.
-const STEP_FIELDS: [&str; 10] = [
+const STEP_FIELDS: [&str; 12] = [
     "id",
     "kind",
     "with",
     "dependsOn",
     "when",
+    "breaker",
+    "fallback",
     policy::FIELDS[0],
     policy::FIELDS[1],
     policy::FIELDS[2],
@@ -42,7 +46,7 @@ const STEP_FIELDS: [&str; 10] = [
     policy::FIELDS[4],
 ];
 /// Fields that are reserved for a later version: told apart from typing errors.
-const LATER_FIELDS: [&str; 5] = ["compensate", "breaker", "fallback", "check", "onFailure"];
+const LATER_FIELDS: [&str; 2] = ["compensate", "check"];
 
 impl Plan {
     /// Reads and checks a workflow. `at` is where it stands in the request's body, for the
@@ -75,6 +79,7 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
     fields.text("description", faults);
     let input_schema = input_schema(&fields, workflow, faults);
     let defaults = defaults(&fields, faults);
+    let pauses_on_failure = pauses_on_failure(&fields, faults);
     let steps_at = at.key("steps");
     fields.require("steps", faults);
     let nodes = fields.list("steps", faults).unwrap_or_default();
@@ -121,6 +126,7 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
         positions: planned.iter().zip(0..).map(|(step, at)| (step.id.clone(), at)).collect(),
         steps: planned,
         input_schema,
+        pauses_on_failure,
         output,
     })
 }
@@ -134,6 +140,18 @@ fn name<'a>(fields: &Fields<'a>, faults: &mut Faults) -> Option<&'a str> {
         faults.add(&fields.at().key("name"), "a name must match [A-Za-z0-9][A-Za-z0-9._-]{0,127}");
     }
     Some(name)
+}
+
+/// What happens to a thread when a step has used up its attempts: `fail` or `pause`.
+fn pauses_on_failure(fields: &Fields<'_>, faults: &mut Faults) -> bool {
+    match fields.text("onFailure", faults) {
+        None | Some("fail") => false,
+        Some("pause") => true,
+        Some(_) => {
+            faults.add(&fields.at().key("onFailure"), "onFailure is \"fail\" or \"pause\"");
+            false
+        }
+    }
 }
 
 fn input_schema(fields: &Fields<'_>, workflow: &Json, faults: &mut Faults) -> Option<InputSchema> {

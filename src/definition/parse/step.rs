@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::fields::Fields;
 use super::graph::Graph;
-use super::policy::Policy;
+use super::policy::{Effective, Policy};
+use super::{breaker, fallback};
 use crate::definition::template::Names;
-use crate::definition::{Condition, PlanStep, Template, kinds, scan};
+use crate::definition::{Action, Condition, PlanStep, StepBreaker, Template, kinds, scan};
 use crate::model::{Faults, Node, StepId};
 
 /// What reading a step needs of its workflow.
@@ -39,27 +40,66 @@ pub(super) fn read(
         .filter_map(|(_, id)| *id)
         .collect();
     let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };
-    let (action, with) = work(fields, raw, &names, faults).unzip();
+    let way = way((fields, raw), &names, around.defaults, faults);
     let when = condition(fields, &visible, faults);
-    let policy = Policy::read(fields, faults).over(around.defaults, fields.at(), faults);
-    let shows_life = shows_life(fields, faults);
     let id = around.ids.get(position).copied().flatten().and_then(|id| StepId::parse(id).ok());
+    let fallback = fallback::read((fields, raw), id.as_ref(), &visible, around, faults);
     if faults.len() > before {
         return None;
     }
     Some(PlanStep {
-        id: id?,
-        action: Arc::new(action?),
-        with: with?,
         depends_on: around.graph.depends_on(position),
-        dependents: Vec::new(),
         when,
-        retry: policy.retry,
-        timeout: policy.timeout,
-        warn_after: policy.warn_after,
-        heartbeat_timeout: policy.heartbeat_timeout.filter(|_| shows_life),
-        continue_on_error: policy.continue_on_error,
+        fallback,
+        ..way?.into_step(id?)
     })
+}
+
+/// How the attempts of a step, or of its fallback, are made.
+pub(super) struct Way {
+    action: Action,
+    with: Template,
+    policy: Effective,
+    breaker: StepBreaker,
+}
+
+/// Reads how attempts are made; `raw` is the text of `fields`.
+pub(super) fn way(
+    (fields, raw): (&Fields<'_>, &str),
+    names: &Names<'_>,
+    defaults: &Policy,
+    faults: &mut Faults,
+) -> Option<Way> {
+    let work = work(fields, raw, names, faults);
+    let mut policy = Policy::read(fields, faults).over(defaults, fields.at(), faults);
+    let shows_life = shows_life(fields, faults);
+    policy.heartbeat_timeout = policy.heartbeat_timeout.filter(|_| shows_life);
+    // What shows signs of life is what happens elsewhere.
+    let breaker = breaker::read(fields, shows_life, faults);
+    let (action, with) = work?;
+    Some(Way { action, with, policy, breaker })
+}
+
+impl Way {
+    /// A step of its own that nothing depends on.
+    pub(super) fn into_step(self, id: StepId) -> PlanStep {
+        let Self { action, with, policy, breaker } = self;
+        PlanStep {
+            id,
+            action: Arc::new(action),
+            with,
+            depends_on: Vec::new(),
+            dependents: Vec::new(),
+            when: None,
+            retry: policy.retry,
+            timeout: policy.timeout,
+            warn_after: policy.warn_after,
+            heartbeat_timeout: policy.heartbeat_timeout,
+            continue_on_error: policy.continue_on_error,
+            breaker,
+            fallback: None,
+        }
+    }
 }
 
 /// Whether the step's kind shows signs of life. If it does not, a `heartbeatTimeout` of its own is a
@@ -80,7 +120,7 @@ fn work(
     raw: &str,
     names: &Names<'_>,
     faults: &mut Faults,
-) -> Option<(crate::definition::Action, Template)> {
+) -> Option<(Action, Template)> {
     fields.require("kind", faults);
     let with = fields.require("with", faults);
     let name = fields.text("kind", faults)?;

@@ -111,8 +111,8 @@ fn every_fault_is_named_at_its_place() {
             json!({"name": "a@1", "steps": [1], "typo": 1, "onFailure": {}}),
             vec![
                 "/workflow/typo: unknown field \"typo\"",
-                "/workflow/onFailure: this version does not support",
                 "/workflow/name: a name must",
+                "/workflow/onFailure: onFailure is a string",
                 "/workflow/steps/0: a step is an object",
             ],
         ),
@@ -129,14 +129,14 @@ fn every_fault_is_named_at_its_place() {
                 {"id": "input", "kind": "sleep", "with": {"for": 1}},
                 {"id": "a b", "kind": "sleep", "with": {"for": 1}},
                 {"id": "a", "kind": "nosuch", "with": {}},
-                {"id": "a", "kind": "approval", "with": {}},
+                {"id": "a", "kind": "agent", "with": {}},
             ]}),
             vec![
                 "/workflow/steps/0/id: input, thread",
                 "/workflow/steps/1/id: a step id must",
                 "/workflow/steps/3/id: there are two steps \"a\"",
                 "/workflow/steps/2/kind: unknown kind \"nosuch\"",
-                "/workflow/steps/3/kind: unknown kind \"approval\"",
+                "/workflow/steps/3/kind: unknown kind \"agent\"",
             ],
         ),
         (

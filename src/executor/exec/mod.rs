@@ -54,6 +54,17 @@ impl StepExecutor for ExecExecutor {
     async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError> {
         Ok(self.run(&attempt).await?)
     }
+
+    fn target(&self, attempt: &Attempt) -> Option<String> {
+        match attempt.action.as_ref() {
+            Action::Exec { program } => Some(format!("exec:{program}")),
+            Action::Http
+            | Action::Transform { .. }
+            | Action::Sleep
+            | Action::Signal
+            | Action::Approval => None,
+        }
+    }
 }
 
 impl ExecExecutor {

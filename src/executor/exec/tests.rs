@@ -27,6 +27,7 @@ fn attempt(program: &str, with: &str) -> Attempt {
         action: Arc::new(Action::Exec { program: program.to_owned() }),
         with: Json::parse(with).unwrap(),
         traceparent: None,
+        fallback: false,
         pulse: Pulse::default(),
     }
 }

@@ -48,6 +48,10 @@ impl StepExecutor for HttpExecutor {
             Err(answer::unexpected(answer, self.clock.now()).await)
         }
     }
+
+    fn target(&self, attempt: &Attempt) -> Option<String> {
+        request::target(&attempt.with).map(|url| host_and_port(&url))
+    }
 }
 
 impl HttpExecutor {

@@ -63,6 +63,18 @@ pub(super) fn read(attempt: &Attempt) -> Result<(Outgoing, Expected), Failure> {
     Ok((Outgoing { method, url, headers, body }, expected.map_err(invalid)?))
 }
 
+/// The URL of a step's `with`, without reading the rest of it; `None` if there is none that
+/// [`read`] would take.
+pub(super) fn target(with: &Json) -> Option<Url> {
+    #[derive(serde::Deserialize)]
+    struct Aim<'a> {
+        #[serde(borrow)]
+        url: std::borrow::Cow<'a, str>,
+    }
+    let aim: Aim<'_> = serde_json::from_str(with.as_str()).ok()?;
+    Url::parse(&aim.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
 fn url(with: &Node) -> Result<Url, Failure> {
     let Some(Node::String(text)) = with.get("url") else {
         return Err(invalid("url is not a string"));

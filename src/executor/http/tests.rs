@@ -29,6 +29,7 @@ pub(super) fn attempt(with: &str) -> Attempt {
         action: Arc::new(Action::Http),
         with: Json::parse(with).unwrap(),
         traceparent: None,
+        fallback: false,
         pulse: Pulse::default(),
     }
 }

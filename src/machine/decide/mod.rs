@@ -4,6 +4,8 @@ mod control;
 mod recover;
 mod result;
 
+pub(super) use control::withdraw;
+
 use std::sync::Arc;
 
 use super::draft::Draft;
@@ -46,8 +48,7 @@ pub fn decide(
             result::fail(&mut draft, (step, attempt), failure, retry_after)?;
         }
         Command::Warn { step, attempt } => result::warn(&mut draft, (step, attempt))?,
-        Command::Resume { by, reason } => control::resume(&mut draft, by, reason)?,
-        Command::Abort { by, reason } => control::abort(&mut draft, by, reason)?,
+        Command::Ask(ask, who) => control::asked(&mut draft, ask, &who)?,
     }
     Ok(draft.into_events())
 }

@@ -2,15 +2,13 @@
 //! drives it is set aside for a person.
 
 use super::super::draft::Draft;
+use super::super::ready::POLICY;
 use super::super::{Rejection, Takeover};
 use super::advance;
 use crate::model::{
     EventBody, InterventionKind, InterventionOpened, StepId, StepStatus, ThreadStatus,
     WorkflowPaused, WorkflowRecovered,
 };
-
-/// Who pauses a thread by policy, as its journal names it.
-const POLICY: &str = "rethread";
 
 /// Attempts that were under way are lost: their steps stand before their next attempt again, which
 /// the same append starts. A lost attempt does not count against the retry policy.
@@ -60,6 +58,9 @@ pub(super) fn quarantine(
         steps: suspects,
         prompt: reason,
         choices: vec!["resume".to_owned(), "abort".to_owned()],
+        digest: None,
+        expires_at: None,
+        on_timeout: None,
     }));
     Ok(())
 }

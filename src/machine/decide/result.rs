@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::super::Rejection;
 use super::super::draft::Draft;
-use super::super::ready::{fail_step, settle};
+use super::super::give_up::give_up;
+use super::super::ready::settle;
 use crate::model::{
-    EventBody, Failure, Json, StepComplete, StepRetry, StepStatus, StepTimeoutWarning,
+    EventBody, Failure, Json, StepComplete, StepRetry, StepStatus, StepTimeoutWarning, codes,
 };
 
 /// A step and the number of one of its attempts.
@@ -21,7 +22,8 @@ pub(super) fn complete(
 ) -> Result<(), Rejection> {
     let duration_ms = current(draft, attempt)?;
     let (step, _) = attempt;
-    let data = StepComplete { output, duration_ms, session_id };
+    let fallback = draft.state.steps.get(step).is_some_and(|state| state.fallback);
+    let data = StepComplete { output, duration_ms, session_id, fallback, error: None };
     draft.emit_on(step, EventBody::StepComplete, data);
     settle_dependents(draft, step);
     Ok(())
@@ -36,17 +38,27 @@ pub(super) fn fail(
     let duration_ms = current(draft, attempt)?;
     let (step, number) = attempt;
     let plan = Arc::clone(&draft.state.plan);
+    let (failures, fallback) =
+        draft.state.steps.get(step).map_or((0, false), |state| (state.failures, state.fallback));
     let Some(planned) = plan.steps.get(step) else { return Err(Rejection::Stale) };
+    let (planned, failures) = (planned.phase(fallback), failures + 1);
     let error = failure.at(&planned.id, number);
-    let failures = draft.state.steps.get(step).map_or(0, |state| state.failures) + 1;
     if planned.retry.covers(&error) && failures < planned.retry.max_attempts {
-        let delay = planned.retry.delay(failures, retry_after, draft.moment.unit);
+        let delay = match retry_after {
+            // Until then no attempt is let through: a shorter wait would only waste one.
+            Some(until_it_may_pass) if error.code == codes::CIRCUIT_OPEN => until_it_may_pass,
+            asked => planned.retry.delay(failures, asked, draft.moment.unit),
+        };
         let retry_at = draft.moment.now.plus(delay);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        draft.emit_on(step, EventBody::StepRetry, StepRetry { error, retry_at, delay_ms });
+        draft.emit_on(
+            step,
+            EventBody::StepRetry,
+            StepRetry { error, retry_at, delay_ms, fallback: false },
+        );
         settle(draft, Vec::new());
     } else {
-        fail_step(draft, step, error, duration_ms);
+        give_up(draft, step, error, duration_ms);
         settle_dependents(draft, step);
     }
     Ok(())
@@ -58,7 +70,9 @@ pub(super) fn warn(draft: &mut Draft<'_>, attempt: AttemptRef) -> Result<(), Rej
     if draft.state.steps.get(step).is_none_or(|state| state.warned) {
         return Err(Rejection::Stale);
     }
-    let timeout = draft.state.plan.steps.get(step).and_then(|step| step.timeout);
+    let fallback = draft.state.steps.get(step).is_some_and(|state| state.fallback);
+    let planned = draft.state.plan.steps.get(step).map(|step| step.phase(fallback));
+    let timeout = planned.and_then(|step| step.timeout);
     let timeout_ms = timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
     let data = StepTimeoutWarning { elapsed_ms, timeout_ms };
     draft.emit_on(step, EventBody::StepTimeoutWarning, data);
@@ -75,7 +89,7 @@ fn current(draft: &Draft<'_>, (step, attempt): AttemptRef) -> Result<u64, Reject
     Ok(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn settle_dependents(draft: &mut Draft<'_>, step: usize) {
+pub(super) fn settle_dependents(draft: &mut Draft<'_>, step: usize) {
     let dependents = draft.state.plan.steps.get(step).map(|step| step.dependents.clone());
     settle(draft, dependents.unwrap_or_default());
 }

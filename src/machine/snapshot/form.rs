@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
-use crate::machine::{Intervention, StepState, ThreadState};
+use crate::machine::{Intervention, Signal, StepState, ThreadState};
 use crate::model::{
     Category, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Seq,
     StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
@@ -69,6 +69,7 @@ pub(super) struct ThreadForm<'a> {
     metadata: Cow<'a, str>,
     output: Option<Cow<'a, str>>,
     recoveries: u32,
+    signals: Vec<SignalForm<'a>>,
     status: ThreadStatus,
     steps: Vec<StepForm<'a>>,
     thread_id: Cow<'a, str>,
@@ -94,6 +95,7 @@ impl<'a> ThreadForm<'a> {
             recoveries,
             interrupted,
             interventions,
+            signals,
             last_seq,
             created_at,
             updated_at,
@@ -111,6 +113,7 @@ impl<'a> ThreadForm<'a> {
             metadata: text(metadata),
             output: output.as_ref().map(text),
             recoveries: *recoveries,
+            signals: signals.iter().map(SignalForm::of).collect(),
             status: *status,
             steps: planned.zip(steps).map(|(id, step)| StepForm::of(id, step)).collect(),
             thread_id: thread_id.as_str().into(),
@@ -157,6 +160,7 @@ impl<'a> ThreadForm<'a> {
         let steps: Result<_, _> = self.steps.into_iter().map(StepForm::into_state).collect();
         let opened: Result<_, _> =
             self.interventions.into_iter().map(InterventionForm::into_state).collect();
+        let signals: Result<_, _> = self.signals.into_iter().map(SignalForm::into_state).collect();
         Ok(ThreadState {
             thread_id: thread.clone(),
             plan,
@@ -175,6 +179,7 @@ impl<'a> ThreadForm<'a> {
             recoveries: self.recoveries,
             interrupted: self.interrupted,
             interventions: opened?,
+            signals: signals?,
             last_seq: self.last_seq.0,
             created_at: moment(self.created_at),
             updated_at: moment(self.updated_at),
@@ -193,16 +198,21 @@ struct WorkflowForm<'a> {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as in the state")]
 struct StepForm<'a> {
+    admitted: bool,
     attempt_at: Option<Time>,
     attempts: u32,
+    bypassed: bool,
     completed_at: Option<Time>,
     continued: bool,
     error: Option<FailureForm<'a>>,
     failures: u32,
+    fallback: bool,
     id: Cow<'a, str>,
     output: Option<Cow<'a, str>>,
     session_id: Option<Cow<'a, str>>,
+    signal: Option<Cow<'a, str>>,
     started_at: Option<Time>,
     status: StepStatus,
     wake_at: Option<Time>,
@@ -224,17 +234,25 @@ impl<'a> StepForm<'a> {
             session_id,
             continued,
             warned,
+            admitted,
+            bypassed,
+            signal,
+            fallback,
         } = state;
         Self {
+            admitted: *admitted,
             attempt_at: attempt_at.map(time),
             attempts: *attempts,
+            bypassed: *bypassed,
             completed_at: completed_at.map(time),
             continued: *continued,
             error: error.as_ref().map(FailureForm::of),
             failures: *failures,
+            fallback: *fallback,
             id: id.into(),
             output: output.as_ref().map(text),
             session_id: session_id.as_deref().map(Cow::Borrowed),
+            signal: signal.as_deref().map(Cow::Borrowed),
             started_at: started_at.map(time),
             status: *status,
             wake_at: wake_at.map(time),
@@ -256,6 +274,10 @@ impl<'a> StepForm<'a> {
             session_id: self.session_id.map(Cow::into_owned),
             continued: self.continued,
             warned: self.warned,
+            admitted: self.admitted,
+            bypassed: self.bypassed,
+            signal: self.signal.map(Cow::into_owned),
+            fallback: self.fallback,
         })
     }
 }
@@ -301,11 +323,32 @@ impl<'a> FailureForm<'a> {
 struct InterventionForm<'a> {
     at: Time,
     choices: Vec<Cow<'a, str>>,
+    digest: Option<Cow<'a, str>>,
+    expires_at: Option<Time>,
     id: Cow<'a, str>,
     kind: InterventionKind,
+    on_timeout: Option<Cow<'a, str>>,
     prompt: Cow<'a, str>,
     resolved: Option<ResolutionForm<'a>>,
     steps: Vec<Cow<'a, str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SignalForm<'a> {
+    name: Cow<'a, str>,
+    payload: Cow<'a, str>,
+}
+
+impl<'a> SignalForm<'a> {
+    fn of(signal: &'a Signal) -> Self {
+        let Signal { name, payload } = signal;
+        Self { name: name.as_str().into(), payload: text(payload) }
+    }
+
+    fn into_state(self) -> Result<Signal, SnapshotFault> {
+        Ok(Signal { name: self.name.into_owned(), payload: json(self.payload)? })
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -343,12 +386,16 @@ impl<'a> ResolutionForm<'a> {
 impl<'a> InterventionForm<'a> {
     fn of(intervention: &'a Intervention) -> Self {
         let Intervention { opened, at, resolved } = intervention;
-        let InterventionOpened { id, kind, steps, prompt, choices } = opened;
+        let InterventionOpened { id, kind, steps, prompt, choices, digest, expires_at, on_timeout } =
+            opened;
         Self {
             at: time(*at),
             choices: choices.iter().map(|choice| choice.as_str().into()).collect(),
+            digest: digest.as_deref().map(Cow::from),
+            expires_at: expires_at.map(time),
             id: id.as_str().into(),
             kind: *kind,
+            on_timeout: on_timeout.as_deref().map(Cow::from),
             prompt: prompt.as_str().into(),
             resolved: resolved.as_ref().map(ResolutionForm::of),
             steps: steps.iter().map(|step| step.as_str().into()).collect(),
@@ -363,6 +410,9 @@ impl<'a> InterventionForm<'a> {
             steps: steps?,
             prompt: self.prompt.into_owned(),
             choices: self.choices.into_iter().map(Cow::into_owned).collect(),
+            digest: self.digest.map(Cow::into_owned),
+            expires_at: self.expires_at.map(moment),
+            on_timeout: self.on_timeout.map(Cow::into_owned),
         };
         let resolved = self.resolved.map(|resolved| resolved.into_state(&opened.id));
         Ok(Intervention { opened, at: moment(self.at), resolved })

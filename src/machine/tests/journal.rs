@@ -1,8 +1,10 @@
 //! What every journal must look like, told by the journal and the plan alone: a second, plain
 //! account of the rules, independent of the state's fold.
 
-use crate::definition::Plan;
-use crate::model::{Event, EventBody, StepId};
+use crate::definition::{Fallback, Plan, PlanStep};
+use crate::model::{
+    Event, EventBody, OnStep, StepComplete, StepFailed, StepId, StepRetry, Timestamp,
+};
 
 /// Where a step stands by the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,13 +14,17 @@ enum Place {
     Waiting,
     Retrying,
     Completed,
-    Failed { continued: bool },
+    Failed {
+        continued: bool,
+    },
     Skipped,
+    /// Skipped by a person: what depends on it runs.
+    Bypassed,
 }
 
 impl Place {
     const fn has_ended(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed { .. } | Self::Skipped)
+        matches!(self, Self::Completed | Self::Failed { .. } | Self::Skipped | Self::Bypassed)
     }
 }
 
@@ -28,6 +34,69 @@ struct Step {
     attempts: u32,
     failures: u32,
     warned: u32,
+    /// Its condition was asked and true.
+    admitted: bool,
+    /// Whether its fallback has taken over.
+    fallback: bool,
+}
+
+impl Step {
+    fn retry(
+        &mut self,
+        fact: &OnStep<StepRetry>,
+        planned: &PlanStep,
+        at: Timestamp,
+    ) -> Result<(), &'static str> {
+        let waited = self.place == Place::Waiting && fact.data.fallback;
+        let under_way = self.place == Place::Running || waited;
+        need(under_way && fact.attempt == self.attempts, "current")?;
+        self.failures += 1;
+        if fact.data.fallback {
+            let follows = matches!(planned.fallback, Some(Fallback::Step(_)));
+            need(follows && !self.fallback, "a fallback takes over once")?;
+            need(fact.data.retry_at == at, "a fallback takes over at once")?;
+            (self.fallback, self.failures) = (true, 0);
+        } else {
+            let most = planned.phase(self.fallback).retry.max_attempts;
+            need(self.failures < most, "attempts are bounded")?;
+        }
+        self.place = Place::Retrying;
+        Ok(())
+    }
+
+    fn complete(
+        &mut self,
+        fact: &OnStep<StepComplete>,
+        planned: &PlanStep,
+    ) -> Result<(), &'static str> {
+        let under_way = matches!(self.place, Place::Running | Place::Waiting);
+        need(under_way && fact.attempt == self.attempts, "the current attempt completes")?;
+        let stands_in = matches!(planned.fallback, Some(Fallback::Output(_)));
+        let by_output = fact.data.error.is_some();
+        need(!by_output || stands_in, "an output stands in where the plan has one")?;
+        let by_fallback = self.fallback || by_output;
+        need(fact.data.fallback == by_fallback, "it says whose output it is")?;
+        self.place = Place::Completed;
+        Ok(())
+    }
+
+    fn fail(&mut self, fact: &OnStep<StepFailed>, planned: &PlanStep) -> Result<(), &'static str> {
+        let asked = self.place == Place::Pending && !self.admitted;
+        let under_way = matches!(self.place, Place::Running | Place::Waiting);
+        need(asked || under_way, "an attempt or the condition fails")?;
+        need(fact.attempt == self.attempts, "the current attempt fails")?;
+        need(fact.data.continued == planned.continue_on_error, "as the plan has it")?;
+        self.failures += 1;
+        let most = planned.phase(self.fallback).retry.max_attempts;
+        need(self.failures <= most, "attempts are bounded")?;
+        // An output that cannot be made is the one way past a fallback.
+        let unmade = matches!(planned.fallback, Some(Fallback::Output(_)))
+            && fact.data.error.code == "template_unresolved";
+        let past = planned.fallback.is_some() && !self.fallback;
+        need(asked || !past || unmade, "a fallback is used if there is one")?;
+        self.place = Place::Failed { continued: fact.data.continued };
+        Ok(())
+    }
 }
 
 /// Reads a journal from its start.
@@ -46,7 +115,14 @@ pub(super) struct Reader<'a> {
 /// Checks a whole journal.
 #[track_caller]
 pub(super) fn check(plan: &Plan, journal: &[Event]) {
-    let step = Step { place: Place::Pending, attempts: 0, failures: 0, warned: 0 };
+    let step = Step {
+        place: Place::Pending,
+        attempts: 0,
+        failures: 0,
+        warned: 0,
+        admitted: false,
+        fallback: false,
+    };
     let steps = vec![step; plan.steps.len()];
     let mut reader = Reader {
         plan,
@@ -80,9 +156,9 @@ impl<'a> Reader<'a> {
         need(!self.ended || is_resume, "an ended thread is silent until it is resumed")?;
         need(self.ended || self.paused || !is_resume, "what goes on is not resumed")?;
         match &event.body {
-            EventBody::WorkflowStart(_) => {}
-            EventBody::WorkflowResumed(_) => {
-                need(self.open.is_empty(), "whatever was asked is answered by a resume")?;
+            EventBody::WorkflowStart(_) | EventBody::SignalReceived(_) => {}
+            EventBody::WorkflowResumed(data) => {
+                self.again(data.from_step.as_ref())?;
                 self.resume();
             }
             EventBody::WorkflowPaused(_) => {
@@ -121,18 +197,22 @@ impl<'a> Reader<'a> {
             | EventBody::StepTimeoutWarning(_)
             | EventBody::StepComplete(_)
             | EventBody::StepFailed(_)
-            | EventBody::StepSkipped(_)) => self.on_step(body)?,
+            | EventBody::StepSkipped(_)
+            | EventBody::StepEdited(_)) => self.on_step(body, event)?,
         }
         Ok(())
     }
 
-    fn on_step(&mut self, body: &EventBody) -> Result<(), &'static str> {
+    fn on_step(&mut self, body: &EventBody, event: &Event) -> Result<(), &'static str> {
         let at = body.step().and_then(|id| self.plan.position(id.as_str()));
         let at = at.ok_or("a step of the plan")?;
         let planned = &self.plan.steps[at];
         let needs = self.places(&planned.depends_on);
         let (failing, still) = (self.failing, self.failing || self.paused);
         let step = &mut self.steps[at];
+        if let EventBody::StepEdited(_) = body {
+            return need(self.paused && step.place == Place::Completed, "edited while paused");
+        }
         need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
         match body {
             EventBody::StepStart(fact) => {
@@ -144,49 +224,40 @@ impl<'a> Reader<'a> {
                 need(needs.is_empty() || !all_skipped, "not all dependencies were skipped")?;
                 need(matches!(step.place, Place::Pending | Place::Retrying), "it does not run")?;
                 need(fact.attempt == step.attempts + 1, "attempts are numbered from 1")?;
+                need(fact.data.fallback == step.fallback, "of the step, or of its fallback")?;
+                let kind = planned.phase(step.fallback).action.kind();
+                need(fact.data.kind == kind, "of the kind of what is attempted")?;
                 (step.place, step.attempts) = (Place::Running, fact.attempt);
+                step.admitted = true;
             }
             EventBody::StepWaiting(fact) => {
                 need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
                 step.place = Place::Waiting;
             }
-            EventBody::StepRetry(fact) => {
-                need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
-                step.failures += 1;
-                need(step.failures < planned.retry.max_attempts, "attempts are bounded")?;
-                step.place = Place::Retrying;
-            }
+            EventBody::StepRetry(fact) => step.retry(fact, planned, event.at)?,
             EventBody::StepTimeoutWarning(fact) => {
                 need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
                 need(step.warned < fact.attempt, "one warning for each attempt")?;
                 step.warned = fact.attempt;
             }
-            EventBody::StepComplete(fact) => {
-                let under_way = matches!(step.place, Place::Running | Place::Waiting);
-                need(under_way && fact.attempt == step.attempts, "the current attempt completes")?;
-                step.place = Place::Completed;
-            }
+            EventBody::StepComplete(fact) => step.complete(fact, planned)?,
             EventBody::StepFailed(fact) => {
-                let asked = step.place == Place::Pending && step.attempts == 0;
-                let under_way = step.place == Place::Running;
-                need(asked || under_way, "an attempt or the condition fails")?;
-                need(fact.attempt == step.attempts, "the current attempt fails")?;
-                need(fact.data.continued == planned.continue_on_error, "as the plan has it")?;
-                step.failures += 1;
-                need(step.failures <= planned.retry.max_attempts, "attempts are bounded")?;
-                step.place = Place::Failed { continued: fact.data.continued };
+                step.fail(fact, planned)?;
                 self.failing |= !fact.data.continued;
             }
+            EventBody::StepSkipped(fact) if fact.data.by.is_some() => step.place = Place::Bypassed,
             EventBody::StepSkipped(fact) => {
                 let all_skipped = needs.iter().all(|need| *need == Place::Skipped);
                 let reason =
                     if all_skipped && !needs.is_empty() { "dependencies" } else { "condition" };
                 need(fact.data.reason == reason, "skipped for the right reason")?;
-                need(step.place == Place::Pending && step.attempts == 0, "it never ran")?;
+                need(step.place == Place::Pending && !step.admitted, "it was not admitted")?;
                 need(!failing && needs.iter().all(|need| need.has_ended()), "it was its turn")?;
                 step.place = Place::Skipped;
             }
-            EventBody::WorkflowStart(_)
+            EventBody::StepEdited(_)
+            | EventBody::WorkflowStart(_)
+            | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)
@@ -224,11 +295,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A step and all after it stand before their first attempt.
+    fn again(&mut self, from: Option<&StepId>) -> Result<(), &'static str> {
+        let Some(from) = from else { return Ok(()) };
+        let from = self.plan.position(from.as_str()).ok_or("a step of the plan")?;
+        for at in self.plan.after(from) {
+            let step = &mut self.steps[at];
+            need(step.place != Place::Running, "what runs is not run beside itself")?;
+            (step.place, step.failures, step.admitted) = (Place::Pending, 0, false);
+        }
+        Ok(())
+    }
+
     fn resume(&mut self) {
         (self.ended, self.failing, self.paused) = (false, false, false);
         self.put(Place::Failed { continued: false }, Place::Pending);
         for step in self.steps.iter_mut().filter(|step| step.place == Place::Pending) {
             step.failures = 0;
+            step.fallback = false;
         }
     }
 }

@@ -7,9 +7,9 @@ use proptest::test_runner::TestCaseError;
 
 use super::journal;
 use super::random::{Turn, input, turns, workflow};
-use super::theatre::{Stage, json_of, plan, thread};
-use crate::machine::{Command, Frozen, ThreadState, decide, snapshot};
-use crate::model::{Event, StepStatus, ThreadStatus, Timestamp};
+use super::theatre::{Stage, asked, json_of, plan, thread};
+use crate::machine::{Ask, Command, Frozen, Resume, ThreadState, decide, snapshot};
+use crate::model::{Event, InterventionKind, StepStatus, ThreadStatus, Timestamp};
 
 /// Histories per run: a few seconds in a debug build.
 const CASES: u32 = 512;
@@ -57,12 +57,12 @@ proptest! {
 fn act(stage: &mut Stage, turn: &Turn, settled: &mut bool) -> Result<(), TestCaseError> {
     let Some(command) = turn.command(stage) else { return Ok(()) };
     let ended = stage.state.status.is_terminal();
-    let resumes = matches!(command, Command::Resume { .. });
+    let asks = matches!(command, Command::Ask(..));
     let settles =
-        matches!(command, Command::Advance | Command::Recover(_) | Command::Resume { .. });
+        matches!(command, Command::Advance | Command::Recover(_) | Command::Ask(Ask::Resume(_), _));
     let accepted = decide_twice(stage, command)?;
     if let Some(events) = accepted {
-        prop_assert!(!ended || resumes || events == 0, "an ended thread has told something");
+        prop_assert!(!ended || asks || events == 0, "an ended thread has told something");
         if settles || !stage.moment.may_start {
             *settled = stage.moment.may_start;
         }
@@ -141,8 +141,9 @@ fn not_stuck(state: &ThreadState) -> Result<(), TestCaseError> {
         prop_assert!(state.next_wake().is_none());
         return Ok(());
     }
-    prop_assert!(state.open_interventions().next().is_none(), "what goes on waits for nobody");
-    let moves = state.has_running() || state.next_wake().is_some();
+    let waits = state.steps.iter().any(|step| step.signal.is_some())
+        || state.open_interventions().next().is_some();
+    let moves = state.has_running() || state.next_wake().is_some() || waits;
     prop_assert!(moves, "nothing will ever move {state:#?}");
     prop_assert!(!state.is_failing() || state.has_running(), "failing, and waits for nothing");
     Ok(())
@@ -154,14 +155,22 @@ fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
     let paused = stage.state.status == ThreadStatus::Paused;
     let ended = stage.state.status.is_terminal();
     if paused || (ended && stage.state.status != ThreadStatus::Completed) {
-        decide_twice(stage, Command::Resume { by: "ann".to_owned(), reason: None })?;
+        decide_twice(stage, asked(Ask::Resume(Resume::default())))?;
     }
-    let most = 4 * stage.state.steps.len() + 4;
+    let most = 6 * stage.state.steps.len() + 6;
     for _ in 0..most {
         decide_twice(stage, Command::Advance)?;
         not_stuck(&stage.state)?;
         if stage.state.status.is_terminal() {
             return Ok(());
+        }
+        if stage.state.status == ThreadStatus::Paused {
+            go_on_whatever_failed(stage)?;
+            continue;
+        }
+        if let Some(ask) = answer(&stage.state) {
+            prop_assert!(decide_twice(stage, asked(ask))?.is_some());
+            continue;
         }
         let running = |step: &usize| stage.state.steps[*step].status == StepStatus::Running;
         if let Some(step) = (0..stage.state.steps.len()).find(running) {
@@ -173,6 +182,31 @@ fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
         }
     }
     prop_assert!(stage.state.status.is_terminal(), "not ended after {most} turns: {stage:#?}");
+    Ok(())
+}
+
+/// What a step that waits for somebody waits for.
+fn answer(state: &ThreadState) -> Option<Ask> {
+    let signal = state.steps.iter().find_map(|step| step.signal.clone());
+    if let Some(name) = signal {
+        return Some(Ask::Signal { name, payload: json_of(&serde_json::json!({ "n": 2 })) });
+    }
+    let open = state.open_interventions().next()?;
+    Some(Ask::Resolve { id: open.opened.id.clone(), choice: "approve".to_owned() })
+}
+
+/// Goes on without what has failed, where a person is asked.
+fn go_on_whatever_failed(stage: &mut Stage) -> Result<(), TestCaseError> {
+    let mut open = stage.state.open_interventions();
+    let asked_for = open.find(|one| one.opened.kind == InterventionKind::Failure);
+    let asked_for = asked_for.map(|one| one.opened.id.clone());
+    drop(open);
+    let ask = match asked_for {
+        Some(id) => Ask::Resolve { id, choice: "skip".to_owned() },
+        None => Ask::Resume(Resume::default()),
+    };
+    let accepted = decide_twice(stage, asked(ask))?;
+    prop_assert!(accepted.is_some());
     Ok(())
 }
 

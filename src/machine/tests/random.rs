@@ -3,13 +3,16 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::theatre::Stage;
-use crate::machine::Command;
+use super::theatre::{Stage, asked};
+use crate::machine::{Ask, Command, Resume};
 use crate::model::{Category, Failure, RecoveryCause, StepStatus};
 
 /// Conditions: with an answer, without one, and of either kind by what the dependencies gave.
 const CONDITIONS: [&str; 6] =
     ["true", "false", "input.flag", "!input.flag", "input.missing == 1", "size('ab') == 2"];
+
+/// What steps wait for.
+pub(super) const SIGNALS: [&str; 2] = ["red", "blue"];
 
 /// One random step; `needs` picks among the steps before it.
 #[derive(Debug, Clone)]
@@ -20,33 +23,40 @@ struct Draw {
     on_first: bool,
     goes_on: bool,
     attempts: u32,
+    fallback: u8,
 }
 
 fn draw() -> impl Strategy<Value = Draw> {
     (
-        0_u8..6,
+        0_u8..9,
         any::<u8>(),
         proptest::option::weighted(0.3, 0..CONDITIONS.len()),
         any::<bool>(),
         proptest::bool::weighted(0.25),
         1_u32..4,
+        0_u8..10,
     )
-        .prop_map(|(kind, needs, condition, on_first, goes_on, attempts)| Draw {
+        .prop_map(|(kind, needs, condition, on_first, goes_on, attempts, fallback)| Draw {
             kind,
             needs,
             condition,
             on_first,
             goes_on,
             attempts,
+            fallback,
         })
 }
 
 /// A workflow of one to eight steps.
 pub(super) fn workflow() -> impl Strategy<Value = Value> {
     let output = proptest::option::of(any::<bool>());
-    (proptest::collection::vec(draw(), 1..=8), output).prop_map(|(draws, output)| {
+    let shape = (proptest::collection::vec(draw(), 1..=8), output, any::<bool>());
+    shape.prop_map(|(draws, output, pauses)| {
         let steps: Vec<Value> = draws.iter().enumerate().map(|(at, draw)| step(at, draw)).collect();
         let mut workflow = json!({ "name": "w", "steps": steps });
+        if pauses {
+            workflow["onFailure"] = json!("pause");
+        }
         match output {
             None => {}
             Some(true) => workflow["output"] = json!("{s0.output}"),
@@ -66,6 +76,12 @@ fn step(at: usize, draw: &Draw) -> Value {
         0 => ("sleep", json!({ "for": u32::from(draw.needs) * 10 })),
         1 => ("sleep", json!({ "for": "{input.pause}" })),
         2 => ("transform", json!({ "jq": ".", "from": 1 })),
+        3 => ("signal", json!({ "name": SIGNALS[at % 2] })),
+        4 => ("signal", json!({ "name": SIGNALS[at % 2], "timeout": "3s" })),
+        5 if draw.goes_on => {
+            ("approval", json!({ "prompt": "?", "timeout": "3s", "onTimeout": "reject" }))
+        }
+        5 => ("approval", json!({ "prompt": "?", "choices": ["approve"], "timeout": "4s" })),
         _ => ("http", json!({ "url": "http://h/" })),
     };
     let mut step = json!({
@@ -76,6 +92,18 @@ fn step(at: usize, draw: &Draw) -> Value {
         "continueOnError": draw.goes_on,
         "retry": { "maxAttempts": draw.attempts },
     });
+    let fallback = match draw.fallback {
+        0 => json!({ "output": { "n": 7, "why": format!("{{s{at}.error.code}}") } }),
+        1 => json!({ "output": format!("{{s{at}.error.nosuch}}") }),
+        2 => {
+            json!({ "kind": "http", "with": { "url": "http://f/" }, "retry": { "maxAttempts": 2 } })
+        }
+        3 => json!({ "kind": "sleep", "with": { "for": "{input.pause}" } }),
+        _ => Value::Null,
+    };
+    if !fallback.is_null() {
+        step["fallback"] = fallback;
+    }
     if let Some(condition) = draw.condition {
         step["when"] = json!(CONDITIONS[condition]);
         if let (true, Some(first)) = (draw.on_first, needs.first()) {
@@ -104,8 +132,16 @@ pub(super) enum Turn {
     Warn(Target),
     Recover(bool),
     Quarantine,
+    Pause,
     Resume,
+    /// From a step on, without others, with another input.
+    ResumeFrom(u8, Vec<u8>),
     Abort,
+    Retry(u8),
+    Skip(u8, bool),
+    Edit(u8),
+    Resolve(u8, u8),
+    Signal(bool),
 }
 
 /// Which attempt a result is of.
@@ -135,10 +171,25 @@ pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
         1 => target().prop_map(Turn::Warn),
         2 => any::<bool>().prop_map(Turn::Recover),
         1 => Just(Turn::Quarantine),
+        1 => Just(Turn::Pause),
         2 => Just(Turn::Resume),
+        1 => (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..3))
+            .prop_map(|(step, skip)| Turn::ResumeFrom(step, skip)),
         1 => Just(Turn::Abort),
+        1 => any::<u8>().prop_map(Turn::Retry),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(step, given)| Turn::Skip(step, given)),
+        1 => any::<u8>().prop_map(Turn::Edit),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(which, choice)| Turn::Resolve(which, choice)),
+        2 => any::<bool>().prop_map(Turn::Signal),
     ];
     proptest::collection::vec(turn, 1..60)
+}
+
+fn failed((step, attempt): (usize, u32), recoverable: bool, after: Option<u16>) -> Command {
+    let mut failure = Failure::recoverable("e", Category::Step, "no");
+    failure.recoverable = recoverable;
+    let retry_after = after.map(|s| std::time::Duration::from_secs(s.into()));
+    Command::Fail { step, attempt, failure, retry_after }
 }
 
 impl Turn {
@@ -160,11 +211,7 @@ impl Turn {
                 Command::Complete { step, attempt, output, session_id: None }
             }
             Self::Fail(target, recoverable, after) => {
-                let (step, attempt) = target.of(stage)?;
-                let mut failure = Failure::recoverable("e", Category::Step, "no");
-                failure.recoverable = *recoverable;
-                let retry_after = after.map(|s| std::time::Duration::from_secs(s.into()));
-                Command::Fail { step, attempt, failure, retry_after }
+                failed(target.of(stage)?, *recoverable, *after)
             }
             Self::Warn(target) => {
                 let (step, attempt) = target.of(stage)?;
@@ -178,8 +225,44 @@ impl Turn {
                 let takeover = super::theatre::takeover(RecoveryCause::Frozen, 9);
                 Command::Quarantine { takeover, losses: 6 }
             }
-            Self::Resume => Command::Resume { by: "ann".to_owned(), reason: None },
-            Self::Abort => Command::Abort { by: "ann".to_owned(), reason: None },
+            Self::Pause => asked(Ask::Pause),
+            Self::Resume => asked(Ask::Resume(Resume::default())),
+            Self::ResumeFrom(step, skip) => {
+                let at = |step: &u8| usize::from(*step) % stage.state.steps.len();
+                let input = super::theatre::json_of(&json!({ "flag": true, "pause": 1 }));
+                asked(Ask::Resume(Resume {
+                    from_step: Some(at(step)),
+                    skip: skip.iter().map(at).collect(),
+                    input: Some(input),
+                }))
+            }
+            Self::Abort => asked(Ask::Abort),
+            Self::Retry(step) => {
+                asked(Ask::Retry { step: usize::from(*step) % stage.state.steps.len() })
+            }
+            Self::Skip(step, given) => {
+                let step = usize::from(*step) % stage.state.steps.len();
+                let output = given.then(|| super::theatre::json_of(&json!({ "n": 3 })));
+                asked(Ask::Skip { step, output })
+            }
+            Self::Edit(step) => {
+                let step = usize::from(*step) % stage.state.steps.len();
+                let output = super::theatre::json_of(&json!({ "n": 4 }));
+                asked(Ask::Edit { step, output })
+            }
+            Self::Signal(red) => {
+                let payload = super::theatre::json_of(&json!({ "n": 5 }));
+                let name = SIGNALS[usize::from(!red)].to_owned();
+                asked(Ask::Signal { name, payload })
+            }
+            Self::Resolve(which, choice) => {
+                let all = &stage.state.interventions;
+                let one = all.get(usize::from(*which).checked_rem(all.len())?)?;
+                let choices = &one.opened.choices;
+                let choice = choices.get(usize::from(*choice) % (choices.len() + 1));
+                let choice = choice.cloned().unwrap_or_else(|| "perhaps".to_owned());
+                asked(Ask::Resolve { id: one.opened.id.clone(), choice })
+            }
         })
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::theatre::{Stage, broken, http, http_with, refused, takeover};
-use crate::machine::{Command, Rejection};
+use super::theatre::{Stage, asked, broken, http, http_with, refused, takeover};
+use crate::machine::{Ask, Command, Rejection, Resume};
 use crate::model::{RecoveryCause, StepStatus, ThreadStatus};
 
 const NOTHING: [&str; 0] = [];
@@ -91,14 +91,14 @@ fn an_ended_thread_tells_nothing_until_it_is_resumed() {
         let late = super::theatre::json_of(&json!(2));
         let late = Command::Complete { step: 0, attempt: 1, output: late, session_id: None };
         assert_eq!(stage.decide(late), Err(Rejection::Stale));
-        let abort = Command::Abort { by: "ann".to_owned(), reason: None };
+        let abort = asked(Ask::Abort);
         assert_eq!(stage.decide(abort), Err(Rejection::WrongState(status)));
     }
 }
 
 #[test]
 fn only_what_has_ended_without_completing_can_be_resumed() {
-    let resume = || Command::Resume { by: "ann".to_owned(), reason: None };
+    let resume = || asked(Ask::Resume(Resume::default()));
     let mut stage = Stage::new(json!([http("a", &[])]));
     assert_eq!(stage.decide(resume()), Err(Rejection::WrongState(ThreadStatus::Queued)));
     stage.advance();

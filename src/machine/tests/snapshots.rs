@@ -45,23 +45,25 @@ fn version_2_is_this_text() {
         text,
         concat!(
             r#"{"completedAt":null,"createdAt":"1700000000000","error":null,"input":"{}","#,
-            r#""interrupted":0,"interventions":[{"at":"1700000000010","choices":["resume","abort"],"id":"t~9","#,
-            r#""kind":"poison","prompt":"6 replicas were lost while they drove this thread and "#,
+            r#""interrupted":0,"#,
+            r#""interventions":[{"at":"1700000000010","choices":["resume","abort"],"digest":null,"#,
+            r#""expiresAt":null,"id":"t~9","kind":"poison","onTimeout":null,"#,
+            r#""prompt":"6 replicas were lost while they drove this thread and "#,
             r#"no step completed in between; under way at the last one: none","resolved":null,"#,
-            r#""steps":[]}],"#,
-            r#""lastSeq":"9","metadata":"{}","output":null,"recoveries":2,"status":"paused","#,
-            r#""steps":[{"attemptAt":"1700000000000","attempts":1,"completedAt":"1700000000005","#,
-            r#""continued":false,"error":null,"failures":0,"id":"a","output":"{\"n\":1}","#,
-            r#""sessionId":null,"startedAt":"1700000000000","status":"completed","wakeAt":null,"#,
-            r#""warned":false},{"attemptAt":"1700000000000","attempts":1,"completedAt":null,"#,
-            r#""continued":false,"error":{"attempt":1,"category":"external","#,
+            r#""steps":[]}],"lastSeq":"9","metadata":"{}","output":null,"recoveries":2,"#,
+            r#""signals":[],"status":"paused","steps":[{"admitted":true,"attemptAt":"1700000000000","#,
+            r#""attempts":1,"bypassed":false,"completedAt":"1700000000005","continued":false,"#,
+            r#""error":null,"failures":0,"fallback":false,"id":"a","output":"{\"n\":1}","sessionId":null,"signal":null,"#,
+            r#""startedAt":"1700000000000","status":"completed","wakeAt":null,"warned":false},"#,
+            r#"{"admitted":true,"attemptAt":"1700000000000","attempts":1,"bypassed":false,"#,
+            r#""completedAt":null,"continued":false,"error":{"attempt":1,"category":"external","#,
             r#""code":"connection_failed","message":"refused","recoverable":true,"stepId":"b"},"#,
-            r#""failures":1,"id":"b","output":null,"sessionId":null,"#,
+            r#""failures":1,"fallback":false,"id":"b","output":null,"sessionId":null,"signal":null,"#,
             r#""startedAt":"1700000000000","status":"retrying","wakeAt":"1700000001010","#,
-            r#""warned":false},{"attemptAt":null,"attempts":0,"completedAt":null,"#,
-            r#""continued":false,"error":null,"failures":0,"id":"c","output":null,"#,
-            r#""sessionId":null,"startedAt":null,"status":"pending","wakeAt":null,"#,
-            r#""warned":false}],"threadId":"t","traceparent":null,"#,
+            r#""warned":false},{"admitted":false,"attemptAt":null,"attempts":0,"#,
+            r#""bypassed":false,"completedAt":null,"continued":false,"error":null,"failures":0,"#,
+            r#""fallback":false,"id":"c","output":null,"sessionId":null,"signal":null,"startedAt":null,"status":"pending","#,
+            r#""wakeAt":null,"warned":false}],"threadId":"t","traceparent":null,"#,
             r#""updatedAt":"1700000000010","version":2,"workflow":{"hash":"HASH","name":"w","#,
             r#""version":null}}"#
         )
@@ -119,12 +121,15 @@ fn another_byte_is_told_by_the_checksum() {
 fn another_version_is_told_from_what_cannot_be_read() {
     let stage = lived();
     let (text, _) = snapshot::encode(&stage.state);
-    let newer = text.replacen("\"version\":2", "\"version\":3", 1);
-    assert_eq!(read(&newer, &stage).unwrap_err(), SnapshotFault::Version(3));
+    let own = format!("\"version\":{}", snapshot::SNAPSHOT_VERSION);
+    for other in [1, snapshot::SNAPSHOT_VERSION + 1] {
+        let other_version = text.replacen(&own, &format!("\"version\":{other}"), 1);
+        assert_eq!(read(&other_version, &stage).unwrap_err(), SnapshotFault::Version(other));
+    }
     let other_members = "{\"version\":7,\"wholly\":\"different\"}";
     assert_eq!(read(other_members, &stage).unwrap_err(), SnapshotFault::Version(7));
     let cut = &text[..text.len() - 9];
-    let more = text.replacen("\"version\":2", "\"versio\":true,\"version\":2", 1);
+    let more = text.replacen(&own, &format!("\"versio\":true,{own}"), 1);
     for broken in ["", "{}", cut, more.as_str()] {
         let fault = read(broken, &stage).unwrap_err();
         assert!(matches!(fault, SnapshotFault::Unreadable(_)), "{fault:?} for {broken}");

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::definition::Plan;
-use crate::machine::{Command, Moment, Rejection, Takeover, ThreadState, decide, start};
+use crate::machine::{
+    Ask, Command, Moment, Rejection, Resume, Takeover, ThreadState, Who, decide, start,
+};
 use crate::model::{
     Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, RecoveryStrategy, StepId,
     StepStatus, ThreadId, Timestamp, WorkflowRef, WorkflowStart,
@@ -18,6 +20,11 @@ pub(super) const DAWN: i64 = 1_700_000_000_000;
 /// A takeover from `previous_owner`.
 pub(super) const fn takeover(cause: RecoveryCause, previous_owner: i64) -> Takeover {
     Takeover { cause, strategy: RecoveryStrategy::FullRebuild, previous_owner }
+}
+
+/// What Ann asks.
+pub(in crate::machine) fn asked(ask: Ask) -> Command {
+    Command::Ask(ask, Who { by: "ann".to_owned(), reason: None })
 }
 
 /// Larger than any output that is not meant to be too large.
@@ -116,12 +123,12 @@ impl Stage {
 
     #[track_caller]
     pub(super) fn resume(&mut self) -> Vec<String> {
-        self.decide(Command::Resume { by: "ann".to_owned(), reason: None }).unwrap()
+        self.decide(asked(Ask::Resume(Resume::default()))).unwrap()
     }
 
     #[track_caller]
     pub(super) fn abort(&mut self) -> Vec<String> {
-        self.decide(Command::Abort { by: "ann".to_owned(), reason: None }).unwrap()
+        self.decide(asked(Ask::Abort)).unwrap()
     }
 
     /// The position and the current attempt of a step.
@@ -164,6 +171,7 @@ pub(super) fn line(event: &Event) -> String {
             format!("{kind} {} {} {}", fact.step, fact.attempt, fact.data.error.code)
         }
         EventBody::StepSkipped(fact) => format!("{kind} {} {}", fact.step, fact.data.reason),
+        EventBody::StepEdited(fact) => format!("{kind} {}", fact.step),
         EventBody::WorkflowFailed(data) => format!("{kind} {}", data.error.code),
         EventBody::WorkflowRecovered(data) => {
             let steps: Vec<_> = data.steps.iter().map(StepId::as_str).collect();
@@ -174,6 +182,7 @@ pub(super) fn line(event: &Event) -> String {
             format!("{kind} {} [{}]", data.kind.as_str(), steps.join(" "))
         }
         EventBody::InterventionResolved(data) => format!("{kind} {}", data.choice),
+        EventBody::SignalReceived(data) => format!("{kind} {}", data.name),
         EventBody::WorkflowStart(_)
         | EventBody::WorkflowPaused(_)
         | EventBody::WorkflowResumed(_)

@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Failure, Incarnation, Json, Seq, StepId, Timestamp};
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 /// Which definition a thread executes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkflowRef {
@@ -41,17 +46,43 @@ pub struct WorkflowStart {
 /// An attempt of a step was decided; it is performed once this is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepStart {
-    /// The step's kind.
+    /// The step's kind, or that of its fallback.
     pub kind: String,
+    /// Whether it is an attempt of the step's fallback; left out if it is not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fallback: bool,
+    /// Who had it started now instead of when it was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The step waits for a moment, without an attempt under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepWaiting {
-    /// What it waits for: `timer` for a `sleep`.
+    /// What it waits for: `timer`, `signal` or `approval`.
     pub reason: String,
-    /// Until when.
-    pub until: Timestamp,
+    /// Until when; `null` if for ever.
+    pub until: Option<Timestamp>,
+    /// The signal's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Somebody sent the thread a signal. It is kept until a step takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalReceived {
+    /// The signal's name.
+    pub name: String,
+    /// What was sent with it.
+    pub payload: Json,
+    /// Who did.
+    pub by: String,
+    /// Why, if it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// An attempt failed and another will follow.
@@ -64,6 +95,10 @@ pub struct StepRetry {
     pub retry_at: Timestamp,
     /// How long that is from now, in milliseconds.
     pub delay_ms: u64,
+    /// Whether the step has used its attempts and its fallback takes over with the next one; left
+    /// out if it does not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fallback: bool,
 }
 
 /// An attempt has run for longer than the step's `warnAfter`.
@@ -86,6 +121,12 @@ pub struct StepComplete {
     pub duration_ms: u64,
     /// The agent session it ran in, if any.
     pub session_id: Option<String>,
+    /// Whether the output is that of the step's fallback; left out if it is not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fallback: bool,
+    /// Why the last attempt failed, where the output of a fallback stands in for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
 }
 
 /// The step used up its attempts.
@@ -103,17 +144,42 @@ pub struct StepFailed {
 /// The step will not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepSkipped {
-    /// `condition` if its `when` was false, `dependencies` if all it depends on was skipped.
+    /// `condition` if its `when` was false, `dependencies` if all it depends on was skipped; what a
+    /// person gave as the reason, if one did it.
     pub reason: String,
+    /// The person who did. What depends on the step runs then, and sees the output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The output that the person gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Json>,
+}
+
+/// A person put another output in the place of a completed step's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepEdited {
+    /// The output from now on.
+    pub output: Json,
+    /// Who did.
+    pub by: String,
+    /// Why, if it was said.
+    pub reason: Option<String>,
 }
 
 /// A person or a client set an ended or paused thread going again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkflowResumed {
     /// Who did.
     pub by: String,
     /// Why, if it was said.
     pub reason: Option<String>,
+    /// The step that is to run again, with all that comes after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_step: Option<StepId>,
+    /// The input of whatever still has to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Json>,
 }
 
 /// Why another incarnation took a thread over, as far as the evidence tells.
@@ -228,6 +294,10 @@ pub struct WorkflowRecovered {
 pub enum InterventionKind {
     /// The thread was lost with its replica again and again: it may be what kills them.
     Poison,
+    /// A step has used up its attempts, and the workflow says `"onFailure": "pause"`.
+    Failure,
+    /// A step of kind `approval` waits.
+    Approval,
 }
 
 impl InterventionKind {
@@ -235,6 +305,8 @@ impl InterventionKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Poison => "poison",
+            Self::Failure => "failure",
+            Self::Approval => "approval",
         }
     }
 }
@@ -253,6 +325,15 @@ pub struct InterventionOpened {
     pub prompt: String,
     /// What the person may choose.
     pub choices: Vec<String>,
+    /// SHA-256, in hex, of what an approval is about: its filled-in `with`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// When it is too late to decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// What is chosen then; without it the step fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<String>,
 }
 
 /// A person has decided.

@@ -14,9 +14,9 @@ use super::{Seq, StepId, Timestamp};
 
 pub use facts::{
     InterventionKind, InterventionOpened, InterventionResolved, RecoveryCause, RecoveryStrategy,
-    StepComplete, StepFailed, StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting,
-    WorkflowAborted, WorkflowComplete, WorkflowFailed, WorkflowPaused, WorkflowRecovered,
-    WorkflowRef, WorkflowResumed, WorkflowStart,
+    SignalReceived, StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStart,
+    StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed,
+    WorkflowPaused, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
 };
 
 /// A past fact about one thread.
@@ -60,6 +60,8 @@ pub enum EventBody {
     StepComplete(OnStep<StepComplete>),
     StepFailed(OnStep<StepFailed>),
     StepSkipped(OnStep<StepSkipped>),
+    StepEdited(OnStep<StepEdited>),
+    SignalReceived(SignalReceived),
     InterventionOpened(InterventionOpened),
     InterventionResolved(InterventionResolved),
     WorkflowPaused(WorkflowPaused),
@@ -100,6 +102,8 @@ impl EventBody {
             Self::StepComplete(_) => "step_complete",
             Self::StepFailed(_) => "step_failed",
             Self::StepSkipped(_) => "step_skipped",
+            Self::StepEdited(_) => "step_edited",
+            Self::SignalReceived(_) => "signal_received",
             Self::InterventionOpened(_) => "intervention_opened",
             Self::InterventionResolved(_) => "intervention_resolved",
             Self::WorkflowPaused(_) => "workflow_paused",
@@ -129,7 +133,9 @@ impl EventBody {
             Self::StepComplete(fact) => Some(&fact.step),
             Self::StepFailed(fact) => Some(&fact.step),
             Self::StepSkipped(fact) => Some(&fact.step),
+            Self::StepEdited(fact) => Some(&fact.step),
             Self::WorkflowStart(_)
+            | Self::SignalReceived(_)
             | Self::InterventionOpened(_)
             | Self::InterventionResolved(_)
             | Self::WorkflowPaused(_)

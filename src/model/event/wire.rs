@@ -7,7 +7,7 @@ use super::{Event, EventBody, EventFault, OnStep};
 use crate::model::{Seq, StepId, ThreadId, Timestamp};
 
 /// Every type of event that this version writes.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 18] = [
     "workflow_start",
     "step_start",
     "step_waiting",
@@ -16,6 +16,8 @@ const KINDS: [&str; 16] = [
     "step_complete",
     "step_failed",
     "step_skipped",
+    "step_edited",
+    "signal_received",
     "intervention_opened",
     "intervention_resolved",
     "workflow_paused",
@@ -86,6 +88,8 @@ impl EventBody {
             Self::StepComplete(fact) => on(fact.place()).text(&fact.data),
             Self::StepFailed(fact) => on(fact.place()).text(&fact.data),
             Self::StepSkipped(fact) => on(fact.place()).text(&fact.data),
+            Self::StepEdited(fact) => on(fact.place()).text(&fact.data),
+            Self::SignalReceived(data) => on(None).text(data),
             Self::InterventionOpened(data) => on(None).text(data),
             Self::InterventionResolved(data) => on(None).text(data),
             Self::WorkflowPaused(data) => on(None).text(data),
@@ -107,6 +111,8 @@ impl EventBody {
             "step_complete" => Self::StepComplete(frame.on_step()?),
             "step_failed" => Self::StepFailed(frame.on_step()?),
             "step_skipped" => Self::StepSkipped(frame.on_step()?),
+            "step_edited" => Self::StepEdited(frame.on_step()?),
+            "signal_received" => Self::SignalReceived(frame.data()?),
             "intervention_opened" => Self::InterventionOpened(frame.data()?),
             "intervention_resolved" => Self::InterventionResolved(frame.data()?),
             "workflow_paused" => Self::WorkflowPaused(frame.data()?),
@@ -169,6 +175,8 @@ mod tests {
                         .unwrap(),
                     duration_ms: 12,
                     session_id: None,
+                    fallback: false,
+                    error: None,
                 },
             }),
         };

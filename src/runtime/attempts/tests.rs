@@ -58,6 +58,7 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<What>, Durati
     let (sender, mut inbox) = mpsc::channel(8);
     let run = Run {
         executors: Arc::<Trickle>::clone(executors),
+        gate: None,
         timeout: bounds.timeout,
         warn_after: bounds.warn_after,
         heartbeat_timeout: bounds.heartbeat_timeout,
@@ -73,6 +74,7 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<What>, Durati
         action: Arc::new(Action::Http),
         with: Json::null(),
         traceparent: None,
+        fallback: false,
         pulse: Pulse::default(),
     };
     let begun = Instant::now();

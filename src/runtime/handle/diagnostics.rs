@@ -52,7 +52,7 @@ pub struct ThreadFacts {
     /// How often it was handed to a replica.
     #[schema(value_type = i64)]
     pub epoch: Epoch,
-    /// Claims since its last completed step.
+    /// How often it was taken from a lost replica since it last got on.
     pub claims: u32,
     /// The head of its journal.
     #[schema(value_type = u64)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Fault, Seq, ThreadStatus};
+use crate::model::{Fault, Seq, StepId, StepStatus, ThreadStatus};
 
 /// A refusal or a fault; HTTP statuses are chosen from it in one place (`api/problem.rs`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,42 @@ pub enum RuntimeError {
         status: ThreadStatus,
         /// What was asked, as a participle: `resumed`, `aborted`, `deleted`.
         action: &'static str,
+    },
+    /// The thread's workflow has no such step.
+    #[error("the workflow has no step {step}")]
+    StepNotFound {
+        /// What was asked for.
+        step: StepId,
+    },
+    /// The step's state does not allow the call.
+    #[error("step {step} is {}: it cannot be {action}", status.as_str())]
+    WrongStep {
+        /// The step.
+        step: StepId,
+        /// Where it stands.
+        status: StepStatus,
+        /// What was asked, as a participle.
+        action: &'static str,
+    },
+    /// No such intervention.
+    #[error("no such intervention")]
+    InterventionNotFound,
+    /// The intervention was decided already.
+    #[error("it was decided already: {by} chose {choice}")]
+    InterventionResolved {
+        /// What was decided.
+        choice: String,
+        /// Who did.
+        by: String,
+    },
+    /// The thread keeps as many signals as it may that nobody has taken.
+    #[error("too many signals of this thread wait to be taken")]
+    TooManySignals,
+    /// The intervention does not offer this choice.
+    #[error("the intervention offers {}", choices.join(", "))]
+    NoSuchChoice {
+        /// What it offers.
+        choices: Vec<String>,
     },
     /// `If-Match` named another version: somebody acted first.
     #[error("the thread has changed since: its last event is {last_seq}")]

@@ -43,6 +43,13 @@ pub struct Intervention {
     pub prompt: String,
     /// What the person may choose.
     pub choices: Vec<String>,
+    /// SHA-256, in hex, of what an approval is about: its prompt, choices and limits as filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// When it is too late to decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
     /// Since when it waits.
     #[schema(value_type = String, format = DateTime)]
     pub opened_at: Timestamp,

@@ -1,5 +1,5 @@
-//! What a face (HTTP, MCP, dashboard) can ask of the runtime. Each call is a line here and a
-//! function in a file of its own.
+//! What a face (HTTP, dashboard) can ask of the runtime. Each call is a line here and a function in a
+//! file of its own.
 
 mod diagnostics;
 mod error;
@@ -20,7 +20,7 @@ use super::{
     recoveries, snapshots, stats, workflows,
 };
 use crate::definition::Plan;
-use crate::model::{Epoch, Fault, Json, Pointer, Seq, ThreadId};
+use crate::model::{Epoch, Fault, Json, Pointer, Seq, StepId, ThreadId};
 
 pub use diagnostics::*;
 pub use error::RuntimeError;
@@ -102,13 +102,53 @@ impl Handle {
         control::delete(&self.core, thread, if_match).await
     }
 
-    /// Continues a failed, aborted or paused thread.
-    pub async fn resume(
+    /// Lets what runs of a thread end, and starts nothing more of it.
+    pub async fn pause(
         &self,
         thread: &ThreadId,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        control::resume(&self.core, thread, control).await
+        control::pause(&self.core, thread, control).await
+    }
+
+    /// Continues a failed, aborted or paused thread.
+    pub async fn resume(
+        &self,
+        thread: &ThreadId,
+        how: ResumeHow,
+        control: Control,
+    ) -> Result<Invoked, RuntimeError> {
+        control::resume(&self.core, thread, how, control).await
+    }
+
+    /// Retries, skips or edits one step.
+    pub async fn change_step(
+        &self,
+        thread: &ThreadId,
+        change: (StepId, StepChange),
+        control: Control,
+    ) -> Result<Invoked, RuntimeError> {
+        control::change_step(&self.core, thread, change, control).await
+    }
+
+    /// Sends a thread a signal: its name and payload.
+    pub async fn signal(
+        &self,
+        thread: &ThreadId,
+        signal: (String, Json),
+        control: Control,
+    ) -> Result<Invoked, RuntimeError> {
+        control::signal(&self.core, thread, signal, control).await
+    }
+
+    /// Decides an intervention; `control.reason` is what was said about it.
+    pub async fn resolve(
+        &self,
+        id: String,
+        choice: String,
+        control: Control,
+    ) -> Result<Invoked, RuntimeError> {
+        control::resolve(&self.core, id, choice, control).await
     }
 
     /// Stops a thread for good, cancelling its running attempts.

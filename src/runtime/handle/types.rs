@@ -77,6 +77,34 @@ pub struct Control {
     pub idempotency_key: Option<String>,
 }
 
+/// How a thread is to be continued.
+#[derive(Debug, Clone, Default)]
+pub struct ResumeHow {
+    /// Run this step and all that comes after it again.
+    pub from_step: Option<StepId>,
+    /// Do without these steps.
+    pub skip: Vec<StepId>,
+    /// The input of whatever still has to run.
+    pub input: Option<Json>,
+}
+
+/// What can be done to one step.
+#[derive(Debug, Clone)]
+pub enum StepChange {
+    /// Start its next attempt now.
+    Retry,
+    /// Do without it.
+    Skip {
+        /// What those that depend on it see; `null` if absent.
+        output: Option<Json>,
+    },
+    /// Put another output in the place of its own.
+    Edit {
+        /// The output from now on.
+        output: Json,
+    },
+}
+
 /// One event as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawEvent {
@@ -119,6 +147,27 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next page starts; absent on the last.
     pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The page of the first `limit` of `found`, of which one more was looked for: if it is there, the
+    /// next page starts at the `cursor` of this one's last.
+    pub(in crate::runtime) fn cut(
+        mut found: Vec<T>,
+        limit: usize,
+        cursor: impl FnOnce(&T) -> String,
+    ) -> Self {
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next_cursor = found.last().filter(|_| more).map(cursor);
+        Self { items: found, next_cursor }
+    }
+
+    /// The same page of what these items are shown as.
+    pub(in crate::runtime) fn map<U>(self, shown: impl FnMut(T) -> U) -> Page<U> {
+        let Self { items, next_cursor } = self;
+        Page { items: items.into_iter().map(shown).collect(), next_cursor }
+    }
 }
 
 /// Which threads a list wants.
@@ -271,6 +320,27 @@ pub struct HealthCheck {
     pub recommendation: Option<String>,
 }
 
+/// A circuit breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Circuit {
+    /// What it stands before: host and port, kind and program, or the key that steps gave it.
+    pub key: String,
+    /// `closed`, `open` or `half_open`.
+    pub state: &'static str,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When it opened; `null` if it is closed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub opened_at: Option<Timestamp>,
+    /// When it lets a probe through; `null` if it is closed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retry_at: Option<Timestamp>,
+    /// Until when the target asked to be left alone; `null` if it did not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub cools_until: Option<Timestamp>,
+}
+
 /// `/health`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -279,9 +349,8 @@ pub struct HealthReport {
     pub status: HealthStatus,
     /// The checks, by name.
     pub checks: std::collections::BTreeMap<String, HealthCheck>,
-    /// Circuit breakers; empty in this version.
-    #[schema(value_type = Vec<Object>)]
-    pub circuits: Vec<serde_json::Value>,
+    /// Circuit breakers of this replica, the open ones first; at most 100.
+    pub circuits: Vec<Circuit>,
     /// The server's version.
     pub version: &'static str,
     /// Time since the start, in milliseconds.

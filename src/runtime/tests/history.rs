@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::watched::Watched;
 use crate::definition::Plan;
-use crate::machine::{Command, Moment, SNAPSHOT_VERSION, ThreadState, decide, snapshot, start};
+use crate::machine::{
+    Ask, Command, Moment, Resume, SNAPSHOT_VERSION, ThreadState, Who, decide, snapshot, start,
+};
 use crate::model::{
     Category, Event, Failure, Json, Pointer, Seq, StepStatus, ThreadId, ThreadStatus, Timestamp,
     WorkflowRef, WorkflowStart,
@@ -75,7 +77,10 @@ impl History {
         );
         while history.live().last_seq < events {
             if history.live().status == ThreadStatus::Failed {
-                history.decide(Command::Resume { by: "ann".to_owned(), reason: None });
+                history.decide(Command::Ask(
+                    Ask::Resume(Resume::default()),
+                    Who { by: "ann".to_owned(), reason: None },
+                ));
             } else {
                 history.fail(0);
             }

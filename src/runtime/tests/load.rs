@@ -7,7 +7,7 @@ use serde_json::json;
 use super::history::{History, resealed, snapshot_of, thread};
 use super::watched::Watched;
 use crate::machine::snapshot::encode;
-use crate::machine::{Command, ThreadState};
+use crate::machine::{Command, SNAPSHOT_VERSION, ThreadState};
 use crate::model::{
     Category, EventBody, Failure, OnStep, RecoveryStrategy, Seq, StepComplete, StepId,
 };
@@ -104,13 +104,15 @@ async fn a_bad_snapshot_is_counted_and_skipped_for_an_older_one_or_the_journal()
         "checksum",
     )
     .await;
-    with_two_bad(|_, good| Snapshot { version: 3, ..good }, "version").await;
+    with_two_bad(|_, good| Snapshot { version: SNAPSHOT_VERSION + 1, ..good }, "version").await;
     let newer = |good: Snapshot| {
-        let text = good.state.replacen("\"version\":2", "\"version\":3", 1);
+        let own = format!("\"version\":{SNAPSHOT_VERSION}");
+        let text = good.state.replacen(&own, "\"version\":99", 1);
         resealed(good, text)
     };
     with_two_bad(|_, good| newer(good), "version").await;
-    with_two_bad(|_, good| resealed(good, "{\"version\":2}".to_owned()), "unreadable").await;
+    let only_version = format!("{{\"version\":{SNAPSHOT_VERSION}}}");
+    with_two_bad(|_, good| resealed(good, only_version.clone()), "unreadable").await;
     with_two_bad(
         |_, good| {
             let text = good.state.replace("\"threadId\":\"t\"", "\"threadId\":\"u\"");
@@ -223,6 +225,8 @@ async fn records_that_contradict_each_other_or_the_plan_are_told() {
                 output: crate::model::Json::null(),
                 duration_ms: 1,
                 session_id: None,
+                fallback: false,
+                error: None,
             },
         })
     };

@@ -1,4 +1,4 @@
-//! Snapshots and long journals, over a memory store that is watched.
+//! Snapshots, long journals and adoptions, over a memory store that is watched.
 
 mod adoption;
 mod checkpoints;

@@ -2,19 +2,20 @@
 //!
 //! Reads through [`Archive`] alone, so that it can run beside live servers and write nothing. It
 //! never stops at a fault: what is bad is reported, and the rest is checked all the same. A further
-//! check of a thread is a function in [`thread`], a further kind of record a pass here. Called by
-//! `app` for `rethread verify`.
+//! check of a thread is a function in [`thread`] or [`derived`], a further kind of record a pass
+//! here. Called by `app` for `rethread verify`.
 
+mod derived;
 mod thread;
 
 use std::fmt;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::plans::PlanCache;
+use super::plans::{PlanCache, named};
 use crate::definition::Plan;
 use crate::model::{Json, Pointer};
-use crate::store::{Archive, StoreError, StoredDefinition};
+use crate::store::{Archive, StoreError, StoredDefinition, ThreadTable};
 
 /// Ids read at a time.
 const ID_PAGE: usize = 500;
@@ -51,7 +52,7 @@ pub struct Verified {
     pub threads: u64,
     /// Events read.
     pub events: u64,
-    /// Bytes of journal rows and definitions read.
+    /// Bytes of journal rows, snapshots and definitions read.
     pub bytes: u64,
     /// Bad things found.
     pub bad: u64,
@@ -70,7 +71,9 @@ pub async fn verify(
     verifier.definitions(&mut total, report).await?;
     verifier.workflows(&mut total, report).await?;
     verifier.threads(&mut total, report).await?;
-    verifier.orphans(&mut total, report).await?;
+    for table in ThreadTable::ALL {
+        verifier.strays(table, &mut total, report).await?;
+    }
     Ok(total)
 }
 
@@ -135,15 +138,26 @@ impl Verifier<'_> {
         }
     }
 
-    /// Journal rows of threads that are not there.
-    async fn orphans(&self, total: &mut Verified, report: Report<'_>) -> Result<(), StoreError> {
+    /// Rows of threads that are not there.
+    async fn strays(
+        &self,
+        table: ThreadTable,
+        total: &mut Verified,
+        report: Report<'_>,
+    ) -> Result<(), StoreError> {
+        let has = match table {
+            ThreadTable::Journal => "a journal",
+            ThreadTable::Snapshots => "snapshots",
+            ThreadTable::Recoveries => "recoveries",
+            ThreadTable::Interventions => "interventions",
+        };
         let mut after = String::new();
         loop {
-            let page = self.archive.journal_ids(&after, ID_PAGE).await?;
+            let page = self.archive.ids_in(table, &after, ID_PAGE).await?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after.clone_from(last);
             for (id, _) in page.iter().filter(|(_, known)| !known) {
-                let what = "it has a journal, and its row is missing".to_owned();
+                let what = format!("it has {has}, and its row is missing");
                 found(total, report, &Finding { subject: format!("thread {id}"), seq: None, what });
             }
         }
@@ -159,10 +173,8 @@ fn found(total: &mut Verified, report: Report<'_>, finding: &Finding) {
 fn plan(definition: &StoredDefinition) -> Result<Plan, String> {
     let text = String::from_utf8(definition.text.clone()).map_err(|fault| fault.to_string())?;
     let json = Json::trusted(text).map_err(|fault| format!("it is no JSON: {fault}"))?;
-    let plan = Plan::parse(&json, &Pointer::root()).map_err(|faults| {
-        let named = faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.detail));
-        format!("it can't be used: {}", named.collect::<Vec<_>>().join("; "))
-    })?;
+    let plan = Plan::parse(&json, &Pointer::root())
+        .map_err(|faults| format!("it can't be used: {}", named(&faults)))?;
     if plan.hash == definition.hash {
         return Ok(plan);
     }

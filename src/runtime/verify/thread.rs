@@ -1,5 +1,6 @@
 //! Checks one thread: its row, its journal, and that the one is the fold of the other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -67,8 +68,9 @@ impl Verifier<'_> {
             unfolding.bad(None, what);
         }
         unfolding.row();
-        let untaken = self.archive.belongings(row).await?.untaken();
-        unfolding.inbox(untaken);
+        let belongings = self.archive.belongings(row).await?;
+        unfolding.inbox(belongings.untaken());
+        self.snapshots(&mut unfolding).await?;
         let mut after = i64::MIN;
         loop {
             let page = self.archive.stored_records(&row.thread_id, after, JOURNAL_PAGE).await?;
@@ -79,6 +81,7 @@ impl Verifier<'_> {
             }
         }
         unfolding.head();
+        unfolding.interventions(&belongings.interventions);
         unfolding.summary();
         Ok(unfolding.looked)
     }
@@ -112,16 +115,18 @@ fn unreadable(id: &str, error: StoreError) -> Result<Looked, StoreError> {
 }
 
 /// A thread that is folded anew beside its row.
-struct Unfolding<'a> {
-    row: &'a StoredThread,
-    id: Option<ThreadId>,
-    plan: Option<Arc<Plan>>,
-    state: Option<ThreadState>,
+pub(super) struct Unfolding<'a> {
+    pub(super) row: &'a StoredThread,
+    pub(super) id: Option<ThreadId>,
+    pub(super) plan: Option<Arc<Plan>>,
+    pub(super) state: Option<ThreadState>,
     /// Whether all events so far could be folded.
-    folds: bool,
+    pub(super) folds: bool,
     /// The number that the next event has to have.
     next: i64,
-    looked: Looked,
+    /// Sound snapshots that the fold has not come to: their events and their SHA-256.
+    pub(super) snapshots: BTreeMap<i64, String>,
+    pub(super) looked: Looked,
 }
 
 impl<'a> Unfolding<'a> {
@@ -133,6 +138,7 @@ impl<'a> Unfolding<'a> {
             plan,
             state: None,
             next: 1,
+            snapshots: BTreeMap::new(),
             looked: Looked { there: true, ..Looked::default() },
         }
     }
@@ -141,10 +147,18 @@ impl<'a> Unfolding<'a> {
         Finding { subject: format!("thread {}", self.row.thread_id), seq, what }
     }
 
-    fn bad(&mut self, seq: Option<i64>, what: String) {
+    pub(super) fn bad(&mut self, seq: Option<i64>, what: String) {
         if self.looked.findings.len() < MAX_FINDINGS {
             let finding = self.finding(seq, what);
             self.looked.findings.push(finding);
+        }
+    }
+
+    /// Something that is bad if the thread has not moved meanwhile.
+    pub(super) fn unsure(&mut self, seq: Option<i64>, what: String) {
+        if self.looked.unsure.len() < MAX_FINDINGS {
+            let finding = self.finding(seq, what);
+            self.looked.unsure.push(finding);
         }
     }
 
@@ -179,8 +193,7 @@ impl<'a> Unfolding<'a> {
     fn inbox(&mut self, untaken: usize) {
         if usize::try_from(self.row.pending) != Ok(untaken) {
             let what = format!("{untaken} messages wait, its row says {}", self.row.pending);
-            let finding = self.finding(None, what);
-            self.looked.unsure.push(finding);
+            self.unsure(None, what);
         }
     }
 
@@ -188,12 +201,8 @@ impl<'a> Unfolding<'a> {
     fn records(&mut self, records: &StoredRecords) {
         if records.seq > self.row.last_seq {
             // Written after the row was read, or without it.
-            if self.looked.unsure.len() < MAX_FINDINGS {
-                let what = format!("beyond the head of the journal, {}", self.row.last_seq);
-                let finding = self.finding(Some(records.seq), what);
-                self.looked.unsure.push(finding);
-            }
-            return;
+            let what = format!("beyond the head of the journal, {}", self.row.last_seq);
+            return self.unsure(Some(records.seq), what);
         }
         self.looked.bytes += count(records.payload.len());
         if records.first_seq != self.next {
@@ -237,6 +246,7 @@ impl<'a> Unfolding<'a> {
         {
             state.apply(&event);
         }
+        self.folded(seq);
     }
 
     /// What the thread executes is said twice.

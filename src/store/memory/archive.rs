@@ -9,8 +9,8 @@ use crate::model::{ThreadId, Timestamp};
 use crate::store::rows::{indexed, json, summary, text, thread_id};
 use crate::store::{
     Archive, Belongings, Intake, InterventionRow, Message, StoreError, StoredDefinition,
-    StoredIntervention, StoredKey, StoredMessage, StoredRecords, StoredThread, StoredWorkflow,
-    Summary, ThreadDump, ThreadRow, WorkflowRow,
+    StoredIntervention, StoredKey, StoredMessage, StoredRecords, StoredSnapshot, StoredThread,
+    StoredWorkflow, Summary, ThreadDump, ThreadRow, ThreadTable, WorkflowRow,
 };
 
 use super::MemoryStore;
@@ -62,17 +62,44 @@ impl Archive for MemoryStore {
             labels: labels.into_iter().collect(),
             inbox: found.inbox.iter().map(message).collect(),
             key: state.stored_key(found, now),
-            interventions: found.interventions.values().map(asked).collect(),
+            interventions: found.interventions.values().map(stored_intervention).collect(),
         })
     }
 
-    async fn journal_ids(
+    async fn stored_snapshots(
         &self,
+        thread: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredSnapshot>, StoreError> {
+        let state = self.state();
+        let Some(found) = state.threads.get(thread) else { return Ok(Vec::new()) };
+        let snapshots = found.snapshots.values().map(|snapshot| StoredSnapshot {
+            seq: snapshot.seq.cast_signed(),
+            kind: snapshot.kind.as_str().to_owned(),
+            version: i64::from(snapshot.version),
+            at: snapshot.at.millis(),
+            sha256: snapshot.sha256.clone(),
+            state: snapshot.state.clone().into_bytes(),
+        });
+        Ok(snapshots.filter(|snapshot| snapshot.seq > after).take(limit).collect())
+    }
+
+    async fn ids_in(
+        &self,
+        table: ThreadTable,
         after: &str,
         limit: usize,
     ) -> Result<Vec<(String, bool)>, StoreError> {
-        let ids = self.thread_ids(after, limit).await?;
-        Ok(ids.into_iter().map(|id| (id, true)).collect())
+        let state = self.state();
+        let has_rows = |thread: &Thread| match table {
+            ThreadTable::Journal => !thread.journal.is_empty(),
+            ThreadTable::Snapshots => !thread.snapshots.is_empty(),
+            ThreadTable::Recoveries => !thread.recoveries.is_empty(),
+            ThreadTable::Interventions => !thread.interventions.is_empty(),
+        };
+        let there = page(&state.threads, after).filter(|(_, thread)| has_rows(thread));
+        Ok(there.take(limit).map(|(id, _)| (id.to_string(), true)).collect())
     }
 
     async fn stored_definitions(
@@ -183,31 +210,6 @@ impl State {
     }
 }
 
-fn asked(row: &InterventionRow) -> StoredIntervention {
-    StoredIntervention {
-        id: row.id.clone(),
-        opened_at: row.opened_at.millis(),
-        resolved_at: row.resolved_at.map(Timestamp::millis),
-        body: bytes(&row.body),
-    }
-}
-
-/// What a thread has asked of people, as the other calls know it.
-fn interventions(dump: &ThreadDump) -> Result<BTreeMap<String, InterventionRow>, StoreError> {
-    let thread = thread_id(&dump.row.thread_id)?;
-    let row = |one: &StoredIntervention| {
-        let row = InterventionRow {
-            id: one.id.clone(),
-            thread_id: thread.clone(),
-            opened_at: Timestamp::from_millis(one.opened_at),
-            resolved_at: one.resolved_at.map(Timestamp::from_millis),
-            body: json(one.body.clone())?,
-        };
-        Ok((one.id.clone(), row))
-    };
-    dump.belongings.interventions.iter().map(row).collect()
-}
-
 /// A thread as its tables would have it.
 fn stored(thread: &Thread) -> Result<StoredThread, StoreError> {
     let row = &thread.row;
@@ -247,9 +249,14 @@ fn thread(dump: &ThreadDump) -> Result<Thread, StoreError> {
         let read = Message { key: message.key.clone(), body: json(message.body.clone())? };
         inbox.push((read, message.answer.clone().map(json).transpose()?));
     }
+    let id = thread_id(&row.thread_id)?;
+    let mut interventions = BTreeMap::new();
+    for stored in &dump.belongings.interventions {
+        interventions.insert(stored.id.clone(), intervention(&id, stored)?);
+    }
     Ok(Thread {
         row: ThreadRow {
-            thread_id: thread_id(&row.thread_id)?,
+            thread_id: id,
             workflow: row.workflow.clone(),
             workflow_version: version.map_err(|fault| unreadable(&fault))?,
             definition: row.definition.clone(),
@@ -270,7 +277,29 @@ fn thread(dump: &ThreadDump) -> Result<Thread, StoreError> {
         inbox,
         snapshots: BTreeMap::new(),
         recoveries: BTreeMap::new(),
-        interventions: interventions(dump)?,
+        interventions,
+    })
+}
+
+fn stored_intervention(row: &InterventionRow) -> StoredIntervention {
+    StoredIntervention {
+        id: row.id.clone(),
+        opened_at: row.opened_at.millis(),
+        resolved_at: row.resolved_at.map(Timestamp::millis),
+        body: bytes(&row.body),
+    }
+}
+
+fn intervention(
+    thread: &ThreadId,
+    stored: &StoredIntervention,
+) -> Result<InterventionRow, StoreError> {
+    Ok(InterventionRow {
+        id: stored.id.clone(),
+        thread_id: thread.clone(),
+        opened_at: Timestamp::from_millis(stored.opened_at),
+        resolved_at: stored.resolved_at.map(Timestamp::from_millis),
+        body: json(stored.body.clone())?,
     })
 }
 

@@ -1,13 +1,12 @@
-//! Snapshots, recoveries, interventions and tallies.
+//! What is kept beside the journal: snapshots, recoveries, the index of interventions, and tallies.
 
 use std::collections::BTreeMap;
 
 use crate::model::{Epoch, Seq, ThreadId, Timestamp};
 use crate::store::{
     InterventionCounts, InterventionFilter, InterventionRow, Recovery, RecoveryCount, RecoveryEnd,
-    SNAPSHOTS_KEPT, Snapshot,
+    SNAPSHOTS_KEPT, Snapshot, TALLIES_KEPT, tally_hour,
 };
-use crate::store::{TALLIES_KEPT, tally_hour};
 
 use super::state::State;
 
@@ -58,19 +57,16 @@ impl State {
 
     /// See [`crate::store::Store::recovery_counts`].
     pub(super) fn recovery_counts(&self, since: Timestamp) -> Vec<RecoveryCount> {
-        let mut groups: BTreeMap<_, Vec<u64>> = BTreeMap::new();
         let all = self.threads.values().flat_map(|thread| thread.recoveries.values());
-        let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+        let mut groups: BTreeMap<_, (u64, Vec<u64>)> = BTreeMap::new();
         for recovery in all.filter(|recovery| recovery.started_at >= since) {
-            let group = (recovery.cause, recovery.end.as_ref().map(|end| end.result));
-            *counts.entry(group).or_default() += 1;
-            groups
-                .entry(group)
-                .or_default()
-                .extend(recovery.end.as_ref().map(|end| end.duration_ms));
+            let end = recovery.end.as_ref();
+            let (count, durations) =
+                groups.entry((recovery.cause, end.map(|end| end.result))).or_default();
+            *count += 1;
+            durations.extend(end.map(|end| end.duration_ms));
         }
-        let counted = counts.into_iter().map(|((cause, result), count)| {
-            let durations = groups.remove(&(cause, result)).unwrap_or_default();
+        let counted = groups.into_iter().map(|((cause, result), (count, durations))| {
             RecoveryCount { cause, result, count, mean_ms: mean(&durations) }
         });
         counted.collect()

@@ -59,7 +59,7 @@ impl State {
         let orphans =
             self.owned.iter().filter(|(owner, _)| expired(owner)).flat_map(|(_, ids)| ids);
         let chosen: Vec<ThreadId> = orphans.chain(due).take(limit).cloned().collect();
-        chosen.iter().filter_map(|id| self.hand_over(id, me)).collect()
+        chosen.iter().filter_map(|id| self.hand_out(id, me)).collect()
     }
 
     /// See [`crate::store::Store::owned`].
@@ -72,15 +72,17 @@ impl State {
             claims: thread.row.claims,
             previous_owner: 0,
             lost: None,
+            driven: false,
             mail: 1,
         });
         claimed.collect()
     }
 
-    fn hand_over(&mut self, id: &ThreadId, me: Incarnation) -> Option<Claimed> {
+    fn hand_out(&mut self, id: &ThreadId, me: Incarnation) -> Option<Claimed> {
         let thread = self.threads.get(id)?;
         let previous_owner = thread.row.owner;
         let mail = u32::try_from(thread.pending()).unwrap_or(u32::MAX);
+        let wrote = thread.journal.last().is_some_and(|(by, _)| *by == thread.row.epoch);
         let row = &mut self.place(id, me, None)?.row;
         row.epoch += 1;
         if previous_owner != 0 {
@@ -93,6 +95,7 @@ impl State {
             claims: row.claims,
             previous_owner,
             lost: (previous_owner != 0).then_some(Loss::Silent),
+            driven: previous_owner != 0 && wrote,
             mail,
         })
     }

@@ -6,7 +6,8 @@ use crate::store::archive::STORED_COLUMNS;
 use crate::store::limits::MAX_READ_BYTES;
 use crate::store::rows::row_limit;
 use crate::store::{
-    Archive, Belongings, StoreError, StoredDefinition, StoredRecords, StoredThread, StoredWorkflow,
+    Archive, Belongings, StoreError, StoredDefinition, StoredRecords, StoredSnapshot, StoredThread,
+    StoredWorkflow, ThreadTable,
 };
 
 use super::PostgresStore;
@@ -37,14 +38,18 @@ SELECT key, request_hash,
     ceil(extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint AS left_ms
 FROM @idempotency WHERE key = $1 AND thread_id = $2 AND expires_at > clock_timestamp()";
 
-/// Goes from id to id, not from row to row: a journal has many rows a thread.
-const JOURNAL_IDS: &str = "
+const SNAPSHOTS: &str = "
+SELECT seq, kind, version, at, sha256, state FROM @snapshots
+WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+
+/// Goes from id to id, not from row to row: a journal has many rows a thread. `{}` is the table.
+const IDS_IN: &str = "
 WITH RECURSIVE ids AS (
-    (SELECT thread_id AS id, 1::bigint AS n FROM @journal WHERE thread_id > $1
-     ORDER BY thread_id, seq LIMIT 1)
+    (SELECT thread_id AS id, 1::bigint AS n FROM @{} WHERE thread_id > $1
+     ORDER BY thread_id LIMIT 1)
     UNION ALL
-    SELECT (SELECT j.thread_id FROM @journal j WHERE j.thread_id > ids.id
-            ORDER BY j.thread_id, j.seq LIMIT 1), n + 1
+    SELECT (SELECT r.thread_id FROM @{} r WHERE r.thread_id > ids.id
+            ORDER BY r.thread_id LIMIT 1), n + 1
     FROM ids WHERE id IS NOT NULL AND n < $2)
 SELECT id, EXISTS (SELECT FROM @threads t WHERE t.thread_id = id) FROM ids WHERE id IS NOT NULL";
 
@@ -94,12 +99,24 @@ impl Archive for PostgresStore {
         })
     }
 
-    async fn journal_ids(
+    async fn stored_snapshots(
         &self,
+        thread: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredSnapshot>, StoreError> {
+        let query = sqlx::query_as(self.sql(SNAPSHOTS)).bind(thread).bind(after);
+        answer(query.bind(row_limit(limit)).fetch_all(&self.general)).await
+    }
+
+    async fn ids_in(
+        &self,
+        table: ThreadTable,
         after: &str,
         limit: usize,
     ) -> Result<Vec<(String, bool)>, StoreError> {
-        let query = sqlx::query_as(self.sql(JOURNAL_IDS)).bind(after).bind(row_limit(limit));
+        let sql = self.sql(&IDS_IN.replace("{}", table.as_str()));
+        let query = sqlx::query_as(sql).bind(after).bind(row_limit(limit));
         answer(query.fetch_all(&self.general)).await
     }
 

@@ -1,4 +1,4 @@
-//! Snapshots, recoveries, interventions and tallies.
+//! What is kept beside the journal: snapshots, recoveries, the index of interventions, and tallies.
 //!
 //! What is written of a thread holds the thread's row by its key while it is written: a deletion
 //! that comes at the same time goes before it, and nothing is written, or after, and takes it along.

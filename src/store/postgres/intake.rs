@@ -13,7 +13,8 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::sync::Mutex;
 
 use crate::store::{
-    Intake, StoreError, StoredDefinition, StoredKey, StoredRecords, StoredWorkflow, ThreadDump,
+    Intake, StoreError, StoredDefinition, StoredIntervention, StoredKey, StoredRecords,
+    StoredWorkflow, ThreadDump,
 };
 
 use super::PostgresStore;
@@ -54,9 +55,13 @@ SELECT $1, * FROM unnest($2::text[], $3::text[])";
 const INSERT_MESSAGE: &str =
     "INSERT INTO @inbox (thread_id, key, body, answer) VALUES ($1, $2, $3, $4)";
 
-const INSERT_INTERVENTION: &str = "
+/// An id that another thread has stays with that one, as in an append.
+const INSERT_INTERVENTIONS: &str = "
 INSERT INTO @interventions (id, thread_id, opened_at, resolved_at, body)
-VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+SELECT id, $1, opened_at, resolved_at, body
+FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bytea[])
+    AS i(id, opened_at, resolved_at, body)
+ON CONFLICT DO NOTHING";
 
 const INSERT_DEFINITION: &str =
     "INSERT INTO @definitions (hash, text) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -162,11 +167,7 @@ impl PostgresStore {
             let query = query.bind(&message.body).bind(&message.answer);
             answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
         }
-        for one in &dump.belongings.interventions {
-            let query = sqlx::query(self.sql(INSERT_INTERVENTION)).bind(&one.id).bind(id);
-            let query = query.bind(one.opened_at).bind(one.resolved_at).bind(&one.body);
-            answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
-        }
+        self.put_interventions(transaction, id, &dump.belongings.interventions).await?;
         Ok(Some(key))
     }
 
@@ -228,6 +229,22 @@ impl PostgresStore {
             .bind(column(|records| records.at))
             .bind(part.iter().map(|records| records.crc).collect::<Vec<i32>>())
             .bind(part.iter().map(|records| records.payload.as_slice()).collect::<Vec<&[u8]>>());
+        answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
+        Ok(())
+    }
+
+    async fn put_interventions(
+        &self,
+        transaction: &mut PgTransaction<'_>,
+        thread: &str,
+        all: &[StoredIntervention],
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query(self.sql(INSERT_INTERVENTIONS))
+            .bind(thread)
+            .bind(all.iter().map(|one| one.id.as_str()).collect::<Vec<&str>>())
+            .bind(all.iter().map(|one| one.opened_at).collect::<Vec<i64>>())
+            .bind(all.iter().map(|one| one.resolved_at).collect::<Vec<Option<i64>>>())
+            .bind(all.iter().map(|one| one.body.as_slice()).collect::<Vec<&[u8]>>());
         answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
         Ok(())
     }

@@ -19,7 +19,7 @@ INSERT INTO @replicas (incarnation, name, lease_until)
 VALUES (nextval('@incarnations'), $1, clock_timestamp() + $2 * interval '1 millisecond')
 RETURNING incarnation";
 
-/// An expired lease is never renewed: \"expired\" must be a stable fact for those who take over.
+/// An expired lease is never renewed: "expired" must be a stable fact for those who take over.
 const RENEW: &str = "
 UPDATE @replicas SET lease_until = clock_timestamp() + $2 * interval '1 millisecond'
 WHERE incarnation = $1 AND lease_until > clock_timestamp()";
@@ -37,7 +37,7 @@ mine AS MATERIALIZED (
 UPDATE @threads r SET owner = 0, wake_at = @now_ms()
 FROM mine WHERE r.thread_id = mine.thread_id AND r.owner = $1";
 
-/// Orphans are found by the positive list of expired incarnations. \"Not among the live\" would
+/// Orphans are found by the positive list of expired incarnations. "Not among the live" would
 /// steal: a row that changed while we waited is judged again, but by the old list.
 ///
 /// How an owner was lost stands in its row, or is found out now; `open` is read only then.
@@ -64,7 +64,9 @@ RETURNING r.thread_id, r.epoch, r.last_seq, r.claims, p.owner AS previous_owner,
     CASE WHEN p.owner <> 0 THEN coalesce(
         (SELECT lost FROM dead WHERE incarnation = p.owner),
         CASE WHEN p.owner & 4294967295 IN (SELECT low FROM open) THEN 'frozen' ELSE 'silent' END)
-    END AS lost";
+    END AS lost,
+    p.owner <> 0 AND EXISTS (SELECT FROM @journal j WHERE j.thread_id = r.thread_id
+        AND j.seq = r.last_seq AND j.epoch = r.epoch - 1) AS driven";
 
 const OWNED: &str = "
 SELECT thread_id, epoch, last_seq, claims, 0::bigint AS previous_owner, pending AS mail

@@ -1,10 +1,11 @@
 //! The store that several replicas share.
 //!
-//! Every call is one autocommitted statement on a pool of its purpose: nothing here opens a
-//! transaction, so that a dropped future leaves none behind, and no call holds one connection
-//! while it waits for another. Statements name the schema themselves and need no session state.
-//! Notifications, which take a lock on all commits of the database, are sent by [`news`] alone, on
-//! a connection of their own; only it and [`session`] keep a connection with state.
+//! Every call is one autocommitted statement on a pool of its purpose: a dropped future leaves no
+//! transaction behind, and no call holds one connection while it waits for another. [`intake`] alone
+//! needs a transaction, and has a connection of its own for it; behind a pooler [`pool`] makes each
+//! call one. Statements name the schema themselves and need no session state. Notifications, which
+//! take a lock on all commits of the database, are sent by [`news`] alone, on a connection of their
+//! own; only it and [`session`] keep a connection with state.
 
 mod appends;
 mod archive;
@@ -58,7 +59,7 @@ pub struct PostgresStore {
     /// For notifications; `None` behind a pooler, which leaves no session to listen or to be seen.
     hints: Option<Pool>,
     ear: Arc<news::Ear>,
-    suspects: Arc<session::Suspects>,
+    missed: Arc<session::Missed>,
     door: Door,
 }
 
@@ -107,7 +108,7 @@ impl PostgresStore {
             leases: target.leases(),
             hints: target.hints(),
             ear: Arc::default(),
-            suspects: Arc::default(),
+            missed: Arc::default(),
             door: Door::new(target.options()),
             target: Arc::new(target),
         }

@@ -24,6 +24,8 @@ const MAX_PAYLOAD: usize = 4_000;
 const SILENCE: Duration = Duration::from_secs(10);
 /// What it gets to answer that.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Longest name of a channel that Postgres takes, in bytes.
+const MAX_CHANNEL: usize = 63;
 
 const NOTIFY: &str = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload";
 
@@ -37,9 +39,6 @@ fn channel(schema: &str) -> String {
     let name = format!("rethread:{schema}");
     name.chars().take(MAX_CHANNEL).collect()
 }
-
-/// Bytes. Postgres refuses longer names of channels.
-const MAX_CHANNEL: usize = 63;
 
 /// Hints as payloads: a line with the sender, then a line each.
 fn encode(me: Incarnation, news: &[News]) -> Vec<String> {

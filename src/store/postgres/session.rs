@@ -29,8 +29,10 @@ const ANSWER: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Tries to get the lock over one connection.
 const LOCK_TRIES: u32 = 50;
-/// First and longest pause before the next connection, when one could not be made.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Pause before the next connection when one could not be made.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Longest such pause: peers judge by the lease alone until there is a session again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// What the database gets to take the announcement back, while the next session is made.
 const WITHDRAWAL: Duration = Duration::from_secs(1);
 /// Between the first and the second look at the least: a live replica needs less to hold its lock
@@ -78,7 +80,7 @@ WHERE incarnation = ANY($3) AND attended AND lease_until > clock_timestamp()
 RETURNING incarnation, name";
 
 /// Who was seen without a session, when first and when last.
-pub(super) type Suspects = Mutex<HashMap<Incarnation, (Instant, Instant)>>;
+pub(super) type Missed = Mutex<HashMap<Incarnation, (Instant, Instant)>>;
 
 /// This schema's class of advisory locks, as Postgres takes it.
 pub(super) fn class(schema: &str) -> i32 {
@@ -105,18 +107,18 @@ impl PostgresStore {
         if self.hints.is_none() {
             return std::future::pending().await;
         }
-        let mut pause = PAUSES.0;
+        let mut pause = FIRST_PAUSE;
         let mut session = self.locked(me).await;
         loop {
             match session {
                 Ok(listener) => {
-                    pause = PAUSES.0;
+                    pause = FIRST_PAUSE;
                     self.show(me, listener).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot make the session that shows we live");
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSES.1);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
             session = self.locked_again(me).await;
@@ -190,18 +192,17 @@ impl PostgresStore {
     fn believe(&self, seen: &[Incarnation]) -> Vec<Incarnation> {
         let now = Instant::now();
         // A panic while it was held cannot leave a map of times half changed.
-        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        suspects
-            .retain(|who, (_, last)| seen.contains(who) && now.duration_since(*last) < FORGOTTEN);
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        missed.retain(|who, (_, last)| seen.contains(who) && now.duration_since(*last) < FORGOTTEN);
         for who in seen {
-            suspects.entry(*who).or_insert((now, now)).1 = now;
+            missed.entry(*who).or_insert((now, now)).1 = now;
         }
         let long = |first: Instant| now.duration_since(first) >= SECOND_LOOK;
-        suspects.iter().filter(|(_, (first, _))| long(*first)).map(|(who, _)| *who).collect()
+        missed.iter().filter(|(_, (first, _))| long(*first)).map(|(who, _)| *who).collect()
     }
 
     fn forget(&self) {
-        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

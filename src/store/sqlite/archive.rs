@@ -14,8 +14,8 @@ use crate::store::archive::STORED_COLUMNS;
 use crate::store::limits::MAX_READ_BYTES;
 use crate::store::rows::row_limit;
 use crate::store::{
-    Archive, Belongings, OpenError, StoreError, StoredDefinition, StoredRecords, StoredThread,
-    StoredWorkflow,
+    Archive, Belongings, OpenError, StoreError, StoredDefinition, StoredRecords, StoredSnapshot,
+    StoredThread, StoredWorkflow, ThreadTable,
 };
 
 use super::SqliteStore;
@@ -35,12 +35,19 @@ const KEY: &str = "
 SELECT key, request_hash, expires_at - ?3 AS left_ms FROM idempotency
 WHERE key = ?1 AND thread_id = ?2 AND expires_at > ?3";
 
-/// Goes from id to id, not from row to row: a journal has many rows a thread.
-const JOURNAL_IDS: &str = "
+const INTERVENTIONS: &str =
+    "SELECT id, opened_at, resolved_at, body FROM interventions WHERE thread_id = ? ORDER BY id";
+
+const SNAPSHOTS: &str = "
+SELECT seq, kind, version, at, sha256, state FROM snapshots
+WHERE thread_id = ? AND seq > ? ORDER BY seq LIMIT ?";
+
+/// Goes from id to id, not from row to row: a journal has many rows a thread. `{}` is the table.
+const IDS_IN: &str = "
 WITH RECURSIVE ids(id, n) AS (
-    SELECT min(thread_id), 1 FROM journal WHERE thread_id > ?1
+    SELECT min(thread_id), 1 FROM {} WHERE thread_id > ?1
     UNION ALL
-    SELECT (SELECT min(thread_id) FROM journal WHERE thread_id > id), n + 1 FROM ids
+    SELECT (SELECT min(thread_id) FROM {} WHERE thread_id > ids.id), n + 1 FROM ids
     WHERE id IS NOT NULL AND n < ?2)
 SELECT id, EXISTS (SELECT 1 FROM threads WHERE thread_id = id) FROM ids WHERE id IS NOT NULL";
 
@@ -129,23 +136,33 @@ impl<T: HasFile> Archive for T {
         let inbox = sqlx::query_as(inbox).bind(id).fetch_all(readers).await;
         let key = sqlx::query_as(KEY).bind(&thread.idempotency_key).bind(id).bind(self.now());
         let key = key.fetch_optional(readers).await;
-        let asked = "SELECT id, opened_at, resolved_at, body FROM interventions
-                     WHERE thread_id = ? ORDER BY id";
-        let asked = sqlx::query_as(asked).bind(id).fetch_all(readers).await;
+        let interventions = sqlx::query_as(INTERVENTIONS).bind(id).fetch_all(readers).await;
         Ok(Belongings {
             labels: labels.map_err(|e| fault(&e))?,
             inbox: inbox.map_err(|e| fault(&e))?,
             key: key.map_err(|e| fault(&e))?,
-            interventions: asked.map_err(|e| fault(&e))?,
+            interventions: interventions.map_err(|e| fault(&e))?,
         })
     }
 
-    async fn journal_ids(
+    async fn stored_snapshots(
         &self,
+        thread: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredSnapshot>, StoreError> {
+        let query = sqlx::query_as(SNAPSHOTS).bind(thread).bind(after).bind(row_limit(limit));
+        query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
+    }
+
+    async fn ids_in(
+        &self,
+        table: ThreadTable,
         after: &str,
         limit: usize,
     ) -> Result<Vec<(String, bool)>, StoreError> {
-        let query = sqlx::query_as(JOURNAL_IDS).bind(after).bind(row_limit(limit));
+        let sql = AssertSqlSafe(IDS_IN.replace("{}", table.as_str()));
+        let query = sqlx::query_as(sql).bind(after).bind(row_limit(limit));
         query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
     }
 

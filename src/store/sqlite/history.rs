@@ -1,4 +1,4 @@
-//! Snapshots, recoveries, interventions and tallies.
+//! What is kept beside the journal: snapshots, recoveries, the index of interventions, and tallies.
 
 use futures_util::FutureExt;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};

@@ -27,6 +27,11 @@ INSERT INTO idempotency (key, request_hash, thread_id, expires_at) VALUES (?1, ?
 ON CONFLICT (key) DO UPDATE SET request_hash = ?2, thread_id = ?3, expires_at = ?4
 WHERE expires_at <= ?5 OR thread_id = ?3";
 
+/// An id that another thread has stays with that one, as in an append.
+const INSERT_INTERVENTION: &str = "
+INSERT INTO interventions (id, thread_id, opened_at, resolved_at, body) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING";
+
 const INSERT_VERSION: &str = "
 INSERT INTO workflows (name, version, definition, created_at)
 SELECT ?1, 1 + coalesce((SELECT max(version) FROM workflows WHERE name = ?1), 0), ?2, ?3
@@ -97,11 +102,8 @@ async fn put(
         query.execute(&mut *connection).await?;
     }
     for one in &dump.belongings.interventions {
-        let sql =
-            "INSERT OR IGNORE INTO interventions (id, thread_id, opened_at, resolved_at, body)
-                   VALUES (?, ?, ?, ?, ?)";
-        let query = sqlx::query(sql).bind(&one.id).bind(id).bind(one.opened_at);
-        let query = query.bind(one.resolved_at).bind(&one.body);
+        let query = sqlx::query(INSERT_INTERVENTION).bind(&one.id).bind(id);
+        let query = query.bind(one.opened_at).bind(one.resolved_at).bind(&one.body);
         query.execute(&mut *connection).await?;
     }
     match &dump.belongings.key {

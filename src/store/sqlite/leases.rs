@@ -29,7 +29,8 @@ FROM threads WHERE owner = ? AND owner <> 0 ORDER BY thread_id";
 
 const ORPHANS: &str = "
 SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS previous_owner,
-    pending AS mail
+    pending AS mail, EXISTS (SELECT 1 FROM journal j WHERE j.thread_id = threads.thread_id
+        AND j.seq = threads.last_seq AND j.epoch = threads.epoch) AS driven
 FROM threads WHERE owner <> 0
   AND owner IN (SELECT incarnation FROM replicas WHERE lease_until <= ?1)
 LIMIT ?2";

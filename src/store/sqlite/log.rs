@@ -8,13 +8,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::Disk;
 
 use super::fault::Fault;
+use super::open::BUSY_TIMEOUT;
+
+/// How long readers are waited for before the log is cut: reads are over in milliseconds, and a longer
+/// one is not waited for, since all writes wait meanwhile.
+const CUT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// When the log is cut.
 #[derive(Debug, Clone, Copy)]
@@ -145,11 +150,16 @@ fn wide(number: impl Into<u64>) -> u64 {
 
 /// Brings the log into the database and cuts it to nothing; `false` if a reader was in the way.
 pub(super) async fn cut(connection: &mut SqliteConnection) -> Result<bool, Fault> {
-    // Reads are over in milliseconds; a longer one is not waited for, since all writes wait here.
-    sqlx::query("PRAGMA busy_timeout = 100").execute(&mut *connection).await?;
+    wait_at_most(connection, CUT_PATIENCE).await?;
     let done = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
-    // As `open` has set it.
-    sqlx::query("PRAGMA busy_timeout = 5000").execute(connection).await?;
+    wait_at_most(connection, BUSY_TIMEOUT).await?;
     let (busy, _log, _done): (i64, i64, i64) = done?;
     Ok(busy == 0)
+}
+
+/// How long the connection waits for others from now on.
+async fn wait_at_most(connection: &mut SqliteConnection, time: Duration) -> Result<(), Fault> {
+    let sql = format!("PRAGMA busy_timeout = {}", time.as_millis());
+    sqlx::query(AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(())
 }

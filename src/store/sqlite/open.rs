@@ -25,7 +25,7 @@ const READERS: u32 = 4;
 /// Longest wait for a reading connection, well within the five seconds a client waits for 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for another connection of this process; only a checkpoint ever makes one wait.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Never by itself: see `log.rs`.
 const CHECKPOINT_PAGES: &str = "0";
 /// Bytes. The log is cut to this when it begins anew, should a checkpoint ever leave it whole, so

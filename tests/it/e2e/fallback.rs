@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use sqlx::Connection;
 
+use super::poison;
 use super::promise::kept_its_promise;
 use super::support::flows::chain;
 use super::support::proxy::{Path, Proxy};
 use super::support::{Client, Home, Recorder, Server};
+use super::verify::verify;
 
 /// A way to a database that nobody reaches yet.
 async fn cut(home: &Home) -> (Proxy, String) {
@@ -204,6 +206,38 @@ async fn what_cannot_go_home_is_named_and_kept() {
     let newest = client.get("/workflows/chain").await.expect(200).json();
     assert_eq!(newest["version"], json!(2));
     assert!(newest.to_string().contains("ok/second"), "{newest}");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_person_goes_home_with_its_thread() {
+    let home = Home::postgres().await;
+    let file = format!("sqlite://{}", fallback_file(&home).display());
+    let mercy = home.folder.path().join("mercy");
+    // The file alone, as a fallback has it: a start that waits for the database first takes long.
+    let away = Home { folder: home.folder, url: file };
+    let server = poison::launch(&away).start().await;
+    let workflow = poison::poison(mercy.to_str().unwrap());
+    poison::feed(&server.client(), &workflow).await;
+    let (server, _) = poison::until_paused(&away, server, "poison").await;
+    let open = "/interventions?status=open";
+    let before = server.client().get(open).await.expect(200).json();
+    assert_eq!(before["items"][0]["threadId"], "poison", "{before:#}");
+    assert!(server.sigterm_and_wait().await.success());
+
+    let home = Home { folder: away.folder, url: home.url };
+    let server = poison::launch(&home).start().await;
+    let client = server.client();
+    assert_eq!(files(&home), [".moved-"]);
+    assert_eq!(client.get(open).await.expect(200).json(), before);
+    assert_eq!(client.get("/stats").await.expect(200).json()["interventions"]["open"], 1);
+    let (code, said) = verify(&home).await;
+    assert_eq!(code, Some(0), "{said}");
+    std::fs::write(&mercy, "").unwrap();
+    client.post("/threads/poison/resume", &json!({ "reason": "mended" })).await.expect(202);
+    client.completed("poison").await;
+    assert_eq!(client.get(open).await.expect(200).json()["items"], json!([]));
+    let resolved = client.get("/interventions?status=resolved").await.expect(200).json();
+    assert_eq!(resolved["items"][0]["id"], before["items"][0]["id"]);
 }
 
 #[tokio::test]

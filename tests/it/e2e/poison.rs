@@ -4,23 +4,23 @@ use serde_json::{Value, json};
 
 use super::support::flows::gapless;
 use super::support::server::Launch;
-use super::support::{Home, Recorder, Server, eventually, on_stores};
+use super::support::{Client, Home, Recorder, Server, eventually, on_stores};
 
 on_stores!([sqlite, postgres] [
-    a_thread_that_kills_its_server_is_set_aside_and_the_others_are_not,
-    a_thread_that_was_set_aside_goes_on_when_a_person_says_so,
+    a_thread_that_kills_its_server_is_paused_and_the_others_are_not,
+    a_quarantined_thread_goes_on_when_a_person_says_so,
 ]);
 
 /// Losses that are allowed: few, to be done soon.
 const LIMIT: usize = 2;
 
-fn launch(home: &Home) -> Launch<'_> {
+pub(super) fn launch(home: &Home) -> Launch<'_> {
     let launch = home.launch().set("RETHREAD_EXEC_ALLOW", "sh");
     launch.set("RETHREAD_MAX_RECOVERIES", &LIMIT.to_string())
 }
 
 /// Two steps; the second kills the process that started it unless `mercy` is a file.
-fn poison(mercy: &str) -> Value {
+pub(super) fn poison(mercy: &str) -> Value {
     let script = "[ -e \"$1\" ] || kill -9 $PPID";
     json!({ "name": "poison", "steps": [
         { "id": "fine", "kind": "transform", "with": { "jq": "1", "from": "{input}" } },
@@ -29,9 +29,18 @@ fn poison(mercy: &str) -> Value {
     ] })
 }
 
+/// Starts the thread `poison`. Its server may be killed by it before it has answered.
+pub(super) async fn feed(client: &Client, workflow: &Value) {
+    let body = json!({ "workflow": workflow, "threadId": "poison" }).to_string();
+    let json = [("content-type", "application/json")];
+    if let Ok(answer) = client.attempt("POST", "/invoke/async", &json, body).await {
+        answer.expect(202);
+    }
+}
+
 /// Starts servers, as often as they are killed, until the thread is paused; the last of them, and
 /// how many there were.
-async fn until_paused(home: &Home, first: Server, thread: &str) -> (Server, usize) {
+pub(super) async fn until_paused(home: &Home, first: Server, thread: &str) -> (Server, usize) {
     let (mut server, mut lives) = (Some(first), 1);
     loop {
         assert!(lives < 20, "the thread is never paused");
@@ -54,7 +63,7 @@ async fn until_paused(home: &Home, first: Server, thread: &str) -> (Server, usiz
     }
 }
 
-async fn a_thread_that_kills_its_server_is_set_aside_and_the_others_are_not(home: Home) {
+async fn a_thread_that_kills_its_server_is_paused_and_the_others_are_not(home: Home) {
     let recorder = Recorder::start().await;
     let server = launch(&home).start().await;
     let client = server.client();
@@ -66,11 +75,7 @@ async fn a_thread_that_kills_its_server_is_set_aside_and_the_others_are_not(home
         client.invoke(&json!({ "workflow": long, "threadId": thread })).await;
     }
     recorder.reached("long", innocent.len()).await;
-    let deadly = json!({ "workflow": poison("/nowhere"), "threadId": "poison" });
-    // It may kill the server before that has answered.
-    let body = deadly.to_string();
-    let json = [("content-type", "application/json")];
-    drop(client.attempt("POST", "/invoke/async", &json, body).await);
+    feed(&client, &poison("/nowhere")).await;
 
     let (server, lives) = until_paused(&home, server, "poison").await;
     assert_eq!(lives, LIMIT + 2, "lost as often as is allowed, and once more");
@@ -94,11 +99,11 @@ async fn a_thread_that_kills_its_server_is_set_aside_and_the_others_are_not(home
     }
 }
 
-async fn a_thread_that_was_set_aside_goes_on_when_a_person_says_so(home: Home) {
+async fn a_quarantined_thread_goes_on_when_a_person_says_so(home: Home) {
     let server = launch(&home).start().await;
     let mercy = home.folder.path().join("mercy");
     let workflow = poison(mercy.to_str().unwrap());
-    server.client().invoke(&json!({ "workflow": workflow, "threadId": "poison" })).await;
+    feed(&server.client(), &workflow).await;
     let (server, _) = until_paused(&home, server, "poison").await;
     std::fs::write(&mercy, "").unwrap();
     let client = server.client();

@@ -1,20 +1,24 @@
 //! `rethread verify` names what is damaged, and leaves a healthy store and its server in peace.
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use sqlx::{ConnectOptions, Connection};
 
+use super::poison;
 use super::support::flows::{chain, hanging};
 use super::support::{Home, Recorder, Server, eventually, on_stores};
 
 on_stores!([sqlite, postgres] [
     a_healthy_store_passes_beside_its_server_and_after_it,
     whatever_is_damaged_is_named_and_the_rest_is_not,
+    damaged_snapshots_are_named,
+    an_index_of_interventions_that_is_wrong_is_named,
     a_schema_that_is_not_ours_is_refused,
     an_event_of_a_newer_kind_is_left_for_a_newer_server,
 ]);
 
 /// Runs statements beside the server; `@` stands before a table.
-async fn execute(home: &Home, sqlite: &str, postgres: &str) {
+pub(super) async fn execute(home: &Home, sqlite: &str, postgres: &str) {
     if home.store() == "sqlite" {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(home.file());
         let mut file = options.connect().await.unwrap();
@@ -29,7 +33,7 @@ async fn execute(home: &Home, sqlite: &str, postgres: &str) {
 }
 
 /// Counts beside the server.
-async fn count(home: &Home, sql: &str) -> i64 {
+pub(super) async fn count(home: &Home, sql: &str) -> i64 {
     if home.store() == "sqlite" {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(home.file());
         let mut file = options.read_only(true).connect().await.unwrap();
@@ -43,14 +47,15 @@ async fn count(home: &Home, sql: &str) -> i64 {
 }
 
 /// Runs the check: its exit code, and what it said.
-async fn verify(home: &Home) -> (Option<i32>, String) {
+pub(super) async fn verify(home: &Home) -> (Option<i32>, String) {
     let output = home.launch().output(&["verify"]).await;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     (output.status.code(), said + &String::from_utf8_lossy(&output.stderr))
 }
 
 async fn filled(home: &Home, recorder: &Recorder, threads: &[&str]) -> Server {
-    let server = home.start().await;
+    // Snapshots as often as there may be any.
+    let server = home.launch().set("RETHREAD_SNAPSHOT_EVERY", "1").start().await;
     for thread in threads {
         let workflow = chain(recorder, &["ok/one", "ok/two", "ok/three"]);
         server.client().run(&json!({ "workflow": workflow, "threadId": thread })).await;
@@ -72,7 +77,7 @@ async fn a_healthy_store_passes_beside_its_server_and_after_it(home: Home) {
     // Threads move while they are looked at.
     let busy = async {
         for number in 0..12 {
-            let workflow = chain(&recorder, &["ok/one", "ok/two", "ok/three"]);
+            let workflow = chain(&recorder, &["ok/one", "fail/1/two", "big/2000/x", "ok/three"]);
             client.run(&json!({ "workflow": workflow, "threadId": format!("m{number}") })).await;
         }
     };
@@ -143,6 +148,126 @@ async fn whatever_is_damaged_is_named_and_the_rest_is_not(home: Home) {
     }
     assert!(!said.contains("thread fine") && !said.contains("thread hash"), "{said}");
     assert!(said.contains("checked 9 threads"), "{said}");
+}
+
+/// Whether a line says this of that.
+#[track_caller]
+fn says(said: &str, subject: &str, what: &str) {
+    let named = said.lines().any(|line| line.contains(subject) && line.contains(what));
+    assert!(named, "{subject} {what} in {said}");
+}
+
+async fn damaged_snapshots_are_named(home: Home) {
+    let recorder = Recorder::start().await;
+    let server = home.launch().set("RETHREAD_SNAPSHOT_EVERY", "1").start().await;
+    let client = server.client();
+    let workflow = chain(&recorder, &["big/3000/x", "big/3000/x", "ok/end"]);
+    for thread in ["bytes", "version", "other", "beyond", "state", "lost", "fine"] {
+        let input = json!({ "of": thread });
+        client.run(&json!({ "workflow": workflow, "threadId": thread, "input": input })).await;
+    }
+    let with_snapshots = "SELECT count(DISTINCT thread_id) FROM @snapshots";
+    eventually("each has a snapshot", async || {
+        (count(&home, with_snapshots).await == 7).then_some(())
+    })
+    .await;
+    assert!(server.sigterm_and_wait().await.success());
+    let (code, said) = verify(&home).await;
+    assert_eq!(code, Some(0), "{said}");
+    let one_each = "DELETE FROM @snapshots AS s WHERE seq <
+        (SELECT max(seq) FROM @snapshots AS newer WHERE newer.thread_id = s.thread_id)";
+    execute(&home, one_each, one_each).await;
+
+    // A state that could be, with its right checksum, and is not what has happened.
+    let text =
+        super::damage::bytes(&home, "SELECT state FROM @snapshots WHERE thread_id = 'state'").await;
+    let text = String::from_utf8(text).unwrap();
+    let lie = text.replace("state\\\"}", "stale\\\"}");
+    assert_ne!(lie, text);
+    let sha256 = rethread::model::hex(&Sha256::digest(&lie));
+    let shared = format!(
+        "UPDATE @snapshots SET version = 99 WHERE thread_id = 'version';
+         UPDATE @snapshots SET seq = seq - 1 WHERE thread_id = 'other';
+         UPDATE @snapshots SET thread_id = 'gone' WHERE thread_id = 'lost';
+         UPDATE @snapshots SET sha256 = '{sha256}' WHERE thread_id = 'state';
+         DELETE FROM @journal WHERE thread_id = 'beyond'
+            AND seq >= (SELECT max(seq) FROM @snapshots WHERE thread_id = 'beyond');
+         UPDATE @threads SET last_seq = (SELECT max(seq) FROM @journal WHERE thread_id = 'beyond')
+            WHERE thread_id = 'beyond';"
+    );
+    let sqlite = format!(
+        "{shared} UPDATE snapshots SET state = CAST('{lie}' AS BLOB) WHERE thread_id = 'state';
+         UPDATE snapshots SET state = CAST(substr(state, 1, 40) || 'X' || substr(state, 42) AS BLOB)
+            WHERE thread_id = 'bytes';"
+    );
+    let postgres = format!(
+        "{shared}
+         UPDATE @snapshots SET state = convert_to('{lie}', 'UTF8') WHERE thread_id = 'state';
+         UPDATE @snapshots SET state = set_byte(state, 40, 88) WHERE thread_id = 'bytes';"
+    );
+    execute(&home, &sqlite, &postgres).await;
+    let (code, said) = verify(&home).await;
+    assert_eq!(code, Some(1), "{said}");
+    for (subject, what) in [
+        ("thread bytes, seq", "its snapshot can't be used: its checksum"),
+        ("thread version, seq", "its snapshot can't be used: its version 99"),
+        ("thread other, seq", "its snapshot can't be used: it is of event"),
+        ("thread beyond, seq", "its snapshot is beyond the head of the journal"),
+        ("thread state, seq", "its snapshot is not what its events say"),
+        ("thread gone:", "it has snapshots, and its row is missing"),
+    ] {
+        says(&said, subject, what);
+    }
+    for subject in ["thread fine", "thread lost"] {
+        assert!(!said.contains(subject), "{said}");
+    }
+    // The journal's end is missing, and so its row is wrong as well: all else is one line each.
+    assert!(said.contains(" 7 bad"), "{said}");
+}
+
+async fn an_index_of_interventions_that_is_wrong_is_named(home: Home) {
+    let server = poison::launch(&home).start().await;
+    poison::feed(&server.client(), &poison::poison("/nowhere")).await;
+    let (server, _) = poison::until_paused(&home, server, "poison").await;
+    let recorder = Recorder::start().await;
+    let workflow = chain(&recorder, &["ok/one"]);
+    server.client().run(&json!({ "workflow": workflow, "threadId": "fine" })).await;
+    assert!(server.sigterm_and_wait().await.success());
+    let (code, said) = verify(&home).await;
+    assert_eq!(code, Some(0), "{said}");
+
+    let set = "UPDATE @interventions SET";
+    for (damage, repair, subject, what) in [
+        (
+            "resolved_at = 1",
+            "resolved_at = NULL",
+            "thread poison:",
+            "resolved in the index, and open",
+        ),
+        ("opened_at = opened_at + 1", "opened_at = opened_at - 1", "thread poison:", "is not what"),
+        ("id = id || 'x'", "id = substr(id, 1, length(id) - 1)", "thread poison:", "is missing in"),
+        (
+            "id = id || 'x'",
+            "id = substr(id, 1, length(id) - 1)",
+            "thread poison:",
+            "no event opened",
+        ),
+        ("thread_id = 'fine'", "thread_id = 'poison'", "thread fine:", "no event opened it"),
+        ("thread_id = 'none'", "thread_id = 'poison'", "thread none:", "it has interventions, and"),
+    ] {
+        let (damage, repair) = (format!("{set} {damage}"), format!("{set} {repair}"));
+        execute(&home, &damage, &damage).await;
+        let (code, said) = verify(&home).await;
+        assert_eq!(code, Some(1), "{said}");
+        says(&said, subject, what);
+        execute(&home, &repair, &repair).await;
+    }
+    let lost = "UPDATE @recoveries SET thread_id = 'lost' WHERE thread_id = 'poison'";
+    execute(&home, lost, lost).await;
+    let (code, said) = verify(&home).await;
+    assert_eq!(code, Some(1), "{said}");
+    says(&said, "thread lost:", "it has recoveries, and its row is missing");
+    assert!(said.contains(" 1 bad"), "{said}");
 }
 
 async fn a_schema_that_is_not_ours_is_refused(home: Home) {

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rethread::model::{Clock, Json, Seq, ThreadId, ThreadStatus};
-use rethread::runtime::{Control, Handle, Invoke, Invoked, RuntimeError, WorkflowSource};
+use rethread::runtime::{
+    Control, Handle, Invoke, Invoked, ResumeHow, RuntimeError, WorkflowSource,
+};
 use serde_json::json;
 
 use super::life::Life;
@@ -243,7 +245,9 @@ impl Client {
             let answer = if self.plan.invokes_again && self.plan.thread.is_some() {
                 life.answer(Box::pin(handle.invoke(self.plan.invoke()))).await
             } else {
-                life.answer(handle.resume(thread, control(format!("resume {number}")))).await
+                let how = ResumeHow::default();
+                let control = control(format!("resume {number}"));
+                life.answer(handle.resume(thread, how, control)).await
             };
             match answer {
                 Ok(_) | Err(RuntimeError::WrongState { .. }) => break,

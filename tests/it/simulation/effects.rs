@@ -25,7 +25,11 @@ impl Executors for Effects {
     fn get(&self, action: &Action) -> Option<&dyn StepExecutor> {
         match action {
             Action::Http => Some(self),
-            Action::Exec { .. } | Action::Transform { .. } | Action::Sleep => None,
+            Action::Exec { .. }
+            | Action::Transform { .. }
+            | Action::Sleep
+            | Action::Signal
+            | Action::Approval => None,
         }
     }
 }
@@ -108,7 +112,7 @@ impl Effects {
             Mood::Poison(_) => false,
             Mood::Flaky(times) => failures < times,
             Mood::Broken(heals_at) => resumes < heals_at,
-            Mood::Doomed => true,
+            Mood::Doomed => !attempt.fallback,
         };
         if fails { Err(failure(script.fault)) } else { Ok(answer(&attempt.with)) }
     }

@@ -158,6 +158,7 @@ impl Journal {
                 self.got_on();
             }
             EventBody::WorkflowPaused(_) => self.paused = true,
+            EventBody::StepEdited(_) | EventBody::SignalReceived(_) => {}
             EventBody::WorkflowRecovered(fact) => {
                 self.recovered.push((fact.cause, fact.previous_owner));
                 let was_lost = self.losses.contains(&self.driven_by);

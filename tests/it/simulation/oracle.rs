@@ -11,7 +11,7 @@ use rethread::store::Store as _;
 use serde_json::Value;
 
 use super::client::Client;
-use super::workflow::{Drawn, End, Mood, Step, Work};
+use super::workflow::{Drawn, End, Fallback, Mood, Step, Work};
 use super::world::World;
 
 /// Time is up, and something has not ended.
@@ -144,7 +144,13 @@ fn completed(world: &World, drawn: &Drawn, state: &ThreadState) -> Result<(), St
         let effects = world.audit().effects.get(&key).copied().unwrap_or(0);
         let wanted = matches!(end, End::Value(_) | End::Failed);
         need((effects > 0) == wanted, &format!("{key} has had {effects} effects"))?;
-        need(effects <= step.attempts, &format!("{key}: more effects than attempts"))?;
+        let stand_ins = world.audit().effects.get(&format!("{key}/fallback")).copied().unwrap_or(0);
+        let called = drawn.steps[at].fallback == Some(Fallback::Call) && end != End::Skipped;
+        need((stand_ins > 0) == called, &format!("{key} has had {stand_ins} stand-ins"))?;
+        let tried = effects + stand_ins;
+        need(tried <= step.attempts, &format!("{key}: more effects than attempts"))?;
+        let by_fallback = drawn.steps[at].fallback.is_some() && end != End::Skipped;
+        need(step.fallback == by_fallback, &format!("{key} does not say whose output it has"))?;
     }
     if let Some(expected) = drawn.output() {
         let output = state.output.as_ref().ok_or("no output")?;
@@ -164,7 +170,7 @@ fn failed(drawn: &Drawn, state: &ThreadState, resumes: u32) -> Result<(), String
         Step { work: Work::Http(script), .. } => match script.mood {
             Mood::Flaky(_) | Mood::Poison(_) => false,
             Mood::Broken(heals_at) => resumes < heals_at,
-            Mood::Doomed => true,
+            Mood::Doomed => drawn.steps[at].fallback.is_none(),
         },
     };
     need(fails, &format!("{step} should not have failed: {failure:?}"))

@@ -13,6 +13,16 @@ pub(super) struct Step {
     pub(super) condition: Option<Condition>,
     pub(super) goes_on: bool,
     pub(super) max_attempts: u32,
+    pub(super) fallback: Option<Fallback>,
+}
+
+/// What stands in for a step that always fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fallback {
+    /// A value.
+    Output,
+    /// A call that answers as the step would.
+    Call,
 }
 
 /// What a step does.
@@ -88,6 +98,8 @@ pub(super) struct Drawn {
     has_output: bool,
 }
 
+/// The output that stands in for a step.
+const STAND_IN: u64 = 4_242;
 /// Longest an attempt may take, in milliseconds.
 pub(super) const TIMEOUT: u64 = 3_000;
 /// Longest a slow attempt may show no sign of life, in milliseconds: as far above what one does as
@@ -124,6 +136,7 @@ impl Drawn {
                 condition: None,
                 goes_on: false,
                 max_attempts: 1,
+                fallback: None,
             }
         };
         let steps = (0..=at + 1).map(step).collect();
@@ -190,6 +203,14 @@ impl Drawn {
         if let Work::Http(Script { slowness: 400.., .. }) = step.work {
             out["heartbeatTimeout"] = json!(HEARTBEAT_TIMEOUT);
         }
+        match step.fallback {
+            None => {}
+            Some(Fallback::Output) => out["fallback"] = json!({ "output": { "value": STAND_IN } }),
+            Some(Fallback::Call) => {
+                out["fallback"] =
+                    json!({ "kind": "http", "with": out["with"], "timeout": TIMEOUT });
+            }
+        }
         if let Some(condition) = step.condition {
             out["when"] = json!(match condition {
                 Condition::InputIsEven => "input.n % 2 == 0".to_owned(),
@@ -224,7 +245,10 @@ impl Drawn {
             let end = match &step.work {
                 _ if all_skipped || !wanted => End::Skipped,
                 Work::Sleep(_) => End::Slept,
-                Work::Http(Script { mood: Mood::Doomed, .. }) => End::Failed,
+                Work::Http(Script { mood: Mood::Doomed, .. }) if step.fallback.is_none() => {
+                    End::Failed
+                }
+                Work::Http(_) if step.fallback == Some(Fallback::Output) => End::Value(STAND_IN),
                 Work::Http(_) => {
                     let value_of = |need: &usize| match ends[*need] {
                         End::Value(value) => Some(value),
@@ -297,7 +321,9 @@ fn draw_step(rng: &mut Rng, before: &[Step]) -> Step {
     // A step that may fail for ever must not be one that a resume would mend.
     let doomed = matches!(&work, Work::Http(Script { mood: Mood::Doomed, .. }));
     let goes_on = doomed && !rng.chance(4);
-    Step { needs, work, condition, goes_on, max_attempts }
+    let stands_in = *rng.pick(&[None, Some(Fallback::Output), Some(Fallback::Call)]);
+    let fallback = stands_in.filter(|_| doomed);
+    Step { needs, work, condition, goes_on, max_attempts, fallback }
 }
 
 fn draw_script(rng: &mut Rng, max_attempts: u32) -> Script {

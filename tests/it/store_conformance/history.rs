@@ -6,7 +6,8 @@ use std::time::Duration;
 use rethread::model::{Json, RecoveryCause, RecoveryStrategy, ThreadStatus, Timestamp};
 use rethread::store::{
     Append, Disposition, InterventionCounts, InterventionFilter, InterventionRow, Recovery,
-    RecoveryEnd, RecoveryResult, SNAPSHOTS_KEPT, Snapshot, SnapshotKind, Store, WriteOutcome,
+    RecoveryEnd, RecoveryResult, SNAPSHOTS_KEPT, Snapshot, SnapshotKind, Store, ThreadTable,
+    WriteOutcome,
 };
 
 use super::{WRITTEN, post, register, write};
@@ -70,6 +71,51 @@ pub(super) async fn a_damaged_snapshot_is_left_to_its_reader(bed: Bed) {
     let found = bed.store.snapshot(&id("t"), None).await.unwrap().unwrap();
     assert_eq!((found.seq, &found.sha256), (5, &snapshot("t", 5).sha256));
     assert_eq!(found.state != snapshot("t", 5).state, damaged);
+}
+
+pub(super) async fn an_archive_shows_history_as_it_lies_there(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, ["a", "b", "c"].map(|thread| start(thread, Disposition::Keep))).await;
+    for seq in [5, 6, 7] {
+        bed.store.save_snapshot(&snapshot("b", seq)).await.unwrap();
+    }
+    let asked = vec![intervention("b", "b:2", 1)];
+    let append = Append { interventions: asked, ..append("b", 1, 1) };
+    assert_eq!(bed.store.write(me, &appends([append])).await.unwrap(), [WRITTEN]);
+    bed.store.begin_recoveries(&[recovery("c", 1, RecoveryCause::Crashed)]).await.unwrap();
+    let damaged = bed
+        .sabotage(
+            "UPDATE snapshots SET state = x'ff00', version = -1 WHERE seq = 6;
+             INSERT INTO interventions (id, thread_id, opened_at, body) VALUES ('x', 'gone', 1, x'00')",
+            "UPDATE rethread.snapshots SET state = '\\xff00', version = -1 WHERE seq = 6;
+             INSERT INTO rethread.interventions (id, thread_id, opened_at, body)
+                 VALUES ('x', 'gone', 1, '\\x00')",
+        )
+        .await;
+    let archive = &bed.archive;
+    let found = archive.stored_snapshots("b", 5, 1).await.unwrap();
+    let expected = if damaged { (6, -1, &[0xFF, 0][..]) } else { (6, 1, &b"{\"seq\":6}"[..]) };
+    assert_eq!((found[0].seq, found[0].version, &found[0].state[..]), expected);
+    assert_eq!((found.len(), &found[0].sha256), (1, &snapshot("b", 6).sha256));
+    assert_eq!((found[0].kind.as_str(), found[0].at), ("recovery", AT.millis()));
+    assert_eq!(archive.stored_snapshots("b", i64::MIN, 9).await.unwrap().len(), 3);
+    assert_eq!(archive.stored_snapshots("b", 7, 9).await, Ok(vec![]));
+    let row = archive.stored_thread("b").await.unwrap().unwrap();
+    let belongings = archive.belongings(&row).await.unwrap();
+    let listed = belongings.interventions.iter();
+    let listed: Vec<_> = listed.map(|one| (one.id.as_str(), one.resolved_at)).collect();
+    assert_eq!(listed, [("b:2", None)]);
+    let ids = async |table, after: &str| archive.ids_in(table, after, 9).await.unwrap();
+    let named = |ids: &[(&str, bool)]| -> Vec<(String, bool)> {
+        ids.iter().map(|(id, known)| ((*id).to_owned(), *known)).collect()
+    };
+    let journal = ids(ThreadTable::Journal, "").await;
+    assert_eq!(journal, named(&[("a", true), ("b", true), ("c", true)]));
+    assert_eq!(ids(ThreadTable::Snapshots, "a").await, named(&[("b", true)]));
+    assert_eq!(ids(ThreadTable::Snapshots, "b").await, []);
+    assert_eq!(ids(ThreadTable::Recoveries, "").await, named(&[("c", true)]));
+    let expected = if damaged { &[("b", true), ("gone", false)][..] } else { &[("b", true)] };
+    assert_eq!(ids(ThreadTable::Interventions, "").await, named(expected));
 }
 
 pub(super) async fn recoveries_come_back_newest_first(bed: Bed) {

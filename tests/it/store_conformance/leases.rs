@@ -32,6 +32,7 @@ pub(super) async fn due_threads_are_claimed_and_sleeping_ones_are_not(bed: Bed) 
         claims: 0,
         previous_owner: 0,
         lost: None,
+        driven: false,
         mail: 0,
     };
     assert_eq!(claimed, [expected]);
@@ -96,6 +97,24 @@ pub(super) async fn orphans_of_an_expired_owner_are_claimed(bed: Bed) {
     // Nobody attended it, and its process is not known to be gone.
     assert_eq!(claimed[0].lost, Some(Loss::Silent));
     assert_eq!(row(&bed, "t").await.owner, heir);
+}
+
+pub(super) async fn who_only_claimed_a_thread_has_not_driven_it(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep), start("due", DUE)]).await;
+    let mut heir = me;
+    for (round, driven) in [true, false, true, false].into_iter().enumerate() {
+        bed.expire_leases().await;
+        heir = register(&bed).await;
+        let claimed = bed.store.claim(heir, 1).await.unwrap().remove(0);
+        assert_eq!((claimed.thread_id, claimed.driven), (id("t"), driven), "round {round}");
+        if round == 1 {
+            let write = appends([append("t", 3, 1)]);
+            assert_eq!(bed.store.write(heir, &write).await.unwrap(), [WRITTEN]);
+        }
+    }
+    assert!(!bed.store.owned(heir).await.unwrap()[0].driven);
+    assert!(!bed.store.claim(heir, 9).await.unwrap()[0].driven);
 }
 
 pub(super) async fn a_predecessor_behind_a_lock_is_gone(bed: Bed) {

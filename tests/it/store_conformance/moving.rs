@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rethread::model::{Json, ThreadStatus, Timestamp};
 use rethread::store::{
-    Append, Disposition, InterventionFilter, InterventionRow, Records, Start, StoredWorkflow,
-    TakenIn, ThreadDump, ThreadFilter, WriteOutcome,
+    Append, Disposition, InterventionRow, Records, Start, StoredWorkflow, TakenIn, ThreadDump,
+    ThreadFilter, ThreadTable, WriteOutcome,
 };
 
 use super::{WRITTEN, claim_ids, post, register, row, texts, write};
@@ -40,6 +40,11 @@ pub(super) async fn what_is_dumped_reads_back_byte_for_byte_in_any_store(bed: Be
             target.store.answer(&id("letters"), "taken").await,
             Ok(Some(Json::trusted("{\"n\":1.10}".to_owned()).unwrap()))
         );
+        for row in asked() {
+            assert_eq!(target.store.intervention(&row.id).await, Ok(Some(row)));
+        }
+        let counts = target.store.intervention_counts().await.unwrap();
+        assert_eq!((counts.open, counts.resolved), (1, 1));
         let (thread, hash) = target.store.by_idempotency_key("key-odd").await.unwrap().unwrap();
         assert_eq!((thread.as_str(), hash.as_str()), ("odd", "hash-odd"));
         let filter = ThreadFilter {
@@ -47,9 +52,6 @@ pub(super) async fn what_is_dumped_reads_back_byte_for_byte_in_any_store(bed: Be
             ..ThreadFilter::default()
         };
         assert_eq!(target.store.threads(&filter, 9).await.unwrap().len(), 1);
-        let open = InterventionFilter { open: Some(true), ..InterventionFilter::default() };
-        let open = target.store.interventions(&open, 9).await.unwrap();
-        assert_eq!(open, [intervention("driven", "driven~2", 5)], "a person is still asked");
         assert_eq!(row(&target, "ended").await.summary.status, ThreadStatus::Completed);
         assert_eq!(target.store.definition("hash").await, bed.store.definition("hash").await);
         // Who drove it is gone; who slept sleeps on.
@@ -174,6 +176,13 @@ pub(super) async fn versions_of_others_follow_those_that_are_here(bed: Bed) {
     assert_eq!(bed.archive.stored_workflows(("w", 5), 9).await, Ok(vec![]));
 }
 
+/// What "driven" asks people.
+fn asked() -> [InterventionRow; 2] {
+    let open = intervention("driven", "driven:2", 1);
+    let resolved_at = Some(AT.plus(Duration::from_secs(1)));
+    [InterventionRow { resolved_at, ..intervention("driven", "driven:3", 2) }, open]
+}
+
 /// A thread of every kind.
 async fn fill(bed: &Bed) {
     let me = register(bed).await;
@@ -202,11 +211,7 @@ async fn fill(bed: &Bed) {
         odd,
     ];
     write(bed, me, batch).await;
-    let resolved_at = Some(AT);
-    let interventions = vec![
-        intervention("driven", "driven~2", 5),
-        InterventionRow { resolved_at, ..intervention("driven", "driven~3", 6) },
-    ];
+    let interventions = asked().into();
     let more = Append { records: Some(records(2, 4)), interventions, ..append("driven", 1, 1) };
     let over = end("ended", 1, 1, ThreadStatus::Completed);
     bed.store.write(me, &appends([more, over])).await.unwrap();
@@ -228,7 +233,7 @@ async fn dumps(bed: &Bed) -> Vec<ThreadDump> {
         let after = dumps.last().map_or("", |dump| dump.row.thread_id.as_str()).to_owned();
         let ids = bed.archive.thread_ids(&after, PAGE).await.unwrap();
         assert!(ids.len() <= PAGE);
-        let journals = bed.archive.journal_ids(&after, PAGE).await.unwrap();
+        let journals = bed.archive.ids_in(ThreadTable::Journal, &after, PAGE).await.unwrap();
         assert_eq!(journals, ids.iter().map(|id| (id.clone(), true)).collect::<Vec<_>>());
         if ids.is_empty() {
             return dumps;

@@ -8,6 +8,8 @@
 //! | `/wait/NAME` | as `ok`, once `release(NAME)` was called |
 //! | `/delay/MS/NAME` | as `ok`, later |
 //! | `/later/NAME` | 429 with `Retry-After: 1` at first, then as `ok` |
+//! | `/busy/S/NAME` | the same with `Retry-After: S` |
+//! | `/down/NAME` | 503 until `release(NAME)` was called, then as `ok` |
 //! | `/to/URL` | a redirect |
 //! | `/trickle/N/NAME` | N pieces, one every 100 ms |
 //! | `/stall/NAME` | its head and one piece, and no end, at first; then as `ok` |
@@ -106,9 +108,13 @@ impl Recorder {
         assert!(reached.is_ok(), "not {times} requests for {name}: {}", self.hits_of(name).len());
     }
 
+    fn is_released(&self, name: &str) -> bool {
+        self.book.lock().unwrap().released.contains(name)
+    }
+
     /// Waits for a release.
     async fn released(&self, name: &str) {
-        while !self.book.lock().unwrap().released.contains(name) {
+        while !self.is_released(name) {
             tokio::time::sleep(GLANCE).await;
         }
     }
@@ -166,12 +172,19 @@ async fn answer(State(recorder): State<Recorder>, request: Request) -> Response 
         "later" if count == 1 => {
             (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], "busy").into_response()
         }
+        "busy" if count == 1 => {
+            let seconds = [(header::RETRY_AFTER, path[1])];
+            (StatusCode::TOO_MANY_REQUESTS, seconds, "busy").into_response()
+        }
+        "down" if !recorder.is_released(&name) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "down").into_response()
+        }
         "trickle" => Body::from_stream(pieces(number())).into_response(),
         "stall" if count == 1 => {
             let endless = futures_util::stream::pending();
             Body::from_stream(pieces(1).chain(endless)).into_response()
         }
-        "ok" | "fail" | "later" | "stall" => ok(),
+        "ok" | "fail" | "later" | "busy" | "down" | "stall" => ok(),
         "to" => {
             let target = parts.uri.path().trim_start_matches("/to/").to_owned();
             (StatusCode::FOUND, [(header::LOCATION, target)]).into_response()

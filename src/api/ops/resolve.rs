@@ -1,0 +1,94 @@
+//! `POST /interventions/{id}/resolve`: a person decides.
+
+use axum::extract::{FromRequestParts, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use utoipa::ToSchema;
+
+use super::control::{Change, changed};
+use super::invoke::InvokeAnswer;
+use crate::api::Api;
+use crate::api::extract::{Body, FromBody, path_parameter};
+use crate::api::fields::Fields;
+use crate::api::problem::Problem;
+
+/// Longest `comment` and `by`, in bytes: they are kept in the journal for ever.
+const MAX_TEXT: usize = 2_048;
+
+/// The intervention that the path names.
+pub(in crate::api) struct InterventionPath(String);
+
+impl FromRequestParts<Api> for InterventionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        path_parameter(parts, "interventionId").await.map(Self)
+    }
+}
+
+/// What is decided.
+#[derive(Debug, ToSchema)]
+#[schema(as = ResolveRequest)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct ResolveBody {
+    /// One of the choices that the intervention offers.
+    #[schema(value_type = String, required)]
+    choice: Option<String>,
+    /// Recorded in the journal.
+    #[schema(max_length = 2048)]
+    comment: Option<String>,
+    /// The person on whose behalf the caller decides; the API key's name stands before it.
+    #[schema(max_length = 2048)]
+    by: Option<String>,
+}
+
+impl FromBody for ResolveBody {
+    const MEMBERS: &'static [&'static str] = &["choice", "comment", "by"];
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        let choice = fields.string("choice");
+        if choice.is_none() {
+            fields.fault("choice", "is required");
+        }
+        Self { choice, comment: text(fields, "comment"), by: text(fields, "by") }
+    }
+}
+
+fn text(fields: &mut Fields<'_>, name: &str) -> Option<String> {
+    let text = fields.string(name)?;
+    if text.len() > MAX_TEXT {
+        fields.fault(name, format!("is longer than {MAX_TEXT} bytes"));
+        return None;
+    }
+    Some(text)
+}
+
+/// Decide an intervention
+///
+/// Once: the second decision is refused with what was decided (409 `intervention_resolved`).
+#[utoipa::path(
+    post, path = "/interventions/{interventionId}/resolve", operation_id = "resolveIntervention", tag = "control",
+    params(
+        ("interventionId" = String, Path, description = "The intervention"),
+        ("If-Match" = Option<String>, Header, description = "The thread's `ETag` the client acts on; 412 if the thread has changed since"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes repeats one call"),
+    ),
+    request_body(content = ResolveBody),
+    responses((status = 200, description = "It is decided, and its thread does as decided", body = InvokeAnswer))
+)]
+pub(in crate::api) async fn resolve(
+    State(api): State<Api>,
+    InterventionPath(id): InterventionPath,
+    change: Change,
+    Body(body): Body<ResolveBody>,
+) -> Result<Response, Problem> {
+    let mut control = change.because(body.comment);
+    if let Some(person) = body.by {
+        // Who holds the key answers for the name that is given.
+        control.by = format!("{}/{person}", control.by);
+    }
+    let choice = body.choice.unwrap_or_default();
+    let invoked = api.handle.resolve(id, choice, control).await?;
+    Ok(changed(&invoked, StatusCode::OK))
+}

@@ -1,0 +1,61 @@
+//! `approval`: a person decides.
+//!
+//! - `prompt`: what the person is asked
+//! - `choices` [`["approve", "reject"]`]: what may be chosen
+//! - `timeout` (optional): how long it is waited for
+//! - `onTimeout` (optional): the choice that is taken then; without it the step fails
+
+use super::{Kind, Reads, is_open, literal, signal};
+use crate::definition::Action;
+use crate::definition::parse::Fields;
+use crate::model::{Faults, Node};
+
+pub(super) const KIND: Kind = Kind {
+    name: "approval",
+    fields: &["prompt", "choices", "timeout", "onTimeout"],
+    reads: Reads::Journalled,
+    shows_life: false,
+    check,
+};
+
+#[expect(clippy::unnecessary_wraps, reason = "beside kinds that can have nothing to do")]
+fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
+    with.require("prompt", faults);
+    with.text("prompt", faults);
+    let open = matches!(with.get("choices"), Some(Node::String(text)) if is_open(text));
+    if !open && let Some(choices) = with.list("choices", faults) {
+        let at = with.at().key("choices");
+        if choices.is_empty() {
+            faults.add(&at, "there is something to choose");
+        }
+        for (index, choice) in choices.iter().enumerate() {
+            if !matches!(choice, Node::String(text) if !text.is_empty()) {
+                faults.add(&at.index(index), "a choice is a text");
+            }
+        }
+    }
+    if let Some(choice) = literal(with, "onTimeout", faults) {
+        on_timeout(with, choice, faults);
+    }
+    signal::limit(with, faults);
+    Some(Action::Approval)
+}
+
+fn on_timeout(with: &Fields<'_>, choice: &str, faults: &mut Faults) {
+    let at = with.at().key("onTimeout");
+    if with.get("timeout").is_none() {
+        faults.add(&at, "onTimeout needs a timeout");
+    }
+    let offered = match with.get("choices") {
+        Some(Node::Array(choices)) => {
+            let is_it =
+                |node: &Node| matches!(node, Node::String(text) if is_open(text) || text == choice);
+            choices.iter().any(is_it)
+        }
+        Some(_) => true,
+        None => matches!(choice, "approve" | "reject"),
+    };
+    if !offered {
+        faults.add(&at, "onTimeout is one of the choices");
+    }
+}

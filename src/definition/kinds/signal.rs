@@ -1,0 +1,41 @@
+//! `signal`: a wait for a payload that somebody sends.
+//!
+//! - `name`: the signal's name, as `POST /threads/{threadId}/signals/{name}` has it
+//! - `timeout` (optional): how long it is waited for; then the step fails
+
+use super::{Kind, Reads, is_open, literal};
+use crate::definition::Action;
+use crate::definition::parse::Fields;
+use crate::model::{Faults, Node, is_signal_name};
+
+pub(super) const KIND: Kind = Kind {
+    name: "signal",
+    fields: &["name", "timeout"],
+    reads: Reads::Journalled,
+    shows_life: false,
+    check,
+};
+
+#[expect(clippy::unnecessary_wraps, reason = "beside kinds that can have nothing to do")]
+fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
+    with.require("name", faults);
+    if let Some(name) = literal(with, "name", faults)
+        && !is_signal_name(name)
+    {
+        let detail = "a signal's name must match [A-Za-z0-9][A-Za-z0-9._-]{0,127}";
+        faults.add(&with.at().key("name"), detail);
+    }
+    limit(with, faults);
+    Some(Action::Signal)
+}
+
+/// The member `timeout`, where it is known already.
+pub(super) fn limit(with: &Fields<'_>, faults: &mut Faults) {
+    match with.get("timeout") {
+        Some(Node::String(text)) if is_open(text) => {}
+        Some(_) => {
+            with.duration("timeout", faults);
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,53 @@
+//! Reads what stands in for a step that has used its attempts.
+
+use std::collections::BTreeSet;
+
+use super::fields::Fields;
+use super::step::{self, Surroundings};
+use crate::definition::template::Names;
+use crate::definition::{Fallback, Template, scan};
+use crate::model::{Faults, StepId};
+
+/// What a fallback may have that is a step of its own: all that says how an attempt is made. The
+/// rest of the step (its place in the graph, its condition, what its failure means) stays.
+const STEP_FIELDS: [&str; 7] =
+    ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker"];
+
+/// Reads `fallback`, if the step has one; `raw` is the step's text, `visible` whom it may name.
+/// In a fallback, that is the step itself as well: why it failed.
+pub(super) fn read(
+    (step, raw): (&Fields<'_>, &str),
+    id: Option<&StepId>,
+    visible: &BTreeSet<&str>,
+    around: &Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<Fallback> {
+    let at = step.at().key("fallback");
+    let fields = Fields::of(step.get("fallback")?, &at, "fallback", faults)?;
+    let raw = scan::member(raw, "fallback").unwrap_or("{}");
+    let mut visible = visible.clone();
+    visible.extend(id.map(StepId::as_str));
+    let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };
+    if fields.get("output").is_some() {
+        fields.allow(&["output"], &[], faults);
+        let output = scan::member(raw, "output").unwrap_or("null");
+        // The output is journalled.
+        let names = Names { secrets: false, ..names };
+        return Some(Fallback::Output(Template::compile(
+            output,
+            &at.key("output"),
+            &names,
+            faults,
+        )));
+    }
+    if fields.get("kind").is_none() && fields.get("with").is_none() {
+        faults.add(&at, "a fallback has an output, or the kind and with of a step");
+        return None;
+    }
+    fields.allow(&STEP_FIELDS, &[], faults);
+    let way = step::way((&fields, raw), &names, around.defaults, faults)?;
+    Some(Fallback::Step(Box::new(way.into_step(id?.clone()))))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! One circuit breaker: whether calls of one target are let through, by what became of the earlier
+//! ones.
+//!
+//! Pure, like all of `machine`: the time (since an arbitrary fixed point, never backwards) comes in
+//! as an argument, nothing is read and nothing is waited for. Closed until so many failures in a row
+//! open it; open for the reset timeout, then half-open: one probe is let through, and its outcome
+//! closes it or opens it again. Apart from that, a target that asks to be left alone for a while is.
+//! `runtime` keeps one for each target of a replica and asks it before every attempt.
+
+use std::time::Duration;
+
+use crate::model::BreakerPolicy;
+
+/// Longest time that a target is left alone because it asked for it: one answer must not stop the
+/// threads of a replica for a day.
+pub const MAX_COOL_DOWN: Duration = Duration::from_mins(5);
+
+/// A circuit breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Breaker {
+    phase: Phase,
+    /// Since when, and for how long, the target wants to be left alone.
+    cooling: Option<(Duration, Duration)>,
+    /// Counts the times it opened or closed: what became of a call that was let through before says
+    /// nothing about the target now.
+    episode: u64,
+    /// Counts the probes, so that one whose place was taken is told from its successors.
+    probes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Closed { failures: u32 },
+    Open { failures: u32, since: Duration, until: Duration, probe: Option<Probe> },
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self::Closed { failures: 0 }
+    }
+}
+
+/// The call that finds out whether the target is back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Probe {
+    number: u64,
+    /// When another one may take its place, should it not have ended: one that hangs must not keep
+    /// the circuit open for ever.
+    until: Duration,
+}
+
+/// What a breaker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CircuitState {
+    /// It lets calls through.
+    Closed,
+    /// It lets one probe through.
+    HalfOpen,
+    /// It lets none through.
+    Open,
+}
+
+impl CircuitState {
+    /// The state as the health report and metrics name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// A call that was let through; its outcome is told with [`Breaker::end`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permit {
+    episode: u64,
+    probe: Option<u64>,
+}
+
+/// Why a call was not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hindrance {
+    /// The circuit is open.
+    Open,
+    /// It is half-open, and its probe is under way.
+    Probing,
+    /// The target asked to be left alone.
+    Cooling,
+}
+
+/// A call that was not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub why: Hindrance,
+    /// Until when no call is let through, as things stand.
+    pub until: Duration,
+}
+
+/// What a call says about its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// It answers.
+    Alive,
+    /// It failed, or did not answer.
+    Failing,
+    /// Nothing: the call was cancelled, or never reached it.
+    None,
+}
+
+impl Breaker {
+    /// Asks to make a call. `patience` is the longest time that the caller leaves a target alone
+    /// that asked for it.
+    pub fn ask(
+        &mut self,
+        now: Duration,
+        policy: BreakerPolicy,
+        patience: Duration,
+    ) -> Result<Permit, Refusal> {
+        let refuse = |why, until| Err(Refusal { why, until });
+        if let Some((since, length)) = self.cooling {
+            let until = since.saturating_add(length.min(patience));
+            if now < until {
+                return refuse(Hindrance::Cooling, until);
+            }
+        }
+        let Phase::Open { until, probe, .. } = &mut self.phase else {
+            return Ok(Permit { episode: self.episode, probe: None });
+        };
+        if now < *until {
+            return refuse(Hindrance::Open, *until);
+        }
+        match probe {
+            Some(probe) if now < probe.until => refuse(Hindrance::Probing, probe.until),
+            free => {
+                self.probes += 1;
+                let number = self.probes;
+                *free = Some(Probe { number, until: now.saturating_add(policy.reset_timeout) });
+                Ok(Permit { episode: self.episode, probe: Some(number) })
+            }
+        }
+    }
+
+    /// Tells what became of a call that was let through.
+    pub fn end(&mut self, permit: Permit, sign: Sign, now: Duration, policy: BreakerPolicy) {
+        if permit.episode != self.episode {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Closed { failures } => match sign {
+                Sign::Alive => *failures = 0,
+                Sign::None => {}
+                Sign::Failing => {
+                    *failures = failures.saturating_add(1);
+                    if *failures >= policy.failure_threshold {
+                        let (failures, until) =
+                            (*failures, now.saturating_add(policy.reset_timeout));
+                        self.turn(Phase::Open { failures, since: now, until, probe: None });
+                    }
+                }
+            },
+            Phase::Open { failures, until, probe, .. } => {
+                let current = probe.is_some_and(|probe| permit.probe == Some(probe.number));
+                match sign {
+                    // Also of a probe whose place was taken: the target answers.
+                    Sign::Alive => self.turn(Phase::default()),
+                    Sign::Failing if current => {
+                        *failures = failures.saturating_add(1);
+                        *until = now.saturating_add(policy.reset_timeout);
+                        *probe = None;
+                    }
+                    Sign::None if current => *probe = None,
+                    Sign::Failing | Sign::None => {}
+                }
+            }
+        }
+    }
+
+    /// Leaves the target alone for a while, at most [`MAX_COOL_DOWN`].
+    pub fn cool_down(&mut self, now: Duration, length: Duration) {
+        let length = length.min(MAX_COOL_DOWN);
+        let ends = |(since, length): (Duration, Duration)| since.saturating_add(length);
+        if self.cooling.is_none_or(|cooling| ends(cooling) < ends((now, length))) {
+            self.cooling = Some((now, length));
+        }
+    }
+
+    fn turn(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.episode += 1;
+    }
+
+    /// What it does now.
+    pub fn state(&self, now: Duration) -> CircuitState {
+        match &self.phase {
+            Phase::Closed { .. } => CircuitState::Closed,
+            Phase::Open { until, .. } if now < *until => CircuitState::Open,
+            Phase::Open { .. } => CircuitState::HalfOpen,
+        }
+    }
+
+    /// Failures in a row.
+    pub const fn failures(&self) -> u32 {
+        match &self.phase {
+            Phase::Closed { failures } | Phase::Open { failures, .. } => *failures,
+        }
+    }
+
+    /// When it opened; `None` if it is closed.
+    pub const fn opened_at(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Closed { .. } => None,
+            Phase::Open { since, .. } => Some(*since),
+        }
+    }
+
+    /// When it lets, or let, a probe through; `None` if it is closed.
+    pub const fn retry_at(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Closed { .. } => None,
+            Phase::Open { until, .. } => Some(*until),
+        }
+    }
+
+    /// Until when the target wants to be left alone; `None` if it does not.
+    pub fn cools_until(&self, now: Duration) -> Option<Duration> {
+        let (since, length) = self.cooling?;
+        Some(since.saturating_add(length)).filter(|until| now < *until)
+    }
+}
