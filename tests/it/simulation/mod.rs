@@ -1,10 +1,12 @@
 //! The real runtime and machine on the memory store, with faults at every call of the store.
 //!
 //! A seed draws workflows, clients, replicas and everything that goes wrong: calls that fail, or
-//! happen and fail, or take longer than a lease, or happen much later; replicas that are cut off;
-//! processes that die in the middle of anything, stand still, or are restarted in good order. Time
-//! is simulated, so that thousands of seeds take seconds. While it runs, and at the end, every
-//! promise is held against what is durable.
+//! happen and fail, or take longer than a lease, or happen much later; replicas that are cut off, are
+//! taken for gone, die one by one or all at once in the middle of anything, stand still, or are
+//! restarted in good order; hints that are lost, late and doubled; and workflows with a step that
+//! ends whoever performs it, which must be paused and nobody else. Time is simulated, so that
+//! thousands of seeds take seconds. While it runs, and at the end, every promise is held against
+//! what is durable.
 //!
 //! `RETHREAD_SIM_SEED=n` replays one seed and shows what happens; `RETHREAD_SIM_SEEDS=n` runs that
 //! many.
