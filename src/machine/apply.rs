@@ -2,8 +2,8 @@
 
 use super::state::{Intervention, Signal, StepState, ThreadState};
 use crate::model::{
-    Event, EventBody, StepComplete, StepFailed, StepId, StepRetry, StepSkipped, StepStatus,
-    ThreadStatus, Timestamp, WorkflowResumed,
+    Event, EventBody, InterventionResolved, StepComplete, StepFailed, StepId, StepRetry,
+    StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowRecovered, WorkflowResumed,
 };
 
 impl ThreadState {
@@ -55,26 +55,14 @@ impl ThreadState {
                 });
             }
             EventBody::InterventionResolved(data) => {
-                let asked = self.interventions.iter_mut().find(|one| one.opened.id == data.id);
-                if let Some(asked) = asked {
-                    asked.resolved = Some((data.clone(), event.at));
-                }
+                self.resolved(data, event.at);
             }
             EventBody::WorkflowPaused(_) => {
                 self.interrupted = 0;
                 self.status = ThreadStatus::Paused;
             }
-            EventBody::WorkflowResumed(data) => {
-                self.interrupted = 0;
-                self.resumed(data);
-            }
-            EventBody::WorkflowRecovered(data) => {
-                if data.cause.is_loss() {
-                    self.recoveries += 1;
-                    self.interrupted += u32::from(!data.steps.is_empty());
-                }
-                self.forget(&[StepStatus::Running]);
-            }
+            EventBody::WorkflowResumed(data) => self.resumed(data),
+            EventBody::WorkflowRecovered(data) => self.recovered(data),
             EventBody::WorkflowComplete(data) => {
                 self.output = Some(data.output.clone());
                 self.end(ThreadStatus::Completed, event.at);
@@ -122,7 +110,23 @@ impl ThreadState {
         }
     }
 
+    fn resolved(&mut self, data: &InterventionResolved, at: Timestamp) {
+        let asked = self.interventions.iter_mut().find(|one| one.opened.id == data.id);
+        if let Some(asked) = asked {
+            asked.resolved = Some((data.clone(), at));
+        }
+    }
+
+    fn recovered(&mut self, data: &WorkflowRecovered) {
+        if data.cause.is_loss() {
+            self.recoveries += 1;
+            self.interrupted += u32::from(!data.steps.is_empty());
+        }
+        self.forget(&[StepStatus::Running]);
+    }
+
     fn resumed(&mut self, data: &WorkflowResumed) {
+        self.interrupted = 0;
         let from = data.from_step.as_ref().and_then(|id| self.plan.position(id.as_str()));
         for at in from.map(|step| self.plan.after(step)).unwrap_or_default() {
             if let Some(step) = self.steps.get_mut(at) {

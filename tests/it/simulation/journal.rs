@@ -158,13 +158,14 @@ impl Journal {
                 self.got_on();
             }
             EventBody::WorkflowPaused(_) => self.paused = true,
-            EventBody::StepEdited(_) | EventBody::SignalReceived(_) => {}
             EventBody::WorkflowRecovered(fact) => {
                 self.recovered.push((fact.cause, fact.previous_owner));
                 let was_lost = self.losses.contains(&self.driven_by);
                 self.handovers += u32::from(was_lost && !fact.cause.is_loss());
             }
-            EventBody::InterventionOpened(_)
+            EventBody::StepEdited(_)
+            | EventBody::SignalReceived(_)
+            | EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)
             | EventBody::StepWaiting(_)
             | EventBody::StepTimeoutWarning(_)
