@@ -4,12 +4,13 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
+use utoipa::ToSchema;
 
 use super::invoke::answer;
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::conditional::if_match;
-use crate::api::extract::idempotency_key;
+use crate::api::extract::{FromBody, idempotency_key};
 use crate::api::fields::Fields;
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
@@ -48,6 +49,25 @@ pub(super) fn changed(invoked: &Invoked, status: StatusCode) -> Response {
     let mut response = answer(invoked);
     *response.status_mut() = status;
     response
+}
+
+/// Why a thread is changed, where there is nothing more to say.
+#[derive(Debug, ToSchema)]
+#[schema(as = ReasonRequest)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct ReasonBody {
+    /// Recorded in the journal.
+    #[schema(max_length = 2048)]
+    pub(super) reason: Option<String>,
+}
+
+impl FromBody for ReasonBody {
+    const MEMBERS: &'static [&'static str] = &["reason"];
+    const OPTIONAL: bool = true;
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self { reason: reason(fields) }
+    }
 }
 
 /// The member `reason` of a body.

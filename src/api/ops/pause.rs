@@ -3,33 +3,12 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use utoipa::ToSchema;
 
-use super::control::{Change, changed, reason};
+use super::control::{Change, ReasonBody, changed};
 use super::invoke::InvokeAnswer;
 use crate::api::Api;
-use crate::api::extract::{Body, FromBody, ThreadPath};
-use crate::api::fields::Fields;
+use crate::api::extract::{Body, ThreadPath};
 use crate::api::problem::Problem;
-
-/// Why the thread is paused.
-#[derive(Debug, ToSchema)]
-#[schema(as = PauseRequest)]
-#[serde(deny_unknown_fields)]
-pub(in crate::api) struct PauseBody {
-    /// Recorded in the journal.
-    #[schema(max_length = 2048)]
-    reason: Option<String>,
-}
-
-impl FromBody for PauseBody {
-    const MEMBERS: &'static [&'static str] = &["reason"];
-    const OPTIONAL: bool = true;
-
-    fn read(fields: &mut Fields<'_>) -> Self {
-        Self { reason: reason(fields) }
-    }
-}
 
 /// Pause a thread
 ///
@@ -42,14 +21,14 @@ impl FromBody for PauseBody {
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes repeats one call"),
     ),
-    request_body(content = Option<PauseBody>, description = "May be left out"),
+    request_body(content = Option<ReasonBody>, description = "May be left out"),
     responses((status = 200, description = "The thread is paused", body = InvokeAnswer))
 )]
 pub(in crate::api) async fn pause(
     State(api): State<Api>,
     ThreadPath(thread): ThreadPath,
     change: Change,
-    Body(body): Body<PauseBody>,
+    Body(body): Body<ReasonBody>,
 ) -> Result<Response, Problem> {
     let invoked = api.handle.pause(&thread, change.because(body.reason)).await?;
     Ok(changed(&invoked, StatusCode::OK))

@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use utoipa::ToSchema;
 
-use super::control::{Change, changed, reason};
+use super::control::{Change, ReasonBody, changed, reason};
 use super::invoke::InvokeAnswer;
 use crate::api::Api;
 use crate::api::extract::{Body, FromBody, ThreadPath, path_parameter};
@@ -27,25 +27,6 @@ impl FromRequestParts<Api> for StepPath {
         let id = StepId::parse(&text);
         id.map(Self)
             .map_err(|_| Problem::new(&STEP_NOT_FOUND, format!("there is no step {text:?}")))
-    }
-}
-
-/// Why the step is retried.
-#[derive(Debug, ToSchema)]
-#[schema(as = RetryRequest)]
-#[serde(deny_unknown_fields)]
-pub(in crate::api) struct RetryBody {
-    /// Recorded in the journal.
-    #[schema(max_length = 2048)]
-    reason: Option<String>,
-}
-
-impl FromBody for RetryBody {
-    const MEMBERS: &'static [&'static str] = &["reason"];
-    const OPTIONAL: bool = true;
-
-    fn read(fields: &mut Fields<'_>) -> Self {
-        Self { reason: reason(fields) }
     }
 }
 
@@ -108,7 +89,7 @@ impl FromBody for EditBody {
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes repeats one call"),
     ),
-    request_body(content = Option<RetryBody>, description = "May be left out"),
+    request_body(content = Option<ReasonBody>, description = "May be left out"),
     responses((status = 202, description = "The step runs again", body = InvokeAnswer))
 )]
 pub(in crate::api) async fn retry(
@@ -116,7 +97,7 @@ pub(in crate::api) async fn retry(
     ThreadPath(thread): ThreadPath,
     StepPath(step): StepPath,
     change: Change,
-    Body(body): Body<RetryBody>,
+    Body(body): Body<ReasonBody>,
 ) -> Result<Response, Problem> {
     let control = change.because(body.reason);
     let invoked = api.handle.change_step(&thread, (step, StepChange::Retry), control).await?;
