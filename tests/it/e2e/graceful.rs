@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::flows::{chain, gapless};
-use super::support::{Home, Recorder, beside, on_stores};
+use super::support::{Home, Recorder, beside, dead, eventually, on_stores};
 
 on_stores!([sqlite, postgres] [
     a_step_that_ends_in_the_grace_is_kept,
@@ -99,20 +99,16 @@ async fn a_program_of_a_killed_server_does_not_live_on() {
     let home = Home::sqlite().await;
     let server = home.launch().set("RETHREAD_EXEC_ALLOW", "sh").start().await;
     let client = server.client();
-    let mark = home.folder.path().join("alive");
-    // Shows a sign of life as long as it lives, through a child of its own.
-    let script = format!("while :; do echo x >> {}; sleep 0.02; done", mark.display());
-    let steps =
-        json!([{ "id": "s", "kind": "exec", "with": { "program": "sh", "args": ["-c", script] } }]);
+    let script = "sleep 1000 & echo $$ $! > pids.new; mv pids.new pids; wait";
+    let with = json!({ "program": "sh", "args": ["-c", script], "cwd": home.folder.path() });
+    let steps = json!([{ "id": "s", "kind": "exec", "with": with }]);
     let body = json!({ "workflow": { "name": "w", "steps": steps }, "threadId": "t1" });
     client.post("/invoke/async", &body).await.expect(202);
-    let size = || std::fs::metadata(&mark).map_or(0, |file| file.len());
-    super::support::eventually("it lives", async || (size() > 2).then_some(())).await;
+    let pids = home.folder.path().join("pids");
+    let pids = eventually("it lives", async || std::fs::read_to_string(&pids).ok()).await;
+    assert_eq!(pids.split_whitespace().count(), 2, "the program and its child: {pids:?}");
     server.kill9().await;
-    super::support::eventually("it is dead", async || {
-        let before = size();
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        (size() == before).then_some(())
-    })
-    .await;
+    for pid in pids.split_whitespace() {
+        dead(pid).await;
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::promise::kept_its_promise;
 use super::support::flows::chain;
-use super::support::{Home, Recorder, eventually};
+use super::support::{Home, Recorder, dead, eventually};
 
 #[tokio::test]
 async fn another_replica_takes_over_within_the_lease() {
@@ -99,12 +99,7 @@ async fn programs_of_a_replica_that_slept_past_its_lease_end_when_it_wakes() {
     first.signal(Signal::SIGCONT);
     let awake_since = tokio::time::Instant::now();
     for pid in pids.split_whitespace() {
-        let stat = format!("/proc/{pid}/stat");
-        eventually("its program and the child are gone", async || {
-            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
-            (stat.is_empty() || stat.contains(") Z ")).then_some(())
-        })
-        .await;
+        dead(pid).await;
     }
     assert!(awake_since.elapsed() < Duration::from_secs(3), "{:?}", awake_since.elapsed());
     let awake = first.client();

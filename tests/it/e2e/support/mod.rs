@@ -25,6 +25,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at a condition.
 pub(crate) const GLANCE: Duration = Duration::from_millis(20);
 
+/// Waits until a program of an `exec` step is gone, or a zombie that nobody reaps here.
+pub(crate) async fn dead(pid: &str) {
+    assert!(pid.parse::<u32>().is_ok(), "{pid:?}");
+    let stat = format!("/proc/{pid}/stat");
+    eventually("it is dead", async || {
+        let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    })
+    .await;
+}
+
 /// Waits for something that comes true, or panics saying what did not.
 pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let wait = async {
