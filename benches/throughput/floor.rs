@@ -9,8 +9,8 @@ use rethread::app::{OsEntropy, SystemClock};
 use rethread::definition::Plan;
 use rethread::machine::{Command, Moment, ThreadState, decide, start};
 use rethread::model::{
-    Clock, Entropy, Event, Json, Pointer, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
-    WorkflowStart,
+    Clock, Entropy, Event, Json, Pointer, ThreadId, ThreadStatus, TimeoutMultiplier, Timestamp,
+    WorkflowRef, WorkflowStart,
 };
 use rethread::store::{
     Append, Disposition, MemoryStore, PostgresSettings, PostgresStore, Records, SqliteStore, Start,
@@ -180,7 +180,8 @@ fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
         Plan::parse(&text, &Pointer::root()).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let input = Json::of(&request["input"])?;
     let thread = ThreadId::parse(&entropy.uuid(clock.now()).to_string())?;
-    let moment = Moment { now: clock.now(), unit: 0.5, max_event: 1 << 20, may_start: true };
+    let (now, timeouts) = (clock.now(), TimeoutMultiplier::ONE);
+    let moment = Moment { now, unit: 0.5, max_event: 1 << 20, may_start: true, timeouts };
     let body = WorkflowStart {
         workflow: WorkflowRef { name: plan.name.clone(), version: None, hash: plan.hash.clone() },
         input: input.clone(),
@@ -189,6 +190,7 @@ fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
         queue: None,
         priority: None,
         traceparent: None,
+        deadline: None,
     };
     let (mut state, first) =
         start(thread.clone(), Arc::new(plan), body, moment).context("no start")?;

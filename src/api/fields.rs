@@ -4,11 +4,12 @@
 //! Members that nobody asked for are faults: a typo is never silently dropped.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::model::{Fault, Faults, Json, Members, Pointer};
+use crate::model::{Fault, Faults, Json, Members, Node, Pointer, duration_from_node};
 
 /// How many members an object has; `None` if the value is no object.
 pub(super) fn count_members(json: &Json) -> Option<usize> {
@@ -62,6 +63,12 @@ impl<'a> Fields<'a> {
     /// A whole number.
     pub(super) fn integer(&mut self, name: &str) -> Option<i64> {
         self.decode(name, "a whole number")
+    }
+
+    /// A duration: milliseconds, or a text such as `"30s"`.
+    pub(super) fn duration(&mut self, name: &str) -> Option<Duration> {
+        let node = Node::parse(&self.value(name)?).ok()?;
+        duration_from_node(&node).map_err(|detail| self.fault(name, detail)).ok()
     }
 
     /// Notes a fault of the member `name`.

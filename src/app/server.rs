@@ -111,6 +111,7 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
         max_queued: settings.max_queued,
         stale_after: settings.stale_after,
         max_recoveries: settings.max_recoveries,
+        timeouts: settings.timeouts,
         retention: settings.retention,
         shutdown_grace: settings.shutdown_grace,
         max_event: settings.max_event,

@@ -36,6 +36,8 @@ const MAX_RECOVERIES: &str = "5";
 /// Events. Few enough to be read in some milliseconds at a load, too many for a small workflow
 /// ever to pay for a snapshot.
 const SNAPSHOT_EVERY: &str = "200";
+/// Bounds as workflows write them: whoever reads `"timeout": "10s"` expects ten seconds.
+const TIMEOUT_MULTIPLIER: &str = "1";
 /// A week, so that Monday's questions about last Tuesday have answers.
 const RETENTION: &str = "7d";
 /// A lost connection is replaced within it; a crowd of callers does not come back all at once.
@@ -156,6 +158,12 @@ pub struct ServerArgs {
     #[arg(long, env = "RETHREAD_SNAPSHOT_EVERY", hide_env_values = true, value_name = "COUNT")]
     #[arg(default_value = SNAPSHOT_EVERY)]
     pub snapshot_every: Option<String>,
+
+    /// What `timeout`, `warnAfter` and `heartbeatTimeout` of steps and the `timeout` of workflows are
+    /// multiplied by on this server, 0.1 to 100; waits for signals and people stay as written
+    #[arg(long, env = "RETHREAD_TIMEOUT_MULTIPLIER", hide_env_values = true)]
+    #[arg(value_name = "FACTOR", default_value = TIMEOUT_MULTIPLIER)]
+    pub timeout_multiplier: Option<String>,
 
     /// How long ended threads are kept
     #[arg(long, env = "RETHREAD_RETENTION", hide_env_values = true, value_name = "DURATION")]

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::model::parse_duration;
+use crate::model::{TimeoutMultiplier, parse_duration};
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,12 @@ pub(super) fn duration(text: &str, allowed: &RangeInclusive<Duration>) -> Result
 pub(super) fn count(text: &str, allowed: &RangeInclusive<u64>) -> Result<u64, String> {
     let value = text.trim().parse().map_err(|_| "not a whole number".to_owned())?;
     in_range(value, allowed)
+}
+
+/// Reads what timeouts are multiplied by.
+pub(super) fn multiplier(text: &str) -> Result<TimeoutMultiplier, String> {
+    let factor = text.trim().parse().map_err(|_| "not a number".to_owned())?;
+    TimeoutMultiplier::new(factor).ok_or_else(|| "out of bounds".to_owned())
 }
 
 fn in_range<T: PartialOrd>(value: T, allowed: &RangeInclusive<T>) -> Result<T, String> {

@@ -11,6 +11,7 @@ use super::database::{self, Database, Fallback};
 use super::keys::{self, ApiKey};
 use super::parse::{self, Egress, ListenAddress};
 use super::{ConfigError, Environment, Notice, Values};
+use crate::model::TimeoutMultiplier;
 
 /// Prefix of the variables that hold what `{secrets.NAME}` stands for.
 pub const SECRET_PREFIX: &str = "RETHREAD_SECRET_";
@@ -98,6 +99,8 @@ pub struct Settings {
     pub max_recoveries: u32,
     /// Events after which a thread's state is worth a snapshot.
     pub snapshot_every: u64,
+    /// What bounds of work are multiplied by.
+    pub timeouts: TimeoutMultiplier,
     /// How long ended threads are kept.
     pub retention: Duration,
     /// How long running steps get at shutdown.
@@ -163,6 +166,8 @@ impl Settings {
         let stale_after = reader.duration("stale_after", &STALE_AFTER);
         let max_recoveries = reader.count("max_recoveries", &RECOVERIES);
         let snapshot_every = reader.count("snapshot_every", &SNAPSHOT_EVERY);
+        let timeouts =
+            reader.read("timeout_multiplier", "a number from 0.1 to 100", parse::multiplier);
         let retention = reader.duration("retention", &RETENTION);
         let store_retry = reader.store_retry();
         let shutdown_grace = reader.duration("shutdown_grace", &SHUTDOWN_GRACE);
@@ -190,6 +195,7 @@ impl Settings {
             stale_after: stale_after?,
             max_recoveries: u32::try_from(max_recoveries?).ok()?,
             snapshot_every: snapshot_every?,
+            timeouts: timeouts?,
             retention: retention?,
             store_retry: store_retry?,
             shutdown_grace: shutdown_grace?,

@@ -174,6 +174,8 @@ mod tests {
             metadata: Json::parse("{}").unwrap(),
             recoveries: 0,
             owner: None,
+            deadline: None,
+            aborts_at: None,
             last_seq: 5,
             created_at: Timestamp::from_millis(0),
             updated_at: Timestamp::from_millis(0),

@@ -131,6 +131,8 @@ pub struct Plan {
     pub input_schema: Option<InputSchema>,
     /// Whether a thread that would fail is paused instead, and a person asked (`onFailure`).
     pub pauses_on_failure: bool,
+    /// Bound of a thread, from its start or its last resume.
+    pub timeout: Option<Duration>,
     /// Template of the output; absent: the outputs of the steps nothing depends on, by id.
     pub output: Option<Template>,
     /// Positions in `steps` by id: every event of a thread is looked up here.

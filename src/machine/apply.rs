@@ -1,9 +1,10 @@
 //! Folds an event into the state. Cannot fail: what does not fit was never decided.
 
-use super::state::{Intervention, Signal, StepState, ThreadState};
+use super::state::{Intervention, Signal, StepState, Stop, ThreadState};
 use crate::model::{
     Event, EventBody, InterventionResolved, StepComplete, StepFailed, StepId, StepRetry,
-    StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowRecovered, WorkflowResumed,
+    StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowPaused, WorkflowRecovered,
+    WorkflowResumed,
 };
 
 impl ThreadState {
@@ -57,10 +58,7 @@ impl ThreadState {
             EventBody::InterventionResolved(data) => {
                 self.resolved(data, event.at);
             }
-            EventBody::WorkflowPaused(_) => {
-                self.interrupted = 0;
-                self.status = ThreadStatus::Paused;
-            }
+            EventBody::WorkflowPaused(data) => self.paused(data),
             EventBody::WorkflowResumed(data) => self.resumed(data),
             EventBody::WorkflowRecovered(data) => self.recovered(data),
             EventBody::WorkflowComplete(data) => {
@@ -97,6 +95,7 @@ impl ThreadState {
 
     fn end(&mut self, status: ThreadStatus, at: Timestamp) {
         self.status = status;
+        self.stop = None;
         self.completed_at = Some(at);
         self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
     }
@@ -125,6 +124,13 @@ impl ThreadState {
         self.forget(&[StepStatus::Running]);
     }
 
+    fn paused(&mut self, data: &WorkflowPaused) {
+        self.interrupted = 0;
+        self.status = ThreadStatus::Paused;
+        let WorkflowPaused { by, reason, aborts_at } = data.clone();
+        self.stop = aborts_at.map(|at| Stop { at, by, reason });
+    }
+
     fn resumed(&mut self, data: &WorkflowResumed) {
         self.interrupted = 0;
         let from = data.from_step.as_ref().and_then(|id| self.plan.position(id.as_str()));
@@ -137,6 +143,8 @@ impl ThreadState {
             self.input = input.clone();
         }
         self.status = ThreadStatus::Running;
+        self.deadline = data.deadline;
+        self.stop = None;
         self.completed_at = None;
         self.error = None;
         self.output = None;

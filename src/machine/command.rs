@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::{
     Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, StepId, StepStatus, ThreadStatus,
-    Timestamp,
+    TimeoutMultiplier, Timestamp,
 };
 
 /// A request to the machine. Steps are named by their position in the plan.
@@ -63,7 +63,10 @@ pub enum Ask {
     /// Continue a failed, aborted or paused thread.
     Resume(Resume),
     /// Stop the thread for good.
-    Abort,
+    Abort {
+        /// How long attempts under way may still take to end by themselves.
+        grace: Duration,
+    },
     /// Start the next attempt of a step now.
     Retry {
         /// The step.
@@ -148,6 +151,8 @@ pub struct Moment {
     pub max_event: usize,
     /// Whether steps may start: not while the server shuts down.
     pub may_start: bool,
+    /// What bounds of work are multiplied by (`RETHREAD_TIMEOUT_MULTIPLIER`).
+    pub timeouts: TimeoutMultiplier,
 }
 
 /// Why a command was refused. Nothing has changed.

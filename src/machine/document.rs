@@ -50,6 +50,8 @@ impl ThreadState {
             metadata: self.metadata.clone(),
             recoveries: self.recoveries,
             owner,
+            deadline: self.deadline.filter(|_| !self.status.is_terminal()),
+            aborts_at: self.stop.as_ref().map(|stop| stop.at),
             last_seq: self.last_seq,
             created_at: self.created_at,
             updated_at: self.updated_at,

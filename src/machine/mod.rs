@@ -6,6 +6,7 @@
 //! The driver in `runtime` is the only caller that appends what is decided.
 
 mod apply;
+mod bounds;
 pub mod breaker;
 mod command;
 mod decide;
@@ -25,6 +26,6 @@ mod tests;
 pub use command::{Ask, Command, Moment, Rejection, Resume, Takeover, Who};
 pub use decide::{decide, start};
 pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
-pub use state::{Intervention, Signal, StepState, ThreadState};
+pub use state::{Intervention, Signal, StepState, Stop, ThreadState};
 pub use status::{Progress, StatusDocument, StepDocument, WorkflowName};
 pub use validate::Inconsistency;

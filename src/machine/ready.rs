@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::bounds::stop_if_over;
 use super::decide::withdraw;
 use super::draft::Draft;
 use super::{Who, wait};
@@ -161,20 +162,16 @@ pub(super) fn fail_step(draft: &mut Draft<'_>, step: usize, error: Failure, dura
 
 /// Ends the thread if nothing is left to do, or if it is failing and no attempt is under way.
 fn finish(draft: &mut Draft<'_>) {
+    stop_if_over(draft);
     let state = &*draft.state;
     if !matches!(state.status, ThreadStatus::Queued | ThreadStatus::Running) {
         return;
     }
-    let elapsed = draft.moment.now.since(state.created_at);
-    let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    let duration_ms = age_ms(draft);
     if let Some(error) = &state.error {
         if !state.has_running() {
             let error = error.clone();
-            if state.plan.pauses_on_failure {
-                return ask_about(draft, &error);
-            }
-            withdraw(draft);
-            draft.emit(EventBody::WorkflowFailed(WorkflowFailed { error, duration_ms }));
+            fail_thread(draft, error);
         }
         return;
     }
@@ -189,22 +186,42 @@ fn finish(draft: &mut Draft<'_>) {
     }
 }
 
+/// Ends a thread that has failed, or pauses it and asks a person where its workflow says so.
+pub(super) fn fail_thread(draft: &mut Draft<'_>, error: Failure) {
+    if draft.state.plan.pauses_on_failure {
+        return ask_about(draft, &error);
+    }
+    withdraw(draft);
+    let duration_ms = age_ms(draft);
+    draft.emit(EventBody::WorkflowFailed(WorkflowFailed { error, duration_ms }));
+}
+
+/// How long ago the thread was accepted, in milliseconds.
+fn age_ms(draft: &Draft<'_>) -> u64 {
+    let elapsed = draft.moment.now.since(draft.state.created_at);
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Pauses a thread that would fail, and asks a person.
 fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
     let steps = draft.state.plan.steps.iter().zip(&draft.state.steps);
-    let failed = steps
+    let failed: Vec<_> = steps
         .filter(|(_, state)| state.status == StepStatus::Failed && !state.continued)
         .map(|(planned, _)| planned.id.clone())
         .collect();
     let reason = Some(error.message.clone());
-    draft.emit(EventBody::WorkflowPaused(WorkflowPaused { by: POLICY.to_owned(), reason }));
+    let paused = WorkflowPaused { by: POLICY.to_owned(), reason, aborts_at: None };
+    draft.emit(EventBody::WorkflowPaused(paused));
+    // A thread that has had its time may have no step that has failed.
+    let choices: &[&str] =
+        if failed.is_empty() { &["retry", "abort"] } else { &["retry", "skip", "abort"] };
     let id = draft.state.next_intervention();
     draft.emit(EventBody::InterventionOpened(InterventionOpened {
         id,
         kind: InterventionKind::Failure,
         steps: failed,
         prompt: format!("{}: {}", error.code, error.message),
-        choices: ["retry", "skip", "abort"].map(str::to_owned).into(),
+        choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
         digest: None,
         expires_at: None,
         on_timeout: None,

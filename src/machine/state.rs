@@ -89,6 +89,17 @@ pub struct Intervention {
     pub resolved: Option<(InterventionResolved, Timestamp)>,
 }
 
+/// An abort that lets the attempts under way end first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// When they are cancelled.
+    pub at: Timestamp,
+    /// Who asked for it.
+    pub by: String,
+    /// Why, if it was said.
+    pub reason: Option<String>,
+}
+
 /// A thread, as its journal tells it. [`Clone`] and [`PartialEq`] serve tests and `?at=`.
 #[derive(Debug, Clone)]
 pub struct ThreadState {
@@ -123,6 +134,10 @@ pub struct ThreadState {
     pub signals: Vec<Signal>,
     /// The head of its journal.
     pub last_seq: Seq,
+    /// When it has failed if it has not ended by then.
+    pub deadline: Option<Timestamp>,
+    /// Paused, and aborted once no attempt is under way any more.
+    pub stop: Option<Stop>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When its last event happened.
@@ -151,6 +166,8 @@ impl ThreadState {
             interventions: Vec::new(),
             signals: Vec::new(),
             last_seq: event.seq,
+            deadline: start.deadline,
+            stop: None,
             created_at: event.at,
             updated_at: event.at,
             completed_at: None,
@@ -182,12 +199,21 @@ impl ThreadState {
         self.status == ThreadStatus::Running && self.error.is_some()
     }
 
-    /// When the next retry or wait is due; `None` if only attempts or messages move it.
+    /// When the next retry, wait or bound is due; `None` if only attempts or messages move it.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        if self.status != ThreadStatus::Running || self.error.is_some() {
-            return None;
+        match self.status {
+            ThreadStatus::Paused => self.stop.as_ref().map(|stop| stop.at),
+            // It starts nothing any more.
+            ThreadStatus::Running if self.error.is_some() => self.deadline,
+            ThreadStatus::Running => {
+                self.steps.iter().filter_map(|step| step.wake_at).chain(self.deadline).min()
+            }
+            ThreadStatus::Queued
+            | ThreadStatus::Compensating
+            | ThreadStatus::Completed
+            | ThreadStatus::Failed
+            | ThreadStatus::Aborted => None,
         }
-        self.steps.iter().filter_map(|step| step.wake_at).min()
     }
 
     /// Steps that have ended, and steps in all.

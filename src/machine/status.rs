@@ -103,6 +103,14 @@ pub struct StatusDocument {
     pub recoveries: u32,
     /// The replica that drives it, if one does.
     pub owner: Option<String>,
+    /// When it has failed if it has not ended by then (the workflow's `timeout`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub deadline: Option<Timestamp>,
+    /// When what still runs is cancelled: somebody has aborted the thread with a grace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub aborts_at: Option<Timestamp>,
     /// The head of its journal.
     #[schema(value_type = u64)]
     pub last_seq: Seq,

@@ -2,6 +2,7 @@
 //! histories.
 #![expect(clippy::needless_pass_by_value, reason = "JSON literals are handed over")]
 
+mod bounds;
 mod breaker;
 mod ends;
 mod failures;

@@ -69,6 +69,8 @@ pub mod codes {
     pub const STEP_TIMEOUT: &str = "step_timeout";
     /// Nobody sent the signal, or decided, in time.
     pub const WAIT_TIMEOUT: &str = "wait_timeout";
+    /// A thread took longer than its workflow's `timeout`.
+    pub const WORKFLOW_TIMEOUT: &str = "workflow_timeout";
     /// The attempt showed no sign of life for the step's `heartbeatTimeout`.
     pub const HEARTBEAT_TIMEOUT: &str = "heartbeat_timeout";
     /// The connection was refused or broke.

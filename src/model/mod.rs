@@ -17,6 +17,7 @@ mod node;
 mod retry;
 mod status;
 mod time;
+mod timeout;
 
 pub use breaker::BreakerPolicy;
 pub use clock::{Clock, Entropy};
@@ -38,3 +39,4 @@ pub use node::Node;
 pub use retry::RetryPolicy;
 pub use status::{StepStatus, ThreadStatus};
 pub use time::Timestamp;
+pub use timeout::TimeoutMultiplier;

@@ -110,12 +110,13 @@ fn begin(driver: &mut Driver, step: usize, number: u32) -> Option<Outcome> {
         let aim = Aim::new(key, planned.breaker.policy, &planned.retry);
         (Arc::clone(&driver.core.breakers), aim)
     });
+    let bounded = |limit| parts.settings.timeouts.of(limit);
     let run = Run {
         executors: Arc::clone(&parts.executors),
         gate,
-        timeout: planned.timeout,
-        warn_after: planned.warn_after,
-        heartbeat_timeout: planned.heartbeat_timeout,
+        timeout: planned.timeout.map(bounded),
+        warn_after: planned.warn_after.map(bounded),
+        heartbeat_timeout: planned.heartbeat_timeout.map(bounded),
         sender: driver.sender.clone(),
         cleaner,
         step,

@@ -41,13 +41,16 @@ pub(super) async fn resume(
     Ok(Invoked { resumed: true, ..invoked })
 }
 
-/// Stops a thread for good.
+/// Stops a thread for good; attempts under way have `grace` to end by themselves.
 pub(super) async fn abort(
     core: &Arc<Core>,
     thread: &ThreadId,
+    grace: Duration,
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
-    ask(core, thread, (Ask::Abort, "aborted"), control).await
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    let asked = if grace_ms == 0 { Ask::Abort } else { Ask::AbortWith { grace_ms } };
+    ask(core, thread, (asked, "aborted"), control).await
 }
 
 /// Changes one step of a thread.

@@ -159,6 +159,7 @@ impl Core {
             unit: 0.0,
             max_event: self.parts.settings.max_event,
             may_start: !self.draining.is_cancelled(),
+            timeouts: self.parts.settings.timeouts,
         }
     }
 

@@ -112,6 +112,7 @@ async fn create(
         queue: invoke.queue.clone(),
         priority: invoke.priority,
         traceparent: invoke.traceparent.clone(),
+        deadline: None,
     };
     let made = start(thread.clone(), Arc::clone(&source.plan), body, moment);
     let (mut state, first) = made.ok_or(RuntimeError::Internal)?;

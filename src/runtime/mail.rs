@@ -1,5 +1,7 @@
 //! Takes messages out of a thread's inbox, in the very append that holds what they lead to.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
@@ -29,6 +31,7 @@ pub(super) enum Ask {
     Resume,
     ResumeWith { from_step: Option<StepId>, skip: Vec<StepId>, input: Option<Json> },
     Abort,
+    AbortWith { grace_ms: u64 },
     Retry { step: StepId },
     Skip { step: StepId, output: Option<Json> },
     Edit { step: StepId, output: Json },
@@ -123,7 +126,10 @@ fn placed(driver: &Driver, ask: Ask) -> Result<machine::Ask, StepId> {
             skip: skip.into_iter().map(place).collect::<Result<_, _>>()?,
             input,
         }),
-        Ask::Abort => machine::Ask::Abort,
+        Ask::Abort => machine::Ask::Abort { grace: Duration::ZERO },
+        Ask::AbortWith { grace_ms } => {
+            machine::Ask::Abort { grace: Duration::from_millis(grace_ms) }
+        }
         Ask::Retry { step } => machine::Ask::Retry { step: place(step)? },
         Ask::Skip { step, output } => machine::Ask::Skip { step: place(step)?, output },
         Ask::Edit { step, output } => machine::Ask::Edit { step: place(step)?, output },

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::TimeoutMultiplier;
+
 /// What an operator can set about the runtime.
 #[derive(Debug, Clone)]
 pub struct RuntimeSettings {
@@ -25,6 +27,8 @@ pub struct RuntimeSettings {
     pub max_event: usize,
     /// Events after which a thread's state is worth a snapshot; 0: only a pause is.
     pub snapshot_every: u64,
+    /// What bounds of work are multiplied by.
+    pub timeouts: TimeoutMultiplier,
     /// Programs that `exec` steps may start.
     pub exec_allow: Vec<String>,
     /// Whether the store stands in for one that could not be reached.

@@ -1,5 +1,7 @@
 //! `POST /threads/{threadId}/abort`: stops a thread and cancels what runs.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -12,6 +14,9 @@ use crate::api::extract::{Body, FromBody, ThreadPath};
 use crate::api::fields::Fields;
 use crate::api::problem::Problem;
 
+/// Longest grace: whoever wants to wait for longer pauses the thread.
+const MAX_GRACE: Duration = Duration::from_hours(1);
+
 /// Why the thread is stopped.
 #[derive(Debug, ToSchema)]
 #[schema(as = AbortRequest)]
@@ -23,10 +28,14 @@ pub(in crate::api) struct AbortBody {
     /// Whether to undo completed steps; this version takes `false` alone.
     #[expect(dead_code, reason = "checked while it is read")]
     compensate: Option<bool>,
+    /// How long attempts under way may still take to end by themselves, their results being kept;
+    /// none, unless it is said. At most an hour.
+    #[schema(value_type = Option<Object>, example = "10s")]
+    grace: Option<Duration>,
 }
 
 impl FromBody for AbortBody {
-    const MEMBERS: &'static [&'static str] = &["reason", "compensate"];
+    const MEMBERS: &'static [&'static str] = &["reason", "compensate", "grace"];
     const OPTIONAL: bool = true;
 
     fn read(fields: &mut Fields<'_>) -> Self {
@@ -34,13 +43,19 @@ impl FromBody for AbortBody {
         if compensate == Some(true) {
             fields.fault("compensate", "this version does not undo steps; only false is taken");
         }
-        Self { reason: reason(fields), compensate }
+        let grace = fields.duration("grace");
+        if grace.is_some_and(|grace| grace > MAX_GRACE) {
+            fields.fault("grace", "is at most an hour; a pause has no end of its own");
+        }
+        Self { reason: reason(fields), compensate, grace }
     }
 }
 
 /// Stop a thread and cancel what it runs
 ///
-/// Completed steps stay completed; the thread can be resumed.
+/// Completed steps stay completed; the thread can be resumed. With a `grace` the thread is paused
+/// until no attempt is under way or the grace is over, and aborted then; a resume before that takes
+/// the abort back.
 #[utoipa::path(
     post, path = "/threads/{threadId}/abort", operation_id = "abortThread", tag = "control",
     params(
@@ -51,7 +66,7 @@ impl FromBody for AbortBody {
     request_body(content = Option<AbortBody>, description = "May be left out"),
     responses(
         (status = 200, description = "The thread has ended", body = InvokeAnswer),
-        (status = 202, description = "The thread will be stopped", body = InvokeAnswer),
+        (status = 202, description = "Attempts under way have their grace", body = InvokeAnswer),
     )
 )]
 pub(in crate::api) async fn abort(
@@ -61,7 +76,8 @@ pub(in crate::api) async fn abort(
     Body(body): Body<AbortBody>,
 ) -> Result<Response, Problem> {
     let control = change.because(body.reason);
-    let invoked = api.handle.abort(&thread, control).await?;
+    let grace = body.grace.unwrap_or_default();
+    let invoked = api.handle.abort(&thread, grace, control).await?;
     let mut response = answer(&invoked);
     let ended = invoked.status.is_terminal();
     *response.status_mut() = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };

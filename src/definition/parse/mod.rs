@@ -10,6 +10,7 @@ mod step;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -28,8 +29,8 @@ const MAX_STEPS: usize = 1000;
 const MAX_NAME: usize = 128;
 
 /// The fields of a workflow.
-const WORKFLOW_FIELDS: [&str; 7] =
-    ["name", "description", "inputSchema", "defaults", "steps", "output", "onFailure"];
+const WORKFLOW_FIELDS: [&str; 8] =
+    ["name", "description", "inputSchema", "defaults", "steps", "output", "onFailure", "timeout"];
 /// The fields of a step beside those of its policy.
 const STEP_FIELDS: [&str; 12] = [
     "id",
@@ -80,6 +81,7 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
     let input_schema = input_schema(&fields, workflow, faults);
     let defaults = defaults(&fields, faults);
     let pauses_on_failure = pauses_on_failure(&fields, faults);
+    let timeout = timeout(&fields, faults);
     let steps_at = at.key("steps");
     fields.require("steps", faults);
     let nodes = fields.list("steps", faults).unwrap_or_default();
@@ -127,6 +129,7 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
         steps: planned,
         input_schema,
         pauses_on_failure,
+        timeout,
         output,
     })
 }
@@ -152,6 +155,15 @@ fn pauses_on_failure(fields: &Fields<'_>, faults: &mut Faults) -> bool {
             false
         }
     }
+}
+
+/// How long a thread may take.
+fn timeout(fields: &Fields<'_>, faults: &mut Faults) -> Option<Duration> {
+    let timeout = fields.duration("timeout", faults)?;
+    if timeout.is_zero() {
+        faults.add(&fields.at().key("timeout"), "timeout is longer than zero");
+    }
+    Some(timeout)
 }
 
 fn input_schema(fields: &Fields<'_>, workflow: &Json, faults: &mut Faults) -> Option<InputSchema> {

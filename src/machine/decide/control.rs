@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::super::bounds;
 use super::super::draft::Draft;
 use super::super::ready::{POLICY, start_now};
 use super::super::wait::{self, deliver};
@@ -26,7 +28,7 @@ pub(super) fn asked(draft: &mut Draft<'_>, ask: Ask, who: &Who) -> Result<(), Re
     match ask {
         Ask::Pause => pause(draft, who),
         Ask::Resume(how) => resume(draft, how, who),
-        Ask::Abort => abort(draft, who),
+        Ask::Abort { grace } => abort(draft, grace, who),
         Ask::Retry { step } => retry(draft, step, who),
         Ask::Skip { step, output } => skip(draft, step, output, who),
         Ask::Edit { step, output } => edit(draft, step, output, who),
@@ -40,7 +42,8 @@ fn pause(draft: &mut Draft<'_>, who: &Who) -> Result<(), Rejection> {
     match draft.state.status {
         ThreadStatus::Queued | ThreadStatus::Running => {
             let Who { by, reason } = who.clone();
-            draft.emit(EventBody::WorkflowPaused(WorkflowPaused { by, reason }));
+            let paused = WorkflowPaused { by, reason, aborts_at: None };
+            draft.emit(EventBody::WorkflowPaused(paused));
             Ok(())
         }
         status @ (ThreadStatus::Paused
@@ -75,7 +78,8 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
     });
     let Who { by, reason } = who.clone();
     let from_step = how.from_step.and_then(|step| draft.step_id(step));
-    let resumed = WorkflowResumed { by, reason, from_step, input: how.input };
+    let deadline = bounds::deadline(&plan, &draft.moment);
+    let resumed = WorkflowResumed { by, reason, from_step, input: how.input, deadline };
     draft.emit(EventBody::WorkflowResumed(resumed));
     for step in skip {
         emit_skip(draft, step, None, who);
@@ -84,14 +88,27 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
     Ok(())
 }
 
-fn abort(draft: &mut Draft<'_>, who: &Who) -> Result<(), Rejection> {
+/// Ends the thread; attempts under way are cancelled, at once or when their grace is over.
+fn abort(draft: &mut Draft<'_>, grace: Duration, who: &Who) -> Result<(), Rejection> {
     if draft.state.status.is_terminal() {
         return Err(Rejection::WrongState(draft.state.status));
     }
-    close(draft, "abort", who, |_| true);
     let Who { by, reason } = who.clone();
-    draft.emit(EventBody::WorkflowAborted(WorkflowAborted { by, reason }));
+    if grace.is_zero() || !draft.state.has_running() {
+        abort_now(draft, by, reason);
+        return Ok(());
+    }
+    let aborts_at = Some(draft.moment.now.plus(grace));
+    draft.emit(EventBody::WorkflowPaused(WorkflowPaused { by, reason, aborts_at }));
     Ok(())
+}
+
+/// Ends the thread now.
+pub(in crate::machine) fn abort_now(draft: &mut Draft<'_>, by: String, reason: Option<String>) {
+    let who = Who { by, reason };
+    close(draft, "abort", &who, |_| true);
+    let Who { by, reason } = who;
+    draft.emit(EventBody::WorkflowAborted(WorkflowAborted { by, reason }));
 }
 
 /// Starts the attempt that a step waits for, or continues the thread that it has failed.
@@ -150,7 +167,8 @@ fn skip(
 fn go_on_without(draft: &mut Draft<'_>, step: usize, output: Option<Json>, who: &Who) {
     close(draft, "skip", who, |one| one.kind != InterventionKind::Approval);
     let Who { by, reason } = who.clone();
-    let resumed = WorkflowResumed { by, reason, ..WorkflowResumed::default() };
+    let deadline = bounds::deadline(&draft.state.plan, &draft.moment);
+    let resumed = WorkflowResumed { by, reason, deadline, ..WorkflowResumed::default() };
     draft.emit(EventBody::WorkflowResumed(resumed));
     emit_skip(draft, step, output, who);
     advance(draft);
@@ -194,7 +212,7 @@ fn resolve(
         }
         (InterventionKind::Poison | InterventionKind::Failure, "abort") => {
             draft.emit(EventBody::InterventionResolved(decided));
-            abort(draft, who)
+            abort(draft, Duration::ZERO, who)
         }
         (InterventionKind::Poison | InterventionKind::Failure, "skip") => {
             let skip = steps.iter().filter_map(|id| draft.state.plan.position(id.as_str()));

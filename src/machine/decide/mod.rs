@@ -4,10 +4,11 @@ mod control;
 mod recover;
 mod result;
 
-pub(super) use control::withdraw;
+pub(super) use control::{abort_now, withdraw};
 
 use std::sync::Arc;
 
+use super::bounds;
 use super::draft::Draft;
 use super::ready::settle;
 use super::{Command, Moment, Rejection, ThreadState};
@@ -21,7 +22,9 @@ pub fn start(
     body: WorkflowStart,
     moment: Moment,
 ) -> Option<(ThreadState, Event)> {
-    let event = Event { seq: 1, at: moment.now, body: EventBody::WorkflowStart(body) };
+    let deadline = bounds::deadline(&plan, &moment);
+    let body = EventBody::WorkflowStart(WorkflowStart { deadline, ..body });
+    let event = Event { seq: 1, at: moment.now, body };
     Some((ThreadState::first(thread_id, plan, &event)?, event))
 }
 
@@ -54,6 +57,7 @@ pub fn decide(
 }
 
 fn advance(draft: &mut Draft<'_>) {
+    bounds::enforce(draft);
     super::ready::fire_timers(draft);
     let all = (0..draft.state.steps.len()).collect();
     settle(draft, all);

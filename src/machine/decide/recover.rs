@@ -49,7 +49,8 @@ pub(super) fn quarantine(
          between; under way at the last one: {}",
         if named.is_empty() { "none".to_owned() } else { named.join(", ") }
     );
-    let paused = WorkflowPaused { by: POLICY.to_owned(), reason: Some(reason.clone()) };
+    let (by, why) = (POLICY.to_owned(), Some(reason.clone()));
+    let paused = WorkflowPaused { by, reason: why, aborts_at: None };
     draft.emit(EventBody::WorkflowPaused(paused));
     let id = draft.state.next_intervention();
     draft.emit(EventBody::InterventionOpened(InterventionOpened {

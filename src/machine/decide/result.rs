@@ -73,6 +73,7 @@ pub(super) fn warn(draft: &mut Draft<'_>, attempt: AttemptRef) -> Result<(), Rej
     let fallback = draft.state.steps.get(step).is_some_and(|state| state.fallback);
     let planned = draft.state.plan.steps.get(step).map(|step| step.phase(fallback));
     let timeout = planned.and_then(|step| step.timeout);
+    let timeout = timeout.map(|timeout| draft.moment.timeouts.of(timeout));
     let timeout_ms = timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
     let data = StepTimeoutWarning { elapsed_ms, timeout_ms };
     draft.emit_on(step, EventBody::StepTimeoutWarning, data);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
-use crate::machine::{Intervention, Signal, StepState, ThreadState};
+use crate::machine::{Intervention, Signal, StepState, Stop, ThreadState};
 use crate::model::{
     Category, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Seq,
     StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
@@ -61,6 +61,7 @@ fn json(text: Cow<'_, str>) -> Result<Json, SnapshotFault> {
 pub(super) struct ThreadForm<'a> {
     completed_at: Option<Time>,
     created_at: Time,
+    deadline: Option<Time>,
     error: Option<FailureForm<'a>>,
     input: Cow<'a, str>,
     interrupted: u32,
@@ -72,6 +73,7 @@ pub(super) struct ThreadForm<'a> {
     signals: Vec<SignalForm<'a>>,
     status: ThreadStatus,
     steps: Vec<StepForm<'a>>,
+    stop: Option<StopForm<'a>>,
     thread_id: Cow<'a, str>,
     traceparent: Option<Cow<'a, str>>,
     updated_at: Time,
@@ -97,6 +99,8 @@ impl<'a> ThreadForm<'a> {
             interventions,
             signals,
             last_seq,
+            deadline,
+            stop,
             created_at,
             updated_at,
             completed_at,
@@ -105,6 +109,7 @@ impl<'a> ThreadForm<'a> {
         Self {
             completed_at: completed_at.map(time),
             created_at: time(*created_at),
+            deadline: deadline.map(time),
             error: error.as_ref().map(FailureForm::of),
             input: text(input),
             interrupted: *interrupted,
@@ -116,6 +121,7 @@ impl<'a> ThreadForm<'a> {
             signals: signals.iter().map(SignalForm::of).collect(),
             status: *status,
             steps: planned.zip(steps).map(|(id, step)| StepForm::of(id, step)).collect(),
+            stop: stop.as_ref().map(StopForm::of),
             thread_id: thread_id.as_str().into(),
             traceparent: traceparent.as_deref().map(Cow::Borrowed),
             updated_at: time(*updated_at),
@@ -181,10 +187,35 @@ impl<'a> ThreadForm<'a> {
             interventions: opened?,
             signals: signals?,
             last_seq: self.last_seq.0,
+            deadline: self.deadline.map(moment),
+            stop: self.stop.map(StopForm::into_state),
             created_at: moment(self.created_at),
             updated_at: moment(self.updated_at),
             completed_at: self.completed_at.map(moment),
         })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StopForm<'a> {
+    at: Time,
+    by: Cow<'a, str>,
+    reason: Option<Cow<'a, str>>,
+}
+
+impl<'a> StopForm<'a> {
+    fn of(stop: &'a Stop) -> Self {
+        let Stop { at, by, reason } = stop;
+        Self { at: time(*at), by: by.as_str().into(), reason: reason.as_deref().map(Cow::Borrowed) }
+    }
+
+    fn into_state(self) -> Stop {
+        Stop {
+            at: moment(self.at),
+            by: self.by.into_owned(),
+            reason: self.reason.map(Cow::into_owned),
+        }
     }
 }
 

@@ -108,6 +108,8 @@ pub(super) struct Reader<'a> {
     ended: bool,
     failing: bool,
     paused: bool,
+    /// When it has had its time.
+    deadline: Option<Timestamp>,
     /// Interventions that wait for a decision.
     open: Vec<&'a str>,
 }
@@ -131,6 +133,7 @@ pub(super) fn check(plan: &Plan, journal: &[Event]) {
         ended: false,
         failing: false,
         paused: false,
+        deadline: None,
         open: Vec::new(),
     };
     for event in journal {
@@ -156,13 +159,16 @@ impl<'a> Reader<'a> {
         need(!self.ended || is_resume, "an ended thread is silent until it is resumed")?;
         need(self.ended || self.paused || !is_resume, "what goes on is not resumed")?;
         match &event.body {
-            EventBody::WorkflowStart(_) | EventBody::SignalReceived(_) => {}
+            EventBody::WorkflowStart(data) => self.deadline = data.deadline,
+            EventBody::SignalReceived(_) => {}
             EventBody::WorkflowResumed(data) => {
+                self.deadline = data.deadline;
                 self.again(data.from_step.as_ref())?;
                 self.resume();
             }
-            EventBody::WorkflowPaused(_) => {
-                need(!self.paused, "a paused thread is not paused again")?;
+            EventBody::WorkflowPaused(data) => {
+                let stops = data.aborts_at.is_some();
+                need(!self.paused || stops, "a paused thread is not paused again")?;
                 self.paused = true;
             }
             EventBody::InterventionOpened(data) => {
@@ -186,8 +192,10 @@ impl<'a> Reader<'a> {
             }
             EventBody::WorkflowFailed(_) => {
                 let all = self.steps.iter().all(|step| step.place.has_ended());
-                need(self.failing || all, "a thread fails by a step, or by its output")?;
-                need(self.at(Place::Running).is_empty(), "running attempts are waited for")?;
+                let late = self.deadline.is_some_and(|deadline| deadline <= event.at);
+                need(self.failing || all || late, "it fails by a step, its output, or the time")?;
+                let still = !self.at(Place::Running).is_empty();
+                need(!still || late, "running attempts are waited for, until the deadline")?;
                 self.end();
             }
             EventBody::WorkflowAborted(_) => self.end(),

@@ -138,7 +138,9 @@ fn not_stuck(state: &ThreadState) -> Result<(), TestCaseError> {
     }
     prop_assert!(state.completed_at.is_none());
     if state.status == ThreadStatus::Paused {
-        prop_assert!(state.next_wake().is_none());
+        let stops = state.stop.is_some();
+        prop_assert_eq!(state.next_wake().is_some(), stops);
+        prop_assert!(!stops || state.has_running(), "about to be aborted, and waits for nothing");
         return Ok(());
     }
     let waits = state.steps.iter().any(|step| step.signal.is_some())
@@ -199,10 +201,15 @@ fn answer(state: &ThreadState) -> Option<Ask> {
 fn go_on_whatever_failed(stage: &mut Stage) -> Result<(), TestCaseError> {
     let mut open = stage.state.open_interventions();
     let asked_for = open.find(|one| one.opened.kind == InterventionKind::Failure);
-    let asked_for = asked_for.map(|one| one.opened.id.clone());
+    let asked_for = asked_for.map(|one| one.opened.clone());
     drop(open);
     let ask = match asked_for {
-        Some(id) => Ask::Resolve { id, choice: "skip".to_owned() },
+        Some(asked_for) => {
+            // There is nothing to skip where no step has failed.
+            let choice = asked_for.choices.iter().find(|choice| *choice == "skip");
+            let choice = choice.map_or("retry", String::as_str).to_owned();
+            Ask::Resolve { id: asked_for.id, choice }
+        }
         None => Ask::Resume(Resume::default()),
     };
     let accepted = decide_twice(stage, asked(ask))?;

@@ -1,5 +1,7 @@
 //! Random small workflows and random histories.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -50,12 +52,16 @@ fn draw() -> impl Strategy<Value = Draw> {
 /// A workflow of one to eight steps.
 pub(super) fn workflow() -> impl Strategy<Value = Value> {
     let output = proptest::option::of(any::<bool>());
-    let shape = (proptest::collection::vec(draw(), 1..=8), output, any::<bool>());
-    shape.prop_map(|(draws, output, pauses)| {
+    let bound = proptest::option::weighted(0.3, 1_000_u32..60_000);
+    let shape = (proptest::collection::vec(draw(), 1..=8), output, any::<bool>(), bound);
+    shape.prop_map(|(draws, output, pauses, bound)| {
         let steps: Vec<Value> = draws.iter().enumerate().map(|(at, draw)| step(at, draw)).collect();
         let mut workflow = json!({ "name": "w", "steps": steps });
         if pauses {
             workflow["onFailure"] = json!("pause");
+        }
+        if let Some(bound) = bound {
+            workflow["timeout"] = json!(bound);
         }
         match output {
             None => {}
@@ -136,7 +142,8 @@ pub(super) enum Turn {
     Resume,
     /// From a step on, without others, with another input.
     ResumeFrom(u8, Vec<u8>),
-    Abort,
+    /// With that many milliseconds of grace.
+    Abort(u16),
     Retry(u8),
     Skip(u8, bool),
     Edit(u8),
@@ -175,7 +182,7 @@ pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
         2 => Just(Turn::Resume),
         1 => (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..3))
             .prop_map(|(step, skip)| Turn::ResumeFrom(step, skip)),
-        1 => Just(Turn::Abort),
+        1 => prop_oneof![Just(0), 1_u16..9_000].prop_map(Turn::Abort),
         1 => any::<u8>().prop_map(Turn::Retry),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(step, given)| Turn::Skip(step, given)),
         1 => any::<u8>().prop_map(Turn::Edit),
@@ -188,8 +195,12 @@ pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
 fn failed((step, attempt): (usize, u32), recoverable: bool, after: Option<u16>) -> Command {
     let mut failure = Failure::recoverable("e", Category::Step, "no");
     failure.recoverable = recoverable;
-    let retry_after = after.map(|s| std::time::Duration::from_secs(s.into()));
+    let retry_after = after.map(|s| Duration::from_secs(s.into()));
     Command::Fail { step, attempt, failure, retry_after }
+}
+
+fn abort(grace: u16) -> Command {
+    asked(Ask::Abort { grace: Duration::from_millis(grace.into()) })
 }
 
 impl Turn {
@@ -236,7 +247,7 @@ impl Turn {
                     input: Some(input),
                 }))
             }
-            Self::Abort => asked(Ask::Abort),
+            Self::Abort(grace) => abort(*grace),
             Self::Retry(step) => {
                 asked(Ask::Retry { step: usize::from(*step) % stage.state.steps.len() })
             }

@@ -1,5 +1,7 @@
 //! Takeovers, resumes, aborts and shutdowns.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::theatre::{Stage, asked, broken, http, http_with, refused, takeover};
@@ -91,7 +93,7 @@ fn an_ended_thread_tells_nothing_until_it_is_resumed() {
         let late = super::theatre::json_of(&json!(2));
         let late = Command::Complete { step: 0, attempt: 1, output: late, session_id: None };
         assert_eq!(stage.decide(late), Err(Rejection::Stale));
-        let abort = asked(Ask::Abort);
+        let abort = asked(Ask::Abort { grace: Duration::ZERO });
         assert_eq!(stage.decide(abort), Err(Rejection::WrongState(status)));
     }
 }

@@ -12,7 +12,7 @@ use crate::machine::{
 };
 use crate::model::{
     Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, RecoveryStrategy, StepId,
-    StepStatus, ThreadId, Timestamp, WorkflowRef, WorkflowStart,
+    StepStatus, ThreadId, TimeoutMultiplier, Timestamp, WorkflowRef, WorkflowStart,
 };
 
 /// Where every test begins.
@@ -57,6 +57,7 @@ impl Stage {
             unit: 0.5,
             max_event: MAX_EVENT,
             may_start: true,
+            timeouts: TimeoutMultiplier::ONE,
         };
         let body = WorkflowStart {
             workflow: WorkflowRef { name: "w".to_owned(), version: None, hash: plan.hash.clone() },
@@ -66,6 +67,7 @@ impl Stage {
             queue: None,
             priority: None,
             traceparent: None,
+            deadline: None,
         };
         let (state, first) = start(thread(), plan, body, moment).unwrap();
         Self { state, journal: vec![first], moment }
@@ -128,7 +130,7 @@ impl Stage {
 
     #[track_caller]
     pub(super) fn abort(&mut self) -> Vec<String> {
-        self.decide(asked(Ask::Abort)).unwrap()
+        self.decide(asked(Ask::Abort { grace: Duration::ZERO })).unwrap()
     }
 
     /// The position and the current attempt of a step.

@@ -41,6 +41,9 @@ pub struct WorkflowStart {
     /// W3C trace context of the invoke, handed on by every http attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// When it has failed if it has not ended by then: the workflow's `timeout`, from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
 }
 
 /// An attempt of a step was decided; it is performed once this is durable.
@@ -180,6 +183,9 @@ pub struct WorkflowResumed {
     /// The input of whatever still has to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Json>,
+    /// Its deadline from now on: the workflow's `timeout` is counted anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
 }
 
 /// Why another incarnation took a thread over, as far as the evidence tells.
@@ -350,12 +356,16 @@ pub struct InterventionResolved {
 }
 
 /// A person or a policy stopped the thread until it is resumed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkflowPaused {
     /// Who did: an API key's name, or `rethread` for a policy.
     pub by: String,
     /// Why.
     pub reason: Option<String>,
+    /// Where it is being aborted: when the attempts that still run are cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aborts_at: Option<Timestamp>,
 }
 
 /// Every step ended well.

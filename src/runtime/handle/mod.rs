@@ -151,13 +151,14 @@ impl Handle {
         control::resolve(&self.core, id, choice, control).await
     }
 
-    /// Stops a thread for good, cancelling its running attempts.
+    /// Stops a thread for good, cancelling the attempts that are under way after `grace`.
     pub async fn abort(
         &self,
         thread: &ThreadId,
+        grace: Duration,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        control::abort(&self.core, thread, control).await
+        control::abort(&self.core, thread, grace, control).await
     }
 
     /// The points a thread can be continued or forked from, newest first.

@@ -68,6 +68,7 @@ fn settings() -> RuntimeSettings {
         max_recoveries: 5,
         retention: hour,
         shutdown_grace: hour,
+        timeouts: crate::model::TimeoutMultiplier::ONE,
         max_event: ExecutorSettings::default().max_output_bytes,
         snapshot_every: 0,
         exec_allow: Vec::new(),

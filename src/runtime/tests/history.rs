@@ -10,8 +10,8 @@ use crate::machine::{
     Ask, Command, Moment, Resume, SNAPSHOT_VERSION, ThreadState, Who, decide, snapshot, start,
 };
 use crate::model::{
-    Category, Event, Failure, Json, Pointer, Seq, StepStatus, ThreadId, ThreadStatus, Timestamp,
-    WorkflowRef, WorkflowStart,
+    Category, Event, Failure, Json, Pointer, Seq, StepStatus, ThreadId, ThreadStatus,
+    TimeoutMultiplier, Timestamp, WorkflowRef, WorkflowStart,
 };
 use crate::runtime::commit::{records, summary};
 use crate::store::{
@@ -32,7 +32,13 @@ impl History {
         let workflow = json!({ "name": "w", "steps": steps });
         let plan = Plan::parse(&json_of(&workflow), &Pointer::root()).unwrap();
         let now = Timestamp::from_millis(1_700_000_000_000);
-        let moment = Moment { now, unit: 0.5, max_event: 1 << 20, may_start: true };
+        let moment = Moment {
+            now,
+            unit: 0.5,
+            max_event: 1 << 20,
+            may_start: true,
+            timeouts: TimeoutMultiplier::ONE,
+        };
         let body = WorkflowStart {
             workflow: WorkflowRef { name: "w".to_owned(), version: None, hash: plan.hash.clone() },
             input: json_of(&json!({ "a": 1 })),
@@ -41,6 +47,7 @@ impl History {
             queue: None,
             priority: None,
             traceparent: None,
+            deadline: None,
         };
         let (state, first) = start(thread(id), Arc::new(plan), body, moment).unwrap();
         let mut history = Self { appends: vec![vec![first]], state, moment };

@@ -159,6 +159,7 @@ impl Watched {
                 max_recoveries: 5,
                 retention: hour,
                 shutdown_grace: Duration::ZERO,
+                timeouts: crate::model::TimeoutMultiplier::ONE,
                 max_event: 1 << 20,
                 snapshot_every,
                 fallback: false,

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bad_input;
+mod bounds;
 mod breakers;
 mod crash;
 mod crowd;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use rethread::app::SystemClock;
 use rethread::definition::Plan;
 use rethread::machine::{Moment, start};
-use rethread::model::{Clock, Json, Pointer, ThreadId, WorkflowRef, WorkflowStart};
+use rethread::model::{
+    Clock, Json, Pointer, ThreadId, TimeoutMultiplier, WorkflowRef, WorkflowStart,
+};
 use rethread::store::{
     Disposition, PostgresSettings, PostgresStore, Records, SqliteStore, Start, Store, Summary,
     Write, WriteOutcome,
@@ -91,9 +93,16 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
         queue: None,
         priority: None,
         traceparent: None,
+        deadline: None,
     };
     let thread = ThreadId::parse(&format!("t{number}")).unwrap();
-    let moment = Moment { now, unit: 0.0, max_event: 1 << 20, may_start: true };
+    let moment = Moment {
+        now,
+        unit: 0.0,
+        max_event: 1 << 20,
+        may_start: true,
+        timeouts: TimeoutMultiplier::ONE,
+    };
     let (state, event) = start(thread.clone(), Arc::clone(plan), body, moment).unwrap();
     Write::Start(Box::new(Start {
         thread_id: thread.clone(),

@@ -229,7 +229,7 @@ impl Client {
         loop {
             let control = control(key.to_owned());
             let (handle, life) = self.replica().await;
-            match life.answer(handle.abort(thread, control)).await {
+            match life.answer(handle.abort(thread, Duration::ZERO, control)).await {
                 Ok(_) | Err(RuntimeError::WrongState { .. }) => return,
                 Err(error) => self.excuse("abort", &error),
             }

@@ -167,6 +167,7 @@ impl Replica {
             max_recoveries: self.settings.max_recoveries,
             retention: Duration::from_hours(24),
             shutdown_grace: Duration::from_secs(1),
+            timeouts: rethread::model::TimeoutMultiplier::ONE,
             max_event: 1 << 20,
             snapshot_every: self.settings.snapshot_every,
             exec_allow: Vec::new(),

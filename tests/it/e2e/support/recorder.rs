@@ -53,6 +53,22 @@ pub(crate) struct Hit {
 struct Book {
     hits: Vec<Hit>,
     released: HashSet<String>,
+    dropped: HashSet<String>,
+}
+
+/// A request that waits for its release.
+struct Waiting<'a> {
+    recorder: &'a Recorder,
+    name: &'a str,
+}
+
+impl Drop for Waiting<'_> {
+    /// The server drops what it does for a caller that has hung up.
+    fn drop(&mut self) {
+        if !self.recorder.is_released(self.name) {
+            self.recorder.book.lock().unwrap().dropped.insert(self.name.to_owned());
+        }
+    }
 }
 
 /// The recorder.
@@ -106,6 +122,17 @@ impl Recorder {
         };
         let reached = tokio::time::timeout(PATIENCE, wait).await;
         assert!(reached.is_ok(), "not {times} requests for {name}: {}", self.hits_of(name).len());
+    }
+
+    /// Waits until a caller has hung up on a request for a name that waits for its release.
+    pub(crate) async fn dropped(&self, name: &str) {
+        let wait = async {
+            while !self.book.lock().unwrap().dropped.contains(name) {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        let dropped = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(dropped.is_ok(), "nobody has hung up on a request for {name}");
     }
 
     fn is_released(&self, name: &str) -> bool {
@@ -162,6 +189,7 @@ async fn answer(State(recorder): State<Recorder>, request: Request) -> Response 
             (code, name).into_response()
         }
         "wait" => {
+            let _waiting = Waiting { recorder: &recorder, name: &name };
             recorder.released(&name).await;
             ok()
         }
