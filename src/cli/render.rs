@@ -93,7 +93,10 @@ fn ended_step(body: &EventBody) -> Option<&StepId> {
         EventBody::StepComplete(on) => Some(&on.step),
         EventBody::StepFailed(on) => Some(&on.step),
         EventBody::StepSkipped(on) => Some(&on.step),
-        EventBody::WorkflowStart(_)
+        EventBody::CompensationStart(_)
+        | EventBody::CompensationComplete(_)
+        | EventBody::CompensationFailed(_)
+        | EventBody::WorkflowStart(_)
         | EventBody::StepStart(_)
         | EventBody::StepWaiting(_)
         | EventBody::StepRetry(_)
@@ -150,6 +153,20 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             on.step.as_str(),
             format!("its output was edited by {}", on.data.by),
         ),
+        EventBody::CompensationStart(on) => {
+            let text = format!("is being undone, attempt {} ({})", on.attempt, on.data.kind);
+            (Tone::Careful, '↶', on.step.as_str(), text)
+        }
+        EventBody::CompensationComplete(on) => {
+            let text = format!("undone in {}", time(on.data.duration_ms));
+            (Tone::Good, '↶', on.step.as_str(), text)
+        }
+        EventBody::CompensationFailed(on) => {
+            let next = on.data.delay_ms.map(|delay| format!("again in {}", time(delay)));
+            let next = next.unwrap_or_else(|| "it is left".to_owned());
+            let text = format!("could not be undone: {}; {next}", brief(&on.data.error));
+            (Tone::Bad, '↶', on.step.as_str(), text)
+        }
         EventBody::SignalReceived(data) => {
             (Tone::Plain, '→', "signal", format!("{} from {}", data.name, data.by))
         }

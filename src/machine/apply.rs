@@ -1,9 +1,11 @@
 //! Folds an event into the state. Cannot fail: what does not fit was never decided.
 
-use super::state::{Intervention, Signal, StepState, ThreadState};
+use super::Who;
+use super::state::{Intervention, Signal, StepState, ThreadState, Undo, Undoing};
 use crate::model::{
-    Event, EventBody, InterventionResolved, StepComplete, StepFailed, StepId, StepRetry,
-    StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowRecovered, WorkflowResumed,
+    CompensationFailed, CompensationStart, Event, EventBody, InterventionResolved, Seq,
+    StepComplete, StepFailed, StepId, StepRetry, StepSkipped, StepStatus, ThreadStatus, Timestamp,
+    WorkflowRecovered, WorkflowResumed, codes,
 };
 
 impl ThreadState {
@@ -25,7 +27,12 @@ impl ThreadState {
                 step.signal.clone_from(&fact.data.name);
             }),
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
-            EventBody::StepTimeoutWarning(fact) => self.on(&fact.step, |step| step.warned = true),
+            EventBody::StepTimeoutWarning(fact) => {
+                self.on(&fact.step, |step| match &mut step.undo {
+                    Some(undo) if fact.data.compensation => undo.warned = true,
+                    Some(_) | None => step.warned = true,
+                })
+            }
             EventBody::SignalReceived(data) => {
                 self.signals
                     .push(Signal { name: data.name.clone(), payload: data.payload.clone() });
@@ -33,7 +40,7 @@ impl ThreadState {
             EventBody::StepComplete(fact) => {
                 self.take_signal(&fact.step);
                 self.interrupted = 0;
-                self.on(&fact.step, |step| step.complete(&fact.data, event.at));
+                self.on(&fact.step, |step| step.complete(&fact.data, event.at, event.seq));
             }
             EventBody::StepFailed(fact) => {
                 self.on(&fact.step, |step| step.fail(&fact.data, event.at));
@@ -47,6 +54,17 @@ impl ThreadState {
             EventBody::StepEdited(fact) => self.on(&fact.step, |step| {
                 step.output = Some(fact.data.output.clone());
             }),
+            EventBody::CompensationStart(fact) => {
+                self.unwind(&fact.data);
+                self.on(&fact.step, |step| step.begin_undo(fact.attempt, event.at));
+            }
+            EventBody::CompensationComplete(fact) => {
+                self.interrupted = 0;
+                self.on(&fact.step, StepState::undone);
+            }
+            EventBody::CompensationFailed(fact) => {
+                self.on(&fact.step, |step| step.not_undone(&fact.data));
+            }
             EventBody::InterventionOpened(data) => {
                 self.interventions.push(Intervention {
                     opened: data.clone(),
@@ -98,7 +116,43 @@ impl ThreadState {
     fn end(&mut self, status: ThreadStatus, at: Timestamp) {
         self.status = status;
         self.completed_at = Some(at);
+        self.undoing = None;
         self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
+    }
+
+    /// From the first compensation on nothing else goes on, and what could not be undone before is
+    /// tried anew.
+    fn unwind(&mut self, data: &CompensationStart) {
+        if self.undoing.is_some() {
+            return;
+        }
+        // An error of its own outlives every later try to undo it.
+        let gave_up = |error: &crate::model::Failure| error.code == codes::COMPENSATION_FAILED;
+        if self.error.as_ref().is_some_and(gave_up) {
+            self.error = None;
+        }
+        let failed = self.status == ThreadStatus::Failed && self.error.is_some();
+        self.undoing = Some(match &data.by {
+            Some(by) if !failed => {
+                Undoing::Abort(Who { by: by.clone(), reason: data.reason.clone() })
+            }
+            Some(_) | None => Undoing::Failure,
+        });
+        if data.by.is_some() {
+            self.interrupted = 0;
+        }
+        if let Some(error) = &data.error {
+            self.error = Some(error.clone());
+        }
+        self.status = ThreadStatus::Compensating;
+        self.completed_at = None;
+        self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
+        for undo in self.steps.iter_mut().filter_map(|step| step.undo.as_mut()) {
+            undo.failures = 0;
+            if undo.status == StepStatus::Failed {
+                undo.status = StepStatus::Pending;
+            }
+        }
     }
 
     /// Steps in these states stand before their next attempt again; their count of attempts stays.
@@ -107,6 +161,11 @@ impl ThreadState {
             step.status = StepStatus::Pending;
             step.wake_at = None;
             step.signal = None;
+        }
+        let undone = self.steps.iter_mut().filter_map(|step| step.undo.as_mut());
+        for undo in undone.filter(|undo| states.contains(&undo.status)) {
+            undo.status = StepStatus::Pending;
+            undo.wake_at = None;
         }
     }
 
@@ -127,8 +186,12 @@ impl ThreadState {
 
     fn resumed(&mut self, data: &WorkflowResumed) {
         self.interrupted = 0;
+        if self.undoing.is_some() {
+            self.status = ThreadStatus::Compensating;
+            return;
+        }
         let from = data.from_step.as_ref().and_then(|id| self.plan.position(id.as_str()));
-        for at in from.map(|step| self.plan.after(step)).unwrap_or_default() {
+        for at in self.run_again(from) {
             if let Some(step) = self.steps.get_mut(at) {
                 step.begin_again();
             }
@@ -141,6 +204,7 @@ impl ThreadState {
         self.error = None;
         self.output = None;
         for step in &mut self.steps {
+            step.undo = None;
             if step.status == StepStatus::Failed && !step.continued {
                 step.status = StepStatus::Pending;
                 step.completed_at = None;
@@ -157,7 +221,44 @@ impl ThreadState {
 impl StepState {
     /// Stands before its first attempt again; attempts are numbered on.
     fn begin_again(&mut self) {
-        *self = Self { attempts: self.attempts, session_id: self.session_id.take(), ..Self::new() };
+        let undone = self.status == StepStatus::Compensated;
+        *self = Self {
+            attempts: self.attempts,
+            undo_attempts: self.undo_attempts,
+            rounds: self.rounds + u32::from(undone),
+            session_id: self.session_id.take(),
+            ..Self::new()
+        };
+    }
+
+    fn begin_undo(&mut self, attempt: u32, at: Timestamp) {
+        let earlier = self.undo.take();
+        self.undo_attempts = attempt;
+        self.undo = Some(Box::new(Undo {
+            status: StepStatus::Running,
+            failures: earlier.as_ref().map_or(0, |undo| undo.failures),
+            attempt_at: Some(at),
+            wake_at: None,
+            error: earlier.and_then(|undo| undo.error),
+            warned: false,
+        }));
+    }
+
+    fn undone(&mut self) {
+        self.status = StepStatus::Compensated;
+        if let Some(undo) = &mut self.undo {
+            undo.status = StepStatus::Compensated;
+            undo.error = None;
+        }
+    }
+
+    fn not_undone(&mut self, data: &CompensationFailed) {
+        if let Some(undo) = &mut self.undo {
+            undo.status = if data.is_final { StepStatus::Failed } else { StepStatus::Retrying };
+            undo.failures += 1;
+            undo.error = Some(data.error.clone());
+            undo.wake_at = data.retry_at;
+        }
     }
 
     fn skip(&mut self, data: &StepSkipped, at: Timestamp) {
@@ -193,8 +294,9 @@ impl StepState {
         self.wake_at = Some(data.retry_at);
     }
 
-    fn complete(&mut self, data: &StepComplete, at: Timestamp) {
+    fn complete(&mut self, data: &StepComplete, at: Timestamp, seq: Seq) {
         self.status = StepStatus::Completed;
+        self.completed_seq = seq;
         self.output = Some(data.output.clone());
         self.session_id.clone_from(&data.session_id);
         self.fallback = data.fallback;

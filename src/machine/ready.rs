@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use super::decide::withdraw;
 use super::draft::Draft;
-use super::{Who, wait};
+use super::{Who, undo, wait};
 use crate::definition::PlanStep;
 use crate::model::{
     Category, EventBody, Failure, InterventionKind, InterventionOpened, Json, StepFailed,
-    StepSkipped, StepStart, StepStatus, ThreadStatus, WorkflowComplete, WorkflowFailed,
-    WorkflowPaused, codes,
+    StepSkipped, StepStart, StepStatus, ThreadStatus, WorkflowComplete, WorkflowPaused, codes,
 };
 
 /// Who pauses a thread by policy, as its journal names it.
@@ -36,9 +34,9 @@ pub(super) fn fire_timers(draft: &mut Draft<'_>) {
         match state.status {
             StepStatus::Waiting => {
                 let plan = Arc::clone(&draft.state.plan);
-                let fallback = state.fallback;
+                let phase = state.phase();
                 if let Some(planned) = plan.steps.get(step) {
-                    wait::time_is_up(draft, step, planned.phase(fallback));
+                    wait::time_is_up(draft, step, planned.phase(phase));
                 }
             }
             StepStatus::Retrying => start_attempt(draft, step),
@@ -133,9 +131,9 @@ fn start_attempt(draft: &mut Draft<'_>, step: usize) {
 fn begin_attempt(draft: &mut Draft<'_>, step: usize, who: Option<&Who>) {
     let plan = Arc::clone(&draft.state.plan);
     let Some(planned) = plan.steps.get(step) else { return };
-    let (attempts, fallback) =
-        draft.state.steps.get(step).map_or((0, false), |state| (state.attempts, state.fallback));
-    let (planned, attempt) = (planned.phase(fallback), attempts + 1);
+    let Some(state) = draft.state.steps.get(step) else { return };
+    let (fallback, attempt) = (state.fallback, state.attempts + 1);
+    let planned = planned.phase(state.phase());
     draft.emit(EventBody::StepStart(crate::model::OnStep {
         step: planned.id.clone(),
         attempt,
@@ -159,11 +157,17 @@ pub(super) fn fail_step(draft: &mut Draft<'_>, step: usize, error: Failure, dura
     draft.emit_on(step, EventBody::StepFailed, data);
 }
 
-/// Ends the thread if nothing is left to do, or if it is failing and no attempt is under way.
+/// Ends the thread if nothing is left to do, or if it is failing and no attempt is under way. One
+/// that is being undone goes on with that.
 fn finish(draft: &mut Draft<'_>) {
     let state = &*draft.state;
-    if !matches!(state.status, ThreadStatus::Queued | ThreadStatus::Running) {
-        return;
+    match state.status {
+        ThreadStatus::Queued | ThreadStatus::Running => {}
+        ThreadStatus::Compensating => return undo::proceed(draft),
+        ThreadStatus::Paused
+        | ThreadStatus::Completed
+        | ThreadStatus::Failed
+        | ThreadStatus::Aborted => return,
     }
     let elapsed = draft.moment.now.since(state.created_at);
     let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -173,8 +177,7 @@ fn finish(draft: &mut Draft<'_>) {
             if state.plan.pauses_on_failure {
                 return ask_about(draft, &error);
             }
-            withdraw(draft);
-            draft.emit(EventBody::WorkflowFailed(WorkflowFailed { error, duration_ms }));
+            undo::fail(draft, error);
         }
         return;
     }
@@ -185,7 +188,7 @@ fn finish(draft: &mut Draft<'_>) {
         Ok(output) => {
             draft.emit(EventBody::WorkflowComplete(WorkflowComplete { output, duration_ms }));
         }
-        Err(error) => draft.emit(EventBody::WorkflowFailed(WorkflowFailed { error, duration_ms })),
+        Err(error) => undo::fail(draft, error),
     }
 }
 
@@ -197,6 +200,8 @@ fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
         .map(|(planned, _)| planned.id.clone())
         .collect();
     let reason = Some(error.message.clone());
+    let undoable = draft.state.next_to_undo(false).is_some();
+    let choices = ["retry", "skip", "abort"].into_iter().chain(undoable.then_some("compensate"));
     draft.emit(EventBody::WorkflowPaused(WorkflowPaused { by: POLICY.to_owned(), reason }));
     let id = draft.state.next_intervention();
     draft.emit(EventBody::InterventionOpened(InterventionOpened {
@@ -204,7 +209,7 @@ fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
         kind: InterventionKind::Failure,
         steps: failed,
         prompt: format!("{}: {}", error.code, error.message),
-        choices: ["retry", "skip", "abort"].map(str::to_owned).into(),
+        choices: choices.map(str::to_owned).collect(),
         digest: None,
         expires_at: None,
         on_timeout: None,

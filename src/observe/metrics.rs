@@ -45,6 +45,13 @@ pub struct StepLabels {
     pub outcome: &'static str,
 }
 
+/// What became of something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// Of an attempt to undo a step: `completed`, `retried` or `failed`.
+    pub outcome: &'static str,
+}
+
 /// A step's kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KindLabel {
@@ -114,6 +121,7 @@ pub struct Metrics {
     registry: Registry,
     pub threads_started: Counter,
     pub threads_finished: Family<StatusLabel, Counter>,
+    pub compensations: Family<OutcomeLabel, Counter>,
     pub threads_running: Gauge,
     pub threads_queued: Gauge,
     pub steps_finished: Family<StepLabels, Counter>,
@@ -179,6 +187,7 @@ impl Metrics {
         Self {
             threads_started: add(&mut r, "threads_started", "Threads accepted"),
             threads_finished: add(&mut r, "threads_finished", "Threads that ended, by status"),
+            compensations: add(&mut r, "compensations", "Attempts to undo a step, by outcome"),
             threads_running: add(&mut r, "threads_running", "Threads this replica drives"),
             threads_queued: add(&mut r, "threads_queued", "Threads that wait for a replica"),
             steps_finished: add(&mut r, "steps_finished", "Steps that ended, by kind and outcome"),
@@ -280,6 +289,11 @@ impl Metrics {
         if let Some(took) = took {
             self.step_duration.get_or_create(&KindLabel { kind }).observe(took.as_secs_f64());
         }
+    }
+
+    /// Notes what became of an attempt to undo a step.
+    pub fn compensated(&self, outcome: &'static str) {
+        self.compensations.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Notes a thread's end.

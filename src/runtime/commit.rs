@@ -116,7 +116,10 @@ fn is_progress(event: &Event) -> bool {
     // Whatever a person decides about a thread, it starts afresh.
     matches!(
         event.body,
-        EventBody::StepComplete(_) | EventBody::WorkflowPaused(_) | EventBody::WorkflowResumed(_)
+        EventBody::StepComplete(_)
+            | EventBody::CompensationComplete(_)
+            | EventBody::WorkflowPaused(_)
+            | EventBody::WorkflowResumed(_)
     )
 }
 

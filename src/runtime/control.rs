@@ -50,6 +50,15 @@ pub(super) async fn abort(
     ask(core, thread, (Ask::Abort, "aborted"), control).await
 }
 
+/// Stops a thread for good and undoes what it has done.
+pub(super) async fn abort_and_compensate(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    ask(core, thread, (Ask::AbortAndCompensate, "compensated"), control).await
+}
+
 /// Changes one step of a thread.
 pub(super) async fn change_step(
     core: &Arc<Core>,
@@ -159,6 +168,8 @@ async fn ask(
         Answer::WrongStep { step, status } => Err(RuntimeError::WrongStep { step, status, action }),
         Answer::NoIntervention => Err(RuntimeError::InterventionNotFound),
         Answer::Resolved { choice, by } => Err(RuntimeError::InterventionResolved { choice, by }),
+        Answer::NothingToCompensate => Err(RuntimeError::NothingToCompensate),
+        Answer::Compensating => Err(RuntimeError::Compensating { action }),
         Answer::TooManySignals => Err(RuntimeError::TooManySignals),
         Answer::NoSuchChoice { choices } => Err(RuntimeError::NoSuchChoice { choices }),
         Answer::Unreadable => Err(RuntimeError::Internal),

@@ -29,6 +29,7 @@ pub(super) enum Ask {
     Resume,
     ResumeWith { from_step: Option<StepId>, skip: Vec<StepId>, input: Option<Json> },
     Abort,
+    AbortAndCompensate,
     Retry { step: StepId },
     Skip { step: StepId, output: Option<Json> },
     Edit { step: StepId, output: Json },
@@ -54,6 +55,10 @@ pub(super) enum Answer {
     NoIntervention,
     /// Somebody has decided it already.
     Resolved { choice: String, by: String },
+    /// There is nothing to undo.
+    NothingToCompensate,
+    /// The thread was paused while it was being undone.
+    Compensating,
     /// Too many signals wait to be taken.
     TooManySignals,
     /// The intervention does not offer this choice.
@@ -107,6 +112,8 @@ fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
         Err(Rejection::WrongStep(step, status)) => Answer::WrongStep { step, status },
         Err(Rejection::NoIntervention) => Answer::NoIntervention,
         Err(Rejection::Resolved { choice, by }) => Answer::Resolved { choice, by },
+        Err(Rejection::NothingToCompensate) => Answer::NothingToCompensate,
+        Err(Rejection::Undoing) => Answer::Compensating,
         Err(Rejection::TooManySignals) => Answer::TooManySignals,
         Err(Rejection::NoSuchChoice(choices)) => Answer::NoSuchChoice { choices },
     }
@@ -124,6 +131,7 @@ fn placed(driver: &Driver, ask: Ask) -> Result<machine::Ask, StepId> {
             input,
         }),
         Ask::Abort => machine::Ask::Abort,
+        Ask::AbortAndCompensate => machine::Ask::Undo,
         Ask::Retry { step } => machine::Ask::Retry { step: place(step)? },
         Ask::Skip { step, output } => machine::Ask::Skip { step: place(step)?, output },
         Ask::Edit { step, output } => machine::Ask::Edit { step: place(step)?, output },

@@ -20,8 +20,8 @@ pub(in crate::api) struct AbortBody {
     /// Recorded in the journal.
     #[schema(max_length = 2048)]
     reason: Option<String>,
-    /// Whether to undo completed steps; this version takes `false` alone.
-    #[expect(dead_code, reason = "checked while it is read")]
+    /// Whether to undo the completed steps that say how (`compensate`), in the reverse order of their
+    /// completion; `false` if absent.
     compensate: Option<bool>,
 }
 
@@ -30,17 +30,16 @@ impl FromBody for AbortBody {
     const OPTIONAL: bool = true;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        let compensate = fields.boolean("compensate");
-        if compensate == Some(true) {
-            fields.fault("compensate", "this version does not undo steps; only false is taken");
-        }
-        Self { reason: reason(fields), compensate }
+        Self { compensate: fields.boolean("compensate"), reason: reason(fields) }
     }
 }
 
 /// Stop a thread and cancel what it runs
 ///
-/// Completed steps stay completed; the thread can be resumed.
+/// Completed steps stay completed, unless they are to be compensated: then the thread ends `aborted`
+/// once all are, and `failed` with what is left if some cannot be. On a thread that has failed or was
+/// aborted, `compensate` tries what is left of it; 409 `nothing_to_compensate` if nothing is. The
+/// thread can be resumed: what was undone is done again, with all that comes after it.
 #[utoipa::path(
     post, path = "/threads/{threadId}/abort", operation_id = "abortThread", tag = "control",
     params(
@@ -61,7 +60,11 @@ pub(in crate::api) async fn abort(
     Body(body): Body<AbortBody>,
 ) -> Result<Response, Problem> {
     let control = change.because(body.reason);
-    let invoked = api.handle.abort(&thread, control).await?;
+    let invoked = if body.compensate == Some(true) {
+        api.handle.abort_and_compensate(&thread, control).await?
+    } else {
+        api.handle.abort(&thread, control).await?
+    };
     let mut response = answer(&invoked);
     let ended = invoked.status.is_terminal();
     *response.status_mut() = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };

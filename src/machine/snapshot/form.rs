@@ -3,6 +3,8 @@
 //! States are taken apart here field by field, so that a new field does not compile until it has a
 //! place here (and [`super::SNAPSHOT_VERSION`] a new number).
 
+mod undo;
+
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use self::undo::{UndoForm, UndoingForm};
 use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
 use crate::machine::{Intervention, Signal, StepState, ThreadState};
@@ -74,6 +77,7 @@ pub(super) struct ThreadForm<'a> {
     steps: Vec<StepForm<'a>>,
     thread_id: Cow<'a, str>,
     traceparent: Option<Cow<'a, str>>,
+    undoing: Option<UndoingForm<'a>>,
     updated_at: Time,
     version: u32,
     workflow: WorkflowForm<'a>,
@@ -92,6 +96,7 @@ impl<'a> ThreadForm<'a> {
             traceparent,
             output,
             error,
+            undoing,
             recoveries,
             interrupted,
             interventions,
@@ -118,6 +123,7 @@ impl<'a> ThreadForm<'a> {
             steps: planned.zip(steps).map(|(id, step)| StepForm::of(id, step)).collect(),
             thread_id: thread_id.as_str().into(),
             traceparent: traceparent.as_deref().map(Cow::Borrowed),
+            undoing: undoing.as_ref().map(UndoingForm::of),
             updated_at: time(*updated_at),
             version: SNAPSHOT_VERSION,
             workflow: WorkflowForm {
@@ -176,6 +182,7 @@ impl<'a> ThreadForm<'a> {
             traceparent: self.traceparent.map(Cow::into_owned),
             output: self.output.map(json).transpose()?,
             error: self.error.map(FailureForm::into_failure).transpose()?,
+            undoing: self.undoing.map(UndoingForm::into_undoing),
             recoveries: self.recoveries,
             interrupted: self.interrupted,
             interventions: opened?,
@@ -205,16 +212,20 @@ struct StepForm<'a> {
     attempts: u32,
     bypassed: bool,
     completed_at: Option<Time>,
+    completed_seq: Wide<Seq>,
     continued: bool,
     error: Option<FailureForm<'a>>,
     failures: u32,
     fallback: bool,
     id: Cow<'a, str>,
     output: Option<Cow<'a, str>>,
+    rounds: u32,
     session_id: Option<Cow<'a, str>>,
     signal: Option<Cow<'a, str>>,
     started_at: Option<Time>,
     status: StepStatus,
+    undo: Option<UndoForm<'a>>,
+    undo_attempts: u32,
     wake_at: Option<Time>,
     warned: bool,
 }
@@ -238,6 +249,10 @@ impl<'a> StepForm<'a> {
             bypassed,
             signal,
             fallback,
+            completed_seq,
+            undo,
+            undo_attempts,
+            rounds,
         } = state;
         Self {
             admitted: *admitted,
@@ -245,16 +260,20 @@ impl<'a> StepForm<'a> {
             attempts: *attempts,
             bypassed: *bypassed,
             completed_at: completed_at.map(time),
+            completed_seq: Wide(*completed_seq),
             continued: *continued,
             error: error.as_ref().map(FailureForm::of),
             failures: *failures,
             fallback: *fallback,
             id: id.into(),
             output: output.as_ref().map(text),
+            rounds: *rounds,
             session_id: session_id.as_deref().map(Cow::Borrowed),
             signal: signal.as_deref().map(Cow::Borrowed),
             started_at: started_at.map(time),
             status: *status,
+            undo: undo.as_deref().map(UndoForm::of),
+            undo_attempts: *undo_attempts,
             wake_at: wake_at.map(time),
             warned: *warned,
         }
@@ -278,6 +297,10 @@ impl<'a> StepForm<'a> {
             bypassed: self.bypassed,
             signal: self.signal.map(Cow::into_owned),
             fallback: self.fallback,
+            completed_seq: self.completed_seq.0,
+            undo: self.undo.map(UndoForm::into_undo).transpose()?.map(Box::new),
+            undo_attempts: self.undo_attempts,
+            rounds: self.rounds,
         })
     }
 }

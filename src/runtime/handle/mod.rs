@@ -160,6 +160,16 @@ impl Handle {
         control::abort(&self.core, thread, control).await
     }
 
+    /// Stops a thread for good, cancelling its running attempts, and undoes its completed steps; of
+    /// one that has ended, what is left of it.
+    pub async fn abort_and_compensate(
+        &self,
+        thread: &ThreadId,
+        control: Control,
+    ) -> Result<Invoked, RuntimeError> {
+        control::abort_and_compensate(&self.core, thread, control).await
+    }
+
     /// The points a thread can be continued or forked from, newest first.
     pub async fn checkpoints(
         &self,

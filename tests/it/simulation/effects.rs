@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rethread::definition::Action;
+use rethread::definition::{Action, Phase};
 use rethread::executor::{Attempt, AttemptError, Executors, StepExecutor};
 use rethread::model::{Category, Failure, Json};
 use serde_json::{Value, json};
@@ -112,7 +112,7 @@ impl Effects {
             Mood::Poison(_) => false,
             Mood::Flaky(times) => failures < times,
             Mood::Broken(heals_at) => resumes < heals_at,
-            Mood::Doomed => !attempt.fallback,
+            Mood::Doomed => attempt.phase == Phase::Own,
         };
         if fails { Err(failure(script.fault)) } else { Ok(answer(&attempt.with)) }
     }
