@@ -1,11 +1,11 @@
 //! Folds an event into the state. Cannot fail: what does not fit was never decided.
 
-use super::Who;
-use super::state::{Intervention, Signal, StepState, ThreadState, Undo, Undoing};
+mod undo;
+
+use super::state::{Intervention, Signal, StepState, ThreadState};
 use crate::model::{
-    CompensationFailed, CompensationStart, Event, EventBody, InterventionResolved, Seq,
-    StepComplete, StepFailed, StepId, StepRetry, StepSkipped, StepStatus, ThreadStatus, Timestamp,
-    WorkflowRecovered, WorkflowResumed, codes,
+    Event, EventBody, InterventionResolved, Seq, StepComplete, StepFailed, StepId, StepRetry,
+    StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowRecovered, WorkflowResumed,
 };
 
 impl ThreadState {
@@ -28,10 +28,7 @@ impl ThreadState {
             }),
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
             EventBody::StepTimeoutWarning(fact) => {
-                self.on(&fact.step, |step| match &mut step.undo {
-                    Some(undo) if fact.data.compensation => undo.warned = true,
-                    Some(_) | None => step.warned = true,
-                })
+                self.on(&fact.step, |step| step.warn(&fact.data));
             }
             EventBody::SignalReceived(data) => {
                 self.signals
@@ -54,17 +51,9 @@ impl ThreadState {
             EventBody::StepEdited(fact) => self.on(&fact.step, |step| {
                 step.output = Some(fact.data.output.clone());
             }),
-            EventBody::CompensationStart(fact) => {
-                self.unwind(&fact.data);
-                self.on(&fact.step, |step| step.begin_undo(fact.attempt, event.at));
-            }
-            EventBody::CompensationComplete(fact) => {
-                self.interrupted = 0;
-                self.on(&fact.step, StepState::undone);
-            }
-            EventBody::CompensationFailed(fact) => {
-                self.on(&fact.step, |step| step.not_undone(&fact.data));
-            }
+            EventBody::CompensationStart(fact) => self.undo_started(fact, event.at),
+            EventBody::CompensationComplete(fact) => self.undo_completed(&fact.step),
+            EventBody::CompensationFailed(fact) => self.undo_failed(fact),
             EventBody::InterventionOpened(data) => {
                 self.interventions.push(Intervention {
                     opened: data.clone(),
@@ -72,9 +61,7 @@ impl ThreadState {
                     resolved: None,
                 });
             }
-            EventBody::InterventionResolved(data) => {
-                self.resolved(data, event.at);
-            }
+            EventBody::InterventionResolved(data) => self.resolved(data, event.at),
             EventBody::WorkflowPaused(_) => {
                 self.interrupted = 0;
                 self.status = ThreadStatus::Paused;
@@ -118,41 +105,6 @@ impl ThreadState {
         self.completed_at = Some(at);
         self.undoing = None;
         self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
-    }
-
-    /// From the first compensation on nothing else goes on, and what could not be undone before is
-    /// tried anew.
-    fn unwind(&mut self, data: &CompensationStart) {
-        if self.undoing.is_some() {
-            return;
-        }
-        // An error of its own outlives every later try to undo it.
-        let gave_up = |error: &crate::model::Failure| error.code == codes::COMPENSATION_FAILED;
-        if self.error.as_ref().is_some_and(gave_up) {
-            self.error = None;
-        }
-        let failed = self.status == ThreadStatus::Failed && self.error.is_some();
-        self.undoing = Some(match &data.by {
-            Some(by) if !failed => {
-                Undoing::Abort(Who { by: by.clone(), reason: data.reason.clone() })
-            }
-            Some(_) | None => Undoing::Failure,
-        });
-        if data.by.is_some() {
-            self.interrupted = 0;
-        }
-        if let Some(error) = &data.error {
-            self.error = Some(error.clone());
-        }
-        self.status = ThreadStatus::Compensating;
-        self.completed_at = None;
-        self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
-        for undo in self.steps.iter_mut().filter_map(|step| step.undo.as_mut()) {
-            undo.failures = 0;
-            if undo.status == StepStatus::Failed {
-                undo.status = StepStatus::Pending;
-            }
-        }
     }
 
     /// Steps in these states stand before their next attempt again; their count of attempts stays.
@@ -229,36 +181,6 @@ impl StepState {
             session_id: self.session_id.take(),
             ..Self::new()
         };
-    }
-
-    fn begin_undo(&mut self, attempt: u32, at: Timestamp) {
-        let earlier = self.undo.take();
-        self.undo_attempts = attempt;
-        self.undo = Some(Box::new(Undo {
-            status: StepStatus::Running,
-            failures: earlier.as_ref().map_or(0, |undo| undo.failures),
-            attempt_at: Some(at),
-            wake_at: None,
-            error: earlier.and_then(|undo| undo.error),
-            warned: false,
-        }));
-    }
-
-    fn undone(&mut self) {
-        self.status = StepStatus::Compensated;
-        if let Some(undo) = &mut self.undo {
-            undo.status = StepStatus::Compensated;
-            undo.error = None;
-        }
-    }
-
-    fn not_undone(&mut self, data: &CompensationFailed) {
-        if let Some(undo) = &mut self.undo {
-            undo.status = if data.is_final { StepStatus::Failed } else { StepStatus::Retrying };
-            undo.failures += 1;
-            undo.error = Some(data.error.clone());
-            undo.wake_at = data.retry_at;
-        }
     }
 
     fn skip(&mut self, data: &StepSkipped, at: Timestamp) {

@@ -171,6 +171,10 @@ fn batch_sizes() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 11))
 }
 
+fn by_kind() -> Histograms<KindLabel> {
+    Family::new_with_constructor(step_seconds)
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -183,7 +187,6 @@ impl Metrics {
         let mut r = Registry::with_prefix(PREFIX);
         let request_duration: Histograms<RouteLabel> =
             Family::new_with_constructor(request_seconds);
-        let step_duration: Histograms<KindLabel> = Family::new_with_constructor(step_seconds);
         Self {
             threads_started: add(&mut r, "threads_started", "Threads accepted"),
             threads_finished: add(&mut r, "threads_finished", "Threads that ended, by status"),
@@ -195,7 +198,7 @@ impl Metrics {
                 &mut r,
                 "step_duration_seconds",
                 "Time of one attempt, by kind",
-                step_duration,
+                by_kind(),
             ),
             step_retries: add(&mut r, "step_retries", "Attempts that failed and are made again"),
             recoveries: add(&mut r, "recoveries", "Takeovers of threads, by cause"),

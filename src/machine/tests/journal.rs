@@ -6,6 +6,7 @@ mod undo;
 use crate::definition::{Fallback, Phase, Plan, PlanStep};
 use crate::model::{
     Event, EventBody, OnStep, Seq, StepComplete, StepFailed, StepId, StepRetry, Timestamp,
+    WorkflowFailed,
 };
 
 /// Where a step stands by the journal.
@@ -109,6 +110,7 @@ impl Step {
         &mut self,
         fact: &OnStep<StepComplete>,
         planned: &PlanStep,
+        seq: Seq,
     ) -> Result<(), &'static str> {
         let under_way = matches!(self.place, Place::Running | Place::Waiting);
         need(under_way && fact.attempt == self.attempts, "the current attempt completes")?;
@@ -118,7 +120,7 @@ impl Step {
         let by_fallback = self.fallback || by_output;
         need(fact.data.fallback == by_fallback, "it says whose output it is")?;
         self.place = Place::Completed;
-        self.stood_in = by_output;
+        (self.stood_in, self.completed) = (by_output, seq);
         Ok(())
     }
 
@@ -143,6 +145,7 @@ impl Step {
 
 /// Reads a journal from its start.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Reader<'a> {
     plan: &'a Plan,
     steps: Vec<Step>,
@@ -242,16 +245,7 @@ impl<'a> Reader<'a> {
                 need(self.steps.iter().all(|step| step.place.has_ended()), "every step has ended")?;
                 (self.ended, self.completed) = (true, true);
             }
-            EventBody::WorkflowFailed(data) => {
-                let all = self.steps.iter().all(|step| step.place.has_ended());
-                need(self.failing || all || self.undoing, "by a step, its output, or undoing it")?;
-                need(self.running().is_empty(), "running attempts are waited for")?;
-                let gave_up = self.undoing || self.plan.pauses_on_failure;
-                need(gave_up || self.to_undo().is_empty(), "what it has done is undone first")?;
-                need(!self.undoing || self.to_undo().is_empty(), "all is tried")?;
-                self.tells(data.compensation.as_ref())?;
-                self.end();
-            }
+            EventBody::WorkflowFailed(data) => self.fails(data)?,
             EventBody::WorkflowAborted(data) => {
                 self.tells(data.compensation.as_ref())?;
                 self.end();
@@ -276,6 +270,18 @@ impl<'a> Reader<'a> {
             | EventBody::StepSkipped(_)
             | EventBody::StepEdited(_)) => self.on_step(body, event)?,
         }
+        Ok(())
+    }
+
+    fn fails(&mut self, data: &WorkflowFailed) -> Result<(), &'static str> {
+        let all = self.steps.iter().all(|step| step.place.has_ended());
+        need(self.failing || all || self.undoing, "by a step, its output, or undoing it")?;
+        need(self.running().is_empty(), "running attempts are waited for")?;
+        let gave_up = self.undoing || self.plan.pauses_on_failure;
+        need(gave_up || self.to_undo().is_empty(), "what it has done is undone first")?;
+        need(!self.undoing || self.to_undo().is_empty(), "all is tried")?;
+        self.tells(data.compensation.as_ref())?;
+        self.end();
         Ok(())
     }
 
@@ -318,10 +324,7 @@ impl<'a> Reader<'a> {
                 need(step.warned < fact.attempt, "one warning for each attempt")?;
                 step.warned = fact.attempt;
             }
-            EventBody::StepComplete(fact) => {
-                step.complete(fact, planned)?;
-                step.completed = event.seq;
-            }
+            EventBody::StepComplete(fact) => step.complete(fact, planned, event.seq)?,
             EventBody::StepFailed(fact) => {
                 step.fail(fact, planned)?;
                 self.failing |= !fact.data.continued;

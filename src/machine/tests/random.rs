@@ -221,6 +221,11 @@ pub(super) fn aimed_at(state: &StepState, step: usize) -> Aimed {
     if own { (step, state.attempts, false) } else { (step, state.undo_attempts, true) }
 }
 
+fn slow((step, attempt, undo): Aimed) -> Command {
+    let what = UndoReport::Slow;
+    if undo { Command::Undo { step, attempt, what } } else { Command::Warn { step, attempt } }
+}
+
 /// An attempt ends well.
 pub(super) fn completed((step, attempt, undo): Aimed, n: u8) -> Command {
     if undo {
@@ -247,15 +252,7 @@ impl Turn {
             Self::Fail(target, recoverable, after) => {
                 failed(target.of(stage)?, *recoverable, *after)
             }
-            Self::Warn(target) => {
-                let (step, attempt, undo) = target.of(stage)?;
-                let what = UndoReport::Slow;
-                if undo {
-                    Command::Undo { step, attempt, what }
-                } else {
-                    Command::Warn { step, attempt }
-                }
-            }
+            Self::Warn(target) => slow(target.of(stage)?),
             Self::Recover(lost) => {
                 let cause = if *lost { RecoveryCause::Crashed } else { RecoveryCause::Handover };
                 Command::Recover(super::theatre::takeover(cause, i64::from(*lost)))

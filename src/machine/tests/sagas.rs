@@ -413,7 +413,7 @@ fn play(trouble: Trouble) -> Stage {
     assert_eq!(stage.state.status, ThreadStatus::Failed);
     assert_eq!(stage.state.error.as_ref().unwrap().code, "http_status");
     if let Some(left) = left {
-        assert_eq!(told(&stage).1, [left.clone()]);
+        assert_eq!(told(&stage).1, std::slice::from_ref(&left));
         stage.decide(asked(Ask::Undo)).unwrap();
         assert_eq!(undo_all(&mut stage, trouble, false), [left]);
     }

@@ -52,7 +52,7 @@ fn version_3_is_this_text() {
             r#"no step completed in between; under way at the last one: none","resolved":null,"#,
             r#""steps":[]}],"lastSeq":"9","metadata":"{}","output":null,"recoveries":2,"#,
             r#""signals":[],"status":"paused","steps":[{"admitted":true,"attemptAt":"1700000000000","#,
-            r#""attempts":1,"bypassed":false,"completedAt":"1700000000005","completedSeq":"5","continued":false,"#,
+            r#""attempts":1,"bypassed":false,"completedAt":"1700000000005","completedSeq":"4","continued":false,"#,
             r#""error":null,"failures":0,"fallback":false,"id":"a","output":"{\"n\":1}","rounds":0,"sessionId":null,"signal":null,"#,
             r#""startedAt":"1700000000000","status":"completed","undo":null,"undoAttempts":0,"#,
             r#""wakeAt":null,"warned":false},"#,
