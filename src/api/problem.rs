@@ -58,6 +58,8 @@ kinds! {
     REQUEST_TIMEOUT = REQUEST_TIMEOUT "request_timeout" Timeout true "The body did not arrive in time";
     THREAD_CONFLICT = CONFLICT "thread_conflict" Conflict false "The thread id is in use";
     WRONG_STATE = CONFLICT "wrong_state" Conflict false "The thread's state does not allow this";
+    NOTHING_TO_COMPENSATE = CONFLICT "nothing_to_compensate" Conflict false "Nothing is left to be compensated";
+    COMPENSATION_UNDER_WAY = CONFLICT "compensation_under_way" Conflict false "The thread is being compensated";
     STEP_NOT_FOUND = NOT_FOUND "step_not_found" NotFound false "No such step";
     WRONG_STEP_STATE = CONFLICT "wrong_step_state" Conflict false "The step's state does not allow this";
     INTERVENTION_NOT_FOUND = NOT_FOUND "intervention_not_found" NotFound false "No such intervention";
@@ -204,6 +206,8 @@ impl From<RuntimeError> for Problem {
             RuntimeError::ThreadConflict => Self::new(&THREAD_CONFLICT, detail),
             RuntimeError::IdempotencyMismatch => Self::new(&IDEMPOTENCY_MISMATCH, detail),
             RuntimeError::WrongState { .. } => Self::new(&WRONG_STATE, detail),
+            RuntimeError::NothingToCompensate => Self::new(&NOTHING_TO_COMPENSATE, detail),
+            RuntimeError::Compensating { .. } => Self::new(&COMPENSATION_UNDER_WAY, detail),
             RuntimeError::StepNotFound { .. } => Self::new(&STEP_NOT_FOUND, detail),
             RuntimeError::WrongStep { .. } => Self::new(&WRONG_STEP_STATE, detail),
             RuntimeError::InterventionNotFound => Self::new(&INTERVENTION_NOT_FOUND, detail),
@@ -259,6 +263,8 @@ mod tests {
                 409,
                 "wrong_state",
             ),
+            (RuntimeError::NothingToCompensate, 409, "nothing_to_compensate"),
+            (RuntimeError::Compensating { action: "skipped" }, 409, "compensation_under_way"),
             (RuntimeError::PreconditionFailed { last_seq: 3 }, 412, "precondition_failed"),
             (RuntimeError::QueueFull { retry_after: wait }, 429, "queue_full"),
             (RuntimeError::Unavailable { retry_after: wait }, 503, "storage_unavailable"),

@@ -5,7 +5,10 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::out;
-use crate::model::{Event, EventBody, Failure, StepId, StepRetry, StepWaiting, Timestamp};
+use crate::model::{
+    CompensationFailed, Event, EventBody, Failure, StepId, StepRetry, StepWaiting, Timestamp,
+    WorkflowPaused,
+};
 
 /// Columns of the bar: fits a narrow terminal beside its label.
 const BAR_WIDTH: usize = 32;
@@ -93,7 +96,10 @@ fn ended_step(body: &EventBody) -> Option<&StepId> {
         EventBody::StepComplete(on) => Some(&on.step),
         EventBody::StepFailed(on) => Some(&on.step),
         EventBody::StepSkipped(on) => Some(&on.step),
-        EventBody::WorkflowStart(_)
+        EventBody::CompensationStart(_)
+        | EventBody::CompensationComplete(_)
+        | EventBody::CompensationFailed(_)
+        | EventBody::WorkflowStart(_)
         | EventBody::StepStart(_)
         | EventBody::StepWaiting(_)
         | EventBody::StepRetry(_)
@@ -144,12 +150,19 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
         EventBody::StepSkipped(on) => {
             (Tone::Plain, '-', on.step.as_str(), format!("skipped ({})", on.data.reason))
         }
-        EventBody::StepEdited(on) => (
-            Tone::Careful,
-            '✎',
-            on.step.as_str(),
-            format!("its output was edited by {}", on.data.by),
-        ),
+        EventBody::StepEdited(on) => {
+            (Tone::Careful, '✎', on.step.as_str(), format!("edited by {}", on.data.by))
+        }
+        EventBody::CompensationStart(on) => {
+            let text = format!("is being undone, attempt {} ({})", on.attempt, on.data.kind);
+            (Tone::Careful, '↶', on.step.as_str(), text)
+        }
+        EventBody::CompensationComplete(on) => {
+            (Tone::Good, '↶', on.step.as_str(), format!("undone in {}", time(on.data.duration_ms)))
+        }
+        EventBody::CompensationFailed(on) => {
+            (Tone::Bad, '↶', on.step.as_str(), not_undone(&on.data))
+        }
         EventBody::SignalReceived(data) => {
             (Tone::Plain, '→', "signal", format!("{} from {}", data.name, data.by))
         }
@@ -160,11 +173,7 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             let text = format!("{}: {} by {}", data.id, data.choice, data.by);
             (Tone::Plain, '?', "intervention", text)
         }
-        EventBody::WorkflowPaused(data) => {
-            let why = data.reason.as_ref().map(|reason| format!(": {reason}"));
-            let text = format!("paused by {}{}", data.by, why.unwrap_or_default());
-            (Tone::Careful, '‖', "thread", text)
-        }
+        EventBody::WorkflowPaused(data) => (Tone::Careful, '‖', "thread", paused(data)),
         EventBody::WorkflowResumed(_) => (Tone::Plain, '▶', "thread", "resumed".to_owned()),
         EventBody::WorkflowRecovered(_) => {
             (Tone::Careful, '⟲', "thread", "taken over from a lost replica".to_owned())
@@ -179,6 +188,11 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             (Tone::Bad, '■', "thread", format!("aborted by {}", end.by))
         }
     }
+}
+
+fn paused(data: &WorkflowPaused) -> String {
+    let why = data.reason.as_ref().map(|reason| format!(": {reason}"));
+    format!("paused by {}{}", data.by, why.unwrap_or_default())
 }
 
 fn waiting(data: &StepWaiting) -> String {
@@ -196,6 +210,12 @@ fn failed_attempt(attempt: u32, data: &StepRetry) -> String {
         format!("again in {}", time(data.delay_ms))
     };
     format!("attempt {attempt} failed: {}; {next}", brief(&data.error))
+}
+
+fn not_undone(data: &CompensationFailed) -> String {
+    let next = data.delay_ms.map(|delay| format!("again in {}", time(delay)));
+    let next = next.unwrap_or_else(|| "it is left".to_owned());
+    format!("could not be undone: {}; {next}", brief(&data.error))
 }
 
 fn brief(failure: &Failure) -> String {

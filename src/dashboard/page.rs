@@ -66,6 +66,8 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::InterventionResolved { .. }
         | RuntimeError::NoSuchChoice { .. }
         | RuntimeError::TooManySignals
+        | RuntimeError::NothingToCompensate
+        | RuntimeError::Compensating { .. }
         | RuntimeError::ThreadConflict
         | RuntimeError::IdempotencyMismatch
         | RuntimeError::WrongState { .. }

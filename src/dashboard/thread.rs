@@ -116,6 +116,9 @@ fn step_row(step: &StepDocument) -> Markup {
             td .took { @if let Some(millis) = step.duration_ms { (duration(Duration::from_millis(millis))) } }
             td .result {
                 @if let Some(error) = &step.error { div { code { (error.code) } " " (error.message) } }
+                @if let Some(error) = step.compensation.as_ref().and_then(|undo| undo.error.as_ref()) {
+                    div { "not compensated: " code { (error.code) } " " (error.message) }
+                }
                 @if let Some(wakes) = step.wakes_at { div { "until " (moment(wakes)) } }
                 @if let Some(output) = step.output.as_ref().filter(|json| !json.is_null()) {
                     (value("Output", output))
@@ -165,12 +168,14 @@ mod tests {
                 duration_ms: Some(1_500),
                 output: None,
                 fallback: false,
+                compensation: None,
                 error: Some(error),
                 wakes_at: Some(Timestamp::from_millis(0)),
             }],
             input: Some(Json::parse("{\"a\":\"</pre>\"}").unwrap()),
             output: Some(Json::null()),
             error: None,
+            compensation: None,
             metadata: Json::parse("{}").unwrap(),
             recoveries: 0,
             owner: None,

@@ -21,7 +21,7 @@ mod testing;
 
 pub use condition::Condition;
 pub use filter::{Filter, FilterError, FilterLimits};
-pub use plan::{Action, Fallback, Plan, PlanStep, StepBreaker};
+pub use plan::{Action, Fallback, Phase, Plan, PlanStep, StepBreaker};
 pub use schema::InputSchema;
 pub use scope::{Scope, StepView};
 pub use template::{Template, Unresolved};

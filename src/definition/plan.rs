@@ -63,6 +63,22 @@ pub enum Fallback {
     Step(Box<PlanStep>),
 }
 
+/// Which of a step's works an attempt is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// What the step does itself.
+    Own,
+    /// What stands in for it once its attempts are used up.
+    Fallback,
+    /// What undoes it.
+    Compensation,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 3] = [Self::Own, Self::Fallback, Self::Compensation];
+}
+
 /// A checked step.
 #[derive(Debug)]
 pub struct PlanStep {
@@ -92,14 +108,18 @@ pub struct PlanStep {
     pub breaker: StepBreaker,
     /// What stands in for it when it has used its attempts.
     pub fallback: Option<Fallback>,
+    /// What undoes it once it has completed. It has the step's id, and nothing that places it among
+    /// the others.
+    pub compensate: Option<Box<PlanStep>>,
 }
 
 impl PlanStep {
-    /// How its attempts are made: as the step itself says, or its fallback.
-    pub fn phase(&self, fallback: bool) -> &Self {
-        match &self.fallback {
-            Some(Fallback::Step(step)) if fallback => step,
-            Some(Fallback::Step(_) | Fallback::Output(_)) | None => self,
+    /// How the attempts of a phase are made; as the step itself says where it says nothing else.
+    pub fn phase(&self, phase: Phase) -> &Self {
+        match (phase, &self.fallback, &self.compensate) {
+            (Phase::Fallback, Some(Fallback::Step(step)), _)
+            | (Phase::Compensation, _, Some(step)) => step,
+            (Phase::Own | Phase::Fallback | Phase::Compensation, _, _) => self,
         }
     }
 
@@ -162,7 +182,7 @@ impl Plan {
     /// Whether a thread of it may open an intervention by itself.
     pub fn may_ask(&self) -> bool {
         let asks = |step: &PlanStep| {
-            [false, true].iter().any(|way| matches!(*step.phase(*way).action, Action::Approval))
+            Phase::ALL.iter().any(|way| matches!(*step.phase(*way).action, Action::Approval))
         };
         self.pauses_on_failure || self.steps.iter().any(asks)
     }
@@ -185,7 +205,9 @@ impl Plan {
                 Some(Fallback::Step(step)) => step.program(&place.key("fallback")),
                 Some(Fallback::Output(_)) | None => None,
             };
-            step.program(&place).into_iter().chain(fallback)
+            let compensate = step.compensate.as_ref();
+            let compensate = compensate.and_then(|step| step.program(&place.key("compensate")));
+            step.program(&place).into_iter().chain(fallback).chain(compensate)
         })
     }
 

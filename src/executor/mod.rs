@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::definition::Action;
+use crate::definition::{Action, Phase};
 use crate::model::{Failure, Json, StepId, ThreadId};
 
 pub use exec::{exec_allowed, guard_programs};
@@ -35,10 +35,12 @@ pub struct Attempt {
     pub thread_id: ThreadId,
     /// The step.
     pub step_id: StepId,
-    /// The number of the attempt, from 1.
+    /// The number of the attempt, from 1; those of a compensation are counted by themselves.
     pub number: u32,
-    /// Whether it is one of the step's fallback.
-    pub fallback: bool,
+    /// Which of the step's works it is of.
+    pub phase: Phase,
+    /// How often the step was undone and begun again before it.
+    pub rounds: u32,
     /// What the step does; the executor of its kind takes what its templates cannot hold.
     pub action: Arc<Action>,
     /// The step's `with`, templates and secrets filled in. Never journalled, never logged.
@@ -62,10 +64,19 @@ impl std::fmt::Debug for Attempt {
 
 impl Attempt {
     /// The key that is the same for every attempt of this step, and another one for every attempt
-    /// of its fallback, which does something else.
+    /// of its fallback or its compensation, which do something else. What is done anew after it was
+    /// undone is another effect as well: whoever remembers the first one must not answer from memory.
     pub fn idempotency_key(&self) -> String {
-        let which = if self.fallback { "/fallback" } else { "" };
-        format!("{}/{}{which}", self.thread_id, self.step_id)
+        let round = match self.rounds {
+            0 => String::new(),
+            undone => format!("/{}", undone.saturating_add(1)),
+        };
+        let which = match self.phase {
+            Phase::Own => "",
+            Phase::Fallback => "/fallback",
+            Phase::Compensation => "/compensate",
+        };
+        format!("{}/{}{round}{which}", self.thread_id, self.step_id)
     }
 }
 

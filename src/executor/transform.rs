@@ -119,7 +119,8 @@ mod tests {
             action: Arc::new(Action::Transform { filter: Filter::compile(jq).unwrap() }),
             with: Json::parse(with).unwrap(),
             traceparent: None,
-            fallback: false,
+            phase: crate::definition::Phase::Own,
+            rounds: 0,
             pulse: Pulse::default(),
         };
         let outcome = TransformExecutor::new(limit).execute(attempt).await;

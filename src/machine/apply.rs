@@ -1,8 +1,11 @@
 //! Folds an event into the state. Cannot fail: what does not fit was never decided.
 
+mod undo;
+
+use super::Who;
 use super::state::{Intervention, Signal, StepState, Stop, ThreadState};
 use crate::model::{
-    Event, EventBody, InterventionResolved, StepComplete, StepFailed, StepId, StepRetry,
+    Event, EventBody, InterventionResolved, Seq, StepComplete, StepFailed, StepId, StepRetry,
     StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowPaused, WorkflowRecovered,
     WorkflowResumed,
 };
@@ -26,7 +29,9 @@ impl ThreadState {
                 step.signal.clone_from(&fact.data.name);
             }),
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
-            EventBody::StepTimeoutWarning(fact) => self.on(&fact.step, |step| step.warned = true),
+            EventBody::StepTimeoutWarning(fact) => {
+                self.on(&fact.step, |step| step.warn(&fact.data));
+            }
             EventBody::SignalReceived(data) => {
                 self.signals
                     .push(Signal { name: data.name.clone(), payload: data.payload.clone() });
@@ -34,7 +39,7 @@ impl ThreadState {
             EventBody::StepComplete(fact) => {
                 self.take_signal(&fact.step);
                 self.interrupted = 0;
-                self.on(&fact.step, |step| step.complete(&fact.data, event.at));
+                self.on(&fact.step, |step| step.complete(&fact.data, event.at, event.seq));
             }
             EventBody::StepFailed(fact) => {
                 self.on(&fact.step, |step| step.fail(&fact.data, event.at));
@@ -48,6 +53,9 @@ impl ThreadState {
             EventBody::StepEdited(fact) => self.on(&fact.step, |step| {
                 step.output = Some(fact.data.output.clone());
             }),
+            EventBody::CompensationStart(fact) => self.undo_started(fact, event.at),
+            EventBody::CompensationComplete(fact) => self.undo_completed(&fact.step),
+            EventBody::CompensationFailed(fact) => self.undo_failed(fact),
             EventBody::InterventionOpened(data) => {
                 self.interventions.push(Intervention {
                     opened: data.clone(),
@@ -55,9 +63,7 @@ impl ThreadState {
                     resolved: None,
                 });
             }
-            EventBody::InterventionResolved(data) => {
-                self.resolved(data, event.at);
-            }
+            EventBody::InterventionResolved(data) => self.resolved(data, event.at),
             EventBody::WorkflowPaused(data) => self.paused(data),
             EventBody::WorkflowResumed(data) => self.resumed(data),
             EventBody::WorkflowRecovered(data) => self.recovered(data),
@@ -97,6 +103,7 @@ impl ThreadState {
         self.status = status;
         self.stop = None;
         self.completed_at = Some(at);
+        self.undoing = None;
         self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
     }
 
@@ -106,6 +113,11 @@ impl ThreadState {
             step.status = StepStatus::Pending;
             step.wake_at = None;
             step.signal = None;
+        }
+        let undone = self.steps.iter_mut().filter_map(|step| step.undo.as_mut());
+        for undo in undone.filter(|undo| states.contains(&undo.status)) {
+            undo.status = StepStatus::Pending;
+            undo.wake_at = None;
         }
     }
 
@@ -127,14 +139,19 @@ impl ThreadState {
     fn paused(&mut self, data: &WorkflowPaused) {
         self.interrupted = 0;
         self.status = ThreadStatus::Paused;
-        let WorkflowPaused { by, reason, aborts_at } = data.clone();
-        self.stop = aborts_at.map(|at| Stop { at, by, reason });
+        let WorkflowPaused { by, reason, aborts_at, compensate } = data.clone();
+        self.stop = aborts_at.map(|at| Stop { at, who: Who { by, reason }, compensate });
     }
 
     fn resumed(&mut self, data: &WorkflowResumed) {
         self.interrupted = 0;
+        self.stop = None;
+        if self.undoing.is_some() {
+            self.status = ThreadStatus::Compensating;
+            return;
+        }
         let from = data.from_step.as_ref().and_then(|id| self.plan.position(id.as_str()));
-        for at in from.map(|step| self.plan.after(step)).unwrap_or_default() {
+        for at in self.run_again(from) {
             if let Some(step) = self.steps.get_mut(at) {
                 step.begin_again();
             }
@@ -144,11 +161,11 @@ impl ThreadState {
         }
         self.status = ThreadStatus::Running;
         self.deadline = data.deadline;
-        self.stop = None;
         self.completed_at = None;
         self.error = None;
         self.output = None;
         for step in &mut self.steps {
+            step.undo = None;
             if step.status == StepStatus::Failed && !step.continued {
                 step.status = StepStatus::Pending;
                 step.completed_at = None;
@@ -165,7 +182,14 @@ impl ThreadState {
 impl StepState {
     /// Stands before its first attempt again; attempts are numbered on.
     fn begin_again(&mut self) {
-        *self = Self { attempts: self.attempts, session_id: self.session_id.take(), ..Self::new() };
+        let undone = self.status == StepStatus::Compensated;
+        *self = Self {
+            attempts: self.attempts,
+            undo_attempts: self.undo_attempts,
+            rounds: self.rounds + u32::from(undone),
+            session_id: self.session_id.take(),
+            ..Self::new()
+        };
     }
 
     fn skip(&mut self, data: &StepSkipped, at: Timestamp) {
@@ -201,8 +225,9 @@ impl StepState {
         self.wake_at = Some(data.retry_at);
     }
 
-    fn complete(&mut self, data: &StepComplete, at: Timestamp) {
+    fn complete(&mut self, data: &StepComplete, at: Timestamp, seq: Seq) {
         self.status = StepStatus::Completed;
+        self.completed_seq = seq;
         self.output = Some(data.output.clone());
         self.session_id.clone_from(&data.session_id);
         self.fallback = data.fallback;

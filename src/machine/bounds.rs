@@ -3,10 +3,10 @@
 //! Both instants are decided once and stand in the journal. Called before timers fire, and whenever
 //! an attempt has ended.
 
-use super::Moment;
 use super::decide::abort_now;
 use super::draft::Draft;
 use super::ready::fail_thread;
+use super::{Moment, Stop};
 use crate::definition::Plan;
 use crate::model::{Category, Failure, ThreadStatus, Timestamp, codes};
 
@@ -30,8 +30,9 @@ pub(super) fn enforce(draft: &mut Draft<'_>) {
 pub(super) fn stop_if_over(draft: &mut Draft<'_>) {
     let Some(stop) = &draft.state.stop else { return };
     if stop.at <= draft.moment.now || !draft.state.has_running() {
-        let stop = stop.clone();
-        abort_now(draft, stop.by, stop.reason);
+        let Stop { who, compensate, .. } = stop.clone();
+        // What is paused can be aborted.
+        abort_now(draft, compensate, &who).unwrap_or_default();
     }
 }
 

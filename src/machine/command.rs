@@ -51,8 +51,33 @@ pub enum Command {
         /// The number of the attempt.
         attempt: u32,
     },
+    /// An attempt of a step's compensation has ended, or is worth a warning.
+    Undo {
+        /// The step.
+        step: usize,
+        /// The number of the attempt, among those of the compensation.
+        attempt: u32,
+        /// What became of it.
+        what: UndoReport,
+    },
     /// What a person or a client asks.
     Ask(Ask, Who),
+}
+
+/// What became of an attempt of a compensation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UndoReport {
+    /// The step is undone.
+    Done,
+    /// It failed.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// How long the other side asked to wait.
+        retry_after: Option<Duration>,
+    },
+    /// It has run for longer than the compensation's `warnAfter`.
+    Slow,
 }
 
 /// What people and clients can ask of a thread. Steps are named by their position in the plan.
@@ -63,10 +88,7 @@ pub enum Ask {
     /// Continue a failed, aborted or paused thread.
     Resume(Resume),
     /// Stop the thread for good.
-    Abort {
-        /// How long attempts under way may still take to end by themselves.
-        grace: Duration,
-    },
+    Abort(Abort),
     /// Start the next attempt of a step now.
     Retry {
         /// The step.
@@ -113,6 +135,15 @@ pub struct Resume {
     pub input: Option<Json>,
 }
 
+/// How a thread is to be aborted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Abort {
+    /// How long attempts under way may still take to end by themselves.
+    pub grace: Duration,
+    /// Whether what it has done is undone; of a thread that has ended, what is left of it.
+    pub compensate: bool,
+}
+
 /// Who asks, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Who {
@@ -136,7 +167,7 @@ pub struct Takeover {
 impl Command {
     /// Whether deciding it uses [`Moment::unit`].
     pub const fn draws(&self) -> bool {
-        matches!(self, Self::Fail { .. })
+        matches!(self, Self::Fail { .. } | Self::Undo { what: UndoReport::Failed { .. }, .. })
     }
 }
 
@@ -178,6 +209,12 @@ pub enum Rejection {
         /// Who did.
         by: String,
     },
+    /// The thread has completed no step that is still to be undone.
+    #[error("there is nothing to compensate")]
+    NothingToCompensate,
+    /// The thread was paused while it was being undone.
+    #[error("the thread was paused while its steps were being undone")]
+    Undoing,
     /// It has as many signals as it may that nobody has taken.
     #[error("too many signals wait to be taken")]
     TooManySignals,

@@ -1,6 +1,6 @@
 //! Shows a state as the status document.
 
-use super::{Progress, StatusDocument, StepDocument, ThreadState, WorkflowName};
+use super::{Progress, StatusDocument, StepCompensation, StepDocument, ThreadState, WorkflowName};
 use crate::model::{Json, StepStatus};
 
 impl ThreadState {
@@ -33,6 +33,12 @@ impl ThreadState {
                     output: Some(state.output.clone().unwrap_or_else(Json::null)),
                     error: state.error.clone(),
                     fallback: state.fallback,
+                    compensation: state.undo.as_ref().map(|undo| StepCompensation {
+                        status: undo.status,
+                        attempts: state.undo_attempts,
+                        error: undo.error.clone(),
+                        wakes_at: undo.wake_at,
+                    }),
                     wakes_at: match state.status {
                         StepStatus::Retrying | StepStatus::Waiting => state.wake_at,
                         StepStatus::Pending
@@ -47,6 +53,7 @@ impl ThreadState {
             input: Some(self.input.clone()),
             output: Some(self.output.clone().unwrap_or_else(Json::null)),
             error: self.error.clone(),
+            compensation: self.compensation(),
             metadata: self.metadata.clone(),
             recoveries: self.recoveries,
             owner,

@@ -17,15 +17,16 @@ mod ready;
 pub mod snapshot;
 mod state;
 mod status;
+mod undo;
 mod validate;
 mod wait;
 
 #[cfg(test)]
 mod tests;
 
-pub use command::{Ask, Command, Moment, Rejection, Resume, Takeover, Who};
+pub use command::{Abort, Ask, Command, Moment, Rejection, Resume, Takeover, UndoReport, Who};
 pub use decide::{decide, start};
 pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
-pub use state::{Intervention, Signal, StepState, Stop, ThreadState};
-pub use status::{Progress, StatusDocument, StepDocument, WorkflowName};
+pub use state::{Intervention, Signal, StepState, Stop, ThreadState, Undo, Undoing};
+pub use status::{Progress, StatusDocument, StepCompensation, StepDocument, WorkflowName};
 pub use validate::Inconsistency;

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use super::bounds::stop_if_over;
-use super::decide::withdraw;
 use super::draft::Draft;
-use super::{Who, wait};
+use super::{Who, undo, wait};
 use crate::definition::PlanStep;
 use crate::model::{
     Category, EventBody, Failure, InterventionKind, InterventionOpened, Json, StepFailed,
-    StepSkipped, StepStart, StepStatus, ThreadStatus, WorkflowComplete, WorkflowFailed,
-    WorkflowPaused, codes,
+    StepSkipped, StepStart, StepStatus, ThreadStatus, WorkflowComplete, WorkflowPaused, codes,
 };
 
 /// Who pauses a thread by policy, as its journal names it.
@@ -37,9 +35,9 @@ pub(super) fn fire_timers(draft: &mut Draft<'_>) {
         match state.status {
             StepStatus::Waiting => {
                 let plan = Arc::clone(&draft.state.plan);
-                let fallback = state.fallback;
+                let phase = state.phase();
                 if let Some(planned) = plan.steps.get(step) {
-                    wait::time_is_up(draft, step, planned.phase(fallback));
+                    wait::time_is_up(draft, step, planned.phase(phase));
                 }
             }
             StepStatus::Retrying => start_attempt(draft, step),
@@ -134,9 +132,9 @@ fn start_attempt(draft: &mut Draft<'_>, step: usize) {
 fn begin_attempt(draft: &mut Draft<'_>, step: usize, who: Option<&Who>) {
     let plan = Arc::clone(&draft.state.plan);
     let Some(planned) = plan.steps.get(step) else { return };
-    let (attempts, fallback) =
-        draft.state.steps.get(step).map_or((0, false), |state| (state.attempts, state.fallback));
-    let (planned, attempt) = (planned.phase(fallback), attempts + 1);
+    let Some(state) = draft.state.steps.get(step) else { return };
+    let (fallback, attempt) = (state.fallback, state.attempts + 1);
+    let planned = planned.phase(state.phase());
     draft.emit(EventBody::StepStart(crate::model::OnStep {
         step: planned.id.clone(),
         attempt,
@@ -160,12 +158,18 @@ pub(super) fn fail_step(draft: &mut Draft<'_>, step: usize, error: Failure, dura
     draft.emit_on(step, EventBody::StepFailed, data);
 }
 
-/// Ends the thread if nothing is left to do, or if it is failing and no attempt is under way.
+/// Ends the thread if nothing is left to do, or if it is failing and no attempt is under way. One
+/// that is being undone goes on with that.
 fn finish(draft: &mut Draft<'_>) {
     stop_if_over(draft);
     let state = &*draft.state;
-    if !matches!(state.status, ThreadStatus::Queued | ThreadStatus::Running) {
-        return;
+    match state.status {
+        ThreadStatus::Queued | ThreadStatus::Running => {}
+        ThreadStatus::Compensating => return undo::proceed(draft),
+        ThreadStatus::Paused
+        | ThreadStatus::Completed
+        | ThreadStatus::Failed
+        | ThreadStatus::Aborted => return,
     }
     let duration_ms = age_ms(draft);
     if let Some(error) = &state.error {
@@ -182,7 +186,7 @@ fn finish(draft: &mut Draft<'_>) {
         Ok(output) => {
             draft.emit(EventBody::WorkflowComplete(WorkflowComplete { output, duration_ms }));
         }
-        Err(error) => draft.emit(EventBody::WorkflowFailed(WorkflowFailed { error, duration_ms })),
+        Err(error) => undo::fail(draft, error),
     }
 }
 
@@ -191,9 +195,7 @@ pub(super) fn fail_thread(draft: &mut Draft<'_>, error: Failure) {
     if draft.state.plan.pauses_on_failure {
         return ask_about(draft, &error);
     }
-    withdraw(draft);
-    let duration_ms = age_ms(draft);
-    draft.emit(EventBody::WorkflowFailed(WorkflowFailed { error, duration_ms }));
+    undo::fail(draft, error);
 }
 
 /// How long ago the thread was accepted, in milliseconds.
@@ -210,18 +212,21 @@ fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
         .map(|(planned, _)| planned.id.clone())
         .collect();
     let reason = Some(error.message.clone());
-    let paused = WorkflowPaused { by: POLICY.to_owned(), reason, aborts_at: None };
+    let paused =
+        WorkflowPaused { by: POLICY.to_owned(), reason, aborts_at: None, compensate: false };
     draft.emit(EventBody::WorkflowPaused(paused));
     // A thread that has had its time may have no step that has failed.
-    let choices: &[&str] =
-        if failed.is_empty() { &["retry", "abort"] } else { &["retry", "skip", "abort"] };
+    let skippable = !failed.is_empty();
+    let undoable = draft.state.next_to_undo(false).is_some();
+    let offers = [("retry", true), ("skip", skippable), ("abort", true), ("compensate", undoable)];
+    let choices = offers.into_iter().filter(|(_, offered)| *offered).map(|(choice, _)| choice);
     let id = draft.state.next_intervention();
     draft.emit(EventBody::InterventionOpened(InterventionOpened {
         id,
         kind: InterventionKind::Failure,
         steps: failed,
         prompt: format!("{}: {}", error.code, error.message),
-        choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
+        choices: choices.map(str::to_owned).collect(),
         digest: None,
         expires_at: None,
         on_timeout: None,

@@ -1,8 +1,10 @@
 //! What is known of a thread: the fold of its journal.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::definition::{Plan, Scope, StepView};
+use super::Who;
+use crate::definition::{Phase, Plan, Scope, StepView};
 use crate::model::{
     Event, EventBody, Failure, InterventionOpened, InterventionResolved, Json, Seq, StepId,
     StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
@@ -44,6 +46,41 @@ pub struct StepState {
     pub signal: Option<String>,
     /// It has used its attempts: those that count now, or its output, are those of its fallback.
     pub fallback: bool,
+    /// The event that completed it, which tells in what order steps did; 0 if none has.
+    pub completed_seq: Seq,
+    /// How far its compensation has come, since it was first tried.
+    pub undo: Option<Box<Undo>>,
+    /// Attempts of its compensation so far; the running one has this number.
+    pub undo_attempts: u32,
+    /// How often it was undone and then begun again: what it does now is another effect.
+    pub rounds: u32,
+}
+
+/// How far the compensation of a completed step has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Undo {
+    /// Where it stands: `pending` if its attempt was lost or stopped, else `running`, `retrying`,
+    /// `failed` or `compensated`.
+    pub status: StepStatus,
+    /// Failures since it was last set going.
+    pub failures: u32,
+    /// When its current attempt began.
+    pub attempt_at: Option<Timestamp>,
+    /// When its retry is due.
+    pub wake_at: Option<Timestamp>,
+    /// Its last failure.
+    pub error: Option<Failure>,
+    /// The current attempt has been warned about.
+    pub warned: bool,
+}
+
+/// Why a thread is undone, which says how it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undoing {
+    /// It has failed.
+    Failure,
+    /// A person has aborted it.
+    Abort(Who),
 }
 
 impl StepState {
@@ -65,7 +102,26 @@ impl StepState {
             bypassed: false,
             signal: None,
             fallback: false,
+            completed_seq: 0,
+            undo: None,
+            undo_attempts: 0,
+            rounds: 0,
         }
+    }
+
+    /// Which of the step's own works it is at, or has done: itself, or its fallback.
+    pub const fn phase(&self) -> Phase {
+        if self.fallback { Phase::Fallback } else { Phase::Own }
+    }
+
+    /// Where its compensation stands, if one was tried.
+    pub fn undo_status(&self) -> Option<StepStatus> {
+        self.undo.as_ref().map(|undo| undo.status)
+    }
+
+    /// Whether an attempt of it, or of its compensation, is under way.
+    pub fn is_running(&self) -> bool {
+        self.status == StepStatus::Running || self.undo_status() == Some(StepStatus::Running)
     }
 }
 
@@ -94,10 +150,10 @@ pub struct Intervention {
 pub struct Stop {
     /// When they are cancelled.
     pub at: Timestamp,
-    /// Who asked for it.
-    pub by: String,
-    /// Why, if it was said.
-    pub reason: Option<String>,
+    /// Who asked for it, and why.
+    pub who: Who,
+    /// Whether what the thread has done is undone then.
+    pub compensate: bool,
 }
 
 /// A thread, as its journal tells it. [`Clone`] and [`PartialEq`] serve tests and `?at=`.
@@ -123,6 +179,8 @@ pub struct ThreadState {
     pub output: Option<Json>,
     /// Why it failed, or is about to once its running attempts have ended.
     pub error: Option<Failure>,
+    /// Why it is being undone, if it is.
+    pub undoing: Option<Undoing>,
     /// Takeovers after a replica was lost.
     pub recoveries: u32,
     /// Those of them at which an attempt was lost, since a step completed or a person decided: only
@@ -161,6 +219,7 @@ impl ThreadState {
             traceparent: start.traceparent.clone(),
             output: None,
             error: None,
+            undoing: None,
             recoveries: 0,
             interrupted: 0,
             interventions: Vec::new(),
@@ -181,12 +240,27 @@ impl ThreadState {
 
     /// Whether an attempt is under way.
     pub fn has_running(&self) -> bool {
-        self.steps.iter().any(|step| step.status == StepStatus::Running)
+        self.steps.iter().any(StepState::is_running)
+    }
+
+    /// The steps of which an attempt is under way, in the order of the plan.
+    pub(super) fn running(&self) -> Vec<StepId> {
+        self.matching(StepState::is_running)
     }
 
     /// The interventions that wait for a decision, oldest first.
     pub fn open_interventions(&self) -> impl Iterator<Item = &Intervention> {
         self.interventions.iter().filter(|one| one.resolved.is_none())
+    }
+
+    /// The steps that a resume begins again: this one, each that was undone, and all that come after
+    /// them.
+    pub(super) fn run_again(&self, from: Option<usize>) -> BTreeSet<usize> {
+        let undone = |at: &usize| {
+            self.steps.get(*at).is_some_and(|step| step.status == StepStatus::Compensated)
+        };
+        let begun = from.into_iter().chain((0..self.steps.len()).filter(undone));
+        begun.flat_map(|step| self.plan.after(step)).collect()
     }
 
     /// The id of an intervention that the next event opens: unique, as thread and number are.
@@ -201,15 +275,19 @@ impl ThreadState {
 
     /// When the next retry, wait or bound is due; `None` if only attempts or messages move it.
     pub fn next_wake(&self) -> Option<Timestamp> {
+        let steps = self.steps.iter();
         match self.status {
             ThreadStatus::Paused => self.stop.as_ref().map(|stop| stop.at),
-            // It starts nothing any more.
-            ThreadStatus::Running if self.error.is_some() => self.deadline,
+            // It starts nothing any more, but what undoes it.
+            ThreadStatus::Running if self.error.is_some() && self.has_running() => self.deadline,
+            ThreadStatus::Running if self.error.is_some() => Some(self.updated_at),
             ThreadStatus::Running => {
-                self.steps.iter().filter_map(|step| step.wake_at).chain(self.deadline).min()
+                steps.filter_map(|step| step.wake_at).chain(self.deadline).min()
+            }
+            ThreadStatus::Compensating => {
+                steps.filter_map(|step| step.undo.as_ref()?.wake_at).min()
             }
             ThreadStatus::Queued
-            | ThreadStatus::Compensating
             | ThreadStatus::Completed
             | ThreadStatus::Failed
             | ThreadStatus::Aborted => None,
@@ -221,17 +299,18 @@ impl ThreadState {
         (self.steps.iter().filter(|step| step.status.is_terminal()).count(), self.steps.len())
     }
 
-    /// The steps that run, retry or wait, in the order of the plan.
+    /// The steps that run, retry or wait, or whose compensation does, in the order of the plan.
     pub fn current_steps(&self) -> Vec<StepId> {
-        self.with_status(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting])
+        let under_way = [StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting];
+        self.matching(|step| {
+            under_way.contains(&step.status)
+                || step.undo_status().is_some_and(|status| under_way.contains(&status))
+        })
     }
 
-    pub(super) fn with_status(&self, wanted: &[StepStatus]) -> Vec<StepId> {
+    fn matching(&self, wanted: impl Fn(&StepState) -> bool) -> Vec<StepId> {
         let steps = self.plan.steps.iter().zip(&self.steps);
-        steps
-            .filter(|(_, state)| wanted.contains(&state.status))
-            .map(|(step, _)| step.id.clone())
-            .collect()
+        steps.filter(|(_, state)| wanted(state)).map(|(step, _)| step.id.clone()).collect()
     }
 }
 

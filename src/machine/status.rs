@@ -3,7 +3,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::model::{Failure, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{
+    Compensation, Failure, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp,
+};
 
 /// A workflow by name and, if it was stored, version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -57,7 +59,27 @@ pub struct StepDocument {
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     pub fallback: bool,
+    /// How far its compensation has come; left out where none was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<StepCompensation>,
     /// When its next attempt starts or its wait ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub wakes_at: Option<Timestamp>,
+}
+
+/// How far a step's compensation has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepCompensation {
+    /// Where it stands: `pending` (to be tried again), `running`, `retrying`, `failed` or
+    /// `compensated`.
+    pub status: StepStatus,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// Its last failure.
+    pub error: Option<Failure>,
+    /// When its next attempt starts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub wakes_at: Option<Timestamp>,
@@ -96,6 +118,8 @@ pub struct StatusDocument {
     pub output: Option<Json>,
     /// Why it failed.
     pub error: Option<Failure>,
+    /// What was undone and what is left; `null` where nothing was tried.
+    pub compensation: Option<Compensation>,
     /// What the client attached.
     #[schema(value_type = Object)]
     pub metadata: Json,

@@ -11,6 +11,7 @@ mod journal;
 mod properties;
 mod random;
 mod recovery;
+mod sagas;
 mod skips;
 mod snapshots;
 mod theatre;

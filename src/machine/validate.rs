@@ -5,8 +5,8 @@
 //! Pure, and true of the state after every single event, also within one append. The properties in
 //! `tests` show that whatever is decided passes.
 
-use super::{StepState, ThreadState};
-use crate::definition::{Action, PlanStep};
+use super::{StepState, ThreadState, Undoing};
+use crate::definition::{Action, Phase, PlanStep};
 use crate::model::{StepStatus, ThreadStatus};
 
 /// What is wrong with a state, for the log.
@@ -42,10 +42,22 @@ impl ThreadState {
         let failed = self.status == ThreadStatus::Failed;
         need(!failed || self.error.is_some(), "what has failed says why")?;
         // Every attempt and every takeover is an event of its own.
-        let attempts: u64 = self.steps.iter().map(|step| u64::from(step.attempts)).sum();
+        let attempts = |step: &StepState| u64::from(step.attempts) + u64::from(step.undo_attempts);
+        let attempts: u64 = self.steps.iter().map(attempts).sum();
         let counted = attempts.saturating_add(u64::from(self.recoveries));
         need(counted < self.last_seq, "it has no more attempts and recoveries than events")?;
-        need(self.interrupted <= self.recoveries, "no more takeovers count than there were")
+        need(self.interrupted <= self.recoveries, "no more takeovers count than there were")?;
+        let compensating = self.status == ThreadStatus::Compensating;
+        let undoing = self.undoing.is_some();
+        need(undoing || !compensating, "what is undone says why")?;
+        let may = compensating || self.status == ThreadStatus::Paused;
+        need(may || !undoing, "it says why only while it is undone")?;
+        let failed = matches!(self.undoing, Some(Undoing::Failure));
+        need(!failed || self.error.is_some(), "what is undone since it failed says why it did")?;
+        let under_way = self.steps.iter().filter(|step| {
+            matches!(step.undo_status(), Some(StepStatus::Running | StepStatus::Retrying))
+        });
+        need(under_way.count() <= usize::from(undoing), "steps are undone one at a time")
     }
 
     /// What holds between a step, the thread, and the steps it depends on.
@@ -54,6 +66,7 @@ impl ThreadState {
         let under_way =
             matches!(step.status, StepStatus::Running | StepStatus::Retrying | StepStatus::Waiting);
         need(!(under_way && self.status.is_terminal()), "no step is under way in an ended thread")?;
+        need(!under_way || self.undoing.is_none(), "no step is under way while others are undone")?;
         let completed = self.status == ThreadStatus::Completed;
         need(!completed || step.status.is_terminal(), "each step of a completed thread has ended")?;
         let queued = self.status == ThreadStatus::Queued;
@@ -72,7 +85,8 @@ impl ThreadState {
 fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
     need(!step.fallback || planned.fallback.is_some(), "only a planned fallback takes over")?;
     need(!step.fallback || step.attempts > 0, "a fallback takes over from an attempt")?;
-    let planned = planned.phase(step.fallback);
+    check_undo(step, planned)?;
+    let planned = planned.phase(step.phase());
     let tried = step.attempts > 0 && step.started_at.is_some() && step.attempt_at.is_some();
     need(!step.admitted || tried, "an attempt has a time")?;
     let skipped = step.status == StepStatus::Skipped;
@@ -87,7 +101,7 @@ fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> 
     need(ended == step.completed_at.is_some(), "it has a time of its end if it has ended")?;
     let wakes = step.wake_at.is_some();
     match step.status {
-        StepStatus::Pending | StepStatus::Skipped | StepStatus::Compensated => {
+        StepStatus::Pending | StepStatus::Skipped => {
             need(!wakes, "only what waits has a time to wake")
         }
         StepStatus::Running => need(tried && !wakes, "what runs has an attempt and waits for none"),
@@ -100,11 +114,36 @@ fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> 
             let ends = wakes || !matches!(*planned.action, Action::Sleep);
             need(tried && ends, "a wait has an attempt, and a sleep has a time")
         }
-        StepStatus::Completed => {
+        StepStatus::Completed | StepStatus::Compensated => {
+            need(step.completed_seq > 0, "an event completed it")?;
             need(tried && !wakes, "what has completed was tried and waits for nothing")?;
             need(step.output.is_some() && step.error.is_none(), "a completed step has an output")
         }
         StepStatus::Failed => need(!wakes && step.error.is_some(), "a failed step says why"),
+    }
+}
+
+/// What holds for the compensation of a step.
+fn check_undo(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
+    let undone = step.status == StepStatus::Compensated;
+    need(undone == (step.undo_status() == Some(StepStatus::Compensated)), "it is undone once")?;
+    let Some(undo) = &step.undo else { return Ok(()) };
+    need(undone || step.status == StepStatus::Completed, "only what has completed is undone")?;
+    need(planned.compensate.is_some(), "only a planned compensation undoes it")?;
+    need(step.undo_attempts > 0 && undo.attempt_at.is_some(), "a compensation has an attempt")?;
+    let policy = &planned.phase(Phase::Compensation).retry;
+    need(undo.failures <= policy.max_attempts, "it fails no more often than its policy has")?;
+    need(undo.failures <= step.undo_attempts, "it fails no more often than it is tried")?;
+    let wakes = undo.wake_at.is_some();
+    match undo.status {
+        StepStatus::Retrying => need(wakes && undo.error.is_some(), "its retry has a time"),
+        StepStatus::Failed => need(!wakes && undo.error.is_some(), "it says why it was not undone"),
+        StepStatus::Pending | StepStatus::Running | StepStatus::Compensated => {
+            need(!wakes, "only its retry has a time")
+        }
+        StepStatus::Waiting | StepStatus::Completed | StepStatus::Skipped => {
+            Err("a compensation is attempted, and does not wait")
+        }
     }
 }
 

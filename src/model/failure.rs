@@ -93,6 +93,8 @@ pub mod codes {
     pub const OUTPUT_INVALID: &str = "output_invalid";
     /// The `with` of a step is wrong once its templates are filled in.
     pub const INVALID_CONFIGURATION: &str = "invalid_configuration";
+    /// A person had the thread undone, and some of its steps could not be.
+    pub const COMPENSATION_FAILED: &str = "compensation_failed";
     /// A fault of this server, isolated to one attempt.
     pub const INTERNAL: &str = "internal";
 }

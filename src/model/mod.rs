@@ -23,8 +23,9 @@ pub use breaker::BreakerPolicy;
 pub use clock::{Clock, Entropy};
 pub use duration::{duration_from_node, parse_duration};
 pub use event::{
-    Event, EventBody, EventFault, InterventionKind, InterventionOpened, InterventionResolved,
-    OnStep, RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed,
+    Compensation, CompensationComplete, CompensationFailed, CompensationStart, Event, EventBody,
+    EventFault, InterventionKind, InterventionOpened, InterventionResolved, NotCompensated, OnStep,
+    RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed,
     StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted,
     WorkflowComplete, WorkflowFailed, WorkflowPaused, WorkflowRecovered, WorkflowRef,
     WorkflowResumed, WorkflowStart,

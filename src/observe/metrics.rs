@@ -45,6 +45,13 @@ pub struct StepLabels {
     pub outcome: &'static str,
 }
 
+/// What became of something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// Of an attempt to undo a step: `completed`, `retried` or `failed`.
+    pub outcome: &'static str,
+}
+
 /// A step's kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KindLabel {
@@ -114,6 +121,7 @@ pub struct Metrics {
     registry: Registry,
     pub threads_started: Counter,
     pub threads_finished: Family<StatusLabel, Counter>,
+    pub compensations: Family<OutcomeLabel, Counter>,
     pub threads_running: Gauge,
     pub threads_queued: Gauge,
     pub steps_finished: Family<StepLabels, Counter>,
@@ -163,6 +171,10 @@ fn batch_sizes() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 11))
 }
 
+fn by_kind() -> Histograms<KindLabel> {
+    Family::new_with_constructor(step_seconds)
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -175,10 +187,10 @@ impl Metrics {
         let mut r = Registry::with_prefix(PREFIX);
         let request_duration: Histograms<RouteLabel> =
             Family::new_with_constructor(request_seconds);
-        let step_duration: Histograms<KindLabel> = Family::new_with_constructor(step_seconds);
         Self {
             threads_started: add(&mut r, "threads_started", "Threads accepted"),
             threads_finished: add(&mut r, "threads_finished", "Threads that ended, by status"),
+            compensations: add(&mut r, "compensations", "Attempts to undo a step, by outcome"),
             threads_running: add(&mut r, "threads_running", "Threads this replica drives"),
             threads_queued: add(&mut r, "threads_queued", "Threads that wait for a replica"),
             steps_finished: add(&mut r, "steps_finished", "Steps that ended, by kind and outcome"),
@@ -186,7 +198,7 @@ impl Metrics {
                 &mut r,
                 "step_duration_seconds",
                 "Time of one attempt, by kind",
-                step_duration,
+                by_kind(),
             ),
             step_retries: add(&mut r, "step_retries", "Attempts that failed and are made again"),
             recoveries: add(&mut r, "recoveries", "Takeovers of threads, by cause"),
@@ -280,6 +292,11 @@ impl Metrics {
         if let Some(took) = took {
             self.step_duration.get_or_create(&KindLabel { kind }).observe(took.as_secs_f64());
         }
+    }
+
+    /// Notes what became of an attempt to undo a step.
+    pub fn compensated(&self, outcome: &'static str) {
+        self.compensations.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Notes a thread's end.

@@ -11,15 +11,18 @@ use tokio::sync::mpsc;
 
 use super::breakers::{Aim, Breakers};
 use super::driver::{Driver, Message};
-use crate::definition::{Action, PlanStep, Scope, StepView};
+use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets};
-use crate::machine::{Command, ThreadState};
-use crate::model::{Category, Event, EventBody, Failure, Json, StepStatus, ThreadId, codes};
+use crate::machine::{Command, ThreadState, UndoReport};
+use crate::model::{
+    Category, Event, EventBody, Failure, Json, StepId, StepStatus, ThreadId, codes,
+};
 
 /// How an attempt ended, or that it is worth a warning.
 #[derive(Debug)]
 pub(super) struct Outcome {
     step: usize,
+    phase: Phase,
     attempt: u32,
     what: What,
 }
@@ -33,7 +36,10 @@ enum What {
 impl Outcome {
     /// The command that tells the machine; an output beyond `max_event` bytes fails the step.
     pub(super) fn into_command(self, max_event: usize) -> Command {
-        let Self { step, attempt, what } = self;
+        let Self { step, phase, attempt, what } = self;
+        if phase == Phase::Compensation {
+            return Command::Undo { step, attempt, what: what.into_report() };
+        }
         match what {
             What::Slow => Command::Warn { step, attempt },
             What::Ended(Ok(output)) if output.as_str().len() <= max_event => {
@@ -55,22 +61,56 @@ impl Outcome {
     }
 }
 
+impl What {
+    /// What it says of an attempt of a compensation, whose output nobody keeps.
+    fn into_report(self) -> UndoReport {
+        match self {
+            Self::Slow => UndoReport::Slow,
+            Self::Ended(Ok(_)) => UndoReport::Done,
+            Self::Ended(Err(AttemptError { failure, retry_after })) => {
+                UndoReport::Failed { failure, retry_after }
+            }
+        }
+    }
+}
+
 /// Performs the attempts that `durable` events started. Those that need no waiting are done at
 /// once and their outcomes returned; the others report to the driver.
 pub(super) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
-    if durable.iter().any(|event| event.body.is_terminal()) {
-        // What was under way ends with the thread; what a resume starts has a token of its own.
+    if durable.iter().any(|event| ends_attempts(&event.body)) {
+        // What was under way ends here; what is started after it has a token of its own.
         std::mem::replace(&mut driver.attempts, driver.authority.attempts()).cancel();
     }
     cancel_skipped(driver, durable);
     let state = &driver.state;
-    let started = durable.iter().filter_map(|event| {
-        let EventBody::StepStart(fact) = &event.body else { return None };
-        Some((state.plan.position(fact.step.as_str())?, fact.attempt))
-    });
-    let started: Vec<_> =
-        started.filter(|&(step, attempt)| is_current(state, step, attempt)).collect();
-    started.into_iter().filter_map(|(step, attempt)| begin(driver, step, attempt)).collect()
+    let started: Vec<_> = durable.iter().filter_map(|event| started(state, &event.body)).collect();
+    started.into_iter().filter_map(|started| begin(driver, started)).collect()
+}
+
+/// An attempt that is to be made: its step, its phase, its number.
+type Started = (usize, Phase, u32);
+
+/// The end of a thread ends its attempts, and so does the turn to undoing it; none is under way at
+/// the compensations after the first.
+const fn ends_attempts(body: &EventBody) -> bool {
+    body.is_terminal() || matches!(body, EventBody::CompensationStart(_))
+}
+
+/// The attempt that an event started, if it did and nothing has ended it since.
+fn started(state: &ThreadState, body: &EventBody) -> Option<Started> {
+    let at = |id: &StepId| state.plan.position(id.as_str());
+    if let EventBody::StepStart(fact) = body {
+        let step = at(&fact.step)?;
+        let now = state.step(step)?;
+        let current = now.status == StepStatus::Running && now.attempts == fact.attempt;
+        return current.then_some((step, now.phase(), fact.attempt));
+    }
+    let EventBody::CompensationStart(fact) = body else { return None };
+    let step = at(&fact.step)?;
+    let now = state.step(step)?;
+    let running = now.undo_status() == Some(StepStatus::Running);
+    let current = running && now.undo_attempts == fact.attempt;
+    current.then_some((step, Phase::Compensation, fact.attempt))
 }
 
 /// A person may skip a step while an attempt of it is under way.
@@ -85,18 +125,12 @@ fn cancel_skipped(driver: &mut Driver, durable: &[Event]) {
     }
 }
 
-fn is_current(state: &ThreadState, step: usize, attempt: u32) -> bool {
-    let current = state.step(step);
-    current.is_some_and(|step| step.status == StepStatus::Running && step.attempts == attempt)
-}
-
-fn begin(driver: &mut Driver, step: usize, number: u32) -> Option<Outcome> {
+fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome> {
     let plan = Arc::clone(&driver.state.plan);
-    let fallback = driver.state.step(step).is_some_and(|state| state.fallback);
-    let planned = plan.steps.get(step)?.phase(fallback);
+    let planned = plan.steps.get(step)?.phase(phase);
     let parts = &driver.core.parts;
-    let ended = |result| Outcome { step, attempt: number, what: What::Ended(result) };
-    let attempt = match fill_in(driver, planned, (number, fallback)) {
+    let ended = |result| Outcome { step, phase, attempt: number, what: What::Ended(result) };
+    let attempt = match fill_in(driver, planned, (step, phase, number)) {
         Ok(attempt) => attempt,
         Err(failure) => return Some(ended(Err(failure.into()))),
     };
@@ -119,8 +153,7 @@ fn begin(driver: &mut Driver, step: usize, number: u32) -> Option<Outcome> {
         heartbeat_timeout: planned.heartbeat_timeout.map(bounded),
         sender: driver.sender.clone(),
         cleaner,
-        step,
-        number,
+        started: (step, phase, number),
     };
     let cancelled = driver.attempts.child_token();
     driver.running.insert(step, cancelled.clone());
@@ -134,7 +167,7 @@ fn begin(driver: &mut Driver, step: usize, number: u32) -> Option<Outcome> {
 fn fill_in(
     driver: &Driver,
     planned: &PlanStep,
-    (number, fallback): (u32, bool),
+    (step, phase, number): Started,
 ) -> Result<Attempt, Failure> {
     let scope = WithSecrets { state: &driver.state, secrets: &driver.core.parts.secrets };
     let with = planned.with.render(&scope).map_err(|unresolved| {
@@ -145,7 +178,8 @@ fn fill_in(
         thread_id: driver.state.thread_id.clone(),
         step_id: planned.id.clone(),
         number,
-        fallback,
+        phase,
+        rounds: driver.state.step(step).map_or(0, |state| state.rounds),
         action: Arc::clone(&planned.action),
         with,
         traceparent: driver.state.traceparent.clone(),
@@ -224,8 +258,7 @@ struct Run {
     heartbeat_timeout: Option<Duration>,
     sender: mpsc::Sender<Message>,
     cleaner: Cleaner,
-    step: usize,
-    number: u32,
+    started: Started,
 }
 
 impl Run {
@@ -275,7 +308,8 @@ impl Run {
     }
 
     async fn report(&self, what: What) {
-        let outcome = Outcome { step: self.step, attempt: self.number, what };
+        let (step, phase, attempt) = self.started;
+        let outcome = Outcome { step, phase, attempt, what };
         // A driver that is gone has lost the thread: the next owner makes the attempt again.
         drop(self.sender.send(Message::Attempt(outcome)).await);
     }

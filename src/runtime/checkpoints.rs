@@ -22,6 +22,7 @@ pub(super) fn is_checkpoint(body: &EventBody) -> bool {
         | EventBody::StepFailed(_)
         | EventBody::StepSkipped(_)
         | EventBody::StepEdited(_)
+        | EventBody::CompensationComplete(_)
         | EventBody::SignalReceived(_)
         | EventBody::InterventionOpened(_)
         | EventBody::InterventionResolved(_)
@@ -34,7 +35,9 @@ pub(super) fn is_checkpoint(body: &EventBody) -> bool {
         EventBody::StepStart(_)
         | EventBody::StepWaiting(_)
         | EventBody::StepRetry(_)
-        | EventBody::StepTimeoutWarning(_) => false,
+        | EventBody::StepTimeoutWarning(_)
+        | EventBody::CompensationStart(_)
+        | EventBody::CompensationFailed(_) => false,
     }
 }
 

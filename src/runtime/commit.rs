@@ -114,10 +114,15 @@ impl Driver {
 
 fn is_progress(event: &Event) -> bool {
     // Whatever a person decides about a thread, it starts afresh.
-    matches!(
-        event.body,
-        EventBody::StepComplete(_) | EventBody::WorkflowPaused(_) | EventBody::WorkflowResumed(_)
-    )
+    let asked = matches!(&event.body, EventBody::CompensationStart(on) if on.data.by.is_some());
+    asked
+        || matches!(
+            event.body,
+            EventBody::StepComplete(_)
+                | EventBody::CompensationComplete(_)
+                | EventBody::WorkflowPaused(_)
+                | EventBody::WorkflowResumed(_)
+        )
 }
 
 fn count(events: &[Event]) -> Seq {

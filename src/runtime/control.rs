@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::core::Core;
-use super::handle::{Control, Invoked, ResumeHow, RuntimeError, StepChange};
+use super::handle::{AbortHow, Control, Invoked, ResumeHow, RuntimeError, StepChange};
 use super::mail::{Answer, Ask, Letter};
 use super::query::{patiently, persistently};
 use super::settings::{RETRY_AFTER, STORE_PATIENCE};
@@ -41,16 +41,18 @@ pub(super) async fn resume(
     Ok(Invoked { resumed: true, ..invoked })
 }
 
-/// Stops a thread for good; attempts under way have `grace` to end by themselves.
+/// Stops a thread for good.
 pub(super) async fn abort(
     core: &Arc<Core>,
     thread: &ThreadId,
-    grace: Duration,
+    how: AbortHow,
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
+    let AbortHow { grace, compensate } = how;
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-    let asked = if grace_ms == 0 { Ask::Abort } else { Ask::AbortWith { grace_ms } };
-    ask(core, thread, (asked, "aborted"), control).await
+    let asked = Ask::AbortWith { grace_ms, compensate };
+    let action = if compensate { "compensated" } else { "aborted" };
+    ask(core, thread, (asked, action), control).await
 }
 
 /// Changes one step of a thread.
@@ -162,6 +164,8 @@ async fn ask(
         Answer::WrongStep { step, status } => Err(RuntimeError::WrongStep { step, status, action }),
         Answer::NoIntervention => Err(RuntimeError::InterventionNotFound),
         Answer::Resolved { choice, by } => Err(RuntimeError::InterventionResolved { choice, by }),
+        Answer::NothingToCompensate => Err(RuntimeError::NothingToCompensate),
+        Answer::Compensating => Err(RuntimeError::Compensating { action }),
         Answer::TooManySignals => Err(RuntimeError::TooManySignals),
         Answer::NoSuchChoice { choices } => Err(RuntimeError::NoSuchChoice { choices }),
         Answer::Unreadable => Err(RuntimeError::Internal),

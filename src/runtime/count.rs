@@ -30,6 +30,10 @@ pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
             EventBody::StepRetry(_) => {
                 metrics.step_retries.inc();
             }
+            EventBody::CompensationComplete(_) => metrics.compensated("completed"),
+            EventBody::CompensationFailed(fact) => {
+                metrics.compensated(if fact.data.is_final { "failed" } else { "retried" });
+            }
             EventBody::WorkflowRecovered(data) => metrics.recovered(data.cause.as_str()),
             EventBody::WorkflowComplete(_) => metrics.thread_finished("completed"),
             EventBody::WorkflowFailed(_) => metrics.thread_finished("failed"),
@@ -38,6 +42,7 @@ pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
             | EventBody::StepWaiting(_)
             | EventBody::StepEdited(_)
             | EventBody::StepTimeoutWarning(_)
+            | EventBody::CompensationStart(_)
             | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)

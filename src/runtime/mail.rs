@@ -31,7 +31,7 @@ pub(super) enum Ask {
     Resume,
     ResumeWith { from_step: Option<StepId>, skip: Vec<StepId>, input: Option<Json> },
     Abort,
-    AbortWith { grace_ms: u64 },
+    AbortWith { grace_ms: u64, compensate: bool },
     Retry { step: StepId },
     Skip { step: StepId, output: Option<Json> },
     Edit { step: StepId, output: Json },
@@ -57,6 +57,10 @@ pub(super) enum Answer {
     NoIntervention,
     /// Somebody has decided it already.
     Resolved { choice: String, by: String },
+    /// There is nothing to undo.
+    NothingToCompensate,
+    /// The thread was paused while it was being undone.
+    Compensating,
     /// Too many signals wait to be taken.
     TooManySignals,
     /// The intervention does not offer this choice.
@@ -110,6 +114,8 @@ fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
         Err(Rejection::WrongStep(step, status)) => Answer::WrongStep { step, status },
         Err(Rejection::NoIntervention) => Answer::NoIntervention,
         Err(Rejection::Resolved { choice, by }) => Answer::Resolved { choice, by },
+        Err(Rejection::NothingToCompensate) => Answer::NothingToCompensate,
+        Err(Rejection::Undoing) => Answer::Compensating,
         Err(Rejection::TooManySignals) => Answer::TooManySignals,
         Err(Rejection::NoSuchChoice(choices)) => Answer::NoSuchChoice { choices },
     }
@@ -126,10 +132,11 @@ fn placed(driver: &Driver, ask: Ask) -> Result<machine::Ask, StepId> {
             skip: skip.into_iter().map(place).collect::<Result<_, _>>()?,
             input,
         }),
-        Ask::Abort => machine::Ask::Abort { grace: Duration::ZERO },
-        Ask::AbortWith { grace_ms } => {
-            machine::Ask::Abort { grace: Duration::from_millis(grace_ms) }
-        }
+        Ask::Abort => machine::Ask::Abort(machine::Abort::default()),
+        Ask::AbortWith { grace_ms, compensate } => machine::Ask::Abort(machine::Abort {
+            grace: Duration::from_millis(grace_ms),
+            compensate,
+        }),
         Ask::Retry { step } => machine::Ask::Retry { step: place(step)? },
         Ask::Skip { step, output } => machine::Ask::Skip { step: place(step)?, output },
         Ask::Edit { step, output } => machine::Ask::Edit { step: place(step)?, output },

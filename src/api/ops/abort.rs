@@ -13,6 +13,7 @@ use crate::api::Api;
 use crate::api::extract::{Body, FromBody, ThreadPath};
 use crate::api::fields::Fields;
 use crate::api::problem::Problem;
+use crate::runtime::AbortHow;
 
 /// Longest grace: whoever wants to wait for longer pauses the thread.
 const MAX_GRACE: Duration = Duration::from_hours(1);
@@ -25,8 +26,8 @@ pub(in crate::api) struct AbortBody {
     /// Recorded in the journal.
     #[schema(max_length = 2048)]
     reason: Option<String>,
-    /// Whether to undo completed steps; this version takes `false` alone.
-    #[expect(dead_code, reason = "checked while it is read")]
+    /// Whether to undo the completed steps that say how (`compensate`), in the reverse order of their
+    /// completion; `false` if absent.
     compensate: Option<bool>,
     /// How long attempts under way may still take to end by themselves, their results being kept;
     /// none, unless it is said. At most an hour.
@@ -39,21 +40,20 @@ impl FromBody for AbortBody {
     const OPTIONAL: bool = true;
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        let compensate = fields.boolean("compensate");
-        if compensate == Some(true) {
-            fields.fault("compensate", "this version does not undo steps; only false is taken");
-        }
         let grace = fields.duration("grace");
         if grace.is_some_and(|grace| grace > MAX_GRACE) {
             fields.fault("grace", "is at most an hour; a pause has no end of its own");
         }
-        Self { reason: reason(fields), compensate, grace }
+        Self { compensate: fields.boolean("compensate"), grace, reason: reason(fields) }
     }
 }
 
 /// Stop a thread and cancel what it runs
 ///
-/// Completed steps stay completed; the thread can be resumed. With a `grace` the thread is paused
+/// Completed steps stay completed, unless they are to be compensated: then the thread ends `aborted`
+/// once all are, and `failed` with what is left if some cannot be. On a thread that has failed or was
+/// aborted, `compensate` tries what is left of it; 409 `nothing_to_compensate` if nothing is. The
+/// thread can be resumed: what was undone is done again, with all that comes after it. With a `grace` the thread is paused
 /// until no attempt is under way or the grace is over, and aborted then; a resume before that takes
 /// the abort back.
 #[utoipa::path(
@@ -76,8 +76,11 @@ pub(in crate::api) async fn abort(
     Body(body): Body<AbortBody>,
 ) -> Result<Response, Problem> {
     let control = change.because(body.reason);
-    let grace = body.grace.unwrap_or_default();
-    let invoked = api.handle.abort(&thread, grace, control).await?;
+    let how = AbortHow {
+        grace: body.grace.unwrap_or_default(),
+        compensate: body.compensate.unwrap_or_default(),
+    };
+    let invoked = api.handle.abort(&thread, how, control).await?;
     let mut response = answer(&invoked);
     let ended = invoked.status.is_terminal();
     *response.status_mut() = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };

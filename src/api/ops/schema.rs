@@ -107,6 +107,10 @@ pub(in crate::api) struct StepDefinition {
     /// What stands in for it once its attempts are used up.
     #[schema(nullable = false)]
     fallback: Option<StepFallback>,
+    /// What undoes it, once it has completed, when its thread fails or is aborted with
+    /// `{"compensate": true}`.
+    #[schema(nullable = false)]
+    compensate: Option<Box<CompensationStep>>,
 }
 
 /// When a target is left alone, and for how long. Without it: one breaker per target (host and port,
@@ -152,6 +156,32 @@ pub(in crate::api) struct FallbackStep {
     /// What it does.
     kind: String,
     /// How; strings may hold templates, also of the step's own `error`.
+    #[schema(value_type = Object)]
+    with: BTreeMap<String, String>,
+    /// When and how often its failed attempts are made again.
+    #[schema(nullable = false)]
+    retry: Option<Retry>,
+    /// Bounds one attempt.
+    #[schema(nullable = false)]
+    timeout: Option<DurationText>,
+    /// Emits `step_timeout_warning` once an attempt has run for this long.
+    #[schema(nullable = false)]
+    warn_after: Option<DurationText>,
+    /// Fails an attempt that has shown no sign of life for this long.
+    #[schema(nullable = false)]
+    heartbeat_timeout: Option<DurationText>,
+    /// The circuit breaker before its attempts.
+    #[schema(nullable = false)]
+    breaker: Option<Breaker>,
+}
+
+/// A step that undoes another: with an idempotency key of its own, `{threadId}/{stepId}/compensate`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::api) struct CompensationStep {
+    /// What it does: `http`, `exec` or `transform`.
+    kind: String,
+    /// How; strings may hold templates, also of the step's own `output`.
     #[schema(value_type = Object)]
     with: BTreeMap<String, String>,
     /// When and how often its failed attempts are made again.

@@ -5,14 +5,16 @@
 const STEP_STATUS = {
   step_start: "running", step_waiting: "waiting", step_retry: "retrying",
   step_complete: "completed", step_failed: "failed", step_skipped: "skipped",
+  compensation_complete: "compensated",
 };
 const THREAD_STATUS = {
   workflow_resumed: "running", workflow_recovered: "running", workflow_paused: "paused",
   workflow_complete: "completed", workflow_failed: "failed", workflow_aborted: "aborted",
+  compensation_start: "compensating",
 };
 const ENDED_STEP = ["completed", "failed", "skipped", "compensated"];
 const ENDED_THREAD = ["workflow_complete", "workflow_failed", "workflow_aborted"];
-const OTHERS = ["workflow_start", "step_timeout_warning", "step_progress", "step_message"];
+const OTHERS = ["workflow_start", "step_timeout_warning", "step_progress", "step_message", "compensation_failed"];
 const MOST_EVENTS = 500;
 
 const find = (selector, root = document) => root.querySelector(selector);
@@ -57,7 +59,7 @@ function showStep(event) {
   const status = STEP_STATUS[event.type];
   if (!row || !status) return;
   badge(find(".status", row), status);
-  if (event.attempt) find(".attempts", row).textContent = event.attempt;
+  if (event.attempt && event.type !== "compensation_complete") find(".attempts", row).textContent = event.attempt;
   if (event.data.durationMs !== undefined) find(".took", row).textContent = `${event.data.durationMs} ms`;
   const error = event.data.error;
   find(".result", row).textContent = error ? `${error.code} ${error.message}` : "";

@@ -8,9 +8,9 @@ use crate::definition::template::Names;
 use crate::definition::{Fallback, Template, scan};
 use crate::model::{Faults, StepId};
 
-/// What a fallback may have that is a step of its own: all that says how an attempt is made. The
+/// What a fallback may have that is a step of its own, and a compensation: all that says how an attempt is made. The
 /// rest of the step (its place in the graph, its condition, what its failure means) stays.
-const STEP_FIELDS: [&str; 7] =
+pub(super) const STEP_FIELDS: [&str; 7] =
     ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker"];
 
 /// Reads `fallback`, if the step has one; `raw` is the step's text, `visible` whom it may name.

@@ -1,6 +1,7 @@
 //! Reads an authored workflow, noting every fault at once.
 
 mod breaker;
+mod compensate;
 mod fallback;
 mod fields;
 mod graph;
@@ -32,7 +33,7 @@ const MAX_NAME: usize = 128;
 const WORKFLOW_FIELDS: [&str; 8] =
     ["name", "description", "inputSchema", "defaults", "steps", "output", "onFailure", "timeout"];
 /// The fields of a step beside those of its policy.
-const STEP_FIELDS: [&str; 12] = [
+const STEP_FIELDS: [&str; 13] = [
     "id",
     "kind",
     "with",
@@ -40,6 +41,7 @@ const STEP_FIELDS: [&str; 12] = [
     "when",
     "breaker",
     "fallback",
+    "compensate",
     policy::FIELDS[0],
     policy::FIELDS[1],
     policy::FIELDS[2],
@@ -47,7 +49,7 @@ const STEP_FIELDS: [&str; 12] = [
     policy::FIELDS[4],
 ];
 /// Fields that are reserved for a later version: told apart from typing errors.
-const LATER_FIELDS: [&str; 2] = ["compensate", "check"];
+const LATER_FIELDS: [&str; 1] = ["check"];
 
 impl Plan {
     /// Reads and checks a workflow. `at` is where it stands in the request's body, for the

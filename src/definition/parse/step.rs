@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fields::Fields;
 use super::graph::Graph;
 use super::policy::{Effective, Policy};
-use super::{breaker, fallback};
+use super::{breaker, compensate, fallback};
 use crate::definition::template::Names;
 use crate::definition::{Action, Condition, PlanStep, StepBreaker, Template, kinds, scan};
 use crate::model::{Faults, Node, StepId};
@@ -44,6 +44,7 @@ pub(super) fn read(
     let when = condition(fields, &visible, faults);
     let id = around.ids.get(position).copied().flatten().and_then(|id| StepId::parse(id).ok());
     let fallback = fallback::read((fields, raw), id.as_ref(), &visible, around, faults);
+    let compensate = compensate::read((fields, raw), id.as_ref(), &visible, around, faults);
     if faults.len() > before {
         return None;
     }
@@ -51,6 +52,7 @@ pub(super) fn read(
         depends_on: around.graph.depends_on(position),
         when,
         fallback,
+        compensate,
         ..way?.into_step(id?)
     })
 }
@@ -98,6 +100,7 @@ impl Way {
             continue_on_error: policy.continue_on_error,
             breaker,
             fallback: None,
+            compensate: None,
         }
     }
 }

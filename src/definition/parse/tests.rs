@@ -198,8 +198,8 @@ fn every_fault_is_named_at_its_place() {
             vec!["/workflow/steps/1/continueOnError: continueOnError is true or false"],
         ),
         (
-            with_step("compensate", json!({})),
-            vec!["/workflow/steps/1/compensate: this version does not support"],
+            with_step("check", json!({})),
+            vec!["/workflow/steps/1/check: this version does not support"],
         ),
         (
             with_step("heartbeatTimeout", json!(1)),

@@ -27,7 +27,8 @@ fn attempt(program: &str, with: &str) -> Attempt {
         action: Arc::new(Action::Exec { program: program.to_owned() }),
         with: Json::parse(with).unwrap(),
         traceparent: None,
-        fallback: false,
+        phase: crate::definition::Phase::Own,
+        rounds: 0,
         pulse: Pulse::default(),
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn attempt(with: &str) -> Attempt {
         action: Arc::new(Action::Http),
         with: Json::parse(with).unwrap(),
         traceparent: None,
-        fallback: false,
+        phase: crate::definition::Phase::Own,
+        rounds: 0,
         pulse: Pulse::default(),
     }
 }

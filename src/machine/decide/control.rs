@@ -3,20 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::super::bounds;
 use super::super::draft::Draft;
 use super::super::ready::{POLICY, start_now};
 use super::super::wait::{self, deliver};
-use super::super::{Ask, Rejection, Resume, Who};
+use super::super::{Abort, Ask, Rejection, Resume, Who, undo};
 use super::advance;
 use super::result::settle_dependents;
 use crate::definition::Plan;
 use crate::model::{
     EventBody, InterventionKind, InterventionOpened, InterventionResolved, Json, SignalReceived,
-    StepEdited, StepId, StepSkipped, StepStatus, ThreadStatus, WorkflowAborted, WorkflowPaused,
-    WorkflowResumed,
+    StepEdited, StepId, StepSkipped, StepStatus, ThreadStatus, WorkflowPaused, WorkflowResumed,
 };
 
 /// Signals that a thread keeps for steps that do not wait for them yet: more are a loop of a client.
@@ -28,7 +26,7 @@ pub(super) fn asked(draft: &mut Draft<'_>, ask: Ask, who: &Who) -> Result<(), Re
     match ask {
         Ask::Pause => pause(draft, who),
         Ask::Resume(how) => resume(draft, how, who),
-        Ask::Abort { grace } => abort(draft, grace, who),
+        Ask::Abort(how) => abort(draft, how, who),
         Ask::Retry { step } => retry(draft, step, who),
         Ask::Skip { step, output } => skip(draft, step, output, who),
         Ask::Edit { step, output } => edit(draft, step, output, who),
@@ -40,14 +38,13 @@ pub(super) fn asked(draft: &mut Draft<'_>, ask: Ask, who: &Who) -> Result<(), Re
 /// Attempts under way go on and their results are kept; nothing is started.
 fn pause(draft: &mut Draft<'_>, who: &Who) -> Result<(), Rejection> {
     match draft.state.status {
-        ThreadStatus::Queued | ThreadStatus::Running => {
+        ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Compensating => {
             let Who { by, reason } = who.clone();
-            let paused = WorkflowPaused { by, reason, aborts_at: None };
+            let paused = WorkflowPaused { by, reason, aborts_at: None, compensate: false };
             draft.emit(EventBody::WorkflowPaused(paused));
             Ok(())
         }
         status @ (ThreadStatus::Paused
-        | ThreadStatus::Compensating
         | ThreadStatus::Completed
         | ThreadStatus::Failed
         | ThreadStatus::Aborted) => Err(Rejection::WrongState(status)),
@@ -62,7 +59,15 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
         | ThreadStatus::Compensating
         | ThreadStatus::Completed) => return Err(Rejection::WrongState(status)),
     }
-    let again = how.from_step.map(|step| draft.state.plan.after(step)).unwrap_or_default();
+    if draft.state.undoing.is_some() {
+        // What it was at goes on; whoever wants to go forwards again aborts it first.
+        if how != Resume::default() {
+            return Err(Rejection::Undoing);
+        }
+        go_on_undoing(draft, who);
+        return Ok(());
+    }
+    let again = draft.state.run_again(how.from_step);
     for &step in &again {
         // Its result may be a moment away; two attempts of one step never run side by side.
         refuse_if(draft, step, |status| status == StepStatus::Running)?;
@@ -88,31 +93,71 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
     Ok(())
 }
 
-/// Ends the thread; attempts under way are cancelled, at once or when their grace is over.
-fn abort(draft: &mut Draft<'_>, grace: Duration, who: &Who) -> Result<(), Rejection> {
-    if draft.state.status.is_terminal() {
-        return Err(Rejection::WrongState(draft.state.status));
+/// Ends the thread, at once or when the attempts under way have had their grace.
+fn abort(draft: &mut Draft<'_>, how: Abort, who: &Who) -> Result<(), Rejection> {
+    let Abort { grace, compensate } = how;
+    let open = !draft.state.status.is_terminal();
+    let undoing = compensate && draft.state.status == ThreadStatus::Compensating;
+    if grace.is_zero() || !open || undoing || !draft.state.has_running() {
+        return abort_now(draft, compensate, who);
     }
     let Who { by, reason } = who.clone();
-    if grace.is_zero() || !draft.state.has_running() {
-        abort_now(draft, by, reason);
-        return Ok(());
-    }
     let aborts_at = Some(draft.moment.now.plus(grace));
-    draft.emit(EventBody::WorkflowPaused(WorkflowPaused { by, reason, aborts_at }));
+    draft.emit(EventBody::WorkflowPaused(WorkflowPaused { by, reason, aborts_at, compensate }));
     Ok(())
 }
 
-/// Ends the thread now.
-pub(in crate::machine) fn abort_now(draft: &mut Draft<'_>, by: String, reason: Option<String>) {
-    let who = Who { by, reason };
-    close(draft, "abort", &who, |_| true);
-    let Who { by, reason } = who;
-    draft.emit(EventBody::WorkflowAborted(WorkflowAborted { by, reason }));
+/// Ends the thread, and has it undone if that was asked. What is under way is cancelled.
+pub(in crate::machine) fn abort_now(
+    draft: &mut Draft<'_>,
+    compensate: bool,
+    who: &Who,
+) -> Result<(), Rejection> {
+    if compensate {
+        return abort_and_undo(draft, who);
+    }
+    if draft.state.status.is_terminal() {
+        return Err(Rejection::WrongState(draft.state.status));
+    }
+    close(draft, "abort", who, |_| true);
+    undo::abort(draft, who.clone());
+    Ok(())
 }
 
-/// Starts the attempt that a step waits for, or continues the thread that it has failed.
+/// Whatever waits for a person is answered with that.
+fn abort_and_undo(draft: &mut Draft<'_>, who: &Who) -> Result<(), Rejection> {
+    match draft.state.status {
+        ThreadStatus::Paused if draft.state.undoing.is_some() => {
+            go_on_undoing(draft, who);
+            return Ok(());
+        }
+        ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Paused => {
+            close(draft, "abort", who, |_| true);
+        }
+        ThreadStatus::Compensating
+        | ThreadStatus::Completed
+        | ThreadStatus::Failed
+        | ThreadStatus::Aborted => {}
+    }
+    undo::asked(draft, who)
+}
+
+/// Continues a thread that was paused while it was being undone.
+fn go_on_undoing(draft: &mut Draft<'_>, who: &Who) {
+    close(draft, "resume", who, |_| true);
+    let Who { by, reason } = who.clone();
+    let resumed = WorkflowResumed { by, reason, ..WorkflowResumed::default() };
+    draft.emit(EventBody::WorkflowResumed(resumed));
+    advance(draft);
+}
+
+/// Starts the attempt that a step, or what undoes it, waits for, or continues the thread that it has
+/// failed.
 fn retry(draft: &mut Draft<'_>, step: usize, who: &Who) -> Result<(), Rejection> {
+    if draft.state.status == ThreadStatus::Compensating {
+        return undo::retry_now(draft, step, who);
+    }
+    refuse_while_undoing(draft)?;
     match (draft.state.status, draft.status_of(step)) {
         (ThreadStatus::Running, Some(StepStatus::Retrying)) if draft.state.error.is_none() => {
             start_now(draft, step, who);
@@ -142,6 +187,7 @@ fn skip(
     output: Option<Json>,
     who: &Who,
 ) -> Result<(), Rejection> {
+    refuse_while_undoing(draft)?;
     refuse_settled(draft, step)?;
     let has_failed = draft.status_of(step) == Some(StepStatus::Failed);
     match draft.state.status {
@@ -212,7 +258,11 @@ fn resolve(
         }
         (InterventionKind::Poison | InterventionKind::Failure, "abort") => {
             draft.emit(EventBody::InterventionResolved(decided));
-            abort(draft, Duration::ZERO, who)
+            abort_now(draft, false, who)
+        }
+        (InterventionKind::Poison | InterventionKind::Failure, "compensate") => {
+            draft.emit(EventBody::InterventionResolved(decided));
+            abort_and_undo(draft, who)
         }
         (InterventionKind::Poison | InterventionKind::Failure, "skip") => {
             let skip = steps.iter().filter_map(|id| draft.state.plan.position(id.as_str()));
@@ -281,6 +331,12 @@ fn emit_skip(draft: &mut Draft<'_>, step: usize, output: Option<Json>, who: &Who
     let reason = who.reason.clone().unwrap_or_else(|| ASKED.to_owned());
     let data = StepSkipped { reason, by: Some(who.by.clone()), output };
     draft.emit_on(step, EventBody::StepSkipped, data);
+}
+
+/// Refuses what would have a thread go forwards that was paused while it was being undone.
+fn refuse_while_undoing(draft: &Draft<'_>) -> Result<(), Rejection> {
+    let undone = draft.state.status == ThreadStatus::Paused && draft.state.undoing.is_some();
+    if undone { Err(Rejection::Undoing) } else { Ok(()) }
 }
 
 /// Refuses what comes too late for a step: others may have gone on from its end.

@@ -5,13 +5,14 @@ mod recover;
 mod result;
 
 pub(super) use control::{abort_now, withdraw};
+pub(super) use result::retry_delay;
 
 use std::sync::Arc;
 
 use super::bounds;
 use super::draft::Draft;
 use super::ready::settle;
-use super::{Command, Moment, Rejection, ThreadState};
+use super::{Command, Moment, Rejection, ThreadState, undo};
 use crate::definition::Plan;
 use crate::model::{Event, EventBody, ThreadId, WorkflowStart};
 
@@ -51,6 +52,9 @@ pub fn decide(
             result::fail(&mut draft, (step, attempt), failure, retry_after)?;
         }
         Command::Warn { step, attempt } => result::warn(&mut draft, (step, attempt))?,
+        Command::Undo { step, attempt, what } => {
+            undo::reported(&mut draft, (step, attempt), what)?;
+        }
         Command::Ask(ask, who) => control::asked(&mut draft, ask, &who)?,
     }
     Ok(draft.into_events())

@@ -6,8 +6,8 @@ use super::super::ready::POLICY;
 use super::super::{Rejection, Takeover};
 use super::advance;
 use crate::model::{
-    EventBody, InterventionKind, InterventionOpened, StepId, StepStatus, ThreadStatus,
-    WorkflowPaused, WorkflowRecovered,
+    EventBody, InterventionKind, InterventionOpened, StepId, ThreadStatus, WorkflowPaused,
+    WorkflowRecovered,
 };
 
 /// Attempts that were under way are lost: their steps stand before their next attempt again, which
@@ -16,7 +16,7 @@ pub(super) fn recover(draft: &mut Draft<'_>, takeover: Takeover) {
     if draft.state.status.is_terminal() {
         return;
     }
-    let lost = draft.state.with_status(&[StepStatus::Running]);
+    let lost = draft.state.running();
     if takeover.cause.is_loss() || !lost.is_empty() {
         take_over(draft, takeover, lost);
     }
@@ -36,12 +36,12 @@ pub(super) fn quarantine(
         | ThreadStatus::Failed
         | ThreadStatus::Aborted) => return Err(Rejection::WrongState(status)),
     }
-    if draft.state.error.is_some() {
-        // It is failing and starts nothing any more: taken over, it ends.
+    if draft.state.is_failing() {
+        // It starts nothing any more but what undoes it: taken over, it ends, or is judged by that.
         recover(draft, takeover);
         return Ok(());
     }
-    let suspects = draft.state.with_status(&[StepStatus::Running]);
+    let suspects = draft.state.running();
     take_over(draft, takeover, suspects.clone());
     let named: Vec<&str> = suspects.iter().map(StepId::as_str).collect();
     let reason = format!(
@@ -50,7 +50,7 @@ pub(super) fn quarantine(
         if named.is_empty() { "none".to_owned() } else { named.join(", ") }
     );
     let (by, why) = (POLICY.to_owned(), Some(reason.clone()));
-    let paused = WorkflowPaused { by, reason: why, aborts_at: None };
+    let paused = WorkflowPaused { by, reason: why, aborts_at: None, compensate: false };
     draft.emit(EventBody::WorkflowPaused(paused));
     let id = draft.state.next_intervention();
     draft.emit(EventBody::InterventionOpened(InterventionOpened {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::Rejection;
 use super::super::draft::Draft;
 use super::super::give_up::give_up;
 use super::super::ready::settle;
+use super::super::{Rejection, StepState};
+use crate::definition::Phase;
 use crate::model::{
-    EventBody, Failure, Json, StepComplete, StepRetry, StepStatus, StepTimeoutWarning, codes,
+    EventBody, Failure, Json, RetryPolicy, StepComplete, StepRetry, StepStatus, StepTimeoutWarning,
+    codes,
 };
 
 /// A step and the number of one of its attempts.
@@ -38,17 +40,13 @@ pub(super) fn fail(
     let duration_ms = current(draft, attempt)?;
     let (step, number) = attempt;
     let plan = Arc::clone(&draft.state.plan);
-    let (failures, fallback) =
-        draft.state.steps.get(step).map_or((0, false), |state| (state.failures, state.fallback));
-    let Some(planned) = plan.steps.get(step) else { return Err(Rejection::Stale) };
-    let (planned, failures) = (planned.phase(fallback), failures + 1);
+    let (Some(planned), Some(state)) = (plan.steps.get(step), draft.state.steps.get(step)) else {
+        return Err(Rejection::Stale);
+    };
+    let (planned, failures) = (planned.phase(state.phase()), state.failures + 1);
     let error = failure.at(&planned.id, number);
-    if planned.retry.covers(&error) && failures < planned.retry.max_attempts {
-        let delay = match retry_after {
-            // Until then no attempt is let through: a shorter wait would only waste one.
-            Some(until_it_may_pass) if error.code == codes::CIRCUIT_OPEN => until_it_may_pass,
-            asked => planned.retry.delay(failures, asked, draft.moment.unit),
-        };
+    let delay = retry_delay(&planned.retry, (&error, retry_after), failures, draft.moment.unit);
+    if let Some(delay) = delay {
         let retry_at = draft.moment.now.plus(delay);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         draft.emit_on(
@@ -64,18 +62,36 @@ pub(super) fn fail(
     Ok(())
 }
 
+/// How long to wait for the next attempt after so many failures, the last of them with this error
+/// and `Retry-After`; `None` if there is none.
+pub(in crate::machine) fn retry_delay(
+    policy: &RetryPolicy,
+    (error, retry_after): (&Failure, Option<Duration>),
+    failures: u32,
+    unit: f64,
+) -> Option<Duration> {
+    if !policy.covers(error) || failures >= policy.max_attempts {
+        return None;
+    }
+    Some(match retry_after {
+        // Until then no attempt is let through: a shorter wait would only waste one.
+        Some(until_it_may_pass) if error.code == codes::CIRCUIT_OPEN => until_it_may_pass,
+        asked => policy.delay(failures, asked, unit),
+    })
+}
+
 pub(super) fn warn(draft: &mut Draft<'_>, attempt: AttemptRef) -> Result<(), Rejection> {
     let elapsed_ms = current(draft, attempt)?;
     let (step, _) = attempt;
     if draft.state.steps.get(step).is_none_or(|state| state.warned) {
         return Err(Rejection::Stale);
     }
-    let fallback = draft.state.steps.get(step).is_some_and(|state| state.fallback);
-    let planned = draft.state.plan.steps.get(step).map(|step| step.phase(fallback));
+    let phase = draft.state.steps.get(step).map_or(Phase::Own, StepState::phase);
+    let planned = draft.state.plan.steps.get(step).map(|step| step.phase(phase));
     let timeout = planned.and_then(|step| step.timeout);
     let timeout = timeout.map(|timeout| draft.moment.timeouts.of(timeout));
     let timeout_ms = timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-    let data = StepTimeoutWarning { elapsed_ms, timeout_ms };
+    let data = StepTimeoutWarning { elapsed_ms, timeout_ms, compensation: false };
     draft.emit_on(step, EventBody::StepTimeoutWarning, data);
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! States are taken apart here field by field, so that a new field does not compile until it has a
 //! place here (and [`super::SNAPSHOT_VERSION`] a new number).
 
+mod undo;
+
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -10,9 +12,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use self::undo::{StopForm, UndoForm, UndoingForm};
 use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
-use crate::machine::{Intervention, Signal, StepState, Stop, ThreadState};
+use crate::machine::{Intervention, Signal, StepState, ThreadState};
 use crate::model::{
     Category, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Seq,
     StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
@@ -76,6 +79,7 @@ pub(super) struct ThreadForm<'a> {
     stop: Option<StopForm<'a>>,
     thread_id: Cow<'a, str>,
     traceparent: Option<Cow<'a, str>>,
+    undoing: Option<UndoingForm<'a>>,
     updated_at: Time,
     version: u32,
     workflow: WorkflowForm<'a>,
@@ -94,6 +98,7 @@ impl<'a> ThreadForm<'a> {
             traceparent,
             output,
             error,
+            undoing,
             recoveries,
             interrupted,
             interventions,
@@ -124,6 +129,7 @@ impl<'a> ThreadForm<'a> {
             stop: stop.as_ref().map(StopForm::of),
             thread_id: thread_id.as_str().into(),
             traceparent: traceparent.as_deref().map(Cow::Borrowed),
+            undoing: undoing.as_ref().map(UndoingForm::of),
             updated_at: time(*updated_at),
             version: SNAPSHOT_VERSION,
             workflow: WorkflowForm {
@@ -182,6 +188,7 @@ impl<'a> ThreadForm<'a> {
             traceparent: self.traceparent.map(Cow::into_owned),
             output: self.output.map(json).transpose()?,
             error: self.error.map(FailureForm::into_failure).transpose()?,
+            undoing: self.undoing.map(UndoingForm::into_undoing),
             recoveries: self.recoveries,
             interrupted: self.interrupted,
             interventions: opened?,
@@ -193,29 +200,6 @@ impl<'a> ThreadForm<'a> {
             updated_at: moment(self.updated_at),
             completed_at: self.completed_at.map(moment),
         })
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct StopForm<'a> {
-    at: Time,
-    by: Cow<'a, str>,
-    reason: Option<Cow<'a, str>>,
-}
-
-impl<'a> StopForm<'a> {
-    fn of(stop: &'a Stop) -> Self {
-        let Stop { at, by, reason } = stop;
-        Self { at: time(*at), by: by.as_str().into(), reason: reason.as_deref().map(Cow::Borrowed) }
-    }
-
-    fn into_state(self) -> Stop {
-        Stop {
-            at: moment(self.at),
-            by: self.by.into_owned(),
-            reason: self.reason.map(Cow::into_owned),
-        }
     }
 }
 
@@ -236,16 +220,20 @@ struct StepForm<'a> {
     attempts: u32,
     bypassed: bool,
     completed_at: Option<Time>,
+    completed_seq: Wide<Seq>,
     continued: bool,
     error: Option<FailureForm<'a>>,
     failures: u32,
     fallback: bool,
     id: Cow<'a, str>,
     output: Option<Cow<'a, str>>,
+    rounds: u32,
     session_id: Option<Cow<'a, str>>,
     signal: Option<Cow<'a, str>>,
     started_at: Option<Time>,
     status: StepStatus,
+    undo: Option<UndoForm<'a>>,
+    undo_attempts: u32,
     wake_at: Option<Time>,
     warned: bool,
 }
@@ -269,6 +257,10 @@ impl<'a> StepForm<'a> {
             bypassed,
             signal,
             fallback,
+            completed_seq,
+            undo,
+            undo_attempts,
+            rounds,
         } = state;
         Self {
             admitted: *admitted,
@@ -276,16 +268,20 @@ impl<'a> StepForm<'a> {
             attempts: *attempts,
             bypassed: *bypassed,
             completed_at: completed_at.map(time),
+            completed_seq: Wide(*completed_seq),
             continued: *continued,
             error: error.as_ref().map(FailureForm::of),
             failures: *failures,
             fallback: *fallback,
             id: id.into(),
             output: output.as_ref().map(text),
+            rounds: *rounds,
             session_id: session_id.as_deref().map(Cow::Borrowed),
             signal: signal.as_deref().map(Cow::Borrowed),
             started_at: started_at.map(time),
             status: *status,
+            undo: undo.as_deref().map(UndoForm::of),
+            undo_attempts: *undo_attempts,
             wake_at: wake_at.map(time),
             warned: *warned,
         }
@@ -309,6 +305,10 @@ impl<'a> StepForm<'a> {
             bypassed: self.bypassed,
             signal: self.signal.map(Cow::into_owned),
             fallback: self.fallback,
+            completed_seq: self.completed_seq.0,
+            undo: self.undo.map(UndoForm::into_undo).transpose()?.map(Box::new),
+            undo_attempts: self.undo_attempts,
+            rounds: self.rounds,
         })
     }
 }

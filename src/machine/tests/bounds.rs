@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::theatre::{DAWN, Stage, asked, broken, http, http_with, refused};
-use crate::machine::{Ask, Command};
+use crate::machine::{Abort, Ask, Command, UndoReport};
 use crate::model::{EventBody, RecoveryCause, StepStatus, ThreadStatus, TimeoutMultiplier};
 use crate::model::{Json, Timestamp};
 
@@ -24,7 +24,9 @@ fn bounded(more: serde_json::Value) -> Stage {
 }
 
 fn stop(stage: &mut Stage, grace: u64) -> Vec<String> {
-    stage.decide(asked(Ask::Abort { grace: Duration::from_secs(grace) })).unwrap()
+    stage
+        .decide(asked(Ask::Abort(Abort { grace: Duration::from_secs(grace), ..Abort::default() })))
+        .unwrap()
 }
 
 #[test]
@@ -175,4 +177,39 @@ fn a_second_abort_does_not_wait_and_a_resume_takes_the_first_back() {
     assert_eq!(stage.pass(60_000).advance(), NOTHING);
     assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1", "workflow_complete"]);
     assert_eq!(stage.state.output.as_ref().map(Json::as_str), Some(r#"{"a":1}"#));
+}
+
+/// One step that says how it is undone, and one after it.
+fn undoable() -> Stage {
+    let undo = json!({ "kind": "http", "with": { "url": "http://u/" } });
+    let first = http_with("a", &[], json!({ "compensate": undo }));
+    Stage::with(
+        json!({ "name": "w", "timeout": "5s", "steps": [first, http("b", &["a"])] }),
+        json!({}),
+    )
+}
+
+#[test]
+fn what_a_late_thread_has_done_is_undone() {
+    let mut stage = undoable();
+    stage.advance();
+    stage.complete("a", json!(1));
+    assert_eq!(stage.pass(5_000).advance(), ["compensation_start a 1"]);
+    assert_eq!((stage.status("b"), stage.state.next_wake()), (StepStatus::Pending, None));
+    let done = Command::Undo { step: 0, attempt: 1, what: UndoReport::Done };
+    assert_eq!(
+        stage.pass(60_000).decide(done).unwrap(),
+        ["compensation_complete a 1", "workflow_failed workflow_timeout"]
+    );
+}
+
+#[test]
+fn an_abort_may_have_a_grace_and_undo_what_was_done_by_its_end() {
+    let mut stage = undoable();
+    stage.advance();
+    let how = Abort { grace: Duration::from_secs(10), compensate: true };
+    assert_eq!(stage.decide(asked(Ask::Abort(how))).unwrap(), ["workflow_paused"]);
+    assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1", "compensation_start a 1"]);
+    let done = Command::Undo { step: 0, attempt: 1, what: UndoReport::Done };
+    assert_eq!(stage.decide(done).unwrap(), ["compensation_complete a 1", "workflow_aborted"]);
 }

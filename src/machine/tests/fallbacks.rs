@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::theatre::{Stage, broken, http, http_with, refused};
+use crate::definition::Phase;
 use crate::machine::Command;
 use crate::model::{Category, EventBody, Failure, RecoveryCause, StepStatus, ThreadStatus};
 
@@ -73,7 +74,7 @@ fn a_step_takes_over_under_its_own_policy_and_its_attempts_count_on() {
     let EventBody::StepStart(fact) = stage.last() else { panic!() };
     assert!(fact.data.fallback);
     // Its `with` may name why the step failed.
-    let fallback = stage.state.plan.steps[0].phase(true);
+    let fallback = stage.state.plan.steps[0].phase(Phase::Fallback);
     let with = fallback.with.render(&stage.state).unwrap();
     assert_eq!(with.as_str(), r#"{"url":"http://f/connection_failed"}"#);
     assert_eq!(stage.fail("a", broken()), ["step_retry a 2 in 1000"]);

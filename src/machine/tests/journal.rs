@@ -1,9 +1,12 @@
 //! What every journal must look like, told by the journal and the plan alone: a second, plain
 //! account of the rules, independent of the state's fold.
 
-use crate::definition::{Fallback, Plan, PlanStep};
+mod undo;
+
+use crate::definition::{Fallback, Phase, Plan, PlanStep};
 use crate::model::{
-    Event, EventBody, OnStep, StepComplete, StepFailed, StepId, StepRetry, Timestamp,
+    Event, EventBody, OnStep, Seq, StepComplete, StepFailed, StepId, StepRetry, Timestamp,
+    WorkflowFailed,
 };
 
 /// Where a step stands by the journal.
@@ -20,11 +23,30 @@ enum Place {
     Skipped,
     /// Skipped by a person: what depends on it runs.
     Bypassed,
+    /// Completed, and undone since.
+    Compensated,
+}
+
+/// Where a step's compensation stands by the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undo {
+    /// Never tried, or its attempt was lost.
+    Open,
+    Running,
+    Retrying,
+    Failed,
 }
 
 impl Place {
     const fn has_ended(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed { .. } | Self::Skipped | Self::Bypassed)
+        matches!(
+            self,
+            Self::Completed
+                | Self::Failed { .. }
+                | Self::Skipped
+                | Self::Bypassed
+                | Self::Compensated
+        )
     }
 }
 
@@ -38,9 +60,29 @@ struct Step {
     admitted: bool,
     /// Whether its fallback has taken over.
     fallback: bool,
+    /// Whether its output only stands in for it.
+    stood_in: bool,
+    /// Which event completed it.
+    completed: Seq,
+    undo: Undo,
+    /// When its retry is due.
+    undo_due: Option<Timestamp>,
+    undo_attempts: u32,
+    undo_failures: u32,
+    undo_warned: u32,
 }
 
 impl Step {
+    const fn phase(&self) -> Phase {
+        if self.fallback { Phase::Fallback } else { Phase::Own }
+    }
+
+    fn lose_undo(&mut self) {
+        if matches!(self.undo, Undo::Running | Undo::Retrying) {
+            self.undo = Undo::Open;
+        }
+    }
+
     fn retry(
         &mut self,
         fact: &OnStep<StepRetry>,
@@ -57,7 +99,7 @@ impl Step {
             need(fact.data.retry_at == at, "a fallback takes over at once")?;
             (self.fallback, self.failures) = (true, 0);
         } else {
-            let most = planned.phase(self.fallback).retry.max_attempts;
+            let most = planned.phase(self.phase()).retry.max_attempts;
             need(self.failures < most, "attempts are bounded")?;
         }
         self.place = Place::Retrying;
@@ -68,6 +110,7 @@ impl Step {
         &mut self,
         fact: &OnStep<StepComplete>,
         planned: &PlanStep,
+        seq: Seq,
     ) -> Result<(), &'static str> {
         let under_way = matches!(self.place, Place::Running | Place::Waiting);
         need(under_way && fact.attempt == self.attempts, "the current attempt completes")?;
@@ -77,6 +120,7 @@ impl Step {
         let by_fallback = self.fallback || by_output;
         need(fact.data.fallback == by_fallback, "it says whose output it is")?;
         self.place = Place::Completed;
+        (self.stood_in, self.completed) = (by_output, seq);
         Ok(())
     }
 
@@ -87,7 +131,7 @@ impl Step {
         need(fact.attempt == self.attempts, "the current attempt fails")?;
         need(fact.data.continued == planned.continue_on_error, "as the plan has it")?;
         self.failures += 1;
-        let most = planned.phase(self.fallback).retry.max_attempts;
+        let most = planned.phase(self.phase()).retry.max_attempts;
         need(self.failures <= most, "attempts are bounded")?;
         // An output that cannot be made is the one way past a fallback.
         let unmade = matches!(planned.fallback, Some(Fallback::Output(_)))
@@ -101,6 +145,7 @@ impl Step {
 
 /// Reads a journal from its start.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Reader<'a> {
     plan: &'a Plan,
     steps: Vec<Step>,
@@ -110,6 +155,9 @@ pub(super) struct Reader<'a> {
     paused: bool,
     /// When it has had its time.
     deadline: Option<Timestamp>,
+    /// Whether it has ended well.
+    completed: bool,
+    undoing: bool,
     /// Interventions that wait for a decision.
     open: Vec<&'a str>,
 }
@@ -124,6 +172,13 @@ pub(super) fn check(plan: &Plan, journal: &[Event]) {
         warned: 0,
         admitted: false,
         fallback: false,
+        stood_in: false,
+        completed: 0,
+        undo: Undo::Open,
+        undo_due: None,
+        undo_attempts: 0,
+        undo_failures: 0,
+        undo_warned: 0,
     };
     let steps = vec![step; plan.steps.len()];
     let mut reader = Reader {
@@ -134,6 +189,8 @@ pub(super) fn check(plan: &Plan, journal: &[Event]) {
         failing: false,
         paused: false,
         deadline: None,
+        completed: false,
+        undoing: false,
         open: Vec::new(),
     };
     for event in journal {
@@ -156,7 +213,10 @@ impl<'a> Reader<'a> {
         let is_start = matches!(event.body, EventBody::WorkflowStart(_));
         need(is_start == self.seen.is_empty(), "a start, and only the first event is one")?;
         let is_resume = matches!(event.body, EventBody::WorkflowResumed(_));
-        need(!self.ended || is_resume, "an ended thread is silent until it is resumed")?;
+        let undoes =
+            matches!(&event.body, EventBody::CompensationStart(fact) if fact.data.by.is_some());
+        let again = is_resume || undoes && !self.completed;
+        need(!self.ended || again, "an ended thread is silent until it is resumed or undone")?;
         need(self.ended || self.paused || !is_resume, "what goes on is not resumed")?;
         match &event.body {
             EventBody::WorkflowStart(data) => self.deadline = data.deadline,
@@ -180,25 +240,33 @@ impl<'a> Reader<'a> {
                 self.open.retain(|id| *id != data.id);
             }
             EventBody::WorkflowRecovered(data) => {
-                let lost: Vec<StepId> = self.at(Place::Running);
+                let lost: Vec<StepId> = self.running();
                 need(data.steps == lost, "exactly the running attempts are lost")?;
                 need(data.from_seq + 1 == event.seq, "a takeover names the head before it")?;
                 self.put(Place::Running, Place::Pending);
+                self.steps.iter_mut().for_each(Step::lose_undo);
             }
             EventBody::WorkflowComplete(_) => {
                 need(!self.failing, "a failing thread does not complete")?;
                 need(self.steps.iter().all(|step| step.place.has_ended()), "every step has ended")?;
-                self.ended = true;
+                (self.ended, self.completed) = (true, true);
             }
-            EventBody::WorkflowFailed(_) => {
-                let all = self.steps.iter().all(|step| step.place.has_ended());
-                let late = self.deadline.is_some_and(|deadline| deadline <= event.at);
-                need(self.failing || all || late, "it fails by a step, its output, or the time")?;
-                let still = !self.at(Place::Running).is_empty();
-                need(!still || late, "running attempts are waited for, until the deadline")?;
+            EventBody::WorkflowFailed(data) => self.fails(data, event.at)?,
+            EventBody::WorkflowAborted(data) => {
+                self.tells(data.compensation.as_ref())?;
                 self.end();
             }
-            EventBody::WorkflowAborted(_) => self.end(),
+            EventBody::CompensationStart(fact) => self.undo_start(fact, event.at)?,
+            EventBody::CompensationComplete(fact) => {
+                let step = self.undone(&fact.step, fact.attempt)?;
+                (step.place, step.undo) = (Place::Compensated, Undo::Open);
+            }
+            EventBody::CompensationFailed(fact) => self.undo_failed(fact)?,
+            EventBody::StepTimeoutWarning(fact) if fact.data.compensation => {
+                let step = self.undone(&fact.step, fact.attempt)?;
+                need(step.undo_warned < fact.attempt, "one warning for each attempt")?;
+                step.undo_warned = fact.attempt;
+            }
             body @ (EventBody::StepStart(_)
             | EventBody::StepWaiting(_)
             | EventBody::StepRetry(_)
@@ -211,16 +279,33 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    fn fails(&mut self, data: &WorkflowFailed, at: Timestamp) -> Result<(), &'static str> {
+        let all = self.steps.iter().all(|step| step.place.has_ended());
+        let late = self.deadline.is_some_and(|deadline| deadline <= at);
+        let why = self.failing || all || self.undoing || late;
+        need(why, "by a step, its output, the time, or undoing it")?;
+        let still = !self.running().is_empty();
+        need(!still || late, "running attempts are waited for, until the deadline")?;
+        let gave_up = self.undoing || self.plan.pauses_on_failure;
+        need(gave_up || self.to_undo().is_empty(), "what it has done is undone first")?;
+        need(!self.undoing || self.to_undo().is_empty(), "all is tried")?;
+        self.tells(data.compensation.as_ref())?;
+        self.end();
+        Ok(())
+    }
+
     fn on_step(&mut self, body: &EventBody, event: &Event) -> Result<(), &'static str> {
         let at = body.step().and_then(|id| self.plan.position(id.as_str()));
         let at = at.ok_or("a step of the plan")?;
         let planned = &self.plan.steps[at];
         let needs = self.places(&planned.depends_on);
         let (failing, still) = (self.failing, self.failing || self.paused);
+        let undoing = self.undoing;
         let step = &mut self.steps[at];
         if let EventBody::StepEdited(_) = body {
             return need(self.paused && step.place == Place::Completed, "edited while paused");
         }
+        need(!undoing, "nothing goes on while steps are undone")?;
         need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
         match body {
             EventBody::StepStart(fact) => {
@@ -233,7 +318,7 @@ impl<'a> Reader<'a> {
                 need(matches!(step.place, Place::Pending | Place::Retrying), "it does not run")?;
                 need(fact.attempt == step.attempts + 1, "attempts are numbered from 1")?;
                 need(fact.data.fallback == step.fallback, "of the step, or of its fallback")?;
-                let kind = planned.phase(step.fallback).action.kind();
+                let kind = planned.phase(step.phase()).action.kind();
                 need(fact.data.kind == kind, "of the kind of what is attempted")?;
                 (step.place, step.attempts) = (Place::Running, fact.attempt);
                 step.admitted = true;
@@ -248,7 +333,7 @@ impl<'a> Reader<'a> {
                 need(step.warned < fact.attempt, "one warning for each attempt")?;
                 step.warned = fact.attempt;
             }
-            EventBody::StepComplete(fact) => step.complete(fact, planned)?,
+            EventBody::StepComplete(fact) => step.complete(fact, planned, event.seq)?,
             EventBody::StepFailed(fact) => {
                 step.fail(fact, planned)?;
                 self.failing |= !fact.data.continued;
@@ -264,6 +349,9 @@ impl<'a> Reader<'a> {
                 step.place = Place::Skipped;
             }
             EventBody::StepEdited(_)
+            | EventBody::CompensationStart(_)
+            | EventBody::CompensationComplete(_)
+            | EventBody::CompensationFailed(_)
             | EventBody::WorkflowStart(_)
             | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
@@ -282,10 +370,10 @@ impl<'a> Reader<'a> {
         steps.iter().map(|&step| self.steps[step].place).collect()
     }
 
-    fn at(&self, place: Place) -> Vec<StepId> {
+    fn running(&self) -> Vec<StepId> {
         let steps = self.plan.steps.iter().zip(&self.steps);
         steps
-            .filter(|(_, step)| step.place == place)
+            .filter(|(_, step)| step.place == Place::Running || step.undo == Undo::Running)
             .map(|(planned, _)| planned.id.clone())
             .collect()
     }
@@ -297,7 +385,13 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&mut self) {
-        self.ended = true;
+        (self.ended, self.undoing) = (true, false);
+        self.stop();
+    }
+
+    /// Whatever is under way stands before its next attempt again.
+    fn stop(&mut self) {
+        self.steps.iter_mut().for_each(Step::lose_undo);
         for place in [Place::Running, Place::Waiting, Place::Retrying] {
             self.put(place, Place::Pending);
         }
@@ -305,9 +399,14 @@ impl<'a> Reader<'a> {
 
     /// A step and all after it stand before their first attempt.
     fn again(&mut self, from: Option<&StepId>) -> Result<(), &'static str> {
-        let Some(from) = from else { return Ok(()) };
-        let from = self.plan.position(from.as_str()).ok_or("a step of the plan")?;
-        for at in self.plan.after(from) {
+        if self.undoing {
+            return need(from.is_none(), "it goes on undoing");
+        }
+        let from = from.map(|id| self.plan.position(id.as_str()).ok_or("a step of the plan"));
+        let undone = |at: &usize| self.steps[*at].place == Place::Compensated;
+        let begun = from.transpose()?.into_iter().chain((0..self.steps.len()).filter(undone));
+        let again: Vec<usize> = begun.flat_map(|step| self.plan.after(step)).collect();
+        for at in again {
             let step = &mut self.steps[at];
             need(step.place != Place::Running, "what runs is not run beside itself")?;
             (step.place, step.failures, step.admitted) = (Place::Pending, 0, false);
@@ -316,7 +415,13 @@ impl<'a> Reader<'a> {
     }
 
     fn resume(&mut self) {
-        (self.ended, self.failing, self.paused) = (false, false, false);
+        if std::mem::take(&mut self.paused) && self.undoing {
+            return;
+        }
+        (self.ended, self.failing) = (false, false);
+        for step in &mut self.steps {
+            (step.undo, step.undo_failures) = (Undo::Open, 0);
+        }
         self.put(Place::Failed { continued: false }, Place::Pending);
         for step in self.steps.iter_mut().filter(|step| step.place == Place::Pending) {
             step.failures = 0;

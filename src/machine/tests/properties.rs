@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
 use super::journal;
-use super::random::{Turn, input, turns, workflow};
+use super::random::{Turn, aimed_at, completed, input, turns, workflow};
 use super::theatre::{Stage, asked, json_of, plan, thread};
 use crate::machine::{Ask, Command, Frozen, Resume, ThreadState, decide, snapshot};
-use crate::model::{Event, InterventionKind, StepStatus, ThreadStatus, Timestamp};
+use crate::model::{Event, InterventionKind, ThreadStatus, Timestamp};
 
 /// Histories per run: a few seconds in a debug build.
 const CASES: u32 = 512;
@@ -159,7 +159,7 @@ fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
     if paused || (ended && stage.state.status != ThreadStatus::Completed) {
         decide_twice(stage, asked(Ask::Resume(Resume::default())))?;
     }
-    let most = 6 * stage.state.steps.len() + 6;
+    let most = 8 * stage.state.steps.len() + 6;
     for _ in 0..most {
         decide_twice(stage, Command::Advance)?;
         not_stuck(&stage.state)?;
@@ -174,11 +174,10 @@ fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
             prop_assert!(decide_twice(stage, asked(ask))?.is_some());
             continue;
         }
-        let running = |step: &usize| stage.state.steps[*step].status == StepStatus::Running;
+        let running = |step: &usize| stage.state.steps[*step].is_running();
         if let Some(step) = (0..stage.state.steps.len()).find(running) {
-            let attempt = stage.state.steps[step].attempts;
-            let output = json_of(&serde_json::json!({ "n": 2 }));
-            decide_twice(stage, Command::Complete { step, attempt, output, session_id: None })?;
+            let ended = completed(aimed_at(&stage.state.steps[step], step), 2);
+            decide_twice(stage, ended)?;
         } else if let Some(due) = stage.state.next_wake() {
             stage.moment.now = due.max(stage.moment.now);
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::theatre::{Stage, asked};
-use crate::machine::{Ask, Command, Resume};
+use crate::machine::{Abort, Ask, Command, Resume, StepState, UndoReport};
 use crate::model::{Category, Failure, RecoveryCause, StepStatus};
 
 /// Conditions: with an answer, without one, and of either kind by what the dependencies gave.
@@ -26,6 +26,7 @@ struct Draw {
     goes_on: bool,
     attempts: u32,
     fallback: u8,
+    compensate: u8,
 }
 
 fn draw() -> impl Strategy<Value = Draw> {
@@ -37,16 +38,20 @@ fn draw() -> impl Strategy<Value = Draw> {
         proptest::bool::weighted(0.25),
         1_u32..4,
         0_u8..10,
+        0_u8..6,
     )
-        .prop_map(|(kind, needs, condition, on_first, goes_on, attempts, fallback)| Draw {
-            kind,
-            needs,
-            condition,
-            on_first,
-            goes_on,
-            attempts,
-            fallback,
-        })
+        .prop_map(
+            |(kind, needs, condition, on_first, goes_on, attempts, fallback, compensate)| Draw {
+                kind,
+                needs,
+                condition,
+                on_first,
+                goes_on,
+                attempts,
+                fallback,
+                compensate,
+            },
+        )
 }
 
 /// A workflow of one to eight steps.
@@ -110,6 +115,13 @@ fn step(at: usize, draw: &Draw) -> Value {
     if !fallback.is_null() {
         step["fallback"] = fallback;
     }
+    if let 1..=3 = draw.compensate {
+        step["compensate"] = json!({
+            "kind": "http",
+            "with": { "url": format!("http://u/{{s{at}.output.n}}") },
+            "retry": { "maxAttempts": draw.compensate },
+        });
+    }
     if let Some(condition) = draw.condition {
         step["when"] = json!(CONDITIONS[condition]);
         if let (true, Some(first)) = (draw.on_first, needs.first()) {
@@ -142,8 +154,8 @@ pub(super) enum Turn {
     Resume,
     /// From a step on, without others, with another input.
     ResumeFrom(u8, Vec<u8>),
-    /// With that many milliseconds of grace.
-    Abort(u16),
+    /// With that many milliseconds of grace, and perhaps with what it has done undone.
+    Abort(u16, bool),
     Retry(u8),
     Skip(u8, bool),
     Edit(u8),
@@ -156,14 +168,15 @@ pub(super) enum Turn {
 pub(super) enum Target {
     /// The current one of one of the running steps.
     Current(u8),
-    /// Any number of any step: mostly a duplicate, or one that was never made.
-    Any(u8, u32),
+    /// Any number of any step or compensation: mostly a duplicate, or one that was never made.
+    Any(u8, u32, bool),
 }
 
 fn target() -> impl Strategy<Value = Target> {
     prop_oneof![
         4 => any::<u8>().prop_map(Target::Current),
-        1 => (any::<u8>(), 0_u32..6).prop_map(|(step, attempt)| Target::Any(step, attempt)),
+        1 => (any::<u8>(), 0_u32..6, any::<bool>())
+            .prop_map(|(step, attempt, undo)| Target::Any(step, attempt, undo)),
     ]
 }
 
@@ -182,7 +195,8 @@ pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
         2 => Just(Turn::Resume),
         1 => (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..3))
             .prop_map(|(step, skip)| Turn::ResumeFrom(step, skip)),
-        1 => prop_oneof![Just(0), 1_u16..9_000].prop_map(Turn::Abort),
+        2 => (prop_oneof![Just(0), 1_u16..9_000], any::<bool>())
+            .prop_map(|(grace, compensate)| Turn::Abort(grace, compensate)),
         1 => any::<u8>().prop_map(Turn::Retry),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(step, given)| Turn::Skip(step, given)),
         1 => any::<u8>().prop_map(Turn::Edit),
@@ -192,15 +206,42 @@ pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     proptest::collection::vec(turn, 1..60)
 }
 
-fn failed((step, attempt): (usize, u32), recoverable: bool, after: Option<u16>) -> Command {
+fn failed((step, attempt, undo): Aimed, recoverable: bool, after: Option<u16>) -> Command {
     let mut failure = Failure::recoverable("e", Category::Step, "no");
     failure.recoverable = recoverable;
     let retry_after = after.map(|s| Duration::from_secs(s.into()));
+    if undo {
+        let what = UndoReport::Failed { failure, retry_after };
+        return Command::Undo { step, attempt, what };
+    }
     Command::Fail { step, attempt, failure, retry_after }
 }
 
-fn abort(grace: u16) -> Command {
-    asked(Ask::Abort { grace: Duration::from_millis(grace.into()) })
+/// A step, the number of an attempt, and whether that is one of its compensation.
+pub(super) type Aimed = (usize, u32, bool);
+
+/// The attempt of a running step that is under way.
+pub(super) fn aimed_at(state: &StepState, step: usize) -> Aimed {
+    let own = state.status == StepStatus::Running;
+    if own { (step, state.attempts, false) } else { (step, state.undo_attempts, true) }
+}
+
+fn slow((step, attempt, undo): Aimed) -> Command {
+    let what = UndoReport::Slow;
+    if undo { Command::Undo { step, attempt, what } } else { Command::Warn { step, attempt } }
+}
+
+/// An attempt ends well.
+pub(super) fn completed((step, attempt, undo): Aimed, n: u8) -> Command {
+    if undo {
+        return Command::Undo { step, attempt, what: UndoReport::Done };
+    }
+    let output = super::theatre::json_of(&json!({ "n": n }));
+    Command::Complete { step, attempt, output, session_id: None }
+}
+
+fn abort(grace: u16, compensate: bool) -> Command {
+    asked(Ask::Abort(Abort { grace: Duration::from_millis(grace.into()), compensate }))
 }
 
 impl Turn {
@@ -216,18 +257,11 @@ impl Turn {
                 return None;
             }
             Self::Advance => Command::Advance,
-            Self::Complete(target, n) => {
-                let (step, attempt) = target.of(stage)?;
-                let output = super::theatre::json_of(&json!({ "n": n }));
-                Command::Complete { step, attempt, output, session_id: None }
-            }
+            Self::Complete(target, n) => completed(target.of(stage)?, *n),
             Self::Fail(target, recoverable, after) => {
                 failed(target.of(stage)?, *recoverable, *after)
             }
-            Self::Warn(target) => {
-                let (step, attempt) = target.of(stage)?;
-                Command::Warn { step, attempt }
-            }
+            Self::Warn(target) => slow(target.of(stage)?),
             Self::Recover(lost) => {
                 let cause = if *lost { RecoveryCause::Crashed } else { RecoveryCause::Handover };
                 Command::Recover(super::theatre::takeover(cause, i64::from(*lost)))
@@ -247,7 +281,7 @@ impl Turn {
                     input: Some(input),
                 }))
             }
-            Self::Abort(grace) => abort(*grace),
+            Self::Abort(grace, compensate) => abort(*grace, *compensate),
             Self::Retry(step) => {
                 asked(Ask::Retry { step: usize::from(*step) % stage.state.steps.len() })
             }
@@ -279,15 +313,17 @@ impl Turn {
 }
 
 impl Target {
-    fn of(self, stage: &Stage) -> Option<(usize, u32)> {
+    fn of(self, stage: &Stage) -> Option<Aimed> {
         let steps = &stage.state.steps;
         match self {
-            Self::Any(step, attempt) => Some((usize::from(step) % (steps.len() + 1), attempt)),
+            Self::Any(step, attempt, undo) => {
+                Some((usize::from(step) % (steps.len() + 1), attempt, undo))
+            }
             Self::Current(pick) => {
-                let is_running = |step: &usize| steps[*step].status == StepStatus::Running;
+                let is_running = |step: &usize| steps[*step].is_running();
                 let running: Vec<usize> = (0..steps.len()).filter(is_running).collect();
                 let step = *running.get(usize::from(pick).checked_rem(running.len())?)?;
-                Some((step, steps[step].attempts))
+                Some(aimed_at(&steps[step], step))
             }
         }
     }

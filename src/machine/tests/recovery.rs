@@ -1,11 +1,9 @@
 //! Takeovers, resumes, aborts and shutdowns.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::theatre::{Stage, asked, broken, http, http_with, refused, takeover};
-use crate::machine::{Ask, Command, Rejection, Resume};
+use crate::machine::{Abort, Ask, Command, Rejection, Resume};
 use crate::model::{RecoveryCause, StepStatus, ThreadStatus};
 
 const NOTHING: [&str; 0] = [];
@@ -93,7 +91,7 @@ fn an_ended_thread_tells_nothing_until_it_is_resumed() {
         let late = super::theatre::json_of(&json!(2));
         let late = Command::Complete { step: 0, attempt: 1, output: late, session_id: None };
         assert_eq!(stage.decide(late), Err(Rejection::Stale));
-        let abort = asked(Ask::Abort { grace: Duration::ZERO });
+        let abort = asked(Ask::Abort(Abort::default()));
         assert_eq!(stage.decide(abort), Err(Rejection::WrongState(status)));
     }
 }

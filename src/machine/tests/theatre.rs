@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::definition::Plan;
 use crate::machine::{
-    Ask, Command, Moment, Rejection, Resume, Takeover, ThreadState, Who, decide, start,
+    Abort, Ask, Command, Moment, Rejection, Resume, Takeover, ThreadState, UndoReport, Who, decide,
+    start,
 };
 use crate::model::{
     Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, RecoveryStrategy, StepId,
@@ -130,7 +131,15 @@ impl Stage {
 
     #[track_caller]
     pub(super) fn abort(&mut self) -> Vec<String> {
-        self.decide(asked(Ask::Abort { grace: Duration::ZERO })).unwrap()
+        self.decide(asked(Ask::Abort(Abort::default()))).unwrap()
+    }
+
+    /// Reports the current attempt of a step's compensation.
+    #[track_caller]
+    pub(super) fn undo(&mut self, id: &str, what: UndoReport) -> Vec<String> {
+        let at = self.current(id).0;
+        let attempt = self.state.steps[at].undo_attempts;
+        self.decide(Command::Undo { step: at, attempt, what }).unwrap()
     }
 
     /// The position and the current attempt of a step.
@@ -174,6 +183,12 @@ pub(super) fn line(event: &Event) -> String {
         }
         EventBody::StepSkipped(fact) => format!("{kind} {} {}", fact.step, fact.data.reason),
         EventBody::StepEdited(fact) => format!("{kind} {}", fact.step),
+        EventBody::CompensationStart(fact) => format!("{kind} {} {}", fact.step, fact.attempt),
+        EventBody::CompensationComplete(fact) => format!("{kind} {} {}", fact.step, fact.attempt),
+        EventBody::CompensationFailed(fact) => match fact.data.delay_ms {
+            Some(delay) => format!("{kind} {} {} in {delay}", fact.step, fact.attempt),
+            None => format!("{kind} {} {} {}", fact.step, fact.attempt, fact.data.error.code),
+        },
         EventBody::WorkflowFailed(data) => format!("{kind} {}", data.error.code),
         EventBody::WorkflowRecovered(data) => {
             let steps: Vec<_> = data.steps.iter().map(StepId::as_str).collect();

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Compensation;
 use crate::model::{Failure, Incarnation, Json, Seq, StepId, Timestamp};
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -112,6 +113,9 @@ pub struct StepTimeoutWarning {
     pub elapsed_ms: u64,
     /// After how long it will be ended, in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// Whether it is an attempt of the step's compensation; left out if it is not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub compensation: bool,
 }
 
 /// The step ended with an output.
@@ -366,6 +370,9 @@ pub struct WorkflowPaused {
     /// Where it is being aborted: when the attempts that still run are cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborts_at: Option<Timestamp>,
+    /// And whether what it has done is undone then; left out if not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub compensate: bool,
 }
 
 /// Every step ended well.
@@ -378,7 +385,8 @@ pub struct WorkflowComplete {
     pub duration_ms: u64,
 }
 
-/// A step used up its attempts, and no other attempt is under way.
+/// A step used up its attempts, no other attempt is under way, and what was to be undone is undone
+/// or was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkflowFailed {
@@ -386,6 +394,9 @@ pub struct WorkflowFailed {
     pub error: Failure,
     /// How long the thread took from its start, in milliseconds.
     pub duration_ms: u64,
+    /// What was undone; left out where nothing was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<Compensation>,
 }
 
 /// A person stopped the thread.
@@ -395,4 +406,7 @@ pub struct WorkflowAborted {
     pub by: String,
     /// Why, if it was said.
     pub reason: Option<String>,
+    /// What was undone; left out where nothing was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<Compensation>,
 }

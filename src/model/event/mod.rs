@@ -6,6 +6,7 @@
 //! `machine`.
 
 mod facts;
+mod undo;
 mod wire;
 
 use std::time::Duration;
@@ -17,6 +18,9 @@ pub use facts::{
     SignalReceived, StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStart,
     StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed,
     WorkflowPaused, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
+};
+pub use undo::{
+    Compensation, CompensationComplete, CompensationFailed, CompensationStart, NotCompensated,
 };
 
 /// A past fact about one thread.
@@ -61,6 +65,9 @@ pub enum EventBody {
     StepFailed(OnStep<StepFailed>),
     StepSkipped(OnStep<StepSkipped>),
     StepEdited(OnStep<StepEdited>),
+    CompensationStart(OnStep<CompensationStart>),
+    CompensationComplete(OnStep<CompensationComplete>),
+    CompensationFailed(OnStep<CompensationFailed>),
     SignalReceived(SignalReceived),
     InterventionOpened(InterventionOpened),
     InterventionResolved(InterventionResolved),
@@ -103,6 +110,9 @@ impl EventBody {
             Self::StepFailed(_) => "step_failed",
             Self::StepSkipped(_) => "step_skipped",
             Self::StepEdited(_) => "step_edited",
+            Self::CompensationStart(_) => "compensation_start",
+            Self::CompensationComplete(_) => "compensation_complete",
+            Self::CompensationFailed(_) => "compensation_failed",
             Self::SignalReceived(_) => "signal_received",
             Self::InterventionOpened(_) => "intervention_opened",
             Self::InterventionResolved(_) => "intervention_resolved",
@@ -134,6 +144,9 @@ impl EventBody {
             Self::StepFailed(fact) => Some(&fact.step),
             Self::StepSkipped(fact) => Some(&fact.step),
             Self::StepEdited(fact) => Some(&fact.step),
+            Self::CompensationStart(fact) => Some(&fact.step),
+            Self::CompensationComplete(fact) => Some(&fact.step),
+            Self::CompensationFailed(fact) => Some(&fact.step),
             Self::WorkflowStart(_)
             | Self::SignalReceived(_)
             | Self::InterventionOpened(_)

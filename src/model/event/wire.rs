@@ -7,7 +7,7 @@ use super::{Event, EventBody, EventFault, OnStep};
 use crate::model::{Seq, StepId, ThreadId, Timestamp};
 
 /// Every type of event that this version writes.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 21] = [
     "workflow_start",
     "step_start",
     "step_waiting",
@@ -17,6 +17,9 @@ const KINDS: [&str; 18] = [
     "step_failed",
     "step_skipped",
     "step_edited",
+    "compensation_start",
+    "compensation_complete",
+    "compensation_failed",
     "signal_received",
     "intervention_opened",
     "intervention_resolved",
@@ -89,6 +92,9 @@ impl EventBody {
             Self::StepFailed(fact) => on(fact.place()).text(&fact.data),
             Self::StepSkipped(fact) => on(fact.place()).text(&fact.data),
             Self::StepEdited(fact) => on(fact.place()).text(&fact.data),
+            Self::CompensationStart(fact) => on(fact.place()).text(&fact.data),
+            Self::CompensationComplete(fact) => on(fact.place()).text(&fact.data),
+            Self::CompensationFailed(fact) => on(fact.place()).text(&fact.data),
             Self::SignalReceived(data) => on(None).text(data),
             Self::InterventionOpened(data) => on(None).text(data),
             Self::InterventionResolved(data) => on(None).text(data),
@@ -112,6 +118,9 @@ impl EventBody {
             "step_failed" => Self::StepFailed(frame.on_step()?),
             "step_skipped" => Self::StepSkipped(frame.on_step()?),
             "step_edited" => Self::StepEdited(frame.on_step()?),
+            "compensation_start" => Self::CompensationStart(frame.on_step()?),
+            "compensation_complete" => Self::CompensationComplete(frame.on_step()?),
+            "compensation_failed" => Self::CompensationFailed(frame.on_step()?),
             "signal_received" => Self::SignalReceived(frame.data()?),
             "intervention_opened" => Self::InterventionOpened(frame.data()?),
             "intervention_resolved" => Self::InterventionResolved(frame.data()?),

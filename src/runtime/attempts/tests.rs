@@ -64,8 +64,7 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<What>, Durati
         heartbeat_timeout: bounds.heartbeat_timeout,
         sender,
         cleaner: Cleaner { secrets: Arc::new(Secrets::new([])), names: Vec::new() },
-        step: 0,
-        number: 1,
+        started: (0, Phase::Own, 1),
     };
     let attempt = Attempt {
         thread_id: ThreadId::parse("t").unwrap(),
@@ -74,7 +73,8 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<What>, Durati
         action: Arc::new(Action::Http),
         with: Json::null(),
         traceparent: None,
-        fallback: false,
+        phase: Phase::Own,
+        rounds: 0,
         pulse: Pulse::default(),
     };
     let begun = Instant::now();

@@ -60,6 +60,18 @@ pub enum RuntimeError {
         /// Who did.
         by: String,
     },
+    /// No completed step of the thread is left that says how it is undone.
+    #[error("the thread has no completed step that is still to be compensated")]
+    NothingToCompensate,
+    /// The thread was paused while it was being undone.
+    #[error(
+        "the thread was paused while its steps were being compensated, and cannot be {action}: \
+         resume it as it is, or abort it first"
+    )]
+    Compensating {
+        /// What was asked, as a participle.
+        action: &'static str,
+    },
     /// The thread keeps as many signals as it may that nobody has taken.
     #[error("too many signals of this thread wait to be taken")]
     TooManySignals,

@@ -151,14 +151,15 @@ impl Handle {
         control::resolve(&self.core, id, choice, control).await
     }
 
-    /// Stops a thread for good, cancelling the attempts that are under way after `grace`.
+    /// Stops a thread for good, cancelling the attempts that are under way; of one that has ended,
+    /// undoes what is left to be undone, if that is asked.
     pub async fn abort(
         &self,
         thread: &ThreadId,
-        grace: Duration,
+        how: AbortHow,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        control::abort(&self.core, thread, grace, control).await
+        control::abort(&self.core, thread, how, control).await
     }
 
     /// The points a thread can be continued or forked from, newest first.

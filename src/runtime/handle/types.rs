@@ -88,6 +88,15 @@ pub struct ResumeHow {
     pub input: Option<Json>,
 }
 
+/// How a thread is to be aborted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AbortHow {
+    /// How long attempts under way may still take to end by themselves.
+    pub grace: Duration,
+    /// Whether its completed steps are undone.
+    pub compensate: bool,
+}
+
 /// What can be done to one step.
 #[derive(Debug, Clone)]
 pub enum StepChange {

@@ -133,7 +133,8 @@ async fn a_pause_is_worth_a_snapshot_however_small_the_thread() {
     history.write(&store).await;
     let runtime = store.runtime(0).await;
     let mut driver = driver(&runtime, &history).await;
-    let paused = WorkflowPaused { by: "ann".to_owned(), reason: None, aborts_at: None };
+    let paused =
+        WorkflowPaused { by: "ann".to_owned(), reason: None, aborts_at: None, compensate: false };
     let seq = driver.state.last_seq + 1;
     let at = driver.state.updated_at;
     let event = Event { seq, at, body: EventBody::WorkflowPaused(paused) };

@@ -31,6 +31,7 @@ mod replica_feed;
 mod replicas;
 mod retries;
 mod safety;
+mod sagas;
 mod signals;
 mod streams;
 mod support;

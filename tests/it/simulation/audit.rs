@@ -167,7 +167,11 @@ impl Audit {
                 Ok(EventBody::WorkflowPaused(_)) => {
                     paused = Some((std::mem::take(&mut journal.losses), journal.handovers));
                 }
-                Ok(EventBody::StepComplete(_) | EventBody::WorkflowResumed(_)) => {
+                Ok(
+                    EventBody::StepComplete(_)
+                    | EventBody::CompensationComplete(_)
+                    | EventBody::WorkflowResumed(_),
+                ) => {
                     self.kills.remove(id);
                 }
                 Ok(_) => {}

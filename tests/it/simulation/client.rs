@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rethread::model::{Clock, Json, Seq, ThreadId, ThreadStatus};
 use rethread::runtime::{
-    Control, Handle, Invoke, Invoked, ResumeHow, RuntimeError, WorkflowSource,
+    AbortHow, Control, Handle, Invoke, Invoked, ResumeHow, RuntimeError, WorkflowSource,
 };
 use serde_json::json;
 
@@ -31,6 +31,8 @@ pub(super) struct Plan {
     duplicate_after: Option<u64>,
     /// When it loses patience and aborts, in milliseconds after the thread was accepted.
     aborts_after: Option<u64>,
+    /// Whether it has what was done undone then.
+    undoes: bool,
     /// How often it sets a thread that has ended without completing going again.
     resumes: u32,
     /// Whether it does so by invoking again instead.
@@ -78,6 +80,7 @@ impl Plan {
             starts_at: *rng.pick(&[0, 0, 100, 3_000, 8_000]),
             duplicate_after: rng.chance(3).then(|| *rng.pick(&[0, 1, 200])),
             aborts_after: rng.chance(4).then(|| rng.range(0, 5_000)),
+            undoes: rng.chance(2),
             resumes: match (rng.chance(5), drawn_is_poison) {
                 (true, _) => 0,
                 (false, true) => 3,
@@ -229,8 +232,14 @@ impl Client {
         loop {
             let control = control(key.to_owned());
             let (handle, life) = self.replica().await;
-            match life.answer(handle.abort(thread, Duration::ZERO, control)).await {
-                Ok(_) | Err(RuntimeError::WrongState { .. }) => return,
+            let how = AbortHow { compensate: self.plan.undoes, ..AbortHow::default() };
+            let answer = life.answer(handle.abort(thread, how, control)).await;
+            match answer {
+                // It had ended by itself, perhaps with nothing left to undo.
+                Ok(_)
+                | Err(RuntimeError::WrongState { .. } | RuntimeError::NothingToCompensate) => {
+                    return;
+                }
                 Err(error) => self.excuse("abort", &error),
             }
             self.pause().await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rethread::definition::Action;
+use rethread::definition::{Action, Phase};
 use rethread::executor::{Attempt, AttemptError, Executors, StepExecutor};
 use rethread::model::{Category, Failure, Json};
 use serde_json::{Value, json};
@@ -72,8 +72,10 @@ impl Effects {
         let workflow = audit.threads.get(&attempt.thread_id).map(|journal| &journal.workflow);
         let drawn = workflow.and_then(|name| self.world.workflows.get(name));
         let at: usize = attempt.step_id.as_str()[1..].parse().unwrap();
-        match drawn.map(|drawn| &drawn.steps[at].work) {
-            Some(Work::Http(script)) => script.clone(),
+        let undoes = attempt.phase == Phase::Compensation;
+        match drawn.map(|drawn| (&drawn.steps[at].work, &drawn.steps[at].compensate)) {
+            Some((_, Some(script))) if undoes => script.clone(),
+            Some((Work::Http(script), _)) if !undoes => script.clone(),
             other => panic!("{}: no effect: {other:?}", attempt.idempotency_key()),
         }
     }
@@ -86,11 +88,15 @@ impl Effects {
         *audit.effects.entry(key.clone()).or_default() += 1;
         let (mut failures, mut resumes) = (0, 0);
         let mut fault = Some("of a thread that is not there");
+        let undoes = attempt.phase == Phase::Compensation;
         if let Some(journal) = audit.threads.get(&attempt.thread_id) {
-            failures = journal.failures.get(&attempt.step_id).copied().unwrap_or(0);
+            let known = if undoes { &journal.undoing.failures } else { &journal.failures };
+            failures = known.get(&attempt.step_id).copied().unwrap_or(0);
             resumes = journal.resumes;
-            let started = journal.started.contains(&(attempt.step_id.clone(), attempt.number));
-            let completed = journal.completed.contains(&attempt.step_id) && !audit.stood_still;
+            let known = if undoes { &journal.undoing.started } else { &journal.started };
+            let started = known.contains(&(attempt.step_id.clone(), attempt.number));
+            let known = if undoes { &journal.undoing.completed } else { &journal.completed };
+            let completed = known.contains(&attempt.step_id) && !audit.stood_still;
             fault = match (started, completed) {
                 (false, _) => Some("before its start was durable"),
                 (true, true) => Some("after its completion was durable"),
@@ -112,9 +118,13 @@ impl Effects {
             Mood::Poison(_) => false,
             Mood::Flaky(times) => failures < times,
             Mood::Broken(heals_at) => resumes < heals_at,
-            Mood::Doomed => !attempt.fallback,
+            Mood::Doomed => attempt.phase != Phase::Fallback,
         };
-        if fails { Err(failure(script.fault)) } else { Ok(answer(&attempt.with)) }
+        match fails {
+            true => Err(failure(script.fault)),
+            false if undoes => Ok(Json::null()),
+            false => Ok(answer(&attempt.with)),
+        }
     }
 }
 

@@ -19,6 +19,15 @@ pub(super) struct Rules {
     pub(super) poison: BTreeMap<String, usize>,
 }
 
+/// What was undone, or tried to be.
+#[derive(Debug, Default)]
+pub(super) struct Undoing {
+    pub(super) started: BTreeSet<(StepId, u32)>,
+    pub(super) completed: BTreeSet<StepId>,
+    /// Failures of each compensation since it was last set going.
+    pub(super) failures: BTreeMap<StepId, u32>,
+}
+
 /// A thread's journal, and what follows from it.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
@@ -30,6 +39,7 @@ pub(super) struct Journal {
     pub(super) state: Option<ThreadState>,
     pub(super) started: BTreeSet<(StepId, u32)>,
     pub(super) completed: BTreeSet<StepId>,
+    pub(super) undoing: Undoing,
     /// Failures of each step since the thread was last resumed.
     pub(super) failures: BTreeMap<StepId, u32>,
     pub(super) resumes: u32,
@@ -73,7 +83,7 @@ impl Journal {
     fn running(&self) -> Vec<StepId> {
         let Some(state) = &self.state else { return Vec::new() };
         let steps = state.plan.steps.iter().zip(&state.steps);
-        let running = steps.filter(|(_, state)| state.status == StepStatus::Running);
+        let running = steps.filter(|(_, state)| state.is_running());
         running.map(|(step, _)| step.id.clone()).collect()
     }
 
@@ -102,15 +112,21 @@ impl Journal {
         let gapless = usize::try_from(event.seq) == Ok(self.events.len() + 1);
         self.events.push(text.to_owned());
         let is_resume = matches!(event.body, EventBody::WorkflowResumed(_));
+        let undoes = matches!(event.body, EventBody::CompensationStart(_));
+        let asked =
+            matches!(&event.body, EventBody::CompensationStart(fact) if fact.data.by.is_some());
         let holds = [
             (gapless, "numbers are gapless"),
             (event.encode(id) == text, "what is read is what was written"),
-            (!self.ended || is_resume, "an ended thread is silent until it is resumed"),
+            (!self.ended || is_resume || asked, "an ended thread is silent until it is resumed"),
+            (asked || !undoes || self.running().is_empty(), "running attempts are waited for"),
+            (self.may_be_undone(&event.body), "what has completed is undone, and once"),
             (self.ended || self.paused || !is_resume, "what goes on is not resumed"),
             (self.names_suspects(&event.body), "a person is told what ran at the last loss"),
         ];
         self.ended = event.body.is_terminal();
-        let known = event.body.step().is_some_and(|step| self.completed.contains(step));
+        let forwards = goes_forwards(&event.body);
+        let known = forwards && event.body.step().is_some_and(|step| self.completed.contains(step));
         self.take_in(&event.body, rules);
         match &mut self.state {
             Some(state) => state.apply(&event),
@@ -128,6 +144,23 @@ impl Journal {
         }
     }
 
+    fn may_be_undone(&self, body: &EventBody) -> bool {
+        let Some(step) = body.step().filter(|_| !goes_forwards(body)) else { return true };
+        self.completed.contains(step) && !self.undoing.completed.contains(step)
+    }
+
+    /// What was undone is done again, with all that comes after it.
+    fn begin_again(&mut self) {
+        let Some(state) = &self.state else { return };
+        for undone in std::mem::take(&mut self.undoing.completed) {
+            let from = state.plan.position(undone.as_str()).unwrap();
+            for after in state.plan.after(from) {
+                self.completed.remove(&state.plan.steps[after].id);
+            }
+        }
+        self.undoing.failures.clear();
+    }
+
     fn names_suspects(&self, body: &EventBody) -> bool {
         let EventBody::InterventionOpened(fact) = body else { return true };
         fact.steps == self.under_way
@@ -143,10 +176,28 @@ impl Journal {
             EventBody::StepStart(fact) => {
                 self.started.insert((fact.step.clone(), fact.attempt));
             }
+            EventBody::CompensationStart(fact) => {
+                self.undoing.started.insert((fact.step.clone(), fact.attempt));
+                if fact.data.by.is_some() {
+                    self.undoing.failures.clear();
+                    self.paused = false;
+                    self.got_on();
+                }
+            }
+            EventBody::CompensationFailed(fact) => {
+                *self.undoing.failures.entry(fact.step.clone()).or_default() += 1;
+            }
+            EventBody::CompensationComplete(fact) => {
+                self.undoing.completed.insert(fact.step.clone());
+                self.got_on();
+            }
             EventBody::WorkflowResumed(_) => {
                 self.resumes += 1;
                 self.paused = false;
                 self.failures.clear();
+                if self.state.as_ref().is_none_or(|state| state.undoing.is_none()) {
+                    self.begin_again();
+                }
                 self.got_on();
             }
             EventBody::StepRetry(fact) => *self.failures.entry(fact.step.clone()).or_default() += 1,
@@ -175,6 +226,18 @@ impl Journal {
             | EventBody::WorkflowAborted(_) => {}
         }
     }
+}
+
+/// Whether an event is about what a step does, not about what undoes it.
+fn goes_forwards(body: &EventBody) -> bool {
+    let backwards = matches!(
+        body,
+        EventBody::CompensationStart(_)
+            | EventBody::CompensationComplete(_)
+            | EventBody::CompensationFailed(_)
+    );
+    let slow = matches!(body, EventBody::StepTimeoutWarning(on) if on.data.compensation);
+    !backwards && !slow
 }
 
 /// What the thread's row must say.

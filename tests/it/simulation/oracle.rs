@@ -63,7 +63,10 @@ async fn judge_one(world: &World, client: &Client, handle: &Handle) -> Result<()
     let drawn = &client.plan.drawn;
     match state.status {
         ThreadStatus::Completed => completed(world, drawn, &state)?,
-        ThreadStatus::Failed => failed(drawn, &state, resumes)?,
+        ThreadStatus::Failed => {
+            failed(client, &state, resumes)?;
+            undone(world, drawn, &state)?;
+        }
         ThreadStatus::Aborted => need(client.may_have_aborted(), "nobody has aborted it")?,
         other @ (ThreadStatus::Queued
         | ThreadStatus::Running
@@ -108,9 +111,20 @@ fn fold(drawn: &Drawn, thread: &ThreadId, events: &[String]) -> Result<ThreadSta
     let first = decoded.next().ok_or("no event")?.map_err(|fault| fault.to_string())?;
     let mut state = ThreadState::first(thread.clone(), Arc::new(plan), &first).ok_or("no start")?;
     let mut completions: BTreeMap<usize, u32> = BTreeMap::new();
+    let mut undone = Vec::new();
     for event in decoded {
         let event = event.map_err(|fault| fault.to_string())?;
         state.apply(&event);
+        if let EventBody::CompensationComplete(fact) = &event.body {
+            let at = state.plan.position(fact.step.as_str()).ok_or("an unknown step")?;
+            need(completions.remove(&at) == Some(1), "what was undone had not completed once")?;
+            undone.push(at);
+        }
+        if matches!(event.body, EventBody::WorkflowResumed(_)) && state.undoing.is_none() {
+            for at in undone.drain(..).flat_map(|at| state.plan.after(at)) {
+                completions.remove(&at);
+            }
+        }
         if let EventBody::StepComplete(fact) = &event.body {
             let at = state.plan.position(fact.step.as_str()).ok_or("an unknown step")?;
             *completions.entry(at).or_default() += 1;
@@ -160,11 +174,43 @@ fn completed(world: &World, drawn: &Drawn, state: &ThreadState) -> Result<(), St
     Ok(())
 }
 
+/// Whether a step can never be undone.
+fn stays(step: &Step) -> bool {
+    step.compensate.as_ref().is_some_and(|script| matches!(script.mood, Mood::Doomed))
+}
+
+/// All that could be undone of a failed thread is.
+fn undone(world: &World, drawn: &Drawn, state: &ThreadState) -> Result<(), String> {
+    for (at, (step, drawn)) in state.steps.iter().zip(&drawn.steps).enumerate() {
+        let stood_in = drawn.fallback == Some(Fallback::Output);
+        let undoable = drawn.compensate.is_some() && !stood_in;
+        let left = step.status == StepStatus::Completed && undoable;
+        need(!left || stays(drawn), &format!("s{at} is not undone"))?;
+        if step.status == StepStatus::Compensated {
+            need(undoable && !stays(drawn), &format!("s{at} cannot be undone"))?;
+            let round =
+                if step.rounds == 0 { String::new() } else { format!("/{}", step.rounds + 1) };
+            let key = format!("{}/s{at}{round}/compensate", state.thread_id);
+            let effects = world.audit().effects.get(&key).copied().unwrap_or(0);
+            need(
+                effects > 0 && effects <= step.undo_attempts,
+                &format!("{key}: {effects} effects"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
 /// A thread may fail only by a step that is meant to fail.
-fn failed(drawn: &Drawn, state: &ThreadState, resumes: u32) -> Result<(), String> {
+fn failed(client: &Client, state: &ThreadState, resumes: u32) -> Result<(), String> {
+    let drawn = &client.plan.drawn;
     let failure = state.error.as_ref().ok_or("no error")?;
     let step = failure.step_id.as_ref().ok_or("no step")?;
     let at = state.plan.position(step.as_str()).ok_or("an unknown step")?;
+    if failure.code == "compensation_failed" {
+        need(client.plan.may_abort() && stays(&drawn.steps[at]), "it could have been undone")?;
+        return Ok(());
+    }
     let fails = match &drawn.steps[at] {
         Step { goes_on: true, .. } | Step { work: Work::Sleep(_), .. } => false,
         Step { work: Work::Http(script), .. } => match script.mood {

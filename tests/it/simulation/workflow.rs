@@ -14,6 +14,8 @@ pub(super) struct Step {
     pub(super) goes_on: bool,
     pub(super) max_attempts: u32,
     pub(super) fallback: Option<Fallback>,
+    /// How its compensation behaves, if it has one.
+    pub(super) compensate: Option<Script>,
 }
 
 /// What stands in for a step that always fails.
@@ -100,6 +102,8 @@ pub(super) struct Drawn {
 
 /// The output that stands in for a step.
 const STAND_IN: u64 = 4_242;
+/// Attempts of a compensation.
+const UNDO_ATTEMPTS: u32 = 3;
 /// Longest an attempt may take, in milliseconds.
 pub(super) const TIMEOUT: u64 = 3_000;
 /// Longest a slow attempt may show no sign of life, in milliseconds: as far above what one does as
@@ -137,6 +141,7 @@ impl Drawn {
                 goes_on: false,
                 max_attempts: 1,
                 fallback: None,
+                compensate: None,
             }
         };
         let steps = (0..=at + 1).map(step).collect();
@@ -147,6 +152,9 @@ impl Drawn {
     pub(super) fn dawdle(&mut self) {
         for step in &mut self.steps {
             if let Work::Http(script) = &mut step.work {
+                script.slowness = TIMEOUT - 500;
+            }
+            if let Some(script) = &mut step.compensate {
                 script.slowness = TIMEOUT - 500;
             }
         }
@@ -210,6 +218,15 @@ impl Drawn {
                 out["fallback"] =
                     json!({ "kind": "http", "with": out["with"], "timeout": TIMEOUT });
             }
+        }
+        if step.compensate.is_some() {
+            out["compensate"] = json!({
+                "kind": "http",
+                "with": { "url": format!("http://h/s{at}"), "json": { "of": format!("{{s{at}.output}}") } },
+                "retry": { "maxAttempts": UNDO_ATTEMPTS, "initialInterval": 200 },
+                "timeout": TIMEOUT,
+                "warnAfter": TIMEOUT / 2,
+            });
         }
         if let Some(condition) = step.condition {
             out["when"] = json!(match condition {
@@ -323,7 +340,18 @@ fn draw_step(rng: &mut Rng, before: &[Step]) -> Step {
     let goes_on = doomed && !rng.chance(4);
     let stands_in = *rng.pick(&[None, Some(Fallback::Output), Some(Fallback::Call)]);
     let fallback = stands_in.filter(|_| doomed);
-    Step { needs, work, condition, goes_on, max_attempts, fallback }
+    let compensate = rng.chance(2).then(|| draw_undo(rng));
+    Step { needs, work, condition, goes_on, max_attempts, fallback, compensate }
+}
+
+/// A compensation slips now and then, and some never succeed.
+fn draw_undo(rng: &mut Rng) -> Script {
+    let script = draw_script(rng, UNDO_ATTEMPTS);
+    let mood = match script.mood {
+        Mood::Broken(_) | Mood::Doomed | Mood::Poison(_) => Mood::Doomed,
+        flaky @ Mood::Flaky(_) => flaky,
+    };
+    Script { mood, ..script }
 }
 
 fn draw_script(rng: &mut Rng, max_attempts: u32) -> Script {

@@ -1,0 +1,45 @@
+//! Reads what undoes a step once it has completed.
+//!
+//! Called for each step once the graph is known. It never lets anything through that waits: while a
+//! thread is undone nobody is asked, and nothing else of it goes on.
+
+use std::collections::BTreeSet;
+
+use super::fallback::STEP_FIELDS;
+use super::fields::Fields;
+use super::step::{self, Surroundings};
+use crate::definition::template::Names;
+use crate::definition::{Action, PlanStep, scan};
+use crate::model::{Faults, StepId};
+
+/// Reads `compensate`, if the step has one; `raw` is the step's text, `visible` whom it may name.
+/// In a compensation, that is the step itself as well: what it has done.
+pub(super) fn read(
+    (step, raw): (&Fields<'_>, &str),
+    id: Option<&StepId>,
+    visible: &BTreeSet<&str>,
+    around: &Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<Box<PlanStep>> {
+    let at = step.at().key("compensate");
+    let fields = Fields::of(step.get("compensate")?, &at, "compensate", faults)?;
+    fields.allow(&STEP_FIELDS, &[], faults);
+    let raw = scan::member(raw, "compensate").unwrap_or("{}");
+    let mut visible = visible.clone();
+    visible.extend(id.map(StepId::as_str));
+    let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };
+    let way = step::way((&fields, raw), &names, around.defaults, faults)?;
+    let undo = way.into_step(id?.clone());
+    match *undo.action {
+        Action::Http | Action::Exec { .. } | Action::Transform { .. } => Some(Box::new(undo)),
+        Action::Sleep | Action::Signal | Action::Approval => {
+            let kind = undo.action.kind();
+            let detail = format!("{kind} steps wait and undo nothing: they cannot compensate");
+            faults.add(&at.key("kind"), detail);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
