@@ -45,6 +45,7 @@ pub(super) struct Report {
     /// Processes that died with all their replicas.
     pub(super) crashes: u32,
     /// Replicas that died alone.
+    pub(super) undone: u32,
     pub(super) deaths: u32,
     /// Threads that were set aside.
     pub(super) quarantines: u32,
@@ -58,6 +59,7 @@ impl Report {
         self.takeovers += other.takeovers;
         self.fenced += other.fenced;
         self.crashes += other.crashes;
+        self.undone += other.undone;
         self.deaths += other.deaths;
         self.quarantines += other.quarantines;
         self.snapshots += other.snapshots;
@@ -148,6 +150,7 @@ impl Simulation {
             takeovers: audit.takeovers,
             fenced: audit.fenced,
             crashes,
+            undone: audit.undone,
             deaths: audit.deaths,
             quarantines: audit.quarantines,
             snapshots: audit.snapshots,
