@@ -44,8 +44,9 @@ pub(super) struct Report {
     pub(super) fenced: u32,
     /// Processes that died with all their replicas.
     pub(super) crashes: u32,
-    /// Replicas that died alone.
+    /// Steps that were undone.
     pub(super) undone: u32,
+    /// Replicas that died alone.
     pub(super) deaths: u32,
     /// Threads that were set aside.
     pub(super) quarantines: u32,
