@@ -175,7 +175,8 @@ pub(in crate::api) struct FallbackStep {
     breaker: Option<Breaker>,
 }
 
-/// A step that undoes another: with an idempotency key of its own, `{threadId}/{stepId}/compensate`.
+/// A step that undoes another: with an idempotency key of its own, `{threadId}/{stepId}/compensate`, and
+/// attempts that are numbered by themselves.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::api) struct CompensationStep {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rethread::definition::Plan as CheckedPlan;
 use rethread::machine::snapshot;
-use rethread::model::{EventBody, Incarnation, RecoveryCause, ThreadId};
+use rethread::model::{Event, EventBody, Incarnation, RecoveryCause, ThreadId};
 use rethread::store::{Claimed, Records, Recovery, Snapshot, ThreadRow, Write, WriteOutcome};
 
 use super::journal::{Journal, Rules, summary};
@@ -37,6 +37,8 @@ pub(super) struct Audit {
     pub(super) takeovers: u32,
     /// Threads that were paused because they may be what kills replicas.
     pub(super) quarantines: u32,
+    /// Steps that were undone.
+    pub(super) undone: u32,
     /// Replicas that died alone.
     pub(super) deaths: u32,
     /// Snapshots that were held against the journal.
@@ -63,6 +65,7 @@ impl Audit {
             fenced: 0,
             takeovers: 0,
             quarantines: 0,
+            undone: 0,
             deaths: 0,
             snapshots: 0,
         }
@@ -161,6 +164,8 @@ impl Audit {
         let Some(journal) = self.threads.get_mut(id) else { return };
         let mut faults = Vec::new();
         let mut paused = None;
+        let undone = |text: &&String| Event::kind_of(text) == "compensation_complete";
+        self.undone += u32::try_from(records.events.iter().filter(undone).count()).unwrap();
         for text in &records.events {
             match journal.push(id, text, &self.rules) {
                 Err(fault) => faults.push(format!("{id}: {fault}: {text}")),

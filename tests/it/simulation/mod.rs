@@ -64,8 +64,9 @@ fn every_promise_holds(share: u64) {
     println!("{lived} seeds: {met:?}");
     // A simulation in which little goes wrong proves little.
     let least = lived / 10;
-    let faults = [met.takeovers, met.fenced, met.crashes, met.deaths, met.quarantines];
+    let faults = [met.takeovers, met.fenced, met.crashes, met.deaths, met.quarantines, met.undone];
     assert!(faults.iter().all(|&met| met >= least), "too little went wrong: {met:?}");
+    assert!(met.undone >= lived / 20, "too little was undone: {met:?}");
 }
 
 fn show(seed: u64) {

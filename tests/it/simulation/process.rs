@@ -44,6 +44,8 @@ pub(super) struct Report {
     pub(super) fenced: u32,
     /// Processes that died with all their replicas.
     pub(super) crashes: u32,
+    /// Steps that were undone.
+    pub(super) undone: u32,
     /// Replicas that died alone.
     pub(super) deaths: u32,
     /// Threads that were set aside.
@@ -58,6 +60,7 @@ impl Report {
         self.takeovers += other.takeovers;
         self.fenced += other.fenced;
         self.crashes += other.crashes;
+        self.undone += other.undone;
         self.deaths += other.deaths;
         self.quarantines += other.quarantines;
         self.snapshots += other.snapshots;
@@ -148,6 +151,7 @@ impl Simulation {
             takeovers: audit.takeovers,
             fenced: audit.fenced,
             crashes,
+            undone: audit.undone,
             deaths: audit.deaths,
             quarantines: audit.quarantines,
             snapshots: audit.snapshots,
