@@ -7,6 +7,7 @@ mod ends;
 mod failures;
 mod fallbacks;
 mod journal;
+mod people;
 mod properties;
 mod random;
 mod recovery;
