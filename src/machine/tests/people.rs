@@ -1,6 +1,9 @@
 //! What people do, as properties of the machine: whatever is asked at whatever moment, among
 //! completions, failures, takeovers, quarantines, waits and a shutdown.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::json;
@@ -12,7 +15,7 @@ use crate::machine::{Ask, Command, Rejection, Resume, ThreadState, Who, decide};
 use crate::model::{Event, EventBody, Json, StepStatus, ThreadStatus};
 
 /// Histories per run: some seconds in a debug build.
-const CASES: u32 = 512;
+const CASES: u32 = 256;
 /// What the machine writes where a person skips a step and does not say why.
 const ASKED: &str = "asked";
 
@@ -57,13 +60,10 @@ fn signed(command: Command, number: usize) -> Command {
     let Command::Ask(ask, _) = command else { return command };
     let by = if number.is_multiple_of(2) { "ann" } else { "bob" }.to_owned();
     let reason = (!number.is_multiple_of(3)).then(|| format!("why {number}"));
-    let ask = match ask {
-        Ask::Signal { name, .. } => {
-            Ask::Signal { name, payload: json_of(&json!({ "n": 5, "number": number })) }
-        }
-        other => other,
-    };
-    Command::Ask(ask, Who { by, reason })
+    let who = Who { by, reason };
+    let Ask::Signal { name, .. } = ask else { return Command::Ask(ask, who) };
+    let payload = json_of(&json!({ "n": 5, "number": number }));
+    Command::Ask(Ask::Signal { name, payload }, who)
 }
 
 /// The signals on their way, oldest first, by the events alone.
@@ -73,24 +73,20 @@ struct Mail(Vec<(String, Json)>);
 impl Mail {
     /// Takes an event in; `before` is the state that it comes upon.
     fn read(&mut self, before: &ThreadState, event: &Event) -> Result<(), TestCaseError> {
-        match &event.body {
-            EventBody::SignalReceived(data) => {
-                self.0.push((data.name.clone(), data.payload.clone()));
-            }
-            EventBody::StepComplete(fact) => {
-                let at = before.plan.position(fact.step.as_str()).unwrap();
-                let Some(name) = &before.steps[at].signal else { return Ok(()) };
-                let oldest = self.0.iter().position(|(sent, _)| sent == name);
-                if fact.data.error.is_some() {
-                    prop_assert!(oldest.is_none(), "{name} was there, and not taken");
-                    return Ok(());
-                }
-                prop_assert!(oldest.is_some(), "{name} was taken, and is not there");
-                let (_, payload) = self.0.remove(oldest.unwrap());
-                prop_assert_eq!(&payload, &fact.data.output, "the oldest is taken first");
-            }
-            _ => {}
+        if let EventBody::SignalReceived(data) = &event.body {
+            self.0.push((data.name.clone(), data.payload.clone()));
         }
+        let EventBody::StepComplete(fact) = &event.body else { return Ok(()) };
+        let at = before.plan.position(fact.step.as_str()).unwrap();
+        let Some(name) = &before.steps[at].signal else { return Ok(()) };
+        let oldest = self.0.iter().position(|(sent, _)| sent == name);
+        if fact.data.error.is_some() {
+            prop_assert!(oldest.is_none(), "{name} was there, and not taken");
+            return Ok(());
+        }
+        prop_assert!(oldest.is_some(), "{name} was taken, and is not there");
+        let (_, payload) = self.0.remove(oldest.unwrap());
+        prop_assert_eq!(&payload, &fact.data.output, "the oldest is taken first");
         Ok(())
     }
 
@@ -114,25 +110,25 @@ fn watch(stage: &mut Stage, command: Command, mail: &mut Mail) -> Result<(), Tes
         Err(rejection) => return refused(&before, &stage.state, (&command, &rejection)),
     };
     let by_hand = matches!(command, Command::Ask(Ask::Retry { .. }, _));
-    let mut state = before.clone();
+    let mut folded = before.clone();
     for event in &events {
         if let EventBody::StepStart(_) = event.body {
-            let goes_on = matches!(state.status, ThreadStatus::Queued | ThreadStatus::Running);
-            prop_assert!(goes_on && state.error.is_none(), "{event:?} while {:?}", state.status);
+            let goes_on = matches!(folded.status, ThreadStatus::Queued | ThreadStatus::Running);
+            prop_assert!(goes_on && folded.error.is_none(), "{event:?} while {:?}", folded.status);
             prop_assert!(stage.moment.may_start || by_hand, "{event:?} in a shutdown");
         }
-        mail.read(&state, event)?;
-        let earlier = state.clone();
-        state.apply(event);
-        outputs_stand(&earlier, event, &state)?;
-        let sound = state.validate();
+        mail.read(&folded, event)?;
+        let earlier = folded.clone();
+        folded.apply(event);
+        outputs_stand(&earlier, event, &folded)?;
+        let sound = folded.validate();
         prop_assert!(sound.is_ok(), "{sound:?} after {event:?}");
     }
-    prop_assert_eq!(format!("{state:?}"), format!("{:?}", stage.state), "a replay is the state");
-    mail.is_kept(&state)?;
+    prop_assert_eq!(format!("{folded:?}"), format!("{:?}", stage.state), "a replay is the state");
+    mail.is_kept(&folded)?;
     if let Command::Ask(ask, who) = &command {
         told_once(&before, (ask, who), &events)?;
-        came_true(&before, ask, &state)?;
+        came_true(&before, ask, &folded)?;
     }
     stage.journal.extend(events);
     Ok(())
@@ -146,9 +142,10 @@ fn refused(
 ) -> Result<(), TestCaseError> {
     prop_assert_eq!(format!("{before:?}"), format!("{after:?}"));
     if let Command::Complete { step, attempt, .. } | Command::Fail { step, attempt, .. } = command {
-        let current = before.steps.get(*step).is_some_and(|state| {
-            state.status == StepStatus::Running && state.attempts == *attempt
-        });
+        let current = before
+            .steps
+            .get(*step)
+            .is_some_and(|state| state.status == StepStatus::Running && state.attempts == *attempt);
         prop_assert!(!current, "the result of a running attempt is thrown away");
     }
     if let (Command::Ask(Ask::Resolve { id, .. }, _), Rejection::Resolved { choice, by }) =
@@ -169,16 +166,15 @@ fn outputs_stand(
     after: &ThreadState,
 ) -> Result<(), TestCaseError> {
     let plan = &before.plan;
-    let edited = match &event.body {
-        EventBody::StepEdited(fact) => plan.position(fact.step.as_str()),
-        _ => None,
-    };
-    let from = match &event.body {
-        EventBody::WorkflowResumed(data) => data.from_step.as_ref(),
-        _ => None,
-    };
-    let from = from.and_then(|id| plan.position(id.as_str()));
-    let again = from.map(|step| plan.after(step)).unwrap_or_default();
+    let is_edit = matches!(event.body, EventBody::StepEdited(_));
+    let edited = event.body.step().filter(|_| is_edit);
+    let edited = edited.and_then(|id| plan.position(id.as_str()));
+    let mut again = BTreeSet::new();
+    if let EventBody::WorkflowResumed(data) = &event.body
+        && let Some(from) = &data.from_step
+    {
+        again = plan.after(plan.position(from.as_str()).unwrap());
+    }
     for (at, (earlier, later)) in before.steps.iter().zip(&after.steps).enumerate() {
         if again.contains(&at) {
             let fresh = (later.status, &later.output) == (StepStatus::Pending, &None);
@@ -253,7 +249,8 @@ fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(),
             prop_assert!(after.current_steps().is_empty());
         }
         Ask::Resume(Resume { skip, input, .. }) => {
-            let skipped = |at: &usize| after.steps[*at].bypassed && after.steps[*at].output.is_none();
+            let skipped =
+                |at: &usize| after.steps[*at].bypassed && after.steps[*at].output.is_none();
             prop_assert!(skip.iter().all(skipped), "{skip:?} are skipped");
             prop_assert_eq!(&after.input, input.as_ref().unwrap_or(&before.input));
         }
@@ -280,7 +277,7 @@ fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(),
 #[track_caller]
 fn sends(stage: &Stage) -> String {
     let journal = &stage.journal;
-    let (id, plan) = (stage.state.thread_id.clone(), std::sync::Arc::clone(&stage.state.plan));
+    let (id, plan) = (stage.state.thread_id.clone(), Arc::clone(&stage.state.plan));
     let mut replayed = ThreadState::first(id, plan, &journal[0]).unwrap();
     for event in &journal[1..] {
         replayed.apply(event);
@@ -321,9 +318,8 @@ fn a_thread_full_of_signals_still_takes_the_one_that_a_step_waits_for() {
         { "id": "w", "kind": "signal", "with": { "name": "go" } }
     ]));
     stage.advance();
-    let signal = |name: &str| {
-        asked(Ask::Signal { name: name.to_owned(), payload: json_of(&json!(1)) })
-    };
+    let signal =
+        |name: &str| asked(Ask::Signal { name: name.to_owned(), payload: json_of(&json!(1)) });
     let stray = signal("stray");
     let kept = (0..2_000).take_while(|_| stage.decide(stray.clone()).is_ok()).count();
     assert_eq!(kept, 1_000);
