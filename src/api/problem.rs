@@ -214,6 +214,7 @@ impl From<RuntimeError> for Problem {
             RuntimeError::InterventionResolved { .. } => Self::new(&INTERVENTION_RESOLVED, detail),
             RuntimeError::TooManySignals => Self::new(&TOO_MANY_SIGNALS, detail),
             RuntimeError::NoSuchChoice { .. } => Self::new(&CHOICE_NOT_OFFERED, detail),
+            RuntimeError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, detail),
             RuntimeError::PreconditionFailed { .. } => Self::new(&PRECONDITION_FAILED, detail),
             RuntimeError::QueueFull { retry_after } => {
                 Self { retry_after: Some(retry_after), ..Self::new(&QUEUE_FULL, detail) }
@@ -265,6 +266,7 @@ mod tests {
             ),
             (RuntimeError::NothingToCompensate, 409, "nothing_to_compensate"),
             (RuntimeError::Compensating { action: "skipped" }, 409, "compensation_under_way"),
+            (RuntimeError::TooLarge { size: 2, limit: 1 }, 413, "payload_too_large"),
             (RuntimeError::PreconditionFailed { last_seq: 3 }, 412, "precondition_failed"),
             (RuntimeError::QueueFull { retry_after: wait }, 429, "queue_full"),
             (RuntimeError::Unavailable { retry_after: wait }, 503, "storage_unavailable"),

@@ -71,6 +71,7 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::ThreadConflict
         | RuntimeError::IdempotencyMismatch
         | RuntimeError::WrongState { .. }
+        | RuntimeError::TooLarge { .. }
         | RuntimeError::PreconditionFailed { .. }
         | RuntimeError::Corrupt
         | RuntimeError::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -8,6 +8,7 @@ mod ends;
 mod failures;
 mod fallbacks;
 mod journal;
+mod people;
 mod properties;
 mod random;
 mod recovery;

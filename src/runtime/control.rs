@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::handle::{AbortHow, Control, Invoked, ResumeHow, RuntimeError, StepChange};
+use super::load;
 use super::mail::{Answer, Ask, Letter};
 use super::query::{patiently, persistently};
 use super::settings::{RETRY_AFTER, STORE_PATIENCE};
+use super::workflows::check_input;
 use crate::model::{Json, Seq, StepId, ThreadId};
 use crate::store::{Message, Posted};
 
@@ -35,6 +37,13 @@ pub(super) async fn resume(
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
     let ResumeHow { from_step, skip, input } = how;
+    if let Some(input) = &input {
+        let plan = persistently(core, || async {
+            let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+            Ok(load::plan(core, &row.definition).await?)
+        });
+        check_input(core, &*plan.await?, input)?;
+    }
     let plain = from_step.is_none() && skip.is_empty() && input.is_none();
     let asked = if plain { Ask::Resume } else { Ask::ResumeWith { from_step, skip, input } };
     let invoked = ask(core, thread, (asked, "resumed"), control).await?;
@@ -62,6 +71,9 @@ pub(super) async fn change_step(
     (step, change): (StepId, StepChange),
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
+    if let StepChange::Skip { output: Some(output) } | StepChange::Edit { output } = &change {
+        fits(core, output)?;
+    }
     let asked = match change {
         StepChange::Retry => (Ask::Retry { step }, "retried"),
         StepChange::Skip { output } => (Ask::Skip { step, output }, "skipped"),
@@ -77,6 +89,7 @@ pub(super) async fn signal(
     (name, payload): (String, Json),
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
+    fits(core, &payload)?;
     let idempotency_key = control.idempotency_key.map(|key| format!("{name}:{key}"));
     let control = Control { idempotency_key, ..control };
     ask(core, thread, (Ask::Signal { name, payload }, "signalled"), control).await
@@ -109,13 +122,22 @@ pub(super) async fn delete(
         if if_match.is_some_and(|seen| seen != row.last_seq) {
             return Err(RuntimeError::PreconditionFailed { last_seq: row.last_seq });
         }
-        if core.store().delete(thread).await? {
+        if core.store().delete(thread, if_match).await? {
             return Ok(());
         }
         let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        if if_match.is_some_and(|seen| seen != row.last_seq) {
+            return Err(RuntimeError::PreconditionFailed { last_seq: row.last_seq });
+        }
         Err(RuntimeError::WrongState { status: row.summary.status, action: "deleted" })
     })
     .await
+}
+
+/// Refuses what is larger than an event may be: the journal would keep it for ever.
+fn fits(core: &Core, given: &Json) -> Result<(), RuntimeError> {
+    let (size, limit) = (given.as_str().len(), core.parts.settings.max_event);
+    if size > limit { Err(RuntimeError::TooLarge { size, limit }) } else { Ok(()) }
 }
 
 async fn ask(
@@ -193,6 +215,13 @@ async fn answered(core: &Core, thread: &ThreadId, key: &str) -> Result<Answer, R
                     return answer.decode::<Answer>().map_err(|_| RuntimeError::Internal);
                 }
                 Err(error) if !error.is_transient() => return Err(error.into()),
+                // Somebody may have deleted the thread, and the message with it.
+                Ok(None)
+                    if pause == LOOKS.1
+                        && matches!(core.store().thread(thread).await, Ok(None)) =>
+                {
+                    return Err(RuntimeError::ThreadNotFound);
+                }
                 Ok(None) | Err(_) => tokio::time::sleep(pause).await,
             }
             pause = (pause * 2).min(LOOKS.1);

@@ -14,7 +14,7 @@ use super::core::Core;
 use super::recoveries::{self, Recovering};
 use super::settings::{DRIVER_QUEUE, PARK_AFTER};
 use super::snapshots::Tail;
-use crate::machine::{Command, ThreadState};
+use crate::machine::{Command, Moment, ThreadState, decide};
 use crate::model::{Epoch, Event};
 use crate::store::Disposition;
 
@@ -98,16 +98,7 @@ impl Driver {
         loop {
             let mut commit = Commit::default();
             match first.take() {
-                Some(command) => {
-                    // An abort that waits is obeyed before anything is started.
-                    let idle = !self.state.has_running();
-                    if self.mail {
-                        super::mail::take(&mut self, &mut commit).await;
-                    }
-                    // What its messages have just set going was not lost with anybody.
-                    let fresh = idle && self.state.has_running();
-                    self.decide(if fresh { Command::Advance } else { command }, &mut commit);
-                }
+                Some(command) => self.begin(command, &mut commit).await,
                 None if !self.gather(&events, &mut commit).await => return,
                 None => {}
             }
@@ -130,6 +121,30 @@ impl Driver {
                 Standing::Released | Standing::Lost => return,
             }
         }
+    }
+
+    /// Decides the first command, with the messages that wait: an abort among them is obeyed before
+    /// anything is started.
+    async fn begin(&mut self, command: Command, commit: &mut Commit) {
+        if !self.mail {
+            return self.decide(command, commit);
+        }
+        if matches!(command, Command::Recover(_)) {
+            // What was lost is told first, and started again last: what messages set going was not
+            // lost with anybody. Whoever saw the thread before that has seen all that was done to it.
+            let seen = self.state.last_seq;
+            let still = Moment { may_start: false, ..self.core.moment() };
+            if let Ok(events) = decide(&mut self.state, command, still) {
+                commit.add(events);
+            }
+            let taken_over = (self.state.last_seq == seen + 1).then_some(seen);
+            super::mail::take(self, commit, taken_over).await;
+            return self.decide(Command::Advance, commit);
+        }
+        let idle = !self.state.has_running();
+        super::mail::take(self, commit, None).await;
+        let fresh = idle && self.state.has_running();
+        self.decide(if fresh { Command::Advance } else { command }, commit);
     }
 
     /// Performs what has become durable, waits for what comes of it, and decides all that has come
@@ -158,7 +173,7 @@ impl Driver {
             }
         }
         if self.mail {
-            super::mail::take(self, commit).await;
+            super::mail::take(self, commit, None).await;
         }
         true
     }

@@ -69,8 +69,9 @@ pub(super) enum Answer {
     Unreadable,
 }
 
-/// Reads the inbox and decides every message in it.
-pub(super) async fn take(driver: &mut Driver, commit: &mut Commit) {
+/// Reads the inbox and decides every message in it. `taken_over` is the head of the journal before
+/// this commit's takeover: nobody has acted since, so it is as good as the head after it.
+pub(super) async fn take(driver: &mut Driver, commit: &mut Commit, taken_over: Option<Seq>) {
     let messages = match driver.core.store().inbox(&driver.state.thread_id).await {
         Ok(messages) => messages,
         Err(error) => {
@@ -81,9 +82,15 @@ pub(super) async fn take(driver: &mut Driver, commit: &mut Commit) {
         }
     };
     driver.mail = false;
+    let taken_over = taken_over.map(|before| (before, driver.state.last_seq));
     for message in messages {
         let answer = match message.body.decode::<Letter>() {
-            Ok(letter) => answer(driver, letter, commit),
+            Ok(mut letter) => {
+                if taken_over == letter.if_match.map(|seen| (seen, driver.state.last_seq)) {
+                    letter.if_match = None;
+                }
+                answer(driver, letter, commit)
+            }
             Err(error) => {
                 tracing::error!(thread = %driver.state.thread_id, %error, "unreadable message");
                 Answer::Unreadable

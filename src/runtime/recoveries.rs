@@ -202,7 +202,10 @@ fn unsound(state: &ThreadState) -> Option<&'static str> {
     let moves = state.status.is_terminal()
         || state.status == ThreadStatus::Paused
         || state.has_running()
-        || state.next_wake().is_some();
+        || state.next_wake().is_some()
+        // Whoever is waited for moves it, whenever that may be.
+        || state.steps.iter().any(|step| step.signal.is_some())
+        || state.open_interventions().next().is_some();
     (!moves).then_some("nothing would ever move the thread")
 }
 

@@ -266,8 +266,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn by_idempotency_key(&self, key: &str)
     -> Result<Option<(ThreadId, String)>, StoreError>;
 
-    /// Deletes a thread that nobody drives and whose status is terminal. `false`: it is neither.
-    async fn delete(&self, thread: &ThreadId) -> Result<bool, StoreError>;
+    /// Deletes a thread that nobody drives, whose status is terminal and whose journal ends at `head`
+    /// (wherever, if absent). `false`: it is not so.
+    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError>;
 
     /// Deletes up to `limit` terminal threads last written before `before`, and idempotency keys
     /// older than 24 h; returns how many threads.

@@ -139,7 +139,7 @@ impl Player {
             Call::Read(thread, after, limit) => {
                 format!("{:?}", store.read(&name(*thread), *after, *limit).await)
             }
-            Call::Delete(thread) => format!("{:?}", store.delete(&name(*thread)).await),
+            Call::Delete(thread) => format!("{:?}", store.delete(&name(*thread), None).await),
             Call::Expire(limit) => self.expire_all(*limit).await,
             Call::SaveWorkflow(name, hash) => {
                 let (name, hash) = (format!("w{name}"), format!("h{hash}"));

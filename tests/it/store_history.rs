@@ -43,7 +43,7 @@ async fn forgotten_but_well(store: &dyn Store) {
     assert_eq!(store.tallies(AT).await, Ok(vec![]));
     store.save_snapshot(&snapshot("t")).await.unwrap();
     assert!(store.snapshot(&id("t"), None).await.unwrap().is_some());
-    assert_eq!(store.delete(&id("t")).await, Ok(true));
+    assert_eq!(store.delete(&id("t"), None).await, Ok(true));
     fill(store, "t").await;
     assert_eq!(store.recoveries(&id("t"), None, 9).await.unwrap().len(), 1);
 }
@@ -84,7 +84,7 @@ async fn history_goes_down_with_its_tables_and_up_again_on_postgres() {
     fill(&store, "u").await;
     PostgresStore::migrate_down(&settings, BEFORE.1).await.unwrap();
     // A server of the version before can delete threads with all it knows of.
-    assert_eq!(store.delete(&id("u")).await, Ok(true));
+    assert_eq!(store.delete(&id("u"), None).await, Ok(true));
     assert_eq!(store.read(&id("u"), 0, 9).await, Ok(vec![]));
     assert!(store.snapshot(&id("t"), None).await.is_err());
     store.close().await;
@@ -150,7 +150,7 @@ async fn racing_deletions_leave_no_history_behind() {
             store.snapshot(&id(&thread), None).await.unwrap().is_some()
         };
         let victim = id(&thread);
-        let (kept, deleted) = tokio::join!(remember, store.delete(&victim));
+        let (kept, deleted) = tokio::join!(remember, store.delete(&victim, None));
         written += usize::from(kept);
         assert_eq!(deleted, Ok(true));
     }

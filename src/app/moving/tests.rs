@@ -103,7 +103,7 @@ async fn a_thread_that_was_moved_and_deleted_does_not_come_back() {
     let (folder, ambient) = (tempfile::tempdir().unwrap(), Ambient::start());
     let path = folder.path().join("fallback.db");
     let database = broken_off(&path, &ambient, true).await;
-    assert!(database.delete(&ThreadId::parse("t000").unwrap()).await.unwrap());
+    assert!(database.delete(&ThreadId::parse("t000").unwrap(), None).await.unwrap());
     move_in(&path, &database, &ambient).await.unwrap();
     let there = ids(&database).await;
     assert!(!there.contains("t000"), "it was deleted");

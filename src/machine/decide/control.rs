@@ -282,7 +282,8 @@ fn signal(draft: &mut Draft<'_>, name: &str, payload: Json, who: &Who) -> Result
     if draft.state.status.is_terminal() {
         return Err(Rejection::WrongState(draft.state.status));
     }
-    if draft.state.signals.len() >= MAX_SIGNALS {
+    let awaited = draft.state.steps.iter().any(|step| step.signal.as_deref() == Some(name));
+    if draft.state.signals.len() >= MAX_SIGNALS && !awaited {
         return Err(Rejection::TooManySignals);
     }
     let Who { by, reason } = who.clone();

@@ -81,6 +81,14 @@ pub enum RuntimeError {
         /// What it offers.
         choices: Vec<String>,
     },
+    /// What is given is larger than an event may be.
+    #[error("it has {size} bytes; at most {limit} are kept")]
+    TooLarge {
+        /// Its size, in bytes.
+        size: usize,
+        /// The limit (`RETHREAD_MAX_EVENT`), in bytes.
+        limit: usize,
+    },
     /// `If-Match` named another version: somebody acted first.
     #[error("the thread has changed since: its last event is {last_seq}")]
     PreconditionFailed {

@@ -99,7 +99,7 @@ forward! {
     threads(filter: &ThreadFilter, limit: usize) -> Vec<ThreadRow>;
     owner(thread: &ThreadId) -> Option<String>;
     by_idempotency_key(key: &str) -> Option<(ThreadId, String)>;
-    delete(thread: &ThreadId) -> bool;
+    delete(thread: &ThreadId, head: Option<Seq>) -> bool;
     expire(before: Timestamp, limit: usize) -> usize;
     post(thread: &ThreadId, message: &Message) -> Posted;
     inbox(thread: &ThreadId) -> Vec<Message>;

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use crate::model::{ThreadId, ThreadStatus, Timestamp};
+use crate::model::{Seq, ThreadId, ThreadStatus, Timestamp};
 use crate::store::rows::indexed;
 use crate::store::{ThreadFilter, ThreadRow, WorkflowRow};
 
@@ -28,8 +28,9 @@ impl State {
     }
 
     /// See [`crate::store::Store::delete`].
-    pub(super) fn delete(&mut self, id: &ThreadId) -> bool {
-        let ended = self.threads.get(id).is_some_and(Thread::is_at_rest);
+    pub(super) fn delete(&mut self, id: &ThreadId, head: Option<Seq>) -> bool {
+        let meant = |thread: &&Thread| head.is_none_or(|head| head == thread.row.last_seq);
+        let ended = self.threads.get(id).filter(meant).is_some_and(Thread::is_at_rest);
         if ended {
             self.remove(id);
         }

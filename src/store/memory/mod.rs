@@ -155,8 +155,8 @@ impl Store for MemoryStore {
         Ok(self.state().by_idempotency_key(key, self.clock.now()))
     }
 
-    async fn delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
-        Ok(self.state().delete(thread))
+    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError> {
+        Ok(self.state().delete(thread, head))
     }
 
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {

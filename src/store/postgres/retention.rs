@@ -1,6 +1,6 @@
 //! Deletes threads and keys.
 
-use crate::model::{ThreadId, ThreadStatus, Timestamp};
+use crate::model::{Seq, ThreadId, ThreadStatus, Timestamp};
 use crate::store::StoreError;
 use crate::store::rows::row_limit;
 
@@ -8,7 +8,9 @@ use super::PostgresStore;
 use super::fault::answer;
 
 /// Deletes; what hangs on a thread goes by a trigger.
-const DELETE: &str = "DELETE FROM @threads WHERE thread_id = $1 AND owner = 0 AND status = ANY($2)";
+const DELETE: &str = "
+DELETE FROM @threads WHERE thread_id = $1 AND owner = 0 AND status = ANY($2)
+  AND last_seq = coalesce($3, last_seq)";
 
 /// What to delete is chosen once: a sub-query with a limit may be run again for every row.
 const EXPIRE: &str = "
@@ -27,8 +29,15 @@ WITH old AS MATERIALIZED (
 DELETE FROM @idempotency r USING old WHERE r.key = old.key AND expires_at <= clock_timestamp()";
 
 impl PostgresStore {
-    pub(super) async fn do_delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
-        let query = sqlx::query(self.sql(DELETE)).bind(thread.as_str()).bind(terminal());
+    pub(super) async fn do_delete(
+        &self,
+        thread: &ThreadId,
+        head: Option<Seq>,
+    ) -> Result<bool, StoreError> {
+        let query = sqlx::query(self.sql(DELETE))
+            .bind(thread.as_str())
+            .bind(terminal())
+            .bind(head.map(Seq::cast_signed));
         let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
         Ok(done.rows_affected() == 1)
     }

@@ -156,8 +156,8 @@ impl Store for SqliteStore {
         self.do_by_idempotency_key(key).await
     }
 
-    async fn delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
-        self.do_delete(thread).await
+    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError> {
+        self.do_delete(thread, head).await
     }
 
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
-use crate::model::{ThreadId, Timestamp};
+use crate::model::{Seq, ThreadId, Timestamp};
 use crate::store::StoreError;
 use crate::store::rows::row_limit;
 
@@ -28,14 +28,21 @@ const FORGET: [&str; 8] = [
 ];
 
 impl SqliteStore {
-    pub(super) async fn do_delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
+    pub(super) async fn do_delete(
+        &self,
+        thread: &ThreadId,
+        head: Option<Seq>,
+    ) -> Result<bool, StoreError> {
         let id = thread.as_str().to_owned();
         let sql = format!(
-            "SELECT thread_id FROM threads WHERE thread_id = ? AND owner = 0 AND status IN {ENDED}"
+            "SELECT thread_id FROM threads WHERE thread_id = ? AND owner = 0 AND status IN {ENDED}
+               AND last_seq = coalesce(?, last_seq)"
         );
         let work = transaction(move |connection| {
             async move {
-                let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(id);
+                let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+                    .bind(id)
+                    .bind(head.map(Seq::cast_signed));
                 let found: Vec<String> = query.fetch_all(&mut *connection).await?;
                 forget(connection, &found).await?;
                 Ok(!found.is_empty())

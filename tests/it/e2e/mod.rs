@@ -1,5 +1,6 @@
 //! The real binary, from the outside: over HTTP, with signals, on every store.
 
+mod actions;
 mod auth;
 mod bad_input;
 mod bounds;
@@ -27,6 +28,7 @@ mod poison;
 mod pooler;
 mod presence;
 mod promise;
+mod refusals;
 mod replica_feed;
 mod replicas;
 mod retries;

@@ -14,6 +14,7 @@ on_stores!([sqlite, postgres] [
     an_output_is_edited_while_its_thread_is_paused,
     a_failure_asks_a_person_where_the_workflow_says_so,
     of_two_operators_one_acts_and_the_other_hears_of_it,
+    the_inbox_is_filtered_and_paged,
     what_makes_no_sense_is_refused_and_changes_nothing,
 ]);
 
@@ -219,6 +220,46 @@ async fn of_two_operators_one_acts_and_the_other_hears_of_it(home: Home) {
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 412], "{} {}", one.text(), other.text());
+}
+
+async fn the_inbox_is_filtered_and_paged(home: Home) {
+    let server = home.start().await;
+    let client = server.client();
+    let steps = json!([{ "id": "a", "kind": "approval", "with": { "prompt": "{thread.id}?" } }]);
+    for number in 0..5 {
+        let body = json!({ "workflow": flow(&steps), "threadId": format!("t{number}") });
+        client.invoke(&body).await;
+        client
+            .until(&format!("t{number}"), "waits", |status| {
+                step(status, "a")["status"] == "waiting"
+            })
+            .await;
+    }
+    let list = async |query: &str| {
+        let (mut prompts, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/interventions?limit=2{query}{cursor}");
+            let page = client.get(&path).await.expect(200).json();
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= 2, "{page}");
+            prompts.extend(items.iter().map(|one| one["prompt"].as_str().unwrap().to_owned()));
+            let Some(next) = page["nextCursor"].as_str() else { return prompts };
+            cursor = format!("&cursor={next}");
+        }
+    };
+    assert_eq!(list("").await, ["t4?", "t3?", "t2?", "t1?", "t0?"]);
+    for thread in ["t3", "t0"] {
+        let open = client.get(&format!("/interventions?threadId={thread}")).await.json();
+        let path = format!("/interventions/{}/resolve", open["items"][0]["id"].as_str().unwrap());
+        client.post(&path, &json!({ "choice": "reject", "by": "ann" })).await.expect(200);
+    }
+    assert_eq!(list("&status=open").await, ["t4?", "t2?", "t1?"]);
+    assert_eq!(list("&status=resolved").await, ["t3?", "t0?"]);
+    assert_eq!(list("&status=open&threadId=t2").await, ["t2?"]);
+    assert!(list("&status=open&threadId=t3").await.is_empty());
+    for wrong in ["status=closed", "limit=0", "cursor=%21", "threadId=%20", "kind=approval"] {
+        client.get(&format!("/interventions?{wrong}")).await.expect(400);
+    }
 }
 
 async fn what_makes_no_sense_is_refused_and_changes_nothing(home: Home) {

@@ -148,6 +148,11 @@ impl Audit {
                     self.violated(format!("{id}: a write of {me} went past the fence of {row:?}"));
                 }
                 if let Some(records) = &append.records {
+                    let journal = self.threads.get_mut(id);
+                    let kept = journal.map(|journal| journal.appended(epoch, &records.events));
+                    if let Some(Err(rule)) = kept {
+                        self.violated(format!("{id}: {rule}"));
+                    }
                     self.record(id, records, me);
                 }
             }

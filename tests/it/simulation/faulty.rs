@@ -278,8 +278,8 @@ impl Store for FaultyStore {
         self.call("by_idempotency_key", self.world.store.by_idempotency_key(key)).await
     }
 
-    async fn delete(&self, thread: &ThreadId) -> Result<bool, StoreError> {
-        self.call("delete", self.world.store.delete(thread)).await
+    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError> {
+        self.call("delete", self.world.store.delete(thread, head)).await
     }
 
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {

@@ -49,6 +49,8 @@ pub(super) struct Journal {
     pub(super) poison: Option<StepId>,
     /// Who wrote last.
     pub(super) driven_by: Incarnation,
+    /// Under which epoch it was last appended to.
+    pub(super) appended_in: Option<Epoch>,
     /// The incarnations that were lost while they performed an attempt of it, since it got on.
     pub(super) losses: Vec<Incarnation>,
     /// How often it was handed over while attempts were under way, since it got on, or lost and the
@@ -73,6 +75,15 @@ impl Journal {
         } else if lost == 0 && !self.losses.contains(&self.driven_by) {
             self.handovers += 1;
         }
+    }
+
+    /// It is appended to. Only the first append of a claim takes it over: whoever has written
+    /// since drives it, and has lost nothing.
+    pub(super) fn appended(&mut self, epoch: Epoch, events: &[String]) -> Result<(), &'static str> {
+        let goes_on = self.appended_in.replace(epoch) == Some(epoch);
+        let taken_over = events.iter().any(|text| Event::kind_of(text) == "workflow_recovered");
+        let rule = "it is taken over by who drives it: a write that has landed was not recognised";
+        if goes_on && taken_over { Err(rule) } else { Ok(()) }
     }
 
     fn got_on(&mut self) {

@@ -28,6 +28,8 @@ pub(super) struct Fate {
     pub(super) crashes_left: u32,
     /// Ends the present process with all its replicas.
     pub(super) crash: CancellationToken,
+    /// Calls of the store so far.
+    pub(super) calls: u64,
     /// Lives of replicas so far.
     pub(super) lives: u64,
     /// Replicas that the store cannot be reached from, and until when.
@@ -71,6 +73,7 @@ impl Fate {
             calm_from: Duration::from_secs(rng.range(4, 24)),
             crashes_left: u32::try_from(crashes).unwrap(),
             crash: CancellationToken::new(),
+            calls: 0,
             lives: 0,
             cut_off: BTreeMap::new(),
             late: Vec::new(),

@@ -20,6 +20,10 @@ use super::workflow::Drawn;
 /// How long a silent replica keeps its threads: less than a slow attempt takes.
 pub(super) const LEASE: Duration = Duration::from_secs(1);
 
+/// Calls of the store in one world at the most: ten times what any takes that does not spin. Time
+/// hardly passes for what spins, so that its deadline would not come for hours.
+const MOST_CALLS: u64 = 500_000;
+
 /// One simulated world.
 #[derive(Debug)]
 pub(super) struct World {
@@ -140,7 +144,17 @@ impl World {
 
     /// What happens to a store call of a replica, and how long it takes without a fault.
     pub(super) fn mishap(&self, replica: usize, call: &str) -> (Duration, Mishap) {
-        self.fate().mishap(self.clock.monotonic(), replica, call)
+        let mut fate = self.fate();
+        fate.calls += 1;
+        let spins = fate.calls == MOST_CALLS;
+        let mishap = fate.mishap(self.clock.monotonic(), replica, call);
+        drop(fate);
+        if spins {
+            self.violated(format!(
+                "{MOST_CALLS} calls of the store: something spins, now at {call}"
+            ));
+        }
+        mishap
     }
 
     /// Whether what is read is damaged, where that costs time and nothing else.

@@ -330,7 +330,7 @@ pub(super) async fn history_goes_with_its_thread(bed: Bed) {
     bed.store.add_tallies(AT, &[("n".to_owned(), 1)]).await.unwrap();
     let done = ["t", "u"].map(|name| end(name, 1, 2, ThreadStatus::Failed));
     assert_eq!(bed.store.write(me, &appends(done)).await.unwrap(), [WRITTEN, WRITTEN]);
-    assert_eq!(bed.store.delete(&id("t")).await, Ok(true));
+    assert_eq!(bed.store.delete(&id("t"), None).await, Ok(true));
     assert_eq!(bed.store.expire(AT.plus(HOUR), 9).await, Ok(1));
     // Late words about threads that are gone say nothing.
     bed.store.save_snapshot(&snapshot("t", 3)).await.unwrap();

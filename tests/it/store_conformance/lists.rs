@@ -57,11 +57,14 @@ pub(super) async fn only_ended_threads_are_deleted_with_all_they_have(bed: Bed) 
     let kept = Start { disposition: Disposition::Keep, ..keyed("t", "k") };
     write(&bed, me, [kept]).await;
     post(&bed, "t", "m").await;
-    assert_eq!(bed.store.delete(&id("t")).await, Ok(false));
+    assert_eq!(bed.store.delete(&id("t"), None).await, Ok(false));
     let batch = appends([end("t", 1, 1, ThreadStatus::Failed)]);
     bed.store.write(me, &batch).await.unwrap();
-    assert_eq!(bed.store.delete(&id("t")).await, Ok(true));
-    assert_eq!(bed.store.delete(&id("t")).await, Ok(false));
+    // What somebody saw before is not what would be deleted.
+    assert_eq!(bed.store.delete(&id("t"), Some(1)).await, Ok(false));
+    assert_eq!(bed.store.delete(&id("t"), Some(2)).await, Ok(true));
+    assert_eq!(bed.store.delete(&id("t"), Some(2)).await, Ok(false));
+    assert_eq!(bed.store.delete(&id("t"), None).await, Ok(false));
     assert_eq!(bed.store.thread(&id("t")).await, Ok(None));
     assert_eq!(bed.store.read(&id("t"), 0, 9).await, Ok(vec![]));
     // Nothing of the old thread is left to meet the new one.

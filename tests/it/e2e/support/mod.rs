@@ -1,5 +1,6 @@
 //! What end-to-end tests are made of: a home for a server, the real binary, clients, a recorder.
 
+pub(crate) mod acts;
 pub(crate) mod client;
 pub(crate) mod faults;
 pub(crate) mod figures;

@@ -1,0 +1,361 @@
+//! What people do, as properties of the machine: whatever is asked at whatever moment, among
+//! completions, failures, takeovers, quarantines, waits and a shutdown.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+use serde_json::json;
+
+use super::journal;
+use super::random::{Turn, input, turns, workflow};
+use super::theatre::{Stage, asked, http, json_of, plan};
+use crate::machine::{Ask, Command, Rejection, Resume, ThreadState, Who, decide};
+use crate::model::{Event, EventBody, Json, StepStatus, ThreadStatus};
+
+/// Histories per run: some seconds in a debug build.
+const CASES: u32 = 256;
+/// What the machine writes where a person skips a step and does not say why.
+const ASKED: &str = "asked";
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_people_do_at_whatever_moment_is_done_once_and_undoes_nothing(
+        workflow in workflow(), input in input(), turns in busy_turns(),
+    ) {
+        let mut stage = Stage::of(plan(&workflow), &input);
+        let mut mail = Mail::default();
+        for (number, turn) in turns.iter().enumerate() {
+            let Some(command) = turn.command(&mut stage) else { continue };
+            watch(&mut stage, signed(command, number), &mut mail)?;
+        }
+        journal::check(&stage.state.plan, &stage.journal);
+    }
+}
+
+/// Every second turn is somebody's who asks for something.
+fn busy_turns() -> impl Strategy<Value = Vec<Turn>> {
+    let ask = prop_oneof![
+        2 => Just(Turn::Pause),
+        3 => Just(Turn::Resume),
+        2 => (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..3))
+            .prop_map(|(step, skip)| Turn::ResumeFrom(step, skip)),
+        2 => (prop_oneof![Just(0), 1_u16..9_000], any::<bool>())
+            .prop_map(|(grace, compensate)| Turn::Abort(grace, compensate)),
+        2 => any::<u8>().prop_map(Turn::Retry),
+        2 => (any::<u8>(), any::<bool>()).prop_map(|(step, given)| Turn::Skip(step, given)),
+        2 => any::<u8>().prop_map(Turn::Edit),
+        3 => (any::<u8>(), any::<u8>()).prop_map(|(which, choice)| Turn::Resolve(which, choice)),
+        4 => any::<bool>().prop_map(Turn::Signal),
+    ];
+    let other = turns().prop_map(|turns| turns[0].clone());
+    proptest::collection::vec(prop_oneof![ask, other], 1..80)
+}
+
+/// The same command, by somebody with a reason of their own; what is sent is told from all else
+/// that is.
+fn signed(command: Command, number: usize) -> Command {
+    let Command::Ask(ask, _) = command else { return command };
+    let by = if number.is_multiple_of(2) { "ann" } else { "bob" }.to_owned();
+    let reason = (!number.is_multiple_of(3)).then(|| format!("why {number}"));
+    let who = Who { by, reason };
+    let Ask::Signal { name, .. } = ask else { return Command::Ask(ask, who) };
+    let payload = json_of(&json!({ "n": 5, "number": number }));
+    Command::Ask(Ask::Signal { name, payload }, who)
+}
+
+/// The signals on their way, oldest first, by the events alone.
+#[derive(Debug, Default)]
+struct Mail(Vec<(String, Json)>);
+
+impl Mail {
+    /// Takes an event in; `before` is the state that it comes upon.
+    fn read(&mut self, before: &ThreadState, event: &Event) -> Result<(), TestCaseError> {
+        if let EventBody::SignalReceived(data) = &event.body {
+            self.0.push((data.name.clone(), data.payload.clone()));
+        }
+        let EventBody::StepComplete(fact) = &event.body else { return Ok(()) };
+        let at = before.plan.position(fact.step.as_str()).unwrap();
+        let Some(name) = &before.steps[at].signal else { return Ok(()) };
+        let oldest = self.0.iter().position(|(sent, _)| sent == name);
+        if fact.data.error.is_some() {
+            prop_assert!(oldest.is_none(), "{name} was there, and not taken");
+            return Ok(());
+        }
+        prop_assert!(oldest.is_some(), "{name} was taken, and is not there");
+        let (_, payload) = self.0.remove(oldest.unwrap());
+        prop_assert_eq!(&payload, &fact.data.output, "the oldest is taken first");
+        Ok(())
+    }
+
+    /// What was sent and not taken is kept, and nobody waits for what is there.
+    fn is_kept(&self, state: &ThreadState) -> Result<(), TestCaseError> {
+        let kept = state.signals.iter().map(|one| (one.name.clone(), one.payload.clone()));
+        prop_assert_eq!(&kept.collect::<Vec<_>>(), &self.0);
+        for step in &state.steps {
+            let there = self.0.iter().any(|(name, _)| Some(name) == step.signal.as_ref());
+            prop_assert!(!there, "{:?} is there and waited for", step.signal);
+        }
+        Ok(())
+    }
+}
+
+/// Decides a command and holds every promise against what follows.
+fn watch(stage: &mut Stage, command: Command, mail: &mut Mail) -> Result<(), TestCaseError> {
+    let before = stage.state.clone();
+    let events = match decide(&mut stage.state, command.clone(), stage.moment) {
+        Ok(events) => events,
+        Err(rejection) => return refused(&before, &stage.state, (&command, &rejection)),
+    };
+    let by_hand = matches!(command, Command::Ask(Ask::Retry { .. }, _));
+    let mut folded = before.clone();
+    for event in &events {
+        if let EventBody::StepStart(_) = event.body {
+            let goes_on = matches!(folded.status, ThreadStatus::Queued | ThreadStatus::Running);
+            prop_assert!(goes_on && folded.error.is_none(), "{event:?} while {:?}", folded.status);
+            prop_assert!(stage.moment.may_start || by_hand, "{event:?} in a shutdown");
+        }
+        mail.read(&folded, event)?;
+        let earlier = folded.clone();
+        folded.apply(event);
+        outputs_stand(&earlier, event, &folded)?;
+        let sound = folded.validate();
+        prop_assert!(sound.is_ok(), "{sound:?} after {event:?}");
+    }
+    prop_assert_eq!(format!("{folded:?}"), format!("{:?}", stage.state), "a replay is the state");
+    mail.is_kept(&folded)?;
+    if let Command::Ask(ask, who) = &command {
+        told_once(&before, (ask, who), &events)?;
+        came_true(&before, ask, &folded)?;
+    }
+    stage.journal.extend(events);
+    Ok(())
+}
+
+/// A refusal changes nothing, tells the truth, and no result of a current attempt gets one.
+fn refused(
+    before: &ThreadState,
+    after: &ThreadState,
+    (command, rejection): (&Command, &Rejection),
+) -> Result<(), TestCaseError> {
+    prop_assert_eq!(format!("{before:?}"), format!("{after:?}"));
+    if let Command::Complete { step, attempt, .. } | Command::Fail { step, attempt, .. } = command {
+        let current = before
+            .steps
+            .get(*step)
+            .is_some_and(|state| state.status == StepStatus::Running && state.attempts == *attempt);
+        prop_assert!(!current, "the result of a running attempt is thrown away");
+    }
+    if let (Command::Ask(Ask::Resolve { id, .. }, _), Rejection::Resolved { choice, by }) =
+        (command, rejection)
+    {
+        let one = before.interventions.iter().find(|one| one.opened.id == *id).unwrap();
+        let (decided, _) = one.resolved.as_ref().unwrap();
+        prop_assert_eq!((choice, by), (&decided.choice, &decided.by));
+    }
+    Ok(())
+}
+
+/// What a step has completed with changes by an edit alone, or is given up by a resume, which puts
+/// the step that it begins with, each that was undone, and all after them before their first attempt.
+fn outputs_stand(
+    before: &ThreadState,
+    event: &Event,
+    after: &ThreadState,
+) -> Result<(), TestCaseError> {
+    let plan = &before.plan;
+    let is_edit = matches!(event.body, EventBody::StepEdited(_));
+    let edited = event.body.step().filter(|_| is_edit);
+    let edited = edited.and_then(|id| plan.position(id.as_str()));
+    let mut again = BTreeSet::new();
+    if let EventBody::WorkflowResumed(data) = &event.body
+        && before.undoing.is_none()
+    {
+        let undone = |at: &usize| before.steps[*at].status == StepStatus::Compensated;
+        let from = data.from_step.as_ref().and_then(|id| plan.position(id.as_str()));
+        let begun = from.into_iter().chain((0..before.steps.len()).filter(undone));
+        again = begun.flat_map(|step| plan.after(step)).collect();
+    }
+    for (at, (earlier, later)) in before.steps.iter().zip(&after.steps).enumerate() {
+        if again.contains(&at) {
+            let fresh = (later.status, &later.output) == (StepStatus::Pending, &None);
+            prop_assert!(fresh && later.attempts == earlier.attempts, "{later:?}");
+        } else if earlier.status == StepStatus::Completed {
+            let stays = matches!(later.status, StepStatus::Completed | StepStatus::Compensated);
+            prop_assert!(stays, "{event:?} has undone {earlier:?}");
+            let same = edited == Some(at) || earlier.output == later.output;
+            prop_assert!(same, "{event:?} has changed {earlier:?}");
+        }
+    }
+    Ok(())
+}
+
+/// What was asked is one event, with who and why.
+fn told_once(
+    before: &ThreadState,
+    (ask, who): (&Ask, &Who),
+    events: &[Event],
+) -> Result<(), TestCaseError> {
+    let deeds = events.iter().filter_map(|event| deed(before, ask, &event.body));
+    let deeds: Vec<(String, Option<String>)> = deeds.collect();
+    let reason = match (ask, &who.reason) {
+        (Ask::Skip { .. }, None) => Some(ASKED.to_owned()),
+        (_, reason) => reason.clone(),
+    };
+    prop_assert_eq!(deeds, vec![(who.by.clone(), reason)], "{:?} came to {:#?}", ask, events);
+    Ok(())
+}
+
+/// Who did it and why, if this event is what was asked for.
+fn deed(before: &ThreadState, ask: &Ask, body: &EventBody) -> Option<(String, Option<String>)> {
+    let id = |step: &usize| &before.plan.steps[*step].id;
+    match (ask, body) {
+        (Ask::Pause, EventBody::WorkflowPaused(data)) => {
+            Some((data.by.clone(), data.reason.clone()))
+        }
+        (Ask::Resume(_) | Ask::Retry { .. }, EventBody::WorkflowResumed(data)) => {
+            Some((data.by.clone(), data.reason.clone()))
+        }
+        // One that goes on being undone may end by that, which is whoever aborted it first.
+        (Ask::Abort(how), EventBody::WorkflowAborted(data))
+            if before.undoing.is_none() || !how.compensate =>
+        {
+            Some((data.by.clone(), data.reason.clone()))
+        }
+        (Ask::Abort(_), EventBody::WorkflowPaused(data)) => {
+            data.aborts_at.map(|_| (data.by.clone(), data.reason.clone()))
+        }
+        // It was paused while it was undone, and goes on with that.
+        (Ask::Abort(_), EventBody::WorkflowResumed(data)) => {
+            Some((data.by.clone(), data.reason.clone()))
+        }
+        (Ask::Abort(_), EventBody::CompensationStart(fact)) => {
+            Some((fact.data.by.clone()?, fact.data.reason.clone()))
+        }
+        (Ask::Retry { step }, EventBody::CompensationStart(fact)) if fact.step == *id(step) => {
+            Some((fact.data.by.clone()?, fact.data.reason.clone()))
+        }
+        (Ask::Retry { step }, EventBody::StepStart(fact)) if fact.step == *id(step) => {
+            Some((fact.data.by.clone()?, fact.data.reason.clone()))
+        }
+        (Ask::Skip { step, .. }, EventBody::StepSkipped(fact)) if fact.step == *id(step) => {
+            Some((fact.data.by.clone()?, Some(fact.data.reason.clone())))
+        }
+        (Ask::Edit { .. }, EventBody::StepEdited(fact)) => {
+            Some((fact.data.by.clone(), fact.data.reason.clone()))
+        }
+        (Ask::Signal { .. }, EventBody::SignalReceived(data)) => {
+            Some((data.by.clone(), data.reason.clone()))
+        }
+        (Ask::Resolve { id, .. }, EventBody::InterventionResolved(data)) if data.id == *id => {
+            Some((data.by.clone(), data.comment.clone()))
+        }
+        _ => None,
+    }
+}
+
+/// What was asked for has come about.
+fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(), TestCaseError> {
+    match ask {
+        Ask::Pause => {
+            prop_assert_eq!(after.status, ThreadStatus::Paused);
+            prop_assert_eq!(&before.steps, &after.steps, "what runs goes on");
+        }
+        Ask::Abort(how) => match after.status {
+            ThreadStatus::Aborted => prop_assert!(after.current_steps().is_empty()),
+            ThreadStatus::Compensating => prop_assert!(how.compensate),
+            // Undone as far as it could be, now that it was told to go on with that.
+            ThreadStatus::Failed => prop_assert!(how.compensate && before.undoing.is_some()),
+            ThreadStatus::Paused
+            | ThreadStatus::Queued
+            | ThreadStatus::Running
+            | ThreadStatus::Completed => {
+                prop_assert!(after.stop.is_some() && after.has_running() && !how.grace.is_zero());
+            }
+        },
+        Ask::Resume(_) if before.undoing.is_some() => {
+            prop_assert_ne!(after.status, ThreadStatus::Paused, "it is undone");
+        }
+        Ask::Resume(Resume { skip, input, .. }) => {
+            let skipped =
+                |at: &usize| after.steps[*at].bypassed && after.steps[*at].output.is_none();
+            prop_assert!(skip.iter().all(skipped), "{skip:?} are skipped");
+            prop_assert_eq!(&after.input, input.as_ref().unwrap_or(&before.input));
+        }
+        Ask::Skip { step, output } => {
+            prop_assert!(after.steps[*step].bypassed, "it is skipped");
+            prop_assert_eq!(&after.steps[*step].output, output);
+        }
+        Ask::Edit { step, output } => {
+            prop_assert_eq!(after.steps[*step].output.as_ref(), Some(output));
+        }
+        Ask::Retry { step } => {
+            prop_assert_ne!(after.steps[*step].status, StepStatus::Retrying);
+        }
+        Ask::Resolve { id, choice } => {
+            let one = after.interventions.iter().find(|one| one.opened.id == *id).unwrap();
+            prop_assert_eq!(&one.resolved.as_ref().unwrap().0.choice, choice);
+        }
+        Ask::Signal { .. } => {}
+    }
+    Ok(())
+}
+
+/// What the step `b` would send now, by the live state and by the journal.
+#[track_caller]
+fn sends(stage: &Stage) -> String {
+    let journal = &stage.journal;
+    let (id, plan) = (stage.state.thread_id.clone(), Arc::clone(&stage.state.plan));
+    let mut replayed = ThreadState::first(id, plan, &journal[0]).unwrap();
+    for event in &journal[1..] {
+        replayed.apply(event);
+    }
+    let with = |state: &ThreadState| state.plan.steps[1].with.render(state).unwrap();
+    assert_eq!(with(&stage.state), with(&replayed));
+    with(&stage.state).as_str().to_owned()
+}
+
+#[test]
+fn whoever_depends_on_a_step_sees_the_output_that_a_person_gave() {
+    let mut b = http("b", &["a"]);
+    b["with"] = json!({ "url": "http://h/", "json": "{a.output}" });
+    let mut c = http("c", &["a"]);
+    c["when"] = json!("a.output.n == 3");
+    let stage = Stage::new(json!([http("a", &[]), b, c]));
+    let given = json_of(&json!({ "n": 3 }));
+
+    let mut skipped = stage.clone();
+    skipped.advance();
+    let skip = Ask::Skip { step: 0, output: Some(given.clone()) };
+    let lines = skipped.decide(asked(skip)).unwrap();
+    assert_eq!(lines, ["step_skipped a asked", "step_start b 1", "step_start c 1"]);
+    assert_eq!(sends(&skipped), r#"{"url":"http://h/","json":{"n":3}}"#);
+
+    let mut edited = stage;
+    edited.advance();
+    edited.decide(asked(Ask::Pause)).unwrap();
+    assert_eq!(edited.complete("a", json!({ "n": 1 })), ["step_complete a 1"]);
+    edited.decide(asked(Ask::Edit { step: 0, output: given })).unwrap();
+    assert_eq!(edited.resume(), ["workflow_resumed", "step_start b 1", "step_start c 1"]);
+    assert_eq!(sends(&edited), r#"{"url":"http://h/","json":{"n":3}}"#);
+}
+
+#[test]
+fn a_thread_full_of_signals_still_takes_the_one_that_a_step_waits_for() {
+    let mut stage = Stage::new(json!([
+        { "id": "w", "kind": "signal", "with": { "name": "go" } }
+    ]));
+    stage.advance();
+    let signal =
+        |name: &str| asked(Ask::Signal { name: name.to_owned(), payload: json_of(&json!(1)) });
+    let stray = signal("stray");
+    let kept = (0..2_000).take_while(|_| stage.decide(stray.clone()).is_ok()).count();
+    assert_eq!(kept, 1_000);
+    assert_eq!(stage.decide(stray), Err(Rejection::TooManySignals));
+    let lines = stage.decide(signal("go")).unwrap();
+    assert_eq!(lines, ["signal_received go", "step_complete w 1", "workflow_complete"]);
+    assert_eq!(stage.state.signals.len(), 1_000);
+}
