@@ -1,9 +1,13 @@
 //! Folds an event into the state. Cannot fail: what does not fit was never decided.
 
-use super::state::{Intervention, Signal, StepState, ThreadState};
+use std::sync::Arc;
+
+use super::check::RETRY;
+use super::state::{Held, Intervention, Signal, StepState, ThreadState};
 use crate::model::{
-    Event, EventBody, InterventionResolved, StepComplete, StepFailed, StepId, StepRetry,
-    StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowRecovered, WorkflowResumed,
+    Event, EventBody, InterventionKind, InterventionResolved, StepComplete, StepFailed, StepId,
+    StepRetry, StepSkipped, StepStatus, StepWaiting, ThreadStatus, Timestamp, WorkflowRecovered,
+    WorkflowResumed,
 };
 
 impl ThreadState {
@@ -23,6 +27,7 @@ impl ThreadState {
                 step.status = StepStatus::Waiting;
                 step.wake_at = fact.data.until;
                 step.signal.clone_from(&fact.data.name);
+                step.held = Held::of(&fact.data);
             }),
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
             EventBody::StepTimeoutWarning(fact) => self.on(&fact.step, |step| step.warned = true),
@@ -51,8 +56,15 @@ impl ThreadState {
                 self.interventions.push(Intervention {
                     opened: data.clone(),
                     at: event.at,
+                    escalated: None,
                     resolved: None,
                 });
+            }
+            EventBody::InterventionEscalated(data) => {
+                let asked = self.interventions.iter_mut().find(|one| one.opened.id == data.id);
+                if let Some(asked) = asked {
+                    asked.escalated = Some(event.at);
+                }
             }
             EventBody::InterventionResolved(data) => {
                 self.resolved(data, event.at);
@@ -107,13 +119,22 @@ impl ThreadState {
             step.status = StepStatus::Pending;
             step.wake_at = None;
             step.signal = None;
+            step.held = None;
         }
     }
 
     fn resolved(&mut self, data: &InterventionResolved, at: Timestamp) {
         let asked = self.interventions.iter_mut().find(|one| one.opened.id == data.id);
-        if let Some(asked) = asked {
-            asked.resolved = Some((data.clone(), at));
+        let Some(asked) = asked else { return };
+        asked.resolved = Some((data.clone(), at));
+        if asked.opened.kind == InterventionKind::Blocked && data.choice == RETRY {
+            let plan = Arc::clone(&self.plan);
+            let steps = asked.opened.steps.iter().filter_map(|id| plan.position(id.as_str()));
+            for step in steps {
+                if let Some(step) = self.steps.get_mut(step) {
+                    step.try_again();
+                }
+            }
         }
     }
 
@@ -154,10 +175,28 @@ impl ThreadState {
     }
 }
 
+impl Held {
+    /// The output that a wait keeps, if it does.
+    fn of(data: &StepWaiting) -> Option<Self> {
+        Some(Self {
+            output: data.output.clone()?,
+            duration_ms: data.duration_ms.unwrap_or(0),
+            session_id: data.session_id.clone(),
+        })
+    }
+}
+
 impl StepState {
     /// Stands before its first attempt again; attempts are numbered on.
     fn begin_again(&mut self) {
         *self = Self { attempts: self.attempts, session_id: self.session_id.take(), ..Self::new() };
+    }
+
+    /// Stands before another attempt, with all that its policy has.
+    fn try_again(&mut self) {
+        self.status = StepStatus::Pending;
+        self.failures = 0;
+        self.held = None;
     }
 
     fn skip(&mut self, data: &StepSkipped, at: Timestamp) {
@@ -165,6 +204,7 @@ impl StepState {
         self.output.clone_from(&data.output);
         self.bypassed = data.by.is_some();
         self.signal = None;
+        self.held = None;
         self.error = None;
         self.wake_at = None;
         self.completed_at = Some(at);
@@ -201,6 +241,7 @@ impl StepState {
         self.error = None;
         self.wake_at = None;
         self.signal = None;
+        self.held = None;
         self.completed_at = Some(at);
     }
 

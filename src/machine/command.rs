@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ThreadState;
 use crate::model::{
     Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, StepId, StepStatus, ThreadStatus,
     Timestamp,
@@ -96,6 +97,8 @@ pub enum Ask {
         id: String,
         /// The decision, one of those that it offers.
         choice: String,
+        /// The digest of what was seen; `None` if that was not said.
+        digest: Option<String>,
     },
 }
 
@@ -131,9 +134,22 @@ pub struct Takeover {
 }
 
 impl Command {
-    /// Whether deciding it uses [`Moment::unit`].
-    pub const fn draws(&self) -> bool {
-        matches!(self, Self::Fail { .. })
+    /// Whether deciding it for a thread in this state may use [`Moment::unit`]: a failed attempt
+    /// draws the time of the next one, and a `check` may find that an attempt has failed.
+    pub fn draws(&self, state: &ThreadState) -> bool {
+        match self {
+            Self::Fail { .. } => true,
+            Self::Complete { step, .. } => {
+                let fallback = state.steps.get(*step).is_some_and(|step| step.fallback);
+                let planned = state.plan.steps.get(*step);
+                planned.is_some_and(|step| step.phase(fallback).check.is_some())
+            }
+            Self::Advance
+            | Self::Recover(_)
+            | Self::Quarantine { .. }
+            | Self::Warn { .. }
+            | Self::Ask(..) => false,
+        }
     }
 }
 
@@ -173,6 +189,9 @@ pub enum Rejection {
         /// Who did.
         by: String,
     },
+    /// The intervention is about something else than what was seen.
+    #[error("it is about something else: its digest is {}", .0.as_deref().unwrap_or("none"))]
+    OtherDigest(Option<String>),
     /// It has as many signals as it may that nobody has taken.
     #[error("too many signals wait to be taken")]
     TooManySignals,

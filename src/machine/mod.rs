@@ -6,7 +6,9 @@
 //! The driver in `runtime` is the only caller that appends what is decided.
 
 mod apply;
+mod approval;
 pub mod breaker;
+mod check;
 mod command;
 mod decide;
 mod document;
@@ -25,6 +27,6 @@ mod tests;
 pub use command::{Ask, Command, Moment, Rejection, Resume, Takeover, Who};
 pub use decide::{decide, start};
 pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
-pub use state::{Intervention, Signal, StepState, ThreadState};
+pub use state::{Held, Intervention, Signal, StepState, ThreadState};
 pub use status::{Progress, StatusDocument, StepDocument, WorkflowName};
 pub use validate::Inconsistency;

@@ -44,6 +44,8 @@ pub struct StepState {
     pub signal: Option<String>,
     /// It has used its attempts: those that count now, or its output, are those of its fallback.
     pub fallback: bool,
+    /// The output that its `check` has blocked, until a person has decided about it.
+    pub held: Option<Held>,
 }
 
 impl StepState {
@@ -65,8 +67,20 @@ impl StepState {
             bypassed: false,
             signal: None,
             fallback: false,
+            held: None,
         }
     }
+}
+
+/// What an attempt gave that has not completed its step yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The output.
+    pub output: Json,
+    /// How long the attempt took, in milliseconds.
+    pub duration_ms: u64,
+    /// The agent session it ran in.
+    pub session_id: Option<String>,
 }
 
 /// A signal that was sent and that no step has taken yet.
@@ -85,8 +99,18 @@ pub struct Intervention {
     pub opened: InterventionOpened,
     /// Since when.
     pub at: Timestamp,
+    /// When it was escalated.
+    pub escalated: Option<Timestamp>,
     /// What was decided, and when.
     pub resolved: Option<(InterventionResolved, Timestamp)>,
+}
+
+impl Intervention {
+    /// When it is to be escalated, if it waits for that.
+    pub(super) fn escalates_at(&self) -> Option<Timestamp> {
+        let waits = self.resolved.is_none() && self.escalated.is_none();
+        self.opened.escalates_at.filter(|_| waits)
+    }
 }
 
 /// A thread, as its journal tells it. [`Clone`] and [`PartialEq`] serve tests and `?at=`.
@@ -182,12 +206,28 @@ impl ThreadState {
         self.status == ThreadStatus::Running && self.error.is_some()
     }
 
-    /// When the next retry or wait is due; `None` if only attempts or messages move it.
+    /// When the next retry, wait or escalation is due; `None` if only attempts or messages move it.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        if self.status != ThreadStatus::Running || self.error.is_some() {
-            return None;
+        let escalations = self.interventions.iter().filter_map(Intervention::escalates_at);
+        match self.status {
+            ThreadStatus::Running if self.error.is_none() => {
+                self.steps.iter().filter_map(|step| step.wake_at).chain(escalations).min()
+            }
+            // Nothing is started, and people are asked all the same.
+            ThreadStatus::Paused => escalations.min(),
+            ThreadStatus::Queued
+            | ThreadStatus::Running
+            | ThreadStatus::Compensating
+            | ThreadStatus::Completed
+            | ThreadStatus::Failed
+            | ThreadStatus::Aborted => None,
         }
-        self.steps.iter().filter_map(|step| step.wake_at).min()
+    }
+
+    /// Whether it waits for somebody: a signal or a decision moves it.
+    pub fn waits_for_somebody(&self) -> bool {
+        self.steps.iter().any(|step| step.signal.is_some())
+            || self.open_interventions().next().is_some()
     }
 
     /// Steps that have ended, and steps in all.

@@ -4,6 +4,7 @@
 //! traits whose ambient implementations live in `app`. This layer imports nothing of ours.
 
 mod breaker;
+mod canonical;
 mod clock;
 mod duration;
 mod event;
@@ -19,14 +20,15 @@ mod status;
 mod time;
 
 pub use breaker::BreakerPolicy;
+pub use canonical::canonical_digest;
 pub use clock::{Clock, Entropy};
 pub use duration::{duration_from_node, parse_duration};
 pub use event::{
-    Event, EventBody, EventFault, InterventionKind, InterventionOpened, InterventionResolved,
-    OnStep, RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed,
-    StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted,
-    WorkflowComplete, WorkflowFailed, WorkflowPaused, WorkflowRecovered, WorkflowRef,
-    WorkflowResumed, WorkflowStart,
+    Event, EventBody, EventFault, InterventionEscalated, InterventionKind, InterventionOpened,
+    InterventionResolved, OnStep, RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete,
+    StepEdited, StepFailed, StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting,
+    WorkflowAborted, WorkflowComplete, WorkflowFailed, WorkflowPaused, WorkflowRecovered,
+    WorkflowRef, WorkflowResumed, WorkflowStart,
 };
 pub use failure::{Category, Failure, codes};
 pub use fault::{Fault, Faults, Pointer};

@@ -40,6 +40,7 @@ pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
             | EventBody::StepTimeoutWarning(_)
             | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
+            | EventBody::InterventionEscalated(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)
             | EventBody::WorkflowResumed(_) => {}

@@ -10,8 +10,8 @@ use crate::model::{Faults, StepId};
 
 /// What a fallback may have that is a step of its own: all that says how an attempt is made. The
 /// rest of the step (its place in the graph, its condition, what its failure means) stays.
-const STEP_FIELDS: [&str; 7] =
-    ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker"];
+const STEP_FIELDS: [&str; 8] =
+    ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker", "check"];
 
 /// Reads `fallback`, if the step has one; `raw` is the step's text, `visible` whom it may name.
 /// In a fallback, that is the step itself as well: why it failed.
@@ -25,9 +25,9 @@ pub(super) fn read(
     let at = step.at().key("fallback");
     let fields = Fields::of(step.get("fallback")?, &at, "fallback", faults)?;
     let raw = scan::member(raw, "fallback").unwrap_or("{}");
-    let mut visible = visible.clone();
-    visible.extend(id.map(StepId::as_str));
-    let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };
+    let mut named = visible.clone();
+    named.extend(id.map(StepId::as_str));
+    let names = Names { steps: around.known, ancestors: Some(&named), secrets: true };
     if fields.get("output").is_some() {
         fields.allow(&["output"], &[], faults);
         let output = scan::member(raw, "output").unwrap_or("null");
@@ -45,7 +45,7 @@ pub(super) fn read(
         return None;
     }
     fields.allow(&STEP_FIELDS, &[], faults);
-    let way = step::way((&fields, raw), &names, around.defaults, faults)?;
+    let way = step::way((&fields, raw), &names, visible, around.defaults, faults)?;
     Some(Fallback::Step(Box::new(way.into_step(id?.clone()))))
 }
 

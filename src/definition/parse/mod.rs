@@ -10,6 +10,7 @@ mod step;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -28,15 +29,24 @@ const MAX_STEPS: usize = 1000;
 const MAX_NAME: usize = 128;
 
 /// The fields of a workflow.
-const WORKFLOW_FIELDS: [&str; 7] =
-    ["name", "description", "inputSchema", "defaults", "steps", "output", "onFailure"];
+const WORKFLOW_FIELDS: [&str; 8] = [
+    "name",
+    "description",
+    "inputSchema",
+    "defaults",
+    "steps",
+    "output",
+    "onFailure",
+    "escalateAfter",
+];
 /// The fields of a step beside those of its policy.
-const STEP_FIELDS: [&str; 12] = [
+const STEP_FIELDS: [&str; 13] = [
     "id",
     "kind",
     "with",
     "dependsOn",
     "when",
+    "check",
     "breaker",
     "fallback",
     policy::FIELDS[0],
@@ -46,7 +56,7 @@ const STEP_FIELDS: [&str; 12] = [
     policy::FIELDS[4],
 ];
 /// Fields that are reserved for a later version: told apart from typing errors.
-const LATER_FIELDS: [&str; 2] = ["compensate", "check"];
+const LATER_FIELDS: [&str; 1] = ["compensate"];
 
 impl Plan {
     /// Reads and checks a workflow. `at` is where it stands in the request's body, for the
@@ -80,6 +90,7 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
     let input_schema = input_schema(&fields, workflow, faults);
     let defaults = defaults(&fields, faults);
     let pauses_on_failure = pauses_on_failure(&fields, faults);
+    let escalate_after = escalate_after(&fields, faults);
     let steps_at = at.key("steps");
     fields.require("steps", faults);
     let nodes = fields.list("steps", faults).unwrap_or_default();
@@ -127,6 +138,7 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
         steps: planned,
         input_schema,
         pauses_on_failure,
+        escalate_after,
         output,
     })
 }
@@ -152,6 +164,15 @@ fn pauses_on_failure(fields: &Fields<'_>, faults: &mut Faults) -> bool {
             false
         }
     }
+}
+
+/// After how long nobody has decided, a question about a thread is escalated.
+fn escalate_after(fields: &Fields<'_>, faults: &mut Faults) -> Option<Duration> {
+    let after = fields.duration("escalateAfter", faults)?;
+    if after.is_zero() {
+        faults.add(&fields.at().key("escalateAfter"), "escalateAfter is longer than zero");
+    }
+    Some(after)
 }
 
 fn input_schema(fields: &Fields<'_>, workflow: &Json, faults: &mut Faults) -> Option<InputSchema> {

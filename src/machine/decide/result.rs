@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::Rejection;
+use super::super::check;
 use super::super::draft::Draft;
 use super::super::give_up::give_up;
 use super::super::ready::settle;
+use super::super::{Held, Rejection};
 use crate::model::{
     EventBody, Failure, Json, StepComplete, StepRetry, StepStatus, StepTimeoutWarning, codes,
 };
@@ -22,6 +23,15 @@ pub(super) fn complete(
 ) -> Result<(), Rejection> {
     let duration_ms = current(draft, attempt)?;
     let (step, _) = attempt;
+    match check::passes(draft, step, &output) {
+        Ok(true) => {}
+        Ok(false) => {
+            check::block(draft, step, Held { output, duration_ms, session_id });
+            settle(draft, Vec::new());
+            return Ok(());
+        }
+        Err(failure) => return fail(draft, attempt, failure, None),
+    }
     let fallback = draft.state.steps.get(step).is_some_and(|state| state.fallback);
     let data = StepComplete { output, duration_ms, session_id, fallback, error: None };
     draft.emit_on(step, EventBody::StepComplete, data);

@@ -13,10 +13,11 @@ use std::time::Duration;
 use super::{Seq, StepId, Timestamp};
 
 pub use facts::{
-    InterventionKind, InterventionOpened, InterventionResolved, RecoveryCause, RecoveryStrategy,
-    SignalReceived, StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStart,
-    StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed,
-    WorkflowPaused, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
+    InterventionEscalated, InterventionKind, InterventionOpened, InterventionResolved,
+    RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed,
+    StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted,
+    WorkflowComplete, WorkflowFailed, WorkflowPaused, WorkflowRecovered, WorkflowRef,
+    WorkflowResumed, WorkflowStart,
 };
 
 /// A past fact about one thread.
@@ -63,6 +64,7 @@ pub enum EventBody {
     StepEdited(OnStep<StepEdited>),
     SignalReceived(SignalReceived),
     InterventionOpened(InterventionOpened),
+    InterventionEscalated(InterventionEscalated),
     InterventionResolved(InterventionResolved),
     WorkflowPaused(WorkflowPaused),
     WorkflowResumed(WorkflowResumed),
@@ -105,6 +107,7 @@ impl EventBody {
             Self::StepEdited(_) => "step_edited",
             Self::SignalReceived(_) => "signal_received",
             Self::InterventionOpened(_) => "intervention_opened",
+            Self::InterventionEscalated(_) => "intervention_escalated",
             Self::InterventionResolved(_) => "intervention_resolved",
             Self::WorkflowPaused(_) => "workflow_paused",
             Self::WorkflowResumed(_) => "workflow_resumed",
@@ -137,6 +140,7 @@ impl EventBody {
             Self::WorkflowStart(_)
             | Self::SignalReceived(_)
             | Self::InterventionOpened(_)
+            | Self::InterventionEscalated(_)
             | Self::InterventionResolved(_)
             | Self::WorkflowPaused(_)
             | Self::WorkflowResumed(_)

@@ -7,7 +7,7 @@ use super::{Event, EventBody, EventFault, OnStep};
 use crate::model::{Seq, StepId, ThreadId, Timestamp};
 
 /// Every type of event that this version writes.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 19] = [
     "workflow_start",
     "step_start",
     "step_waiting",
@@ -19,6 +19,7 @@ const KINDS: [&str; 18] = [
     "step_edited",
     "signal_received",
     "intervention_opened",
+    "intervention_escalated",
     "intervention_resolved",
     "workflow_paused",
     "workflow_resumed",
@@ -91,6 +92,7 @@ impl EventBody {
             Self::StepEdited(fact) => on(fact.place()).text(&fact.data),
             Self::SignalReceived(data) => on(None).text(data),
             Self::InterventionOpened(data) => on(None).text(data),
+            Self::InterventionEscalated(data) => on(None).text(data),
             Self::InterventionResolved(data) => on(None).text(data),
             Self::WorkflowPaused(data) => on(None).text(data),
             Self::WorkflowResumed(data) => on(None).text(data),
@@ -114,6 +116,7 @@ impl EventBody {
             "step_edited" => Self::StepEdited(frame.on_step()?),
             "signal_received" => Self::SignalReceived(frame.data()?),
             "intervention_opened" => Self::InterventionOpened(frame.data()?),
+            "intervention_escalated" => Self::InterventionEscalated(frame.data()?),
             "intervention_resolved" => Self::InterventionResolved(frame.data()?),
             "workflow_paused" => Self::WorkflowPaused(frame.data()?),
             "workflow_resumed" => Self::WorkflowResumed(frame.data()?),
