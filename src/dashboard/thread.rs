@@ -164,6 +164,7 @@ mod tests {
                 completed_at: None,
                 duration_ms: Some(1_500),
                 output: None,
+                blocked_output: None,
                 fallback: false,
                 error: Some(error),
                 wakes_at: Some(Timestamp::from_millis(0)),

@@ -3,10 +3,12 @@
 #![expect(clippy::needless_pass_by_value, reason = "JSON literals are handed over")]
 
 mod breaker;
+mod checks;
 mod ends;
 mod failures;
 mod fallbacks;
 mod journal;
+mod people;
 mod properties;
 mod random;
 mod recovery;
