@@ -3,6 +3,7 @@
 mod auth;
 mod bad_input;
 mod breakers;
+mod checks;
 mod crash;
 mod crowd;
 mod damage;
@@ -26,6 +27,7 @@ mod poison;
 mod pooler;
 mod presence;
 mod promise;
+mod questions;
 mod replica_feed;
 mod replicas;
 mod retries;

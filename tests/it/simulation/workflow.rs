@@ -14,6 +14,8 @@ pub(super) struct Step {
     pub(super) goes_on: bool,
     pub(super) max_attempts: u32,
     pub(super) fallback: Option<Fallback>,
+    /// Whether a person looks at an output of it that is odd.
+    pub(super) checked: bool,
 }
 
 /// What stands in for a step that always fails.
@@ -96,6 +98,8 @@ pub(super) struct Drawn {
     pub(super) steps: Vec<Step>,
     pub(super) input: u64,
     has_output: bool,
+    /// After how long a question about it is escalated, in milliseconds.
+    patience: Option<u64>,
 }
 
 /// The output that stands in for a step.
@@ -118,7 +122,8 @@ impl Drawn {
             let step = draw_step(rng, &steps);
             steps.push(step);
         }
-        Self { name, steps, input: rng.range(0, 9), has_output: rng.chance(2) }
+        let patience = *rng.pick(&[None, Some(500), Some(LONG_SLEEP)]);
+        Self { name, steps, input: rng.range(0, 9), has_output: rng.chance(2), patience }
     }
 
     /// One after the other, and one of the steps ends whoever performs it.
@@ -137,10 +142,12 @@ impl Drawn {
                 goes_on: false,
                 max_attempts: 1,
                 fallback: None,
+                checked: false,
             }
         };
         let steps = (0..=at + 1).map(step).collect();
-        Self { name, steps, input: rng.range(0, 9), has_output: rng.chance(2) }
+        let patience = None;
+        Self { name, steps, input: rng.range(0, 9), has_output: rng.chance(2), patience }
     }
 
     /// Makes attempts take long, so that many are under way when a replica is lost.
@@ -166,6 +173,9 @@ impl Drawn {
         let mut workflow = json!({ "name": self.name, "steps": steps });
         if self.has_output {
             workflow["output"] = json!({ "all": references(&self.http_steps()) });
+        }
+        if let Some(patience) = self.patience {
+            workflow["escalateAfter"] = json!(patience);
         }
         workflow
     }
@@ -210,6 +220,9 @@ impl Drawn {
                 out["fallback"] =
                     json!({ "kind": "http", "with": out["with"], "timeout": TIMEOUT });
             }
+        }
+        if step.checked {
+            out["check"] = json!("output.value % 2 == 0 ? 'success' : 'blocked'");
         }
         if let Some(condition) = step.condition {
             out["when"] = json!(match condition {
@@ -323,7 +336,8 @@ fn draw_step(rng: &mut Rng, before: &[Step]) -> Step {
     let goes_on = doomed && !rng.chance(4);
     let stands_in = *rng.pick(&[None, Some(Fallback::Output), Some(Fallback::Call)]);
     let fallback = stands_in.filter(|_| doomed);
-    Step { needs, work, condition, goes_on, max_attempts, fallback }
+    let checked = rng.chance(4) && matches!(&work, Work::Http(_));
+    Step { needs, work, condition, goes_on, max_attempts, fallback, checked }
 }
 
 fn draw_script(rng: &mut Rng, max_attempts: u32) -> Script {
