@@ -35,16 +35,18 @@ impl Check {
     /// What it says of an output; the error says why it has no answer.
     pub fn verdict(&self, scope: &dyn Scope, output: &Json) -> Result<Verdict, String> {
         let wanted = "a check is \"success\", \"blocked\" or \"failed\", or true or false";
-        match self.0.answer(scope, Some(output))? {
-            Value::Bool(true) => Ok(Verdict::Success),
-            Value::Bool(false) => Ok(Verdict::Failed),
-            Value::String(word) => match word.as_str() {
-                "success" => Ok(Verdict::Success),
-                "blocked" => Ok(Verdict::Blocked),
-                "failed" => Ok(Verdict::Failed),
-                _ => Err(format!("{wanted}, not another text")),
-            },
-            other => Err(format!("{wanted}, not {}", other.type_of())),
+        let answer = self.0.answer(scope, Some(output))?;
+        if let Value::Bool(is_fine) = answer {
+            return Ok(if is_fine { Verdict::Success } else { Verdict::Failed });
+        }
+        let Value::String(word) = &answer else {
+            return Err(format!("{wanted}, not {}", answer.type_of()));
+        };
+        match word.as_str() {
+            "success" => Ok(Verdict::Success),
+            "blocked" => Ok(Verdict::Blocked),
+            "failed" => Ok(Verdict::Failed),
+            _ => Err(format!("{wanted}, not another text")),
         }
     }
 }

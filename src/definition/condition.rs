@@ -76,10 +76,11 @@ impl Condition {
 
     /// Whether the condition holds; the error says why there is no answer.
     pub fn evaluate(&self, scope: &dyn Scope) -> Result<bool, String> {
-        match self.answer(scope, None)? {
-            Value::Bool(holds) => Ok(holds),
-            other => Err(format!("a condition is true or false, not {}", other.type_of())),
-        }
+        let answer = self.answer(scope, None)?;
+        let Value::Bool(holds) = answer else {
+            return Err(format!("a condition is true or false, not {}", answer.type_of()));
+        };
+        Ok(holds)
     }
 
     /// What the expression comes to; the error says why there is no answer.

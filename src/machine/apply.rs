@@ -60,12 +60,7 @@ impl ThreadState {
                     resolved: None,
                 });
             }
-            EventBody::InterventionEscalated(data) => {
-                let asked = self.interventions.iter_mut().find(|one| one.opened.id == data.id);
-                if let Some(asked) = asked {
-                    asked.escalated = Some(event.at);
-                }
-            }
+            EventBody::InterventionEscalated(data) => self.escalated(&data.id, event.at),
             EventBody::InterventionResolved(data) => {
                 self.resolved(data, event.at);
             }
@@ -120,6 +115,12 @@ impl ThreadState {
             step.wake_at = None;
             step.signal = None;
             step.held = None;
+        }
+    }
+
+    fn escalated(&mut self, id: &str, at: Timestamp) {
+        if let Some(asked) = self.interventions.iter_mut().find(|one| one.opened.id == id) {
+            asked.escalated = Some(at);
         }
     }
 

@@ -13,6 +13,7 @@ const TYPES: [&str; 10] =
 
 /// What was found in an expression.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 pub(super) struct Survey {
     /// Whether it names `input`.
     pub(super) input: bool,

@@ -25,9 +25,9 @@ pub(super) fn read(
     let at = step.at().key("fallback");
     let fields = Fields::of(step.get("fallback")?, &at, "fallback", faults)?;
     let raw = scan::member(raw, "fallback").unwrap_or("{}");
-    let mut named = visible.clone();
-    named.extend(id.map(StepId::as_str));
-    let names = Names { steps: around.known, ancestors: Some(&named), secrets: true };
+    let mut with_itself = visible.clone();
+    with_itself.extend(id.map(StepId::as_str));
+    let names = Names { steps: around.known, ancestors: Some(&with_itself), secrets: true };
     if fields.get("output").is_some() {
         fields.allow(&["output"], &[], faults);
         let output = scan::member(raw, "output").unwrap_or("null");

@@ -32,7 +32,7 @@ pub(super) fn asked(draft: &mut Draft<'_>, ask: Ask, who: &Who) -> Result<(), Re
         Ask::Edit { step, output } => edit(draft, step, output, who),
         Ask::Signal { name, payload } => signal(draft, &name, payload, who),
         Ask::Resolve { id, choice, digest } => {
-            let decided = decision(draft, (id, choice), digest, who)?;
+            let decided = decision(draft, (id, choice), digest.as_deref(), who)?;
             resolve(draft, decided, who)
         }
     }
@@ -197,7 +197,7 @@ fn edit(draft: &mut Draft<'_>, step: usize, output: Json, who: &Who) -> Result<(
 fn decision(
     draft: &Draft<'_>,
     (id, choice): (String, String),
-    seen: Option<String>,
+    seen: Option<&str>,
     who: &Who,
 ) -> Result<InterventionResolved, Rejection> {
     let found = draft.state.interventions.iter().find(|one| one.opened.id == id);
@@ -206,10 +206,9 @@ fn decision(
         let (choice, by) = (decided.choice.clone(), decided.by.clone());
         return Err(Rejection::Resolved { choice, by });
     }
-    let same = |seen: &String| {
-        found.opened.digest.as_ref().is_some_and(|digest| digest.eq_ignore_ascii_case(seen))
-    };
-    if !seen.as_ref().is_none_or(same) {
+    let same =
+        |seen| found.opened.digest.as_ref().is_some_and(|digest| digest.eq_ignore_ascii_case(seen));
+    if !seen.is_none_or(same) {
         return Err(Rejection::OtherDigest(found.opened.digest.clone()));
     }
     if !found.opened.choices.contains(&choice) {

@@ -130,9 +130,9 @@ fn a_blocked_output_is_kept_and_completes_the_step_once_it_is_accepted() {
     let digest = stage.asked().opened.digest.clone();
     assert!(digest.is_some());
     assert_eq!(stage.asked().resolved.as_ref().unwrap().0.digest, digest);
-    let found = stage.journal.iter().find_map(|event| match &event.body {
-        EventBody::StepComplete(fact) => Some(fact.data.clone()),
-        _ => None,
+    let found = stage.journal.iter().find_map(|event| {
+        let EventBody::StepComplete(fact) = &event.body else { return None };
+        Some(fact.data.clone())
     });
     let completed = found.unwrap();
     assert_eq!(completed.output.as_str(), r#"{"score":6}"#);

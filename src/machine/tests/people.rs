@@ -26,8 +26,8 @@ fn asking(more: Value) -> Stage {
     stage
 }
 
-fn digest_of(with: Value) -> Option<String> {
-    Some(canonical_digest(&json_of(&with)))
+fn digest_of(with: Value) -> String {
+    canonical_digest(&json_of(&with))
 }
 
 fn resolve(stage: &Stage, digest: Option<String>) -> crate::machine::Command {
@@ -38,7 +38,7 @@ fn resolve(stage: &Stage, digest: Option<String>) -> crate::machine::Command {
 #[test]
 fn a_decision_holds_for_what_was_seen_alone() {
     let mut stage = asking(json!({ "timeout": "1h" }));
-    let digest = digest_of(json!({ "timeout": "1h", "prompt": "x: 1?" }));
+    let digest = Some(digest_of(json!({ "timeout": "1h", "prompt": "x: 1?" })));
     assert_eq!(stage.asked().opened.digest, digest);
     let other = resolve(&stage, Some("0".repeat(64)));
     assert_eq!(stage.decide(other), Err(Rejection::OtherDigest(digest.clone())));
@@ -84,7 +84,7 @@ fn an_edited_output_withdraws_the_question_about_it_and_a_resume_asks_anew() {
     let new = stage.asked().opened.clone();
     assert_eq!(
         (new.prompt.as_str(), new.digest),
-        ("x: 3?", digest_of(json!({ "prompt": "x: 3?", "timeout": "1m" })))
+        ("x: 3?", Some(digest_of(json!({ "prompt": "x: 3?", "timeout": "1m" }))))
     );
     assert_ne!((&old.id, &old.digest), (&new.id, &stage.asked().opened.digest));
     // Whoever is asked anew has all the time there is.

@@ -130,7 +130,10 @@ fn asked_about_what_is(state: &ThreadState) -> Result<(), TestCaseError> {
         let at = state.plan.position(step.as_str()).unwrap();
         let (planned, step) = (&state.plan.steps[at], &state.steps[at]);
         let about = match one.opened.kind {
-            InterventionKind::Approval => planned.phase(step.fallback).with.render(state).unwrap(),
+            InterventionKind::Approval => {
+                let with = planned.phase(step.fallback).with.render(state);
+                with.map_err(|unresolved| TestCaseError::fail(unresolved.to_string()))?
+            }
             InterventionKind::Blocked => step.held.as_ref().unwrap().output.clone(),
             InterventionKind::Failure | InterventionKind::Poison => continue,
         };

@@ -217,6 +217,21 @@ fn failed((step, attempt): (usize, u32), recoverable: bool, after: Option<u16>) 
     Command::Fail { step, attempt, failure, retry_after }
 }
 
+/// A decision of any of what was asked, by a choice that it has or not, for what was seen or not.
+fn resolved(stage: &Stage, which: u8, choice: u8) -> Option<Command> {
+    let all = &stage.state.interventions;
+    let one = all.get(usize::from(which).checked_rem(all.len())?)?;
+    let choices = &one.opened.choices;
+    let choice = choices.get(usize::from(choice) % (choices.len() + 1));
+    let choice = choice.cloned().unwrap_or_else(|| "perhaps".to_owned());
+    let digest = match which % 3 {
+        0 => None,
+        1 => one.opened.digest.clone(),
+        _ => Some("0".repeat(64)),
+    };
+    Some(asked(Ask::Resolve { id: one.opened.id.clone(), choice, digest }))
+}
+
 impl Turn {
     /// The command, as far as it is one; time and shutdowns change the stage.
     pub(super) fn command(&self, stage: &mut Stage) -> Option<Command> {
@@ -280,19 +295,7 @@ impl Turn {
                 let name = SIGNALS[usize::from(!red)].to_owned();
                 asked(Ask::Signal { name, payload })
             }
-            Self::Resolve(which, choice) => {
-                let all = &stage.state.interventions;
-                let one = all.get(usize::from(*which).checked_rem(all.len())?)?;
-                let choices = &one.opened.choices;
-                let choice = choices.get(usize::from(*choice) % (choices.len() + 1));
-                let choice = choice.cloned().unwrap_or_else(|| "perhaps".to_owned());
-                let digest = match which % 3 {
-                    0 => None,
-                    1 => one.opened.digest.clone(),
-                    _ => Some("0".repeat(64)),
-                };
-                asked(Ask::Resolve { id: one.opened.id.clone(), choice, digest })
-            }
+            Self::Resolve(which, choice) => resolved(stage, *which, *choice)?,
         })
     }
 }
