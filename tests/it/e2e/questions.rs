@@ -17,7 +17,7 @@ on_stores!([sqlite, postgres] [
 ]);
 
 /// A value, and an approval of it.
-fn asking(more: Value) -> Value {
+fn asking(more: &Value) -> Value {
     let mut with = json!({ "prompt": "Ship {a.output} to {input.to}?" });
     for (key, value) in more.as_object().unwrap() {
         with[key] = value.clone();
@@ -61,7 +61,7 @@ async fn count(client: &Client, kind: &str) -> usize {
 async fn a_decision_about_something_else_is_refused_and_nothing_is_written(home: Home) {
     let server = home.start().await;
     let client = server.client();
-    let one = invoke(&client, &asking(json!({ "choices": ["approve"] }))).await;
+    let one = invoke(&client, &asking(&json!({ "choices": ["approve"] }))).await;
     // As the documentation says, by hand.
     let about = r#"{"choices":["approve"],"prompt":"Ship 1 to Rome?"}"#;
     let digest = hex(&Sha256::digest(about.as_bytes()));
@@ -85,7 +85,7 @@ async fn a_decision_about_something_else_is_refused_and_nothing_is_written(home:
 async fn what_is_asked_about_changes_and_is_asked_anew(home: Home) {
     let server = home.start().await;
     let client = server.client();
-    let old = invoke(&client, &asking(json!({}))).await;
+    let old = invoke(&client, &asking(&json!({}))).await;
     client.post("/threads/t/pause", &json!({})).await.expect(200);
     client.post("/threads/t/steps/a/output", &json!({ "output": 2 })).await.expect(200);
     // What was asked about is gone at once, and not only once the thread goes on.
@@ -117,7 +117,7 @@ async fn what_is_asked_about_changes_and_is_asked_anew(home: Home) {
 async fn another_input_asks_anew(home: Home) {
     let server = home.start().await;
     let client = server.client();
-    let old = invoke(&client, &asking(json!({}))).await;
+    let old = invoke(&client, &asking(&json!({}))).await;
     client.post("/threads/t/pause", &json!({})).await.expect(200);
     client.post("/threads/t/resume", &json!({})).await.expect(202);
     assert_eq!(open(&client).await, old, "nothing has changed");
@@ -135,7 +135,7 @@ async fn a_question_is_escalated_once_whatever_happens_to_its_process(home: Home
     let server = launch().start().await;
     let client = server.client();
     let patience = json!({ "escalateAfter": "300ms", "timeout": "1h" });
-    let one = invoke(&client, &asking(patience)).await;
+    let one = invoke(&client, &asking(&patience)).await;
     assert!(one["escalatesAt"].is_string());
     // It is due while nobody is there.
     server.kill9().await;
