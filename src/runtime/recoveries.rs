@@ -133,11 +133,7 @@ pub(super) enum Undone {
 
 /// What the newest recovery of a claimed thread has left undone.
 pub(super) async fn undone(core: &Core, claimed: &Claimed) -> Option<Undone> {
-    // A hiccup of the store here would cost one loss too many: it may not be blamed on the thread.
-    let newest = persistently(core, || async {
-        Ok(core.store().recoveries(&claimed.thread_id, None, 1).await?.pop())
-    });
-    let newest = newest.await.ok()??;
+    let newest = core.store().recoveries(&claimed.thread_id, None, 1).await.ok()?.pop()?;
     if failed_at(&newest, claimed.last_seq) {
         return Some(Undone::Failed(newest.cause));
     }

@@ -18,6 +18,18 @@ pub(super) struct Step {
     pub(super) checked: bool,
 }
 
+impl Step {
+    /// A number that differs from step to step.
+    fn weight(&self) -> u64 {
+        let work = match &self.work {
+            Work::Sleep(millis) => *millis,
+            Work::Http(script) => script.slowness * 7 + 1,
+        };
+        let needs: usize = self.needs.iter().map(|need| need + 1).sum();
+        work * 31 + u64::from(self.max_attempts) * 5 + u64::try_from(needs).unwrap()
+    }
+}
+
 /// What stands in for a step that always fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fallback {
@@ -122,8 +134,14 @@ impl Drawn {
             let step = draw_step(rng, &steps);
             steps.push(step);
         }
-        let patience = *rng.pick(&[None, Some(500), Some(LONG_SLEEP)]);
-        Self { name, steps, input: rng.range(0, 9), has_output: rng.chance(2), patience }
+        let (input, has_output) = (rng.range(0, 9), rng.chance(2));
+        // Dice of its own: what else a seed draws stays as it is.
+        let mut own = Rng::new(input, steps.iter().map(Step::weight).sum());
+        for step in &mut steps {
+            step.checked = matches!(&step.work, Work::Http(_)) && own.chance(4);
+        }
+        let patience = *own.pick(&[None, Some(500), Some(LONG_SLEEP)]);
+        Self { name, steps, input, has_output, patience }
     }
 
     /// One after the other, and one of the steps ends whoever performs it.
@@ -336,8 +354,7 @@ fn draw_step(rng: &mut Rng, before: &[Step]) -> Step {
     let goes_on = doomed && !rng.chance(4);
     let stands_in = *rng.pick(&[None, Some(Fallback::Output), Some(Fallback::Call)]);
     let fallback = stands_in.filter(|_| doomed);
-    let checked = rng.chance(4) && matches!(&work, Work::Http(_));
-    Step { needs, work, condition, goes_on, max_attempts, fallback, checked }
+    Step { needs, work, condition, goes_on, max_attempts, fallback, checked: false }
 }
 
 fn draw_script(rng: &mut Rng, max_attempts: u32) -> Script {
