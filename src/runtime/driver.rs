@@ -101,12 +101,22 @@ impl Driver {
                 Some(command) => {
                     // An abort that waits is obeyed before anything is started.
                     let idle = !self.state.has_running();
+                    let interrupted = self.state.interrupted;
                     if self.mail {
                         super::mail::take(&mut self, &mut commit).await;
                     }
                     // What its messages have just set going was not lost with anybody.
                     let fresh = idle && self.state.has_running();
-                    self.decide(if fresh { Command::Advance } else { command }, &mut commit);
+                    // A step that they have just completed clears it of its losses.
+                    let cleared = self.state.interrupted < interrupted;
+                    let command = match command {
+                        _ if fresh => Command::Advance,
+                        Command::Quarantine { takeover, .. } if cleared => {
+                            Command::Recover(takeover)
+                        }
+                        command => command,
+                    };
+                    self.decide(command, &mut commit);
                 }
                 None if !self.gather(&events, &mut commit).await => return,
                 None => {}
