@@ -109,12 +109,13 @@ impl Driver {
                     let fresh = idle && self.state.has_running();
                     // A step that they have just completed clears it of its losses.
                     let cleared = self.state.interrupted < interrupted;
-                    let command = match command {
-                        _ if fresh => Command::Advance,
-                        Command::Quarantine { takeover, .. } if cleared => {
-                            Command::Recover(takeover)
-                        }
-                        command => command,
+                    let command = if fresh {
+                        Command::Advance
+                    } else if let (true, Command::Quarantine { takeover, .. }) = (cleared, &command)
+                    {
+                        Command::Recover(*takeover)
+                    } else {
+                        command
                     };
                     self.decide(command, &mut commit);
                 }
