@@ -64,6 +64,7 @@ kinds! {
     WRONG_STEP_STATE = CONFLICT "wrong_step_state" Conflict false "The step's state does not allow this";
     INTERVENTION_NOT_FOUND = NOT_FOUND "intervention_not_found" NotFound false "No such intervention";
     INTERVENTION_RESOLVED = CONFLICT "intervention_resolved" Conflict false "It was decided already";
+    DIGEST_MISMATCH = CONFLICT "digest_mismatch" Conflict false "It is about something else";
     TOO_MANY_SIGNALS = TOO_MANY_REQUESTS "too_many_signals" RateLimit true "Too many signals wait to be taken";
     CHOICE_NOT_OFFERED = UNPROCESSABLE_ENTITY "choice_not_offered" Validation false "The choice is not offered";
     PRECONDITION_FAILED = PRECONDITION_FAILED "precondition_failed" Conflict false "Somebody acted first";
@@ -212,6 +213,7 @@ impl From<RuntimeError> for Problem {
             RuntimeError::WrongStep { .. } => Self::new(&WRONG_STEP_STATE, detail),
             RuntimeError::InterventionNotFound => Self::new(&INTERVENTION_NOT_FOUND, detail),
             RuntimeError::InterventionResolved { .. } => Self::new(&INTERVENTION_RESOLVED, detail),
+            RuntimeError::OtherDigest { .. } => Self::new(&DIGEST_MISMATCH, detail),
             RuntimeError::TooManySignals => Self::new(&TOO_MANY_SIGNALS, detail),
             RuntimeError::NoSuchChoice { .. } => Self::new(&CHOICE_NOT_OFFERED, detail),
             RuntimeError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, detail),
@@ -270,6 +272,7 @@ mod tests {
             (RuntimeError::PreconditionFailed { last_seq: 3 }, 412, "precondition_failed"),
             (RuntimeError::QueueFull { retry_after: wait }, 429, "queue_full"),
             (RuntimeError::Unavailable { retry_after: wait }, 503, "storage_unavailable"),
+            (RuntimeError::OtherDigest { digest: None }, 409, "digest_mismatch"),
             (RuntimeError::Corrupt, 500, "record_damaged"),
             (RuntimeError::Internal, 500, "internal"),
         ];

@@ -107,6 +107,7 @@ fn ended_step(body: &EventBody) -> Option<&StepId> {
         | EventBody::StepEdited(_)
         | EventBody::SignalReceived(_)
         | EventBody::InterventionOpened(_)
+        | EventBody::InterventionEscalated(_)
         | EventBody::InterventionResolved(_)
         | EventBody::WorkflowPaused(_)
         | EventBody::WorkflowResumed(_)
@@ -169,6 +170,10 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
         EventBody::InterventionOpened(data) => {
             (Tone::Careful, '?', "intervention", format!("{}: {}", data.id, data.prompt))
         }
+        EventBody::InterventionEscalated(data) => {
+            let text = format!("{}: nobody has decided: {}", data.id, data.prompt);
+            (Tone::Careful, '!', "intervention", text)
+        }
         EventBody::InterventionResolved(data) => {
             let text = format!("{}: {} by {}", data.id, data.choice, data.by);
             (Tone::Plain, '?', "intervention", text)
@@ -199,6 +204,7 @@ fn waiting(data: &StepWaiting) -> String {
     match (data.until, data.reason.as_str()) {
         (Some(until), "timer") => format!("waits until {until}"),
         (Some(until), what) => format!("waits for its {what} until {until}"),
+        (None, "blocked") => "its output is blocked by its check".to_owned(),
         (None, what) => format!("waits for its {what}"),
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::InterventionNotFound
         | RuntimeError::InterventionResolved { .. }
         | RuntimeError::NoSuchChoice { .. }
+        | RuntimeError::OtherDigest { .. }
         | RuntimeError::TooManySignals
         | RuntimeError::NothingToCompensate
         | RuntimeError::Compensating { .. }

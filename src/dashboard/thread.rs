@@ -167,6 +167,7 @@ mod tests {
                 completed_at: None,
                 duration_ms: Some(1_500),
                 output: None,
+                blocked_output: None,
                 fallback: false,
                 compensation: None,
                 error: Some(error),

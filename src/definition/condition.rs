@@ -19,6 +19,7 @@ use cel::{Context, Env, Program, Value};
 use self::survey::Survey;
 use super::stack::with_large_stack;
 use super::{Scope, scan};
+use crate::model::Json;
 
 /// Longest expression, in bytes: far beyond what a person writes.
 const MAX_TEXT: usize = 4096;
@@ -49,13 +50,25 @@ impl Condition {
     /// Compiles an expression; the errors say what is wrong with it. `visible` are the ids of the
     /// steps it may name.
     pub(super) fn compile(text: &str, visible: &BTreeSet<&str>) -> Result<Self, Vec<String>> {
+        Self::read(text, visible, false)
+    }
+
+    /// Compiles an expression that may also name `output`.
+    pub(super) fn compile_over_output(
+        text: &str,
+        visible: &BTreeSet<&str>,
+    ) -> Result<Self, Vec<String>> {
+        Self::read(text, visible, true)
+    }
+
+    fn read(text: &str, visible: &BTreeSet<&str>, over_output: bool) -> Result<Self, Vec<String>> {
         if text.len() > MAX_TEXT {
             return Err(vec![format!("a condition has at most {MAX_TEXT} bytes")]);
         }
         with_large_stack(|| {
             let program = Program::compile(text)
                 .map_err(|faults| vec![shorten(&format!("not a CEL expression: {faults}"))])?;
-            let survey = Survey::of(program.expression(), visible)?;
+            let survey = Survey::of(program.expression(), visible, over_output)?;
             Ok(Self { program, survey })
         })
         .unwrap_or_else(|detail| Err(vec![detail]))
@@ -63,7 +76,17 @@ impl Condition {
 
     /// Whether the condition holds; the error says why there is no answer.
     pub fn evaluate(&self, scope: &dyn Scope) -> Result<bool, String> {
-        self.check_work(scope)?;
+        let answer = self.answer(scope, None)?;
+        let Value::Bool(holds) = answer else {
+            return Err(format!("a condition is true or false, not {}", answer.type_of()));
+        };
+        Ok(holds)
+    }
+
+    /// What the expression comes to; the error says why there is no answer.
+    pub(super) fn answer(&self, scope: &dyn Scope, output: Option<&Json>) -> Result<Value, String> {
+        let output = output.filter(|_| self.survey.output);
+        self.check_work(scope, output)?;
         let mut variables: Vec<(&str, Value)> = Vec::new();
         if self.survey.input {
             variables.push(("input", value(scope.input().as_str())));
@@ -71,6 +94,9 @@ impl Condition {
         if self.survey.thread {
             let id = Value::from(scope.thread_id().as_str().to_owned());
             variables.push(("thread", object([("id".to_owned(), id)])));
+        }
+        if let Some(output) = output {
+            variables.push(("output", value(output.as_str())));
         }
         variables.extend(self.survey.steps.iter().map(|id| (id.as_str(), step(scope, id))));
         if !self.survey.indexed.is_empty() {
@@ -83,27 +109,23 @@ impl Condition {
         self.execute(variables)
     }
 
-    fn execute(&self, variables: Vec<(&str, Value)>) -> Result<bool, String> {
+    fn execute(&self, variables: Vec<(&str, Value)>) -> Result<Value, String> {
         let mut context = Context::with_env(Arc::clone(&ENV));
         for (name, value) in variables {
             context.add_variable_from_value(name, value);
         }
-        match self.program.execute(&context) {
-            Ok(Value::Bool(holds)) => Ok(holds),
-            Ok(other) => Err(format!("a condition is true or false, not {}", other.type_of())),
-            Err(fault) => Err(shorten(&fault.to_string())),
-        }
+        self.program.execute(&context).map_err(|fault| shorten(&fault.to_string()))
     }
 
     /// Refuses to start what could take unreasonably long over this data.
-    fn check_work(&self, scope: &dyn Scope) -> Result<(), String> {
+    fn check_work(&self, scope: &dyn Scope, output: Option<&Json>) -> Result<(), String> {
         if self.survey.nesting == 0 {
             return Ok(());
         }
         let (mut longest, mut bytes) = (self.survey.additions + 1, 0_usize);
         let outputs = self.survey.steps.iter().chain(&self.survey.indexed);
         let outputs = outputs.filter_map(|id| scope.step(id)?.output);
-        for json in outputs.chain(self.survey.input.then(|| scope.input())) {
+        for json in outputs.chain(self.survey.input.then(|| scope.input())).chain(output) {
             longest = longest.max(longest_list(json.as_str()));
             bytes = bytes.saturating_add(json.as_str().len());
         }

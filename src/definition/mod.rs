@@ -5,6 +5,7 @@
 //! cycle, templates name only ancestors, conditions and filters compile. Called by the runtime at
 //! the door and on load; pure, and never touches the network or a file.
 
+mod check;
 mod condition;
 mod filter;
 mod kinds;
@@ -19,6 +20,7 @@ mod template;
 #[cfg(test)]
 mod testing;
 
+pub use check::{Check, Verdict};
 pub use condition::Condition;
 pub use filter::{Filter, FilterError, FilterLimits};
 pub use plan::{Action, Fallback, Phase, Plan, PlanStep, StepBreaker};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Condition, Filter, InputSchema, Scope, Template, Unresolved};
+use super::{Check, Condition, Filter, InputSchema, Scope, Template, Unresolved};
 use crate::model::{BreakerPolicy, Faults, Json, Pointer, RetryPolicy, StepId, quote};
 
 /// What a step does, as far as it is known before its templates are filled in.
@@ -40,6 +40,14 @@ impl Action {
             Self::Sleep => "sleep",
             Self::Signal => "signal",
             Self::Approval => "approval",
+        }
+    }
+
+    /// Whether steps of this kind wait instead of being attempted.
+    pub const fn waits(&self) -> bool {
+        match self {
+            Self::Sleep | Self::Signal | Self::Approval => true,
+            Self::Http | Self::Exec { .. } | Self::Transform { .. } => false,
         }
     }
 }
@@ -94,6 +102,8 @@ pub struct PlanStep {
     pub dependents: Vec<usize>,
     /// Its `when`.
     pub when: Option<Condition>,
+    /// What decides about an output of its attempts before it completes.
+    pub check: Option<Check>,
     /// Its retry policy, defaults filled in.
     pub retry: RetryPolicy,
     /// Bound of one attempt, if any.
@@ -153,6 +163,9 @@ pub struct Plan {
     pub pauses_on_failure: bool,
     /// Bound of a thread, from its start or its last resume.
     pub timeout: Option<Duration>,
+    /// After how long nobody has decided what is asked about a thread, that is escalated
+    /// (`escalateAfter`); an approval may have its own.
+    pub escalate_after: Option<Duration>,
     /// Template of the output; absent: the outputs of the steps nothing depends on, by id.
     pub output: Option<Template>,
     /// Positions in `steps` by id: every event of a thread is looked up here.
@@ -179,7 +192,8 @@ impl Plan {
         found
     }
 
-    /// Whether a thread of it may open an intervention by itself.
+    /// Whether a thread of it may ask a person before any attempt of it was made. (A `check` asks
+    /// about what an attempt gave, `onFailure` also about a condition.)
     pub fn may_ask(&self) -> bool {
         let asks = |step: &PlanStep| {
             Phase::ALL.iter().any(|way| matches!(*step.phase(*way).action, Action::Approval))

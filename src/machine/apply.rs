@@ -2,12 +2,15 @@
 
 mod undo;
 
+use std::sync::Arc;
+
 use super::Who;
-use super::state::{Intervention, Signal, StepState, Stop, ThreadState};
+use super::check::RETRY;
+use super::state::{Held, Intervention, Signal, StepState, Stop, ThreadState};
 use crate::model::{
-    Event, EventBody, InterventionResolved, Seq, StepComplete, StepFailed, StepId, StepRetry,
-    StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowPaused, WorkflowRecovered,
-    WorkflowResumed,
+    Event, EventBody, InterventionKind, InterventionResolved, Seq, StepComplete, StepFailed,
+    StepId, StepRetry, StepSkipped, StepStatus, StepWaiting, ThreadStatus, Timestamp,
+    WorkflowPaused, WorkflowRecovered, WorkflowResumed,
 };
 
 impl ThreadState {
@@ -27,6 +30,7 @@ impl ThreadState {
                 step.status = StepStatus::Waiting;
                 step.wake_at = fact.data.until;
                 step.signal.clone_from(&fact.data.name);
+                step.held = Held::of(&fact.data);
             }),
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
             EventBody::StepTimeoutWarning(fact) => {
@@ -60,9 +64,11 @@ impl ThreadState {
                 self.interventions.push(Intervention {
                     opened: data.clone(),
                     at: event.at,
+                    escalated: None,
                     resolved: None,
                 });
             }
+            EventBody::InterventionEscalated(data) => self.escalated(&data.id, event.at),
             EventBody::InterventionResolved(data) => self.resolved(data, event.at),
             EventBody::WorkflowPaused(data) => self.paused(data),
             EventBody::WorkflowResumed(data) => self.resumed(data),
@@ -113,6 +119,7 @@ impl ThreadState {
             step.status = StepStatus::Pending;
             step.wake_at = None;
             step.signal = None;
+            step.held = None;
         }
         let undone = self.steps.iter_mut().filter_map(|step| step.undo.as_mut());
         for undo in undone.filter(|undo| states.contains(&undo.status)) {
@@ -121,10 +128,24 @@ impl ThreadState {
         }
     }
 
+    fn escalated(&mut self, id: &str, at: Timestamp) {
+        if let Some(asked) = self.interventions.iter_mut().find(|one| one.opened.id == id) {
+            asked.escalated = Some(at);
+        }
+    }
+
     fn resolved(&mut self, data: &InterventionResolved, at: Timestamp) {
         let asked = self.interventions.iter_mut().find(|one| one.opened.id == data.id);
-        if let Some(asked) = asked {
-            asked.resolved = Some((data.clone(), at));
+        let Some(asked) = asked else { return };
+        asked.resolved = Some((data.clone(), at));
+        if asked.opened.kind == InterventionKind::Blocked && data.choice == RETRY {
+            let plan = Arc::clone(&self.plan);
+            let steps = asked.opened.steps.iter().filter_map(|id| plan.position(id.as_str()));
+            for step in steps {
+                if let Some(step) = self.steps.get_mut(step) {
+                    step.try_again();
+                }
+            }
         }
     }
 
@@ -179,6 +200,17 @@ impl ThreadState {
     }
 }
 
+impl Held {
+    /// The output that a wait keeps, if it does.
+    fn of(data: &StepWaiting) -> Option<Self> {
+        Some(Self {
+            output: data.output.clone()?,
+            duration_ms: data.duration_ms.unwrap_or(0),
+            session_id: data.session_id.clone(),
+        })
+    }
+}
+
 impl StepState {
     /// Stands before its first attempt again; attempts are numbered on.
     fn begin_again(&mut self) {
@@ -192,11 +224,19 @@ impl StepState {
         };
     }
 
+    /// Stands before another attempt, with all that its policy has.
+    fn try_again(&mut self) {
+        self.status = StepStatus::Pending;
+        self.failures = 0;
+        self.held = None;
+    }
+
     fn skip(&mut self, data: &StepSkipped, at: Timestamp) {
         self.status = StepStatus::Skipped;
         self.output.clone_from(&data.output);
         self.bypassed = data.by.is_some();
         self.signal = None;
+        self.held = None;
         self.error = None;
         self.wake_at = None;
         self.completed_at = Some(at);
@@ -234,6 +274,7 @@ impl StepState {
         self.error = None;
         self.wake_at = None;
         self.signal = None;
+        self.held = None;
         self.completed_at = Some(at);
     }
 

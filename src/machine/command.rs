@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ThreadState;
 use crate::model::{
     Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, StepId, StepStatus, ThreadStatus,
     TimeoutMultiplier, Timestamp,
@@ -121,6 +122,8 @@ pub enum Ask {
         id: String,
         /// The decision, one of those that it offers.
         choice: String,
+        /// The digest of what was seen; `None` if that was not said.
+        digest: Option<String>,
     },
 }
 
@@ -165,9 +168,23 @@ pub struct Takeover {
 }
 
 impl Command {
-    /// Whether deciding it uses [`Moment::unit`].
-    pub const fn draws(&self) -> bool {
-        matches!(self, Self::Fail { .. } | Self::Undo { what: UndoReport::Failed { .. }, .. })
+    /// Whether deciding it for a thread in this state may use [`Moment::unit`]: a failed attempt
+    /// draws the time of the next one, and a `check` may find that an attempt has failed.
+    pub fn draws(&self, state: &ThreadState) -> bool {
+        match self {
+            Self::Fail { .. } => true,
+            Self::Undo { what, .. } => matches!(what, UndoReport::Failed { .. }),
+            Self::Complete { step, .. } => {
+                let (planned, state) = (state.plan.steps.get(*step), state.steps.get(*step));
+                let judged = planned.zip(state).map(|(step, state)| step.phase(state.phase()));
+                judged.is_some_and(|step| step.check.is_some())
+            }
+            Self::Advance
+            | Self::Recover(_)
+            | Self::Quarantine { .. }
+            | Self::Warn { .. }
+            | Self::Ask(..) => false,
+        }
     }
 }
 
@@ -215,6 +232,9 @@ pub enum Rejection {
     /// The thread was paused while it was being undone.
     #[error("the thread was paused while its steps were being undone")]
     Undoing,
+    /// The intervention is about something else than what was seen.
+    #[error("it is about something else: its digest is {}", .0.as_deref().unwrap_or("none"))]
+    OtherDigest(Option<String>),
     /// It has as many signals as it may that nobody has taken.
     #[error("too many signals wait to be taken")]
     TooManySignals,

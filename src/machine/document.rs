@@ -31,6 +31,7 @@ impl ThreadState {
                         u64::try_from(end.since(start).as_millis()).unwrap_or(u64::MAX)
                     }),
                     output: Some(state.output.clone().unwrap_or_else(Json::null)),
+                    blocked_output: state.held.as_ref().map(|held| held.output.clone()),
                     error: state.error.clone(),
                     fallback: state.fallback,
                     compensation: state.undo.as_ref().map(|undo| StepCompensation {

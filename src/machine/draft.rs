@@ -1,7 +1,7 @@
 //! Events in the making: each is folded into the state as soon as it is decided.
 
-use super::{Moment, ThreadState};
-use crate::model::{Event, EventBody, OnStep, StepId, StepStatus};
+use super::{Moment, ThreadState, Who};
+use crate::model::{Event, EventBody, InterventionResolved, OnStep, StepId, StepStatus, Timestamp};
 
 /// A decision under way. If what it holds is not appended, the state must be thrown away.
 #[derive(Debug)]
@@ -43,6 +43,23 @@ impl<'a> Draft<'a> {
 
     pub(super) fn status_of(&self, step: usize) -> Option<StepStatus> {
         self.state.steps.get(step).map(|state| state.status)
+    }
+
+    /// When a question that is asked now is escalated, by the workflow's patience.
+    pub(super) fn escalates_at(&self) -> Option<Timestamp> {
+        self.state.plan.escalate_after.map(|after| self.moment.now.plus(after))
+    }
+
+    /// What settles an intervention, with the digest of what it was about.
+    pub(super) fn settled(&self, id: String, choice: &str, who: &Who) -> InterventionResolved {
+        let asked = self.state.interventions.iter().find(|one| one.opened.id == id);
+        InterventionResolved {
+            digest: asked.and_then(|one| one.opened.digest.clone()),
+            id,
+            choice: choice.to_owned(),
+            by: who.by.clone(),
+            comment: who.reason.clone(),
+        }
     }
 
     pub(super) fn into_events(self) -> Vec<Event> {

@@ -6,8 +6,10 @@
 //! The driver in `runtime` is the only caller that appends what is decided.
 
 mod apply;
+mod approval;
 mod bounds;
 pub mod breaker;
+mod check;
 mod command;
 mod decide;
 mod document;
@@ -27,6 +29,6 @@ mod tests;
 pub use command::{Abort, Ask, Command, Moment, Rejection, Resume, Takeover, UndoReport, Who};
 pub use decide::{decide, start};
 pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
-pub use state::{Intervention, Signal, StepState, Stop, ThreadState, Undo, Undoing};
+pub use state::{Held, Intervention, Signal, StepState, Stop, ThreadState, Undo, Undoing};
 pub use status::{Progress, StatusDocument, StepCompensation, StepDocument, WorkflowName};
 pub use validate::Inconsistency;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::bounds::stop_if_over;
 use super::draft::Draft;
-use super::{Who, undo, wait};
+use super::{Intervention, Who, undo, wait};
 use crate::definition::PlanStep;
 use crate::model::{
-    Category, EventBody, Failure, InterventionKind, InterventionOpened, Json, StepFailed,
-    StepSkipped, StepStart, StepStatus, ThreadStatus, WorkflowComplete, WorkflowPaused, codes,
+    Category, EventBody, Failure, InterventionEscalated, InterventionKind, InterventionOpened,
+    Json, StepFailed, StepSkipped, StepStart, StepStatus, ThreadStatus, WorkflowComplete,
+    WorkflowPaused, codes,
 };
 
 /// Who pauses a thread by policy, as its journal names it.
@@ -21,8 +22,29 @@ fn may_start(draft: &Draft<'_>) -> bool {
         && draft.state.error.is_none()
 }
 
+/// Tells once of each question that waits for longer than the workflow has patience: of a thread
+/// that is paused as well, for that is where most of them wait.
+fn escalate(draft: &mut Draft<'_>) {
+    let now = draft.moment.now;
+    let due = |one: &&Intervention| one.escalates_at().is_some_and(|at| at <= now);
+    let late: Vec<Intervention> = draft.state.open_interventions().filter(due).cloned().collect();
+    for Intervention { opened, at, .. } in late {
+        let InterventionOpened { id, kind, steps, prompt, choices, expires_at, .. } = opened;
+        draft.emit(EventBody::InterventionEscalated(InterventionEscalated {
+            id,
+            kind,
+            steps,
+            prompt,
+            choices,
+            opened_at: at,
+            expires_at,
+        }));
+    }
+}
+
 /// Ends waits and starts retries whose time has come.
 pub(super) fn fire_timers(draft: &mut Draft<'_>) {
+    escalate(draft);
     for step in 0..draft.state.steps.len() {
         // A wait that was in vain may have failed the thread.
         if !may_start(draft) {
@@ -145,7 +167,7 @@ fn begin_attempt(draft: &mut Draft<'_>, step: usize, who: Option<&Who>) {
             reason: who.and_then(|who| who.reason.clone()),
         },
     }));
-    if wait::waits(&planned.action) {
+    if planned.action.waits() {
         wait::begin(draft, step, planned);
     }
 }
@@ -230,6 +252,7 @@ fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
         digest: None,
         expires_at: None,
         on_timeout: None,
+        escalates_at: draft.escalates_at(),
     }));
 }
 

@@ -54,6 +54,8 @@ pub struct StepState {
     pub undo_attempts: u32,
     /// How often it was undone and then begun again: what it does now is another effect.
     pub rounds: u32,
+    /// The output that its `check` has blocked, until a person has decided about it.
+    pub held: Option<Held>,
 }
 
 /// How far the compensation of a completed step has come.
@@ -106,6 +108,7 @@ impl StepState {
             undo: None,
             undo_attempts: 0,
             rounds: 0,
+            held: None,
         }
     }
 
@@ -125,6 +128,17 @@ impl StepState {
     }
 }
 
+/// What an attempt gave that has not completed its step yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The output.
+    pub output: Json,
+    /// How long the attempt took, in milliseconds.
+    pub duration_ms: u64,
+    /// The agent session it ran in.
+    pub session_id: Option<String>,
+}
+
 /// A signal that was sent and that no step has taken yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signal {
@@ -141,8 +155,18 @@ pub struct Intervention {
     pub opened: InterventionOpened,
     /// Since when.
     pub at: Timestamp,
+    /// When it was escalated.
+    pub escalated: Option<Timestamp>,
     /// What was decided, and when.
     pub resolved: Option<(InterventionResolved, Timestamp)>,
+}
+
+impl Intervention {
+    /// When it is to be escalated, if it waits for that.
+    pub(super) fn escalates_at(&self) -> Option<Timestamp> {
+        let waits = self.resolved.is_none() && self.escalated.is_none();
+        self.opened.escalates_at.filter(|_| waits)
+    }
 }
 
 /// An abort that lets the attempts under way end first.
@@ -273,16 +297,20 @@ impl ThreadState {
         self.status == ThreadStatus::Running && self.error.is_some()
     }
 
-    /// When the next retry, wait or bound is due; `None` if only attempts or messages move it.
+    /// When the next retry, wait, escalation or bound is due; `None` if only attempts or messages
+    /// move it.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let steps = self.steps.iter();
+        let escalations = self.interventions.iter().filter_map(Intervention::escalates_at);
         match self.status {
-            ThreadStatus::Paused => self.stop.as_ref().map(|stop| stop.at),
+            // Nothing is started, and people are asked all the same.
+            ThreadStatus::Paused => escalations.chain(self.stop.as_ref().map(|stop| stop.at)).min(),
             // It starts nothing any more, but what undoes it.
             ThreadStatus::Running if self.error.is_some() && self.has_running() => self.deadline,
             ThreadStatus::Running if self.error.is_some() => Some(self.updated_at),
             ThreadStatus::Running => {
-                steps.filter_map(|step| step.wake_at).chain(self.deadline).min()
+                let due = steps.filter_map(|step| step.wake_at);
+                due.chain(escalations).chain(self.deadline).min()
             }
             ThreadStatus::Compensating => {
                 steps.filter_map(|step| step.undo.as_ref()?.wake_at).min()
@@ -292,6 +320,12 @@ impl ThreadState {
             | ThreadStatus::Failed
             | ThreadStatus::Aborted => None,
         }
+    }
+
+    /// Whether it waits for somebody: a signal or a decision moves it.
+    pub fn waits_for_somebody(&self) -> bool {
+        self.steps.iter().any(|step| step.signal.is_some())
+            || self.open_interventions().next().is_some()
     }
 
     /// Steps that have ended, and steps in all.

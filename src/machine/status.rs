@@ -52,6 +52,11 @@ pub struct StepDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub output: Option<Json>,
+    /// The output that its `check` has blocked and that a person is asked about; left out otherwise, and
+    /// with `?outputs=false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub blocked_output: Option<Json>,
     /// Its last failure.
     pub error: Option<Failure>,
     /// Whether its fallback has taken over: what it does now, or its output, is the fallback's.
@@ -157,6 +162,7 @@ impl StatusDocument {
         self.output = None;
         for step in &mut self.steps {
             step.output = None;
+            step.blocked_output = None;
         }
         self
     }

@@ -4,12 +4,14 @@
 
 mod bounds;
 mod breaker;
+mod checks;
 mod ends;
 mod failures;
 mod fallbacks;
 mod journal;
 mod people;
 mod properties;
+mod questions;
 mod random;
 mod recovery;
 mod sagas;

@@ -100,6 +100,8 @@ fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> 
     let ended = step.status.is_terminal();
     need(ended == step.completed_at.is_some(), "it has a time of its end if it has ended")?;
     let wakes = step.wake_at.is_some();
+    let waits = step.status == StepStatus::Waiting;
+    need(waits || step.held.is_none(), "only what waits keeps an output that was blocked")?;
     match step.status {
         StepStatus::Pending | StepStatus::Skipped => {
             need(!wakes, "only what waits has a time to wake")
@@ -112,7 +114,10 @@ fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> 
         }
         StepStatus::Waiting => {
             let ends = wakes || !matches!(*planned.action, Action::Sleep);
-            need(tried && ends, "a wait has an attempt, and a sleep has a time")
+            need(tried && ends, "a wait has an attempt, and a sleep has a time")?;
+            let held = step.held.is_some();
+            need(held != planned.action.waits(), "an output is kept by what was attempted")?;
+            need(!held || planned.check.is_some(), "an output is kept by a check")
         }
         StepStatus::Completed | StepStatus::Compensated => {
             need(step.completed_seq > 0, "an event completed it")?;

@@ -63,6 +63,10 @@ pub mod codes {
     pub const TEMPLATE_UNRESOLVED: &str = "template_unresolved";
     /// A `when` condition could not be evaluated.
     pub const CONDITION_FAILED: &str = "condition_failed";
+    /// A step's `check` says that its output is a failure.
+    pub const CHECK_FAILED: &str = "check_failed";
+    /// A step's `check` could not be evaluated, or says something else than an outcome.
+    pub const CHECK_ERROR: &str = "check_error";
     /// A jq filter ended with an error, or ran too long.
     pub const JQ_FAILED: &str = "jq_failed";
     /// The attempt took longer than the step's `timeout`.

@@ -4,6 +4,7 @@
 //! traits whose ambient implementations live in `app`. This layer imports nothing of ours.
 
 mod breaker;
+mod canonical;
 mod clock;
 mod duration;
 mod event;
@@ -20,15 +21,16 @@ mod time;
 mod timeout;
 
 pub use breaker::BreakerPolicy;
+pub use canonical::canonical_digest;
 pub use clock::{Clock, Entropy};
 pub use duration::{duration_from_node, parse_duration};
 pub use event::{
     Compensation, CompensationComplete, CompensationFailed, CompensationStart, Event, EventBody,
-    EventFault, InterventionKind, InterventionOpened, InterventionResolved, NotCompensated, OnStep,
-    RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed,
-    StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted,
-    WorkflowComplete, WorkflowFailed, WorkflowPaused, WorkflowRecovered, WorkflowRef,
-    WorkflowResumed, WorkflowStart,
+    EventFault, InterventionEscalated, InterventionKind, InterventionOpened, InterventionResolved,
+    NotCompensated, OnStep, RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete,
+    StepEdited, StepFailed, StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting,
+    WorkflowAborted, WorkflowComplete, WorkflowFailed, WorkflowPaused, WorkflowRecovered,
+    WorkflowRef, WorkflowResumed, WorkflowStart,
 };
 pub use failure::{Category, Failure, codes};
 pub use fault::{Fault, Faults, Pointer};

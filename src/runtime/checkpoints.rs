@@ -34,6 +34,7 @@ pub(super) fn is_checkpoint(body: &EventBody) -> bool {
         | EventBody::WorkflowAborted(_) => true,
         EventBody::StepStart(_)
         | EventBody::StepWaiting(_)
+        | EventBody::InterventionEscalated(_)
         | EventBody::StepRetry(_)
         | EventBody::StepTimeoutWarning(_)
         | EventBody::CompensationStart(_)

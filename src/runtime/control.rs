@@ -95,16 +95,18 @@ pub(super) async fn signal(
     ask(core, thread, (Ask::Signal { name, payload }, "signalled"), control).await
 }
 
-/// Decides an intervention; its id names the thread.
+/// Decides an intervention, by a choice and perhaps the digest of what was seen; its id names the
+/// thread.
 pub(super) async fn resolve(
     core: &Arc<Core>,
     id: String,
-    choice: String,
+    (choice, digest): (String, Option<String>),
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
     let thread = id.rsplit_once('~').and_then(|(thread, _)| ThreadId::parse(thread).ok());
     let thread = thread.ok_or(RuntimeError::InterventionNotFound)?;
-    let asked = ask(core, &thread, (Ask::Resolve { id, choice }, "resolved"), control).await;
+    let asked =
+        ask(core, &thread, (Ask::Resolve { id, choice, digest }, "resolved"), control).await;
     match asked {
         Err(RuntimeError::ThreadNotFound) => Err(RuntimeError::InterventionNotFound),
         answer => answer,
@@ -188,6 +190,7 @@ async fn ask(
         Answer::Resolved { choice, by } => Err(RuntimeError::InterventionResolved { choice, by }),
         Answer::NothingToCompensate => Err(RuntimeError::NothingToCompensate),
         Answer::Compensating => Err(RuntimeError::Compensating { action }),
+        Answer::OtherDigest { digest } => Err(RuntimeError::OtherDigest { digest }),
         Answer::TooManySignals => Err(RuntimeError::TooManySignals),
         Answer::NoSuchChoice { choices } => Err(RuntimeError::NoSuchChoice { choices }),
         Answer::Unreadable => Err(RuntimeError::Internal),

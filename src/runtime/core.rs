@@ -148,7 +148,7 @@ impl Core {
         command: Command,
     ) -> Result<Vec<Event>, Rejection> {
         // Random numbers cost a call of the operating system: drawn where they are used.
-        let unit = if command.draws() { self.parts.entropy.unit() } else { 0.0 };
+        let unit = if command.draws(state) { self.parts.entropy.unit() } else { 0.0 };
         decide(state, command, Moment { unit, ..self.moment() })
     }
 

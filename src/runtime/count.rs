@@ -45,6 +45,7 @@ pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
             | EventBody::CompensationStart(_)
             | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
+            | EventBody::InterventionEscalated(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)
             | EventBody::WorkflowResumed(_) => {}

@@ -142,9 +142,19 @@ impl Driver {
             return self.decide(Command::Advance, commit);
         }
         let idle = !self.state.has_running();
+        let interrupted = self.state.interrupted;
         super::mail::take(self, commit, None).await;
         let fresh = idle && self.state.has_running();
-        self.decide(if fresh { Command::Advance } else { command }, commit);
+        // A step that its messages have just completed clears it of its losses.
+        let cleared = self.state.interrupted < interrupted;
+        let command = if fresh {
+            Command::Advance
+        } else if let (true, Command::Quarantine { takeover, .. }) = (cleared, &command) {
+            Command::Recover(*takeover)
+        } else {
+            command
+        };
+        self.decide(command, commit);
     }
 
     /// Performs what has become durable, waits for what comes of it, and decides all that has come

@@ -10,10 +10,11 @@ use crate::machine::{self, ThreadState};
 use crate::model::{Event, EventBody, Json};
 use crate::store::{InterventionFilter, InterventionRow};
 
-/// The index's rows of the interventions that these events open or resolve.
+/// The index's rows of the interventions that these events open, escalate or resolve.
 pub(super) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow> {
     let touched = events.iter().filter_map(|event| match &event.body {
         EventBody::InterventionOpened(data) => Some(data.id.as_str()),
+        EventBody::InterventionEscalated(data) => Some(data.id.as_str()),
         EventBody::InterventionResolved(data) => Some(data.id.as_str()),
         EventBody::WorkflowStart(_)
         | EventBody::StepStart(_)
@@ -62,6 +63,8 @@ fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
         choices: one.opened.choices.clone(),
         digest: one.opened.digest.clone(),
         expires_at: one.opened.expires_at,
+        escalates_at: one.opened.escalates_at,
+        escalated_at: one.escalated,
         opened_at: one.at,
         resolved_at: resolved.map(|(_, at)| *at),
         choice: resolved.map(|(data, _)| data.choice.clone()),

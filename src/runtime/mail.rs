@@ -29,14 +29,37 @@ pub(super) struct Letter {
 pub(super) enum Ask {
     Pause,
     Resume,
-    ResumeWith { from_step: Option<StepId>, skip: Vec<StepId>, input: Option<Json> },
+    ResumeWith {
+        from_step: Option<StepId>,
+        skip: Vec<StepId>,
+        input: Option<Json>,
+    },
     Abort,
-    AbortWith { grace_ms: u64, compensate: bool },
-    Retry { step: StepId },
-    Skip { step: StepId, output: Option<Json> },
-    Edit { step: StepId, output: Json },
-    Signal { name: String, payload: Json },
-    Resolve { id: String, choice: String },
+    AbortWith {
+        grace_ms: u64,
+        compensate: bool,
+    },
+    Retry {
+        step: StepId,
+    },
+    Skip {
+        step: StepId,
+        output: Option<Json>,
+    },
+    Edit {
+        step: StepId,
+        output: Json,
+    },
+    Signal {
+        name: String,
+        payload: Json,
+    },
+    Resolve {
+        id: String,
+        choice: String,
+        #[serde(default)]
+        digest: Option<String>,
+    },
 }
 
 /// What the owner answered.
@@ -61,6 +84,8 @@ pub(super) enum Answer {
     NothingToCompensate,
     /// The thread was paused while it was being undone.
     Compensating,
+    /// It is about something else than what was seen.
+    OtherDigest { digest: Option<String> },
     /// Too many signals wait to be taken.
     TooManySignals,
     /// The intervention does not offer this choice.
@@ -123,6 +148,7 @@ fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
         Err(Rejection::Resolved { choice, by }) => Answer::Resolved { choice, by },
         Err(Rejection::NothingToCompensate) => Answer::NothingToCompensate,
         Err(Rejection::Undoing) => Answer::Compensating,
+        Err(Rejection::OtherDigest(digest)) => Answer::OtherDigest { digest },
         Err(Rejection::TooManySignals) => Answer::TooManySignals,
         Err(Rejection::NoSuchChoice(choices)) => Answer::NoSuchChoice { choices },
     }
@@ -148,6 +174,6 @@ fn placed(driver: &Driver, ask: Ask) -> Result<machine::Ask, StepId> {
         Ask::Skip { step, output } => machine::Ask::Skip { step: place(step)?, output },
         Ask::Edit { step, output } => machine::Ask::Edit { step: place(step)?, output },
         Ask::Signal { name, payload } => machine::Ask::Signal { name, payload },
-        Ask::Resolve { id, choice } => machine::Ask::Resolve { id, choice },
+        Ask::Resolve { id, choice, digest } => machine::Ask::Resolve { id, choice, digest },
     })
 }

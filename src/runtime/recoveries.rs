@@ -14,7 +14,8 @@ use super::query::persistently;
 use super::verdict::{Evidence, judge};
 use crate::machine::ThreadState;
 use crate::model::{
-    Epoch, Incarnation, RecoveryCause, RecoveryStrategy, Seq, ThreadId, ThreadStatus, Timestamp,
+    Epoch, Incarnation, InterventionKind, RecoveryCause, RecoveryStrategy, Seq, ThreadId,
+    ThreadStatus, Timestamp,
 };
 use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult, ThreadRow};
 
@@ -203,10 +204,13 @@ fn unsound(state: &ThreadState) -> Option<&'static str> {
         || state.status == ThreadStatus::Paused
         || state.has_running()
         || state.next_wake().is_some()
-        // Whoever is waited for moves it, whenever that may be.
-        || state.steps.iter().any(|step| step.signal.is_some())
-        || state.open_interventions().next().is_some();
+        || state.waits_for_somebody();
     (!moves).then_some("nothing would ever move the thread")
+}
+
+/// Whether a person is asked about how often the thread was lost.
+fn is_quarantined(state: &ThreadState) -> bool {
+    state.open_interventions().any(|one| one.opened.kind == InterventionKind::Poison)
 }
 
 /// Validates and records a recovery that has become durable; `false` if it did not succeed.
@@ -215,9 +219,7 @@ pub(super) fn conclude(driver: &Driver, recovering: &Recovering) -> bool {
     let fault = if core.draining.is_cancelled() { None } else { unsound(state) };
     let result = match (fault, state.status) {
         (Some(_), _) => RecoveryResult::Failed,
-        (None, ThreadStatus::Paused) if state.open_interventions().next().is_some() => {
-            RecoveryResult::Quarantined
-        }
+        (None, ThreadStatus::Paused) if is_quarantined(state) => RecoveryResult::Quarantined,
         (None, _) => RecoveryResult::Recovered,
     };
     let to_seq: Option<Seq> = Some(state.last_seq);

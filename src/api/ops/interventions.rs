@@ -51,8 +51,10 @@ fn parse_status(text: &str) -> Result<InterventionStatus, String> {
 
 /// List what waits for a person, newest first
 ///
-/// A thread that was lost with its replica again and again is paused and stands here with the steps
-/// that were under way. Resuming or aborting the thread answers it.
+/// `approval`: a step of that kind asks. `blocked`: a step's `check` has blocked its output. `failure`:
+/// the thread would have failed (`"onFailure": "pause"`). `poison`: the thread was lost with its replica
+/// again and again, and is paused; it names the steps that were under way. Resuming or aborting a thread
+/// answers the last two.
 #[utoipa::path(
     get, path = "/interventions", operation_id = "listInterventions", tag = "control",
     params(InterventionsQuery),

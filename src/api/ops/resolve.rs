@@ -35,6 +35,10 @@ pub(in crate::api) struct ResolveBody {
     /// One of the choices that the intervention offers.
     #[schema(value_type = String, required)]
     choice: Option<String>,
+    /// The intervention's `digest`, as the person saw it: if it is about something else, nothing is
+    /// decided (409 `digest_mismatch`).
+    #[schema(max_length = 64)]
+    digest: Option<String>,
     /// Recorded in the journal.
     #[schema(max_length = 2048)]
     comment: Option<String>,
@@ -44,14 +48,15 @@ pub(in crate::api) struct ResolveBody {
 }
 
 impl FromBody for ResolveBody {
-    const MEMBERS: &'static [&'static str] = &["choice", "comment", "by"];
+    const MEMBERS: &'static [&'static str] = &["choice", "digest", "comment", "by"];
 
     fn read(fields: &mut Fields<'_>) -> Self {
         let choice = fields.string("choice");
         if choice.is_none() {
             fields.fault("choice", "is required");
         }
-        Self { choice, comment: text(fields, "comment"), by: text(fields, "by") }
+        let digest = fields.string("digest");
+        Self { choice, digest, comment: text(fields, "comment"), by: text(fields, "by") }
     }
 }
 
@@ -66,7 +71,8 @@ fn text(fields: &mut Fields<'_>, name: &str) -> Option<String> {
 
 /// Decide an intervention
 ///
-/// Once: the second decision is refused with what was decided (409 `intervention_resolved`).
+/// Once: the second decision is refused with what was decided (409 `intervention_resolved`). With the
+/// `digest` that the intervention had when it was shown, only that is decided.
 #[utoipa::path(
     post, path = "/interventions/{interventionId}/resolve", operation_id = "resolveIntervention", tag = "control",
     params(
@@ -88,7 +94,7 @@ pub(in crate::api) async fn resolve(
         // Who holds the key answers for the name that is given.
         control.by = format!("{}/{person}", control.by);
     }
-    let choice = body.choice.unwrap_or_default();
-    let invoked = api.handle.resolve(id, choice, control).await?;
+    let decision = (body.choice.unwrap_or_default(), body.digest);
+    let invoked = api.handle.resolve(id, decision, control).await?;
     Ok(changed(&invoked, StatusCode::OK))
 }

@@ -41,6 +41,10 @@ pub(in crate::api) struct WorkflowDefinition {
     /// `pause`, and a person is asked.
     #[schema(nullable = false)]
     on_failure: Option<String>,
+    /// After how long nobody has decided what is asked about a thread of it, that is escalated: one
+    /// event `intervention_escalated`. Never if absent; an approval may have its own.
+    #[schema(nullable = false)]
+    escalate_after: Option<DurationText>,
 }
 
 /// Defaults of a workflow's steps.
@@ -73,7 +77,7 @@ pub(in crate::api) struct StepDefinition {
     /// Its id, unique in the workflow.
     #[schema(pattern = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
     id: String,
-    /// What it does: `http`, `exec`, `transform` or `sleep`.
+    /// What it does: `http`, `exec`, `transform`, `sleep`, `signal` or `approval`.
     kind: String,
     /// How; what is allowed depends on the kind. Strings may hold templates such as
     /// `{input.repo}` and `{fetch.output}`.
@@ -85,6 +89,11 @@ pub(in crate::api) struct StepDefinition {
     /// A CEL condition; if it is false, the step is skipped.
     #[schema(nullable = false)]
     when: Option<String>,
+    /// A CEL expression over `output` and what `when` sees, which decides about an output before the
+    /// step completes: `"success"`, `"blocked"` (a person is asked) or `"failed"`, or true or false. For
+    /// `http`, `exec` and `transform`.
+    #[schema(nullable = false)]
+    check: Option<String>,
     /// When and how often failed attempts are made again.
     #[schema(nullable = false)]
     retry: Option<Retry>,
@@ -173,6 +182,9 @@ pub(in crate::api) struct FallbackStep {
     /// The circuit breaker before its attempts.
     #[schema(nullable = false)]
     breaker: Option<Breaker>,
+    /// Decides about its outputs, as the `check` of a step does about that step's own.
+    #[schema(nullable = false)]
+    check: Option<String>,
 }
 
 /// A step that undoes another: with an idempotency key of its own, `{threadId}/{stepId}/compensate`, and

@@ -13,9 +13,12 @@ const TYPES: [&str; 10] =
 
 /// What was found in an expression.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 pub(super) struct Survey {
     /// Whether it names `input`.
     pub(super) input: bool,
+    /// Whether it names `output`.
+    pub(super) output: bool,
     /// Whether it names `thread`.
     pub(super) thread: bool,
     /// The steps it names by their ids.
@@ -34,9 +37,15 @@ pub(super) struct Survey {
 
 impl Survey {
     /// Surveys an expression; the errors say what it must not name.
-    pub(super) fn of(expr: &IdedExpr, visible: &BTreeSet<&str>) -> Result<Self, Vec<String>> {
+    /// `over_output`: it may name the output that it is about.
+    pub(super) fn of(
+        expr: &IdedExpr,
+        visible: &BTreeSet<&str>,
+        over_output: bool,
+    ) -> Result<Self, Vec<String>> {
         let mut walk = Walk {
             visible,
+            over_output,
             survey: Self::default(),
             bound: Vec::new(),
             faults: BTreeSet::new(),
@@ -55,6 +64,7 @@ impl Survey {
 
 struct Walk<'a> {
     visible: &'a BTreeSet<&'a str>,
+    over_output: bool,
     survey: Survey,
     /// The variables of the macros around.
     bound: Vec<&'a str>,
@@ -158,6 +168,8 @@ impl<'a> Walk<'a> {
         match name.trim_start_matches('.') {
             "input" => self.survey.input = true,
             "thread" => self.survey.thread = true,
+            // Before a step of that name, which `steps['output']` finds.
+            "output" if self.over_output => self.survey.output = true,
             "steps" => self.survey.indexed.extend(self.visible.iter().map(|id| (*id).to_owned())),
             id if self.visible.contains(id) => {
                 self.survey.steps.insert(id.to_owned());
@@ -170,8 +182,9 @@ impl<'a> Walk<'a> {
                     Some(id) if id.contains('-') => format!("; write steps['{id}']"),
                     _ => String::new(),
                 };
+                let output = if self.over_output { ", output" } else { "" };
                 self.faults.insert(format!(
-                    "{name:?} is not known here: there are input, thread and the steps this one depends on{hint}"
+                    "{name:?} is not known here: there are input, thread{output} and the steps this one depends on{hint}"
                 ));
             }
         }
@@ -192,7 +205,7 @@ impl<'a> Walk<'a> {
     /// Checks `step.member` and `thread.member`.
     fn member(&mut self, of: &IdedExpr, member: &str) {
         let Expr::Ident(name) = &of.expr else { return };
-        if self.bound.contains(&name.as_str()) {
+        if self.bound.contains(&name.as_str()) || (self.over_output && name == "output") {
             return;
         }
         if self.visible.contains(name.as_str()) && !matches!(member, "output" | "status") {

@@ -3,6 +3,7 @@
 //! - `prompt`: what the person is asked
 //! - `choices` [`["approve", "reject"]`]: what may be chosen
 //! - `timeout` (optional): how long it is waited for
+//! - `escalateAfter` (optional): how long it is waited for before the question is escalated
 //! - `onTimeout` (optional): the choice that is taken then; without it the step fails
 
 use super::{Kind, Reads, is_open, literal, signal};
@@ -12,7 +13,7 @@ use crate::model::{Faults, Node};
 
 pub(super) const KIND: Kind = Kind {
     name: "approval",
-    fields: &["prompt", "choices", "timeout", "onTimeout"],
+    fields: &["prompt", "choices", "timeout", "escalateAfter", "onTimeout"],
     reads: Reads::Journalled,
     shows_life: false,
     check,
@@ -37,7 +38,13 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     if let Some(choice) = literal(with, "onTimeout", faults) {
         on_timeout(with, choice, faults);
     }
-    signal::limit(with, faults);
+    let timeout = signal::limit(with, "timeout", faults);
+    let escalation = signal::limit(with, "escalateAfter", faults);
+    if let (Some(after), Some(timeout)) = (escalation, timeout)
+        && after >= timeout
+    {
+        faults.add(&with.at().key("escalateAfter"), "escalateAfter is shorter than timeout");
+    }
     Some(Action::Approval)
 }
 

@@ -3,6 +3,8 @@
 //! - `name`: the signal's name, as `POST /threads/{threadId}/signals/{name}` has it
 //! - `timeout` (optional): how long it is waited for; then the step fails
 
+use std::time::Duration;
+
 use super::{Kind, Reads, is_open, literal};
 use crate::definition::Action;
 use crate::definition::parse::Fields;
@@ -25,17 +27,15 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
         let detail = "a signal's name must match [A-Za-z0-9][A-Za-z0-9._-]{0,127}";
         faults.add(&with.at().key("name"), detail);
     }
-    limit(with, faults);
+    limit(with, "timeout", faults);
     Some(Action::Signal)
 }
 
-/// The member `timeout`, where it is known already.
-pub(super) fn limit(with: &Fields<'_>, faults: &mut Faults) {
-    match with.get("timeout") {
-        Some(Node::String(text)) if is_open(text) => {}
-        Some(_) => {
-            with.duration("timeout", faults);
-        }
-        None => {}
+/// A member that says how long, where it is known already.
+pub(super) fn limit(with: &Fields<'_>, name: &str, faults: &mut Faults) -> Option<Duration> {
+    match with.get(name) {
+        Some(Node::String(text)) if is_open(text) => None,
+        Some(_) => with.duration(name, faults),
+        None => None,
     }
 }

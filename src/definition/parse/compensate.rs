@@ -5,12 +5,16 @@
 
 use std::collections::BTreeSet;
 
-use super::fallback::STEP_FIELDS;
 use super::fields::Fields;
 use super::step::{self, Surroundings};
 use crate::definition::template::Names;
 use crate::definition::{Action, PlanStep, scan};
 use crate::model::{Faults, StepId};
+
+/// What a compensation may have: all that says how an attempt is made. Its output is not kept, and so
+/// nobody looks at it.
+const FIELDS: [&str; 7] =
+    ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker"];
 
 /// Reads `compensate`, if the step has one; `raw` is the step's text, `visible` whom it may name.
 /// In a compensation, that is the step itself as well: what it has done.
@@ -23,12 +27,12 @@ pub(super) fn read(
 ) -> Option<Box<PlanStep>> {
     let at = step.at().key("compensate");
     let fields = Fields::of(step.get("compensate")?, &at, "compensate", faults)?;
-    fields.allow(&STEP_FIELDS, &[], faults);
+    fields.allow(&FIELDS, faults);
     let raw = scan::member(raw, "compensate").unwrap_or("{}");
     let mut visible = visible.clone();
     visible.extend(id.map(StepId::as_str));
     let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };
-    let way = step::way((&fields, raw), &names, around.defaults, faults)?;
+    let way = step::way((&fields, raw), &names, &visible, around.defaults, faults)?;
     let undo = way.into_step(id?.clone());
     match *undo.action {
         Action::Http | Action::Exec { .. } | Action::Transform { .. } => Some(Box::new(undo)),

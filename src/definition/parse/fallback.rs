@@ -8,10 +8,10 @@ use crate::definition::template::Names;
 use crate::definition::{Fallback, Template, scan};
 use crate::model::{Faults, StepId};
 
-/// What a fallback may have that is a step of its own, and a compensation: all that says how an attempt is made. The
+/// What a fallback may have that is a step of its own: all that says how an attempt is made. The
 /// rest of the step (its place in the graph, its condition, what its failure means) stays.
-pub(super) const STEP_FIELDS: [&str; 7] =
-    ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker"];
+const STEP_FIELDS: [&str; 8] =
+    ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker", "check"];
 
 /// Reads `fallback`, if the step has one; `raw` is the step's text, `visible` whom it may name.
 /// In a fallback, that is the step itself as well: why it failed.
@@ -25,11 +25,11 @@ pub(super) fn read(
     let at = step.at().key("fallback");
     let fields = Fields::of(step.get("fallback")?, &at, "fallback", faults)?;
     let raw = scan::member(raw, "fallback").unwrap_or("{}");
-    let mut visible = visible.clone();
-    visible.extend(id.map(StepId::as_str));
-    let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };
+    let mut with_itself = visible.clone();
+    with_itself.extend(id.map(StepId::as_str));
+    let names = Names { steps: around.known, ancestors: Some(&with_itself), secrets: true };
     if fields.get("output").is_some() {
-        fields.allow(&["output"], &[], faults);
+        fields.allow(&["output"], faults);
         let output = scan::member(raw, "output").unwrap_or("null");
         // The output is journalled.
         let names = Names { secrets: false, ..names };
@@ -44,8 +44,8 @@ pub(super) fn read(
         faults.add(&at, "a fallback has an output, or the kind and with of a step");
         return None;
     }
-    fields.allow(&STEP_FIELDS, &[], faults);
-    let way = step::way((&fields, raw), &names, around.defaults, faults)?;
+    fields.allow(&STEP_FIELDS, faults);
+    let way = step::way((&fields, raw), &names, visible, around.defaults, faults)?;
     Some(Fallback::Step(Box::new(way.into_step(id?.clone()))))
 }
 

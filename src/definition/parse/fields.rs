@@ -39,15 +39,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Refuses members that are not among `known` (saying which of them come `later`), and those
-    /// that stand twice: of two, one would be dropped in silence.
-    pub(in crate::definition) fn allow(&self, known: &[&str], later: &[&str], faults: &mut Faults) {
+    /// Refuses members that are not among `known`, and those that stand twice: of two, one would be
+    /// dropped in silence.
+    pub(in crate::definition) fn allow(&self, known: &[&str], faults: &mut Faults) {
         let mut seen = BTreeSet::new();
         for (name, _) in self.members() {
             let at = self.at.key(name);
-            if later.contains(&name.as_str()) {
-                faults.add(&at, format!("this version does not support {name:?}"));
-            } else if !known.contains(&name.as_str()) {
+            if !known.contains(&name.as_str()) {
                 faults.add(&at, format!("unknown field {name:?}; known are {}", known.join(", ")));
             } else if !seen.insert(name) {
                 faults.add(&at, format!("the field {name:?} stands here twice"));

@@ -30,15 +30,25 @@ const MAX_STEPS: usize = 1000;
 const MAX_NAME: usize = 128;
 
 /// The fields of a workflow.
-const WORKFLOW_FIELDS: [&str; 8] =
-    ["name", "description", "inputSchema", "defaults", "steps", "output", "onFailure", "timeout"];
+const WORKFLOW_FIELDS: [&str; 9] = [
+    "name",
+    "description",
+    "inputSchema",
+    "defaults",
+    "steps",
+    "output",
+    "onFailure",
+    "escalateAfter",
+    "timeout",
+];
 /// The fields of a step beside those of its policy.
-const STEP_FIELDS: [&str; 13] = [
+const STEP_FIELDS: [&str; 14] = [
     "id",
     "kind",
     "with",
     "dependsOn",
     "when",
+    "check",
     "breaker",
     "fallback",
     "compensate",
@@ -48,8 +58,6 @@ const STEP_FIELDS: [&str; 13] = [
     policy::FIELDS[3],
     policy::FIELDS[4],
 ];
-/// Fields that are reserved for a later version: told apart from typing errors.
-const LATER_FIELDS: [&str; 1] = ["check"];
 
 impl Plan {
     /// Reads and checks a workflow. `at` is where it stands in the request's body, for the
@@ -77,13 +85,14 @@ impl Plan {
 
 fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Option<Plan> {
     let fields = Fields::of(node, at, "a workflow", faults)?;
-    fields.allow(&WORKFLOW_FIELDS, &LATER_FIELDS, faults);
+    fields.allow(&WORKFLOW_FIELDS, faults);
     let name = name(&fields, faults);
     fields.text("description", faults);
     let input_schema = input_schema(&fields, workflow, faults);
     let defaults = defaults(&fields, faults);
     let pauses_on_failure = pauses_on_failure(&fields, faults);
-    let timeout = timeout(&fields, faults);
+    let timeout = positive("timeout", &fields, faults);
+    let escalate_after = positive("escalateAfter", &fields, faults);
     let steps_at = at.key("steps");
     fields.require("steps", faults);
     let nodes = fields.list("steps", faults).unwrap_or_default();
@@ -132,6 +141,7 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
         input_schema,
         pauses_on_failure,
         timeout,
+        escalate_after,
         output,
     })
 }
@@ -159,13 +169,13 @@ fn pauses_on_failure(fields: &Fields<'_>, faults: &mut Faults) -> bool {
     }
 }
 
-/// How long a thread may take.
-fn timeout(fields: &Fields<'_>, faults: &mut Faults) -> Option<Duration> {
-    let timeout = fields.duration("timeout", faults)?;
-    if timeout.is_zero() {
-        faults.add(&fields.at().key("timeout"), "timeout is longer than zero");
+/// A duration of the workflow, such as how long a thread may take.
+fn positive(name: &str, fields: &Fields<'_>, faults: &mut Faults) -> Option<Duration> {
+    let duration = fields.duration(name, faults)?;
+    if duration.is_zero() {
+        faults.add(&fields.at().key(name), format!("{name} is longer than zero"));
     }
-    Some(timeout)
+    Some(duration)
 }
 
 fn input_schema(fields: &Fields<'_>, workflow: &Json, faults: &mut Faults) -> Option<InputSchema> {
@@ -194,7 +204,7 @@ fn defaults(fields: &Fields<'_>, faults: &mut Faults) -> Policy {
     let Some(defaults) = Fields::of(node, &at, "defaults", faults) else {
         return Policy::default();
     };
-    defaults.allow(&policy::FIELDS, &LATER_FIELDS, faults);
+    defaults.allow(&policy::FIELDS, faults);
     Policy::read(&defaults, faults)
 }
 
@@ -208,7 +218,7 @@ fn ids<'a>(steps: &[Option<Fields<'a>>], faults: &mut Faults) -> Vec<Option<&'a 
             ids.push(None);
             continue;
         };
-        fields.allow(&STEP_FIELDS, &LATER_FIELDS, faults);
+        fields.allow(&STEP_FIELDS, faults);
         fields.require("id", faults);
         let id = fields.text("id", faults);
         if let Some(text) = id {

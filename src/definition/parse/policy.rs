@@ -109,7 +109,7 @@ impl Retry {
         let Some(fields) = Fields::of(node, at, "retry", faults) else { return Self::default() };
         let known =
             ["maxAttempts", "initialInterval", "backoffFactor", "maxInterval", "jitter", "retryOn"];
-        fields.allow(&known, &[], faults);
+        fields.allow(&known, faults);
         let retry = Self {
             max_attempts: max_attempts(&fields, faults),
             initial_interval: fields.duration("initialInterval", faults),

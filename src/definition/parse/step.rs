@@ -8,8 +8,8 @@ use super::graph::Graph;
 use super::policy::{Effective, Policy};
 use super::{breaker, compensate, fallback};
 use crate::definition::template::Names;
-use crate::definition::{Action, Condition, PlanStep, StepBreaker, Template, kinds, scan};
-use crate::model::{Faults, Node, StepId};
+use crate::definition::{Action, Check, Condition, PlanStep, StepBreaker, Template, kinds, scan};
+use crate::model::{Faults, Node, Pointer, StepId};
 
 /// What reading a step needs of its workflow.
 pub(super) struct Surroundings<'a> {
@@ -40,7 +40,7 @@ pub(super) fn read(
         .filter_map(|(_, id)| *id)
         .collect();
     let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };
-    let way = way((fields, raw), &names, around.defaults, faults);
+    let way = way((fields, raw), &names, &visible, around.defaults, faults);
     let when = condition(fields, &visible, faults);
     let id = around.ids.get(position).copied().flatten().and_then(|id| StepId::parse(id).ok());
     let fallback = fallback::read((fields, raw), id.as_ref(), &visible, around, faults);
@@ -63,12 +63,15 @@ pub(super) struct Way {
     with: Template,
     policy: Effective,
     breaker: StepBreaker,
+    check: Option<Check>,
 }
 
-/// Reads how attempts are made; `raw` is the text of `fields`.
+/// Reads how attempts are made, and what decides about their outputs; `raw` is the text of `fields`,
+/// `ancestors` are whom a `check` may name.
 pub(super) fn way(
     (fields, raw): (&Fields<'_>, &str),
     names: &Names<'_>,
+    ancestors: &BTreeSet<&str>,
     defaults: &Policy,
     faults: &mut Faults,
 ) -> Option<Way> {
@@ -78,14 +81,22 @@ pub(super) fn way(
     policy.heartbeat_timeout = policy.heartbeat_timeout.filter(|_| shows_life);
     // What shows signs of life is what happens elsewhere.
     let breaker = breaker::read(fields, shows_life, faults);
+    let check = check(fields, ancestors, faults);
     let (action, with) = work?;
-    Some(Way { action, with, policy, breaker })
+    if fields.get("check").is_some() && action.waits() {
+        let kind = action.kind();
+        let detail = format!(
+            "a {kind} step makes no attempt whose output could be checked; let one after it"
+        );
+        faults.add(&fields.at().key("check"), detail);
+    }
+    Some(Way { action, with, policy, breaker, check })
 }
 
 impl Way {
     /// A step of its own that nothing depends on.
     pub(super) fn into_step(self, id: StepId) -> PlanStep {
-        let Self { action, with, policy, breaker } = self;
+        let Self { action, with, policy, breaker, check } = self;
         PlanStep {
             id,
             action: Arc::new(action),
@@ -93,6 +104,7 @@ impl Way {
             depends_on: Vec::new(),
             dependents: Vec::new(),
             when: None,
+            check,
             retry: policy.retry,
             timeout: policy.timeout,
             warn_after: policy.warn_after,
@@ -136,7 +148,7 @@ fn work(
     };
     let at = fields.at().key("with");
     let with = Fields::of(with?, &at, "with", faults)?;
-    with.allow(kind.fields, &[], faults);
+    with.allow(kind.fields, faults);
     let action = (kind.check)(&with, faults);
     let raw_with = scan::member(raw, "with").unwrap_or("{}");
     let template = match kind.reads {
@@ -164,11 +176,20 @@ fn condition(
     faults: &mut Faults,
 ) -> Option<Condition> {
     let text = fields.text("when", faults)?;
-    match Condition::compile(text, visible) {
-        Ok(condition) => Some(condition),
+    compiled(Condition::compile(text, visible), &fields.at().key("when"), faults)
+}
+
+fn check(fields: &Fields<'_>, visible: &BTreeSet<&str>, faults: &mut Faults) -> Option<Check> {
+    let text = fields.text("check", faults)?;
+    compiled(Check::compile(text, visible), &fields.at().key("check"), faults)
+}
+
+fn compiled<T>(expression: Result<T, Vec<String>>, at: &Pointer, faults: &mut Faults) -> Option<T> {
+    match expression {
+        Ok(expression) => Some(expression),
         Err(details) => {
             for detail in details {
-                faults.add(&fields.at().key("when"), detail);
+                faults.add(at, detail);
             }
             None
         }

@@ -187,6 +187,29 @@ fn every_fault_is_named_at_its_place() {
         ),
         (with_step("when", json!("1 +")), vec!["/workflow/steps/1/when: not a CEL expression"]),
         (with_step("when", json!(true)), vec!["/workflow/steps/1/when: when is a string"]),
+        (
+            with_step("check", json!("send.output == output")),
+            vec![
+                "/workflow/steps/1/check: \"send\" is not known here: there are input, thread, output",
+            ],
+        ),
+        (
+            with_step("check", json!("output >")),
+            vec!["/workflow/steps/1/check: not a CEL expression"],
+        ),
+        (with_step("check", json!(["x"])), vec!["/workflow/steps/1/check: check is a string"]),
+        (
+            with_step_at(4, "check", json!("output.sleptMs > 1")),
+            vec!["/workflow/steps/4/check: a sleep step makes no attempt"],
+        ),
+        (
+            {
+                let mut workflow = example();
+                workflow["escalateAfter"] = json!(0);
+                workflow
+            },
+            vec!["/workflow/escalateAfter: escalateAfter is longer than zero"],
+        ),
         (with_step("timeout", json!("soon")), vec!["/workflow/steps/1/timeout: \"soon\" is not"]),
         (with_step("timeout", json!(0)), vec!["/workflow/steps/1/timeout: timeout is longer"]),
         (
@@ -199,7 +222,7 @@ fn every_fault_is_named_at_its_place() {
         ),
         (
             with_step("check", json!({})),
-            vec!["/workflow/steps/1/check: this version does not support"],
+            vec!["/workflow/steps/1/check: check is a string, not object"],
         ),
         (
             with_step("heartbeatTimeout", json!(1)),

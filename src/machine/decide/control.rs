@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::super::bounds;
 use super::super::draft::Draft;
-use super::super::ready::{POLICY, start_now};
-use super::super::wait::{self, deliver};
-use super::super::{Abort, Ask, Rejection, Resume, Who, undo};
+use super::super::ready::{POLICY, settle, start_now};
+use super::super::wait::deliver;
+use super::super::{Abort, Ask, Rejection, Resume, Who, approval, check, undo};
 use super::advance;
 use super::result::settle_dependents;
 use crate::definition::Plan;
@@ -31,7 +31,10 @@ pub(super) fn asked(draft: &mut Draft<'_>, ask: Ask, who: &Who) -> Result<(), Re
         Ask::Skip { step, output } => skip(draft, step, output, who),
         Ask::Edit { step, output } => edit(draft, step, output, who),
         Ask::Signal { name, payload } => signal(draft, &name, payload, who),
-        Ask::Resolve { id, choice } => resolve(draft, (id, choice), who),
+        Ask::Resolve { id, choice, digest } => {
+            let decided = decision(draft, (id, choice), digest.as_deref(), who)?;
+            resolve(draft, decided, who)
+        }
     }
 }
 
@@ -78,9 +81,7 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
     }
     let plan = Arc::clone(&draft.state.plan);
     let ends: BTreeSet<usize> = again.union(&skip).copied().collect();
-    close(draft, "resume", who, |one| {
-        one.kind != InterventionKind::Approval || concerns(&plan, one, &ends)
-    });
+    close(draft, "resume", who, |one| is_of_the_pause(one) || concerns(&plan, one, &ends));
     let Who { by, reason } = who.clone();
     let from_step = how.from_step.and_then(|step| draft.step_id(step));
     let deadline = bounds::deadline(&plan, &draft.moment);
@@ -89,8 +90,24 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
     for step in skip {
         emit_skip(draft, step, None, who);
     }
-    advance(draft);
+    go_on(draft, who);
     Ok(())
+}
+
+/// Goes on with what a resumed thread is now.
+fn go_on(draft: &mut Draft<'_>, who: &Who) {
+    approval::withdraw_changed(draft, who);
+    approval::ask_again(draft);
+    advance(draft);
+}
+
+/// Whether an intervention is answered by whatever sets its thread going again. Others are about one
+/// step and stay open.
+const fn is_of_the_pause(one: &InterventionOpened) -> bool {
+    match one.kind {
+        InterventionKind::Poison | InterventionKind::Failure => true,
+        InterventionKind::Approval | InterventionKind::Blocked => false,
+    }
 }
 
 /// Ends the thread, at once or when the attempts under way have had their grace.
@@ -163,6 +180,14 @@ fn retry(draft: &mut Draft<'_>, step: usize, who: &Who) -> Result<(), Rejection>
             start_now(draft, step, who);
             Ok(())
         }
+        (ThreadStatus::Running, Some(StepStatus::Waiting))
+            if draft.state.steps.get(step).is_some_and(|state| state.held.is_some()) =>
+        {
+            let plan = Arc::clone(&draft.state.plan);
+            close(draft, check::RETRY, who, |one| concerns(&plan, one, &BTreeSet::from([step])));
+            settle(draft, vec![step]);
+            Ok(())
+        }
         (ThreadStatus::Failed | ThreadStatus::Paused, Some(StepStatus::Failed)) => {
             refuse_settled(draft, step)?;
             resume(draft, Resume::default(), who)
@@ -211,13 +236,13 @@ fn skip(
 
 /// Continues a thread that a step has failed, without the step.
 fn go_on_without(draft: &mut Draft<'_>, step: usize, output: Option<Json>, who: &Who) {
-    close(draft, "skip", who, |one| one.kind != InterventionKind::Approval);
+    close(draft, "skip", who, is_of_the_pause);
     let Who { by, reason } = who.clone();
     let deadline = bounds::deadline(&draft.state.plan, &draft.moment);
     let resumed = WorkflowResumed { by, reason, deadline, ..WorkflowResumed::default() };
     draft.emit(EventBody::WorkflowResumed(resumed));
     emit_skip(draft, step, output, who);
-    advance(draft);
+    go_on(draft, who);
 }
 
 fn edit(draft: &mut Draft<'_>, step: usize, output: Json, who: &Who) -> Result<(), Rejection> {
@@ -227,36 +252,54 @@ fn edit(draft: &mut Draft<'_>, step: usize, output: Json, who: &Who) -> Result<(
     refuse_if(draft, step, |status| status != StepStatus::Completed)?;
     let Who { by, reason } = who.clone();
     draft.emit_on(step, EventBody::StepEdited, StepEdited { output, by, reason });
+    // They are asked anew when the thread goes on: until then more may be changed.
+    approval::withdraw_changed(draft, who);
     Ok(())
 }
 
-fn resolve(
-    draft: &mut Draft<'_>,
+/// What a person decides, if it can be decided and is about what was seen.
+fn decision(
+    draft: &Draft<'_>,
     (id, choice): (String, String),
+    seen: Option<&str>,
     who: &Who,
-) -> Result<(), Rejection> {
+) -> Result<InterventionResolved, Rejection> {
     let found = draft.state.interventions.iter().find(|one| one.opened.id == id);
     let found = found.ok_or(Rejection::NoIntervention)?;
     if let Some((decided, _)) = &found.resolved {
         let (choice, by) = (decided.choice.clone(), decided.by.clone());
         return Err(Rejection::Resolved { choice, by });
     }
+    let same =
+        |seen| found.opened.digest.as_ref().is_some_and(|digest| digest.eq_ignore_ascii_case(seen));
+    if !seen.is_none_or(same) {
+        return Err(Rejection::OtherDigest(found.opened.digest.clone()));
+    }
     if !found.opened.choices.contains(&choice) {
         return Err(Rejection::NoSuchChoice(found.opened.choices.clone()));
     }
-    let (kind, steps) = (found.opened.kind, found.opened.steps.clone());
-    let Who { by, reason } = who.clone();
-    let decided = InterventionResolved { id, choice, by, comment: reason };
+    Ok(draft.settled(id, &choice, who))
+}
+
+fn resolve(
+    draft: &mut Draft<'_>,
+    decided: InterventionResolved,
+    who: &Who,
+) -> Result<(), Rejection> {
+    let asked = draft.state.interventions.iter().find(|one| one.opened.id == decided.id);
+    let asked = asked.map(|one| (one.opened.kind, one.opened.steps.clone()));
+    let (kind, steps) = asked.ok_or(Rejection::NoIntervention)?;
+    let plan = Arc::clone(&draft.state.plan);
+    let mut steps = steps.iter().filter_map(|id| plan.position(id.as_str()));
     match (kind, decided.choice.as_str()) {
         (InterventionKind::Approval, _) => {
-            let step = steps.iter().find_map(|id| draft.state.plan.position(id.as_str()));
-            let step = step.ok_or(Rejection::NoIntervention)?;
+            let step = steps.next().ok_or(Rejection::NoIntervention)?;
             draft.emit(EventBody::InterventionResolved(decided.clone()));
-            wait::decided(draft, step, &decided);
+            approval::decided(draft, step, &decided);
             settle_dependents(draft, step);
             Ok(())
         }
-        (InterventionKind::Poison | InterventionKind::Failure, "abort") => {
+        (_, check::ABORT) => {
             draft.emit(EventBody::InterventionResolved(decided));
             abort_now(draft, false, who)
         }
@@ -264,9 +307,13 @@ fn resolve(
             draft.emit(EventBody::InterventionResolved(decided));
             abort_and_undo(draft, who)
         }
-        (InterventionKind::Poison | InterventionKind::Failure, "skip") => {
-            let skip = steps.iter().filter_map(|id| draft.state.plan.position(id.as_str()));
-            let skip = skip.collect();
+        (InterventionKind::Blocked, _) => {
+            let step = steps.next().ok_or(Rejection::NoIntervention)?;
+            settle_blocked(draft, step, decided, who);
+            Ok(())
+        }
+        (InterventionKind::Poison | InterventionKind::Failure, check::SKIP) => {
+            let skip = steps.collect();
             draft.emit(EventBody::InterventionResolved(decided));
             resume(draft, Resume { skip, ..Resume::default() }, who)
         }
@@ -274,6 +321,24 @@ fn resolve(
             draft.emit(EventBody::InterventionResolved(decided));
             resume(draft, Resume::default(), who)
         }
+    }
+}
+
+/// What a person has decided about an output that was blocked.
+fn settle_blocked(draft: &mut Draft<'_>, step: usize, decided: InterventionResolved, who: &Who) {
+    let choice = decided.choice.clone();
+    draft.emit(EventBody::InterventionResolved(decided));
+    match choice.as_str() {
+        check::ACCEPT => {
+            check::accept(draft, step);
+            settle_dependents(draft, step);
+        }
+        check::SKIP => {
+            emit_skip(draft, step, None, who);
+            advance(draft);
+        }
+        // The step stands before its next attempt.
+        _ => settle(draft, vec![step]),
     }
 }
 
@@ -311,12 +376,8 @@ fn close(
     let open = draft.state.open_interventions().filter(|one| concerned(&one.opened));
     let open: Vec<String> = open.map(|one| one.opened.id.clone()).collect();
     for id in open {
-        draft.emit(EventBody::InterventionResolved(InterventionResolved {
-            id,
-            choice: choice.to_owned(),
-            by: who.by.clone(),
-            comment: who.reason.clone(),
-        }));
+        let settled = draft.settled(id, choice, who);
+        draft.emit(EventBody::InterventionResolved(settled));
     }
 }
 

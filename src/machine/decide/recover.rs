@@ -62,6 +62,7 @@ pub(super) fn quarantine(
         digest: None,
         expires_at: None,
         on_timeout: None,
+        escalates_at: draft.escalates_at(),
     }));
     Ok(())
 }

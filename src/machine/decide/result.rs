@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::check;
 use super::super::draft::Draft;
 use super::super::give_up::give_up;
 use super::super::ready::settle;
-use super::super::{Rejection, StepState};
+use super::super::{Held, Rejection, StepState};
 use crate::definition::Phase;
 use crate::model::{
     EventBody, Failure, Json, RetryPolicy, StepComplete, StepRetry, StepStatus, StepTimeoutWarning,
@@ -24,6 +25,15 @@ pub(super) fn complete(
 ) -> Result<(), Rejection> {
     let duration_ms = current(draft, attempt)?;
     let (step, _) = attempt;
+    match check::passes(draft, step, &output) {
+        Ok(true) => {}
+        Ok(false) => {
+            check::block(draft, step, Held { output, duration_ms, session_id });
+            settle(draft, Vec::new());
+            return Ok(());
+        }
+        Err(failure) => return fail(draft, attempt, failure, None),
+    }
     let fallback = draft.state.steps.get(step).is_some_and(|state| state.fallback);
     let data = StepComplete { output, duration_ms, session_id, fallback, error: None };
     draft.emit_on(step, EventBody::StepComplete, data);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use self::undo::{StopForm, UndoForm, UndoingForm};
 use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
-use crate::machine::{Intervention, Signal, StepState, ThreadState};
+use crate::machine::{Held, Intervention, Signal, StepState, ThreadState};
 use crate::model::{
     Category, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Seq,
     StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
@@ -225,6 +225,7 @@ struct StepForm<'a> {
     error: Option<FailureForm<'a>>,
     failures: u32,
     fallback: bool,
+    held: Option<HeldForm<'a>>,
     id: Cow<'a, str>,
     output: Option<Cow<'a, str>>,
     rounds: u32,
@@ -261,6 +262,7 @@ impl<'a> StepForm<'a> {
             undo,
             undo_attempts,
             rounds,
+            held,
         } = state;
         Self {
             admitted: *admitted,
@@ -273,6 +275,7 @@ impl<'a> StepForm<'a> {
             error: error.as_ref().map(FailureForm::of),
             failures: *failures,
             fallback: *fallback,
+            held: held.as_ref().map(HeldForm::of),
             id: id.into(),
             output: output.as_ref().map(text),
             rounds: *rounds,
@@ -309,6 +312,34 @@ impl<'a> StepForm<'a> {
             undo: self.undo.map(UndoForm::into_undo).transpose()?.map(Box::new),
             undo_attempts: self.undo_attempts,
             rounds: self.rounds,
+            held: self.held.map(HeldForm::into_state).transpose()?,
+        })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct HeldForm<'a> {
+    duration_ms: Wide<u64>,
+    output: Cow<'a, str>,
+    session_id: Option<Cow<'a, str>>,
+}
+
+impl<'a> HeldForm<'a> {
+    fn of(held: &'a Held) -> Self {
+        let Held { output, duration_ms, session_id } = held;
+        Self {
+            duration_ms: Wide(*duration_ms),
+            output: text(output),
+            session_id: session_id.as_deref().map(Cow::Borrowed),
+        }
+    }
+
+    fn into_state(self) -> Result<Held, SnapshotFault> {
+        Ok(Held {
+            output: json(self.output)?,
+            duration_ms: self.duration_ms.0,
+            session_id: self.session_id.map(Cow::into_owned),
         })
     }
 }
@@ -355,6 +386,8 @@ struct InterventionForm<'a> {
     at: Time,
     choices: Vec<Cow<'a, str>>,
     digest: Option<Cow<'a, str>>,
+    escalated_at: Option<Time>,
+    escalates_at: Option<Time>,
     expires_at: Option<Time>,
     id: Cow<'a, str>,
     kind: InterventionKind,
@@ -389,17 +422,19 @@ struct ResolutionForm<'a> {
     by: Cow<'a, str>,
     choice: Cow<'a, str>,
     comment: Option<Cow<'a, str>>,
+    digest: Option<Cow<'a, str>>,
 }
 
 impl<'a> ResolutionForm<'a> {
     fn of((resolved, at): &'a (InterventionResolved, Timestamp)) -> Self {
         // The id is that of the intervention.
-        let InterventionResolved { id: _, choice, by, comment } = resolved;
+        let InterventionResolved { id: _, choice, by, comment, digest } = resolved;
         Self {
             at: time(*at),
             by: by.as_str().into(),
             choice: choice.as_str().into(),
             comment: comment.as_deref().map(Cow::from),
+            digest: digest.as_deref().map(Cow::from),
         }
     }
 
@@ -409,6 +444,7 @@ impl<'a> ResolutionForm<'a> {
             choice: self.choice.into_owned(),
             by: self.by.into_owned(),
             comment: self.comment.map(Cow::into_owned),
+            digest: self.digest.map(Cow::into_owned),
         };
         (resolved, moment(self.at))
     }
@@ -416,13 +452,24 @@ impl<'a> ResolutionForm<'a> {
 
 impl<'a> InterventionForm<'a> {
     fn of(intervention: &'a Intervention) -> Self {
-        let Intervention { opened, at, resolved } = intervention;
-        let InterventionOpened { id, kind, steps, prompt, choices, digest, expires_at, on_timeout } =
-            opened;
+        let Intervention { opened, at, escalated, resolved } = intervention;
+        let InterventionOpened {
+            id,
+            kind,
+            steps,
+            prompt,
+            choices,
+            digest,
+            expires_at,
+            on_timeout,
+            escalates_at,
+        } = opened;
         Self {
             at: time(*at),
             choices: choices.iter().map(|choice| choice.as_str().into()).collect(),
             digest: digest.as_deref().map(Cow::from),
+            escalated_at: escalated.map(time),
+            escalates_at: escalates_at.map(time),
             expires_at: expires_at.map(time),
             id: id.as_str().into(),
             kind: *kind,
@@ -444,9 +491,11 @@ impl<'a> InterventionForm<'a> {
             digest: self.digest.map(Cow::into_owned),
             expires_at: self.expires_at.map(moment),
             on_timeout: self.on_timeout.map(Cow::into_owned),
+            escalates_at: self.escalates_at.map(moment),
         };
         let resolved = self.resolved.map(|resolved| resolved.into_state(&opened.id));
-        Ok(Intervention { opened, at: moment(self.at), resolved })
+        let escalated = self.escalated_at.map(moment);
+        Ok(Intervention { opened, at: moment(self.at), escalated, resolved })
     }
 }
 

@@ -95,7 +95,7 @@ fn a_deadline_asks_a_person_where_the_workflow_says_so() {
     assert_eq!(opened.choices, ["retry", "abort"], "there is no step to be skipped");
     // What runs may end; then somebody gives it more time.
     assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1"]);
-    let retry = Ask::Resolve { id: opened_id(&stage), choice: "retry".to_owned() };
+    let retry = Ask::Resolve { id: opened_id(&stage), choice: "retry".to_owned(), digest: None };
     assert_eq!(
         stage.decide(asked(retry)).unwrap(),
         ["intervention_resolved retry", "workflow_resumed", "step_start b 1"]

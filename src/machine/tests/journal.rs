@@ -5,8 +5,8 @@ mod undo;
 
 use crate::definition::{Fallback, Phase, Plan, PlanStep};
 use crate::model::{
-    Event, EventBody, OnStep, Seq, StepComplete, StepFailed, StepId, StepRetry, Timestamp,
-    WorkflowFailed,
+    Event, EventBody, InterventionKind, InterventionOpened, Json, OnStep, Seq, StepComplete,
+    StepFailed, StepId, StepRetry, StepWaiting, Timestamp, WorkflowFailed,
 };
 
 /// Where a step stands by the journal.
@@ -70,6 +70,8 @@ struct Step {
     undo_attempts: u32,
     undo_failures: u32,
     undo_warned: u32,
+    /// The output that its check has blocked.
+    blocked: Option<Json>,
 }
 
 impl Step {
@@ -81,6 +83,20 @@ impl Step {
         if matches!(self.undo, Undo::Running | Undo::Retrying) {
             self.undo = Undo::Open;
         }
+    }
+
+    fn wait(&mut self, fact: &OnStep<StepWaiting>, planned: &PlanStep) -> Result<(), &'static str> {
+        let planned = planned.phase(self.phase());
+        // What is asked about something else by now is asked anew.
+        let again = self.place == Place::Waiting && fact.data.reason == "approval";
+        need(self.place == Place::Running || again, "what runs begins to wait")?;
+        need(fact.attempt == self.attempts, "current")?;
+        let blocked = fact.data.reason == "blocked";
+        need(blocked == fact.data.output.is_some(), "what is blocked is kept")?;
+        need(!blocked || planned.check.is_some(), "a check blocks")?;
+        self.blocked.clone_from(&fact.data.output);
+        self.place = Place::Waiting;
+        Ok(())
     }
 
     fn retry(
@@ -117,6 +133,8 @@ impl Step {
         let stands_in = matches!(planned.fallback, Some(Fallback::Output(_)));
         let by_output = fact.data.error.is_some();
         need(!by_output || stands_in, "an output stands in where the plan has one")?;
+        let kept = self.blocked.as_ref().is_none_or(|output| *output == fact.data.output);
+        need(self.place != Place::Waiting || kept, "what was blocked is what is accepted")?;
         let by_fallback = self.fallback || by_output;
         need(fact.data.fallback == by_fallback, "it says whose output it is")?;
         self.place = Place::Completed;
@@ -159,7 +177,9 @@ pub(super) struct Reader<'a> {
     completed: bool,
     undoing: bool,
     /// Interventions that wait for a decision.
-    open: Vec<&'a str>,
+    open: Vec<&'a InterventionOpened>,
+    /// Those that were escalated.
+    escalated: Vec<&'a str>,
 }
 
 /// Checks a whole journal.
@@ -179,6 +199,7 @@ pub(super) fn check(plan: &Plan, journal: &[Event]) {
         undo_attempts: 0,
         undo_failures: 0,
         undo_warned: 0,
+        blocked: None,
     };
     let steps = vec![step; plan.steps.len()];
     let mut reader = Reader {
@@ -192,6 +213,7 @@ pub(super) fn check(plan: &Plan, journal: &[Event]) {
         completed: false,
         undoing: false,
         open: Vec::new(),
+        escalated: Vec::new(),
     };
     for event in journal {
         if let Err(fault) = reader.read(event) {
@@ -232,12 +254,23 @@ impl<'a> Reader<'a> {
                 self.paused = true;
             }
             EventBody::InterventionOpened(data) => {
-                need(!self.open.contains(&data.id.as_str()), "an id of its own")?;
-                self.open.push(&data.id);
+                need(self.open.iter().all(|one| one.id != data.id), "an id of its own")?;
+                self.open.push(data);
+            }
+            EventBody::InterventionEscalated(data) => {
+                let open = self.open.iter().find(|one| one.id == data.id);
+                let due = open.ok_or("what is escalated is open")?.escalates_at;
+                need(due.is_some_and(|due| due <= event.at), "escalated when it is due")?;
+                need(!self.escalated.contains(&data.id.as_str()), "escalated once")?;
+                self.escalated.push(&data.id);
             }
             EventBody::InterventionResolved(data) => {
-                need(self.open.contains(&data.id.as_str()), "what is resolved was open")?;
-                self.open.retain(|id| *id != data.id);
+                let open = self.open.iter().position(|one| one.id == data.id);
+                let open = self.open.remove(open.ok_or("what is resolved was open")?);
+                need(open.digest == data.digest, "a decision names what it is about")?;
+                if open.kind == InterventionKind::Blocked && data.choice == "retry" {
+                    self.try_again(&open.steps)?;
+                }
             }
             EventBody::WorkflowRecovered(data) => {
                 let lost: Vec<StepId> = self.running();
@@ -323,10 +356,7 @@ impl<'a> Reader<'a> {
                 (step.place, step.attempts) = (Place::Running, fact.attempt);
                 step.admitted = true;
             }
-            EventBody::StepWaiting(fact) => {
-                need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
-                step.place = Place::Waiting;
-            }
+            EventBody::StepWaiting(fact) => step.wait(fact, planned)?,
             EventBody::StepRetry(fact) => step.retry(fact, planned, event.at)?,
             EventBody::StepTimeoutWarning(fact) => {
                 need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
@@ -355,6 +385,7 @@ impl<'a> Reader<'a> {
             | EventBody::WorkflowStart(_)
             | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
+            | EventBody::InterventionEscalated(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)
             | EventBody::WorkflowResumed(_)
@@ -362,6 +393,17 @@ impl<'a> Reader<'a> {
             | EventBody::WorkflowComplete(_)
             | EventBody::WorkflowFailed(_)
             | EventBody::WorkflowAborted(_) => return Err("an event about a step"),
+        }
+        Ok(())
+    }
+
+    /// Another attempt follows an output that was blocked.
+    fn try_again(&mut self, steps: &[StepId]) -> Result<(), &'static str> {
+        for id in steps {
+            let at = self.plan.position(id.as_str()).ok_or("a step of the plan")?;
+            let step = &mut self.steps[at];
+            need(step.place == Place::Waiting && step.blocked.is_some(), "it was blocked")?;
+            (step.place, step.failures) = (Place::Pending, 0);
         }
         Ok(())
     }

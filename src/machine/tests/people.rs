@@ -12,7 +12,7 @@ use super::journal;
 use super::random::{Turn, input, turns, workflow};
 use super::theatre::{Stage, asked, http, json_of, plan};
 use crate::machine::{Ask, Command, Rejection, Resume, ThreadState, Who, decide};
-use crate::model::{Event, EventBody, Json, StepStatus, ThreadStatus};
+use crate::model::{Event, EventBody, InterventionKind, Json, StepStatus, ThreadStatus};
 
 /// Histories per run: some seconds in a debug build.
 const CASES: u32 = 256;
@@ -235,6 +235,14 @@ fn deed(before: &ThreadState, ask: &Ask, body: &EventBody) -> Option<(String, Op
         (Ask::Abort(_), EventBody::CompensationStart(fact)) => {
             Some((fact.data.by.clone()?, fact.data.reason.clone()))
         }
+        // Its output was blocked: that is how it is answered.
+        (Ask::Retry { step }, EventBody::InterventionResolved(data)) => {
+            let mut all = before.open_interventions();
+            let about = all.find(|one| one.opened.id == data.id)?;
+            let blocked = about.opened.kind == InterventionKind::Blocked;
+            let meant = blocked && about.opened.steps.contains(id(step));
+            meant.then(|| (data.by.clone(), data.comment.clone()))
+        }
         (Ask::Retry { step }, EventBody::CompensationStart(fact)) if fact.step == *id(step) => {
             Some((fact.data.by.clone()?, fact.data.reason.clone()))
         }
@@ -295,7 +303,7 @@ fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(),
         Ask::Retry { step } => {
             prop_assert_ne!(after.steps[*step].status, StepStatus::Retrying);
         }
-        Ask::Resolve { id, choice } => {
+        Ask::Resolve { id, choice, .. } => {
             let one = after.interventions.iter().find(|one| one.opened.id == *id).unwrap();
             prop_assert_eq!(&one.resolved.as_ref().unwrap().0.choice, choice);
         }

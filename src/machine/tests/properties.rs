@@ -9,7 +9,7 @@ use super::journal;
 use super::random::{Turn, aimed_at, completed, input, turns, workflow};
 use super::theatre::{Stage, asked, json_of, plan, thread};
 use crate::machine::{Ask, Command, Frozen, Resume, ThreadState, decide, snapshot};
-use crate::model::{Event, InterventionKind, ThreadStatus, Timestamp};
+use crate::model::{Event, InterventionKind, ThreadStatus, Timestamp, canonical_digest};
 
 /// Histories per run: a few seconds in a debug build.
 const CASES: u32 = 512;
@@ -69,6 +69,7 @@ fn act(stage: &mut Stage, turn: &Turn, settled: &mut bool) -> Result<(), TestCas
         if *settled {
             not_stuck(&stage.state)?;
         }
+        asked_about_what_is(&stage.state)?;
     }
     replay_is_the_state(stage)
 }
@@ -120,6 +121,25 @@ fn goes_on_from_a_snapshot(
     Ok(())
 }
 
+/// What people are asked is what is there: no decision is about what was there before.
+fn asked_about_what_is(state: &ThreadState) -> Result<(), TestCaseError> {
+    for one in state.open_interventions() {
+        let Some(step) = one.opened.steps.first() else { continue };
+        let at = state.plan.position(step.as_str()).unwrap();
+        let (planned, step) = (&state.plan.steps[at], &state.steps[at]);
+        let about = match one.opened.kind {
+            InterventionKind::Approval => {
+                let with = planned.phase(step.phase()).with.render(state);
+                with.map_err(|unresolved| TestCaseError::fail(unresolved.to_string()))?
+            }
+            InterventionKind::Blocked => step.held.as_ref().unwrap().output.clone(),
+            InterventionKind::Failure | InterventionKind::Poison => continue,
+        };
+        prop_assert_eq!(one.opened.digest.clone(), Some(canonical_digest(&about)));
+    }
+    Ok(())
+}
+
 fn replay_is_the_state(stage: &Stage) -> Result<(), TestCaseError> {
     let plan = Arc::clone(&stage.state.plan);
     let mut replayed = ThreadState::first(thread(), plan, &stage.journal[0]).unwrap();
@@ -138,14 +158,14 @@ fn not_stuck(state: &ThreadState) -> Result<(), TestCaseError> {
     }
     prop_assert!(state.completed_at.is_none());
     if state.status == ThreadStatus::Paused {
-        let stops = state.stop.is_some();
-        prop_assert_eq!(state.next_wake().is_some(), stops);
-        prop_assert!(!stops || state.has_running(), "about to be aborted, and waits for nothing");
+        let (wake, stops) = (state.next_wake(), state.stop.as_ref().map(|stop| stop.at));
+        let escalates = state.open_interventions().any(|one| one.opened.escalates_at == wake);
+        prop_assert!(wake.is_none() || escalates || stops == wake, "a pause ends for nobody else");
+        let waits = stops.is_none() || state.has_running();
+        prop_assert!(waits, "about to be aborted, and waits for nothing");
         return Ok(());
     }
-    let waits = state.steps.iter().any(|step| step.signal.is_some())
-        || state.open_interventions().next().is_some();
-    let moves = state.has_running() || state.next_wake().is_some() || waits;
+    let moves = state.has_running() || state.next_wake().is_some() || state.waits_for_somebody();
     prop_assert!(moves, "nothing will ever move {state:#?}");
     prop_assert!(!state.is_failing() || state.has_running(), "failing, and waits for nothing");
     Ok(())
@@ -159,7 +179,7 @@ fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
     if paused || (ended && stage.state.status != ThreadStatus::Completed) {
         decide_twice(stage, asked(Ask::Resume(Resume::default())))?;
     }
-    let most = 8 * stage.state.steps.len() + 6;
+    let most = 16 * stage.state.steps.len() + 16;
     for _ in 0..most {
         decide_twice(stage, Command::Advance)?;
         not_stuck(&stage.state)?;
@@ -193,7 +213,14 @@ fn answer(state: &ThreadState) -> Option<Ask> {
         return Some(Ask::Signal { name, payload: json_of(&serde_json::json!({ "n": 2 })) });
     }
     let open = state.open_interventions().next()?;
-    Some(Ask::Resolve { id: open.opened.id.clone(), choice: "approve".to_owned() })
+    let choice = match open.opened.kind {
+        InterventionKind::Blocked => "accept",
+        InterventionKind::Approval | InterventionKind::Failure | InterventionKind::Poison => {
+            "approve"
+        }
+    };
+    let digest = open.opened.digest.clone();
+    Some(Ask::Resolve { id: open.opened.id.clone(), choice: choice.to_owned(), digest })
 }
 
 /// Goes on without what has failed, where a person is asked.
@@ -207,7 +234,7 @@ fn go_on_whatever_failed(stage: &mut Stage) -> Result<(), TestCaseError> {
             // There is nothing to skip where no step has failed.
             let choice = asked_for.choices.iter().find(|choice| *choice == "skip");
             let choice = choice.map_or("retry", String::as_str).to_owned();
-            Ask::Resolve { id: asked_for.id, choice }
+            Ask::Resolve { id: asked_for.id, choice, digest: None }
         }
         None => Ask::Resume(Resume::default()),
     };

@@ -13,6 +13,16 @@ use crate::model::{Category, Failure, RecoveryCause, StepStatus};
 const CONDITIONS: [&str; 6] =
     ["true", "false", "input.flag", "!input.flag", "input.missing == 1", "size('ab') == 2"];
 
+/// Checks of outputs, which are `{"n": 0}` to `{"n": 3}`: with each outcome, and without one.
+const CHECKS: [&str; 6] = [
+    "output.n > 0",
+    "output.n > 1 ? 'success' : 'blocked'",
+    "output.n > 2 ? 'success' : output.n > 0 ? 'blocked' : 'failed'",
+    "input.flag ? 'blocked' : 'failed'",
+    "output.missing",
+    "'perhaps'",
+];
+
 /// What steps wait for.
 pub(super) const SIGNALS: [&str; 2] = ["red", "blue"];
 
@@ -27,6 +37,7 @@ struct Draw {
     attempts: u32,
     fallback: u8,
     compensate: u8,
+    check: Option<usize>,
 }
 
 fn draw() -> impl Strategy<Value = Draw> {
@@ -38,10 +49,11 @@ fn draw() -> impl Strategy<Value = Draw> {
         proptest::bool::weighted(0.25),
         1_u32..4,
         0_u8..10,
-        0_u8..6,
+        (0_u8..6, proptest::option::weighted(0.3, 0..CHECKS.len())),
     )
-        .prop_map(
-            |(kind, needs, condition, on_first, goes_on, attempts, fallback, compensate)| Draw {
+        .prop_map(|(kind, needs, condition, on_first, goes_on, attempts, fallback, more)| {
+            let (compensate, check) = more;
+            Draw {
                 kind,
                 needs,
                 condition,
@@ -50,16 +62,18 @@ fn draw() -> impl Strategy<Value = Draw> {
                 attempts,
                 fallback,
                 compensate,
-            },
-        )
+                check,
+            }
+        })
 }
 
 /// A workflow of one to eight steps.
 pub(super) fn workflow() -> impl Strategy<Value = Value> {
     let output = proptest::option::of(any::<bool>());
     let bound = proptest::option::weighted(0.3, 1_000_u32..60_000);
-    let shape = (proptest::collection::vec(draw(), 1..=8), output, any::<bool>(), bound);
-    shape.prop_map(|(draws, output, pauses, bound)| {
+    let policies = (any::<bool>(), bound, any::<bool>());
+    let shape = (proptest::collection::vec(draw(), 1..=8), output, policies);
+    shape.prop_map(|(draws, output, (pauses, bound, escalates))| {
         let steps: Vec<Value> = draws.iter().enumerate().map(|(at, draw)| step(at, draw)).collect();
         let mut workflow = json!({ "name": "w", "steps": steps });
         if pauses {
@@ -67,6 +81,9 @@ pub(super) fn workflow() -> impl Strategy<Value = Value> {
         }
         if let Some(bound) = bound {
             workflow["timeout"] = json!(bound);
+        }
+        if escalates {
+            workflow["escalateAfter"] = json!("3s");
         }
         match output {
             None => {}
@@ -89,10 +106,7 @@ fn step(at: usize, draw: &Draw) -> Value {
         2 => ("transform", json!({ "jq": ".", "from": 1 })),
         3 => ("signal", json!({ "name": SIGNALS[at % 2] })),
         4 => ("signal", json!({ "name": SIGNALS[at % 2], "timeout": "3s" })),
-        5 if draw.goes_on => {
-            ("approval", json!({ "prompt": "?", "timeout": "3s", "onTimeout": "reject" }))
-        }
-        5 => ("approval", json!({ "prompt": "?", "choices": ["approve"], "timeout": "4s" })),
+        5 => ("approval", approval(draw, needs.first())),
         _ => ("http", json!({ "url": "http://h/" })),
     };
     let mut step = json!({
@@ -107,7 +121,8 @@ fn step(at: usize, draw: &Draw) -> Value {
         0 => json!({ "output": { "n": 7, "why": format!("{{s{at}.error.code}}") } }),
         1 => json!({ "output": format!("{{s{at}.error.nosuch}}") }),
         2 => {
-            json!({ "kind": "http", "with": { "url": "http://f/" }, "retry": { "maxAttempts": 2 } })
+            json!({ "kind": "http", "with": { "url": "http://f/" }, "retry": { "maxAttempts": 2 },
+                    "check": CHECKS[at % CHECKS.len()] })
         }
         3 => json!({ "kind": "sleep", "with": { "for": "{input.pause}" } }),
         _ => Value::Null,
@@ -122,6 +137,9 @@ fn step(at: usize, draw: &Draw) -> Value {
             "retry": { "maxAttempts": draw.compensate },
         });
     }
+    if let Some(check) = draw.check.filter(|_| matches!(kind, "http" | "transform")) {
+        step["check"] = json!(CHECKS[check]);
+    }
     if let Some(condition) = draw.condition {
         step["when"] = json!(CONDITIONS[condition]);
         if let (true, Some(first)) = (draw.on_first, needs.first()) {
@@ -129,6 +147,21 @@ fn step(at: usize, draw: &Draw) -> Value {
         }
     }
     step
+}
+
+/// What is asked depends on the input, and on an output if there is one to depend on.
+fn approval(draw: &Draw, need: Option<&String>) -> Value {
+    let of = need.map(|need| format!(" {{{need}.output}}")).unwrap_or_default();
+    let mut with = json!({ "prompt": format!("{{input.pause}}?{of}") });
+    let more = if draw.goes_on {
+        json!({ "timeout": "3s", "onTimeout": "reject" })
+    } else {
+        json!({ "timeout": "4s", "choices": ["approve"], "escalateAfter": "2s" })
+    };
+    for (key, value) in more.as_object().unwrap() {
+        with[key] = value.clone();
+    }
+    with
 }
 
 /// An input that gives some conditions and sleeps an answer, and others none.
@@ -244,6 +277,21 @@ fn abort(grace: u16, compensate: bool) -> Command {
     asked(Ask::Abort(Abort { grace: Duration::from_millis(grace.into()), compensate }))
 }
 
+/// A decision of any of what was asked, by a choice that it has or not, for what was seen or not.
+fn resolved(stage: &Stage, which: u8, choice: u8) -> Option<Command> {
+    let all = &stage.state.interventions;
+    let one = all.get(usize::from(which).checked_rem(all.len())?)?;
+    let choices = &one.opened.choices;
+    let choice = choices.get(usize::from(choice) % (choices.len() + 1));
+    let choice = choice.cloned().unwrap_or_else(|| "perhaps".to_owned());
+    let digest = match which % 3 {
+        0 => None,
+        1 => one.opened.digest.clone(),
+        _ => Some("0".repeat(64)),
+    };
+    Some(asked(Ask::Resolve { id: one.opened.id.clone(), choice, digest }))
+}
+
 impl Turn {
     /// The command, as far as it is one; time and shutdowns change the stage.
     pub(super) fn command(&self, stage: &mut Stage) -> Option<Command> {
@@ -300,14 +348,7 @@ impl Turn {
                 let name = SIGNALS[usize::from(!red)].to_owned();
                 asked(Ask::Signal { name, payload })
             }
-            Self::Resolve(which, choice) => {
-                let all = &stage.state.interventions;
-                let one = all.get(usize::from(*which).checked_rem(all.len())?)?;
-                let choices = &one.opened.choices;
-                let choice = choices.get(usize::from(*choice) % (choices.len() + 1));
-                let choice = choice.cloned().unwrap_or_else(|| "perhaps".to_owned());
-                asked(Ask::Resolve { id: one.opened.id.clone(), choice })
-            }
+            Self::Resolve(which, choice) => resolved(stage, *which, *choice)?,
         })
     }
 }

@@ -231,7 +231,8 @@ fn where_a_person_is_asked_first_nothing_is_undone_until_they_say_so() {
     assert_eq!(lines[1..], ["workflow_paused", "intervention_opened failure [b]"]);
     let open = stage.state.interventions[0].opened.clone();
     assert_eq!(open.choices, ["retry", "skip", "abort", "compensate"]);
-    let resolve = asked(Ask::Resolve { id: open.id, choice: "compensate".to_owned() });
+    let resolve =
+        asked(Ask::Resolve { id: open.id, choice: "compensate".to_owned(), digest: None });
     let lines = stage.decide(resolve).unwrap();
     assert_eq!(lines, ["intervention_resolved compensate", "compensation_start a 1"]);
     let lines = stage.undo("a", UndoReport::Done);
@@ -333,7 +334,9 @@ fn a_thread_that_kills_while_it_is_undone_is_set_aside_and_goes_on_undoing() {
     let lines = stage.decide(Command::Quarantine { takeover, losses: 6 }).unwrap();
     assert_eq!(lines[1..], ["workflow_paused", "intervention_opened poison [c]"]);
     let id = stage.state.interventions[0].opened.id.clone();
-    let lines = stage.decide(asked(Ask::Resolve { id, choice: "resume".to_owned() })).unwrap();
+    let lines = stage
+        .decide(asked(Ask::Resolve { id, choice: "resume".to_owned(), digest: None }))
+        .unwrap();
     assert_eq!(lines[1..], ["workflow_resumed", "compensation_start c 2"]);
     journal::check(&stage.state.plan, &stage.journal);
 }

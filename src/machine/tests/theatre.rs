@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::definition::Plan;
 use crate::machine::{
-    Abort, Ask, Command, Moment, Rejection, Resume, Takeover, ThreadState, UndoReport, Who, decide,
-    start,
+    Abort, Ask, Command, Intervention, Moment, Rejection, Resume, Takeover, ThreadState,
+    UndoReport, Who, decide, start,
 };
 use crate::model::{
     Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, RecoveryStrategy, StepId,
@@ -142,6 +142,19 @@ impl Stage {
         self.decide(Command::Undo { step: at, attempt, what }).unwrap()
     }
 
+    /// The newest intervention.
+    #[track_caller]
+    pub(super) fn asked(&self) -> &Intervention {
+        self.state.interventions.last().unwrap()
+    }
+
+    /// Ann decides the newest intervention.
+    #[track_caller]
+    pub(super) fn resolve(&mut self, choice: &str) -> Vec<String> {
+        let (id, choice) = (self.asked().opened.id.clone(), choice.to_owned());
+        self.decide(asked(Ask::Resolve { id, choice, digest: None })).unwrap()
+    }
+
     /// The position and the current attempt of a step.
     #[track_caller]
     pub(super) fn current(&self, id: &str) -> (usize, u32) {
@@ -198,6 +211,7 @@ pub(super) fn line(event: &Event) -> String {
             let steps: Vec<_> = data.steps.iter().map(StepId::as_str).collect();
             format!("{kind} {} [{}]", data.kind.as_str(), steps.join(" "))
         }
+        EventBody::InterventionEscalated(data) => format!("{kind} {}", data.kind.as_str()),
         EventBody::InterventionResolved(data) => format!("{kind} {}", data.choice),
         EventBody::SignalReceived(data) => format!("{kind} {}", data.name),
         EventBody::WorkflowStart(_)

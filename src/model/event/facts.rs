@@ -1,7 +1,7 @@
 //! What each kind of event says. The members' order and names are the wire form; journals that were
 //! written stay readable for ever, so a new member is an optional one.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Compensation;
 use crate::model::{Failure, Incarnation, Json, Seq, StepId, Timestamp};
@@ -9,6 +9,11 @@ use crate::model::{Failure, Incarnation, Json, Seq, StepId, Timestamp};
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 const fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+/// A value that is there, be it `null`: beside `default` for one that is not.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
 }
 
 /// Which definition a thread executes.
@@ -64,15 +69,26 @@ pub struct StepStart {
 }
 
 /// The step waits for a moment, without an attempt under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct StepWaiting {
-    /// What it waits for: `timer`, `signal` or `approval`.
+    /// What it waits for: `timer`, `signal`, `approval`, or `blocked`: a person's decision about its
+    /// output.
     pub reason: String,
     /// Until when; `null` if for ever.
     pub until: Option<Timestamp>,
     /// The signal's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The output that its `check` has blocked: the step's, if a person accepts it.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub output: Option<Json>,
+    /// How long the attempt took that gave this output, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// The agent session that this attempt ran in, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
 }
 
 /// Somebody sent the thread a signal. It is kept until a step takes it.
@@ -308,6 +324,8 @@ pub enum InterventionKind {
     Failure,
     /// A step of kind `approval` waits.
     Approval,
+    /// A step's `check` has blocked its output.
+    Blocked,
 }
 
 impl InterventionKind {
@@ -317,6 +335,7 @@ impl InterventionKind {
             Self::Poison => "poison",
             Self::Failure => "failure",
             Self::Approval => "approval",
+            Self::Blocked => "blocked",
         }
     }
 }
@@ -335,7 +354,8 @@ pub struct InterventionOpened {
     pub prompt: String,
     /// What the person may choose.
     pub choices: Vec<String>,
-    /// SHA-256, in hex, of what an approval is about: its filled-in `with`.
+    /// SHA-256, in hex, of the canonical JSON (RFC 8785) of what it is about: an approval's filled-in
+    /// `with`, the output that was blocked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// When it is too late to decide.
@@ -344,6 +364,31 @@ pub struct InterventionOpened {
     /// What is chosen then; without it the step fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_timeout: Option<String>,
+    /// When it is escalated if nobody has decided by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalates_at: Option<Timestamp>,
+}
+
+/// Nobody has decided for as long as the workflow has patience (`escalateAfter`). It says again what
+/// is asked: whoever is told by this event has not seen the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InterventionEscalated {
+    /// Which intervention.
+    pub id: String,
+    /// What it is about.
+    pub kind: InterventionKind,
+    /// The steps that are concerned.
+    pub steps: Vec<StepId>,
+    /// What the person should know.
+    pub prompt: String,
+    /// What the person may choose.
+    pub choices: Vec<String>,
+    /// Since when it waits.
+    pub opened_at: Timestamp,
+    /// When it is too late to decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A person has decided.
@@ -351,12 +396,15 @@ pub struct InterventionOpened {
 pub struct InterventionResolved {
     /// Which intervention.
     pub id: String,
-    /// What was chosen.
+    /// What was chosen; where something else settled it, a word for that (`resume`, `withdrawn`, …).
     pub choice: String,
     /// Who did.
     pub by: String,
     /// What was said about it.
     pub comment: Option<String>,
+    /// The digest of what it was about, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// A person or a policy stopped the thread until it is resumed.

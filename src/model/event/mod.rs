@@ -14,10 +14,11 @@ use std::time::Duration;
 use super::{Seq, StepId, Timestamp};
 
 pub use facts::{
-    InterventionKind, InterventionOpened, InterventionResolved, RecoveryCause, RecoveryStrategy,
-    SignalReceived, StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStart,
-    StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed,
-    WorkflowPaused, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
+    InterventionEscalated, InterventionKind, InterventionOpened, InterventionResolved,
+    RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed,
+    StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted,
+    WorkflowComplete, WorkflowFailed, WorkflowPaused, WorkflowRecovered, WorkflowRef,
+    WorkflowResumed, WorkflowStart,
 };
 pub use undo::{
     Compensation, CompensationComplete, CompensationFailed, CompensationStart, NotCompensated,
@@ -70,6 +71,7 @@ pub enum EventBody {
     CompensationFailed(OnStep<CompensationFailed>),
     SignalReceived(SignalReceived),
     InterventionOpened(InterventionOpened),
+    InterventionEscalated(InterventionEscalated),
     InterventionResolved(InterventionResolved),
     WorkflowPaused(WorkflowPaused),
     WorkflowResumed(WorkflowResumed),
@@ -115,6 +117,7 @@ impl EventBody {
             Self::CompensationFailed(_) => "compensation_failed",
             Self::SignalReceived(_) => "signal_received",
             Self::InterventionOpened(_) => "intervention_opened",
+            Self::InterventionEscalated(_) => "intervention_escalated",
             Self::InterventionResolved(_) => "intervention_resolved",
             Self::WorkflowPaused(_) => "workflow_paused",
             Self::WorkflowResumed(_) => "workflow_resumed",
@@ -150,6 +153,7 @@ impl EventBody {
             Self::WorkflowStart(_)
             | Self::SignalReceived(_)
             | Self::InterventionOpened(_)
+            | Self::InterventionEscalated(_)
             | Self::InterventionResolved(_)
             | Self::WorkflowPaused(_)
             | Self::WorkflowResumed(_)

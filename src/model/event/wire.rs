@@ -7,7 +7,7 @@ use super::{Event, EventBody, EventFault, OnStep};
 use crate::model::{Seq, StepId, ThreadId, Timestamp};
 
 /// Every type of event that this version writes.
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 22] = [
     "workflow_start",
     "step_start",
     "step_waiting",
@@ -22,6 +22,7 @@ const KINDS: [&str; 21] = [
     "compensation_failed",
     "signal_received",
     "intervention_opened",
+    "intervention_escalated",
     "intervention_resolved",
     "workflow_paused",
     "workflow_resumed",
@@ -97,6 +98,7 @@ impl EventBody {
             Self::CompensationFailed(fact) => on(fact.place()).text(&fact.data),
             Self::SignalReceived(data) => on(None).text(data),
             Self::InterventionOpened(data) => on(None).text(data),
+            Self::InterventionEscalated(data) => on(None).text(data),
             Self::InterventionResolved(data) => on(None).text(data),
             Self::WorkflowPaused(data) => on(None).text(data),
             Self::WorkflowResumed(data) => on(None).text(data),
@@ -123,6 +125,7 @@ impl EventBody {
             "compensation_failed" => Self::CompensationFailed(frame.on_step()?),
             "signal_received" => Self::SignalReceived(frame.data()?),
             "intervention_opened" => Self::InterventionOpened(frame.data()?),
+            "intervention_escalated" => Self::InterventionEscalated(frame.data()?),
             "intervention_resolved" => Self::InterventionResolved(frame.data()?),
             "workflow_paused" => Self::WorkflowPaused(frame.data()?),
             "workflow_resumed" => Self::WorkflowResumed(frame.data()?),

@@ -72,6 +72,15 @@ pub enum RuntimeError {
         /// What was asked, as a participle.
         action: &'static str,
     },
+    /// The intervention is about something else than what the caller has seen.
+    #[error(
+        "the intervention is about something else than what was seen: its digest is {}",
+        digest.as_deref().unwrap_or("none")
+    )]
+    OtherDigest {
+        /// The digest of what it is about.
+        digest: Option<String>,
+    },
     /// The thread keeps as many signals as it may that nobody has taken.
     #[error("too many signals of this thread wait to be taken")]
     TooManySignals,

@@ -43,13 +43,22 @@ pub struct Intervention {
     pub prompt: String,
     /// What the person may choose.
     pub choices: Vec<String>,
-    /// SHA-256, in hex, of what an approval is about: its prompt, choices and limits as filled in.
+    /// SHA-256, in hex, of the canonical JSON (RFC 8785) of what it is about: an approval's `with` once
+    /// its templates are filled in, or the output that a `check` has blocked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// When it is too late to decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
+    /// When it is escalated if nobody has decided by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub escalates_at: Option<Timestamp>,
+    /// When it was escalated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub escalated_at: Option<Timestamp>,
     /// Since when it waits.
     #[schema(value_type = String, format = DateTime)]
     pub opened_at: Timestamp,

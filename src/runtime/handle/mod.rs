@@ -141,14 +141,15 @@ impl Handle {
         control::signal(&self.core, thread, signal, control).await
     }
 
-    /// Decides an intervention; `control.reason` is what was said about it.
+    /// Decides an intervention by a choice and, if it is bound to that, the digest of what was seen;
+    /// `control.reason` is what was said about it.
     pub async fn resolve(
         &self,
         id: String,
-        choice: String,
+        decision: (String, Option<String>),
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        control::resolve(&self.core, id, choice, control).await
+        control::resolve(&self.core, id, decision, control).await
     }
 
     /// Stops a thread for good, cancelling the attempts that are under way; of one that has ended,

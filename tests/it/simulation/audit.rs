@@ -233,8 +233,11 @@ impl Audit {
     /// What the index of interventions must have open, newest first; `None` if there never was any.
     pub(super) fn open_interventions(&self, id: &ThreadId) -> Option<Vec<String>> {
         let state = self.threads.get(id)?.state.as_ref()?;
-        let open = state.open_interventions().map(|one| one.opened.id.clone());
-        (!state.interventions.is_empty()).then(|| open.collect())
+        let open = state.open_interventions().map(|one| (one.at, one.opened.id.clone()));
+        let mut open: Vec<_> = open.collect();
+        open.sort_unstable();
+        let ids = open.into_iter().rev().map(|(_, id)| id);
+        (!state.interventions.is_empty()).then(|| ids.collect())
     }
 
     /// A snapshot is what the journal folds into, to the letter.

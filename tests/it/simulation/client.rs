@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rethread::model::{Clock, Json, Seq, ThreadId, ThreadStatus};
+use rethread::model::{Clock, InterventionKind, Json, Seq, ThreadId, ThreadStatus};
 use rethread::runtime::{
-    AbortHow, Control, Handle, Invoke, Invoked, ResumeHow, RuntimeError, WorkflowSource,
+    AbortHow, Control, Handle, InterventionQuery, InterventionStatus, Invoke, Invoked, ResumeHow,
+    RuntimeError, WorkflowSource,
 };
 use serde_json::json;
 
@@ -271,7 +272,10 @@ impl Client {
         loop {
             let status = match self.end(thread).await {
                 Ok(Some(status)) => status,
-                Ok(None) => continue,
+                Ok(None) => {
+                    self.accept_what_was_blocked(thread).await;
+                    continue;
+                }
                 Err(error) => {
                     self.excuse("status", &error);
                     self.pause().await;
@@ -290,6 +294,30 @@ impl Client {
                 return;
             }
             self.resume(thread).await;
+        }
+    }
+
+    /// Takes every output of its thread that waits for somebody to look at it.
+    async fn accept_what_was_blocked(&self, thread: &ThreadId) {
+        let query = InterventionQuery {
+            status: Some(InterventionStatus::Open),
+            thread: Some(thread.clone()),
+            limit: 10,
+            cursor: None,
+        };
+        let (handle, life) = self.replica().await;
+        let open = match life.answer(handle.interventions(query)).await {
+            Ok(page) => page.items,
+            Err(error) => return self.excuse("interventions", &error),
+        };
+        for one in open.into_iter().filter(|one| one.kind == InterventionKind::Blocked) {
+            let (handle, life) = self.replica().await;
+            let control = control(format!("accept {}", one.id));
+            let decision = ("accept".to_owned(), one.digest);
+            match life.answer(handle.resolve(one.id, decision, control)).await {
+                Ok(_) | Err(RuntimeError::InterventionResolved { .. }) => {}
+                Err(error) => self.excuse("resolve", &error),
+            }
         }
     }
 

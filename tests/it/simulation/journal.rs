@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rethread::definition::Plan as CheckedPlan;
 use rethread::machine::ThreadState;
 use rethread::model::{
-    Epoch, Event, EventBody, Incarnation, RecoveryCause, Seq, StepId, StepStatus, ThreadId,
+    Epoch, Event, EventBody, Incarnation, InterventionKind, RecoveryCause, Seq, StepId, StepStatus,
+    ThreadId,
 };
 use rethread::store::Summary;
 
@@ -134,6 +135,7 @@ impl Journal {
             (self.may_be_undone(&event.body), "what has completed is undone, and once"),
             (self.ended || self.paused || !is_resume, "what goes on is not resumed"),
             (self.names_suspects(&event.body), "a person is told what ran at the last loss"),
+            (self.escalates_once(&event.body), "what waits is escalated once"),
         ];
         self.ended = event.body.is_terminal();
         let forwards = goes_forwards(&event.body);
@@ -174,7 +176,15 @@ impl Journal {
 
     fn names_suspects(&self, body: &EventBody) -> bool {
         let EventBody::InterventionOpened(fact) = body else { return true };
-        fact.steps == self.under_way
+        fact.kind != InterventionKind::Poison || fact.steps == self.under_way
+    }
+
+    /// Nobody is told twice, and nobody of what was decided.
+    fn escalates_once(&self, body: &EventBody) -> bool {
+        let EventBody::InterventionEscalated(fact) = body else { return true };
+        let asked = self.state.iter().flat_map(|state| &state.interventions);
+        let mut asked = asked.filter(|one| one.opened.id == fact.id);
+        asked.any(|one| one.resolved.is_none() && one.escalated.is_none())
     }
 
     fn take_in(&mut self, body: &EventBody, rules: &Rules) {
@@ -228,6 +238,7 @@ impl Journal {
             EventBody::StepEdited(_)
             | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
+            | EventBody::InterventionEscalated(_)
             | EventBody::InterventionResolved(_)
             | EventBody::StepWaiting(_)
             | EventBody::StepTimeoutWarning(_)

@@ -16,6 +16,20 @@ pub(super) struct Step {
     pub(super) fallback: Option<Fallback>,
     /// How its compensation behaves, if it has one.
     pub(super) compensate: Option<Script>,
+    /// Whether a person looks at an output of it that is odd.
+    pub(super) checked: bool,
+}
+
+impl Step {
+    /// A number that differs from step to step.
+    fn weight(&self) -> u64 {
+        let work = match &self.work {
+            Work::Sleep(millis) => *millis,
+            Work::Http(script) => script.slowness * 7 + 1,
+        };
+        let needs: usize = self.needs.iter().map(|need| need + 1).sum();
+        work * 31 + u64::from(self.max_attempts) * 5 + u64::try_from(needs).unwrap()
+    }
 }
 
 /// What stands in for a step that always fails.
@@ -98,6 +112,8 @@ pub(super) struct Drawn {
     pub(super) steps: Vec<Step>,
     pub(super) input: u64,
     has_output: bool,
+    /// After how long a question about it is escalated, in milliseconds.
+    patience: Option<u64>,
 }
 
 /// The output that stands in for a step.
@@ -122,7 +138,14 @@ impl Drawn {
             let step = draw_step(rng, &steps);
             steps.push(step);
         }
-        Self { name, steps, input: rng.range(0, 9), has_output: rng.chance(2) }
+        let (input, has_output) = (rng.range(0, 9), rng.chance(2));
+        // Dice of its own: what else a seed draws stays as it is.
+        let mut own = Rng::new(input, steps.iter().map(Step::weight).sum());
+        for step in &mut steps {
+            step.checked = matches!(&step.work, Work::Http(_)) && own.chance(4);
+        }
+        let patience = *own.pick(&[None, Some(500), Some(LONG_SLEEP)]);
+        Self { name, steps, input, has_output, patience }
     }
 
     /// One after the other, and one of the steps ends whoever performs it.
@@ -142,10 +165,12 @@ impl Drawn {
                 max_attempts: 1,
                 fallback: None,
                 compensate: None,
+                checked: false,
             }
         };
         let steps = (0..=at + 1).map(step).collect();
-        Self { name, steps, input: rng.range(0, 9), has_output: rng.chance(2) }
+        let patience = None;
+        Self { name, steps, input: rng.range(0, 9), has_output: rng.chance(2), patience }
     }
 
     /// Makes attempts take long, so that many are under way when a replica is lost.
@@ -174,6 +199,9 @@ impl Drawn {
         let mut workflow = json!({ "name": self.name, "steps": steps });
         if self.has_output {
             workflow["output"] = json!({ "all": references(&self.http_steps()) });
+        }
+        if let Some(patience) = self.patience {
+            workflow["escalateAfter"] = json!(patience);
         }
         workflow
     }
@@ -227,6 +255,9 @@ impl Drawn {
                 "timeout": TIMEOUT,
                 "warnAfter": TIMEOUT / 2,
             });
+        }
+        if step.checked {
+            out["check"] = json!("output.value % 2 == 0 ? 'success' : 'blocked'");
         }
         if let Some(condition) = step.condition {
             out["when"] = json!(match condition {
@@ -341,7 +372,7 @@ fn draw_step(rng: &mut Rng, before: &[Step]) -> Step {
     let stands_in = *rng.pick(&[None, Some(Fallback::Output), Some(Fallback::Call)]);
     let fallback = stands_in.filter(|_| doomed);
     let compensate = rng.chance(2).then(|| draw_undo(rng));
-    Step { needs, work, condition, goes_on, max_attempts, fallback, compensate }
+    Step { needs, work, condition, goes_on, max_attempts, fallback, compensate, checked: false }
 }
 
 /// A compensation slips now and then, and some never succeed.

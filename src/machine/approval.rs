@@ -1,0 +1,217 @@
+//! Steps that wait for a person's decision.
+//!
+//! What is asked is the filled-in `with`, and its digest is what a decision is bound to. If that would
+//! be another one by now (another input, an edited output), the question is withdrawn and asked anew:
+//! nobody approves what he has not seen. Called by `wait` and by whatever changes a thread's data.
+
+use std::sync::Arc;
+
+use super::Who;
+use super::draft::Draft;
+use super::give_up::give_up;
+use super::ready::POLICY;
+use super::state::ThreadState;
+use super::wait::{complete, fault, in_vain, limit, read, waited_ms};
+use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
+use crate::model::{
+    Category, EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json,
+    Node, StepId, StepStatus, StepWaiting, ThreadId, Timestamp, canonical_digest, codes,
+};
+
+/// What an approval offers where it says nothing.
+const CHOICES: [&str; 2] = ["approve", "reject"];
+/// What settles a question that is not the one to be asked any more.
+const CHANGED: &str = "changed";
+/// What settles a question that nobody has answered in time.
+const EXPIRED: &str = "expired";
+
+/// Asks, by the filled-in `with`.
+pub(super) fn ask(
+    draft: &mut Draft<'_>,
+    step: usize,
+    planned: &PlanStep,
+    with: &Json,
+) -> Result<(), Failure> {
+    let node = read(with)?;
+    let prompt = match node.get("prompt") {
+        Some(Node::String(prompt)) => prompt.clone(),
+        Some(Node::Null | Node::Bool(_) | Node::Number(_) | Node::Array(_) | Node::Object(_))
+        | None => return Err(fault("an approval needs a `prompt`")),
+    };
+    let choices = choices(&node)?;
+    let on_timeout = match node.get("onTimeout") {
+        Some(Node::String(choice)) if choices.contains(choice) => Some(choice.clone()),
+        None => None,
+        Some(_) => return Err(fault("`onTimeout` is one of the choices")),
+    };
+    let until = limit(draft, &node, "timeout")?;
+    let escalates_at = escalation(draft, &node, until)?;
+    let data = StepWaiting { reason: "approval".to_owned(), until, ..StepWaiting::default() };
+    draft.emit_on(step, EventBody::StepWaiting, data);
+    draft.emit(EventBody::InterventionOpened(InterventionOpened {
+        id: draft.state.next_intervention(),
+        kind: InterventionKind::Approval,
+        steps: vec![planned.id.clone()],
+        prompt,
+        choices,
+        digest: Some(canonical_digest(with)),
+        expires_at: until,
+        on_timeout,
+        escalates_at,
+    }));
+    Ok(())
+}
+
+/// When the question is escalated: by its own patience, or by the workflow's if that ends in time.
+fn escalation(
+    draft: &Draft<'_>,
+    node: &Node,
+    until: Option<Timestamp>,
+) -> Result<Option<Timestamp>, Failure> {
+    let in_time = |at: &Timestamp| until.is_none_or(|until| *at < until);
+    match limit(draft, node, "escalateAfter")? {
+        None => Ok(draft.escalates_at().filter(in_time)),
+        own if own.as_ref().is_some_and(in_time) => Ok(own),
+        Some(_) => Err(fault("`escalateAfter` is shorter than `timeout`")),
+    }
+}
+
+fn choices(node: &Node) -> Result<Vec<String>, Failure> {
+    let texts = match node.get("choices") {
+        None => return Ok(CHOICES.map(str::to_owned).into()),
+        Some(Node::Array(items)) => items.iter().map(|item| match item {
+            Node::String(text) if !text.is_empty() => Some(text.clone()),
+            Node::String(_)
+            | Node::Null
+            | Node::Bool(_)
+            | Node::Number(_)
+            | Node::Array(_)
+            | Node::Object(_) => None,
+        }),
+        Some(_) => return Err(fault("`choices` is a list of texts")),
+    };
+    let choices: Option<Vec<String>> = texts.collect();
+    choices.filter(|all| !all.is_empty()).ok_or_else(|| fault("`choices` is a list of texts"))
+}
+
+/// Ends an approval with what was chosen.
+pub(super) fn decided(draft: &mut Draft<'_>, step: usize, decision: &InterventionResolved) {
+    let output = Json::of(&serde_json::json!({
+        "choice": decision.choice, "comment": decision.comment, "by": decision.by
+    }));
+    complete(draft, step, output.unwrap_or_else(|_| Json::null()));
+}
+
+/// Nobody has decided in time.
+pub(super) fn expire(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
+    let open = open_question(draft.state, &planned.id);
+    let open = open.map(|opened| (opened.id.clone(), opened.on_timeout.clone()));
+    let Some((id, on_timeout)) = open else { return };
+    let chosen = on_timeout.is_some();
+    let choice = on_timeout.unwrap_or_else(|| EXPIRED.to_owned());
+    let why = "nobody decided in time".to_owned();
+    let who = Who { by: POLICY.to_owned(), reason: Some(why.clone()) };
+    let decision = draft.settled(id, &choice, &who);
+    draft.emit(EventBody::InterventionResolved(decision.clone()));
+    if chosen {
+        decided(draft, step, &decision);
+    } else {
+        in_vain(draft, step, planned, why);
+    }
+}
+
+/// Withdraws every question that would be another one by now.
+pub(super) fn withdraw_changed(draft: &mut Draft<'_>, who: &Who) {
+    let plan = Arc::clone(&draft.state.plan);
+    for step in waiting(draft.state) {
+        let (Some(planned), Some(state)) = (plan.steps.get(step), draft.state.steps.get(step))
+        else {
+            continue;
+        };
+        let Some(opened) = open_question(draft.state, &planned.id) else { continue };
+        let now = rendered(draft.state, planned, state.phase());
+        let now = now.map(|with| canonical_digest(&with));
+        if now.is_ok_and(|digest| opened.digest.as_ref() == Some(&digest)) {
+            continue;
+        }
+        let id = opened.id.clone();
+        let reason = Some("what was asked about has changed".to_owned());
+        let who = Who { by: who.by.clone(), reason };
+        let settled = draft.settled(id, CHANGED, &who);
+        draft.emit(EventBody::InterventionResolved(settled));
+    }
+}
+
+/// Asks what was withdrawn, as it is now. The thread goes on: what cannot be asked fails its step.
+pub(super) fn ask_again(draft: &mut Draft<'_>) {
+    let plan = Arc::clone(&draft.state.plan);
+    for step in waiting(draft.state) {
+        let Some(planned) = plan.steps.get(step) else { continue };
+        if open_question(draft.state, &planned.id).is_some() {
+            continue;
+        }
+        let Some(state) = draft.state.steps.get(step) else { continue };
+        let (attempt, phase) = (state.attempts, state.phase());
+        let asked = rendered(draft.state, planned, phase)
+            .and_then(|with| ask(draft, step, planned.phase(phase), &with));
+        if let Err(failure) = asked {
+            let waited = waited_ms(draft, step);
+            give_up(draft, step, failure.at(&planned.id, attempt), waited);
+        }
+    }
+}
+
+/// The steps that wait for a decision, or for being asked about anew.
+fn waiting(state: &ThreadState) -> Vec<usize> {
+    let steps = state.plan.steps.iter().zip(&state.steps).enumerate();
+    let asks = steps.filter(|(_, (planned, step))| {
+        let action = &planned.phase(step.phase()).action;
+        step.status == StepStatus::Waiting && matches!(**action, Action::Approval)
+    });
+    asks.map(|(at, _)| at).collect()
+}
+
+fn open_question<'a>(state: &'a ThreadState, step: &StepId) -> Option<&'a InterventionOpened> {
+    let mut open = state.open_interventions().map(|one| &one.opened);
+    open.find(|one| one.kind == InterventionKind::Approval && one.steps.contains(step))
+}
+
+/// The `with` of a step that waits, as it would be if it were asked now.
+fn rendered(state: &ThreadState, planned: &PlanStep, phase: Phase) -> Result<Json, Failure> {
+    let scope = AsAsked { state, id: planned.id.as_str() };
+    planned.phase(phase).with.render(&scope).map_err(|unresolved| {
+        let detail = unresolved.to_string();
+        Failure::permanent(codes::TEMPLATE_UNRESOLVED, Category::Validation, detail)
+    })
+}
+
+/// A thread's data as they stood when a step was asked about: it was running then. (A fallback may
+/// name the status of its own step.)
+struct AsAsked<'a> {
+    state: &'a ThreadState,
+    id: &'a str,
+}
+
+impl Scope for AsAsked<'_> {
+    fn thread_id(&self) -> &ThreadId {
+        &self.state.thread_id
+    }
+
+    fn input(&self) -> &Json {
+        &self.state.input
+    }
+
+    fn step(&self, id: &str) -> Option<StepView<'_>> {
+        let view = Scope::step(self.state, id)?;
+        let running = StepView { status: StepStatus::Running, ..view };
+        Some(if id == self.id { running } else { view })
+    }
+
+    fn step_ids(&self) -> Vec<&str> {
+        self.state.step_ids()
+    }
+
+    fn secret(&self, _name: &str) -> Option<&str> {
+        None
+    }
+}

@@ -1,0 +1,78 @@
+//! What a step's `check` says of an output, and what a person makes of one that it has blocked.
+//!
+//! A blocked output is kept in the journal (`step_waiting`) and in the state, and its step waits
+//! until the question about it is answered. Called where attempts end, and where people decide.
+
+use std::sync::Arc;
+
+use super::draft::Draft;
+use super::state::Held;
+use crate::definition::Verdict;
+use crate::model::{
+    Category, EventBody, Failure, InterventionKind, InterventionOpened, Json, StepComplete,
+    StepWaiting, canonical_digest, codes,
+};
+
+/// Takes the output that was blocked.
+pub(super) const ACCEPT: &str = "accept";
+/// Makes another attempt.
+pub(super) const RETRY: &str = "retry";
+/// Does without the step.
+pub(super) const SKIP: &str = "skip";
+/// Stops the thread.
+pub(super) const ABORT: &str = "abort";
+/// What a step that waits for a decision about its output says it waits for.
+pub(super) const BLOCKED: &str = "blocked";
+
+/// Whether an attempt's output completes its step (`true`) or is shown to a person; an error is how
+/// the attempt fails instead.
+pub(super) fn passes(draft: &Draft<'_>, step: usize, output: &Json) -> Result<bool, Failure> {
+    let plan = Arc::clone(&draft.state.plan);
+    let state = draft.state.steps.get(step);
+    let planned = plan.steps.get(step).zip(state).map(|(step, state)| step.phase(state.phase()));
+    let Some(check) = planned.and_then(|planned| planned.check.as_ref()) else { return Ok(true) };
+    match check.verdict(&*draft.state, output) {
+        Ok(Verdict::Success) => Ok(true),
+        Ok(Verdict::Blocked) => Ok(false),
+        Ok(Verdict::Failed) => {
+            let message = "the check of the step's output says that it is a failure";
+            Err(Failure::recoverable(codes::CHECK_FAILED, Category::Step, message))
+        }
+        Err(detail) => Err(Failure::permanent(codes::CHECK_ERROR, Category::Validation, detail)),
+    }
+}
+
+/// Keeps an output and asks a person about it.
+pub(super) fn block(draft: &mut Draft<'_>, step: usize, held: Held) {
+    let Some(id) = draft.step_id(step) else { return };
+    let digest = canonical_digest(&held.output);
+    let Held { output, duration_ms, session_id } = held;
+    let data = StepWaiting {
+        reason: BLOCKED.to_owned(),
+        output: Some(output),
+        duration_ms: Some(duration_ms),
+        session_id,
+        ..StepWaiting::default()
+    };
+    draft.emit_on(step, EventBody::StepWaiting, data);
+    draft.emit(EventBody::InterventionOpened(InterventionOpened {
+        id: draft.state.next_intervention(),
+        kind: InterventionKind::Blocked,
+        prompt: format!("the check of step {id} has blocked its output"),
+        steps: vec![id],
+        choices: [ACCEPT, RETRY, SKIP, ABORT].map(str::to_owned).into(),
+        digest: Some(digest),
+        expires_at: None,
+        on_timeout: None,
+        escalates_at: draft.escalates_at(),
+    }));
+}
+
+/// Completes a step with the output that was blocked.
+pub(super) fn accept(draft: &mut Draft<'_>, step: usize) {
+    let Some(state) = draft.state.steps.get(step) else { return };
+    let (Some(held), fallback) = (state.held.clone(), state.fallback) else { return };
+    let Held { output, duration_ms, session_id } = held;
+    let data = StepComplete { output, duration_ms, session_id, fallback, error: None };
+    draft.emit_on(step, EventBody::StepComplete, data);
+}
