@@ -103,6 +103,7 @@ fn ended_step(body: &EventBody) -> Option<&StepId> {
         | EventBody::InterventionOpened(_)
         | EventBody::InterventionResolved(_)
         | EventBody::WorkflowPaused(_)
+        | EventBody::WorkflowForked(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowRecovered(_)
         | EventBody::WorkflowComplete(_)
@@ -164,6 +165,9 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             let why = data.reason.as_ref().map(|reason| format!(": {reason}"));
             let text = format!("paused by {}{}", data.by, why.unwrap_or_default());
             (Tone::Careful, '‖', "thread", text)
+        }
+        EventBody::WorkflowForked(data) => {
+            (Tone::Plain, '⑂', "thread", format!("forked by {}", data.by))
         }
         EventBody::WorkflowResumed(_) => (Tone::Plain, '▶', "thread", "resumed".to_owned()),
         EventBody::WorkflowRecovered(_) => {

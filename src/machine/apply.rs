@@ -1,9 +1,11 @@
 //! Folds an event into the state. Cannot fail: what does not fit was never decided.
 
+use std::sync::Arc;
+
 use super::state::{Intervention, Signal, StepState, ThreadState};
 use crate::model::{
     Event, EventBody, InterventionResolved, StepComplete, StepFailed, StepId, StepRetry,
-    StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowRecovered, WorkflowResumed,
+    StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowForked, WorkflowRecovered, WorkflowResumed,
 };
 
 impl ThreadState {
@@ -61,6 +63,7 @@ impl ThreadState {
                 self.interrupted = 0;
                 self.status = ThreadStatus::Paused;
             }
+            EventBody::WorkflowForked(data) => self.forked(data),
             EventBody::WorkflowResumed(data) => self.resumed(data),
             EventBody::WorkflowRecovered(data) => self.recovered(data),
             EventBody::WorkflowComplete(data) => {
@@ -104,9 +107,7 @@ impl ThreadState {
     /// Steps in these states stand before their next attempt again; their count of attempts stays.
     fn forget(&mut self, states: &[StepStatus]) {
         for step in self.steps.iter_mut().filter(|step| states.contains(&step.status)) {
-            step.status = StepStatus::Pending;
-            step.wake_at = None;
-            step.signal = None;
+            step.stand_again();
         }
     }
 
@@ -123,6 +124,33 @@ impl ThreadState {
             self.interrupted += u32::from(!data.steps.is_empty());
         }
         self.forget(&[StepStatus::Running]);
+    }
+
+    /// Goes its own way: what ran over there begins anew, and nobody was lost here. What had ended,
+    /// or was about to, goes on as after a resume.
+    fn forked(&mut self, data: &WorkflowForked) {
+        let ends = self.is_failing() || self.status.is_terminal();
+        (self.recoveries, self.interrupted) = (0, 0);
+        let plan = Arc::clone(&self.plan);
+        let positions = |ids: &[StepId]| -> Vec<usize> {
+            ids.iter().filter_map(|id| plan.position(id.as_str())).collect()
+        };
+        for at in positions(&data.steps) {
+            if let Some(step) = self.steps.get_mut(at) {
+                step.stand_again();
+            }
+        }
+        for at in positions(&data.again) {
+            if let Some(step) = self.steps.get_mut(at) {
+                step.begin_again();
+            }
+        }
+        if ends {
+            let input = data.input.clone();
+            self.resumed(&WorkflowResumed { input, ..WorkflowResumed::default() });
+        } else if let Some(input) = &data.input {
+            self.input = input.clone();
+        }
     }
 
     fn resumed(&mut self, data: &WorkflowResumed) {
@@ -155,6 +183,13 @@ impl ThreadState {
 }
 
 impl StepState {
+    /// Stands before its next attempt again; its count of attempts stays.
+    fn stand_again(&mut self) {
+        self.status = StepStatus::Pending;
+        self.wake_at = None;
+        self.signal = None;
+    }
+
     /// Stands before its first attempt again; attempts are numbered on.
     fn begin_again(&mut self) {
         *self = Self { attempts: self.attempts, session_id: self.session_id.take(), ..Self::new() };

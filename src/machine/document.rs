@@ -49,6 +49,7 @@ impl ThreadState {
             error: self.error.clone(),
             metadata: self.metadata.clone(),
             recoveries: self.recoveries,
+            forked_from: self.forked_from.clone(),
             owner,
             last_seq: self.last_seq,
             created_at: self.created_at,

@@ -23,7 +23,7 @@ mod wait;
 mod tests;
 
 pub use command::{Ask, Command, Moment, Rejection, Resume, Takeover, Who};
-pub use decide::{decide, start};
+pub use decide::{Fork, ForkRejection, decide, fork, start};
 pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
 pub use state::{Intervention, Signal, StepState, ThreadState};
 pub use status::{Progress, StatusDocument, StepDocument, WorkflowName};

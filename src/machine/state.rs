@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::definition::{Plan, Scope, StepView};
 use crate::model::{
-    Event, EventBody, Failure, InterventionOpened, InterventionResolved, Json, Seq, StepId,
+    Event, EventBody, Failure, ForkPoint, ForkedFrom, InterventionOpened, InterventionResolved, Json, Seq, StepId,
     StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
 };
 
@@ -108,6 +108,8 @@ pub struct ThreadState {
     pub metadata: Json,
     /// W3C trace context of the invoke.
     pub traceparent: Option<String>,
+    /// Where its history comes from, if it began with that of another thread.
+    pub forked_from: Option<ForkPoint>,
     /// Its output, once completed.
     pub output: Option<Json>,
     /// Why it failed, or is about to once its running attempts have ended.
@@ -123,7 +125,7 @@ pub struct ThreadState {
     pub signals: Vec<Signal>,
     /// The head of its journal.
     pub last_seq: Seq,
-    /// When it was accepted.
+    /// When it was accepted; a fork, when it was forked: its history is older.
     pub created_at: Timestamp,
     /// When its last event happened.
     pub updated_at: Timestamp,
@@ -144,6 +146,7 @@ impl ThreadState {
             input: start.input.clone(),
             metadata: start.metadata.clone(),
             traceparent: start.traceparent.clone(),
+            forked_from: start.forked_from.as_ref().map(ForkedFrom::point),
             output: None,
             error: None,
             recoveries: 0,
@@ -151,7 +154,7 @@ impl ThreadState {
             interventions: Vec::new(),
             signals: Vec::new(),
             last_seq: event.seq,
-            created_at: event.at,
+            created_at: start.forked_from.as_ref().map_or(event.at, |from| from.at),
             updated_at: event.at,
             completed_at: None,
         })

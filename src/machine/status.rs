@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::model::{Failure, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{Failure, ForkPoint, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp};
 
 /// A workflow by name and, if it was stored, version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -101,6 +101,9 @@ pub struct StatusDocument {
     pub metadata: Json,
     /// Takeovers after a replica was lost.
     pub recoveries: u32,
+    /// Where its history comes from; left out of a thread that is no fork.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkPoint>,
     /// The replica that drives it, if one does.
     pub owner: Option<String>,
     /// The head of its journal.

@@ -6,6 +6,7 @@ mod breaker;
 mod ends;
 mod failures;
 mod fallbacks;
+mod forks;
 mod journal;
 mod properties;
 mod random;

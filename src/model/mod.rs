@@ -22,6 +22,7 @@ pub use breaker::BreakerPolicy;
 pub use clock::{Clock, Entropy};
 pub use duration::{duration_from_node, parse_duration};
 pub use event::{
+    ForkPoint, ForkedFrom, WorkflowForked,
     Event, EventBody, EventFault, InterventionKind, InterventionOpened, InterventionResolved,
     OnStep, RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed,
     StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted,

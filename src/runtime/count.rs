@@ -42,6 +42,7 @@ pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
             | EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)
+            | EventBody::WorkflowForked(_)
             | EventBody::WorkflowResumed(_) => {}
         }
     }

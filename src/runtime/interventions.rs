@@ -26,6 +26,7 @@ pub(super) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow
         | EventBody::StepEdited(_)
         | EventBody::SignalReceived(_)
         | EventBody::WorkflowPaused(_)
+        | EventBody::WorkflowForked(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowRecovered(_)
         | EventBody::WorkflowComplete(_)

@@ -14,7 +14,7 @@ use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
 use crate::machine::{Intervention, Signal, StepState, ThreadState};
 use crate::model::{
-    Category, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Seq,
+    Category, Failure, ForkPoint, InterventionKind, InterventionOpened, InterventionResolved, Json, Seq,
     StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
 };
 
@@ -62,6 +62,7 @@ pub(super) struct ThreadForm<'a> {
     completed_at: Option<Time>,
     created_at: Time,
     error: Option<FailureForm<'a>>,
+    forked_from: Option<ForkForm<'a>>,
     input: Cow<'a, str>,
     interrupted: u32,
     interventions: Vec<InterventionForm<'a>>,
@@ -90,6 +91,7 @@ impl<'a> ThreadForm<'a> {
             input,
             metadata,
             traceparent,
+            forked_from,
             output,
             error,
             recoveries,
@@ -106,6 +108,7 @@ impl<'a> ThreadForm<'a> {
             completed_at: completed_at.map(time),
             created_at: time(*created_at),
             error: error.as_ref().map(FailureForm::of),
+            forked_from: forked_from.as_ref().map(ForkForm::of),
             input: text(input),
             interrupted: *interrupted,
             interventions: interventions.iter().map(InterventionForm::of).collect(),
@@ -174,6 +177,7 @@ impl<'a> ThreadForm<'a> {
             input: json(self.input)?,
             metadata: json(self.metadata)?,
             traceparent: self.traceparent.map(Cow::into_owned),
+            forked_from: self.forked_from.map(ForkForm::into_point).transpose()?,
             output: self.output.map(json).transpose()?,
             error: self.error.map(FailureForm::into_failure).transpose()?,
             recoveries: self.recoveries,
@@ -185,6 +189,27 @@ impl<'a> ThreadForm<'a> {
             updated_at: moment(self.updated_at),
             completed_at: self.completed_at.map(moment),
         })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ForkForm<'a> {
+    seq: Wide<Seq>,
+    thread_id: Cow<'a, str>,
+}
+
+impl<'a> ForkForm<'a> {
+    fn of(point: &'a ForkPoint) -> Self {
+        let ForkPoint { thread_id, seq } = point;
+        Self { seq: Wide(*seq), thread_id: thread_id.as_str().into() }
+    }
+
+    fn into_point(self) -> Result<ForkPoint, SnapshotFault> {
+        let thread_id = ThreadId::parse(&self.thread_id);
+        let thread_id =
+            thread_id.map_err(|fault| SnapshotFault::Unreadable(fault.to_string()))?;
+        Ok(ForkPoint { thread_id, seq: self.seq.0 })
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::definition::{Fallback, Plan, PlanStep};
 use crate::model::{
     Event, EventBody, OnStep, StepComplete, StepFailed, StepId, StepRetry, Timestamp,
+    WorkflowForked,
 };
 
 /// Where a step stands by the journal.
@@ -153,10 +154,12 @@ impl<'a> Reader<'a> {
         let is_start = matches!(event.body, EventBody::WorkflowStart(_));
         need(is_start == self.seen.is_empty(), "a start, and only the first event is one")?;
         let is_resume = matches!(event.body, EventBody::WorkflowResumed(_));
-        need(!self.ended || is_resume, "an ended thread is silent until it is resumed")?;
+        let is_fork = matches!(event.body, EventBody::WorkflowForked(_));
+        need(!self.ended || is_resume || is_fork, "an ended thread is silent until it goes on")?;
         need(self.ended || self.paused || !is_resume, "what goes on is not resumed")?;
         match &event.body {
             EventBody::WorkflowStart(_) | EventBody::SignalReceived(_) => {}
+            EventBody::WorkflowForked(data) => self.fork(data)?,
             EventBody::WorkflowResumed(data) => {
                 self.again(data.from_step.as_ref())?;
                 self.resume();
@@ -211,7 +214,13 @@ impl<'a> Reader<'a> {
         let (failing, still) = (self.failing, self.failing || self.paused);
         let step = &mut self.steps[at];
         if let EventBody::StepEdited(_) = body {
-            return need(self.paused && step.place == Place::Completed, "edited while paused");
+            let last = self.seen.last().map(|last| &last.body);
+            let forked = matches!(
+                last,
+                Some(EventBody::WorkflowForked(_) | EventBody::StepEdited(_))
+            );
+            need(self.paused || forked, "edited while paused, or by a fork")?;
+            return need(step.place == Place::Completed, "only an output that is there is edited");
         }
         need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
         match body {
@@ -261,6 +270,7 @@ impl<'a> Reader<'a> {
             | EventBody::InterventionOpened(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)
+            | EventBody::WorkflowForked(_)
             | EventBody::WorkflowResumed(_)
             | EventBody::WorkflowRecovered(_)
             | EventBody::WorkflowComplete(_)
@@ -303,6 +313,28 @@ impl<'a> Reader<'a> {
             let step = &mut self.steps[at];
             need(step.place != Place::Running, "what runs is not run beside itself")?;
             (step.place, step.failures, step.admitted) = (Place::Pending, 0, false);
+        }
+        Ok(())
+    }
+
+    /// What was under way elsewhere begins anew; what had ended goes on.
+    fn fork(&mut self, data: &WorkflowForked) -> Result<(), &'static str> {
+        for running in self.at(Place::Running) {
+            let told = data.steps.contains(&running) || data.again.contains(&running);
+            need(told, "what ran elsewhere is made again")?;
+        }
+        for (ids, anew) in [(&data.steps, false), (&data.again, true)] {
+            for id in ids {
+                let at = self.plan.position(id.as_str()).ok_or("a step of the plan")?;
+                let step = &mut self.steps[at];
+                step.place = Place::Pending;
+                if anew {
+                    (step.failures, step.admitted, step.fallback) = (0, false, false);
+                }
+            }
+        }
+        if self.ended || (self.failing && !self.paused) {
+            self.resume();
         }
         Ok(())
     }

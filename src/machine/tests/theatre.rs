@@ -66,6 +66,7 @@ impl Stage {
             queue: None,
             priority: None,
             traceparent: None,
+            forked_from: None,
         };
         let (state, first) = start(thread(), plan, body, moment).unwrap();
         Self { state, journal: vec![first], moment }
@@ -185,6 +186,7 @@ pub(super) fn line(event: &Event) -> String {
         EventBody::SignalReceived(data) => format!("{kind} {}", data.name),
         EventBody::WorkflowStart(_)
         | EventBody::WorkflowPaused(_)
+        | EventBody::WorkflowForked(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowComplete(_)
         | EventBody::WorkflowAborted(_) => kind.to_owned(),

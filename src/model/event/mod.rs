@@ -5,6 +5,7 @@
 //! [`EventBody::kind`] and in the tables of `wire`; the compiler then asks for its `apply` in
 //! `machine`.
 
+mod content;
 mod facts;
 mod wire;
 
@@ -13,9 +14,9 @@ use std::time::Duration;
 use super::{Seq, StepId, Timestamp};
 
 pub use facts::{
-    InterventionKind, InterventionOpened, InterventionResolved, RecoveryCause, RecoveryStrategy,
+    ForkPoint, ForkedFrom,    InterventionKind, InterventionOpened, InterventionResolved, RecoveryCause, RecoveryStrategy,
     SignalReceived, StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStart,
-    StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed,
+    StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed, WorkflowForked,
     WorkflowPaused, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
 };
 
@@ -65,6 +66,7 @@ pub enum EventBody {
     InterventionOpened(InterventionOpened),
     InterventionResolved(InterventionResolved),
     WorkflowPaused(WorkflowPaused),
+    WorkflowForked(WorkflowForked),
     WorkflowResumed(WorkflowResumed),
     WorkflowRecovered(WorkflowRecovered),
     WorkflowComplete(WorkflowComplete),
@@ -107,6 +109,7 @@ impl EventBody {
             Self::InterventionOpened(_) => "intervention_opened",
             Self::InterventionResolved(_) => "intervention_resolved",
             Self::WorkflowPaused(_) => "workflow_paused",
+            Self::WorkflowForked(_) => "workflow_forked",
             Self::WorkflowResumed(_) => "workflow_resumed",
             Self::WorkflowRecovered(_) => "workflow_recovered",
             Self::WorkflowComplete(_) => "workflow_complete",
@@ -139,6 +142,7 @@ impl EventBody {
             | Self::InterventionOpened(_)
             | Self::InterventionResolved(_)
             | Self::WorkflowPaused(_)
+            | Self::WorkflowForked(_)
             | Self::WorkflowResumed(_)
             | Self::WorkflowRecovered(_)
             | Self::WorkflowComplete(_)

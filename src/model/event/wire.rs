@@ -7,7 +7,7 @@ use super::{Event, EventBody, EventFault, OnStep};
 use crate::model::{Seq, StepId, ThreadId, Timestamp};
 
 /// Every type of event that this version writes.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 19] = [
     "workflow_start",
     "step_start",
     "step_waiting",
@@ -20,6 +20,7 @@ const KINDS: [&str; 18] = [
     "signal_received",
     "intervention_opened",
     "intervention_resolved",
+    "workflow_forked",
     "workflow_paused",
     "workflow_resumed",
     "workflow_recovered",
@@ -92,6 +93,7 @@ impl EventBody {
             Self::SignalReceived(data) => on(None).text(data),
             Self::InterventionOpened(data) => on(None).text(data),
             Self::InterventionResolved(data) => on(None).text(data),
+            Self::WorkflowForked(data) => on(None).text(data),
             Self::WorkflowPaused(data) => on(None).text(data),
             Self::WorkflowResumed(data) => on(None).text(data),
             Self::WorkflowRecovered(data) => on(None).text(data),
@@ -115,6 +117,7 @@ impl EventBody {
             "signal_received" => Self::SignalReceived(frame.data()?),
             "intervention_opened" => Self::InterventionOpened(frame.data()?),
             "intervention_resolved" => Self::InterventionResolved(frame.data()?),
+            "workflow_forked" => Self::WorkflowForked(frame.data()?),
             "workflow_paused" => Self::WorkflowPaused(frame.data()?),
             "workflow_resumed" => Self::WorkflowResumed(frame.data()?),
             "workflow_recovered" => Self::WorkflowRecovered(frame.data()?),

@@ -41,6 +41,7 @@ impl History {
             queue: None,
             priority: None,
             traceparent: None,
+            forked_from: None,
         };
         let (state, first) = start(thread(id), Arc::new(plan), body, moment).unwrap();
         let mut history = Self { appends: vec![vec![first]], state, moment };
@@ -160,6 +161,8 @@ impl History {
             labels: Vec::new(),
             idempotency: None,
             records: records(thread_id, &self.appends[0]).unwrap(),
+            more: Vec::new(),
+            interventions: Vec::new(),
             summary: summary(&self.at(1)),
             disposition: Disposition::Keep,
         }))

@@ -91,6 +91,7 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
         queue: None,
         priority: None,
         traceparent: None,
+        forked_from: None,
     };
     let thread = ThreadId::parse(&format!("t{number}")).unwrap();
     let moment = Moment { now, unit: 0.0, max_event: 1 << 20, may_start: true };
@@ -106,6 +107,8 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
         labels: Vec::new(),
         idempotency: None,
         records: Records { first: 1, events: vec![event.encode(&thread)], at: now },
+        more: Vec::new(),
+        interventions: Vec::new(),
         summary: Summary {
             status: state.status,
             completed: 0,
@@ -114,6 +117,7 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
             recoveries: 0,
             error_code: None,
             completed_at: None,
+            forked_from: None,
         },
         disposition: Disposition::Release { wake_at: Some(now) },
     }))

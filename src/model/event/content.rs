@@ -1,0 +1,105 @@
+//! What an event says, apart from where and when: for threads that share a history.
+//!
+//! A fork begins with the events of another thread as events of its own, and two threads are
+//! compared by what happened in them. Called by the runtime; nothing here is ever written as it is
+//! but by a fork.
+
+use super::{EventBody, InterventionOpened, InterventionResolved};
+use crate::model::{Incarnation, ThreadId, Timestamp};
+
+/// A time that stands for any.
+const ANY_TIME: Timestamp = Timestamp::from_millis(0);
+/// A replica that stands for any.
+const ANY_REPLICA: Incarnation = 0;
+
+impl EventBody {
+    /// The same fact as one of another thread: the ids of interventions begin with their thread's.
+    #[must_use]
+    pub fn moved(mut self, from: &ThreadId, to: &str) -> Self {
+        if let Self::InterventionOpened(InterventionOpened { id, .. })
+        | Self::InterventionResolved(InterventionResolved { id, .. }) = &mut self
+            && let Some(number) = id.strip_prefix(from.as_str()).and_then(|id| id.strip_prefix('~'))
+        {
+            *id = format!("{to}~{number}");
+        }
+        self
+    }
+
+    /// What an event of `thread` says, without what differs between two runs of the same: ids of
+    /// threads and replicas, moments, and how long things took.
+    #[must_use]
+    pub fn content(self, thread: &ThreadId) -> Self {
+        let mut body = self.moved(thread, "");
+        match &mut body {
+            Self::WorkflowStart(data) => {
+                data.traceparent = None;
+                data.forked_from = None;
+            }
+            Self::StepWaiting(fact) => fact.data.until = fact.data.until.map(|_| ANY_TIME),
+            Self::StepRetry(fact) => {
+                fact.data.retry_at = ANY_TIME;
+                fact.data.delay_ms = 0;
+            }
+            Self::StepTimeoutWarning(fact) => fact.data.elapsed_ms = 0,
+            Self::StepComplete(fact) => fact.data.duration_ms = 0,
+            Self::StepFailed(fact) => fact.data.duration_ms = 0,
+            Self::InterventionOpened(data) => {
+                data.expires_at = data.expires_at.map(|_| ANY_TIME);
+            }
+            Self::WorkflowRecovered(data) => data.previous_owner = ANY_REPLICA,
+            Self::WorkflowComplete(data) => data.duration_ms = 0,
+            Self::WorkflowFailed(data) => data.duration_ms = 0,
+            Self::StepStart(_)
+            | Self::StepSkipped(_)
+            | Self::StepEdited(_)
+            | Self::SignalReceived(_)
+            | Self::InterventionResolved(_)
+            | Self::WorkflowForked(_)
+            | Self::WorkflowPaused(_)
+            | Self::WorkflowResumed(_)
+            | Self::WorkflowAborted(_) => {}
+        }
+        body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Json, OnStep, StepComplete, StepId};
+
+    #[test]
+    fn an_intervention_follows_its_thread_and_a_name_alike_does_not() {
+        let (from, to) = (ThreadId::parse("t").unwrap(), "u");
+        let decided = |id: &str| {
+            EventBody::InterventionResolved(InterventionResolved {
+                id: id.to_owned(),
+                choice: "approve".to_owned(),
+                by: "ann".to_owned(),
+                comment: None,
+            })
+        };
+        assert_eq!(decided("t~7").moved(&from, to), decided("u~7"));
+        assert_eq!(decided("tt~7").moved(&from, to), decided("tt~7"));
+    }
+
+    #[test]
+    fn two_runs_say_the_same_if_only_their_times_differ() {
+        let done = |output: &str, duration_ms| {
+            EventBody::StepComplete(OnStep {
+                step: StepId::parse("a").unwrap(),
+                attempt: 1,
+                data: StepComplete {
+                    output: Json::parse(output).unwrap(),
+                    duration_ms,
+                    session_id: None,
+                    fallback: false,
+                    error: None,
+                },
+            })
+        };
+        let thread = ThreadId::parse("t").unwrap();
+        assert_eq!(done("1", 5).content(&thread), done("1", 9).content(&thread));
+        assert_ne!(done("1", 5).content(&thread), done("2", 5).content(&thread));
+    }
+}
