@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::state::{Intervention, Signal, StepState, ThreadState};
 use crate::model::{
     Event, EventBody, InterventionResolved, StepComplete, StepFailed, StepId, StepRetry,
-    StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowForked, WorkflowRecovered, WorkflowResumed,
+    StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowForked, WorkflowRecovered,
+    WorkflowResumed,
 };
 
 impl ThreadState {

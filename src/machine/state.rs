@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::definition::{Plan, Scope, StepView};
 use crate::model::{
-    Event, EventBody, Failure, ForkPoint, ForkedFrom, InterventionOpened, InterventionResolved, Json, Seq, StepId,
-    StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
+    Event, EventBody, Failure, ForkPoint, ForkedFrom, InterventionOpened, InterventionResolved,
+    Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
 };
 
 /// One step of a thread.

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::model::{Failure, ForkPoint, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{
+    Failure, ForkPoint, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp,
+};
 
 /// A workflow by name and, if it was stored, version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

@@ -22,12 +22,11 @@ pub use breaker::BreakerPolicy;
 pub use clock::{Clock, Entropy};
 pub use duration::{duration_from_node, parse_duration};
 pub use event::{
-    ForkPoint, ForkedFrom, WorkflowForked,
-    Event, EventBody, EventFault, InterventionKind, InterventionOpened, InterventionResolved,
-    OnStep, RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed,
-    StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted,
-    WorkflowComplete, WorkflowFailed, WorkflowPaused, WorkflowRecovered, WorkflowRef,
-    WorkflowResumed, WorkflowStart,
+    Event, EventBody, EventFault, ForkPoint, ForkedFrom, InterventionKind, InterventionOpened,
+    InterventionResolved, OnStep, RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete,
+    StepEdited, StepFailed, StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting,
+    WorkflowAborted, WorkflowComplete, WorkflowFailed, WorkflowForked, WorkflowPaused,
+    WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
 };
 pub use failure::{Category, Failure, codes};
 pub use fault::{Fault, Faults, Pointer};

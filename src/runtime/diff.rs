@@ -115,7 +115,8 @@ impl<'a> Journal<'a> {
     async fn next(&mut self) -> Result<Option<String>, RuntimeError> {
         if self.page.is_empty() && self.after < self.head {
             let left = usize::try_from(self.head - self.after).unwrap_or(PAGE).min(PAGE);
-            let look = || async { Ok(self.core.store().read(self.thread, self.after, left).await?) };
+            let look =
+                || async { Ok(self.core.store().read(self.thread, self.after, left).await?) };
             let page = persistently(self.core, look).await?;
             // Deleted meanwhile.
             self.after = page.last().ok_or(RuntimeError::ThreadNotFound)?.last();
@@ -221,9 +222,7 @@ fn steps(one: &StatusDocument, other: &StatusDocument, shown: &mut Shown) -> Vec
         (Some(step), twin)
     });
     let rest = other.steps.iter().filter(|step| find(one, &step.id).is_none());
-    both.chain(rest.map(|step| (None, Some(step))))
-        .filter_map(|(a, b)| step(a, b, shown))
-        .collect()
+    both.chain(rest.map(|step| (None, Some(step)))).filter_map(|(a, b)| step(a, b, shown)).collect()
 }
 
 fn step(a: Option<&StepDocument>, b: Option<&StepDocument>, shown: &mut Shown) -> Option<StepDiff> {

@@ -138,8 +138,7 @@ async fn make(
     };
     let mut history = History::read(core, &thread, from).await?;
     let how = checked(core, &history.state.plan, how, Who { by, reason })?;
-    let events =
-        decide_fork(&mut history.state, how, moment).map_err(|fault| refused(&fault))?;
+    let events = decide_fork(&mut history.state, how, moment).map_err(|fault| refused(&fault))?;
     history.add_own(&events);
     let key = control.idempotency_key.filter(|_| chosen.is_none());
     let named = key.clone().map(|key| (key, request.clone()));
@@ -159,9 +158,7 @@ async fn make(
             last_seq,
         }),
         Made::ThreadExists => exists(core, &thread, request).await,
-        Made::KeyExists => {
-            existing::replay(core, &key.unwrap_or_default(), Some(request)).await
-        }
+        Made::KeyExists => existing::replay(core, &key.unwrap_or_default(), Some(request)).await,
     }
 }
 
@@ -216,7 +213,8 @@ fn refused(rejection: &ForkRejection) -> RuntimeError {
             RuntimeError::WrongStep { step: step.clone(), status: *status, action: "edited" }
         }
         ForkRejection::Undone(again, edited) => {
-            let detail = format!("{again}, which it depends on, would run again: edit that as well");
+            let detail =
+                format!("{again}, which it depends on, would run again: edit that as well");
             RuntimeError::Invalid(vec![fault(edited, detail)])
         }
     }
@@ -234,11 +232,7 @@ struct History {
 
 impl History {
     /// Reads the events up to the fork's point and folds them.
-    async fn read(
-        core: &Core,
-        thread: &ThreadId,
-        from: ForkedFrom,
-    ) -> Result<Self, RuntimeError> {
+    async fn read(core: &Core, thread: &ThreadId, from: ForkedFrom) -> Result<Self, RuntimeError> {
         let (origin, until) = (from.thread_id.clone(), from.seq);
         let mut from = Some(from);
         let mut history: Option<Self> = None;

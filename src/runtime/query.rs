@@ -236,8 +236,7 @@ pub(super) async fn threads(
     let mut metadata = query.metadata;
     let origin = query.forked_from.map(|origin| origin.to_string());
     metadata.extend(origin.map(|origin| (FORK_LABEL.to_owned(), origin)));
-    let filter =
-        ThreadFilter { status: query.status, workflow: query.workflow, metadata, before };
+    let filter = ThreadFilter { status: query.status, workflow: query.workflow, metadata, before };
     let look = || async { Ok(core.store().threads(&filter, query.limit + 1).await?) };
     let rows = persistently(core, look).await?;
     let page =

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Epoch, ForkPoint, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
 
-use super::InterventionRow;
 #[cfg(doc)]
 use super::FORK_LABEL;
+use super::InterventionRow;
 
 /// Consecutive events of one append, as their exact bytes. One append is one row.
 #[derive(Debug, Clone, PartialEq, Eq)]

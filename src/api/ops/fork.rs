@@ -155,7 +155,9 @@ mod tests {
         let edits: Vec<_> =
             body.edits.iter().map(|(id, json)| (id.as_str(), json.as_str())).collect();
         assert_eq!((body.at_seq, edits), (3, vec![("a", r#"{"n":1.0}"#), ("b", "null")]));
-        assert!(body.input.is_none() && read(r#"{"atSeq":1,"input":null}"#).unwrap().input.is_some());
+        assert!(
+            body.input.is_none() && read(r#"{"atSeq":1,"input":null}"#).unwrap().input.is_some()
+        );
     }
 
     #[test]

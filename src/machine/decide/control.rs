@@ -252,12 +252,7 @@ fn close(
 }
 
 /// Nobody has to decide any more what is asked about these steps.
-pub(super) fn close_about(
-    draft: &mut Draft<'_>,
-    choice: &str,
-    who: &Who,
-    steps: &BTreeSet<usize>,
-) {
+pub(super) fn close_about(draft: &mut Draft<'_>, choice: &str, who: &Who, steps: &BTreeSet<usize>) {
     let plan = Arc::clone(&draft.state.plan);
     close(draft, choice, who, |one| concerns(&plan, one, steps));
 }

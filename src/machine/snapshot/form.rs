@@ -14,8 +14,8 @@ use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
 use crate::machine::{Intervention, Signal, StepState, ThreadState};
 use crate::model::{
-    Category, Failure, ForkPoint, InterventionKind, InterventionOpened, InterventionResolved, Json, Seq,
-    StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
+    Category, Failure, ForkPoint, InterventionKind, InterventionOpened, InterventionResolved, Json,
+    Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
 };
 
 /// A 64-bit number: as a string, since canonical JSON has no room for one among its numbers.
@@ -207,8 +207,7 @@ impl<'a> ForkForm<'a> {
 
     fn into_point(self) -> Result<ForkPoint, SnapshotFault> {
         let thread_id = ThreadId::parse(&self.thread_id);
-        let thread_id =
-            thread_id.map_err(|fault| SnapshotFault::Unreadable(fault.to_string()))?;
+        let thread_id = thread_id.map_err(|fault| SnapshotFault::Unreadable(fault.to_string()))?;
         Ok(ForkPoint { thread_id, seq: self.seq.0 })
     }
 }

@@ -215,10 +215,8 @@ impl<'a> Reader<'a> {
         let step = &mut self.steps[at];
         if let EventBody::StepEdited(_) = body {
             let last = self.seen.last().map(|last| &last.body);
-            let forked = matches!(
-                last,
-                Some(EventBody::WorkflowForked(_) | EventBody::StepEdited(_))
-            );
+            let forked =
+                matches!(last, Some(EventBody::WorkflowForked(_) | EventBody::StepEdited(_)));
             need(self.paused || forked, "edited while paused, or by a fork")?;
             return need(step.place == Place::Completed, "only an output that is there is edited");
         }

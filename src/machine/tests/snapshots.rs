@@ -34,17 +34,17 @@ fn digest(text: &str) -> String {
 }
 
 #[test]
-fn version_2_is_this_text() {
+fn version_3_is_this_text() {
     let mut stage = lived();
     stage.state.workflow.hash = "HASH".to_owned();
     let (text, sha256) = snapshot::encode(&stage.state);
     assert_eq!(sha256, digest(&text));
     // Whoever changes this text gives it another version: written snapshots are read by it.
-    assert_eq!(snapshot::SNAPSHOT_VERSION, 2);
+    assert_eq!(snapshot::SNAPSHOT_VERSION, 3);
     assert_eq!(
         text,
         concat!(
-            r#"{"completedAt":null,"createdAt":"1700000000000","error":null,"input":"{}","#,
+            r#"{"completedAt":null,"createdAt":"1700000000000","error":null,"forkedFrom":null,"input":"{}","#,
             r#""interrupted":0,"#,
             r#""interventions":[{"at":"1700000000010","choices":["resume","abort"],"digest":null,"#,
             r#""expiresAt":null,"id":"t~9","kind":"poison","onTimeout":null,"#,
@@ -64,7 +64,7 @@ fn version_2_is_this_text() {
             r#""bypassed":false,"completedAt":null,"continued":false,"error":null,"failures":0,"#,
             r#""fallback":false,"id":"c","output":null,"sessionId":null,"signal":null,"startedAt":null,"status":"pending","#,
             r#""wakeAt":null,"warned":false}],"threadId":"t","traceparent":null,"#,
-            r#""updatedAt":"1700000000010","version":2,"workflow":{"hash":"HASH","name":"w","#,
+            r#""updatedAt":"1700000000010","version":3,"workflow":{"hash":"HASH","name":"w","#,
             r#""version":null}}"#
         )
     );

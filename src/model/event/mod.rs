@@ -14,10 +14,11 @@ use std::time::Duration;
 use super::{Seq, StepId, Timestamp};
 
 pub use facts::{
-    ForkPoint, ForkedFrom,    InterventionKind, InterventionOpened, InterventionResolved, RecoveryCause, RecoveryStrategy,
-    SignalReceived, StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStart,
-    StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed, WorkflowForked,
-    WorkflowPaused, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
+    ForkPoint, ForkedFrom, InterventionKind, InterventionOpened, InterventionResolved,
+    RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed,
+    StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted,
+    WorkflowComplete, WorkflowFailed, WorkflowForked, WorkflowPaused, WorkflowRecovered,
+    WorkflowRef, WorkflowResumed, WorkflowStart,
 };
 
 /// A past fact about one thread.

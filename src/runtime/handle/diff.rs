@@ -4,7 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::WorkflowName;
-use crate::model::{Failure, ForkPoint, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{
+    Failure, ForkPoint, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp,
+};
 
 /// How two threads differ.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

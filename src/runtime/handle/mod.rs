@@ -17,8 +17,8 @@ use tokio::sync::broadcast;
 use super::core::Core;
 use super::feed::Follow;
 use super::{
-    checkpoints, control, diagnostics as bundle, diff as compare, fork, health, interventions, invoke, monitor, query,
-    recoveries, snapshots, stats, workflows,
+    checkpoints, control, diagnostics as bundle, diff as compare, fork, health, interventions,
+    invoke, monitor, query, recoveries, snapshots, stats, workflows,
 };
 use crate::definition::Plan;
 use crate::model::{Epoch, Fault, Json, Pointer, Seq, StepId, ThreadId};

@@ -85,11 +85,11 @@ m AS (
     WHERE (r.thread_id IN (SELECT thread_id FROM t)) IS TRUE),
 i AS (
     INSERT INTO @interventions AS i (id, thread_id, opened_at, resolved_at, body)
-    SELECT v.id, v.thread_id, v.opened_at, v.resolved_at, v.body
+    SELECT DISTINCT ON (v.id) v.id, v.thread_id, v.opened_at, v.resolved_at, v.body
     FROM unnest($33::text[], $34::text[], $35::bigint[], $36::bigint[], $37::bytea[])
-        AS v(id, thread_id, opened_at, resolved_at, body)
+        WITH ORDINALITY AS v(id, thread_id, opened_at, resolved_at, body, n)
     WHERE (v.thread_id IN (SELECT thread_id FROM t)) IS TRUE
-    ORDER BY v.id
+    ORDER BY v.id, v.n DESC
     ON CONFLICT (id) DO UPDATE SET opened_at = EXCLUDED.opened_at,
         resolved_at = EXCLUDED.resolved_at, body = EXCLUDED.body
         WHERE i.thread_id = EXCLUDED.thread_id)";
@@ -303,34 +303,33 @@ impl PostgresStore {
         } else {
             &self.statements.start_history
         };
-        let mut query =
-            sqlx::query_as::<_, (String, bool, bool, bool, i32)>(sql.clone())
-                .bind(me)
-                .bind(columns.thread_id)
-                .bind(columns.workflow)
-                .bind(columns.workflow_version)
-                .bind(columns.definition)
-                .bind(columns.request_hash)
-                .bind(columns.metadata)
-                .bind(columns.key)
-                .bind(columns.key_hash)
-                .bind(columns.keep)
-                .bind(columns.wake_at)
-                .bind(columns.last)
-                .bind(columns.at)
-                .bind(columns.payload)
-                .bind(columns.crc)
-                .bind(columns.summary)
-                .bind(columns.status)
-                .bind(columns.completed_at)
-                .bind(ttl)
-                .bind(columns.text_hash)
-                .bind(columns.text)
-                .bind(columns.label_thread)
-                .bind(columns.label_key)
-                .bind(columns.label_value)
-                .bind(columns.head)
-                .bind(columns.made_at);
+        let mut query = sqlx::query_as::<_, (String, bool, bool, bool, i32)>(sql.clone())
+            .bind(me)
+            .bind(columns.thread_id)
+            .bind(columns.workflow)
+            .bind(columns.workflow_version)
+            .bind(columns.definition)
+            .bind(columns.request_hash)
+            .bind(columns.metadata)
+            .bind(columns.key)
+            .bind(columns.key_hash)
+            .bind(columns.keep)
+            .bind(columns.wake_at)
+            .bind(columns.last)
+            .bind(columns.at)
+            .bind(columns.payload)
+            .bind(columns.crc)
+            .bind(columns.summary)
+            .bind(columns.status)
+            .bind(columns.completed_at)
+            .bind(ttl)
+            .bind(columns.text_hash)
+            .bind(columns.text)
+            .bind(columns.label_thread)
+            .bind(columns.label_key)
+            .bind(columns.label_value)
+            .bind(columns.head)
+            .bind(columns.made_at);
         if !history.is_empty() {
             query = query
                 .bind(history.row_thread)
