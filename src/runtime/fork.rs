@@ -4,34 +4,26 @@
 //! history in one start, under its own id, and is then claimed like any thread that waits: nobody
 //! was lost, so it is no recovery.
 
+mod history;
+
 use std::sync::Arc;
 
+use self::history::{Begun, History};
 use super::core::Core;
 use super::estimate::estimate;
 use super::existing;
 use super::handle::{Control, ForkHow, Invoked, RuntimeError};
-use super::interventions;
-use super::invoke::{Made, enqueue, generated, has_room, hash, labels, other_start};
-use super::load::{follow, plan};
+use super::invoke::{Made, enqueue, generated, has_room, hash, other_start};
 use super::query::{patiently, persistently};
-use super::settings::{LOAD_PAGE, RETRY_AFTER};
+use super::settings::RETRY_AFTER;
 use super::workflows::check_input;
 use crate::definition::Plan;
-use crate::machine::{Fork, ForkRejection, Moment, ThreadState, Who, fork as decide_fork};
-use crate::model::{
-    Event, EventBody, EventFault, Fault, ForkedFrom, Json, Pointer, Seq, StepId, ThreadId,
-    ThreadStatus, Timestamp,
-};
-use crate::store::{Disposition, FORK_LABEL, IdempotencyKey, Records, Start, ThreadRow};
+use crate::machine::{Fork, ForkRejection, Moment, Who, fork as decide_fork};
+use crate::model::{Fault, ForkedFrom, Json, Pointer, StepId, ThreadId, ThreadStatus};
+use crate::store::ThreadRow;
 
 /// Histories taken over side by side: each is in memory some times over while it is written.
 pub(super) const FORKS_AT_ONCE: usize = 2;
-/// The longest history that a fork takes over, in bytes of events. It goes in with one statement,
-/// which has to be through within the 10 s that a statement may take, also on a slow disk.
-const MAX_HISTORY_BYTES: usize = 64 << 20;
-/// About how large the journal rows of a history are, in bytes: a read of the journal takes whole
-/// rows, and is not to cost much more than it asks for.
-const ROW_BYTES: usize = 1 << 20;
 
 /// Makes the fork, or answers for the one that the same request has made already.
 pub(super) async fn fork(
@@ -141,10 +133,11 @@ async fn make(
     let events = decide_fork(&mut history.state, how, moment).map_err(|fault| refused(&fault))?;
     history.add_own(&events);
     let key = control.idempotency_key.filter(|_| chosen.is_none());
-    let named = key.clone().map(|key| (key, request.clone()));
     let plan = Arc::clone(&history.state.plan);
     let status = history.state.status;
-    let write = history.into_start(core, (origin, row.workflow_version), request, named)?;
+    let workflow_version = row.workflow_version;
+    let begun = Begun { origin, workflow_version, request, key: key.clone() };
+    let write = history.into_start(core, begun)?;
     let made = enqueue(core, write, &plan).await?;
     drop(place);
     match made {
@@ -217,131 +210,5 @@ fn refused(rejection: &ForkRejection) -> RuntimeError {
                 format!("{again}, which it depends on, would run again: edit that as well");
             RuntimeError::Invalid(vec![fault(edited, detail)])
         }
-    }
-}
-
-/// The history of another thread, as that of a new one.
-struct History {
-    state: ThreadState,
-    rows: Vec<Records>,
-    /// The next row, and its bytes so far.
-    open: (Vec<String>, usize),
-    first: Seq,
-    bytes: usize,
-}
-
-impl History {
-    /// Reads the events up to the fork's point and folds them.
-    async fn read(core: &Core, thread: &ThreadId, from: ForkedFrom) -> Result<Self, RuntimeError> {
-        let (origin, until) = (from.thread_id.clone(), from.seq);
-        let mut from = Some(from);
-        let mut history: Option<Self> = None;
-        let mut after = 0;
-        while after < until {
-            let left = usize::try_from(until - after).unwrap_or(LOAD_PAGE).min(LOAD_PAGE);
-            let look = || async { Ok(core.store().read(&origin, after, left).await?) };
-            let page = persistently(core, look).await?;
-            // Deleted meanwhile.
-            after = page.last().ok_or(RuntimeError::ThreadNotFound)?.last();
-            for text in page.iter().flat_map(|records| &records.events) {
-                let event = Event::decode(text).map_err(super::load::LoadError::from)?;
-                let body = event.body.moved(&origin, thread.as_str());
-                let event = Event { body, ..event };
-                match &mut history {
-                    Some(history) => history.take(&event)?,
-                    none => *none = Some(Self::begin(core, thread, event, from.take()).await?),
-                }
-            }
-        }
-        let mut history = history.ok_or(RuntimeError::ThreadNotFound)?;
-        history.state.validate().map_err(super::load::LoadError::from)?;
-        history.close();
-        Ok(history)
-    }
-
-    async fn begin(
-        core: &Core,
-        thread: &ThreadId,
-        event: Event,
-        from: Option<ForkedFrom>,
-    ) -> Result<Self, RuntimeError> {
-        let fault = || EventFault::Malformed("the first event is no workflow_start".to_owned());
-        let fault = || RuntimeError::from(super::load::LoadError::from(fault()));
-        let EventBody::WorkflowStart(mut start) = event.body else { return Err(fault()) };
-        start.forked_from = from;
-        let hash = start.workflow.hash.clone();
-        let plan = persistently(core, || async { Ok(plan(core, &hash).await?) }).await?;
-        let event = Event { body: EventBody::WorkflowStart(start), ..event };
-        let state = ThreadState::first(thread.clone(), plan, &event).ok_or_else(fault)?;
-        let mut history =
-            Self { state, rows: Vec::new(), open: (Vec::new(), 0), first: 1, bytes: 0 };
-        history.keep(&event)?;
-        Ok(history)
-    }
-
-    /// Folds the next event in.
-    fn take(&mut self, event: &Event) -> Result<(), RuntimeError> {
-        follow(&mut self.state, event)?;
-        self.keep(event)
-    }
-
-    fn keep(&mut self, event: &Event) -> Result<(), RuntimeError> {
-        let text = event.encode(&self.state.thread_id);
-        self.bytes = self.bytes.saturating_add(text.len());
-        if self.bytes > MAX_HISTORY_BYTES {
-            return Err(RuntimeError::HistoryTooLarge { limit: MAX_HISTORY_BYTES });
-        }
-        self.open.1 = self.open.1.saturating_add(text.len());
-        self.open.0.push(text);
-        if self.open.1 >= ROW_BYTES || self.open.0.len() >= LOAD_PAGE {
-            self.close();
-        }
-        Ok(())
-    }
-
-    /// Ends a row with the last event that was folded in.
-    fn close(&mut self) {
-        let (events, _) = std::mem::take(&mut self.open);
-        if !events.is_empty() {
-            self.rows.push(Records { first: self.first, events, at: self.state.updated_at });
-            self.first = self.state.last_seq + 1;
-        }
-    }
-
-    /// What the fork adds is a row of its own: the last one, by whose time it counts as made.
-    fn add_own(&mut self, events: &[Event]) {
-        self.rows.extend(super::commit::records(&self.state.thread_id, events));
-    }
-
-    fn into_start(
-        self,
-        core: &Core,
-        (origin, workflow_version): (&ThreadId, Option<u32>),
-        request: &str,
-        key: Option<(String, String)>,
-    ) -> Result<Start, RuntimeError> {
-        let Self { state, rows, .. } = self;
-        let plan = &state.plan;
-        let mut rows = rows.into_iter();
-        let mut labels = labels(&state.metadata);
-        labels.push((FORK_LABEL.to_owned(), origin.to_string()));
-        let wake_at: Option<Timestamp> =
-            (state.status != ThreadStatus::Paused).then(|| core.parts.clock.now());
-        Ok(Start {
-            thread_id: state.thread_id.clone(),
-            workflow: plan.name.clone(),
-            workflow_version,
-            definition: plan.hash.clone(),
-            definition_text: (!core.plans.is_stored(&plan.hash)).then(|| plan.text.clone()),
-            request_hash: request.to_owned(),
-            metadata: state.metadata.clone(),
-            labels,
-            idempotency: key.map(|(key, request_hash)| IdempotencyKey { key, request_hash }),
-            records: rows.next().ok_or(RuntimeError::Internal)?,
-            more: rows.collect(),
-            interventions: interventions::all(&state).collect(),
-            summary: super::commit::summary(&state),
-            disposition: Disposition::Release { wake_at },
-        })
     }
 }

@@ -188,12 +188,13 @@ async fn a_question_is_asked_in_both_threads(home: Home) {
     let steps = json!([
         { "id": "ok", "kind": "approval", "with": { "prompt": "sure?" } },
         { "id": "go", "kind": "signal", "with": { "name": "go" } },
+        { "id": "kept", "kind": "signal", "dependsOn": ["ok"], "with": { "name": "early" } },
     ]);
     client.invoke(&json!({ "workflow": flow(&steps), "threadId": "t" })).await;
     let asks = |status: &Value| status["currentSteps"] == json!(["ok", "go"]);
-    let status = client.until("t", "it waits", asks).await;
-    client.post("/threads/t/signals/other", &json!({ "payload": 1 })).await;
-    let seq = &status["lastSeq"];
+    client.until("t", "it waits", asks).await;
+    client.post("/threads/t/signals/early", &json!(1)).await.expect(202);
+    let seq = &client.status("t").await["lastSeq"];
     fork(&client, "t", &json!({ "atSeq": seq, "threadId": "f" })).await.expect(202);
     let open = async || {
         let list = client.get("/interventions?status=open").await.expect(200).json();
@@ -211,8 +212,9 @@ async fn a_question_is_asked_in_both_threads(home: Home) {
     assert!(forks.starts_with("f~") && original.starts_with("t~"), "{both:?}");
     let path = format!("/interventions/{forks}/resolve");
     client.post(&path, &json!({ "choice": "reject" })).await.expect(200);
-    client.post("/threads/f/signals/go", &json!({ "payload": 2 })).await;
+    client.post("/threads/f/signals/go", &json!(2)).await.expect(202);
     let status = client.completed("f").await;
+    assert_eq!(step(&status, "kept")["output"], json!(1), "what nobody had taken goes along");
     assert_eq!(step(&status, "ok")["output"]["choice"], "reject");
     assert_eq!(open().await.len(), 1);
     assert_eq!(step(&client.status("t").await, "ok")["status"], "waiting");
@@ -241,11 +243,8 @@ async fn a_fork_that_was_accepted_survives_a_crash(home: Home) {
 }
 
 async fn a_bad_fork_is_refused_and_nothing_is_written(home: Home) {
-    let (server, recorder) = (home.start().await, Recorder::start().await);
-    let server = {
-        drop(server);
-        home.launch().set("RETHREAD_MAX_EVENT", "1000").start().await
-    };
+    let recorder = Recorder::start().await;
+    let server = home.launch().set("RETHREAD_MAX_EVENT", "1000").start().await;
     let client = server.client();
     let workflow = chain(&recorder, &["ok/one", "wait/two", "ok/three"]);
     client.invoke(&json!({ "workflow": workflow, "threadId": "t" })).await;
