@@ -4,8 +4,6 @@
 //! with the thread it comes from up to where it was forked. Journals are read side by side and page
 //! by page, up to the heads they had in the beginning; nothing is written.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -50,8 +48,8 @@ pub(super) async fn diff(
     };
     Ok(ThreadDiff {
         steps: steps(&one, &other, &mut shown),
-        a: thread(one),
-        b: thread(other),
+        a: thread(&one),
+        b: thread(&other),
         same_workflow,
         common_up_to: parted.0,
         first_divergence: parted.1,
@@ -63,10 +61,10 @@ async fn document(
     core: &Core,
     thread: &ThreadId,
     head: Seq,
-) -> Result<Arc<StatusDocument>, RuntimeError> {
+) -> Result<StatusDocument, RuntimeError> {
     persistently(core, || async {
         let state = load(core, thread, Some(head)).await?.state;
-        Ok(Arc::new(state.document(None)))
+        Ok(state.document(None))
     })
     .await
 }
@@ -198,7 +196,7 @@ impl Shown {
     }
 }
 
-fn thread(document: Arc<StatusDocument>) -> DiffedThread {
+fn thread(document: &StatusDocument) -> DiffedThread {
     let took = document.completed_at.map(|end| end.since(document.created_at));
     DiffedThread {
         thread_id: document.thread_id.clone(),

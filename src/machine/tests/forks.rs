@@ -90,11 +90,11 @@ fn copy(stage: &Stage, seq: Seq) -> Stage {
         start.forked_from =
             Some(ForkedFrom { thread_id: from, seq, at, by: "ann".to_owned(), reason: None });
     }
-    let mut state = ThreadState::first(to, Arc::clone(&stage.state.plan), &journal[0]).unwrap();
+    let mut folded = ThreadState::first(to, Arc::clone(&stage.state.plan), &journal[0]).unwrap();
     for event in &journal[1..] {
-        state.apply(event);
+        folded.apply(event);
     }
-    Stage { state, journal, moment: stage.moment }
+    Stage { state: folded, journal, moment: stage.moment }
 }
 
 fn decide(
