@@ -151,6 +151,8 @@ fn started(thread: &ThreadId, records: Records, summary: &Summary) -> Write {
         labels: Vec::new(),
         idempotency: None,
         records,
+        more: Vec::new(),
+        interventions: Vec::new(),
         summary: summary.clone(),
         disposition: Disposition::Keep,
     }))
@@ -191,6 +193,7 @@ fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
         priority: None,
         traceparent: None,
         deadline: None,
+        forked_from: None,
     };
     let (mut state, first) =
         start(thread.clone(), Arc::new(plan), body, moment).context("no start")?;
@@ -216,6 +219,7 @@ fn encoded(thread: &ThreadId, events: &[Event], state: &ThreadState) -> (Vec<Str
         recoveries: 0,
         error_code: None,
         completed_at: state.completed_at,
+        forked_from: None,
     };
     (events.iter().map(|event| event.encode(thread)).collect(), summary)
 }

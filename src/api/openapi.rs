@@ -63,6 +63,8 @@ fn thread_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::recoveries::list))
         .routes(routes!(ops::interventions::list))
         .routes(routes!(ops::diagnostics::get))
+        .routes(routes!(ops::fork::fork))
+        .routes(routes!(ops::diff::diff))
         .routes(routes!(ops::resume::resume))
         .routes(routes!(ops::abort::abort))
         .routes(routes!(ops::pause::pause))
@@ -239,7 +241,7 @@ fn add_problems(path: &str, operation: &mut Operation) {
     if operation.request_body.is_some() || path.ends_with("/stream-token") {
         statuses.push("403");
     }
-    if path.starts_with("/invoke") {
+    if path.starts_with("/invoke") || path.ends_with("/fork") {
         statuses.extend(["409", "422", "429"]);
     }
     let tags = operation.tags.as_deref().unwrap_or_default();

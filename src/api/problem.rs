@@ -56,6 +56,8 @@ kinds! {
     WORKFLOW_NOT_FOUND = NOT_FOUND "workflow_not_found" NotFound false "There is no such workflow";
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method_not_allowed" Validation false "The route has no such method";
     REQUEST_TIMEOUT = REQUEST_TIMEOUT "request_timeout" Timeout true "The body did not arrive in time";
+    SEQ_OUT_OF_RANGE = BAD_REQUEST "seq_out_of_range" Validation false "The thread has no such event";
+    HISTORY_TOO_LARGE = PAYLOAD_TOO_LARGE "history_too_large" Resource false "The history is too long to be forked";
     THREAD_CONFLICT = CONFLICT "thread_conflict" Conflict false "The thread id is in use";
     WRONG_STATE = CONFLICT "wrong_state" Conflict false "The thread's state does not allow this";
     NOTHING_TO_COMPENSATE = CONFLICT "nothing_to_compensate" Conflict false "Nothing is left to be compensated";
@@ -218,6 +220,8 @@ impl From<RuntimeError> for Problem {
             RuntimeError::NoSuchChoice { .. } => Self::new(&CHOICE_NOT_OFFERED, detail),
             RuntimeError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, detail),
             RuntimeError::PreconditionFailed { .. } => Self::new(&PRECONDITION_FAILED, detail),
+            RuntimeError::SeqOutOfRange { .. } => Self::new(&SEQ_OUT_OF_RANGE, detail),
+            RuntimeError::HistoryTooLarge { .. } => Self::new(&HISTORY_TOO_LARGE, detail),
             RuntimeError::QueueFull { retry_after } => {
                 Self { retry_after: Some(retry_after), ..Self::new(&QUEUE_FULL, detail) }
             }
@@ -270,6 +274,8 @@ mod tests {
             (RuntimeError::Compensating { action: "skipped" }, 409, "compensation_under_way"),
             (RuntimeError::TooLarge { size: 2, limit: 1 }, 413, "payload_too_large"),
             (RuntimeError::PreconditionFailed { last_seq: 3 }, 412, "precondition_failed"),
+            (RuntimeError::SeqOutOfRange { last_seq: 3 }, 400, "seq_out_of_range"),
+            (RuntimeError::HistoryTooLarge { limit: 3 }, 413, "history_too_large"),
             (RuntimeError::QueueFull { retry_after: wait }, 429, "queue_full"),
             (RuntimeError::Unavailable { retry_after: wait }, 503, "storage_unavailable"),
             (RuntimeError::OtherDigest { digest: None }, 409, "digest_mismatch"),

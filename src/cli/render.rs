@@ -110,6 +110,7 @@ fn ended_step(body: &EventBody) -> Option<&StepId> {
         | EventBody::InterventionEscalated(_)
         | EventBody::InterventionResolved(_)
         | EventBody::WorkflowPaused(_)
+        | EventBody::WorkflowForked(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowRecovered(_)
         | EventBody::WorkflowComplete(_)
@@ -179,6 +180,9 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             (Tone::Plain, '?', "intervention", text)
         }
         EventBody::WorkflowPaused(data) => (Tone::Careful, '‖', "thread", paused(data)),
+        EventBody::WorkflowForked(data) => {
+            (Tone::Plain, '⑂', "thread", format!("forked by {}", data.by))
+        }
         EventBody::WorkflowResumed(_) => (Tone::Plain, '▶', "thread", "resumed".to_owned()),
         EventBody::WorkflowRecovered(_) => {
             (Tone::Careful, '⟲', "thread", "taken over from a lost replica".to_owned())

@@ -55,7 +55,7 @@ pub(super) fn page(status: StatusCode, title: &str, content: &Markup) -> Respons
 pub(super) fn failed(error: &RuntimeError) -> Response {
     let status = match error {
         RuntimeError::ThreadNotFound | RuntimeError::WorkflowNotFound => StatusCode::NOT_FOUND,
-        RuntimeError::Invalid(_) => StatusCode::BAD_REQUEST,
+        RuntimeError::Invalid(_) | RuntimeError::SeqOutOfRange { .. } => StatusCode::BAD_REQUEST,
         RuntimeError::Unavailable { .. } | RuntimeError::QueueFull { .. } => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -74,6 +74,7 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::WrongState { .. }
         | RuntimeError::TooLarge { .. }
         | RuntimeError::PreconditionFailed { .. }
+        | RuntimeError::HistoryTooLarge { .. }
         | RuntimeError::Corrupt
         | RuntimeError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     };

@@ -59,6 +59,9 @@ fn content(status: &StatusDocument, events: &[RawEvent], now: Timestamp) -> Mark
                 @if let Some(end) = status.completed_at {
                     span { "took " (duration(end.since(status.created_at))) }
                 }
+                @if let Some(from) = &status.forked_from {
+                    span { "forked from " a href={ "/ui/threads/" (from.thread_id) } { (from.thread_id) } " at " (from.seq) }
+                }
                 @if let Some(owner) = &status.owner { span { "driven by " (owner) } }
                 @if status.recoveries > 0 { span { "recoveries: " (status.recoveries) } }
                 a href={ "/status/" (status.thread_id) } { "as JSON" }
@@ -179,6 +182,7 @@ mod tests {
             compensation: None,
             metadata: Json::parse("{}").unwrap(),
             recoveries: 0,
+            forked_from: None,
             owner: None,
             deadline: None,
             aborts_at: None,

@@ -59,6 +59,7 @@ pub(super) async fn show(
         status: wanted.status,
         workflow: wanted.workflow.clone(),
         metadata: Vec::new(),
+        forked_from: None,
         limit: PER_PAGE,
         cursor: wanted.cursor.clone(),
     };
@@ -178,6 +179,7 @@ mod tests {
             created_at: Timestamp::from_millis(0),
             updated_at: Timestamp::from_millis(9_000),
             completed_at: None,
+            forked_from: None,
         };
         let page = Page { items: vec![item], next_cursor: Some("next".to_owned()) };
         let text = content(&Wanted::default(), &page, Timestamp::from_millis(10_000)).into_string();

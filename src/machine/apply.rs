@@ -10,7 +10,7 @@ use super::state::{Held, Intervention, Signal, StepState, Stop, ThreadState};
 use crate::model::{
     Event, EventBody, InterventionKind, InterventionResolved, Seq, StepComplete, StepFailed,
     StepId, StepRetry, StepSkipped, StepStatus, StepWaiting, ThreadStatus, Timestamp,
-    WorkflowPaused, WorkflowRecovered, WorkflowResumed,
+    WorkflowForked, WorkflowPaused, WorkflowRecovered, WorkflowResumed,
 };
 
 impl ThreadState {
@@ -71,6 +71,7 @@ impl ThreadState {
             EventBody::InterventionEscalated(data) => self.escalated(&data.id, event.at),
             EventBody::InterventionResolved(data) => self.resolved(data, event.at),
             EventBody::WorkflowPaused(data) => self.paused(data),
+            EventBody::WorkflowForked(data) => self.forked(data),
             EventBody::WorkflowResumed(data) => self.resumed(data),
             EventBody::WorkflowRecovered(data) => self.recovered(data),
             EventBody::WorkflowComplete(data) => {
@@ -116,10 +117,7 @@ impl ThreadState {
     /// Steps in these states stand before their next attempt again; their count of attempts stays.
     fn forget(&mut self, states: &[StepStatus]) {
         for step in self.steps.iter_mut().filter(|step| states.contains(&step.status)) {
-            step.status = StepStatus::Pending;
-            step.wake_at = None;
-            step.signal = None;
-            step.held = None;
+            step.stand_again();
         }
         let undone = self.steps.iter_mut().filter_map(|step| step.undo.as_mut());
         for undo in undone.filter(|undo| states.contains(&undo.status)) {
@@ -162,6 +160,34 @@ impl ThreadState {
         self.status = ThreadStatus::Paused;
         let WorkflowPaused { by, reason, aborts_at, compensate } = data.clone();
         self.stop = aborts_at.map(|at| Stop { at, who: Who { by, reason }, compensate });
+    }
+
+    /// Goes its own way: what ran over there begins anew, and nobody was lost here. What had ended,
+    /// or was about to, goes on as after a resume.
+    fn forked(&mut self, data: &WorkflowForked) {
+        let ends = self.is_failing() || self.status.is_terminal();
+        (self.recoveries, self.interrupted) = (0, 0);
+        (self.deadline, self.stop) = (data.deadline, None);
+        let plan = Arc::clone(&self.plan);
+        let positions = |ids: &[StepId]| -> Vec<usize> {
+            ids.iter().filter_map(|id| plan.position(id.as_str())).collect()
+        };
+        for at in positions(&data.steps) {
+            if let Some(step) = self.steps.get_mut(at) {
+                step.stand_again();
+            }
+        }
+        for at in positions(&data.again) {
+            if let Some(step) = self.steps.get_mut(at) {
+                step.begin_again();
+            }
+        }
+        if ends {
+            let WorkflowForked { input, deadline, .. } = data.clone();
+            self.resumed(&WorkflowResumed { input, deadline, ..WorkflowResumed::default() });
+        } else if let Some(input) = &data.input {
+            self.input = input.clone();
+        }
     }
 
     fn resumed(&mut self, data: &WorkflowResumed) {
@@ -212,6 +238,14 @@ impl Held {
 }
 
 impl StepState {
+    /// Stands before its next attempt again; its count of attempts stays.
+    fn stand_again(&mut self) {
+        self.status = StepStatus::Pending;
+        self.wake_at = None;
+        self.signal = None;
+        self.held = None;
+    }
+
     /// Stands before its first attempt again; attempts are numbered on.
     fn begin_again(&mut self) {
         let undone = self.status == StepStatus::Compensated;

@@ -57,6 +57,7 @@ impl ThreadState {
             compensation: self.compensation(),
             metadata: self.metadata.clone(),
             recoveries: self.recoveries,
+            forked_from: self.forked_from.clone(),
             owner,
             deadline: self.deadline.filter(|_| !self.status.is_terminal()),
             aborts_at: self.stop.as_ref().map(|stop| stop.at),

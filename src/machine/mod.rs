@@ -27,7 +27,7 @@ mod wait;
 mod tests;
 
 pub use command::{Abort, Ask, Command, Moment, Rejection, Resume, Takeover, UndoReport, Who};
-pub use decide::{decide, start};
+pub use decide::{Fork, ForkRejection, decide, fork, start};
 pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
 pub use state::{Held, Intervention, Signal, StepState, Stop, ThreadState, Undo, Undoing};
 pub use status::{Progress, StatusDocument, StepCompensation, StepDocument, WorkflowName};

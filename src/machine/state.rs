@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Who;
 use crate::definition::{Phase, Plan, Scope, StepView};
 use crate::model::{
-    Event, EventBody, Failure, InterventionOpened, InterventionResolved, Json, Seq, StepId,
-    StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
+    Event, EventBody, Failure, ForkPoint, ForkedFrom, InterventionOpened, InterventionResolved,
+    Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
 };
 
 /// One step of a thread.
@@ -199,6 +199,8 @@ pub struct ThreadState {
     pub metadata: Json,
     /// W3C trace context of the invoke.
     pub traceparent: Option<String>,
+    /// Where its history comes from, if it began with that of another thread.
+    pub forked_from: Option<ForkPoint>,
     /// Its output, once completed.
     pub output: Option<Json>,
     /// Why it failed, or is about to once its running attempts have ended.
@@ -220,7 +222,7 @@ pub struct ThreadState {
     pub deadline: Option<Timestamp>,
     /// Paused, and aborted once no attempt is under way any more.
     pub stop: Option<Stop>,
-    /// When it was accepted.
+    /// When it was accepted; a fork, when it was forked: its history is older.
     pub created_at: Timestamp,
     /// When its last event happened.
     pub updated_at: Timestamp,
@@ -241,6 +243,7 @@ impl ThreadState {
             input: start.input.clone(),
             metadata: start.metadata.clone(),
             traceparent: start.traceparent.clone(),
+            forked_from: start.forked_from.as_ref().map(ForkedFrom::point),
             output: None,
             error: None,
             undoing: None,
@@ -251,7 +254,7 @@ impl ThreadState {
             last_seq: event.seq,
             deadline: start.deadline,
             stop: None,
-            created_at: event.at,
+            created_at: start.forked_from.as_ref().map_or(event.at, |from| from.at),
             updated_at: event.at,
             completed_at: None,
         })

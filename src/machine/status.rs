@@ -4,7 +4,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::model::{
-    Compensation, Failure, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp,
+    Compensation, Failure, ForkPoint, Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus,
+    Timestamp,
 };
 
 /// A workflow by name and, if it was stored, version.
@@ -130,6 +131,9 @@ pub struct StatusDocument {
     pub metadata: Json,
     /// Takeovers after a replica was lost.
     pub recoveries: u32,
+    /// Where its history comes from; left out of a thread that is no fork.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkPoint>,
     /// The replica that drives it, if one does.
     pub owner: Option<String>,
     /// When it has failed if it has not ended by then (the workflow's `timeout`).

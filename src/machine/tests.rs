@@ -8,6 +8,7 @@ mod checks;
 mod ends;
 mod failures;
 mod fallbacks;
+mod forks;
 mod journal;
 mod people;
 mod properties;

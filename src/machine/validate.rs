@@ -30,7 +30,8 @@ impl ThreadState {
         need(self.steps.len() == self.plan.steps.len(), "it has as many steps as its plan")?;
         need(self.workflow.hash == self.plan.hash, "its plan is that of its workflow")?;
         need(self.last_seq > 0, "its journal has a first event")?;
-        need(self.created_at <= self.updated_at, "it was made before it was changed")?;
+        let older = self.forked_from.is_some() || self.created_at <= self.updated_at;
+        need(older, "it was made before it was changed")?;
         need(ended == self.completed_at.is_some(), "it has a time of its end if it has ended")?;
         let waits = self.open_interventions().next().is_some();
         need(!ended || !waits, "what has ended waits for nobody")?;

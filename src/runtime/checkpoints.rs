@@ -27,6 +27,7 @@ pub(super) fn is_checkpoint(body: &EventBody) -> bool {
         | EventBody::InterventionOpened(_)
         | EventBody::InterventionResolved(_)
         | EventBody::WorkflowPaused(_)
+        | EventBody::WorkflowForked(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowRecovered(_)
         | EventBody::WorkflowComplete(_)

@@ -150,5 +150,6 @@ pub(super) fn summary(state: &ThreadState) -> Summary {
         recoveries: state.recoveries,
         error_code: state.error.as_ref().map(|failure| failure.code.clone()),
         completed_at: state.completed_at,
+        forked_from: state.forked_from.clone(),
     }
 }

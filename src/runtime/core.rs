@@ -13,6 +13,7 @@ use super::breakers::Breakers;
 use super::driver::Message;
 use super::estimate::Estimates;
 use super::feed::{Feed, Follow};
+use super::fork::FORKS_AT_ONCE;
 use super::plans::PlanCache;
 use super::settings::{LOADS_AT_ONCE, RuntimeSettings};
 use super::snapshots::SNAPSHOT_WRITERS;
@@ -72,6 +73,8 @@ pub(super) struct Core {
     pub(super) queued: AtomicUsize,
     /// Threads loaded side by side after a claim: the rest of the server reads as well.
     pub(super) loads: Semaphore,
+    /// One permit for each history that may be taken over at once.
+    pub(super) forks: Semaphore,
     /// Wakes the dispatcher: a thread may be claimable, or a place has become free.
     pub(super) nudge: Notify,
     /// Cancelled when the server stops taking work: open streams end, nothing new starts.
@@ -121,6 +124,7 @@ impl Core {
             tallied: Tallied::default(),
             queued: AtomicUsize::new(0),
             loads: Semaphore::new(LOADS_AT_ONCE),
+            forks: Semaphore::new(FORKS_AT_ONCE),
             nudge: Notify::new(),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),

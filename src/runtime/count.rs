@@ -48,6 +48,7 @@ pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
             | EventBody::InterventionEscalated(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)
+            | EventBody::WorkflowForked(_)
             | EventBody::WorkflowResumed(_) => {}
         }
     }

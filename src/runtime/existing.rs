@@ -84,10 +84,9 @@ pub(super) async fn existing(
 /// Answers a repeat of an idempotency key with the thread that the first one made.
 pub(super) async fn replay(
     core: &Arc<Core>,
-    invoke: &Invoke,
+    key: &str,
     key_hash: Option<&String>,
 ) -> Result<Invoked, RuntimeError> {
-    let key = invoke.idempotency_key.as_deref().unwrap_or_default();
     let known =
         persistently(core, || async { Ok(core.store().by_idempotency_key(key).await?) }).await?;
     // Deleted in between: the client may try again.

@@ -80,7 +80,8 @@ impl Feed {
     /// A write has become durable.
     pub(super) fn committed(&self, write: &Write, workflow: &Arc<str>) {
         let (records, summary) = match write {
-            Write::Start(start) => (Some(&start.records), &start.summary),
+            // The history of a fork was shown when it happened.
+            Write::Start(start) => (Some(start.newest()), &start.summary),
             Write::Append(append) => (append.records.as_ref(), &append.summary),
         };
         let Some(records) = records else { return };

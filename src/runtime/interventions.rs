@@ -30,6 +30,7 @@ pub(super) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow
         | EventBody::CompensationFailed(_)
         | EventBody::SignalReceived(_)
         | EventBody::WorkflowPaused(_)
+        | EventBody::WorkflowForked(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowRecovered(_)
         | EventBody::WorkflowComplete(_)

@@ -21,7 +21,7 @@ use super::writer::Committed;
 use crate::definition::Plan;
 use crate::machine::{Command, ThreadState, start};
 use crate::model::{Event, Json, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
-use crate::store::{Disposition, IdempotencyKey, Start, Write, WriteOutcome};
+use crate::store::{Disposition, FORK_LABEL, IdempotencyKey, Start, Write, WriteOutcome};
 
 /// How often it is looked whether a start of the same thread has become durable.
 const OTHER_START_CHECK: std::time::Duration = std::time::Duration::from_millis(5);
@@ -67,7 +67,10 @@ async fn accept(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, RuntimeErro
                 answer => answer,
             }
         }
-        Made::KeyExists => existing::replay(core, &invoke, request.key_hash.as_ref()).await,
+        Made::KeyExists => {
+            let key = invoke.idempotency_key.as_deref().unwrap_or_default();
+            existing::replay(core, key, request.key_hash.as_ref()).await
+        }
     }
 }
 
@@ -77,7 +80,8 @@ struct Request {
     key_hash: Option<String>,
 }
 
-enum Made {
+/// What became of a start.
+pub(super) enum Made {
     Started { status: ThreadStatus, last_seq: u64 },
     ThreadExists,
     KeyExists,
@@ -113,6 +117,7 @@ async fn create(
         priority: invoke.priority,
         traceparent: invoke.traceparent.clone(),
         deadline: None,
+        forked_from: None,
     };
     let made = start(thread.clone(), Arc::clone(&source.plan), body, moment);
     let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
@@ -133,7 +138,7 @@ async fn create(
 }
 
 /// Whether this replica drives another thread itself; if not, whether it may wait in the queue.
-fn has_room(core: &Core) -> Result<bool, RuntimeError> {
+pub(super) fn has_room(core: &Core) -> Result<bool, RuntimeError> {
     let authority = core.authority();
     if !authority.holds() {
         return Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER });
@@ -184,6 +189,8 @@ fn first_write(
             .zip(request.key_hash.clone())
             .map(|(key, request_hash)| IdempotencyKey { key, request_hash }),
         records: records(&state.thread_id, events).ok_or(RuntimeError::Internal)?,
+        more: Vec::new(),
+        interventions: Vec::new(),
         summary: summary(state),
         disposition: if state.status == ThreadStatus::Queued {
             // Priority is worth seconds of waiting: nobody starves, and no second queue is needed.
@@ -239,7 +246,7 @@ async fn launch(
 }
 
 /// Somebody else has just begun this thread here: waits until that is durable, or will never be.
-async fn other_start(core: &Core, thread: &ThreadId) -> Result<Made, RuntimeError> {
+pub(super) async fn other_start(core: &Core, thread: &ThreadId) -> Result<Made, RuntimeError> {
     patiently(async {
         while core.is_at_work(thread) && core.store().thread(thread).await?.is_none() {
             tokio::time::sleep(OTHER_START_CHECK).await;
@@ -250,8 +257,12 @@ async fn other_start(core: &Core, thread: &ThreadId) -> Result<Made, RuntimeErro
 }
 
 /// Writes a thread that waits for a replica with room.
-async fn enqueue(core: &Arc<Core>, write: Start, plan: &Arc<Plan>) -> Result<Made, RuntimeError> {
-    let last_seq = write.records.last();
+pub(super) async fn enqueue(
+    core: &Arc<Core>,
+    write: Start,
+    plan: &Arc<Plan>,
+) -> Result<Made, RuntimeError> {
+    let last_seq = write.newest().last();
     let committed = patiently(async { Ok(write_start(core, write, plan, core.authority()).await) });
     match made(committed.await?)? {
         None => {
@@ -301,7 +312,7 @@ fn made(committed: Committed) -> Result<Option<Made>, RuntimeError> {
     }
 }
 
-fn generated(core: &Core) -> Result<ThreadId, RuntimeError> {
+pub(super) fn generated(core: &Core) -> Result<ThreadId, RuntimeError> {
     let id = core.parts.entropy.uuid(core.parts.clock.now());
     ThreadId::parse(&id.to_string()).map_err(|_| RuntimeError::Internal)
 }
@@ -329,12 +340,13 @@ fn whole_hash(source: &Source, input: &Json, invoke: &Invoke) -> String {
 }
 
 /// The scalar members of the metadata as text: what `?metadata.KEY=` compares with.
-fn labels(metadata: &Json) -> Vec<(String, String)> {
+pub(super) fn labels(metadata: &Json) -> Vec<(String, String)> {
     let Ok(Node::Object(members)) = Node::parse(metadata) else { return Vec::new() };
     let scalar = |value: Node| match value {
         Node::String(text) | Node::Number(text) => Some(text),
         Node::Bool(value) => Some(value.to_string()),
         Node::Null | Node::Array(_) | Node::Object(_) => None,
     };
-    members.into_iter().filter_map(|(key, value)| Some((key, scalar(value)?))).collect()
+    let named = members.into_iter().filter(|(key, _)| key != FORK_LABEL);
+    named.filter_map(|(key, value)| Some((key, scalar(value)?))).collect()
 }

@@ -261,7 +261,7 @@ impl Fold<'_> {
 }
 
 /// Folds the next event in, if it is the next one and about a step of the plan.
-fn follow(state: &mut ThreadState, event: &Event) -> Result<(), LoadError> {
+pub(super) fn follow(state: &mut ThreadState, event: &Event) -> Result<(), LoadError> {
     if event.seq != state.last_seq + 1 {
         let (found, last) = (event.seq, state.last_seq);
         return Err(LoadError::Corrupted(format!("event {found} follows event {last}")));

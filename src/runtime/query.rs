@@ -16,7 +16,7 @@ use super::retry::Retry;
 use super::settings::{RETRY_AFTER, STORE_PATIENCE, STORE_PATIENCE_AWAY};
 use crate::machine::StatusDocument;
 use crate::model::{Fault, Seq, ThreadId, Timestamp};
-use crate::store::{StoreError, ThreadFilter, ThreadRow};
+use crate::store::{FORK_LABEL, StoreError, ThreadFilter, ThreadRow};
 
 impl From<StoreError> for RuntimeError {
     fn from(error: StoreError) -> Self {
@@ -100,6 +100,13 @@ pub(super) async fn status(
 ) -> Result<StatusDocument, RuntimeError> {
     persistently(core, || async {
         let state = load(core, thread, at).await?.state;
+        if at.is_some_and(|at| at > state.last_seq) {
+            return Err(RuntimeError::SeqOutOfRange { last_seq: state.last_seq });
+        }
+        if at.is_some() {
+            // Who drove it then is not told by its journal.
+            return Ok(state.document(None));
+        }
         let owner = (!state.status.is_terminal() && core.drives(thread))
             .then(|| core.parts.settings.replica.clone());
         let owner = match owner {
@@ -153,6 +160,33 @@ pub(super) async fn wait_for_end(
     }
 }
 
+/// Waits until a thread has an event of that number, or has ended without it, or `limit` has passed.
+pub(super) async fn wait_for_event(
+    core: &Core,
+    thread: &ThreadId,
+    seq: Seq,
+    limit: Duration,
+) -> Result<(), RuntimeError> {
+    let mut follow = core.follow(thread);
+    let wait = async {
+        loop {
+            let row = persistently(core, || async { Ok(core.store().thread(thread).await?) });
+            let row = row.await?.ok_or(RuntimeError::ThreadNotFound)?;
+            if row.last_seq >= seq || row.summary.status.is_terminal() {
+                return Ok(());
+            }
+            follow.beyond(row.last_seq).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        there = wait => there,
+        () = tokio::time::sleep(limit) => Ok(()),
+        // A caller that waits must not hold up the end of the server.
+        () = core.draining.cancelled() => Ok(()),
+    }
+}
+
 /// A stretch of a thread's journal.
 pub(super) async fn events(
     core: &Core,
@@ -199,12 +233,10 @@ pub(super) async fn threads(
         ThreadId::parse(&id).map(|id| (created_at, id)).map_err(|_| bad_cursor())
     });
     let before = before.transpose()?;
-    let filter = ThreadFilter {
-        status: query.status,
-        workflow: query.workflow,
-        metadata: query.metadata,
-        before,
-    };
+    let mut metadata = query.metadata;
+    let origin = query.forked_from.map(|origin| origin.to_string());
+    metadata.extend(origin.map(|origin| (FORK_LABEL.to_owned(), origin)));
+    let filter = ThreadFilter { status: query.status, workflow: query.workflow, metadata, before };
     let look = || async { Ok(core.store().threads(&filter, query.limit + 1).await?) };
     let rows = persistently(core, look).await?;
     let page =
@@ -250,6 +282,7 @@ pub(super) fn item(row: ThreadRow) -> ThreadItem {
         created_at: row.created_at,
         updated_at: row.updated_at,
         completed_at: row.summary.completed_at,
+        forked_from: row.summary.forked_from,
     }
 }
 

@@ -18,7 +18,7 @@ use super::retry::Retry;
 use super::settings::{MAX_BATCH, MAX_BATCH_BYTES, StoreRetry, WRITER_QUEUE};
 use crate::model::{Clock, Entropy, ThreadId};
 use crate::observe::Metrics;
-use crate::store::{Disposition, Start, Store, StoreError, Write, WriteOutcome};
+use crate::store::{Disposition, Records, Start, Store, StoreError, Write, WriteOutcome};
 
 /// First pause of a write whose row somebody else holds: usually a message that is being stored,
 /// for a moment.
@@ -194,14 +194,14 @@ impl Gathered {
 
 /// About how many bytes a write sends.
 fn size(write: &Write) -> usize {
-    let (records, rest) = match write {
+    let bytes = |records: &Records| records.events.iter().map(String::len).sum::<usize>();
+    match write {
         Write::Start(start) => {
             let text = start.definition_text.as_ref().map_or(0, String::len);
-            (Some(&start.records), text + start.metadata.as_str().len())
+            text + start.metadata.as_str().len() + start.rows().map(bytes).sum::<usize>()
         }
-        Write::Append(append) => (append.records.as_ref(), 0),
-    };
-    rest + records.map_or(0, |records| records.events.iter().map(String::len).sum())
+        Write::Append(append) => append.records.as_ref().map_or(0, bytes),
+    }
 }
 
 async fn commit_batch(parts: &WriterParts, jobs: Vec<Job>, held: &mut Held) {
@@ -341,7 +341,7 @@ async fn landed_before(
             let (epoch, own) = match start.disposition {
                 Disposition::Keep => (1, row.owner == authority.incarnation && row.epoch == 1),
                 Disposition::Release { .. } | Disposition::SetAside { .. } => {
-                    (0, row.created_at == start.records.at)
+                    (0, row.created_at == start.newest().at)
                 }
             };
             Ok(own && parts.store.wrote(&start.thread_id, 0, epoch).await?)
@@ -353,7 +353,7 @@ async fn landed_before(
 mod tests {
     use super::*;
     use crate::model::{ThreadStatus, Timestamp};
-    use crate::store::{Append, Records, Summary};
+    use crate::store::{Append, Summary};
 
     fn append(thread: &str, bytes: usize) -> Write {
         let at = Timestamp::from_millis(1);
@@ -370,6 +370,7 @@ mod tests {
                 recoveries: 0,
                 error_code: None,
                 completed_at: None,
+                forked_from: None,
             },
             progress: false,
             disposition: Disposition::Keep,

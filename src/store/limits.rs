@@ -11,6 +11,10 @@ pub const IDEMPOTENCY_TTL: Duration = Duration::from_hours(24);
 /// of at most 2,704 bytes, and nobody filters by a longer label.
 pub(super) const MAX_INDEXED_TEXT: usize = 512;
 
+/// The label of a fork: which thread it was forked from. No member of a metadata object is kept under
+/// it, as none can be asked for by an empty name.
+pub const FORK_LABEL: &str = "";
+
 /// How many hours of tallies are kept besides the current one: two days, of which a day is shown.
 pub(super) const TALLIES_KEPT: i64 = 48;
 

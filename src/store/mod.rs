@@ -33,7 +33,7 @@ pub use archive::{
 };
 pub use error::StoreError;
 pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow};
-pub use limits::IDEMPOTENCY_TTL;
+pub use limits::{FORK_LABEL, IDEMPOTENCY_TTL};
 use limits::{TALLIES_KEPT, tally_hour};
 pub use memory::MemoryStore;
 pub use news::{Heard, Loss, News};
@@ -317,6 +317,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<WorkflowRow>, StoreError>;
 
     /// Durations of the newest completed threads of a workflow, in milliseconds, at most `limit`.
+    /// Forks, which have [`FORK_LABEL`] and begin in the middle, are left out.
     async fn durations(&self, workflow: &str, limit: usize) -> Result<Vec<u64>, StoreError>;
 
     /// A random value of 32 bytes that all replicas share and that survives restarts; made from

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Epoch, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{Epoch, ForkPoint, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
 
+#[cfg(doc)]
+use super::FORK_LABEL;
 use super::InterventionRow;
 
 /// Consecutive events of one append, as their exact bytes. One append is one row.
@@ -42,6 +44,9 @@ pub struct Summary {
     pub error_code: Option<String>,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
+    /// Where its history comes from, if it is a fork.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkPoint>,
 }
 
 /// What happens to the thread's ownership with a write.
@@ -90,17 +95,35 @@ pub struct Start {
     pub request_hash: String,
     /// What the client attached.
     pub metadata: Json,
-    /// The scalar members of the metadata as text, for filters.
+    /// The scalar members of the metadata as text, for filters. That of [`FORK_LABEL`] is the thread
+    /// whose history this one begins with.
     pub labels: Vec<(String, String)>,
     /// The key that makes repeats one thread; an expired one is taken over.
     pub idempotency: Option<IdempotencyKey>,
     /// The first events, from 1 on.
     pub records: Records,
+    /// The events after them, row by row, if the thread begins with a history. It counts as made
+    /// when the last of them were decided.
+    pub more: Vec<Records>,
+    /// Interventions of these events.
+    pub interventions: Vec<InterventionRow>,
     /// Derived state.
     pub summary: Summary,
     /// `Keep`: the writer drives it from the start, under epoch 1 (if its lease has expired,
     /// nobody does and the thread is due at once). `Release`: epoch 0.
     pub disposition: Disposition,
+}
+
+impl Start {
+    /// Its journal's rows.
+    pub fn rows(&self) -> impl Iterator<Item = &Records> {
+        std::iter::once(&self.records).chain(&self.more)
+    }
+
+    /// The last of its journal's rows.
+    pub fn newest(&self) -> &Records {
+        self.more.last().unwrap_or(&self.records)
+    }
 }
 
 /// More events of a thread that the writer drives.

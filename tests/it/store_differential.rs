@@ -9,9 +9,9 @@ use proptest::prelude::{Just, Strategy, any};
 use proptest::test_runner::{Config, TestRunner};
 use rethread::model::{Json, RecoveryCause, RecoveryStrategy, ThreadStatus, Timestamp};
 use rethread::store::{
-    Append, Disposition, IdempotencyKey, InterventionFilter, InterventionRow, Message, Posted,
-    Recovery, RecoveryEnd, RecoveryResult, Snapshot, SnapshotKind, Start, ThreadFilter, ThreadRow,
-    Write,
+    Append, Disposition, FORK_LABEL, IdempotencyKey, InterventionFilter, InterventionRow, Message,
+    Posted, Records, Recovery, RecoveryEnd, RecoveryResult, Snapshot, SnapshotKind, Start,
+    ThreadFilter, ThreadRow, Write,
 };
 
 use crate::support::beds::{Bed, TTL};
@@ -265,6 +265,12 @@ impl Player {
             begin.records.at = at;
             begin.definition = format!("h{}", step.extra % 3);
             begin.labels = vec![("a".to_owned(), (step.extra % 3).to_string())];
+            if step.extra % 7 == 2 {
+                // As a fork begins: with more rows, interventions, and where it comes from.
+                begin.more = (2..5).map(|seq| Records { at, ..records(seq, seq) }).collect();
+                begin.interventions = vec![intervention(&text, &format!("{text}~2"), 1)];
+                begin.labels.push((FORK_LABEL.to_owned(), "t0".to_owned()));
+            }
             let taken = self.bed.store.thread(&thread).await.unwrap().is_some();
             let idempotency = if taken { None } else { key };
             return Some(Write::Start(Box::new(Start { idempotency, ..begin })));

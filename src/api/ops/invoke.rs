@@ -139,24 +139,34 @@ pub(in crate::api) async fn invoke(
     Ok(response)
 }
 
+impl InvokeAnswer {
+    pub(super) fn of(invoked: &Invoked) -> Self {
+        Self {
+            thread_id: invoked.thread_id.clone(),
+            status: invoked.status,
+            created: invoked.created,
+            resumed: invoked.resumed,
+            estimated_duration_ms: invoked
+                .estimated_duration
+                .and_then(|duration| u64::try_from(duration.as_millis()).ok()),
+            last_seq: invoked.last_seq,
+            links: Links {
+                status: format!("/status/{}", invoked.thread_id),
+                stream: format!("/stream/{}", invoked.thread_id),
+            },
+        }
+    }
+}
+
 /// The answer about a thread: 202 if the call set something going, else 200.
 pub(super) fn answer(invoked: &Invoked) -> Response {
+    answer_with(invoked, InvokeAnswer::of(invoked))
+}
+
+/// The same with another body.
+pub(super) fn answer_with(invoked: &Invoked, body: impl Serialize) -> Response {
     let moved = invoked.created || invoked.resumed;
     let status = if moved { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let body = InvokeAnswer {
-        thread_id: invoked.thread_id.clone(),
-        status: invoked.status,
-        created: invoked.created,
-        resumed: invoked.resumed,
-        estimated_duration_ms: invoked
-            .estimated_duration
-            .and_then(|duration| u64::try_from(duration.as_millis()).ok()),
-        last_seq: invoked.last_seq,
-        links: Links {
-            status: format!("/status/{}", invoked.thread_id),
-            stream: format!("/stream/{}", invoked.thread_id),
-        },
-    };
     let mut response = (status, JsonAnswer(body)).into_response();
     decorate(&mut response, invoked);
     response

@@ -25,7 +25,8 @@ pub(in crate::api) struct StatusQuery {
     wait: Option<Duration>,
     /// `false` leaves inputs and outputs out.
     outputs: Option<bool>,
-    /// Shows the thread as it was after this event.
+    /// Shows the thread as it was after this event. One that it does not have is 400
+    /// (`seq_out_of_range`); with `wait`, the answer is held until it has it.
     #[param(value_type = Option<u64>, minimum = 1)]
     at: Option<Seq>,
 }
@@ -62,8 +63,12 @@ pub(in crate::api) async fn status(
     QueryString(query): QueryString<StatusQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if let Some(wait) = query.wait {
-        api.handle.wait_for_end(&thread, wait).await?;
+    match (query.wait, query.at) {
+        (Some(wait), None) => {
+            api.handle.wait_for_end(&thread, wait).await?;
+        }
+        (Some(wait), Some(at)) => api.handle.wait_for_event(&thread, at, wait).await?,
+        (None, _) => {}
     }
     let document = api.handle.status(&thread, query.at).await.map_err(Problem::from);
     let document = document.map_err(Problem::without_pointers)?;

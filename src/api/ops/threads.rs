@@ -7,7 +7,7 @@ use super::list_of;
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
-use crate::model::ThreadStatus;
+use crate::model::{ThreadId, ThreadStatus};
 use crate::runtime::{ThreadItem, ThreadQuery};
 
 /// Which threads to list.
@@ -18,6 +18,9 @@ pub(in crate::api) struct ThreadsQuery {
     status: Option<ThreadStatus>,
     /// Only threads of this workflow.
     workflow: Option<String>,
+    /// Only forks of this thread.
+    #[param(value_type = Option<String>, rename = "forkedFrom")]
+    forked_from: Option<ThreadId>,
     /// Only threads whose metadata has this member; `KEY` stands for its name, and the parameter
     /// may be given for several.
     #[param(value_type = Option<String>, rename = "metadata.KEY")]
@@ -36,6 +39,9 @@ impl FromQuery for ThreadsQuery {
         Self {
             status: query.parsed("status", parse_status),
             workflow: query.text("workflow"),
+            forked_from: query.parsed("forkedFrom", |text| {
+                ThreadId::parse(text).map_err(|fault| fault.to_string())
+            }),
             metadata: query.below("metadata."),
             limit: query.limit(DEFAULT_LIMIT),
             cursor: query.text("cursor"),
@@ -63,8 +69,8 @@ pub(in crate::api) async fn list(
     State(api): State<Api>,
     QueryString(query): QueryString<ThreadsQuery>,
 ) -> Result<JsonAnswer<ThreadList>, Problem> {
-    let ThreadsQuery { status, workflow, metadata, limit, cursor } = query;
-    let query = ThreadQuery { status, workflow, metadata, limit, cursor };
+    let ThreadsQuery { status, workflow, forked_from, metadata, limit, cursor } = query;
+    let query = ThreadQuery { status, workflow, metadata, forked_from, limit, cursor };
     let page = api.handle.threads(query).await.map_err(Problem::from);
     Ok(page.map_err(Problem::without_pointers)?.into())
 }

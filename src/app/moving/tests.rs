@@ -25,6 +25,8 @@ fn start(name: &str, ended: bool) -> Write {
         labels: Vec::new(),
         idempotency: None,
         records: Records { first: 1, events: vec!["{}".to_owned()], at },
+        more: Vec::new(),
+        interventions: Vec::new(),
         summary: Summary {
             status,
             completed: 0,
@@ -33,6 +35,7 @@ fn start(name: &str, ended: bool) -> Write {
             recoveries: 0,
             error_code: None,
             completed_at: ended.then_some(at),
+            forked_from: None,
         },
         disposition: Disposition::Release { wake_at },
     }))

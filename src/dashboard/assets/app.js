@@ -14,7 +14,9 @@ const THREAD_STATUS = {
 };
 const ENDED_STEP = ["completed", "failed", "skipped", "compensated"];
 const ENDED_THREAD = ["workflow_complete", "workflow_failed", "workflow_aborted"];
-const OTHERS = ["workflow_start", "step_timeout_warning", "step_progress", "step_message", "compensation_failed"];
+const OTHERS = [
+  "workflow_start", "workflow_forked", "step_timeout_warning", "step_progress", "step_message", "compensation_failed",
+];
 const MOST_EVENTS = 500;
 
 const find = (selector, root = document) => root.querySelector(selector);

@@ -381,6 +381,12 @@ fn close(
     }
 }
 
+/// Nobody has to decide any more what is asked about these steps.
+pub(super) fn close_about(draft: &mut Draft<'_>, choice: &str, who: &Who, steps: &BTreeSet<usize>) {
+    let plan = Arc::clone(&draft.state.plan);
+    close(draft, choice, who, |one| concerns(&plan, one, steps));
+}
+
 /// Whether an intervention is about one of these steps.
 fn concerns(plan: &Plan, one: &InterventionOpened, steps: &BTreeSet<usize>) -> bool {
     let mut positions = one.steps.iter().filter_map(|id| plan.position(id.as_str()));

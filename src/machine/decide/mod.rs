@@ -1,8 +1,11 @@
 //! Answers commands with events: one file per group of commands.
 
 mod control;
+mod fork;
 mod recover;
 mod result;
+
+pub use fork::{Fork, ForkRejection, fork};
 
 pub(super) use control::{abort_now, withdraw};
 pub(super) use result::retry_delay;

@@ -17,8 +17,8 @@ use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
 use crate::machine::{Held, Intervention, Signal, StepState, ThreadState};
 use crate::model::{
-    Category, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Seq,
-    StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
+    Category, Failure, ForkPoint, InterventionKind, InterventionOpened, InterventionResolved, Json,
+    Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
 };
 
 /// A 64-bit number: as a string, since canonical JSON has no room for one among its numbers.
@@ -66,6 +66,7 @@ pub(super) struct ThreadForm<'a> {
     created_at: Time,
     deadline: Option<Time>,
     error: Option<FailureForm<'a>>,
+    forked_from: Option<ForkForm<'a>>,
     input: Cow<'a, str>,
     interrupted: u32,
     interventions: Vec<InterventionForm<'a>>,
@@ -96,6 +97,7 @@ impl<'a> ThreadForm<'a> {
             input,
             metadata,
             traceparent,
+            forked_from,
             output,
             error,
             undoing,
@@ -116,6 +118,7 @@ impl<'a> ThreadForm<'a> {
             created_at: time(*created_at),
             deadline: deadline.map(time),
             error: error.as_ref().map(FailureForm::of),
+            forked_from: forked_from.as_ref().map(ForkForm::of),
             input: text(input),
             interrupted: *interrupted,
             interventions: interventions.iter().map(InterventionForm::of).collect(),
@@ -186,6 +189,7 @@ impl<'a> ThreadForm<'a> {
             input: json(self.input)?,
             metadata: json(self.metadata)?,
             traceparent: self.traceparent.map(Cow::into_owned),
+            forked_from: self.forked_from.map(ForkForm::into_point).transpose()?,
             output: self.output.map(json).transpose()?,
             error: self.error.map(FailureForm::into_failure).transpose()?,
             undoing: self.undoing.map(UndoingForm::into_undoing),
@@ -200,6 +204,26 @@ impl<'a> ThreadForm<'a> {
             updated_at: moment(self.updated_at),
             completed_at: self.completed_at.map(moment),
         })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ForkForm<'a> {
+    seq: Wide<Seq>,
+    thread_id: Cow<'a, str>,
+}
+
+impl<'a> ForkForm<'a> {
+    fn of(point: &'a ForkPoint) -> Self {
+        let ForkPoint { thread_id, seq } = point;
+        Self { seq: Wide(*seq), thread_id: thread_id.as_str().into() }
+    }
+
+    fn into_point(self) -> Result<ForkPoint, SnapshotFault> {
+        let thread_id = ThreadId::parse(&self.thread_id);
+        let thread_id = thread_id.map_err(|fault| SnapshotFault::Unreadable(fault.to_string()))?;
+        Ok(ForkPoint { thread_id, seq: self.seq.0 })
     }
 }
 

@@ -6,7 +6,7 @@ mod undo;
 use crate::definition::{Fallback, Phase, Plan, PlanStep};
 use crate::model::{
     Event, EventBody, InterventionKind, InterventionOpened, Json, OnStep, Seq, StepComplete,
-    StepFailed, StepId, StepRetry, StepWaiting, Timestamp, WorkflowFailed,
+    StepFailed, StepId, StepRetry, StepWaiting, Timestamp, WorkflowFailed, WorkflowForked,
 };
 
 /// Where a step stands by the journal.
@@ -237,12 +237,14 @@ impl<'a> Reader<'a> {
         let is_resume = matches!(event.body, EventBody::WorkflowResumed(_));
         let undoes =
             matches!(&event.body, EventBody::CompensationStart(fact) if fact.data.by.is_some());
-        let again = is_resume || undoes && !self.completed;
+        let is_fork = matches!(event.body, EventBody::WorkflowForked(_));
+        let again = is_resume || is_fork || undoes && !self.completed;
         need(!self.ended || again, "an ended thread is silent until it is resumed or undone")?;
         need(self.ended || self.paused || !is_resume, "what goes on is not resumed")?;
         match &event.body {
             EventBody::WorkflowStart(data) => self.deadline = data.deadline,
             EventBody::SignalReceived(_) => {}
+            EventBody::WorkflowForked(data) => self.fork(data)?,
             EventBody::WorkflowResumed(data) => {
                 self.deadline = data.deadline;
                 self.again(data.from_step.as_ref())?;
@@ -336,7 +338,11 @@ impl<'a> Reader<'a> {
         let undoing = self.undoing;
         let step = &mut self.steps[at];
         if let EventBody::StepEdited(_) = body {
-            return need(self.paused && step.place == Place::Completed, "edited while paused");
+            let last = self.seen.last().map(|last| &last.body);
+            let forked =
+                matches!(last, Some(EventBody::WorkflowForked(_) | EventBody::StepEdited(_)));
+            need(self.paused || forked, "edited while paused, or by a fork")?;
+            return need(step.place == Place::Completed, "only an output that is there is edited");
         }
         need(!undoing, "nothing goes on while steps are undone")?;
         need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
@@ -388,6 +394,7 @@ impl<'a> Reader<'a> {
             | EventBody::InterventionEscalated(_)
             | EventBody::InterventionResolved(_)
             | EventBody::WorkflowPaused(_)
+            | EventBody::WorkflowForked(_)
             | EventBody::WorkflowResumed(_)
             | EventBody::WorkflowRecovered(_)
             | EventBody::WorkflowComplete(_)
@@ -452,6 +459,31 @@ impl<'a> Reader<'a> {
             let step = &mut self.steps[at];
             need(step.place != Place::Running, "what runs is not run beside itself")?;
             (step.place, step.failures, step.admitted) = (Place::Pending, 0, false);
+        }
+        Ok(())
+    }
+
+    /// What was under way elsewhere begins anew; what had ended goes on.
+    fn fork(&mut self, data: &WorkflowForked) -> Result<(), &'static str> {
+        need(!self.undoing, "what is being undone is not forked")?;
+        self.deadline = data.deadline;
+        for running in self.running() {
+            let told = data.steps.contains(&running) || data.again.contains(&running);
+            need(told, "what ran elsewhere is made again")?;
+        }
+        for (ids, anew) in [(&data.steps, false), (&data.again, true)] {
+            for id in ids {
+                let at = self.plan.position(id.as_str()).ok_or("a step of the plan")?;
+                let step = &mut self.steps[at];
+                step.place = Place::Pending;
+                if anew {
+                    (step.failures, step.admitted, step.fallback) = (0, false, false);
+                }
+            }
+        }
+        if self.ended || (self.failing && !self.paused) {
+            self.again(None)?;
+            self.resume();
         }
         Ok(())
     }

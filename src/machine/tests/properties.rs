@@ -54,7 +54,7 @@ proptest! {
     }
 }
 
-fn act(stage: &mut Stage, turn: &Turn, settled: &mut bool) -> Result<(), TestCaseError> {
+pub(super) fn act(stage: &mut Stage, turn: &Turn, settled: &mut bool) -> Result<(), TestCaseError> {
     let Some(command) = turn.command(stage) else { return Ok(()) };
     let ended = stage.state.status.is_terminal();
     let asks = matches!(command, Command::Ask(..));
@@ -173,7 +173,7 @@ fn not_stuck(state: &ThreadState) -> Result<(), TestCaseError> {
 
 /// Lets every timer fire and every attempt complete: the thread ends, in as many turns as its
 /// steps can take at the most, and no step that had completed is run again.
-fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
+pub(super) fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
     let paused = stage.state.status == ThreadStatus::Paused;
     let ended = stage.state.status.is_terminal();
     if paused || (ended && stage.state.status != ThreadStatus::Completed) {

@@ -44,7 +44,7 @@ fn version_3_is_this_text() {
     assert_eq!(
         text,
         concat!(
-            r#"{"completedAt":null,"createdAt":"1700000000000","deadline":null,"error":null,"input":"{}","#,
+            r#"{"completedAt":null,"createdAt":"1700000000000","deadline":null,"error":null,"forkedFrom":null,"input":"{}","#,
             r#""interrupted":0,"#,
             r#""interventions":[{"at":"1700000000010","choices":["resume","abort"],"digest":null,"#,
             r#""escalatedAt":null,"escalatesAt":null,"expiresAt":null,"id":"t~9","kind":"poison","onTimeout":null,"#,

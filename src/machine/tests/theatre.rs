@@ -69,6 +69,7 @@ impl Stage {
             priority: None,
             traceparent: None,
             deadline: None,
+            forked_from: None,
         };
         let (state, first) = start(thread(), plan, body, moment).unwrap();
         Self { state, journal: vec![first], moment }
@@ -216,6 +217,7 @@ pub(super) fn line(event: &Event) -> String {
         EventBody::SignalReceived(data) => format!("{kind} {}", data.name),
         EventBody::WorkflowStart(_)
         | EventBody::WorkflowPaused(_)
+        | EventBody::WorkflowForked(_)
         | EventBody::WorkflowResumed(_)
         | EventBody::WorkflowComplete(_)
         | EventBody::WorkflowAborted(_) => kind.to_owned(),

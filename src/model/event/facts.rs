@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Compensation;
-use crate::model::{Failure, Incarnation, Json, Seq, StepId, Timestamp};
+use crate::model::{Failure, Incarnation, Json, Seq, StepId, ThreadId, Timestamp};
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 const fn is_false(flag: &bool) -> bool {
@@ -29,6 +29,7 @@ pub struct WorkflowRef {
 
 /// The thread was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkflowStart {
     /// The definition it executes.
     pub workflow: WorkflowRef,
@@ -48,6 +49,65 @@ pub struct WorkflowStart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// When it has failed if it has not ended by then: the workflow's `timeout`, from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// The thread whose history it begins with; all else is as it was said of that thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkedFrom>,
+}
+
+/// A point of another thread's journal that a thread was forked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForkPoint {
+    /// The other thread.
+    #[schema(value_type = String)]
+    pub thread_id: ThreadId,
+    /// The last event that both have.
+    #[schema(value_type = u64)]
+    pub seq: Seq,
+}
+
+/// Where a thread's history comes from, and who wanted it so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForkedFrom {
+    /// The other thread.
+    pub thread_id: ThreadId,
+    /// The last event that both have.
+    pub seq: Seq,
+    /// When.
+    pub at: Timestamp,
+    /// Who did.
+    pub by: String,
+    /// Why, if it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl ForkedFrom {
+    /// The point alone.
+    pub fn point(&self) -> ForkPoint {
+        ForkPoint { thread_id: self.thread_id.clone(), seq: self.seq }
+    }
+}
+
+/// What comes before was taken over from another thread; from here on this one goes its own way.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WorkflowForked {
+    /// Who forked it.
+    pub by: String,
+    /// Why, if it was said.
+    pub reason: Option<String>,
+    /// The steps whose attempts, or questions, were under way there and are made again here.
+    pub steps: Vec<StepId>,
+    /// The steps that run again because an output they depend on is another one here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<StepId>,
+    /// The input of whatever still has to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Json>,
+    /// Its own deadline: the workflow's `timeout` is counted anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
 }

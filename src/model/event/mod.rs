@@ -5,6 +5,7 @@
 //! [`EventBody::kind`] and in the tables of `wire`; the compiler then asks for its `apply` in
 //! `machine`.
 
+mod content;
 mod facts;
 mod undo;
 mod wire;
@@ -14,11 +15,11 @@ use std::time::Duration;
 use super::{Seq, StepId, Timestamp};
 
 pub use facts::{
-    InterventionEscalated, InterventionKind, InterventionOpened, InterventionResolved,
-    RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed,
-    StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted,
-    WorkflowComplete, WorkflowFailed, WorkflowPaused, WorkflowRecovered, WorkflowRef,
-    WorkflowResumed, WorkflowStart,
+    ForkPoint, ForkedFrom, InterventionEscalated, InterventionKind, InterventionOpened,
+    InterventionResolved, RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete,
+    StepEdited, StepFailed, StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting,
+    WorkflowAborted, WorkflowComplete, WorkflowFailed, WorkflowForked, WorkflowPaused,
+    WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
 };
 pub use undo::{
     Compensation, CompensationComplete, CompensationFailed, CompensationStart, NotCompensated,
@@ -74,6 +75,7 @@ pub enum EventBody {
     InterventionEscalated(InterventionEscalated),
     InterventionResolved(InterventionResolved),
     WorkflowPaused(WorkflowPaused),
+    WorkflowForked(WorkflowForked),
     WorkflowResumed(WorkflowResumed),
     WorkflowRecovered(WorkflowRecovered),
     WorkflowComplete(WorkflowComplete),
@@ -120,6 +122,7 @@ impl EventBody {
             Self::InterventionEscalated(_) => "intervention_escalated",
             Self::InterventionResolved(_) => "intervention_resolved",
             Self::WorkflowPaused(_) => "workflow_paused",
+            Self::WorkflowForked(_) => "workflow_forked",
             Self::WorkflowResumed(_) => "workflow_resumed",
             Self::WorkflowRecovered(_) => "workflow_recovered",
             Self::WorkflowComplete(_) => "workflow_complete",
@@ -156,6 +159,7 @@ impl EventBody {
             | Self::InterventionEscalated(_)
             | Self::InterventionResolved(_)
             | Self::WorkflowPaused(_)
+            | Self::WorkflowForked(_)
             | Self::WorkflowResumed(_)
             | Self::WorkflowRecovered(_)
             | Self::WorkflowComplete(_)

@@ -7,7 +7,7 @@ use super::{Event, EventBody, EventFault, OnStep};
 use crate::model::{Seq, StepId, ThreadId, Timestamp};
 
 /// Every type of event that this version writes.
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 23] = [
     "workflow_start",
     "step_start",
     "step_waiting",
@@ -24,6 +24,7 @@ const KINDS: [&str; 22] = [
     "intervention_opened",
     "intervention_escalated",
     "intervention_resolved",
+    "workflow_forked",
     "workflow_paused",
     "workflow_resumed",
     "workflow_recovered",
@@ -100,6 +101,7 @@ impl EventBody {
             Self::InterventionOpened(data) => on(None).text(data),
             Self::InterventionEscalated(data) => on(None).text(data),
             Self::InterventionResolved(data) => on(None).text(data),
+            Self::WorkflowForked(data) => on(None).text(data),
             Self::WorkflowPaused(data) => on(None).text(data),
             Self::WorkflowResumed(data) => on(None).text(data),
             Self::WorkflowRecovered(data) => on(None).text(data),
@@ -127,6 +129,7 @@ impl EventBody {
             "intervention_opened" => Self::InterventionOpened(frame.data()?),
             "intervention_escalated" => Self::InterventionEscalated(frame.data()?),
             "intervention_resolved" => Self::InterventionResolved(frame.data()?),
+            "workflow_forked" => Self::WorkflowForked(frame.data()?),
             "workflow_paused" => Self::WorkflowPaused(frame.data()?),
             "workflow_resumed" => Self::WorkflowResumed(frame.data()?),
             "workflow_recovered" => Self::WorkflowRecovered(frame.data()?),

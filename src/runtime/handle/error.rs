@@ -104,6 +104,18 @@ pub enum RuntimeError {
         /// The head of its journal.
         last_seq: Seq,
     },
+    /// The journal has no such event (yet).
+    #[error("the thread has no such event: its last one is {last_seq}")]
+    SeqOutOfRange {
+        /// The head of its journal.
+        last_seq: Seq,
+    },
+    /// The history up to there is too long to be taken over.
+    #[error("the history has more than {limit} bytes, which is the most that a fork takes over")]
+    HistoryTooLarge {
+        /// The most, in bytes.
+        limit: usize,
+    },
     /// Too many threads wait already.
     #[error("too many threads wait already")]
     QueueFull {

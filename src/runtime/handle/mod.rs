@@ -2,6 +2,7 @@
 //! file of its own.
 
 mod diagnostics;
+mod diff;
 mod error;
 mod history;
 #[cfg(test)]
@@ -16,13 +17,14 @@ use tokio::sync::broadcast;
 use super::core::Core;
 use super::feed::Follow;
 use super::{
-    checkpoints, control, diagnostics as bundle, health, interventions, invoke, monitor, query,
-    recoveries, snapshots, stats, workflows,
+    checkpoints, control, diagnostics as bundle, diff as compare, fork, health, interventions,
+    invoke, monitor, query, recoveries, snapshots, stats, workflows,
 };
 use crate::definition::Plan;
 use crate::model::{Epoch, Fault, Json, Pointer, Seq, StepId, ThreadId};
 
 pub use diagnostics::*;
+pub use diff::*;
 pub use error::RuntimeError;
 pub use history::*;
 pub use types::*;
@@ -60,6 +62,16 @@ impl Handle {
         limit: Duration,
     ) -> Result<bool, RuntimeError> {
         query::wait_for_end(&self.core, thread, limit).await
+    }
+
+    /// Waits until the thread has event `seq`, has ended without it, or `limit` has passed.
+    pub async fn wait_for_event(
+        &self,
+        thread: &ThreadId,
+        seq: Seq,
+        limit: Duration,
+    ) -> Result<(), RuntimeError> {
+        query::wait_for_event(&self.core, thread, seq, limit).await
     }
 
     /// Events after `after`, in order, at most `limit`, as their exact bytes, with the head of
@@ -119,6 +131,22 @@ impl Handle {
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
         control::resume(&self.core, thread, how, control).await
+    }
+
+    /// Makes a new thread that begins with the history of another up to an event of it. When this
+    /// returns, the new thread is durable; the other one was only read.
+    pub async fn fork(
+        &self,
+        thread: &ThreadId,
+        how: ForkHow,
+        control: Control,
+    ) -> Result<Invoked, RuntimeError> {
+        fork::fork(&self.core, thread, how, control).await
+    }
+
+    /// Compares two threads by what happened in them.
+    pub async fn diff(&self, a: &ThreadId, b: &ThreadId) -> Result<ThreadDiff, RuntimeError> {
+        compare::diff(&self.core, a, b).await
     }
 
     /// Retries, skips or edits one step.

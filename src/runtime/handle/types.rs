@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::model::{Failure, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{Failure, ForkPoint, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
 
 /// Where a workflow comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,19 @@ pub struct AbortHow {
     pub grace: Duration,
     /// Whether its completed steps are undone.
     pub compensate: bool,
+}
+
+/// How a thread is to be forked.
+#[derive(Debug, Clone, Default)]
+pub struct ForkHow {
+    /// The last event that both threads have.
+    pub at_seq: Seq,
+    /// The fork's id, if the client chose one.
+    pub thread_id: Option<ThreadId>,
+    /// The input of whatever still has to run.
+    pub input: Option<Json>,
+    /// Outputs in the place of those of completed steps.
+    pub edits: Vec<(StepId, Json)>,
 }
 
 /// What can be done to one step.
@@ -188,6 +201,8 @@ pub struct ThreadQuery {
     pub workflow: Option<String>,
     /// Only threads with these metadata members.
     pub metadata: Vec<(String, String)>,
+    /// Only forks of this thread.
+    pub forked_from: Option<ThreadId>,
     /// Items per page.
     pub limit: usize,
     /// A cursor of an earlier page, checked by the runtime (`Invalid` at `/cursor` if it is none).
@@ -219,6 +234,9 @@ pub struct ThreadItem {
     pub updated_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub completed_at: Option<Timestamp>,
+    /// Where its history comes from; left out of a thread that is no fork.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkPoint>,
 }
 
 pub use crate::machine::{Progress, StatusDocument, StepDocument, WorkflowName};

@@ -48,6 +48,7 @@ impl History {
             priority: None,
             traceparent: None,
             deadline: None,
+            forked_from: None,
         };
         let (state, first) = start(thread(id), Arc::new(plan), body, moment).unwrap();
         let mut history = Self { appends: vec![vec![first]], state, moment };
@@ -167,6 +168,8 @@ impl History {
             labels: Vec::new(),
             idempotency: None,
             records: records(thread_id, &self.appends[0]).unwrap(),
+            more: Vec::new(),
+            interventions: Vec::new(),
             summary: summary(&self.at(1)),
             disposition: Disposition::Keep,
         }))

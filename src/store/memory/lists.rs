@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use crate::model::{Seq, ThreadId, ThreadStatus, Timestamp};
+use crate::store::limits::FORK_LABEL;
 use crate::store::rows::indexed;
 use crate::store::{ThreadFilter, ThreadRow, WorkflowRow};
 
@@ -55,8 +56,10 @@ impl State {
     /// See [`crate::store::Store::durations`].
     pub(super) fn durations(&self, workflow: &str, limit: usize) -> Vec<u64> {
         let mut ended: Vec<(Timestamp, &ThreadRow)> = Vec::new();
-        for Thread { row, .. } in self.threads.values() {
-            if row.workflow == workflow && row.summary.status == ThreadStatus::Completed {
+        for Thread { row, labels, .. } in self.threads.values() {
+            let forked = labels.iter().any(|(key, _)| key == FORK_LABEL);
+            let completed = row.summary.status == ThreadStatus::Completed;
+            if row.workflow == workflow && completed && !forked {
                 ended.extend(row.summary.completed_at.map(|at| (at, row)));
             }
         }

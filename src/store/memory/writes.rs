@@ -61,13 +61,14 @@ impl State {
             row: row_of(start, epoch),
             labels: start.labels.iter().map(|(k, v)| (indexed(k), indexed(v))).collect(),
             idempotency_key: name,
-            journal: vec![(epoch, JournalRow::encode(&start.records))],
+            journal: start.rows().map(|row| (epoch, JournalRow::encode(row))).collect(),
             inbox: Vec::new(),
             snapshots: BTreeMap::new(),
             recoveries: BTreeMap::new(),
             interventions: BTreeMap::new(),
         };
         self.threads.insert(start.thread_id.clone(), thread);
+        self.index_interventions(&start.interventions);
         self.place(&start.thread_id, owner, wake_at);
         WriteOutcome::Written { mail: 0 }
     }
@@ -123,11 +124,11 @@ fn row_of(start: &Start, epoch: i64) -> ThreadRow {
         metadata: start.metadata.clone(),
         owner: 0,
         epoch,
-        last_seq: start.records.last(),
+        last_seq: start.newest().last(),
         claims: 0,
         wake_at: None,
         summary: start.summary.clone(),
-        created_at: start.records.at,
-        updated_at: start.records.at,
+        created_at: start.newest().at,
+        updated_at: start.newest().at,
     }
 }

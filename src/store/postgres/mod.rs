@@ -69,6 +69,7 @@ struct Statements {
     append: SqlStr,
     append_taking: SqlStr,
     start: SqlStr,
+    start_history: SqlStr,
     claim: SqlStr,
 }
 
@@ -79,7 +80,8 @@ impl Statements {
         Self {
             append: shared(&appends::statement(false)),
             append_taking: shared(&appends::statement(true)),
-            start: shared(starts::START),
+            start: shared(&starts::statement(false)),
+            start_history: shared(&starts::statement(true)),
             claim: shared(&leases::claim_statement()),
         }
     }

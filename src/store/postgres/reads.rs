@@ -3,7 +3,7 @@
 use sqlx::{Postgres, QueryBuilder};
 
 use crate::model::{Epoch, Seq, ThreadId, ThreadStatus};
-use crate::store::limits::MAX_READ_BYTES;
+use crate::store::limits::{FORK_LABEL, MAX_READ_BYTES};
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
 use crate::store::{Records, StoreError, ThreadFilter, ThreadRow};
@@ -32,8 +32,9 @@ SELECT coalesce((SELECT first_seq = $2 + 1 AND epoch = $3 FROM @journal
 const HEADS: &str = "SELECT thread_id, last_seq FROM @threads WHERE thread_id = ANY($1)";
 
 const DURATIONS: &str = "
-SELECT greatest(completed_at - created_at, 0) FROM @threads
+SELECT greatest(completed_at - created_at, 0) FROM @threads t
 WHERE workflow = $1 AND completed_at IS NOT NULL AND status = $2
+    AND NOT EXISTS (SELECT FROM @labels l WHERE l.thread_id = t.thread_id AND l.key = $4)
 ORDER BY completed_at DESC, thread_id DESC LIMIT $3";
 
 impl PostgresStore {
@@ -124,7 +125,8 @@ impl PostgresStore {
         let query = sqlx::query_scalar(self.sql(DURATIONS))
             .bind(workflow)
             .bind(ThreadStatus::Completed.as_str())
-            .bind(row_limit(limit));
+            .bind(row_limit(limit))
+            .bind(FORK_LABEL);
         let rows: Vec<i64> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         Ok(rows.into_iter().map(i64::cast_unsigned).collect())
     }

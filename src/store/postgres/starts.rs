@@ -21,7 +21,7 @@ const GUARD_TRIES: u32 = 5;
 ///
 /// Key and thread must stand or fall together. A key that got in while its thread lost a race
 /// divides by zero: the whole statement is undone and sent again.
-pub(super) const START: &str = "
+const BEGUN: &str = "
 WITH s AS MATERIALIZED (
     SELECT s.*,
         s.keep AND EXISTS (SELECT FROM @replicas
@@ -33,10 +33,11 @@ WITH s AS MATERIALIZED (
             SELECT hash FROM @definitions WHERE hash = ANY($5::text[]))) IS TRUE AS defined
     FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bytea[],
         $8::text[], $9::text[], $10::bool[], $11::bigint[], $12::bigint[], $13::bigint[],
-        $14::bytea[], $15::int[], $16::bytea[], $17::text[], $18::bigint[])
+        $14::bytea[], $15::int[], $16::bytea[], $17::text[], $18::bigint[], $25::bigint[],
+        $26::bigint[])
         AS u(thread_id, workflow, workflow_version, definition, request_hash, metadata,
              key, key_hash, keep, wake_at, last, at,
-             payload, crc, summary, status, completed_at)) s),
+             payload, crc, summary, status, completed_at, head, made_at)) s),
 k AS (
     INSERT INTO @idempotency AS i (key, request_hash, thread_id, expires_at)
     SELECT key, key_hash, thread_id, clock_timestamp() + $19 * interval '1 millisecond'
@@ -50,8 +51,8 @@ t AS (
         idempotency_key, owner, epoch, last_seq, wake_at, created_at, updated_at,
         completed_at, status, summary, metadata)
     SELECT thread_id, workflow, workflow_version, definition, request_hash,
-        key, CASE WHEN mine THEN $1 ELSE 0 END, CASE WHEN mine THEN 1 ELSE 0 END, last,
-        CASE WHEN mine THEN NULL WHEN keep THEN @now_ms() ELSE wake_at END, at, at,
+        key, CASE WHEN mine THEN $1 ELSE 0 END, CASE WHEN mine THEN 1 ELSE 0 END, head,
+        CASE WHEN mine THEN NULL WHEN keep THEN @now_ms() ELSE wake_at END, made_at, made_at,
         completed_at, status, summary, metadata
     FROM s WHERE defined AND (key IS NULL OR key IN (SELECT key FROM k)) ORDER BY thread_id
     ON CONFLICT DO NOTHING
@@ -70,7 +71,30 @@ l AS (
 j AS (
     INSERT INTO @journal (thread_id, seq, first_seq, epoch, at, crc, payload)
     SELECT thread_id, last, 1, CASE WHEN mine THEN 1 ELSE 0 END, at, crc, payload
-    FROM s WHERE (thread_id IN (SELECT thread_id FROM t)) IS TRUE)
+    FROM s WHERE (thread_id IN (SELECT thread_id FROM t)) IS TRUE)";
+
+/// What only threads have that begin with the history of another: more journal rows, interventions.
+const HISTORY: &str = ",
+m AS (
+    INSERT INTO @journal (thread_id, seq, first_seq, epoch, at, crc, payload)
+    SELECT r.thread_id, r.seq, r.first_seq, CASE WHEN s.mine THEN 1 ELSE 0 END, r.at, r.crc,
+        r.payload
+    FROM unnest($27::text[], $28::bigint[], $29::bigint[], $30::bigint[], $31::int[], $32::bytea[])
+        AS r(thread_id, seq, first_seq, at, crc, payload)
+    JOIN s USING (thread_id)
+    WHERE (r.thread_id IN (SELECT thread_id FROM t)) IS TRUE),
+i AS (
+    INSERT INTO @interventions AS i (id, thread_id, opened_at, resolved_at, body)
+    SELECT DISTINCT ON (v.id) v.id, v.thread_id, v.opened_at, v.resolved_at, v.body
+    FROM unnest($33::text[], $34::text[], $35::bigint[], $36::bigint[], $37::bytea[])
+        WITH ORDINALITY AS v(id, thread_id, opened_at, resolved_at, body, n)
+    WHERE (v.thread_id IN (SELECT thread_id FROM t)) IS TRUE
+    ORDER BY v.id, v.n DESC
+    ON CONFLICT (id) DO UPDATE SET opened_at = EXCLUDED.opened_at,
+        resolved_at = EXCLUDED.resolved_at, body = EXCLUDED.body
+        WHERE i.thread_id = EXCLUDED.thread_id)";
+
+const VERDICT: &str = "
 SELECT thread_id, fits, key_lost, lacks, 1 / CASE WHEN key_won AND NOT fits THEN 0 ELSE 1 END
 FROM (SELECT thread_id,
         (thread_id IN (SELECT thread_id FROM t)) IS TRUE AS fits,
@@ -78,6 +102,11 @@ FROM (SELECT thread_id,
         key IS NOT NULL AND NOT known AND NOT (key IN (SELECT key FROM k)) IS TRUE AS key_lost,
         NOT defined AND NOT known AS lacks
     FROM s) verdict";
+
+/// The statement; with or without what only threads have that begin with a history.
+pub(super) fn statement(history: bool) -> String {
+    [BEGUN, if history { HISTORY } else { "" }, VERDICT].concat()
+}
 
 /// The columns of a batch.
 #[derive(Debug, Default)]
@@ -104,6 +133,49 @@ struct Columns<'a> {
     label_thread: Vec<&'a str>,
     label_key: Vec<String>,
     label_value: Vec<String>,
+    head: Vec<i64>,
+    made_at: Vec<i64>,
+    history: History<'a>,
+}
+
+/// The columns of what only threads have that begin with a history.
+#[derive(Debug, Default)]
+struct History<'a> {
+    row_thread: Vec<&'a str>,
+    seq: Vec<i64>,
+    first_seq: Vec<i64>,
+    at: Vec<i64>,
+    crc: Vec<i32>,
+    payload: Vec<Vec<u8>>,
+    intervention: Vec<&'a str>,
+    intervention_thread: Vec<&'a str>,
+    opened_at: Vec<i64>,
+    resolved_at: Vec<Option<i64>>,
+    body: Vec<&'a [u8]>,
+}
+
+impl<'a> History<'a> {
+    fn push(&mut self, start: &'a Start) {
+        for row in start.more.iter().map(JournalRow::encode) {
+            self.row_thread.push(start.thread_id.as_str());
+            self.seq.push(row.seq);
+            self.first_seq.push(row.first_seq);
+            self.at.push(row.at);
+            self.crc.push(row.crc);
+            self.payload.push(row.payload);
+        }
+        for row in &start.interventions {
+            self.intervention.push(&row.id);
+            self.intervention_thread.push(start.thread_id.as_str());
+            self.opened_at.push(row.opened_at.millis());
+            self.resolved_at.push(row.resolved_at.map(Timestamp::millis));
+            self.body.push(row.body.as_str().as_bytes());
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.seq.is_empty() && self.intervention.is_empty()
+    }
 }
 
 impl<'a> Columns<'a> {
@@ -152,6 +224,9 @@ impl<'a> Columns<'a> {
             self.label_key.push(indexed(key));
             self.label_value.push(indexed(value));
         }
+        self.head.push(start.newest().last().cast_signed());
+        self.made_at.push(start.newest().at.millis());
+        self.history.push(start);
         Ok(())
     }
 }
@@ -222,32 +297,53 @@ impl PostgresStore {
     ) -> Result<Vec<WriteOutcome>, Fault> {
         let columns = Columns::of(starts)?;
         let ttl = i64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(i64::MAX);
-        let query =
-            sqlx::query_as::<_, (String, bool, bool, bool, i32)>(self.statements.start.clone())
-                .bind(me)
-                .bind(columns.thread_id)
-                .bind(columns.workflow)
-                .bind(columns.workflow_version)
-                .bind(columns.definition)
-                .bind(columns.request_hash)
-                .bind(columns.metadata)
-                .bind(columns.key)
-                .bind(columns.key_hash)
-                .bind(columns.keep)
-                .bind(columns.wake_at)
-                .bind(columns.last)
-                .bind(columns.at)
-                .bind(columns.payload)
-                .bind(columns.crc)
-                .bind(columns.summary)
-                .bind(columns.status)
-                .bind(columns.completed_at)
-                .bind(ttl)
-                .bind(columns.text_hash)
-                .bind(columns.text)
-                .bind(columns.label_thread)
-                .bind(columns.label_key)
-                .bind(columns.label_value);
+        let history = columns.history;
+        let sql = if history.is_empty() {
+            &self.statements.start
+        } else {
+            &self.statements.start_history
+        };
+        let mut query = sqlx::query_as::<_, (String, bool, bool, bool, i32)>(sql.clone())
+            .bind(me)
+            .bind(columns.thread_id)
+            .bind(columns.workflow)
+            .bind(columns.workflow_version)
+            .bind(columns.definition)
+            .bind(columns.request_hash)
+            .bind(columns.metadata)
+            .bind(columns.key)
+            .bind(columns.key_hash)
+            .bind(columns.keep)
+            .bind(columns.wake_at)
+            .bind(columns.last)
+            .bind(columns.at)
+            .bind(columns.payload)
+            .bind(columns.crc)
+            .bind(columns.summary)
+            .bind(columns.status)
+            .bind(columns.completed_at)
+            .bind(ttl)
+            .bind(columns.text_hash)
+            .bind(columns.text)
+            .bind(columns.label_thread)
+            .bind(columns.label_key)
+            .bind(columns.label_value)
+            .bind(columns.head)
+            .bind(columns.made_at);
+        if !history.is_empty() {
+            query = query
+                .bind(history.row_thread)
+                .bind(history.seq)
+                .bind(history.first_seq)
+                .bind(history.at)
+                .bind(history.crc)
+                .bind(history.payload)
+                .bind(history.intervention)
+                .bind(history.intervention_thread)
+                .bind(history.opened_at)
+                .bind(history.resolved_at)
+                .bind(history.body);
+        }
         let rows = answer::<_, Fault>(query.fetch_all(&self.writer)).await?;
         let verdicts: HashMap<String, _> = rows
             .into_iter()

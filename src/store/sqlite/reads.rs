@@ -3,7 +3,7 @@
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::{Epoch, Seq, ThreadId, ThreadStatus};
-use crate::store::limits::MAX_READ_BYTES;
+use crate::store::limits::{FORK_LABEL, MAX_READ_BYTES};
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
 use crate::store::{Records, StoreError, ThreadFilter, ThreadRow};
@@ -34,8 +34,9 @@ SELECT coalesce((SELECT first_seq = ?2 + 1 AND epoch = ?3 FROM journal
 const HEADS: &str = "SELECT thread_id, last_seq FROM threads WHERE thread_id IN ({})";
 
 const DURATIONS: &str = "
-SELECT max(completed_at - created_at, 0) FROM threads
+SELECT max(completed_at - created_at, 0) FROM threads t
 WHERE workflow = ? AND completed_at IS NOT NULL AND status = ?
+    AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.thread_id = t.thread_id AND l.key = ?)
 ORDER BY completed_at DESC, thread_id DESC LIMIT ?";
 
 impl SqliteStore {
@@ -135,6 +136,7 @@ impl SqliteStore {
         let query = sqlx::query_scalar(DURATIONS)
             .bind(workflow)
             .bind(ThreadStatus::Completed.as_str())
+            .bind(FORK_LABEL)
             .bind(row_limit(limit));
         let rows: Vec<i64> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         Ok(rows.into_iter().map(i64::cast_unsigned).collect())

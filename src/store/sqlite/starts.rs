@@ -8,10 +8,11 @@ use crate::model::{Incarnation, ThreadId, Timestamp};
 use crate::store::limits::IDEMPOTENCY_TTL;
 use crate::store::records::JournalRow;
 use crate::store::rows::{indexed, summary};
-use crate::store::{Disposition, Start, StoreError, WriteOutcome};
+use crate::store::{Disposition, InterventionRow, Start, StoreError, WriteOutcome};
 
 use super::appends::insert_journal;
 use super::fault::Fault;
+use super::history::index_interventions;
 use super::rows::{MAX_ROWS, room, with_list, with_rows};
 
 const KNOWN_THREADS: &str = "SELECT thread_id FROM threads WHERE thread_id IN ({})";
@@ -47,7 +48,11 @@ pub(super) struct StartRow {
     metadata: String,
     labels: Vec<(String, String)>,
     key: Option<(String, String)>,
-    journal: JournalRow,
+    /// At least one row.
+    journal: Vec<JournalRow>,
+    interventions: Vec<InterventionRow>,
+    head: i64,
+    at: i64,
     summary: Vec<u8>,
     status: &'static str,
     completed_at: Option<i64>,
@@ -69,7 +74,10 @@ impl StartRow {
             metadata: start.metadata.as_str().to_owned(),
             labels: labels.map(|(key, value)| (indexed(key), indexed(value))).collect(),
             key: key.map(|key| (indexed(&key.key), key.request_hash.clone())),
-            journal: JournalRow::encode(&start.records),
+            journal: start.rows().map(JournalRow::encode).collect(),
+            interventions: start.interventions.clone(),
+            head: start.newest().last().cast_signed(),
+            at: start.newest().at.millis(),
             summary: summary(&start.summary)?,
             status: start.summary.status.as_str(),
             completed_at: start.summary.completed_at.map(Timestamp::millis),
@@ -173,7 +181,7 @@ async fn insert(
             Disposition::Release { wake_at } => (0, 0, wake_at),
             Disposition::SetAside { until } => (0, 0, Some(until)),
         };
-        journal.push((start.thread_id.as_str(), epoch, &start.journal));
+        journal.extend(start.journal.iter().map(|row| (start.thread_id.as_str(), epoch, row)));
         query = query
             .bind(start.thread_id.as_str())
             .bind(start.workflow.as_str())
@@ -183,10 +191,10 @@ async fn insert(
             .bind(start.key.as_ref().map(|(key, _)| key.as_str()))
             .bind(owner)
             .bind(epoch)
-            .bind(start.journal.seq)
+            .bind(start.head)
             .bind(wake_at.map(Timestamp::millis))
-            .bind(start.journal.at)
-            .bind(start.journal.at)
+            .bind(start.at)
+            .bind(start.at)
             .bind(start.completed_at)
             .bind(start.status)
             .bind(start.summary.as_slice())
@@ -196,11 +204,13 @@ async fn insert(
         query = query.bind(None::<i64>);
     }
     query.execute(&mut *connection).await?;
-    insert_journal(connection, &journal).await?;
+    for rows in journal.chunks(MAX_ROWS) {
+        insert_journal(connection, rows).await?;
+    }
     insert_rest(connection, now, starts).await
 }
 
-/// Keys, definitions and labels: rare beside the rows above, so one by one.
+/// Keys, definitions, labels and interventions: rare beside the rows above, so one by one.
 async fn insert_rest(
     connection: &mut SqliteConnection,
     now: Timestamp,
@@ -224,6 +234,7 @@ async fn insert_rest(
             let query = sqlx::query(INSERT_LABEL).bind(start.thread_id.as_str());
             query.bind(key).bind(value).execute(&mut *connection).await?;
         }
+        index_interventions(connection, &start.thread_id, &start.interventions).await?;
     }
     Ok(())
 }

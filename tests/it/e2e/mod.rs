@@ -15,6 +15,7 @@ mod disks;
 mod examples;
 mod fallback;
 mod fallbacks;
+mod forks;
 mod graceful;
 mod heartbeats;
 mod kinds;

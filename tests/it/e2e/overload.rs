@@ -94,6 +94,7 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
         priority: None,
         traceparent: None,
         deadline: None,
+        forked_from: None,
     };
     let thread = ThreadId::parse(&format!("t{number}")).unwrap();
     let moment = Moment {
@@ -115,6 +116,8 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
         labels: Vec::new(),
         idempotency: None,
         records: Records { first: 1, events: vec![event.encode(&thread)], at: now },
+        more: Vec::new(),
+        interventions: Vec::new(),
         summary: Summary {
             status: state.status,
             completed: 0,
@@ -123,6 +126,7 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
             recoveries: 0,
             error_code: None,
             completed_at: None,
+            forked_from: None,
         },
         disposition: Disposition::Release { wake_at: Some(now) },
     }))

@@ -236,6 +236,7 @@ impl Journal {
                 self.handovers += u32::from(was_lost && !fact.cause.is_loss());
             }
             EventBody::StepEdited(_)
+            | EventBody::WorkflowForked(_)
             | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)
             | EventBody::InterventionEscalated(_)
@@ -273,6 +274,7 @@ pub(super) fn summary(state: &ThreadState) -> Summary {
         recoveries: state.recoveries,
         error_code: state.error.as_ref().map(|failure| failure.code.clone()),
         completed_at: state.completed_at,
+        forked_from: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every store promises, run against all three.
 
 mod data;
+mod forks;
 mod history;
 mod leases;
 mod lists;
@@ -17,6 +18,7 @@ use crate::support::beds::{Bed, TTL};
 use crate::support::writes::{id, starts};
 
 use data::*;
+use forks::*;
 use history::*;
 use leases::*;
 use lists::*;
@@ -59,6 +61,10 @@ conformance!(
     a_released_thread_is_fenced,
     a_started_thread_is_driven_by_its_writer,
     a_start_by_nobody_is_claimed_at_once,
+    a_start_brings_its_whole_history,
+    a_refused_start_leaves_nothing_of_its_history,
+    a_history_of_very_many_rows_lands_whole,
+    forks_are_found_by_their_origin_and_tell_no_duration,
     taken_ids_and_keys_are_told_apart,
     duplicates_in_one_batch_make_one_thread,
     an_expired_key_is_taken_over,

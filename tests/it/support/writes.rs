@@ -35,6 +35,7 @@ pub(crate) fn summary(status: ThreadStatus) -> Summary {
         recoveries: 0,
         error_code: None,
         completed_at: status.is_terminal().then_some(AT),
+        forked_from: None,
     }
 }
 
@@ -57,6 +58,8 @@ pub(crate) fn start(thread: &str, disposition: Disposition) -> Start {
         labels: vec![("a".to_owned(), "1".to_owned())],
         idempotency: None,
         records: records(1, 1),
+        more: Vec::new(),
+        interventions: Vec::new(),
         summary: summary(ThreadStatus::Queued),
         disposition,
     }

@@ -1,0 +1,46 @@
+//! `GET /threads/{threadId}/diff/{otherId}`: how two threads differ.
+
+use axum::Json as JsonAnswer;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+
+use crate::api::Api;
+use crate::api::extract::{ThreadPath, path_parameter};
+use crate::api::problem::Problem;
+use crate::api::query::{NoParams, QueryString};
+use crate::model::ThreadId;
+use crate::runtime::ThreadDiff;
+
+/// The other thread that the path names.
+pub(in crate::api) struct OtherPath(ThreadId);
+
+impl FromRequestParts<Api> for OtherPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        let text = path_parameter(parts, "otherId").await?;
+        let id = ThreadId::parse(&text).map_err(|fault| Problem::invalid(fault.to_string()))?;
+        Ok(Self(id))
+    }
+}
+
+/// Compare two threads
+///
+/// Where their journals part, by what the events say and not by when, and what became of each step in
+/// both. The threads may execute different workflows; steps are matched by their ids.
+#[utoipa::path(
+    get, path = "/threads/{threadId}/diff/{otherId}", operation_id = "diffThreads", tag = "threads",
+    params(
+        ("threadId" = String, Path, description = "The first thread, `a`"),
+        ("otherId" = String, Path, description = "The second thread, `b`"),
+    ),
+    responses((status = 200, description = "How they differ", body = ThreadDiff))
+)]
+pub(in crate::api) async fn diff(
+    State(api): State<Api>,
+    ThreadPath(a): ThreadPath,
+    OtherPath(b): OtherPath,
+    _: QueryString<NoParams>,
+) -> Result<JsonAnswer<ThreadDiff>, Problem> {
+    Ok(JsonAnswer(api.handle.diff(&a, &b).await?))
+}
