@@ -63,6 +63,7 @@ fn thread_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::recoveries::list))
         .routes(routes!(ops::interventions::list))
         .routes(routes!(ops::diagnostics::get))
+        .routes(routes!(ops::explain::get))
         .routes(routes!(ops::resume::resume))
         .routes(routes!(ops::abort::abort))
         .routes(routes!(ops::pause::pause))

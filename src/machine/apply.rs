@@ -1,6 +1,6 @@
 //! Folds an event into the state. Cannot fail: what does not fit was never decided.
 
-use super::state::{Intervention, Signal, StepState, ThreadState};
+use super::state::{Intervention, Signal, StepState, Stop, ThreadState};
 use crate::model::{
     Event, EventBody, InterventionResolved, StepComplete, StepFailed, StepId, StepRetry,
     StepSkipped, StepStatus, ThreadStatus, Timestamp, WorkflowRecovered, WorkflowResumed,
@@ -24,7 +24,9 @@ impl ThreadState {
                 step.wake_at = fact.data.until;
                 step.signal.clone_from(&fact.data.name);
             }),
-            EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
+            EventBody::StepRetry(fact) => self.on(&fact.step, |step| {
+                step.retry(&fact.data, event.at);
+            }),
             EventBody::StepTimeoutWarning(fact) => self.on(&fact.step, |step| step.warned = true),
             EventBody::SignalReceived(data) => {
                 self.signals
@@ -57,8 +59,9 @@ impl ThreadState {
             EventBody::InterventionResolved(data) => {
                 self.resolved(data, event.at);
             }
-            EventBody::WorkflowPaused(_) => {
+            EventBody::WorkflowPaused(data) => {
                 self.interrupted = 0;
+                self.stopped_by((&data.by, data.reason.as_ref()), event.at);
                 self.status = ThreadStatus::Paused;
             }
             EventBody::WorkflowResumed(data) => self.resumed(data),
@@ -71,7 +74,10 @@ impl ThreadState {
                 self.error = Some(data.error.clone());
                 self.end(ThreadStatus::Failed, event.at);
             }
-            EventBody::WorkflowAborted(_) => self.end(ThreadStatus::Aborted, event.at),
+            EventBody::WorkflowAborted(data) => {
+                self.stopped_by((&data.by, data.reason.as_ref()), event.at);
+                self.end(ThreadStatus::Aborted, event.at);
+            }
         }
     }
 
@@ -93,6 +99,10 @@ impl ThreadState {
         if let Some(step) = position.and_then(|at| self.steps.get_mut(at)) {
             change(step);
         }
+    }
+
+    fn stopped_by(&mut self, (by, reason): (&String, Option<&String>), at: Timestamp) {
+        self.stopped = Some(Stop { at, by: by.clone(), reason: reason.cloned() });
     }
 
     fn end(&mut self, status: ThreadStatus, at: Timestamp) {
@@ -137,6 +147,7 @@ impl ThreadState {
             self.input = input.clone();
         }
         self.status = ThreadStatus::Running;
+        self.stopped = None;
         self.completed_at = None;
         self.error = None;
         self.output = None;
@@ -180,7 +191,8 @@ impl StepState {
         self.warned = false;
     }
 
-    fn retry(&mut self, data: &StepRetry) {
+    fn retry(&mut self, data: &StepRetry, at: Timestamp) {
+        self.failed_at = Some(at);
         self.signal = None;
         self.status = StepStatus::Retrying;
         self.failures += 1;

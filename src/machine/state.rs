@@ -24,6 +24,8 @@ pub struct StepState {
     pub attempt_at: Option<Timestamp>,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
+    /// When its last attempt that is to be made again failed.
+    pub failed_at: Option<Timestamp>,
     /// When its retry is due or its wait ends.
     pub wake_at: Option<Timestamp>,
     /// Its output, once completed.
@@ -55,6 +57,7 @@ impl StepState {
             started_at: None,
             attempt_at: None,
             completed_at: None,
+            failed_at: None,
             wake_at: None,
             output: None,
             error: None,
@@ -89,6 +92,17 @@ pub struct Intervention {
     pub resolved: Option<(InterventionResolved, Timestamp)>,
 }
 
+/// Who stopped a thread, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// Since when it stands.
+    pub at: Timestamp,
+    /// An API key's name, or `rethread` for a policy.
+    pub by: String,
+    /// Why, if it was said.
+    pub reason: Option<String>,
+}
+
 /// A thread, as its journal tells it. [`Clone`] and [`PartialEq`] serve tests and `?at=`.
 #[derive(Debug, Clone)]
 pub struct ThreadState {
@@ -121,6 +135,8 @@ pub struct ThreadState {
     pub interventions: Vec<Intervention>,
     /// Signals that nobody has taken yet, oldest first.
     pub signals: Vec<Signal>,
+    /// Who paused or aborted it, until it is resumed.
+    pub stopped: Option<Stop>,
     /// The head of its journal.
     pub last_seq: Seq,
     /// When it was accepted.
@@ -150,6 +166,7 @@ impl ThreadState {
             interrupted: 0,
             interventions: Vec::new(),
             signals: Vec::new(),
+            stopped: None,
             last_seq: event.seq,
             created_at: event.at,
             updated_at: event.at,

@@ -10,9 +10,10 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::breakers::{Aim, Breakers};
+use super::core::Core;
 use super::driver::{Driver, Message};
 use crate::definition::{Action, PlanStep, Scope, StepView};
-use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets};
+use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets, StepExecutor};
 use crate::machine::{Command, ThreadState};
 use crate::model::{Category, Event, EventBody, Failure, Json, StepStatus, ThreadId, codes};
 
@@ -94,9 +95,10 @@ fn begin(driver: &mut Driver, step: usize, number: u32) -> Option<Outcome> {
     let plan = Arc::clone(&driver.state.plan);
     let fallback = driver.state.step(step).is_some_and(|state| state.fallback);
     let planned = plan.steps.get(step)?.phase(fallback);
-    let parts = &driver.core.parts;
+    let core = Arc::clone(&driver.core);
+    let parts = &core.parts;
     let ended = |result| Outcome { step, attempt: number, what: What::Ended(result) };
-    let attempt = match fill_in(driver, planned, (number, fallback)) {
+    let attempt = match fill_in(&core, &driver.state, (planned, number, fallback)) {
         Ok(attempt) => attempt,
         Err(failure) => return Some(ended(Err(failure.into()))),
     };
@@ -105,8 +107,7 @@ fn begin(driver: &mut Driver, step: usize, number: u32) -> Option<Outcome> {
     if let Some(result) = executor.execute_now(&attempt) {
         return Some(ended(cleaner.clean(result)));
     }
-    let gate = executor.target(&attempt).map(|target| {
-        let key = planned.breaker.key.clone().unwrap_or_else(|| cleaner.clean_text(&target));
+    let gate = key(executor, (planned, &attempt), &cleaner).map(|key| {
         let aim = Aim::new(key, planned.breaker.policy, &planned.retry);
         (Arc::clone(&driver.core.breakers), aim)
     });
@@ -130,24 +131,43 @@ fn begin(driver: &mut Driver, step: usize, number: u32) -> Option<Outcome> {
     None
 }
 
+/// The key of the circuit that the next attempt of a step passes, if it passes one.
+pub(super) fn circuit_of(core: &Core, state: &ThreadState, step: usize) -> Option<String> {
+    let stands = state.step(step)?;
+    let planned = state.plan.steps.get(step)?.phase(stands.fallback);
+    let number = stands.attempts.saturating_add(1);
+    let attempt = fill_in(core, state, (planned, number, stands.fallback)).ok()?;
+    let executor = core.parts.executors.get(&attempt.action)?;
+    key(executor, (planned, &attempt), &Cleaner::new(&core.parts.secrets, planned))
+}
+
+fn key(
+    executor: &dyn StepExecutor,
+    (planned, attempt): (&PlanStep, &Attempt),
+    cleaner: &Cleaner,
+) -> Option<String> {
+    let target = executor.target(attempt)?;
+    Some(planned.breaker.key.clone().unwrap_or_else(|| cleaner.clean_text(&target)))
+}
+
 fn fill_in(
-    driver: &Driver,
-    planned: &PlanStep,
-    (number, fallback): (u32, bool),
+    core: &Core,
+    state: &ThreadState,
+    (planned, number, fallback): (&PlanStep, u32, bool),
 ) -> Result<Attempt, Failure> {
-    let scope = WithSecrets { state: &driver.state, secrets: &driver.core.parts.secrets };
+    let scope = WithSecrets { state, secrets: &core.parts.secrets };
     let with = planned.with.render(&scope).map_err(|unresolved| {
         let detail = unresolved.to_string();
         Failure::permanent(codes::TEMPLATE_UNRESOLVED, Category::Validation, detail)
     })?;
     Ok(Attempt {
-        thread_id: driver.state.thread_id.clone(),
+        thread_id: state.thread_id.clone(),
         step_id: planned.id.clone(),
         number,
         fallback,
         action: Arc::clone(&planned.action),
         with,
-        traceparent: driver.state.traceparent.clone(),
+        traceparent: state.traceparent.clone(),
         pulse: Pulse::default(),
     })
 }

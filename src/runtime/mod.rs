@@ -21,6 +21,7 @@ mod dispatcher;
 mod driver;
 mod estimate;
 mod existing;
+mod explain;
 mod feed;
 mod handle;
 mod health;

@@ -5,6 +5,7 @@ pub(super) mod checkpoints;
 pub(super) mod control;
 pub(super) mod diagnostics;
 pub(super) mod events;
+pub(super) mod explain;
 pub(super) mod health;
 pub(super) mod interventions;
 pub(super) mod invoke;

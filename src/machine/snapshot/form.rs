@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
-use crate::machine::{Intervention, Signal, StepState, ThreadState};
+use crate::machine::{Intervention, Signal, StepState, Stop, ThreadState};
 use crate::model::{
     Category, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Seq,
     StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
@@ -72,6 +72,7 @@ pub(super) struct ThreadForm<'a> {
     signals: Vec<SignalForm<'a>>,
     status: ThreadStatus,
     steps: Vec<StepForm<'a>>,
+    stopped: Option<StopForm<'a>>,
     thread_id: Cow<'a, str>,
     traceparent: Option<Cow<'a, str>>,
     updated_at: Time,
@@ -96,6 +97,7 @@ impl<'a> ThreadForm<'a> {
             interrupted,
             interventions,
             signals,
+            stopped,
             last_seq,
             created_at,
             updated_at,
@@ -116,6 +118,7 @@ impl<'a> ThreadForm<'a> {
             signals: signals.iter().map(SignalForm::of).collect(),
             status: *status,
             steps: planned.zip(steps).map(|(id, step)| StepForm::of(id, step)).collect(),
+            stopped: stopped.as_ref().map(StopForm::of),
             thread_id: thread_id.as_str().into(),
             traceparent: traceparent.as_deref().map(Cow::Borrowed),
             updated_at: time(*updated_at),
@@ -180,6 +183,7 @@ impl<'a> ThreadForm<'a> {
             interrupted: self.interrupted,
             interventions: opened?,
             signals: signals?,
+            stopped: self.stopped.map(StopForm::into_state),
             last_seq: self.last_seq.0,
             created_at: moment(self.created_at),
             updated_at: moment(self.updated_at),
@@ -207,6 +211,7 @@ struct StepForm<'a> {
     completed_at: Option<Time>,
     continued: bool,
     error: Option<FailureForm<'a>>,
+    failed_at: Option<Time>,
     failures: u32,
     fallback: bool,
     id: Cow<'a, str>,
@@ -228,6 +233,7 @@ impl<'a> StepForm<'a> {
             started_at,
             attempt_at,
             completed_at,
+            failed_at,
             wake_at,
             output,
             error,
@@ -247,6 +253,7 @@ impl<'a> StepForm<'a> {
             completed_at: completed_at.map(time),
             continued: *continued,
             error: error.as_ref().map(FailureForm::of),
+            failed_at: failed_at.map(time),
             failures: *failures,
             fallback: *fallback,
             id: id.into(),
@@ -268,6 +275,7 @@ impl<'a> StepForm<'a> {
             started_at: self.started_at.map(moment),
             attempt_at: self.attempt_at.map(moment),
             completed_at: self.completed_at.map(moment),
+            failed_at: self.failed_at.map(moment),
             wake_at: self.wake_at.map(moment),
             output: self.output.map(json).transpose()?,
             error: self.error.map(FailureForm::into_failure).transpose()?,
@@ -348,6 +356,26 @@ impl<'a> SignalForm<'a> {
 
     fn into_state(self) -> Result<Signal, SnapshotFault> {
         Ok(Signal { name: self.name.into_owned(), payload: json(self.payload)? })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StopForm<'a> {
+    at: Time,
+    by: Cow<'a, str>,
+    reason: Option<Cow<'a, str>>,
+}
+
+impl<'a> StopForm<'a> {
+    fn of(stop: &'a Stop) -> Self {
+        let Stop { at, by, reason } = stop;
+        Self { at: time(*at), by: by.as_str().into(), reason: reason.as_deref().map(Cow::from) }
+    }
+
+    fn into_state(self) -> Stop {
+        let reason = self.reason.map(Cow::into_owned);
+        Stop { at: moment(self.at), by: self.by.into_owned(), reason }
     }
 }
 

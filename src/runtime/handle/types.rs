@@ -212,6 +212,7 @@ pub struct ThreadItem {
     pub completed_at: Option<Timestamp>,
 }
 
+pub use crate::machine::explain::{Call, Cause, CauseKind, Explanation};
 pub use crate::machine::{Progress, StatusDocument, StepDocument, WorkflowName};
 
 /// Which checkpoints a list wants.
