@@ -4,6 +4,7 @@
 
 mod breaker;
 mod ends;
+mod explain;
 mod failures;
 mod fallbacks;
 mod journal;

@@ -38,14 +38,12 @@ pub fn explain(state: Option<&ThreadState>, facts: &Facts) -> Explanation {
     }
     // Stable: of causes of one kind those found first come first.
     causes.sort_by_key(|cause| cause.kind);
-    let mut sentence = causes.first().map(|cause| cause.sentence.clone()).unwrap_or_default();
-    match causes.len() {
-        0 | 1 => {}
-        2 => sentence.push_str(" (One more cause follows.)"),
-        more => {
-            sentence.push_str(&format!(" ({} more causes follow.)", more - 1));
-        }
-    }
+    let sentence = causes.first().map(|cause| cause.sentence.clone()).unwrap_or_default();
+    let sentence = match causes.len() {
+        0 | 1 => sentence,
+        2 => format!("{sentence} (One more cause follows.)"),
+        all => format!("{sentence} ({} more causes follow.)", all - 1),
+    };
     Explanation {
         thread_id: facts.thread_id.clone(),
         status,

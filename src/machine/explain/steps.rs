@@ -172,17 +172,16 @@ fn circuit(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -> 
     let half_open = known.and_then(|known| known.retry_at);
     let seen = match known.and_then(|known| known.state) {
         Some("open") => half_open.map_or_else(
-            || format!("; on replica {name} it is open"),
-            |due| {
-                format!("; on replica {name} it is open and lets a probe through {}", at(due, now))
-            },
+            || format!("; that is what replica {name} sees"),
+            |due| format!("; replica {name} lets a probe through {}", at(due, now)),
         ),
         Some(state) => format!("; on replica {name} it is {state} now"),
         None => format!("; replica {name} has not called it"),
     };
+    // The journal tells of the last attempt; now is only what this replica has seen.
+    let is = if known.is_some_and(|known| known.state == Some("open")) { "is" } else { "was" };
     let sentence = format!(
-        "Step {id} waits for its next attempt {} because the circuit of {target} is or was open \
-         ({}){seen}.",
+        "Step {id} waits for its next attempt {} because the circuit of {target} {is} open ({}){seen}.",
         due(place),
         failure(error)
     );

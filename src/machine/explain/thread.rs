@@ -123,7 +123,7 @@ pub(super) fn asked(
         ),
     });
     let error = case.state.error.as_ref();
-    let cause = Cause::new(kind, sentence, "nothing by itself; whoever decides")
+    let made = Cause::new(kind, sentence, "nothing by itself; whoever decides")
         .since(Some(one.at))
         .call(call)
         .detail(json!({
@@ -132,8 +132,8 @@ pub(super) fn asked(
             "onTimeout": opened.on_timeout, "steps": opened.steps, "error": error,
         }));
     match opened.steps.as_slice() {
-        [step] => cause.about(step),
-        [] | [_, ..] => cause,
+        [step] => made.about(step),
+        [] | [_, ..] => made,
     }
 }
 
