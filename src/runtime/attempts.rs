@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::breakers::{Aim, Breakers};
 use super::core::Core;
 use super::driver::{Driver, Message};
+use super::pulses::Watch;
 use crate::definition::{Action, PlanStep, Scope, StepView};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets, StepExecutor};
 use crate::machine::{Command, ThreadState};
@@ -111,7 +112,12 @@ fn begin(driver: &mut Driver, step: usize, number: u32) -> Option<Outcome> {
         let aim = Aim::new(key, planned.breaker.policy, &planned.retry);
         (Arc::clone(&driver.core.breakers), aim)
     });
+    let watch = planned.heartbeat_timeout.map(|_| {
+        let key = (attempt.thread_id.clone(), step, number);
+        core.pulses.watch(key, attempt.pulse.clone())
+    });
     let run = Run {
+        _watch: watch,
         executors: Arc::clone(&parts.executors),
         gate,
         timeout: planned.timeout,
@@ -235,6 +241,8 @@ impl Cleaner {
 
 /// One attempt that takes time.
 struct Run {
+    /// Lets people see when it last showed a sign of life.
+    _watch: Option<Watch>,
     executors: Arc<dyn Executors>,
     /// What it is aimed at, if that can be away, and whom it asks.
     gate: Option<(Arc<Breakers>, Aim)>,

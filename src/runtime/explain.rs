@@ -101,6 +101,7 @@ async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
         unreadable: state.as_ref().err().cloned(),
         failed_recovery: failed_recovery(core, found, now).await?,
         circuits: state.as_ref().map(|state| circuits(core, state)).unwrap_or_default(),
+        silences: state.as_ref().map(|state| silences(core, state)).unwrap_or_default(),
     })
 }
 
@@ -160,6 +161,18 @@ async fn failed_recovery(
         return Ok(None);
     }
     recoveries::failure(core, row).await
+}
+
+/// How long ago the attempts under way here have shown their last sign of life.
+fn silences(core: &Core, state: &ThreadState) -> BTreeMap<usize, Duration> {
+    let steps = state.steps.iter().enumerate();
+    let running = steps.filter(|(_, step)| step.status == StepStatus::Running);
+    running
+        .filter_map(|(position, step)| {
+            let attempt = (state.thread_id.clone(), position, step.attempts);
+            Some((position, core.pulses.silence(&attempt)?))
+        })
+        .collect()
 }
 
 /// What this replica knows of what steps call that wait for their next attempt.

@@ -34,6 +34,7 @@ mod monitor;
 mod news;
 mod peers;
 mod plans;
+mod pulses;
 mod query;
 mod ramp;
 mod recoveries;

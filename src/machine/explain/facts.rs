@@ -39,6 +39,9 @@ pub struct Facts {
     /// What the answering replica knows of the targets of steps that wait for their next attempt,
     /// by the step's position.
     pub circuits: BTreeMap<usize, KnownCircuit>,
+    /// How long ago attempts under way on the answering replica have shown their last sign of life,
+    /// by the step's position; of those that are ended when they fall silent.
+    pub silences: BTreeMap<usize, Duration>,
 }
 
 /// The replica that answers.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::thread::asked;
-use super::words::{at, failure, since};
+use super::words::{at, failure, since, span};
 use super::{Call, Case, Cause, CauseKind, Hands, KnownCircuit};
 use crate::definition::{Action, PlanStep};
 use crate::machine::{Intervention, StepState};
@@ -96,6 +96,7 @@ fn attempt(place: &Place<'_>) -> Cause {
     let (id, now) = (&planned.id, case.facts.now);
     let ends = planned.timeout.zip(step.attempt_at).map(|(limit, began)| began.plus(limit));
     let driven = case.facts.is_driven();
+    let silence = case.facts.silences.get(&place.position).copied();
     let number = step.attempts;
     let sentence = if driven {
         let bound = match ends {
@@ -103,8 +104,11 @@ fn attempt(place: &Place<'_>) -> Cause {
             None => "; it has no timeout".to_owned(),
         };
         let slow = if step.warned { ", longer than it should take" } else { "" };
+        let silent = silence.map_or_else(String::new, |silent| {
+            format!(", with its last sign of life {} ago", span(silent))
+        });
         format!(
-            "Attempt {number} of step {id} ({}) is under way{}{slow}{bound}.",
+            "Attempt {number} of step {id} ({}) is under way{}{slow}{silent}{bound}.",
             planned.action.kind(),
             since(step.attempt_at, now)
         )
@@ -136,6 +140,7 @@ fn attempt(place: &Place<'_>) -> Cause {
             "warnAfterMs": planned.warn_after.map(millis),
             "heartbeatTimeoutMs": planned.heartbeat_timeout.map(millis),
             "replica": driver(case), "underWay": driven,
+            "silentMs": silence.map(millis),
         }))
 }
 

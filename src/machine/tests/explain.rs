@@ -42,6 +42,7 @@ fn facts(stage: &Stage) -> Facts {
         unreadable: None,
         failed_recovery: None,
         circuits: BTreeMap::new(),
+        silences: BTreeMap::new(),
     }
 }
 
@@ -112,8 +113,15 @@ fn explained(stage: &Stage) -> Result<(), TestCaseError> {
         for cause in &told.causes {
             sound(stage, cause)?;
         }
-        let held = !told.causes.iter().any(|cause| cause.by_itself || cause.call.is_some());
+        let mut open = told.causes.iter();
+        let held = !open.any(|cause| cause.by_itself || cause.call.is_some());
         prop_assert!(!held || stage.state.status.is_terminal(), "for ever: {told:#?}");
+        let idle = !stage.state.has_running() && stage.state.next_wake().is_none();
+        if idle && facts.hands == Hands::Here && !stage.state.status.is_terminal() {
+            let ready = told.causes.iter().any(|cause| cause.kind == CauseKind::Ready);
+            let ended = told.causes.iter().any(|cause| cause.call.is_some());
+            prop_assert!(ready || ended, "nobody can end it: {told:#?}");
+        }
         prop_assert!(told.causes.is_sorted_by_key(|cause| cause.kind));
         prop_assert_eq!(told.moving, facts.hands == Hands::Here && stage.state.has_running());
     }
@@ -146,7 +154,8 @@ fn what_a_step_waits_for_is_told_with_the_call_that_ends_it() {
     ]));
     stage.advance();
     stage.pass(10_000);
-    let told = told(&stage, &facts(&stage));
+    let silences = BTreeMap::from([(3, Duration::from_secs(3))]);
+    let told = told(&stage, &Facts { silences, ..facts(&stage) });
     assert!(told.moving);
     let summary: Vec<_> = told
         .causes
@@ -180,7 +189,8 @@ fn what_a_step_waits_for_is_told_with_the_call_that_ends_it() {
     assert!(ask.sentence.contains("Ship it?") && ask.sentence.contains("\"no\" is chosen"));
     assert!(sign.sentence.contains("the signal go since") && sign.sentence.contains("in 4 m 50 s"));
     assert!(nap.sentence.contains("in 1 m 20 s"), "{}", nap.sentence);
-    assert!(call.sentence.contains("(10 s); its timeout ends it") && call.by_itself);
+    assert!(call.sentence.contains("(10 s), with its last sign of life 3 s ago; its timeout ends"));
+    assert!(call.by_itself && call.detail["silentMs"] == 3_000);
     assert_eq!(call.until, Some(stage.state.created_at.plus(Duration::from_secs(30))));
 }
 

@@ -56,6 +56,14 @@ fn flipped(bytes: &[u8]) -> Vec<u8> {
     changed
 }
 
+/// Damages the newest record of the thread `hurt`.
+pub(super) async fn hurt(home: &Home) {
+    let sound = bytes(home, &format!("SELECT payload {NEWEST}")).await;
+    let update = "UPDATE @journal SET payload = $1 WHERE thread_id = 'hurt'
+        AND seq = (SELECT max(seq) FROM @journal WHERE thread_id = 'hurt')";
+    put(home, update, &flipped(&sound)).await;
+}
+
 /// What must not change of the thread: all but who may drive it and when.
 async fn kept(home: &Home) -> (i64, i64, Vec<u8>, Vec<u8>) {
     let row = "FROM @threads WHERE thread_id = 'hurt'";

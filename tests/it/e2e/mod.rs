@@ -10,6 +10,7 @@ mod definitions;
 mod diagnostics;
 mod disks;
 mod examples;
+mod explain;
 mod fallback;
 mod fallbacks;
 mod graceful;
