@@ -272,6 +272,8 @@ pub struct MonitoredThread {
     pub idle_ms: u64,
     /// Why it looks stuck, if it does.
     pub stuck: Option<String>,
+    /// Then what kind of cause it is, as `GET /threads/{threadId}/explain` tells it.
+    pub cause: Option<CauseKind>,
 }
 
 /// A stored workflow.

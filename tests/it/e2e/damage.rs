@@ -123,8 +123,10 @@ async fn a_damaged_thread_is_left_alone_and_goes_on_when_it_is_mended(home: Home
     let refused = client.get("/status/hurt").await.expect(500).json();
     assert_eq!(refused["code"], "record_damaged");
     eventually("it looks stuck", async || {
-        let shown = watched(&client).await?["stuck"].as_str()?.to_owned();
-        (shown.contains("cannot be recovered") && shown.contains("checksum")).then_some(())
+        let shown = watched(&client).await?;
+        let why = shown["stuck"].as_str()?;
+        let told = why.contains("cannot be recovered") && why.contains("checksum");
+        (told && shown["cause"] == "unreadable").then_some(())
     })
     .await;
     assert_eq!(client.get("/monitor").await.json()["stuck"], json!(1));
