@@ -46,15 +46,17 @@ fn unreadable(facts: &Facts) -> Cause {
     let again = facts.wake_at.filter(|_| facts.hands == Hands::Nobody);
     let tried = again
         .map_or_else(String::new, |due| format!("; a replica tries again {}", at(due, facts.now)));
-    Cause::new(
+    let tried_again = !facts.status.is_terminal();
+    let cause = Cause::new(
         CauseKind::Unreadable,
         format!("The thread cannot be rebuilt from what is stored: {why}{tried}."),
         "whoever repairs what is stored (`rethread verify` names it), or a server of a version that \
          can read it; it is tried again by itself",
     )
     .since(Some(facts.updated_at))
-    .by_itself(again)
-    .detail(json!({ "error": why, "triedAgainAt": again }))
+    .detail(json!({ "error": why, "triedAgainAt": again }));
+    // One that has ended is nobody's to go on with.
+    if tried_again { cause.by_itself(again) } else { cause }
 }
 
 /// What keeps the replica that drives it, and that answers, from going on.

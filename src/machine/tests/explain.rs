@@ -128,8 +128,8 @@ fn explained(stage: &Stage) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn sound(stage: &Stage, cause: &Cause) -> Result<(), TestCaseError> {
-    let state = &stage.state;
+fn sound(on: &Stage, cause: &Cause) -> Result<(), TestCaseError> {
+    let state = &on.state;
     prop_assert!(cause.sentence.ends_with('.') && !cause.sentence.contains("  "), "{cause:#?}");
     prop_assert!(!cause.ends_with.is_empty() && cause.detail.is_object(), "{cause:#?}");
     prop_assert!(cause.until.is_none() || cause.by_itself, "{cause:#?}");
@@ -137,7 +137,7 @@ fn sound(stage: &Stage, cause: &Cause) -> Result<(), TestCaseError> {
     prop_assert!(cause.step_id.as_ref().is_none_or(known));
     if let Some(call) = &cause.call {
         let mut after = state.clone();
-        let done = decide(&mut after, asked(asks(call, state)), stage.moment);
+        let done = decide(&mut after, asked(asks(call, state)), on.moment);
         prop_assert!(done.is_ok_and(|events| !events.is_empty()), "{call:#?} of {cause:#?}");
     }
     Ok(())
@@ -213,7 +213,7 @@ fn a_retry_is_told_apart_from_an_open_circuit_and_a_cool_down() {
         state: Some("open"),
         failures: 5,
         opened_at: Some(stage.moment.now),
-        retry_at: Some(stage.moment.now.plus(Duration::from_secs(60))),
+        retry_at: Some(stage.moment.now.plus(Duration::from_mins(1))),
         cools_until: None,
     };
     let with = |known: &KnownCircuit| Facts {
@@ -336,8 +336,8 @@ fn whose_hands_it_is_in_comes_before_what_its_steps_wait_for() {
     only(&stage, &Facts { wake_at: None, ..free.clone() }, CauseKind::Stranded);
 
     stage.advance();
-    let later = Some(now.plus(Duration::from_secs(60)));
-    let rests = Facts { wake_at: later, claims: 4, ..free.clone() };
+    let later = Some(now.plus(Duration::from_mins(1)));
+    let rests = Facts { wake_at: later, claims: 4, ..free };
     let first = |facts: &Facts| told(&stage, facts).causes[0].clone();
     let aside = first(&rests);
     assert_eq!((aside.kind, aside.until), (CauseKind::SetAside, later));

@@ -56,7 +56,7 @@ fn patient(url: &str) -> Value {
         "retry": { "maxAttempts": 4, "initialInterval": "10m", "maxInterval": "1h" } }] })
 }
 
-fn one(step: Value) -> Value {
+fn one(step: &Value) -> Value {
     json!({ "workflow": { "name": "w", "steps": [step] }, "threadId": "t" })
 }
 
@@ -113,7 +113,7 @@ async fn an_open_circuit_is_told_with_its_half_open_moment(home: Home) {
     let breaker = json!({ "key": "the-bank", "failureThreshold": 1, "resetTimeout": "10m" });
     let step = json!({ "id": "s", "kind": "http", "with": { "url": recorder.url("status/503/x") },
         "retry": { "maxAttempts": 5, "initialInterval": "20ms" }, "breaker": breaker });
-    client.invoke(&one(step)).await;
+    client.invoke(&one(&step)).await;
     let refused = async || {
         let open = cause(&client, "t", "circuit").await;
         (open["detail"]["error"]["code"] == "circuit_open").then_some(open)
@@ -144,7 +144,7 @@ async fn a_target_that_asked_to_be_left_alone_is_told(home: Home) {
 async fn a_sleep_is_told_and_ended(home: Home) {
     let server = home.start().await;
     let client = server.client();
-    client.invoke(&one(json!({ "id": "nap", "kind": "sleep", "with": { "for": "1h" } }))).await;
+    client.invoke(&one(&json!({ "id": "nap", "kind": "sleep", "with": { "for": "1h" } }))).await;
     let timer = cause(&client, "t", "timer").await;
     let status = client.status("t").await;
     assert_eq!(
@@ -160,7 +160,7 @@ async fn a_sleep_is_told_and_ended(home: Home) {
 async fn a_signal_that_nobody_sent_is_told_and_sent(home: Home) {
     let server = home.start().await;
     let client = server.client();
-    client.invoke(&one(json!({ "id": "s", "kind": "signal", "with": { "name": "go" } }))).await;
+    client.invoke(&one(&json!({ "id": "s", "kind": "signal", "with": { "name": "go" } }))).await;
     let signal = cause(&client, "t", "signal").await;
     assert_eq!((&signal["byItself"], signal.get("until")), (&json!(false), None));
     assert_eq!(signal["detail"]["signal"], "go");
@@ -172,7 +172,7 @@ async fn an_approval_is_told_and_decided(home: Home) {
     let server = home.start().await;
     let client = server.client();
     let with = json!({ "prompt": "Ship it?", "choices": ["yes", "no"], "timeout": "1h" });
-    client.invoke(&one(json!({ "id": "ask", "kind": "approval", "with": with }))).await;
+    client.invoke(&one(&json!({ "id": "ask", "kind": "approval", "with": with }))).await;
     let ask = cause(&client, "t", "approval").await;
     assert!(ask["sentence"].as_str().unwrap().contains("Ship it?"), "{ask:#}");
     assert_eq!(ask["detail"]["choices"], json!(["yes", "no"]));
@@ -222,7 +222,7 @@ async fn an_attempt_under_way_is_told_and_done_without(home: Home) {
     let client = server.client();
     let step = json!({ "id": "s", "kind": "http", "with": { "url": recorder.url("wait/x") },
                        "timeout": "10m", "heartbeatTimeout": "5m" });
-    client.invoke(&one(step)).await;
+    client.invoke(&one(&step)).await;
     recorder.reached("x", 1).await;
     let told = told(&client, "t").await;
     let attempt = &told["causes"][0];
@@ -240,7 +240,7 @@ async fn an_end_is_told_and_a_failed_thread_resumed(home: Home) {
     let client = server.client();
     let step = json!({ "id": "s", "kind": "http", "with": { "url": recorder.url("down/x") },
                        "retry": { "maxAttempts": 1 } });
-    client.invoke(&one(step)).await;
+    client.invoke(&one(&step)).await;
     client.ended("t").await;
     let failed = cause(&client, "t", "failed").await;
     assert_eq!((&failed["stepId"], &failed["byItself"]), (&json!("s"), &json!(false)));
@@ -353,7 +353,7 @@ async fn a_circuit_that_only_another_replica_knows_is_told_from_the_journal() {
     let breaker = json!({ "failureThreshold": 1, "resetTimeout": "8s" });
     let step = json!({ "id": "s", "kind": "http", "with": { "url": recorder.url("down/x") },
         "retry": { "maxAttempts": 9, "initialInterval": "20ms" }, "breaker": breaker });
-    first.client().invoke(&one(step)).await;
+    first.client().invoke(&one(&step)).await;
     let refused = |status: &Value| status["steps"][0]["error"]["code"] == "circuit_open";
     first.client().until("t", "is refused", refused).await;
     let open = cause(&second.client(), "t", "circuit").await;
@@ -370,7 +370,7 @@ async fn the_command_line_tells_it_with_calls_for_a_shell() {
     let key = "k3y-of-the-operators";
     let server = home.launch().set("RETHREAD_API_KEYS", &format!("ops:{key}")).start().await;
     let client = server.client().with_key(key);
-    client.invoke(&one(json!({ "id": "s", "kind": "signal", "with": { "name": "go" } }))).await;
+    client.invoke(&one(&json!({ "id": "s", "kind": "signal", "with": { "name": "go" } }))).await;
     cause(&client, "t", "signal").await;
     std::fs::write(home.folder.path().join("key"), format!("{key}\n")).unwrap();
     let url = server.url();
