@@ -34,13 +34,13 @@ fn digest(text: &str) -> String {
 }
 
 #[test]
-fn version_2_is_this_text() {
+fn version_3_is_this_text() {
     let mut stage = lived();
     stage.state.workflow.hash = "HASH".to_owned();
     let (text, sha256) = snapshot::encode(&stage.state);
     assert_eq!(sha256, digest(&text));
     // Whoever changes this text gives it another version: written snapshots are read by it.
-    assert_eq!(snapshot::SNAPSHOT_VERSION, 2);
+    assert_eq!(snapshot::SNAPSHOT_VERSION, 3);
     assert_eq!(
         text,
         concat!(
@@ -53,18 +53,21 @@ fn version_2_is_this_text() {
             r#""steps":[]}],"lastSeq":"9","metadata":"{}","output":null,"recoveries":2,"#,
             r#""signals":[],"status":"paused","steps":[{"admitted":true,"attemptAt":"1700000000000","#,
             r#""attempts":1,"bypassed":false,"completedAt":"1700000000005","continued":false,"#,
-            r#""error":null,"failures":0,"fallback":false,"id":"a","output":"{\"n\":1}","sessionId":null,"signal":null,"#,
+            r#""error":null,"failedAt":null,"failures":0,"fallback":false,"id":"a","output":"{\"n\":1}","sessionId":null,"signal":null,"#,
             r#""startedAt":"1700000000000","status":"completed","wakeAt":null,"warned":false},"#,
             r#"{"admitted":true,"attemptAt":"1700000000000","attempts":1,"bypassed":false,"#,
             r#""completedAt":null,"continued":false,"error":{"attempt":1,"category":"external","#,
             r#""code":"connection_failed","message":"refused","recoverable":true,"stepId":"b"},"#,
-            r#""failures":1,"fallback":false,"id":"b","output":null,"sessionId":null,"signal":null,"#,
+            r#""failedAt":"1700000000010","failures":1,"fallback":false,"id":"b","output":null,"sessionId":null,"signal":null,"#,
             r#""startedAt":"1700000000000","status":"retrying","wakeAt":"1700000001010","#,
             r#""warned":false},{"admitted":false,"attemptAt":null,"attempts":0,"#,
-            r#""bypassed":false,"completedAt":null,"continued":false,"error":null,"failures":0,"#,
+            r#""bypassed":false,"completedAt":null,"continued":false,"error":null,"failedAt":null,"failures":0,"#,
             r#""fallback":false,"id":"c","output":null,"sessionId":null,"signal":null,"startedAt":null,"status":"pending","#,
-            r#""wakeAt":null,"warned":false}],"threadId":"t","traceparent":null,"#,
-            r#""updatedAt":"1700000000010","version":2,"workflow":{"hash":"HASH","name":"w","#,
+            r#""wakeAt":null,"warned":false}],"stopped":{"at":"1700000000010","by":"rethread","#,
+            r#""reason":"6 replicas were lost while they drove this thread and "#,
+            r#"no step completed in between; under way at the last one: none"},"#,
+            r#""threadId":"t","traceparent":null,"#,
+            r#""updatedAt":"1700000000010","version":3,"workflow":{"hash":"HASH","name":"w","#,
             r#""version":null}}"#
         )
     );

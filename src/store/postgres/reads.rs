@@ -28,7 +28,9 @@ WHERE t.thread_id = $1 ORDER BY j.seq";
 
 /// Claims go by `wake_at`. What is left of a lease is this database's to say.
 const STANDING: &str = "
-SELECT r.name, floor(extract(epoch FROM r.lease_until - clock_timestamp()) * 1000)::bigint,
+SELECT r.name, CASE WHEN isfinite(r.lease_until)
+        THEN floor(extract(epoch FROM r.lease_until - clock_timestamp()) * 1000)::bigint
+        WHEN r.incarnation IS NOT NULL THEN 0 END,
     (SELECT count(*) FROM (
         SELECT FROM @threads a WHERE t.owner = 0 AND a.owner = 0 AND a.wake_at < t.wake_at
         LIMIT $2) before),
