@@ -65,6 +65,7 @@ fn thread_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::diagnostics::get))
         .routes(routes!(ops::fork::fork))
         .routes(routes!(ops::diff::diff))
+        .routes(routes!(ops::explain::get))
         .routes(routes!(ops::resume::resume))
         .routes(routes!(ops::abort::abort))
         .routes(routes!(ops::pause::pause))

@@ -54,6 +54,19 @@ pub(super) enum Command {
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Ask a server why a thread does not move, and what would end that
+    Explain {
+        /// Settings; only the address counts.
+        #[command(flatten)]
+        server: ServerArgs,
+        /// The thread
+        thread: String,
+        /// Address of the server; by default the one it is configured to listen on
+        url: Option<String>,
+        /// A file that holds the secret of an API key, where the server wants one
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<std::path::PathBuf>,
+    },
     /// Print the OpenAPI document
     Openapi,
     /// Print every setting as a commented .env file

@@ -1,4 +1,5 @@
-//! The command line: `rethread dev | serve | migrate | verify | openapi | env-example | health`.
+//! The command line: `rethread dev | serve | migrate | verify | explain | openapi | env-example |
+//! health`.
 //!
 //! Exit codes: 0 done; 1 it could not be done (database unreachable, address taken, demo failed,
 //! the store is damaged);
@@ -8,6 +9,7 @@ mod args;
 mod client;
 mod demo;
 mod dev;
+mod explain;
 mod health;
 mod migrate;
 mod out;
@@ -74,6 +76,11 @@ fn run(command: &Command, flags: &BTreeMap<String, String>) -> anyhow::Result<()
         Command::Health { url, .. } => {
             let values = Values::resolve(flags, &Environment::of_process())?;
             block_on(health::check(url.as_deref(), &values))
+        }
+        Command::Explain { thread, url, key_file, .. } => {
+            let values = Values::resolve(flags, &Environment::of_process())?;
+            let asked = explain::Asked { url: url.as_deref(), key_file: key_file.as_deref() };
+            block_on(explain::explain(thread, asked, &values))
         }
         Command::Serve { .. } => {
             let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;

@@ -26,7 +26,8 @@ pub(super) async fn show(
     let Some(id) = id else { return page::failed(&RuntimeError::ThreadNotFound) };
     match load(&dashboard, &id).await {
         Ok((status, events)) => {
-            let content = content(&status, &events, dashboard.clock.now());
+            let why = why(&dashboard, &id).await;
+            let content = content(&status, &events, (why.as_deref(), dashboard.clock.now()));
             page::page(StatusCode::OK, id.as_str(), &content)
         }
         Err(error) => page::failed(&error),
@@ -46,7 +47,18 @@ async fn load(
     Ok((status, events))
 }
 
-fn content(status: &StatusDocument, events: &[RawEvent], now: Timestamp) -> Markup {
+/// Why the thread does not move; nothing of one that does, or that has ended. The page does without
+/// it where it cannot be told.
+async fn why(dashboard: &Dashboard, id: &ThreadId) -> Option<String> {
+    let told = dashboard.handle.explain(id).await.ok()?;
+    (!told.moving && !told.status.is_terminal()).then_some(told.sentence)
+}
+
+fn content(
+    status: &StatusDocument,
+    events: &[RawEvent],
+    (why, now): (Option<&str>, Timestamp),
+) -> Markup {
     let follow = (!status.status.is_terminal()).then(|| format!("/stream/{}", status.thread_id));
     html! {
         div #live data-stream=[follow] data-after=(status.last_seq) {
@@ -67,6 +79,12 @@ fn content(status: &StatusDocument, events: &[RawEvent], now: Timestamp) -> Mark
                 a href={ "/status/" (status.thread_id) } { "as JSON" }
             }
             @if let Some(error) = &status.error { (failure(error)) }
+            @if let Some(why) = why {
+                p #why {
+                    (why) " "
+                    a href={ "/threads/" (status.thread_id) "/explain" } { "What would end that" }
+                }
+            }
             (values(status))
             h2 { "Steps" }
             (steps(&status.steps))
@@ -197,7 +215,11 @@ mod tests {
     fn a_running_thread_is_followed_from_the_last_event_shown() {
         let json = Json::parse(r#"{"stepId":"fetch","data":"<b>"}"#).unwrap();
         let event = RawEvent { seq: 5, kind: "step_retry", json };
-        let text = content(&document(ThreadStatus::Running), &[event], Timestamp::default());
+        let text = content(
+            &document(ThreadStatus::Running),
+            &[event],
+            (Some("It waits for <b>."), Timestamp::default()),
+        );
         let text = text.into_string();
         for part in [
             "data-stream=\"/stream/t1\" data-after=\"5\"",
@@ -208,6 +230,7 @@ mod tests {
             "<li value=\"5\">",
             "<summary>step_retry fetch</summary>",
             "&lt;b&gt;",
+            "It waits for &lt;b&gt;.",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
@@ -215,7 +238,7 @@ mod tests {
 
     #[test]
     fn an_ended_thread_is_not_followed() {
-        let text = content(&document(ThreadStatus::Completed), &[], Timestamp::default());
+        let text = content(&document(ThreadStatus::Completed), &[], (None, Timestamp::default()));
         assert!(!text.into_string().contains("data-stream"));
     }
 }

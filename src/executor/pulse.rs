@@ -58,6 +58,11 @@ impl Pulse {
         }
     }
 
+    /// How long ago the last sign of life came.
+    pub fn silence(&self) -> Duration {
+        self.last().elapsed()
+    }
+
     /// When the last sign of life came.
     pub(super) fn last(&self) -> Instant {
         self.shared.born + Duration::from_micros(self.shared.last.load(Ordering::Relaxed))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Who;
 use super::check::RETRY;
-use super::state::{Held, Intervention, Signal, StepState, Stop, ThreadState};
+use super::state::{Held, Intervention, Signal, StepState, Stop, Stopped, ThreadState};
 use crate::model::{
     Event, EventBody, InterventionKind, InterventionResolved, Seq, StepComplete, StepFailed,
     StepId, StepRetry, StepSkipped, StepStatus, StepWaiting, ThreadStatus, Timestamp,
@@ -32,7 +32,9 @@ impl ThreadState {
                 step.signal.clone_from(&fact.data.name);
                 step.held = Held::of(&fact.data);
             }),
-            EventBody::StepRetry(fact) => self.on(&fact.step, |step| step.retry(&fact.data)),
+            EventBody::StepRetry(fact) => self.on(&fact.step, |step| {
+                step.retry(&fact.data, event.at);
+            }),
             EventBody::StepTimeoutWarning(fact) => {
                 self.on(&fact.step, |step| step.warn(&fact.data));
             }
@@ -70,7 +72,7 @@ impl ThreadState {
             }
             EventBody::InterventionEscalated(data) => self.escalated(&data.id, event.at),
             EventBody::InterventionResolved(data) => self.resolved(data, event.at),
-            EventBody::WorkflowPaused(data) => self.paused(data),
+            EventBody::WorkflowPaused(data) => self.paused(data, event.at),
             EventBody::WorkflowForked(data) => self.forked(data),
             EventBody::WorkflowResumed(data) => self.resumed(data),
             EventBody::WorkflowRecovered(data) => self.recovered(data),
@@ -82,7 +84,10 @@ impl ThreadState {
                 self.error = Some(data.error.clone());
                 self.end(ThreadStatus::Failed, event.at);
             }
-            EventBody::WorkflowAborted(_) => self.end(ThreadStatus::Aborted, event.at),
+            EventBody::WorkflowAborted(data) => {
+                self.stopped_by((&data.by, data.reason.as_ref()), event.at);
+                self.end(ThreadStatus::Aborted, event.at);
+            }
         }
     }
 
@@ -104,6 +109,10 @@ impl ThreadState {
         if let Some(step) = position.and_then(|at| self.steps.get_mut(at)) {
             change(step);
         }
+    }
+
+    fn stopped_by(&mut self, (by, reason): (&String, Option<&String>), at: Timestamp) {
+        self.stopped = Some(Stopped { at, by: by.clone(), reason: reason.cloned() });
     }
 
     fn end(&mut self, status: ThreadStatus, at: Timestamp) {
@@ -155,8 +164,9 @@ impl ThreadState {
         self.forget(&[StepStatus::Running]);
     }
 
-    fn paused(&mut self, data: &WorkflowPaused) {
+    fn paused(&mut self, data: &WorkflowPaused, at: Timestamp) {
         self.interrupted = 0;
+        self.stopped_by((&data.by, data.reason.as_ref()), at);
         self.status = ThreadStatus::Paused;
         let WorkflowPaused { by, reason, aborts_at, compensate } = data.clone();
         self.stop = aborts_at.map(|at| Stop { at, who: Who { by, reason }, compensate });
@@ -192,7 +202,7 @@ impl ThreadState {
 
     fn resumed(&mut self, data: &WorkflowResumed) {
         self.interrupted = 0;
-        self.stop = None;
+        (self.stop, self.stopped) = (None, None);
         if self.undoing.is_some() {
             self.status = ThreadStatus::Compensating;
             return;
@@ -286,7 +296,8 @@ impl StepState {
         self.warned = false;
     }
 
-    fn retry(&mut self, data: &StepRetry) {
+    fn retry(&mut self, data: &StepRetry, at: Timestamp) {
+        self.failed_at = Some(at);
         self.signal = None;
         self.status = StepStatus::Retrying;
         self.failures += 1;

@@ -26,6 +26,8 @@ pub struct StepState {
     pub attempt_at: Option<Timestamp>,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
+    /// When its last attempt that is to be made again failed.
+    pub failed_at: Option<Timestamp>,
     /// When its retry is due or its wait ends.
     pub wake_at: Option<Timestamp>,
     /// Its output, once completed.
@@ -94,6 +96,7 @@ impl StepState {
             started_at: None,
             attempt_at: None,
             completed_at: None,
+            failed_at: None,
             wake_at: None,
             output: None,
             error: None,
@@ -180,6 +183,17 @@ pub struct Stop {
     pub compensate: bool,
 }
 
+/// Who stopped a thread, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// Since when it stands.
+    pub at: Timestamp,
+    /// An API key's name, or `rethread` for a policy.
+    pub by: String,
+    /// Why, if it was said.
+    pub reason: Option<String>,
+}
+
 /// A thread, as its journal tells it. [`Clone`] and [`PartialEq`] serve tests and `?at=`.
 #[derive(Debug, Clone)]
 pub struct ThreadState {
@@ -216,6 +230,8 @@ pub struct ThreadState {
     pub interventions: Vec<Intervention>,
     /// Signals that nobody has taken yet, oldest first.
     pub signals: Vec<Signal>,
+    /// Who paused or aborted it, until it is resumed.
+    pub stopped: Option<Stopped>,
     /// The head of its journal.
     pub last_seq: Seq,
     /// When it has failed if it has not ended by then.
@@ -251,6 +267,7 @@ impl ThreadState {
             interrupted: 0,
             interventions: Vec::new(),
             signals: Vec::new(),
+            stopped: None,
             last_seq: event.seq,
             deadline: start.deadline,
             stop: None,

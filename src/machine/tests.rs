@@ -6,6 +6,7 @@ mod bounds;
 mod breaker;
 mod checks;
 mod ends;
+mod explain;
 mod failures;
 mod fallbacks;
 mod forks;

@@ -10,9 +10,11 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::breakers::{Aim, Breakers};
+use super::core::Core;
 use super::driver::{Driver, Message};
+use super::pulses::Watch;
 use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
-use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets};
+use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets, StepExecutor};
 use crate::machine::{Command, ThreadState, UndoReport};
 use crate::model::{
     Category, Event, EventBody, Failure, Json, StepId, StepStatus, ThreadId, codes,
@@ -128,9 +130,10 @@ fn cancel_skipped(driver: &mut Driver, durable: &[Event]) {
 fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome> {
     let plan = Arc::clone(&driver.state.plan);
     let planned = plan.steps.get(step)?.phase(phase);
-    let parts = &driver.core.parts;
+    let core = Arc::clone(&driver.core);
+    let parts = &core.parts;
     let ended = |result| Outcome { step, phase, attempt: number, what: What::Ended(result) };
-    let attempt = match fill_in(driver, planned, (step, phase, number)) {
+    let attempt = match fill_in(&core, &driver.state, (step, phase, number)) {
         Ok(attempt) => attempt,
         Err(failure) => return Some(ended(Err(failure.into()))),
     };
@@ -139,13 +142,17 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
     if let Some(result) = executor.execute_now(&attempt) {
         return Some(ended(cleaner.clean(result)));
     }
-    let gate = executor.target(&attempt).map(|target| {
-        let key = planned.breaker.key.clone().unwrap_or_else(|| cleaner.clean_text(&target));
+    let gate = key(executor, (planned, &attempt), &cleaner).map(|key| {
         let aim = Aim::new(key, planned.breaker.policy, &planned.retry);
         (Arc::clone(&driver.core.breakers), aim)
     });
     let bounded = |limit| parts.settings.timeouts.of(limit);
+    let watch = planned.heartbeat_timeout.map(|_| {
+        let key = (attempt.thread_id.clone(), step, number);
+        core.pulses.watch(key, attempt.pulse.clone())
+    });
     let run = Run {
+        _watch: watch,
         executors: Arc::clone(&parts.executors),
         gate,
         timeout: planned.timeout.map(bounded),
@@ -164,25 +171,54 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
     None
 }
 
+/// The key of the circuit that the next attempt of a step passes, if it passes one.
+pub(super) fn circuit_of(core: &Core, state: &ThreadState, step: usize) -> Option<String> {
+    let stands = state.step(step)?;
+    let undoes = stands.undo.is_some();
+    let (phase, made) = if undoes {
+        (Phase::Compensation, stands.undo_attempts)
+    } else {
+        (stands.phase(), stands.attempts)
+    };
+    let planned = state.plan.steps.get(step)?.phase(phase);
+    let attempt = fill_in(core, state, (step, phase, made.saturating_add(1))).ok()?;
+    let executor = core.parts.executors.get(&attempt.action)?;
+    key(executor, (planned, &attempt), &Cleaner::new(&core.parts.secrets, planned))
+}
+
+fn key(
+    executor: &dyn StepExecutor,
+    (planned, attempt): (&PlanStep, &Attempt),
+    cleaner: &Cleaner,
+) -> Option<String> {
+    let target = executor.target(attempt)?;
+    Some(planned.breaker.key.clone().unwrap_or_else(|| cleaner.clean_text(&target)))
+}
+
 fn fill_in(
-    driver: &Driver,
-    planned: &PlanStep,
+    core: &Core,
+    state: &ThreadState,
     (step, phase, number): Started,
 ) -> Result<Attempt, Failure> {
-    let scope = WithSecrets { state: &driver.state, secrets: &driver.core.parts.secrets };
+    let planned = state.plan.steps.get(step).map(|planned| planned.phase(phase));
+    let planned = planned.ok_or_else(|| {
+        let detail = "the plan has no such step";
+        Failure::permanent(codes::INTERNAL, Category::Internal, detail)
+    })?;
+    let scope = WithSecrets { state, secrets: &core.parts.secrets };
     let with = planned.with.render(&scope).map_err(|unresolved| {
         let detail = unresolved.to_string();
         Failure::permanent(codes::TEMPLATE_UNRESOLVED, Category::Validation, detail)
     })?;
     Ok(Attempt {
-        thread_id: driver.state.thread_id.clone(),
+        thread_id: state.thread_id.clone(),
         step_id: planned.id.clone(),
         number,
         phase,
-        rounds: driver.state.step(step).map_or(0, |state| state.rounds),
+        rounds: state.step(step).map_or(0, |state| state.rounds),
         action: Arc::clone(&planned.action),
         with,
-        traceparent: driver.state.traceparent.clone(),
+        traceparent: state.traceparent.clone(),
         pulse: Pulse::default(),
     })
 }
@@ -250,6 +286,8 @@ impl Cleaner {
 
 /// One attempt that takes time.
 struct Run {
+    /// Lets people see when it last showed a sign of life.
+    _watch: Option<Watch>,
     executors: Arc<dyn Executors>,
     /// What it is aimed at, if that can be away, and whom it asks.
     gate: Option<(Arc<Breakers>, Aim)>,

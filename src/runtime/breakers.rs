@@ -158,34 +158,21 @@ impl Breakers {
 
     /// The circuits of this replica, the open ones first, then by key.
     pub(super) fn report(&self) -> Vec<Circuit> {
-        let (mono, wall) = (self.clock.monotonic(), self.clock.now());
-        let at = |moment: Duration| {
-            let ago = i64::try_from(mono.saturating_sub(moment).as_millis()).unwrap_or(i64::MAX);
-            let then = Timestamp::from_millis(wall.millis().saturating_sub(ago));
-            then.plus(moment.saturating_sub(mono))
-        };
+        let now = (self.clock.monotonic(), self.clock.now());
         let targets = self.targets();
-        let mut circuits: Vec<(CircuitState, Circuit)> = targets
-            .by_key
-            .iter()
-            .map(|(key, entry)| {
-                let breaker = entry.target.breaker();
-                let state = breaker.state(mono);
-                let circuit = Circuit {
-                    key: key.clone(),
-                    state: state.as_str(),
-                    failures: breaker.failures(),
-                    opened_at: breaker.opened_at().map(at),
-                    retry_at: breaker.retry_at().map(at),
-                    cools_until: breaker.cools_until(mono).map(at),
-                };
-                (state, circuit)
-            })
-            .collect();
+        let mut circuits: Vec<(CircuitState, Circuit)> =
+            targets.by_key.iter().map(|(key, entry)| shown(key, &entry.target, now)).collect();
         drop(targets);
         circuits.sort_by(|(a, left), (b, right)| b.cmp(a).then_with(|| left.key.cmp(&right.key)));
         circuits.truncate(MAX_REPORTED);
         circuits.into_iter().map(|(_, circuit)| circuit).collect()
+    }
+
+    /// The circuit of that key, if something was called behind it.
+    pub(super) fn look(&self, key: &str) -> Option<Circuit> {
+        let now = (self.clock.monotonic(), self.clock.now());
+        let target = self.targets().by_key.get(key).map(|entry| Arc::clone(&entry.target))?;
+        Some(shown(key, &target, now).1)
     }
 
     fn targets(&self) -> MutexGuard<'_, Targets> {
@@ -224,6 +211,30 @@ impl Breakers {
             self.metrics.circuits.open.dec();
         }
     }
+}
+
+/// A circuit as people see it, at a moment on both clocks.
+fn shown(
+    key: &str,
+    target: &Target,
+    (mono, wall): (Duration, Timestamp),
+) -> (CircuitState, Circuit) {
+    let at = |moment: Duration| {
+        let ago = i64::try_from(mono.saturating_sub(moment).as_millis()).unwrap_or(i64::MAX);
+        let then = Timestamp::from_millis(wall.millis().saturating_sub(ago));
+        then.plus(moment.saturating_sub(mono))
+    };
+    let breaker = target.breaker();
+    let state = breaker.state(mono);
+    let circuit = Circuit {
+        key: key.to_owned(),
+        state: state.as_str(),
+        failures: breaker.failures(),
+        opened_at: breaker.opened_at().map(at),
+        retry_at: breaker.retry_at().map(at),
+        cools_until: breaker.cools_until(mono).map(at),
+    };
+    (state, circuit)
 }
 
 /// An attempt that was let through.

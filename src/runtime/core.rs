@@ -15,6 +15,7 @@ use super::estimate::Estimates;
 use super::feed::{Feed, Follow};
 use super::fork::FORKS_AT_ONCE;
 use super::plans::PlanCache;
+use super::pulses::Pulses;
 use super::settings::{LOADS_AT_ONCE, RuntimeSettings};
 use super::snapshots::SNAPSHOT_WRITERS;
 use super::stats::Tallied;
@@ -55,6 +56,8 @@ pub(super) struct Core {
     pub(super) estimates: Estimates,
     /// What is known of the targets that steps call.
     pub(super) breakers: Arc<Breakers>,
+    /// Signs of life of attempts under way here.
+    pub(super) pulses: Arc<Pulses>,
     pub(super) authority: watch::Receiver<Arc<Authority>>,
     drivers: Mutex<HashMap<ThreadId, mpsc::Sender<Message>>>,
     /// Threads whose start or adoption is under way here, and how many of them.
@@ -115,6 +118,7 @@ impl Core {
             plans: PlanCache::default(),
             estimates: Estimates::default(),
             breakers: Arc::new(breakers),
+            pulses: Arc::default(),
             authority: made.authority,
             drivers: Mutex::default(),
             pending: Mutex::default(),

@@ -11,7 +11,7 @@ use crate::model::{Clock, Entropy};
 use crate::store::{Store, StoreError};
 
 /// Heartbeats per lease: four may be lost before it expires.
-const BEATS: u32 = 5;
+pub(super) const BEATS: u32 = 5;
 /// Part of the lease that is not trusted locally: what a heartbeat's answer and a slow timer may
 /// cost. Steps stop starting that long before a peer may take over.
 const MARGIN: f64 = 0.2;

@@ -62,6 +62,22 @@ pub(super) enum Ask {
     },
 }
 
+impl Ask {
+    /// What it asks for, in a word.
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume | Self::ResumeWith { .. } => "resume",
+            Self::Abort | Self::AbortWith { .. } => "abort",
+            Self::Retry { .. } => "retry",
+            Self::Skip { .. } => "skip",
+            Self::Edit { .. } => "edit",
+            Self::Signal { .. } => "signal",
+            Self::Resolve { .. } => "resolve",
+        }
+    }
+}
+
 /// What the owner answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,7 +1,8 @@
 //! Active threads at a glance, and which of them look stuck.
 
 use super::core::Core;
-use super::handle::{Monitor, MonitoredThread, RuntimeError};
+use super::explain::explain;
+use super::handle::{CauseKind, Monitor, MonitoredThread, RuntimeError};
 use super::query::{item, persistently};
 use super::recoveries;
 use crate::model::{StepId, ThreadStatus, Timestamp};
@@ -41,7 +42,18 @@ async fn watch(
     let idle = now.since(row.updated_at);
     let stuck = stuck(core, &row, now).await?;
     let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
-    Ok(MonitoredThread { thread: item(row), idle_ms, stuck })
+    // Only the journals of those that look stuck are read.
+    let cause = if stuck.is_some() { cause(core, &row).await? } else { None };
+    Ok(MonitoredThread { thread: item(row), idle_ms, stuck, cause })
+}
+
+/// What `explain` says first of a thread; `None` if it is gone by now.
+async fn cause(core: &Core, row: &ThreadRow) -> Result<Option<CauseKind>, RuntimeError> {
+    match explain(core, &row.thread_id).await {
+        Ok(told) => Ok(told.causes.first().map(|cause| cause.kind)),
+        Err(RuntimeError::ThreadNotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Why a thread looks stuck; `None` if it moves, or is meant to wait.

@@ -19,6 +19,7 @@ mod recovery;
 mod rows;
 mod snapshot;
 mod sqlite;
+mod standing;
 mod write;
 
 use std::time::Duration;
@@ -42,6 +43,7 @@ pub use postgres::{PostgresSettings, PostgresStore};
 pub use recovery::{Recovery, RecoveryCount, RecoveryEnd, RecoveryResult};
 pub use snapshot::{SNAPSHOTS_KEPT, Snapshot, SnapshotKind};
 pub use sqlite::{FileHold, SqliteArchive, SqliteStore};
+pub use standing::{Holder, MAX_AHEAD, Standing};
 pub use write::{
     Append, Disposition, IdempotencyKey, Records, Start, Summary, Write, WriteOutcome,
 };
@@ -261,6 +263,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The name of the replica that drives a thread, if one does: an owner whose lease has expired
     /// does not.
     async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError>;
+
+    /// A thread's place among replicas and other threads; `None` if there is no such thread.
+    async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError>;
 
     /// The thread started under an idempotency key in the last 24 h, with its request's hash.
     async fn by_idempotency_key(&self, key: &str)

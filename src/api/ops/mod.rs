@@ -6,6 +6,7 @@ pub(super) mod control;
 pub(super) mod diagnostics;
 pub(super) mod diff;
 pub(super) mod events;
+pub(super) mod explain;
 pub(super) mod fork;
 pub(super) mod health;
 pub(super) mod interventions;

@@ -106,9 +106,11 @@ fn behind(
     }
     let mut again: BTreeSet<usize> = edited.iter().flat_map(|&step| plan.after(step)).collect();
     again.retain(|step| !edited.contains(step));
+    // What was undone over there is done again here, with all that comes after it.
+    let redone = state.run_again(None);
     for (step, other) in plan.steps.iter().enumerate() {
         // Its output stands, so what it came from must, too.
-        let undone = other.depends_on.iter().find(|at| again.contains(at));
+        let undone = other.depends_on.iter().find(|at| again.contains(at) || redone.contains(at));
         if let (true, Some(undone)) = (edited.contains(&step), undone.and_then(|&at| id(at))) {
             return Err(ForkRejection::Undone(undone, other.id.clone()));
         }

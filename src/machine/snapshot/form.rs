@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use self::undo::{StopForm, UndoForm, UndoingForm};
+use self::undo::{StopForm, StoppedForm, UndoForm, UndoingForm};
 use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
 use crate::machine::{Held, Intervention, Signal, StepState, ThreadState};
@@ -78,6 +78,7 @@ pub(super) struct ThreadForm<'a> {
     status: ThreadStatus,
     steps: Vec<StepForm<'a>>,
     stop: Option<StopForm<'a>>,
+    stopped: Option<StoppedForm<'a>>,
     thread_id: Cow<'a, str>,
     traceparent: Option<Cow<'a, str>>,
     undoing: Option<UndoingForm<'a>>,
@@ -105,6 +106,7 @@ impl<'a> ThreadForm<'a> {
             interrupted,
             interventions,
             signals,
+            stopped,
             last_seq,
             deadline,
             stop,
@@ -130,6 +132,7 @@ impl<'a> ThreadForm<'a> {
             status: *status,
             steps: planned.zip(steps).map(|(id, step)| StepForm::of(id, step)).collect(),
             stop: stop.as_ref().map(StopForm::of),
+            stopped: stopped.as_ref().map(StoppedForm::of),
             thread_id: thread_id.as_str().into(),
             traceparent: traceparent.as_deref().map(Cow::Borrowed),
             undoing: undoing.as_ref().map(UndoingForm::of),
@@ -197,6 +200,7 @@ impl<'a> ThreadForm<'a> {
             interrupted: self.interrupted,
             interventions: opened?,
             signals: signals?,
+            stopped: self.stopped.map(StoppedForm::into_state),
             last_seq: self.last_seq.0,
             deadline: self.deadline.map(moment),
             stop: self.stop.map(StopForm::into_state),
@@ -247,6 +251,7 @@ struct StepForm<'a> {
     completed_seq: Wide<Seq>,
     continued: bool,
     error: Option<FailureForm<'a>>,
+    failed_at: Option<Time>,
     failures: u32,
     fallback: bool,
     held: Option<HeldForm<'a>>,
@@ -272,6 +277,7 @@ impl<'a> StepForm<'a> {
             started_at,
             attempt_at,
             completed_at,
+            failed_at,
             wake_at,
             output,
             error,
@@ -297,6 +303,7 @@ impl<'a> StepForm<'a> {
             completed_seq: Wide(*completed_seq),
             continued: *continued,
             error: error.as_ref().map(FailureForm::of),
+            failed_at: failed_at.map(time),
             failures: *failures,
             fallback: *fallback,
             held: held.as_ref().map(HeldForm::of),
@@ -322,6 +329,7 @@ impl<'a> StepForm<'a> {
             started_at: self.started_at.map(moment),
             attempt_at: self.attempt_at.map(moment),
             completed_at: self.completed_at.map(moment),
+            failed_at: self.failed_at.map(moment),
             wake_at: self.wake_at.map(moment),
             output: self.output.map(json).transpose()?,
             error: self.error.map(FailureForm::into_failure).transpose()?,

@@ -63,12 +63,15 @@ pub fn encode(state: &ThreadState) -> (String, String) {
 /// About how many bytes [`encode`] would write, without writing them.
 pub fn estimate(state: &ThreadState) -> usize {
     /// A step without its texts, as it is written.
-    const STEP: usize = 256;
+    const STEP: usize = 400;
     let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
     let failure = |failure: &Option<Failure>| {
         failure.as_ref().map_or(0, |failure| failure.message.len() + failure.code.len())
     };
-    let steps = state.steps.iter().map(|step| STEP + json(&step.output) + failure(&step.error));
+    let steps = state.steps.iter().map(|step| {
+        let held = step.held.as_ref().map_or(0, |held| held.output.as_str().len());
+        STEP + held + json(&step.output) + failure(&step.error)
+    });
     let thread = state.input.as_str().len() + state.metadata.as_str().len();
     STEP + thread + json(&state.output) + failure(&state.error) + steps.sum::<usize>()
 }

@@ -1,5 +1,6 @@
 //! Forks: at every event of random journals, and what single ones decide.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -44,12 +45,13 @@ proptest! {
 fn forked_at(stage: &Stage, seq: Seq, edited: bool) -> Result<(), TestCaseError> {
     let mut fork = copy(stage, seq);
     let completed: Vec<usize> = with_status(&fork.state, StepStatus::Completed);
-    let first = completed.iter().filter(|_| edited).take(1);
-    let edits: Vec<_> = first.map(|&at| (at, json_of(&json!("edited")))).collect();
-    let mut behind = edits.first().map(|(at, _)| fork.state.plan.after(*at)).unwrap_or_default();
     // What was undone there is done again here, with all that comes after it.
     let undone = with_status(&fork.state, StepStatus::Compensated).into_iter();
-    behind.extend(undone.flat_map(|at| fork.state.plan.after(at)));
+    let redone: BTreeSet<usize> = undone.flat_map(|at| fork.state.plan.after(at)).collect();
+    let first = completed.iter().filter(|at| edited && !redone.contains(at)).take(1);
+    let edits: Vec<_> = first.map(|&at| (at, json_of(&json!("edited")))).collect();
+    let mut behind = edits.first().map(|(at, _)| fork.state.plan.after(*at)).unwrap_or_default();
+    behind.extend(redone);
     let undoing = fork.state.undoing.is_some();
     let ended = fork.state.status == ThreadStatus::Completed;
     let made = decide(&mut fork, &edits);

@@ -57,6 +57,7 @@ impl StepExecutor for Trickle {
 async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<What>, Duration) {
     let (sender, mut inbox) = mpsc::channel(8);
     let run = Run {
+        _watch: None,
         executors: Arc::<Trickle>::clone(executors),
         gate: None,
         timeout: bounds.timeout,

@@ -17,8 +17,8 @@ use tokio::sync::broadcast;
 use super::core::Core;
 use super::feed::Follow;
 use super::{
-    checkpoints, control, diagnostics as bundle, diff as compare, fork, health, interventions,
-    invoke, monitor, query, recoveries, snapshots, stats, workflows,
+    checkpoints, control, diagnostics as bundle, diff as compare, explain, fork, health,
+    interventions, invoke, monitor, query, recoveries, snapshots, stats, workflows,
 };
 use crate::definition::Plan;
 use crate::model::{Epoch, Fault, Json, Pointer, Seq, StepId, ThreadId};
@@ -231,6 +231,11 @@ impl Handle {
     /// One bundle of everything about a thread, for support.
     pub async fn diagnostics(&self, thread: &ThreadId) -> Result<Diagnostics, RuntimeError> {
         bundle::diagnostics(&self.core, thread).await
+    }
+
+    /// Why a thread does not move: what it waits for, since when, and what would end that.
+    pub async fn explain(&self, thread: &ThreadId) -> Result<Explanation, RuntimeError> {
+        explain::explain(&self.core, thread).await
     }
 
     /// Active threads, their progress, which look stuck and why.

@@ -239,6 +239,7 @@ pub struct ThreadItem {
     pub forked_from: Option<ForkPoint>,
 }
 
+pub use crate::machine::explain::{Call, Cause, CauseKind, Explanation};
 pub use crate::machine::{Progress, StatusDocument, StepDocument, WorkflowName};
 
 /// Which checkpoints a list wants.
@@ -298,6 +299,8 @@ pub struct MonitoredThread {
     pub idle_ms: u64,
     /// Why it looks stuck, if it does.
     pub stuck: Option<String>,
+    /// Then what kind of cause it is, as `GET /threads/{threadId}/explain` tells it.
+    pub cause: Option<CauseKind>,
 }
 
 /// A stored workflow.

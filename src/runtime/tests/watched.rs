@@ -16,8 +16,8 @@ use crate::observe::Metrics;
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 use crate::store::{
     Claimed, InterventionCounts, InterventionFilter, InterventionRow, MemoryStore, Message, Posted,
-    Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError, ThreadFilter,
-    ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
+    Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Standing, Store, StoreError,
+    ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 
 /// A store that is watched.
@@ -98,6 +98,7 @@ forward! {
     thread(thread: &ThreadId) -> Option<ThreadRow>;
     threads(filter: &ThreadFilter, limit: usize) -> Vec<ThreadRow>;
     owner(thread: &ThreadId) -> Option<String>;
+    standing(thread: &ThreadId) -> Option<Standing>;
     by_idempotency_key(key: &str) -> Option<(ThreadId, String)>;
     delete(thread: &ThreadId, head: Option<Seq>) -> bool;
     expire(before: Timestamp, limit: usize) -> usize;

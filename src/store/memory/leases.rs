@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{Incarnation, ThreadId, Timestamp};
-use crate::store::{Claimed, Loss};
+use crate::store::{Claimed, Holder, Loss, MAX_AHEAD, Standing};
 
 use super::state::State;
 
@@ -30,6 +30,25 @@ impl State {
     /// Whether an incarnation's lease has not expired.
     pub(super) fn is_alive(&self, me: Incarnation, now: Duration) -> bool {
         self.leases.get(&me).is_some_and(|until| *until > now)
+    }
+
+    /// See [`crate::store::Store::standing`].
+    pub(super) fn standing(&self, id: &ThreadId, now: Duration) -> Option<Standing> {
+        let thread = self.threads.get(id)?;
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let lease = self.leases.get(&thread.row.owner).zip(self.names.get(&thread.row.owner));
+        let due = thread.row.wake_at.filter(|_| thread.row.owner == 0);
+        let before = self.ready.iter().take_while(|(at, _)| due.is_some_and(|due| *at < due));
+        let alive = self.leases.values().filter(|until| **until > now).count();
+        Some(Standing {
+            holder: lease.map(|(until, replica)| Holder {
+                replica: replica.clone(),
+                lease_left_ms: millis(*until).saturating_sub(millis(now)),
+            }),
+            ahead: before.take(MAX_AHEAD).count(),
+            mail: u32::try_from(thread.pending()).unwrap_or(u32::MAX),
+            replicas: u32::try_from(alive).unwrap_or(u32::MAX),
+        })
     }
 
     /// See [`crate::store::Store::retire`].

@@ -22,8 +22,8 @@ use crate::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use super::records::Reader;
 use super::{
     Claimed, InterventionCounts, InterventionFilter, InterventionRow, Message, Posted, Records,
-    Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError, ThreadFilter, ThreadRow,
-    Traits, WorkflowRow, Write, WriteOutcome,
+    Recovery, RecoveryCount, RecoveryEnd, Snapshot, Standing, Store, StoreError, ThreadFilter,
+    ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 use state::State;
 
@@ -146,6 +146,10 @@ impl Store for MemoryStore {
         let owner = state.threads.get(thread).map(|found| found.row.owner);
         let owner = owner.filter(|owner| state.is_alive(*owner, now));
         Ok(owner.and_then(|owner| state.names.get(&owner).cloned()))
+    }
+
+    async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError> {
+        Ok(self.state().standing(thread, self.clock.monotonic()))
     }
 
     async fn by_idempotency_key(

@@ -38,7 +38,8 @@ use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use super::{
     Claimed, Heard, InterventionCounts, InterventionFilter, InterventionRow, Message,
     MigrationState, News, OpenError, Posted, Records, Recovery, RecoveryCount, RecoveryEnd,
-    Snapshot, Store, StoreError, ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
+    Snapshot, Standing, Store, StoreError, ThreadFilter, ThreadRow, Traits, WorkflowRow, Write,
+    WriteOutcome,
 };
 use fault::answer;
 use intake::Door;
@@ -217,6 +218,10 @@ impl Store for PostgresStore {
 
     async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
         self.do_owner(thread).await
+    }
+
+    async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError> {
+        self.do_standing(thread).await
     }
 
     async fn by_idempotency_key(

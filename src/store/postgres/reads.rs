@@ -6,7 +6,8 @@ use crate::model::{Epoch, Seq, ThreadId, ThreadStatus};
 use crate::store::limits::{FORK_LABEL, MAX_READ_BYTES};
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
-use crate::store::{Records, StoreError, ThreadFilter, ThreadRow};
+use crate::store::standing::RawStanding;
+use crate::store::{MAX_AHEAD, Records, Standing, StoreError, ThreadFilter, ThreadRow};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -24,6 +25,19 @@ FROM @threads t LEFT JOIN (
         WHERE before < $4)
     ORDER BY seq) j ON true
 WHERE t.thread_id = $1 ORDER BY j.seq";
+
+/// Claims go by `wake_at`. What is left of a lease is this database's to say.
+const STANDING: &str = "
+SELECT r.name, CASE WHEN isfinite(r.lease_until)
+        THEN floor(extract(epoch FROM r.lease_until - clock_timestamp()) * 1000)::bigint
+        WHEN r.incarnation IS NOT NULL THEN 0 END,
+    (SELECT count(*) FROM (
+        SELECT FROM @threads a WHERE t.owner = 0 AND a.owner = 0 AND a.wake_at < t.wake_at
+        LIMIT $2) before),
+    t.pending::bigint,
+    (SELECT count(*) FROM @replicas l WHERE l.lease_until > clock_timestamp())
+FROM @threads t LEFT JOIN @replicas r ON r.incarnation = t.owner
+WHERE t.thread_id = $1";
 
 const WROTE: &str = "
 SELECT coalesce((SELECT first_seq = $2 + 1 AND epoch = $3 FROM @journal
@@ -137,6 +151,17 @@ impl PostgresStore {
              WHERE t.thread_id = $1 AND r.lease_until > clock_timestamp()",
         ));
         answer(query.bind(thread.as_str()).fetch_optional(&self.general)).await
+    }
+
+    pub(super) async fn do_standing(
+        &self,
+        thread: &ThreadId,
+    ) -> Result<Option<Standing>, StoreError> {
+        let query = sqlx::query_as(self.sql(STANDING));
+        let query = query.bind(thread.as_str()).bind(row_limit(MAX_AHEAD));
+        let found: Option<RawStanding> =
+            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        Ok(found.map(Standing::from))
     }
 
     pub(super) async fn do_by_idempotency_key(

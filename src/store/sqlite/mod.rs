@@ -34,8 +34,8 @@ use crate::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 
 use super::{
     Claimed, Disk, InterventionCounts, InterventionFilter, InterventionRow, Message, Posted,
-    Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError, ThreadFilter,
-    ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
+    Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Standing, Store, StoreError,
+    ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 use fault::fault;
 use writer::Writer;
@@ -147,6 +147,10 @@ impl Store for SqliteStore {
 
     async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
         self.do_owner(thread).await
+    }
+
+    async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError> {
+        self.do_standing(thread).await
     }
 
     async fn by_idempotency_key(

@@ -6,7 +6,8 @@ use crate::model::{Epoch, Seq, ThreadId, ThreadStatus};
 use crate::store::limits::{FORK_LABEL, MAX_READ_BYTES};
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
-use crate::store::{Records, StoreError, ThreadFilter, ThreadRow};
+use crate::store::standing::RawStanding;
+use crate::store::{MAX_AHEAD, Records, Standing, StoreError, ThreadFilter, ThreadRow};
 
 use super::SqliteStore;
 use super::fault::fault;
@@ -26,6 +27,17 @@ FROM threads t LEFT JOIN (
         WHERE before < ?4)
     ORDER BY seq) j
 WHERE t.thread_id = ?1 ORDER BY j.seq";
+
+/// Claims go by `wake_at`; leases are on the monotonic clock.
+const STANDING: &str = "
+SELECT r.name, r.lease_until - ?3,
+    (SELECT count(*) FROM (
+        SELECT 1 FROM threads a WHERE t.owner = 0 AND a.owner = 0 AND a.wake_at < t.wake_at
+        LIMIT ?2)),
+    t.pending,
+    (SELECT count(*) FROM replicas l WHERE l.lease_until > ?3)
+FROM threads t LEFT JOIN replicas r ON r.incarnation = t.owner
+WHERE t.thread_id = ?1";
 
 const WROTE: &str = "
 SELECT coalesce((SELECT first_seq = ?2 + 1 AND epoch = ?3 FROM journal
@@ -148,6 +160,17 @@ impl SqliteStore {
         let now = millis(self.clock.monotonic());
         let query = sqlx::query_scalar(sql).bind(thread.as_str()).bind(now);
         query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))
+    }
+
+    pub(super) async fn do_standing(
+        &self,
+        thread: &ThreadId,
+    ) -> Result<Option<Standing>, StoreError> {
+        let query = sqlx::query_as(STANDING).bind(thread.as_str());
+        let query = query.bind(row_limit(MAX_AHEAD)).bind(millis(self.clock.monotonic()));
+        let found: Option<RawStanding> =
+            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        Ok(found.map(Standing::from))
     }
 
     pub(super) async fn do_by_idempotency_key(

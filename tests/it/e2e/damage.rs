@@ -56,6 +56,14 @@ fn flipped(bytes: &[u8]) -> Vec<u8> {
     changed
 }
 
+/// Damages the newest record of the thread `hurt`.
+pub(super) async fn hurt(home: &Home) {
+    let sound = bytes(home, &format!("SELECT payload {NEWEST}")).await;
+    let update = "UPDATE @journal SET payload = $1 WHERE thread_id = 'hurt'
+        AND seq = (SELECT max(seq) FROM @journal WHERE thread_id = 'hurt')";
+    put(home, update, &flipped(&sound)).await;
+}
+
 /// What must not change of the thread: all but who may drive it and when.
 async fn kept(home: &Home) -> (i64, i64, Vec<u8>, Vec<u8>) {
     let row = "FROM @threads WHERE thread_id = 'hurt'";
@@ -115,8 +123,10 @@ async fn a_damaged_thread_is_left_alone_and_goes_on_when_it_is_mended(home: Home
     let refused = client.get("/status/hurt").await.expect(500).json();
     assert_eq!(refused["code"], "record_damaged");
     eventually("it looks stuck", async || {
-        let shown = watched(&client).await?["stuck"].as_str()?.to_owned();
-        (shown.contains("cannot be recovered") && shown.contains("checksum")).then_some(())
+        let shown = watched(&client).await?;
+        let why = shown["stuck"].as_str()?;
+        let told = why.contains("cannot be recovered") && why.contains("checksum");
+        (told && shown["cause"] == "unreadable").then_some(())
     })
     .await;
     assert_eq!(client.get("/monitor").await.json()["stuck"], json!(1));

@@ -13,6 +13,7 @@ mod definitions;
 mod diagnostics;
 mod disks;
 mod examples;
+mod explain;
 mod fallback;
 mod fallbacks;
 mod forks;

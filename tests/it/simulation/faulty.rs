@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use rethread::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use rethread::store::{
     Claimed, Heard, InterventionCounts, InterventionFilter, InterventionRow, Loss, Message, News,
-    Posted, Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Store, StoreError,
+    Posted, Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Standing, Store, StoreError,
     ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 
@@ -269,6 +269,10 @@ impl Store for FaultyStore {
 
     async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
         self.call("owner", self.world.store.owner(thread)).await
+    }
+
+    async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError> {
+        self.call("standing", self.world.store.standing(thread)).await
     }
 
     async fn by_idempotency_key(

@@ -48,6 +48,7 @@ conformance!(
     losses_count_until_there_is_progress,
     waking_up_is_no_loss,
     nothing_is_taken_from_a_live_owner,
+    a_standing_tells_the_holder_the_queue_and_the_mail,
     orphans_of_an_expired_owner_are_claimed,
     who_only_claimed_a_thread_has_not_driven_it,
     a_predecessor_behind_a_lock_is_gone,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FailureForm, Time, moment, time};
 use crate::machine::snapshot::SnapshotFault;
-use crate::machine::{Stop, Undo, Undoing, Who};
+use crate::machine::{Stop, Stopped, Undo, Undoing, Who};
 use crate::model::StepStatus;
 
 /// How far a compensation has come.
@@ -96,5 +96,29 @@ impl<'a> StopForm<'a> {
     pub(super) fn into_state(self) -> Stop {
         let (by, reason) = (self.by.into_owned(), self.reason.map(Cow::into_owned));
         Stop { at: moment(self.at), who: Who { by, reason }, compensate: self.compensate }
+    }
+}
+
+/// Who stopped a thread.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct StoppedForm<'a> {
+    at: Time,
+    by: Cow<'a, str>,
+    reason: Option<Cow<'a, str>>,
+}
+
+impl<'a> StoppedForm<'a> {
+    pub(super) fn of(stopped: &'a Stopped) -> Self {
+        let Stopped { at, by, reason } = stopped;
+        Self { at: time(*at), by: by.as_str().into(), reason: reason.as_deref().map(Cow::Borrowed) }
+    }
+
+    pub(super) fn into_state(self) -> Stopped {
+        Stopped {
+            at: moment(self.at),
+            by: self.by.into_owned(),
+            reason: self.reason.map(Cow::into_owned),
+        }
     }
 }

@@ -1,0 +1,119 @@
+//! Causes of a thread whose end is near: it is undone, aborted with a grace, or has a deadline.
+
+use serde_json::{Value, json};
+
+use super::words::{at, failure, list, since};
+use super::{Call, Case, Cause, CauseKind};
+use crate::definition::Phase;
+use crate::machine::{ThreadState, Undo};
+use crate::model::{StepId, StepStatus, ThreadStatus};
+
+/// How completed steps are being undone: always something, of a thread that is compensating.
+pub(super) fn compensating(case: &Case<'_>) -> Cause {
+    let state = case.state;
+    let steps = state.plan.steps.iter().zip(&state.steps);
+    let mut undone = steps.filter_map(|(planned, step)| Some((&planned.id, step.undo.as_deref()?)));
+    let now =
+        undone.find(|(_, undo)| matches!(undo.status, StepStatus::Running | StepStatus::Retrying));
+    let cause = match now {
+        Some((id, undo)) if undo.status == StepStatus::Retrying => retries(case, id, undo),
+        Some((id, undo)) => undoes(case, id, undo),
+        None => next(case),
+    };
+    cause.by_itself(now.and_then(|(_, undo)| undo.wake_at))
+}
+
+/// The attempt of a compensation is under way, also while the thread is paused.
+pub(super) fn undoes(case: &Case<'_>, id: &StepId, undo: &Undo) -> Cause {
+    let sentence = format!(
+        "What step {id} has done is being undone: an attempt of its compensation is under way{}.",
+        since(undo.attempt_at, case.facts.now)
+    );
+    Cause::new(CauseKind::Compensating, sentence, "its end; then the next step is undone")
+        .about(id)
+        .since(undo.attempt_at)
+        .by_itself(None)
+        .call(Some(leave(case.state)))
+        .detail(detail(case.state))
+}
+
+/// A compensation waits for its next attempt.
+fn retries(case: &Case<'_>, id: &StepId, undo: &Undo) -> Cause {
+    let state = case.state;
+    let planned = state.plan.position(id.as_str()).and_then(|at| state.plan.steps.get(at));
+    let most = planned.map_or(0, |step| step.phase(Phase::Compensation).retry.max_attempts);
+    let said = undo.error.as_ref().map(failure).unwrap_or_default();
+    let due = undo.wake_at.map_or_else(String::new, |due| at(due, case.facts.now));
+    let sentence = format!(
+        "The compensation of step {id} has failed {} of {most} times ({said}) and is tried again {due}.",
+        undo.failures
+    );
+    let now = (json!({}), "makes the next attempt of the compensation now");
+    Cause::new(CauseKind::Compensating, sentence, "its next attempt")
+        .about(id)
+        .since(Some(state.updated_at))
+        .call(Some(Call::post(&state.thread_id, &format!("/steps/{id}/retry"), now)))
+        .detail(detail(state))
+}
+
+/// The next step is about to be undone.
+fn next(case: &Case<'_>) -> Cause {
+    let sentence = "What its completed steps did is being undone.".to_owned();
+    Cause::new(CauseKind::Compensating, sentence, "the last compensation")
+        .since(Some(case.state.updated_at))
+        .call(Some(leave(case.state)))
+        .detail(detail(case.state))
+}
+
+fn leave(state: &ThreadState) -> Call {
+    let does = "ends the thread as it is: what has not been undone is left, and can be tried again";
+    Call::post(&state.thread_id, "/abort", (json!({}), does))
+}
+
+fn detail(state: &ThreadState) -> Value {
+    json!({ "compensation": state.compensation(), "error": state.error })
+}
+
+/// Somebody has aborted it with a grace, which is not over.
+pub(super) fn stopping(case: &Case<'_>) -> Option<Cause> {
+    let stop = case.state.stop.as_ref()?;
+    let running = case.state.running();
+    let names: Vec<&str> = running.iter().map(StepId::as_str).collect();
+    let undone = if stop.compensate { ", and its completed steps are undone" } else { "" };
+    let sentence = format!(
+        "{} has aborted it: the attempts of {} may end by themselves, and are cancelled {}{undone}.",
+        stop.who.by,
+        list(&names),
+        at(stop.at, case.facts.now)
+    );
+    let does = "cancels them and ends the thread now";
+    let body = json!({ "compensate": stop.compensate });
+    Some(
+        Cause::new(CauseKind::Stopping, sentence, "the end of those attempts, or of their grace")
+            .since(case.state.stopped.as_ref().map(|stopped| stopped.at))
+            .by_itself(Some(stop.at))
+            .call(Some(Call::post(&case.state.thread_id, "/abort", (body, does))))
+            .detail(json!({
+                "by": stop.who.by, "reason": stop.who.reason, "compensate": stop.compensate,
+                "waitsFor": running,
+            })),
+    )
+}
+
+/// Its workflow's `timeout` ends it.
+pub(super) fn deadline(case: &Case<'_>) -> Option<Cause> {
+    let state = case.state;
+    let runs = matches!(state.status, ThreadStatus::Queued | ThreadStatus::Running);
+    let due = state.deadline.filter(|_| runs)?;
+    let asks = state.plan.pauses_on_failure;
+    let what = if asks { "is paused and a person is asked" } else { "fails" };
+    let sentence = format!(
+        "If it has not ended by then it {what} {}: its workflow has a timeout.",
+        at(due, case.facts.now)
+    );
+    Some(
+        Cause::new(CauseKind::Deadline, sentence, "its end, or that time")
+            .by_itself(Some(due))
+            .detail(json!({ "deadline": due })),
+    )
+}

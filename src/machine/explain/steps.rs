@@ -1,0 +1,420 @@
+//! Causes that follow from where a step stands.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::bounds::undoes;
+use super::thread::asked;
+use super::words::{at, failure, since, span};
+use super::{Call, Case, Cause, CauseKind, Hands, KnownCircuit};
+use crate::definition::{Action, PlanStep};
+use crate::machine::{Intervention, StepState};
+use crate::model::{Category, Failure, InterventionKind, StepStatus, ThreadStatus, codes};
+
+/// A step of a thread that is looked at: as it is planned in the phase it is in, and as it stands.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    case: &'a Case<'a>,
+    position: usize,
+    planned: &'a PlanStep,
+    step: &'a StepState,
+}
+
+/// What the steps wait for, in the order of the plan.
+pub(super) fn all(case: &Case<'_>) -> Vec<Cause> {
+    places(case).filter_map(|place| cause(&place)).collect()
+}
+
+/// The attempts under way.
+pub(super) fn under_way(case: &Case<'_>) -> Vec<Cause> {
+    places(case).filter_map(|place| own_or_undo(&place)).collect()
+}
+
+/// The attempt of a step, or of its compensation, that is under way.
+fn own_or_undo(place: &Place<'_>) -> Option<Cause> {
+    let undo = place.step.undo.as_deref();
+    match undo.filter(|undo| undo.status == StepStatus::Running) {
+        Some(undo) => Some(undoes(place.case, &place.planned.id, undo)),
+        None => (place.step.status == StepStatus::Running).then(|| attempt(place)),
+    }
+}
+
+/// What steps wait for that people or clients can do while the thread is paused.
+pub(super) fn of_people(case: &Case<'_>) -> Vec<Cause> {
+    let waiting = places(case).filter(|place| place.step.status == StepStatus::Waiting);
+    waiting
+        .filter(|place| place.step.signal.is_some() || intervention(place).is_some())
+        .map(|place| waits(&place))
+        .collect()
+}
+
+fn places<'a>(case: &'a Case<'a>) -> impl Iterator<Item = Place<'a>> {
+    let steps = case.state.plan.steps.iter().zip(&case.state.steps).enumerate();
+    steps.map(move |(position, (planned, step))| {
+        let planned = planned.phase(step.phase());
+        Place { case, position, planned, step }
+    })
+}
+
+/// What a step waits for; `None` if nothing: it has ended, or its turn has not come.
+fn cause(place: &Place<'_>) -> Option<Cause> {
+    match place.step.status {
+        StepStatus::Running => Some(attempt(place)),
+        StepStatus::Retrying => Some(retries(place)),
+        StepStatus::Waiting => Some(waits(place)),
+        StepStatus::Pending
+        | StepStatus::Completed
+        | StepStatus::Failed
+        | StepStatus::Skipped
+        | StepStatus::Compensated => None,
+    }
+}
+
+/// What a step waits for that makes no attempt.
+fn waits(place: &Place<'_>) -> Cause {
+    if let Some(name) = &place.step.signal {
+        return signal(place, name);
+    }
+    match intervention(place) {
+        Some(one) => match one.opened.kind {
+            InterventionKind::Approval => approval(place, one),
+            InterventionKind::Blocked => blocked(place, one),
+            InterventionKind::Poison | InterventionKind::Failure => other(place),
+        },
+        None => match &*place.planned.action {
+            Action::Sleep => sleep(place),
+            Action::Signal
+            | Action::Approval
+            | Action::Http
+            | Action::Exec { .. }
+            | Action::Transform { .. } => other(place),
+        },
+    }
+}
+
+/// The open intervention that a step waits for.
+fn intervention<'a>(place: &Place<'a>) -> Option<&'a Intervention> {
+    let id = &place.planned.id;
+    let mut open = place.case.state.open_interventions();
+    open.find(|one| one.opened.steps.contains(id))
+}
+
+/// An attempt is under way, or was.
+fn attempt(place: &Place<'_>) -> Cause {
+    let Place { case, planned, step, .. } = place;
+    let (id, now) = (&planned.id, case.facts.now);
+    let limit = planned.timeout.map(|limit| case.facts.replica.timeouts.of(limit));
+    let ends = limit.zip(step.attempt_at).map(|(limit, began)| began.plus(limit));
+    let driven = case.facts.is_driven();
+    let silence = case.facts.silences.get(&place.position).copied();
+    let number = step.attempts;
+    let sentence = if driven {
+        let bound = match ends {
+            Some(ends) => format!("; its timeout ends it {}", at(ends, now)),
+            None => "; it has no timeout".to_owned(),
+        };
+        let slow = if step.warned { ", longer than it should take" } else { "" };
+        let silent = silence.map_or_else(String::new, |silent| {
+            format!(", with its last sign of life {} ago", span(silent))
+        });
+        format!(
+            "Attempt {number} of step {id} ({}) is under way{}{slow}{silent}{bound}.",
+            planned.action.kind(),
+            since(step.attempt_at, now)
+        )
+    } else {
+        format!(
+            "Attempt {number} of step {id} ({}) was under way{}; whoever takes the thread over makes \
+             it again, with the same idempotency key.",
+            planned.action.kind(),
+            since(step.attempt_at, now)
+        )
+    };
+    let ends_with = match (driven, ends) {
+        (true, Some(_)) => "its end, or its timeout",
+        (true, None) => "its end: no timeout bounds it",
+        (false, _) => "the attempt that is made again",
+    };
+    let skip = skip(
+        place,
+        (json!({}), "cancels the attempt and does without the step: what depends on it sees null"),
+    );
+    Cause::new(CauseKind::Attempt, sentence, ends_with)
+        .about(id)
+        .since(step.attempt_at)
+        .by_itself(ends.filter(|_| driven))
+        .call(skip)
+        .detail(json!({
+            "stepKind": planned.action.kind(), "attempt": number, "fallback": step.fallback,
+            "warned": step.warned, "timeoutMs": limit.map(millis),
+            "warnAfterMs": planned.warn_after.map(millis),
+            "heartbeatTimeoutMs": planned.heartbeat_timeout.map(millis),
+            "replica": driver(case), "underWay": driven,
+            "silentMs": silence.map(millis),
+        }))
+}
+
+/// The name of the replica that makes the attempts.
+fn driver<'a>(case: &'a Case<'_>) -> Option<&'a str> {
+    match &case.facts.hands {
+        Hands::Here => Some(&case.facts.replica.name),
+        Hands::Elsewhere { replica, .. } => Some(replica),
+        Hands::TakenUpHere | Hands::Nobody | Hands::Lost { .. } => None,
+    }
+}
+
+/// A step waits for its next attempt.
+fn retries(place: &Place<'_>) -> Cause {
+    let known = place.case.facts.circuits.get(&place.position);
+    let Some(error) = &place.step.error else { return retry(place, known) };
+    let cools = known.and_then(|known| known.cools_until);
+    let open = known.is_some_and(|known| known.state == Some("open"));
+    if open || error.code == codes::CIRCUIT_OPEN && cools.is_none() {
+        return circuit(place, known, error);
+    }
+    if cools.is_some() || error.category == Category::RateLimit {
+        return cool_down(place, known, error);
+    }
+    retry(place, known)
+}
+
+/// What it calls is away, as far as the journal or this replica tells.
+fn circuit(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -> Cause {
+    let Place { case, planned, step, .. } = place;
+    let (id, now) = (&planned.id, case.facts.now);
+    let name = &case.facts.replica.name;
+    let target = known.map_or_else(|| "what it calls".to_owned(), |known| known.key.clone());
+    let half_open = known.and_then(|known| known.retry_at);
+    let seen = match known.and_then(|known| known.state) {
+        Some("open") => half_open.map_or_else(
+            || format!("; that is what replica {name} sees"),
+            |due| format!("; replica {name} lets a probe through {}", at(due, now)),
+        ),
+        Some(state) => format!("; on replica {name} it is {state} now"),
+        None => format!("; replica {name} has not called it"),
+    };
+    // The journal tells of the last attempt; now is only what this replica has seen.
+    let is = if known.is_some_and(|known| known.state == Some("open")) { "is" } else { "was" };
+    let sentence = format!(
+        "Step {id} waits for its next attempt {} because the circuit of {target} {is} open ({}){seen}.",
+        due(place),
+        failure(error)
+    );
+    let does = "does without the step: what depends on it sees null. To try it again before its time \
+                would only be refused while the circuit is open";
+    Cause::new(
+        CauseKind::Circuit,
+        sentence,
+        "its next attempt, once the circuit lets one through; that of a target that is back closes it",
+    )
+    .about(id)
+    .since(step.failed_at)
+    .by_itself(step.wake_at)
+    .call(skip(place, (json!({}), does)))
+    .detail(next_attempt(place, known))
+}
+
+/// What it calls asked to be left alone.
+fn cool_down(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -> Cause {
+    let Place { planned, step, .. } = place;
+    let id = &planned.id;
+    let target = known.map_or_else(|| "what it calls".to_owned(), |known| known.key.clone());
+    let until = known.and_then(|known| known.cools_until);
+    let until = until.map_or_else(String::new, |until| format!(" until {until}"));
+    let sentence = format!(
+        "Step {id} waits for its next attempt {} because {target} asked to be left alone{until} ({}).",
+        due(place),
+        failure(error)
+    );
+    let does = "does without the step: what depends on it sees null. To try it again before its time \
+                would only be refused";
+    Cause::new(CauseKind::CoolDown, sentence, "its next attempt")
+        .about(id)
+        .since(step.failed_at)
+        .by_itself(step.wake_at)
+        .call(skip(place, (json!({}), does)))
+        .detail(next_attempt(place, known))
+}
+
+/// It waits for the time that its retry policy says.
+fn retry(place: &Place<'_>, known: Option<&KnownCircuit>) -> Cause {
+    let Place { case, planned, step, .. } = place;
+    let id = &planned.id;
+    let said = step.error.as_ref().map(failure).unwrap_or_default();
+    let sentence = format!(
+        "Step {id} has failed {} of {} times ({said}) and is tried again {}.",
+        step.failures,
+        planned.retry.max_attempts,
+        due(place)
+    );
+    let possible = case.state.status == ThreadStatus::Running;
+    let call = possible.then(|| {
+        Call::post(
+            &case.state.thread_id,
+            &format!("/steps/{id}/retry"),
+            (json!({}), "makes the next attempt now"),
+        )
+    });
+    Cause::new(CauseKind::Retry, sentence, "its next attempt")
+        .about(id)
+        .since(step.failed_at)
+        .by_itself(step.wake_at)
+        .call(call)
+        .detail(next_attempt(place, known))
+}
+
+/// When a step is tried again.
+fn due(place: &Place<'_>) -> String {
+    match place.step.wake_at {
+        Some(due) => at(due, place.case.facts.now),
+        None => "as soon as it can be".to_owned(),
+    }
+}
+
+/// What is known of the attempt that a step waits for.
+fn next_attempt(place: &Place<'_>, known: Option<&KnownCircuit>) -> Value {
+    let Place { case, planned, step, .. } = place;
+    let circuit = known.map(|known| {
+        json!({
+            "key": known.key, "state": known.state, "failures": known.failures,
+            "openedAt": known.opened_at, "retryAt": known.retry_at,
+            "coolsUntil": known.cools_until, "seenBy": case.facts.replica.name,
+        })
+    });
+    json!({
+        "stepKind": planned.action.kind(), "attempt": step.attempts,
+        "nextAttempt": step.attempts.saturating_add(1), "failures": step.failures,
+        "maxAttempts": planned.retry.max_attempts, "fallback": step.fallback,
+        "retryAt": step.wake_at, "error": step.error, "circuit": circuit,
+    })
+}
+
+/// It waits for somebody to send a signal.
+fn signal(place: &Place<'_>, name: &str) -> Cause {
+    let Place { case, planned, step, .. } = place;
+    let (id, now) = (&planned.id, case.facts.now);
+    // A thread that is paused has no timers.
+    let until = step.wake_at.filter(|_| case.state.status == ThreadStatus::Running);
+    let (bound, ends_with) = match until {
+        Some(until) => (
+            format!(", and fails if none has come {}", at(until, now)),
+            "the signal, or its timeout",
+        ),
+        None => (String::new(), "the signal, and nothing by itself"),
+    };
+    let does = "sends the signal; the body is its payload, any JSON, and becomes the step's output";
+    let call = Call::post(&case.state.thread_id, &format!("/signals/{name}"), (json!({}), does));
+    let cause = Cause::new(
+        CauseKind::Signal,
+        format!("Step {id} waits for the signal {name}{}{bound}.", since(step.attempt_at, now)),
+        ends_with,
+    );
+    let cause = if until.is_some() { cause.by_itself(until) } else { cause };
+    cause
+        .about(id)
+        .since(step.attempt_at)
+        .call(Some(call))
+        .detail(json!({ "signal": name, "expiresAt": step.wake_at }))
+}
+
+/// It waits for a person.
+fn approval(place: &Place<'_>, one: &Intervention) -> Cause {
+    let Place { case, planned, step, .. } = place;
+    let (id, now) = (&planned.id, case.facts.now);
+    let until = step.wake_at.filter(|_| case.state.status == ThreadStatus::Running);
+    let bound = match (until, &one.opened.on_timeout) {
+        (Some(until), Some(choice)) => {
+            format!(" By itself \"{choice}\" is chosen {}.", at(until, now))
+        }
+        (Some(until), None) => format!(" It fails if nobody has decided {}.", at(until, now)),
+        (None, _) => String::new(),
+    };
+    let sentence = format!(
+        "Step {id} waits for a person to decide{} between {}: {}.{bound}",
+        since(Some(one.at), now),
+        one.opened.choices.join(" and "),
+        one.opened.prompt.trim_end_matches('.')
+    );
+    let cause = asked(case, (CauseKind::Approval, sentence), one).about(id);
+    match until {
+        Some(until) => {
+            Cause { ends_with: "a person's decision, or its timeout".to_owned(), ..cause }
+                .by_itself(Some(until))
+        }
+        None => cause,
+    }
+}
+
+/// A person has to look at its output.
+fn blocked(place: &Place<'_>, one: &Intervention) -> Cause {
+    let id = &place.planned.id;
+    let sentence = format!(
+        "The check of step {id} has blocked its output{}, and a person has to decide: {}.",
+        since(Some(one.at), place.case.facts.now),
+        one.opened.choices.join(", ")
+    );
+    asked(place.case, (CauseKind::Blocked, sentence), one).about(id)
+}
+
+/// It sleeps.
+fn sleep(place: &Place<'_>) -> Cause {
+    let Place { case, planned, step, .. } = place;
+    let (id, now) = (&planned.id, case.facts.now);
+    let slept = step.attempt_at.map_or(Duration::ZERO, |began| now.since(began));
+    let body = json!({ "output": { "sleptMs": millis(slept) } });
+    Cause::new(
+        CauseKind::Timer,
+        format!("Step {id} sleeps{} and wakes {}.", since(step.attempt_at, now), due(place)),
+        "its time",
+    )
+    .about(id)
+    .since(step.attempt_at)
+    .by_itself(step.wake_at)
+    .call(skip(
+        place,
+        (body, "ends the sleep now: the step is skipped, with the output of a sleep"),
+    ))
+    .detail(json!({ "wakesAt": step.wake_at, "sleptMs": millis(slept) }))
+}
+
+/// It waits for something that has no words of its own here.
+fn other(place: &Place<'_>) -> Cause {
+    let Place { case, planned, step, .. } = place;
+    let (id, now) = (&planned.id, case.facts.now);
+    let asked = intervention(place);
+    let why = asked.map_or_else(String::new, |one| format!(": {}", one.opened.prompt));
+    let cause = Cause::new(
+        CauseKind::Waiting,
+        format!("Step {id} ({}) waits{}{why}.", planned.action.kind(), since(step.attempt_at, now)),
+        if step.wake_at.is_some() {
+            "its time"
+        } else {
+            "nothing by itself; whoever skips the step"
+        },
+    )
+    .about(id)
+    .since(step.attempt_at)
+    .call(skip(place, (json!({}), "does without the step: what depends on it sees null")))
+    .detail(json!({ "stepKind": planned.action.kind(), "wakesAt": step.wake_at,
+                    "interventionId": asked.map(|one| &one.opened.id) }));
+    if step.wake_at.is_some() { cause.by_itself(step.wake_at) } else { cause }
+}
+
+/// The call that does without a step, where that is possible.
+fn skip(place: &Place<'_>, what: (Value, &str)) -> Option<Call> {
+    let state = place.case.state;
+    let possible = match state.status {
+        ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Paused => true,
+        ThreadStatus::Compensating
+        | ThreadStatus::Completed
+        | ThreadStatus::Failed
+        | ThreadStatus::Aborted => false,
+    };
+    let path = format!("/steps/{}/skip", place.planned.id);
+    possible.then(|| Call::post(&state.thread_id, &path, what))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,44 @@
+//! In whose hands a thread is, for people who ask why it does not move.
+
+/// What the store knows of a thread's place among replicas and other threads, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The registration that owns the thread, if one does, whether its lease holds or not.
+    pub holder: Option<Holder>,
+    /// Threads that nobody drives and that are claimed before this one, counted up to
+    /// [`MAX_AHEAD`]; 0 if this one does not wait to be claimed.
+    pub ahead: usize,
+    /// Messages in its inbox that were not taken yet.
+    pub mail: u32,
+    /// Registrations whose lease holds.
+    pub replicas: u32,
+}
+
+/// A registration that owns a thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The replica's name.
+    pub replica: String,
+    /// What is left of its lease, in milliseconds, by the store's clock; 0 or less: it has expired.
+    pub lease_left_ms: i64,
+}
+
+/// Threads that are counted before one that waits: beyond it the number says no more than "many",
+/// and the count would read all of them.
+pub const MAX_AHEAD: usize = 10_000;
+
+/// What both databases answer: the holder's name and lease, threads ahead, mail, replicas.
+pub(super) type RawStanding = (Option<String>, Option<i64>, i64, i64, i64);
+
+impl From<RawStanding> for Standing {
+    fn from((replica, left, ahead, mail, replicas): RawStanding) -> Self {
+        let holder =
+            replica.zip(left).map(|(replica, lease_left_ms)| Holder { replica, lease_left_ms });
+        Self {
+            holder,
+            ahead: usize::try_from(ahead).unwrap_or(0),
+            mail: u32::try_from(mail).unwrap_or(0),
+            replicas: u32::try_from(replicas).unwrap_or(0),
+        }
+    }
+}
