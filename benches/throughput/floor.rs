@@ -153,6 +153,7 @@ fn started(thread: &ThreadId, records: Records, summary: &Summary) -> Write {
         records,
         summary: summary.clone(),
         disposition: Disposition::Keep,
+        notices: Vec::new(),
     }))
 }
 
@@ -168,6 +169,7 @@ fn appended(thread: &ThreadId, prev: u64, records: Records, summary: &Summary) -
         disposition: if ended { Disposition::Release { wake_at: None } } else { Disposition::Keep },
         taken: Vec::new(),
         interventions: Vec::new(),
+        notices: Vec::new(),
     }))
 }
 

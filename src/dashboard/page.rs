@@ -66,6 +66,9 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::InterventionResolved { .. }
         | RuntimeError::NoSuchChoice { .. }
         | RuntimeError::TooManySignals
+        | RuntimeError::NotificationNotFound
+        | RuntimeError::TooManyNotifications { .. }
+        | RuntimeError::AddressNotAllowed(_)
         | RuntimeError::ThreadConflict
         | RuntimeError::IdempotencyMismatch
         | RuntimeError::WrongState { .. }

@@ -128,6 +128,7 @@ async fn create(
     } else {
         enqueue(core, write, &source.plan).await?
     };
+    core.notices.written();
     Ok((thread, made))
 }
 
@@ -190,6 +191,7 @@ fn first_write(
         } else {
             Disposition::Keep
         },
+        notices: core.notices.wanted(&plan.name, events),
     })
 }
 

@@ -101,6 +101,8 @@ pub struct Start {
     /// `Keep`: the writer drives it from the start, under epoch 1 (if its lease has expired,
     /// nobody does and the thread is due at once). `Release`: epoch 0.
     pub disposition: Disposition,
+    /// Subscriptions, each once, that want to hear of these events.
+    pub notices: Vec<String>,
 }
 
 /// More events of a thread that the writer drives.
@@ -124,6 +126,8 @@ pub struct Append {
     pub taken: Vec<(String, Json)>,
     /// Interventions that this write opens or resolves, as they are afterwards.
     pub interventions: Vec<InterventionRow>,
+    /// Subscriptions, each once, that want to hear of these events.
+    pub notices: Vec<String>,
 }
 
 /// One write of a batch.

@@ -35,6 +35,7 @@ fn start(name: &str, ended: bool) -> Write {
             completed_at: ended.then_some(at),
         },
         disposition: Disposition::Release { wake_at },
+        notices: Vec::new(),
     }))
 }
 

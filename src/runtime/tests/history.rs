@@ -162,6 +162,7 @@ impl History {
             records: records(thread_id, &self.appends[0]).unwrap(),
             summary: summary(&self.at(1)),
             disposition: Disposition::Keep,
+            notices: Vec::new(),
         }))
     }
 
@@ -179,6 +180,7 @@ impl History {
             disposition: if last { release } else { Disposition::Keep },
             taken: Vec::new(),
             interventions: Vec::new(),
+            notices: Vec::new(),
         }))
     }
 }

@@ -16,6 +16,7 @@ mod leases;
 mod mail;
 mod migrate;
 mod news;
+mod notices;
 mod pool;
 mod reads;
 mod retention;
@@ -69,6 +70,7 @@ struct Statements {
     append: SqlStr,
     append_taking: SqlStr,
     start: SqlStr,
+    start_telling: SqlStr,
     claim: SqlStr,
 }
 
@@ -79,7 +81,8 @@ impl Statements {
         Self {
             append: shared(&appends::statement(false)),
             append_taking: shared(&appends::statement(true)),
-            start: shared(starts::START),
+            start: shared(&starts::statement(false)),
+            start_telling: shared(&starts::statement(true)),
             claim: shared(&leases::claim_statement()),
         }
     }

@@ -21,7 +21,7 @@ const GUARD_TRIES: u32 = 5;
 ///
 /// Key and thread must stand or fall together. A key that got in while its thread lost a race
 /// divides by zero: the whole statement is undone and sent again.
-pub(super) const START: &str = "
+const START: &str = "
 WITH s AS MATERIALIZED (
     SELECT s.*,
         s.keep AND EXISTS (SELECT FROM @replicas
@@ -70,7 +70,20 @@ l AS (
 j AS (
     INSERT INTO @journal (thread_id, seq, first_seq, epoch, at, crc, payload)
     SELECT thread_id, last, 1, CASE WHEN mine THEN 1 ELSE 0 END, at, crc, payload
-    FROM s WHERE (thread_id IN (SELECT thread_id FROM t)) IS TRUE)
+    FROM s WHERE (thread_id IN (SELECT thread_id FROM t)) IS TRUE)";
+
+/// Tells what subscriptions are to be sent of new threads.
+const NOTICED: &str = ",
+noticed AS (
+    INSERT INTO @notification_cursors (thread_id, subscription, sent, head, since, due_at)
+    SELECT n.thread_id, n.subscription, 0, s.last, @now_ms(), @now_ms()
+    FROM unnest($25::text[], $26::text[]) AS n(thread_id, subscription)
+    JOIN s USING (thread_id) JOIN @notifications w ON w.id = n.subscription
+    WHERE (n.thread_id IN (SELECT thread_id FROM t)) IS TRUE
+    ORDER BY n.thread_id, n.subscription
+    ON CONFLICT (thread_id, subscription) DO UPDATE SET sent = 0, head = EXCLUDED.head)";
+
+const VERDICT: &str = "
 SELECT thread_id, fits, key_lost, lacks, 1 / CASE WHEN key_won AND NOT fits THEN 0 ELSE 1 END
 FROM (SELECT thread_id,
         (thread_id IN (SELECT thread_id FROM t)) IS TRUE AS fits,
@@ -78,6 +91,11 @@ FROM (SELECT thread_id,
         key IS NOT NULL AND NOT known AND NOT (key IN (SELECT key FROM k)) IS TRUE AS key_lost,
         NOT defined AND NOT known AS lacks
     FROM s) verdict";
+
+/// The statement; with or without subscriptions to be told.
+pub(super) fn statement(notices: bool) -> String {
+    [START, if notices { NOTICED } else { "" }, VERDICT].concat()
+}
 
 /// The columns of a batch.
 #[derive(Debug, Default)]
@@ -104,6 +122,8 @@ struct Columns<'a> {
     label_thread: Vec<&'a str>,
     label_key: Vec<String>,
     label_value: Vec<String>,
+    notice_thread: Vec<&'a str>,
+    notice: Vec<&'a str>,
 }
 
 impl<'a> Columns<'a> {
@@ -151,6 +171,10 @@ impl<'a> Columns<'a> {
             self.label_thread.push(start.thread_id.as_str());
             self.label_key.push(indexed(key));
             self.label_value.push(indexed(value));
+        }
+        for subscription in &start.notices {
+            self.notice_thread.push(start.thread_id.as_str());
+            self.notice.push(subscription);
         }
         Ok(())
     }
@@ -222,32 +246,37 @@ impl PostgresStore {
     ) -> Result<Vec<WriteOutcome>, Fault> {
         let columns = Columns::of(starts)?;
         let ttl = i64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(i64::MAX);
-        let query =
-            sqlx::query_as::<_, (String, bool, bool, bool, i32)>(self.statements.start.clone())
-                .bind(me)
-                .bind(columns.thread_id)
-                .bind(columns.workflow)
-                .bind(columns.workflow_version)
-                .bind(columns.definition)
-                .bind(columns.request_hash)
-                .bind(columns.metadata)
-                .bind(columns.key)
-                .bind(columns.key_hash)
-                .bind(columns.keep)
-                .bind(columns.wake_at)
-                .bind(columns.last)
-                .bind(columns.at)
-                .bind(columns.payload)
-                .bind(columns.crc)
-                .bind(columns.summary)
-                .bind(columns.status)
-                .bind(columns.completed_at)
-                .bind(ttl)
-                .bind(columns.text_hash)
-                .bind(columns.text)
-                .bind(columns.label_thread)
-                .bind(columns.label_key)
-                .bind(columns.label_value);
+        let notices = !columns.notice.is_empty();
+        let known = &self.statements;
+        let sql = if notices { &known.start_telling } else { &known.start };
+        let mut query = sqlx::query_as::<_, (String, bool, bool, bool, i32)>(sql.clone())
+            .bind(me)
+            .bind(columns.thread_id)
+            .bind(columns.workflow)
+            .bind(columns.workflow_version)
+            .bind(columns.definition)
+            .bind(columns.request_hash)
+            .bind(columns.metadata)
+            .bind(columns.key)
+            .bind(columns.key_hash)
+            .bind(columns.keep)
+            .bind(columns.wake_at)
+            .bind(columns.last)
+            .bind(columns.at)
+            .bind(columns.payload)
+            .bind(columns.crc)
+            .bind(columns.summary)
+            .bind(columns.status)
+            .bind(columns.completed_at)
+            .bind(ttl)
+            .bind(columns.text_hash)
+            .bind(columns.text)
+            .bind(columns.label_thread)
+            .bind(columns.label_key)
+            .bind(columns.label_value);
+        if notices {
+            query = query.bind(columns.notice_thread).bind(columns.notice);
+        }
         let rows = answer::<_, Fault>(query.fetch_all(&self.writer)).await?;
         let verdicts: HashMap<String, _> = rows
             .into_iter()

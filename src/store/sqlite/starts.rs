@@ -12,6 +12,7 @@ use crate::store::{Disposition, Start, StoreError, WriteOutcome};
 
 use super::appends::insert_journal;
 use super::fault::Fault;
+use super::notices::notify;
 use super::rows::{MAX_ROWS, room, with_list, with_rows};
 
 const KNOWN_THREADS: &str = "SELECT thread_id FROM threads WHERE thread_id IN ({})";
@@ -52,6 +53,7 @@ pub(super) struct StartRow {
     status: &'static str,
     completed_at: Option<i64>,
     disposition: Disposition,
+    notices: Vec<String>,
 }
 
 impl StartRow {
@@ -74,6 +76,7 @@ impl StartRow {
             status: start.summary.status.as_str(),
             completed_at: start.summary.completed_at.map(Timestamp::millis),
             disposition: start.disposition,
+            notices: start.notices.clone(),
         })
     }
 }
@@ -200,7 +203,7 @@ async fn insert(
     insert_rest(connection, now, starts).await
 }
 
-/// Keys, definitions and labels: rare beside the rows above, so one by one.
+/// Keys, definitions, labels and whom to tell: rare beside the rows above, so one by one.
 async fn insert_rest(
     connection: &mut SqliteConnection,
     now: Timestamp,
@@ -224,6 +227,8 @@ async fn insert_rest(
             let query = sqlx::query(INSERT_LABEL).bind(start.thread_id.as_str());
             query.bind(key).bind(value).execute(&mut *connection).await?;
         }
+        let told = (start.thread_id.as_str(), start.notices.as_slice());
+        notify(connection, told, (0, start.journal.seq), now).await?;
     }
     Ok(())
 }

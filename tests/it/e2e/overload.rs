@@ -116,5 +116,6 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
             completed_at: None,
         },
         disposition: Disposition::Release { wake_at: Some(now) },
+        notices: Vec::new(),
     }))
 }

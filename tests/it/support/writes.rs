@@ -59,6 +59,7 @@ pub(crate) fn start(thread: &str, disposition: Disposition) -> Start {
         records: records(1, 1),
         summary: summary(ThreadStatus::Queued),
         disposition,
+        notices: Vec::new(),
     }
 }
 
@@ -80,6 +81,7 @@ pub(crate) fn append(thread: &str, epoch: Epoch, prev: Seq) -> Append {
         disposition: Disposition::Keep,
         taken: Vec::new(),
         interventions: Vec::new(),
+        notices: Vec::new(),
     }
 }
 
