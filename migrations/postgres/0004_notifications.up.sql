@@ -26,6 +26,7 @@ CREATE TABLE notification_cursors (
     attempts integer NOT NULL DEFAULT 0,
     leased_until bigint NOT NULL DEFAULT 0,
     token bigint NOT NULL DEFAULT 0,
+    holder bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (thread_id, subscription)
 ) WITH (fillfactor = 50);
 CREATE INDEX notification_cursors_due ON notification_cursors (subscription, due_at);

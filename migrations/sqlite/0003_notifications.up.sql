@@ -23,6 +23,7 @@ CREATE TABLE notification_cursors (
     attempts INTEGER NOT NULL DEFAULT 0,
     leased_until INTEGER NOT NULL DEFAULT 0,
     token INTEGER NOT NULL DEFAULT 0,
+    holder INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (thread_id, subscription)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX notification_cursors_due ON notification_cursors (subscription, due_at);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretSlice};
 
-use crate::model::{Json, Seq, ThreadId, Timestamp};
+use crate::model::{Incarnation, Json, Seq, ThreadId, Timestamp};
 
 use super::StoreError;
 use super::rows::{json, thread_id};
@@ -118,9 +118,11 @@ pub trait Notices: Send + Sync {
     async fn delete_notification(&self, id: &str) -> Result<bool, StoreError>;
 
     /// Hands out cursors that are due and that nobody holds, for `lease`: of each subscription named
-    /// as many as stand beside it, the longest due first. `token` is to be another one each time.
+    /// as many as stand beside it, the longest due first. One whose holder's own lease has expired
+    /// ([`super::Store::renew`]) is held by nobody. `token` is to be another one each time.
     async fn claim_notices(
         &self,
+        me: Incarnation,
         token: i64,
         lease: Duration,
         wanted: &[(String, usize)],

@@ -153,6 +153,7 @@ impl Errand {
     async fn send(&self, to: &Arc<Subscription>, event: &str, seq: Seq) -> Result<(), End> {
         let core = &self.core;
         if core.draining.is_cancelled()
+            || !core.authority().holds()
             || self.leased.elapsed() + ATTEMPT_TIMEOUT + LEASE_MARGIN > LEASE
         {
             return Err(End::Back);

@@ -17,7 +17,8 @@ use crate::store::StoreError;
 /// pause that is over can cost.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a sender holds a cursor without a word: longer than an attempt may take, so that nobody
-/// else sends the same meanwhile. A sender that died is followed after this.
+/// else sends the same meanwhile. A sender that died is followed as soon as its replica's lease has
+/// expired; this is for one that lives and sends no more.
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// How often waiting messages are counted, and old ones given up: for gauges and people.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
@@ -73,12 +74,13 @@ async fn send_due(core: &Arc<Core>) -> Result<(), StoreError> {
     let free = |id: &String| (id.clone(), core.notices.places(id).available_permits());
     let wanted: Vec<(String, usize)> =
         core.notices.known().keys().map(free).filter(|(_, places)| *places > 0).collect();
-    if wanted.is_empty() {
+    let authority = core.authority();
+    if wanted.is_empty() || !authority.holds() {
         return Ok(());
     }
-    let token = token(core);
+    let (me, token) = (authority.incarnation, token(core));
     let leased = Instant::now();
-    for notice in core.store().claim_notices(token, LEASE, &wanted).await? {
+    for notice in core.store().claim_notices(me, token, LEASE, &wanted).await? {
         let places = core.notices.places(&notice.subscription);
         let Ok(place) = places.try_acquire_owned() else { continue };
         let errand = Errand { core: Arc::clone(core), notice, token, leased };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Seq, ThreadId, Timestamp};
+use crate::model::{Incarnation, Seq, ThreadId, Timestamp};
 use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
 
 use super::MemoryStore;
@@ -22,6 +22,7 @@ pub(super) struct Cursor {
     /// Until when the holder of the token may send.
     leased_until: Timestamp,
     token: i64,
+    holder: Incarnation,
 }
 
 impl State {
@@ -46,6 +47,7 @@ impl State {
                 attempts: 0,
                 leased_until: Timestamp::from_millis(0),
                 token: 0,
+                holder: 0,
             });
             cursor.head = head;
         }
@@ -108,20 +110,25 @@ impl Notices for MemoryStore {
 
     async fn claim_notices(
         &self,
+        me: Incarnation,
         token: i64,
         lease: Duration,
         wanted: &[(String, usize)],
     ) -> Result<Vec<Notice>, StoreError> {
         let (mut state, now) = (self.state(), self.clock.now());
+        let state = &mut *state;
+        let (leases, monotonic) = (&state.leases, self.clock.monotonic());
+        let dead = |holder: Incarnation| leases.get(&holder).is_some_and(|end| *end <= monotonic);
         let mut claimed = Vec::new();
         for (id, limit) in wanted {
             let due = |((_, of), cursor): &(&(ThreadId, String), &mut Cursor)| {
-                of == id && cursor.due_at <= now && cursor.leased_until <= now
+                let free = cursor.leased_until <= now || dead(cursor.holder);
+                of == id && cursor.due_at <= now && free
             };
             let mut found: Vec<_> = state.cursors.iter_mut().filter(due).collect();
             found.sort_by_key(|(_, cursor)| cursor.due_at);
             for ((thread, _), cursor) in found.into_iter().take(*limit) {
-                cursor.token = token;
+                (cursor.holder, cursor.token) = (me, token);
                 cursor.leased_until = now.plus(lease);
                 claimed.push(Notice {
                     subscription: id.clone(),

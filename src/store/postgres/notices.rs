@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
 
-use crate::model::{Seq, Timestamp};
+use crate::model::{Incarnation, Seq, Timestamp};
 use crate::store::notices::{
     NOTIFICATION_COLUMNS, RawNotice, RawNotification, millis, notice, notice_count,
 };
@@ -31,20 +31,23 @@ WITH gone AS (DELETE FROM @notifications WHERE id = $1 RETURNING id),
 rest AS (DELETE FROM @notification_cursors WHERE subscription = $1)
 SELECT count(*) FROM gone";
 
-/// The clock is read once for a look, so that the index can be searched with it.
+/// The clock is read once for a look, so that the index can be searched with it. Who is dead is told
+/// by the positive list, as for threads.
 const CLAIM: &str = "
-WITH picked AS MATERIALIZED (
+WITH dead AS MATERIALIZED (
+    SELECT incarnation FROM @replicas WHERE lease_until <= clock_timestamp()),
+picked AS MATERIALIZED (
     SELECT c.thread_id, c.subscription
     FROM unnest($1::text[], $2::bigint[]) AS w(id, n)
     CROSS JOIN LATERAL (
         SELECT thread_id, subscription FROM @notification_cursors
         WHERE subscription = w.id AND due_at <= (SELECT @now_ms())
-          AND leased_until <= (SELECT @now_ms())
+          AND (leased_until <= (SELECT @now_ms()) OR holder IN (SELECT incarnation FROM dead))
         ORDER BY due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c)
-UPDATE @notification_cursors r SET token = $3, leased_until = @now_ms() + $4
+UPDATE @notification_cursors r SET token = $3, holder = $5, leased_until = @now_ms() + $4
 FROM picked p
 WHERE r.thread_id = p.thread_id AND r.subscription = p.subscription
-  AND r.leased_until <= @now_ms()
+  AND (r.leased_until <= @now_ms() OR r.holder IN (SELECT incarnation FROM dead))
 RETURNING r.subscription, r.thread_id, r.sent, r.head, r.attempts";
 
 const ADVANCE: &str = "
@@ -159,6 +162,7 @@ impl Notices for PostgresStore {
 
     async fn claim_notices(
         &self,
+        me: Incarnation,
         token: i64,
         lease: Duration,
         wanted: &[(String, usize)],
@@ -166,7 +170,7 @@ impl Notices for PostgresStore {
         let (ids, limits): (Vec<&str>, Vec<i64>) =
             wanted.iter().map(|(id, limit)| (id.as_str(), row_limit(*limit))).unzip();
         let query = sqlx::query_as(self.sql(CLAIM)).bind(ids).bind(limits);
-        let query = query.bind(token).bind(millis(lease));
+        let query = query.bind(token).bind(millis(lease)).bind(me);
         let rows: Vec<RawNotice> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(notice).collect()
     }

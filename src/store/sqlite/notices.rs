@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use crate::model::{Seq, Timestamp};
+use crate::model::{Incarnation, Seq, Timestamp};
 use crate::store::notices::{
     NOTIFICATION_COLUMNS, RawNotice, RawNotification, millis, notice, notice_count,
 };
@@ -36,14 +36,15 @@ UPDATE notifications SET enabled = ?3, version = ?4, body = ?5, secret = ?6
 WHERE id = ?1 AND created_at = ?2 AND version = ?7";
 
 const ANY_DUE: &str = "
-SELECT EXISTS (SELECT 1 FROM notification_cursors
-    WHERE due_at <= ?1 AND leased_until <= ?1)";
+SELECT EXISTS (SELECT 1 FROM notification_cursors WHERE due_at <= ?1)";
 
 const CLAIM: &str = "
-UPDATE notification_cursors SET token = ?1, leased_until = ?2
+UPDATE notification_cursors SET token = ?1, leased_until = ?2, holder = ?6
 WHERE subscription = ?3 AND thread_id IN (
     SELECT thread_id FROM notification_cursors
-    WHERE subscription = ?3 AND due_at <= ?4 AND leased_until <= ?4 ORDER BY due_at LIMIT ?5)
+    WHERE subscription = ?3 AND due_at <= ?4 AND (leased_until <= ?4
+        OR holder NOT IN (SELECT incarnation FROM replicas WHERE lease_until > ?7))
+    ORDER BY due_at LIMIT ?5)
 RETURNING subscription, thread_id, sent, head, attempts";
 
 const ADVANCE: &str = "
@@ -167,6 +168,7 @@ impl Notices for SqliteStore {
 
     async fn claim_notices(
         &self,
+        me: Incarnation,
         token: i64,
         lease: Duration,
         wanted: &[(String, usize)],
@@ -178,13 +180,14 @@ impl Notices for SqliteStore {
         if !look.fetch_one(&self.readers).await.map_err(|e| fault(&e))? {
             return Ok(Vec::new());
         }
-        let wanted = wanted.to_vec();
+        let (wanted, monotonic) = (wanted.to_vec(), millis(self.clock.monotonic()));
         let work = transaction(move |connection| {
             async move {
                 let mut claimed = Vec::new();
                 for (id, limit) in &wanted {
                     let query = sqlx::query_as(CLAIM).bind(token).bind(until).bind(id);
-                    let query = query.bind(now.millis()).bind(row_limit(*limit));
+                    let query = query.bind(now.millis()).bind(row_limit(*limit)).bind(me);
+                    let query = query.bind(monotonic);
                     let rows: Vec<RawNotice> = query.fetch_all(&mut *connection).await?;
                     claimed.extend(rows);
                 }
