@@ -178,6 +178,7 @@ pub(super) async fn disable(core: &Core, id: &str, reason: &str) {
     if let Err(error) = done.await {
         tracing::warn!(%error, subscription = id, "cannot be disabled; it is tried again");
     }
+    core.notices.changed.notify_one();
 }
 
 async fn alter(

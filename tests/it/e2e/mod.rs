@@ -17,6 +17,7 @@ mod heartbeats;
 mod kinds;
 mod lifecycle;
 mod lists;
+mod notifications;
 mod operations;
 mod outages;
 mod overload;
