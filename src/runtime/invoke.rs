@@ -123,12 +123,15 @@ async fn create(
         events.extend(advanced.map_err(|_rejected| RuntimeError::Internal)?);
     }
     let write = first_write(core, invoke, source, (&state, &events), request)?;
+    let told = !write.notices.is_empty();
     let made = if drive_here {
         launch(core, state, events, write).await?
     } else {
         enqueue(core, write, &source.plan).await?
     };
-    core.notices.written();
+    if told {
+        core.notices.written();
+    }
     Ok((thread, made))
 }
 

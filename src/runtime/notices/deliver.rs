@@ -61,13 +61,15 @@ enum End {
     Over,
     /// The cursor is given back, to be gone on with at once.
     Back,
+    /// The store failed, or the journal is damaged: nobody but us is to blame.
+    Stored(StoreError),
     /// The cursor rests.
     Failed { detail: String, retry_after: Option<Duration> },
 }
 
 impl From<StoreError> for End {
     fn from(error: StoreError) -> Self {
-        Self::Failed { detail: format!("the journal cannot be read: {error}"), retry_after: None }
+        Self::Stored(error)
     }
 }
 
@@ -78,6 +80,11 @@ pub(super) async fn deliver(mut errand: Errand) {
     let (wait, failed) = match end {
         End::Over => return,
         End::Back => (Duration::ZERO, false),
+        End::Stored(error) => {
+            let thread = &notice.thread_id;
+            tracing::warn!(%error, %thread, "a notification cannot be sent now");
+            (pause(notice.attempts, core.parts.entropy.unit(), None), true)
+        }
         End::Failed { detail, retry_after } => {
             let wait = pause(notice.attempts, core.parts.entropy.unit(), retry_after);
             core.parts.metrics.notifications.failed.inc();

@@ -108,9 +108,7 @@ impl Desk {
 
     /// Something to send has become durable.
     pub(in crate::runtime) fn written(&self) {
-        if !locked(&self.known).is_empty() {
-            self.wake.notify_one();
-        }
+        self.wake.notify_one();
     }
 
     /// The places of a subscription's messages.
@@ -125,8 +123,10 @@ impl Desk {
         *locked(&self.counts) = counts;
     }
 
-    /// What waits, as last counted.
+    /// What waits for subscriptions that are enabled, as last counted.
     pub(in crate::runtime) fn counts(&self) -> Vec<NoticeCount> {
-        locked(&self.counts).clone()
+        let known = self.known();
+        let counts = locked(&self.counts).clone();
+        counts.into_iter().filter(|count| known.contains_key(&count.subscription)).collect()
     }
 }
