@@ -172,6 +172,7 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Makes metrics that all stand at zero.
+    #[expect(clippy::too_many_lines, reason = "a line or two for each metric")]
     pub fn new() -> Self {
         let mut r = Registry::with_prefix(PREFIX);
         let request_duration: Histograms<RouteLabel> =

@@ -80,19 +80,9 @@ pub(super) async fn deliver(mut errand: Errand) {
     let (wait, failed) = match end {
         End::Over => return,
         End::Back => (Duration::ZERO, false),
-        End::Stored(error) => {
-            let thread = &notice.thread_id;
-            tracing::warn!(%error, %thread, "a notification cannot be sent now");
-            (pause(notice.attempts, core.parts.entropy.unit(), None), true)
-        }
+        End::Stored(error) => (not_read(core, notice, &error), true),
         End::Failed { detail, retry_after } => {
-            let wait = pause(notice.attempts, core.parts.entropy.unit(), retry_after);
-            core.parts.metrics.notifications.failed.inc();
-            tracing::warn!(
-                subscription = notice.subscription, thread = %notice.thread_id,
-                attempts = notice.attempts + 1, wait_ms = wait.as_millis(), detail,
-                "a notification was not taken; it is sent again"
-            );
+            let wait = not_taken(core, notice, (&detail, retry_after));
             note(core, &notice.subscription, Some(&detail)).await;
             (wait, true)
         }
@@ -100,6 +90,28 @@ pub(super) async fn deliver(mut errand: Errand) {
     if let Err(error) = core.store().release_notice(errand.token, notice, wait, failed).await {
         tracing::warn!(%error, "a notification's lease will run out");
     }
+}
+
+/// What is waited before the store is asked again.
+fn not_read(core: &Core, notice: &Notice, error: &StoreError) -> Duration {
+    tracing::warn!(%error, thread = %notice.thread_id, "a notification cannot be sent now");
+    pause(notice.attempts, core.parts.entropy.unit(), None)
+}
+
+/// What is waited before the receiver is asked again.
+fn not_taken(
+    core: &Core,
+    notice: &Notice,
+    (detail, retry_after): (&str, Option<Duration>),
+) -> Duration {
+    let wait = pause(notice.attempts, core.parts.entropy.unit(), retry_after);
+    core.parts.metrics.notifications.failed.inc();
+    tracing::warn!(
+        subscription = notice.subscription, thread = %notice.thread_id,
+        attempts = notice.attempts + 1, wait_ms = wait.as_millis(), detail,
+        "a notification was not taken; it is sent again"
+    );
+    wait
 }
 
 impl Errand {

@@ -263,7 +263,9 @@ async fn a_subscription_is_kept_changed_and_deleted(home: Home) {
     let hits = recorder.hits_of("hook");
     let kinds: Vec<_> = hits.iter().map(|hit| body(hit)["type"].clone()).collect();
     assert!(kinds.iter().all(|kind| kind == "workflow_failed"), "{kinds:?}");
-    hits.iter().for_each(|hit| verify(hit, &secret));
+    for hit in &hits {
+        verify(hit, &secret);
+    }
 
     let tested = client.post(&format!("{}/test", path(&made)), &json!({})).await.expect(200);
     assert_eq!(tested.json(), json!({ "delivered": true, "detail": null }));
