@@ -251,6 +251,9 @@ async fn a_subscription_is_kept_changed_and_deleted(home: Home) {
     let steps =
         json!([{ "id": "a", "kind": "http", "with": { "url": recorder.url("status/404/a") } }]);
     client.run(&json!({ "workflow": flow(&steps), "threadId": "t" })).await;
+    let asking = json!({ "name": "w", "onFailure": "pause", "steps": steps });
+    client.invoke(&json!({ "workflow": asking, "threadId": "asks" })).await;
+    recorder.reached("hook", 2).await;
     let json = [("content-type", "application/json")];
     let patch = async |patch: Value, status: u16| {
         let answer = client.send("PATCH", &path(&made), &json, patch.to_string()).await;
@@ -259,10 +262,19 @@ async fn a_subscription_is_kept_changed_and_deleted(home: Home) {
     let changed = patch(json!({ "workflow": null, "types": ["workflow_failed"] }), 200).await;
     assert_eq!((&changed["workflow"], &changed["name"]), (&Value::Null, &json!("on call")));
     client.run(&json!({ "workflow": flow(&steps), "threadId": "u" })).await;
-    recorder.reached("hook", 1).await;
+    recorder.reached("hook", 3).await;
     let hits = recorder.hits_of("hook");
-    let kinds: Vec<_> = hits.iter().map(|hit| body(hit)["type"].clone()).collect();
-    assert!(kinds.iter().all(|kind| kind == "workflow_failed"), "{kinds:?}");
+    let told: BTreeMap<_, _> = hits
+        .iter()
+        .map(body)
+        .map(|event| (event["threadId"].as_str().unwrap().to_owned(), event["type"].clone()))
+        .collect();
+    assert_eq!(
+        json!(told),
+        json!({
+            "asks": "intervention_opened", "t": "workflow_failed", "u": "workflow_failed",
+        })
+    );
     for hit in &hits {
         verify(hit, &secret);
     }
