@@ -155,6 +155,7 @@ fn started(thread: &ThreadId, records: Records, summary: &Summary) -> Write {
         interventions: Vec::new(),
         summary: summary.clone(),
         disposition: Disposition::Keep,
+        notices: Vec::new(),
     }))
 }
 
@@ -170,6 +171,7 @@ fn appended(thread: &ThreadId, prev: u64, records: Records, summary: &Summary) -
         disposition: if ended { Disposition::Release { wake_at: None } } else { Disposition::Keep },
         taken: Vec::new(),
         interventions: Vec::new(),
+        notices: Vec::new(),
     }))
 }
 

@@ -30,12 +30,13 @@ const ALIASES: [(&str, &str); 4] = [
 ];
 
 /// The groups of operations.
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     ("invoke", "Start threads."),
     ("threads", "Read threads, their journals and their checkpoints."),
     ("stream", "Follow threads as server-sent events."),
     ("control", "Change threads."),
     ("workflows", "Store and check definitions."),
+    ("notifications", "Tell others of events by signed webhooks."),
     ("operations", "Health, metrics and this document."),
 ];
 
@@ -46,7 +47,11 @@ const DESCRIPTION: &str = "A durable workflow server. A thread executes a workfl
 
 /// Every documented route.
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(thread_routes()).merge(workflow_routes()).merge(health_routes())
+    OpenApiRouter::new()
+        .merge(thread_routes())
+        .merge(workflow_routes())
+        .merge(notification_routes())
+        .merge(health_routes())
 }
 
 fn thread_routes() -> OpenApiRouter<Api> {
@@ -82,6 +87,17 @@ fn workflow_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::workflows::save, ops::workflows::list))
         .routes(routes!(ops::workflow::get))
         .routes(routes!(ops::validate::validate))
+}
+
+fn notification_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(ops::notifications::create, ops::notifications::list))
+        .routes(routes!(
+            ops::notification::get,
+            ops::notification::change,
+            ops::notification::delete
+        ))
+        .routes(routes!(ops::notification::test))
 }
 
 fn health_routes() -> OpenApiRouter<Api> {
@@ -147,7 +163,8 @@ pub fn openapi() -> OpenApi {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [item.get.as_mut(), item.post.as_mut(), item.delete.as_mut()].into_iter().flatten()
+    let all = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+    all.into_iter().flatten()
 }
 
 fn add_components(document: &mut OpenApi) {
@@ -248,6 +265,9 @@ fn add_problems(path: &str, operation: &mut Operation) {
     let tags = operation.tags.as_deref().unwrap_or_default();
     if tags.iter().any(|tag| tag == "control") || path == "/threads/{threadId}" {
         statuses.extend(["409", "412"]);
+    }
+    if path == "/notifications" && operation.request_body.is_some() {
+        statuses.push("409");
     }
     for status in statuses {
         let response = RefOr::Ref(Ref::from_response_name(response_name(status)));

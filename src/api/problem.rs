@@ -67,6 +67,9 @@ kinds! {
     INTERVENTION_NOT_FOUND = NOT_FOUND "intervention_not_found" NotFound false "No such intervention";
     INTERVENTION_RESOLVED = CONFLICT "intervention_resolved" Conflict false "It was decided already";
     DIGEST_MISMATCH = CONFLICT "digest_mismatch" Conflict false "It is about something else";
+    NOTIFICATION_NOT_FOUND = NOT_FOUND "notification_not_found" NotFound false "No such notification";
+    TOO_MANY_NOTIFICATIONS = CONFLICT "too_many_notifications" Resource false "Too many notifications";
+    ADDRESS_NOT_ALLOWED = FORBIDDEN "address_not_allowed" Authorization false "The server may not connect there";
     TOO_MANY_SIGNALS = TOO_MANY_REQUESTS "too_many_signals" RateLimit true "Too many signals wait to be taken";
     CHOICE_NOT_OFFERED = UNPROCESSABLE_ENTITY "choice_not_offered" Validation false "The choice is not offered";
     PRECONDITION_FAILED = PRECONDITION_FAILED "precondition_failed" Conflict false "Somebody acted first";
@@ -216,6 +219,11 @@ impl From<RuntimeError> for Problem {
             RuntimeError::InterventionNotFound => Self::new(&INTERVENTION_NOT_FOUND, detail),
             RuntimeError::InterventionResolved { .. } => Self::new(&INTERVENTION_RESOLVED, detail),
             RuntimeError::OtherDigest { .. } => Self::new(&DIGEST_MISMATCH, detail),
+            RuntimeError::NotificationNotFound => Self::new(&NOTIFICATION_NOT_FOUND, detail),
+            RuntimeError::TooManyNotifications { .. } => Self::new(&TOO_MANY_NOTIFICATIONS, detail),
+            RuntimeError::AddressNotAllowed(errors) => {
+                Self { errors, ..Self::new(&ADDRESS_NOT_ALLOWED, detail) }
+            }
             RuntimeError::TooManySignals => Self::new(&TOO_MANY_SIGNALS, detail),
             RuntimeError::NoSuchChoice { .. } => Self::new(&CHOICE_NOT_OFFERED, detail),
             RuntimeError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, detail),

@@ -69,6 +69,9 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::TooManySignals
         | RuntimeError::NothingToCompensate
         | RuntimeError::Compensating { .. }
+        | RuntimeError::NotificationNotFound
+        | RuntimeError::TooManyNotifications { .. }
+        | RuntimeError::AddressNotAllowed(_)
         | RuntimeError::ThreadConflict
         | RuntimeError::IdempotencyMismatch
         | RuntimeError::WrongState { .. }

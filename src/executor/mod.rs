@@ -22,7 +22,9 @@ use crate::definition::{Action, Phase};
 use crate::model::{Failure, Json, StepId, ThreadId};
 
 pub use exec::{exec_allowed, guard_programs};
-pub use http::{EgressDenied, EgressPolicy, EgressRule, egress_client};
+pub use http::{
+    EgressDenied, EgressPolicy, EgressRule, Webhook, WebhookFault, Webhooks, egress_client,
+};
 pub use pulse::Pulse;
 pub use registry::Registry;
 pub use secrets::Secrets;
@@ -99,6 +101,11 @@ impl From<Failure> for AttemptError {
 pub trait Executors: Send + Sync + std::fmt::Debug {
     /// The executor of an action; `None` for a `sleep`, which the machine waits for by itself.
     fn get(&self, action: &Action) -> Option<&dyn StepExecutor>;
+
+    /// What sends webhooks; `None`: nothing does, and nobody can subscribe.
+    fn webhooks(&self) -> Option<&dyn Webhooks> {
+        None
+    }
 }
 
 /// Performs attempts of one kind of step.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::exec::ExecExecutor;
 use super::http::HttpExecutor;
 use super::transform::TransformExecutor;
-use super::{ExecutorSettings, Executors, StepExecutor};
+use super::{ExecutorSettings, Executors, StepExecutor, Webhooks};
 use crate::definition::Action;
 use crate::model::Clock;
 
@@ -38,5 +38,9 @@ impl Executors for Registry {
             Action::Transform { .. } => Some(&self.transform),
             Action::Sleep | Action::Signal | Action::Approval => None,
         }
+    }
+
+    fn webhooks(&self) -> Option<&dyn Webhooks> {
+        Some(&self.http)
     }
 }

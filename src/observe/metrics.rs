@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
-use super::{CircuitMetrics, LatencyWindow, SnapshotMetrics};
+use super::{CircuitMetrics, LatencyWindow, NotificationMetrics, SnapshotMetrics};
 
 /// Content type of [`Metrics::encode`]: the `OpenMetrics` text that Prometheus asks for.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -133,6 +133,7 @@ pub struct Metrics {
     pub journal_load: Histogram,
     pub snapshots: SnapshotMetrics,
     pub circuits: CircuitMetrics,
+    pub notifications: NotificationMetrics,
     pub storage_errors: Counter,
     pub storage_retries: Counter,
     pub checkpoints: Family<OperationLabel, Counter>,
@@ -183,6 +184,7 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Makes metrics that all stand at zero.
+    #[expect(clippy::too_many_lines, reason = "a line or two for each metric")]
     pub fn new() -> Self {
         let mut r = Registry::with_prefix(PREFIX);
         let request_duration: Histograms<RouteLabel> =
@@ -222,6 +224,7 @@ impl Metrics {
             ),
             snapshots: SnapshotMetrics::new(&mut r),
             circuits: CircuitMetrics::new(&mut r),
+            notifications: NotificationMetrics::new(&mut r),
             storage_errors: add(&mut r, "storage_errors", "Store calls that failed"),
             storage_retries: add(&mut r, "storage_retries", "Store calls made again"),
             checkpoints: add(&mut r, "checkpoints", "Checkpoints, by what was done"),
@@ -395,6 +398,10 @@ mod tests {
             "rethread_journal_batch_size_sum 7.0",
             "rethread_journal_load_seconds_count 0",
             "rethread_snapshots_written_total{kind=\"pause\"} 1",
+            "rethread_notifications_sent_total 0",
+            "rethread_notifications_failed_total 0",
+            "rethread_notifications_given_up_total 0",
+            "rethread_notifications_pending 0",
             "rethread_snapshots_skipped_total{reason=\"busy\"} 1",
             "rethread_snapshots_bad_total{reason=\"checksum\"} 1",
             "rethread_circuits_open 0",

@@ -6,6 +6,7 @@
 
 mod circuits;
 mod metrics;
+mod notifications;
 mod snapshots;
 mod window;
 
@@ -15,5 +16,6 @@ pub use metrics::{
     RECOVERED_TALLY, RETRIES_TALLY, RequestLabels, RouteLabel, StatusLabel, StepLabels,
     StorageRetries,
 };
+pub use notifications::NotificationMetrics;
 pub use snapshots::SnapshotMetrics;
 pub use window::{LatencyWindow, WindowSummary};

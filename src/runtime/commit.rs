@@ -51,6 +51,8 @@ impl Driver {
         let progress = self.cleared || commit.events.iter().any(is_progress);
         let records = records(&thread, &commit.events);
         let bytes = records.iter().flat_map(|records| &records.events).map(String::len).sum();
+        let notices = self.core.notices.wanted(&self.state.workflow.name, &commit.events);
+        let told = !notices.is_empty();
         let append = Append {
             thread_id: thread.clone(),
             epoch: self.epoch,
@@ -61,6 +63,7 @@ impl Driver {
             disposition,
             taken: commit.taken,
             interventions: super::interventions::rows(&self.state, &commit.events),
+            notices,
         };
         let workflow = Arc::from(self.state.workflow.name.as_str());
         let write = Write::Append(Box::new(append));
@@ -71,6 +74,9 @@ impl Driver {
                     self.core.estimates.completed(&self.state.workflow.name);
                 }
                 super::snapshots::appended(self, &commit.events, bytes);
+                if told {
+                    self.core.notices.written();
+                }
                 self.mail = mail > 0;
                 if progress {
                     (self.suspect, self.cleared) = (None, false);

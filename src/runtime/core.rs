@@ -14,6 +14,7 @@ use super::driver::Message;
 use super::estimate::Estimates;
 use super::feed::{Feed, Follow};
 use super::fork::FORKS_AT_ONCE;
+use super::notices::Desk;
 use super::plans::PlanCache;
 use super::pulses::Pulses;
 use super::settings::{LOADS_AT_ONCE, RuntimeSettings};
@@ -70,6 +71,8 @@ pub(super) struct Core {
     pub(super) doubt: AtomicBool,
     /// Threads that were lost with their replicas and have not got on since.
     pub(super) suspects: Arc<Suspects>,
+    /// Who is told of events.
+    pub(super) notices: Desk,
     /// What of the counts the store's tallies have.
     pub(super) tallied: Tallied,
     /// Due threads that wait for a replica, as last counted, and those queued since.
@@ -125,6 +128,7 @@ impl Core {
             adopting: AtomicUsize::new(0),
             doubt: AtomicBool::new(false),
             suspects,
+            notices: Desk::default(),
             tallied: Tallied::default(),
             queued: AtomicUsize::new(0),
             loads: Semaphore::new(LOADS_AT_ONCE),

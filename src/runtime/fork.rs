@@ -131,7 +131,7 @@ async fn make(
     let mut history = History::read(core, &thread, from).await?;
     let how = checked(core, &history.state.plan, how, Who { by, reason })?;
     let events = decide_fork(&mut history.state, how, moment).map_err(|fault| refused(&fault))?;
-    history.add_own(&events);
+    history.add_own(core, &events);
     let key = control.idempotency_key.filter(|_| chosen.is_none());
     let plan = Arc::clone(&history.state.plan);
     let status = history.state.status;

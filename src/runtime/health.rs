@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::core::Core;
 use super::handle::{Circuit, HealthCheck, HealthReport, HealthStatus, Latency, StoreHealth};
+use super::notices::FAILING_FOR;
 use crate::observe::WindowSummary;
+use crate::store::NoticeCount;
 
 /// A failure rate of recent store calls from which the store counts as degraded.
 const DEGRADED_ERROR_RATE: f64 = 0.01;
@@ -60,6 +62,7 @@ pub(super) async fn report(core: &Core) -> HealthReport {
     checks.insert("capacity".to_owned(), capacity_check(core));
     let circuits = core.breakers.report();
     checks.insert("circuits".to_owned(), circuits_check(&circuits));
+    checks.insert("notifications".to_owned(), notifications_check(core));
     let status = checks.values().map(|check| check.status).max();
     let uptime = core.parts.clock.monotonic().saturating_sub(core.started_at);
     HealthReport {
@@ -144,6 +147,31 @@ fn circuits_check(circuits: &[Circuit]) -> HealthCheck {
         consecutive_failures: open.iter().map(|one| one.failures).max().unwrap_or(0),
         recommendation: (!well)
             .then(|| "look at these targets: are they up, and do they answer?".to_owned()),
+    }
+}
+
+fn notifications_check(core: &Core) -> HealthCheck {
+    let (counts, now) = (core.notices.counts(), core.parts.clock.now());
+    let late = |count: &&NoticeCount| {
+        count.failing > 0 && count.since.is_some_and(|since| now.since(since) >= FAILING_FOR)
+    };
+    let failing = counts.iter().filter(late).count();
+    let pending: u64 = counts.iter().map(|count| count.pending).sum();
+    let well = failing == 0;
+    HealthCheck {
+        status: if well { HealthStatus::Healthy } else { HealthStatus::Degraded },
+        value: json!({ "failing": failing, "pending": pending }),
+        detail: if well {
+            "receivers take their notifications".to_owned()
+        } else {
+            format!("receivers of {failing} subscriptions have not taken theirs for long")
+        },
+        consecutive_failures: u32::try_from(failing).unwrap_or(u32::MAX),
+        recommendation: (!well).then(|| {
+            "GET /notifications tells which fail and why: mend the receiver, change the URL, or \
+             disable the subscription"
+                .to_owned()
+        }),
     }
 }
 

@@ -129,11 +129,15 @@ async fn create(
         events.extend(advanced.map_err(|_rejected| RuntimeError::Internal)?);
     }
     let write = first_write(core, invoke, source, (&state, &events), request)?;
+    let told = !write.notices.is_empty();
     let made = if drive_here {
         launch(core, state, events, write).await?
     } else {
         enqueue(core, write, &source.plan).await?
     };
+    if told {
+        core.notices.written();
+    }
     Ok((thread, made))
 }
 
@@ -198,6 +202,7 @@ fn first_write(
         } else {
             Disposition::Keep
         },
+        notices: core.notices.wanted(&plan.name, events),
     })
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`driver`] is the place to start reading. Around it: [`dispatcher`] finds threads to drive and
 //! [`adopt`] takes them over, [`writer`] makes what is decided durable, [`attempts`] performs it,
-//! [`lease`] keeps the right to do so, [`feed`] tells readers, [`news`] other replicas. Faces see
+//! [`lease`] keeps the right to do so, [`feed`] tells readers, [`news`] other replicas, [`notices`] the
+//! receivers of webhooks. Faces see
 //! [`Handle`] and the plain data it takes and gives, and nothing else of this layer; this layer
 //! never sees a face. Beside all that, [`verify`](mod@verify) checks a store and drives nothing.
 
@@ -34,6 +35,7 @@ mod load;
 mod mail;
 mod monitor;
 mod news;
+mod notices;
 mod peers;
 mod plans;
 mod pulses;

@@ -76,6 +76,7 @@ pub(super) async fn release(
         disposition: Disposition::SetAside { until },
         taken: Vec::new(),
         interventions: Vec::new(),
+        notices: Vec::new(),
     };
     let workflow = Arc::from(row.workflow.as_str());
     let write = Write::Append(Box::new(append));

@@ -13,7 +13,7 @@ use super::feed::Feed;
 use super::handle::Handle;
 use super::lease::LeaseParts;
 use super::writer::{JournalWriter, WriterParts};
-use super::{disk, dispatcher, news, peers, retention, stale, stats};
+use super::{disk, dispatcher, news, notices, peers, retention, stale, stats};
 use crate::store::StoreError;
 
 /// What appends under way get to be answered once the grace is over, and again what drivers get to
@@ -64,6 +64,7 @@ impl Runtime {
         keep_running(&core, "the look for lost replicas", peers::run(Arc::clone(&core)));
         keep_running(&core, "the look at the disk", disk::run(Arc::clone(&core)));
         keep_running(&core, "retention", retention::run(Arc::clone(&core)));
+        keep_running(&core, "sending notifications", notices::run(Arc::clone(&core)));
         keep_running(&core, "the look for stale threads", stale::run(Arc::clone(&core)));
         Ok(Self { core })
     }

@@ -376,6 +376,7 @@ mod tests {
             disposition: Disposition::Keep,
             taken: Vec::new(),
             interventions: Vec::new(),
+            notices: Vec::new(),
         }))
     }
 

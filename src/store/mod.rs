@@ -12,6 +12,7 @@ mod intervention;
 mod limits;
 mod memory;
 mod news;
+mod notices;
 mod open;
 mod postgres;
 mod records;
@@ -38,6 +39,7 @@ pub use limits::{FORK_LABEL, IDEMPOTENCY_TTL};
 use limits::{TALLIES_KEPT, tally_hour};
 pub use memory::MemoryStore;
 pub use news::{Heard, Loss, News};
+pub use notices::{Advanced, Notice, NoticeCount, Notices, NotificationRow};
 pub use open::{MigrationState, OpenError};
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use recovery::{Recovery, RecoveryCount, RecoveryEnd, RecoveryResult};
@@ -173,7 +175,7 @@ pub struct Disk {
 
 /// The promises every store keeps. Every call may fail with [`StoreError::Unavailable`].
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: Notices + Send + Sync + std::fmt::Debug {
     /// What kind of store this is.
     fn traits(&self) -> Traits;
 
@@ -275,8 +277,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// (wherever, if absent). `false`: it is not so.
     async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError>;
 
-    /// Deletes up to `limit` terminal threads last written before `before`, and idempotency keys
-    /// older than 24 h; returns how many threads.
+    /// Deletes up to `limit` terminal threads last written before `before` of which everything was
+    /// sent to those who subscribed to it, and idempotency keys older than 24 h; returns how many
+    /// threads.
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
     /// Stores a message for a thread; in the same statement wakes it if nobody drives it.

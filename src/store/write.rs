@@ -112,6 +112,8 @@ pub struct Start {
     /// `Keep`: the writer drives it from the start, under epoch 1 (if its lease has expired,
     /// nobody does and the thread is due at once). `Release`: epoch 0.
     pub disposition: Disposition,
+    /// Subscriptions, each once, that want to hear of these events.
+    pub notices: Vec<String>,
 }
 
 impl Start {
@@ -123,6 +125,13 @@ impl Start {
     /// The last of its journal's rows.
     pub fn newest(&self) -> &Records {
         self.more.last().unwrap_or(&self.records)
+    }
+
+    /// After which event, and up to which, subscriptions are told of it: what a fork takes over from
+    /// another thread was told of that one.
+    pub fn told(&self) -> (Seq, Seq) {
+        let taken_over = self.summary.forked_from.as_ref().map_or(0, |point| point.seq);
+        (taken_over, self.newest().last())
     }
 }
 
@@ -147,6 +156,8 @@ pub struct Append {
     pub taken: Vec<(String, Json)>,
     /// Interventions that this write opens or resolves, as they are afterwards.
     pub interventions: Vec<InterventionRow>,
+    /// Subscriptions, each once, that want to hear of these events.
+    pub notices: Vec<String>,
 }
 
 /// One write of a batch.

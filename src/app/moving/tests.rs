@@ -38,6 +38,7 @@ fn start(name: &str, ended: bool) -> Write {
             forked_from: None,
         },
         disposition: Disposition::Release { wake_at },
+        notices: Vec::new(),
     }))
 }
 

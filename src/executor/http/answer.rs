@@ -149,7 +149,7 @@ const fn category(status: StatusCode) -> Category {
 
 /// How long the answer asks to wait: seconds, or a date. A date is compared with the answer's own
 /// `Date` where it has one, so that two clocks that differ do no harm.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -163,7 +163,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 }
 
 /// The beginning of a failed answer's body.
-async fn said(mut answer: Response) -> String {
+pub(super) async fn said(mut answer: Response) -> String {
     let mut bytes = Vec::new();
     let reading = async {
         while let Ok(Some(chunk)) = answer.chunk().await {

@@ -10,6 +10,7 @@ mod expect;
 mod fault;
 mod redirect;
 mod request;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use url::Url;
 
 pub use client::egress_client;
 pub use egress::{EgressDenied, EgressPolicy, EgressRule};
+pub use webhook::{Webhook, WebhookFault, Webhooks};
 
 use super::{Attempt, AttemptError, Pulse, StepExecutor};
 use crate::model::{Clock, Failure, Json};

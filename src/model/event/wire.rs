@@ -53,6 +53,11 @@ impl Event {
         self.body.encode(thread, self.seq, self.at)
     }
 
+    /// Every type of event that this version writes.
+    pub const fn kinds() -> &'static [&'static str] {
+        &KINDS
+    }
+
     /// The type of an encoded event, without reading the rest; `unknown` for a newer version's.
     pub fn kind_of(text: &str) -> &'static str {
         let named = text.strip_prefix("{\"type\":\"").and_then(|rest| rest.split('"').next());

@@ -44,6 +44,8 @@ pub(super) struct History {
     open: (Vec<String>, usize),
     first: Seq,
     bytes: usize,
+    /// Subscriptions that want to hear of the fork's own events.
+    notices: Vec<String>,
 }
 
 impl History {
@@ -80,7 +82,14 @@ impl History {
     }
 
     const fn of(state: ThreadState) -> Self {
-        Self { state, rows: Vec::new(), open: (Vec::new(), 0), first: 1, bytes: 0 }
+        Self {
+            state,
+            rows: Vec::new(),
+            open: (Vec::new(), 0),
+            first: 1,
+            bytes: 0,
+            notices: Vec::new(),
+        }
     }
 
     async fn begin(
@@ -132,14 +141,15 @@ impl History {
     }
 
     /// What the fork adds is a row of its own: the last one, by whose time it counts as made.
-    pub(super) fn add_own(&mut self, events: &[Event]) {
+    pub(super) fn add_own(&mut self, core: &Core, events: &[Event]) {
         self.rows.extend(records(&self.state.thread_id, events));
+        self.notices = core.notices.wanted(&self.state.plan.name, events);
     }
 
     /// The write that makes the fork.
     pub(super) fn into_start(self, core: &Core, begun: Begun<'_>) -> Result<Start, RuntimeError> {
         let Begun { origin, workflow_version, request, key } = begun;
-        let Self { state, rows, .. } = self;
+        let Self { state, rows, notices, .. } = self;
         let plan = &state.plan;
         let mut rows = rows.into_iter();
         let mut labels = labels(&state.metadata);
@@ -168,6 +178,7 @@ impl History {
             interventions: interventions::all(&state).collect(),
             summary: summary(&state),
             disposition: Disposition::Release { wake_at },
+            notices,
         })
     }
 }

@@ -81,6 +81,18 @@ pub enum RuntimeError {
         /// The digest of what it is about.
         digest: Option<String>,
     },
+    /// No such subscription.
+    #[error("no such notification")]
+    NotificationNotFound,
+    /// There are as many subscriptions as there may be.
+    #[error("there are {most} notifications already: delete one first")]
+    TooManyNotifications {
+        /// How many there may be.
+        most: usize,
+    },
+    /// The egress policy does not let webhooks go there.
+    #[error("the server may not connect to this address")]
+    AddressNotAllowed(Vec<Fault>),
     /// The thread keeps as many signals as it may that nobody has taken.
     #[error("too many signals of this thread wait to be taken")]
     TooManySignals,

@@ -5,6 +5,7 @@ mod diagnostics;
 mod diff;
 mod error;
 mod history;
+mod notifications;
 #[cfg(test)]
 mod testing;
 mod types;
@@ -18,7 +19,7 @@ use super::core::Core;
 use super::feed::Follow;
 use super::{
     checkpoints, control, diagnostics as bundle, diff as compare, explain, fork, health,
-    interventions, invoke, monitor, query, recoveries, snapshots, stats, workflows,
+    interventions, invoke, monitor, notices, query, recoveries, snapshots, stats, workflows,
 };
 use crate::definition::Plan;
 use crate::model::{Epoch, Fault, Json, Pointer, Seq, StepId, ThreadId};
@@ -27,6 +28,7 @@ pub use diagnostics::*;
 pub use diff::*;
 pub use error::RuntimeError;
 pub use history::*;
+pub use notifications::*;
 pub use types::*;
 
 /// The runtime, as faces see it; cheap to clone.
@@ -221,6 +223,53 @@ impl Handle {
         query: InterventionQuery,
     ) -> Result<Page<Intervention>, RuntimeError> {
         interventions::list(&self.core, query).await
+    }
+
+    /// Subscribes to events; the answer alone shows the secret. `by` is the API key's name.
+    pub async fn create_notification(
+        &self,
+        change: NotificationChange,
+        by: String,
+    ) -> Result<Notification, RuntimeError> {
+        notices::create(&self.core, change, by).await
+    }
+
+    /// Subscriptions, newest first.
+    pub async fn notifications(
+        &self,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<Notification>, RuntimeError> {
+        notices::list(&self.core, limit, cursor).await
+    }
+
+    /// One subscription and what became of its messages.
+    pub async fn notification(&self, id: &str) -> Result<Notification, RuntimeError> {
+        notices::get(&self.core, id).await
+    }
+
+    /// Changes a subscription.
+    pub async fn change_notification(
+        &self,
+        id: &str,
+        change: NotificationChange,
+        by: &str,
+    ) -> Result<Notification, RuntimeError> {
+        notices::update(&self.core, id, change, by).await
+    }
+
+    /// Deletes a subscription with what it was not sent yet.
+    pub async fn delete_notification(&self, id: &str) -> Result<(), RuntimeError> {
+        notices::delete(&self.core, id).await
+    }
+
+    /// Sends a test message, once.
+    pub async fn test_notification(
+        &self,
+        id: &str,
+        by: &str,
+    ) -> Result<NotificationTest, RuntimeError> {
+        notices::test(&self.core, id, by).await
     }
 
     /// What happened in the last 24 hours, over all replicas.

@@ -172,6 +172,7 @@ impl History {
             interventions: Vec::new(),
             summary: summary(&self.at(1)),
             disposition: Disposition::Keep,
+            notices: Vec::new(),
         }))
     }
 
@@ -189,6 +190,7 @@ impl History {
             disposition: if last { release } else { Disposition::Keep },
             taken: Vec::new(),
             interventions: Vec::new(),
+            notices: Vec::new(),
         }))
     }
 }

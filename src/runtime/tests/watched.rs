@@ -15,9 +15,10 @@ use crate::model::{Clock, Entropy, Epoch, Incarnation, Json, Seq, ThreadId, Time
 use crate::observe::Metrics;
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 use crate::store::{
-    Claimed, InterventionCounts, InterventionFilter, InterventionRow, MemoryStore, Message, Posted,
-    Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Standing, Store, StoreError,
-    ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
+    Advanced, Claimed, InterventionCounts, InterventionFilter, InterventionRow, MemoryStore,
+    Message, Notice, NoticeCount, Notices, NotificationRow, Posted, Records, Recovery,
+    RecoveryCount, RecoveryEnd, Snapshot, Standing, Store, StoreError, ThreadFilter, ThreadRow,
+    Traits, WorkflowRow, Write, WriteOutcome,
 };
 
 /// A store that is watched.
@@ -121,6 +122,31 @@ forward! {
     add_tallies(at: Timestamp, tallies: &[(String, u64)]) -> ();
     tallies(since: Timestamp) -> Vec<(String, u64)>;
     shared_secret(name: &str, candidate: [u8; 32]) -> [u8; 32];
+}
+
+macro_rules! forward_notices {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl Notices for Watched {
+            $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
+                self.store.$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+forward_notices! {
+    save_notification(row: &NotificationRow, replaces: Option<i64>) -> bool;
+    notification(id: &str) -> Option<NotificationRow>;
+    notifications(before: Option<(Timestamp, String)>, limit: usize) -> Vec<NotificationRow>;
+    delete_notification(id: &str) -> bool;
+    claim_notices(me: Incarnation, token: i64, lease: Duration, wanted: &[(String, usize)]) -> Vec<Notice>;
+    advance_notice(token: i64, notice: &Notice, to: Seq, lease: Duration) -> Advanced;
+    release_notice(token: i64, notice: &Notice, wait: Duration, failed: bool) -> ();
+    hasten_notices(subscription: &str) -> ();
+    note_delivery(subscription: &str, at: Timestamp, error: Option<&str>) -> ();
+    give_up_notices(age: Duration, limit: usize) -> Vec<(String, u64)>;
+    notice_counts() -> Vec<NoticeCount>;
 }
 
 impl Watched {

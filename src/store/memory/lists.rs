@@ -45,6 +45,9 @@ impl State {
             let ended = thread.row.summary.completed_at.is_some_and(|at| at < before);
             ended && thread.row.updated_at < before && thread.is_at_rest()
         };
+        let untold =
+            |thread: &&Thread| self.cursors.keys().any(|(of, _)| *of == thread.row.thread_id);
+        let old = |thread: &&Thread| old(thread) && !untold(thread);
         let ids = self.threads.values().filter(old).take(limit).map(|t| t.row.thread_id.clone());
         let ids: Vec<ThreadId> = ids.collect();
         for id in &ids {

@@ -9,6 +9,7 @@ mod history;
 mod leases;
 mod lists;
 mod mail;
+mod notices;
 mod state;
 mod writes;
 

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use crate::store::records::JournalRow;
-use crate::store::{InterventionRow, Message, Recovery, Snapshot, ThreadRow, WorkflowRow};
+use crate::store::{
+    InterventionRow, Message, NotificationRow, Recovery, Snapshot, ThreadRow, WorkflowRow,
+};
+
+use super::notices::Cursor;
 
 /// Everything there is.
 #[derive(Debug, Default)]
@@ -26,6 +30,10 @@ pub(super) struct State {
     pub(super) secrets: BTreeMap<String, [u8; 32]>,
     /// Shared counters by hour and name.
     pub(super) tallies: BTreeMap<(i64, String), u64>,
+    /// Subscriptions by id.
+    pub(super) notifications: BTreeMap<String, NotificationRow>,
+    /// What is to be sent, by thread and subscription.
+    pub(super) cursors: BTreeMap<(ThreadId, String), Cursor>,
 }
 
 /// A thread and all that goes when it goes.
@@ -85,6 +93,7 @@ impl State {
     /// Removes a thread with everything that hangs on it.
     pub(super) fn remove(&mut self, id: &ThreadId) {
         let Some(thread) = self.threads.remove(id) else { return };
+        self.cursors.retain(|(of, _), _| of != id);
         unindex(&mut self.ready, &mut self.owned, &thread.row);
         if let Some(key) = thread.idempotency_key
             && self.keys.get(&key).is_some_and(|entry| entry.thread_id == *id)

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::model::{Incarnation, Timestamp};
 use crate::store::records::JournalRow;
 use crate::store::rows::indexed;
-use crate::store::{Append, Disposition, IDEMPOTENCY_TTL, Start, ThreadRow, Write, WriteOutcome};
+use crate::store::{
+    Append, Disposition, IDEMPOTENCY_TTL, Records, Start, ThreadRow, Write, WriteOutcome,
+};
 
 use super::state::{Key, State, Thread};
 
@@ -70,6 +72,7 @@ impl State {
         self.threads.insert(start.thread_id.clone(), thread);
         self.index_interventions(&start.interventions);
         self.place(&start.thread_id, owner, wake_at);
+        self.notify((&start.thread_id, &start.notices), start.told(), now);
         WriteOutcome::Written { mail: 0 }
     }
 
@@ -98,6 +101,8 @@ impl State {
         }
         let pending = thread.pending();
         self.index_interventions(&append.interventions);
+        let head = append.records.as_ref().map_or(append.prev, Records::last);
+        self.notify((&append.thread_id, &append.notices), (append.prev, head), now);
         let wake_at = match append.disposition {
             Disposition::Keep => return written(pending),
             Disposition::Release { .. } if pending > 0 => Some(now),

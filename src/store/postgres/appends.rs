@@ -80,6 +80,17 @@ indexed AS (
         resolved_at = EXCLUDED.resolved_at, body = EXCLUDED.body
         WHERE i.thread_id = EXCLUDED.thread_id)";
 
+/// Tells what subscriptions are to be sent: from the event on that was not written yet, unless they
+/// wait for earlier ones. One that is gone by now is told nothing.
+const NOTICED: &str = ",
+noticed AS (
+    INSERT INTO @notification_cursors AS c (thread_id, subscription, sent, head, since, due_at)
+    SELECT n.thread_id, n.subscription, ok.prev, ok.last, @now_ms(), @now_ms()
+    FROM unnest($23::text[], $24::text[]) AS n(thread_id, subscription)
+    JOIN ok USING (thread_id) JOIN @notifications s ON s.id = n.subscription
+    ORDER BY n.thread_id, n.subscription
+    ON CONFLICT (thread_id, subscription) DO UPDATE SET head = EXCLUDED.head)";
+
 const ANSWER: &str = "
 SELECT thread_id, pending FROM ok";
 
@@ -114,6 +125,8 @@ struct Columns<'a> {
     opened_at: Vec<i64>,
     resolved_at: Vec<Option<i64>>,
     body: Vec<&'a [u8]>,
+    notice_thread: Vec<&'a str>,
+    notice: Vec<&'a str>,
 }
 
 impl<'a> Columns<'a> {
@@ -145,6 +158,10 @@ impl<'a> Columns<'a> {
             self.opened_at.push(row.opened_at.millis());
             self.resolved_at.push(row.resolved_at.map(Timestamp::millis));
             self.body.push(row.body.as_str().as_bytes());
+        }
+        for subscription in &append.notices {
+            self.notice_thread.push(append.thread_id.as_str());
+            self.notice.push(subscription);
         }
         Ok(())
     }
@@ -195,7 +212,9 @@ impl PostgresStore {
         me: Incarnation,
         columns: Columns<'_>,
     ) -> Result<HashMap<String, i32>, Fault> {
-        let takes = !columns.taken_key.is_empty() || !columns.intervention.is_empty();
+        let takes = !columns.taken_key.is_empty()
+            || !columns.intervention.is_empty()
+            || !columns.notice.is_empty();
         let sql = if takes { &self.statements.append_taking } else { &self.statements.append };
         let mut query = sqlx::query_as::<_, (String, i32)>(sql.clone())
             .bind(me)
@@ -221,15 +240,18 @@ impl PostgresStore {
                 .bind(columns.intervention_thread)
                 .bind(columns.opened_at)
                 .bind(columns.resolved_at)
-                .bind(columns.body);
+                .bind(columns.body)
+                .bind(columns.notice_thread)
+                .bind(columns.notice);
         }
         let rows = answer::<_, Fault>(query.fetch_all(&self.writer)).await?;
         Ok(rows.into_iter().collect())
     }
 }
 
-/// The statement; with or without what few appends have: messages to take, interventions.
+/// The statement; with or without what few appends have: messages to take, interventions, and
+/// subscriptions to be told.
 pub(super) fn statement(takes: bool) -> String {
-    let rare = if takes { (TAKEN, INDEXED) } else { (NOT_TAKEN, "") };
-    [LOCKED, rare.0, UPDATED, rare.1, ANSWER].concat()
+    let rare = if takes { (TAKEN, INDEXED, NOTICED) } else { (NOT_TAKEN, "", "") };
+    [LOCKED, rare.0, UPDATED, rare.1, rare.2, ANSWER].concat()
 }

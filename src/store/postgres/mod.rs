@@ -16,6 +16,7 @@ mod leases;
 mod mail;
 mod migrate;
 mod news;
+mod notices;
 mod pool;
 mod reads;
 mod retention;
@@ -46,6 +47,7 @@ use intake::Door;
 use migrate::Goal;
 use pool::Pool;
 use settings::{Schema, Target, WRITERS};
+use starts::Extent;
 
 pub use settings::PostgresSettings;
 
@@ -70,6 +72,7 @@ struct Statements {
     append: SqlStr,
     append_taking: SqlStr,
     start: SqlStr,
+    start_telling: SqlStr,
     start_history: SqlStr,
     claim: SqlStr,
 }
@@ -81,8 +84,9 @@ impl Statements {
         Self {
             append: shared(&appends::statement(false)),
             append_taking: shared(&appends::statement(true)),
-            start: shared(&starts::statement(false)),
-            start_history: shared(&starts::statement(true)),
+            start: shared(&starts::statement(Extent::Plain)),
+            start_telling: shared(&starts::statement(Extent::Telling)),
+            start_history: shared(&starts::statement(Extent::History)),
             claim: shared(&leases::claim_statement()),
         }
     }

@@ -12,11 +12,13 @@ const DELETE: &str = "
 DELETE FROM @threads WHERE thread_id = $1 AND owner = 0 AND status = ANY($2)
   AND last_seq = coalesce($3, last_seq)";
 
-/// What to delete is chosen once: a sub-query with a limit may be run again for every row.
+/// What to delete is chosen once: a sub-query with a limit may be run again for every row. A thread
+/// waits for those who were not told all of it.
 const EXPIRE: &str = "
 WITH old AS MATERIALIZED (
-    SELECT thread_id FROM @threads
+    SELECT thread_id FROM @threads r
     WHERE completed_at < $1 AND updated_at < $1 AND owner = 0 AND status = ANY($2)
+      AND NOT EXISTS (SELECT FROM @notification_cursors c WHERE c.thread_id = r.thread_id)
     ORDER BY completed_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 DELETE FROM @threads r USING old
 WHERE r.thread_id = old.thread_id

@@ -73,20 +73,33 @@ j AS (
     SELECT thread_id, last, 1, CASE WHEN mine THEN 1 ELSE 0 END, at, crc, payload
     FROM s WHERE (thread_id IN (SELECT thread_id FROM t)) IS TRUE)";
 
+/// Tells what subscriptions are to be sent of new threads.
+const NOTICED: &str = ",
+noticed AS (
+    INSERT INTO @notification_cursors (thread_id, subscription, sent, head, since, due_at)
+    SELECT n.thread_id, n.subscription, n.sent, n.head, @now_ms(), @now_ms()
+    FROM unnest($27::text[], $28::text[], $29::bigint[], $30::bigint[])
+        AS n(thread_id, subscription, sent, head)
+    JOIN @notifications w ON w.id = n.subscription
+    WHERE (n.thread_id IN (SELECT thread_id FROM t)) IS TRUE
+    ORDER BY n.thread_id, n.subscription
+    ON CONFLICT (thread_id, subscription) DO UPDATE SET sent = EXCLUDED.sent,
+        head = EXCLUDED.head)";
+
 /// What only threads have that begin with the history of another: more journal rows, interventions.
 const HISTORY: &str = ",
 m AS (
     INSERT INTO @journal (thread_id, seq, first_seq, epoch, at, crc, payload)
     SELECT r.thread_id, r.seq, r.first_seq, CASE WHEN s.mine THEN 1 ELSE 0 END, r.at, r.crc,
         r.payload
-    FROM unnest($27::text[], $28::bigint[], $29::bigint[], $30::bigint[], $31::int[], $32::bytea[])
+    FROM unnest($31::text[], $32::bigint[], $33::bigint[], $34::bigint[], $35::int[], $36::bytea[])
         AS r(thread_id, seq, first_seq, at, crc, payload)
     JOIN s USING (thread_id)
     WHERE (r.thread_id IN (SELECT thread_id FROM t)) IS TRUE),
 i AS (
     INSERT INTO @interventions AS i (id, thread_id, opened_at, resolved_at, body)
     SELECT DISTINCT ON (v.id) v.id, v.thread_id, v.opened_at, v.resolved_at, v.body
-    FROM unnest($33::text[], $34::text[], $35::bigint[], $36::bigint[], $37::bytea[])
+    FROM unnest($37::text[], $38::text[], $39::bigint[], $40::bigint[], $41::bytea[])
         WITH ORDINALITY AS v(id, thread_id, opened_at, resolved_at, body, n)
     WHERE (v.thread_id IN (SELECT thread_id FROM t)) IS TRUE
     ORDER BY v.id, v.n DESC
@@ -103,9 +116,25 @@ FROM (SELECT thread_id,
         NOT defined AND NOT known AS lacks
     FROM s) verdict";
 
-/// The statement; with or without what only threads have that begin with a history.
-pub(super) fn statement(history: bool) -> String {
-    [BEGUN, if history { HISTORY } else { "" }, VERDICT].concat()
+/// How much there is to a batch of starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Threads that nobody is to be told of.
+    Plain,
+    /// Threads that subscriptions are to be told of, too.
+    Telling,
+    /// Also threads that begin with the history of another.
+    History,
+}
+
+/// The statement for such batches.
+pub(super) fn statement(extent: Extent) -> String {
+    let more: &[&str] = match extent {
+        Extent::Plain => &[],
+        Extent::Telling => &[NOTICED],
+        Extent::History => &[NOTICED, HISTORY],
+    };
+    [&[BEGUN], more, &[VERDICT]].concat().concat()
 }
 
 /// The columns of a batch.
@@ -135,7 +164,31 @@ struct Columns<'a> {
     label_value: Vec<String>,
     head: Vec<i64>,
     made_at: Vec<i64>,
+    told: Told<'a>,
     history: History<'a>,
+}
+
+/// The columns of what subscriptions are to be told.
+#[derive(Debug, Default)]
+struct Told<'a> {
+    thread: Vec<&'a str>,
+    subscription: Vec<&'a str>,
+    sent: Vec<i64>,
+    head: Vec<i64>,
+}
+
+impl<'a> Told<'a> {
+    fn push(&mut self, start: &'a Start, subscription: &'a str) {
+        let (sent, head) = start.told();
+        self.thread.push(start.thread_id.as_str());
+        self.subscription.push(subscription);
+        self.sent.push(sent.cast_signed());
+        self.head.push(head.cast_signed());
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.subscription.is_empty()
+    }
 }
 
 /// The columns of what only threads have that begin with a history.
@@ -226,6 +279,9 @@ impl<'a> Columns<'a> {
         }
         self.head.push(start.newest().last().cast_signed());
         self.made_at.push(start.newest().at.millis());
+        for subscription in &start.notices {
+            self.told.push(start, subscription);
+        }
         self.history.push(start);
         Ok(())
     }
@@ -297,11 +353,14 @@ impl PostgresStore {
     ) -> Result<Vec<WriteOutcome>, Fault> {
         let columns = Columns::of(starts)?;
         let ttl = i64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(i64::MAX);
-        let history = columns.history;
-        let sql = if history.is_empty() {
-            &self.statements.start
+        let (history, told) = (columns.history, columns.told);
+        let known = &self.statements;
+        let (extent, sql) = if !history.is_empty() {
+            (Extent::History, &known.start_history)
+        } else if !told.is_empty() {
+            (Extent::Telling, &known.start_telling)
         } else {
-            &self.statements.start_history
+            (Extent::Plain, &known.start)
         };
         let mut query = sqlx::query_as::<_, (String, bool, bool, bool, i32)>(sql.clone())
             .bind(me)
@@ -330,7 +389,10 @@ impl PostgresStore {
             .bind(columns.label_value)
             .bind(columns.head)
             .bind(columns.made_at);
-        if !history.is_empty() {
+        if extent != Extent::Plain {
+            query = query.bind(told.thread).bind(told.subscription).bind(told.sent).bind(told.head);
+        }
+        if extent == Extent::History {
             query = query
                 .bind(history.row_thread)
                 .bind(history.seq)

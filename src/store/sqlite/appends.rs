@@ -11,6 +11,7 @@ use crate::store::{Append, InterventionRow, StoreError, WriteOutcome};
 
 use super::fault::Fault;
 use super::history::index_interventions;
+use super::notices::notify;
 use super::rows::{MAX_ROWS, room, with_rows};
 
 /// A thread that is released while messages wait for it is due at once, whatever it asked for; one
@@ -57,6 +58,7 @@ pub(super) struct AppendRow {
     wake_at: Option<i64>,
     taken: Vec<(String, String)>,
     interventions: Vec<InterventionRow>,
+    notices: Vec<String>,
 }
 
 impl AppendRow {
@@ -77,6 +79,7 @@ impl AppendRow {
             wake_at: wake_at.map(Timestamp::millis),
             taken: taken.map(|(key, answer)| (key.clone(), answer.as_str().to_owned())).collect(),
             interventions: append.interventions.clone(),
+            notices: append.notices.clone(),
         })
     }
 }
@@ -95,7 +98,7 @@ pub(super) async fn append_all(
             took.push(take(connection, me, append).await?);
         }
         let updated = update(connection, (me, now), part, &took).await?;
-        insert(connection, part, &updated).await?;
+        insert(connection, now, part, &updated).await?;
         outcomes.extend(part.iter().map(|append| match updated.get(append.thread_id.as_str()) {
             Some(pending) => WriteOutcome::Written { mail: u32::try_from(*pending).unwrap_or(0) },
             None => WriteOutcome::Fenced,
@@ -159,15 +162,19 @@ async fn update(
     Ok(rows.into_iter().collect())
 }
 
-/// Inserts what the appends that passed bring: their events, and their interventions.
+/// Inserts what the appends that passed bring: their events, their interventions, and whom to tell.
 async fn insert(
     connection: &mut SqliteConnection,
+    now: Timestamp,
     appends: &[&AppendRow],
     updated: &HashMap<String, i64>,
 ) -> Result<(), Fault> {
     let written = appends.iter().filter(|append| updated.contains_key(append.thread_id.as_str()));
     for append in written.clone() {
         index_interventions(connection, &append.thread_id, &append.interventions).await?;
+        let head = append.journal.as_ref().map_or(append.prev, |row| row.seq);
+        let told = (append.thread_id.as_str(), append.notices.as_slice());
+        notify(connection, told, (append.prev, head), now).await?;
     }
     let rows = written.filter_map(|append| {
         let journal = append.journal.as_ref()?;

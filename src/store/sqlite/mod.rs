@@ -14,6 +14,7 @@ mod leases;
 mod lock;
 mod log;
 mod mail;
+mod notices;
 mod open;
 mod reads;
 mod retention;

@@ -43,10 +43,13 @@ impl SqliteStore {
         let (lock, mut connection) = connect(path).await?;
         check_version(&mut connection).await?;
         migrate(&mut connection, None).await?;
-        sqlx::query("UPDATE replicas SET lease_until = -1")
-            .execute(&mut connection)
-            .await
-            .map_err(|error| fault(&error))?;
+        let expire = [
+            "UPDATE replicas SET lease_until = -1",
+            "UPDATE notification_cursors SET leased_until = 0 WHERE leased_until <> 0",
+        ];
+        for sql in expire {
+            sqlx::query(sql).execute(&mut connection).await.map_err(|error| fault(&error))?;
+        }
         Ok(Self {
             clock,
             writer: Writer::start(connection, lock, path),

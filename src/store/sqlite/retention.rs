@@ -15,7 +15,7 @@ use super::writer::transaction;
 const ENDED: &str = "('completed', 'failed', 'aborted')";
 
 /// What hangs on a thread; the thread's row goes last, as the first of these reads it.
-const FORGET: [&str; 8] = [
+const FORGET: [&str; 9] = [
     "DELETE FROM idempotency WHERE thread_id = ?1
      AND key = (SELECT idempotency_key FROM threads WHERE thread_id = ?1)",
     "DELETE FROM journal WHERE thread_id = ?1",
@@ -24,6 +24,7 @@ const FORGET: [&str; 8] = [
     "DELETE FROM snapshots WHERE thread_id = ?1",
     "DELETE FROM recoveries WHERE thread_id = ?1",
     "DELETE FROM interventions WHERE thread_id = ?1",
+    "DELETE FROM notification_cursors WHERE thread_id = ?1",
     "DELETE FROM threads WHERE thread_id = ?1",
 ];
 
@@ -61,6 +62,8 @@ impl SqliteStore {
         let sql = format!(
             "SELECT thread_id FROM threads
              WHERE completed_at < ?1 AND updated_at < ?1 AND owner = 0 AND status IN {ENDED}
+               AND NOT EXISTS (SELECT 1 FROM notification_cursors c
+                   WHERE c.thread_id = threads.thread_id)
              ORDER BY completed_at LIMIT ?2"
         );
         let work = transaction(move |connection| {

@@ -13,6 +13,7 @@ use crate::store::{Disposition, InterventionRow, Start, StoreError, WriteOutcome
 use super::appends::insert_journal;
 use super::fault::Fault;
 use super::history::index_interventions;
+use super::notices::notify;
 use super::rows::{MAX_ROWS, room, with_list, with_rows};
 
 const KNOWN_THREADS: &str = "SELECT thread_id FROM threads WHERE thread_id IN ({})";
@@ -57,6 +58,9 @@ pub(super) struct StartRow {
     status: &'static str,
     completed_at: Option<i64>,
     disposition: Disposition,
+    notices: Vec<String>,
+    /// From and to which event subscriptions are told.
+    told: (i64, i64),
 }
 
 impl StartRow {
@@ -82,6 +86,8 @@ impl StartRow {
             status: start.summary.status.as_str(),
             completed_at: start.summary.completed_at.map(Timestamp::millis),
             disposition: start.disposition,
+            notices: start.notices.clone(),
+            told: (start.told().0.cast_signed(), start.told().1.cast_signed()),
         })
     }
 }
@@ -210,7 +216,8 @@ async fn insert(
     insert_rest(connection, now, starts).await
 }
 
-/// Keys, definitions, labels and interventions: rare beside the rows above, so one by one.
+/// Keys, definitions, labels, interventions and whom to tell: rare beside the rows above, so one by
+/// one.
 async fn insert_rest(
     connection: &mut SqliteConnection,
     now: Timestamp,
@@ -235,6 +242,8 @@ async fn insert_rest(
             query.bind(key).bind(value).execute(&mut *connection).await?;
         }
         index_interventions(connection, &start.thread_id, &start.interventions).await?;
+        let told = (start.thread_id.as_str(), start.notices.as_slice());
+        notify(connection, told, start.told, now).await?;
     }
     Ok(())
 }

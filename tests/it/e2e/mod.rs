@@ -22,6 +22,7 @@ mod heartbeats;
 mod kinds;
 mod lifecycle;
 mod lists;
+mod notifications;
 mod operations;
 mod outages;
 mod overload;

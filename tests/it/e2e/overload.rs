@@ -129,5 +129,6 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
             forked_from: None,
         },
         disposition: Disposition::Release { wake_at: Some(now) },
+        notices: Vec::new(),
     }))
 }

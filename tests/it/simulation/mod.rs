@@ -21,6 +21,7 @@ mod journal;
 mod life;
 mod oracle;
 mod process;
+mod quiet;
 mod random;
 mod replica;
 mod weather;

@@ -7,6 +7,7 @@ use rethread::store::{
     Disposition, FORK_LABEL, InterventionRow, Records, Start, Summary, ThreadFilter, WriteOutcome,
 };
 
+use super::notices::{claim as claim_for, subscribe};
 use super::{WRITTEN, claim_ids, listed, register, row, texts, write};
 use crate::support::beds::Bed;
 use crate::support::writes::{
@@ -117,4 +118,21 @@ pub(super) async fn forks_are_found_by_their_origin_and_tell_no_duration(bed: Be
     assert_eq!(listed(&bed, &of("u"), 9).await, ["g"]);
     assert!(listed(&bed, &of("f"), 9).await.is_empty());
     assert_eq!(bed.store.durations("w", 9).await, Ok(vec![5]));
+}
+
+pub(super) async fn of_a_fork_only_its_own_events_are_told(bed: Bed) {
+    let me = register(&bed).await;
+    subscribe(&bed, &["a"]).await;
+    let from = ForkPoint { thread_id: id("t"), seq: 3 };
+    let forked = Start {
+        summary: Summary { forked_from: Some(from), ..summary(ThreadStatus::Running) },
+        notices: vec!["a".to_owned()],
+        ..fork("f", &[2, 3, 5])
+    };
+    let told = Start { notices: vec!["a".to_owned()], ..start("s", DUE) };
+    write(&bed, me, [told, forked, fork("g", &[1, 2])]).await;
+    let found = claim_for(&bed, me, 7, &[("a", 9)]).await;
+    let spans: Vec<_> =
+        found.iter().map(|one| (one.thread_id.as_str(), one.sent, one.head)).collect();
+    assert_eq!(spans, [("f", 3, 5), ("s", 0, 1)]);
 }

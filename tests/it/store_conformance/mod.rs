@@ -7,6 +7,7 @@ mod leases;
 mod lists;
 mod mail;
 mod moving;
+mod notices;
 mod writes;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use leases::*;
 use lists::*;
 use mail::*;
 use moving::*;
+use notices::*;
 use writes::*;
 
 const WRITTEN: WriteOutcome = WriteOutcome::Written { mail: 0 };
@@ -109,6 +111,16 @@ conformance!(
     another_thread_of_the_same_id_is_a_conflict,
     a_key_that_another_thread_has_stays_with_it,
     versions_of_others_follow_those_that_are_here,
+    of_a_fork_only_its_own_events_are_told,
+    subscriptions_are_kept_and_changed_by_their_version,
+    a_write_tells_those_it_names_until_all_is_sent,
+    a_fenced_write_and_a_subscription_that_is_gone_tell_nobody,
+    a_cursor_has_one_holder_at_a_time,
+    the_cursor_of_a_dead_sender_is_free,
+    what_was_not_taken_rests_until_its_time,
+    a_claim_takes_of_each_what_it_may,
+    ended_threads_wait_for_those_who_were_not_told,
+    what_waits_too_long_is_given_up,
 );
 
 async fn register(bed: &Bed) -> Incarnation {

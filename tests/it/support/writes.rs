@@ -62,6 +62,7 @@ pub(crate) fn start(thread: &str, disposition: Disposition) -> Start {
         interventions: Vec::new(),
         summary: summary(ThreadStatus::Queued),
         disposition,
+        notices: Vec::new(),
     }
 }
 
@@ -83,6 +84,7 @@ pub(crate) fn append(thread: &str, epoch: Epoch, prev: Seq) -> Append {
         disposition: Disposition::Keep,
         taken: Vec::new(),
         interventions: Vec::new(),
+        notices: Vec::new(),
     }
 }
 

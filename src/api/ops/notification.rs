@@ -1,0 +1,96 @@
+//! `GET`, `PATCH` and `DELETE /notifications/{notificationId}`, and a test of it.
+
+use axum::Json as JsonAnswer;
+use axum::extract::{FromRequestParts, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+
+use super::notification_body::{PatchBody, PatchedNotification};
+use crate::api::Api;
+use crate::api::auth::Caller;
+use crate::api::extract::{Body, path_parameter};
+use crate::api::problem::Problem;
+use crate::api::query::{NoParams, QueryString};
+use crate::runtime::{Notification, NotificationTest};
+
+/// The subscription that the path names.
+pub(in crate::api) struct NotificationPath(String);
+
+impl FromRequestParts<Api> for NotificationPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        path_parameter(parts, "notificationId").await.map(Self)
+    }
+}
+
+/// Read a subscription
+///
+/// With what became of its messages: what waits, what failed and why. Without its secret.
+#[utoipa::path(
+    get, path = "/notifications/{notificationId}", operation_id = "getNotification", tag = "notifications",
+    params(("notificationId" = String, Path, description = "The subscription")),
+    responses((status = 200, description = "The subscription", body = Notification))
+)]
+pub(in crate::api) async fn get(
+    State(api): State<Api>,
+    NotificationPath(id): NotificationPath,
+    _: QueryString<NoParams>,
+) -> Result<JsonAnswer<Notification>, Problem> {
+    Ok(JsonAnswer(api.handle.notification(&id).await?))
+}
+
+/// Change a subscription
+///
+/// What is left out stays as it is. A disabled one hears of nothing that happens meanwhile; what
+/// had waited before is sent once it is enabled again, if that is within three days.
+#[utoipa::path(
+    patch, path = "/notifications/{notificationId}", operation_id = "changeNotification", tag = "notifications",
+    params(("notificationId" = String, Path, description = "The subscription")),
+    request_body(content = PatchedNotification),
+    responses((status = 200, description = "The subscription as it is now", body = Notification))
+)]
+pub(in crate::api) async fn change(
+    State(api): State<Api>,
+    NotificationPath(id): NotificationPath,
+    _: QueryString<NoParams>,
+    caller: Caller,
+    Body(PatchBody(change)): Body<PatchBody>,
+) -> Result<JsonAnswer<Notification>, Problem> {
+    Ok(JsonAnswer(api.handle.change_notification(&id, change, &caller.name()).await?))
+}
+
+/// Delete a subscription
+///
+/// What it was not sent yet goes with it.
+#[utoipa::path(
+    delete, path = "/notifications/{notificationId}", operation_id = "deleteNotification", tag = "notifications",
+    params(("notificationId" = String, Path, description = "The subscription")),
+    responses((status = 204, description = "Deleted"))
+)]
+pub(in crate::api) async fn delete(
+    State(api): State<Api>,
+    NotificationPath(id): NotificationPath,
+    _: QueryString<NoParams>,
+) -> Result<StatusCode, Problem> {
+    api.handle.delete_notification(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Send a test message
+///
+/// Once, also where the subscription is disabled: signed like any other, of the type
+/// `notification_test`.
+#[utoipa::path(
+    post, path = "/notifications/{notificationId}/test", operation_id = "testNotification", tag = "notifications",
+    params(("notificationId" = String, Path, description = "The subscription")),
+    responses((status = 200, description = "What became of it", body = NotificationTest))
+)]
+pub(in crate::api) async fn test(
+    State(api): State<Api>,
+    NotificationPath(id): NotificationPath,
+    _: QueryString<NoParams>,
+    caller: Caller,
+) -> Result<JsonAnswer<NotificationTest>, Problem> {
+    Ok(JsonAnswer(api.handle.test_notification(&id, &caller.name()).await?))
+}

@@ -1,0 +1,109 @@
+//! Plain data about notifications: who is told of which events.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use crate::model::{Fault, Timestamp};
+
+/// What a client chooses about a subscription; what is `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct NotificationChange {
+    /// What people call it; an empty text is none.
+    pub name: Option<String>,
+    /// Where messages go.
+    pub url: Option<String>,
+    /// Types of events.
+    pub types: Option<Vec<String>>,
+    /// Only of threads of this workflow; an empty text is all.
+    pub workflow: Option<String>,
+    /// What messages are signed with: `whsec_` and base64.
+    pub secret: Option<SecretString>,
+    /// Whether anything is sent.
+    pub enabled: Option<bool>,
+}
+
+impl NotificationChange {
+    /// Everything wrong with it that can be told without a look outside.
+    pub fn faults(&self) -> Vec<Fault> {
+        crate::runtime::notices::faults(self)
+    }
+}
+
+/// A secret that is shown once; `Debug` leaves it out.
+#[derive(Debug, Clone)]
+pub struct ShownSecret(SecretString);
+
+impl From<SecretString> for ShownSecret {
+    fn from(secret: SecretString) -> Self {
+        Self(secret)
+    }
+}
+
+impl Serialize for ShownSecret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose_secret())
+    }
+}
+
+/// A subscription to events, and what became of its messages.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Notification {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// Where messages go.
+    #[schema(format = "uri")]
+    pub url: String,
+    /// The types of events that are sent.
+    pub types: Vec<String>,
+    /// The workflow whose threads it is about; `null` is all.
+    pub workflow: Option<String>,
+    /// Whether anything is sent.
+    pub enabled: bool,
+    /// Why nothing is.
+    pub disabled_reason: Option<String>,
+    /// Who made it: the API key's name.
+    pub by: String,
+    /// Who changed it last.
+    pub updated_by: String,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When a client changed it last.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// Threads with events that are still to be sent.
+    pub pending: u64,
+    /// Those of them whose last attempt failed.
+    pub failing: u64,
+    /// Since when the oldest of them waits.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub pending_since: Option<Timestamp>,
+    /// When a message was last taken, give or take a few seconds.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_success_at: Option<Timestamp>,
+    /// When a message was last not taken.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_failure_at: Option<Timestamp>,
+    /// Why.
+    pub last_error: Option<String>,
+    /// Threads whose messages were given up, after days without one that was taken.
+    pub given_up: u64,
+    /// What messages are signed with; only in the answer to the call that set it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub secret: Option<ShownSecret>,
+}
+
+/// What became of a test message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NotificationTest {
+    /// Whether the receiver took it.
+    pub delivered: bool,
+    /// Why not.
+    pub detail: Option<String>,
+}

@@ -1,0 +1,290 @@
+//! Sends the events of one cursor, one after the other.
+//!
+//! The cursor moves on only once the receiver has taken an event, so that a crash sends it again:
+//! receivers tell repeats by `webhook-id`. An event that is not taken ends the errand, and the cursor
+//! rests: later events of the thread never overtake it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::desk::Subscription;
+use super::sender::LEASE;
+use super::signature::{message_id, sign};
+use super::subscriptions::disable;
+use crate::executor::{Webhook, WebhookFault};
+use crate::model::{Event, Seq, Timestamp};
+use crate::runtime::core::Core;
+use crate::store::{Advanced, Notice, Records, StoreError};
+
+/// Longest wait for a receiver's answer: what the Standard Webhooks specification suggests at least.
+pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+/// What is left of a lease after an attempt, so that its end is noted in time.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// What a message under way gets to be answered once the server drains; then another replica, or
+/// the next start, sends it again.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+/// Events read at a time.
+const PAGE: usize = 100;
+/// Pages sent before the cursor is given back: other threads want to be heard of as well.
+const PAGES: usize = 10;
+/// Pauses after failed attempts, each drawn from 50 % to 150 % of itself; the last one repeats.
+/// Quicker at first than a mailing needs to be: these are alerts.
+const PAUSES: [Duration; 8] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_mins(2),
+    Duration::from_mins(5),
+    Duration::from_mins(15),
+    Duration::from_mins(30),
+    Duration::from_hours(1),
+];
+/// Longest `Retry-After` that is honoured: a receiver that asks for more may be back before.
+const LONGEST_PAUSE: Duration = Duration::from_hours(6);
+
+/// A claimed cursor.
+pub(super) struct Errand {
+    pub(super) core: Arc<Core>,
+    pub(super) notice: Notice,
+    pub(super) token: i64,
+    /// When it was claimed, or moved on.
+    pub(super) leased: Instant,
+}
+
+/// How an errand ends.
+enum End {
+    /// Everything is sent, or somebody else goes on.
+    Over,
+    /// The cursor is given back, to be gone on with at once.
+    Back,
+    /// The store failed, or the journal is damaged: nobody but us is to blame.
+    Stored(StoreError),
+    /// The cursor rests.
+    Failed { detail: String, retry_after: Option<Duration> },
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        Self::Stored(error)
+    }
+}
+
+/// Sends what a cursor has.
+pub(super) async fn deliver(mut errand: Errand) {
+    let end = errand.run().await.err().unwrap_or(End::Back);
+    let (core, notice) = (&errand.core, &errand.notice);
+    let (wait, failed) = match end {
+        End::Over => return,
+        End::Back => (Duration::ZERO, false),
+        End::Stored(error) => (not_read(core, notice, &error), true),
+        End::Failed { detail, retry_after } => {
+            let wait = not_taken(core, notice, (&detail, retry_after));
+            note(core, &notice.subscription, Some(&detail)).await;
+            (wait, true)
+        }
+    };
+    if let Err(error) = core.store().release_notice(errand.token, notice, wait, failed).await {
+        tracing::warn!(%error, "a notification's lease will run out");
+    }
+}
+
+/// What is waited before the store is asked again.
+fn not_read(core: &Core, notice: &Notice, error: &StoreError) -> Duration {
+    tracing::warn!(%error, thread = %notice.thread_id, "a notification cannot be sent now");
+    pause(notice.attempts, core.parts.entropy.unit(), None)
+}
+
+/// What is waited before the receiver is asked again.
+fn not_taken(
+    core: &Core,
+    notice: &Notice,
+    (detail, retry_after): (&str, Option<Duration>),
+) -> Duration {
+    let wait = pause(notice.attempts, core.parts.entropy.unit(), retry_after);
+    core.parts.metrics.notifications.failed.inc();
+    tracing::warn!(
+        subscription = notice.subscription, thread = %notice.thread_id,
+        attempts = notice.attempts + 1, wait_ms = wait.as_millis(), detail,
+        "a notification was not taken; it is sent again"
+    );
+    wait
+}
+
+impl Errand {
+    /// `Ok`: there is more than one errand takes.
+    async fn run(&mut self) -> Result<(), End> {
+        for _ in 0..PAGES {
+            let (thread, sent) = (self.notice.thread_id.clone(), self.notice.sent);
+            let page = self.core.store().read(&thread, sent, PAGE).await?;
+            let Some(last) = page.last().map(Records::last) else {
+                // The thread is gone, or the cursor's end was not noted.
+                self.advance(self.notice.head).await?;
+                continue;
+            };
+            let mut left = events(page);
+            let mut any = false;
+            while let Some((seq, event)) = left.pop_front() {
+                let subscription = self.subscription()?;
+                if !subscription.wants(Event::kind_of(&event)) {
+                    continue;
+                }
+                self.send(&subscription, &event, seq).await?;
+                any = true;
+                // The rest of a page that nobody wants costs no write of its own.
+                if !left.iter().any(|(_, rest)| subscription.wants(Event::kind_of(rest))) {
+                    self.advance(last).await?;
+                    break;
+                }
+                self.advance(seq).await?;
+            }
+            if !any {
+                self.advance(last).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The subscription as it is now: it may have been changed or disabled meanwhile.
+    fn subscription(&self) -> Result<Arc<Subscription>, End> {
+        self.core.notices.get(&self.notice.subscription).ok_or(End::Back)
+    }
+
+    /// Notes that events up to `to` need no more sending.
+    async fn advance(&mut self, to: Seq) -> Result<(), End> {
+        let now = Instant::now();
+        let store = self.core.store();
+        match store.advance_notice(self.token, &self.notice, to, LEASE).await? {
+            Advanced::Done | Advanced::Lost => Err(End::Over),
+            Advanced::More => {
+                self.notice.sent = to;
+                self.notice.attempts = 0;
+                self.leased = now;
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends one event; it was taken when this returns.
+    async fn send(&self, to: &Arc<Subscription>, event: &str, seq: Seq) -> Result<(), End> {
+        let core = &self.core;
+        if core.draining.is_cancelled()
+            || !core.authority().holds()
+            || self.leased.elapsed() + ATTEMPT_TIMEOUT + LEASE_MARGIN > LEASE
+        {
+            return Err(End::Back);
+        }
+        let id = message_id(&self.notice.thread_id, seq);
+        let sent = post(core, to, (&id, event));
+        let answer = tokio::select! {
+            biased;
+            answer = sent => answer,
+            () = last_answer(core) => return Err(End::Back),
+        };
+        match answer {
+            Ok(()) => {
+                core.parts.metrics.notifications.sent.inc();
+                self.taken(to).await;
+                Ok(())
+            }
+            Err(WebhookFault::Gone) => {
+                tracing::warn!(subscription = to.id, "the receiver is gone: it is sent no more");
+                core.parts.metrics.notifications.failed.inc();
+                note(core, &to.id, Some("the receiver answered 410 Gone")).await;
+                disable(core, &to.id, "the receiver answered 410 Gone").await;
+                Err(End::Back)
+            }
+            Err(WebhookFault::Failed { detail, retry_after }) => {
+                Err(End::Failed { detail, retry_after })
+            }
+        }
+    }
+
+    /// A receiver that is back gets at once what waits for later.
+    async fn taken(&self, to: &Arc<Subscription>) {
+        if self.notice.attempts > 0 {
+            if let Err(error) = self.core.store().hasten_notices(&to.id).await {
+                tracing::debug!(%error, "what waits is sent in its time");
+            }
+            self.core.notices.wake.notify_one();
+        }
+        if !to.noted.swap(true, Ordering::Relaxed) {
+            note(&self.core, &to.id, None).await;
+        }
+    }
+}
+
+/// The events of a page with their numbers.
+fn events(page: Vec<Records>) -> VecDeque<(Seq, String)> {
+    let numbered = |records: Records| (records.first..).zip(records.events);
+    page.into_iter().flat_map(numbered).collect()
+}
+
+async fn last_answer(core: &Core) {
+    core.draining.cancelled().await;
+    tokio::time::sleep(LAST_ANSWER).await;
+}
+
+/// Signs a message and sends it once.
+pub(super) async fn post(
+    core: &Core,
+    to: &Subscription,
+    (id, body): (&str, &str),
+) -> Result<(), WebhookFault> {
+    let failed =
+        |detail: &str| WebhookFault::Failed { detail: detail.to_owned(), retry_after: None };
+    let seconds = core.parts.clock.now().millis().div_euclid(1_000);
+    let signature =
+        sign(&to.secret, id, seconds, body).ok_or_else(|| failed("cannot be signed"))?;
+    let webhook = Webhook {
+        url: to.url.clone(),
+        headers: [
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", seconds.to_string()),
+            ("webhook-signature", signature),
+        ],
+        body: body.to_owned(),
+    };
+    let webhooks = core.parts.executors.webhooks().ok_or_else(|| failed("nothing can be sent"))?;
+    let sent = tokio::time::timeout(ATTEMPT_TIMEOUT, webhooks.send(webhook)).await;
+    sent.unwrap_or_else(|_| Err(failed("the receiver did not answer in time")))
+}
+
+async fn note(core: &Core, subscription: &str, error: Option<&str>) {
+    let at: Timestamp = core.parts.clock.now();
+    if let Err(error) = core.store().note_delivery(subscription, at, error).await {
+        tracing::debug!(%error, "the state of a notification is not noted");
+    }
+}
+
+/// What is waited after the attempt that follows `failed` failed ones; `unit` is drawn from [0, 1).
+fn pause(failed: u32, unit: f64, retry_after: Option<Duration>) -> Duration {
+    let step = usize::try_from(failed).unwrap_or(usize::MAX).min(PAUSES.len() - 1);
+    let planned = PAUSES.get(step).copied().unwrap_or(LONGEST_PAUSE).mul_f64(0.5 + unit);
+    planned.max(retry_after.unwrap_or(Duration::ZERO).min(LONGEST_PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_a_receiver_may_ask_for_more() {
+        let seconds = |failed, asked: Option<u64>| {
+            pause(failed, 0.5, asked.map(Duration::from_secs)).as_secs()
+        };
+        assert_eq!([0, 1, 2, 7, 99].map(|n| seconds(n, None)), [1, 5, 30, 3_600, 3_600]);
+        assert_eq!(seconds(0, Some(60)), 60);
+        assert_eq!(seconds(2, Some(3)), 30);
+        assert_eq!(seconds(0, Some(10_000_000)), LONGEST_PAUSE.as_secs());
+        assert_eq!(pause(0, 0.0, None), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn an_attempt_fits_into_a_lease() {
+        assert!(ATTEMPT_TIMEOUT + LEASE_MARGIN < LEASE);
+    }
+}

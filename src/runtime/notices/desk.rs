@@ -1,0 +1,132 @@
+//! The subscriptions as this replica knows them: what an append asks, in memory, whom to tell.
+//!
+//! The list is read again every [`REFRESH_INTERVAL`] and after every change made here, so that a
+//! change takes effect within that time everywhere. It never waits and never fails: a thread must
+//! not notice that anybody listens.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use secrecy::SecretSlice;
+use tokio::sync::{Notify, Semaphore};
+use url::Url;
+
+use super::settings::{Settings, read};
+use crate::model::Event;
+use crate::store::{NoticeCount, NotificationRow};
+
+/// How often the list is read from the store: what a change made at another replica takes at most.
+pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
+/// Messages under way to one subscription at once: a receiver that hangs holds up no more than
+/// these, and a quick one is not swamped.
+const AT_ONCE: usize = 4;
+
+/// A subscription that is enabled.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) id: String,
+    pub(super) settings: Settings,
+    pub(super) url: Url,
+    pub(super) secret: SecretSlice<u8>,
+    /// Whether a success was noted since the list was read: not each costs a write.
+    pub(super) noted: AtomicBool,
+}
+
+impl Subscription {
+    /// `None` if it is not enabled, or was written by a server that knows more than this one.
+    pub(super) fn of(row: NotificationRow) -> Option<Self> {
+        let settings = read(&row).filter(|_| row.enabled)?;
+        let url = Url::parse(&settings.url).ok()?;
+        let noted = AtomicBool::new(false);
+        Some(Self { id: row.id, settings, url, secret: row.secret, noted })
+    }
+
+    /// Whether it asks for events of this type.
+    pub(super) fn wants(&self, kind: &str) -> bool {
+        self.settings.types.iter().any(|wanted| wanted == kind)
+    }
+}
+
+type Subscriptions = BTreeMap<String, Arc<Subscription>>;
+
+/// The subscriptions, and the places for messages under way.
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct Desk {
+    known: Mutex<Arc<Subscriptions>>,
+    places: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+    /// What waits, as last counted.
+    counts: Mutex<Vec<NoticeCount>>,
+    /// There may be something to send.
+    pub(super) wake: Notify,
+    /// The list has changed.
+    pub(super) changed: Notify,
+}
+
+/// A panic while it was held cannot leave any of these half changed.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Desk {
+    /// The enabled subscriptions.
+    pub(super) fn known(&self) -> Arc<Subscriptions> {
+        Arc::clone(&locked(&self.known))
+    }
+
+    /// The subscription of this id, if it is enabled.
+    pub(super) fn get(&self, id: &str) -> Option<Arc<Subscription>> {
+        self.known().get(id).cloned()
+    }
+
+    /// Takes a list that was just read.
+    pub(super) fn put(&self, rows: Vec<NotificationRow>) {
+        let known = rows.into_iter().filter_map(Subscription::of);
+        let known: Subscriptions = known.map(|one| (one.id.clone(), Arc::new(one))).collect();
+        locked(&self.places).retain(|id, _| known.contains_key(id));
+        *locked(&self.known) = Arc::new(known);
+    }
+
+    /// A subscription is gone or disabled.
+    pub(super) fn forget(&self, id: &str) {
+        let mut known = locked(&self.known);
+        let rest = known.iter().filter(|(one, _)| *one != id);
+        *known = Arc::new(rest.map(|(one, kept)| (one.clone(), Arc::clone(kept))).collect());
+    }
+
+    /// Whom to tell of events of a workflow's thread.
+    pub(in crate::runtime) fn wanted(&self, workflow: &str, events: &[Event]) -> Vec<String> {
+        let known = self.known();
+        let wants = |one: &&Arc<Subscription>| {
+            let of = one.settings.workflow.as_deref();
+            of.is_none_or(|name| name == workflow)
+                && events.iter().any(|event| one.wants(event.body.kind()))
+        };
+        known.values().filter(wants).map(|one| one.id.clone()).collect()
+    }
+
+    /// Something to send has become durable.
+    pub(in crate::runtime) fn written(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The places of a subscription's messages.
+    pub(super) fn places(&self, id: &str) -> Arc<Semaphore> {
+        let mut places = locked(&self.places);
+        let new = || Arc::new(Semaphore::new(AT_ONCE));
+        Arc::clone(places.entry(id.to_owned()).or_insert_with(new))
+    }
+
+    /// Takes counts that were just made.
+    pub(super) fn put_counts(&self, counts: Vec<NoticeCount>) {
+        *locked(&self.counts) = counts;
+    }
+
+    /// What waits for subscriptions that are enabled, as last counted.
+    pub(in crate::runtime) fn counts(&self) -> Vec<NoticeCount> {
+        let known = self.known();
+        let counts = locked(&self.counts).clone();
+        counts.into_iter().filter(|count| known.contains_key(&count.subscription)).collect()
+    }
+}

@@ -1,0 +1,100 @@
+//! Signs a message as the Standard Webhooks specification says
+//! (<https://www.standardwebhooks.com>): HMAC-SHA256 over id, time and body.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use sha2::{Digest, Sha256};
+
+use crate::model::{Clock, Entropy, Seq, ThreadId};
+
+/// What a secret's text begins with.
+const PREFIX: &str = "whsec_";
+/// Bytes of a secret, as the specification bounds them.
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+/// Version-7 ids that a made secret is drawn from: they hold 296 random bits, more than it has.
+const DRAWS: usize = 4;
+
+/// What a message is signed as: the same for every attempt to send an event. The specification
+/// joins it with a full stop to what follows, so that it holds none.
+pub(super) fn message_id(thread: &ThreadId, seq: Seq) -> String {
+    format!("{}/{seq}", thread.as_str().replace('.', "~"))
+}
+
+/// The `webhook-signature` of a message; `seconds` is its `webhook-timestamp`.
+pub(super) fn sign(secret: &SecretSlice<u8>, id: &str, seconds: i64, body: &str) -> Option<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret()).ok()?;
+    mac.update(format!("{id}.{seconds}.").as_bytes());
+    mac.update(body.as_bytes());
+    Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+}
+
+/// Reads a secret's text; what is wrong with it if it cannot be used.
+pub(in crate::runtime) fn read_secret(text: &SecretString) -> Result<SecretSlice<u8>, String> {
+    let wanted = || {
+        let (least, most) = (SECRET_BYTES.start(), SECRET_BYTES.end());
+        format!("must be {PREFIX} and the base64 of {least} to {most} random bytes")
+    };
+    let encoded = text.expose_secret().strip_prefix(PREFIX).ok_or_else(wanted)?;
+    let bytes = STANDARD.decode(encoded).map_err(|_| wanted())?;
+    if !SECRET_BYTES.contains(&bytes.len()) {
+        return Err(wanted());
+    }
+    Ok(SecretSlice::from(bytes))
+}
+
+/// A secret as clients see it.
+pub(super) fn secret_text(secret: &SecretSlice<u8>) -> SecretString {
+    SecretString::from(format!("{PREFIX}{}", STANDARD.encode(secret.expose_secret())))
+}
+
+/// Makes a secret.
+pub(super) fn make_secret(clock: &dyn Clock, entropy: &dyn Entropy) -> SecretSlice<u8> {
+    let mut digest = Sha256::new();
+    for _ in 0..DRAWS {
+        digest.update(entropy.uuid(clock.now()).as_bytes());
+    }
+    SecretSlice::from(digest.finalize().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_that_of_the_specifications_example() {
+        let secret = SecretString::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let secret = read_secret(&secret).unwrap();
+        let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+        let signed = sign(&secret, id, 1_614_265_330, r#"{"test": 2432232314}"#).unwrap();
+        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        let other = sign(&secret, id, 1_614_265_331, r#"{"test": 2432232314}"#).unwrap();
+        assert_ne!(signed, other);
+    }
+
+    #[test]
+    fn secrets_of_another_form_or_length_are_refused() {
+        let text = |bytes: usize| format!("{PREFIX}{}", STANDARD.encode(vec![7; bytes]));
+        for good in [24, 32, 64] {
+            let secret = read_secret(&SecretString::from(text(good))).unwrap();
+            assert_eq!(secret_text(&secret).expose_secret(), text(good));
+        }
+        let no_prefix = text(32).replace(PREFIX, "");
+        for bad in ["", "whsec_", "whsec_not base64!", &text(23), &text(65), &no_prefix] {
+            let fault = read_secret(&SecretString::from(bad)).unwrap_err();
+            assert!(
+                fault.contains("24 to 64") && (bad.len() < 9 || !fault.contains(bad)),
+                "{fault}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_message_holds_no_full_stop_and_is_one_threads_alone() {
+        let id = |thread: &str| message_id(&ThreadId::parse(thread).unwrap(), 7);
+        assert_eq!(id("order-1"), "order-1/7");
+        assert_eq!(id("a.b"), "a~b/7");
+        assert!(ThreadId::parse("a~b").is_err());
+    }
+}

@@ -1,0 +1,239 @@
+//! What clients do to subscriptions: make, read, change, delete, try.
+
+use secrecy::SecretSlice;
+use url::Url;
+
+use super::deliver::post;
+use super::desk::Subscription;
+use super::sender::MAX_SUBSCRIPTIONS;
+use super::settings::{Settings, apply, faults, read, show, write};
+use super::signature::{make_secret, message_id, read_secret, secret_text};
+use crate::executor::WebhookFault;
+use crate::model::{Fault, ThreadId};
+use crate::runtime::core::Core;
+use crate::runtime::handle::{
+    Notification, NotificationChange, NotificationTest, Page, RuntimeError,
+};
+use crate::runtime::query::{persistently, read_cursor, write_cursor};
+use crate::runtime::settings::RETRY_AFTER;
+use crate::store::NotificationRow;
+
+/// How often a change is tried again because somebody else changed the same in between.
+const CHANGE_TRIES: usize = 5;
+/// The thread that a test message seems to come from.
+const TEST_THREAD: &str = "notification-test";
+
+/// Makes a subscription; the answer alone shows its secret.
+pub(in crate::runtime) async fn create(
+    core: &Core,
+    change: NotificationChange,
+    by: String,
+) -> Result<Notification, RuntimeError> {
+    check(core, &change).await?;
+    let (clock, entropy) = (&*core.parts.clock, &*core.parts.entropy);
+    let now = clock.now();
+    let secret = match &change.secret {
+        Some(text) => usable(text)?,
+        None => make_secret(clock, entropy),
+    };
+    let mut settings = Settings {
+        name: None,
+        url: String::new(),
+        types: Vec::new(),
+        workflow: None,
+        updated_by: by.clone(),
+        by,
+        updated_at: now,
+        disabled_reason: None,
+    };
+    apply(&mut settings, &change);
+    let row = NotificationRow {
+        id: entropy.uuid(now).to_string(),
+        created_at: now,
+        enabled: change.enabled.unwrap_or(true),
+        version: 1,
+        body: write(&settings),
+        secret,
+        last_success_at: None,
+        last_failure_at: None,
+        last_error: None,
+        given_up: 0,
+    };
+    persistently(core, || async {
+        let known = core.store().notifications(None, MAX_SUBSCRIPTIONS).await?;
+        let again = known.iter().any(|known| known.id == row.id);
+        if known.len() >= MAX_SUBSCRIPTIONS && !again {
+            return Err(RuntimeError::TooManyNotifications { most: MAX_SUBSCRIPTIONS });
+        }
+        // The id is new: should it be there, an earlier try has landed.
+        core.store().save_notification(&row, None).await?;
+        Ok(())
+    })
+    .await?;
+    changed(core).await;
+    let secret = secret_text(&row.secret);
+    let shown = show(row, &[]).ok_or(RuntimeError::Internal)?;
+    Ok(Notification { secret: Some(secret.into()), ..shown })
+}
+
+/// One subscription.
+pub(in crate::runtime) async fn get(core: &Core, id: &str) -> Result<Notification, RuntimeError> {
+    let found = persistently(core, || async {
+        let Some(row) = core.store().notification(id).await? else { return Ok(None) };
+        Ok(Some((row, core.store().notice_counts().await?)))
+    });
+    let (row, counts) = found.await?.ok_or(RuntimeError::NotificationNotFound)?;
+    show(row, &counts).ok_or(RuntimeError::Internal)
+}
+
+/// Subscriptions, newest first.
+pub(in crate::runtime) async fn list(
+    core: &Core,
+    limit: usize,
+    cursor: Option<&str>,
+) -> Result<Page<Notification>, RuntimeError> {
+    let before = cursor.map(read_cursor).transpose()?;
+    let (rows, counts) = persistently(core, || async {
+        let rows = core.store().notifications(before.clone(), limit + 1).await?;
+        Ok((rows, core.store().notice_counts().await?))
+    })
+    .await?;
+    let page = Page::cut(rows, limit, |last| write_cursor(last.created_at, &last.id));
+    let next_cursor = page.next_cursor;
+    let items = page.items.into_iter().map(|row| show(row, &counts));
+    let items = items.collect::<Option<Vec<_>>>().ok_or(RuntimeError::Internal)?;
+    Ok(Page { items, next_cursor })
+}
+
+/// Changes a subscription. A new secret is shown in the answer alone.
+pub(in crate::runtime) async fn update(
+    core: &Core,
+    id: &str,
+    change: NotificationChange,
+    by: &str,
+) -> Result<Notification, RuntimeError> {
+    check(core, &change).await?;
+    let secret = change.secret.as_ref().map(usable).transpose()?;
+    let now = core.parts.clock.now();
+    let row = alter(core, id, |row, settings| {
+        apply(settings, &change);
+        by.clone_into(&mut settings.updated_by);
+        settings.updated_at = now;
+        row.enabled = change.enabled.unwrap_or(row.enabled);
+        if let Some(secret) = &secret {
+            row.secret = secret.clone();
+        }
+    })
+    .await?;
+    changed(core).await;
+    // What waits was held up by what has just been mended, perhaps.
+    if let Err(error) = core.store().hasten_notices(id).await {
+        tracing::debug!(%error, "what waits is sent in its time");
+    }
+    core.notices.wake.notify_one();
+    let counts = persistently(core, || async { Ok(core.store().notice_counts().await?) }).await?;
+    let shown = show(row, &counts).ok_or(RuntimeError::Internal)?;
+    Ok(Notification { secret: secret.map(|secret| secret_text(&secret).into()), ..shown })
+}
+
+/// Deletes a subscription with what it was not sent yet.
+pub(in crate::runtime) async fn delete(core: &Core, id: &str) -> Result<(), RuntimeError> {
+    let gone = persistently(core, || async { Ok(core.store().delete_notification(id).await?) });
+    let gone = gone.await?;
+    core.notices.forget(id);
+    if gone { Ok(()) } else { Err(RuntimeError::NotificationNotFound) }
+}
+
+/// Sends a message that is about nothing, once, and tells what became of it.
+pub(in crate::runtime) async fn test(
+    core: &Core,
+    id: &str,
+    by: &str,
+) -> Result<NotificationTest, RuntimeError> {
+    let found = persistently(core, || async { Ok(core.store().notification(id).await?) });
+    let row = found.await?.ok_or(RuntimeError::NotificationNotFound)?;
+    let row = NotificationRow { enabled: true, ..row };
+    let subscription = Subscription::of(row).ok_or(RuntimeError::Internal)?;
+    let now = core.parts.clock.now();
+    let thread = ThreadId::parse(TEST_THREAD).map_err(|_| RuntimeError::Internal)?;
+    let message = format!("{}/{}", message_id(&thread, 0), core.parts.entropy.uuid(now));
+    let body = serde_json::json!({
+        "type": "notification_test", "at": now, "data": { "notification": id, "by": by },
+    });
+    let detail = match post(core, &subscription, (&message, &body.to_string())).await {
+        Ok(()) => None,
+        Err(WebhookFault::Gone) => Some("the receiver answered 410 Gone".to_owned()),
+        Err(WebhookFault::Failed { detail, .. }) => Some(detail),
+    };
+    Ok(NotificationTest { delivered: detail.is_none(), detail })
+}
+
+/// Ends what is sent to a subscription, until a client enables it again.
+pub(super) async fn disable(core: &Core, id: &str, reason: &str) {
+    core.notices.forget(id);
+    let done = alter(core, id, |row, settings| {
+        row.enabled = false;
+        settings.disabled_reason = Some(reason.to_owned());
+    });
+    if let Err(error) = done.await {
+        tracing::warn!(%error, subscription = id, "cannot be disabled; it is tried again");
+    }
+    core.notices.changed.notify_one();
+}
+
+async fn alter(
+    core: &Core,
+    id: &str,
+    change: impl Fn(&mut NotificationRow, &mut Settings) + Send + Sync,
+) -> Result<NotificationRow, RuntimeError> {
+    for _ in 0..CHANGE_TRIES {
+        let changed = persistently(core, || async {
+            let found = core.store().notification(id).await?;
+            let mut row = found.ok_or(RuntimeError::NotificationNotFound)?;
+            let mut settings = read(&row).ok_or(RuntimeError::Internal)?;
+            change(&mut row, &mut settings);
+            let version = row.version;
+            row.version += 1;
+            row.body = write(&settings);
+            let done = core.store().save_notification(&row, Some(version)).await?;
+            Ok(done.then_some(row))
+        });
+        if let Some(row) = changed.await? {
+            return Ok(row);
+        }
+    }
+    Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
+}
+
+/// Refuses what must not be stored.
+async fn check(core: &Core, change: &NotificationChange) -> Result<(), RuntimeError> {
+    let faults = faults(change);
+    if !faults.is_empty() {
+        return Err(RuntimeError::Invalid(faults));
+    }
+    let Some(url) = change.url.as_deref().and_then(|url| Url::parse(url).ok()) else {
+        return Ok(());
+    };
+    let webhooks = core.parts.executors.webhooks().ok_or(RuntimeError::Internal)?;
+    webhooks.judge(&url).await.map_err(|denied| {
+        let fault = Fault { pointer: "/url".to_owned(), detail: denied.to_string() };
+        RuntimeError::AddressNotAllowed(vec![fault])
+    })
+}
+
+fn usable(text: &secrecy::SecretString) -> Result<SecretSlice<u8>, RuntimeError> {
+    let fault =
+        |detail| RuntimeError::Invalid(vec![Fault { pointer: "/secret".to_owned(), detail }]);
+    read_secret(text).map_err(fault)
+}
+
+/// What this replica writes from now on knows of the change.
+async fn changed(core: &Core) {
+    match core.store().notifications(None, MAX_SUBSCRIPTIONS).await {
+        Ok(rows) => core.notices.put(rows),
+        Err(error) => {
+            tracing::debug!(%error, "the change is known a little later");
+            core.notices.changed.notify_one();
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Subscriptions to events, and the cursors that tell what each was not sent yet.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::model::{Incarnation, Seq, ThreadId, Timestamp};
+use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
+
+use super::MemoryStore;
+use super::state::State;
+
+/// What a subscription was not sent yet of a thread.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    sent: Seq,
+    head: Seq,
+    since: Timestamp,
+    due_at: Timestamp,
+    attempts: u32,
+    /// Until when the holder of the token may send.
+    leased_until: Timestamp,
+    token: i64,
+    holder: Incarnation,
+}
+
+impl State {
+    /// A write of events `(sent, head]` is to be told to these subscriptions; to those that are gone
+    /// by now nothing is.
+    pub(super) fn notify(
+        &mut self,
+        (thread, subscriptions): (&ThreadId, &[String]),
+        (sent, head): (Seq, Seq),
+        now: Timestamp,
+    ) {
+        for subscription in subscriptions {
+            if !self.notifications.contains_key(subscription) {
+                continue;
+            }
+            let key = (thread.clone(), subscription.clone());
+            let cursor = self.cursors.entry(key).or_insert(Cursor {
+                sent,
+                head,
+                since: now,
+                due_at: now,
+                attempts: 0,
+                leased_until: Timestamp::from_millis(0),
+                token: 0,
+                holder: 0,
+            });
+            cursor.head = head;
+        }
+    }
+
+    fn held(&mut self, token: i64, notice: &Notice) -> Option<&mut Cursor> {
+        let key = (notice.thread_id.clone(), notice.subscription.clone());
+        self.cursors.get_mut(&key).filter(|cursor| cursor.token == token)
+    }
+}
+
+#[async_trait]
+impl Notices for MemoryStore {
+    async fn save_notification(
+        &self,
+        row: &NotificationRow,
+        replaces: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let known = state.notifications.get_mut(&row.id);
+        match (known, replaces) {
+            (None, None) => {
+                state.notifications.insert(row.id.clone(), row.clone());
+                Ok(true)
+            }
+            (Some(known), Some(version)) if known.version == version => {
+                known.enabled = row.enabled;
+                known.version = row.version;
+                known.body = row.body.clone();
+                known.secret = row.secret.clone();
+                Ok(true)
+            }
+            (Some(_), None | Some(_)) | (None, Some(_)) => Ok(false),
+        }
+    }
+
+    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, StoreError> {
+        Ok(self.state().notifications.get(id).cloned())
+    }
+
+    async fn notifications(
+        &self,
+        before: Option<(Timestamp, String)>,
+        limit: usize,
+    ) -> Result<Vec<NotificationRow>, StoreError> {
+        let state = self.state();
+        let age = |row: &NotificationRow| (row.created_at, row.id.clone());
+        let older = |row: &&NotificationRow| before.as_ref().is_none_or(|last| age(row) < *last);
+        let mut rows: Vec<_> = state.notifications.values().filter(older).cloned().collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(age(row)));
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
+    async fn delete_notification(&self, id: &str) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        state.cursors.retain(|(_, subscription), _| subscription != id);
+        Ok(state.notifications.remove(id).is_some())
+    }
+
+    async fn claim_notices(
+        &self,
+        me: Incarnation,
+        token: i64,
+        lease: Duration,
+        wanted: &[(String, usize)],
+    ) -> Result<Vec<Notice>, StoreError> {
+        let (mut state, now) = (self.state(), self.clock.now());
+        let state = &mut *state;
+        let (leases, monotonic) = (&state.leases, self.clock.monotonic());
+        let dead = |holder: Incarnation| leases.get(&holder).is_some_and(|end| *end <= monotonic);
+        let mut claimed = Vec::new();
+        for (id, limit) in wanted {
+            let due = |((_, of), cursor): &(&(ThreadId, String), &mut Cursor)| {
+                let free = cursor.leased_until <= now || dead(cursor.holder);
+                of == id && cursor.due_at <= now && free
+            };
+            let mut found: Vec<_> = state.cursors.iter_mut().filter(due).collect();
+            found.sort_by_key(|(_, cursor)| cursor.due_at);
+            for ((thread, _), cursor) in found.into_iter().take(*limit) {
+                (cursor.holder, cursor.token) = (me, token);
+                cursor.leased_until = now.plus(lease);
+                claimed.push(Notice {
+                    subscription: id.clone(),
+                    thread_id: thread.clone(),
+                    sent: cursor.sent,
+                    head: cursor.head,
+                    attempts: cursor.attempts,
+                });
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn advance_notice(
+        &self,
+        token: i64,
+        notice: &Notice,
+        to: Seq,
+        lease: Duration,
+    ) -> Result<Advanced, StoreError> {
+        let (mut state, now) = (self.state(), self.clock.now());
+        let Some(cursor) = state.held(token, notice).filter(|held| held.leased_until > now) else {
+            return Ok(Advanced::Lost);
+        };
+        cursor.sent = cursor.sent.max(to);
+        cursor.since = now;
+        cursor.attempts = 0;
+        cursor.leased_until = now.plus(lease);
+        if cursor.head > cursor.sent {
+            return Ok(Advanced::More);
+        }
+        state.cursors.remove(&(notice.thread_id.clone(), notice.subscription.clone()));
+        Ok(Advanced::Done)
+    }
+
+    async fn release_notice(
+        &self,
+        token: i64,
+        notice: &Notice,
+        wait: Duration,
+        failed: bool,
+    ) -> Result<(), StoreError> {
+        let (mut state, now) = (self.state(), self.clock.now());
+        if let Some(cursor) = state.held(token, notice) {
+            cursor.leased_until = Timestamp::from_millis(0);
+            cursor.due_at = now.plus(wait);
+            cursor.attempts += u32::from(failed);
+        }
+        Ok(())
+    }
+
+    async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError> {
+        let (mut state, now) = (self.state(), self.clock.now());
+        for ((_, of), cursor) in &mut state.cursors {
+            if of == subscription {
+                cursor.due_at = cursor.due_at.min(now);
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_delivery(
+        &self,
+        subscription: &str,
+        at: Timestamp,
+        error: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let Some(row) = state.notifications.get_mut(subscription) else { return Ok(()) };
+        match error {
+            None => row.last_success_at = Some(at),
+            Some(error) => {
+                row.last_failure_at = Some(at);
+                row.last_error = Some(error.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    async fn give_up_notices(
+        &self,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let (mut state, now) = (self.state(), self.clock.now());
+        let state = &mut *state;
+        let known = &state.notifications;
+        let old = |((_, of), cursor): &(&(ThreadId, String), &Cursor)| {
+            let waited = cursor.since.plus(age) <= now && cursor.leased_until <= now;
+            waited || !known.contains_key(of)
+        };
+        let old: Vec<_> =
+            state.cursors.iter().filter(old).take(limit).map(|(key, _)| key.clone()).collect();
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for key in old {
+            state.cursors.remove(&key);
+            if let Some(row) = state.notifications.get_mut(&key.1) {
+                row.given_up += 1;
+                *counts.entry(key.1).or_default() += 1;
+            }
+        }
+        Ok(counts.into_iter().collect())
+    }
+
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, StoreError> {
+        let mut counts: BTreeMap<String, NoticeCount> = BTreeMap::new();
+        for ((_, id), cursor) in &self.state().cursors {
+            let count = counts.entry(id.clone()).or_insert_with(|| NoticeCount {
+                subscription: id.clone(),
+                pending: 0,
+                failing: 0,
+                since: None,
+            });
+            count.pending += 1;
+            count.failing += u64::from(cursor.attempts > 0);
+            let since = count.since.map_or(cursor.since, |since| since.min(cursor.since));
+            count.since = Some(since);
+        }
+        Ok(counts.into_values().collect())
+    }
+}

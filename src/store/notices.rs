@@ -1,0 +1,241 @@
+//! Who wants to hear of which events, and how far each has heard: subscriptions and their cursors.
+//!
+//! A cursor is a row for a subscription and a thread. The append of an event that the subscription
+//! asks for writes it, in the same statement, and it goes once all of it is sent: what nobody has
+//! subscribed to costs nothing. Whoever sends holds the cursor by a lease with a token of its own, so
+//! that one at a time sends the events of a thread, and a sender that died is followed by another.
+//! The runtime's senders call this; nothing here looks into an event.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretSlice};
+
+use crate::model::{Incarnation, Json, Seq, ThreadId, Timestamp};
+
+use super::StoreError;
+use super::rows::{json, thread_id};
+
+/// A subscription.
+#[derive(Debug, Clone)]
+pub struct NotificationRow {
+    /// Its id.
+    pub id: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Whether it is sent anything.
+    pub enabled: bool,
+    /// Grows with every change by a client.
+    pub version: i64,
+    /// All else that clients chose, opaque to the store.
+    pub body: Json,
+    /// What its messages are signed with; never shown, never logged.
+    pub secret: SecretSlice<u8>,
+    /// When it was last sent something.
+    pub last_success_at: Option<Timestamp>,
+    /// When something could not be sent.
+    pub last_failure_at: Option<Timestamp>,
+    /// Why.
+    pub last_error: Option<String>,
+    /// Threads whose events were given up.
+    pub given_up: u64,
+}
+
+impl PartialEq for NotificationRow {
+    fn eq(&self, other: &Self) -> bool {
+        let shown = |row: &Self| {
+            let times = (row.created_at, row.last_success_at, row.last_failure_at);
+            (row.id.clone(), times, row.enabled, row.version, row.given_up)
+        };
+        shown(self) == shown(other)
+            && (&self.body, &self.last_error) == (&other.body, &other.last_error)
+            && self.secret.expose_secret() == other.secret.expose_secret()
+    }
+}
+
+/// A cursor that whoever claimed it may send from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The subscription.
+    pub subscription: String,
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The last event that needs no sending.
+    pub sent: Seq,
+    /// The newest event that may.
+    pub head: Seq,
+    /// Failed attempts since the last success.
+    pub attempts: u32,
+}
+
+/// What became of [`Notices::advance_notice`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advanced {
+    /// Everything is sent: the cursor is gone.
+    Done,
+    /// There is more to send; the lease runs anew.
+    More,
+    /// Somebody else holds the cursor, or it is gone.
+    Lost,
+}
+
+/// What waits to be sent to a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoticeCount {
+    /// The subscription.
+    pub subscription: String,
+    /// Threads with events that it was not sent yet.
+    pub pending: u64,
+    /// Those of them whose last attempt failed.
+    pub failing: u64,
+    /// Since when the oldest of them waits.
+    pub since: Option<Timestamp>,
+}
+
+/// What a store keeps of notifications. Every call may fail with [`StoreError::Unavailable`].
+#[async_trait]
+pub trait Notices: Send + Sync {
+    /// Stores a subscription: a new one, or what clients may change (`enabled`, `body`, `secret`) of
+    /// one that stands at version `replaces`. `false`: it does not, and nothing is changed.
+    async fn save_notification(
+        &self,
+        row: &NotificationRow,
+        replaces: Option<i64>,
+    ) -> Result<bool, StoreError>;
+
+    /// A subscription.
+    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, StoreError>;
+
+    /// Subscriptions, newest first, at most `limit`, of those older than `before`: (created at, id)
+    /// of the last item seen.
+    async fn notifications(
+        &self,
+        before: Option<(Timestamp, String)>,
+        limit: usize,
+    ) -> Result<Vec<NotificationRow>, StoreError>;
+
+    /// Deletes a subscription with what it was not sent yet. `false`: there is none.
+    async fn delete_notification(&self, id: &str) -> Result<bool, StoreError>;
+
+    /// Hands out cursors that are due and that nobody holds, for `lease`: of each subscription named
+    /// as many as stand beside it, the longest due first. One whose holder's own lease has expired
+    /// ([`super::Store::renew`]) is held by nobody. `token` is to be another one each time.
+    async fn claim_notices(
+        &self,
+        me: Incarnation,
+        token: i64,
+        lease: Duration,
+        wanted: &[(String, usize)],
+    ) -> Result<Vec<Notice>, StoreError>;
+
+    /// Events up to `to` need no more sending.
+    async fn advance_notice(
+        &self,
+        token: i64,
+        notice: &Notice,
+        to: Seq,
+        lease: Duration,
+    ) -> Result<Advanced, StoreError>;
+
+    /// Gives a cursor back, to be claimed after `wait`; `failed`: another attempt has failed.
+    async fn release_notice(
+        &self,
+        token: i64,
+        notice: &Notice,
+        wait: Duration,
+        failed: bool,
+    ) -> Result<(), StoreError>;
+
+    /// Makes all that waits for a subscription due now.
+    async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError>;
+
+    /// Notes when a subscription was sent something, or why it could not be.
+    async fn note_delivery(
+        &self,
+        subscription: &str,
+        at: Timestamp,
+        error: Option<&str>,
+    ) -> Result<(), StoreError>;
+
+    /// Gives up what has waited for `age` without a success, at most `limit` cursors; how many of
+    /// which subscription. Cursors of subscriptions that are gone are dropped as well.
+    async fn give_up_notices(
+        &self,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<(String, u64)>, StoreError>;
+
+    /// What waits, by subscription, in the order of their ids.
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, StoreError>;
+}
+
+/// The columns of [`RawNotification`].
+pub(super) const NOTIFICATION_COLUMNS: &str = "id, created_at, enabled, version, body, secret, \
+    last_success_at, last_failure_at, last_error, given_up";
+
+/// A row of `notifications`.
+#[derive(sqlx::FromRow)]
+pub(super) struct RawNotification {
+    id: String,
+    created_at: i64,
+    enabled: bool,
+    version: i64,
+    body: Vec<u8>,
+    secret: Vec<u8>,
+    last_success_at: Option<i64>,
+    last_failure_at: Option<i64>,
+    last_error: Option<Vec<u8>>,
+    given_up: i64,
+}
+
+impl RawNotification {
+    /// The subscription as the runtime sees it.
+    pub(super) fn decode(self) -> Result<NotificationRow, StoreError> {
+        let error = self.last_error.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(NotificationRow {
+            id: self.id,
+            created_at: Timestamp::from_millis(self.created_at),
+            enabled: self.enabled,
+            version: self.version,
+            body: json(self.body)?,
+            secret: SecretSlice::from(self.secret),
+            last_success_at: self.last_success_at.map(Timestamp::from_millis),
+            last_failure_at: self.last_failure_at.map(Timestamp::from_millis),
+            last_error: error,
+            given_up: self.given_up.cast_unsigned(),
+        })
+    }
+}
+
+/// A cursor as a claim gives it: subscription, thread, sent, head, attempts.
+pub(super) type RawNotice = (String, String, i64, i64, i32);
+
+/// The cursor as the runtime sees it.
+pub(super) fn notice(
+    (subscription, thread, sent, head, attempts): RawNotice,
+) -> Result<Notice, StoreError> {
+    Ok(Notice {
+        subscription,
+        thread_id: thread_id(&thread)?,
+        sent: sent.cast_unsigned(),
+        head: head.cast_unsigned(),
+        attempts: attempts.cast_unsigned(),
+    })
+}
+
+/// Counts as they come: subscription, pending, failing, since.
+pub(super) fn notice_count(
+    (subscription, pending, failing, since): (String, i64, i64, Option<i64>),
+) -> NoticeCount {
+    NoticeCount {
+        subscription,
+        pending: pending.cast_unsigned(),
+        failing: failing.cast_unsigned(),
+        since: since.map(Timestamp::from_millis),
+    }
+}
+
+/// Whole milliseconds.
+pub(super) fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,261 @@
+//! Subscriptions to events, and the cursors that tell what each was not sent yet.
+//!
+//! Each call is one short statement on the general pool: an append that meets one of them at a
+//! cursor waits for no more than that. The database's clock judges leases and what is due.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::ExposeSecret;
+
+use crate::model::{Incarnation, Seq, Timestamp};
+use crate::store::notices::{
+    NOTIFICATION_COLUMNS, RawNotice, RawNotification, millis, notice, notice_count,
+};
+use crate::store::rows::row_limit;
+use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
+
+use super::PostgresStore;
+use super::fault::answer;
+
+const INSERT: &str = "
+INSERT INTO @notifications (id, created_at, enabled, version, body, secret)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+
+const UPDATE: &str = "
+UPDATE @notifications SET enabled = $2, version = $3, body = $4, secret = $5
+WHERE id = $1 AND version = $6";
+
+const DELETE: &str = "
+WITH gone AS (DELETE FROM @notifications WHERE id = $1 RETURNING id),
+rest AS (DELETE FROM @notification_cursors WHERE subscription = $1)
+SELECT count(*) FROM gone";
+
+/// The clock is read once for a look, so that the index can be searched with it. Who is dead is told
+/// by the positive list, as for threads.
+const CLAIM: &str = "
+WITH dead AS MATERIALIZED (
+    SELECT incarnation FROM @replicas WHERE lease_until <= clock_timestamp()),
+picked AS MATERIALIZED (
+    SELECT c.thread_id, c.subscription
+    FROM unnest($1::text[], $2::bigint[]) AS w(id, n)
+    CROSS JOIN LATERAL (
+        SELECT thread_id, subscription FROM @notification_cursors
+        WHERE subscription = w.id AND due_at <= (SELECT @now_ms())
+          AND (leased_until <= (SELECT @now_ms()) OR holder IN (SELECT incarnation FROM dead))
+        ORDER BY due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c)
+UPDATE @notification_cursors r SET token = $3, holder = $5, leased_until = @now_ms() + $4
+FROM picked p
+WHERE r.thread_id = p.thread_id AND r.subscription = p.subscription
+  AND (r.leased_until <= @now_ms() OR r.holder IN (SELECT incarnation FROM dead))
+RETURNING r.subscription, r.thread_id, r.sent, r.head, r.attempts";
+
+const ADVANCE: &str = "
+UPDATE @notification_cursors SET sent = greatest(sent, $4), since = @now_ms(), attempts = 0,
+    leased_until = @now_ms() + $5
+WHERE thread_id = $1 AND subscription = $2 AND token = $3 AND leased_until > @now_ms()
+RETURNING head";
+
+/// Judged again when an append held the row: what it added is not lost.
+const FINISH: &str = "
+DELETE FROM @notification_cursors
+WHERE thread_id = $1 AND subscription = $2 AND token = $3 AND head <= sent";
+
+const RELEASE: &str = "
+UPDATE @notification_cursors SET leased_until = 0, due_at = @now_ms() + $4,
+    attempts = attempts + $5
+WHERE thread_id = $1 AND subscription = $2 AND token = $3";
+
+const HASTEN: &str = "
+UPDATE @notification_cursors SET due_at = @now_ms()
+WHERE subscription = $1 AND due_at > @now_ms()";
+
+const NOTE_SUCCESS: &str = "UPDATE @notifications SET last_success_at = $2 WHERE id = $1";
+
+const NOTE_FAILURE: &str =
+    "UPDATE @notifications SET last_failure_at = $2, last_error = $3 WHERE id = $1";
+
+const GIVE_UP: &str = "
+WITH old AS MATERIALIZED (
+    SELECT thread_id, subscription FROM @notification_cursors
+    WHERE since <= (SELECT @now_ms()) - $1 AND leased_until <= (SELECT @now_ms())
+       OR subscription NOT IN (SELECT id FROM @notifications)
+    LIMIT $2 FOR UPDATE SKIP LOCKED),
+gone AS (
+    DELETE FROM @notification_cursors c USING old
+    WHERE c.thread_id = old.thread_id AND c.subscription = old.subscription
+    RETURNING c.subscription),
+counted AS (SELECT subscription, count(*) AS n FROM gone GROUP BY subscription)
+UPDATE @notifications s SET given_up = s.given_up + c.n
+FROM counted c WHERE s.id = c.subscription
+RETURNING s.id, c.n";
+
+const COUNTS: &str = "
+SELECT subscription, count(*), count(*) FILTER (WHERE attempts > 0), min(since)
+FROM @notification_cursors GROUP BY subscription ORDER BY subscription";
+
+#[async_trait]
+impl Notices for PostgresStore {
+    async fn save_notification(
+        &self,
+        row: &NotificationRow,
+        replaces: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let body = row.body.as_str().as_bytes();
+        let query = match replaces {
+            None => sqlx::query(self.sql(INSERT))
+                .bind(&row.id)
+                .bind(row.created_at.millis())
+                .bind(row.enabled)
+                .bind(row.version)
+                .bind(body)
+                .bind(row.secret.expose_secret()),
+            Some(version) => sqlx::query(self.sql(UPDATE))
+                .bind(&row.id)
+                .bind(row.enabled)
+                .bind(row.version)
+                .bind(body)
+                .bind(row.secret.expose_secret())
+                .bind(version),
+        };
+        let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, StoreError> {
+        // Text of Postgres holds no NUL: there is no such id.
+        if id.contains('\0') {
+            return Ok(None);
+        }
+        let sql = format!("SELECT {NOTIFICATION_COLUMNS} FROM @notifications WHERE id = $1");
+        let query = sqlx::query_as(self.sql(&sql)).bind(id);
+        let row: Option<RawNotification> =
+            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        row.map(RawNotification::decode).transpose()
+    }
+
+    async fn notifications(
+        &self,
+        before: Option<(Timestamp, String)>,
+        limit: usize,
+    ) -> Result<Vec<NotificationRow>, StoreError> {
+        let sql = format!(
+            "SELECT {NOTIFICATION_COLUMNS} FROM @notifications
+             WHERE $1::bigint IS NULL OR (created_at, id) < ($1, $2)
+             ORDER BY created_at DESC, id DESC LIMIT $3"
+        );
+        let (at, id) = before.map(|(at, id)| (at.millis(), id.replace('\0', ""))).unzip();
+        let query = sqlx::query_as(self.sql(&sql)).bind(at).bind(id).bind(row_limit(limit));
+        let rows: Vec<RawNotification> =
+            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.into_iter().map(RawNotification::decode).collect()
+    }
+
+    async fn delete_notification(&self, id: &str) -> Result<bool, StoreError> {
+        if id.contains('\0') {
+            return Ok(false);
+        }
+        let query = sqlx::query_scalar(self.sql(DELETE)).bind(id);
+        let gone: i64 = answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
+        Ok(gone > 0)
+    }
+
+    async fn claim_notices(
+        &self,
+        me: Incarnation,
+        token: i64,
+        lease: Duration,
+        wanted: &[(String, usize)],
+    ) -> Result<Vec<Notice>, StoreError> {
+        let (ids, limits): (Vec<&str>, Vec<i64>) =
+            wanted.iter().map(|(id, limit)| (id.as_str(), row_limit(*limit))).unzip();
+        let query = sqlx::query_as(self.sql(CLAIM)).bind(ids).bind(limits);
+        let query = query.bind(token).bind(millis(lease)).bind(me);
+        let rows: Vec<RawNotice> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.into_iter().map(notice).collect()
+    }
+
+    async fn advance_notice(
+        &self,
+        token: i64,
+        notice: &Notice,
+        to: Seq,
+        lease: Duration,
+    ) -> Result<Advanced, StoreError> {
+        let query = sqlx::query_scalar(self.sql(ADVANCE))
+            .bind(notice.thread_id.as_str())
+            .bind(&notice.subscription)
+            .bind(token)
+            .bind(to.cast_signed())
+            .bind(millis(lease));
+        let head: Option<i64> =
+            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        let Some(head) = head else { return Ok(Advanced::Lost) };
+        if head > to.cast_signed() {
+            return Ok(Advanced::More);
+        }
+        let query = sqlx::query(self.sql(FINISH))
+            .bind(notice.thread_id.as_str())
+            .bind(&notice.subscription)
+            .bind(token);
+        let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
+        Ok(if done.rows_affected() == 1 { Advanced::Done } else { Advanced::More })
+    }
+
+    async fn release_notice(
+        &self,
+        token: i64,
+        notice: &Notice,
+        wait: Duration,
+        failed: bool,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query(self.sql(RELEASE))
+            .bind(notice.thread_id.as_str())
+            .bind(&notice.subscription)
+            .bind(token)
+            .bind(millis(wait))
+            .bind(i32::from(failed));
+        answer::<_, StoreError>(query.execute(&self.general)).await?;
+        Ok(())
+    }
+
+    async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError> {
+        let query = sqlx::query(self.sql(HASTEN)).bind(subscription);
+        answer::<_, StoreError>(query.execute(&self.general)).await?;
+        Ok(())
+    }
+
+    async fn note_delivery(
+        &self,
+        subscription: &str,
+        at: Timestamp,
+        error: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let query = match error {
+            None => sqlx::query(self.sql(NOTE_SUCCESS)).bind(subscription).bind(at.millis()),
+            Some(error) => sqlx::query(self.sql(NOTE_FAILURE))
+                .bind(subscription)
+                .bind(at.millis())
+                .bind(error.as_bytes()),
+        };
+        answer::<_, StoreError>(query.execute(&self.general)).await?;
+        Ok(())
+    }
+
+    async fn give_up_notices(
+        &self,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let query = sqlx::query_as(self.sql(GIVE_UP)).bind(millis(age)).bind(row_limit(limit));
+        let rows: Vec<(String, i64)> =
+            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        Ok(rows.into_iter().map(|(id, count)| (id, count.cast_unsigned())).collect())
+    }
+
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, StoreError> {
+        let query = sqlx::query_as(self.sql(COUNTS));
+        let rows = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        Ok(rows.into_iter().map(notice_count).collect())
+    }
+}

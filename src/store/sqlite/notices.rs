@@ -1,0 +1,326 @@
+//! Subscriptions to events, and the cursors that tell what each was not sent yet.
+//!
+//! One process has the file, so its clock judges leases; those of an earlier process end when the
+//! file is opened.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use secrecy::ExposeSecret;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use crate::model::{Incarnation, Seq, Timestamp};
+use crate::store::notices::{
+    NOTIFICATION_COLUMNS, RawNotice, RawNotification, millis, notice, notice_count,
+};
+use crate::store::rows::row_limit;
+use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
+
+use super::SqliteStore;
+use super::fault::{Fault, fault};
+use super::writer::transaction;
+
+const NOTIFY: &str = "
+INSERT INTO notification_cursors (thread_id, subscription, sent, head, since, due_at)
+SELECT ?1, id, ?3, ?4, ?5, ?5 FROM notifications WHERE id = ?2
+ON CONFLICT (thread_id, subscription) DO UPDATE SET head = excluded.head";
+
+const INSERT: &str = "
+INSERT OR IGNORE INTO notifications (id, created_at, enabled, version, body, secret)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+const UPDATE: &str = "
+UPDATE notifications SET enabled = ?3, version = ?4, body = ?5, secret = ?6
+WHERE id = ?1 AND created_at = ?2 AND version = ?7";
+
+const ANY_DUE: &str = "
+SELECT EXISTS (SELECT 1 FROM notification_cursors WHERE due_at <= ?1)";
+
+const CLAIM: &str = "
+UPDATE notification_cursors SET token = ?1, leased_until = ?2, holder = ?6
+WHERE subscription = ?3 AND thread_id IN (
+    SELECT thread_id FROM notification_cursors
+    WHERE subscription = ?3 AND due_at <= ?4 AND (leased_until <= ?4
+        OR holder NOT IN (SELECT incarnation FROM replicas WHERE lease_until > ?7))
+    ORDER BY due_at LIMIT ?5)
+RETURNING subscription, thread_id, sent, head, attempts";
+
+const ADVANCE: &str = "
+UPDATE notification_cursors SET sent = max(sent, ?4), since = ?5, attempts = 0, leased_until = ?6
+WHERE thread_id = ?1 AND subscription = ?2 AND token = ?3 AND leased_until > ?5
+RETURNING head > sent";
+
+const FINISH: &str = "DELETE FROM notification_cursors WHERE thread_id = ?1 AND subscription = ?2";
+
+const RELEASE: &str = "
+UPDATE notification_cursors SET leased_until = 0, due_at = ?4, attempts = attempts + ?5
+WHERE thread_id = ?1 AND subscription = ?2 AND token = ?3";
+
+const HASTEN: &str =
+    "UPDATE notification_cursors SET due_at = ?2 WHERE subscription = ?1 AND due_at > ?2";
+
+const NOTE_SUCCESS: &str = "UPDATE notifications SET last_success_at = ?2 WHERE id = ?1";
+
+const NOTE_FAILURE: &str =
+    "UPDATE notifications SET last_failure_at = ?2, last_error = ?3 WHERE id = ?1";
+
+const ANY_OLD: &str = "
+SELECT EXISTS (SELECT 1 FROM notification_cursors
+    WHERE since <= ?1 OR subscription NOT IN (SELECT id FROM notifications))";
+
+const GIVE_UP: &str = "
+DELETE FROM notification_cursors WHERE (thread_id, subscription) IN (
+    SELECT thread_id, subscription FROM notification_cursors
+    WHERE since <= ?1 AND leased_until <= ?2
+       OR subscription NOT IN (SELECT id FROM notifications)
+    LIMIT ?3)
+RETURNING subscription";
+
+const COUNT_GIVEN_UP: &str = "UPDATE notifications SET given_up = given_up + ?2 WHERE id = ?1";
+
+const COUNTS: &str = "
+SELECT subscription, count(*), count(*) FILTER (WHERE attempts > 0), min(since)
+FROM notification_cursors GROUP BY subscription ORDER BY subscription";
+
+/// A write of events `(sent, head]` is to be told to these subscriptions.
+pub(super) async fn notify(
+    connection: &mut SqliteConnection,
+    (thread, subscriptions): (&str, &[String]),
+    (sent, head): (i64, i64),
+    now: Timestamp,
+) -> Result<(), Fault> {
+    for subscription in subscriptions {
+        let query = sqlx::query(NOTIFY).bind(thread).bind(subscription);
+        let query = query.bind(sent).bind(head).bind(now.millis());
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Notices for SqliteStore {
+    async fn save_notification(
+        &self,
+        row: &NotificationRow,
+        replaces: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let row = row.clone();
+        let work = transaction(move |connection| {
+            async move {
+                let query = sqlx::query(if replaces.is_some() { UPDATE } else { INSERT })
+                    .bind(&row.id)
+                    .bind(row.created_at.millis())
+                    .bind(row.enabled)
+                    .bind(row.version)
+                    .bind(row.body.as_str().as_bytes())
+                    .bind(row.secret.expose_secret());
+                let query = match replaces {
+                    Some(version) => query.bind(version),
+                    None => query,
+                };
+                Ok(query.execute(connection).await?.rows_affected() == 1)
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, StoreError> {
+        let sql = format!("SELECT {NOTIFICATION_COLUMNS} FROM notifications WHERE id = ?");
+        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(id);
+        let row: Option<RawNotification> =
+            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        row.map(RawNotification::decode).transpose()
+    }
+
+    async fn notifications(
+        &self,
+        before: Option<(Timestamp, String)>,
+        limit: usize,
+    ) -> Result<Vec<NotificationRow>, StoreError> {
+        let sql = format!(
+            "SELECT {NOTIFICATION_COLUMNS} FROM notifications
+             WHERE ?1 IS NULL OR (created_at, id) < (?1, ?2)
+             ORDER BY created_at DESC, id DESC LIMIT ?3"
+        );
+        let (at, id) = before.map(|(at, id)| (at.millis(), id)).unzip();
+        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(at).bind(id).bind(row_limit(limit));
+        let rows: Vec<RawNotification> =
+            query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        rows.into_iter().map(RawNotification::decode).collect()
+    }
+
+    async fn delete_notification(&self, id: &str) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        let work = transaction(move |connection| {
+            async move {
+                let cursors = "DELETE FROM notification_cursors WHERE subscription = ?";
+                sqlx::query(cursors).bind(&id).execute(&mut *connection).await?;
+                let query = sqlx::query("DELETE FROM notifications WHERE id = ?").bind(&id);
+                Ok(query.execute(connection).await?.rows_affected() > 0)
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    async fn claim_notices(
+        &self,
+        me: Incarnation,
+        token: i64,
+        lease: Duration,
+        wanted: &[(String, usize)],
+    ) -> Result<Vec<Notice>, StoreError> {
+        let now = self.clock.now();
+        let until = now.plus(lease).millis();
+        // Mostly there is nothing: that need not stand in the writer's queue.
+        let look = sqlx::query_scalar(ANY_DUE).bind(now.millis());
+        if !look.fetch_one(&self.readers).await.map_err(|e| fault(&e))? {
+            return Ok(Vec::new());
+        }
+        let (wanted, monotonic) = (wanted.to_vec(), millis(self.clock.monotonic()));
+        let work = transaction(move |connection| {
+            async move {
+                let mut claimed = Vec::new();
+                for (id, limit) in &wanted {
+                    let query = sqlx::query_as(CLAIM).bind(token).bind(until).bind(id);
+                    let query = query.bind(now.millis()).bind(row_limit(*limit)).bind(me);
+                    let query = query.bind(monotonic);
+                    let rows: Vec<RawNotice> = query.fetch_all(&mut *connection).await?;
+                    claimed.extend(rows);
+                }
+                Ok(claimed)
+            }
+            .boxed()
+        });
+        self.writer.run(work).await?.into_iter().map(notice).collect()
+    }
+
+    async fn advance_notice(
+        &self,
+        token: i64,
+        notice: &Notice,
+        to: Seq,
+        lease: Duration,
+    ) -> Result<Advanced, StoreError> {
+        let (now, notice) = (self.clock.now(), notice.clone());
+        let until = now.plus(lease).millis();
+        let work = transaction(move |connection| {
+            async move {
+                let (thread, subscription) = (notice.thread_id.as_str(), &notice.subscription);
+                let query = sqlx::query_scalar(ADVANCE).bind(thread).bind(subscription);
+                let query = query.bind(token).bind(to.cast_signed()).bind(now.millis());
+                let more: Option<bool> = query.bind(until).fetch_optional(&mut *connection).await?;
+                match more {
+                    None => Ok(Advanced::Lost),
+                    Some(true) => Ok(Advanced::More),
+                    Some(false) => {
+                        let query = sqlx::query(FINISH).bind(thread).bind(subscription);
+                        query.execute(connection).await?;
+                        Ok(Advanced::Done)
+                    }
+                }
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    async fn release_notice(
+        &self,
+        token: i64,
+        notice: &Notice,
+        wait: Duration,
+        failed: bool,
+    ) -> Result<(), StoreError> {
+        let (due, notice) = (self.clock.now().plus(wait).millis(), notice.clone());
+        let work = transaction(move |connection| {
+            async move {
+                let query = sqlx::query(RELEASE).bind(notice.thread_id.as_str());
+                let query = query.bind(&notice.subscription).bind(token).bind(due);
+                query.bind(i32::from(failed)).execute(connection).await?;
+                Ok(())
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError> {
+        let (now, subscription) = (self.clock.now().millis(), subscription.to_owned());
+        let work = transaction(move |connection| {
+            async move {
+                sqlx::query(HASTEN).bind(subscription).bind(now).execute(connection).await?;
+                Ok(())
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    async fn note_delivery(
+        &self,
+        subscription: &str,
+        at: Timestamp,
+        error: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let (subscription, error) = (subscription.to_owned(), error.map(str::to_owned));
+        let work = transaction(move |connection| {
+            async move {
+                let query = match error {
+                    None => sqlx::query(NOTE_SUCCESS).bind(subscription).bind(at.millis()),
+                    Some(error) => {
+                        let query = sqlx::query(NOTE_FAILURE).bind(subscription);
+                        query.bind(at.millis()).bind(error.into_bytes())
+                    }
+                };
+                query.execute(connection).await?;
+                Ok(())
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    async fn give_up_notices(
+        &self,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let now = self.clock.now().millis();
+        let before = now.saturating_sub(millis(age));
+        let look = sqlx::query_scalar(ANY_OLD).bind(before);
+        if !look.fetch_one(&self.readers).await.map_err(|e| fault(&e))? {
+            return Ok(Vec::new());
+        }
+        let work = transaction(move |connection| {
+            async move {
+                let query = sqlx::query_scalar(GIVE_UP).bind(before).bind(now);
+                let query = query.bind(row_limit(limit));
+                let gone: Vec<String> = query.fetch_all(&mut *connection).await?;
+                let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+                for id in gone {
+                    *counts.entry(id).or_default() += 1;
+                }
+                let mut given_up = Vec::new();
+                for (id, count) in counts {
+                    let query = sqlx::query(COUNT_GIVEN_UP).bind(&id).bind(count);
+                    if query.execute(&mut *connection).await?.rows_affected() == 1 {
+                        given_up.push((id, count.cast_unsigned()));
+                    }
+                }
+                Ok(given_up)
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, StoreError> {
+        let query = sqlx::query_as(COUNTS);
+        let rows = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        Ok(rows.into_iter().map(notice_count).collect())
+    }
+}

@@ -1,0 +1,34 @@
+//! Nobody subscribes in a simulation: what a store keeps of notifications is passed on as it is.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rethread::model::{Incarnation, Seq, Timestamp};
+use rethread::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
+
+use super::faulty::FaultyStore;
+
+macro_rules! forward {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl Notices for FaultyStore {
+            $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
+                self.world.store.$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+forward! {
+    save_notification(row: &NotificationRow, replaces: Option<i64>) -> bool;
+    notification(id: &str) -> Option<NotificationRow>;
+    notifications(before: Option<(Timestamp, String)>, limit: usize) -> Vec<NotificationRow>;
+    delete_notification(id: &str) -> bool;
+    claim_notices(me: Incarnation, token: i64, lease: Duration, wanted: &[(String, usize)]) -> Vec<Notice>;
+    advance_notice(token: i64, notice: &Notice, to: Seq, lease: Duration) -> Advanced;
+    release_notice(token: i64, notice: &Notice, wait: Duration, failed: bool) -> ();
+    hasten_notices(subscription: &str) -> ();
+    note_delivery(subscription: &str, at: Timestamp, error: Option<&str>) -> ();
+    give_up_notices(age: Duration, limit: usize) -> Vec<(String, u64)>;
+    notice_counts() -> Vec<NoticeCount>;
+}
