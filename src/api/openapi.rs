@@ -49,6 +49,7 @@ const DESCRIPTION: &str = "A durable workflow server. A thread executes a workfl
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(thread_routes())
+        .merge(control_routes())
         .merge(workflow_routes())
         .merge(notification_routes())
         .merge(health_routes())
@@ -68,9 +69,14 @@ fn thread_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::recoveries::list))
         .routes(routes!(ops::interventions::list))
         .routes(routes!(ops::diagnostics::get))
-        .routes(routes!(ops::fork::fork))
         .routes(routes!(ops::diff::diff))
         .routes(routes!(ops::explain::get))
+        .routes(routes!(ops::stream_token::create))
+}
+
+fn control_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(ops::fork::fork))
         .routes(routes!(ops::resume::resume))
         .routes(routes!(ops::abort::abort))
         .routes(routes!(ops::pause::pause))
@@ -79,7 +85,6 @@ fn thread_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::steps::edit))
         .routes(routes!(ops::resolve::resolve))
         .routes(routes!(ops::signal::send))
-        .routes(routes!(ops::stream_token::create))
 }
 
 fn workflow_routes() -> OpenApiRouter<Api> {

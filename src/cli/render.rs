@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::out;
 use crate::model::{
-    CompensationFailed, Event, EventBody, Failure, StepId, StepRetry, StepWaiting, Timestamp,
-    WorkflowPaused,
+    CompensationFailed, Event, EventBody, Failure, StepComplete, StepId, StepRetry, StepWaiting,
+    Timestamp, WorkflowPaused,
 };
 
 /// Columns of the bar: fits a narrow terminal beside its label.
@@ -139,11 +139,7 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
         EventBody::StepTimeoutWarning(on) => {
             (Tone::Careful, '!', on.step.as_str(), format!("has run {}", time(on.data.elapsed_ms)))
         }
-        EventBody::StepComplete(on) => {
-            let by = if on.data.fallback { " by its fallback" } else { "" };
-            let text = format!("completed{by} in {}", time(on.data.duration_ms));
-            (Tone::Good, '✓', on.step.as_str(), text)
-        }
+        EventBody::StepComplete(on) => (Tone::Good, '✓', on.step.as_str(), completed(&on.data)),
         EventBody::StepFailed(on) => {
             let goes_on = if on.data.continued { "; the thread goes on" } else { "" };
             let text = format!("failed: {}{goes_on}", brief(&on.data.error));
@@ -168,16 +164,12 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
         EventBody::SignalReceived(data) => {
             (Tone::Plain, '→', "signal", format!("{} from {}", data.name, data.by))
         }
-        EventBody::InterventionOpened(data) => {
-            (Tone::Careful, '?', "intervention", format!("{}: {}", data.id, data.prompt))
-        }
+        EventBody::InterventionOpened(data) => asked(&data.id, &data.prompt),
         EventBody::InterventionEscalated(data) => {
-            let text = format!("{}: nobody has decided: {}", data.id, data.prompt);
-            (Tone::Careful, '!', "intervention", text)
+            asked(&data.id, &format!("nobody has decided: {}", data.prompt))
         }
         EventBody::InterventionResolved(data) => {
-            let text = format!("{}: {} by {}", data.id, data.choice, data.by);
-            (Tone::Plain, '?', "intervention", text)
+            asked(&data.id, &format!("{} by {}", data.choice, data.by))
         }
         EventBody::WorkflowPaused(data) => (Tone::Careful, '‖', "thread", paused(data)),
         EventBody::WorkflowForked(data) => {
@@ -197,6 +189,16 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
             (Tone::Bad, '■', "thread", format!("aborted by {}", end.by))
         }
     }
+}
+
+fn completed(data: &StepComplete) -> String {
+    let by = if data.fallback { " by its fallback" } else { "" };
+    format!("completed{by} in {}", time(data.duration_ms))
+}
+
+/// A question to a person, and what became of it.
+fn asked(id: &str, what: &str) -> (Tone, char, &'static str, String) {
+    (Tone::Careful, '?', "intervention", format!("{id}: {what}"))
 }
 
 fn paused(data: &WorkflowPaused) -> String {

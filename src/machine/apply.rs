@@ -26,12 +26,7 @@ impl ThreadState {
                     step.fallback = fact.data.fallback;
                 });
             }
-            EventBody::StepWaiting(fact) => self.on(&fact.step, |step| {
-                step.status = StepStatus::Waiting;
-                step.wake_at = fact.data.until;
-                step.signal.clone_from(&fact.data.name);
-                step.held = Held::of(&fact.data);
-            }),
+            EventBody::StepWaiting(fact) => self.on(&fact.step, |step| step.wait(&fact.data)),
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| {
                 step.retry(&fact.data, event.at);
             }),
@@ -248,6 +243,13 @@ impl Held {
 }
 
 impl StepState {
+    fn wait(&mut self, data: &StepWaiting) {
+        self.status = StepStatus::Waiting;
+        self.wake_at = data.until;
+        self.signal.clone_from(&data.name);
+        self.held = Held::of(data);
+    }
+
     /// Stands before its next attempt again; its count of attempts stays.
     fn stand_again(&mut self) {
         self.status = StepStatus::Pending;

@@ -15,12 +15,12 @@ pub(super) fn compensating(case: &Case<'_>) -> Cause {
     let mut undone = steps.filter_map(|(planned, step)| Some((&planned.id, step.undo.as_deref()?)));
     let now =
         undone.find(|(_, undo)| matches!(undo.status, StepStatus::Running | StepStatus::Retrying));
-    let cause = match now {
+    let told = match now {
         Some((id, undo)) if undo.status == StepStatus::Retrying => retries(case, id, undo),
         Some((id, undo)) => undoes(case, id, undo),
         None => next(case),
     };
-    cause.by_itself(now.and_then(|(_, undo)| undo.wake_at))
+    told.by_itself(now.and_then(|(_, undo)| undo.wake_at))
 }
 
 /// The attempt of a compensation is under way, also while the thread is paused.

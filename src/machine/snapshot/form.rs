@@ -3,6 +3,8 @@
 //! States are taken apart here field by field, so that a new field does not compile until it has a
 //! place here (and [`super::SNAPSHOT_VERSION`] a new number).
 
+mod intervention;
+mod step;
 mod undo;
 
 use std::borrow::Cow;
@@ -12,13 +14,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use self::undo::{StopForm, StoppedForm, UndoForm, UndoingForm};
+use self::intervention::InterventionForm;
+use self::step::StepForm;
+use self::undo::{StopForm, StoppedForm, UndoingForm};
 use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
-use crate::machine::{Held, Intervention, Signal, StepState, ThreadState};
+use crate::machine::{Signal, ThreadState};
 use crate::model::{
-    Category, Failure, ForkPoint, InterventionKind, InterventionOpened, InterventionResolved, Json,
-    Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
+    Category, Failure, ForkPoint, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
 };
 
 /// A 64-bit number: as a string, since canonical JSON has no room for one among its numbers.
@@ -241,143 +244,6 @@ struct WorkflowForm<'a> {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as in the state")]
-struct StepForm<'a> {
-    admitted: bool,
-    attempt_at: Option<Time>,
-    attempts: u32,
-    bypassed: bool,
-    completed_at: Option<Time>,
-    completed_seq: Wide<Seq>,
-    continued: bool,
-    error: Option<FailureForm<'a>>,
-    failed_at: Option<Time>,
-    failures: u32,
-    fallback: bool,
-    held: Option<HeldForm<'a>>,
-    id: Cow<'a, str>,
-    output: Option<Cow<'a, str>>,
-    rounds: u32,
-    session_id: Option<Cow<'a, str>>,
-    signal: Option<Cow<'a, str>>,
-    started_at: Option<Time>,
-    status: StepStatus,
-    undo: Option<UndoForm<'a>>,
-    undo_attempts: u32,
-    wake_at: Option<Time>,
-    warned: bool,
-}
-
-impl<'a> StepForm<'a> {
-    fn of(id: &'a str, state: &'a StepState) -> Self {
-        let StepState {
-            status,
-            attempts,
-            failures,
-            started_at,
-            attempt_at,
-            completed_at,
-            failed_at,
-            wake_at,
-            output,
-            error,
-            session_id,
-            continued,
-            warned,
-            admitted,
-            bypassed,
-            signal,
-            fallback,
-            completed_seq,
-            undo,
-            undo_attempts,
-            rounds,
-            held,
-        } = state;
-        Self {
-            admitted: *admitted,
-            attempt_at: attempt_at.map(time),
-            attempts: *attempts,
-            bypassed: *bypassed,
-            completed_at: completed_at.map(time),
-            completed_seq: Wide(*completed_seq),
-            continued: *continued,
-            error: error.as_ref().map(FailureForm::of),
-            failed_at: failed_at.map(time),
-            failures: *failures,
-            fallback: *fallback,
-            held: held.as_ref().map(HeldForm::of),
-            id: id.into(),
-            output: output.as_ref().map(text),
-            rounds: *rounds,
-            session_id: session_id.as_deref().map(Cow::Borrowed),
-            signal: signal.as_deref().map(Cow::Borrowed),
-            started_at: started_at.map(time),
-            status: *status,
-            undo: undo.as_deref().map(UndoForm::of),
-            undo_attempts: *undo_attempts,
-            wake_at: wake_at.map(time),
-            warned: *warned,
-        }
-    }
-
-    fn into_state(self) -> Result<StepState, SnapshotFault> {
-        Ok(StepState {
-            status: self.status,
-            attempts: self.attempts,
-            failures: self.failures,
-            started_at: self.started_at.map(moment),
-            attempt_at: self.attempt_at.map(moment),
-            completed_at: self.completed_at.map(moment),
-            failed_at: self.failed_at.map(moment),
-            wake_at: self.wake_at.map(moment),
-            output: self.output.map(json).transpose()?,
-            error: self.error.map(FailureForm::into_failure).transpose()?,
-            session_id: self.session_id.map(Cow::into_owned),
-            continued: self.continued,
-            warned: self.warned,
-            admitted: self.admitted,
-            bypassed: self.bypassed,
-            signal: self.signal.map(Cow::into_owned),
-            fallback: self.fallback,
-            completed_seq: self.completed_seq.0,
-            undo: self.undo.map(UndoForm::into_undo).transpose()?.map(Box::new),
-            undo_attempts: self.undo_attempts,
-            rounds: self.rounds,
-            held: self.held.map(HeldForm::into_state).transpose()?,
-        })
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct HeldForm<'a> {
-    duration_ms: Wide<u64>,
-    output: Cow<'a, str>,
-    session_id: Option<Cow<'a, str>>,
-}
-
-impl<'a> HeldForm<'a> {
-    fn of(held: &'a Held) -> Self {
-        let Held { output, duration_ms, session_id } = held;
-        Self {
-            duration_ms: Wide(*duration_ms),
-            output: text(output),
-            session_id: session_id.as_deref().map(Cow::Borrowed),
-        }
-    }
-
-    fn into_state(self) -> Result<Held, SnapshotFault> {
-        Ok(Held {
-            output: json(self.output)?,
-            duration_ms: self.duration_ms.0,
-            session_id: self.session_id.map(Cow::into_owned),
-        })
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct FailureForm<'a> {
     attempt: Option<u32>,
     category: Category,
@@ -414,23 +280,6 @@ impl<'a> FailureForm<'a> {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct InterventionForm<'a> {
-    at: Time,
-    choices: Vec<Cow<'a, str>>,
-    digest: Option<Cow<'a, str>>,
-    escalated_at: Option<Time>,
-    escalates_at: Option<Time>,
-    expires_at: Option<Time>,
-    id: Cow<'a, str>,
-    kind: InterventionKind,
-    on_timeout: Option<Cow<'a, str>>,
-    prompt: Cow<'a, str>,
-    resolved: Option<ResolutionForm<'a>>,
-    steps: Vec<Cow<'a, str>>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SignalForm<'a> {
     name: Cow<'a, str>,
     payload: Cow<'a, str>,
@@ -444,90 +293,6 @@ impl<'a> SignalForm<'a> {
 
     fn into_state(self) -> Result<Signal, SnapshotFault> {
         Ok(Signal { name: self.name.into_owned(), payload: json(self.payload)? })
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ResolutionForm<'a> {
-    at: Time,
-    by: Cow<'a, str>,
-    choice: Cow<'a, str>,
-    comment: Option<Cow<'a, str>>,
-    digest: Option<Cow<'a, str>>,
-}
-
-impl<'a> ResolutionForm<'a> {
-    fn of((resolved, at): &'a (InterventionResolved, Timestamp)) -> Self {
-        // The id is that of the intervention.
-        let InterventionResolved { id: _, choice, by, comment, digest } = resolved;
-        Self {
-            at: time(*at),
-            by: by.as_str().into(),
-            choice: choice.as_str().into(),
-            comment: comment.as_deref().map(Cow::from),
-            digest: digest.as_deref().map(Cow::from),
-        }
-    }
-
-    fn into_state(self, id: &str) -> (InterventionResolved, Timestamp) {
-        let resolved = InterventionResolved {
-            id: id.to_owned(),
-            choice: self.choice.into_owned(),
-            by: self.by.into_owned(),
-            comment: self.comment.map(Cow::into_owned),
-            digest: self.digest.map(Cow::into_owned),
-        };
-        (resolved, moment(self.at))
-    }
-}
-
-impl<'a> InterventionForm<'a> {
-    fn of(intervention: &'a Intervention) -> Self {
-        let Intervention { opened, at, escalated, resolved } = intervention;
-        let InterventionOpened {
-            id,
-            kind,
-            steps,
-            prompt,
-            choices,
-            digest,
-            expires_at,
-            on_timeout,
-            escalates_at,
-        } = opened;
-        Self {
-            at: time(*at),
-            choices: choices.iter().map(|choice| choice.as_str().into()).collect(),
-            digest: digest.as_deref().map(Cow::from),
-            escalated_at: escalated.map(time),
-            escalates_at: escalates_at.map(time),
-            expires_at: expires_at.map(time),
-            id: id.as_str().into(),
-            kind: *kind,
-            on_timeout: on_timeout.as_deref().map(Cow::from),
-            prompt: prompt.as_str().into(),
-            resolved: resolved.as_ref().map(ResolutionForm::of),
-            steps: steps.iter().map(|step| step.as_str().into()).collect(),
-        }
-    }
-
-    fn into_state(self) -> Result<Intervention, SnapshotFault> {
-        let steps: Result<_, _> = self.steps.into_iter().map(step_id).collect();
-        let opened = InterventionOpened {
-            id: self.id.into_owned(),
-            kind: self.kind,
-            steps: steps?,
-            prompt: self.prompt.into_owned(),
-            choices: self.choices.into_iter().map(Cow::into_owned).collect(),
-            digest: self.digest.map(Cow::into_owned),
-            expires_at: self.expires_at.map(moment),
-            on_timeout: self.on_timeout.map(Cow::into_owned),
-            escalates_at: self.escalates_at.map(moment),
-        };
-        let resolved = self.resolved.map(|resolved| resolved.into_state(&opened.id));
-        let escalated = self.escalated_at.map(moment);
-        Ok(Intervention { opened, at: moment(self.at), escalated, resolved })
     }
 }
 

@@ -1,165 +1,15 @@
 //! What every journal must look like, told by the journal and the plan alone: a second, plain
 //! account of the rules, independent of the state's fold.
 
+mod step;
 mod undo;
 
-use crate::definition::{Fallback, Phase, Plan, PlanStep};
+use self::step::{Place, Step, Undo};
+use crate::definition::Plan;
 use crate::model::{
-    Event, EventBody, InterventionKind, InterventionOpened, Json, OnStep, Seq, StepComplete,
-    StepFailed, StepId, StepRetry, StepWaiting, Timestamp, WorkflowFailed, WorkflowForked,
+    Event, EventBody, InterventionEscalated, InterventionKind, InterventionOpened,
+    InterventionResolved, StepId, Timestamp, WorkflowFailed, WorkflowForked,
 };
-
-/// Where a step stands by the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Pending,
-    Running,
-    Waiting,
-    Retrying,
-    Completed,
-    Failed {
-        continued: bool,
-    },
-    Skipped,
-    /// Skipped by a person: what depends on it runs.
-    Bypassed,
-    /// Completed, and undone since.
-    Compensated,
-}
-
-/// Where a step's compensation stands by the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Undo {
-    /// Never tried, or its attempt was lost.
-    Open,
-    Running,
-    Retrying,
-    Failed,
-}
-
-impl Place {
-    const fn has_ended(self) -> bool {
-        matches!(
-            self,
-            Self::Completed
-                | Self::Failed { .. }
-                | Self::Skipped
-                | Self::Bypassed
-                | Self::Compensated
-        )
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Step {
-    place: Place,
-    attempts: u32,
-    failures: u32,
-    warned: u32,
-    /// Its condition was asked and true.
-    admitted: bool,
-    /// Whether its fallback has taken over.
-    fallback: bool,
-    /// Whether its output only stands in for it.
-    stood_in: bool,
-    /// Which event completed it.
-    completed: Seq,
-    undo: Undo,
-    /// When its retry is due.
-    undo_due: Option<Timestamp>,
-    undo_attempts: u32,
-    undo_failures: u32,
-    undo_warned: u32,
-    /// The output that its check has blocked.
-    blocked: Option<Json>,
-}
-
-impl Step {
-    const fn phase(&self) -> Phase {
-        if self.fallback { Phase::Fallback } else { Phase::Own }
-    }
-
-    fn lose_undo(&mut self) {
-        if matches!(self.undo, Undo::Running | Undo::Retrying) {
-            self.undo = Undo::Open;
-        }
-    }
-
-    fn wait(&mut self, fact: &OnStep<StepWaiting>, planned: &PlanStep) -> Result<(), &'static str> {
-        let planned = planned.phase(self.phase());
-        // What is asked about something else by now is asked anew.
-        let again = self.place == Place::Waiting && fact.data.reason == "approval";
-        need(self.place == Place::Running || again, "what runs begins to wait")?;
-        need(fact.attempt == self.attempts, "current")?;
-        let blocked = fact.data.reason == "blocked";
-        need(blocked == fact.data.output.is_some(), "what is blocked is kept")?;
-        need(!blocked || planned.check.is_some(), "a check blocks")?;
-        self.blocked.clone_from(&fact.data.output);
-        self.place = Place::Waiting;
-        Ok(())
-    }
-
-    fn retry(
-        &mut self,
-        fact: &OnStep<StepRetry>,
-        planned: &PlanStep,
-        at: Timestamp,
-    ) -> Result<(), &'static str> {
-        let waited = self.place == Place::Waiting && fact.data.fallback;
-        let under_way = self.place == Place::Running || waited;
-        need(under_way && fact.attempt == self.attempts, "current")?;
-        self.failures += 1;
-        if fact.data.fallback {
-            let follows = matches!(planned.fallback, Some(Fallback::Step(_)));
-            need(follows && !self.fallback, "a fallback takes over once")?;
-            need(fact.data.retry_at == at, "a fallback takes over at once")?;
-            (self.fallback, self.failures) = (true, 0);
-        } else {
-            let most = planned.phase(self.phase()).retry.max_attempts;
-            need(self.failures < most, "attempts are bounded")?;
-        }
-        self.place = Place::Retrying;
-        Ok(())
-    }
-
-    fn complete(
-        &mut self,
-        fact: &OnStep<StepComplete>,
-        planned: &PlanStep,
-        seq: Seq,
-    ) -> Result<(), &'static str> {
-        let under_way = matches!(self.place, Place::Running | Place::Waiting);
-        need(under_way && fact.attempt == self.attempts, "the current attempt completes")?;
-        let stands_in = matches!(planned.fallback, Some(Fallback::Output(_)));
-        let by_output = fact.data.error.is_some();
-        need(!by_output || stands_in, "an output stands in where the plan has one")?;
-        let kept = self.blocked.as_ref().is_none_or(|output| *output == fact.data.output);
-        need(self.place != Place::Waiting || kept, "what was blocked is what is accepted")?;
-        let by_fallback = self.fallback || by_output;
-        need(fact.data.fallback == by_fallback, "it says whose output it is")?;
-        self.place = Place::Completed;
-        (self.stood_in, self.completed) = (by_output, seq);
-        Ok(())
-    }
-
-    fn fail(&mut self, fact: &OnStep<StepFailed>, planned: &PlanStep) -> Result<(), &'static str> {
-        let asked = self.place == Place::Pending && !self.admitted;
-        let under_way = matches!(self.place, Place::Running | Place::Waiting);
-        need(asked || under_way, "an attempt or the condition fails")?;
-        need(fact.attempt == self.attempts, "the current attempt fails")?;
-        need(fact.data.continued == planned.continue_on_error, "as the plan has it")?;
-        self.failures += 1;
-        let most = planned.phase(self.phase()).retry.max_attempts;
-        need(self.failures <= most, "attempts are bounded")?;
-        // An output that cannot be made is the one way past a fallback.
-        let unmade = matches!(planned.fallback, Some(Fallback::Output(_)))
-            && fact.data.error.code == "template_unresolved";
-        let past = planned.fallback.is_some() && !self.fallback;
-        need(asked || !past || unmade, "a fallback is used if there is one")?;
-        self.place = Place::Failed { continued: fact.data.continued };
-        Ok(())
-    }
-}
 
 /// Reads a journal from its start.
 #[derive(Debug)]
@@ -185,23 +35,7 @@ pub(super) struct Reader<'a> {
 /// Checks a whole journal.
 #[track_caller]
 pub(super) fn check(plan: &Plan, journal: &[Event]) {
-    let step = Step {
-        place: Place::Pending,
-        attempts: 0,
-        failures: 0,
-        warned: 0,
-        admitted: false,
-        fallback: false,
-        stood_in: false,
-        completed: 0,
-        undo: Undo::Open,
-        undo_due: None,
-        undo_attempts: 0,
-        undo_failures: 0,
-        undo_warned: 0,
-        blocked: None,
-    };
-    let steps = vec![step; plan.steps.len()];
+    let steps = vec![Step::new(); plan.steps.len()];
     let mut reader = Reader {
         plan,
         steps,
@@ -255,25 +89,9 @@ impl<'a> Reader<'a> {
                 need(!self.paused || stops, "a paused thread is not paused again")?;
                 self.paused = true;
             }
-            EventBody::InterventionOpened(data) => {
-                need(self.open.iter().all(|one| one.id != data.id), "an id of its own")?;
-                self.open.push(data);
-            }
-            EventBody::InterventionEscalated(data) => {
-                let open = self.open.iter().find(|one| one.id == data.id);
-                let due = open.ok_or("what is escalated is open")?.escalates_at;
-                need(due.is_some_and(|due| due <= event.at), "escalated when it is due")?;
-                need(!self.escalated.contains(&data.id.as_str()), "escalated once")?;
-                self.escalated.push(&data.id);
-            }
-            EventBody::InterventionResolved(data) => {
-                let open = self.open.iter().position(|one| one.id == data.id);
-                let open = self.open.remove(open.ok_or("what is resolved was open")?);
-                need(open.digest == data.digest, "a decision names what it is about")?;
-                if open.kind == InterventionKind::Blocked && data.choice == "retry" {
-                    self.try_again(&open.steps)?;
-                }
-            }
+            EventBody::InterventionOpened(data) => self.opened(data)?,
+            EventBody::InterventionEscalated(data) => self.escalated(data, event.at)?,
+            EventBody::InterventionResolved(data) => self.resolved(data)?,
             EventBody::WorkflowRecovered(data) => {
                 let lost: Vec<StepId> = self.running();
                 need(data.steps == lost, "exactly the running attempts are lost")?;
@@ -314,6 +132,35 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    fn opened(&mut self, data: &'a InterventionOpened) -> Result<(), &'static str> {
+        need(self.open.iter().all(|one| one.id != data.id), "an id of its own")?;
+        self.open.push(data);
+        Ok(())
+    }
+
+    fn escalated(
+        &mut self,
+        data: &'a InterventionEscalated,
+        at: Timestamp,
+    ) -> Result<(), &'static str> {
+        let open = self.open.iter().find(|one| one.id == data.id);
+        let due = open.ok_or("what is escalated is open")?.escalates_at;
+        need(due.is_some_and(|due| due <= at), "escalated when it is due")?;
+        need(!self.escalated.contains(&data.id.as_str()), "escalated once")?;
+        self.escalated.push(&data.id);
+        Ok(())
+    }
+
+    fn resolved(&mut self, data: &InterventionResolved) -> Result<(), &'static str> {
+        let open = self.open.iter().position(|one| one.id == data.id);
+        let open = self.open.remove(open.ok_or("what is resolved was open")?);
+        need(open.digest == data.digest, "a decision names what it is about")?;
+        if open.kind == InterventionKind::Blocked && data.choice == "retry" {
+            self.try_again(&open.steps)?;
+        }
+        Ok(())
+    }
+
     fn fails(&mut self, data: &WorkflowFailed, at: Timestamp) -> Result<(), &'static str> {
         let all = self.steps.iter().all(|step| step.place.has_ended());
         let late = self.deadline.is_some_and(|deadline| deadline <= at);
@@ -349,18 +196,7 @@ impl<'a> Reader<'a> {
         match body {
             EventBody::StepStart(fact) => {
                 need(!still, "a failing or paused thread starts nothing")?;
-                need(needs.iter().all(|need| need.has_ended()), "dependencies have ended")?;
-                let blocked = |need: &Place| *need == Place::Failed { continued: false };
-                need(!needs.iter().any(blocked), "no dependency has failed the thread")?;
-                let all_skipped = needs.iter().all(|need| *need == Place::Skipped);
-                need(needs.is_empty() || !all_skipped, "not all dependencies were skipped")?;
-                need(matches!(step.place, Place::Pending | Place::Retrying), "it does not run")?;
-                need(fact.attempt == step.attempts + 1, "attempts are numbered from 1")?;
-                need(fact.data.fallback == step.fallback, "of the step, or of its fallback")?;
-                let kind = planned.phase(step.phase()).action.kind();
-                need(fact.data.kind == kind, "of the kind of what is attempted")?;
-                (step.place, step.attempts) = (Place::Running, fact.attempt);
-                step.admitted = true;
+                step.start(fact, planned, &needs)?;
             }
             EventBody::StepWaiting(fact) => step.wait(fact, planned)?,
             EventBody::StepRetry(fact) => step.retry(fact, planned, event.at)?,

@@ -216,7 +216,8 @@ fn deed(before: &ThreadState, ask: &Ask, body: &EventBody) -> Option<(String, Op
         (Ask::Pause, EventBody::WorkflowPaused(data)) => {
             Some((data.by.clone(), data.reason.clone()))
         }
-        (Ask::Resume(_) | Ask::Retry { .. }, EventBody::WorkflowResumed(data)) => {
+        // Also one that was paused while it was undone, and goes on with that.
+        (Ask::Resume(_) | Ask::Retry { .. } | Ask::Abort(_), EventBody::WorkflowResumed(data)) => {
             Some((data.by.clone(), data.reason.clone()))
         }
         // One that goes on being undone may end by that, which is whoever aborted it first.
@@ -227,10 +228,6 @@ fn deed(before: &ThreadState, ask: &Ask, body: &EventBody) -> Option<(String, Op
         }
         (Ask::Abort(_), EventBody::WorkflowPaused(data)) => {
             data.aborts_at.map(|_| (data.by.clone(), data.reason.clone()))
-        }
-        // It was paused while it was undone, and goes on with that.
-        (Ask::Abort(_), EventBody::WorkflowResumed(data)) => {
-            Some((data.by.clone(), data.reason.clone()))
         }
         (Ask::Abort(_), EventBody::CompensationStart(fact)) => {
             Some((fact.data.by.clone()?, fact.data.reason.clone()))

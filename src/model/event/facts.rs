@@ -1,20 +1,12 @@
-//! What each kind of event says. The members' order and names are the wire form; journals that were
-//! written stay readable for ever, so a new member is an optional one.
+//! What each kind of event about a thread says, here and in the modules beside this one. The members'
+//! order and names are the wire form; journals that were written stay readable for ever, so a new
+//! member is an optional one.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::Compensation;
+use super::steps::is_false;
 use crate::model::{Failure, Incarnation, Json, Seq, StepId, ThreadId, Timestamp};
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-const fn is_false(flag: &bool) -> bool {
-    !*flag
-}
-
-/// A value that is there, be it `null`: beside `default` for one that is not.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
-    Json::deserialize(deserializer).map(Some)
-}
 
 /// Which definition a thread executes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,45 +104,6 @@ pub struct WorkflowForked {
     pub deadline: Option<Timestamp>,
 }
 
-/// An attempt of a step was decided; it is performed once this is durable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepStart {
-    /// The step's kind, or that of its fallback.
-    pub kind: String,
-    /// Whether it is an attempt of the step's fallback; left out if it is not.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub fallback: bool,
-    /// Who had it started now instead of when it was due.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// The step waits for a moment, without an attempt under way.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StepWaiting {
-    /// What it waits for: `timer`, `signal`, `approval`, or `blocked`: a person's decision about its
-    /// output.
-    pub reason: String,
-    /// Until when; `null` if for ever.
-    pub until: Option<Timestamp>,
-    /// The signal's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The output that its `check` has blocked: the step's, if a person accepts it.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub output: Option<Json>,
-    /// How long the attempt took that gave this output, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration_ms: Option<u64>,
-    /// The agent session that this attempt ran in, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<String>,
-}
-
 /// Somebody sent the thread a signal. It is kept until a step takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignalReceived {
@@ -162,90 +115,6 @@ pub struct SignalReceived {
     pub by: String,
     /// Why, if it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// An attempt failed and another will follow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StepRetry {
-    /// Why the attempt failed.
-    pub error: Failure,
-    /// When the next one starts; drawn once, never computed again.
-    pub retry_at: Timestamp,
-    /// How long that is from now, in milliseconds.
-    pub delay_ms: u64,
-    /// Whether the step has used its attempts and its fallback takes over with the next one; left
-    /// out if it does not.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub fallback: bool,
-}
-
-/// An attempt has run for longer than the step's `warnAfter`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StepTimeoutWarning {
-    /// How long it has run, in milliseconds.
-    pub elapsed_ms: u64,
-    /// After how long it will be ended, in milliseconds.
-    pub timeout_ms: Option<u64>,
-    /// Whether it is an attempt of the step's compensation; left out if it is not.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub compensation: bool,
-}
-
-/// The step ended with an output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StepComplete {
-    /// The output, exactly as the step gave it.
-    pub output: Json,
-    /// How long the attempt took, in milliseconds.
-    pub duration_ms: u64,
-    /// The agent session it ran in, if any.
-    pub session_id: Option<String>,
-    /// Whether the output is that of the step's fallback; left out if it is not.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub fallback: bool,
-    /// Why the last attempt failed, where the output of a fallback stands in for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
-}
-
-/// The step used up its attempts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StepFailed {
-    /// Why the last attempt failed.
-    pub error: Failure,
-    /// Whether the thread goes on all the same (`continueOnError`).
-    pub continued: bool,
-    /// How long the last attempt took, in milliseconds.
-    pub duration_ms: u64,
-}
-
-/// The step will not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepSkipped {
-    /// `condition` if its `when` was false, `dependencies` if all it depends on was skipped; what a
-    /// person gave as the reason, if one did it.
-    pub reason: String,
-    /// The person who did. What depends on the step runs then, and sees the output.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// The output that the person gave.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output: Option<Json>,
-}
-
-/// A person put another output in the place of a completed step's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepEdited {
-    /// The output from now on.
-    pub output: Json,
-    /// Who did.
-    pub by: String,
-    /// Why, if it was said.
     pub reason: Option<String>,
 }
 
@@ -372,99 +241,6 @@ pub struct WorkflowRecovered {
     pub from_seq: Seq,
     /// The steps whose attempts were lost and are made again.
     pub steps: Vec<StepId>,
-}
-
-/// What an intervention is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InterventionKind {
-    /// The thread was lost with its replica again and again: it may be what kills them.
-    Poison,
-    /// A step has used up its attempts, and the workflow says `"onFailure": "pause"`.
-    Failure,
-    /// A step of kind `approval` waits.
-    Approval,
-    /// A step's `check` has blocked its output.
-    Blocked,
-}
-
-impl InterventionKind {
-    /// The kind as events and lists name it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Poison => "poison",
-            Self::Failure => "failure",
-            Self::Approval => "approval",
-            Self::Blocked => "blocked",
-        }
-    }
-}
-
-/// The thread waits for a person's decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InterventionOpened {
-    /// Its id, unique among all threads.
-    pub id: String,
-    /// What it is about.
-    pub kind: InterventionKind,
-    /// The steps that are concerned.
-    pub steps: Vec<StepId>,
-    /// What the person should know.
-    pub prompt: String,
-    /// What the person may choose.
-    pub choices: Vec<String>,
-    /// SHA-256, in hex, of the canonical JSON (RFC 8785) of what it is about: an approval's filled-in
-    /// `with`, the output that was blocked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-    /// When it is too late to decide.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-    /// What is chosen then; without it the step fails.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_timeout: Option<String>,
-    /// When it is escalated if nobody has decided by then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub escalates_at: Option<Timestamp>,
-}
-
-/// Nobody has decided for as long as the workflow has patience (`escalateAfter`). It says again what
-/// is asked: whoever is told by this event has not seen the other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InterventionEscalated {
-    /// Which intervention.
-    pub id: String,
-    /// What it is about.
-    pub kind: InterventionKind,
-    /// The steps that are concerned.
-    pub steps: Vec<StepId>,
-    /// What the person should know.
-    pub prompt: String,
-    /// What the person may choose.
-    pub choices: Vec<String>,
-    /// Since when it waits.
-    pub opened_at: Timestamp,
-    /// When it is too late to decide.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-}
-
-/// A person has decided.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InterventionResolved {
-    /// Which intervention.
-    pub id: String,
-    /// What was chosen; where something else settled it, a word for that (`resume`, `withdrawn`, …).
-    pub choice: String,
-    /// Who did.
-    pub by: String,
-    /// What was said about it.
-    pub comment: Option<String>,
-    /// The digest of what it was about, if it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
 }
 
 /// A person or a policy stopped the thread until it is resumed.

@@ -1,12 +1,14 @@
 //! The journal's records: one per state change, and the very frames that clients see.
 //!
 //! An event is encoded once, when it is decided; those bytes are stored, streamed and read back
-//! for ever after. Adding a kind: a variant here, its data struct in `facts`, a line in
+//! for ever after. Adding a kind: a variant here, its data struct in `facts` or beside it, a line in
 //! [`EventBody::kind`] and in the tables of `wire`; the compiler then asks for its `apply` in
 //! `machine`.
 
 mod content;
 mod facts;
+mod interventions;
+mod steps;
 mod undo;
 mod wire;
 
@@ -15,11 +17,16 @@ use std::time::Duration;
 use super::{Seq, StepId, Timestamp};
 
 pub use facts::{
-    ForkPoint, ForkedFrom, InterventionEscalated, InterventionKind, InterventionOpened,
-    InterventionResolved, RecoveryCause, RecoveryStrategy, SignalReceived, StepComplete,
-    StepEdited, StepFailed, StepRetry, StepSkipped, StepStart, StepTimeoutWarning, StepWaiting,
-    WorkflowAborted, WorkflowComplete, WorkflowFailed, WorkflowForked, WorkflowPaused,
-    WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
+    ForkPoint, ForkedFrom, RecoveryCause, RecoveryStrategy, SignalReceived, WorkflowAborted,
+    WorkflowComplete, WorkflowFailed, WorkflowForked, WorkflowPaused, WorkflowRecovered,
+    WorkflowRef, WorkflowResumed, WorkflowStart,
+};
+pub use interventions::{
+    InterventionEscalated, InterventionKind, InterventionOpened, InterventionResolved,
+};
+pub use steps::{
+    StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStart, StepTimeoutWarning,
+    StepWaiting,
 };
 pub use undo::{
     Compensation, CompensationComplete, CompensationFailed, CompensationStart, NotCompensated,

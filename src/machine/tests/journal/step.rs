@@ -1,0 +1,208 @@
+//! What a journal must say of one step.
+
+use super::need;
+use crate::definition::{Fallback, Phase, PlanStep};
+use crate::model::{
+    Json, OnStep, Seq, StepComplete, StepFailed, StepRetry, StepStart, StepWaiting, Timestamp,
+};
+
+/// Where a step stands by the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Pending,
+    Running,
+    Waiting,
+    Retrying,
+    Completed,
+    Failed {
+        continued: bool,
+    },
+    Skipped,
+    /// Skipped by a person: what depends on it runs.
+    Bypassed,
+    /// Completed, and undone since.
+    Compensated,
+}
+
+/// Where a step's compensation stands by the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// Never tried, or its attempt was lost.
+    Open,
+    Running,
+    Retrying,
+    Failed,
+}
+
+impl Place {
+    pub(super) const fn has_ended(self) -> bool {
+        matches!(
+            self,
+            Self::Completed
+                | Self::Failed { .. }
+                | Self::Skipped
+                | Self::Bypassed
+                | Self::Compensated
+        )
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) place: Place,
+    pub(super) attempts: u32,
+    pub(super) failures: u32,
+    pub(super) warned: u32,
+    /// Its condition was asked and true.
+    pub(super) admitted: bool,
+    /// Whether its fallback has taken over.
+    pub(super) fallback: bool,
+    /// Whether its output only stands in for it.
+    pub(super) stood_in: bool,
+    /// Which event completed it.
+    pub(super) completed: Seq,
+    pub(super) undo: Undo,
+    /// When its retry is due.
+    pub(super) undo_due: Option<Timestamp>,
+    pub(super) undo_attempts: u32,
+    pub(super) undo_failures: u32,
+    pub(super) undo_warned: u32,
+    /// The output that its check has blocked.
+    pub(super) blocked: Option<Json>,
+}
+
+impl Step {
+    pub(super) const fn new() -> Self {
+        Self {
+            place: Place::Pending,
+            attempts: 0,
+            failures: 0,
+            warned: 0,
+            admitted: false,
+            fallback: false,
+            stood_in: false,
+            completed: 0,
+            undo: Undo::Open,
+            undo_due: None,
+            undo_attempts: 0,
+            undo_failures: 0,
+            undo_warned: 0,
+            blocked: None,
+        }
+    }
+
+    /// An attempt begins; `needs` is where the steps stand that it depends on.
+    pub(super) fn start(
+        &mut self,
+        fact: &OnStep<StepStart>,
+        planned: &PlanStep,
+        needs: &[Place],
+    ) -> Result<(), &'static str> {
+        need(needs.iter().all(|need| need.has_ended()), "dependencies have ended")?;
+        let blocked = |need: &Place| *need == Place::Failed { continued: false };
+        need(!needs.iter().any(blocked), "no dependency has failed the thread")?;
+        let all_skipped = needs.iter().all(|need| *need == Place::Skipped);
+        need(needs.is_empty() || !all_skipped, "not all dependencies were skipped")?;
+        need(matches!(self.place, Place::Pending | Place::Retrying), "it does not run")?;
+        need(fact.attempt == self.attempts + 1, "attempts are numbered from 1")?;
+        need(fact.data.fallback == self.fallback, "of the step, or of its fallback")?;
+        let kind = planned.phase(self.phase()).action.kind();
+        need(fact.data.kind == kind, "of the kind of what is attempted")?;
+        (self.place, self.attempts) = (Place::Running, fact.attempt);
+        self.admitted = true;
+        Ok(())
+    }
+
+    pub(super) const fn phase(&self) -> Phase {
+        if self.fallback { Phase::Fallback } else { Phase::Own }
+    }
+
+    pub(super) fn lose_undo(&mut self) {
+        if matches!(self.undo, Undo::Running | Undo::Retrying) {
+            self.undo = Undo::Open;
+        }
+    }
+
+    pub(super) fn wait(
+        &mut self,
+        fact: &OnStep<StepWaiting>,
+        planned: &PlanStep,
+    ) -> Result<(), &'static str> {
+        let planned = planned.phase(self.phase());
+        // What is asked about something else by now is asked anew.
+        let again = self.place == Place::Waiting && fact.data.reason == "approval";
+        need(self.place == Place::Running || again, "what runs begins to wait")?;
+        need(fact.attempt == self.attempts, "current")?;
+        let blocked = fact.data.reason == "blocked";
+        need(blocked == fact.data.output.is_some(), "what is blocked is kept")?;
+        need(!blocked || planned.check.is_some(), "a check blocks")?;
+        self.blocked.clone_from(&fact.data.output);
+        self.place = Place::Waiting;
+        Ok(())
+    }
+
+    pub(super) fn retry(
+        &mut self,
+        fact: &OnStep<StepRetry>,
+        planned: &PlanStep,
+        at: Timestamp,
+    ) -> Result<(), &'static str> {
+        let waited = self.place == Place::Waiting && fact.data.fallback;
+        let under_way = self.place == Place::Running || waited;
+        need(under_way && fact.attempt == self.attempts, "current")?;
+        self.failures += 1;
+        if fact.data.fallback {
+            let follows = matches!(planned.fallback, Some(Fallback::Step(_)));
+            need(follows && !self.fallback, "a fallback takes over once")?;
+            need(fact.data.retry_at == at, "a fallback takes over at once")?;
+            (self.fallback, self.failures) = (true, 0);
+        } else {
+            let most = planned.phase(self.phase()).retry.max_attempts;
+            need(self.failures < most, "attempts are bounded")?;
+        }
+        self.place = Place::Retrying;
+        Ok(())
+    }
+
+    pub(super) fn complete(
+        &mut self,
+        fact: &OnStep<StepComplete>,
+        planned: &PlanStep,
+        seq: Seq,
+    ) -> Result<(), &'static str> {
+        let under_way = matches!(self.place, Place::Running | Place::Waiting);
+        need(under_way && fact.attempt == self.attempts, "the current attempt completes")?;
+        let stands_in = matches!(planned.fallback, Some(Fallback::Output(_)));
+        let by_output = fact.data.error.is_some();
+        need(!by_output || stands_in, "an output stands in where the plan has one")?;
+        let kept = self.blocked.as_ref().is_none_or(|output| *output == fact.data.output);
+        need(self.place != Place::Waiting || kept, "what was blocked is what is accepted")?;
+        let by_fallback = self.fallback || by_output;
+        need(fact.data.fallback == by_fallback, "it says whose output it is")?;
+        self.place = Place::Completed;
+        (self.stood_in, self.completed) = (by_output, seq);
+        Ok(())
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        fact: &OnStep<StepFailed>,
+        planned: &PlanStep,
+    ) -> Result<(), &'static str> {
+        let asked = self.place == Place::Pending && !self.admitted;
+        let under_way = matches!(self.place, Place::Running | Place::Waiting);
+        need(asked || under_way, "an attempt or the condition fails")?;
+        need(fact.attempt == self.attempts, "the current attempt fails")?;
+        need(fact.data.continued == planned.continue_on_error, "as the plan has it")?;
+        self.failures += 1;
+        let most = planned.phase(self.phase()).retry.max_attempts;
+        need(self.failures <= most, "attempts are bounded")?;
+        // An output that cannot be made is the one way past a fallback.
+        let unmade = matches!(planned.fallback, Some(Fallback::Output(_)))
+            && fact.data.error.code == "template_unresolved";
+        let past = planned.fallback.is_some() && !self.fallback;
+        need(asked || !past || unmade, "a fallback is used if there is one")?;
+        self.place = Place::Failed { continued: fact.data.continued };
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! What the events about decisions of people say. Like `facts`, whose rules hold here too.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{StepId, Timestamp};
+
+/// What an intervention is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InterventionKind {
+    /// The thread was lost with its replica again and again: it may be what kills them.
+    Poison,
+    /// A step has used up its attempts, and the workflow says `"onFailure": "pause"`.
+    Failure,
+    /// A step of kind `approval` waits.
+    Approval,
+    /// A step's `check` has blocked its output.
+    Blocked,
+}
+
+impl InterventionKind {
+    /// The kind as events and lists name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Poison => "poison",
+            Self::Failure => "failure",
+            Self::Approval => "approval",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// The thread waits for a person's decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InterventionOpened {
+    /// Its id, unique among all threads.
+    pub id: String,
+    /// What it is about.
+    pub kind: InterventionKind,
+    /// The steps that are concerned.
+    pub steps: Vec<StepId>,
+    /// What the person should know.
+    pub prompt: String,
+    /// What the person may choose.
+    pub choices: Vec<String>,
+    /// SHA-256, in hex, of the canonical JSON (RFC 8785) of what it is about: an approval's filled-in
+    /// `with`, the output that was blocked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// When it is too late to decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// What is chosen then; without it the step fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<String>,
+    /// When it is escalated if nobody has decided by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalates_at: Option<Timestamp>,
+}
+
+/// Nobody has decided for as long as the workflow has patience (`escalateAfter`). It says again what
+/// is asked: whoever is told by this event has not seen the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InterventionEscalated {
+    /// Which intervention.
+    pub id: String,
+    /// What it is about.
+    pub kind: InterventionKind,
+    /// The steps that are concerned.
+    pub steps: Vec<StepId>,
+    /// What the person should know.
+    pub prompt: String,
+    /// What the person may choose.
+    pub choices: Vec<String>,
+    /// Since when it waits.
+    pub opened_at: Timestamp,
+    /// When it is too late to decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A person has decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterventionResolved {
+    /// Which intervention.
+    pub id: String,
+    /// What was chosen; where something else settled it, a word for that (`resume`, `withdrawn`, …).
+    pub choice: String,
+    /// Who did.
+    pub by: String,
+    /// What was said about it.
+    pub comment: Option<String>,
+    /// The digest of what it was about, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
