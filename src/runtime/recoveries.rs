@@ -134,11 +134,11 @@ pub(super) enum Undone {
 /// What the newest recovery of a claimed thread has left undone.
 pub(super) async fn undone(core: &Core, claimed: &Claimed) -> Result<Option<Undone>, StoreError> {
     let newest = core.store().recoveries(&claimed.thread_id, None, 1).await?.pop();
-    Ok(newest.and_then(|newest| left_undone(newest, claimed)))
+    Ok(newest.and_then(|newest| left_undone(&newest, claimed)))
 }
 
-fn left_undone(newest: Recovery, claimed: &Claimed) -> Option<Undone> {
-    if failed_at(&newest, claimed.last_seq) {
+fn left_undone(newest: &Recovery, claimed: &Claimed) -> Option<Undone> {
+    if failed_at(newest, claimed.last_seq) {
         return Some(Undone::Failed(newest.cause));
     }
     // That it has ended may not have been recorded; but then the journal has grown.
