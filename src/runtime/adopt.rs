@@ -65,16 +65,17 @@ impl Adoption {
             Remedy::LeaveAlone => return self.leave_alone().await,
         };
         let loaded = match self.load().await {
-            Ok(Some(loaded)) => loaded,
-            Ok(None) => return,
-            Err(error) => return self.release_unloadable(&error).await,
+            Some(Ok(loaded)) => loaded,
+            Some(Err(error)) => return self.release_unloadable(&error).await,
+            None => return,
         };
+        let Some(undone) = self.undone(&loaded.state).await else { return };
         if verdict != Remedy::Quarantine {
-            return self.drive(loaded, place, verdict).await;
+            return self.drive(loaded, undone, (verdict, place)).await;
         }
         // Claims count losses that the thread had no part in, too: of replicas that were lost before
         // they drove it. Only its journal tells how often something of it ran.
-        let losses = self.blame(&loaded.state).await;
+        let losses = self.blame(&loaded.state, undone.as_ref());
         let (verdict, place) =
             match remedy(Losses { count: losses, rested: true, driven: true }, limit) {
                 Remedy::GoOn => (Remedy::GoOn, None),
@@ -84,40 +85,71 @@ impl Adoption {
                 },
                 Remedy::Quarantine | Remedy::LeaveAlone => (Remedy::Quarantine, None),
             };
-        self.drive(loaded, place, verdict).await;
+        self.drive(loaded, undone, (verdict, place)).await;
     }
 
-    /// Loads the thread; `None` if it is not ours any more before the store answers.
-    async fn load(&self) -> Result<Option<Loaded>, LoadError> {
+    /// Loads the thread; `None` as [`Self::persistently`].
+    async fn load(&self) -> Option<Result<Loaded, LoadError>> {
+        let Self { core, claimed, .. } = self;
+        self.persistently(|| async {
+            // Never closed: there is always a permit to wait for.
+            let _permit = core.loads.acquire().await;
+            load(core, &claimed.thread_id, None).await
+        })
+        .await
+    }
+
+    /// What an earlier claim has left undone of a thread that nobody drove last and of which an
+    /// attempt is under way; `None` as [`Self::persistently`]. An answer is waited for: with it goes
+    /// who was lost with the thread, and one that ends its replicas would be driven once too often.
+    async fn undone(&self, state: &ThreadState) -> Option<Option<Undone>> {
+        let Self { core, claimed, .. } = self;
+        if claimed.previous_owner != 0 || !state.has_running() {
+            return Some(None);
+        }
+        let asked =
+            self.persistently(|| async { Ok(recoveries::undone(core, claimed).await?) }).await?;
+        Some(asked.unwrap_or_else(|error| {
+            tracing::error!(thread = %claimed.thread_id, %error, "cannot read its recoveries");
+            None
+        }))
+    }
+
+    /// Asks the store until it answers: the thread is ours, and goes on as soon as it does. `None`
+    /// if it is not ours any more before that.
+    async fn persistently<T, F>(&self, mut ask: impl FnMut() -> F) -> Option<Result<T, LoadError>>
+    where
+        F: Future<Output = Result<T, LoadError>>,
+    {
         let Self { core, authority, claimed, .. } = self;
         loop {
-            // Never closed: there is always a permit to wait for.
-            let permit = core.loads.acquire().await;
-            let loaded = load(core, &claimed.thread_id, None).await;
-            drop(permit);
-            match loaded {
-                // The thread is ours and in order: it goes on as soon as the store answers.
+            match ask().await {
                 Err(LoadError::Store(error)) if error.is_transient() => {
                     tracing::warn!(thread = %claimed.thread_id, %error, "the thread is loaded again");
                     tokio::select! {
                         biased;
-                        () = authority.lost() => return Ok(None),
-                        () = core.stopped.cancelled() => return Ok(None),
+                        () = authority.lost() => return None,
+                        () = core.stopped.cancelled() => return None,
                         () = tokio::time::sleep(POLL_INTERVAL) => {}
                     }
                 }
-                answer => return answer.map(Some),
+                answer => return Some(answer),
             }
         }
     }
 
-    async fn drive(self, mut loaded: Loaded, place: Option<Place>, verdict: Remedy) {
+    async fn drive(
+        self,
+        mut loaded: Loaded,
+        undone: Option<Undone>,
+        (verdict, place): (Remedy, Option<Place>),
+    ) {
         if self.claimed.previous_owner != 0 {
             super::snapshots::before_recovery(&self.core, &mut loaded);
         }
         let Loaded { state, strategy, tail } = loaded;
         let under_way = state.has_running();
-        let recovering = self.recovering(under_way).await;
+        let recovering = self.recovering(under_way, undone).await;
         let Self { core, authority, claimed, pending } = self;
         // The driver that released this thread may not be gone yet.
         let mut driver = loop {
@@ -157,18 +189,15 @@ impl Adoption {
     /// How many of its losses the thread may be to blame for: those at which an attempt of it was
     /// under way. The last one is not in its journal yet, unless who has driven it since handed it
     /// over in good order. The claims are more: of replicas that were lost before they drove it.
-    async fn blame(&self, state: &ThreadState) -> u32 {
+    fn blame(&self, state: &ThreadState, undone: Option<&Undone>) -> u32 {
         let lost = state.has_running()
             && (self.claimed.previous_owner != 0
-                || matches!(
-                    recoveries::undone(&self.core, &self.claimed).await,
-                    Some(Undone::Begun(begun)) if begun.previous_owner != 0
-                ));
+                || matches!(undone, Some(Undone::Begun(begun)) if begun.previous_owner != 0));
         self.claimed.claims.min(state.interrupted.saturating_add(u32::from(lost)))
     }
 
     /// The recovery that this adoption is, if it is one.
-    async fn recovering(&self, under_way: bool) -> Option<Recovering> {
+    async fn recovering(&self, under_way: bool, undone: Option<Undone>) -> Option<Recovering> {
         let Self { core, claimed, .. } = self;
         let evidence = Evidence {
             previous_owner: claimed.previous_owner,
@@ -180,7 +209,7 @@ impl Adoption {
         if claimed.previous_owner != 0 {
             return Some(Recovering::new(core, claimed, cause));
         }
-        let cause = match recoveries::undone(core, claimed).await {
+        let cause = match undone {
             // A suspect that had to wait goes on with the recovery that its first claim began.
             Some(Undone::Begun(begun)) if claimed.claims > 0 => return Some(begun),
             // What was damaged is mended: nobody has handed it over.

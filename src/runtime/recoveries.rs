@@ -1,9 +1,9 @@
 //! Records recoveries: begun before a thread is rebuilt, ended once that is durable and was found
 //! to be sound. Called by the dispatcher, adoptions and drivers, and by the lists that faces ask for.
 //!
-//! Evidence for people and statistics. No recovery depends on it: a record that cannot be written or
-//! read in time is done without. Only how long a thread that cannot be rebuilt is left alone, and
-//! the cause that a later try shows, are taken from earlier records.
+//! Evidence for people and statistics. No recovery depends on it: a record that cannot be written is
+//! done without. Only how long a thread that cannot be rebuilt is left alone, and what a later try
+//! goes on with (the cause, and who was lost with the thread), are taken from earlier records.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::model::{
     Epoch, Incarnation, InterventionKind, RecoveryCause, RecoveryStrategy, Seq, ThreadId,
     ThreadStatus, Timestamp,
 };
-use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult, ThreadRow};
+use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult, StoreError, ThreadRow};
 
 /// Pause after the first failed recovery of a thread: a hiccup is over by then.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -132,9 +132,13 @@ pub(super) enum Undone {
 }
 
 /// What the newest recovery of a claimed thread has left undone.
-pub(super) async fn undone(core: &Core, claimed: &Claimed) -> Option<Undone> {
-    let newest = core.store().recoveries(&claimed.thread_id, None, 1).await.ok()?.pop()?;
-    if failed_at(&newest, claimed.last_seq) {
+pub(super) async fn undone(core: &Core, claimed: &Claimed) -> Result<Option<Undone>, StoreError> {
+    let newest = core.store().recoveries(&claimed.thread_id, None, 1).await?.pop();
+    Ok(newest.and_then(|newest| left_undone(&newest, claimed)))
+}
+
+fn left_undone(newest: &Recovery, claimed: &Claimed) -> Option<Undone> {
+    if failed_at(newest, claimed.last_seq) {
         return Some(Undone::Failed(newest.cause));
     }
     // That it has ended may not have been recorded; but then the journal has grown.

@@ -53,17 +53,18 @@ pub(super) enum Remedy {
 pub(super) struct Losses {
     /// How often.
     pub(super) count: u32,
-    /// Whether nobody drove it last: it was left alone, or waited for a place.
+    /// Whether nobody drove it last: it was left alone, waited for a place, or was handed back.
     pub(super) rested: bool,
     /// Whether the lost replica had more than claimed it.
     pub(super) driven: bool,
 }
 
 /// See [`Remedy`]; `limit` is `RETHREAD_MAX_RECOVERIES`. One loss more is allowed to a thread that
-/// nobody drove at the last one: it may have waited for its turn beside the culprit.
+/// nobody drove at the last one: it may have waited for its turn beside the culprit. Of one that
+/// rested since, nothing tells how it was lost but its journal.
 pub(super) const fn remedy(losses: Losses, limit: u32) -> Remedy {
     let Losses { count, rested, driven } = losses;
-    let allowed = if driven { limit } else { limit.saturating_add(1) };
+    let allowed = if driven || rested { limit } else { limit.saturating_add(1) };
     if count == 0 {
         Remedy::GoOn
     } else if count <= allowed {
@@ -138,8 +139,8 @@ mod tests {
         let rested: Vec<Remedy> = (2..=5).map(|count| remedy(rested(count), 2)).collect();
         assert_eq!(
             rested,
-            [Remedy::Isolate, Remedy::Isolate, Remedy::Quarantine, Remedy::Quarantine],
-            "it was left alone, though not for ever"
+            [Remedy::Isolate, Remedy::Quarantine, Remedy::Quarantine, Remedy::Quarantine],
+            "it was left alone, though not for ever, nor is it let off for having rested"
         );
     }
 }

@@ -1,24 +1,92 @@
 //! What becomes of claimed threads that cannot be driven.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::history::{History, thread};
-use super::watched::Watched;
-use crate::model::{Json, ThreadStatus, Timestamp};
-use crate::store::{Disposition, Message, Start, Store as _, ThreadRow, Write};
+use super::watched::{MAX_RECOVERIES, Watched};
+use crate::machine::{Command, Takeover};
+use crate::model::{Incarnation, Json, RecoveryCause, RecoveryStrategy, ThreadStatus, Timestamp};
+use crate::store::{
+    Append, Claimed, Disposition, Message, Recovery, Start, Store as _, ThreadRow, Write,
+    WriteOutcome,
+};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A thread with one step under way.
 fn running() -> Start {
+    start_of(&history())
+}
+
+fn history() -> History {
     let step = json!([{ "id": "a", "kind": "http", "with": { "url": "http://h/" } }]);
     let mut history = History::new("t", &step);
     let started = history.appends.split_off(1);
     history.appends[0].extend(started.into_iter().flatten());
+    history
+}
+
+fn start_of(history: &History) -> Start {
     let Write::Start(start) = history.start() else { panic!("the first write is the start") };
     *start
+}
+
+/// A replica that is lost a moment later takes the thread from the last one.
+async fn claim(store: &Watched) -> (Incarnation, Claimed) {
+    tokio::time::sleep(MILLISECOND * 2).await;
+    let me = store.register("lost", MILLISECOND).await.unwrap();
+    (me, store.claim(me, 1).await.unwrap().remove(0))
+}
+
+/// A thread that has ended as many replicas as it may and one more, each of which drove it. Who takes
+/// it then records so, and stops in good order before it can pause it.
+async fn handed_back_before_its_pause(store: &Watched) {
+    let mut history = history();
+    let mut lost = store.register("lost", MILLISECOND).await.unwrap();
+    let start = Write::Start(Box::new(start_of(&history)));
+    store.write(lost, &[start]).await.unwrap();
+    for _ in 0..MAX_RECOVERIES {
+        let (me, claimed) = claim(store).await;
+        history.decide(Command::Recover(Takeover {
+            cause: RecoveryCause::Disconnected,
+            strategy: RecoveryStrategy::FullRebuild,
+            previous_owner: lost,
+        }));
+        let Write::Append(append) = history.append(history.appends.len() - 1) else { panic!() };
+        let (epoch, disposition) = (claimed.epoch, Disposition::Keep);
+        let append = Append { epoch, disposition, progress: false, ..*append };
+        let written = store.write(me, &[Write::Append(Box::new(append))]).await.unwrap();
+        assert_eq!(written, [WriteOutcome::Written { mail: 0 }]);
+        lost = me;
+    }
+    let (me, claimed) = claim(store).await;
+    assert!(claimed.driven && claimed.claims == MAX_RECOVERIES + 1, "{claimed:?}");
+    let begun = Recovery {
+        thread_id: thread("t"),
+        epoch: claimed.epoch,
+        cause: RecoveryCause::Disconnected,
+        previous_owner: lost,
+        replica: "lost".to_owned(),
+        from_seq: claimed.last_seq,
+        started_at: Timestamp::from_millis(1),
+        end: None,
+    };
+    store.begin_recoveries(&[begun]).await.unwrap();
+    store.retire(me).await.unwrap();
+}
+
+async fn settled(store: &Watched) -> ThreadRow {
+    let before = row(store).await;
+    loop {
+        let now = row(store).await;
+        if now.last_seq > before.last_seq && now.owner == 0 {
+            return now;
+        }
+        tokio::time::sleep(MILLISECOND).await;
+    }
 }
 
 async fn row(store: &Watched) -> ThreadRow {
@@ -62,4 +130,23 @@ async fn a_thread_that_may_kill_whoever_loads_it_is_tried_again_after_its_rest()
     assert_eq!(row.summary.recoveries, 1, "it could be loaded: {row:?}");
     let status = row.summary.status;
     assert_ne!(status, ThreadStatus::Paused, "nothing of it ran when those replicas were lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_be_paused_is_paused_by_whoever_gets_it_next() {
+    let store = Watched::new();
+    handed_back_before_its_pause(&store).await;
+    let _runtime = store.runtime(0).await;
+    let row = settled(&store).await;
+    assert_eq!(row.summary.status, ThreadStatus::Paused, "{row:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_lost_is_asked_for_again_until_the_store_answers() {
+    let store = Watched::new();
+    handed_back_before_its_pause(&store).await;
+    store.recoveries_fail.store(1, Ordering::Relaxed);
+    let _runtime = store.runtime(0).await;
+    let row = settled(&store).await;
+    assert_eq!(row.summary.status, ThreadStatus::Paused, "{row:?}");
 }

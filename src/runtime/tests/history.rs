@@ -176,7 +176,8 @@ impl History {
         }))
     }
 
-    fn append(&self, at: usize) -> Write {
+    /// The write of a later entry.
+    pub(super) fn append(&self, at: usize) -> Write {
         let thread_id = self.live().thread_id.clone();
         let last = at + 1 == self.appends.len();
         let release = Disposition::Release { wake_at: None };

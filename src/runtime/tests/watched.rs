@@ -31,6 +31,8 @@ pub(super) struct Watched {
     pub(super) snapshot_sizes: Mutex<Vec<usize>>,
     /// What the next reads of snapshots fail with.
     pub(super) snapshot_fault: Mutex<Option<StoreError>>,
+    /// How many of the next reads of recoveries fail for now.
+    pub(super) recoveries_fail: AtomicUsize,
     /// Whether storing a snapshot never ends.
     pub(super) hangs: AtomicBool,
 }
@@ -75,6 +77,20 @@ macro_rules! forward {
                 self.store.snapshot(thread, until).await
             }
 
+            async fn recoveries(
+                &self,
+                thread: &ThreadId,
+                before: Option<Epoch>,
+                limit: usize,
+            ) -> Result<Vec<Recovery>, StoreError> {
+                let less = |left: usize| left.checked_sub(1);
+                let left = &self.recoveries_fail;
+                if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+                    return Err(StoreError::Unavailable("a test".to_owned()));
+                }
+                self.store.recoveries(thread, before, limit).await
+            }
+
             async fn close(&self) {}
 
             $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
@@ -114,7 +130,6 @@ forward! {
     durations(workflow: &str, limit: usize) -> Vec<u64>;
     begin_recoveries(recoveries: &[Recovery]) -> ();
     end_recovery(thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) -> ();
-    recoveries(thread: &ThreadId, before: Option<Epoch>, limit: usize) -> Vec<Recovery>;
     recovery_counts(since: Timestamp) -> Vec<RecoveryCount>;
     intervention(id: &str) -> Option<InterventionRow>;
     interventions(filter: &InterventionFilter, limit: usize) -> Vec<InterventionRow>;
@@ -157,6 +172,7 @@ impl Watched {
             events_read: AtomicUsize::new(0),
             snapshot_sizes: Mutex::default(),
             snapshot_fault: Mutex::default(),
+            recoveries_fail: AtomicUsize::new(0),
             hangs: AtomicBool::new(false),
         })
     }
@@ -183,7 +199,7 @@ impl Watched {
                 max_running: 100,
                 max_queued: 100,
                 stale_after: hour,
-                max_recoveries: 5,
+                max_recoveries: MAX_RECOVERIES,
                 retention: hour,
                 shutdown_grace: Duration::ZERO,
                 timeouts: crate::model::TimeoutMultiplier::ONE,
@@ -198,6 +214,8 @@ impl Watched {
     }
 }
 
+/// How often a thread may be lost without progress.
+pub(super) const MAX_RECOVERIES: u32 = 5;
 /// What each step answers with.
 pub(super) const ANSWER: usize = 1_000;
 

@@ -48,13 +48,24 @@ pub(super) struct Memory {
     pub(super) created: u32,
     pub(super) aborted: bool,
     /// Whether it would not resume a thread that was set aside once more.
-    gave_up: bool,
+    gives_up: bool,
+    /// How often it was heard: what is undone then may be set aside again, and to give up again is
+    /// another decision.
+    gave_up: u32,
     /// Whether the second caller was answered.
     pub(super) duplicated: bool,
     pub(super) resumed: u32,
     pub(super) ended: Option<ThreadStatus>,
     /// The events its follower has been shown.
     pub(super) shown: Vec<String>,
+}
+
+impl Memory {
+    /// Gives up; which time that is.
+    fn give_up(&mut self) -> u32 {
+        self.gives_up = true;
+        self.gave_up
+    }
 }
 
 /// A client of the world.
@@ -138,7 +149,7 @@ impl Client {
 
     /// Whether it has aborted its thread, or may have.
     pub(super) fn may_have_aborted(&self) -> bool {
-        self.plan.may_abort() || self.memory().gave_up
+        self.plan.may_abort() || self.memory().gives_up
     }
 
     async fn pause(&self) {
@@ -284,8 +295,9 @@ impl Client {
             };
             let gives_up = self.memory().resumed >= self.plan.resumes;
             if gives_up && status == ThreadStatus::Paused {
-                self.memory().gave_up = true;
-                self.abort(thread, "give up").await;
+                let number = self.memory().give_up();
+                self.abort(thread, &format!("give up {number}")).await;
+                self.memory().gave_up = number + 1;
                 continue;
             }
             if status == ThreadStatus::Completed || gives_up {
