@@ -95,7 +95,8 @@ async fn json(response: Response, path: &str) -> anyhow::Result<Value> {
 /// What a problem document says, for a person; of any other body, all of it.
 fn reason(text: &str) -> String {
     let problem = serde_json::from_str::<Value>(text).unwrap_or_default();
-    match (problem["detail"].as_str(), problem["code"].as_str()) {
+    let member = |name| problem.get(name).and_then(Value::as_str);
+    match (member("detail"), member("code")) {
         (Some(detail), Some(code)) => format!("{detail} ({code})"),
         (_, _) => text.to_owned(),
     }

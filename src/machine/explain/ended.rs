@@ -109,8 +109,8 @@ impl Undo {
         } else {
             format!(" Undone: {}.", list(&self.completed))
         };
-        let errors = self.all.iter().flat_map(|all| &all.left);
-        let why = errors.filter_map(|one| one.error.as_ref()).next().map(failure);
+        let mut left = self.all.iter().flat_map(|all| &all.left);
+        let why = left.find_map(|one| one.error.as_ref()).map(failure);
         let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
         match self.left.as_slice() {
             [] => undone,
