@@ -83,7 +83,7 @@ async fn a_full_replica_is_told_with_how_many_are_before(home: Home) {
     // It is not the database that is missing, and the call is not lost.
     let body = json!({ "reason": "no longer wanted" });
     let late = client.post("/threads/three/abort", &body).await.expect(503).json();
-    assert_eq!((&late["code"], &late["recoverable"]), (&json!("not_taken"), &json!(true)));
+    assert_eq!((&late["code"], &late["recoverable"]), (&json!("not_taken"), &json!(false)));
     let waits = told(&client, "three").await["causes"][1].clone();
     assert_eq!(waits["detail"]["messages"], json!([{ "asks": "abort", "by": "anonymous" }]));
     for name in ["one", "two"] {
@@ -262,7 +262,10 @@ async fn an_end_is_told_and_a_failed_thread_resumed(home: Home) {
     recorder.reached("hangs", 1).await;
     client.post("/threads/u/abort", &json!({ "reason": "no" })).await.expect(200);
     let aborted = cause(&client, "u", "aborted").await;
-    assert_eq!(aborted["detail"], json!({ "by": "anonymous", "reason": "no" }));
+    assert_eq!(
+        aborted["detail"],
+        json!({ "by": "anonymous", "reason": "no", "error": null, "compensation": null })
+    );
     recorder.release("hangs");
     act(&client, &aborted).await;
     client.completed("u").await;
