@@ -80,6 +80,7 @@ kinds! {
     INTERNAL = INTERNAL_SERVER_ERROR "internal" Internal false "A fault of this server";
     RECORD_DAMAGED = INTERNAL_SERVER_ERROR "record_damaged" Storage false "A stored record is damaged";
     STORAGE_UNAVAILABLE = SERVICE_UNAVAILABLE "storage_unavailable" Storage true "Storage cannot be reached";
+    NOT_TAKEN = SERVICE_UNAVAILABLE "not_taken" Resource false "The call waits for a replica to act on it";
     NOT_READY = SERVICE_UNAVAILABLE "not_ready" Resource true "This replica cannot do its work now";
 }
 
@@ -236,6 +237,9 @@ impl From<RuntimeError> for Problem {
             RuntimeError::Unavailable { retry_after } => {
                 Self { retry_after: Some(retry_after), ..Self::new(&STORAGE_UNAVAILABLE, detail) }
             }
+            RuntimeError::NotTaken { retry_after } => {
+                Self { retry_after: Some(retry_after), ..Self::new(&NOT_TAKEN, detail) }
+            }
             RuntimeError::Corrupt => Self::new(&RECORD_DAMAGED, detail),
             RuntimeError::Internal => Self::internal(),
         }
@@ -286,6 +290,7 @@ mod tests {
             (RuntimeError::HistoryTooLarge { limit: 3 }, 413, "history_too_large"),
             (RuntimeError::QueueFull { retry_after: wait }, 429, "queue_full"),
             (RuntimeError::Unavailable { retry_after: wait }, 503, "storage_unavailable"),
+            (RuntimeError::NotTaken { retry_after: wait }, 503, "not_taken"),
             (RuntimeError::OtherDigest { digest: None }, 409, "digest_mismatch"),
             (RuntimeError::Corrupt, 500, "record_damaged"),
             (RuntimeError::Internal, 500, "internal"),

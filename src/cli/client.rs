@@ -46,7 +46,8 @@ impl Api {
     /// Reads a JSON document.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let request = self.client.get(format!("{}{path}", self.base)).timeout(ANSWER_TIMEOUT);
-        json(self.authorized(request).send().await?, path).await
+        let answer = self.authorized(request).send().await;
+        json(answer.with_context(|| self.silent())?, path).await
     }
 
     /// Posts a JSON document and reads the answer.
@@ -70,6 +71,10 @@ impl Api {
         Ok(self.authorized(request).send().await?.status().is_success())
     }
 
+    fn silent(&self) -> String {
+        format!("no server answers at {}", self.base)
+    }
+
     fn authorized(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         match &self.key {
             Some(key) => request.bearer_auth(key),
@@ -82,9 +87,19 @@ async fn json(response: Response, path: &str) -> anyhow::Result<Value> {
     let status = response.status();
     let text = response.text().await?;
     if !status.is_success() {
-        bail!("{path} was answered with {status}: {text}");
+        bail!("{path} was answered with {status}: {}", reason(&text));
     }
     serde_json::from_str(&text).with_context(|| format!("{path} was not answered with JSON"))
+}
+
+/// What a problem document says, for a person; of any other body, all of it.
+fn reason(text: &str) -> String {
+    let problem = serde_json::from_str::<Value>(text).unwrap_or_default();
+    let member = |name| problem.get(name).and_then(Value::as_str);
+    match (member("detail"), member("code")) {
+        (Some(detail), Some(code)) => format!("{detail} ({code})"),
+        (_, _) => text.to_owned(),
+    }
 }
 
 /// The URL at which a server that listens on `addr` is reached from the same machine.
@@ -100,6 +115,13 @@ pub(super) fn local_url(addr: &ListenAddress) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_is_told_by_its_detail_and_its_code() {
+        let problem = r#"{"title":"T","detail":"no such thread","code":"thread_not_found"}"#;
+        assert_eq!(reason(problem), "no such thread (thread_not_found)");
+        assert_eq!(reason("<h1>502</h1>"), "<h1>502</h1>");
+    }
 
     #[test]
     fn server_on_all_addresses_is_reached_on_loopback() {

@@ -32,14 +32,21 @@ pub(super) async fn explain(thread: &str, asked: Asked<'_>, values: &Values) -> 
     });
     let key = key.transpose()?.map(|secret| secret.trim().to_owned());
     let api = Api::new(&base, key)?;
-    let told = api.get(&format!("/threads/{thread}/explain")).await?;
-    for line in lines(&told, (&base, api.has_key())) {
+    let told = api.get(&format!("/threads/{thread}/explain")).await;
+    let told = if asked.url.is_some() {
+        told?
+    } else {
+        told.with_context(|| {
+            format!("{base} was asked; another server: rethread explain {thread} http://HOST:PORT")
+        })?
+    };
+    for line in lines(&told, (&base, asked.key_file)) {
         out::line(&line);
     }
     Ok(())
 }
 
-fn lines(told: &Value, (base, keyed): (&str, bool)) -> Vec<String> {
+fn lines(told: &Value, (base, key_file): (&str, Option<&Path>)) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut lines = vec![format!("{} is {}", text(&told["threadId"]), text(&told["status"]))];
     for cause in told["causes"].as_array().into_iter().flatten() {
@@ -47,7 +54,11 @@ fn lines(told: &Value, (base, keyed): (&str, bool)) -> Vec<String> {
         lines.push(format!("  ends with: {}", text(&cause["endsWith"])));
         let call = &cause["call"];
         if call.is_object() {
-            let key = if keyed { " -H \"Authorization: Bearer $KEY\"" } else { "" };
+            // Read when it is sent: neither the screen nor the shell's history has the secret.
+            let key = key_file.map_or_else(String::new, |path| {
+                let path = quoted(&path.display().to_string());
+                format!(" -H \"Authorization: Bearer $(cat {path})\"")
+            });
             lines.push(format!("  {}:", text(&call["does"])));
             lines.push(format!(
                 "  curl -X {} {base}{}{key} -H 'Content-Type: application/json' -d {}",
@@ -77,8 +88,10 @@ mod tests {
         let cause = json!({ "sentence": "Stuck.", "endsWith": "time", "call": call });
         let plain = json!({ "sentence": "Sleeps.", "endsWith": "time", "call": null });
         let told = json!({ "threadId": "t", "status": "running", "causes": [cause, plain] });
+        let keyed = lines(&told, ("http://h", Some(Path::new("my key"))));
+        assert!(keyed[4].contains(" -H \"Authorization: Bearer $(cat 'my key')\" "), "{keyed:?}");
         assert_eq!(
-            lines(&told, ("http://h", false)),
+            lines(&told, ("http://h", None)),
             [
                 "t is running",
                 "- Stuck.",

@@ -56,9 +56,9 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
     let status = match error {
         RuntimeError::ThreadNotFound | RuntimeError::WorkflowNotFound => StatusCode::NOT_FOUND,
         RuntimeError::Invalid(_) | RuntimeError::SeqOutOfRange { .. } => StatusCode::BAD_REQUEST,
-        RuntimeError::Unavailable { .. } | RuntimeError::QueueFull { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        RuntimeError::Unavailable { .. }
+        | RuntimeError::NotTaken { .. }
+        | RuntimeError::QueueFull { .. } => StatusCode::SERVICE_UNAVAILABLE,
         RuntimeError::ExecNotAllowed(_)
         | RuntimeError::StepNotFound { .. }
         | RuntimeError::WrongStep { .. }

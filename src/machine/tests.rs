@@ -7,6 +7,7 @@ mod breaker;
 mod checks;
 mod ends;
 mod explain;
+mod explain_ends;
 mod failures;
 mod fallbacks;
 mod forks;

@@ -4,7 +4,7 @@
 //! replica and survives a takeover; the thread's owner takes it in the very append that acts on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::core::Core;
@@ -210,10 +210,15 @@ fn tell_owner(core: &Core, thread: &ThreadId, posted: Posted) {
 /// Waits for the owner's answer. The message stays durable if that takes too long: it will be
 /// acted on, and the caller may ask again with the same key.
 async fn answered(core: &Core, thread: &ThreadId, key: &str) -> Result<Answer, RuntimeError> {
+    // The last look's: a store that answers is not what is missing.
+    let reached = AtomicBool::new(false);
     let look = async {
         let mut pause = LOOKS.0;
         loop {
-            match core.store().answer(thread, key).await {
+            reached.store(false, Ordering::Relaxed);
+            let answer = core.store().answer(thread, key).await;
+            reached.store(answer.is_ok(), Ordering::Relaxed);
+            match answer {
                 Ok(Some(answer)) => {
                     return answer.decode::<Answer>().map_err(|_| RuntimeError::Internal);
                 }
@@ -230,6 +235,12 @@ async fn answered(core: &Core, thread: &ThreadId, key: &str) -> Result<Answer, R
             pause = (pause * 2).min(LOOKS.1);
         }
     };
-    let unavailable = RuntimeError::Unavailable { retry_after: RETRY_AFTER };
-    tokio::time::timeout(STORE_PATIENCE, look).await.unwrap_or(Err(unavailable))
+    let answer = tokio::time::timeout(STORE_PATIENCE, look).await;
+    answer.unwrap_or_else(|_late| {
+        Err(if reached.load(Ordering::Relaxed) {
+            RuntimeError::NotTaken { retry_after: RETRY_AFTER }
+        } else {
+            RuntimeError::Unavailable { retry_after: RETRY_AFTER }
+        })
+    })
 }

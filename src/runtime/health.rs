@@ -156,13 +156,16 @@ fn notifications_check(core: &Core) -> HealthCheck {
         count.failing > 0 && count.since.is_some_and(|since| now.since(since) >= FAILING_FOR)
     };
     let failing = counts.iter().filter(late).count();
+    let retried = counts.iter().filter(|count| count.failing > 0).count();
     let pending: u64 = counts.iter().map(|count| count.pending).sum();
     let well = failing == 0;
     HealthCheck {
         status: if well { HealthStatus::Healthy } else { HealthStatus::Degraded },
         value: json!({ "failing": failing, "pending": pending }),
-        detail: if well {
+        detail: if well && retried == 0 {
             "receivers take their notifications".to_owned()
+        } else if well {
+            format!("receivers of {retried} subscriptions have refused theirs; they are sent again")
         } else {
             format!("receivers of {failing} subscriptions have not taken theirs for long")
         },

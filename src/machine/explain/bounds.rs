@@ -44,16 +44,37 @@ fn retries(case: &Case<'_>, id: &StepId, undo: &Undo) -> Cause {
     let most = planned.map_or(0, |step| step.phase(Phase::Compensation).retry.max_attempts);
     let said = undo.error.as_ref().map(failure).unwrap_or_default();
     let due = undo.wake_at.map_or_else(String::new, |due| at(due, case.facts.now));
+    let refused = refused(case, id);
+    let circuit = refused.map_or_else(String::new, |key| {
+        format!(
+            " The circuit of {key} refuses attempts on replica {} now.",
+            case.facts.replica.name
+        )
+    });
     let sentence = format!(
-        "The compensation of step {id} has failed {} of {most} times ({said}) and is tried again {due}.",
+        "The compensation of step {id} has failed {} of {most} times ({said}) and is tried again \
+         {due}.{circuit}",
         undo.failures
     );
-    let now = (json!({}), "makes the next attempt of the compensation now");
+    let call = if refused.is_some() {
+        leave(state)
+    } else {
+        let now = (json!({}), "makes the next attempt of the compensation now");
+        Call::post(&state.thread_id, &format!("/steps/{id}/retry"), now)
+    };
     Cause::new(CauseKind::Compensating, sentence, "its next attempt")
         .about(id)
         .since(Some(state.updated_at))
-        .call(Some(Call::post(&state.thread_id, &format!("/steps/{id}/retry"), now)))
+        .call(Some(call))
         .detail(detail(state))
+}
+
+/// The circuit that would refuse an attempt at undoing a step now, as far as this replica knows: an
+/// attempt that is refused is lost.
+fn refused<'a>(case: &'a Case<'_>, id: &StepId) -> Option<&'a str> {
+    let known = case.facts.circuits.get(&case.state.plan.position(id.as_str())?)?;
+    let refuses = known.state == Some("open") || known.cools_until.is_some();
+    refuses.then_some(known.key.as_str())
 }
 
 /// The next step is about to be undone.
@@ -80,8 +101,10 @@ pub(super) fn stopping(case: &Case<'_>) -> Option<Cause> {
     let running = case.state.running();
     let names: Vec<&str> = running.iter().map(StepId::as_str).collect();
     let undone = if stop.compensate { ", and its completed steps are undone" } else { "" };
+    let reason = stop.who.reason.as_deref();
+    let why = reason.map_or_else(String::new, |why| format!(" ({why})"));
     let sentence = format!(
-        "{} has aborted it: the attempts of {} may end by themselves, and are cancelled {}{undone}.",
+        "{} has aborted it{why}: the attempts of {} may end by themselves, and are cancelled {}{undone}.",
         stop.who.by,
         list(&names),
         at(stop.at, case.facts.now)

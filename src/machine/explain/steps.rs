@@ -1,16 +1,20 @@
 //! Causes that follow from where a step stands.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::bounds::undoes;
 use super::thread::asked;
-use super::words::{at, failure, since, span};
+use super::words::{asked_since, at, failure, list, since, span};
 use super::{Call, Case, Cause, CauseKind, Hands, KnownCircuit};
 use crate::definition::{Action, PlanStep};
 use crate::machine::{Intervention, StepState};
 use crate::model::{Category, Failure, InterventionKind, StepStatus, ThreadStatus, codes};
+
+/// Signals of other names that are told of: enough to see a typo, and short enough to be read.
+const MAX_NAMES: usize = 5;
 
 /// A step of a thread that is looked at: as it is planned in the phase it is in, and as it stands.
 #[derive(Debug, Clone, Copy)]
@@ -305,9 +309,19 @@ fn signal(place: &Place<'_>, name: &str) -> Cause {
     };
     let does = "sends the signal; the body is its payload, any JSON, and becomes the step's output";
     let call = Call::post(&case.state.thread_id, &format!("/signals/{name}"), (json!({}), does));
+    let others = other_signals(place, name);
+    // Most often somebody has mistyped the name.
+    let kept = if others.is_empty() {
+        String::new()
+    } else {
+        format!(" Signals of other names have come, and are kept: {}.", list(&others))
+    };
     let cause = Cause::new(
         CauseKind::Signal,
-        format!("Step {id} waits for the signal {name}{}{bound}.", since(step.attempt_at, now)),
+        format!(
+            "Step {id} waits for the signal {name}{}{bound}.{kept}",
+            since(step.attempt_at, now)
+        ),
         ends_with,
     );
     let cause = if until.is_some() { cause.by_itself(until) } else { cause };
@@ -315,7 +329,14 @@ fn signal(place: &Place<'_>, name: &str) -> Cause {
         .about(id)
         .since(step.attempt_at)
         .call(Some(call))
-        .detail(json!({ "signal": name, "expiresAt": step.wake_at }))
+        .detail(json!({ "signal": name, "expiresAt": step.wake_at, "kept": others }))
+}
+
+/// Names of signals that were sent and that nobody has taken, besides the one that is waited for.
+fn other_signals<'a>(place: &Place<'a>, name: &str) -> Vec<&'a str> {
+    let sent = place.case.state.signals.iter().map(|sent| sent.name.as_str());
+    let names: BTreeSet<&str> = sent.filter(|sent| *sent != name).collect();
+    names.into_iter().take(MAX_NAMES).collect()
 }
 
 /// It waits for a person.
@@ -332,7 +353,7 @@ fn approval(place: &Place<'_>, one: &Intervention) -> Cause {
     };
     let sentence = format!(
         "Step {id} waits for a person to decide{} between {}: {}.{bound}",
-        since(Some(one.at), now),
+        asked_since(one, now),
         one.opened.choices.join(" and "),
         one.opened.prompt.trim_end_matches('.')
     );
@@ -351,7 +372,7 @@ fn blocked(place: &Place<'_>, one: &Intervention) -> Cause {
     let id = &place.planned.id;
     let sentence = format!(
         "The check of step {id} has blocked its output{}, and a person has to decide: {}.",
-        since(Some(one.at), place.case.facts.now),
+        asked_since(one, place.case.facts.now),
         one.opened.choices.join(", ")
     );
     asked(place.case, (CauseKind::Blocked, sentence), one).about(id)

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::words::{failure, list, since};
-use super::{Call, Case, Cause, CauseKind, Hands, bounds, is_ready, steps};
+use super::words::{asked_since, failure, list, since};
+use super::{Call, Case, Cause, CauseKind, Hands, bounds, ended, is_ready, steps};
 use crate::machine::ready::POLICY;
 use crate::machine::{Intervention, ThreadState};
-use crate::model::{InterventionKind, StepId, StepStatus, ThreadStatus, codes};
+use crate::model::{InterventionKind, StepId, StepStatus, ThreadStatus};
 
 /// The causes of a thread by its status. `free`: nothing around it holds it up.
 pub(super) fn causes(case: &Case<'_>, free: bool) -> Vec<Cause> {
@@ -25,9 +25,9 @@ pub(super) fn causes(case: &Case<'_>, free: bool) -> Vec<Cause> {
             causes
         }
         ThreadStatus::Compensating => vec![bounds::compensating(case)],
-        ThreadStatus::Completed => vec![completed(state)],
-        ThreadStatus::Failed => vec![failed(state)],
-        ThreadStatus::Aborted => vec![aborted(state)],
+        ThreadStatus::Completed => vec![ended::completed(state)],
+        ThreadStatus::Failed => vec![ended::failed(state)],
+        ThreadStatus::Aborted => vec![ended::aborted(state)],
     };
     // What waits for a replica is about to start once it has one.
     if free && (causes.is_empty() || is_ready(case)) {
@@ -65,26 +65,41 @@ fn stopped(case: &Case<'_>) -> Cause {
         Some(by) => by.to_owned(),
     };
     let reason = stop.and_then(|stop| stop.reason.as_deref());
-    let said = reason.map_or_else(|| " and gave no reason".to_owned(), |why| format!(": {why}"));
+    let said = reason.map_or_else(
+        || " and gave no reason".to_owned(),
+        |why| format!(": {}", why.trim_end_matches('.')),
+    );
     let at = stop.map(|stop| stop.at);
+    let (half, does) = if state.undoing.is_some() {
+        (
+            ", while its steps were being undone",
+            "goes on undoing its steps; to leave what is left as it is, abort it",
+        )
+    } else {
+        ("", "resumes the thread: what was not finished goes on")
+    };
     Cause::new(
         CauseKind::Paused,
-        format!("{who} has paused it{}{said}.", since(at, facts.now)),
+        format!("{who} has paused it{half}{}{said}.", since(at, facts.now)),
         "nothing by itself; whoever resumes it",
     )
     .since(at)
-    .call(Some(resume(state, "resumes the thread: what was not finished goes on")))
+    .call(Some(resume(state, does)))
     .detail(json!({ "by": stop.map(|stop| &stop.by), "reason": reason }))
 }
 
 /// The workflow says that a person decides about what would fail the thread.
 fn asked_about_failure(case: &Case<'_>, one: &Intervention) -> Cause {
     let steps: Vec<&str> = one.opened.steps.iter().map(StepId::as_str).collect();
+    // What bounds the thread as a whole is no step's failure.
+    let what = match steps.as_slice() {
+        [] => "The thread would fail".to_owned(),
+        steps => format!("Step {} has failed and is not tried again by itself", list(steps)),
+    };
     let sentence = format!(
-        "Step {} has used its attempts ({}), and a person has to decide{}: {}.",
-        list(&steps),
+        "{what} ({}), and a person has to decide{}: {}.",
         one.opened.prompt,
-        since(Some(one.at), case.facts.now),
+        asked_since(one, case.facts.now),
         one.opened.choices.join(", ")
     );
     asked(case, (CauseKind::Failure, sentence), one)
@@ -96,7 +111,7 @@ fn asked_about_poison(case: &Case<'_>, one: &Intervention) -> Cause {
         "It was paused because it may be what its replicas were lost by ({}), and a person has to \
          decide{}: {}.",
         one.opened.prompt,
-        since(Some(one.at), case.facts.now),
+        asked_since(one, case.facts.now),
         one.opened.choices.join(", ")
     );
     asked(case, (CauseKind::Poison, sentence), one)
@@ -199,77 +214,6 @@ fn ready(case: &Case<'_>) -> Cause {
     .since(Some(state.updated_at))
     .by_itself(None)
     .detail(json!({ "steps": next, "replica": who }))
-}
-
-fn completed(state: &ThreadState) -> Cause {
-    let at = state.completed_at;
-    let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
-    let sentence = format!("It has completed{when}: nothing is left to do.");
-    Cause::new(CauseKind::Completed, sentence, "nothing: it has ended").since(at)
-}
-
-fn failed(state: &ThreadState) -> Cause {
-    let error = state.error.as_ref();
-    let when = state.completed_at.map(|at| format!(" at {at}")).unwrap_or_default();
-    let said = error.map(failure).unwrap_or_default();
-    let step = error.and_then(|error| error.step_id.as_ref());
-    let of = step.map_or_else(String::new, |step| format!(" in step {step}"));
-    let hopeless = match error {
-        Some(error) if !error.recoverable => {
-            " Another try fails in the same way unless what it names is mended first."
-        }
-        Some(_) | None => "",
-    };
-    // Without a step it is the thread's own output that cannot be made, and another try makes the
-    // same, unless it took too long.
-    let late = error.is_some_and(|error| error.code == codes::WORKFLOW_TIMEOUT);
-    let call = (step.is_some() || late)
-        .then(|| resume(state, "runs what has failed again; completed steps do not run again"));
-    let ends_with = if call.is_some() {
-        "nothing by itself; whoever resumes it"
-    } else {
-        "nothing: it has ended"
-    };
-    let compensation = state.compensation();
-    let left: Vec<&str> =
-        compensation.iter().flat_map(|all| &all.left).map(|one| one.step_id.as_str()).collect();
-    let undo = if left.is_empty() {
-        String::new()
-    } else {
-        format!(
-            " Not undone: {}; POST /threads/{}/abort {{\"compensate\": true}} tries that again.",
-            list(&left),
-            state.thread_id
-        )
-    };
-    let cause = Cause::new(
-        CauseKind::Failed,
-        format!("It has failed{when}{of}: {said}.{hopeless}{undo}"),
-        ends_with,
-    )
-    .since(state.completed_at)
-    .call(call)
-    .detail(json!({ "error": error, "compensation": compensation }));
-    match step {
-        Some(step) => cause.about(step),
-        None => cause,
-    }
-}
-
-fn aborted(state: &ThreadState) -> Cause {
-    let stop = state.stopped.as_ref();
-    let when = state.completed_at.map(|at| format!(" at {at}")).unwrap_or_default();
-    let by = stop.map_or("somebody", |stop| stop.by.as_str());
-    let reason = stop.and_then(|stop| stop.reason.as_deref());
-    let said = reason.map(|why| format!(": {why}")).unwrap_or_default();
-    Cause::new(
-        CauseKind::Aborted,
-        format!("It was aborted by {by}{when}{said}."),
-        "nothing by itself; whoever resumes it",
-    )
-    .since(state.completed_at)
-    .call(Some(resume(state, "resumes the thread: what was not finished runs again")))
-    .detail(json!({ "by": stop.map(|stop| &stop.by), "reason": reason }))
 }
 
 fn resume(state: &ThreadState, does: &str) -> Call {

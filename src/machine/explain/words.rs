@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::machine::Intervention;
 use crate::model::{Failure, Timestamp};
 
 /// A length of time in its two largest units: `350 ms`, `4 s`, `2 m 5 s`, `3 h 20 m`, `2 d 4 h`.
@@ -23,6 +24,15 @@ pub(super) fn span(length: Duration) -> String {
 /// `since T (5 s)`.
 pub(super) fn since(at: Option<Timestamp>, now: Timestamp) -> String {
     at.map_or_else(String::new, |at| format!(" since {at} ({})", span(now.since(at))))
+}
+
+/// `since T (5 s)` of a question to a person, and that nobody has answered since it was escalated.
+pub(super) fn asked_since(one: &Intervention, now: Timestamp) -> String {
+    let asked = since(Some(one.at), now);
+    match one.escalated {
+        Some(at) => format!("{asked}, escalated at {at}"),
+        None => asked,
+    }
 }
 
 /// `at T (in 5 s)`, or that it is over.

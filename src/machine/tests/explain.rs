@@ -21,7 +21,7 @@ use crate::model::{
 const CASES: u32 = 192;
 
 /// A thread that the answering replica drives.
-fn facts(stage: &Stage) -> Facts {
+pub(super) fn facts(stage: &Stage) -> Facts {
     Facts {
         thread_id: stage.state.thread_id.clone(),
         status: stage.state.status,
@@ -49,12 +49,12 @@ fn facts(stage: &Stage) -> Facts {
     }
 }
 
-fn told(stage: &Stage, facts: &Facts) -> Explanation {
+pub(super) fn told(stage: &Stage, facts: &Facts) -> Explanation {
     explain(Some(&stage.state), facts)
 }
 
 #[track_caller]
-fn only(stage: &Stage, facts: &Facts, kind: CauseKind) -> Cause {
+pub(super) fn only(stage: &Stage, facts: &Facts, kind: CauseKind) -> Cause {
     let told = told(stage, facts);
     let kinds: Vec<CauseKind> = told.causes.iter().map(|cause| cause.kind).collect();
     assert_eq!(kinds, [kind], "{told:#?}");
@@ -426,6 +426,12 @@ fn what_ends_a_thread_from_outside_its_steps_is_told() {
     stage.undo("a", what);
     let failed = only(&stage, &facts(&stage), CauseKind::Failed);
     assert!(failed.sentence.contains("Not undone: a"), "{failed:#?}");
+    // To go forwards would do more on top of what is half undone.
+    let call = failed.call.unwrap();
+    assert_eq!(
+        (call.path.as_str(), &call.body),
+        ("/threads/t/abort", &json!({ "compensate": true }))
+    );
 }
 
 #[test]

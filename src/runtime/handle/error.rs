@@ -26,7 +26,7 @@ pub enum RuntimeError {
     #[error("this idempotency key was used with another request")]
     IdempotencyMismatch,
     /// The thread's state does not allow the call.
-    #[error("a thread that is {} cannot be {action}", status.as_str())]
+    #[error("a thread that is {} cannot be {action}{}", status.as_str(), instead(*status, action))]
     WrongState {
         /// Where the thread stands.
         status: ThreadStatus,
@@ -140,10 +140,34 @@ pub enum RuntimeError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The call is stored, and nobody has taken the thread up to act on it yet.
+    #[error(
+        "the call is stored and is acted on once a replica takes the thread up, which none has in \
+         time: send it again only with the same Idempotency-Key; GET /threads/{{id}}/explain says what the thread waits for"
+    )]
+    NotTaken {
+        /// When to look again.
+        retry_after: Duration,
+    },
     /// A record of this thread is damaged.
     #[error("a stored record of this thread is damaged")]
     Corrupt,
     /// A fault of this server; the details are in its log.
     #[error("internal error")]
     Internal,
+}
+
+/// What can be done instead of a call that the thread's state does not allow, if there is something.
+fn instead(status: ThreadStatus, action: &str) -> &'static str {
+    let failed = matches!(status, ThreadStatus::Failed | ThreadStatus::Aborted);
+    match action {
+        "edited" if status.is_terminal() => ": fork it with edits instead",
+        "edited" => ": pause it first",
+        "deleted" => ": abort it first",
+        "signalled" if failed => ": resume it first",
+        "resumed" | "retried" if status == ThreadStatus::Completed => {
+            ": fork it to run a part of it again"
+        }
+        _ => "",
+    }
 }

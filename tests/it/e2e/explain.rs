@@ -80,10 +80,18 @@ async fn a_full_replica_is_told_with_how_many_are_before(home: Home) {
     assert!(queued["sentence"].as_str().unwrap().contains("as many as it may"), "{queued:#}");
     assert_eq!(queued["detail"]["ahead"], json!(1), "{queued:#}");
     assert_eq!(told(&client, "one").await["moving"], json!(true));
-    for name in ["one", "two", "three"] {
+    // It is not the database that is missing, and the call is not lost.
+    let body = json!({ "reason": "no longer wanted" });
+    let late = client.post("/threads/three/abort", &body).await.expect(503).json();
+    assert_eq!((&late["code"], &late["recoverable"]), (&json!("not_taken"), &json!(false)));
+    let waits = told(&client, "three").await["causes"][1].clone();
+    assert_eq!(waits["detail"]["messages"], json!([{ "asks": "abort", "by": "anonymous" }]));
+    for name in ["one", "two"] {
         recorder.release(name);
         client.completed(name).await;
     }
+    let aborted = cause(&client, "three", "aborted").await;
+    assert_eq!(aborted["detail"]["reason"], "no longer wanted");
 }
 
 async fn a_retry_is_told_and_made_now(home: Home) {
@@ -254,7 +262,10 @@ async fn an_end_is_told_and_a_failed_thread_resumed(home: Home) {
     recorder.reached("hangs", 1).await;
     client.post("/threads/u/abort", &json!({ "reason": "no" })).await.expect(200);
     let aborted = cause(&client, "u", "aborted").await;
-    assert_eq!(aborted["detail"], json!({ "by": "anonymous", "reason": "no" }));
+    assert_eq!(
+        aborted["detail"],
+        json!({ "by": "anonymous", "reason": "no", "error": null, "compensation": null })
+    );
     recorder.release("hangs");
     act(&client, &aborted).await;
     client.completed("u").await;
@@ -378,7 +389,9 @@ async fn the_command_line_tells_it_with_calls_for_a_shell() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");
     assert!(said.contains("- Step s waits for the signal go since"), "{said}");
-    let curl = format!("curl -X POST {url}/threads/t/signals/go -H \"Authorization: Bearer $KEY\"");
+    let curl = format!(
+        "curl -X POST {url}/threads/t/signals/go -H \"Authorization: Bearer $(cat 'key')\""
+    );
     assert!(said.contains(&curl), "{said}");
     let page = client.get("/ui/threads/t").await.expect(200);
     assert!(page.text().contains("id=\"why\"") && page.text().contains("/threads/t/explain"));
