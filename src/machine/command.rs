@@ -16,7 +16,7 @@ pub enum Command {
     /// The thread was taken over; attempts that were under way are lost and made again.
     Recover(Takeover),
     /// As [`Self::Recover`], but nothing is started: the thread was lost with its replica so often
-    /// that it may be what kills them. It is paused, and a person is asked.
+    /// that it may be what kills them. It is paused, and a person is asked; what is paused stays so.
     Quarantine {
         /// The takeover.
         takeover: Takeover,
@@ -197,7 +197,8 @@ pub struct Moment {
     pub unit: f64,
     /// Largest output of a thread, in bytes (`RETHREAD_MAX_EVENT`).
     pub max_event: usize,
-    /// Whether steps may start: not while the server shuts down.
+    /// Whether anything may start by itself: not while the server shuts down. What a person asks for
+    /// then, another try or the undoing of a thread, is begun all the same, for that is its record.
     pub may_start: bool,
     /// What bounds of work are multiplied by (`RETHREAD_TIMEOUT_MULTIPLIER`).
     pub timeouts: TimeoutMultiplier,

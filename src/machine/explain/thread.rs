@@ -59,12 +59,12 @@ fn paused(case: &Case<'_>) -> Vec<Cause> {
 fn stopped(case: &Case<'_>) -> Cause {
     let (state, facts) = (case.state, case.facts);
     let stop = state.stopped.as_ref();
-    let who = match stop.map(|stop| stop.by.as_str()) {
+    let who = match stop.map(|stop| stop.who.by.as_str()) {
         None => "Somebody".to_owned(),
         Some(POLICY) => "A policy".to_owned(),
         Some(by) => by.to_owned(),
     };
-    let reason = stop.and_then(|stop| stop.reason.as_deref());
+    let reason = stop.and_then(|stop| stop.who.reason.as_deref());
     let said = reason.map_or_else(|| " and gave no reason".to_owned(), |why| format!(": {why}"));
     let at = stop.map(|stop| stop.at);
     Cause::new(
@@ -74,7 +74,7 @@ fn stopped(case: &Case<'_>) -> Cause {
     )
     .since(at)
     .call(Some(resume(state, "resumes the thread: what was not finished goes on")))
-    .detail(json!({ "by": stop.map(|stop| &stop.by), "reason": reason }))
+    .detail(json!({ "by": stop.map(|stop| &stop.who.by), "reason": reason }))
 }
 
 /// The workflow says that a person decides about what would fail the thread.
@@ -259,8 +259,8 @@ fn failed(state: &ThreadState) -> Cause {
 fn aborted(state: &ThreadState) -> Cause {
     let stop = state.stopped.as_ref();
     let when = state.completed_at.map(|at| format!(" at {at}")).unwrap_or_default();
-    let by = stop.map_or("somebody", |stop| stop.by.as_str());
-    let reason = stop.and_then(|stop| stop.reason.as_deref());
+    let by = stop.map_or("somebody", |stop| stop.who.by.as_str());
+    let reason = stop.and_then(|stop| stop.who.reason.as_deref());
     let said = reason.map(|why| format!(": {why}")).unwrap_or_default();
     Cause::new(
         CauseKind::Aborted,
@@ -269,7 +269,7 @@ fn aborted(state: &ThreadState) -> Cause {
     )
     .since(state.completed_at)
     .call(Some(resume(state, "resumes the thread: what was not finished runs again")))
-    .detail(json!({ "by": stop.map(|stop| &stop.by), "reason": reason }))
+    .detail(json!({ "by": stop.map(|stop| &stop.who.by), "reason": reason }))
 }
 
 fn resume(state: &ThreadState, does: &str) -> Call {

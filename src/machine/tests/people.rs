@@ -118,6 +118,10 @@ fn watch(stage: &mut Stage, command: Command, mail: &mut Mail) -> Result<(), Tes
             prop_assert!(goes_on && folded.error.is_none(), "{event:?} while {:?}", folded.status);
             prop_assert!(stage.moment.may_start || by_hand, "{event:?} in a shutdown");
         }
+        if let EventBody::CompensationStart(_) = event.body {
+            let asked = matches!(command, Command::Ask(..));
+            prop_assert!(stage.moment.may_start || asked, "{event:?} in a shutdown");
+        }
         mail.read(&folded, event)?;
         let earlier = folded.clone();
         folded.apply(event);
@@ -278,7 +282,9 @@ fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(),
             | ThreadStatus::Queued
             | ThreadStatus::Running
             | ThreadStatus::Completed => {
-                prop_assert!(after.stop.is_some() && after.has_running() && !how.grace.is_zero());
+                prop_assert!(
+                    after.ending().is_some() && after.has_running() && !how.grace.is_zero()
+                );
             }
         },
         Ask::Resume(_) if before.undoing.is_some() => {

