@@ -28,7 +28,7 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Abort, Ask, Command, Moment, Rejection, Resume, Takeover, UndoReport, Who};
+pub use command::{Abort, Ask, Command, Moment, Rejection, Report, Resume, Takeover, Who};
 pub use decide::{Fork, ForkRejection, decide, fork, start};
 pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
 pub use state::{

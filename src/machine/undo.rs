@@ -8,11 +8,10 @@
 use std::sync::Arc;
 
 use super::bounds::stop_if_over;
-use super::command::UndoReport;
 use super::decide::{retry_delay, withdraw};
 use super::draft::Draft;
 use super::state::{StepState, ThreadState};
-use super::{Rejection, Undoing, Who};
+use super::{Rejection, Report, Undoing, Who};
 use crate::definition::{Fallback, Phase, PlanStep};
 use crate::model::{
     Category, Compensation, CompensationComplete, CompensationFailed, CompensationStart, EventBody,
@@ -161,18 +160,18 @@ pub(super) fn abort(draft: &mut Draft<'_>, who: Who) {
 pub(super) fn reported(
     draft: &mut Draft<'_>,
     attempt: AttemptRef,
-    what: UndoReport,
+    what: Report,
 ) -> Result<(), Rejection> {
     let duration_ms = current(draft, attempt)?;
     match what {
-        UndoReport::Done => {
+        Report::Done { .. } => {
             let data = CompensationComplete { duration_ms };
             emit_on(draft, attempt, EventBody::CompensationComplete, data);
         }
-        UndoReport::Failed { failure, retry_after } => {
+        Report::Failed { failure, retry_after } => {
             failed(draft, attempt, (failure, retry_after), duration_ms)?;
         }
-        UndoReport::Slow => return warn(draft, attempt, duration_ms),
+        Report::Slow => return warn(draft, attempt, duration_ms),
     }
     proceed(draft);
     Ok(())

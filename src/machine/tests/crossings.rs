@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::forks::{copy, decide_with, edit};
 use super::journal;
-use super::theatre::{Stage, asked, broken, http, http_with, refused, takeover};
-use crate::machine::{Abort, Ask, Command, Resume, UndoReport};
+use super::theatre::{Stage, asked, broken, done, http, http_with, refused, takeover};
+use crate::machine::{Abort, Ask, Command, Resume};
 use crate::model::{EventBody, RecoveryCause, StepStatus, ThreadStatus};
 
 const NOTHING: [&str; 0] = [];
@@ -85,7 +85,7 @@ fn a_grace_that_ends_in_a_shutdown_is_followed_by_the_undoing_elsewhere_and_at_o
     stage.moment.may_start = true;
     assert_eq!(stage.advance(), ["compensation_start a 1"]);
     assert_eq!(stage.state.stopped, None);
-    let lines = stage.undo("a", UndoReport::Done);
+    let lines = stage.undo("a", done());
     assert_eq!(lines, ["compensation_complete a 1", "workflow_aborted"]);
     sound(&stage);
 }
@@ -141,7 +141,7 @@ fn a_fork_undoes_what_it_has_done_and_leaves_what_the_other_thread_did() {
     fork.complete("b", json!(2));
     let lines = fork.fail("c", refused());
     assert_eq!(lines, ["step_failed c 1 http_status", "compensation_start b 1"]);
-    let lines = fork.undo("b", UndoReport::Done);
+    let lines = fork.undo("b", done());
     assert_eq!(lines, ["compensation_complete b 1", "workflow_failed http_status"]);
     let EventBody::WorkflowFailed(end) = fork.last() else { panic!() };
     assert_eq!(end.compensation.as_ref().unwrap().left, []);

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::journal;
 use super::random::{Turn, input, turns, workflow};
 use super::theatre::{Stage, asked, http, json_of, plan};
-use crate::machine::{Ask, Command, Rejection, Resume, ThreadState, Who, decide};
+use crate::machine::{Ask, Command, Rejection, Report, Resume, ThreadState, Who, decide};
 use crate::model::{Event, EventBody, InterventionKind, Json, StepStatus, ThreadStatus};
 
 /// Histories per run: some seconds in a debug build.
@@ -146,7 +146,10 @@ fn refused(
     (command, rejection): (&Command, &Rejection),
 ) -> Result<(), TestCaseError> {
     prop_assert_eq!(format!("{before:?}"), format!("{after:?}"));
-    if let Command::Complete { step, attempt, .. } | Command::Fail { step, attempt, .. } = command {
+    let ended = |report: &Report| !matches!(report, Report::Slow);
+    if let Command::Attempt { step, attempt, undoes: false, report } = command
+        && ended(report)
+    {
         let current = before
             .steps
             .get(*step)
