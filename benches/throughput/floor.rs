@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rethread::app::{OsEntropy, SystemClock};
 use rethread::definition::Plan;
-use rethread::machine::{Command, Moment, ThreadState, decide, start};
+use rethread::machine::{Command, Moment, Report, ThreadState, decide, start};
 use rethread::model::{
     Clock, Entropy, Event, Json, Pointer, ThreadId, ThreadStatus, TimeoutMultiplier, Timestamp,
     WorkflowRef, WorkflowStart,
@@ -203,8 +203,12 @@ fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
     events.extend(decide(&mut state, Command::Advance, moment)?);
     let mut appends = vec![encoded(&thread, &events, &state)];
     for step in 0..10 {
-        let command =
-            Command::Complete { step, attempt: 1, output: input.clone(), session_id: None };
+        let command = Command::Attempt {
+            step,
+            attempt: 1,
+            undoes: false,
+            report: Report::Done { output: input.clone(), session_id: None },
+        };
         let events = decide(&mut state, command, moment)?;
         appends.push(encoded(&thread, &events, &state));
     }

@@ -5,8 +5,8 @@ mod undo;
 use std::sync::Arc;
 
 use super::Who;
-use super::check::RETRY;
-use super::state::{Held, Intervention, Signal, StepState, Stop, Stopped, ThreadState};
+use super::choice::RETRY;
+use super::state::{Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState};
 use crate::model::{
     Event, EventBody, InterventionKind, InterventionResolved, Seq, StepComplete, StepFailed,
     StepId, StepRetry, StepSkipped, StepStatus, StepWaiting, ThreadStatus, Timestamp,
@@ -18,6 +18,9 @@ impl ThreadState {
     pub fn apply(&mut self, event: &Event) {
         self.last_seq = event.seq;
         self.updated_at = event.at;
+        if event.body.is_progress() {
+            self.interrupted = 0;
+        }
         match &event.body {
             EventBody::WorkflowStart(_) => {}
             EventBody::StepStart(fact) => {
@@ -39,7 +42,6 @@ impl ThreadState {
             }
             EventBody::StepComplete(fact) => {
                 self.take_signal(&fact.step);
-                self.interrupted = 0;
                 self.on(&fact.step, |step| step.complete(&fact.data, event.at, event.seq));
             }
             EventBody::StepFailed(fact) => {
@@ -80,7 +82,8 @@ impl ThreadState {
                 self.end(ThreadStatus::Failed, event.at);
             }
             EventBody::WorkflowAborted(data) => {
-                self.stopped_by((&data.by, data.reason.as_ref()), event.at);
+                let who = Who { by: data.by.clone(), reason: data.reason.clone() };
+                self.stopped = Some(Stopped { at: event.at, who, ending: None });
                 self.end(ThreadStatus::Aborted, event.at);
             }
         }
@@ -106,13 +109,8 @@ impl ThreadState {
         }
     }
 
-    fn stopped_by(&mut self, (by, reason): (&String, Option<&String>), at: Timestamp) {
-        self.stopped = Some(Stopped { at, by: by.clone(), reason: reason.cloned() });
-    }
-
     fn end(&mut self, status: ThreadStatus, at: Timestamp) {
         self.status = status;
-        self.stop = None;
         self.completed_at = Some(at);
         self.undoing = None;
         self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
@@ -160,19 +158,18 @@ impl ThreadState {
     }
 
     fn paused(&mut self, data: &WorkflowPaused, at: Timestamp) {
-        self.interrupted = 0;
-        self.stopped_by((&data.by, data.reason.as_ref()), at);
         self.status = ThreadStatus::Paused;
         let WorkflowPaused { by, reason, aborts_at, compensate } = data.clone();
-        self.stop = aborts_at.map(|at| Stop { at, who: Who { by, reason }, compensate });
+        let ending = aborts_at.map(|at| Ending { at, compensate });
+        self.stopped = Some(Stopped { at, who: Who { by, reason }, ending });
     }
 
     /// Goes its own way: what ran over there begins anew, and nobody was lost here. What had ended,
     /// or was about to, goes on as after a resume.
     fn forked(&mut self, data: &WorkflowForked) {
-        let ends = self.is_failing() || self.status.is_terminal();
+        let ends = self.is_failing() || self.status.is_terminal() || self.ending().is_some();
         (self.recoveries, self.interrupted) = (0, 0);
-        (self.deadline, self.stop) = (data.deadline, None);
+        self.deadline = data.deadline;
         let plan = Arc::clone(&self.plan);
         let positions = |ids: &[StepId]| -> Vec<usize> {
             ids.iter().filter_map(|id| plan.position(id.as_str())).collect()
@@ -196,8 +193,7 @@ impl ThreadState {
     }
 
     fn resumed(&mut self, data: &WorkflowResumed) {
-        self.interrupted = 0;
-        (self.stop, self.stopped) = (None, None);
+        self.stopped = None;
         if self.undoing.is_some() {
             self.status = ThreadStatus::Compensating;
             return;

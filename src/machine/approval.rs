@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::Who;
+use super::choice::{CHANGED, EXPIRED};
 use super::draft::Draft;
 use super::give_up::give_up;
 use super::ready::POLICY;
@@ -20,10 +21,6 @@ use crate::model::{
 
 /// What an approval offers where it says nothing.
 const CHOICES: [&str; 2] = ["approve", "reject"];
-/// What settles a question that is not the one to be asked any more.
-const CHANGED: &str = "changed";
-/// What settles a question that nobody has answered in time.
-const EXPIRED: &str = "expired";
 
 /// Asks, by the filled-in `with`.
 pub(super) fn ask(

@@ -6,7 +6,7 @@
 use super::decide::abort_now;
 use super::draft::Draft;
 use super::ready::fail_thread;
-use super::{Moment, Stop};
+use super::{Ending, Moment};
 use crate::definition::Plan;
 use crate::model::{Category, Failure, ThreadStatus, Timestamp, codes};
 
@@ -28,9 +28,11 @@ pub(super) fn enforce(draft: &mut Draft<'_>) {
 
 /// Aborts a thread that is being aborted, once no attempt is under way or their grace is over.
 pub(super) fn stop_if_over(draft: &mut Draft<'_>) {
-    let Some(stop) = &draft.state.stop else { return };
-    if stop.at <= draft.moment.now || !draft.state.has_running() {
-        let Stop { who, compensate, .. } = stop.clone();
+    let Some((who, Ending { at, compensate })) = draft.state.ending() else { return };
+    // To be undone, it has to start something: while nothing may it stays as it is.
+    let may = draft.moment.may_start || !compensate;
+    if may && (at <= draft.moment.now || !draft.state.has_running()) {
+        let who = who.clone();
         // What is paused can be aborted.
         abort_now(draft, compensate, &who).unwrap_or_default();
     }

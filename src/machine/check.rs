@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::choice::{ABORT, ACCEPT, RETRY, SKIP};
 use super::draft::Draft;
 use super::state::Held;
 use crate::definition::Verdict;
@@ -13,14 +14,6 @@ use crate::model::{
     StepWaiting, canonical_digest, codes,
 };
 
-/// Takes the output that was blocked.
-pub(super) const ACCEPT: &str = "accept";
-/// Makes another attempt.
-pub(super) const RETRY: &str = "retry";
-/// Does without the step.
-pub(super) const SKIP: &str = "skip";
-/// Stops the thread.
-pub(super) const ABORT: &str = "abort";
 /// What a step that waits for a decision about its output says it waits for.
 pub(super) const BLOCKED: &str = "blocked";
 

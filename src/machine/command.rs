@@ -16,60 +16,38 @@ pub enum Command {
     /// The thread was taken over; attempts that were under way are lost and made again.
     Recover(Takeover),
     /// As [`Self::Recover`], but nothing is started: the thread was lost with its replica so often
-    /// that it may be what kills them. It is paused, and a person is asked.
+    /// that it may be what kills them. It is paused, and a person is asked; what is paused stays so.
     Quarantine {
         /// The takeover.
         takeover: Takeover,
         /// How often it was lost since its last completed step.
         losses: u32,
     },
-    /// An attempt ended with an output.
-    Complete {
+    /// An attempt of a step, or of its compensation, has ended or is worth a warning.
+    Attempt {
         /// The step.
         step: usize,
-        /// The number of the attempt.
+        /// The number of the attempt; those of the compensation are numbered by themselves.
         attempt: u32,
-        /// The output.
-        output: Json,
-        /// The agent session it ran in.
-        session_id: Option<String>,
-    },
-    /// An attempt failed.
-    Fail {
-        /// The step.
-        step: usize,
-        /// The number of the attempt.
-        attempt: u32,
-        /// Why.
-        failure: Failure,
-        /// How long the other side asked to wait.
-        retry_after: Option<Duration>,
-    },
-    /// An attempt has run for longer than the step's `warnAfter`.
-    Warn {
-        /// The step.
-        step: usize,
-        /// The number of the attempt.
-        attempt: u32,
-    },
-    /// An attempt of a step's compensation has ended, or is worth a warning.
-    Undo {
-        /// The step.
-        step: usize,
-        /// The number of the attempt, among those of the compensation.
-        attempt: u32,
+        /// Whether it is one of the compensation.
+        undoes: bool,
         /// What became of it.
-        what: UndoReport,
+        report: Report,
     },
     /// What a person or a client asks.
     Ask(Ask, Who),
 }
 
-/// What became of an attempt of a compensation.
+/// What became of an attempt.
 #[derive(Debug, Clone, PartialEq)]
-pub enum UndoReport {
-    /// The step is undone.
-    Done,
+pub enum Report {
+    /// It ended well. What a compensation gives is not kept.
+    Done {
+        /// The output.
+        output: Json,
+        /// The agent session it ran in.
+        session_id: Option<String>,
+    },
     /// It failed.
     Failed {
         /// Why.
@@ -77,7 +55,7 @@ pub enum UndoReport {
         /// How long the other side asked to wait.
         retry_after: Option<Duration>,
     },
-    /// It has run for longer than the compensation's `warnAfter`.
+    /// It has run for longer than its `warnAfter`.
     Slow,
 }
 
@@ -172,9 +150,8 @@ impl Command {
     /// draws the time of the next one, and a `check` may find that an attempt has failed.
     pub fn draws(&self, state: &ThreadState) -> bool {
         match self {
-            Self::Fail { .. } => true,
-            Self::Undo { what, .. } => matches!(what, UndoReport::Failed { .. }),
-            Self::Complete { step, .. } => {
+            Self::Attempt { report: Report::Failed { .. }, .. } => true,
+            Self::Attempt { step, undoes: false, report: Report::Done { .. }, .. } => {
                 let (planned, state) = (state.plan.steps.get(*step), state.steps.get(*step));
                 let judged = planned.zip(state).map(|(step, state)| step.phase(state.phase()));
                 judged.is_some_and(|step| step.check.is_some())
@@ -182,7 +159,7 @@ impl Command {
             Self::Advance
             | Self::Recover(_)
             | Self::Quarantine { .. }
-            | Self::Warn { .. }
+            | Self::Attempt { report: Report::Done { .. } | Report::Slow, .. }
             | Self::Ask(..) => false,
         }
     }
@@ -197,7 +174,8 @@ pub struct Moment {
     pub unit: f64,
     /// Largest output of a thread, in bytes (`RETHREAD_MAX_EVENT`).
     pub max_event: usize,
-    /// Whether steps may start: not while the server shuts down.
+    /// Whether anything may start by itself: not while the server shuts down. What a person asks for
+    /// then, another try or the undoing of a thread, is begun all the same, for that is its record.
     pub may_start: bool,
     /// What bounds of work are multiplied by (`RETHREAD_TIMEOUT_MULTIPLIER`).
     pub timeouts: TimeoutMultiplier,

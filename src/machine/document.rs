@@ -60,7 +60,7 @@ impl ThreadState {
             forked_from: self.forked_from.clone(),
             owner,
             deadline: self.deadline.filter(|_| !self.status.is_terminal()),
-            aborts_at: self.stop.as_ref().map(|stop| stop.at),
+            aborts_at: self.ending().map(|(_, ending)| ending.at),
             last_seq: self.last_seq,
             created_at: self.created_at,
             updated_at: self.updated_at,

@@ -10,6 +10,7 @@ mod approval;
 mod bounds;
 pub mod breaker;
 mod check;
+mod choice;
 mod command;
 mod decide;
 mod document;
@@ -27,9 +28,11 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Abort, Ask, Command, Moment, Rejection, Resume, Takeover, UndoReport, Who};
+pub use command::{Abort, Ask, Command, Moment, Rejection, Report, Resume, Takeover, Who};
 pub use decide::{Fork, ForkRejection, decide, fork, start};
 pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
-pub use state::{Held, Intervention, Signal, StepState, Stop, Stopped, ThreadState, Undo, Undoing};
+pub use state::{
+    Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState, Undo, Undoing,
+};
 pub use status::{Progress, StatusDocument, StepCompensation, StepDocument, WorkflowName};
 pub use validate::Inconsistency;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::bounds::stop_if_over;
+use super::choice::{ABORT, COMPENSATE, RETRY, SKIP};
 use super::draft::Draft;
 use super::{Intervention, Who, undo, wait};
 use crate::definition::PlanStep;
@@ -240,7 +241,7 @@ fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
     // A thread that has had its time may have no step that has failed.
     let skippable = !failed.is_empty();
     let undoable = draft.state.next_to_undo(false).is_some();
-    let offers = [("retry", true), ("skip", skippable), ("abort", true), ("compensate", undoable)];
+    let offers = [(RETRY, true), (SKIP, skippable), (ABORT, true), (COMPENSATE, undoable)];
     let choices = offers.into_iter().filter(|(_, offered)| *offered).map(|(choice, _)| choice);
     let id = draft.state.next_intervention();
     draft.emit(EventBody::InterventionOpened(InterventionOpened {

@@ -172,26 +172,25 @@ impl Intervention {
     }
 }
 
-/// An abort that lets the attempts under way end first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stop {
-    /// When they are cancelled.
-    pub at: Timestamp,
-    /// Who asked for it, and why.
-    pub who: Who,
-    /// Whether what the thread has done is undone then.
-    pub compensate: bool,
-}
-
-/// Who stopped a thread, and why.
+/// How a thread was stopped: paused or aborted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
     /// Since when it stands.
     pub at: Timestamp,
-    /// An API key's name, or `rethread` for a policy.
-    pub by: String,
-    /// Why, if it was said.
-    pub reason: Option<String>,
+    /// By whom (`rethread` for a policy), and why.
+    pub who: Who,
+    /// Where it was aborted, and the attempts under way may end first: it is paused until then.
+    pub ending: Option<Ending>,
+}
+
+/// The end of an abort that lets attempts end first: once none is under way any more, at the latest
+/// at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// When those that are left are cancelled.
+    pub at: Timestamp,
+    /// Whether what the thread has done is undone then.
+    pub compensate: bool,
 }
 
 /// A thread, as its journal tells it. [`Clone`] and [`PartialEq`] serve tests and `?at=`.
@@ -236,8 +235,6 @@ pub struct ThreadState {
     pub last_seq: Seq,
     /// When it has failed if it has not ended by then.
     pub deadline: Option<Timestamp>,
-    /// Paused, and aborted once no attempt is under way any more.
-    pub stop: Option<Stop>,
     /// When it was accepted; a fork, when it was forked: its history is older.
     pub created_at: Timestamp,
     /// When its last event happened.
@@ -270,7 +267,6 @@ impl ThreadState {
             stopped: None,
             last_seq: event.seq,
             deadline: start.deadline,
-            stop: None,
             created_at: start.forked_from.as_ref().map_or(event.at, |from| from.at),
             updated_at: event.at,
             completed_at: None,
@@ -317,6 +313,12 @@ impl ThreadState {
         self.status == ThreadStatus::Running && self.error.is_some()
     }
 
+    /// Who is aborting it, where the attempts under way may end first.
+    pub fn ending(&self) -> Option<(&Who, Ending)> {
+        let stopped = self.stopped.as_ref()?;
+        Some((&stopped.who, stopped.ending?))
+    }
+
     /// When the next retry, wait, escalation or bound is due; `None` if only attempts or messages
     /// move it.
     pub fn next_wake(&self) -> Option<Timestamp> {
@@ -324,7 +326,11 @@ impl ThreadState {
         let escalations = self.interventions.iter().filter_map(Intervention::escalates_at);
         match self.status {
             // Nothing is started, and people are asked all the same.
-            ThreadStatus::Paused => escalations.chain(self.stop.as_ref().map(|stop| stop.at)).min(),
+            ThreadStatus::Paused => {
+                let end = self.ending().map(|(_, ending)| ending.at);
+                let end = end.map(|at| if self.has_running() { at } else { self.updated_at });
+                escalations.chain(end).min()
+            }
             // It starts nothing any more, but what undoes it.
             ThreadStatus::Running if self.error.is_some() && self.has_running() => self.deadline,
             ThreadStatus::Running if self.error.is_some() => Some(self.updated_at),

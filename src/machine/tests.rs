@@ -5,6 +5,7 @@
 mod bounds;
 mod breaker;
 mod checks;
+mod crossings;
 mod ends;
 mod explain;
 mod explain_ends;

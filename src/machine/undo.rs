@@ -8,11 +8,10 @@
 use std::sync::Arc;
 
 use super::bounds::stop_if_over;
-use super::command::UndoReport;
 use super::decide::{retry_delay, withdraw};
 use super::draft::Draft;
 use super::state::{StepState, ThreadState};
-use super::{Rejection, Undoing, Who};
+use super::{Rejection, Report, Undoing, Who};
 use crate::definition::{Fallback, Phase, PlanStep};
 use crate::model::{
     Category, Compensation, CompensationComplete, CompensationFailed, CompensationStart, EventBody,
@@ -30,7 +29,8 @@ impl ThreadState {
             return None;
         }
         let all = self.plan.steps.iter().zip(&self.steps);
-        let mut all: Vec<_> = all.filter(|(planned, step)| is_undoable(planned, step)).collect();
+        let mut all: Vec<_> =
+            all.filter(|(planned, step)| self.is_undoable(planned, step)).collect();
         all.sort_by_key(|(_, step)| std::cmp::Reverse(step.completed_seq));
         let (undone, left): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|(_, step)| step.status == StepStatus::Compensated);
@@ -51,10 +51,22 @@ impl ThreadState {
         let all = self.plan.steps.iter().zip(&self.steps).enumerate();
         let open = all.filter(|(_, (planned, step))| {
             step.status == StepStatus::Completed
-                && is_undoable(planned, step)
+                && self.is_undoable(planned, step)
                 && (again || step.undo_status() != Some(StepStatus::Failed))
         });
         open.max_by_key(|(_, (_, step))| step.completed_seq).map(|(at, _)| at)
+    }
+
+    /// Whether a step has done what its compensation would undo, or had.
+    fn is_undoable(&self, planned: &PlanStep, step: &StepState) -> bool {
+        // An output that stands in for a step that has failed is nothing that was done.
+        let stood_in = step.fallback && matches!(planned.fallback, Some(Fallback::Output(_)));
+        // What completed before a fork is the doing of the other thread, which may build on it.
+        let own = self.forked_from.as_ref().is_none_or(|from| step.completed_seq > from.seq);
+        matches!(step.status, StepStatus::Completed | StepStatus::Compensated)
+            && planned.compensate.is_some()
+            && own
+            && !stood_in
     }
 
     /// The step whose compensation runs or waits for its next attempt.
@@ -64,15 +76,6 @@ impl ThreadState {
             matches!(status, StepStatus::Running | StepStatus::Retrying).then_some((at, status))
         })
     }
-}
-
-/// Whether a step has done what its compensation would undo, or had.
-fn is_undoable(planned: &PlanStep, step: &StepState) -> bool {
-    // An output that stands in for a step that has failed is nothing that was done.
-    let stood_in = step.fallback && matches!(planned.fallback, Some(Fallback::Output(_)));
-    matches!(step.status, StepStatus::Completed | StepStatus::Compensated)
-        && planned.compensate.is_some()
-        && !stood_in
 }
 
 /// Ends a thread that has failed with `error` and of which no attempt is under way, once what it has
@@ -157,18 +160,18 @@ pub(super) fn abort(draft: &mut Draft<'_>, who: Who) {
 pub(super) fn reported(
     draft: &mut Draft<'_>,
     attempt: AttemptRef,
-    what: UndoReport,
+    what: Report,
 ) -> Result<(), Rejection> {
     let duration_ms = current(draft, attempt)?;
     match what {
-        UndoReport::Done => {
+        Report::Done { .. } => {
             let data = CompensationComplete { duration_ms };
             emit_on(draft, attempt, EventBody::CompensationComplete, data);
         }
-        UndoReport::Failed { failure, retry_after } => {
+        Report::Failed { failure, retry_after } => {
             failed(draft, attempt, (failure, retry_after), duration_ms)?;
         }
-        UndoReport::Slow => return warn(draft, attempt, duration_ms),
+        Report::Slow => return warn(draft, attempt, duration_ms),
     }
     proceed(draft);
     Ok(())

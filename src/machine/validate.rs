@@ -39,7 +39,7 @@ impl ThreadState {
         need(completed == self.output.is_some(), "it has an output if it has completed")?;
         need(!completed || self.error.is_none(), "what has completed has not failed")?;
         let paused = self.status == ThreadStatus::Paused;
-        need(paused || self.stop.is_none(), "only what is paused is about to be aborted")?;
+        need(paused || self.ending().is_none(), "only what is paused is about to be aborted")?;
         let failed = self.status == ThreadStatus::Failed;
         need(!failed || self.error.is_some(), "what has failed says why")?;
         // Every attempt and every takeover is an event of its own.

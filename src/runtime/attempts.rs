@@ -15,64 +15,47 @@ use super::driver::{Driver, Message};
 use super::pulses::Watch;
 use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets, StepExecutor};
-use crate::machine::{Command, ThreadState, UndoReport};
+use crate::machine::{Command, Report, ThreadState};
 use crate::model::{
     Category, Event, EventBody, Failure, Json, StepId, StepStatus, ThreadId, codes,
 };
 
-/// How an attempt ended, or that it is worth a warning.
+/// What became of an attempt: how it ended, or that it is worth a warning.
 #[derive(Debug)]
 pub(super) struct Outcome {
     step: usize,
     phase: Phase,
     attempt: u32,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Ended(Result<Json, AttemptError>),
-    Slow,
+    report: Report,
 }
 
 impl Outcome {
+    fn ended((step, phase, attempt): Started, result: Result<Json, AttemptError>) -> Self {
+        let report = match result {
+            Ok(output) => Report::Done { output, session_id: None },
+            Err(AttemptError { failure, retry_after }) => Report::Failed { failure, retry_after },
+        };
+        Self { step, phase, attempt, report }
+    }
+
     /// The command that tells the machine; an output beyond `max_event` bytes fails the step.
     pub(super) fn into_command(self, max_event: usize) -> Command {
-        let Self { step, phase, attempt, what } = self;
-        if phase == Phase::Compensation {
-            return Command::Undo { step, attempt, what: what.into_report() };
-        }
-        match what {
-            What::Slow => Command::Warn { step, attempt },
-            What::Ended(Ok(output)) if output.as_str().len() <= max_event => {
-                Command::Complete { step, attempt, output, session_id: None }
-            }
-            What::Ended(Ok(output)) => {
+        let Self { step, phase, attempt, report } = self;
+        let undoes = phase == Phase::Compensation;
+        let report = match report {
+            // What a compensation gives is not kept, however large.
+            Report::Done { output, .. } if !undoes && output.as_str().len() > max_event => {
                 let size = output.as_str().len();
                 let failure = Failure::permanent(
                     codes::PAYLOAD_TOO_LARGE,
                     Category::Resource,
                     format!("the output has {size} bytes; at most {max_event} are kept"),
                 );
-                Command::Fail { step, attempt, failure, retry_after: None }
+                Report::Failed { failure, retry_after: None }
             }
-            What::Ended(Err(AttemptError { failure, retry_after })) => {
-                Command::Fail { step, attempt, failure, retry_after }
-            }
-        }
-    }
-}
-
-impl What {
-    /// What it says of an attempt of a compensation, whose output nobody keeps.
-    fn into_report(self) -> UndoReport {
-        match self {
-            Self::Slow => UndoReport::Slow,
-            Self::Ended(Ok(_)) => UndoReport::Done,
-            Self::Ended(Err(AttemptError { failure, retry_after })) => {
-                UndoReport::Failed { failure, retry_after }
-            }
-        }
+            report => report,
+        };
+        Command::Attempt { step, attempt, undoes, report }
     }
 }
 
@@ -132,7 +115,7 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
     let planned = plan.steps.get(step)?.phase(phase);
     let core = Arc::clone(&driver.core);
     let parts = &core.parts;
-    let ended = |result| Outcome { step, phase, attempt: number, what: What::Ended(result) };
+    let ended = |result| Outcome::ended((step, phase, number), result);
     let attempt = match fill_in(&core, &driver.state, (step, phase, number)) {
         Ok(attempt) => attempt,
         Err(failure) => return Some(ended(Err(failure.into()))),
@@ -306,7 +289,7 @@ impl Run {
             Some((breakers, aim)) => match breakers.enter(aim).await {
                 Ok(pass) => Some(pass),
                 Err(refusal) => {
-                    return self.report(What::Ended(self.cleaner.clean(Err(refusal)))).await;
+                    return self.end(Err(refusal)).await;
                 }
             },
         };
@@ -314,7 +297,7 @@ impl Run {
         if let Some(pass) = pass {
             pass.end(&result);
         }
-        self.report(What::Ended(self.cleaner.clean(result))).await;
+        self.end(result).await;
     }
 
     /// Makes the attempt, within its bounds.
@@ -339,15 +322,18 @@ impl Run {
                 () = &mut lifeless => break Err(fell_silent(self.heartbeat_timeout)),
                 () = &mut slow, if !warned => {
                     warned = true;
-                    self.report(What::Slow).await;
+                    let (step, phase, attempt) = self.started;
+                    self.report(Outcome { step, phase, attempt, report: Report::Slow }).await;
                 }
             }
         }
     }
 
-    async fn report(&self, what: What) {
-        let (step, phase, attempt) = self.started;
-        let outcome = Outcome { step, phase, attempt, what };
+    async fn end(&self, result: Result<Json, AttemptError>) {
+        self.report(Outcome::ended(self.started, self.cleaner.clean(result))).await;
+    }
+
+    async fn report(&self, outcome: Outcome) {
         // A driver that is gone has lost the thread: the next owner makes the attempt again.
         drop(self.sender.send(Message::Attempt(outcome)).await);
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::driver::Driver;
 use super::writer::Committed;
 use crate::machine::ThreadState;
-use crate::model::{Event, EventBody, Json, Seq, ThreadId, ThreadStatus};
+use crate::model::{Event, Json, Seq, ThreadId, ThreadStatus};
 use crate::store::{Append, Disposition, Records, Summary, Write, WriteOutcome};
 
 /// Decided, not yet durable.
@@ -48,7 +48,7 @@ impl Driver {
         let disposition = self.disposition();
         let thread = self.state.thread_id.clone();
         let prev = self.state.last_seq - count(&commit.events);
-        let progress = self.cleared || commit.events.iter().any(is_progress);
+        let progress = self.cleared || commit.events.iter().any(|event| event.body.is_progress());
         let records = records(&thread, &commit.events);
         let bytes = records.iter().flat_map(|records| &records.events).map(String::len).sum();
         let notices = self.core.notices.wanted(&self.state.workflow.name, &commit.events);
@@ -116,19 +116,6 @@ impl Driver {
             }
         }
     }
-}
-
-fn is_progress(event: &Event) -> bool {
-    // Whatever a person decides about a thread, it starts afresh.
-    let asked = matches!(&event.body, EventBody::CompensationStart(on) if on.data.by.is_some());
-    asked
-        || matches!(
-            event.body,
-            EventBody::StepComplete(_)
-                | EventBody::CompensationComplete(_)
-                | EventBody::WorkflowPaused(_)
-                | EventBody::WorkflowResumed(_)
-        )
 }
 
 fn count(events: &[Event]) -> Seq {

@@ -248,11 +248,11 @@ impl Driver {
             return Disposition::Keep;
         }
         let now = self.core.parts.clock.now();
-        let wake = self.state.next_wake();
         if self.core.draining.is_cancelled() {
-            return Disposition::Release { wake_at: Some(wake.unwrap_or(now)) };
+            // What was not started here waits for no timer: whoever drives it next starts it at once.
+            return Disposition::Release { wake_at: Some(now) };
         }
-        match wake {
+        match self.state.next_wake() {
             Some(due) if due.since(now) <= PARK_AFTER => Disposition::Keep,
             wake_at => Disposition::Release { wake_at },
         }

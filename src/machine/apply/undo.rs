@@ -14,7 +14,6 @@ impl ThreadState {
     }
 
     pub(super) fn undo_completed(&mut self, step: &StepId) {
-        self.interrupted = 0;
         self.on(step, StepState::undone);
     }
 
@@ -25,9 +24,6 @@ impl ThreadState {
     /// From the first compensation on nothing else goes on, and what could not be undone before is
     /// tried anew.
     fn unwind(&mut self, data: &CompensationStart) {
-        if data.by.is_some() {
-            self.interrupted = 0;
-        }
         if self.undoing.is_some() {
             return;
         }
@@ -48,7 +44,7 @@ impl ThreadState {
         }
         self.status = ThreadStatus::Compensating;
         self.completed_at = None;
-        self.stop = None;
+        self.stopped = None;
         self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
         for undo in self.steps.iter_mut().filter_map(|step| step.undo.as_mut()) {
             undo.failures = 0;

@@ -8,7 +8,7 @@ use super::super::bounds;
 use super::super::draft::Draft;
 use super::super::ready::{POLICY, settle, start_now};
 use super::super::wait::deliver;
-use super::super::{Abort, Ask, Rejection, Resume, Who, approval, check, undo};
+use super::super::{Abort, Ask, Rejection, Resume, Who, approval, check, choice, undo};
 use super::advance;
 use super::result::settle_dependents;
 use crate::definition::Plan;
@@ -81,7 +81,7 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
     }
     let plan = Arc::clone(&draft.state.plan);
     let ends: BTreeSet<usize> = again.union(&skip).copied().collect();
-    close(draft, "resume", who, |one| is_of_the_pause(one) || concerns(&plan, one, &ends));
+    close(draft, choice::RESUME, who, |one| is_of_the_pause(one) || concerns(&plan, one, &ends));
     let Who { by, reason } = who.clone();
     let from_step = how.from_step.and_then(|step| draft.step_id(step));
     let deadline = bounds::deadline(&plan, &draft.moment);
@@ -136,7 +136,7 @@ pub(in crate::machine) fn abort_now(
     if draft.state.status.is_terminal() {
         return Err(Rejection::WrongState(draft.state.status));
     }
-    close(draft, "abort", who, |_| true);
+    close(draft, choice::ABORT, who, |_| true);
     undo::abort(draft, who.clone());
     Ok(())
 }
@@ -149,7 +149,7 @@ fn abort_and_undo(draft: &mut Draft<'_>, who: &Who) -> Result<(), Rejection> {
             return Ok(());
         }
         ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Paused => {
-            close(draft, "abort", who, |_| true);
+            close(draft, choice::ABORT, who, |_| true);
         }
         ThreadStatus::Compensating
         | ThreadStatus::Completed
@@ -161,7 +161,7 @@ fn abort_and_undo(draft: &mut Draft<'_>, who: &Who) -> Result<(), Rejection> {
 
 /// Continues a thread that was paused while it was being undone.
 fn go_on_undoing(draft: &mut Draft<'_>, who: &Who) {
-    close(draft, "resume", who, |_| true);
+    close(draft, choice::RESUME, who, |_| true);
     let Who { by, reason } = who.clone();
     let resumed = WorkflowResumed { by, reason, ..WorkflowResumed::default() };
     draft.emit(EventBody::WorkflowResumed(resumed));
@@ -184,7 +184,7 @@ fn retry(draft: &mut Draft<'_>, step: usize, who: &Who) -> Result<(), Rejection>
             if draft.state.steps.get(step).is_some_and(|state| state.held.is_some()) =>
         {
             let plan = Arc::clone(&draft.state.plan);
-            close(draft, check::RETRY, who, |one| concerns(&plan, one, &BTreeSet::from([step])));
+            close(draft, choice::RETRY, who, |one| concerns(&plan, one, &BTreeSet::from([step])));
             settle(draft, vec![step]);
             Ok(())
         }
@@ -236,7 +236,7 @@ fn skip(
 
 /// Continues a thread that a step has failed, without the step.
 fn go_on_without(draft: &mut Draft<'_>, step: usize, output: Option<Json>, who: &Who) {
-    close(draft, "skip", who, is_of_the_pause);
+    close(draft, choice::SKIP, who, is_of_the_pause);
     let Who { by, reason } = who.clone();
     let deadline = bounds::deadline(&draft.state.plan, &draft.moment);
     let resumed = WorkflowResumed { by, reason, deadline, ..WorkflowResumed::default() };
@@ -299,11 +299,11 @@ fn resolve(
             settle_dependents(draft, step);
             Ok(())
         }
-        (_, check::ABORT) => {
+        (_, choice::ABORT) => {
             draft.emit(EventBody::InterventionResolved(decided));
             abort_now(draft, false, who)
         }
-        (InterventionKind::Poison | InterventionKind::Failure, "compensate") => {
+        (InterventionKind::Poison | InterventionKind::Failure, choice::COMPENSATE) => {
             draft.emit(EventBody::InterventionResolved(decided));
             abort_and_undo(draft, who)
         }
@@ -312,7 +312,7 @@ fn resolve(
             settle_blocked(draft, step, decided, who);
             Ok(())
         }
-        (InterventionKind::Poison | InterventionKind::Failure, check::SKIP) => {
+        (InterventionKind::Poison | InterventionKind::Failure, choice::SKIP) => {
             let skip = steps.collect();
             draft.emit(EventBody::InterventionResolved(decided));
             resume(draft, Resume { skip, ..Resume::default() }, who)
@@ -329,11 +329,11 @@ fn settle_blocked(draft: &mut Draft<'_>, step: usize, decided: InterventionResol
     let choice = decided.choice.clone();
     draft.emit(EventBody::InterventionResolved(decided));
     match choice.as_str() {
-        check::ACCEPT => {
+        choice::ACCEPT => {
             check::accept(draft, step);
             settle_dependents(draft, step);
         }
-        check::SKIP => {
+        choice::SKIP => {
             emit_skip(draft, step, None, who);
             advance(draft);
         }
@@ -363,7 +363,7 @@ fn signal(draft: &mut Draft<'_>, name: &str, payload: Json, who: &Who) -> Result
 /// What a thread that fails was waiting for is not decided any more.
 pub(in crate::machine) fn withdraw(draft: &mut Draft<'_>) {
     let who = Who { by: POLICY.to_owned(), reason: Some("the thread has failed".to_owned()) };
-    close(draft, "withdrawn", &who, |_| true);
+    close(draft, choice::WITHDRAWN, &who, |_| true);
 }
 
 /// What somebody does to a thread answers what it was waiting for.
@@ -381,10 +381,13 @@ fn close(
     }
 }
 
-/// Nobody has to decide any more what is asked about these steps.
-pub(super) fn close_about(draft: &mut Draft<'_>, choice: &str, who: &Who, steps: &BTreeSet<usize>) {
+/// Nobody has to decide any more what is asked about steps that run again in a fork, nor what the
+/// other thread was paused for before it was aborted.
+pub(super) fn close_for_fork(draft: &mut Draft<'_>, who: &Who, again: &BTreeSet<usize>) {
     let plan = Arc::clone(&draft.state.plan);
-    close(draft, choice, who, |one| concerns(&plan, one, steps));
+    let goes_on = draft.state.ending().is_some();
+    let ends = |one: &InterventionOpened| goes_on && is_of_the_pause(one);
+    close(draft, choice::FORK, who, |one| ends(one) || concerns(&plan, one, again));
 }
 
 /// Whether an intervention is about one of these steps.
@@ -395,7 +398,7 @@ fn concerns(plan: &Plan, one: &InterventionOpened, steps: &BTreeSet<usize>) -> b
 
 fn emit_skip(draft: &mut Draft<'_>, step: usize, output: Option<Json>, who: &Who) {
     let plan = Arc::clone(&draft.state.plan);
-    close(draft, "skip", who, |one| concerns(&plan, one, &BTreeSet::from([step])));
+    close(draft, choice::SKIP, who, |one| concerns(&plan, one, &BTreeSet::from([step])));
     let reason = who.reason.clone().unwrap_or_else(|| ASKED.to_owned());
     let data = StepSkipped { reason, by: Some(who.by.clone()), output };
     draft.emit_on(step, EventBody::StepSkipped, data);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::super::draft::Draft;
 use super::super::wait::deliver;
 use super::super::{Moment, ThreadState, Who, approval, bounds};
-use super::control::close_about;
+use super::control::close_for_fork;
 use crate::definition::{Action, Plan};
 use crate::model::{
     Event, EventBody, Json, StepEdited, StepId, StepStatus, ThreadStatus, WorkflowForked,
@@ -68,7 +68,7 @@ pub fn fork(
     let again = behind(&plan, state, &edits)?;
     let lost = lost(&plan, state, &again);
     let mut draft = Draft::new(state, moment);
-    close_about(&mut draft, "fork", &who, &again);
+    close_for_fork(&mut draft, &who, &again);
     draft.emit(EventBody::WorkflowForked(WorkflowForked {
         by: who.by.clone(),
         reason: who.reason.clone(),

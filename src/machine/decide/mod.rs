@@ -48,15 +48,11 @@ pub fn decide(
         Command::Quarantine { takeover, losses } => {
             recover::quarantine(&mut draft, takeover, losses)?;
         }
-        Command::Complete { step, attempt, output, session_id } => {
-            result::complete(&mut draft, (step, attempt), output, session_id)?;
+        Command::Attempt { step, attempt, undoes: false, report } => {
+            result::reported(&mut draft, (step, attempt), report)?;
         }
-        Command::Fail { step, attempt, failure, retry_after } => {
-            result::fail(&mut draft, (step, attempt), failure, retry_after)?;
-        }
-        Command::Warn { step, attempt } => result::warn(&mut draft, (step, attempt))?,
-        Command::Undo { step, attempt, what } => {
-            undo::reported(&mut draft, (step, attempt), what)?;
+        Command::Attempt { step, attempt, undoes: true, report } => {
+            undo::reported(&mut draft, (step, attempt), report)?;
         }
         Command::Ask(ask, who) => control::asked(&mut draft, ask, &who)?,
     }

@@ -3,7 +3,7 @@
 
 use super::super::draft::Draft;
 use super::super::ready::POLICY;
-use super::super::{Rejection, Takeover};
+use super::super::{Rejection, Takeover, choice};
 use super::advance;
 use crate::model::{
     EventBody, InterventionKind, InterventionOpened, StepId, ThreadStatus, WorkflowPaused,
@@ -30,16 +30,20 @@ pub(super) fn quarantine(
     losses: u32,
 ) -> Result<(), Rejection> {
     match draft.state.status {
-        ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Compensating => {}
-        status @ (ThreadStatus::Paused
-        | ThreadStatus::Completed
-        | ThreadStatus::Failed
-        | ThreadStatus::Aborted) => return Err(Rejection::WrongState(status)),
-    }
-    if draft.state.is_failing() {
         // It starts nothing any more but what undoes it: taken over, it ends, or is judged by that.
-        recover(draft, takeover);
-        return Ok(());
+        ThreadStatus::Running if draft.state.is_failing() => {
+            recover(draft, takeover);
+            return Ok(());
+        }
+        // It is set aside already, and goes on once a person says so; its attempts are lost.
+        ThreadStatus::Paused => {
+            recover(draft, takeover);
+            return Ok(());
+        }
+        ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Compensating => {}
+        status @ (ThreadStatus::Completed | ThreadStatus::Failed | ThreadStatus::Aborted) => {
+            return Err(Rejection::WrongState(status));
+        }
     }
     let suspects = draft.state.running();
     take_over(draft, takeover, suspects.clone());
@@ -58,7 +62,7 @@ pub(super) fn quarantine(
         kind: InterventionKind::Poison,
         steps: suspects,
         prompt: reason,
-        choices: vec!["resume".to_owned(), "abort".to_owned()],
+        choices: [choice::RESUME, choice::ABORT].map(str::to_owned).into(),
         digest: None,
         expires_at: None,
         on_timeout: None,

@@ -7,7 +7,7 @@ use super::super::check;
 use super::super::draft::Draft;
 use super::super::give_up::give_up;
 use super::super::ready::settle;
-use super::super::{Held, Rejection, StepState};
+use super::super::{Held, Rejection, Report, StepState};
 use crate::definition::Phase;
 use crate::model::{
     EventBody, Failure, Json, RetryPolicy, StepComplete, StepRetry, StepStatus, StepTimeoutWarning,
@@ -17,7 +17,20 @@ use crate::model::{
 /// A step and the number of one of its attempts.
 type AttemptRef = (usize, u32);
 
-pub(super) fn complete(
+/// What became of an attempt.
+pub(super) fn reported(
+    draft: &mut Draft<'_>,
+    attempt: AttemptRef,
+    what: Report,
+) -> Result<(), Rejection> {
+    match what {
+        Report::Done { output, session_id } => complete(draft, attempt, output, session_id),
+        Report::Failed { failure, retry_after } => fail(draft, attempt, failure, retry_after),
+        Report::Slow => warn(draft, attempt),
+    }
+}
+
+fn complete(
     draft: &mut Draft<'_>,
     attempt: AttemptRef,
     output: Json,
@@ -41,7 +54,7 @@ pub(super) fn complete(
     Ok(())
 }
 
-pub(super) fn fail(
+fn fail(
     draft: &mut Draft<'_>,
     attempt: AttemptRef,
     failure: Failure,
@@ -90,7 +103,7 @@ pub(in crate::machine) fn retry_delay(
     })
 }
 
-pub(super) fn warn(draft: &mut Draft<'_>, attempt: AttemptRef) -> Result<(), Rejection> {
+fn warn(draft: &mut Draft<'_>, attempt: AttemptRef) -> Result<(), Rejection> {
     let elapsed_ms = current(draft, attempt)?;
     let (step, _) = attempt;
     if draft.state.steps.get(step).is_none_or(|state| state.warned) {

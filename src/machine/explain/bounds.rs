@@ -97,27 +97,27 @@ fn detail(state: &ThreadState) -> Value {
 
 /// Somebody has aborted it with a grace, which is not over.
 pub(super) fn stopping(case: &Case<'_>) -> Option<Cause> {
-    let stop = case.state.stop.as_ref()?;
+    let (who, ending) = case.state.ending()?;
     let running = case.state.running();
     let names: Vec<&str> = running.iter().map(StepId::as_str).collect();
-    let undone = if stop.compensate { ", and its completed steps are undone" } else { "" };
-    let reason = stop.who.reason.as_deref();
+    let undone = if ending.compensate { ", and its completed steps are undone" } else { "" };
+    let reason = who.reason.as_deref();
     let why = reason.map_or_else(String::new, |why| format!(" ({why})"));
     let sentence = format!(
         "{} has aborted it{why}: the attempts of {} may end by themselves, and are cancelled {}{undone}.",
-        stop.who.by,
+        who.by,
         list(&names),
-        at(stop.at, case.facts.now)
+        at(ending.at, case.facts.now)
     );
     let does = "cancels them and ends the thread now";
-    let body = json!({ "compensate": stop.compensate });
+    let body = json!({ "compensate": ending.compensate });
     Some(
         Cause::new(CauseKind::Stopping, sentence, "the end of those attempts, or of their grace")
             .since(case.state.stopped.as_ref().map(|stopped| stopped.at))
-            .by_itself(Some(stop.at))
+            .by_itself(Some(ending.at))
             .call(Some(Call::post(&case.state.thread_id, "/abort", (body, does))))
             .detail(json!({
-                "by": stop.who.by, "reason": stop.who.reason, "compensate": stop.compensate,
+                "by": who.by, "reason": who.reason, "compensate": ending.compensate,
                 "waitsFor": running,
             })),
     )

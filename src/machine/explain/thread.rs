@@ -59,12 +59,12 @@ fn paused(case: &Case<'_>) -> Vec<Cause> {
 fn stopped(case: &Case<'_>) -> Cause {
     let (state, facts) = (case.state, case.facts);
     let stop = state.stopped.as_ref();
-    let who = match stop.map(|stop| stop.by.as_str()) {
+    let who = match stop.map(|stop| stop.who.by.as_str()) {
         None => "Somebody".to_owned(),
         Some(POLICY) => "A policy".to_owned(),
         Some(by) => by.to_owned(),
     };
-    let reason = stop.and_then(|stop| stop.reason.as_deref());
+    let reason = stop.and_then(|stop| stop.who.reason.as_deref());
     let said = reason.map_or_else(
         || " and gave no reason".to_owned(),
         |why| format!(": {}", why.trim_end_matches('.')),
@@ -85,7 +85,7 @@ fn stopped(case: &Case<'_>) -> Cause {
     )
     .since(at)
     .call(Some(resume(state, does)))
-    .detail(json!({ "by": stop.map(|stop| &stop.by), "reason": reason }))
+    .detail(json!({ "by": stop.map(|stop| &stop.who.by), "reason": reason }))
 }
 
 /// The workflow says that a person decides about what would fail the thread.

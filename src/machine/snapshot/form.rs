@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use self::intervention::InterventionForm;
 use self::step::StepForm;
-use self::undo::{StopForm, StoppedForm, UndoingForm};
+use self::undo::{StoppedForm, UndoingForm};
 use super::{SNAPSHOT_VERSION, SnapshotFault};
 use crate::definition::Plan;
 use crate::machine::{Signal, ThreadState};
@@ -80,7 +80,6 @@ pub(super) struct ThreadForm<'a> {
     signals: Vec<SignalForm<'a>>,
     status: ThreadStatus,
     steps: Vec<StepForm<'a>>,
-    stop: Option<StopForm<'a>>,
     stopped: Option<StoppedForm<'a>>,
     thread_id: Cow<'a, str>,
     traceparent: Option<Cow<'a, str>>,
@@ -112,7 +111,6 @@ impl<'a> ThreadForm<'a> {
             stopped,
             last_seq,
             deadline,
-            stop,
             created_at,
             updated_at,
             completed_at,
@@ -134,7 +132,6 @@ impl<'a> ThreadForm<'a> {
             signals: signals.iter().map(SignalForm::of).collect(),
             status: *status,
             steps: planned.zip(steps).map(|(id, step)| StepForm::of(id, step)).collect(),
-            stop: stop.as_ref().map(StopForm::of),
             stopped: stopped.as_ref().map(StoppedForm::of),
             thread_id: thread_id.as_str().into(),
             traceparent: traceparent.as_deref().map(Cow::Borrowed),
@@ -206,7 +203,6 @@ impl<'a> ThreadForm<'a> {
             stopped: self.stopped.map(StoppedForm::into_state),
             last_seq: self.last_seq.0,
             deadline: self.deadline.map(moment),
-            stop: self.stop.map(StopForm::into_state),
             created_at: moment(self.created_at),
             updated_at: moment(self.updated_at),
             completed_at: self.completed_at.map(moment),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::theatre::{Stage, asked, http, http_with};
-use crate::machine::{Ask, Command, Rejection, Resume};
+use crate::machine::{Ask, Command, Rejection, Report, Resume};
 use crate::model::{EventBody, InterventionKind, RecoveryCause, StepStatus, ThreadStatus};
 
 /// By the score: fine, to be looked at, not good enough.
@@ -250,6 +250,11 @@ fn what_was_decided_is_not_decided_again() {
     // And a late result of the attempt is nobody's.
     let (step, attempt) = stage.current("a");
     let output = super::theatre::json_of(&score(9));
-    let late = Command::Complete { step, attempt, output, session_id: None };
+    let late = Command::Attempt {
+        step,
+        attempt,
+        undoes: false,
+        report: Report::Done { output, session_id: None },
+    };
     assert_eq!(stage.decide(late), Err(Rejection::Stale));
 }

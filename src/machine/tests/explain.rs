@@ -12,7 +12,7 @@ use super::theatre::{Stage, asked, broken, http, http_with, json_of, plan, refus
 use crate::machine::explain::{
     Answering, Call, Cause, CauseKind, Explanation, Facts, Hands, KnownCircuit, Letter, explain,
 };
-use crate::machine::{Abort, Ask, Command, Resume, ThreadState, UndoReport, decide};
+use crate::machine::{Abort, Ask, Command, Report, Resume, ThreadState, decide};
 use crate::model::{
     Category, Failure, RecoveryCause, StepId, ThreadStatus, TimeoutMultiplier, Timestamp,
 };
@@ -416,7 +416,7 @@ fn what_ends_a_thread_from_outside_its_steps_is_told() {
     stage.decide(asked(Ask::Abort(Abort { compensate: true, ..Abort::default() }))).unwrap();
     let undoes = only(&stage, &facts(&stage), CauseKind::Compensating);
     assert!(undoes.sentence.contains("an attempt of its compensation is under way"));
-    let what = UndoReport::Failed { failure: broken(), retry_after: None };
+    let what = Report::Failed { failure: broken(), retry_after: None };
     stage.undo("a", what.clone());
     let retries = only(&stage, &facts(&stage), CauseKind::Compensating);
     assert!(retries.sentence.contains("has failed 1 of 2 times (connection_failed: refused)"));

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::explain::{facts, only, told};
-use super::theatre::{Stage, asked, broken, http, http_with, json_of};
+use super::theatre::{Stage, asked, broken, done, http, http_with, json_of};
 use crate::machine::explain::{CauseKind, KnownCircuit};
-use crate::machine::{Abort, Ask, UndoReport};
+use crate::machine::{Abort, Ask, Report};
 
 #[test]
 fn what_was_undone_is_told_before_it_is_done_again() {
@@ -15,7 +15,7 @@ fn what_was_undone_is_told_before_it_is_done_again() {
     stage.advance();
     stage.complete("a", json!(1));
     stage.decide(asked(Ask::Abort(Abort { compensate: true, ..Abort::default() }))).unwrap();
-    let what = UndoReport::Failed { failure: broken(), retry_after: None };
+    let what = Report::Failed { failure: broken(), retry_after: None };
     stage.undo("a", what);
 
     // Its next attempt would be refused, and lost.
@@ -40,7 +40,7 @@ fn what_was_undone_is_told_before_it_is_done_again() {
     assert!(half.call.unwrap().does.starts_with("goes on undoing"));
 
     stage.pass(60_000).advance();
-    stage.undo("a", UndoReport::Done);
+    stage.undo("a", done());
     let aborted = only(&stage, &facts(&stage), CauseKind::Aborted);
     assert!(aborted.sentence.ends_with("Undone: a."), "{aborted:#?}");
     let call = aborted.call.unwrap();

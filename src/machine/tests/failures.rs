@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::theatre::{DAWN, Stage, broken, http, http_with, refused};
-use crate::machine::{Command, Rejection};
+use crate::machine::{Command, Rejection, Report};
 use crate::model::{Category, EventBody, Failure, StepStatus, ThreadStatus, Timestamp};
 
 #[test]
@@ -181,15 +181,34 @@ fn results_of_attempts_that_are_not_current_are_refused_and_change_nothing() {
     let output = super::theatre::json_of(&json!(1));
     for (step, attempt) in [(0, 1), (0, 3), (0, 0), (1, 0), (1, 1), (9, 1)] {
         let output = output.clone();
-        let complete = Command::Complete { step, attempt, output, session_id: None };
-        let fail = Command::Fail { step, attempt, failure: broken(), retry_after: None };
-        for command in [complete, fail, Command::Warn { step, attempt }] {
+        let complete = Command::Attempt {
+            step,
+            attempt,
+            undoes: false,
+            report: Report::Done { output, session_id: None },
+        };
+        let fail = Command::Attempt {
+            step,
+            attempt,
+            undoes: false,
+            report: Report::Failed { failure: broken(), retry_after: None },
+        };
+        for command in [
+            complete,
+            fail,
+            Command::Attempt { step, attempt, undoes: false, report: Report::Slow },
+        ] {
             assert_eq!(stage.decide(command), Err(Rejection::Stale), "{step} {attempt}");
         }
     }
     assert_eq!(format!("{:?}", stage.state), before);
     stage.complete("a", json!(1));
-    let again = Command::Complete { step: 0, attempt: 2, output, session_id: None };
+    let again = Command::Attempt {
+        step: 0,
+        attempt: 2,
+        undoes: false,
+        report: Report::Done { output, session_id: None },
+    };
     assert_eq!(stage.decide(again), Err(Rejection::Stale));
 }
 
@@ -199,7 +218,7 @@ fn an_attempt_is_warned_about_once() {
     let mut stage = Stage::new(json!([http_with("a", &[], bounds)]));
     stage.advance();
     stage.pass(1_500);
-    let warn = |attempt| Command::Warn { step: 0, attempt };
+    let warn = |attempt| Command::Attempt { step: 0, attempt, undoes: false, report: Report::Slow };
     assert_eq!(stage.decide(warn(1)).unwrap(), ["step_timeout_warning a 1"]);
     let EventBody::StepTimeoutWarning(fact) = stage.last() else { panic!("{:?}", stage.last()) };
     assert_eq!((fact.data.elapsed_ms, fact.data.timeout_ms), (1_500, Some(10_000)));

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::theatre::{Stage, broken, http, http_with, refused};
 use crate::definition::Phase;
-use crate::machine::Command;
+use crate::machine::{Command, Report};
 use crate::model::{Category, EventBody, Failure, RecoveryCause, StepStatus, ThreadStatus};
 
 /// A step with a fallback that is a step, and one that depends on it.
@@ -152,11 +152,21 @@ fn a_refusal_by_an_open_circuit_is_waited_out_however_long_the_policy_waits() {
     stage.advance();
     let failure = Failure::recoverable("circuit_open", Category::External, "open");
     let retry_after = Some(std::time::Duration::from_mins(1));
-    let refused = Command::Fail { step: 0, attempt: 1, failure: failure.clone(), retry_after };
+    let refused = Command::Attempt {
+        step: 0,
+        attempt: 1,
+        undoes: false,
+        report: Report::Failed { failure: failure.clone(), retry_after },
+    };
     assert_eq!(stage.decide(refused).unwrap(), ["step_retry a 1 in 60000"]);
     stage.pass(60_000).advance();
     // It is a failed attempt all the same.
-    let refused = Command::Fail { step: 0, attempt: 2, failure, retry_after };
+    let refused = Command::Attempt {
+        step: 0,
+        attempt: 2,
+        undoes: false,
+        report: Report::Failed { failure, retry_after },
+    };
     assert_eq!(
         stage.decide(refused).unwrap(),
         ["step_failed a 2 circuit_open", "workflow_failed circuit_open"]

@@ -90,7 +90,7 @@ fn with_status(state: &ThreadState, status: StepStatus) -> Vec<usize> {
 }
 
 /// A thread `u` with the history of the one on the stage.
-fn copy(stage: &Stage, seq: Seq) -> Stage {
+pub(super) fn copy(stage: &Stage, seq: Seq) -> Stage {
     let (from, to) = (stage.state.thread_id.clone(), ThreadId::parse("u").unwrap());
     let shared = stage.journal.iter().take_while(|event| event.seq <= seq).cloned();
     let mut journal: Vec<Event> =
@@ -114,7 +114,7 @@ fn decide(
     decide_with(stage, edits, None)
 }
 
-fn decide_with(
+pub(super) fn decide_with(
     stage: &mut Stage,
     edits: &[(usize, crate::model::Json)],
     input: Option<Value>,
@@ -130,7 +130,7 @@ fn decide_with(
     Ok(lines)
 }
 
-fn edit(stage: &Stage, id: &str, output: Value) -> (usize, crate::model::Json) {
+pub(super) fn edit(stage: &Stage, id: &str, output: Value) -> (usize, crate::model::Json) {
     (stage.state.plan.position(id).unwrap(), json_of(&output))
 }
 

@@ -8,7 +8,7 @@ use self::step::{Place, Step, Undo};
 use crate::definition::Plan;
 use crate::model::{
     Event, EventBody, InterventionEscalated, InterventionKind, InterventionOpened,
-    InterventionResolved, StepId, Timestamp, WorkflowFailed, WorkflowForked,
+    InterventionResolved, Seq, StepId, Timestamp, WorkflowFailed, WorkflowForked,
 };
 
 /// Reads a journal from its start.
@@ -26,6 +26,10 @@ pub(super) struct Reader<'a> {
     /// Whether it has ended well.
     completed: bool,
     undoing: bool,
+    /// Whether it is being aborted, and attempts may end first.
+    stopping: bool,
+    /// The last event that another thread has told, too.
+    inherited: Seq,
     /// Interventions that wait for a decision.
     open: Vec<&'a InterventionOpened>,
     /// Those that were escalated.
@@ -46,6 +50,8 @@ pub(super) fn check(plan: &Plan, journal: &[Event]) {
         deadline: None,
         completed: false,
         undoing: false,
+        stopping: false,
+        inherited: 0,
         open: Vec::new(),
         escalated: Vec::new(),
     };
@@ -87,7 +93,7 @@ impl<'a> Reader<'a> {
             EventBody::WorkflowPaused(data) => {
                 let stops = data.aborts_at.is_some();
                 need(!self.paused || stops, "a paused thread is not paused again")?;
-                self.paused = true;
+                (self.paused, self.stopping) = (true, stops);
             }
             EventBody::InterventionOpened(data) => self.opened(data)?,
             EventBody::InterventionEscalated(data) => self.escalated(data, event.at)?,
@@ -270,7 +276,7 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&mut self) {
-        (self.ended, self.undoing) = (true, false);
+        (self.ended, self.undoing, self.stopping) = (true, false, false);
         self.stop();
     }
 
@@ -303,6 +309,7 @@ impl<'a> Reader<'a> {
     fn fork(&mut self, data: &WorkflowForked) -> Result<(), &'static str> {
         need(!self.undoing, "what is being undone is not forked")?;
         self.deadline = data.deadline;
+        self.inherited = self.seen.last().map_or(0, |last| last.seq);
         for running in self.running() {
             let told = data.steps.contains(&running) || data.again.contains(&running);
             need(told, "what ran elsewhere is made again")?;
@@ -317,7 +324,7 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        if self.ended || (self.failing && !self.paused) {
+        if self.ended || self.stopping || (self.failing && !self.paused) {
             self.again(None)?;
             self.resume();
         }
@@ -325,6 +332,7 @@ impl<'a> Reader<'a> {
     }
 
     fn resume(&mut self) {
+        self.stopping = false;
         if std::mem::take(&mut self.paused) && self.undoing {
             return;
         }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::journal;
 use super::random::{Turn, input, turns, workflow};
 use super::theatre::{Stage, asked, http, json_of, plan};
-use crate::machine::{Ask, Command, Rejection, Resume, ThreadState, Who, decide};
+use crate::machine::{Ask, Command, Rejection, Report, Resume, ThreadState, Who, decide};
 use crate::model::{Event, EventBody, InterventionKind, Json, StepStatus, ThreadStatus};
 
 /// Histories per run: some seconds in a debug build.
@@ -118,6 +118,10 @@ fn watch(stage: &mut Stage, command: Command, mail: &mut Mail) -> Result<(), Tes
             prop_assert!(goes_on && folded.error.is_none(), "{event:?} while {:?}", folded.status);
             prop_assert!(stage.moment.may_start || by_hand, "{event:?} in a shutdown");
         }
+        if let EventBody::CompensationStart(_) = event.body {
+            let asked = matches!(command, Command::Ask(..));
+            prop_assert!(stage.moment.may_start || asked, "{event:?} in a shutdown");
+        }
         mail.read(&folded, event)?;
         let earlier = folded.clone();
         folded.apply(event);
@@ -142,7 +146,10 @@ fn refused(
     (command, rejection): (&Command, &Rejection),
 ) -> Result<(), TestCaseError> {
     prop_assert_eq!(format!("{before:?}"), format!("{after:?}"));
-    if let Command::Complete { step, attempt, .. } | Command::Fail { step, attempt, .. } = command {
+    let ended = |report: &Report| !matches!(report, Report::Slow);
+    if let Command::Attempt { step, attempt, undoes: false, report } = command
+        && ended(report)
+    {
         let current = before
             .steps
             .get(*step)
@@ -278,7 +285,9 @@ fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(),
             | ThreadStatus::Queued
             | ThreadStatus::Running
             | ThreadStatus::Completed => {
-                prop_assert!(after.stop.is_some() && after.has_running() && !how.grace.is_zero());
+                prop_assert!(
+                    after.ending().is_some() && after.has_running() && !how.grace.is_zero()
+                );
             }
         },
         Ask::Resume(_) if before.undoing.is_some() => {

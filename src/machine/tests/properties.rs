@@ -158,7 +158,7 @@ fn not_stuck(state: &ThreadState) -> Result<(), TestCaseError> {
     }
     prop_assert!(state.completed_at.is_none());
     if state.status == ThreadStatus::Paused {
-        let (wake, stops) = (state.next_wake(), state.stop.as_ref().map(|stop| stop.at));
+        let (wake, stops) = (state.next_wake(), state.ending().map(|(_, ending)| ending.at));
         let escalates = state.open_interventions().any(|one| one.opened.escalates_at == wake);
         prop_assert!(wake.is_none() || escalates || stops == wake, "a pause ends for nobody else");
         let waits = stops.is_none() || state.has_running();

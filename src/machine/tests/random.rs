@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::theatre::{Stage, asked};
-use crate::machine::{Abort, Ask, Command, Resume, StepState, UndoReport};
+use crate::machine::{Abort, Ask, Command, Report, Resume, StepState};
 use crate::model::{Category, Failure, RecoveryCause, StepStatus};
 
 /// Conditions: with an answer, without one, and of either kind by what the dependencies gave.
@@ -239,15 +239,11 @@ pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     proptest::collection::vec(turn, 1..60)
 }
 
-fn failed((step, attempt, undo): Aimed, recoverable: bool, after: Option<u16>) -> Command {
+fn failed((step, attempt, undoes): Aimed, recoverable: bool, after: Option<u16>) -> Command {
     let mut failure = Failure::recoverable("e", Category::Step, "no");
     failure.recoverable = recoverable;
     let retry_after = after.map(|s| Duration::from_secs(s.into()));
-    if undo {
-        let what = UndoReport::Failed { failure, retry_after };
-        return Command::Undo { step, attempt, what };
-    }
-    Command::Fail { step, attempt, failure, retry_after }
+    Command::Attempt { step, attempt, undoes, report: Report::Failed { failure, retry_after } }
 }
 
 /// A step, the number of an attempt, and whether that is one of its compensation.
@@ -259,18 +255,15 @@ pub(super) fn aimed_at(state: &StepState, step: usize) -> Aimed {
     if own { (step, state.attempts, false) } else { (step, state.undo_attempts, true) }
 }
 
-fn slow((step, attempt, undo): Aimed) -> Command {
-    let what = UndoReport::Slow;
-    if undo { Command::Undo { step, attempt, what } } else { Command::Warn { step, attempt } }
+fn slow((step, attempt, undoes): Aimed) -> Command {
+    Command::Attempt { step, attempt, undoes, report: Report::Slow }
 }
 
 /// An attempt ends well.
-pub(super) fn completed((step, attempt, undo): Aimed, n: u8) -> Command {
-    if undo {
-        return Command::Undo { step, attempt, what: UndoReport::Done };
-    }
+pub(super) fn completed((step, attempt, undoes): Aimed, n: u8) -> Command {
     let output = super::theatre::json_of(&json!({ "n": n }));
-    Command::Complete { step, attempt, output, session_id: None }
+    let report = Report::Done { output, session_id: None };
+    Command::Attempt { step, attempt, undoes, report }
 }
 
 fn abort(grace: u16, compensate: bool) -> Command {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::theatre::{Stage, asked, broken, http, http_with, refused, takeover};
-use crate::machine::{Abort, Ask, Command, Rejection, Resume};
+use crate::machine::{Abort, Ask, Command, Rejection, Report, Resume};
 use crate::model::{RecoveryCause, StepStatus, ThreadStatus};
 
 const NOTHING: [&str; 0] = [];
@@ -89,7 +89,12 @@ fn an_ended_thread_tells_nothing_until_it_is_resumed() {
         assert_eq!(stage.recover(RecoveryCause::Crashed), NOTHING);
         assert_eq!(stage.recover(RecoveryCause::Handover), NOTHING);
         let late = super::theatre::json_of(&json!(2));
-        let late = Command::Complete { step: 0, attempt: 1, output: late, session_id: None };
+        let late = Command::Attempt {
+            step: 0,
+            attempt: 1,
+            undoes: false,
+            report: Report::Done { output: late, session_id: None },
+        };
         assert_eq!(stage.decide(late), Err(Rejection::Stale));
         let abort = asked(Ask::Abort(Abort::default()));
         assert_eq!(stage.decide(abort), Err(Rejection::WrongState(status)));
@@ -185,7 +190,7 @@ fn a_quarantined_thread_starts_nothing_and_names_the_steps_that_were_under_way()
     assert_eq!(stage.state.status, ThreadStatus::Paused);
     assert_eq!(stage.pass(3_600_000).advance(), NOTHING);
     assert_eq!(stage.state.next_wake(), None);
-    assert_eq!(stage.decide(quarantine), Err(Rejection::WrongState(ThreadStatus::Paused)));
+    assert_eq!(stage.decide(quarantine).unwrap(), ["workflow_recovered crashed []"], "it is");
     assert_eq!(
         stage.resume(),
         ["intervention_resolved resume", "workflow_resumed", "step_start b 2", "step_start c 2"]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::journal;
-use super::theatre::{Stage, asked, broken, http, http_with, refused};
+use super::theatre::{Stage, asked, broken, done, http, http_with, refused};
 use crate::definition::Phase;
-use crate::machine::{Abort, Ask, Command, Rejection, Resume, UndoReport};
+use crate::machine::{Abort, Ask, Command, Rejection, Report, Resume};
 use crate::model::{EventBody, Failure, RecoveryCause, StepStatus, ThreadStatus};
 
 /// Aborts and undoes.
@@ -41,12 +41,12 @@ fn three_done() -> Stage {
     stage
 }
 
-fn failure() -> UndoReport {
-    UndoReport::Failed { failure: broken(), retry_after: None }
+fn failure() -> Report {
+    Report::Failed { failure: broken(), retry_after: None }
 }
 
-fn for_good() -> UndoReport {
-    UndoReport::Failed { failure: refused(), retry_after: None }
+fn for_good() -> Report {
+    Report::Failed { failure: refused(), retry_after: None }
 }
 
 /// What was undone and what is left, by the document.
@@ -70,12 +70,12 @@ fn a_thread_that_fails_is_undone_in_the_reverse_order_of_completion() {
     assert_eq!(names(&stage), ["c"]);
     let undo = stage.state.plan.steps[2].phase(Phase::Compensation);
     assert_eq!(undo.with.render(&stage.state).unwrap().as_str(), r#"{"url":"http://u/3"}"#);
-    let lines = stage.undo("c", UndoReport::Done);
+    let lines = stage.undo("c", done());
     assert_eq!(lines, ["compensation_complete c 1", "compensation_start a 1"]);
     // All in one moment: the journal's order counts.
-    let lines = stage.undo("a", UndoReport::Done);
+    let lines = stage.undo("a", done());
     assert_eq!(lines, ["compensation_complete a 1", "compensation_start b 1"]);
-    let lines = stage.undo("b", UndoReport::Done);
+    let lines = stage.undo("b", done());
     assert_eq!(lines, ["compensation_complete b 1", "workflow_failed http_status"]);
     assert_eq!(stage.status("a"), StepStatus::Compensated);
     assert_eq!(told(&stage), (["c", "a", "b"].map(str::to_owned).into(), Vec::new()));
@@ -89,7 +89,7 @@ fn running_attempts_are_waited_for_and_what_they_complete_is_undone_too() {
     let mut stage = branches();
     assert_eq!(stage.fail("a", refused()), ["step_failed a 1 http_status"]);
     assert_eq!(stage.complete("b", json!(1)), ["step_complete b 1", "compensation_start b 1"]);
-    let lines = stage.undo("b", UndoReport::Done);
+    let lines = stage.undo("b", done());
     assert_eq!(lines, ["compensation_complete b 1", "workflow_failed http_status"]);
     journal::check(&stage.state.plan, &stage.journal);
 }
@@ -110,7 +110,7 @@ fn a_compensation_has_a_policy_of_its_own_and_what_cannot_be_undone_is_left() {
         stage.undo("c", failure()),
         ["compensation_failed c 2 connection_failed", "compensation_start a 1"]
     );
-    stage.undo("a", UndoReport::Done);
+    stage.undo("a", done());
     let lines = stage.undo("b", for_good());
     assert_eq!(lines, ["compensation_failed b 1 http_status", "workflow_failed http_status"]);
     assert_eq!(told(&stage), (vec!["a".to_owned()], vec!["c".to_owned(), "b".to_owned()]));
@@ -124,9 +124,9 @@ fn a_compensation_has_a_policy_of_its_own_and_what_cannot_be_undone_is_left() {
     assert_eq!(stage.undo("c", failure()), ["compensation_failed c 3 in 1000"]);
     let retry = asked(Ask::Retry { step: 2 });
     assert_eq!(stage.decide(retry).unwrap(), ["compensation_start c 4"]);
-    let lines = stage.undo("c", UndoReport::Done);
+    let lines = stage.undo("c", done());
     assert_eq!(lines, ["compensation_complete c 4", "compensation_start b 2"]);
-    let lines = stage.undo("b", UndoReport::Done);
+    let lines = stage.undo("b", done());
     assert_eq!(lines, ["compensation_complete b 2", "workflow_failed http_status"]);
     assert_eq!(stage.decide(asked(UNDO)), Err(Rejection::NothingToCompensate));
     journal::check(&stage.state.plan, &stage.journal);
@@ -139,9 +139,14 @@ fn an_abort_that_compensates_ends_what_runs_first_and_ends_aborted() {
     assert_eq!(stage.decide(asked(UNDO)).unwrap(), ["compensation_start a 1"]);
     assert!(!stage.state.steps[1].is_running(), "its attempt is cancelled");
     let (step, attempt) = stage.current("b");
-    let late = Command::Fail { step, attempt, failure: broken(), retry_after: None };
+    let late = Command::Attempt {
+        step,
+        attempt,
+        undoes: false,
+        report: Report::Failed { failure: broken(), retry_after: None },
+    };
     assert_eq!(stage.decide(late), Err(Rejection::Stale));
-    let lines = stage.undo("a", UndoReport::Done);
+    let lines = stage.undo("a", done());
     assert_eq!(lines, ["compensation_complete a 1", "workflow_aborted"]);
     let EventBody::WorkflowAborted(end) = stage.last() else { panic!() };
     assert_eq!((end.by.as_str(), end.compensation.as_ref().unwrap().left.len()), ("ann", 0));
@@ -158,7 +163,7 @@ fn an_abort_that_cannot_undo_all_fails_and_is_aborted_once_it_could() {
     assert_eq!(lines, ["compensation_failed a 1 http_status", end]);
     assert_eq!(stage.state.status, ThreadStatus::Failed);
     stage.decide(asked(UNDO)).unwrap();
-    let lines = stage.undo("a", UndoReport::Done);
+    let lines = stage.undo("a", done());
     assert_eq!(lines, ["compensation_complete a 2", "workflow_aborted"]);
     assert_eq!(stage.state.error, None);
     journal::check(&stage.state.plan, &stage.journal);
@@ -201,7 +206,7 @@ fn what_did_not_complete_is_not_undone_but_a_fallback_that_did_is() {
     stage.complete("by_fallback", json!(5));
     let lines = stage.fail("last", refused());
     assert_eq!(lines, ["step_failed last 1 http_status", "compensation_start by_fallback 1"]);
-    let lines = stage.undo("by_fallback", UndoReport::Done);
+    let lines = stage.undo("by_fallback", done());
     assert_eq!(lines, ["compensation_complete by_fallback 1", "workflow_failed http_status"]);
     journal::check(&stage.state.plan, &stage.journal);
 }
@@ -215,7 +220,7 @@ fn a_thread_that_fails_by_its_output_is_undone_and_says_why() {
     let lines = stage.complete("a", json!({}));
     assert_eq!(lines, ["step_complete a 1", "compensation_start a 1"]);
     assert_eq!(stage.state.error.as_ref().unwrap().code, "template_unresolved");
-    let lines = stage.undo("a", UndoReport::Done);
+    let lines = stage.undo("a", done());
     assert_eq!(lines, ["compensation_complete a 1", "workflow_failed template_unresolved"]);
     journal::check(&stage.state.plan, &stage.journal);
 }
@@ -235,7 +240,7 @@ fn where_a_person_is_asked_first_nothing_is_undone_until_they_say_so() {
         asked(Ask::Resolve { id: open.id, choice: "compensate".to_owned(), digest: None });
     let lines = stage.decide(resolve).unwrap();
     assert_eq!(lines, ["intervention_resolved compensate", "compensation_start a 1"]);
-    let lines = stage.undo("a", UndoReport::Done);
+    let lines = stage.undo("a", done());
     assert_eq!(lines, ["compensation_complete a 1", "workflow_aborted"]);
     journal::check(&stage.state.plan, &stage.journal);
 }
@@ -245,7 +250,7 @@ fn a_pause_lets_the_attempt_end_and_a_resume_goes_on_undoing() {
     let mut stage = three_done();
     stage.fail("d", refused());
     assert_eq!(stage.decide(asked(Ask::Pause)).unwrap(), ["workflow_paused"]);
-    assert_eq!(stage.undo("c", UndoReport::Done), ["compensation_complete c 1"]);
+    assert_eq!(stage.undo("c", done()), ["compensation_complete c 1"]);
     assert!(stage.advance().is_empty() && stage.state.next_wake().is_none());
     for ask in [
         Ask::Resume(Resume { from_step: Some(0), ..Resume::default() }),
@@ -272,8 +277,8 @@ fn a_pause_lets_the_attempt_end_and_a_resume_goes_on_undoing() {
 fn a_resume_does_again_what_was_undone_and_all_after_it_as_another_effect() {
     let mut stage = three_done();
     stage.fail("d", refused());
-    stage.undo("c", UndoReport::Done);
-    stage.undo("a", UndoReport::Done);
+    stage.undo("c", done());
+    stage.undo("a", done());
     stage.undo("b", for_good());
     assert_eq!(stage.resume(), ["workflow_resumed", "step_start a 2"]);
     assert_eq!(
@@ -293,19 +298,19 @@ fn a_resume_does_again_what_was_undone_and_all_after_it_as_another_effect() {
 fn results_of_the_step_and_of_its_compensation_are_told_apart() {
     let mut stage = three_done();
     stage.fail("d", refused());
-    let own = Command::Complete {
+    let own = Command::Attempt {
         step: 2,
         attempt: 1,
-        output: super::theatre::json_of(&json!(9)),
-        session_id: None,
+        undoes: false,
+        report: Report::Done { output: super::theatre::json_of(&json!(9)), session_id: None },
     };
     assert_eq!(stage.decide(own), Err(Rejection::Stale));
-    stage.undo("c", UndoReport::Done);
+    stage.undo("c", done());
     for (step, attempt) in [(2, 1), (0, 2), (0, 0), (1, 1), (9, 1)] {
-        let late = Command::Undo { step, attempt, what: UndoReport::Done };
+        let late = Command::Attempt { step, attempt, undoes: true, report: done() };
         assert_eq!(stage.decide(late), Err(Rejection::Stale), "{step} {attempt}");
     }
-    let slow = Command::Undo { step: 0, attempt: 1, what: UndoReport::Slow };
+    let slow = Command::Attempt { step: 0, attempt: 1, undoes: true, report: Report::Slow };
     assert_eq!(stage.decide(slow.clone()).unwrap(), ["step_timeout_warning a 1"]);
     assert_eq!(stage.decide(slow), Err(Rejection::Stale));
     journal::check(&stage.state.plan, &stage.journal);
@@ -320,7 +325,7 @@ fn while_nothing_may_start_nothing_is_undone_and_nothing_ends() {
     stage.moment.may_start = true;
     assert_eq!(stage.advance(), ["compensation_start c 1"]);
     stage.moment.may_start = false;
-    assert_eq!(stage.undo("c", UndoReport::Done), ["compensation_complete c 1"]);
+    assert_eq!(stage.undo("c", done()), ["compensation_complete c 1"]);
     assert!(stage.advance().is_empty());
     stage.moment.may_start = true;
     assert_eq!(stage.advance(), ["compensation_start a 1"]);
@@ -383,7 +388,7 @@ fn undo_all(stage: &mut Stage, trouble: Trouble, mut stubborn: bool) -> Vec<Stri
                 stage.pass(1_000).advance();
             }
             _ => {
-                stage.undo(&id, UndoReport::Done);
+                stage.undo(&id, done());
                 undone.push(id);
             }
         }
@@ -454,6 +459,6 @@ fn what_the_other_side_asks_to_wait_is_waited_for_backwards_too() {
     stage.fail("d", refused());
     let failure = Failure::recoverable("circuit_open", crate::model::Category::External, "open");
     let retry_after = Some(Duration::from_mins(1));
-    let lines = stage.undo("c", UndoReport::Failed { failure, retry_after });
+    let lines = stage.undo("c", Report::Failed { failure, retry_after });
     assert_eq!(lines, ["compensation_failed c 1 in 60000"]);
 }

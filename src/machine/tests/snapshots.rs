@@ -65,7 +65,7 @@ fn version_3_is_this_text() {
             r#""bypassed":false,"completedAt":null,"completedSeq":"0","continued":false,"error":null,"failedAt":null,"failures":0,"#,
             r#""fallback":false,"held":null,"id":"c","output":null,"rounds":0,"sessionId":null,"signal":null,"startedAt":null,"status":"pending","#,
             r#""undo":null,"undoAttempts":0,"#,
-            r#""wakeAt":null,"warned":false}],"stop":null,"stopped":{"at":"1700000000010","by":"rethread","#,
+            r#""wakeAt":null,"warned":false}],"stopped":{"at":"1700000000010","by":"rethread","ending":null,"#,
             r#""reason":"6 replicas were lost while they drove this thread and "#,
             r#"no step completed in between; under way at the last one: none"},"#,
             r#""threadId":"t","traceparent":null,"undoing":null,"#,

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::definition::Plan;
 use crate::machine::{
-    Abort, Ask, Command, Intervention, Moment, Rejection, Resume, Takeover, ThreadState,
-    UndoReport, Who, decide, start,
+    Abort, Ask, Command, Intervention, Moment, Rejection, Report, Resume, Takeover, ThreadState,
+    Who, decide, start,
 };
 use crate::model::{
     Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, RecoveryStrategy, StepId,
@@ -99,7 +99,13 @@ impl Stage {
     pub(super) fn complete(&mut self, id: &str, output: Value) -> Vec<String> {
         let (step, attempt) = self.current(id);
         let output = json_of(&output);
-        self.decide(Command::Complete { step, attempt, output, session_id: None }).unwrap()
+        self.decide(Command::Attempt {
+            step,
+            attempt,
+            undoes: false,
+            report: Report::Done { output, session_id: None },
+        })
+        .unwrap()
     }
 
     /// Fails the current attempt of a step.
@@ -117,7 +123,13 @@ impl Stage {
         retry_after: Option<Duration>,
     ) -> Vec<String> {
         let (step, attempt) = self.current(id);
-        self.decide(Command::Fail { step, attempt, failure, retry_after }).unwrap()
+        self.decide(Command::Attempt {
+            step,
+            attempt,
+            undoes: false,
+            report: Report::Failed { failure, retry_after },
+        })
+        .unwrap()
     }
 
     #[track_caller]
@@ -137,10 +149,10 @@ impl Stage {
 
     /// Reports the current attempt of a step's compensation.
     #[track_caller]
-    pub(super) fn undo(&mut self, id: &str, what: UndoReport) -> Vec<String> {
+    pub(super) fn undo(&mut self, id: &str, what: Report) -> Vec<String> {
         let at = self.current(id).0;
         let attempt = self.state.steps[at].undo_attempts;
-        self.decide(Command::Undo { step: at, attempt, what }).unwrap()
+        self.decide(Command::Attempt { step: at, attempt, undoes: true, report: what }).unwrap()
     }
 
     /// The newest intervention.
@@ -228,6 +240,11 @@ pub(super) fn line(event: &Event) -> String {
 pub(super) fn plan(workflow: &Value) -> Arc<Plan> {
     let parsed = Plan::parse(&json_of(workflow), &Pointer::root());
     Arc::new(parsed.unwrap_or_else(|faults| panic!("{workflow:#}\n{faults:#?}")))
+}
+
+/// An attempt of a compensation has ended well.
+pub(super) fn done() -> Report {
+    Report::Done { output: Json::null(), session_id: None }
 }
 
 /// An http step that depends on others.

@@ -146,6 +146,36 @@ impl EventBody {
         )
     }
 
+    /// Whether the thread got on, or a person or a policy decided about it: what it was lost by
+    /// before says nothing about it now.
+    pub const fn is_progress(&self) -> bool {
+        match self {
+            Self::StepComplete(_)
+            | Self::CompensationComplete(_)
+            | Self::WorkflowPaused(_)
+            | Self::WorkflowResumed(_) => true,
+            Self::CompensationStart(fact) => fact.data.by.is_some(),
+            Self::WorkflowStart(_)
+            | Self::StepStart(_)
+            | Self::StepWaiting(_)
+            | Self::StepRetry(_)
+            | Self::StepTimeoutWarning(_)
+            | Self::StepFailed(_)
+            | Self::StepSkipped(_)
+            | Self::StepEdited(_)
+            | Self::CompensationFailed(_)
+            | Self::SignalReceived(_)
+            | Self::InterventionOpened(_)
+            | Self::InterventionEscalated(_)
+            | Self::InterventionResolved(_)
+            | Self::WorkflowForked(_)
+            | Self::WorkflowRecovered(_)
+            | Self::WorkflowComplete(_)
+            | Self::WorkflowFailed(_)
+            | Self::WorkflowAborted(_) => false,
+        }
+    }
+
     /// The step it is about, if it is about one.
     pub const fn step(&self) -> Option<&StepId> {
         match self {

@@ -54,7 +54,7 @@ impl StepExecutor for Trickle {
 }
 
 /// Performs an attempt to its end: what it reports, and how long it took.
-async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<What>, Duration) {
+async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Duration) {
     let (sender, mut inbox) = mpsc::channel(8);
     let run = Run {
         _watch: None,
@@ -83,7 +83,7 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<What>, Durati
     let took = begun.elapsed();
     let mut said = Vec::new();
     while let Ok(Message::Attempt(outcome)) = inbox.try_recv() {
-        said.push(outcome.what);
+        said.push(outcome.report);
     }
     (said, took)
 }
@@ -96,9 +96,9 @@ struct Bounds {
 }
 
 #[track_caller]
-fn failure(said: &[What]) -> &Failure {
+fn failure(said: &[Report]) -> &Failure {
     match said {
-        [What::Ended(Err(error))] => &error.failure,
+        [Report::Failed { failure, .. }] => failure,
         other => panic!("{other:?}"),
     }
 }
@@ -108,7 +108,7 @@ async fn an_attempt_that_trickles_for_hours_is_not_lifeless() {
     let trickle = Trickle::new(1_000, Duration::from_secs(29), true);
     let bounds = Bounds { heartbeat_timeout: Some(LIMIT), ..Bounds::default() };
     let (said, took) = perform(&trickle, bounds).await;
-    assert!(matches!(said.as_slice(), [What::Ended(Ok(_))]), "{said:?}");
+    assert!(matches!(said.as_slice(), [Report::Done { .. }]), "{said:?}");
     assert_eq!(took.as_secs(), 29_000);
 }
 
@@ -139,7 +139,7 @@ async fn signs_of_life_do_not_put_the_timeout_off() {
 async fn without_a_limit_silence_is_waited_out() {
     let trickle = Trickle::new(1, Duration::from_hours(100), true);
     let (said, took) = perform(&trickle, Bounds::default()).await;
-    assert!(matches!(said.as_slice(), [What::Ended(Ok(_))]), "{said:?}");
+    assert!(matches!(said.as_slice(), [Report::Done { .. }]), "{said:?}");
     assert_eq!(took.as_secs(), 360_000);
 }
 
@@ -149,5 +149,5 @@ async fn a_warning_comes_once_and_changes_nothing() {
     let warn_after = Some(Duration::from_secs(5));
     let bounds = Bounds { warn_after, heartbeat_timeout: Some(LIMIT), ..Bounds::default() };
     let (said, _) = perform(&trickle, bounds).await;
-    assert!(matches!(said.as_slice(), [What::Slow, What::Ended(Ok(_))]), "{said:?}");
+    assert!(matches!(said.as_slice(), [Report::Slow, Report::Done { .. }]), "{said:?}");
 }

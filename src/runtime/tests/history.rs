@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::watched::Watched;
 use crate::definition::Plan;
 use crate::machine::{
-    Ask, Command, Moment, Resume, SNAPSHOT_VERSION, ThreadState, Who, decide, snapshot, start,
+    Ask, Command, Moment, Report, Resume, SNAPSHOT_VERSION, ThreadState, Who, decide, snapshot,
+    start,
 };
 use crate::model::{
     Category, Event, Failure, Json, Pointer, Seq, StepStatus, ThreadId, ThreadStatus,
@@ -129,14 +130,24 @@ impl History {
     pub(super) fn complete(&mut self, step: usize) {
         let attempt = self.live().steps[step].attempts;
         let output = json_of(&json!({ "answer": step, "text": "twenty bytes of text" }));
-        self.decide(Command::Complete { step, attempt, output, session_id: None });
+        self.decide(Command::Attempt {
+            step,
+            attempt,
+            undoes: false,
+            report: Report::Done { output, session_id: None },
+        });
     }
 
     /// Fails the current attempt, and waits for the next one if there is one.
     pub(super) fn fail(&mut self, step: usize) {
         let attempt = self.live().steps[step].attempts;
         let failure = Failure::recoverable("connection_failed", Category::External, "refused");
-        self.decide(Command::Fail { step, attempt, failure, retry_after: None });
+        self.decide(Command::Attempt {
+            step,
+            attempt,
+            undoes: false,
+            report: Report::Failed { failure, retry_after: None },
+        });
         if self.live().steps[step].status == StepStatus::Retrying {
             let due = self.live().next_wake().unwrap();
             self.moment.now = due.max(self.moment.now);

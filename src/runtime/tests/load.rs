@@ -7,7 +7,7 @@ use serde_json::json;
 use super::history::{History, resealed, snapshot_of, thread};
 use super::watched::Watched;
 use crate::machine::snapshot::encode;
-use crate::machine::{Command, SNAPSHOT_VERSION, ThreadState};
+use crate::machine::{Command, Report, SNAPSHOT_VERSION, ThreadState};
 use crate::model::{
     Category, EventBody, Failure, OnStep, RecoveryStrategy, Seq, StepComplete, StepId,
 };
@@ -241,11 +241,11 @@ async fn records_that_contradict_each_other_or_the_plan_are_told() {
                 { "id": "b", "kind": "http", "with": { "url": "http://h/" }, "dependsOn": ["a"] },
             ]),
         );
-        history.decide(Command::Complete {
+        history.decide(Command::Attempt {
             step: 0,
             attempt: 1,
-            output: crate::model::Json::null(),
-            session_id: None,
+            undoes: false,
+            report: Report::Done { output: crate::model::Json::null(), session_id: None },
         });
         // What was decided is replaced by what never is.
         let events = history.appends.last_mut().unwrap();
@@ -272,7 +272,12 @@ async fn a_snapshot_that_the_journal_does_not_go_on_from_is_skipped() {
     state.steps[0] = history.at(1).steps[0].clone();
     assert_eq!(state.validate(), Ok(()));
     let failure = Failure::recoverable("connection_failed", Category::External, "refused");
-    history.decide(Command::Fail { step: 0, attempt: 1, failure, retry_after: None });
+    history.decide(Command::Attempt {
+        step: 0,
+        attempt: 1,
+        undoes: false,
+        report: Report::Failed { failure, retry_after: None },
+    });
     let store = Watched::new();
     history.write(&store).await;
     let runtime = store.runtime(0).await;

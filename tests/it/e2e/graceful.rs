@@ -10,6 +10,7 @@ use super::support::{Home, Recorder, beside, dead, eventually, on_stores};
 on_stores!([sqlite, postgres] [
     a_step_that_ends_in_the_grace_is_kept,
     a_step_that_does_not_is_handed_over,
+    what_could_not_start_any_more_waits_for_no_timer,
 ]);
 
 async fn a_step_that_ends_in_the_grace_is_kept(home: Home) {
@@ -72,6 +73,33 @@ async fn a_step_that_does_not_is_handed_over(home: Home) {
         .map(|event| event["data"]["cause"].clone())
         .collect();
     assert!(causes.iter().all(|cause| cause == "handover"), "{causes:?}");
+}
+
+async fn what_could_not_start_any_more_waits_for_no_timer(home: Home) {
+    let (server, recorder) = (home.start().await, Recorder::start().await);
+    let client = server.client();
+    let mut workflow = chain(&recorder, &["wait/one", "ok/two"]);
+    let nap = json!({ "id": "nap", "kind": "sleep", "with": { "for": "1h" } });
+    workflow["steps"].as_array_mut().unwrap().push(nap);
+    workflow["timeout"] = json!("2h");
+    let body = json!({ "workflow": workflow, "threadId": "t1" });
+    client.post("/invoke/async", &body).await.expect(202);
+    recorder.reached("one", 1).await;
+    let stream = client.stream("/stream/t1", &[]).await;
+    let ending = beside(server.sigterm_and_wait());
+    stream.rest().await;
+    recorder.release("one");
+    assert!(ending.await.unwrap().success());
+
+    // The nap goes on for an hour, and what was ready before it does not wait for that.
+    let server = home.start().await;
+    recorder.reached("two", 1).await;
+    eventually("the step that was ready has completed", async || {
+        let status = server.client().get("/status/t1").await.expect(200).json();
+        (status["progress"]["completed"] == json!(2)).then_some(())
+    })
+    .await;
+    assert_eq!((recorder.count("t1/s0"), recorder.count("t1/s1")), (1, 1));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FailureForm, Time, moment, time};
 use crate::machine::snapshot::SnapshotFault;
-use crate::machine::{Stop, Stopped, Undo, Undoing, Who};
+use crate::machine::{Ending, Stopped, Undo, Undoing, Who};
 use crate::model::StepStatus;
 
 /// How far a compensation has come.
@@ -73,52 +73,36 @@ impl<'a> UndoingForm<'a> {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct StopForm<'a> {
-    at: Time,
-    by: Cow<'a, str>,
-    compensate: bool,
-    reason: Option<Cow<'a, str>>,
-}
-
-impl<'a> StopForm<'a> {
-    pub(super) fn of(stop: &'a Stop) -> Self {
-        let Stop { at, who: Who { by, reason }, compensate } = stop;
-        Self {
-            at: time(*at),
-            by: by.as_str().into(),
-            compensate: *compensate,
-            reason: reason.as_deref().map(Cow::Borrowed),
-        }
-    }
-
-    pub(super) fn into_state(self) -> Stop {
-        let (by, reason) = (self.by.into_owned(), self.reason.map(Cow::into_owned));
-        Stop { at: moment(self.at), who: Who { by, reason }, compensate: self.compensate }
-    }
-}
-
-/// Who stopped a thread.
+/// How a thread was stopped.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct StoppedForm<'a> {
     at: Time,
     by: Cow<'a, str>,
+    ending: Option<EndingForm>,
     reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EndingForm {
+    at: Time,
+    compensate: bool,
 }
 
 impl<'a> StoppedForm<'a> {
     pub(super) fn of(stopped: &'a Stopped) -> Self {
-        let Stopped { at, by, reason } = stopped;
-        Self { at: time(*at), by: by.as_str().into(), reason: reason.as_deref().map(Cow::Borrowed) }
+        let Stopped { at, who: Who { by, reason }, ending } = stopped;
+        let ending =
+            ending.map(|Ending { at, compensate }| EndingForm { at: time(at), compensate });
+        let reason = reason.as_deref().map(Cow::Borrowed);
+        Self { at: time(*at), by: by.as_str().into(), ending, reason }
     }
 
     pub(super) fn into_state(self) -> Stopped {
-        Stopped {
-            at: moment(self.at),
-            by: self.by.into_owned(),
-            reason: self.reason.map(Cow::into_owned),
-        }
+        let (by, reason) = (self.by.into_owned(), self.reason.map(Cow::into_owned));
+        let ending =
+            self.ending.map(|EndingForm { at, compensate }| Ending { at: moment(at), compensate });
+        Stopped { at: moment(self.at), who: Who { by, reason }, ending }
     }
 }

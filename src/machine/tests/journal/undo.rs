@@ -13,7 +13,8 @@ impl Reader<'_> {
             .filter(|&at| {
                 let step = &self.steps[at];
                 let planned = self.plan.steps[at].compensate.is_some();
-                planned && places.contains(&step.place) && !step.stood_in
+                let own = step.completed > self.inherited;
+                planned && own && places.contains(&step.place) && !step.stood_in
             })
             .collect();
         found.sort_by_key(|&at| std::cmp::Reverse(self.steps[at].completed));
@@ -70,6 +71,7 @@ impl Reader<'_> {
         }
         need(self.open.is_empty(), "whoever was asked need not answer any more")?;
         (self.ended, self.paused, self.undoing) = (false, false, true);
+        self.stopping = false;
         self.stop();
         for step in &mut self.steps {
             (step.undo, step.undo_failures) = (Undo::Open, 0);
