@@ -10,7 +10,7 @@ use super::state::{Ending, Held, Intervention, Signal, StepState, Stopped, Threa
 use crate::model::{
     Event, EventBody, InterventionKind, InterventionResolved, Seq, StepComplete, StepFailed,
     StepId, StepRetry, StepSkipped, StepStatus, StepWaiting, ThreadStatus, Timestamp,
-    WorkflowForked, WorkflowPaused, WorkflowRecovered, WorkflowResumed,
+    WorkflowAborted, WorkflowForked, WorkflowPaused, WorkflowRecovered, WorkflowResumed,
 };
 
 impl ThreadState {
@@ -81,11 +81,7 @@ impl ThreadState {
                 self.error = Some(data.error.clone());
                 self.end(ThreadStatus::Failed, event.at);
             }
-            EventBody::WorkflowAborted(data) => {
-                let who = Who { by: data.by.clone(), reason: data.reason.clone() };
-                self.stopped = Some(Stopped { at: event.at, who, ending: None });
-                self.end(ThreadStatus::Aborted, event.at);
-            }
+            EventBody::WorkflowAborted(data) => self.aborted(data, event.at),
         }
     }
 
@@ -107,6 +103,12 @@ impl ThreadState {
         if let Some(step) = position.and_then(|at| self.steps.get_mut(at)) {
             change(step);
         }
+    }
+
+    fn aborted(&mut self, data: &WorkflowAborted, at: Timestamp) {
+        let who = Who { by: data.by.clone(), reason: data.reason.clone() };
+        self.stopped = Some(Stopped { at, who, ending: None });
+        self.end(ThreadStatus::Aborted, at);
     }
 
     fn end(&mut self, status: ThreadStatus, at: Timestamp) {

@@ -53,7 +53,7 @@ impl Outcome {
                 );
                 Report::Failed { failure, retry_after: None }
             }
-            report => report,
+            report @ (Report::Done { .. } | Report::Failed { .. } | Report::Slow) => report,
         };
         Command::Attempt { step, attempt, undoes, report }
     }
