@@ -17,6 +17,7 @@ on_stores!([sqlite, postgres] [
     what_is_not_taken_comes_again_and_in_order,
     a_killed_sender_loses_nothing,
     a_receiver_that_hangs_holds_up_nobody_else,
+    a_receiver_that_is_down_is_asked_now_and_then,
     a_receiver_that_is_gone_is_told_no_more,
     a_subscription_is_kept_changed_and_deleted,
     subscriptions_that_cannot_work_are_refused,
@@ -199,6 +200,32 @@ async fn a_receiver_that_hangs_holds_up_nobody_else(home: Home) {
     client.delete(&path(&stuck)).await.expect(204);
     recorder.release("stuck");
     assert!(server.sigterm_and_wait().await.success());
+}
+
+async fn a_receiver_that_is_down_is_asked_now_and_then(home: Home) {
+    let (server, recorder) = (home.start().await, Recorder::start().await);
+    let client = server.client();
+    let made = subscribe(&client, &recorder.url("down/hook"), &ENDS).await;
+    let workflow = chain(&recorder, &["ok/one"]);
+    let mut threads = Vec::new();
+    for _ in 0..30 {
+        threads.push(client.invoke(&json!({ "workflow": workflow })).await);
+    }
+    for thread in &threads {
+        client.completed(thread).await;
+    }
+    let hits = eventually("some time has passed", async || {
+        let hits = recorder.hits_of("hook");
+        let over = |hit: &Hit| hit.at.elapsed() > std::time::Duration::from_secs(4);
+        hits.first().is_some_and(over).then_some(hits)
+    });
+    // Not once for each thread, let alone again and again.
+    let asked = hits.await.len();
+    assert!(asked <= 16, "{asked}");
+    recorder.release("hook");
+    settled(&client, &made).await;
+    let told = in_order(&recorder.hits_of("hook"));
+    assert!(told.len() == 30 && told.values().all(|seqs| seqs.len() == 2), "{told:?}");
 }
 
 async fn a_receiver_that_is_gone_is_told_no_more(home: Home) {
