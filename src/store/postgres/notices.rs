@@ -38,10 +38,10 @@ const DELETE_PARTS: usize = 40;
 
 /// In the order of appends, so that neither waits for the other in a circle.
 const DELETE_CURSORS: &str = "
-WITH some AS MATERIALIZED (
+WITH rest AS MATERIALIZED (
     SELECT thread_id, subscription FROM @notification_cursors WHERE subscription = $1 LIMIT 500),
 held AS MATERIALIZED (
-    SELECT c.thread_id, c.subscription FROM some JOIN @notification_cursors c
+    SELECT c.thread_id, c.subscription FROM rest JOIN @notification_cursors c
         USING (thread_id, subscription)
     ORDER BY c.thread_id, c.subscription FOR UPDATE OF c)
 DELETE FROM @notification_cursors c USING held
@@ -188,7 +188,7 @@ impl Notices for PostgresStore {
                 Ok(_) => break,
                 // It is gone all the same, and they go with what is given up.
                 Err(error) => {
-                    tracing::debug!(%error, "cursors of a deleted subscription are left");
+                    tracing::warn!(%error, "cursors of a deleted subscription are left");
                     break;
                 }
             }
