@@ -61,6 +61,13 @@ pub(super) struct Errand {
     pub(super) leased: Instant,
 }
 
+/// An event that is to be sent, and when it was decided.
+struct Waiting {
+    seq: Seq,
+    at: Timestamp,
+    event: String,
+}
+
 /// How an errand ends.
 enum End {
     /// Everything is sent, or somebody else goes on.
@@ -134,12 +141,13 @@ impl Errand {
             };
             let (mut left, last) = wanted(page, &*self.subscription()?, last);
             let mut at = sent;
-            while let Some((seq, event)) = left.pop_front() {
+            while let Some(Waiting { seq, at: decided, event }) = left.pop_front() {
                 let subscription = self.subscription()?;
                 if !subscription.wants(Event::kind_of(&event)) {
                     continue;
                 }
-                self.send(&subscription, &event, seq).await?;
+                let id = message_id(&self.notice.thread_id, seq, decided);
+                self.send(&subscription, (&id, &event)).await?;
                 // The rest of a page that nobody wants costs no write of its own.
                 at = if left.is_empty() { last } else { seq };
                 let waited = self.notice.attempts > 0;
@@ -175,7 +183,7 @@ impl Errand {
     }
 
     /// Sends one event; it was taken when this returns.
-    async fn send(&self, to: &Arc<Subscription>, event: &str, seq: Seq) -> Result<(), End> {
+    async fn send(&self, to: &Arc<Subscription>, message: (&str, &str)) -> Result<(), End> {
         let core = &self.core;
         if core.draining.is_cancelled()
             || !core.authority().holds()
@@ -183,8 +191,7 @@ impl Errand {
         {
             return Err(End::Back);
         }
-        let id = message_id(&self.notice.thread_id, seq);
-        let sent = post(core, to, (&id, event));
+        let sent = post(core, to, message);
         let answer = tokio::select! {
             biased;
             answer = sent => answer,
@@ -225,7 +232,7 @@ impl Errand {
 
 /// The events of a page that are asked for, with their numbers, as many as may wait in memory; and the
 /// last event that needs no look once they are sent. `last` is that of the page.
-fn wanted(page: Vec<Records>, to: &Subscription, last: Seq) -> (VecDeque<(Seq, String)>, Seq) {
+fn wanted(page: Vec<Records>, to: &Subscription, last: Seq) -> (VecDeque<Waiting>, Seq) {
     let (mut found, mut bytes) = (VecDeque::new(), 0);
     for records in page {
         for (seq, event) in (records.first..).zip(records.events) {
@@ -233,7 +240,7 @@ fn wanted(page: Vec<Records>, to: &Subscription, last: Seq) -> (VecDeque<(Seq, S
                 continue;
             }
             bytes += event.len();
-            found.push_back((seq, event));
+            found.push_back(Waiting { seq, at: records.at, event });
             if bytes >= HELD_BYTES {
                 return (found, seq);
             }

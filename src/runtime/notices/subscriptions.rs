@@ -156,7 +156,7 @@ pub(in crate::runtime) async fn test(
     let subscription = Subscription::of(row).ok_or(RuntimeError::Internal)?;
     let now = core.parts.clock.now();
     let thread = ThreadId::parse(TEST_THREAD).map_err(|_| RuntimeError::Internal)?;
-    let message = format!("{}/{}", message_id(&thread, 0), core.parts.entropy.uuid(now));
+    let message = format!("{}/{}", message_id(&thread, 0, now), core.parts.entropy.uuid(now));
     let body = serde_json::json!({
         "type": "notification_test", "at": now, "data": { "notification": id, "by": by },
     });
