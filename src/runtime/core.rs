@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::authority::Authority;
 use super::breakers::Breakers;
+use super::diff::DIFFS_AT_ONCE;
 use super::driver::Message;
 use super::estimate::Estimates;
 use super::feed::{Feed, Follow};
@@ -81,6 +82,8 @@ pub(super) struct Core {
     pub(super) loads: Semaphore,
     /// One permit for each history that may be taken over at once.
     pub(super) forks: Semaphore,
+    /// Places for comparisons under way.
+    pub(super) diffs: Semaphore,
     /// Wakes the dispatcher: a thread may be claimable, or a place has become free.
     pub(super) nudge: Notify,
     /// Cancelled when the server stops taking work: open streams end, nothing new starts.
@@ -133,6 +136,7 @@ impl Core {
             queued: AtomicUsize::new(0),
             loads: Semaphore::new(LOADS_AT_ONCE),
             forks: Semaphore::new(FORKS_AT_ONCE),
+            diffs: Semaphore::new(DIFFS_AT_ONCE),
             nudge: Notify::new(),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),

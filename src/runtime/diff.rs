@@ -13,10 +13,12 @@ use super::handle::{
     StepDiff, ThreadDiff,
 };
 use super::load::{LoadError, load};
-use super::query::persistently;
+use super::query::{patiently, persistently};
 use crate::machine::{StatusDocument, StepDocument};
 use crate::model::{Event, EventBody, Json, Seq, StepId, ThreadId, hex};
 
+/// Comparisons at a time: each holds the states of two threads, with all their outputs, in memory.
+pub(super) const DIFFS_AT_ONCE: usize = 4;
 /// Events read of each journal at a time; the store bounds their bytes.
 const PAGE: usize = 200;
 /// The largest output, or data of an event, that is shown as it is, in bytes: more is told by its
@@ -31,6 +33,8 @@ pub(super) async fn diff(
     a: &ThreadId,
     b: &ThreadId,
 ) -> Result<ThreadDiff, RuntimeError> {
+    // Never closed: there is always a permit to wait for.
+    let _permit = patiently(async { Ok(core.diffs.acquire().await) }).await?;
     let (heads, same_workflow) = persistently(core, || async {
         let one = core.store().thread(a).await?.ok_or(RuntimeError::ThreadNotFound)?;
         let other = core.store().thread(b).await?.ok_or(RuntimeError::ThreadNotFound)?;

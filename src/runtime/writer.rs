@@ -70,19 +70,24 @@ pub(super) struct WriterParts {
 #[derive(Debug)]
 pub(super) struct JournalWriter {
     shards: Vec<mpsc::Sender<Job>>,
+    /// Starts that bring the history of another thread: tens of megabytes that take seconds, for
+    /// which nobody else's write is to wait. Nothing else is written of their threads until they are
+    /// durable, so that the order of a thread's writes is kept.
+    histories: mpsc::Sender<Job>,
 }
 
 impl JournalWriter {
     /// Makes as many writers as the store has use for, and their loops to be spawned.
     pub(super) fn new(parts: &WriterParts) -> (Self, Vec<impl Future<Output = ()> + use<>>) {
         let count = parts.store.traits().writers.max(1);
-        let (shards, loops) = (0..count)
-            .map(|_| {
-                let (sender, receiver) = mpsc::channel(WRITER_QUEUE);
-                (sender, run(parts.clone(), receiver))
-            })
-            .unzip();
-        (Self { shards }, loops)
+        let begin = || {
+            let (sender, receiver) = mpsc::channel(WRITER_QUEUE);
+            (sender, run(parts.clone(), receiver))
+        };
+        let (shards, mut loops): (_, Vec<_>) = (0..count).map(|_| begin()).unzip();
+        let (histories, last) = begin();
+        loops.push(last);
+        (Self { shards, histories }, loops)
     }
 
     /// Writes, and answers once that is durable or will never be.
@@ -94,9 +99,11 @@ impl JournalWriter {
         authority: Arc<Authority>,
     ) -> Committed {
         let (reply, answer) = oneshot::channel();
-        let Some(shard) = self.shards.get(self.shard_of(write.thread_id())) else {
-            return Committed::Lost;
+        let shard = match &write {
+            Write::Start(start) if !start.more.is_empty() => Some(&self.histories),
+            Write::Start(_) | Write::Append(_) => self.shards.get(self.shard_of(write.thread_id())),
         };
+        let Some(shard) = shard else { return Committed::Lost };
         let ticket = Ticket { workflow, authority, reply, sent_before: false, pause: None };
         if shard.send(Job { write, ticket }).await.is_err() {
             return Committed::Lost;

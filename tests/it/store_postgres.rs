@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rethread::model::{Json, ThreadId};
 use rethread::store::{
-    Append, Disposition, Heard, Loss, Message, News, OpenError, Posted, PostgresSettings,
-    PostgresStore, Store, WriteOutcome,
+    Append, Disposition, Heard, Loss, Message, News, Notices as _, OpenError, Posted,
+    PostgresSettings, PostgresStore, Store, WriteOutcome,
 };
 use sqlx::Connection;
 use tokio_util::task::TaskTracker;
@@ -150,6 +150,36 @@ async fn heartbeats_do_not_wait_for_reads() {
     watcher.close().await.unwrap();
     readers.close();
     readers.wait().await;
+}
+
+/// A planner that takes what is picked for a tenth of the table reads all of it, at every look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_of_notices_reads_no_more_than_it_hands_out() {
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::connect(&database.settings()).await.unwrap();
+    let me = register(&store, "sender").await;
+    let fill = "
+        INSERT INTO rethread.notification_cursors (thread_id, subscription, sent, head, since, due_at)
+        SELECT 't' || i, 's' || i % 3, 0, 1, 0, i FROM generate_series(1, 30000) i;
+        ANALYZE rethread.notification_cursors";
+    database.execute(fill).await;
+    let scans = "SELECT seq_scan + 0 FROM pg_stat_all_tables
+                 WHERE schemaname = 'rethread' AND relname = 'notification_cursors'";
+    let updates = "SELECT n_tup_upd + 0 FROM pg_stat_all_tables
+                   WHERE schemaname = 'rethread' AND relname = 'notification_cursors'";
+    let mut watcher = database.connect().await;
+    let before: i64 = sqlx::query_scalar(scans).fetch_one(&mut watcher).await.unwrap();
+    let wanted = ["s0", "s1", "s2"].map(|name| (name.to_owned(), 4));
+    let mut claimed = 0;
+    // The statistics of a connection come in now and then, and with its next call at the latest.
+    while sqlx::query_scalar::<_, i64>(updates).fetch_one(&mut watcher).await.unwrap() < 120 {
+        let found = store.claim_notices(me, claimed, LONG_LEASE, &wanted).await.unwrap();
+        assert_eq!(found.len(), 12);
+        claimed += 12;
+    }
+    let after: i64 = sqlx::query_scalar(scans).fetch_one(&mut watcher).await.unwrap();
+    assert_eq!(after, before);
+    watcher.close().await.unwrap();
 }
 
 /// As after a failover, or behind a firewall that forgot them: connections whose other side is gone

@@ -29,6 +29,9 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// Events read at a time.
 const PAGE: usize = 100;
+/// Bytes of events that wait in memory to be sent, with one event on top: hundreds of errands may
+/// stand before receivers that hang. What is left of a page is read again.
+const HELD_BYTES: usize = 256 << 10;
 /// Pages sent before the cursor is given back: other threads want to be heard of as well.
 const PAGES: usize = 10;
 /// Pauses after failed attempts, each drawn from 50 % to 150 % of itself; the last one repeats.
@@ -46,6 +49,9 @@ const PAUSES: [Duration; 8] = [
 /// Longest `Retry-After` that is honoured: a receiver that asks for more may be back before.
 const LONGEST_PAUSE: Duration = Duration::from_hours(6);
 
+/// What is told of a receiver that wants no more.
+const GONE: &str = "the receiver answered 410 Gone";
+
 /// A claimed cursor.
 pub(super) struct Errand {
     pub(super) core: Arc<Core>,
@@ -53,6 +59,13 @@ pub(super) struct Errand {
     pub(super) token: i64,
     /// When it was claimed, or moved on.
     pub(super) leased: Instant,
+}
+
+/// An event that is to be sent, and when it was decided.
+struct Waiting {
+    seq: Seq,
+    at: Timestamp,
+    event: String,
 }
 
 /// How an errand ends.
@@ -83,6 +96,7 @@ pub(super) async fn deliver(mut errand: Errand) {
         End::Stored(error) => (not_read(core, notice, &error), true),
         End::Failed { detail, retry_after } => {
             let wait = not_taken(core, notice, (&detail, retry_after));
+            core.notices.not_taken(&notice.subscription, Instant::now(), core.parts.entropy.unit());
             note(core, &notice.subscription, Some(&detail)).await;
             (wait, true)
         }
@@ -125,23 +139,23 @@ impl Errand {
                 self.advance(self.notice.head).await?;
                 continue;
             };
-            let mut left = events(page);
-            let mut any = false;
-            while let Some((seq, event)) = left.pop_front() {
+            let (mut left, last) = wanted(page, &*self.subscription()?, last);
+            let mut at = sent;
+            while let Some(Waiting { seq, at: decided, event }) = left.pop_front() {
                 let subscription = self.subscription()?;
                 if !subscription.wants(Event::kind_of(&event)) {
                     continue;
                 }
-                self.send(&subscription, &event, seq).await?;
-                any = true;
+                let id = message_id(&self.notice.thread_id, seq, decided);
+                self.send(&subscription, (&id, &event)).await?;
                 // The rest of a page that nobody wants costs no write of its own.
-                if !left.iter().any(|(_, rest)| subscription.wants(Event::kind_of(rest))) {
-                    self.advance(last).await?;
-                    break;
-                }
-                self.advance(seq).await?;
+                at = if left.is_empty() { last } else { seq };
+                let waited = self.notice.attempts > 0;
+                let advanced = self.advance(at).await;
+                self.taken(&subscription, waited).await;
+                advanced?;
             }
-            if !any {
+            if at < last {
                 self.advance(last).await?;
             }
         }
@@ -169,7 +183,7 @@ impl Errand {
     }
 
     /// Sends one event; it was taken when this returns.
-    async fn send(&self, to: &Arc<Subscription>, event: &str, seq: Seq) -> Result<(), End> {
+    async fn send(&self, to: &Arc<Subscription>, message: (&str, &str)) -> Result<(), End> {
         let core = &self.core;
         if core.draining.is_cancelled()
             || !core.authority().holds()
@@ -177,8 +191,7 @@ impl Errand {
         {
             return Err(End::Back);
         }
-        let id = message_id(&self.notice.thread_id, seq);
-        let sent = post(core, to, (&id, event));
+        let sent = post(core, to, message);
         let answer = tokio::select! {
             biased;
             answer = sent => answer,
@@ -187,14 +200,13 @@ impl Errand {
         match answer {
             Ok(()) => {
                 core.parts.metrics.notifications.sent.inc();
-                self.taken(to).await;
                 Ok(())
             }
             Err(WebhookFault::Gone) => {
                 tracing::warn!(subscription = to.id, "the receiver is gone: it is sent no more");
                 core.parts.metrics.notifications.failed.inc();
-                note(core, &to.id, Some("the receiver answered 410 Gone")).await;
-                disable(core, &to.id, "the receiver answered 410 Gone").await;
+                note(core, &to.id, Some(GONE)).await;
+                disable(core, &to.id, (&to.settings.url, GONE)).await;
                 Err(End::Back)
             }
             Err(WebhookFault::Failed { detail, retry_after }) => {
@@ -203,9 +215,10 @@ impl Errand {
         }
     }
 
-    /// A receiver that is back gets at once what waits for later.
-    async fn taken(&self, to: &Arc<Subscription>) {
-        if self.notice.attempts > 0 {
+    /// A receiver that is back gets at once what waits for later. Only once the cursor is moved on:
+    /// should the store be slow, the event is not sent twice for that.
+    async fn taken(&self, to: &Arc<Subscription>, waited: bool) {
+        if self.core.notices.taken(&to.id, waited, Instant::now()) {
             if let Err(error) = self.core.store().hasten_notices(&to.id).await {
                 tracing::debug!(%error, "what waits is sent in its time");
             }
@@ -217,10 +230,23 @@ impl Errand {
     }
 }
 
-/// The events of a page with their numbers.
-fn events(page: Vec<Records>) -> VecDeque<(Seq, String)> {
-    let numbered = |records: Records| (records.first..).zip(records.events);
-    page.into_iter().flat_map(numbered).collect()
+/// The events of a page that are asked for, with their numbers, as many as may wait in memory; and the
+/// last event that needs no look once they are sent. `last` is that of the page.
+fn wanted(page: Vec<Records>, to: &Subscription, last: Seq) -> (VecDeque<Waiting>, Seq) {
+    let (mut found, mut bytes) = (VecDeque::new(), 0);
+    for records in page {
+        for (seq, event) in (records.first..).zip(records.events) {
+            if !to.wants(Event::kind_of(&event)) {
+                continue;
+            }
+            bytes += event.len();
+            found.push_back(Waiting { seq, at: records.at, event });
+            if bytes >= HELD_BYTES {
+                return (found, seq);
+            }
+        }
+    }
+    (found, last)
 }
 
 async fn last_answer(core: &Core) {

@@ -10,23 +10,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretSlice;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex as Turn, Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
 use url::Url;
 
+use super::lane::Lane;
 use super::settings::{Settings, read};
 use crate::model::Event;
 use crate::store::{NoticeCount, NotificationRow};
 
 /// How often the list is read from the store: what a change made at another replica takes at most.
 pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
-/// Messages under way to one subscription at once: a receiver that hangs holds up no more than
-/// these, and a quick one is not swamped.
-const AT_ONCE: usize = 4;
 
 /// A subscription that is enabled.
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) id: String,
+    pub(super) version: i64,
     pub(super) settings: Settings,
     pub(super) url: Url,
     pub(super) secret: SecretSlice<u8>,
@@ -40,7 +40,8 @@ impl Subscription {
         let settings = read(&row).filter(|_| row.enabled)?;
         let url = Url::parse(&settings.url).ok()?;
         let noted = AtomicBool::new(false);
-        Some(Self { id: row.id, settings, url, secret: row.secret, noted })
+        let (id, version, secret) = (row.id, row.version, row.secret);
+        Some(Self { id, version, settings, url, secret, noted })
     }
 
     /// Whether it asks for events of this type.
@@ -51,13 +52,15 @@ impl Subscription {
 
 type Subscriptions = BTreeMap<String, Arc<Subscription>>;
 
-/// The subscriptions, and the places for messages under way.
+/// The subscriptions, and what is under way to each.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Desk {
     known: Mutex<Arc<Subscriptions>>,
-    places: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+    lanes: Mutex<BTreeMap<String, Lane>>,
     /// What waits, as last counted.
     counts: Mutex<Vec<NoticeCount>>,
+    /// Held from a reading of the list until it is put here: what was read earlier never comes later.
+    pub(super) reading: Turn<()>,
     /// There may be something to send.
     pub(super) wake: Notify,
     /// The list has changed.
@@ -84,8 +87,17 @@ impl Desk {
     pub(super) fn put(&self, rows: Vec<NotificationRow>) {
         let known = rows.into_iter().filter_map(Subscription::of);
         let known: Subscriptions = known.map(|one| (one.id.clone(), Arc::new(one))).collect();
-        locked(&self.places).retain(|id, _| known.contains_key(id));
-        *locked(&self.known) = Arc::new(known);
+        let before = std::mem::replace(&mut *locked(&self.known), Arc::new(known));
+        let known = self.known();
+        let mut lanes = locked(&self.lanes);
+        lanes.retain(|id, _| known.contains_key(id));
+        for (id, lane) in &mut *lanes {
+            let version = |list: &Subscriptions| list.get(id).map(|one| one.version);
+            if version(&before) != version(&known) {
+                // Whoever changed it has mended it, perhaps.
+                lane.forgive();
+            }
+        }
     }
 
     /// A subscription is gone or disabled.
@@ -111,11 +123,31 @@ impl Desk {
         self.wake.notify_one();
     }
 
-    /// The places of a subscription's messages.
-    pub(super) fn places(&self, id: &str) -> Arc<Semaphore> {
-        let mut places = locked(&self.places);
-        let new = || Arc::new(Semaphore::new(AT_ONCE));
-        Arc::clone(places.entry(id.to_owned()).or_insert_with(new))
+    /// What may be sent now: each subscription with as many messages as have a place.
+    pub(super) fn free(&self, now: Instant) -> Vec<(String, usize)> {
+        let known = self.known();
+        let mut lanes = locked(&self.lanes);
+        let free =
+            known.keys().map(|id| (id.clone(), lanes.entry(id.clone()).or_default().free(now)));
+        free.filter(|(_, places)| *places > 0).collect()
+    }
+
+    /// A place for a message; `None` if none is free.
+    pub(super) fn place(&self, id: &str) -> Option<OwnedSemaphorePermit> {
+        locked(&self.lanes).entry(id.to_owned()).or_default().place()
+    }
+
+    /// A receiver has taken a message. `true`: it did not before, and what waits for later may be
+    /// sent at once.
+    pub(super) fn taken(&self, id: &str, waited: bool, now: Instant) -> bool {
+        locked(&self.lanes).get_mut(id).is_some_and(|lane| lane.taken(waited, now))
+    }
+
+    /// A receiver has not taken a message; `unit` is drawn from [0, 1).
+    pub(super) fn not_taken(&self, id: &str, now: Instant, unit: f64) {
+        if let Some(lane) = locked(&self.lanes).get_mut(id) {
+            lane.not_taken(now, unit);
+        }
     }
 
     /// Takes counts that were just made.

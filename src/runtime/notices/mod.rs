@@ -7,6 +7,7 @@
 
 mod deliver;
 mod desk;
+mod lane;
 mod sender;
 mod settings;
 mod signature;

@@ -25,12 +25,17 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a thread's messages are tried without any success: over a long weekend.
 const GIVE_UP_AFTER: Duration = Duration::from_hours(72);
 /// Cursors given up with one statement.
-const GIVE_UP_BATCH: usize = 500;
+const GIVE_UP_BATCH: usize = 2_000;
+/// Such statements at a time: as many threads as a busy server begins may have waited in vain, and
+/// what is not given up keeps its thread.
+const GIVE_UP_ROUNDS: usize = 20;
 /// How long messages of a subscription fail before health says so: a receiver that is restarted is
 /// back by then.
 pub(in crate::runtime) const FAILING_FOR: Duration = Duration::from_mins(5);
-/// Subscriptions that are kept in mind; more than may be made.
+/// Subscriptions that may be made.
 pub(super) const MAX_SUBSCRIPTIONS: usize = 100;
+/// Subscriptions that are kept in mind: some more, as two replicas may make the last one at once.
+const MAX_KNOWN: usize = MAX_SUBSCRIPTIONS + 28;
 
 /// Sends until the server drains; messages under way are waited for elsewhere.
 pub(in crate::runtime) async fn run(core: Arc<Core>) {
@@ -43,7 +48,7 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
         let now = Instant::now();
         let work = async {
             if now >= refresh_at {
-                core.notices.put(core.store().notifications(None, MAX_SUBSCRIPTIONS).await?);
+                refresh(&core).await?;
                 refresh_at = now + REFRESH_INTERVAL;
             }
             if now >= count_at {
@@ -69,11 +74,17 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
     }
 }
 
+/// Reads the list of subscriptions.
+pub(super) async fn refresh(core: &Core) -> Result<(), StoreError> {
+    let turn = core.notices.reading.lock().await;
+    core.notices.put(core.store().notifications(None, MAX_KNOWN).await?);
+    drop(turn);
+    Ok(())
+}
+
 /// Takes what is due and has a place, and sends each in a task of its own.
 async fn send_due(core: &Arc<Core>) -> Result<(), StoreError> {
-    let free = |id: &String| (id.clone(), core.notices.places(id).available_permits());
-    let wanted: Vec<(String, usize)> =
-        core.notices.known().keys().map(free).filter(|(_, places)| *places > 0).collect();
+    let wanted = core.notices.free(Instant::now());
     let authority = core.authority();
     if wanted.is_empty() || !authority.holds() {
         return Ok(());
@@ -81,8 +92,7 @@ async fn send_due(core: &Arc<Core>) -> Result<(), StoreError> {
     let (me, token) = (authority.incarnation, token(core));
     let leased = Instant::now();
     for notice in core.store().claim_notices(me, token, LEASE, &wanted).await? {
-        let places = core.notices.places(&notice.subscription);
-        let Ok(place) = places.try_acquire_owned() else { continue };
+        let Some(place) = core.notices.place(&notice.subscription) else { continue };
         let errand = Errand { core: Arc::clone(core), notice, token, leased };
         let task_core = Arc::clone(core);
         core.tasks.spawn(async move {
@@ -101,10 +111,16 @@ fn token(core: &Core) -> i64 {
 }
 
 async fn count(core: &Core) -> Result<(), StoreError> {
-    let given_up = core.store().give_up_notices(GIVE_UP_AFTER, GIVE_UP_BATCH).await?;
-    for (subscription, threads) in given_up {
-        tracing::error!(subscription, threads, "notifications are given up");
-        core.parts.metrics.notifications.given_up.inc_by(threads);
+    for _ in 0..GIVE_UP_ROUNDS {
+        let given_up = core.store().give_up_notices(GIVE_UP_AFTER, GIVE_UP_BATCH).await?;
+        let all: u64 = given_up.iter().map(|(_, threads)| *threads).sum();
+        for (subscription, threads) in given_up {
+            tracing::error!(subscription, threads, "notifications are given up");
+            core.parts.metrics.notifications.given_up.inc_by(threads);
+        }
+        if usize::try_from(all).unwrap_or(usize::MAX) < GIVE_UP_BATCH {
+            break;
+        }
     }
     let counts = core.store().notice_counts().await?;
     let pending = counts.iter().map(|count| count.pending).sum::<u64>();

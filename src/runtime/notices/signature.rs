@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::model::{Clock, Entropy, Seq, ThreadId};
+use crate::model::{Clock, Entropy, Seq, ThreadId, Timestamp};
 
 /// What a secret's text begins with.
 const PREFIX: &str = "whsec_";
@@ -16,10 +16,12 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// Version-7 ids that a made secret is drawn from: they hold 296 random bits, more than it has.
 const DRAWS: usize = 4;
 
-/// What a message is signed as: the same for every attempt to send an event. The specification
-/// joins it with a full stop to what follows, so that it holds none.
-pub(super) fn message_id(thread: &ThreadId, seq: Seq) -> String {
-    format!("{}/{seq}", thread.as_str().replace('.', "~"))
+/// What a message is signed as: the same for every attempt to send an event. `at`, when the journal
+/// says the event was decided, tells it from that of a deleted thread whose id is used again, which
+/// receivers would take for a repeat. The specification joins the id with a full stop to what
+/// follows, so that it holds none.
+pub(super) fn message_id(thread: &ThreadId, seq: Seq, at: Timestamp) -> String {
+    format!("{}/{seq}/{}", thread.as_str().replace('.', "~"), at.millis())
 }
 
 /// The `webhook-signature` of a message; `seconds` is its `webhook-timestamp`.
@@ -92,9 +94,10 @@ mod tests {
 
     #[test]
     fn the_id_of_a_message_holds_no_full_stop_and_is_one_threads_alone() {
-        let id = |thread: &str| message_id(&ThreadId::parse(thread).unwrap(), 7);
-        assert_eq!(id("order-1"), "order-1/7");
-        assert_eq!(id("a.b"), "a~b/7");
+        let at = Timestamp::from_millis(1_700_000_000_123);
+        let id = |thread: &str| message_id(&ThreadId::parse(thread).unwrap(), 7, at);
+        assert_eq!(id("order-1"), "order-1/7/1700000000123");
+        assert_eq!(id("a.b"), "a~b/7/1700000000123");
         assert!(ThreadId::parse("a~b").is_err());
     }
 }

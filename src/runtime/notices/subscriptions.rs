@@ -5,7 +5,7 @@ use url::Url;
 
 use super::deliver::post;
 use super::desk::Subscription;
-use super::sender::MAX_SUBSCRIPTIONS;
+use super::sender::{MAX_SUBSCRIPTIONS, refresh};
 use super::settings::{Settings, apply, faults, read, show, write};
 use super::signature::{make_secret, message_id, read_secret, secret_text};
 use crate::executor::WebhookFault;
@@ -156,7 +156,7 @@ pub(in crate::runtime) async fn test(
     let subscription = Subscription::of(row).ok_or(RuntimeError::Internal)?;
     let now = core.parts.clock.now();
     let thread = ThreadId::parse(TEST_THREAD).map_err(|_| RuntimeError::Internal)?;
-    let message = format!("{}/{}", message_id(&thread, 0), core.parts.entropy.uuid(now));
+    let message = format!("{}/{}", message_id(&thread, 0, now), core.parts.entropy.uuid(now));
     let body = serde_json::json!({
         "type": "notification_test", "at": now, "data": { "notification": id, "by": by },
     });
@@ -168,15 +168,21 @@ pub(in crate::runtime) async fn test(
     Ok(NotificationTest { delivered: detail.is_none(), detail })
 }
 
-/// Ends what is sent to a subscription, until a client enables it again.
-pub(super) async fn disable(core: &Core, id: &str, reason: &str) {
-    core.notices.forget(id);
+/// Ends what is sent to a subscription, until a client enables it again; unless a client has sent it
+/// elsewhere meanwhile.
+pub(super) async fn disable(core: &Core, id: &str, (url, reason): (&str, &str)) {
     let done = alter(core, id, |row, settings| {
-        row.enabled = false;
-        settings.disabled_reason = Some(reason.to_owned());
+        if settings.url == url {
+            row.enabled = false;
+            settings.disabled_reason = Some(reason.to_owned());
+        }
     });
-    if let Err(error) = done.await {
-        tracing::warn!(%error, subscription = id, "cannot be disabled; it is tried again");
+    match done.await {
+        Ok(row) if row.enabled => {}
+        Ok(_) => core.notices.forget(id),
+        Err(error) => {
+            tracing::warn!(%error, subscription = id, "cannot be disabled; it is tried again");
+        }
     }
     core.notices.changed.notify_one();
 }
@@ -229,11 +235,8 @@ fn usable(text: &secrecy::SecretString) -> Result<SecretSlice<u8>, RuntimeError>
 
 /// What this replica writes from now on knows of the change.
 async fn changed(core: &Core) {
-    match core.store().notifications(None, MAX_SUBSCRIPTIONS).await {
-        Ok(rows) => core.notices.put(rows),
-        Err(error) => {
-            tracing::debug!(%error, "the change is known a little later");
-            core.notices.changed.notify_one();
-        }
+    if let Err(error) = refresh(core).await {
+        tracing::debug!(%error, "the change is known a little later");
+        core.notices.changed.notify_one();
     }
 }

@@ -74,20 +74,23 @@ indexed AS (
     SELECT DISTINCT ON (v.id) v.id, v.thread_id, v.opened_at, v.resolved_at, v.body
     FROM unnest($18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::bytea[])
         WITH ORDINALITY AS v(id, thread_id, opened_at, resolved_at, body, n)
-    JOIN ok USING (thread_id)
+    WHERE (v.thread_id IN (SELECT thread_id FROM ok)) IS TRUE
     ORDER BY v.id, v.n DESC
     ON CONFLICT (id) DO UPDATE SET opened_at = EXCLUDED.opened_at,
         resolved_at = EXCLUDED.resolved_at, body = EXCLUDED.body
         WHERE i.thread_id = EXCLUDED.thread_id)";
 
 /// Tells what subscriptions are to be sent: from the event on that was not written yet, unless they
-/// wait for earlier ones. One that is gone by now is told nothing.
+/// wait for earlier ones. One that is gone by now is told nothing. `IN … IS TRUE` keeps the look-up
+/// a hash table, where a join would compare each with each.
 const NOTICED: &str = ",
 noticed AS (
     INSERT INTO @notification_cursors AS c (thread_id, subscription, sent, head, since, due_at)
-    SELECT n.thread_id, n.subscription, ok.prev, ok.last, @now_ms(), @now_ms()
-    FROM unnest($23::text[], $24::text[]) AS n(thread_id, subscription)
-    JOIN ok USING (thread_id) JOIN @notifications s ON s.id = n.subscription
+    SELECT n.thread_id, n.subscription, n.prev, n.last, @now_ms(), @now_ms()
+    FROM unnest($23::text[], $24::text[], $25::bigint[], $26::bigint[])
+        AS n(thread_id, subscription, prev, last)
+    JOIN @notifications s ON s.id = n.subscription
+    WHERE (n.thread_id IN (SELECT thread_id FROM ok)) IS TRUE
     ORDER BY n.thread_id, n.subscription
     ON CONFLICT (thread_id, subscription) DO UPDATE SET head = EXCLUDED.head)";
 
@@ -127,6 +130,8 @@ struct Columns<'a> {
     body: Vec<&'a [u8]>,
     notice_thread: Vec<&'a str>,
     notice: Vec<&'a str>,
+    notice_prev: Vec<i64>,
+    notice_last: Vec<i64>,
 }
 
 impl<'a> Columns<'a> {
@@ -136,7 +141,8 @@ impl<'a> Columns<'a> {
         self.thread_id.push(append.thread_id.as_str());
         self.epoch.push(append.epoch);
         self.prev.push(prev);
-        self.last.push(row.as_ref().map_or(prev, |row| row.seq));
+        let last = row.as_ref().map_or(prev, |row| row.seq);
+        self.last.push(last);
         self.at.push(row.as_ref().map(|row| row.at));
         self.crc.push(row.as_ref().map(|row| row.crc));
         self.payload.push(row.map(|row| row.payload));
@@ -162,6 +168,8 @@ impl<'a> Columns<'a> {
         for subscription in &append.notices {
             self.notice_thread.push(append.thread_id.as_str());
             self.notice.push(subscription);
+            self.notice_prev.push(prev);
+            self.notice_last.push(last);
         }
         Ok(())
     }
@@ -242,7 +250,9 @@ impl PostgresStore {
                 .bind(columns.resolved_at)
                 .bind(columns.body)
                 .bind(columns.notice_thread)
-                .bind(columns.notice);
+                .bind(columns.notice)
+                .bind(columns.notice_prev)
+                .bind(columns.notice_last);
         }
         let rows = answer::<_, Fault>(query.fetch_all(&self.writer)).await?;
         Ok(rows.into_iter().collect())

@@ -26,27 +26,43 @@ const UPDATE: &str = "
 UPDATE @notifications SET enabled = $2, version = $3, body = $4, secret = $5
 WHERE id = $1 AND version = $6";
 
-const DELETE: &str = "
-WITH gone AS (DELETE FROM @notifications WHERE id = $1 RETURNING id),
-rest AS (DELETE FROM @notification_cursors WHERE subscription = $1)
-SELECT count(*) FROM gone";
+const DELETE: &str = "DELETE FROM @notifications WHERE id = $1";
+
+/// Cursors that one statement of those changes or deletes that are about all of a subscription: it
+/// holds their rows until it commits, and appends wait for them. The number stands in the statements,
+/// for the planner: it takes an unknown one for a tenth of the table, and reads all of that.
+const PART: u64 = 500;
+/// Statements of [`PART`] cursors that delete what a deleted subscription was not sent; those that
+/// are left go with what is given up.
+const DELETE_PARTS: usize = 40;
+
+/// In the order of appends, so that neither waits for the other in a circle.
+const DELETE_CURSORS: &str = "
+WITH rest AS MATERIALIZED (
+    SELECT thread_id, subscription FROM @notification_cursors WHERE subscription = $1 LIMIT 500),
+held AS MATERIALIZED (
+    SELECT c.thread_id, c.subscription FROM rest JOIN @notification_cursors c
+        USING (thread_id, subscription)
+    ORDER BY c.thread_id, c.subscription FOR UPDATE OF c)
+DELETE FROM @notification_cursors c USING held
+WHERE c.thread_id = held.thread_id AND c.subscription = held.subscription";
 
 /// The clock is read once for a look, so that the index can be searched with it. Who is dead is told
-/// by the positive list, as for threads.
+/// by the positive list, as for threads. What was picked is found again by its place: the planner
+/// takes it for so many rows that it would read the whole table to join them. A row that an append
+/// has just moved is found at the next look.
 const CLAIM: &str = "
 WITH dead AS MATERIALIZED (
-    SELECT incarnation FROM @replicas WHERE lease_until <= clock_timestamp()),
-picked AS MATERIALIZED (
-    SELECT c.thread_id, c.subscription
+    SELECT incarnation FROM @replicas WHERE lease_until <= clock_timestamp())
+UPDATE @notification_cursors r SET token = $3, holder = $5, leased_until = @now_ms() + $4
+WHERE r.ctid = ANY(ARRAY(
+    SELECT c.place
     FROM unnest($1::text[], $2::bigint[]) AS w(id, n)
     CROSS JOIN LATERAL (
-        SELECT thread_id, subscription FROM @notification_cursors
+        SELECT ctid AS place FROM @notification_cursors
         WHERE subscription = w.id AND due_at <= (SELECT @now_ms())
           AND (leased_until <= (SELECT @now_ms()) OR holder IN (SELECT incarnation FROM dead))
-        ORDER BY due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c)
-UPDATE @notification_cursors r SET token = $3, holder = $5, leased_until = @now_ms() + $4
-FROM picked p
-WHERE r.thread_id = p.thread_id AND r.subscription = p.subscription
+        ORDER BY due_at LIMIT w.n FOR UPDATE SKIP LOCKED) c))
   AND (r.leased_until <= @now_ms() OR r.holder IN (SELECT incarnation FROM dead))
 RETURNING r.subscription, r.thread_id, r.sent, r.head, r.attempts";
 
@@ -66,9 +82,17 @@ UPDATE @notification_cursors SET leased_until = 0, due_at = @now_ms() + $4,
     attempts = attempts + $5
 WHERE thread_id = $1 AND subscription = $2 AND token = $3";
 
+/// In the order of appends, so that neither waits for the other in a circle.
 const HASTEN: &str = "
-UPDATE @notification_cursors SET due_at = @now_ms()
-WHERE subscription = $1 AND due_at > @now_ms()";
+WITH late AS MATERIALIZED (
+    SELECT thread_id, subscription FROM @notification_cursors
+    WHERE subscription = $1 AND due_at > (SELECT @now_ms()) ORDER BY due_at LIMIT 500),
+held AS MATERIALIZED (
+    SELECT c.thread_id, c.subscription FROM late JOIN @notification_cursors c
+        USING (thread_id, subscription)
+    ORDER BY c.thread_id, c.subscription FOR UPDATE OF c)
+UPDATE @notification_cursors c SET due_at = @now_ms() FROM held
+WHERE c.thread_id = held.thread_id AND c.subscription = held.subscription";
 
 const NOTE_SUCCESS: &str = "UPDATE @notifications SET last_success_at = $2 WHERE id = $1";
 
@@ -155,9 +179,21 @@ impl Notices for PostgresStore {
         if id.contains('\0') {
             return Ok(false);
         }
-        let query = sqlx::query_scalar(self.sql(DELETE)).bind(id);
-        let gone: i64 = answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
-        Ok(gone > 0)
+        let query = sqlx::query(self.sql(DELETE)).bind(id);
+        let gone = answer::<_, StoreError>(query.execute(&self.general)).await?;
+        for _ in 0..DELETE_PARTS {
+            let query = sqlx::query(self.sql(DELETE_CURSORS)).bind(id);
+            match answer::<_, StoreError>(query.execute(&self.general)).await {
+                Ok(done) if done.rows_affected() == PART => {}
+                Ok(_) => break,
+                // It is gone all the same, and they go with what is given up.
+                Err(error) => {
+                    tracing::warn!(%error, "cursors of a deleted subscription are left");
+                    break;
+                }
+            }
+        }
+        Ok(gone.rows_affected() == 1)
     }
 
     async fn claim_notices(
@@ -220,9 +256,14 @@ impl Notices for PostgresStore {
     }
 
     async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError> {
-        let query = sqlx::query(self.sql(HASTEN)).bind(subscription);
-        answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(())
+        loop {
+            let query = sqlx::query(self.sql(HASTEN)).bind(subscription);
+            // What is due now is not found again, so that this comes to an end.
+            let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
+            if done.rows_affected() < PART {
+                return Ok(());
+            }
+        }
     }
 
     async fn note_delivery(

@@ -406,7 +406,9 @@ impl PostgresStore {
                 .bind(history.resolved_at)
                 .bind(history.body);
         }
-        let rows = answer::<_, Fault>(query.fetch_all(&self.writer)).await?;
+        // A history takes seconds to send: the few connections of the writers are not for that.
+        let pool = if extent == Extent::History { &self.general } else { &self.writer };
+        let rows = answer::<_, Fault>(query.fetch_all(pool)).await?;
         let verdicts: HashMap<String, _> = rows
             .into_iter()
             .map(|(id, fits, key_lost, lacks, _)| (id, (fits, lacks, key_lost)))

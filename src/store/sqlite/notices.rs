@@ -36,7 +36,8 @@ UPDATE notifications SET enabled = ?3, version = ?4, body = ?5, secret = ?6
 WHERE id = ?1 AND created_at = ?2 AND version = ?7";
 
 const ANY_DUE: &str = "
-SELECT EXISTS (SELECT 1 FROM notification_cursors WHERE due_at <= ?1)";
+SELECT EXISTS (SELECT 1 FROM notification_cursors
+    WHERE subscription = ?1 AND due_at <= ?2 AND (leased_until <= ?2 OR holder <> ?3))";
 
 const CLAIM: &str = "
 UPDATE notification_cursors SET token = ?1, leased_until = ?2, holder = ?6
@@ -176,11 +177,17 @@ impl Notices for SqliteStore {
         let now = self.clock.now();
         let until = now.plus(lease).millis();
         // Mostly there is nothing: that need not stand in the writer's queue.
-        let look = sqlx::query_scalar(ANY_DUE).bind(now.millis());
-        if !look.fetch_one(&self.readers).await.map_err(|e| fault(&e))? {
+        let mut due = Vec::new();
+        for one in wanted {
+            let look = sqlx::query_scalar(ANY_DUE).bind(&one.0).bind(now.millis()).bind(me);
+            if look.fetch_one(&self.readers).await.map_err(|e| fault(&e))? {
+                due.push(one.clone());
+            }
+        }
+        if due.is_empty() {
             return Ok(Vec::new());
         }
-        let (wanted, monotonic) = (wanted.to_vec(), millis(self.clock.monotonic()));
+        let (wanted, monotonic) = (due, millis(self.clock.monotonic()));
         let work = transaction(move |connection| {
             async move {
                 let mut claimed = Vec::new();

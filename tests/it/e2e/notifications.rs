@@ -17,7 +17,9 @@ on_stores!([sqlite, postgres] [
     what_is_not_taken_comes_again_and_in_order,
     a_killed_sender_loses_nothing,
     a_receiver_that_hangs_holds_up_nobody_else,
+    a_receiver_that_is_down_is_asked_now_and_then,
     a_receiver_that_is_gone_is_told_no_more,
+    a_thread_that_uses_an_id_again_is_told_of_anew,
     a_subscription_is_kept_changed_and_deleted,
     subscriptions_that_cannot_work_are_refused,
 ]);
@@ -66,7 +68,10 @@ fn in_order(hits: &[Hit]) -> BTreeMap<String, Vec<u64>> {
     for hit in hits {
         let event = body(hit);
         let (thread, seq) = (event["threadId"].as_str().unwrap(), event["seq"].as_u64().unwrap());
-        assert_eq!(header(hit, "webhook-id"), format!("{thread}/{seq}"));
+        // When it was decided tells it from an event of an earlier thread of the same id.
+        let id = header(hit, "webhook-id");
+        let decided = id.strip_prefix(&format!("{thread}/{seq}/")).unwrap();
+        assert!(decided.parse::<u64>().unwrap() > 1_700_000_000_000, "{id}");
         let of = seen.entry(thread.to_owned()).or_default();
         if !of.contains(&seq) {
             assert!(of.last().is_none_or(|last| *last < seq), "{thread}: {seq} after {of:?}");
@@ -201,6 +206,32 @@ async fn a_receiver_that_hangs_holds_up_nobody_else(home: Home) {
     assert!(server.sigterm_and_wait().await.success());
 }
 
+async fn a_receiver_that_is_down_is_asked_now_and_then(home: Home) {
+    let (server, recorder) = (home.start().await, Recorder::start().await);
+    let client = server.client();
+    let made = subscribe(&client, &recorder.url("down/hook"), &ENDS).await;
+    let workflow = chain(&recorder, &["ok/one"]);
+    let mut threads = Vec::new();
+    for _ in 0..30 {
+        threads.push(client.invoke(&json!({ "workflow": workflow })).await);
+    }
+    for thread in &threads {
+        client.completed(thread).await;
+    }
+    let hits = eventually("some time has passed", async || {
+        let hits = recorder.hits_of("hook");
+        let over = |hit: &Hit| hit.at.elapsed() > std::time::Duration::from_secs(4);
+        hits.first().is_some_and(over).then_some(hits)
+    });
+    // Not once for each thread, let alone again and again.
+    let asked = hits.await.len();
+    assert!(asked <= 16, "{asked}");
+    recorder.release("hook");
+    settled(&client, &made).await;
+    let told = in_order(&recorder.hits_of("hook"));
+    assert!(told.len() == 30 && told.values().all(|seqs| seqs.len() == 2), "{told:?}");
+}
+
 async fn a_receiver_that_is_gone_is_told_no_more(home: Home) {
     let (server, recorder) = (home.start().await, Recorder::start().await);
     let client = server.client();
@@ -225,6 +256,22 @@ async fn a_receiver_that_is_gone_is_told_no_more(home: Home) {
     let told: Vec<_> =
         recorder.hits_of("new").iter().map(|hit| body(hit)["threadId"].clone()).collect();
     assert_eq!(told, ["t"]);
+}
+
+async fn a_thread_that_uses_an_id_again_is_told_of_anew(home: Home) {
+    let (server, recorder) = (home.start().await, Recorder::start().await);
+    let client = server.client();
+    let made = subscribe(&client, &recorder.url("ok/hook"), &["workflow_start"]).await;
+    let workflow = chain(&recorder, &["ok/one"]);
+    let mut ids = std::collections::BTreeSet::new();
+    for count in 1..=2 {
+        client.run(&json!({ "workflow": workflow, "threadId": "t" })).await;
+        recorder.reached("hook", count).await;
+        settled(&client, &made).await;
+        ids.insert(header(&recorder.hits_of("hook")[count - 1], "webhook-id").to_owned());
+        client.delete("/threads/t").await.expect(204);
+    }
+    assert_eq!(ids.len(), 2);
 }
 
 async fn a_subscription_is_kept_changed_and_deleted(home: Home) {

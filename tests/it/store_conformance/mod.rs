@@ -121,6 +121,7 @@ conformance!(
     a_claim_takes_of_each_what_it_may,
     ended_threads_wait_for_those_who_were_not_told,
     what_waits_too_long_is_given_up,
+    however_much_waits_all_of_it_is_hastened_or_goes,
 );
 
 async fn register(bed: &Bed) -> Incarnation {

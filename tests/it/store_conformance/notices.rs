@@ -254,3 +254,26 @@ pub(super) async fn what_waits_too_long_is_given_up(bed: Bed) {
     assert_eq!((waits(&bed, "a").await, waits(&bed, "b").await), ((1, 0), (0, 0)));
     assert_eq!(bed.store.notification("b").await.unwrap().unwrap().given_up, 2);
 }
+
+pub(super) async fn however_much_waits_all_of_it_is_hastened_or_goes(bed: Bed) {
+    let me = register(&bed).await;
+    subscribe(&bed, &["a", "b"]).await;
+    let parked = Disposition::Release { wake_at: Some(FUTURE) };
+    let names = || vec!["a".to_owned(), "b".to_owned()];
+    for part in 0..3 {
+        let thread = |number| start(&format!("t{part}-{number}"), parked);
+        let batch = (0..367).map(|number| Start { notices: names(), ..thread(number) });
+        let outcomes = bed.store.write(me, &starts(batch)).await.unwrap();
+        assert!(outcomes.iter().all(|outcome| *outcome == WRITTEN));
+    }
+    let found = claim(&bed, me, 1, &[("a", 9_999)]).await;
+    assert_eq!(found.len(), 1_101);
+    for notice in &found {
+        bed.store.release_notice(1, notice, HOUR, true).await.unwrap();
+    }
+    assert_eq!(claim(&bed, me, 2, &[("a", 9_999)]).await, []);
+    bed.store.hasten_notices("a").await.unwrap();
+    assert_eq!(claim(&bed, me, 3, &[("a", 9_999)]).await.len(), 1_101);
+    assert_eq!(bed.store.delete_notification("a").await, Ok(true));
+    assert_eq!((waits(&bed, "a").await, waits(&bed, "b").await), ((0, 0), (1_101, 0)));
+}

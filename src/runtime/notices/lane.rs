@@ -1,0 +1,141 @@
+//! What is under way to one subscription, and how its receiver has done lately.
+//!
+//! One that takes nothing is asked now and then with one message, instead of with each of all that
+//! wait for it: thousands of threads may, and each look, attempt and note costs the store a write. It
+//! is what this replica has seen, in memory alone; pauses of single messages are the store's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// Messages under way to one subscription at once: a receiver that hangs holds up no more than
+/// these, and a quick one is not swamped.
+const AT_ONCE: usize = 4;
+/// Failures in a row after which a receiver counts as down: one thread's message that it will never
+/// take is no reason to keep others from it.
+const DOWN_AFTER: u32 = 4;
+/// First pause of a receiver that is down.
+const FIRST_REST: Duration = Duration::from_secs(1);
+/// Longest pause of one: what an alert may come late by once it is back.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+/// Least time between two times that all is sent at once which waits: a receiver that takes every
+/// other message is not to get all others again each time.
+const HASTE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The way to one receiver.
+#[derive(Debug)]
+pub(super) struct Lane {
+    places: Arc<Semaphore>,
+    /// Failures since the last success.
+    failures: u32,
+    rests_until: Option<Instant>,
+    hastened: Option<Instant>,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        Self { places, failures: 0, rests_until: None, hastened: None }
+    }
+}
+
+impl Lane {
+    /// How many messages may be sent now, besides those under way.
+    pub(super) fn free(&self, now: Instant) -> usize {
+        let free = self.places.available_permits();
+        if self.failures < DOWN_AFTER {
+            return free;
+        }
+        let rests = self.rests_until.is_some_and(|until| now < until);
+        usize::from(!rests && free == AT_ONCE)
+    }
+
+    /// A place for a message.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// See [`super::desk::Desk::taken`]; `waited`: the message was not taken at first.
+    pub(super) fn taken(&mut self, waited: bool, now: Instant) -> bool {
+        let back = waited || self.failures > 0;
+        self.forgive();
+        let lately = self.hastened.is_some_and(|at| now < at + HASTE_INTERVAL);
+        let hasten = back && !lately;
+        if hasten {
+            self.hastened = Some(now);
+        }
+        hasten
+    }
+
+    /// See [`super::desk::Desk::not_taken`].
+    pub(super) fn not_taken(&mut self, now: Instant, unit: f64) {
+        self.failures = self.failures.saturating_add(1);
+        // Of those that were under way together the first one counts.
+        if self.failures < DOWN_AFTER || self.rests_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let doublings = (self.failures - DOWN_AFTER).min(8);
+        let rest = (FIRST_REST * 2_u32.pow(doublings)).min(LONGEST_REST);
+        self.rests_until = Some(now + rest.mul_f64(0.5 + unit));
+    }
+
+    /// What it did is no longer held against it.
+    pub(super) const fn forgive(&mut self) {
+        self.failures = 0;
+        self.rests_until = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn second(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn a_receiver_that_is_down_is_asked_with_one_message_at_a_time_and_ever_less_often() {
+        let (mut lane, began) = (Lane::default(), Instant::now());
+        for _ in 0..3 {
+            lane.not_taken(began, 0.5);
+        }
+        assert_eq!(lane.free(began), AT_ONCE);
+        lane.not_taken(began, 0.5);
+        lane.not_taken(began, 0.5);
+        assert_eq!((lane.free(began), lane.free(began + second(1))), (0, 1));
+        let place = lane.place();
+        assert_eq!(lane.free(began + second(1)), 0);
+        drop(place);
+        let mut now = began;
+        let mut rests = Vec::new();
+        for _ in 0..6 {
+            now = lane.rests_until.unwrap();
+            lane.not_taken(now, 0.5);
+            rests.push((lane.rests_until.unwrap() - now).as_secs());
+        }
+        assert_eq!(rests, [4, 8, 16, 30, 30, 30]);
+        assert!(lane.taken(false, now));
+        assert_eq!(lane.free(now), AT_ONCE);
+    }
+
+    #[test]
+    fn a_success_hastens_what_waits_but_not_all_the_time() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        assert!(!lane.taken(false, now) && lane.taken(true, now));
+        lane.not_taken(now, 0.5);
+        assert!(!lane.taken(true, now + second(9)) && lane.taken(true, now + second(10)));
+    }
+
+    #[test]
+    fn a_message_that_is_never_taken_keeps_no_other_waiting() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        for _ in 0..99 {
+            lane.not_taken(now, 0.5);
+            lane.taken(false, now);
+            assert_eq!(lane.free(now), AT_ONCE);
+        }
+    }
+}
