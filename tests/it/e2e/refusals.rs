@@ -130,7 +130,7 @@ async fn what_is_too_large_for_an_event_is_refused(home: Home) {
         post("/threads/t/signals/go", json!(large), 413, "payload_too_large"),
         post("/threads/t/steps/k/skip", json!({ "output": large }), 413, "payload_too_large"),
         post("/threads/t/steps/t/output", json!({ "output": large }), 413, "payload_too_large"),
-        post("/threads/t/resume", json!({ "input": large }), 400, "validation_failed"),
+        post("/threads/t/resume", json!({ "input": large }), 413, "payload_too_large"),
     ];
     refused(&client, "t", &calls).await;
 }
