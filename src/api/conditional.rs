@@ -6,6 +6,9 @@ use super::problem::Problem;
 use super::query::parse_seq;
 use crate::model::Seq;
 
+/// A version that no thread has: every one has an event from its beginning.
+const NO_VERSION: Seq = 0;
+
 /// The `ETag` of a thread whose last event is `seq`.
 pub(super) fn etag(seq: Seq) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("\"{seq}\"")).ok()
@@ -33,8 +36,11 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
     if text == "*" {
         return Ok(None);
     }
-    let tag = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-    tag.and_then(parse_seq).map(Some).ok_or_else(|| Problem::invalid(rule))
+    let (weak, strong) = (text.starts_with("W/"), text.strip_prefix("W/").unwrap_or(text));
+    let tag = strong.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let tag = tag.filter(|tag| !tag.contains('"')).ok_or_else(|| Problem::invalid(rule))?;
+    // A weak tag matches nothing here (RFC 9110), nor does one that no thread ever had.
+    Ok(Some(parse_seq(tag).filter(|_| !weak).unwrap_or(NO_VERSION)))
 }
 
 #[cfg(test)]
@@ -61,7 +67,10 @@ mod tests {
         assert_eq!(read("\"5\""), Ok(Some(5)));
         assert_eq!(read("*"), Ok(None));
         assert_eq!(if_match(&HeaderMap::new()), Ok(None));
-        for bad in ["5", "W/\"5\"", "\"5\", \"6\"", "\"x\"", "\"\"", ""] {
+        for other in ["W/\"5\"", "\"x\"", "\"\"", "\"05x\""] {
+            assert_eq!(read(other), Ok(Some(NO_VERSION)), "{other}");
+        }
+        for bad in ["5", "\"5\", \"6\"", "\"", "W/5", ""] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

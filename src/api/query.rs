@@ -11,6 +11,9 @@ use crate::model::{Seq, parse_duration};
 
 /// Most items of a list in one answer: bounds the memory of a request.
 pub(super) const MAX_LIMIT: usize = 200;
+/// Most items of a list whose items are small, or whose pages are bounded in bytes as well: enough for
+/// the whole history of most threads in one answer.
+pub(super) const MAX_LONG_LIMIT: usize = 1_000;
 /// Items of a list when nothing was asked for.
 pub(super) const DEFAULT_LIMIT: usize = 50;
 /// Longest an answer is held back; below the idle timeout of common proxies.
@@ -112,9 +115,14 @@ impl Params {
 
     /// Items per page: 1 to [`MAX_LIMIT`].
     pub(super) fn limit(&mut self, default: usize) -> usize {
+        self.limit_to(MAX_LIMIT, default)
+    }
+
+    /// Items per page: 1 to `most`.
+    pub(super) fn limit_to(&mut self, most: usize, default: usize) -> usize {
         self.parsed("limit", |text| match text.parse::<usize>() {
-            Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
-            Ok(_) | Err(_) => Err(format!("must be a whole number from 1 to {MAX_LIMIT}")),
+            Ok(limit) if (1..=most).contains(&limit) => Ok(limit),
+            Ok(_) | Err(_) => Err(format!("must be a whole number from 1 to {most}")),
         })
         .unwrap_or(default)
     }
@@ -225,6 +233,8 @@ mod tests {
                 "{seq}"
             );
         }
+        assert!(!refused("limit=1000", |p| _ = p.limit_to(MAX_LONG_LIMIT, 1)));
+        assert!(refused("limit=1001", |p| _ = p.limit_to(MAX_LONG_LIMIT, 1)));
         assert!(!refused("after=9223372036854775807&", |p| _ = p.seq("after")));
     }
 

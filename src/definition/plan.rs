@@ -153,6 +153,8 @@ pub struct Plan {
     pub name: String,
     /// SHA-256 of its text, in hex.
     pub hash: String,
+    /// SHA-256 of what its text means, in hex: the same however its members are ordered.
+    pub meaning: String,
     /// Its text: compact JSON as it came.
     pub text: String,
     /// Its steps, in the order they were written.

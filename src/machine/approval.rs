@@ -91,10 +91,12 @@ fn choices(node: &Node) -> Result<Vec<String>, Failure> {
     choices.filter(|all| !all.is_empty()).ok_or_else(|| fault("`choices` is a list of texts"))
 }
 
-/// Ends an approval with what was chosen.
+/// Ends an approval with what was chosen. The event says by whose API key, and on whose behalf
+/// (`key/person`, and no key's name has a slash); the output names the person, as the caller did.
 pub(super) fn decided(draft: &mut Draft<'_>, step: usize, decision: &InterventionResolved) {
+    let by = decision.by.split_once('/').map_or(decision.by.as_str(), |(_, person)| person);
     let output = Json::of(&serde_json::json!({
-        "choice": decision.choice, "comment": decision.comment, "by": decision.by
+        "choice": decision.choice, "comment": decision.comment, "by": by
     }));
     complete(draft, step, output.unwrap_or_else(|_| Json::null()));
 }

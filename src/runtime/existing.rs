@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::control;
 use super::core::Core;
 use super::estimate::estimate;
-use super::handle::{Control, Invoke, Invoked, ResumeHow, RuntimeError};
-use super::invoke::hash;
+use super::handle::{Control, Invoke, Invoked, ResumeHow, RuntimeError, WorkflowSource};
+use super::invoke::thread_hash;
+use super::load;
 use super::query::persistently;
 use super::settings::RETRY_AFTER;
-use crate::model::{Fault, ThreadId, ThreadStatus};
+use crate::model::{Fault, Json, ThreadId, ThreadStatus};
+use crate::store::ThreadRow;
 
 /// An invoke that names a thread and nothing else.
 pub(super) async fn alone(core: &Arc<Core>, invoke: &Invoke) -> Result<Invoked, RuntimeError> {
@@ -37,8 +39,14 @@ pub(super) async fn existing(
     let row = persistently(core, || async { Ok(core.store().thread(thread).await?) }).await?;
     let row = row.ok_or(RuntimeError::ThreadNotFound)?;
     let same = match (request_hash, &invoke.input) {
-        (Some(asked), _) => row.request_hash == asked,
-        (None, Some(input)) => row.request_hash == hash(&[&row.definition, input.as_str()]),
+        (Some(asked), _) if row.request_hash == asked => true,
+        // The newest version is another one by now; the thread goes on with the one it began with.
+        (Some(_), input) if names_its_workflow(invoke, &row) => {
+            let input = input.clone().unwrap_or_else(Json::null);
+            row.request_hash == own_hash(core, &row, &input).await?
+        }
+        (Some(_), _) => false,
+        (None, Some(input)) => row.request_hash == own_hash(core, &row, input).await?,
         (None, None) => true,
     };
     if !same {
@@ -79,6 +87,22 @@ pub(super) async fn existing(
             }
         }
     }
+}
+
+/// Whether the invoke names the stored workflow of this thread, and no version of it.
+fn names_its_workflow(invoke: &Invoke, row: &ThreadRow) -> bool {
+    let named = matches!(
+        &invoke.workflow,
+        Some(WorkflowSource::Stored { name, version: None }) if *name == row.workflow
+    );
+    named && row.workflow_version.is_some()
+}
+
+/// The hash of an invoke of this thread's own workflow with an input.
+async fn own_hash(core: &Core, row: &ThreadRow, input: &Json) -> Result<String, RuntimeError> {
+    let plan =
+        persistently(core, || async { Ok(load::plan(core, &row.definition).await?) }).await?;
+    Ok(thread_hash(&plan.meaning, input))
 }
 
 /// Answers a repeat of an idempotency key with the thread that the first one made.

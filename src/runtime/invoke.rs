@@ -12,7 +12,7 @@ use super::core::Core;
 use super::driver::Driver;
 use super::estimate::estimate;
 use super::existing;
-use super::handle::{Invoke, Invoked, RuntimeError};
+use super::handle::{Invoke, Invoked, RuntimeError, WorkflowSource};
 use super::query::patiently;
 use super::release::supervise;
 use super::settings::{DISK_RESERVE, RETRY_AFTER};
@@ -20,7 +20,9 @@ use super::workflows::{Source, check_input, resolve};
 use super::writer::Committed;
 use crate::definition::Plan;
 use crate::machine::{Command, ThreadState, start};
-use crate::model::{Event, Json, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
+use crate::model::{
+    Event, Json, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart, canonical_digest,
+};
 use crate::store::{Disposition, FORK_LABEL, IdempotencyKey, Start, Write, WriteOutcome};
 
 /// How often it is looked whether a start of the same thread has become durable.
@@ -40,12 +42,12 @@ async fn accept(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, RuntimeErro
     let input = invoke.input.clone().unwrap_or_else(Json::null);
     check_input(core, &source.plan, &input)?;
     let request = Request {
-        thread_hash: hash(&[&source.plan.hash, input.as_str()]),
+        thread_hash: thread_hash(&source.plan.meaning, &input),
         key_hash: invoke
             .idempotency_key
             .as_ref()
             .filter(|_| invoke.thread_id.is_none())
-            .map(|_| whole_hash(&source, &input, &invoke)),
+            .map(|_| whole_hash(workflow, &source, &input, &invoke)),
     };
     let (thread, made) = create(core, &invoke, &source, (input, &request)).await?;
     match made {
@@ -336,12 +338,24 @@ pub(super) fn hash(parts: &[&str]) -> String {
     crate::model::hex(&digest.finalize())
 }
 
-/// Hash of everything that a repeat under one idempotency key must have in common.
-fn whole_hash(source: &Source, input: &Json, invoke: &Invoke) -> String {
-    let metadata = invoke.metadata.as_ref().map_or("", Json::as_str);
+/// Hash of what all invokes of one thread have in common: a workflow by its meaning, and an input. How
+/// a client orders the members of an object is nothing that it could be held to.
+pub(super) fn thread_hash(meaning: &str, input: &Json) -> String {
+    hash(&[meaning, &canonical_digest(input)])
+}
+
+/// Hash of everything that a repeat under one idempotency key must have in common. A stored workflow
+/// counts as it was named: a version that was added meanwhile makes a repeat no other request.
+fn whole_hash(asked: &WorkflowSource, source: &Source, input: &Json, invoke: &Invoke) -> String {
+    let workflow = match asked {
+        WorkflowSource::Inline(_) => source.plan.meaning.clone(),
+        WorkflowSource::Stored { name, version: None } => name.clone(),
+        WorkflowSource::Stored { name, version: Some(version) } => format!("{name}@{version}"),
+    };
+    let metadata = invoke.metadata.as_ref().map(canonical_digest).unwrap_or_default();
     let queue = invoke.queue.as_deref().unwrap_or("");
     let priority = invoke.priority.map(|priority| priority.to_string()).unwrap_or_default();
-    hash(&[&source.plan.hash, input.as_str(), metadata, queue, &priority])
+    hash(&[&workflow, &canonical_digest(input), &metadata, queue, &priority])
 }
 
 /// The scalar members of the metadata as text: what `?metadata.KEY=` compares with.

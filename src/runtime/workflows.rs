@@ -67,13 +67,13 @@ fn allowed(core: &Core, plan: &Plan, at: &Pointer) -> Result<(), RuntimeError> {
     if faults.is_empty() { Ok(()) } else { Err(RuntimeError::ExecNotAllowed(faults)) }
 }
 
-/// Checks an input against the workflow's schema.
+/// Checks an input's size, and the input against the workflow's schema.
 pub(super) fn check_input(core: &Core, plan: &Plan, input: &Json) -> Result<(), RuntimeError> {
     let mut faults = Faults::default();
     let at = Pointer::root().key("input");
     let (size, limit) = (input.as_str().len(), core.parts.settings.max_event);
     if size > limit {
-        faults.add(&at, format!("the input has {size} bytes; at most {limit} are accepted"));
+        return Err(RuntimeError::TooLarge { size, limit });
     }
     plan.check_input(input, &at, &mut faults);
     if faults.is_empty() { Ok(()) } else { Err(RuntimeError::Invalid(faults.into_vec())) }
@@ -91,10 +91,12 @@ pub(super) fn validate(
         Err(RuntimeError::ExecNotAllowed(faults)) => faults,
         _ => Vec::new(),
     };
-    if let Some(input) = input
-        && let Err(RuntimeError::Invalid(more)) = check_input(core, &plan, input)
-    {
-        faults.extend(more);
+    match input.map_or(Ok(()), |input| check_input(core, &plan, input)) {
+        Err(RuntimeError::Invalid(more)) => faults.extend(more),
+        Err(too_large) => {
+            faults.push(Fault { pointer: "/input".to_owned(), detail: too_large.to_string() });
+        }
+        Ok(()) => {}
     }
     if faults.is_empty() { Ok(plan) } else { Err(faults) }
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::api::Api;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
-use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
+use crate::api::query::{FromQuery, MAX_LONG_LIMIT, Params, QueryString};
 use crate::model::{Json, Seq};
 
 /// Which events to list.
@@ -19,13 +19,16 @@ pub(in crate::api) struct EventsQuery {
     #[param(value_type = Option<u64>, default = 0)]
     after: Seq,
     /// Most events in the answer; large ones may make it fewer.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 1000)]
     limit: usize,
 }
 
 impl FromQuery for EventsQuery {
     fn read(query: &mut Params) -> Self {
-        Self { after: query.seq("after").unwrap_or(0), limit: query.limit(DEFAULT_LIMIT) }
+        Self {
+            after: query.seq("after").unwrap_or(0),
+            limit: query.limit_to(MAX_LONG_LIMIT, MAX_LONG_LIMIT),
+        }
     }
 }
 

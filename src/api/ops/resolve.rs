@@ -42,7 +42,8 @@ pub(in crate::api) struct ResolveBody {
     /// Recorded in the journal.
     #[schema(max_length = 2048)]
     comment: Option<String>,
-    /// The person on whose behalf the caller decides; the API key's name stands before it.
+    /// The person on whose behalf the caller decides: `by` in the step's output. In events and lists
+    /// the API key's name stands before it (`ops/ann`).
     #[schema(max_length = 2048)]
     by: Option<String>,
 }
@@ -90,7 +91,7 @@ pub(in crate::api) async fn resolve(
     Body(body): Body<ResolveBody>,
 ) -> Result<Response, Problem> {
     let mut control = change.because(body.comment);
-    if let Some(person) = body.by {
+    if let Some(person) = body.by.filter(|person| !person.is_empty()) {
         // Who holds the key answers for the name that is given.
         control.by = format!("{}/{person}", control.by);
     }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use super::list_of;
 use crate::api::Api;
 use crate::api::problem::Problem;
-use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
+use crate::api::query::{DEFAULT_LIMIT, FromQuery, MAX_LONG_LIMIT, Params, QueryString};
 use crate::model::{ThreadId, ThreadStatus};
 use crate::runtime::{ThreadItem, ThreadQuery};
 
@@ -26,7 +26,7 @@ pub(in crate::api) struct ThreadsQuery {
     #[param(value_type = Option<String>, rename = "metadata.KEY")]
     metadata: Vec<(String, String)>,
     /// Items per page.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
     limit: usize,
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
@@ -43,7 +43,7 @@ impl FromQuery for ThreadsQuery {
                 ThreadId::parse(text).map_err(|fault| fault.to_string())
             }),
             metadata: query.below("metadata."),
-            limit: query.limit(DEFAULT_LIMIT),
+            limit: query.limit_to(MAX_LONG_LIMIT, DEFAULT_LIMIT),
             cursor: query.text("cursor"),
         }
     }

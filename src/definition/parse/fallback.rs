@@ -13,6 +13,19 @@ use crate::model::{Faults, StepId};
 const STEP_FIELDS: [&str; 8] =
     ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker", "check"];
 
+/// What a fallback may have as long as nothing tells which of the two it is.
+const EITHER_FIELDS: [&str; 9] = [
+    "output",
+    "kind",
+    "with",
+    "retry",
+    "timeout",
+    "warnAfter",
+    "heartbeatTimeout",
+    "breaker",
+    "check",
+];
+
 /// Reads `fallback`, if the step has one; `raw` is the step's text, `visible` whom it may name.
 /// In a fallback, that is the step itself as well: why it failed.
 pub(super) fn read(
@@ -41,6 +54,7 @@ pub(super) fn read(
         )));
     }
     if fields.get("kind").is_none() && fields.get("with").is_none() {
+        fields.allow(&EITHER_FIELDS, faults);
         faults.add(&at, "a fallback has an output, or the kind and with of a step");
         return None;
     }

@@ -22,7 +22,7 @@ use self::policy::Policy;
 use self::step::Surroundings;
 use super::template::Names;
 use super::{InputSchema, Plan, Template, scan};
-use crate::model::{Fault, Faults, Json, Node, Pointer, StepId};
+use crate::model::{Fault, Faults, Json, Node, Pointer, StepId, canonical_digest};
 
 /// Most steps of one workflow: a status document names each of them.
 const MAX_STEPS: usize = 1000;
@@ -135,6 +135,7 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
     Some(Plan {
         name: name?.to_owned(),
         hash: hash(workflow),
+        meaning: canonical_digest(workflow),
         text: workflow.as_str().to_owned(),
         positions: planned.iter().zip(0..).map(|(step, at)| (step.id.clone(), at)).collect(),
         steps: planned,

@@ -199,6 +199,13 @@ async fn a_body_that_is_too_large_is_refused_however_it_comes() {
         (&problem["code"], &problem["category"]),
         (&json!("payload_too_large"), &json!("resource"))
     );
+    // Small enough for the door, too large for an event.
+    let small = home.launch().set("RETHREAD_MAX_EVENT", "2KiB");
+    let small = small.set("RETHREAD_MAX_BODY", "64KiB").start().await;
+    let body = json!({ "workflow": workflow(), "input": "x".repeat(4096) });
+    let answer = small.client().post("/invoke/async", &body).await;
+    assert_eq!(is_problem(&answer, 413, "/invoke/async")["code"], "payload_too_large");
+    assert_eq!(small.client().get("/threads").await.json()["items"], json!([]));
     // In chunks, without a length.
     let mut socket = tokio::net::TcpStream::connect(server.addr).await.unwrap();
     let head = "POST /invoke/async HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n\
@@ -311,7 +318,7 @@ async fn bad_ids_cursors_and_parameters_are_refused() {
         "/status/t1?at=1&at=2",
         "/status/t1?a=%zz",
         "/threads?limit=0",
-        "/threads?limit=201",
+        "/threads?limit=1001",
         "/threads?limit=x",
         "/threads?status=happy",
         "/threads?cursor=nonsense",
@@ -320,6 +327,7 @@ async fn bad_ids_cursors_and_parameters_are_refused() {
         "/threads?metadata.=1",
         "/threads/t1/events?after=-1",
         "/threads/t1/events?limit=0",
+        "/threads/t1/events?limit=1001",
         "/threads/t1/checkpoints?cursor=x",
         "/workflows/w?version=0",
         "/monitor?limit=0",

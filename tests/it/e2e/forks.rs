@@ -266,7 +266,7 @@ async fn a_bad_fork_is_refused_and_nothing_is_written(home: Home) {
         (json!({ "atSeq": head, "edits": { "s1": 1 } }), 409, "wrong_step_state"),
         (json!({ "atSeq": 1, "edits": { "s0": 1 } }), 409, "wrong_step_state"),
         (json!({ "atSeq": head, "edits": { "s0": long } }), 400, "validation_failed"),
-        (json!({ "atSeq": head, "input": long }), 400, "validation_failed"),
+        (json!({ "atSeq": head, "input": long }), 413, "payload_too_large"),
     ] {
         let refused = fork(&client, "t", &body).await.expect(status);
         assert_eq!(refused.json()["code"], code, "{body}");

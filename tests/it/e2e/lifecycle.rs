@@ -16,6 +16,8 @@ on_stores!([memory, sqlite, postgres] [
     estimates_come_with_completions,
     one_idempotency_key_makes_one_thread,
     a_thread_id_is_answered_refused_or_resumed,
+    a_request_is_the_same_however_its_members_are_ordered,
+    a_repeat_stays_one_when_its_stored_workflow_has_a_new_version,
     an_abort_ends_a_running_thread_and_a_resume_goes_on,
 ]);
 
@@ -204,6 +206,59 @@ async fn a_thread_id_is_answered_refused_or_resumed(home: Home) {
     let rest = client.stream("/stream/t2", &[("last-event-id", &seen)]).await.rest().await;
     assert_eq!(rest[0].event, "workflow_resumed");
     assert_eq!(rest.last().unwrap().event, "workflow_complete");
+}
+
+async fn a_request_is_the_same_however_its_members_are_ordered(home: Home) {
+    let server = home.start().await;
+    let client = server.client();
+    let body = |workflow: &str, input: &str| {
+        format!(r#"{{"workflow":{workflow},"input":{input},"metadata":{{"a":1,"b":2}}}}"#)
+    };
+    let step = r#"{"id":"a","kind":"transform","with":{"jq":".","from":"{input}"}}"#;
+    let turned = r#"{"with":{"from":"{input}","jq":"."},"kind":"transform","id":"a"}"#;
+    let one = body(&format!(r#"{{"name":"w","steps":[{step}]}}"#), r#"{"x":1,"y":[2]}"#);
+    let same = body(&format!(r#"{{"steps":[{turned}],"name":"w"}}"#), r#"{"y":[2],"x":1}"#);
+    let same = same.replace(r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#);
+    let other = body(&format!(r#"{{"name":"w","steps":[{step}]}}"#), r#"{"x":1,"y":[3]}"#);
+    let keyed = [("content-type", "application/json"), ("idempotency-key", "k")];
+    let first = client.send("POST", "/invoke/async", &keyed, one.clone()).await.expect(202).json();
+    let again = client.send("POST", "/invoke/async", &keyed, same.clone()).await.expect(200);
+    assert_eq!(again.json()["threadId"], first["threadId"]);
+    client.send("POST", "/invoke/async", &keyed, other.clone()).await.expect(422);
+    let named = |body: &str| body.replacen('{', r#"{"threadId":"t","#, 1);
+    let plain = [("content-type", "application/json")];
+    client.send("POST", "/invoke/async", &plain, named(&one)).await.expect(202);
+    client.send("POST", "/invoke/async", &plain, named(&same)).await.expect(200);
+    client.send("POST", "/invoke/async", &plain, named(&other)).await.expect(409);
+    let input = json!({ "threadId": "t", "input": { "y": [2], "x": 1 } });
+    client.post("/invoke/async", &input).await.expect(200);
+    let input = json!({ "threadId": "t", "input": { "y": [3], "x": 1 } });
+    client.post("/invoke/async", &input).await.expect(409);
+}
+
+async fn a_repeat_stays_one_when_its_stored_workflow_has_a_new_version(home: Home) {
+    let server = home.start().await;
+    let client = server.client();
+    let version = |jq: &str| json!({ "name": "s", "steps": [{ "id": "a", "kind": "transform", "with": { "jq": jq } }] });
+    let keyed = [("content-type", "application/json"), ("idempotency-key", "k")];
+    let body = json!({ "workflow": "s", "input": 1 });
+    let named = json!({ "workflow": "s", "input": 1, "threadId": "t" });
+    client.post("/workflows", &version("1")).await.expect(201);
+    let first =
+        client.send("POST", "/invoke/async", &keyed, body.to_string()).await.expect(202).json();
+    client.post("/invoke/async", &named).await.expect(202);
+    client.post("/workflows", &version("2")).await.expect(201);
+    let again = client.send("POST", "/invoke/async", &keyed, body.to_string()).await.expect(200);
+    assert_eq!(again.json()["threadId"], first["threadId"]);
+    client.post("/invoke/async", &named).await.expect(200);
+    let pinned = json!({ "workflow": "s@2", "input": 1 });
+    client.send("POST", "/invoke/async", &keyed, pinned.to_string()).await.expect(422);
+    for other in [json!({ "workflow": "s", "input": 2 }), pinned] {
+        let mut other = other;
+        other["threadId"] = json!("t");
+        client.post("/invoke/async", &other).await.expect(409);
+    }
+    assert_eq!(client.completed("t").await["output"]["a"], 1);
 }
 
 async fn an_abort_ends_a_running_thread_and_a_resume_goes_on(home: Home) {

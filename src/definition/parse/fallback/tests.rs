@@ -50,6 +50,7 @@ fn faults_of_a_fallback_are_named_where_they_stand() {
     for (fallback, faults) in [
         (json!(1), &[": fallback is an object"][..]),
         (json!({}), &[": a fallback has an output, or the kind and with"]),
+        (json!({ "ouput": 1 }), &["/ouput: unknown field", ": a fallback has an output"]),
         (json!({ "output": 1, "kind": "http" }), &["/kind: unknown field"]),
         (json!({ "output": "{send.output}" }), &["/output: {send.output}: this step does not"]),
         (json!({ "output": "{secrets.A}" }), &["/output: {secrets.A} may stand only"]),
