@@ -233,8 +233,12 @@ impl Client {
     /// Refusals that only mean "later" are no fault of the server's.
     fn excuse(&self, call: &str, error: &RuntimeError) {
         self.world.log(|| format!("client {}: {call}: {error:?}", self.number));
-        let later =
-            matches!(error, RuntimeError::Unavailable { .. } | RuntimeError::QueueFull { .. });
+        let later = matches!(
+            error,
+            RuntimeError::Unavailable { .. }
+                | RuntimeError::NotTaken { .. }
+                | RuntimeError::QueueFull { .. }
+        );
         if !later {
             self.world.violated(format!("client {}: {call}: {error:?}", self.number));
         }
