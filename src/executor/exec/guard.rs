@@ -73,19 +73,32 @@ impl Guard {
         Arc::new(Self { command, state: Mutex::default() })
     }
 
+    /// Starts the process unless it runs: before a program is started, so that no program runs
+    /// unknown to it for as long as that takes.
+    pub(super) fn get_ready(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.pipe.is_none() {
+            self.restart(&mut state);
+        }
+    }
+
     /// Has a group killed should this process die; until then nothing happens.
     pub(super) fn watch(self: &Arc<Self>, group: Pid) -> Watched {
         let group = group.as_raw();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.groups.insert(group);
         if !state.tell(&format!("+{group}\n")) {
-            match self.start() {
-                Ok(pipe) => state.restart(pipe),
-                // Without it everything works but for what a SIGKILL leaves behind.
-                Err(error) => tracing::warn!(%error, "the guard of programs could not be started"),
-            }
+            self.restart(&mut state);
         }
         Watched { guard: Arc::clone(self), group }
+    }
+
+    /// Without it everything works but for what a SIGKILL leaves behind.
+    fn restart(&self, state: &mut State) {
+        match self.start() {
+            Ok(pipe) => state.restart(pipe),
+            Err(error) => tracing::warn!(%error, "the guard of programs could not be started"),
+        }
     }
 
     /// Starts the process in a group of its own, so that a terminal's Ctrl-C spares it.

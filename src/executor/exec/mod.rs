@@ -82,6 +82,9 @@ impl ExecExecutor {
         let program = Program::find(name, &self.settings)?;
         let input = Input::read(&attempt.with)?;
         let limit = self.settings.max_output_bytes;
+        if let Some(guard) = &self.guard {
+            guard.get_ready();
+        }
         let mut group = Group::spawn(self.command(&program, &input, attempt), name)?;
         group.guard(self.guard.as_ref());
         let stdin = input.stdin.as_deref().unwrap_or_default();
