@@ -162,7 +162,8 @@ fn instead(status: ThreadStatus, action: &str) -> &'static str {
     let failed = matches!(status, ThreadStatus::Failed | ThreadStatus::Aborted);
     match action {
         "edited" if status.is_terminal() => ": fork it with edits instead",
-        "edited" => ": pause it first",
+        // While it is being undone, nothing goes forwards, paused or not.
+        "edited" if status != ThreadStatus::Compensating => ": pause it first",
         "deleted" => ": abort it first",
         "signalled" if failed => ": resume it first",
         "resumed" | "retried" if status == ThreadStatus::Completed => {
