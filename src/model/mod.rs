@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number; [`Clock`] and [`Entropy`] are
 //! traits whose ambient implementations live in `app`. This layer imports nothing of ours.
 
+mod access;
 mod breaker;
 mod canonical;
 mod clock;
@@ -20,6 +21,7 @@ mod status;
 mod time;
 mod timeout;
 
+pub use access::{Namespace, Role};
 pub use breaker::BreakerPolicy;
 pub use canonical::canonical_digest;
 pub use clock::{Clock, Entropy};

@@ -1,0 +1,109 @@
+//! Access: the roles of callers, and the namespaces that keep their threads apart.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The namespace of a key that names none.
+const DEFAULT_NAMESPACE: &str = "default";
+/// Longest name of a namespace, in characters: it stands before ids in indexes and in log lines.
+const MAX_NAMESPACE: usize = 32;
+
+/// What a caller may do. Each role may do whatever the roles before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Reads: status, streams, lists.
+    Reader,
+    /// Invokes, sends signals, and controls the threads it started.
+    Invoker,
+    /// Controls every thread of its namespace and resolves interventions.
+    Operator,
+    /// Everything: stored workflows, notifications, deletion.
+    Admin,
+}
+
+impl Role {
+    /// Every role, the least first.
+    pub const ALL: [Self; 4] = [Self::Reader, Self::Invoker, Self::Operator, Self::Admin];
+
+    /// The role's name, as keys and problem documents have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Invoker => "invoker",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A namespace: `[a-z0-9][a-z0-9-]{0,31}`. Threads, workflows and keys of one are invisible to
+/// callers of another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace(Arc<str>);
+
+impl Namespace {
+    /// Checks a text and makes a namespace of it; `None` if it is not the name of one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let first = text.bytes().next().is_some_and(letter);
+        let rest = text.bytes().all(|byte| letter(byte) || byte == b'-');
+        (first && rest && text.len() <= MAX_NAMESPACE).then(|| Self(Arc::from(text)))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the namespace of keys that name none.
+    pub fn is_default(&self) -> bool {
+        self.as_str() == DEFAULT_NAMESPACE
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self(Arc::from(DEFAULT_NAMESPACE))
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_ordered_by_what_they_may_do() {
+        assert!(Role::ALL.is_sorted());
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+        }
+        assert_eq!(Role::parse("root"), None);
+    }
+
+    #[test]
+    fn namespaces_are_short_plain_words() {
+        for good in ["default", "a", "0", "team-a", &"x".repeat(32)] {
+            assert_eq!(Namespace::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", "A", "a/b", "a b", "ü", &"x".repeat(33)] {
+            assert_eq!(Namespace::parse(bad), None, "{bad:?}");
+        }
+    }
+}
