@@ -24,4 +24,6 @@ mod store_history;
 #[cfg(test)]
 mod store_postgres;
 #[cfg(test)]
+mod store_role;
+#[cfg(test)]
 mod store_sqlite;

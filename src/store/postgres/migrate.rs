@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, Migrator};
 use sqlx::postgres::{PgConnection, PgTransaction};
 use sqlx::{ConnectOptions, Connection, Executor};
 
@@ -34,12 +34,34 @@ pub(super) enum Goal {
     Down(i64),
 }
 
-/// Moves the schema to its goal.
+/// Moves the schema to its goal. One that stands there already is only read, so that a role that
+/// may read and write rows, and change no schema, can serve it.
 pub(super) async fn migrate(target: &Target, goal: Goal) -> Result<(), OpenError> {
     let mut connection = connect(target).await?;
-    let moved = locked(&mut connection, target, goal).await;
+    let moved = move_to(&mut connection, target, goal).await;
     part_from(connection).await;
     moved
+}
+
+async fn move_to(
+    connection: &mut PgConnection,
+    target: &Target,
+    goal: Goal,
+) -> Result<(), OpenError> {
+    if matches!(goal, Goal::Up) && is_current(&look(connection, target).await?) {
+        return Ok(());
+    }
+    locked(connection, target, goal).await
+}
+
+/// Whether exactly the steps that this server knows were applied, with the texts it knows.
+fn is_current(applied: &[AppliedMigration]) -> bool {
+    let migrator = migrator();
+    let known = || migrator.iter().filter(|step| step.migration_type.is_up_migration());
+    let same = |step: &Migration| {
+        applied.iter().any(|row| row.version == step.version && row.checksum == step.checksum)
+    };
+    applied.len() == known().count() && known().all(same)
 }
 
 /// Every known step and whether the database has it.
@@ -47,8 +69,7 @@ pub(super) async fn status(target: &Target) -> Result<Vec<MigrationState>, OpenE
     let mut connection = connect(target).await?;
     let applied = look(&mut connection, target).await;
     part_from(connection).await;
-    let applied = applied?;
-    Ok(MigrationState::of(&migrator(), &applied))
+    Ok(MigrationState::of(&migrator(), &versions(&applied?)))
 }
 
 /// Refuses a schema that is not exactly the one this server makes.
@@ -56,7 +77,7 @@ pub(super) async fn require_current(target: &Target) -> Result<(), OpenError> {
     let mut connection = connect(target).await?;
     let applied = applied(&mut connection, target).await;
     part_from(connection).await;
-    MigrationState::require_current(&migrator(), &applied?)
+    MigrationState::require_current(&migrator(), &versions(&applied?))
 }
 
 /// Ends a connection in good order; the work on it is done either way.
@@ -142,14 +163,20 @@ async fn undo(migrator: &Migrator, steps: &mut Steps<'_>, to: i64) -> Result<(),
 }
 
 /// What was applied, read in a transaction so that a pooler keeps to one session.
-async fn look(connection: &mut PgConnection, target: &Target) -> Result<Vec<i64>, OpenError> {
+async fn look(
+    connection: &mut PgConnection,
+    target: &Target,
+) -> Result<Vec<AppliedMigration>, OpenError> {
     let mut transaction = connection.begin().await.map_err(|e| fault(target, &e))?;
     let applied = applied(&mut transaction, target).await?;
     transaction.rollback().await.map_err(|e| fault(target, &e))?;
     Ok(applied)
 }
 
-async fn applied(connection: &mut PgConnection, target: &Target) -> Result<Vec<i64>, OpenError> {
+async fn applied(
+    connection: &mut PgConnection,
+    target: &Target,
+) -> Result<Vec<AppliedMigration>, OpenError> {
     let table = format!("{}.{TABLE}", target.schema.name());
     let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(&table)
@@ -161,8 +188,11 @@ async fn applied(connection: &mut PgConnection, target: &Target) -> Result<Vec<i
         return Ok(Vec::new());
     }
     let applied = Steps(connection).list_applied_migrations(&table).await;
-    let applied = applied.map_err(|error| OpenError::Migration(error.to_string()))?;
-    Ok(applied.into_iter().map(|step| step.version).collect())
+    applied.map_err(|error| OpenError::Migration(error.to_string()))
+}
+
+fn versions(applied: &[AppliedMigration]) -> Vec<i64> {
+    applied.iter().map(|step| step.version).collect()
 }
 
 fn migrator() -> Migrator {
