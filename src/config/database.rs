@@ -88,7 +88,9 @@ const MAX_IDENTIFIER: usize = 63;
 
 /// The address with its password (and any `password` parameter) masked.
 pub fn mask_url(text: &str) -> String {
-    let Some(mut url) = Url::parse(text).ok().filter(Url::has_host) else {
+    // An '@' beyond the host is most likely of a password with a '/', '?' or '#' in it.
+    let read = |url: &Url| url.has_host() && !url[url::Position::AfterHost..].contains('@');
+    let Some(mut url) = Url::parse(text).ok().filter(read) else {
         return mask_by_hand(text);
     };
     if url.password().is_some() && url.set_password(Some("***")).is_err() {
@@ -107,20 +109,31 @@ pub fn mask_url(text: &str) -> String {
     url.to_string()
 }
 
+/// Words in the names of parameters that hold a secret.
+const SECRETS: [&str; 4] = ["pass", "pwd", "secret", "token"];
+
 fn is_password(key: &str) -> bool {
-    key.to_ascii_lowercase().contains("password")
+    let key = key.to_ascii_lowercase();
+    SECRETS.iter().any(|word| key.contains(word))
 }
 
-/// What is no address may still hold a password: everything up to the last `@` goes, and
-/// everything after a `password=`.
+/// What is no address may still hold a password. Without a scheme nothing of it is shown; else
+/// everything up to the last `@` goes, or from the first `:` on, and everything after a secret's name.
 fn mask_by_hand(text: &str) -> String {
-    let scheme = text.find("://").map_or(0, |at| at + "://".len());
-    let (scheme, rest) = text.split_at(scheme);
-    let rest =
-        rest.rsplit_once('@').map_or_else(|| rest.to_owned(), |(_, rest)| format!("***@{rest}"));
-    match rest.to_ascii_lowercase().find("password") {
-        Some(at) => format!("{scheme}{}***", rest.get(..at).unwrap_or_default()),
-        None => format!("{scheme}{rest}"),
+    let scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let Some((scheme, rest)) = text.split_once("://").filter(|(name, _)| name.bytes().all(scheme))
+    else {
+        return "***".to_owned();
+    };
+    let rest = match (rest.rsplit_once('@'), rest.split_once(':')) {
+        (Some((_, rest)), _) => format!("***@{rest}"),
+        (None, Some((host, _))) => format!("{host}:***"),
+        (None, None) => rest.to_owned(),
+    };
+    let lower = rest.to_ascii_lowercase();
+    match SECRETS.iter().filter_map(|word| lower.find(word)).min() {
+        Some(at) => format!("{scheme}://{}***", rest.get(..at).unwrap_or_default()),
+        None => format!("{scheme}://{rest}"),
     }
 }
 
@@ -152,8 +165,22 @@ mod tests {
             "postgres://u:hunter2@h:5432/d",
             "postgres://u@h/d?password=hunter2&sslmode=require",
             "postgres://u:hunter2@h:notaport/d",
+            "postgres://u:1hunter2/x@h/d",
+            "postgres://u:1/hunter2@h/d",
+            "postgres://u:1?hunter2@h/d",
+            "postgres://u:1#hunter2@h/d",
+            "postgres://h/d?sslpassword=hunter2",
+            "postgres://h/d?pwd=hunter2",
+            "postgres://u:hunter2/d",
+            "postgres://h:x/d?pwd=hunter2",
             "u:hunter2@h",
+            "u:hunter2@h://d",
             "host=h password=hunter2",
+            "host=h pass=hunter2",
+            "hunter2",
+            "//u:hunter2/h",
+            "postgres:u:hunter2/h",
+            "db.example:5432/d?pw=hunter2",
         ] {
             let masked = mask_url(text);
             assert!(!masked.contains("hunter2"), "{masked}");
