@@ -82,6 +82,7 @@ fn finish(mut response: Response, path: &str, id: &str) -> Response {
         response.headers_mut().insert(header::CONTENT_TYPE, media_type);
         *response.body_mut() = Body::from(body);
     }
+    no_store(response.headers_mut());
     // Answers hold what users wrote: no browser may guess another type for them.
     let exact = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, exact);
@@ -89,6 +90,14 @@ fn finish(mut response: Response, path: &str, id: &str) -> Response {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     response
+}
+
+/// Keeps caches from answers, unless something was said of one: they hold what users wrote. What has
+/// an `ETag` may be kept by who asked, and asked for again.
+fn no_store(headers: &mut HeaderMap) {
+    let kept = headers.contains_key(header::ETAG);
+    let rule = if kept { "private, no-cache" } else { "no-store" };
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(rule));
 }
 
 /// The client's request id, if it sent one that is safe to log and to send back.
