@@ -17,7 +17,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::extract::path_parameter;
-use super::problem::{CROSS_SITE, Problem, UNAUTHENTICATED};
+use super::gate::OPEN_ROUTES;
+use super::problem::{Problem, UNAUTHENTICATED};
 use super::query::Params;
 use super::settings::ApiKey;
 use super::{Api, token};
@@ -25,8 +26,6 @@ use crate::model::ThreadId;
 
 /// The name of a caller when no keys are set.
 const ANONYMOUS: &str = "anonymous";
-/// Routes that say nothing but whether the process serves: open to probes without a key.
-const OPEN_ROUTES: [&str; 2] = ["/health/live", "/health/ready"];
 /// Routes that a stream token opens.
 const TOKEN_ROUTES: [&str; 2] = ["/stream/{threadId}", "/api/invoke/stream/{threadId}"];
 
@@ -59,16 +58,13 @@ pub(super) async fn authenticate(State(api): State<Api>, request: Request, next:
             parts.extensions.insert(Caller { name });
             next.run(Request::from_parts(parts, body)).await
         }
-        Err(problem) => refuse(problem, &parts.method),
+        Err(problem) => refuse(problem, &parts),
     }
 }
 
 async fn identify(api: &Api, parts: &mut Parts) -> Result<Arc<str>, Problem> {
     let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
     let keys = &api.settings.keys;
-    if !is_read(&parts.method) && from_another_site(&parts.headers) {
-        return Err(Problem::new(&CROSS_SITE, "browsers may change things from this origin alone"));
-    }
     if OPEN_ROUTES.contains(&route.as_str()) {
         return Ok(Arc::from(ANONYMOUS));
     }
@@ -89,13 +85,6 @@ async fn identify(api: &Api, parts: &mut Parts) -> Result<Arc<str>, Problem> {
 
 fn is_read(method: &Method) -> bool {
     *method == Method::GET || *method == Method::HEAD
-}
-
-/// Whether a browser says that a page of another site made it send this. Without keys, any page
-/// that a developer looks at could otherwise abort threads on a loopback address.
-fn from_another_site(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    site.is_some_and(|site| site != b"same-origin" && site != b"none")
 }
 
 /// The key whose secret the `Authorization` header carries.
@@ -130,7 +119,7 @@ async fn by_token(api: &Api, parts: &mut Parts, given: &str) -> Result<Arc<str>,
     Err(Problem::new(&UNAUTHENTICATED, "the stream token is not valid for this thread, or expired"))
 }
 
-fn refuse(problem: Problem, method: &Method) -> Response {
+fn refuse(problem: Problem, parts: &Parts) -> Response {
     let unknown = problem.kind() == &UNAUTHENTICATED;
     let mut response = problem.into_response();
     if unknown {
@@ -139,12 +128,19 @@ fn refuse(problem: Problem, method: &Method) -> Response {
             header::WWW_AUTHENTICATE,
             HeaderValue::from_static("Bearer realm=\"rethread\""),
         );
-        if is_read(method) {
+        if is_read(&parts.method) && !is_event_source(&parts.headers) {
             let basic = HeaderValue::from_static("Basic realm=\"rethread\", charset=\"UTF-8\"");
             headers.append(header::WWW_AUTHENTICATE, basic);
         }
     }
     response
+}
+
+/// Whether the answer is for an `EventSource`: a browser must not ask for a password in its name,
+/// again at every try.
+fn is_event_source(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.to_ascii_lowercase().contains("text/event-stream"))
 }
 
 #[cfg(test)]

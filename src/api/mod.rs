@@ -6,8 +6,10 @@
 
 mod auth;
 mod conditional;
+mod cors;
 mod extract;
 mod fields;
+mod gate;
 mod openapi;
 mod ops;
 mod problem;
@@ -24,10 +26,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use tower::util::option_layer;
 
 use crate::model::{Clock, Entropy};
 use crate::runtime::Handle;
 
+pub use cors::Origins;
 pub use openapi::openapi;
 pub use problem::{ProblemDocument, ProblemError};
 pub use serve::{ServeSettings, serve};
@@ -56,7 +60,7 @@ impl Api {
     }
 }
 
-/// All routes of the API, with `pages` (the dashboard's routes) beside them, behind the same
+/// All routes of the API, with `pages` (the dashboard's routes) beside them, behind the same gate,
 /// authentication, logging and request ids.
 pub fn router(api: Api, pages: Router) -> Router {
     let (routes, _) = openapi::routes().split_for_parts();
@@ -66,6 +70,8 @@ pub fn router(api: Api, pages: Router) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(route_not_found)
         .layer(from_fn_with_state(api.clone(), auth::authenticate))
+        .layer(option_layer(api.settings.origins.layer()))
+        .layer(from_fn_with_state(api.clone(), gate::gate))
         .layer(from_fn_with_state(api, request::observe))
 }
 

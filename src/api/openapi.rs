@@ -250,7 +250,7 @@ fn add_problems(path: &str, operation: &mut Operation) {
     let open = path == "/health/live" || path == "/health/ready";
     let mut statuses = vec!["400", "500"];
     if !open {
-        statuses.push("401");
+        statuses.extend(["401", "403", "421"]);
     }
     if path != "/health/live" && path != "/health" {
         statuses.push("503");
@@ -260,9 +260,6 @@ fn add_problems(path: &str, operation: &mut Operation) {
     }
     if operation.request_body.is_some() {
         statuses.extend(["408", "413", "415"]);
-    }
-    if operation.request_body.is_some() || path.ends_with("/stream-token") {
-        statuses.push("403");
     }
     if path.starts_with("/invoke") || path.ends_with("/fork") {
         statuses.extend(["409", "422", "429"]);

@@ -51,6 +51,8 @@ kinds! {
     UNAUTHENTICATED = UNAUTHORIZED "unauthenticated" Authentication false "Who calls is not known";
     EXEC_NOT_ALLOWED = FORBIDDEN "exec_not_allowed" Authorization false "A program is not allowed";
     CROSS_SITE = FORBIDDEN "cross_site" Authorization false "Another site's page sent this";
+    FORWARDED = FORBIDDEN "forwarded" Authorization false "A proxy sent this to a server without keys";
+    MISDIRECTED = MISDIRECTED_REQUEST "misdirected" Authorization false "The server does not go by this name";
     ROUTE_NOT_FOUND = NOT_FOUND "route_not_found" NotFound false "There is no such route";
     THREAD_NOT_FOUND = NOT_FOUND "thread_not_found" NotFound false "There is no such thread";
     WORKFLOW_NOT_FOUND = NOT_FOUND "workflow_not_found" NotFound false "There is no such workflow";

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::cors::Origins;
+use crate::model::HostPort;
+
 /// Largest request body unless configured otherwise, in bytes (`RETHREAD_MAX_BODY`).
 pub const DEFAULT_MAX_BODY: usize = 4 * 1024 * 1024;
 
@@ -73,6 +76,12 @@ impl HttpMetrics for NoMetrics {
 pub struct ApiSettings {
     /// Who may call; empty lets everybody in as `anonymous`.
     pub keys: Vec<ApiKey>,
+    /// The host of the listen address: what a server without keys answers to beside loopback names.
+    pub address: Option<HostPort>,
+    /// What a server with keys answers to; everything if empty.
+    pub hosts: Vec<HostPort>,
+    /// Whose pages may call from a browser.
+    pub origins: Origins,
     /// Largest request body, in bytes; larger is 413.
     pub max_body: usize,
     /// Where requests are counted.
@@ -81,6 +90,13 @@ pub struct ApiSettings {
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { keys: Vec::new(), max_body: DEFAULT_MAX_BODY, metrics: Arc::new(NoMetrics) }
+        Self {
+            keys: Vec::new(),
+            address: None,
+            hosts: Vec::new(),
+            origins: Origins::default(),
+            max_body: DEFAULT_MAX_BODY,
+            metrics: Arc::new(NoMetrics),
+        }
     }
 }

@@ -13,6 +13,8 @@ use uuid::Uuid;
 use super::*;
 use crate::model::Timestamp;
 
+mod edge;
+
 const BIG: usize = 200;
 
 #[tokio::test]
@@ -94,6 +96,15 @@ async fn a_page_of_another_site_can_change_nothing() {
         request.headers_mut().insert("sec-fetch-site", site.parse().unwrap());
         assert_eq!(send(app(&[]), request).await.status, status, "{site} {method}");
     }
+}
+
+/// A request with these headers; a `host` takes the place of the usual one.
+fn asked(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Request<Body> {
+    let mut request = request(method, path);
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    request
 }
 
 #[tokio::test]
@@ -227,20 +238,27 @@ async fn send(app: Router, request: Request<Body>) -> Answer {
 }
 
 fn request(method: &str, path: &str) -> Request<Body> {
-    Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
+    let request = Request::builder().method(method).uri(path).header("host", "localhost");
+    request.body(Body::empty()).unwrap()
 }
 
 fn post(path: &str, media_type: &str, body: &[u8]) -> Request<Body> {
     let request = Request::builder().method("POST").uri(path).header("content-type", media_type);
+    let request = request.header("host", "localhost");
     request.body(Body::from(body.to_vec())).unwrap()
 }
 
 /// The router over a runtime that none of these tests reaches.
 fn app(secrets: &[&str]) -> Router {
+    app_with(secrets, ApiSettings::default())
+}
+
+/// The same with settings of its own.
+fn app_with(secrets: &[&str], settings: ApiSettings) -> Router {
     let settings = ApiSettings {
         keys: secrets.iter().map(|secret| ApiKey::new("tester", secret)).collect(),
         max_body: BIG,
-        ..ApiSettings::default()
+        ..settings
     };
     let pages = Router::new()
         .route("/page", get(async || "a page"))

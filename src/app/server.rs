@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
+use axum::http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Ambient;
 use super::metrics::ServedMetrics;
-use crate::api::{self, Api, ApiSettings, ServeSettings};
-use crate::config::{self, ConfigError, Settings};
+use crate::api::{self, Api, ApiSettings, Origins, ServeSettings};
+use crate::config::{self, ConfigError, CorsOrigins, Settings};
 use crate::dashboard;
 use crate::executor::{EgressPolicy, ExecutorSettings, Registry, Secrets};
+use crate::model::HostPort;
 use crate::observe::Metrics;
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 
@@ -53,7 +55,10 @@ impl Server {
         );
         let pages = dashboard::router(runtime.handle(), Arc::clone(&ambient.clock));
         let app = api::router(api, pages);
-        let serve = ServeSettings { drain: settings.shutdown_grace, ..ServeSettings::default() };
+        let serve = ServeSettings {
+            max_connections: settings.edge.max_connections,
+            drain: settings.shutdown_grace,
+        };
         Ok(Self { runtime, app, serve, stop: CancellationToken::new() })
     }
 
@@ -126,7 +131,20 @@ fn api_settings(settings: &Settings, metrics: Arc<Metrics>) -> ApiSettings {
     let key = |key: &config::ApiKey| api::ApiKey::from_digest(&key.name, key.hash);
     ApiSettings {
         keys: settings.api_keys.iter().map(key).collect(),
+        address: HostPort::parse(&settings.addr.host_text()),
+        hosts: settings.edge.hosts.clone(),
+        origins: origins(&settings.edge.origins),
         max_body: settings.max_body,
         metrics: Arc::new(ServedMetrics(metrics)),
+    }
+}
+
+fn origins(settings: &CorsOrigins) -> Origins {
+    match settings {
+        CorsOrigins::Any => Origins::Any,
+        // Whatever was read as an origin can stand in a header.
+        CorsOrigins::Named(origins) => Origins::Named(
+            origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok()).collect(),
+        ),
     }
 }

@@ -19,6 +19,10 @@ const POOLER: &str = "none";
 const FALLBACK: &str = "none";
 /// Beside the process, like the default database, and never mistaken for it.
 const FALLBACK_PATH: &str = "rethread-fallback.db";
+/// Connections. What readers of streams fill a small machine's memory with.
+const MAX_CONNECTIONS: &str = "10000";
+/// Connections. Roomy for a proxy or an office behind one address, too few to shut others out.
+const MAX_CONNECTIONS_PER_ADDRESS: &str = "1000";
 /// Threads. What two cores drive with room to spare.
 const MAX_RUNNING: &str = "1024";
 /// Threads. About a minute of work at full speed; beyond it, waiting helps nobody.
@@ -96,6 +100,27 @@ pub struct ServerArgs {
     /// required unless the address is loopback
     #[arg(long, env = "RETHREAD_API_KEYS", hide_env_values = true, value_name = "PAIRS")]
     pub api_keys: Option<String>,
+
+    /// Names this server goes by, separated by commas; a request for another is answered with 421. With
+    /// API keys, by default any; without them always loopback names and the address listened on
+    #[arg(long, env = "RETHREAD_HOSTS", hide_env_values = true, value_name = "NAMES")]
+    pub hosts: Option<String>,
+
+    /// Origins of pages that may call from a browser, separated by commas, or `*` for all, without
+    /// cookies; none by default
+    #[arg(long, env = "RETHREAD_CORS_ORIGINS", hide_env_values = true, value_name = "ORIGINS")]
+    pub cors_origins: Option<String>,
+
+    /// Connections at once; more are not accepted but for health probes. Fewer where the system lets
+    /// the process open few files
+    #[arg(long, env = "RETHREAD_MAX_CONNECTIONS", hide_env_values = true, value_name = "COUNT")]
+    #[arg(default_value = MAX_CONNECTIONS)]
+    pub max_connections: Option<String>,
+
+    /// Connections at once from one address (of IPv6, from one network of 64 bits)
+    #[arg(long, env = "RETHREAD_MAX_CONNECTIONS_PER_ADDRESS", hide_env_values = true)]
+    #[arg(value_name = "COUNT", default_value = MAX_CONNECTIONS_PER_ADDRESS)]
+    pub max_connections_per_address: Option<String>,
 
     /// Programs that `exec` steps may start, by name, separated by commas; none by default
     #[arg(long, env = "RETHREAD_EXEC_ALLOW", hide_env_values = true, value_name = "PROGRAMS")]

@@ -7,6 +7,7 @@
 mod alias;
 mod args;
 mod database;
+mod edge;
 mod environment;
 mod error;
 mod example;
@@ -18,6 +19,7 @@ mod values;
 
 pub use args::ServerArgs;
 pub use database::{Database, Fallback, mask_url};
+pub use edge::{CorsOrigins, EdgeSettings};
 pub use environment::{Environment, process_variables};
 pub use error::{ConfigError, Notice};
 pub use example::env_example;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::database::{self, Database, Fallback};
+use super::edge::{self, CorsOrigins, EdgeSettings};
 use super::keys::{self, ApiKey};
 use super::parse::{self, Egress, ListenAddress};
 use super::{ConfigError, Environment, Notice, Values};
@@ -75,6 +76,8 @@ pub struct Settings {
     pub fallback_path: PathBuf,
     /// Who may call; nobody in particular if empty.
     pub api_keys: Vec<ApiKey>,
+    /// Whom the server answers, and how many at once.
+    pub edge: EdgeSettings,
     /// What `{secrets.NAME}` stands for, by name.
     pub secrets: BTreeMap<String, SecretString>,
     /// Programs that `exec` steps may start.
@@ -125,7 +128,12 @@ impl Settings {
             }
         }
         match settings {
-            Some(settings) if faults.is_empty() => Ok(settings),
+            Some(settings) if faults.is_empty() => {
+                if settings.api_keys.is_empty() {
+                    notices.extend(edge::notices_without_keys(&settings.edge));
+                }
+                Ok(settings)
+            }
             _ => Err(ConfigError { faults }),
         }
     }
@@ -146,11 +154,8 @@ impl Settings {
         let pooler = reader.read("pooler", "none, transaction", read_pooler);
         let fallback = reader.read("fallback", "none, sqlite, memory", database::read_fallback);
         let fallback_path = reader.read("fallback_path", "the path of a file", database::read_path);
-        let api_keys = reader
-            .read_optional("api_keys", keys::ALLOWED, |text| keys::read_api_keys(text, notices));
-        if let (Some(addr), Ok(keys)) = (&addr, &api_keys) {
-            reader.require_keys(addr, keys.is_none());
-        }
+        let api_keys = reader.api_keys(addr.as_ref(), notices);
+        let edge = reader.edge();
         let exec_allow =
             reader.read_optional("exec_allow", "names of programs", |text| Ok(parse::list(text)));
         let egress = reader.read_optional(
@@ -178,6 +183,7 @@ impl Settings {
         let (database, fallback) = (database?, fallback?);
         let fallback = usable_fallback(&database, fallback, notices);
         Some(Self {
+            edge: edge?,
             database,
             schema: schema?,
             pooler: pooler?,
@@ -286,6 +292,19 @@ impl Reader<'_> {
         self.read(id, &words, |text| parse::duration(text, allowed))
     }
 
+    fn edge(&mut self) -> Option<EdgeSettings> {
+        let hosts = self.read_optional("hosts", edge::HOSTS, edge::hosts);
+        let origins = self.read_optional("cors_origins", edge::ORIGINS, edge::origins);
+        let max = self.count("max_connections", &edge::CONNECTIONS);
+        let each = self.count("max_connections_per_address", &edge::CONNECTIONS);
+        Some(EdgeSettings {
+            hosts: hosts.ok()?.unwrap_or_default(),
+            origins: origins.ok()?.unwrap_or(CorsOrigins::Named(Vec::new())),
+            max_connections: usize::try_from(max?).ok()?,
+            max_connections_per_address: usize::try_from(each?).ok()?,
+        })
+    }
+
     fn store_retry(&mut self) -> Option<(Duration, Duration)> {
         // Both are read before either is given up: every fault is named in one answer.
         let initial = self.duration("store_retry_initial", &STORE_RETRY);
@@ -318,6 +337,19 @@ impl Reader<'_> {
             super::alias::read_switch(text).ok_or_else(|| "not a switch".to_owned())
         });
         Some(LogSettings { filter: filter?, format: format.ok()?, flows: flows? })
+    }
+
+    fn api_keys(
+        &mut self,
+        addr: Option<&ListenAddress>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Option<Vec<ApiKey>>, Faulty> {
+        let keys = self
+            .read_optional("api_keys", keys::ALLOWED, |text| keys::read_api_keys(text, notices))?;
+        if let Some(addr) = addr {
+            self.require_keys(addr, keys.is_none());
+        }
+        Ok(keys)
     }
 
     /// An address that others can reach needs keys.
@@ -373,6 +405,9 @@ mod tests {
         assert!(settings.fallback_path.ends_with("rethread-fallback.db"));
         assert_eq!(settings.egress, Egress::Open);
         assert_eq!((settings.max_running, settings.max_queued), (1024, 100_000));
+        let edge = &settings.edge;
+        assert_eq!((edge.max_connections, edge.max_connections_per_address), (10_000, 1_000));
+        assert_eq!((&edge.hosts, &edge.origins), (&Vec::new(), &CorsOrigins::Named(Vec::new())));
         assert_eq!((settings.max_body, settings.max_event), (4 << 20, 1 << 20));
         assert_eq!(settings.lease, Duration::from_secs(5));
         assert_eq!(settings.stale_after, Duration::from_mins(2));

@@ -1,4 +1,4 @@
-//! Plain data that every layer shares: ids, time, JSON text, events, failures, retry policies.
+//! Plain data that every layer shares: ids, time, hosts, JSON text, events, failures, retry policies.
 //!
 //! Nothing here does I/O, reads a clock or draws a random number; [`Clock`] and [`Entropy`] are
 //! traits whose ambient implementations live in `app`. This layer imports nothing of ours.
@@ -12,6 +12,7 @@ mod event;
 mod failure;
 mod fault;
 mod hex;
+mod host;
 mod ids;
 mod json;
 mod members;
@@ -37,6 +38,7 @@ pub use event::{
 pub use failure::{Category, Failure, codes};
 pub use fault::{Fault, Faults, Pointer};
 pub use hex::hex;
+pub use host::HostPort;
 pub use ids::{Epoch, IdFault, Incarnation, Seq, StepId, ThreadId, is_signal_name};
 pub use json::{Json, JsonFault, MAX_JSON_DEPTH, quote};
 pub use members::Members;

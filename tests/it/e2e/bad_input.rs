@@ -208,7 +208,7 @@ async fn a_body_that_is_too_large_is_refused_however_it_comes() {
     assert_eq!(small.client().get("/threads").await.json()["items"], json!([]));
     // In chunks, without a length.
     let mut socket = tokio::net::TcpStream::connect(server.addr).await.unwrap();
-    let head = "POST /invoke/async HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n\
+    let head = "POST /invoke/async HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                 transfer-encoding: chunked\r\nconnection: close\r\n\r\n";
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
     let send = async {
@@ -378,9 +378,10 @@ async fn a_request_that_is_not_http_costs_nothing() {
     for bytes in [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
         b"GET / HTTP/9.9\r\n\r\n".to_vec(),
-        format!("GET /{} HTTP/1.1\r\nhost: h\r\n\r\n", "a".repeat(100_000)).into_bytes(),
-        format!("GET / HTTP/1.1\r\nhost: h\r\nx: {}\r\n\r\n", "a".repeat(100_000)).into_bytes(),
-        b"POST /invoke/async HTTP/1.1\r\nhost: h\r\ncontent-length: -1\r\n\r\n".to_vec(),
+        format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(100_000)).into_bytes(),
+        format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "a".repeat(100_000))
+            .into_bytes(),
+        b"POST /invoke/async HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n".to_vec(),
     ] {
         let mut socket = tokio::net::TcpStream::connect(server.addr).await.unwrap();
         // It may close before everything was sent.

@@ -12,6 +12,7 @@ mod damage;
 mod definitions;
 mod diagnostics;
 mod disks;
+mod edge;
 mod examples;
 mod explain;
 mod fallback;

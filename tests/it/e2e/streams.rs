@@ -96,7 +96,7 @@ async fn a_reader_that_stalls_loses_nothing_and_holds_nobody_up(home: Home) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stalled = socket.connect(server.addr).await.unwrap();
-    let request = "GET /stream/t1 HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    let request = "GET /stream/t1 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stalled.write_all(request.as_bytes()).await.unwrap();
     let mut text = vec![0; 1];
     stalled.read_exact(&mut text).await.unwrap();
