@@ -26,4 +26,4 @@ pub use filter::{Filter, FilterError, FilterLimits};
 pub use plan::{Action, Fallback, Phase, Plan, PlanStep, StepBreaker};
 pub use schema::InputSchema;
 pub use scope::{Scope, StepView};
-pub use template::{Template, Unresolved};
+pub use template::{Template, Unfilled};

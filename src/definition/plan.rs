@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Check, Condition, Filter, InputSchema, Scope, Template, Unresolved};
-use crate::model::{BreakerPolicy, Faults, Json, Pointer, RetryPolicy, StepId, quote};
+use super::template::Bounded;
+use super::{Check, Condition, Filter, InputSchema, Scope, Template, Unfilled};
+use crate::model::{BreakerPolicy, Faults, Json, Pointer, RetryPolicy, StepId};
 
 /// What a step does, as far as it is known before its templates are filled in.
 #[derive(Debug)]
@@ -235,23 +236,25 @@ impl Plan {
         }
     }
 
-    /// The thread's output once its steps have ended: the `output` template, or an object of the
-    /// outputs of the steps that nothing depends on (`null` for a skipped or failed one).
-    pub fn render_output(&self, scope: &dyn Scope) -> Result<Json, Unresolved> {
+    /// The thread's output once its steps have ended, of at most `limit` bytes: the `output`
+    /// template, or an object of the outputs of the steps that nothing depends on (`null` for a
+    /// skipped or failed one).
+    pub fn render_output(&self, scope: &dyn Scope, limit: usize) -> Result<Json, Unfilled> {
         if let Some(template) = &self.output {
-            return template.render(scope);
+            return template.render(scope, limit);
         }
-        let mut out = String::from("{");
+        let mut out = Bounded::new(limit);
+        out.push("{")?;
         for (index, step) in self.leaves().filter_map(|at| self.steps.get(at)).enumerate() {
             if index > 0 {
-                out.push(',');
+                out.push(",")?;
             }
-            quote(step.id.as_str(), &mut out);
-            out.push(':');
+            out.quote(step.id.as_str())?;
+            out.push(":")?;
             let output = scope.step(step.id.as_str()).and_then(|view| view.output);
-            out.push_str(output.map_or("null", Json::as_str));
+            out.push(output.map_or("null", Json::as_str))?;
         }
-        out.push('}');
-        Ok(Json::trusted(out).unwrap_or_else(|_| Json::null()))
+        out.push("}")?;
+        out.finish()
     }
 }

@@ -116,14 +116,20 @@ impl Field {
     }
 }
 
+/// Finds the part of a value that a path leads to.
+pub(super) type Follow<'f, 'a> = dyn FnMut(&'a str, &[Segment]) -> Option<&'a str> + 'f;
+
 impl Reference {
-    /// What this names in `scope`; `None` if it is absent.
-    pub(super) fn resolve<'a>(&'a self, scope: &'a dyn Scope) -> Option<Found<'a>> {
-        let json = |json: &'a Json| Cow::Borrowed(json.as_str());
+    /// What this names in `scope`, parts of values found by `follow`; `None` if it is absent.
+    pub(super) fn resolve<'r, 'a: 'r>(
+        &'r self,
+        scope: &'a dyn Scope,
+        follow: &mut Follow<'_, 'a>,
+    ) -> Option<Found<'r>> {
         let whole = match &self.root {
             Root::ThreadId => return Some(Found::Text(scope.thread_id().as_str())),
             Root::Secret(name) => return scope.secret(name).map(Found::Text),
-            Root::Input => json(scope.input()),
+            Root::Input => scope.input().as_str(),
             Root::Step(id, field) => {
                 let step = scope.step(id)?;
                 match field {
@@ -134,32 +140,25 @@ impl Reference {
                             None => Found::Json(Cow::Borrowed("null")),
                         });
                     }
-                    Field::Output => step.output.map_or(Cow::Borrowed("null"), json),
-                    Field::Error => step.error.map_or(Cow::Borrowed("null"), failure),
+                    Field::Output => step.output.map_or("null", Json::as_str),
+                    Field::Error => match step.error {
+                        Some(error) => return part_of(error, &self.path),
+                        None => "null",
+                    },
                 }
             }
         };
-        follow(whole, &self.path).map(Found::Json)
+        follow(whole, &self.path).map(|part| Found::Json(Cow::Borrowed(part)))
     }
 }
 
-fn failure(failure: &Failure) -> Cow<'static, str> {
-    Cow::Owned(Json::of(failure).unwrap_or_else(|_| Json::null()).as_str().to_owned())
-}
-
-/// The part of a value that a path leads to.
-fn follow<'a>(whole: Cow<'a, str>, path: &[Segment]) -> Option<Cow<'a, str>> {
-    match whole {
-        Cow::Borrowed(text) => slice(text, path).map(Cow::Borrowed),
-        Cow::Owned(text) => slice(&text, path).map(|part| Cow::Owned(part.to_owned())),
-    }
-}
-
-fn slice<'a>(text: &'a str, path: &[Segment]) -> Option<&'a str> {
-    path.iter().try_fold(text, |value, segment| match segment {
+fn part_of<'r>(failure: &Failure, path: &[Segment]) -> Option<Found<'r>> {
+    let whole = Json::of(failure).unwrap_or_else(|_| Json::null());
+    let part = path.iter().try_fold(whole.as_str(), |value, segment| match segment {
         Segment::Key(key) => scan::member(value, key),
         Segment::Index(index) => scan::items(value).nth(*index),
-    })
+    });
+    part.map(|part| Found::Json(Cow::Owned(part.to_owned())))
 }
 
 /// Splits `name.key[0]["key"]` into its name and its path; `None` if it is not of that form.

@@ -4,12 +4,16 @@
 //! reads a substituted value again. Called by the runtime for a step's `with` and a thread's
 //! output.
 
-use std::collections::BTreeSet;
-use std::fmt;
+mod lookup;
+mod render;
 
-use super::reference::{self, Braced, Found, Reference, Root};
+use std::collections::BTreeSet;
+
+pub(super) use self::render::Bounded;
+pub use self::render::Unfilled;
+use super::reference::{self, Braced, Reference, Root};
 use super::{Scope, scan};
-use crate::model::{Faults, Json, Pointer, quote};
+use crate::model::{Faults, Json, Pointer};
 
 /// Longest reference, in bytes: keeps the search for its end linear in the text.
 const MAX_REFERENCE: usize = 1024;
@@ -20,18 +24,6 @@ pub struct Template {
     parts: Vec<Part>,
     secrets: BTreeSet<String>,
 }
-
-/// A reference to something that is not there. Displays the reference, never a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unresolved(String);
-
-impl fmt::Display for Unresolved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{{}}} is not there", self.0)
-    }
-}
-
-impl std::error::Error for Unresolved {}
 
 /// What the references of a template may name.
 pub(super) struct Names<'a> {
@@ -85,63 +77,10 @@ impl Template {
         self.secrets.iter().map(String::as_str)
     }
 
-    /// Fills the references in.
-    pub fn render(&self, scope: &dyn Scope) -> Result<Json, Unresolved> {
-        let mut out = String::new();
-        for part in &self.parts {
-            match part {
-                Part::Raw(text) => out.push_str(text),
-                Part::Value(reference) => match resolve(reference, scope)? {
-                    Found::Json(json) => out.push_str(&json),
-                    Found::Text(text) => quote(text, &mut out),
-                },
-                Part::Text(pieces) => quote(&render_text(pieces, scope)?, &mut out),
-                Part::Scope => write_scope(scope, &mut out),
-            }
-        }
-        // Assembled from compact JSON alone, so this cannot fail.
-        Json::trusted(out).map_err(|fault| Unresolved(fault.to_string()))
+    /// Fills the references in: at most `limit` bytes of JSON, and never more in memory.
+    pub fn render(&self, scope: &dyn Scope, limit: usize) -> Result<Json, Unfilled> {
+        render::render(&self.parts, scope, limit)
     }
-}
-
-fn resolve<'a>(reference: &'a Reference, scope: &'a dyn Scope) -> Result<Found<'a>, Unresolved> {
-    reference.resolve(scope).ok_or_else(|| Unresolved(reference.text.clone()))
-}
-
-fn render_text(pieces: &[Piece], scope: &dyn Scope) -> Result<String, Unresolved> {
-    let mut text = String::new();
-    for piece in pieces {
-        match piece {
-            Piece::Text(literal) => text.push_str(literal),
-            Piece::Reference(reference) => match resolve(reference, scope)? {
-                Found::Text(value) => text.push_str(value),
-                Found::Json(json) if scan::is_string(&json) => text.push_str(&scan::decode(&json)),
-                Found::Json(json) => text.push_str(&json),
-            },
-        }
-    }
-    Ok(text)
-}
-
-fn write_scope(scope: &dyn Scope, out: &mut String) {
-    out.push_str("{\"input\":");
-    out.push_str(scope.input().as_str());
-    out.push_str(",\"thread\":{\"id\":");
-    quote(scope.thread_id().as_str(), out);
-    out.push_str("},\"steps\":{");
-    for (index, id) in scope.step_ids().into_iter().enumerate() {
-        let Some(step) = scope.step(id) else { continue };
-        if index > 0 {
-            out.push(',');
-        }
-        quote(id, out);
-        out.push_str(":{\"status\":");
-        quote(step.status.as_str(), out);
-        out.push_str(",\"output\":");
-        out.push_str(step.output.map_or("null", Json::as_str));
-        out.push('}');
-    }
-    out.push_str("}}");
 }
 
 struct Compiler<'a, 'n> {

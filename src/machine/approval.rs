@@ -15,8 +15,8 @@ use super::state::ThreadState;
 use super::wait::{complete, fault, in_vain, limit, read, waited_ms};
 use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
 use crate::model::{
-    Category, EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json,
-    Node, StepId, StepStatus, StepWaiting, ThreadId, Timestamp, canonical_digest, codes,
+    EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Node,
+    StepId, StepStatus, StepWaiting, ThreadId, Timestamp, canonical_digest,
 };
 
 /// What an approval offers where it says nothing.
@@ -128,7 +128,7 @@ pub(super) fn withdraw_changed(draft: &mut Draft<'_>, who: &Who) {
             continue;
         };
         let Some(opened) = open_question(draft.state, &planned.id) else { continue };
-        let now = rendered(draft.state, planned, state.phase());
+        let now = rendered(draft, planned, state.phase());
         let now = now.map(|with| canonical_digest(&with));
         if now.is_ok_and(|digest| opened.digest.as_ref() == Some(&digest)) {
             continue;
@@ -151,7 +151,7 @@ pub(super) fn ask_again(draft: &mut Draft<'_>) {
         }
         let Some(state) = draft.state.steps.get(step) else { continue };
         let (attempt, phase) = (state.attempts, state.phase());
-        let asked = rendered(draft.state, planned, phase)
+        let asked = rendered(draft, planned, phase)
             .and_then(|with| ask(draft, step, planned.phase(phase), &with));
         if let Err(failure) = asked {
             let waited = waited_ms(draft, step);
@@ -176,12 +176,10 @@ fn open_question<'a>(state: &'a ThreadState, step: &StepId) -> Option<&'a Interv
 }
 
 /// The `with` of a step that waits, as it would be if it were asked now.
-fn rendered(state: &ThreadState, planned: &PlanStep, phase: Phase) -> Result<Json, Failure> {
-    let scope = AsAsked { state, id: planned.id.as_str() };
-    planned.phase(phase).with.render(&scope).map_err(|unresolved| {
-        let detail = unresolved.to_string();
-        Failure::permanent(codes::TEMPLATE_UNRESOLVED, Category::Validation, detail)
-    })
+fn rendered(draft: &Draft<'_>, planned: &PlanStep, phase: Phase) -> Result<Json, Failure> {
+    let scope = AsAsked { state: draft.state, id: planned.id.as_str() };
+    let with = planned.phase(phase).with.render(&scope, draft.moment.max_event);
+    with.map_err(|unfilled| unfilled.failure(""))
 }
 
 /// A thread's data as they stood when a step was asked about: it was running then. (A fallback may

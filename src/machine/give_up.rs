@@ -9,9 +9,7 @@ use super::draft::Draft;
 use super::ready::{fail_step, start_attempt_now};
 use super::state::ThreadState;
 use crate::definition::{Fallback, Plan, Scope, StepView, Template};
-use crate::model::{
-    Category, EventBody, Failure, Json, StepComplete, StepRetry, StepStatus, ThreadId, codes,
-};
+use crate::model::{EventBody, Failure, Json, StepComplete, StepRetry, StepStatus, ThreadId};
 
 /// Ends the last attempt of a step, which failed with `error` after `duration_ms`. The steps that
 /// depend on it are looked at by whoever calls.
@@ -53,21 +51,13 @@ fn stand_in(
     error: &Failure,
 ) -> Result<Json, Failure> {
     let id = plan.steps.get(step).map_or("", |planned| planned.id.as_str());
-    let failure = |code, category, detail: String| {
-        let message = format!("the fallback's output: {detail}, after: {}", error.message);
-        let failure = Failure::permanent(code, category, message);
-        Failure { step_id: error.step_id.clone(), attempt: error.attempt, ..failure }
-    };
     let scope = WithFailure { state: draft.state, id, error };
-    let output = template.render(&scope).map_err(|unresolved| {
-        failure(codes::TEMPLATE_UNRESOLVED, Category::Validation, unresolved.to_string())
-    })?;
-    let (size, limit) = (output.as_str().len(), draft.moment.max_event);
-    if size > limit {
-        let detail = format!("it has {size} bytes; at most {limit} are kept");
-        return Err(failure(codes::PAYLOAD_TOO_LARGE, Category::Resource, detail));
-    }
-    Ok(output)
+    template.render(&scope, draft.moment.max_event).map_err(|unfilled| {
+        let failure = unfilled.failure("the fallback's output");
+        let message = format!("{}, after: {}", failure.message, error.message);
+        let (step_id, attempt) = (error.step_id.clone(), error.attempt);
+        Failure { message, step_id, attempt, ..failure }
+    })
 }
 
 /// A thread's data as they stand once a step has failed, which no event says where an output stands

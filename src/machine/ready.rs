@@ -258,21 +258,6 @@ fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
 }
 
 fn output(draft: &Draft<'_>) -> Result<Json, Failure> {
-    let output = draft.state.plan.render_output(&*draft.state).map_err(|unresolved| {
-        Failure::permanent(
-            codes::TEMPLATE_UNRESOLVED,
-            Category::Validation,
-            format!("output: {unresolved}"),
-        )
-    })?;
-    if output.as_str().len() <= draft.moment.max_event {
-        return Ok(output);
-    }
-    let size = output.as_str().len();
-    let limit = draft.moment.max_event;
-    Err(Failure::permanent(
-        codes::PAYLOAD_TOO_LARGE,
-        Category::Resource,
-        format!("the thread's output has {size} bytes; at most {limit} are kept"),
-    ))
+    let output = draft.state.plan.render_output(&*draft.state, draft.moment.max_event);
+    output.map_err(|unfilled| unfilled.failure("output"))
 }

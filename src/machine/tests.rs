@@ -21,5 +21,6 @@ mod recovery;
 mod sagas;
 mod skips;
 mod snapshots;
+mod templates;
 mod theatre;
 mod validation;

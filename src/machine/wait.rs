@@ -14,9 +14,8 @@ use crate::model::{
 
 /// Begins to wait. What is there already is taken at once.
 pub(super) fn begin(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
-    let rendered = planned.with.render(&*draft.state).map_err(|unresolved| {
-        Failure::permanent(codes::TEMPLATE_UNRESOLVED, Category::Validation, unresolved.to_string())
-    });
+    let rendered = planned.with.render(&*draft.state, draft.moment.max_event);
+    let rendered = rendered.map_err(|unfilled| unfilled.failure(""));
     let begun = rendered.and_then(|with| match &*planned.action {
         Action::Sleep => fall_asleep(draft, step, &with),
         Action::Signal => listen(draft, step, &with),

@@ -189,10 +189,8 @@ fn fill_in(
         Failure::permanent(codes::INTERNAL, Category::Internal, detail)
     })?;
     let scope = WithSecrets { state, secrets: &core.parts.secrets };
-    let with = planned.with.render(&scope).map_err(|unresolved| {
-        let detail = unresolved.to_string();
-        Failure::permanent(codes::TEMPLATE_UNRESOLVED, Category::Validation, detail)
-    })?;
+    let with = planned.with.render(&scope, core.parts.settings.max_event);
+    let with = with.map_err(|unfilled| unfilled.failure(""))?;
     Ok(Attempt {
         thread_id: state.thread_id.clone(),
         step_id: planned.id.clone(),

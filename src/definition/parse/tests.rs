@@ -348,12 +348,18 @@ fn the_output_is_the_template_or_what_the_leaves_gave() {
         .completed("run", r#"{"b":1,"a":2}"#)
         .completed("nap", r#"{"sleptMs":1}"#);
     let workflow = example();
-    assert_eq!(plan(&workflow).render_output(&scope).unwrap().as_str(), r#"{"titles":[-0]}"#);
+    assert_eq!(
+        plan(&workflow).render_output(&scope, 1 << 20).unwrap().as_str(),
+        r#"{"titles":[-0]}"#
+    );
     let mut workflow = example();
     workflow.as_object_mut().unwrap().remove("output");
-    assert_eq!(plan(&workflow).render_output(&scope).unwrap().as_str(), r#"{"nap":{"sleptMs":1}}"#);
+    assert_eq!(
+        plan(&workflow).render_output(&scope, 1 << 20).unwrap().as_str(),
+        r#"{"nap":{"sleptMs":1}}"#
+    );
     workflow["steps"].as_array_mut().unwrap().pop();
-    let output = plan(&workflow).render_output(&scope).unwrap();
+    let output = plan(&workflow).render_output(&scope, 1 << 20).unwrap();
     assert_eq!(output.as_str(), r#"{"send":null,"run":{"b":1,"a":2}}"#);
 }
 

@@ -37,7 +37,7 @@ fn data() -> Data {
 fn render(text: &str) -> Result<String, String> {
     let template = compile(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
     template
-        .render(&data())
+        .render(&data(), 1 << 23)
         .map(|json| json.as_str().to_owned())
         .map_err(|absent| absent.to_string())
 }
@@ -189,7 +189,7 @@ fn secrets_are_known_and_refused_where_the_result_is_journalled() {
 #[test]
 fn the_whole_scope_has_input_thread_and_steps() {
     let scope = Data::new("[1]").completed("a", "-0").ended("b", StepStatus::Skipped, None);
-    let rendered = Template::whole_scope().render(&scope).unwrap();
+    let rendered = Template::whole_scope().render(&scope, 1 << 20).unwrap();
     let expected = r#"{"input":[1],"thread":{"id":"t-1"},"steps":{"a":{"status":"completed","output":-0},"b":{"status":"skipped","output":null}}}"#;
     assert_eq!(rendered.as_str(), expected);
 }
@@ -198,6 +198,52 @@ fn the_whole_scope_has_input_thread_and_steps() {
 fn braces_without_end_are_read_in_linear_time() {
     let text = Json::string(&"{\"".repeat(500_000));
     assert_eq!(render(text.as_str()).as_deref(), Ok(text.as_str()));
+}
+
+#[test]
+fn what_is_filled_in_never_outgrows_its_limit() {
+    let scope = Data::new(&format!("\"{}\"", "y".repeat(900)))
+        .completed("a", &format!("[\"{}\"]", "\\u0001".repeat(150)));
+    for (template, limit, fits) in [
+        (Json::string(&"{input}".repeat(5_000)), 10_000, false),
+        (Json::string(&"{input}".repeat(11)), 10_000, true),
+        (Json::string(&"{input}".repeat(11)), 9_901, false),
+        (Json::string("{input}"), 902, true),
+        (Json::string("{input}"), 901, false),
+        (json(&format!("[{}]", vec!["\"{input}\""; 5_000].join(","))), 10_000, false),
+        (json(r#"{"x":["{a.output}","{input}"]}"#), 2_000, true),
+        (json(r#"{"x":["{a.output}","{input}"]}"#), 1_000, false),
+        // As JSON, each of these characters takes six bytes.
+        (Json::string("-{a.output[0]}"), 903, true),
+        (Json::string("-{a.output[0]}"), 902, false),
+    ] {
+        let rendered = compile(template.as_str()).unwrap().render(&scope, limit);
+        let wanted = if fits { None } else { Some(Unfilled::TooLarge(limit)) };
+        assert_eq!(rendered.err(), wanted, "{:.60} within {limit}", template.as_str());
+    }
+    let whole = Template::whole_scope();
+    assert_eq!(whole.render(&scope, 1_000), Err(Unfilled::TooLarge(1_000)));
+    assert!(whole.render(&scope, 2_000).is_ok());
+}
+
+#[test]
+fn what_is_named_often_is_read_twice() {
+    let many: Vec<_> = (0..20_000).map(|at| format!("\"k{at}\":[{at}]")).collect();
+    let scope = Data::new(&format!("{{\"o\":{{{}}}}}", many.join(",")));
+    let named: Vec<_> = (0..20_000).map(|at| format!("{{input.o.k{at}[0]}}")).collect();
+    let sums = compile(Json::string(&named.join("+")).as_str()).unwrap().render(&scope, 1 << 20);
+    assert!(sums.unwrap().as_str().ends_with("+19998+19999\""));
+}
+
+#[test]
+fn references_that_make_too_much_work_are_given_up() {
+    let failure = Failure::recoverable("x", Category::External, "m".repeat(50_000));
+    let scope = Data::new("null").ended("broken", StepStatus::Failed, Some(failure));
+    for (times, told) in [(20, true), (400, false)] {
+        let template = Json::string(&"{broken.error.code}".repeat(times));
+        let rendered = compile(template.as_str()).unwrap().render(&scope, 1 << 20);
+        assert_eq!(rendered.err(), (!told).then_some(Unfilled::TooLong), "{times}");
+    }
 }
 
 fn any_json() -> impl Strategy<Value = serde_json::Value> {
@@ -222,7 +268,16 @@ proptest! {
     #[test]
     fn compiling_and_rendering_never_panic(value in any_json()) {
         if let Ok(template) = compile(&value.to_string()) {
-            let _rendered = template.render(&data());
+            let _rendered = template.render(&data(), 1 << 20);
+        }
+    }
+
+    #[test]
+    fn nothing_outgrows_its_limit(value in any_json(), limit in 0_usize..200) {
+        if let Ok(template) = compile(&value.to_string())
+            && let Ok(rendered) = template.render(&data(), limit)
+        {
+            prop_assert!(rendered.as_str().len() <= limit);
         }
     }
 

@@ -75,7 +75,7 @@ fn a_step_takes_over_under_its_own_policy_and_its_attempts_count_on() {
     assert!(fact.data.fallback);
     // Its `with` may name why the step failed.
     let fallback = stage.state.plan.steps[0].phase(Phase::Fallback);
-    let with = fallback.with.render(&stage.state).unwrap();
+    let with = fallback.with.render(&stage.state, 1 << 20).unwrap();
     assert_eq!(with.as_str(), r#"{"url":"http://f/connection_failed"}"#);
     assert_eq!(stage.fail("a", broken()), ["step_retry a 2 in 1000"]);
     assert_eq!(stage.pass(1_000).advance(), ["step_start a 3"]);

@@ -327,7 +327,7 @@ fn sends(stage: &Stage) -> String {
     for event in &journal[1..] {
         replayed.apply(event);
     }
-    let with = |state: &ThreadState| state.plan.steps[1].with.render(state).unwrap();
+    let with = |state: &ThreadState| state.plan.steps[1].with.render(state, 1 << 20).unwrap();
     assert_eq!(with(&stage.state), with(&replayed));
     with(&stage.state).as_str().to_owned()
 }

@@ -129,7 +129,7 @@ fn asked_about_what_is(state: &ThreadState) -> Result<(), TestCaseError> {
         let (planned, step) = (&state.plan.steps[at], &state.steps[at]);
         let about = match one.opened.kind {
             InterventionKind::Approval => {
-                let with = planned.phase(step.phase()).with.render(state);
+                let with = planned.phase(step.phase()).with.render(state, 1 << 20);
                 with.map_err(|unresolved| TestCaseError::fail(unresolved.to_string()))?
             }
             InterventionKind::Blocked => step.held.as_ref().unwrap().output.clone(),

@@ -69,7 +69,10 @@ fn a_thread_that_fails_is_undone_in_the_reverse_order_of_completion() {
     };
     assert_eq!(names(&stage), ["c"]);
     let undo = stage.state.plan.steps[2].phase(Phase::Compensation);
-    assert_eq!(undo.with.render(&stage.state).unwrap().as_str(), r#"{"url":"http://u/3"}"#);
+    assert_eq!(
+        undo.with.render(&stage.state, 1 << 20).unwrap().as_str(),
+        r#"{"url":"http://u/3"}"#
+    );
     let lines = stage.undo("c", done());
     assert_eq!(lines, ["compensation_complete c 1", "compensation_start a 1"]);
     // All in one moment: the journal's order counts.

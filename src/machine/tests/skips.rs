@@ -55,7 +55,7 @@ fn a_step_with_one_skipped_dependency_runs_and_sees_null() {
     );
     stage.advance();
     assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1", "step_start c 1"]);
-    let with = stage.state.plan.steps[2].with.render(&stage.state).unwrap();
+    let with = stage.state.plan.steps[2].with.render(&stage.state, 1 << 20).unwrap();
     assert_eq!(with.as_str(), r#"{"url":"http://h/","json":[1,null]}"#);
     stage.complete("c", json!(2));
     assert_eq!(stage.output(), r#"{"a":1,"b":null,"s":"skipped"}"#);

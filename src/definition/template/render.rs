@@ -1,0 +1,175 @@
+//! Fills the references of a template in.
+//!
+//! What comes out is bounded while it is put together, and so is what is read for it: a few hundred
+//! bytes of references must not be able to take a server's memory or time.
+
+use super::lookup::Lookup;
+use super::{Part, Piece};
+use crate::definition::reference::{Field, Found, Reference, Root};
+use crate::definition::{Scope, scan};
+use crate::model::{Category, Failure, Json, codes, quote};
+
+/// Bytes of data that are read for one rendering: some hundred milliseconds of work, and more than
+/// the largest data with the deepest references need.
+const MAX_READ: usize = 256 * 1024 * 1024;
+
+/// What encoding a byte of an error costs, in bytes read: it is done for each reference.
+const ENCODING: usize = 16;
+
+/// Why a template was not filled in. Displays references, never values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfilled {
+    /// A reference names something that is not there.
+    #[error("{{{0}}} is not there")]
+    Absent(String),
+    /// It comes to more than that many bytes.
+    #[error("filled in, it has more than {0} bytes")]
+    TooLarge(usize),
+    /// Its references make more work than one template may.
+    #[error("it takes too long to fill in")]
+    TooLong,
+    /// It comes to something that is no JSON.
+    #[error("filled in, it is no JSON: {0}")]
+    Broken(String),
+}
+
+impl Unfilled {
+    /// The failure of what was to be made of it; `what` it is stands before what is wrong.
+    pub fn failure(&self, what: &str) -> Failure {
+        let message = if what.is_empty() { self.to_string() } else { format!("{what}: {self}") };
+        let (code, category) = match self {
+            Self::Absent(_) | Self::Broken(_) => (codes::TEMPLATE_UNRESOLVED, Category::Validation),
+            Self::TooLarge(_) | Self::TooLong => (codes::PAYLOAD_TOO_LARGE, Category::Resource),
+        };
+        Failure::permanent(code, category, message)
+    }
+}
+
+/// Puts the parts together: at most `limit` bytes.
+pub(super) fn render(parts: &[Part], scope: &dyn Scope, limit: usize) -> Result<Json, Unfilled> {
+    let mut filler = Filler { scope, lookup: Lookup::default(), out: Bounded::new(limit) };
+    for part in parts {
+        match part {
+            Part::Raw(text) => filler.out.push(text)?,
+            Part::Value(reference) => match filler.resolve(reference)? {
+                Found::Json(json) => filler.out.push(&json)?,
+                Found::Text(text) => filler.out.quote(text)?,
+            },
+            Part::Text(pieces) => {
+                let text = filler.text(pieces)?;
+                filler.out.quote(&text)?;
+            }
+            Part::Scope => filler.whole()?,
+        }
+    }
+    filler.out.finish()
+}
+
+struct Filler<'a> {
+    scope: &'a dyn Scope,
+    lookup: Lookup<'a>,
+    out: Bounded,
+}
+
+impl<'a> Filler<'a> {
+    fn resolve<'r>(&mut self, reference: &'r Reference) -> Result<Found<'r>, Unfilled>
+    where
+        'a: 'r,
+    {
+        let lookup = &mut self.lookup;
+        if let Root::Step(id, Field::Error) = &reference.root
+            && let Some(error) = self.scope.step(id).and_then(|step| step.error)
+        {
+            lookup.read += error.message.len().saturating_mul(ENCODING);
+        }
+        if lookup.read > MAX_READ {
+            return Err(Unfilled::TooLong);
+        }
+        let found = reference.resolve(self.scope, &mut |text, path| lookup.follow(text, path));
+        found.ok_or_else(|| Unfilled::Absent(reference.text.clone()))
+    }
+
+    /// A string with references inside: text as it is, anything else as JSON.
+    fn text(&mut self, pieces: &[Piece]) -> Result<String, Unfilled> {
+        let mut text = Bounded { limit: self.out.left(), ..Bounded::new(self.out.named) };
+        for piece in pieces {
+            match piece {
+                Piece::Text(literal) => text.push(literal)?,
+                Piece::Reference(reference) => match self.resolve(reference)? {
+                    Found::Text(value) => text.push(value)?,
+                    Found::Json(json) if scan::is_string(&json) => {
+                        self.lookup.read += json.len();
+                        text.push(&scan::decode(&json))?;
+                    }
+                    Found::Json(json) => text.push(&json)?,
+                },
+            }
+        }
+        Ok(text.text)
+    }
+
+    fn whole(&mut self) -> Result<(), Unfilled> {
+        let (scope, out) = (self.scope, &mut self.out);
+        out.push("{\"input\":")?;
+        out.push(scope.input().as_str())?;
+        out.push(",\"thread\":{\"id\":")?;
+        out.quote(scope.thread_id().as_str())?;
+        out.push("},\"steps\":{")?;
+        for (index, id) in scope.step_ids().into_iter().enumerate() {
+            let Some(step) = scope.step(id) else { continue };
+            if index > 0 {
+                out.push(",")?;
+            }
+            out.quote(id)?;
+            out.push(":{\"status\":")?;
+            out.quote(step.status.as_str())?;
+            out.push(",\"output\":")?;
+            out.push(step.output.map_or("null", Json::as_str))?;
+            out.push("}")?;
+        }
+        out.push("}}")
+    }
+}
+
+/// Text that grows to a limit.
+pub(in crate::definition) struct Bounded {
+    text: String,
+    limit: usize,
+    /// What is named as the limit: that of the whole.
+    named: usize,
+}
+
+impl Bounded {
+    pub(in crate::definition) fn new(limit: usize) -> Self {
+        Self { text: String::new(), limit, named: limit }
+    }
+
+    fn left(&self) -> usize {
+        self.limit.saturating_sub(self.text.len())
+    }
+
+    pub(in crate::definition) fn push(&mut self, text: &str) -> Result<(), Unfilled> {
+        if text.len() > self.left() {
+            return Err(Unfilled::TooLarge(self.named));
+        }
+        self.text.push_str(text);
+        Ok(())
+    }
+
+    /// Appends a JSON string.
+    pub(in crate::definition) fn quote(&mut self, text: &str) -> Result<(), Unfilled> {
+        if text.len() > self.left() {
+            return Err(Unfilled::TooLarge(self.named));
+        }
+        quote(text, &mut self.text);
+        if self.text.len() > self.limit {
+            return Err(Unfilled::TooLarge(self.named));
+        }
+        Ok(())
+    }
+
+    pub(in crate::definition) fn finish(self) -> Result<Json, Unfilled> {
+        // Assembled from compact JSON alone, so this cannot fail.
+        Json::trusted(self.text).map_err(|fault| Unfilled::Broken(fault.to_string()))
+    }
+}
