@@ -23,6 +23,7 @@ mod testing;
 pub use check::{Check, Verdict};
 pub use condition::Condition;
 pub use filter::{Filter, FilterError, FilterLimits};
+pub use kinds::METHODS as HTTP_METHODS;
 pub use plan::{Action, Fallback, Phase, Plan, PlanStep, StepBreaker};
 pub use schema::InputSchema;
 pub use scope::{Scope, StepView};

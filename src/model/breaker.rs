@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The limits of a circuit breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BreakerPolicy {
     /// Failures in a row that open it; at least 1.
     pub failure_threshold: u32,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
-use super::breakers::{Aim, Breakers};
+use super::breakers::{Aim, Breakers, CircuitId, Target};
 use super::core::Core;
 use super::driver::{Driver, Message};
 use super::pulses::Watch;
@@ -17,7 +17,7 @@ use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets, StepExecutor};
 use crate::machine::{Command, Report, ThreadState};
 use crate::model::{
-    Category, Event, EventBody, Failure, Json, StepId, StepStatus, ThreadId, codes,
+    Category, Event, EventBody, Failure, Json, Namespace, StepId, StepStatus, ThreadId, codes,
 };
 
 /// What became of an attempt: how it ended, or that it is worth a warning.
@@ -125,10 +125,8 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
     if let Some(result) = executor.execute_now(&attempt) {
         return Some(ended(cleaner.clean(result)));
     }
-    let gate = key(executor, (planned, &attempt), &cleaner).map(|key| {
-        let aim = Aim::new(key, planned.breaker.policy, &planned.retry);
-        (Arc::clone(&driver.core.breakers), aim)
-    });
+    let gate = circuit(executor, (planned, &attempt), &cleaner)
+        .map(|circuit| (Arc::clone(&driver.core.breakers), Aim::new(circuit, &planned.retry)));
     let bounded = |limit| parts.settings.timeouts.of(limit);
     let watch = planned.heartbeat_timeout.map(|_| {
         let key = (attempt.thread_id.clone(), step, number);
@@ -154,8 +152,8 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
     None
 }
 
-/// The key of the circuit that the next attempt of a step passes, if it passes one.
-pub(super) fn circuit_of(core: &Core, state: &ThreadState, step: usize) -> Option<String> {
+/// The circuit that the next attempt of a step passes, if it passes one.
+pub(super) fn circuit_of(core: &Core, state: &ThreadState, step: usize) -> Option<CircuitId> {
     let stands = state.step(step)?;
     let undoes = stands.undo.is_some();
     let (phase, made) = if undoes {
@@ -166,16 +164,20 @@ pub(super) fn circuit_of(core: &Core, state: &ThreadState, step: usize) -> Optio
     let planned = state.plan.steps.get(step)?.phase(phase);
     let attempt = fill_in(core, state, (step, phase, made.saturating_add(1))).ok()?;
     let executor = core.parts.executors.get(&attempt.action)?;
-    key(executor, (planned, &attempt), &Cleaner::new(&core.parts.secrets, planned))
+    circuit(executor, (planned, &attempt), &Cleaner::new(&core.parts.secrets, planned))
 }
 
-fn key(
+fn circuit(
     executor: &dyn StepExecutor,
     (planned, attempt): (&PlanStep, &Attempt),
     cleaner: &Cleaner,
-) -> Option<String> {
-    let target = executor.target(attempt)?;
-    Some(planned.breaker.key.clone().unwrap_or_else(|| cleaner.clean_text(&target)))
+) -> Option<CircuitId> {
+    let called = executor.target(attempt)?;
+    let target = match &planned.breaker.key {
+        Some(key) => Target::Named(Namespace::default(), key.clone()),
+        None => Target::Called(cleaner.clean_text(&called)),
+    };
+    Some(CircuitId { target, policy: planned.breaker.policy })
 }
 
 fn fill_in(

@@ -1,8 +1,10 @@
 //! The circuit breakers of this replica: one for each target that steps call.
 //!
 //! Every attempt that leaves the process asks here first (`attempts`), and tells what became of it.
-//! What is known of a target lives in memory alone, and is shared by all threads of the replica; the
-//! rules are those of [`machine::breaker`](crate::machine::breaker). Nothing here fails a step: a
+//! What is known of a target lives in memory alone, and is shared by all threads of the replica whose
+//! steps ask for the same policy: neither a key that a workflow made up nor a threshold of its own
+//! opens a circuit that others pass. The rules are those of
+//! [`machine::breaker`](crate::machine::breaker). Nothing here fails a step: a
 //! refused attempt is a failure like any other, and its retry waits for the moment named here.
 
 use std::collections::HashMap;
@@ -11,17 +13,18 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::handle::Circuit;
+use super::handle::{Circuit, CircuitScope};
 use crate::executor::AttemptError;
 use crate::machine::breaker::{Breaker, CircuitState, Hindrance, Permit, Refusal, Sign};
 use crate::model::{
-    BreakerPolicy, Category, Clock, Entropy, Failure, Json, RetryPolicy, Timestamp, codes,
+    BreakerPolicy, Category, Clock, Entropy, Failure, Json, Namespace, RetryPolicy, Timestamp,
+    codes,
 };
 use crate::observe::Metrics;
 
-/// Targets that are kept track of: a few hundred bytes each. Beyond it the closed one that was not
+/// Circuits that are kept track of: a few hundred bytes each. Beyond it the closed one that was not
 /// used for the longest time is forgotten, and without a closed one, any.
-const MAX_TARGETS: usize = 1_024;
+const MAX_CIRCUITS: usize = 1_024;
 /// Circuits that the health report names, the open ones first: enough for a person.
 const MAX_REPORTED: usize = 100;
 /// An attempt that would be let through this soon waits instead of failing: while a probe is under
@@ -35,13 +38,45 @@ const MAX_SPREAD: Duration = Duration::from_secs(5);
 /// Added to each wait: recorded times are cut to the millisecond, and must not come too early.
 const ROUNDING: Duration = Duration::from_millis(2);
 
-/// What an attempt is aimed at, and how patient it is.
-#[derive(Debug, Clone)]
-pub(super) struct Aim {
-    /// The breaker's key.
-    pub(super) key: String,
+/// What a circuit stands before. The two never meet, whatever their texts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Target {
+    /// What an executor calls: a host and port, a kind and program.
+    Called(String),
+    /// What workflows of a namespace gave a name of their own (`breaker.key`).
+    Named(Namespace, String),
+}
+
+impl Target {
+    /// Its text.
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Called(text) | Self::Named(_, text) => text,
+        }
+    }
+
+    const fn scope(&self) -> CircuitScope {
+        match self {
+            Self::Called(_) => CircuitScope::Target,
+            Self::Named(..) => CircuitScope::Key,
+        }
+    }
+}
+
+/// A circuit: its target, and when it opens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct CircuitId {
+    /// What it stands before.
+    pub(super) target: Target,
     /// When it opens.
     pub(super) policy: BreakerPolicy,
+}
+
+/// The circuit that an attempt passes, and how patient it is.
+#[derive(Debug, Clone)]
+pub(super) struct Aim {
+    /// The circuit.
+    pub(super) circuit: CircuitId,
     /// Longest time that the step waits because the other side asked for it.
     pub(super) patience: Duration,
     /// What a 429 that names no time asks for: the step's own first delay.
@@ -49,42 +84,42 @@ pub(super) struct Aim {
 }
 
 impl Aim {
-    pub(super) const fn new(key: String, policy: BreakerPolicy, retry: &RetryPolicy) -> Self {
-        Self { key, policy, patience: retry.max_interval, pause: retry.initial_interval }
+    pub(super) const fn new(circuit: CircuitId, retry: &RetryPolicy) -> Self {
+        Self { circuit, patience: retry.max_interval, pause: retry.initial_interval }
     }
 }
 
-/// The breakers, by key.
+/// The breakers.
 #[derive(Debug)]
 pub(super) struct Breakers {
-    targets: Mutex<Targets>,
+    circuits: Mutex<Circuits>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
-struct Targets {
-    by_key: HashMap<String, Entry>,
+struct Circuits {
+    by_id: HashMap<CircuitId, Entry>,
     /// Counts the uses.
     uses: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
-    target: Arc<Target>,
+    gate: Arc<Gate>,
     /// The number of its last use.
     used: u64,
 }
 
 #[derive(Debug, Default)]
-struct Target {
+struct Gate {
     breaker: Mutex<Breaker>,
     /// Told when a probe has ended.
     changed: Notify,
 }
 
-impl Target {
+impl Gate {
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         // A breaker is changed by functions that cannot panic.
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
@@ -97,24 +132,24 @@ impl Breakers {
         entropy: Arc<dyn Entropy>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { targets: Mutex::default(), clock, entropy, metrics }
+        Self { circuits: Mutex::default(), clock, entropy, metrics }
     }
 
     /// Asks to make an attempt. It is let through, perhaps after a short wait, or fails at once.
     /// Dropping what is returned without telling the outcome gives a probe's place back.
     pub(super) async fn enter(self: &Arc<Self>, aim: Aim) -> Result<Pass, AttemptError> {
-        let target = self.target(&aim.key);
+        let gate = self.gate(&aim.circuit);
         let deadline = self.clock.monotonic().saturating_add(SHORT_WAIT);
         loop {
             // From here on no change is missed.
-            let changed = target.changed.notified();
+            let changed = gate.changed.notified();
             let now = self.clock.monotonic();
-            let asked = target.breaker().ask(now, aim.policy, aim.patience);
+            let asked = gate.breaker().ask(now, aim.circuit.policy, aim.patience);
             let refusal = match asked {
                 Ok(permit) => {
                     return Ok(Pass {
                         breakers: Arc::clone(self),
-                        target: Arc::clone(&target),
+                        gate: Arc::clone(&gate),
                         permit: Some(permit),
                         aim,
                     });
@@ -146,7 +181,7 @@ impl Breakers {
             Hindrance::Probing => "is half-open, and its probe is under way",
             Hindrance::Cooling => "is open because the target asked to be left alone",
         };
-        let (key, left) = (&aim.key, left.as_millis());
+        let (key, left) = (aim.circuit.target.as_str(), left.as_millis());
         let message = format!("the circuit of {key} {why}; next try in {left} ms at the earliest");
         let failure = Failure {
             // Whatever the key says.
@@ -159,54 +194,60 @@ impl Breakers {
     /// The circuits of this replica, the open ones first, then by key.
     pub(super) fn report(&self) -> Vec<Circuit> {
         let now = (self.clock.monotonic(), self.clock.now());
-        let targets = self.targets();
-        let mut circuits: Vec<(CircuitState, Circuit)> =
-            targets.by_key.iter().map(|(key, entry)| shown(key, &entry.target, now)).collect();
-        drop(targets);
-        circuits.sort_by(|(a, left), (b, right)| b.cmp(a).then_with(|| left.key.cmp(&right.key)));
-        circuits.truncate(MAX_REPORTED);
-        circuits.into_iter().map(|(_, circuit)| circuit).collect()
+        let circuits = self.circuits();
+        let mut found: Vec<(CircuitState, CircuitId, Circuit)> = circuits
+            .by_id
+            .iter()
+            .map(|(id, entry)| {
+                let (state, circuit) = shown(id, &entry.gate, now);
+                (state, id.clone(), circuit)
+            })
+            .collect();
+        drop(circuits);
+        found.sort_by(|(a, left, _), (b, right, _)| b.cmp(a).then_with(|| left.cmp(right)));
+        found.truncate(MAX_REPORTED);
+        found.into_iter().map(|(_, _, circuit)| circuit).collect()
     }
 
-    /// The circuit of that key, if something was called behind it.
-    pub(super) fn look(&self, key: &str) -> Option<Circuit> {
+    /// What is known of a circuit, if something was called behind it.
+    pub(super) fn look(&self, circuit: &CircuitId) -> Option<Circuit> {
         let now = (self.clock.monotonic(), self.clock.now());
-        let target = self.targets().by_key.get(key).map(|entry| Arc::clone(&entry.target))?;
-        Some(shown(key, &target, now).1)
+        let gate = self.circuits().by_id.get(circuit).map(|entry| Arc::clone(&entry.gate))?;
+        Some(shown(circuit, &gate, now).1)
     }
 
-    fn targets(&self) -> MutexGuard<'_, Targets> {
-        // A panic while it was held cannot leave a map of targets half changed.
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn circuits(&self) -> MutexGuard<'_, Circuits> {
+        // A panic while it was held cannot leave the map half changed.
+        self.circuits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The target of that key, known from now on.
-    fn target(&self, key: &str) -> Arc<Target> {
-        let mut targets = self.targets();
-        targets.uses += 1;
-        let used = targets.uses;
-        if let Some(entry) = targets.by_key.get_mut(key) {
+    /// The gate of a circuit, known from now on.
+    fn gate(&self, id: &CircuitId) -> Arc<Gate> {
+        let mut circuits = self.circuits();
+        circuits.uses += 1;
+        let used = circuits.uses;
+        if let Some(entry) = circuits.by_id.get_mut(id) {
             entry.used = used;
-            return Arc::clone(&entry.target);
+            return Arc::clone(&entry.gate);
         }
-        if targets.by_key.len() >= MAX_TARGETS {
-            self.forget_one(&mut targets);
+        if circuits.by_id.len() >= MAX_CIRCUITS {
+            self.forget_one(&mut circuits);
         }
-        let target = Arc::<Target>::default();
-        targets.by_key.insert(key.to_owned(), Entry { target: Arc::clone(&target), used });
-        target
+        let gate = Arc::<Gate>::default();
+        circuits.by_id.insert(id.clone(), Entry { gate: Arc::clone(&gate), used });
+        gate
     }
 
-    fn forget_one(&self, targets: &mut Targets) {
+    fn forget_one(&self, circuits: &mut Circuits) {
         let now = self.clock.monotonic();
-        let oldest = targets.by_key.iter().min_by_key(|(_, entry)| {
-            let breaker = entry.target.breaker();
+        let oldest = circuits.by_id.iter().min_by_key(|(_, entry)| {
+            let breaker = entry.gate.breaker();
             let quiet = breaker.opened_at().is_none() && breaker.cools_until(now).is_none();
             (!quiet, entry.used)
         });
-        let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
-        if let Some(entry) = targets.by_key.remove(&key)
-            && entry.target.breaker().opened_at().is_some()
+        let Some(id) = oldest.map(|(id, _)| id.clone()) else { return };
+        if let Some(entry) = circuits.by_id.remove(&id)
+            && entry.gate.breaker().opened_at().is_some()
         {
             self.metrics.circuits.open.dec();
         }
@@ -215,8 +256,8 @@ impl Breakers {
 
 /// A circuit as people see it, at a moment on both clocks.
 fn shown(
-    key: &str,
-    target: &Target,
+    id: &CircuitId,
+    gate: &Gate,
     (mono, wall): (Duration, Timestamp),
 ) -> (CircuitState, Circuit) {
     let at = |moment: Duration| {
@@ -224,10 +265,13 @@ fn shown(
         let then = Timestamp::from_millis(wall.millis().saturating_sub(ago));
         then.plus(moment.saturating_sub(mono))
     };
-    let breaker = target.breaker();
+    let breaker = gate.breaker();
     let state = breaker.state(mono);
     let circuit = Circuit {
-        key: key.to_owned(),
+        key: id.target.as_str().to_owned(),
+        scope: id.target.scope(),
+        failure_threshold: id.policy.failure_threshold,
+        reset_timeout_ms: u64::try_from(id.policy.reset_timeout.as_millis()).unwrap_or(u64::MAX),
         state: state.as_str(),
         failures: breaker.failures(),
         opened_at: breaker.opened_at().map(at),
@@ -241,7 +285,7 @@ fn shown(
 #[derive(Debug)]
 pub(super) struct Pass {
     breakers: Arc<Breakers>,
-    target: Arc<Target>,
+    gate: Arc<Gate>,
     permit: Option<Permit>,
     aim: Aim,
 }
@@ -255,10 +299,10 @@ impl Pass {
     fn settle(&mut self, sign: Sign, cool_down: Option<Duration>) {
         let Some(permit) = self.permit.take() else { return };
         let now = self.breakers.clock.monotonic();
-        let mut breaker = self.target.breaker();
+        let mut breaker = self.gate.breaker();
         let was_open = breaker.opened_at().is_some();
         let was = breaker.retry_at();
-        breaker.end(permit, sign, now, self.aim.policy);
+        breaker.end(permit, sign, now, self.aim.circuit.policy);
         if let Some(length) = cool_down {
             breaker.cool_down(now, length);
         }
@@ -266,22 +310,22 @@ impl Pass {
         let moved = breaker.retry_at() != was;
         drop(breaker);
         let circuits = &self.breakers.metrics.circuits;
-        let key = &self.aim.key;
+        let key = self.aim.circuit.target.as_str();
         match (was_open, is_open) {
             (false, true) => {
                 circuits.open.inc();
                 circuits.turned("open");
-                tracing::warn!(%key, "the circuit is open: attempts are refused for a while");
+                tracing::warn!(key, "the circuit is open: attempts are refused for a while");
             }
             (true, false) => {
                 circuits.open.dec();
                 circuits.turned("closed");
-                tracing::info!(%key, "the circuit is closed again");
+                tracing::info!(key, "the circuit is closed again");
             }
             (true, true) if moved => circuits.turned("open"),
             (true | false, _) => {}
         }
-        self.target.changed.notify_waiters();
+        self.gate.changed.notify_waiters();
     }
 }
 

@@ -184,8 +184,8 @@ fn circuits(core: &Core, state: &ThreadState) -> BTreeMap<usize, KnownCircuit> {
         steps.filter(|(_, step)| [Some(step.status), step.undo_status()].contains(&retrying));
     waiting
         .filter_map(|(position, _)| {
-            let key = circuit_of(core, state, position)?;
-            let seen = core.breakers.look(&key);
+            let circuit = circuit_of(core, state, position)?;
+            let seen = core.breakers.look(&circuit);
             let seen = seen.as_ref();
             let known = KnownCircuit {
                 state: seen.map(|seen| seen.state),
@@ -193,7 +193,7 @@ fn circuits(core: &Core, state: &ThreadState) -> BTreeMap<usize, KnownCircuit> {
                 opened_at: seen.and_then(|seen| seen.opened_at),
                 retry_at: seen.and_then(|seen| seen.retry_at),
                 cools_until: seen.and_then(|seen| seen.cools_until),
-                key,
+                key: circuit.target.as_str().to_owned(),
             };
             Some((position, known))
         })

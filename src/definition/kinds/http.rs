@@ -19,8 +19,9 @@ pub(super) const KIND: Kind = Kind {
     check,
 };
 
-/// Methods a step may use; CONNECT and TRACE are for proxies.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/// Methods that a step may use: `CONNECT` and `TRACE` are for proxies, and what a server makes of any
+/// other one is unknown.
+pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 #[expect(clippy::unnecessary_wraps, reason = "beside kinds that can have nothing to do")]
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {

@@ -12,6 +12,8 @@ mod sleep;
 mod tests;
 mod transform;
 
+pub use http::METHODS;
+
 use super::Action;
 use super::parse::Fields;
 use crate::model::{Faults, Node, Pointer};

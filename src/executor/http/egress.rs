@@ -23,9 +23,10 @@ pub enum EgressPolicy {
 /// One entry of an [`EgressPolicy::List`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EgressRule {
-    /// A host by name, whatever its address: who lists it vouches for it.
+    /// A host by name, at public addresses: whoever answers for a name may let it resolve to
+    /// anything. An internal address has to be listed beside it.
     Host(String),
-    /// Every host below a domain (`*.example.org`), but not the domain itself.
+    /// Every host below a domain (`*.example.org`), but not the domain itself; as [`Self::Host`].
     Below(String),
     /// Addresses of a network, by whatever name they are reached.
     Network(IpNet),
@@ -109,18 +110,26 @@ impl EgressRule {
     }
 
     fn covers(&self, host: &str, address: IpAddr) -> bool {
-        let host = host.trim_end_matches('.');
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
         match self {
-            Self::Host(name) => host.eq_ignore_ascii_case(name),
+            Self::Host(name) => host == *name && may_be_at(&host, address),
             Self::Below(domain) => {
-                let host = host.to_ascii_lowercase();
-                host.strip_suffix(domain.as_str())
+                let below = host
+                    .strip_suffix(domain.as_str())
                     .and_then(|rest| rest.strip_suffix('.'))
-                    .is_some_and(|label| !label.is_empty())
+                    .is_some_and(|label| !label.is_empty());
+                below && may_be_at(&host, address)
             }
             Self::Network(network) => network.contains(&address.to_canonical()),
         }
     }
+}
+
+/// Whether a listed name may stand for an address that is not listed: only for a public one, or for
+/// loopback where the name means loopback (RFC 6761).
+fn may_be_at(host: &str, address: IpAddr) -> bool {
+    let local = host == "localhost" || host.ends_with(".localhost");
+    is_public(address) || (local && address.to_canonical().is_loopback())
 }
 
 /// Whether an address belongs to the public internet.
@@ -282,6 +291,23 @@ mod tests {
         assert!(policy.allows("other", "::ffff:10.1.2.3".parse().unwrap()));
         assert!(!policy.allows("other", "10.2.2.3".parse().unwrap()));
         assert!(judged(&policy, "http://[::1]:80/"));
+    }
+
+    #[test]
+    fn a_listed_name_does_not_reach_whatever_it_resolves_to() {
+        let names = EgressPolicy::parse("api.example.org *.example.net localhost").unwrap();
+        let at = |address: &str| address.parse::<IpAddr>().unwrap();
+        for inside in ["127.0.0.1", "169.254.169.254", "10.1.2.3", "::1", "::ffff:127.0.0.1"] {
+            for host in ["api.example.org", "a.example.net", "API.example.org."] {
+                assert!(!names.allows(host, at(inside)), "{host} at {inside}");
+            }
+        }
+        assert!(names.allows("localhost", at("127.0.0.1")) && names.allows("LOCALHOST", at("::1")));
+        assert!(!names.allows("localhost", at("10.1.2.3")));
+        let with_network = EgressPolicy::parse("api.example.org 10.1.0.0/16").unwrap();
+        for (address, allowed) in [("10.1.2.3", true), ("10.2.2.3", false), ("1.2.3.4", true)] {
+            assert_eq!(with_network.allows("api.example.org", at(address)), allowed, "{address}");
+        }
     }
 
     #[test]

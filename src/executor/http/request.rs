@@ -8,6 +8,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use url::{Url, form_urlencoded};
 
 use super::expect::Expected;
+use crate::definition::HTTP_METHODS;
 use crate::executor::Attempt;
 use crate::executor::text::{invalid, text_of};
 use crate::model::{Failure, Json, Node};
@@ -48,11 +49,7 @@ pub(super) struct Outgoing {
 /// repeats the name, and what is not text goes in as compact JSON.
 pub(super) fn read(attempt: &Attempt) -> Result<(Outgoing, Expected), Failure> {
     let with = Node::parse(&attempt.with).map_err(invalid)?;
-    let method = match with.get("method") {
-        None => Method::GET,
-        Some(name) => Method::from_bytes(text_of(name).to_uppercase().as_bytes())
-            .map_err(|_| invalid("method is not a method of HTTP"))?,
-    };
+    let method = method(&with)?;
     let mut url = url(&with)?;
     query(&with, &mut url)?;
     let mut headers = headers(&with)?;
@@ -73,6 +70,16 @@ pub(super) fn target(with: &Json) -> Option<Url> {
     }
     let aim: Aim<'_> = serde_json::from_str(with.as_str()).ok()?;
     Url::parse(&aim.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+/// The method, in any case. A template may have chosen it: only those that a workflow could name are
+/// sent.
+fn method(with: &Node) -> Result<Method, Failure> {
+    let Some(name) = with.get("method") else { return Ok(Method::GET) };
+    let name = text_of(name).to_ascii_uppercase();
+    let known = HTTP_METHODS.contains(&name.as_str());
+    let method = known.then(|| Method::from_bytes(name.as_bytes()).ok()).flatten();
+    method.ok_or_else(|| invalid(format!("method is one of {}", HTTP_METHODS.join(", "))))
 }
 
 fn url(with: &Node) -> Result<Url, Failure> {
@@ -245,6 +252,22 @@ mod tests {
         assert_eq!(request.headers["authorization"], "Basic dXNAcjpwOnc=");
         let own = r#"{"url":"http://u:p@h/p","headers":{"Authorization":"Bearer x"}}"#;
         assert_eq!(outgoing(own).headers["authorization"], "Bearer x");
+    }
+
+    #[test]
+    fn a_method_that_a_template_chose_is_one_that_a_workflow_may_name() {
+        for known in ["GET", "head", "Post", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            let with = format!(r#"{{"url":"http://h","method":"{known}"}}"#);
+            assert_eq!(outgoing(&with).method.as_str(), known.to_ascii_uppercase());
+        }
+        for refused in
+            ["CONNECT", "TRACE", "trace", "PROPFIND", "PRI", "GETS", "", " GET", "PAT\u{0}CH"]
+        {
+            let with = serde_json::json!({ "url": "http://h", "method": refused }).to_string();
+            let failure = read(&attempt(&with)).unwrap_err();
+            let refusal = (failure.code.as_str(), failure.recoverable);
+            assert_eq!(refusal, ("invalid_configuration", false), "{refused}");
+        }
     }
 
     #[test]

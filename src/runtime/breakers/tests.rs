@@ -41,7 +41,11 @@ fn breakers(unit: u64) -> Arc<Breakers> {
 }
 
 fn aim(key: &str) -> Aim {
-    Aim::new(key.to_owned(), BreakerPolicy::default(), &RetryPolicy::default())
+    aim_at(Target::Called(key.to_owned()), BreakerPolicy::default())
+}
+
+fn aim_at(target: Target, policy: BreakerPolicy) -> Aim {
+    Aim::new(CircuitId { target, policy }, &RetryPolicy::default())
 }
 
 fn failure(category: Category) -> Result<Json, AttemptError> {
@@ -130,22 +134,56 @@ async fn only_so_many_targets_are_kept_and_the_open_ones_longest() {
     let breakers = breakers(0);
     fail(&breakers, "open", 5).await;
     assert_eq!(breakers.metrics.circuits.open.get(), 1);
-    for number in 0..MAX_TARGETS + 50 {
+    for number in 0..MAX_CIRCUITS + 50 {
         drop(breakers.enter(aim(&format!("h:{number}"))).await.unwrap());
     }
-    let known = breakers.targets().by_key.len();
-    assert_eq!(known, MAX_TARGETS);
+    let known = breakers.circuits().by_id.len();
+    assert_eq!(known, MAX_CIRCUITS);
     let report = breakers.report();
     assert_eq!((report.len(), report[0].key.as_str(), report[0].state), (100, "open", "open"));
     assert_eq!(report[0].failures, 5);
     let opened = report[0].opened_at.unwrap();
     assert_eq!(report[0].retry_at, Some(opened.plus(Duration::from_mins(1))));
-    assert!(!breakers.targets().by_key.contains_key("h:0"));
-    for number in 0..MAX_TARGETS {
+    assert!(breakers.look(&aim("h:0").circuit).is_none());
+    for number in 0..MAX_CIRCUITS {
         fail(&breakers, &format!("o:{number}"), 5).await;
     }
-    assert_eq!(breakers.targets().by_key.len(), MAX_TARGETS);
-    assert_eq!(breakers.metrics.circuits.open.get(), i64::try_from(MAX_TARGETS).unwrap());
+    assert_eq!(breakers.circuits().by_id.len(), MAX_CIRCUITS);
+    assert_eq!(breakers.metrics.circuits.open.get(), i64::try_from(MAX_CIRCUITS).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_made_up_key_and_a_threshold_of_its_own_open_no_circuit_of_others() {
+    let hair_trigger =
+        BreakerPolicy { failure_threshold: 1, reset_timeout: Duration::from_hours(24) };
+    let other = Namespace::parse("other").unwrap();
+    let named = |namespace| Target::Named(namespace, "h:1".to_owned());
+    let breakers = breakers(0);
+    for (target, policy) in [
+        (named(Namespace::default()), hair_trigger),
+        (named(Namespace::default()), BreakerPolicy::default()),
+        (Target::Called("h:1".to_owned()), hair_trigger),
+    ] {
+        for _ in 0..policy.failure_threshold {
+            let aim = aim_at(target.clone(), policy);
+            breakers.enter(aim).await.unwrap().end(&failure(Category::External));
+        }
+        assert!(breakers.enter(aim_at(target, policy)).await.is_err());
+    }
+    assert!(breakers.enter(aim("h:1")).await.is_ok());
+    assert!(breakers.enter(aim_at(named(other), hair_trigger)).await.is_ok());
+    let scopes: Vec<_> =
+        breakers.report().iter().map(|it| (it.scope, it.failure_threshold)).collect();
+    assert_eq!(
+        scopes,
+        [
+            (CircuitScope::Target, 1),
+            (CircuitScope::Key, 1),
+            (CircuitScope::Key, 5),
+            (CircuitScope::Target, 5),
+            (CircuitScope::Key, 1)
+        ]
+    );
 }
 
 #[test]

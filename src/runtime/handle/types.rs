@@ -350,12 +350,29 @@ pub struct HealthCheck {
     pub recommendation: Option<String>,
 }
 
+/// What a circuit breaker's key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CircuitScope {
+    /// What steps call: a host and port, or a kind and program.
+    Target,
+    /// The `breaker.key` of a workflow.
+    Key,
+}
+
 /// A circuit breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Circuit {
     /// What it stands before: host and port, kind and program, or the key that steps gave it.
     pub key: String,
+    /// Which of them.
+    pub scope: CircuitScope,
+    /// After how many failures in a row it opens. Steps that ask for another threshold or another
+    /// timeout pass a circuit of their own.
+    pub failure_threshold: u32,
+    /// How long it stays open before it lets a probe through.
+    pub reset_timeout_ms: u64,
     /// `closed`, `open` or `half_open`.
     pub state: &'static str,
     /// Failures in a row.

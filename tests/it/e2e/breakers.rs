@@ -137,6 +137,31 @@ async fn a_key_is_shared_by_whoever_names_it_and_what_is_no_failure_of_the_targe
 }
 
 #[tokio::test]
+async fn a_key_that_reads_like_a_host_and_a_threshold_of_its_own_stop_no_other_workflow() {
+    let (_server, client, recorder) = bench().await;
+    let host = recorder.url("").trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let once = json!({ "failureThreshold": 1, "resetTimeout": "24h" });
+    let keyed = json!({ "key": host, "failureThreshold": 1, "resetTimeout": "24h" });
+    for breaker in [&once, &keyed] {
+        fail(&client, &recorder, 1, breaker).await;
+        let refused = call(&recorder.url("ok/refused"), 1, breaker);
+        let status = client.run(&json!({ "workflow": refused })).await;
+        assert_eq!(status["error"]["code"], "circuit_open", "{breaker}");
+    }
+    let innocent = call(&recorder.url("ok/innocent"), 1, &json!({}));
+    assert_eq!(client.run(&json!({ "workflow": innocent })).await["status"], "completed");
+    let health = client.get("/health").await.json();
+    let circuits = health["circuits"].as_array().unwrap();
+    let told: Vec<_> = circuits.iter().map(|it| (&it["key"], &it["scope"], &it["state"])).collect();
+    let (key, target) = (json!("key"), json!("target"));
+    let expected = [(&target, "open"), (&key, "open"), (&target, "closed")];
+    for ((shown, scope, state), (kind, is)) in told.iter().zip(expected) {
+        assert_eq!((*shown, *scope, *state), (&json!(host), kind, &json!(is)), "{health:#}");
+    }
+    assert_eq!(told.len(), 3, "{health:#}");
+}
+
+#[tokio::test]
 async fn who_asks_to_be_left_alone_is_by_every_thread() {
     let (_server, client, recorder) = bench().await;
     let first = call(&recorder.url("busy/4/x"), 3, &json!({}));

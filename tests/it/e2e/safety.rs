@@ -91,6 +91,21 @@ async fn the_public_policy_refuses_this_machine_however_it_is_named() {
 }
 
 #[tokio::test]
+async fn a_method_that_no_workflow_could_name_is_not_sent_from_a_template_either() {
+    let (_server, client, recorder) = bench().await;
+    let steps = json!([{ "id": "s", "kind": "http",
+        "with": { "url": recorder.url("ok/m"), "method": "{input}" } }]);
+    for method in ["CONNECT", "trace", "PROPFIND", "PRI", "get /x"] {
+        let status = client.run(&json!({ "workflow": flow(&steps), "input": method })).await;
+        assert_eq!(status["error"]["code"], "invalid_configuration", "{method}");
+        assert_eq!(step(&status, "s")["attempts"], json!(1), "{method}");
+    }
+    assert!(recorder.hits().is_empty());
+    let status = client.run(&json!({ "workflow": flow(&steps), "input": "options" })).await;
+    assert_eq!(status["status"], "completed", "{status:#}");
+}
+
+#[tokio::test]
 async fn a_redirect_is_judged_like_a_first_address() {
     let home = Home::memory().await;
     let server = home.launch().set("RETHREAD_EGRESS", "127.0.0.1/32").start().await;
