@@ -22,6 +22,26 @@ async fn a_second_opener_is_told_that_the_file_is_in_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_file_of_the_store_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
+    let store = SqliteStore::open(&folder.path().join("a.db"), clock).await.unwrap();
+    store.register("test", TTL).await.unwrap();
+    let mut seen = Vec::new();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+        seen.push(entry.file_name().into_string().unwrap());
+    }
+    seen.sort();
+    assert_eq!(seen, ["a.db", "a.db-shm", "a.db-wal", "a.db.lock"]);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_whose_caller_is_gone_still_lands() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::default());

@@ -4,10 +4,12 @@
 //! knows that every earlier owner of the file is dead, however it died.
 
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::store::OpenError;
+
+use super::private::{self, beside};
 
 /// Held for as long as the store lives; the system lets go of it when the process dies.
 #[derive(Debug)]
@@ -29,17 +31,13 @@ impl LockFile {
         if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| unfit(folder, error))?;
         }
-        let mut name = database.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|error| unfit(&path, error))?;
+        let path = beside(database, ".lock");
+        let file = private::open(&path).map_err(|error| unfit(&path, error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file }),
+            Ok(()) => {
+                private::keep(database).map_err(|error| unfit(database, error))?;
+                Ok(Self { file })
+            }
             Err(TryLockError::WouldBlock) => Err(OpenError::Locked(database.display().to_string())),
             Err(TryLockError::Error(error)) => Err(unfit(&path, error)),
         }

@@ -16,6 +16,7 @@ mod log;
 mod mail;
 mod notices;
 mod open;
+mod private;
 mod reads;
 mod retention;
 mod rows;
