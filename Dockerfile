@@ -21,6 +21,10 @@ RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked
 
 FROM debian:bookworm-slim
+# An init: it passes signals on, and reaps what programs leave behind.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends tini \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --system --gid 10001 rethread \
     && useradd --system --uid 10001 --gid rethread --home-dir /data --shell /usr/sbin/nologin rethread \
     && install --directory --owner rethread --group rethread --mode 0750 /data
@@ -37,5 +41,5 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["rethread", "health"]
-ENTRYPOINT ["rethread"]
+ENTRYPOINT ["/usr/bin/tini", "--", "rethread"]
 CMD ["serve"]
