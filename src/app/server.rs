@@ -101,6 +101,7 @@ fn executors(settings: &Settings, ambient: &Ambient) -> anyhow::Result<Registry>
     let settings = ExecutorSettings {
         egress,
         exec_allow: settings.exec_allow.clone(),
+        exec_env: settings.programs.variables.clone(),
         max_output_bytes: settings.max_event,
         program_env: ExecutorSettings::environment_for_programs(config::process_variables()),
         program_guard: super::guard::guard_command(),
@@ -122,6 +123,7 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
         max_event: settings.max_event,
         snapshot_every: settings.snapshot_every,
         exec_allow: settings.exec_allow.clone(),
+        exec_env: settings.programs.variables.clone(),
         fallback: false,
         store_retry: StoreRetry { initial: settings.store_retry.0, max: settings.store_retry.1 },
     }

@@ -126,6 +126,12 @@ pub struct ServerArgs {
     #[arg(long, env = "RETHREAD_EXEC_ALLOW", hide_env_values = true, value_name = "PROGRAMS")]
     pub exec_allow: Option<String>,
 
+    /// Variables that `exec` steps may give their programs beyond ordinary ones, as names or
+    /// `PREFIX_*`, separated by commas; what makes programs run other code (`PATH`, `LD_*`,
+    /// `PYTHON*`, ...) is refused unless it is named here
+    #[arg(long, env = "RETHREAD_EXEC_ENV", hide_env_values = true, value_name = "NAMES")]
+    pub exec_env: Option<String>,
+
     /// Where steps may connect: `open`, `public` (no private, loopback, link-local or metadata
     /// address), or hosts and CIDRs separated by commas; by default `open` on a loopback address,
     /// else `public`

@@ -14,6 +14,7 @@ mod example;
 mod file;
 mod keys;
 mod parse;
+mod programs;
 mod settings;
 mod values;
 
@@ -25,5 +26,6 @@ pub use error::{ConfigError, Notice};
 pub use example::env_example;
 pub use keys::ApiKey;
 pub use parse::{Egress, ListenAddress};
+pub use programs::ProgramSettings;
 pub use settings::{LogFormat, LogSettings, SECRET_PREFIX, Settings, read_address};
 pub use values::{Setting, Source, Value, Values, flags_of, settings_list};

@@ -11,6 +11,7 @@ use super::database::{self, Database, Fallback};
 use super::edge::{self, CorsOrigins, EdgeSettings};
 use super::keys::{self, ApiKey};
 use super::parse::{self, Egress, ListenAddress};
+use super::programs::{self, ProgramSettings};
 use super::{ConfigError, Environment, Notice, Values};
 use crate::model::TimeoutMultiplier;
 
@@ -82,6 +83,8 @@ pub struct Settings {
     pub secrets: BTreeMap<String, SecretString>,
     /// Programs that `exec` steps may start.
     pub exec_allow: Vec<String>,
+    /// What they are given and bounded by.
+    pub programs: ProgramSettings,
     /// Where steps may connect.
     pub egress: Egress,
     /// Threads driven at once.
@@ -158,6 +161,7 @@ impl Settings {
         let edge = reader.edge();
         let exec_allow =
             reader.read_optional("exec_allow", "names of programs", |text| Ok(parse::list(text)));
+        let programs = programs::read(reader);
         let egress = reader.read_optional(
             "egress",
             "open, public, or hosts and CIDRs separated by commas",
@@ -192,6 +196,7 @@ impl Settings {
             api_keys: api_keys.ok()?.unwrap_or_default(),
             secrets,
             exec_allow: exec_allow.ok()?.unwrap_or_default(),
+            programs: programs?,
             egress: egress.ok()?.unwrap_or(default_egress),
             max_running: usize::try_from(max_running?).ok()?,
             max_queued: usize::try_from(max_queued?).ok()?,
@@ -238,17 +243,17 @@ fn usable_fallback(database: &Database, fallback: Fallback, notices: &mut Vec<No
 }
 
 /// A value that can't be used; the fault is noted.
-struct Faulty;
+pub(super) struct Faulty;
 
 /// Reads values one by one and collects what is wrong with them.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     values: &'a Values,
     faults: Vec<String>,
 }
 
 impl Reader<'_> {
     /// Reads a value that may be absent.
-    fn read_optional<T>(
+    pub(super) fn read_optional<T>(
         &mut self,
         id: &str,
         allowed: &str,

@@ -19,6 +19,7 @@ mod stack;
 mod template;
 #[cfg(test)]
 mod testing;
+mod variables;
 
 pub use check::{Check, Verdict};
 pub use condition::Condition;
@@ -28,3 +29,4 @@ pub use plan::{Action, Fallback, Phase, Plan, PlanStep, StepBreaker};
 pub use schema::InputSchema;
 pub use scope::{Scope, StepView};
 pub use template::{Template, Unfilled};
+pub use variables::VariablePolicy;

@@ -17,6 +17,9 @@ pub enum Action {
     Exec {
         /// The program's name, as the allow-list has it.
         program: String,
+        /// The variables that its `env` names, in the order they were written; none if all of
+        /// `env` is a template.
+        variables: Vec<String>,
     },
     /// A jq filter over the step's `with` (its `from`, or the whole scope).
     Transform {
@@ -134,10 +137,12 @@ impl PlanStep {
         }
     }
 
-    /// The program it starts, if it starts one, and where its name stands.
-    fn program(&self, place: &Pointer) -> Option<(Pointer, &str)> {
+    /// The program it starts, if it starts one.
+    fn started(&self, place: &Pointer) -> Option<Started<'_>> {
         match &*self.action {
-            Action::Exec { program } => Some((place.key("with").key("program"), program.as_str())),
+            Action::Exec { program, variables } => {
+                Some(Started { with: place.key("with"), program, variables })
+            }
             Action::Http
             | Action::Transform { .. }
             | Action::Sleep
@@ -145,6 +150,14 @@ impl PlanStep {
             | Action::Approval => None,
         }
     }
+}
+
+/// A program that a step starts.
+struct Started<'a> {
+    /// Where the step's `with` stands in the workflow.
+    with: Pointer,
+    program: &'a str,
+    variables: &'a [String],
 }
 
 /// A checked workflow: what a thread executes.
@@ -216,15 +229,28 @@ impl Plan {
     /// The programs its steps start, each with its place in the workflow
     /// (`/steps/2/with/program`), for the caller to hold against the allow-list.
     pub fn programs(&self) -> impl Iterator<Item = (Pointer, &str)> {
+        self.started().map(|started| (started.with.key("program"), started.program))
+    }
+
+    /// The variables its steps give their programs by name, each with its place in the workflow
+    /// (`/steps/2/with/env/NAME`), for the caller to hold against the policy.
+    pub fn variables(&self) -> impl Iterator<Item = (Pointer, &str)> {
+        self.started().flat_map(|started| {
+            let env = started.with.key("env");
+            started.variables.iter().map(move |name| (env.key(name), name.as_str()))
+        })
+    }
+
+    fn started(&self) -> impl Iterator<Item = Started<'_>> {
         self.steps.iter().enumerate().flat_map(|(at, step)| {
             let place = Pointer::root().key("steps").index(at);
             let fallback = match &step.fallback {
-                Some(Fallback::Step(step)) => step.program(&place.key("fallback")),
+                Some(Fallback::Step(step)) => step.started(&place.key("fallback")),
                 Some(Fallback::Output(_)) | None => None,
             };
             let compensate = step.compensate.as_ref();
-            let compensate = compensate.and_then(|step| step.program(&place.key("compensate")));
-            step.program(&place).into_iter().chain(fallback).chain(compensate)
+            let compensate = compensate.and_then(|step| step.started(&place.key("compensate")));
+            step.started(&place).into_iter().chain(fallback).chain(compensate)
         })
     }
 

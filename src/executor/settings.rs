@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use super::EgressPolicy;
+use crate::definition::VariablePolicy;
 
 /// Most bytes of a step's output: the default of `RETHREAD_MAX_EVENT`. An output is one journal
 /// record and one frame on every stream, so it has to fit both.
@@ -20,6 +21,8 @@ pub struct ExecutorSettings {
     /// Programs that `exec` may start (`RETHREAD_EXEC_ALLOW`), as workflows name them. None by
     /// default.
     pub exec_allow: Vec<String>,
+    /// Variables that steps may give their programs (`RETHREAD_EXEC_ENV` widens it).
+    pub exec_env: VariablePolicy,
     /// Most bytes of one step's output (`RETHREAD_MAX_EVENT`) [1 MiB].
     pub max_output_bytes: usize,
     /// The whole environment of a program before its step's `env`: see
@@ -37,6 +40,7 @@ impl Default for ExecutorSettings {
         Self {
             egress: EgressPolicy::Public,
             exec_allow: Vec::new(),
+            exec_env: VariablePolicy::default(),
             max_output_bytes: DEFAULT_MAX_OUTPUT_BYTES,
             program_env: Vec::new(),
             program_guard: None,

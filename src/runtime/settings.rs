@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::definition::VariablePolicy;
 use crate::model::TimeoutMultiplier;
 
 /// What an operator can set about the runtime.
@@ -31,6 +32,8 @@ pub struct RuntimeSettings {
     pub timeouts: TimeoutMultiplier,
     /// Programs that `exec` steps may start.
     pub exec_allow: Vec<String>,
+    /// Variables that steps may give them.
+    pub exec_env: VariablePolicy,
     /// Whether the store stands in for one that could not be reached.
     pub fallback: bool,
     /// How calls of the store that failed for now are made again.

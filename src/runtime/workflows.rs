@@ -51,7 +51,7 @@ fn plan_of(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, Vec<Faul
     Ok(plan)
 }
 
-/// Refuses programs that are not on the allow-list.
+/// Refuses programs that are not on the allow-list, and variables that are not passed on.
 fn allowed(core: &Core, plan: &Plan, at: &Pointer) -> Result<(), RuntimeError> {
     let mut faults = Vec::new();
     for (pointer, program) in plan.programs() {
@@ -64,7 +64,15 @@ fn allowed(core: &Core, plan: &Plan, at: &Pointer) -> Result<(), RuntimeError> {
             });
         }
     }
-    if faults.is_empty() { Ok(()) } else { Err(RuntimeError::ExecNotAllowed(faults)) }
+    if !faults.is_empty() {
+        return Err(RuntimeError::ExecNotAllowed(faults));
+    }
+    let refused = |(pointer, name): (Pointer, &str)| {
+        let detail = core.parts.settings.exec_env.refusal(name)?;
+        Some(Fault { pointer: format!("{}{}", at.as_str(), pointer.as_str()), detail })
+    };
+    let faults: Vec<Fault> = plan.variables().filter_map(refused).collect();
+    if faults.is_empty() { Ok(()) } else { Err(RuntimeError::Invalid(faults)) }
 }
 
 /// Checks an input's size, and the input against the workflow's schema.
@@ -88,7 +96,7 @@ pub(super) fn validate(
 ) -> Result<Arc<Plan>, Vec<Fault>> {
     let plan = plan_of(core, workflow, at)?;
     let mut faults = match allowed(core, &plan, at) {
-        Err(RuntimeError::ExecNotAllowed(faults)) => faults,
+        Err(RuntimeError::ExecNotAllowed(faults) | RuntimeError::Invalid(faults)) => faults,
         _ => Vec::new(),
     };
     match input.map_or(Ok(()), |input| check_input(core, &plan, input)) {

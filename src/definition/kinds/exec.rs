@@ -1,7 +1,8 @@
 //! `exec`: a program, started without a shell.
 //!
 //! - `program` (its name, literal: which program runs is never decided by data)
-//! - `args`, `env` (an object), each value a string, number or boolean; `stdin`, `cwd` (text)
+//! - `args`, `env` (an object), each value a string, number or boolean; `stdin`, `cwd` (text).
+//!   Which variables a server passes on is its [`VariablePolicy`](super::super::VariablePolicy).
 //! - `parse` (`text` unless given): what its standard output is read as: `text`, `json` or `lines`
 
 use super::{Kind, Reads, is_open, map, scalar, word};
@@ -28,7 +29,9 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
             }
         }
     }
+    let mut variables = Vec::new();
     map(with, "env", faults, |name, value, at, faults| {
+        variables.push(name.to_owned());
         if name.is_empty() || name.contains(['=', '\0']) {
             faults.add(at, "not the name of an environment variable");
         }
@@ -45,5 +48,5 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     } else if program.is_empty() || program.contains('\0') {
         faults.add(&at, "program is the name of a program");
     }
-    Some(Action::Exec { program: program.to_owned() })
+    Some(Action::Exec { program: program.to_owned(), variables })
 }

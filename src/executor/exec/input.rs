@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::definition::VariablePolicy;
 use crate::executor::text::{invalid, text_of};
 use crate::model::{Failure, Json, Node};
 
@@ -26,21 +27,17 @@ pub(super) struct Input {
     pub(super) parse: Parse,
 }
 
-/// Beginnings of variables that make the dynamic linker load other code: with them, a step could
-/// turn an allowed program into any other.
-const REFUSED_ENV: [&str; 2] = ["LD_", "DYLD_"];
-
 impl Input {
     /// Reads an attempt's `with`. Wherever text is wanted, strings are taken as they are and
     /// anything else as compact JSON; a `null` in `env` is left out, and a `null` for `stdin` or
     /// `cwd` means none.
-    pub(super) fn read(with: &Json) -> Result<Self, Failure> {
+    pub(super) fn read(with: &Json, policy: &VariablePolicy) -> Result<Self, Failure> {
         let with = Node::parse(with).map_err(invalid)?;
         let given = |name: &str| with.get(name).filter(|value| **value != Node::Null);
         Ok(Self {
             args: args(given("args"))?,
             stdin: given("stdin").map(|value| text_of(value).into_owned().into_bytes()),
-            env: env(given("env"))?,
+            env: env(given("env"), policy)?,
             cwd: cwd(given("cwd"))?,
             parse: parse(given("parse"))?,
         })
@@ -57,24 +54,30 @@ fn args(node: Option<&Node>) -> Result<Vec<String>, Failure> {
     items.iter().map(argument).collect()
 }
 
-fn env(node: Option<&Node>) -> Result<Vec<(String, String)>, Failure> {
+fn env(node: Option<&Node>, policy: &VariablePolicy) -> Result<Vec<(String, String)>, Failure> {
     let members = match node {
         None => return Ok(Vec::new()),
         Some(Node::Object(members)) => members,
         Some(other) => return Err(invalid(format!("env is {}, not an object", other.type_name()))),
     };
     let given = members.iter().filter(|(_, value)| *value != Node::Null);
-    given.map(|(name, value)| variable(name, value)).collect()
+    given.map(|(name, value)| variable(name, value, policy)).collect()
 }
 
-fn variable(name: &str, value: &Node) -> Result<(String, String), Failure> {
+/// Checked here as well as at the door: all of `env` may have been a template.
+fn variable(
+    name: &str,
+    value: &Node,
+    policy: &VariablePolicy,
+) -> Result<(String, String), Failure> {
     if name.is_empty() || name.contains(['=', '\0']) {
         return Err(invalid(format!("env: {name:?} is not the name of a variable")));
     }
-    if REFUSED_ENV.iter().any(|refused| name.starts_with(refused)) {
-        return Err(invalid(format!("env: {name} would load other code into the program")));
+    let value = without_nul("env", text_of(value).into_owned())?;
+    match policy.refusal(name).or_else(|| policy.value_refusal(name, &value)) {
+        Some(refusal) => Err(invalid(format!("env: {refusal}"))),
+        None => Ok((name.to_owned(), value)),
     }
-    Ok((name.to_owned(), without_nul("env", text_of(value).into_owned())?))
 }
 
 fn cwd(node: Option<&Node>) -> Result<Option<PathBuf>, Failure> {
@@ -107,7 +110,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Input, Failure> {
-        Input::read(&Json::parse(text).map_err(invalid)?)
+        Input::read(&Json::parse(text).map_err(invalid)?, &VariablePolicy::default())
     }
 
     #[test]
@@ -128,6 +131,8 @@ mod tests {
             r#"{"env":{"A=B":"1"}}"#,
             r#"{"env":{"":"1"}}"#,
             r#"{"env":{"LD_PRELOAD":"/tmp/x.so"}}"#,
+            r#"{"env":{"BASH_ENV":"/tmp/x"}}"#,
+            r#"{"env":{"MINE":"() { :; }; id"}}"#,
             r#"{"cwd":"/no/such/folder"}"#,
             r#"{"cwd":7}"#,
             r#"{"parse":"xml"}"#,

@@ -57,7 +57,7 @@ impl StepExecutor for ExecExecutor {
 
     fn target(&self, attempt: &Attempt) -> Option<String> {
         match attempt.action.as_ref() {
-            Action::Exec { program } => Some(format!("exec:{program}")),
+            Action::Exec { program, .. } => Some(format!("exec:{program}")),
             Action::Http
             | Action::Transform { .. }
             | Action::Sleep
@@ -75,12 +75,12 @@ impl ExecExecutor {
     }
 
     async fn run(&self, attempt: &Attempt) -> Result<Json, Failure> {
-        let Action::Exec { program: name } = attempt.action.as_ref() else {
+        let Action::Exec { program: name, .. } = attempt.action.as_ref() else {
             let message = "an action that is no program was given to its executor";
             return Err(Failure::permanent(codes::INTERNAL, Category::Internal, message));
         };
         let program = Program::find(name, &self.settings)?;
-        let input = Input::read(&attempt.with)?;
+        let input = Input::read(&attempt.with, &self.settings.exec_env)?;
         let limit = self.settings.max_output_bytes;
         if let Some(guard) = &self.guard {
             guard.get_ready();

@@ -24,7 +24,7 @@ fn attempt(program: &str, with: &str) -> Attempt {
         thread_id: ThreadId::parse("t1").unwrap(),
         step_id: StepId::parse("s1").unwrap(),
         number: 2,
-        action: Arc::new(Action::Exec { program: program.to_owned() }),
+        action: Arc::new(Action::Exec { program: program.to_owned(), variables: Vec::new() }),
         with: Json::parse(with).unwrap(),
         traceparent: None,
         phase: crate::definition::Phase::Own,

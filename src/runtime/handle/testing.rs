@@ -72,6 +72,7 @@ fn settings() -> RuntimeSettings {
         max_event: ExecutorSettings::default().max_output_bytes,
         snapshot_every: 0,
         exec_allow: Vec::new(),
+        exec_env: crate::definition::VariablePolicy::default(),
         fallback: false,
         store_retry: StoreRetry { initial: hour, max: hour },
     }

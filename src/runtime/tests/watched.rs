@@ -208,6 +208,7 @@ impl Watched {
                 fallback: false,
                 store_retry: StoreRetry { initial: hour, max: hour },
                 exec_allow: Vec::new(),
+                exec_env: crate::definition::VariablePolicy::default(),
             },
         };
         Runtime::start(parts).await.unwrap()

@@ -33,6 +33,7 @@ mod people;
 mod poison;
 mod pooler;
 mod presence;
+mod programs;
 mod promise;
 mod questions;
 mod refusals;

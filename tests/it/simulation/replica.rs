@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rethread::definition::VariablePolicy;
 use rethread::executor::Secrets;
 use rethread::observe::Metrics;
 use rethread::runtime::{Handle, Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
@@ -171,6 +172,7 @@ impl Replica {
             max_event: 1 << 20,
             snapshot_every: self.settings.snapshot_every,
             exec_allow: Vec::new(),
+            exec_env: VariablePolicy::default(),
             fallback: false,
             store_retry: StoreRetry {
                 initial: Duration::from_millis(25),
