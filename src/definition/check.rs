@@ -32,6 +32,11 @@ impl Check {
         Condition::compile_over_output(text, visible).map(Self)
     }
 
+    /// About how many bytes it takes in memory.
+    pub(super) const fn weight(&self) -> usize {
+        self.0.weight()
+    }
+
     /// What it says of an output; the error says why it has no answer.
     pub fn verdict(&self, scope: &dyn Scope, output: &Json) -> Result<Verdict, String> {
         let wanted = "a check is \"success\", \"blocked\" or \"failed\", or true or false";

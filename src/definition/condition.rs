@@ -33,6 +33,8 @@ const INLINE_DEPTH: usize = 12;
 const MAX_ITERATIONS: usize = 1_000_000;
 /// Most bytes that `+` inside a macro can put together, by the data that the expression names.
 const MAX_BUILT: usize = 64 * 1024 * 1024;
+/// About what a byte of an expression takes in memory once compiled, in bytes: a tree of names.
+const WEIGHT_PER_BYTE: usize = 128;
 /// Longest explanation of a failure, in characters: it may quote the data.
 const MAX_DETAIL: usize = 300;
 
@@ -44,6 +46,8 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 pub struct Condition {
     program: Program,
     survey: Survey,
+    /// About how many bytes it takes in memory.
+    weight: usize,
 }
 
 impl Condition {
@@ -69,9 +73,14 @@ impl Condition {
             let program = Program::compile(text)
                 .map_err(|faults| vec![shorten(&format!("not a CEL expression: {faults}"))])?;
             let survey = Survey::of(program.expression(), visible, over_output)?;
-            Ok(Self { program, survey })
+            Ok(Self { program, survey, weight: text.len() * WEIGHT_PER_BYTE })
         })
         .unwrap_or_else(|detail| Err(vec![detail]))
+    }
+
+    /// About how many bytes it takes in memory.
+    pub(super) const fn weight(&self) -> usize {
+        self.weight
     }
 
     /// Whether the condition holds; the error says why there is no answer.

@@ -20,6 +20,7 @@ mod template;
 #[cfg(test)]
 mod testing;
 mod variables;
+mod weight;
 
 pub use check::{Check, Verdict};
 pub use condition::Condition;

@@ -19,8 +19,16 @@ const MAX_DETAIL: usize = 300;
 /// Largest compiled pattern, in bytes: a counted repetition can ask for gigabytes.
 const MAX_PATTERN: usize = 1024 * 1024;
 
+/// About what a byte of a schema takes in memory once compiled, in bytes: a validator for each of its
+/// members, with its place.
+const WEIGHT_PER_BYTE: usize = 128;
+
 /// A compiled JSON Schema (draft 2020-12 unless it names another).
-pub struct InputSchema(Validator);
+pub struct InputSchema {
+    validator: Validator,
+    /// About how many bytes it takes in memory.
+    weight: usize,
+}
 
 impl fmt::Debug for InputSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,7 +49,12 @@ impl InputSchema {
                 .build(&value)
                 .map_err(|fault| shorten(&fault.to_string()))
         })??;
-        Ok(Self(compiled))
+        Ok(Self { validator: compiled, weight: schema.as_str().len() * WEIGHT_PER_BYTE })
+    }
+
+    /// About how many bytes it takes in memory.
+    pub(super) const fn weight(&self) -> usize {
+        self.weight
     }
 
     /// Holds an input against the schema: a fault for each place that does not fit, its pointer
@@ -51,7 +64,7 @@ impl InputSchema {
             faults.add(at, "the input cannot be read");
             return;
         };
-        for fault in self.0.iter_errors(&value).take(MAX_INPUT_FAULTS) {
+        for fault in self.validator.iter_errors(&value).take(MAX_INPUT_FAULTS) {
             let place =
                 fault.instance_path().into_iter().fold(
                     at.clone(),

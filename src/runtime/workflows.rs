@@ -40,15 +40,21 @@ pub(super) async fn resolve(core: &Core, source: &WorkflowSource) -> Result<Sour
     }
 }
 
-/// Parses a workflow, or finds it among those parsed before.
+/// Parses a workflow, or finds it among those parsed before, and keeps it for the next time.
 fn plan_of(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, Vec<Fault>> {
-    let hash = hex(&Sha256::digest(json.as_str().as_bytes()));
-    if let Some(plan) = core.plans.get(&hash) {
-        return Ok(plan);
-    }
-    let plan = Arc::new(Plan::parse(json, at)?);
+    let plan = looked_at(core, json, at)?;
     core.plans.put(Arc::clone(&plan));
     Ok(plan)
+}
+
+/// Parses a workflow, or finds it among those parsed before. A new one is not kept: nothing says
+/// that anybody will run it.
+fn looked_at(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, Vec<Fault>> {
+    let hash = hex(&Sha256::digest(json.as_str().as_bytes()));
+    match core.plans.get(&hash) {
+        Some(plan) => Ok(plan),
+        None => Ok(Arc::new(Plan::parse(json, at)?)),
+    }
 }
 
 /// Refuses programs that are not on the allow-list, and variables that are not passed on.
@@ -94,7 +100,7 @@ pub(super) fn validate(
     input: Option<&Json>,
     at: &Pointer,
 ) -> Result<Arc<Plan>, Vec<Fault>> {
-    let plan = plan_of(core, workflow, at)?;
+    let plan = looked_at(core, workflow, at)?;
     let mut faults = match allowed(core, &plan, at) {
         Err(RuntimeError::ExecNotAllowed(faults) | RuntimeError::Invalid(faults)) => faults,
         _ => Vec::new(),

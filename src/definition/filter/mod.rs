@@ -6,6 +6,7 @@
 //! ends. The same program over the same input always ends the same way: the budget counts work,
 //! not time. Called by the executor of `transform`.
 
+mod library;
 mod meter;
 mod natives;
 mod read;
@@ -38,11 +39,18 @@ const INLINE: Budget = Budget { fuel: 100_000, stack: 512 * 1024 };
 /// Work of one run in all: about a second, and 256 MiB of memory at the very most.
 const FULL: Budget = Budget { fuel: 4_000_000, stack: 96 * 1024 * 1024 };
 
+/// About what a term of a program takes in memory once compiled, in bytes.
+const TERM_WEIGHT: usize = 256;
+/// About what a filter takes without its terms, in bytes.
+const FILTER_WEIGHT: usize = 1024;
+
 /// A compiled filter.
 pub struct Filter {
     compiled: jaq_core::Filter<Kind>,
     /// Whether it may recurse so deep that dropping what it made needs a large stack.
     deep: bool,
+    /// About how many bytes it takes in memory.
+    weight: usize,
 }
 
 /// What a run may produce.
@@ -82,6 +90,11 @@ impl Filter {
             return Err(format!("a jq program has at most {MAX_PROGRAM} bytes"));
         }
         with_large_stack(|| compile(text)).map_err(|fault| format!("not a jq program: {fault}"))?
+    }
+
+    /// About how many bytes it takes in memory.
+    pub(super) const fn weight(&self) -> usize {
+        self.weight
     }
 
     /// Runs the filter on this thread, if it can be told soon: `None` after about ten
@@ -182,16 +195,18 @@ fn compile(text: &str) -> Result<Filter, String> {
         return Err(fault.clone());
     }
     let arena = Arena::default();
-    let loaded = Loader::new(natives::defs()?)
+    let needed = library::needed(&survey.calls)?;
+    let loaded = Loader::new(needed.defs)
         .load(&arena, File { code: text, path: () })
         .map_err(|_| "modules are not available".to_owned())?;
-    let compiled = Compiler::default().with_funs(natives::funs()).compile(loaded);
+    let compiled = Compiler::default().with_funs(needed.funs).compile(loaded);
     let compiled = compiled.map_err(|faults| {
         let undefined = faults.into_iter().flat_map(|(_, undefined)| undefined);
         let named = undefined.map(|(name, what)| format!("undefined {} {name}", what.as_str()));
         named.take(3).collect::<Vec<_>>().join(", ")
     })?;
-    Ok(Filter { compiled, deep: survey.deep })
+    let weight = text.len() + (survey.terms + needed.terms) * TERM_WEIGHT + FILTER_WEIGHT;
+    Ok(Filter { compiled, deep: survey.deep, weight })
 }
 
 /// Where in the program something stands.

@@ -1,5 +1,7 @@
 //! What can be seen of a program before it runs.
 
+use std::collections::BTreeSet;
+
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::path::Part;
@@ -18,6 +20,10 @@ pub(super) struct Survey<'a> {
     pub(super) deep: bool,
     /// What is wrong with it.
     pub(super) faults: Vec<String>,
+    /// The names it calls, its own definitions among them.
+    pub(super) calls: BTreeSet<&'a str>,
+    /// How many terms it has.
+    pub(super) terms: usize,
     /// The definitions around: name, number of arguments, whether one of them is a filter.
     open: Vec<(&'a str, usize, bool)>,
 }
@@ -31,9 +37,13 @@ impl<'a> Survey<'a> {
     }
 
     fn term(&mut self, term: &'a Term<&'a str>) {
+        self.terms += 1;
         match term {
             Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => {}
-            Term::Str(_, parts) => self.parts(parts),
+            Term::Str(format, parts) => {
+                self.calls.extend(format);
+                self.parts(parts);
+            }
             Term::Arr(inner) => {
                 if let Some(inner) = inner {
                     self.term(inner);
@@ -101,6 +111,7 @@ impl<'a> Survey<'a> {
     }
 
     fn parts(&mut self, parts: &'a [StrPart<&'a str, Term<&'a str>>]) {
+        self.terms += parts.len();
         for part in parts {
             match part {
                 StrPart::Term(term) => self.term(term),
@@ -134,6 +145,7 @@ impl<'a> Survey<'a> {
     }
 
     fn call(&mut self, name: &'a str, args: &'a [Term<&'a str>]) {
+        self.calls.insert(name);
         if natives::is_guarded(name) {
             self.faults.push(format!("undefined filter {name}/{}", args.len()));
         }

@@ -1,0 +1,58 @@
+//! Of the library, what a program calls: a compiled filter holds that and no more.
+//!
+//! The whole of it is some 100 KB once compiled, of which most programs need nothing: a thousand
+//! small filters would weigh as much as a database.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use jaq_core::load::parse::Def;
+use jaq_core::native::Fun;
+
+use super::survey::Survey;
+use super::{Kind, natives};
+
+/// A definition with the names that its body calls.
+struct Entry {
+    def: Def<&'static str>,
+    calls: BTreeSet<String>,
+    terms: usize,
+}
+
+/// All definitions, in their order, read once; the error says why there are none.
+static ENTRIES: LazyLock<Result<Vec<Entry>, String>> = LazyLock::new(|| {
+    let entry = |def: Def<&'static str>| {
+        let survey = Survey::of(&def.body);
+        let calls = survey.calls.iter().map(|name| (*name).to_owned()).collect();
+        Entry { calls, terms: survey.terms, def }
+    };
+    Ok(natives::defs()?.into_iter().map(entry).collect())
+});
+
+/// What a program needs of the library.
+pub(super) struct Needed {
+    /// Its definitions, in the order of the library: a later one of a name hides an earlier one.
+    pub(super) defs: Vec<Def<&'static str>>,
+    /// Its native functions.
+    pub(super) funs: Vec<Fun<Kind>>,
+    /// How many terms the definitions have.
+    pub(super) terms: usize,
+}
+
+/// What is needed by a program that calls `calls`, and by all that this calls in turn.
+pub(super) fn needed(calls: &BTreeSet<&str>) -> Result<Needed, String> {
+    let entries = ENTRIES.as_ref().map_err(Clone::clone)?;
+    let mut names: BTreeSet<&str> = calls.clone();
+    let mut open: Vec<&str> = calls.iter().copied().collect();
+    while let Some(name) = open.pop() {
+        for entry in entries.iter().filter(|entry| entry.def.name == name) {
+            open.extend(entry.calls.iter().map(String::as_str).filter(|call| names.insert(*call)));
+        }
+    }
+    let used = || entries.iter().filter(|entry| names.contains(entry.def.name));
+    Ok(Needed {
+        defs: used().map(|entry| entry.def.clone()).collect(),
+        funs: natives::funs().filter(|(name, _, _)| names.contains(name)).collect(),
+        terms: used().map(|entry| entry.terms).sum(),
+    })
+}
