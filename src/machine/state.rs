@@ -151,6 +151,13 @@ pub struct Signal {
     pub payload: Json,
 }
 
+impl Signal {
+    /// How many bytes it takes.
+    pub fn weight(&self) -> usize {
+        self.name.len() + self.payload.as_str().len()
+    }
+}
+
 /// A decision that the thread waits for, or that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intervention {

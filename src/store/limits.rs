@@ -23,6 +23,10 @@ pub(super) const fn tally_hour(at: Timestamp) -> i64 {
     at.millis().div_euclid(3_600_000)
 }
 
-/// A read of the journal ends with the row that reaches this many bytes: what a reader of large
-/// events costs in memory, with one event of the largest size on top.
-pub(super) const MAX_READ_BYTES: usize = 4 << 20;
+/// Messages of an inbox that are read together at the most, if they have no more than
+/// [`MAX_READ_BYTES`]: they are taken with one append.
+pub(super) const MAX_INBOX: usize = 256;
+
+/// A read of the journal ends before the row that would make it more bytes than this, unless that is
+/// its first: what a reader costs in memory.
+pub(super) const MAX_READ_BYTES: usize = 1 << 20;

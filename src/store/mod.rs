@@ -239,7 +239,7 @@ pub trait Store: Notices + Send + Sync + std::fmt::Debug {
     async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError>;
 
     /// Reads records after `after`, in order, at most `limit` events, as their exact bytes. Fewer
-    /// come back where they are large: 4 MiB and one more record at the most.
+    /// come back where they are large: 1 MiB, or one record, at the most.
     ///
     /// Fails with [`StoreError::Corrupt`] if a checksum does not match or a number is missing.
     async fn read(
@@ -285,7 +285,8 @@ pub trait Store: Notices + Send + Sync + std::fmt::Debug {
     /// Stores a message for a thread; in the same statement wakes it if nobody drives it.
     async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError>;
 
-    /// The messages of a thread that were not taken yet, oldest first.
+    /// The messages of a thread that were not taken yet, oldest first: 256 and 1 MiB, or one, at the
+    /// most.
     async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError>;
 
     /// The threads that `me` drives and that have untaken messages.

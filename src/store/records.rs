@@ -129,6 +129,10 @@ impl<'a> Reader<'a> {
             return Ok(false);
         }
         self.bytes = self.bytes.saturating_add(row.payload.len());
+        if self.bytes > MAX_READ_BYTES && !self.found.is_empty() {
+            self.left = 0;
+            return Ok(false);
+        }
         let mut records = row.decode(self.thread)?;
         if records.first > self.next || (records.first < self.next && !self.found.is_empty()) {
             return Err(self.missing(&format!("the next row starts at {}", records.first)));
@@ -141,9 +145,6 @@ impl<'a> Reader<'a> {
             self.left -= records.events.len();
             self.next = records.last() + 1;
             self.found.push(records);
-        }
-        if self.bytes >= MAX_READ_BYTES {
-            self.left = 0;
         }
         Ok(self.left > 0)
     }

@@ -8,7 +8,7 @@ use super::super::bounds;
 use super::super::draft::Draft;
 use super::super::ready::{POLICY, settle, start_now};
 use super::super::wait::deliver;
-use super::super::{Abort, Ask, Rejection, Resume, Who, approval, check, choice, undo};
+use super::super::{Abort, Ask, Rejection, Resume, Signal, Who, approval, check, choice, undo};
 use super::advance;
 use super::result::settle_dependents;
 use crate::definition::Plan;
@@ -19,6 +19,9 @@ use crate::model::{
 
 /// Signals that a thread keeps for steps that do not wait for them yet: more are a loop of a client.
 const MAX_SIGNALS: usize = 1_000;
+/// Bytes that the signals of a thread may have that nobody has taken yet (a larger one is kept alone):
+/// whoever loads the thread holds them all.
+const MAX_SIGNAL_BYTES: usize = 4 << 20;
 /// Why a step is skipped, where the person did not say.
 const ASKED: &str = "asked";
 
@@ -348,7 +351,10 @@ fn signal(draft: &mut Draft<'_>, name: &str, payload: Json, who: &Who) -> Result
         return Err(Rejection::WrongState(draft.state.status));
     }
     let awaited = draft.state.steps.iter().any(|step| step.signal.as_deref() == Some(name));
-    if draft.state.signals.len() >= MAX_SIGNALS && !awaited {
+    let kept: usize = draft.state.signals.iter().map(Signal::weight).sum();
+    let too_many = draft.state.signals.len() >= MAX_SIGNALS
+        || (kept > 0 && kept.saturating_add(payload.as_str().len()) > MAX_SIGNAL_BYTES);
+    if too_many && !awaited {
         return Err(Rejection::TooManySignals);
     }
     let Who { by, reason } = who.clone();

@@ -1,6 +1,7 @@
 //! Messages to threads.
 
 use crate::model::{Incarnation, Json, ThreadId, Timestamp};
+use crate::store::limits::{MAX_INBOX, MAX_READ_BYTES};
 use crate::store::{Message, Posted};
 
 use super::state::State;
@@ -23,8 +24,13 @@ impl State {
     /// See [`crate::store::Store::inbox`].
     pub(super) fn inbox(&self, id: &ThreadId) -> Vec<Message> {
         let letters = self.threads.get(id).map_or(&[][..], |thread| &thread.inbox);
-        let untaken = letters.iter().filter(|(_, answer)| answer.is_none());
-        untaken.map(|(message, _)| message.clone()).collect()
+        let untaken = letters.iter().filter(|(_, answer)| answer.is_none()).take(MAX_INBOX);
+        let mut bytes = 0;
+        let fits = |(at, (message, _)): &(usize, &(Message, _))| {
+            bytes += message.body.as_str().len();
+            *at == 0 || bytes <= MAX_READ_BYTES
+        };
+        untaken.enumerate().take_while(fits).map(|(_, (message, _))| message.clone()).collect()
     }
 
     /// See [`crate::store::Store::mail`].

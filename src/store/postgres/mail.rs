@@ -1,7 +1,8 @@
 //! Messages to threads.
 
 use crate::model::{Incarnation, Json, ThreadId};
-use crate::store::rows::{json, message, thread_id};
+use crate::store::limits::{MAX_INBOX, MAX_READ_BYTES};
+use crate::store::rows::{json, message, row_limit, thread_id};
 use crate::store::{Message, Posted, StoreError};
 
 use super::PostgresStore;
@@ -21,7 +22,13 @@ u AS (
 SELECT EXISTS (SELECT FROM t), (SELECT owner FROM u)";
 
 const INBOX: &str = "
-SELECT key, body FROM @inbox WHERE thread_id = $1 AND answer IS NULL ORDER BY ordinal";
+SELECT key, body FROM @inbox WHERE thread_id = $1 AND answer IS NULL AND ordinal <= (
+    SELECT max(ordinal) FROM (
+        SELECT ordinal, size, sum(size) OVER (ORDER BY ordinal) AS upto FROM (
+            SELECT ordinal, octet_length(body) AS size FROM @inbox
+            WHERE thread_id = $1 AND answer IS NULL ORDER BY ordinal LIMIT $2) sizes) summed
+    WHERE upto <= $3 OR upto = size)
+ORDER BY ordinal";
 
 const MAIL: &str = "
 SELECT thread_id FROM @threads WHERE owner = $1 AND owner <> 0 AND pending > 0 ORDER BY thread_id";
@@ -49,7 +56,10 @@ impl PostgresStore {
     }
 
     pub(super) async fn do_inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
-        let query = sqlx::query_as(self.sql(INBOX)).bind(thread.as_str());
+        let query = sqlx::query_as(self.sql(INBOX))
+            .bind(thread.as_str())
+            .bind(row_limit(MAX_INBOX))
+            .bind(row_limit(MAX_READ_BYTES));
         let rows = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(message).collect()
     }

@@ -4,7 +4,8 @@ use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
 use crate::model::{Incarnation, Json, ThreadId};
-use crate::store::rows::{json, message, thread_id};
+use crate::store::limits::{MAX_INBOX, MAX_READ_BYTES};
+use crate::store::rows::{json, message, row_limit, thread_id};
 use crate::store::{Message, Posted, StoreError};
 
 use super::SqliteStore;
@@ -15,6 +16,15 @@ const WAKE: &str = "
 UPDATE threads SET pending = pending + 1,
     wake_at = CASE WHEN owner = 0 THEN min(coalesce(wake_at, ?2), ?2) END
 WHERE thread_id = ?1";
+
+const INBOX: &str = "
+SELECT key, body FROM inbox WHERE thread_id = ?1 AND answer IS NULL AND ordinal <= (
+    SELECT max(ordinal) FROM (
+        SELECT ordinal, size, sum(size) OVER (ORDER BY ordinal) AS upto FROM (
+            SELECT ordinal, octet_length(body) AS size FROM inbox
+            WHERE thread_id = ?1 AND answer IS NULL ORDER BY ordinal LIMIT ?2))
+    WHERE upto <= ?3 OR upto = size)
+ORDER BY ordinal";
 
 impl SqliteStore {
     pub(super) async fn do_post(
@@ -31,9 +41,10 @@ impl SqliteStore {
     }
 
     pub(super) async fn do_inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
-        let sql = "SELECT key, body FROM inbox WHERE thread_id = ? AND answer IS NULL
-                   ORDER BY ordinal";
-        let query = sqlx::query_as(sql).bind(thread.as_str());
+        let query = sqlx::query_as(INBOX)
+            .bind(thread.as_str())
+            .bind(row_limit(MAX_INBOX))
+            .bind(row_limit(MAX_READ_BYTES));
         let rows = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         rows.into_iter().map(message).collect()
     }

@@ -21,10 +21,10 @@ FROM threads t LEFT JOIN (
     SELECT seq, first_seq, at, crc, payload FROM journal
     WHERE thread_id = ?1 AND seq > ?2 AND seq <= (
         SELECT max(seq) FROM (
-            SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before FROM (
+            SELECT seq, size, sum(size) OVER (ORDER BY seq) AS upto FROM (
                 SELECT seq, octet_length(payload) AS size FROM journal
                 WHERE thread_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3))
-        WHERE before < ?4)
+        WHERE upto <= ?4 OR upto = size)
     ORDER BY seq) j
 WHERE t.thread_id = ?1 ORDER BY j.seq";
 

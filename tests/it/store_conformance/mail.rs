@@ -152,3 +152,35 @@ pub(super) async fn parked_threads_sleep_until_their_time(bed: Bed) {
     assert_eq!((row.owner, row.epoch, row.wake_at), (0, 1, Some(FUTURE)));
     assert_eq!(bed.store.next_wake().await, Ok(Some(FUTURE)));
 }
+
+pub(super) async fn an_inbox_is_read_in_parts(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep)]).await;
+    let large = Json::string(&"x".repeat(700_000));
+    for key in ["large0", "large1"] {
+        let message = Message { key: key.to_owned(), body: large.clone() };
+        bed.store.post(&id("t"), &message).await.unwrap();
+    }
+    for at in 0..300 {
+        post(&bed, "t", &format!("small{at}")).await;
+    }
+    let (mut epoch_head, mut taken, mut parts) = (1, Vec::new(), Vec::new());
+    loop {
+        let part: Vec<String> =
+            bed.store.inbox(&id("t")).await.unwrap().into_iter().map(|m| m.key).collect();
+        if part.is_empty() {
+            break;
+        }
+        let answers = part.iter().map(|key| (key.clone(), Json::null())).collect();
+        let batch = appends([Append { taken: answers, ..append("t", 1, epoch_head) }]);
+        let left = u32::try_from(302 - taken.len() - part.len()).unwrap();
+        let outcomes = bed.store.write(me, &batch).await.unwrap();
+        assert!(matches!(outcomes[0], WriteOutcome::Written { mail } if (mail > 0) == (left > 0)));
+        epoch_head += 1;
+        parts.push(part.len());
+        taken.extend(part);
+    }
+    assert_eq!(taken[..3], ["large0", "large1", "small0"]);
+    assert_eq!(taken.len(), 302);
+    assert_eq!(parts, [1, 256, 45]);
+}
