@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 
 use super::Api;
 use super::fields::Fields;
+use super::memory::Held;
 use super::problem::{
     BODY_TOO_LARGE, MALFORMED_JSON, Problem, REQUEST_TIMEOUT, UNSUPPORTED_MEDIA_TYPE,
 };
@@ -43,7 +44,7 @@ impl<T: FromBody> FromRequest<Api> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        let json = match read_json(request, api.settings.max_body).await? {
+        let json = match read_json(request, api).await? {
             Some(json) if !(T::OPTIONAL && json.is_null()) => json,
             Some(_) | None if T::OPTIONAL => {
                 Json::trusted("{}".to_owned()).map_err(|_| Problem::internal())?
@@ -67,7 +68,7 @@ impl FromRequest<Api> for WholeBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        read_json(request, api.settings.max_body).await.map(Self)
+        read_json(request, api).await.map(Self)
     }
 }
 
@@ -79,13 +80,17 @@ impl WholeBody {
 }
 
 /// The body as compact JSON of bounded size and depth; `None` if it is empty.
-async fn read_json(request: Request, limit: usize) -> Result<Option<Json>, Problem> {
+async fn read_json(request: Request, api: &Api) -> Result<Option<Json>, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = read_bytes(&parts.headers, body, limit).await?;
+    let held = parts.extensions.get::<Held>().cloned().unwrap_or_default();
+    let memory = api.handle.memory();
+    let came = |bytes| held.came(memory, bytes);
+    let bytes = read_bytes(&parts.headers, body, (api.settings.max_body, &came)).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
     check_media_type(&parts.headers)?;
+    held.parsed(memory, &bytes)?;
     let malformed = |detail: String| Problem::new(&MALFORMED_JSON, detail);
     let text = std::str::from_utf8(&bytes).map_err(|fault| {
         malformed(format!("the body is not UTF-8 at byte {}", fault.valid_up_to()))
@@ -99,7 +104,11 @@ async fn read_json(request: Request, limit: usize) -> Result<Option<Json>, Probl
 }
 
 /// Collects the body, however its length was announced, and stops at `limit` bytes.
-async fn read_bytes(headers: &HeaderMap, body: HttpBody, limit: usize) -> Result<Vec<u8>, Problem> {
+async fn read_bytes(
+    headers: &HeaderMap,
+    body: HttpBody,
+    (limit, came): (usize, &(dyn Fn(usize) -> Result<(), Problem> + Sync)),
+) -> Result<Vec<u8>, Problem> {
     let too_large = || Problem::new(&BODY_TOO_LARGE, format!("at most {limit} bytes are taken"));
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = length.and_then(|digits| digits.parse::<usize>().ok());
@@ -114,6 +123,7 @@ async fn read_bytes(headers: &HeaderMap, body: HttpBody, limit: usize) -> Result
             if bytes.len() + chunk.len() > limit {
                 return Err(too_large());
             }
+            came(chunk.len())?;
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes)

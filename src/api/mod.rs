@@ -10,9 +10,11 @@ mod cors;
 mod extract;
 mod fields;
 mod gate;
+mod memory;
 mod openapi;
 mod ops;
 mod problem;
+mod progress;
 mod query;
 mod request;
 mod serve;
@@ -70,6 +72,7 @@ pub fn router(api: Api, pages: Router) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(route_not_found)
         .layer(from_fn_with_state(api.clone(), auth::authenticate))
+        .layer(from_fn_with_state(api.clone(), memory::hold))
         .layer(option_layer(api.settings.origins.layer()))
         .layer(from_fn_with_state(api.clone(), gate::gate))
         .layer(from_fn_with_state(api, request::observe))

@@ -83,6 +83,7 @@ kinds! {
     RECORD_DAMAGED = INTERNAL_SERVER_ERROR "record_damaged" Storage false "A stored record is damaged";
     STORAGE_UNAVAILABLE = SERVICE_UNAVAILABLE "storage_unavailable" Storage true "Storage cannot be reached";
     NOT_TAKEN = SERVICE_UNAVAILABLE "not_taken" Resource false "The call waits for a replica to act on it";
+    OVERLOADED = SERVICE_UNAVAILABLE "overloaded" Resource true "The server has no memory left for this";
     NOT_READY = SERVICE_UNAVAILABLE "not_ready" Resource true "This replica cannot do its work now";
 }
 
@@ -242,6 +243,9 @@ impl From<RuntimeError> for Problem {
             RuntimeError::NotTaken { retry_after } => {
                 Self { retry_after: Some(retry_after), ..Self::new(&NOT_TAKEN, detail) }
             }
+            RuntimeError::Overloaded { retry_after } => {
+                Self { retry_after: Some(retry_after), ..Self::new(&OVERLOADED, detail) }
+            }
             RuntimeError::Corrupt => Self::new(&RECORD_DAMAGED, detail),
             RuntimeError::Internal => Self::internal(),
         }
@@ -293,6 +297,7 @@ mod tests {
             (RuntimeError::QueueFull { retry_after: wait }, 429, "queue_full"),
             (RuntimeError::Unavailable { retry_after: wait }, 503, "storage_unavailable"),
             (RuntimeError::NotTaken { retry_after: wait }, 503, "not_taken"),
+            (RuntimeError::Overloaded { retry_after: wait }, 503, "overloaded"),
             (RuntimeError::OtherDigest { digest: None }, 409, "digest_mismatch"),
             (RuntimeError::Corrupt, 500, "record_damaged"),
             (RuntimeError::Internal, 500, "internal"),

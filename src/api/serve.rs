@@ -19,6 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::progress::Progress;
+
 /// Time for a request's headers to arrive, and for a kept connection to be used again: longer
 /// than the pools of common clients and proxies (60 s) keep theirs, so that they close first.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
@@ -116,7 +118,7 @@ async fn connection(stream: TcpStream, app: Router, shutdown: CancellationToken)
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(READ_BUFFER)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Progress::new(stream)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

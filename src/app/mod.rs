@@ -5,6 +5,7 @@
 mod ambient;
 mod guard;
 mod listen;
+mod memory;
 mod metrics;
 mod moving;
 mod patience;

@@ -14,7 +14,7 @@ use crate::config::{self, ConfigError, CorsOrigins, Settings};
 use crate::dashboard;
 use crate::executor::{EgressPolicy, ExecutorSettings, Registry, Secrets};
 use crate::model::HostPort;
-use crate::observe::Metrics;
+use crate::observe::{Memory, Metrics};
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 
 /// A server that drives threads already, and is ready to be asked.
@@ -30,11 +30,12 @@ impl Server {
     /// Opens the store and starts the runtime.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let ambient = Ambient::start();
-        let executors = executors(settings, &ambient)?;
+        let metrics = Arc::new(Metrics::new());
+        let memory = super::memory::budget(settings.memory_limit, &metrics.memory);
+        let executors = executors(settings, &ambient, &memory)?;
         let database = super::store::name(&settings.database);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %database, "starting");
         let opened = super::store::open(settings, &ambient).await?;
-        let metrics = Arc::new(Metrics::new());
         let secrets = settings.secrets.iter().map(|(name, value)| (name.clone(), value.clone()));
         let runtime = Runtime::start(RuntimeParts {
             store: opened.store,
@@ -42,6 +43,7 @@ impl Server {
             secrets: Arc::new(Secrets::new(secrets)),
             clock: Arc::clone(&ambient.clock),
             entropy: Arc::clone(&ambient.entropy),
+            memory,
             metrics: Arc::clone(&metrics),
             settings: RuntimeSettings { fallback: opened.fallback, ..runtime_settings(settings) },
         })
@@ -94,7 +96,11 @@ pub fn openapi_yaml() -> anyhow::Result<String> {
     api::openapi().to_yaml().context("the OpenAPI document can't be written")
 }
 
-fn executors(settings: &Settings, ambient: &Ambient) -> anyhow::Result<Registry> {
+fn executors(
+    settings: &Settings,
+    ambient: &Ambient,
+    memory: &Arc<Memory>,
+) -> anyhow::Result<Registry> {
     let egress = EgressPolicy::parse(&settings.egress.to_string()).map_err(|fault| {
         anyhow!(ConfigError::one(format!("RETHREAD_EGRESS = \"{}\": {fault}", settings.egress)))
     })?;
@@ -105,6 +111,7 @@ fn executors(settings: &Settings, ambient: &Ambient) -> anyhow::Result<Registry>
         max_output_bytes: settings.max_event,
         program_env: ExecutorSettings::environment_for_programs(config::process_variables()),
         program_guard: super::guard::guard_command(),
+        memory: Arc::clone(memory),
     };
     Registry::new(settings, Arc::clone(&ambient.clock)).context("the HTTP client can't be made")
 }

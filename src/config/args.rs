@@ -158,6 +158,11 @@ pub struct ServerArgs {
     #[arg(default_value = MAX_EVENT)]
     pub max_event: Option<String>,
 
+    /// Memory beyond which calls are answered with 503 (`overloaded`) while what runs goes on; by
+    /// default 70 % of what the machine, or the cgroup, has
+    #[arg(long, env = "RETHREAD_MEMORY_LIMIT", hide_env_values = true, value_name = "SIZE")]
+    pub memory_limit: Option<String>,
+
     /// How long a silent replica keeps its threads
     #[arg(long, env = "RETHREAD_LEASE", hide_env_values = true, value_name = "DURATION")]
     #[arg(default_value = LEASE)]

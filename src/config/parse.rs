@@ -76,6 +76,7 @@ pub(super) fn size(text: &str, allowed: &RangeInclusive<u64>) -> Result<u64, Str
         "mb" => 1_000_000,
         "g" | "gib" => 1 << 30,
         "gb" => 1_000_000_000,
+        "t" | "tib" => 1 << 40,
         _ => return Err("not a size".to_owned()),
     };
     let bytes = number.checked_mul(factor).ok_or("too large")?;

@@ -31,6 +31,8 @@ const STORE_RETRY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duratio
 const SHUTDOWN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
 /// Bytes. Below, not even the smallest request fits; above, one request could use up the memory.
 const SIZES: RangeInclusive<u64> = 256..=1 << 30;
+/// Bytes. Below, the server at rest would take all of it; above, no machine has as much.
+const MEMORY: RangeInclusive<u64> = 64 << 20..=16 << 40;
 /// Threads.
 const RUNNING: RangeInclusive<u64> = 1..=1_000_000;
 /// Threads; 0 refuses whatever can't start at once.
@@ -95,6 +97,8 @@ pub struct Settings {
     pub max_body: usize,
     /// Largest event, in bytes.
     pub max_event: usize,
+    /// Memory beyond which calls are refused, in bytes; `None`: a part of what there is.
+    pub memory_limit: Option<u64>,
     /// How long a silent replica keeps its threads.
     pub lease: Duration,
     /// First and longest wait between tries of a call that the database fails for now.
@@ -171,6 +175,7 @@ impl Settings {
         let max_queued = reader.count("max_queued", &QUEUED);
         let max_body = reader.size("max_body");
         let max_event = reader.size("max_event");
+        let memory_limit = reader.memory_limit();
         let lease = reader.duration("lease", &LEASE);
         let stale_after = reader.duration("stale_after", &STALE_AFTER);
         let max_recoveries = reader.count("max_recoveries", &RECOVERIES);
@@ -202,6 +207,7 @@ impl Settings {
             max_queued: usize::try_from(max_queued?).ok()?,
             max_body: max_body?,
             max_event: max_event?,
+            memory_limit: memory_limit.ok()?,
             lease: lease?,
             stale_after: stale_after?,
             max_recoveries: u32::try_from(max_recoveries?).ok()?,
@@ -286,6 +292,11 @@ impl Reader<'_> {
         let words = "a size from 256 bytes to 1GiB, such as 4MiB or 512KiB";
         let bytes = self.read(id, words, |text| parse::size(text, &SIZES))?;
         usize::try_from(bytes).ok()
+    }
+
+    fn memory_limit(&mut self) -> Result<Option<u64>, Faulty> {
+        let words = "a size from 64MiB to 16TiB, such as 2GiB";
+        self.read_optional("memory_limit", words, |text| parse::size(text, &MEMORY))
     }
 
     fn duration(&mut self, id: &str, allowed: &RangeInclusive<Duration>) -> Option<Duration> {
@@ -414,6 +425,7 @@ mod tests {
         assert_eq!((edge.max_connections, edge.max_connections_per_address), (10_000, 1_000));
         assert_eq!((&edge.hosts, &edge.origins), (&Vec::new(), &CorsOrigins::Named(Vec::new())));
         assert_eq!((settings.max_body, settings.max_event), (4 << 20, 1 << 20));
+        assert_eq!(settings.memory_limit, None);
         assert_eq!(settings.lease, Duration::from_secs(5));
         assert_eq!(settings.stale_after, Duration::from_mins(2));
         assert_eq!(settings.max_recoveries, 5);

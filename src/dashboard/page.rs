@@ -58,6 +58,7 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         RuntimeError::Invalid(_) | RuntimeError::SeqOutOfRange { .. } => StatusCode::BAD_REQUEST,
         RuntimeError::Unavailable { .. }
         | RuntimeError::NotTaken { .. }
+        | RuntimeError::Overloaded { .. }
         | RuntimeError::QueueFull { .. } => StatusCode::SERVICE_UNAVAILABLE,
         RuntimeError::ExecNotAllowed(_)
         | RuntimeError::StepNotFound { .. }

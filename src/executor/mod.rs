@@ -8,6 +8,7 @@ mod exec;
 mod http;
 mod pulse;
 mod registry;
+mod room;
 mod secrets;
 mod settings;
 mod text;

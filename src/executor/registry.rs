@@ -23,7 +23,8 @@ impl Registry {
     pub fn new(settings: ExecutorSettings, clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
         let limit = settings.max_output_bytes;
         Ok(Self {
-            http: HttpExecutor::new(settings.egress.clone(), limit, clock)?,
+            http: HttpExecutor::new(settings.egress.clone(), limit, clock)?
+                .within(Arc::clone(&settings.memory)),
             transform: TransformExecutor::new(limit),
             exec: ExecExecutor::new(settings),
         })

@@ -1,9 +1,11 @@
 //! What the server's configuration says about executors.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use super::EgressPolicy;
 use crate::definition::VariablePolicy;
+use crate::observe::Memory;
 
 /// Most bytes of a step's output: the default of `RETHREAD_MAX_EVENT`. An output is one journal
 /// record and one frame on every stream, so it has to fit both.
@@ -32,6 +34,8 @@ pub struct ExecutorSettings {
     /// standard input; on Linux `/proc/self/exe` and a hidden argument. Absent: programs that run
     /// while this server is killed with SIGKILL go on.
     pub program_guard: Option<Vec<OsString>>,
+    /// What memory may be taken for.
+    pub memory: Arc<Memory>,
 }
 
 impl Default for ExecutorSettings {
@@ -44,6 +48,7 @@ impl Default for ExecutorSettings {
             max_output_bytes: DEFAULT_MAX_OUTPUT_BYTES,
             program_env: Vec::new(),
             program_guard: None,
+            memory: Arc::new(Memory::boundless()),
         }
     }
 }

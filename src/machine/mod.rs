@@ -24,6 +24,7 @@ mod status;
 mod undo;
 mod validate;
 mod wait;
+mod weight;
 
 #[cfg(test)]
 mod tests;

@@ -93,6 +93,8 @@ pub mod codes {
     pub const EXEC_NOT_ALLOWED: &str = "exec_not_allowed";
     /// An output larger than `RETHREAD_MAX_EVENT`.
     pub const PAYLOAD_TOO_LARGE: &str = "payload_too_large";
+    /// The server has no memory for what the step receives.
+    pub const OVERLOADED: &str = "overloaded";
     /// An output that is not what the step promised (JSON, UTF-8, …).
     pub const OUTPUT_INVALID: &str = "output_invalid";
     /// The `with` of a step is wrong once its templates are filled in.

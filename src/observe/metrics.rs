@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
-use super::{CircuitMetrics, LatencyWindow, NotificationMetrics, SnapshotMetrics};
+use super::{CircuitMetrics, LatencyWindow, MemoryMetrics, NotificationMetrics, SnapshotMetrics};
 
 /// Content type of [`Metrics::encode`]: the `OpenMetrics` text that Prometheus asks for.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -134,6 +134,7 @@ pub struct Metrics {
     pub snapshots: SnapshotMetrics,
     pub circuits: CircuitMetrics,
     pub notifications: NotificationMetrics,
+    pub memory: MemoryMetrics,
     pub storage_errors: Counter,
     pub storage_retries: Counter,
     pub checkpoints: Family<OperationLabel, Counter>,
@@ -225,6 +226,7 @@ impl Metrics {
             snapshots: SnapshotMetrics::new(&mut r),
             circuits: CircuitMetrics::new(&mut r),
             notifications: NotificationMetrics::new(&mut r),
+            memory: MemoryMetrics::new(&mut r),
             storage_errors: add(&mut r, "storage_errors", "Store calls that failed"),
             storage_retries: add(&mut r, "storage_retries", "Store calls made again"),
             checkpoints: add(&mut r, "checkpoints", "Checkpoints, by what was done"),
@@ -407,6 +409,10 @@ mod tests {
             "rethread_circuits_open 0",
             "rethread_circuit_turns_total{to=\"open\"} 1",
             "rethread_circuit_refusals_total 1",
+            "rethread_memory_bytes{pool=\"streams\"} 0",
+            "rethread_memory_refused_total{pool=\"requests\"} 0",
+            "rethread_memory_limit_bytes 0",
+            "rethread_memory_resident_bytes 0",
             "rethread_storage_errors_total 1",
             "rethread_storage_retries_total 0",
             "rethread_storage_retries_recovered_total 0",

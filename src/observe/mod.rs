@@ -5,12 +5,14 @@
 //! can choose becomes a series. Fed by `store` and `runtime`, shown by `api`.
 
 mod circuits;
+mod memory;
 mod metrics;
 mod notifications;
 mod snapshots;
 mod window;
 
 pub use circuits::CircuitMetrics;
+pub use memory::{Memory, MemoryMetrics, Overloaded, Pool, Reservation};
 pub use metrics::{
     ABANDONED_TALLY, CHECKPOINT_TALLY, CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics,
     RECOVERED_TALLY, RETRIES_TALLY, RequestLabels, RouteLabel, StatusLabel, StepLabels,

@@ -147,7 +147,7 @@ impl Adoption {
         if self.claimed.previous_owner != 0 {
             super::snapshots::before_recovery(&self.core, &mut loaded);
         }
-        let Loaded { state, strategy, tail } = loaded;
+        let Loaded { state, strategy, tail, held: _held } = loaded;
         let under_way = state.has_running();
         let recovering = self.recovering(under_way, undone).await;
         let Self { core, authority, claimed, pending } = self;

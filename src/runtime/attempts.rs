@@ -13,6 +13,7 @@ use super::breakers::{Aim, Breakers, CircuitId, Target};
 use super::core::Core;
 use super::driver::{Driver, Message};
 use super::pulses::Watch;
+use super::settings::MAX_COMMIT_BYTES;
 use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets, StepExecutor};
 use crate::machine::{Command, Report, ThreadState};
@@ -38,6 +39,34 @@ impl Outcome {
         Self { step, phase, attempt, report }
     }
 
+    /// How many bytes the journal will have of it, about.
+    pub(super) fn weight(&self) -> usize {
+        match &self.report {
+            Report::Done { output, .. } => output.as_str().len(),
+            Report::Failed { failure, .. } => failure.message.len(),
+            Report::Slow => 0,
+        }
+    }
+
+    /// Whether it brings an output that is worth being held against what memory there is.
+    pub(super) fn output(&self) -> Option<usize> {
+        match &self.report {
+            Report::Done { output, .. } => Some(output.as_str().len()),
+            Report::Failed { .. } | Report::Slow => None,
+        }
+    }
+
+    /// The same attempt, failed for good: the thread has as much as this server holds of one.
+    pub(super) fn too_much(mut self, most: usize) -> Self {
+        let message = format!(
+            "the outputs of this thread have more than {most} bytes in all, which is the most that \
+             this server holds of one thread (RETHREAD_MEMORY_LIMIT)"
+        );
+        let failure = Failure::permanent(codes::PAYLOAD_TOO_LARGE, Category::Resource, message);
+        self.report = Report::Failed { failure, retry_after: None };
+        self
+    }
+
     /// The command that tells the machine; an output beyond `max_event` bytes fails the step.
     pub(super) fn into_command(self, max_event: usize) -> Command {
         let Self { step, phase, attempt, report } = self;
@@ -60,7 +89,8 @@ impl Outcome {
 }
 
 /// Performs the attempts that `durable` events started. Those that need no waiting are done at
-/// once and their outcomes returned; the others report to the driver.
+/// once and their outcomes returned, as many as are decided together; the others report to the
+/// driver.
 pub(super) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
     if durable.iter().any(|event| ends_attempts(&event.body)) {
         // What was under way ends here; what is started after it has a token of its own.
@@ -69,11 +99,33 @@ pub(super) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
     cancel_skipped(driver, durable);
     let state = &driver.state;
     let started: Vec<_> = durable.iter().filter_map(|event| started(state, &event.body)).collect();
-    started.into_iter().filter_map(|started| begin(driver, started)).collect()
+    driver.to_begin.extend(started);
+    let (mut done, mut bytes) = (Vec::new(), 0_usize);
+    while bytes < MAX_COMMIT_BYTES
+        && let Some(next) = driver.to_begin.pop_front()
+    {
+        if !is_current(&driver.state, next) {
+            continue;
+        }
+        if let Some(outcome) = begin(driver, next) {
+            bytes = bytes.saturating_add(outcome.weight());
+            done.push(outcome);
+        }
+    }
+    done
+}
+
+/// Whether an attempt that was started still stands: the thread may have been stopped since.
+fn is_current(state: &ThreadState, (step, phase, number): Started) -> bool {
+    let Some(now) = state.step(step) else { return false };
+    if phase == Phase::Compensation {
+        return now.undo_status() == Some(StepStatus::Running) && now.undo_attempts == number;
+    }
+    now.status == StepStatus::Running && now.attempts == number
 }
 
 /// An attempt that is to be made: its step, its phase, its number.
-type Started = (usize, Phase, u32);
+pub(super) type Started = (usize, Phase, u32);
 
 /// The end of a thread ends its attempts, and so does the turn to undoing it; none is under way at
 /// the compensations after the first.
@@ -87,15 +139,13 @@ fn started(state: &ThreadState, body: &EventBody) -> Option<Started> {
     if let EventBody::StepStart(fact) = body {
         let step = at(&fact.step)?;
         let now = state.step(step)?;
-        let current = now.status == StepStatus::Running && now.attempts == fact.attempt;
-        return current.then_some((step, now.phase(), fact.attempt));
+        let begun = (step, now.phase(), fact.attempt);
+        return is_current(state, begun).then_some(begun);
     }
     let EventBody::CompensationStart(fact) = body else { return None };
     let step = at(&fact.step)?;
-    let now = state.step(step)?;
-    let running = now.undo_status() == Some(StepStatus::Running);
-    let current = running && now.undo_attempts == fact.attempt;
-    current.then_some((step, Phase::Compensation, fact.attempt))
+    let begun = (step, Phase::Compensation, fact.attempt);
+    is_current(state, begun).then_some(begun)
 }
 
 /// A person may skip a step while an attempt of it is under way.

@@ -69,11 +69,7 @@ impl Driver {
         let write = Write::Append(Box::new(append));
         match self.core.writer.commit(write, workflow, Arc::clone(&self.authority)).await {
             Committed::Answered(WriteOutcome::Written { mail }) => {
-                super::count::count(&self.core.parts.metrics, &self.state, &commit.events);
-                if self.state.status == ThreadStatus::Completed {
-                    self.core.estimates.completed(&self.state.workflow.name);
-                }
-                super::snapshots::appended(self, &commit.events, bytes);
+                self.written(&commit.events, bytes);
                 if told {
                     self.core.notices.written();
                 }
@@ -115,6 +111,18 @@ impl Driver {
                 Standing::Lost
             }
         }
+    }
+}
+
+impl Driver {
+    /// Takes note of what became durable, of so many bytes.
+    fn written(&mut self, events: &[Event], bytes: usize) {
+        super::count::count(&self.core.parts.metrics, &self.state, events);
+        if self.state.status == ThreadStatus::Completed {
+            self.core.estimates.completed(&self.state.workflow.name);
+        }
+        self.grew(bytes);
+        super::snapshots::appended(self, events, bytes);
     }
 }
 

@@ -18,7 +18,8 @@ use super::fork::FORKS_AT_ONCE;
 use super::notices::Desk;
 use super::plans::PlanCache;
 use super::pulses::Pulses;
-use super::settings::{LOADS_AT_ONCE, RuntimeSettings};
+use super::settings::{LOADS_AT_ONCE, READS_AT_ONCE, RuntimeSettings};
+use super::shared::SharedEvents;
 use super::snapshots::SNAPSHOT_WRITERS;
 use super::stats::Tallied;
 use super::suspects::Suspects;
@@ -26,7 +27,7 @@ use super::writer::JournalWriter;
 use crate::executor::{Executors, Secrets};
 use crate::machine::{Command, Moment, Rejection, ThreadState, decide};
 use crate::model::{Clock, Entropy, Event, ThreadId};
-use crate::observe::Metrics;
+use crate::observe::{Memory, Metrics, Pool};
 use crate::store::Store;
 
 /// The parts the runtime is made of; see [`super::Runtime::start`].
@@ -44,6 +45,8 @@ pub struct RuntimeParts {
     pub entropy: Arc<dyn Entropy>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What memory may be taken for.
+    pub memory: Arc<Memory>,
     /// Limits and intervals.
     pub settings: RuntimeSettings,
 }
@@ -78,6 +81,10 @@ pub(super) struct Core {
     pub(super) tallied: Tallied,
     /// Due threads that wait for a replica, as last counted, and those queued since.
     pub(super) queued: AtomicUsize,
+    /// Large events that readers hold.
+    pub(super) shared: SharedEvents,
+    /// Threads rebuilt side by side to be shown.
+    pub(super) reads: Semaphore,
     /// Threads loaded side by side after a claim: the rest of the server reads as well.
     pub(super) loads: Semaphore,
     /// One permit for each history that may be taken over at once.
@@ -117,11 +124,12 @@ impl Core {
             Arc::clone(&parts.metrics),
         );
         let suspects = Arc::new(Suspects::new(parts.settings.max_recoveries));
+        let plans = PlanCache::within(&parts.memory);
         Self {
             parts,
             writer: made.writer,
             feed: made.feed,
-            plans: PlanCache::default(),
+            plans,
             estimates: Estimates::default(),
             breakers: Arc::new(breakers),
             pulses: Arc::default(),
@@ -134,6 +142,8 @@ impl Core {
             notices: Desk::default(),
             tallied: Tallied::default(),
             queued: AtomicUsize::new(0),
+            shared: SharedEvents::default(),
+            reads: Semaphore::new(READS_AT_ONCE),
             loads: Semaphore::new(LOADS_AT_ONCE),
             forks: Semaphore::new(FORKS_AT_ONCE),
             diffs: Semaphore::new(DIFFS_AT_ONCE),
@@ -244,8 +254,13 @@ impl Core {
         self.drivers().len()
     }
 
-    /// How many more threads this replica may drive.
+    /// How many more threads this replica may drive: none while those it drives fill their share of
+    /// memory, so that more wait in the queue, or for another replica.
     pub(super) fn room(&self) -> usize {
+        let memory = &self.parts.memory;
+        if memory.is_short() || memory.used(Pool::Threads) >= memory.share(Pool::Threads) {
+            return 0;
+        }
         let taken = self.driving() + self.adopting.load(Ordering::Relaxed);
         self.parts.settings.max_running.saturating_sub(taken)
     }

@@ -12,7 +12,7 @@ use super::handle::{
     DiffedEvent, DiffedOutput, DiffedStep, DiffedThread, Divergence, OutputDiff, RuntimeError,
     StepDiff, ThreadDiff,
 };
-use super::load::{LoadError, load};
+use super::load::{LoadError, load_to_show};
 use super::query::{patiently, persistently};
 use crate::machine::{StatusDocument, StepDocument};
 use crate::model::{Event, EventBody, Json, Seq, StepId, ThreadId, hex};
@@ -67,7 +67,7 @@ async fn document(
     head: Seq,
 ) -> Result<StatusDocument, RuntimeError> {
     persistently(core, || async {
-        let state = load(core, thread, Some(head)).await?.state;
+        let state = load_to_show(core, thread, Some(head)).await?.state;
         Ok(state.document(None))
     })
     .await

@@ -1,21 +1,22 @@
 //! Drives one thread: load, decide, append, perform. The one place where they meet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::attempts::{Outcome, perform};
+use super::attempts::{Outcome, Started, perform};
 use super::authority::Authority;
 use super::commit::{Commit, Standing};
 use super::core::Core;
 use super::recoveries::{self, Recovering};
-use super::settings::{DRIVER_QUEUE, PARK_AFTER};
+use super::settings::{DRIVER_QUEUE, MAX_COMMIT_BYTES, PARK_AFTER};
 use super::snapshots::Tail;
 use crate::machine::{Command, Moment, ThreadState, decide};
 use crate::model::{Epoch, Event};
+use crate::observe::{Pool, Reservation};
 use crate::store::Disposition;
 
 /// What a driver is told.
@@ -39,6 +40,10 @@ pub(super) struct Driver {
     pub(super) attempts: CancellationToken,
     /// The newest attempt of each step, each to be cancelled by itself.
     pub(super) running: BTreeMap<usize, CancellationToken>,
+    /// Attempts that are durably started and whose turn comes after what is decided first.
+    pub(super) to_begin: VecDeque<Started>,
+    /// The memory that the thread takes, and what was appended since it was weighed.
+    pub(super) held: (Reservation, usize),
     /// Whether messages are known to wait in the thread's inbox.
     pub(super) mail: bool,
     /// The recovery that the first append makes durable.
@@ -55,10 +60,17 @@ pub(super) struct Driver {
 
 /// What woke the driver.
 enum Woken {
+    Ended(Outcome),
     By(Command),
     Mail,
     Stop,
 }
+
+/// Bytes appended after which it is weighed again what a thread takes: often enough for a replica's
+/// room, seldom enough for a thread of many small steps.
+const WEIGH_EVERY: usize = 64 << 10;
+/// Part of the memory limit that one thread may take.
+const THREAD_PART: usize = 4;
 
 /// How often a driver looks whether a late heartbeat has come through after all.
 const AUTHORITY_CHECK: Duration = Duration::from_millis(50);
@@ -75,6 +87,7 @@ impl Driver {
         core.enter(&state.thread_id, sender.clone())?;
         let attempts = authority.attempts();
         let tail = Tail::of(&state);
+        let held = (core.parts.memory.note(Pool::Threads, state.weight()), 0);
         Some(Self {
             core,
             authority,
@@ -82,6 +95,8 @@ impl Driver {
             epoch,
             attempts,
             running: BTreeMap::new(),
+            to_begin: VecDeque::new(),
+            held,
             mail: false,
             recovering: None,
             suspect: None,
@@ -165,20 +180,32 @@ impl Driver {
         }
         let done = perform(self, durable);
         let stays = matches!(self.disposition(), Disposition::Keep);
-        let waits = done.is_empty() && !self.mail && stays;
+        let waits = done.is_empty() && self.to_begin.is_empty() && !self.mail && stays;
         let woken = if waits { Some(self.next().await) } else { None };
+        let mut bytes = 0_usize;
         for outcome in done {
+            bytes = bytes.saturating_add(outcome.weight());
             self.ended(outcome, commit);
         }
         match woken {
             Some(Woken::Stop) => return false,
+            Some(Woken::Ended(outcome)) => {
+                bytes = outcome.weight();
+                self.ended(outcome, commit);
+            }
             Some(Woken::By(command)) => self.decide(command, commit),
             Some(Woken::Mail) => self.mail = true,
             None => {}
         }
-        while let Ok(message) = self.inbox.try_recv() {
+        // The rest is decided next: an append is read as a whole.
+        while bytes < MAX_COMMIT_BYTES
+            && let Ok(message) = self.inbox.try_recv()
+        {
             match message {
-                Message::Attempt(outcome) => self.ended(outcome, commit),
+                Message::Attempt(outcome) => {
+                    bytes = bytes.saturating_add(outcome.weight());
+                    self.ended(outcome, commit);
+                }
                 Message::Mail => self.mail = true,
             }
         }
@@ -212,8 +239,39 @@ impl Driver {
     }
 
     fn ended(&mut self, outcome: Outcome, commit: &mut Commit) {
+        let outcome = self.affordable(outcome);
         let command = outcome.into_command(self.core.parts.settings.max_event);
         self.decide(command, commit);
+    }
+
+    /// The outcome, unless its output would make the thread larger than one may be: whoever drives it
+    /// next has to hold all of it as well.
+    fn affordable(&mut self, outcome: Outcome) -> Outcome {
+        let Some(output) = outcome.output() else { return outcome };
+        let memory = &self.core.parts.memory;
+        let most = memory.limit() / THREAD_PART;
+        let (reservation, since) = &self.held;
+        if reservation.bytes().saturating_add(*since).saturating_add(output) <= most {
+            return outcome;
+        }
+        self.weigh();
+        if self.held.0.bytes().saturating_add(output) <= most {
+            return outcome;
+        }
+        outcome.too_much(most)
+    }
+
+    /// Notes what was appended: it is weighed what the thread takes once that may have changed much.
+    pub(super) fn grew(&mut self, bytes: usize) {
+        self.held.1 = self.held.1.saturating_add(bytes);
+        if self.held.1 >= WEIGH_EVERY {
+            self.weigh();
+        }
+    }
+
+    fn weigh(&mut self) {
+        self.held.0.set(self.state.weight());
+        self.held.1 = 0;
     }
 
     /// Waits for an attempt, a message, a timer, or the end of this replica's authority.
@@ -229,9 +287,7 @@ impl Driver {
             () = self.core.stopped.cancelled() => Woken::Stop,
             Some(message) = self.inbox.recv() => match message {
                 Message::Mail => Woken::Mail,
-                Message::Attempt(outcome) => {
-                    Woken::By(outcome.into_command(self.core.parts.settings.max_event))
-                }
+                Message::Attempt(outcome) => Woken::Ended(outcome),
             },
             () = self.core.draining.cancelled(), if !draining => Woken::By(Command::Advance),
             () = due(wait), if !draining => Woken::By(Command::Advance),

@@ -46,6 +46,11 @@ impl Estimates {
         }
     }
 
+    /// Forgets all estimates: they are made again.
+    pub(super) fn clear(&self) {
+        self.known().clear();
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<String, Estimate>> {
         // A panic while it was held cannot leave a map of estimates half changed.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)

@@ -11,7 +11,7 @@ use super::attempts::circuit_of;
 use super::core::Core;
 use super::handle::RuntimeError;
 use super::lease::BEATS;
-use super::load::{LoadError, load};
+use super::load::{LoadError, load_to_show};
 use super::mail;
 use super::query::persistently;
 use super::recoveries;
@@ -57,9 +57,10 @@ async fn find(core: &Core, thread: &ThreadId) -> Result<Found, RuntimeError> {
 }
 
 async fn look(core: &Core, thread: &ThreadId) -> Result<Found, RuntimeError> {
-    let state = match load(core, thread, None).await {
+    let state = match load_to_show(core, thread, None).await {
         Ok(loaded) => Ok(loaded.state),
         Err(LoadError::Store(error)) if error.is_transient() => return Err(error.into()),
+        Err(LoadError::Overloaded(refused)) => return Err(refused.into()),
         Err(error) => Err(error),
     };
     let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;

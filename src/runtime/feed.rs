@@ -6,17 +6,16 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::handle::{LiveEvent, RawEvent};
+use super::live::{LiveBuffer, LiveEvents};
 use super::news::Outbox;
 use super::settings::FOLLOW_INTERVAL;
 use crate::model::{Clock, Event, Json, Seq, ThreadId, ThreadStatus};
 use crate::store::{Records, Store, Write};
 
-/// Events kept for readers of the live stream of all threads; one that lags further misses some.
-const LIVE_BUFFER: usize = 1_024;
 /// Threads whose heads are read with one statement.
 const HEADS_PER_READ: usize = 500;
 
@@ -55,7 +54,7 @@ type Topics = BTreeMap<ThreadId, (Arc<Topic>, usize)>;
 #[derive(Debug)]
 pub(super) struct Feed {
     topics: Mutex<Topics>,
-    live: broadcast::Sender<LiveEvent>,
+    live: Arc<LiveBuffer>,
     /// For replicas whose readers follow what is written here.
     pub(super) outbox: Arc<Outbox>,
     /// Asks for a look at the heads before its time.
@@ -66,7 +65,7 @@ impl Feed {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             topics: Mutex::default(),
-            live: broadcast::channel(LIVE_BUFFER).0,
+            live: Arc::default(),
             outbox: Arc::new(Outbox::new(clock)),
             again: Notify::new(),
         }
@@ -88,7 +87,7 @@ impl Feed {
         let ended = Some(summary.status.is_terminal());
         self.raise(write.thread_id(), Head { seq: records.last(), ended });
         self.outbox.head(write.thread_id(), records.last());
-        if self.live.receiver_count() > 0 {
+        if self.live.has_readers() {
             self.show(write, records, (workflow, summary.status));
         }
     }
@@ -123,14 +122,13 @@ impl Feed {
                 workflow: Arc::clone(workflow),
                 status,
             };
-            // No receiver is left: nobody misses it.
-            drop(self.live.send(live));
+            self.live.push(live);
         }
     }
 
     /// Events of all threads from now on.
-    pub(super) fn live(&self) -> broadcast::Receiver<LiveEvent> {
-        self.live.subscribe()
+    pub(super) fn live(&self) -> LiveEvents {
+        LiveBuffer::follow(&self.live)
     }
 
     /// The head of a thread that is followed, as far as it is known here.

@@ -60,6 +60,7 @@ pub(super) async fn report(core: &Core) -> HealthReport {
     checks.insert("storage".to_owned(), storage_check(&storage));
     checks.insert("lease".to_owned(), lease_check(core));
     checks.insert("capacity".to_owned(), capacity_check(core));
+    checks.insert("memory".to_owned(), memory_check(core));
     let circuits = core.breakers.report();
     checks.insert("circuits".to_owned(), circuits_check(&circuits));
     checks.insert("notifications".to_owned(), notifications_check(core));
@@ -173,6 +174,28 @@ fn notifications_check(core: &Core) -> HealthCheck {
         recommendation: (!well).then(|| {
             "GET /notifications tells which fail and why: mend the receiver, change the URL, or \
              disable the subscription"
+                .to_owned()
+        }),
+    }
+}
+
+fn memory_check(core: &Core) -> HealthCheck {
+    let memory = &core.parts.memory;
+    let short = memory.is_short();
+    let limit = (!memory.is_boundless()).then(|| memory.limit());
+    HealthCheck {
+        status: if short { HealthStatus::Warning } else { HealthStatus::Healthy },
+        value: json!({ "residentBytes": memory.resident(), "limitBytes": limit }),
+        detail: if short {
+            "the process takes more than the limit: calls are refused, what runs goes on"
+        } else {
+            "the process takes no more than it may"
+        }
+        .to_owned(),
+        consecutive_failures: u32::from(short),
+        recommendation: short.then(|| {
+            "rethread_memory_bytes tells what takes it: add a replica, or raise RETHREAD_MEMORY_LIMIT \
+             where there is more"
                 .to_owned()
         }),
     }

@@ -149,6 +149,9 @@ pub(super) fn has_room(core: &Core) -> Result<bool, RuntimeError> {
     if !authority.holds() {
         return Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER });
     }
+    if core.parts.memory.is_short() {
+        return Err(RuntimeError::Overloaded { retry_after: RETRY_AFTER });
+    }
     if let Some(disk) = core.store().disk()
         && disk.free_bytes < DISK_RESERVE
     {

@@ -12,6 +12,7 @@ use super::snapshots::Tail;
 use crate::definition::Plan;
 use crate::machine::{Frozen, Inconsistency, SNAPSHOT_VERSION, SnapshotFault, ThreadState};
 use crate::model::{Event, EventBody, EventFault, Json, Pointer, RecoveryStrategy, Seq, ThreadId};
+use crate::observe::{Overloaded, Pool, Reservation};
 use crate::store::{SNAPSHOTS_KEPT, Snapshot, StoreError};
 
 /// Why a thread could not be rebuilt.
@@ -29,6 +30,9 @@ pub(super) enum LoadError {
     /// The definition is missing or does not pass this version's checks.
     #[error("definition {0} cannot be used: {1}")]
     Definition(String, String),
+    /// There is no memory left to rebuild it in; never for a thread that is to be driven.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
     /// The records can be read, and contradict each other or the plan.
     #[error("the thread is corrupted: {0}")]
     Corrupted(String),
@@ -47,7 +51,7 @@ impl LoadError {
             Self::Store(error) => matches!(error, StoreError::Corrupt { .. }),
             Self::Event(fault) => matches!(fault, EventFault::Malformed(_)),
             Self::Corrupted(_) => true,
-            Self::NotFound | Self::Definition(..) => false,
+            Self::NotFound | Self::Definition(..) | Self::Overloaded(_) => false,
         }
     }
 }
@@ -61,7 +65,32 @@ pub(super) struct Loaded {
     pub(super) strategy: RecoveryStrategy,
     /// What of the journal was read.
     pub(super) tail: Tail,
+    /// The memory that it takes.
+    pub(super) held: Held,
 }
+
+/// The memory that a load takes.
+#[derive(Debug)]
+pub(super) struct Held {
+    reservation: Reservation,
+    /// Whether the thread is rebuilt whatever memory there is: it is to be driven.
+    must: bool,
+}
+
+impl Held {
+    /// Counts what was read, and what it is folded into.
+    fn read(&mut self, bytes: usize) -> Result<(), Overloaded> {
+        let more = bytes.saturating_mul(READ_WEIGHT);
+        if self.must {
+            self.reservation.set(self.reservation.bytes().saturating_add(more));
+            return Ok(());
+        }
+        self.reservation.grow(more)
+    }
+}
+
+/// What a byte of a journal takes while it is read: its text, and what of it stays in the state.
+const READ_WEIGHT: usize = 2;
 
 /// Why a snapshot was not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,24 +143,52 @@ impl<E: Into<Bad>> From<E> for Failed {
     }
 }
 
-/// The state of a thread now, or as it was after event `until`.
+/// The state of a thread now, or as it was after event `until`; it is to be driven.
 pub(super) async fn load(
     core: &Core,
     thread: &ThreadId,
     until: Option<Seq>,
 ) -> Result<Loaded, LoadError> {
+    let reservation = core.parts.memory.note(Pool::Loads, 0);
+    timed(core, (thread, until), Held { reservation, must: true }).await
+}
+
+/// The same for somebody who wants to see it: when memory allows, and not too many at once.
+pub(super) async fn load_to_show(
+    core: &Core,
+    thread: &ThreadId,
+    until: Option<Seq>,
+) -> Result<Loaded, LoadError> {
+    // Never closed: there is always a permit to wait for.
+    let _permit = core.reads.acquire().await;
+    let reservation = core.parts.memory.reserve(Pool::Loads, 0)?;
+    timed(core, (thread, until), Held { reservation, must: false }).await
+}
+
+async fn timed(
+    core: &Core,
+    (thread, until): (&ThreadId, Option<Seq>),
+    held: Held,
+) -> Result<Loaded, LoadError> {
     let began = core.parts.clock.monotonic();
-    let loaded = rebuild(core, thread, until).await;
+    let loaded = rebuild(core, thread, until, held).await;
     let took = core.parts.clock.monotonic().saturating_sub(began);
     let found = match loaded {
-        Ok(_) | Err(LoadError::NotFound | LoadError::Definition(..)) => true,
+        Ok(_) | Err(LoadError::NotFound | LoadError::Definition(..) | LoadError::Overloaded(_)) => {
+            true
+        }
         Err(LoadError::Store(_) | LoadError::Event(_) | LoadError::Corrupted(_)) => false,
     };
     core.parts.metrics.loaded(took, found);
     loaded
 }
 
-async fn rebuild(core: &Core, thread: &ThreadId, until: Option<Seq>) -> Result<Loaded, LoadError> {
+async fn rebuild(
+    core: &Core,
+    thread: &ThreadId,
+    until: Option<Seq>,
+    mut held: Held,
+) -> Result<Loaded, LoadError> {
     let mut below = until;
     for _ in 0..SNAPSHOTS_KEPT {
         let snapshot = match core.store().snapshot(thread, below).await {
@@ -144,17 +201,21 @@ async fn rebuild(core: &Core, thread: &ThreadId, until: Option<Seq>) -> Result<L
                 break;
             }
         };
-        match restore(core, thread, &snapshot, until).await {
-            Ok(loaded) => return Ok(loaded),
+        match restore((core, thread), &snapshot, until, &mut held).await {
+            Ok((state, tail)) => {
+                let strategy = RecoveryStrategy::CheckpointRestore;
+                return Ok(Loaded { state, strategy, tail, held });
+            }
             Err(Failed::Load(error)) => return Err(error),
             Err(Failed::Bad(bad)) => report(core, thread, Some(snapshot.seq), &bad),
         }
         let Some(older @ 1..) = snapshot.seq.checked_sub(1) else { break };
         below = Some(older);
     }
-    let whole = Fold { core, thread, until, state: None, tail: Tail::after(0), after: 0 };
+    let tail = Tail::after(0);
+    let whole = Fold { core, thread, until, state: None, tail, after: 0, held: &mut held };
     let (state, tail) = whole.run().await?;
-    Ok(Loaded { state, strategy: RecoveryStrategy::FullRebuild, tail })
+    Ok(Loaded { state, strategy: RecoveryStrategy::FullRebuild, tail, held })
 }
 
 fn report(core: &Core, thread: &ThreadId, seq: Option<Seq>, bad: &Bad) {
@@ -165,11 +226,12 @@ fn report(core: &Core, thread: &ThreadId, seq: Option<Seq>, bad: &Bad) {
 
 /// The state from a snapshot and the journal after it.
 async fn restore(
-    core: &Core,
-    thread: &ThreadId,
+    (core, thread): (&Core, &ThreadId),
     snapshot: &Snapshot,
     until: Option<Seq>,
-) -> Result<Loaded, Failed> {
+    held: &mut Held,
+) -> Result<(ThreadState, Tail), Failed> {
+    held.read(snapshot.state.len()).map_err(|refused| Failed::Load(refused.into()))?;
     if snapshot.version != SNAPSHOT_VERSION {
         return Err(SnapshotFault::Version(snapshot.version).into());
     }
@@ -180,6 +242,7 @@ async fn restore(
         | LoadError::Store(_)
         | LoadError::Event(_)
         | LoadError::Definition(..)
+        | LoadError::Overloaded(_)
         | LoadError::Corrupted(_)) => Bad::Plan(error.to_string()).into(),
     })?;
     let state = frozen.thaw(thread, plan)?;
@@ -191,15 +254,15 @@ async fn restore(
     // its tail in a failover) or has another is not the one the snapshot was made of.
     let after = snapshot.seq - 1;
     let tail = Tail::after(snapshot.state.len());
-    let rest = Fold { core, thread, until, state: Some(state), tail, after };
-    let (state, tail) = rest.run().await.map_err(|error| match error {
+    let rest = Fold { core, thread, until, state: Some(state), tail, after, held };
+    rest.run().await.map_err(|error| match error {
         LoadError::NotFound => Bad::OtherHistory(snapshot.seq).into(),
         LoadError::Corrupted(detail) => Bad::Discontinued(detail).into(),
-        error @ (LoadError::Store(_) | LoadError::Event(_) | LoadError::Definition(..)) => {
-            Failed::Load(error)
-        }
-    })?;
-    Ok(Loaded { state, strategy: RecoveryStrategy::CheckpointRestore, tail })
+        error @ (LoadError::Store(_)
+        | LoadError::Event(_)
+        | LoadError::Overloaded(_)
+        | LoadError::Definition(..)) => Failed::Load(error),
+    })
 }
 
 /// A read of the journal, folded as it comes.
@@ -211,6 +274,7 @@ struct Fold<'a> {
     state: Option<ThreadState>,
     tail: Tail,
     after: Seq,
+    held: &'a mut Held,
 }
 
 impl Fold<'_> {
@@ -229,6 +293,8 @@ impl Fold<'_> {
             let page = self.core.store().read(self.thread, self.after, limit).await?;
             let Some(last) = page.last() else { break };
             self.after = last.last();
+            let bytes = page.iter().flat_map(|records| &records.events).map(String::len).sum();
+            self.held.read(bytes)?;
             for text in page.iter().flat_map(|records| &records.events) {
                 let event = Event::decode(text)?;
                 if !found {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::definition::Plan;
 use crate::model::Fault;
+use crate::observe::{Memory, Pool, Reservation};
 
 /// What all plans together may weigh, in bytes: thousands of ordinary ones.
 const CAPACITY: usize = 64 << 20;
@@ -28,6 +29,8 @@ struct Entries {
     by_hash: HashMap<String, Entry>,
     weight: usize,
     uses: u64,
+    /// The weight, as the budget knows it.
+    held: Option<Reservation>,
 }
 
 /// A bounded cache of plans.
@@ -47,6 +50,13 @@ impl PlanCache {
     /// A cache of plans that together weigh no more than `capacity`, in bytes.
     fn new(capacity: usize) -> Self {
         Self { capacity, entries: Mutex::default() }
+    }
+
+    /// A cache whose plans take no more than their share of a budget.
+    pub(super) fn within(memory: &Arc<Memory>) -> Self {
+        let cache = Self::new(CAPACITY.min(memory.share(Pool::Plans)));
+        cache.entries().held = Some(memory.note(Pool::Plans, 0));
+        cache
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -82,12 +92,9 @@ impl PlanCache {
 
     /// Forgets all plans: they come back as they are used.
     pub(super) fn clear(&self) {
-        *self.entries() = Entries::default();
-    }
-
-    /// What the plans weigh together, in bytes.
-    pub(super) fn weight(&self) -> usize {
-        self.entries().weight
+        let mut entries = self.entries();
+        (entries.by_hash, entries.weight) = (HashMap::new(), 0);
+        entries.tell();
     }
 
     fn insert(&self, plan: Arc<Plan>, stored: bool) {
@@ -104,10 +111,18 @@ impl PlanCache {
         let used = entries.uses;
         entries.weight += weight;
         entries.by_hash.insert(plan.hash.clone(), Entry { plan, stored, weight, used });
+        entries.tell();
     }
 }
 
 impl Entries {
+    fn tell(&mut self) {
+        let weight = self.weight;
+        if let Some(held) = &mut self.held {
+            held.set(weight);
+        }
+    }
+
     fn touch(&mut self, hash: &str) -> Option<&mut Entry> {
         self.uses += 1;
         let entry = self.by_hash.get_mut(hash)?;
@@ -147,7 +162,8 @@ mod tests {
     use crate::model::{Json, Pointer};
 
     fn plan(name: &str, steps: usize) -> Arc<Plan> {
-        let step = |at: usize| format!(r#"{{"id":"s{at}","kind":"transform","with":{{"jq":"."}}}}"#);
+        let step =
+            |at: usize| format!(r#"{{"id":"s{at}","kind":"transform","with":{{"jq":"."}}}}"#);
         let steps: Vec<String> = (0..steps).map(step).collect();
         let text = format!(r#"{{"name":"{name}","steps":[{}]}}"#, steps.join(","));
         Arc::new(Plan::parse(&Json::parse(&text).unwrap(), &Pointer::root()).unwrap())
@@ -161,7 +177,7 @@ mod tests {
         for plan in &plans {
             assert!(cache.get(&plans[0].hash).is_some() || plan.hash == plans[0].hash);
             cache.put(Arc::clone(plan));
-            assert!(cache.weight() <= each * 10);
+            assert!(cache.entries().weight <= each * 10);
         }
         assert!(cache.get(&plans[0].hash).is_some(), "it was used all along");
         assert!(cache.get(&plans[19].hash).is_some(), "it is the newest");
@@ -176,7 +192,7 @@ mod tests {
         cache.put_stored(Arc::clone(&large));
         assert!(cache.get(&large.hash).is_none() && cache.get(&small.hash).is_some());
         cache.clear();
-        assert_eq!(cache.weight(), 0);
+        assert_eq!(cache.entries().weight, 0);
         assert!(!cache.is_stored(&small.hash));
     }
 

@@ -11,11 +11,12 @@ use super::feed::raw_events;
 use super::handle::{
     EventPage, Page, Progress, RuntimeError, ThreadItem, ThreadQuery, WorkflowName,
 };
-use super::load::{LoadError, load};
+use super::load::{LoadError, load_to_show};
 use super::retry::Retry;
 use super::settings::{RETRY_AFTER, STORE_PATIENCE, STORE_PATIENCE_AWAY};
 use crate::machine::StatusDocument;
 use crate::model::{Fault, Seq, ThreadId, Timestamp};
+use crate::observe::Overloaded;
 use crate::store::{FORK_LABEL, StoreError, ThreadFilter, ThreadRow};
 
 impl From<StoreError> for RuntimeError {
@@ -37,11 +38,18 @@ impl From<StoreError> for RuntimeError {
     }
 }
 
+impl From<Overloaded> for RuntimeError {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded { retry_after: RETRY_AFTER }
+    }
+}
+
 impl From<LoadError> for RuntimeError {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::NotFound => Self::ThreadNotFound,
             LoadError::Store(error) => error.into(),
+            LoadError::Overloaded(refused) => refused.into(),
             error @ (LoadError::Event(_) | LoadError::Definition(..) | LoadError::Corrupted(_)) => {
                 tracing::error!(%error, "a thread cannot be read");
                 Self::Corrupt
@@ -99,7 +107,8 @@ pub(super) async fn status(
     at: Option<Seq>,
 ) -> Result<StatusDocument, RuntimeError> {
     persistently(core, || async {
-        let state = load(core, thread, at).await?.state;
+        let loaded = load_to_show(core, thread, at).await?;
+        let state = &loaded.state;
         if at.is_some_and(|at| at > state.last_seq) {
             return Err(RuntimeError::SeqOutOfRange { last_seq: state.last_seq });
         }

@@ -66,6 +66,10 @@ pub(super) const CLAIM_BATCH: usize = 128;
 /// that a claim's whole batch does not stand before a health check or a client.
 pub(super) const LOADS_AT_ONCE: usize = 3;
 
+/// Threads rebuilt side by side because somebody wants to see them: more gain nothing, as each takes a
+/// processor for as long as it takes.
+pub(super) const READS_AT_ONCE: usize = 16;
+
 /// How often journal heads of followed threads are read from the store: what a reader waits at
 /// most for events of a thread that another replica drives.
 pub(super) const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
@@ -99,6 +103,10 @@ pub(super) const WRITER_QUEUE: usize = 4_096;
 
 /// Messages queued for one driver (attempts that ended, pokes) before senders wait.
 pub(super) const DRIVER_QUEUE: usize = 64;
+
+/// Bytes of outcomes that are decided in one append (one that is larger goes alone): many attempts of a
+/// thread may end at once, and whoever reads the journal reads an append as a whole.
+pub(super) const MAX_COMMIT_BYTES: usize = 512 << 10;
 
 /// Events read from the store at a time while a thread is loaded.
 pub(super) const LOAD_PAGE: usize = 1_000;

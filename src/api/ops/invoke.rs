@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use axum::Json as JsonAnswer;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json as JsonAnswer};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,6 +13,7 @@ use super::invoke_body::InvokeBody;
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::extract::Body;
+use crate::api::memory::Held;
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, MAX_WAIT, NoParams, Params, QueryString};
 use crate::model::{Seq, ThreadId, ThreadStatus};
@@ -118,14 +119,16 @@ pub(in crate::api) async fn invoke_async(
 )]
 pub(in crate::api) async fn invoke(
     State(api): State<Api>,
-    caller: Caller,
+    who: (Caller, Extension<Held>),
     headers: HeaderMap,
     QueryString(query): QueryString<InvokeQuery>,
     Body(body): Body<InvokeBody>,
 ) -> Result<Response, Problem> {
+    let (caller, Extension(held)) = who;
     let wait = query.wait.or_else(|| preferred_wait(&headers)).unwrap_or(DEFAULT_WAIT);
     let invoke = body.into_invoke(caller.name(), &headers)?;
     let mut invoked = api.handle.invoke(invoke).await?;
+    held.release();
     if api.handle.wait_for_end(&invoked.thread_id, wait).await? {
         let document = api.handle.status(&invoked.thread_id, None).await?;
         let mut response = (StatusCode::OK, JsonAnswer(document)).into_response();

@@ -10,26 +10,31 @@ const RETRY: &str = "retry: 2000\n";
 /// clients take a blank line after an id for the end of another event.
 pub(super) const KEEP_ALIVE: &str = ": keep-alive\n";
 
-/// Appends one event of a thread, with its number as the id.
+/// What comes behind an event's data.
+pub(super) const END: &str = "\n\n";
+
+/// Appends what comes before the data of one event of a thread, with its number as the id.
 pub(super) fn event(out: &mut String, event: &RawEvent, first: bool) {
     retry(out, first);
     out.push_str("id: ");
     out.push_str(&event.seq.to_string());
     out.push('\n');
-    named(out, event.kind, event.json.as_str());
+    data(out, event.kind);
 }
 
-/// Appends one event of any thread, without an id: there is nothing to resume from.
+/// The same for one event of any thread, without an id: there is nothing to resume from.
 pub(super) fn live(out: &mut String, event: &RawEvent, first: bool) {
     retry(out, first);
-    named(out, event.kind, event.json.as_str());
+    data(out, event.kind);
 }
 
 /// Appends the notice that the client's cursor is beyond the journal: all follows from the start.
 pub(super) fn reset(out: &mut String, thread: &ThreadId, head: Seq) {
     retry(out, true);
-    let data = format!("{{\"type\":\"reset\",\"threadId\":\"{thread}\",\"lastSeq\":{head}}}");
-    named(out, "reset", &data);
+    let text = format!("{{\"type\":\"reset\",\"threadId\":\"{thread}\",\"lastSeq\":{head}}}");
+    data(out, "reset");
+    out.push_str(&text);
+    out.push_str(END);
 }
 
 /// Appends a comment about events that a slow reader of the live stream missed.
@@ -46,12 +51,10 @@ fn retry(out: &mut String, first: bool) {
 }
 
 /// Compact JSON has no line breaks, so that its data is one line.
-fn named(out: &mut String, name: &str, data: &str) {
+fn data(out: &mut String, name: &str) {
     out.push_str("event: ");
     out.push_str(name);
     out.push_str("\ndata: ");
-    out.push_str(data);
-    out.push_str("\n\n");
 }
 
 #[cfg(test)]
@@ -67,8 +70,11 @@ mod tests {
     #[test]
     fn a_frame_is_id_event_and_data_and_the_first_has_retry() {
         let mut out = String::new();
-        event(&mut out, &raw(4), true);
-        event(&mut out, &raw(5), false);
+        for (seq, first) in [(4, true), (5, false)] {
+            event(&mut out, &raw(seq), first);
+            out.push_str(raw(seq).json.as_str());
+            out.push_str(END);
+        }
         let data = r#"{"seq":4,"text":"a\nid: 9\u2028"}"#;
         assert_eq!(
             out,

@@ -9,15 +9,15 @@ use axum::extract::State;
 use axum::response::Response;
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 
+use super::chunk::Chunk;
 use super::{KEEP_ALIVE, OpenStream, answer, frame};
 use crate::api::Api;
 use crate::api::ops::threads::parse_status;
+use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, Params, QueryString};
 use crate::model::ThreadStatus;
-use crate::runtime::{Handle, LiveEvent};
+use crate::runtime::{Handle, HeldEvent, LiveEvent, LiveEvents};
 
 /// Which events to stream.
 #[derive(utoipa::IntoParams)]
@@ -55,55 +55,68 @@ impl LiveQuery {
 pub(in crate::api) async fn stream(
     State(api): State<Api>,
     QueryString(query): QueryString<LiveQuery>,
-) -> Response {
+) -> Result<Response, Problem> {
+    let open = OpenStream::new(&api)?;
     let reader = LiveReader {
         events: api.handle.live(),
-        handle: api.handle.clone(),
+        handle: api.handle,
         query,
         first: true,
-        _open: OpenStream::new(&api.settings.metrics),
+        chunk: Chunk::default(),
+        open,
     };
-    answer(reader.into_stream())
+    Ok(answer(reader.into_stream()))
 }
 
 struct LiveReader {
     handle: Handle,
-    events: Receiver<LiveEvent>,
+    events: LiveEvents,
     query: LiveQuery,
     /// Whether no event was sent yet.
     first: bool,
-    _open: OpenStream,
+    /// What is to be sent next.
+    chunk: Chunk,
+    open: OpenStream,
 }
 
 impl LiveReader {
     fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
         unfold(self, async |mut reader| {
             let chunk = reader.next().await?;
-            Some((Ok(Bytes::from(chunk)), reader))
+            Some((Ok(chunk), reader))
         })
     }
 
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Bytes> {
         // One timer for the whole wait: events that are filtered out do not keep a line alive.
         let quiet = tokio::time::sleep(KEEP_ALIVE);
         tokio::pin!(quiet);
-        let mut out = String::new();
-        while out.is_empty() {
-            let received = tokio::select! {
+        loop {
+            if let Some(bytes) = self.chunk.take() {
+                return Some(bytes);
+            }
+            let found = tokio::select! {
                 biased;
                 () = self.handle.shutting_down() => return None,
-                () = &mut quiet => return Some(frame::KEEP_ALIVE.to_owned()),
-                received = self.events.recv() => received,
-            };
-            match received {
-                Ok(event) if self.query.wants(&event) => {
-                    frame::live(&mut out, &event.event, std::mem::take(&mut self.first));
+                () = &mut quiet => {
+                    return Some(Bytes::from_static(frame::KEEP_ALIVE.as_bytes()));
                 }
+                found = self.events.next() => found,
+            };
+            match found {
+                Ok(live) if self.query.wants(&live) => self.show(live),
                 Ok(_) => {}
-                Err(RecvError::Lagged(count)) => frame::missed(&mut out, count),
-                Err(RecvError::Closed) => return None,
+                Err(count) => frame::missed(&mut self.chunk.text, count),
             }
         }
-        Some(out)
+    }
+
+    /// Shows an event; one that there is no memory to hold until it is sent is missed.
+    fn show(&mut self, live: LiveEvent) {
+        if self.open.holds(live.event.json.as_str().len()).is_err() {
+            return frame::missed(&mut self.chunk.text, 1);
+        }
+        frame::live(&mut self.chunk.text, &live.event, std::mem::take(&mut self.first));
+        self.chunk.data(HeldEvent::Own(live.event));
     }
 }

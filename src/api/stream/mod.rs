@@ -3,6 +3,7 @@
 //! The bytes are written here and not by a library: ids are digits and event names come from a
 //! fixed set, so that nothing a user wrote can break a frame.
 
+mod chunk;
 mod cursor;
 mod frame;
 pub(super) mod live;
@@ -18,25 +19,46 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 
+use super::Api;
+use super::problem::Problem;
 use super::settings::HttpMetrics;
+use crate::observe::{Pool, Reservation};
+use crate::runtime::RuntimeError;
 
 /// Longest silence on a stream: below the 15 s that clients are promised, with room for a slow network.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Counts an open stream for as long as it lives.
+/// About what a stream takes in memory while nothing waits to be sent, in bytes: its connection, its
+/// task, its place among the followers.
+const IDLE_STREAM: usize = 16 << 10;
+
+/// Counts an open stream, and what it holds, for as long as it lives.
 #[derive(Debug)]
-struct OpenStream(Arc<dyn HttpMetrics>);
+struct OpenStream {
+    metrics: Arc<dyn HttpMetrics>,
+    memory: Reservation,
+}
 
 impl OpenStream {
-    fn new(metrics: &Arc<dyn HttpMetrics>) -> Self {
+    /// Refuses a stream for which there is no memory.
+    fn new(api: &Api) -> Result<Self, Problem> {
+        let memory = api.handle.memory().reserve(Pool::Streams, IDLE_STREAM);
+        let memory = memory.map_err(RuntimeError::from)?;
+        let metrics = Arc::clone(&api.settings.metrics);
         metrics.streams(1);
-        Self(Arc::clone(metrics))
+        Ok(Self { metrics, memory })
+    }
+
+    /// Holds that many bytes until they are sent.
+    fn holds(&mut self, bytes: usize) -> Result<(), RuntimeError> {
+        self.memory.set(IDLE_STREAM);
+        Ok(self.memory.grow(bytes)?)
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.streams(-1);
+        self.metrics.streams(-1);
     }
 }
 

@@ -1,8 +1,9 @@
 //! One reader of one thread's journal.
 //!
-//! It holds a cursor and at most one page of events, and reads the next page only once the last
-//! one is sent: a reader that is slow, or stands still, costs nothing but its page. What wakes it
-//! says only "there is more"; the journal says what, so that nothing can be lost or doubled.
+//! It holds a cursor and at most one small page of events, or one large event that it shares with
+//! whoever else stands there, and reads on only once that is sent: a reader that is slow, or stands
+//! still, costs next to nothing. What wakes it says only "there is more"; the journal says what, so
+//! that nothing can be lost or doubled.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -11,14 +12,17 @@ use axum::body::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 
+use super::chunk::Chunk;
 use super::{KEEP_ALIVE, OpenStream, frame};
 use crate::model::{Seq, ThreadId};
-use crate::runtime::{EventPage, Follow, Handle, RawEvent};
+use crate::runtime::{EventPage, Follow, Handle, HeldEvent, RawEvent, RuntimeError};
 
-/// Most events read at once; bounds the memory of a reader together with the size of an event.
-pub(super) const PAGE: usize = 256;
-/// A chunk is sent once it has this many bytes: few writes for many small events.
-const CHUNK: usize = 16 * 1024;
+/// Most events read at once.
+const MOST_EVENTS: usize = 256;
+/// Events read at first, while nothing is known of their size.
+pub(super) const FIRST_EVENTS: usize = 64;
+/// Bytes of events that a reader holds, but for one event that is larger.
+const PAGE_BYTES: usize = 64 * 1024;
 
 /// Reads on from a cursor until the thread has ended.
 pub(super) struct Reader {
@@ -31,12 +35,16 @@ pub(super) struct Reader {
     head: Seq,
     /// Whether nothing follows the head.
     ended: bool,
-    page: VecDeque<RawEvent>,
+    page: VecDeque<HeldEvent>,
+    /// How many events of the size of the last ones make a page.
+    events: usize,
+    /// What is to be sent next.
+    chunk: Chunk,
     /// Whether to begin with the notice that the client's cursor was beyond the journal.
     reset: bool,
     /// Whether no event was sent yet.
     first: bool,
-    _open: OpenStream,
+    open: OpenStream,
 }
 
 impl Reader {
@@ -47,19 +55,43 @@ impl Reader {
         cursor: Seq,
         page: EventPage,
         open: OpenStream,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, RuntimeError> {
+        let mut reader = Self {
             handle: handle.clone(),
             thread,
             follow,
             cursor,
             head: page.head,
             ended: page.ended,
-            page: page.events.into(),
+            page: VecDeque::new(),
+            events: FIRST_EVENTS,
+            chunk: Chunk::default(),
             reset: false,
             first: true,
-            _open: open,
+            open,
+        };
+        reader.hold(page.events)?;
+        Ok(reader)
+    }
+
+    /// Holds the first events of a page: what is more is read again, once they are sent.
+    fn hold(&mut self, events: Vec<RawEvent>) -> Result<(), RuntimeError> {
+        let (mut bytes, mut own) = (0, 0);
+        for event in events {
+            let size = event.json.as_str().len();
+            if bytes > 0 && bytes + size > PAGE_BYTES {
+                break;
+            }
+            bytes += size;
+            let held = self.handle.share(&self.thread, event)?;
+            if matches!(held, HeldEvent::Own(_)) {
+                own += size;
+            }
+            self.page.push_back(held);
         }
+        self.open.holds(own)?;
+        self.events = (PAGE_BYTES * self.page.len().max(1) / bytes.max(1)).clamp(1, MOST_EVENTS);
+        Ok(())
     }
 
     /// The same reader, telling the client first to forget what it has.
@@ -73,15 +105,16 @@ impl Reader {
     pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
         unfold(self, async |mut reader| {
             let chunk = reader.next().await?;
-            Some((Ok(Bytes::from(chunk)), reader))
+            Some((Ok(chunk), reader))
         })
     }
 
     /// The next chunk; `None` at the end of the thread, at shutdown, or when reading failed (the
     /// client then comes back with its cursor).
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(chunk) = self.take_chunk()? {
+            self.fill()?;
+            if let Some(chunk) = self.chunk.take() {
                 return Some(chunk);
             }
             if self.cursor < self.head {
@@ -95,7 +128,9 @@ impl Reader {
                 biased;
                 () = self.handle.shutting_down() => return None,
                 head = self.follow.beyond(self.cursor) => self.head = head,
-                () = tokio::time::sleep(KEEP_ALIVE) => return Some(frame::KEEP_ALIVE.to_owned()),
+                () = tokio::time::sleep(KEEP_ALIVE) => {
+                    return Some(Bytes::from_static(frame::KEEP_ALIVE.as_bytes()));
+                }
             }
         }
     }
@@ -105,20 +140,21 @@ impl Reader {
         let read = tokio::select! {
             biased;
             () = self.handle.shutting_down() => return None,
-            read = self.handle.events(&self.thread, self.cursor, PAGE) => read,
+            read = self.handle.events(&self.thread, self.cursor, self.events) => read,
         };
-        match read {
-            Ok(page) if page.events.is_empty() && page.head > self.cursor => self.broken(),
+        let held = match read {
+            Ok(page) if page.events.is_empty() && page.head > self.cursor => return self.broken(),
             Ok(page) => {
                 (self.head, self.ended) = (page.head, page.ended);
-                self.page = page.events.into();
-                Some(())
+                self.hold(page.events)
             }
-            Err(error) => {
-                tracing::warn!(thread_id = %self.thread, %error, "a stream ends: reading failed");
-                None
-            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = held {
+            tracing::warn!(thread_id = %self.thread, %error, "a stream ends: reading failed");
+            return None;
         }
+        Some(())
     }
 
     /// Ends the stream because the journal's next record is not the next event.
@@ -127,25 +163,24 @@ impl Reader {
         None
     }
 
-    /// Encodes what is at hand, up to about [`CHUNK`] bytes. The outer `None` ends the stream: an
-    /// event that is not the next one must never be shown.
-    #[expect(clippy::option_option, reason = "nothing at hand is not the end")]
-    fn take_chunk(&mut self) -> Option<Option<String>> {
-        let mut out = String::new();
+    /// Encodes what is at hand, as far as it goes into one chunk. `None` ends the stream: an event
+    /// that is not the next one must never be shown.
+    fn fill(&mut self) -> Option<()> {
         if std::mem::take(&mut self.reset) {
-            frame::reset(&mut out, &self.thread, self.head);
+            frame::reset(&mut self.chunk.text, &self.thread, self.head);
             self.first = false;
         }
-        while let Some(event) = self.page.pop_front() {
+        while !self.chunk.is_full()
+            && let Some(held) = self.page.pop_front()
+        {
+            let event = held.event();
             if event.seq != self.cursor + 1 {
                 return self.broken();
             }
-            frame::event(&mut out, &event, std::mem::take(&mut self.first));
             self.cursor = event.seq;
-            if out.len() >= CHUNK {
-                break;
-            }
+            frame::event(&mut self.chunk.text, event, std::mem::take(&mut self.first));
+            self.chunk.data(held);
         }
-        Some(if out.is_empty() { None } else { Some(out) })
+        Some(())
     }
 }

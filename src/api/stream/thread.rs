@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::cursor::{Cursor, StreamQuery};
-use super::reader::{PAGE, Reader};
+use super::reader::{FIRST_EVENTS, Reader};
 use super::{OpenStream, answer};
 use crate::api::Api;
 use crate::api::extract::ThreadPath;
@@ -38,23 +38,23 @@ pub(in crate::api) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let cursor = query.cursor(&headers)?;
+    let open = OpenStream::new(&api)?;
     // Subscribe first, then read: nothing can fall between the two.
     let follow = api.handle.follow(&thread);
     let wanted = match cursor {
         Cursor::After(seq) => seq,
         Cursor::Now => api.handle.thread(&thread).await?.last_seq,
     };
-    let mut page = api.handle.events(&thread, wanted, PAGE).await?;
+    let mut page = api.handle.events(&thread, wanted, FIRST_EVENTS).await?;
     let beyond = wanted > page.head;
     if page.ended && wanted == page.head {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let start = if beyond { 0 } else { wanted };
     if beyond {
-        page = api.handle.events(&thread, start, PAGE).await?;
+        page = api.handle.events(&thread, start, FIRST_EVENTS).await?;
     }
-    let open = OpenStream::new(&api.settings.metrics);
-    let reader = Reader::new(&api.handle, (thread, follow), start, page, open);
+    let reader = Reader::new(&api.handle, (thread, follow), start, page, open)?;
     let reader = if beyond { reader.after_reset() } else { reader };
     Ok(answer(reader.into_stream()))
 }

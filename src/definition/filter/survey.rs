@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
-use jaq_core::path::Part;
+use jaq_core::path::{Part, Path};
 
 use super::natives;
 
@@ -96,14 +96,18 @@ impl<'a> Survey<'a> {
             Term::Call(name, args) => self.call(name, args),
             Term::Path(of, path) => {
                 self.term(of);
-                for (part, _) in &path.0 {
-                    match part {
-                        Part::Index(index) => self.term(index),
-                        Part::Range(from, to) => {
-                            for end in from.iter().chain(to) {
-                                self.term(end);
-                            }
-                        }
+                self.path(path);
+            }
+        }
+    }
+
+    fn path(&mut self, path: &'a Path<Term<&'a str>>) {
+        for (part, _) in &path.0 {
+            match part {
+                Part::Index(index) => self.term(index),
+                Part::Range(from, to) => {
+                    for end in from.iter().chain(to) {
+                        self.term(end);
                     }
                 }
             }

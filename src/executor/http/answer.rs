@@ -8,6 +8,7 @@ use reqwest::{Response, StatusCode};
 
 use super::expect::Expected;
 use super::fault;
+use crate::executor::room::Room;
 use crate::executor::text::{excerpt, output_invalid, too_large};
 use crate::executor::{AttemptError, Pulse};
 use crate::model::{Category, Failure, Json, Timestamp, codes, quote};
@@ -28,7 +29,7 @@ const EXCERPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// a sign of life.
 pub(super) async fn output(
     mut answer: Response,
-    limit: usize,
+    (limit, room): (usize, &mut Room),
     pulse: &Pulse,
 ) -> Result<Json, Failure> {
     let host = host(&answer);
@@ -42,6 +43,7 @@ pub(super) async fn output(
         if body.len() + chunk.len() > limit {
             return Err(too_large("the answer", limit));
         }
+        room.take(chunk.len()).await?;
         body.extend_from_slice(&chunk);
     }
     let mut out = format!("{{\"status\":{},\"headers\":", answer.status().as_u16());

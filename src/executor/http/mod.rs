@@ -22,8 +22,10 @@ pub use client::egress_client;
 pub use egress::{EgressDenied, EgressPolicy, EgressRule};
 pub use webhook::{Webhook, WebhookFault, Webhooks};
 
+use super::room::Room;
 use super::{Attempt, AttemptError, Pulse, StepExecutor};
 use crate::model::{Clock, Failure, Json};
+use crate::observe::Memory;
 use expect::Expected;
 use request::Outgoing;
 
@@ -37,6 +39,7 @@ pub(super) struct HttpExecutor {
     egress: Arc<EgressPolicy>,
     clock: Arc<dyn Clock>,
     max_output_bytes: usize,
+    memory: Arc<Memory>,
 }
 
 #[async_trait]
@@ -45,7 +48,9 @@ impl StepExecutor for HttpExecutor {
         let (request, expected) = request::read(&attempt)?;
         let answer = self.send(request, &expected, &attempt.pulse).await?;
         if answer::is_expected(&answer, &expected) {
-            Ok(answer::output(answer, self.max_output_bytes, &attempt.pulse).await?)
+            let mut room = Room::new(&self.memory);
+            let bounds = (self.max_output_bytes, &mut room);
+            Ok(answer::output(answer, bounds, &attempt.pulse).await?)
         } else {
             Err(answer::unexpected(answer, self.clock.now()).await)
         }
@@ -64,7 +69,13 @@ impl HttpExecutor {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, reqwest::Error> {
         let egress = Arc::new(egress);
-        Ok(Self { client: egress_client(&egress)?, egress, clock, max_output_bytes })
+        let memory = Arc::new(Memory::boundless());
+        Ok(Self { client: egress_client(&egress)?, egress, clock, max_output_bytes, memory })
+    }
+
+    /// The same, taking memory for answers from a budget.
+    pub(super) fn within(self, memory: Arc<Memory>) -> Self {
+        Self { memory, ..self }
     }
 
     /// Sends the request and follows redirects, but not those that the step expects to see.

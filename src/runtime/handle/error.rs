@@ -149,6 +149,12 @@ pub enum RuntimeError {
         /// When to look again.
         retry_after: Duration,
     },
+    /// There is no memory left for it now.
+    #[error("the server has no memory left for this now; what runs goes on")]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// A record of this thread is damaged.
     #[error("a stored record of this thread is damaged")]
     Corrupt,

@@ -13,16 +13,17 @@ mod types;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
-
 use super::core::Core;
 use super::feed::Follow;
+use super::live::LiveEvents;
 use super::{
     checkpoints, control, diagnostics as bundle, diff as compare, explain, fork, health,
-    interventions, invoke, monitor, notices, query, recoveries, snapshots, stats, workflows,
+    interventions, invoke, monitor, notices, query, recoveries, shared, snapshots, stats,
+    workflows,
 };
 use crate::definition::Plan;
 use crate::model::{Epoch, Fault, Json, Pointer, Seq, StepId, ThreadId};
+use crate::observe::Memory;
 
 pub use diagnostics::*;
 pub use diff::*;
@@ -92,8 +93,23 @@ impl Handle {
         self.core.follow(thread)
     }
 
+    /// What a reader holds of an event until it is sent: a large one is in memory once, however many
+    /// hold it.
+    pub fn share(&self, thread: &ThreadId, event: RawEvent) -> Result<HeldEvent, RuntimeError> {
+        if event.json.as_str().len() < shared::LARGE {
+            return Ok(HeldEvent::Own(event));
+        }
+        let shared = self.core.shared.share(&self.core.parts.memory, thread, event);
+        Ok(HeldEvent::Shared(shared?))
+    }
+
+    /// What memory may be taken for.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.core.parts.memory
+    }
+
     /// Events of all threads as this replica learns of them; a reader that lags misses some.
-    pub fn live(&self) -> broadcast::Receiver<LiveEvent> {
+    pub fn live(&self) -> LiveEvents {
         self.core.feed.live()
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::Handle;
 use crate::executor::{ExecutorSettings, Executors, Secrets, StepExecutor};
 use crate::model::{Clock, Entropy};
-use crate::observe::Metrics;
+use crate::observe::{Memory, Metrics};
 use crate::runtime::authority::Authority;
 use crate::runtime::core::{Core, CoreParts, RuntimeParts};
 use crate::runtime::feed::Feed;
@@ -40,6 +40,7 @@ impl Handle {
             clock: Arc::clone(&clock),
             entropy,
             metrics: Arc::new(Metrics::new()),
+            memory: Arc::new(Memory::boundless()),
             settings: settings(),
         };
         let feed = Arc::new(Feed::new(Arc::clone(&clock)));

@@ -138,6 +138,25 @@ pub struct RawEvent {
     pub json: Json,
 }
 
+/// An event that a reader holds until it is sent.
+#[derive(Debug)]
+pub enum HeldEvent {
+    /// A small one: the reader's own.
+    Own(RawEvent),
+    /// A large one, which others may hold as well.
+    Shared(std::sync::Arc<crate::runtime::SharedEvent>),
+}
+
+impl HeldEvent {
+    /// The event.
+    pub fn event(&self) -> &RawEvent {
+        match self {
+            Self::Own(event) => event,
+            Self::Shared(shared) => shared.event(),
+        }
+    }
+}
+
 /// A stretch of a thread's journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage {

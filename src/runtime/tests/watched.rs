@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::definition::Action;
 use crate::executor::{Attempt, AttemptError, Executors, Secrets, StepExecutor};
 use crate::model::{Clock, Entropy, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
-use crate::observe::Metrics;
+use crate::observe::{Memory, Metrics};
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 use crate::store::{
     Advanced, Claimed, InterventionCounts, InterventionFilter, InterventionRow, MemoryStore,
@@ -193,6 +193,7 @@ impl Watched {
             clock: Arc::new(Ticking::new()),
             entropy: Arc::new(Counting(AtomicUsize::new(1))),
             metrics: Arc::new(Metrics::new()),
+            memory: Arc::new(Memory::boundless()),
             settings: RuntimeSettings {
                 replica: "test".to_owned(),
                 lease: hour,

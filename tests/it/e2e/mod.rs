@@ -24,6 +24,7 @@ mod heartbeats;
 mod kinds;
 mod lifecycle;
 mod lists;
+mod memory;
 mod notifications;
 mod operations;
 mod outages;

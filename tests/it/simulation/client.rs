@@ -237,6 +237,7 @@ impl Client {
             error,
             RuntimeError::Unavailable { .. }
                 | RuntimeError::NotTaken { .. }
+                | RuntimeError::Overloaded { .. }
                 | RuntimeError::QueueFull { .. }
         );
         if !later {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rethread::definition::VariablePolicy;
 use rethread::executor::Secrets;
-use rethread::observe::Metrics;
+use rethread::observe::{Memory, Metrics};
 use rethread::runtime::{Handle, Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -154,6 +154,7 @@ impl Replica {
             clock: Arc::new(clock),
             entropy: Arc::new(SeededEntropy::new(Rng::new(self.rng.next(), 2))),
             metrics: Arc::new(Metrics::new()),
+            memory: Arc::new(Memory::boundless()),
             settings: self.settings(),
         }
     }

@@ -1,0 +1,111 @@
+//! The memory that a request takes: its body while it is handled, its answer until the client has
+//! taken it. What finds no room is refused with 503; health and metrics, which are small and hold
+//! nothing, are always answered.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
+
+use super::Api;
+use super::problem::Problem;
+use crate::observe::{Memory, Overloaded, Pool, Reservation};
+use crate::runtime::RuntimeError;
+
+/// Answers of fewer bytes are not counted: the connection itself takes more.
+const SMALL_ANSWER: u64 = 8 * 1024;
+/// What a byte of a body takes while it is handled: as it came, and as it is kept.
+const PER_BYTE: usize = 2;
+/// What a value of a body takes once it is parsed, in bytes.
+const PER_VALUE: usize = 96;
+
+/// The memory of one request's body, until the request is answered.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held(Arc<Mutex<Option<Reservation>>>);
+
+impl Held {
+    /// Counts more bytes of a body that have come.
+    pub(super) fn came(&self, memory: &Arc<Memory>, bytes: usize) -> Result<(), Problem> {
+        self.grow(memory, bytes.saturating_mul(PER_BYTE))
+    }
+
+    /// Counts what a body is parsed into.
+    pub(super) fn parsed(&self, memory: &Arc<Memory>, body: &[u8]) -> Result<(), Problem> {
+        // Each value but the first of a list or an object comes after a comma.
+        let values = body.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
+        self.grow(memory, values.saturating_mul(PER_VALUE))
+    }
+
+    /// The body is gone: the answer may take its time.
+    pub(super) fn release(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn grow(&self, memory: &Arc<Memory>, bytes: usize) -> Result<(), Problem> {
+        // A panic while it was held cannot leave a number half changed.
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let grown = match &mut *held {
+            Some(reservation) => reservation.grow(bytes),
+            none => memory.reserve(Pool::Requests, bytes).map(|new| *none = Some(new)),
+        };
+        grown.map_err(refused)
+    }
+}
+
+/// The refusal, as clients see it.
+pub(super) fn refused(refused: Overloaded) -> Problem {
+    RuntimeError::from(refused).into()
+}
+
+/// Holds a request's memory until it is answered, and the answer's until it is taken.
+pub(super) async fn hold(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path == "/metrics" || path.split('/').nth(1) == Some("health") {
+        return next.run(request).await;
+    }
+    let held = Held::default();
+    request.extensions_mut().insert(held.clone());
+    let response = next.run(request).await;
+    drop(held);
+    let Some(size) = response.body().size_hint().exact().filter(|size| *size > SMALL_ANSWER) else {
+        return response;
+    };
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    match api.handle.memory().reserve(Pool::Answers, size) {
+        Ok(reservation) => {
+            response.map(|body| Body::new(Counted { body, _reservation: reservation }))
+        }
+        Err(error) => refused(error).into_response(),
+    }
+}
+
+/// A body whose memory is counted until it is gone.
+struct Counted {
+    body: Body,
+    _reservation: Reservation,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

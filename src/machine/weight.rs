@@ -1,0 +1,31 @@
+//! About how much memory a thread takes while it is driven: what a replica's room is measured by.
+
+use super::{Signal, StepState, ThreadState};
+use crate::model::{Failure, Json};
+
+impl ThreadState {
+    /// About how many bytes it takes beside its plan.
+    pub fn weight(&self) -> usize {
+        let steps: usize = self.steps.iter().map(step).sum();
+        let signals: usize = self.signals.iter().map(Signal::weight).sum();
+        let asked =
+            self.interventions.iter().map(|asked| size_of_val(asked) + asked.opened.prompt.len());
+        let own = [Some(&self.input), Some(&self.metadata), self.output.as_ref()];
+        let own: usize = own.into_iter().flatten().map(text).sum();
+        size_of::<Self>() + own + steps + signals + asked.sum::<usize>()
+    }
+}
+
+fn step(step: &StepState) -> usize {
+    let held = step.held.as_ref().map(|held| &held.output);
+    let outputs: usize = step.output.iter().chain(held).map(text).sum();
+    size_of::<StepState>() + outputs + step.error.as_ref().map_or(0, failure)
+}
+
+fn text(json: &Json) -> usize {
+    json.as_str().len()
+}
+
+fn failure(failure: &Failure) -> usize {
+    failure.code.len() + failure.message.len()
+}

@@ -1,0 +1,356 @@
+//! What memory is taken for: one budget of bytes, in pools, each with a gauge.
+//!
+//! Whoever is about to hold bytes that a client chose the number of reserves them first, and gives
+//! them back by dropping the reservation. What clients ask for is refused when there is no room
+//! ([`Memory::reserve`]); what must go on is counted all the same ([`Memory::note`]). The count is
+//! never complete, so that the size of the process itself is looked at as well ([`Memory::look`]),
+//! and what was reserved since then is added to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Bytes that a call may always have a little beyond the limit: who ends what takes the memory
+/// must get through.
+const SMALL: usize = 16 << 10;
+/// Part of the limit that small calls may go beyond it.
+const SMALL_PART: usize = 16;
+
+/// What memory is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// Requests: their bodies, and what they are parsed into.
+    Requests,
+    /// Answers that their clients have not taken yet.
+    Answers,
+    /// Event streams: what their readers have not taken yet.
+    Streams,
+    /// Threads that are rebuilt, to be shown or driven.
+    Loads,
+    /// Threads that are driven: their inputs, outputs and signals.
+    Threads,
+    /// What steps receive: answers of servers, outputs of programs.
+    Attempts,
+    /// Plans that are kept for the next thread.
+    Plans,
+}
+
+impl Pool {
+    const ALL: [Self; 7] = [
+        Self::Requests,
+        Self::Answers,
+        Self::Streams,
+        Self::Loads,
+        Self::Threads,
+        Self::Attempts,
+        Self::Plans,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Answers => "answers",
+            Self::Streams => "streams",
+            Self::Loads => "loads",
+            Self::Threads => "threads",
+            Self::Attempts => "attempts",
+            Self::Plans => "plans",
+        }
+    }
+
+    /// The part of the limit that it may take, as a divisor: none may starve the others, and threads
+    /// that run are what the server is for.
+    const fn part(self) -> usize {
+        match self {
+            Self::Threads => 2,
+            Self::Requests | Self::Answers | Self::Streams | Self::Loads | Self::Attempts => 4,
+            Self::Plans => 8,
+        }
+    }
+}
+
+/// The label of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLabel {
+    pool: &'static str,
+}
+
+/// What is measured about memory; handles that are cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryMetrics {
+    used: Family<PoolLabel, Gauge>,
+    refused: Family<PoolLabel, Counter>,
+    limit: Gauge,
+    resident: Gauge,
+}
+
+impl MemoryMetrics {
+    /// Gauges at zero, named in a registry.
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let new = Self::default();
+        let bytes = || Unit::Bytes;
+        let used = "Bytes reserved, by what for";
+        registry.register_with_unit("memory", used, bytes(), new.used.clone());
+        let refused = "Reservations that were refused, by what for";
+        registry.register("memory_refused", refused, new.refused.clone());
+        let limit = "Bytes beyond which calls are refused";
+        registry.register_with_unit("memory_limit", limit, bytes(), new.limit.clone());
+        let resident = "Bytes that the process takes, as last looked at";
+        registry.register_with_unit("memory_resident", resident, bytes(), new.resident.clone());
+        for pool in Pool::ALL {
+            drop(new.used.get_or_create_owned(&PoolLabel { pool: pool.name() }));
+            drop(new.refused.get_or_create_owned(&PoolLabel { pool: pool.name() }));
+        }
+        new
+    }
+}
+
+/// There is no room for it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no memory left for this now")]
+pub struct Overloaded;
+
+/// How many bytes the process takes now; `None` where that cannot be told.
+type Probe = Box<dyn Fn() -> Option<usize> + Send + Sync>;
+
+/// The budget of a process.
+pub struct Memory {
+    limit: usize,
+    probe: Probe,
+    pools: [(Gauge, Counter); Pool::ALL.len()],
+    metrics: MemoryMetrics,
+    /// What the process took when it was last looked at, and what was reserved then.
+    seen: [AtomicUsize; 2],
+    /// Whether the process took more than the limit then.
+    short: AtomicBool,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+impl Memory {
+    /// A budget of `limit` bytes; `probe` tells how many the process takes.
+    pub fn new(limit: usize, metrics: &MemoryMetrics, probe: Probe) -> Self {
+        let pool = |pool: Pool| {
+            let label = PoolLabel { pool: pool.name() };
+            let refused = metrics.refused.get_or_create_owned(&label);
+            (metrics.used.get_or_create_owned(&label), refused)
+        };
+        metrics.limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+        Self {
+            limit,
+            probe,
+            pools: Pool::ALL.map(pool),
+            metrics: metrics.clone(),
+            seen: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            short: AtomicBool::new(false),
+        }
+    }
+
+    /// A budget that nothing exceeds: for tests, and for tools that serve nobody.
+    pub fn boundless() -> Self {
+        Self::new(usize::MAX, &MemoryMetrics::default(), Box::new(|| None))
+    }
+
+    /// The bytes beyond which calls are refused.
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether nothing exceeds it.
+    pub const fn is_boundless(&self) -> bool {
+        self.limit == usize::MAX
+    }
+
+    /// The bytes that a pool may take.
+    pub const fn share(&self, pool: Pool) -> usize {
+        self.limit / pool.part()
+    }
+
+    /// The bytes that are reserved in a pool.
+    pub fn used(&self, pool: Pool) -> usize {
+        self.pools.get(place(pool)).map_or(0, |(used, _)| count(used))
+    }
+
+    /// Whether the process took more than the limit when it was last looked at.
+    pub fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
+    }
+
+    /// The bytes that the process took when it was last looked at.
+    pub fn resident(&self) -> usize {
+        let [seen, _] = &self.seen;
+        seen.load(Ordering::Relaxed)
+    }
+
+    /// Looks at how much the process takes; `true` if that is more than the limit.
+    pub fn look(&self) -> bool {
+        let Some(resident) = (self.probe)() else { return false };
+        let [seen, reserved] = &self.seen;
+        seen.store(resident, Ordering::Relaxed);
+        reserved.store(self.total(), Ordering::Relaxed);
+        self.metrics.resident.set(i64::try_from(resident).unwrap_or(i64::MAX));
+        let short = resident > self.limit;
+        self.short.store(short, Ordering::Relaxed);
+        short
+    }
+
+    /// Sets bytes aside, if there is room for them.
+    pub fn reserve(self: &Arc<Self>, pool: Pool, bytes: usize) -> Result<Reservation, Overloaded> {
+        let mut reservation = Reservation { memory: Arc::clone(self), pool, bytes: 0 };
+        reservation.grow(bytes)?;
+        Ok(reservation)
+    }
+
+    /// Counts bytes that are held whatever the limit.
+    pub fn note(self: &Arc<Self>, pool: Pool, bytes: usize) -> Reservation {
+        let mut reservation = Reservation { memory: Arc::clone(self), pool, bytes: 0 };
+        reservation.set(bytes);
+        reservation
+    }
+
+    fn total(&self) -> usize {
+        self.pools.iter().map(|(used, _)| count(used)).fold(0, usize::saturating_add)
+    }
+
+    /// Whether `more` bytes find room in a pool, and in the process.
+    fn has_room(&self, pool: Pool, more: usize) -> bool {
+        let spare = if more <= SMALL { self.limit / SMALL_PART } else { 0 };
+        let limit = self.limit.saturating_add(spare);
+        let total = self.total();
+        let [_, reserved] = &self.seen;
+        let since = total.saturating_sub(reserved.load(Ordering::Relaxed));
+        let resident = self.resident().saturating_add(since);
+        self.used(pool).saturating_add(more) <= self.share(pool).saturating_add(spare)
+            && total.saturating_add(more) <= limit
+            && resident.saturating_add(more) <= limit
+    }
+
+    fn change(&self, pool: Pool, by: i64) {
+        if let Some((used, _)) = self.pools.get(place(pool)) {
+            used.inc_by(by);
+        }
+    }
+}
+
+fn place(pool: Pool) -> usize {
+    Pool::ALL.iter().position(|one| *one == pool).unwrap_or(usize::MAX)
+}
+
+fn count(gauge: &Gauge) -> usize {
+    usize::try_from(gauge.get()).unwrap_or(0)
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Bytes that are set aside until this is dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    memory: Arc<Memory>,
+    pool: Pool,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// How many bytes it holds.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Sets more bytes aside, if there is room for them.
+    pub fn grow(&mut self, more: usize) -> Result<(), Overloaded> {
+        if !self.memory.has_room(self.pool, more) {
+            if let Some((_, refused)) = self.memory.pools.get(place(self.pool)) {
+                refused.inc();
+            }
+            return Err(Overloaded);
+        }
+        self.set(self.bytes.saturating_add(more));
+        Ok(())
+    }
+
+    /// Holds that many bytes from now on, whatever the limit.
+    pub fn set(&mut self, bytes: usize) {
+        self.memory.change(self.pool, signed(bytes).saturating_sub(signed(self.bytes)));
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(limit: usize, resident: usize) -> Arc<Memory> {
+        let probe = Box::new(move || Some(resident));
+        Arc::new(Memory::new(limit, &MemoryMetrics::default(), probe))
+    }
+
+    #[test]
+    fn a_pool_takes_its_share_and_gives_it_back() {
+        let memory = memory(4 << 20, 0);
+        let held = memory.reserve(Pool::Requests, 900 << 10).unwrap();
+        assert!(memory.reserve(Pool::Requests, 200 << 10).is_err());
+        assert!(memory.reserve(Pool::Answers, 200 << 10).is_ok(), "another pool has room");
+        assert_eq!(memory.used(Pool::Requests), 900 << 10);
+        drop(held);
+        assert_eq!(memory.used(Pool::Requests), 0);
+        assert!(memory.reserve(Pool::Requests, 1 << 20).is_ok());
+    }
+
+    #[test]
+    fn what_must_go_on_is_counted_and_leaves_less_to_others() {
+        let memory = memory(4 << 20, 0);
+        let mut driven = memory.note(Pool::Threads, 5 << 20);
+        assert!(memory.reserve(Pool::Answers, 100 << 10).is_err());
+        driven.set(1 << 20);
+        assert!(memory.reserve(Pool::Answers, 100 << 10).is_ok());
+    }
+
+    #[test]
+    fn a_process_that_has_grown_refuses_whatever_was_counted() {
+        let memory = memory(4 << 20, 5 << 20);
+        assert!(memory.reserve(Pool::Requests, 100 << 10).is_ok(), "nobody has looked yet");
+        assert!(memory.look() && memory.is_short());
+        assert!(memory.reserve(Pool::Requests, 100 << 10).is_err());
+    }
+
+    #[test]
+    fn what_was_reserved_since_the_last_look_counts_beside_what_was_seen() {
+        let memory = memory(8 << 20, 7 << 20);
+        assert!(!memory.look());
+        let held = memory.reserve(Pool::Answers, 700 << 10).unwrap();
+        assert!(memory.reserve(Pool::Requests, 700 << 10).is_err());
+        drop(held);
+        assert!(memory.reserve(Pool::Requests, 700 << 10).is_ok());
+    }
+
+    #[test]
+    fn small_calls_get_a_little_beyond_the_limit() {
+        let memory = memory(16 << 20, (16 << 20) + 1);
+        memory.look();
+        assert!(memory.reserve(Pool::Requests, SMALL).is_ok());
+        assert!(memory.reserve(Pool::Requests, SMALL + 1).is_err());
+    }
+
+    #[test]
+    fn a_boundless_budget_refuses_nothing() {
+        let memory = Arc::new(Memory::boundless());
+        assert!(memory.reserve(Pool::Requests, 1 << 40).is_ok() && !memory.look());
+    }
+}
