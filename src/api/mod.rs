@@ -10,6 +10,7 @@ mod cors;
 mod extract;
 mod fields;
 mod gate;
+mod keys;
 mod memory;
 mod openapi;
 mod ops;
@@ -17,6 +18,7 @@ mod problem;
 mod progress;
 mod query;
 mod request;
+mod roles;
 mod serve;
 mod settings;
 mod stream;
@@ -34,18 +36,21 @@ use crate::model::{Clock, Entropy};
 use crate::runtime::Handle;
 
 pub use cors::Origins;
+pub use keys::{ApiKey, Keys};
 pub use openapi::openapi;
 pub use problem::{ProblemDocument, ProblemError};
 pub use serve::{ServeSettings, serve};
-pub use settings::{Answered, ApiKey, ApiSettings, DEFAULT_MAX_BODY, HttpMetrics, NoMetrics};
+pub use settings::{Answered, ApiSettings, DEFAULT_MAX_BODY, HttpMetrics, NoMetrics};
 
 use problem::{METHOD_NOT_ALLOWED, Problem, ROUTE_NOT_FOUND};
+use roles::Roles;
 
 /// What every handler needs; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Api {
     handle: Handle,
     settings: Arc<ApiSettings>,
+    roles: Arc<Roles>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -58,14 +63,16 @@ impl Api {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { handle, settings: Arc::new(settings), clock, entropy }
+        let (settings, roles) = (Arc::new(settings), Arc::default());
+        Self { handle, settings, roles, clock, entropy }
     }
 }
 
 /// All routes of the API, with `pages` (the dashboard's routes) beside them, behind the same gate,
 /// authentication, logging and request ids.
 pub fn router(api: Api, pages: Router) -> Router {
-    let (routes, _) = openapi::routes().split_for_parts();
+    let (routes, document) = openapi::routes().split_for_parts();
+    let api = Api { roles: Arc::new(Roles::of(&document, &openapi::ALIASES)), ..api };
     openapi::with_aliases(routes)
         .with_state(api.clone())
         .merge(pages)

@@ -19,10 +19,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::{KINDS, MEDIA_TYPE, METHOD_NOT_ALLOWED, ProblemError};
-use super::{Api, ProblemDocument, ops, stream};
+use super::{Api, ProblemDocument, ops, roles, stream};
 
 /// Paths that the field already knows, and the routes they stand for.
-const ALIASES: [(&str, &str); 4] = [
+pub(super) const ALIASES: [(&str, &str); 4] = [
     ("/api/invoke/async", "/invoke/async"),
     ("/api/invoke/stream/{threadId}", "/stream/{threadId}"),
     ("/api/invoke-status/status/{threadId}", "/status/{threadId}"),
@@ -153,6 +153,7 @@ pub fn openapi() -> OpenApi {
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             optional_not_null(operation);
+            roles::document(operation);
             add_problems(path, operation);
         }
     }

@@ -49,6 +49,7 @@ kinds! {
     VALIDATION_FAILED = BAD_REQUEST "validation_failed" Validation false "The request is not valid";
     MALFORMED_JSON = BAD_REQUEST "malformed_json" Validation false "The body is not valid JSON";
     UNAUTHENTICATED = UNAUTHORIZED "unauthenticated" Authentication false "Who calls is not known";
+    FORBIDDEN = FORBIDDEN "forbidden" Authorization false "The caller may not do this";
     EXEC_NOT_ALLOWED = FORBIDDEN "exec_not_allowed" Authorization false "A program is not allowed";
     CROSS_SITE = FORBIDDEN "cross_site" Authorization false "Another site's page sent this";
     FORWARDED = FORBIDDEN "forwarded" Authorization false "A proxy sent this to a server without keys";
@@ -211,6 +212,7 @@ impl From<RuntimeError> for Problem {
             RuntimeError::ExecNotAllowed(errors) => {
                 Self { errors, ..Self::new(&EXEC_NOT_ALLOWED, detail) }
             }
+            RuntimeError::NotStarter => Self::new(&FORBIDDEN, detail),
             RuntimeError::ThreadNotFound => Self::new(&THREAD_NOT_FOUND, detail),
             RuntimeError::WorkflowNotFound => Self::new(&WORKFLOW_NOT_FOUND, detail),
             RuntimeError::ThreadConflict => Self::new(&THREAD_CONFLICT, detail),
@@ -279,6 +281,7 @@ mod tests {
         let table = [
             (RuntimeError::Invalid(Vec::new()), 400, "validation_failed"),
             (RuntimeError::ExecNotAllowed(Vec::new()), 403, "exec_not_allowed"),
+            (RuntimeError::NotStarter, 403, "forbidden"),
             (RuntimeError::ThreadNotFound, 404, "thread_not_found"),
             (RuntimeError::WorkflowNotFound, 404, "workflow_not_found"),
             (RuntimeError::ThreadConflict, 409, "thread_conflict"),

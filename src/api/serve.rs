@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::auth::PeerAddress;
 use super::progress::Progress;
 
 /// Time for a request's headers to arrive, and for a kept connection to be used again: longer
@@ -63,7 +64,7 @@ pub async fn serve(
     let slots = Arc::new(Semaphore::new(settings.max_connections));
     let (connections, give_up) = (TaskTracker::new(), CancellationToken::new());
     loop {
-        let (stream, slot) = tokio::select! {
+        let (stream, peer, slot) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             accepted = accept(&listener, &slots) => accepted,
@@ -72,7 +73,7 @@ pub async fn serve(
         connections.spawn(async move {
             tokio::select! {
                 () = give_up.cancelled() => {}
-                () = connection(stream, app, shutdown) => {}
+                () = connection((stream, peer), app, shutdown) => {}
             }
             drop(slot);
         });
@@ -95,12 +96,12 @@ async fn drain(connections: &TaskTracker, give_up: &CancellationToken, limit: Du
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+) -> (TcpStream, PeerAddress, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed, so that there is always a permit to wait for.
     let slot = Arc::clone(slots).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
+            Ok((stream, peer)) => return (stream, PeerAddress(peer), slot),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -109,11 +110,17 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, app: Router, shutdown: CancellationToken) {
+async fn connection(
+    (stream, peer): (TcpStream, PeerAddress),
+    app: Router,
+    shutdown: CancellationToken,
+) {
     note("a connection's options could not be set", tune(&stream));
-    let service = TowerToHyperService::new(tower::service_fn(move |request: Request<Incoming>| {
-        tower::ServiceExt::oneshot(app.clone(), request)
-    }));
+    let service =
+        TowerToHyperService::new(tower::service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            tower::ServiceExt::oneshot(app.clone(), request)
+        }));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

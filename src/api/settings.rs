@@ -3,38 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::cors::Origins;
+use super::keys::Keys;
 use crate::model::HostPort;
 
 /// Largest request body unless configured otherwise, in bytes (`RETHREAD_MAX_BODY`).
 pub const DEFAULT_MAX_BODY: usize = 4 * 1024 * 1024;
-
-/// A caller that is known by name; the secret itself is not kept.
-#[derive(Clone)]
-pub struct ApiKey {
-    pub(super) name: Arc<str>,
-    pub(super) digest: [u8; 32],
-}
-
-impl ApiKey {
-    /// Makes a key from its name and its secret.
-    pub fn new(name: &str, secret: &str) -> Self {
-        Self::from_digest(name, Sha256::digest(secret.as_bytes()).into())
-    }
-
-    /// Makes a key from its name and the SHA-256 of its secret.
-    pub fn from_digest(name: &str, digest: [u8; 32]) -> Self {
-        Self { name: Arc::from(name), digest }
-    }
-}
-
-impl std::fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApiKey").field("name", &self.name).finish_non_exhaustive()
-    }
-}
 
 /// One answered request, for metrics. Labels are bounded: the route is the pattern it matched.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +49,7 @@ impl HttpMetrics for NoMetrics {
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// Who may call; empty lets everybody in as `anonymous`.
-    pub keys: Vec<ApiKey>,
+    pub keys: Keys,
     /// The host of the listen address: what a server without keys answers to beside loopback names.
     pub address: Option<HostPort>,
     /// What a server with keys answers to; everything if empty.
@@ -91,7 +65,7 @@ pub struct ApiSettings {
 impl Default for ApiSettings {
     fn default() -> Self {
         Self {
-            keys: Vec::new(),
+            keys: Keys::default(),
             address: None,
             hosts: Vec::new(),
             origins: Origins::default(),

@@ -14,6 +14,7 @@ use super::*;
 use crate::model::Timestamp;
 
 mod edge;
+mod roles;
 
 const BIG: usize = 200;
 
@@ -231,6 +232,10 @@ impl Answer {
 
 async fn send(app: Router, request: Request<Body>) -> Answer {
     let (parts, body) = app.oneshot(request).await.unwrap().into_parts();
+    answer(parts, body).await
+}
+
+async fn answer(parts: axum::http::response::Parts, body: Body) -> Answer {
     let bytes = to_bytes(body, usize::MAX).await.unwrap();
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let json = serde_json::from_str(&text).unwrap_or_default();
@@ -255,11 +260,13 @@ fn app(secrets: &[&str]) -> Router {
 
 /// The same with settings of its own.
 fn app_with(secrets: &[&str], settings: ApiSettings) -> Router {
-    let settings = ApiSettings {
-        keys: secrets.iter().map(|secret| ApiKey::new("tester", secret)).collect(),
-        max_body: BIG,
-        ..settings
-    };
+    let keys = secrets.iter().map(|secret| ApiKey::new("tester", secret)).collect();
+    with_keys(ApiSettings { keys: Keys::new(keys), ..settings })
+}
+
+/// The same with keys of its own.
+fn with_keys(settings: ApiSettings) -> Router {
+    let settings = ApiSettings { max_body: BIG, ..settings };
     let pages = Router::new()
         .route("/page", get(async || "a page"))
         .route("/panics", get(async || -> StatusCode { panic!("secret detail") }));

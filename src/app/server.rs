@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ambient;
 use super::metrics::ServedMetrics;
-use crate::api::{self, Api, ApiSettings, Origins, ServeSettings};
+use crate::api::{self, Api, ApiKey, ApiSettings, Keys, Origins, ServeSettings};
 use crate::config::{self, ConfigError, CorsOrigins, Settings};
 use crate::dashboard;
 use crate::executor::{EgressPolicy, ExecutorSettings, Registry, Secrets};
@@ -137,9 +137,8 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
 }
 
 fn api_settings(settings: &Settings, metrics: Arc<Metrics>) -> ApiSettings {
-    let key = |key: &config::ApiKey| api::ApiKey::from_digest(&key.name, key.hash);
     ApiSettings {
-        keys: settings.api_keys.iter().map(key).collect(),
+        keys: Keys::new(api_keys(&settings.api_keys)),
         address: HostPort::parse(&settings.addr.host_text()),
         hosts: settings.edge.hosts.clone(),
         origins: origins(&settings.edge.origins),
@@ -156,4 +155,11 @@ fn origins(settings: &CorsOrigins) -> Origins {
             origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok()).collect(),
         ),
     }
+}
+
+fn api_keys(keys: &[config::ApiKey]) -> Vec<ApiKey> {
+    let key = |key: &config::ApiKey| {
+        ApiKey::from_digest(&key.name, key.hash).granted(key.role, key.namespace.clone())
+    };
+    keys.iter().map(key).collect()
 }

@@ -96,9 +96,10 @@ pub struct ServerArgs {
     #[arg(default_value = FALLBACK_PATH)]
     pub fallback_path: Option<String>,
 
-    /// API keys as `name:secret` pairs, separated by commas, or `@file` with one pair a line;
-    /// required unless the address is loopback
-    #[arg(long, env = "RETHREAD_API_KEYS", hide_env_values = true, value_name = "PAIRS")]
+    /// API keys as `name:secret` or `name:secret:role[:namespace]`, separated by commas, or `@file`
+    /// with one a line; a role is `reader`, `invoker`, `operator` or `admin` (the default); required
+    /// unless the address is loopback
+    #[arg(long, env = "RETHREAD_API_KEYS", hide_env_values = true, value_name = "KEYS")]
     pub api_keys: Option<String>,
 
     /// Names this server goes by, separated by commas; a request for another is answered with 421. With

@@ -1,101 +1,211 @@
-//! Reads API keys. Secrets are hashed at once; nothing keeps their text.
+//! Reads API keys: `name:secret[:role[:namespace]]`. Secrets are hashed at once; nothing keeps
+//! their text.
+
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
 use super::Notice;
+use crate::model::{Namespace, Role};
 
-/// An API key: who it is, and the hash its secret must have.
+/// An API key: who it is, what it may do and where, and the hash its secret must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     /// Who uses it; shown in events as `by`.
     pub name: String,
     /// SHA-256 of the secret.
     pub hash: [u8; 32],
+    /// What it may do.
+    pub role: Role,
+    /// Whose threads it sees.
+    pub namespace: Namespace,
 }
 
 impl ApiKey {
-    /// A key from its name and its secret.
+    /// An admin's key of the default namespace, from its name and its secret.
     pub fn new(name: &str, secret: &str) -> Self {
-        Self { name: name.to_owned(), hash: Sha256::digest(secret.as_bytes()).into() }
+        Self {
+            name: name.to_owned(),
+            hash: Sha256::digest(secret.as_bytes()).into(),
+            role: Role::Admin,
+            namespace: Namespace::default(),
+        }
     }
 }
 
 /// What is allowed, for the message about what is not.
-pub(super) const ALLOWED: &str = "name:secret pairs separated by commas, or @file with one pair a line; a name is up to 64 \
-     letters, digits, '.', '_' or '-'";
+pub(super) const ALLOWED: &str = "name:secret or name:secret:role[:namespace], separated by commas, or @file with one a line; \
+     a name is up to 64 letters, digits, '.', '_' or '-'; a role is reader, invoker, operator or admin";
 
 /// Characters. A key this long, drawn at random, can't be guessed over a network.
 const GOOD_LENGTH: usize = 16;
 /// Characters of a name, so that it fits a log line.
 const MAX_NAME: usize = 64;
 
-/// Reads `name:secret` pairs, or the file after an `@`.
+/// The file that the text names with an `@`.
+pub(super) fn key_file(text: &str) -> Option<&Path> {
+    text.trim().strip_prefix('@').map(Path::new)
+}
+
+/// Reads keys, or the file after an `@`.
 pub(super) fn read_api_keys(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, String> {
-    let text = text.trim();
-    let Some(path) = text.strip_prefix('@') else { return read_pairs(text, notices) };
-    let content =
-        std::fs::read_to_string(path).map_err(|error| format!("file {path:?}: {error}"))?;
+    let Some(path) = key_file(text) else { return read_list(text, notices) };
+    let content = std::fs::read_to_string(path)
+        .map_err(|error| format!("file \"{}\": {error}", path.display()))?;
     let lines: Vec<&str> = content
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect();
     if lines.is_empty() {
-        return Err(format!("file {path:?} holds no keys"));
+        return Err(format!("file \"{}\" holds no keys", path.display()));
     }
-    read_pairs(&lines.join(","), notices)
+    read_list(&lines.join(","), notices)
 }
 
-fn read_pairs(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, String> {
+fn read_list(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, String> {
     let mut keys: Vec<ApiKey> = Vec::new();
-    for (index, pair) in text.split(',').map(str::trim).enumerate() {
+    for (index, item) in text.split(',').map(str::trim).enumerate() {
         let at = index + 1;
         // Neither half may be shown: without the colon nobody knows which is the secret.
-        let (name, secret) =
-            pair.split_once(':').ok_or_else(|| format!("pair {at} has no colon"))?;
+        let (name, rest) = item.split_once(':').ok_or_else(|| format!("pair {at} has no colon"))?;
         let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
             return Err(format!("the name of pair {at} is not a name"));
         }
+        let (secret, role, namespace) = split_grant(rest);
         if secret.is_empty() || secret.contains(char::is_whitespace) {
             return Err(format!("the secret of pair {at} ({name}) is empty or has a blank in it"));
         }
-        let key = ApiKey::new(name, secret);
-        if keys.iter().any(|other| other.hash == key.hash && other.name != key.name) {
-            return Err(format!("the secret of pair {at} ({name}) is used under another name"));
+        let key =
+            ApiKey { role: role.unwrap_or(Role::Admin), namespace, ..ApiKey::new(name, secret) };
+        if let Some(other) = keys.iter().find(|other| other.hash == key.hash && **other != key) {
+            let how = if other.name == key.name {
+                "with another role or namespace"
+            } else {
+                "under another name"
+            };
+            return Err(format!("the secret of pair {at} ({name}) is used {how}"));
         }
-        if secret.chars().count() < GOOD_LENGTH {
-            notices.push(Notice::warn(format!(
-                "the secret of API key {name} is shorter than {GOOD_LENGTH} characters"
-            )));
-        }
+        warn(&key, secret, role, notices);
         keys.push(key);
     }
     Ok(keys)
+}
+
+/// Splits the role and the namespace off a secret. Secrets may have colons in them: the last parts
+/// are a role, or a role and a namespace, only if they read as such and a secret stands before them.
+fn split_grant(text: &str) -> (&str, Option<Role>, Namespace) {
+    let Some((head, last)) = text.rsplit_once(':') else {
+        return (text, None, Namespace::default());
+    };
+    // The longer form first: a namespace may have the name of a role.
+    if let Some((secret, role)) = head.rsplit_once(':')
+        && let (Some(role), Some(namespace)) = (Role::parse(role), Namespace::parse(last))
+    {
+        return (secret, Some(role), namespace);
+    }
+    match Role::parse(last) {
+        Some(role) => (head, Some(role), Namespace::default()),
+        None => (text, None, Namespace::default()),
+    }
+}
+
+fn warn(key: &ApiKey, secret: &str, role: Option<Role>, notices: &mut Vec<Notice>) {
+    let name = &key.name;
+    if secret.chars().count() < GOOD_LENGTH {
+        notices.push(Notice::warn(format!(
+            "the secret of API key {name} is shorter than {GOOD_LENGTH} characters"
+        )));
+    }
+    if role.is_none() && secret.contains(':') {
+        notices.push(Notice::warn(format!(
+            "the text after the name of API key {name} has a colon in it and does not end in a role: all of it \
+             is the secret, and the role is admin"
+        )));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Vec<ApiKey> {
+        read_api_keys(text, &mut Vec::new()).unwrap()
+    }
+
     #[test]
     fn pairs_are_hashed_and_short_ones_warned_about() {
         let mut notices = Vec::new();
-        let keys =
-            read_api_keys("ci:short, ops:0123456789abcdef:with-colon", &mut notices).unwrap();
-        assert_eq!(keys[1], ApiKey::new("ops", "0123456789abcdef:with-colon"));
+        let keys = read_api_keys("ci:short, ops:0123456789abcdef", &mut notices).unwrap();
+        assert_eq!(keys[1], ApiKey::new("ops", "0123456789abcdef"));
         assert_eq!(notices.len(), 1);
         assert!(!format!("{keys:?}{notices:?}").contains("short,"));
     }
 
     #[test]
-    fn file_holds_one_pair_a_line() {
+    fn a_key_that_names_no_role_is_an_admins_of_the_default_namespace() {
+        let [key] = read("ops:0123456789abcdef").try_into().unwrap();
+        assert_eq!((key.role, key.namespace), (Role::Admin, Namespace::default()));
+    }
+
+    #[test]
+    fn the_last_parts_are_a_role_and_a_namespace_only_if_they_read_as_such() {
+        let table = [
+            ("s3cret:reader", "s3cret", Role::Reader, "default"),
+            ("s3cret:operator:team-a", "s3cret", Role::Operator, "team-a"),
+            ("with:colon:invoker", "with:colon", Role::Invoker, "default"),
+            ("with:colon:invoker:b", "with:colon", Role::Invoker, "b"),
+            // A namespace may be called like a role: the longer form is meant.
+            ("s3cret:reader:admin", "s3cret", Role::Reader, "admin"),
+            // Nothing is left for a secret before the role.
+            ("reader", "reader", Role::Admin, "default"),
+            ("reader:team", "reader:team", Role::Admin, "default"),
+            // What is no role or no namespace belongs to the secret.
+            ("s3cret:root", "s3cret:root", Role::Admin, "default"),
+            ("s3cret:Reader", "s3cret:Reader", Role::Admin, "default"),
+            ("s3cret:reader:Team", "s3cret:reader:Team", Role::Admin, "default"),
+        ];
+        for (text, secret, role, namespace) in table {
+            let [key] = read(&format!("k:{text}")).try_into().unwrap();
+            assert_eq!(key.hash, ApiKey::new("k", secret).hash, "{text}");
+            assert_eq!((key.role, key.namespace.as_str()), (role, namespace), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_colon_that_leads_to_no_role_is_warned_about() {
+        let mut notices = Vec::new();
+        read_api_keys("a:0123456789abcdef:reder,b:6543:0123456789abcdef:reader", &mut notices)
+            .unwrap();
+        assert_eq!(notices.len(), 1);
+        assert!(notices[0].text.contains("API key a"));
+        assert!(!notices[0].text.contains("reder"));
+    }
+
+    #[test]
+    fn file_holds_one_key_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        std::fs::write(&path, "# keys\n\na:1234567890123456\nb:6543210987654321\n").unwrap();
+        std::fs::write(&path, "# keys\n\na:1234567890123456\nb:6543210987654321:reader:x\n")
+            .unwrap();
         let keys = read_api_keys(&format!("@{}", path.display()), &mut Vec::new()).unwrap();
         assert_eq!(keys.len(), 2);
+        assert_eq!(keys[1].role, Role::Reader);
         assert!(read_api_keys("@/nowhere/keys", &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn one_secret_has_one_meaning() {
+        for (text, told) in [
+            ("a:0123456789abcdef,b:0123456789abcdef", "another name"),
+            ("a:0123456789abcdef:reader,a:0123456789abcdef", "another role"),
+            ("a:0123456789abcdef:reader:x,a:0123456789abcdef:reader:y", "another role"),
+        ] {
+            let fault = read_api_keys(text, &mut Vec::new()).unwrap_err();
+            assert!(fault.contains(told), "{fault}");
+        }
+        assert_eq!(read("a:0123456789abcdef:reader,a:6543210987654321:admin").len(), 2);
     }
 
     #[test]

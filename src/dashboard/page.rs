@@ -60,7 +60,8 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::NotTaken { .. }
         | RuntimeError::Overloaded { .. }
         | RuntimeError::QueueFull { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        RuntimeError::ExecNotAllowed(_)
+        RuntimeError::NotStarter
+        | RuntimeError::ExecNotAllowed(_)
         | RuntimeError::StepNotFound { .. }
         | RuntimeError::WrongStep { .. }
         | RuntimeError::InterventionNotFound

@@ -8,9 +8,9 @@ use super::estimate::estimate;
 use super::handle::{Control, Invoke, Invoked, ResumeHow, RuntimeError, WorkflowSource};
 use super::invoke::thread_hash;
 use super::load;
-use super::query::persistently;
+use super::query::{persistently, started_by};
 use super::settings::RETRY_AFTER;
-use crate::model::{Fault, Json, ThreadId, ThreadStatus};
+use crate::model::{Fault, Json, Role, ThreadId, ThreadStatus};
 use crate::store::ThreadRow;
 
 /// An invoke that names a thread and nothing else.
@@ -67,6 +67,10 @@ pub(super) async fn existing(
         | ThreadStatus::Compensating
         | ThreadStatus::Completed => Ok(answer),
         ThreadStatus::Failed | ThreadStatus::Aborted | ThreadStatus::Paused => {
+            let controls_all = invoke.role.is_none_or(|role| role >= Role::Operator);
+            if !controls_all && started_by(core, thread).await? != invoke.by {
+                return Err(RuntimeError::NotStarter);
+            }
             let control = Control {
                 by: invoke.by.clone(),
                 reason: Some("invoked again".to_owned()),

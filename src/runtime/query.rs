@@ -15,7 +15,7 @@ use super::load::{LoadError, load_to_show};
 use super::retry::Retry;
 use super::settings::{RETRY_AFTER, STORE_PATIENCE, STORE_PATIENCE_AWAY};
 use crate::machine::StatusDocument;
-use crate::model::{Fault, Seq, ThreadId, Timestamp};
+use crate::model::{Event, EventBody, Fault, Seq, ThreadId, Timestamp};
 use crate::observe::Overloaded;
 use crate::store::{FORK_LABEL, StoreError, ThreadFilter, ThreadRow};
 
@@ -230,6 +230,22 @@ pub(super) async fn events(
 pub(super) async fn thread(core: &Core, thread: &ThreadId) -> Result<ThreadItem, RuntimeError> {
     let row = persistently(core, || async { Ok(core.store().thread(thread).await?) }).await?;
     row.map(item).ok_or(RuntimeError::ThreadNotFound)
+}
+
+/// Who started a thread: its first event says so for ever. Of a fork, who forked it.
+pub(super) async fn started_by(core: &Core, thread: &ThreadId) -> Result<String, RuntimeError> {
+    persistently(core, || async {
+        let records = core.store().read(thread, 0, 1).await?;
+        let first = records.iter().flat_map(raw_events).next();
+        let first = first.ok_or(RuntimeError::ThreadNotFound)?;
+        match Event::decode(first.json.as_str()).map(|event| event.body) {
+            Ok(EventBody::WorkflowStart(start)) => {
+                Ok(start.forked_from.map_or(start.by, |from| from.by))
+            }
+            Ok(_) | Err(_) => Err(RuntimeError::Corrupt),
+        }
+    })
+    .await
 }
 
 /// Threads, newest first.

@@ -58,6 +58,7 @@ impl FromBody for AbortBody {
 /// the abort back.
 #[utoipa::path(
     post, path = "/threads/{threadId}/abort", operation_id = "abortThread", tag = "control",
+    security(("bearer" = ["own"])),
     params(
         ("threadId" = String, Path, description = "The thread"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),

@@ -45,6 +45,7 @@ impl FromQuery for CheckpointsQuery {
 /// Every event of the journal that the thread can go on from.
 #[utoipa::path(
     get, path = "/threads/{threadId}/checkpoints", operation_id = "listCheckpoints", tag = "threads",
+    security(("bearer" = ["reader"])),
     params(("threadId" = String, Path, description = "The thread"), CheckpointsQuery),
     responses((status = 200, description = "A page of checkpoints", body = CheckpointList))
 )]

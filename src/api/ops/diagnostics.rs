@@ -16,6 +16,7 @@ use crate::runtime::Diagnostics;
 /// without secrets. What cannot be read is named in `problems`.
 #[utoipa::path(
     get, path = "/threads/{threadId}/diagnostics", operation_id = "getDiagnostics", tag = "threads",
+    security(("bearer" = ["reader"])),
     params(("threadId" = String, Path, description = "The thread")),
     responses((status = 200, description = "The bundle", body = Diagnostics))
 )]

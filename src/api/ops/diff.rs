@@ -30,6 +30,7 @@ impl FromRequestParts<Api> for OtherPath {
 /// both. The threads may execute different workflows; steps are matched by their ids.
 #[utoipa::path(
     get, path = "/threads/{threadId}/diff/{otherId}", operation_id = "diffThreads", tag = "threads",
+    security(("bearer" = ["reader"])),
     params(
         ("threadId" = String, Path, description = "The first thread, `a`"),
         ("otherId" = String, Path, description = "The second thread, `b`"),

@@ -78,6 +78,7 @@ pub(in crate::api) struct EventDocument {
 /// The same records that the stream sends, byte for byte.
 #[utoipa::path(
     get, path = "/threads/{threadId}/events", operation_id = "listEvents", tag = "threads",
+    security(("bearer" = ["reader"])),
     params(("threadId" = String, Path, description = "The thread"), EventsQuery),
     responses((status = 200, description = "A page of events", body = EventList))
 )]

@@ -21,6 +21,7 @@ use crate::runtime::Explanation;
 /// circuits it knows only what it has seen itself.
 #[utoipa::path(
     get, path = "/threads/{threadId}/explain", operation_id = "explainThread", tag = "threads",
+    security(("bearer" = ["reader"])),
     params(("threadId" = String, Path, description = "The thread")),
     responses(
         (status = 200, description = "Why it stands where it stands", body = Explanation,

@@ -110,6 +110,7 @@ pub(in crate::api) struct ForkAnswer {
 /// answers with the thread as it stands.
 #[utoipa::path(
     post, path = "/threads/{threadId}/fork", operation_id = "forkThread", tag = "control",
+    security(("bearer" = ["own"])),
     params(
         ("threadId" = String, Path, description = "The thread to fork"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),

@@ -59,6 +59,7 @@ pub(in crate::api) async fn ready(
 /// Every check with its value, what it means and what to do about it.
 #[utoipa::path(
     get, path = "/health", operation_id = "health", tag = "operations",
+    security(("bearer" = ["reader"])),
     responses(
         (status = 200, description = "Healthy, or worse without having to act at once", body = HealthReport),
         (status = 503, description = "Critical or failed", body = HealthReport),
@@ -81,6 +82,7 @@ pub(in crate::api) async fn health(
 /// Which backend it is, how long it takes to write and to read, and how often it fails.
 #[utoipa::path(
     get, path = "/health/checkpointer", operation_id = "healthCheckpointer", tag = "operations",
+    security(("bearer" = ["reader"])),
     responses((status = 200, description = "The store", body = StoreHealth))
 )]
 pub(in crate::api) async fn checkpointer(
@@ -95,6 +97,7 @@ pub(in crate::api) async fn checkpointer(
 /// `OpenMetrics` for whoever accepts it.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "metrics", tag = "operations",
+    security(("bearer" = ["reader"])),
     responses((status = 200, description = "All metrics", body = String, content_type = "text/plain"))
 )]
 pub(in crate::api) async fn metrics(
@@ -113,6 +116,7 @@ pub(in crate::api) async fn metrics(
 /// Made from the routes themselves.
 #[utoipa::path(
     get, path = "/openapi.json", operation_id = "openapiJson", tag = "operations",
+    security(("bearer" = ["reader"])),
     responses((status = 200, description = "The OpenAPI document", body = Object))
 )]
 pub(in crate::api) async fn openapi_json(_: QueryString<NoParams>) -> Result<Response, Problem> {
@@ -126,6 +130,7 @@ pub(in crate::api) async fn openapi_json(_: QueryString<NoParams>) -> Result<Res
 /// Made from the routes themselves.
 #[utoipa::path(
     get, path = "/openapi.yaml", operation_id = "openapiYaml", tag = "operations",
+    security(("bearer" = ["reader"])),
     responses((status = 200, description = "The OpenAPI document", body = String, content_type = "application/yaml"))
 )]
 pub(in crate::api) async fn openapi_yaml(_: QueryString<NoParams>) -> Result<Response, Problem> {

@@ -57,6 +57,7 @@ fn parse_status(text: &str) -> Result<InterventionStatus, String> {
 /// answers the last two.
 #[utoipa::path(
     get, path = "/interventions", operation_id = "listInterventions", tag = "control",
+    security(("bearer" = ["reader"])),
     params(InterventionsQuery),
     responses((status = 200, description = "A page of interventions", body = InterventionList))
 )]

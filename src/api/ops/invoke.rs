@@ -78,6 +78,7 @@ impl FromQuery for InvokeQuery {
 /// `Idempotency-Key` and no `threadId`, repeats within 24 h answer with the first thread.
 #[utoipa::path(
     post, path = "/invoke/async", operation_id = "invokeAsync", tag = "invoke",
+    security(("bearer" = ["invoker"])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeats within 24 h one thread")),
     request_body(content = InvokeBody, description = "What to run"),
     responses(
@@ -94,7 +95,7 @@ pub(in crate::api) async fn invoke_async(
     _: QueryString<NoParams>,
     Body(body): Body<InvokeBody>,
 ) -> Result<Response, Problem> {
-    let invoke = body.into_invoke(caller.name(), &headers)?;
+    let invoke = body.into_invoke(&caller, &headers)?;
     Ok(answer(&api.handle.invoke(invoke).await?))
 }
 
@@ -104,6 +105,7 @@ pub(in crate::api) async fn invoke_async(
 /// the wait is over before, the answer is the 202 of `POST /invoke/async` and the thread goes on.
 #[utoipa::path(
     post, path = "/invoke", operation_id = "invoke", tag = "invoke",
+    security(("bearer" = ["invoker"])),
     params(
         InvokeQuery,
         ("Prefer" = Option<String>, Header, description = "`wait=SECONDS`, as in RFC 7240"),
@@ -126,7 +128,7 @@ pub(in crate::api) async fn invoke(
 ) -> Result<Response, Problem> {
     let (caller, Extension(held)) = who;
     let wait = query.wait.or_else(|| preferred_wait(&headers)).unwrap_or(DEFAULT_WAIT);
-    let invoke = body.into_invoke(caller.name(), &headers)?;
+    let invoke = body.into_invoke(&caller, &headers)?;
     let mut invoked = api.handle.invoke(invoke).await?;
     held.release();
     if api.handle.wait_for_end(&invoked.thread_id, wait).await? {

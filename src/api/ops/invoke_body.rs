@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::schema::WorkflowOrName;
 use crate::api::Api;
+use crate::api::auth::Caller;
 use crate::api::extract::{FromBody, idempotency_key, traceparent};
 use crate::api::fields::{Fields, count_members};
 use crate::api::problem::Problem;
@@ -48,7 +49,11 @@ pub(in crate::api) struct InvokeBody {
 
 impl InvokeBody {
     /// The request as the runtime takes it.
-    pub(super) fn into_invoke(self, by: String, headers: &HeaderMap) -> Result<Invoke, Problem> {
+    pub(super) fn into_invoke(
+        self,
+        caller: &Caller,
+        headers: &HeaderMap,
+    ) -> Result<Invoke, Problem> {
         Ok(Invoke {
             workflow: self.workflow,
             input: self.input,
@@ -57,7 +62,8 @@ impl InvokeBody {
             queue: self.queue,
             priority: self.priority,
             idempotency_key: idempotency_key(headers)?,
-            by,
+            by: caller.name(),
+            role: caller.role(),
             traceparent: traceparent(headers),
         })
     }

@@ -28,6 +28,7 @@ impl FromQuery for MonitorQuery {
 /// Threads that have not ended, newest first, with the time since their last event.
 #[utoipa::path(
     get, path = "/monitor", operation_id = "monitor", tag = "operations",
+    security(("bearer" = ["reader"])),
     params(MonitorQuery),
     responses((status = 200, description = "Active threads", body = Monitor))
 )]

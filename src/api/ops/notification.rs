@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 
 use super::notification_body::{PatchBody, PatchedNotification};
+use super::notifications::shown;
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::extract::{Body, path_parameter};
@@ -26,9 +27,11 @@ impl FromRequestParts<Api> for NotificationPath {
 
 /// Read a subscription
 ///
-/// With what became of its messages: what waits, what failed and why. Without its secret.
+/// With what became of its messages: what waits, what failed and why. Without its secret; whoever is
+/// no admin sees the origin of its URL alone.
 #[utoipa::path(
     get, path = "/notifications/{notificationId}", operation_id = "getNotification", tag = "notifications",
+    security(("bearer" = ["reader"])),
     params(("notificationId" = String, Path, description = "The subscription")),
     responses((status = 200, description = "The subscription", body = Notification))
 )]
@@ -36,8 +39,9 @@ pub(in crate::api) async fn get(
     State(api): State<Api>,
     NotificationPath(id): NotificationPath,
     _: QueryString<NoParams>,
+    caller: Caller,
 ) -> Result<JsonAnswer<Notification>, Problem> {
-    Ok(JsonAnswer(api.handle.notification(&id).await?))
+    Ok(JsonAnswer(shown(api.handle.notification(&id).await?, &caller)))
 }
 
 /// Change a subscription
@@ -46,6 +50,7 @@ pub(in crate::api) async fn get(
 /// had waited before is sent once it is enabled again, if that is within three days.
 #[utoipa::path(
     patch, path = "/notifications/{notificationId}", operation_id = "changeNotification", tag = "notifications",
+    security(("bearer" = ["admin"])),
     params(("notificationId" = String, Path, description = "The subscription")),
     request_body(content = PatchedNotification),
     responses((status = 200, description = "The subscription as it is now", body = Notification))
@@ -65,6 +70,7 @@ pub(in crate::api) async fn change(
 /// What it was not sent yet goes with it.
 #[utoipa::path(
     delete, path = "/notifications/{notificationId}", operation_id = "deleteNotification", tag = "notifications",
+    security(("bearer" = ["admin"])),
     params(("notificationId" = String, Path, description = "The subscription")),
     responses((status = 204, description = "Deleted"))
 )]
@@ -83,6 +89,7 @@ pub(in crate::api) async fn delete(
 /// `notification_test`.
 #[utoipa::path(
     post, path = "/notifications/{notificationId}/test", operation_id = "testNotification", tag = "notifications",
+    security(("bearer" = ["admin"])),
     params(("notificationId" = String, Path, description = "The subscription")),
     responses((status = 200, description = "What became of it", body = NotificationTest))
 )]

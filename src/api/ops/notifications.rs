@@ -4,6 +4,7 @@ use axum::Json as JsonAnswer;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use url::Url;
 
 use super::list_of;
 use super::notification_body::{NewBody, NewNotification};
@@ -12,6 +13,7 @@ use crate::api::auth::Caller;
 use crate::api::extract::Body;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, NoParams, Params, QueryString};
+use crate::model::Role;
 use crate::runtime::Notification;
 
 /// Which page of subscriptions to list.
@@ -41,6 +43,7 @@ impl FromQuery for NotificationsQuery {
 /// secret.
 #[utoipa::path(
     post, path = "/notifications", operation_id = "createNotification", tag = "notifications",
+    security(("bearer" = ["admin"])),
     request_body(content = NewNotification),
     responses((status = 201, description = "Subscribed", body = Notification,
         headers(("Location" = String, description = "The subscription"))))
@@ -65,16 +68,30 @@ pub(in crate::api) async fn create(
 
 /// List subscriptions, newest first
 ///
-/// Each with what became of its messages.
+/// Each with what became of its messages. Whoever is no admin sees the origin of its URL alone.
 #[utoipa::path(
     get, path = "/notifications", operation_id = "listNotifications", tag = "notifications",
+    security(("bearer" = ["reader"])),
     params(NotificationsQuery),
     responses((status = 200, description = "A page of subscriptions", body = NotificationList))
 )]
 pub(in crate::api) async fn list(
     State(api): State<Api>,
+    caller: Caller,
     QueryString(query): QueryString<NotificationsQuery>,
 ) -> Result<JsonAnswer<NotificationList>, Problem> {
     let page = api.handle.notifications(query.limit, query.cursor.as_deref()).await;
-    Ok(page.map_err(|error| Problem::from(error).without_pointers())?.into())
+    let mut page = page.map_err(|error| Problem::from(error).without_pointers())?;
+    page.items = page.items.into_iter().map(|one| shown(one, &caller)).collect();
+    Ok(page.into())
+}
+
+/// A subscription as this caller may see it: whoever has the whole URL of a webhook can often call
+/// it, so that only those who may change it see more than its origin.
+pub(super) fn shown(notification: Notification, caller: &Caller) -> Notification {
+    if caller.role().is_none_or(|role| role >= Role::Admin) {
+        return notification;
+    }
+    let origin = Url::parse(&notification.url).map(|url| url.origin().ascii_serialization());
+    Notification { url: origin.unwrap_or_default(), ..notification }
 }

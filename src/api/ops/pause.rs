@@ -16,6 +16,7 @@ use crate::api::problem::Problem;
 /// until the thread is resumed.
 #[utoipa::path(
     post, path = "/threads/{threadId}/pause", operation_id = "pauseThread", tag = "control",
+    security(("bearer" = ["own"])),
     params(
         ("threadId" = String, Path, description = "The thread"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),

@@ -43,6 +43,7 @@ impl FromQuery for RecoveriesQuery {
 /// ended.
 #[utoipa::path(
     get, path = "/threads/{threadId}/recoveries", operation_id = "listRecoveries", tag = "threads",
+    security(("bearer" = ["reader"])),
     params(("threadId" = String, Path, description = "The thread"), RecoveriesQuery),
     responses((status = 200, description = "A page of recoveries", body = RecoveryList))
 )]

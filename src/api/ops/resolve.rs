@@ -76,6 +76,7 @@ fn text(fields: &mut Fields<'_>, name: &str) -> Option<String> {
 /// `digest` that the intervention had when it was shown, only that is decided.
 #[utoipa::path(
     post, path = "/interventions/{interventionId}/resolve", operation_id = "resolveIntervention", tag = "control",
+    security(("bearer" = ["operator"])),
     params(
         ("interventionId" = String, Path, description = "The intervention"),
         ("If-Match" = Option<String>, Header, description = "The thread's `ETag` the client acts on; 412 if the thread has changed since"),

@@ -71,6 +71,7 @@ fn skipped(fields: &mut Fields<'_>) -> Vec<StepId> {
 /// it then stand before their first attempt, with the same idempotency keys.
 #[utoipa::path(
     post, path = "/threads/{threadId}/resume", operation_id = "resumeThread", tag = "control",
+    security(("bearer" = ["own"])),
     params(
         ("threadId" = String, Path, description = "The thread"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),

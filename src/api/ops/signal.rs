@@ -34,6 +34,7 @@ impl FromRequestParts<Api> for SignalPath {
 /// often it is sent.
 #[utoipa::path(
     post, path = "/threads/{threadId}/signals/{name}", operation_id = "sendSignal", tag = "control",
+    security(("bearer" = ["invoker"])),
     params(
         ("threadId" = String, Path, description = "The thread"),
         ("name" = String, Path, description = "The signal's name"),

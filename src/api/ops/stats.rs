@@ -15,6 +15,7 @@ use crate::runtime::Stats;
 /// counts arrive a few seconds late.
 #[utoipa::path(
     get, path = "/stats", operation_id = "stats", tag = "operations",
+    security(("bearer" = ["reader"])),
     responses((status = 200, description = "The figures", body = Stats))
 )]
 pub(in crate::api) async fn stats(

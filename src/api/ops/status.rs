@@ -46,6 +46,7 @@ impl FromQuery for StatusQuery {
 /// The whole status document: steps, inputs, outputs, errors and progress.
 #[utoipa::path(
     get, path = "/status/{threadId}", operation_id = "getStatus", tag = "threads",
+    security(("bearer" = ["reader"])),
     params(
         ("threadId" = String, Path, description = "The thread"),
         StatusQuery,

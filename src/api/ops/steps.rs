@@ -83,6 +83,7 @@ impl FromBody for EditBody {
 /// and the thread goes on.
 #[utoipa::path(
     post, path = "/threads/{threadId}/steps/{stepId}/retry", operation_id = "retryStep", tag = "control",
+    security(("bearer" = ["own"])),
     params(
         ("threadId" = String, Path, description = "The thread"),
         ("stepId" = String, Path, description = "The step"),
@@ -110,6 +111,7 @@ pub(in crate::api) async fn retry(
 /// attempt under way is cancelled. A thread that the step has failed goes on.
 #[utoipa::path(
     post, path = "/threads/{threadId}/steps/{stepId}/skip", operation_id = "skipStep", tag = "control",
+    security(("bearer" = ["own"])),
     params(
         ("threadId" = String, Path, description = "The thread"),
         ("stepId" = String, Path, description = "The step"),
@@ -138,6 +140,7 @@ pub(in crate::api) async fn skip(
 /// and why. Steps that have run already are not run again.
 #[utoipa::path(
     post, path = "/threads/{threadId}/steps/{stepId}/output", operation_id = "editStepOutput", tag = "control",
+    security(("bearer" = ["own"])),
     params(
         ("threadId" = String, Path, description = "The thread"),
         ("stepId" = String, Path, description = "The step"),

@@ -31,6 +31,7 @@ pub(in crate::api) struct StreamToken {
 /// Read-only, for this one thread, 60 s to connect; a stream that is open stays open.
 #[utoipa::path(
     post, path = "/threads/{threadId}/stream-token", operation_id = "createStreamToken", tag = "stream",
+    security(("bearer" = ["reader"])),
     params(("threadId" = String, Path, description = "The thread")),
     responses((status = 201, description = "The token", body = StreamToken))
 )]

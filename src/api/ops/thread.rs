@@ -17,6 +17,7 @@ use crate::runtime::ThreadItem;
 /// The item that the list of threads has for it.
 #[utoipa::path(
     get, path = "/threads/{threadId}", operation_id = "getThread", tag = "threads",
+    security(("bearer" = ["reader"])),
     params(
         ("threadId" = String, Path, description = "The thread"),
         ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has"),
@@ -51,6 +52,7 @@ pub(in crate::api) async fn get(
 /// Its journal and its snapshots go with it. A thread that has not ended answers 409.
 #[utoipa::path(
     delete, path = "/threads/{threadId}", operation_id = "deleteThread", tag = "threads",
+    security(("bearer" = ["admin"])),
     params(
         ("threadId" = String, Path, description = "The thread"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),

@@ -62,6 +62,7 @@ pub(in crate::api) fn parse_status(text: &str) -> Result<ThreadStatus, String> {
 /// Pages are stable: threads that start meanwhile do not move the ones that are listed.
 #[utoipa::path(
     get, path = "/threads", operation_id = "listThreads", tag = "threads",
+    security(("bearer" = ["reader"])),
     params(ThreadsQuery),
     responses((status = 200, description = "A page of threads", body = ThreadList))
 )]

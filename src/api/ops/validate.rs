@@ -49,6 +49,7 @@ pub(in crate::api) struct ValidateAnswer {
 /// 400, all at once, each with its JSON pointer.
 #[utoipa::path(
     post, path = "/workflows/validate", operation_id = "validateWorkflow", tag = "workflows",
+    security(("bearer" = ["invoker"])),
     request_body(content = ValidateRequest, description = "The workflow"),
     responses((status = 200, description = "The workflow can be run", body = ValidateAnswer))
 )]

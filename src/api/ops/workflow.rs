@@ -46,6 +46,7 @@ impl FromRequestParts<Api> for NamePath {
 /// The newest version, or the one that the path or the query names.
 #[utoipa::path(
     get, path = "/workflows/{name}", operation_id = "getWorkflow", tag = "workflows",
+    security(("bearer" = ["reader"])),
     params(("name" = String, Path, description = "Its name, or `name@version`"), WorkflowQuery),
     responses((status = 200, description = "The workflow", body = StoredWorkflow))
 )]

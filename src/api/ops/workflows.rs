@@ -37,6 +37,7 @@ impl FromQuery for WorkflowsQuery {
 /// The same text again changes nothing and answers with the version that has it.
 #[utoipa::path(
     post, path = "/workflows", operation_id = "saveWorkflow", tag = "workflows",
+    security(("bearer" = ["admin"])),
     request_body(content = WorkflowDefinition, description = "The workflow"),
     responses(
         (status = 201, description = "Stored as a new version", body = StoredWorkflow,
@@ -71,6 +72,7 @@ fn location(stored: &StoredWorkflow) -> Option<HeaderValue> {
 /// The newest version of each, without its text.
 #[utoipa::path(
     get, path = "/workflows", operation_id = "listWorkflows", tag = "workflows",
+    security(("bearer" = ["reader"])),
     params(WorkflowsQuery),
     responses((status = 200, description = "The newest version of each, without its text", body = WorkflowList))
 )]

@@ -13,6 +13,7 @@ use futures_util::stream::unfold;
 use super::chunk::Chunk;
 use super::{KEEP_ALIVE, OpenStream, answer, frame};
 use crate::api::Api;
+use crate::api::auth::Caller;
 use crate::api::ops::threads::parse_status;
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, Params, QueryString};
@@ -48,12 +49,14 @@ impl LiveQuery {
 /// that is too slow misses events and is told by a comment line.
 #[utoipa::path(
     get, path = "/stream", operation_id = "streamAll", tag = "stream",
+    security(("bearer" = ["reader"])),
     params(LiveQuery),
     responses((status = 200, description = "Server-sent events without ids, each with an `Event` as `data`",
                body = String, content_type = "text/event-stream"))
 )]
 pub(in crate::api) async fn stream(
     State(api): State<Api>,
+    caller: Caller,
     QueryString(query): QueryString<LiveQuery>,
 ) -> Result<Response, Problem> {
     let open = OpenStream::new(&api)?;
@@ -65,7 +68,7 @@ pub(in crate::api) async fn stream(
         chunk: Chunk::default(),
         open,
     };
-    Ok(answer(reader.into_stream()))
+    Ok(answer(&api.settings.keys, caller, reader.into_stream()))
 }
 
 struct LiveReader {

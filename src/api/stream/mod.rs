@@ -17,9 +17,11 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 
 use super::Api;
+use super::auth::Caller;
+use super::keys::Keys;
 use super::problem::Problem;
 use super::settings::HttpMetrics;
 use crate::observe::{Pool, Reservation};
@@ -62,12 +64,18 @@ impl Drop for OpenStream {
     }
 }
 
-/// The answer that carries a stream.
-fn answer(chunks: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response {
+/// The answer that carries a stream, which also ends once the caller's key is not taken any more.
+fn answer(
+    keys: &Keys,
+    caller: Caller,
+    chunks: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> Response {
+    let keys = keys.clone();
+    let revoked = Box::pin(async move { caller.revoked(&keys).await });
     let headers = [
         (header::CONTENT_TYPE.as_str(), "text/event-stream"),
         (header::CACHE_CONTROL.as_str(), "no-cache, no-transform"),
         ("x-accel-buffering", "no"),
     ];
-    (headers, Body::from_stream(chunks)).into_response()
+    (headers, Body::from_stream(chunks.take_until(revoked))).into_response()
 }

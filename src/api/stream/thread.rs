@@ -8,6 +8,7 @@ use super::cursor::{Cursor, StreamQuery};
 use super::reader::{FIRST_EVENTS, Reader};
 use super::{OpenStream, answer};
 use crate::api::Api;
+use crate::api::auth::Caller;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::QueryString;
@@ -20,6 +21,7 @@ use crate::api::query::QueryString;
 /// then everything from the start. Lines that begin with `:` are comments.
 #[utoipa::path(
     get, path = "/stream/{threadId}", operation_id = "streamThread", tag = "stream",
+    security(("bearer" = ["reader"])),
     params(
         ("threadId" = String, Path, description = "The thread"),
         StreamQuery,
@@ -33,6 +35,7 @@ use crate::api::query::QueryString;
 )]
 pub(in crate::api) async fn stream(
     State(api): State<Api>,
+    caller: Caller,
     ThreadPath(thread): ThreadPath,
     QueryString(query): QueryString<StreamQuery>,
     headers: HeaderMap,
@@ -56,5 +59,5 @@ pub(in crate::api) async fn stream(
     }
     let reader = Reader::new(&api.handle, (thread, follow), start, page, open)?;
     let reader = if beyond { reader.after_reset() } else { reader };
-    Ok(answer(reader.into_stream()))
+    Ok(answer(&api.settings.keys, caller, reader.into_stream()))
 }

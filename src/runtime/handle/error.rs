@@ -13,6 +13,12 @@ pub enum RuntimeError {
     /// The workflow names programs that are not on the allow-list.
     #[error("the workflow runs programs that this server does not allow")]
     ExecNotAllowed(Vec<Fault>),
+    /// The thread was started by somebody else, and the caller is no operator.
+    #[error(
+        "this wants the role operator; the key has the role invoker, which controls the threads it \
+         started"
+    )]
+    NotStarter,
     /// No such thread.
     #[error("no such thread")]
     ThreadNotFound,

@@ -118,6 +118,11 @@ impl Handle {
         query::thread(&self.core, thread).await
     }
 
+    /// Who started a thread; of a fork, who forked it.
+    pub async fn started_by(&self, thread: &ThreadId) -> Result<String, RuntimeError> {
+        query::started_by(&self.core, thread).await
+    }
+
     /// Threads, newest first.
     pub async fn threads(&self, query: ThreadQuery) -> Result<Page<ThreadItem>, RuntimeError> {
         query::threads(&self.core, query).await

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::model::{Failure, ForkPoint, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{
+    Failure, ForkPoint, Json, Role, Seq, StepId, ThreadId, ThreadStatus, Timestamp,
+};
 
 /// Where a workflow comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Invoke {
     pub idempotency_key: Option<String>,
     /// Who asks: an API key's name, or `anonymous`.
     pub by: String,
+    /// What he may do; `None` where nobody needs a key.
+    pub role: Option<Role>,
     /// W3C trace context of the request (`traceparent`), handed on by every http attempt.
     pub traceparent: Option<String>,
 }

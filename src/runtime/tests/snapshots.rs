@@ -35,6 +35,7 @@ async fn run(handle: &Handle, id: &str, steps: usize) {
         priority: None,
         idempotency_key: None,
         by: "tests".to_owned(),
+        role: None,
         traceparent: None,
     };
     handle.invoke(invoke).await.unwrap();

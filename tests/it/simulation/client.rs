@@ -122,6 +122,7 @@ impl Plan {
             priority: None,
             idempotency_key: self.key.clone(),
             by: "client".to_owned(),
+            role: None,
             traceparent: None,
         }
     }

@@ -1,0 +1,142 @@
+//! API keys: who may call. They can be replaced while the server runs.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tokio::sync::watch;
+
+use crate::model::{Namespace, Role};
+
+/// A caller that is known by name; the secret itself is not kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    pub(super) name: Arc<str>,
+    pub(super) digest: [u8; 32],
+    pub(super) role: Role,
+    pub(super) namespace: Namespace,
+}
+
+impl ApiKey {
+    /// Makes an admin's key of the default namespace from its name and its secret.
+    pub fn new(name: &str, secret: &str) -> Self {
+        Self::from_digest(name, Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// Makes an admin's key of the default namespace from its name and the SHA-256 of its secret.
+    pub fn from_digest(name: &str, digest: [u8; 32]) -> Self {
+        let name = Arc::from(name);
+        Self { name, digest, role: Role::Admin, namespace: Namespace::default() }
+    }
+
+    /// The same key with another role and namespace.
+    #[must_use]
+    pub fn granted(self, role: Role, namespace: Namespace) -> Self {
+        Self { role, namespace, ..self }
+    }
+}
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiKey").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The keys that are taken now. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Keys(watch::Sender<Arc<[ApiKey]>>);
+
+impl Keys {
+    /// Takes these keys; none lets everybody in as `anonymous`.
+    pub fn new(keys: Vec<ApiKey>) -> Self {
+        Self(watch::Sender::new(Arc::from(keys)))
+    }
+
+    /// Takes these keys instead, from the next request on. Streams of keys that are gone end.
+    pub fn replace(&self, keys: Vec<ApiKey>) {
+        self.0.send_replace(Arc::from(keys));
+    }
+
+    /// Whether nobody needs a key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// The key with this secret. All are looked at, in constant time each, so that neither the
+    /// length of a secret nor a common prefix shows in the time it takes.
+    pub(super) fn find(&self, secret: &str) -> Option<ApiKey> {
+        let digest: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
+        let mut found = None;
+        for key in self.0.borrow().iter() {
+            if bool::from(key.digest.ct_eq(&digest)) {
+                found = Some(key.clone());
+            }
+        }
+        found
+    }
+
+    /// Resolves once a key is not taken any more as it was; of a caller without one (`None`), once
+    /// a key is needed.
+    pub(super) async fn revoked(&self, key: Option<&ApiKey>) {
+        let mut keys = self.0.subscribe();
+        let gone = |keys: &Arc<[ApiKey]>| match key {
+            Some(key) => !keys.contains(key),
+            None => !keys.is_empty(),
+        };
+        if keys.wait_for(gone).await.is_err() {
+            // Nobody is left who could replace them.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_finds_its_key_until_the_keys_are_replaced() {
+        let keys = Keys::new(vec![ApiKey::new("ops", "s3cret"), ApiKey::new("ci", "other")]);
+        assert_eq!(keys.find("s3cret").unwrap().name.as_ref(), "ops");
+        assert!(keys.find("s3cre").is_none());
+        keys.replace(vec![ApiKey::new("ci", "other")]);
+        assert!(keys.find("s3cret").is_none());
+        assert!(keys.find("other").is_some());
+    }
+
+    #[test]
+    fn a_key_is_revoked_once_it_is_gone_or_another_one() {
+        let ops = ApiKey::new("ops", "s3cret");
+        let keys = Keys::new(vec![ops.clone()]);
+        let revoked = || keys.revoked(Some(&ops)).now_or_never().is_some();
+        assert!(!revoked());
+        keys.replace(vec![ops.clone(), ApiKey::new("ci", "other")]);
+        assert!(!revoked());
+        keys.replace(vec![ops.clone().granted(Role::Admin, Namespace::parse("b").unwrap())]);
+        assert!(revoked());
+        keys.replace(Vec::new());
+        assert!(revoked());
+    }
+
+    #[test]
+    fn who_needed_no_key_is_revoked_once_one_is_needed() {
+        let keys = Keys::default();
+        assert!(keys.revoked(None).now_or_never().is_none());
+        keys.replace(vec![ApiKey::new("ops", "s3cret")]);
+        assert!(keys.revoked(None).now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_keys_secret_is_not_in_its_debug_text() {
+        let text = format!("{:?}", ApiKey::new("ops", "s3cret"));
+        assert_eq!(text, "ApiKey { name: \"ops\", .. }");
+    }
+}
