@@ -6,13 +6,16 @@
 //! away. It can post a form: the `Origin` gives that away. Probes pass by any name, since they
 //! learn nothing.
 
+use std::time::Duration;
+
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
-use super::problem::{CROSS_SITE, FORWARDED, MISDIRECTED, Problem};
+use super::connections::Reserved;
+use super::problem::{CROSS_SITE, FORWARDED, MISDIRECTED, Problem, TOO_MANY_CONNECTIONS};
 use crate::model::HostPort;
 
 /// Routes that say nothing but whether the process serves: open to probes by any name, without a
@@ -22,6 +25,9 @@ pub(super) const OPEN_ROUTES: [&str; 2] = ["/health/live", "/health/ready"];
 const FORWARDING: [&str; 3] = ["forwarded", "via", "x-real-ip"];
 /// Prefix of more of them: `X-Forwarded-For`, `X-Forwarded-Host` and their like.
 const FORWARDING_PREFIX: &str = "x-forwarded-";
+
+/// What a client is told to wait that found every connection taken.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Lets a request pass if it is well addressed, and no foreign page sent it to change something.
 pub(super) async fn gate(State(api): State<Api>, request: Request, next: Next) -> Response {
@@ -36,6 +42,10 @@ fn check(api: &Api, request: &Request) -> Result<(), Problem> {
     let hosts = hosts(headers, request.uri(), request.version())?;
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     if !OPEN_ROUTES.contains(&route) {
+        if request.extensions().get::<Reserved>().is_some() {
+            let detail = "this connection is one too many, of all or of its address";
+            return Err(Problem::new(&TOO_MANY_CONNECTIONS, detail).retry_after(RETRY_AFTER));
+        }
         if api.settings.keys.is_empty() && headers.keys().any(is_forwarding) {
             return Err(Problem::new(
                 &FORWARDED,

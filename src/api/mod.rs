@@ -6,6 +6,7 @@
 
 mod auth;
 mod conditional;
+mod connections;
 mod cors;
 mod extract;
 mod fields;
@@ -14,6 +15,7 @@ mod keys;
 mod memory;
 mod openapi;
 mod ops;
+mod pace;
 mod problem;
 mod progress;
 mod query;
@@ -35,6 +37,7 @@ use tower::util::option_layer;
 use crate::model::{Clock, Entropy};
 use crate::runtime::Handle;
 
+pub use connections::Bounds;
 pub use cors::Origins;
 pub use keys::{ApiKey, Keys};
 pub use openapi::openapi;

@@ -85,6 +85,7 @@ kinds! {
     STORAGE_UNAVAILABLE = SERVICE_UNAVAILABLE "storage_unavailable" Storage true "Storage cannot be reached";
     NOT_TAKEN = SERVICE_UNAVAILABLE "not_taken" Resource false "The call waits for a replica to act on it";
     OVERLOADED = SERVICE_UNAVAILABLE "overloaded" Resource true "The server has no memory left for this";
+    TOO_MANY_CONNECTIONS = SERVICE_UNAVAILABLE "too_many_connections" Resource true "Too many connections";
     NOT_READY = SERVICE_UNAVAILABLE "not_ready" Resource true "This replica cannot do its work now";
 }
 
@@ -142,6 +143,12 @@ impl Problem {
     /// A problem of a kind, with what went wrong this time.
     pub(super) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None }
+    }
+
+    /// The same problem, which may be gone after a while.
+    #[must_use]
+    pub(super) fn retry_after(self, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..self }
     }
 
     /// The body has these faults.

@@ -1,9 +1,11 @@
 //! The HTTP server: connections, their limits, and an orderly end.
 //!
 //! HTTP/1.1 by hand rather than by `axum::serve`, which has neither a bound on connections nor a
-//! timeout for headers, and lets read buffers grow without shrinking again.
+//! timeout for headers, and lets read buffers grow without shrinking again. Which connections are
+//! taken is decided in `connections`, how long a head may take is watched in `pace`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,16 +17,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::auth::PeerAddress;
+use super::connections::{Bounds, Connections, Place, Reserved};
+use super::pace::{Answer, Pace, Watched};
 use super::progress::Progress;
 
-/// Time for a request's headers to arrive, and for a kept connection to be used again: longer
-/// than the pools of common clients and proxies (60 s) keep theirs, so that they close first.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// Time for a request's head to be complete, from its first byte or, of the first, from the start of
+/// the connection: a client sends it at once, whoever holds connections up does not.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a kept connection to be used again: longer than the pools of common clients and proxies
+/// (60 s) keep theirs, so that they close first.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Largest read buffer of a connection, and with it the largest head of a request, in bytes.
 const READ_BUFFER: usize = 16 * 1024;
 /// Silence after which a peer is probed; three probes without an answer end the connection.
@@ -41,15 +47,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The server's limits.
 #[derive(Debug, Clone, Copy)]
 pub struct ServeSettings {
-    /// Most connections at once; more wait in the kernel's queue.
-    pub max_connections: usize,
+    /// Most connections at once.
+    pub connections: Bounds,
+    /// How long a request's head may take.
+    pub head: Duration,
     /// How long open requests may take to end once the server shuts down.
     pub drain: Duration,
 }
 
 impl Default for ServeSettings {
     fn default() -> Self {
-        Self { max_connections: 10_000, drain: Duration::from_secs(10) }
+        Self {
+            connections: Bounds { total: 10_000, per_address: 1_000, reserve: 256 },
+            head: HEAD_TIMEOUT,
+            drain: Duration::from_secs(10),
+        }
     }
 }
 
@@ -61,21 +73,22 @@ pub async fn serve(
     settings: ServeSettings,
     shutdown: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let places = Connections::new(settings.connections);
     let (connections, give_up) = (TaskTracker::new(), CancellationToken::new());
     loop {
-        let (stream, peer, slot) = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener) => accepted,
         };
+        let place = places.admit(peer.ip());
+        let taken = Taken { stream, peer: PeerAddress(peer), place, head: settings.head };
         let (app, shutdown, give_up) = (app.clone(), shutdown.clone(), give_up.clone());
         connections.spawn(async move {
             tokio::select! {
                 () = give_up.cancelled() => {}
-                () = connection((stream, peer), app, shutdown) => {}
+                () = connection(taken, app, shutdown) => {}
             }
-            drop(slot);
         });
     }
     drop(listener);
@@ -92,16 +105,11 @@ async fn drain(connections: &TaskTracker, give_up: &CancellationToken, limit: Du
     }
 }
 
-/// The next connection, once there is room for it.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> (TcpStream, PeerAddress, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed, so that there is always a permit to wait for.
-    let slot = Arc::clone(slots).acquire_owned().await.ok();
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, PeerAddress(peer), slot),
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -110,31 +118,54 @@ async fn accept(
     }
 }
 
-async fn connection(
-    (stream, peer): (TcpStream, PeerAddress),
-    app: Router,
-    shutdown: CancellationToken,
-) {
+/// A connection with its place, and how long a head may take on it.
+struct Taken {
+    stream: TcpStream,
+    peer: PeerAddress,
+    place: Place,
+    head: Duration,
+}
+
+async fn connection(taken: Taken, app: Router, shutdown: CancellationToken) {
+    let Taken { stream, peer, place, head } = taken;
     note("a connection's options could not be set", tune(&stream));
+    let (reserved, pace) = (place.is_reserved(), Pace::new());
+    let seen = Arc::clone(&pace);
     let service =
         TowerToHyperService::new(tower::service_fn(move |mut request: Request<Incoming>| {
+            seen.asked();
             request.extensions_mut().insert(peer);
-            tower::ServiceExt::oneshot(app.clone(), request)
+            if reserved {
+                request.extensions_mut().insert(Reserved);
+            }
+            let (answering, seen) =
+                (tower::ServiceExt::oneshot(app.clone(), request), Arc::clone(&seen));
+            async move { answering.await.map(|answer| answer.map(|body| Answer::new(body, seen))) }
         }));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(IDLE_TIMEOUT)
+        .keep_alive(!reserved)
         .max_buf_size(READ_BUFFER)
-        .serve_connection(TokioIo::new(Progress::new(stream)), service);
+        .serve_connection(
+            TokioIo::new(Progress::new(Watched::new(stream, Arc::clone(&pace)))),
+            service,
+        );
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let (overdue, evicted) = (pace.overdue(head), place.evicted());
+    tokio::pin!(overdue, evicted);
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return note("a connection broke", ended),
+            () = &mut overdue => return,
+            () = &mut evicted => return,
+            () = shutdown.cancelled(), if !ending => {
+                connection.as_mut().graceful_shutdown();
+                ending = true;
+            }
         }
-    };
-    note("a connection broke", ended);
+    }
 }
 
 /// Peers come and go: their faults are of interest to nobody but a debugger.
@@ -184,6 +215,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_head_that_does_not_come_ends_its_connection_and_an_idle_one_goes_on() {
+        let quick = ServeSettings { head: Duration::from_millis(50), ..ServeSettings::default() };
+        let (_server, mut idle, _shutdown) = start_with(quick).await;
+        let answer = ask(&mut idle, "/").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let address = idle.peer_addr().unwrap();
+        for sent in [&b""[..], b"GET / HTTP/1.1\r\nHost: x\r\n"] {
+            let mut slow = TcpStream::connect(address).await.unwrap();
+            slow.write_all(sent).await.unwrap();
+            assert_eq!(slow.read_to_end(&mut Vec::new()).await.unwrap(), 0, "{sent:?}");
+        }
+        let answer = ask(&mut idle, "/").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        idle.write_all(b"GET / HT").await.unwrap();
+        assert_eq!(idle.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_take_longer_than_a_head() {
+        let quick = ServeSettings { head: Duration::from_millis(20), ..ServeSettings::default() };
+        let (_server, mut client, _shutdown) = start_with(quick).await;
+        let answer = ask(&mut client, "/slow").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_all_is_taken_is_told_so_by_the_app_once() {
+        let connections = Bounds { total: 1, per_address: 1, reserve: 1 };
+        let full = ServeSettings { connections, ..ServeSettings::default() };
+        let (_server, mut first, _shutdown) = start_with(full).await;
+        assert!(ask(&mut first, "/who").await.ends_with("ordinary"));
+        let mut second = TcpStream::connect(first.peer_addr().unwrap()).await.unwrap();
+        assert!(ask(&mut second, "/who").await.ends_with("reserved"));
+        assert_eq!(second.read_to_end(&mut Vec::new()).await.unwrap(), 0, "it is closed");
+        assert!(ask(&mut first, "/who").await.ends_with("ordinary"), "this one goes on");
+    }
+
+    #[tokio::test]
     async fn a_head_that_is_too_large_is_refused() {
         let (_server, mut client, _shutdown) = start(Duration::from_millis(1)).await;
         let answer = ask(&mut client, &"/x".repeat(READ_BUFFER)).await;
@@ -191,6 +260,12 @@ mod tests {
     }
 
     async fn start(drain: Duration) -> (tokio::task::JoinHandle<()>, TcpStream, CancellationToken) {
+        start_with(ServeSettings { drain, ..ServeSettings::default() }).await
+    }
+
+    async fn start_with(
+        settings: ServeSettings,
+    ) -> (tokio::task::JoinHandle<()>, TcpStream, CancellationToken) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client_address = listener.local_addr().unwrap();
         let endless = async || {
@@ -198,9 +273,19 @@ mod tests {
             let rest = futures_util::stream::pending();
             Body::from_stream(futures_util::StreamExt::chain(first, rest))
         };
-        let app = Router::new().route("/", get(async || "ok")).route("/endless", get(endless));
+        let slow = async || {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            "late"
+        };
+        let who = async |reserved: Option<axum::Extension<Reserved>>| {
+            if reserved.is_some() { "reserved" } else { "ordinary" }
+        };
+        let app = Router::new()
+            .route("/", get(async || "ok"))
+            .route("/slow", get(slow))
+            .route("/who", get(who))
+            .route("/endless", get(endless));
         let shutdown = CancellationToken::new();
-        let settings = ServeSettings { drain, ..ServeSettings::default() };
         let tasks = TaskTracker::new();
         let server = tasks.spawn(serve(listener, app, settings, shutdown.clone()));
         (server, TcpStream::connect(client_address).await.unwrap(), shutdown)

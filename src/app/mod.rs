@@ -3,6 +3,7 @@
 //! The ambient clock and randomness come in here and nowhere else. Called by `cli` only.
 
 mod ambient;
+mod files;
 mod guard;
 mod listen;
 mod memory;

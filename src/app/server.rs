@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ambient;
 use super::metrics::ServedMetrics;
-use crate::api::{self, Api, ApiKey, ApiSettings, Keys, Origins, ServeSettings};
+use crate::api::{self, Api, ApiKey, ApiSettings, Bounds, Keys, Origins, ServeSettings};
 use crate::config::{self, ConfigError, CorsOrigins, Settings};
 use crate::dashboard;
 use crate::executor::{EgressPolicy, ExecutorSettings, Registry, Secrets};
@@ -30,6 +30,7 @@ impl Server {
     /// Opens the store and starts the runtime.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let ambient = Ambient::start();
+        let open_files = super::files::raise_limit();
         let metrics = Arc::new(Metrics::new());
         let memory = super::memory::budget(settings.memory_limit, &metrics.memory);
         let executors = executors(settings, &ambient, &memory)?;
@@ -57,10 +58,7 @@ impl Server {
         );
         let pages = dashboard::router(runtime.handle(), Arc::clone(&ambient.clock));
         let app = api::router(api, pages);
-        let serve = ServeSettings {
-            max_connections: settings.edge.max_connections,
-            drain: settings.shutdown_grace,
-        };
+        let serve = serve_settings(settings, open_files);
         Ok(Self { runtime, app, serve, stop: CancellationToken::new() })
     }
 
@@ -133,6 +131,25 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
         exec_env: settings.programs.variables.clone(),
         fallback: false,
         store_retry: StoreRetry { initial: settings.store_retry.0, max: settings.store_retry.1 },
+    }
+}
+
+/// So many connections that open files are left for everything else.
+fn serve_settings(settings: &Settings, open_files: u64) -> ServeSettings {
+    let asked = settings.edge.max_connections;
+    let (total, reserve) = super::files::share(open_files, asked);
+    if total < asked {
+        tracing::warn!(
+            open_files,
+            "RETHREAD_MAX_CONNECTIONS = {asked}, but only {total} are taken: the process may open no \
+             more files"
+        );
+    }
+    let per_address = settings.edge.max_connections_per_address.min(total);
+    ServeSettings {
+        connections: Bounds { total, per_address, reserve },
+        drain: settings.shutdown_grace,
+        ..ServeSettings::default()
     }
 }
 

@@ -195,6 +195,20 @@ async fn a_browser_is_asked_for_a_password_for_pages_alone() {
 }
 
 #[tokio::test]
+async fn a_connection_beyond_the_bounds_is_answered_probes_alone() {
+    for (path, expected) in [("/health/live", 200), ("/openapi.json", 503), ("/nope", 503)] {
+        let mut request = request("GET", path);
+        request.extensions_mut().insert(connections::Reserved);
+        let answer = send(app(&[]), request).await;
+        assert_eq!(answer.status, expected, "{path}");
+        if expected == 503 {
+            answer.is_problem(503, "too_many_connections");
+            assert_eq!(answer.headers["retry-after"], "1");
+        }
+    }
+}
+
+#[tokio::test]
 async fn caches_keep_nothing() {
     for path in ["/openapi.json", "/nope", "/page", "/health/live"] {
         for secrets in [&[][..], &["k"][..]] {

@@ -1,0 +1,200 @@
+//! Which connections are taken: so many in all, so many from one address, and a reserve for probes.
+//!
+//! A connection beyond the bounds gets a place in the reserve, where it is answered one request of a
+//! probe and nothing else. When all of these are taken the oldest makes room: a probe needs its place
+//! for a moment, and who holds one for long is no probe.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+/// How many connections there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// In all.
+    pub total: usize,
+    /// From one address.
+    pub per_address: usize,
+    /// Beyond those, for probes.
+    pub reserve: usize,
+}
+
+/// Marks requests of connections that are answered probes alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reserved;
+
+/// The connections there are. Clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Connections(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    bounds: Bounds,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_network: HashMap<IpAddr, usize>,
+    /// The oldest first.
+    reserve: VecDeque<(u64, CancellationToken)>,
+    next: u64,
+}
+
+impl Connections {
+    /// Nobody is connected yet.
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self(Arc::new(Shared { bounds, open: Mutex::default() }))
+    }
+
+    /// A place for a connection of this peer, which it has until the place is dropped.
+    pub(super) fn admit(&self, peer: IpAddr) -> Place {
+        let network = network(peer);
+        let Shared { bounds, .. } = &*self.0;
+        let mut open = self.0.open();
+        let mine = open.by_network.get(&network).copied().unwrap_or_default();
+        if open.total < bounds.total && mine < bounds.per_address {
+            open.total += 1;
+            open.by_network.insert(network, mine + 1);
+            return self.place(Kind::Ordinary(network));
+        }
+        while open.reserve.len() >= bounds.reserve.max(1) {
+            let Some((_, oldest)) = open.reserve.pop_front() else { break };
+            oldest.cancel();
+        }
+        open.next += 1;
+        let (id, evicted) = (open.next, CancellationToken::new());
+        open.reserve.push_back((id, evicted.clone()));
+        self.place(Kind::Reserved { id, evicted })
+    }
+
+    fn place(&self, kind: Kind) -> Place {
+        Place { shared: Arc::clone(&self.0), kind }
+    }
+}
+
+impl Shared {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Every change is whole before anything in it could panic.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one connection.
+#[derive(Debug)]
+pub(super) struct Place {
+    shared: Arc<Shared>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Ordinary(IpAddr),
+    Reserved { id: u64, evicted: CancellationToken },
+}
+
+impl Place {
+    /// Whether only probes are answered here.
+    pub(super) fn is_reserved(&self) -> bool {
+        matches!(self.kind, Kind::Reserved { .. })
+    }
+
+    /// Resolves once the connection has to make room.
+    pub(super) async fn evicted(&self) {
+        match &self.kind {
+            Kind::Ordinary(_) => std::future::pending().await,
+            Kind::Reserved { evicted, .. } => evicted.cancelled().await,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.shared.open();
+        match &self.kind {
+            Kind::Ordinary(network) => {
+                open.total = open.total.saturating_sub(1);
+                if let Some(count) = open.by_network.get_mut(network) {
+                    *count = count.saturating_sub(1);
+                    if *count == 0 {
+                        open.by_network.remove(network);
+                    }
+                }
+            }
+            Kind::Reserved { id, .. } => open.reserve.retain(|(other, _)| other != id),
+        }
+    }
+}
+
+/// What counts as one address: of IPv6 the network, since a single machine has all of it.
+fn network(peer: IpAddr) -> IpAddr {
+    /// Bits of an IPv6 address that name a machine within its network.
+    const HOST_BITS: u32 = 64;
+    match peer.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> HOST_BITS << HOST_BITS))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { total: 3, per_address: 2, reserve: 2 };
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn one_address_does_not_take_the_places_of_others() {
+        let connections = Connections::new(BOUNDS);
+        let held = [connections.admit(ip("10.0.0.1")), connections.admit(ip("::ffff:10.0.0.1"))];
+        assert!(held.iter().all(|place| !place.is_reserved()));
+        assert!(connections.admit(ip("10.0.0.1")).is_reserved());
+        let other = connections.admit(ip("10.0.0.2"));
+        assert!(!other.is_reserved());
+        assert!(connections.admit(ip("10.0.0.3")).is_reserved(), "three is all");
+        drop(held);
+        assert!(!connections.admit(ip("10.0.0.1")).is_reserved());
+    }
+
+    #[test]
+    fn machines_of_one_ipv6_network_count_as_one() {
+        let connections = Connections::new(BOUNDS);
+        let _held = [connections.admit(ip("2001:db8::1")), connections.admit(ip("2001:db8::2"))];
+        assert!(connections.admit(ip("2001:db8::3")).is_reserved());
+        assert!(!connections.admit(ip("2001:db8:0:1::3")).is_reserved());
+    }
+
+    #[test]
+    fn the_oldest_of_the_reserve_makes_room() {
+        let connections = Connections::new(Bounds { total: 0, ..BOUNDS });
+        let evicted = |place: &Place| place.evicted().now_or_never().is_some();
+        let [first, second] = [connections.admit(ip("::1")), connections.admit(ip("::1"))];
+        assert!(!evicted(&first) && !evicted(&second));
+        let third = connections.admit(ip("::1"));
+        assert!(evicted(&first) && !evicted(&second) && !evicted(&third));
+        drop(third);
+        let _fourth = connections.admit(ip("::1"));
+        assert!(!evicted(&second));
+    }
+
+    #[test]
+    fn what_ends_leaves_nothing_behind() {
+        let connections = Connections::new(BOUNDS);
+        for _ in 0..100 {
+            let places: Vec<_> = (0..9).map(|n| connections.admit(IpAddr::from([n; 4]))).collect();
+            drop(places);
+        }
+        let open = connections.0.open();
+        assert_eq!((open.total, open.by_network.len(), open.reserve.len()), (0, 0, 0));
+    }
+}

@@ -1,0 +1,59 @@
+//! Open files: as many as the system allows, and some kept back from connections.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Open files. More than any server needs; some systems name a billion, which programs that close
+/// all they could have inherited take minutes for.
+const MOST: u64 = 1 << 20;
+/// Open files kept back from connections, where there are so many: for the store, and for the
+/// connections and programs of the steps of 1,024 threads.
+const KEPT: u64 = 4_096;
+/// Connections beyond the bounds, for health probes.
+const RESERVE: u64 = 256;
+
+/// Raises the soft limit of open files to the hard one; gives the limit that holds now.
+pub(super) fn raise_limit() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return KEPT };
+    let wanted = hard.min(MOST);
+    if soft >= wanted {
+        return soft;
+    }
+    match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) {
+        Ok(()) => wanted,
+        Err(error) => {
+            tracing::warn!(%error, soft, "the limit of open files could not be raised");
+            soft
+        }
+    }
+}
+
+/// How many connections of those that are `asked` for, and how many more for probes, leave enough of
+/// `limit` open files for everything else.
+pub(super) fn share(limit: u64, asked: usize) -> (usize, usize) {
+    let reserve = RESERVE.min(limit / 8);
+    let room = limit - KEPT.min(limit / 2) - reserve;
+    let count = |files: u64| usize::try_from(files).unwrap_or(usize::MAX).max(1);
+    (asked.min(count(room)), count(reserve))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_everything_else() {
+        assert_eq!(share(1 << 20, 10_000), (10_000, 256));
+        assert_eq!(share(20_000, 10_000), (10_000, 256));
+        assert_eq!(share(10_000, 10_000), (5_648, 256));
+        assert_eq!(share(1_024, 10_000), (384, 128));
+        assert_eq!(share(1_024, 5), (5, 128));
+        assert_eq!(share(0, 10_000), (1, 1));
+    }
+
+    #[test]
+    fn the_limit_is_the_hard_one_once_it_was_raised() {
+        let limit = raise_limit();
+        assert_eq!(limit, raise_limit());
+        assert!(getrlimit(Resource::RLIMIT_NOFILE).unwrap().0 >= limit);
+    }
+}
