@@ -20,7 +20,7 @@ use super::keys::{ApiKey, Keys};
 use super::problem::{FORBIDDEN, Problem, UNAUTHENTICATED};
 use super::query::Params;
 use super::roles::Access;
-use super::{Api, token};
+use super::{Api, session, token};
 use crate::model::{Namespace, Role, ThreadId};
 use crate::runtime::RuntimeError;
 
@@ -97,6 +97,11 @@ pub(super) struct PeerAddress(pub(super) SocketAddr);
 /// Lets a request pass if its caller is known and has the role that the route wants.
 pub(super) async fn authenticate(State(api): State<Api>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
+    match session::enter(&api, &parts).await {
+        Ok(None) => {}
+        Ok(Some(entered)) => return entered,
+        Err(problem) => return refuse(problem, &parts),
+    }
     match admit(&api, &mut parts).await {
         Ok(caller) => {
             parts.extensions.insert(caller);
@@ -133,6 +138,9 @@ async fn identify(api: &Api, parts: &mut Parts, route: &str) -> Result<Caller, P
     }
     if keys.is_empty() {
         return Ok(Caller::anonymous());
+    }
+    if let Some(key) = session::key_of(api, parts).await? {
+        return Ok(Caller::of_key(key));
     }
     Err(Problem::new(&UNAUTHENTICATED, "a valid API key is needed: Authorization: Bearer SECRET"))
 }

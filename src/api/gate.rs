@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -123,4 +124,14 @@ fn is_same(origin: &HeaderValue, hosts: &[HostPort]) -> bool {
         return false;
     };
     !hosts.is_empty() && hosts.iter().all(|host| host.is_same(&origin, usual))
+}
+
+/// Whether the request says that a page of this very origin made it: what a cookie, which a browser
+/// sends by itself, needs to change anything.
+pub(super) fn is_from_own_page(parts: &Parts) -> bool {
+    let Ok(hosts) = hosts(&parts.headers, &parts.uri, parts.version) else { return false };
+    match parts.headers.get(header::ORIGIN) {
+        Some(origin) => is_same(origin, &hosts),
+        None => parts.headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin"),
+    }
 }

@@ -75,6 +75,11 @@ impl Keys {
         found
     }
 
+    /// The first key for which this holds.
+    pub(super) fn find_by(&self, holds: impl Fn(&ApiKey) -> bool) -> Option<ApiKey> {
+        self.0.borrow().iter().find(|key| holds(key)).cloned()
+    }
+
     /// Resolves once a key is not taken any more as it was; of a caller without one (`None`), once
     /// a key is needed.
     pub(super) async fn revoked(&self, key: Option<&ApiKey>) {

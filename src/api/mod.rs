@@ -22,6 +22,7 @@ mod query;
 mod request;
 mod roles;
 mod serve;
+mod session;
 mod settings;
 mod stream;
 #[cfg(test)]

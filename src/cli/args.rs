@@ -19,7 +19,7 @@ pub(super) enum Command {
     /// Serve, and show a first workflow run from end to end
     ///
     /// Keeps threads in ./rethread.db unless told otherwise, takes another port if the usual one
-    /// is taken, lets `exec` start `git`, and reads `.env`.
+    /// is taken, makes an API key and prints an address with it for a browser, and reads `.env`.
     Dev {
         /// Settings.
         #[command(flatten)]

@@ -38,9 +38,9 @@ impl Api {
         &self.base
     }
 
-    /// Whether it presents an API key.
-    pub(super) const fn has_key(&self) -> bool {
-        self.key.is_some()
+    /// The API key's secret that it presents.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// Reads a JSON document.

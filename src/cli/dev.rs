@@ -15,8 +15,6 @@ use crate::config::{ApiKey, ListenAddress, Settings};
 pub(super) const DOTENV: &str = ".env";
 /// Logs that leave the screen to the demo, unless somebody asked for more.
 pub(super) const QUIET: &str = "warn";
-/// What the demo's `exec` steps start.
-const PROGRAM: &str = "git";
 
 /// What `dev` can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,9 +27,6 @@ pub(super) struct DevOptions {
 
 /// Serves, runs the demo through the server's own API, and goes on serving.
 pub(super) async fn dev(mut settings: Settings, options: DevOptions) -> anyhow::Result<()> {
-    if !settings.exec_allow.iter().any(|program| program == PROGRAM) {
-        settings.exec_allow.push(PROGRAM.to_owned());
-    }
     let key = own_key(&mut settings);
     let mut signals = Signals::listen()?;
     let listener = listen(&settings.addr).await?;
@@ -41,7 +36,10 @@ pub(super) async fn dev(mut settings: Settings, options: DevOptions) -> anyhow::
     let addr = listener.local_addr()?;
     serve::announce(addr);
     let host = addr.ip().to_string();
-    let api = Api::new(&local_url(&ListenAddress { host, port: addr.port() }), key)?;
+    let base = local_url(&ListenAddress { host, port: addr.port() });
+    // For this terminal alone: the address opens a session of a browser, and stands in no log.
+    out::line(&format!("in a browser: {base}/?key={key}"));
+    let api = Api::new(&base, Some(key))?;
     let stop = server.stop();
     let serving = serve::until_signal(server.serve(listener), stop.clone(), &mut signals);
     tokio::pin!(serving);
@@ -73,12 +71,10 @@ async fn listen(addr: &ListenAddress) -> anyhow::Result<TcpListener> {
     app::bind(&free).await.with_context(|| format!("no free port on {}", addr.host))
 }
 
-/// A key for this process's own client, if the server wants one; it dies with the process.
-fn own_key(settings: &mut Settings) -> Option<String> {
-    if settings.api_keys.is_empty() {
-        return None;
-    }
+/// A key for this process's own client and for whoever reads the terminal; it dies with the process.
+/// Without one, any program and many a page on this machine could run what a workflow may.
+fn own_key(settings: &mut Settings) -> String {
     let secret = app::random_secret();
     settings.api_keys.push(ApiKey::new("dev", &secret));
-    Some(secret)
+    secret
 }

@@ -60,6 +60,11 @@ impl HostPort {
         &self.name
     }
 
+    /// The port, if it is not left out.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
     /// Whether nobody but this machine answers to it: `localhost` or a loopback address. Names
     /// below `localhost` are left out: not every resolver keeps them on this machine.
     pub fn is_loopback(&self) -> bool {

@@ -71,7 +71,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(super) const fn new(addr: SocketAddr) -> Self {
+    /// A client of the server at this address, without a key.
+    pub(crate) const fn new(addr: SocketAddr) -> Self {
         Self { addr, bearer: None }
     }
 

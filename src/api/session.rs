@@ -1,0 +1,165 @@
+//! Sessions of browsers: a cookie that stands for an API key.
+//!
+//! A page's address with `?key=SECRET` sets the cookie and leads on to the address without the
+//! secret, so that it stays in no history, no bookmark and no log. The cookie is stateless, as stream
+//! tokens are: an HMAC over the key's digest and the moment it expires, under a key that all replicas
+//! share. It goes with the API key it was given for.
+
+use std::time::Duration;
+
+use axum::extract::MatchedPath;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::Api;
+use super::gate::is_from_own_page;
+use super::keys::ApiKey;
+use super::problem::{Problem, UNAUTHENTICATED};
+use crate::model::{HostPort, Timestamp};
+
+/// How long a cookie is taken: a day's work. It is gone with the browser's session before.
+const LIFETIME: Duration = Duration::from_hours(24);
+/// Keeps these signatures apart from any other use of the key.
+const PURPOSE: &[u8] = b"rethread browser session v1\0";
+/// Bytes of the expiry at the front of a cookie.
+const EXPIRY_BYTES: usize = 8;
+/// The parameter that carries an API key's secret, to pages alone.
+const PARAMETER: &str = "key";
+/// Pages that can be entered with a key.
+const PAGES: [&str; 2] = ["/", "/ui/threads/{threadId}"];
+
+/// The answer to a page's address with a key in it: a cookie, and the address without the key.
+/// `None` if this is not one, or no key is needed.
+pub(super) async fn enter(api: &Api, parts: &Parts) -> Result<Option<Response>, Problem> {
+    let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if parts.method != Method::GET || !PAGES.contains(&route) || api.settings.keys.is_empty() {
+        return Ok(None);
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
+    let Some((_, secret)) = pairs.iter().find(|(name, _)| name == PARAMETER) else {
+        return Ok(None);
+    };
+    let Some(key) = api.settings.keys.find(secret) else {
+        return Err(Problem::new(&UNAUTHENTICATED, "the key in the address is not valid"));
+    };
+    let shared = api.handle.token_key().await?;
+    let value = sign(&shared, &key.digest, api.clock.now().plus(LIFETIME));
+    let others = pairs.iter().filter(|(name, _)| name != PARAMETER);
+    let rest = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(others).finish();
+    let path = parts.uri.path();
+    let clean = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
+    let secure = if is_encrypted(&parts.headers) { "; Secure" } else { "" };
+    let cookie = value.map(|value| {
+        let name = cookie_name(&parts.headers);
+        format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}")
+    });
+    let headers: [(HeaderName, HeaderValue); 3] = [
+        (header::LOCATION, HeaderValue::try_from(clean).map_err(|_| Problem::internal())?),
+        (
+            header::SET_COOKIE,
+            cookie.and_then(|text| text.try_into().ok()).ok_or_else(Problem::internal)?,
+        ),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    Ok(Some((StatusCode::SEE_OTHER, headers).into_response()))
+}
+
+/// The API key that the request's cookie stands for. A browser sends cookies by itself, so for
+/// changes the request must say that a page of this very origin made it.
+pub(super) async fn key_of(api: &Api, parts: &Parts) -> Result<Option<ApiKey>, Problem> {
+    let name = cookie_name(&parts.headers);
+    let reads = [Method::GET, Method::HEAD].contains(&parts.method);
+    let mut values = cookies(&parts.headers, &name).peekable();
+    if values.peek().is_none() || (!reads && !is_from_own_page(parts)) {
+        return Ok(None);
+    }
+    let (shared, now) = (api.handle.token_key().await?, api.clock.now());
+    let find = |value| api.settings.keys.find_by(|key| verify(&shared, &key.digest, value, now));
+    Ok(values.find_map(find))
+}
+
+/// Browsers send a host's cookies to all of its ports: two servers on one machine must not take each
+/// other's.
+fn cookie_name(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    match host.and_then(HostPort::parse).and_then(|host| host.port()) {
+        Some(port) => format!("rethread-{port}"),
+        None => "rethread".to_owned(),
+    }
+}
+
+fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let fields = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs =
+        fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(move |(found, _)| *found == name).map(|(_, value)| value)
+}
+
+/// Whether a proxy says that the browser's side of it is encrypted.
+fn is_encrypted(headers: &HeaderMap) -> bool {
+    headers.get("x-forwarded-proto").is_some_and(|value| value == "https")
+}
+
+fn sign(shared: &[u8; 32], digest: &[u8; 32], expires: Timestamp) -> Option<String> {
+    let expiry = expires.millis().to_be_bytes();
+    let mut value = expiry.to_vec();
+    value.extend_from_slice(&mac(shared, digest, expiry)?.finalize().into_bytes());
+    Some(URL_SAFE_NO_PAD.encode(value))
+}
+
+fn verify(shared: &[u8; 32], digest: &[u8; 32], value: &str, now: Timestamp) -> bool {
+    let Ok(bytes) = URL_SAFE_NO_PAD.decode(value) else { return false };
+    let Some((expiry, signature)) = bytes.split_first_chunk::<EXPIRY_BYTES>() else { return false };
+    let mac = mac(shared, digest, *expiry);
+    let genuine = mac.is_some_and(|mac| mac.verify_slice(signature).is_ok());
+    genuine && now < Timestamp::from_millis(i64::from_be_bytes(*expiry))
+}
+
+fn mac(shared: &[u8; 32], digest: &[u8; 32], expiry: [u8; EXPIRY_BYTES]) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(shared).ok()?;
+    mac.update(PURPOSE);
+    mac.update(&expiry);
+    mac.update(digest);
+    Some(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    #[test]
+    fn a_cookie_stands_for_its_key_until_it_expires() {
+        let value = sign(&[7; 32], &[1; 32], NOW.plus(LIFETIME)).unwrap();
+        assert!(verify(&[7; 32], &[1; 32], &value, NOW));
+        assert!(!verify(&[7; 32], &[2; 32], &value, NOW), "another key");
+        assert!(!verify(&[8; 32], &[1; 32], &value, NOW), "another server");
+        assert!(!verify(&[7; 32], &[1; 32], &value, NOW.plus(LIFETIME)), "later");
+        for end in 0..value.len() {
+            assert!(!verify(&[7; 32], &[1; 32], &value[..end], NOW), "{end}");
+        }
+    }
+
+    #[test]
+    fn each_port_of_a_host_has_a_cookie_of_its_own() {
+        let headers = |host: &str, cookie: &str| {
+            let value = |text: &str| HeaderValue::from_str(text).unwrap();
+            HeaderMap::from_iter([(header::HOST, value(host)), (header::COOKIE, value(cookie))])
+        };
+        let found = |host: &str| {
+            let headers = headers(host, "a=b; rethread-8080=x; rethread=y;rethread-8080=z");
+            let name = cookie_name(&headers);
+            cookies(&headers, &name).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(found("localhost:8080"), ["x", "z"]);
+        assert_eq!(found("flows.example"), ["y"]);
+        assert!(found("localhost:1").is_empty());
+    }
+}
