@@ -138,6 +138,28 @@ need_cyclonedx() {
   cargo install --locked --root "$tools/cyclonedx" --version "$CYCLONEDX_VERSION" cargo-cyclonedx
 }
 
+find_chromium() { have chromium || have chromium-browser || have google-chrome; }
+
+# Installs the Chromium that the system's release comes with, where that can be done without asking.
+install_chromium() {
+  have apt-get && need_root || return 1
+  say 'installing Chromium (apt-get install chromium)'
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q </dev/null || true
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -q --no-install-recommends chromium </dev/null
+}
+
+# Finds a Chromium or installs it where it may; without it the attacks of a real browser are left out.
+want_chromium() {
+  if ! find_chromium; then
+    install_chromium || true
+    if ! find_chromium; then
+      say 'NO CHROMIUM: the attacks of web pages are NOT tried in a real browser'
+      export RETHREAD_TEST_CHROMIUM=missing
+    fi
+  fi
+}
+
 cluster=''
 postgres_bin=''
 postgres_url=''

@@ -48,7 +48,7 @@ async fn half_sent_heads_silence_no_probe_and_give_back_what_they_took() {
 async fn the_soft_limit_of_open_files_is_raised_and_connections_leave_some_for_steps() {
     let home = Home::memory().await;
     let mut shell = Command::new("sh");
-    let script = "ulimit -H -n 700 && ulimit -S -n 200 && exec \"$0\" serve";
+    let script = "ulimit -S -n 200 && ulimit -H -n 700 && exec \"$0\" serve";
     shell.args(["-c", script, env!("CARGO_BIN_EXE_rethread")]).env_clear();
     #[expect(clippy::disallowed_methods, reason = "tests have no configuration layer")]
     shell.env("PATH", std::env::var("PATH").unwrap_or_default());

@@ -5,6 +5,7 @@ mod auth;
 mod bad_input;
 mod bounds;
 mod breakers;
+mod browser;
 mod budgets;
 mod checks;
 mod connections;

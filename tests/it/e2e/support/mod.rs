@@ -1,6 +1,7 @@
 //! What end-to-end tests are made of: a home for a server, the real binary, clients, a recorder.
 
 pub(crate) mod acts;
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod faults;
 pub(crate) mod figures;
