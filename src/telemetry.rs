@@ -4,7 +4,8 @@
 //! form has one object a line with the fields of the enclosing spans, as log collectors read it.
 //! Called by `cli` only; everything else just uses `tracing`.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 
@@ -16,14 +17,37 @@ pub const FLOW_TARGET: &str = "rethread::flow";
 /// Target of the lines about the configuration, which is read before there is a log.
 const CONFIG_TARGET: &str = "rethread::config";
 
-/// Starts logging. A second call in one process is refused.
-pub fn init(settings: &LogSettings) -> Result<(), ConfigError> {
-    let terminal = std::io::stderr().is_terminal();
+/// Takes secrets out of a line of the log; `None`: there is none in it.
+type Redact = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Standard error, without secrets. Each write is a whole line: `tracing` makes one of each event.
+struct RedactedStderr(Redact);
+
+impl Write for RedactedStderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let clean = (self.0)(&String::from_utf8_lossy(line));
+        let shown = clean.as_ref().map_or(line, |clean| clean.as_bytes());
+        io::stderr().lock().write_all(shown)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().lock().flush()
+    }
+}
+
+/// Starts logging; every line goes through `redact`. A second call in one process is refused.
+pub fn init(
+    settings: &LogSettings,
+    redact: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+) -> Result<(), ConfigError> {
+    let redact: Redact = Arc::new(redact);
+    let terminal = io::stderr().is_terminal();
     let format =
         settings.format.unwrap_or(if terminal { LogFormat::Pretty } else { LogFormat::Json });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(settings)?)
-        .with_writer(std::io::stderr)
+        .with_writer(move || RedactedStderr(Arc::clone(&redact)))
         .with_ansi(terminal);
     let started = match format {
         LogFormat::Pretty => builder.try_init(),

@@ -12,7 +12,7 @@ use super::metrics::ServedMetrics;
 use crate::api::{self, Api, ApiKey, ApiSettings, Bounds, Keys, Origins, ServeSettings};
 use crate::config::{self, ConfigError, CorsOrigins, Settings};
 use crate::dashboard;
-use crate::executor::{EgressPolicy, ExecutorSettings, Registry, Secrets};
+use crate::executor::{EgressPolicy, ExecutorSettings, Redactor, Registry};
 use crate::model::HostPort;
 use crate::observe::{Memory, Metrics};
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
@@ -33,15 +33,16 @@ impl Server {
         let open_files = super::files::raise_limit();
         let metrics = Arc::new(Metrics::new());
         let memory = super::memory::budget(settings.memory_limit, &metrics.memory);
-        let executors = executors(settings, &ambient, &memory)?;
+        let secrets = super::secrets::secrets(settings);
+        super::secrets::warn_of_short_ones(&secrets);
+        let executors = executors(settings, &ambient, &memory, secrets.redactor())?;
         let database = super::store::name(&settings.database);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %database, "starting");
         let opened = super::store::open(settings, &ambient).await?;
-        let secrets = settings.secrets.iter().map(|(name, value)| (name.clone(), value.clone()));
         let runtime = Runtime::start(RuntimeParts {
             store: opened.store,
             executors: Arc::new(executors),
-            secrets: Arc::new(Secrets::new(secrets)),
+            secrets: Arc::new(secrets),
             clock: Arc::clone(&ambient.clock),
             entropy: Arc::clone(&ambient.entropy),
             memory,
@@ -98,6 +99,7 @@ fn executors(
     settings: &Settings,
     ambient: &Ambient,
     memory: &Arc<Memory>,
+    redactor: Arc<Redactor>,
 ) -> anyhow::Result<Registry> {
     let egress = EgressPolicy::parse(&settings.egress.to_string()).map_err(|fault| {
         anyhow!(ConfigError::one(format!("RETHREAD_EGRESS = \"{}\": {fault}", settings.egress)))
@@ -110,6 +112,7 @@ fn executors(
         program_env: ExecutorSettings::environment_for_programs(config::process_variables()),
         program_guard: super::guard::guard_command(),
         memory: Arc::clone(memory),
+        redactor,
     };
     Registry::new(settings, Arc::clone(&ambient.clock)).context("the HTTP client can't be made")
 }

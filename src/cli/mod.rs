@@ -129,7 +129,7 @@ impl Loaded {
     }
 
     fn start_logging(self) -> Result<Settings, ConfigError> {
-        telemetry::init(&self.settings.log)?;
+        telemetry::init(&self.settings.log, crate::app::log_redaction(&self.settings))?;
         telemetry::log_notices(&self.notices);
         Ok(self.settings)
     }

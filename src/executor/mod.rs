@@ -7,6 +7,7 @@
 mod exec;
 mod http;
 mod pulse;
+mod redact;
 mod registry;
 mod room;
 mod secrets;
@@ -27,6 +28,7 @@ pub use http::{
     EgressDenied, EgressPolicy, EgressRule, Webhook, WebhookFault, Webhooks, egress_client,
 };
 pub use pulse::Pulse;
+pub use redact::{RedactedStream, Redactor};
 pub use registry::Registry;
 pub use secrets::Secrets;
 pub use settings::{DEFAULT_MAX_OUTPUT_BYTES, ExecutorSettings};
@@ -48,6 +50,8 @@ pub struct Attempt {
     pub action: Arc<Action>,
     /// The step's `with`, templates and secrets filled in. Never journalled, never logged.
     pub with: Json,
+    /// Whether its template names secrets: what it describes then stays where it is sent.
+    pub holds_secrets: bool,
     /// W3C trace context of the invoke, if there was one.
     pub traceparent: Option<String>,
     /// What the executor shows its signs of life to: every piece of output that arrives is one.

@@ -22,10 +22,11 @@ impl Registry {
     /// that of an HTTP client that cannot be made.
     pub fn new(settings: ExecutorSettings, clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
         let limit = settings.max_output_bytes;
+        let redactor = Arc::clone(&settings.redactor);
         Ok(Self {
-            http: HttpExecutor::new(settings.egress.clone(), limit, clock)?
+            http: HttpExecutor::new(settings.egress.clone(), limit, clock, Arc::clone(&redactor))?
                 .within(Arc::clone(&settings.memory)),
-            transform: TransformExecutor::new(limit),
+            transform: TransformExecutor::new(limit, redactor),
             exec: ExecExecutor::new(settings),
         })
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use super::EgressPolicy;
+use super::{EgressPolicy, Redactor};
 use crate::definition::VariablePolicy;
 use crate::observe::Memory;
 
@@ -36,6 +36,9 @@ pub struct ExecutorSettings {
     pub program_guard: Option<Vec<OsString>>,
     /// What memory may be taken for.
     pub memory: Arc<Memory>,
+    /// What takes secrets out of a text before it is cut. (Whatever an attempt gives is redacted as a
+    /// whole before it is recorded, by whoever asked for the attempt.)
+    pub redactor: Arc<Redactor>,
 }
 
 impl Default for ExecutorSettings {
@@ -49,6 +52,7 @@ impl Default for ExecutorSettings {
             program_env: Vec::new(),
             program_guard: None,
             memory: Arc::new(Memory::boundless()),
+            redactor: Arc::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::text::{excerpt, too_large};
-use super::{Attempt, AttemptError, StepExecutor};
+use super::{Attempt, AttemptError, Redactor, StepExecutor};
 use crate::definition::{Action, Filter, FilterError, FilterLimits};
 use crate::model::{Category, Failure, Json, codes};
 
@@ -24,6 +24,7 @@ const MAX_ERROR_CHARS: usize = 1000;
 pub(super) struct TransformExecutor {
     max_output_bytes: usize,
     long_runs: Arc<Semaphore>,
+    redactor: Arc<Redactor>,
 }
 
 #[async_trait]
@@ -47,8 +48,9 @@ impl StepExecutor for TransformExecutor {
 
 impl TransformExecutor {
     /// Makes the executor.
-    pub(super) fn new(max_output_bytes: usize) -> Self {
-        Self { max_output_bytes, long_runs: Arc::new(Semaphore::new(MAX_LONG_RUNS)) }
+    pub(super) fn new(max_output_bytes: usize, redactor: Arc<Redactor>) -> Self {
+        let long_runs = Arc::new(Semaphore::new(MAX_LONG_RUNS));
+        Self { max_output_bytes, long_runs, redactor }
     }
 
     const fn limits(&self) -> FilterLimits {
@@ -56,7 +58,7 @@ impl TransformExecutor {
     }
 
     fn output(&self, told: Result<Json, FilterError>) -> Result<Json, AttemptError> {
-        let output = told.map_err(|error| failure(&error))?;
+        let output = told.map_err(|error| failure(&error, &self.redactor))?;
         if output.as_str().len() > self.max_output_bytes {
             return Err(too_large("the output", self.max_output_bytes).into());
         }
@@ -89,8 +91,8 @@ fn filter_of(action: &Action) -> Option<&Filter> {
     }
 }
 
-fn failure(error: &FilterError) -> Failure {
-    let message = excerpt(&error.to_string(), MAX_ERROR_CHARS);
+fn failure(error: &FilterError, redactor: &Redactor) -> Failure {
+    let message = excerpt(&redactor.redact(&error.to_string()), MAX_ERROR_CHARS);
     match error {
         FilterError::TooLarge => {
             Failure::permanent(codes::PAYLOAD_TOO_LARGE, Category::Resource, message)
@@ -118,12 +120,13 @@ mod tests {
             number: 1,
             action: Arc::new(Action::Transform { filter: Filter::compile(jq).unwrap() }),
             with: Json::parse(with).unwrap(),
+            holds_secrets: false,
             traceparent: None,
             phase: crate::definition::Phase::Own,
             rounds: 0,
             pulse: Pulse::default(),
         };
-        let outcome = TransformExecutor::new(limit).execute(attempt).await;
+        let outcome = TransformExecutor::new(limit, Arc::default()).execute(attempt).await;
         outcome.map_err(|error| error.failure)
     }
 
@@ -147,7 +150,7 @@ mod tests {
             (FilterError::TooDeep, "jq_failed"),
             (FilterError::TooLarge, "payload_too_large"),
         ] {
-            let failure = failure(&error);
+            let failure = failure(&error, &Redactor::default());
             assert_eq!((failure.code.as_str(), failure.recoverable), (code, false));
             assert!(!failure.message.contains('\u{1b}'));
         }

@@ -15,7 +15,7 @@ use super::driver::{Driver, Message};
 use super::pulses::Watch;
 use super::settings::MAX_COMMIT_BYTES;
 use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
-use crate::executor::{Attempt, AttemptError, Executors, Pulse, Secrets, StepExecutor};
+use crate::executor::{Attempt, AttemptError, Executors, Pulse, Redactor, Secrets, StepExecutor};
 use crate::machine::{Command, Report, ThreadState};
 use crate::model::{
     Category, Event, EventBody, Failure, Json, Namespace, StepId, StepStatus, ThreadId, codes,
@@ -170,12 +170,12 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
         Ok(attempt) => attempt,
         Err(failure) => return Some(ended(Err(failure.into()))),
     };
-    let cleaner = Cleaner::new(&parts.secrets, planned);
+    let redactor = parts.secrets.redactor();
     let executor = parts.executors.get(&attempt.action)?;
     if let Some(result) = executor.execute_now(&attempt) {
-        return Some(ended(cleaner.clean(result)));
+        return Some(ended(redacted(&redactor, result)));
     }
-    let gate = circuit(executor, (planned, &attempt), &cleaner)
+    let gate = circuit(executor, (planned, &attempt), &redactor)
         .map(|circuit| (Arc::clone(&driver.core.breakers), Aim::new(circuit, &planned.retry)));
     let bounded = |limit| parts.settings.timeouts.of(limit);
     let watch = planned.heartbeat_timeout.map(|_| {
@@ -190,7 +190,7 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
         warn_after: planned.warn_after.map(bounded),
         heartbeat_timeout: planned.heartbeat_timeout.map(bounded),
         sender: driver.sender.clone(),
-        cleaner,
+        redactor,
         started: (step, phase, number),
     };
     let cancelled = driver.attempts.child_token();
@@ -214,18 +214,18 @@ pub(super) fn circuit_of(core: &Core, state: &ThreadState, step: usize) -> Optio
     let planned = state.plan.steps.get(step)?.phase(phase);
     let attempt = fill_in(core, state, (step, phase, made.saturating_add(1))).ok()?;
     let executor = core.parts.executors.get(&attempt.action)?;
-    circuit(executor, (planned, &attempt), &Cleaner::new(&core.parts.secrets, planned))
+    circuit(executor, (planned, &attempt), &core.parts.secrets.redactor())
 }
 
 fn circuit(
     executor: &dyn StepExecutor,
     (planned, attempt): (&PlanStep, &Attempt),
-    cleaner: &Cleaner,
+    redactor: &Redactor,
 ) -> Option<CircuitId> {
     let called = executor.target(attempt)?;
     let target = match &planned.breaker.key {
         Some(key) => Target::Named(Namespace::default(), key.clone()),
-        None => Target::Called(cleaner.clean_text(&called)),
+        None => Target::Called(redactor.redact(&called).into_owned()),
     };
     Some(CircuitId { target, policy: planned.breaker.policy })
 }
@@ -251,6 +251,7 @@ fn fill_in(
         rounds: state.step(step).map_or(0, |state| state.rounds),
         action: Arc::clone(&planned.action),
         with,
+        holds_secrets: planned.with.uses_secrets().next().is_some(),
         traceparent: state.traceparent.clone(),
         pulse: Pulse::default(),
     })
@@ -284,35 +285,13 @@ impl Scope for WithSecrets<'_> {
     }
 }
 
-/// Takes the secrets that a step was given out of what comes back.
-struct Cleaner {
-    secrets: Arc<Secrets>,
-    names: Vec<String>,
-}
-
-impl Cleaner {
-    fn new(secrets: &Arc<Secrets>, planned: &PlanStep) -> Self {
-        Self {
-            secrets: Arc::clone(secrets),
-            names: planned.with.uses_secrets().map(str::to_owned).collect(),
-        }
-    }
-
-    /// The same for a text about the step.
-    fn clean_text(&self, text: &str) -> String {
-        self.secrets.scrub(&self.names, text).into_owned()
-    }
-
-    fn clean(&self, result: Result<Json, AttemptError>) -> Result<Json, AttemptError> {
-        if self.names.is_empty() {
-            return result;
-        }
-        match result {
-            Ok(output) => Ok(self.secrets.scrub_json(&self.names, &output)),
-            Err(AttemptError { failure, retry_after }) => {
-                let failure = self.secrets.scrub_failure(&self.names, failure);
-                Err(AttemptError { failure, retry_after })
-            }
+/// Takes the server's secrets out of what comes back, whichever step was given them: a target may
+/// repeat what another step has told it.
+fn redacted(redactor: &Redactor, result: Result<Json, AttemptError>) -> Result<Json, AttemptError> {
+    match result {
+        Ok(output) => Ok(redactor.redact_json(&output)),
+        Err(AttemptError { failure, retry_after }) => {
+            Err(AttemptError { failure: redactor.redact_failure(failure), retry_after })
         }
     }
 }
@@ -328,7 +307,7 @@ struct Run {
     warn_after: Option<Duration>,
     heartbeat_timeout: Option<Duration>,
     sender: mpsc::Sender<Message>,
-    cleaner: Cleaner,
+    redactor: Arc<Redactor>,
     started: Started,
 }
 
@@ -380,7 +359,7 @@ impl Run {
     }
 
     async fn end(&self, result: Result<Json, AttemptError>) {
-        self.report(Outcome::ended(self.started, self.cleaner.clean(result))).await;
+        self.report(Outcome::ended(self.started, redacted(&self.redactor, result))).await;
     }
 
     async fn report(&self, outcome: Outcome) {

@@ -89,7 +89,10 @@ impl ExecExecutor {
         group.guard(self.guard.as_ref());
         let stdin = input.stdin.as_deref().unwrap_or_default();
         match group.finish(stdin, limit, &attempt.pulse).await? {
-            Some(finished) => outcome::output(name, &finished, input.parse, limit),
+            Some(finished) => {
+                let bounds = (limit, &*self.settings.redactor);
+                outcome::output(name, &finished, input.parse, bounds)
+            }
             None => Err(too_large("the output", limit)),
         }
     }

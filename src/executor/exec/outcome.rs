@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 
 use super::capture::Capture;
 use super::input::Parse;
+use crate::executor::Redactor;
 use crate::executor::text::{output_invalid, tail, too_large};
 use crate::model::{Category, Failure, Json, codes, quote};
 
@@ -24,11 +25,15 @@ pub(super) fn output(
     name: &str,
     finished: &Finished,
     parse: Parse,
-    limit: usize,
+    (limit, redactor): (usize, &Redactor),
 ) -> Result<Json, Failure> {
     let Capture { stdout, stderr } = &finished.written;
     if !finished.status.success() {
-        return Err(nonzero(name, finished.status, stderr));
+        return Err(nonzero(
+            name,
+            finished.status,
+            &redactor.redact(&String::from_utf8_lossy(stderr)),
+        ));
     }
     let mut out = String::from("{\"exitCode\":0,\"stdout\":");
     match parse {
@@ -45,13 +50,13 @@ pub(super) fn output(
     Json::trusted(out).map_err(|fault| output_invalid(fault.to_string()))
 }
 
-fn nonzero(name: &str, status: ExitStatus, stderr: &[u8]) -> Failure {
+fn nonzero(name: &str, status: ExitStatus, stderr: &str) -> Failure {
     let how = match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => status.to_string(),
     };
-    let said = tail(&String::from_utf8_lossy(stderr), MAX_TAIL);
+    let said = tail(stderr, MAX_TAIL);
     let separator = if said.is_empty() { "" } else { ": " };
     let message = format!("{name} ended with {how}{separator}{said}");
     Failure::recoverable(codes::EXIT_NONZERO, Category::Step, message)

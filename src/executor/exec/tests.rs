@@ -26,6 +26,7 @@ fn attempt(program: &str, with: &str) -> Attempt {
         number: 2,
         action: Arc::new(Action::Exec { program: program.to_owned(), variables: Vec::new() }),
         with: Json::parse(with).unwrap(),
+        holds_secrets: false,
         traceparent: None,
         phase: crate::definition::Phase::Own,
         rounds: 0,

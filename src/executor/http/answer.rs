@@ -10,7 +10,7 @@ use super::expect::Expected;
 use super::fault;
 use crate::executor::room::Room;
 use crate::executor::text::{excerpt, output_invalid, too_large};
-use crate::executor::{AttemptError, Pulse};
+use crate::executor::{AttemptError, Pulse, Redactor};
 use crate::model::{Category, Failure, Json, Timestamp, codes, quote};
 
 /// Most bytes read of an answer that is a failure, and most characters repeated of it: enough for
@@ -29,7 +29,7 @@ const EXCERPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// a sign of life.
 pub(super) async fn output(
     mut answer: Response,
-    (limit, room): (usize, &mut Room),
+    (limit, room, redactor): (usize, &mut Room, &Redactor),
     pulse: &Pulse,
 ) -> Result<Json, Failure> {
     let host = host(&answer);
@@ -38,7 +38,8 @@ pub(super) async fn output(
         return Err(too_large("the answer", limit));
     }
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| fault::failure(&error, &host))? {
+    let broke = |error| fault::failure(&error, &host, redactor);
+    while let Some(chunk) = answer.chunk().await.map_err(broke)? {
         pulse.beat();
         if body.len() + chunk.len() > limit {
             return Err(too_large("the answer", limit));
@@ -58,12 +59,16 @@ pub(super) async fn output(
 }
 
 /// The failure that an unexpected status stands for.
-pub(super) async fn unexpected(answer: Response, now: Timestamp) -> AttemptError {
+pub(super) async fn unexpected(
+    answer: Response,
+    now: Timestamp,
+    redactor: &Redactor,
+) -> AttemptError {
     let status = answer.status();
     let again = is_recoverable(status);
     let retry_after = if again { retry_after(answer.headers(), now) } else { None };
     let mut message = format!("HTTP {status}");
-    let said = said(answer).await;
+    let said = said(answer, redactor).await;
     if !said.is_empty() {
         message.push_str(": ");
         message.push_str(&said);
@@ -164,22 +169,30 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     Some(date(text)?.since(theirs.unwrap_or(now)))
 }
 
-/// The beginning of a failed answer's body.
-pub(super) async fn said(mut answer: Response) -> String {
-    let mut bytes = Vec::new();
+/// The beginning of a failed answer's body, without secrets: an error page repeats what it was asked
+/// for.
+pub(super) async fn said(mut answer: Response, redactor: &Redactor) -> String {
+    let (mut bytes, mut whole) = (Vec::new(), false);
     let reading = async {
-        while let Ok(Some(chunk)) = answer.chunk().await {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() >= MAX_EXCERPT_BYTES {
-                break;
+        while bytes.len() < MAX_EXCERPT_BYTES {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) => {
+                    whole = true;
+                    break;
+                }
+                Err(_broken) => break,
             }
         }
     };
     if tokio::time::timeout(EXCERPT_TIMEOUT, reading).await.is_err() {
         tracing::debug!("the body of a failed answer came late; what came is shown");
     }
+    whole &= bytes.len() <= MAX_EXCERPT_BYTES;
     bytes.truncate(MAX_EXCERPT_BYTES);
-    excerpt(&String::from_utf8_lossy(&bytes), MAX_EXCERPT_CHARS)
+    let text = String::from_utf8_lossy(&bytes);
+    let text = if whole { redactor.redact(&text) } else { redactor.redact_beginning(&text).into() };
+    excerpt(&text, MAX_EXCERPT_CHARS)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use super::egress::EgressDenied;
+use crate::executor::Redactor;
 use crate::executor::text::{excerpt, invalid};
 use crate::model::{Category, Failure, codes};
 
@@ -19,11 +20,11 @@ impl From<EgressDenied> for Failure {
 /// Sorts an error of the client: no retry helps against a policy, a bad certificate or a request
 /// that cannot be written; refused and broken connections, names that do not resolve and timeouts
 /// may mend. The URL is left out of the message: its query may hold a secret.
-pub(super) fn failure(error: &reqwest::Error, host: &str) -> Failure {
+pub(super) fn failure(error: &reqwest::Error, host: &str, redactor: &Redactor) -> Failure {
     if let Some(denied) = find::<EgressDenied>(error) {
         return denied.clone().into();
     }
-    let cause = excerpt(&root(error).to_string(), MAX_CAUSE);
+    let cause = excerpt(&redactor.redact(&root(error).to_string()), MAX_CAUSE);
     if error.is_builder() {
         return invalid(format!("the request to {host} cannot be written: {cause}"));
     }

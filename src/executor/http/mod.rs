@@ -23,7 +23,7 @@ pub use egress::{EgressDenied, EgressPolicy, EgressRule};
 pub use webhook::{Webhook, WebhookFault, Webhooks};
 
 use super::room::Room;
-use super::{Attempt, AttemptError, Pulse, StepExecutor};
+use super::{Attempt, AttemptError, Redactor, StepExecutor};
 use crate::model::{Clock, Failure, Json};
 use crate::observe::Memory;
 use expect::Expected;
@@ -40,19 +40,20 @@ pub(super) struct HttpExecutor {
     clock: Arc<dyn Clock>,
     max_output_bytes: usize,
     memory: Arc<Memory>,
+    redactor: Arc<Redactor>,
 }
 
 #[async_trait]
 impl StepExecutor for HttpExecutor {
     async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError> {
         let (request, expected) = request::read(&attempt)?;
-        let answer = self.send(request, &expected, &attempt.pulse).await?;
+        let answer = self.send(request, &expected, &attempt).await?;
         if answer::is_expected(&answer, &expected) {
             let mut room = Room::new(&self.memory);
-            let bounds = (self.max_output_bytes, &mut room);
+            let bounds = (self.max_output_bytes, &mut room, &*self.redactor);
             Ok(answer::output(answer, bounds, &attempt.pulse).await?)
         } else {
-            Err(answer::unexpected(answer, self.clock.now()).await)
+            Err(answer::unexpected(answer, self.clock.now(), &self.redactor).await)
         }
     }
 
@@ -67,10 +68,11 @@ impl HttpExecutor {
         egress: EgressPolicy,
         max_output_bytes: usize,
         clock: Arc<dyn Clock>,
+        redactor: Arc<Redactor>,
     ) -> Result<Self, reqwest::Error> {
         let egress = Arc::new(egress);
-        let memory = Arc::new(Memory::boundless());
-        Ok(Self { client: egress_client(&egress)?, egress, clock, max_output_bytes, memory })
+        let (client, memory) = (egress_client(&egress)?, Arc::new(Memory::boundless()));
+        Ok(Self { client, egress, clock, max_output_bytes, memory, redactor })
     }
 
     /// The same, taking memory for answers from a budget.
@@ -84,24 +86,33 @@ impl HttpExecutor {
         &self,
         first: Outgoing,
         expected: &Expected,
-        pulse: &Pulse,
+        attempt: &Attempt,
     ) -> Result<Response, Failure> {
+        let secret = attempt.holds_secrets || self.finds_secret(&first);
         let mut request = first;
         for _ in 0..=MAX_REDIRECTS {
             self.egress.judge(&request.url)?;
             let host = host_and_port(&request.url);
             let answer = self.client.execute(build(&request)).await;
-            let answer = answer.map_err(|error| fault::failure(&error, &host))?;
-            pulse.beat();
+            let answer = answer.map_err(|error| fault::failure(&error, &host, &self.redactor))?;
+            attempt.pulse.beat();
             if answer::is_expected(&answer, expected) {
                 return Ok(answer);
             }
-            match redirect::follow(&request, &answer)? {
+            match redirect::follow(&request, &answer, secret)? {
                 Some(next) => request = next,
                 None => return Ok(answer),
             }
         }
         Err(redirect::refused(&format!("there were more than {MAX_REDIRECTS}")))
+    }
+
+    /// Whether a request holds a secret that came by another way than its step's template.
+    fn finds_secret(&self, request: &Outgoing) -> bool {
+        let finds = |bytes: &[u8]| self.redactor.finds(&String::from_utf8_lossy(bytes));
+        self.redactor.finds(request.url.as_str())
+            || request.headers.values().any(|value| finds(value.as_bytes()))
+            || request.body.as_deref().is_some_and(finds)
     }
 }
 

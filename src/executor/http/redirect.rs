@@ -21,8 +21,14 @@ const HARMLESS: [&str; 9] = [
     TRACEPARENT,
 ];
 
-/// The request that the answer asks to make instead; `None` if the answer is no redirect.
-pub(super) fn follow(request: &Outgoing, answer: &Response) -> Result<Option<Outgoing>, Failure> {
+/// The request that the answer asks to make instead; `None` if the answer is no redirect. One that
+/// holds a secret stays with its origin: neither a header nor a body nor a path of it was meant for
+/// another.
+pub(super) fn follow(
+    request: &Outgoing,
+    answer: &Response,
+    secret: bool,
+) -> Result<Option<Outgoing>, Failure> {
     let status = answer.status();
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
@@ -34,7 +40,18 @@ pub(super) fn follow(request: &Outgoing, answer: &Response) -> Result<Option<Out
         return Err(refused("it leads to neither http nor https"));
     }
     strip_userinfo(&mut url).map_err(|()| refused("it leads to no host"))?;
+    judge(&request.url, &url, secret)?;
     Ok(Some(moved(request, status, url)))
+}
+
+fn judge(from: &Url, to: &Url, secret: bool) -> Result<(), Failure> {
+    if from.scheme() == "https" && to.scheme() != "https" {
+        return Err(refused("it leads from https to http"));
+    }
+    if secret && from.origin() != to.origin() {
+        return Err(refused("it leads to another origin, and the request holds a secret"));
+    }
+    Ok(())
 }
 
 /// The request after too many redirects.
@@ -83,6 +100,26 @@ mod tests {
         let with = r#"{"method":"POST","url":"http://u:p@a.example/x","json":1,
             "headers":{"Authorization":"Bearer s","X-Api-Key":"s","Accept":"text/plain"}}"#;
         read(&attempt(with)).unwrap().0
+    }
+
+    #[test]
+    fn a_secret_and_https_are_left_for_no_other_origin() {
+        let judged = |from: &str, to: &str, secret: bool| {
+            judge(&Url::parse(from).unwrap(), &Url::parse(to).unwrap(), secret).is_ok()
+        };
+        for (from, to, plain, secret) in [
+            ("http://a.example/x", "http://a.example:80/y", true, true),
+            ("http://a.example/x", "http://A.example/y", true, true),
+            ("http://a.example/x", "http://a.example:81/y", true, false),
+            ("http://a.example/x", "http://b.example/y", true, false),
+            ("http://a.example/x", "http://a.example./y", true, false),
+            ("http://a.example/x", "https://a.example/y", true, false),
+            ("https://a.example/x", "http://a.example/y", false, false),
+            ("https://a.example/x", "https://a.example/y", true, true),
+        ] {
+            assert_eq!(judged(from, to, false), plain, "{from} to {to}");
+            assert_eq!(judged(from, to, true), secret, "{from} to {to} with a secret");
+        }
     }
 
     #[test]

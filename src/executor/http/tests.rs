@@ -14,11 +14,14 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::definition::Action;
-use crate::executor::Pulse;
+use crate::executor::{Pulse, Redactor};
 use crate::model::{StepId, ThreadId, Timestamp};
 
 /// Longest wait for anything here that should take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A secret of the executors here.
+const TOKEN: &str = "t0p-\"secret\"-value";
 
 /// An attempt of `t1/s1` with that `with`.
 pub(super) fn attempt(with: &str) -> Attempt {
@@ -28,6 +31,7 @@ pub(super) fn attempt(with: &str) -> Attempt {
         number: 1,
         action: Arc::new(Action::Http),
         with: Json::parse(with).unwrap(),
+        holds_secrets: false,
         traceparent: None,
         phase: crate::definition::Phase::Own,
         rounds: 0,
@@ -150,6 +154,56 @@ async fn redirects_are_followed_up_to_ten_and_drop_credentials_elsewhere() {
 }
 
 #[tokio::test]
+async fn what_holds_a_secret_follows_redirects_within_its_origin_alone() {
+    let (server, other) = (Server::start().await, Server::start().await);
+    let to = |target: &str| format!("{}/to/{}", server.url, target.replace('/', "%2F"));
+    let there_and_away = to(&to(&format!("{}/json", other.url)));
+    let with = |url: &str, member: &str, value: &serde_json::Value| {
+        let mut with = serde_json::json!({ "url": url, "method": "POST" });
+        with[member] = value.clone();
+        with.to_string()
+    };
+    for (member, value) in [
+        ("headers", serde_json::json!({ "X-Key": TOKEN.to_uppercase() })),
+        ("headers", serde_json::json!({ "Authorization": basic(TOKEN) })),
+        ("json", serde_json::json!({ "k": [TOKEN] })),
+        ("body", serde_json::json!(format!("k={TOKEN}"))),
+        ("query", serde_json::json!({ "k": TOKEN })),
+    ] {
+        for url in [to(&format!("{}/json", other.url)), there_and_away.clone()] {
+            let error = server.run(&with(&url, member, &value), "open").await.unwrap_err();
+            let failure = error.failure;
+            assert_eq!((failure.code.as_str(), failure.recoverable), ("http_status", false));
+            assert!(failure.message.contains("another origin"), "{}", failure.message);
+        }
+        let within = server.run(&with(&to("/json"), member, &value), "open").await.unwrap();
+        assert!(within.contains("\"status\":200"), "{within}");
+    }
+    // One that is too short to be found, but that the template names.
+    let mut named = attempt(&format!(r#"{{"url":"{}"}}"#, to(&format!("{}/json", other.url))));
+    named.holds_secrets = true;
+    assert!(executor("open").execute(named).await.is_err());
+    assert!(other.seen().is_empty(), "{:?}", other.seen());
+}
+
+fn basic(password: &str) -> String {
+    use base64::Engine as _;
+    let text = format!("user:{password}");
+    format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(text))
+}
+
+#[tokio::test]
+async fn an_error_page_that_is_cut_shows_no_half_of_a_secret() {
+    let server = Server::start().await;
+    for before in [0, 280, 295, 4090, 4095] {
+        let path = format!("/failing/{before}");
+        let message = server.get(&path, "open").await.unwrap_err().failure.message;
+        assert!(!message.contains("t0p-"), "{before}: {message}");
+        assert_eq!(message.contains("[redacted:TOKEN]"), before < 280, "{before}: {message}");
+    }
+}
+
+#[tokio::test]
 async fn every_hop_is_judged_on_the_address_it_connects_to() {
     let server = Server::start().await;
     let port = server.address.port();
@@ -263,7 +317,8 @@ fn executor(policy: &str) -> HttpExecutor {
     let first = rustls::crypto::ring::default_provider().install_default().is_ok();
     assert!(first || rustls::crypto::CryptoProvider::get_default().is_some());
     let policy = EgressPolicy::parse(policy).unwrap();
-    HttpExecutor::new(policy, 64 * 1024, Arc::new(Still)).unwrap()
+    let redactor = Redactor::new([("TOKEN", TOKEN)]);
+    HttpExecutor::new(policy, 64 * 1024, Arc::new(Still), Arc::new(redactor)).unwrap()
 }
 
 #[derive(Debug)]
@@ -296,6 +351,7 @@ impl Server {
             .route("/echo", any(echo))
             .route("/status/{status}", any(status))
             .route("/to/{*url}", any(to))
+            .route("/failing/{before}", any(failing))
             .route("/loop", any(|| async { Redirect::temporary("/loop") }))
             .route("/broken", any(broken))
             .route("/endless", any(endless))
@@ -343,6 +399,12 @@ async fn status(Path(status): Path<u16>) -> impl IntoResponse {
     let status = StatusCode::from_u16(status).unwrap();
     let body = if status == StatusCode::NO_CONTENT { "" } else { "said\u{1b}[1m so\n" };
     (status, [("retry-after", "7")], body)
+}
+
+/// An error page with a secret after so many characters.
+async fn failing(Path(before): Path<usize>) -> impl IntoResponse {
+    let page = format!("{}{TOKEN}{}", "-".repeat(before), "x".repeat(5000));
+    (StatusCode::NOT_FOUND, page)
 }
 
 async fn to(Path(url): Path<String>) -> Redirect {

@@ -91,11 +91,12 @@ impl Webhooks for HttpExecutor {
         }
         *request.body_mut() = Some(webhook.body.into());
         let sent = self.client.execute(request).await;
-        let response = sent.map_err(|error| failed(&fault::failure(&error, &host)))?;
+        let response =
+            sent.map_err(|error| failed(&fault::failure(&error, &host, &self.redactor)))?;
         let status = response.status();
         if status.is_success() {
             // Read, so that the connection can be used again; what it says is of no interest.
-            drop(answer::said(response).await);
+            drop(answer::said(response, &self.redactor).await);
             return Ok(());
         }
         if status == StatusCode::GONE {

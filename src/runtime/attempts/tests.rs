@@ -64,7 +64,7 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Dura
         warn_after: bounds.warn_after,
         heartbeat_timeout: bounds.heartbeat_timeout,
         sender,
-        cleaner: Cleaner { secrets: Arc::new(Secrets::new([])), names: Vec::new() },
+        redactor: Arc::default(),
         started: (0, Phase::Own, 1),
     };
     let attempt = Attempt {
@@ -73,6 +73,7 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Dura
         number: 1,
         action: Arc::new(Action::Http),
         with: Json::null(),
+        holds_secrets: false,
         traceparent: None,
         phase: Phase::Own,
         rounds: 0,

@@ -276,7 +276,14 @@ pub(super) async fn post(
     };
     let webhooks = core.parts.executors.webhooks().ok_or_else(|| failed("nothing can be sent"))?;
     let sent = tokio::time::timeout(ATTEMPT_TIMEOUT, webhooks.send(webhook)).await;
-    sent.unwrap_or_else(|_| Err(failed("the receiver did not answer in time")))
+    let sent = sent.unwrap_or_else(|_| Err(failed("the receiver did not answer in time")));
+    sent.map_err(|fault| match fault {
+        WebhookFault::Gone => WebhookFault::Gone,
+        WebhookFault::Failed { detail, retry_after } => {
+            let detail = core.parts.secrets.redactor().redact(&detail).into_owned();
+            WebhookFault::Failed { detail, retry_after }
+        }
+    })
 }
 
 async fn note(core: &Core, subscription: &str, error: Option<&str>) {

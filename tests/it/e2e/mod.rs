@@ -46,6 +46,7 @@ mod replicas;
 mod retries;
 mod safety;
 mod sagas;
+mod secrets;
 mod signals;
 mod streams;
 mod support;

@@ -1,0 +1,31 @@
+//! The secrets of the settings, and what keeps them out of the log.
+
+use std::borrow::Cow;
+
+use crate::config::Settings;
+use crate::executor::Secrets;
+
+/// The secrets of the settings.
+pub(super) fn secrets(settings: &Settings) -> Secrets {
+    let secrets = settings.secrets.iter();
+    Secrets::new(secrets.map(|(name, value)| (name.clone(), value.clone())))
+}
+
+/// Names those that are not looked for.
+pub(super) fn warn_of_short_ones(secrets: &Secrets) {
+    for name in secrets.too_short() {
+        tracing::warn!(
+            name,
+            "a secret of less than 4 bytes is not redacted where a target repeats it"
+        );
+    }
+}
+
+/// What takes secrets out of a line of the log; `None`: there is none in it.
+pub fn log_redaction(settings: &Settings) -> impl Fn(&str) -> Option<String> + use<> {
+    let redactor = secrets(settings).redactor();
+    move |line| match redactor.redact(line) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(clean) => Some(clean),
+    }
+}
