@@ -29,5 +29,5 @@ pub use kinds::METHODS as HTTP_METHODS;
 pub use plan::{Action, Fallback, Phase, Plan, PlanStep, StepBreaker};
 pub use schema::InputSchema;
 pub use scope::{Scope, StepView};
-pub use template::{Template, Unfilled};
+pub use template::{Astray, Template, Unfilled};
 pub use variables::VariablePolicy;

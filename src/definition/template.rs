@@ -6,11 +6,13 @@
 
 mod lookup;
 mod render;
+mod url;
 
 use std::collections::BTreeSet;
 
 pub(super) use self::render::Bounded;
 pub use self::render::Unfilled;
+pub use self::url::Astray;
 use super::reference::{self, Braced, Reference, Root};
 use super::{Scope, scan};
 use crate::model::{Faults, Json, Pointer};
@@ -23,6 +25,8 @@ const MAX_REFERENCE: usize = 1024;
 pub struct Template {
     parts: Vec<Part>,
     secrets: BTreeSet<String>,
+    /// The pieces of the URL in it, if it is more than literal text.
+    url: Vec<Piece>,
 }
 
 /// What the references of a template may name.
@@ -63,13 +67,25 @@ impl Template {
     ) -> Self {
         let mut compiler = Compiler { names, faults, parts: Vec::new(), secrets: BTreeSet::new() };
         compiler.value(json, at);
-        Self { parts: compiler.parts, secrets: compiler.secrets }
+        Self { parts: compiler.parts, secrets: compiler.secrets, url: Vec::new() }
+    }
+
+    /// The same template, which holds one member of its JSON text as a URL: see
+    /// [`Template::check_url`].
+    pub(super) fn with_url(self, member: &str, json: &str, names: &Names<'_>) -> Self {
+        // What is wrong with its references was said when the whole was compiled.
+        let (mut said, at) = (Faults::default(), Pointer::root());
+        let text = scan::member(json, member).map(scan::decode).unwrap_or_default();
+        let faults = &mut said;
+        let mut compiler = Compiler { names, faults, parts: Vec::new(), secrets: BTreeSet::new() };
+        let url = compiler.pieces(&text, &at);
+        Self { url, ..self }
     }
 
     /// The template of a `transform` without `from`:
     /// `{"input":…,"thread":{"id":…},"steps":{id:{"status":…,"output":…}}}`.
     pub(super) fn whole_scope() -> Self {
-        Self { parts: vec![Part::Scope], secrets: BTreeSet::new() }
+        Self { parts: vec![Part::Scope], secrets: BTreeSet::new(), url: Vec::new() }
     }
 
     /// The names of the secrets it puts in, sorted.

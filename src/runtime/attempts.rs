@@ -243,6 +243,10 @@ fn fill_in(
     let scope = WithSecrets { state, secrets: &core.parts.secrets };
     let with = planned.with.render(&scope, core.parts.settings.max_event);
     let with = with.map_err(|unfilled| unfilled.failure(""))?;
+    planned.with.check_url(&scope).map_err(|astray| {
+        let detail = format!("invalid configuration: url: {astray}");
+        Failure::permanent(codes::INVALID_CONFIGURATION, Category::Validation, detail)
+    })?;
     Ok(Attempt {
         thread_id: state.thread_id.clone(),
         step_id: planned.id.clone(),

@@ -14,7 +14,7 @@ use crate::model::{Faults, Node, Pointer};
 pub(super) const KIND: Kind = Kind {
     name: "http",
     fields: &["method", "url", "headers", "query", "json", "body", "expectStatus"],
-    reads: Reads::With,
+    reads: Reads::Url("url"),
     shows_life: true,
     check,
 };

@@ -38,6 +38,8 @@ pub(super) struct Kind {
 pub(super) enum Reads {
     /// All of it.
     With,
+    /// All of it, and this member is a URL whose literal text says where it leads.
+    Url(&'static str),
     /// All of it, and what it says ends up in the journal: no secrets in it.
     Journalled,
     /// Its `from` alone; the whole scope if there is none.

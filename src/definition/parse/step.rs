@@ -153,6 +153,9 @@ fn work(
     let raw_with = scan::member(raw, "with").unwrap_or("{}");
     let template = match kind.reads {
         kinds::Reads::With => Template::compile(raw_with, &at, names, faults),
+        kinds::Reads::Url(member) => {
+            Template::compile(raw_with, &at, names, faults).with_url(member, raw_with, names)
+        }
         kinds::Reads::Journalled => {
             Template::compile(raw_with, &at, &Names { secrets: false, ..*names }, faults)
         }

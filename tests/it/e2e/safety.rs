@@ -119,3 +119,75 @@ async fn a_redirect_is_judged_like_a_first_address() {
         assert_eq!(status["error"]["code"], code, "{target}");
     }
 }
+
+#[tokio::test]
+async fn data_never_draws_a_credential_to_another_host_than_the_workflow_names() {
+    let home = Home::memory().await;
+    let server = home.launch().set("RETHREAD_SECRET_TOKEN", "TopSecretToken99").start().await;
+    let client = server.client();
+    let (named, other) = (Recorder::start().await, Recorder::start().await);
+    let addr = |recorder: &Recorder| {
+        recorder.url("").trim_start_matches("http://").trim_end_matches('/').to_owned()
+    };
+    let (a, b) = (addr(&named), addr(&other));
+    let with =
+        |url: &str| json!({ "url": url, "headers": { "Authorization": "Bearer {secrets.TOKEN}" } });
+    let (short, digit) = a.split_at(a.len() - 1);
+    for (url, input) in [
+        (format!("http://{a}{{input}}"), format!("@{b}/ok/x")),
+        (format!("http://{a}{{input}}"), format!("\\@{b}/ok/x")),
+        (format!("http://{a}{{input}}"), format!("\t@{b}/ok/x")),
+        (format!("http://user{{input}}@{a}/"), format!("@{b}/ok/x?")),
+        ("http://{input}.localhost/".to_owned(), format!("{b}/ok/x?")),
+        (format!("http://{short}{{input}}"), format!("{digit}@{b}/ok/x")),
+        (format!("{{input}}://{a}/ok/x"), format!("http://{b}/ok/x?")),
+    ] {
+        let undo = json!({ "kind": "http", "with": with(&url) });
+        for steps in [
+            json!([{ "id": "s", "kind": "http", "with": with(&url) }]),
+            json!([{ "id": "s", "kind": "http", "retry": { "maxAttempts": 1 },
+                "with": { "url": "http://127.0.0.1:1/" }, "fallback": undo }]),
+            json!([{ "id": "s", "kind": "transform", "with": { "jq": "1" }, "compensate": undo },
+                { "id": "f", "kind": "transform", "dependsOn": ["s"], "with": { "jq": "error(\"no\")" } }]),
+        ] {
+            let status = client.run(&json!({ "workflow": flow(&steps), "input": input })).await;
+            assert_eq!(status["status"], "failed", "{url} with {input}");
+            let text = status.to_string();
+            assert!(text.contains("invalid_configuration"), "{url} with {input}: {text}");
+        }
+    }
+    assert!(other.hits().is_empty() && named.hits().is_empty());
+    for (url, input) in [
+        (format!("http://{a}{{input}}"), "/ok/x?@y".to_owned()),
+        ("{input}".to_owned(), other.url("ok/whole")),
+        ("{input}/base".to_owned(), other.url("ok")),
+    ] {
+        let steps = json!([{ "id": "s", "kind": "http", "with": with(&url) }]);
+        let status = client.run(&json!({ "workflow": flow(&steps), "input": input })).await;
+        assert_eq!(status["status"], "completed", "{url}: {status:#}");
+    }
+    assert_eq!((named.hits().len(), other.hits().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn what_holds_a_secret_is_not_redirected_to_another_origin() {
+    let home = Home::memory().await;
+    let server = home.launch().set("RETHREAD_SECRET_TOKEN", "TopSecretToken99").start().await;
+    let client = server.client();
+    let (named, other) = (Recorder::start().await, Recorder::start().await);
+    let away = named.url(&format!("to/{}", named.url(&format!("to/{}", other.url("ok/x")))));
+    for with in [
+        json!({ "url": away, "headers": { "X-Key": "{secrets.TOKEN}" } }),
+        json!({ "url": away, "method": "POST", "json": { "k": "{secrets.TOKEN}" } }),
+        json!({ "url": format!("{away}?k={{secrets.TOKEN}}") }),
+    ] {
+        let steps = json!([{ "id": "s", "kind": "http", "with": with }]);
+        let status = client.run(&json!({ "workflow": flow(&steps) })).await;
+        assert_eq!(status["error"]["code"], "http_status", "{with}");
+        assert_eq!(step(&status, "s")["attempts"], json!(1), "{with}");
+    }
+    assert!(other.hits().is_empty());
+    let steps = json!([{ "id": "s", "kind": "http", "with": { "url": away } }]);
+    let status = client.run(&json!({ "workflow": flow(&steps) })).await;
+    assert_eq!((&status["status"], other.hits().len()), (&json!("completed"), 1));
+}
