@@ -23,6 +23,14 @@ pub enum Command {
         /// How often it was lost since its last completed step.
         losses: u32,
     },
+    /// As [`Self::Quarantine`], but it is known: the thread kept a worker of its server from going on
+    /// for so long that the process was ended. It is paused whatever it was at.
+    Condemn {
+        /// The takeover, unless it is driven still.
+        takeover: Option<Takeover>,
+        /// How long it did so.
+        stood: Duration,
+    },
     /// An attempt of a step, or of its compensation, has ended or is worth a warning.
     Attempt {
         /// The step.
@@ -159,6 +167,7 @@ impl Command {
             Self::Advance
             | Self::Recover(_)
             | Self::Quarantine { .. }
+            | Self::Condemn { .. }
             | Self::Attempt { report: Report::Done { .. } | Report::Slow, .. }
             | Self::Ask(..) => false,
         }

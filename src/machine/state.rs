@@ -295,6 +295,16 @@ impl ThreadState {
         self.matching(StepState::is_running)
     }
 
+    /// The steps that have not begun and that wait for no other, in the order of the plan.
+    pub(super) fn next_steps(&self) -> Vec<StepId> {
+        let ended = |at: &usize| self.step(*at).is_some_and(|step| step.status.is_terminal());
+        let steps = self.plan.steps.iter().zip(&self.steps);
+        let next = steps.filter(|(planned, step)| {
+            step.status == StepStatus::Pending && planned.depends_on.iter().all(ended)
+        });
+        next.map(|(planned, _)| planned.id.clone()).collect()
+    }
+
     /// The interventions that wait for a decision, oldest first.
     pub fn open_interventions(&self) -> impl Iterator<Item = &Intervention> {
         self.interventions.iter().filter(|one| one.resolved.is_none())

@@ -48,6 +48,7 @@ pub fn decide(
         Command::Quarantine { takeover, losses } => {
             recover::quarantine(&mut draft, takeover, losses)?;
         }
+        Command::Condemn { takeover, stood } => recover::condemn(&mut draft, takeover, stood)?,
         Command::Attempt { step, attempt, undoes: false, report } => {
             result::reported(&mut draft, (step, attempt), report)?;
         }

@@ -1,6 +1,8 @@
 //! Going on under another incarnation, or not: a thread that is lost with every replica that
 //! drives it is set aside for a person.
 
+use std::time::Duration;
+
 use super::super::draft::Draft;
 use super::super::ready::POLICY;
 use super::super::{Rejection, Takeover, choice};
@@ -47,12 +49,54 @@ pub(super) fn quarantine(
     }
     let suspects = draft.state.running();
     take_over(draft, takeover, suspects.clone());
-    let named: Vec<&str> = suspects.iter().map(StepId::as_str).collect();
     let reason = format!(
         "{losses} replicas were lost while they drove this thread and no step completed in \
          between; under way at the last one: {}",
-        if named.is_empty() { "none".to_owned() } else { named.join(", ") }
+        listed(&suspects)
     );
+    set_aside(draft, suspects, reason);
+    Ok(())
+}
+
+/// Pauses a thread that kept a worker from going on. Nothing of it is looked at: whatever it would do
+/// next may be what a worker stands in.
+pub(super) fn condemn(
+    draft: &mut Draft<'_>,
+    takeover: Option<Takeover>,
+    stood: Duration,
+) -> Result<(), Rejection> {
+    let status = draft.state.status;
+    if status.is_terminal() {
+        return Err(Rejection::WrongState(status));
+    }
+    let running = draft.state.running();
+    let suspects = if running.is_empty() { draft.state.next_steps() } else { running.clone() };
+    if let Some(takeover) = takeover {
+        take_over(draft, takeover, running);
+    }
+    if status == ThreadStatus::Paused {
+        // It goes on once a person says so.
+        return Ok(());
+    }
+    let reason = format!(
+        "this thread kept a worker of its server from going on for {} s, and the server was ended \
+         for it; under way or next: {}",
+        stood.as_secs(),
+        listed(&suspects)
+    );
+    set_aside(draft, suspects, reason);
+    Ok(())
+}
+
+fn listed(steps: &[StepId]) -> String {
+    if steps.is_empty() {
+        return "none".to_owned();
+    }
+    steps.iter().map(StepId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Pauses the thread and asks a person.
+fn set_aside(draft: &mut Draft<'_>, suspects: Vec<StepId>, reason: String) {
     let (by, why) = (POLICY.to_owned(), Some(reason.clone()));
     let paused = WorkflowPaused { by, reason: why, aborts_at: None, compensate: false };
     draft.emit(EventBody::WorkflowPaused(paused));
@@ -68,7 +112,6 @@ pub(super) fn quarantine(
         on_timeout: None,
         escalates_at: draft.escalates_at(),
     }));
-    Ok(())
 }
 
 fn take_over(draft: &mut Draft<'_>, takeover: Takeover, steps: Vec<StepId>) {

@@ -6,7 +6,7 @@ use super::words::{asked_since, failure, list, since};
 use super::{Call, Case, Cause, CauseKind, Hands, bounds, ended, is_ready, steps};
 use crate::machine::ready::POLICY;
 use crate::machine::{Intervention, ThreadState};
-use crate::model::{InterventionKind, StepId, StepStatus, ThreadStatus};
+use crate::model::{InterventionKind, StepId, ThreadStatus};
 
 /// The causes of a thread by its status. `free`: nothing around it holds it up.
 pub(super) fn causes(case: &Case<'_>, free: bool) -> Vec<Cause> {
@@ -192,14 +192,8 @@ fn failing(state: &ThreadState) -> Cause {
 /// Nothing holds it up.
 fn ready(case: &Case<'_>) -> Cause {
     let (state, facts) = (case.state, case.facts);
-    let steps = state.plan.steps.iter().zip(&state.steps);
-    let next: Vec<&str> = steps
-        .filter(|(planned, step)| {
-            let ended = |at: &usize| state.step(*at).is_some_and(|step| step.status.is_terminal());
-            step.status == StepStatus::Pending && planned.depends_on.iter().all(ended)
-        })
-        .map(|(planned, _)| planned.id.as_str())
-        .collect();
+    let next = state.next_steps();
+    let next: Vec<&str> = next.iter().map(StepId::as_str).collect();
     let who = match &facts.hands {
         Hands::Elsewhere { replica, .. } => replica.as_str(),
         Hands::Here | Hands::TakenUpHere | Hands::Lost { .. } | Hands::Nobody => {

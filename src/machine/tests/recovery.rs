@@ -198,6 +198,63 @@ fn a_quarantined_thread_starts_nothing_and_names_the_steps_that_were_under_way()
     assert_eq!(stage.state.open_interventions().count(), 0);
 }
 
+/// What a thread that stood is taken over and paused with.
+fn condemned() -> Command {
+    let takeover = Some(takeover(RecoveryCause::Frozen, 7));
+    Command::Condemn { takeover, stood: std::time::Duration::from_secs(12) }
+}
+
+#[test]
+fn a_condemned_thread_is_paused_without_a_look_at_what_it_would_do_next() {
+    let mut stage = Stage::new(json!([http("a", &[]), http("b", &["a"]), http("c", &["b"])]));
+    stage.advance();
+    assert_eq!(
+        stage.decide(condemned()).unwrap(),
+        ["workflow_recovered frozen [a]", "workflow_paused", "intervention_opened poison [a]"]
+    );
+    let prompt = &stage.state.interventions[0].opened.prompt;
+    assert!(prompt.contains("for 12 s") && prompt.ends_with("under way or next: a"), "{prompt}");
+    assert_eq!(stage.pass(3_600_000).advance(), NOTHING);
+    assert_eq!(stage.decide(condemned()).unwrap(), ["workflow_recovered frozen []"], "it is");
+    assert_eq!(
+        stage.resume(),
+        ["intervention_resolved resume", "workflow_resumed", "step_start a 2"]
+    );
+}
+
+#[test]
+fn a_thread_that_stood_in_a_condition_names_the_steps_that_would_be_next() {
+    let when = json!({ "when": "input == 1" });
+    let mut stage = Stage::new(json!([http("a", &[]), http_with("b", &["a"], when)]));
+    stage.advance();
+    stage.moment.may_start = false;
+    stage.complete("a", json!(1));
+    stage.moment.may_start = true;
+    let opened = "intervention_opened poison [b]";
+    assert_eq!(
+        stage.decide(condemned()).unwrap(),
+        ["workflow_recovered frozen []", "workflow_paused", opened]
+    );
+    let driven = Command::Condemn { takeover: None, stood: std::time::Duration::ZERO };
+    assert_eq!(stage.decide(driven).unwrap(), NOTHING, "it is paused");
+}
+
+#[test]
+fn a_failing_thread_that_stood_is_paused_too_and_goes_on_failing_when_a_person_says_so() {
+    let mut stage = Stage::new(json!([http("a", &[]), http("b", &[])]));
+    stage.advance();
+    stage.fail("a", refused());
+    assert_eq!(
+        stage.decide(condemned()).unwrap(),
+        ["workflow_recovered frozen [b]", "workflow_paused", "intervention_opened poison [b]"]
+    );
+    stage.state.validate().unwrap();
+    let resumed = stage.resume();
+    assert_eq!(resumed[..2], ["intervention_resolved resume", "workflow_resumed"]);
+    assert_eq!(stage.abort(), ["workflow_aborted"]);
+    assert_eq!(stage.decide(condemned()), Err(Rejection::WrongState(ThreadStatus::Aborted)));
+}
+
 #[test]
 fn only_takeovers_at_which_something_ran_count_and_only_until_the_thread_gets_on() {
     let policy = json!({ "retry": { "maxAttempts": 2 } });
