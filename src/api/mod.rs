@@ -4,6 +4,7 @@
 //! in `problem.rs` and nowhere else. This layer sees of the runtime its [`Handle`] alone, and
 //! never a store. `app` calls [`router`] and [`serve()`].
 
+mod apart;
 mod auth;
 mod conditional;
 mod connections;
@@ -82,6 +83,7 @@ pub fn router(api: Api, pages: Router) -> Router {
         .merge(pages)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(route_not_found)
+        .layer(from_fn_with_state(api.clone(), apart::apart))
         .layer(from_fn_with_state(api.clone(), auth::authenticate))
         .layer(from_fn_with_state(api.clone(), memory::hold))
         .layer(option_layer(api.settings.origins.layer()))

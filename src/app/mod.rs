@@ -3,6 +3,7 @@
 //! The ambient clock and randomness come in here and nowhere else. Called by `cli` only.
 
 mod ambient;
+mod control;
 mod files;
 mod guard;
 mod listen;
@@ -14,8 +15,11 @@ mod secrets;
 mod server;
 mod store;
 mod verify;
+mod workers;
 
+pub use crate::executor::Executors;
 pub use ambient::{Ambient, OsEntropy, SystemClock, random_secret};
+pub use control::STOOD;
 pub use guard::{GUARD_COMMAND, guard_programs};
 pub use listen::{bind, install_crypto};
 pub use secrets::log_redaction;

@@ -8,11 +8,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Ambient;
+use super::control::Control;
 use super::metrics::ServedMetrics;
+use super::workers::Workers;
 use crate::api::{self, Api, ApiKey, ApiSettings, Bounds, Keys, Origins, ServeSettings};
 use crate::config::{self, ConfigError, CorsOrigins, Settings};
 use crate::dashboard;
-use crate::executor::{EgressPolicy, ExecutorSettings, Redactor, Registry};
+use crate::executor::{EgressPolicy, ExecutorSettings, Executors, Redactor, Registry};
 use crate::model::HostPort;
 use crate::observe::{Memory, Metrics};
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
@@ -24,33 +26,56 @@ pub struct Server {
     app: axum::Router,
     serve: ServeSettings,
     stop: CancellationToken,
+    control: Control,
+    workers: Workers,
 }
 
 impl Server {
     /// Opens the store and starts the runtime.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        Self::assemble(settings, None).await
+    }
+
+    /// The same with executors of the caller's own.
+    pub async fn start_with(
+        settings: &Settings,
+        executors: Arc<dyn Executors>,
+    ) -> anyhow::Result<Self> {
+        Self::assemble(settings, Some(executors)).await
+    }
+
+    async fn assemble(
+        settings: &Settings,
+        own: Option<Arc<dyn Executors>>,
+    ) -> anyhow::Result<Self> {
         let ambient = Ambient::start();
         let open_files = super::files::raise_limit();
         let metrics = Arc::new(Metrics::new());
         let memory = super::memory::budget(settings.memory_limit, &metrics.memory);
         let secrets = super::secrets::secrets(settings);
         super::secrets::warn_of_short_ones(&secrets);
-        let executors = executors(settings, &ambient, &memory, secrets.redactor())?;
+        let executors = match own {
+            Some(own) => own,
+            None => Arc::new(executors(settings, &ambient, &memory, secrets.redactor())?),
+        };
         let database = super::store::name(&settings.database);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %database, "starting");
         let opened = super::store::open(settings, &ambient).await?;
-        let runtime = Runtime::start(RuntimeParts {
+        let (control, workers) = (Control::start()?, Workers::start()?);
+        let parts = RuntimeParts {
             store: opened.store,
-            executors: Arc::new(executors),
+            executors,
             secrets: Arc::new(secrets),
             clock: Arc::clone(&ambient.clock),
             entropy: Arc::clone(&ambient.entropy),
             memory,
             metrics: Arc::clone(&metrics),
             settings: RuntimeSettings { fallback: opened.fallback, ..runtime_settings(settings) },
-        })
-        .await
-        .context("the runtime can't be started")?;
+            control: Some(control.handle().clone()),
+        };
+        let runtime = workers.handle().spawn(Runtime::start(parts)).await?;
+        let runtime = runtime.context("the runtime can't be started")?;
+        control.guard(runtime.watch());
         let api = Api::new(
             runtime.handle(),
             api_settings(settings, metrics),
@@ -60,7 +85,9 @@ impl Server {
         let pages = dashboard::router(runtime.handle(), Arc::clone(&ambient.clock));
         let app = api::router(api, pages);
         let serve = serve_settings(settings, open_files);
-        Ok(Self { runtime, app, serve, stop: CancellationToken::new() })
+        let stop = CancellationToken::new();
+        control.see_to_the_end(stop.clone(), settings.shutdown_grace);
+        Ok(Self { runtime, app, serve, stop, control, workers })
     }
 
     /// Cancelled to end the server in good order.
@@ -71,7 +98,7 @@ impl Server {
     /// Serves until stopped: then takes no new work, gives running steps and open requests the
     /// grace, and hands its threads over.
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
-        let Self { runtime, app, serve, stop } = self;
+        let Self { runtime, app, serve, stop, control, workers } = self;
         let faces = api::serve(listener, app, serve, stop.clone());
         let broken = runtime.broken();
         let engine = async {
@@ -79,11 +106,15 @@ impl Server {
                 () = stop.cancelled() => {}
                 () = broken.cancelled() => stop.cancel(),
             }
-            runtime.stop().await;
+            runtime.stop().await
         };
-        tokio::join!(faces, engine);
+        let ((), came_back) = tokio::join!(faces, engine);
+        drop((control, workers));
         if broken.is_cancelled() {
             bail!("a part of the runtime ended before its time; its threads are handed over");
+        }
+        if !came_back {
+            bail!("workers still stood in what they were given when the grace was over");
         }
         tracing::info!("stopped");
         Ok(())

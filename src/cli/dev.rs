@@ -30,7 +30,7 @@ pub(super) async fn dev(mut settings: Settings, options: DevOptions) -> anyhow::
     let key = own_key(&mut settings);
     let mut signals = Signals::listen()?;
     let listener = listen(&settings.addr).await?;
-    let Some(server) = serve::start(&settings, &mut signals).await? else {
+    let Some(server) = serve::start(app::Server::start(&settings), &mut signals).await? else {
         return Ok(());
     };
     let addr = listener.local_addr()?;

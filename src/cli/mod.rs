@@ -2,8 +2,9 @@
 //! health`.
 //!
 //! Exit codes: 0 done; 1 it could not be done (database unreachable, address taken, demo failed,
-//! the store is damaged);
-//! 2 the command line or the configuration can't be used. `main` calls [`main`] and nothing else.
+//! the store is damaged, steps that never end);
+//! 2 the command line or the configuration can't be used; 3 workers stood for longer than the lease
+//! ([`crate::app::STOOD`]). `main` calls [`main`] and nothing else.
 
 mod args;
 mod client;
@@ -21,9 +22,11 @@ mod verify;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
+use crate::app::{Executors, Server};
 use crate::config::{self, ConfigError, Environment, Notice, Settings, Values};
 use crate::telemetry;
 
@@ -59,6 +62,13 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Serves with executors of the caller's own until a signal, as the environment says: for programs
+/// that the server is a part of.
+pub fn serve_with(executors: Arc<dyn Executors>) -> anyhow::Result<()> {
+    let settings = Loaded::read(&BTreeMap::new(), Environment::of_process())?.start_logging()?;
+    block_on(serve::serve(&settings, Server::start_with(&settings, executors)))
+}
+
 fn run(command: &Command, flags: &BTreeMap<String, String>) -> anyhow::Result<()> {
     match command {
         Command::Openapi => {
@@ -84,7 +94,7 @@ fn run(command: &Command, flags: &BTreeMap<String, String>) -> anyhow::Result<()
         }
         Command::Serve { .. } => {
             let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
-            block_on(serve::serve(&settings))
+            block_on(serve::serve(&settings, Server::start(&settings)))
         }
         Command::Migrate { action, to, .. } => {
             let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;

@@ -11,12 +11,15 @@ use crate::app::{self, Server};
 use crate::config::Settings;
 
 /// Serves until SIGTERM or SIGINT.
-pub(super) async fn serve(settings: &Settings) -> anyhow::Result<()> {
+pub(super) async fn serve(
+    settings: &Settings,
+    starting: impl Future<Output = anyhow::Result<Server>>,
+) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let listener = app::bind(&settings.addr)
         .await
         .with_context(|| format!("RETHREAD_ADDR = \"{}\": can't listen there", settings.addr))?;
-    let Some(server) = start(settings, &mut signals).await? else { return Ok(()) };
+    let Some(server) = start(starting, &mut signals).await? else { return Ok(()) };
     announce(listener.local_addr()?);
     let stop = server.stop();
     until_signal(server.serve(listener), stop, &mut signals).await
@@ -24,11 +27,11 @@ pub(super) async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
 /// Starts the server; `None` if a signal came first.
 pub(super) async fn start(
-    settings: &Settings,
+    starting: impl Future<Output = anyhow::Result<Server>>,
     signals: &mut Signals,
 ) -> anyhow::Result<Option<Server>> {
     tokio::select! {
-        server = Server::start(settings) => server.map(Some),
+        server = starting => server.map(Some),
         signal = signals.next() => {
             tracing::info!(signal, "stopped before the server was up");
             Ok(None)

@@ -14,6 +14,7 @@ use super::load::{LoadError, Loaded, load};
 use super::recoveries::{self, Recovering, Undone};
 use super::release::{release, supervise};
 use super::settings::POLL_INTERVAL;
+use super::stood::Stood;
 use super::suspects::Place;
 use super::verdict::{Evidence, LOADS_AFTER_LIMIT, Losses, Remedy, judge, remedy};
 use crate::machine::{Command, Takeover, ThreadState};
@@ -42,9 +43,24 @@ pub(super) struct Adoption {
     pub(super) pending: Pending,
 }
 
+/// What an adopted thread is driven with.
+enum Order {
+    /// What its losses ask for, and its place among the suspects.
+    Judged(Remedy, Option<Place>),
+    /// A worker stood in it: it is paused.
+    Condemned(Stood),
+}
+
 impl Adoption {
     /// Loads a claimed thread and drives it.
     pub(super) async fn run(self) {
+        if self.claimed.mail > 0 {
+            match self.stood().await {
+                None => return,
+                Some(Some(stood)) => return self.condemn(stood).await,
+                Some(None) => {}
+            }
+        }
         let (losses, rested) = (self.claimed.claims, self.claimed.previous_owner == 0);
         let limit = self.core.parts.settings.max_recoveries;
         let known = Losses { count: losses, rested, driven: self.claimed.driven };
@@ -71,7 +87,8 @@ impl Adoption {
         };
         let Some(undone) = self.undone(&loaded.state).await else { return };
         if verdict != Remedy::Quarantine {
-            return self.drive(loaded, undone, (verdict, place)).await;
+            let recovering = self.recovering(loaded.state.has_running(), undone).await;
+            return self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
         }
         // Claims count losses that the thread had no part in, too: of replicas that were lost before
         // they drove it. Only its journal tells how often something of it ran.
@@ -85,7 +102,43 @@ impl Adoption {
                 },
                 Remedy::Quarantine | Remedy::LeaveAlone => (Remedy::Quarantine, None),
             };
-        self.drive(loaded, undone, (verdict, place)).await;
+        let recovering = self.recovering(loaded.state.has_running(), undone).await;
+        self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
+    }
+
+    /// What is on record of the thread, should a worker have stood in it; `None` as
+    /// [`Self::persistently`]. Read before it is loaded: to load it may be what a worker stood in.
+    async fn stood(&self) -> Option<Option<Stood>> {
+        let Self { core, claimed, .. } = self;
+        let inbox =
+            self.persistently(|| async { Ok(core.store().inbox(&claimed.thread_id).await?) });
+        let messages = inbox.await?.unwrap_or_else(|error| {
+            tracing::error!(thread = %claimed.thread_id, %error, "cannot read its inbox");
+            Vec::new()
+        });
+        Some(messages.iter().filter_map(super::mail::stood).max_by_key(|stood| stood.at))
+    }
+
+    /// Pauses a thread that a worker stood in; one that could not even be rebuilt rests before that is
+    /// tried again.
+    async fn condemn(self, stood: Stood) {
+        let Self { core, authority, claimed, .. } = &self;
+        let thread = &claimed.thread_id;
+        let rested = stood.at.plus(LEFT_ALONE.1);
+        if stood.loading && core.parts.clock.now() < rested {
+            tracing::error!(%thread, "a worker stood while it was loaded: left alone");
+            return release(core, authority, (thread, claimed.epoch), rested).await;
+        }
+        let loaded = match self.load().await {
+            Some(Ok(loaded)) => loaded,
+            Some(Err(error)) => return self.release_unloadable(&error).await,
+            None => return,
+        };
+        let recovering = Recovering::new(core, claimed, RecoveryCause::Frozen);
+        if claimed.previous_owner == 0 {
+            recoveries::begin(core, &[recovering.record(core, claimed)]).await;
+        }
+        self.drive(loaded, Some(recovering), Order::Condemned(stood)).await;
     }
 
     /// Loads the thread; `None` as [`Self::persistently`].
@@ -138,18 +191,12 @@ impl Adoption {
         }
     }
 
-    async fn drive(
-        self,
-        mut loaded: Loaded,
-        undone: Option<Undone>,
-        (verdict, place): (Remedy, Option<Place>),
-    ) {
+    async fn drive(self, mut loaded: Loaded, recovering: Option<Recovering>, order: Order) {
         if self.claimed.previous_owner != 0 {
             super::snapshots::before_recovery(&self.core, &mut loaded);
         }
         let Loaded { state, strategy, tail, held: _held } = loaded;
         let under_way = state.has_running();
-        let recovering = self.recovering(under_way, undone).await;
         let Self { core, authority, claimed, pending } = self;
         // The driver that released this thread may not be gone yet.
         let mut driver = loop {
@@ -163,26 +210,33 @@ impl Adoption {
         drop(pending);
         driver.mail = claimed.mail > 0;
         driver.tail = tail;
-        let command = match &recovering {
-            None => Command::Advance,
-            Some(Recovering { cause, previous_owner, .. }) => {
-                let takeover =
-                    Takeover { cause: *cause, strategy, previous_owner: *previous_owner };
-                if verdict == Remedy::Quarantine {
-                    let losses = driver.state.interrupted.saturating_add(u32::from(under_way));
-                    tracing::error!(thread = %claimed.thread_id, losses,
-                        "lost with its replica again and again: paused, a person is asked");
-                    Command::Quarantine { takeover, losses }
-                } else {
-                    Command::Recover(takeover)
-                }
+        let takeover = recovering.as_ref().map(|Recovering { cause, previous_owner, .. }| {
+            Takeover { cause: *cause, strategy, previous_owner: *previous_owner }
+        });
+        let command = match (&order, takeover) {
+            (Order::Condemned(stood), takeover) => {
+                tracing::error!(thread = %claimed.thread_id, stood = ?stood.time(),
+                    "a worker stood in it: paused, a person is asked");
+                let previous_owner = stood.incarnation;
+                let takeover = takeover.map(|takeover| Takeover { previous_owner, ..takeover });
+                Command::Condemn { takeover, stood: stood.time() }
             }
+            (Order::Judged(..), None) => Command::Advance,
+            (Order::Judged(Remedy::Quarantine, _), Some(takeover)) => {
+                let losses = driver.state.interrupted.saturating_add(u32::from(under_way));
+                tracing::error!(thread = %claimed.thread_id, losses,
+                    "lost with its replica again and again: paused, a person is asked");
+                Command::Quarantine { takeover, losses }
+            }
+            (Order::Judged(..), Some(takeover)) => Command::Recover(takeover),
         };
         driver.recovering = recovering.map(|recovering| recovering.rebuilt(strategy));
         // Nothing of it ran when replicas were lost: it cannot be what killed them.
         let blameless = !under_way && driver.state.interrupted == 0;
         driver.cleared = claimed.previous_owner != 0 && blameless;
-        driver.suspect = place.map(|place| on_probation(&core, place));
+        if let Order::Judged(_, Some(place)) = order {
+            driver.suspect = Some(on_probation(&core, place));
+        }
         supervise(&core, claimed.thread_id, driver.run(Vec::new(), Some(command))).await;
     }
 

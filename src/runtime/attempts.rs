@@ -13,6 +13,7 @@ use super::breakers::{Aim, Breakers, CircuitId, Target};
 use super::core::Core;
 use super::driver::{Driver, Message};
 use super::pulses::Watch;
+use super::roster::Work;
 use super::settings::MAX_COMMIT_BYTES;
 use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Redactor, Secrets, StepExecutor};
@@ -195,10 +196,11 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
     };
     let cancelled = driver.attempts.child_token();
     driver.running.insert(step, cancelled.clone());
-    driver.core.tasks.spawn(async move {
+    let work = Work::Drive(attempt.thread_id.clone());
+    driver.core.tasks.spawn(core.roster.watch(work, async move {
         // Dropping the attempt is what cancels it: executors clean up after themselves.
         cancelled.run_until_cancelled(run.perform(attempt)).await;
-    });
+    }));
     None
 }
 

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::Instrument as _;
 
 use super::authority::Authority;
 use super::breakers::Breakers;
@@ -18,6 +19,7 @@ use super::fork::FORKS_AT_ONCE;
 use super::notices::Desk;
 use super::plans::PlanCache;
 use super::pulses::Pulses;
+use super::roster::{Roster, Work};
 use super::settings::{LOADS_AT_ONCE, READS_AT_ONCE, RuntimeSettings};
 use super::shared::SharedEvents;
 use super::snapshots::SNAPSHOT_WRITERS;
@@ -49,6 +51,9 @@ pub struct RuntimeParts {
     pub memory: Arc<Memory>,
     /// Limits and intervals.
     pub settings: RuntimeSettings,
+    /// Where the lease is kept, so that it holds while every worker that drives threads stands;
+    /// `None`: where they are driven.
+    pub control: Option<tokio::runtime::Handle>,
 }
 
 /// Shared by the handle, the dispatcher and every driver.
@@ -61,6 +66,10 @@ pub(super) struct Core {
     pub(super) estimates: Estimates,
     /// What is known of the targets that steps call.
     pub(super) breakers: Arc<Breakers>,
+    /// Who is at work on the workers.
+    pub(super) roster: Arc<Roster>,
+    /// The runtime that drives threads; `None` in tests that drive none.
+    workers: Option<tokio::runtime::Handle>,
     /// Signs of life of attempts under way here.
     pub(super) pulses: Arc<Pulses>,
     pub(super) authority: watch::Receiver<Arc<Authority>>,
@@ -132,6 +141,8 @@ impl Core {
             plans,
             estimates: Estimates::default(),
             breakers: Arc::new(breakers),
+            roster: Arc::default(),
+            workers: tokio::runtime::Handle::try_current().ok(),
             pulses: Arc::default(),
             authority: made.authority,
             drivers: Mutex::default(),
@@ -160,6 +171,24 @@ impl Core {
 
     pub(super) fn store(&self) -> &dyn Store {
         &*self.parts.store
+    }
+
+    /// Does something that no thread has begun where threads are driven, on the roster by its name;
+    /// `None` if that runtime has ended. If this is dropped, so is the work.
+    pub(super) async fn apart<T: Send + 'static>(
+        &self,
+        name: Arc<str>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let work = self.roster.watch(Work::Other(name), work);
+        let Some(workers) = &self.workers else { return Some(work.await) };
+        match AbortOnDropHandle::new(workers.spawn(work.in_current_span())).await {
+            Ok(done) => Some(done),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_ended) => None,
+            },
+        }
     }
 
     /// This replica's authority now.

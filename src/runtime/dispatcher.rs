@@ -12,6 +12,7 @@ use super::authority::Authority;
 use super::core::Core;
 use super::ramp::Ramp;
 use super::recoveries;
+use super::roster::Work;
 use super::settings::POLL_INTERVAL;
 use crate::store::{Claimed, StoreError};
 
@@ -85,7 +86,8 @@ async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
         let pending = core.begin_adoption(&thread.thread_id);
         let (core, authority) = (Arc::clone(core), Arc::clone(&authority));
         let adoption = Adoption { core: Arc::clone(&core), authority, claimed: thread, pending };
-        core.tasks.clone().spawn(adoption.run());
+        let work = Work::Load(adoption.claimed.thread_id.clone());
+        core.tasks.spawn(core.roster.watch(work, adoption.run()));
     }
     drop(reserved);
     if !full {
@@ -119,8 +121,10 @@ async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result
         }
         tracing::warn!(thread = %thread.thread_id, "owned and not driven: adopted");
         let pending = core.begin_adoption(&thread.thread_id);
+        let work = Work::Load(thread.thread_id.clone());
+        let (tasks, roster) = (core.tasks.clone(), Arc::clone(&core.roster));
         let (core, authority) = (Arc::clone(core), Arc::clone(authority));
-        core.tasks.clone().spawn(async move {
+        tasks.spawn(roster.watch(work, async move {
             // It may have been released since the list was read.
             match core.store().thread(&thread.thread_id).await {
                 Ok(Some(row))
@@ -132,7 +136,7 @@ async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result
                 Ok(_) => {}
                 Err(_unavailable) => core.doubt.store(true, Ordering::Release),
             }
-        });
+        }));
     }
     Ok(())
 }

@@ -144,6 +144,11 @@ impl Driver {
         if !self.mail {
             return self.decide(command, commit);
         }
+        if matches!(command, Command::Condemn { .. }) {
+            // Nothing else is looked at before it is paused.
+            self.decide(command, commit);
+            return super::mail::take(self, commit, None).await;
+        }
         if matches!(command, Command::Recover(_)) {
             // What was lost is told first, and started again last: what messages set going was not
             // lost with anybody. Whoever saw the thread before that has seen all that was done to it.

@@ -6,8 +6,32 @@ use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
 use super::driver::Driver;
+use super::stood::Stood;
 use crate::machine::{self, Command, Rejection, Resume, Who};
 use crate::model::{Json, Seq, StepId, StepStatus, ThreadStatus};
+use crate::store::Message;
+
+/// How the keys of letters begin that tell of a thread that stood. The number of the incarnation
+/// follows: there is one for each thread.
+pub(super) const STOOD_KEY: &str = "stood:";
+
+/// What a message says of a thread that stood, if it is such a letter.
+pub(super) fn stood(message: &Message) -> Option<Stood> {
+    let letter = message.key.starts_with(STOOD_KEY).then(|| message.body.decode::<Letter>());
+    match letter?.ok()?.ask {
+        Ask::Stood(stood) => Some(stood),
+        Ask::Pause
+        | Ask::Resume
+        | Ask::ResumeWith { .. }
+        | Ask::Abort
+        | Ask::AbortWith { .. }
+        | Ask::Retry { .. }
+        | Ask::Skip { .. }
+        | Ask::Edit { .. }
+        | Ask::Signal { .. }
+        | Ask::Resolve { .. } => None,
+    }
+}
 
 /// What a message asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +84,8 @@ pub(super) enum Ask {
         #[serde(default)]
         digest: Option<String>,
     },
+    /// Nobody asks it: the thread kept a worker of a replica from going on.
+    Stood(Stood),
 }
 
 impl Ask {
@@ -74,6 +100,7 @@ impl Ask {
             Self::Edit { .. } => "edit",
             Self::Signal { .. } => "signal",
             Self::Resolve { .. } => "resolve",
+            Self::Stood(_) => "condemn",
         }
     }
 }
@@ -113,7 +140,7 @@ pub(super) enum Answer {
 /// Reads the inbox and decides every message in it. `taken_over` is the head of the journal before
 /// this commit's takeover: nobody has acted since, so it is as good as the head after it.
 pub(super) async fn take(driver: &mut Driver, commit: &mut Commit, taken_over: Option<Seq>) {
-    let messages = match driver.core.store().inbox(&driver.state.thread_id).await {
+    let mut messages = match driver.core.store().inbox(&driver.state.thread_id).await {
         Ok(messages) => messages,
         Err(error) => {
             // They stay where they are; the next append, or the next look, tells of them again.
@@ -124,6 +151,8 @@ pub(super) async fn take(driver: &mut Driver, commit: &mut Commit, taken_over: O
     };
     driver.mail = false;
     let taken_over = taken_over.map(|before| (before, driver.state.last_seq));
+    // What any other leads to may be what a worker would stand in.
+    messages.sort_by_key(|message| stood(message).is_none());
     for message in messages {
         let answer = match message.body.decode::<Letter>() {
             Ok(mut letter) => {
@@ -148,6 +177,9 @@ fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
         return Answer::Changed { last_seq };
     }
     let Letter { ask, by, reason, .. } = letter;
+    if let Ask::Stood(stood) = ask {
+        return condemned(driver, stood, commit);
+    }
     let ask = match placed(driver, ask) {
         Ok(ask) => ask,
         Err(step) => return Answer::NoStep { step },
@@ -170,11 +202,20 @@ fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
     }
 }
 
+/// Pauses a thread that kept a worker from going on, unless its adoption has done so.
+fn condemned(driver: &mut Driver, stood: Stood, commit: &mut Commit) -> Answer {
+    if driver.state.status != ThreadStatus::Paused {
+        driver.decide(Command::Condemn { takeover: None, stood: stood.time() }, commit);
+    }
+    Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
+}
+
 /// The request with steps by their positions; else the step that is not there.
 fn placed(driver: &Driver, ask: Ask) -> Result<machine::Ask, StepId> {
     let place = |step: StepId| driver.state.plan.position(step.as_str()).ok_or(step);
     Ok(match ask {
-        Ask::Pause => machine::Ask::Pause,
+        // The second is condemned by now, and never gets here.
+        Ask::Pause | Ask::Stood(_) => machine::Ask::Pause,
         Ask::Resume => machine::Ask::Resume(Resume::default()),
         Ask::ResumeWith { from_step, skip, input } => machine::Ask::Resume(Resume {
             from_step: from_step.map(place).transpose()?,

@@ -47,15 +47,18 @@ mod recoveries;
 mod release;
 mod retention;
 mod retry;
+mod roster;
 mod settings;
 mod shared;
 mod snapshots;
 mod stale;
 mod start;
 mod stats;
+mod stood;
 mod suspects;
 mod verdict;
 mod verify;
+mod watchdog;
 mod workflows;
 mod writer;
 

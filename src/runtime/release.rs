@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 
 use super::authority::Authority;
 use super::core::Core;
+use super::roster::Work;
 use super::writer::Committed;
 use crate::model::{Epoch, ThreadId, Timestamp};
 use crate::store::{Append, Disposition, Write, WriteOutcome};
@@ -22,6 +23,7 @@ const MOMENT: Duration = Duration::from_secs(5);
 
 /// Runs a driver; if it panics, its thread is claimed afresh instead of standing still.
 pub(super) async fn supervise(core: &Core, thread: ThreadId, driver: impl Future<Output = ()>) {
+    let driver = core.roster.watch(Work::Drive(thread.clone()), driver);
     if AssertUnwindSafe(driver).catch_unwind().await.is_ok() {
         return;
     }

@@ -8,12 +8,14 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::authority::Authority;
 use super::core::{Core, CoreParts, RuntimeParts};
 use super::feed::Feed;
 use super::handle::Handle;
 use super::lease::LeaseParts;
+use super::roster::Work;
 use super::writer::{JournalWriter, WriterParts};
-use super::{disk, dispatcher, memory, news, notices, peers, retention, stale, stats};
+use super::{disk, dispatcher, memory, news, notices, peers, retention, stale, stats, watchdog};
 use crate::store::StoreError;
 
 /// What appends under way get to be answered once the grace is over, and again what drivers get to
@@ -38,7 +40,8 @@ impl Runtime {
             replica: parts.settings.replica.clone(),
             ttl: parts.settings.lease,
         };
-        let (sender, authority) = watch::channel(lease.register().await?);
+        let control = parts.control.clone();
+        let (sender, authority) = watch::channel(register(lease.clone(), control.as_ref()).await?);
         let feed = Arc::new(Feed::new(Arc::clone(&parts.clock)));
         let (writer, writers) = JournalWriter::new(&WriterParts {
             store: Arc::clone(&parts.store),
@@ -53,7 +56,12 @@ impl Runtime {
         for writer in writers {
             keep_running(&core, "the journal's writer", writer);
         }
-        keep_running(&core, "the lease", lease.keep(sender, core.stopped.clone()));
+        let lease = lease.keep(sender, core.stopped.clone());
+        let lease = looked_after(&core, "the lease", lease);
+        match &control {
+            Some(control) => core.background.spawn_on(lease, control),
+            None => core.background.spawn(lease),
+        };
         let poll = feed.poll(Arc::clone(&core.parts.store), core.stopped.clone());
         keep_running(&core, "the feed", poll);
         keep_running(&core, "the dispatcher", dispatcher::run(Arc::clone(&core)));
@@ -76,6 +84,12 @@ impl Runtime {
         self.core.broken.clone()
     }
 
+    /// Resolves when a worker has stood for longer than the lease: the process must end. To be awaited
+    /// on a runtime that does not stand with it; without it nobody looks.
+    pub fn watch(&self) -> impl Future<Output = ()> + Send + 'static {
+        watchdog::watch(Arc::clone(&self.core))
+    }
+
     /// What faces use.
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.core))
@@ -87,7 +101,8 @@ impl Runtime {
     }
 
     /// Stops: running steps get the grace, then every thread is handed over and the store closed.
-    pub async fn stop(self) {
+    /// `false` if workers stand, and will never be done.
+    pub async fn stop(self) -> bool {
         self.drain();
         self.core.tasks.close();
         // What a store that failed is told no more has no grace to be waited for.
@@ -104,13 +119,16 @@ impl Runtime {
         within(LAST_WRITES, "writes are given up", self.core.tasks.wait()).await;
         authority.give_up();
         within(LAST_WRITES, "drivers are given up", self.core.tasks.wait()).await;
+        let stands = watchdog::record_at_end(&self.core).await;
         let retired = self.core.store().retire(authority.incarnation);
         let late = "threads are not handed over in time; their lease will run out";
         if let Some(Err(error)) = within(HANDOVER, late, retired).await {
             tracing::warn!(%error, "cannot hand threads over; their lease will run out");
         }
-        news::tell_of_work(&self.core).await;
+        let told = news::tell_of_work(&self.core);
+        within(LAST_WRITES, "other replicas are not told of the threads", told).await;
         within(HANDOVER, "the store is left open", self.core.store().close()).await;
+        !stands
     }
 }
 
@@ -130,12 +148,32 @@ fn keep_running(
     name: &'static str,
     work: impl Future<Output = ()> + Send + 'static,
 ) {
+    let work = core.roster.watch(Work::Other(Arc::from(name)), work);
+    core.background.spawn(looked_after(core, name, work));
+}
+
+fn looked_after(
+    core: &Core,
+    name: &'static str,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
     let (broken, draining) = (core.broken.clone(), core.draining.clone());
-    core.background.spawn(async move {
+    async move {
         let panicked = AssertUnwindSafe(work).catch_unwind().await.is_err();
         if panicked || !draining.is_cancelled() {
             tracing::error!("{name} has ended before its time");
             broken.cancel();
         }
-    });
+    }
+}
+
+/// Registers where the lease is kept: what a connection has to tell is heard where it was made.
+async fn register(
+    lease: LeaseParts,
+    control: Option<&tokio::runtime::Handle>,
+) -> Result<Arc<Authority>, StoreError> {
+    let Some(control) = control else { return lease.register().await };
+    let registered = control.spawn(async move { lease.register().await });
+    let ended = |_| StoreError::Unavailable("the runtime of the lease has ended".to_owned());
+    registered.await.map_err(ended)?
 }

@@ -285,6 +285,12 @@ pub trait Store: Notices + Send + Sync + std::fmt::Debug {
     /// Stores a message for a thread; in the same statement wakes it if nobody drives it.
     async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError>;
 
+    /// Like [`Store::post`], over what leases are renewed with: it works while nothing drives the
+    /// store's other connections.
+    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+        self.post(thread, message).await
+    }
+
     /// The messages of a thread that were not taken yet, oldest first: 256 and 1 MiB, or one, at the
     /// most.
     async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError>;

@@ -43,6 +43,16 @@ impl Handle {
         Self { core }
     }
 
+    /// Does what a face asks for where threads are driven: what clients wrote may keep a worker from
+    /// going on there, and never one that serves connections. `None` if that runtime has ended.
+    pub async fn apart<T: Send + 'static>(
+        &self,
+        name: Arc<str>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        self.core.apart(name, work).await
+    }
+
     /// Accepts a workflow, or answers for the thread that exists already. When this
     /// returns, the thread is durable.
     pub async fn invoke(&self, invoke: Invoke) -> Result<Invoked, RuntimeError> {

@@ -42,6 +42,7 @@ impl Handle {
             metrics: Arc::new(Metrics::new()),
             memory: Arc::new(Memory::boundless()),
             settings: settings(),
+            control: None,
         };
         let feed = Arc::new(Feed::new(Arc::clone(&clock)));
         let (writer, _loops) = JournalWriter::new(&WriterParts {

@@ -194,6 +194,7 @@ impl Watched {
             entropy: Arc::new(Counting(AtomicUsize::new(1))),
             metrics: Arc::new(Metrics::new()),
             memory: Arc::new(Memory::boundless()),
+            control: None,
             settings: RuntimeSettings {
                 replica: "test".to_owned(),
                 lease: hour,

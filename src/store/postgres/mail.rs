@@ -7,6 +7,7 @@ use crate::store::{Message, Posted, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
+use super::pool::Pool;
 
 /// Always writes the thread's row: so a message and a release of the thread come one after the
 /// other, and whichever is second sees the first.
@@ -41,13 +42,14 @@ impl PostgresStore {
         &self,
         thread: &ThreadId,
         message: &Message,
+        over: &Pool,
     ) -> Result<Posted, StoreError> {
         let query = sqlx::query_as(self.sql(POST))
             .bind(thread.as_str())
             .bind(&message.key)
             .bind(message.body.as_str().as_bytes());
         let (found, owner): (bool, Option<i64>) =
-            answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
+            answer::<_, StoreError>(query.fetch_one(over)).await?;
         Ok(match owner {
             Some(owner) => Posted::Stored { owner },
             None if found => Posted::Duplicate,

@@ -244,7 +244,11 @@ impl Store for PostgresStore {
     }
 
     async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
-        self.do_post(thread, message).await
+        self.do_post(thread, message, &self.general).await
+    }
+
+    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+        self.do_post(thread, message, &self.leases).await
     }
 
     async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {

@@ -48,6 +48,7 @@ mod safety;
 mod sagas;
 mod secrets;
 mod signals;
+mod standing;
 mod streams;
 mod support;
 mod verify;

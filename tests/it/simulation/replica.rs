@@ -87,7 +87,7 @@ impl Replica {
                         tokio::select! {
                             biased;
                             () = life.over() => return,
-                            () = runtime.stop() => return,
+                            _ = runtime.stop() => return,
                         }
                     }
                     () = self.wishes.kill.notified() => {
@@ -156,6 +156,7 @@ impl Replica {
             metrics: Arc::new(Metrics::new()),
             memory: Arc::new(Memory::boundless()),
             settings: self.settings(),
+            control: None,
         }
     }
 

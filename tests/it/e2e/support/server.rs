@@ -16,12 +16,15 @@ use super::{Client, Home, PATIENCE};
 pub(crate) struct Launch<'a> {
     home: &'a Home,
     environment: Vec<(String, String)>,
+    program: PathBuf,
+    arguments: Vec<String>,
 }
 
 impl<'a> Launch<'a> {
     pub(super) fn new(home: &'a Home) -> Self {
         let environment = Vec::new();
-        let launch = Self { home, environment };
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_rethread"));
+        let launch = Self { home, environment, program, arguments: vec!["serve".to_owned()] };
         launch
             .set("RETHREAD_ADDR", "127.0.0.1:0")
             .set("DATABASE_URL", &home.url)
@@ -38,8 +41,22 @@ impl<'a> Launch<'a> {
         self
     }
 
+    /// The server is another: the one that an ignored test of this program runs.
+    #[must_use]
+    pub(crate) fn of_test(mut self, name: &str) -> Self {
+        self.program = std::env::current_exe().unwrap();
+        let arguments = [name, "--exact", "--ignored", "--nocapture"];
+        self.arguments = arguments.map(str::to_owned).into();
+        self
+    }
+
+    fn serving(&self) -> Command {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        self.command(&arguments)
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rethread"));
+        let mut command = Command::new(&self.program);
         command.args(arguments).env_clear().current_dir(self.home.folder.path());
         #[expect(clippy::disallowed_methods, reason = "tests have no configuration layer")]
         command.env("PATH", std::env::var("PATH").unwrap_or_default());
@@ -62,11 +79,20 @@ impl<'a> Launch<'a> {
             .into_temp_path()
             .keep()
             .unwrap();
-        let mut command = self.command(&["serve"]);
+        let mut command = self.serving();
         command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+        let listens = async {
+            loop {
+                match lines.next_line().await {
+                    // What the runner of tests says before the test does.
+                    Ok(Some(line)) if line.is_empty() || line.starts_with("running") => {}
+                    other => return other,
+                }
+            }
+        };
+        let said = tokio::time::timeout(PATIENCE, listens).await;
         let read_log = || std::fs::read_to_string(&log).unwrap_or_default();
         let Ok(Ok(Some(line))) = said else { return Err(format!("{said:?}\n{}", read_log())) };
         let addr = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
@@ -75,7 +101,7 @@ impl<'a> Launch<'a> {
 
     /// Runs it until it has logged `words`, ends it, and gives the whole log.
     pub(crate) async fn log_until(self, words: &str) -> String {
-        let mut command = self.command(&["serve"]);
+        let mut command = self.serving();
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut log = String::new();

@@ -1,0 +1,88 @@
+//! A thread of the process with a runtime of its own, for what must go on while every other thread
+//! stands: the lease with its connections, the session that shows we live, the watchdog, and the end
+//! of a process that does not end by itself.
+
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Name of the thread.
+const NAME: &str = "rethread-control";
+/// Exit code of a process whose workers stood for longer than its lease.
+pub const STOOD: i32 = 3;
+/// Exit code of a process that did not end in good order.
+const FAILED: i32 = 1;
+/// What an end in good order may take beyond the grace: the last writes, the handover of threads, the
+/// last connections, each within its own bound, on a busy machine.
+const ENDING: Duration = Duration::from_secs(15);
+
+/// The thread; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Control {
+    handle: Handle,
+    stop: CancellationToken,
+}
+
+impl Control {
+    /// Starts the thread.
+    pub(super) fn start() -> std::io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (handle, stop) = (runtime.handle().clone(), CancellationToken::new());
+        let stopped = stop.clone();
+        std::thread::Builder::new()
+            .name(NAME.to_owned())
+            .spawn(move || runtime.block_on(stopped.cancelled()))?;
+        Ok(Self { handle, stop })
+    }
+
+    /// Where to put work.
+    pub(super) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Ends the process when its workers stand.
+    pub(super) fn guard(&self, stand: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(async move {
+            stand.await;
+            tracing::error!(exit_code = STOOD, "workers have stood for too long: the process ends");
+            end(STOOD);
+        });
+    }
+
+    /// Ends the process if it has not ended well after the grace, once it was asked to.
+    pub(super) fn see_to_the_end(&self, stop: CancellationToken, grace: Duration) {
+        self.handle.spawn(async move {
+            asked(&stop).await;
+            tokio::time::sleep(grace.saturating_add(ENDING)).await;
+            tracing::error!(exit_code = FAILED, "the process does not end by itself: it is ended");
+            end(FAILED);
+        });
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Waits until the process is asked to end, by a signal too: whoever hears that may stand.
+async fn asked(stop: &CancellationToken) {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else { return stop.cancelled().await };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+#[expect(
+    clippy::exit,
+    reason = "threads that stand never return: no end in good order waits for them"
+)]
+fn end(code: i32) {
+    std::process::exit(code)
+}
