@@ -10,6 +10,11 @@ use crate::machine::{self, ThreadState};
 use crate::model::{Event, EventBody, Json};
 use crate::store::{InterventionFilter, InterventionRow};
 
+/// Bytes of a list after which it is cut: what is asked of a person may be as large as an event.
+const PAGE_BYTES: usize = 1 << 20;
+/// Rows that are read first, while nothing is known of their size.
+const FIRST_ROWS: usize = 16;
+
 /// The index's rows of the interventions that these events open, escalate or resolve.
 pub(super) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow> {
     let touched = events.iter().filter_map(|event| match &event.body {
@@ -87,15 +92,31 @@ pub(super) async fn list(
     core: &Core,
     query: InterventionQuery,
 ) -> Result<Page<Intervention>, RuntimeError> {
-    let filter = InterventionFilter {
+    let mut filter = InterventionFilter {
         open: query.status.map(|status| status == InterventionStatus::Open),
         thread: query.thread,
         before: query.cursor.as_deref().map(read_cursor).transpose()?,
     };
-    let rows = persistently(core, || async {
-        Ok(core.store().interventions(&filter, query.limit + 1).await?)
-    });
-    let page = Page::cut(rows.await?, query.limit, |last| write_cursor(last.opened_at, &last.id));
+    let (mut rows, mut bytes): (Vec<InterventionRow>, usize) = (Vec::new(), 0);
+    let mut limit = query.limit;
+    while let Some(left @ 1..) = (limit + 1).checked_sub(rows.len()) {
+        // As many as fit if they are as large as those before.
+        let each = bytes.checked_div(rows.len()).unwrap_or(PAGE_BYTES / FIRST_ROWS).max(1);
+        let part = (PAGE_BYTES.saturating_sub(bytes) / each).clamp(1, left);
+        let look = || async { Ok(core.store().interventions(&filter, part).await?) };
+        let more = persistently(core, look).await?;
+        let is_last = more.len() < part;
+        filter.before = more.last().map(|last| (last.opened_at, last.id.clone()));
+        bytes = more.iter().map(|row| row.body.as_str().len()).fold(bytes, usize::saturating_add);
+        rows.extend(more);
+        if is_last {
+            break;
+        }
+        if bytes >= PAGE_BYTES && rows.len() > 1 {
+            limit = limit.min(rows.len() - 1);
+        }
+    }
+    let page = Page::cut(rows, limit, |last| write_cursor(last.opened_at, &last.id));
     let shown = page.items.iter().map(|row| row.body.decode().map_err(|_| RuntimeError::Corrupt));
     Ok(Page { items: shown.collect::<Result<_, _>>()?, next_cursor: page.next_cursor })
 }
