@@ -61,7 +61,6 @@ impl Caller {
     }
 
     /// Whose threads, workflows and notifications the caller sees.
-    #[expect(dead_code, reason = "lists and lookups will be confined to it")]
     pub(super) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
@@ -104,6 +103,7 @@ pub(super) async fn authenticate(State(api): State<Api>, request: Request, next:
     }
     match admit(&api, &mut parts).await {
         Ok(caller) => {
+            parts.extensions.insert(caller.namespace.clone());
             parts.extensions.insert(caller);
             next.run(Request::from_parts(parts, body)).await
         }
@@ -160,7 +160,7 @@ async fn authorize(
     }
     let text = path_parameter(parts, "threadId").await?;
     // What is no thread's id is refused by the operation, with the rule.
-    let Ok(thread) = ThreadId::parse(&text) else { return Ok(()) };
+    let Ok(thread) = ThreadId::within(&caller.namespace, &text) else { return Ok(()) };
     match api.handle.started_by(&thread).await {
         Ok(name) if name == *caller.name => Ok(()),
         // The operation says so.
@@ -195,10 +195,10 @@ fn by_secret(keys: &Keys, headers: &HeaderMap, method: &Method) -> Option<ApiKey
 
 async fn by_token(api: &Api, parts: &mut Parts, given: &str) -> Result<Caller, Problem> {
     let id = path_parameter(parts, "threadId").await?;
-    let thread = ThreadId::parse(&id).map_err(|fault| Problem::invalid(fault.to_string()))?;
+    ThreadId::parse(&id).map_err(|fault| Problem::invalid(fault.to_string()))?;
     let key = api.handle.token_key().await?;
-    if token::verify(&key, &thread, given, api.clock.now()) {
-        return Ok(Caller::known("stream-token", Role::Reader, Namespace::default()));
+    if let Some(thread) = token::verify(&key, &id, given, api.clock.now()) {
+        return Ok(Caller::known("stream-token", Role::Reader, thread.namespace()));
     }
     Err(Problem::new(&UNAUTHENTICATED, "the stream token is not valid for this thread, or expired"))
 }

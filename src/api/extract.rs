@@ -15,7 +15,7 @@ use super::memory::Held;
 use super::problem::{
     BODY_TOO_LARGE, MALFORMED_JSON, Problem, REQUEST_TIMEOUT, UNSUPPORTED_MEDIA_TYPE,
 };
-use crate::model::{Fault, Json, JsonFault, ThreadId};
+use crate::model::{Fault, Json, JsonFault, Namespace, ThreadId};
 
 /// Longest a body may take to arrive: a slow sender must not hold memory and a connection.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
@@ -155,17 +155,37 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The thread that the path names.
+/// The namespace of the caller: nothing of another one is found.
+pub(super) struct Within(pub(super) Namespace);
+
+impl FromRequestParts<Api> for Within {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        parts.extensions.get().cloned().map(Self).ok_or_else(Problem::internal)
+    }
+}
+
+/// The thread that the path names, one of the caller's namespace.
 pub(super) struct ThreadPath(pub(super) ThreadId);
 
 impl FromRequestParts<Api> for ThreadPath {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
-        let text = path_parameter(parts, "threadId").await?;
-        let id = ThreadId::parse(&text).map_err(|fault| Problem::invalid(fault.to_string()))?;
-        Ok(Self(id))
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        thread_in_path(parts, api, "threadId").await.map(Self)
     }
+}
+
+/// The thread that a parameter of the path names, one of the caller's namespace.
+pub(super) async fn thread_in_path(
+    parts: &mut Parts,
+    api: &Api,
+    name: &str,
+) -> Result<ThreadId, Problem> {
+    let text = path_parameter(parts, name).await?;
+    let Within(namespace) = Within::from_request_parts(parts, api).await?;
+    ThreadId::within(&namespace, &text).map_err(|fault| Problem::invalid(fault.to_string()))
 }
 
 /// A parameter of the path, decoded.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::parts::{ago, badge, duration, moment, progress, value};
 use super::{Dashboard, page};
-use crate::model::{Failure, Seq, ThreadId, Timestamp};
+use crate::model::{Failure, Namespace, Seq, ThreadId, Timestamp};
 use crate::runtime::{RawEvent, RuntimeError};
 use crate::runtime::{StatusDocument, StepDocument};
 
@@ -20,15 +20,16 @@ const RECENT_EVENTS: u64 = 100;
 
 pub(super) async fn show(
     State(dashboard): State<Dashboard>,
+    Extension(namespace): Extension<Namespace>,
     path: Result<Path<String>, PathRejection>,
 ) -> Response {
-    let id = path.ok().and_then(|Path(text)| ThreadId::parse(&text).ok());
+    let id = path.ok().and_then(|Path(text)| ThreadId::within(&namespace, &text).ok());
     let Some(id) = id else { return page::failed(&RuntimeError::ThreadNotFound) };
     match load(&dashboard, &id).await {
         Ok((status, events)) => {
             let why = why(&dashboard, &id).await;
             let content = content(&status, &events, (why.as_deref(), dashboard.clock.now()));
-            page::page(StatusCode::OK, id.as_str(), &content)
+            page::page(StatusCode::OK, id.text(), &content)
         }
         Err(error) => page::failed(&error),
     }

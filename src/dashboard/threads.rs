@@ -1,13 +1,13 @@
 //! `/`: the newest threads.
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 
 use super::parts::{ago, badge, progress};
 use super::{Dashboard, page};
-use crate::model::{ThreadStatus, Timestamp};
+use crate::model::{Namespace, ThreadStatus, Timestamp};
 use crate::runtime::{Page, ThreadItem, ThreadQuery};
 
 /// Threads on one page: what a person can look over.
@@ -52,10 +52,12 @@ impl Wanted {
 
 pub(super) async fn show(
     State(dashboard): State<Dashboard>,
+    Extension(namespace): Extension<Namespace>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let wanted = Wanted::parse(query.as_deref().unwrap_or_default());
     let asked = ThreadQuery {
+        namespace,
         status: wanted.status,
         workflow: wanted.workflow.clone(),
         metadata: Vec::new(),

@@ -101,7 +101,7 @@ impl Condition {
             variables.push(("input", value(scope.input().as_str())));
         }
         if self.survey.thread {
-            let id = Value::from(scope.thread_id().as_str().to_owned());
+            let id = Value::from(scope.thread_id().text().to_owned());
             variables.push(("thread", object([("id".to_owned(), id)])));
         }
         if let Some(output) = output {

@@ -127,7 +127,7 @@ impl Reference {
         follow: &mut Follow<'_, 'a>,
     ) -> Option<Found<'r>> {
         let whole = match &self.root {
-            Root::ThreadId => return Some(Found::Text(scope.thread_id().as_str())),
+            Root::ThreadId => return Some(Found::Text(scope.thread_id().text())),
             Root::Secret(name) => return scope.secret(name).map(Found::Text),
             Root::Input => scope.input().as_str(),
             Root::Step(id, field) => {

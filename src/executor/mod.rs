@@ -73,6 +73,8 @@ impl Attempt {
     /// The key that is the same for every attempt of this step, and another one for every attempt
     /// of its fallback or its compensation, which do something else. What is done anew after it was
     /// undone is another effect as well: whoever remembers the first one must not answer from memory.
+    /// It begins with the namespace, unless that is `default`: threads of two namespaces may have one
+    /// id and call one target.
     pub fn idempotency_key(&self) -> String {
         let round = match self.rounds {
             0 => String::new(),
@@ -83,7 +85,7 @@ impl Attempt {
             Phase::Fallback => "/fallback",
             Phase::Compensation => "/compensate",
         };
-        format!("{}/{}{round}{which}", self.thread_id, self.step_id)
+        format!("{}/{}{round}{which}", self.thread_id.as_str(), self.step_id)
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Who;
 use crate::definition::{Phase, Plan, Scope, StepView};
 use crate::model::{
-    Event, EventBody, Failure, ForkPoint, ForkedFrom, InterventionOpened, InterventionResolved,
-    Json, Seq, StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
+    Event, EventBody, Failure, ForkPoint, InterventionOpened, InterventionResolved, Json, Seq,
+    StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
 };
 
 /// One step of a thread.
@@ -254,6 +254,8 @@ impl ThreadState {
     /// The state after a thread's first event; `None` if that is not a `workflow_start`.
     pub fn first(thread_id: ThreadId, plan: Arc<Plan>, event: &Event) -> Option<Self> {
         let EventBody::WorkflowStart(start) = &event.body else { return None };
+        let forked_from = start.forked_from.as_ref();
+        let forked_from = forked_from.map(|from| from.point().beside(&thread_id));
         Some(Self {
             thread_id,
             steps: plan.steps.iter().map(|_| StepState::new()).collect(),
@@ -263,7 +265,7 @@ impl ThreadState {
             input: start.input.clone(),
             metadata: start.metadata.clone(),
             traceparent: start.traceparent.clone(),
-            forked_from: start.forked_from.as_ref().map(ForkedFrom::point),
+            forked_from,
             output: None,
             error: None,
             undoing: None,

@@ -1,5 +1,6 @@
 //! Access: the roles of callers, and the namespaces that keep their threads apart.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -70,6 +71,26 @@ impl Namespace {
     pub fn is_default(&self) -> bool {
         self.as_str() == DEFAULT_NAMESPACE
     }
+
+    /// What every key of this namespace begins with: its name and a slash; in `default`, whose keys
+    /// hold no slash, nothing. So what was stored before there were namespaces is of that one.
+    pub fn prefix(&self) -> String {
+        if self.is_default() { String::new() } else { format!("{self}/") }
+    }
+
+    /// An id or a name of this namespace as it is stored; it must hold no slash itself.
+    pub fn key<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.is_default() { Cow::Borrowed(text) } else { Cow::Owned(self.prefix() + text) }
+    }
+
+    /// The namespace (`None` if it is no name of one) and the text that a key was made of.
+    pub fn split(key: &str) -> (Option<Self>, &str) {
+        match key.split_once('/') {
+            None => (Some(Self::default()), key),
+            // Keys of `default` have no prefix.
+            Some((name, text)) => (Self::parse(name).filter(|one| !one.is_default()), text),
+        }
+    }
 }
 
 impl Default for Namespace {
@@ -95,6 +116,18 @@ mod tests {
             assert_eq!(Role::parse(role.as_str()), Some(role));
         }
         assert_eq!(Role::parse("root"), None);
+    }
+
+    #[test]
+    fn a_key_tells_its_namespace_and_its_text() {
+        let team = Namespace::parse("team").unwrap();
+        for namespace in [Namespace::default(), team.clone()] {
+            let key = namespace.key("w");
+            assert!(key.starts_with(&namespace.prefix()));
+            assert_eq!(Namespace::split(&key), (Some(namespace.clone()), "w"));
+        }
+        assert_ne!(Namespace::default().key("w"), team.key("w"));
+        assert_eq!(Namespace::split("default/w"), (None, "w"));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::model::Namespace;
+
 use super::{CircuitMetrics, LatencyWindow, MemoryMetrics, NotificationMetrics, SnapshotMetrics};
 
 /// Content type of [`Metrics::encode`]: the `OpenMetrics` text that Prometheus asks for.
@@ -20,14 +22,21 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 /// What every metric's name begins with.
 const PREFIX: &str = "rethread";
 
-/// What the names of tallies of checkpoints begin with; their kind follows.
-pub const CHECKPOINT_TALLY: &str = "checkpoint/";
 /// The tally of [`StorageRetries::retries`].
 pub const RETRIES_TALLY: &str = "storage/retries";
 /// The tally of [`StorageRetries::recovered`].
 pub const RECOVERED_TALLY: &str = "storage/recovered";
 /// The tally of [`StorageRetries::abandoned`].
 pub const ABANDONED_TALLY: &str = "storage/abandoned";
+
+/// What the names of tallies of a namespace's checkpoints begin with; their kind follows.
+pub fn checkpoint_tally(namespace: &Namespace) -> String {
+    if namespace.is_default() {
+        "checkpoint/".to_owned()
+    } else {
+        format!("checkpoint@{namespace}/")
+    }
+}
 
 /// A thread's final status.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -146,7 +155,7 @@ pub struct Metrics {
     pub http_requests: Family<RequestLabels, Counter>,
     pub http_request_duration: Histograms<RouteLabel>,
     /// The checkpoints again, to be read.
-    checkpoint_counts: Mutex<BTreeMap<&'static str, u64>>,
+    checkpoint_counts: Mutex<BTreeMap<Namespace, BTreeMap<&'static str, u64>>>,
     /// Recent journal commits, for the health report.
     pub recent_saves: LatencyWindow,
     /// Recent loads of threads, for the health report.
@@ -309,18 +318,25 @@ impl Metrics {
         self.threads_finished.get_or_create(&StatusLabel { status }).inc();
     }
 
-    /// Notes a checkpoint.
-    pub fn checkpoint(&self, operation: &'static str) {
+    /// Notes a checkpoint of a thread of a namespace.
+    pub fn checkpoint(&self, namespace: &Namespace, operation: &'static str) {
         self.checkpoints.get_or_create(&OperationLabel { operation }).inc();
         // A panic while it was held cannot leave a map of counts half changed.
         let mut counts = self.checkpoint_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = match counts.get_mut(namespace) {
+            Some(counts) => counts,
+            None => counts.entry(namespace.clone()).or_default(),
+        };
         *counts.entry(operation).or_default() += 1;
     }
 
     /// What replicas count together, by name, since this one started.
     pub fn tallies(&self) -> Vec<(String, u64)> {
         let counts = self.checkpoint_counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let checkpoints = counts.iter().map(|(kind, n)| (format!("{CHECKPOINT_TALLY}{kind}"), *n));
+        let checkpoints = counts.iter().flat_map(|(namespace, kinds)| {
+            let begin = checkpoint_tally(namespace);
+            kinds.iter().map(move |(kind, n)| (format!("{begin}{kind}"), *n))
+        });
         let StorageRetries { retries, recovered, abandoned } = self.storage_retry_stats();
         let storage = [
             (RETRIES_TALLY.to_owned(), retries),

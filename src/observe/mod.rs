@@ -14,9 +14,9 @@ mod window;
 pub use circuits::CircuitMetrics;
 pub use memory::{Memory, MemoryMetrics, Overloaded, Pool, Reservation};
 pub use metrics::{
-    ABANDONED_TALLY, CHECKPOINT_TALLY, CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics,
-    RECOVERED_TALLY, RETRIES_TALLY, RequestLabels, RouteLabel, StatusLabel, StepLabels,
-    StorageRetries,
+    ABANDONED_TALLY, CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics, RECOVERED_TALLY,
+    RETRIES_TALLY, RequestLabels, RouteLabel, StatusLabel, StepLabels, StorageRetries,
+    checkpoint_tally,
 };
 pub use notifications::NotificationMetrics;
 pub use snapshots::SnapshotMetrics;

@@ -19,7 +19,7 @@ use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Redactor, Secrets, StepExecutor};
 use crate::machine::{Command, Report, ThreadState};
 use crate::model::{
-    Category, Event, EventBody, Failure, Json, Namespace, StepId, StepStatus, ThreadId, codes,
+    Category, Event, EventBody, Failure, Json, StepId, StepStatus, ThreadId, codes,
 };
 
 /// What became of an attempt: how it ended, or that it is worth a warning.
@@ -226,7 +226,7 @@ fn circuit(
 ) -> Option<CircuitId> {
     let called = executor.target(attempt)?;
     let target = match &planned.breaker.key {
-        Some(key) => Target::Named(Namespace::default(), key.clone()),
+        Some(key) => Target::Named(attempt.thread_id.namespace(), key.clone()),
         None => Target::Called(redactor.redact(&called).into_owned()),
     };
     Some(CircuitId { target, policy: planned.breaker.policy })

@@ -55,6 +55,14 @@ impl Target {
         }
     }
 
+    /// Keys that workflows made up are their namespace's own; targets are everybody's.
+    fn is_shown_to(&self, namespace: &Namespace) -> bool {
+        match self {
+            Self::Called(_) => true,
+            Self::Named(of, _) => of == namespace,
+        }
+    }
+
     const fn scope(&self) -> CircuitScope {
         match self {
             Self::Called(_) => CircuitScope::Target,
@@ -192,12 +200,13 @@ impl Breakers {
     }
 
     /// The circuits of this replica, the open ones first, then by key.
-    pub(super) fn report(&self) -> Vec<Circuit> {
+    pub(super) fn report(&self, namespace: &Namespace) -> Vec<Circuit> {
         let now = (self.clock.monotonic(), self.clock.now());
         let circuits = self.circuits();
         let mut found: Vec<(CircuitState, CircuitId, Circuit)> = circuits
             .by_id
             .iter()
+            .filter(|(id, _)| id.target.is_shown_to(namespace))
             .map(|(id, entry)| {
                 let (state, circuit) = shown(id, &entry.gate, now);
                 (state, id.clone(), circuit)

@@ -51,7 +51,8 @@ impl Driver {
         let progress = self.cleared || commit.events.iter().any(|event| event.body.is_progress());
         let records = records(&thread, &commit.events);
         let bytes = records.iter().flat_map(|records| &records.events).map(String::len).sum();
-        let notices = self.core.notices.wanted(&self.state.workflow.name, &commit.events);
+        let workflow: Arc<str> = Arc::from(self.state.workflow.name.as_str());
+        let notices = self.core.notices.wanted((&thread, &workflow), &commit.events);
         let told = !notices.is_empty();
         let append = Append {
             thread_id: thread.clone(),
@@ -65,7 +66,6 @@ impl Driver {
             interventions: super::interventions::rows(&self.state, &commit.events),
             notices,
         };
-        let workflow = Arc::from(self.state.workflow.name.as_str());
         let write = Write::Append(Box::new(append));
         match self.core.writer.commit(write, workflow, Arc::clone(&self.authority)).await {
             Committed::Answered(WriteOutcome::Written { mail }) => {
@@ -119,7 +119,8 @@ impl Driver {
     fn written(&mut self, events: &[Event], bytes: usize) {
         super::count::count(&self.core.parts.metrics, &self.state, events);
         if self.state.status == ThreadStatus::Completed {
-            self.core.estimates.completed(&self.state.workflow.name);
+            let (thread, workflow) = (&self.state.thread_id, &self.state.workflow.name);
+            self.core.estimates.completed(thread, workflow);
         }
         self.grew(bytes);
         super::snapshots::appended(self, events, bytes);

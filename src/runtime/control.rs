@@ -14,7 +14,7 @@ use super::mail::{Answer, Ask, Letter};
 use super::query::{patiently, persistently};
 use super::settings::{RETRY_AFTER, STORE_PATIENCE};
 use super::workflows::check_input;
-use crate::model::{Json, Seq, StepId, ThreadId};
+use crate::model::{Json, Namespace, Seq, StepId, ThreadId};
 use crate::store::{Message, Posted};
 
 /// How often the answer is looked for: first, and at most, between looks.
@@ -99,11 +99,12 @@ pub(super) async fn signal(
 /// thread.
 pub(super) async fn resolve(
     core: &Arc<Core>,
-    id: String,
+    (namespace, id): (&Namespace, String),
     (choice, digest): (String, Option<String>),
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
-    let thread = id.rsplit_once('~').and_then(|(thread, _)| ThreadId::parse(thread).ok());
+    let thread = id.rsplit_once('~').map(|(thread, _)| ThreadId::within(namespace, thread));
+    let thread = thread.and_then(Result::ok);
     let thread = thread.ok_or(RuntimeError::InterventionNotFound)?;
     let asked =
         ask(core, &thread, (Ask::Resolve { id, choice, digest }, "resolved"), control).await;

@@ -8,9 +8,10 @@ use crate::model::{Event, EventBody, OnStep};
 use crate::observe::Metrics;
 
 pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
+    let namespace = state.thread_id.namespace();
     for event in events {
         if is_checkpoint(&event.body) {
-            metrics.checkpoint(event.body.kind());
+            metrics.checkpoint(&namespace, event.body.kind());
         }
         match &event.body {
             EventBody::WorkflowStart(_) => {

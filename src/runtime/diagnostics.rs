@@ -20,7 +20,7 @@ use super::monitor::stuck;
 use super::query::{patiently, persistently, status};
 use super::settings::LOAD_PAGE;
 use super::{feed::raw_events, handle::RawEvent, health};
-use crate::model::{Failure, Json, Seq, ThreadId, Timestamp};
+use crate::model::{Failure, Json, Namespace, Seq, ThreadId, Timestamp};
 use crate::store::{StoreError, ThreadRow};
 
 /// Newest events shown: what happened last is what is asked about.
@@ -43,12 +43,13 @@ pub(super) async fn diagnostics(
     let row = row.ok_or(RuntimeError::ThreadNotFound)?;
     let now = core.parts.clock.now();
     let mut problems = Vec::new();
+    let namespace = thread.namespace();
     let (document, facts, definition, (journal, read), replica) = tokio::join!(
         status(core, thread, None),
         facts(core, &row, now),
         persistently(core, || async { Ok(core.store().definition(&row.definition).await?) }),
         journal(core, thread),
-        replica(core),
+        replica(core, &namespace),
     );
     let document = note(document, "status", &mut problems);
     let definition = note(definition, "definition", &mut problems);
@@ -96,8 +97,8 @@ async fn facts(core: &Core, row: &ThreadRow, now: Timestamp) -> Result<ThreadFac
     })
 }
 
-async fn replica(core: &Core) -> DiagnosedReplica {
-    let (health, store) = tokio::join!(health::report(core), health::store(core));
+async fn replica(core: &Core, namespace: &Namespace) -> DiagnosedReplica {
+    let (health, store) = tokio::join!(health::report(core, namespace), health::store(core));
     let settings = &core.parts.settings;
     DiagnosedReplica {
         name: settings.replica.clone(),

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::Core;
+use crate::model::{Namespace, ThreadId};
 
 /// Completed threads that the median is taken of.
 const SAMPLES: usize = 101;
@@ -24,7 +25,7 @@ struct Estimate {
     median: Option<Duration>,
 }
 
-/// Estimates by workflow name.
+/// Estimates by the key of the workflow's name in its namespace.
 #[derive(Debug, Default)]
 pub(super) struct Estimates {
     known: Mutex<HashMap<String, Estimate>>,
@@ -38,11 +39,13 @@ impl Estimate {
 }
 
 impl Estimates {
-    /// A thread of the workflow has completed: there is something to estimate from.
-    pub(super) fn completed(&self, workflow: &str) {
+    /// This thread, one of the workflow, has completed: there is something to estimate from.
+    pub(super) fn completed(&self, thread: &ThreadId, workflow: &str) {
+        let namespace = thread.namespace();
+        let key = namespace.key(workflow);
         let mut known = self.known();
-        if known.get(workflow).is_some_and(|estimate| estimate.median.is_none()) {
-            known.remove(workflow);
+        if known.get(&*key).is_some_and(|estimate| estimate.median.is_none()) {
+            known.remove(&*key);
         }
     }
 
@@ -59,11 +62,16 @@ impl Estimates {
 
 /// The estimate for a workflow; `None` if none of its threads has completed. Never fails a call:
 /// without an answer from the store there is no estimate.
-pub(super) async fn estimate(core: &Core, workflow: &str) -> Option<Duration> {
+pub(super) async fn estimate(
+    core: &Core,
+    namespace: &Namespace,
+    workflow: &str,
+) -> Option<Duration> {
+    let key = namespace.key(workflow);
     let now = core.parts.clock.monotonic();
     let stale = {
         let mut known = core.estimates.known();
-        match known.get_mut(workflow) {
+        match known.get_mut(&*key) {
             Some(estimate) if estimate.is_fresh(now) => return estimate.median,
             // Others keep the old one while this caller makes the new one.
             Some(estimate) => {
@@ -74,15 +82,16 @@ pub(super) async fn estimate(core: &Core, workflow: &str) -> Option<Duration> {
                 if known.len() >= CAPACITY {
                     known.clear();
                 }
-                known.insert(workflow.to_owned(), Estimate { made_at: now, median: None });
+                known.insert(key.clone().into_owned(), Estimate { made_at: now, median: None });
                 None
             }
         }
     };
-    let answer = tokio::time::timeout(PATIENCE, core.store().durations(workflow, SAMPLES)).await;
+    let look = core.store().durations(namespace, workflow, SAMPLES);
+    let answer = tokio::time::timeout(PATIENCE, look).await;
     let Ok(Ok(mut durations)) = answer else { return stale };
     durations.sort_unstable();
     let median = durations.get(durations.len() / 2).map(|&millis| Duration::from_millis(millis));
-    core.estimates.known().insert(workflow.to_owned(), Estimate { made_at: now, median });
+    core.estimates.known().insert(key.into_owned(), Estimate { made_at: now, median });
     median
 }

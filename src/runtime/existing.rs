@@ -58,7 +58,7 @@ pub(super) async fn existing(
         created: false,
         resumed: false,
         replayed: false,
-        estimated_duration: estimate(core, &row.workflow).await,
+        estimated_duration: estimate(core, &thread.namespace(), &row.workflow).await,
         last_seq: row.last_seq,
     };
     match row.summary.status {
@@ -109,7 +109,7 @@ async fn own_hash(core: &Core, row: &ThreadRow, input: &Json) -> Result<String, 
     Ok(thread_hash(&plan.meaning, input))
 }
 
-/// Answers a repeat of an idempotency key with the thread that the first one made.
+/// Answers a repeat of an idempotency key, as it is stored, with the thread that the first one made.
 pub(super) async fn replay(
     core: &Arc<Core>,
     key: &str,
@@ -125,12 +125,12 @@ pub(super) async fn replay(
     let row = persistently(core, || async { Ok(core.store().thread(&thread).await?) }).await?;
     let row = row.ok_or(RuntimeError::ThreadNotFound)?;
     Ok(Invoked {
+        estimated_duration: estimate(core, &thread.namespace(), &row.workflow).await,
         thread_id: thread,
         status: row.summary.status,
         created: false,
         resumed: false,
         replayed: true,
-        estimated_duration: estimate(core, &row.workflow).await,
         last_seq: row.last_seq,
     })
 }

@@ -20,7 +20,7 @@ use super::workflows::check_input;
 use crate::definition::Plan;
 use crate::machine::{Fork, ForkRejection, Moment, Who, fork as decide_fork};
 use crate::model::{Fault, ForkedFrom, Json, Pointer, StepId, ThreadId, ThreadStatus};
-use crate::store::ThreadRow;
+use crate::store::{IdempotencyKey, ThreadRow};
 
 /// Histories taken over side by side: each is in memory some times over while it is written.
 pub(super) const FORKS_AT_ONCE: usize = 2;
@@ -29,9 +29,12 @@ pub(super) const FORKS_AT_ONCE: usize = 2;
 pub(super) async fn fork(
     core: &Arc<Core>,
     origin: &ThreadId,
-    how: ForkHow,
-    control: Control,
+    mut how: ForkHow,
+    mut control: Control,
 ) -> Result<Invoked, RuntimeError> {
+    how.thread_id = how.thread_id.map(|id| id.beside(origin));
+    let key = control.idempotency_key.take();
+    control.idempotency_key = key.map(|key| IdempotencyKey::scoped(&origin.namespace(), &key));
     let request = request_hash(origin, &how);
     if let Some(made) = made_before(core, &how, &control, &request).await? {
         return Ok(made);
@@ -81,12 +84,12 @@ async fn same(core: &Core, row: ThreadRow, request: &str) -> Result<Invoked, Run
         return Err(RuntimeError::ThreadConflict);
     }
     Ok(Invoked {
+        estimated_duration: estimate(core, &row.thread_id.namespace(), &row.workflow).await,
         thread_id: row.thread_id,
         status: row.summary.status,
         created: false,
         resumed: false,
         replayed: false,
-        estimated_duration: estimate(core, &row.workflow).await,
         last_seq: row.last_seq,
     })
 }
@@ -111,7 +114,7 @@ async fn make(
     let chosen = how.thread_id.clone();
     let thread = match &chosen {
         Some(chosen) => chosen.clone(),
-        None => generated(core)?,
+        None => generated(core, &origin.namespace())?,
     };
     let Some(place) = core.begin_start(&thread) else {
         other_start(core, &thread).await?;
@@ -147,7 +150,7 @@ async fn make(
             created: true,
             resumed: false,
             replayed: false,
-            estimated_duration: estimate(core, &plan.name).await,
+            estimated_duration: estimate(core, &origin.namespace(), &plan.name).await,
             last_seq,
         }),
         Made::ThreadExists => exists(core, &thread, request).await,

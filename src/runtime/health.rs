@@ -7,6 +7,7 @@ use serde_json::json;
 use super::core::Core;
 use super::handle::{Circuit, HealthCheck, HealthReport, HealthStatus, Latency, StoreHealth};
 use super::notices::FAILING_FOR;
+use crate::model::Namespace;
 use crate::observe::WindowSummary;
 use crate::store::NoticeCount;
 
@@ -54,14 +55,14 @@ pub(super) async fn store(core: &Core) -> StoreHealth {
 }
 
 /// The whole report.
-pub(super) async fn report(core: &Core) -> HealthReport {
+pub(super) async fn report(core: &Core, namespace: &Namespace) -> HealthReport {
     let storage = store(core).await;
     let mut checks = BTreeMap::new();
     checks.insert("storage".to_owned(), storage_check(&storage));
     checks.insert("lease".to_owned(), lease_check(core));
     checks.insert("capacity".to_owned(), capacity_check(core));
     checks.insert("memory".to_owned(), memory_check(core));
-    let circuits = core.breakers.report();
+    let circuits = core.breakers.report(namespace);
     checks.insert("circuits".to_owned(), circuits_check(&circuits));
     checks.insert("notifications".to_owned(), notifications_check(core));
     let status = checks.values().map(|check| check.status).max();

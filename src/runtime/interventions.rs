@@ -7,7 +7,7 @@ use super::core::Core;
 use super::handle::{Intervention, InterventionQuery, InterventionStatus, Page, RuntimeError};
 use super::query::{persistently, read_cursor, write_cursor};
 use crate::machine::{self, ThreadState};
-use crate::model::{Event, EventBody, Json};
+use crate::model::{Event, EventBody, Json, Namespace};
 use crate::store::{InterventionFilter, InterventionRow};
 
 /// Bytes of a list after which it is cut: what is asked of a person may be as large as an event.
@@ -78,7 +78,7 @@ fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
         by: resolved.map(|(data, _)| data.by.clone()),
     };
     InterventionRow {
-        id: shown.id.clone(),
+        id: state.thread_id.namespace().key(&shown.id).into_owned(),
         thread_id: shown.thread_id.clone(),
         opened_at: shown.opened_at,
         resolved_at: shown.resolved_at,
@@ -92,10 +92,13 @@ pub(super) async fn list(
     core: &Core,
     query: InterventionQuery,
 ) -> Result<Page<Intervention>, RuntimeError> {
+    let namespace = query.namespace;
+    let before = query.cursor.as_deref().map(read_cursor).transpose()?;
     let mut filter = InterventionFilter {
         open: query.status.map(|status| status == InterventionStatus::Open),
-        thread: query.thread,
-        before: query.cursor.as_deref().map(read_cursor).transpose()?,
+        thread: query.thread.map(|thread| thread.moved_to(&namespace)),
+        before: before.map(|(at, id)| (at, namespace.key(&id).into_owned())),
+        namespace,
     };
     let (mut rows, mut bytes): (Vec<InterventionRow>, usize) = (Vec::new(), 0);
     let mut limit = query.limit;
@@ -116,7 +119,8 @@ pub(super) async fn list(
             limit = limit.min(rows.len() - 1);
         }
     }
-    let page = Page::cut(rows, limit, |last| write_cursor(last.opened_at, &last.id));
+    let page =
+        Page::cut(rows, limit, |last| write_cursor(last.opened_at, Namespace::split(&last.id).1));
     let shown = page.items.iter().map(|row| row.body.decode().map_err(|_| RuntimeError::Corrupt));
     Ok(Page { items: shown.collect::<Result<_, _>>()?, next_cursor: page.next_cursor })
 }

@@ -21,7 +21,8 @@ use super::writer::Committed;
 use crate::definition::Plan;
 use crate::machine::{Command, ThreadState, start};
 use crate::model::{
-    Event, Json, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart, canonical_digest,
+    Event, Json, Namespace, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart,
+    canonical_digest,
 };
 use crate::store::{Disposition, FORK_LABEL, IdempotencyKey, Start, Write, WriteOutcome};
 
@@ -34,11 +35,13 @@ pub(super) async fn invoke(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, 
     patiently(accept(core, invoke)).await
 }
 
-async fn accept(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, RuntimeError> {
+async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, RuntimeError> {
+    let chosen = invoke.thread_id.take();
+    invoke.thread_id = chosen.map(|id| id.moved_to(&invoke.namespace));
     let Some(workflow) = &invoke.workflow else {
         return existing::alone(core, &invoke).await;
     };
-    let source = resolve(core, workflow).await?;
+    let source = resolve(core, &invoke.namespace, workflow).await?;
     let input = invoke.input.clone().unwrap_or_else(Json::null);
     check_input(core, &source.plan, &input)?;
     let request = Request {
@@ -52,7 +55,7 @@ async fn accept(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, RuntimeErro
     let (thread, made) = create(core, &invoke, &source, (input, &request)).await?;
     match made {
         Made::Started { status, last_seq } => Ok(Invoked {
-            estimated_duration: estimate(core, &source.plan.name).await,
+            estimated_duration: estimate(core, &invoke.namespace, &source.plan.name).await,
             thread_id: thread,
             status,
             created: true,
@@ -71,7 +74,8 @@ async fn accept(core: &Arc<Core>, invoke: Invoke) -> Result<Invoked, RuntimeErro
         }
         Made::KeyExists => {
             let key = invoke.idempotency_key.as_deref().unwrap_or_default();
-            existing::replay(core, key, request.key_hash.as_ref()).await
+            let key = IdempotencyKey::scoped(&invoke.namespace, key);
+            existing::replay(core, &key, request.key_hash.as_ref()).await
         }
     }
 }
@@ -99,7 +103,7 @@ async fn create(
     let moment = core.moment();
     let thread = match &invoke.thread_id {
         Some(chosen) => chosen.clone(),
-        None => generated(core)?,
+        None => generated(core, &invoke.namespace)?,
     };
     let place = core.begin_start(&thread);
     if place.is_none() {
@@ -192,11 +196,12 @@ fn first_write(
         request_hash: request.thread_hash.clone(),
         metadata: state.metadata.clone(),
         labels,
-        idempotency: invoke
-            .idempotency_key
-            .clone()
-            .zip(request.key_hash.clone())
-            .map(|(key, request_hash)| IdempotencyKey { key, request_hash }),
+        idempotency: invoke.idempotency_key.clone().zip(request.key_hash.clone()).map(
+            |(key, request_hash)| IdempotencyKey {
+                key: IdempotencyKey::scoped(&invoke.namespace, &key),
+                request_hash,
+            },
+        ),
         records: records(&state.thread_id, events).ok_or(RuntimeError::Internal)?,
         more: Vec::new(),
         interventions: Vec::new(),
@@ -207,7 +212,7 @@ fn first_write(
         } else {
             Disposition::Keep
         },
-        notices: core.notices.wanted(&plan.name, events),
+        notices: core.notices.wanted((&state.thread_id, &plan.name), events),
     })
 }
 
@@ -322,9 +327,9 @@ fn made(committed: Committed) -> Result<Option<Made>, RuntimeError> {
     }
 }
 
-pub(super) fn generated(core: &Core) -> Result<ThreadId, RuntimeError> {
+pub(super) fn generated(core: &Core, namespace: &Namespace) -> Result<ThreadId, RuntimeError> {
     let id = core.parts.entropy.uuid(core.parts.clock.now());
-    ThreadId::parse(&id.to_string()).map_err(|_| RuntimeError::Internal)
+    ThreadId::within(namespace, &id.to_string()).map_err(|_| RuntimeError::Internal)
 }
 
 fn empty_object() -> Json {

@@ -5,16 +5,24 @@ use super::explain::explain;
 use super::handle::{CauseKind, Monitor, MonitoredThread, RuntimeError};
 use super::query::{item, persistently};
 use super::recoveries;
-use crate::model::{StepId, ThreadStatus, Timestamp};
+use crate::model::{Namespace, StepId, ThreadStatus, Timestamp};
 use crate::store::{ThreadFilter, ThreadRow};
 
-/// Threads that have not ended, newest first, at most `limit` of each status.
-pub(super) async fn monitor(core: &Core, limit: usize) -> Result<Monitor, RuntimeError> {
+/// Threads of a namespace that have not ended, newest first, at most `limit` of each status.
+pub(super) async fn monitor(
+    core: &Core,
+    namespace: &Namespace,
+    limit: usize,
+) -> Result<Monitor, RuntimeError> {
     let now = core.parts.clock.now();
     let mut rows = Vec::new();
     let active = ThreadStatus::ALL.iter().copied().filter(|status| !status.is_terminal());
     for status in active {
-        let filter = ThreadFilter { status: Some(status), ..ThreadFilter::default() };
+        let filter = ThreadFilter {
+            namespace: namespace.clone(),
+            status: Some(status),
+            ..ThreadFilter::default()
+        };
         rows.extend(
             persistently(core, || async { Ok(core.store().threads(&filter, limit).await?) })
                 .await?,

@@ -255,17 +255,24 @@ pub(super) async fn threads(
 ) -> Result<Page<ThreadItem>, RuntimeError> {
     let before = query.cursor.as_deref().map(|cursor| {
         let (created_at, id) = read_cursor(cursor)?;
-        ThreadId::parse(&id).map(|id| (created_at, id)).map_err(|_| bad_cursor())
+        let id = ThreadId::within(&query.namespace, &id);
+        id.map(|id| (created_at, id)).map_err(|_| bad_cursor())
     });
     let before = before.transpose()?;
     let mut metadata = query.metadata;
-    let origin = query.forked_from.map(|origin| origin.to_string());
+    let origin = query.forked_from.map(|origin| origin.text().to_owned());
     metadata.extend(origin.map(|origin| (FORK_LABEL.to_owned(), origin)));
-    let filter = ThreadFilter { status: query.status, workflow: query.workflow, metadata, before };
+    let filter = ThreadFilter {
+        namespace: query.namespace,
+        status: query.status,
+        workflow: query.workflow,
+        metadata,
+        before,
+    };
     let look = || async { Ok(core.store().threads(&filter, query.limit + 1).await?) };
     let rows = persistently(core, look).await?;
     let page =
-        Page::cut(rows, query.limit, |last| write_cursor(last.created_at, last.thread_id.as_str()));
+        Page::cut(rows, query.limit, |last| write_cursor(last.created_at, last.thread_id.text()));
     Ok(page.map(item))
 }
 

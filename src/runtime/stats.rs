@@ -13,9 +13,9 @@ use super::handle::{
     CheckpointStats, InterventionStats, RecoveryStats, RuntimeError, Stats, StorageStats,
 };
 use super::query::persistently;
-use crate::model::Timestamp;
+use crate::model::{Namespace, Timestamp};
 use crate::observe::{
-    ABANDONED_TALLY, CHECKPOINT_TALLY, RECOVERED_TALLY, RETRIES_TALLY, StorageRetries,
+    ABANDONED_TALLY, RECOVERED_TALLY, RETRIES_TALLY, StorageRetries, checkpoint_tally,
 };
 
 /// How often a replica adds to the tallies: what a look at them may lag behind the others.
@@ -57,8 +57,9 @@ fn totals(core: &Core) -> Vec<(String, u64)> {
     let bad = snapshots.bad.iter().map(|(_, count)| count).sum();
     let written = snapshots.written.into_iter();
     let mut totals = core.parts.metrics.tallies();
-    totals
-        .extend(written.map(|(kind, count)| (format!("{CHECKPOINT_TALLY}snapshot_{kind}"), count)));
+    // Snapshots are the replica's doing: they are not counted by namespaces.
+    let begin = checkpoint_tally(&Namespace::default());
+    totals.extend(written.map(|(kind, count)| (format!("{begin}snapshot_{kind}"), count)));
     totals.push((BAD_SNAPSHOTS.to_owned(), bad));
     totals
 }
@@ -83,8 +84,8 @@ async fn flush(core: &Core) {
     }
 }
 
-/// The figures of the last 24 hours.
-pub(super) async fn stats(core: &Core) -> Result<Stats, RuntimeError> {
+/// The figures of the last 24 hours, of a namespace's threads; those of the store are everybody's.
+pub(super) async fn stats(core: &Core, namespace: &Namespace) -> Result<Stats, RuntimeError> {
     let window = i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX);
     let since = Timestamp::from_millis(core.parts.clock.now().millis().saturating_sub(window));
     persistently(core, || async {
@@ -93,15 +94,15 @@ pub(super) async fn stats(core: &Core) -> Result<Stats, RuntimeError> {
         for (name, count) in core.tallied.missing(core) {
             *tallies.entry(name).or_default() += count;
         }
-        let interventions = core.store().intervention_counts().await?;
-        let recoveries = core.store().recovery_counts(since).await?;
+        let interventions = core.store().intervention_counts(namespace).await?;
+        let recoveries = core.store().recovery_counts(namespace, since).await?;
         Ok(Stats {
             window_ms: u64::try_from(window).unwrap_or(0),
             interventions: InterventionStats {
                 open: interventions.open,
                 resolved: interventions.resolved,
             },
-            checkpoints: checkpoints(&tallies),
+            checkpoints: checkpoints(namespace, &tallies),
             recoveries: recoveries.into_iter().map(RecoveryStats::from).collect(),
             storage: storage(&tallies),
         })
@@ -109,10 +110,11 @@ pub(super) async fn stats(core: &Core) -> Result<Stats, RuntimeError> {
     .await
 }
 
-fn checkpoints(tallies: &BTreeMap<String, u64>) -> CheckpointStats {
-    let named = tallies.iter().filter_map(|(name, count)| {
-        Some((name.strip_prefix(CHECKPOINT_TALLY)?.to_owned(), *count))
-    });
+fn checkpoints(namespace: &Namespace, tallies: &BTreeMap<String, u64>) -> CheckpointStats {
+    let begin = checkpoint_tally(namespace);
+    let named = tallies
+        .iter()
+        .filter_map(|(name, count)| Some((name.strip_prefix(&begin)?.to_owned(), *count)));
     let by_kind: BTreeMap<String, u64> = named.collect();
     let bad_snapshots = tallies.get(BAD_SNAPSHOTS).copied().unwrap_or(0);
     CheckpointStats { total: by_kind.values().sum(), by_kind, bad_snapshots }
@@ -151,9 +153,13 @@ mod tests {
         let tallies = BTreeMap::from([
             ("checkpoint/step_complete".to_owned(), 4),
             ("checkpoint/workflow_start".to_owned(), 1),
+            ("checkpoint@team/step_complete".to_owned(), 7),
             ("storage/retries".to_owned(), 9),
         ]);
-        let shown = checkpoints(&tallies);
+        let shown = checkpoints(&Namespace::default(), &tallies);
         assert_eq!((shown.total, shown.by_kind.len()), (5, 2));
+        let team = Namespace::parse("team").unwrap();
+        assert_eq!(checkpoints(&team, &tallies).by_kind["step_complete"], 7);
+        assert_eq!(checkpoints(&Namespace::parse("t").unwrap(), &tallies).total, 0);
     }
 }

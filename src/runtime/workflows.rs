@@ -9,7 +9,7 @@ use super::handle::{Page, RuntimeError, StoredWorkflow, WorkflowSource};
 use super::load;
 use super::query::persistently;
 use crate::definition::Plan;
-use crate::model::{Fault, Faults, Json, Pointer, hex};
+use crate::model::{Fault, Faults, Json, Namespace, Pointer, hex};
 use crate::store::WorkflowRow;
 
 /// What an invoke is to run.
@@ -20,8 +20,12 @@ pub(super) struct Source {
     pub(super) version: Option<u32>,
 }
 
-/// The checked plan of what a request names or holds.
-pub(super) async fn resolve(core: &Core, source: &WorkflowSource) -> Result<Source, RuntimeError> {
+/// The checked plan of what a request of a namespace names or holds.
+pub(super) async fn resolve(
+    core: &Core,
+    namespace: &Namespace,
+    source: &WorkflowSource,
+) -> Result<Source, RuntimeError> {
     match source {
         WorkflowSource::Inline(json) => {
             let at = Pointer::root().key("workflow");
@@ -30,7 +34,7 @@ pub(super) async fn resolve(core: &Core, source: &WorkflowSource) -> Result<Sour
             Ok(Source { plan, version: None })
         }
         WorkflowSource::Stored { name, version } => {
-            let row = find(core, name, *version).await?;
+            let row = find(core, (namespace, name), *version).await?;
             let plan =
                 persistently(core, || async { Ok(load::plan(core, &row.definition).await?) })
                     .await?;
@@ -118,14 +122,16 @@ pub(super) fn validate(
 /// Stores a workflow; the body of the request is the workflow itself.
 pub(super) async fn save(
     core: &Core,
+    namespace: &Namespace,
     workflow: &Json,
 ) -> Result<(StoredWorkflow, bool), RuntimeError> {
     let at = Pointer::root();
     let plan = plan_of(core, workflow, &at).map_err(RuntimeError::Invalid)?;
     allowed(core, &plan, &at)?;
     let now = core.parts.clock.now();
+    let name = namespace.key(&plan.name);
     let saved = persistently(core, || async {
-        Ok(core.store().save_workflow(&plan.name, &plan.hash, &plan.text, now).await?)
+        Ok(core.store().save_workflow(&name, &plan.hash, &plan.text, now).await?)
     });
     let (row, created) = saved.await?;
     core.plans.put_stored(Arc::clone(&plan));
@@ -135,7 +141,7 @@ pub(super) async fn save(
 /// A stored workflow with its definition.
 pub(super) async fn get(
     core: &Core,
-    name: &str,
+    name: (&Namespace, &str),
     version: Option<u32>,
 ) -> Result<StoredWorkflow, RuntimeError> {
     let row = find(core, name, version).await?;
@@ -146,27 +152,39 @@ pub(super) async fn get(
     Ok(shown(row, Some(json)))
 }
 
-async fn find(core: &Core, name: &str, version: Option<u32>) -> Result<WorkflowRow, RuntimeError> {
+async fn find(
+    core: &Core,
+    (namespace, name): (&Namespace, &str),
+    version: Option<u32>,
+) -> Result<WorkflowRow, RuntimeError> {
+    // With a slash it is no name, and might be the key of another namespace's.
+    if name.contains('/') {
+        return Err(RuntimeError::WorkflowNotFound);
+    }
+    let key = namespace.key(name);
     let row =
-        persistently(core, || async { Ok(core.store().workflow(name, version).await?) }).await?;
+        persistently(core, || async { Ok(core.store().workflow(&key, version).await?) }).await?;
     row.ok_or(RuntimeError::WorkflowNotFound)
 }
 
 /// Stored workflows in the order of their names.
 pub(super) async fn list(
     core: &Core,
+    namespace: &Namespace,
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<Page<StoredWorkflow>, RuntimeError> {
-    let rows =
-        persistently(core, || async { Ok(core.store().workflows(cursor, limit + 1).await?) })
-            .await?;
-    Ok(Page::cut(rows, limit, |last| last.name.clone()).map(|row| shown(row, None)))
+    let after = cursor.map(|cursor| namespace.key(cursor));
+    let look =
+        || async { Ok(core.store().workflows(namespace, after.as_deref(), limit + 1).await?) };
+    let rows = persistently(core, look).await?;
+    let page = Page::cut(rows, limit, |last| Namespace::split(&last.name).1.to_owned());
+    Ok(page.map(|row| shown(row, None)))
 }
 
 fn shown(row: WorkflowRow, workflow: Option<Json>) -> StoredWorkflow {
     StoredWorkflow {
-        name: row.name,
+        name: Namespace::split(&row.name).1.to_owned(),
         version: row.version,
         hash: row.definition,
         workflow,

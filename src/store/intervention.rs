@@ -2,12 +2,13 @@
 //!
 //! Written with the append whose events open or resolve them; the journal holds the truth.
 
-use crate::model::{Json, ThreadId, Timestamp};
+use crate::model::{Json, Namespace, ThreadId, Timestamp};
 
 /// An intervention as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterventionRow {
-    /// Its id, unique among all threads.
+    /// Its id as it is stored, unique among all threads: the key of its namespace
+    /// ([`Namespace::key`]).
     pub id: String,
     /// The thread that waits.
     pub thread_id: ThreadId,
@@ -22,6 +23,8 @@ pub struct InterventionRow {
 /// Which interventions a list wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InterventionFilter {
+    /// Those of this namespace alone.
+    pub namespace: Namespace,
     /// Only open (`true`) or resolved (`false`) ones.
     pub open: Option<bool>,
     /// Only those of this thread.

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
+use crate::model::{Epoch, Incarnation, Json, Namespace, Seq, ThreadId, Timestamp};
 
 pub use archive::{
     Archive, Belongings, Intake, StoredDefinition, StoredIntervention, StoredKey, StoredMessage,
@@ -130,6 +130,8 @@ pub enum Posted {
 /// Which threads a list wants.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ThreadFilter {
+    /// Threads of this namespace alone.
+    pub namespace: Namespace,
     /// Only this status.
     pub status: Option<crate::model::ThreadStatus>,
     /// Only this workflow name.
@@ -143,7 +145,7 @@ pub struct ThreadFilter {
 /// A stored, versioned workflow.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkflowRow {
-    /// Its name.
+    /// Its name as it is stored: the key of its namespace ([`Namespace::key`]).
     pub name: String,
     /// Its version: 1, 2, 3, …
     pub version: u32,
@@ -269,7 +271,8 @@ pub trait Store: Notices + Send + Sync + std::fmt::Debug {
     /// A thread's place among replicas and other threads; `None` if there is no such thread.
     async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError>;
 
-    /// The thread started under an idempotency key in the last 24 h, with its request's hash.
+    /// The thread started under an idempotency key ([`IdempotencyKey::key`]) in the last 24 h, with its
+    /// request's hash.
     async fn by_idempotency_key(&self, key: &str)
     -> Result<Option<(ThreadId, String)>, StoreError>;
 
@@ -307,8 +310,8 @@ pub trait Store: Notices + Send + Sync + std::fmt::Debug {
     /// version beside this one does so without holding the row against a deletion.
     async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError>;
 
-    /// Stores a definition as the next version of `name`, or finds the version that has this
-    /// hash already if it is the newest. `true`: a new version was made.
+    /// Stores a definition as the next version of `name`, a key of its namespace, or finds the version
+    /// that has this hash already if it is the newest. `true`: a new version was made.
     async fn save_workflow(
         &self,
         name: &str,
@@ -324,16 +327,23 @@ pub trait Store: Notices + Send + Sync + std::fmt::Debug {
         version: Option<u32>,
     ) -> Result<Option<WorkflowRow>, StoreError>;
 
-    /// The newest versions of stored workflows in the order of their names, after `after`.
+    /// The newest versions of a namespace's stored workflows in the order of their names, after the
+    /// name `after`, a key.
     async fn workflows(
         &self,
+        namespace: &Namespace,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<WorkflowRow>, StoreError>;
 
-    /// Durations of the newest completed threads of a workflow, in milliseconds, at most `limit`.
-    /// Forks, which have [`FORK_LABEL`] and begin in the middle, are left out.
-    async fn durations(&self, workflow: &str, limit: usize) -> Result<Vec<u64>, StoreError>;
+    /// Durations of the newest completed threads of a workflow of a namespace, in milliseconds, at most
+    /// `limit`. Forks, which have [`FORK_LABEL`] and begin in the middle, are left out.
+    async fn durations(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError>;
 
     /// A random value of 32 bytes that all replicas share and that survives restarts; made from
     /// `candidate` by the first who asks.
@@ -370,8 +380,13 @@ pub trait Store: Notices + Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<Recovery>, StoreError>;
 
-    /// Counts attempts to recover that began at `since` or later, by cause and result.
-    async fn recovery_counts(&self, since: Timestamp) -> Result<Vec<RecoveryCount>, StoreError>;
+    /// Counts attempts to recover threads of a namespace that began at `since` or later, by cause and
+    /// result.
+    async fn recovery_counts(
+        &self,
+        namespace: &Namespace,
+        since: Timestamp,
+    ) -> Result<Vec<RecoveryCount>, StoreError>;
 
     /// An intervention by its id.
     async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError>;
@@ -383,8 +398,11 @@ pub trait Store: Notices + Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<InterventionRow>, StoreError>;
 
-    /// How many interventions there are.
-    async fn intervention_counts(&self) -> Result<InterventionCounts, StoreError>;
+    /// How many interventions a namespace has.
+    async fn intervention_counts(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<InterventionCounts, StoreError>;
 
     /// Adds to counters that all replicas share, each kept for the hour that `at` lies in. Hours
     /// older than two days are forgotten.

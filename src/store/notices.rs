@@ -11,16 +11,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretSlice};
 
-use crate::model::{Incarnation, Json, Seq, ThreadId, Timestamp};
+use crate::model::{Incarnation, Json, Namespace, Seq, ThreadId, Timestamp};
 
 use super::StoreError;
-use super::rows::{json, thread_id};
+use super::rows::{json, thread_id, unreadable};
 
 /// A subscription.
 #[derive(Debug, Clone)]
 pub struct NotificationRow {
-    /// Its id.
+    /// Its id, unique among all namespaces.
     pub id: String,
+    /// The namespace of whose threads it hears.
+    pub namespace: Namespace,
     /// When it was made.
     pub created_at: Timestamp,
     /// Whether it is sent anything.
@@ -45,7 +47,8 @@ impl PartialEq for NotificationRow {
     fn eq(&self, other: &Self) -> bool {
         let shown = |row: &Self| {
             let times = (row.created_at, row.last_success_at, row.last_failure_at);
-            (row.id.clone(), times, row.enabled, row.version, row.given_up)
+            let id = (row.id.clone(), row.namespace.clone());
+            (id, times, row.enabled, row.version, row.given_up)
         };
         shown(self) == shown(other)
             && (&self.body, &self.last_error) == (&other.body, &other.last_error)
@@ -106,11 +109,19 @@ pub trait Notices: Send + Sync {
     /// A subscription.
     async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, StoreError>;
 
-    /// Subscriptions, newest first, at most `limit`, of those older than `before`: (created at, id)
-    /// of the last item seen.
+    /// Subscriptions of a namespace, newest first, at most `limit`, of those older than `before`:
+    /// (created at, id) of the last item seen.
     async fn notifications(
         &self,
+        namespace: &Namespace,
         before: Option<(Timestamp, String)>,
+        limit: usize,
+    ) -> Result<Vec<NotificationRow>, StoreError>;
+
+    /// Subscriptions of all namespaces in the order of their ids, at most `limit`, after the id `after`.
+    async fn all_notifications(
+        &self,
+        after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<NotificationRow>, StoreError>;
 
@@ -170,13 +181,14 @@ pub trait Notices: Send + Sync {
 }
 
 /// The columns of [`RawNotification`].
-pub(super) const NOTIFICATION_COLUMNS: &str = "id, created_at, enabled, version, body, secret, \
-    last_success_at, last_failure_at, last_error, given_up";
+pub(super) const NOTIFICATION_COLUMNS: &str = "id, namespace, created_at, enabled, version, body, \
+    secret, last_success_at, last_failure_at, last_error, given_up";
 
 /// A row of `notifications`.
 #[derive(sqlx::FromRow)]
 pub(super) struct RawNotification {
     id: String,
+    namespace: String,
     created_at: i64,
     enabled: bool,
     version: i64,
@@ -192,8 +204,10 @@ impl RawNotification {
     /// The subscription as the runtime sees it.
     pub(super) fn decode(self) -> Result<NotificationRow, StoreError> {
         let error = self.last_error.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let namespace = Namespace::parse(&self.namespace);
         Ok(NotificationRow {
             id: self.id,
+            namespace: namespace.ok_or_else(|| unreadable("no namespace has this name"))?,
             created_at: Timestamp::from_millis(self.created_at),
             enabled: self.enabled,
             version: self.version,

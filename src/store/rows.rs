@@ -36,9 +36,11 @@ pub(super) struct RawThread {
 impl RawThread {
     /// The row as the runtime sees it.
     pub(super) fn decode(self) -> Result<ThreadRow, StoreError> {
-        let summary: Summary = serde_json::from_slice(&self.summary).map_err(unreadable)?;
+        let mut summary: Summary = serde_json::from_slice(&self.summary).map_err(unreadable)?;
+        let thread_id = thread_id(&self.thread_id)?;
+        summary.forked_from = summary.forked_from.map(|point| point.beside(&thread_id));
         Ok(ThreadRow {
-            thread_id: thread_id(&self.thread_id)?,
+            thread_id,
             workflow: self.workflow,
             workflow_version: self.workflow_version.map(version).transpose()?,
             definition: self.definition,
@@ -126,7 +128,7 @@ pub(super) fn message((key, body): (String, Vec<u8>)) -> Result<Message, StoreEr
 
 /// An id that came out of a database.
 pub(super) fn thread_id(text: &str) -> Result<ThreadId, StoreError> {
-    ThreadId::parse(text).map_err(unreadable)
+    ThreadId::from_key(text).map_err(unreadable)
 }
 
 /// JSON that came out of a database.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Epoch, ForkPoint, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{
+    Epoch, ForkPoint, Json, Namespace, Seq, StepId, ThreadId, ThreadStatus, Timestamp,
+};
 
 #[cfg(doc)]
 use super::FORK_LABEL;
@@ -71,10 +73,24 @@ pub enum Disposition {
 /// A client's key that makes repeats of an invoke one thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// The key.
+    /// The key as it is stored ([`IdempotencyKey::scoped`]).
     pub key: String,
     /// Hash of the request's body.
     pub request_hash: String,
+}
+
+/// What stands between the namespace and a client's key, which is printable text and has none.
+const KEY_SEPARATOR: char = '\u{1f}';
+
+impl IdempotencyKey {
+    /// A client's key as it is stored: no key of another namespace is the same.
+    pub fn scoped(namespace: &Namespace, key: &str) -> String {
+        if namespace.is_default() {
+            key.replace(KEY_SEPARATOR, "")
+        } else {
+            format!("{namespace}{KEY_SEPARATOR}{key}")
+        }
+    }
 }
 
 /// A new thread.

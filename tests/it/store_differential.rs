@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::{Just, Strategy, any};
 use proptest::test_runner::{Config, TestRunner};
-use rethread::model::{Json, RecoveryCause, RecoveryStrategy, ThreadStatus, Timestamp};
+use rethread::model::{
+    Json, Namespace, RecoveryCause, RecoveryStrategy, ThreadId, ThreadStatus, Timestamp,
+};
 use rethread::store::{
     Append, Disposition, FORK_LABEL, IdempotencyKey, InterventionFilter, InterventionRow, Message,
     Posted, Records, Recovery, RecoveryEnd, RecoveryResult, Snapshot, SnapshotKind, Start,
@@ -22,8 +24,9 @@ use crate::support::writes::{
 /// Histories tried, and calls in each.
 const HISTORIES: u32 = 10;
 const CALLS: usize = 60;
-/// Threads and keys: few, so that calls meet.
+/// Threads and keys: few, so that calls meet. Two have the texts of two others, in another namespace.
 const THREADS: u8 = 5;
+const IDS: [&str; 5] = ["t0", "t1", "t2", "team/t0", "team/t1"];
 const KEYS: u8 = 3;
 
 /// A call, with what it is about in small numbers.
@@ -142,7 +145,9 @@ impl Player {
             Call::Delete(thread) => format!("{:?}", store.delete(&name(*thread), None).await),
             Call::Expire(limit) => self.expire_all(*limit).await,
             Call::SaveWorkflow(name, hash) => {
-                let (name, hash) = (format!("w{name}"), format!("h{hash}"));
+                let namespace = &namespaces()[usize::from(name / 2)];
+                let (name, hash) = (format!("w{}", name % 2), format!("h{hash}"));
+                let name = namespace.key(&name);
                 format!("{:?}", store.save_workflow(&name, &hash, "{}", AT).await)
             }
             Call::List(kind) => format!("{:?}", self.list(*kind).await),
@@ -191,7 +196,7 @@ impl Player {
         claimed.sort_by(|a, b| a.thread_id.cmp(&b.thread_id));
         let line = claimed.iter().map(|c| {
             let from = self.ordinal(c.previous_owner);
-            format!("{} {} {} {} {from:?}", c.thread_id, c.epoch, c.last_seq, c.claims)
+            format!("{} {} {} {} {from:?}", c.thread_id.as_str(), c.epoch, c.last_seq, c.claims)
         });
         line.collect::<Vec<_>>().join("; ")
     }
@@ -236,6 +241,7 @@ impl Player {
     async fn list(&self, kind: u8) -> Vec<String> {
         let label = ("a".to_owned(), (kind % 3).to_string());
         let filter = ThreadFilter {
+            namespace: namespaces()[usize::from(kind % 5 == 4)].clone(),
             status: (kind % 4 == 1).then_some(ThreadStatus::Completed),
             workflow: (kind % 4 == 2).then(|| "w".to_owned()),
             metadata: if kind % 4 == 3 { vec![label] } else { Vec::new() },
@@ -247,7 +253,7 @@ impl Player {
 
     /// The write that a step stands for: by what the store shows, so mostly one that passes.
     async fn write(&self, step: &Step) -> Option<Write> {
-        let (thread, text) = (name(step.thread), format!("t{}", step.thread));
+        let (thread, text) = (name(step.thread), IDS[usize::from(step.thread)]);
         let disposition = match step.extra % 4 {
             0 => DUE,
             1 => ASLEEP,
@@ -257,18 +263,18 @@ impl Player {
         if step.kind == 0 {
             // Ids with a key are of their own, so that only one of the two can be taken.
             let key = (step.extra > 10).then(|| IdempotencyKey {
-                key: format!("k{}", step.extra % KEYS),
-                request_hash: text.clone(),
+                key: key(&thread.namespace(), step.extra % KEYS),
+                request_hash: text.to_owned(),
             });
             let at = AT.plus(Duration::from_millis(u64::from(step.extra % 5)));
-            let mut begin = start(&text, disposition);
+            let mut begin = start(text, disposition);
             begin.records.at = at;
             begin.definition = format!("h{}", step.extra % 3);
             begin.labels = vec![("a".to_owned(), (step.extra % 3).to_string())];
             if step.extra % 7 == 2 {
                 // As a fork begins: with more rows, interventions, and where it comes from.
                 begin.more = (2..5).map(|seq| Records { at, ..records(seq, seq) }).collect();
-                begin.interventions = vec![intervention(&text, &format!("{text}~2"), 1)];
+                begin.interventions = vec![intervention(text, &format!("{text}~2"), 1)];
                 begin.labels.push((FORK_LABEL.to_owned(), "t0".to_owned()));
             }
             let taken = self.bed.store.thread(&thread).await.unwrap().is_some();
@@ -279,21 +285,21 @@ impl Player {
         let (epoch, prev) = (row.epoch + step.epoch_off, row.last_seq + step.prev_off);
         let inbox = self.bed.store.inbox(&thread).await.unwrap();
         let mut write = match step.kind {
-            1 => append(&text, epoch, prev),
-            2 => release(&text, epoch, prev, disposition),
-            3 => end(&text, epoch, prev, ThreadStatus::Completed),
+            1 => append(text, epoch, prev),
+            2 => release(text, epoch, prev, disposition),
+            3 => end(text, epoch, prev, ThreadStatus::Completed),
             _ => Append {
                 records: Some(records(prev + 1, prev + 3)),
                 summary: summary(ThreadStatus::Paused),
                 disposition,
-                ..append(&text, epoch, prev)
+                ..append(text, epoch, prev)
             },
         };
         write.progress = step.extra.is_multiple_of(3);
         let taken = inbox.into_iter().take(usize::from(step.extra % 3));
         write.taken = taken.map(|message| (message.key, Json::null())).collect();
         let opened =
-            intervention(&text, &format!("{text}-{}", step.extra % 4), u64::from(step.extra));
+            intervention(text, &format!("{text}-{}", step.extra % 4), u64::from(step.extra));
         write.interventions = match step.extra % 5 {
             0 => vec![opened],
             1 => vec![opened.clone(), InterventionRow { resolved_at: Some(AT), ..opened }],
@@ -306,7 +312,19 @@ impl Player {
     async fn state(&self) -> String {
         let store = &self.bed.store;
         let mut lines = Vec::new();
-        for row in store.threads(&ThreadFilter::default(), 99).await.unwrap() {
+        let mut rows = Vec::new();
+        for namespace in namespaces() {
+            lines.push(format!("{:?}", store.workflows(&namespace, None, 9).await));
+            lines.push(format!("{:?}", store.workflows(&namespace, Some("w0"), 9).await));
+            lines.push(format!("{:?}", store.durations(&namespace, "w", 9).await));
+            for number in 0..KEYS {
+                let key = key(&namespace, number);
+                lines.push(format!("{:?}", store.by_idempotency_key(&key).await));
+            }
+            let filter = ThreadFilter { namespace, ..ThreadFilter::default() };
+            rows.extend(store.threads(&filter, 99).await.unwrap());
+        }
+        for row in rows {
             let (thread, last) = (&row.thread_id, row.last_seq);
             let inbox = store.inbox(thread).await.unwrap();
             let journal = store.read(thread, 0, 999).await.unwrap();
@@ -314,11 +332,6 @@ impl Player {
             let answer = store.answer(thread, "m0").await.unwrap();
             lines.push(format!("{} {inbox:?} {journal:?} {wrote} {answer:?}", self.line(&row)));
         }
-        for key in 0..KEYS {
-            lines.push(format!("{:?}", store.by_idempotency_key(&format!("k{key}")).await));
-        }
-        lines.push(format!("{:?}", store.workflows(None, 9).await));
-        lines.push(format!("{:?}", store.durations("w", 9).await));
         lines.push(format!("{:?}", store.mail(self.me()).await));
         for hash in ["h0", "h1", "h2"] {
             lines.push(format!("{:?}", store.definition(hash).await));
@@ -339,23 +352,32 @@ impl Player {
             }
             lines.push(format!("{:?}", store.recoveries(&thread, None, 9).await));
             lines.push(format!("{:?}", store.recoveries(&thread, Some(4), 2).await));
-            let of_thread =
-                InterventionFilter { thread: Some(thread), ..InterventionFilter::default() };
+            let of_thread = InterventionFilter {
+                namespace: thread.namespace(),
+                thread: Some(thread),
+                ..InterventionFilter::default()
+            };
             lines.push(format!("{:?}", store.interventions(&of_thread, 9).await));
         }
-        for open in [None, Some(true), Some(false)] {
+        for (open, namespace) in [None, Some(true), Some(false)]
+            .into_iter()
+            .flat_map(|open| namespaces().map(|namespace| (open, namespace)))
+        {
             let before = Some((AT.plus(Duration::from_millis(8)), "t2-0".to_owned()));
             for before in [None, before] {
-                let filter = InterventionFilter { open, before, thread: None };
+                let filter =
+                    InterventionFilter { namespace: namespace.clone(), open, before, thread: None };
                 lines.push(format!("{:?}", store.interventions(&filter, 3).await));
             }
         }
         lines.push(format!("{:?}", store.intervention("t1-0").await));
-        lines.push(format!("{:?}", store.intervention_counts().await));
         for hours in [0, 2, 40] {
             let since = AT.plus(Duration::from_hours(hours));
             lines.push(format!("{:?}", store.tallies(since).await));
-            lines.push(format!("{:?}", store.recovery_counts(since).await));
+            for namespace in namespaces() {
+                lines.push(format!("{:?}", store.recovery_counts(&namespace, since).await));
+                lines.push(format!("{:?}", store.intervention_counts(&namespace).await));
+            }
         }
         lines.join("\n")
     }
@@ -381,8 +403,16 @@ fn when(at: Timestamp) -> &'static str {
     if at == FUTURE { "later" } else { "due" }
 }
 
-fn name(thread: u8) -> rethread::model::ThreadId {
-    id(&format!("t{thread}"))
+fn name(thread: u8) -> ThreadId {
+    id(IDS[usize::from(thread)])
+}
+
+fn namespaces() -> [Namespace; 2] {
+    [Namespace::default(), Namespace::parse("team").unwrap()]
+}
+
+fn key(namespace: &Namespace, number: u8) -> String {
+    IdempotencyKey::scoped(namespace, &format!("k{number}"))
 }
 
 fn snapshot(thread: u8, seq: u64, kind: SnapshotKind) -> Snapshot {
@@ -432,7 +462,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => (0..THREADS).prop_map(Call::Delete),
         1 => (1_usize..3).prop_map(Call::Expire),
         1 => Just(Call::ExpireKeys),
-        1 => (0_u8..2, 0_u8..2).prop_map(|(name, hash)| Call::SaveWorkflow(name, hash)),
+        1 => (0_u8..4, 0_u8..2).prop_map(|(name, hash)| Call::SaveWorkflow(name, hash)),
         2 => (0_u8..16).prop_map(Call::List),
         3 => (0..THREADS, 0_u64..8, 0_u8..3).prop_map(|(t, s, k)| Call::Snapshot(t, s, k)),
         2 => proptest::collection::vec((0..THREADS, 1_i64..6), 0..5).prop_map(Call::Begin),

@@ -136,7 +136,9 @@ async fn heartbeats_do_not_wait_for_reads() {
     let readers = TaskTracker::new();
     for _ in 0..16 {
         let store = store.clone();
-        readers.spawn(async move { store.workflows(None, 1).await.is_err() });
+        readers.spawn(async move {
+            store.workflows(&rethread::model::Namespace::default(), None, 1).await.is_err()
+        });
     }
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";

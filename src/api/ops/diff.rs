@@ -5,7 +5,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 
 use crate::api::Api;
-use crate::api::extract::{ThreadPath, path_parameter};
+use crate::api::extract::{ThreadPath, thread_in_path};
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
 use crate::model::ThreadId;
@@ -17,10 +17,8 @@ pub(in crate::api) struct OtherPath(ThreadId);
 impl FromRequestParts<Api> for OtherPath {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
-        let text = path_parameter(parts, "otherId").await?;
-        let id = ThreadId::parse(&text).map_err(|fault| Problem::invalid(fault.to_string()))?;
-        Ok(Self(id))
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        thread_in_path(parts, api, "otherId").await.map(Self)
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::Api;
+use crate::api::extract::Within;
 use crate::api::problem::{NOT_READY, Problem};
 use crate::api::query::{NoParams, QueryString};
 use crate::runtime::{HealthReport, HealthStatus, StoreHealth};
@@ -67,9 +68,10 @@ pub(in crate::api) async fn ready(
 )]
 pub(in crate::api) async fn health(
     State(api): State<Api>,
+    Within(namespace): Within,
     _: QueryString<NoParams>,
 ) -> (StatusCode, JsonAnswer<HealthReport>) {
-    let report = api.handle.health().await;
+    let report = api.handle.health(&namespace).await;
     let status = match report.status {
         HealthStatus::Healthy | HealthStatus::Warning | HealthStatus::Degraded => StatusCode::OK,
         HealthStatus::Critical | HealthStatus::Failed => StatusCode::SERVICE_UNAVAILABLE,

@@ -5,6 +5,7 @@ use axum::extract::State;
 
 use super::list_of;
 use crate::api::Api;
+use crate::api::extract::Within;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
 use crate::model::ThreadId;
@@ -63,10 +64,11 @@ fn parse_status(text: &str) -> Result<InterventionStatus, String> {
 )]
 pub(in crate::api) async fn list(
     State(api): State<Api>,
+    Within(namespace): Within,
     QueryString(query): QueryString<InterventionsQuery>,
 ) -> Result<JsonAnswer<InterventionList>, Problem> {
     let InterventionsQuery { status, thread_id, limit, cursor } = query;
-    let query = InterventionQuery { status, thread: thread_id, limit, cursor };
+    let query = InterventionQuery { namespace, status, thread: thread_id, limit, cursor };
     let page = api.handle.interventions(query).await.map_err(Problem::from);
     Ok(page.map_err(Problem::without_pointers)?.into())
 }

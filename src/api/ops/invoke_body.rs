@@ -55,6 +55,7 @@ impl InvokeBody {
         headers: &HeaderMap,
     ) -> Result<Invoke, Problem> {
         Ok(Invoke {
+            namespace: caller.namespace().clone(),
             workflow: self.workflow,
             input: self.input,
             thread_id: self.thread_id,

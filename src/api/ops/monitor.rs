@@ -4,6 +4,7 @@ use axum::Json as JsonAnswer;
 use axum::extract::State;
 
 use crate::api::Api;
+use crate::api::extract::Within;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
 use crate::runtime::Monitor;
@@ -34,7 +35,8 @@ impl FromQuery for MonitorQuery {
 )]
 pub(in crate::api) async fn monitor(
     State(api): State<Api>,
+    Within(namespace): Within,
     QueryString(query): QueryString<MonitorQuery>,
 ) -> Result<JsonAnswer<Monitor>, Problem> {
-    Ok(JsonAnswer(api.handle.monitor(query.limit).await?))
+    Ok(JsonAnswer(api.handle.monitor(&namespace, query.limit).await?))
 }

@@ -9,7 +9,7 @@ use super::notification_body::{PatchBody, PatchedNotification};
 use super::notifications::shown;
 use crate::api::Api;
 use crate::api::auth::Caller;
-use crate::api::extract::{Body, path_parameter};
+use crate::api::extract::{Body, Within, path_parameter};
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
 use crate::runtime::{Notification, NotificationTest};
@@ -37,11 +37,13 @@ impl FromRequestParts<Api> for NotificationPath {
 )]
 pub(in crate::api) async fn get(
     State(api): State<Api>,
+    Within(namespace): Within,
     NotificationPath(id): NotificationPath,
     _: QueryString<NoParams>,
     caller: Caller,
 ) -> Result<JsonAnswer<Notification>, Problem> {
-    Ok(JsonAnswer(shown(api.handle.notification(&id).await?, &caller)))
+    let found = api.handle.notification((&namespace, &id)).await?;
+    Ok(JsonAnswer(shown(found, &caller)))
 }
 
 /// Change a subscription
@@ -62,7 +64,8 @@ pub(in crate::api) async fn change(
     caller: Caller,
     Body(PatchBody(change)): Body<PatchBody>,
 ) -> Result<JsonAnswer<Notification>, Problem> {
-    Ok(JsonAnswer(api.handle.change_notification(&id, change, &caller.name()).await?))
+    let id = (caller.namespace(), id.as_str());
+    Ok(JsonAnswer(api.handle.change_notification(id, change, &caller.name()).await?))
 }
 
 /// Delete a subscription
@@ -76,10 +79,11 @@ pub(in crate::api) async fn change(
 )]
 pub(in crate::api) async fn delete(
     State(api): State<Api>,
+    Within(namespace): Within,
     NotificationPath(id): NotificationPath,
     _: QueryString<NoParams>,
 ) -> Result<StatusCode, Problem> {
-    api.handle.delete_notification(&id).await?;
+    api.handle.delete_notification((&namespace, &id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -95,9 +99,11 @@ pub(in crate::api) async fn delete(
 )]
 pub(in crate::api) async fn test(
     State(api): State<Api>,
+    Within(namespace): Within,
     NotificationPath(id): NotificationPath,
     _: QueryString<NoParams>,
     caller: Caller,
 ) -> Result<JsonAnswer<NotificationTest>, Problem> {
-    Ok(JsonAnswer(api.handle.test_notification(&id, &caller.name()).await?))
+    let id = (&namespace, id.as_str());
+    Ok(JsonAnswer(api.handle.test_notification(id, &caller.name()).await?))
 }

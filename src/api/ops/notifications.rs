@@ -10,7 +10,7 @@ use super::list_of;
 use super::notification_body::{NewBody, NewNotification};
 use crate::api::Api;
 use crate::api::auth::Caller;
-use crate::api::extract::Body;
+use crate::api::extract::{Body, Within};
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, NoParams, Params, QueryString};
 use crate::model::Role;
@@ -50,11 +50,12 @@ impl FromQuery for NotificationsQuery {
 )]
 pub(in crate::api) async fn create(
     State(api): State<Api>,
+    Within(namespace): Within,
     _: QueryString<NoParams>,
     caller: Caller,
     Body(NewBody(change)): Body<NewBody>,
 ) -> Result<Response, Problem> {
-    let made = api.handle.create_notification(change, caller.name()).await?;
+    let made = api.handle.create_notification(&namespace, change, caller.name()).await?;
     let location = HeaderValue::try_from(format!("/notifications/{}", made.id));
     let mut response = (StatusCode::CREATED, JsonAnswer(made)).into_response();
     if let Ok(location) = location {
@@ -80,7 +81,8 @@ pub(in crate::api) async fn list(
     caller: Caller,
     QueryString(query): QueryString<NotificationsQuery>,
 ) -> Result<JsonAnswer<NotificationList>, Problem> {
-    let page = api.handle.notifications(query.limit, query.cursor.as_deref()).await;
+    let namespace = caller.namespace();
+    let page = api.handle.notifications(namespace, query.limit, query.cursor.as_deref()).await;
     let mut page = page.map_err(|error| Problem::from(error).without_pointers())?;
     page.items = page.items.into_iter().map(|one| shown(one, &caller)).collect();
     Ok(page.into())

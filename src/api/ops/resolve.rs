@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::control::{Change, changed};
 use super::invoke::InvokeAnswer;
 use crate::api::Api;
-use crate::api::extract::{Body, FromBody, path_parameter};
+use crate::api::extract::{Body, FromBody, Within, path_parameter};
 use crate::api::fields::Fields;
 use crate::api::problem::Problem;
 
@@ -87,6 +87,7 @@ fn text(fields: &mut Fields<'_>, name: &str) -> Option<String> {
 )]
 pub(in crate::api) async fn resolve(
     State(api): State<Api>,
+    Within(namespace): Within,
     InterventionPath(id): InterventionPath,
     change: Change,
     Body(body): Body<ResolveBody>,
@@ -97,6 +98,6 @@ pub(in crate::api) async fn resolve(
         control.by = format!("{}/{person}", control.by);
     }
     let decision = (body.choice.unwrap_or_default(), body.digest);
-    let invoked = api.handle.resolve(id, decision, control).await?;
+    let invoked = api.handle.resolve((&namespace, id), decision, control).await?;
     Ok(changed(&invoked, StatusCode::OK))
 }

@@ -4,6 +4,7 @@ use axum::Json as JsonAnswer;
 use axum::extract::State;
 
 use crate::api::Api;
+use crate::api::extract::Within;
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
 use crate::runtime::Stats;
@@ -20,7 +21,8 @@ use crate::runtime::Stats;
 )]
 pub(in crate::api) async fn stats(
     State(api): State<Api>,
+    Within(namespace): Within,
     QueryString(NoParams): QueryString<NoParams>,
 ) -> Result<JsonAnswer<Stats>, Problem> {
-    Ok(JsonAnswer(api.handle.stats().await?))
+    Ok(JsonAnswer(api.handle.stats(&namespace).await?))
 }

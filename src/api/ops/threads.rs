@@ -5,6 +5,7 @@ use axum::extract::State;
 
 use super::list_of;
 use crate::api::Api;
+use crate::api::extract::Within;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, MAX_LONG_LIMIT, Params, QueryString};
 use crate::model::{ThreadId, ThreadStatus};
@@ -68,10 +69,11 @@ pub(in crate::api) fn parse_status(text: &str) -> Result<ThreadStatus, String> {
 )]
 pub(in crate::api) async fn list(
     State(api): State<Api>,
+    Within(namespace): Within,
     QueryString(query): QueryString<ThreadsQuery>,
 ) -> Result<JsonAnswer<ThreadList>, Problem> {
     let ThreadsQuery { status, workflow, forked_from, metadata, limit, cursor } = query;
-    let query = ThreadQuery { status, workflow, metadata, forked_from, limit, cursor };
+    let query = ThreadQuery { namespace, status, workflow, metadata, forked_from, limit, cursor };
     let page = api.handle.threads(query).await.map_err(Problem::from);
     Ok(page.map_err(Problem::without_pointers)?.into())
 }

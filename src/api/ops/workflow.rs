@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 
 use super::invoke_body::split_name;
 use crate::api::Api;
-use crate::api::extract::path_parameter;
+use crate::api::extract::{Within, path_parameter};
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, Params, QueryString};
 use crate::runtime::StoredWorkflow;
@@ -52,6 +52,7 @@ impl FromRequestParts<Api> for NamePath {
 )]
 pub(in crate::api) async fn get(
     State(api): State<Api>,
+    Within(namespace): Within,
     NamePath(text): NamePath,
     QueryString(query): QueryString<WorkflowQuery>,
 ) -> Result<JsonAnswer<StoredWorkflow>, Problem> {
@@ -61,5 +62,6 @@ pub(in crate::api) async fn get(
     {
         return Err(Problem::invalid("the path and the query name different versions"));
     }
-    Ok(JsonAnswer(api.handle.workflow(&name, named.or(query.version)).await?))
+    let name = (&namespace, name.as_str());
+    Ok(JsonAnswer(api.handle.workflow(name, named.or(query.version)).await?))
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::list_of;
 use super::schema::WorkflowDefinition;
 use crate::api::Api;
-use crate::api::extract::WholeBody;
+use crate::api::extract::{WholeBody, Within};
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, NoParams, Params, QueryString};
 use crate::runtime::StoredWorkflow;
@@ -47,10 +47,11 @@ impl FromQuery for WorkflowsQuery {
 )]
 pub(in crate::api) async fn save(
     State(api): State<Api>,
+    Within(namespace): Within,
     _: QueryString<NoParams>,
     workflow: WholeBody,
 ) -> Result<Response, Problem> {
-    let (stored, created) = api.handle.save_workflow(&workflow.required()?).await?;
+    let (stored, created) = api.handle.save_workflow(&namespace, &workflow.required()?).await?;
     let location = location(&stored);
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = (status, JsonAnswer(stored)).into_response();
@@ -78,8 +79,9 @@ fn location(stored: &StoredWorkflow) -> Option<HeaderValue> {
 )]
 pub(in crate::api) async fn list(
     State(api): State<Api>,
+    Within(namespace): Within,
     QueryString(query): QueryString<WorkflowsQuery>,
 ) -> Result<JsonAnswer<WorkflowList>, Problem> {
-    let page = api.handle.workflows(query.cursor.as_deref(), query.limit).await;
+    let page = api.handle.workflows(&namespace, query.cursor.as_deref(), query.limit).await;
     Ok(page.map_err(|error| Problem::from(error).without_pointers())?.into())
 }

@@ -113,7 +113,7 @@ impl<'a> Filler<'a> {
         out.push("{\"input\":")?;
         out.push(scope.input().as_str())?;
         out.push(",\"thread\":{\"id\":")?;
-        out.quote(scope.thread_id().as_str())?;
+        out.quote(scope.thread_id().text())?;
         out.push("},\"steps\":{")?;
         for (index, id) in scope.step_ids().into_iter().enumerate() {
             let Some(step) = scope.step(id) else { continue };

@@ -192,7 +192,7 @@ impl<'a> ThreadForm<'a> {
             input: json(self.input)?,
             metadata: json(self.metadata)?,
             traceparent: self.traceparent.map(Cow::into_owned),
-            forked_from: self.forked_from.map(ForkForm::into_point).transpose()?,
+            forked_from: self.forked_from.map(|form| form.into_point(thread)).transpose()?,
             output: self.output.map(json).transpose()?,
             error: self.error.map(FailureForm::into_failure).transpose()?,
             undoing: self.undoing.map(UndoingForm::into_undoing),
@@ -220,11 +220,11 @@ struct ForkForm<'a> {
 impl<'a> ForkForm<'a> {
     fn of(point: &'a ForkPoint) -> Self {
         let ForkPoint { thread_id, seq } = point;
-        Self { seq: Wide(*seq), thread_id: thread_id.as_str().into() }
+        Self { seq: Wide(*seq), thread_id: thread_id.text().into() }
     }
 
-    fn into_point(self) -> Result<ForkPoint, SnapshotFault> {
-        let thread_id = ThreadId::parse(&self.thread_id);
+    fn into_point(self, thread: &ThreadId) -> Result<ForkPoint, SnapshotFault> {
+        let thread_id = ThreadId::within(&thread.namespace(), &self.thread_id);
         let thread_id = thread_id.map_err(|fault| SnapshotFault::Unreadable(fault.to_string()))?;
         Ok(ForkPoint { thread_id, seq: self.seq.0 })
     }

@@ -19,7 +19,7 @@ impl EventBody {
         if let Self::InterventionOpened(InterventionOpened { id, .. })
         | Self::InterventionEscalated(InterventionEscalated { id, .. })
         | Self::InterventionResolved(InterventionResolved { id, .. }) = &mut self
-            && let Some(number) = id.strip_prefix(from.as_str()).and_then(|id| id.strip_prefix('~'))
+            && let Some(number) = id.strip_prefix(from.text()).and_then(|id| id.strip_prefix('~'))
         {
             *id = format!("{to}~{number}");
         }

@@ -60,6 +60,14 @@ pub struct ForkPoint {
     pub seq: Seq,
 }
 
+impl ForkPoint {
+    /// The same point, in the namespace of the thread that was forked there.
+    #[must_use]
+    pub fn beside(self, thread: &ThreadId) -> Self {
+        Self { thread_id: self.thread_id.beside(thread), ..self }
+    }
+}
+
 /// Where a thread's history comes from, and who wanted it so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -139,7 +139,7 @@ async fn only_so_many_targets_are_kept_and_the_open_ones_longest() {
     }
     let known = breakers.circuits().by_id.len();
     assert_eq!(known, MAX_CIRCUITS);
-    let report = breakers.report();
+    let report = breakers.report(&Namespace::default());
     assert_eq!((report.len(), report[0].key.as_str(), report[0].state), (100, "open", "open"));
     assert_eq!(report[0].failures, 5);
     let opened = report[0].opened_at.unwrap();
@@ -172,8 +172,11 @@ async fn a_made_up_key_and_a_threshold_of_its_own_open_no_circuit_of_others() {
     }
     assert!(breakers.enter(aim("h:1")).await.is_ok());
     assert!(breakers.enter(aim_at(named(other), hair_trigger)).await.is_ok());
-    let scopes: Vec<_> =
-        breakers.report().iter().map(|it| (it.scope, it.failure_threshold)).collect();
+    let scopes: Vec<_> = breakers
+        .report(&Namespace::default())
+        .iter()
+        .map(|it| (it.scope, it.failure_threshold))
+        .collect();
     assert_eq!(
         scopes,
         [

@@ -67,7 +67,7 @@ impl History {
             after = page.last().ok_or(RuntimeError::ThreadNotFound)?.last();
             for text in page.iter().flat_map(|records| &records.events) {
                 let event = Event::decode(text).map_err(LoadError::from)?;
-                let body = event.body.moved(&origin, thread.as_str());
+                let body = event.body.moved(&origin, thread.text());
                 let event = Event { body, ..event };
                 match &mut history {
                     Some(history) => history.take(&event)?,
@@ -143,7 +143,7 @@ impl History {
     /// What the fork adds is a row of its own: the last one, by whose time it counts as made.
     pub(super) fn add_own(&mut self, core: &Core, events: &[Event]) {
         self.rows.extend(records(&self.state.thread_id, events));
-        self.notices = core.notices.wanted(&self.state.plan.name, events);
+        self.notices = core.notices.wanted((&self.state.thread_id, &self.state.plan.name), events);
     }
 
     /// The write that makes the fork.
@@ -153,7 +153,7 @@ impl History {
         let plan = &state.plan;
         let mut rows = rows.into_iter();
         let mut labels = labels(&state.metadata);
-        labels.push((FORK_LABEL.to_owned(), origin.to_string()));
+        labels.push((FORK_LABEL.to_owned(), origin.text().to_owned()));
         let wake_at: Option<Timestamp> = match state.status {
             ThreadStatus::Paused => state.next_wake(),
             ThreadStatus::Queued

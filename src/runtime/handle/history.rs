@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::model::{
-    Incarnation, InterventionKind, RecoveryCause, RecoveryStrategy, Seq, StepId, ThreadId,
-    Timestamp,
+    Incarnation, InterventionKind, Namespace, RecoveryCause, RecoveryStrategy, Seq, StepId,
+    ThreadId, Timestamp,
 };
 use crate::store::{Recovery, RecoveryCount, RecoveryResult};
 
@@ -76,6 +76,8 @@ pub struct Intervention {
 /// Which interventions a list wants.
 #[derive(Debug, Clone, Default)]
 pub struct InterventionQuery {
+    /// Those of threads of this namespace alone.
+    pub namespace: Namespace,
     /// Only open or resolved ones.
     pub status: Option<InterventionStatus>,
     /// Only those of this thread.

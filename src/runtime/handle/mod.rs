@@ -22,7 +22,7 @@ use super::{
     workflows,
 };
 use crate::definition::Plan;
-use crate::model::{Epoch, Fault, Json, Pointer, Seq, StepId, ThreadId};
+use crate::model::{Epoch, Fault, Json, Namespace, Pointer, Seq, StepId, ThreadId};
 use crate::observe::Memory;
 
 pub use diagnostics::*;
@@ -118,7 +118,8 @@ impl Handle {
         &self.core.parts.memory
     }
 
-    /// Events of all threads as this replica learns of them; a reader that lags misses some.
+    /// Events of all threads of all namespaces as this replica learns of them; a reader that lags
+    /// misses some.
     pub fn live(&self) -> LiveEvents {
         self.core.feed.live()
     }
@@ -202,11 +203,11 @@ impl Handle {
         control::signal(&self.core, thread, signal, control).await
     }
 
-    /// Decides an intervention by a choice and, if it is bound to that, the digest of what was seen;
+    /// Decides an intervention of a namespace by a choice and, if it is bound to that, the digest of what was seen;
     /// `control.reason` is what was said about it.
     pub async fn resolve(
         &self,
-        id: String,
+        id: (&Namespace, String),
         decision: (String, Option<String>),
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
@@ -259,30 +260,32 @@ impl Handle {
     /// Subscribes to events; the answer alone shows the secret. `by` is the API key's name.
     pub async fn create_notification(
         &self,
+        namespace: &Namespace,
         change: NotificationChange,
         by: String,
     ) -> Result<Notification, RuntimeError> {
-        notices::create(&self.core, change, by).await
+        notices::create(&self.core, namespace, change, by).await
     }
 
     /// Subscriptions, newest first.
     pub async fn notifications(
         &self,
+        namespace: &Namespace,
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<Notification>, RuntimeError> {
-        notices::list(&self.core, limit, cursor).await
+        notices::list(&self.core, namespace, limit, cursor).await
     }
 
     /// One subscription and what became of its messages.
-    pub async fn notification(&self, id: &str) -> Result<Notification, RuntimeError> {
+    pub async fn notification(&self, id: (&Namespace, &str)) -> Result<Notification, RuntimeError> {
         notices::get(&self.core, id).await
     }
 
     /// Changes a subscription.
     pub async fn change_notification(
         &self,
-        id: &str,
+        id: (&Namespace, &str),
         change: NotificationChange,
         by: &str,
     ) -> Result<Notification, RuntimeError> {
@@ -290,22 +293,22 @@ impl Handle {
     }
 
     /// Deletes a subscription with what it was not sent yet.
-    pub async fn delete_notification(&self, id: &str) -> Result<(), RuntimeError> {
+    pub async fn delete_notification(&self, id: (&Namespace, &str)) -> Result<(), RuntimeError> {
         notices::delete(&self.core, id).await
     }
 
     /// Sends a test message, once.
     pub async fn test_notification(
         &self,
-        id: &str,
+        id: (&Namespace, &str),
         by: &str,
     ) -> Result<NotificationTest, RuntimeError> {
         notices::test(&self.core, id, by).await
     }
 
-    /// What happened in the last 24 hours, over all replicas.
-    pub async fn stats(&self) -> Result<Stats, RuntimeError> {
-        stats::stats(&self.core).await
+    /// What happened in the last 24 hours in a namespace, over all replicas.
+    pub async fn stats(&self, namespace: &Namespace) -> Result<Stats, RuntimeError> {
+        stats::stats(&self.core, namespace).await
     }
 
     /// One bundle of everything about a thread, for support.
@@ -318,9 +321,13 @@ impl Handle {
         explain::explain(&self.core, thread).await
     }
 
-    /// Active threads, their progress, which look stuck and why.
-    pub async fn monitor(&self, limit: usize) -> Result<Monitor, RuntimeError> {
-        monitor::monitor(&self.core, limit).await
+    /// Active threads of a namespace, their progress, which look stuck and why.
+    pub async fn monitor(
+        &self,
+        namespace: &Namespace,
+        limit: usize,
+    ) -> Result<Monitor, RuntimeError> {
+        monitor::monitor(&self.core, namespace, limit).await
     }
 
     /// Checks a workflow (and an input, if one is given) without running or storing anything.
@@ -337,15 +344,16 @@ impl Handle {
     /// Stores a workflow as the next version of its name; the same text again changes nothing.
     pub async fn save_workflow(
         &self,
+        namespace: &Namespace,
         workflow: &Json,
     ) -> Result<(StoredWorkflow, bool), RuntimeError> {
-        workflows::save(&self.core, workflow).await
+        workflows::save(&self.core, namespace, workflow).await
     }
 
     /// A stored workflow: `version` or the newest.
     pub async fn workflow(
         &self,
-        name: &str,
+        name: (&Namespace, &str),
         version: Option<u32>,
     ) -> Result<StoredWorkflow, RuntimeError> {
         workflows::get(&self.core, name, version).await
@@ -354,10 +362,11 @@ impl Handle {
     /// Stored workflows by name, newest version of each.
     pub async fn workflows(
         &self,
+        namespace: &Namespace,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<StoredWorkflow>, RuntimeError> {
-        workflows::list(&self.core, cursor, limit).await
+        workflows::list(&self.core, namespace, cursor, limit).await
     }
 
     /// Whether this replica can do its work now (readiness).
@@ -365,9 +374,9 @@ impl Handle {
         health::ready(&self.core)
     }
 
-    /// The whole health report.
-    pub async fn health(&self) -> HealthReport {
-        health::report(&self.core).await
+    /// The whole health report; of the circuits that workflows named, those of a namespace.
+    pub async fn health(&self, namespace: &Namespace) -> HealthReport {
+        health::report(&self.core, namespace).await
     }
 
     /// The state of the store, as `/health/checkpointer` shows it.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::model::{
-    Failure, ForkPoint, Json, Role, Seq, StepId, ThreadId, ThreadStatus, Timestamp,
+    Failure, ForkPoint, Json, Namespace, Role, Seq, StepId, ThreadId, ThreadStatus, Timestamp,
 };
 
 /// Where a workflow comes from.
@@ -26,11 +26,13 @@ pub enum WorkflowSource {
 /// A request to start (or continue) a thread.
 #[derive(Debug, Clone)]
 pub struct Invoke {
+    /// The namespace of the thread, its workflow and its key: that of whoever asks.
+    pub namespace: Namespace,
     /// What to run; may be absent when `thread_id` names an existing thread.
     pub workflow: Option<WorkflowSource>,
     /// Its input; absent reads as `null`, or as "the same" for an existing thread.
     pub input: Option<Json>,
-    /// The thread's id, if the client chose one.
+    /// The thread's id, if the client chose one; it is one of `namespace`, whatever it says.
     pub thread_id: Option<ThreadId>,
     /// An object the client attached.
     pub metadata: Option<Json>,
@@ -106,7 +108,8 @@ pub struct AbortHow {
 pub struct ForkHow {
     /// The last event that both threads have.
     pub at_seq: Seq,
-    /// The fork's id, if the client chose one.
+    /// The fork's id, if the client chose one; it is one of the other thread's namespace, whatever it
+    /// says.
     pub thread_id: Option<ThreadId>,
     /// The input of whatever still has to run.
     pub input: Option<Json>,
@@ -218,6 +221,8 @@ impl<T> Page<T> {
 /// Which threads a list wants.
 #[derive(Debug, Clone, Default)]
 pub struct ThreadQuery {
+    /// Threads of this namespace alone.
+    pub namespace: Namespace,
     /// Only this status.
     pub status: Option<ThreadStatus>,
     /// Only this workflow.

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::lane::Lane;
 use super::settings::{Settings, read};
-use crate::model::Event;
+use crate::model::{Event, Namespace, ThreadId};
 use crate::store::{NoticeCount, NotificationRow};
 
 /// How often the list is read from the store: what a change made at another replica takes at most.
@@ -26,6 +26,7 @@ pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) id: String,
+    pub(super) namespace: Namespace,
     pub(super) version: i64,
     pub(super) settings: Settings,
     pub(super) url: Url,
@@ -40,8 +41,8 @@ impl Subscription {
         let settings = read(&row).filter(|_| row.enabled)?;
         let url = Url::parse(&settings.url).ok()?;
         let noted = AtomicBool::new(false);
-        let (id, version, secret) = (row.id, row.version, row.secret);
-        Some(Self { id, version, settings, url, secret, noted })
+        let NotificationRow { id, namespace, version, secret, .. } = row;
+        Some(Self { id, namespace, version, settings, url, secret, noted })
     }
 
     /// Whether it asks for events of this type.
@@ -107,12 +108,17 @@ impl Desk {
         *known = Arc::new(rest.map(|(one, kept)| (one.clone(), Arc::clone(kept))).collect());
     }
 
-    /// Whom to tell of events of a workflow's thread.
-    pub(in crate::runtime) fn wanted(&self, workflow: &str, events: &[Event]) -> Vec<String> {
+    /// Whom to tell of events of a thread, one of a workflow: subscriptions of its namespace alone.
+    pub(in crate::runtime) fn wanted(
+        &self,
+        (thread, workflow): (&ThreadId, &str),
+        events: &[Event],
+    ) -> Vec<String> {
         let known = self.known();
         let wants = |one: &&Arc<Subscription>| {
             let of = one.settings.workflow.as_deref();
-            of.is_none_or(|name| name == workflow)
+            thread.is_within(&one.namespace)
+                && of.is_none_or(|name| name == workflow)
                 && events.iter().any(|event| one.wants(event.body.kind()))
         };
         known.values().filter(wants).map(|one| one.id.clone()).collect()

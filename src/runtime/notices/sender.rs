@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::deliver::{Errand, deliver};
 use super::desk::REFRESH_INTERVAL;
 use crate::runtime::core::{Core, set};
-use crate::store::StoreError;
+use crate::store::{NotificationRow, StoreError};
 
 /// How often it is looked whether something is due: what another replica's end, a lost wake-up or a
 /// pause that is over can cost.
@@ -32,10 +32,10 @@ const GIVE_UP_ROUNDS: usize = 20;
 /// How long messages of a subscription fail before health says so: a receiver that is restarted is
 /// back by then.
 pub(in crate::runtime) const FAILING_FOR: Duration = Duration::from_mins(5);
-/// Subscriptions that may be made.
+/// Subscriptions that may be made in one namespace.
 pub(super) const MAX_SUBSCRIPTIONS: usize = 100;
-/// Subscriptions that are kept in mind: some more, as two replicas may make the last one at once.
-const MAX_KNOWN: usize = MAX_SUBSCRIPTIONS + 28;
+/// Subscriptions that are read with one statement: all of one namespace, mostly of all.
+const PAGE: usize = 256;
 
 /// Sends until the server drains; messages under way are waited for elsewhere.
 pub(in crate::runtime) async fn run(core: Arc<Core>) {
@@ -77,7 +77,17 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
 /// Reads the list of subscriptions.
 pub(super) async fn refresh(core: &Core) -> Result<(), StoreError> {
     let turn = core.notices.reading.lock().await;
-    core.notices.put(core.store().notifications(None, MAX_KNOWN).await?);
+    let mut known: Vec<NotificationRow> = Vec::new();
+    loop {
+        let after = known.last().map(|last| last.id.clone());
+        let page = core.store().all_notifications(after.as_deref(), PAGE).await?;
+        let more = page.len() >= PAGE;
+        known.extend(page);
+        if !more {
+            break;
+        }
+    }
+    core.notices.put(known);
     drop(turn);
     Ok(())
 }

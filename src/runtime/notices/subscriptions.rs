@@ -9,7 +9,7 @@ use super::sender::{MAX_SUBSCRIPTIONS, refresh};
 use super::settings::{Settings, apply, faults, read, show, write};
 use super::signature::{make_secret, message_id, read_secret, secret_text};
 use crate::executor::WebhookFault;
-use crate::model::{Fault, ThreadId};
+use crate::model::{Fault, Namespace, ThreadId};
 use crate::runtime::core::Core;
 use crate::runtime::handle::{
     Notification, NotificationChange, NotificationTest, Page, RuntimeError,
@@ -26,6 +26,7 @@ const TEST_THREAD: &str = "notification-test";
 /// Makes a subscription; the answer alone shows its secret.
 pub(in crate::runtime) async fn create(
     core: &Core,
+    namespace: &Namespace,
     change: NotificationChange,
     by: String,
 ) -> Result<Notification, RuntimeError> {
@@ -49,6 +50,7 @@ pub(in crate::runtime) async fn create(
     apply(&mut settings, &change);
     let row = NotificationRow {
         id: entropy.uuid(now).to_string(),
+        namespace: namespace.clone(),
         created_at: now,
         enabled: change.enabled.unwrap_or(true),
         version: 1,
@@ -60,7 +62,7 @@ pub(in crate::runtime) async fn create(
         given_up: 0,
     };
     persistently(core, || async {
-        let known = core.store().notifications(None, MAX_SUBSCRIPTIONS).await?;
+        let known = core.store().notifications(namespace, None, MAX_SUBSCRIPTIONS).await?;
         let again = known.iter().any(|known| known.id == row.id);
         if known.len() >= MAX_SUBSCRIPTIONS && !again {
             return Err(RuntimeError::TooManyNotifications { most: MAX_SUBSCRIPTIONS });
@@ -77,24 +79,38 @@ pub(in crate::runtime) async fn create(
 }
 
 /// One subscription.
-pub(in crate::runtime) async fn get(core: &Core, id: &str) -> Result<Notification, RuntimeError> {
-    let found = persistently(core, || async {
-        let Some(row) = core.store().notification(id).await? else { return Ok(None) };
-        Ok(Some((row, core.store().notice_counts().await?)))
-    });
-    let (row, counts) = found.await?.ok_or(RuntimeError::NotificationNotFound)?;
+pub(in crate::runtime) async fn get(
+    core: &Core,
+    (namespace, id): (&Namespace, &str),
+) -> Result<Notification, RuntimeError> {
+    let (row, counts) = persistently(core, || async {
+        let row = find(core, (namespace, id)).await?;
+        Ok((row, core.store().notice_counts().await?))
+    })
+    .await?;
     show(row, &counts).ok_or(RuntimeError::Internal)
 }
 
-/// Subscriptions, newest first.
+/// The row of a subscription of a namespace.
+async fn find(
+    core: &Core,
+    (namespace, id): (&Namespace, &str),
+) -> Result<NotificationRow, RuntimeError> {
+    let found = core.store().notification(id).await?;
+    let found = found.filter(|row| row.namespace == *namespace);
+    found.ok_or(RuntimeError::NotificationNotFound)
+}
+
+/// Subscriptions of a namespace, newest first.
 pub(in crate::runtime) async fn list(
     core: &Core,
+    namespace: &Namespace,
     limit: usize,
     cursor: Option<&str>,
 ) -> Result<Page<Notification>, RuntimeError> {
     let before = cursor.map(read_cursor).transpose()?;
     let (rows, counts) = persistently(core, || async {
-        let rows = core.store().notifications(before.clone(), limit + 1).await?;
+        let rows = core.store().notifications(namespace, before.clone(), limit + 1).await?;
         Ok((rows, core.store().notice_counts().await?))
     })
     .await?;
@@ -108,14 +124,14 @@ pub(in crate::runtime) async fn list(
 /// Changes a subscription. A new secret is shown in the answer alone.
 pub(in crate::runtime) async fn update(
     core: &Core,
-    id: &str,
+    (namespace, id): (&Namespace, &str),
     change: NotificationChange,
     by: &str,
 ) -> Result<Notification, RuntimeError> {
     check(core, &change).await?;
     let secret = change.secret.as_ref().map(usable).transpose()?;
     let now = core.parts.clock.now();
-    let row = alter(core, id, |row, settings| {
+    let row = alter(core, (Some(namespace), id), |row, settings| {
         apply(settings, &change);
         by.clone_into(&mut settings.updated_by);
         settings.updated_at = now;
@@ -137,8 +153,17 @@ pub(in crate::runtime) async fn update(
 }
 
 /// Deletes a subscription with what it was not sent yet.
-pub(in crate::runtime) async fn delete(core: &Core, id: &str) -> Result<(), RuntimeError> {
-    let gone = persistently(core, || async { Ok(core.store().delete_notification(id).await?) });
+pub(in crate::runtime) async fn delete(
+    core: &Core,
+    (namespace, id): (&Namespace, &str),
+) -> Result<(), RuntimeError> {
+    let gone = persistently(core, || async {
+        let row = core.store().notification(id).await?;
+        if row.is_some_and(|row| row.namespace != *namespace) {
+            return Err(RuntimeError::NotificationNotFound);
+        }
+        Ok(core.store().delete_notification(id).await?)
+    });
     let gone = gone.await?;
     core.notices.forget(id);
     if gone { Ok(()) } else { Err(RuntimeError::NotificationNotFound) }
@@ -147,15 +172,14 @@ pub(in crate::runtime) async fn delete(core: &Core, id: &str) -> Result<(), Runt
 /// Sends a message that is about nothing, once, and tells what became of it.
 pub(in crate::runtime) async fn test(
     core: &Core,
-    id: &str,
+    (namespace, id): (&Namespace, &str),
     by: &str,
 ) -> Result<NotificationTest, RuntimeError> {
-    let found = persistently(core, || async { Ok(core.store().notification(id).await?) });
-    let row = found.await?.ok_or(RuntimeError::NotificationNotFound)?;
+    let row = persistently(core, || find(core, (namespace, id))).await?;
     let row = NotificationRow { enabled: true, ..row };
     let subscription = Subscription::of(row).ok_or(RuntimeError::Internal)?;
     let now = core.parts.clock.now();
-    let thread = ThreadId::parse(TEST_THREAD).map_err(|_| RuntimeError::Internal)?;
+    let thread = ThreadId::within(namespace, TEST_THREAD).map_err(|_| RuntimeError::Internal)?;
     let message = format!("{}/{}", message_id(&thread, 0, now), core.parts.entropy.uuid(now));
     let body = serde_json::json!({
         "type": "notification_test", "at": now, "data": { "notification": id, "by": by },
@@ -171,7 +195,7 @@ pub(in crate::runtime) async fn test(
 /// Ends what is sent to a subscription, until a client enables it again; unless a client has sent it
 /// elsewhere meanwhile.
 pub(super) async fn disable(core: &Core, id: &str, (url, reason): (&str, &str)) {
-    let done = alter(core, id, |row, settings| {
+    let done = alter(core, (None, id), |row, settings| {
         if settings.url == url {
             row.enabled = false;
             settings.disabled_reason = Some(reason.to_owned());
@@ -187,14 +211,16 @@ pub(super) async fn disable(core: &Core, id: &str, (url, reason): (&str, &str)) 
     core.notices.changed.notify_one();
 }
 
+/// Changes a subscription, if it is one of the namespace, where one is named.
 async fn alter(
     core: &Core,
-    id: &str,
+    (namespace, id): (Option<&Namespace>, &str),
     change: impl Fn(&mut NotificationRow, &mut Settings) + Send + Sync,
 ) -> Result<NotificationRow, RuntimeError> {
     for _ in 0..CHANGE_TRIES {
         let changed = persistently(core, || async {
             let found = core.store().notification(id).await?;
+            let found = found.filter(|row| namespace.is_none_or(|named| row.namespace == *named));
             let mut row = found.ok_or(RuntimeError::NotificationNotFound)?;
             let mut settings = read(&row).ok_or(RuntimeError::Internal)?;
             change(&mut row, &mut settings);

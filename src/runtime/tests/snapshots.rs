@@ -27,6 +27,7 @@ fn chain(steps: usize) -> Value {
 /// Runs a chain of steps to its end.
 async fn run(handle: &Handle, id: &str, steps: usize) {
     let invoke = Invoke {
+        namespace: crate::model::Namespace::default(),
         workflow: Some(WorkflowSource::Inline(json_of(&chain(steps)))),
         input: None,
         thread_id: Some(thread(id)),

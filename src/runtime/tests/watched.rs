@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::definition::Action;
 use crate::executor::{Attempt, AttemptError, Executors, Secrets, StepExecutor};
-use crate::model::{Clock, Entropy, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
+use crate::model::{Clock, Entropy, Epoch, Incarnation, Json, Namespace, Seq, ThreadId, Timestamp};
 use crate::observe::{Memory, Metrics};
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 use crate::store::{
@@ -126,14 +126,14 @@ forward! {
     definition(hash: &str) -> Option<String>;
     save_workflow(name: &str, hash: &str, text: &str, now: Timestamp) -> (WorkflowRow, bool);
     workflow(name: &str, version: Option<u32>) -> Option<WorkflowRow>;
-    workflows(after: Option<&str>, limit: usize) -> Vec<WorkflowRow>;
-    durations(workflow: &str, limit: usize) -> Vec<u64>;
+    workflows(namespace: &Namespace, after: Option<&str>, limit: usize) -> Vec<WorkflowRow>;
+    durations(namespace: &Namespace, workflow: &str, limit: usize) -> Vec<u64>;
     begin_recoveries(recoveries: &[Recovery]) -> ();
     end_recovery(thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) -> ();
-    recovery_counts(since: Timestamp) -> Vec<RecoveryCount>;
+    recovery_counts(namespace: &Namespace, since: Timestamp) -> Vec<RecoveryCount>;
     intervention(id: &str) -> Option<InterventionRow>;
     interventions(filter: &InterventionFilter, limit: usize) -> Vec<InterventionRow>;
-    intervention_counts() -> InterventionCounts;
+    intervention_counts(namespace: &Namespace) -> InterventionCounts;
     add_tallies(at: Timestamp, tallies: &[(String, u64)]) -> ();
     tallies(since: Timestamp) -> Vec<(String, u64)>;
     shared_secret(name: &str, candidate: [u8; 32]) -> [u8; 32];
@@ -153,7 +153,8 @@ macro_rules! forward_notices {
 forward_notices! {
     save_notification(row: &NotificationRow, replaces: Option<i64>) -> bool;
     notification(id: &str) -> Option<NotificationRow>;
-    notifications(before: Option<(Timestamp, String)>, limit: usize) -> Vec<NotificationRow>;
+    notifications(namespace: &Namespace, before: Option<(Timestamp, String)>, limit: usize) -> Vec<NotificationRow>;
+    all_notifications(after: Option<&str>, limit: usize) -> Vec<NotificationRow>;
     delete_notification(id: &str) -> bool;
     claim_notices(me: Incarnation, token: i64, lease: Duration, wanted: &[(String, usize)]) -> Vec<Notice>;
     advance_notice(token: i64, notice: &Notice, to: Seq, lease: Duration) -> Advanced;

@@ -133,7 +133,7 @@ impl<'a> Unfolding<'a> {
     fn new(row: &'a StoredThread, plan: Option<Arc<Plan>>) -> Self {
         Self {
             row,
-            id: ThreadId::parse(&row.thread_id).ok(),
+            id: ThreadId::from_key(&row.thread_id).ok(),
             folds: plan.is_some(),
             plan,
             state: None,

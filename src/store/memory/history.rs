@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Epoch, Seq, ThreadId, Timestamp};
+use crate::model::{Epoch, Namespace, Seq, ThreadId, Timestamp};
 use crate::store::{
     InterventionCounts, InterventionFilter, InterventionRow, Recovery, RecoveryCount, RecoveryEnd,
     SNAPSHOTS_KEPT, Snapshot, TALLIES_KEPT, tally_hour,
@@ -56,9 +56,14 @@ impl State {
     }
 
     /// See [`crate::store::Store::recovery_counts`].
-    pub(super) fn recovery_counts(&self, since: Timestamp) -> Vec<RecoveryCount> {
+    pub(super) fn recovery_counts(
+        &self,
+        namespace: &Namespace,
+        since: Timestamp,
+    ) -> Vec<RecoveryCount> {
         let all = self.threads.values().flat_map(|thread| thread.recoveries.values());
         let mut groups: BTreeMap<_, (u64, Vec<u64>)> = BTreeMap::new();
+        let all = all.filter(|recovery| recovery.thread_id.is_within(namespace));
         for recovery in all.filter(|recovery| recovery.started_at >= since) {
             let end = recovery.end.as_ref();
             let (count, durations) =
@@ -97,7 +102,8 @@ impl State {
         limit: usize,
     ) -> Vec<InterventionRow> {
         let wanted = |row: &&InterventionRow| {
-            filter.open.is_none_or(|open| row.resolved_at.is_none() == open)
+            row.thread_id.is_within(&filter.namespace)
+                && filter.open.is_none_or(|open| row.resolved_at.is_none() == open)
                 && filter.thread.as_ref().is_none_or(|thread| row.thread_id == *thread)
                 && filter
                     .before
@@ -112,9 +118,9 @@ impl State {
     }
 
     /// See [`crate::store::Store::intervention_counts`].
-    pub(super) fn intervention_counts(&self) -> InterventionCounts {
+    pub(super) fn intervention_counts(&self, namespace: &Namespace) -> InterventionCounts {
         let mut counts = InterventionCounts::default();
-        for row in self.all_interventions() {
+        for row in self.all_interventions().filter(|row| row.thread_id.is_within(namespace)) {
             *(if row.resolved_at.is_none() { &mut counts.open } else { &mut counts.resolved }) += 1;
         }
         counts

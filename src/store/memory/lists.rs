@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use crate::model::{Seq, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{Namespace, Seq, ThreadId, ThreadStatus, Timestamp};
 use crate::store::limits::FORK_LABEL;
 use crate::store::rows::indexed;
 use crate::store::{ThreadFilter, ThreadRow, WorkflowRow};
@@ -57,12 +57,18 @@ impl State {
     }
 
     /// See [`crate::store::Store::durations`].
-    pub(super) fn durations(&self, workflow: &str, limit: usize) -> Vec<u64> {
+    pub(super) fn durations(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        limit: usize,
+    ) -> Vec<u64> {
         let mut ended: Vec<(Timestamp, &ThreadRow)> = Vec::new();
         for Thread { row, labels, .. } in self.threads.values() {
             let forked = labels.iter().any(|(key, _)| key == FORK_LABEL);
             let completed = row.summary.status == ThreadStatus::Completed;
-            if row.workflow == workflow && completed && !forked {
+            let named = row.workflow == workflow && row.thread_id.is_within(namespace);
+            if named && completed && !forked {
                 ended.extend(row.summary.completed_at.map(|at| (at, row)));
             }
         }
@@ -101,9 +107,16 @@ impl State {
     }
 
     /// See [`crate::store::Store::workflows`].
-    pub(super) fn newest_workflows(&self, after: Option<&str>, limit: usize) -> Vec<WorkflowRow> {
+    pub(super) fn newest_workflows(
+        &self,
+        namespace: &Namespace,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<WorkflowRow> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let names = self.workflows.range::<str, _>((start, Bound::Unbounded));
+        let is_within = |key: &str| Namespace::split(key).0.as_ref() == Some(namespace);
+        let names = names.filter(|(key, _)| is_within(key));
         names.filter_map(|(_, versions)| versions.last().cloned()).take(limit).collect()
     }
 }
@@ -115,7 +128,8 @@ fn age(row: &ThreadRow) -> (Timestamp, &ThreadId) {
 
 fn matches(thread: &Thread, filter: &ThreadFilter) -> bool {
     let row = &thread.row;
-    filter.status.is_none_or(|status| row.summary.status == status)
+    row.thread_id.is_within(&filter.namespace)
+        && filter.status.is_none_or(|status| row.summary.status == status)
         && filter.workflow.as_ref().is_none_or(|name| row.workflow == *name)
         && filter
             .metadata

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
+use crate::model::{Clock, Epoch, Incarnation, Json, Namespace, Seq, ThreadId, Timestamp};
 
 use super::records::Reader;
 use super::{
@@ -210,14 +210,20 @@ impl Store for MemoryStore {
 
     async fn workflows(
         &self,
+        namespace: &Namespace,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<WorkflowRow>, StoreError> {
-        Ok(self.state().newest_workflows(after, limit))
+        Ok(self.state().newest_workflows(namespace, after, limit))
     }
 
-    async fn durations(&self, workflow: &str, limit: usize) -> Result<Vec<u64>, StoreError> {
-        Ok(self.state().durations(workflow, limit))
+    async fn durations(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        Ok(self.state().durations(namespace, workflow, limit))
     }
 
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
@@ -261,8 +267,12 @@ impl Store for MemoryStore {
         Ok(self.state().recoveries(thread, before, limit))
     }
 
-    async fn recovery_counts(&self, since: Timestamp) -> Result<Vec<RecoveryCount>, StoreError> {
-        Ok(self.state().recovery_counts(since))
+    async fn recovery_counts(
+        &self,
+        namespace: &Namespace,
+        since: Timestamp,
+    ) -> Result<Vec<RecoveryCount>, StoreError> {
+        Ok(self.state().recovery_counts(namespace, since))
     }
 
     async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
@@ -277,8 +287,11 @@ impl Store for MemoryStore {
         Ok(self.state().interventions(filter, limit))
     }
 
-    async fn intervention_counts(&self) -> Result<InterventionCounts, StoreError> {
-        Ok(self.state().intervention_counts())
+    async fn intervention_counts(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<InterventionCounts, StoreError> {
+        Ok(self.state().intervention_counts(namespace))
     }
 
     async fn add_tallies(

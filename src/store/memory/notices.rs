@@ -1,11 +1,12 @@
 //! Subscriptions to events, and the cursors that tell what each was not sent yet.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Incarnation, Seq, ThreadId, Timestamp};
+use crate::model::{Incarnation, Namespace, Seq, ThreadId, Timestamp};
 use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
 
 use super::MemoryStore;
@@ -90,16 +91,30 @@ impl Notices for MemoryStore {
 
     async fn notifications(
         &self,
+        namespace: &Namespace,
         before: Option<(Timestamp, String)>,
         limit: usize,
     ) -> Result<Vec<NotificationRow>, StoreError> {
         let state = self.state();
         let age = |row: &NotificationRow| (row.created_at, row.id.clone());
-        let older = |row: &&NotificationRow| before.as_ref().is_none_or(|last| age(row) < *last);
+        let older = |row: &&NotificationRow| {
+            row.namespace == *namespace && before.as_ref().is_none_or(|last| age(row) < *last)
+        };
         let mut rows: Vec<_> = state.notifications.values().filter(older).cloned().collect();
         rows.sort_by_key(|row| std::cmp::Reverse(age(row)));
         rows.truncate(limit);
         Ok(rows)
+    }
+
+    async fn all_notifications(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<NotificationRow>, StoreError> {
+        let state = self.state();
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = state.notifications.range::<str, _>((start, Bound::Unbounded));
+        Ok(rows.take(limit).map(|(_, row)| row.clone()).collect())
     }
 
     async fn delete_notification(&self, id: &str) -> Result<bool, StoreError> {

@@ -5,7 +5,7 @@
 
 use sqlx::{Postgres, QueryBuilder};
 
-use crate::model::{Epoch, RecoveryStrategy, Seq, ThreadId, Timestamp};
+use crate::model::{Epoch, Namespace, RecoveryStrategy, Seq, ThreadId, Timestamp};
 use crate::store::history_rows::{
     INTERVENTION_COLUMNS, RECOVERY_COLUMNS, RawCount, RawIntervention, RawRecovery, RawSnapshot,
     amount, intervention_counts, recovery_counts, tallies, up_to,
@@ -61,11 +61,12 @@ WHERE thread_id = $1 AND epoch = $2";
 
 const RECOVERY_COUNTS: &str = "
 SELECT cause, result, count(*), sum(duration_ms)::float8 FROM @recoveries
-WHERE started_at >= $1 GROUP BY cause, result";
+WHERE left(thread_id, strpos(thread_id, '/')) = $2 AND started_at >= $1 GROUP BY cause, result";
 
 const INTERVENTION_COUNTS: &str = "
-SELECT (SELECT count(*) FROM @interventions WHERE resolved_at IS NULL),
-    (SELECT count(*) FROM @interventions)";
+SELECT (SELECT count(*) FROM @interventions
+        WHERE left(thread_id, strpos(thread_id, '/')) = $1 AND resolved_at IS NULL),
+    (SELECT count(*) FROM @interventions WHERE left(thread_id, strpos(thread_id, '/')) = $1)";
 
 /// Rows are locked in the order of names; old hours are left to whoever deletes them already.
 const ADD_TALLIES: &str = "
@@ -206,9 +207,11 @@ impl PostgresStore {
 
     pub(super) async fn do_recovery_counts(
         &self,
+        namespace: &Namespace,
         since: Timestamp,
     ) -> Result<Vec<RecoveryCount>, StoreError> {
-        let query = sqlx::query_as(self.sql(RECOVERY_COUNTS)).bind(since.millis());
+        let query = sqlx::query_as(self.sql(RECOVERY_COUNTS));
+        let query = query.bind(since.millis()).bind(namespace.prefix());
         let rows: Vec<RawCount> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         recovery_counts(rows)
     }
@@ -234,8 +237,10 @@ impl PostgresStore {
         limit: usize,
     ) -> Result<Vec<InterventionRow>, StoreError> {
         let table = self.target.schema.name();
-        let start = format!("SELECT {INTERVENTION_COLUMNS} FROM {table}.interventions WHERE true");
+        let start = format!("SELECT {INTERVENTION_COLUMNS} FROM {table}.interventions WHERE ");
         let mut list = QueryBuilder::<Postgres>::new(start);
+        list.push("left(thread_id, strpos(thread_id, '/')) = ");
+        list.push_bind(filter.namespace.prefix());
         if let Some(open) = filter.open {
             list.push(if open {
                 " AND resolved_at IS NULL"
@@ -258,8 +263,11 @@ impl PostgresStore {
         rows.into_iter().map(RawIntervention::decode).collect()
     }
 
-    pub(super) async fn do_intervention_counts(&self) -> Result<InterventionCounts, StoreError> {
-        let query = sqlx::query_as(self.sql(INTERVENTION_COUNTS));
+    pub(super) async fn do_intervention_counts(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<InterventionCounts, StoreError> {
+        let query = sqlx::query_as(self.sql(INTERVENTION_COUNTS)).bind(namespace.prefix());
         answer::<_, StoreError>(query.fetch_one(&self.general)).await.map(intervention_counts)
     }
 

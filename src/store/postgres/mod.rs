@@ -34,7 +34,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
+use crate::model::{Epoch, Incarnation, Json, Namespace, Seq, ThreadId, Timestamp};
 
 use super::{
     Claimed, Heard, InterventionCounts, InterventionFilter, InterventionRow, Message,
@@ -287,14 +287,20 @@ impl Store for PostgresStore {
 
     async fn workflows(
         &self,
+        namespace: &Namespace,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<WorkflowRow>, StoreError> {
-        self.do_workflows(after, limit).await
+        self.do_workflows(namespace, after, limit).await
     }
 
-    async fn durations(&self, workflow: &str, limit: usize) -> Result<Vec<u64>, StoreError> {
-        self.do_durations(workflow, limit).await
+    async fn durations(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        self.do_durations(namespace, workflow, limit).await
     }
 
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
@@ -335,8 +341,12 @@ impl Store for PostgresStore {
         self.do_recoveries(thread, before, limit).await
     }
 
-    async fn recovery_counts(&self, since: Timestamp) -> Result<Vec<RecoveryCount>, StoreError> {
-        self.do_recovery_counts(since).await
+    async fn recovery_counts(
+        &self,
+        namespace: &Namespace,
+        since: Timestamp,
+    ) -> Result<Vec<RecoveryCount>, StoreError> {
+        self.do_recovery_counts(namespace, since).await
     }
 
     async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
@@ -351,8 +361,11 @@ impl Store for PostgresStore {
         self.do_interventions(filter, limit).await
     }
 
-    async fn intervention_counts(&self) -> Result<InterventionCounts, StoreError> {
-        self.do_intervention_counts().await
+    async fn intervention_counts(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<InterventionCounts, StoreError> {
+        self.do_intervention_counts(namespace).await
     }
 
     async fn add_tallies(

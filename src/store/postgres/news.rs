@@ -47,8 +47,8 @@ fn encode(me: Incarnation, news: &[News]) -> Vec<String> {
     for one in news {
         let mut line = String::from("\n");
         let _infallible = match one {
-            News::Head(thread, seq) => write!(line, "h {seq} {thread}"),
-            News::Mail(thread) => write!(line, "m {thread}"),
+            News::Head(thread, seq) => write!(line, "h {seq} {}", thread.as_str()),
+            News::Mail(thread) => write!(line, "m {}", thread.as_str()),
             News::Work => write!(line, "w"),
             News::Followers => write!(line, "f"),
         };
@@ -69,9 +69,9 @@ fn decode(payload: &str) -> Option<Heard> {
         match kind {
             "h" => {
                 let (seq, thread) = rest.split_once(' ')?;
-                Some(News::Head(ThreadId::parse(thread).ok()?, seq.parse().ok()?))
+                Some(News::Head(ThreadId::from_key(thread).ok()?, seq.parse().ok()?))
             }
-            "m" => Some(News::Mail(ThreadId::parse(rest).ok()?)),
+            "m" => Some(News::Mail(ThreadId::from_key(rest).ok()?)),
             "w" => Some(News::Work),
             "f" => Some(News::Followers),
             _ => None,
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_left_out() {
-        let heard = decode("1 7\nx y z\nm a/b\nh x a\nw\nm a");
+        let heard = decode("1 7\nx y z\nm A/b\nh x a\nw\nm a");
         let news = vec![News::Work, News::Mail(ThreadId::parse("a").unwrap())];
         assert_eq!(heard, Some(Heard::News { from: 7, news }));
         for payload in ["", "2 7\nw", "1 x\nw", "hello"] {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
 
-use crate::model::{Incarnation, Seq, Timestamp};
+use crate::model::{Incarnation, Namespace, Seq, Timestamp};
 use crate::store::notices::{
     NOTIFICATION_COLUMNS, RawNotice, RawNotification, millis, notice, notice_count,
 };
@@ -19,8 +19,8 @@ use super::PostgresStore;
 use super::fault::answer;
 
 const INSERT: &str = "
-INSERT INTO @notifications (id, created_at, enabled, version, body, secret)
-VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+INSERT INTO @notifications (id, created_at, enabled, version, body, secret, namespace)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
 
 const UPDATE: &str = "
 UPDATE @notifications SET enabled = $2, version = $3, body = $4, secret = $5
@@ -133,7 +133,8 @@ impl Notices for PostgresStore {
                 .bind(row.enabled)
                 .bind(row.version)
                 .bind(body)
-                .bind(row.secret.expose_secret()),
+                .bind(row.secret.expose_secret())
+                .bind(row.namespace.as_str()),
             Some(version) => sqlx::query(self.sql(UPDATE))
                 .bind(&row.id)
                 .bind(row.enabled)
@@ -160,16 +161,33 @@ impl Notices for PostgresStore {
 
     async fn notifications(
         &self,
+        namespace: &Namespace,
         before: Option<(Timestamp, String)>,
         limit: usize,
     ) -> Result<Vec<NotificationRow>, StoreError> {
         let sql = format!(
             "SELECT {NOTIFICATION_COLUMNS} FROM @notifications
-             WHERE $1::bigint IS NULL OR (created_at, id) < ($1, $2)
+             WHERE namespace = $4 AND ($1::bigint IS NULL OR (created_at, id) < ($1, $2))
              ORDER BY created_at DESC, id DESC LIMIT $3"
         );
         let (at, id) = before.map(|(at, id)| (at.millis(), id.replace('\0', ""))).unzip();
         let query = sqlx::query_as(self.sql(&sql)).bind(at).bind(id).bind(row_limit(limit));
+        let query = query.bind(namespace.as_str());
+        let rows: Vec<RawNotification> =
+            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.into_iter().map(RawNotification::decode).collect()
+    }
+
+    async fn all_notifications(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<NotificationRow>, StoreError> {
+        let sql = format!(
+            "SELECT {NOTIFICATION_COLUMNS} FROM @notifications
+             WHERE $1::text IS NULL OR id > $1 ORDER BY id LIMIT $2"
+        );
+        let query = sqlx::query_as(self.sql(&sql)).bind(after).bind(row_limit(limit));
         let rows: Vec<RawNotification> =
             answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(RawNotification::decode).collect()

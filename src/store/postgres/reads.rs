@@ -2,7 +2,7 @@
 
 use sqlx::{Postgres, QueryBuilder};
 
-use crate::model::{Epoch, Seq, ThreadId, ThreadStatus};
+use crate::model::{Epoch, Namespace, Seq, ThreadId, ThreadStatus};
 use crate::store::limits::{FORK_LABEL, MAX_READ_BYTES};
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
@@ -47,7 +47,8 @@ const HEADS: &str = "SELECT thread_id, last_seq FROM @threads WHERE thread_id = 
 
 const DURATIONS: &str = "
 SELECT greatest(completed_at - created_at, 0) FROM @threads t
-WHERE workflow = $1 AND completed_at IS NOT NULL AND status = $2
+WHERE left(thread_id, strpos(thread_id, '/')) = $5 AND workflow = $1
+    AND completed_at IS NOT NULL AND status = $2
     AND NOT EXISTS (SELECT FROM @labels l WHERE l.thread_id = t.thread_id AND l.key = $4)
 ORDER BY completed_at DESC, thread_id DESC LIMIT $3";
 
@@ -108,8 +109,10 @@ impl PostgresStore {
         limit: usize,
     ) -> Result<Vec<ThreadRow>, StoreError> {
         let schema = self.target.schema.name();
-        let start = format!("SELECT {THREAD_COLUMNS} FROM {schema}.threads t WHERE true");
+        let namespace = filter.namespace.prefix();
+        let start = format!("SELECT {THREAD_COLUMNS} FROM {schema}.threads t WHERE ");
         let mut list = QueryBuilder::<Postgres>::new(start);
+        list.push("left(thread_id, strpos(thread_id, '/')) = ").push_bind(&namespace);
         if let Some(status) = filter.status {
             list.push(" AND status = ").push_bind(status.as_str());
         }
@@ -122,7 +125,9 @@ impl PostgresStore {
         }
         for (key, value) in &filter.metadata {
             list.push(format!(" AND EXISTS (SELECT FROM {schema}.labels l"));
-            list.push(" WHERE l.thread_id = t.thread_id AND l.key = ").push_bind(indexed(key));
+            list.push(" WHERE left(l.thread_id, strpos(l.thread_id, '/')) = ");
+            list.push_bind(&namespace);
+            list.push(" AND l.thread_id = t.thread_id AND l.key = ").push_bind(indexed(key));
             list.push(" AND l.value = ").push_bind(indexed(value)).push(")");
         }
         list.push(" ORDER BY created_at DESC, thread_id DESC LIMIT ").push_bind(row_limit(limit));
@@ -133,6 +138,7 @@ impl PostgresStore {
 
     pub(super) async fn do_durations(
         &self,
+        namespace: &Namespace,
         workflow: &str,
         limit: usize,
     ) -> Result<Vec<u64>, StoreError> {
@@ -140,7 +146,8 @@ impl PostgresStore {
             .bind(workflow)
             .bind(ThreadStatus::Completed.as_str())
             .bind(row_limit(limit))
-            .bind(FORK_LABEL);
+            .bind(FORK_LABEL)
+            .bind(namespace.prefix());
         let rows: Vec<i64> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         Ok(rows.into_iter().map(i64::cast_unsigned).collect())
     }

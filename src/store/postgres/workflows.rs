@@ -1,6 +1,6 @@
 //! Definitions, stored workflows and shared secrets.
 
-use crate::model::Timestamp;
+use crate::model::{Namespace, Timestamp};
 use crate::store::rows::{RawWorkflow, row_limit, secret, text};
 use crate::store::{StoreError, WorkflowRow};
 
@@ -32,7 +32,8 @@ WHERE name = $1 AND ($2::bigint IS NULL OR version = $2) ORDER BY version DESC L
 
 const WORKFLOWS: &str = "
 SELECT DISTINCT ON (name) name, version, definition, created_at FROM @workflows
-WHERE $1::text IS NULL OR name > $1 ORDER BY name, version DESC LIMIT $2";
+WHERE left(name, strpos(name, '/')) = $3 AND ($1::text IS NULL OR name > $1)
+ORDER BY name, version DESC LIMIT $2";
 
 const OFFER_SECRET: &str =
     "INSERT INTO @secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -88,10 +89,12 @@ impl PostgresStore {
 
     pub(super) async fn do_workflows(
         &self,
+        namespace: &Namespace,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<WorkflowRow>, StoreError> {
         let query = sqlx::query_as(self.sql(WORKFLOWS)).bind(after).bind(row_limit(limit));
+        let query = query.bind(namespace.prefix());
         let rows: Vec<RawWorkflow> =
             answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(RawWorkflow::decode).collect()

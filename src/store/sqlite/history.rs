@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use crate::model::{Epoch, RecoveryStrategy, Seq, ThreadId, Timestamp};
+use crate::model::{Epoch, Namespace, RecoveryStrategy, Seq, ThreadId, Timestamp};
 use crate::store::history_rows::{
     INTERVENTION_COLUMNS, RECOVERY_COLUMNS, RawCount, RawIntervention, RawRecovery, RawSnapshot,
     amount, intervention_counts, recovery_counts, tallies, up_to,
@@ -44,11 +44,12 @@ WHERE thread_id = ?1 AND epoch = ?2";
 
 const RECOVERY_COUNTS: &str = "
 SELECT cause, result, count(*), sum(duration_ms * 1.0) FROM recoveries
-WHERE started_at >= ? GROUP BY cause, result";
+WHERE substr(thread_id, 1, instr(thread_id, '/')) = ? AND started_at >= ? GROUP BY cause, result";
 
 const INTERVENTION_COUNTS: &str = "
-SELECT (SELECT count(*) FROM interventions WHERE resolved_at IS NULL),
-    (SELECT count(*) FROM interventions)";
+SELECT (SELECT count(*) FROM interventions
+        WHERE substr(thread_id, 1, instr(thread_id, '/')) = ?1 AND resolved_at IS NULL),
+    (SELECT count(*) FROM interventions WHERE substr(thread_id, 1, instr(thread_id, '/')) = ?1)";
 
 const INDEX_INTERVENTION: &str = "
 INSERT INTO interventions (id, thread_id, opened_at, resolved_at, body) VALUES (?, ?, ?, ?, ?)
@@ -147,9 +148,10 @@ impl SqliteStore {
 
     pub(super) async fn do_recovery_counts(
         &self,
+        namespace: &Namespace,
         since: Timestamp,
     ) -> Result<Vec<RecoveryCount>, StoreError> {
-        let query = sqlx::query_as(RECOVERY_COUNTS).bind(since.millis());
+        let query = sqlx::query_as(RECOVERY_COUNTS).bind(namespace.prefix()).bind(since.millis());
         let rows: Vec<RawCount> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         recovery_counts(rows)
     }
@@ -170,8 +172,10 @@ impl SqliteStore {
         filter: &InterventionFilter,
         limit: usize,
     ) -> Result<Vec<InterventionRow>, StoreError> {
-        let start = format!("SELECT {INTERVENTION_COLUMNS} FROM interventions WHERE true");
+        let start = format!("SELECT {INTERVENTION_COLUMNS} FROM interventions WHERE ");
         let mut list = QueryBuilder::<Sqlite>::new(start);
+        list.push("substr(thread_id, 1, instr(thread_id, '/')) = ");
+        list.push_bind(filter.namespace.prefix());
         if let Some(open) = filter.open {
             list.push(if open {
                 " AND resolved_at IS NULL"
@@ -193,8 +197,11 @@ impl SqliteStore {
         rows.into_iter().map(RawIntervention::decode).collect()
     }
 
-    pub(super) async fn do_intervention_counts(&self) -> Result<InterventionCounts, StoreError> {
-        let query = sqlx::query_as(INTERVENTION_COUNTS);
+    pub(super) async fn do_intervention_counts(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<InterventionCounts, StoreError> {
+        let query = sqlx::query_as(INTERVENTION_COUNTS).bind(namespace.prefix());
         query.fetch_one(&self.readers).await.map(intervention_counts).map_err(|e| fault(&e))
     }
 

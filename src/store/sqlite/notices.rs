@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use crate::model::{Incarnation, Seq, Timestamp};
+use crate::model::{Incarnation, Namespace, Seq, Timestamp};
 use crate::store::notices::{
     NOTIFICATION_COLUMNS, RawNotice, RawNotification, millis, notice, notice_count,
 };
@@ -28,8 +28,8 @@ SELECT ?1, id, ?3, ?4, ?5, ?5 FROM notifications WHERE id = ?2
 ON CONFLICT (thread_id, subscription) DO UPDATE SET head = excluded.head";
 
 const INSERT: &str = "
-INSERT OR IGNORE INTO notifications (id, created_at, enabled, version, body, secret)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+INSERT OR IGNORE INTO notifications (id, created_at, enabled, version, body, secret, namespace)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 const UPDATE: &str = "
 UPDATE notifications SET enabled = ?3, version = ?4, body = ?5, secret = ?6
@@ -119,7 +119,7 @@ impl Notices for SqliteStore {
                     .bind(row.secret.expose_secret());
                 let query = match replaces {
                     Some(version) => query.bind(version),
-                    None => query,
+                    None => query.bind(row.namespace.as_str()),
                 };
                 Ok(query.execute(connection).await?.rows_affected() == 1)
             }
@@ -138,16 +138,33 @@ impl Notices for SqliteStore {
 
     async fn notifications(
         &self,
+        namespace: &Namespace,
         before: Option<(Timestamp, String)>,
         limit: usize,
     ) -> Result<Vec<NotificationRow>, StoreError> {
         let sql = format!(
             "SELECT {NOTIFICATION_COLUMNS} FROM notifications
-             WHERE ?1 IS NULL OR (created_at, id) < (?1, ?2)
+             WHERE namespace = ?4 AND (?1 IS NULL OR (created_at, id) < (?1, ?2))
              ORDER BY created_at DESC, id DESC LIMIT ?3"
         );
         let (at, id) = before.map(|(at, id)| (at.millis(), id)).unzip();
         let query = sqlx::query_as(AssertSqlSafe(sql)).bind(at).bind(id).bind(row_limit(limit));
+        let query = query.bind(namespace.as_str());
+        let rows: Vec<RawNotification> =
+            query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        rows.into_iter().map(RawNotification::decode).collect()
+    }
+
+    async fn all_notifications(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<NotificationRow>, StoreError> {
+        let sql = format!(
+            "SELECT {NOTIFICATION_COLUMNS} FROM notifications
+             WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2"
+        );
+        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(after).bind(row_limit(limit));
         let rows: Vec<RawNotification> =
             query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         rows.into_iter().map(RawNotification::decode).collect()

@@ -2,7 +2,7 @@
 
 use sqlx::{QueryBuilder, Sqlite};
 
-use crate::model::{Epoch, Seq, ThreadId, ThreadStatus};
+use crate::model::{Epoch, Namespace, Seq, ThreadId, ThreadStatus};
 use crate::store::limits::{FORK_LABEL, MAX_READ_BYTES};
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
@@ -47,7 +47,8 @@ const HEADS: &str = "SELECT thread_id, last_seq FROM threads WHERE thread_id IN 
 
 const DURATIONS: &str = "
 SELECT max(completed_at - created_at, 0) FROM threads t
-WHERE workflow = ? AND completed_at IS NOT NULL AND status = ?
+WHERE substr(thread_id, 1, instr(thread_id, '/')) = ? AND workflow = ?
+    AND completed_at IS NOT NULL AND status = ?
     AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.thread_id = t.thread_id AND l.key = ?)
 ORDER BY completed_at DESC, thread_id DESC LIMIT ?";
 
@@ -117,8 +118,10 @@ impl SqliteStore {
         filter: &ThreadFilter,
         limit: usize,
     ) -> Result<Vec<ThreadRow>, StoreError> {
-        let start = format!("SELECT {THREAD_COLUMNS} FROM threads AS t WHERE true");
+        let namespace = filter.namespace.prefix();
+        let start = format!("SELECT {THREAD_COLUMNS} FROM threads AS t WHERE ");
         let mut list = QueryBuilder::<Sqlite>::new(start);
+        list.push("substr(thread_id, 1, instr(thread_id, '/')) = ").push_bind(&namespace);
         if let Some(status) = filter.status {
             list.push(" AND status = ").push_bind(status.as_str());
         }
@@ -131,7 +134,9 @@ impl SqliteStore {
         }
         for (key, value) in &filter.metadata {
             list.push(" AND EXISTS (SELECT 1 FROM labels l");
-            list.push(" WHERE l.thread_id = t.thread_id AND l.key = ").push_bind(indexed(key));
+            list.push(" WHERE substr(l.thread_id, 1, instr(l.thread_id, '/')) = ");
+            list.push_bind(&namespace);
+            list.push(" AND l.thread_id = t.thread_id AND l.key = ").push_bind(indexed(key));
             list.push(" AND l.value = ").push_bind(indexed(value)).push(")");
         }
         list.push(" ORDER BY created_at DESC, thread_id DESC LIMIT ").push_bind(row_limit(limit));
@@ -142,10 +147,12 @@ impl SqliteStore {
 
     pub(super) async fn do_durations(
         &self,
+        namespace: &Namespace,
         workflow: &str,
         limit: usize,
     ) -> Result<Vec<u64>, StoreError> {
         let query = sqlx::query_scalar(DURATIONS)
+            .bind(namespace.prefix())
             .bind(workflow)
             .bind(ThreadStatus::Completed.as_str())
             .bind(FORK_LABEL)

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
-use crate::model::Timestamp;
+use crate::model::{Namespace, Timestamp};
 use crate::store::rows::{RawWorkflow, row_limit, secret, text};
 use crate::store::{StoreError, WorkflowRow};
 
@@ -22,7 +22,7 @@ RETURNING name, version, definition, created_at";
 
 const WORKFLOWS: &str = "
 SELECT name, version, definition, created_at FROM workflows AS w
-WHERE (?1 IS NULL OR name > ?1)
+WHERE substr(name, 1, instr(name, '/')) = ?3 AND (?1 IS NULL OR name > ?1)
   AND version = (SELECT max(version) FROM workflows WHERE name = w.name)
 ORDER BY name LIMIT ?2";
 
@@ -61,10 +61,12 @@ impl SqliteStore {
 
     pub(super) async fn do_workflows(
         &self,
+        namespace: &Namespace,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<WorkflowRow>, StoreError> {
         let query = sqlx::query_as(WORKFLOWS).bind(after).bind(row_limit(limit));
+        let query = query.bind(namespace.prefix());
         let rows: Vec<RawWorkflow> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         rows.into_iter().map(RawWorkflow::decode).collect()
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rethread::model::{Clock, InterventionKind, Json, Seq, ThreadId, ThreadStatus};
+use rethread::model::{Clock, InterventionKind, Json, Namespace, Seq, ThreadId, ThreadStatus};
 use rethread::runtime::{
     AbortHow, Control, Handle, InterventionQuery, InterventionStatus, Invoke, Invoked, ResumeHow,
     RuntimeError, WorkflowSource,
@@ -114,6 +114,7 @@ impl Plan {
 
     fn invoke(&self) -> Invoke {
         Invoke {
+            namespace: Namespace::default(),
             workflow: Some(WorkflowSource::Inline(Json::of(&self.drawn.json()).unwrap())),
             input: Some(Json::of(&json!({ "n": self.drawn.input })).unwrap()),
             thread_id: self.thread.clone(),
@@ -318,6 +319,7 @@ impl Client {
     /// Takes every output of its thread that waits for somebody to look at it.
     async fn accept_what_was_blocked(&self, thread: &ThreadId) {
         let query = InterventionQuery {
+            namespace: Namespace::default(),
             status: Some(InterventionStatus::Open),
             thread: Some(thread.clone()),
             limit: 10,
@@ -332,7 +334,10 @@ impl Client {
             let (handle, life) = self.replica().await;
             let control = control(format!("accept {}", one.id));
             let decision = ("accept".to_owned(), one.digest);
-            match life.answer(handle.resolve(one.id, decision, control)).await {
+            match life
+                .answer(handle.resolve((&Namespace::default(), one.id), decision, control))
+                .await
+            {
                 Ok(_) | Err(RuntimeError::InterventionResolved { .. }) => {}
                 Err(error) => self.excuse("resolve", &error),
             }

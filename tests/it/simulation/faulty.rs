@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rethread::model::{Clock, Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
+use rethread::model::{Clock, Epoch, Incarnation, Json, Namespace, Seq, ThreadId, Timestamp};
 use rethread::store::{
     Claimed, Heard, InterventionCounts, InterventionFilter, InterventionRow, Loss, Message, News,
     Posted, Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Standing, Store, StoreError,
@@ -331,14 +331,20 @@ impl Store for FaultyStore {
 
     async fn workflows(
         &self,
+        namespace: &Namespace,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<WorkflowRow>, StoreError> {
-        self.call("workflows", self.world.store.workflows(after, limit)).await
+        self.call("workflows", self.world.store.workflows(namespace, after, limit)).await
     }
 
-    async fn durations(&self, workflow: &str, limit: usize) -> Result<Vec<u64>, StoreError> {
-        self.call("durations", self.world.store.durations(workflow, limit)).await
+    async fn durations(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        self.call("durations", self.world.store.durations(namespace, workflow, limit)).await
     }
 
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
@@ -399,8 +405,12 @@ impl Store for FaultyStore {
         self.call("recoveries", self.world.store.recoveries(thread, before, limit)).await
     }
 
-    async fn recovery_counts(&self, since: Timestamp) -> Result<Vec<RecoveryCount>, StoreError> {
-        self.call("recovery_counts", self.world.store.recovery_counts(since)).await
+    async fn recovery_counts(
+        &self,
+        namespace: &Namespace,
+        since: Timestamp,
+    ) -> Result<Vec<RecoveryCount>, StoreError> {
+        self.call("recovery_counts", self.world.store.recovery_counts(namespace, since)).await
     }
 
     async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
@@ -415,8 +425,11 @@ impl Store for FaultyStore {
         self.call("interventions", self.world.store.interventions(filter, limit)).await
     }
 
-    async fn intervention_counts(&self) -> Result<InterventionCounts, StoreError> {
-        self.call("intervention_counts", self.world.store.intervention_counts()).await
+    async fn intervention_counts(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<InterventionCounts, StoreError> {
+        self.call("intervention_counts", self.world.store.intervention_counts(namespace)).await
     }
 
     async fn add_tallies(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rethread::model::{Incarnation, Seq, Timestamp};
+use rethread::model::{Incarnation, Namespace, Seq, Timestamp};
 use rethread::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
 
 use super::faulty::FaultyStore;
@@ -22,7 +22,8 @@ macro_rules! forward {
 forward! {
     save_notification(row: &NotificationRow, replaces: Option<i64>) -> bool;
     notification(id: &str) -> Option<NotificationRow>;
-    notifications(before: Option<(Timestamp, String)>, limit: usize) -> Vec<NotificationRow>;
+    notifications(namespace: &Namespace, before: Option<(Timestamp, String)>, limit: usize) -> Vec<NotificationRow>;
+    all_notifications(after: Option<&str>, limit: usize) -> Vec<NotificationRow>;
     delete_notification(id: &str) -> bool;
     claim_notices(me: Incarnation, token: i64, lease: Duration, wanted: &[(String, usize)]) -> Vec<Notice>;
     advance_notice(token: i64, notice: &Notice, to: Seq, lease: Duration) -> Advanced;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rethread::model::{ForkPoint, Seq, ThreadStatus, Timestamp};
+use rethread::model::{ForkPoint, Namespace, Seq, ThreadStatus, Timestamp};
 use rethread::store::{
     Disposition, FORK_LABEL, InterventionRow, Records, Start, Summary, ThreadFilter, WriteOutcome,
 };
@@ -117,7 +117,7 @@ pub(super) async fn forks_are_found_by_their_origin_and_tell_no_duration(bed: Be
     assert_eq!(listed(&bed, &of("t"), 9).await, ["f"]);
     assert_eq!(listed(&bed, &of("u"), 9).await, ["g"]);
     assert!(listed(&bed, &of("f"), 9).await.is_empty());
-    assert_eq!(bed.store.durations("w", 9).await, Ok(vec![5]));
+    assert_eq!(bed.store.durations(&Namespace::default(), "w", 9).await, Ok(vec![5]));
 }
 
 pub(super) async fn of_a_fork_only_its_own_events_are_told(bed: Bed) {

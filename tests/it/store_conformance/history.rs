@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rethread::model::{Json, RecoveryCause, RecoveryStrategy, ThreadStatus, Timestamp};
+use rethread::model::{Json, Namespace, RecoveryCause, RecoveryStrategy, ThreadStatus, Timestamp};
 use rethread::store::{
     Append, Disposition, InterventionCounts, InterventionFilter, InterventionRow, Recovery,
     RecoveryEnd, RecoveryResult, SNAPSHOTS_KEPT, Snapshot, SnapshotKind, Store, ThreadTable,
@@ -169,7 +169,7 @@ pub(super) async fn recoveries_are_counted_by_cause_and_result(bed: Bed) {
     let me = register(&bed).await;
     write(&bed, me, [start("t", Disposition::Keep)]).await;
     let (store, later) = (&bed.store, AT.plus(HOUR));
-    assert_eq!(store.recovery_counts(AT).await.unwrap(), []);
+    assert_eq!(store.recovery_counts(&Namespace::default(), AT).await.unwrap(), []);
     let begun = (2..).zip([
         RecoveryCause::Frozen,
         RecoveryCause::Crashed,
@@ -190,7 +190,7 @@ pub(super) async fn recoveries_are_counted_by_cause_and_result(bed: Bed) {
         store.end_recovery(&id("t"), epoch, &ended(result, millis)).await.unwrap();
     }
     let counts = async |since| {
-        let found = store.recovery_counts(since).await.unwrap();
+        let found = store.recovery_counts(&Namespace::default(), since).await.unwrap();
         found.into_iter().map(|c| (c.cause, c.result, c.count, c.mean_ms)).collect::<Vec<_>>()
     };
     let frozen = (RecoveryCause::Frozen, Some(RecoveryResult::Recovered), 1, Some(7.0));
@@ -256,7 +256,7 @@ pub(super) async fn interventions_are_indexed_with_their_append(bed: Bed) {
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
     assert_eq!(bed.store.intervention("i1").await, Ok(Some(resolved)));
     assert_eq!(bed.store.intervention("i2").await, Ok(Some(at_once[1].clone())));
-    let counts = bed.store.intervention_counts().await.unwrap();
+    let counts = bed.store.intervention_counts(&Namespace::default()).await.unwrap();
     assert_eq!(counts, InterventionCounts { open: 0, resolved: 2 });
 }
 
@@ -291,11 +291,11 @@ pub(super) async fn interventions_are_listed_newest_first_by_filter_and_page(bed
     assert_eq!(listed(InterventionFilter { before, ..any.clone() }, 9).await, "Ca");
     let forged = Some((at(3), "e\0".to_owned()));
     assert!(listed(InterventionFilter { before: forged, ..any.clone() }, 9).await.ends_with("bCa"));
-    let of_t = InterventionFilter { thread: Some(id("t")), open: Some(true), before: None };
+    let of_t = InterventionFilter { thread: Some(id("t")), open: Some(true), ..any.clone() };
     assert_eq!(listed(of_t, 2).await, "bC");
     let of_none = InterventionFilter { thread: Some(id("none")), ..any };
     assert_eq!(listed(of_none, 9).await, "");
-    let counts = bed.store.intervention_counts().await.unwrap();
+    let counts = bed.store.intervention_counts(&Namespace::default()).await.unwrap();
     assert_eq!(counts, InterventionCounts { open: 4, resolved: 1 });
 }
 
@@ -343,8 +343,8 @@ pub(super) async fn history_goes_with_its_thread(bed: Bed) {
         assert_eq!(bed.store.intervention(name).await, Ok(None));
     }
     assert!(bed.store.snapshot(&id("kept"), None).await.unwrap().is_some());
-    assert_eq!(bed.store.recovery_counts(AT).await.unwrap().len(), 1);
-    let counts = bed.store.intervention_counts().await.unwrap();
+    assert_eq!(bed.store.recovery_counts(&Namespace::default(), AT).await.unwrap().len(), 1);
+    let counts = bed.store.intervention_counts(&Namespace::default()).await.unwrap();
     assert_eq!(counts, InterventionCounts { open: 1, resolved: 0 });
     assert_eq!(bed.store.tallies(AT).await.unwrap(), [("n".to_owned(), 1)]);
 }
@@ -404,7 +404,7 @@ fn snapshot(thread: &str, seq: u64) -> Snapshot {
     }
 }
 
-fn recovery(thread: &str, epoch: i64, cause: RecoveryCause) -> Recovery {
+pub(super) fn recovery(thread: &str, epoch: i64, cause: RecoveryCause) -> Recovery {
     Recovery {
         thread_id: id(thread),
         epoch,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rethread::model::{ThreadStatus, Timestamp};
+use rethread::model::{Namespace, ThreadStatus, Timestamp};
 use rethread::store::{Disposition, Records, Start, ThreadFilter};
 
 use super::{listed, post, register, texts, write};
@@ -109,9 +109,9 @@ pub(super) async fn durations_are_those_of_completed_threads(bed: Bed) {
         append("d", 1, 1),
     ]);
     bed.store.write(me, &batch).await.unwrap();
-    assert_eq!(bed.store.durations("w", 9).await, Ok(vec![30, 10]));
-    assert_eq!(bed.store.durations("w", 1).await, Ok(vec![30]));
-    assert_eq!(bed.store.durations("none", 9).await, Ok(vec![]));
+    assert_eq!(bed.store.durations(&Namespace::default(), "w", 9).await, Ok(vec![30, 10]));
+    assert_eq!(bed.store.durations(&Namespace::default(), "w", 1).await, Ok(vec![30]));
+    assert_eq!(bed.store.durations(&Namespace::default(), "none", 9).await, Ok(vec![]));
 }
 
 pub(super) async fn workflows_get_versions(bed: Bed) {
@@ -132,7 +132,7 @@ pub(super) async fn workflows_get_versions(bed: Bed) {
     assert_eq!(store.workflow("none", None).await.unwrap(), None);
     assert_eq!(store.definition("h2").await.unwrap().as_deref(), Some("{\"v\":2}"));
     let names = async |after, limit| {
-        let rows = store.workflows(after, limit).await.unwrap();
+        let rows = store.workflows(&Namespace::default(), after, limit).await.unwrap();
         rows.into_iter().map(|row| format!("{}@{}", row.name, row.version)).collect::<Vec<_>>()
     };
     assert_eq!(names(None, 9).await, ["Z@1", "a@1", "w@3"]);

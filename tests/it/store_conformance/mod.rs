@@ -7,6 +7,7 @@ mod leases;
 mod lists;
 mod mail;
 mod moving;
+mod namespaces;
 mod notices;
 mod writes;
 
@@ -25,6 +26,7 @@ use leases::*;
 use lists::*;
 use mail::*;
 use moving::*;
+use namespaces::*;
 use notices::*;
 use writes::*;
 
@@ -123,6 +125,11 @@ conformance!(
     ended_threads_wait_for_those_who_were_not_told,
     what_waits_too_long_is_given_up,
     however_much_waits_all_of_it_is_hastened_or_goes,
+    one_id_and_one_key_in_two_namespaces_are_two_threads,
+    lists_show_the_threads_of_one_namespace,
+    interventions_and_recoveries_are_those_of_one_namespace,
+    workflows_of_one_name_in_two_namespaces_have_versions_of_their_own,
+    subscriptions_are_listed_by_their_namespace,
 );
 
 async fn register(bed: &Bed) -> Incarnation {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rethread::model::{Json, ThreadStatus, Timestamp};
+use rethread::model::{Json, Namespace, ThreadStatus, Timestamp};
 use rethread::store::{
     Append, Disposition, InterventionRow, Records, Start, StoredWorkflow, TakenIn, ThreadDump,
     ThreadFilter, ThreadTable, WriteOutcome,
@@ -43,7 +43,7 @@ pub(super) async fn what_is_dumped_reads_back_byte_for_byte_in_any_store(bed: Be
         for row in asked() {
             assert_eq!(target.store.intervention(&row.id).await, Ok(Some(row)));
         }
-        let counts = target.store.intervention_counts().await.unwrap();
+        let counts = target.store.intervention_counts(&Namespace::default()).await.unwrap();
         assert_eq!((counts.open, counts.resolved), (1, 1));
         let (thread, hash) = target.store.by_idempotency_key("key-odd").await.unwrap().unwrap();
         assert_eq!((thread.as_str(), hash.as_str()), ("odd", "hash-odd"));

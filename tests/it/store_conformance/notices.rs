@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rethread::model::{Json, ThreadStatus};
+use rethread::model::{Json, Namespace, ThreadStatus};
 use rethread::store::{
     Advanced, Append, Disposition, Notice, NotificationRow, Start, WriteOutcome,
 };
@@ -15,9 +15,10 @@ use super::{WRITTEN, register, write};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-fn subscription(name: &str, minutes: u64) -> NotificationRow {
+pub(super) fn subscription(name: &str, minutes: u64) -> NotificationRow {
     NotificationRow {
         id: name.to_owned(),
+        namespace: Namespace::default(),
         created_at: AT.plus(Duration::from_mins(minutes)),
         enabled: true,
         version: 1,
@@ -69,7 +70,7 @@ pub(super) async fn subscriptions_are_kept_and_changed_by_their_version(bed: Bed
     assert_eq!(bed.store.notification("a\0").await.unwrap(), None);
     assert_eq!(bed.store.save_notification(&a, None).await, Ok(false));
     let listed = async |before, limit| {
-        let rows = bed.store.notifications(before, limit).await.unwrap();
+        let rows = bed.store.notifications(&Namespace::default(), before, limit).await.unwrap();
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>().concat()
     };
     assert_eq!(listed(None, 9).await, "cba");

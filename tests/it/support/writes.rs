@@ -19,10 +19,10 @@ pub(crate) const DUE: Disposition = Disposition::Release { wake_at: Some(PAST) }
 /// Released, asleep until a message comes.
 pub(crate) const ASLEEP: Disposition = Disposition::Release { wake_at: None };
 
-/// A thread's id.
+/// A thread's id as it is stored: `t`, or `team/t` in the namespace `team`.
 #[track_caller]
-pub(crate) fn id(text: &str) -> ThreadId {
-    ThreadId::parse(text).unwrap()
+pub(crate) fn id(key: &str) -> ThreadId {
+    ThreadId::from_key(key).unwrap()
 }
 
 /// Derived state.
