@@ -63,12 +63,12 @@ impl Pool {
         }
     }
 
-    /// The part of the limit that it may take, as a divisor: none may starve the others, and threads
-    /// that run are what the server is for.
+    /// The part of the limit that it may take, as a divisor: none may starve the others. Threads that
+    /// run are what the server is for, and the largest of them has to be shown as well.
     const fn part(self) -> usize {
         match self {
-            Self::Threads => 2,
-            Self::Requests | Self::Answers | Self::Streams | Self::Loads | Self::Attempts => 4,
+            Self::Threads | Self::Loads => 2,
+            Self::Requests | Self::Answers | Self::Streams | Self::Attempts => 4,
             Self::Plans => 8,
         }
     }

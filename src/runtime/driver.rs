@@ -69,8 +69,9 @@ enum Woken {
 /// Bytes appended after which it is weighed again what a thread takes: often enough for a replica's
 /// room, seldom enough for a thread of many small steps.
 const WEIGH_EVERY: usize = 64 << 10;
-/// Part of the memory limit that one thread may take.
-const THREAD_PART: usize = 4;
+/// Part of the memory limit that one thread may take: whoever is shown it has it twice, as its journal
+/// and as its state, within half of the limit.
+const THREAD_PART: usize = 8;
 
 /// How often a driver looks whether a late heartbeat has come through after all.
 const AUTHORITY_CHECK: Duration = Duration::from_millis(50);
