@@ -110,8 +110,9 @@ impl Adoption {
     /// [`Self::persistently`]. Read before it is loaded: to load it may be what a worker stood in.
     async fn stood(&self) -> Option<Option<Stood>> {
         let Self { core, claimed, .. } = self;
-        let inbox =
-            self.persistently(|| async { Ok(core.store().inbox(&claimed.thread_id).await?) });
+        let inbox = self.persistently(|| async {
+            Ok(core.store().inbox_of(&claimed.thread_id, super::mail::STOOD_KEY).await?)
+        });
         let messages = inbox.await?.unwrap_or_else(|error| {
             tracing::error!(thread = %claimed.thread_id, %error, "cannot read its inbox");
             Vec::new()

@@ -26,6 +26,11 @@ impl Commit {
         self.taken.push((key, answer));
     }
 
+    /// Whether a message is taken with this append.
+    pub(super) fn takes(&self, key: &str) -> bool {
+        self.taken.iter().any(|(taken, _)| taken == key)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.taken.is_empty()
     }

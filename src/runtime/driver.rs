@@ -148,6 +148,7 @@ impl Driver {
         if matches!(command, Command::Condemn { .. }) {
             // Nothing else is looked at before it is paused.
             self.decide(command, commit);
+            super::mail::take_stood(self, commit).await;
             return super::mail::take(self, commit, None).await;
         }
         if matches!(command, Command::Recover(_)) {

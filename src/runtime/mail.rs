@@ -151,6 +151,7 @@ pub(super) async fn take(driver: &mut Driver, commit: &mut Commit, taken_over: O
     };
     driver.mail = false;
     let taken_over = taken_over.map(|before| (before, driver.state.last_seq));
+    messages.retain(|message| !commit.takes(&message.key));
     // What any other leads to may be what a worker would stand in.
     messages.sort_by_key(|message| stood(message).is_none());
     for message in messages {
@@ -168,6 +169,21 @@ pub(super) async fn take(driver: &mut Driver, commit: &mut Commit, taken_over: O
         };
         let answer = Json::of(&answer).unwrap_or_else(|_| Json::null());
         commit.answer(message.key, answer);
+    }
+}
+
+/// Takes the letters that tell of a thread that stood, now that it is paused: however many others there
+/// are, they must not be read again once a person has decided.
+pub(super) async fn take_stood(driver: &Driver, commit: &mut Commit) {
+    let state = &driver.state;
+    let told = driver.core.store().inbox_of(&state.thread_id, STOOD_KEY).await;
+    let told = told.unwrap_or_else(|error| {
+        tracing::warn!(thread = %state.thread_id, %error, "cannot read the inbox");
+        Vec::new()
+    });
+    for message in told {
+        let done = Answer::Done { status: state.status, last_seq: state.last_seq };
+        commit.answer(message.key, Json::of(&done).unwrap_or_else(|_| Json::null()));
     }
 }
 

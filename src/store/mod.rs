@@ -298,6 +298,10 @@ pub trait Store: Notices + Send + Sync + std::fmt::Debug {
     /// most.
     async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError>;
 
+    /// Those of them whose keys begin with `kind`, 256 at the most, however many others were there
+    /// before them.
+    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError>;
+
     /// The threads that `me` drives and that have untaken messages.
     async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError>;
 

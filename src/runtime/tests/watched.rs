@@ -121,6 +121,7 @@ forward! {
     expire(before: Timestamp, limit: usize) -> usize;
     post(thread: &ThreadId, message: &Message) -> Posted;
     inbox(thread: &ThreadId) -> Vec<Message>;
+    inbox_of(thread: &ThreadId, kind: &str) -> Vec<Message>;
     mail(me: Incarnation) -> Vec<ThreadId>;
     answer(thread: &ThreadId, key: &str) -> Option<Json>;
     definition(hash: &str) -> Option<String>;

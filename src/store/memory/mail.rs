@@ -33,6 +33,14 @@ impl State {
         untaken.enumerate().take_while(fits).map(|(_, (message, _))| message.clone()).collect()
     }
 
+    /// See [`crate::store::Store::inbox_of`].
+    pub(super) fn inbox_of(&self, id: &ThreadId, kind: &str) -> Vec<Message> {
+        let letters = self.threads.get(id).map_or(&[][..], |thread| &thread.inbox);
+        let untaken = letters.iter().filter(|(_, answer)| answer.is_none());
+        let wanted = untaken.filter(|(message, _)| message.key.starts_with(kind));
+        wanted.take(MAX_INBOX).map(|(message, _)| message.clone()).collect()
+    }
+
     /// See [`crate::store::Store::mail`].
     pub(super) fn mail(&self, me: Incarnation) -> Vec<ThreadId> {
         let mine = self.owned.get(&me).into_iter().flatten();

@@ -176,6 +176,10 @@ impl Store for MemoryStore {
         Ok(self.state().inbox(thread))
     }
 
+    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError> {
+        Ok(self.state().inbox_of(thread, kind))
+    }
+
     async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
         Ok(self.state().mail(me))
     }

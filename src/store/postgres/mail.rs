@@ -31,6 +31,11 @@ SELECT key, body FROM @inbox WHERE thread_id = $1 AND answer IS NULL AND ordinal
     WHERE upto <= $3 OR upto = size)
 ORDER BY ordinal";
 
+const INBOX_OF: &str = "
+SELECT key, body FROM @inbox
+WHERE thread_id = $1 AND answer IS NULL AND starts_with(key, $2)
+ORDER BY ordinal LIMIT $3";
+
 const MAIL: &str = "
 SELECT thread_id FROM @threads WHERE owner = $1 AND owner <> 0 AND pending > 0 ORDER BY thread_id";
 
@@ -62,6 +67,17 @@ impl PostgresStore {
             .bind(thread.as_str())
             .bind(row_limit(MAX_INBOX))
             .bind(row_limit(MAX_READ_BYTES));
+        let rows = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.into_iter().map(message).collect()
+    }
+
+    pub(super) async fn do_inbox_of(
+        &self,
+        thread: &ThreadId,
+        kind: &str,
+    ) -> Result<Vec<Message>, StoreError> {
+        let query = sqlx::query_as(self.sql(INBOX_OF)).bind(thread.as_str()).bind(kind);
+        let query = query.bind(row_limit(MAX_INBOX));
         let rows = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(message).collect()
     }

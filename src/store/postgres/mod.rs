@@ -255,6 +255,10 @@ impl Store for PostgresStore {
         self.do_inbox(thread).await
     }
 
+    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError> {
+        self.do_inbox_of(thread, kind).await
+    }
+
     async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
         self.do_mail(me).await
     }

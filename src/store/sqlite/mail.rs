@@ -26,6 +26,11 @@ SELECT key, body FROM inbox WHERE thread_id = ?1 AND answer IS NULL AND ordinal 
     WHERE upto <= ?3 OR upto = size)
 ORDER BY ordinal";
 
+const INBOX_OF: &str = "
+SELECT key, body FROM inbox
+WHERE thread_id = ?1 AND answer IS NULL AND substr(key, 1, length(?2)) = ?2
+ORDER BY ordinal LIMIT ?3";
+
 impl SqliteStore {
     pub(super) async fn do_post(
         &self,
@@ -45,6 +50,17 @@ impl SqliteStore {
             .bind(thread.as_str())
             .bind(row_limit(MAX_INBOX))
             .bind(row_limit(MAX_READ_BYTES));
+        let rows = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        rows.into_iter().map(message).collect()
+    }
+
+    pub(super) async fn do_inbox_of(
+        &self,
+        thread: &ThreadId,
+        kind: &str,
+    ) -> Result<Vec<Message>, StoreError> {
+        let query = sqlx::query_as(INBOX_OF).bind(thread.as_str()).bind(kind);
+        let query = query.bind(row_limit(MAX_INBOX));
         let rows = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         rows.into_iter().map(message).collect()
     }

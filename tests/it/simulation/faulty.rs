@@ -298,6 +298,10 @@ impl Store for FaultyStore {
         self.call("inbox", self.world.store.inbox(thread)).await
     }
 
+    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError> {
+        self.call("inbox_of", self.world.store.inbox_of(thread, kind)).await
+    }
+
     async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
         self.call("mail", self.world.store.mail(me)).await
     }

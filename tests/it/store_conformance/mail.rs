@@ -153,6 +153,24 @@ pub(super) async fn parked_threads_sleep_until_their_time(bed: Bed) {
     assert_eq!(bed.store.next_wake().await, Ok(Some(FUTURE)));
 }
 
+pub(super) async fn messages_of_a_kind_are_found_behind_all_others(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, [start("t", Disposition::Keep), start("u", Disposition::Keep)]).await;
+    for at in 0..300 {
+        post(&bed, "t", &format!("small{at}")).await;
+    }
+    post(&bed, "u", "told:u").await;
+    let told = Message { key: "told:1".to_owned(), body: Json::null() };
+    bed.store.post_apart(&id("t"), &told).await.unwrap();
+    assert_eq!(bed.store.post_apart(&id("t"), &told).await, Ok(Posted::Duplicate));
+    assert_eq!(bed.store.inbox_of(&id("t"), "told:").await, Ok(vec![told]));
+    assert_eq!(bed.store.inbox_of(&id("t"), "t%").await, Ok(vec![]));
+    let answers = vec![("told:1".to_owned(), Json::null())];
+    let batch = appends([Append { taken: answers, ..append("t", 1, 1) }]);
+    assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WriteOutcome::Written { mail: 300 }]);
+    assert_eq!(bed.store.inbox_of(&id("t"), "told:").await, Ok(vec![]));
+}
+
 pub(super) async fn an_inbox_is_read_in_parts(bed: Bed) {
     let me = register(&bed).await;
     write(&bed, me, [start("t", Disposition::Keep)]).await;
