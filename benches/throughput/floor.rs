@@ -9,8 +9,8 @@ use rethread::app::{OsEntropy, SystemClock};
 use rethread::definition::Plan;
 use rethread::machine::{Command, Moment, Report, ThreadState, decide, start};
 use rethread::model::{
-    Clock, Entropy, Event, Json, Pointer, ThreadId, ThreadStatus, TimeoutMultiplier, Timestamp,
-    WorkflowRef, WorkflowStart,
+    Clock, Entropy, Event, Json, Pointer, ThreadId, ThreadStatus, Timeouts, Timestamp, WorkflowRef,
+    WorkflowStart,
 };
 use rethread::store::{
     Append, Disposition, MemoryStore, PostgresSettings, PostgresStore, Records, SqliteStore, Start,
@@ -184,7 +184,7 @@ fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
         Plan::parse(&text, &Pointer::root()).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let input = Json::of(&request["input"])?;
     let thread = ThreadId::parse(&entropy.uuid(clock.now()).to_string())?;
-    let (now, timeouts) = (clock.now(), TimeoutMultiplier::ONE);
+    let (now, timeouts) = (clock.now(), Timeouts::AS_WRITTEN);
     let moment = Moment { now, unit: 0.5, max_event: 1 << 20, may_start: true, timeouts };
     let body = WorkflowStart {
         workflow: WorkflowRef { name: plan.name.clone(), version: None, hash: plan.hash.clone() },
@@ -222,6 +222,7 @@ fn encoded(thread: &ThreadId, events: &[Event], state: &ThreadState) -> (Vec<Str
         completed: u32::try_from(completed).unwrap_or(0),
         total: u32::try_from(total).unwrap_or(0),
         current_steps: state.current_steps(),
+        stale_steps: Vec::new(),
         recoveries: 0,
         error_code: None,
         completed_at: state.completed_at,

@@ -157,6 +157,7 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
         stale_after: settings.stale_after,
         max_recoveries: settings.max_recoveries,
         timeouts: settings.timeouts,
+        stale_action: settings.stale_action,
         retention: settings.retention,
         shutdown_grace: settings.shutdown_grace,
         max_event: settings.max_event,

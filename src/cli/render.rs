@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::out;
 use crate::model::{
-    CompensationFailed, Event, EventBody, Failure, StepComplete, StepId, StepRetry, StepWaiting,
-    Timestamp, WorkflowPaused,
+    CompensationFailed, Event, EventBody, Failure, OnStep, StepComplete, StepId, StepRetry,
+    StepStart, StepWaiting, Timestamp, WorkflowPaused,
 };
 
 /// Columns of the bar: fits a narrow terminal beside its label.
@@ -104,6 +104,7 @@ fn ended_step(body: &EventBody) -> Option<&StepId> {
         | EventBody::StepWaiting(_)
         | EventBody::StepRetry(_)
         | EventBody::StepTimeoutWarning(_)
+        | EventBody::StepStale(_)
         | EventBody::StepEdited(_)
         | EventBody::SignalReceived(_)
         | EventBody::InterventionOpened(_)
@@ -125,19 +126,16 @@ fn describe(body: &EventBody) -> (Tone, char, &str, String) {
         EventBody::WorkflowStart(start) => {
             (Tone::Plain, '▶', &start.workflow.name, "accepted, and durable".to_owned())
         }
-        EventBody::StepStart(on) => {
-            let text = match on.attempt {
-                0 | 1 => format!("started ({})", on.data.kind),
-                attempt => format!("attempt {attempt} ({})", on.data.kind),
-            };
-            (Tone::Plain, '·', on.step.as_str(), text)
-        }
+        EventBody::StepStart(on) => (Tone::Plain, '·', on.step.as_str(), started(on)),
         EventBody::StepWaiting(on) => (Tone::Plain, '…', on.step.as_str(), waiting(&on.data)),
         EventBody::StepRetry(on) => {
             (Tone::Careful, '↻', on.step.as_str(), failed_attempt(on.attempt, &on.data))
         }
         EventBody::StepTimeoutWarning(on) => {
-            (Tone::Careful, '!', on.step.as_str(), format!("has run {}", time(on.data.elapsed_ms)))
+            (Tone::Careful, '!', on.step.as_str(), lasts("has run", on.data.elapsed_ms))
+        }
+        EventBody::StepStale(on) => {
+            (Tone::Careful, '!', on.step.as_str(), lasts("silent for", on.data.silent_ms))
         }
         EventBody::StepComplete(on) => (Tone::Good, '✓', on.step.as_str(), completed(&on.data)),
         EventBody::StepFailed(on) => {
@@ -213,6 +211,17 @@ fn waiting(data: &StepWaiting) -> String {
         (None, "blocked") => "its output is blocked by its check".to_owned(),
         (None, what) => format!("waits for its {what}"),
     }
+}
+
+fn started(on: &OnStep<StepStart>) -> String {
+    match on.attempt {
+        0 | 1 => format!("started ({})", on.data.kind),
+        attempt => format!("attempt {attempt} ({})", on.data.kind),
+    }
+}
+
+fn lasts(what: &str, ms: u64) -> String {
+    format!("{what} {}", time(ms))
 }
 
 fn failed_attempt(attempt: u32, data: &StepRetry) -> String {

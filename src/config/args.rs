@@ -42,6 +42,12 @@ const MAX_RECOVERIES: &str = "5";
 const SNAPSHOT_EVERY: &str = "200";
 /// Bounds as workflows write them: whoever reads `"timeout": "10s"` expects ten seconds.
 const TIMEOUT_MULTIPLIER: &str = "1";
+/// Longer than calls and programs of ordinary workflows take; what takes longer says so.
+const STEP_TIMEOUT: &str = "30m";
+/// Early enough that a person can look before the attempt is ended.
+const STEP_WARN_AFTER: &str = "20m";
+/// Nothing that may still be at work is ended unless that was asked for.
+const STALE_ACTION: &str = "report";
 /// A week, so that Monday's questions about last Tuesday have answers.
 const RETENTION: &str = "7d";
 /// A lost connection is replaced within it; a crowd of callers does not come back all at once.
@@ -179,7 +185,25 @@ pub struct ServerArgs {
     #[arg(value_name = "DURATION", default_value = STORE_RETRY_MAX)]
     pub store_retry_max: Option<String>,
 
-    /// A running thread with no sign of life for this long counts as stuck
+    /// What bounds an attempt whose step has no `timeout`; 0: nothing does
+    #[arg(long, env = "RETHREAD_STEP_TIMEOUT", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = STEP_TIMEOUT)]
+    pub step_timeout: Option<String>,
+
+    /// After how long an attempt whose step has no `warnAfter` is worth a `step_timeout_warning`;
+    /// 0: never
+    #[arg(long, env = "RETHREAD_STEP_WARN_AFTER", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = STEP_WARN_AFTER)]
+    pub step_warn_after: Option<String>,
+
+    /// `report` tells of an attempt that has been silent for `RETHREAD_STALE_AFTER` and leaves it
+    /// alone;
+    /// `retry` cancels it as well, and its retry policy decides what follows
+    #[arg(long, env = "RETHREAD_STALE_ACTION", hide_env_values = true, value_name = "ACTION")]
+    #[arg(default_value = STALE_ACTION)]
+    pub stale_action: Option<String>,
+
+    /// A running thread, or an attempt, with no sign of life for this long counts as stuck
     #[arg(long, env = "RETHREAD_STALE_AFTER", hide_env_values = true, value_name = "DURATION")]
     #[arg(default_value = STALE_AFTER)]
     pub stale_after: Option<String>,

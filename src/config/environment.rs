@@ -8,6 +8,9 @@ use std::path::Path;
 
 use super::ConfigError;
 
+/// Prefix of the variables that hold what `{secrets.NAME}` stands for.
+pub const SECRET_PREFIX: &str = "RETHREAD_SECRET_";
+
 /// All variables of this process, as they are: for the few that programs started by steps inherit.
 pub fn process_variables() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()

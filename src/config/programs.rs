@@ -1,7 +1,7 @@
 //! What programs that steps start are given and bounded by.
 
 use super::parse;
-use super::settings::Reader;
+use super::reader::Reader;
 use crate::definition::VariablePolicy;
 
 /// Settings of programs.

@@ -8,15 +8,14 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::database::{self, Database, Fallback};
-use super::edge::{self, CorsOrigins, EdgeSettings};
-use super::keys::{self, ApiKey};
+use super::edge::{self, EdgeSettings};
+use super::keys::ApiKey;
+use super::log::LogSettings;
 use super::parse::{self, Egress, ListenAddress};
 use super::programs::{self, ProgramSettings};
+use super::reader::Reader;
 use super::{ConfigError, Environment, Notice, Values};
-use crate::model::TimeoutMultiplier;
-
-/// Prefix of the variables that hold what `{secrets.NAME}` stands for.
-pub const SECRET_PREFIX: &str = "RETHREAD_SECRET_";
+use crate::model::{StaleAction, Timeouts};
 
 /// Shorter leases expire in the pauses of a busy machine; longer ones leave threads lying about.
 const LEASE: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_mins(10);
@@ -25,14 +24,8 @@ const STALE_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration:
 /// Less than this and a client can't read the result of what it started.
 const RETENTION: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
-/// Shorter is a loop that spins; longer leaves a database unused that is back.
-const STORE_RETRY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);
 /// More than an hour of shutting down is not shutting down.
 const SHUTDOWN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
-/// Bytes. Below, not even the smallest request fits; above, one request could use up the memory.
-const SIZES: RangeInclusive<u64> = 256..=1 << 30;
-/// Bytes. Below, the server at rest would take all of it; above, no machine has as much.
-const MEMORY: RangeInclusive<u64> = 64 << 20..=16 << 40;
 /// Threads.
 const RUNNING: RangeInclusive<u64> = 1..=1_000_000;
 /// Threads; 0 refuses whatever can't start at once.
@@ -41,26 +34,6 @@ const QUEUED: RangeInclusive<u64> = 0..=100_000_000;
 const RECOVERIES: RangeInclusive<u64> = 0..=1_000;
 /// Events; 0 is off but at a pause. Above, no thread is ever long enough.
 const SNAPSHOT_EVERY: RangeInclusive<u64> = 0..=1_000_000;
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Pretty,
-    /// One JSON object a line, for log collectors.
-    Json,
-}
-
-/// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// A filter of levels by target.
-    pub filter: String,
-    /// The look; `None`: pretty on a terminal, else JSON.
-    pub format: Option<LogFormat>,
-    /// Whether the path of every thread is logged.
-    pub flows: bool,
-}
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -109,8 +82,10 @@ pub struct Settings {
     pub max_recoveries: u32,
     /// Events after which a thread's state is worth a snapshot.
     pub snapshot_every: u64,
-    /// What bounds of work are multiplied by.
-    pub timeouts: TimeoutMultiplier,
+    /// What bounds work.
+    pub timeouts: Timeouts,
+    /// What becomes of an attempt that is silent for `stale_after`.
+    pub stale_action: StaleAction,
     /// How long ended threads are kept.
     pub retention: Duration,
     /// How long running steps get at shutdown.
@@ -180,8 +155,8 @@ impl Settings {
         let stale_after = reader.duration("stale_after", &STALE_AFTER);
         let max_recoveries = reader.count("max_recoveries", &RECOVERIES);
         let snapshot_every = reader.count("snapshot_every", &SNAPSHOT_EVERY);
-        let timeouts =
-            reader.read("timeout_multiplier", "a number from 0.1 to 100", parse::multiplier);
+        let timeouts = reader.timeouts();
+        let stale_action = reader.stale_action();
         let retention = reader.duration("retention", &RETENTION);
         let store_retry = reader.store_retry();
         let shutdown_grace = reader.duration("shutdown_grace", &SHUTDOWN_GRACE);
@@ -213,6 +188,7 @@ impl Settings {
             max_recoveries: u32::try_from(max_recoveries?).ok()?,
             snapshot_every: snapshot_every?,
             timeouts: timeouts?,
+            stale_action: stale_action?,
             retention: retention?,
             store_retry: store_retry?,
             shutdown_grace: shutdown_grace?,
@@ -248,154 +224,6 @@ fn usable_fallback(database: &Database, fallback: Fallback, notices: &mut Vec<No
     if away { fallback } else { Fallback::None }
 }
 
-/// A value that can't be used; the fault is noted.
-pub(super) struct Faulty;
-
-/// Reads values one by one and collects what is wrong with them.
-pub(super) struct Reader<'a> {
-    values: &'a Values,
-    faults: Vec<String>,
-}
-
-impl Reader<'_> {
-    /// Reads a value that may be absent.
-    pub(super) fn read_optional<T>(
-        &mut self,
-        id: &str,
-        allowed: &str,
-        read: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, Faulty> {
-        let Some(value) = self.values.get(id) else { return Ok(None) };
-        let Some(text) = &value.text else { return Ok(None) };
-        read(text).map(Some).map_err(|fault| {
-            self.faults.push(format!("{value}: {fault}; allowed: {allowed}"));
-            Faulty
-        })
-    }
-
-    /// Reads a value that has a default.
-    fn read<T>(
-        &mut self,
-        id: &str,
-        allowed: &str,
-        read: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        self.read_optional(id, allowed, read).ok()?
-    }
-
-    fn count(&mut self, id: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
-        let words = format!("a whole number from {} to {}", allowed.start(), allowed.end());
-        self.read(id, &words, |text| parse::count(text, allowed))
-    }
-
-    fn size(&mut self, id: &str) -> Option<usize> {
-        let words = "a size from 256 bytes to 1GiB, such as 4MiB or 512KiB";
-        let bytes = self.read(id, words, |text| parse::size(text, &SIZES))?;
-        usize::try_from(bytes).ok()
-    }
-
-    fn memory_limit(&mut self) -> Result<Option<u64>, Faulty> {
-        let words = "a size from 64MiB to 16TiB, such as 2GiB";
-        self.read_optional("memory_limit", words, |text| parse::size(text, &MEMORY))
-    }
-
-    fn duration(&mut self, id: &str, allowed: &RangeInclusive<Duration>) -> Option<Duration> {
-        let words = format!(
-            "a duration from {} to {}, such as 500ms, 5s or 2m",
-            humantime::format_duration(*allowed.start()),
-            humantime::format_duration(*allowed.end())
-        );
-        self.read(id, &words, |text| parse::duration(text, allowed))
-    }
-
-    fn edge(&mut self) -> Option<EdgeSettings> {
-        let hosts = self.read_optional("hosts", edge::HOSTS, edge::hosts);
-        let origins = self.read_optional("cors_origins", edge::ORIGINS, edge::origins);
-        let max = self.count("max_connections", &edge::CONNECTIONS);
-        let each = self.count("max_connections_per_address", &edge::CONNECTIONS);
-        Some(EdgeSettings {
-            hosts: hosts.ok()?.unwrap_or_default(),
-            origins: origins.ok()?.unwrap_or(CorsOrigins::Named(Vec::new())),
-            max_connections: usize::try_from(max?).ok()?,
-            max_connections_per_address: usize::try_from(each?).ok()?,
-        })
-    }
-
-    fn store_retry(&mut self) -> Option<(Duration, Duration)> {
-        // Both are read before either is given up: every fault is named in one answer.
-        let initial = self.duration("store_retry_initial", &STORE_RETRY);
-        let max = self.duration("store_retry_max", &STORE_RETRY);
-        let (initial, max) = (initial?, max?);
-        if initial <= max {
-            return Some((initial, max));
-        }
-        self.faults.push(format!(
-            "RETHREAD_STORE_RETRY_INITIAL = \"{}\" is longer than RETHREAD_STORE_RETRY_MAX = \"{}\"; \
-             allowed: at most as long",
-            humantime::format_duration(initial),
-            humantime::format_duration(max)
-        ));
-        None
-    }
-
-    fn log(&mut self) -> Option<LogSettings> {
-        let filter = self.read(
-            "log",
-            "off, error, warn, info, debug, trace, or target=level pairs separated by commas",
-            parse::log_filter,
-        );
-        let format = self.read_optional("log_format", "pretty, json", |text| match text.trim() {
-            "pretty" => Ok(LogFormat::Pretty),
-            "json" => Ok(LogFormat::Json),
-            _ => Err("not a format".to_owned()),
-        });
-        let flows = self.read("log_flows", "true, false", |text| {
-            super::alias::read_switch(text).ok_or_else(|| "not a switch".to_owned())
-        });
-        Some(LogSettings { filter: filter?, format: format.ok()?, flows: flows? })
-    }
-
-    fn api_keys(
-        &mut self,
-        addr: Option<&ListenAddress>,
-        notices: &mut Vec<Notice>,
-    ) -> Result<Option<Vec<ApiKey>>, Faulty> {
-        let keys = self
-            .read_optional("api_keys", keys::ALLOWED, |text| keys::read_api_keys(text, notices))?;
-        if let Some(addr) = addr {
-            self.require_keys(addr, keys.is_none());
-        }
-        Ok(keys)
-    }
-
-    /// An address that others can reach needs keys.
-    fn require_keys(&mut self, addr: &ListenAddress, missing: bool) {
-        if missing && !addr.is_loopback() {
-            self.faults.push(format!(
-                "RETHREAD_API_KEYS is not set, but RETHREAD_ADDR = \"{addr}\" can be reached from \
-                 other machines; set it to {}, or listen on a loopback address",
-                keys::ALLOWED
-            ));
-        }
-    }
-
-    fn secrets(&mut self, environment: &Environment) -> BTreeMap<String, SecretString> {
-        let mut secrets = BTreeMap::new();
-        for (variable, value) in environment.with_prefix(SECRET_PREFIX) {
-            let name = variable.strip_prefix(SECRET_PREFIX).unwrap_or_default();
-            let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            if plain && !name.is_empty() {
-                secrets.insert(name.to_owned(), SecretString::from(value));
-            } else {
-                self.faults.push(format!(
-                    "{variable} = \"***\": not a secret's name; allowed: letters, digits and '_'"
-                ));
-            }
-        }
-        secrets
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret as _;
@@ -423,7 +251,10 @@ mod tests {
         assert_eq!((settings.max_running, settings.max_queued), (1024, 100_000));
         let edge = &settings.edge;
         assert_eq!((edge.max_connections, edge.max_connections_per_address), (10_000, 1_000));
-        assert_eq!((&edge.hosts, &edge.origins), (&Vec::new(), &CorsOrigins::Named(Vec::new())));
+        assert_eq!(
+            (&edge.hosts, &edge.origins),
+            (&Vec::new(), &crate::config::CorsOrigins::Named(Vec::new()))
+        );
         assert_eq!((settings.max_body, settings.max_event), (4 << 20, 1 << 20));
         assert_eq!(settings.memory_limit, None);
         assert_eq!(settings.lease, Duration::from_secs(5));

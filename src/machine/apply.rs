@@ -36,6 +36,7 @@ impl ThreadState {
             EventBody::StepTimeoutWarning(fact) => {
                 self.on(&fact.step, |step| step.warn(&fact.data));
             }
+            EventBody::StepStale(fact) => self.on(&fact.step, |step| step.found_stale(&fact.data)),
             EventBody::SignalReceived(data) => {
                 self.signals
                     .push(Signal { name: data.name.clone(), payload: data.payload.clone() });
@@ -294,13 +295,14 @@ impl StepState {
         self.attempt_at = Some(at);
         self.wake_at = None;
         self.warned = false;
+        self.stale = false;
     }
 
     fn retry(&mut self, data: &StepRetry, at: Timestamp) {
         self.failed_at = Some(at);
         self.signal = None;
         self.status = StepStatus::Retrying;
-        self.failures += 1;
+        self.failures += u32::from(!data.cancelled);
         if data.fallback {
             // The fallback's attempts are counted by its own policy.
             self.failures = 0;

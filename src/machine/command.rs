@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ThreadState;
 use crate::model::{
     Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, StepId, StepStatus, ThreadStatus,
-    TimeoutMultiplier, Timestamp,
+    Timeouts, Timestamp,
 };
 
 /// A request to the machine. Steps are named by their position in the plan.
@@ -65,6 +65,11 @@ pub enum Report {
     },
     /// It has run for longer than its `warnAfter`.
     Slow,
+    /// It has shown no sign of life for long.
+    Stale {
+        /// For how long.
+        silent: Duration,
+    },
 }
 
 /// What people and clients can ask of a thread. Steps are named by their position in the plan.
@@ -168,7 +173,10 @@ impl Command {
             | Self::Recover(_)
             | Self::Quarantine { .. }
             | Self::Condemn { .. }
-            | Self::Attempt { report: Report::Done { .. } | Report::Slow, .. }
+            | Self::Attempt {
+                report: Report::Done { .. } | Report::Slow | Report::Stale { .. },
+                ..
+            }
             | Self::Ask(..) => false,
         }
     }
@@ -186,8 +194,8 @@ pub struct Moment {
     /// Whether anything may start by itself: not while the server shuts down. What a person asks for
     /// then, another try or the undoing of a thread, is begun all the same, for that is its record.
     pub may_start: bool,
-    /// What bounds of work are multiplied by (`RETHREAD_TIMEOUT_MULTIPLIER`).
-    pub timeouts: TimeoutMultiplier,
+    /// What bounds work on this server.
+    pub timeouts: Timeouts,
 }
 
 /// Why a command was refused. Nothing has changed.

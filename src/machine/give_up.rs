@@ -38,7 +38,7 @@ pub(super) fn give_up(draft: &mut Draft<'_>, step: usize, error: Failure, durati
 fn hand_over(draft: &mut Draft<'_>, step: usize, error: Failure) {
     // The time of the event it stands in: see `Draft::emit`.
     let retry_at = draft.moment.now.max(draft.state.updated_at);
-    let data = StepRetry { error, retry_at, delay_ms: 0, fallback: true };
+    let data = StepRetry { error, retry_at, delay_ms: 0, fallback: true, cancelled: false };
     draft.emit_on(step, EventBody::StepRetry, data);
     start_attempt_now(draft, step);
 }

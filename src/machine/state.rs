@@ -40,6 +40,8 @@ pub struct StepState {
     pub continued: bool,
     /// The current attempt has been warned about.
     pub warned: bool,
+    /// The current attempt was found to be silent.
+    pub stale: bool,
     /// Its condition was asked and true: it is not asked again.
     pub admitted: bool,
     /// A person has skipped it: what depends on it runs all the same.
@@ -76,6 +78,8 @@ pub struct Undo {
     pub error: Option<Failure>,
     /// The current attempt has been warned about.
     pub warned: bool,
+    /// The current attempt was found to be silent.
+    pub stale: bool,
 }
 
 /// Why a thread is undone, which says how it ends.
@@ -103,6 +107,7 @@ impl StepState {
             session_id: None,
             continued: false,
             warned: false,
+            stale: false,
             admitted: false,
             bypassed: false,
             signal: None,
@@ -384,6 +389,17 @@ impl ThreadState {
         self.matching(|step| {
             under_way.contains(&step.status)
                 || step.undo_status().is_some_and(|status| under_way.contains(&status))
+        })
+    }
+
+    /// The steps with an attempt under way that was found to be silent, in the order of the plan.
+    pub fn stale_steps(&self) -> Vec<StepId> {
+        self.matching(|step| {
+            let undoes = step
+                .undo
+                .as_ref()
+                .is_some_and(|undo| undo.stale && undo.status == StepStatus::Running);
+            undoes || step.stale && step.status == StepStatus::Running
         })
     }
 

@@ -15,8 +15,8 @@ use super::{Rejection, Report, Undoing, Who};
 use crate::definition::{Fallback, Phase, PlanStep};
 use crate::model::{
     Category, Compensation, CompensationComplete, CompensationFailed, CompensationStart, EventBody,
-    Failure, NotCompensated, OnStep, StepId, StepStatus, StepTimeoutWarning, ThreadStatus,
-    WorkflowAborted, WorkflowFailed, codes,
+    Failure, NotCompensated, OnStep, StepId, StepStale, StepStatus, StepTimeoutWarning,
+    ThreadStatus, WorkflowAborted, WorkflowFailed, codes,
 };
 
 /// A step and the number of one of the attempts of its compensation.
@@ -172,6 +172,7 @@ pub(super) fn reported(
             failed(draft, attempt, (failure, retry_after), duration_ms)?;
         }
         Report::Slow => return warn(draft, attempt, duration_ms),
+        Report::Stale { silent } => return stale(draft, attempt, silent),
     }
     proceed(draft);
     Ok(())
@@ -208,10 +209,24 @@ fn warn(draft: &mut Draft<'_>, attempt: AttemptRef, elapsed_ms: u64) -> Result<(
     }
     let planned = draft.state.plan.steps.get(attempt.0);
     let timeout = planned.and_then(|planned| planned.phase(Phase::Compensation).timeout);
-    let timeout = timeout.map(|limit| draft.moment.timeouts.of(limit));
+    let timeout = draft.moment.timeouts.attempt(timeout);
     let timeout_ms = timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
     let data = StepTimeoutWarning { elapsed_ms, timeout_ms, compensation: true };
     emit_on(draft, attempt, EventBody::StepTimeoutWarning, data);
+    Ok(())
+}
+
+fn stale(
+    draft: &mut Draft<'_>,
+    attempt: AttemptRef,
+    silent: std::time::Duration,
+) -> Result<(), Rejection> {
+    let undo = draft.state.steps.get(attempt.0).and_then(|step| step.undo.as_ref());
+    if undo.is_none_or(|undo| undo.stale) {
+        return Err(Rejection::Stale);
+    }
+    let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
+    emit_on(draft, attempt, EventBody::StepStale, StepStale { silent_ms, compensation: true });
     Ok(())
 }
 

@@ -77,6 +77,8 @@ pub mod codes {
     pub const WORKFLOW_TIMEOUT: &str = "workflow_timeout";
     /// The attempt showed no sign of life for the step's `heartbeatTimeout`.
     pub const HEARTBEAT_TIMEOUT: &str = "heartbeat_timeout";
+    /// A person had the attempt cancelled and the next one made.
+    pub const CANCELLED: &str = "cancelled";
     /// The connection was refused or broke.
     pub const CONNECTION_FAILED: &str = "connection_failed";
     /// The circuit of the step's target is open: the attempt was refused without being made.

@@ -31,9 +31,9 @@ pub use event::{
     Compensation, CompensationComplete, CompensationFailed, CompensationStart, Event, EventBody,
     EventFault, ForkPoint, ForkedFrom, InterventionEscalated, InterventionKind, InterventionOpened,
     InterventionResolved, NotCompensated, OnStep, RecoveryCause, RecoveryStrategy, SignalReceived,
-    StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStart, StepTimeoutWarning,
-    StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed, WorkflowForked, WorkflowPaused,
-    WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
+    StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStale, StepStart,
+    StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed,
+    WorkflowForked, WorkflowPaused, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
 };
 pub use failure::{Category, Failure, codes};
 pub use fault::{Fault, Faults, Pointer};
@@ -46,4 +46,4 @@ pub use node::Node;
 pub use retry::RetryPolicy;
 pub use status::{StepStatus, ThreadStatus};
 pub use time::Timestamp;
-pub use timeout::TimeoutMultiplier;
+pub use timeout::{StaleAction, TimeoutMultiplier, Timeouts};

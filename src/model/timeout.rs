@@ -1,4 +1,5 @@
-//! How much longer than written the bounds of work are on this server.
+//! The bounds of work on this server: how much longer than written they are, and those of attempts
+//! for which nobody has written any.
 
 use std::time::Duration;
 
@@ -30,9 +31,82 @@ impl TimeoutMultiplier {
     }
 }
 
+/// What becomes of an attempt that has shown no sign of life for `RETHREAD_STALE_AFTER`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StaleAction {
+    /// It is reported, and goes on.
+    #[default]
+    Report,
+    /// It is reported and cancelled; the step's retry policy decides what follows.
+    Retry,
+}
+
+impl StaleAction {
+    /// The action of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "report" => Some(Self::Report),
+            "retry" => Some(Self::Retry),
+            _ => None,
+        }
+    }
+}
+
+/// What bounds work on this server.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timeouts {
+    /// What every bound is multiplied by (`RETHREAD_TIMEOUT_MULTIPLIER`).
+    pub multiplier: TimeoutMultiplier,
+    /// The bound of an attempt whose step has no `timeout` (`RETHREAD_STEP_TIMEOUT`).
+    pub attempt: Option<Duration>,
+    /// When an attempt whose step has no `warnAfter` is worth a warning
+    /// (`RETHREAD_STEP_WARN_AFTER`).
+    pub warn_after: Option<Duration>,
+}
+
+impl Timeouts {
+    /// Bounds as they are written, and no others.
+    pub const AS_WRITTEN: Self =
+        Self { multiplier: TimeoutMultiplier::ONE, attempt: None, warn_after: None };
+
+    /// A written bound on this server.
+    pub fn of(self, bound: Duration) -> Duration {
+        self.multiplier.of(bound)
+    }
+
+    /// The bound of an attempt, given the `timeout` of its step.
+    pub fn attempt(self, written: Option<Duration>) -> Option<Duration> {
+        written.or(self.attempt).map(|bound| self.of(bound))
+    }
+
+    /// When an attempt is worth a warning, given the `warnAfter` and the `timeout` of its step;
+    /// `None` if it ends before that.
+    pub fn warning(self, written: Option<Duration>, timeout: Option<Duration>) -> Option<Duration> {
+        let warning = written.or(self.warn_after).map(|bound| self.of(bound))?;
+        self.attempt(timeout).is_none_or(|end| warning < end).then_some(warning)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attempt_without_a_bound_has_that_of_the_server() {
+        let (minute, hour) = (Duration::from_mins(1), Duration::from_hours(1));
+        let (half, third) = (hour / 2, hour / 3);
+        let server =
+            Timeouts { attempt: Some(half), warn_after: Some(third), ..Timeouts::AS_WRITTEN };
+        assert_eq!(server.attempt(None), Some(half));
+        assert_eq!(server.attempt(Some(minute)), Some(minute));
+        assert_eq!(server.attempt(Some(hour)), Some(hour));
+        assert_eq!(server.warning(None, None), Some(third));
+        assert_eq!(server.warning(None, Some(minute)), None, "it has ended by then");
+        assert_eq!(server.warning(Some(minute), None), Some(minute));
+        assert_eq!(Timeouts::AS_WRITTEN.attempt(None), None);
+        let double = TimeoutMultiplier::new(2.0).unwrap();
+        assert_eq!(Timeouts { multiplier: double, ..server }.attempt(None), Some(hour));
+    }
 
     #[test]
     fn a_bound_is_multiplied_and_never_reaches_zero_or_overflows() {

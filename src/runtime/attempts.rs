@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use super::breakers::{Aim, Breakers, CircuitId, Target};
 use super::core::Core;
 use super::driver::{Driver, Message};
-use super::pulses::Watch;
+use super::pulses::{Pulses, Watch};
 use super::roster::Work;
 use super::settings::MAX_COMMIT_BYTES;
 use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Redactor, Secrets, StepExecutor};
 use crate::machine::{Command, Report, ThreadState};
 use crate::model::{
-    Category, Event, EventBody, Failure, Json, StepId, StepStatus, ThreadId, codes,
+    Category, Event, EventBody, Failure, Json, StaleAction, StepId, StepStatus, ThreadId, codes,
 };
 
 /// What became of an attempt: how it ended, or that it is worth a warning.
@@ -45,7 +45,7 @@ impl Outcome {
         match &self.report {
             Report::Done { output, .. } => output.as_str().len(),
             Report::Failed { failure, .. } => failure.message.len(),
-            Report::Slow => 0,
+            Report::Slow | Report::Stale { .. } => 0,
         }
     }
 
@@ -53,7 +53,7 @@ impl Outcome {
     pub(super) fn output(&self) -> Option<usize> {
         match &self.report {
             Report::Done { output, .. } => Some(output.as_str().len()),
-            Report::Failed { .. } | Report::Slow => None,
+            Report::Failed { .. } | Report::Slow | Report::Stale { .. } => None,
         }
     }
 
@@ -83,7 +83,10 @@ impl Outcome {
                 );
                 Report::Failed { failure, retry_after: None }
             }
-            report @ (Report::Done { .. } | Report::Failed { .. } | Report::Slow) => report,
+            report @ (Report::Done { .. }
+            | Report::Failed { .. }
+            | Report::Slow
+            | Report::Stale { .. }) => report,
         };
         Command::Attempt { step, attempt, undoes, report }
     }
@@ -97,7 +100,7 @@ pub(super) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
         // What was under way ends here; what is started after it has a token of its own.
         std::mem::replace(&mut driver.attempts, driver.authority.attempts()).cancel();
     }
-    cancel_skipped(driver, durable);
+    cancel_given_up(driver, durable);
     let state = &driver.state;
     let started: Vec<_> = durable.iter().filter_map(|event| started(state, &event.body)).collect();
     driver.to_begin.extend(started);
@@ -149,11 +152,17 @@ fn started(state: &ThreadState, body: &EventBody) -> Option<Started> {
     is_current(state, begun).then_some(begun)
 }
 
-/// A person may skip a step while an attempt of it is under way.
-fn cancel_skipped(driver: &mut Driver, durable: &[Event]) {
+/// A person may skip a step while an attempt of it is under way, or have the next one made.
+fn cancel_given_up(driver: &mut Driver, durable: &[Event]) {
     for event in durable {
-        if let EventBody::StepSkipped(fact) = &event.body
-            && let Some(step) = driver.state.plan.position(fact.step.as_str())
+        let step = if let EventBody::StepSkipped(fact) = &event.body {
+            &fact.step
+        } else if let EventBody::StepRetry(fact) = &event.body {
+            &fact.step
+        } else {
+            continue;
+        };
+        if let Some(step) = driver.state.plan.position(step.as_str())
             && let Some(attempt) = driver.running.remove(&step)
         {
             attempt.cancel();
@@ -178,7 +187,7 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
     }
     let gate = circuit(executor, (planned, &attempt), &redactor)
         .map(|circuit| (Arc::clone(&driver.core.breakers), Aim::new(circuit, &planned.retry)));
-    let bounded = |limit| parts.settings.timeouts.of(limit);
+    let timeouts = parts.settings.timeouts;
     let watch = planned.heartbeat_timeout.map(|_| {
         let key = (attempt.thread_id.clone(), step, number);
         core.pulses.watch(key, attempt.pulse.clone())
@@ -187,9 +196,11 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
         _watch: watch,
         executors: Arc::clone(&parts.executors),
         gate,
-        timeout: planned.timeout.map(bounded),
-        warn_after: planned.warn_after.map(bounded),
-        heartbeat_timeout: planned.heartbeat_timeout.map(bounded),
+        timeout: timeouts.attempt(planned.timeout),
+        warn_after: timeouts.warning(planned.warn_after, planned.timeout),
+        heartbeat_timeout: planned.heartbeat_timeout.map(|limit| timeouts.of(limit)),
+        stale: Some((timeouts.of(parts.settings.stale_after), parts.settings.stale_action)),
+        pulses: Arc::clone(&core.pulses),
         sender: driver.sender.clone(),
         redactor,
         started: (step, phase, number),
@@ -312,6 +323,10 @@ struct Run {
     timeout: Option<Duration>,
     warn_after: Option<Duration>,
     heartbeat_timeout: Option<Duration>,
+    /// When it counts as silent, and what becomes of it then.
+    stale: Option<(Duration, StaleAction)>,
+    /// Where attempts that were found to be silent are counted.
+    pulses: Arc<Pulses>,
     sender: mpsc::Sender<Message>,
     redactor: Arc<Redactor>,
     started: Started,
@@ -347,7 +362,8 @@ impl Run {
         let mut slow = pin!(after(self.warn_after));
         let mut late = pin!(after(self.timeout));
         let mut lifeless = pin!(silent(&pulse, self.heartbeat_timeout));
-        let mut warned = false;
+        let mut quiet = pin!(silent(&pulse, self.stale.map(|(limit, _)| limit)));
+        let (mut warned, mut found) = (false, None);
         loop {
             tokio::select! {
                 biased;
@@ -357,11 +373,23 @@ impl Run {
                 () = &mut lifeless => break Err(fell_silent(self.heartbeat_timeout)),
                 () = &mut slow, if !warned => {
                     warned = true;
-                    let (step, phase, attempt) = self.started;
-                    self.report(Outcome { step, phase, attempt, report: Report::Slow }).await;
+                    self.tell(Report::Slow).await;
+                }
+                () = &mut quiet, if found.is_none() => {
+                    found = Some(self.pulses.count_stale());
+                    self.tell(Report::Stale { silent: pulse.silence() }).await;
+                    if let Some((limit, StaleAction::Retry)) = self.stale {
+                        break Err(fell_silent(Some(limit)));
+                    }
                 }
             }
         }
+    }
+
+    /// Reports what does not end the attempt.
+    async fn tell(&self, report: Report) {
+        let (step, phase, attempt) = self.started;
+        self.report(Outcome { step, phase, attempt, report }).await;
     }
 
     async fn end(&self, result: Result<Json, AttemptError>) {

@@ -38,6 +38,7 @@ pub(super) fn is_checkpoint(body: &EventBody) -> bool {
         | EventBody::InterventionEscalated(_)
         | EventBody::StepRetry(_)
         | EventBody::StepTimeoutWarning(_)
+        | EventBody::StepStale(_)
         | EventBody::CompensationStart(_)
         | EventBody::CompensationFailed(_) => false,
     }

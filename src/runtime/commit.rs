@@ -154,6 +154,7 @@ pub(super) fn summary(state: &ThreadState) -> Summary {
         completed: u32::try_from(completed).unwrap_or(u32::MAX),
         total: u32::try_from(total).unwrap_or(u32::MAX),
         current_steps: state.current_steps(),
+        stale_steps: state.stale_steps(),
         recoveries: state.recoveries,
         error_code: state.error.as_ref().map(|failure| failure.code.clone()),
         completed_at: state.completed_at,

@@ -43,6 +43,7 @@ pub(super) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
             | EventBody::StepWaiting(_)
             | EventBody::StepEdited(_)
             | EventBody::StepTimeoutWarning(_)
+            | EventBody::StepStale(_)
             | EventBody::CompensationStart(_)
             | EventBody::SignalReceived(_)
             | EventBody::InterventionOpened(_)

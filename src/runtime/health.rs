@@ -65,6 +65,7 @@ pub(super) async fn report(core: &Core, namespace: &Namespace) -> HealthReport {
     let circuits = core.breakers.report(namespace);
     checks.insert("circuits".to_owned(), circuits_check(&circuits));
     checks.insert("notifications".to_owned(), notifications_check(core));
+    checks.insert("attempts".to_owned(), attempts_check(core));
     let status = checks.values().map(|check| check.status).max();
     let uptime = core.parts.clock.monotonic().saturating_sub(core.started_at);
     HealthReport {
@@ -197,6 +198,26 @@ fn memory_check(core: &Core) -> HealthCheck {
         recommendation: short.then(|| {
             "rethread_memory_bytes tells what takes it: add a replica, or raise RETHREAD_MEMORY_LIMIT \
              where there is more"
+                .to_owned()
+        }),
+    }
+}
+
+fn attempts_check(core: &Core) -> HealthCheck {
+    let stale = core.pulses.stale();
+    let well = stale == 0;
+    HealthCheck {
+        status: if well { HealthStatus::Healthy } else { HealthStatus::Warning },
+        value: json!({ "stale": stale }),
+        detail: if well {
+            "every attempt under way here shows signs of life".to_owned()
+        } else {
+            format!("{stale} attempts under way here have been silent for long")
+        },
+        consecutive_failures: u32::try_from(stale).unwrap_or(u32::MAX),
+        recommendation: (!well).then(|| {
+            "GET /monitor?stuck=true names their threads: retry or skip the step, give it a \
+             timeout, or set RETHREAD_STALE_ACTION=retry"
                 .to_owned()
         }),
     }

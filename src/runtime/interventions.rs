@@ -26,6 +26,7 @@ pub(super) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow
         | EventBody::StepWaiting(_)
         | EventBody::StepRetry(_)
         | EventBody::StepTimeoutWarning(_)
+        | EventBody::StepStale(_)
         | EventBody::StepComplete(_)
         | EventBody::StepFailed(_)
         | EventBody::StepSkipped(_)

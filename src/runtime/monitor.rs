@@ -76,6 +76,10 @@ pub(super) async fn stuck(
     if let Some(why) = left_alone(core, row, now).await? {
         return Ok(Some(why));
     }
+    if !row.summary.stale_steps.is_empty() && is_driven(core, row).await? {
+        let steps: Vec<&str> = row.summary.stale_steps.iter().map(StepId::as_str).collect();
+        return Ok(Some(format!("attempts without a sign of life: {}", steps.join(", "))));
+    }
     if now.since(row.updated_at) <= core.parts.settings.stale_after {
         return Ok(None);
     }

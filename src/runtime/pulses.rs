@@ -4,6 +4,7 @@
 //! nothing. Written by `attempts`, read by `explain`; nothing is decided from it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub(super) type AttemptKey = (ThreadId, usize, u32);
 #[derive(Debug, Default)]
 pub(super) struct Pulses {
     watched: Mutex<HashMap<AttemptKey, Pulse>>,
+    stale: AtomicUsize,
 }
 
 impl Pulses {
@@ -29,6 +31,17 @@ impl Pulses {
     pub(super) fn watch(self: &Arc<Self>, attempt: AttemptKey, pulse: Pulse) -> Watch {
         self.watched().insert(attempt.clone(), pulse);
         Watch { pulses: Arc::clone(self), attempt }
+    }
+
+    /// Counts an attempt that was found to be silent until what is returned is dropped.
+    pub(super) fn count_stale(self: &Arc<Self>) -> Stale {
+        self.stale.fetch_add(1, Ordering::Relaxed);
+        Stale { pulses: Arc::clone(self) }
+    }
+
+    /// How many attempts under way here were found to be silent.
+    pub(super) fn stale(&self) -> usize {
+        self.stale.load(Ordering::Relaxed)
     }
 
     /// How long ago an attempt has shown its last sign of life, if it is kept.
@@ -47,6 +60,18 @@ pub(super) struct Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.pulses.watched().remove(&self.attempt);
+    }
+}
+
+/// An attempt counts as silent until this is dropped.
+#[derive(Debug)]
+pub(super) struct Stale {
+    pulses: Arc<Pulses>,
+}
+
+impl Drop for Stale {
+    fn drop(&mut self) {
+        self.pulses.stale.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::definition::VariablePolicy;
-use crate::model::TimeoutMultiplier;
+use crate::model::{StaleAction, Timeouts};
 
 /// What an operator can set about the runtime.
 #[derive(Debug, Clone)]
@@ -16,7 +16,8 @@ pub struct RuntimeSettings {
     pub max_running: usize,
     /// Threads that may wait before an invoke is refused.
     pub max_queued: usize,
-    /// A running thread without an event for this long looks stuck.
+    /// A running thread without an event for this long looks stuck, and so does an attempt without a
+    /// sign of life.
     pub stale_after: Duration,
     /// How often a thread may be taken from a lost replica without progress before it is paused.
     pub max_recoveries: u32,
@@ -28,8 +29,10 @@ pub struct RuntimeSettings {
     pub max_event: usize,
     /// Events after which a thread's state is worth a snapshot; 0: only a pause is.
     pub snapshot_every: u64,
-    /// What bounds of work are multiplied by.
-    pub timeouts: TimeoutMultiplier,
+    /// What bounds work.
+    pub timeouts: Timeouts,
+    /// What becomes of an attempt that is silent for `stale_after`.
+    pub stale_action: StaleAction,
     /// Programs that `exec` steps may start.
     pub exec_allow: Vec<String>,
     /// Variables that steps may give them.

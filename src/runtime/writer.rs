@@ -374,6 +374,7 @@ mod tests {
                 completed: 0,
                 total: 1,
                 current_steps: Vec::new(),
+                stale_steps: Vec::new(),
                 recoveries: 0,
                 error_code: None,
                 completed_at: None,

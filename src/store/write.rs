@@ -40,6 +40,9 @@ pub struct Summary {
     pub total: u32,
     /// Steps that run, retry or wait.
     pub current_steps: Vec<StepId>,
+    /// Those of them whose attempt was found to be silent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale_steps: Vec<StepId>,
     /// Takeovers after a replica was lost.
     pub recoveries: u32,
     /// Code of the failure it ended with.

@@ -32,6 +32,7 @@ fn start(name: &str, ended: bool) -> Write {
             completed: 0,
             total: 1,
             current_steps: Vec::new(),
+            stale_steps: Vec::new(),
             recoveries: 0,
             error_code: None,
             completed_at: ended.then_some(at),

@@ -15,7 +15,7 @@ const THREAD_STATUS = {
 const ENDED_STEP = ["completed", "failed", "skipped", "compensated"];
 const ENDED_THREAD = ["workflow_complete", "workflow_failed", "workflow_aborted"];
 const OTHERS = [
-  "workflow_start", "workflow_forked", "step_timeout_warning", "step_progress", "step_message", "compensation_failed",
+  "workflow_start", "workflow_forked", "step_timeout_warning", "step_stale", "step_progress", "step_message", "compensation_failed",
 ];
 const MOST_EVENTS = 500;
 

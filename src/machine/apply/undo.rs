@@ -3,8 +3,8 @@
 use crate::machine::Who;
 use crate::machine::state::{StepState, ThreadState, Undo, Undoing};
 use crate::model::{
-    CompensationFailed, CompensationStart, Failure, OnStep, StepId, StepStatus, StepTimeoutWarning,
-    ThreadStatus, Timestamp, codes,
+    CompensationFailed, CompensationStart, Failure, OnStep, StepId, StepStale, StepStatus,
+    StepTimeoutWarning, ThreadStatus, Timestamp, codes,
 };
 
 impl ThreadState {
@@ -66,6 +66,7 @@ impl StepState {
             wake_at: None,
             error: earlier.and_then(|undo| undo.error),
             warned: false,
+            stale: false,
         }));
     }
 
@@ -90,6 +91,13 @@ impl StepState {
         match &mut self.undo {
             Some(undo) if data.compensation => undo.warned = true,
             Some(_) | None => self.warned = true,
+        }
+    }
+
+    pub(super) fn found_stale(&mut self, data: &StepStale) {
+        match &mut self.undo {
+            Some(undo) if data.compensation => undo.stale = true,
+            Some(_) | None => self.stale = true,
         }
     }
 }

@@ -13,8 +13,9 @@ use super::advance;
 use super::result::settle_dependents;
 use crate::definition::Plan;
 use crate::model::{
-    EventBody, InterventionKind, InterventionOpened, InterventionResolved, Json, SignalReceived,
-    StepEdited, StepId, StepSkipped, StepStatus, ThreadStatus, WorkflowPaused, WorkflowResumed,
+    Category, EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json,
+    SignalReceived, StepEdited, StepId, StepRetry, StepSkipped, StepStatus, ThreadStatus,
+    WorkflowPaused, WorkflowResumed, codes,
 };
 
 /// Signals that a thread keeps for steps that do not wait for them yet: more are a loop of a client.
@@ -183,6 +184,11 @@ fn retry(draft: &mut Draft<'_>, step: usize, who: &Who) -> Result<(), Rejection>
             start_now(draft, step, who);
             Ok(())
         }
+        (ThreadStatus::Running, Some(StepStatus::Running)) if draft.state.error.is_none() => {
+            give_attempt_up(draft, step, who);
+            start_now(draft, step, who);
+            Ok(())
+        }
         (ThreadStatus::Running, Some(StepStatus::Waiting))
             if draft.state.steps.get(step).is_some_and(|state| state.held.is_some()) =>
         {
@@ -206,6 +212,25 @@ fn retry(draft: &mut Draft<'_>, step: usize, who: &Who) -> Result<(), Rejection>
         ) => Err(Rejection::WrongState(status)),
         (ThreadStatus::Running, _) => refuse_if(draft, step, |_| true),
     }
+}
+
+/// Ends an attempt that a person does not want to wait for any longer.
+fn give_attempt_up(draft: &mut Draft<'_>, step: usize, who: &Who) {
+    let plan = Arc::clone(&draft.state.plan);
+    let (Some(planned), Some(state)) = (plan.steps.get(step), draft.state.steps.get(step)) else {
+        return;
+    };
+    let message = format!("{} had the next attempt made", who.by);
+    let failure = Failure::recoverable(codes::CANCELLED, Category::Step, message);
+    let data = StepRetry {
+        error: failure.at(&planned.id, state.attempts),
+        // The time of the event it stands in: see `Draft::emit`.
+        retry_at: draft.moment.now.max(draft.state.updated_at),
+        delay_ms: 0,
+        fallback: false,
+        cancelled: true,
+    };
+    draft.emit_on(step, EventBody::StepRetry, data);
 }
 
 /// Ends a step without running it; an attempt under way is cancelled.

@@ -10,8 +10,8 @@ use super::super::ready::settle;
 use super::super::{Held, Rejection, Report, StepState};
 use crate::definition::Phase;
 use crate::model::{
-    EventBody, Failure, Json, RetryPolicy, StepComplete, StepRetry, StepStatus, StepTimeoutWarning,
-    codes,
+    EventBody, Failure, Json, RetryPolicy, StepComplete, StepRetry, StepStale, StepStatus,
+    StepTimeoutWarning, codes,
 };
 
 /// A step and the number of one of its attempts.
@@ -27,6 +27,7 @@ pub(super) fn reported(
         Report::Done { output, session_id } => complete(draft, attempt, output, session_id),
         Report::Failed { failure, retry_after } => fail(draft, attempt, failure, retry_after),
         Report::Slow => warn(draft, attempt),
+        Report::Stale { silent } => stale(draft, attempt, silent),
     }
 }
 
@@ -75,7 +76,7 @@ fn fail(
         draft.emit_on(
             step,
             EventBody::StepRetry,
-            StepRetry { error, retry_at, delay_ms, fallback: false },
+            StepRetry { error, retry_at, delay_ms, fallback: false, cancelled: false },
         );
         settle(draft, Vec::new());
     } else {
@@ -112,10 +113,21 @@ fn warn(draft: &mut Draft<'_>, attempt: AttemptRef) -> Result<(), Rejection> {
     let phase = draft.state.steps.get(step).map_or(Phase::Own, StepState::phase);
     let planned = draft.state.plan.steps.get(step).map(|step| step.phase(phase));
     let timeout = planned.and_then(|step| step.timeout);
-    let timeout = timeout.map(|timeout| draft.moment.timeouts.of(timeout));
+    let timeout = draft.moment.timeouts.attempt(timeout);
     let timeout_ms = timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
     let data = StepTimeoutWarning { elapsed_ms, timeout_ms, compensation: false };
     draft.emit_on(step, EventBody::StepTimeoutWarning, data);
+    Ok(())
+}
+
+fn stale(draft: &mut Draft<'_>, attempt: AttemptRef, silent: Duration) -> Result<(), Rejection> {
+    current(draft, attempt)?;
+    let (step, _) = attempt;
+    if draft.state.steps.get(step).is_none_or(|state| state.stale) {
+        return Err(Rejection::Stale);
+    }
+    let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
+    draft.emit_on(step, EventBody::StepStale, StepStale { silent_ms, compensation: false });
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{Seq, ThreadId, ThreadStatus, TimeoutMultiplier, Timestamp};
+use crate::model::{Seq, ThreadId, ThreadStatus, Timeouts, Timestamp};
 
 /// What the runtime has found out, at one moment.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ pub struct Answering {
     /// Threads that it may drive.
     pub max_running: usize,
     /// What it multiplies bounds of work by.
-    pub timeouts: TimeoutMultiplier,
+    pub timeouts: Timeouts,
 }
 
 /// Whose hands a thread is in.

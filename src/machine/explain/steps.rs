@@ -108,7 +108,7 @@ fn intervention<'a>(place: &Place<'a>) -> Option<&'a Intervention> {
 fn attempt(place: &Place<'_>) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
-    let limit = planned.timeout.map(|limit| case.facts.replica.timeouts.of(limit));
+    let limit = case.facts.replica.timeouts.attempt(planned.timeout);
     let ends = limit.zip(step.attempt_at).map(|(limit, began)| began.plus(limit));
     let driven = case.facts.is_driven();
     let silence = case.facts.silences.get(&place.position).copied();
@@ -119,11 +119,13 @@ fn attempt(place: &Place<'_>) -> Cause {
             None => "; it has no timeout".to_owned(),
         };
         let slow = if step.warned { ", longer than it should take" } else { "" };
+        let stuck =
+            if step.stale { ", without a sign of life for long: it looks stuck" } else { "" };
         let silent = silence.map_or_else(String::new, |silent| {
             format!(", with its last sign of life {} ago", span(silent))
         });
         format!(
-            "Attempt {number} of step {id} ({}) is under way{}{slow}{silent}{bound}.",
+            "Attempt {number} of step {id} ({}) is under way{}{slow}{stuck}{silent}{bound}.",
             planned.action.kind(),
             since(step.attempt_at, now)
         )
@@ -140,18 +142,22 @@ fn attempt(place: &Place<'_>) -> Cause {
         (true, None) => "its end: no timeout bounds it",
         (false, _) => "the attempt that is made again",
     };
-    let skip = skip(
-        place,
-        (json!({}), "cancels the attempt and does without the step: what depends on it sees null"),
-    );
+    let retries = step.stale && driven && case.state.status == ThreadStatus::Running;
+    let call = if retries && case.state.error.is_none() {
+        let does = "cancels the attempt and makes the next one, with the same idempotency key";
+        Some(Call::post(&case.state.thread_id, &format!("/steps/{id}/retry"), (json!({}), does)))
+    } else {
+        let does = "cancels the attempt and does without the step: what depends on it sees null";
+        skip(place, (json!({}), does))
+    };
     Cause::new(CauseKind::Attempt, sentence, ends_with)
         .about(id)
         .since(step.attempt_at)
         .by_itself(ends.filter(|_| driven))
-        .call(skip)
+        .call(call)
         .detail(json!({
             "stepKind": planned.action.kind(), "attempt": number, "fallback": step.fallback,
-            "warned": step.warned, "timeoutMs": limit.map(millis),
+            "warned": step.warned, "stale": step.stale, "timeoutMs": limit.map(millis),
             "warnAfterMs": planned.warn_after.map(millis),
             "heartbeatTimeoutMs": planned.heartbeat_timeout.map(millis),
             "replica": driver(case), "underWay": driven,

@@ -111,7 +111,7 @@ fn a_server_may_multiply_the_bounds_of_work() {
     let step = http_with("a", &[], json!({ "timeout": "10s", "warnAfter": "4s" }));
     let workflow = json!({ "name": "w", "timeout": "20s", "steps": [step] });
     let mut stage = Stage::with(workflow, json!({}));
-    stage.moment.timeouts = TimeoutMultiplier::new(1.5).unwrap();
+    stage.moment.timeouts.multiplier = TimeoutMultiplier::new(1.5).unwrap();
     stage.advance();
     assert_eq!(
         stage

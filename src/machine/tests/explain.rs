@@ -13,9 +13,7 @@ use crate::machine::explain::{
     Answering, Call, Cause, CauseKind, Explanation, Facts, Hands, KnownCircuit, Letter, explain,
 };
 use crate::machine::{Abort, Ask, Command, Report, Resume, ThreadState, decide};
-use crate::model::{
-    Category, Failure, RecoveryCause, StepId, ThreadStatus, TimeoutMultiplier, Timestamp,
-};
+use crate::model::{Category, Failure, RecoveryCause, StepId, ThreadStatus, Timeouts, Timestamp};
 
 /// Histories per run: every state of each is explained under several facts.
 const CASES: u32 = 192;
@@ -34,7 +32,7 @@ pub(super) fn facts(stage: &Stage) -> Facts {
             draining: false,
             driving: 1,
             max_running: 1,
-            timeouts: TimeoutMultiplier::ONE,
+            timeouts: Timeouts::AS_WRITTEN,
         },
         hands: Hands::Here,
         wake_at: None,

@@ -229,6 +229,28 @@ fn an_attempt_is_warned_about_once() {
 }
 
 #[test]
+fn an_attempt_is_found_silent_once_and_the_next_one_anew() {
+    let mut stage = Stage::new(json!([http("a", &[])]));
+    stage.advance();
+    let silent = |attempt| Command::Attempt {
+        step: 0,
+        attempt,
+        undoes: false,
+        report: Report::Stale { silent: Duration::from_mins(2) },
+    };
+    assert_eq!(stage.decide(silent(1)).unwrap(), ["step_stale a 1"]);
+    let EventBody::StepStale(fact) = stage.last() else { panic!("{:?}", stage.last()) };
+    assert_eq!(fact.data.silent_ms, 120_000);
+    assert_eq!(stage.state.stale_steps().len(), 1);
+    assert_eq!(stage.decide(silent(1)), Err(Rejection::Stale));
+    stage.fail("a", broken());
+    assert!(stage.state.stale_steps().is_empty());
+    stage.pass(5_000).advance();
+    assert!(stage.state.stale_steps().is_empty());
+    assert_eq!(stage.decide(silent(2)).unwrap(), ["step_stale a 2"]);
+}
+
+#[test]
 fn the_times_of_a_journal_never_step_back() {
     let mut stage = Stage::new(json!([http("a", &[])]));
     stage.pass(500).advance();

@@ -122,14 +122,16 @@ impl<'a> Reader<'a> {
             }
             EventBody::CompensationFailed(fact) => self.undo_failed(fact)?,
             EventBody::StepTimeoutWarning(fact) if fact.data.compensation => {
-                let step = self.undone(&fact.step, fact.attempt)?;
-                need(step.undo_warned < fact.attempt, "one warning for each attempt")?;
-                step.undo_warned = fact.attempt;
+                self.undone(&fact.step, fact.attempt)?.undo_warned_at(fact.attempt)?;
+            }
+            EventBody::StepStale(fact) if fact.data.compensation => {
+                self.undone(&fact.step, fact.attempt)?.undo_silent_at(fact.attempt)?;
             }
             body @ (EventBody::StepStart(_)
             | EventBody::StepWaiting(_)
             | EventBody::StepRetry(_)
             | EventBody::StepTimeoutWarning(_)
+            | EventBody::StepStale(_)
             | EventBody::StepComplete(_)
             | EventBody::StepFailed(_)
             | EventBody::StepSkipped(_)
@@ -210,6 +212,11 @@ impl<'a> Reader<'a> {
                 need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
                 need(step.warned < fact.attempt, "one warning for each attempt")?;
                 step.warned = fact.attempt;
+            }
+            EventBody::StepStale(fact) => {
+                need(step.place == Place::Running && fact.attempt == step.attempts, "current")?;
+                need(step.stale < fact.attempt, "found silent once for each attempt")?;
+                step.stale = fact.attempt;
             }
             EventBody::StepComplete(fact) => step.complete(fact, planned, event.seq)?,
             EventBody::StepFailed(fact) => {

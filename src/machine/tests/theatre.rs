@@ -13,7 +13,7 @@ use crate::machine::{
 };
 use crate::model::{
     Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, RecoveryStrategy, StepId,
-    StepStatus, ThreadId, TimeoutMultiplier, Timestamp, WorkflowRef, WorkflowStart,
+    StepStatus, ThreadId, Timeouts, Timestamp, WorkflowRef, WorkflowStart,
 };
 
 /// Where every test begins.
@@ -58,7 +58,7 @@ impl Stage {
             unit: 0.5,
             max_event: MAX_EVENT,
             may_start: true,
-            timeouts: TimeoutMultiplier::ONE,
+            timeouts: Timeouts::AS_WRITTEN,
         };
         let body = WorkflowStart {
             workflow: WorkflowRef { name: "w".to_owned(), version: None, hash: plan.hash.clone() },
@@ -203,6 +203,7 @@ pub(super) fn line(event: &Event) -> String {
             format!("{kind} {} {} in {}", fact.step, fact.attempt, fact.data.delay_ms)
         }
         EventBody::StepTimeoutWarning(fact) => format!("{kind} {} {}", fact.step, fact.attempt),
+        EventBody::StepStale(fact) => format!("{kind} {} {}", fact.step, fact.attempt),
         EventBody::StepComplete(fact) => format!("{kind} {} {}", fact.step, fact.attempt),
         EventBody::StepFailed(fact) => {
             format!("{kind} {} {} {}", fact.step, fact.attempt, fact.data.error.code)

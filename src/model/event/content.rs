@@ -46,6 +46,7 @@ impl EventBody {
                 fact.data.delay_ms = 0;
             }
             Self::StepTimeoutWarning(fact) => fact.data.elapsed_ms = 0,
+            Self::StepStale(fact) => fact.data.silent_ms = 0,
             Self::StepComplete(fact) => fact.data.duration_ms = 0,
             Self::StepFailed(fact) => fact.data.duration_ms = 0,
             Self::InterventionOpened(data) => {

@@ -25,8 +25,8 @@ pub use interventions::{
     InterventionEscalated, InterventionKind, InterventionOpened, InterventionResolved,
 };
 pub use steps::{
-    StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStart, StepTimeoutWarning,
-    StepWaiting,
+    StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStale, StepStart,
+    StepTimeoutWarning, StepWaiting,
 };
 pub use undo::{
     Compensation, CompensationComplete, CompensationFailed, CompensationStart, NotCompensated,
@@ -70,6 +70,7 @@ pub enum EventBody {
     StepWaiting(OnStep<StepWaiting>),
     StepRetry(OnStep<StepRetry>),
     StepTimeoutWarning(OnStep<StepTimeoutWarning>),
+    StepStale(OnStep<StepStale>),
     StepComplete(OnStep<StepComplete>),
     StepFailed(OnStep<StepFailed>),
     StepSkipped(OnStep<StepSkipped>),
@@ -117,6 +118,7 @@ impl EventBody {
             Self::StepWaiting(_) => "step_waiting",
             Self::StepRetry(_) => "step_retry",
             Self::StepTimeoutWarning(_) => "step_timeout_warning",
+            Self::StepStale(_) => "step_stale",
             Self::StepComplete(_) => "step_complete",
             Self::StepFailed(_) => "step_failed",
             Self::StepSkipped(_) => "step_skipped",
@@ -160,6 +162,7 @@ impl EventBody {
             | Self::StepWaiting(_)
             | Self::StepRetry(_)
             | Self::StepTimeoutWarning(_)
+            | Self::StepStale(_)
             | Self::StepFailed(_)
             | Self::StepSkipped(_)
             | Self::StepEdited(_)
@@ -183,6 +186,7 @@ impl EventBody {
             Self::StepWaiting(fact) => Some(&fact.step),
             Self::StepRetry(fact) => Some(&fact.step),
             Self::StepTimeoutWarning(fact) => Some(&fact.step),
+            Self::StepStale(fact) => Some(&fact.step),
             Self::StepComplete(fact) => Some(&fact.step),
             Self::StepFailed(fact) => Some(&fact.step),
             Self::StepSkipped(fact) => Some(&fact.step),

@@ -67,6 +67,10 @@ pub struct StepRetry {
     /// out if it does not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub fallback: bool,
+    /// Whether a person had the attempt cancelled, which does not count against the retry policy;
+    /// left out if nobody had.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cancelled: bool,
 }
 
 /// An attempt has run for longer than the step's `warnAfter`.
@@ -77,6 +81,17 @@ pub struct StepTimeoutWarning {
     pub elapsed_ms: u64,
     /// After how long it will be ended, in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// Whether it is an attempt of the step's compensation; left out if it is not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub compensation: bool,
+}
+
+/// An attempt has shown no sign of life for `RETHREAD_STALE_AFTER`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStale {
+    /// For how long it has been silent, in milliseconds.
+    pub silent_ms: u64,
     /// Whether it is an attempt of the step's compensation; left out if it is not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub compensation: bool,

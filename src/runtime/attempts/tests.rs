@@ -63,6 +63,8 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Dura
         timeout: bounds.timeout,
         warn_after: bounds.warn_after,
         heartbeat_timeout: bounds.heartbeat_timeout,
+        stale: bounds.stale,
+        pulses: Arc::default(),
         sender,
         redactor: Arc::default(),
         started: (0, Phase::Own, 1),
@@ -94,6 +96,7 @@ struct Bounds {
     timeout: Option<Duration>,
     warn_after: Option<Duration>,
     heartbeat_timeout: Option<Duration>,
+    stale: Option<(Duration, StaleAction)>,
 }
 
 #[track_caller]
@@ -151,4 +154,37 @@ async fn a_warning_comes_once_and_changes_nothing() {
     let bounds = Bounds { warn_after, heartbeat_timeout: Some(LIMIT), ..Bounds::default() };
     let (said, _) = perform(&trickle, bounds).await;
     assert!(matches!(said.as_slice(), [Report::Slow, Report::Done { .. }]), "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_attempt_is_reported_once_and_goes_on() {
+    let trickle = Trickle::new(2, Duration::from_mins(10), true);
+    let bounds = Bounds { stale: Some((LIMIT, StaleAction::Report)), ..Bounds::default() };
+    let (said, took) = perform(&trickle, bounds).await;
+    let [Report::Stale { silent }, Report::Done { .. }] = said.as_slice() else {
+        panic!("{said:?}");
+    };
+    assert!(*silent >= LIMIT, "{silent:?}");
+    assert_eq!(took.as_secs(), 1_200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_attempt_is_cancelled_where_that_was_asked_for() {
+    let trickle = Trickle::new(0, Duration::ZERO, false);
+    let bounds = Bounds { stale: Some((LIMIT, StaleAction::Retry)), ..Bounds::default() };
+    let (said, took) = perform(&trickle, bounds).await;
+    let [Report::Stale { .. }, Report::Failed { failure, .. }] = said.as_slice() else {
+        panic!("{said:?}");
+    };
+    assert_eq!((failure.code.as_str(), failure.recoverable), (codes::HEARTBEAT_TIMEOUT, true));
+    assert_eq!(took.as_secs(), LIMIT.as_secs());
+    assert!(trickle.dropped.load(Ordering::Relaxed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_with_signs_of_life_is_not_silent() {
+    let trickle = Trickle::new(100, LIMIT / 2, true);
+    let bounds = Bounds { stale: Some((LIMIT, StaleAction::Retry)), ..Bounds::default() };
+    let (said, _) = perform(&trickle, bounds).await;
+    assert!(matches!(said.as_slice(), [Report::Done { .. }]), "{said:?}");
 }

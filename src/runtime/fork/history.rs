@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::definition::Plan;
     use crate::machine::{Moment, start};
-    use crate::model::{Json, Pointer, TimeoutMultiplier, WorkflowRef, WorkflowStart};
+    use crate::model::{Json, Pointer, Timeouts, WorkflowRef, WorkflowStart};
 
     /// A thread that has just begun, and its first event with an input of so many bytes.
     fn begun(bytes: usize) -> (ThreadState, Event) {
@@ -208,7 +208,7 @@ mod tests {
             forked_from: None,
         };
         let now = Timestamp::from_millis(1);
-        let timeouts = TimeoutMultiplier::ONE;
+        let timeouts = Timeouts::AS_WRITTEN;
         let moment = Moment { now, unit: 0.0, max_event: 1 << 20, may_start: true, timeouts };
         start(ThreadId::parse("t").unwrap(), Arc::new(plan), body, moment).unwrap()
     }

@@ -11,8 +11,8 @@ use crate::machine::{
     start,
 };
 use crate::model::{
-    Category, Event, Failure, Json, Pointer, Seq, StepStatus, ThreadId, ThreadStatus,
-    TimeoutMultiplier, Timestamp, WorkflowRef, WorkflowStart,
+    Category, Event, Failure, Json, Pointer, Seq, StepStatus, ThreadId, ThreadStatus, Timeouts,
+    Timestamp, WorkflowRef, WorkflowStart,
 };
 use crate::runtime::commit::{records, summary};
 use crate::store::{
@@ -38,7 +38,7 @@ impl History {
             unit: 0.5,
             max_event: 1 << 20,
             may_start: true,
-            timeouts: TimeoutMultiplier::ONE,
+            timeouts: Timeouts::AS_WRITTEN,
         };
         let body = WorkflowStart {
             workflow: WorkflowRef { name: "w".to_owned(), version: None, hash: plan.hash.clone() },

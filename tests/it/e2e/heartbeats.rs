@@ -84,7 +84,7 @@ async fn an_answer_that_trickles_completes_and_one_that_stalls_is_tried_again() 
 }
 
 #[tokio::test]
-async fn a_long_attempt_of_a_live_replica_is_not_stuck_wherever_one_asks() {
+async fn a_silent_attempt_of_a_live_replica_is_told_wherever_one_asks() {
     let (home, recorder) = (Home::postgres().await, Recorder::start().await);
     let launch =
         || home.launch().set("RETHREAD_STALE_AFTER", "1s").set("RETHREAD_MAX_RUNNING", "1");
@@ -100,11 +100,11 @@ async fn a_long_attempt_of_a_live_replica_is_not_stuck_wherever_one_asks() {
         active.iter().find(|thread| thread["threadId"] == "long").unwrap().clone()
     };
     for client in [first.client(), second.client()] {
-        let thread = eventually("the thread is idle for long enough", async || {
-            Some(watched(&client).await).filter(|it| it["idleMs"].as_u64() > Some(1_500))
+        eventually("the attempt is found to be silent", async || {
+            let stuck = watched(&client).await["stuck"].clone();
+            stuck.as_str().filter(|why| why.contains("without a sign of life")).map(drop)
         })
         .await;
-        assert_eq!(thread["stuck"], Value::Null, "{thread:#}");
     }
     let attempts = |name: &str| recorder.hits_of(name).len();
     assert_eq!((attempts("long"), attempts("other")), (1, 1));
@@ -119,4 +119,98 @@ async fn a_long_attempt_of_a_live_replica_is_not_stuck_wherever_one_asks() {
     recorder.release("other");
     recorder.release("long");
     client.completed("long").await;
+}
+
+#[tokio::test]
+async fn an_attempt_without_a_timeout_has_the_bounds_of_the_server() {
+    let home = Home::memory().await;
+    let server = home
+        .launch()
+        .set("RETHREAD_EXEC_ALLOW", "sleep")
+        .set("RETHREAD_STEP_TIMEOUT", "600ms")
+        .set("RETHREAD_STEP_WARN_AFTER", "200ms")
+        .start()
+        .await;
+    let once = json!({ "maxAttempts": 1 });
+    let steps = json!([
+        { "id": "bare", "kind": "exec", "retry": once, "continueOnError": true,
+          "with": { "program": "sleep", "args": ["1000"] } },
+        { "id": "own", "kind": "exec", "retry": once, "timeout": "30s",
+          "with": { "program": "sleep", "args": ["1"] } },
+        // No attempt is under way in one that waits.
+        { "id": "waits", "kind": "sleep", "with": { "for": "1s" } },
+    ]);
+    let client = server.client();
+    client.post("/invoke/async", &json!({ "workflow": flow(&steps), "threadId": "t1" })).await;
+    let status = client.completed("t1").await;
+    assert_eq!(step(&status, "bare")["error"]["code"], "step_timeout");
+    let message = "the attempt took longer than 600 ms";
+    assert_eq!(step(&status, "bare")["error"]["message"], message);
+    assert_eq!(step(&status, "own")["status"], "completed");
+    let events = gapless(&client, "t1").await;
+    let warned: Vec<_> =
+        events.iter().filter(|event| event["type"] == "step_timeout_warning").collect();
+    let of = |id: &str| warned.iter().find(|event| event["stepId"] == id).unwrap();
+    assert_eq!(of("bare")["data"]["timeoutMs"], json!(600));
+    assert_eq!(of("own")["data"]["timeoutMs"], json!(30_000));
+    assert_eq!(warned.len(), 2);
+}
+
+#[tokio::test]
+async fn a_silent_attempt_is_stuck_until_a_person_has_the_next_one_made() {
+    let home = Home::memory().await;
+    let server = home
+        .launch()
+        .set("RETHREAD_EXEC_ALLOW", "sh")
+        .set("RETHREAD_STALE_AFTER", "1s")
+        .start()
+        .await;
+    let script = "[ $X_RETHREAD_ATTEMPT = 2 ] || sleep 1000";
+    let steps = json!([{ "id": "s", "kind": "exec",
+        "with": { "program": "sh", "args": ["-c", script] } }]);
+    let client = server.client();
+    client.post("/invoke/async", &json!({ "workflow": flow(&steps), "threadId": "t1" })).await;
+    eventually("the attempt is found to be silent", async || {
+        let events = client.get("/threads/t1/events").await.json()["items"].clone();
+        let mut events = events.as_array().unwrap().iter();
+        events.any(|event| event["type"] == "step_stale").then_some(())
+    })
+    .await;
+    let monitor = client.get("/monitor").await.json();
+    let stuck = monitor["active"][0]["stuck"].as_str().unwrap();
+    assert_eq!(stuck, "attempts without a sign of life: s");
+    let health = client.get("/health").await.json();
+    assert_eq!(health["checks"]["attempts"]["status"], "warning", "{health}");
+    let explained = client.get("/threads/t1/explain").await.json();
+    let call = &explained["causes"][0]["call"];
+    assert_eq!(call["path"], "/threads/t1/steps/s/retry", "{explained}");
+    client.post("/threads/t1/steps/s/retry", &json!({})).await.expect(202);
+    let status = client.completed("t1").await;
+    assert_eq!(step(&status, "s")["attempts"], json!(2));
+    assert_eq!(retried(&client, "t1").await, ["cancelled"]);
+    let events = gapless(&client, "t1").await;
+    let stale = events.iter().filter(|event| event["type"] == "step_stale");
+    assert_eq!(stale.count(), 1);
+    let health = client.get("/health").await.json();
+    assert_eq!(health["checks"]["attempts"]["status"], "healthy", "{health}");
+}
+
+#[tokio::test]
+async fn a_silent_attempt_is_made_again_where_the_server_is_set_so() {
+    let home = Home::memory().await;
+    let server = home
+        .launch()
+        .set("RETHREAD_EXEC_ALLOW", "sh")
+        .set("RETHREAD_STALE_AFTER", "1s")
+        .set("RETHREAD_STALE_ACTION", "retry")
+        .start()
+        .await;
+    let script = "[ $X_RETHREAD_ATTEMPT = 2 ] || sleep 1000";
+    let steps = json!([{ "id": "s", "kind": "exec",
+        "with": { "program": "sh", "args": ["-c", script] } }]);
+    let client = server.client();
+    client.post("/invoke/async", &json!({ "workflow": flow(&steps), "threadId": "t1" })).await;
+    let status = client.completed("t1").await;
+    assert_eq!(step(&status, "s")["attempts"], json!(2));
+    assert_eq!(retried(&client, "t1").await, ["heartbeat_timeout"]);
 }

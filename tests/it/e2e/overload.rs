@@ -6,9 +6,7 @@ use std::time::Duration;
 use rethread::app::SystemClock;
 use rethread::definition::Plan;
 use rethread::machine::{Moment, start};
-use rethread::model::{
-    Clock, Json, Pointer, ThreadId, TimeoutMultiplier, WorkflowRef, WorkflowStart,
-};
+use rethread::model::{Clock, Json, Pointer, ThreadId, Timeouts, WorkflowRef, WorkflowStart};
 use rethread::store::{
     Disposition, PostgresSettings, PostgresStore, Records, SqliteStore, Start, Store, Summary,
     Write, WriteOutcome,
@@ -102,7 +100,7 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
         unit: 0.0,
         max_event: 1 << 20,
         may_start: true,
-        timeouts: TimeoutMultiplier::ONE,
+        timeouts: Timeouts::AS_WRITTEN,
     };
     let (state, event) = start(thread.clone(), Arc::clone(plan), body, moment).unwrap();
     Write::Start(Box::new(Start {
@@ -123,6 +121,7 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
             completed: 0,
             total: 1,
             current_steps: Vec::new(),
+            stale_steps: Vec::new(),
             recoveries: 0,
             error_code: None,
             completed_at: None,

@@ -243,6 +243,7 @@ impl Journal {
             | EventBody::InterventionResolved(_)
             | EventBody::StepWaiting(_)
             | EventBody::StepTimeoutWarning(_)
+            | EventBody::StepStale(_)
             | EventBody::StepSkipped(_)
             | EventBody::WorkflowComplete(_)
             | EventBody::WorkflowFailed(_)
@@ -259,8 +260,9 @@ fn goes_forwards(body: &EventBody) -> bool {
             | EventBody::CompensationComplete(_)
             | EventBody::CompensationFailed(_)
     );
-    let slow = matches!(body, EventBody::StepTimeoutWarning(on) if on.data.compensation);
-    !backwards && !slow
+    let told = matches!(body, EventBody::StepTimeoutWarning(on) if on.data.compensation)
+        || matches!(body, EventBody::StepStale(on) if on.data.compensation);
+    !backwards && !told
 }
 
 /// What the thread's row must say.
@@ -271,6 +273,7 @@ pub(super) fn summary(state: &ThreadState) -> Summary {
         completed: count(state.steps.iter().filter(|step| ended(step.status)).count()),
         total: count(state.steps.len()),
         current_steps: state.current_steps(),
+        stale_steps: state.stale_steps(),
         recoveries: state.recoveries,
         error_code: state.error.as_ref().map(|failure| failure.code.clone()),
         completed_at: state.completed_at,

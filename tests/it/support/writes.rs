@@ -32,6 +32,7 @@ pub(crate) fn summary(status: ThreadStatus) -> Summary {
         completed: 1,
         total: 3,
         current_steps: Vec::new(),
+        stale_steps: Vec::new(),
         recoveries: 0,
         error_code: None,
         completed_at: status.is_terminal().then_some(AT),

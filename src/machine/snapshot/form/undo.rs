@@ -16,6 +16,8 @@ pub(super) struct UndoForm<'a> {
     attempt_at: Option<Time>,
     error: Option<FailureForm<'a>>,
     failures: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    stale: bool,
     status: StepStatus,
     wake_at: Option<Time>,
     warned: bool,
@@ -23,11 +25,12 @@ pub(super) struct UndoForm<'a> {
 
 impl<'a> UndoForm<'a> {
     pub(super) fn of(undo: &'a Undo) -> Self {
-        let Undo { status, failures, attempt_at, wake_at, error, warned } = undo;
+        let Undo { status, failures, attempt_at, wake_at, error, warned, stale } = undo;
         Self {
             attempt_at: attempt_at.map(time),
             error: error.as_ref().map(FailureForm::of),
             failures: *failures,
+            stale: *stale,
             status: *status,
             wake_at: wake_at.map(time),
             warned: *warned,
@@ -42,6 +45,7 @@ impl<'a> UndoForm<'a> {
             wake_at: self.wake_at.map(moment),
             error: self.error.map(FailureForm::into_failure).transpose()?,
             warned: self.warned,
+            stale: self.stale,
         })
     }
 }

@@ -4,6 +4,7 @@ use super::need;
 use crate::definition::{Fallback, Phase, PlanStep};
 use crate::model::{
     Json, OnStep, Seq, StepComplete, StepFailed, StepRetry, StepStart, StepWaiting, Timestamp,
+    codes,
 };
 
 /// Where a step stands by the journal.
@@ -53,6 +54,7 @@ pub(super) struct Step {
     pub(super) attempts: u32,
     pub(super) failures: u32,
     pub(super) warned: u32,
+    pub(super) stale: u32,
     /// Its condition was asked and true.
     pub(super) admitted: bool,
     /// Whether its fallback has taken over.
@@ -67,6 +69,7 @@ pub(super) struct Step {
     pub(super) undo_attempts: u32,
     pub(super) undo_failures: u32,
     pub(super) undo_warned: u32,
+    pub(super) undo_stale: u32,
     /// The output that its check has blocked.
     pub(super) blocked: Option<Json>,
 }
@@ -78,6 +81,7 @@ impl Step {
             attempts: 0,
             failures: 0,
             warned: 0,
+            stale: 0,
             admitted: false,
             fallback: false,
             stood_in: false,
@@ -87,6 +91,7 @@ impl Step {
             undo_attempts: 0,
             undo_failures: 0,
             undo_warned: 0,
+            undo_stale: 0,
             blocked: None,
         }
     }
@@ -141,6 +146,18 @@ impl Step {
         Ok(())
     }
 
+    pub(super) fn undo_warned_at(&mut self, attempt: u32) -> Result<(), &'static str> {
+        need(self.undo_warned < attempt, "one warning for each attempt")?;
+        self.undo_warned = attempt;
+        Ok(())
+    }
+
+    pub(super) fn undo_silent_at(&mut self, attempt: u32) -> Result<(), &'static str> {
+        need(self.undo_stale < attempt, "found silent once for each attempt")?;
+        self.undo_stale = attempt;
+        Ok(())
+    }
+
     pub(super) fn retry(
         &mut self,
         fact: &OnStep<StepRetry>,
@@ -150,6 +167,12 @@ impl Step {
         let waited = self.place == Place::Waiting && fact.data.fallback;
         let under_way = self.place == Place::Running || waited;
         need(under_way && fact.attempt == self.attempts, "current")?;
+        if fact.data.cancelled {
+            need(fact.data.error.code == codes::CANCELLED && !fact.data.fallback, "by a person")?;
+            need(fact.data.retry_at == at, "the next attempt is made at once")?;
+            self.place = Place::Retrying;
+            return Ok(());
+        }
         self.failures += 1;
         if fact.data.fallback {
             let follows = matches!(planned.fallback, Some(Fallback::Step(_)));

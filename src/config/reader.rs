@@ -1,0 +1,196 @@
+//! Reads settings one by one, so that all that is wrong with them is told at once.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::edge::{self, CorsOrigins, EdgeSettings};
+use super::environment::SECRET_PREFIX;
+use super::keys::{self, ApiKey};
+use super::log::{LogFormat, LogSettings};
+use super::parse::{self, ListenAddress};
+use super::{Environment, Notice, Values};
+use crate::model::{StaleAction, Timeouts};
+
+/// Zero is none. Longer than a year bounds nothing.
+const STEP_BOUND: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(366 * 24);
+/// Bytes. Below, not even the smallest request fits; above, one request could use up the memory.
+const SIZES: RangeInclusive<u64> = 256..=1 << 30;
+/// Shorter is a loop that spins; longer leaves a database unused that is back.
+const STORE_RETRY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);
+/// Bytes. Below, the server at rest would take all of it; above, no machine has as much.
+const MEMORY: RangeInclusive<u64> = 64 << 20..=16 << 40;
+
+/// A value that can't be used; the fault is noted.
+pub(super) struct Faulty;
+
+/// Reads values one by one and collects what is wrong with them.
+pub(super) struct Reader<'a> {
+    pub(super) values: &'a Values,
+    pub(super) faults: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// Reads a value that may be absent.
+    pub(super) fn read_optional<T>(
+        &mut self,
+        id: &str,
+        allowed: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Faulty> {
+        let Some(value) = self.values.get(id) else { return Ok(None) };
+        let Some(text) = &value.text else { return Ok(None) };
+        read(text).map(Some).map_err(|fault| {
+            self.faults.push(format!("{value}: {fault}; allowed: {allowed}"));
+            Faulty
+        })
+    }
+
+    /// Reads a value that has a default.
+    pub(super) fn read<T>(
+        &mut self,
+        id: &str,
+        allowed: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.read_optional(id, allowed, read).ok()?
+    }
+
+    pub(super) fn count(&mut self, id: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
+        let words = format!("a whole number from {} to {}", allowed.start(), allowed.end());
+        self.read(id, &words, |text| parse::count(text, allowed))
+    }
+
+    pub(super) fn size(&mut self, id: &str) -> Option<usize> {
+        let words = "a size from 256 bytes to 1GiB, such as 4MiB or 512KiB";
+        let bytes = self.read(id, words, |text| parse::size(text, &SIZES))?;
+        usize::try_from(bytes).ok()
+    }
+
+    pub(super) fn memory_limit(&mut self) -> Result<Option<u64>, Faulty> {
+        let words = "a size from 64MiB to 16TiB, such as 2GiB";
+        self.read_optional("memory_limit", words, |text| parse::size(text, &MEMORY))
+    }
+
+    pub(super) fn duration(
+        &mut self,
+        id: &str,
+        allowed: &RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let words = format!(
+            "a duration from {} to {}, such as 500ms, 5s or 2m",
+            humantime::format_duration(*allowed.start()),
+            humantime::format_duration(*allowed.end())
+        );
+        self.read(id, &words, |text| parse::duration(text, allowed))
+    }
+
+    pub(super) fn edge(&mut self) -> Option<EdgeSettings> {
+        let hosts = self.read_optional("hosts", edge::HOSTS, edge::hosts);
+        let origins = self.read_optional("cors_origins", edge::ORIGINS, edge::origins);
+        let max = self.count("max_connections", &edge::CONNECTIONS);
+        let each = self.count("max_connections_per_address", &edge::CONNECTIONS);
+        Some(EdgeSettings {
+            hosts: hosts.ok()?.unwrap_or_default(),
+            origins: origins.ok()?.unwrap_or(CorsOrigins::Named(Vec::new())),
+            max_connections: usize::try_from(max?).ok()?,
+            max_connections_per_address: usize::try_from(each?).ok()?,
+        })
+    }
+
+    pub(super) fn stale_action(&mut self) -> Option<StaleAction> {
+        self.read("stale_action", "report, retry", |text| {
+            StaleAction::parse(text.trim()).ok_or_else(|| "not an action".to_owned())
+        })
+    }
+
+    pub(super) fn timeouts(&mut self) -> Option<Timeouts> {
+        // All are read before any is given up: every fault is named in one answer.
+        let multiplier =
+            self.read("timeout_multiplier", "a number from 0.1 to 100", parse::multiplier);
+        let attempt = self.duration("step_timeout", &STEP_BOUND);
+        let warn_after = self.duration("step_warn_after", &STEP_BOUND);
+        let unless_zero = |bound: Duration| Some(bound).filter(|bound| !bound.is_zero());
+        Some(Timeouts {
+            multiplier: multiplier?,
+            attempt: unless_zero(attempt?),
+            warn_after: unless_zero(warn_after?),
+        })
+    }
+
+    pub(super) fn store_retry(&mut self) -> Option<(Duration, Duration)> {
+        // Both are read before either is given up: every fault is named in one answer.
+        let initial = self.duration("store_retry_initial", &STORE_RETRY);
+        let max = self.duration("store_retry_max", &STORE_RETRY);
+        let (initial, max) = (initial?, max?);
+        if initial <= max {
+            return Some((initial, max));
+        }
+        self.faults.push(format!(
+            "RETHREAD_STORE_RETRY_INITIAL = \"{}\" is longer than RETHREAD_STORE_RETRY_MAX = \"{}\"; \
+             allowed: at most as long",
+            humantime::format_duration(initial),
+            humantime::format_duration(max)
+        ));
+        None
+    }
+
+    pub(super) fn log(&mut self) -> Option<LogSettings> {
+        let filter = self.read(
+            "log",
+            "off, error, warn, info, debug, trace, or target=level pairs separated by commas",
+            parse::log_filter,
+        );
+        let format = self.read_optional("log_format", "pretty, json", |text| match text.trim() {
+            "pretty" => Ok(LogFormat::Pretty),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("not a format".to_owned()),
+        });
+        let flows = self.read("log_flows", "true, false", |text| {
+            super::alias::read_switch(text).ok_or_else(|| "not a switch".to_owned())
+        });
+        Some(LogSettings { filter: filter?, format: format.ok()?, flows: flows? })
+    }
+
+    pub(super) fn api_keys(
+        &mut self,
+        addr: Option<&ListenAddress>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Option<Vec<ApiKey>>, Faulty> {
+        let keys = self
+            .read_optional("api_keys", keys::ALLOWED, |text| keys::read_api_keys(text, notices))?;
+        if let Some(addr) = addr {
+            self.require_keys(addr, keys.is_none());
+        }
+        Ok(keys)
+    }
+
+    /// An address that others can reach needs keys.
+    fn require_keys(&mut self, addr: &ListenAddress, missing: bool) {
+        if missing && !addr.is_loopback() {
+            self.faults.push(format!(
+                "RETHREAD_API_KEYS is not set, but RETHREAD_ADDR = \"{addr}\" can be reached from \
+                 other machines; set it to {}, or listen on a loopback address",
+                keys::ALLOWED
+            ));
+        }
+    }
+
+    pub(super) fn secrets(&mut self, environment: &Environment) -> BTreeMap<String, SecretString> {
+        let mut secrets = BTreeMap::new();
+        for (variable, value) in environment.with_prefix(SECRET_PREFIX) {
+            let name = variable.strip_prefix(SECRET_PREFIX).unwrap_or_default();
+            let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if plain && !name.is_empty() {
+                secrets.insert(name.to_owned(), SecretString::from(value));
+            } else {
+                self.faults.push(format!(
+                    "{variable} = \"***\": not a secret's name; allowed: letters, digits and '_'"
+                ));
+            }
+        }
+        secrets
+    }
+}
