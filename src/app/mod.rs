@@ -3,9 +3,9 @@
 //! The ambient clock and randomness come in here and nowhere else. Called by `cli` only.
 
 mod ambient;
+mod conceal;
 mod control;
 mod files;
-mod guard;
 mod listen;
 mod memory;
 mod metrics;
@@ -14,15 +14,17 @@ mod patience;
 mod secrets;
 mod server;
 mod store;
+mod supervise;
 mod verify;
 mod workers;
 
 pub use crate::executor::Executors;
 pub use ambient::{Ambient, OsEntropy, SystemClock, random_secret};
+pub use conceal::{Started, conceal};
 pub use control::STOOD;
-pub use guard::{GUARD_COMMAND, guard_programs};
 pub use listen::{bind, install_crypto};
 pub use secrets::log_redaction;
 pub use server::{Server, openapi_yaml};
 pub use store::{Migration, migrate};
+pub use supervise::{SUPERVISE_COMMAND, supervise_program};
 pub use verify::verify;

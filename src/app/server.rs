@@ -14,7 +14,9 @@ use super::workers::Workers;
 use crate::api::{self, Api, ApiKey, ApiSettings, Bounds, Keys, Origins, ServeSettings};
 use crate::config::{self, ConfigError, CorsOrigins, Settings};
 use crate::dashboard;
-use crate::executor::{EgressPolicy, ExecutorSettings, Executors, Redactor, Registry};
+use crate::executor::{
+    self, EgressPolicy, ExecutorSettings, Executors, ProgramLimits, Redactor, Registry,
+};
 use crate::model::HostPort;
 use crate::observe::{Memory, Metrics};
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
@@ -56,7 +58,7 @@ impl Server {
         super::secrets::warn_of_short_ones(&secrets);
         let executors = match own {
             Some(own) => own,
-            None => Arc::new(executors(settings, &ambient, &memory, secrets.redactor())?),
+            None => Arc::new(executors(settings, &ambient, &memory, secrets.redactor()).await?),
         };
         let database = super::store::name(&settings.database);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %database, "starting");
@@ -108,7 +110,10 @@ impl Server {
             }
             runtime.stop().await
         };
-        let ((), came_back) = tokio::join!(faces, engine);
+        let came_back = tokio::select! {
+            ((), came_back) = async { tokio::join!(faces, engine) } => came_back,
+            never = executor::tend_programs() => match never {},
+        };
         drop((control, workers));
         if broken.is_cancelled() {
             bail!("a part of the runtime ended before its time; its threads are handed over");
@@ -126,7 +131,7 @@ pub fn openapi_yaml() -> anyhow::Result<String> {
     api::openapi().to_yaml().context("the OpenAPI document can't be written")
 }
 
-fn executors(
+async fn executors(
     settings: &Settings,
     ambient: &Ambient,
     memory: &Arc<Memory>,
@@ -141,10 +146,17 @@ fn executors(
         exec_env: settings.programs.variables.clone(),
         max_output_bytes: settings.max_event,
         program_env: ExecutorSettings::environment_for_programs(config::process_variables()),
-        program_guard: super::guard::guard_command(),
+        program_supervisor: super::supervise::supervisor_command(),
+        program_limits: ProgramLimits {
+            memory: settings.programs.memory,
+            processes: settings.programs.processes,
+            files: settings.programs.files,
+            file_size: settings.programs.file_size,
+        },
         memory: Arc::clone(memory),
         redactor,
     };
+    executor::prepare_programs(settings.temporary_folder()).await;
     Registry::new(settings, Arc::clone(&ambient.clock)).context("the HTTP client can't be made")
 }
 

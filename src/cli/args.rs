@@ -71,9 +71,6 @@ pub(super) enum Command {
     Openapi,
     /// Print every setting as a commented .env file
     EnvExample,
-    /// Wait for the server to die and end its programs
-    #[command(name = crate::app::GUARD_COMMAND, hide = true)]
-    GuardPrograms,
     /// Ask a server whether it is alive; exits with 0 if it is, else with 1
     Health {
         /// Settings; only the address counts.

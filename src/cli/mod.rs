@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use crate::app::{Executors, Server};
+use crate::app::{self, Executors, Server};
 use crate::config::{self, ConfigError, Environment, Notice, Settings, Values};
 use crate::telemetry;
 
@@ -39,7 +39,12 @@ const UNUSABLE: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|command| command == app::SUPERVISE_COMMAND) {
+        return app::supervise_program(arguments);
+    }
+    let started = app::conceal();
+    let parsed = Cli::command().try_get_matches_from(started.arguments).and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
         let flags = matches.subcommand().map(|(_, matches)| config::flags_of(matches));
         Ok((cli, flags.unwrap_or_default()))
@@ -52,7 +57,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match run(&cli.command, &flags) {
+    match run(&cli.command, &flags, Environment::of_started(started.variables)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             out::problem(&format!("{error:#}"));
@@ -65,49 +70,53 @@ pub fn main() -> ExitCode {
 /// Serves with executors of the caller's own until a signal, as the environment says: for programs
 /// that the server is a part of.
 pub fn serve_with(executors: Arc<dyn Executors>) -> anyhow::Result<()> {
-    let settings = Loaded::read(&BTreeMap::new(), Environment::of_process())?.start_logging()?;
+    let environment = Environment::of_started(config::process_variables());
+    let settings = Loaded::read(&BTreeMap::new(), &environment)?.start_logging()?;
     block_on(serve::serve(&settings, Server::start_with(&settings, executors)))
 }
 
-fn run(command: &Command, flags: &BTreeMap<String, String>) -> anyhow::Result<()> {
+fn run(
+    command: &Command,
+    flags: &BTreeMap<String, String>,
+    mut environment: Environment,
+) -> anyhow::Result<()> {
+    // What stands in a `.env` file joins before files are read, and nobody else reads one.
+    let color = environment.get("NO_COLOR").is_none();
+    if matches!(command, Command::Dev { .. }) {
+        environment.add_dotenv(std::path::Path::new(dev::DOTENV))?;
+    }
+    environment.read_files()?;
     match command {
         Command::Openapi => {
-            out::part(&crate::app::openapi_yaml()?);
+            out::part(&app::openapi_yaml()?);
             Ok(())
         }
         Command::EnvExample => {
             out::part(&config::env_example());
             Ok(())
         }
-        Command::GuardPrograms => {
-            crate::app::guard_programs();
-            Ok(())
-        }
         Command::Health { url, .. } => {
-            let values = Values::resolve(flags, &Environment::of_process())?;
+            let values = Values::resolve(flags, &environment)?;
             block_on(health::check(url.as_deref(), &values))
         }
         Command::Explain { thread, url, key_file, .. } => {
-            let values = Values::resolve(flags, &Environment::of_process())?;
+            let values = Values::resolve(flags, &environment)?;
             let asked = explain::Asked { url: url.as_deref(), key_file: key_file.as_deref() };
             block_on(explain::explain(thread, asked, &values))
         }
         Command::Serve { .. } => {
-            let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
+            let settings = Loaded::read(flags, &environment)?.start_logging()?;
             block_on(serve::serve(&settings, Server::start(&settings)))
         }
         Command::Migrate { action, to, .. } => {
-            let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
+            let settings = Loaded::read(flags, &environment)?.start_logging()?;
             block_on(migrate::migrate(&settings, *action, *to))
         }
         Command::Verify { .. } => {
-            let settings = Loaded::read(flags, Environment::of_process())?.start_logging()?;
+            let settings = Loaded::read(flags, &environment)?.start_logging()?;
             block_on(verify::verify(&settings))
         }
         Command::Dev { once, .. } => {
-            let mut environment = Environment::of_process();
-            let color = environment.get("NO_COLOR").is_none();
-            environment.add_dotenv(std::path::Path::new(dev::DOTENV))?;
             let mut values = Values::resolve(flags, &environment)?;
             values.set_default("log", dev::QUIET);
             let loaded = Loaded::of(values, &environment)?;
@@ -124,12 +133,11 @@ struct Loaded {
 }
 
 impl Loaded {
-    #[expect(clippy::needless_pass_by_value, reason = "called with a fresh environment")]
     fn read(
         flags: &BTreeMap<String, String>,
-        environment: Environment,
+        environment: &Environment,
     ) -> Result<Self, ConfigError> {
-        Self::of(Values::resolve(flags, &environment)?, &environment)
+        Self::of(Values::resolve(flags, environment)?, environment)
     }
 
     fn of(mut values: Values, environment: &Environment) -> Result<Self, ConfigError> {
@@ -139,7 +147,7 @@ impl Loaded {
     }
 
     fn start_logging(self) -> Result<Settings, ConfigError> {
-        telemetry::init(&self.settings.log, crate::app::log_redaction(&self.settings))?;
+        telemetry::init(&self.settings.log, app::log_redaction(&self.settings))?;
         telemetry::log_notices(&self.notices);
         Ok(self.settings)
     }
@@ -147,7 +155,7 @@ impl Loaded {
 
 /// Runs a command on a runtime of its own, which is dropped without waiting for what hangs.
 fn block_on<F: Future<Output = anyhow::Result<()>>>(command: F) -> anyhow::Result<()> {
-    crate::app::install_crypto();
+    app::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(command);
     runtime.shutdown_background();

@@ -23,6 +23,14 @@ const FALLBACK_PATH: &str = "rethread-fallback.db";
 const MAX_CONNECTIONS: &str = "10000";
 /// Connections. Roomy for a proxy or an office behind one address, too few to shut others out.
 const MAX_CONNECTIONS_PER_ADDRESS: &str = "1000";
+/// Room for a compiler or a model's tokenizer, not for all that a small machine has.
+const EXEC_MEMORY: &str = "2GiB";
+/// A build with a dozen workers has some fifty.
+const EXEC_PROCESSES: &str = "256";
+/// The usual soft limit: some programs look at every number below it.
+const EXEC_FILES: &str = "1024";
+/// A large archive; more fills the disk that the journal is on.
+const EXEC_FILE_SIZE: &str = "1GiB";
 /// Threads. What two cores drive with room to spare.
 const MAX_RUNNING: &str = "1024";
 /// Threads. About a minute of work at full speed; beyond it, waiting helps nobody.
@@ -138,6 +146,26 @@ pub struct ServerArgs {
     /// `PYTHON*`, ...) is refused unless it is named here
     #[arg(long, env = "RETHREAD_EXEC_ENV", hide_env_values = true, value_name = "NAMES")]
     pub exec_env: Option<String>,
+
+    /// Most memory that each process of an `exec` step's program may write to; 0: no bound
+    #[arg(long, env = "RETHREAD_EXEC_MEMORY", hide_env_values = true, value_name = "SIZE")]
+    #[arg(default_value = EXEC_MEMORY)]
+    pub exec_memory: Option<String>,
+
+    /// Most processes of one program at a time; it is killed beyond; 0: no bound
+    #[arg(long, env = "RETHREAD_EXEC_PROCESSES", hide_env_values = true, value_name = "COUNT")]
+    #[arg(default_value = EXEC_PROCESSES)]
+    pub exec_processes: Option<String>,
+
+    /// Most files that each of them may have open; 0: as many as the server
+    #[arg(long, env = "RETHREAD_EXEC_FILES", hide_env_values = true, value_name = "COUNT")]
+    #[arg(default_value = EXEC_FILES)]
+    pub exec_files: Option<String>,
+
+    /// Largest file that programs may write; 0: no bound
+    #[arg(long, env = "RETHREAD_EXEC_FILE_SIZE", hide_env_values = true, value_name = "SIZE")]
+    #[arg(default_value = EXEC_FILE_SIZE)]
+    pub exec_file_size: Option<String>,
 
     /// Where steps may connect: `open`, `public` (no private, loopback, link-local or metadata
     /// address), or hosts and CIDRs separated by commas; by default `open` on a loopback address,

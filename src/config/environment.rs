@@ -11,7 +11,8 @@ use super::ConfigError;
 /// Prefix of the variables that hold what `{secrets.NAME}` stands for.
 pub const SECRET_PREFIX: &str = "RETHREAD_SECRET_";
 
-/// All variables of this process, as they are: for the few that programs started by steps inherit.
+/// All variables of this process, as they are: for whoever hides the secrets among them, and for
+/// the few that programs started by steps inherit.
 pub fn process_variables() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()
 }
@@ -25,10 +26,10 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads the variables of this process.
-    pub fn of_process() -> Self {
+    /// Takes the variables that this process was started with.
+    pub fn of_started(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut environment = Self::default();
-        for (name, value) in process_variables() {
+        for (name, value) in variables {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => environment.put(name, value),
@@ -83,7 +84,11 @@ impl Environment {
         &self.unreadable
     }
 
-    fn put(&mut self, name: String, value: String) {
+    pub(super) fn remove(&mut self, name: &str) {
+        self.variables.remove(name);
+    }
+
+    pub(super) fn put(&mut self, name: String, value: String) {
         if !value.trim().is_empty() {
             self.variables.insert(name, value);
         }

@@ -11,6 +11,9 @@ const HEAD: &str = "\
 const TAIL: &str = "
 # What {secrets.NAME} stands for in a workflow: put in when a step runs, never stored or shown
 # RETHREAD_SECRET_NAME=
+
+# A file that holds one of these instead: RETHREAD_API_KEYS_FILE, DATABASE_URL_FILE,
+# RETHREAD_SECRET_NAME_FILE
 ";
 
 /// The text of `.env.example`.

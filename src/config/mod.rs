@@ -17,6 +17,7 @@ mod log;
 mod parse;
 mod programs;
 mod reader;
+mod secret;
 mod settings;
 mod values;
 
@@ -30,5 +31,6 @@ pub use keys::ApiKey;
 pub use log::{LogFormat, LogSettings};
 pub use parse::{Egress, ListenAddress};
 pub use programs::ProgramSettings;
+pub use secret::{is_ours, is_secret, mask_arguments};
 pub use settings::{Settings, read_address};
 pub use values::{Setting, Source, Value, Values, flags_of, settings_list};

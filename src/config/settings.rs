@@ -14,6 +14,7 @@ use super::log::LogSettings;
 use super::parse::{self, Egress, ListenAddress};
 use super::programs::{self, ProgramSettings};
 use super::reader::Reader;
+use super::secret;
 use super::{ConfigError, Environment, Notice, Values};
 use crate::model::{StaleAction, Timeouts};
 
@@ -164,7 +165,7 @@ impl Settings {
         let secrets = reader.secrets(environment);
         let addr = addr?;
         let default_egress = if addr.is_loopback() { Egress::Open } else { Egress::Public };
-        let (database, fallback) = (database?, fallback?);
+        let (database, fallback) = (secret::with_password(database?, environment), fallback?);
         let fallback = usable_fallback(&database, fallback, notices);
         Some(Self {
             edge: edge?,
@@ -266,6 +267,9 @@ mod tests {
         assert_eq!(settings.store_retry, retry);
         assert_eq!(settings.shutdown_grace, Duration::from_secs(10));
         assert_eq!(settings.log.filter, "info");
+        let programs = &settings.programs;
+        assert_eq!((programs.memory, programs.file_size), (2 << 30, 1 << 30));
+        assert_eq!((programs.processes, programs.files), (256, 1024));
     }
 
     #[test]
@@ -280,9 +284,11 @@ mod tests {
             ("RETHREAD_POOLER", "session"),
             ("DATABASE_URL", "mysql://u:hunter2@h/d"),
             ("RETHREAD_API_KEYS", "hunter2"),
+            ("RETHREAD_EXEC_ENV", "*"),
+            ("RETHREAD_EXEC_MEMORY", "1KiB"),
         ])
         .unwrap_err();
-        assert_eq!(error.faults.len(), 9, "{error}");
+        assert_eq!(error.faults.len(), 11, "{error}");
         let text = error.to_string();
         for part in [
             "RETHREAD_LEASE = \"soon\": not a duration; allowed: a duration from 200ms to 10m",
@@ -290,6 +296,7 @@ mod tests {
             "RETHREAD_MAX_RUNNING = \"0\": too small; allowed: a whole number from 1",
             "RETHREAD_FALLBACK = \"cloud\": not a store to fall back to; allowed: none, sqlite, memory",
             "allowed: pretty, json",
+            "RETHREAD_EXEC_MEMORY = \"1KiB\": too small; allowed: a size from 16MiB to 1TiB, or 0",
             "RETHREAD_POOLER = \"session\": not a way of pooling; allowed: none, transaction",
             "RETHREAD_STORE_RETRY_INITIAL = \"2s\" is longer than RETHREAD_STORE_RETRY_MAX = \"1s\"",
         ] {

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use crate::definition::{Action, Phase};
 use crate::model::{Failure, Json, StepId, ThreadId};
 
-pub use exec::{exec_allowed, guard_programs};
+pub use exec::{exec_allowed, prepare_programs, supervise_program, tend_programs};
 pub use http::{
     EgressDenied, EgressPolicy, EgressRule, Webhook, WebhookFault, Webhooks, egress_client,
 };
@@ -31,7 +31,7 @@ pub use pulse::Pulse;
 pub use redact::{RedactedStream, Redactor};
 pub use registry::Registry;
 pub use secrets::Secrets;
-pub use settings::{DEFAULT_MAX_OUTPUT_BYTES, ExecutorSettings};
+pub use settings::{DEFAULT_MAX_OUTPUT_BYTES, ExecutorSettings, ProgramLimits};
 
 /// One attempt of one step, ready to be performed. `Debug` leaves `with` out: it holds secrets.
 #[derive(Clone)]

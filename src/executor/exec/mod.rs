@@ -1,23 +1,30 @@
 //! The `exec` step: one program, started directly and never through a shell.
 //!
-//! The program leads a process group of its own. Whatever ends the attempt (the program's exit, a
-//! dropped future, too much output) kills the whole group, so that nothing it started stays behind
-//! unless it left the group on purpose (`setsid`).
+//! Between the server and each program stands a [`supervisor`], the same binary started anew: it
+//! bounds the program, and whatever ends the attempt (the program's exit, a dropped future, too much
+//! output, the server's death) ends all that the program has started, however that detached itself.
+//! Without a supervisor the program leads a process group, which is killed as a whole.
 //!
-//! When this server itself is killed with SIGKILL, its [`guard`] does the same a moment later.
-//! What is out of its reach (a program that left its group, one that started in the very instant
-//! of the kill) may go on beside the next attempt: the idempotency key in its environment is the
-//! same.
+//! A program runs as the server's user, and so can kill the server. It cannot read the server's
+//! memory or environment (`app/conceal.rs`).
 
 mod capture;
+mod children;
+mod folder;
 mod group;
-mod guard;
 mod input;
+mod limits;
 mod outcome;
 mod program;
+mod running;
+mod supervised;
+mod supervisor;
+mod tree;
 
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::process::Command;
@@ -26,13 +33,17 @@ use super::text::too_large;
 use super::{Attempt, AttemptError, ExecutorSettings, StepExecutor};
 use crate::definition::Action;
 use crate::model::{Category, Failure, Json, codes};
+use folder::Folder;
 use group::Group;
-use guard::Guard;
 use input::Input;
 use program::Program;
+use running::{Running, cannot_start};
+use supervised::Supervised;
+use supervisor::Order;
 
-pub use guard::guard_programs;
+pub use children::{prepare_programs, tend_programs};
 pub use program::exec_allowed;
+pub use supervisor::supervise_program;
 
 /// What every http attempt carries as headers, spelled as variables: the key that is the same for
 /// every attempt of the step.
@@ -46,7 +57,8 @@ const TRACEPARENT: &str = "TRACEPARENT";
 #[derive(Debug)]
 pub(super) struct ExecExecutor {
     settings: ExecutorSettings,
-    guard: Option<Arc<Guard>>,
+    /// Where programs have their own folders.
+    temporary: PathBuf,
 }
 
 #[async_trait]
@@ -70,8 +82,8 @@ impl StepExecutor for ExecExecutor {
 impl ExecExecutor {
     /// Makes the executor.
     pub(super) fn new(settings: ExecutorSettings) -> Self {
-        let guard = settings.program_guard.clone().map(Guard::new);
-        Self { settings, guard }
+        let temporary = settings.temporary_folder();
+        Self { settings, temporary }
     }
 
     async fn run(&self, attempt: &Attempt) -> Result<Json, Failure> {
@@ -82,13 +94,17 @@ impl ExecExecutor {
         let program = Program::find(name, &self.settings)?;
         let input = Input::read(&attempt.with, &self.settings.exec_env)?;
         let limit = self.settings.max_output_bytes;
-        if let Some(guard) = &self.guard {
-            guard.get_ready();
-        }
-        let mut group = Group::spawn(self.command(&program, &input, attempt), name)?;
-        group.guard(self.guard.as_ref());
+        let folder = self.folder(&input)?;
+        let started = match &self.settings.program_supervisor {
+            Some(launcher) => {
+                let parts = (&program, &input);
+                self.supervised(launcher, parts, folder, attempt).map(Running::Supervised)
+            }
+            None => self.group((&program, &input), folder, attempt).map(Running::Group),
+        };
+        let running = started.map_err(|error| cannot_start(name, &error))?;
         let stdin = input.stdin.as_deref().unwrap_or_default();
-        match group.finish(stdin, limit, &attempt.pulse).await? {
+        match running.finish(name, stdin, (limit, &attempt.pulse)).await? {
             Some(finished) => {
                 let bounds = (limit, &*self.settings.redactor);
                 outcome::output(name, &finished, input.parse, bounds)
@@ -97,11 +113,57 @@ impl ExecExecutor {
         }
     }
 
-    fn command(&self, program: &Program, input: &Input, attempt: &Attempt) -> Command {
+    /// A folder for a program that names none.
+    fn folder(&self, input: &Input) -> Result<Option<Folder>, Failure> {
+        if input.cwd.is_some() {
+            return Ok(None);
+        }
+        Folder::make(&self.temporary).map(Some).map_err(|error| {
+            let message = format!(
+                "no folder for the program could be made in {}: {error}",
+                self.temporary.display()
+            );
+            Failure::recoverable(codes::SPAWN_FAILED, Category::Resource, message)
+        })
+    }
+
+    fn supervised(
+        &self,
+        launcher: &[OsString],
+        (program, input): (&Program, &Input),
+        folder: Option<Folder>,
+        attempt: &Attempt,
+    ) -> io::Result<Supervised> {
+        let order = Order {
+            pipes: (0, 0),
+            limits: self.settings.program_limits,
+            folder: folder.as_ref().map(|folder| folder.path().to_owned()),
+            program: program.path.clone(),
+            name: OsString::from(&program.name),
+            arguments: input.args.iter().map(OsString::from).collect(),
+        };
+        let surround = |command: &mut Command| self.surround(command, input, attempt);
+        Supervised::spawn(surround, launcher, (order, folder))
+    }
+
+    fn group(
+        &self,
+        (program, input): (&Program, &Input),
+        folder: Option<Folder>,
+        attempt: &Attempt,
+    ) -> io::Result<Group> {
         let mut command = Command::new(&program.path);
+        command.arg0(&program.name).args(&input.args);
+        self.surround(&mut command, input, attempt);
+        if let Some(folder) = &folder {
+            command.current_dir(folder.path());
+        }
+        Group::spawn(command, folder)
+    }
+
+    /// Environment, working directory and streams of a program.
+    fn surround(&self, command: &mut Command, input: &Input, attempt: &Attempt) {
         command
-            .arg0(&program.name)
-            .args(&input.args)
             .env_clear()
             .envs(self.settings.program_env.iter().map(|(name, value)| (name, value)))
             .envs(input.env.iter().map(|(name, value)| (name, value)))
@@ -109,16 +171,13 @@ impl ExecExecutor {
             .env(ATTEMPT, attempt.number.to_string())
             .stdin(if input.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
+            .stderr(Stdio::piped());
         if let Some(context) = attempt.traceparent.as_deref().filter(|text| !text.contains('\0')) {
             command.env(TRACEPARENT, context);
         }
         if let Some(cwd) = &input.cwd {
             command.current_dir(cwd);
         }
-        command
     }
 }
 

@@ -190,46 +190,6 @@ async fn a_dropped_attempt_takes_its_whole_group_with_it() {
     both_gone(&pids).await;
 }
 
-#[tokio::test]
-async fn a_server_that_is_killed_takes_its_programs_with_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let pids = folder.path().join("pids");
-    let mut server = Command::new(std::env::current_exe().unwrap())
-        .args(["executor::exec::tests::server_process", "--exact"])
-        .env(PIDS, &pids)
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    until(|| folder.path().join("ready").exists()).await;
-    server.kill().await.unwrap();
-    both_gone(&pids).await;
-}
-
-/// Tells [`server_process`] where its program writes.
-const PIDS: &str = "TEST_PIDS";
-
-/// The process that the test above starts and kills; does nothing unless told to.
-#[tokio::test]
-async fn server_process() {
-    let Some(pids) = std::env::var_os(PIDS) else { return };
-    let mut settings = executor(1 << 20).settings;
-    settings.program_guard = Some(guard::tests::this_test_as_guard());
-    let executor = ExecExecutor::new(settings);
-    let pids = Path::new(&pids);
-    let running = executor.execute(attempt("sh", &parent_and_child(pids)));
-    let guard = executor.guard.as_deref().unwrap();
-    let ready = async {
-        until(|| pids.exists() && guard::tests::watches(guard)).await;
-        std::fs::write(pids.with_file_name("ready"), "").unwrap();
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        outcome = running => panic!("ended: {outcome:?}"),
-        () = ready => {}
-    }
-}
-
 /// A program that starts another, writes both ids down and waits.
 fn parent_and_child(pids: &Path) -> String {
     let pids = pids.display();

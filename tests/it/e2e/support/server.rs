@@ -152,6 +152,11 @@ impl Server {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// Ends it like a power cut.
     pub(crate) async fn kill9(mut self) {
         self.child.start_kill().unwrap();

@@ -1,0 +1,342 @@
+//! The process that stands between the server and one program, and ends with it.
+//!
+//! It is the same binary, started anew: it sets the program's limits, starts it, and is the parent
+//! of whatever the program and its children leave behind (a child subreaper), so that none of them
+//! outlives the step: neither one that daemonised, nor when the server is killed. It has two pipes:
+//! one that closes when the program is to end (or the server is gone), one that tells the server
+//! how the program ended. No runtime, no configuration, no logging: it costs a step a millisecond.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, close, dup2_stderr, dup2_stdin, dup2_stdout};
+
+use super::{limits, tree};
+use crate::executor::ProgramLimits;
+
+/// Milliseconds between two counts of a program's processes: often enough that a program that
+/// does nothing but fork is stopped at some thousands.
+const COUNT_EVERY: u16 = 50;
+/// Milliseconds between two looks at processes that were killed and are not gone yet.
+const LOOK_EVERY: u16 = 10;
+/// Looks before processes that cannot be killed (they wait for a disk) are given up.
+const MAX_LOOKS: u32 = 500;
+
+/// How a program ended, in the words of the supervisor's report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It ended; the status as the system encodes it.
+    Exited(i32),
+    /// It could not be started; the error's number.
+    Failed(i32),
+    /// It had more processes than it may have.
+    Crowded,
+}
+
+impl End {
+    /// Reads a report; `None` if it is none.
+    pub(super) fn read(report: &str) -> Option<Self> {
+        let (word, number) = report.strip_suffix('\n')?.split_once(' ')?;
+        let number = number.parse().ok()?;
+        match word {
+            "exited" => Some(Self::Exited(number)),
+            "failed" => Some(Self::Failed(number)),
+            "crowded" => Some(Self::Crowded),
+            _ => None,
+        }
+    }
+
+    fn report(self) -> String {
+        match self {
+            Self::Exited(status) => format!("exited {status}\n"),
+            Self::Failed(error) => format!("failed {error}\n"),
+            Self::Crowded => "crowded 0\n".to_owned(),
+        }
+    }
+}
+
+/// What a supervisor is told on its command line. What the program's environment, working
+/// directory and standard streams are to be, the supervisor's are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    /// Numbers of the inherited pipes: the one that closes, the one for the report.
+    pub(super) pipes: (i32, i32),
+    pub(super) limits: ProgramLimits,
+    /// A folder that goes with the program.
+    pub(super) folder: Option<PathBuf>,
+    /// The program's file, its own name, and its arguments.
+    pub(super) program: PathBuf,
+    pub(super) name: OsString,
+    pub(super) arguments: Vec<OsString>,
+}
+
+impl Order {
+    /// The order as arguments.
+    pub(super) fn to_arguments(&self) -> Vec<OsString> {
+        let ProgramLimits { memory, processes, files, file_size } = self.limits;
+        let numbers = [memory, processes, files, file_size].map(|number| number.to_string().into());
+        let folder = self.folder.clone().unwrap_or_default();
+        let mut arguments = vec![self.pipes.0.to_string().into(), self.pipes.1.to_string().into()];
+        arguments.extend(numbers);
+        arguments.extend([folder.into(), self.program.clone().into(), self.name.clone()]);
+        arguments.extend(self.arguments.iter().cloned());
+        arguments
+    }
+
+    /// Reads the arguments; `None` if they are no order.
+    pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let mut arguments = arguments.into_iter();
+        let mut number = || arguments.next()?.to_str()?.parse::<u64>().ok();
+        let pipes = (i32::try_from(number()?).ok()?, i32::try_from(number()?).ok()?);
+        let limits = ProgramLimits {
+            memory: number()?,
+            processes: number()?,
+            files: number()?,
+            file_size: number()?,
+        };
+        let folder = Some(PathBuf::from(arguments.next()?)).filter(|path| path != Path::new(""));
+        let program = PathBuf::from(arguments.next()?);
+        let name = arguments.next()?;
+        Some(Self { pipes, limits, folder, program, name, arguments: arguments.collect() })
+    }
+}
+
+/// What the supervisor's process does, given its command line. Called by `main` and by nothing
+/// else.
+pub fn supervise_program(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()> {
+    let order = Order::read(arguments).ok_or(io::ErrorKind::InvalidInput)?;
+    let (told, mut report) = pipes(order.pipes)?;
+    // Signals that a program sends its parent change nothing; that of a child's end is read.
+    SigSet::all().thread_block()?;
+    let mut ended = SigSet::empty();
+    ended.add(Signal::SIGCHLD);
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    let ended = SignalFd::with_flags(&ended, flags)?;
+    let end = match start(&order) {
+        Err(error) => End::Failed(error.raw_os_error().unwrap_or(0)),
+        Ok(program) => {
+            let watch = Watch { ended, told, program, processes: order.limits.processes };
+            let end = watch.until_end();
+            watch.clear();
+            end
+        }
+    };
+    if let Some(folder) = &order.folder {
+        remove(folder);
+    }
+    report.write_all(end.report().as_bytes())
+}
+
+/// Opens both pipes anew, which this process owns then, and closes them as they were inherited,
+/// so that the program has neither.
+fn pipes((told, report): (i32, i32)) -> io::Result<(File, File)> {
+    let path = |number: i32| format!("/proc/self/fd/{number}");
+    let opened = (File::open(path(told))?, File::options().write(true).open(path(report))?);
+    close(told)?;
+    close(report)?;
+    Ok(opened)
+}
+
+/// Starts the program as the leader of a group of its own.
+fn start(order: &Order) -> io::Result<Pid> {
+    prctl::set_child_subreaper(true)?;
+    // What this process was given is the program's; its memory and pipes are not.
+    prctl::set_dumpable(false)?;
+    limits::set(&order.limits)?;
+    let mut command = Command::new(&order.program);
+    command.arg0(&order.name).args(&order.arguments).process_group(0);
+    let child = command.spawn()?;
+    let program = Pid::from_raw(i32::try_from(child.id()).unwrap_or(0));
+    limits::bound_memory(program, order.limits.memory);
+    for early in tree::descendants(program) {
+        limits::bound_memory(early, order.limits.memory);
+    }
+    // The streams are the program's alone: when it closes them, the server sees them closed.
+    let nothing = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&nothing)?;
+    dup2_stdout(&nothing)?;
+    dup2_stderr(&nothing)?;
+    std::env::set_current_dir("/")?;
+    Ok(program)
+}
+
+/// A program that runs.
+struct Watch {
+    /// Readable when a child has ended.
+    ended: SignalFd,
+    /// At its end when the program is to end.
+    told: File,
+    program: Pid,
+    /// Most processes; 0: any number.
+    processes: u64,
+}
+
+impl Watch {
+    /// Waits until the program has ended or is to end.
+    fn until_end(&self) -> End {
+        let killed =
+            End::Exited(raw_status(WaitStatus::Signaled(self.program, Signal::SIGKILL, false)));
+        loop {
+            if let Some(status) = self.reap() {
+                return End::Exited(status);
+            }
+            if self.is_told(if self.processes > 0 { COUNT_EVERY } else { u16::MAX }) {
+                return killed;
+            }
+            if self.processes > 0 {
+                let count = tree::descendants(Pid::this()).len();
+                if u64::try_from(count).unwrap_or(u64::MAX) > self.processes {
+                    return End::Crowded;
+                }
+            }
+        }
+    }
+
+    /// Kills whatever is left, until nothing is: processes without a parent become children of
+    /// this one, so that it is alone once it has none.
+    fn clear(&self) {
+        for _ in 0..MAX_LOOKS {
+            tree::kill_descendants(Pid::this());
+            self.reap();
+            if waitpid(None, Some(WaitPidFlag::WNOHANG)) == Err(Errno::ECHILD) {
+                return;
+            }
+            wait(&mut [PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)], LOOK_EVERY);
+        }
+    }
+
+    /// Reaps what has ended; the status of the program if it is among it.
+    fn reap(&self) -> Option<i32> {
+        let mut found = None;
+        while let Ok(Some(_)) = self.ended.read_signal() {}
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return found,
+                Ok(status) if status.pid() == Some(self.program) => {
+                    found = Some(raw_status(status));
+                }
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return found,
+            }
+        }
+    }
+
+    /// Waits for a child's end or for the pipe to close; whether it has closed.
+    fn is_told(&self, millis: u16) -> bool {
+        let mut ready = [
+            PollFd::new(self.ended.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.told.as_fd(), PollFlags::POLLIN),
+        ];
+        wait(&mut ready, millis);
+        ready.get(1).and_then(PollFd::any).unwrap_or(false)
+    }
+}
+
+/// Waits for one of these, or the time; everything is looked at again then.
+fn wait(ready: &mut [PollFd<'_>], millis: u16) {
+    if let Err(error) = poll(ready, PollTimeout::from(millis)) {
+        tracing::debug!(%error, "a wait was cut short");
+    }
+}
+
+/// A status as the system encodes it.
+fn raw_status(status: WaitStatus) -> i32 {
+    match status {
+        WaitStatus::Exited(_, code) => (code & 0xff) << 8,
+        #[expect(clippy::as_conversions, reason = "a signal is its number")]
+        WaitStatus::Signaled(_, signal, _) => signal as i32,
+        WaitStatus::Stopped(..)
+        | WaitStatus::PtraceEvent(..)
+        | WaitStatus::PtraceSyscall(_)
+        | WaitStatus::Continued(_)
+        | WaitStatus::StillAlive => 0,
+    }
+}
+
+/// Removes a folder with all that is in it, also what the program has closed to its own user;
+/// whether it is gone.
+pub(super) fn remove(folder: &Path) -> bool {
+    let removed = fs::remove_dir_all(folder).or_else(|error| {
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            return Err(error);
+        }
+        open_up(folder);
+        fs::remove_dir_all(folder)
+    });
+    if let Err(error) = &removed
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, folder = %folder.display(), "a program's folder stays");
+    }
+    removed.is_ok()
+}
+
+/// Gives the owner all rights to a folder and those in it.
+fn open_up(folder: &Path) {
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        if fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).is_err() {
+            continue;
+        }
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        // Symbolic links are not folders here, and so are not followed.
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        open.extend(folders.map(|entry| entry.path()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_read_as_it_was_written() {
+        let limits = ProgramLimits { memory: 1, processes: 2, files: 3, file_size: 4 };
+        let order = Order {
+            pipes: (5, 6),
+            limits,
+            folder: None,
+            program: "/bin/echo".into(),
+            name: "echo".into(),
+            arguments: vec!["".into(), "--x".into(), "a b".into()],
+        };
+        assert_eq!(Order::read(order.to_arguments()), Some(order.clone()));
+        let with_folder = Order { folder: Some("/tmp/x".into()), arguments: Vec::new(), ..order };
+        assert_eq!(Order::read(with_folder.to_arguments()), Some(with_folder.clone()));
+        let short = with_folder.to_arguments().into_iter().take(8);
+        assert_eq!(Order::read(short), None);
+    }
+
+    #[test]
+    fn a_report_is_whole_or_none() {
+        for end in [End::Exited(9), End::Exited(256), End::Failed(2), End::Crowded] {
+            let report = end.report();
+            assert_eq!(End::read(&report), Some(end));
+            assert_eq!(End::read(report.trim_end()), None);
+        }
+        assert_eq!(End::read(""), None);
+    }
+
+    #[test]
+    fn a_folder_that_was_closed_is_removed_all_the_same() {
+        let folder = tempfile::tempdir().unwrap().keep();
+        fs::create_dir(folder.join("a")).unwrap();
+        fs::write(folder.join("a/b"), "x").unwrap();
+        fs::set_permissions(folder.join("a"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o000)).unwrap();
+        remove(&folder);
+        assert!(!folder.exists());
+    }
+}
