@@ -77,6 +77,8 @@ impl JournalRow {
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct ReadRow {
     head: i64,
+    /// Whether more rows are left out because they are large.
+    cut: Option<bool>,
     seq: Option<i64>,
     first_seq: Option<i64>,
     at: Option<i64>,
@@ -114,11 +116,16 @@ impl<'a> Reader<'a> {
 
     /// Reads all rows of one snapshot; none at all means that there is no such thread.
     pub(super) fn read(mut self, rows: Vec<ReadRow>) -> Result<Vec<Records>, StoreError> {
-        let Some(head) = rows.first().map(|row| row.head) else { return Ok(Vec::new()) };
+        let Some((head, cut)) = rows.first().map(|row| (row.head, row.cut)) else {
+            return Ok(Vec::new());
+        };
         for row in rows.into_iter().filter_map(ReadRow::journal) {
             if !self.push(row)? {
                 break;
             }
+        }
+        if cut == Some(true) {
+            self.left = 0;
         }
         self.finish(head.cast_unsigned())
     }

@@ -14,15 +14,17 @@ use super::fault::answer;
 
 /// The head stands beside the rows of the same snapshot, so that a lost tail is noticed.
 const READ: &str = "
-SELECT t.last_seq AS head, j.seq, j.first_seq, j.at, j.crc, j.payload
+WITH sizes AS (
+    SELECT seq, octet_length(payload) AS size FROM @journal
+    WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT $3),
+summed AS (SELECT seq, size, sum(size) OVER (ORDER BY seq) AS upto FROM sizes),
+part AS MATERIALIZED (
+    SELECT max(CASE WHEN upto <= $4 OR upto = size THEN seq END) AS until, max(seq) AS last FROM summed)
+SELECT t.last_seq AS head, (SELECT until < last FROM part) AS cut,
+    j.seq, j.first_seq, j.at, j.crc, j.payload
 FROM @threads t LEFT JOIN (
     SELECT seq, first_seq, at, crc, payload FROM @journal
-    WHERE thread_id = $1 AND seq > $2 AND seq <= (
-        SELECT max(seq) FROM (
-            SELECT seq, size, sum(size) OVER (ORDER BY seq) AS upto FROM (
-                SELECT seq, octet_length(payload) AS size FROM @journal
-                WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) sizes) summed
-        WHERE upto <= $4 OR upto = size)
+    WHERE thread_id = $1 AND seq > $2 AND seq <= (SELECT until FROM part)
     ORDER BY seq) j ON true
 WHERE t.thread_id = $1 ORDER BY j.seq";
 
