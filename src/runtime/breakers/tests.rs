@@ -183,8 +183,7 @@ async fn a_made_up_key_and_a_threshold_of_its_own_open_no_circuit_of_others() {
             (CircuitScope::Target, 1),
             (CircuitScope::Key, 1),
             (CircuitScope::Key, 5),
-            (CircuitScope::Target, 5),
-            (CircuitScope::Key, 1)
+            (CircuitScope::Target, 5)
         ]
     );
 }
