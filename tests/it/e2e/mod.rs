@@ -28,6 +28,7 @@ mod kinds;
 mod lifecycle;
 mod lists;
 mod memory;
+mod namespaces;
 mod notifications;
 mod operations;
 mod outages;
