@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{Finding, Verifier, count, plan};
 use crate::definition::Plan;
 use crate::machine::ThreadState;
-use crate::model::{Event, EventBody, Json, ThreadId};
+use crate::model::{Event, EventBody, Json, Namespace, ThreadId};
 use crate::runtime::commit::summary;
 use crate::store::{StoreError, StoredRecords, StoredThread, Summary};
 
@@ -223,7 +223,8 @@ impl<'a> Unfolding<'a> {
 
     fn event(&mut self, seq: i64, text: &str) {
         if let Ok(place) = serde_json::from_str::<Place>(text) {
-            if place.thread_id != self.row.thread_id {
+            // An event names its thread as clients do, without the namespace.
+            if place.thread_id != Namespace::split(&self.row.thread_id).1 {
                 self.broken(seq, format!("this is an event of thread {}", place.thread_id));
             }
             if place.seq != seq {
