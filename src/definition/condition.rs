@@ -1,50 +1,43 @@
 //! `when`: a CEL expression over the input, the thread and the ancestors of a step.
 //!
-//! Compiled and checked once; evaluating never fails for a reason that could be seen before.
-//! The work is bounded: [`MAX_TEXT`] and [`MAX_DEPTH`] bound the expression, [`MAX_ITERATIONS`]
-//! how often the bodies of its macros (`all`, `exists`, `map`, `filter`, …) can run over the data
-//! at hand, and [`MAX_BUILT`] what they can build. Called by `machine`, which records the answer as
-//! the step's start or skip.
+//! Parsed and checked once by `cel`, evaluated here: its interpreter can be neither interrupted nor
+//! metered. [`MAX_TEXT`] and [`MAX_DEPTH`] bound the expression; a [`meter`] bounds the work and the
+//! memory of an evaluation, whatever the data. Evaluating never fails for a reason that could be seen
+//! before. Called by `machine`, which records the answer as the step's start or skip.
 
+mod calls;
+mod evaluate;
+mod meter;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod value;
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeSet;
 
-use cel::objects::{Key, Map};
-use cel::{Context, Env, Program, Value};
+use cel::{IdedExpr, Program};
 
+use self::evaluate::{Evaluation, Roots};
+use self::meter::{BUDGET, Meter, Stop};
 use self::survey::Survey;
+pub(super) use self::value::Value;
 use super::stack::with_large_stack;
-use super::{Scope, scan};
+use super::{Scope, allowance};
 use crate::model::Json;
 
 /// Longest expression, in bytes: far beyond what a person writes.
 const MAX_TEXT: usize = 4096;
 /// Most levels of an expression's tree: each costs stack when it is evaluated.
 const MAX_DEPTH: usize = 64;
-/// Most levels that are evaluated on the caller's stack: deeper ones get a thread, so that the
-/// ordinary ones, of five levels or so, need none.
-const INLINE_DEPTH: usize = 12;
-/// Most runs of a macro's body, nested ones multiplied, by the longest list in the data that the
-/// expression names: about a second of work.
-const MAX_ITERATIONS: usize = 1_000_000;
-/// Most bytes that `+` inside a macro can put together, by the data that the expression names.
-const MAX_BUILT: usize = 64 * 1024 * 1024;
 /// About what a byte of an expression takes in memory once compiled, in bytes: a tree of names.
 const WEIGHT_PER_BYTE: usize = 128;
 /// Longest explanation of a failure, in characters: it may quote the data.
 const MAX_DETAIL: usize = 300;
 
-/// The names of types and constants that CEL knows by itself.
-static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
-
 /// A compiled condition.
 #[derive(Debug)]
 pub struct Condition {
-    program: Program,
+    expression: IdedExpr,
     survey: Survey,
     /// About how many bytes it takes in memory.
     weight: usize,
@@ -73,7 +66,8 @@ impl Condition {
             let program = Program::compile(text)
                 .map_err(|faults| vec![shorten(&format!("not a CEL expression: {faults}"))])?;
             let survey = Survey::of(program.expression(), visible, over_output)?;
-            Ok(Self { program, survey, weight: text.len() * WEIGHT_PER_BYTE })
+            let expression = program.expression().clone();
+            Ok(Self { expression, survey, weight: text.len() * WEIGHT_PER_BYTE })
         })
         .unwrap_or_else(|detail| Err(vec![detail]))
     }
@@ -87,124 +81,53 @@ impl Condition {
     pub fn evaluate(&self, scope: &dyn Scope) -> Result<bool, String> {
         let answer = self.answer(scope, None)?;
         let Value::Bool(holds) = answer else {
-            return Err(format!("a condition is true or false, not {}", answer.type_of()));
+            return Err(format!("a condition is true or false, not {}", answer.type_name()));
         };
         Ok(holds)
     }
 
     /// What the expression comes to; the error says why there is no answer.
     pub(super) fn answer(&self, scope: &dyn Scope, output: Option<&Json>) -> Result<Value, String> {
-        let output = output.filter(|_| self.survey.output);
-        self.check_work(scope, output)?;
-        let mut variables: Vec<(&str, Value)> = Vec::new();
-        if self.survey.input {
-            variables.push(("input", value(scope.input().as_str())));
-        }
-        if self.survey.thread {
-            let id = Value::from(scope.thread_id().text().to_owned());
-            variables.push(("thread", object([("id".to_owned(), id)])));
-        }
-        if let Some(output) = output {
-            variables.push(("output", value(output.as_str())));
-        }
-        variables.extend(self.survey.steps.iter().map(|id| (id.as_str(), step(scope, id))));
-        if !self.survey.indexed.is_empty() {
-            let steps = self.survey.indexed.iter().map(|id| (id.clone(), step(scope, id)));
-            variables.push(("steps", object(steps)));
-        }
-        if self.survey.depth > INLINE_DEPTH {
-            return with_large_stack(|| self.execute(variables))?;
-        }
-        self.execute(variables)
+        self.within(BUDGET, scope, output).map_err(|stop| match stop {
+            Stop::Spent => "this takes more work than its budget allows".to_owned(),
+            Stop::Failed(why) => shorten(&why),
+        })
     }
 
-    fn execute(&self, variables: Vec<(&str, Value)>) -> Result<Value, String> {
-        let mut context = Context::with_env(Arc::clone(&ENV));
-        for (name, value) in variables {
-            context.add_variable_from_value(name, value);
-        }
-        self.program.execute(&context).map_err(|fault| shorten(&fault.to_string()))
+    fn within(&self, budget: u64, scope: &dyn Scope, output: Option<&Json>) -> Result<Value, Stop> {
+        let roots = self.roots(scope, output.filter(|_| self.survey.output));
+        let meter = Meter::new(allowance::grant(budget));
+        let granted = meter.left();
+        let answer = Evaluation::new(&roots, &meter).value(&self.expression);
+        allowance::take(granted - meter.left());
+        answer
     }
 
-    /// Refuses to start what could take unreasonably long over this data.
-    fn check_work(&self, scope: &dyn Scope, output: Option<&Json>) -> Result<(), String> {
-        if self.survey.nesting == 0 {
-            return Ok(());
-        }
-        let (mut longest, mut bytes) = (self.survey.additions + 1, 0_usize);
-        let outputs = self.survey.steps.iter().chain(&self.survey.indexed);
-        let outputs = outputs.filter_map(|id| scope.step(id)?.output);
-        for json in outputs.chain(self.survey.input.then(|| scope.input())).chain(output) {
-            longest = longest.max(longest_list(json.as_str()));
-            bytes = bytes.saturating_add(json.as_str().len());
-        }
-        let longest = longest.saturating_mul(self.survey.additions + 1);
+    /// The most work that an evaluation over so many bytes of data can make, roughly.
+    pub fn effort(&self, bytes: usize) -> u64 {
+        let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let once = self.survey.nodes.saturating_add(bytes / 16);
+        let items = self.survey.nodes.saturating_add(bytes / 2);
         let nesting = u32::try_from(self.survey.nesting).unwrap_or(u32::MAX);
-        if longest.checked_pow(nesting).is_none_or(|runs| runs > MAX_ITERATIONS) {
-            return Err(format!(
-                "{nesting} nested macros over {longest} items are more than {MAX_ITERATIONS} runs"
-            ));
-        }
-        if self.survey.builds && longest.saturating_mul(bytes) > MAX_BUILT {
-            return Err(format!("\"+\" inside a macro could build more than {MAX_BUILT} bytes"));
-        }
-        Ok(())
+        number(once).saturating_mul(number(items).saturating_pow(nesting))
     }
-}
 
-/// A step as conditions see it: `output` and `status`.
-fn step(scope: &dyn Scope, id: &str) -> Value {
-    let view = scope.step(id);
-    let output = view.and_then(|view| view.output).map_or(Value::Null, |json| value(json.as_str()));
-    let status = view.map_or("pending", |view| view.status.as_str());
-    object([("output".to_owned(), output), ("status".to_owned(), Value::from(status.to_owned()))])
-}
-
-fn object(members: impl IntoIterator<Item = (String, Value)>) -> Value {
-    let map: HashMap<Key, Value> =
-        members.into_iter().map(|(key, value)| (Key::String(Arc::new(key)), value)).collect();
-    Value::Map(Map { map: Arc::new(map) })
-}
-
-/// JSON text as a CEL value: whole numbers are integers where they fit.
-fn value(json: &str) -> Value {
-    match json.as_bytes().first() {
-        Some(b'{') => object(
-            scan::members(json).map(|(key, inner)| (scan::decode(key).into_owned(), value(inner))),
-        ),
-        Some(b'[') => Value::List(Arc::new(scan::items(json).map(value).collect())),
-        Some(b'"') => Value::from(scan::decode(json).into_owned()),
-        Some(b't') => Value::Bool(true),
-        Some(b'f') => Value::Bool(false),
-        Some(b'n') | None => Value::Null,
-        Some(_) => json
-            .parse()
-            .map(Value::Int)
-            .or_else(|_| json.parse().map(Value::UInt))
-            .unwrap_or_else(|_| Value::Float(json.parse().unwrap_or(f64::NAN))),
-    }
-}
-
-/// The number of items of the longest array or object in a JSON text.
-fn longest_list(json: &str) -> usize {
-    let (mut open, mut longest, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = quoted,
-            b'"' => quoted = !quoted,
-            _ if quoted => {}
-            b'[' | b'{' => open.push(1),
-            b',' => {
-                if let Some(count) = open.last_mut() {
-                    *count += 1;
-                }
-            }
-            b']' | b'}' => longest = longest.max(open.pop().unwrap_or(0)),
-            _ => {}
+    fn roots<'a>(&'a self, scope: &'a dyn Scope, output: Option<&'a Json>) -> Roots<'a> {
+        let steps = self.survey.steps.iter().chain(&self.survey.indexed);
+        let steps = steps.map(|id| {
+            let view = scope.step(id);
+            let status = view.map_or("pending", |view| view.status.as_str());
+            let output = view.and_then(|view| view.output).map_or("null", Json::as_str);
+            (id.as_str(), (status, output))
+        });
+        Roots {
+            input: scope.input().as_str(),
+            thread: scope.thread_id().text(),
+            output: output.map(Json::as_str),
+            steps: steps.collect(),
+            indexed: self.survey.indexed.iter().map(String::as_str).collect(),
         }
     }
-    longest
 }
 
 fn shorten(text: &str) -> String {

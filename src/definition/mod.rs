@@ -5,6 +5,7 @@
 //! cycle, templates name only ancestors, conditions and filters compile. Called by the runtime at
 //! the door and on load; pure, and never touches the network or a file.
 
+mod allowance;
 mod check;
 mod condition;
 mod filter;
@@ -22,12 +23,13 @@ mod testing;
 mod variables;
 mod weight;
 
+pub use allowance::within;
 pub use check::{Check, Verdict};
 pub use condition::Condition;
 pub use filter::{Filter, FilterError, FilterLimits};
 pub use kinds::METHODS as HTTP_METHODS;
 pub use plan::{Action, Fallback, Phase, Plan, PlanStep, StepBreaker};
-pub use schema::InputSchema;
+pub use schema::{InputSchema, TakesLong};
 pub use scope::{Scope, StepView};
 pub use template::{Astray, Template, Unfilled};
 pub use variables::VariablePolicy;

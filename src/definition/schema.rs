@@ -1,31 +1,46 @@
 //! The schema of a workflow's input.
 //!
 //! JSON Schema without the network: a `$ref` to anything outside the schema is refused, and
-//! patterns run on an engine that cannot backtrack. Called when a thread is started.
+//! patterns run on an engine that cannot backtrack. What a schema unfolds to is bounded before it is
+//! compiled ([`unfold`]), and holding data against it has a budget of work ([`metered`]), which the
+//! same input always uses up at the same place. Called when a thread is started.
 
-use std::fmt;
+mod metered;
+mod patterns;
+#[cfg(test)]
+mod tests;
+mod unfold;
+
+use std::fmt::{self, Write as _};
 
 use jsonschema::paths::LocationSegment;
 use jsonschema::{PatternOptions, Retrieve, Uri, Validator};
 use serde_json::Value;
 
+use self::metered::{Metered, Prices, Seen, set_prices};
+use super::filter::meter::{self, Budget};
 use super::stack::with_large_stack;
 use crate::model::{Faults, Json, Pointer};
 
 /// Most faults of one input that are named: as many as one answer holds.
 const MAX_INPUT_FAULTS: usize = 100;
-/// Longest explanation of one fault, in characters: it may quote the input.
+/// Longest explanation of one fault, in bytes: it may quote the schema.
 const MAX_DETAIL: usize = 300;
-/// Largest compiled pattern, in bytes: a counted repetition can ask for gigabytes.
-const MAX_PATTERN: usize = 1024 * 1024;
+/// Work that is done on the caller's thread: a millisecond or so.
+const INLINE: Budget = Budget { fuel: 20_000, stack: 512 * 1024 };
+/// Work of one input in all: about half a second.
+const FULL: Budget = Budget { fuel: 10_000_000, stack: 128 * 1024 * 1024 };
 
 /// About what a byte of a schema takes in memory once compiled, in bytes: a validator for each of its
 /// members, with its place.
 const WEIGHT_PER_BYTE: usize = 128;
+/// Of what a pattern may take in memory, about what one takes is one such part.
+const PATTERN_SHARE: usize = 16;
 
 /// A compiled JSON Schema (draft 2020-12 unless it names another).
 pub struct InputSchema {
-    validator: Validator,
+    validator: Validator<Metered>,
+    prices: Prices,
     /// About how many bytes it takes in memory.
     weight: usize,
 }
@@ -36,20 +51,30 @@ impl fmt::Debug for InputSchema {
     }
 }
 
+/// What is wrong, and where.
+type Found = (Pointer, String);
+
+/// An input was not held against the schema to the end: that takes more than a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakesLong;
+
 impl InputSchema {
     /// Compiles a schema; the error says what is wrong with it.
     pub(super) fn compile(schema: &Json) -> Result<Self, String> {
         let value: Value = schema.decode().map_err(|fault| fault.to_string())?;
-        let compiled = with_large_stack(|| {
-            let patterns =
-                PatternOptions::regex().size_limit(MAX_PATTERN).dfa_size_limit(MAX_PATTERN);
-            jsonschema::options()
+        with_large_stack(|| {
+            let costs = unfold::survey(&value)?;
+            let limit = patterns::size_limit(costs.patterns);
+            let patterns = PatternOptions::regex().size_limit(limit).dfa_size_limit(limit);
+            let validator = jsonschema::options_for::<Metered>()
                 .with_retriever(Nowhere)
                 .with_pattern_options(patterns)
                 .build(&value)
-                .map_err(|fault| shorten(&fault.to_string()))
-        })??;
-        Ok(Self { validator: compiled, weight: schema.as_str().len() * WEIGHT_PER_BYTE })
+                .map_err(|fault| brief(&fault))?;
+            let patterns = costs.patterns.saturating_mul(limit);
+            let weight = schema.as_str().len() * WEIGHT_PER_BYTE + patterns / PATTERN_SHARE;
+            Ok(Self { validator, prices: costs.into(), weight })
+        })?
     }
 
     /// About how many bytes it takes in memory.
@@ -58,30 +83,95 @@ impl InputSchema {
     }
 
     /// Holds an input against the schema: a fault for each place that does not fit, its pointer
-    /// the place in the input, under `at`.
+    /// the place in the input, under `at`. Takes up to half a second; not for an async task.
     pub fn check(&self, input: &Json, at: &Pointer, faults: &mut Faults) {
-        let Ok(value) = input.decode::<Value>() else {
-            faults.add(at, "the input cannot be read");
-            return;
-        };
-        for fault in self.validator.iter_errors(&value).take(MAX_INPUT_FAULTS) {
-            let place =
-                fault.instance_path().into_iter().fold(
-                    at.clone(),
-                    |place, segment| match segment {
-                        LocationSegment::Property(name) => place.key(&name),
-                        LocationSegment::Index(index) => place.index(index),
-                    },
-                );
-            faults.add(&place, shorten(&fault.masked().to_string()));
+        let found = with_large_stack(|| self.attempt(input, at, FULL));
+        match found {
+            Ok(Ok(found)) => {
+                for (place, detail) in found {
+                    faults.add(&place, detail);
+                }
+            }
+            Ok(Err(TakesLong)) => faults.add(
+                at,
+                "holding this input against its schema takes more work than its budget allows",
+            ),
+            Err(detail) => faults.add(at, detail),
         }
+    }
+
+    /// The same, if it can be told at once.
+    pub fn check_inline(
+        &self,
+        input: &Json,
+        at: &Pointer,
+        faults: &mut Faults,
+    ) -> Result<(), TakesLong> {
+        if input.as_str().len() > MAX_INLINE {
+            return Err(TakesLong);
+        }
+        let found = self.attempt(input, at, INLINE)?;
+        for (place, detail) in found {
+            faults.add(&place, detail);
+        }
+        Ok(())
+    }
+
+    fn attempt(&self, input: &Json, at: &Pointer, budget: Budget) -> Result<Vec<Found>, TakesLong> {
+        let Ok(value) = input.decode::<Value>() else {
+            let detail = "the input cannot be read".to_owned();
+            return Ok(vec![(at.clone(), detail)]);
+        };
+        set_prices(self.prices);
+        let fits = meter::metered(budget, || self.validator.is_valid(Seen(&value)));
+        if fits.map_err(|_| TakesLong)? {
+            return Ok(Vec::new());
+        }
+        let named = meter::metered(budget, || self.named(&value, at));
+        named.or_else(|_| {
+            if budget.fuel < FULL.fuel {
+                return Err(TakesLong);
+            }
+            let detail = "it does not fit the schema, in too many ways to name them".to_owned();
+            Ok(vec![(at.clone(), detail)])
+        })
+    }
+
+    fn named(&self, value: &Value, at: &Pointer) -> Vec<Found> {
+        let errors = self.validator.iter_errors(Seen(value)).take(MAX_INPUT_FAULTS);
+        let named = errors.map(|error| {
+            let path = error.instance_path().into_iter();
+            let place = path.fold(at.clone(), |place, segment| match segment {
+                LocationSegment::Property(name) => place.key(&name),
+                LocationSegment::Index(index) => place.index(index),
+            });
+            (place, brief(&error.masked()))
+        });
+        named.collect()
     }
 }
 
-fn shorten(text: &str) -> String {
-    match text.char_indices().nth(MAX_DETAIL) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
+/// Longest input that is read on the caller's thread, in bytes: reading takes time as well.
+const MAX_INLINE: usize = 64 * 1024;
+
+/// The beginning of what something says of itself: no more than that is ever written.
+fn brief(told: &dyn fmt::Display) -> String {
+    struct Beginning(String);
+    impl fmt::Write for Beginning {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let left = MAX_DETAIL.saturating_sub(self.0.len());
+            if text.len() <= left {
+                self.0.push_str(text);
+                return Ok(());
+            }
+            self.0.push_str(text.get(..text.floor_char_boundary(left)).unwrap_or_default());
+            self.0.push('…');
+            Err(fmt::Error)
+        }
+    }
+    let mut out = Beginning(String::new());
+    match write!(out, "{told}") {
+        Ok(()) | Err(fmt::Error) => out.0,
     }
 }
 

@@ -8,12 +8,11 @@ use cel::common::ast::{EntryExpr, Expr, LiteralValue, operators};
 use super::MAX_DEPTH;
 
 /// Types, which are values in CEL.
-const TYPES: [&str; 10] =
+pub(super) const TYPES: [&str; 10] =
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
 
 /// What was found in an expression.
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 pub(super) struct Survey {
     /// Whether it names `input`.
     pub(super) input: bool,
@@ -27,12 +26,8 @@ pub(super) struct Survey {
     pub(super) indexed: BTreeSet<String>,
     /// How deep macros stand inside macros; `in` inside a macro counts as one.
     pub(super) nesting: usize,
-    /// How many levels its tree has.
-    pub(super) depth: usize,
-    /// How often `+` stands in it.
-    pub(super) additions: usize,
-    /// Whether one of those stands inside a macro.
-    pub(super) builds: bool,
+    /// How many operators, names and values it has.
+    pub(super) nodes: usize,
 }
 
 impl Survey {
@@ -79,7 +74,7 @@ impl<'a> Walk<'a> {
             self.too_deep = true;
             return 0;
         }
-        self.survey.depth = self.survey.depth.max(depth);
+        self.survey.nodes += 1;
         let below = depth + 1;
         match &ided.expr {
             Expr::Unspecified | Expr::Literal(_) => 0,
@@ -96,10 +91,6 @@ impl<'a> Walk<'a> {
                 self.expr(&select.operand, below, macros)
             }
             Expr::Call(call) => {
-                if call.func_name == operators::ADD {
-                    self.survey.additions += 1;
-                    self.survey.builds |= macros > 0;
-                }
                 if let (operators::INDEX, [of, index]) = (call.func_name.as_str(), &*call.args)
                     && self.is_steps(of)
                     && let Expr::Literal(LiteralValue::String(id)) = &index.expr
@@ -121,14 +112,7 @@ impl<'a> Walk<'a> {
                 self.bound.extend(made.iter_var2.as_deref());
                 self.bound.push(&made.accu_var);
                 let body = [&made.accu_init, &made.loop_cond, &made.loop_step, &made.result];
-                // The expansion of `map` and `filter` appends to its own result.
-                let (additions, builds) = (self.survey.additions, self.survey.builds);
                 let inner = self.all(body.into_iter(), below, macros + 1);
-                if is_append(&made.loop_step, &made.accu_var)
-                    && self.survey.additions == additions + 1
-                {
-                    (self.survey.additions, self.survey.builds) = (additions, builds);
-                }
                 self.bound.truncate(before);
                 range.max(inner + 1)
             }
@@ -214,16 +198,5 @@ impl<'a> Walk<'a> {
         if name == "thread" && member != "id" {
             self.faults.insert(format!("thread.{member}: of a thread, only thread.id"));
         }
-    }
-}
-
-/// Whether a macro's step is `result + [item]`, perhaps under a condition: not what somebody
-/// wrote, and linear in the list.
-fn is_append(step: &IdedExpr, accu: &str) -> bool {
-    let Expr::Call(call) = &step.expr else { return false };
-    match (call.func_name.as_str(), &*call.args) {
-        (operators::ADD, [left, _]) => matches!(&left.expr, Expr::Ident(name) if name == accu),
-        (operators::CONDITIONAL, [_, then, _]) => is_append(then, accu),
-        _ => false,
     }
 }

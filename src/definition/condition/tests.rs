@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::definition::testing::Data;
 use crate::model::StepStatus;
@@ -99,9 +101,26 @@ fn no_condition_takes_long() {
         nested(2),
         nested(3),
         nested(10),
-        "input.all(x, x in input)".to_owned(),
+        "input.all(x, !(2 in input))".to_owned(),
         "size(input.map(x, pick.output + pick.output)) > 0".to_owned(),
         "(input + input + input).all(x, input.all(y, true))".to_owned(),
+        "input.all(x, input == input)".to_owned(),
+        "input.all(x, !(input != input))".to_owned(),
+        "input.all(x, [input, input] == [input, input])".to_owned(),
+        "input.all(x, {'a': input} == {'a': input})".to_owned(),
+        "input.all(x, pick.output == pick.output)".to_owned(),
+        "input.all(x, pick.output <= pick.output)".to_owned(),
+        "input.all(x, !pick.output.contains('xxxxxxy'))".to_owned(),
+        "input.all(x, size(pick.output) > 0)".to_owned(),
+        "input.all(x, pick.output.startsWith(pick.output))".to_owned(),
+        "input.all(x, {pick.output: 1}[pick.output] == 1)".to_owned(),
+        "input.all(x, bytes(pick.output) == bytes(pick.output))".to_owned(),
+        "input.all(x, size(input + input) > 0)".to_owned(),
+        "input.all(x, max(input) == 1)".to_owned(),
+        "input.map(x, input.map(y, [x, y])).size() > 0".to_owned(),
+        "input.exists(x, input.filter(y, y == 1).size() == 0)".to_owned(),
+        "input.exists_one(x, input.exists_one(y, false))".to_owned(),
+        "!input.exists(x, (x > 'a') || false)".to_owned(),
         format!("{}true", "!".repeat(4000)),
         format!("{}1{} == 1", "(".repeat(2000), ")".repeat(2000)),
         format!("{} > 0", vec!["1"; 2000].join("+")),
@@ -113,15 +132,145 @@ fn no_condition_takes_long() {
         "x".repeat(5000),
     ] {
         if let Ok(condition) = Condition::compile(&text, &visible()) {
-            let _answer = condition.evaluate(&data);
+            let answer = condition.evaluate(&data);
+            let costly = text.starts_with("input.all(x, ") || text.contains("map(");
+            let spent = answer.as_ref().is_err_and(|why| why.contains("budget"));
+            assert!(spent || !costly, "{text}: {answer:?}");
         }
     }
     assert_eq!(compile("input.all(x, x > 0)").evaluate(&data), Ok(true));
+    assert_eq!(compile("size(input.map(x, x + 1)) == 100000").evaluate(&data), Ok(true));
     assert!(compile(&nested(2)).evaluate(&data).is_err());
+}
+
+#[test]
+fn a_budget_that_is_used_up_is_no_error_that_an_expression_could_pass_over() {
+    let list = format!("[{}]", vec!["1"; 100_000].join(","));
+    let endless = "input.all(x, input.all(y, true))";
+    for text in [
+        format!("({endless}) || true"),
+        format!("!(({endless}) && false)"),
+        format!("[1, 2].exists(z, {endless} || z == 2)"),
+        format!("[1].all(z, false && {endless} || {endless})"),
+    ] {
+        let answer = compile(&text).evaluate(&Data::new(&list));
+        assert!(answer.unwrap_err().contains("budget"), "{text}");
+    }
+}
+
+#[test]
+fn ordinary_data_of_a_megabyte_are_within_the_budget() {
+    let item = |n: usize| {
+        let text = "some words that describe it at length, as descriptions do";
+        format!(r#"{{"id":{n},"price":{n}.5,"name":"item {n}","about":"{text}"}}"#)
+    };
+    let items: Vec<_> = (0..10_000).map(item).collect();
+    let data = Data::new(&format!(r#"{{"items":[{}],"limit":-1}}"#, items.join(",")));
+    for text in [
+        "input.items.all(x, x.price > 0 && x.name != '')",
+        "input.items.all(x, x.price > input.limit && x.about.contains('describe'))",
+        "size(input.items.filter(x, x.id % 2 == 0).map(x, x.name)) == 5000",
+        "input.items[9999].id == 9999 && input.limit == -1",
+        "!input.items.exists(x, x.name in ['nobody', 'nothing'])",
+    ] {
+        assert_eq!(compile(text).evaluate(&data), Ok(true), "{text}");
+    }
+}
+
+#[test]
+fn numbers_are_worth_the_same_however_they_are_written() {
+    let data = Data::new(r#"{"i":3,"f":3.0,"big":9007199254740993,"u":18446744073709551615}"#);
+    for text in [
+        "input.i == input.f && input.i == 3.0 && input.f == 3 && 3 == 3u",
+        "input.i in [3.0] && input.f in [3]",
+        "input.i * 1.5 == 4.5 && input.f + 1 == 4 && input.f / 2 == 1.5",
+        "input.big == 9007199254740993 && input.big != 9007199254740992.0",
+        "input.big > 9007199254740992.0 && input.u > input.i",
+        "{3: 'a'}[input.f] == 'a' && [1, 2, 3, 4][input.f] == 4",
+        "input.i % 2 == 1 && 7 / 2 == 3 && -7 / 2 == -3",
+        "int('12') == 12 && double('1.5') == 1.5 && string(2.5) == '2.5' && uint(3) == 3u",
+        "min(2, 1.5) == 1.5 && max([1, 2.5, 2]) == 2.5",
+    ] {
+        assert_eq!(compile(text).evaluate(&data), Ok(true), "{text}");
+    }
+    for text in ["9223372036854775807 + 1 > 0", "1 % 0 == 0", "int('x') == 1", "'a' * 2 == 'aa'"] {
+        assert!(compile(text).evaluate(&data).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn what_one_side_decides_needs_no_answer_of_the_other() {
+    for (text, holds) in [
+        ("input.nosuch == 1 || true", true),
+        ("input.nosuch == 1 && false", false),
+        ("[0, 1].exists(x, 1 / x == 1)", true),
+        ("[0, 1].all(x, 1 / x == 2)", false),
+        ("has(input.o) ? input.o.k == null : false", true),
+        ("[1, 2, 3].map(x, x > 1, x * 10) == [20, 30]", true),
+        ("{'a': 1, 'b': 2}.all(k, k in ['a', 'b'])", true),
+        ("[1, 1, 2].exists_one(x, x == 2)", true),
+        ("{'a': 1}.a == 1 && 'a' in {'a': 1} && !('z' in {'a': 1})", true),
+        ("type(1.5) == double && type('') == string && type([]) == list", true),
+    ] {
+        assert_eq!(compile(text).evaluate(&data()), Ok(holds), "{text}");
+    }
+    for text in [
+        "input.nosuch == 1 || false",
+        "input.nosuch == 1 && true",
+        "1 && true",
+        "[0].all(x, 1 / x == 1)",
+    ] {
+        assert!(compile(text).evaluate(&data()).is_err(), "{text}");
+    }
 }
 
 #[test]
 fn conditions_are_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Condition>();
+}
+
+fn any_expression() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("input".to_owned()),
+        Just("input.a".to_owned()),
+        Just("input.list".to_owned()),
+        Just("x".to_owned()),
+        Just("1".to_owned()),
+        Just("'ab'".to_owned()),
+        Just("true".to_owned()),
+    ];
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        let operators = prop::sample::select(vec!["==", "!=", "<", "+", "&&", "||", "in", "*"]);
+        let macros = prop::sample::select(vec!["all", "exists", "exists_one", "map", "filter"]);
+        let functions = prop::sample::select(vec!["size", "string", "bytes", "type", "max"]);
+        prop_oneof![
+            (inner.clone(), operators, inner.clone())
+                .prop_map(|(a, op, b)| format!("({a} {op} {b})")),
+            (inner.clone(), macros, inner.clone())
+                .prop_map(|(a, of, b)| format!("[{a}, {a}].{of}(x, {b})")),
+            (inner.clone(), inner.clone())
+                .prop_map(|(a, b)| format!("input.list.all(x, {a} == {b})")),
+            (functions, inner.clone()).prop_map(|(of, a)| format!("{of}({a})")),
+            (inner.clone(), inner).prop_map(|(a, b)| format!("(true ? {a} : {b})")),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_expression_takes_more_than_its_budget(
+        text in any_expression(),
+        list in prop::collection::vec(0..9_u8, 0..200),
+    ) {
+        let data = Data::new(&format!(r#"{{"a":"{}","list":{list:?}}}"#, "y".repeat(300)));
+        let text = format!("[1].map(x, {text})");
+        let Ok(condition) = Condition::compile(&text, &visible()) else { return Ok(()) };
+        // A budget that is used up ends it, however small; a larger one changes no answer.
+        let answers = [5, 500, 50_000, BUDGET].map(|budget| condition.within(budget, &data, None));
+        let told: Vec<_> = answers.iter().filter(|answer| !matches!(answer, Err(Stop::Spent))).collect();
+        for pair in told.windows(2) {
+            prop_assert_eq!(format!("{:?}", pair[0]), format!("{:?}", pair[1]));
+        }
+    }
 }

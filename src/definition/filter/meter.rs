@@ -10,12 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// What one run may use.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
+pub(in crate::definition) struct Budget {
     /// Units of work: one for each term evaluated or value compared, and one for every
     /// [`BYTES_PER_UNIT`] bytes copied. It bounds time and memory alike.
-    pub(super) fuel: u64,
+    pub(in crate::definition) fuel: u64,
     /// Bytes of stack that recursion may take.
-    pub(super) stack: usize,
+    pub(in crate::definition) stack: usize,
 }
 
 /// Bytes that are copied for one unit of fuel.
@@ -23,7 +23,7 @@ const BYTES_PER_UNIT: u64 = 64;
 
 /// Why a run was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(in crate::definition) enum Stop {
     /// The fuel is used up.
     Fuel,
     /// Recursion went too deep.
@@ -42,7 +42,10 @@ thread_local! {
 }
 
 /// Runs `work` within a budget.
-pub(super) fn metered<T>(budget: Budget, work: impl FnOnce() -> T) -> Result<T, Stop> {
+pub(in crate::definition) fn metered<T>(
+    budget: Budget,
+    work: impl FnOnce() -> T,
+) -> Result<T, Stop> {
     struct Restore(u64, usize);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -60,13 +63,13 @@ pub(super) fn metered<T>(budget: Budget, work: impl FnOnce() -> T) -> Result<T, 
 
 /// Ends the run on this thread.
 #[cold]
-pub(super) fn stop(why: Stop) -> ! {
+pub(in crate::definition) fn stop(why: Stop) -> ! {
     // Not a panic: no hook runs and nothing is printed.
     resume_unwind(Box::new(why))
 }
 
 /// Takes units of fuel.
-pub(super) fn spend(units: u64) {
+pub(in crate::definition) fn spend(units: u64) {
     match FUEL.get().checked_sub(units) {
         Some(left) => FUEL.set(left),
         None => stop(Stop::Fuel),
@@ -74,12 +77,12 @@ pub(super) fn spend(units: u64) {
 }
 
 /// Takes the fuel for handling that many bytes.
-pub(super) fn spend_bytes(bytes: usize) {
+pub(in crate::definition) fn spend_bytes(bytes: usize) {
     spend(1 + u64::try_from(bytes).unwrap_or(u64::MAX) / BYTES_PER_UNIT);
 }
 
 /// Notes that a term is evaluated.
-pub(super) fn step() {
+pub(in crate::definition) fn step() {
     spend(1);
     if stack_address() < FLOOR.get() {
         stop(Stop::Stack);

@@ -7,7 +7,7 @@
 //! not time. Called by the executor of `transform`.
 
 mod library;
-mod meter;
+pub(super) mod meter;
 mod natives;
 mod read;
 mod survey;
@@ -34,8 +34,8 @@ use crate::model::Json;
 const MAX_PROGRAM: usize = 16 * 1024;
 /// Longest message of an error, in bytes: it may quote the input.
 const MAX_MESSAGE: usize = 500;
-/// Work that is done on the caller's thread: about ten milliseconds at the very most.
-const INLINE: Budget = Budget { fuel: 100_000, stack: 512 * 1024 };
+/// Work that is done on the caller's thread: about a millisecond.
+const INLINE: Budget = Budget { fuel: 10_000, stack: 512 * 1024 };
 /// Work of one run in all: about a second, and 256 MiB of memory at the very most.
 const FULL: Budget = Budget { fuel: 4_000_000, stack: 96 * 1024 * 1024 };
 
@@ -97,8 +97,8 @@ impl Filter {
         self.weight
     }
 
-    /// Runs the filter on this thread, if it can be told soon: `None` after about ten
-    /// milliseconds, and for programs that need a large stack. Then [`Filter::run`] it where
+    /// Runs the filter on this thread, if it can be told soon: `None` after about a
+    /// millisecond, and for programs that need a large stack. Then [`Filter::run`] it where
     /// blocking does no harm; starting over changes nothing, as a filter has no effects.
     pub fn run_inline(
         &self,
