@@ -26,7 +26,7 @@ const MAX_IDEMPOTENCY_KEY: usize = 255;
 pub(super) struct Body<T>(pub(super) T);
 
 /// What a JSON body is read into.
-pub(super) trait FromBody: Sized {
+pub(super) trait FromBody: Sized + Send + Sync {
     /// The members a body may have.
     const MEMBERS: &'static [&'static str];
     /// Whether the body may be left out.
@@ -35,8 +35,8 @@ pub(super) trait FromBody: Sized {
     fn read(fields: &mut Fields<'_>) -> Self;
     /// Faults inside the members' values, which the runtime would find if the body had no others:
     /// one answer names them all.
-    fn faults_within(&self, _api: &Api) -> Vec<Fault> {
-        Vec::new()
+    fn faults_within(&self, _api: &Api) -> impl Future<Output = Vec<Fault>> + Send {
+        std::future::ready(Vec::new())
     }
 }
 
@@ -54,7 +54,7 @@ impl<T: FromBody> FromRequest<Api> for Body<T> {
         let mut fields = Fields::open(&json).map_err(Problem::faults)?;
         let value = T::read(&mut fields);
         if let Err(mut faults) = fields.finish(T::MEMBERS) {
-            faults.extend(value.faults_within(api));
+            faults.extend(value.faults_within(api).await);
             return Err(Problem::faults(faults));
         }
         Ok(Self(value))

@@ -35,7 +35,7 @@ const FULL: Budget = Budget { fuel: 10_000_000, stack: 128 * 1024 * 1024 };
 /// members, with its place.
 const WEIGHT_PER_BYTE: usize = 128;
 /// Of what a pattern may take in memory, about what one takes is one such part.
-const PATTERN_SHARE: usize = 16;
+const PATTERN_SHARE: usize = 64;
 
 /// A compiled JSON Schema (draft 2020-12 unless it names another).
 pub struct InputSchema {

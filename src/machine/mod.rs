@@ -15,6 +15,7 @@ mod command;
 mod decide;
 mod document;
 mod draft;
+mod effort;
 pub mod explain;
 mod give_up;
 mod ready;

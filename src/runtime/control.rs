@@ -42,7 +42,7 @@ pub(super) async fn resume(
             let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
             Ok(load::plan(core, &row.definition).await?)
         });
-        check_input(core, &*plan.await?, input)?;
+        check_input(core, &*plan.await?, input).await?;
     }
     let plain = from_step.is_none() && skip.is_empty() && input.is_none();
     let asked = if plain { Ask::Resume } else { Ask::ResumeWith { from_step, skip, input } };

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
+use super::aside::Aside;
 use super::authority::Authority;
 use super::breakers::Breakers;
 use super::diff::DIFFS_AT_ONCE;
@@ -63,6 +64,8 @@ pub(super) struct Core {
     pub(super) writer: JournalWriter,
     pub(super) feed: Arc<Feed>,
     pub(super) plans: PlanCache,
+    /// Where work that may take long is done.
+    pub(super) aside: Aside,
     pub(super) estimates: Estimates,
     /// What is known of the targets that steps call.
     pub(super) breakers: Arc<Breakers>,
@@ -139,6 +142,7 @@ impl Core {
             writer: made.writer,
             feed: made.feed,
             plans,
+            aside: Aside::default(),
             estimates: Estimates::default(),
             breakers: Arc::new(breakers),
             roster: Arc::default(),
@@ -196,15 +200,30 @@ impl Core {
         Arc::clone(&self.authority.borrow())
     }
 
-    /// Decides a command about a thread, now.
-    pub(super) fn decide(
+    /// Decides a command about a thread, now; apart from the rest, if that may take long.
+    pub(super) async fn decide(
         &self,
         state: &mut ThreadState,
         command: Command,
     ) -> Result<Vec<Event>, Rejection> {
+        self.decide_at(state, command, self.moment()).await
+    }
+
+    /// The same as of another moment.
+    pub(super) async fn decide_at(
+        &self,
+        state: &mut ThreadState,
+        command: Command,
+        moment: Moment,
+    ) -> Result<Vec<Event>, Rejection> {
         // Random numbers cost a call of the operating system: drawn where they are used.
         let unit = if command.draws(state) { self.parts.entropy.unit() } else { 0.0 };
-        decide(state, command, Moment { unit, ..self.moment() })
+        let moment = Moment { unit, ..moment };
+        if state.takes_long(&command) {
+            self.aside.run(|| decide(state, command, moment)).await
+        } else {
+            decide(state, command, moment)
+        }
     }
 
     /// What a decision that draws nothing may depend on, now.

@@ -14,7 +14,7 @@ use super::core::Core;
 use super::recoveries::{self, Recovering};
 use super::settings::{DRIVER_QUEUE, MAX_COMMIT_BYTES, PARK_AFTER};
 use super::snapshots::Tail;
-use crate::machine::{Command, Moment, ThreadState, decide};
+use crate::machine::{Command, Moment, ThreadState};
 use crate::model::{Epoch, Event};
 use crate::observe::{Pool, Reservation};
 use crate::store::Disposition;
@@ -143,11 +143,11 @@ impl Driver {
     /// anything is started.
     async fn begin(&mut self, command: Command, commit: &mut Commit) {
         if !self.mail {
-            return self.decide(command, commit);
+            return self.decide(command, commit).await;
         }
         if matches!(command, Command::Condemn { .. }) {
             // Nothing else is looked at before it is paused.
-            self.decide(command, commit);
+            self.decide(command, commit).await;
             super::mail::take_stood(self, commit).await;
             return super::mail::take(self, commit, None).await;
         }
@@ -156,12 +156,12 @@ impl Driver {
             // lost with anybody. Whoever saw the thread before that has seen all that was done to it.
             let seen = self.state.last_seq;
             let still = Moment { may_start: false, ..self.core.moment() };
-            if let Ok(events) = decide(&mut self.state, command, still) {
+            if let Ok(events) = self.core.decide_at(&mut self.state, command, still).await {
                 commit.add(events);
             }
             let taken_over = (self.state.last_seq == seen + 1).then_some(seen);
             super::mail::take(self, commit, taken_over).await;
-            return self.decide(Command::Advance, commit);
+            return self.decide(Command::Advance, commit).await;
         }
         let idle = !self.state.has_running();
         let interrupted = self.state.interrupted;
@@ -176,7 +176,7 @@ impl Driver {
         } else {
             command
         };
-        self.decide(command, commit);
+        self.decide(command, commit).await;
     }
 
     /// Performs what has become durable, waits for what comes of it, and decides all that has come
@@ -185,22 +185,22 @@ impl Driver {
         if !self.has_authority().await {
             return false;
         }
-        let done = perform(self, durable);
+        let done = self.perform(durable).await;
         let stays = matches!(self.disposition(), Disposition::Keep);
         let waits = done.is_empty() && self.to_begin.is_empty() && !self.mail && stays;
         let woken = if waits { Some(self.next().await) } else { None };
         let mut bytes = 0_usize;
         for outcome in done {
             bytes = bytes.saturating_add(outcome.weight());
-            self.ended(outcome, commit);
+            self.ended(outcome, commit).await;
         }
         match woken {
             Some(Woken::Stop) => return false,
             Some(Woken::Ended(outcome)) => {
                 bytes = outcome.weight();
-                self.ended(outcome, commit);
+                self.ended(outcome, commit).await;
             }
-            Some(Woken::By(command)) => self.decide(command, commit),
+            Some(Woken::By(command)) => self.decide(command, commit).await,
             Some(Woken::Mail) => self.mail = true,
             None => {}
         }
@@ -211,7 +211,7 @@ impl Driver {
             match message {
                 Message::Attempt(outcome) => {
                     bytes = bytes.saturating_add(outcome.weight());
-                    self.ended(outcome, commit);
+                    self.ended(outcome, commit).await;
                 }
                 Message::Mail => self.mail = true,
             }
@@ -236,8 +236,8 @@ impl Driver {
     }
 
     /// Decides a command; one that comes too late changes nothing.
-    pub(super) fn decide(&mut self, command: Command, commit: &mut Commit) {
-        match self.core.decide(&mut self.state, command) {
+    pub(super) async fn decide(&mut self, command: Command, commit: &mut Commit) {
+        match self.core.decide(&mut self.state, command).await {
             Ok(events) => commit.add(events),
             Err(rejection) => {
                 tracing::debug!(thread = %self.state.thread_id, %rejection, "ignored");
@@ -245,10 +245,19 @@ impl Driver {
         }
     }
 
-    fn ended(&mut self, outcome: Outcome, commit: &mut Commit) {
+    async fn ended(&mut self, outcome: Outcome, commit: &mut Commit) {
         let outcome = self.affordable(outcome);
         let command = outcome.into_command(self.core.parts.settings.max_event);
-        self.decide(command, commit);
+        self.decide(command, commit).await;
+    }
+
+    /// Performs what has become durable; where the templates of it read much, apart from the rest.
+    async fn perform(&mut self, durable: &[Event]) -> Vec<Outcome> {
+        if durable.is_empty() || !self.state.is_large() {
+            return perform(self, durable);
+        }
+        let core = Arc::clone(&self.core);
+        core.aside.run(|| perform(self, durable)).await
     }
 
     /// The outcome, unless its output would make the thread larger than one may be: whoever drives it

@@ -102,7 +102,11 @@ async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
         mail: letters(core, found).await?,
         unreadable: state.as_ref().err().cloned(),
         failed_recovery: failed_recovery(core, found, now).await?,
-        circuits: state.as_ref().map(|state| circuits(core, state)).unwrap_or_default(),
+        circuits: match &state {
+            Ok(state) if state.is_large() => core.aside.run(|| circuits(core, state)).await,
+            Ok(state) => circuits(core, state),
+            Err(_) => BTreeMap::new(),
+        },
         silences: state.as_ref().map(|state| silences(core, state)).unwrap_or_default(),
     })
 }

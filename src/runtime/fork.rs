@@ -132,7 +132,7 @@ async fn make(
         reason: reason.clone(),
     };
     let mut history = History::read(core, &thread, from).await?;
-    let how = checked(core, &history.state.plan, how, Who { by, reason })?;
+    let how = checked(core, &history.state.plan, how, Who { by, reason }).await?;
     let events = decide_fork(&mut history.state, how, moment).map_err(|fault| refused(&fault))?;
     history.add_own(core, &events);
     let key = control.idempotency_key.filter(|_| chosen.is_none());
@@ -167,9 +167,9 @@ async fn exists(core: &Core, thread: &ThreadId, request: &str) -> Result<Invoked
 }
 
 /// What a fork is to do otherwise, held against the plan, its schema and the limits.
-fn checked(core: &Core, plan: &Plan, how: ForkHow, who: Who) -> Result<Fork, RuntimeError> {
+async fn checked(core: &Core, plan: &Plan, how: ForkHow, who: Who) -> Result<Fork, RuntimeError> {
     if let Some(input) = &how.input {
-        check_input(core, plan, input)?;
+        check_input(core, plan, input).await?;
     }
     let limit = core.parts.settings.max_event;
     let too_large = how.edits.iter().filter(|(_, output)| output.as_str().len() > limit);

@@ -43,7 +43,7 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
     };
     let source = resolve(core, &invoke.namespace, workflow).await?;
     let input = invoke.input.clone().unwrap_or_else(Json::null);
-    check_input(core, &source.plan, &input)?;
+    check_input(core, &source.plan, &input).await?;
     let request = Request {
         thread_hash: thread_hash(&source.plan.meaning, &input),
         key_hash: invoke
@@ -131,7 +131,7 @@ async fn create(
     // A start has no place for what it may ask of people: somebody claims the thread for that.
     let drive_here = has_room(core)? && !source.plan.may_ask();
     if drive_here {
-        let advanced = core.decide(&mut state, Command::Advance);
+        let advanced = core.decide(&mut state, Command::Advance).await;
         events.extend(advanced.map_err(|_rejected| RuntimeError::Internal)?);
     }
     let write = first_write(core, invoke, source, (&state, &events), request)?;

@@ -358,7 +358,8 @@ pub(super) async fn plan(core: &Core, hash: &str) -> Result<Arc<Plan>, LoadError
     let text = core.store().definition(hash).await?;
     let text = text.ok_or_else(|| unusable("it is not in the store".to_owned()))?;
     let json = Json::trusted(text).map_err(|fault| unusable(fault.to_string()))?;
-    let plan = Plan::parse(&json, &Pointer::root()).map_err(|faults| unusable(named(&faults)))?;
+    let parsed = core.aside.run(|| Plan::parse(&json, &Pointer::root())).await;
+    let plan = parsed.map_err(|faults| unusable(named(&faults)))?;
     let plan = Arc::new(plan);
     core.plans.put_stored(Arc::clone(&plan));
     Ok(plan)

@@ -160,7 +160,7 @@ pub(super) async fn take(driver: &mut Driver, commit: &mut Commit, taken_over: O
                 if taken_over == letter.if_match.map(|seen| (seen, driver.state.last_seq)) {
                     letter.if_match = None;
                 }
-                answer(driver, letter, commit)
+                answer(driver, letter, commit).await
             }
             Err(error) => {
                 tracing::error!(thread = %driver.state.thread_id, %error, "unreadable message");
@@ -187,20 +187,21 @@ pub(super) async fn take_stood(driver: &Driver, commit: &mut Commit) {
     }
 }
 
-fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
+async fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
     let last_seq = driver.state.last_seq;
     if letter.if_match.is_some_and(|seen| seen != last_seq) {
         return Answer::Changed { last_seq };
     }
     let Letter { ask, by, reason, .. } = letter;
     if let Ask::Stood(stood) = ask {
-        return condemned(driver, stood, commit);
+        return condemned(driver, stood, commit).await;
     }
     let ask = match placed(driver, ask) {
         Ok(ask) => ask,
         Err(step) => return Answer::NoStep { step },
     };
-    match driver.core.decide(&mut driver.state, Command::Ask(ask, Who { by, reason })) {
+    let asked = Command::Ask(ask, Who { by, reason });
+    match driver.core.decide(&mut driver.state, asked).await {
         Ok(events) => {
             commit.add(events);
             Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
@@ -219,9 +220,9 @@ fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
 }
 
 /// Pauses a thread that kept a worker from going on, unless its adoption has done so.
-fn condemned(driver: &mut Driver, stood: Stood, commit: &mut Commit) -> Answer {
+async fn condemned(driver: &mut Driver, stood: Stood, commit: &mut Commit) -> Answer {
     if driver.state.status != ThreadStatus::Paused {
-        driver.decide(Command::Condemn { takeover: None, stood: stood.time() }, commit);
+        driver.decide(Command::Condemn { takeover: None, stood: stood.time() }, commit).await;
     }
     Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
 }

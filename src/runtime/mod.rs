@@ -8,6 +8,7 @@
 //! never sees a face. Beside all that, [`verify`](mod@verify) checks a store and drives nothing.
 
 mod adopt;
+mod aside;
 mod attempts;
 mod authority;
 mod breakers;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::aside::Crowded;
 use super::core::Core;
 use super::handle::{Page, RuntimeError, StoredWorkflow, WorkflowSource};
 use super::load;
 use super::query::persistently;
-use crate::definition::Plan;
+use super::settings::RETRY_AFTER;
+use crate::definition::{Plan, TakesLong};
 use crate::model::{Fault, Faults, Json, Namespace, Pointer, hex};
 use crate::store::WorkflowRow;
 
@@ -29,7 +31,7 @@ pub(super) async fn resolve(
     match source {
         WorkflowSource::Inline(json) => {
             let at = Pointer::root().key("workflow");
-            let plan = plan_of(core, json, &at).map_err(RuntimeError::Invalid)?;
+            let plan = plan_of(core, json, &at).await?;
             allowed(core, &plan, &at)?;
             Ok(Source { plan, version: None })
         }
@@ -45,20 +47,25 @@ pub(super) async fn resolve(
 }
 
 /// Parses a workflow, or finds it among those parsed before, and keeps it for the next time.
-fn plan_of(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, Vec<Fault>> {
-    let plan = looked_at(core, json, at)?;
+async fn plan_of(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, RuntimeError> {
+    let plan = looked_at(core, json, at).await?;
     core.plans.put(Arc::clone(&plan));
     Ok(plan)
 }
 
 /// Parses a workflow, or finds it among those parsed before. A new one is not kept: nothing says
 /// that anybody will run it.
-fn looked_at(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, Vec<Fault>> {
+async fn looked_at(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, RuntimeError> {
     let hash = hex(&Sha256::digest(json.as_str().as_bytes()));
-    match core.plans.get(&hash) {
-        Some(plan) => Ok(plan),
-        None => Ok(Arc::new(Plan::parse(json, at)?)),
+    if let Some(plan) = core.plans.get(&hash) {
+        return Ok(plan);
     }
+    let parsed = core.aside.try_run(|| Plan::parse(json, at)).await.map_err(crowded)?;
+    Ok(Arc::new(parsed.map_err(RuntimeError::Invalid)?))
+}
+
+const fn crowded(_: Crowded) -> RuntimeError {
+    RuntimeError::QueueFull { retry_after: RETRY_AFTER }
 }
 
 /// Refuses programs that are not on the allow-list, and variables that are not passed on.
@@ -86,37 +93,50 @@ fn allowed(core: &Core, plan: &Plan, at: &Pointer) -> Result<(), RuntimeError> {
 }
 
 /// Checks an input's size, and the input against the workflow's schema.
-pub(super) fn check_input(core: &Core, plan: &Plan, input: &Json) -> Result<(), RuntimeError> {
-    let mut faults = Faults::default();
+pub(super) async fn check_input(
+    core: &Core,
+    plan: &Plan,
+    input: &Json,
+) -> Result<(), RuntimeError> {
     let at = Pointer::root().key("input");
     let (size, limit) = (input.as_str().len(), core.parts.settings.max_event);
     if size > limit {
         return Err(RuntimeError::TooLarge { size, limit });
     }
-    plan.check_input(input, &at, &mut faults);
+    let Some(schema) = &plan.input_schema else { return Ok(()) };
+    let mut faults = Faults::default();
+    if let Err(TakesLong) = schema.check_inline(input, &at, &mut faults) {
+        let checked = core.aside.try_run(|| schema.check(input, &at, &mut faults)).await;
+        checked.map_err(crowded)?;
+    }
     if faults.is_empty() { Ok(()) } else { Err(RuntimeError::Invalid(faults.into_vec())) }
 }
 
 /// Checks without storing; see [`super::Handle::validate`].
-pub(super) fn validate(
+pub(super) async fn validate(
     core: &Core,
     workflow: &Json,
     input: Option<&Json>,
     at: &Pointer,
-) -> Result<Arc<Plan>, Vec<Fault>> {
-    let plan = looked_at(core, workflow, at)?;
+) -> Result<Arc<Plan>, RuntimeError> {
+    let plan = looked_at(core, workflow, at).await?;
     let mut faults = match allowed(core, &plan, at) {
         Err(RuntimeError::ExecNotAllowed(faults) | RuntimeError::Invalid(faults)) => faults,
         _ => Vec::new(),
     };
-    match input.map_or(Ok(()), |input| check_input(core, &plan, input)) {
+    let checked = match input {
+        Some(input) => check_input(core, &plan, input).await,
+        None => Ok(()),
+    };
+    match checked {
         Err(RuntimeError::Invalid(more)) => faults.extend(more),
-        Err(too_large) => {
+        Err(too_large @ RuntimeError::TooLarge { .. }) => {
             faults.push(Fault { pointer: "/input".to_owned(), detail: too_large.to_string() });
         }
+        Err(error) => return Err(error),
         Ok(()) => {}
     }
-    if faults.is_empty() { Ok(plan) } else { Err(faults) }
+    if faults.is_empty() { Ok(plan) } else { Err(RuntimeError::Invalid(faults)) }
 }
 
 /// Stores a workflow; the body of the request is the workflow itself.
@@ -126,7 +146,7 @@ pub(super) async fn save(
     workflow: &Json,
 ) -> Result<(StoredWorkflow, bool), RuntimeError> {
     let at = Pointer::root();
-    let plan = plan_of(core, workflow, &at).map_err(RuntimeError::Invalid)?;
+    let plan = plan_of(core, workflow, &at).await?;
     allowed(core, &plan, &at)?;
     let now = core.parts.clock.now();
     let name = namespace.key(&plan.name);

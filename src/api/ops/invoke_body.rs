@@ -10,7 +10,7 @@ use crate::api::extract::{FromBody, idempotency_key, traceparent};
 use crate::api::fields::{Fields, count_members};
 use crate::api::problem::Problem;
 use crate::model::{Fault, Json, Pointer, ThreadId};
-use crate::runtime::{Invoke, WorkflowSource};
+use crate::runtime::{Invoke, RuntimeError, WorkflowSource};
 
 /// Most members of `metadata`: it is for finding threads, not for carrying data.
 const MAX_METADATA_MEMBERS: usize = 64;
@@ -97,10 +97,13 @@ impl FromBody for InvokeBody {
         }
     }
 
-    fn faults_within(&self, api: &Api) -> Vec<Fault> {
+    async fn faults_within(&self, api: &Api) -> Vec<Fault> {
         let Some(WorkflowSource::Inline(workflow)) = &self.workflow else { return Vec::new() };
         let at = Pointer::root().key("workflow");
-        api.handle.validate(workflow, self.input.as_ref(), &at).err().unwrap_or_default()
+        match api.handle.validate(workflow, self.input.as_ref(), &at).await {
+            Err(RuntimeError::Invalid(faults)) => faults,
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -83,7 +83,7 @@ impl FromBody for NewBody {
         Self(change)
     }
 
-    fn faults_within(&self, _: &Api) -> Vec<Fault> {
+    async fn faults_within(&self, _: &Api) -> Vec<Fault> {
         self.0.faults()
     }
 }
@@ -95,7 +95,7 @@ impl FromBody for PatchBody {
         Self(change(fields))
     }
 
-    fn faults_within(&self, _: &Api) -> Vec<Fault> {
+    async fn faults_within(&self, _: &Api) -> Vec<Fault> {
         self.0.faults()
     }
 }

@@ -59,7 +59,7 @@ pub(in crate::api) async fn validate(
     body: WholeBody,
 ) -> Result<JsonAnswer<ValidateAnswer>, Problem> {
     let (workflow, input, at) = unwrap(body.required()?).map_err(Problem::faults)?;
-    api.handle.validate(&workflow, input.as_ref(), &at).map_err(Problem::faults)?;
+    api.handle.validate(&workflow, input.as_ref(), &at).await?;
     Ok(JsonAnswer(ValidateAnswer { valid: true }))
 }
 

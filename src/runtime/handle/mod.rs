@@ -22,7 +22,7 @@ use super::{
     workflows,
 };
 use crate::definition::Plan;
-use crate::model::{Epoch, Fault, Json, Namespace, Pointer, Seq, StepId, ThreadId};
+use crate::model::{Epoch, Json, Namespace, Pointer, Seq, StepId, ThreadId};
 use crate::observe::Memory;
 
 pub use diagnostics::*;
@@ -332,13 +332,13 @@ impl Handle {
 
     /// Checks a workflow (and an input, if one is given) without running or storing anything.
     /// Pointers of faults start at `at` for the workflow, `/input` for the input.
-    pub fn validate(
+    pub async fn validate(
         &self,
         workflow: &Json,
         input: Option<&Json>,
         at: &Pointer,
-    ) -> Result<Arc<Plan>, Vec<Fault>> {
-        workflows::validate(&self.core, workflow, input, at)
+    ) -> Result<Arc<Plan>, RuntimeError> {
+        workflows::validate(&self.core, workflow, input, at).await
     }
 
     /// Stores a workflow as the next version of its name; the same text again changes nothing.

@@ -59,3 +59,70 @@ async fn a_template_that_explodes_fails_its_step_wherever_it_stands() {
     let status = meanwhile(&server, client.run(&body)).await;
     assert_eq!(status["error"]["code"], "payload_too_large", "{}", status["error"]);
 }
+
+/// A step that does nothing, under a condition.
+fn under(condition: &str) -> Value {
+    let step = json!({ "id": "a", "kind": "sleep", "with": { "for": 1 }, "when": condition });
+    flow(&json!([step]))
+}
+
+#[tokio::test]
+async fn conditions_that_never_end_fail_and_hold_nobody_up() {
+    let home = Home::sqlite().await;
+    let server = home.launch().start().await;
+    let ones = |many: usize| vec![1; many];
+    let input = json!({ "xs": ones(100_000), "ys": ones(120_000), "zs": ones(120_000),
+        "text": "y".repeat(200_000), "o": { "a": ones(1_000) } });
+    for condition in [
+        "input.xs.all(x, input.ys == input.zs)",
+        "input.xs.all(x, input.ys.all(y, input.zs.all(z, true)))",
+        "input.xs.all(x, !(2 in input.ys))",
+        "size(input.xs.map(x, input.text + input.text)) > 0",
+        "input.xs.all(x, input.text == input.text && input.o == input.o)",
+        "input.xs.exists(x, input.text.contains('yyyyyyyyyyz'))",
+    ] {
+        let body = json!({ "workflow": under(condition), "input": input });
+        let client = server.client();
+        let status = meanwhile(&server, client.run(&body)).await;
+        let error = &status["error"];
+        assert_eq!(error["code"], "condition_failed", "{condition}: {error}");
+        assert!(error["message"].as_str().unwrap().contains("budget"), "{condition}: {error}");
+    }
+    let honest = under("input.xs.all(x, x == 1) && size(input.text) == 200000");
+    let status = server.client().run(&json!({ "workflow": honest, "input": input })).await;
+    assert_eq!(status["status"], "completed", "{}", status["error"]);
+}
+
+/// A workflow with a schema of definitions that each lead to the next one as `step` says.
+fn with_chain(length: usize, step: impl Fn(&str) -> Value) -> Value {
+    let mut schema = json!({ "$defs": {}, "$ref": "#/$defs/d0" });
+    for at in 0..length {
+        schema["$defs"][format!("d{at}")] = step(&format!("#/$defs/d{}", at + 1));
+    }
+    schema["$defs"][format!("d{length}")] = json!({ "type": "integer" });
+    let mut workflow = under("true");
+    workflow["inputSchema"] = schema;
+    workflow
+}
+
+#[tokio::test]
+async fn schemas_that_explode_are_refused_and_hold_nobody_up() {
+    let home = Home::memory().await;
+    let server = home.launch().start().await;
+    let client = server.client();
+    let doubling = with_chain(40, |next| json!({ "allOf": [{ "$ref": next }, { "$ref": next }] }));
+    let deep = (0..60).fold(json!("x"), |inner, _| json!({ "a": inner }));
+    let deepening = with_chain(60, |next| {
+        let inner = json!({ "properties": { "a": { "$ref": next } } });
+        json!({ "allOf": [inner, inner] })
+    });
+    for (workflow, input) in [(doubling, json!(1)), (deepening, deep)] {
+        let body = json!({ "workflow": workflow, "input": input });
+        for path in ["/workflows/validate", "/invoke/async", "/invoke?wait=1s"] {
+            let answer = meanwhile(&server, client.post(path, &body)).await;
+            assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        }
+    }
+    let ended = server.sigterm_and_wait().await;
+    assert!(ended.success(), "{ended}");
+}

@@ -1,0 +1,65 @@
+//! How much work a decision can be, told before it is made.
+//!
+//! What was written by clients runs in a decision: conditions, checks and templates, over data of theirs.
+//! Called by the runtime, which makes large decisions apart from everything else.
+
+use super::{Ask, Command, Report, Resume, StepState, ThreadState};
+use crate::model::{Json, StepStatus};
+
+/// Bytes of data beyond which a decision is large, whatever is written over them: reading them once may
+/// take a millisecond.
+const LARGE_DATA: usize = 64 * 1024;
+/// Work of conditions and checks beyond which it is, in units of about a tenth of a microsecond.
+const LARGE_WORK: u64 = 10_000;
+
+impl ThreadState {
+    /// Bytes of data that what clients wrote can read.
+    pub fn data_bytes(&self) -> usize {
+        let outputs = self.steps.iter().filter_map(|step| step.output.as_ref());
+        outputs.map(|output| output.as_str().len()).sum::<usize>() + self.input.as_str().len()
+    }
+
+    /// Whether what clients wrote reads more than a moment's worth of data in this thread.
+    pub fn is_large(&self) -> bool {
+        self.data_bytes() > LARGE_DATA
+    }
+
+    /// Whether deciding a command may take longer than a moment.
+    pub fn takes_long(&self, command: &Command) -> bool {
+        let told = match command {
+            Command::Attempt { report: Report::Done { output, .. }, .. } => output.as_str().len(),
+            Command::Attempt { .. }
+            | Command::Advance
+            | Command::Recover(_)
+            | Command::Quarantine { .. }
+            | Command::Condemn { .. } => 0,
+            Command::Ask(ask, _) => ask.data().map_or(0, |data| data.as_str().len()),
+        };
+        let bytes = self.data_bytes() + told;
+        if bytes > LARGE_DATA {
+            return true;
+        }
+        let open = |step: &StepState| {
+            matches!(step.status, StepStatus::Pending | StepStatus::Running | StepStatus::Waiting)
+        };
+        let steps = self.plan.steps.iter().zip(&self.steps).filter(|(_, state)| open(state));
+        let work = steps.map(|(planned, state)| {
+            let when = planned.when.as_ref().map_or(0, |when| when.effort(bytes));
+            let check = planned.phase(state.phase()).check.as_ref();
+            when.saturating_add(check.map_or(0, |check| check.effort(bytes)))
+        });
+        work.fold(0_u64, u64::saturating_add) > LARGE_WORK
+    }
+}
+
+impl Ask {
+    /// The data that it brings.
+    const fn data(&self) -> Option<&Json> {
+        match self {
+            Self::Resume(Resume { input, .. }) => input.as_ref(),
+            Self::Skip { output, .. } => output.as_ref(),
+            Self::Edit { output, .. } | Self::Signal { payload: output, .. } => Some(output),
+            Self::Pause | Self::Abort(_) | Self::Retry { .. } | Self::Resolve { .. } => None,
+        }
+    }
+}
