@@ -5,7 +5,7 @@
 //! Called by `cli` only; everything else just uses `tracing`.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing_subscriber::EnvFilter;
 
@@ -16,6 +16,10 @@ pub const FLOW_TARGET: &str = "rethread::flow";
 
 /// Target of the lines about the configuration, which is read before there is a log.
 const CONFIG_TARGET: &str = "rethread::config";
+
+/// Sets another filter; made by [`init`], which alone knows the type of what it started.
+type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 
 /// Takes secrets out of a line of the log; `None`: there is none in it.
 type Redact = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -49,17 +53,36 @@ pub fn init(
         .with_env_filter(filter(settings)?)
         .with_writer(move || RedactedStderr(Arc::clone(&redact)))
         .with_ansi(terminal);
-    let started = match format {
-        LogFormat::Pretty => builder.try_init(),
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            // The list has it already.
-            .with_current_span(false)
-            .with_span_list(true)
-            .try_init(),
+    let (started, set): (_, SetFilter) = match format {
+        LogFormat::Pretty => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            (builder.try_init(), Box::new(move |filter| handle.reload(filter).is_ok()))
+        }
+        LogFormat::Json => {
+            let builder = builder
+                .json()
+                .flatten_event(true)
+                // The list has it already.
+                .with_current_span(false)
+                .with_span_list(true)
+                .with_filter_reloading();
+            let handle = builder.reload_handle();
+            (builder.try_init(), Box::new(move |filter| handle.reload(filter).is_ok()))
+        }
     };
-    started.map_err(|error| ConfigError::one(format!("logging can't be started: {error}")))
+    started.map_err(|error| ConfigError::one(format!("logging can't be started: {error}")))?;
+    drop(SET_FILTER.set(set));
+    Ok(())
+}
+
+/// Logs by another filter from now on; the format stays.
+pub fn reload(settings: &LogSettings) -> Result<(), ConfigError> {
+    let filter = filter(settings)?;
+    match SET_FILTER.get() {
+        Some(set) if set(filter) => Ok(()),
+        Some(_) | None => Err(ConfigError::one("nothing is logged that could change".to_owned())),
+    }
 }
 
 fn filter(settings: &LogSettings) -> Result<EnvFilter, ConfigError> {

@@ -44,22 +44,49 @@ impl std::fmt::Debug for ApiKey {
 
 /// The keys that are taken now. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Keys(watch::Sender<Arc<[ApiKey]>>);
+pub struct Keys {
+    taken: watch::Sender<Arc<[ApiKey]>>,
+    fault: watch::Sender<Fault>,
+}
+
+/// Why newer keys could not be read, and how often in a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) times: u32,
+    pub(super) detail: String,
+}
 
 impl Keys {
     /// Takes these keys; none lets everybody in as `anonymous`.
     pub fn new(keys: Vec<ApiKey>) -> Self {
-        Self(watch::Sender::new(Arc::from(keys)))
+        let taken = watch::Sender::new(Arc::from(keys));
+        Self { taken, fault: watch::Sender::default() }
     }
 
     /// Takes these keys instead, from the next request on. Streams of keys that are gone end.
     pub fn replace(&self, keys: Vec<ApiKey>) {
-        self.0.send_replace(Arc::from(keys));
+        self.taken.send_replace(Arc::from(keys));
+        self.fault.send_replace(Fault::default());
+    }
+
+    /// Notes that newer keys cannot be read: those from before stay, and `/health` warns.
+    pub fn broken(&self, detail: String) {
+        self.fault.send_modify(|fault| *fault = Fault { times: fault.times + 1, detail });
+    }
+
+    /// Why newer keys could not be read.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        Some(self.fault.borrow().clone()).filter(|fault| fault.times > 0)
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.taken.borrow().len()
     }
 
     /// Whether nobody needs a key.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.taken.borrow().is_empty()
     }
 
     /// The key with this secret. All are looked at, in constant time each, so that neither the
@@ -67,7 +94,7 @@ impl Keys {
     pub(super) fn find(&self, secret: &str) -> Option<ApiKey> {
         let digest: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
         let mut found = None;
-        for key in self.0.borrow().iter() {
+        for key in self.taken.borrow().iter() {
             if bool::from(key.digest.ct_eq(&digest)) {
                 found = Some(key.clone());
             }
@@ -83,7 +110,7 @@ impl Keys {
     /// Resolves once a key is not taken any more as it was; of a caller without one (`None`), once
     /// a key is needed.
     pub(super) async fn revoked(&self, key: Option<&ApiKey>) {
-        let mut keys = self.0.subscribe();
+        let mut keys = self.taken.subscribe();
         let gone = |keys: &Arc<[ApiKey]>| match key {
             Some(key) => !keys.contains(key),
             None => !keys.is_empty(),

@@ -11,6 +11,7 @@ mod memory;
 mod metrics;
 mod moving;
 mod patience;
+mod reload;
 mod secrets;
 mod server;
 mod store;

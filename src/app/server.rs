@@ -1,18 +1,21 @@
 //! Makes the layers from the settings, puts them together, and ends them in order.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use axum::http::HeaderValue;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Ambient;
 use super::control::Control;
 use super::metrics::ServedMetrics;
+use super::reload::{Reloading, api_keys};
 use super::workers::Workers;
-use crate::api::{self, Api, ApiKey, ApiSettings, Bounds, Keys, Origins, ServeSettings};
-use crate::config::{self, ConfigError, CorsOrigins, Settings};
+use crate::api::{self, Api, ApiSettings, Bounds, Keys, Origins, ServeSettings};
+use crate::config::{self, ConfigError, CorsOrigins, Reload, Settings};
 use crate::dashboard;
 use crate::executor::{
     self, EgressPolicy, ExecutorSettings, Executors, ProgramLimits, Redactor, Registry,
@@ -30,6 +33,8 @@ pub struct Server {
     stop: CancellationToken,
     control: Control,
     workers: Workers,
+    keys: Keys,
+    reloading: Option<Reloading>,
 }
 
 impl Server {
@@ -78,9 +83,10 @@ impl Server {
         let runtime = workers.handle().spawn(Runtime::start(parts)).await?;
         let runtime = runtime.context("the runtime can't be started")?;
         control.guard(runtime.watch());
+        let keys = Keys::new(api_keys(&settings.api_keys));
         let api = Api::new(
             runtime.handle(),
-            api_settings(settings, metrics),
+            api_settings(settings, keys.clone(), metrics),
             Arc::clone(&ambient.clock),
             Arc::clone(&ambient.entropy),
         );
@@ -89,7 +95,19 @@ impl Server {
         let serve = serve_settings(settings, open_files);
         let stop = CancellationToken::new();
         control.see_to_the_end(stop.clone(), settings.shutdown_grace);
-        Ok(Self { runtime, app, serve, stop, control, workers })
+        Ok(Self { runtime, app, serve, stop, control, workers, keys, reloading: None })
+    }
+
+    /// Reads keys again once their file changes, and keys and the filter of the log at each hangup.
+    pub async fn reloading(
+        mut self,
+        settings: &Settings,
+        reload: Reload,
+        hangups: Arc<Notify>,
+    ) -> Self {
+        let keys = self.keys.clone();
+        self.reloading = Some(Reloading::new(keys, &settings.api_keys, (reload, hangups)).await);
+        self
     }
 
     /// Cancelled to end the server in good order.
@@ -100,7 +118,7 @@ impl Server {
     /// Serves until stopped: then takes no new work, gives running steps and open requests the
     /// grace, and hands its threads over.
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
-        let Self { runtime, app, serve, stop, control, workers } = self;
+        let Self { runtime, app, serve, stop, control, workers, keys: _, reloading } = self;
         let faces = api::serve(listener, app, serve, stop.clone());
         let broken = runtime.broken();
         let engine = async {
@@ -110,9 +128,11 @@ impl Server {
             }
             runtime.stop().await
         };
+        let both = async { tokio::join!(faces, engine) };
         let came_back = tokio::select! {
-            ((), came_back) = async { tokio::join!(faces, engine) } => came_back,
+            ((), came_back) = both => came_back,
             never = executor::tend_programs() => match never {},
+            never = reload(reloading) => match never {},
         };
         drop((control, workers));
         if broken.is_cancelled() {
@@ -200,9 +220,9 @@ fn serve_settings(settings: &Settings, open_files: u64) -> ServeSettings {
     }
 }
 
-fn api_settings(settings: &Settings, metrics: Arc<Metrics>) -> ApiSettings {
+fn api_settings(settings: &Settings, keys: Keys, metrics: Arc<Metrics>) -> ApiSettings {
     ApiSettings {
-        keys: Keys::new(api_keys(&settings.api_keys)),
+        keys,
         address: HostPort::parse(&settings.addr.host_text()),
         hosts: settings.edge.hosts.clone(),
         origins: origins(&settings.edge.origins),
@@ -221,9 +241,10 @@ fn origins(settings: &CorsOrigins) -> Origins {
     }
 }
 
-fn api_keys(keys: &[config::ApiKey]) -> Vec<ApiKey> {
-    let key = |key: &config::ApiKey| {
-        ApiKey::from_digest(&key.name, key.hash).granted(key.role, key.namespace.clone())
-    };
-    keys.iter().map(key).collect()
+/// Never ends: it goes on for as long as the server serves.
+async fn reload(reloading: Option<Reloading>) -> Infallible {
+    if let Some(reloading) = reloading {
+        reloading.run().await;
+    }
+    std::future::pending().await
 }

@@ -9,7 +9,7 @@ use super::client::{Api, local_url};
 use super::signals::Signals;
 use super::{demo, out, serve};
 use crate::app;
-use crate::config::{ApiKey, ListenAddress, Settings};
+use crate::config::{ApiKey, ListenAddress, Reload, Settings};
 
 /// Read for development only: a server's environment is set by whoever runs it.
 pub(super) const DOTENV: &str = ".env";
@@ -26,13 +26,18 @@ pub(super) struct DevOptions {
 }
 
 /// Serves, runs the demo through the server's own API, and goes on serving.
-pub(super) async fn dev(mut settings: Settings, options: DevOptions) -> anyhow::Result<()> {
+pub(super) async fn dev(
+    mut settings: Settings,
+    reload: Reload,
+    options: DevOptions,
+) -> anyhow::Result<()> {
     let key = own_key(&mut settings);
     let mut signals = Signals::listen()?;
     let listener = listen(&settings.addr).await?;
     let Some(server) = serve::start(app::Server::start(&settings), &mut signals).await? else {
         return Ok(());
     };
+    let server = server.reloading(&settings, reload, signals.hangups()).await;
     let addr = listener.local_addr()?;
     serve::announce(addr);
     let host = addr.ip().to_string();

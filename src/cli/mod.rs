@@ -27,7 +27,7 @@ use std::sync::Arc;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::app::{self, Executors, Server};
-use crate::config::{self, ConfigError, Environment, Notice, Settings, Values};
+use crate::config::{self, ConfigError, Environment, Notice, Reload, Settings, Values};
 use crate::telemetry;
 
 use args::{Cli, Command};
@@ -70,9 +70,11 @@ pub fn main() -> ExitCode {
 /// Serves with executors of the caller's own until a signal, as the environment says: for programs
 /// that the server is a part of.
 pub fn serve_with(executors: Arc<dyn Executors>) -> anyhow::Result<()> {
-    let environment = Environment::of_started(config::process_variables());
-    let settings = Loaded::read(&BTreeMap::new(), &environment)?.start_logging()?;
-    block_on(serve::serve(&settings, Server::start_with(&settings, executors)))
+    let (flags, environment) =
+        (BTreeMap::new(), Environment::of_started(config::process_variables()));
+    let reload = Reload::new(&flags, &environment);
+    let settings = Loaded::read(&flags, &environment)?.start_logging()?;
+    block_on(serve::serve(&settings, reload, Server::start_with(&settings, executors)))
 }
 
 fn run(
@@ -105,8 +107,9 @@ fn run(
             block_on(explain::explain(thread, asked, &values))
         }
         Command::Serve { .. } => {
+            let reload = Reload::new(flags, &environment);
             let settings = Loaded::read(flags, &environment)?.start_logging()?;
-            block_on(serve::serve(&settings, Server::start(&settings)))
+            block_on(serve::serve(&settings, reload, Server::start(&settings)))
         }
         Command::Migrate { action, to, .. } => {
             let settings = Loaded::read(flags, &environment)?.start_logging()?;
@@ -121,7 +124,8 @@ fn run(
             values.set_default("log", dev::QUIET);
             let loaded = Loaded::of(values, &environment)?;
             let settings = loaded.start_logging()?;
-            block_on(dev::dev(settings, dev::DevOptions { once: *once, color }))
+            let reload = Reload::new(flags, &environment).log_default(dev::QUIET);
+            block_on(dev::dev(settings, reload, dev::DevOptions { once: *once, color }))
         }
     }
 }

@@ -8,11 +8,12 @@ use tokio_util::sync::CancellationToken;
 use super::out;
 use super::signals::Signals;
 use crate::app::{self, Server};
-use crate::config::Settings;
+use crate::config::{Reload, Settings};
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn serve(
     settings: &Settings,
+    reload: Reload,
     starting: impl Future<Output = anyhow::Result<Server>>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
@@ -20,6 +21,7 @@ pub(super) async fn serve(
         .await
         .with_context(|| format!("RETHREAD_ADDR = \"{}\": can't listen there", settings.addr))?;
     let Some(server) = start(starting, &mut signals).await? else { return Ok(()) };
+    let server = server.reloading(settings, reload, signals.hangups()).await;
     announce(listener.local_addr()?);
     let stop = server.stop();
     until_signal(server.serve(listener), stop, &mut signals).await

@@ -7,13 +7,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::api::Api;
 use crate::api::extract::Within;
 use crate::api::problem::{NOT_READY, Problem};
 use crate::api::query::{NoParams, QueryString};
-use crate::runtime::{HealthReport, HealthStatus, StoreHealth};
+use crate::api::{Api, Keys};
+use crate::runtime::{HealthCheck, HealthReport, HealthStatus, StoreHealth};
 
 /// The media type of the Prometheus text format, for whoever asks for nothing else.
 const TEXT_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -71,12 +72,32 @@ pub(in crate::api) async fn health(
     Within(namespace): Within,
     _: QueryString<NoParams>,
 ) -> (StatusCode, JsonAnswer<HealthReport>) {
-    let report = api.handle.health(&namespace).await;
+    let mut report = api.handle.health(&namespace).await;
+    let keys = keys_check(&api.settings.keys);
+    report.status = report.status.max(keys.status);
+    report.checks.insert("api_keys".to_owned(), keys);
     let status = match report.status {
         HealthStatus::Healthy | HealthStatus::Warning | HealthStatus::Degraded => StatusCode::OK,
         HealthStatus::Critical | HealthStatus::Failed => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, JsonAnswer(report))
+}
+
+fn keys_check(keys: &Keys) -> HealthCheck {
+    let fault = keys.fault();
+    HealthCheck {
+        status: if fault.is_none() { HealthStatus::Healthy } else { HealthStatus::Warning },
+        value: json!({ "keys": keys.count() }),
+        detail: match &fault {
+            // What exactly is wrong is in the log: it names a file.
+            Some(_) => "newer keys cannot be read; those from before are taken".to_owned(),
+            None if keys.is_empty() => "nobody needs a key".to_owned(),
+            None => "the newest keys are taken".to_owned(),
+        },
+        consecutive_failures: fault.as_ref().map_or(0, |fault| fault.times),
+        recommendation: fault
+            .map(|_| "mend the keys, as the server's log says what is wrong with them".to_owned()),
+    }
 }
 
 /// Read how the store does

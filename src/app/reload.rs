@@ -1,0 +1,134 @@
+//! Reads API keys and the filter of the log again: at SIGHUP, and keys also once their file is
+//! another one. What cannot be read changes nothing.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::api::{self, Keys};
+use crate::config::{ApiKey, ConfigError, Reload, Reloaded};
+use crate::telemetry;
+
+/// Between two looks at the file of the keys: a key that is taken away is gone within seconds.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a file has to stay as it is before it is read: whoever writes it may not be done.
+const SETTLED_AFTER: Duration = Duration::from_millis(200);
+
+/// Keeps the keys as their file has them.
+#[derive(Debug)]
+pub(super) struct Reloading {
+    keys: Keys,
+    reload: Reload,
+    hangups: Arc<Notify>,
+    /// Keys of this process alone, which stand in no file.
+    own: Vec<ApiKey>,
+    file: Option<PathBuf>,
+    seen: Option<Print>,
+}
+
+/// Tells one state of a file from another: when it was changed, its size and its number.
+type Print = (i64, i64, u64, u64);
+
+impl Reloading {
+    /// Starts from the keys that the server was started with.
+    pub(super) async fn new(
+        keys: Keys,
+        started_with: &[ApiKey],
+        (reload, hangups): (Reload, Arc<Notify>),
+    ) -> Self {
+        let first = read(&reload).await.ok();
+        let own = first.as_ref().map(|read| {
+            started_with.iter().filter(|key| !read.api_keys.contains(key)).cloned().collect()
+        });
+        let own = own.unwrap_or_default();
+        let file = first.and_then(|read| read.key_file);
+        let mut reloading = Self { keys, reload, hangups, own, file, seen: None };
+        reloading.seen = reloading.look().await;
+        reloading
+    }
+
+    /// Looks for ever.
+    pub(super) async fn run(mut self) {
+        loop {
+            let hung_up = tokio::select! {
+                () = self.hangups.notified() => true,
+                () = tokio::time::sleep(LOOK_EVERY) => false,
+            };
+            if hung_up {
+                tracing::info!("SIGHUP: API keys and the filter of the log are read again");
+            } else if !self.changed().await {
+                continue;
+            }
+            match read(&self.reload).await {
+                Ok(read) => self.take(read, hung_up),
+                Err(error) => self.refuse(&error),
+            }
+        }
+    }
+
+    /// Whether the file is another one, and has settled.
+    async fn changed(&mut self) -> bool {
+        let found = self.look().await;
+        if found == self.seen {
+            return false;
+        }
+        tokio::time::sleep(SETTLED_AFTER).await;
+        if self.look().await != found {
+            // The next look comes soon.
+            return false;
+        }
+        self.seen = found;
+        true
+    }
+
+    async fn look(&self) -> Option<Print> {
+        match &self.file {
+            Some(file) => print(file).await,
+            None => None,
+        }
+    }
+
+    fn take(&mut self, read: Reloaded, log: bool) {
+        telemetry::log_notices(&read.notices);
+        if log && let Err(error) = telemetry::reload(&read.log) {
+            tracing::error!(%error, "the filter of the log stays as it was");
+        }
+        self.file = read.key_file;
+        let all: Vec<ApiKey> = read.api_keys.into_iter().chain(self.own.iter().cloned()).collect();
+        if all.is_empty() && !self.keys.is_empty() {
+            let nobody = "no keys are left, which would let everybody in".to_owned();
+            return self.refuse(&ConfigError::one(nobody));
+        }
+        tracing::info!(keys = all.len(), "API keys are read again");
+        self.keys.replace(api_keys(&all));
+    }
+
+    /// Nobody is locked out, or let in, by a file that is broken.
+    fn refuse(&self, error: &ConfigError) {
+        tracing::error!(%error, "API keys cannot be read; those from before stay");
+        self.keys.broken(error.faults.join("; "));
+    }
+}
+
+async fn print(file: &Path) -> Option<Print> {
+    let found = tokio::fs::metadata(file).await.ok()?;
+    Some((found.mtime(), found.mtime_nsec(), found.size(), found.ino()))
+}
+
+/// Reads off the workers: a file may lie on a disk that does not answer.
+async fn read(reload: &Reload) -> Result<Reloaded, ConfigError> {
+    let reload = reload.clone();
+    let read = tokio::task::spawn_blocking(move || reload.read()).await;
+    read.unwrap_or_else(|_| Err(ConfigError::one("the reading broke off".to_owned())))
+}
+
+/// The keys as the API takes them.
+pub(super) fn api_keys(keys: &[ApiKey]) -> Vec<api::ApiKey> {
+    let key = |key: &ApiKey| {
+        api::ApiKey::from_digest(&key.name, key.hash).granted(key.role, key.namespace.clone())
+    };
+    keys.iter().map(key).collect()
+}

@@ -1,0 +1,99 @@
+//! What is read again while the server runs: API keys, and what is logged.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::keys::{self, ApiKey};
+use super::reader::Reader;
+use super::{ConfigError, Environment, LogSettings, Notice, Values};
+
+/// Where the configuration came from: flags and variables stay as they were at the start, files may
+/// have changed.
+#[derive(Clone)]
+pub struct Reload {
+    flags: BTreeMap<String, String>,
+    environment: Environment,
+    log_default: Option<String>,
+}
+
+/// What a reading gave.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// Who may call.
+    pub api_keys: Vec<ApiKey>,
+    /// The file that the keys stand in, if they do.
+    pub key_file: Option<PathBuf>,
+    /// What is logged.
+    pub log: LogSettings,
+    /// Lines for the log.
+    pub notices: Vec<Notice>,
+}
+
+impl Reload {
+    /// Remembers what the process was started with.
+    pub fn new(flags: &BTreeMap<String, String>, environment: &Environment) -> Self {
+        Self { flags: flags.clone(), environment: environment.clone(), log_default: None }
+    }
+
+    /// The same, with another filter of the log where nobody chose one.
+    #[must_use]
+    pub fn log_default(self, filter: &str) -> Self {
+        Self { log_default: Some(filter.to_owned()), ..self }
+    }
+
+    /// Reads it all again.
+    pub fn read(&self) -> Result<Reloaded, ConfigError> {
+        let mut values = Values::resolve(&self.flags, &self.environment)?;
+        if let Some(filter) = &self.log_default {
+            values.set_default("log", filter);
+        }
+        let mut notices = Vec::new();
+        let mut reader = Reader { values: &values, faults: Vec::new() };
+        let api_keys = reader.read_optional("api_keys", keys::ALLOWED, |text| {
+            keys::read_api_keys(text, &mut notices)
+        });
+        let log = reader.log();
+        let text = values.get("api_keys").and_then(|value| value.text.as_deref());
+        let key_file = text.and_then(keys::key_file).map(ToOwned::to_owned);
+        match (api_keys, log) {
+            (Ok(api_keys), Some(log)) if reader.faults.is_empty() => {
+                Ok(Reloaded { api_keys: api_keys.unwrap_or_default(), key_file, log, notices })
+            }
+            _ => Err(ConfigError { faults: reader.faults }),
+        }
+    }
+}
+
+impl fmt::Debug for Reload {
+    // The variables hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reload").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_the_filter_of_the_log_are_read_again_from_their_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let (keys, toml) = (folder.path().join("keys"), folder.path().join("rethread.toml"));
+        std::fs::write(&keys, "a:0123456789abcdef\n").unwrap();
+        std::fs::write(&toml, "log = \"warn\"\n").unwrap();
+        let at = format!("@{}", keys.display());
+        let variables =
+            [("RETHREAD_API_KEYS", at.as_str()), ("RETHREAD_CONFIG", toml.to_str().unwrap())];
+        let reload = Reload::new(&BTreeMap::new(), &Environment::of(variables));
+        let first = reload.read().unwrap();
+        assert_eq!((first.api_keys.len(), first.log.filter.as_str()), (1, "warn"));
+        assert_eq!(first.key_file, Some(keys.clone()));
+        std::fs::write(&keys, "a:0123456789abcdef\nb:6543210987654321:reader\n").unwrap();
+        std::fs::write(&toml, "log = \"debug\"\n").unwrap();
+        let second = reload.read().unwrap();
+        assert_eq!((second.api_keys.len(), second.log.filter.as_str()), (2, "debug"));
+        std::fs::write(&keys, "# nobody\n").unwrap();
+        assert!(reload.read().unwrap_err().to_string().contains("holds no keys"));
+    }
+}
