@@ -51,6 +51,7 @@ kinds! {
     UNAUTHENTICATED = UNAUTHORIZED "unauthenticated" Authentication false "Who calls is not known";
     FORBIDDEN = FORBIDDEN "forbidden" Authorization false "The caller may not do this";
     EXEC_NOT_ALLOWED = FORBIDDEN "exec_not_allowed" Authorization false "A program is not allowed";
+    NOT_AN_APPROVER = FORBIDDEN "not_an_approver" Authorization false "Somebody else has to answer";
     CROSS_SITE = FORBIDDEN "cross_site" Authorization false "Another site's page sent this";
     FORWARDED = FORBIDDEN "forwarded" Authorization false "A proxy sent this to a server without keys";
     MISDIRECTED = MISDIRECTED_REQUEST "misdirected" Authorization false "The server does not go by this name";
@@ -238,6 +239,7 @@ impl From<RuntimeError> for Problem {
                 Self { errors, ..Self::new(&ADDRESS_NOT_ALLOWED, detail) }
             }
             RuntimeError::TooManySignals => Self::new(&TOO_MANY_SIGNALS, detail),
+            RuntimeError::NotAnApprover { .. } => Self::new(&NOT_AN_APPROVER, detail),
             RuntimeError::NoSuchChoice { .. } => Self::new(&CHOICE_NOT_OFFERED, detail),
             RuntimeError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, detail),
             RuntimeError::PreconditionFailed { .. } => Self::new(&PRECONDITION_FAILED, detail),
@@ -298,6 +300,7 @@ mod tests {
                 409,
                 "wrong_state",
             ),
+            (RuntimeError::NotAnApprover { why: "x".to_owned() }, 403, "not_an_approver"),
             (RuntimeError::NothingToCompensate, 409, "nothing_to_compensate"),
             (RuntimeError::Compensating { action: "skipped" }, 409, "compensation_under_way"),
             (RuntimeError::TooLarge { size: 2, limit: 1 }, 413, "payload_too_large"),

@@ -67,6 +67,7 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::InterventionNotFound
         | RuntimeError::InterventionResolved { .. }
         | RuntimeError::NoSuchChoice { .. }
+        | RuntimeError::NotAnApprover { .. }
         | RuntimeError::OtherDigest { .. }
         | RuntimeError::TooManySignals
         | RuntimeError::NothingToCompensate

@@ -31,7 +31,10 @@ pub enum Action {
     /// A wait for a payload that somebody sends.
     Signal,
     /// A wait for a person's decision.
-    Approval,
+    Approval {
+        /// Whether it says who may answer.
+        guarded: bool,
+    },
 }
 
 impl Action {
@@ -43,14 +46,14 @@ impl Action {
             Self::Transform { .. } => "transform",
             Self::Sleep => "sleep",
             Self::Signal => "signal",
-            Self::Approval => "approval",
+            Self::Approval { .. } => "approval",
         }
     }
 
     /// Whether steps of this kind wait instead of being attempted.
     pub const fn waits(&self) -> bool {
         match self {
-            Self::Sleep | Self::Signal | Self::Approval => true,
+            Self::Sleep | Self::Signal | Self::Approval { .. } => true,
             Self::Http | Self::Exec { .. } | Self::Transform { .. } => false,
         }
     }
@@ -147,7 +150,7 @@ impl PlanStep {
             | Action::Transform { .. }
             | Action::Sleep
             | Action::Signal
-            | Action::Approval => None,
+            | Action::Approval { .. } => None,
         }
     }
 }
@@ -212,7 +215,7 @@ impl Plan {
     /// about what an attempt gave, `onFailure` also about a condition.)
     pub fn may_ask(&self) -> bool {
         let asks = |step: &PlanStep| {
-            Phase::ALL.iter().any(|way| matches!(*step.phase(*way).action, Action::Approval))
+            Phase::ALL.iter().any(|way| matches!(*step.phase(*way).action, Action::Approval { .. }))
         };
         self.pauses_on_failure || self.steps.iter().any(asks)
     }

@@ -20,7 +20,11 @@ fn step(step: &PlanStep) -> usize {
     let check = step.check.as_ref().map_or(0, super::Check::weight);
     let filter = match &*step.action {
         Action::Transform { filter } => filter.weight(),
-        Action::Http | Action::Exec { .. } | Action::Sleep | Action::Signal | Action::Approval => 0,
+        Action::Http
+        | Action::Exec { .. }
+        | Action::Sleep
+        | Action::Signal
+        | Action::Approval { .. } => 0,
     };
     let fallback = match &step.fallback {
         Some(Fallback::Step(fallback)) => self::step(fallback),

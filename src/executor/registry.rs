@@ -38,7 +38,7 @@ impl Executors for Registry {
             Action::Http => Some(&self.http),
             Action::Exec { .. } => Some(&self.exec),
             Action::Transform { .. } => Some(&self.transform),
-            Action::Sleep | Action::Signal | Action::Approval => None,
+            Action::Sleep | Action::Signal | Action::Approval { .. } => None,
         }
     }
 

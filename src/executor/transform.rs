@@ -85,9 +85,11 @@ impl TransformExecutor {
 fn filter_of(action: &Action) -> Option<&Filter> {
     match action {
         Action::Transform { filter } => Some(filter),
-        Action::Http | Action::Exec { .. } | Action::Sleep | Action::Signal | Action::Approval => {
-            None
-        }
+        Action::Http
+        | Action::Exec { .. }
+        | Action::Sleep
+        | Action::Signal
+        | Action::Approval { .. } => None,
     }
 }
 

@@ -8,8 +8,8 @@ use super::Who;
 use super::choice::RETRY;
 use super::state::{Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState};
 use crate::model::{
-    Event, EventBody, InterventionKind, InterventionResolved, Seq, StepComplete, StepFailed,
-    StepId, StepRetry, StepSkipped, StepStatus, StepWaiting, ThreadStatus, Timestamp,
+    Event, EventBody, InterventionKind, InterventionResolved, OnStep, Seq, StepComplete,
+    StepFailed, StepId, StepRetry, StepSkipped, StepStatus, StepWaiting, ThreadStatus, Timestamp,
     WorkflowAborted, WorkflowForked, WorkflowPaused, WorkflowRecovered, WorkflowResumed,
 };
 
@@ -51,12 +51,11 @@ impl ThreadState {
                     self.error = Some(fact.data.error.clone());
                 }
             }
-            EventBody::StepSkipped(fact) => self.on(&fact.step, |step| {
-                step.skip(&fact.data, event.at);
-            }),
-            EventBody::StepEdited(fact) => self.on(&fact.step, |step| {
-                step.output = Some(fact.data.output.clone());
-            }),
+            EventBody::StepSkipped(fact) => self.skipped(fact, event.at),
+            EventBody::StepEdited(fact) => {
+                self.on(&fact.step, |step| step.output = Some(fact.data.output.clone()));
+                self.gave_data(&fact.data.by);
+            }
             EventBody::CompensationStart(fact) => self.undo_started(fact, event.at),
             EventBody::CompensationComplete(fact) => self.undo_completed(&fact.step),
             EventBody::CompensationFailed(fact) => self.undo_failed(fact),
@@ -86,6 +85,20 @@ impl ThreadState {
         }
     }
 
+    fn skipped(&mut self, fact: &OnStep<StepSkipped>, at: Timestamp) {
+        self.on(&fact.step, |step| step.skip(&fact.data, at));
+        if let (Some(by), true) = (&fact.data.by, fact.data.output.is_some()) {
+            self.gave_data(by);
+        }
+    }
+
+    /// Somebody gave the thread data that others may have to approve.
+    fn gave_data(&mut self, by: &str) {
+        if !by.is_empty() && self.starters.iter().all(|known| known != by) {
+            self.starters.push(by.to_owned());
+        }
+    }
+
     /// A step that completes while it waits for a signal has taken the oldest of that name.
     fn take_signal(&mut self, id: &StepId) {
         let step = self.plan.position(id.as_str()).and_then(|at| self.steps.get(at));
@@ -107,7 +120,7 @@ impl ThreadState {
     }
 
     fn aborted(&mut self, data: &WorkflowAborted, at: Timestamp) {
-        let who = Who { by: data.by.clone(), reason: data.reason.clone() };
+        let who = Who { by: data.by.clone(), reason: data.reason.clone(), ..Who::default() };
         self.stopped = Some(Stopped { at, who, ending: None });
         self.end(ThreadStatus::Aborted, at);
     }
@@ -164,7 +177,7 @@ impl ThreadState {
         self.status = ThreadStatus::Paused;
         let WorkflowPaused { by, reason, aborts_at, compensate } = data.clone();
         let ending = aborts_at.map(|at| Ending { at, compensate });
-        self.stopped = Some(Stopped { at, who: Who { by, reason }, ending });
+        self.stopped = Some(Stopped { at, who: Who { by, reason, ..Who::default() }, ending });
     }
 
     /// Goes its own way: what ran over there begins anew, and nobody was lost here. What had ended,
@@ -209,6 +222,7 @@ impl ThreadState {
         }
         if let Some(input) = &data.input {
             self.input = input.clone();
+            self.gave_data(&data.by);
         }
         self.status = ThreadStatus::Running;
         self.deadline = data.deadline;

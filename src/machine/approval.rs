@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Who;
 use super::choice::{CHANGED, EXPIRED};
 use super::draft::Draft;
+use super::four_eyes::terms;
 use super::give_up::give_up;
 use super::ready::POLICY;
 use super::state::ThreadState;
@@ -43,6 +44,10 @@ pub(super) fn ask(
     };
     let until = limit(draft, &node, "timeout")?;
     let escalates_at = escalation(draft, &node, until)?;
+    let said = terms(&node);
+    let (approvers, not_by) = said.ok_or_else(|| {
+        fault("`approvers` is a list of names or roles, and `notBy` is \"starter\"")
+    })?;
     let data = StepWaiting { reason: "approval".to_owned(), until, ..StepWaiting::default() };
     draft.emit_on(step, EventBody::StepWaiting, data);
     draft.emit(EventBody::InterventionOpened(InterventionOpened {
@@ -55,6 +60,8 @@ pub(super) fn ask(
         expires_at: until,
         on_timeout,
         escalates_at,
+        approvers,
+        not_by,
     }));
     Ok(())
 }
@@ -91,13 +98,15 @@ fn choices(node: &Node) -> Result<Vec<String>, Failure> {
     choices.filter(|all| !all.is_empty()).ok_or_else(|| fault("`choices` is a list of texts"))
 }
 
-/// Ends an approval with what was chosen. The event says by whose API key, and on whose behalf
-/// (`key/person`, and no key's name has a slash); the output names the person, as the caller did.
+/// Ends an approval with what was chosen: `by` is whose name is proven, and `onBehalfOf` what he said.
 pub(super) fn decided(draft: &mut Draft<'_>, step: usize, decision: &InterventionResolved) {
-    let by = decision.by.split_once('/').map_or(decision.by.as_str(), |(_, person)| person);
-    let output = Json::of(&serde_json::json!({
-        "choice": decision.choice, "comment": decision.comment, "by": by
-    }));
+    let mut output = serde_json::json!({
+        "choice": decision.choice, "comment": decision.comment, "by": decision.by
+    });
+    if let (Some(person), Some(members)) = (&decision.on_behalf_of, output.as_object_mut()) {
+        members.insert("onBehalfOf".to_owned(), person.as_str().into());
+    }
+    let output = Json::of(&output);
     complete(draft, step, output.unwrap_or_else(|_| Json::null()));
 }
 
@@ -109,7 +118,7 @@ pub(super) fn expire(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
     let chosen = on_timeout.is_some();
     let choice = on_timeout.unwrap_or_else(|| EXPIRED.to_owned());
     let why = "nobody decided in time".to_owned();
-    let who = Who { by: POLICY.to_owned(), reason: Some(why.clone()) };
+    let who = Who { by: POLICY.to_owned(), reason: Some(why.clone()), ..Who::default() };
     let decision = draft.settled(id, &choice, &who);
     draft.emit(EventBody::InterventionResolved(decision.clone()));
     if chosen {
@@ -135,7 +144,7 @@ pub(super) fn withdraw_changed(draft: &mut Draft<'_>, who: &Who) {
         }
         let id = opened.id.clone();
         let reason = Some("what was asked about has changed".to_owned());
-        let who = Who { by: who.by.clone(), reason };
+        let who = Who { by: who.by.clone(), reason, ..Who::default() };
         let settled = draft.settled(id, CHANGED, &who);
         draft.emit(EventBody::InterventionResolved(settled));
     }
@@ -165,7 +174,7 @@ fn waiting(state: &ThreadState) -> Vec<usize> {
     let steps = state.plan.steps.iter().zip(&state.steps).enumerate();
     let asks = steps.filter(|(_, (planned, step))| {
         let action = &planned.phase(step.phase()).action;
-        step.status == StepStatus::Waiting && matches!(**action, Action::Approval)
+        step.status == StepStatus::Waiting && matches!(**action, Action::Approval { .. })
     });
     asks.map(|(at, _)| at).collect()
 }

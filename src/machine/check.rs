@@ -58,6 +58,8 @@ pub(super) fn block(draft: &mut Draft<'_>, step: usize, held: Held) {
         expires_at: None,
         on_timeout: None,
         escalates_at: draft.escalates_at(),
+        approvers: Vec::new(),
+        not_by: None,
     }));
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::ThreadState;
 use crate::model::{
-    Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, StepId, StepStatus, ThreadStatus,
-    Timeouts, Timestamp,
+    Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, Role, StepId, StepStatus,
+    ThreadStatus, Timeouts, Timestamp,
 };
 
 /// A request to the machine. Steps are named by their position in the plan.
@@ -139,12 +139,16 @@ pub struct Abort {
 }
 
 /// Who asks, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Who {
-    /// An API key's name, or `anonymous`.
+    /// An API key's name; where nobody needs one, whoever was said to ask, or `anonymous`.
     pub by: String,
     /// What was said about it.
     pub reason: Option<String>,
+    /// For whom, as it was said.
+    pub on_behalf_of: Option<String>,
+    /// What the key may do; `None` where nobody needs one, so that no name is proven.
+    pub role: Option<Role>,
 }
 
 /// A thread changes hands.
@@ -236,4 +240,7 @@ pub enum Rejection {
     /// The intervention does not offer this choice.
     #[error("it offers {}", .0.join(", "))]
     NoSuchChoice(Vec<String>),
+    /// It would answer an approval that somebody else has to answer.
+    #[error("{0}")]
+    NotAnApprover(String),
 }

@@ -58,6 +58,7 @@ impl<'a> Draft<'a> {
             id,
             choice: choice.to_owned(),
             by: who.by.clone(),
+            on_behalf_of: who.on_behalf_of.clone(),
             comment: who.reason.clone(),
         }
     }

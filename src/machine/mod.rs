@@ -17,6 +17,7 @@ mod document;
 mod draft;
 mod effort;
 pub mod explain;
+mod four_eyes;
 mod give_up;
 mod ready;
 pub mod snapshot;

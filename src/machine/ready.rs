@@ -254,6 +254,8 @@ fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
         expires_at: None,
         on_timeout: None,
         escalates_at: draft.escalates_at(),
+        approvers: Vec::new(),
+        not_by: None,
     }));
 }
 

@@ -7,7 +7,7 @@ use super::Who;
 use crate::definition::{Phase, Plan, Scope, StepView};
 use crate::model::{
     Event, EventBody, Failure, ForkPoint, InterventionOpened, InterventionResolved, Json, Seq,
-    StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
+    StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef, WorkflowStart,
 };
 
 /// One step of a thread.
@@ -241,6 +241,8 @@ pub struct ThreadState {
     pub interventions: Vec<Intervention>,
     /// Signals that nobody has taken yet, oldest first.
     pub signals: Vec<Signal>,
+    /// Who started it, and who gave it other data since: by name, each once.
+    pub starters: Vec<String>,
     /// Who paused or aborted it, until it is resumed.
     pub stopped: Option<Stopped>,
     /// The head of its journal.
@@ -278,6 +280,7 @@ impl ThreadState {
             interrupted: 0,
             interventions: Vec::new(),
             signals: Vec::new(),
+            starters: starters(start),
             stopped: None,
             last_seq: event.seq,
             deadline: start.deadline,
@@ -407,6 +410,13 @@ impl ThreadState {
         let steps = self.plan.steps.iter().zip(&self.steps);
         steps.filter(|(_, state)| wanted(state)).map(|(step, _)| step.id.clone()).collect()
     }
+}
+
+/// Who started a thread; of a fork, also who started what it is a fork of.
+fn starters(start: &WorkflowStart) -> Vec<String> {
+    let forked = start.forked_from.as_ref().map(|from| from.by.clone());
+    let forked = forked.filter(|by| *by != start.by);
+    [start.by.clone()].into_iter().chain(forked).collect()
 }
 
 impl Scope for ThreadState {

@@ -12,6 +12,7 @@ mod explain_ends;
 mod failures;
 mod fallbacks;
 mod forks;
+mod four_eyes;
 mod journal;
 mod people;
 mod properties;

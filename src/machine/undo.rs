@@ -151,7 +151,7 @@ pub(super) fn retry_now(draft: &mut Draft<'_>, step: usize, who: &Who) -> Result
 
 /// Aborts a thread as it is.
 pub(super) fn abort(draft: &mut Draft<'_>, who: Who) {
-    let Who { by, reason } = who;
+    let Who { by, reason, .. } = who;
     let compensation = draft.state.compensation();
     draft.emit(EventBody::WorkflowAborted(WorkflowAborted { by, reason, compensation }));
 }

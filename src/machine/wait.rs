@@ -19,7 +19,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
     let begun = rendered.and_then(|with| match &*planned.action {
         Action::Sleep => fall_asleep(draft, step, &with),
         Action::Signal => listen(draft, step, &with),
-        Action::Approval => approval::ask(draft, step, planned, &with),
+        Action::Approval { .. } => approval::ask(draft, step, planned, &with),
         Action::Http | Action::Exec { .. } | Action::Transform { .. } => Ok(()),
     });
     if let Err(failure) = begun {
@@ -37,7 +37,7 @@ pub(super) fn time_is_up(draft: &mut Draft<'_>, step: usize, planned: &PlanStep)
             let message = format!("nobody sent the signal {}", name.unwrap_or_default());
             in_vain(draft, step, planned, message);
         }
-        Action::Approval => approval::expire(draft, step, planned),
+        Action::Approval { .. } => approval::expire(draft, step, planned),
         Action::Http | Action::Exec { .. } | Action::Transform { .. } => {}
     }
 }

@@ -4,13 +4,16 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// The namespace of a key that names none.
 const DEFAULT_NAMESPACE: &str = "default";
 /// Longest name of a namespace, in characters: it stands before ids in indexes and in log lines.
 const MAX_NAMESPACE: usize = 32;
 
 /// What a caller may do. Each role may do whatever the roles before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads: status, streams, lists.
     Reader,

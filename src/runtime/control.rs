@@ -149,8 +149,8 @@ async fn ask(
     (ask, action): (Ask, &'static str),
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
-    let Control { by, reason, if_match, idempotency_key } = control;
-    let letter = Letter { ask, by, reason, if_match };
+    let Control { by, on_behalf_of, role, reason, if_match, idempotency_key } = control;
+    let letter = Letter { ask, by, reason, if_match, on_behalf_of, role };
     let key = match idempotency_key {
         Some(key) => format!("{action}:{key}"),
         None => core.parts.entropy.uuid(core.parts.clock.now()).to_string(),
@@ -193,6 +193,7 @@ async fn ask(
         Answer::Compensating => Err(RuntimeError::Compensating { action }),
         Answer::OtherDigest { digest } => Err(RuntimeError::OtherDigest { digest }),
         Answer::TooManySignals => Err(RuntimeError::TooManySignals),
+        Answer::NotAnApprover { why } => Err(RuntimeError::NotAnApprover { why }),
         Answer::NoSuchChoice { choices } => Err(RuntimeError::NoSuchChoice { choices }),
         Answer::Unreadable => Err(RuntimeError::Internal),
     }

@@ -73,6 +73,8 @@ pub(super) async fn existing(
             }
             let control = Control {
                 by: invoke.by.clone(),
+                on_behalf_of: None,
+                role: invoke.role,
                 reason: Some("invoked again".to_owned()),
                 if_match: Some(row.last_seq),
                 idempotency_key: None,

@@ -123,7 +123,7 @@ async fn make(
     let moment = core.moment();
     // Times of a journal do not step back, even if the clock has.
     let moment = Moment { now: moment.now.max(row.updated_at), ..moment };
-    let (by, reason) = (control.by, control.reason);
+    let Control { by, on_behalf_of, role, reason, idempotency_key, if_match: _ } = control;
     let from = ForkedFrom {
         thread_id: origin.clone(),
         seq: how.at_seq,
@@ -132,10 +132,11 @@ async fn make(
         reason: reason.clone(),
     };
     let mut history = History::read(core, &thread, from).await?;
-    let how = checked(core, &history.state.plan, how, Who { by, reason }).await?;
+    let who = Who { by, reason, on_behalf_of, role };
+    let how = checked(core, &history.state.plan, how, who).await?;
     let events = decide_fork(&mut history.state, how, moment).map_err(|fault| refused(&fault))?;
     history.add_own(core, &events);
-    let key = control.idempotency_key.filter(|_| chosen.is_none());
+    let key = idempotency_key.filter(|_| chosen.is_none());
     let plan = Arc::clone(&history.state.plan);
     let status = history.state.status;
     let workflow_version = row.workflow_version;
@@ -208,6 +209,7 @@ fn refused(rejection: &ForkRejection) -> RuntimeError {
         ForkRejection::NotCompleted(step, status) => {
             RuntimeError::WrongStep { step: step.clone(), status: *status, action: "edited" }
         }
+        ForkRejection::NotAnApprover(why) => RuntimeError::NotAnApprover { why: why.clone() },
         ForkRejection::Undone(again, edited) => {
             let detail =
                 format!("{again}, which it depends on, would run again: edit that as well");

@@ -77,6 +77,9 @@ fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
         choice: resolved.map(|(data, _)| data.choice.clone()),
         comment: resolved.and_then(|(data, _)| data.comment.clone()),
         by: resolved.map(|(data, _)| data.by.clone()),
+        on_behalf_of: resolved.and_then(|(data, _)| data.on_behalf_of.clone()),
+        approvers: one.opened.approvers.clone(),
+        not_by: one.opened.not_by.clone(),
     };
     InterventionRow {
         id: state.thread_id.namespace().key(&shown.id).into_owned(),

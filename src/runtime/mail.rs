@@ -8,7 +8,7 @@ use super::commit::Commit;
 use super::driver::Driver;
 use super::stood::Stood;
 use crate::machine::{self, Command, Rejection, Resume, Who};
-use crate::model::{Json, Seq, StepId, StepStatus, ThreadStatus};
+use crate::model::{Json, Role, Seq, StepId, StepStatus, ThreadStatus};
 use crate::store::Message;
 
 /// How the keys of letters begin that tell of a thread that stood. The number of the incarnation
@@ -44,6 +44,12 @@ pub(super) struct Letter {
     pub(super) reason: Option<String>,
     /// The version of the thread that the caller saw.
     pub(super) if_match: Option<Seq>,
+    /// For whom, as it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) on_behalf_of: Option<String>,
+    /// What the key of whoever asks may do; absent where nobody needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<Role>,
 }
 
 /// A request that reaches a thread through its inbox; steps go by their ids. Letters of earlier
@@ -133,6 +139,8 @@ pub(super) enum Answer {
     TooManySignals,
     /// The intervention does not offer this choice.
     NoSuchChoice { choices: Vec<String> },
+    /// Somebody else has to answer the approval.
+    NotAnApprover { why: String },
     /// The message cannot be read by this version.
     Unreadable,
 }
@@ -192,7 +200,8 @@ async fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Ans
     if letter.if_match.is_some_and(|seen| seen != last_seq) {
         return Answer::Changed { last_seq };
     }
-    let Letter { ask, by, reason, .. } = letter;
+    let Letter { ask, by, reason, on_behalf_of, role, if_match: _ } = letter;
+    let who = Who { by, reason, on_behalf_of, role };
     if let Ask::Stood(stood) = ask {
         return condemned(driver, stood, commit).await;
     }
@@ -200,8 +209,7 @@ async fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Ans
         Ok(ask) => ask,
         Err(step) => return Answer::NoStep { step },
     };
-    let asked = Command::Ask(ask, Who { by, reason });
-    match driver.core.decide(&mut driver.state, asked).await {
+    match driver.core.decide(&mut driver.state, Command::Ask(ask, who)).await {
         Ok(events) => {
             commit.add(events);
             Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
@@ -216,6 +224,7 @@ async fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Ans
         Err(Rejection::OtherDigest(digest)) => Answer::OtherDigest { digest },
         Err(Rejection::TooManySignals) => Answer::TooManySignals,
         Err(Rejection::NoSuchChoice(choices)) => Answer::NoSuchChoice { choices },
+        Err(Rejection::NotAnApprover(why)) => Answer::NotAnApprover { why },
     }
 }
 

@@ -138,6 +138,8 @@ async fn post(
         by: BY.to_owned(),
         reason: None,
         if_match: None,
+        on_behalf_of: None,
+        role: None,
     };
     let body = Json::of(&letter).map_err(|fault| StoreError::Unavailable(fault.to_string()))?;
     let message = Message { key: format!("{STOOD_KEY}{incarnation}"), body };

@@ -37,6 +37,8 @@ impl FromRequestParts<Api> for Change {
         let caller = Caller::from_request_parts(parts, api).await?;
         Ok(Self(Control {
             by: caller.name(),
+            on_behalf_of: None,
+            role: caller.role(),
             reason: None,
             if_match: if_match(&parts.headers)?,
             idempotency_key: idempotency_key(&parts.headers)?,

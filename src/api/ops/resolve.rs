@@ -42,8 +42,8 @@ pub(in crate::api) struct ResolveBody {
     /// Recorded in the journal.
     #[schema(max_length = 2048)]
     comment: Option<String>,
-    /// The person on whose behalf the caller decides: `by` in the step's output. In events and lists
-    /// the API key's name stands before it (`ops/ann`).
+    /// The person on whose behalf the caller decides: `onBehalfOf` in the event and in the step's
+    /// output, beside the API key's name. Where nobody needs a key, it is `by`.
     #[schema(max_length = 2048)]
     by: Option<String>,
 }
@@ -73,7 +73,8 @@ fn text(fields: &mut Fields<'_>, name: &str) -> Option<String> {
 /// Decide an intervention
 ///
 /// Once: the second decision is refused with what was decided (409 `intervention_resolved`). With the
-/// `digest` that the intervention had when it was shown, only that is decided.
+/// `digest` that the intervention had when it was shown, only that is decided. An approval with
+/// `approvers` or `notBy` is held against the caller's own name and role (403 `not_an_approver`).
 #[utoipa::path(
     post, path = "/interventions/{interventionId}/resolve", operation_id = "resolveIntervention", tag = "control",
     security(("bearer" = ["operator"])),
@@ -94,8 +95,11 @@ pub(in crate::api) async fn resolve(
 ) -> Result<Response, Problem> {
     let mut control = change.because(body.comment);
     if let Some(person) = body.by.filter(|person| !person.is_empty()) {
-        // Who holds the key answers for the name that is given.
-        control.by = format!("{}/{person}", control.by);
+        match control.role {
+            // What a body says is never an identity.
+            Some(_) => control.on_behalf_of = Some(person),
+            None => control.by = person,
+        }
     }
     let decision = (body.choice.unwrap_or_default(), body.digest);
     let invoked = api.handle.resolve((&namespace, id), decision, control).await?;

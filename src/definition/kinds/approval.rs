@@ -4,6 +4,8 @@
 //! - `choices` [`["approve", "reject"]`]: what may be chosen
 //! - `timeout` (optional): how long it is waited for
 //! - `escalateAfter` (optional): how long it is waited for before the question is escalated
+//! - `approvers` (optional): the names and roles that may answer; without it every operator may
+//! - `notBy` (optional): `starter`, who may not
 //! - `onTimeout` (optional): the choice that is taken then; without it the step fails
 
 use super::{Kind, Reads, is_open, literal, signal};
@@ -13,7 +15,7 @@ use crate::model::{Faults, Node};
 
 pub(super) const KIND: Kind = Kind {
     name: "approval",
-    fields: &["prompt", "choices", "timeout", "escalateAfter", "onTimeout"],
+    fields: &["prompt", "choices", "timeout", "escalateAfter", "onTimeout", "approvers", "notBy"],
     reads: Reads::Journalled,
     shows_life: false,
     check,
@@ -35,6 +37,10 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
             }
         }
     }
+    approvers(with, faults);
+    if with.text("notBy", faults).is_some_and(|text| text != "starter") {
+        faults.add(&with.at().key("notBy"), "notBy is \"starter\"");
+    }
     if let Some(choice) = literal(with, "onTimeout", faults) {
         on_timeout(with, choice, faults);
     }
@@ -45,7 +51,25 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     {
         faults.add(&with.at().key("escalateAfter"), "escalateAfter is shorter than timeout");
     }
-    Some(Action::Approval)
+    let guarded = with.get("approvers").is_some() || with.get("notBy").is_some();
+    Some(Action::Approval { guarded })
+}
+
+/// A list of names and roles, or a template of one.
+fn approvers(with: &Fields<'_>, faults: &mut Faults) {
+    if matches!(with.get("approvers"), Some(Node::String(text)) if is_open(text)) {
+        return;
+    }
+    let Some(names) = with.list("approvers", faults) else { return };
+    let at = with.at().key("approvers");
+    if names.is_empty() {
+        faults.add(&at, "there is somebody who may answer");
+    }
+    for (index, name) in names.iter().enumerate() {
+        if !matches!(name, Node::String(text) if !text.is_empty()) {
+            faults.add(&at.index(index), "an approver is the name of a key, or a role");
+        }
+    }
 }
 
 fn on_timeout(with: &Fields<'_>, choice: &str, faults: &mut Faults) {

@@ -36,7 +36,7 @@ pub(super) fn read(
     let undo = way.into_step(id?.clone());
     match *undo.action {
         Action::Http | Action::Exec { .. } | Action::Transform { .. } => Some(Box::new(undo)),
-        Action::Sleep | Action::Signal | Action::Approval => {
+        Action::Sleep | Action::Signal | Action::Approval { .. } => {
             let kind = undo.action.kind();
             let detail = format!("{kind} steps wait and undo nothing: they cannot compensate");
             faults.add(&at.key("kind"), detail);

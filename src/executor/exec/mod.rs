@@ -74,7 +74,7 @@ impl StepExecutor for ExecExecutor {
             | Action::Transform { .. }
             | Action::Sleep
             | Action::Signal
-            | Action::Approval => None,
+            | Action::Approval { .. } => None,
         }
     }
 }

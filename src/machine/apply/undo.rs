@@ -34,9 +34,11 @@ impl ThreadState {
         }
         let failed = self.status == ThreadStatus::Failed && self.error.is_some();
         self.undoing = Some(match &data.by {
-            Some(by) if !failed => {
-                Undoing::Abort(Who { by: by.clone(), reason: data.reason.clone() })
-            }
+            Some(by) if !failed => Undoing::Abort(Who {
+                by: by.clone(),
+                reason: data.reason.clone(),
+                ..Who::default()
+            }),
             Some(_) | None => Undoing::Failure,
         });
         if let Some(error) = &data.error {

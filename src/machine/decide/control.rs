@@ -8,7 +8,9 @@ use super::super::bounds;
 use super::super::draft::Draft;
 use super::super::ready::{POLICY, settle, start_now};
 use super::super::wait::deliver;
-use super::super::{Abort, Ask, Rejection, Resume, Signal, Who, approval, check, choice, undo};
+use super::super::{
+    Abort, Ask, Rejection, Resume, Signal, Who, approval, check, choice, four_eyes, undo,
+};
 use super::advance;
 use super::result::settle_dependents;
 use crate::definition::Plan;
@@ -46,7 +48,7 @@ pub(super) fn asked(draft: &mut Draft<'_>, ask: Ask, who: &Who) -> Result<(), Re
 fn pause(draft: &mut Draft<'_>, who: &Who) -> Result<(), Rejection> {
     match draft.state.status {
         ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Compensating => {
-            let Who { by, reason } = who.clone();
+            let Who { by, reason, .. } = who.clone();
             let paused = WorkflowPaused { by, reason, aborts_at: None, compensate: false };
             draft.emit(EventBody::WorkflowPaused(paused));
             Ok(())
@@ -83,10 +85,14 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
     for &step in skip.difference(&again) {
         refuse_settled(draft, step)?;
     }
+    let given = (how.input.as_ref(), &again);
+    four_eyes::may_change_input(draft.state, given, who).map_err(Rejection::NotAnApprover)?;
+    four_eyes::may_skip(draft.state, skip.iter().copied(), who, draft.moment.max_event)
+        .map_err(Rejection::NotAnApprover)?;
     let plan = Arc::clone(&draft.state.plan);
     let ends: BTreeSet<usize> = again.union(&skip).copied().collect();
     close(draft, choice::RESUME, who, |one| is_of_the_pause(one) || concerns(&plan, one, &ends));
-    let Who { by, reason } = who.clone();
+    let Who { by, reason, .. } = who.clone();
     let from_step = how.from_step.and_then(|step| draft.step_id(step));
     let deadline = bounds::deadline(&plan, &draft.moment);
     let resumed = WorkflowResumed { by, reason, from_step, input: how.input, deadline };
@@ -122,7 +128,7 @@ fn abort(draft: &mut Draft<'_>, how: Abort, who: &Who) -> Result<(), Rejection> 
     if grace.is_zero() || !open || undoing || !draft.state.has_running() {
         return abort_now(draft, compensate, who);
     }
-    let Who { by, reason } = who.clone();
+    let Who { by, reason, .. } = who.clone();
     let aborts_at = Some(draft.moment.now.plus(grace));
     draft.emit(EventBody::WorkflowPaused(WorkflowPaused { by, reason, aborts_at, compensate }));
     Ok(())
@@ -166,7 +172,7 @@ fn abort_and_undo(draft: &mut Draft<'_>, who: &Who) -> Result<(), Rejection> {
 /// Continues a thread that was paused while it was being undone.
 fn go_on_undoing(draft: &mut Draft<'_>, who: &Who) {
     close(draft, choice::RESUME, who, |_| true);
-    let Who { by, reason } = who.clone();
+    let Who { by, reason, .. } = who.clone();
     let resumed = WorkflowResumed { by, reason, ..WorkflowResumed::default() };
     draft.emit(EventBody::WorkflowResumed(resumed));
     advance(draft);
@@ -242,6 +248,8 @@ fn skip(
 ) -> Result<(), Rejection> {
     refuse_while_undoing(draft)?;
     refuse_settled(draft, step)?;
+    four_eyes::may_skip(draft.state, [step], who, draft.moment.max_event)
+        .map_err(Rejection::NotAnApprover)?;
     let has_failed = draft.status_of(step) == Some(StepStatus::Failed);
     match draft.state.status {
         // It has failed its thread, which goes on without it.
@@ -265,7 +273,7 @@ fn skip(
 /// Continues a thread that a step has failed, without the step.
 fn go_on_without(draft: &mut Draft<'_>, step: usize, output: Option<Json>, who: &Who) {
     close(draft, choice::SKIP, who, is_of_the_pause);
-    let Who { by, reason } = who.clone();
+    let Who { by, reason, .. } = who.clone();
     let deadline = bounds::deadline(&draft.state.plan, &draft.moment);
     let resumed = WorkflowResumed { by, reason, deadline, ..WorkflowResumed::default() };
     draft.emit(EventBody::WorkflowResumed(resumed));
@@ -278,7 +286,8 @@ fn edit(draft: &mut Draft<'_>, step: usize, output: Json, who: &Who) -> Result<(
         return Err(Rejection::WrongState(draft.state.status));
     }
     refuse_if(draft, step, |status| status != StepStatus::Completed)?;
-    let Who { by, reason } = who.clone();
+    four_eyes::may_edit(draft.state, step, who).map_err(Rejection::NotAnApprover)?;
+    let Who { by, reason, .. } = who.clone();
     draft.emit_on(step, EventBody::StepEdited, StepEdited { output, by, reason });
     // They are asked anew when the thread goes on: until then more may be changed.
     approval::withdraw_changed(draft, who);
@@ -305,6 +314,14 @@ fn decision(
     }
     if !found.opened.choices.contains(&choice) {
         return Err(Rejection::NoSuchChoice(found.opened.choices.clone()));
+    }
+    let allowed = four_eyes::may_decide(draft.state, &found.opened, who);
+    allowed.map_err(Rejection::NotAnApprover)?;
+    if choice == choice::SKIP {
+        let plan = &draft.state.plan;
+        let steps = found.opened.steps.iter().filter_map(|id| plan.position(id.as_str()));
+        four_eyes::may_skip(draft.state, steps, who, draft.moment.max_event)
+            .map_err(Rejection::NotAnApprover)?;
     }
     Ok(draft.settled(id, &choice, who))
 }
@@ -382,7 +399,7 @@ fn signal(draft: &mut Draft<'_>, name: &str, payload: Json, who: &Who) -> Result
     if too_many && !awaited {
         return Err(Rejection::TooManySignals);
     }
-    let Who { by, reason } = who.clone();
+    let Who { by, reason, .. } = who.clone();
     let received = SignalReceived { name: name.to_owned(), payload, by, reason };
     draft.emit(EventBody::SignalReceived(received));
     for step in deliver(draft, name) {
@@ -393,7 +410,11 @@ fn signal(draft: &mut Draft<'_>, name: &str, payload: Json, who: &Who) -> Result
 
 /// What a thread that fails was waiting for is not decided any more.
 pub(in crate::machine) fn withdraw(draft: &mut Draft<'_>) {
-    let who = Who { by: POLICY.to_owned(), reason: Some("the thread has failed".to_owned()) };
+    let who = Who {
+        by: POLICY.to_owned(),
+        reason: Some("the thread has failed".to_owned()),
+        ..Who::default()
+    };
     close(draft, choice::WITHDRAWN, &who, |_| true);
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::super::draft::Draft;
 use super::super::wait::deliver;
-use super::super::{Moment, ThreadState, Who, approval, bounds};
+use super::super::{Moment, ThreadState, Who, approval, bounds, four_eyes};
 use super::control::close_for_fork;
 use crate::definition::{Action, Plan};
 use crate::model::{
@@ -36,6 +36,9 @@ pub enum ForkRejection {
     /// The step has no output yet that could be edited.
     #[error("step {0} is {status}", status = .1.as_str())]
     NotCompleted(StepId, StepStatus),
+    /// It would answer an approval that somebody else has to answer.
+    #[error("{0}")]
+    NotAnApprover(String),
     /// The first step would run again, because of an edit, after the second one that depends on it.
     #[error("step {0} runs again, and step {1} depends on it")]
     Undone(StepId, StepId),
@@ -66,6 +69,7 @@ pub fn fork(
     }
     let plan = Arc::clone(&state.plan);
     let again = behind(&plan, state, &edits)?;
+    allowed(state, (&edits, input.as_ref()), &again, &who)?;
     let lost = lost(&plan, state, &again);
     let mut draft = Draft::new(state, moment);
     close_for_fork(&mut draft, &who, &again);
@@ -78,7 +82,7 @@ pub fn fork(
         deadline: bounds::deadline(&plan, &moment),
     }));
     for (step, output) in edits {
-        let Who { by, reason } = who.clone();
+        let Who { by, reason, .. } = who.clone();
         draft.emit_on(step, EventBody::StepEdited, StepEdited { output, by, reason });
     }
     approval::withdraw_changed(&mut draft, &who);
@@ -87,6 +91,22 @@ pub fn fork(
     }
     take_signals(&mut draft);
     Ok(draft.into_events())
+}
+
+/// Whether whoever forks could have given the approvals that the fork would not ask for again.
+fn allowed(
+    state: &ThreadState,
+    (edits, input): (&[(usize, Json)], Option<&Json>),
+    again: &BTreeSet<usize>,
+    who: &Who,
+) -> Result<(), ForkRejection> {
+    let again: BTreeSet<usize> = again.union(&state.run_again(None)).copied().collect();
+    four_eyes::may_change_input(state, (input, &again), who)
+        .map_err(ForkRejection::NotAnApprover)?;
+    for (step, _) in edits {
+        four_eyes::may_answer(state, *step, who).map_err(ForkRejection::NotAnApprover)?;
+    }
+    Ok(())
 }
 
 /// The steps that have begun, or were passed by, after one whose output is edited.
@@ -130,7 +150,7 @@ fn lost(plan: &Plan, state: &ThreadState, again: &BTreeSet<usize>) -> Vec<StepId
     let asks = |id: &StepId| state.open_interventions().any(|one| one.opened.steps.contains(id));
     let steps = plan.steps.iter().zip(&state.steps).enumerate();
     let lost = steps.filter(|(step, (planned, found))| {
-        let approves = matches!(*planned.phase(found.phase()).action, Action::Approval);
+        let approves = matches!(*planned.phase(found.phase()).action, Action::Approval { .. });
         let question = approves || found.held.is_some();
         let unheard = found.status == StepStatus::Waiting && question && !asks(&planned.id);
         !again.contains(step) && (found.status == StepStatus::Running || unheard)

@@ -111,6 +111,8 @@ fn set_aside(draft: &mut Draft<'_>, suspects: Vec<StepId>, reason: String) {
         expires_at: None,
         on_timeout: None,
         escalates_at: draft.escalates_at(),
+        approvers: Vec::new(),
+        not_by: None,
     }));
 }
 

@@ -11,7 +11,9 @@ use super::words::{asked_since, at, failure, list, since, span};
 use super::{Call, Case, Cause, CauseKind, Hands, KnownCircuit};
 use crate::definition::{Action, PlanStep};
 use crate::machine::{Intervention, StepState};
-use crate::model::{Category, Failure, InterventionKind, StepStatus, ThreadStatus, codes};
+use crate::model::{
+    Category, Failure, InterventionKind, InterventionOpened, StepStatus, ThreadStatus, codes,
+};
 
 /// Signals of other names that are told of: enough to see a typo, and short enough to be read.
 const MAX_NAMES: usize = 5;
@@ -89,7 +91,7 @@ fn waits(place: &Place<'_>) -> Cause {
         None => match &*place.planned.action {
             Action::Sleep => sleep(place),
             Action::Signal
-            | Action::Approval
+            | Action::Approval { .. }
             | Action::Http
             | Action::Exec { .. }
             | Action::Transform { .. } => other(place),
@@ -363,6 +365,7 @@ fn approval(place: &Place<'_>, one: &Intervention) -> Cause {
         one.opened.choices.join(" and "),
         one.opened.prompt.trim_end_matches('.')
     );
+    let sentence = format!("{sentence}{}", who_answers(&one.opened));
     let cause = asked(case, (CauseKind::Approval, sentence), one).about(id);
     match until {
         Some(until) => {
@@ -371,6 +374,18 @@ fn approval(place: &Place<'_>, one: &Intervention) -> Cause {
         }
         None => cause,
     }
+}
+
+/// Who may answer, where the question says so.
+fn who_answers(opened: &InterventionOpened) -> String {
+    let mut said = String::new();
+    if !opened.approvers.is_empty() {
+        said = format!(" It is answered by {}.", opened.approvers.join(", "));
+    }
+    if opened.not_by.is_some() {
+        said.push_str(" Whoever started the thread or changed its data may not answer it.");
+    }
+    said
 }
 
 /// A person has to look at its output.

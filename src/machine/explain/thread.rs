@@ -146,6 +146,7 @@ pub(super) fn asked(
             "interventionId": opened.id, "prompt": opened.prompt, "choices": opened.choices,
             "digest": opened.digest, "expiresAt": opened.expires_at,
             "onTimeout": opened.on_timeout, "escalatesAt": opened.escalates_at,
+            "approvers": opened.approvers, "notBy": opened.not_by,
             "escalatedAt": one.escalated, "steps": opened.steps, "error": error,
         }));
     match opened.steps.as_slice() {

@@ -21,7 +21,7 @@ use form::ThreadForm;
 
 /// The version that this server writes, and the only one it reads. It changes with every change of
 /// the text: older snapshots are then skipped, and the journal is read.
-pub const SNAPSHOT_VERSION: u32 = 3;
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -253,7 +253,11 @@ fn a_retry_is_told_apart_from_an_open_circuit_and_a_cool_down() {
 #[test]
 fn a_paused_thread_tells_who_did_it_and_why() {
     let mut stage = Stage::new(json!([http("a", &[])]));
-    let who = crate::machine::Who { by: "ann".to_owned(), reason: Some("lunch".to_owned()) };
+    let who = crate::machine::Who {
+        by: "ann".to_owned(),
+        reason: Some("lunch".to_owned()),
+        ..Default::default()
+    };
     stage.advance();
     stage.decide(Command::Ask(Ask::Pause, who)).unwrap();
     let told = told(&stage, &facts(&stage));

@@ -122,7 +122,7 @@ pub(super) fn decide_with(
     let how = Fork {
         edits: edits.to_vec(),
         input: input.map(|input| json_of(&input)),
-        who: Who { by: "ann".to_owned(), reason: None },
+        who: Who { by: "ann".to_owned(), ..Who::default() },
     };
     let events = fork(&mut stage.state, how, stage.moment)?;
     let lines = events.iter().map(line).collect();

@@ -61,7 +61,7 @@ fn signed(command: Command, number: usize) -> Command {
     let Command::Ask(ask, _) = command else { return command };
     let by = if number.is_multiple_of(2) { "ann" } else { "bob" }.to_owned();
     let reason = (!number.is_multiple_of(3)).then(|| format!("why {number}"));
-    let who = Who { by, reason };
+    let who = Who { by, reason, ..Who::default() };
     let Ask::Signal { name, .. } = ask else { return Command::Ask(ask, who) };
     let payload = json_of(&json!({ "n": 5, "number": number }));
     Command::Ask(Ask::Signal { name, payload }, who)

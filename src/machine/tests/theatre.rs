@@ -25,7 +25,7 @@ pub(super) const fn takeover(cause: RecoveryCause, previous_owner: i64) -> Takeo
 
 /// What Ann asks.
 pub(in crate::machine) fn asked(ask: Ask) -> Command {
-    Command::Ask(ask, Who { by: "ann".to_owned(), reason: None })
+    Command::Ask(ask, Who { by: "ann".to_owned(), ..Who::default() })
 }
 
 /// Larger than any output that is not meant to be too large.

@@ -98,6 +98,7 @@ mod tests {
                 id: id.to_owned(),
                 choice: "approve".to_owned(),
                 by: "ann".to_owned(),
+                on_behalf_of: None,
                 comment: None,
                 digest: None,
             })

@@ -57,6 +57,12 @@ pub struct InterventionOpened {
     /// When it is escalated if nobody has decided by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalates_at: Option<Timestamp>,
+    /// The names and roles that may answer; left out if every operator may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<String>,
+    /// Who may not: `starter`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_by: Option<String>,
 }
 
 /// Nobody has decided for as long as the workflow has patience (`escalateAfter`). It says again what
@@ -83,6 +89,7 @@ pub struct InterventionEscalated {
 
 /// A person has decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct InterventionResolved {
     /// Which intervention.
     pub id: String,
@@ -90,6 +97,9 @@ pub struct InterventionResolved {
     pub choice: String,
     /// Who did.
     pub by: String,
+    /// For whom, as he said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// What was said about it.
     pub comment: Option<String>,
     /// The digest of what it was about, if it has one.

@@ -102,6 +102,12 @@ pub enum RuntimeError {
     /// The thread keeps as many signals as it may that nobody has taken.
     #[error("too many signals of this thread wait to be taken")]
     TooManySignals,
+    /// Somebody else has to answer the approval.
+    #[error("{why}")]
+    NotAnApprover {
+        /// Who, and why the caller is not.
+        why: String,
+    },
     /// The intervention does not offer this choice.
     #[error("the intervention offers {}", choices.join(", "))]
     NoSuchChoice {

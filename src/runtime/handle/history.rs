@@ -71,6 +71,15 @@ pub struct Intervention {
     pub comment: Option<String>,
     /// Who decided.
     pub by: Option<String>,
+    /// For whom, as he said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
+    /// The names and roles that may answer; left out if every operator may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<String>,
+    /// Who may not: `starter` is whoever started the thread, or gave it other data since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_by: Option<String>,
 }
 
 /// Which interventions a list wants.

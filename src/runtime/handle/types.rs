@@ -73,8 +73,12 @@ pub struct Invoked {
 /// Who changes a thread, why, and on which version of it.
 #[derive(Debug, Clone, Default)]
 pub struct Control {
-    /// An API key's name, or `anonymous`.
+    /// An API key's name; where nobody needs one, whoever was said to ask, or `anonymous`.
     pub by: String,
+    /// For whom, as it was said.
+    pub on_behalf_of: Option<String>,
+    /// What the key may do; `None` where nobody needs one.
+    pub role: Option<Role>,
     /// Why, if it was said.
     pub reason: Option<String>,
     /// The version the caller saw (`If-Match`).

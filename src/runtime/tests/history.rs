@@ -88,7 +88,7 @@ impl History {
             if history.live().status == ThreadStatus::Failed {
                 history.decide(Command::Ask(
                     Ask::Resume(Resume::default()),
-                    Who { by: "ann".to_owned(), reason: None },
+                    Who { by: "ann".to_owned(), ..Who::default() },
                 ));
             } else {
                 history.fail(0);

@@ -1,5 +1,6 @@
 //! The real binary, from the outside: over HTTP, with signals, on every store.
 
+mod access;
 mod actions;
 mod auth;
 mod bad_input;

@@ -220,7 +220,7 @@ async fn a_person_approves(home: Home) {
     let decided = json!({ "choice": "approve", "comment": "go", "by": "ann" });
     assert_eq!(step(&status, "ship")["output"], decided);
     let shown = client.get("/interventions?status=resolved").await.expect(200).json();
-    assert_eq!(shown["items"][0]["by"], "anonymous/ann");
+    assert_eq!(shown["items"][0]["by"], "ann");
     let again = client.post(&path, &json!({ "choice": "reject" })).await.expect(409);
     assert_eq!(again.json()["code"], "intervention_resolved");
 }

@@ -29,7 +29,7 @@ impl Executors for Effects {
             | Action::Transform { .. }
             | Action::Sleep
             | Action::Signal
-            | Action::Approval => None,
+            | Action::Approval { .. } => None,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::model::{InterventionKind, InterventionOpened, InterventionResolved, T
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct InterventionForm<'a> {
+    approvers: Vec<Cow<'a, str>>,
     at: Time,
     choices: Vec<Cow<'a, str>>,
     digest: Option<Cow<'a, str>>,
@@ -21,6 +22,7 @@ pub(super) struct InterventionForm<'a> {
     expires_at: Option<Time>,
     id: Cow<'a, str>,
     kind: InterventionKind,
+    not_by: Option<Cow<'a, str>>,
     on_timeout: Option<Cow<'a, str>>,
     prompt: Cow<'a, str>,
     resolved: Option<ResolutionForm<'a>>,
@@ -35,18 +37,20 @@ struct ResolutionForm<'a> {
     choice: Cow<'a, str>,
     comment: Option<Cow<'a, str>>,
     digest: Option<Cow<'a, str>>,
+    on_behalf_of: Option<Cow<'a, str>>,
 }
 
 impl<'a> ResolutionForm<'a> {
     pub(super) fn of((resolved, at): &'a (InterventionResolved, Timestamp)) -> Self {
         // The id is that of the intervention.
-        let InterventionResolved { id: _, choice, by, comment, digest } = resolved;
+        let InterventionResolved { id: _, choice, by, on_behalf_of, comment, digest } = resolved;
         Self {
             at: time(*at),
             by: by.as_str().into(),
             choice: choice.as_str().into(),
             comment: comment.as_deref().map(Cow::from),
             digest: digest.as_deref().map(Cow::from),
+            on_behalf_of: on_behalf_of.as_deref().map(Cow::from),
         }
     }
 
@@ -55,6 +59,7 @@ impl<'a> ResolutionForm<'a> {
             id: id.to_owned(),
             choice: self.choice.into_owned(),
             by: self.by.into_owned(),
+            on_behalf_of: self.on_behalf_of.map(Cow::into_owned),
             comment: self.comment.map(Cow::into_owned),
             digest: self.digest.map(Cow::into_owned),
         };
@@ -75,8 +80,11 @@ impl<'a> InterventionForm<'a> {
             expires_at,
             on_timeout,
             escalates_at,
+            approvers,
+            not_by,
         } = opened;
         Self {
+            approvers: approvers.iter().map(|name| name.as_str().into()).collect(),
             at: time(*at),
             choices: choices.iter().map(|choice| choice.as_str().into()).collect(),
             digest: digest.as_deref().map(Cow::from),
@@ -85,6 +93,7 @@ impl<'a> InterventionForm<'a> {
             expires_at: expires_at.map(time),
             id: id.as_str().into(),
             kind: *kind,
+            not_by: not_by.as_deref().map(Cow::from),
             on_timeout: on_timeout.as_deref().map(Cow::from),
             prompt: prompt.as_str().into(),
             resolved: resolved.as_ref().map(ResolutionForm::of),
@@ -104,6 +113,8 @@ impl<'a> InterventionForm<'a> {
             expires_at: self.expires_at.map(moment),
             on_timeout: self.on_timeout.map(Cow::into_owned),
             escalates_at: self.escalates_at.map(moment),
+            approvers: self.approvers.into_iter().map(Cow::into_owned).collect(),
+            not_by: self.not_by.map(Cow::into_owned),
         };
         let resolved = self.resolved.map(|resolved| resolved.into_state(&opened.id));
         let escalated = self.escalated_at.map(moment);

@@ -62,7 +62,7 @@ impl<'a> UndoingForm<'a> {
     pub(super) fn of(undoing: &'a Undoing) -> Self {
         match undoing {
             Undoing::Failure => Self { by: None, reason: None },
-            Undoing::Abort(Who { by, reason }) => {
+            Undoing::Abort(Who { by, reason, .. }) => {
                 Self { by: Some(by.into()), reason: reason.as_deref().map(Cow::from) }
             }
         }
@@ -71,7 +71,7 @@ impl<'a> UndoingForm<'a> {
     pub(super) fn into_undoing(self) -> Undoing {
         let reason = self.reason.map(Cow::into_owned);
         match self.by {
-            Some(by) => Undoing::Abort(Who { by: by.into_owned(), reason }),
+            Some(by) => Undoing::Abort(Who { by: by.into_owned(), reason, ..Who::default() }),
             None => Undoing::Failure,
         }
     }
@@ -96,7 +96,7 @@ struct EndingForm {
 
 impl<'a> StoppedForm<'a> {
     pub(super) fn of(stopped: &'a Stopped) -> Self {
-        let Stopped { at, who: Who { by, reason }, ending } = stopped;
+        let Stopped { at, who: Who { by, reason, .. }, ending } = stopped;
         let ending =
             ending.map(|Ending { at, compensate }| EndingForm { at: time(at), compensate });
         let reason = reason.as_deref().map(Cow::Borrowed);
@@ -107,6 +107,6 @@ impl<'a> StoppedForm<'a> {
         let (by, reason) = (self.by.into_owned(), self.reason.map(Cow::into_owned));
         let ending =
             self.ending.map(|EndingForm { at, compensate }| Ending { at: moment(at), compensate });
-        Stopped { at: moment(self.at), who: Who { by, reason }, ending }
+        Stopped { at: moment(self.at), who: Who { by, reason, ..Who::default() }, ending }
     }
 }

@@ -1,0 +1,216 @@
+//! What a key may do: roles, four eyes, and keys that change while the server runs.
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::support::flows::{chain, flow, step};
+use super::support::{Client, Home, PATIENCE, Recorder, Server, on_stores};
+
+/// A secret for a key of this name, long enough not to be warned about.
+fn secret(name: &str) -> String {
+    format!("{name}-0123456789abcdef")
+}
+
+/// A line of a key file.
+fn key(name: &str, role: &str) -> String {
+    format!("{name}:{}:{role}", secret(name))
+}
+
+const ROLES: [(&str, &str); 5] = [
+    ("viewer", "reader"),
+    ("ci", "invoker"),
+    ("deploy", "invoker"),
+    ("ann", "operator"),
+    ("root", "admin"),
+];
+
+on_stores!([sqlite, postgres] [
+    each_role_does_what_it_may_and_no_more,
+    an_invoker_controls_the_threads_it_started,
+    an_approval_is_answered_by_its_approvers_and_never_by_the_starter,
+]);
+
+async fn served(home: &Home) -> Server {
+    let keys: Vec<String> = ROLES.iter().map(|(name, role)| key(name, role)).collect();
+    home.launch().set("RETHREAD_API_KEYS", &keys.join(",")).start().await
+}
+
+fn by(server: &Server, name: &str) -> Client {
+    server.client().with_key(&secret(name))
+}
+
+#[track_caller]
+fn forbidden(answer: &super::support::Answer, role: &str) {
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (403, Some("forbidden")));
+    assert!(answer.text().contains(&format!("wants the role {role}")), "{}", answer.text());
+}
+
+fn sleeper() -> Value {
+    json!({ "name": "sleeper", "steps": [{ "id": "a", "kind": "sleep", "with": { "for": "1h" } }] })
+}
+
+async fn each_role_does_what_it_may_and_no_more(home: Home) {
+    let server = served(&home).await;
+    let (viewer, ci, ann, root) =
+        (by(&server, "viewer"), by(&server, "ci"), by(&server, "ann"), by(&server, "root"));
+    let start = json!({ "workflow": sleeper(), "threadId": "t" });
+    forbidden(&viewer.post("/invoke/async", &start).await, "invoker");
+    ci.post("/invoke/async", &start).await.expect(202);
+    viewer.get("/status/t").await.expect(200);
+    viewer.get("/metrics").await.expect(200);
+    forbidden(&viewer.post("/threads/t/pause", &json!({})).await, "invoker");
+    forbidden(&ci.post("/interventions/t~1/resolve", &json!({ "choice": "a" })).await, "operator");
+    ann.post("/threads/t/abort", &json!({})).await.expect(200);
+    forbidden(&ann.delete("/threads/t").await, "admin");
+    forbidden(&ann.post("/workflows", &sleeper()).await, "admin");
+    let hook = json!({ "url": "http://127.0.0.1:9/hook?token=x", "types": ["workflow_failed"] });
+    forbidden(&ann.post("/notifications", &hook).await, "admin");
+    root.post("/notifications", &hook).await.expect(201);
+    assert!(root.get("/notifications").await.text().contains("token=x"));
+    let shown = viewer.get("/notifications").await.expect(200);
+    assert!(!shown.text().contains("token=x"), "{}", shown.text());
+    root.post("/workflows", &sleeper()).await.expect(201);
+    root.delete("/threads/t").await.expect(204);
+}
+
+async fn an_invoker_controls_the_threads_it_started(home: Home) {
+    let server = served(&home).await;
+    let (ci, deploy, ann) = (by(&server, "ci"), by(&server, "deploy"), by(&server, "ann"));
+    ci.invoke(&json!({ "workflow": sleeper(), "threadId": "t" })).await;
+    for path in ["pause", "resume", "abort", "fork", "steps/a/skip", "steps/a/retry"] {
+        let body = if path == "fork" { json!({ "atSeq": 1 }) } else { json!({}) };
+        forbidden(&deploy.post(&format!("/threads/t/{path}"), &body).await, "operator");
+    }
+    deploy.post("/threads/t/signals/go", &json!({})).await.expect(202);
+    ci.post("/threads/t/pause", &json!({})).await.expect(200);
+    // Another invoke of a thread that stands still sets it going.
+    forbidden(&deploy.post("/invoke/async", &json!({ "threadId": "t" })).await, "operator");
+    assert_eq!(ci.status("t").await["status"], "paused");
+    ci.post("/invoke/async", &json!({ "threadId": "t" })).await.expect(202);
+    deploy.post("/threads/none/pause", &json!({})).await.expect(404);
+    // Whoever forks a thread starts the fork.
+    ann.post("/threads/t/fork", &json!({ "atSeq": 1, "threadId": "f" })).await.expect(202);
+    forbidden(&ci.post("/threads/f/abort", &json!({})).await, "operator");
+    ci.post("/threads/t/fork", &json!({ "atSeq": 1, "threadId": "g" })).await.expect(202);
+    ci.post("/threads/g/abort", &json!({})).await.expect(200);
+    ci.post("/threads/t/abort", &json!({})).await.expect(200);
+}
+
+async fn an_approval_is_answered_by_its_approvers_and_never_by_the_starter(home: Home) {
+    let server = served(&home).await;
+    let (ci, ann, root) = (by(&server, "ci"), by(&server, "ann"), by(&server, "root"));
+    let steps = json!([{ "id": "ask", "kind": "approval",
+        "with": { "prompt": "pay?", "approvers": ["ann", "admin"], "notBy": "starter" } }]);
+    let refused = |answer: super::support::Answer| {
+        let answer = answer.expect(403);
+        assert_eq!(answer.json()["code"], "not_an_approver", "{}", answer.text());
+    };
+    for (starter, client) in [("root", &root), ("ci", &ci)] {
+        client.invoke(&json!({ "workflow": flow(&steps), "threadId": starter })).await;
+        let asks = |status: &Value| step(status, "ask")["status"] == "waiting";
+        client.until(starter, "it asks", asks).await;
+        let open = client.get(&format!("/interventions?threadId={starter}")).await.json();
+        let one = &open["items"][0];
+        let terms = (&one["approvers"], &one["notBy"]);
+        assert_eq!(terms, (&json!(["ann", "admin"]), &json!("starter")));
+        let resolve = format!("/interventions/{}/resolve", one["id"].as_str().unwrap());
+        let yes = json!({ "choice": "approve", "by": "ann" });
+        if starter == "root" {
+            // What the body says is no identity.
+            refused(root.post(&resolve, &yes).await);
+            refused(root.post("/threads/root/steps/ask/skip", &json!({ "output": {} })).await);
+            root.post("/threads/root/pause", &json!({})).await.expect(200);
+            refused(root.post("/threads/root/resume", &json!({ "skip": ["ask"] })).await);
+            root.post("/threads/root/resume", &json!({})).await.expect(202);
+        } else {
+            refused(ci.post("/threads/ci/steps/ask/skip", &json!({})).await);
+        }
+        let said = json!({ "choice": "approve", "by": "the board", "comment": "fine" });
+        ann.post(&resolve, &said).await.expect(200);
+        let output = step(&client.completed(starter).await, "ask")["output"].clone();
+        let wanted = json!({ "choice": "approve", "comment": "fine", "by": "ann", "onBehalfOf": "the board" });
+        assert_eq!(output, wanted);
+        let events = client.events(starter).await.join("\n");
+        assert!(events.contains(r#""by":"ann","onBehalfOf":"the board""#), "{events}");
+    }
+}
+
+#[tokio::test]
+async fn without_keys_nobody_is_an_approver() {
+    let server = Home::memory().await.start().await;
+    let client = server.client();
+    let steps = json!([{ "id": "ask", "kind": "approval", "with": { "prompt": "?", "approvers": ["ann"] } }]);
+    client.invoke(&json!({ "workflow": flow(&steps), "threadId": "t" })).await;
+    client.until("t", "it asks", |status| step(status, "ask")["status"] == "waiting").await;
+    let open = client.get("/interventions?threadId=t").await.json();
+    let path = format!("/interventions/{}/resolve", open["items"][0]["id"].as_str().unwrap());
+    let answer = client.post(&path, &json!({ "choice": "approve", "by": "ann" })).await.expect(403);
+    assert_eq!(answer.json()["code"], "not_an_approver");
+}
+
+/// Waits until a key is answered with a status.
+async fn until_answered(client: &Client, status: u16) {
+    let look = async {
+        while client.get("/threads").await.status != status {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, look).await.is_ok(), "never {status}");
+}
+
+#[tokio::test]
+async fn keys_change_with_their_file_and_a_broken_file_changes_nothing() {
+    let home = Home::memory().await;
+    let file = home.folder.path().join("keys");
+    std::fs::write(&file, key("old", "admin")).unwrap();
+    let at = format!("@{}", file.display());
+    let server = home.launch().set("RETHREAD_API_KEYS", &at).start().await;
+    let (old, new) = (by(&server, "old"), by(&server, "new"));
+    let recorder = Recorder::start().await;
+    let body = json!({ "workflow": chain(&recorder, &["wait/one"]), "threadId": "t" });
+    old.post("/invoke/async", &body).await.expect(202);
+    let mut stream = old.stream("/stream/t", &[]).await;
+    stream.wait_for("step_start").await;
+    new.get("/threads").await.expect(401);
+
+    std::fs::write(&file, key("new", "reader")).unwrap();
+    until_answered(&new, 200).await;
+    old.get("/threads").await.expect(401);
+    let ended = tokio::time::timeout(PATIENCE, stream.rest()).await;
+    assert!(ended.is_ok(), "a stream of a key that is gone goes on");
+    forbidden(&new.post("/workflows", &sleeper()).await, "admin");
+
+    std::fs::write(&file, "new").unwrap();
+    let warned = async {
+        loop {
+            let health = new.get("/health").await.expect(200).json();
+            if health["checks"]["api_keys"]["status"] == "warning" {
+                return health;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let health = tokio::time::timeout(PATIENCE, warned).await.expect("no warning");
+    assert_eq!(health["checks"]["api_keys"]["value"]["keys"], 1, "{health}");
+    new.get("/threads").await.expect(200);
+    assert!(!server.log().contains(&secret("new")));
+}
+
+#[tokio::test]
+async fn a_hangup_reads_keys_and_the_log_again_and_ends_nothing() {
+    let home = Home::memory().await;
+    let toml = home.folder.path().join("rethread.toml");
+    let written = |keys: &str, log: &str| format!("api_keys = \"{keys}\"\nlog = \"{log}\"\n");
+    std::fs::write(&toml, written(&key("old", "admin"), "warn")).unwrap();
+    let launch = home.launch().set("RETHREAD_CONFIG", toml.to_str().unwrap());
+    let mut server = launch.set("RETHREAD_LOG", "").start().await;
+    let (old, new) = (by(&server, "old"), by(&server, "new"));
+    old.get("/threads").await.expect(200);
+    std::fs::write(&toml, written(&key("new", "admin"), "info")).unwrap();
+    server.signal(Signal::SIGHUP);
+    until_answered(&new, 200).await;
+    old.get("/threads").await.expect(401);
+    new.get("/nope").await.expect(404);
+    assert!(server.log().contains("\"status\":404"), "{}", server.log());
+    assert!(!server.has_died());
+}
