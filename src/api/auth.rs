@@ -101,28 +101,28 @@ pub(super) async fn authenticate(State(api): State<Api>, request: Request, next:
         Ok(Some(entered)) => return entered,
         Err(problem) => return refuse(problem, &parts),
     }
-    match admit(&api, &mut parts).await {
-        Ok(caller) => {
+    let route = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let access = route.as_deref().and_then(|route| api.roles.access(&parts.method, route));
+    let route = route.unwrap_or_default();
+    let identified = match access {
+        Some(Access::Open) => Ok(Caller::anonymous()),
+        Some(Access::Role(_) | Access::Own) | None => identify(&api, &mut parts, &route).await,
+    };
+    let caller = match identified {
+        Ok(caller) => caller,
+        Err(problem) => return refuse(problem, &parts),
+    };
+    let mut response = match authorize(&api, &mut parts, &caller, access).await {
+        Ok(()) => {
             parts.extensions.insert(caller.namespace.clone());
-            parts.extensions.insert(caller);
+            parts.extensions.insert(caller.clone());
             next.run(Request::from_parts(parts, body)).await
         }
-        Err(problem) => refuse(problem, &parts),
-    }
-}
-
-async fn admit(api: &Api, parts: &mut Parts) -> Result<Caller, Problem> {
-    let route = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let access = route.as_deref().map(|route| api.roles.access(&parts.method, route));
-    if access == Some(Some(Access::Open)) {
-        return Ok(Caller::anonymous());
-    }
-    let caller = identify(api, parts, route.as_deref().unwrap_or_default()).await?;
-    // What is no route, and a route without this method, says so to whoever is known.
-    if let Some(Some(access)) = access {
-        authorize(api, parts, &caller, access).await?;
-    }
-    Ok(caller)
+        Err(problem) => problem.into_response(),
+    };
+    // For the audit list, which stands before this.
+    response.extensions_mut().insert(caller);
+    response
 }
 
 async fn identify(api: &Api, parts: &mut Parts, route: &str) -> Result<Caller, Problem> {
@@ -150,8 +150,10 @@ async fn authorize(
     api: &Api,
     parts: &mut Parts,
     caller: &Caller,
-    access: Access,
+    access: Option<Access>,
 ) -> Result<(), Problem> {
+    // What is no route, and a route without this method, says so to whoever is known.
+    let Some(access) = access else { return Ok(()) };
     if caller.role < access.least() {
         return Err(forbidden(caller, access.least()));
     }

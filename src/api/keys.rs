@@ -42,6 +42,9 @@ impl std::fmt::Debug for ApiKey {
     }
 }
 
+/// Keys that are named of those that came, and of those that went.
+const MOST_NAMED: usize = 20;
+
 /// The keys that are taken now. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Keys {
@@ -63,10 +66,18 @@ impl Keys {
         Self { taken, fault: watch::Sender::default() }
     }
 
-    /// Takes these keys instead, from the next request on. Streams of keys that are gone end.
-    pub fn replace(&self, keys: Vec<ApiKey>) {
-        self.taken.send_replace(Arc::from(keys));
+    /// Takes these keys instead, from the next request on, and says what that changes. Streams of
+    /// keys that are gone end.
+    pub fn replace(&self, keys: Vec<ApiKey>) -> String {
+        let now: Arc<[ApiKey]> = Arc::from(keys);
+        let before = self.taken.send_replace(Arc::clone(&now));
         self.fault.send_replace(Fault::default());
+        let missing = |from: &[ApiKey], of: &[ApiKey]| {
+            let gone = of.iter().filter(|key| !from.contains(key));
+            let told = gone.map(|key| format!("{} ({} in {})", key.name, key.role, key.namespace));
+            told.take(MOST_NAMED).collect::<Vec<_>>().join(", ")
+        };
+        format!("taken away: {}; added: {}", missing(&now, &before), missing(&before, &now))
     }
 
     /// Notes that newer keys cannot be read: those from before stay, and `/health` warns.
@@ -104,7 +115,7 @@ impl Keys {
 
     /// The first key for which this holds.
     pub(super) fn find_by(&self, holds: impl Fn(&ApiKey) -> bool) -> Option<ApiKey> {
-        self.0.borrow().iter().find(|key| holds(key)).cloned()
+        self.taken.borrow().iter().find(|key| holds(key)).cloned()
     }
 
     /// Resolves once a key is not taken any more as it was; of a caller without one (`None`), once

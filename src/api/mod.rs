@@ -5,6 +5,7 @@
 //! never a store. `app` calls [`router`] and [`serve()`].
 
 mod apart;
+mod audit;
 mod auth;
 mod conditional;
 mod connections;
@@ -88,6 +89,7 @@ pub fn router(api: Api, pages: Router) -> Router {
         .layer(from_fn_with_state(api.clone(), memory::hold))
         .layer(option_layer(api.settings.origins.layer()))
         .layer(from_fn_with_state(api.clone(), gate::gate))
+        .layer(from_fn_with_state(api.clone(), audit::record))
         .layer(from_fn_with_state(api, request::observe))
 }
 

@@ -109,6 +109,7 @@ fn health_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(ops::monitor::monitor))
         .routes(routes!(ops::stats::stats))
+        .routes(routes!(ops::audit::list))
         .routes(routes!(ops::health::live))
         .routes(routes!(ops::health::ready))
         .routes(routes!(ops::health::health))

@@ -56,6 +56,8 @@ pub struct ApiSettings {
     pub hosts: Vec<HostPort>,
     /// Whose pages may call from a browser.
     pub origins: Origins,
+    /// Whether the audit list is told of reads of inputs and outputs.
+    pub audit_reads: bool,
     /// Largest request body, in bytes; larger is 413.
     pub max_body: usize,
     /// Where requests are counted.
@@ -69,6 +71,7 @@ impl Default for ApiSettings {
             address: None,
             hosts: Vec::new(),
             origins: Origins::default(),
+            audit_reads: false,
             max_body: DEFAULT_MAX_BODY,
             metrics: Arc::new(NoMetrics),
         }

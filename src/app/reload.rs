@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 
 use crate::api::{self, Keys};
 use crate::config::{ApiKey, ConfigError, Reload, Reloaded};
+use crate::model::Namespace;
+use crate::runtime::{AuditEvent, Handle};
 use crate::telemetry;
 
 /// Between two looks at the file of the keys: a key that is taken away is gone within seconds.
@@ -17,10 +19,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long a file has to stay as it is before it is read: whoever writes it may not be done.
 const SETTLED_AFTER: Duration = Duration::from_millis(200);
 
+/// Who reads keys again: nobody who calls.
+const OURSELVES: &str = "rethread";
+
 /// Keeps the keys as their file has them.
 #[derive(Debug)]
 pub(super) struct Reloading {
     keys: Keys,
+    handle: Handle,
     reload: Reload,
     hangups: Arc<Notify>,
     /// Keys of this process alone, which stand in no file.
@@ -35,7 +41,7 @@ type Print = (i64, i64, u64, u64);
 impl Reloading {
     /// Starts from the keys that the server was started with.
     pub(super) async fn new(
-        keys: Keys,
+        (keys, handle): (Keys, Handle),
         started_with: &[ApiKey],
         (reload, hangups): (Reload, Arc<Notify>),
     ) -> Self {
@@ -45,7 +51,7 @@ impl Reloading {
         });
         let own = own.unwrap_or_default();
         let file = first.and_then(|read| read.key_file);
-        let mut reloading = Self { keys, reload, hangups, own, file, seen: None };
+        let mut reloading = Self { keys, handle, reload, hangups, own, file, seen: None };
         reloading.seen = reloading.look().await;
         reloading
     }
@@ -63,8 +69,8 @@ impl Reloading {
                 continue;
             }
             match read(&self.reload).await {
-                Ok(read) => self.take(read, hung_up),
-                Err(error) => self.refuse(&error),
+                Ok(read) => self.take(read, hung_up).await,
+                Err(error) => self.refuse(&error).await,
             }
         }
     }
@@ -91,7 +97,7 @@ impl Reloading {
         }
     }
 
-    fn take(&mut self, read: Reloaded, log: bool) {
+    async fn take(&mut self, read: Reloaded, log: bool) {
         telemetry::log_notices(&read.notices);
         if log && let Err(error) = telemetry::reload(&read.log) {
             tracing::error!(%error, "the filter of the log stays as it was");
@@ -100,16 +106,32 @@ impl Reloading {
         let all: Vec<ApiKey> = read.api_keys.into_iter().chain(self.own.iter().cloned()).collect();
         if all.is_empty() && !self.keys.is_empty() {
             let nobody = "no keys are left, which would let everybody in".to_owned();
-            return self.refuse(&ConfigError::one(nobody));
+            return self.refuse(&ConfigError::one(nobody)).await;
         }
         tracing::info!(keys = all.len(), "API keys are read again");
-        self.keys.replace(api_keys(&all));
+        let said = self.keys.replace(api_keys(&all));
+        self.audit("keys_changed", &said).await;
     }
 
     /// Nobody is locked out, or let in, by a file that is broken.
-    fn refuse(&self, error: &ConfigError) {
+    async fn refuse(&self, error: &ConfigError) {
         tracing::error!(%error, "API keys cannot be read; those from before stay");
         self.keys.broken(error.faults.join("; "));
+        self.audit("keys_refused", "they cannot be read; those from before stay").await;
+    }
+
+    async fn audit(&self, action: &str, detail: &str) {
+        let event = AuditEvent {
+            namespace: Namespace::default().to_string(),
+            by: OURSELVES.to_owned(),
+            role: None,
+            action: action.to_owned(),
+            about: "RETHREAD_API_KEYS".to_owned(),
+            status: None,
+            detail: Some(detail.to_owned()),
+            address: None,
+        };
+        self.handle.record_audit(event).await;
     }
 }
 

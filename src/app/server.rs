@@ -105,8 +105,8 @@ impl Server {
         reload: Reload,
         hangups: Arc<Notify>,
     ) -> Self {
-        let keys = self.keys.clone();
-        self.reloading = Some(Reloading::new(keys, &settings.api_keys, (reload, hangups)).await);
+        let face = (self.keys.clone(), self.runtime.handle());
+        self.reloading = Some(Reloading::new(face, &settings.api_keys, (reload, hangups)).await);
         self
     }
 
@@ -191,6 +191,7 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
         timeouts: settings.timeouts,
         stale_action: settings.stale_action,
         retention: settings.retention,
+        audit_retention: settings.audit.retention,
         shutdown_grace: settings.shutdown_grace,
         max_event: settings.max_event,
         snapshot_every: settings.snapshot_every,
@@ -226,6 +227,7 @@ fn api_settings(settings: &Settings, keys: Keys, metrics: Arc<Metrics>) -> ApiSe
         address: HostPort::parse(&settings.addr.host_text()),
         hosts: settings.edge.hosts.clone(),
         origins: origins(&settings.edge.origins),
+        audit_reads: settings.audit.reads,
         max_body: settings.max_body,
         metrics: Arc::new(ServedMetrics(metrics)),
     }

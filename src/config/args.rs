@@ -58,6 +58,7 @@ const STEP_WARN_AFTER: &str = "20m";
 const STALE_ACTION: &str = "report";
 /// A week, so that Monday's questions about last Tuesday have answers.
 const RETENTION: &str = "7d";
+const AUDIT_RETENTION: &str = "90d";
 /// A lost connection is replaced within it; a crowd of callers does not come back all at once.
 const STORE_RETRY_INITIAL: &str = "25ms";
 /// A database that is back is noticed within it, and one that is starting is left to start.
@@ -258,6 +259,16 @@ pub struct ServerArgs {
     #[arg(long, env = "RETHREAD_RETENTION", hide_env_values = true, value_name = "DURATION")]
     #[arg(default_value = RETENTION)]
     pub retention: Option<String>,
+
+    /// How long entries of the audit list are kept, whatever becomes of threads
+    #[arg(long, env = "RETHREAD_AUDIT_RETENTION", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = AUDIT_RETENTION)]
+    pub audit_retention: Option<String>,
+
+    /// `true` tells the audit list of reads of inputs and outputs as well
+    #[arg(long, env = "RETHREAD_AUDIT_READS", hide_env_values = true, value_name = "BOOL")]
+    #[arg(default_value = "false")]
+    pub audit_reads: Option<String>,
 
     /// Log level, or levels by target such as `info,rethread::store=debug`
     #[arg(long, env = "RETHREAD_LOG", hide_env_values = true, value_name = "FILTER")]

@@ -6,6 +6,7 @@
 
 mod alias;
 mod args;
+mod audit;
 mod database;
 mod edge;
 mod environment;
@@ -23,6 +24,7 @@ mod settings;
 mod values;
 
 pub use args::ServerArgs;
+pub use audit::AuditSettings;
 pub use database::{Database, Fallback, mask_url};
 pub use edge::{CorsOrigins, EdgeSettings};
 pub use environment::{Environment, SECRET_PREFIX, process_variables};

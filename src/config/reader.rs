@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::audit::AuditSettings;
 use super::edge::{self, CorsOrigins, EdgeSettings};
 use super::environment::SECRET_PREFIX;
 use super::keys::{self, ApiKey};
@@ -16,6 +17,9 @@ use crate::model::{StaleAction, Timeouts};
 
 /// Zero is none. Longer than a year bounds nothing.
 const STEP_BOUND: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(366 * 24);
+/// Less than this and nobody could look at an entry before it is gone.
+const AUDIT_RETENTION: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
 /// Bytes. Below, not even the smallest request fits; above, one request could use up the memory.
 const SIZES: RangeInclusive<u64> = 256..=1 << 30;
 /// Shorter is a loop that spins; longer leaves a database unused that is back.
@@ -165,6 +169,14 @@ impl Reader<'_> {
             self.require_keys(addr, keys.is_none());
         }
         Ok(keys)
+    }
+
+    pub(super) fn audit(&mut self) -> Option<AuditSettings> {
+        let retention = self.duration("audit_retention", &AUDIT_RETENTION);
+        let reads = self.read("audit_reads", "true, false", |text| {
+            super::alias::read_switch(text).ok_or_else(|| "not a switch".to_owned())
+        });
+        Some(AuditSettings { retention: retention?, reads: reads? })
     }
 
     /// An address that others can reach needs keys.

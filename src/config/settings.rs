@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::audit::AuditSettings;
 use super::database::{self, Database, Fallback};
 use super::edge::{self, EdgeSettings};
 use super::keys::ApiKey;
@@ -89,6 +90,8 @@ pub struct Settings {
     pub stale_action: StaleAction,
     /// How long ended threads are kept.
     pub retention: Duration,
+    /// What the audit list tells, and for how long.
+    pub audit: AuditSettings,
     /// How long running steps get at shutdown.
     pub shutdown_grace: Duration,
     /// What is logged, and how.
@@ -159,6 +162,7 @@ impl Settings {
         let timeouts = reader.timeouts();
         let stale_action = reader.stale_action();
         let retention = reader.duration("retention", &RETENTION);
+        let audit = reader.audit();
         let store_retry = reader.store_retry();
         let shutdown_grace = reader.duration("shutdown_grace", &SHUTDOWN_GRACE);
         let log = reader.log();
@@ -191,6 +195,7 @@ impl Settings {
             timeouts: timeouts?,
             stale_action: stale_action?,
             retention: retention?,
+            audit: audit?,
             store_retry: store_retry?,
             shutdown_grace: shutdown_grace?,
             log: log?,

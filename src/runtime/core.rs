@@ -10,6 +10,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
 use super::aside::Aside;
+use super::audit::AuditBook;
 use super::authority::Authority;
 use super::breakers::Breakers;
 use super::diff::DIFFS_AT_ONCE;
@@ -87,6 +88,8 @@ pub(super) struct Core {
     pub(super) doubt: AtomicBool,
     /// Threads that were lost with their replicas and have not got on since.
     pub(super) suspects: Arc<Suspects>,
+    /// Audit entries on their way to the store.
+    pub(super) audit: AuditBook,
     /// Who is told of events.
     pub(super) notices: Desk,
     /// What of the counts the store's tallies have.
@@ -154,6 +157,7 @@ impl Core {
             adopting: AtomicUsize::new(0),
             doubt: AtomicBool::new(false),
             suspects,
+            audit: AuditBook::default(),
             notices: Desk::default(),
             tallied: Tallied::default(),
             queued: AtomicUsize::new(0),

@@ -10,6 +10,7 @@
 mod adopt;
 mod aside;
 mod attempts;
+mod audit;
 mod authority;
 mod breakers;
 mod checkpoints;

@@ -23,6 +23,8 @@ pub struct RuntimeSettings {
     pub max_recoveries: u32,
     /// Terminal threads are deleted after this.
     pub retention: Duration,
+    /// How long audit entries are kept.
+    pub audit_retention: Duration,
     /// What running steps get to end at shutdown.
     pub shutdown_grace: Duration,
     /// Largest event, in bytes: outputs beyond it fail their step.

@@ -15,7 +15,9 @@ use super::handle::Handle;
 use super::lease::LeaseParts;
 use super::roster::Work;
 use super::writer::{JournalWriter, WriterParts};
-use super::{disk, dispatcher, memory, news, notices, peers, retention, stale, stats, watchdog};
+use super::{
+    audit, disk, dispatcher, memory, news, notices, peers, retention, stale, stats, watchdog,
+};
 use crate::store::StoreError;
 
 /// What appends under way get to be answered once the grace is over, and again what drivers get to
@@ -72,6 +74,7 @@ impl Runtime {
         keep_running(&core, "the look for lost replicas", peers::run(Arc::clone(&core)));
         keep_running(&core, "the look at the disk", disk::run(Arc::clone(&core)));
         keep_running(&core, "the look at memory", memory::run(Arc::clone(&core)));
+        keep_running(&core, "the audit list", audit::run(Arc::clone(&core)));
         keep_running(&core, "retention", retention::run(Arc::clone(&core)));
         keep_running(&core, "sending notifications", notices::run(Arc::clone(&core)));
         keep_running(&core, "the look for stale threads", stale::run(Arc::clone(&core)));

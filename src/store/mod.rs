@@ -6,6 +6,7 @@
 //! whole or not at all. The conformance suite in `tests/` says what each call promises.
 
 mod archive;
+mod audit;
 mod error;
 mod history_rows;
 mod intervention;
@@ -33,6 +34,7 @@ pub use archive::{
     Archive, Belongings, Intake, StoredDefinition, StoredIntervention, StoredKey, StoredMessage,
     StoredRecords, StoredSnapshot, StoredThread, StoredWorkflow, TakenIn, ThreadDump, ThreadTable,
 };
+pub use audit::{AuditFilter, AuditRow, Audits};
 pub use error::StoreError;
 pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow};
 pub use limits::{FORK_LABEL, IDEMPOTENCY_TTL};
@@ -177,7 +179,7 @@ pub struct Disk {
 
 /// The promises every store keeps. Every call may fail with [`StoreError::Unavailable`].
 #[async_trait]
-pub trait Store: Notices + Send + Sync + std::fmt::Debug {
+pub trait Store: Notices + Audits + Send + Sync + std::fmt::Debug {
     /// What kind of store this is.
     fn traits(&self) -> Traits;
 

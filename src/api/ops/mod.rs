@@ -1,6 +1,7 @@
 //! The operations: one file each, with the shapes it takes and gives.
 
 pub(super) mod abort;
+pub(super) mod audit;
 pub(super) mod checkpoints;
 pub(super) mod control;
 pub(super) mod diagnostics;

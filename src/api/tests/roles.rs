@@ -9,7 +9,7 @@ use super::*;
 use crate::model::{Namespace, Role};
 
 /// The routes that want more than a reader, as `docs/operations.md` tells them.
-const MORE: [(&str, &str, &str); 21] = [
+const MORE: [(&str, &str, &str); 22] = [
     ("POST", "/invoke", "invoker"),
     ("POST", "/invoke/async", "invoker"),
     ("POST", "/api/invoke/async", "invoker"),
@@ -24,6 +24,7 @@ const MORE: [(&str, &str, &str); 21] = [
     ("POST", "/threads/{threadId}/steps/{stepId}/output", "invoker"),
     ("POST", "/interventions/{interventionId}/resolve", "operator"),
     ("DELETE", "/threads/{threadId}", "admin"),
+    ("GET", "/audit", "admin"),
     ("POST", "/workflows", "admin"),
     ("POST", "/notifications", "admin"),
     ("PATCH", "/notifications/{notificationId}", "admin"),

@@ -1,6 +1,7 @@
 //! What a face (HTTP, dashboard) can ask of the runtime. Each call is a line here and a function in a
 //! file of its own.
 
+mod audit;
 mod diagnostics;
 mod diff;
 mod error;
@@ -17,14 +18,15 @@ use super::core::Core;
 use super::feed::Follow;
 use super::live::LiveEvents;
 use super::{
-    checkpoints, control, diagnostics as bundle, diff as compare, explain, fork, health,
-    interventions, invoke, monitor, notices, query, recoveries, shared, snapshots, stats,
-    workflows,
+    audit as audit_list, checkpoints, control, diagnostics as bundle, diff as compare, explain,
+    fork, health, interventions, invoke, monitor, notices, query, recoveries, shared, snapshots,
+    stats, workflows,
 };
 use crate::definition::Plan;
 use crate::model::{Epoch, Json, Namespace, Pointer, Seq, StepId, ThreadId};
 use crate::observe::Memory;
 
+pub use audit::*;
 pub use diagnostics::*;
 pub use diff::*;
 pub use error::RuntimeError;
@@ -304,6 +306,21 @@ impl Handle {
         by: &str,
     ) -> Result<NotificationTest, RuntimeError> {
         notices::test(&self.core, id, by).await
+    }
+
+    /// Tells the audit list of what may come in any number: it is counted by the minute.
+    pub fn note_audit(&self, event: AuditEvent) {
+        audit_list::note(&self.core, event);
+    }
+
+    /// Tells the audit list of a change; it is durable when this returns, if the store answers.
+    pub async fn record_audit(&self, event: AuditEvent) {
+        audit_list::record(&self.core, event).await;
+    }
+
+    /// The audit list, newest first.
+    pub async fn audit(&self, query: AuditQuery) -> Result<Page<AuditItem>, RuntimeError> {
+        audit_list::list(&self.core, query).await
     }
 
     /// What happened in the last 24 hours in a namespace, over all replicas.

@@ -69,6 +69,7 @@ fn settings() -> RuntimeSettings {
         stale_after: hour,
         max_recoveries: 5,
         retention: hour,
+        audit_retention: hour,
         shutdown_grace: hour,
         timeouts: crate::model::Timeouts::AS_WRITTEN,
         stale_action: crate::model::StaleAction::Report,

@@ -15,10 +15,10 @@ use crate::model::{Clock, Entropy, Epoch, Incarnation, Json, Namespace, Seq, Thr
 use crate::observe::{Memory, Metrics};
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 use crate::store::{
-    Advanced, Claimed, InterventionCounts, InterventionFilter, InterventionRow, MemoryStore,
-    Message, Notice, NoticeCount, Notices, NotificationRow, Posted, Records, Recovery,
-    RecoveryCount, RecoveryEnd, Snapshot, Standing, Store, StoreError, ThreadFilter, ThreadRow,
-    Traits, WorkflowRow, Write, WriteOutcome,
+    Advanced, AuditFilter, AuditRow, Audits, Claimed, InterventionCounts, InterventionFilter,
+    InterventionRow, MemoryStore, Message, Notice, NoticeCount, Notices, NotificationRow, Posted,
+    Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Standing, Store, StoreError,
+    ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
 };
 
 /// A store that is watched.
@@ -140,6 +140,21 @@ forward! {
     shared_secret(name: &str, candidate: [u8; 32]) -> [u8; 32];
 }
 
+#[async_trait]
+impl Audits for Watched {
+    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<(), StoreError> {
+        self.store.keep_audit(entries).await
+    }
+
+    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.store.audit(filter, limit).await
+    }
+
+    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.store.expire_audit(before, limit).await
+    }
+}
+
 macro_rules! forward_notices {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
@@ -205,6 +220,7 @@ impl Watched {
                 stale_after: hour,
                 max_recoveries: MAX_RECOVERIES,
                 retention: hour,
+                audit_retention: hour,
                 shutdown_grace: Duration::ZERO,
                 timeouts: crate::model::Timeouts::AS_WRITTEN,
                 stale_action: crate::model::StaleAction::Report,

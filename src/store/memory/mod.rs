@@ -5,6 +5,7 @@
 //! call awaits anything, so that the mutex is never held across an await.
 
 mod archive;
+mod audit;
 mod history;
 mod leases;
 mod lists;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::{Epoch, Incarnation, Json, Seq, ThreadId, Timestamp};
 use crate::store::records::JournalRow;
 use crate::store::{
-    InterventionRow, Message, NotificationRow, Recovery, Snapshot, ThreadRow, WorkflowRow,
+    AuditRow, InterventionRow, Message, NotificationRow, Recovery, Snapshot, ThreadRow, WorkflowRow,
 };
 
 use super::notices::Cursor;
@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) secrets: BTreeMap<String, [u8; 32]>,
     /// Shared counters by hour and name.
     pub(super) tallies: BTreeMap<(i64, String), u64>,
+    /// The audit list, by id.
+    pub(super) audit: BTreeMap<String, AuditRow>,
     /// Subscriptions by id.
     pub(super) notifications: BTreeMap<String, NotificationRow>,
     /// What is to be sent, by thread and subscription.

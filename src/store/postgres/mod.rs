@@ -9,6 +9,7 @@
 
 mod appends;
 mod archive;
+mod audit;
 mod fault;
 mod history;
 mod intake;

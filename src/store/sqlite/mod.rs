@@ -6,6 +6,7 @@
 
 mod appends;
 mod archive;
+mod audit;
 mod departure;
 mod fault;
 mod history;

@@ -28,6 +28,7 @@ on_stores!([sqlite, postgres] [
     each_role_does_what_it_may_and_no_more,
     an_invoker_controls_the_threads_it_started,
     an_approval_is_answered_by_its_approvers_and_never_by_the_starter,
+    the_audit_list_tells_what_was_refused_and_changed,
 ]);
 
 async fn served(home: &Home) -> Server {
@@ -133,6 +134,65 @@ async fn an_approval_is_answered_by_its_approvers_and_never_by_the_starter(home:
         let events = client.events(starter).await.join("\n");
         assert!(events.contains(r#""by":"ann","onBehalfOf":"the board""#), "{events}");
     }
+}
+
+/// Waits until the audit list has an entry like this, and gives it.
+async fn audited(client: &Client, query: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let look = async {
+        loop {
+            let page = client.get(&format!("/audit?{query}")).await.expect(200).json();
+            if let Some(found) = page["items"].as_array().unwrap().iter().find(|one| wanted(one)) {
+                return found.clone();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.expect("no such entry")
+}
+
+async fn the_audit_list_tells_what_was_refused_and_changed(home: Home) {
+    let keys: Vec<String> = ROLES.iter().map(|(name, role)| key(name, role)).collect();
+    let launch = home.launch().set("RETHREAD_API_KEYS", &keys.join(","));
+    let server = launch.set("RETHREAD_AUDIT_READS", "true").start().await;
+    let (viewer, root) = (by(&server, "viewer"), by(&server, "root"));
+    root.post("/workflows", &sleeper()).await.expect(201);
+    root.post("/workflows", &sleeper()).await.expect(200);
+    root.invoke(&json!({ "workflow": sleeper(), "threadId": "t" })).await;
+    root.post("/threads/t/abort", &json!({})).await.expect(200);
+    for _ in 0..20 {
+        viewer.delete("/threads/t").await.expect(403);
+        by(&server, "nobody").get("/threads").await.expect(401);
+    }
+    viewer.get("/status/t").await.expect(200);
+    root.delete("/threads/t").await.expect(204);
+
+    // Changes are there at once, and once.
+    let page = root.get("/audit?by=root").await.expect(200).json();
+    let told: Vec<_> = page["items"].as_array().unwrap().iter().map(|one| &one["action"]).collect();
+    assert_eq!(told, ["thread_deleted", "workflow_stored"]);
+    let deleted = &page["items"][0];
+    assert_eq!(
+        (&deleted["about"], &deleted["role"]),
+        (&json!("DELETE /threads/t"), &json!("admin"))
+    );
+    assert_eq!(deleted["address"], "127.0.0.1");
+
+    // Refusals that are alike are one entry, which counts them. (A minute may end in between.)
+    let refused = |one: &Value| one["about"] == "DELETE /threads/{threadId}";
+    let one = audited(&root, "by=viewer&action=refused", refused).await;
+    assert_eq!((&one["detail"], &one["status"]), (&json!("forbidden"), &json!(403)));
+    let page = root.get("/audit?action=refused").await.expect(200).json();
+    assert!(page["items"].as_array().unwrap().len() <= 4, "{page}");
+    let unknown = audited(&root, "by=anonymous", |one| one["status"] == 401).await;
+    assert_eq!(unknown["detail"], "unauthenticated");
+    audited(&root, "by=viewer&action=read", |one| one["about"] == "GET /status/t").await;
+
+    let newest = page["items"][0]["at"].as_str().unwrap();
+    root.get(&format!("/audit?since={newest}&limit=1")).await.expect(200);
+    for wrong in ["since=yesterday", "limit=0", "cursor=%21", "who=ann"] {
+        root.get(&format!("/audit?{wrong}")).await.expect(400);
+    }
+    forbidden(&by(&server, "ann").get("/audit").await, "admin");
 }
 
 #[tokio::test]

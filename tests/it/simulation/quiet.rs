@@ -4,9 +4,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rethread::model::{Incarnation, Namespace, Seq, Timestamp};
-use rethread::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
+use rethread::store::{
+    Advanced, AuditFilter, AuditRow, Audits, Notice, NoticeCount, Notices, NotificationRow,
+    StoreError,
+};
 
 use super::faulty::FaultyStore;
+
+#[async_trait]
+impl Audits for FaultyStore {
+    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<(), StoreError> {
+        self.world.store.keep_audit(entries).await
+    }
+
+    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.world.store.audit(filter, limit).await
+    }
+
+    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.world.store.expire_audit(before, limit).await
+    }
+}
 
 macro_rules! forward {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {

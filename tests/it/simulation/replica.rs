@@ -169,6 +169,7 @@ impl Replica {
             stale_after: Duration::from_mins(2),
             max_recoveries: self.settings.max_recoveries,
             retention: Duration::from_hours(24),
+            audit_retention: Duration::from_hours(24),
             shutdown_grace: Duration::from_secs(1),
             timeouts: rethread::model::Timeouts::AS_WRITTEN,
             stale_action: rethread::model::StaleAction::Report,

@@ -1,5 +1,6 @@
 //! What every store promises, run against all three.
 
+mod audit;
 mod data;
 mod forks;
 mod history;
@@ -19,6 +20,7 @@ use rethread::store::{Message, Posted, Start, ThreadFilter, WriteOutcome};
 use crate::support::beds::{Bed, TTL};
 use crate::support::writes::{id, starts};
 
+use audit::*;
 use data::*;
 use forks::*;
 use history::*;
@@ -116,6 +118,9 @@ conformance!(
     a_key_that_another_thread_has_stays_with_it,
     versions_of_others_follow_those_that_are_here,
     of_a_fork_only_its_own_events_are_told,
+    audit_entries_are_listed_newest_first_by_filter_and_page,
+    an_audit_entry_of_the_same_id_takes_the_place_of_the_first,
+    old_audit_entries_expire_and_threads_take_none_with_them,
     subscriptions_are_kept_and_changed_by_their_version,
     a_write_tells_those_it_names_until_all_is_sent,
     a_fenced_write_and_a_subscription_that_is_gone_tell_nobody,

@@ -1,0 +1,91 @@
+//! Tells the audit list of refusals, deletions and changes of access, and of reads if that is asked.
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::Api;
+use super::auth::{Caller, PeerAddress};
+use super::problem::Problem;
+use crate::runtime::AuditEvent;
+
+/// Longest path that an entry holds, in bytes.
+const MAX_ABOUT: usize = 512;
+/// Routes that give what threads were given and what came of it.
+const OUTPUTS: [&str; 10] = [
+    "/status/{threadId}",
+    "/api/invoke-status/status/{threadId}",
+    "/stream",
+    "/stream/{threadId}",
+    "/api/invoke/stream/{threadId}",
+    "/threads/{threadId}/events",
+    "/threads/{threadId}/diagnostics",
+    "/threads/{threadId}/checkpoints",
+    "/threads/{threadId}/diff/{otherId}",
+    "/ui/threads/{threadId}",
+];
+
+/// Notes what became of a request, before its answer goes out.
+pub(super) async fn record(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let peer = request.extensions().get::<PeerAddress>().copied();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let status = response.status();
+    let route = route.as_deref().unwrap_or("other");
+    let about = |place: &str| format!("{method} {}", cut(place));
+    let (action, about, counted) = match change(&method, route, status) {
+        Some(action) => (action, about(&path), false),
+        None if is_refusal(status) => ("refused", about(route), true),
+        None if api.settings.audit_reads && status.is_success() && OUTPUTS.contains(&route) => {
+            ("read", about(&path), true)
+        }
+        None => return response,
+    };
+    let caller = response.extensions().get::<Caller>();
+    let problem = response.extensions().get::<std::sync::Arc<Problem>>();
+    let event = AuditEvent {
+        namespace: caller.map(|caller| caller.namespace().clone()).unwrap_or_default().to_string(),
+        by: caller.map_or_else(|| "anonymous".to_owned(), Caller::name),
+        role: caller.and_then(Caller::role),
+        action: action.to_owned(),
+        about,
+        status: Some(status.as_u16()),
+        detail: problem.map(|problem| problem.kind().code.to_owned()),
+        address: peer.map(|PeerAddress(peer)| peer.ip().to_string()),
+    };
+    if counted {
+        api.handle.note_audit(event);
+    } else {
+        api.handle.record_audit(event).await;
+    }
+    response
+}
+
+/// What a request has changed that the audit list tells of.
+fn change(method: &Method, route: &str, status: StatusCode) -> Option<&'static str> {
+    if !status.is_success() {
+        return None;
+    }
+    match (method.as_str(), route) {
+        ("DELETE", "/threads/{threadId}") => Some("thread_deleted"),
+        // 200: the text is the newest version already.
+        ("POST", "/workflows") if status == StatusCode::CREATED => Some("workflow_stored"),
+        ("POST", "/notifications") => Some("notification_created"),
+        ("PATCH", "/notifications/{notificationId}") => Some("notification_changed"),
+        ("DELETE", "/notifications/{notificationId}") => Some("notification_deleted"),
+        _ => None,
+    }
+}
+
+fn is_refusal(status: StatusCode) -> bool {
+    let refusals =
+        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::MISDIRECTED_REQUEST];
+    refusals.contains(&status)
+}
+
+fn cut(text: &str) -> &str {
+    let end = (0..=MAX_ABOUT.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
+}

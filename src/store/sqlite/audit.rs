@@ -1,0 +1,81 @@
+//! The audit list.
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use sqlx::AssertSqlSafe;
+
+use crate::model::Timestamp;
+use crate::store::audit::{AUDIT_COLUMNS, RawAudit, storable};
+use crate::store::rows::row_limit;
+use crate::store::{AuditFilter, AuditRow, Audits, StoreError};
+
+use super::SqliteStore;
+use super::fault::fault;
+use super::writer::transaction;
+
+const KEEP: &str = "
+INSERT INTO audit (id, at, namespace, by_name, action, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (id) DO UPDATE SET body = excluded.body";
+
+const EXPIRE: &str = "
+DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)";
+
+#[async_trait]
+impl Audits for SqliteStore {
+    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<(), StoreError> {
+        let entries = entries.to_vec();
+        let work = transaction(move |connection| {
+            async move {
+                for entry in &entries {
+                    sqlx::query(KEEP)
+                        .bind(&entry.id)
+                        .bind(entry.at.millis())
+                        .bind(&entry.namespace)
+                        .bind(storable(&entry.by))
+                        .bind(storable(&entry.action))
+                        .bind(entry.body.as_str().as_bytes())
+                        .execute(&mut *connection)
+                        .await?;
+                }
+                Ok(())
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        let AuditFilter { namespace, since, by, action, before } = filter;
+        let sql = format!(
+            "SELECT {AUDIT_COLUMNS} FROM audit
+             WHERE namespace = ?1 AND (?2 IS NULL OR at >= ?2) AND (?3 IS NULL OR by_name = ?3)
+               AND (?4 IS NULL OR action = ?4) AND (?5 IS NULL OR (at, id) < (?5, ?6))
+             ORDER BY at DESC, id DESC LIMIT ?7"
+        );
+        let (at, id) = before.clone().map(|(at, id)| (at.millis(), id)).unzip();
+        let rows: Vec<RawAudit> = sqlx::query_as(AssertSqlSafe(sql))
+            .bind(namespace)
+            .bind(since.map(Timestamp::millis))
+            .bind(by)
+            .bind(action)
+            .bind(at)
+            .bind(id)
+            .bind(row_limit(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| fault(&error))?;
+        rows.into_iter().map(RawAudit::decode).collect()
+    }
+
+    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let work = transaction(move |connection| {
+            async move {
+                let query = sqlx::query(EXPIRE).bind(before.millis()).bind(row_limit(limit));
+                let done = query.execute(connection).await?;
+                Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+}
