@@ -120,6 +120,9 @@ pub(super) fn list(text: &str) -> Vec<String> {
     text.split([',', ' ', '\t', '\n']).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
+/// Where steps may connect, for the message about what is not that.
+pub(super) const EGRESS: &str = "open, public, or hosts and CIDRs separated by commas";
+
 /// Where steps may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Egress {

@@ -145,11 +145,7 @@ impl Settings {
         let exec_allow =
             reader.read_optional("exec_allow", "names of programs", |text| Ok(parse::list(text)));
         let programs = programs::read(reader);
-        let egress = reader.read_optional(
-            "egress",
-            "open, public, or hosts and CIDRs separated by commas",
-            parse::egress,
-        );
+        let egress = reader.read_optional("egress", parse::EGRESS, parse::egress);
         let max_running = reader.count("max_running", &RUNNING);
         let max_queued = reader.count("max_queued", &QUEUED);
         let max_body = reader.size("max_body");
