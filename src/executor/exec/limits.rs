@@ -1,6 +1,7 @@
-//! What a program may use, set by its supervisor; see [`ProgramLimits`](crate::executor::ProgramLimits).
+//! What a program may use, set by its supervisor; see [`ProgramLimits`].
 
 use std::io;
+use std::process::Command;
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -9,6 +10,7 @@ use nix::unistd::Pid;
 use rustix::process::{Resource as Bounded, Rlimit, prlimit};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
+use super::tree;
 use crate::executor::ProgramLimits;
 
 /// Capabilities by which root reads the memory of other processes, however closed they are.
@@ -56,12 +58,41 @@ fn lower(resource: Resource, limit: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Bounds the memory of a process that has just been started. Not inherited like the rest: the
-/// supervisor itself would have no room to work in.
-pub(super) fn bound_memory(pid: Pid, bytes: u64) {
-    let Some(bounded) = rustix::process::Pid::from_raw(pid.as_raw()).filter(|_| bytes > 0) else {
-        return;
-    };
+/// Bytes that starting a process takes, beside what this one has.
+const ROOM: u64 = 8 << 20;
+
+/// Starts a program whose memory is bounded, from its first instruction on, by `bytes` or by what
+/// this process needs to start it, and by `bytes` a moment later. The supervisor's own bound is
+/// as before then: it would have no room to work in.
+pub(super) fn spawn_bounded(command: &mut Command, bytes: u64) -> io::Result<Pid> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
+    if bytes > 0 {
+        let first = bytes.max(own_data().saturating_add(ROOM)).min(hard);
+        setrlimit(Resource::RLIMIT_DATA, first, hard)?;
+    }
+    let started = command.spawn();
+    setrlimit(Resource::RLIMIT_DATA, soft, hard)?;
+    let program = Pid::from_raw(i32::try_from(started?.id()).unwrap_or(0));
+    if bytes > 0 {
+        bound_memory(program, bytes.min(hard));
+        // Those that it has started already have the first bound.
+        for early in tree::descendants(program) {
+            bound_memory(early, bytes.min(hard));
+        }
+    }
+    Ok(program)
+}
+
+/// Bytes that this process can write to.
+fn own_data() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let number = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    number.unwrap_or(0).saturating_mul(1024)
+}
+
+fn bound_memory(pid: Pid, bytes: u64) {
+    let Some(bounded) = rustix::process::Pid::from_raw(pid.as_raw()) else { return };
     // The data segment counts what can be written: heap, stacks of threads, private mappings.
     // Address space would also count what run-times reserve and never touch.
     let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };

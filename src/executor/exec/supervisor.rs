@@ -157,12 +157,7 @@ fn start(order: &Order) -> io::Result<Pid> {
     limits::set(&order.limits)?;
     let mut command = Command::new(&order.program);
     command.arg0(&order.name).args(&order.arguments).process_group(0);
-    let child = command.spawn()?;
-    let program = Pid::from_raw(i32::try_from(child.id()).unwrap_or(0));
-    limits::bound_memory(program, order.limits.memory);
-    for early in tree::descendants(program) {
-        limits::bound_memory(early, order.limits.memory);
-    }
+    let program = limits::spawn_bounded(&mut command, order.limits.memory)?;
     // The streams are the program's alone: when it closes them, the server sees them closed.
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&nothing)?;

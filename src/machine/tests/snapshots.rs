@@ -34,24 +34,24 @@ fn digest(text: &str) -> String {
 }
 
 #[test]
-fn version_3_is_this_text() {
+fn version_4_is_this_text() {
     let mut stage = lived();
     stage.state.workflow.hash = "HASH".to_owned();
     let (text, sha256) = snapshot::encode(&stage.state);
     assert_eq!(sha256, digest(&text));
     // Whoever changes this text gives it another version: written snapshots are read by it.
-    assert_eq!(snapshot::SNAPSHOT_VERSION, 3);
+    assert_eq!(snapshot::SNAPSHOT_VERSION, 4);
     assert_eq!(
         text,
         concat!(
             r#"{"completedAt":null,"createdAt":"1700000000000","deadline":null,"error":null,"forkedFrom":null,"input":"{}","#,
             r#""interrupted":0,"#,
-            r#""interventions":[{"at":"1700000000010","choices":["resume","abort"],"digest":null,"#,
-            r#""escalatedAt":null,"escalatesAt":null,"expiresAt":null,"id":"t~9","kind":"poison","onTimeout":null,"#,
+            r#""interventions":[{"approvers":[],"at":"1700000000010","choices":["resume","abort"],"digest":null,"#,
+            r#""escalatedAt":null,"escalatesAt":null,"expiresAt":null,"id":"t~9","kind":"poison","notBy":null,"onTimeout":null,"#,
             r#""prompt":"6 replicas were lost while they drove this thread and "#,
             r#"no step completed in between; under way at the last one: none","resolved":null,"#,
             r#""steps":[]}],"lastSeq":"9","metadata":"{}","output":null,"recoveries":2,"#,
-            r#""signals":[],"status":"paused","steps":[{"admitted":true,"attemptAt":"1700000000000","#,
+            r#""signals":[],"starters":["tests"],"status":"paused","steps":[{"admitted":true,"attemptAt":"1700000000000","#,
             r#""attempts":1,"bypassed":false,"completedAt":"1700000000005","completedSeq":"4","continued":false,"#,
             r#""error":null,"failedAt":null,"failures":0,"fallback":false,"held":null,"id":"a","output":"{\"n\":1}","rounds":0,"sessionId":null,"signal":null,"#,
             r#""startedAt":"1700000000000","status":"completed","undo":null,"undoAttempts":0,"#,
@@ -69,7 +69,7 @@ fn version_3_is_this_text() {
             r#""reason":"6 replicas were lost while they drove this thread and "#,
             r#"no step completed in between; under way at the last one: none"},"#,
             r#""threadId":"t","traceparent":null,"undoing":null,"#,
-            r#""updatedAt":"1700000000010","version":3,"workflow":{"hash":"HASH","name":"w","#,
+            r#""updatedAt":"1700000000010","version":4,"workflow":{"hash":"HASH","name":"w","#,
             r#""version":null}}"#
         )
     );
