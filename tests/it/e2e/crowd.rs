@@ -25,7 +25,7 @@ async fn who_only_waits_for_its_turn_is_not_quarantined(home: Home) {
     let deadly = json!({ "name": "deadly", "steps": [
         { "id": "wait", "kind": "http", "with": { "url": recorder.url("wait/go") } },
         { "id": "kill", "kind": "exec", "dependsOn": ["wait"],
-          "with": { "program": "sh", "args": ["-c", "kill -9 $PPID"] } }
+          "with": { "program": "sh", "args": ["-c", super::poison::KILL_SERVER] } }
     ] });
     client.invoke(&json!({ "workflow": deadly, "threadId": "a-poison" })).await;
     let long = json!({ "name": "long", "steps": [

@@ -19,9 +19,12 @@ pub(super) fn launch(home: &Home) -> Launch<'_> {
     launch.set("RETHREAD_MAX_RECOVERIES", &LIMIT.to_string())
 }
 
-/// Two steps; the second kills the process that started it unless `mercy` is a file.
+/// What kills the server: between it and a program stands the process that supervises the program.
+pub(super) const KILL_SERVER: &str = "kill -9 $(sed -n 's/^PPid:[^0-9]*//p' /proc/$PPID/status)";
+
+/// Two steps; the second kills the server unless `mercy` is a file.
 pub(super) fn poison(mercy: &str) -> Value {
-    let script = "[ -e \"$1\" ] || kill -9 $PPID";
+    let script = format!("[ -e \"$1\" ] || {KILL_SERVER}");
     json!({ "name": "poison", "steps": [
         { "id": "fine", "kind": "transform", "with": { "jq": "1", "from": "{input}" } },
         { "id": "deadly", "kind": "exec", "dependsOn": ["fine"],
