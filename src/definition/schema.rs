@@ -28,8 +28,9 @@ const MAX_INPUT_FAULTS: usize = 100;
 const MAX_DETAIL: usize = 300;
 /// Work that is done on the caller's thread: a millisecond or so.
 const INLINE: Budget = Budget { fuel: 20_000, stack: 512 * 1024 };
-/// Work of one input in all: about half a second.
-const FULL: Budget = Budget { fuel: 10_000_000, stack: 128 * 1024 * 1024 };
+/// Work of one input in all: about a tenth of a second, and far below what the watchdog allows a worker
+/// even in a build that is not optimised.
+const FULL: Budget = Budget { fuel: 2_000_000, stack: 128 * 1024 * 1024 };
 
 /// About what a byte of a schema takes in memory once compiled, in bytes: a validator for each of its
 /// members, with its place.
@@ -83,7 +84,7 @@ impl InputSchema {
     }
 
     /// Holds an input against the schema: a fault for each place that does not fit, its pointer
-    /// the place in the input, under `at`. Takes up to half a second; not for an async task.
+    /// the place in the input, under `at`. Takes up to some tenths of a second; not for an async task.
     pub fn check(&self, input: &Json, at: &Pointer, faults: &mut Faults) {
         let found = with_large_stack(|| self.attempt(input, at, FULL));
         match found {
