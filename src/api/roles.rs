@@ -123,12 +123,9 @@ pub(super) fn document(operation: &mut Operation) {
             (access.least(), format!("Wants the role `{}`.", access.least()))
         }
     };
-    let mut extensions = ExtensionsBuilder::new().add("x-required-role", least.as_str());
-    let mut scopes = vec![least.as_str()];
-    if access == Access::Own {
-        extensions = extensions.add("x-required-role-others", Role::Operator.as_str());
-        scopes = vec![OWN];
-    }
+    // One extension: several of an operation are written in any order.
+    let extensions = ExtensionsBuilder::new().add("x-required-role", least.as_str());
+    let scopes = vec![if access == Access::Own { OWN } else { least.as_str() }];
     operation.extensions.get_or_insert_default().merge(extensions.build());
     operation.security =
         Some(vec![SecurityRequirement::new(SCHEME, scopes), SecurityRequirement::default()]);
