@@ -39,6 +39,9 @@ impl TestDatabase {
         let name = format!("t{}_{number}", std::process::id());
         let server = server_url();
         let mut admin = connect(&format!("{server}/postgres")).await;
+        // Process ids come round: a test that has ended may have left one of this name.
+        let leftover = sqlx::AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        sqlx::query(leftover).execute(&mut admin).await.unwrap();
         let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"));
         sqlx::query(create).execute(&mut admin).await.unwrap();
         admin.close().await.unwrap();
