@@ -9,6 +9,7 @@ mod frame;
 pub(super) mod live;
 mod reader;
 pub(super) mod thread;
+mod turn;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -13,6 +13,7 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 
 use super::chunk::Chunk;
+use super::turn::turn;
 use super::{KEEP_ALIVE, OpenStream, frame};
 use crate::model::{Seq, ThreadId};
 use crate::runtime::{EventPage, Follow, Handle, HeldEvent, RawEvent, RuntimeError};
@@ -137,6 +138,7 @@ impl Reader {
 
     /// Reads the page behind the cursor; `None` ends the stream.
     async fn read(&mut self) -> Option<()> {
+        let _turn = turn().await;
         let read = tokio::select! {
             biased;
             () = self.handle.shutting_down() => return None,

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::cursor::{Cursor, StreamQuery};
 use super::reader::{FIRST_EVENTS, Reader};
+use super::turn::turn;
 use super::{OpenStream, answer};
 use crate::api::Api;
 use crate::api::auth::Caller;
@@ -48,6 +49,7 @@ pub(in crate::api) async fn stream(
         Cursor::After(seq) => seq,
         Cursor::Now => api.handle.thread(&thread).await?.last_seq,
     };
+    let turn = turn().await;
     let mut page = api.handle.events(&thread, wanted, FIRST_EVENTS).await?;
     let beyond = wanted > page.head;
     if page.ended && wanted == page.head {
@@ -58,6 +60,7 @@ pub(in crate::api) async fn stream(
         page = api.handle.events(&thread, start, FIRST_EVENTS).await?;
     }
     let reader = Reader::new(&api.handle, (thread, follow), start, page, open)?;
+    drop(turn);
     let reader = if beyond { reader.after_reset() } else { reader };
     Ok(answer(&api.settings.keys, caller, reader.into_stream()))
 }
