@@ -14,7 +14,7 @@ const FRESH_FOR: Duration = Duration::from_secs(10);
 /// How long it is believed that no thread of a workflow has completed: bounds the queries of many
 /// invokes at once, and how long another replica's first completion goes unnoticed.
 const NONE_FOR: Duration = Duration::from_secs(1);
-/// How long a caller waits for an estimate: its thread is durable already, and it wants to hear so.
+/// How long a caller waits for an estimate: it came to start a thread.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Workflows whose estimates are kept; beyond it all are forgotten and made again.
 const CAPACITY: usize = 1_024;

@@ -52,10 +52,12 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
             .filter(|_| invoke.thread_id.is_none())
             .map(|_| whole_hash(workflow, &source, &input, &invoke)),
     };
+    // Before the thread runs: its own completion is no forecast of it.
+    let estimated_duration = estimate(core, &invoke.namespace, &source.plan.name).await;
     let (thread, made) = create(core, &invoke, &source, (input, &request)).await?;
     match made {
         Made::Started { status, last_seq } => Ok(Invoked {
-            estimated_duration: estimate(core, &invoke.namespace, &source.plan.name).await,
+            estimated_duration,
             thread_id: thread,
             status,
             created: true,
