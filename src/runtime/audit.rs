@@ -4,14 +4,14 @@
 //! reads) is counted for a minute and kept as one entry a minute for each caller, action and route, so
 //! that nobody fills the disk by being refused.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::audit_book::{Alike, Counted};
 use super::core::Core;
-use super::handle::{AuditEvent, AuditItem, AuditQuery, Page, RuntimeError};
 use super::query::{patiently, read_cursor, write_cursor};
+use super::types::{AuditEvent, AuditItem, AuditQuery, Page, RuntimeError};
 use crate::model::{Json, Timestamp};
 use crate::store::{AuditFilter, AuditRow};
 
@@ -27,30 +27,6 @@ const EXPIRE_EVERY: u32 = 60;
 const BATCH: usize = 500;
 /// What an entry says about all that there was no room to count apart.
 const OTHERS: &str = "others";
-
-/// What is alike: who, what, and about what.
-type Alike = (String, String, String, String);
-
-/// Entries on their way to the store.
-#[derive(Debug, Default)]
-pub(super) struct AuditBook(Mutex<HashMap<Alike, Counted>>);
-
-#[derive(Debug, Clone)]
-struct Counted {
-    id: String,
-    first: Timestamp,
-    last: Timestamp,
-    times: u64,
-    event: AuditEvent,
-    written: bool,
-}
-
-impl AuditBook {
-    fn with<T>(&self, work: impl FnOnce(&mut HashMap<Alike, Counted>) -> T) -> T {
-        // A panic while it was held cannot leave a map of counts half changed.
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// Counts what may come in any number.
 pub(super) fn note(core: &Core, event: AuditEvent) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::handle::{Circuit, CircuitScope};
+use super::types::{Circuit, CircuitScope};
 use crate::executor::AttemptError;
 use crate::machine::breaker::{Breaker, CircuitState, Hindrance, Permit, Refusal, Sign};
 use crate::model::{

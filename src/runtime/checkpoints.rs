@@ -1,48 +1,17 @@
 //! The points a thread can go on from, newest first, read from the head of its journal backwards:
 //! the newest ten of a long thread cost what the newest ten of a short one do.
 
-use sha2::{Digest, Sha256};
-
+use super::checkpoint::{checkpoint, is_checkpoint};
 use super::core::Core;
-use super::handle::{Checkpoint, CheckpointQuery, Page, RuntimeError};
 use super::query::persistently;
 use super::settings::LOAD_PAGE;
-use crate::model::{Event, EventBody, Seq, ThreadId, hex};
+use super::types::{Checkpoint, CheckpointQuery, Page, RuntimeError};
+use crate::model::{Event, Seq, ThreadId};
 use crate::store::StoreError;
 
 /// Events in the first stretch for each checkpoint wanted: a step that ends well is one in two,
 /// and the ends of a few retries fit.
 const STRETCH: usize = 4;
-
-/// Events that a thread can go on from: something was completed, decided or ended.
-pub(super) fn is_checkpoint(body: &EventBody) -> bool {
-    match body {
-        EventBody::WorkflowStart(_)
-        | EventBody::StepComplete(_)
-        | EventBody::StepFailed(_)
-        | EventBody::StepSkipped(_)
-        | EventBody::StepEdited(_)
-        | EventBody::CompensationComplete(_)
-        | EventBody::SignalReceived(_)
-        | EventBody::InterventionOpened(_)
-        | EventBody::InterventionResolved(_)
-        | EventBody::WorkflowPaused(_)
-        | EventBody::WorkflowForked(_)
-        | EventBody::WorkflowResumed(_)
-        | EventBody::WorkflowRecovered(_)
-        | EventBody::WorkflowComplete(_)
-        | EventBody::WorkflowFailed(_)
-        | EventBody::WorkflowAborted(_) => true,
-        EventBody::StepStart(_)
-        | EventBody::StepWaiting(_)
-        | EventBody::InterventionEscalated(_)
-        | EventBody::StepRetry(_)
-        | EventBody::StepTimeoutWarning(_)
-        | EventBody::StepStale(_)
-        | EventBody::CompensationStart(_)
-        | EventBody::CompensationFailed(_) => false,
-    }
-}
 
 /// The checkpoints of a thread, newest first. Records that cannot be read are left out.
 pub(super) async fn checkpoints(
@@ -101,22 +70,4 @@ async fn stretch(
         }
     }
     Ok(found)
-}
-
-/// The checkpoint that an encoded event is, if it is one.
-pub(super) fn checkpoint_of(text: &str) -> Option<Checkpoint> {
-    let event = Event::decode(text).ok().filter(|event| is_checkpoint(&event.body))?;
-    Some(checkpoint(&event, text))
-}
-
-fn checkpoint(event: &Event, text: &str) -> Checkpoint {
-    let operation = event.body.kind();
-    Checkpoint {
-        id: format!("{operation}-{}-{}", event.at.millis(), event.seq),
-        seq: event.seq,
-        operation: operation.to_owned(),
-        step_id: event.body.step().cloned(),
-        at: event.at,
-        checksum: hex(&Sha256::digest(text.as_bytes())),
-    }
 }

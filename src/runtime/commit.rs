@@ -1,19 +1,14 @@
-//! Turns what a driver decided into one append, and the store's answer into what to do next.
+//! What a driver has decided and not yet appended, and the shape in which the store keeps it.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use super::driver::Driver;
-use super::writer::Committed;
 use crate::machine::ThreadState;
-use crate::model::{Event, Json, Seq, ThreadId, ThreadStatus};
-use crate::store::{Append, Disposition, Records, Summary, Write, WriteOutcome};
+use crate::model::{Event, Json, Node, ThreadId};
+use crate::store::{FORK_LABEL, Records, Summary};
 
 /// Decided, not yet durable.
 #[derive(Debug, Default)]
 pub(super) struct Commit {
-    events: Vec<Event>,
-    taken: Vec<(String, Json)>,
+    pub(super) events: Vec<Event>,
+    pub(super) taken: Vec<(String, Json)>,
 }
 
 impl Commit {
@@ -34,106 +29,6 @@ impl Commit {
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.taken.is_empty()
     }
-}
-
-/// Where a driver stands after an append.
-#[derive(Debug)]
-pub(super) enum Standing {
-    /// It goes on; these events are durable now.
-    Driving(Vec<Event>),
-    /// The thread was released with the append: it has ended, or is parked.
-    Released,
-    /// The thread belongs to somebody else, or the store is gone: drop it.
-    Lost,
-}
-
-impl Driver {
-    /// Appends a commit and waits until it is durable.
-    pub(super) async fn append(&mut self, commit: Commit) -> Standing {
-        let disposition = self.disposition();
-        let thread = self.state.thread_id.clone();
-        let prev = self.state.last_seq - count(&commit.events);
-        let progress = self.cleared || commit.events.iter().any(|event| event.body.is_progress());
-        let records = records(&thread, &commit.events);
-        let bytes = records.iter().flat_map(|records| &records.events).map(String::len).sum();
-        let workflow: Arc<str> = Arc::from(self.state.workflow.name.as_str());
-        let notices = self.core.notices.wanted((&thread, &workflow), &commit.events);
-        let told = !notices.is_empty();
-        let append = Append {
-            thread_id: thread.clone(),
-            epoch: self.epoch,
-            prev,
-            records,
-            summary: summary(&self.state),
-            progress,
-            disposition,
-            taken: commit.taken,
-            interventions: super::interventions::rows(&self.state, &commit.events),
-            notices,
-        };
-        let write = Write::Append(Box::new(append));
-        match self.core.writer.commit(write, workflow, Arc::clone(&self.authority)).await {
-            Committed::Answered(WriteOutcome::Written { mail }) => {
-                self.written(&commit.events, bytes);
-                if told {
-                    self.core.notices.written();
-                }
-                self.mail = mail > 0;
-                if progress {
-                    (self.suspect, self.cleared) = (None, false);
-                }
-                match disposition {
-                    Disposition::Keep => Standing::Driving(commit.events),
-                    Disposition::Release { .. } | Disposition::SetAside { .. } => {
-                        if self.mail {
-                            self.core.nudge.notify_one();
-                        }
-                        if self.core.draining.is_cancelled() {
-                            self.core.feed.outbox.work();
-                        }
-                        Standing::Released
-                    }
-                }
-            }
-            Committed::Answered(
-                outcome @ (WriteOutcome::Fenced
-                | WriteOutcome::ThreadExists
-                | WriteOutcome::KeyExists
-                | WriteOutcome::DefinitionMissing
-                | WriteOutcome::Busy),
-            ) => {
-                tracing::warn!(%thread, ?outcome, "another replica drives this thread");
-                // Or its journal lost its tail in a failover: then it is still ours, to be reloaded.
-                self.core.doubt.store(true, Ordering::Release);
-                Standing::Lost
-            }
-            // An append names no definition.
-            Committed::Lost | Committed::DefinitionMissing(_) => Standing::Lost,
-            refused @ (Committed::Answered(WriteOutcome::Refused) | Committed::Refused(_)) => {
-                tracing::error!(%thread, ?refused, "an append was refused; it is tried again later");
-                let mine = (&thread, self.epoch);
-                super::release::release_for_a_moment(&self.core, &self.authority, mine).await;
-                Standing::Lost
-            }
-        }
-    }
-}
-
-impl Driver {
-    /// Takes note of what became durable, of so many bytes.
-    fn written(&mut self, events: &[Event], bytes: usize) {
-        super::count::count(&self.core.parts.metrics, &self.state, events);
-        if self.state.status == ThreadStatus::Completed {
-            let (thread, workflow) = (&self.state.thread_id, &self.state.workflow.name);
-            self.core.estimates.completed(thread, workflow);
-        }
-        self.grew(bytes);
-        super::snapshots::appended(self, events, bytes);
-    }
-}
-
-fn count(events: &[Event]) -> Seq {
-    Seq::try_from(events.len()).unwrap_or(0)
 }
 
 /// The events as one record; `None` if there are none.
@@ -160,4 +55,16 @@ pub(super) fn summary(state: &ThreadState) -> Summary {
         completed_at: state.completed_at,
         forked_from: state.forked_from.clone(),
     }
+}
+
+/// The scalar members of the metadata as text: what `?metadata.KEY=` compares with.
+pub(super) fn labels(metadata: &Json) -> Vec<(String, String)> {
+    let Ok(Node::Object(members)) = Node::parse(metadata) else { return Vec::new() };
+    let scalar = |value: Node| match value {
+        Node::String(text) | Node::Number(text) => Some(text),
+        Node::Bool(value) => Some(value.to_string()),
+        Node::Null | Node::Array(_) | Node::Object(_) => None,
+    };
+    let named = members.into_iter().filter(|(key, _)| key != FORK_LABEL);
+    named.filter_map(|(key, value)| Some((key, scalar(value)?))).collect()
 }

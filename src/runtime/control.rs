@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::core::Core;
-use super::handle::{AbortHow, Control, Invoked, ResumeHow, RuntimeError, StepChange};
 use super::load;
 use super::mail::{Answer, Ask, Letter};
 use super::query::{patiently, persistently};
 use super::settings::{RETRY_AFTER, STORE_PATIENCE};
+use super::types::{AbortHow, Control, Invoked, ResumeHow, RuntimeError, StepChange};
 use super::workflows::check_input;
 use crate::model::{Json, Namespace, Seq, StepId, ThreadId};
 use crate::store::{Message, Posted};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -10,27 +11,26 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
 use super::aside::Aside;
-use super::audit::AuditBook;
+use super::audit_book::AuditBook;
 use super::authority::Authority;
 use super::breakers::Breakers;
-use super::diff::DIFFS_AT_ONCE;
-use super::driver::Message;
 use super::estimate::Estimates;
 use super::feed::{Feed, Follow};
-use super::fork::FORKS_AT_ONCE;
 use super::notices::Desk;
+use super::outcome::Message;
 use super::plans::PlanCache;
 use super::pulses::Pulses;
 use super::roster::{Roster, Work};
-use super::settings::{LOADS_AT_ONCE, READS_AT_ONCE, RuntimeSettings};
+use super::settings::{
+    DIFFS_AT_ONCE, FORKS_AT_ONCE, LOADS_AT_ONCE, READS_AT_ONCE, RuntimeSettings, SNAPSHOT_WRITERS,
+};
 use super::shared::SharedEvents;
-use super::snapshots::SNAPSHOT_WRITERS;
-use super::stats::Tallied;
 use super::suspects::Suspects;
+use super::tallied::Tallied;
 use super::writer::JournalWriter;
 use crate::executor::{Executors, Secrets};
 use crate::machine::{Command, Moment, Rejection, ThreadState, decide};
-use crate::model::{Clock, Entropy, Event, ThreadId};
+use crate::model::{Clock, Entropy, Event, Namespace, ThreadId};
 use crate::observe::{Memory, Metrics, Pool};
 use crate::store::Store;
 
@@ -120,7 +120,7 @@ pub(super) struct Core {
     pub(super) tasks: TaskTracker,
     /// Loops that serve them: they end with the process.
     pub(super) background: TaskTracker,
-    pub(super) started_at: std::time::Duration,
+    pub(super) started_at: Duration,
 }
 
 /// What a [`Core`] is made of besides its parts.
@@ -197,6 +197,12 @@ impl Core {
                 Err(_ended) => None,
             },
         }
+    }
+
+    /// How long a workflow of a namespace usually takes, if that is known.
+    pub(super) async fn estimate(&self, namespace: &Namespace, workflow: &str) -> Option<Duration> {
+        let now = self.parts.clock.monotonic();
+        self.estimates.of((self.store(), now), namespace, workflow).await
     }
 
     /// This replica's authority now.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::checkpoints::is_checkpoint;
+use super::checkpoint::is_checkpoint;
 use crate::machine::ThreadState;
 use crate::model::{Event, EventBody, OnStep};
 use crate::observe::Metrics;

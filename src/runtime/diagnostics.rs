@@ -10,16 +10,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::checkpoints::checkpoint_of;
+use super::checkpoint::checkpoint_of;
 use super::core::Core;
-use super::handle::{
-    Checkpoint, DiagnosedReplica, DiagnosedWorkflow, Diagnostics, EffectiveLimits, PastFailure,
-    RuntimeError, ThreadFacts, WorkflowName,
-};
+use super::feed::raw_events;
+use super::health;
 use super::monitor::stuck;
 use super::query::{patiently, persistently, status};
 use super::settings::LOAD_PAGE;
-use super::{feed::raw_events, handle::RawEvent, health};
+use super::types::RawEvent;
+use super::types::{
+    Checkpoint, DiagnosedReplica, DiagnosedWorkflow, Diagnostics, EffectiveLimits, PastFailure,
+    RuntimeError, ThreadFacts, WorkflowName,
+};
 use crate::model::{Failure, Json, Namespace, Seq, ThreadId, Timestamp};
 use crate::store::{StoreError, ThreadRow};
 

@@ -8,17 +8,15 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::core::Core;
-use super::handle::{
+use super::load::{LoadError, load_to_show};
+use super::query::{patiently, persistently};
+use super::types::{
     DiffedEvent, DiffedOutput, DiffedStep, DiffedThread, Divergence, OutputDiff, RuntimeError,
     StepDiff, ThreadDiff,
 };
-use super::load::{LoadError, load_to_show};
-use super::query::{patiently, persistently};
 use crate::machine::{StatusDocument, StepDocument};
 use crate::model::{Event, EventBody, Json, Seq, StepId, ThreadId, hex};
 
-/// Comparisons at a time: each holds the states of two threads, with all their outputs, in memory.
-pub(super) const DIFFS_AT_ONCE: usize = 4;
 /// Events read of each journal at a time; the store bounds their bytes.
 const PAGE: usize = 200;
 /// The largest output, or data of an event, that is shown as it is, in bytes: more is told by its

@@ -1,4 +1,4 @@
-//! Drives one thread: load, decide, append, perform. The one place where they meet.
+//! The driver of one thread: its state, what it waits for, and what it decides.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -7,26 +7,17 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::attempts::{Outcome, Started, perform};
 use super::authority::Authority;
-use super::commit::{Commit, Standing};
+use super::commit::Commit;
 use super::core::Core;
-use super::recoveries::{self, Recovering};
-use super::settings::{DRIVER_QUEUE, MAX_COMMIT_BYTES, PARK_AFTER};
-use super::snapshots::Tail;
-use crate::machine::{Command, Moment, ThreadState};
-use crate::model::{Epoch, Event};
+use super::outcome::{Message, Outcome, Started};
+use super::recovering::Recovering;
+use super::settings::{DRIVER_QUEUE, PARK_AFTER};
+use super::tail::Tail;
+use crate::machine::{Command, ThreadState};
+use crate::model::Epoch;
 use crate::observe::{Pool, Reservation};
 use crate::store::Disposition;
-
-/// What a driver is told.
-#[derive(Debug)]
-pub(super) enum Message {
-    /// An attempt has ended, or is worth a warning.
-    Attempt(Outcome),
-    /// There may be messages in the thread's inbox.
-    Mail,
-}
 
 /// Drives one thread while this replica has authority over it.
 #[derive(Debug)]
@@ -55,11 +46,11 @@ pub(super) struct Driver {
     /// The journal since the last snapshot.
     pub(super) tail: Tail,
     pub(super) sender: mpsc::Sender<Message>,
-    inbox: mpsc::Receiver<Message>,
+    pub(super) inbox: mpsc::Receiver<Message>,
 }
 
 /// What woke the driver.
-enum Woken {
+pub(super) enum Woken {
     Ended(Outcome),
     By(Command),
     Mail,
@@ -108,122 +99,8 @@ impl Driver {
         })
     }
 
-    /// Goes on from `events`, which are durable already, or with a first command, until the thread
-    /// has ended, is parked, or is lost to this replica.
-    pub(super) async fn run(mut self, mut events: Vec<Event>, mut first: Option<Command>) {
-        loop {
-            let mut commit = Commit::default();
-            match first.take() {
-                Some(command) => self.begin(command, &mut commit).await,
-                None if !self.gather(&events, &mut commit).await => return,
-                None => {}
-            }
-            let stays = self.mail || matches!(self.disposition(), Disposition::Keep);
-            if commit.is_empty() && stays {
-                events = Vec::new();
-                continue;
-            }
-            let standing = self.append(commit).await;
-            if !matches!(standing, Standing::Lost)
-                && let Some(recovering) = self.recovering.take()
-                && !recoveries::conclude(&self, &recovering)
-            {
-                let mine = (&self.state.thread_id, self.epoch);
-                return super::release::release_for_a_moment(&self.core, &self.authority, mine)
-                    .await;
-            }
-            match standing {
-                Standing::Driving(durable) => events = durable,
-                Standing::Released | Standing::Lost => return,
-            }
-        }
-    }
-
-    /// Decides the first command, with the messages that wait: an abort among them is obeyed before
-    /// anything is started.
-    async fn begin(&mut self, command: Command, commit: &mut Commit) {
-        if !self.mail {
-            return self.decide(command, commit).await;
-        }
-        if matches!(command, Command::Condemn { .. }) {
-            // Nothing else is looked at before it is paused.
-            self.decide(command, commit).await;
-            super::mail::take_stood(self, commit).await;
-            return super::mail::take(self, commit, None).await;
-        }
-        if matches!(command, Command::Recover(_)) {
-            // What was lost is told first, and started again last: what messages set going was not
-            // lost with anybody. Whoever saw the thread before that has seen all that was done to it.
-            let seen = self.state.last_seq;
-            let still = Moment { may_start: false, ..self.core.moment() };
-            if let Ok(events) = self.core.decide_at(&mut self.state, command, still).await {
-                commit.add(events);
-            }
-            let taken_over = (self.state.last_seq == seen + 1).then_some(seen);
-            super::mail::take(self, commit, taken_over).await;
-            return self.decide(Command::Advance, commit).await;
-        }
-        let idle = !self.state.has_running();
-        let interrupted = self.state.interrupted;
-        super::mail::take(self, commit, None).await;
-        let fresh = idle && self.state.has_running();
-        // A step that its messages have just completed clears it of its losses.
-        let cleared = self.state.interrupted < interrupted;
-        let command = if fresh {
-            Command::Advance
-        } else if let (true, Command::Quarantine { takeover, .. }) = (cleared, &command) {
-            Command::Recover(*takeover)
-        } else {
-            command
-        };
-        self.decide(command, commit).await;
-    }
-
-    /// Performs what has become durable, waits for what comes of it, and decides all that has come
-    /// in. `false`: stop.
-    async fn gather(&mut self, durable: &[Event], commit: &mut Commit) -> bool {
-        if !self.has_authority().await {
-            return false;
-        }
-        let done = self.perform(durable).await;
-        let stays = matches!(self.disposition(), Disposition::Keep);
-        let waits = done.is_empty() && self.to_begin.is_empty() && !self.mail && stays;
-        let woken = if waits { Some(self.next().await) } else { None };
-        let mut bytes = 0_usize;
-        for outcome in done {
-            bytes = bytes.saturating_add(outcome.weight());
-            self.ended(outcome, commit).await;
-        }
-        match woken {
-            Some(Woken::Stop) => return false,
-            Some(Woken::Ended(outcome)) => {
-                bytes = outcome.weight();
-                self.ended(outcome, commit).await;
-            }
-            Some(Woken::By(command)) => self.decide(command, commit).await,
-            Some(Woken::Mail) => self.mail = true,
-            None => {}
-        }
-        // The rest is decided next: an append is read as a whole.
-        while bytes < MAX_COMMIT_BYTES
-            && let Ok(message) = self.inbox.try_recv()
-        {
-            match message {
-                Message::Attempt(outcome) => {
-                    bytes = bytes.saturating_add(outcome.weight());
-                    self.ended(outcome, commit).await;
-                }
-                Message::Mail => self.mail = true,
-            }
-        }
-        if self.mail {
-            super::mail::take(self, commit, None).await;
-        }
-        true
-    }
-
     /// Waits out a heartbeat that is late; `false` once authority is lost.
-    async fn has_authority(&self) -> bool {
+    pub(super) async fn has_authority(&self) -> bool {
         while !self.authority.holds() {
             tokio::select! {
                 biased;
@@ -245,24 +122,9 @@ impl Driver {
         }
     }
 
-    async fn ended(&mut self, outcome: Outcome, commit: &mut Commit) {
-        let outcome = self.affordable(outcome);
-        let command = outcome.into_command(self.core.parts.settings.max_event);
-        self.decide(command, commit).await;
-    }
-
-    /// Performs what has become durable; where the templates of it read much, apart from the rest.
-    async fn perform(&mut self, durable: &[Event]) -> Vec<Outcome> {
-        if durable.is_empty() || !self.state.is_large() {
-            return perform(self, durable);
-        }
-        let core = Arc::clone(&self.core);
-        core.aside.run(|| perform(self, durable)).await
-    }
-
     /// The outcome, unless its output would make the thread larger than one may be: whoever drives it
     /// next has to hold all of it as well.
-    fn affordable(&mut self, outcome: Outcome) -> Outcome {
+    pub(super) fn affordable(&mut self, outcome: Outcome) -> Outcome {
         let Some(output) = outcome.output() else { return outcome };
         let memory = &self.core.parts.memory;
         let most = memory.limit() / THREAD_PART;
@@ -291,7 +153,7 @@ impl Driver {
     }
 
     /// Waits for an attempt, a message, a timer, or the end of this replica's authority.
-    async fn next(&mut self) -> Woken {
+    pub(super) async fn next(&mut self) -> Woken {
         let draining = self.core.draining.is_cancelled();
         if draining && !self.state.has_running() {
             return Woken::By(Command::Advance);

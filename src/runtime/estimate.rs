@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::core::Core;
 use crate::model::{Namespace, ThreadId};
+use crate::store::Store;
 
 /// Completed threads that the median is taken of.
 const SAMPLES: usize = 101;
@@ -54,44 +54,45 @@ impl Estimates {
         self.known().clear();
     }
 
+    /// The estimate for a workflow at a monotonic time; `None` if none of its threads has completed. Never fails a call:
+    /// without an answer from the store there is no estimate.
+    pub(super) async fn of(
+        &self,
+        (store, now): (&dyn Store, Duration),
+        namespace: &Namespace,
+        workflow: &str,
+    ) -> Option<Duration> {
+        let key = namespace.key(workflow);
+        let stale = {
+            let mut known = self.known();
+            match known.get_mut(&*key) {
+                Some(estimate) if estimate.is_fresh(now) => return estimate.median,
+                // Others keep the old one while this caller makes the new one.
+                Some(estimate) => {
+                    estimate.made_at = now;
+                    estimate.median
+                }
+                None => {
+                    if known.len() >= CAPACITY {
+                        known.clear();
+                    }
+                    known.insert(key.clone().into_owned(), Estimate { made_at: now, median: None });
+                    None
+                }
+            }
+        };
+        let look = store.durations(namespace, workflow, SAMPLES);
+        let answer = tokio::time::timeout(PATIENCE, look).await;
+        let Ok(Ok(mut durations)) = answer else { return stale };
+        durations.sort_unstable();
+        let median =
+            durations.get(durations.len() / 2).map(|&millis| Duration::from_millis(millis));
+        self.known().insert(key.into_owned(), Estimate { made_at: now, median });
+        median
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<String, Estimate>> {
         // A panic while it was held cannot leave a map of estimates half changed.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The estimate for a workflow; `None` if none of its threads has completed. Never fails a call:
-/// without an answer from the store there is no estimate.
-pub(super) async fn estimate(
-    core: &Core,
-    namespace: &Namespace,
-    workflow: &str,
-) -> Option<Duration> {
-    let key = namespace.key(workflow);
-    let now = core.parts.clock.monotonic();
-    let stale = {
-        let mut known = core.estimates.known();
-        match known.get_mut(&*key) {
-            Some(estimate) if estimate.is_fresh(now) => return estimate.median,
-            // Others keep the old one while this caller makes the new one.
-            Some(estimate) => {
-                estimate.made_at = now;
-                estimate.median
-            }
-            None => {
-                if known.len() >= CAPACITY {
-                    known.clear();
-                }
-                known.insert(key.clone().into_owned(), Estimate { made_at: now, median: None });
-                None
-            }
-        }
-    };
-    let look = core.store().durations(namespace, workflow, SAMPLES);
-    let answer = tokio::time::timeout(PATIENCE, look).await;
-    let Ok(Ok(mut durations)) = answer else { return stale };
-    durations.sort_unstable();
-    let median = durations.get(durations.len() / 2).map(|&millis| Duration::from_millis(millis));
-    core.estimates.known().insert(key.into_owned(), Estimate { made_at: now, median });
-    median
 }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::control;
 use super::core::Core;
-use super::estimate::estimate;
-use super::handle::{Control, Invoke, Invoked, ResumeHow, RuntimeError, WorkflowSource};
-use super::invoke::thread_hash;
 use super::load;
 use super::query::{persistently, started_by};
+use super::request_hash::thread_hash;
 use super::settings::RETRY_AFTER;
+use super::types::{Control, Invoke, Invoked, ResumeHow, RuntimeError, WorkflowSource};
 use crate::model::{Fault, Json, Role, ThreadId, ThreadStatus};
 use crate::store::ThreadRow;
 
@@ -58,7 +57,7 @@ pub(super) async fn existing(
         created: false,
         resumed: false,
         replayed: false,
-        estimated_duration: estimate(core, &thread.namespace(), &row.workflow).await,
+        estimated_duration: core.estimate(&thread.namespace(), &row.workflow).await,
         last_seq: row.last_seq,
     };
     match row.summary.status {
@@ -127,7 +126,7 @@ pub(super) async fn replay(
     let row = persistently(core, || async { Ok(core.store().thread(&thread).await?) }).await?;
     let row = row.ok_or(RuntimeError::ThreadNotFound)?;
     Ok(Invoked {
-        estimated_duration: estimate(core, &thread.namespace(), &row.workflow).await,
+        estimated_duration: core.estimate(&thread.namespace(), &row.workflow).await,
         thread_id: thread,
         status: row.summary.status,
         created: false,

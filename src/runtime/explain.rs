@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::attempts::circuit_of;
 use super::core::Core;
-use super::handle::RuntimeError;
 use super::lease::BEATS;
 use super::load::{LoadError, load_to_show};
 use super::mail;
 use super::query::persistently;
 use super::recoveries;
+use super::types::RuntimeError;
 use crate::machine::ThreadState;
 use crate::machine::explain::{self, Answering, Explanation, Facts, Hands, KnownCircuit, Letter};
 use crate::model::{StepStatus, ThreadId, Timestamp};

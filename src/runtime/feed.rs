@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::handle::{LiveEvent, RawEvent};
 use super::live::{LiveBuffer, LiveEvents};
-use super::news::Outbox;
+use super::outbox::Outbox;
 use super::settings::FOLLOW_INTERVAL;
+use super::types::{LiveEvent, RawEvent};
 use crate::model::{Clock, Event, Json, Seq, ThreadId, ThreadStatus};
 use crate::store::{Records, Store, Write};
 

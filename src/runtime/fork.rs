@@ -10,20 +10,17 @@ use std::sync::Arc;
 
 use self::history::{Begun, History};
 use super::core::Core;
-use super::estimate::estimate;
 use super::existing;
-use super::handle::{Control, ForkHow, Invoked, RuntimeError};
-use super::invoke::{Made, enqueue, generated, has_room, hash, other_start};
+use super::invoke::{Made, enqueue, generated, has_room, other_start};
 use super::query::{patiently, persistently};
+use super::request_hash::hash;
 use super::settings::RETRY_AFTER;
+use super::types::{Control, ForkHow, Invoked, RuntimeError};
 use super::workflows::check_input;
 use crate::definition::Plan;
 use crate::machine::{Fork, ForkRejection, Moment, Who, fork as decide_fork};
 use crate::model::{Fault, ForkedFrom, Json, Pointer, StepId, ThreadId, ThreadStatus};
 use crate::store::{IdempotencyKey, ThreadRow};
-
-/// Histories taken over side by side: each is in memory some times over while it is written.
-pub(super) const FORKS_AT_ONCE: usize = 2;
 
 /// Makes the fork, or answers for the one that the same request has made already.
 pub(super) async fn fork(
@@ -84,7 +81,7 @@ async fn same(core: &Core, row: ThreadRow, request: &str) -> Result<Invoked, Run
         return Err(RuntimeError::ThreadConflict);
     }
     Ok(Invoked {
-        estimated_duration: estimate(core, &row.thread_id.namespace(), &row.workflow).await,
+        estimated_duration: core.estimate(&row.thread_id.namespace(), &row.workflow).await,
         thread_id: row.thread_id,
         status: row.summary.status,
         created: false,
@@ -151,7 +148,7 @@ async fn make(
             created: true,
             resumed: false,
             replayed: false,
-            estimated_duration: estimate(core, &origin.namespace(), &plan.name).await,
+            estimated_duration: core.estimate(&origin.namespace(), &plan.name).await,
             last_seq,
         }),
         Made::ThreadExists => exists(core, &thread, request).await,

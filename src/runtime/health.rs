@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::core::Core;
-use super::handle::{Circuit, HealthCheck, HealthReport, HealthStatus, Latency, StoreHealth};
 use super::notices::FAILING_FOR;
+use super::types::{Circuit, HealthCheck, HealthReport, HealthStatus, Latency, StoreHealth};
 use crate::model::Namespace;
 use crate::observe::WindowSummary;
 use crate::store::NoticeCount;

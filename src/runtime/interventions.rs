@@ -4,8 +4,8 @@
 //! (`commit`), and by `verify` to compare. Nothing is decided here, and nothing from the index.
 
 use super::core::Core;
-use super::handle::{Intervention, InterventionQuery, InterventionStatus, Page, RuntimeError};
 use super::query::{persistently, read_cursor, write_cursor};
+use super::types::{Intervention, InterventionQuery, InterventionStatus, Page, RuntimeError};
 use crate::machine::{self, ThreadState};
 use crate::model::{Event, EventBody, Json, Namespace};
 use crate::store::{InterventionFilter, InterventionRow};

@@ -3,28 +3,24 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use super::authority::Authority;
-use super::commit::{records, summary};
+use super::commit::{labels, records, summary};
 use super::core::Core;
 use super::driver::Driver;
-use super::estimate::estimate;
 use super::existing;
-use super::handle::{Invoke, Invoked, RuntimeError, WorkflowSource};
 use super::query::patiently;
 use super::release::supervise;
+use super::request_hash::{thread_hash, whole_hash};
 use super::settings::{DISK_RESERVE, RETRY_AFTER};
+use super::types::{Invoke, Invoked, RuntimeError};
 use super::workflows::{Source, check_input, resolve};
 use super::writer::Committed;
 use crate::definition::Plan;
 use crate::machine::{Command, ThreadState, start};
-use crate::model::{
-    Event, Json, Namespace, Node, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart,
-    canonical_digest,
-};
-use crate::store::{Disposition, FORK_LABEL, IdempotencyKey, Start, Write, WriteOutcome};
+use crate::model::{Event, Json, Namespace, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
+use crate::store::{Disposition, IdempotencyKey, Start, Write, WriteOutcome};
 
 /// How often it is looked whether a start of the same thread has become durable.
 const OTHER_START_CHECK: std::time::Duration = std::time::Duration::from_millis(5);
@@ -53,7 +49,7 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
             .map(|_| whole_hash(workflow, &source, &input, &invoke)),
     };
     // Before the thread runs: its own completion is no forecast of it.
-    let estimated_duration = estimate(core, &invoke.namespace, &source.plan.name).await;
+    let estimated_duration = core.estimate(&invoke.namespace, &source.plan.name).await;
     let (thread, made) = create(core, &invoke, &source, (input, &request)).await?;
     match made {
         Made::Started { status, last_seq } => Ok(Invoked {
@@ -336,46 +332,4 @@ pub(super) fn generated(core: &Core, namespace: &Namespace) -> Result<ThreadId, 
 
 fn empty_object() -> Json {
     Json::trusted("{}".to_owned()).unwrap_or_else(|_| Json::null())
-}
-
-/// SHA-256 over parts, each with its length so that no two lists read alike; in hex.
-pub(super) fn hash(parts: &[&str]) -> String {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        digest.update(part.as_bytes());
-    }
-    crate::model::hex(&digest.finalize())
-}
-
-/// Hash of what all invokes of one thread have in common: a workflow by its meaning, and an input. How
-/// a client orders the members of an object is nothing that it could be held to.
-pub(super) fn thread_hash(meaning: &str, input: &Json) -> String {
-    hash(&[meaning, &canonical_digest(input)])
-}
-
-/// Hash of everything that a repeat under one idempotency key must have in common. A stored workflow
-/// counts as it was named: a version that was added meanwhile makes a repeat no other request.
-fn whole_hash(asked: &WorkflowSource, source: &Source, input: &Json, invoke: &Invoke) -> String {
-    let workflow = match asked {
-        WorkflowSource::Inline(_) => source.plan.meaning.clone(),
-        WorkflowSource::Stored { name, version: None } => name.clone(),
-        WorkflowSource::Stored { name, version: Some(version) } => format!("{name}@{version}"),
-    };
-    let metadata = invoke.metadata.as_ref().map(canonical_digest).unwrap_or_default();
-    let queue = invoke.queue.as_deref().unwrap_or("");
-    let priority = invoke.priority.map(|priority| priority.to_string()).unwrap_or_default();
-    hash(&[&workflow, &canonical_digest(input), &metadata, queue, &priority])
-}
-
-/// The scalar members of the metadata as text: what `?metadata.KEY=` compares with.
-pub(super) fn labels(metadata: &Json) -> Vec<(String, String)> {
-    let Ok(Node::Object(members)) = Node::parse(metadata) else { return Vec::new() };
-    let scalar = |value: Node| match value {
-        Node::String(text) | Node::Number(text) => Some(text),
-        Node::Bool(value) => Some(value.to_string()),
-        Node::Null | Node::Array(_) | Node::Object(_) => None,
-    };
-    let named = members.into_iter().filter(|(key, _)| key != FORK_LABEL);
-    named.filter_map(|(key, value)| Some((key, scalar(value)?))).collect()
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::handle::LiveEvent;
+use super::types::LiveEvent;
 
 /// Events kept at the most: what a reader may lag by.
 const MAX_EVENTS: usize = 1_024;
@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Json, ThreadId, ThreadStatus};
-    use crate::runtime::handle::RawEvent;
+    use crate::runtime::types::RawEvent;
 
     fn event(seq: u64, bytes: usize) -> LiveEvent {
         let json = Json::string(&"x".repeat(bytes));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::plans::named;
 use super::settings::LOAD_PAGE;
-use super::snapshots::Tail;
+use super::tail::Tail;
 use crate::definition::Plan;
 use crate::machine::{Frozen, Inconsistency, SNAPSHOT_VERSION, SnapshotFault, ThreadState};
 use crate::model::{Event, EventBody, EventFault, Json, Pointer, RecoveryStrategy, Seq, ThreadId};

@@ -1,6 +1,6 @@
 //! Drives the machine: load, decide, append, perform.
 //!
-//! [`driver`] is the place to start reading. Around it: [`dispatcher`] finds threads to drive and
+//! [`drive`] is the place to start reading. Around it: [`dispatcher`] finds threads to drive and
 //! [`adopt`] takes them over, [`writer`] makes what is decided durable, [`attempts`] performs it,
 //! [`lease`] keeps the right to do so, [`feed`] tells readers, [`news`] other replicas, [`notices`] the
 //! receivers of webhooks. Faces see
@@ -8,11 +8,14 @@
 //! never sees a face. Beside all that, [`verify`](mod@verify) checks a store and drives nothing.
 
 mod adopt;
+mod append;
 mod aside;
 mod attempts;
 mod audit;
+mod audit_book;
 mod authority;
 mod breakers;
+mod checkpoint;
 mod checkpoints;
 mod commit;
 mod control;
@@ -22,6 +25,7 @@ mod diagnostics;
 mod diff;
 mod disk;
 mod dispatcher;
+mod drive;
 mod driver;
 mod estimate;
 mod existing;
@@ -40,13 +44,17 @@ mod memory;
 mod monitor;
 mod news;
 mod notices;
+mod outbox;
+mod outcome;
 mod peers;
 mod plans;
 mod pulses;
 mod query;
 mod ramp;
 mod recoveries;
+mod recovering;
 mod release;
+mod request_hash;
 mod retention;
 mod retry;
 mod roster;
@@ -58,6 +66,9 @@ mod start;
 mod stats;
 mod stood;
 mod suspects;
+mod tail;
+mod tallied;
+mod types;
 mod verdict;
 mod verify;
 mod watchdog;
@@ -69,10 +80,10 @@ mod tests;
 
 pub use core::RuntimeParts;
 pub use feed::Follow;
-pub use handle::*;
+pub use handle::Handle;
 pub use live::LiveEvents;
 pub use settings::{RuntimeSettings, StoreRetry};
-pub use shared::SharedEvent;
 pub use snapshots::SnapshotCounts;
 pub use start::Runtime;
+pub use types::*;
 pub use verify::{Finding, Verified, verify};

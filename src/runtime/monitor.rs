@@ -2,9 +2,9 @@
 
 use super::core::Core;
 use super::explain::explain;
-use super::handle::{CauseKind, Monitor, MonitoredThread, RuntimeError};
 use super::query::{item, persistently};
 use super::recoveries;
+use super::types::{CauseKind, Monitor, MonitoredThread, RuntimeError};
 use crate::model::{Namespace, StepId, ThreadStatus, Timestamp};
 use crate::store::{ThreadFilter, ThreadRow};
 

@@ -8,12 +8,12 @@ use sha2::{Digest, Sha256};
 
 use super::core::Core;
 use super::feed::raw_events;
-use super::handle::{
-    EventPage, Page, Progress, RuntimeError, ThreadItem, ThreadQuery, WorkflowName,
-};
 use super::load::{LoadError, load_to_show};
 use super::retry::Retry;
 use super::settings::{RETRY_AFTER, STORE_PATIENCE, STORE_PATIENCE_AWAY};
+use super::types::{
+    EventPage, Page, Progress, RuntimeError, ThreadItem, ThreadQuery, WorkflowName,
+};
 use crate::machine::StatusDocument;
 use crate::model::{Event, EventBody, Fault, Seq, ThreadId, Timestamp};
 use crate::observe::Overloaded;

@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::driver::Driver;
-use super::handle::{Page, RecoveryItem, RuntimeError};
 use super::query::persistently;
+use super::recovering::Recovering;
+use super::types::{Page, RecoveryItem, RuntimeError};
 use super::verdict::{Evidence, judge};
 use crate::machine::ThreadState;
-use crate::model::{
-    Epoch, Incarnation, InterventionKind, RecoveryCause, RecoveryStrategy, Seq, ThreadId,
-    ThreadStatus, Timestamp,
-};
+use crate::model::{Epoch, InterventionKind, RecoveryCause, Seq, ThreadId, ThreadStatus};
 use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult, StoreError, ThreadRow};
 
 /// Pause after the first failed recovery of a thread: a hiccup is over by then.
@@ -31,62 +29,6 @@ const RECORD_PATIENCE: Duration = Duration::from_secs(1);
 const RECORD_TRIES: u32 = 3;
 /// Between those tries.
 const RECORD_PAUSE: Duration = Duration::from_millis(200);
-
-/// A recovery under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Recovering {
-    /// The fence of the claim that began it.
-    epoch: Epoch,
-    /// Why it is necessary.
-    pub(super) cause: RecoveryCause,
-    /// Who drove the thread before.
-    pub(super) previous_owner: Incarnation,
-    /// How the thread was rebuilt, once it is.
-    strategy: Option<RecoveryStrategy>,
-    began: Timestamp,
-}
-
-impl Recovering {
-    pub(super) fn new(core: &Core, claimed: &Claimed, cause: RecoveryCause) -> Self {
-        Self {
-            epoch: claimed.epoch,
-            cause,
-            previous_owner: claimed.previous_owner,
-            strategy: None,
-            began: core.parts.clock.now(),
-        }
-    }
-
-    /// The thread was rebuilt in this way.
-    pub(super) fn rebuilt(self, strategy: RecoveryStrategy) -> Self {
-        Self { strategy: Some(strategy), ..self }
-    }
-
-    /// The record that it has begun.
-    pub(super) fn record(&self, core: &Core, claimed: &Claimed) -> Recovery {
-        Recovery {
-            thread_id: claimed.thread_id.clone(),
-            epoch: self.epoch,
-            cause: self.cause,
-            previous_owner: self.previous_owner,
-            replica: core.parts.settings.replica.clone(),
-            from_seq: claimed.last_seq,
-            started_at: self.began,
-            end: None,
-        }
-    }
-
-    fn end(&self, core: &Core, result: RecoveryResult) -> RecoveryEnd {
-        let took = core.parts.clock.now().since(self.began);
-        RecoveryEnd {
-            strategy: self.strategy,
-            to_seq: None,
-            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            result,
-            detail: None,
-        }
-    }
-}
 
 /// Records the recoveries that a claim begins: one statement for all of them.
 pub(super) async fn begin_all(core: &Core, claimed: &[Claimed]) {

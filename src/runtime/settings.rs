@@ -115,3 +115,13 @@ pub(super) const MAX_COMMIT_BYTES: usize = 512 << 10;
 
 /// Events read from the store at a time while a thread is loaded.
 pub(super) const LOAD_PAGE: usize = 1_000;
+
+/// Comparisons at a time: each holds the states of two threads, with all their outputs, in memory.
+pub(super) const DIFFS_AT_ONCE: usize = 4;
+
+/// Histories taken over side by side: each is in memory some times over while it is written.
+pub(super) const FORKS_AT_ONCE: usize = 2;
+
+/// Snapshots encoded and written at once: enough to keep up, and most of the store's connections
+/// and processors stay with the threads.
+pub(super) const SNAPSHOT_WRITERS: usize = 2;

@@ -3,28 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::handle::RawEvent;
+use super::types::{RawEvent, SharedEvent};
 use crate::model::{Seq, ThreadId};
-use crate::observe::{Memory, Overloaded, Pool, Reservation};
+use crate::observe::{Memory, Overloaded, Pool};
 
 /// Events of fewer bytes are not worth being looked for.
 pub(super) const LARGE: usize = 8 << 10;
 /// Entries without a holder that may lie about before they are looked for.
 const SPARE: usize = 64;
-
-/// An event that others may hold as well.
-#[derive(Debug)]
-pub struct SharedEvent {
-    event: RawEvent,
-    _held: Reservation,
-}
-
-impl SharedEvent {
-    /// The event.
-    pub const fn event(&self) -> &RawEvent {
-        &self.event
-    }
-}
 
 /// The events that somebody holds.
 #[derive(Debug, Default)]
@@ -52,11 +38,11 @@ impl SharedEvents {
         // A panic while it was held leaves entries that are looked up at worst in vain.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.events.get(&key).and_then(Weak::upgrade);
-        if let Some(found) = found.filter(|found| found.event == event) {
+        if let Some(found) = found.filter(|found| found.event() == &event) {
             return Ok(found);
         }
         let held = memory.reserve(Pool::Streams, event.json.as_str().len())?;
-        let shared = Arc::new(SharedEvent { event, _held: held });
+        let shared = Arc::new(SharedEvent::new(event, held));
         known.events.insert(key, Arc::downgrade(&shared));
         if known.events.len() > known.sweep_at {
             known.events.retain(|_, event| event.strong_count() > 0);

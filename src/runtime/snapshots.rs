@@ -25,14 +25,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::core::Core;
 use super::driver::Driver;
 use super::load::Loaded;
+use super::tail::Tail;
 use crate::machine::{SNAPSHOT_VERSION, ThreadState, snapshot};
 use crate::model::{Event, EventBody};
 use crate::observe::Metrics;
 use crate::store::{Snapshot, SnapshotKind};
-
-/// Snapshots encoded and written at once: enough to keep up, and most of the store's connections
-/// and processors stay with the threads.
-pub(super) const SNAPSHOT_WRITERS: usize = 2;
 
 /// Largest snapshot, in bytes: as [`super::settings::MAX_BATCH_BYTES`], what any store writes well
 /// within the time it gives a statement.
@@ -90,46 +87,6 @@ pub(super) fn counts(metrics: &Metrics) -> SnapshotCounts {
         skipped: skipped.map(|reason| (reason, metrics.skipped_for(reason))).into(),
         bad: super::load::BAD_REASONS.map(|reason| (reason, metrics.bad_for(reason))).into(),
     }
-}
-
-/// The journal since the last snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tail {
-    /// Its events.
-    pub(super) events: u64,
-    /// Their bytes.
-    pub(super) bytes: u64,
-    /// The bytes of the last snapshot; if there is none, what one of the thread's beginning would
-    /// have: a plan of a thousand steps is not worth one before much of it was done.
-    pub(super) base: u64,
-}
-
-impl Tail {
-    /// Nothing since the beginning of a thread.
-    pub(super) fn of(beginning: &ThreadState) -> Self {
-        Self::after(snapshot::estimate(beginning))
-    }
-
-    /// Nothing since a snapshot of so many bytes.
-    pub(super) fn after(base: usize) -> Self {
-        Self { events: 0, bytes: 0, base: wide(base) }
-    }
-
-    /// More events.
-    pub(super) fn grow(&mut self, events: usize, bytes: usize) {
-        self.events = self.events.saturating_add(wide(events));
-        self.bytes = self.bytes.saturating_add(wide(bytes));
-    }
-
-    /// Whether a snapshot now would spare at least so many events, and no fewer bytes than the
-    /// last one has; `every` 0 is never.
-    const fn outweighs(&self, every: u64) -> bool {
-        every > 0 && self.events >= every && self.bytes >= self.base
-    }
-}
-
-fn wide(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// Looks at a driver whose `events` (of so many bytes) have just become durable.

@@ -5,14 +5,14 @@
 //! it, and nothing is ever decided from them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::handle::{
+use super::query::persistently;
+use super::types::{
     CheckpointStats, InterventionStats, RecoveryStats, RuntimeError, Stats, StorageStats,
 };
-use super::query::persistently;
 use crate::model::{Namespace, Timestamp};
 use crate::observe::{
     ABANDONED_TALLY, RECOVERED_TALLY, RETRIES_TALLY, StorageRetries, checkpoint_tally,
@@ -25,31 +25,6 @@ const WINDOW: Duration = Duration::from_hours(24);
 
 /// The counter of snapshots that a load found bad.
 const BAD_SNAPSHOTS: &str = "snapshot/bad";
-
-/// What of the counters has been added to the store's tallies.
-#[derive(Debug, Default)]
-pub(super) struct Tallied(Mutex<BTreeMap<String, u64>>);
-
-impl Tallied {
-    /// What has been counted since it was last added.
-    fn missing(&self, core: &Core) -> Vec<(String, u64)> {
-        // A panic while it was held cannot leave a map of counts half changed.
-        let added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = |name: &String, total: u64| total - added.get(name).copied().unwrap_or(0);
-        let totals = totals(core).into_iter();
-        totals
-            .map(|(name, total)| (name.clone(), since(&name, total)))
-            .filter(|(_, n)| *n > 0)
-            .collect()
-    }
-
-    fn added(&self, counts: &[(String, u64)]) {
-        let mut added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, count) in counts {
-            *added.entry(name.clone()).or_default() += count;
-        }
-    }
-}
 
 /// What this replica has counted since it started, by name.
 fn totals(core: &Core) -> Vec<(String, u64)> {
@@ -74,7 +49,7 @@ pub(super) async fn run(core: Arc<Core>) {
 }
 
 async fn flush(core: &Core) {
-    let missing = core.tallied.missing(core);
+    let missing = core.tallied.missing(totals(core));
     if missing.is_empty() {
         return;
     }
@@ -91,7 +66,7 @@ pub(super) async fn stats(core: &Core, namespace: &Namespace) -> Result<Stats, R
     persistently(core, || async {
         let mut tallies: BTreeMap<String, u64> =
             core.store().tallies(since).await?.into_iter().collect();
-        for (name, count) in core.tallied.missing(core) {
+        for (name, count) in core.tallied.missing(totals(core)) {
             *tallies.entry(name).or_default() += count;
         }
         let interventions = core.store().intervention_counts(namespace).await?;

@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 
 use super::aside::Crowded;
 use super::core::Core;
-use super::handle::{Page, RuntimeError, StoredWorkflow, WorkflowSource};
 use super::load;
 use super::query::persistently;
 use super::settings::RETRY_AFTER;
+use super::types::{Page, RuntimeError, StoredWorkflow, WorkflowSource};
 use crate::definition::{Plan, TakesLong};
 use crate::model::{Fault, Faults, Json, Namespace, Pointer, hex};
 use crate::store::WorkflowRow;

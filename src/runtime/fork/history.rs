@@ -3,14 +3,13 @@
 //! It is read page by page and bounded as a whole; what cannot be read is never guessed. Called by
 //! [`super`] alone.
 
-use super::super::commit::{records, summary};
+use super::super::commit::{labels, records, summary};
 use super::super::core::Core;
-use super::super::handle::RuntimeError;
 use super::super::interventions;
-use super::super::invoke::labels;
 use super::super::load::{LoadError, follow, plan};
 use super::super::query::persistently;
 use super::super::settings::LOAD_PAGE;
+use super::super::types::RuntimeError;
 use crate::machine::ThreadState;
 use crate::model::{
     Event, EventBody, EventFault, ForkedFrom, Seq, ThreadId, ThreadStatus, Timestamp,

@@ -12,16 +12,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::desk::Subscription;
-use super::sender::LEASE;
-use super::signature::{message_id, sign};
+use super::post::{ATTEMPT_TIMEOUT, post};
+use super::signature::message_id;
 use super::subscriptions::disable;
-use crate::executor::{Webhook, WebhookFault};
+use crate::executor::WebhookFault;
 use crate::model::{Event, Seq, Timestamp};
 use crate::runtime::core::Core;
 use crate::store::{Advanced, Notice, Records, StoreError};
 
-/// Longest wait for a receiver's answer: what the Standard Webhooks specification suggests at least.
-pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a sender holds a cursor without a word: longer than an attempt may take, so that nobody
+/// else sends the same meanwhile. A sender that died is followed as soon as its replica's lease has
+/// expired; this is for one that lives and sends no more.
+pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// What is left of a lease after an attempt, so that its end is noted in time.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// What a message under way gets to be answered once the server drains; then another replica, or
@@ -252,38 +254,6 @@ fn wanted(page: Vec<Records>, to: &Subscription, last: Seq) -> (VecDeque<Waiting
 async fn last_answer(core: &Core) {
     core.draining.cancelled().await;
     tokio::time::sleep(LAST_ANSWER).await;
-}
-
-/// Signs a message and sends it once.
-pub(super) async fn post(
-    core: &Core,
-    to: &Subscription,
-    (id, body): (&str, &str),
-) -> Result<(), WebhookFault> {
-    let failed =
-        |detail: &str| WebhookFault::Failed { detail: detail.to_owned(), retry_after: None };
-    let seconds = core.parts.clock.now().millis().div_euclid(1_000);
-    let signature =
-        sign(&to.secret, id, seconds, body).ok_or_else(|| failed("cannot be signed"))?;
-    let webhook = Webhook {
-        url: to.url.clone(),
-        headers: [
-            ("webhook-id", id.to_owned()),
-            ("webhook-timestamp", seconds.to_string()),
-            ("webhook-signature", signature),
-        ],
-        body: body.to_owned(),
-    };
-    let webhooks = core.parts.executors.webhooks().ok_or_else(|| failed("nothing can be sent"))?;
-    let sent = tokio::time::timeout(ATTEMPT_TIMEOUT, webhooks.send(webhook)).await;
-    let sent = sent.unwrap_or_else(|_| Err(failed("the receiver did not answer in time")));
-    sent.map_err(|fault| match fault {
-        WebhookFault::Gone => WebhookFault::Gone,
-        WebhookFault::Failed { detail, retry_after } => {
-            let detail = core.parts.secrets.redactor().redact(&detail).into_owned();
-            WebhookFault::Failed { detail, retry_after }
-        }
-    })
 }
 
 async fn note(core: &Core, subscription: &str, error: Option<&str>) {

@@ -8,6 +8,7 @@
 mod deliver;
 mod desk;
 mod lane;
+mod post;
 mod sender;
 mod settings;
 mod signature;
@@ -15,5 +16,4 @@ mod subscriptions;
 
 pub(super) use desk::Desk;
 pub(super) use sender::{FAILING_FOR, run};
-pub(super) use settings::faults;
 pub(super) use subscriptions::{create, delete, get, list, test, update};

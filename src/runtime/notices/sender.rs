@@ -8,18 +8,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::deliver::{Errand, deliver};
+use super::deliver::{Errand, LEASE, deliver};
 use super::desk::REFRESH_INTERVAL;
+use super::subscriptions::refresh;
 use crate::runtime::core::{Core, set};
-use crate::store::{NotificationRow, StoreError};
+use crate::store::StoreError;
 
 /// How often it is looked whether something is due: what another replica's end, a lost wake-up or a
 /// pause that is over can cost.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How long a sender holds a cursor without a word: longer than an attempt may take, so that nobody
-/// else sends the same meanwhile. A sender that died is followed as soon as its replica's lease has
-/// expired; this is for one that lives and sends no more.
-pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// How often waiting messages are counted, and old ones given up: for gauges and people.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a thread's messages are tried without any success: over a long weekend.
@@ -32,10 +29,6 @@ const GIVE_UP_ROUNDS: usize = 20;
 /// How long messages of a subscription fail before health says so: a receiver that is restarted is
 /// back by then.
 pub(in crate::runtime) const FAILING_FOR: Duration = Duration::from_mins(5);
-/// Subscriptions that may be made in one namespace.
-pub(super) const MAX_SUBSCRIPTIONS: usize = 100;
-/// Subscriptions that are read with one statement: all of one namespace, mostly of all.
-const PAGE: usize = 256;
 
 /// Sends until the server drains; messages under way are waited for elsewhere.
 pub(in crate::runtime) async fn run(core: Arc<Core>) {
@@ -72,24 +65,6 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
             () = tokio::time::sleep(pause) => {}
         }
     }
-}
-
-/// Reads the list of subscriptions.
-pub(super) async fn refresh(core: &Core) -> Result<(), StoreError> {
-    let turn = core.notices.reading.lock().await;
-    let mut known: Vec<NotificationRow> = Vec::new();
-    loop {
-        let after = known.last().map(|last| last.id.clone());
-        let page = core.store().all_notifications(after.as_deref(), PAGE).await?;
-        let more = page.len() >= PAGE;
-        known.extend(page);
-        if !more {
-            break;
-        }
-    }
-    core.notices.put(known);
-    drop(turn);
-    Ok(())
 }
 
 /// Takes what is due and has a place, and sends each in a task of its own.

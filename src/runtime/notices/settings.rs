@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::super::handle::{Notification, NotificationChange};
+use super::super::types::{Notification, NotificationChange};
 use super::signature::read_secret;
 use crate::model::{Event, Fault, Faults, Json, Pointer, Timestamp};
 use crate::store::{NoticeCount, NotificationRow};
@@ -40,26 +40,28 @@ pub(super) fn write(settings: &Settings) -> Json {
     Json::of(settings).unwrap_or_else(|_| Json::null())
 }
 
-/// Everything wrong with what a client chose, as far as it can be told without a look outside.
-pub(in crate::runtime) fn faults(change: &NotificationChange) -> Vec<Fault> {
-    let (mut faults, root) = (Faults::default(), Pointer::root());
-    for (member, text, most) in
-        [("name", &change.name, MAX_NAME), ("workflow", &change.workflow, MAX_WORKFLOW)]
-    {
-        if text.as_ref().is_some_and(|text| text.len() > most) {
-            faults.add(&root.key(member), format!("is longer than {most} bytes"));
+impl NotificationChange {
+    /// Everything wrong with it that can be told without a look outside.
+    pub fn faults(&self) -> Vec<Fault> {
+        let (mut faults, root) = (Faults::default(), Pointer::root());
+        for (member, text, most) in
+            [("name", &self.name, MAX_NAME), ("workflow", &self.workflow, MAX_WORKFLOW)]
+        {
+            if text.as_ref().is_some_and(|text| text.len() > most) {
+                faults.add(&root.key(member), format!("is longer than {most} bytes"));
+            }
         }
+        if let Some(Err(detail)) = self.url.as_deref().map(check_url) {
+            faults.add(&root.key("url"), detail);
+        }
+        if let Some(types) = &self.types {
+            check_types(types, &mut faults);
+        }
+        if let Some(Err(detail)) = self.secret.as_ref().map(read_secret) {
+            faults.add(&root.key("secret"), detail);
+        }
+        faults.into_vec()
     }
-    if let Some(Err(detail)) = change.url.as_deref().map(check_url) {
-        faults.add(&root.key("url"), detail);
-    }
-    if let Some(types) = &change.types {
-        check_types(types, &mut faults);
-    }
-    if let Some(Err(detail)) = change.secret.as_ref().map(read_secret) {
-        faults.add(&root.key("secret"), detail);
-    }
-    faults.into_vec()
 }
 
 fn check_types(types: &[String], faults: &mut Faults) {
@@ -157,9 +159,9 @@ mod tests {
             ..NotificationChange::default()
         };
         let pointers: Vec<String> =
-            faults(&change).into_iter().map(|fault| fault.pointer).collect();
+            change.faults().into_iter().map(|fault| fault.pointer).collect();
         assert_eq!(pointers, ["/name", "/url", "/types/1", "/secret"]);
-        assert!(faults(&NotificationChange::default()).is_empty());
+        assert!(NotificationChange::default().faults().is_empty());
     }
 
     #[test]

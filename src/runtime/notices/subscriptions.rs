@@ -3,20 +3,42 @@
 use secrecy::SecretSlice;
 use url::Url;
 
-use super::deliver::post;
 use super::desk::Subscription;
-use super::sender::{MAX_SUBSCRIPTIONS, refresh};
-use super::settings::{Settings, apply, faults, read, show, write};
+use super::post::post;
+use super::settings::{Settings, apply, read, show, write};
 use super::signature::{make_secret, message_id, read_secret, secret_text};
 use crate::executor::WebhookFault;
 use crate::model::{Fault, Namespace, ThreadId};
 use crate::runtime::core::Core;
-use crate::runtime::handle::{
-    Notification, NotificationChange, NotificationTest, Page, RuntimeError,
-};
 use crate::runtime::query::{persistently, read_cursor, write_cursor};
 use crate::runtime::settings::RETRY_AFTER;
-use crate::store::NotificationRow;
+use crate::runtime::types::{
+    Notification, NotificationChange, NotificationTest, Page, RuntimeError,
+};
+use crate::store::{NotificationRow, StoreError};
+
+/// Subscriptions that may be made in one namespace.
+const MAX_SUBSCRIPTIONS: usize = 100;
+/// Subscriptions that are read with one statement: all of one namespace, mostly of all.
+const PAGE: usize = 256;
+
+/// Reads the list of subscriptions.
+pub(super) async fn refresh(core: &Core) -> Result<(), StoreError> {
+    let turn = core.notices.reading.lock().await;
+    let mut known: Vec<NotificationRow> = Vec::new();
+    loop {
+        let after = known.last().map(|last| last.id.clone());
+        let page = core.store().all_notifications(after.as_deref(), PAGE).await?;
+        let more = page.len() >= PAGE;
+        known.extend(page);
+        if !more {
+            break;
+        }
+    }
+    core.notices.put(known);
+    drop(turn);
+    Ok(())
+}
 
 /// How often a change is tried again because somebody else changed the same in between.
 const CHANGE_TRIES: usize = 5;
@@ -239,7 +261,7 @@ async fn alter(
 
 /// Refuses what must not be stored.
 async fn check(core: &Core, change: &NotificationChange) -> Result<(), RuntimeError> {
-    let faults = faults(change);
+    let faults = change.faults();
     if !faults.is_empty() {
         return Err(RuntimeError::Invalid(faults));
     }

@@ -11,7 +11,8 @@ use super::watched::{ANSWER, Watched};
 use crate::model::{Event, EventBody, Json, ThreadStatus, WorkflowPaused};
 use crate::runtime::driver::Driver;
 use crate::runtime::load::load;
-use crate::runtime::snapshots::{SNAPSHOT_WRITERS, appended, before_recovery};
+use crate::runtime::settings::SNAPSHOT_WRITERS;
+use crate::runtime::snapshots::{appended, before_recovery};
 use crate::runtime::{Handle, Invoke, Runtime, WorkflowSource};
 use crate::store::{SnapshotKind, Store as _};
 

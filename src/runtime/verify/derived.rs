@@ -10,8 +10,8 @@ use super::thread::Unfolding;
 use super::{Verifier, count};
 use crate::machine::{Frozen, SNAPSHOT_VERSION, snapshot};
 use crate::model::{Json, Timestamp};
-use crate::runtime::handle::Intervention;
 use crate::runtime::interventions;
+use crate::runtime::types::Intervention;
 use crate::store::{InterventionRow, StoreError, StoredIntervention, StoredSnapshot};
 
 /// Snapshots read at a time: each may have 16 MiB.

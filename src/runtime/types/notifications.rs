@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::model::{Fault, Timestamp};
+use crate::model::Timestamp;
 
 /// What a client chooses about a subscription; what is `None` stays as it is.
 #[derive(Debug, Clone, Default)]
@@ -21,13 +21,6 @@ pub struct NotificationChange {
     pub secret: Option<SecretString>,
     /// Whether anything is sent.
     pub enabled: Option<bool>,
-}
-
-impl NotificationChange {
-    /// Everything wrong with it that can be told without a look outside.
-    pub fn faults(&self) -> Vec<Fault> {
-        crate::runtime::notices::faults(self)
-    }
 }
 
 /// A secret that is shown once; `Debug` leaves it out.

@@ -1,15 +1,8 @@
 //! What a face (HTTP, dashboard) can ask of the runtime. Each call is a line here and a function in a
 //! file of its own.
 
-mod audit;
-mod diagnostics;
-mod diff;
-mod error;
-mod history;
-mod notifications;
 #[cfg(test)]
 mod testing;
-mod types;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +10,13 @@ use std::time::Duration;
 use super::core::Core;
 use super::feed::Follow;
 use super::live::LiveEvents;
+use super::types::{
+    AbortHow, AuditEvent, AuditItem, AuditQuery, Checkpoint, CheckpointQuery, Control, Diagnostics,
+    EventPage, Explanation, ForkHow, HealthReport, HeldEvent, Intervention, InterventionQuery,
+    Invoke, Invoked, Monitor, Notification, NotificationChange, NotificationTest, Page, RawEvent,
+    RecoveryItem, ResumeHow, RuntimeError, Stats, StatusDocument, StepChange, StoreHealth,
+    StoredWorkflow, ThreadDiff, ThreadItem, ThreadQuery,
+};
 use super::{
     audit as audit_list, checkpoints, control, diagnostics as bundle, diff as compare, explain,
     fork, health, interventions, invoke, monitor, notices, query, recoveries, shared, snapshots,
@@ -25,14 +25,6 @@ use super::{
 use crate::definition::Plan;
 use crate::model::{Epoch, Json, Namespace, Pointer, Seq, StepId, ThreadId};
 use crate::observe::Memory;
-
-pub use audit::*;
-pub use diagnostics::*;
-pub use diff::*;
-pub use error::RuntimeError;
-pub use history::*;
-pub use notifications::*;
-pub use types::*;
 
 /// The runtime, as faces see it; cheap to clone.
 #[derive(Debug, Clone)]
