@@ -10,31 +10,31 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
-use super::aside::Aside;
-use super::audit_book::AuditBook;
-use super::authority::Authority;
-use super::breakers::Breakers;
-use super::estimate::Estimates;
-use super::feed::{Feed, Follow};
-use super::notices::Desk;
-use super::outcome::Message;
-use super::plans::PlanCache;
-use super::pulses::Pulses;
-use super::roster::{Roster, Work};
-use super::settings::{
-    DIFFS_AT_ONCE, FORKS_AT_ONCE, LOADS_AT_ONCE, READS_AT_ONCE, RuntimeSettings, SNAPSHOT_WRITERS,
-};
-use super::shared::SharedEvents;
-use super::suspects::Suspects;
-use super::tallied::Tallied;
-use super::writer::JournalWriter;
 use crate::executor::{Executors, Secrets};
 use crate::machine::{Command, Moment, Rejection, ThreadState, decide};
 use crate::model::{Clock, Entropy, Event, Namespace, ThreadId};
 use crate::observe::{Memory, Metrics, Pool};
+use crate::runtime::calls::audit_book::AuditBook;
+use crate::runtime::calls::estimate::Estimates;
+use crate::runtime::calls::tallied::Tallied;
+use crate::runtime::claim::suspects::Suspects;
+use crate::runtime::drive::aside::Aside;
+use crate::runtime::drive::breakers::Breakers;
+use crate::runtime::drive::outcome::Message;
+use crate::runtime::drive::plans::PlanCache;
+use crate::runtime::drive::pulses::Pulses;
+use crate::runtime::feed::heads::{Feed, Follow};
+use crate::runtime::feed::shared::SharedEvents;
+use crate::runtime::lease::authority::Authority;
+use crate::runtime::lease::roster::{Roster, Work};
+use crate::runtime::notices::Desk;
+use crate::runtime::settings::{
+    DIFFS_AT_ONCE, FORKS_AT_ONCE, LOADS_AT_ONCE, READS_AT_ONCE, RuntimeSettings, SNAPSHOT_WRITERS,
+};
+use crate::runtime::write::writer::JournalWriter;
 use crate::store::Store;
 
-/// The parts the runtime is made of; see [`super::Runtime::start`].
+/// The parts the runtime is made of; see `Runtime::start`.
 #[derive(Debug, Clone)]
 pub struct RuntimeParts {
     /// Where threads live.

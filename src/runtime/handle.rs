@@ -7,24 +7,27 @@ mod testing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::Core;
-use super::feed::Follow;
-use super::live::LiveEvents;
-use super::types::{
+use super::calls::{
+    audit as audit_list, checkpoints, control, diagnostics as bundle, diff as compare, explain,
+    fork, health, interventions, invoke, monitor, query, stats, workflows,
+};
+use super::claim::recoveries;
+use super::drive::snapshots;
+use super::feed::shared;
+use super::notices;
+use crate::definition::Plan;
+use crate::model::{Epoch, Json, Namespace, Pointer, Seq, StepId, ThreadId};
+use crate::observe::Memory;
+use crate::runtime::core::Core;
+use crate::runtime::feed::heads::Follow;
+use crate::runtime::feed::live::LiveEvents;
+use crate::runtime::types::{
     AbortHow, AuditEvent, AuditItem, AuditQuery, Checkpoint, CheckpointQuery, Control, Diagnostics,
     EventPage, Explanation, ForkHow, HealthReport, HeldEvent, Intervention, InterventionQuery,
     Invoke, Invoked, Monitor, Notification, NotificationChange, NotificationTest, Page, RawEvent,
     RecoveryItem, ResumeHow, RuntimeError, Stats, StatusDocument, StepChange, StoreHealth,
     StoredWorkflow, ThreadDiff, ThreadItem, ThreadQuery,
 };
-use super::{
-    audit as audit_list, checkpoints, control, diagnostics as bundle, diff as compare, explain,
-    fork, health, interventions, invoke, monitor, notices, query, recoveries, shared, snapshots,
-    stats, workflows,
-};
-use crate::definition::Plan;
-use crate::model::{Epoch, Json, Namespace, Pointer, Seq, StepId, ThreadId};
-use crate::observe::Memory;
 
 /// The runtime, as faces see it; cheap to clone.
 #[derive(Debug, Clone)]

@@ -63,7 +63,7 @@ pub(super) const PARK_AFTER: Duration = Duration::from_secs(10);
 /// immediate; this bounds what another replica's work or a lost wake-up can cost.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Threads claimed at a time at the most, once [`super::ramp`] has got there: few enough that several
+/// Threads claimed at a time at the most, once `ramp` has got there: few enough that several
 /// replicas share what there is.
 pub(super) const CLAIM_BATCH: usize = 128;
 

@@ -8,16 +8,19 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::authority::Authority;
-use super::core::{Core, CoreParts, RuntimeParts};
-use super::feed::Feed;
-use super::handle::Handle;
-use super::lease::LeaseParts;
-use super::roster::Work;
-use super::writer::{JournalWriter, WriterParts};
-use super::{
-    audit, disk, dispatcher, memory, news, notices, peers, retention, stale, stats, watchdog,
-};
+use super::calls::{audit, stats};
+use super::claim::{dispatcher, stale};
+use super::feed::hints;
+use super::lease::{peers, watchdog};
+use super::notices;
+use super::upkeep::{disk, memory, retention};
+use crate::runtime::core::{Core, CoreParts, RuntimeParts};
+use crate::runtime::feed::heads::Feed;
+use crate::runtime::handle::Handle;
+use crate::runtime::lease::authority::Authority;
+use crate::runtime::lease::renew::LeaseParts;
+use crate::runtime::lease::roster::Work;
+use crate::runtime::write::writer::{JournalWriter, WriterParts};
 use crate::store::StoreError;
 
 /// What appends under way get to be answered once the grace is over, and again what drivers get to
@@ -68,9 +71,9 @@ impl Runtime {
         keep_running(&core, "the feed", poll);
         keep_running(&core, "the dispatcher", dispatcher::run(Arc::clone(&core)));
         keep_running(&core, "the tallies", stats::run(Arc::clone(&core)));
-        keep_running(&core, "telling other replicas", news::tell(Arc::clone(&core)));
-        keep_running(&core, "hearing other replicas", news::hear(Arc::clone(&core)));
-        keep_running(&core, "announcing followers", news::announce(Arc::clone(&core)));
+        keep_running(&core, "telling other replicas", hints::tell(Arc::clone(&core)));
+        keep_running(&core, "hearing other replicas", hints::hear(Arc::clone(&core)));
+        keep_running(&core, "announcing followers", hints::announce(Arc::clone(&core)));
         keep_running(&core, "the look for lost replicas", peers::run(Arc::clone(&core)));
         keep_running(&core, "the look at the disk", disk::run(Arc::clone(&core)));
         keep_running(&core, "the look at memory", memory::run(Arc::clone(&core)));
@@ -128,7 +131,7 @@ impl Runtime {
         if let Some(Err(error)) = within(HANDOVER, late, retired).await {
             tracing::warn!(%error, "cannot hand threads over; their lease will run out");
         }
-        let told = news::tell_of_work(&self.core);
+        let told = hints::tell_of_work(&self.core);
         within(LAST_WRITES, "other replicas are not told of the threads", told).await;
         within(HANDOVER, "the store is left open", self.core.store().close()).await;
         !stands

@@ -5,7 +5,7 @@
 //! thread is in, what the answering replica knows), and comes to a list of [`Cause`]s. Every way to
 //! stand still is one [`CauseKind`] and one small function that makes its cause: in [`thread`] what
 //! follows from the thread's status, in [`ended`] from its end, in [`bounds`] from what ends it, in
-//! [`steps`] from a step's, in [`hands`] from everything around it. It must never guess: what is not known is left out. `runtime/explain.rs` calls it.
+//! [`steps`] from a step's, in [`hands`] from everything around it. It must never guess: what is not known is left out. `runtime/calls/explain.rs` calls it.
 
 mod bounds;
 mod cause;

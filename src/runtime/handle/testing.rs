@@ -9,11 +9,11 @@ use super::Handle;
 use crate::executor::{ExecutorSettings, Executors, Secrets, StepExecutor};
 use crate::model::{Clock, Entropy};
 use crate::observe::{Memory, Metrics};
-use crate::runtime::authority::Authority;
 use crate::runtime::core::{Core, CoreParts, RuntimeParts};
-use crate::runtime::feed::Feed;
+use crate::runtime::feed::heads::Feed;
+use crate::runtime::lease::authority::Authority;
 use crate::runtime::settings::{RuntimeSettings, StoreRetry};
-use crate::runtime::writer::{JournalWriter, WriterParts};
+use crate::runtime::write::writer::{JournalWriter, WriterParts};
 use crate::store::MemoryStore;
 
 #[derive(Debug)]

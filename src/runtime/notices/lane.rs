@@ -57,7 +57,7 @@ impl Lane {
         Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
-    /// See [`super::desk::Desk::taken`]; `waited`: the message was not taken at first.
+    /// See `Desk::taken`; `waited`: the message was not taken at first.
     pub(super) fn taken(&mut self, waited: bool, now: Instant) -> bool {
         let back = waited || self.failures > 0;
         self.forgive();
@@ -69,7 +69,7 @@ impl Lane {
         hasten
     }
 
-    /// See [`super::desk::Desk::not_taken`].
+    /// See `Desk::not_taken`.
     pub(super) fn not_taken(&mut self, now: Instant, unit: f64) {
         self.failures = self.failures.saturating_add(1);
         // Of those that were under way together the first one counts.

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::super::types::{Notification, NotificationChange};
 use super::signature::read_secret;
 use crate::model::{Event, Fault, Faults, Json, Pointer, Timestamp};
+use crate::runtime::types::{Notification, NotificationChange};
 use crate::store::{NoticeCount, NotificationRow};
 
 /// Longest name, in bytes.

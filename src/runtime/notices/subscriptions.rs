@@ -9,8 +9,8 @@ use super::settings::{Settings, apply, read, show, write};
 use super::signature::{make_secret, message_id, read_secret, secret_text};
 use crate::executor::WebhookFault;
 use crate::model::{Fault, Namespace, ThreadId};
+use crate::runtime::calls::query::{persistently, read_cursor, write_cursor};
 use crate::runtime::core::Core;
-use crate::runtime::query::{persistently, read_cursor, write_cursor};
 use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::{
     Notification, NotificationChange, NotificationTest, Page, RuntimeError,

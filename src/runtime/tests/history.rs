@@ -14,7 +14,7 @@ use crate::model::{
     Category, Event, Failure, Json, Pointer, Seq, StepStatus, ThreadId, ThreadStatus, Timeouts,
     Timestamp, WorkflowRef, WorkflowStart,
 };
-use crate::runtime::commit::{records, summary};
+use crate::runtime::drive::commit::{records, summary};
 use crate::store::{
     Append, Disposition, Snapshot, SnapshotKind, Start, Store as _, Write, WriteOutcome,
 };

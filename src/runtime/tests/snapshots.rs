@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::history::{History, json_of, thread};
 use super::watched::{ANSWER, Watched};
 use crate::model::{Event, EventBody, Json, ThreadStatus, WorkflowPaused};
-use crate::runtime::driver::Driver;
-use crate::runtime::load::load;
+use crate::runtime::drive::driver::Driver;
+use crate::runtime::drive::load::load;
+use crate::runtime::drive::snapshots::{appended, before_recovery};
 use crate::runtime::settings::SNAPSHOT_WRITERS;
-use crate::runtime::snapshots::{appended, before_recovery};
 use crate::runtime::{Handle, Invoke, Runtime, WorkflowSource};
 use crate::store::{SnapshotKind, Store as _};
 

@@ -1,7 +1,7 @@
 //! Checks what is derived from a thread's journal beside its row: its snapshots, and the index of its
 //! interventions. Reads rows and compares, and never mends: both can be made again from the journal.
 //!
-//! Called by [`super::thread`] while it folds a journal.
+//! Called by `thread` while it folds a journal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::thread::Unfolding;
 use super::{Verifier, count};
 use crate::machine::{Frozen, SNAPSHOT_VERSION, snapshot};
 use crate::model::{Json, Timestamp};
-use crate::runtime::interventions;
+use crate::runtime::calls::interventions;
 use crate::runtime::types::Intervention;
 use crate::store::{InterventionRow, StoreError, StoredIntervention, StoredSnapshot};
 

@@ -12,9 +12,9 @@ use std::fmt;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::plans::{PlanCache, named};
 use crate::definition::Plan;
 use crate::model::{Json, Pointer};
+use crate::runtime::drive::plans::{PlanCache, named};
 use crate::store::{Archive, StoreError, StoredDefinition, ThreadTable};
 
 /// Ids read at a time.

@@ -9,7 +9,7 @@ use super::{Finding, Verifier, count, plan};
 use crate::definition::Plan;
 use crate::machine::ThreadState;
 use crate::model::{Event, EventBody, Json, Namespace, ThreadId};
-use crate::runtime::commit::summary;
+use crate::runtime::drive::commit::summary;
 use crate::store::{StoreError, StoredRecords, StoredThread, Summary};
 
 /// Journal rows read at a time; the store bounds their bytes.

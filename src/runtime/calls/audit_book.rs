@@ -1,0 +1,35 @@
+//! Audit entries on their way to the store, counted by what is alike.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::model::Timestamp;
+use crate::runtime::types::AuditEvent;
+
+/// What is alike: who, what, and about what.
+pub(in crate::runtime) type Alike = (String, String, String, String);
+
+/// Entries on their way to the store.
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct AuditBook(Mutex<HashMap<Alike, Counted>>);
+
+#[derive(Debug, Clone)]
+pub(in crate::runtime) struct Counted {
+    pub(in crate::runtime) id: String,
+    pub(in crate::runtime) first: Timestamp,
+    pub(in crate::runtime) last: Timestamp,
+    pub(in crate::runtime) times: u64,
+    pub(in crate::runtime) event: AuditEvent,
+    pub(in crate::runtime) written: bool,
+}
+
+impl AuditBook {
+    /// Does something with the entries.
+    pub(in crate::runtime) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut HashMap<Alike, Counted>) -> T,
+    ) -> T {
+        // A panic while it was held cannot leave a map of counts half changed.
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

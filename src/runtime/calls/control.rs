@@ -1,0 +1,248 @@
+//! Control calls: a durable message to the thread, and the answer of whoever drives it.
+//!
+//! The message is a row before anything else happens, so that the call means the same on every
+//! replica and survives a takeover; the thread's owner takes it in the very append that acts on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::query::{patiently, persistently};
+use super::workflows::check_input;
+use crate::model::{Json, Namespace, Seq, StepId, ThreadId};
+use crate::runtime::core::Core;
+use crate::runtime::drive::load;
+use crate::runtime::drive::mail::{Answer, Ask, Letter};
+use crate::runtime::settings::{RETRY_AFTER, STORE_PATIENCE};
+use crate::runtime::types::{AbortHow, Control, Invoked, ResumeHow, RuntimeError, StepChange};
+use crate::store::{Message, Posted};
+
+/// How often the answer is looked for: first, and at most, between looks.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+
+/// Lets what runs of a thread end, and starts nothing more of it.
+pub(in crate::runtime) async fn pause(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    ask(core, thread, (Ask::Pause, "paused"), control).await
+}
+
+/// Continues a thread that has ended without completing, or is paused.
+pub(in crate::runtime) async fn resume(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    how: ResumeHow,
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    let ResumeHow { from_step, skip, input } = how;
+    if let Some(input) = &input {
+        let plan = persistently(core, || async {
+            let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+            Ok(load::plan(core, &row.definition).await?)
+        });
+        check_input(core, &*plan.await?, input).await?;
+    }
+    let plain = from_step.is_none() && skip.is_empty() && input.is_none();
+    let asked = if plain { Ask::Resume } else { Ask::ResumeWith { from_step, skip, input } };
+    let invoked = ask(core, thread, (asked, "resumed"), control).await?;
+    Ok(Invoked { resumed: true, ..invoked })
+}
+
+/// Stops a thread for good.
+pub(in crate::runtime) async fn abort(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    how: AbortHow,
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    let AbortHow { grace, compensate } = how;
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    let asked = Ask::AbortWith { grace_ms, compensate };
+    let action = if compensate { "compensated" } else { "aborted" };
+    ask(core, thread, (asked, action), control).await
+}
+
+/// Changes one step of a thread.
+pub(in crate::runtime) async fn change_step(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    (step, change): (StepId, StepChange),
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    if let StepChange::Skip { output: Some(output) } | StepChange::Edit { output } = &change {
+        fits(core, output)?;
+    }
+    let asked = match change {
+        StepChange::Retry => (Ask::Retry { step }, "retried"),
+        StepChange::Skip { output } => (Ask::Skip { step, output }, "skipped"),
+        StepChange::Edit { output } => (Ask::Edit { step, output }, "edited"),
+    };
+    ask(core, thread, asked, control).await
+}
+
+/// Sends a thread a signal; with an idempotency key, one of each name is sent once.
+pub(in crate::runtime) async fn signal(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    (name, payload): (String, Json),
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    fits(core, &payload)?;
+    let idempotency_key = control.idempotency_key.map(|key| format!("{name}:{key}"));
+    let control = Control { idempotency_key, ..control };
+    ask(core, thread, (Ask::Signal { name, payload }, "signalled"), control).await
+}
+
+/// Decides an intervention, by a choice and perhaps the digest of what was seen; its id names the
+/// thread.
+pub(in crate::runtime) async fn resolve(
+    core: &Arc<Core>,
+    (namespace, id): (&Namespace, String),
+    (choice, digest): (String, Option<String>),
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    let thread = id.rsplit_once('~').map(|(thread, _)| ThreadId::within(namespace, thread));
+    let thread = thread.and_then(Result::ok);
+    let thread = thread.ok_or(RuntimeError::InterventionNotFound)?;
+    let asked =
+        ask(core, &thread, (Ask::Resolve { id, choice, digest }, "resolved"), control).await;
+    match asked {
+        Err(RuntimeError::ThreadNotFound) => Err(RuntimeError::InterventionNotFound),
+        answer => answer,
+    }
+}
+
+/// Deletes a thread that has ended.
+pub(in crate::runtime) async fn delete(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    if_match: Option<Seq>,
+) -> Result<(), RuntimeError> {
+    patiently(async {
+        let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        if if_match.is_some_and(|seen| seen != row.last_seq) {
+            return Err(RuntimeError::PreconditionFailed { last_seq: row.last_seq });
+        }
+        if core.store().delete(thread, if_match).await? {
+            return Ok(());
+        }
+        let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        if if_match.is_some_and(|seen| seen != row.last_seq) {
+            return Err(RuntimeError::PreconditionFailed { last_seq: row.last_seq });
+        }
+        Err(RuntimeError::WrongState { status: row.summary.status, action: "deleted" })
+    })
+    .await
+}
+
+/// Refuses what is larger than an event may be: the journal would keep it for ever.
+fn fits(core: &Core, given: &Json) -> Result<(), RuntimeError> {
+    let (size, limit) = (given.as_str().len(), core.parts.settings.max_event);
+    if size > limit { Err(RuntimeError::TooLarge { size, limit }) } else { Ok(()) }
+}
+
+async fn ask(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    (ask, action): (Ask, &'static str),
+    control: Control,
+) -> Result<Invoked, RuntimeError> {
+    let Control { by, on_behalf_of, role, reason, if_match, idempotency_key } = control;
+    let letter = Letter { ask, by, reason, if_match, on_behalf_of, role };
+    let key = match idempotency_key {
+        Some(key) => format!("{action}:{key}"),
+        None => core.parts.entropy.uuid(core.parts.clock.now()).to_string(),
+    };
+    let body = Json::of(&letter).map_err(|_| RuntimeError::Internal)?;
+    let message = Message { key: key.clone(), body };
+    let tries = AtomicUsize::new(0);
+    let posted = persistently(core, || async {
+        tries.fetch_add(1, Ordering::Relaxed);
+        Ok(core.store().post(thread, &message).await?)
+    })
+    .await?;
+    // A second try finds what the first one left, should its answer have been lost.
+    let replayed = posted == Posted::Duplicate && tries.into_inner() == 1;
+    match posted {
+        Posted::NoThread => return Err(RuntimeError::ThreadNotFound),
+        Posted::Stored { .. } | Posted::Duplicate => {}
+    }
+    if !core.poke(thread) {
+        core.nudge.notify_one();
+        tell_owner(core, thread, posted);
+    }
+    match answered(core, thread, &key).await? {
+        Answer::Done { status, last_seq } => Ok(Invoked {
+            thread_id: thread.clone(),
+            status,
+            created: false,
+            resumed: false,
+            replayed,
+            estimated_duration: None,
+            last_seq,
+        }),
+        Answer::WrongState { status } => Err(RuntimeError::WrongState { status, action }),
+        Answer::Changed { last_seq } => Err(RuntimeError::PreconditionFailed { last_seq }),
+        Answer::NoStep { step } => Err(RuntimeError::StepNotFound { step }),
+        Answer::WrongStep { step, status } => Err(RuntimeError::WrongStep { step, status, action }),
+        Answer::NoIntervention => Err(RuntimeError::InterventionNotFound),
+        Answer::Resolved { choice, by } => Err(RuntimeError::InterventionResolved { choice, by }),
+        Answer::NothingToCompensate => Err(RuntimeError::NothingToCompensate),
+        Answer::Compensating => Err(RuntimeError::Compensating { action }),
+        Answer::OtherDigest { digest } => Err(RuntimeError::OtherDigest { digest }),
+        Answer::TooManySignals => Err(RuntimeError::TooManySignals),
+        Answer::NotAnApprover { why } => Err(RuntimeError::NotAnApprover { why }),
+        Answer::NoSuchChoice { choices } => Err(RuntimeError::NoSuchChoice { choices }),
+        Answer::Unreadable => Err(RuntimeError::Internal),
+    }
+}
+
+/// Tells whoever drives the thread, or may drive it if this replica is full.
+fn tell_owner(core: &Core, thread: &ThreadId, posted: Posted) {
+    match posted {
+        Posted::Stored { owner: 0 } if core.room() > 0 => {}
+        Posted::Stored { owner: 0 } => core.feed.outbox.work(),
+        Posted::Stored { .. } | Posted::Duplicate => core.feed.outbox.mail(thread),
+        Posted::NoThread => {}
+    }
+}
+
+/// Waits for the owner's answer. The message stays durable if that takes too long: it will be
+/// acted on, and the caller may ask again with the same key.
+async fn answered(core: &Core, thread: &ThreadId, key: &str) -> Result<Answer, RuntimeError> {
+    // The last look's: a store that answers is not what is missing.
+    let reached = AtomicBool::new(false);
+    let look = async {
+        let mut pause = LOOKS.0;
+        loop {
+            reached.store(false, Ordering::Relaxed);
+            let answer = core.store().answer(thread, key).await;
+            reached.store(answer.is_ok(), Ordering::Relaxed);
+            match answer {
+                Ok(Some(answer)) => {
+                    return answer.decode::<Answer>().map_err(|_| RuntimeError::Internal);
+                }
+                Err(error) if !error.is_transient() => return Err(error.into()),
+                // Somebody may have deleted the thread, and the message with it.
+                Ok(None)
+                    if pause == LOOKS.1
+                        && matches!(core.store().thread(thread).await, Ok(None)) =>
+                {
+                    return Err(RuntimeError::ThreadNotFound);
+                }
+                Ok(None) | Err(_) => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(LOOKS.1);
+        }
+    };
+    let answer = tokio::time::timeout(STORE_PATIENCE, look).await;
+    answer.unwrap_or_else(|_late| {
+        Err(if reached.load(Ordering::Relaxed) {
+            RuntimeError::NotTaken { retry_after: RETRY_AFTER }
+        } else {
+            RuntimeError::Unavailable { retry_after: RETRY_AFTER }
+        })
+    })
+}

@@ -1,0 +1,209 @@
+//! Gathers what is known of a thread that does not move, for `GET …/explain`.
+//!
+//! What follows from it is said by [`machine::explain`](crate::machine::explain), which does no I/O.
+//! Nothing is changed here, and nothing is guessed: of circuits only what this replica has seen is
+//! told, of other replicas only what the store knows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::query::persistently;
+use crate::machine::ThreadState;
+use crate::machine::explain::{self, Answering, Explanation, Facts, Hands, KnownCircuit, Letter};
+use crate::model::{StepStatus, ThreadId, Timestamp};
+use crate::runtime::claim::recoveries;
+use crate::runtime::core::Core;
+use crate::runtime::drive::attempts::circuit_of;
+use crate::runtime::drive::load::{LoadError, load_to_show};
+use crate::runtime::drive::mail;
+use crate::runtime::lease::renew::BEATS;
+use crate::runtime::types::RuntimeError;
+use crate::store::{Standing, ThreadRow};
+
+/// Tries to see the row and the journal of a thread at one moment: one that moves on between the
+/// reads of each of these moves.
+const LOOKS: u32 = 3;
+/// Heartbeats that a replica may be late with before that is worth a word: the network's hiccups
+/// cost one or two.
+const LATE_BEATS: u32 = 3;
+/// Messages of an inbox that are named.
+const MAX_LETTERS: usize = 20;
+
+/// A thread as it was found.
+struct Found {
+    row: ThreadRow,
+    standing: Standing,
+    state: Result<ThreadState, String>,
+}
+
+/// Why a thread does not move.
+pub(in crate::runtime) async fn explain(
+    core: &Core,
+    thread: &ThreadId,
+) -> Result<Explanation, RuntimeError> {
+    let found = find(core, thread).await?;
+    let facts = facts(core, &found).await?;
+    Ok(explain::explain(found.state.as_ref().ok(), &facts))
+}
+
+/// Reads until the row and the journal agree, or the thread is seen to move.
+async fn find(core: &Core, thread: &ThreadId) -> Result<Found, RuntimeError> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let found = persistently(core, || look(core, thread)).await?;
+        let agree = found.state.as_ref().is_ok_and(|state| state.last_seq == found.row.last_seq);
+        if agree || looks >= LOOKS {
+            return Ok(found);
+        }
+    }
+}
+
+async fn look(core: &Core, thread: &ThreadId) -> Result<Found, RuntimeError> {
+    let state = match load_to_show(core, thread, None).await {
+        Ok(loaded) => Ok(loaded.state),
+        Err(LoadError::Store(error)) if error.is_transient() => return Err(error.into()),
+        Err(LoadError::Overloaded(refused)) => return Err(refused.into()),
+        Err(error) => Err(error),
+    };
+    let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+    let standing = core.store().standing(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+    let state = state.map_err(|error| {
+        tracing::warn!(%thread, %error, "a thread that is to be explained cannot be read");
+        if error.is_damage() || matches!(error, LoadError::Definition(..) | LoadError::Event(_)) {
+            error.to_string()
+        } else {
+            "its journal cannot be read; the server's log has the details".to_owned()
+        }
+    });
+    Ok(Found { row, standing, state })
+}
+
+async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
+    let Found { row, standing, state } = found;
+    let now = core.parts.clock.now();
+    let settings = &core.parts.settings;
+    Ok(Facts {
+        thread_id: row.thread_id.clone(),
+        status: row.summary.status,
+        last_seq: row.last_seq,
+        updated_at: row.updated_at,
+        now,
+        replica: Answering {
+            name: settings.replica.clone(),
+            holds: core.authority().holds(),
+            draining: core.draining.is_cancelled(),
+            driving: core.driving(),
+            max_running: settings.max_running,
+            timeouts: settings.timeouts,
+        },
+        hands: hands(core, found, now),
+        wake_at: row.wake_at,
+        claims: row.claims,
+        replicas: standing.replicas,
+        ahead: standing.ahead,
+        mail: letters(core, found).await?,
+        unreadable: state.as_ref().err().cloned(),
+        failed_recovery: failed_recovery(core, found, now).await?,
+        circuits: match &state {
+            Ok(state) if state.is_large() => core.aside.run(|| circuits(core, state)).await,
+            Ok(state) => circuits(core, state),
+            Err(_) => BTreeMap::new(),
+        },
+        silences: state.as_ref().map(|state| silences(core, state)).unwrap_or_default(),
+    })
+}
+
+/// Whose hands the thread is in.
+fn hands(core: &Core, found: &Found, now: Timestamp) -> Hands {
+    let Found { row, standing, .. } = found;
+    if core.drives(&row.thread_id) {
+        return Hands::Here;
+    }
+    if row.owner == core.authority().incarnation || core.is_at_work(&row.thread_id) {
+        return Hands::TakenUpHere;
+    }
+    if row.owner == 0 {
+        return Hands::Nobody;
+    }
+    let Some(holder) = &standing.holder else {
+        return Hands::Lost { replica: None, since: None };
+    };
+    let ends = Timestamp::from_millis(now.millis().saturating_add(holder.lease_left_ms));
+    let replica = holder.replica.clone();
+    if holder.lease_left_ms <= 0 {
+        // It has written since: a lease that was ended by whoever started next has no time.
+        return Hands::Lost { replica: Some(replica), since: Some(ends.max(row.updated_at)) };
+    }
+    let lease = core.parts.settings.lease;
+    let left = Duration::from_millis(holder.lease_left_ms.unsigned_abs());
+    let silent = lease.saturating_sub(left);
+    let late = silent > lease / BEATS * LATE_BEATS;
+    Hands::Elsewhere { replica, lease_until: ends, silent: late.then_some(silent) }
+}
+
+/// What lies in the thread's inbox.
+async fn letters(core: &Core, found: &Found) -> Result<Vec<Letter>, RuntimeError> {
+    if found.standing.mail == 0 {
+        return Ok(Vec::new());
+    }
+    let thread = &found.row.thread_id;
+    let inbox = persistently(core, || async { Ok(core.store().inbox(thread).await?) }).await?;
+    let letter = |body: &crate::model::Json| match body.decode::<mail::Letter>() {
+        Ok(letter) => Letter { asks: letter.ask.word(), by: letter.by },
+        Err(_unreadable) => Letter { asks: "something unreadable", by: "?".to_owned() },
+    };
+    Ok(inbox.iter().take(MAX_LETTERS).map(|message| letter(&message.body)).collect())
+}
+
+/// Why nobody drives the thread now, if that is because it could not be recovered.
+async fn failed_recovery(
+    core: &Core,
+    found: &Found,
+    now: Timestamp,
+) -> Result<Option<String>, RuntimeError> {
+    let row = &found.row;
+    // Whoever fails gives it back for no longer than this: all that sleep longer need no look.
+    let latest = now.plus(recoveries::LONGEST_PAUSE);
+    let rests = row.owner == 0 && row.wake_at.is_some_and(|due| due <= latest);
+    if row.summary.status.is_terminal() || !rests {
+        return Ok(None);
+    }
+    recoveries::failure(core, row).await
+}
+
+/// How long ago the attempts under way here have shown their last sign of life.
+fn silences(core: &Core, state: &ThreadState) -> BTreeMap<usize, Duration> {
+    let steps = state.steps.iter().enumerate();
+    let running = steps.filter(|(_, step)| step.status == StepStatus::Running);
+    running
+        .filter_map(|(position, step)| {
+            let attempt = (state.thread_id.clone(), position, step.attempts);
+            Some((position, core.pulses.silence(&attempt)?))
+        })
+        .collect()
+}
+
+/// What this replica knows of what steps call that wait for their next attempt.
+fn circuits(core: &Core, state: &ThreadState) -> BTreeMap<usize, KnownCircuit> {
+    let steps = state.steps.iter().enumerate();
+    let retrying = Some(StepStatus::Retrying);
+    let waiting =
+        steps.filter(|(_, step)| [Some(step.status), step.undo_status()].contains(&retrying));
+    waiting
+        .filter_map(|(position, _)| {
+            let circuit = circuit_of(core, state, position)?;
+            let seen = core.breakers.look(&circuit);
+            let seen = seen.as_ref();
+            let known = KnownCircuit {
+                state: seen.map(|seen| seen.state),
+                failures: seen.map_or(0, |seen| seen.failures),
+                opened_at: seen.and_then(|seen| seen.opened_at),
+                retry_at: seen.and_then(|seen| seen.retry_at),
+                cools_until: seen.and_then(|seen| seen.cools_until),
+                key: circuit.target.as_str().to_owned(),
+            };
+            Some((position, known))
+        })
+        .collect()
+}

@@ -1,0 +1,238 @@
+//! Health of this replica and its store.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::model::Namespace;
+use crate::observe::WindowSummary;
+use crate::runtime::core::Core;
+use crate::runtime::notices::FAILING_FOR;
+use crate::runtime::types::{
+    Circuit, HealthCheck, HealthReport, HealthStatus, Latency, StoreHealth,
+};
+use crate::store::NoticeCount;
+
+/// A failure rate of recent store calls from which the store counts as degraded.
+const DEGRADED_ERROR_RATE: f64 = 0.01;
+/// How long a health check waits for the store: health must answer while the store does not.
+const PATIENCE: std::time::Duration = std::time::Duration::from_millis(800);
+/// Open circuits that a check's detail names: the rest is in the report.
+const NAMED_CIRCUITS: usize = 5;
+
+/// Whether this replica can take and drive threads now.
+pub(in crate::runtime) fn ready(core: &Core) -> bool {
+    core.authority().holds() && !core.draining.is_cancelled()
+}
+
+/// The state of the store.
+pub(in crate::runtime) async fn store(core: &Core) -> StoreHealth {
+    let traits = core.store().traits();
+    let answers = matches!(tokio::time::timeout(PATIENCE, core.store().ping()).await, Ok(Ok(())));
+    let metrics = &core.parts.metrics;
+    let (saves, loads) = (metrics.recent_saves.summary(), metrics.recent_loads.summary());
+    let error_rate = saves.error_rate().max(loads.error_rate());
+    let fallback = core.parts.settings.fallback.then_some(traits.backend);
+    let degraded = fallback.is_some() || error_rate > DEGRADED_ERROR_RATE;
+    let status = match (answers, degraded) {
+        (false, _) => HealthStatus::Failed,
+        (true, true) => HealthStatus::Degraded,
+        (true, false) => HealthStatus::Healthy,
+    };
+    // Microseconds are more than anybody reads.
+    let rounded = |millis: f64| (millis * 1_000.0).round() / 1_000.0;
+    let latency = |window: WindowSummary| Latency {
+        p50_ms: window.p50_ms.map(rounded),
+        p95_ms: window.p95_ms.map(rounded),
+    };
+    StoreHealth {
+        backend: traits.backend,
+        durable: traits.durable,
+        fallback,
+        status,
+        save: latency(saves),
+        load: latency(loads),
+        error_rate,
+    }
+}
+
+/// The whole report.
+pub(in crate::runtime) async fn report(core: &Core, namespace: &Namespace) -> HealthReport {
+    let storage = store(core).await;
+    let mut checks = BTreeMap::new();
+    checks.insert("storage".to_owned(), storage_check(&storage));
+    checks.insert("lease".to_owned(), lease_check(core));
+    checks.insert("capacity".to_owned(), capacity_check(core));
+    checks.insert("memory".to_owned(), memory_check(core));
+    let circuits = core.breakers.report(namespace);
+    checks.insert("circuits".to_owned(), circuits_check(&circuits));
+    checks.insert("notifications".to_owned(), notifications_check(core));
+    checks.insert("attempts".to_owned(), attempts_check(core));
+    let status = checks.values().map(|check| check.status).max();
+    let uptime = core.parts.clock.monotonic().saturating_sub(core.started_at);
+    HealthReport {
+        status: status.unwrap_or(HealthStatus::Healthy),
+        checks,
+        circuits,
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn storage_check(storage: &StoreHealth) -> HealthCheck {
+    let bad = storage.status != HealthStatus::Healthy;
+    let failing = bad && (storage.fallback.is_none() || storage.status == HealthStatus::Failed);
+    let (detail, recommendation) = match (failing, storage.fallback, storage.durable) {
+        (true, _, _) => (
+            "the store fails calls",
+            Some("look at the database: is it up, reachable, and has it room?"),
+        ),
+        (false, None, _) => ("the store answers", None),
+        (false, Some(_), true) => (
+            "a local file stands in for the database, which could not be reached at start: other \
+             replicas do not see these threads",
+            Some(
+                "bring the database back, then restart this server where its fallback file is: \
+                 what it holds is moved to the database",
+            ),
+        ),
+        (false, Some(_), false) => (
+            "memory stands in for the database, which could not be reached at start: nothing \
+             survives this process",
+            Some(
+                "bring the database back, let running threads end, then restart this server; set \
+                 RETHREAD_FALLBACK=sqlite to lose nothing next time",
+            ),
+        ),
+    };
+    HealthCheck {
+        status: storage.status,
+        value: json!({
+            "backend": storage.backend,
+            "fallback": storage.fallback,
+            "errorRate": storage.error_rate,
+        }),
+        detail: detail.to_owned(),
+        consecutive_failures: u32::from(bad),
+        recommendation: recommendation.map(str::to_owned),
+    }
+}
+
+fn lease_check(core: &Core) -> HealthCheck {
+    let authority = core.authority();
+    let holds = authority.holds();
+    HealthCheck {
+        status: if holds { HealthStatus::Healthy } else { HealthStatus::Critical },
+        value: json!({ "incarnation": authority.incarnation, "holds": holds }),
+        detail: if holds {
+            "this replica may drive threads"
+        } else {
+            "heartbeats do not get through"
+        }
+        .to_owned(),
+        consecutive_failures: u32::from(!holds),
+        recommendation: (!holds)
+            .then(|| "wait: the replica registers again as soon as the store answers".to_owned()),
+    }
+}
+
+fn circuits_check(circuits: &[Circuit]) -> HealthCheck {
+    let open: Vec<&Circuit> =
+        circuits.iter().filter(|circuit| circuit.opened_at.is_some()).collect();
+    let names: Vec<&str> = open.iter().take(NAMED_CIRCUITS).map(|one| one.key.as_str()).collect();
+    let well = open.is_empty();
+    HealthCheck {
+        status: if well { HealthStatus::Healthy } else { HealthStatus::Warning },
+        value: json!({ "open": open.len() }),
+        detail: if well {
+            "no circuit is open".to_owned()
+        } else {
+            format!("steps that call these wait: {}", names.join(", "))
+        },
+        consecutive_failures: open.iter().map(|one| one.failures).max().unwrap_or(0),
+        recommendation: (!well)
+            .then(|| "look at these targets: are they up, and do they answer?".to_owned()),
+    }
+}
+
+fn notifications_check(core: &Core) -> HealthCheck {
+    let (counts, now) = (core.notices.counts(), core.parts.clock.now());
+    let late = |count: &&NoticeCount| {
+        count.failing > 0 && count.since.is_some_and(|since| now.since(since) >= FAILING_FOR)
+    };
+    let failing = counts.iter().filter(late).count();
+    let retried = counts.iter().filter(|count| count.failing > 0).count();
+    let pending: u64 = counts.iter().map(|count| count.pending).sum();
+    let well = failing == 0;
+    HealthCheck {
+        status: if well { HealthStatus::Healthy } else { HealthStatus::Degraded },
+        value: json!({ "failing": failing, "pending": pending }),
+        detail: if well && retried == 0 {
+            "receivers take their notifications".to_owned()
+        } else if well {
+            format!("receivers of {retried} subscriptions have refused theirs; they are sent again")
+        } else {
+            format!("receivers of {failing} subscriptions have not taken theirs for long")
+        },
+        consecutive_failures: u32::try_from(failing).unwrap_or(u32::MAX),
+        recommendation: (!well).then(|| {
+            "GET /notifications tells which fail and why: mend the receiver, change the URL, or \
+             disable the subscription"
+                .to_owned()
+        }),
+    }
+}
+
+fn memory_check(core: &Core) -> HealthCheck {
+    let memory = &core.parts.memory;
+    let short = memory.is_short();
+    let limit = (!memory.is_boundless()).then(|| memory.limit());
+    HealthCheck {
+        status: if short { HealthStatus::Warning } else { HealthStatus::Healthy },
+        value: json!({ "residentBytes": memory.resident(), "limitBytes": limit }),
+        detail: if short {
+            "the process takes more than the limit: calls are refused, what runs goes on"
+        } else {
+            "the process takes no more than it may"
+        }
+        .to_owned(),
+        consecutive_failures: u32::from(short),
+        recommendation: short.then(|| {
+            "rethread_memory_bytes tells what takes it: add a replica, or raise RETHREAD_MEMORY_LIMIT \
+             where there is more"
+                .to_owned()
+        }),
+    }
+}
+
+fn attempts_check(core: &Core) -> HealthCheck {
+    let stale = core.pulses.stale();
+    let well = stale == 0;
+    HealthCheck {
+        status: if well { HealthStatus::Healthy } else { HealthStatus::Warning },
+        value: json!({ "stale": stale }),
+        detail: if well {
+            "every attempt under way here shows signs of life".to_owned()
+        } else {
+            format!("{stale} attempts under way here have been silent for long")
+        },
+        consecutive_failures: u32::try_from(stale).unwrap_or(u32::MAX),
+        recommendation: (!well).then(|| {
+            "GET /monitor?stuck=true names their threads: retry or skip the step, give it a \
+             timeout, or set RETHREAD_STALE_ACTION=retry"
+                .to_owned()
+        }),
+    }
+}
+
+fn capacity_check(core: &Core) -> HealthCheck {
+    let (driving, capacity) = (core.driving(), core.parts.settings.max_running);
+    let full = driving >= capacity;
+    HealthCheck {
+        status: if full { HealthStatus::Warning } else { HealthStatus::Healthy },
+        value: json!({ "driving": driving, "capacity": capacity }),
+        detail: format!("{driving} of {capacity} threads driven at once"),
+        consecutive_failures: u32::from(full),
+        recommendation: full.then(|| "add a replica, or raise RETHREAD_MAX_RUNNING".to_owned()),
+    }
+}

@@ -1,0 +1,344 @@
+//! Accepts workflows: a new thread, or an answer for the one that exists already.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
+
+use super::existing;
+use super::query::patiently;
+use super::request_hash::{thread_hash, whole_hash};
+use super::workflows::{Source, check_input, resolve};
+use crate::definition::Plan;
+use crate::machine::{Command, ThreadState, start};
+use crate::model::{Event, Json, Namespace, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
+use crate::runtime::core::Core;
+use crate::runtime::drive::commit::{labels, records, summary};
+use crate::runtime::drive::driver::Driver;
+use crate::runtime::drive::release::supervise;
+use crate::runtime::lease::authority::Authority;
+use crate::runtime::settings::{DISK_RESERVE, RETRY_AFTER};
+use crate::runtime::types::{Invoke, Invoked, RuntimeError};
+use crate::runtime::write::writer::Committed;
+use crate::store::{Disposition, IdempotencyKey, Start, Write, WriteOutcome};
+
+/// How often it is looked whether a start of the same thread has become durable.
+const OTHER_START_CHECK: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// Starts a thread, or continues or reports the one of that id or key.
+/// Each call of the store has its own patience; together they have no more than one of them.
+pub(in crate::runtime) async fn invoke(
+    core: &Arc<Core>,
+    invoke: Invoke,
+) -> Result<Invoked, RuntimeError> {
+    patiently(accept(core, invoke)).await
+}
+
+async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, RuntimeError> {
+    let chosen = invoke.thread_id.take();
+    invoke.thread_id = chosen.map(|id| id.moved_to(&invoke.namespace));
+    let Some(workflow) = &invoke.workflow else {
+        return existing::alone(core, &invoke).await;
+    };
+    let source = resolve(core, &invoke.namespace, workflow).await?;
+    let input = invoke.input.clone().unwrap_or_else(Json::null);
+    check_input(core, &source.plan, &input).await?;
+    let request = Request {
+        thread_hash: thread_hash(&source.plan.meaning, &input),
+        key_hash: invoke
+            .idempotency_key
+            .as_ref()
+            .filter(|_| invoke.thread_id.is_none())
+            .map(|_| whole_hash(workflow, &source, &input, &invoke)),
+    };
+    // Before the thread runs: its own completion is no forecast of it.
+    let estimated_duration = core.estimate(&invoke.namespace, &source.plan.name).await;
+    let (thread, made) = create(core, &invoke, &source, (input, &request)).await?;
+    match made {
+        Made::Started { status, last_seq } => Ok(Invoked {
+            estimated_duration,
+            thread_id: thread,
+            status,
+            created: true,
+            resumed: false,
+            replayed: false,
+            last_seq,
+        }),
+        Made::ThreadExists => {
+            match existing::existing(core, &thread, &invoke, Some(&request.thread_hash)).await {
+                // Deleted in between, or never written: the client may try again.
+                Err(RuntimeError::ThreadNotFound) => {
+                    Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
+                }
+                answer => answer,
+            }
+        }
+        Made::KeyExists => {
+            let key = invoke.idempotency_key.as_deref().unwrap_or_default();
+            let key = IdempotencyKey::scoped(&invoke.namespace, key);
+            existing::replay(core, &key, request.key_hash.as_ref()).await
+        }
+    }
+}
+
+/// Hashes that tell a repeat from a conflict.
+struct Request {
+    thread_hash: String,
+    key_hash: Option<String>,
+}
+
+/// What became of a start.
+pub(in crate::runtime) enum Made {
+    Started { status: ThreadStatus, last_seq: u64 },
+    ThreadExists,
+    KeyExists,
+}
+
+/// Writes the first events of a thread; they are durable when this returns.
+async fn create(
+    core: &Arc<Core>,
+    invoke: &Invoke,
+    source: &Source,
+    (input, request): (Json, &Request),
+) -> Result<(ThreadId, Made), RuntimeError> {
+    let moment = core.moment();
+    let thread = match &invoke.thread_id {
+        Some(chosen) => chosen.clone(),
+        None => generated(core, &invoke.namespace)?,
+    };
+    let place = core.begin_start(&thread);
+    if place.is_none() {
+        let made = other_start(core, &thread).await?;
+        return Ok((thread, made));
+    }
+    let body = WorkflowStart {
+        workflow: WorkflowRef {
+            name: source.plan.name.clone(),
+            version: source.version,
+            hash: source.plan.hash.clone(),
+        },
+        input,
+        metadata: invoke.metadata.clone().unwrap_or_else(empty_object),
+        by: invoke.by.clone(),
+        queue: invoke.queue.clone(),
+        priority: invoke.priority,
+        traceparent: invoke.traceparent.clone(),
+        deadline: None,
+        forked_from: None,
+    };
+    let made = start(thread.clone(), Arc::clone(&source.plan), body, moment);
+    let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
+    let mut events = vec![first];
+    // A start has no place for what it may ask of people: somebody claims the thread for that.
+    let drive_here = has_room(core)? && !source.plan.may_ask();
+    if drive_here {
+        let advanced = core.decide(&mut state, Command::Advance).await;
+        events.extend(advanced.map_err(|_rejected| RuntimeError::Internal)?);
+    }
+    let write = first_write(core, invoke, source, (&state, &events), request)?;
+    let told = !write.notices.is_empty();
+    let made = if drive_here {
+        launch(core, state, events, write).await?
+    } else {
+        enqueue(core, write, &source.plan).await?
+    };
+    if told {
+        core.notices.written();
+    }
+    Ok((thread, made))
+}
+
+/// Whether this replica drives another thread itself; if not, whether it may wait in the queue.
+pub(in crate::runtime) fn has_room(core: &Core) -> Result<bool, RuntimeError> {
+    let authority = core.authority();
+    if !authority.holds() {
+        return Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER });
+    }
+    if core.parts.memory.is_short() {
+        return Err(RuntimeError::Overloaded { retry_after: RETRY_AFTER });
+    }
+    if let Some(disk) = core.store().disk()
+        && disk.free_bytes < DISK_RESERVE
+    {
+        tracing::warn!(free = disk.free_bytes, reserve = DISK_RESERVE, "the disk is nearly full");
+        return Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER });
+    }
+    let draining = core.draining.is_cancelled();
+    let queued = core.queued.load(Ordering::Relaxed);
+    // Threads that wait already go first.
+    if core.room() > 0 && queued == 0 && !draining {
+        return Ok(true);
+    }
+    if queued >= core.parts.settings.max_queued {
+        return Err(RuntimeError::QueueFull { retry_after: RETRY_AFTER });
+    }
+    Ok(false)
+}
+
+fn first_write(
+    core: &Core,
+    invoke: &Invoke,
+    source: &Source,
+    (state, events): (&ThreadState, &[Event]),
+    request: &Request,
+) -> Result<Start, RuntimeError> {
+    let plan = &source.plan;
+    let labels = labels(&state.metadata);
+    let ahead = u64::from(invoke.priority.unwrap_or(0).unsigned_abs()) * 1_000;
+    let ahead =
+        i64::try_from(ahead).unwrap_or(0) * i64::from(invoke.priority.unwrap_or(0).signum());
+    let due = crate::model::Timestamp::from_millis(state.created_at.millis() - ahead);
+    Ok(Start {
+        thread_id: state.thread_id.clone(),
+        workflow: plan.name.clone(),
+        workflow_version: source.version,
+        definition: plan.hash.clone(),
+        definition_text: (!core.plans.is_stored(&plan.hash)).then(|| plan.text.clone()),
+        request_hash: request.thread_hash.clone(),
+        metadata: state.metadata.clone(),
+        labels,
+        idempotency: invoke.idempotency_key.clone().zip(request.key_hash.clone()).map(
+            |(key, request_hash)| IdempotencyKey {
+                key: IdempotencyKey::scoped(&invoke.namespace, &key),
+                request_hash,
+            },
+        ),
+        records: records(&state.thread_id, events).ok_or(RuntimeError::Internal)?,
+        more: Vec::new(),
+        interventions: Vec::new(),
+        summary: summary(state),
+        disposition: if state.status == ThreadStatus::Queued {
+            // Priority is worth seconds of waiting: nobody starves, and no second queue is needed.
+            Disposition::Release { wake_at: Some(due.min(state.created_at)) }
+        } else {
+            Disposition::Keep
+        },
+        notices: core.notices.wanted((&state.thread_id, &plan.name), events),
+    })
+}
+
+/// Writes and drives in a task of its own: a caller that goes away must not leave a durable thread
+/// without its driver.
+async fn launch(
+    core: &Arc<Core>,
+    state: ThreadState,
+    events: Vec<Event>,
+    write: Start,
+) -> Result<Made, RuntimeError> {
+    let (reply, answer) = oneshot::channel();
+    let authority = core.authority();
+    let (status, last_seq) = (state.status, state.last_seq);
+    let thread = state.thread_id.clone();
+    let plan = Arc::clone(&state.plan);
+    let Some(driver) = Driver::new(Arc::clone(core), Arc::clone(&authority), state, 1) else {
+        return other_start(core, &thread).await;
+    };
+    let task_core = Arc::clone(core);
+    core.tasks.spawn(async move {
+        let core = task_core;
+        let committed = write_start(&core, write, &driver.state.plan, authority).await;
+        let started = matches!(committed, Committed::Answered(WriteOutcome::Written { .. }));
+        if matches!(committed, Committed::Refused(_)) {
+            // An earlier try, whose answer was lost, may have written it all the same.
+            core.doubt.store(true, Ordering::Release);
+        }
+        if started {
+            crate::runtime::drive::count::count(&core.parts.metrics, &driver.state, &events);
+        }
+        // A caller that has gone away does not listen any more; the thread runs all the same.
+        drop(reply.send(committed));
+        if started {
+            supervise(&core, thread, driver.run(events, None)).await;
+        }
+    });
+    let committed = patiently(async { Ok(answer.await.unwrap_or(Committed::Lost)) }).await?;
+    match made(committed)? {
+        None => {
+            core.plans.put_stored(plan);
+            Ok(Made::Started { status, last_seq })
+        }
+        Some(other) => Ok(other),
+    }
+}
+
+/// Somebody else has just begun this thread here: waits until that is durable, or will never be.
+pub(in crate::runtime) async fn other_start(
+    core: &Core,
+    thread: &ThreadId,
+) -> Result<Made, RuntimeError> {
+    patiently(async {
+        while core.is_at_work(thread) && core.store().thread(thread).await?.is_none() {
+            tokio::time::sleep(OTHER_START_CHECK).await;
+        }
+        Ok(Made::ThreadExists)
+    })
+    .await
+}
+
+/// Writes a thread that waits for a replica with room.
+pub(in crate::runtime) async fn enqueue(
+    core: &Arc<Core>,
+    write: Start,
+    plan: &Arc<Plan>,
+) -> Result<Made, RuntimeError> {
+    let last_seq = write.newest().last();
+    let committed = patiently(async { Ok(write_start(core, write, plan, core.authority()).await) });
+    match made(committed.await?)? {
+        None => {
+            core.plans.put_stored(Arc::clone(plan));
+            core.count_queued();
+            core.parts.metrics.threads_started.inc();
+            core.nudge.notify_one();
+            core.feed.outbox.work();
+            Ok(Made::Started { status: ThreadStatus::Queued, last_seq })
+        }
+        Some(other) => Ok(other),
+    }
+}
+
+/// Writes a start. The store may have lost the definition since it was known to have it (a database
+/// restored from a backup, a failover): then the start goes again, with the text.
+async fn write_start(
+    core: &Core,
+    write: Start,
+    plan: &Plan,
+    authority: Arc<Authority>,
+) -> Committed {
+    let name: Arc<str> = Arc::from(plan.name.as_str());
+    let write = Write::Start(Box::new(write));
+    let committed = core.writer.commit(write, Arc::clone(&name), Arc::clone(&authority)).await;
+    let Committed::DefinitionMissing(mut start) = committed else { return committed };
+    tracing::warn!(definition = plan.hash, "the store has lost a definition; it is sent again");
+    core.plans.forget_stored(&plan.hash);
+    start.definition_text = Some(plan.text.clone());
+    core.writer.commit(Write::Start(start), name, authority).await
+}
+
+fn made(committed: Committed) -> Result<Option<Made>, RuntimeError> {
+    match committed {
+        Committed::Answered(WriteOutcome::Written { .. }) => Ok(None),
+        Committed::Answered(WriteOutcome::ThreadExists) => Ok(Some(Made::ThreadExists)),
+        Committed::Answered(WriteOutcome::KeyExists) => Ok(Some(Made::KeyExists)),
+        Committed::Answered(WriteOutcome::Fenced | WriteOutcome::Busy) | Committed::Lost => {
+            Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
+        }
+        // A start that brings the text lacks none.
+        Committed::DefinitionMissing(_)
+        | Committed::Answered(WriteOutcome::DefinitionMissing | WriteOutcome::Refused) => {
+            Err(RuntimeError::Internal)
+        }
+        Committed::Refused(error) => Err(error.into()),
+    }
+}
+
+pub(in crate::runtime) fn generated(
+    core: &Core,
+    namespace: &Namespace,
+) -> Result<ThreadId, RuntimeError> {
+    let id = core.parts.entropy.uuid(core.parts.clock.now());
+    ThreadId::within(namespace, &id.to_string()).map_err(|_| RuntimeError::Internal)
+}
+
+fn empty_object() -> Json {
+    Json::trusted("{}".to_owned()).unwrap_or_else(|_| Json::null())
+}

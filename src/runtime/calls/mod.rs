@@ -1,0 +1,22 @@
+//! What faces ask for, a file for each call.
+
+pub(super) mod audit;
+pub(super) mod audit_book;
+pub(super) mod checkpoint;
+pub(super) mod checkpoints;
+pub(super) mod control;
+pub(super) mod diagnostics;
+pub(super) mod diff;
+pub(super) mod estimate;
+pub(super) mod existing;
+pub(super) mod explain;
+pub(super) mod fork;
+pub(super) mod health;
+pub(super) mod interventions;
+pub(super) mod invoke;
+pub(super) mod monitor;
+pub(super) mod query;
+pub(super) mod request_hash;
+pub(super) mod stats;
+pub(super) mod tallied;
+pub(super) mod workflows;

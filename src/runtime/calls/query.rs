@@ -1,0 +1,341 @@
+//! What is read of threads: status, events, lists.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use crate::machine::StatusDocument;
+use crate::model::{Event, EventBody, Fault, Seq, ThreadId, Timestamp};
+use crate::observe::Overloaded;
+use crate::runtime::core::Core;
+use crate::runtime::drive::load::{LoadError, load_to_show};
+use crate::runtime::feed::heads::raw_events;
+use crate::runtime::settings::{RETRY_AFTER, STORE_PATIENCE, STORE_PATIENCE_AWAY};
+use crate::runtime::types::{
+    EventPage, Page, Progress, RuntimeError, ThreadItem, ThreadQuery, WorkflowName,
+};
+use crate::runtime::write::retry::Retry;
+use crate::store::{FORK_LABEL, StoreError, ThreadFilter, ThreadRow};
+
+impl From<StoreError> for RuntimeError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(detail) => {
+                tracing::warn!(%detail, "storage is unavailable");
+                Self::Unavailable { retry_after: RETRY_AFTER }
+            }
+            StoreError::Corrupt { thread, seq, detail } => {
+                tracing::error!(%thread, seq, %detail, "a stored record is damaged");
+                Self::Corrupt
+            }
+            StoreError::Fatal(detail) => {
+                tracing::error!(%detail, "storage failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<Overloaded> for RuntimeError {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded { retry_after: RETRY_AFTER }
+    }
+}
+
+impl From<LoadError> for RuntimeError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::NotFound => Self::ThreadNotFound,
+            LoadError::Store(error) => error.into(),
+            LoadError::Overloaded(refused) => refused.into(),
+            error @ (LoadError::Event(_) | LoadError::Definition(..) | LoadError::Corrupted(_)) => {
+                tracing::error!(%error, "a thread cannot be read");
+                Self::Corrupt
+            }
+        }
+    }
+}
+
+/// Bounds what a caller waits for the store, for what must not be done twice; all else is done
+/// [`persistently`].
+pub(in crate::runtime) async fn patiently<T>(
+    work: impl Future<Output = Result<T, RuntimeError>>,
+) -> Result<T, RuntimeError> {
+    let unavailable = RuntimeError::Unavailable { retry_after: RETRY_AFTER };
+    tokio::time::timeout(STORE_PATIENCE, work).await.unwrap_or(Err(unavailable))
+}
+
+/// Performs what may be repeated (a read, or a write with a key), again and again while the store
+/// fails for now and the caller's patience lasts: a connection that broke must not reach a client.
+///
+/// A store that is known to be away (heartbeats have not got through for most of a lease) is asked
+/// once and not for long: see [`STORE_PATIENCE_AWAY`].
+pub(in crate::runtime) async fn persistently<T, F>(
+    core: &Core,
+    mut work: impl FnMut() -> F,
+) -> Result<T, RuntimeError>
+where
+    F: Future<Output = Result<T, RuntimeError>>,
+{
+    let parts = &core.parts;
+    let tries = async {
+        let mut retry = Retry::new(&parts.metrics, &*parts.entropy, parts.settings.store_retry);
+        loop {
+            match work().await {
+                Err(RuntimeError::Unavailable { .. }) if core.authority().holds() => {
+                    tokio::time::sleep(retry.again()).await;
+                }
+                Err(unavailable @ RuntimeError::Unavailable { .. }) => return Err(unavailable),
+                answer => {
+                    retry.succeeded();
+                    return answer;
+                }
+            }
+        }
+    };
+    let patience = if core.authority().holds() { STORE_PATIENCE } else { STORE_PATIENCE_AWAY };
+    let unavailable = RuntimeError::Unavailable { retry_after: RETRY_AFTER };
+    tokio::time::timeout(patience, tries).await.unwrap_or(Err(unavailable))
+}
+
+/// The status document of a thread.
+pub(in crate::runtime) async fn status(
+    core: &Core,
+    thread: &ThreadId,
+    at: Option<Seq>,
+) -> Result<StatusDocument, RuntimeError> {
+    persistently(core, || async {
+        let loaded = load_to_show(core, thread, at).await?;
+        let state = &loaded.state;
+        if at.is_some_and(|at| at > state.last_seq) {
+            return Err(RuntimeError::SeqOutOfRange { last_seq: state.last_seq });
+        }
+        if at.is_some() {
+            // Who drove it then is not told by its journal.
+            return Ok(state.document(None));
+        }
+        let owner = (!state.status.is_terminal() && core.drives(thread))
+            .then(|| core.parts.settings.replica.clone());
+        let owner = match owner {
+            None if !state.status.is_terminal() => core.store().owner(thread).await?,
+            owner => owner,
+        };
+        Ok(state.document(owner))
+    })
+    .await
+}
+
+/// Waits until the thread has ended; `false` if `limit` passes first.
+pub(in crate::runtime) async fn wait_for_end(
+    core: &Core,
+    thread: &ThreadId,
+    limit: Duration,
+) -> Result<bool, RuntimeError> {
+    let mut follow = core.follow(thread);
+    let mut seen = 0;
+    let mut told_by_driver = core.drives(thread);
+    let wait = async {
+        loop {
+            // The driver here tells of its last commit; should that have been a moment ago, the
+            // poll of followed heads does, and then the row is read after all.
+            if std::mem::take(&mut told_by_driver) {
+                let head = follow.wait(|head| head.seq > seen && head.ended != Some(false)).await;
+                if head.ended == Some(true) {
+                    return Ok(true);
+                }
+            }
+            let row = persistently(core, || async { Ok(core.store().thread(thread).await?) });
+            let row = row.await?.ok_or(RuntimeError::ThreadNotFound)?;
+            if row.summary.status.is_terminal() {
+                return Ok(true);
+            }
+            seen = seen.max(row.last_seq);
+            // Of a thread driven elsewhere only the number is known: its row tells the rest.
+            let head = follow.wait(|head| head.seq > seen && head.ended != Some(false)).await;
+            if head.ended == Some(true) {
+                return Ok(true);
+            }
+            seen = head.seq;
+        }
+    };
+    tokio::select! {
+        biased;
+        ended = wait => ended,
+        () = tokio::time::sleep(limit) => Ok(false),
+        // A caller that waits must not hold up the end of the server.
+        () = core.draining.cancelled() => Ok(false),
+    }
+}
+
+/// Waits until a thread has an event of that number, or has ended without it, or `limit` has passed.
+pub(in crate::runtime) async fn wait_for_event(
+    core: &Core,
+    thread: &ThreadId,
+    seq: Seq,
+    limit: Duration,
+) -> Result<(), RuntimeError> {
+    let mut follow = core.follow(thread);
+    let wait = async {
+        loop {
+            let row = persistently(core, || async { Ok(core.store().thread(thread).await?) });
+            let row = row.await?.ok_or(RuntimeError::ThreadNotFound)?;
+            if row.last_seq >= seq || row.summary.status.is_terminal() {
+                return Ok(());
+            }
+            follow.beyond(row.last_seq).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        there = wait => there,
+        () = tokio::time::sleep(limit) => Ok(()),
+        // A caller that waits must not hold up the end of the server.
+        () = core.draining.cancelled() => Ok(()),
+    }
+}
+
+/// A stretch of a thread's journal.
+pub(in crate::runtime) async fn events(
+    core: &Core,
+    thread: &ThreadId,
+    after: Seq,
+    limit: usize,
+) -> Result<EventPage, RuntimeError> {
+    persistently(core, || async {
+        loop {
+            let page = core.store().read(thread, after, limit).await?;
+            let events: Vec<_> = page.iter().flat_map(raw_events).collect();
+            // A commit of a driver here tells whether the thread ended with it.
+            if let Some(last) = events.last()
+                && let Some(head) = core.feed.head(thread)
+                && let (true, Some(ended)) = (head.seq == last.seq, head.ended)
+            {
+                return Ok(EventPage { head: head.seq, ended, events });
+            }
+            let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+            // Written since they were read: nobody must take "none" for "none until the end".
+            if events.is_empty() && row.last_seq > after && limit > 0 {
+                continue;
+            }
+            let ended = row.summary.status.is_terminal();
+            return Ok(EventPage { events, head: row.last_seq, ended });
+        }
+    })
+    .await
+}
+
+/// One thread.
+pub(in crate::runtime) async fn thread(
+    core: &Core,
+    thread: &ThreadId,
+) -> Result<ThreadItem, RuntimeError> {
+    let row = persistently(core, || async { Ok(core.store().thread(thread).await?) }).await?;
+    row.map(item).ok_or(RuntimeError::ThreadNotFound)
+}
+
+/// Who started a thread: its first event says so for ever. Of a fork, who forked it.
+pub(in crate::runtime) async fn started_by(
+    core: &Core,
+    thread: &ThreadId,
+) -> Result<String, RuntimeError> {
+    persistently(core, || async {
+        let records = core.store().read(thread, 0, 1).await?;
+        let first = records.iter().flat_map(raw_events).next();
+        let first = first.ok_or(RuntimeError::ThreadNotFound)?;
+        match Event::decode(first.json.as_str()).map(|event| event.body) {
+            Ok(EventBody::WorkflowStart(start)) => {
+                Ok(start.forked_from.map_or(start.by, |from| from.by))
+            }
+            Ok(_) | Err(_) => Err(RuntimeError::Corrupt),
+        }
+    })
+    .await
+}
+
+/// Threads, newest first.
+pub(in crate::runtime) async fn threads(
+    core: &Core,
+    query: ThreadQuery,
+) -> Result<Page<ThreadItem>, RuntimeError> {
+    let before = query.cursor.as_deref().map(|cursor| {
+        let (created_at, id) = read_cursor(cursor)?;
+        let id = ThreadId::within(&query.namespace, &id);
+        id.map(|id| (created_at, id)).map_err(|_| bad_cursor())
+    });
+    let before = before.transpose()?;
+    let mut metadata = query.metadata;
+    let origin = query.forked_from.map(|origin| origin.text().to_owned());
+    metadata.extend(origin.map(|origin| (FORK_LABEL.to_owned(), origin)));
+    let filter = ThreadFilter {
+        namespace: query.namespace,
+        status: query.status,
+        workflow: query.workflow,
+        metadata,
+        before,
+    };
+    let look = || async { Ok(core.store().threads(&filter, query.limit + 1).await?) };
+    let rows = persistently(core, look).await?;
+    let page =
+        Page::cut(rows, query.limit, |last| write_cursor(last.created_at, last.thread_id.text()));
+    Ok(page.map(item))
+}
+
+/// The cursor of a list that is ordered by a time and an id: those of its last item.
+pub(in crate::runtime) fn write_cursor(at: Timestamp, id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{id}", at.millis()))
+}
+
+/// The time and the id that [`write_cursor`] was given.
+pub(in crate::runtime) fn read_cursor(cursor: &str) -> Result<(Timestamp, String), RuntimeError> {
+    let read = || {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+        let (millis, id) = text.split_once(':')?;
+        Some((Timestamp::from_millis(millis.parse().ok()?), id.to_owned()))
+    };
+    read().ok_or_else(bad_cursor)
+}
+
+/// A cursor that no list of ours gave.
+fn bad_cursor() -> RuntimeError {
+    RuntimeError::Invalid(vec![Fault {
+        pointer: "/cursor".to_owned(),
+        detail: "not a cursor of this list".to_owned(),
+    }])
+}
+
+/// A row as lists show it.
+pub(in crate::runtime) fn item(row: ThreadRow) -> ThreadItem {
+    ThreadItem {
+        thread_id: row.thread_id,
+        workflow: WorkflowName { name: row.workflow, version: row.workflow_version },
+        status: row.summary.status,
+        current_steps: row.summary.current_steps,
+        progress: Progress { completed: row.summary.completed, total: row.summary.total },
+        metadata: row.metadata,
+        recoveries: row.summary.recoveries,
+        error_code: row.summary.error_code,
+        last_seq: row.last_seq,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        completed_at: row.summary.completed_at,
+        forked_from: row.summary.forked_from,
+    }
+}
+
+/// The name under which the key of stream tokens is kept.
+const TOKEN_KEY: &str = "stream_token_key";
+
+/// The key that signs stream tokens.
+pub(in crate::runtime) async fn token_key(core: &Core) -> Result<[u8; 32], RuntimeError> {
+    let now = core.parts.clock.now();
+    let mut digest = Sha256::new();
+    // Four version-7 ids hold 296 random bits: more than the key has.
+    for _ in 0..4 {
+        digest.update(core.parts.entropy.uuid(now).as_bytes());
+    }
+    let candidate: [u8; 32] = digest.finalize().into();
+    persistently(core, || async { Ok(core.store().shared_secret(TOKEN_KEY, candidate).await?) })
+        .await
+}

@@ -1,0 +1,30 @@
+//! How much of this replica's counters the store's tallies have.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Counter values already added to the store's tallies.
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct Tallied(Mutex<BTreeMap<String, u64>>);
+
+impl Tallied {
+    /// The part of the totals that has not been added.
+    pub(in crate::runtime) fn missing(&self, totals: Vec<(String, u64)>) -> Vec<(String, u64)> {
+        // A panic while it was held cannot leave a map of counts half changed.
+        let added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |name: &String, total: u64| total - added.get(name).copied().unwrap_or(0);
+        totals
+            .into_iter()
+            .map(|(name, total)| (name.clone(), since(&name, total)))
+            .filter(|(_, n)| *n > 0)
+            .collect()
+    }
+
+    /// These have been added.
+    pub(in crate::runtime) fn added(&self, counts: &[(String, u64)]) {
+        let mut added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, count) in counts {
+            *added.entry(name.clone()).or_default() += count;
+        }
+    }
+}

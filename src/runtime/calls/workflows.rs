@@ -1,0 +1,213 @@
+//! Stored, versioned workflows, and plans for those that stand in a request.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::query::persistently;
+use crate::definition::{Plan, TakesLong};
+use crate::model::{Fault, Faults, Json, Namespace, Pointer, hex};
+use crate::runtime::core::Core;
+use crate::runtime::drive::aside::Crowded;
+use crate::runtime::drive::load;
+use crate::runtime::settings::RETRY_AFTER;
+use crate::runtime::types::{Page, RuntimeError, StoredWorkflow, WorkflowSource};
+use crate::store::WorkflowRow;
+
+/// What an invoke is to run.
+#[derive(Debug)]
+pub(in crate::runtime) struct Source {
+    pub(in crate::runtime) plan: Arc<Plan>,
+    /// Version of a stored workflow.
+    pub(in crate::runtime) version: Option<u32>,
+}
+
+/// The checked plan of what a request of a namespace names or holds.
+pub(in crate::runtime) async fn resolve(
+    core: &Core,
+    namespace: &Namespace,
+    source: &WorkflowSource,
+) -> Result<Source, RuntimeError> {
+    match source {
+        WorkflowSource::Inline(json) => {
+            let at = Pointer::root().key("workflow");
+            let plan = plan_of(core, json, &at).await?;
+            allowed(core, &plan, &at)?;
+            Ok(Source { plan, version: None })
+        }
+        WorkflowSource::Stored { name, version } => {
+            let row = find(core, (namespace, name), *version).await?;
+            let plan =
+                persistently(core, || async { Ok(load::plan(core, &row.definition).await?) })
+                    .await?;
+            allowed(core, &plan, &Pointer::root().key("workflow"))?;
+            Ok(Source { plan, version: Some(row.version) })
+        }
+    }
+}
+
+/// Parses a workflow, or finds it among those parsed before, and keeps it for the next time.
+async fn plan_of(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, RuntimeError> {
+    let plan = looked_at(core, json, at).await?;
+    core.plans.put(Arc::clone(&plan));
+    Ok(plan)
+}
+
+/// Parses a workflow, or finds it among those parsed before. A new one is not kept: nothing says
+/// that anybody will run it.
+async fn looked_at(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, RuntimeError> {
+    let hash = hex(&Sha256::digest(json.as_str().as_bytes()));
+    if let Some(plan) = core.plans.get(&hash) {
+        return Ok(plan);
+    }
+    let parsed = core.aside.try_run(|| Plan::parse(json, at)).await.map_err(crowded)?;
+    Ok(Arc::new(parsed.map_err(RuntimeError::Invalid)?))
+}
+
+const fn crowded(_: Crowded) -> RuntimeError {
+    RuntimeError::QueueFull { retry_after: RETRY_AFTER }
+}
+
+/// Refuses programs that are not on the allow-list, and variables that are not passed on.
+fn allowed(core: &Core, plan: &Plan, at: &Pointer) -> Result<(), RuntimeError> {
+    let mut faults = Vec::new();
+    for (pointer, program) in plan.programs() {
+        if !core.parts.settings.exec_allow.iter().any(|allowed| allowed == program) {
+            faults.push(Fault {
+                pointer: format!("{}{}", at.as_str(), pointer.as_str()),
+                detail: format!(
+                    "{program:?} is not on this server's allow-list (RETHREAD_EXEC_ALLOW)"
+                ),
+            });
+        }
+    }
+    if !faults.is_empty() {
+        return Err(RuntimeError::ExecNotAllowed(faults));
+    }
+    let refused = |(pointer, name): (Pointer, &str)| {
+        let detail = core.parts.settings.exec_env.refusal(name)?;
+        Some(Fault { pointer: format!("{}{}", at.as_str(), pointer.as_str()), detail })
+    };
+    let faults: Vec<Fault> = plan.variables().filter_map(refused).collect();
+    if faults.is_empty() { Ok(()) } else { Err(RuntimeError::Invalid(faults)) }
+}
+
+/// Checks an input's size, and the input against the workflow's schema.
+pub(in crate::runtime) async fn check_input(
+    core: &Core,
+    plan: &Plan,
+    input: &Json,
+) -> Result<(), RuntimeError> {
+    let at = Pointer::root().key("input");
+    let (size, limit) = (input.as_str().len(), core.parts.settings.max_event);
+    if size > limit {
+        return Err(RuntimeError::TooLarge { size, limit });
+    }
+    let Some(schema) = &plan.input_schema else { return Ok(()) };
+    let mut faults = Faults::default();
+    if let Err(TakesLong) = schema.check_inline(input, &at, &mut faults) {
+        let checked = core.aside.try_run(|| schema.check(input, &at, &mut faults)).await;
+        checked.map_err(crowded)?;
+    }
+    if faults.is_empty() { Ok(()) } else { Err(RuntimeError::Invalid(faults.into_vec())) }
+}
+
+/// Checks without storing; see `Handle::validate`.
+pub(in crate::runtime) async fn validate(
+    core: &Core,
+    workflow: &Json,
+    input: Option<&Json>,
+    at: &Pointer,
+) -> Result<Arc<Plan>, RuntimeError> {
+    let plan = looked_at(core, workflow, at).await?;
+    let mut faults = match allowed(core, &plan, at) {
+        Err(RuntimeError::ExecNotAllowed(faults) | RuntimeError::Invalid(faults)) => faults,
+        _ => Vec::new(),
+    };
+    let checked = match input {
+        Some(input) => check_input(core, &plan, input).await,
+        None => Ok(()),
+    };
+    match checked {
+        Err(RuntimeError::Invalid(more)) => faults.extend(more),
+        Err(too_large @ RuntimeError::TooLarge { .. }) => {
+            faults.push(Fault { pointer: "/input".to_owned(), detail: too_large.to_string() });
+        }
+        Err(error) => return Err(error),
+        Ok(()) => {}
+    }
+    if faults.is_empty() { Ok(plan) } else { Err(RuntimeError::Invalid(faults)) }
+}
+
+/// Stores a workflow; the body of the request is the workflow itself.
+pub(in crate::runtime) async fn save(
+    core: &Core,
+    namespace: &Namespace,
+    workflow: &Json,
+) -> Result<(StoredWorkflow, bool), RuntimeError> {
+    let at = Pointer::root();
+    let plan = plan_of(core, workflow, &at).await?;
+    allowed(core, &plan, &at)?;
+    let now = core.parts.clock.now();
+    let name = namespace.key(&plan.name);
+    let saved = persistently(core, || async {
+        Ok(core.store().save_workflow(&name, &plan.hash, &plan.text, now).await?)
+    });
+    let (row, created) = saved.await?;
+    core.plans.put_stored(Arc::clone(&plan));
+    Ok((shown(row, Some(workflow.clone())), created))
+}
+
+/// A stored workflow with its definition.
+pub(in crate::runtime) async fn get(
+    core: &Core,
+    name: (&Namespace, &str),
+    version: Option<u32>,
+) -> Result<StoredWorkflow, RuntimeError> {
+    let row = find(core, name, version).await?;
+    let text = persistently(core, || async { Ok(core.store().definition(&row.definition).await?) })
+        .await?;
+    let text = text.ok_or(RuntimeError::Internal)?;
+    let json = Json::trusted(text).map_err(|_| RuntimeError::Internal)?;
+    Ok(shown(row, Some(json)))
+}
+
+async fn find(
+    core: &Core,
+    (namespace, name): (&Namespace, &str),
+    version: Option<u32>,
+) -> Result<WorkflowRow, RuntimeError> {
+    // With a slash it is no name, and might be the key of another namespace's.
+    if name.contains('/') {
+        return Err(RuntimeError::WorkflowNotFound);
+    }
+    let key = namespace.key(name);
+    let row =
+        persistently(core, || async { Ok(core.store().workflow(&key, version).await?) }).await?;
+    row.ok_or(RuntimeError::WorkflowNotFound)
+}
+
+/// Stored workflows in the order of their names.
+pub(in crate::runtime) async fn list(
+    core: &Core,
+    namespace: &Namespace,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Result<Page<StoredWorkflow>, RuntimeError> {
+    let after = cursor.map(|cursor| namespace.key(cursor));
+    let look =
+        || async { Ok(core.store().workflows(namespace, after.as_deref(), limit + 1).await?) };
+    let rows = persistently(core, look).await?;
+    let page = Page::cut(rows, limit, |last| Namespace::split(&last.name).1.to_owned());
+    Ok(page.map(|row| shown(row, None)))
+}
+
+fn shown(row: WorkflowRow, workflow: Option<Json>) -> StoredWorkflow {
+    StoredWorkflow {
+        name: Namespace::split(&row.name).1.to_owned(),
+        version: row.version,
+        hash: row.definition,
+        workflow,
+        created_at: row.created_at,
+    }
+}

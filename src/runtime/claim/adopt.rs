@@ -1,0 +1,358 @@
+//! Takes a claimed thread over: judges what happened to it, rebuilds it, and drives it, or releases
+//! it until later. Called by the dispatcher alone, at a start as at any other time. It never goes on
+//! from a state that could not be rebuilt, and never writes to a journal: the driver does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::recoveries::{self, Undone};
+use super::recovering::Recovering;
+use super::suspects::Place;
+use super::verdict::{Evidence, LOADS_AFTER_LIMIT, Losses, Remedy, judge, remedy};
+use crate::machine::{Command, Takeover, ThreadState};
+use crate::model::RecoveryCause;
+use crate::runtime::core::{Core, Pending};
+use crate::runtime::drive::driver::Driver;
+use crate::runtime::drive::load::{LoadError, Loaded, load};
+use crate::runtime::drive::release::{release, supervise};
+use crate::runtime::lease::authority::Authority;
+use crate::runtime::lease::stood::Stood;
+use crate::runtime::settings::POLL_INTERVAL;
+use crate::store::Claimed;
+
+/// How often it is looked whether a thread's earlier driver here has gone.
+const EARLIER_DRIVER_CHECK: Duration = Duration::from_millis(5);
+/// How long a suspect that finds no place is left alone: its like need about that long to get on,
+/// and thousands of them must not keep the store busy with claims.
+const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
+/// How long a thread is left alone that seems to kill whoever loads it, the first time and at the
+/// most: it doubles each time. Threads that were claimed by replicas that could not stay, one after
+/// the other, go on soon; one that does kill harms nobody much, and a newer server that has the
+/// fault mended takes it up within the hour.
+const LEFT_ALONE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
+/// How long a suspect keeps its place at the most: what kills its process does so within seconds of
+/// its start, as a rule, and steps that take hours must not keep the others waiting one by one.
+const PROBATION: Duration = Duration::from_secs(30);
+
+/// What an adoption needs.
+pub(in crate::runtime) struct Adoption {
+    pub(in crate::runtime) core: Arc<Core>,
+    pub(in crate::runtime) authority: Arc<Authority>,
+    pub(in crate::runtime) claimed: Claimed,
+    pub(in crate::runtime) pending: Pending,
+}
+
+/// What an adopted thread is driven with.
+enum Order {
+    /// What its losses ask for, and its place among the suspects.
+    Judged(Remedy, Option<Place>),
+    /// A worker stood in it: it is paused.
+    Condemned(Stood),
+}
+
+impl Adoption {
+    /// Loads a claimed thread and drives it.
+    pub(in crate::runtime) async fn run(self) {
+        if self.claimed.mail > 0 {
+            match self.stood().await {
+                None => return,
+                Some(Some(stood)) => return self.condemn(stood).await,
+                Some(None) => {}
+            }
+        }
+        let (losses, rested) = (self.claimed.claims, self.claimed.previous_owner == 0);
+        let limit = self.core.parts.settings.max_recoveries;
+        let known = Losses { count: losses, rested, driven: self.claimed.driven };
+        let verdict = match remedy(known, limit) {
+            // Whoever had it last could load it.
+            Remedy::LeaveAlone if recoveries::got_somewhere(&self.core, &self.claimed).await => {
+                Remedy::Quarantine
+            }
+            verdict
+            @ (Remedy::GoOn | Remedy::Isolate | Remedy::Quarantine | Remedy::LeaveAlone) => verdict,
+        };
+        let place = match verdict {
+            Remedy::GoOn | Remedy::Quarantine => None,
+            Remedy::Isolate => match self.core.suspects.enter(losses) {
+                Some(place) => Some(place),
+                None => return self.release_suspect().await,
+            },
+            Remedy::LeaveAlone => return self.leave_alone().await,
+        };
+        let loaded = match self.load().await {
+            Some(Ok(loaded)) => loaded,
+            Some(Err(error)) => return self.release_unloadable(&error).await,
+            None => return,
+        };
+        let Some(undone) = self.undone(&loaded.state).await else { return };
+        if verdict != Remedy::Quarantine {
+            let recovering = self.recovering(loaded.state.has_running(), undone).await;
+            return self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
+        }
+        // Claims count losses that the thread had no part in, too: of replicas that were lost before
+        // they drove it. Only its journal tells how often something of it ran.
+        let losses = self.blame(&loaded.state, undone.as_ref());
+        let (verdict, place) =
+            match remedy(Losses { count: losses, rested: true, driven: true }, limit) {
+                Remedy::GoOn => (Remedy::GoOn, None),
+                Remedy::Isolate => match self.core.suspects.enter(losses) {
+                    Some(place) => (Remedy::Isolate, Some(place)),
+                    None => return self.release_suspect().await,
+                },
+                Remedy::Quarantine | Remedy::LeaveAlone => (Remedy::Quarantine, None),
+            };
+        let recovering = self.recovering(loaded.state.has_running(), undone).await;
+        self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
+    }
+
+    /// What is on record of the thread, should a worker have stood in it; `None` as
+    /// [`Self::persistently`]. Read before it is loaded: to load it may be what a worker stood in.
+    async fn stood(&self) -> Option<Option<Stood>> {
+        let Self { core, claimed, .. } = self;
+        let inbox = self.persistently(|| async {
+            Ok(core
+                .store()
+                .inbox_of(&claimed.thread_id, crate::runtime::drive::mail::STOOD_KEY)
+                .await?)
+        });
+        let messages = inbox.await?.unwrap_or_else(|error| {
+            tracing::error!(thread = %claimed.thread_id, %error, "cannot read its inbox");
+            Vec::new()
+        });
+        Some(
+            messages
+                .iter()
+                .filter_map(crate::runtime::drive::mail::stood)
+                .max_by_key(|stood| stood.at),
+        )
+    }
+
+    /// Pauses a thread that a worker stood in; one that could not even be rebuilt rests before that is
+    /// tried again.
+    async fn condemn(self, stood: Stood) {
+        let Self { core, authority, claimed, .. } = &self;
+        let thread = &claimed.thread_id;
+        let rested = stood.at.plus(LEFT_ALONE.1);
+        if stood.loading && core.parts.clock.now() < rested {
+            tracing::error!(%thread, "a worker stood while it was loaded: left alone");
+            return release(core, authority, (thread, claimed.epoch), rested).await;
+        }
+        let loaded = match self.load().await {
+            Some(Ok(loaded)) => loaded,
+            Some(Err(error)) => return self.release_unloadable(&error).await,
+            None => return,
+        };
+        let recovering = Recovering::new(core, claimed, RecoveryCause::Frozen);
+        if claimed.previous_owner == 0 {
+            recoveries::begin(core, &[recovering.record(core, claimed)]).await;
+        }
+        self.drive(loaded, Some(recovering), Order::Condemned(stood)).await;
+    }
+
+    /// Loads the thread; `None` as [`Self::persistently`].
+    async fn load(&self) -> Option<Result<Loaded, LoadError>> {
+        let Self { core, claimed, .. } = self;
+        self.persistently(|| async {
+            // Never closed: there is always a permit to wait for.
+            let _permit = core.loads.acquire().await;
+            load(core, &claimed.thread_id, None).await
+        })
+        .await
+    }
+
+    /// What an earlier claim has left undone of a thread that nobody drove last and of which an
+    /// attempt is under way; `None` as [`Self::persistently`]. An answer is waited for: with it goes
+    /// who was lost with the thread, and one that ends its replicas would be driven once too often.
+    async fn undone(&self, state: &ThreadState) -> Option<Option<Undone>> {
+        let Self { core, claimed, .. } = self;
+        if claimed.previous_owner != 0 || !state.has_running() {
+            return Some(None);
+        }
+        let asked =
+            self.persistently(|| async { Ok(recoveries::undone(core, claimed).await?) }).await?;
+        Some(asked.unwrap_or_else(|error| {
+            tracing::error!(thread = %claimed.thread_id, %error, "cannot read its recoveries");
+            None
+        }))
+    }
+
+    /// Asks the store until it answers: the thread is ours, and goes on as soon as it does. `None`
+    /// if it is not ours any more before that.
+    async fn persistently<T, F>(&self, mut ask: impl FnMut() -> F) -> Option<Result<T, LoadError>>
+    where
+        F: Future<Output = Result<T, LoadError>>,
+    {
+        let Self { core, authority, claimed, .. } = self;
+        loop {
+            match ask().await {
+                Err(LoadError::Store(error)) if error.is_transient() => {
+                    tracing::warn!(thread = %claimed.thread_id, %error, "the thread is loaded again");
+                    tokio::select! {
+                        biased;
+                        () = authority.lost() => return None,
+                        () = core.stopped.cancelled() => return None,
+                        () = tokio::time::sleep(POLL_INTERVAL) => {}
+                    }
+                }
+                answer => return Some(answer),
+            }
+        }
+    }
+
+    async fn drive(self, mut loaded: Loaded, recovering: Option<Recovering>, order: Order) {
+        if self.claimed.previous_owner != 0 {
+            crate::runtime::drive::snapshots::before_recovery(&self.core, &mut loaded);
+        }
+        let Loaded { state, strategy, tail, held: _held } = loaded;
+        let under_way = state.has_running();
+        let Self { core, authority, claimed, pending } = self;
+        // The driver that released this thread may not be gone yet.
+        let mut driver = loop {
+            let (core, authority) = (Arc::clone(&core), Arc::clone(&authority));
+            match Driver::new(core, Arc::clone(&authority), state.clone(), claimed.epoch) {
+                Some(driver) => break driver,
+                None if authority.is_lost() => return,
+                None => tokio::time::sleep(EARLIER_DRIVER_CHECK).await,
+            }
+        };
+        drop(pending);
+        driver.mail = claimed.mail > 0;
+        driver.tail = tail;
+        let takeover = recovering.as_ref().map(|Recovering { cause, previous_owner, .. }| {
+            Takeover { cause: *cause, strategy, previous_owner: *previous_owner }
+        });
+        let command = match (&order, takeover) {
+            (Order::Condemned(stood), takeover) => {
+                tracing::error!(thread = %claimed.thread_id, stood = ?stood.time(),
+                    "a worker stood in it: paused, a person is asked");
+                let previous_owner = stood.incarnation;
+                let takeover = takeover.map(|takeover| Takeover { previous_owner, ..takeover });
+                Command::Condemn { takeover, stood: stood.time() }
+            }
+            (Order::Judged(..), None) => Command::Advance,
+            (Order::Judged(Remedy::Quarantine, _), Some(takeover)) => {
+                let losses = driver.state.interrupted.saturating_add(u32::from(under_way));
+                tracing::error!(thread = %claimed.thread_id, losses,
+                    "lost with its replica again and again: paused, a person is asked");
+                Command::Quarantine { takeover, losses }
+            }
+            (Order::Judged(..), Some(takeover)) => Command::Recover(takeover),
+        };
+        driver.recovering = recovering.map(|recovering| recovering.rebuilt(strategy));
+        // Nothing of it ran when replicas were lost: it cannot be what killed them.
+        let blameless = !under_way && driver.state.interrupted == 0;
+        driver.cleared = claimed.previous_owner != 0 && blameless;
+        if let Order::Judged(_, Some(place)) = order {
+            driver.suspect = Some(on_probation(&core, place));
+        }
+        supervise(&core, claimed.thread_id, driver.run(Vec::new(), Some(command))).await;
+    }
+
+    /// How many of its losses the thread may be to blame for: those at which an attempt of it was
+    /// under way. The last one is not in its journal yet, unless who has driven it since handed it
+    /// over in good order. The claims are more: of replicas that were lost before they drove it.
+    fn blame(&self, state: &ThreadState, undone: Option<&Undone>) -> u32 {
+        let lost = state.has_running()
+            && (self.claimed.previous_owner != 0
+                || matches!(undone, Some(Undone::Begun(begun)) if begun.previous_owner != 0));
+        self.claimed.claims.min(state.interrupted.saturating_add(u32::from(lost)))
+    }
+
+    /// The recovery that this adoption is, if it is one.
+    async fn recovering(&self, under_way: bool, undone: Option<Undone>) -> Option<Recovering> {
+        let Self { core, claimed, .. } = self;
+        let evidence = Evidence {
+            previous_owner: claimed.previous_owner,
+            loss: claimed.lost,
+            damaged: false,
+            under_way,
+        };
+        let cause = judge(evidence)?;
+        if claimed.previous_owner != 0 {
+            return Some(Recovering::new(core, claimed, cause));
+        }
+        let cause = match undone {
+            // A suspect that had to wait goes on with the recovery that its first claim began.
+            Some(Undone::Begun(begun)) if claimed.claims > 0 => return Some(begun),
+            // What was damaged is mended: nobody has handed it over.
+            Some(Undone::Failed(cause)) => cause,
+            Some(Undone::Begun(_)) | None => cause,
+        };
+        let recovering = Recovering::new(core, claimed, cause);
+        recoveries::begin(core, &[recovering.record(core, claimed)]).await;
+        Some(recovering)
+    }
+
+    /// Gives a suspect back for which there is no place now.
+    async fn release_suspect(&self) {
+        let Self { core, authority, claimed, .. } = self;
+        tracing::debug!(thread = %claimed.thread_id, losses = claimed.claims, "a suspect waits");
+        let pause = SUSPECT_PAUSE.mul_f64(0.5 + core.parts.entropy.unit());
+        let later = core.parts.clock.now().plus(pause);
+        release(core, authority, (&claimed.thread_id, claimed.epoch), later).await;
+    }
+
+    /// Gives a thread back that seems to kill whoever loads it.
+    async fn leave_alone(&self) {
+        let Self { core, authority, claimed, .. } = self;
+        let thread = &claimed.thread_id;
+        tracing::error!(%thread, losses = claimed.claims, "loading it seems to kill: left alone");
+        let times = claimed.claims.saturating_sub(core.parts.settings.max_recoveries);
+        let later = core.parts.clock.now().plus(left_alone(times));
+        release(core, authority, (thread, claimed.epoch), later).await;
+    }
+
+    /// Gives a thread that cannot be loaded back, to be tried again later, perhaps by a newer
+    /// server.
+    async fn release_unloadable(&self, error: &LoadError) {
+        let Self { core, authority, claimed, .. } = self;
+        let thread = &claimed.thread_id;
+        if matches!(error, LoadError::NotFound) {
+            return;
+        }
+        let evidence = Evidence {
+            previous_owner: claimed.previous_owner,
+            loss: claimed.lost,
+            damaged: error.is_damage(),
+            under_way: false,
+        };
+        let cause = judge(evidence).unwrap_or(RecoveryCause::Corrupted);
+        let recovering = Recovering::new(core, claimed, cause);
+        recoveries::begin(core, &[recovering.record(core, claimed)]).await;
+        let pause = recoveries::failed(core, thread, &recovering, &error.to_string()).await;
+        tracing::error!(%thread, %error, again_in = ?pause, "cannot load the thread");
+        let later = core.parts.clock.now().plus(pause);
+        release(core, authority, (thread, claimed.epoch), later).await;
+    }
+}
+
+/// How long a thread is left alone that was lost so many times more often than is allowed.
+fn left_alone(times: u32) -> Duration {
+    let doublings = times.saturating_sub(LOADS_AFTER_LIMIT + 1);
+    LEFT_ALONE.0.saturating_mul(2_u32.saturating_pow(doublings)).min(LEFT_ALONE.1)
+}
+
+/// Keeps a suspect's place for the probation, or until what is returned is dropped.
+fn on_probation(core: &Core, place: Place) -> DropGuard {
+    let got_on = CancellationToken::new();
+    let guard = got_on.clone().drop_guard();
+    core.tasks.spawn(async move {
+        got_on.run_until_cancelled(tokio::time::sleep(PROBATION)).await;
+        drop(place);
+    });
+    guard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_kills_whoever_loads_it_is_left_alone_ever_longer_up_to_a_bound() {
+        let minutes: Vec<u64> = (3..=10).map(|times| left_alone(times).as_secs() / 60).collect();
+        assert_eq!(minutes, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(left_alone(u32::MAX), LEFT_ALONE.1);
+    }
+}

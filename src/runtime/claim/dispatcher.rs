@@ -1,0 +1,142 @@
+//! Finds work: threads that are due, threads of lost replicas, messages for threads driven here.
+//!
+//! One loop, started by [`crate::runtime::start`]: threads that were lost are found by it as all others are,
+//! and starting up does nothing special. What it claims it hands to `adopt`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::adopt::Adoption;
+use super::ramp::Ramp;
+use super::recoveries;
+use crate::runtime::core::Core;
+use crate::runtime::lease::authority::Authority;
+use crate::runtime::lease::roster::Work;
+use crate::runtime::settings::POLL_INTERVAL;
+use crate::store::{Claimed, StoreError};
+
+/// Between two looks at the least: a thread that cannot be claimed yet is no reason to spin.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Looks for work until the server drains.
+pub(in crate::runtime) async fn run(core: Arc<Core>) {
+    let mut ramp = Ramp::default();
+    while !core.draining.is_cancelled() {
+        let authority = core.authority();
+        let looked = tokio::select! {
+            biased;
+            looked = look(&core, &mut ramp) => looked,
+            // What a connection swallowed is not waited for: the next incarnation asks afresh.
+            () = authority.lost() => Err(StoreError::Unavailable("the lease is lost".to_owned())),
+        };
+        let full = match looked {
+            Ok(full) => full,
+            Err(error) => {
+                tracing::warn!(%error, "cannot look for work");
+                ramp.failed();
+                false
+            }
+        };
+        if full {
+            // More is there: go on at once, after those just claimed had a chance to start.
+            tokio::task::yield_now().await;
+            continue;
+        }
+        tokio::select! {
+            biased;
+            () = core.nudge.notified() => {}
+            () = tokio::time::sleep(pause(&core).await) => {}
+            () = core.draining.cancelled() => {}
+        }
+    }
+}
+
+/// Until the next look: jittered, and no longer than until the next parked thread is due.
+async fn pause(core: &Core) -> Duration {
+    let jittered = POLL_INTERVAL.mul_f64(0.75 + core.parts.entropy.unit() / 2.0);
+    // A store that does not answer must not keep the next look from being made in time.
+    match tokio::time::timeout(POLL_INTERVAL, core.store().next_wake()).await {
+        Ok(Ok(Some(due))) if core.room() > 0 => {
+            jittered.min(due.since(core.parts.clock.now())).max(SHORTEST_PAUSE)
+        }
+        Ok(_) | Err(_) => jittered,
+    }
+}
+
+/// Claims what there is room for; `true` if more may be waiting.
+async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
+    let authority = core.authority();
+    if !authority.holds() {
+        return Ok(false);
+    }
+    for thread in core.store().mail(authority.incarnation).await? {
+        core.poke(&thread);
+    }
+    if core.doubt.swap(false, Ordering::AcqRel) {
+        adopt_forgotten(core, &authority).await?;
+    }
+    let reserved = core.reserve(ramp.size());
+    let limit = reserved.places;
+    let claimed = if limit == 0 { Vec::new() } else { claim(core, &authority, limit).await? };
+    let full = claimed.len() == limit && limit > 0;
+    recoveries::begin_all(core, &claimed).await;
+    ramp.claimed(limit, claimed.len());
+    for thread in claimed {
+        let pending = core.begin_adoption(&thread.thread_id);
+        let (core, authority) = (Arc::clone(core), Arc::clone(&authority));
+        let adoption = Adoption { core: Arc::clone(&core), authority, claimed: thread, pending };
+        let work = Work::Load(adoption.claimed.thread_id.clone());
+        core.tasks.spawn(core.roster.watch(work, adoption.run()));
+    }
+    drop(reserved);
+    if !full {
+        let queued = core.store().queued(core.parts.settings.max_queued).await?;
+        core.queued.store(queued, Ordering::Relaxed);
+        crate::runtime::core::set(&core.parts.metrics.threads_queued, queued);
+    }
+    Ok(full)
+}
+
+async fn claim(
+    core: &Core,
+    authority: &Authority,
+    limit: usize,
+) -> Result<Vec<Claimed>, StoreError> {
+    let claimed = core.store().claim(authority.incarnation, limit).await;
+    if claimed.is_err() {
+        // It may have happened all the same: then these threads are ours, and nobody knows.
+        core.doubt.store(true, Ordering::Release);
+    }
+    claimed
+}
+
+/// Adopts the threads that this replica owns and that nobody here drives.
+async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result<(), StoreError> {
+    let owned = core.store().owned(authority.incarnation).await;
+    let owned = owned.inspect_err(|_| core.doubt.store(true, Ordering::Release))?;
+    for thread in owned {
+        if core.is_at_work(&thread.thread_id) {
+            continue;
+        }
+        tracing::warn!(thread = %thread.thread_id, "owned and not driven: adopted");
+        let pending = core.begin_adoption(&thread.thread_id);
+        let work = Work::Load(thread.thread_id.clone());
+        let (tasks, roster) = (core.tasks.clone(), Arc::clone(&core.roster));
+        let (core, authority) = (Arc::clone(core), Arc::clone(authority));
+        tasks.spawn(roster.watch(work, async move {
+            // It may have been released since the list was read.
+            match core.store().thread(&thread.thread_id).await {
+                Ok(Some(row))
+                    if row.owner == authority.incarnation && row.epoch == thread.epoch =>
+                {
+                    let core = Arc::clone(&core);
+                    Adoption { core, authority, claimed: thread, pending }.run().await;
+                }
+                Ok(_) => {}
+                Err(_unavailable) => core.doubt.store(true, Ordering::Release),
+            }
+        }));
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Records recoveries: begun before a thread is rebuilt, ended once that is durable and was found
+//! to be sound. Called by the dispatcher, adoptions and drivers, and by the lists that faces ask for.
+//!
+//! Evidence for people and statistics. No recovery depends on it: a record that cannot be written is
+//! done without. Only how long a thread that cannot be rebuilt is left alone, and what a later try
+//! goes on with (the cause, and who was lost with the thread), are taken from earlier records.
+
+use std::time::Duration;
+
+use super::recovering::Recovering;
+use super::verdict::{Evidence, judge};
+use crate::machine::ThreadState;
+use crate::model::{Epoch, InterventionKind, RecoveryCause, Seq, ThreadId, ThreadStatus};
+use crate::runtime::calls::query::persistently;
+use crate::runtime::core::Core;
+use crate::runtime::drive::driver::Driver;
+use crate::runtime::types::{Page, RecoveryItem, RuntimeError};
+use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult, StoreError, ThreadRow};
+
+/// Pause after the first failed recovery of a thread: a hiccup is over by then.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// Longest pause after a failed recovery: damage that somebody repairs is noticed within it.
+pub(in crate::runtime) const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+/// Failed recoveries that are counted for the pause: 5 s doubled seven times reaches the longest.
+const COUNTED_FAILURES: usize = 8;
+/// Longest wait for the record that recoveries begin: the threads matter more than it.
+const RECORD_PATIENCE: Duration = Duration::from_secs(1);
+/// Tries to record the end of a recovery: through a hiccup of the store, not through an outage.
+const RECORD_TRIES: u32 = 3;
+/// Between those tries.
+const RECORD_PAUSE: Duration = Duration::from_millis(200);
+
+/// Records the recoveries that a claim begins: one statement for all of them.
+pub(in crate::runtime) async fn begin_all(core: &Core, claimed: &[Claimed]) {
+    let begun: Vec<Recovery> = claimed
+        .iter()
+        .filter(|claimed| claimed.previous_owner != 0)
+        .filter_map(|claimed| {
+            let evidence = Evidence {
+                previous_owner: claimed.previous_owner,
+                loss: claimed.lost,
+                damaged: false,
+                // Not known before it is rebuilt, and without meaning where somebody drove it.
+                under_way: false,
+            };
+            Some(Recovering::new(core, claimed, judge(evidence)?).record(core, claimed))
+        })
+        .collect();
+    begin(core, &begun).await;
+}
+
+/// Records that recoveries begin.
+pub(in crate::runtime) async fn begin(core: &Core, begun: &[Recovery]) {
+    if begun.is_empty() {
+        return;
+    }
+    let recorded = tokio::time::timeout(RECORD_PATIENCE, core.store().begin_recoveries(begun));
+    match recorded.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, recoveries = begun.len(), "recoveries are not recorded");
+        }
+        Err(_elapsed) => tracing::warn!(recoveries = begun.len(), "recoveries are not recorded"),
+    }
+}
+
+/// What an earlier claim of a thread has left undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::runtime) enum Undone {
+    /// A recovery that was begun and has not ended.
+    Begun(Recovering),
+    /// A recovery that failed of this cause, and nothing has happened to the thread since.
+    Failed(RecoveryCause),
+}
+
+/// What the newest recovery of a claimed thread has left undone.
+pub(in crate::runtime) async fn undone(
+    core: &Core,
+    claimed: &Claimed,
+) -> Result<Option<Undone>, StoreError> {
+    let newest = core.store().recoveries(&claimed.thread_id, None, 1).await?.pop();
+    Ok(newest.and_then(|newest| left_undone(&newest, claimed)))
+}
+
+fn left_undone(newest: &Recovery, claimed: &Claimed) -> Option<Undone> {
+    if failed_at(newest, claimed.last_seq) {
+        return Some(Undone::Failed(newest.cause));
+    }
+    // That it has ended may not have been recorded; but then the journal has grown.
+    let waits = newest.end.is_none() && newest.from_seq == claimed.last_seq;
+    waits.then_some(Undone::Begun(Recovering {
+        epoch: newest.epoch,
+        cause: newest.cause,
+        previous_owner: newest.previous_owner,
+        strategy: None,
+        began: newest.started_at,
+    }))
+}
+
+/// Why nobody drives a thread now: its newest recovery failed, and nothing has happened since.
+pub(in crate::runtime) async fn failure(
+    core: &Core,
+    row: &ThreadRow,
+) -> Result<Option<String>, RuntimeError> {
+    let newest = persistently(core, || async {
+        Ok(core.store().recoveries(&row.thread_id, None, 1).await?.pop())
+    });
+    let failed = newest.await?.filter(|newest| failed_at(newest, row.last_seq));
+    let detail = failed.and_then(|failed| failed.end).map(|end| end.detail.unwrap_or_default());
+    Ok(detail)
+}
+
+/// Whether a thread's journal has grown since the last but one recovery of it was begun, as far as
+/// the store tells.
+pub(in crate::runtime) async fn got_somewhere(core: &Core, claimed: &Claimed) -> bool {
+    let older = core.store().recoveries(&claimed.thread_id, Some(claimed.epoch), 1).await;
+    older.unwrap_or_default().iter().any(|older| older.from_seq < claimed.last_seq)
+}
+
+/// Records a failed recovery; how long the thread is to be left alone, longer each time.
+pub(in crate::runtime) async fn failed(
+    core: &Core,
+    thread: &ThreadId,
+    recovering: &Recovering,
+    detail: &str,
+) -> Duration {
+    let end = RecoveryEnd {
+        detail: Some(detail.to_owned()),
+        ..recovering.end(core, RecoveryResult::Failed)
+    };
+    record_end(core, thread, recovering.epoch, &end).await;
+    let known = core.store().recoveries(thread, None, COUNTED_FAILURES).await.unwrap_or_default();
+    let failures = known.iter().take_while(|recovery| has_failed(recovery)).count();
+    pause_after(failures)
+}
+
+fn has_failed(recovery: &Recovery) -> bool {
+    recovery.end.as_ref().is_some_and(|end| end.result == RecoveryResult::Failed)
+}
+
+/// Whether a recovery failed and left the thread at this head.
+fn failed_at(recovery: &Recovery, head: Seq) -> bool {
+    let left_at = recovery.end.as_ref().and_then(|end| end.to_seq).unwrap_or(recovery.from_seq);
+    has_failed(recovery) && left_at == head
+}
+
+/// Doubles with each failure in a row.
+fn pause_after(failures: usize) -> Duration {
+    let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
+}
+
+/// What is wrong with a thread that was just recovered; `None` if it will go on.
+fn unsound(state: &ThreadState) -> Option<&'static str> {
+    let moves = state.status.is_terminal()
+        || state.status == ThreadStatus::Paused
+        || state.has_running()
+        || state.next_wake().is_some()
+        || state.waits_for_somebody();
+    (!moves).then_some("nothing would ever move the thread")
+}
+
+/// Whether a person is asked about how often the thread was lost.
+fn is_quarantined(state: &ThreadState) -> bool {
+    state.open_interventions().any(|one| one.opened.kind == InterventionKind::Poison)
+}
+
+/// Validates and records a recovery that has become durable; `false` if it did not succeed.
+pub(in crate::runtime) fn conclude(driver: &Driver, recovering: &Recovering) -> bool {
+    let (core, state) = (&driver.core, &driver.state);
+    let fault = if core.draining.is_cancelled() { None } else { unsound(state) };
+    let result = match (fault, state.status) {
+        (Some(_), _) => RecoveryResult::Failed,
+        (None, ThreadStatus::Paused) if is_quarantined(state) => RecoveryResult::Quarantined,
+        (None, _) => RecoveryResult::Recovered,
+    };
+    let to_seq: Option<Seq> = Some(state.last_seq);
+    let detail = fault.map(str::to_owned);
+    let end = RecoveryEnd { to_seq, detail, ..recovering.end(core, result) };
+    let thread = state.thread_id.clone();
+    tracing::info!(%thread, cause = recovering.cause.as_str(), result = result.as_str(),
+        took_ms = end.duration_ms, "recovered");
+    let (core, epoch) = (std::sync::Arc::clone(core), recovering.epoch);
+    core.tasks.clone().spawn(async move {
+        record_end(&core, &thread, epoch, &end).await;
+    });
+    fault.is_none()
+}
+
+/// Attempts to recover a thread, newest first; the cursor is an epoch.
+pub(in crate::runtime) async fn list(
+    core: &Core,
+    thread: &ThreadId,
+    (limit, before): (usize, Option<Epoch>),
+) -> Result<Page<RecoveryItem>, RuntimeError> {
+    let found = persistently(core, || async {
+        core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        Ok(core.store().recoveries(thread, before, limit + 1).await?)
+    })
+    .await?;
+    Ok(Page::cut(found, limit, |last| last.epoch.to_string()).map(RecoveryItem::from))
+}
+
+async fn record_end(core: &Core, thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) {
+    for _ in 0..RECORD_TRIES {
+        match core.store().end_recovery(thread, epoch, end).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%thread, %error, "the end of a recovery is not recorded"),
+        }
+        tokio::time::sleep(RECORD_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recovery_that_fails_again_is_tried_ever_later_up_to_a_bound() {
+        let pauses: Vec<u64> = (0..=8).map(|failures| pause_after(failures).as_secs()).collect();
+        assert_eq!(pauses, [5, 5, 10, 20, 40, 80, 160, 320, 600]);
+        assert_eq!(pause_after(usize::MAX), LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,146 @@
+//! Judges a thread that was claimed: what happened to it, and what is to be done.
+//!
+//! Pure: `adopt` and `recoveries` gather the evidence and act on the verdict.
+
+use crate::model::{Incarnation, RecoveryCause};
+use crate::store::Loss;
+
+/// Claims after losses without any progress beyond the allowed ones before a thread has to rest
+/// before it is loaded again: then loading or pausing it is what kills.
+pub(in crate::runtime) const LOADS_AFTER_LIMIT: u32 = 2;
+
+/// What is known of a claimed thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::runtime) struct Evidence {
+    /// Who drove it before; 0 is nobody.
+    pub(in crate::runtime) previous_owner: Incarnation,
+    /// How that replica was lost, as far as the store can tell.
+    pub(in crate::runtime) loss: Option<Loss>,
+    /// Whether what is stored of it does not fit together.
+    pub(in crate::runtime) damaged: bool,
+    /// Whether an attempt is under way by its journal.
+    pub(in crate::runtime) under_way: bool,
+}
+
+/// What happened to a thread; `None` if nothing did, and its turn has come.
+pub(in crate::runtime) const fn judge(evidence: Evidence) -> Option<RecoveryCause> {
+    let Evidence { previous_owner, loss, damaged, under_way } = evidence;
+    match (damaged, previous_owner, loss) {
+        (true, _, _) => Some(RecoveryCause::Corrupted),
+        (false, 0, _) if under_way => Some(RecoveryCause::Handover),
+        (false, 0, _) => None,
+        (false, _, Some(Loss::SessionEnded)) => Some(RecoveryCause::Crashed),
+        (false, _, Some(Loss::Frozen)) => Some(RecoveryCause::Frozen),
+        (false, _, Some(Loss::Silent) | None) => Some(RecoveryCause::Disconnected),
+    }
+}
+
+/// What is to be done with a thread by how often it was lost since its last progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::runtime) enum Remedy {
+    /// Go on with it.
+    GoOn,
+    /// Go on with it once few enough other suspects do.
+    Isolate,
+    /// Pause it and ask a person.
+    Quarantine,
+    /// Leave it alone for long, then quarantine it: even loading it seems to kill.
+    LeaveAlone,
+}
+
+/// How often a thread was lost since its last progress, and what is known of the last time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::runtime) struct Losses {
+    /// How often.
+    pub(in crate::runtime) count: u32,
+    /// Whether nobody drove it last: it was left alone, waited for a place, or was handed back.
+    pub(in crate::runtime) rested: bool,
+    /// Whether the lost replica had more than claimed it.
+    pub(in crate::runtime) driven: bool,
+}
+
+/// See [`Remedy`]; `limit` is `RETHREAD_MAX_RECOVERIES`. One loss more is allowed to a thread that
+/// nobody drove at the last one: it may have waited for its turn beside the culprit. Of one that
+/// rested since, nothing tells how it was lost but its journal.
+pub(in crate::runtime) const fn remedy(losses: Losses, limit: u32) -> Remedy {
+    let Losses { count, rested, driven } = losses;
+    let allowed = if driven || rested { limit } else { limit.saturating_add(1) };
+    if count == 0 {
+        Remedy::GoOn
+    } else if count <= allowed {
+        Remedy::Isolate
+    } else if rested || count <= limit.saturating_add(LOADS_AFTER_LIMIT) {
+        Remedy::Quarantine
+    } else {
+        Remedy::LeaveAlone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOST: Evidence =
+        Evidence { previous_owner: 7, loss: None, damaged: false, under_way: true };
+
+    #[test]
+    fn the_cause_follows_from_what_is_known_of_the_lost_replica() {
+        for (loss, cause) in [
+            (Some(Loss::SessionEnded), RecoveryCause::Crashed),
+            (Some(Loss::Frozen), RecoveryCause::Frozen),
+            (Some(Loss::Silent), RecoveryCause::Disconnected),
+            (None, RecoveryCause::Disconnected),
+        ] {
+            assert_eq!(judge(Evidence { loss, ..LOST }), Some(cause));
+            assert_eq!(judge(Evidence { loss, under_way: false, ..LOST }), Some(cause));
+        }
+    }
+
+    #[test]
+    fn what_nobody_drove_was_handed_over_or_is_simply_due() {
+        let free = Evidence { previous_owner: 0, ..LOST };
+        assert_eq!(judge(free), Some(RecoveryCause::Handover));
+        assert_eq!(judge(Evidence { under_way: false, ..free }), None);
+    }
+
+    #[test]
+    fn damage_outweighs_everything_else() {
+        let damaged = Evidence { damaged: true, ..LOST };
+        assert_eq!(judge(damaged), Some(RecoveryCause::Corrupted));
+        let free = Evidence { previous_owner: 0, under_way: false, ..damaged };
+        assert_eq!(judge(free), Some(RecoveryCause::Corrupted));
+    }
+
+    fn driven(count: u32) -> Losses {
+        Losses { count, rested: false, driven: true }
+    }
+
+    #[test]
+    fn a_thread_is_quarantined_only_after_the_losses_that_are_allowed() {
+        let remedies: Vec<Remedy> = (0..=5).map(|count| remedy(driven(count), 2)).collect();
+        assert_eq!(
+            remedies,
+            [
+                Remedy::GoOn,
+                Remedy::Isolate,
+                Remedy::Isolate,
+                Remedy::Quarantine,
+                Remedy::Quarantine,
+                Remedy::LeaveAlone
+            ]
+        );
+        let waited = |count| Losses { driven: false, ..driven(count) };
+        let waited: Vec<Remedy> = (2..=5).map(|count| remedy(waited(count), 2)).collect();
+        assert_eq!(
+            waited,
+            [Remedy::Isolate, Remedy::Isolate, Remedy::Quarantine, Remedy::LeaveAlone]
+        );
+        let rested = |count| Losses { count, rested: true, driven: false };
+        let rested: Vec<Remedy> = (2..=5).map(|count| remedy(rested(count), 2)).collect();
+        assert_eq!(
+            rested,
+            [Remedy::Isolate, Remedy::Quarantine, Remedy::Quarantine, Remedy::Quarantine],
+            "it was left alone, though not for ever, nor is it let off for having rested"
+        );
+    }
+}

@@ -1,0 +1,369 @@
+//! Performs attempts: fills in what a step needs, runs its executor within its bounds, and reports
+//! one outcome to the thread's driver.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+
+use super::breakers::{Aim, Breakers, CircuitId, Target};
+use super::driver::Driver;
+use super::outcome::{Message, Outcome, Started};
+use super::pulses::{Pulses, Watch};
+use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
+use crate::executor::{Attempt, AttemptError, Executors, Pulse, Redactor, Secrets, StepExecutor};
+use crate::machine::{Report, ThreadState};
+use crate::model::{
+    Category, Event, EventBody, Failure, Json, StaleAction, StepId, StepStatus, ThreadId, codes,
+};
+use crate::runtime::core::Core;
+use crate::runtime::lease::roster::Work;
+use crate::runtime::settings::MAX_COMMIT_BYTES;
+
+/// Performs the attempts that `durable` events started. Those that need no waiting are done at
+/// once and their outcomes returned, as many as are decided together; the others report to the
+/// driver.
+pub(in crate::runtime) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
+    if durable.iter().any(|event| ends_attempts(&event.body)) {
+        // What was under way ends here; what is started after it has a token of its own.
+        std::mem::replace(&mut driver.attempts, driver.authority.attempts()).cancel();
+    }
+    cancel_given_up(driver, durable);
+    let state = &driver.state;
+    let started: Vec<_> = durable.iter().filter_map(|event| started(state, &event.body)).collect();
+    driver.to_begin.extend(started);
+    let (mut done, mut bytes) = (Vec::new(), 0_usize);
+    while bytes < MAX_COMMIT_BYTES
+        && let Some(next) = driver.to_begin.pop_front()
+    {
+        if !is_current(&driver.state, next) {
+            continue;
+        }
+        if let Some(outcome) = begin(driver, next) {
+            bytes = bytes.saturating_add(outcome.weight());
+            done.push(outcome);
+        }
+    }
+    done
+}
+
+/// Whether an attempt that was started still stands: the thread may have been stopped since.
+fn is_current(state: &ThreadState, (step, phase, number): Started) -> bool {
+    let Some(now) = state.step(step) else { return false };
+    if phase == Phase::Compensation {
+        return now.undo_status() == Some(StepStatus::Running) && now.undo_attempts == number;
+    }
+    now.status == StepStatus::Running && now.attempts == number
+}
+
+/// The end of a thread ends its attempts, and so does the turn to undoing it; none is under way at
+/// the compensations after the first.
+const fn ends_attempts(body: &EventBody) -> bool {
+    body.is_terminal() || matches!(body, EventBody::CompensationStart(_))
+}
+
+/// The attempt that an event started, if it did and nothing has ended it since.
+fn started(state: &ThreadState, body: &EventBody) -> Option<Started> {
+    let at = |id: &StepId| state.plan.position(id.as_str());
+    if let EventBody::StepStart(fact) = body {
+        let step = at(&fact.step)?;
+        let now = state.step(step)?;
+        let begun = (step, now.phase(), fact.attempt);
+        return is_current(state, begun).then_some(begun);
+    }
+    let EventBody::CompensationStart(fact) = body else { return None };
+    let step = at(&fact.step)?;
+    let begun = (step, Phase::Compensation, fact.attempt);
+    is_current(state, begun).then_some(begun)
+}
+
+/// A person may skip a step while an attempt of it is under way, or have the next one made.
+fn cancel_given_up(driver: &mut Driver, durable: &[Event]) {
+    for event in durable {
+        let step = if let EventBody::StepSkipped(fact) = &event.body {
+            &fact.step
+        } else if let EventBody::StepRetry(fact) = &event.body {
+            &fact.step
+        } else {
+            continue;
+        };
+        if let Some(step) = driver.state.plan.position(step.as_str())
+            && let Some(attempt) = driver.running.remove(&step)
+        {
+            attempt.cancel();
+        }
+    }
+}
+
+fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome> {
+    let plan = Arc::clone(&driver.state.plan);
+    let planned = plan.steps.get(step)?.phase(phase);
+    let core = Arc::clone(&driver.core);
+    let parts = &core.parts;
+    let ended = |result| Outcome::ended((step, phase, number), result);
+    let attempt = match fill_in(&core, &driver.state, (step, phase, number)) {
+        Ok(attempt) => attempt,
+        Err(failure) => return Some(ended(Err(failure.into()))),
+    };
+    let redactor = parts.secrets.redactor();
+    let executor = parts.executors.get(&attempt.action)?;
+    if let Some(result) = executor.execute_now(&attempt) {
+        return Some(ended(redacted(&redactor, result)));
+    }
+    let gate = circuit(executor, (planned, &attempt), &redactor)
+        .map(|circuit| (Arc::clone(&driver.core.breakers), Aim::new(circuit, &planned.retry)));
+    let timeouts = parts.settings.timeouts;
+    let watch = planned.heartbeat_timeout.map(|_| {
+        let key = (attempt.thread_id.clone(), step, number);
+        core.pulses.watch(key, attempt.pulse.clone())
+    });
+    let run = Run {
+        _watch: watch,
+        executors: Arc::clone(&parts.executors),
+        gate,
+        timeout: timeouts.attempt(planned.timeout),
+        warn_after: timeouts.warning(planned.warn_after, planned.timeout),
+        heartbeat_timeout: planned.heartbeat_timeout.map(|limit| timeouts.of(limit)),
+        stale: Some((timeouts.of(parts.settings.stale_after), parts.settings.stale_action)),
+        pulses: Arc::clone(&core.pulses),
+        sender: driver.sender.clone(),
+        redactor,
+        started: (step, phase, number),
+    };
+    let cancelled = driver.attempts.child_token();
+    driver.running.insert(step, cancelled.clone());
+    let work = Work::Drive(attempt.thread_id.clone());
+    driver.core.tasks.spawn(core.roster.watch(work, async move {
+        // Dropping the attempt is what cancels it: executors clean up after themselves.
+        cancelled.run_until_cancelled(run.perform(attempt)).await;
+    }));
+    None
+}
+
+/// The circuit that the next attempt of a step passes, if it passes one.
+pub(in crate::runtime) fn circuit_of(
+    core: &Core,
+    state: &ThreadState,
+    step: usize,
+) -> Option<CircuitId> {
+    let stands = state.step(step)?;
+    let undoes = stands.undo.is_some();
+    let (phase, made) = if undoes {
+        (Phase::Compensation, stands.undo_attempts)
+    } else {
+        (stands.phase(), stands.attempts)
+    };
+    let planned = state.plan.steps.get(step)?.phase(phase);
+    let attempt = fill_in(core, state, (step, phase, made.saturating_add(1))).ok()?;
+    let executor = core.parts.executors.get(&attempt.action)?;
+    circuit(executor, (planned, &attempt), &core.parts.secrets.redactor())
+}
+
+fn circuit(
+    executor: &dyn StepExecutor,
+    (planned, attempt): (&PlanStep, &Attempt),
+    redactor: &Redactor,
+) -> Option<CircuitId> {
+    let called = executor.target(attempt)?;
+    let target = match &planned.breaker.key {
+        Some(key) => Target::Named(attempt.thread_id.namespace(), key.clone()),
+        None => Target::Called(redactor.redact(&called).into_owned()),
+    };
+    Some(CircuitId { target, policy: planned.breaker.policy })
+}
+
+fn fill_in(
+    core: &Core,
+    state: &ThreadState,
+    (step, phase, number): Started,
+) -> Result<Attempt, Failure> {
+    let planned = state.plan.steps.get(step).map(|planned| planned.phase(phase));
+    let planned = planned.ok_or_else(|| {
+        let detail = "the plan has no such step";
+        Failure::permanent(codes::INTERNAL, Category::Internal, detail)
+    })?;
+    let scope = WithSecrets { state, secrets: &core.parts.secrets };
+    let with = planned.with.render(&scope, core.parts.settings.max_event);
+    let with = with.map_err(|unfilled| unfilled.failure(""))?;
+    planned.with.check_url(&scope).map_err(|astray| {
+        let detail = format!("invalid configuration: url: {astray}");
+        Failure::permanent(codes::INVALID_CONFIGURATION, Category::Validation, detail)
+    })?;
+    Ok(Attempt {
+        thread_id: state.thread_id.clone(),
+        step_id: planned.id.clone(),
+        number,
+        phase,
+        rounds: state.step(step).map_or(0, |state| state.rounds),
+        action: Arc::clone(&planned.action),
+        with,
+        holds_secrets: planned.with.uses_secrets().next().is_some(),
+        traceparent: state.traceparent.clone(),
+        pulse: Pulse::default(),
+    })
+}
+
+/// A thread's data with secrets put in: for `with` alone, never for what is journalled.
+struct WithSecrets<'a> {
+    state: &'a ThreadState,
+    secrets: &'a Secrets,
+}
+
+impl Scope for WithSecrets<'_> {
+    fn thread_id(&self) -> &ThreadId {
+        &self.state.thread_id
+    }
+
+    fn input(&self) -> &Json {
+        &self.state.input
+    }
+
+    fn step(&self, id: &str) -> Option<StepView<'_>> {
+        Scope::step(self.state, id)
+    }
+
+    fn step_ids(&self) -> Vec<&str> {
+        self.state.step_ids()
+    }
+
+    fn secret(&self, name: &str) -> Option<&str> {
+        self.secrets.get(name)
+    }
+}
+
+/// Takes the server's secrets out of what comes back, whichever step was given them: a target may
+/// repeat what another step has told it.
+fn redacted(redactor: &Redactor, result: Result<Json, AttemptError>) -> Result<Json, AttemptError> {
+    match result {
+        Ok(output) => Ok(redactor.redact_json(&output)),
+        Err(AttemptError { failure, retry_after }) => {
+            Err(AttemptError { failure: redactor.redact_failure(failure), retry_after })
+        }
+    }
+}
+
+/// One attempt that takes time.
+struct Run {
+    /// Lets people see when it last showed a sign of life.
+    _watch: Option<Watch>,
+    executors: Arc<dyn Executors>,
+    /// What it is aimed at, if that can be away, and whom it asks.
+    gate: Option<(Arc<Breakers>, Aim)>,
+    timeout: Option<Duration>,
+    warn_after: Option<Duration>,
+    heartbeat_timeout: Option<Duration>,
+    /// When it counts as silent, and what becomes of it then.
+    stale: Option<(Duration, StaleAction)>,
+    /// Where attempts that were found to be silent are counted.
+    pulses: Arc<Pulses>,
+    sender: mpsc::Sender<Message>,
+    redactor: Arc<Redactor>,
+    started: Started,
+}
+
+impl Run {
+    async fn perform(mut self, attempt: Attempt) {
+        let pass = match self.gate.take() {
+            None => None,
+            Some((breakers, aim)) => match breakers.enter(aim).await {
+                Ok(pass) => Some(pass),
+                Err(refusal) => {
+                    return self.end(Err(refusal)).await;
+                }
+            },
+        };
+        let result = self.execute(attempt).await;
+        if let Some(pass) = pass {
+            pass.end(&result);
+        }
+        self.end(result).await;
+    }
+
+    /// Makes the attempt, within its bounds.
+    async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError> {
+        let action: Arc<Action> = Arc::clone(&attempt.action);
+        let Some(executor) = self.executors.get(&action) else { return Err(broken()) };
+        let pulse = attempt.pulse.clone();
+        // Only what the executor does itself is judged, not how long it took to get here.
+        pulse.beat();
+        let work = AssertUnwindSafe(executor.execute(attempt)).catch_unwind();
+        let mut work = pin!(work);
+        let mut slow = pin!(after(self.warn_after));
+        let mut late = pin!(after(self.timeout));
+        let mut lifeless = pin!(silent(&pulse, self.heartbeat_timeout));
+        let mut quiet = pin!(silent(&pulse, self.stale.map(|(limit, _)| limit)));
+        let (mut warned, mut found) = (false, None);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut work => break result.unwrap_or_else(|_panic| Err(broken())),
+                () = &mut late => break Err(timed_out(self.timeout)),
+                // After `work`: output that has arrived by now is a sign of life.
+                () = &mut lifeless => break Err(fell_silent(self.heartbeat_timeout)),
+                () = &mut slow, if !warned => {
+                    warned = true;
+                    self.tell(Report::Slow).await;
+                }
+                () = &mut quiet, if found.is_none() => {
+                    found = Some(self.pulses.count_stale());
+                    self.tell(Report::Stale { silent: pulse.silence() }).await;
+                    if let Some((limit, StaleAction::Retry)) = self.stale {
+                        break Err(fell_silent(Some(limit)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reports what does not end the attempt.
+    async fn tell(&self, report: Report) {
+        let (step, phase, attempt) = self.started;
+        self.report(Outcome { step, phase, attempt, report }).await;
+    }
+
+    async fn end(&self, result: Result<Json, AttemptError>) {
+        self.report(Outcome::ended(self.started, redacted(&self.redactor, result))).await;
+    }
+
+    async fn report(&self, outcome: Outcome) {
+        // A driver that is gone has lost the thread: the next owner makes the attempt again.
+        drop(self.sender.send(Message::Attempt(outcome)).await);
+    }
+}
+
+async fn after(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn silent(pulse: &Pulse, limit: Option<Duration>) {
+    match limit {
+        Some(limit) => pulse.silent(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn timed_out(limit: Option<Duration>) -> AttemptError {
+    let limit = limit.unwrap_or_default().as_millis();
+    let message = format!("the attempt took longer than {limit} ms");
+    Failure::recoverable(codes::STEP_TIMEOUT, Category::Timeout, message).into()
+}
+
+fn fell_silent(limit: Option<Duration>) -> AttemptError {
+    let limit = limit.unwrap_or_default().as_millis();
+    let message = format!("the attempt showed no sign of life for {limit} ms");
+    Failure::recoverable(codes::HEARTBEAT_TIMEOUT, Category::Timeout, message).into()
+}
+
+fn broken() -> AttemptError {
+    let message = "the step's executor panicked; the server's log has the details";
+    Failure::recoverable(codes::INTERNAL, Category::Internal, message).into()
+}
+
+#[cfg(test)]
+mod tests;

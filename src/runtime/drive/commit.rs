@@ -1,0 +1,70 @@
+//! What a driver has decided and not yet appended, and the shape in which the store keeps it.
+
+use crate::machine::ThreadState;
+use crate::model::{Event, Json, Node, ThreadId};
+use crate::store::{FORK_LABEL, Records, Summary};
+
+/// Decided, not yet durable.
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct Commit {
+    pub(in crate::runtime) events: Vec<Event>,
+    pub(in crate::runtime) taken: Vec<(String, Json)>,
+}
+
+impl Commit {
+    pub(in crate::runtime) fn add(&mut self, events: Vec<Event>) {
+        self.events.extend(events);
+    }
+
+    /// A message is taken with this append, and answered.
+    pub(in crate::runtime) fn answer(&mut self, key: String, answer: Json) {
+        self.taken.push((key, answer));
+    }
+
+    /// Whether a message is taken with this append.
+    pub(in crate::runtime) fn takes(&self, key: &str) -> bool {
+        self.taken.iter().any(|(taken, _)| taken == key)
+    }
+
+    pub(in crate::runtime) fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.taken.is_empty()
+    }
+}
+
+/// The events as one record; `None` if there are none.
+pub(in crate::runtime) fn records(thread: &ThreadId, events: &[Event]) -> Option<Records> {
+    let first = events.first()?;
+    Some(Records {
+        first: first.seq,
+        events: events.iter().map(|event| event.encode(thread)).collect(),
+        at: events.last().unwrap_or(first).at,
+    })
+}
+
+/// What lists show of a state.
+pub(in crate::runtime) fn summary(state: &ThreadState) -> Summary {
+    let (completed, total) = state.progress();
+    Summary {
+        status: state.status,
+        completed: u32::try_from(completed).unwrap_or(u32::MAX),
+        total: u32::try_from(total).unwrap_or(u32::MAX),
+        current_steps: state.current_steps(),
+        stale_steps: state.stale_steps(),
+        recoveries: state.recoveries,
+        error_code: state.error.as_ref().map(|failure| failure.code.clone()),
+        completed_at: state.completed_at,
+        forked_from: state.forked_from.clone(),
+    }
+}
+
+/// The scalar members of the metadata as text: what `?metadata.KEY=` compares with.
+pub(in crate::runtime) fn labels(metadata: &Json) -> Vec<(String, String)> {
+    let Ok(Node::Object(members)) = Node::parse(metadata) else { return Vec::new() };
+    let scalar = |value: Node| match value {
+        Node::String(text) | Node::Number(text) => Some(text),
+        Node::Bool(value) => Some(value.to_string()),
+        Node::Null | Node::Array(_) | Node::Object(_) => None,
+    };
+    let named = members.into_iter().filter(|(key, _)| key != FORK_LABEL);
+    named.filter_map(|(key, value)| Some((key, scalar(value)?))).collect()
+}

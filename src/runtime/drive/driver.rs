@@ -1,0 +1,208 @@
+//! The driver of one thread: its state, what it waits for, and what it decides.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::commit::Commit;
+use super::outcome::{Message, Outcome, Started};
+use super::tail::Tail;
+use crate::machine::{Command, ThreadState};
+use crate::model::Epoch;
+use crate::observe::{Pool, Reservation};
+use crate::runtime::claim::recovering::Recovering;
+use crate::runtime::core::Core;
+use crate::runtime::lease::authority::Authority;
+use crate::runtime::settings::{DRIVER_QUEUE, PARK_AFTER};
+use crate::store::Disposition;
+
+/// Drives one thread while this replica has authority over it.
+#[derive(Debug)]
+pub(in crate::runtime) struct Driver {
+    pub(in crate::runtime) core: Arc<Core>,
+    pub(in crate::runtime) authority: Arc<Authority>,
+    pub(in crate::runtime) state: ThreadState,
+    pub(in crate::runtime) epoch: Epoch,
+    /// Cancelled when the thread ends, the driver does, or authority is lost: no attempt goes on
+    /// for longer.
+    pub(in crate::runtime) attempts: CancellationToken,
+    /// The newest attempt of each step, each to be cancelled by itself.
+    pub(in crate::runtime) running: BTreeMap<usize, CancellationToken>,
+    /// Attempts that are durably started and whose turn comes after what is decided first.
+    pub(in crate::runtime) to_begin: VecDeque<Started>,
+    /// The memory that the thread takes, and what was appended since it was weighed.
+    pub(in crate::runtime) held: (Reservation, usize),
+    /// Whether messages are known to wait in the thread's inbox.
+    pub(in crate::runtime) mail: bool,
+    /// The recovery that the first append makes durable.
+    pub(in crate::runtime) recovering: Option<Recovering>,
+    /// Its place among the suspects, until it gets on.
+    pub(in crate::runtime) suspect: Option<DropGuard>,
+    /// Whether it is known not to have killed its last replica: the next append says so.
+    pub(in crate::runtime) cleared: bool,
+    /// The journal since the last snapshot.
+    pub(in crate::runtime) tail: Tail,
+    pub(in crate::runtime) sender: mpsc::Sender<Message>,
+    pub(in crate::runtime) inbox: mpsc::Receiver<Message>,
+}
+
+/// What woke the driver.
+pub(in crate::runtime) enum Woken {
+    Ended(Outcome),
+    By(Command),
+    Mail,
+    Stop,
+}
+
+/// Bytes appended after which it is weighed again what a thread takes: often enough for a replica's
+/// room, seldom enough for a thread of many small steps.
+const WEIGH_EVERY: usize = 64 << 10;
+/// Part of the memory limit that one thread may take: whoever is shown it has it twice, as its journal
+/// and as its state, within half of the limit.
+const THREAD_PART: usize = 8;
+
+/// How often a driver looks whether a late heartbeat has come through after all.
+const AUTHORITY_CHECK: Duration = Duration::from_millis(50);
+
+impl Driver {
+    /// A driver for a thread that this replica owns; `None` if it is driven here already.
+    pub(in crate::runtime) fn new(
+        core: Arc<Core>,
+        authority: Arc<Authority>,
+        state: ThreadState,
+        epoch: Epoch,
+    ) -> Option<Self> {
+        let (sender, inbox) = mpsc::channel(DRIVER_QUEUE);
+        core.enter(&state.thread_id, sender.clone())?;
+        let attempts = authority.attempts();
+        let tail = Tail::of(&state);
+        let held = (core.parts.memory.note(Pool::Threads, state.weight()), 0);
+        Some(Self {
+            core,
+            authority,
+            state,
+            epoch,
+            attempts,
+            running: BTreeMap::new(),
+            to_begin: VecDeque::new(),
+            held,
+            mail: false,
+            recovering: None,
+            suspect: None,
+            cleared: false,
+            tail,
+            sender,
+            inbox,
+        })
+    }
+
+    /// Waits out a heartbeat that is late; `false` once authority is lost.
+    pub(in crate::runtime) async fn has_authority(&self) -> bool {
+        while !self.authority.holds() {
+            tokio::select! {
+                biased;
+                () = self.authority.lost() => return false,
+                () = self.core.stopped.cancelled() => return false,
+                () = tokio::time::sleep(AUTHORITY_CHECK) => {}
+            }
+        }
+        true
+    }
+
+    /// Decides a command; one that comes too late changes nothing.
+    pub(in crate::runtime) async fn decide(&mut self, command: Command, commit: &mut Commit) {
+        match self.core.decide(&mut self.state, command).await {
+            Ok(events) => commit.add(events),
+            Err(rejection) => {
+                tracing::debug!(thread = %self.state.thread_id, %rejection, "ignored");
+            }
+        }
+    }
+
+    /// The outcome, unless its output would make the thread larger than one may be: whoever drives it
+    /// next has to hold all of it as well.
+    pub(in crate::runtime) fn affordable(&mut self, outcome: Outcome) -> Outcome {
+        let Some(output) = outcome.output() else { return outcome };
+        let memory = &self.core.parts.memory;
+        let most = memory.limit() / THREAD_PART;
+        let (reservation, since) = &self.held;
+        if reservation.bytes().saturating_add(*since).saturating_add(output) <= most {
+            return outcome;
+        }
+        self.weigh();
+        if self.held.0.bytes().saturating_add(output) <= most {
+            return outcome;
+        }
+        outcome.too_much(most)
+    }
+
+    /// Notes what was appended: it is weighed what the thread takes once that may have changed much.
+    pub(in crate::runtime) fn grew(&mut self, bytes: usize) {
+        self.held.1 = self.held.1.saturating_add(bytes);
+        if self.held.1 >= WEIGH_EVERY {
+            self.weigh();
+        }
+    }
+
+    fn weigh(&mut self) {
+        self.held.0.set(self.state.weight());
+        self.held.1 = 0;
+    }
+
+    /// Waits for an attempt, a message, a timer, or the end of this replica's authority.
+    pub(in crate::runtime) async fn next(&mut self) -> Woken {
+        let draining = self.core.draining.is_cancelled();
+        if draining && !self.state.has_running() {
+            return Woken::By(Command::Advance);
+        }
+        let wait = self.state.next_wake().map(|due| due.since(self.core.parts.clock.now()));
+        tokio::select! {
+            biased;
+            () = self.authority.lost() => Woken::Stop,
+            () = self.core.stopped.cancelled() => Woken::Stop,
+            Some(message) = self.inbox.recv() => match message {
+                Message::Mail => Woken::Mail,
+                Message::Attempt(outcome) => Woken::Ended(outcome),
+            },
+            () = self.core.draining.cancelled(), if !draining => Woken::By(Command::Advance),
+            () = due(wait), if !draining => Woken::By(Command::Advance),
+        }
+    }
+
+    /// What happens to the thread's ownership with the next append: a thread that nothing moves
+    /// for a while needs no driver.
+    pub(in crate::runtime) fn disposition(&self) -> Disposition {
+        if self.state.status.is_terminal() {
+            return Disposition::Release { wake_at: None };
+        }
+        if self.state.has_running() {
+            return Disposition::Keep;
+        }
+        let now = self.core.parts.clock.now();
+        if self.core.draining.is_cancelled() {
+            // What was not started here waits for no timer: whoever drives it next starts it at once.
+            return Disposition::Release { wake_at: Some(now) };
+        }
+        match self.state.next_wake() {
+            Some(due) if due.since(now) <= PARK_AFTER => Disposition::Keep,
+            wake_at => Disposition::Release { wake_at },
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.attempts.cancel();
+        self.core.leave(&self.state.thread_id);
+    }
+}
+
+async fn due(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}

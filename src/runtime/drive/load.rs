@@ -1,0 +1,366 @@
+//! Rebuilds a thread: from its newest good snapshot and the journal after it, or the whole journal.
+//!
+//! A snapshot that cannot be used costs a line in the log, a count, and a longer read; it never
+//! fails a load. What comes out has been held against its plan and against itself.
+
+use std::sync::Arc;
+
+use super::plans::named;
+use super::tail::Tail;
+use crate::definition::Plan;
+use crate::machine::{Frozen, Inconsistency, SNAPSHOT_VERSION, SnapshotFault, ThreadState};
+use crate::model::{Event, EventBody, EventFault, Json, Pointer, RecoveryStrategy, Seq, ThreadId};
+use crate::observe::{Overloaded, Pool, Reservation};
+use crate::runtime::core::Core;
+use crate::runtime::settings::LOAD_PAGE;
+use crate::store::{SNAPSHOTS_KEPT, Snapshot, StoreError};
+
+/// Why a thread could not be rebuilt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(in crate::runtime) enum LoadError {
+    /// There is no such thread.
+    #[error("no such thread")]
+    NotFound,
+    /// The store failed, or a record is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record cannot be read as an event.
+    #[error(transparent)]
+    Event(#[from] EventFault),
+    /// The definition is missing or does not pass this version's checks.
+    #[error("definition {0} cannot be used: {1}")]
+    Definition(String, String),
+    /// There is no memory left to rebuild it in; never for a thread that is to be driven.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    /// The records can be read, and contradict each other or the plan.
+    #[error("the thread is corrupted: {0}")]
+    Corrupted(String),
+}
+
+impl From<Inconsistency> for LoadError {
+    fn from(found: Inconsistency) -> Self {
+        Self::Corrupted(found.to_string())
+    }
+}
+
+impl LoadError {
+    /// Whether what is stored does not fit together, as opposed to what this version cannot read.
+    pub(in crate::runtime) const fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(error, StoreError::Corrupt { .. }),
+            Self::Event(fault) => matches!(fault, EventFault::Malformed(_)),
+            Self::Corrupted(_) => true,
+            Self::NotFound | Self::Definition(..) | Self::Overloaded(_) => false,
+        }
+    }
+}
+
+/// A rebuilt thread.
+#[derive(Debug)]
+pub(in crate::runtime) struct Loaded {
+    /// Its state.
+    pub(in crate::runtime) state: ThreadState,
+    /// What it was rebuilt from.
+    pub(in crate::runtime) strategy: RecoveryStrategy,
+    /// What of the journal was read.
+    pub(in crate::runtime) tail: Tail,
+    /// The memory that it takes.
+    pub(in crate::runtime) held: Held,
+}
+
+/// The memory that a load takes.
+#[derive(Debug)]
+pub(in crate::runtime) struct Held {
+    reservation: Reservation,
+    /// Whether the thread is rebuilt whatever memory there is: it is to be driven.
+    must: bool,
+}
+
+impl Held {
+    /// Counts what was read, and what it is folded into.
+    fn read(&mut self, bytes: usize) -> Result<(), Overloaded> {
+        let more = bytes.saturating_mul(READ_WEIGHT);
+        if self.must {
+            self.reservation.set(self.reservation.bytes().saturating_add(more));
+            return Ok(());
+        }
+        self.reservation.grow(more)
+    }
+}
+
+/// What a byte of a journal takes while it is read: its text, and what of it stays in the state.
+const READ_WEIGHT: usize = 2;
+
+/// Why a snapshot was not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Bad {
+    #[error(transparent)]
+    Fault(#[from] SnapshotFault),
+    #[error("its plan cannot be had: {0}")]
+    Plan(String),
+    #[error("the journal's event {0} is not the one it was made after")]
+    OtherHistory(Seq),
+    #[error("the journal after it does not go on from it: {0}")]
+    Discontinued(String),
+    #[error("the store cannot read it: {0}")]
+    Stored(String),
+}
+
+/// Every reason that a snapshot is counted as bad for.
+pub(in crate::runtime) const BAD_REASONS: [&str; 8] = [
+    "checksum",
+    "version",
+    "unreadable",
+    "misfit",
+    "plan",
+    "other_history",
+    "discontinued",
+    "stored",
+];
+
+impl Bad {
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Fault(fault) => fault.reason(),
+            Self::Plan(_) => "plan",
+            Self::OtherHistory(_) => "other_history",
+            Self::Discontinued(_) => "discontinued",
+            Self::Stored(_) => "stored",
+        }
+    }
+}
+
+/// Why a snapshot led to no state: it is bad, or no snapshot would have.
+enum Failed {
+    Bad(Bad),
+    Load(LoadError),
+}
+
+impl<E: Into<Bad>> From<E> for Failed {
+    fn from(bad: E) -> Self {
+        Self::Bad(bad.into())
+    }
+}
+
+/// The state of a thread now, or as it was after event `until`; it is to be driven.
+pub(in crate::runtime) async fn load(
+    core: &Core,
+    thread: &ThreadId,
+    until: Option<Seq>,
+) -> Result<Loaded, LoadError> {
+    let reservation = core.parts.memory.note(Pool::Loads, 0);
+    timed(core, (thread, until), Held { reservation, must: true }).await
+}
+
+/// The same for somebody who wants to see it: when memory allows, and not too many at once.
+pub(in crate::runtime) async fn load_to_show(
+    core: &Core,
+    thread: &ThreadId,
+    until: Option<Seq>,
+) -> Result<Loaded, LoadError> {
+    // Never closed: there is always a permit to wait for.
+    let _permit = core.reads.acquire().await;
+    let reservation = core.parts.memory.reserve(Pool::Loads, 0)?;
+    timed(core, (thread, until), Held { reservation, must: false }).await
+}
+
+async fn timed(
+    core: &Core,
+    (thread, until): (&ThreadId, Option<Seq>),
+    held: Held,
+) -> Result<Loaded, LoadError> {
+    let began = core.parts.clock.monotonic();
+    let loaded = rebuild(core, thread, until, held).await;
+    let took = core.parts.clock.monotonic().saturating_sub(began);
+    let found = match loaded {
+        Ok(_) | Err(LoadError::NotFound | LoadError::Definition(..) | LoadError::Overloaded(_)) => {
+            true
+        }
+        Err(LoadError::Store(_) | LoadError::Event(_) | LoadError::Corrupted(_)) => false,
+    };
+    core.parts.metrics.loaded(took, found);
+    loaded
+}
+
+async fn rebuild(
+    core: &Core,
+    thread: &ThreadId,
+    until: Option<Seq>,
+    mut held: Held,
+) -> Result<Loaded, LoadError> {
+    let mut below = until;
+    for _ in 0..SNAPSHOTS_KEPT {
+        let snapshot = match core.store().snapshot(thread, below).await {
+            Ok(Some(snapshot)) => snapshot,
+            Ok(None) => break,
+            Err(error) if error.is_transient() => return Err(error.into()),
+            Err(error) => {
+                // Which one it was is not known, so neither is which one is older.
+                report(core, thread, None, &Bad::Stored(error.to_string()));
+                break;
+            }
+        };
+        match restore((core, thread), &snapshot, until, &mut held).await {
+            Ok((state, tail)) => {
+                let strategy = RecoveryStrategy::CheckpointRestore;
+                return Ok(Loaded { state, strategy, tail, held });
+            }
+            Err(Failed::Load(error)) => return Err(error),
+            Err(Failed::Bad(bad)) => report(core, thread, Some(snapshot.seq), &bad),
+        }
+        let Some(older @ 1..) = snapshot.seq.checked_sub(1) else { break };
+        below = Some(older);
+    }
+    let tail = Tail::after(0);
+    let whole = Fold { core, thread, until, state: None, tail, after: 0, held: &mut held };
+    let (state, tail) = whole.run().await?;
+    Ok(Loaded { state, strategy: RecoveryStrategy::FullRebuild, tail, held })
+}
+
+fn report(core: &Core, thread: &ThreadId, seq: Option<Seq>, bad: &Bad) {
+    let reason = bad.reason();
+    tracing::warn!(%thread, seq, reason, detail = %bad, "a snapshot is skipped");
+    core.parts.metrics.snapshots.bad(reason);
+}
+
+/// The state from a snapshot and the journal after it.
+async fn restore(
+    (core, thread): (&Core, &ThreadId),
+    snapshot: &Snapshot,
+    until: Option<Seq>,
+    held: &mut Held,
+) -> Result<(ThreadState, Tail), Failed> {
+    held.read(snapshot.state.len()).map_err(|refused| Failed::Load(refused.into()))?;
+    if snapshot.version != SNAPSHOT_VERSION {
+        return Err(SnapshotFault::Version(snapshot.version).into());
+    }
+    let frozen = Frozen::open(&snapshot.state, &snapshot.sha256)?;
+    let plan = plan(core, frozen.definition()).await.map_err(|error| match error {
+        LoadError::Store(error) if error.is_transient() => Failed::Load(error.into()),
+        error @ (LoadError::NotFound
+        | LoadError::Store(_)
+        | LoadError::Event(_)
+        | LoadError::Definition(..)
+        | LoadError::Overloaded(_)
+        | LoadError::Corrupted(_)) => Bad::Plan(error.to_string()).into(),
+    })?;
+    let state = frozen.thaw(thread, plan)?;
+    if state.last_seq != snapshot.seq {
+        let detail = format!("it is of event {}, stored as of {}", state.last_seq, snapshot.seq);
+        return Err(SnapshotFault::Misfit(detail).into());
+    }
+    // The snapshot's last event is read again: a journal that does not have it any more (it lost
+    // its tail in a failover) or has another is not the one the snapshot was made of.
+    let after = snapshot.seq - 1;
+    let tail = Tail::after(snapshot.state.len());
+    let rest = Fold { core, thread, until, state: Some(state), tail, after, held };
+    rest.run().await.map_err(|error| match error {
+        LoadError::NotFound => Bad::OtherHistory(snapshot.seq).into(),
+        LoadError::Corrupted(detail) => Bad::Discontinued(detail).into(),
+        error @ (LoadError::Store(_)
+        | LoadError::Event(_)
+        | LoadError::Overloaded(_)
+        | LoadError::Definition(..)) => Failed::Load(error),
+    })
+}
+
+/// A read of the journal, folded as it comes.
+struct Fold<'a> {
+    core: &'a Core,
+    thread: &'a ThreadId,
+    until: Option<Seq>,
+    /// What is known so far; with `after` just before its last event, if it is of a snapshot.
+    state: Option<ThreadState>,
+    tail: Tail,
+    after: Seq,
+    held: &'a mut Held,
+}
+
+impl Fold<'_> {
+    /// The state in the end, held against itself; [`LoadError::NotFound`] if the journal has not
+    /// even the event to begin from.
+    async fn run(mut self) -> Result<(ThreadState, Tail), LoadError> {
+        let mut found = false;
+        loop {
+            let limit = self.until.map_or(LOAD_PAGE, |until| {
+                let left = usize::try_from(until.saturating_sub(self.after));
+                left.unwrap_or(LOAD_PAGE).min(LOAD_PAGE)
+            });
+            if limit == 0 {
+                break;
+            }
+            let page = self.core.store().read(self.thread, self.after, limit).await?;
+            let Some(last) = page.last() else { break };
+            self.after = last.last();
+            let bytes = page.iter().flat_map(|records| &records.events).map(String::len).sum();
+            self.held.read(bytes)?;
+            for text in page.iter().flat_map(|records| &records.events) {
+                let event = Event::decode(text)?;
+                if !found {
+                    self.begin(&event).await?;
+                    found = true;
+                } else if let Some(state) = &mut self.state {
+                    follow(state, &event)?;
+                }
+                self.tail.grow(1, text.len());
+            }
+        }
+        let state = self.state.filter(|_| found).ok_or(LoadError::NotFound)?;
+        state.validate()?;
+        Ok((state, self.tail))
+    }
+
+    /// The first event makes the state, or is the last one of the snapshot's.
+    async fn begin(&mut self, event: &Event) -> Result<(), LoadError> {
+        match &self.state {
+            Some(state) if (event.seq, event.at) == (state.last_seq, state.updated_at) => {}
+            Some(_) => return Err(LoadError::NotFound),
+            None => {
+                let state = first(self.core, self.thread, event).await?;
+                self.tail = Tail::of(&state);
+                self.state = Some(state);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Folds the next event in, if it is the next one and about a step of the plan.
+pub(in crate::runtime) fn follow(state: &mut ThreadState, event: &Event) -> Result<(), LoadError> {
+    if event.seq != state.last_seq + 1 {
+        let (found, last) = (event.seq, state.last_seq);
+        return Err(LoadError::Corrupted(format!("event {found} follows event {last}")));
+    }
+    if let Some(step) = event.body.step()
+        && state.plan.position(step.as_str()).is_none()
+    {
+        let seq = event.seq;
+        return Err(LoadError::Corrupted(format!("event {seq} is about {step}, not in the plan")));
+    }
+    state.apply(event);
+    Ok(())
+}
+
+async fn first(core: &Core, thread: &ThreadId, event: &Event) -> Result<ThreadState, LoadError> {
+    let not_a_start = || EventFault::Malformed("the first event is no workflow_start".to_owned());
+    let EventBody::WorkflowStart(start) = &event.body else { return Err(not_a_start().into()) };
+    let plan = plan(core, &start.workflow.hash).await?;
+    ThreadState::first(thread.clone(), plan, event).ok_or_else(|| not_a_start().into())
+}
+
+/// The plan of a stored definition.
+pub(in crate::runtime) async fn plan(core: &Core, hash: &str) -> Result<Arc<Plan>, LoadError> {
+    if let Some(plan) = core.plans.get(hash) {
+        return Ok(plan);
+    }
+    let unusable = |detail: String| LoadError::Definition(hash.to_owned(), detail);
+    let text = core.store().definition(hash).await?;
+    let text = text.ok_or_else(|| unusable("it is not in the store".to_owned()))?;
+    let json = Json::trusted(text).map_err(|fault| unusable(fault.to_string()))?;
+    let parsed = core.aside.run(|| Plan::parse(&json, &Pointer::root())).await;
+    let plan = parsed.map_err(|faults| unusable(named(&faults)))?;
+    let plan = Arc::new(plan);
+    core.plans.put_stored(Arc::clone(&plan));
+    Ok(plan)
+}

@@ -1,0 +1,266 @@
+//! Takes messages out of a thread's inbox, in the very append that holds what they lead to.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::commit::Commit;
+use super::driver::Driver;
+use crate::machine::{self, Command, Rejection, Resume, Who};
+use crate::model::{Json, Role, Seq, StepId, StepStatus, ThreadStatus};
+use crate::runtime::lease::stood::Stood;
+use crate::store::Message;
+
+/// How the keys of letters begin that tell of a thread that stood. The number of the incarnation
+/// follows: there is one for each thread.
+pub(in crate::runtime) const STOOD_KEY: &str = "stood:";
+
+/// What a message says of a thread that stood, if it is such a letter.
+pub(in crate::runtime) fn stood(message: &Message) -> Option<Stood> {
+    let letter = message.key.starts_with(STOOD_KEY).then(|| message.body.decode::<Letter>());
+    match letter?.ok()?.ask {
+        Ask::Stood(stood) => Some(stood),
+        Ask::Pause
+        | Ask::Resume
+        | Ask::ResumeWith { .. }
+        | Ask::Abort
+        | Ask::AbortWith { .. }
+        | Ask::Retry { .. }
+        | Ask::Skip { .. }
+        | Ask::Edit { .. }
+        | Ask::Signal { .. }
+        | Ask::Resolve { .. } => None,
+    }
+}
+
+/// What a message asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::runtime) struct Letter {
+    /// The request.
+    pub(in crate::runtime) ask: Ask,
+    /// Who asks.
+    pub(in crate::runtime) by: String,
+    /// Why.
+    pub(in crate::runtime) reason: Option<String>,
+    /// The version of the thread that the caller saw.
+    pub(in crate::runtime) if_match: Option<Seq>,
+    /// For whom, as it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::runtime) on_behalf_of: Option<String>,
+    /// What the key of whoever asks may do; absent where nobody needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::runtime) role: Option<Role>,
+}
+
+/// A request that reaches a thread through its inbox; steps go by their ids. Letters of earlier
+/// versions stay readable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::runtime) enum Ask {
+    Pause,
+    Resume,
+    ResumeWith {
+        from_step: Option<StepId>,
+        skip: Vec<StepId>,
+        input: Option<Json>,
+    },
+    Abort,
+    AbortWith {
+        grace_ms: u64,
+        compensate: bool,
+    },
+    Retry {
+        step: StepId,
+    },
+    Skip {
+        step: StepId,
+        output: Option<Json>,
+    },
+    Edit {
+        step: StepId,
+        output: Json,
+    },
+    Signal {
+        name: String,
+        payload: Json,
+    },
+    Resolve {
+        id: String,
+        choice: String,
+        #[serde(default)]
+        digest: Option<String>,
+    },
+    /// Nobody asks it: the thread kept a worker of a replica from going on.
+    Stood(Stood),
+}
+
+impl Ask {
+    /// What it asks for, in a word.
+    pub(in crate::runtime) const fn word(&self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume | Self::ResumeWith { .. } => "resume",
+            Self::Abort | Self::AbortWith { .. } => "abort",
+            Self::Retry { .. } => "retry",
+            Self::Skip { .. } => "skip",
+            Self::Edit { .. } => "edit",
+            Self::Signal { .. } => "signal",
+            Self::Resolve { .. } => "resolve",
+            Self::Stood(_) => "condemn",
+        }
+    }
+}
+
+/// What the owner answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::runtime) enum Answer {
+    /// Done: the thread's status and head afterwards.
+    Done { status: ThreadStatus, last_seq: Seq },
+    /// The thread's status does not allow it.
+    WrongState { status: ThreadStatus },
+    /// Somebody else acted first.
+    Changed { last_seq: Seq },
+    /// The workflow has no step of that id.
+    NoStep { step: StepId },
+    /// The step's status does not allow it.
+    WrongStep { step: StepId, status: StepStatus },
+    /// The thread has no such intervention.
+    NoIntervention,
+    /// Somebody has decided it already.
+    Resolved { choice: String, by: String },
+    /// There is nothing to undo.
+    NothingToCompensate,
+    /// The thread was paused while it was being undone.
+    Compensating,
+    /// It is about something else than what was seen.
+    OtherDigest { digest: Option<String> },
+    /// Too many signals wait to be taken.
+    TooManySignals,
+    /// The intervention does not offer this choice.
+    NoSuchChoice { choices: Vec<String> },
+    /// Somebody else has to answer the approval.
+    NotAnApprover { why: String },
+    /// The message cannot be read by this version.
+    Unreadable,
+}
+
+/// Reads the inbox and decides every message in it. `taken_over` is the head of the journal before
+/// this commit's takeover: nobody has acted since, so it is as good as the head after it.
+pub(in crate::runtime) async fn take(
+    driver: &mut Driver,
+    commit: &mut Commit,
+    taken_over: Option<Seq>,
+) {
+    let mut messages = match driver.core.store().inbox(&driver.state.thread_id).await {
+        Ok(messages) => messages,
+        Err(error) => {
+            // They stay where they are; the next append, or the next look, tells of them again.
+            tracing::warn!(thread = %driver.state.thread_id, %error, "cannot read the inbox");
+            tokio::time::sleep(crate::runtime::settings::POLL_INTERVAL).await;
+            return;
+        }
+    };
+    driver.mail = false;
+    let taken_over = taken_over.map(|before| (before, driver.state.last_seq));
+    messages.retain(|message| !commit.takes(&message.key));
+    // What any other leads to may be what a worker would stand in.
+    messages.sort_by_key(|message| stood(message).is_none());
+    for message in messages {
+        let answer = match message.body.decode::<Letter>() {
+            Ok(mut letter) => {
+                if taken_over == letter.if_match.map(|seen| (seen, driver.state.last_seq)) {
+                    letter.if_match = None;
+                }
+                answer(driver, letter, commit).await
+            }
+            Err(error) => {
+                tracing::error!(thread = %driver.state.thread_id, %error, "unreadable message");
+                Answer::Unreadable
+            }
+        };
+        let answer = Json::of(&answer).unwrap_or_else(|_| Json::null());
+        commit.answer(message.key, answer);
+    }
+}
+
+/// Takes the letters that tell of a thread that stood, now that it is paused: however many others there
+/// are, they must not be read again once a person has decided.
+pub(in crate::runtime) async fn take_stood(driver: &Driver, commit: &mut Commit) {
+    let state = &driver.state;
+    let told = driver.core.store().inbox_of(&state.thread_id, STOOD_KEY).await;
+    let told = told.unwrap_or_else(|error| {
+        tracing::warn!(thread = %state.thread_id, %error, "cannot read the inbox");
+        Vec::new()
+    });
+    for message in told {
+        let done = Answer::Done { status: state.status, last_seq: state.last_seq };
+        commit.answer(message.key, Json::of(&done).unwrap_or_else(|_| Json::null()));
+    }
+}
+
+async fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
+    let last_seq = driver.state.last_seq;
+    if letter.if_match.is_some_and(|seen| seen != last_seq) {
+        return Answer::Changed { last_seq };
+    }
+    let Letter { ask, by, reason, on_behalf_of, role, if_match: _ } = letter;
+    let who = Who { by, reason, on_behalf_of, role };
+    if let Ask::Stood(stood) = ask {
+        return condemned(driver, stood, commit).await;
+    }
+    let ask = match placed(driver, ask) {
+        Ok(ask) => ask,
+        Err(step) => return Answer::NoStep { step },
+    };
+    match driver.core.decide(&mut driver.state, Command::Ask(ask, who)).await {
+        Ok(events) => {
+            commit.add(events);
+            Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
+        }
+        Err(Rejection::WrongState(status)) => Answer::WrongState { status },
+        Err(Rejection::Stale) => Answer::Changed { last_seq },
+        Err(Rejection::WrongStep(step, status)) => Answer::WrongStep { step, status },
+        Err(Rejection::NoIntervention) => Answer::NoIntervention,
+        Err(Rejection::Resolved { choice, by }) => Answer::Resolved { choice, by },
+        Err(Rejection::NothingToCompensate) => Answer::NothingToCompensate,
+        Err(Rejection::Undoing) => Answer::Compensating,
+        Err(Rejection::OtherDigest(digest)) => Answer::OtherDigest { digest },
+        Err(Rejection::TooManySignals) => Answer::TooManySignals,
+        Err(Rejection::NoSuchChoice(choices)) => Answer::NoSuchChoice { choices },
+        Err(Rejection::NotAnApprover(why)) => Answer::NotAnApprover { why },
+    }
+}
+
+/// Pauses a thread that kept a worker from going on, unless its adoption has done so.
+async fn condemned(driver: &mut Driver, stood: Stood, commit: &mut Commit) -> Answer {
+    if driver.state.status != ThreadStatus::Paused {
+        driver.decide(Command::Condemn { takeover: None, stood: stood.time() }, commit).await;
+    }
+    Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
+}
+
+/// The request with steps by their positions; else the step that is not there.
+fn placed(driver: &Driver, ask: Ask) -> Result<machine::Ask, StepId> {
+    let place = |step: StepId| driver.state.plan.position(step.as_str()).ok_or(step);
+    Ok(match ask {
+        // The second is condemned by now, and never gets here.
+        Ask::Pause | Ask::Stood(_) => machine::Ask::Pause,
+        Ask::Resume => machine::Ask::Resume(Resume::default()),
+        Ask::ResumeWith { from_step, skip, input } => machine::Ask::Resume(Resume {
+            from_step: from_step.map(place).transpose()?,
+            skip: skip.into_iter().map(place).collect::<Result<_, _>>()?,
+            input,
+        }),
+        Ask::Abort => machine::Ask::Abort(machine::Abort::default()),
+        Ask::AbortWith { grace_ms, compensate } => machine::Ask::Abort(machine::Abort {
+            grace: Duration::from_millis(grace_ms),
+            compensate,
+        }),
+        Ask::Retry { step } => machine::Ask::Retry { step: place(step)? },
+        Ask::Skip { step, output } => machine::Ask::Skip { step: place(step)?, output },
+        Ask::Edit { step, output } => machine::Ask::Edit { step: place(step)?, output },
+        Ask::Signal { name, payload } => machine::Ask::Signal { name, payload },
+        Ask::Resolve { id, choice, digest } => machine::Ask::Resolve { id, choice, digest },
+    })
+}

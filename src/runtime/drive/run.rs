@@ -1,0 +1,150 @@
+//! Drives one thread: load, decide, append, perform. The one place where they meet.
+
+use std::sync::Arc;
+
+use super::append::Standing;
+use super::attempts::perform;
+use super::commit::Commit;
+use super::driver::{Driver, Woken};
+use super::mail;
+use super::outcome::{Message, Outcome};
+use super::release::release_for_a_moment;
+use crate::machine::{Command, Moment};
+use crate::model::Event;
+use crate::runtime::claim::recoveries;
+use crate::runtime::settings::MAX_COMMIT_BYTES;
+use crate::store::Disposition;
+
+impl Driver {
+    /// Goes on from `events`, which are durable already, or with a first command, until the thread
+    /// has ended, is parked, or is lost to this replica.
+    pub(in crate::runtime) async fn run(
+        mut self,
+        mut events: Vec<Event>,
+        mut first: Option<Command>,
+    ) {
+        loop {
+            let mut commit = Commit::default();
+            match first.take() {
+                Some(command) => self.begin(command, &mut commit).await,
+                None if !self.gather(&events, &mut commit).await => return,
+                None => {}
+            }
+            let stays = self.mail || matches!(self.disposition(), Disposition::Keep);
+            if commit.is_empty() && stays {
+                events = Vec::new();
+                continue;
+            }
+            let standing = self.append(commit).await;
+            if !matches!(standing, Standing::Lost)
+                && let Some(recovering) = self.recovering.take()
+                && !recoveries::conclude(&self, &recovering)
+            {
+                let mine = (&self.state.thread_id, self.epoch);
+                return release_for_a_moment(&self.core, &self.authority, mine).await;
+            }
+            match standing {
+                Standing::Driving(durable) => events = durable,
+                Standing::Released | Standing::Lost => return,
+            }
+        }
+    }
+
+    /// Decides the first command, with the messages that wait: an abort among them is obeyed before
+    /// anything is started.
+    async fn begin(&mut self, command: Command, commit: &mut Commit) {
+        if !self.mail {
+            return self.decide(command, commit).await;
+        }
+        if matches!(command, Command::Condemn { .. }) {
+            // Nothing else is looked at before it is paused.
+            self.decide(command, commit).await;
+            mail::take_stood(self, commit).await;
+            return mail::take(self, commit, None).await;
+        }
+        if matches!(command, Command::Recover(_)) {
+            // What was lost is told first, and started again last: what messages set going was not
+            // lost with anybody. Whoever saw the thread before that has seen all that was done to it.
+            let seen = self.state.last_seq;
+            let still = Moment { may_start: false, ..self.core.moment() };
+            if let Ok(events) = self.core.decide_at(&mut self.state, command, still).await {
+                commit.add(events);
+            }
+            let taken_over = (self.state.last_seq == seen + 1).then_some(seen);
+            mail::take(self, commit, taken_over).await;
+            return self.decide(Command::Advance, commit).await;
+        }
+        let idle = !self.state.has_running();
+        let interrupted = self.state.interrupted;
+        mail::take(self, commit, None).await;
+        let fresh = idle && self.state.has_running();
+        // A step that its messages have just completed clears it of its losses.
+        let cleared = self.state.interrupted < interrupted;
+        let command = if fresh {
+            Command::Advance
+        } else if let (true, Command::Quarantine { takeover, .. }) = (cleared, &command) {
+            Command::Recover(*takeover)
+        } else {
+            command
+        };
+        self.decide(command, commit).await;
+    }
+
+    /// Performs what has become durable, waits for what comes of it, and decides all that has come
+    /// in. `false`: stop.
+    async fn gather(&mut self, durable: &[Event], commit: &mut Commit) -> bool {
+        if !self.has_authority().await {
+            return false;
+        }
+        let done = self.perform(durable).await;
+        let stays = matches!(self.disposition(), Disposition::Keep);
+        let waits = done.is_empty() && self.to_begin.is_empty() && !self.mail && stays;
+        let woken = if waits { Some(self.next().await) } else { None };
+        let mut bytes = 0_usize;
+        for outcome in done {
+            bytes = bytes.saturating_add(outcome.weight());
+            self.ended(outcome, commit).await;
+        }
+        match woken {
+            Some(Woken::Stop) => return false,
+            Some(Woken::Ended(outcome)) => {
+                bytes = outcome.weight();
+                self.ended(outcome, commit).await;
+            }
+            Some(Woken::By(command)) => self.decide(command, commit).await,
+            Some(Woken::Mail) => self.mail = true,
+            None => {}
+        }
+        // The rest is decided next: an append is read as a whole.
+        while bytes < MAX_COMMIT_BYTES
+            && let Ok(message) = self.inbox.try_recv()
+        {
+            match message {
+                Message::Attempt(outcome) => {
+                    bytes = bytes.saturating_add(outcome.weight());
+                    self.ended(outcome, commit).await;
+                }
+                Message::Mail => self.mail = true,
+            }
+        }
+        if self.mail {
+            mail::take(self, commit, None).await;
+        }
+        true
+    }
+
+    async fn ended(&mut self, outcome: Outcome, commit: &mut Commit) {
+        let outcome = self.affordable(outcome);
+        let command = outcome.into_command(self.core.parts.settings.max_event);
+        self.decide(command, commit).await;
+    }
+
+    /// Performs what has become durable; where the templates of it read much, apart from the rest.
+    async fn perform(&mut self, durable: &[Event]) -> Vec<Outcome> {
+        if durable.is_empty() || !self.state.is_large() {
+            return perform(self, durable);
+        }
+        let core = Arc::clone(&self.core);
+        core.aside.run(|| perform(self, durable)).await
+    }
+}

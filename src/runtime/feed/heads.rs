@@ -1,0 +1,239 @@
+//! Tells readers how far journals have come. Carries no event to anyone who must not miss one:
+//! a reader reads the journal from its own cursor, so that lagging can lose nothing.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::live::{LiveBuffer, LiveEvents};
+use super::outbox::Outbox;
+use crate::model::{Clock, Event, Json, Seq, ThreadId, ThreadStatus};
+use crate::runtime::settings::FOLLOW_INTERVAL;
+use crate::runtime::types::{LiveEvent, RawEvent};
+use crate::store::{Records, Store, Write};
+
+/// Threads whose heads are read with one statement.
+const HEADS_PER_READ: usize = 500;
+
+/// From the first follower's announcement, or the return of the listening connection, to a look at
+/// the heads: by then others tell of theirs, and what they did before is seen.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(25);
+
+/// How far a journal has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::runtime) struct Head {
+    /// Its last event.
+    pub(in crate::runtime) seq: Seq,
+    /// Whether that ended the thread; `None` if only the number is known.
+    pub(in crate::runtime) ended: Option<bool>,
+}
+
+/// One journal that is followed. Readers are woken in the order they began to wait in: a
+/// simulation must take the same course every time (a `watch` channel draws lots).
+#[derive(Debug)]
+struct Topic {
+    head: Mutex<Head>,
+    news: Notify,
+}
+
+impl Topic {
+    fn head(&self) -> MutexGuard<'_, Head> {
+        // A panic while it was held cannot leave a number half changed.
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The journals that are followed, each with the number of its readers.
+type Topics = BTreeMap<ThreadId, (Arc<Topic>, usize)>;
+
+/// The journal heads that somebody follows.
+#[derive(Debug)]
+pub(in crate::runtime) struct Feed {
+    topics: Mutex<Topics>,
+    live: Arc<LiveBuffer>,
+    /// For replicas whose readers follow what is written here.
+    pub(in crate::runtime) outbox: Arc<Outbox>,
+    /// Asks for a look at the heads before its time.
+    again: Notify,
+}
+
+impl Feed {
+    pub(in crate::runtime) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            topics: Mutex::default(),
+            live: Arc::default(),
+            outbox: Arc::new(Outbox::new(clock)),
+            again: Notify::new(),
+        }
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        // A panic while it was held cannot leave a map of topics half changed.
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A write has become durable.
+    pub(in crate::runtime) fn committed(&self, write: &Write, workflow: &Arc<str>) {
+        let (records, summary) = match write {
+            // The history of a fork was shown when it happened.
+            Write::Start(start) => (Some(start.newest()), &start.summary),
+            Write::Append(append) => (append.records.as_ref(), &append.summary),
+        };
+        let Some(records) = records else { return };
+        let ended = Some(summary.status.is_terminal());
+        self.raise(write.thread_id(), Head { seq: records.last(), ended });
+        self.outbox.head(write.thread_id(), records.last());
+        if self.live.has_readers() {
+            self.show(write, records, (workflow, summary.status));
+        }
+    }
+
+    /// Another replica has said how far a journal has come.
+    pub(in crate::runtime) fn heard(&self, thread: &ThreadId, seq: Seq) {
+        self.raise(thread, Head { seq, ended: None });
+    }
+
+    /// Lets the heads be read from the store soon.
+    pub(in crate::runtime) fn look_again(&self) {
+        self.again.notify_one();
+    }
+
+    fn raise(&self, thread: &ThreadId, head: Head) {
+        let topic = self.topics().get(thread).map(|(topic, _)| Arc::clone(topic));
+        let Some(topic) = topic else { return };
+        let mut seen = topic.head();
+        if head.seq > seen.seq {
+            *seen = head;
+            drop(seen);
+            topic.news.notify_waiters();
+        }
+    }
+
+    fn show(&self, write: &Write, records: &Records, of: (&Arc<str>, ThreadStatus)) {
+        let (workflow, status) = of;
+        for event in raw_events(records) {
+            let live = LiveEvent {
+                event,
+                thread_id: write.thread_id().clone(),
+                workflow: Arc::clone(workflow),
+                status,
+            };
+            self.live.push(live);
+        }
+    }
+
+    /// Events of all threads from now on.
+    pub(in crate::runtime) fn live(&self) -> LiveEvents {
+        LiveBuffer::follow(&self.live)
+    }
+
+    /// The head of a thread that is followed, as far as it is known here.
+    pub(in crate::runtime) fn head(&self, thread: &ThreadId) -> Option<Head> {
+        self.topics().get(thread).map(|(topic, _)| *topic.head())
+    }
+
+    /// Follows one thread's head.
+    pub(in crate::runtime) fn follow(self: &Arc<Self>, thread: &ThreadId) -> Follow {
+        let mut topics = self.topics();
+        let (topic, readers) = topics.entry(thread.clone()).or_insert_with(|| {
+            let head = Mutex::new(Head { seq: 0, ended: None });
+            (Arc::new(Topic { head, news: Notify::new() }), 0)
+        });
+        *readers += 1;
+        Follow { topic: Arc::clone(topic), thread: thread.clone(), feed: Arc::clone(self) }
+    }
+
+    fn leave(&self, thread: &ThreadId) {
+        let mut topics = self.topics();
+        let Some((_, readers)) = topics.get_mut(thread) else { return };
+        *readers -= 1;
+        if *readers == 0 {
+            topics.remove(thread);
+        }
+    }
+
+    /// The threads that are followed.
+    pub(in crate::runtime) fn followed(&self) -> Vec<ThreadId> {
+        self.topics().keys().cloned().collect()
+    }
+
+    async fn next_look(&self) {
+        tokio::select! {
+            biased;
+            () = self.again.notified() => tokio::time::sleep(LOOK_AGAIN_AFTER).await,
+            () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
+        }
+    }
+
+    /// Reads the heads of followed threads from the store now and then: what makes the feed
+    /// correct for threads that another replica drives, and after a lost wake-up.
+    pub(in crate::runtime) async fn poll(
+        self: Arc<Self>,
+        store: Arc<dyn Store>,
+        stop: CancellationToken,
+    ) {
+        while stop.run_until_cancelled(self.next_look()).await.is_some() {
+            for some in self.followed().chunks(HEADS_PER_READ) {
+                match store.heads(some).await {
+                    Ok(heads) => {
+                        for (thread, seq) in heads {
+                            self.raise(&thread, Head { seq, ended: None });
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "cannot read journal heads"),
+                }
+            }
+        }
+    }
+}
+
+/// The events of one record, as clients see them.
+pub(in crate::runtime) fn raw_events(records: &Records) -> impl Iterator<Item = RawEvent> + '_ {
+    records.events.iter().zip(records.first..).map(|(text, seq)| RawEvent {
+        seq,
+        kind: Event::kind_of(text),
+        json: Json::trusted(text.clone()).unwrap_or_else(|_| Json::null()),
+    })
+}
+
+/// Follows the head of one thread's journal; see `Handle::follow`.
+#[derive(Debug)]
+pub struct Follow {
+    topic: Arc<Topic>,
+    thread: ThreadId,
+    feed: Arc<Feed>,
+}
+
+impl Follow {
+    /// Resolves with the head once it is beyond `seen`.
+    pub async fn beyond(&mut self, seen: Seq) -> Seq {
+        self.wait(|head| head.seq > seen).await.seq
+    }
+
+    /// Resolves with the next head that `wanted` accepts.
+    pub(in crate::runtime) async fn wait(
+        &mut self,
+        mut wanted: impl FnMut(&Head) -> bool + Send,
+    ) -> Head {
+        loop {
+            let mut news = pin!(self.topic.news.notified());
+            // Listens first and looks then: nothing falls in between.
+            news.as_mut().enable();
+            let head = *self.topic.head();
+            if wanted(&head) {
+                return head;
+            }
+            news.await;
+        }
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        self.feed.leave(&self.thread);
+    }
+}

@@ -1,0 +1,73 @@
+//! The right to drive threads: one registration of this replica, while its lease holds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Clock, Incarnation};
+
+/// One incarnation's authority. Once lost it never comes back; the replica registers anew.
+#[derive(Debug)]
+pub(in crate::runtime) struct Authority {
+    /// The registration's number.
+    pub(in crate::runtime) incarnation: Incarnation,
+    /// Monotonic time, in milliseconds, until which the lease certainly holds.
+    deadline_ms: AtomicU64,
+    lost: CancellationToken,
+    clock: Arc<dyn Clock>,
+}
+
+impl Authority {
+    /// Authority of a lease that was asked for at `sent` (monotonic) and runs for `trust`.
+    pub(in crate::runtime) fn new(
+        incarnation: Incarnation,
+        clock: Arc<dyn Clock>,
+        sent: Duration,
+        trust: Duration,
+    ) -> Self {
+        let lost = CancellationToken::new();
+        let authority = Self { incarnation, deadline_ms: AtomicU64::new(0), lost, clock };
+        authority.extend(sent, trust);
+        authority
+    }
+
+    /// A renewal that was sent at `sent` has succeeded.
+    pub(in crate::runtime) fn extend(&self, sent: Duration, trust: Duration) {
+        let deadline = u64::try_from((sent + trust).as_millis()).unwrap_or(u64::MAX);
+        self.deadline_ms.store(deadline, Ordering::Release);
+    }
+
+    /// Whether steps may start: the lease certainly holds now.
+    pub(in crate::runtime) fn holds(&self) -> bool {
+        let now = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        !self.lost.is_cancelled() && now < self.deadline_ms.load(Ordering::Acquire)
+    }
+
+    /// What is left until the local deadline.
+    pub(in crate::runtime) fn remaining(&self) -> Duration {
+        let now = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.deadline_ms.load(Ordering::Acquire).saturating_sub(now))
+    }
+
+    /// Gives up for good: drivers drop their threads, attempts are cancelled.
+    pub(in crate::runtime) fn give_up(&self) {
+        self.lost.cancel();
+    }
+
+    /// A token for attempts under this authority: cancelled with it at the latest.
+    pub(in crate::runtime) fn attempts(&self) -> CancellationToken {
+        self.lost.child_token()
+    }
+
+    /// Whether authority was given up.
+    pub(in crate::runtime) fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
+    }
+
+    /// Resolves when authority is given up.
+    pub(in crate::runtime) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}

@@ -1,0 +1,9 @@
+//! The right to drive threads: the lease, and who is at work under it.
+
+pub(super) mod authority;
+
+pub(super) mod peers;
+pub(super) mod renew;
+pub(super) mod roster;
+pub(super) mod stood;
+pub(super) mod watchdog;

@@ -1,0 +1,98 @@
+//! Keeps this replica registered: heartbeats, and a new registration after authority was lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::authority::Authority;
+use crate::model::{Clock, Entropy};
+use crate::store::{Store, StoreError};
+
+/// Heartbeats per lease: four may be lost before it expires.
+pub(in crate::runtime) const BEATS: u32 = 5;
+/// Part of the lease that is not trusted locally: what a heartbeat's answer and a slow timer may
+/// cost. Steps stop starting that long before a peer may take over.
+const MARGIN: f64 = 0.2;
+/// Longest delay between tries to register.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// What keeping a lease needs.
+#[derive(Debug, Clone)]
+pub(in crate::runtime) struct LeaseParts {
+    pub(in crate::runtime) store: Arc<dyn Store>,
+    pub(in crate::runtime) clock: Arc<dyn Clock>,
+    pub(in crate::runtime) entropy: Arc<dyn Entropy>,
+    pub(in crate::runtime) replica: String,
+    pub(in crate::runtime) ttl: Duration,
+}
+
+impl LeaseParts {
+    fn trust(&self) -> Duration {
+        self.ttl.mul_f64(1.0 - MARGIN)
+    }
+
+    /// Registers once.
+    pub(in crate::runtime) async fn register(&self) -> Result<Arc<Authority>, StoreError> {
+        let sent = self.clock.monotonic();
+        let incarnation = self.store.register(&self.replica, self.ttl).await?;
+        tracing::info!(incarnation, replica = %self.replica, "registered");
+        Ok(Arc::new(Authority::new(incarnation, Arc::clone(&self.clock), sent, self.trust())))
+    }
+
+    /// Keeps the lease until `stop`; whoever watches `current` sees each new authority.
+    pub(in crate::runtime) async fn keep(
+        self,
+        current: watch::Sender<Arc<Authority>>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let authority = Arc::clone(&current.borrow());
+            tokio::select! {
+                biased;
+                () = self.beat(&authority) => {}
+                () = self.store.attend(authority.incarnation) => {}
+                () = stop.cancelled() => return,
+            }
+            authority.give_up();
+            tracing::warn!(incarnation = authority.incarnation, "lease lost: threads dropped");
+            tokio::select! {
+                biased;
+                renewed = self.register_again() => { current.send_replace(renewed); }
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Renews until the lease is gone or its local deadline has passed.
+    async fn beat(&self, authority: &Authority) {
+        let interval = self.ttl / BEATS;
+        loop {
+            tokio::time::sleep(interval).await;
+            let sent = self.clock.monotonic();
+            let renewal = self.store.renew(authority.incarnation, self.ttl);
+            match tokio::time::timeout(authority.remaining(), renewal).await {
+                Ok(Ok(true)) => authority.extend(sent, self.trust()),
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => tracing::warn!(%error, "heartbeat failed"),
+                Err(_elapsed) => tracing::warn!("heartbeat was not answered in time"),
+            }
+            if authority.remaining().is_zero() {
+                return;
+            }
+        }
+    }
+
+    async fn register_again(&self) -> Arc<Authority> {
+        let mut delay = Duration::from_millis(50);
+        loop {
+            match self.register().await {
+                Ok(authority) => return authority,
+                Err(error) => tracing::warn!(%error, "cannot register"),
+            }
+            tokio::time::sleep(delay.mul_f64(0.5 + self.entropy.unit())).await;
+            delay = (delay * 2).min(MAX_DELAY);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Ends a process whose workers stand: text that a client wrote and no budget stopped.
+//!
+//! The lease of such a process is renewed, by a runtime of its own, so nobody would take its threads
+//! over; and if it were not, the next replica would take the thread over and stand as well. So the
+//! process puts on record in which threads its workers stand, hands all its threads over, and ends. The
+//! record is a letter in the thread's inbox: whoever claims the thread reads it before anything is
+//! decided (`adopt`), and takes it in the append that pauses the thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::MissedTickBehavior;
+
+use super::roster::{Standing, Work};
+use super::stood::Stood;
+use crate::model::{Json, ThreadId};
+use crate::runtime::core::Core;
+use crate::runtime::drive::mail::{Ask, Letter, STOOD_KEY};
+use crate::store::{Message, StoreError};
+
+/// Between two looks: short against everything that is counted in looks.
+const LOOK: Duration = Duration::from_millis(100);
+/// Shortest stand that ends a process, however short its lease is: on a machine that does much else
+/// the load of a large thread takes seconds.
+const LEAST_STAND: Duration = Duration::from_secs(10);
+/// A worker that has not come back for so long when the process is to end anyway stands.
+const STAND_AT_END: Duration = Duration::from_secs(1);
+/// What the store gets for the record, and again for the threads: the process stands, and must end.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Who writes such letters.
+const BY: &str = "rethread";
+/// Resolves when workers have stood for longer than the lease: the process must end. By then it is on
+/// record which threads they stand in, and the others are handed over, as far as the store answers.
+pub(in crate::runtime) async fn watch(core: Arc<Core>) {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let bound = bound(&core);
+    loop {
+        looks.tick().await;
+        core.roster.look();
+        // An end in good order is under way, with a bound of its own.
+        if core.draining.is_cancelled() {
+            continue;
+        }
+        let standing = core.roster.standing(bound);
+        if !standing.is_empty() {
+            give_up(&core, &standing).await;
+            return;
+        }
+    }
+}
+
+/// The looks after which a worker that has not come back ends the process.
+fn bound(core: &Core) -> u64 {
+    in_looks(core.parts.settings.lease.max(LEAST_STAND))
+}
+
+fn in_looks(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / LOOK.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn time_of(standing: &Standing) -> Duration {
+    LOOK.saturating_mul(u32::try_from(standing.looks).unwrap_or(u32::MAX))
+}
+
+/// Puts on record what stands, and hands the threads over if that has succeeded: those that are not to
+/// blame must not count this as a loss. Else the lease runs out, and losses are judged as ever.
+async fn give_up(core: &Core, standing: &[Standing]) {
+    if !record(core, standing).await {
+        return;
+    }
+    let incarnation = core.authority().incarnation;
+    core.authority().give_up();
+    let retired = tokio::time::timeout(PATIENCE, core.store().retire(incarnation)).await;
+    if !matches!(retired, Ok(Ok(()))) {
+        tracing::error!("cannot hand threads over; their lease will run out");
+    }
+}
+
+/// Puts on record, before the threads are handed over at an end in good order, which of them workers
+/// still stand in; whether there are any.
+pub(in crate::runtime) async fn record_at_end(core: &Core) -> bool {
+    let standing = core.roster.standing(in_looks(STAND_AT_END));
+    let bound = bound(core);
+    let (to_blame, others): (Vec<_>, Vec<_>) =
+        standing.into_iter().partition(|one| one.looks >= bound);
+    for one in &others {
+        tracing::error!(work = ?one.work, stood = ?time_of(one), "a worker does not come back");
+    }
+    record(core, &to_blame).await;
+    !others.is_empty() || !to_blame.is_empty()
+}
+
+/// Whether all of it is on record.
+async fn record(core: &Core, standing: &[Standing]) -> bool {
+    let driven = |thread: &ThreadId| {
+        standing.iter().any(|one| matches!(&one.work, Work::Drive(other) if other == thread))
+    };
+    let written = standing.iter().map(async |one| match &one.work {
+        Work::Drive(thread) => write(core, (thread, false), time_of(one)).await,
+        // Its driver, if there is one, is within what loads it.
+        Work::Load(thread) if driven(thread) => true,
+        Work::Load(thread) => write(core, (thread, true), time_of(one)).await,
+        Work::Other(name) => {
+            tracing::error!(work = %name, stood = ?time_of(one), "a worker stands");
+            true
+        }
+    });
+    join_all(written).await.into_iter().all(|written| written)
+}
+
+async fn write(core: &Core, (thread, loading): (&ThreadId, bool), stood: Duration) -> bool {
+    let written = tokio::time::timeout(PATIENCE, post(core, (thread, loading), stood)).await;
+    match written.unwrap_or_else(|_late| Err(StoreError::Unavailable("no answer".to_owned()))) {
+        Ok(()) => {
+            tracing::error!(%thread, ?stood, loading, "a worker stands in this thread");
+            true
+        }
+        Err(error) => {
+            tracing::error!(%thread, ?stood, %error,
+                "a worker stands in this thread, which cannot be put on record");
+            false
+        }
+    }
+}
+
+async fn post(
+    core: &Core,
+    (thread, loading): (&ThreadId, bool),
+    stood: Duration,
+) -> Result<(), StoreError> {
+    let incarnation = core.authority().incarnation;
+    let for_ms = u64::try_from(stood.as_millis()).unwrap_or(u64::MAX);
+    let at = core.parts.clock.now();
+    let letter = Letter {
+        ask: Ask::Stood(Stood { incarnation, for_ms, loading, at }),
+        by: BY.to_owned(),
+        reason: None,
+        if_match: None,
+        on_behalf_of: None,
+        role: None,
+    };
+    let body = Json::of(&letter).map_err(|fault| StoreError::Unavailable(fault.to_string()))?;
+    let message = Message { key: format!("{STOOD_KEY}{incarnation}"), body };
+    core.store().post_apart(thread, &message).await?;
+    Ok(())
+}

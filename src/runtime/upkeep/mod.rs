@@ -1,0 +1,5 @@
+//! Deletes what is old, and watches disk and memory.
+
+pub(super) mod disk;
+pub(super) mod memory;
+pub(super) mod retention;

@@ -1,0 +1,4 @@
+//! Makes what is decided durable.
+
+pub(super) mod retry;
+pub(super) mod writer;

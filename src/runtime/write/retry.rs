@@ -1,0 +1,105 @@
+//! Calls of the store that are made again: how long to wait in between, and what is counted.
+//!
+//! Exponential backoff with jitter. Used by the journal's writer, by whoever loads a thread and by
+//! reads that a client waits for. It decides nothing about what may be repeated: its users do.
+
+use std::time::Duration;
+
+use crate::model::Entropy;
+use crate::observe::Metrics;
+use crate::runtime::settings::StoreRetry;
+
+/// One call of the store and its repeats. Dropped before it [succeeded](Self::succeeded), a call
+/// that was repeated counts as given up, whichever way that came about.
+#[derive(Debug)]
+pub(in crate::runtime) struct Retry<'a> {
+    metrics: &'a Metrics,
+    entropy: &'a dyn Entropy,
+    delay: Duration,
+    longest: Duration,
+    repeated: bool,
+}
+
+impl<'a> Retry<'a> {
+    /// A call that was not repeated yet.
+    pub(in crate::runtime) fn new(
+        metrics: &'a Metrics,
+        entropy: &'a dyn Entropy,
+        set: StoreRetry,
+    ) -> Self {
+        Self { metrics, entropy, delay: set.initial, longest: set.max, repeated: false }
+    }
+
+    /// The call failed and will be made again: what to wait before. From 50 % to 150 % of a delay
+    /// that doubles, so that callers who failed together do not come back together.
+    pub(in crate::runtime) fn again(&mut self) -> Duration {
+        self.repeated = true;
+        self.metrics.storage_retries.inc();
+        let jittered = self.delay.mul_f64(0.5 + self.entropy.unit());
+        self.delay = (self.delay * 2).min(self.longest);
+        jittered
+    }
+
+    /// The store answered.
+    pub(in crate::runtime) fn succeeded(mut self) {
+        if std::mem::take(&mut self.repeated) {
+            self.metrics.storage_recovered.inc();
+        }
+    }
+}
+
+impl Drop for Retry<'_> {
+    fn drop(&mut self) {
+        if self.repeated {
+            self.metrics.storage_abandoned.inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::observe::StorageRetries;
+
+    #[derive(Debug)]
+    struct Least;
+
+    impl Entropy for Least {
+        fn uuid(&self, _now: Timestamp) -> uuid::Uuid {
+            uuid::Uuid::nil()
+        }
+
+        fn unit(&self) -> f64 {
+            0.0
+        }
+    }
+
+    const SET: StoreRetry =
+        StoreRetry { initial: Duration::from_millis(20), max: Duration::from_millis(70) };
+
+    #[test]
+    fn delays_double_up_to_the_longest_and_are_jittered() {
+        let metrics = Metrics::new();
+        let mut retry = Retry::new(&metrics, &Least, SET);
+        let delays = [retry.again(), retry.again(), retry.again(), retry.again()];
+        assert_eq!(delays, [10, 20, 35, 35].map(Duration::from_millis));
+    }
+
+    #[test]
+    fn only_repeated_calls_are_counted_and_each_ends_one_way() {
+        let metrics = Metrics::new();
+        let make = || Retry::new(&metrics, &Least, SET);
+        make().succeeded();
+        drop(make());
+        let mut recovered = make();
+        recovered.again();
+        recovered.again();
+        recovered.succeeded();
+        let mut abandoned = make();
+        abandoned.again();
+        drop(abandoned);
+        let counted = StorageRetries { retries: 3, recovered: 1, abandoned: 1 };
+        assert_eq!(metrics.storage_retry_stats(), counted);
+    }
+}
