@@ -6,14 +6,22 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// The first moment that RFC 3339 can write, whose years have four digits: that of the year 0.
+const EARLIEST: i64 = -62_167_219_200_000;
+/// The last one: that of the year 9999. What was written must read back.
+const LATEST: i64 = 253_402_300_799_999;
+
 /// Milliseconds since the Unix epoch, written as RFC 3339 UTC with milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Makes a timestamp from milliseconds since the Unix epoch.
+    /// Makes a timestamp from milliseconds since the Unix epoch; the nearest one that can be written.
     pub const fn from_millis(millis: i64) -> Self {
-        Self(millis)
+        if millis < EARLIEST {
+            return Self(EARLIEST);
+        }
+        Self(if millis > LATEST { LATEST } else { millis })
     }
 
     /// Milliseconds since the Unix epoch.
@@ -24,7 +32,8 @@ impl Timestamp {
     /// This time plus a duration; stays at the end of time rather than overflow.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        Self::from_millis(self.0.saturating_add(by))
     }
 
     /// How long after `earlier` this is; zero if it is not.
@@ -32,10 +41,10 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Reads an RFC 3339 time; `None` if the text is not one.
+    /// Reads an RFC 3339 time; `None` if the text is not one, or none that could be written in UTC.
     pub fn parse(text: &str) -> Option<Self> {
-        let time = DateTime::parse_from_rfc3339(text).ok()?;
-        Some(Self(time.timestamp_millis()))
+        let millis = DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis();
+        (EARLIEST..=LATEST).contains(&millis).then_some(Self(millis))
     }
 }
 
@@ -56,5 +65,26 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| de::Error::custom("not an RFC 3339 time"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_time_can_be_written_and_read_back() {
+        let far = Duration::from_millis(u64::MAX);
+        for time in [
+            Timestamp::from_millis(i64::MIN),
+            Timestamp::from_millis(i64::MAX),
+            Timestamp::from_millis(0).plus(far),
+        ] {
+            assert_eq!(Timestamp::parse(&time.to_string()), Some(time), "{time}");
+        }
+        assert_eq!(Timestamp::from_millis(i64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
+        for beyond in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"] {
+            assert_eq!(Timestamp::parse(beyond), None, "{beyond}");
+        }
     }
 }
