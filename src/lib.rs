@@ -13,3 +13,7 @@ pub mod observe;
 pub mod runtime;
 pub mod store;
 pub mod telemetry;
+
+#[cfg(test)]
+#[path = "../tests/fuzz/mod.rs"]
+mod fuzz;

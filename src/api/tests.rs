@@ -14,6 +14,7 @@ use super::*;
 use crate::model::Timestamp;
 
 mod edge;
+mod fuzz;
 mod roles;
 
 const BIG: usize = 200;

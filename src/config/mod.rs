@@ -38,3 +38,6 @@ pub use reload::{Reload, Reloaded};
 pub use secret::{is_ours, is_secret, mask_arguments};
 pub use settings::{Settings, read_address};
 pub use values::{Setting, Source, Value, Values, flags_of, settings_list};
+
+#[cfg(test)]
+mod fuzz;

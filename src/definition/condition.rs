@@ -7,6 +7,8 @@
 
 mod calls;
 mod evaluate;
+#[cfg(test)]
+mod fuzz;
 mod meter;
 mod survey;
 #[cfg(test)]

@@ -33,3 +33,6 @@ pub use schema::{InputSchema, TakesLong};
 pub use scope::{Scope, StepView};
 pub use template::{Astray, Template, Unfilled};
 pub use variables::VariablePolicy;
+
+#[cfg(test)]
+mod fuzz;

@@ -39,3 +39,6 @@ pub use state::{
 };
 pub use status::{Progress, StatusDocument, StepCompensation, StepDocument, WorkflowName};
 pub use validate::Inconsistency;
+
+#[cfg(test)]
+mod fuzz;

@@ -47,3 +47,6 @@ pub use retry::RetryPolicy;
 pub use status::{StepStatus, ThreadStatus};
 pub use time::Timestamp;
 pub use timeout::{StaleAction, TimeoutMultiplier, Timeouts};
+
+#[cfg(test)]
+mod fuzz;

@@ -447,3 +447,6 @@ pub trait Store: Notices + Audits + Send + Sync + std::fmt::Debug {
     /// Ends the store's connections.
     async fn close(&self);
 }
+
+#[cfg(test)]
+mod fuzz;

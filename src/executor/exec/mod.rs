@@ -182,4 +182,6 @@ impl ExecExecutor {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -130,4 +130,6 @@ fn host_and_port(url: &Url) -> String {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

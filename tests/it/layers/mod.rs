@@ -1,7 +1,7 @@
 //! The map of the layers is true: imports go downward only, files stay readable.
 //!
 //! The table is that of `ARCHITECTURE.md`. Reads the sources as text; code under `#[cfg(test)]`
-//! and files named `tests.rs` may look where they like.
+//! and files named `tests.rs` or `fuzz.rs` may look where they like.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -127,7 +127,7 @@ fn sources() -> Vec<Source> {
 }
 
 fn is_test_code(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == "tests.rs")
+    path.file_name().is_some_and(|name| name == "tests.rs" || name == "fuzz.rs")
 }
 
 /// The code without comments and without what follows the first `#[cfg(test)]`.
