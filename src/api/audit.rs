@@ -6,8 +6,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::Api;
-use super::auth::{Caller, PeerAddress};
-use super::problem::Problem;
+use super::auth::Caller;
+use super::connections::PeerAddress;
+use super::problem::{Problem, TOO_MANY_WRONG_KEYS};
 use crate::runtime::AuditEvent;
 
 /// Longest path that an entry holds, in bytes.
@@ -37,7 +38,7 @@ pub(super) async fn record(State(api): State<Api>, request: Request, next: Next)
     let about = |place: &str| format!("{method} {}", cut(place));
     let (action, about, counted) = match change(&method, route, status) {
         Some(action) => (action, about(&path), false),
-        None if is_refusal(status) => ("refused", about(route), true),
+        None if is_refusal(&response) => ("refused", about(route), true),
         None if api.settings.audit_reads && status.is_success() && OUTPUTS.contains(&route) => {
             ("read", about(&path), true)
         }
@@ -79,10 +80,12 @@ fn change(method: &Method, route: &str, status: StatusCode) -> Option<&'static s
     }
 }
 
-fn is_refusal(status: StatusCode) -> bool {
+fn is_refusal(response: &Response) -> bool {
     let refusals =
         [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::MISDIRECTED_REQUEST];
-    refusals.contains(&status)
+    let problem = response.extensions().get::<std::sync::Arc<Problem>>();
+    refusals.contains(&response.status())
+        || problem.is_some_and(|problem| problem.kind() == &TOO_MANY_WRONG_KEYS)
 }
 
 fn cut(text: &str) -> &str {

@@ -4,7 +4,7 @@
 //! `Basic` is taken for reading only: a browser sends it by itself, also on behalf of another site's
 //! form. The role that a route wants stands with the route (`roles.rs`).
 
-use std::net::SocketAddr;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::connections::PeerAddress;
 use super::extract::path_parameter;
 use super::keys::{ApiKey, Keys};
 use super::problem::{FORBIDDEN, Problem, UNAUTHENTICATED};
@@ -26,6 +27,8 @@ use crate::runtime::RuntimeError;
 
 /// The name of a caller when no keys are set.
 const ANONYMOUS: &str = "anonymous";
+/// What a caller is told that is not known.
+const KEY_NEEDED: &str = "a valid API key is needed: Authorization: Bearer SECRET";
 /// Routes that a stream token opens.
 const TOKEN_ROUTES: [&str; 2] = ["/stream/{threadId}", "/api/invoke/stream/{threadId}"];
 
@@ -89,10 +92,6 @@ impl FromRequestParts<Api> for Caller {
     }
 }
 
-/// The address of the peer of a request's connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PeerAddress(pub(super) SocketAddr);
-
 /// Lets a request pass if its caller is known and has the role that the route wants.
 pub(super) async fn authenticate(State(api): State<Api>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
@@ -127,8 +126,15 @@ pub(super) async fn authenticate(State(api): State<Api>, request: Request, next:
 
 async fn identify(api: &Api, parts: &mut Parts, route: &str) -> Result<Caller, Problem> {
     let keys = &api.settings.keys;
-    if let Some(key) = by_secret(keys, &parts.headers, &parts.method) {
-        return Ok(Caller::of_key(key));
+    let mut unknown = Problem::new(&UNAUTHENTICATED, KEY_NEEDED);
+    if !keys.is_empty()
+        && let Some(secret) = secret_in(&parts.headers, &parts.method)
+    {
+        let network = PeerAddress::network_of(&parts.extensions);
+        match api.guessers.find(keys, network, &secret) {
+            Ok(key) => return Ok(Caller::of_key(key)),
+            Err(wrong) => unknown = wrong.problem(KEY_NEEDED),
+        }
     }
     let streams = TOKEN_ROUTES.contains(&route) && is_read(&parts.method);
     if streams
@@ -142,7 +148,7 @@ async fn identify(api: &Api, parts: &mut Parts, route: &str) -> Result<Caller, P
     if let Some(key) = session::key_of(api, parts).await? {
         return Ok(Caller::of_key(key));
     }
-    Err(Problem::new(&UNAUTHENTICATED, "a valid API key is needed: Authorization: Bearer SECRET"))
+    Err(unknown)
 }
 
 /// Whether the caller's role is enough for the route.
@@ -181,15 +187,15 @@ fn is_read(method: &Method) -> bool {
     *method == Method::GET || *method == Method::HEAD
 }
 
-/// The key whose secret the `Authorization` header carries.
-fn by_secret(keys: &Keys, headers: &HeaderMap, method: &Method) -> Option<ApiKey> {
+/// The secret that the `Authorization` header carries.
+fn secret_in<'a>(headers: &'a HeaderMap, method: &Method) -> Option<Cow<'a, str>> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, rest) = value.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
-        keys.find(rest.trim())
+        Some(Cow::Borrowed(rest.trim()))
     } else if scheme.eq_ignore_ascii_case("basic") && is_read(method) {
         let decoded = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
-        keys.find(decoded.split_once(':')?.1)
+        Some(Cow::Owned(decoded.split_once(':')?.1.to_owned()))
     } else {
         None
     }
@@ -207,12 +213,6 @@ async fn by_token(api: &Api, parts: &mut Parts, given: &str) -> Result<Caller, P
 
 fn refuse(problem: Problem, parts: &Parts) -> Response {
     let unknown = problem.kind() == &UNAUTHENTICATED;
-    if unknown && parts.headers.contains_key(header::AUTHORIZATION) {
-        let peer = parts.extensions.get::<PeerAddress>();
-        let address =
-            peer.map_or_else(|| "unknown".to_owned(), |PeerAddress(peer)| peer.ip().to_string());
-        tracing::warn!(address, "a request had a key that is not known");
-    }
     let mut response = problem.into_response();
     if unknown {
         let headers = response.headers_mut();
@@ -239,29 +239,27 @@ fn is_event_source(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn caller(method: &Method, authorization: &str) -> Option<String> {
-        let keys = Keys::new(vec![ApiKey::new("ops", "s3cret"), ApiKey::new("ci", "other")]);
+    fn secret(method: &Method, authorization: &str) -> Option<String> {
         let value = HeaderValue::from_str(authorization).unwrap();
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
-        by_secret(&keys, &headers, method).map(|key| key.name.as_ref().to_owned())
+        secret_in(&headers, method).map(Cow::into_owned)
     }
 
     #[test]
-    fn a_bearer_secret_names_its_key() {
-        assert_eq!(caller(&Method::POST, "Bearer s3cret").as_deref(), Some("ops"));
-        assert_eq!(caller(&Method::GET, "bearer other").as_deref(), Some("ci"));
-        for bad in ["Bearer", "Bearer ", "Bearer s3cre", "Bearer s3cret2", "s3cret", "Token s3cret"]
-        {
-            assert_eq!(caller(&Method::GET, bad), None, "{bad}");
+    fn a_bearer_secret_is_read_whatever_the_method() {
+        assert_eq!(secret(&Method::POST, "Bearer s3cret").as_deref(), Some("s3cret"));
+        assert_eq!(secret(&Method::GET, "bearer  other ").as_deref(), Some("other"));
+        for bad in ["Bearer", "s3cret", "Token s3cret", "Bearers3cret"] {
+            assert_eq!(secret(&Method::GET, bad), None, "{bad}");
         }
     }
 
     #[test]
     fn basic_is_for_reading_only() {
         let basic = format!("Basic {}", STANDARD.encode("anybody:s3cret"));
-        assert_eq!(caller(&Method::GET, &basic).as_deref(), Some("ops"));
-        assert_eq!(caller(&Method::POST, &basic), None);
-        assert_eq!(caller(&Method::DELETE, &basic), None);
-        assert_eq!(caller(&Method::GET, "Basic !!!"), None);
+        assert_eq!(secret(&Method::GET, &basic).as_deref(), Some("s3cret"));
+        assert_eq!(secret(&Method::POST, &basic), None);
+        assert_eq!(secret(&Method::DELETE, &basic), None);
+        assert_eq!(secret(&Method::GET, "Basic !!!"), None);
     }
 }

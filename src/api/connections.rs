@@ -5,9 +5,10 @@
 //! for a moment, and who holds one for long is no probe.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::http::Extensions;
 use tokio_util::sync::CancellationToken;
 
 /// How many connections there may be.
@@ -19,6 +20,18 @@ pub struct Bounds {
     pub per_address: usize,
     /// Beyond those, for probes.
     pub reserve: usize,
+}
+
+/// The address of the peer of a request's connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PeerAddress(pub(super) SocketAddr);
+
+impl PeerAddress {
+    /// What counts as the address of whoever sent a request; none where there is no connection.
+    pub(super) fn network_of(request: &Extensions) -> IpAddr {
+        let peer = request.get::<Self>();
+        peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Self(peer)| network(peer.ip()))
+    }
 }
 
 /// Marks requests of connections that are answered probes alone.

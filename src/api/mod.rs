@@ -7,12 +7,14 @@
 mod apart;
 mod audit;
 mod auth;
+mod buckets;
 mod conditional;
 mod connections;
 mod cors;
 mod extract;
 mod fields;
 mod gate;
+mod guessers;
 mod keys;
 mod memory;
 mod openapi;
@@ -48,6 +50,7 @@ pub use problem::{ProblemDocument, ProblemError};
 pub use serve::{ServeSettings, serve};
 pub use settings::{Answered, ApiSettings, DEFAULT_MAX_BODY, HttpMetrics, NoMetrics};
 
+use guessers::Guessers;
 use problem::{METHOD_NOT_ALLOWED, Problem, ROUTE_NOT_FOUND};
 use roles::Roles;
 
@@ -57,6 +60,7 @@ pub struct Api {
     handle: Handle,
     settings: Arc<ApiSettings>,
     roles: Arc<Roles>,
+    guessers: Arc<Guessers>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -69,8 +73,10 @@ impl Api {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
+        let metrics = Arc::clone(&settings.metrics);
+        let guessers = Guessers::new(settings.wrong_keys, Arc::clone(&clock), metrics);
         let (settings, roles) = (Arc::new(settings), Arc::default());
-        Self { handle, settings, roles, clock, entropy }
+        Self { handle, settings, roles, guessers: Arc::new(guessers), clock, entropy }
     }
 }
 

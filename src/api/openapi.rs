@@ -252,7 +252,7 @@ fn add_problems(path: &str, operation: &mut Operation) {
     let open = path == "/health/live" || path == "/health/ready";
     let mut statuses = vec!["400", "500"];
     if !open {
-        statuses.extend(["401", "403", "421"]);
+        statuses.extend(["401", "403", "421", "429"]);
     }
     if path != "/health/live" && path != "/health" {
         statuses.push("503");
@@ -264,7 +264,7 @@ fn add_problems(path: &str, operation: &mut Operation) {
         statuses.extend(["408", "413", "415"]);
     }
     if path.starts_with("/invoke") || path.ends_with("/fork") {
-        statuses.extend(["409", "422", "429"]);
+        statuses.extend(["409", "422"]);
     }
     let tags = operation.tags.as_deref().unwrap_or_default();
     if tags.iter().any(|tag| tag == "control") || path == "/threads/{threadId}" {

@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::Api;
-use super::problem::{MEDIA_TYPE, Problem};
+use super::problem::{MEDIA_TYPE, Problem, TOO_MANY_WRONG_KEYS};
 use super::settings::Answered;
 use crate::model::ThreadId;
 
@@ -47,6 +47,7 @@ pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next
         span.in_scope(|| tracing::error!("a handler panicked"));
         Problem::internal().into_response()
     });
+    let quiet = is_told_elsewhere(&response);
     let response = finish(response, &path, &id);
     let answered = Answered {
         method: label(&method),
@@ -55,17 +56,23 @@ pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next
         elapsed: api.clock.monotonic().saturating_sub(started),
     };
     api.settings.metrics.answered(&answered);
-    span.in_scope(|| log(&answered));
+    span.in_scope(|| log(&answered, quiet));
     response
 }
 
+/// Whether it is a refusal that comes in crowds, which the log is told of once a second elsewhere.
+fn is_told_elsewhere(response: &Response) -> bool {
+    let problem = response.extensions().get::<Arc<Problem>>();
+    problem.is_some_and(|problem| problem.kind() == &TOO_MANY_WRONG_KEYS)
+}
+
 /// One line per request: loud for faults of this server, quiet for what goes well.
-fn log(answered: &Answered<'_>) {
+fn log(answered: &Answered<'_>, quiet: bool) {
     let status = answered.status;
     let elapsed_us = u64::try_from(answered.elapsed.as_micros()).unwrap_or(u64::MAX);
     if status >= 500 {
         tracing::warn!(status, elapsed_us, "answered");
-    } else if status >= 400 {
+    } else if status >= 400 && !quiet {
         tracing::info!(status, elapsed_us, "answered");
     } else {
         tracing::debug!(status, elapsed_us, "answered");

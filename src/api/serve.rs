@@ -20,8 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::auth::PeerAddress;
-use super::connections::{Bounds, Connections, Place, Reserved};
+use super::connections::{Bounds, Connections, PeerAddress, Place, Reserved};
 use super::pace::{Answer, Pace, Watched};
 use super::progress::Progress;
 

@@ -17,9 +17,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::Api;
+use super::connections::PeerAddress;
 use super::gate::is_from_own_page;
 use super::keys::ApiKey;
-use super::problem::{Problem, UNAUTHENTICATED};
+use super::problem::Problem;
 use crate::model::{HostPort, Timestamp};
 
 /// How long a cookie is taken: a day's work. It is gone with the browser's session before.
@@ -45,9 +46,9 @@ pub(super) async fn enter(api: &Api, parts: &Parts) -> Result<Option<Response>, 
     let Some((_, secret)) = pairs.iter().find(|(name, _)| name == PARAMETER) else {
         return Ok(None);
     };
-    let Some(key) = api.settings.keys.find(secret) else {
-        return Err(Problem::new(&UNAUTHENTICATED, "the key in the address is not valid"));
-    };
+    let network = PeerAddress::network_of(&parts.extensions);
+    let found = api.guessers.find(&api.settings.keys, network, secret);
+    let key = found.map_err(|wrong| wrong.problem("the key in the address is not valid"))?;
     let shared = api.handle.token_key().await?;
     let value = sign(&shared, &key.digest, api.clock.now().plus(LIFETIME));
     let others = pairs.iter().filter(|(name, _)| name != PARAMETER);

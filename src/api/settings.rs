@@ -1,5 +1,6 @@
 //! What the API is told at the start, and the hook it reports its requests to.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub trait HttpMetrics: Send + Sync + std::fmt::Debug {
     fn answered(&self, answered: &Answered<'_>);
     /// An event stream was opened (`+1`) or closed (`-1`).
     fn streams(&self, change: i64);
+    /// A key was wrong; whether it was looked at, or refused unseen.
+    fn wrong_key(&self, looked_at: bool);
     /// All metrics of the process in the Prometheus text format.
     fn render(&self) -> String;
 }
@@ -40,6 +43,7 @@ pub struct NoMetrics;
 impl HttpMetrics for NoMetrics {
     fn answered(&self, _: &Answered<'_>) {}
     fn streams(&self, _: i64) {}
+    fn wrong_key(&self, _: bool) {}
     fn render(&self) -> String {
         "# EOF\n".to_owned()
     }
@@ -60,6 +64,8 @@ pub struct ApiSettings {
     pub audit_reads: bool,
     /// Largest request body, in bytes; larger is 413.
     pub max_body: usize,
+    /// Wrong keys a minute that are looked at from one address; `None`: all of them.
+    pub wrong_keys: Option<NonZeroU32>,
     /// Where requests are counted.
     pub metrics: Arc<dyn HttpMetrics>,
 }
@@ -73,6 +79,7 @@ impl Default for ApiSettings {
             origins: Origins::default(),
             audit_reads: false,
             max_body: DEFAULT_MAX_BODY,
+            wrong_keys: None,
             metrics: Arc::new(NoMetrics),
         }
     }

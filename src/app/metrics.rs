@@ -19,6 +19,10 @@ impl HttpMetrics for ServedMetrics {
         self.0.sse_streams_open.inc_by(change);
     }
 
+    fn wrong_key(&self, looked_at: bool) {
+        self.0.wrong_key(looked_at);
+    }
+
     fn render(&self) -> String {
         self.0.encode()
     }

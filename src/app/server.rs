@@ -229,6 +229,7 @@ fn api_settings(settings: &Settings, keys: Keys, metrics: Arc<Metrics>) -> ApiSe
         origins: origins(&settings.edge.origins),
         audit_reads: settings.audit.reads,
         max_body: settings.max_body,
+        wrong_keys: settings.edge.wrong_keys,
         metrics: Arc::new(ServedMetrics(metrics)),
     }
 }

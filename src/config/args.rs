@@ -23,6 +23,9 @@ const FALLBACK_PATH: &str = "rethread-fallback.db";
 const MAX_CONNECTIONS: &str = "10000";
 /// Connections. Roomy for a proxy or an office behind one address, too few to shut others out.
 const MAX_CONNECTIONS_PER_ADDRESS: &str = "1000";
+/// Wrong keys a minute. A person mistypes fewer; at this rate nobody guesses a key in a lifetime that is
+/// not in a list of common words.
+const WRONG_KEYS: &str = "10";
 /// Room for a compiler or a model's tokenizer, not for all that a small machine has.
 const EXEC_MEMORY: &str = "2GiB";
 /// A build with a dozen workers has some fifty.
@@ -137,6 +140,13 @@ pub struct ServerArgs {
     #[arg(long, env = "RETHREAD_MAX_CONNECTIONS_PER_ADDRESS", hide_env_values = true)]
     #[arg(value_name = "COUNT", default_value = MAX_CONNECTIONS_PER_ADDRESS)]
     pub max_connections_per_address: Option<String>,
+
+    /// Wrong API keys a minute that are looked at from one address (of IPv6, one network of 64 bits);
+    /// beyond, only keys that were right from there before are, and others are answered with 429; 0:
+    /// all are looked at
+    #[arg(long, env = "RETHREAD_WRONG_KEYS", hide_env_values = true, value_name = "COUNT")]
+    #[arg(default_value = WRONG_KEYS)]
+    pub wrong_keys: Option<String>,
 
     /// Programs that `exec` steps may start, by name, separated by commas; none by default
     #[arg(long, env = "RETHREAD_EXEC_ALLOW", hide_env_values = true, value_name = "PROGRAMS")]

@@ -1,6 +1,7 @@
 //! Reads what bounds the door: the names that this server goes by, the origins of pages that may
 //! call it, and how many connections it takes.
 
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 use url::Url;
@@ -16,6 +17,8 @@ pub(super) const ORIGINS: &str =
     "origins separated by commas, such as https://app.example.com or http://localhost:3000; or *";
 /// Connections. Not even a probe gets through less; more than a machine has ports for.
 pub(super) const CONNECTIONS: RangeInclusive<u64> = 1..=1_000_000;
+/// Wrong keys a minute; 0 is off. Above, nobody is slowed down.
+pub(super) const WRONG_KEYS: RangeInclusive<u64> = 0..=100_000;
 /// Every origin.
 const ANY: &str = "*";
 
@@ -30,6 +33,8 @@ pub struct EdgeSettings {
     pub max_connections: usize,
     /// Connections at once from one address.
     pub max_connections_per_address: usize,
+    /// Wrong keys a minute that are looked at from one address; `None`: all of them.
+    pub wrong_keys: Option<NonZeroU32>,
 }
 
 /// Whose pages may call from a browser.

@@ -1,6 +1,7 @@
 //! Reads settings one by one, so that all that is wrong with them is told at once.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -96,11 +97,13 @@ impl Reader<'_> {
         let origins = self.read_optional("cors_origins", edge::ORIGINS, edge::origins);
         let max = self.count("max_connections", &edge::CONNECTIONS);
         let each = self.count("max_connections_per_address", &edge::CONNECTIONS);
+        let wrong_keys = self.count("wrong_keys", &edge::WRONG_KEYS);
         Some(EdgeSettings {
             hosts: hosts.ok()?.unwrap_or_default(),
             origins: origins.ok()?.unwrap_or(CorsOrigins::Named(Vec::new())),
             max_connections: usize::try_from(max?).ok()?,
             max_connections_per_address: usize::try_from(each?).ok()?,
+            wrong_keys: NonZeroU32::new(u32::try_from(wrong_keys?).ok()?),
         })
     }
 

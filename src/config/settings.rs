@@ -252,7 +252,8 @@ mod tests {
         assert_eq!(settings.egress, Egress::Open);
         assert_eq!((settings.max_running, settings.max_queued), (1024, 100_000));
         let edge = &settings.edge;
-        assert_eq!((edge.max_connections, edge.max_connections_per_address), (10_000, 1_000));
+        let bounds = (edge.max_connections, edge.max_connections_per_address, edge.wrong_keys);
+        assert_eq!(bounds, (10_000, 1_000, std::num::NonZeroU32::new(10)));
         assert_eq!(
             (&edge.hosts, &edge.origins),
             (&Vec::new(), &crate::config::CorsOrigins::Named(Vec::new()))

@@ -61,6 +61,13 @@ pub struct OutcomeLabel {
     pub outcome: &'static str,
 }
 
+/// What became of a wrong key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WrongKeyLabel {
+    /// `checked`, or `unchecked` beyond what is looked at from one address.
+    pub outcome: &'static str,
+}
+
 /// A step's kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KindLabel {
@@ -152,6 +159,7 @@ pub struct Metrics {
     pub storage_log_bytes: Gauge,
     pub storage_free_bytes: Gauge,
     pub sse_streams_open: Gauge,
+    pub wrong_keys: Family<WrongKeyLabel, Counter>,
     pub http_requests: Family<RequestLabels, Counter>,
     pub http_request_duration: Histograms<RouteLabel>,
     /// The checkpoints again, to be read.
@@ -257,6 +265,11 @@ impl Metrics {
             ),
             storage_free_bytes: add(&mut r, "storage_free_bytes", "Bytes free on a file's disk"),
             sse_streams_open: add(&mut r, "sse_streams_open", "Event streams open now"),
+            wrong_keys: add(
+                &mut r,
+                "wrong_keys",
+                "Requests with a wrong key, by what became of it",
+            ),
             http_requests: add(&mut r, "http_requests", "Requests, by route, method and status"),
             http_request_duration: put(
                 &mut r,
@@ -306,6 +319,12 @@ impl Metrics {
         if let Some(took) = took {
             self.step_duration.get_or_create(&KindLabel { kind }).observe(took.as_secs_f64());
         }
+    }
+
+    /// Notes a wrong key, and whether it was looked at.
+    pub fn wrong_key(&self, looked_at: bool) {
+        let outcome = if looked_at { "checked" } else { "unchecked" };
+        self.wrong_keys.get_or_create(&WrongKeyLabel { outcome }).inc();
     }
 
     /// Notes what became of an attempt to undo a step.

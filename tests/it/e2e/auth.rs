@@ -10,7 +10,10 @@ const CI: &str = "fedcba9876543210-ci";
 
 async fn server() -> (Server, Recorder) {
     let keys = format!("ops:{OPS},ci:{CI}");
-    let server = Home::memory().await.launch().set("RETHREAD_API_KEYS", &keys).start().await;
+    let home = Home::memory().await;
+    // A stranger tries every route.
+    let launch = home.launch().set("RETHREAD_API_KEYS", &keys).set("RETHREAD_WRONG_KEYS", "0");
+    let server = launch.start().await;
     (server, Recorder::start().await)
 }
 

@@ -24,6 +24,7 @@ mod fallback;
 mod fallbacks;
 mod forks;
 mod graceful;
+mod guessers;
 mod heartbeats;
 mod kinds;
 mod lifecycle;

@@ -1,6 +1,6 @@
 //! A thin HTTP client: a connection a request, bytes in and bytes out.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Request};
@@ -68,12 +68,20 @@ pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
 pub(crate) struct Client {
     addr: SocketAddr,
     bearer: Option<String>,
+    from: Option<IpAddr>,
 }
 
 impl Client {
     /// A client of the server at this address, without a key.
     pub(crate) const fn new(addr: SocketAddr) -> Self {
-        Self { addr, bearer: None }
+        Self { addr, bearer: None, from: None }
+    }
+
+    /// The same client at another address of this machine.
+    #[must_use]
+    pub(crate) fn at(mut self, address: &str) -> Self {
+        self.from = Some(address.parse().unwrap());
+        self
     }
 
     /// The same client with an API key.
@@ -91,7 +99,11 @@ impl Client {
         headers: Headers<'_>,
         body: impl Into<Bytes>,
     ) -> anyhow::Result<axum::http::Response<Incoming>> {
-        let socket = tokio::net::TcpStream::connect(self.addr).await?;
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        if let Some(from) = self.from {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        let socket = socket.connect(self.addr).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
         beside(connection);
