@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
@@ -18,8 +19,10 @@ use base64::engine::general_purpose::STANDARD;
 use super::connections::PeerAddress;
 use super::extract::path_parameter;
 use super::keys::{ApiKey, Keys};
+use super::places::Holding;
 use super::problem::{FORBIDDEN, Problem, UNAUTHENTICATED};
 use super::query::Params;
+use super::quota::{Holder, Unannounced};
 use super::roles::Access;
 use super::{Api, session, token};
 use crate::model::{Namespace, Role, ThreadId};
@@ -27,6 +30,8 @@ use crate::runtime::RuntimeError;
 
 /// The name of a caller when no keys are set.
 const ANONYMOUS: &str = "anonymous";
+/// The name of a caller with a stream token: whoever was given one.
+const STREAM_TOKEN: &str = "stream-token";
 /// What a caller is told that is not known.
 const KEY_NEEDED: &str = "a valid API key is needed: Authorization: Bearer SECRET";
 /// Routes that a stream token opens.
@@ -66,6 +71,13 @@ impl Caller {
     /// Whose threads, workflows and notifications the caller sees.
     pub(super) fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Whose quotas its requests count for. Many share a name that is nobody's own.
+    fn holder(&self) -> Holder {
+        let own = self.known && (self.key.is_some() || *self.name != *STREAM_TOKEN);
+        let name = own.then(|| Arc::clone(&self.name));
+        Holder { name, namespace: self.namespace.clone() }
     }
 
     /// What the caller may do, if the name is proven.
@@ -111,11 +123,26 @@ pub(super) async fn authenticate(State(api): State<Api>, request: Request, next:
         Ok(caller) => caller,
         Err(problem) => return refuse(problem, &parts),
     };
-    let mut response = match authorize(&api, &mut parts, &caller, access).await {
-        Ok(()) => {
-            parts.extensions.insert(caller.namespace.clone());
-            parts.extensions.insert(caller.clone());
-            next.run(Request::from_parts(parts, body)).await
+    let (holder, length) = (caller.holder(), body.size_hint().exact());
+    let mut response = match api.counters.admit(&holder, &parts.extensions, length) {
+        Ok(admission) => {
+            if length.is_none() {
+                parts.extensions.insert(Unannounced::new(&api.counters, holder));
+            }
+            let response = match authorize(&api, &mut parts, &caller, access).await {
+                Ok(()) => {
+                    parts.extensions.insert(caller.namespace.clone());
+                    parts.extensions.insert(caller.clone());
+                    next.run(Request::from_parts(parts, body)).await
+                }
+                Err(problem) => problem.into_response(),
+            };
+            // A place is held until the answer is sent, a stream's until it ends.
+            if admission.holds() {
+                response.map(|body| Body::new(Holding::new(body, admission)))
+            } else {
+                response
+            }
         }
         Err(problem) => problem.into_response(),
     };
@@ -206,7 +233,7 @@ async fn by_token(api: &Api, parts: &mut Parts, given: &str) -> Result<Caller, P
     ThreadId::parse(&id).map_err(|fault| Problem::invalid(fault.to_string()))?;
     let key = api.handle.token_key().await?;
     if let Some(thread) = token::verify(&key, &id, given, api.clock.now()) {
-        return Ok(Caller::known("stream-token", Role::Reader, thread.namespace()));
+        return Ok(Caller::known(STREAM_TOKEN, Role::Reader, thread.namespace()));
     }
     Err(Problem::new(&UNAUTHENTICATED, "the stream token is not valid for this thread, or expired"))
 }

@@ -15,6 +15,7 @@ use super::memory::Held;
 use super::problem::{
     BODY_TOO_LARGE, MALFORMED_JSON, Problem, REQUEST_TIMEOUT, UNSUPPORTED_MEDIA_TYPE,
 };
+use super::quota::Unannounced;
 use crate::model::{Fault, Json, JsonFault, Namespace, ThreadId};
 
 /// Longest a body may take to arrive: a slow sender must not hold memory and a connection.
@@ -84,7 +85,11 @@ async fn read_json(request: Request, api: &Api) -> Result<Option<Json>, Problem>
     let (parts, body) = request.into_parts();
     let held = parts.extensions.get::<Held>().cloned().unwrap_or_default();
     let memory = api.handle.memory();
-    let came = |bytes| held.came(memory, bytes);
+    let unannounced = parts.extensions.get::<Unannounced>();
+    let came = |bytes| {
+        unannounced.map_or(Ok(()), |quota| quota.came(bytes))?;
+        held.came(memory, bytes)
+    };
     let bytes = read_bytes(&parts.headers, body, (api.settings.max_body, &came)).await?;
     if bytes.is_empty() {
         return Ok(None);

@@ -20,9 +20,11 @@ mod memory;
 mod openapi;
 mod ops;
 mod pace;
+mod places;
 mod problem;
 mod progress;
 mod query;
+mod quota;
 mod request;
 mod roles;
 mod serve;
@@ -48,10 +50,11 @@ pub use keys::{ApiKey, Keys};
 pub use openapi::openapi;
 pub use problem::{ProblemDocument, ProblemError};
 pub use serve::{ServeSettings, serve};
-pub use settings::{Answered, ApiSettings, DEFAULT_MAX_BODY, HttpMetrics, NoMetrics};
+pub use settings::{Answered, ApiSettings, DEFAULT_MAX_BODY, HttpMetrics, NoMetrics, Quotas, Rate};
 
 use guessers::Guessers;
 use problem::{METHOD_NOT_ALLOWED, Problem, ROUTE_NOT_FOUND};
+use quota::Counters;
 use roles::Roles;
 
 /// What every handler needs; cheap to clone.
@@ -61,6 +64,7 @@ pub struct Api {
     settings: Arc<ApiSettings>,
     roles: Arc<Roles>,
     guessers: Arc<Guessers>,
+    counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -74,9 +78,12 @@ impl Api {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         let metrics = Arc::clone(&settings.metrics);
-        let guessers = Guessers::new(settings.wrong_keys, Arc::clone(&clock), metrics);
+        let time = || Arc::clone(&clock);
+        let guessers = Guessers::new(settings.wrong_keys, time(), Arc::clone(&metrics));
+        let counters = Counters::new(settings.quotas, settings.max_body, time(), metrics);
+        let (guessers, counters) = (Arc::new(guessers), Arc::new(counters));
         let (settings, roles) = (Arc::new(settings), Arc::default());
-        Self { handle, settings, roles, guessers: Arc::new(guessers), clock, entropy }
+        Self { handle, settings, roles, guessers, counters, clock, entropy }
     }
 }
 

@@ -81,6 +81,7 @@ kinds! {
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" Validation false "The body has the wrong content type";
     IDEMPOTENCY_MISMATCH = UNPROCESSABLE_ENTITY "idempotency_mismatch" Conflict false "The idempotency key is in use";
     QUEUE_FULL = TOO_MANY_REQUESTS "queue_full" RateLimit true "Too many threads wait already";
+    QUOTA_EXCEEDED = TOO_MANY_REQUESTS "quota_exceeded" RateLimit true "A quota is used up";
     TOO_MANY_WRONG_KEYS = TOO_MANY_REQUESTS "too_many_wrong_keys" RateLimit true "Too many wrong keys came from the address";
     INTERNAL = INTERNAL_SERVER_ERROR "internal" Internal false "A fault of this server";
     RECORD_DAMAGED = INTERNAL_SERVER_ERROR "record_damaged" Storage false "A stored record is damaged";

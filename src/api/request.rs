@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::Api;
-use super::problem::{MEDIA_TYPE, Problem, TOO_MANY_WRONG_KEYS};
+use super::problem::{MEDIA_TYPE, Problem, QUOTA_EXCEEDED, TOO_MANY_WRONG_KEYS};
 use super::settings::Answered;
 use crate::model::ThreadId;
 
@@ -63,7 +63,7 @@ pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next
 /// Whether it is a refusal that comes in crowds, which the log is told of once a second elsewhere.
 fn is_told_elsewhere(response: &Response) -> bool {
     let problem = response.extensions().get::<Arc<Problem>>();
-    problem.is_some_and(|problem| problem.kind() == &TOO_MANY_WRONG_KEYS)
+    problem.is_some_and(|problem| [&QUOTA_EXCEEDED, &TOO_MANY_WRONG_KEYS].contains(&problem.kind()))
 }
 
 /// One line per request: loud for faults of this server, quiet for what goes well.

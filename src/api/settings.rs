@@ -32,6 +32,8 @@ pub trait HttpMetrics: Send + Sync + std::fmt::Debug {
     fn streams(&self, change: i64);
     /// A key was wrong; whether it was looked at, or refused unseen.
     fn wrong_key(&self, looked_at: bool);
+    /// A request was refused because this quota is used up.
+    fn refused(&self, quota: &'static str);
     /// All metrics of the process in the Prometheus text format.
     fn render(&self) -> String;
 }
@@ -44,9 +46,30 @@ impl HttpMetrics for NoMetrics {
     fn answered(&self, _: &Answered<'_>) {}
     fn streams(&self, _: i64) {}
     fn wrong_key(&self, _: bool) {}
+    fn refused(&self, _: &'static str) {}
     fn render(&self) -> String {
         "# EOF\n".to_owned()
     }
+}
+
+/// Requests a second, and how many may come at once after a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a second.
+    pub per_second: NonZeroU32,
+    /// Requests at once.
+    pub burst: NonZeroU32,
+}
+
+/// The quotas of each key, or of each namespace; what is `None` is not bounded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Requests a second.
+    pub rate: Option<Rate>,
+    /// Requests that are answered at once; an event stream is one for as long as it lives.
+    pub concurrency: Option<usize>,
+    /// Bytes of request bodies a second.
+    pub bytes: Option<u64>,
 }
 
 /// What the API is told at the start.
@@ -66,6 +89,8 @@ pub struct ApiSettings {
     pub max_body: usize,
     /// Wrong keys a minute that are looked at from one address; `None`: all of them.
     pub wrong_keys: Option<NonZeroU32>,
+    /// The quotas of each key, and those of each namespace.
+    pub quotas: (Quotas, Quotas),
     /// Where requests are counted.
     pub metrics: Arc<dyn HttpMetrics>,
 }
@@ -80,6 +105,7 @@ impl Default for ApiSettings {
             audit_reads: false,
             max_body: DEFAULT_MAX_BODY,
             wrong_keys: None,
+            quotas: (Quotas::default(), Quotas::default()),
             metrics: Arc::new(NoMetrics),
         }
     }

@@ -23,6 +23,10 @@ impl HttpMetrics for ServedMetrics {
         self.0.wrong_key(looked_at);
     }
 
+    fn refused(&self, quota: &'static str) {
+        self.0.quota_refused(quota);
+    }
+
     fn render(&self) -> String {
         self.0.encode()
     }

@@ -14,8 +14,8 @@ use super::control::Control;
 use super::metrics::ServedMetrics;
 use super::reload::{Reloading, api_keys};
 use super::workers::Workers;
-use crate::api::{self, Api, ApiSettings, Bounds, Keys, Origins, ServeSettings};
-use crate::config::{self, ConfigError, CorsOrigins, Reload, Settings};
+use crate::api::{self, Api, ApiSettings, Bounds, Keys, Origins, Quotas, Rate, ServeSettings};
+use crate::config::{self, ConfigError, CorsOrigins, QuotaSettings, Reload, Settings};
 use crate::dashboard;
 use crate::executor::{
     self, EgressPolicy, ExecutorSettings, Executors, ProgramLimits, Redactor, Registry,
@@ -230,8 +230,14 @@ fn api_settings(settings: &Settings, keys: Keys, metrics: Arc<Metrics>) -> ApiSe
         audit_reads: settings.audit.reads,
         max_body: settings.max_body,
         wrong_keys: settings.edge.wrong_keys,
+        quotas: (quotas(settings.quotas.0), quotas(settings.quotas.1)),
         metrics: Arc::new(ServedMetrics(metrics)),
     }
+}
+
+fn quotas(settings: QuotaSettings) -> Quotas {
+    let QuotaSettings { rate, concurrency, bytes } = settings;
+    Quotas { rate: rate.map(|(per_second, burst)| Rate { per_second, burst }), concurrency, bytes }
 }
 
 fn origins(settings: &CorsOrigins) -> Origins {

@@ -148,6 +148,37 @@ pub struct ServerArgs {
     #[arg(default_value = WRONG_KEYS)]
     pub wrong_keys: Option<String>,
 
+    /// Requests a second of each API key on this replica, as `50`, or as `50:200` with how many may come
+    /// at once after a pause; beyond, 429; no bound by default
+    #[arg(long, env = "RETHREAD_QUOTA_KEY_RATE", hide_env_values = true, value_name = "RATE")]
+    pub quota_key_rate: Option<String>,
+
+    /// Requests of each API key that this replica answers at once; an event stream is one until it
+    /// ends; no bound by default
+    #[arg(long, env = "RETHREAD_QUOTA_KEY_CONCURRENCY", hide_env_values = true)]
+    #[arg(value_name = "COUNT")]
+    pub quota_key_concurrency: Option<String>,
+
+    /// Bytes of request bodies a second that this replica takes of each API key; as many as the
+    /// largest body (`RETHREAD_MAX_BODY`) may come at once; no bound by default
+    #[arg(long, env = "RETHREAD_QUOTA_KEY_BYTES", hide_env_values = true, value_name = "SIZE")]
+    pub quota_key_bytes: Option<String>,
+
+    /// The same as `RETHREAD_QUOTA_KEY_RATE` for all callers of a namespace together
+    #[arg(long, env = "RETHREAD_QUOTA_NAMESPACE_RATE", hide_env_values = true)]
+    #[arg(value_name = "RATE")]
+    pub quota_namespace_rate: Option<String>,
+
+    /// The same as `RETHREAD_QUOTA_KEY_CONCURRENCY` for all callers of a namespace together
+    #[arg(long, env = "RETHREAD_QUOTA_NAMESPACE_CONCURRENCY", hide_env_values = true)]
+    #[arg(value_name = "COUNT")]
+    pub quota_namespace_concurrency: Option<String>,
+
+    /// The same as `RETHREAD_QUOTA_KEY_BYTES` for all callers of a namespace together
+    #[arg(long, env = "RETHREAD_QUOTA_NAMESPACE_BYTES", hide_env_values = true)]
+    #[arg(value_name = "SIZE")]
+    pub quota_namespace_bytes: Option<String>,
+
     /// Programs that `exec` steps may start, by name, separated by commas; none by default
     #[arg(long, env = "RETHREAD_EXEC_ALLOW", hide_env_values = true, value_name = "PROGRAMS")]
     pub exec_allow: Option<String>,

@@ -14,6 +14,7 @@ use super::keys::ApiKey;
 use super::log::LogSettings;
 use super::parse::{self, Egress, ListenAddress};
 use super::programs::{self, ProgramSettings};
+use super::quota::{self, QuotaSettings};
 use super::reader::Reader;
 use super::secret;
 use super::{ConfigError, Environment, Notice, Values};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub api_keys: Vec<ApiKey>,
     /// Whom the server answers, and how many at once.
     pub edge: EdgeSettings,
+    /// The quotas of each key, and those of each namespace.
+    pub quotas: (QuotaSettings, QuotaSettings),
     /// What `{secrets.NAME}` stands for, by name.
     pub secrets: BTreeMap<String, SecretString>,
     /// Programs that `exec` steps may start.
@@ -141,7 +144,7 @@ impl Settings {
         let fallback = reader.read("fallback", "none, sqlite, memory", database::read_fallback);
         let fallback_path = reader.read("fallback_path", "the path of a file", database::read_path);
         let api_keys = reader.api_keys(addr.as_ref(), notices);
-        let edge = reader.edge();
+        let (edge, quotas) = (reader.edge(), quota::read(reader));
         let exec_allow =
             reader.read_optional("exec_allow", "names of programs", |text| Ok(parse::list(text)));
         let programs = programs::read(reader);
@@ -169,6 +172,7 @@ impl Settings {
         let fallback = usable_fallback(&database, fallback, notices);
         Some(Self {
             edge: edge?,
+            quotas: quotas?,
             database,
             schema: schema?,
             pooler: pooler?,

@@ -61,6 +61,13 @@ pub struct OutcomeLabel {
     pub outcome: &'static str,
 }
 
+/// A kind of quota.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct QuotaLabel {
+    /// Of a `key` or a `namespace`: its `rate`, `concurrency` or `bytes`, joined by `_`.
+    pub quota: &'static str,
+}
+
 /// What became of a wrong key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct WrongKeyLabel {
@@ -159,6 +166,7 @@ pub struct Metrics {
     pub storage_log_bytes: Gauge,
     pub storage_free_bytes: Gauge,
     pub sse_streams_open: Gauge,
+    pub quota_refusals: Family<QuotaLabel, Counter>,
     pub wrong_keys: Family<WrongKeyLabel, Counter>,
     pub http_requests: Family<RequestLabels, Counter>,
     pub http_request_duration: Histograms<RouteLabel>,
@@ -265,6 +273,7 @@ impl Metrics {
             ),
             storage_free_bytes: add(&mut r, "storage_free_bytes", "Bytes free on a file's disk"),
             sse_streams_open: add(&mut r, "sse_streams_open", "Event streams open now"),
+            quota_refusals: add(&mut r, "quota_refusals", "Requests refused by a quota, by which"),
             wrong_keys: add(
                 &mut r,
                 "wrong_keys",
@@ -319,6 +328,11 @@ impl Metrics {
         if let Some(took) = took {
             self.step_duration.get_or_create(&KindLabel { kind }).observe(took.as_secs_f64());
         }
+    }
+
+    /// Notes a request that was refused by a quota.
+    pub fn quota_refused(&self, quota: &'static str) {
+        self.quota_refusals.get_or_create(&QuotaLabel { quota }).inc();
     }
 
     /// Notes a wrong key, and whether it was looked at.

@@ -43,6 +43,7 @@ mod presence;
 mod programs;
 mod promise;
 mod questions;
+mod quotas;
 mod refusals;
 mod replica_feed;
 mod replicas;

@@ -1,0 +1,113 @@
+//! Places of requests that are answered at once: so many for each caller. A place is free again when it is
+//! dropped, whatever became of the request.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+
+/// The places that are taken; whoever has none is not in there.
+#[derive(Debug)]
+pub(super) struct Places<K: Hash + Eq> {
+    most: usize,
+    taken: Mutex<HashMap<K, usize>>,
+}
+
+impl<K: Hash + Eq + Clone> Places<K> {
+    /// So many for each.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, taken: Mutex::default() }
+    }
+
+    /// A place for somebody, if one is free.
+    pub(super) fn enter(self: &Arc<Self>, who: &K) -> Option<Place<K>> {
+        let mut taken = self.taken();
+        let count = taken.get(who).copied().unwrap_or_default();
+        if count >= self.most {
+            return None;
+        }
+        taken.insert(who.clone(), count + 1);
+        Some(Place { places: Arc::clone(self), who: who.clone() })
+    }
+}
+
+impl<K: Hash + Eq> Places<K> {
+    fn taken(&self) -> MutexGuard<'_, HashMap<K, usize>> {
+        // Every change is whole before anything in it could panic.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place of somebody.
+#[derive(Debug)]
+pub(super) struct Place<K: Hash + Eq> {
+    places: Arc<Places<K>>,
+    who: K,
+}
+
+impl<K: Hash + Eq> Drop for Place<K> {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken();
+        if let Some(count) = taken.get_mut(&self.who) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                taken.remove(&self.who);
+            }
+        }
+    }
+}
+
+/// A body that holds something until it is gone.
+#[derive(Debug)]
+pub(super) struct Holding<T> {
+    body: Body,
+    _held: T,
+}
+
+impl<T> Holding<T> {
+    /// Holds this while the body is sent.
+    pub(super) fn new(body: Body, held: T) -> Self {
+        Self { body, _held: held }
+    }
+}
+
+impl<T: Unpin> HttpBody for Holding<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_free_again_when_it_is_dropped_and_nothing_is_left_behind() {
+        let places = Arc::new(Places::new(2));
+        let held = [places.enter(&"a").unwrap(), places.enter(&"a").unwrap()];
+        assert!(places.enter(&"a").is_none());
+        let other = places.enter(&"b").unwrap();
+        drop(held);
+        assert!(places.enter(&"a").is_some());
+        drop(other);
+        assert!(places.taken().is_empty());
+    }
+}

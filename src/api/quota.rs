@@ -1,0 +1,313 @@
+//! Quotas of keys and of namespaces: requests a second, requests at once, bytes of bodies a second. Each
+//! is this replica's own.
+//!
+//! A request is counted once its caller is known and before anything is done for it. The key's quotas are
+//! asked first, and what is refused by one quota takes nothing from the others.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::MatchedPath;
+use axum::http::Extensions;
+use governor::Quota;
+
+use super::buckets::{Buckets, Short, Taken};
+use super::places::{Place, Places};
+use super::problem::{BODY_TOO_LARGE, Problem, QUOTA_EXCEEDED};
+use super::settings::{HttpMetrics, Quotas};
+use crate::model::{Clock, Namespace};
+
+/// What bodies are counted in: 1 KiB, each body rounded up. Buckets count to 2^32 and in nanoseconds.
+const UNIT: u64 = 1024;
+/// What a client is told to wait that has too many requests open: nobody knows when one of them ends.
+const PLACE_AFTER: Duration = Duration::from_secs(1);
+/// At most one line of the log in this time for each quota.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Beginnings of routes that probes and collectors of metrics call: they are always answered.
+const UNCOUNTED: [&str; 3] = ["/health", "/api/health", "/metrics"];
+/// How many kinds of quota there are.
+const KINDS: usize = 6;
+
+/// Whose quotas a request counts for.
+#[derive(Debug, Clone)]
+pub(super) struct Holder {
+    /// The caller's name, if it is proven and its own.
+    pub(super) name: Option<Arc<str>>,
+    pub(super) namespace: Namespace,
+}
+
+/// Who has a quota: a name within a namespace, or a namespace as a whole (with an empty name).
+type Who = (Namespace, Arc<str>);
+
+/// A kind of quota, as metrics name it and as a client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    KeyRate,
+    KeyConcurrency,
+    KeyBytes,
+    NamespaceRate,
+    NamespaceConcurrency,
+    NamespaceBytes,
+}
+
+impl Kind {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::KeyRate => "key_rate",
+            Self::KeyConcurrency => "key_concurrency",
+            Self::KeyBytes => "key_bytes",
+            Self::NamespaceRate => "namespace_rate",
+            Self::NamespaceConcurrency => "namespace_concurrency",
+            Self::NamespaceBytes => "namespace_bytes",
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::KeyRate => "the key's requests a second are used up",
+            Self::KeyConcurrency => {
+                "as many requests of the key as may be are open; a stream is one until it ends"
+            }
+            Self::KeyBytes => "the key's bytes of request bodies a second are used up",
+            Self::NamespaceRate => "the namespace's requests a second are used up",
+            Self::NamespaceConcurrency => {
+                "as many requests of the namespace as may be are open; a stream is one until it ends"
+            }
+            Self::NamespaceBytes => "the namespace's bytes of request bodies a second are used up",
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::KeyRate => 0,
+            Self::KeyConcurrency => 1,
+            Self::KeyBytes => 2,
+            Self::NamespaceRate => 3,
+            Self::NamespaceConcurrency => 4,
+            Self::NamespaceBytes => 5,
+        }
+    }
+}
+
+/// The quotas of this replica, and what is left of each.
+#[derive(Debug)]
+pub(super) struct Counters {
+    key: Scope,
+    namespace: Scope,
+    /// Held while several buckets are taken from, so that what was taken can be given back.
+    taking: Mutex<()>,
+    told: Mutex<[Told; KINDS]>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<dyn HttpMetrics>,
+}
+
+/// What the log was told of refusals.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    at: Option<Duration>,
+    since: u64,
+}
+
+/// What a request takes of the buckets.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    requests: u64,
+    /// Units of the body, and of all that is known of it: a client that comes again sends that.
+    units: u64,
+    whole: u64,
+}
+
+/// The places of a request that is answered: free again when this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Admission {
+    places: Vec<Place<Who>>,
+}
+
+impl Admission {
+    /// Whether any place is held.
+    pub(super) fn holds(&self) -> bool {
+        !self.places.is_empty()
+    }
+}
+
+/// A body of unannounced length that is being read.
+#[derive(Debug, Clone)]
+pub(super) struct Unannounced {
+    counters: Arc<Counters>,
+    holder: Holder,
+    came: Arc<Mutex<u64>>,
+}
+
+impl Unannounced {
+    /// Nothing of it came yet.
+    pub(super) fn new(counters: &Arc<Counters>, holder: Holder) -> Self {
+        Self { counters: Arc::clone(counters), holder, came: Arc::default() }
+    }
+
+    /// Counts more bytes of the body.
+    pub(super) fn came(&self, bytes: usize) -> Result<(), Problem> {
+        // A number is never half changed.
+        let mut came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = came.div_ceil(UNIT);
+        *came = came.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let whole = came.div_ceil(UNIT);
+        let wanted = Wanted { requests: 0, units: whole.saturating_sub(before), whole };
+        self.counters.take(&self.holder, wanted, &mut Vec::new())
+    }
+}
+
+impl Counters {
+    /// Nothing is used yet. `largest` is the largest body that is taken at all, in bytes.
+    pub(super) fn new(
+        (key, namespace): (Quotas, Quotas),
+        largest: usize,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<dyn HttpMetrics>,
+    ) -> Self {
+        let key_kinds = [Kind::KeyRate, Kind::KeyConcurrency, Kind::KeyBytes];
+        let namespace_kinds =
+            [Kind::NamespaceRate, Kind::NamespaceConcurrency, Kind::NamespaceBytes];
+        Self {
+            key: Scope::new(key, largest, &clock, key_kinds),
+            namespace: Scope::new(namespace, largest, &clock, namespace_kinds),
+            taking: Mutex::default(),
+            told: Mutex::default(),
+            clock,
+            metrics,
+        }
+    }
+
+    /// Lets a request in whose body has so many bytes, if that is known.
+    pub(super) fn admit(
+        &self,
+        holder: &Holder,
+        request: &Extensions,
+        body: Option<u64>,
+    ) -> Result<Admission, Problem> {
+        let mut admission = Admission::default();
+        let route = request.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        if !UNCOUNTED.iter().any(|prefix| route.starts_with(prefix)) {
+            let units = body.unwrap_or_default().div_ceil(UNIT);
+            let wanted = Wanted { requests: 1, units, whole: units };
+            self.take(holder, wanted, &mut admission.places)?;
+        }
+        Ok(admission)
+    }
+
+    /// Takes all that is wanted, the key's before the namespace's, or nothing.
+    fn take(
+        &self,
+        holder: &Holder,
+        wanted: Wanted,
+        places: &mut Vec<Place<Who>>,
+    ) -> Result<(), Problem> {
+        let one_at_a_time = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut taken, mut entered) = (Vec::new(), Vec::new());
+        let key = holder.name.clone().map(|name| (&self.key, (holder.namespace.clone(), name)));
+        let namespace = (&self.namespace, (holder.namespace.clone(), Arc::from("")));
+        for (scope, who) in key.into_iter().chain([namespace]) {
+            let all = scope.take(&who, wanted, &mut taken, &mut entered);
+            if let Err((kind, short)) = all {
+                for (buckets, some) in taken.into_iter().rev() {
+                    buckets.give_back(some);
+                }
+                drop(one_at_a_time);
+                return Err(self.refuse(holder, kind, short));
+            }
+        }
+        places.append(&mut entered);
+        Ok(())
+    }
+
+    fn refuse(&self, holder: &Holder, kind: Kind, short: Short) -> Problem {
+        self.metrics.refused(kind.label());
+        if let Some(refused) = self.tell(kind) {
+            let (namespace, key) = (&holder.namespace, holder.name.as_deref().unwrap_or_default());
+            let quota = kind.label();
+            tracing::warn!(quota, key, %namespace, refused, "requests were refused: a quota is used up");
+        }
+        match short {
+            Short::For(wait) => Problem::new(&QUOTA_EXCEEDED, kind.words()).retry_after(wait),
+            Short::Always => {
+                let detail = "the body is larger than the quota of bytes ever allows: trying again is in vain";
+                Problem::new(&BODY_TOO_LARGE, detail)
+            }
+        }
+    }
+
+    /// Counts a refusal, and gives how many there were, if the log is to be told now.
+    fn tell(&self, kind: Kind) -> Option<u64> {
+        let now = self.clock.monotonic();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = told.get_mut(kind.index())?;
+        told.since += 1;
+        if told.at.is_some_and(|at| now.saturating_sub(at) < TOLD_EVERY) {
+            return None;
+        }
+        told.at = Some(now);
+        Some(std::mem::take(&mut told.since))
+    }
+}
+
+/// The quotas of keys, or those of namespaces.
+#[derive(Debug)]
+struct Scope {
+    rate: Option<Buckets<Who>>,
+    places: Option<Arc<Places<Who>>>,
+    bytes: Option<Buckets<Who>>,
+    kinds: [Kind; 3],
+}
+
+type Takings<'a> = Vec<(&'a Buckets<Who>, Taken<Who>)>;
+
+impl Scope {
+    fn new(quotas: Quotas, largest: usize, clock: &Arc<dyn Clock>, kinds: [Kind; 3]) -> Self {
+        // No name of a caller is like this one.
+        let rest = || (Namespace::default(), Arc::from("\0others"));
+        let buckets = |quota| Buckets::new(quota, Arc::clone(clock), rest());
+        let rate =
+            quotas.rate.map(|rate| Quota::per_second(rate.per_second).allow_burst(rate.burst));
+        let bytes = quotas.bytes.map(|bytes| {
+            let largest = u64::try_from(largest).unwrap_or(u64::MAX);
+            let number = |bytes: u64| amount(bytes.div_ceil(UNIT)).unwrap_or(NonZeroU32::MIN);
+            // What may be sent at all is not refused for ever.
+            Quota::per_second(number(bytes)).allow_burst(number(bytes.max(largest)))
+        });
+        let places = quotas.concurrency.map(|most| Arc::new(Places::new(most)));
+        Self { rate: rate.map(buckets), places, bytes: bytes.map(buckets), kinds }
+    }
+
+    fn take<'a>(
+        &'a self,
+        who: &Who,
+        wanted: Wanted,
+        taken: &mut Takings<'a>,
+        entered: &mut Vec<Place<Who>>,
+    ) -> Result<(), (Kind, Short)> {
+        let [rate, concurrency, size] = self.kinds;
+        if let Some(places) = self.places.as_ref().filter(|_| wanted.requests > 0) {
+            let place = places.enter(who).ok_or((concurrency, Short::For(PLACE_AFTER)))?;
+            entered.push(place);
+        }
+        if let (Some(buckets), Some(requests)) = (&self.rate, amount(wanted.requests)) {
+            taken.push((buckets, buckets.take(who, requests).map_err(|short| (rate, short))?));
+        }
+        if let (Some(buckets), Some(units)) = (&self.bytes, amount(wanted.units)) {
+            let some = buckets.take(who, units).map_err(|short| {
+                // The whole is not there either, which tells how long a wait is worth while.
+                let whole = amount(wanted.whole).and_then(|whole| buckets.take(who, whole).err());
+                (size, whole.unwrap_or(short))
+            })?;
+            taken.push((buckets, some));
+        }
+        Ok(())
+    }
+}
+
+fn amount(count: u64) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests;
