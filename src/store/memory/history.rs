@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Epoch, Namespace, Seq, ThreadId, Timestamp};
+use crate::store::limits::{TALLIES_KEPT, tally_hour};
 use crate::store::{
     InterventionCounts, InterventionFilter, InterventionRow, Recovery, RecoveryCount, RecoveryEnd,
-    SNAPSHOTS_KEPT, Snapshot, TALLIES_KEPT, tally_hour,
+    SNAPSHOTS_KEPT, Snapshot,
 };
 
 use super::state::State;

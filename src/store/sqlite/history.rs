@@ -8,10 +8,11 @@ use crate::store::history_rows::{
     INTERVENTION_COLUMNS, RECOVERY_COLUMNS, RawCount, RawIntervention, RawRecovery, RawSnapshot,
     amount, intervention_counts, recovery_counts, tallies, up_to,
 };
+use crate::store::limits::{TALLIES_KEPT, tally_hour};
 use crate::store::rows::row_limit;
 use crate::store::{
     InterventionCounts, InterventionFilter, InterventionRow, Recovery, RecoveryCount, RecoveryEnd,
-    SNAPSHOTS_KEPT, Snapshot, StoreError, TALLIES_KEPT, tally_hour,
+    SNAPSHOTS_KEPT, Snapshot, StoreError,
 };
 
 use super::SqliteStore;
