@@ -10,21 +10,7 @@ use crate::model::{Incarnation, Namespace, Seq, ThreadId, Timestamp};
 use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
 
 use super::MemoryStore;
-use super::state::State;
-
-/// What a subscription was not sent yet of a thread.
-#[derive(Debug)]
-pub(super) struct Cursor {
-    sent: Seq,
-    head: Seq,
-    since: Timestamp,
-    due_at: Timestamp,
-    attempts: u32,
-    /// Until when the holder of the token may send.
-    leased_until: Timestamp,
-    token: i64,
-    holder: Incarnation,
-}
+use super::state::{Cursor, State};
 
 impl State {
     /// A write of events `(sent, head]` is to be told to these subscriptions; to those that are gone

@@ -9,8 +9,6 @@ use crate::store::{
     AuditRow, InterventionRow, Message, NotificationRow, Recovery, Snapshot, ThreadRow, WorkflowRow,
 };
 
-use super::notices::Cursor;
-
 /// Everything there is.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -58,6 +56,20 @@ pub(super) struct Key {
     pub(super) request_hash: String,
     pub(super) thread_id: ThreadId,
     pub(super) expires_at: Timestamp,
+}
+
+/// What a subscription was not sent yet of a thread.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub(super) sent: Seq,
+    pub(super) head: Seq,
+    pub(super) since: Timestamp,
+    pub(super) due_at: Timestamp,
+    pub(super) attempts: u32,
+    /// Until when the holder of the token may send.
+    pub(super) leased_until: Timestamp,
+    pub(super) token: i64,
+    pub(super) holder: Incarnation,
 }
 
 impl Thread {
