@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::store::Disk;
 
 use super::fault::Fault;
-use super::open::BUSY_TIMEOUT;
 
+/// Longest wait for another connection of this process; only a checkpoint ever makes one wait.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long readers are waited for before the log is cut: reads are over in milliseconds, and a longer
 /// one is not waited for, since all writes wait meanwhile.
 const CUT_PATIENCE: Duration = Duration::from_millis(100);

@@ -16,6 +16,7 @@ use crate::store::{MigrationState, OpenError};
 
 use super::SqliteStore;
 use super::lock::LockFile;
+use super::log::BUSY_TIMEOUT;
 use super::writer::Writer;
 
 /// Earlier versions can lose data when the write-ahead log is reset.
@@ -24,8 +25,6 @@ const OLDEST_VERSION: (u32, u32, u32) = (3, 51, 3);
 const READERS: u32 = 4;
 /// Longest wait for a reading connection, well within the five seconds a client waits for 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest wait for another connection of this process; only a checkpoint ever makes one wait.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Never by itself: see `log.rs`.
 const CHECKPOINT_PAGES: &str = "0";
 /// Bytes. The log is cut to this when it begins anew, should a checkpoint ever leave it whole, so
