@@ -5,12 +5,9 @@
 //! that was committed or rolled back: a dropped future drops the connection, and nobody can borrow
 //! a half-open transaction. Its statements have no names: behind a pooler they would stay behind.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use sqlx::postgres::{PgConnectOptions, PgTransaction};
-use sqlx::{ConnectOptions, Connection, PgConnection};
-use tokio::sync::Mutex;
+use sqlx::postgres::PgTransaction;
+use sqlx::{ConnectOptions, Connection};
 
 use crate::store::{
     Intake, StoreError, StoredDefinition, StoredIntervention, StoredKey, StoredRecords,
@@ -79,25 +76,6 @@ made AS (
     FROM known WHERE NOT known
     ON CONFLICT DO NOTHING RETURNING version)
 SELECT known, (SELECT version FROM made) FROM known";
-
-/// The way in: a connection that is made when the first thread comes.
-#[derive(Debug, Clone)]
-pub(super) struct Door {
-    options: PgConnectOptions,
-    connection: Arc<Mutex<Option<PgConnection>>>,
-}
-
-impl Door {
-    /// A door nobody has come through yet.
-    pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self { options, connection: Arc::default() }
-    }
-
-    /// Ends the connection, if there is one.
-    pub(super) async fn close(&self) {
-        drop(self.connection.lock().await.take());
-    }
-}
 
 #[async_trait]
 impl Intake for PostgresStore {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Executor};
-use tokio::sync::Mutex;
 
 use crate::model::{Incarnation, ThreadId};
 use crate::store::{Heard, News, StoreError};
@@ -28,9 +27,6 @@ const ANSWER: Duration = Duration::from_secs(2);
 const MAX_CHANNEL: usize = 63;
 
 const NOTIFY: &str = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload";
-
-/// The ear of a store: its listening connection, once there is one.
-pub(super) type Ear = Mutex<Option<PgListener>>;
 
 /// The channel of a schema: two schemas in one database do not hear each other.
 fn channel(schema: &str) -> String {

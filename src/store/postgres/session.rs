@@ -6,8 +6,7 @@
 //! from a live replica that merely lost this connection: it says so before anybody believes it, and
 //! if it cannot, a wrongly ended lease costs it a new registration and the fence does the rest.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
@@ -78,9 +77,6 @@ WHERE incarnation = ANY($3) AND attended AND lease_until > clock_timestamp()
   AND EXISTS (SELECT FROM @replicas m
     WHERE m.incarnation = $1 AND m.lease_until > clock_timestamp())
 RETURNING incarnation, name";
-
-/// Who was seen without a session, when first and when last.
-pub(super) type Missed = Mutex<HashMap<Incarnation, (Instant, Instant)>>;
 
 /// This schema's class of advisory locks, as Postgres takes it.
 pub(super) fn class(schema: &str) -> i32 {

@@ -1,7 +1,7 @@
 //! Applies the schema's steps without a prepared statement left behind.
 //!
 //! The driver's own way prepares statements under names and never frees them: behind a pooler they
-//! would stay in a session that others use next. Called by [`super::migrate`], which has opened
+//! would stay in a session that others use next. Called by `migrate.rs`, which has opened
 //! the one transaction that all of it happens in, under its lock.
 
 use std::time::Duration;

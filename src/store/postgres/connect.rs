@@ -1,0 +1,75 @@
+//! Makes a store of its settings, and moves the schema under it.
+
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+
+use crate::store::{MigrationState, OpenError};
+
+use super::migrate::{self, Goal};
+use super::settings::{Schema, Target};
+use super::starts::{self, Extent};
+use super::store::{Door, Statements};
+use super::{PostgresSettings, PostgresStore, appends, leases};
+
+impl PostgresStore {
+    /// Connects and brings the schema up to date. Several replicas may do so at once.
+    pub async fn connect(settings: &PostgresSettings) -> Result<Self, OpenError> {
+        let target = Target::parse(settings)?;
+        migrate::migrate(&target, Goal::Up).await?;
+        Ok(Self::over(target))
+    }
+
+    /// Connects to a database that has the schema this server knows, and changes nothing there.
+    pub async fn inspect(settings: &PostgresSettings) -> Result<Self, OpenError> {
+        let target = Target::parse(settings)?;
+        migrate::require_current(&target).await?;
+        Ok(Self::over(target))
+    }
+
+    fn over(target: Target) -> Self {
+        Self {
+            statements: Statements::of(&target.schema),
+            writer: target.writers(),
+            general: target.general(),
+            leases: target.leases(),
+            hints: target.hints(),
+            ear: Arc::default(),
+            missed: Arc::default(),
+            door: Door::new(target.options()),
+            target: Arc::new(target),
+        }
+    }
+
+    /// Applies the migrations that are missing.
+    pub async fn migrate_up(settings: &PostgresSettings) -> Result<(), OpenError> {
+        migrate::migrate(&Target::parse(settings)?, Goal::Up).await
+    }
+
+    /// Undoes the migrations after version `to`; 0 undoes all, with all data.
+    pub async fn migrate_down(settings: &PostgresSettings, to: i64) -> Result<(), OpenError> {
+        migrate::migrate(&Target::parse(settings)?, Goal::Down(to)).await
+    }
+
+    /// Every known migration and whether the database has it.
+    pub async fn migration_status(
+        settings: &PostgresSettings,
+    ) -> Result<Vec<MigrationState>, OpenError> {
+        migrate::status(&Target::parse(settings)?).await
+    }
+}
+
+impl Statements {
+    fn of(schema: &Schema) -> Self {
+        let shared =
+            |text: &str| AssertSqlSafe(Arc::<str>::from(schema.sql(text).0)).into_sql_str();
+        Self {
+            append: shared(&appends::statement(false)),
+            append_taking: shared(&appends::statement(true)),
+            start: shared(&starts::statement(Extent::Plain)),
+            start_telling: shared(&starts::statement(Extent::Telling)),
+            start_history: shared(&starts::statement(Extent::History)),
+            claim: shared(&leases::claim_statement()),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The store itself: its pools, its long statements, and what its parts keep between two calls.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener};
+use sqlx::{AssertSqlSafe, SqlStr};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::model::Incarnation;
+
+use super::pool::Pool;
+use super::settings::Target;
+
+/// A store in Postgres; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PostgresStore {
+    pub(super) target: Arc<Target>,
+    pub(super) statements: Statements,
+    pub(super) writer: Pool,
+    pub(super) general: Pool,
+    pub(super) leases: Pool,
+    /// For notifications; `None` behind a pooler, which leaves no session to listen or to be seen.
+    pub(super) hints: Option<Pool>,
+    pub(super) ear: Arc<Ear>,
+    pub(super) missed: Arc<Missed>,
+    pub(super) door: Door,
+}
+
+impl PostgresStore {
+    /// A statement with the schema filled in.
+    pub(super) fn sql(&self, text: &str) -> AssertSqlSafe<String> {
+        self.target.schema.sql(text)
+    }
+}
+
+/// The long statements, with the schema filled in once.
+#[derive(Debug, Clone)]
+pub(super) struct Statements {
+    pub(super) append: SqlStr,
+    pub(super) append_taking: SqlStr,
+    pub(super) start: SqlStr,
+    pub(super) start_telling: SqlStr,
+    pub(super) start_history: SqlStr,
+    pub(super) claim: SqlStr,
+}
+
+/// The ear of a store: its listening connection, once there is one.
+pub(super) type Ear = Mutex<Option<PgListener>>;
+
+/// Who was seen without a session, when first and when last.
+pub(super) type Missed = std::sync::Mutex<HashMap<Incarnation, (Instant, Instant)>>;
+
+/// The way in: a connection that is made when the first thread comes.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    pub(super) options: PgConnectOptions,
+    pub(super) connection: Arc<Mutex<Option<PgConnection>>>,
+}
+
+impl Door {
+    /// A door nobody has come through yet.
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self { options, connection: Arc::default() }
+    }
+
+    /// Ends the connection, if there is one.
+    pub(super) async fn close(&self) {
+        drop(self.connection.lock().await.take());
+    }
+}
