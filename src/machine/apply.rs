@@ -5,7 +5,7 @@ mod undo;
 use std::sync::Arc;
 
 use super::Who;
-use super::choice::RETRY;
+use super::decisions::RETRY;
 use super::state::{Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState};
 use crate::model::{
     Event, EventBody, InterventionKind, InterventionResolved, OnStep, Seq, StepComplete,

@@ -2,18 +2,16 @@
 //!
 //! What is asked is the filled-in `with`, and its digest is what a decision is bound to. If that would
 //! be another one by now (another input, an edited output), the question is withdrawn and asked anew:
-//! nobody approves what he has not seen. Called by `wait` and by whatever changes a thread's data.
+//! nobody approves what he has not seen. Called by `attempt` and by whatever changes a thread's data.
 
 use std::sync::Arc;
 
 use super::Who;
-use super::choice::{CHANGED, EXPIRED};
+use super::decisions::{CHANGED, EXPIRED, POLICY};
 use super::draft::Draft;
 use super::four_eyes::terms;
-use super::give_up::give_up;
-use super::ready::POLICY;
 use super::state::ThreadState;
-use super::wait::{complete, fault, in_vain, limit, read, waited_ms};
+use super::wait::{complete, fault, limit, read};
 use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
 use crate::model::{
     EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Node,
@@ -110,11 +108,11 @@ pub(super) fn decided(draft: &mut Draft<'_>, step: usize, decision: &Interventio
     complete(draft, step, output.unwrap_or_else(|_| Json::null()));
 }
 
-/// Nobody has decided in time.
-pub(super) fn expire(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
+/// Nobody has decided in time; says so if that fails the step.
+pub(super) fn expire(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) -> Option<String> {
     let open = open_question(draft.state, &planned.id);
     let open = open.map(|opened| (opened.id.clone(), opened.on_timeout.clone()));
-    let Some((id, on_timeout)) = open else { return };
+    let (id, on_timeout) = open?;
     let chosen = on_timeout.is_some();
     let choice = on_timeout.unwrap_or_else(|| EXPIRED.to_owned());
     let why = "nobody decided in time".to_owned();
@@ -123,9 +121,8 @@ pub(super) fn expire(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
     draft.emit(EventBody::InterventionResolved(decision.clone()));
     if chosen {
         decided(draft, step, &decision);
-    } else {
-        in_vain(draft, step, planned, why);
     }
+    (!chosen).then_some(why)
 }
 
 /// Withdraws every question that would be another one by now.
@@ -150,27 +147,23 @@ pub(super) fn withdraw_changed(draft: &mut Draft<'_>, who: &Who) {
     }
 }
 
-/// Asks what was withdrawn, as it is now. The thread goes on: what cannot be asked fails its step.
-pub(super) fn ask_again(draft: &mut Draft<'_>) {
-    let plan = Arc::clone(&draft.state.plan);
-    for step in waiting(draft.state) {
-        let Some(planned) = plan.steps.get(step) else { continue };
-        if open_question(draft.state, &planned.id).is_some() {
-            continue;
-        }
-        let Some(state) = draft.state.steps.get(step) else { continue };
-        let (attempt, phase) = (state.attempts, state.phase());
-        let asked = rendered(draft, planned, phase)
-            .and_then(|with| ask(draft, step, planned.phase(phase), &with));
-        if let Err(failure) = asked {
-            let waited = waited_ms(draft, step);
-            give_up(draft, step, failure.at(&planned.id, attempt), waited);
-        }
+/// Asks what was withdrawn, as it is now.
+pub(super) fn ask_unless_open(
+    draft: &mut Draft<'_>,
+    step: usize,
+    planned: &PlanStep,
+) -> Result<(), Failure> {
+    let Some(state) = draft.state.steps.get(step) else { return Ok(()) };
+    if open_question(draft.state, &planned.id).is_some() {
+        return Ok(());
     }
+    let phase = state.phase();
+    let with = rendered(draft, planned, phase)?;
+    ask(draft, step, planned.phase(phase), &with)
 }
 
 /// The steps that wait for a decision, or for being asked about anew.
-fn waiting(state: &ThreadState) -> Vec<usize> {
+pub(super) fn waiting(state: &ThreadState) -> Vec<usize> {
     let steps = state.plan.steps.iter().zip(&state.steps).enumerate();
     let asks = steps.filter(|(_, (planned, step))| {
         let action = &planned.phase(step.phase()).action;

@@ -1,12 +1,11 @@
 //! What ends a thread from outside its steps: its workflow's `timeout`, and the grace of an abort.
 //!
-//! Both instants are decided once and stand in the journal. Called before timers fire, and whenever
-//! an attempt has ended.
+//! Both instants are decided once and stand in the journal. Called before timers fire.
 
-use super::decide::abort_now;
+use super::Moment;
+use super::abort::stop_if_over;
 use super::draft::Draft;
-use super::ready::fail_thread;
-use super::{Ending, Moment};
+use super::fail::fail_thread;
 use crate::definition::Plan;
 use crate::model::{Category, Failure, ThreadStatus, Timestamp, codes};
 
@@ -23,18 +22,6 @@ pub(super) fn enforce(draft: &mut Draft<'_>) {
     if open && late {
         let why = draft.state.error.clone().unwrap_or_else(|| too_late(draft));
         fail_thread(draft, why);
-    }
-}
-
-/// Aborts a thread that is being aborted, once no attempt is under way or their grace is over.
-pub(super) fn stop_if_over(draft: &mut Draft<'_>) {
-    let Some((who, Ending { at, compensate })) = draft.state.ending() else { return };
-    // To be undone, it has to start something: while nothing may it stays as it is.
-    let may = draft.moment.may_start || !compensate;
-    if may && (at <= draft.moment.now || !draft.state.has_running()) {
-        let who = who.clone();
-        // What is paused can be aborted.
-        abort_now(draft, compensate, &who).unwrap_or_default();
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::choice::{ABORT, ACCEPT, RETRY, SKIP};
+use super::decisions::{ABORT, ACCEPT, RETRY, SKIP};
 use super::draft::Draft;
 use super::state::Held;
 use crate::definition::Verdict;

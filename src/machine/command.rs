@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::ThreadState;
 use crate::model::{
     Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, Role, StepId, StepStatus,
     ThreadStatus, Timeouts, Timestamp,
@@ -160,30 +159,6 @@ pub struct Takeover {
     pub strategy: RecoveryStrategy,
     /// Who drove it before.
     pub previous_owner: Incarnation,
-}
-
-impl Command {
-    /// Whether deciding it for a thread in this state may use [`Moment::unit`]: a failed attempt
-    /// draws the time of the next one, and a `check` may find that an attempt has failed.
-    pub fn draws(&self, state: &ThreadState) -> bool {
-        match self {
-            Self::Attempt { report: Report::Failed { .. }, .. } => true,
-            Self::Attempt { step, undoes: false, report: Report::Done { .. }, .. } => {
-                let (planned, state) = (state.plan.steps.get(*step), state.steps.get(*step));
-                let judged = planned.zip(state).map(|(step, state)| step.phase(state.phase()));
-                judged.is_some_and(|step| step.check.is_some())
-            }
-            Self::Advance
-            | Self::Recover(_)
-            | Self::Quarantine { .. }
-            | Self::Condemn { .. }
-            | Self::Attempt {
-                report: Report::Done { .. } | Report::Slow | Report::Stale { .. },
-                ..
-            }
-            | Self::Ask(..) => false,
-        }
-    }
 }
 
 /// What a decision may depend on besides the state and the command.

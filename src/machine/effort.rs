@@ -52,6 +52,30 @@ impl ThreadState {
     }
 }
 
+impl Command {
+    /// Whether deciding it for a thread in this state may use [`Moment::unit`]: a failed attempt
+    /// draws the time of the next one, and a `check` may find that an attempt has failed.
+    pub fn draws(&self, state: &ThreadState) -> bool {
+        match self {
+            Self::Attempt { report: Report::Failed { .. }, .. } => true,
+            Self::Attempt { step, undoes: false, report: Report::Done { .. }, .. } => {
+                let (planned, state) = (state.plan.steps.get(*step), state.steps.get(*step));
+                let judged = planned.zip(state).map(|(step, state)| step.phase(state.phase()));
+                judged.is_some_and(|step| step.check.is_some())
+            }
+            Self::Advance
+            | Self::Recover(_)
+            | Self::Quarantine { .. }
+            | Self::Condemn { .. }
+            | Self::Attempt {
+                report: Report::Done { .. } | Report::Slow | Report::Stale { .. },
+                ..
+            }
+            | Self::Ask(..) => false,
+        }
+    }
+}
+
 impl Ask {
     /// The data that it brings.
     const fn data(&self) -> Option<&Json> {

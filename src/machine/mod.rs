@@ -5,20 +5,23 @@
 //! random number: what is not deterministic comes in through [`Moment`] and goes out in an event.
 //! The driver in `runtime` is the only caller that appends what is decided.
 
+mod abort;
 mod apply;
 mod approval;
+mod attempt;
 mod bounds;
 pub mod breaker;
 mod check;
-mod choice;
 mod command;
 mod decide;
+mod decisions;
 mod document;
 mod draft;
 mod effort;
 pub mod explain;
+mod fail;
 mod four_eyes;
-mod give_up;
+mod interventions;
 mod ready;
 pub mod snapshot;
 mod state;

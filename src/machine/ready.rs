@@ -2,26 +2,16 @@
 
 use std::sync::Arc;
 
-use super::bounds::stop_if_over;
-use super::choice::{ABORT, COMPENSATE, RETRY, SKIP};
+use super::abort::stop_if_over;
+use super::attempt::{fail_step, may_start, start_attempt, time_is_up};
 use super::draft::Draft;
-use super::{Intervention, Who, undo, wait};
+use super::fail::fail_thread;
+use super::{Intervention, bounds, undo};
 use crate::definition::PlanStep;
 use crate::model::{
-    Category, EventBody, Failure, InterventionEscalated, InterventionKind, InterventionOpened,
-    Json, StepFailed, StepSkipped, StepStart, StepStatus, ThreadStatus, WorkflowComplete,
-    WorkflowPaused, codes,
+    Category, EventBody, Failure, InterventionEscalated, InterventionOpened, Json, StepSkipped,
+    StepStatus, ThreadStatus, WorkflowComplete, codes,
 };
-
-/// Who pauses a thread by policy, as its journal names it.
-pub(super) const POLICY: &str = "rethread";
-
-/// Whether steps may start: a thread that is failing only waits for its running attempts.
-fn may_start(draft: &Draft<'_>) -> bool {
-    draft.moment.may_start
-        && matches!(draft.state.status, ThreadStatus::Queued | ThreadStatus::Running)
-        && draft.state.error.is_none()
-}
 
 /// Tells once of each question that waits for longer than the workflow has patience: of a thread
 /// that is paused as well, for that is where most of them wait.
@@ -43,8 +33,16 @@ fn escalate(draft: &mut Draft<'_>) {
     }
 }
 
+/// Does whatever can be done now.
+pub(super) fn advance(draft: &mut Draft<'_>) {
+    bounds::enforce(draft);
+    fire_timers(draft);
+    let all = (0..draft.state.steps.len()).collect();
+    settle(draft, all);
+}
+
 /// Ends waits and starts retries whose time has come.
-pub(super) fn fire_timers(draft: &mut Draft<'_>) {
+fn fire_timers(draft: &mut Draft<'_>) {
     escalate(draft);
     for step in 0..draft.state.steps.len() {
         // A wait that was in vain may have failed the thread.
@@ -60,7 +58,7 @@ pub(super) fn fire_timers(draft: &mut Draft<'_>) {
                 let plan = Arc::clone(&draft.state.plan);
                 let phase = state.phase();
                 if let Some(planned) = plan.steps.get(step) {
-                    wait::time_is_up(draft, step, planned.phase(phase));
+                    time_is_up(draft, step, planned.phase(phase));
                 }
             }
             StepStatus::Retrying => start_attempt(draft, step),
@@ -94,6 +92,12 @@ pub(super) fn settle(draft: &mut Draft<'_>, mut check: Vec<usize>) {
         }
     }
     finish(draft);
+}
+
+/// Looks at the steps that depend on one that has ended; then at the thread.
+pub(super) fn settle_dependents(draft: &mut Draft<'_>, step: usize) {
+    let dependents = draft.state.plan.steps.get(step).map(|step| step.dependents.clone());
+    settle(draft, dependents.unwrap_or_default());
 }
 
 /// Whether all dependencies were skipped, once all have ended.
@@ -136,51 +140,6 @@ fn skip(draft: &mut Draft<'_>, step: usize, reason: &str) {
     draft.emit_on(step, EventBody::StepSkipped, data);
 }
 
-/// Starts the attempt that a step waits for before it is due.
-pub(super) fn start_now(draft: &mut Draft<'_>, step: usize, who: &Who) {
-    begin_attempt(draft, step, Some(who));
-}
-
-/// Starts an attempt if anything may start: what cannot is started as soon as something can.
-pub(super) fn start_attempt_now(draft: &mut Draft<'_>, step: usize) {
-    if may_start(draft) {
-        start_attempt(draft, step);
-    }
-}
-
-fn start_attempt(draft: &mut Draft<'_>, step: usize) {
-    begin_attempt(draft, step, None);
-}
-
-fn begin_attempt(draft: &mut Draft<'_>, step: usize, who: Option<&Who>) {
-    let plan = Arc::clone(&draft.state.plan);
-    let Some(planned) = plan.steps.get(step) else { return };
-    let Some(state) = draft.state.steps.get(step) else { return };
-    let (fallback, attempt) = (state.fallback, state.attempts + 1);
-    let planned = planned.phase(state.phase());
-    draft.emit(EventBody::StepStart(crate::model::OnStep {
-        step: planned.id.clone(),
-        attempt,
-        data: StepStart {
-            kind: planned.action.kind().to_owned(),
-            fallback,
-            by: who.map(|who| who.by.clone()),
-            reason: who.and_then(|who| who.reason.clone()),
-        },
-    }));
-    if planned.action.waits() {
-        wait::begin(draft, step, planned);
-    }
-}
-
-/// Ends a step for which nothing stands in.
-pub(super) fn fail_step(draft: &mut Draft<'_>, step: usize, error: Failure, duration_ms: u64) {
-    let continued =
-        draft.state.plan.steps.get(step).is_some_and(|planned| planned.continue_on_error);
-    let data = StepFailed { error, continued, duration_ms };
-    draft.emit_on(step, EventBody::StepFailed, data);
-}
-
 /// Ends the thread if nothing is left to do, or if it is failing and no attempt is under way. One
 /// that is being undone goes on with that.
 fn finish(draft: &mut Draft<'_>) {
@@ -213,50 +172,10 @@ fn finish(draft: &mut Draft<'_>) {
     }
 }
 
-/// Ends a thread that has failed, or pauses it and asks a person where its workflow says so.
-pub(super) fn fail_thread(draft: &mut Draft<'_>, error: Failure) {
-    if draft.state.plan.pauses_on_failure {
-        return ask_about(draft, &error);
-    }
-    undo::fail(draft, error);
-}
-
 /// How long ago the thread was accepted, in milliseconds.
 fn age_ms(draft: &Draft<'_>) -> u64 {
     let elapsed = draft.moment.now.since(draft.state.created_at);
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Pauses a thread that would fail, and asks a person.
-fn ask_about(draft: &mut Draft<'_>, error: &Failure) {
-    let steps = draft.state.plan.steps.iter().zip(&draft.state.steps);
-    let failed: Vec<_> = steps
-        .filter(|(_, state)| state.status == StepStatus::Failed && !state.continued)
-        .map(|(planned, _)| planned.id.clone())
-        .collect();
-    let reason = Some(error.message.clone());
-    let paused =
-        WorkflowPaused { by: POLICY.to_owned(), reason, aborts_at: None, compensate: false };
-    draft.emit(EventBody::WorkflowPaused(paused));
-    // A thread that has had its time may have no step that has failed.
-    let skippable = !failed.is_empty();
-    let undoable = draft.state.next_to_undo(false).is_some();
-    let offers = [(RETRY, true), (SKIP, skippable), (ABORT, true), (COMPENSATE, undoable)];
-    let choices = offers.into_iter().filter(|(_, offered)| *offered).map(|(choice, _)| choice);
-    let id = draft.state.next_intervention();
-    draft.emit(EventBody::InterventionOpened(InterventionOpened {
-        id,
-        kind: InterventionKind::Failure,
-        steps: failed,
-        prompt: format!("{}: {}", error.code, error.message),
-        choices: choices.map(str::to_owned).collect(),
-        digest: None,
-        expires_at: None,
-        on_timeout: None,
-        escalates_at: draft.escalates_at(),
-        approvers: Vec::new(),
-        not_by: None,
-    }));
 }
 
 fn output(draft: &Draft<'_>) -> Result<Json, Failure> {

@@ -1,48 +1,16 @@
-//! Steps that wait without an attempt under way: for a time, a signal or a person.
+//! Steps that wait for a time or a signal, and what all waits have in common.
 //!
 //! What a step waits for is read from its filled-in `with` once, when it begins; the events hold
-//! it from then on.
+//! it from then on. [`super::attempt`] begins and ends waits.
 
-use super::approval;
 use super::draft::Draft;
-use super::give_up::give_up;
-use crate::definition::{Action, PlanStep};
 use crate::model::{
     Category, EventBody, Failure, Json, Node, StepComplete, StepWaiting, Timestamp, codes,
     duration_from_node, is_signal_name,
 };
 
-/// Begins to wait. What is there already is taken at once.
-pub(super) fn begin(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
-    let rendered = planned.with.render(&*draft.state, draft.moment.max_event);
-    let rendered = rendered.map_err(|unfilled| unfilled.failure(""));
-    let begun = rendered.and_then(|with| match &*planned.action {
-        Action::Sleep => fall_asleep(draft, step, &with),
-        Action::Signal => listen(draft, step, &with),
-        Action::Approval { .. } => approval::ask(draft, step, planned, &with),
-        Action::Http | Action::Exec { .. } | Action::Transform { .. } => Ok(()),
-    });
-    if let Err(failure) = begun {
-        let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts);
-        give_up(draft, step, failure.at(&planned.id, attempt), 0);
-    }
-}
-
-/// Ends a wait whose time has come. The steps that depend on it are looked at by whoever called.
-pub(super) fn time_is_up(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) {
-    match &*planned.action {
-        Action::Sleep => wake(draft, step),
-        Action::Signal => {
-            let name = draft.state.steps.get(step).and_then(|state| state.signal.clone());
-            let message = format!("nobody sent the signal {}", name.unwrap_or_default());
-            in_vain(draft, step, planned, message);
-        }
-        Action::Approval { .. } => approval::expire(draft, step, planned),
-        Action::Http | Action::Exec { .. } | Action::Transform { .. } => {}
-    }
-}
-
-fn fall_asleep(draft: &mut Draft<'_>, step: usize, with: &Json) -> Result<(), Failure> {
+/// Sleeps until the time that the filled-in `with` says.
+pub(super) fn fall_asleep(draft: &mut Draft<'_>, step: usize, with: &Json) -> Result<(), Failure> {
     let until = wake_time(with, draft.moment.now)?;
     let data =
         StepWaiting { reason: "timer".to_owned(), until: Some(until), ..StepWaiting::default() };
@@ -54,14 +22,15 @@ fn fall_asleep(draft: &mut Draft<'_>, step: usize, with: &Json) -> Result<(), Fa
 }
 
 /// Ends a sleep.
-fn wake(draft: &mut Draft<'_>, step: usize) {
+pub(super) fn wake(draft: &mut Draft<'_>, step: usize) {
     let slept_ms = waited_ms(draft, step);
     let output =
         Json::trusted(format!("{{\"sleptMs\":{slept_ms}}}")).unwrap_or_else(|_| Json::null());
     complete(draft, step, output);
 }
 
-fn listen(draft: &mut Draft<'_>, step: usize, with: &Json) -> Result<(), Failure> {
+/// Waits for a signal; one that is there already is taken at once.
+pub(super) fn listen(draft: &mut Draft<'_>, step: usize, with: &Json) -> Result<(), Failure> {
     let node = read(with)?;
     let name = match node.get("name") {
         Some(Node::String(name)) if is_signal_name(name) => name.clone(),
@@ -91,14 +60,6 @@ pub(super) fn deliver(draft: &mut Draft<'_>, name: &str) -> Vec<usize> {
         complete(draft, step, payload);
         ended.push(step);
     }
-}
-
-/// Ends a wait that brought nothing.
-pub(super) fn in_vain(draft: &mut Draft<'_>, step: usize, planned: &PlanStep, message: String) {
-    let attempt = draft.state.steps.get(step).map_or(0, |state| state.attempts);
-    let failure = Failure::permanent(codes::WAIT_TIMEOUT, Category::Timeout, message);
-    let waited = waited_ms(draft, step);
-    give_up(draft, step, failure.at(&planned.id, attempt), waited);
 }
 
 pub(super) fn complete(draft: &mut Draft<'_>, step: usize, output: Json) {

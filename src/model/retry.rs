@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Failure;
+use super::{Failure, codes};
 
 /// The retry policy of a step.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,8 +35,28 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// How long to wait for the next attempt after so many failures, the last of them with this error
+    /// and `Retry-After`; `None` if there is none.
+    ///
+    /// `unit` is a random number in `[0, 1)`.
+    pub fn next_attempt(
+        &self,
+        (error, retry_after): (&Failure, Option<Duration>),
+        failures: u32,
+        unit: f64,
+    ) -> Option<Duration> {
+        if !self.covers(error) || failures >= self.max_attempts {
+            return None;
+        }
+        Some(match retry_after {
+            // Until then no attempt is let through: a shorter wait would only waste one.
+            Some(until_it_may_pass) if error.code == codes::CIRCUIT_OPEN => until_it_may_pass,
+            asked => self.delay(failures, asked, unit),
+        })
+    }
+
     /// Whether this policy retries such a failure at all.
-    pub fn covers(&self, failure: &Failure) -> bool {
+    fn covers(&self, failure: &Failure) -> bool {
         let listed = |list: &Vec<String>| {
             list.iter().any(|name| *name == failure.code || name == failure.category.as_str())
         };
@@ -46,7 +66,7 @@ impl RetryPolicy {
     /// The delay after the `failures`-th failure (1 is the first).
     ///
     /// `unit` is a random number in `[0, 1)`; `retry_after` is what the other side asked for.
-    pub fn delay(&self, failures: u32, retry_after: Option<Duration>, unit: f64) -> Duration {
+    fn delay(&self, failures: u32, retry_after: Option<Duration>, unit: f64) -> Duration {
         if let Some(asked) = retry_after {
             return asked.min(self.max_interval);
         }

@@ -4,20 +4,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::bounds;
+use super::super::abort::{abort_and_undo, abort_now, go_on_undoing};
+use super::super::attempt::{ask_again, start_now};
 use super::super::draft::Draft;
-use super::super::ready::{POLICY, settle, start_now};
+use super::super::interventions::{close, concerns, is_of_the_pause};
+use super::super::ready::{advance, settle, settle_dependents};
 use super::super::wait::deliver;
 use super::super::{
-    Abort, Ask, Rejection, Resume, Signal, Who, approval, check, choice, four_eyes, undo,
+    Abort, Ask, Rejection, Resume, Signal, Who, approval, bounds, check, decisions, four_eyes, undo,
 };
-use super::advance;
-use super::result::settle_dependents;
-use crate::definition::Plan;
 use crate::model::{
-    Category, EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json,
-    SignalReceived, StepEdited, StepId, StepRetry, StepSkipped, StepStatus, ThreadStatus,
-    WorkflowPaused, WorkflowResumed, codes,
+    Category, EventBody, Failure, InterventionKind, InterventionResolved, Json, SignalReceived,
+    StepEdited, StepId, StepRetry, StepSkipped, StepStatus, ThreadStatus, WorkflowPaused,
+    WorkflowResumed, codes,
 };
 
 /// Signals that a thread keeps for steps that do not wait for them yet: more are a loop of a client.
@@ -91,7 +90,7 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
         .map_err(Rejection::NotAnApprover)?;
     let plan = Arc::clone(&draft.state.plan);
     let ends: BTreeSet<usize> = again.union(&skip).copied().collect();
-    close(draft, choice::RESUME, who, |one| is_of_the_pause(one) || concerns(&plan, one, &ends));
+    close(draft, decisions::RESUME, who, |one| is_of_the_pause(one) || concerns(&plan, one, &ends));
     let Who { by, reason, .. } = who.clone();
     let from_step = how.from_step.and_then(|step| draft.step_id(step));
     let deadline = bounds::deadline(&plan, &draft.moment);
@@ -107,17 +106,8 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
 /// Goes on with what a resumed thread is now.
 fn go_on(draft: &mut Draft<'_>, who: &Who) {
     approval::withdraw_changed(draft, who);
-    approval::ask_again(draft);
+    ask_again(draft);
     advance(draft);
-}
-
-/// Whether an intervention is answered by whatever sets its thread going again. Others are about one
-/// step and stay open.
-const fn is_of_the_pause(one: &InterventionOpened) -> bool {
-    match one.kind {
-        InterventionKind::Poison | InterventionKind::Failure => true,
-        InterventionKind::Approval | InterventionKind::Blocked => false,
-    }
 }
 
 /// Ends the thread, at once or when the attempts under way have had their grace.
@@ -132,50 +122,6 @@ fn abort(draft: &mut Draft<'_>, how: Abort, who: &Who) -> Result<(), Rejection> 
     let aborts_at = Some(draft.moment.now.plus(grace));
     draft.emit(EventBody::WorkflowPaused(WorkflowPaused { by, reason, aborts_at, compensate }));
     Ok(())
-}
-
-/// Ends the thread, and has it undone if that was asked. What is under way is cancelled.
-pub(in crate::machine) fn abort_now(
-    draft: &mut Draft<'_>,
-    compensate: bool,
-    who: &Who,
-) -> Result<(), Rejection> {
-    if compensate {
-        return abort_and_undo(draft, who);
-    }
-    if draft.state.status.is_terminal() {
-        return Err(Rejection::WrongState(draft.state.status));
-    }
-    close(draft, choice::ABORT, who, |_| true);
-    undo::abort(draft, who.clone());
-    Ok(())
-}
-
-/// Whatever waits for a person is answered with that.
-fn abort_and_undo(draft: &mut Draft<'_>, who: &Who) -> Result<(), Rejection> {
-    match draft.state.status {
-        ThreadStatus::Paused if draft.state.undoing.is_some() => {
-            go_on_undoing(draft, who);
-            return Ok(());
-        }
-        ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Paused => {
-            close(draft, choice::ABORT, who, |_| true);
-        }
-        ThreadStatus::Compensating
-        | ThreadStatus::Completed
-        | ThreadStatus::Failed
-        | ThreadStatus::Aborted => {}
-    }
-    undo::asked(draft, who)
-}
-
-/// Continues a thread that was paused while it was being undone.
-fn go_on_undoing(draft: &mut Draft<'_>, who: &Who) {
-    close(draft, choice::RESUME, who, |_| true);
-    let Who { by, reason, .. } = who.clone();
-    let resumed = WorkflowResumed { by, reason, ..WorkflowResumed::default() };
-    draft.emit(EventBody::WorkflowResumed(resumed));
-    advance(draft);
 }
 
 /// Starts the attempt that a step, or what undoes it, waits for, or continues the thread that it has
@@ -199,7 +145,9 @@ fn retry(draft: &mut Draft<'_>, step: usize, who: &Who) -> Result<(), Rejection>
             if draft.state.steps.get(step).is_some_and(|state| state.held.is_some()) =>
         {
             let plan = Arc::clone(&draft.state.plan);
-            close(draft, choice::RETRY, who, |one| concerns(&plan, one, &BTreeSet::from([step])));
+            close(draft, decisions::RETRY, who, |one| {
+                concerns(&plan, one, &BTreeSet::from([step]))
+            });
             settle(draft, vec![step]);
             Ok(())
         }
@@ -272,7 +220,7 @@ fn skip(
 
 /// Continues a thread that a step has failed, without the step.
 fn go_on_without(draft: &mut Draft<'_>, step: usize, output: Option<Json>, who: &Who) {
-    close(draft, choice::SKIP, who, is_of_the_pause);
+    close(draft, decisions::SKIP, who, is_of_the_pause);
     let Who { by, reason, .. } = who.clone();
     let deadline = bounds::deadline(&draft.state.plan, &draft.moment);
     let resumed = WorkflowResumed { by, reason, deadline, ..WorkflowResumed::default() };
@@ -317,7 +265,7 @@ fn decision(
     }
     let allowed = four_eyes::may_decide(draft.state, &found.opened, who);
     allowed.map_err(Rejection::NotAnApprover)?;
-    if choice == choice::SKIP {
+    if choice == decisions::SKIP {
         let plan = &draft.state.plan;
         let steps = found.opened.steps.iter().filter_map(|id| plan.position(id.as_str()));
         four_eyes::may_skip(draft.state, steps, who, draft.moment.max_event)
@@ -344,11 +292,11 @@ fn resolve(
             settle_dependents(draft, step);
             Ok(())
         }
-        (_, choice::ABORT) => {
+        (_, decisions::ABORT) => {
             draft.emit(EventBody::InterventionResolved(decided));
             abort_now(draft, false, who)
         }
-        (InterventionKind::Poison | InterventionKind::Failure, choice::COMPENSATE) => {
+        (InterventionKind::Poison | InterventionKind::Failure, decisions::COMPENSATE) => {
             draft.emit(EventBody::InterventionResolved(decided));
             abort_and_undo(draft, who)
         }
@@ -357,7 +305,7 @@ fn resolve(
             settle_blocked(draft, step, decided, who);
             Ok(())
         }
-        (InterventionKind::Poison | InterventionKind::Failure, choice::SKIP) => {
+        (InterventionKind::Poison | InterventionKind::Failure, decisions::SKIP) => {
             let skip = steps.collect();
             draft.emit(EventBody::InterventionResolved(decided));
             resume(draft, Resume { skip, ..Resume::default() }, who)
@@ -374,11 +322,11 @@ fn settle_blocked(draft: &mut Draft<'_>, step: usize, decided: InterventionResol
     let choice = decided.choice.clone();
     draft.emit(EventBody::InterventionResolved(decided));
     match choice.as_str() {
-        choice::ACCEPT => {
+        decisions::ACCEPT => {
             check::accept(draft, step);
             settle_dependents(draft, step);
         }
-        choice::SKIP => {
+        decisions::SKIP => {
             emit_skip(draft, step, None, who);
             advance(draft);
         }
@@ -408,49 +356,9 @@ fn signal(draft: &mut Draft<'_>, name: &str, payload: Json, who: &Who) -> Result
     Ok(())
 }
 
-/// What a thread that fails was waiting for is not decided any more.
-pub(in crate::machine) fn withdraw(draft: &mut Draft<'_>) {
-    let who = Who {
-        by: POLICY.to_owned(),
-        reason: Some("the thread has failed".to_owned()),
-        ..Who::default()
-    };
-    close(draft, choice::WITHDRAWN, &who, |_| true);
-}
-
-/// What somebody does to a thread answers what it was waiting for.
-fn close(
-    draft: &mut Draft<'_>,
-    choice: &str,
-    who: &Who,
-    concerned: impl Fn(&InterventionOpened) -> bool,
-) {
-    let open = draft.state.open_interventions().filter(|one| concerned(&one.opened));
-    let open: Vec<String> = open.map(|one| one.opened.id.clone()).collect();
-    for id in open {
-        let settled = draft.settled(id, choice, who);
-        draft.emit(EventBody::InterventionResolved(settled));
-    }
-}
-
-/// Nobody has to decide any more what is asked about steps that run again in a fork, nor what the
-/// other thread was paused for before it was aborted.
-pub(super) fn close_for_fork(draft: &mut Draft<'_>, who: &Who, again: &BTreeSet<usize>) {
-    let plan = Arc::clone(&draft.state.plan);
-    let goes_on = draft.state.ending().is_some();
-    let ends = |one: &InterventionOpened| goes_on && is_of_the_pause(one);
-    close(draft, choice::FORK, who, |one| ends(one) || concerns(&plan, one, again));
-}
-
-/// Whether an intervention is about one of these steps.
-fn concerns(plan: &Plan, one: &InterventionOpened, steps: &BTreeSet<usize>) -> bool {
-    let mut positions = one.steps.iter().filter_map(|id| plan.position(id.as_str()));
-    positions.any(|step| steps.contains(&step))
-}
-
 fn emit_skip(draft: &mut Draft<'_>, step: usize, output: Option<Json>, who: &Who) {
     let plan = Arc::clone(&draft.state.plan);
-    close(draft, choice::SKIP, who, |one| concerns(&plan, one, &BTreeSet::from([step])));
+    close(draft, decisions::SKIP, who, |one| concerns(&plan, one, &BTreeSet::from([step])));
     let reason = who.reason.clone().unwrap_or_else(|| ASKED.to_owned());
     let data = StepSkipped { reason, by: Some(who.by.clone()), output };
     draft.emit_on(step, EventBody::StepSkipped, data);

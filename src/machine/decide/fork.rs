@@ -7,10 +7,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::super::attempt::ask_again;
 use super::super::draft::Draft;
+use super::super::interventions::close_for_fork;
 use super::super::wait::deliver;
 use super::super::{Moment, ThreadState, Who, approval, bounds, four_eyes};
-use super::control::close_for_fork;
 use crate::definition::{Action, Plan};
 use crate::model::{
     Event, EventBody, Json, StepEdited, StepId, StepStatus, ThreadStatus, WorkflowForked,
@@ -87,7 +88,7 @@ pub fn fork(
     }
     approval::withdraw_changed(&mut draft, &who);
     if draft.state.status == ThreadStatus::Running {
-        approval::ask_again(&mut draft);
+        ask_again(&mut draft);
     }
     take_signals(&mut draft);
     Ok(draft.into_events())

@@ -1,5 +1,6 @@
 //! Answers commands with events: one file per group of commands.
 
+mod compensation;
 mod control;
 mod fork;
 mod recover;
@@ -7,15 +8,12 @@ mod result;
 
 pub use fork::{Fork, ForkRejection, fork};
 
-pub(super) use control::{abort_now, withdraw};
-pub(super) use result::retry_delay;
-
 use std::sync::Arc;
 
 use super::bounds;
 use super::draft::Draft;
-use super::ready::settle;
-use super::{Command, Moment, Rejection, ThreadState, undo};
+use super::ready::advance;
+use super::{Command, Moment, Rejection, ThreadState};
 use crate::definition::{self, Plan};
 use crate::model::{Event, EventBody, ThreadId, WorkflowStart};
 
@@ -66,16 +64,9 @@ fn decided(
             result::reported(&mut draft, (step, attempt), report)?;
         }
         Command::Attempt { step, attempt, undoes: true, report } => {
-            undo::reported(&mut draft, (step, attempt), report)?;
+            compensation::reported(&mut draft, (step, attempt), report)?;
         }
         Command::Ask(ask, who) => control::asked(&mut draft, ask, &who)?,
     }
     Ok(draft.into_events())
-}
-
-fn advance(draft: &mut Draft<'_>) {
-    bounds::enforce(draft);
-    super::ready::fire_timers(draft);
-    let all = (0..draft.state.steps.len()).collect();
-    settle(draft, all);
 }

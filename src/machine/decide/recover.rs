@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use super::super::decisions::{ABORT, POLICY, RESUME};
 use super::super::draft::Draft;
-use super::super::ready::POLICY;
-use super::super::{Rejection, Takeover, choice};
-use super::advance;
+use super::super::ready::advance;
+use super::super::{Rejection, Takeover};
 use crate::model::{
     EventBody, InterventionKind, InterventionOpened, StepId, ThreadStatus, WorkflowPaused,
     WorkflowRecovered,
@@ -106,7 +106,7 @@ fn set_aside(draft: &mut Draft<'_>, suspects: Vec<StepId>, reason: String) {
         kind: InterventionKind::Poison,
         steps: suspects,
         prompt: reason,
-        choices: [choice::RESUME, choice::ABORT].map(str::to_owned).into(),
+        choices: [RESUME, ABORT].map(str::to_owned).into(),
         digest: None,
         expires_at: None,
         on_timeout: None,

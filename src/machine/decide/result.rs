@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::attempt::give_up;
 use super::super::check;
 use super::super::draft::Draft;
-use super::super::give_up::give_up;
-use super::super::ready::settle;
+use super::super::ready::{settle, settle_dependents};
 use super::super::{Held, Rejection, Report, StepState};
 use crate::definition::Phase;
 use crate::model::{
-    EventBody, Failure, Json, RetryPolicy, StepComplete, StepRetry, StepStale, StepStatus,
-    StepTimeoutWarning, codes,
+    EventBody, Failure, Json, StepComplete, StepRetry, StepStale, StepStatus, StepTimeoutWarning,
 };
 
 /// A step and the number of one of its attempts.
@@ -69,7 +68,7 @@ fn fail(
     };
     let (planned, failures) = (planned.phase(state.phase()), state.failures + 1);
     let error = failure.at(&planned.id, number);
-    let delay = retry_delay(&planned.retry, (&error, retry_after), failures, draft.moment.unit);
+    let delay = planned.retry.next_attempt((&error, retry_after), failures, draft.moment.unit);
     if let Some(delay) = delay {
         let retry_at = draft.moment.now.plus(delay);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
@@ -84,24 +83,6 @@ fn fail(
         settle_dependents(draft, step);
     }
     Ok(())
-}
-
-/// How long to wait for the next attempt after so many failures, the last of them with this error
-/// and `Retry-After`; `None` if there is none.
-pub(in crate::machine) fn retry_delay(
-    policy: &RetryPolicy,
-    (error, retry_after): (&Failure, Option<Duration>),
-    failures: u32,
-    unit: f64,
-) -> Option<Duration> {
-    if !policy.covers(error) || failures >= policy.max_attempts {
-        return None;
-    }
-    Some(match retry_after {
-        // Until then no attempt is let through: a shorter wait would only waste one.
-        Some(until_it_may_pass) if error.code == codes::CIRCUIT_OPEN => until_it_may_pass,
-        asked => policy.delay(failures, asked, unit),
-    })
 }
 
 fn warn(draft: &mut Draft<'_>, attempt: AttemptRef) -> Result<(), Rejection> {
@@ -139,9 +120,4 @@ fn current(draft: &Draft<'_>, (step, attempt): AttemptRef) -> Result<u64, Reject
     }
     let elapsed = draft.moment.now.since(state.attempt_at.unwrap_or(draft.moment.now));
     Ok(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
-}
-
-pub(super) fn settle_dependents(draft: &mut Draft<'_>, step: usize) {
-    let dependents = draft.state.plan.steps.get(step).map(|step| step.dependents.clone());
-    settle(draft, dependents.unwrap_or_default());
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::words::{failure, list};
 use super::{Call, Cause, CauseKind};
 use crate::machine::ThreadState;
-use crate::machine::ready::POLICY;
+use crate::machine::decisions::POLICY;
 use crate::model::{Compensation, Failure, StepId, codes};
 
 pub(super) fn completed(state: &ThreadState) -> Cause {

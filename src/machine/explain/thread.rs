@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::words::{asked_since, failure, list, since};
 use super::{Call, Case, Cause, CauseKind, Hands, bounds, ended, is_ready, steps};
-use crate::machine::ready::POLICY;
+use crate::machine::decisions::POLICY;
 use crate::machine::{Intervention, ThreadState};
 use crate::model::{InterventionKind, StepId, ThreadStatus};
 

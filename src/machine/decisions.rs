@@ -1,7 +1,10 @@
 //! The words that decide an intervention: what people are offered, and what settles a question that
-//! nobody answers any more.
+//! nobody answers any more; and who decides where no person does.
 //!
 //! An approval has choices of its own. Called by whatever asks and whatever decides.
+
+/// Who pauses a thread and settles its questions by policy, as its journal names it.
+pub(super) const POLICY: &str = "rethread";
 
 /// Takes an output that was blocked.
 pub(super) const ACCEPT: &str = "accept";
