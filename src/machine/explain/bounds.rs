@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::words::{at, failure, list, since};
-use super::{Call, Case, Cause, CauseKind};
+use super::case::Case;
+use super::format::{at, failure, list, since};
+use super::{Call, Cause, CauseKind};
 use crate::definition::Phase;
 use crate::machine::{ThreadState, Undo};
 use crate::model::{StepId, StepStatus, ThreadStatus};

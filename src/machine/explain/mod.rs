@@ -4,37 +4,33 @@
 //! Pure: [`explain`] looks at a state and at what the runtime has found out besides (whose hands the
 //! thread is in, what the answering replica knows), and comes to a list of [`Cause`]s. Every way to
 //! stand still is one [`CauseKind`] and one small function that makes its cause: in [`thread`] what
-//! follows from the thread's status, in [`ended`] from its end, in [`bounds`] from what ends it, in
-//! [`steps`] from a step's, in [`hands`] from everything around it. It must never guess: what is not known is left out. `runtime/calls/explain.rs` calls it.
+//! follows from the thread's status, in [`terminal`] from its end, in [`bounds`] from what ends it, in
+//! [`steps`] from a step's, in [`ownership`] from everything around it. It must never guess: what is not
+//! known is left out. `runtime/calls/explain.rs` calls it.
 
 mod bounds;
+mod case;
 mod cause;
-mod ended;
 mod facts;
-mod hands;
+mod format;
+mod ownership;
+mod question;
 mod steps;
+mod terminal;
 mod thread;
-mod words;
 
 pub use cause::{Call, Cause, CauseKind, Explanation};
 pub use facts::{Answering, Facts, Hands, KnownCircuit, Letter};
 
 use super::ThreadState;
-use crate::model::{StepStatus, ThreadStatus};
-
-/// A thread, and all that is known about why it stands where it stands.
-#[derive(Debug, Clone, Copy)]
-struct Case<'a> {
-    state: &'a ThreadState,
-    facts: &'a Facts,
-}
+use case::Case;
 
 /// Says why a thread does not move. `state` is absent if it could not be rebuilt, which then is why.
 ///
 /// There is always at least one cause, and the first is the one to act on.
 pub fn explain(state: Option<&ThreadState>, facts: &Facts) -> Explanation {
     let status = state.map_or(facts.status, |state| state.status);
-    let mut causes = hands::causes(state, facts);
+    let mut causes = ownership::causes(state, facts);
     if let Some(state) = state {
         causes.extend(thread::causes(&Case { state, facts }, causes.is_empty()));
     }
@@ -63,18 +59,4 @@ pub fn explain(state: Option<&ThreadState>, facts: &Facts) -> Explanation {
 /// Whether an attempt is under way by somebody who lives.
 fn is_moving(state: &ThreadState, facts: &Facts) -> bool {
     !state.status.is_terminal() && facts.is_driven() && state.has_running()
-}
-
-/// Whether the machine has something to do at once, without waiting for anything: steps whose
-/// dependencies have ended, or timers that are due.
-fn is_ready(case: &Case<'_>) -> bool {
-    let state = case.state;
-    if !matches!(state.status, ThreadStatus::Queued | ThreadStatus::Running) || state.is_failing() {
-        return false;
-    }
-    let ended = |at: &usize| state.step(*at).is_some_and(|step| step.status.is_terminal());
-    let mut pairs = state.plan.steps.iter().zip(&state.steps);
-    pairs.any(|(planned, step)| {
-        step.status == StepStatus::Pending && planned.depends_on.iter().all(ended)
-    })
 }

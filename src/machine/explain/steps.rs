@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::bounds::undoes;
-use super::thread::asked;
-use super::words::{asked_since, at, failure, list, since, span};
-use super::{Call, Case, Cause, CauseKind, Hands, KnownCircuit};
+use super::case::Case;
+use super::format::{asked_since, at, failure, list, since, span};
+use super::question::asked;
+use super::{Call, Cause, CauseKind, Hands, KnownCircuit};
 use crate::definition::{Action, PlanStep};
 use crate::machine::{Intervention, StepState};
 use crate::model::{

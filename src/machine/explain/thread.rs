@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
-use super::words::{asked_since, failure, list, since};
-use super::{Call, Case, Cause, CauseKind, Hands, bounds, ended, is_ready, steps};
+use super::case::Case;
+use super::format::{asked_since, failure, list, since};
+use super::question::asked;
+use super::{Call, Cause, CauseKind, Hands, bounds, steps, terminal};
 use crate::machine::decisions::POLICY;
 use crate::machine::{Intervention, ThreadState};
 use crate::model::{InterventionKind, StepId, ThreadStatus};
@@ -25,12 +27,12 @@ pub(super) fn causes(case: &Case<'_>, free: bool) -> Vec<Cause> {
             causes
         }
         ThreadStatus::Compensating => vec![bounds::compensating(case)],
-        ThreadStatus::Completed => vec![ended::completed(state)],
-        ThreadStatus::Failed => vec![ended::failed(state)],
-        ThreadStatus::Aborted => vec![ended::aborted(state)],
+        ThreadStatus::Completed => vec![terminal::completed(state)],
+        ThreadStatus::Failed => vec![terminal::failed(state)],
+        ThreadStatus::Aborted => vec![terminal::aborted(state)],
     };
     // What waits for a replica is about to start once it has one.
-    if free && (causes.is_empty() || is_ready(case)) {
+    if free && (causes.is_empty() || case.is_ready()) {
         causes.push(ready(case));
     }
     causes.extend(bounds::deadline(case));
@@ -115,44 +117,6 @@ fn asked_about_poison(case: &Case<'_>, one: &Intervention) -> Cause {
         one.opened.choices.join(", ")
     );
     asked(case, (CauseKind::Poison, sentence), one)
-}
-
-/// An intervention is open: what there is to choose, and the call that does.
-pub(super) fn asked(
-    case: &Case<'_>,
-    (kind, sentence): (CauseKind, String),
-    one: &Intervention,
-) -> Cause {
-    let opened = &one.opened;
-    let choice = opened.choices.first();
-    let call = choice.map(|choice| Call {
-        method: "POST",
-        path: format!("/interventions/{}/resolve", opened.id),
-        body: match &opened.digest {
-            // Only what was seen is decided.
-            Some(digest) => json!({ "choice": choice, "digest": digest }),
-            None => json!({ "choice": choice }),
-        },
-        does: format!(
-            "decides for \"{choice}\"; there is to choose: {}",
-            opened.choices.join(", ")
-        ),
-    });
-    let error = case.state.error.as_ref();
-    let made = Cause::new(kind, sentence, "nothing by itself; whoever decides")
-        .since(Some(one.at))
-        .call(call)
-        .detail(json!({
-            "interventionId": opened.id, "prompt": opened.prompt, "choices": opened.choices,
-            "digest": opened.digest, "expiresAt": opened.expires_at,
-            "onTimeout": opened.on_timeout, "escalatesAt": opened.escalates_at,
-            "approvers": opened.approvers, "notBy": opened.not_by,
-            "escalatedAt": one.escalated, "steps": opened.steps, "error": error,
-        }));
-    match opened.steps.as_slice() {
-        [step] => made.about(step),
-        [] | [_, ..] => made,
-    }
 }
 
 /// It will fail as soon as nothing of it is under way.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::words::{failure, list};
+use super::format::{failure, list};
 use super::{Call, Cause, CauseKind};
 use crate::machine::ThreadState;
 use crate::machine::decisions::POLICY;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::case::Case;
 use super::facts::{Facts, Hands};
-use super::words::{at, list, since, span};
-use super::{Call, Case, Cause, CauseKind, is_ready};
+use super::format::{at, list, since, span};
+use super::{Call, Cause, CauseKind};
 use crate::machine::ThreadState;
 use crate::model::Timestamp;
 
@@ -167,7 +168,7 @@ fn nobody(case: &Case<'_>) -> Option<Cause> {
         Some(due) if facts.failed_recovery.is_some() || state.next_wake() != Some(due) => {
             Some(set_aside(facts, due))
         }
-        None if is_ready(case) || state.has_running() || state.next_wake().is_some() => {
+        None if case.is_ready() || state.has_running() || state.next_wake().is_some() => {
             Some(stranded(facts))
         }
         Some(_) | None => None,
