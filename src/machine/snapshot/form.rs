@@ -1,65 +1,30 @@
 //! The members of a snapshot, in the order of their names: that order is part of the form.
 //!
 //! States are taken apart here field by field, so that a new field does not compile until it has a
-//! place here (and [`super::SNAPSHOT_VERSION`] a new number).
+//! place here (and [`SNAPSHOT_VERSION`] a new number).
 
 mod intervention;
 mod step;
 mod undo;
+mod values;
 
 use std::borrow::Cow;
-use std::fmt::Display;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 use self::intervention::InterventionForm;
 use self::step::StepForm;
 use self::undo::{StoppedForm, UndoingForm};
-use super::{SNAPSHOT_VERSION, SnapshotFault};
+use self::values::{FailureForm, Time, Wide, json, moment, text, time};
+use super::SnapshotFault;
 use crate::definition::Plan;
 use crate::machine::{Signal, ThreadState};
-use crate::model::{
-    Category, Failure, ForkPoint, Json, Seq, StepId, ThreadId, ThreadStatus, Timestamp, WorkflowRef,
-};
+use crate::model::{ForkPoint, Seq, ThreadId, ThreadStatus, WorkflowRef};
 
-/// A 64-bit number: as a string, since canonical JSON has no room for one among its numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Wide<T>(T);
-
-impl<T: Display> Serialize for Wide<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Wide<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(de::Error::custom)
-    }
-}
-
-/// A time, in milliseconds since the Unix epoch: exact even where a calendar ends.
-type Time = Wide<i64>;
-
-fn time(at: Timestamp) -> Time {
-    Wide(at.millis())
-}
-
-fn moment(time: Time) -> Timestamp {
-    Timestamp::from_millis(time.0)
-}
-
-/// What a user sent: its exact text.
-fn text(json: &Json) -> Cow<'_, str> {
-    Cow::Borrowed(json.as_str())
-}
-
-fn json(text: Cow<'_, str>) -> Result<Json, SnapshotFault> {
-    Json::trusted(text.into_owned()).map_err(|fault| SnapshotFault::Unreadable(fault.to_string()))
-}
+/// The version that this server writes, and the only one it reads. It changes with every change of
+/// the text: older snapshots are then skipped, and the journal is read.
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 /// A thread.
 #[derive(Debug, Serialize, Deserialize)]
@@ -244,42 +209,6 @@ struct WorkflowForm<'a> {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct FailureForm<'a> {
-    attempt: Option<u32>,
-    category: Category,
-    code: Cow<'a, str>,
-    message: Cow<'a, str>,
-    recoverable: bool,
-    step_id: Option<Cow<'a, str>>,
-}
-
-impl<'a> FailureForm<'a> {
-    fn of(failure: &'a Failure) -> Self {
-        let Failure { code, category, message, recoverable, step_id, attempt } = failure;
-        Self {
-            attempt: *attempt,
-            category: *category,
-            code: code.as_str().into(),
-            message: message.as_str().into(),
-            recoverable: *recoverable,
-            step_id: step_id.as_ref().map(|id| id.as_str().into()),
-        }
-    }
-
-    fn into_failure(self) -> Result<Failure, SnapshotFault> {
-        Ok(Failure {
-            code: self.code.into_owned(),
-            category: self.category,
-            message: self.message.into_owned(),
-            recoverable: self.recoverable,
-            step_id: self.step_id.map(step_id).transpose()?,
-            attempt: self.attempt,
-        })
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SignalForm<'a> {
     name: Cow<'a, str>,
     payload: Cow<'a, str>,
@@ -294,9 +223,4 @@ impl<'a> SignalForm<'a> {
     fn into_state(self) -> Result<Signal, SnapshotFault> {
         Ok(Signal { name: self.name.into_owned(), payload: json(self.payload)? })
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "used as a function in map")]
-fn step_id(id: Cow<'_, str>) -> Result<StepId, SnapshotFault> {
-    StepId::parse(&id).map_err(|fault| SnapshotFault::Unreadable(fault.to_string()))
 }

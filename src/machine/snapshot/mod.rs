@@ -7,6 +7,7 @@
 //! found by the workflow's hash. A snapshot is a cache: one that cannot be read is a
 //! [`SnapshotFault`] and never a guess. `runtime` writes and reads them.
 
+mod fault;
 mod form;
 
 use std::sync::Arc;
@@ -19,38 +20,8 @@ use crate::definition::Plan;
 use crate::model::{Failure, Json, ThreadId, hex};
 use form::ThreadForm;
 
-/// The version that this server writes, and the only one it reads. It changes with every change of
-/// the text: older snapshots are then skipped, and the journal is read.
-pub const SNAPSHOT_VERSION: u32 = 4;
-
-/// Why a snapshot cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotFault {
-    /// The bytes are not what was written.
-    #[error("its checksum does not match")]
-    Checksum,
-    /// Another version of the server wrote it.
-    #[error("its version {0} is not known")]
-    Version(u32),
-    /// The bytes are what was written, and no snapshot.
-    #[error("it cannot be read: {0}")]
-    Unreadable(String),
-    /// It is not of this thread, or of another plan, or no state that can be.
-    #[error("it does not fit: {0}")]
-    Misfit(String),
-}
-
-impl SnapshotFault {
-    /// The fault in a word, for metrics.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Checksum => "checksum",
-            Self::Version(_) => "version",
-            Self::Unreadable(_) => "unreadable",
-            Self::Misfit(_) => "misfit",
-        }
-    }
-}
+pub use fault::SnapshotFault;
+pub use form::SNAPSHOT_VERSION;
 
 /// The text of a state, and its SHA-256 in hex.
 pub fn encode(state: &ThreadState) -> (String, String) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Time, moment, step_id, time};
+use super::values::{Time, moment, step_id, time};
 use crate::machine::Intervention;
 use crate::machine::snapshot::SnapshotFault;
 use crate::model::{InterventionKind, InterventionOpened, InterventionResolved, Timestamp};

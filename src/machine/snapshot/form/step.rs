@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::undo::UndoForm;
-use super::{FailureForm, Time, Wide, json, moment, text, time};
+use super::values::{FailureForm, Time, Wide, json, moment, text, time};
 use crate::machine::snapshot::SnapshotFault;
 use crate::machine::{Held, StepState};
 use crate::model::{Seq, StepStatus};

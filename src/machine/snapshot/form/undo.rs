@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FailureForm, Time, moment, time};
+use super::values::{FailureForm, Time, moment, time};
 use crate::machine::snapshot::SnapshotFault;
 use crate::machine::{Ending, Stopped, Undo, Undoing, Who};
 use crate::model::StepStatus;
