@@ -1,7 +1,7 @@
 //! `when`: a CEL expression over the input, the thread and the ancestors of a step.
 //!
 //! Parsed and checked once by `cel`, evaluated here: its interpreter can be neither interrupted nor
-//! metered. [`MAX_TEXT`] and [`MAX_DEPTH`] bound the expression; a [`meter`] bounds the work and the
+//! metered. [`MAX_TEXT`] and [`survey::MAX_DEPTH`] bound the expression; a [`meter`] bounds the work and the
 //! memory of an evaluation, whatever the data. Evaluating never fails for a reason that could be seen
 //! before. Called by `machine`, which records the answer as the step's start or skip.
 
@@ -29,8 +29,6 @@ use crate::model::Json;
 
 /// Longest expression, in bytes: far beyond what a person writes.
 const MAX_TEXT: usize = 4096;
-/// Most levels of an expression's tree: each costs stack when it is evaluated.
-const MAX_DEPTH: usize = 64;
 /// About what a byte of an expression takes in memory once compiled, in bytes: a tree of names.
 const WEIGHT_PER_BYTE: usize = 128;
 /// Longest explanation of a failure, in characters: it may quote the data.

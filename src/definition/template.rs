@@ -5,17 +5,19 @@
 //! output.
 
 mod lookup;
+mod origin;
+mod parts;
 mod render;
-mod url;
 
 use std::collections::BTreeSet;
 
+use self::parts::{Part, Piece};
 pub(super) use self::render::Bounded;
 pub use self::render::Unfilled;
-pub use self::url::Astray;
 use super::reference::{self, Braced, Reference, Root};
 use super::{Scope, scan};
 use crate::model::{Faults, Json, Pointer};
+pub use origin::Astray;
 
 /// Longest reference, in bytes: keeps the search for its end linear in the text.
 const MAX_REFERENCE: usize = 1024;
@@ -37,24 +39,6 @@ pub(super) struct Names<'a> {
     pub(super) ancestors: Option<&'a BTreeSet<&'a str>>,
     /// Whether `{secrets.NAME}` may stand here: not where the result is journalled.
     pub(super) secrets: bool,
-}
-
-#[derive(Debug)]
-enum Part {
-    /// JSON text as it is.
-    Raw(String),
-    /// A value that a reference names, with its type.
-    Value(Reference),
-    /// A string with references inside.
-    Text(Vec<Piece>),
-    /// The whole scope.
-    Scope,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    Reference(Reference),
 }
 
 impl Template {

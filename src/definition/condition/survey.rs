@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue, operators};
 
-use super::MAX_DEPTH;
-
+/// Most levels of an expression's tree: each costs stack when it is evaluated.
+pub(super) const MAX_DEPTH: usize = 64;
 /// Types, which are values in CEL.
 pub(super) const TYPES: [&str; 10] =
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];

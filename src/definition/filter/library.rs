@@ -9,8 +9,9 @@ use std::sync::LazyLock;
 use jaq_core::load::parse::Def;
 use jaq_core::native::Fun;
 
+use super::kind::Kind;
+use super::natives;
 use super::survey::Survey;
-use super::{Kind, natives};
 
 /// A definition with the names that its body calls.
 struct Entry {

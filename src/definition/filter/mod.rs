@@ -6,6 +6,7 @@
 //! ends. The same program over the same input always ends the same way: the budget counts work,
 //! not time. Called by the executor of `transform`.
 
+mod kind;
 mod library;
 pub(super) mod meter;
 mod natives;
@@ -18,17 +19,17 @@ mod write;
 
 use std::fmt;
 
-use jaq_core::data::HasLut;
 use jaq_core::load::lex::Lexer;
 use jaq_core::load::parse::Parser;
 use jaq_core::load::{Arena, File, Loader};
-use jaq_core::{Compiler, Ctx, DataT, Lut, Vars};
+use jaq_core::{Compiler, Ctx, Vars};
 
-use self::meter::{Budget, Stop, metered};
-use self::survey::Survey;
-use self::value::Value;
 use super::stack::with_large_stack;
 use crate::model::Json;
+use kind::{Data, Kind};
+use meter::{Budget, Stop, metered};
+use survey::Survey;
+use value::Value;
 
 /// Longest program, in bytes: with it the depth of what has to be parsed is bounded.
 const MAX_PROGRAM: usize = 16 * 1024;
@@ -218,25 +219,5 @@ fn place(text: &str, part: &str) -> String {
             format!("at {excerpt:?}")
         }
         _ => "at the end".to_owned(),
-    }
-}
-
-/// The types that programs are compiled for.
-#[derive(Debug)]
-struct Kind;
-
-impl DataT for Kind {
-    type V<'a> = Value;
-    type Data<'a> = Data<'a>;
-}
-
-/// What a run carries along: the program, and so the place where each of its steps is counted.
-#[derive(Clone, Copy)]
-struct Data<'a>(&'a Lut<Kind>);
-
-impl<'a> HasLut<'a, Kind> for Data<'a> {
-    fn lut(&self) -> &'a Lut<Kind> {
-        meter::step();
-        self.0
     }
 }

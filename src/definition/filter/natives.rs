@@ -7,7 +7,7 @@ use jaq_core::load::parse::Def;
 use jaq_core::native::{Fun, bome, run, unary, v};
 use jaq_core::{Error, RunPtr, ValR, ValT as _};
 
-use super::Kind;
+use super::kind::Kind;
 use super::meter::{Stop, spend, spend_bytes, stop};
 use super::read;
 use super::value::Value;

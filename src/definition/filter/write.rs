@@ -1,6 +1,6 @@
 //! Values as JSON text.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use jaq_json::Num;
 
@@ -80,6 +80,13 @@ pub(super) fn write(value: &Value, out: &mut String, max: usize) -> Result<(), T
         }
     }
     if out.len() > max { Err(TooLong) } else { Ok(()) }
+}
+
+impl fmt::Display for Value {
+    /// For messages: the beginning alone, if it is long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&excerpt(self))
+    }
 }
 
 fn write_number(number: &Num, out: &mut String) {

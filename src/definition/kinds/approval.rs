@@ -8,7 +8,8 @@
 //! - `notBy` (optional): `starter`, who may not
 //! - `onTimeout` (optional): the choice that is taken then; without it the step fails
 
-use super::{Kind, Reads, is_open, literal, signal};
+use super::members::{is_open, literal};
+use super::{Kind, Reads, signal};
 use crate::definition::Action;
 use crate::definition::parse::Fields;
 use crate::model::{Faults, Node};

@@ -5,7 +5,8 @@
 //!   Which variables a server passes on is its [`VariablePolicy`](super::super::VariablePolicy).
 //! - `parse` (`text` unless given): what its standard output is read as: `text`, `json` or `lines`
 
-use super::{Kind, Reads, is_open, map, scalar, word};
+use super::members::{is_open, map, scalar, word};
+use super::{Kind, Reads};
 use crate::definition::Action;
 use crate::definition::parse::Fields;
 use crate::model::{Faults, Node};

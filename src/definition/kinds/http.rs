@@ -6,7 +6,8 @@
 //! - `expectStatus` (200–299 unless given): an integer, or an array of integers and of ranges such as
 //!   `"200-299"`
 
-use super::{Kind, Reads, is_open, literal, map, scalar, word};
+use super::members::{is_open, literal, map, scalar, word};
+use super::{Kind, Reads};
 use crate::definition::Action;
 use crate::definition::parse::Fields;
 use crate::model::{Faults, Node, Pointer};

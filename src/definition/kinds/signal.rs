@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Kind, Reads, is_open, literal};
+use super::members::{is_open, literal};
+use super::{Kind, Reads};
 use crate::definition::Action;
 use crate::definition::parse::Fields;
 use crate::model::{Faults, Node, is_signal_name};

@@ -2,7 +2,8 @@
 //!
 //! - `for` (a duration) or `until` (an RFC 3339 time), exactly one
 
-use super::{Kind, Reads, is_open, literal};
+use super::members::{is_open, literal};
+use super::{Kind, Reads};
 use crate::definition::Action;
 use crate::definition::parse::Fields;
 use crate::model::{Faults, Node, Timestamp};

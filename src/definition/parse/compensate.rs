@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::fields::Fields;
-use super::step::{self, Surroundings};
+use super::way::{Surroundings, way};
 use crate::definition::template::Names;
 use crate::definition::{Action, PlanStep, scan};
 use crate::model::{Faults, StepId};
@@ -32,7 +32,7 @@ pub(super) fn read(
     let mut visible = visible.clone();
     visible.extend(id.map(StepId::as_str));
     let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };
-    let way = step::way((&fields, raw), &names, &visible, around.defaults, faults)?;
+    let way = way((&fields, raw), &names, &visible, around.defaults, faults)?;
     let undo = way.into_step(id?.clone());
     match *undo.action {
         Action::Http | Action::Exec { .. } | Action::Transform { .. } => Some(Box::new(undo)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::fields::Fields;
-use super::step::{self, Surroundings};
+use super::way::{Surroundings, way};
 use crate::definition::template::Names;
 use crate::definition::{Fallback, Template, scan};
 use crate::model::{Faults, StepId};
@@ -59,7 +59,7 @@ pub(super) fn read(
         return None;
     }
     fields.allow(&STEP_FIELDS, faults);
-    let way = step::way((&fields, raw), &names, visible, around.defaults, faults)?;
+    let way = way((&fields, raw), &names, visible, around.defaults, faults)?;
     Some(Fallback::Step(Box::new(way.into_step(id?.clone()))))
 }
 

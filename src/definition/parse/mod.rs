@@ -9,6 +9,7 @@ mod policy;
 mod step;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub(super) use fields::Fields;
 
 use self::graph::{Graph, Vertex};
 use self::policy::Policy;
-use self::step::Surroundings;
+use self::way::Surroundings;
 use super::template::Names;
 use super::{InputSchema, Plan, Template, scan};
 use crate::model::{Fault, Faults, Json, Node, Pointer, StepId, canonical_digest};

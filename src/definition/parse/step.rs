@@ -1,27 +1,13 @@
 //! Reads one step once the graph is known.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::fields::Fields;
-use super::graph::Graph;
-use super::policy::{Effective, Policy};
-use super::{breaker, compensate, fallback};
+use super::way::{Surroundings, compiled, way};
+use super::{compensate, fallback};
 use crate::definition::template::Names;
-use crate::definition::{Action, Check, Condition, PlanStep, StepBreaker, Template, kinds, scan};
-use crate::model::{Faults, Node, Pointer, StepId};
-
-/// What reading a step needs of its workflow.
-pub(super) struct Surroundings<'a> {
-    /// The ids of all steps, by position.
-    pub(super) ids: &'a [Option<&'a str>],
-    /// The same, as a set.
-    pub(super) known: &'a BTreeSet<&'a str>,
-    /// Who depends on whom.
-    pub(super) graph: &'a Graph,
-    /// The workflow's `defaults`.
-    pub(super) defaults: &'a Policy,
-}
+use crate::definition::{Condition, PlanStep};
+use crate::model::{Faults, Node, StepId};
 
 /// Reads the step at `position`; `raw` is its text. `None` if it is at fault.
 pub(super) fn read(
@@ -57,122 +43,6 @@ pub(super) fn read(
     })
 }
 
-/// How the attempts of a step, or of its fallback, are made.
-pub(super) struct Way {
-    action: Action,
-    with: Template,
-    policy: Effective,
-    breaker: StepBreaker,
-    check: Option<Check>,
-}
-
-/// Reads how attempts are made, and what decides about their outputs; `raw` is the text of `fields`,
-/// `ancestors` are whom a `check` may name.
-pub(super) fn way(
-    (fields, raw): (&Fields<'_>, &str),
-    names: &Names<'_>,
-    ancestors: &BTreeSet<&str>,
-    defaults: &Policy,
-    faults: &mut Faults,
-) -> Option<Way> {
-    let work = work(fields, raw, names, faults);
-    let mut policy = Policy::read(fields, faults).over(defaults, fields.at(), faults);
-    let shows_life = shows_life(fields, faults);
-    policy.heartbeat_timeout = policy.heartbeat_timeout.filter(|_| shows_life);
-    // What shows signs of life is what happens elsewhere.
-    let breaker = breaker::read(fields, shows_life, faults);
-    let check = check(fields, ancestors, faults);
-    let (action, with) = work?;
-    if fields.get("check").is_some() && action.waits() {
-        let kind = action.kind();
-        let detail = format!(
-            "a {kind} step makes no attempt whose output could be checked; let one after it"
-        );
-        faults.add(&fields.at().key("check"), detail);
-    }
-    Some(Way { action, with, policy, breaker, check })
-}
-
-impl Way {
-    /// A step of its own that nothing depends on.
-    pub(super) fn into_step(self, id: StepId) -> PlanStep {
-        let Self { action, with, policy, breaker, check } = self;
-        PlanStep {
-            id,
-            action: Arc::new(action),
-            with,
-            depends_on: Vec::new(),
-            dependents: Vec::new(),
-            when: None,
-            check,
-            retry: policy.retry,
-            timeout: policy.timeout,
-            warn_after: policy.warn_after,
-            heartbeat_timeout: policy.heartbeat_timeout,
-            continue_on_error: policy.continue_on_error,
-            breaker,
-            fallback: None,
-            compensate: None,
-        }
-    }
-}
-
-/// Whether the step's kind shows signs of life. If it does not, a `heartbeatTimeout` of its own is a
-/// fault; one of `defaults` means the other steps.
-fn shows_life(fields: &Fields<'_>, faults: &mut Faults) -> bool {
-    let Some(Node::String(name)) = fields.get("kind") else { return true };
-    let shows_life = kinds::find(name).is_none_or(|kind| kind.shows_life);
-    if !shows_life && fields.get("heartbeatTimeout").is_some() {
-        let detail = format!("a {name} step runs inside the server and shows no sign of life");
-        faults.add(&fields.at().key("heartbeatTimeout"), detail);
-    }
-    shows_life
-}
-
-/// Reads `kind` and `with`.
-fn work(
-    fields: &Fields<'_>,
-    raw: &str,
-    names: &Names<'_>,
-    faults: &mut Faults,
-) -> Option<(Action, Template)> {
-    fields.require("kind", faults);
-    let with = fields.require("with", faults);
-    let name = fields.text("kind", faults)?;
-    let Some(kind) = kinds::find(name) else {
-        faults.add(
-            &fields.at().key("kind"),
-            format!("unknown kind {name:?}; known are {}", kinds::names()),
-        );
-        return None;
-    };
-    let at = fields.at().key("with");
-    let with = Fields::of(with?, &at, "with", faults)?;
-    with.allow(kind.fields, faults);
-    let action = (kind.check)(&with, faults);
-    let raw_with = scan::member(raw, "with").unwrap_or("{}");
-    let template = match kind.reads {
-        kinds::Reads::With => Template::compile(raw_with, &at, names, faults),
-        kinds::Reads::Url(member) => {
-            Template::compile(raw_with, &at, names, faults).with_url(member, raw_with, names)
-        }
-        kinds::Reads::Journalled => {
-            Template::compile(raw_with, &at, &Names { secrets: false, ..*names }, faults)
-        }
-        kinds::Reads::From => match scan::member(raw_with, "from") {
-            // What a filter reads ends up in its output, which is journalled.
-            Some(from) => Template::compile(
-                from,
-                &at.key("from"),
-                &Names { secrets: false, ..*names },
-                faults,
-            ),
-            None => Template::whole_scope(),
-        },
-    };
-    Some((action?, template))
-}
-
 fn condition(
     fields: &Fields<'_>,
     visible: &BTreeSet<&str>,
@@ -180,23 +50,6 @@ fn condition(
 ) -> Option<Condition> {
     let text = fields.text("when", faults)?;
     compiled(Condition::compile(text, visible), &fields.at().key("when"), faults)
-}
-
-fn check(fields: &Fields<'_>, visible: &BTreeSet<&str>, faults: &mut Faults) -> Option<Check> {
-    let text = fields.text("check", faults)?;
-    compiled(Check::compile(text, visible), &fields.at().key("check"), faults)
-}
-
-fn compiled<T>(expression: Result<T, Vec<String>>, at: &Pointer, faults: &mut Faults) -> Option<T> {
-    match expression {
-        Ok(expression) => Some(expression),
-        Err(details) => {
-            for detail in details {
-                faults.add(at, detail);
-            }
-            None
-        }
-    }
 }
 
 /// The entries of a step's `dependsOn`.

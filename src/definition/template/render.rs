@@ -4,7 +4,7 @@
 //! bytes of references must not be able to take a server's memory or time.
 
 use super::lookup::Lookup;
-use super::{Part, Piece};
+use super::parts::{Part, Piece};
 use crate::definition::reference::{Field, Found, Reference, Root};
 use crate::definition::{Scope, scan};
 use crate::model::{Category, Failure, Json, codes, quote};

@@ -7,6 +7,8 @@ use jaq_core::val::Range;
 use jaq_core::{Error, ValR, ValT, ValX};
 use jaq_json::Num;
 
+use super::number::{float, number, position};
+use super::slice::{bounds, char_bounds, end, start};
 use super::{Members, OVERHEAD, Value, update};
 use crate::definition::filter::meter::{spend, spend_bytes};
 use crate::definition::filter::write;
@@ -180,73 +182,6 @@ impl jaq_std::ValT for Value {
     fn from_utf8_bytes(bytes: impl AsRef<[u8]> + Send + 'static) -> Self {
         Self::string(String::from_utf8_lossy(bytes.as_ref()).into_owned())
     }
-}
-
-/// Most digits of a whole number that is computed with exactly: beyond, it is kept as text and
-/// computed with as a float.
-const MAX_DIGITS: usize = 1000;
-
-/// A number from its text; everything but an ordinary whole number keeps its text.
-pub(in crate::definition::filter) fn number(text: &str) -> Num {
-    let whole = text != "-0" && text.len() <= MAX_DIGITS;
-    whole
-        .then(|| Num::from_str_radix(text, 10))
-        .flatten()
-        .unwrap_or_else(|| Num::Dec(Rc::new(text.to_owned())))
-}
-
-/// The nearest float.
-pub(super) fn float(number: &Num) -> f64 {
-    match number {
-        Num::Float(float) => *float,
-        Num::Int(_) | Num::BigInt(_) | Num::Dec(_) => {
-            number.to_string().parse().unwrap_or(f64::NAN)
-        }
-    }
-}
-
-/// A number as an index, rounded down; far out if it is not finite.
-fn whole(number: &Num) -> isize {
-    number.as_isize().unwrap_or_else(|| {
-        let floor = float(number).floor();
-        format!("{floor:.0}").parse().unwrap_or(if floor < 0.0 { isize::MIN } else { isize::MAX })
-    })
-}
-
-/// Where an index points, counted from the end if it is negative; `None` before the start.
-pub(super) fn position(number: &Num, len: usize) -> Option<usize> {
-    let index = whole(number);
-    match usize::try_from(index) {
-        Ok(at) => Some(at),
-        Err(_) => len.checked_sub(index.unsigned_abs()),
-    }
-}
-
-/// The bounds of a slice of so many items.
-pub(super) fn bounds(len: usize, range: Range<&Value>) -> ValR<(usize, usize), Value> {
-    let end = |end: Option<&Value>, default| match end {
-        None | Some(Value::Null) => Ok(default),
-        Some(Value::Num(number)) => Ok(position(number, len).unwrap_or(0).min(len)),
-        Some(other) => Err(Error::typ(other.clone(), "number")),
-    };
-    let (from, to) = (end(range.start, 0)?, end(range.end, len)?);
-    Ok((from, to.max(from)))
-}
-
-/// The bounds of a slice of characters, in bytes.
-pub(super) fn char_bounds(text: &str, range: Range<&Value>) -> ValR<(usize, usize), Value> {
-    spend_bytes(text.len());
-    let (from, to) = bounds(text.chars().count(), range)?;
-    let byte = |nth| text.char_indices().nth(nth).map_or(text.len(), |(at, _)| at);
-    Ok((byte(from), byte(to)))
-}
-
-pub(super) fn start() -> Rc<String> {
-    Rc::new("start".to_owned())
-}
-
-pub(super) fn end() -> Rc<String> {
-    Rc::new("end".to_owned())
 }
 
 impl Value {

@@ -6,19 +6,19 @@
 
 pub(in crate::definition::filter) mod access;
 mod arithmetic;
+mod number;
 mod order;
+mod slice;
 mod update;
 
-use std::fmt;
 use std::rc::Rc;
 
 use indexmap::IndexMap;
 use jaq_json::Num;
 
 use super::meter::{Stop, spend_bytes, stop};
-use super::write;
 
-pub(super) use access::number;
+pub(super) use number::number;
 
 /// Largest value, in bytes of memory, shared parts counted each time: some times the largest
 /// request body.
@@ -182,13 +182,6 @@ impl Object {
         let size = part(key, &value);
         let old = self.members.insert(Rc::clone(key), value);
         self.size = old.map_or(self.size, |old| self.size.without(part(key, &old))).with(size);
-    }
-}
-
-impl fmt::Display for Value {
-    /// For messages: the beginning alone, if it is long.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&write::excerpt(self))
     }
 }
 

@@ -8,7 +8,8 @@ use jaq_core::path::Opt;
 use jaq_core::val::Range;
 use jaq_core::{Error, Exn, ValX};
 
-use super::access::{bounds, char_bounds, end, position, start};
+use super::number::position;
+use super::slice::{bounds, char_bounds, end, start};
 use super::{Array, MAX_SIZE, Members, OVERHEAD, Object, Value, part};
 use crate::definition::filter::meter::{Stop, spend_bytes, stop};
 

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 
 use url::Url;
 
+use super::Template;
 use super::lookup::Lookup;
-use super::{Piece, Root, Template};
-use crate::definition::reference::Found;
+use super::parts::Piece;
+use crate::definition::reference::{Found, Root};
 use crate::definition::{Scope, scan};
 
 /// Most parts of an authority: no host has more, and each is held against all others.
