@@ -21,6 +21,7 @@ mod quota;
 mod reader;
 mod reload;
 mod secret;
+mod setting;
 mod settings;
 mod values;
 
@@ -38,8 +39,9 @@ pub use programs::ProgramSettings;
 pub use quota::QuotaSettings;
 pub use reload::{Reload, Reloaded};
 pub use secret::{is_ours, is_secret, mask_arguments};
+pub use setting::{Setting, settings_list};
 pub use settings::{Settings, read_address};
-pub use values::{Setting, Source, Value, Values, flags_of, settings_list};
+pub use values::{Source, Value, Values, flags_of};
 
 #[cfg(test)]
 mod fuzz;
