@@ -4,6 +4,7 @@
 //! never decides about retries, and never outlives its attempt: dropping the future it returns
 //! ends its work (connections closed, children killed).
 
+mod attempt;
 mod exec;
 mod http;
 mod pulse;
@@ -15,121 +16,13 @@ mod settings;
 mod text;
 mod transform;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use async_trait::async_trait;
-
-use crate::definition::{Action, Phase};
-use crate::model::{Failure, Json, StepId, ThreadId};
-
+pub use attempt::{Attempt, AttemptError, StepExecutor};
 pub use exec::{exec_allowed, prepare_programs, supervise_program, tend_programs};
 pub use http::{
     EgressDenied, EgressPolicy, EgressRule, Webhook, WebhookFault, Webhooks, egress_client,
 };
 pub use pulse::Pulse;
 pub use redact::{RedactedStream, Redactor};
-pub use registry::Registry;
+pub use registry::{Executors, Registry};
 pub use secrets::Secrets;
 pub use settings::{DEFAULT_MAX_OUTPUT_BYTES, ExecutorSettings, ProgramLimits};
-
-/// One attempt of one step, ready to be performed. `Debug` leaves `with` out: it holds secrets.
-#[derive(Clone)]
-pub struct Attempt {
-    /// The thread.
-    pub thread_id: ThreadId,
-    /// The step.
-    pub step_id: StepId,
-    /// The number of the attempt, from 1; those of a compensation are counted by themselves.
-    pub number: u32,
-    /// Which of the step's works it is of.
-    pub phase: Phase,
-    /// How often the step was undone and begun again before it.
-    pub rounds: u32,
-    /// What the step does; the executor of its kind takes what its templates cannot hold.
-    pub action: Arc<Action>,
-    /// The step's `with`, templates and secrets filled in. Never journalled, never logged.
-    pub with: Json,
-    /// Whether its template names secrets: what it describes then stays where it is sent.
-    pub holds_secrets: bool,
-    /// W3C trace context of the invoke, if there was one.
-    pub traceparent: Option<String>,
-    /// What the executor shows its signs of life to: every piece of output that arrives is one.
-    pub pulse: Pulse,
-}
-
-impl std::fmt::Debug for Attempt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attempt")
-            .field("thread_id", &self.thread_id)
-            .field("step_id", &self.step_id)
-            .field("number", &self.number)
-            .field("action", &self.action)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Attempt {
-    /// The key that is the same for every attempt of this step, and another one for every attempt
-    /// of its fallback or its compensation, which do something else. What is done anew after it was
-    /// undone is another effect as well: whoever remembers the first one must not answer from memory.
-    /// It begins with the namespace, unless that is `default`: threads of two namespaces may have one
-    /// id and call one target.
-    pub fn idempotency_key(&self) -> String {
-        let round = match self.rounds {
-            0 => String::new(),
-            undone => format!("/{}", undone.saturating_add(1)),
-        };
-        let which = match self.phase {
-            Phase::Own => "",
-            Phase::Fallback => "/fallback",
-            Phase::Compensation => "/compensate",
-        };
-        format!("{}/{}{round}{which}", self.thread_id.as_str(), self.step_id)
-    }
-}
-
-/// What an attempt ended with, if not with an output.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptError {
-    /// The failure to record.
-    pub failure: Failure,
-    /// How long the other side asked to wait (`Retry-After`).
-    pub retry_after: Option<Duration>,
-}
-
-impl From<Failure> for AttemptError {
-    fn from(failure: Failure) -> Self {
-        Self { failure, retry_after: None }
-    }
-}
-
-/// Finds the executor of a step: [`Registry`], or what a test puts in its place.
-pub trait Executors: Send + Sync + std::fmt::Debug {
-    /// The executor of an action; `None` for a `sleep`, which the machine waits for by itself.
-    fn get(&self, action: &Action) -> Option<&dyn StepExecutor>;
-
-    /// What sends webhooks; `None`: nothing does, and nobody can subscribe.
-    fn webhooks(&self) -> Option<&dyn Webhooks> {
-        None
-    }
-}
-
-/// Performs attempts of one kind of step.
-#[async_trait]
-pub trait StepExecutor: Send + Sync + std::fmt::Debug {
-    /// Performs one attempt and gives its output.
-    async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError>;
-
-    /// What the attempt is aimed at outside this process: the key of its circuit breaker, unless
-    /// the step names one. `None`: at nothing, or at nothing that can be read.
-    fn target(&self, _attempt: &Attempt) -> Option<String> {
-        None
-    }
-
-    /// The outcome of an attempt that needs no waiting and little time; `None`: use
-    /// [`StepExecutor::execute`]. It saves a task for steps that only compute.
-    fn execute_now(&self, _attempt: &Attempt) -> Option<Result<Json, AttemptError>> {
-        None
-    }
-}

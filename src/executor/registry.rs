@@ -5,9 +5,20 @@ use std::sync::Arc;
 use super::exec::ExecExecutor;
 use super::http::HttpExecutor;
 use super::transform::TransformExecutor;
-use super::{ExecutorSettings, Executors, StepExecutor, Webhooks};
+use super::{ExecutorSettings, StepExecutor, Webhooks};
 use crate::definition::Action;
 use crate::model::Clock;
+
+/// Finds the executor of a step: [`Registry`], or what a test puts in its place.
+pub trait Executors: Send + Sync + std::fmt::Debug {
+    /// The executor of an action; `None` for a `sleep`, which the machine waits for by itself.
+    fn get(&self, action: &Action) -> Option<&dyn StepExecutor>;
+
+    /// What sends webhooks; `None`: nothing does, and nobody can subscribe.
+    fn webhooks(&self) -> Option<&dyn Webhooks> {
+        None
+    }
+}
 
 /// One executor for each kind of step that is performed in this process.
 #[derive(Debug)]

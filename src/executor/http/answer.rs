@@ -89,7 +89,7 @@ pub(super) fn is_expected(answer: &Response, expected: &Expected) -> bool {
 
 /// Host and port of the answer's URL, for messages.
 fn host(answer: &Response) -> String {
-    super::host_and_port(answer.url())
+    fault::host_and_port(answer.url())
 }
 
 fn write_headers(headers: &HeaderMap, out: &mut String) {

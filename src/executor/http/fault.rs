@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use url::Url;
+
 use super::egress::EgressDenied;
 use crate::executor::Redactor;
 use crate::executor::text::{excerpt, invalid};
@@ -70,4 +72,10 @@ fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
         deepest = source;
     }
     deepest
+}
+
+/// What a message says of a URL: the rest of it may hold secrets.
+pub(super) fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

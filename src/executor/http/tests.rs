@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,8 +14,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::definition::Action;
-use crate::executor::{Pulse, Redactor};
-use crate::model::{StepId, ThreadId, Timestamp};
+use crate::executor::{Attempt, AttemptError, Pulse, Redactor, StepExecutor as _};
+use crate::model::{Clock, Json, StepId, ThreadId, Timestamp};
 
 /// Longest wait for anything here that should take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -10,7 +10,8 @@ use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use super::{EgressDenied, HttpExecutor, answer, fault, host_and_port};
+use super::fault::{self, host_and_port};
+use super::{EgressDenied, HttpExecutor, answer};
 use crate::model::Failure;
 
 /// Longest wait for a name to resolve when a URL is judged before it is stored: one that takes

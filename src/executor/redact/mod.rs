@@ -100,14 +100,6 @@ impl Redactor {
         Cow::Owned(out)
     }
 
-    /// The same for the beginning of a longer text: what stands at its end and may be the beginning
-    /// of a secret is left out.
-    pub fn redact_beginning(&self, text: &str) -> String {
-        let mut stream = RedactedStream::new(self);
-        // A character that was cut in half would hide the secret that it belongs to.
-        stream.push(text.trim_end_matches(char::REPLACEMENT_CHARACTER))
-    }
-
     /// The same for every string, key and number of a JSON value. One that holds no secret comes
     /// back byte for byte.
     pub fn redact_json(&self, json: &Json) -> Json {

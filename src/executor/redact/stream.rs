@@ -12,6 +12,16 @@ pub struct RedactedStream<'r> {
     marked: usize,
 }
 
+impl Redactor {
+    /// Redacts the beginning of a longer text: what stands at its end and may be the beginning
+    /// of a secret is left out.
+    pub fn redact_beginning(&self, text: &str) -> String {
+        let mut stream = RedactedStream::new(self);
+        // A character that was cut in half would hide the secret that it belongs to.
+        stream.push(text.trim_end_matches(char::REPLACEMENT_CHARACTER))
+    }
+}
+
 impl<'r> RedactedStream<'r> {
     /// A stream without a text yet.
     pub const fn new(redactor: &'r Redactor) -> Self {
