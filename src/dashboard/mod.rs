@@ -7,6 +7,7 @@
 mod assets;
 mod page;
 mod parts;
+mod state;
 mod thread;
 mod threads;
 
@@ -18,13 +19,7 @@ use axum::routing::get;
 
 use crate::model::Clock;
 use crate::runtime::Handle;
-
-/// What every page needs; cheap to clone.
-#[derive(Debug, Clone)]
-struct Dashboard {
-    handle: Handle,
-    clock: Arc<dyn Clock>,
-}
+use state::Dashboard;
 
 /// The routes of the dashboard, to be merged with those of the API.
 pub fn router(handle: Handle, clock: Arc<dyn Clock>) -> Router {

@@ -9,8 +9,9 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::page;
 use super::parts::{ago, badge, duration, moment, progress, value};
-use super::{Dashboard, page};
+use super::state::Dashboard;
 use crate::model::{Failure, Namespace, Seq, ThreadId, Timestamp};
 use crate::runtime::{RawEvent, RuntimeError};
 use crate::runtime::{StatusDocument, StepDocument};

@@ -5,8 +5,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::page;
 use super::parts::{ago, badge, progress};
-use super::{Dashboard, page};
+use super::state::Dashboard;
 use crate::model::{Namespace, ThreadStatus, Timestamp};
 use crate::runtime::{Page, ThreadItem, ThreadQuery};
 
