@@ -1,10 +1,13 @@
-//! The routes, and the OpenAPI document that is made from them.
+//! The routes, and the OpenAPI document that is made from them and served by two of them.
 //!
 //! Both come from the same annotations, so that they cannot drift apart. What is true of many
 //! operations (problem documents, the aliases) is put in here, by rule.
 
+use std::sync::LazyLock;
+
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{Schema, SchemaType, Type};
@@ -18,7 +21,8 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::problem::{KINDS, MEDIA_TYPE, METHOD_NOT_ALLOWED, ProblemError};
+use super::problem::{KINDS, MEDIA_TYPE, METHOD_NOT_ALLOWED, Problem, ProblemError};
+use super::query::{NoParams, QueryString};
 use super::{Api, ProblemDocument, ops, roles, stream};
 
 /// Paths that the field already knows, and the routes they stand for.
@@ -115,8 +119,8 @@ fn health_routes() -> OpenApiRouter<Api> {
         .routes(routes!(ops::health::health))
         .routes(routes!(ops::health::checkpointer))
         .routes(routes!(ops::health::metrics))
-        .routes(routes!(ops::health::openapi_json))
-        .routes(routes!(ops::health::openapi_yaml))
+        .routes(routes!(openapi_json))
+        .routes(routes!(openapi_yaml))
 }
 
 /// The routes with their aliases beside them.
@@ -167,6 +171,34 @@ pub fn openapi() -> OpenApi {
         document.paths.paths.insert(alias.to_owned(), item);
     }
     document
+}
+
+/// Read this document as JSON
+///
+/// Made from the routes themselves.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapiJson", tag = "operations",
+    security(("bearer" = ["reader"])),
+    responses((status = 200, description = "The OpenAPI document", body = Object))
+)]
+async fn openapi_json(_: QueryString<NoParams>) -> Result<Response, Problem> {
+    static TEXT: LazyLock<Option<String>> = LazyLock::new(|| openapi().to_json().ok());
+    let text = TEXT.as_deref().ok_or_else(Problem::internal)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+/// Read this document as YAML
+///
+/// Made from the routes themselves.
+#[utoipa::path(
+    get, path = "/openapi.yaml", operation_id = "openapiYaml", tag = "operations",
+    security(("bearer" = ["reader"])),
+    responses((status = 200, description = "The OpenAPI document", body = String, content_type = "application/yaml"))
+)]
+async fn openapi_yaml(_: QueryString<NoParams>) -> Result<Response, Problem> {
+    static TEXT: LazyLock<Option<String>> = LazyLock::new(|| openapi().to_yaml().ok());
+    let text = TEXT.as_deref().ok_or_else(Problem::internal)?;
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], text).into_response())
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

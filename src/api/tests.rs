@@ -1,7 +1,9 @@
 //! The router as clients see it, where no runtime is needed: what is refused at the door.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::routing::get;
@@ -11,7 +13,8 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::Timestamp;
+use crate::model::{Clock, Entropy, Timestamp};
+use crate::runtime::Handle;
 
 mod edge;
 mod fuzz;

@@ -1,6 +1,4 @@
-//! Health, metrics and the API's own document.
-
-use std::sync::LazyLock;
+//! Health and metrics.
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;
@@ -132,32 +130,4 @@ pub(in crate::api) async fn metrics(
     let open = accepted.is_some_and(|types| types.contains("application/openmetrics-text"));
     let media_type = if open { OPEN_METRICS } else { TEXT_METRICS };
     ([(header::CONTENT_TYPE, media_type)], api.settings.metrics.render()).into_response()
-}
-
-/// Read this document as JSON
-///
-/// Made from the routes themselves.
-#[utoipa::path(
-    get, path = "/openapi.json", operation_id = "openapiJson", tag = "operations",
-    security(("bearer" = ["reader"])),
-    responses((status = 200, description = "The OpenAPI document", body = Object))
-)]
-pub(in crate::api) async fn openapi_json(_: QueryString<NoParams>) -> Result<Response, Problem> {
-    static TEXT: LazyLock<Option<String>> = LazyLock::new(|| crate::api::openapi().to_json().ok());
-    let text = TEXT.as_deref().ok_or_else(Problem::internal)?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
-}
-
-/// Read this document as YAML
-///
-/// Made from the routes themselves.
-#[utoipa::path(
-    get, path = "/openapi.yaml", operation_id = "openapiYaml", tag = "operations",
-    security(("bearer" = ["reader"])),
-    responses((status = 200, description = "The OpenAPI document", body = String, content_type = "application/yaml"))
-)]
-pub(in crate::api) async fn openapi_yaml(_: QueryString<NoParams>) -> Result<Response, Problem> {
-    static TEXT: LazyLock<Option<String>> = LazyLock::new(|| crate::api::openapi().to_yaml().ok());
-    let text = TEXT.as_deref().ok_or_else(Problem::internal)?;
-    Ok(([(header::CONTENT_TYPE, "application/yaml")], text).into_response())
 }

@@ -1,0 +1,38 @@
+//! All routes behind all that a request passes on its way to one.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use tower::util::option_layer;
+
+use super::problem::{METHOD_NOT_ALLOWED, Problem, ROUTE_NOT_FOUND};
+use super::roles::Roles;
+use super::{Api, apart, audit, auth, gate, memory, openapi, request};
+
+/// All routes of the API, with `pages` (the dashboard's routes) beside them, behind the same gate,
+/// authentication, logging and request ids.
+pub fn router(api: Api, pages: Router) -> Router {
+    let (routes, document) = openapi::routes().split_for_parts();
+    let api = Api { roles: Arc::new(Roles::of(&document, &openapi::ALIASES)), ..api };
+    openapi::with_aliases(routes)
+        .with_state(api.clone())
+        .merge(pages)
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(route_not_found)
+        .layer(from_fn_with_state(api.clone(), apart::apart))
+        .layer(from_fn_with_state(api.clone(), auth::authenticate))
+        .layer(from_fn_with_state(api.clone(), memory::hold))
+        .layer(option_layer(api.settings.origins.layer()))
+        .layer(from_fn_with_state(api.clone(), gate::gate))
+        .layer(from_fn_with_state(api.clone(), audit::record))
+        .layer(from_fn_with_state(api, request::observe))
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(&METHOD_NOT_ALLOWED, "the Allow header names the methods of this route")
+}
+
+async fn route_not_found() -> Problem {
+    Problem::new(&ROUTE_NOT_FOUND, "GET /openapi.json names every route")
+}
