@@ -77,7 +77,7 @@ mod tests {
             let environment = Environment::of(variables.iter().copied());
             let values = Values::resolve(&BTreeMap::new(), &environment).unwrap();
             let mut reader = Reader { values: &values, faults: Vec::new() };
-            (super::read(&mut reader), reader.faults)
+            (read(&mut reader), reader.faults)
         };
         let none = QuotaSettings::default();
         assert_eq!(read(&[]), (Some((none, none)), Vec::new()));

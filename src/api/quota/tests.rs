@@ -10,6 +10,7 @@ use super::*;
 
 const LARGEST: usize = 8 * 1024;
 
+#[expect(clippy::unnecessary_wraps, reason = "as quotas hold a rate")]
 fn rate(per_second: u32, burst: u32) -> Option<Rate> {
     let number = |value| NonZeroU32::new(value).unwrap();
     Some(Rate { per_second: number(per_second), burst: number(burst) })
