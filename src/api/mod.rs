@@ -2,7 +2,7 @@
 //!
 //! Handlers are short: extract, call the runtime's handle, convert. Statuses of errors are chosen
 //! in `problem.rs` and nowhere else. This layer sees of the runtime its [`Handle`](crate::runtime::Handle) alone, and
-//! never a store. `app` calls [`router`] and [`serve()`].
+//! never a store. `app` calls [`router()`] and [`serve()`].
 
 mod apart;
 mod audit;

@@ -53,7 +53,7 @@ impl ThreadState {
 }
 
 impl Command {
-    /// Whether deciding it for a thread in this state may use [`Moment::unit`]: a failed attempt
+    /// Whether deciding it for a thread in this state may use [`super::Moment::unit`]: a failed attempt
     /// draws the time of the next one, and a `check` may find that an attempt has failed.
     pub fn draws(&self, state: &ThreadState) -> bool {
         match self {

@@ -128,7 +128,7 @@ pub trait Store: Notices + Audits + Send + Sync + std::fmt::Debug {
     /// A thread's place among replicas and other threads; `None` if there is no such thread.
     async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError>;
 
-    /// The thread started under an idempotency key ([`IdempotencyKey::key`]) in the last 24 h, with its
+    /// The thread started under an idempotency key ([`super::IdempotencyKey::key`]) in the last 24 h, with its
     /// request's hash.
     async fn by_idempotency_key(&self, key: &str)
     -> Result<Option<(ThreadId, String)>, StoreError>;
@@ -162,7 +162,7 @@ pub trait Store: Notices + Audits + Send + Sync + std::fmt::Debug {
     /// The threads that `me` drives and that have untaken messages.
     async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError>;
 
-    /// The answer a message was taken with (see [`Append::taken`]), once it was.
+    /// The answer a message was taken with (see [`super::Append::taken`]), once it was.
     async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError>;
 
     /// The text of a definition by its hash.
@@ -198,7 +198,7 @@ pub trait Store: Notices + Audits + Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<WorkflowRow>, StoreError>;
 
     /// Durations of the newest completed threads of a workflow of a namespace, in milliseconds, at most
-    /// `limit`. Forks, which have [`FORK_LABEL`] and begin in the middle, are left out.
+    /// `limit`. Forks, which have [`super::FORK_LABEL`] and begin in the middle, are left out.
     async fn durations(
         &self,
         namespace: &Namespace,
@@ -211,7 +211,7 @@ pub trait Store: Notices + Audits + Send + Sync + std::fmt::Debug {
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError>;
 
     /// Keeps a snapshot of a thread that exists, in place of one of the same `seq`, and the
-    /// [`SNAPSHOTS_KEPT`] newest of the thread alone. They go when the thread goes.
+    /// [`super::SNAPSHOTS_KEPT`] newest of the thread alone. They go when the thread goes.
     async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError>;
 
     /// The newest snapshot of a thread, of those that go no further than `until`.
