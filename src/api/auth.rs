@@ -1,11 +1,12 @@
-//! Who calls, and whether that is enough: API keys as `Bearer`, for browsers also as `Basic`, and
-//! stream tokens.
+//! Who calls, and whether that is enough: API keys as `Bearer`, for browsers also as `Basic`, tokens of
+//! an issuer as `Bearer` alone, and stream tokens.
 //!
 //! `Basic` is taken for reading only: a browser sends it by itself, also on behalf of another site's
 //! form. The role that a route wants stands with the route (`roles.rs`).
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -25,7 +26,8 @@ use super::query::Params;
 use super::quota::{Holder, Unannounced};
 use super::roles::Access;
 use super::{Api, session, token};
-use crate::model::{Namespace, Role, ThreadId};
+use crate::identity::{Claimed, is_token};
+use crate::model::{Clock, Namespace, Role, ThreadId, Timestamp};
 use crate::runtime::RuntimeError;
 
 /// The name of a caller when no keys are set.
@@ -34,6 +36,8 @@ const ANONYMOUS: &str = "anonymous";
 const STREAM_TOKEN: &str = "stream-token";
 /// What a caller is told that is not known.
 const KEY_NEEDED: &str = "a valid API key is needed: Authorization: Bearer SECRET";
+/// Longest time between two looks at the clock while a token's end is waited for.
+const LOOK_AT_CLOCK: Duration = Duration::from_mins(1);
 /// Routes that a stream token opens.
 const TOKEN_ROUTES: [&str; 2] = ["/stream/{threadId}", "/api/invoke/stream/{threadId}"];
 
@@ -41,26 +45,46 @@ const TOKEN_ROUTES: [&str; 2] = ["/stream/{threadId}", "/api/invoke/stream/{thre
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     name: Arc<str>,
-    role: Role,
+    /// `None` may do nothing.
+    role: Option<Role>,
     namespace: Namespace,
-    key: Option<ApiKey>,
-    known: bool,
+    proof: Proof,
+}
+
+/// How a caller's name was proven, and so how long it holds.
+#[derive(Debug, Clone)]
+enum Proof {
+    /// Not at all: nobody needs a key.
+    None,
+    /// By something that says itself how long it lasts.
+    Own,
+    /// By a key, for as long as it is taken.
+    Key(ApiKey),
+    /// By a token of the issuer, until then.
+    Token(Timestamp),
 }
 
 impl Caller {
     /// A caller whose name is proven.
     pub(super) fn known(name: &str, role: Role, namespace: Namespace) -> Self {
-        Self { name: Arc::from(name), role, namespace, key: None, known: true }
+        Self { name: Arc::from(name), role: Some(role), namespace, proof: Proof::Own }
     }
 
     /// The holder of a key.
     fn of_key(key: ApiKey) -> Self {
-        Self { key: Some(key.clone()), ..Self::known(&key.name, key.role, key.namespace) }
+        let caller = Self::known(&key.name, key.role, key.namespace.clone());
+        Self { proof: Proof::Key(key), ..caller }
+    }
+
+    /// The bearer of a token.
+    fn of_token(claimed: Claimed) -> Self {
+        let Claimed { name, role, namespace, expires } = claimed;
+        Self { name: Arc::from(name), role, namespace, proof: Proof::Token(expires) }
     }
 
     /// Anybody, where nobody needs a key: may do everything.
     fn anonymous() -> Self {
-        Self { known: false, ..Self::known(ANONYMOUS, Role::Admin, Namespace::default()) }
+        Self { proof: Proof::None, ..Self::known(ANONYMOUS, Role::Admin, Namespace::default()) }
     }
 
     /// The name, as the journal records it.
@@ -75,24 +99,35 @@ impl Caller {
 
     /// Whose quotas its requests count for. Many share a name that is nobody's own.
     fn holder(&self) -> Holder {
-        let own = self.known && (self.key.is_some() || *self.name != *STREAM_TOKEN);
+        let own = match self.proof {
+            Proof::None => false,
+            Proof::Own => *self.name != *STREAM_TOKEN,
+            Proof::Key(_) | Proof::Token(_) => true,
+        };
         let name = own.then(|| Arc::clone(&self.name));
         Holder { name, namespace: self.namespace.clone() }
     }
 
     /// What the caller may do, if the name is proven.
     pub(super) fn role(&self) -> Option<Role> {
-        self.known.then_some(self.role)
+        self.role.filter(|_| !matches!(self.proof, Proof::None))
     }
 
-    /// Resolves once the caller's key is not taken any more.
-    pub(super) async fn revoked(&self, keys: &Keys) {
-        match (&self.key, self.known) {
-            (Some(key), _) => keys.revoked(Some(key)).await,
-            (None, false) => keys.revoked(None).await,
-            // Another proof than a key: it says itself how long it lasts.
-            (None, true) => std::future::pending().await,
+    /// Resolves once the caller's key, or token, is not taken any more.
+    pub(super) async fn revoked(&self, keys: &Keys, clock: &dyn Clock) {
+        match &self.proof {
+            Proof::None => keys.revoked(None).await,
+            Proof::Own => std::future::pending().await,
+            Proof::Key(key) => keys.revoked(Some(key)).await,
+            Proof::Token(expires) => expired(*expires, clock).await,
         }
+    }
+}
+
+/// Resolves at that time, which the clock may be set to or away from meanwhile.
+async fn expired(at: Timestamp, clock: &dyn Clock) {
+    while clock.now() < at {
+        tokio::time::sleep(at.since(clock.now()).min(LOOK_AT_CLOCK)).await;
     }
 }
 
@@ -153,8 +188,14 @@ pub(super) async fn authenticate(State(api): State<Api>, request: Request, next:
 
 async fn identify(api: &Api, parts: &mut Parts, route: &str) -> Result<Caller, Problem> {
     let keys = &api.settings.keys;
+    // Before the keys: a token that is none of theirs must not count as a guess.
+    if let Some(issuer) = &api.settings.issuer
+        && let Some(token) = bearer(&parts.headers).filter(|text| is_token(text))
+    {
+        return Ok(Caller::of_token(issuer.verify(token).await?));
+    }
     let mut unknown = Problem::new(&UNAUTHENTICATED, KEY_NEEDED);
-    if !keys.is_empty()
+    if keys.are_needed()
         && let Some(secret) = secret_in(&parts.headers, &parts.method)
     {
         let network = PeerAddress::network_of(&parts.extensions);
@@ -169,7 +210,7 @@ async fn identify(api: &Api, parts: &mut Parts, route: &str) -> Result<Caller, P
     {
         return by_token(api, parts, &token).await;
     }
-    if keys.is_empty() {
+    if !keys.are_needed() {
         return Ok(Caller::anonymous());
     }
     if let Some(key) = session::key_of(api, parts).await? {
@@ -187,10 +228,10 @@ async fn authorize(
 ) -> Result<(), Problem> {
     // What is no route, and a route without this method, says so to whoever is known.
     let Some(access) = access else { return Ok(()) };
-    if caller.role < access.least() {
+    if caller.role < Some(access.least()) {
         return Err(forbidden(caller, access.least()));
     }
-    if access != Access::Own || caller.role >= Role::Operator {
+    if access != Access::Own || caller.role >= Some(Role::Operator) {
         return Ok(());
     }
     let text = path_parameter(parts, "threadId").await?;
@@ -206,22 +247,38 @@ async fn authorize(
 }
 
 fn forbidden(caller: &Caller, wanted: Role) -> Problem {
-    let detail = format!("this wants the role {wanted}; the key has the role {}", caller.role);
-    Problem::new(&FORBIDDEN, detail)
+    let has = match (caller.role, &caller.proof) {
+        (Some(role), Proof::Token(_)) => format!("the token has the role {role}"),
+        (Some(role), _) => format!("the key has the role {role}"),
+        (None, _) => "the token names no role of this server".to_owned(),
+    };
+    Problem::new(&FORBIDDEN, format!("this wants the role {wanted}; {has}"))
 }
 
 fn is_read(method: &Method) -> bool {
     *method == Method::GET || *method == Method::HEAD
 }
 
+/// The scheme of the `Authorization` header, and what it carries.
+fn authorization(headers: &HeaderMap) -> Option<(&str, &str)> {
+    let (scheme, rest) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    Some((scheme, rest.trim()))
+}
+
+/// What the `Authorization` header carries as `Bearer`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, rest) = authorization(headers)?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(rest)
+}
+
 /// The secret that the `Authorization` header carries.
 fn secret_in<'a>(headers: &'a HeaderMap, method: &Method) -> Option<Cow<'a, str>> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, rest) = value.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        Some(Cow::Borrowed(rest.trim()))
-    } else if scheme.eq_ignore_ascii_case("basic") && is_read(method) {
-        let decoded = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+    if let Some(secret) = bearer(headers) {
+        return Some(Cow::Borrowed(secret));
+    }
+    let (scheme, rest) = authorization(headers)?;
+    if scheme.eq_ignore_ascii_case("basic") && is_read(method) {
+        let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
         Some(Cow::Owned(decoded.split_once(':')?.1.to_owned()))
     } else {
         None

@@ -47,7 +47,7 @@ fn check(api: &Api, request: &Request) -> Result<(), Problem> {
             let detail = "this connection is one too many, of all or of its address";
             return Err(Problem::new(&TOO_MANY_CONNECTIONS, detail).retry_after(RETRY_AFTER));
         }
-        if api.settings.keys.is_empty() && headers.keys().any(is_forwarding) {
+        if !api.settings.keys.are_needed() && headers.keys().any(is_forwarding) {
             return Err(Problem::new(
                 &FORWARDED,
                 "a server without API keys answers to its own machine, not to a proxy's callers",
@@ -82,13 +82,13 @@ fn hosts(headers: &HeaderMap, uri: &Uri, version: Version) -> Result<Vec<HostPor
 fn is_own(api: &Api, hosts: &[HostPort]) -> bool {
     let settings = &api.settings;
     let own = |host: &HostPort| {
-        if settings.keys.is_empty() {
-            host.is_loopback() || settings.address.as_ref().is_some_and(|own| own.covers(host))
-        } else {
+        if settings.keys.are_needed() {
             settings.hosts.iter().any(|own| own.covers(host))
+        } else {
+            host.is_loopback() || settings.address.as_ref().is_some_and(|own| own.covers(host))
         }
     };
-    let any = !settings.keys.is_empty() && settings.hosts.is_empty();
+    let any = settings.keys.are_needed() && settings.hosts.is_empty();
     any || (!hosts.is_empty() && hosts.iter().all(own))
 }
 

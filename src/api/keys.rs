@@ -49,6 +49,8 @@ const MOST_NAMED: usize = 20;
 #[derive(Debug, Clone)]
 pub struct Keys {
     taken: watch::Sender<Arc<[ApiKey]>>,
+    /// Whether tokens of an issuer are taken beside them.
+    tokens: bool,
     fault: watch::Sender<Fault>,
 }
 
@@ -63,7 +65,13 @@ impl Keys {
     /// Takes these keys; none lets everybody in as `anonymous`.
     pub fn new(keys: Vec<ApiKey>) -> Self {
         let taken = watch::Sender::new(Arc::from(keys));
-        Self { taken, fault: watch::Sender::default() }
+        Self { taken, tokens: false, fault: watch::Sender::default() }
+    }
+
+    /// The same keys beside the tokens of an issuer: without any, nobody is let in for that.
+    #[must_use]
+    pub fn beside_tokens(self) -> Self {
+        Self { tokens: true, ..self }
     }
 
     /// Takes these keys instead, from the next request on, and says what that changes. Streams of
@@ -95,9 +103,14 @@ impl Keys {
         self.taken.borrow().len()
     }
 
-    /// Whether nobody needs a key.
-    pub fn is_empty(&self) -> bool {
-        self.taken.borrow().is_empty()
+    /// Whether callers need a key, or a token.
+    pub fn are_needed(&self) -> bool {
+        self.tokens || !self.taken.borrow().is_empty()
+    }
+
+    /// Whether these keys instead would let everybody in where somebody needs one now.
+    pub fn would_open(&self, keys: &[ApiKey]) -> bool {
+        keys.is_empty() && !self.tokens && self.are_needed()
     }
 
     /// The key whose secret has this SHA-256, of those that are looked at. That takes the same time
@@ -179,6 +192,15 @@ mod tests {
         assert!(keys.revoked(None).now_or_never().is_none());
         keys.replace(vec![ApiKey::new("ops", "s3cret")]);
         assert!(keys.revoked(None).now_or_never().is_some());
+    }
+
+    #[test]
+    fn beside_tokens_no_keys_let_nobody_in() {
+        let keys = Keys::new(vec![ApiKey::new("ops", "s3cret")]);
+        assert!(keys.are_needed() && keys.would_open(&[]));
+        assert!(!Keys::default().are_needed() && !Keys::default().would_open(&[]));
+        let keys = Keys::default().beside_tokens();
+        assert!(keys.are_needed() && !keys.would_open(&[]));
     }
 
     #[test]

@@ -217,7 +217,10 @@ fn add_components(document: &mut OpenApi) {
     components.schemas.extend(schemas);
     let bearer = Http::builder()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("An API key's secret; needed only if the server has keys."))
+        .description(Some(
+            "An API key's secret, or a token (JWT) of the issuer that the server takes tokens of; \
+             needed only if the server has keys or an issuer.",
+        ))
         .build();
     components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
     let content = || {

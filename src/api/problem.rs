@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::identity::Refusal;
 use crate::model::{Category, Fault};
 use crate::runtime::RuntimeError;
 
@@ -89,6 +90,7 @@ kinds! {
     NOT_TAKEN = SERVICE_UNAVAILABLE "not_taken" Resource false "The call waits for a replica to act on it";
     OVERLOADED = SERVICE_UNAVAILABLE "overloaded" Resource true "The server has no memory left for this";
     TOO_MANY_CONNECTIONS = SERVICE_UNAVAILABLE "too_many_connections" Resource true "Too many connections";
+    ISSUER_UNAVAILABLE = SERVICE_UNAVAILABLE "issuer_unavailable" Authentication true "Tokens cannot be checked now";
     NOT_READY = SERVICE_UNAVAILABLE "not_ready" Resource true "This replica cannot do its work now";
 }
 
@@ -261,6 +263,21 @@ impl From<RuntimeError> for Problem {
             }
             RuntimeError::Corrupt => Self::new(&RECORD_DAMAGED, detail),
             RuntimeError::Internal => Self::internal(),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid(detail) => Self::new(&UNAUTHENTICATED, detail),
+            Refusal::Unavailable { retry_after } => Self {
+                retry_after: Some(retry_after),
+                ..Self::new(
+                    &ISSUER_UNAVAILABLE,
+                    "the issuer of tokens cannot be asked for its keys; API keys are taken",
+                )
+            },
         }
     }
 }

@@ -38,7 +38,7 @@ const PAGES: [&str; 2] = ["/", "/ui/threads/{threadId}"];
 /// `None` if this is not one, or no key is needed.
 pub(super) async fn enter(api: &Api, parts: &Parts) -> Result<Option<Response>, Problem> {
     let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    if parts.method != Method::GET || !PAGES.contains(&route) || api.settings.keys.is_empty() {
+    if parts.method != Method::GET || !PAGES.contains(&route) || !api.settings.keys.are_needed() {
         return Ok(None);
     }
     let query = parts.uri.query().unwrap_or_default();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cors::Origins;
 use super::keys::Keys;
+use crate::identity::Issuer;
 use crate::model::HostPort;
 
 /// Largest request body unless configured otherwise, in bytes (`RETHREAD_MAX_BODY`).
@@ -77,6 +78,8 @@ pub struct Quotas {
 pub struct ApiSettings {
     /// Who may call; empty lets everybody in as `anonymous`.
     pub keys: Keys,
+    /// Whose tokens are taken beside keys; with one, the keys are [`Keys::beside_tokens`].
+    pub issuer: Option<Arc<Issuer>>,
     /// The host of the listen address: what a server without keys answers to beside loopback names.
     pub address: Option<HostPort>,
     /// What a server with keys answers to; everything if empty.
@@ -99,6 +102,7 @@ impl Default for ApiSettings {
     fn default() -> Self {
         Self {
             keys: Keys::default(),
+            issuer: None,
             address: None,
             hosts: Vec::new(),
             origins: Origins::default(),

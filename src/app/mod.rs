@@ -6,6 +6,7 @@ mod ambient;
 mod conceal;
 mod control;
 mod files;
+mod issuer;
 mod listen;
 mod memory;
 mod metrics;

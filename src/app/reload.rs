@@ -104,12 +104,13 @@ impl Reloading {
         }
         self.file = read.key_file;
         let all: Vec<ApiKey> = read.api_keys.into_iter().chain(self.own.iter().cloned()).collect();
-        if all.is_empty() && !self.keys.is_empty() {
+        let keys = api_keys(&all);
+        if self.keys.would_open(&keys) {
             let nobody = "no keys are left, which would let everybody in".to_owned();
             return self.refuse(&ConfigError::one(nobody)).await;
         }
-        tracing::info!(keys = all.len(), "API keys are read again");
-        let said = self.keys.replace(api_keys(&all));
+        tracing::info!(keys = keys.len(), "API keys are read again");
+        let said = self.keys.replace(keys);
         self.audit("keys_changed", &said).await;
     }
 

@@ -20,6 +20,7 @@ use crate::dashboard;
 use crate::executor::{
     self, EgressPolicy, ExecutorSettings, Executors, ProgramLimits, Redactor, Registry,
 };
+use crate::identity::Issuer;
 use crate::model::HostPort;
 use crate::observe::{Memory, Metrics};
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
@@ -34,6 +35,7 @@ pub struct Server {
     control: Control,
     workers: Workers,
     keys: Keys,
+    issuer: Option<Arc<Issuer>>,
     reloading: Option<Reloading>,
 }
 
@@ -83,10 +85,12 @@ impl Server {
         let runtime = workers.handle().spawn(Runtime::start(parts)).await?;
         let runtime = runtime.context("the runtime can't be started")?;
         control.guard(runtime.watch());
+        let issuer = super::issuer::issuer(settings, &ambient.clock)?;
         let keys = Keys::new(api_keys(&settings.api_keys));
+        let keys = if issuer.is_some() { keys.beside_tokens() } else { keys };
         let api = Api::new(
             runtime.handle(),
-            api_settings(settings, keys.clone(), metrics),
+            ApiSettings { issuer: issuer.clone(), ..api_settings(settings, keys.clone(), metrics) },
             Arc::clone(&ambient.clock),
             Arc::clone(&ambient.entropy),
         );
@@ -95,7 +99,7 @@ impl Server {
         let serve = serve_settings(settings, open_files);
         let stop = CancellationToken::new();
         control.see_to_the_end(stop.clone(), settings.shutdown_grace);
-        Ok(Self { runtime, app, serve, stop, control, workers, keys, reloading: None })
+        Ok(Self { runtime, app, serve, stop, control, workers, keys, issuer, reloading: None })
     }
 
     /// Reads keys again once their file changes, and keys and the filter of the log at each hangup.
@@ -118,7 +122,7 @@ impl Server {
     /// Serves until stopped: then takes no new work, gives running steps and open requests the
     /// grace, and hands its threads over.
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
-        let Self { runtime, app, serve, stop, control, workers, keys: _, reloading } = self;
+        let Self { runtime, app, serve, stop, control, workers, keys: _, issuer, reloading } = self;
         let faces = api::serve(listener, app, serve, stop.clone());
         let broken = runtime.broken();
         let engine = async {
@@ -133,6 +137,7 @@ impl Server {
             ((), came_back) = both => came_back,
             never = executor::tend_programs() => match never {},
             never = reload(reloading) => match never {},
+            never = super::issuer::keep_new(issuer) => match never {},
         };
         drop((control, workers));
         if broken.is_cancelled() {
@@ -224,6 +229,7 @@ fn serve_settings(settings: &Settings, open_files: u64) -> ServeSettings {
 fn api_settings(settings: &Settings, keys: Keys, metrics: Arc<Metrics>) -> ApiSettings {
     ApiSettings {
         keys,
+        issuer: None,
         address: HostPort::parse(&settings.addr.host_text()),
         hosts: settings.edge.hosts.clone(),
         origins: origins(&settings.edge.origins),

@@ -19,6 +19,9 @@ const POOLER: &str = "none";
 const FALLBACK: &str = "none";
 /// Beside the process, like the default database, and never mistaken for it.
 const FALLBACK_PATH: &str = "rethread-fallback.db";
+/// A name of our own, which no issuer has for anything else.
+const OIDC_ROLE_CLAIM: &str = "rethread_role";
+const OIDC_NAMESPACE_CLAIM: &str = "rethread_namespace";
 /// Connections. What readers of streams fill a small machine's memory with.
 const MAX_CONNECTIONS: &str = "10000";
 /// Connections. Roomy for a proxy or an office behind one address, too few to shut others out.
@@ -119,6 +122,31 @@ pub struct ServerArgs {
     /// unless the address is loopback
     #[arg(long, env = "RETHREAD_API_KEYS", hide_env_values = true, value_name = "KEYS")]
     pub api_keys: Option<String>,
+
+    /// OpenID Connect issuer whose bearer tokens are taken beside API keys: an https URL, exactly as its
+    /// tokens name it in `iss` (http on loopback hosts alone); with it every caller needs a key or a token
+    #[arg(long, env = "RETHREAD_OIDC_ISSUER", hide_env_values = true, value_name = "URL")]
+    pub oidc_issuer: Option<String>,
+
+    /// What tokens must have in `aud`; required with `RETHREAD_OIDC_ISSUER`
+    #[arg(long, env = "RETHREAD_OIDC_AUDIENCE", hide_env_values = true, value_name = "NAME")]
+    pub oidc_audience: Option<String>,
+
+    /// The claim whose text or list names a role, of which the highest counts: a name, a path such as
+    /// `realm_access.roles`, or a JSON pointer
+    #[arg(long, env = "RETHREAD_OIDC_ROLE_CLAIM", hide_env_values = true, value_name = "CLAIM")]
+    #[arg(default_value = OIDC_ROLE_CLAIM)]
+    pub oidc_role_claim: Option<String>,
+
+    /// The role of a token that names none; without it such a token is answered with 403
+    #[arg(long, env = "RETHREAD_OIDC_DEFAULT_ROLE", hide_env_values = true, value_name = "ROLE")]
+    pub oidc_default_role: Option<String>,
+
+    /// The claim that names the namespace, written as the one for the role; a token without it is one of
+    /// `default`
+    #[arg(long, env = "RETHREAD_OIDC_NAMESPACE_CLAIM", hide_env_values = true)]
+    #[arg(value_name = "CLAIM", default_value = OIDC_NAMESPACE_CLAIM)]
+    pub oidc_namespace_claim: Option<String>,
 
     /// Names this server goes by, separated by commas; a request for another is answered with 421. With
     /// API keys, by default any; without them always loopback names and the address listened on

@@ -169,7 +169,8 @@ impl Reader<'_> {
         let keys = self
             .read_optional("api_keys", keys::ALLOWED, |text| keys::read_api_keys(text, notices))?;
         if let Some(addr) = addr {
-            self.require_keys(addr, keys.is_none());
+            let issuer = self.values.get("oidc_issuer").is_some_and(|value| value.text.is_some());
+            self.require_keys(addr, keys.is_none() && !issuer);
         }
         Ok(keys)
     }
@@ -182,12 +183,12 @@ impl Reader<'_> {
         Some(AuditSettings { retention: retention?, reads: reads? })
     }
 
-    /// An address that others can reach needs keys.
+    /// An address that others can reach needs keys, or an issuer of tokens.
     fn require_keys(&mut self, addr: &ListenAddress, missing: bool) {
         if missing && !addr.is_loopback() {
             self.faults.push(format!(
                 "RETHREAD_API_KEYS is not set, but RETHREAD_ADDR = \"{addr}\" can be reached from \
-                 other machines; set it to {}, or listen on a loopback address",
+                 other machines; set it to {}, or set RETHREAD_OIDC_ISSUER, or listen on a loopback address",
                 keys::ALLOWED
             ));
         }

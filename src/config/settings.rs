@@ -12,6 +12,7 @@ use super::database::{self, Database, Fallback};
 use super::edge::{self, EdgeSettings};
 use super::keys::ApiKey;
 use super::log::LogSettings;
+use super::oidc::{self, OidcSettings};
 use super::parse::{self, Egress, ListenAddress};
 use super::programs::{self, ProgramSettings};
 use super::quota::{self, QuotaSettings};
@@ -55,6 +56,8 @@ pub struct Settings {
     pub fallback_path: PathBuf,
     /// Who may call; nobody in particular if empty.
     pub api_keys: Vec<ApiKey>,
+    /// Whose bearer tokens are taken beside the keys.
+    pub oidc: Option<OidcSettings>,
     /// Whom the server answers, and how many at once.
     pub edge: EdgeSettings,
     /// The quotas of each key, and those of each namespace.
@@ -118,7 +121,7 @@ impl Settings {
         }
         match settings {
             Some(settings) if faults.is_empty() => {
-                if settings.api_keys.is_empty() {
+                if settings.api_keys.is_empty() && settings.oidc.is_none() {
                     notices.extend(edge::notices_without_keys(&settings.edge));
                 }
                 Ok(settings)
@@ -145,6 +148,7 @@ impl Settings {
         let fallback_path = reader.read("fallback_path", "the path of a file", database::read_path);
         let api_keys = reader.api_keys(addr.as_ref(), notices);
         let (edge, quotas) = (reader.edge(), quota::read(reader));
+        let oidc = oidc::read(reader);
         let exec_allow =
             reader.read_optional("exec_allow", "names of programs", |text| Ok(parse::list(text)));
         let programs = programs::read(reader);
@@ -179,6 +183,7 @@ impl Settings {
             fallback,
             fallback_path: fallback_path?,
             api_keys: api_keys.ok()?.unwrap_or_default(),
+            oidc: oidc.ok()?,
             secrets,
             exec_allow: exec_allow.ok()?.unwrap_or_default(),
             programs: programs?,
@@ -333,6 +338,32 @@ mod tests {
         let settings =
             read(&[("RETHREAD_ADDR", "0.0.0.0:8080"), ("RETHREAD_API_KEYS", "ci:secret")]).unwrap();
         assert_eq!(settings.egress, Egress::Public);
+    }
+
+    #[test]
+    fn an_issuer_of_tokens_stands_for_keys_and_wants_an_audience() {
+        let issuer = ("RETHREAD_OIDC_ISSUER", "https://id.example.com/realms/a");
+        let audience = ("RETHREAD_OIDC_AUDIENCE", "rethread");
+        let settings = read(&[("RETHREAD_ADDR", "0.0.0.0:8080"), issuer, audience]).unwrap();
+        let expected = OidcSettings {
+            issuer: issuer.1.to_owned(),
+            audience: audience.1.to_owned(),
+            role_claim: "rethread_role".to_owned(),
+            default_role: None,
+            namespace_claim: "rethread_namespace".to_owned(),
+        };
+        assert_eq!(settings.oidc, Some(expected));
+        assert_eq!(read(&[]).unwrap().oidc, None);
+        for (variables, told) in [
+            (vec![issuer], "RETHREAD_OIDC_AUDIENCE is not set"),
+            (vec![audience], "RETHREAD_OIDC_ISSUER is not"),
+            (vec![("RETHREAD_OIDC_ISSUER", "http://id.example.com"), audience], "loopback"),
+            (vec![issuer, audience, ("RETHREAD_OIDC_DEFAULT_ROLE", "root")], "not a role"),
+            (vec![("RETHREAD_OIDC_ISSUER", "https://id.example.com/?a"), audience], "a query"),
+        ] {
+            let error = read(&variables).unwrap_err();
+            assert!(error.faults.len() == 1 && error.to_string().contains(told), "{error}");
+        }
     }
 
     #[test]

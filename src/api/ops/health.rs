@@ -12,6 +12,7 @@ use crate::api::extract::Within;
 use crate::api::problem::{NOT_READY, Problem};
 use crate::api::query::{NoParams, QueryString};
 use crate::api::{Api, Keys};
+use crate::identity::Freshness;
 use crate::runtime::{HealthCheck, HealthReport, HealthStatus, StoreHealth};
 
 /// The media type of the Prometheus text format, for whoever asks for nothing else.
@@ -74,6 +75,11 @@ pub(in crate::api) async fn health(
     let keys = keys_check(&api.settings.keys);
     report.status = report.status.max(keys.status);
     report.checks.insert("api_keys".to_owned(), keys);
+    if let Some(issuer) = &api.settings.issuer {
+        let issuer = issuer_check(issuer.freshness());
+        report.status = report.status.max(issuer.status);
+        report.checks.insert("oidc_issuer".to_owned(), issuer);
+    }
     let status = match report.status {
         HealthStatus::Healthy | HealthStatus::Warning | HealthStatus::Degraded => StatusCode::OK,
         HealthStatus::Critical | HealthStatus::Failed => StatusCode::SERVICE_UNAVAILABLE,
@@ -89,12 +95,36 @@ fn keys_check(keys: &Keys) -> HealthCheck {
         detail: match &fault {
             // What exactly is wrong is in the log: it names a file.
             Some(_) => "newer keys cannot be read; those from before are taken".to_owned(),
-            None if keys.is_empty() => "nobody needs a key".to_owned(),
+            None if !keys.are_needed() => "nobody needs a key".to_owned(),
             None => "the newest keys are taken".to_owned(),
         },
         consecutive_failures: fault.as_ref().map_or(0, |fault| fault.times),
         recommendation: fault
             .map(|_| "mend the keys, as the server's log says what is wrong with them".to_owned()),
+    }
+}
+
+fn issuer_check(keys: Freshness) -> HealthCheck {
+    let well = keys.failures == 0;
+    HealthCheck {
+        // Whoever has an API key is let in all the same.
+        status: if well && keys.age.is_some() {
+            HealthStatus::Healthy
+        } else {
+            HealthStatus::Warning
+        },
+        value: json!({ "keys": keys.keys, "ageSeconds": keys.age.map(|age| age.as_secs()) }),
+        detail: match (keys.age, well) {
+            (None, _) => "no keys of the issuer are there: tokens are answered with 503",
+            (Some(_), false) => {
+                "the issuer cannot be asked; its keys from before are taken for a day"
+            }
+            (Some(_), true) => "the issuer's newest keys are taken",
+        }
+        .to_owned(),
+        consecutive_failures: keys.failures,
+        recommendation: (!well)
+            .then(|| "look at the issuer; the server's log says why it cannot be asked".to_owned()),
     }
 }
 

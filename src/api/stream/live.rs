@@ -69,7 +69,7 @@ pub(in crate::api) async fn stream(
         chunk: Chunk::default(),
         open,
     };
-    Ok(answer(&api.settings.keys, caller, reader.into_stream()))
+    Ok(answer((&api.settings.keys, &api.clock), caller, reader.into_stream()))
 }
 
 struct LiveReader {

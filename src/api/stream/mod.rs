@@ -25,6 +25,7 @@ use super::auth::Caller;
 use super::keys::Keys;
 use super::problem::Problem;
 use super::settings::HttpMetrics;
+use crate::model::Clock;
 use crate::observe::{Pool, Reservation};
 use crate::runtime::RuntimeError;
 
@@ -65,14 +66,15 @@ impl Drop for OpenStream {
     }
 }
 
-/// The answer that carries a stream, which also ends once the caller's key is not taken any more.
+/// The answer that carries a stream, which also ends once the caller's key or token is not taken any
+/// more.
 fn answer(
-    keys: &Keys,
+    (keys, clock): (&Keys, &Arc<dyn Clock>),
     caller: Caller,
     chunks: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
 ) -> Response {
-    let keys = keys.clone();
-    let revoked = Box::pin(async move { caller.revoked(&keys).await });
+    let (keys, clock) = (keys.clone(), Arc::clone(clock));
+    let revoked = Box::pin(async move { caller.revoked(&keys, clock.as_ref()).await });
     let headers = [
         (header::CONTENT_TYPE.as_str(), "text/event-stream"),
         (header::CACHE_CONTROL.as_str(), "no-cache, no-transform"),

@@ -62,5 +62,5 @@ pub(in crate::api) async fn stream(
     let reader = Reader::new(&api.handle, (thread, follow), start, page, open)?;
     drop(turn);
     let reader = if beyond { reader.after_reset() } else { reader };
-    Ok(answer(&api.settings.keys, caller, reader.into_stream()))
+    Ok(answer((&api.settings.keys, &api.clock), caller, reader.into_stream()))
 }

@@ -32,6 +32,7 @@ mod lists;
 mod memory;
 mod namespaces;
 mod notifications;
+mod oidc;
 mod operations;
 mod outages;
 mod overload;

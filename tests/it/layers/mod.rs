@@ -16,7 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["model", "observe"]),
     ("executor", &["model", "definition", "observe"]),
     ("runtime", &["model", "definition", "machine", "observe", "store", "executor"]),
-    ("api", &["model", "definition", "observe", "runtime"]),
+    ("identity", &["model"]),
+    ("api", &["model", "definition", "observe", "identity", "runtime"]),
     ("dashboard", &["model", "definition", "observe", "runtime"]),
     ("config", CORE),
     ("telemetry", &["config"]),
@@ -27,7 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 const CORE: &[&str] =
-    &["model", "definition", "machine", "observe", "store", "executor", "runtime"];
+    &["model", "definition", "machine", "observe", "store", "executor", "identity", "runtime"];
 const COMPOSED: &[&str] = &[
     "model",
     "definition",
@@ -35,6 +36,7 @@ const COMPOSED: &[&str] = &[
     "observe",
     "store",
     "executor",
+    "identity",
     "runtime",
     "api",
     "dashboard",

@@ -7,6 +7,7 @@ pub(crate) mod faults;
 pub(crate) mod figures;
 pub(crate) mod flows;
 pub(crate) mod home;
+pub(crate) mod issuer;
 pub(crate) mod proxy;
 pub(crate) mod recorder;
 pub(crate) mod server;
