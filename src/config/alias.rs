@@ -24,9 +24,8 @@ const WANT_POSTGRES: [&str; 2] = ["USE_POSTGRES", "USE_POSTGRES_SAVER"];
 /// Switches that ask for SQLite.
 const WANT_SQLITE: [&str; 2] = ["USE_SQLITE", "DEV_USE_SQLITE"];
 /// Variables of the field that have no counterpart, and what to do instead.
-const UNSUPPORTED: [(&str, &str); 3] = [
+const UNSUPPORTED: [(&str, &str); 2] = [
     ("WORKFLOW_MAX_RETRIES", "set `defaults.retry.maxAttempts` in the workflow"),
-    ("WORKFLOW_TIMEOUT_MULTIPLIER", "set `timeout` in the workflow"),
     ("WORKFLOW_ENABLE_MONITORING", "monitoring is always on"),
 ];
 
@@ -42,6 +41,13 @@ pub(super) fn read_aliases(
             id: "database_schema",
             from: "POSTGRES_SCHEMA",
             value: schema.to_owned(),
+        });
+    }
+    if let Some(factor) = environment.get("WORKFLOW_TIMEOUT_MULTIPLIER") {
+        found.push(Aliased {
+            id: "timeout_multiplier",
+            from: "WORKFLOW_TIMEOUT_MULTIPLIER",
+            value: factor.to_owned(),
         });
     }
     if let Some(level) = environment.get("WORKFLOW_LOG_LEVEL") {

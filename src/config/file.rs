@@ -82,7 +82,7 @@ fn as_text(value: &Value) -> Result<String, &'static str> {
             let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
             texts.map(|texts| texts.join(",")).ok_or("a list of something else than strings")
         }
-        Value::Float(_) => Err("a fraction"),
+        Value::Float(number) => Ok(number.to_string()),
         Value::Datetime(_) => Err("a time"),
         Value::Table(_) => Err("a table"),
     }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn unknown_key_is_refused_by_name() {
-        let error = read("leese = \"3s\"\nmax-running = 1.5").unwrap_err();
+        let error = read("leese = \"3s\"\nmax-running = 2026-01-01").unwrap_err();
         assert_eq!(error.faults.len(), 2, "all faults at once: {error}");
         assert!(error.to_string().contains("unknown key \"leese\""), "{error}");
     }

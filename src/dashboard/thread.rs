@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::page;
 use super::parts::{ago, badge, duration, moment, progress, value};
 use super::state::Dashboard;
-use crate::model::{Failure, Namespace, Seq, ThreadId, Timestamp};
+use crate::model::{Event, Failure, Namespace, Seq, ThreadId, Timestamp};
 use crate::runtime::{RawEvent, RuntimeError};
 use crate::runtime::{StatusDocument, StepDocument};
 
@@ -63,7 +63,7 @@ fn content(
 ) -> Markup {
     let follow = (!status.status.is_terminal()).then(|| format!("/stream/{}", status.thread_id));
     html! {
-        div #live data-stream=[follow] data-after=(status.last_seq) {
+        div #live data-stream=[follow] data-after=(status.last_seq) data-types=(Event::kinds().join(" ")) {
             h1 { (status.thread_id) }
             p .facts {
                 span #status role="status" { (badge(status.status.as_str())) }

@@ -18,7 +18,7 @@ pub(in crate::api) struct InterventionsQuery {
     /// Only those that wait (`open`), or that were decided (`resolved`).
     status: Option<InterventionStatus>,
     /// Only those of this thread.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, rename = "threadId")]
     thread_id: Option<ThreadId>,
     /// Items per page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]

@@ -41,6 +41,10 @@ pub(in crate::api) struct WorkflowDefinition {
     /// `pause`, and a person is asked.
     #[schema(nullable = false)]
     on_failure: Option<String>,
+    /// Bounds a thread of it from its start, with pauses: then its running steps are cancelled and it
+    /// fails with `workflow_timeout`.
+    #[schema(nullable = false)]
+    timeout: Option<DurationText>,
     /// After how long nobody has decided what is asked about a thread of it, that is escalated: one
     /// event `intervention_escalated`. Never if absent; an approval may have its own.
     #[schema(nullable = false)]

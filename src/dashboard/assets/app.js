@@ -14,9 +14,6 @@ const THREAD_STATUS = {
 };
 const ENDED_STEP = ["completed", "failed", "skipped", "compensated"];
 const ENDED_THREAD = ["workflow_complete", "workflow_failed", "workflow_aborted"];
-const OTHERS = [
-  "workflow_start", "workflow_forked", "step_timeout_warning", "step_stale", "step_progress", "step_message", "compensation_failed",
-];
 const MOST_EVENTS = 500;
 
 const find = (selector, root = document) => root.querySelector(selector);
@@ -81,7 +78,7 @@ function showEvent(event, text) {
   while (list.children.length > MOST_EVENTS) list.firstElementChild.remove();
 }
 
-function follow(url, start) {
+function follow(url, start, types) {
   let after = start, source = null, ended = false;
   const say = (text) => { find("#connection").textContent = text; };
 
@@ -108,9 +105,7 @@ function follow(url, start) {
       const closed = source.readyState === EventSource.CLOSED;
       say(closed ? "The stream has ended. Reload the page to see the thread as it is." : "Connecting again …");
     };
-    for (const type of [...Object.keys(STEP_STATUS), ...Object.keys(THREAD_STATUS), ...OTHERS]) {
-      source.addEventListener(type, take);
-    }
+    for (const type of types) source.addEventListener(type, take);
     source.addEventListener("reset", () => location.reload());
   }
 
@@ -127,4 +122,4 @@ function follow(url, start) {
 
 const live = find("#live");
 if (live && live.dataset.refresh) keepListFresh(Number(live.dataset.refresh));
-if (live && live.dataset.stream) follow(live.dataset.stream, Number(live.dataset.after));
+if (live && live.dataset.stream) follow(live.dataset.stream, Number(live.dataset.after), live.dataset.types.split(" "));

@@ -17,6 +17,7 @@ mod definitions;
 mod dev;
 mod diagnostics;
 mod disks;
+mod document;
 mod edge;
 mod examples;
 mod explain;
