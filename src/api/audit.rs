@@ -9,6 +9,7 @@ use super::Api;
 use super::auth::Caller;
 use super::connections::PeerAddress;
 use super::problem::{Problem, TOO_MANY_WRONG_KEYS};
+use super::request::label;
 use crate::runtime::AuditEvent;
 
 /// Longest path that an entry holds, in bytes.
@@ -32,10 +33,12 @@ pub(super) async fn record(State(api): State<Api>, request: Request, next: Next)
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let peer = request.extensions().get::<PeerAddress>().copied();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // A client may call a method anything, at any length.
+    let verb = label(&method);
     let response = next.run(request).await;
     let status = response.status();
     let route = route.as_deref().unwrap_or("other");
-    let about = |place: &str| format!("{method} {}", cut(place));
+    let about = |place: &str| format!("{verb} {}", cut(place));
     let (action, about, counted) = match change(&method, route, status) {
         Some(action) => (action, about(&path), false),
         None if is_refusal(&response) => ("refused", about(route), true),

@@ -203,6 +203,10 @@ pub(super) async fn path_parameter(parts: &mut Parts, name: &str) -> Result<Stri
         Err(_) => return Err(Problem::internal()),
     };
     let found = params.iter().find(|(key, _)| *key == name);
+    // No name has U+0000, and not every database can compare with it.
+    if found.is_some_and(|(_, value)| value.contains('\0')) {
+        return Err(Problem::invalid("the path has U+0000"));
+    }
     found.map(|(_, value)| value.to_owned()).ok_or_else(Problem::internal)
 }
 

@@ -64,6 +64,10 @@ impl Params {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             pairs.push((decode(name).ok_or_else(bad)?, decode(value).ok_or_else(bad)?));
         }
+        // No name has U+0000, and not every database can compare with it.
+        if pairs.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+            return Err(Problem::invalid("the query string has U+0000"));
+        }
         Ok(Self { pairs, faults: Vec::new() })
     }
 

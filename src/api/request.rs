@@ -125,7 +125,7 @@ fn thread_of(route: &str, path: &str) -> Option<ThreadId> {
 }
 
 /// A method as a label of bounded cardinality.
-fn label(method: &Method) -> &'static str {
+pub(super) fn label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

@@ -20,7 +20,7 @@ use super::Api;
 use super::connections::PeerAddress;
 use super::gate::is_from_own_page;
 use super::keys::ApiKey;
-use super::problem::Problem;
+use super::problem::{CROSS_SITE, Problem};
 use crate::model::{HostPort, Timestamp};
 
 /// How long a cookie is taken: a day's work. It is gone with the browser's session before.
@@ -46,6 +46,12 @@ pub(super) async fn enter(api: &Api, parts: &Parts) -> Result<Option<Response>, 
     let Some((_, secret)) = pairs.iter().find(|(name, _)| name == PARAMETER) else {
         return Ok(None);
     };
+    // A link of another site would sign its reader in as somebody else.
+    let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if site.is_some_and(|site| site != b"none" && site != b"same-origin") {
+        let detail = "a page of another site leads here with a key: open the address by hand";
+        return Err(Problem::new(&CROSS_SITE, detail));
+    }
     let network = PeerAddress::network_of(&parts.extensions);
     let found = api.guessers.find(&api.settings.keys, network, secret);
     let key = found.map_err(|wrong| wrong.problem("the key in the address is not valid"))?;

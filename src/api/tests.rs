@@ -173,6 +173,8 @@ async fn bad_ids_parameters_and_headers_are_refused_with_the_rule() {
         ("/threads?limit=0", "", "limit:"),
         ("/threads?status=done", "", "completed"),
         ("/threads?workflow=%zz", "", "percent-encoding"),
+        ("/threads?workflow=%00", "", "U+0000"),
+        ("/workflows/a%00b", "", "U+0000"),
         ("/stream/t1?after=x", "", "after:"),
         ("/stream/t1", "x", "Last-Event-ID"),
         ("/workflows/w@3?version=4", "", "versions"),

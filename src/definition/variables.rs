@@ -6,8 +6,41 @@
 //! what the usual interpreters, build tools, pagers and clients read in the same way. An operator
 //! widens it (`RETHREAD_EXEC_ENV`).
 
-/// Names that are refused; `*` at the end stands for any rest.
+/// Names that are refused; `*` at the end stands for any rest, at the front for any beginning.
 const REFUSED: &[&str] = &[
+    // Names that programs of any kind give to such settings.
+    "*_ARGS",
+    "*_CMD",
+    "*JAVACMD",
+    "*_COMMAND",
+    "*_CONFIG",
+    "*_CONFIG_FILE",
+    "*_HELPER",
+    "*_HOME",
+    "*_LIB",
+    "*_LIBS",
+    "*_OPTIONS",
+    "*_OPTS",
+    "*_PATH",
+    "*RCPATH",
+    "*_PLUGIN",
+    "*_PLUGINS",
+    "*_PRELOAD",
+    "*_PROGRAM",
+    "*_PROVIDER",
+    "*_PYTHON",
+    "*_SHELL",
+    "*_WRAPPER",
+    // Where traffic goes, with whatever credentials the program has.
+    "*_PROXY",
+    "*_proxy",
+    "CLOUDSDK_*",
+    "BOTO_*",
+    "HGMERGE",
+    "HGEDITOR",
+    "APT_*",
+    "VALGRIND_*",
+    "SSH_*",
     // The linker and the C library.
     "LD_*",
     "_RLD*",
@@ -290,6 +323,14 @@ mod tests {
     fn what_loads_other_code_is_refused_and_ordinary_names_are_not() {
         let policy = VariablePolicy::default();
         for name in [
+            "http_proxy",
+            "CLOUDSDK_PYTHON_ARGS",
+            "JAVACMD",
+            "HGRCPATH",
+            "APT_CONFIG",
+            "VALGRIND_LIB",
+            "SSH_PKCS11_HELPER",
+            "SPARK_SUBMIT_OPTS",
             "BASH_ENV",
             "BASH_FUNC_ls%%",
             "ENV",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reqwest::header::HOST;
 use reqwest::{Client, Response};
 
 use super::expect::Expected;
@@ -10,6 +11,7 @@ use super::fault::{self, host_and_port};
 use super::request::{self, Outgoing};
 use super::{EgressPolicy, answer, egress_client, redirect};
 use crate::executor::room::Room;
+use crate::executor::text::invalid;
 use crate::executor::{Attempt, AttemptError, Redactor, StepExecutor};
 use crate::model::{Clock, Failure, Json};
 use crate::observe::Memory;
@@ -73,6 +75,11 @@ impl HttpExecutor {
         expected: &Expected,
         attempt: &Attempt,
     ) -> Result<Response, Failure> {
+        // One address may serve many names: the policy has judged that of the URL alone.
+        if first.headers.contains_key(HOST) && *self.egress != EgressPolicy::Open {
+            let detail = "headers: Host is taken from the URL where RETHREAD_EGRESS is not open";
+            return Err(invalid(detail));
+        }
         let secret = attempt.holds_secrets || self.finds_secret(&first);
         let mut request = first;
         for _ in 0..=MAX_REDIRECTS {

@@ -138,6 +138,16 @@ async fn refused_and_broken_connections_and_unknown_names_are_retried() {
 }
 
 #[tokio::test]
+async fn a_step_names_another_host_than_its_urls_only_where_egress_is_open() {
+    let server = Server::start().await;
+    let with = format!(r#"{{"url":"{}/echo","headers":{{"Host":"evil.example"}}}}"#, server.url);
+    assert!(server.run(&with, "open").await.unwrap().contains("evil.example"));
+    let refused = server.run(&with, "127.0.0.0/8").await.unwrap_err().failure;
+    assert_eq!(refused.code, "invalid_configuration");
+    assert!(refused.message.contains("Host"), "{}", refused.message);
+}
+
+#[tokio::test]
 async fn redirects_are_followed_up_to_ten_and_drop_credentials_elsewhere() {
     let (server, other) = (Server::start().await, Server::start().await);
     assert!(server.get("/to/%2Fjson", "open").await.unwrap().contains("\"status\":200"));

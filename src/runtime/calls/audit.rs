@@ -21,6 +21,8 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 const COUNTED_FOR: Duration = Duration::from_mins(1);
 /// Entries that are counted at once: more callers and routes than that are counted as one.
 const MOST_COUNTED: usize = 1_000;
+/// As many of callers that no key names: whoever has none must not hide what others were refused.
+const MOST_UNNAMED: usize = MOST_COUNTED / 2;
 /// How often old entries are looked for: retention is counted in days.
 const EXPIRE_EVERY: u32 = 60;
 /// Entries deleted with one statement.
@@ -35,7 +37,8 @@ pub(in crate::runtime) fn note(core: &Core, event: AuditEvent) {
         (event.namespace.clone(), event.by.clone(), event.action.clone(), event.about.clone())
     };
     core.audit.with(|book| {
-        let full = book.len() >= MOST_COUNTED && !book.contains_key(&alike(&event));
+        let most = if event.role.is_some() { MOST_COUNTED } else { MOST_UNNAMED };
+        let full = book.len() >= most && !book.contains_key(&alike(&event));
         let event = if full {
             let (by, about) = (OTHERS.to_owned(), OTHERS.to_owned());
             AuditEvent { by, about, address: None, detail: None, ..event }

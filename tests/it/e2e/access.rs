@@ -186,6 +186,10 @@ async fn the_audit_list_tells_what_was_refused_and_changed(home: Home) {
     let unknown = audited(&root, "by=anonymous", |one| one["status"] == 401).await;
     assert_eq!(unknown["detail"], "unauthenticated");
     audited(&root, "by=viewer&action=read", |one| one["about"] == "GET /status/t").await;
+    // What a client makes up is no part of the list.
+    let made_up = "M".repeat(10_000);
+    server.client().send(&made_up, "/status/t", &[], "").await.expect(401);
+    audited(&root, "by=anonymous", |one| one["about"] == "other /status/{threadId}").await;
 
     let newest = page["items"][0]["at"].as_str().unwrap();
     root.get(&format!("/audit?since={newest}&limit=1")).await.expect(200);

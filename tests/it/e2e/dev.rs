@@ -98,6 +98,12 @@ async fn an_address_with_a_key_opens_a_browsers_session() {
         let answer = anybody.get(path).await.expect(401);
         assert_eq!(answer.header("set-cookie"), "", "{path}");
     }
+    // A link of another site signs nobody in.
+    for (site, status) in [("cross-site", 403), ("same-site", 403), ("none", 303)] {
+        let from = [("sec-fetch-site", site)];
+        let answer = anybody.send("GET", &format!("/?key={KEY}"), &from, "").await.expect(status);
+        assert_eq!(answer.header("set-cookie").is_empty(), status == 403, "{site}");
+    }
     let flipped = cookie.replace("rethread-", "rethread-9");
     let cut = &cookie[..cookie.len() - 2];
     for bad in [flipped.as_str(), cut, "rethread=x", "a=b"] {
