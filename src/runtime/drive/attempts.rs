@@ -168,9 +168,10 @@ fn circuit(
     redactor: &Redactor,
 ) -> Option<CircuitId> {
     let called = executor.target(attempt)?;
+    let namespace = attempt.thread_id.namespace();
     let target = match &planned.breaker.key {
-        Some(key) => Target::Named(attempt.thread_id.namespace(), key.clone()),
-        None => Target::Called(redactor.redact(&called).into_owned()),
+        Some(key) => Target::Named(namespace, key.clone()),
+        None => Target::Called(namespace, redactor.redact(&called).into_owned()),
     };
     Some(CircuitId { target, policy: planned.breaker.policy })
 }

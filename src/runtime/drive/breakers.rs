@@ -1,11 +1,12 @@
-//! The circuit breakers of this replica: one for each target that steps call.
+//! The circuit breakers of this replica: one for each target that the steps of a namespace call.
 //!
 //! Every attempt that leaves the process asks here first (`attempts`), and tells what became of it.
-//! What is known of a target lives in memory alone, and is shared by all threads of the replica whose
-//! steps ask for the same policy: neither a key that a workflow made up nor a threshold of its own
-//! opens a circuit that others pass. The rules are those of
-//! [`machine::breaker`](crate::machine::breaker). Nothing here fails a step: a
-//! refused attempt is a failure like any other, and its retry waits for the moment named here.
+//! What is known of a target lives in memory alone, and is shared by all threads of one namespace
+//! whose steps ask for the same policy. Neither a key that a workflow made up nor a threshold of its
+//! own opens a circuit that others pass, and no namespace opens one of another: a timeout that no
+//! target can keep is enough to fail it five times. The rules are those of
+//! [`machine::breaker`](crate::machine::breaker). Nothing here fails a step: a refused attempt is a
+//! failure like any other, and its retry waits for the moment named here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,12 +39,12 @@ const MAX_SPREAD: Duration = Duration::from_secs(5);
 /// Added to each wait: recorded times are cut to the millisecond, and must not come too early.
 const ROUNDING: Duration = Duration::from_millis(2);
 
-/// What a circuit stands before. The two never meet, whatever their texts.
+/// What a circuit of a namespace stands before. The two never meet, whatever their texts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::runtime) enum Target {
     /// What an executor calls: a host and port, a kind and program.
-    Called(String),
-    /// What workflows of a namespace gave a name of their own (`breaker.key`).
+    Called(Namespace, String),
+    /// What workflows gave a name of their own (`breaker.key`).
     Named(Namespace, String),
 }
 
@@ -51,21 +52,19 @@ impl Target {
     /// Its text.
     pub(in crate::runtime) fn as_str(&self) -> &str {
         match self {
-            Self::Called(text) | Self::Named(_, text) => text,
+            Self::Called(_, text) | Self::Named(_, text) => text,
         }
     }
 
-    /// Keys that workflows made up are their namespace's own; targets are everybody's.
-    fn is_shown_to(&self, namespace: &Namespace) -> bool {
+    const fn namespace(&self) -> &Namespace {
         match self {
-            Self::Called(_) => true,
-            Self::Named(of, _) => of == namespace,
+            Self::Called(namespace, _) | Self::Named(namespace, _) => namespace,
         }
     }
 
     const fn scope(&self) -> CircuitScope {
         match self {
-            Self::Called(_) => CircuitScope::Target,
+            Self::Called(..) => CircuitScope::Target,
             Self::Named(..) => CircuitScope::Key,
         }
     }
@@ -202,14 +201,14 @@ impl Breakers {
         AttemptError { failure, retry_after: Some(wait) }
     }
 
-    /// The circuits of this replica, the open ones first, then by key.
+    /// The circuits that a namespace has on this replica, the open ones first, then by key.
     pub(in crate::runtime) fn report(&self, namespace: &Namespace) -> Vec<Circuit> {
         let now = (self.clock.monotonic(), self.clock.now());
         let circuits = self.circuits();
         let mut found: Vec<(CircuitState, CircuitId, Circuit)> = circuits
             .by_id
             .iter()
-            .filter(|(id, _)| id.target.is_shown_to(namespace))
+            .filter(|(id, _)| id.target.namespace() == namespace)
             .map(|(id, entry)| {
                 let (state, circuit) = shown(id, &entry.gate, now);
                 (state, id.clone(), circuit)

@@ -79,7 +79,8 @@ pub struct HealthReport {
     pub status: HealthStatus,
     /// The checks, by name.
     pub checks: std::collections::BTreeMap<String, HealthCheck>,
-    /// Circuit breakers of this replica, the open ones first; at most 100.
+    /// Circuit breakers that the caller's namespace has on this replica, the open ones first; at
+    /// most 100.
     pub circuits: Vec<Circuit>,
     /// The server's version.
     pub version: &'static str,

@@ -41,7 +41,11 @@ fn breakers(unit: u64) -> Arc<Breakers> {
 }
 
 fn aim(key: &str) -> Aim {
-    aim_at(Target::Called(key.to_owned()), BreakerPolicy::default())
+    aim_at(called(&Namespace::default(), key), BreakerPolicy::default())
+}
+
+fn called(namespace: &Namespace, key: &str) -> Target {
+    Target::Called(namespace.clone(), key.to_owned())
 }
 
 fn aim_at(target: Target, policy: BreakerPolicy) -> Aim {
@@ -162,7 +166,7 @@ async fn a_made_up_key_and_a_threshold_of_its_own_open_no_circuit_of_others() {
     for (target, policy) in [
         (named(Namespace::default()), hair_trigger),
         (named(Namespace::default()), BreakerPolicy::default()),
-        (Target::Called("h:1".to_owned()), hair_trigger),
+        (called(&Namespace::default(), "h:1"), hair_trigger),
     ] {
         for _ in 0..policy.failure_threshold {
             let aim = aim_at(target.clone(), policy);
@@ -186,6 +190,28 @@ async fn a_made_up_key_and_a_threshold_of_its_own_open_no_circuit_of_others() {
             (CircuitScope::Target, 5)
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_neither_opens_nor_cools_nor_sees_the_circuit_of_another() {
+    let other = Namespace::parse("other").unwrap();
+    let breakers = breakers(0);
+    fail(&breakers, "h:1", 5).await;
+    let slow_down = AttemptError {
+        failure: Failure::recoverable(codes::HTTP_STATUS, Category::RateLimit, "429"),
+        retry_after: Some(Duration::from_mins(1)),
+    };
+    breakers.enter(aim("h:2")).await.unwrap().end(&Err(slow_down));
+    assert_eq!(breakers.report(&other), []);
+    for key in ["h:1", "h:2"] {
+        assert!(breakers.enter(aim(key)).await.is_err());
+        let theirs = aim_at(called(&other, key), BreakerPolicy::default());
+        breakers.enter(theirs).await.unwrap().end(&Ok(Json::null()));
+        assert!(breakers.enter(aim(key)).await.is_err(), "their success closes nothing here");
+    }
+    let states = |of: &Namespace| breakers.report(of).iter().map(|it| it.state).collect::<Vec<_>>();
+    assert_eq!(states(&Namespace::default()), ["open", "closed"]);
+    assert_eq!(states(&other), ["closed", "closed"]);
 }
 
 #[test]
