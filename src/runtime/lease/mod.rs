@@ -1,5 +1,6 @@
 //! The right to drive threads: the lease, and who is at work under it.
 
+pub(super) mod account;
 pub(super) mod authority;
 
 pub(super) mod peers;

@@ -4,15 +4,21 @@
 //! Every task that may run what a client wrote is on the roster, and is at work while it is polled:
 //! decisions, conditions, templates, filters, folds of journals. Time is counted in looks of the
 //! watchdog and not read from a clock, so that a process that was stopped as a whole, or a machine that
-//! slept, has stood for one look and no more.
+//! slept, has stood for one look and no more. A worker that got no processor does not stand either: the
+//! time for which it waited for one, or its process had used up its quota, is taken off.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use super::account::{Account, own_number};
 use crate::model::ThreadId;
+
+/// Between two looks: short against everything that is counted in looks.
+pub(in crate::runtime) const LOOK: Duration = Duration::from_millis(100);
 
 /// What a task is there for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +35,8 @@ pub(in crate::runtime) enum Work {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::runtime) struct Standing {
     pub(in crate::runtime) work: Work,
-    /// For so many looks.
-    pub(in crate::runtime) looks: u64,
+    /// For so long, but for the time that it was starved.
+    pub(in crate::runtime) stood: Duration,
 }
 
 /// Everything that is or may be at work.
@@ -47,6 +53,59 @@ struct Entry {
     work: Work,
     /// The look at which it was last polled; 0 while it is not.
     since: AtomicU64,
+    /// The number of the thread that polls it.
+    thread: AtomicU32,
+    stand: Mutex<Stand>,
+}
+
+/// How long one poll takes, as the looks since it began have found.
+#[derive(Debug, Default)]
+struct Stand {
+    /// The look at which the poll began.
+    since: u64,
+    /// The time of the looks that found it under way.
+    looks: Duration,
+    /// Of that, the time for which its worker was starved.
+    starved: Duration,
+    /// On a processor.
+    ran: Duration,
+    /// The worker's account at the last look.
+    last: Option<Account>,
+}
+
+impl Stand {
+    /// A look has found the poll that began at `since` under way; `passed` after the last one.
+    fn look(&mut self, since: u64, account: Option<Account>, passed: Duration) {
+        if self.since != since {
+            *self = Self { since, ..Self::default() };
+        }
+        self.looks = self.looks.saturating_add(LOOK);
+        if let (Some(last), Some(now)) = (self.last, account) {
+            let waited = now.waited.saturating_sub(last.waited);
+            let throttled = now.throttled.saturating_sub(last.throttled);
+            // A look that came late counts for one all the same, and so does what was starved in it. A
+            // wait is told when it is over, and may be longer than what passed. Of a quota each processor
+            // tells its own time.
+            let share = LOOK.as_secs_f64() / passed.max(LOOK).as_secs_f64();
+            let starved = waited.max(throttled.min(passed)).mul_f64(share);
+            self.starved = self.starved.saturating_add(starved);
+            self.ran = self.ran.saturating_add(now.ran.saturating_sub(last.ran));
+        }
+        self.last = account;
+    }
+
+    /// For how long it has stood: at least for as long as it has run, however little that was of the
+    /// time, so that a worker that never comes back ends even a process that is always starved.
+    fn stood(&self) -> Duration {
+        self.looks.saturating_sub(self.starved).max(self.ran)
+    }
+}
+
+impl Entry {
+    fn stand(&self) -> MutexGuard<'_, Stand> {
+        // Each change of it leaves it whole.
+        self.stand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Default for Roster {
@@ -77,28 +136,51 @@ impl Roster {
 
     fn enter(self: &Arc<Self>, work: Work) -> Place {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let entry = Arc::new(Entry { work, since: AtomicU64::default() });
+        let entry = Arc::new(Entry {
+            work,
+            since: AtomicU64::default(),
+            thread: AtomicU32::default(),
+            stand: Mutex::default(),
+        });
         self.entries().insert(number, Arc::clone(&entry));
         Place { roster: Arc::clone(self), number, entry }
     }
 
-    /// The watchdog has looked once more.
-    pub(in crate::runtime) fn look(&self) {
+    /// The watchdog looks once more, so long after its last look. `accounts` tells how a thread fared, by
+    /// its number.
+    pub(in crate::runtime) fn look(
+        &self,
+        passed: Duration,
+        accounts: impl Fn(u32) -> Option<Account>,
+    ) {
         self.looks.fetch_add(1, Ordering::Relaxed);
+        for (since, entry) in self.at_work() {
+            let account = accounts(entry.thread.load(Ordering::Relaxed));
+            entry.stand().look(since, account, passed);
+        }
     }
 
-    /// What has been at work for at least so many looks without a pause, longest first.
-    pub(in crate::runtime) fn standing(&self, least: u64) -> Vec<Standing> {
-        let now = self.looks.load(Ordering::Relaxed);
-        let entries = self.entries();
-        let stands = entries.values().filter_map(|entry| {
-            let since = entry.since.load(Ordering::Relaxed);
-            let looks = now.saturating_sub(since);
-            (since > 0 && looks >= least).then(|| Standing { work: entry.work.clone(), looks })
+    /// What has been at work for at least so long without a pause, longest first.
+    pub(in crate::runtime) fn standing(&self, least: Duration) -> Vec<Standing> {
+        let stands = self.at_work().into_iter().filter_map(|(since, entry)| {
+            let stand = entry.stand();
+            let stood = stand.stood();
+            (stand.since == since && stood >= least)
+                .then(|| Standing { work: entry.work.clone(), stood })
         });
         let mut standing: Vec<Standing> = stands.collect();
-        standing.sort_by_key(|one| std::cmp::Reverse(one.looks));
+        standing.sort_by_key(|one| std::cmp::Reverse(one.stood));
         standing
+    }
+
+    /// What is polled now, each with the look at which that began.
+    fn at_work(&self) -> Vec<(u64, Arc<Entry>)> {
+        let entries = self.entries();
+        let polled = entries.values().filter_map(|entry| {
+            let since = entry.since.load(Ordering::Acquire);
+            (since > 0).then(|| (since, Arc::clone(entry)))
+        });
+        polled.collect()
     }
 }
 
@@ -113,7 +195,9 @@ struct Place {
 impl Place {
     fn turn(&self) -> Turn<'_> {
         let now = self.roster.looks.load(Ordering::Relaxed);
-        self.entry.since.store(now, Ordering::Relaxed);
+        self.entry.thread.store(own_number(), Ordering::Relaxed);
+        // Whoever sees the poll sees by whom.
+        self.entry.since.store(now, Ordering::Release);
         Turn(&self.entry.since)
     }
 }
@@ -151,15 +235,78 @@ mod tests {
         assert_eq!(waits.poll(&mut context), Poll::Pending);
         let inner = Arc::clone(&roster);
         let stands = roster.watch(other("stands"), async move {
-            (0..9).for_each(|_| inner.look());
-            assert_eq!(inner.standing(10), []);
-            inner.look();
-            inner.standing(10)
+            (0..9).for_each(|_| inner.look(LOOK, |_| None));
+            assert_eq!(inner.standing(10 * LOOK), []);
+            inner.look(LOOK, |_| None);
+            inner.standing(10 * LOOK)
         });
         let mut stands = std::pin::pin!(stands);
         let Poll::Ready(found) = stands.as_mut().poll(&mut context) else { panic!("it waits") };
-        assert_eq!(found, [Standing { work: other("stands"), looks: 10 }]);
-        assert_eq!(roster.standing(0), [], "it came back");
+        assert_eq!(found, [Standing { work: other("stands"), stood: 10 * LOOK }]);
+        assert_eq!(roster.standing(Duration::ZERO), [], "it came back");
+    }
+
+    /// How long a worker has stood after looks between which it `ran`, `waited` and was `throttled`, each
+    /// so many milliseconds, and so many `passed`.
+    fn stood(looks: u32, passed: u64, spent: [u64; 3]) -> u128 {
+        let mut stand = Stand::default();
+        for number in 0..looks {
+            let [ran, waited, throttled] = spent.map(|spent| Duration::from_millis(spent) * number);
+            let account = Some(Account { ran, waited, throttled });
+            stand.look(1, account, Duration::from_millis(passed));
+        }
+        stand.stood().as_millis()
+    }
+
+    #[test]
+    fn a_worker_that_was_starved_does_not_stand_and_one_that_blocks_does() {
+        // It works all the time, or waits for something that is no processor.
+        assert_eq!(stood(101, 100, [100, 0, 0]), 10_100);
+        assert_eq!(stood(101, 100, [0, 0, 0]), 10_100);
+        // A loaded machine; a quota, whether the kernel counts it as a wait or not, on many processors.
+        assert_eq!(stood(101, 100, [6, 94, 0]), 700);
+        assert_eq!(stood(101, 100, [6, 0, 94]), 700);
+        assert_eq!(stood(101, 100, [6, 94, 94]), 700);
+        assert_eq!(stood(101, 100, [6, 0, 1_000]), 600);
+        assert_eq!(stood(101, 100, [70, 30, 0]), 7_100);
+        // The watchdog was starved as well: its looks are late, and count once.
+        assert_eq!(stood(101, 1_000, [60, 940, 0]), 6_000);
+        assert_eq!(stood(11, 1_000, [0, 940, 0]), 160);
+        // The process was stopped, or the machine slept.
+        assert_eq!(stood(3, 3_600_000, [0, 0, 0]), 300);
+    }
+
+    #[test]
+    fn a_worker_that_never_comes_back_ends_a_process_that_is_always_starved() {
+        assert_eq!(stood(1_001, 100, [10, 90, 0]), 10_100);
+        assert_eq!(stood(501, 100, [20, 0, 1_600]), 10_000);
+    }
+
+    #[test]
+    fn a_wait_that_is_told_once_it_is_over_is_taken_off_then() {
+        let mut stand = Stand::default();
+        let mut look = |ran, waited| {
+            let [ran, waited] = [ran, waited].map(Duration::from_millis);
+            stand.look(1, Some(Account { ran, waited, ..Account::default() }), LOOK);
+            stand.stood().as_millis()
+        };
+        assert_eq!([look(0, 0), look(0, 0), look(0, 0), look(0, 0)], [100, 200, 300, 400]);
+        assert_eq!(look(20, 380), 120);
+    }
+
+    #[test]
+    fn the_next_poll_begins_anew_and_has_the_account_of_its_own_worker() {
+        let mut stand = Stand::default();
+        let busy = |ran| Some(Account { ran: Duration::from_secs(ran), ..Account::default() });
+        stand.look(1, busy(1), LOOK);
+        stand.look(1, busy(2), LOOK);
+        assert_eq!(stand.stood(), Duration::from_secs(1));
+        stand.look(3, busy(900), LOOK);
+        assert_eq!(stand.stood(), LOOK);
+        // An account that cannot be read any more takes nothing off.
+        stand.look(3, None, LOOK);
+        stand.look(3, busy(1_000), LOOK);
+        assert_eq!(stand.stood(), 3 * LOOK);
     }
 
     #[test]

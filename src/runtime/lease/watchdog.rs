@@ -12,15 +12,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::MissedTickBehavior;
 
-use super::roster::{Standing, Work};
+use super::account::Accounts;
+use super::roster::{LOOK, Standing, Work};
 use super::stood::Stood;
 use crate::model::{Json, ThreadId};
 use crate::runtime::core::Core;
 use crate::runtime::drive::mail::{Ask, Letter, STOOD_KEY};
 use crate::store::{Message, StoreError};
 
-/// Between two looks: short against everything that is counted in looks.
-const LOOK: Duration = Duration::from_millis(100);
 /// Shortest stand that ends a process, however short its lease is: on a machine that does much else
 /// the load of a large thread takes seconds.
 const LEAST_STAND: Duration = Duration::from_secs(10);
@@ -30,15 +29,20 @@ const STAND_AT_END: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Who writes such letters.
 const BY: &str = "rethread";
+
 /// Resolves when workers have stood for longer than the lease: the process must end. By then it is on
 /// record which threads they stand in, and the others are handed over, as far as the store answers.
 pub(in crate::runtime) async fn watch(core: Arc<Core>) {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let bound = bound(&core);
+    let accounts = Accounts::of_this_process();
+    let mut last = core.parts.clock.monotonic();
     loop {
         looks.tick().await;
-        core.roster.look();
+        let now = core.parts.clock.monotonic();
+        core.roster.look(now.saturating_sub(last), |thread| accounts.of(thread));
+        last = now;
         // An end in good order is under way, with a bound of its own.
         if core.draining.is_cancelled() {
             continue;
@@ -51,17 +55,9 @@ pub(in crate::runtime) async fn watch(core: Arc<Core>) {
     }
 }
 
-/// The looks after which a worker that has not come back ends the process.
-fn bound(core: &Core) -> u64 {
-    in_looks(core.parts.settings.lease.max(LEAST_STAND))
-}
-
-fn in_looks(time: Duration) -> u64 {
-    u64::try_from(time.as_millis() / LOOK.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn time_of(standing: &Standing) -> Duration {
-    LOOK.saturating_mul(u32::try_from(standing.looks).unwrap_or(u32::MAX))
+/// How long a worker that has not come back may have stood before that ends the process.
+fn bound(core: &Core) -> Duration {
+    core.parts.settings.lease.max(LEAST_STAND)
 }
 
 /// Puts on record what stands, and hands the threads over if that has succeeded: those that are not to
@@ -81,12 +77,12 @@ async fn give_up(core: &Core, standing: &[Standing]) {
 /// Puts on record, before the threads are handed over at an end in good order, which of them workers
 /// still stand in; whether there are any.
 pub(in crate::runtime) async fn record_at_end(core: &Core) -> bool {
-    let standing = core.roster.standing(in_looks(STAND_AT_END));
+    let standing = core.roster.standing(STAND_AT_END);
     let bound = bound(core);
     let (to_blame, others): (Vec<_>, Vec<_>) =
-        standing.into_iter().partition(|one| one.looks >= bound);
+        standing.into_iter().partition(|one| one.stood >= bound);
     for one in &others {
-        tracing::error!(work = ?one.work, stood = ?time_of(one), "a worker does not come back");
+        tracing::error!(work = ?one.work, stood = ?one.stood, "a worker does not come back");
     }
     record(core, &to_blame).await;
     !others.is_empty() || !to_blame.is_empty()
@@ -98,12 +94,12 @@ async fn record(core: &Core, standing: &[Standing]) -> bool {
         standing.iter().any(|one| matches!(&one.work, Work::Drive(other) if other == thread))
     };
     let written = standing.iter().map(async |one| match &one.work {
-        Work::Drive(thread) => write(core, (thread, false), time_of(one)).await,
+        Work::Drive(thread) => write(core, (thread, false), one.stood).await,
         // Its driver, if there is one, is within what loads it.
         Work::Load(thread) if driven(thread) => true,
-        Work::Load(thread) => write(core, (thread, true), time_of(one)).await,
+        Work::Load(thread) => write(core, (thread, true), one.stood).await,
         Work::Other(name) => {
-            tracing::error!(work = %name, stood = ?time_of(one), "a worker stands");
+            tracing::error!(work = %name, stood = ?one.stood, "a worker stands");
             true
         }
     });
