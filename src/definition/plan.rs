@@ -32,8 +32,9 @@ pub enum Action {
     Signal,
     /// A wait for a person's decision.
     Approval {
-        /// Whether it says who may answer.
-        guarded: bool,
+        /// Who may answer (`approvers`, `notBy`), if it says so: these members of its `with` alone,
+        /// which are known before all that it asks is.
+        terms: Option<Template>,
     },
 }
 
@@ -199,13 +200,32 @@ impl Plan {
 
     /// A step and all that depend on it, directly or not, in the order of the plan.
     pub fn after(&self, step: usize) -> BTreeSet<usize> {
+        self.reached(vec![step], |planned| &planned.dependents)
+    }
+
+    /// These steps, all that go by what they gave, and all that those depend on beside them, in the
+    /// order of the plan. One that is changed and that no other goes by stands alone.
+    pub fn entangled(&self, changed: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let next = changed.iter().filter_map(|&at| self.steps.get(at));
+        let next = next.flat_map(|planned| &planned.dependents).copied();
+        // A filter that reads the whole scope goes by every step, whatever it depends on.
+        let readers =
+            self.positions(|step| step.with.reads_whole_scope() && !step.dependents.is_empty());
+        let readers = readers.filter(|at| !changed.contains(at));
+        let go_by = self.reached(next.chain(readers).collect(), |planned| &planned.dependents);
+        let mut found = self.reached(go_by.into_iter().collect(), |planned| &planned.depends_on);
+        found.extend(changed);
+        found
+    }
+
+    /// What can be reached from these steps, and they themselves.
+    fn reached(&self, mut open: Vec<usize>, ways: fn(&PlanStep) -> &[usize]) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
-        let mut open = vec![step];
         while let Some(step) = open.pop() {
             if let Some(planned) = self.steps.get(step)
                 && found.insert(step)
             {
-                open.extend(&planned.dependents);
+                open.extend(ways(planned));
             }
         }
         found

@@ -66,10 +66,27 @@ impl Template {
         Self { url, ..self }
     }
 
+    /// The template of some members of an object alone, whose whole was compiled before; `None` if it
+    /// has none of them.
+    pub(super) fn of_members(members: &[&str], json: &str, names: &Names<'_>) -> Option<Self> {
+        let found = members.iter().filter_map(|name| Some((name, scan::member(json, name)?)));
+        let found: Vec<String> =
+            found.map(|(name, value)| format!("{}:{value}", Json::string(name).as_str())).collect();
+        // What is wrong with its references was said when the whole was compiled.
+        let (mut said, at) = (Faults::default(), Pointer::root());
+        let json = format!("{{{}}}", found.join(","));
+        (!found.is_empty()).then(|| Self::compile(&json, &at, names, &mut said))
+    }
+
     /// The template of a `transform` without `from`:
     /// `{"input":…,"thread":{"id":…},"steps":{id:{"status":…,"output":…}}}`.
     pub(super) fn whole_scope() -> Self {
         Self { parts: vec![Part::Scope], secrets: BTreeSet::new(), url: Vec::new() }
+    }
+
+    /// Whether it is that of a `transform` without `from`, which reads all steps.
+    pub(super) fn reads_whole_scope(&self) -> bool {
+        matches!(self.parts.as_slice(), [Part::Scope])
     }
 
     /// The names of the secrets it puts in, sorted.

@@ -1,14 +1,19 @@
 //! Who may answer an approval, by whatever door: a decision, a skip, an edit of its output, or
 //! other data behind its back.
 //!
+//! A change of data is an answer where it may decide whether the question is asked, what it is about,
+//! or what goes on because of it. So it wants somebody who may answer, whether the question was
+//! asked, answered or passed by: a `when` on other data passes it by, and an answer does not stand
+//! for what was put in the place of what was seen.
+//!
 //! All of it is held against the authenticated name and role of whoever asks ([`Who::role`]).
 //! Where nobody is authenticated, a question that says who may answer is answered by nobody.
 
 use std::collections::BTreeSet;
 
 use super::command::Who;
-use super::state::{Intervention, ThreadState};
-use crate::definition::{Action, PlanStep};
+use super::state::{Intervention, StepState, ThreadState};
+use crate::definition::{Action, Phase, PlanStep, Template};
 use crate::model::{InterventionKind, InterventionOpened, Json, Node, Role, StepStatus};
 
 /// What `notBy` says: whoever started the thread, or gave it other data since.
@@ -46,79 +51,73 @@ pub(super) fn may_decide(
     }
 }
 
-/// Whether somebody may do without these steps, each by its position. `limit` bounds what an approval
-/// that was not asked yet may say, in bytes.
-pub(super) fn may_skip(
+/// Whether somebody may do without these steps, or put another output in the place of theirs, each by
+/// its position. `limit` bounds what an approval that was not asked yet may say, in bytes.
+pub(super) fn may_change(
     state: &ThreadState,
     steps: impl IntoIterator<Item = usize>,
     who: &Who,
     limit: usize,
 ) -> Result<(), String> {
-    for at in steps {
-        let Some((planned, guarded)) = approval(state, at) else { continue };
-        if let Some(open) = questions(state, planned).find(|one| one.resolved.is_none()) {
-            judge(state, &open.opened, who)?;
-            continue;
-        }
-        controls(who)?;
-        if !guarded {
-            continue;
-        }
-        let rendered = planned.with.render(state, limit).ok();
-        let read = rendered.and_then(|with| terms(&Node::parse(&with).ok()?));
-        let (approvers, not_by) =
-            read.ok_or_else(|| "who may answer is not known before it is asked".to_owned())?;
-        hold(state, (&approvers, not_by.as_deref()), who)?;
+    let steps: BTreeSet<usize> = steps.into_iter().collect();
+    if steps.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let mut concerned = state.plan.entangled(&steps).into_iter();
+    concerned.try_for_each(|at| could_answer(state, at, who, limit))
 }
 
-/// Whether somebody may put another output in the place of this step's, where all that comes after
-/// it runs again.
-pub(super) fn may_answer(state: &ThreadState, step: usize, who: &Who) -> Result<(), String> {
-    given(state, |at| at == step, who)
-}
-
-/// Whether somebody may put another output in the place of this step's: an approval that looked at
-/// it, or is it, has to be one that he could have given himself.
-pub(super) fn may_edit(state: &ThreadState, step: usize, who: &Who) -> Result<(), String> {
-    let after = state.plan.after(step);
-    given(state, |at| after.contains(&at), who)
-}
-
-/// Whether somebody may give the thread this input: what was approved stands for what was shown,
-/// unless it is asked again.
+/// Whether somebody may give the thread this input: any step may read it. Where nothing stands that
+/// came from the old one it is as good as a new thread, which anybody may start.
 pub(super) fn may_change_input(
     state: &ThreadState,
     (input, again): (Option<&Json>, &BTreeSet<usize>),
     who: &Who,
+    limit: usize,
 ) -> Result<(), String> {
-    if input.is_none_or(|input| *input == state.input) {
+    let stands = |(at, step): (usize, &StepState)| {
+        let begun = step.status != StepStatus::Pending || step.admitted;
+        begun && !again.contains(&at)
+    };
+    let anew = !state.steps.iter().enumerate().any(stands);
+    if anew || input.is_none_or(|input| *input == state.input) {
         return Ok(());
     }
-    given(state, |at| !again.contains(&at), who)
+    (0..state.steps.len()).try_for_each(|at| could_answer(state, at, who, limit))
 }
 
-/// Whether somebody could have given each of these approvals himself.
-fn given(state: &ThreadState, concerned: impl Fn(usize) -> bool, who: &Who) -> Result<(), String> {
-    for at in (0..state.steps.len()).filter(|at| concerned(*at)) {
-        let completed = state.step(at).is_some_and(|step| step.status == StepStatus::Completed);
-        let Some((planned, _)) = approval(state, at).filter(|_| completed) else { continue };
-        if let Some(last) = questions(state, planned).last() {
-            judge(state, &last.opened, who)?;
-        }
+/// Whether somebody could answer what a step asks, has asked or would ask, if it asks a person.
+fn could_answer(state: &ThreadState, at: usize, who: &Who, limit: usize) -> Result<(), String> {
+    let Some((planned, terms)) = approval(state, at) else { return Ok(()) };
+    let answered = state.step(at).is_some_and(|step| step.status == StepStatus::Completed);
+    let asked = questions(state, planned).last();
+    if let Some(asked) = asked.filter(|one| answered || one.resolved.is_none()) {
+        return judge(state, &asked.opened, who);
     }
-    Ok(())
+    controls(who)?;
+    let Some(template) = terms else { return Ok(()) };
+    let rendered = template.render(state, limit).ok();
+    let read = rendered.and_then(|said| self::terms(&Node::parse(&said).ok()?));
+    let (approvers, not_by) =
+        read.ok_or_else(|| "who may answer is not known before it is asked".to_owned())?;
+    hold(state, (&approvers, not_by.as_deref()), who)
 }
 
-/// The step at a position, in the phase it is in, if that asks a person; and whether it says who.
-fn approval(state: &ThreadState, at: usize) -> Option<(&PlanStep, bool)> {
+/// The step at a position, in the phase it is in or else as its fallback, if that asks a person; and
+/// who may answer, if it says so.
+fn approval(state: &ThreadState, at: usize) -> Option<(&PlanStep, Option<&Template>)> {
     let (planned, step) = (state.plan.steps.get(at)?, state.step(at)?);
-    let planned = planned.phase(step.phase());
-    if let Action::Approval { guarded } = &*planned.action {
-        return Some((planned, *guarded));
-    }
-    None
+    [step.phase(), Phase::Fallback].into_iter().find_map(|phase| {
+        let planned = planned.phase(phase);
+        match &*planned.action {
+            Action::Approval { terms } => Some((planned, terms.as_ref())),
+            Action::Http
+            | Action::Exec { .. }
+            | Action::Transform { .. }
+            | Action::Sleep
+            | Action::Signal => None,
+        }
+    })
 }
 
 /// What was asked at a step, oldest first.

@@ -2,6 +2,7 @@
 //! histories.
 #![expect(clippy::needless_pass_by_value, reason = "JSON literals are handed over")]
 
+mod approved_data;
 mod bounds;
 mod breaker;
 mod checks;

@@ -52,9 +52,12 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     {
         faults.add(&with.at().key("escalateAfter"), "escalateAfter is shorter than timeout");
     }
-    let guarded = with.get("approvers").is_some() || with.get("notBy").is_some();
-    Some(Action::Approval { guarded })
+    // What it says of who may answer is compiled with the names that templates may use.
+    Some(Action::Approval { terms: None })
 }
+
+/// The members that say who may answer.
+pub(in crate::definition) const TERMS: [&str; 2] = ["approvers", "notBy"];
 
 /// A list of names and roles, or a template of one.
 fn approvers(with: &Fields<'_>, faults: &mut Faults) {

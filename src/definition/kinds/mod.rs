@@ -14,6 +14,7 @@ mod sleep;
 mod tests;
 mod transform;
 
+pub(super) use approval::TERMS;
 pub use http::METHODS;
 pub(super) use kind::{Kind, Reads};
 

@@ -136,7 +136,11 @@ fn work(
             None => Template::whole_scope(),
         },
     };
-    Some((action?, template))
+    let mut action = action?;
+    if let Action::Approval { terms } = &mut action {
+        *terms = Template::of_members(&kinds::TERMS, raw_with, names);
+    }
+    Some((action, template))
 }
 
 fn check(fields: &Fields<'_>, visible: &BTreeSet<&str>, faults: &mut Faults) -> Option<Check> {

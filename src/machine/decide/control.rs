@@ -85,8 +85,9 @@ fn resume(draft: &mut Draft<'_>, how: Resume, who: &Who) -> Result<(), Rejection
         refuse_settled(draft, step)?;
     }
     let given = (how.input.as_ref(), &again);
-    four_eyes::may_change_input(draft.state, given, who).map_err(Rejection::NotAnApprover)?;
-    four_eyes::may_skip(draft.state, skip.iter().copied(), who, draft.moment.max_event)
+    let limit = draft.moment.max_event;
+    four_eyes::may_change_input(draft.state, given, who, limit)
+        .and_then(|()| four_eyes::may_change(draft.state, skip.iter().copied(), who, limit))
         .map_err(Rejection::NotAnApprover)?;
     let plan = Arc::clone(&draft.state.plan);
     let ends: BTreeSet<usize> = again.union(&skip).copied().collect();
@@ -196,7 +197,7 @@ fn skip(
 ) -> Result<(), Rejection> {
     refuse_while_undoing(draft)?;
     refuse_settled(draft, step)?;
-    four_eyes::may_skip(draft.state, [step], who, draft.moment.max_event)
+    four_eyes::may_change(draft.state, [step], who, draft.moment.max_event)
         .map_err(Rejection::NotAnApprover)?;
     let has_failed = draft.status_of(step) == Some(StepStatus::Failed);
     match draft.state.status {
@@ -234,7 +235,8 @@ fn edit(draft: &mut Draft<'_>, step: usize, output: Json, who: &Who) -> Result<(
         return Err(Rejection::WrongState(draft.state.status));
     }
     refuse_if(draft, step, |status| status != StepStatus::Completed)?;
-    four_eyes::may_edit(draft.state, step, who).map_err(Rejection::NotAnApprover)?;
+    four_eyes::may_change(draft.state, [step], who, draft.moment.max_event)
+        .map_err(Rejection::NotAnApprover)?;
     let Who { by, reason, .. } = who.clone();
     draft.emit_on(step, EventBody::StepEdited, StepEdited { output, by, reason });
     // They are asked anew when the thread goes on: until then more may be changed.
@@ -268,7 +270,7 @@ fn decision(
     if choice == decisions::SKIP {
         let plan = &draft.state.plan;
         let steps = found.opened.steps.iter().filter_map(|id| plan.position(id.as_str()));
-        four_eyes::may_skip(draft.state, steps, who, draft.moment.max_event)
+        four_eyes::may_change(draft.state, steps, who, draft.moment.max_event)
             .map_err(Rejection::NotAnApprover)?;
     }
     Ok(draft.settled(id, &choice, who))

@@ -70,7 +70,7 @@ pub fn fork(
     }
     let plan = Arc::clone(&state.plan);
     let again = behind(&plan, state, &edits)?;
-    allowed(state, (&edits, input.as_ref()), &again, &who)?;
+    allowed(state, (&edits, input.as_ref(), &again), (&who, moment.max_event))?;
     let lost = lost(&plan, state, &again);
     let mut draft = Draft::new(state, moment);
     close_for_fork(&mut draft, &who, &again);
@@ -94,20 +94,17 @@ pub fn fork(
     Ok(draft.into_events())
 }
 
-/// Whether whoever forks could have given the approvals that the fork would not ask for again.
+/// Whether whoever forks could give the approvals that are about what the fork changes.
 fn allowed(
     state: &ThreadState,
-    (edits, input): (&[(usize, Json)], Option<&Json>),
-    again: &BTreeSet<usize>,
-    who: &Who,
+    (edits, input, again): (&[(usize, Json)], Option<&Json>, &BTreeSet<usize>),
+    (who, limit): (&Who, usize),
 ) -> Result<(), ForkRejection> {
     let again: BTreeSet<usize> = again.union(&state.run_again(None)).copied().collect();
-    four_eyes::may_change_input(state, (input, &again), who)
-        .map_err(ForkRejection::NotAnApprover)?;
-    for (step, _) in edits {
-        four_eyes::may_answer(state, *step, who).map_err(ForkRejection::NotAnApprover)?;
-    }
-    Ok(())
+    let edited = edits.iter().map(|(step, _)| *step);
+    four_eyes::may_change_input(state, (input, &again), who, limit)
+        .and_then(|()| four_eyes::may_change(state, edited, who, limit))
+        .map_err(ForkRejection::NotAnApprover)
 }
 
 /// The steps that have begun, or were passed by, after one whose output is edited.

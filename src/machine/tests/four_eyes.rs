@@ -169,6 +169,9 @@ fn a_fork_carries_no_approval_to_other_data() {
     assert!(forked(how(vec![], None, "bob")).is_ok());
     assert!(forked(how(vec![], Some(json!({ "boss": "bob" })), "ann")).is_ok());
     // What comes after an edit runs again, and is asked again.
-    let again = forked(how(vec![(0, json!(1_000_000))], None, "bob")).unwrap();
+    let quote = |by| how(vec![(0, json!(1_000_000))], None, by);
+    let other = forked(quote("bob"));
+    assert!(matches!(other, Err(ForkRejection::NotAnApprover(_))), "{other:?}");
+    let again = forked(quote("ann")).unwrap();
     assert_ne!(again.steps[ask].status, StepStatus::Completed);
 }
