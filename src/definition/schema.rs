@@ -27,10 +27,10 @@ const MAX_INPUT_FAULTS: usize = 100;
 /// Longest explanation of one fault, in bytes: it may quote the schema.
 const MAX_DETAIL: usize = 300;
 /// Work that is done on the caller's thread: a millisecond or so.
-const INLINE: Budget = Budget { fuel: 20_000, stack: 512 * 1024 };
+const INLINE: Budget = Budget { fuel: 20_000, memory: usize::MAX, stack: 512 * 1024 };
 /// Work of one input in all: about a tenth of a second, and far below what the watchdog allows a worker
 /// even in a build that is not optimised.
-const FULL: Budget = Budget { fuel: 2_000_000, stack: 128 * 1024 * 1024 };
+const FULL: Budget = Budget { fuel: 2_000_000, memory: usize::MAX, stack: 128 * 1024 * 1024 };
 
 /// About what a byte of a schema takes in memory once compiled, in bytes: a validator for each of its
 /// members, with its place.

@@ -37,7 +37,7 @@ impl Registry {
         Ok(Self {
             http: HttpExecutor::new(settings.egress.clone(), limit, clock, Arc::clone(&redactor))?
                 .within(Arc::clone(&settings.memory)),
-            transform: TransformExecutor::new(limit, redactor),
+            transform: TransformExecutor::new(limit, Arc::clone(&settings.memory), redactor),
             exec: ExecExecutor::new(settings),
         })
     }

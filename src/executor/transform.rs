@@ -11,9 +11,10 @@ use super::text::{excerpt, too_large};
 use super::{Attempt, AttemptError, Redactor, StepExecutor};
 use crate::definition::{Action, Filter, FilterError, FilterLimits};
 use crate::model::{Category, Failure, Json, codes};
+use crate::observe::{Memory, Pool};
 
-/// Filters that run on threads of their own at once. Each may keep a core busy for a second and
-/// take a quarter of a GiB; those beyond wait their turn.
+/// Filters that run on threads of their own at once, if the memory for steps has room for as many
+/// ([`FilterLimits::memory`]). Each may keep a core busy for a second; those beyond wait their turn.
 const MAX_LONG_RUNS: usize = 4;
 
 /// Most characters of a filter's own error that a message repeats.
@@ -24,6 +25,7 @@ const MAX_ERROR_CHARS: usize = 1000;
 pub(super) struct TransformExecutor {
     max_output_bytes: usize,
     long_runs: Arc<Semaphore>,
+    memory: Arc<Memory>,
     redactor: Arc<Redactor>,
 }
 
@@ -48,9 +50,15 @@ impl StepExecutor for TransformExecutor {
 
 impl TransformExecutor {
     /// Makes the executor.
-    pub(super) fn new(max_output_bytes: usize, redactor: Arc<Redactor>) -> Self {
-        let long_runs = Arc::new(Semaphore::new(MAX_LONG_RUNS));
-        Self { max_output_bytes, long_runs, redactor }
+    pub(super) fn new(
+        max_output_bytes: usize,
+        memory: Arc<Memory>,
+        redactor: Arc<Redactor>,
+    ) -> Self {
+        let each = FilterLimits { max_output_bytes }.memory();
+        let fit = memory.share(Pool::Attempts) / each;
+        let long_runs = Arc::new(Semaphore::new(fit.clamp(1, MAX_LONG_RUNS)));
+        Self { max_output_bytes, long_runs, memory, redactor }
     }
 
     const fn limits(&self) -> FilterLimits {
@@ -74,8 +82,9 @@ impl TransformExecutor {
     ) -> Result<Result<Json, FilterError>, Failure> {
         let turn = Arc::clone(&self.long_runs).acquire_owned().await;
         let turn = turn.map_err(|_| internal("no filter can be run any more"))?;
+        let held = self.memory.note(Pool::Attempts, limits.memory());
         let run = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let (_turn, _held) = (turn, held);
             filter_of(&attempt.action).map(|filter| filter.run(&attempt.with, &limits))
         });
         run.await.ok().flatten().ok_or_else(|| internal("the interpreter of filters failed"))
@@ -128,8 +137,22 @@ mod tests {
             rounds: 0,
             pulse: Pulse::default(),
         };
-        let outcome = TransformExecutor::new(limit, Arc::default()).execute(attempt).await;
-        outcome.map_err(|error| error.failure)
+        let memory = Arc::new(Memory::boundless());
+        let executor = TransformExecutor::new(limit, memory, Arc::default());
+        executor.execute(attempt).await.map_err(|error| error.failure)
+    }
+
+    #[test]
+    fn no_more_filters_run_at_once_than_the_memory_for_steps_has_room_for() {
+        let places = |limit: usize| {
+            let memory =
+                Memory::new(limit, &crate::observe::MemoryMetrics::default(), Box::new(|| None));
+            let executor = TransformExecutor::new(1 << 20, Arc::new(memory), Arc::default());
+            executor.long_runs.available_permits()
+        };
+        let each = FilterLimits { max_output_bytes: 1 << 20 }.memory();
+        assert_eq!((each >> 20, places(64 << 20)), (160, 1));
+        assert_eq!((places(9 * each), places(100 * each)), (2, MAX_LONG_RUNS));
     }
 
     #[tokio::test]

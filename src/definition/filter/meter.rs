@@ -12,13 +12,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 #[derive(Debug, Clone, Copy)]
 pub(in crate::definition) struct Budget {
     /// Units of work: one for each term evaluated or value compared, and one for every
-    /// [`BYTES_PER_UNIT`] bytes copied. It bounds time and memory alike.
+    /// [`BYTES_PER_UNIT`] bytes gone through.
     pub(in crate::definition) fuel: u64,
+    /// Bytes that may be allocated for values, from the beginning to the end: what is freed on the
+    /// way counts as well, unless it was only [`lend`]ed.
+    pub(in crate::definition) memory: usize,
     /// Bytes of stack that recursion may take.
     pub(in crate::definition) stack: usize,
 }
 
-/// Bytes that are copied for one unit of fuel.
+/// Bytes that are gone through for one unit of fuel.
 const BYTES_PER_UNIT: u64 = 64;
 
 /// Why a run was ended.
@@ -30,6 +33,8 @@ pub(in crate::definition) enum Stop {
     Stack,
     /// A value grew too large or too deep.
     Value,
+    /// The memory is used up.
+    Memory,
     /// The interpreter itself failed.
     Failed,
 }
@@ -37,6 +42,8 @@ pub(in crate::definition) enum Stop {
 thread_local! {
     /// What is left of the fuel of the run on this thread.
     static FUEL: Cell<u64> = const { Cell::new(u64::MAX) };
+    /// What is left of its memory.
+    static MEMORY: Cell<usize> = const { Cell::new(usize::MAX) };
     /// The lowest address that its stack may reach (stacks grow down).
     static FLOOR: Cell<usize> = const { Cell::new(0) };
 }
@@ -46,15 +53,17 @@ pub(in crate::definition) fn metered<T>(
     budget: Budget,
     work: impl FnOnce() -> T,
 ) -> Result<T, Stop> {
-    struct Restore(u64, usize);
+    struct Restore(u64, usize, usize);
     impl Drop for Restore {
         fn drop(&mut self) {
             FUEL.set(self.0);
-            FLOOR.set(self.1);
+            MEMORY.set(self.1);
+            FLOOR.set(self.2);
         }
     }
     let _restore = Restore(
         FUEL.replace(budget.fuel),
+        MEMORY.replace(budget.memory),
         FLOOR.replace(stack_address().saturating_sub(budget.stack)),
     );
     catch_unwind(AssertUnwindSafe(work))
@@ -76,9 +85,46 @@ pub(in crate::definition) fn spend(units: u64) {
     }
 }
 
-/// Takes the fuel for handling that many bytes.
+/// Takes the fuel for going through that many bytes.
 pub(in crate::definition) fn spend_bytes(bytes: usize) {
     spend(1 + u64::try_from(bytes).unwrap_or(u64::MAX) / BYTES_PER_UNIT);
+}
+
+/// Takes memory that is about to be allocated. Whatever allocates asks here first: nothing else
+/// bounds what a run may hold.
+pub(in crate::definition) fn hold(bytes: usize) {
+    match MEMORY.get().checked_sub(bytes) {
+        Some(left) => MEMORY.set(left),
+        None => stop(Stop::Memory),
+    }
+}
+
+/// Takes memory for one of the values that a collection is about to hold, and for the collection
+/// that grows by it.
+pub(in crate::definition) fn hold_slot() {
+    hold(SLOT);
+}
+
+/// What the head of a string or an array takes in memory, in bytes: its counters, lengths, and what the
+/// allocator rounds up.
+pub(in crate::definition) const HEAD: usize = 64;
+/// What a slot of a collection takes, in bytes, while the collection doubles as it grows.
+pub(in crate::definition) const SLOT: usize = 32;
+
+/// Memory that is given back when this is dropped.
+#[derive(Debug)]
+pub(in crate::definition) struct Lent(usize);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        MEMORY.set(MEMORY.get().saturating_add(self.0));
+    }
+}
+
+/// Takes memory for what is freed again soon.
+pub(in crate::definition) fn lend(bytes: usize) -> Lent {
+    hold(bytes);
+    Lent(bytes)
 }
 
 /// Notes that a term is evaluated.

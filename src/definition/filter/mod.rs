@@ -11,9 +11,11 @@ mod library;
 pub(super) mod meter;
 mod natives;
 mod read;
+mod regex;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod text;
 mod value;
 mod write;
 
@@ -36,9 +38,19 @@ const MAX_PROGRAM: usize = 16 * 1024;
 /// Longest message of an error, in bytes: it may quote the input.
 const MAX_MESSAGE: usize = 500;
 /// Work that is done on the caller's thread: about a millisecond.
-const INLINE: Budget = Budget { fuel: 10_000, stack: 512 * 1024 };
-/// Work of one run in all: about a second, and 256 MiB of memory at the very most.
-const FULL: Budget = Budget { fuel: 4_000_000, stack: 96 * 1024 * 1024 };
+const INLINE: Budget = Budget { fuel: 10_000, memory: 8 * 1024 * 1024, stack: 512 * 1024 };
+/// Work of one run in all: about a second.
+const FULL: Budget = Budget { fuel: 4_000_000, memory: MAX_MEMORY, stack: STACK };
+/// Bytes of stack that a run may take: hundreds of times what filters of people need.
+const STACK: usize = 32 * 1024 * 1024;
+/// Bytes of memory that a run may take for each byte that its result may have. What a filter reads is as
+/// large as that, becomes some forty times as large where it is a list of tiny objects, and may be made
+/// into another such list twice.
+const MEMORY_PER_BYTE: usize = 128;
+/// Least memory of a run, in bytes: what is computed on the way may be larger than the result.
+const MIN_MEMORY: usize = 16 * 1024 * 1024;
+/// Most memory of a run, in bytes, however large results may be.
+const MAX_MEMORY: usize = 512 * 1024 * 1024;
 
 /// About what a term of a program takes in memory once compiled, in bytes.
 const TERM_WEIGHT: usize = 256;
@@ -61,6 +73,22 @@ pub struct FilterLimits {
     pub max_output_bytes: usize,
 }
 
+impl FilterLimits {
+    /// Bytes that a run takes at the most.
+    pub const fn memory(self) -> usize {
+        self.values() + STACK
+    }
+
+    /// Bytes that a run may take for its values.
+    const fn values(self) -> usize {
+        match self.max_output_bytes.saturating_mul(MEMORY_PER_BYTE) {
+            little if little < MIN_MEMORY => MIN_MEMORY,
+            much if much > MAX_MEMORY => MAX_MEMORY,
+            bytes => bytes,
+        }
+    }
+}
+
 /// Why a filter has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
@@ -76,6 +104,17 @@ pub enum FilterError {
     /// A value on the way, or the result, is too large.
     #[error("the filter makes too large a value")]
     TooLarge,
+}
+
+impl From<Stop> for FilterError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Fuel => Self::TooLong,
+            Stop::Stack => Self::TooDeep,
+            Stop::Value | Stop::Memory => Self::TooLarge,
+            Stop::Failed => Self::Failed("the interpreter failed".to_owned()),
+        }
+    }
 }
 
 impl fmt::Debug for Filter {
@@ -110,8 +149,8 @@ impl Filter {
             return None;
         }
         match self.attempt(input, *limits, INLINE) {
-            Err(FilterError::TooLong | FilterError::TooDeep) => None,
-            told => Some(told),
+            Err(Stop::Fuel | Stop::Stack | Stop::Memory) => None,
+            told => Some(told.unwrap_or_else(|stop| Err(stop.into()))),
         }
     }
 
@@ -120,8 +159,10 @@ impl Filter {
     ///
     /// A single result is the output as it is; several, or none, are an array.
     pub fn run(&self, input: &Json, limits: &FilterLimits) -> Result<Json, FilterError> {
-        with_large_stack(|| self.attempt(input, *limits, FULL))
-            .unwrap_or_else(|fault| Err(FilterError::Failed(fault)))
+        let budget = Budget { memory: limits.values(), ..FULL };
+        with_large_stack(|| self.attempt(input, *limits, budget))
+            .unwrap_or_else(|fault| Ok(Err(FilterError::Failed(fault))))
+            .unwrap_or_else(|stop| Err(stop.into()))
     }
 
     fn attempt(
@@ -129,14 +170,8 @@ impl Filter {
         input: &Json,
         limits: FilterLimits,
         budget: Budget,
-    ) -> Result<Json, FilterError> {
-        match metered(budget, || self.evaluate(input, limits)) {
-            Ok(result) => result,
-            Err(Stop::Fuel) => Err(FilterError::TooLong),
-            Err(Stop::Stack) => Err(FilterError::TooDeep),
-            Err(Stop::Value) => Err(FilterError::TooLarge),
-            Err(Stop::Failed) => Err(FilterError::Failed("the interpreter failed".to_owned())),
-        }
+    ) -> Result<Result<Json, FilterError>, Stop> {
+        metered(budget, || self.evaluate(input, limits))
     }
 
     fn evaluate(&self, input: &Json, limits: FilterLimits) -> Result<Json, FilterError> {
@@ -152,6 +187,7 @@ impl Filter {
             if bytes > value::MAX_SIZE {
                 return Err(FilterError::TooLarge);
             }
+            meter::hold_slot();
             results.push(value);
         }
         let output = match results.len() {
@@ -170,9 +206,7 @@ impl Filter {
 fn message(error: jaq_core::Error<Value>) -> String {
     let value = error.into_val();
     let Value::Str(text) = value else { return write::excerpt(&value) };
-    let mut text = text.to_string();
-    text.truncate(text.floor_char_boundary(MAX_MESSAGE));
-    text
+    text.get(..text.floor_char_boundary(MAX_MESSAGE)).unwrap_or_default().to_owned()
 }
 
 fn compile(text: &str) -> Result<Filter, String> {

@@ -5,13 +5,13 @@
 
 use jaq_core::load::parse::Def;
 use jaq_core::native::{Fun, bome, run, unary, v};
-use jaq_core::{Error, RunPtr, ValR, ValT as _};
+use jaq_core::{Error, ValR, ValT as _};
 
-use super::kind::Kind;
-use super::meter::{Stop, spend, spend_bytes, stop};
-use super::read;
+use super::kind::{Kind, Native};
+use super::meter::{hold, lend, spend, spend_bytes};
+use super::regex::{self, Wanted};
 use super::value::Value;
-use super::write;
+use super::{read, text, write};
 use crate::model::Json;
 
 /// Native functions that are left out: they reach outside, or take long for a short argument.
@@ -20,18 +20,40 @@ const LEFT_OUT: [&str; 9] =
 /// Definitions that are left out, being made of those.
 const UNDEFINED: [&str; 5] = ["halt", "halt_error", "stderr", "debug", "tobytes"];
 
-/// Names that only the definitions here may use, and what they stand for in the library.
-const GUARDED: [(&str, &str); 3] = [
-    ("matches", "unguarded_matches"),
-    ("split_matches", "unguarded_split_matches"),
-    ("split_", "unguarded_split_"),
+/// Native functions of the library that are replaced by those of [`text`] and [`regex`].
+const REPLACED: [&str; 12] = [
+    "ascii_downcase",
+    "ascii_upcase",
+    "escape_sh",
+    "escape_html",
+    "unescape_html",
+    "encode_uri",
+    "decode_uri",
+    "encode_base64",
+    "decode_base64",
+    "matches",
+    "split_matches",
+    "split_",
 ];
+
+/// Functions that only the definitions here may use, and what they stand for in the library.
+const GUARDED: [(&str, &str); 5] = [
+    ("sort_by", "unguarded_sort_by"),
+    ("group_by", "unguarded_group_by"),
+    ("fromdateiso8601", "unguarded_fromdateiso8601"),
+    ("strptime", "unguarded_strptime"),
+    ("strftime", "unguarded_strftime"),
+];
+/// The guards before those.
+const GUARDS: [&str; 2] = ["keys_guard", "time_guard"];
 
 /// What the library's definitions are made of instead: the same behind a guard, and what it lacks.
 const OWN: &str = r"
-def matches($re; $flags): regex_guard($re; $flags) | unguarded_matches($re; $flags);
-def split_matches($re; $flags): regex_guard($re; $flags) | unguarded_split_matches($re; $flags);
-def split_($re; $flags): regex_guard($re; $flags) | unguarded_split_($re; $flags);
+def sort_by(f): keys_guard | unguarded_sort_by(f);
+def group_by(f): keys_guard | unguarded_group_by(f);
+def fromdateiso8601: time_guard(.) | unguarded_fromdateiso8601;
+def strptime($format): time_guard(.) | time_guard($format) | unguarded_strptime($format);
+def strftime($format): time_guard($format) | unguarded_strftime($format);
 def toarray: if . >= [] and . < {} then . else [.] end;
 def trimstr($s): ltrimstr($s) | rtrimstr($s);
 def have_literal_numbers: 0 == 0;
@@ -40,7 +62,7 @@ def have_decnum: 0 != 0;
 
 /// Whether a program may not call a function of that name.
 pub(super) fn is_guarded(name: &str) -> bool {
-    name == "regex_guard" || GUARDED.iter().any(|(_, inner)| *inner == name)
+    GUARDS.contains(&name) || GUARDED.iter().any(|(_, inner)| *inner == name)
 }
 
 /// The definitions every program can call.
@@ -64,34 +86,61 @@ pub(super) fn funs() -> impl Iterator<Item = Fun<Kind>> {
     };
     jaq_core::funs()
         .chain(jaq_std::funs())
-        .filter(|(name, _, _)| !LEFT_OUT.contains(name))
+        .filter(|(name, _, _)| !LEFT_OUT.contains(name) && !REPLACED.contains(name))
         .map(rename)
-        .chain(own().into_iter().map(run::<Kind>))
+        .chain(own().into_iter().chain(text::natives()).map(run::<Kind>))
 }
 
-type Native = jaq_core::native::Filter<RunPtr<Kind>>;
-
-fn own() -> [Native; 9] {
+fn own() -> [Native; 13] {
     [
         ("fromjson", v(0), |cv| bome(from_json(&cv.1))),
-        ("tojson", v(0), |cv| bome(Ok(Value::string(write::to_json(&cv.1))))),
+        ("tojson", v(0), |cv| bome(Ok(Value::allowed(write::to_json(&cv.1))))),
         ("length", v(0), |cv| bome(length(cv.1))),
         ("contains", v(1), |cv| unary(cv, |value, part| contains(&value, &part).map(Value::from))),
         ("has", v(1), |cv| unary(cv, |value, key| has(value, &key))),
         ("indices", v(1), |cv| unary(cv, |value, part| value.indices(&part))),
         ("bsearch", v(1), |cv| unary(cv, |value, item| bsearch(value, &item))),
         ("join", v(1), |cv| unary(cv, join)),
-        ("regex_guard", v(2), |mut cv| {
-            let (flags, regex) = (cv.0.pop_var(), cv.0.pop_var());
-            regex_guard(&cv.1, &regex, &flags);
+        ("matches", v(2), |cv| bome(regex::search(cv, Wanted::Matches))),
+        ("split_matches", v(2), |cv| bome(regex::search(cv, Wanted::Both))),
+        ("split_", v(2), |cv| bome(regex::search(cv, Wanted::Between))),
+        ("keys_guard", v(0), |cv| {
+            keys_guard(&cv.1);
             bome(Ok(cv.1))
         }),
+        ("time_guard", v(1), |cv| unary(cv, |value, text| time_guard(value, &text))),
     ]
+}
+
+/// What sorting by a key takes for an item, in bytes: the list of its keys, and the item beside it.
+const KEYS: usize = 128;
+
+/// Takes what sorting or grouping by keys needs, which are all held at once.
+fn keys_guard(value: &Value) {
+    if let Value::Arr(array) = value {
+        hold(array.items.len() * KEYS);
+    }
+}
+
+/// Longest time, and longest format of one, in bytes: what is made of either, and the errors that quote
+/// it, are some times as long.
+const MAX_TIME: usize = 1024;
+
+fn time_guard(value: Value, text: &Value) -> ValR<Value> {
+    if let Value::Str(text) = text
+        && text.len() > MAX_TIME
+    {
+        let told = format_args!("a time, or its format, has at most {MAX_TIME} bytes");
+        return Err(Error::str(told));
+    }
+    Ok(value)
 }
 
 fn from_json(value: &Value) -> ValR<Value> {
     let Value::Str(text) = value else { return Err(Error::typ(value.clone(), "string")) };
     spend_bytes(text.len());
+    // Its copy without spaces, while it is checked.
+    let _compact = lend(text.len());
     let fault =
         |fault: crate::model::JsonFault| Error::str(format!("cannot parse as JSON: {fault}"));
     Json::parse(text).map(|json| read::read(&json)).map_err(fault)
@@ -171,7 +220,7 @@ fn bsearch(value: Value, item: &Value) -> ValR<Value> {
 fn join(value: Value, separator: Value) -> ValR<Value> {
     let Value::Arr(array) = &value else { return Err(Error::typ(value, "array")) };
     let Value::Str(separator) = &separator else { return Err(Error::typ(separator, "string")) };
-    let mut joined = Value::string(String::new());
+    let mut joined = Value::text("");
     for (index, item) in array.items.iter().enumerate() {
         if index > 0 {
             joined = (joined + Value::Str(std::rc::Rc::clone(separator)))?;
@@ -186,37 +235,4 @@ fn join(value: Value, separator: Value) -> ValR<Value> {
         joined = (joined + item)?;
     }
     Ok(joined)
-}
-
-/// Largest regular expression, in states after its counted repetitions are written out.
-const MAX_REGEX: u64 = 10_000;
-/// States a search goes through, per unit of fuel.
-const STATES_PER_UNIT: u64 = 64;
-
-/// Charges a search before it starts: the engine does not come by the meter. A search is linear
-/// in the text and in the expression; finding all matches can be quadratic in the text where the
-/// expression can stop early after looking far ahead.
-fn regex_guard(text: &Value, regex: &Value, flags: &Value) {
-    let (Value::Str(text), Value::Str(regex)) = (text, regex) else { return };
-    let states = states(regex);
-    if states > MAX_REGEX {
-        stop(Stop::Value);
-    }
-    let length = u64::try_from(text.len()).unwrap_or(u64::MAX).saturating_add(1);
-    let all = matches!(flags, Value::Str(flags) if flags.contains('g'));
-    let backs_off = regex.contains(['*', '+', '{'])
-        && ["|", ")?", ")*", "){", "??", "*?"].iter().any(|part| regex.contains(part));
-    let searches = if all && backs_off { length } else { 1 };
-    let work = states.saturating_mul(length).saturating_mul(searches);
-    spend((states + work) / STATES_PER_UNIT + 1);
-}
-
-/// About how many states a regular expression has: its length times every count in it.
-fn states(regex: &str) -> u64 {
-    let length = u64::try_from(regex.len()).unwrap_or(u64::MAX);
-    regex.split('{').skip(1).fold(length.max(1), |states, counted| {
-        let counts = counted.split('}').next().unwrap_or_default();
-        let most = counts.split(',').filter_map(|count| count.trim().parse().ok()).max();
-        states.saturating_mul(most.unwrap_or(1_u64).max(1))
-    })
 }

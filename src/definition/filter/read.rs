@@ -1,21 +1,27 @@
 //! JSON text as values.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::meter::spend_bytes;
-use super::value::{Members, Value};
+use super::meter::{hold_slot, spend_bytes};
+use super::value::{Members, Value, allow_member, allow_string};
 use crate::definition::scan;
 use crate::model::Json;
 
 /// Reads text that was checked before: in one pass, and as deep as [`Json`] can be.
 pub(super) fn read(json: &Json) -> Value {
     spend_bytes(json.as_str().len());
-    Reader { text: json.as_str(), at: 0 }.value()
+    Reader { text: json.as_str(), at: 0, keys: HashMap::new() }.value()
 }
+
+/// Most keys that are kept to be used again: items of a list mostly have the same ones.
+const MOST_KEYS: usize = 256;
 
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// Keys that were read, as they were written.
+    keys: HashMap<&'a str, Rc<String>>,
 }
 
 impl<'a> Reader<'a> {
@@ -33,7 +39,7 @@ impl<'a> Reader<'a> {
         match self.peek() {
             Some(b'{') => self.object(),
             Some(b'[') => self.array(),
-            Some(b'"') => Value::Str(self.string()),
+            Some(b'"') => Value::Str(Self::decode(self.string())),
             Some(b't') => self.word(4, Value::Bool(true)),
             Some(b'f') => self.word(5, Value::Bool(false)),
             Some(b'n') => self.word(4, Value::Null),
@@ -51,7 +57,8 @@ impl<'a> Reader<'a> {
         self.at += 1;
         let mut members = Members::new();
         while self.peek().is_some_and(|next| next == b'"') {
-            let key = self.string();
+            allow_member();
+            let key = self.key();
             members.insert(key, self.value());
         }
         self.at += 1;
@@ -62,17 +69,36 @@ impl<'a> Reader<'a> {
         self.at += 1;
         let mut items = Vec::new();
         while self.peek().is_some_and(|next| next != b']') {
+            hold_slot();
             items.push(self.value());
         }
         self.at += 1;
         Value::array(items)
     }
 
-    fn string(&mut self) -> Rc<String> {
+    fn key(&mut self) -> Rc<String> {
+        let raw = self.string();
+        if let Some(key) = self.keys.get(raw) {
+            return Rc::clone(key);
+        }
+        let key = Self::decode(raw);
+        if self.keys.len() < MOST_KEYS {
+            self.keys.insert(raw, Rc::clone(&key));
+        }
+        key
+    }
+
+    fn decode(raw: &str) -> Rc<String> {
+        allow_string(raw.len());
+        Rc::new(scan::decode(raw).into_owned())
+    }
+
+    /// A string as it is written.
+    fn string(&mut self) -> &'a str {
         let end = scan::end_of_string(self.text.as_bytes(), self.at);
         let raw = self.text.get(self.at..end).unwrap_or_default();
         self.at = end;
-        Rc::new(scan::decode(raw).into_owned())
+        raw
     }
 
     fn number(&mut self) -> &'a str {

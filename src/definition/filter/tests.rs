@@ -73,8 +73,9 @@ fn nothing_outside_the_input_can_be_seen() {
         "import \"a\" as a; .",
         "include \"a\"; .",
         "$__prog_args",
-        "unguarded_matches(\"a\"; \"\")",
-        "regex_guard(1; 2)",
+        "unguarded_sort_by(.)",
+        "keys_guard",
+        "time_guard(1)",
         "get_search_list",
         "input_line_number",
         "jn(1; 2)",
@@ -143,6 +144,92 @@ fn recursive_programs_are_stopped_before_the_stack_ends() {
 fn growing_values_are_stopped() {
     for program in GROWING {
         ends(program);
+    }
+}
+
+/// Runs a program to its end, which has to be for want of memory or of work.
+fn is_bounded(program: &str) {
+    let filter = Filter::compile(program).unwrap();
+    let ended = filter.run(&json("null"), &LIMITS).unwrap_err();
+    assert!(matches!(ended, FilterError::TooLarge | FilterError::TooLong), "{program}: {ended}");
+}
+
+#[test]
+fn regular_expressions_take_no_more_memory_than_they_were_charged_for() {
+    for program in [
+        r#"("x"*40000000)|[match("";"g")]|length"#,
+        r#"("x"*40000000)|split("";null)|length"#,
+        r#"("x"*40000000)|[scan("x")]|length"#,
+        r#"("x"*40000000)|gsub("";"y")|length"#,
+        r#"("x"*40000000)|gsub("x";"yyyy")|length"#,
+        r#"("x"*40000000)|[capture("(?<a>x)";"g")]|length"#,
+        r#"("x"*40000000)|test("x";"g")"#,
+        r#"("x"*40000000)|[splits("x")]|length"#,
+        r#"("x"*40000000)|[match("(x)";"gn")]|length"#,
+        r#"("x"*9000)|test("()"*4900)"#,
+        r#"("x"*1000000)|test("((((((((((a|b)?)?)?)?)?)?)?)?)?)?";"gx")"#,
+    ] {
+        is_bounded(program);
+    }
+}
+
+#[test]
+fn functions_of_texts_take_no_more_memory_than_they_were_charged_for() {
+    for program in [
+        r#"("\u0001"*40000000)|tojson|length"#,
+        r#"("\u0001"*40000000)|@json|length"#,
+        r#"("\u0001"*40000000)|[.]|tostring|length"#,
+        r#"("'"*40000000)|@sh|length"#,
+        r#"("<"*40000000)|@html|length"#,
+        r#"("<"*40000000)|@uri|length"#,
+        r#"("<"*40000000)|explode|implode|length"#,
+        r#"("1,"*30000000)|"["+.+"1]"|fromjson|length"#,
+        r#"("{\"a\":1},"*6000000)|"["+.+"1]"|fromjson|length"#,
+        r#"("x"*40000000)|./""|length"#,
+        r#"("x"*40000000)|[.,.,.,.]|join(",")|length"#,
+        r#"("x"*40000000)|indices("x")|length"#,
+        r#"("x"*40000000)|[range(9) as $i|ascii_upcase+"\($i)"]|length"#,
+        r#"("x"*40000000)|[range(9) as $i|.[$i:]]|length"#,
+        r#"("x"*40000000)|[range(9) as $i|@base64]|length"#,
+        "[range(3000000)]|group_by(.)|length",
+        "[limit(3000000;repeat({a:1}))]|length",
+        "[limit(3000000;repeat([1]))]|length",
+        "reduce range(9) as $i (2;.*.)|[limit(1000000;repeat(.+1))]|length",
+        r#"reduce range(10000000) as $i ({};.["\($i)"]=$i)|length"#,
+    ] {
+        is_bounded(program);
+    }
+}
+
+#[test]
+fn texts_that_are_no_times_are_refused_before_an_error_quotes_them() {
+    for program in ["fromdateiso8601", "strptime(\"%c\")", "strptime(.)"] {
+        let program = format!("(\"\\u0001\"*40000000)|{program}");
+        let ended = Filter::compile(&program).unwrap().run(&json("null"), &LIMITS);
+        let Err(FilterError::Failed(message)) = ended else { panic!("{program}: {ended:?}") };
+        assert!(message.contains("1024 bytes"), "{message}");
+    }
+    assert!(matches!(run("strftime(\"%255d\"*9000)", "0"), Err(FilterError::Failed(_))));
+}
+
+#[test]
+fn ordinary_lists_of_small_objects_find_room() {
+    let item = r#"{"a":1}"#;
+    let input = format!("[{}]", vec![item; 100_000].join(","));
+    for program in ["map(.a) | add", "map(.a += 1) | length", "group_by(.a) | length"] {
+        assert!(run(program, &input).is_ok(), "{program}: {:?}", run(program, &input));
+    }
+    let people = r#"{"id":"p-1234","name":"Somebody Or Other","mail":"somebody@example.org","tags":["a","b"],"age":41}"#;
+    let input = format!("[{}]", vec![people; 9_000].join(","));
+    for program in [
+        "map(select(.age > 40) | {id, name, first: (.name | split(\" \") | .[0])})",
+        "map(.mail | test(\"^[^@]+@example\\\\.org$\")) | all",
+        "sort_by(.name) | group_by(.age) | map({key: (.[0].age | tostring), value: length}) | from_entries",
+        "map(.name |= gsub(\"o\"; \"0\")) | map(@html \"<b>\\(.name)</b>\")",
+        "map(tojson) | map(fromjson) | length",
+        "[.[] | tojson] | join(\"\\n\") | length",
+    ] {
+        assert!(run(program, &input).is_ok(), "{program}: {:?}", run(program, &input).err());
     }
 }
 
@@ -259,6 +346,26 @@ const CASES: &[(&str, &str, &str)] = &[
     ("@base64", r#""hi""#, r#""aGk=""#),
     ("@uri", r#""a b""#, r#""a%20b""#),
     ("todate", "0", r#""1970-01-01T00:00:00Z""#),
+    ("@html", r#""<a href='x'>&\"""#, r#""&lt;a href=&apos;x&apos;&gt;&amp;&quot;""#),
+    ("@htmld", r#""&lt;&amp;lt;&x&quot;""#, r#""<&lt;&x\"""#),
+    ("@sh", r#"["a'b",1]"#, r#""'a'\\''b' 1""#),
+    ("@uri", r#""ü~/""#, r#""%C3%BC~%2F""#),
+    ("@urid", r#""%C3%BC%zz%""#, r#""ü%zz%""#),
+    ("@base64d", r#""aGk=""#, r#""hi""#),
+    ("ascii_upcase", r#""aü""#, r#""Aü""#),
+    ("[match(\"(?<v>[a-z])|(x)\"; \"g\") | .captures[0].name]", r#""aüb""#, r#"["v","v"]"#),
+    (
+        "[match(\"(ü)(b)?\"; \"g\") | [.offset, .length, (.captures | length)]]",
+        r#""aübü""#,
+        "[[1,2,2],[3,1,1]]",
+    ),
+    ("[scan(\"a(.)\")]", r#""abac""#, r#"[["b"],["c"]]"#),
+    ("[splits(\", *\")]", r#""a,b,  c""#, r#"["a","b","c"]"#),
+    ("sub(\"(?<x>b)\"; \"[\\(.x)]\")", r#""abb""#, r#""a[b]b""#),
+    ("[test(\"A\"; \"i\"), test(\"a b\"; \"x\")]", r#""ab""#, "[true,true]"),
+    ("sort_by(.a, .b) | map(.b)", r#"[{"a":2,"b":1},{"a":1,"b":3}]"#, "[3,1]"),
+    ("\"2015-03-05T23:51:47Z\" | fromdate", "null", "1425599507"),
+    ("strftime(\"%Y\"), (\"2015\" | try strptime(\"x\") catch 1)", "0", r#"["1970",1]"#),
     ("floor", "1.7", "1"),
     ("def f($n): if $n <= 0 then 0 else $n + f($n - 1) end; f(10)", "null", "55"),
     ("def double: . * 2; def twice(f): f | f; twice(double)", "3", "12"),

@@ -4,9 +4,9 @@ use std::fmt::{self, Write as _};
 
 use jaq_json::Num;
 
-use super::meter::spend_bytes;
-use super::value::Value;
-use crate::model::quote;
+use super::meter::{Stop, hold, spend_bytes, stop};
+use super::value::{MAX_SIZE, Value, digits};
+use crate::model::Json;
 
 /// Longest excerpt of a value in a message, in bytes.
 const MAX_EXCERPT: usize = 200;
@@ -18,11 +18,48 @@ const WHOLE: f64 = 1e17;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// A value as compact JSON text. Its length is bounded as the value's size is.
+/// Bytes of a string that are escaped at once: what they grow by was not asked for before.
+const CHUNK: usize = 4096;
+/// Longest text of a number that is no whole one, in bytes.
+const LONGEST_NUMBER: usize = 32;
+
+/// A value as compact JSON text; ends the run if it is too long.
 pub(super) fn to_json(value: &Value) -> String {
     let mut out = String::new();
-    let _within: Result<(), TooLong> = write(value, &mut out, usize::MAX);
-    out
+    match write(value, &mut out, MAX_SIZE) {
+        Ok(()) => out,
+        Err(TooLong) => stop(Stop::Value),
+    }
+}
+
+/// Makes room for that many more bytes, and takes the memory for it before.
+fn grow(out: &mut String, more: usize) {
+    let needed = out.len().saturating_add(more);
+    if needed > out.capacity() {
+        let capacity = needed.max(out.capacity().saturating_mul(2));
+        hold(capacity);
+        out.reserve_exact(capacity - out.len());
+    }
+}
+
+fn push(out: &mut String, text: &str) {
+    grow(out, text.len());
+    out.push_str(text);
+}
+
+/// Appends a text as a JSON string: escaping makes it up to six times as long, so piece by piece.
+fn quote(text: &str, out: &mut String) {
+    spend_bytes(text.len());
+    push(out, "\"");
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(rest.floor_char_boundary(CHUNK));
+        let quoted = Json::string(chunk);
+        let inner = quoted.as_str().get(1..quoted.as_str().len() - 1);
+        push(out, inner.unwrap_or_default());
+        rest = after;
+    }
+    push(out, "\"");
 }
 
 /// The beginning of a value's JSON text.
@@ -41,9 +78,9 @@ pub(super) fn excerpt(value: &Value) -> String {
 pub(super) fn write(value: &Value, out: &mut String, max: usize) -> Result<(), TooLong> {
     spend_bytes(16);
     match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(true) => out.push_str("true"),
-        Value::Bool(false) => out.push_str("false"),
+        Value::Null => push(out, "null"),
+        Value::Bool(true) => push(out, "true"),
+        Value::Bool(false) => push(out, "false"),
         Value::Num(number) => write_number(number, out),
         Value::Str(text) if text.len() > max.saturating_mul(2) => {
             quote(
@@ -52,31 +89,28 @@ pub(super) fn write(value: &Value, out: &mut String, max: usize) -> Result<(), T
             );
             return Err(TooLong);
         }
-        Value::Str(text) => {
-            spend_bytes(text.len());
-            quote(text, out);
-        }
+        Value::Str(text) => quote(text, out),
         Value::Arr(array) => {
-            out.push('[');
+            push(out, "[");
             for (index, item) in array.items.iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    push(out, ",");
                 }
                 write(item, out, max)?;
             }
-            out.push(']');
+            push(out, "]");
         }
         Value::Obj(object) => {
-            out.push('{');
+            push(out, "{");
             for (index, (key, value)) in object.members.iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    push(out, ",");
                 }
                 quote(key, out);
-                out.push(':');
+                push(out, ":");
                 write(value, out, max)?;
             }
-            out.push('}');
+            push(out, "}");
         }
     }
     if out.len() > max { Err(TooLong) } else { Ok(()) }
@@ -90,10 +124,18 @@ impl fmt::Display for Value {
 }
 
 fn write_number(number: &Num, out: &mut String) {
+    grow(out, LONGEST_NUMBER);
     let _infallible = match number {
         Num::Int(number) => write!(out, "{number}"),
-        Num::BigInt(number) => write!(out, "{number}"),
-        Num::Dec(text) => out.write_str(text),
+        Num::BigInt(_) => {
+            push(out, &digits(number));
+            Ok(())
+        }
+        Num::Dec(text) => {
+            spend_bytes(text.len());
+            push(out, text);
+            Ok(())
+        }
         Num::Float(float) if float.is_nan() => out.write_str("null"),
         // JSON has no infinity; jq writes the largest number.
         Num::Float(float) if float.is_infinite() => {

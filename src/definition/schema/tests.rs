@@ -20,7 +20,7 @@ fn faults(schema: &Value, input: &Value) -> Vec<String> {
 #[track_caller]
 fn takes_long(schema: &Value, input: &Value) -> bool {
     let schema = compile(schema).unwrap_or_else(|fault| panic!("{schema}: {fault}"));
-    let budget = Budget { fuel: FULL.fuel / 2, stack: FULL.stack };
+    let budget = Budget { fuel: FULL.fuel / 2, ..FULL };
     let input = Json::of(input).unwrap();
     with_large_stack(|| schema.attempt(&input, &Pointer::root(), budget)).unwrap().is_err()
 }
@@ -301,7 +301,7 @@ proptest! {
         // What is refused is refused by our own survey, or by the library with a reason.
         let Ok(compiled) = compile(&schema) else { return Ok(()) };
         set_prices(compiled.prices);
-        let budget = |fuel| Budget { fuel, stack: 512 * 1024 };
+        let budget = |fuel| Budget { fuel, ..INLINE };
         let whole = jsonschema::validator_for(&schema);
         for fuel in [10, 1_000, 200_000] {
             let told = meter::metered(budget(fuel), || compiled.validator.is_valid(Seen(&input)));

@@ -60,6 +60,29 @@ async fn a_template_that_explodes_fails_its_step_wherever_it_stands() {
     assert_eq!(status["error"]["code"], "payload_too_large", "{}", status["error"]);
 }
 
+#[tokio::test]
+async fn filters_that_explode_fail_their_steps_and_leave_the_memory_to_others() {
+    let home = Home::sqlite().await;
+    let server = home.launch().set("RETHREAD_MEMORY_LIMIT", "512MiB").start().await;
+    for jq in [
+        r#"("x"*60000000)|[match("";"g")]|length"#,
+        r#"("x"*60000000)|split("";null)|length"#,
+        r#"("'"*60000000)|@sh|length"#,
+        r#"("\u0001"*60000000)|tojson|length"#,
+        r#"("1,"*30000000)|"["+.+"1]"|fromjson|length"#,
+        r#"("x"*9000)|test("()"*4900)"#,
+        "reduce range(1e9) as $i (0; ., .)",
+        "def f: 1 + f; f",
+    ] {
+        let step = json!({ "id": "a", "kind": "transform", "with": { "jq": jq, "from": 1 } });
+        let body = json!({ "workflow": flow(&json!([step])) });
+        let client = server.client();
+        let status = meanwhile(&server, client.run(&body)).await;
+        assert_eq!(status["status"], "failed", "{jq}: {status}");
+        assert!(server.most_memory() < 640 << 20, "{jq}: {} MiB", server.most_memory() >> 20);
+    }
+}
+
 /// A step that does nothing, under a condition.
 fn under(condition: &str) -> Value {
     let step = json!({ "id": "a", "kind": "sleep", "with": { "for": 1 }, "when": condition });

@@ -9,8 +9,8 @@ use jaq_json::Num;
 
 use super::number::{float, number, position};
 use super::slice::{bounds, char_bounds, end, start};
-use super::{Members, OVERHEAD, Value, update};
-use crate::definition::filter::meter::{spend, spend_bytes};
+use super::{Members, OVERHEAD, Value, allow_member, allow_text, copied, update};
+use crate::definition::filter::meter::{SLOT, hold, spend, spend_bytes};
 use crate::definition::filter::write;
 
 type Pairs = Box<dyn Iterator<Item = ValR<(Value, Value), Value>>>;
@@ -25,6 +25,7 @@ impl ValT for Value {
         let mut members = Members::new();
         for (key, value) in pairs {
             let Self::Str(key) = key else { return Err(Error::typ(key, "key of an object")) };
+            allow_member();
             members.insert(key, value);
         }
         Ok(Self::object(members))
@@ -85,11 +86,11 @@ impl ValT for Value {
             Self::Null => Ok(Self::Null),
             Self::Str(text) => {
                 let (from, to) = char_bounds(&text, range)?;
-                Ok(Self::string(text.get(from..to).unwrap_or_default().to_owned()))
+                Ok(Self::text(text.get(from..to).unwrap_or_default()))
             }
             Self::Arr(array) => {
                 let (from, to) = bounds(array.items.len(), range)?;
-                Ok(Self::array(array.items.get(from..to).unwrap_or_default().to_vec()))
+                Ok(Self::array(copied(array.items.get(from..to).unwrap_or_default())))
             }
             other @ (Self::Bool(_) | Self::Num(_) | Self::Obj(_)) => {
                 Err(Error::typ(other, "array or string"))
@@ -128,7 +129,7 @@ impl ValT for Value {
     }
 
     fn into_string(self) -> Self {
-        if let Self::Str(_) = self { self } else { Self::string(write::to_json(&self)) }
+        if let Self::Str(_) = self { self } else { Self::allowed(write::to_json(&self)) }
     }
 }
 
@@ -136,6 +137,7 @@ impl jaq_std::ValT for Value {
     fn into_seq<S: FromIterator<Self>>(self) -> Result<S, Self> {
         let Self::Arr(array) = self else { return Err(self) };
         spend_bytes(array.items.len() * OVERHEAD);
+        hold(array.items.len() * SLOT);
         Ok(match Rc::try_unwrap(array) {
             Ok(array) => array.items.into_iter().collect(),
             Err(array) => array.items.iter().cloned().collect(),
@@ -176,15 +178,24 @@ impl jaq_std::ValT for Value {
     }
 
     fn as_sub_str(&self, sub: &[u8]) -> Self {
-        Self::string(String::from_utf8_lossy(sub).into_owned())
+        Self::lossy(sub)
     }
 
     fn from_utf8_bytes(bytes: impl AsRef<[u8]> + Send + 'static) -> Self {
-        Self::string(String::from_utf8_lossy(bytes.as_ref()).into_owned())
+        Self::lossy(bytes.as_ref())
     }
 }
 
 impl Value {
+    /// Bytes as text, each that is none replaced by a sign of three bytes.
+    pub(in crate::definition::filter) fn lossy(bytes: &[u8]) -> Self {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return Self::text(text);
+        }
+        allow_text(bytes.len().saturating_mul(3));
+        Self::allowed(String::from_utf8_lossy(bytes).into_owned())
+    }
+
     /// Where `part` stands in this value.
     pub(in crate::definition::filter) fn indices(self, part: &Self) -> ValR<Self> {
         match (&self, part) {

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use jaq_core::{Error, ValR, ops::Math};
 use jaq_json::Num;
 
-use super::{Array, MAX_BITS, MAX_SIZE, Object, Value};
-use crate::definition::filter::meter::{Stop, spend, spend_bytes, stop};
+use super::{Array, MAX_BITS, MAX_SIZE, Object, Value, allow_text};
+use crate::definition::filter::meter::{HEAD, Stop, hold, lend, spend, spend_bytes, stop};
 
 /// Bits of a whole number that does not fit a machine word, else of a word.
 fn bits(number: &Num) -> u64 {
@@ -24,6 +24,9 @@ fn charge(one: &Num, two: &Num) {
         stop(Stop::Value);
     }
     spend(1 + (sum / 64) * (sum / 64) / 64);
+    if sum > 2 * 64 {
+        hold(HEAD + usize::try_from(sum / 8).unwrap_or(usize::MAX));
+    }
 }
 
 fn is_whole(number: &Num) -> bool {
@@ -46,6 +49,8 @@ impl Add for Value {
                 }
                 let copied = if Rc::strong_count(&one) > 1 { one.len() } else { 0 };
                 spend_bytes(copied + two.len());
+                // The copy, and the string that doubles as it grows.
+                hold(HEAD + copied + (copied + two.len()) * 2);
                 Rc::make_mut(&mut one).push_str(&two);
                 Ok(Self::Str(one))
             }
@@ -80,6 +85,7 @@ impl Sub for Value {
                 Ok(Self::Num(one - two))
             }
             (Self::Arr(one), Self::Arr(two)) => {
+                let _sorted = lend(two.items.len() * 2 * size_of::<&Self>());
                 let mut gone: Vec<&Self> = two.items.iter().collect();
                 gone.sort();
                 let kept = one.items.iter().filter(|item| gone.binary_search(item).is_err());
@@ -121,12 +127,10 @@ fn repeat(text: &str, times: &Num) -> Value {
     let times =
         times.as_isize().and_then(|times| usize::try_from(times).ok()).unwrap_or(usize::MAX);
     if text.is_empty() {
-        return Value::string(String::new());
+        return Value::text("");
     }
-    if text.len().saturating_mul(times) > MAX_SIZE {
-        stop(Stop::Value);
-    }
-    Value::string(text.repeat(times))
+    allow_text(text.len().saturating_mul(times));
+    Value::allowed(text.repeat(times))
 }
 
 /// Merges `two` into `one`, objects in objects too.
@@ -163,13 +167,12 @@ impl Div for Value {
 
 fn split(text: &str, separator: &str) -> Value {
     spend_bytes(text.len());
-    let part = |part: &str| Value::string(part.to_owned());
     if text.is_empty() {
         Value::array(Vec::new())
     } else if separator.is_empty() {
-        text.chars().map(|char| part(char.encode_utf8(&mut [0; 4]))).collect()
+        text.chars().map(|char| Value::text(char.encode_utf8(&mut [0; 4]))).collect()
     } else {
-        text.split(separator).map(part).collect()
+        text.split(separator).map(Value::text).collect()
     }
 }
 

@@ -16,9 +16,9 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use jaq_json::Num;
 
-use super::meter::{Stop, spend_bytes, stop};
+use super::meter::{HEAD, SLOT, Stop, hold, hold_slot, spend_bytes, stop};
 
-pub(super) use number::number;
+pub(super) use number::{digits, number};
 
 /// Largest value, in bytes of memory, shared parts counted each time: some times the largest
 /// request body.
@@ -30,6 +30,11 @@ pub(super) const MAX_DEPTH: usize = 2 * crate::model::MAX_JSON_DEPTH;
 pub(super) const MAX_BITS: u64 = 64 * 1024;
 /// What a value takes beside its content, in bytes.
 const OVERHEAD: usize = 16;
+/// What an object takes in memory without its members, in bytes: with its table of at least four places.
+const OBJECT: usize = 256;
+/// What a member of an object takes in memory beside its content, in bytes, while the object doubles as
+/// it grows.
+const MEMBER: usize = 64;
 
 /// A JSON value.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +93,9 @@ impl Value {
         let scalar = |bytes| Size { bytes: OVERHEAD + bytes, depth: 0 };
         match self {
             Self::Null | Self::Bool(_) | Self::Num(Num::Int(_) | Num::Float(_)) => scalar(0),
-            Self::Num(Num::BigInt(_)) => scalar(64),
+            Self::Num(Num::BigInt(number)) => {
+                scalar(usize::try_from(number.bits() / 8).unwrap_or(0))
+            }
             Self::Num(Num::Dec(text)) | Self::Str(text) => scalar(text.len()),
             Self::Arr(array) => array.size,
             Self::Obj(object) => object.size,
@@ -100,17 +107,21 @@ impl Value {
         self.size().bytes
     }
 
-    /// A string; ends the run if it is too long.
-    pub(super) fn string(text: String) -> Self {
-        if text.len() > MAX_SIZE {
-            stop(Stop::Value);
-        }
-        spend_bytes(text.len());
+    /// A copy of a text; ends the run if it is too long.
+    pub(super) fn text(text: &str) -> Self {
+        allow_text(text.len());
+        Self::allowed(text.to_owned())
+    }
+
+    /// A string whose memory was taken before ([`allow_text`]).
+    pub(super) fn allowed(text: String) -> Self {
+        hold(HEAD);
         Self::Str(Rc::new(text))
     }
 
-    /// An array; ends the run if it is too large.
+    /// An array of items whose slots were taken before; ends the run if it is too large.
     pub(super) fn array(items: Vec<Self>) -> Self {
+        hold(HEAD);
         spend_bytes(items.len() * OVERHEAD);
         let empty = Size { bytes: OVERHEAD, depth: 1 };
         let size = items.iter().fold(empty, |size, item| size.with(item.size()));
@@ -119,6 +130,7 @@ impl Value {
 
     /// An object; ends the run if it is too large.
     pub(super) fn object(members: Members) -> Self {
+        hold(OBJECT);
         spend_bytes(members.len() * OVERHEAD);
         let mut object =
             Object { members: Members::new(), size: Size { bytes: OVERHEAD, depth: 1 } };
@@ -141,6 +153,31 @@ impl Value {
     }
 }
 
+/// Takes what a string of that many bytes needs; ends the run if it is too long.
+pub(super) fn allow_text(bytes: usize) {
+    if bytes > MAX_SIZE {
+        stop(Stop::Value);
+    }
+    spend_bytes(bytes);
+    hold(bytes);
+}
+
+/// Takes what a string of that many bytes needs with its head.
+pub(super) fn allow_string(bytes: usize) {
+    hold(HEAD + bytes);
+}
+
+/// Takes what one more member of an object needs beside its key and its value.
+pub(super) fn allow_member() {
+    hold(MEMBER);
+}
+
+/// A copy of some items, for an array.
+fn copied(items: &[Value]) -> Vec<Value> {
+    hold(items.len() * SLOT);
+    items.to_vec()
+}
+
 /// The size of a member of an object.
 fn part(key: &str, value: &Value) -> Size {
     let size = value.size();
@@ -152,11 +189,13 @@ impl Array {
     fn unshare(array: &mut Rc<Self>) -> &mut Self {
         if Rc::strong_count(array) > 1 {
             spend_bytes(array.items.len() * OVERHEAD);
+            hold(HEAD + array.items.len() * SLOT);
         }
         Rc::make_mut(array)
     }
 
     fn push(&mut self, item: Value) {
+        hold_slot();
         self.size = self.size.with(item.size());
         self.items.push(item);
     }
@@ -174,11 +213,13 @@ impl Object {
     fn unshare(object: &mut Rc<Self>) -> &mut Self {
         if Rc::strong_count(object) > 1 {
             spend_bytes(object.members.len() * 2 * OVERHEAD);
+            hold(OBJECT + object.members.len() * MEMBER);
         }
         Rc::make_mut(object)
     }
 
     fn insert(&mut self, key: &Rc<String>, value: Value) {
+        allow_member();
         let size = part(key, &value);
         let old = self.members.insert(Rc::clone(key), value);
         self.size = old.map_or(self.size, |old| self.size.without(part(key, &old))).with(size);
@@ -211,7 +252,9 @@ impl From<f64> for Value {
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self::string(text)
+        // Of a program or a message, so it is no longer than those.
+        allow_text(text.len());
+        Self::allowed(text)
     }
 }
 
@@ -232,6 +275,7 @@ impl FromIterator<Self> for Value {
             if bytes > MAX_SIZE {
                 stop(Stop::Value);
             }
+            hold_slot();
         });
         Self::array(items.collect())
     }

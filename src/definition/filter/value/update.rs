@@ -10,7 +10,9 @@ use jaq_core::{Error, Exn, ValX};
 
 use super::number::position;
 use super::slice::{bounds, char_bounds, end, start};
-use super::{Array, MAX_SIZE, Members, OVERHEAD, Object, Value, part};
+use super::{
+    Array, MAX_SIZE, Members, OVERHEAD, Object, Value, allow_member, allow_text, copied, part,
+};
 use crate::definition::filter::meter::{Stop, spend_bytes, stop};
 
 fn fail<'a>(value: Value, opt: Opt, want: &'static str) -> ValX<'a, Value> {
@@ -39,6 +41,7 @@ pub(super) fn values<'a, I: Iterator<Item = ValX<'a, Value>>>(
             let mut members = Members::new();
             for (key, value) in std::mem::take(&mut Object::unshare(&mut object).members) {
                 if let Some(value) = first(&f, value)? {
+                    allow_member();
                     members.insert(key, value);
                 }
             }
@@ -84,6 +87,7 @@ fn member<'a, I: Iterator<Item = ValX<'a, Value>>>(
     let new = first(f, slot.map(std::mem::take).unwrap_or_default())?;
     inner.size = old.map_or(inner.size, |old| inner.size.without(old));
     if let Some(new) = new {
+        allow_member();
         inner.size = inner.size.with(part(key, &new));
         inner.members.insert(Rc::clone(key), new);
     } else {
@@ -140,10 +144,10 @@ pub(super) fn range<'a, I: Iterator<Item = ValX<'a, Value>>>(
                 Ok(bounds) => bounds,
                 Err(fault) => return opt.fail(Value::Arr(array), |_| Exn::from(fault)),
             };
-            let slice = |from, to| array.items.get(from..to).unwrap_or_default().to_vec();
+            let slice = |from, to| copied(array.items.get(from..to).unwrap_or_default());
             let new = match first(&f, Value::array(slice(from, to)))? {
                 None => Vec::new(),
-                Some(Value::Arr(new)) => new.items.clone(),
+                Some(Value::Arr(new)) => copied(&new.items),
                 Some(other) => return Err(Exn::from(Error::typ(other, "array"))),
             };
             let mut items = slice(0, from);
@@ -157,12 +161,14 @@ pub(super) fn range<'a, I: Iterator<Item = ValX<'a, Value>>>(
                 Err(fault) => return opt.fail(Value::Str(text), |_| Exn::from(fault)),
             };
             let slice = |from, to| text.get(from..to).unwrap_or_default();
-            let new = match first(&f, Value::string(slice(from, to).to_owned()))? {
-                None => String::new(),
-                Some(Value::Str(new)) => new.to_string(),
+            let new = match first(&f, Value::text(slice(from, to)))? {
+                None => Rc::default(),
+                Some(Value::Str(new)) => new,
                 Some(other) => return Err(Exn::from(Error::typ(other, "string"))),
             };
-            Ok(Value::string([slice(0, from), &new, slice(to, text.len())].concat()))
+            let parts = [slice(0, from), new.as_str(), slice(to, text.len())];
+            allow_text(parts.iter().map(|part| part.len()).sum());
+            Ok(Value::allowed(parts.concat()))
         }
         other @ (Value::Null | Value::Bool(_) | Value::Num(_) | Value::Obj(_)) => {
             fail(other, opt, "array or string")

@@ -1,0 +1,123 @@
+//! What filters do with texts: letters' case, and the escapes of other formats.
+//!
+//! Each counts beforehand how long its result is, and takes that memory before it makes it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jaq_core::native::{bome, v};
+use jaq_core::{Error, ValR};
+
+use super::kind::Native;
+use super::meter::lend;
+use super::value::{Value, allow_text};
+
+/// The signs that HTML reserves, and what is written in their place.
+const HTML: [(char, &str); 5] =
+    [('<', "&lt;"), ('>', "&gt;"), ('&', "&amp;"), ('\'', "&apos;"), ('"', "&quot;")];
+/// What is written in the place of a quote between the quotes of a shell.
+const SHELL_QUOTE: &str = r"'\''";
+/// Bytes that stand for themselves in a URI, beside letters and digits.
+const UNRESERVED: &[u8] = b"-_.~";
+
+/// The functions of this file.
+pub(super) fn natives() -> [Native; 9] {
+    [
+        ("ascii_downcase", v(0), |cv| bome(cased(&cv.1, str::make_ascii_lowercase))),
+        ("ascii_upcase", v(0), |cv| bome(cased(&cv.1, str::make_ascii_uppercase))),
+        ("escape_sh", v(0), |cv| {
+            bome(replaced(&cv.1, |sign| (sign == '\'').then_some(SHELL_QUOTE)))
+        }),
+        ("escape_html", v(0), |cv| {
+            let escape = |sign| HTML.iter().find(|(from, _)| *from == sign).map(|(_, to)| *to);
+            bome(replaced(&cv.1, escape))
+        }),
+        ("unescape_html", v(0), |cv| bome(unescape_html(&cv.1))),
+        ("encode_uri", v(0), |cv| bome(encode_uri(&cv.1))),
+        ("decode_uri", v(0), |cv| bome(decode_uri(&cv.1))),
+        ("encode_base64", v(0), |cv| bome(encode_base64(&cv.1))),
+        ("decode_base64", v(0), |cv| bome(decode_base64(&cv.1))),
+    ]
+}
+
+/// The text of a string.
+pub(super) fn text_of(value: &Value) -> Result<&str, Error<Value>> {
+    let Value::Str(text) = value else { return Err(Error::typ(value.clone(), "string")) };
+    Ok(text)
+}
+
+fn cased(value: &Value, change: fn(&mut str)) -> ValR<Value> {
+    let text = text_of(value)?;
+    allow_text(text.len());
+    let mut text = text.to_owned();
+    change(&mut text);
+    Ok(Value::allowed(text))
+}
+
+/// The text with some signs replaced.
+fn replaced(value: &Value, by: impl Fn(char) -> Option<&'static str>) -> ValR<Value> {
+    let text = text_of(value)?;
+    let len = |sign: char| by(sign).map_or_else(|| sign.len_utf8(), str::len);
+    let len = text.chars().map(len).sum();
+    allow_text(len);
+    let mut out = String::with_capacity(len);
+    for sign in text.chars() {
+        match by(sign) {
+            Some(other) => out.push_str(other),
+            None => out.push(sign),
+        }
+    }
+    Ok(Value::allowed(out))
+}
+
+fn unescape_html(value: &Value) -> ValR<Value> {
+    let text = text_of(value)?;
+    allow_text(text.len());
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('&') {
+        out.push_str(before);
+        let at = rest.get(before.len()..).unwrap_or_default();
+        let found = HTML.iter().find_map(|(sign, name)| Some((*sign, at.strip_prefix(name)?)));
+        let (sign, after) = found.unwrap_or(('&', after));
+        out.push(sign);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(Value::allowed(out))
+}
+
+fn encode_uri(value: &Value) -> ValR<Value> {
+    let text = text_of(value)?;
+    let stays = |byte: u8| byte.is_ascii_alphanumeric() || UNRESERVED.contains(&byte);
+    let len = text.bytes().map(|byte| if stays(byte) { 1 } else { 3 }).sum();
+    allow_text(len);
+    let mut out = String::with_capacity(len);
+    for byte in text.bytes() {
+        if stays(byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(percent_encoding::percent_encode_byte(byte));
+        }
+    }
+    Ok(Value::allowed(out))
+}
+
+fn decode_uri(value: &Value) -> ValR<Value> {
+    let text = text_of(value)?;
+    let _bytes = lend(text.len());
+    let bytes: Vec<u8> = percent_encoding::percent_decode_str(text).collect();
+    Ok(Value::lossy(&bytes))
+}
+
+fn encode_base64(value: &Value) -> ValR<Value> {
+    let text = text_of(value)?;
+    allow_text(text.len().div_ceil(3).saturating_mul(4));
+    Ok(Value::allowed(STANDARD.encode(text)))
+}
+
+fn decode_base64(value: &Value) -> ValR<Value> {
+    let text = text_of(value)?;
+    let _bytes = lend(text.len());
+    let bytes = STANDARD.decode(text).map_err(Error::str)?;
+    Ok(Value::lossy(&bytes))
+}
