@@ -36,7 +36,11 @@ pub(super) trait FromBody: Sized + Send + Sync {
     fn read(fields: &mut Fields<'_>) -> Self;
     /// Faults inside the members' values, which the runtime would find if the body had no others:
     /// one answer names them all.
-    fn faults_within(&self, _api: &Api) -> impl Future<Output = Vec<Fault>> + Send {
+    fn faults_within(
+        &self,
+        _api: &Api,
+        _namespace: &Namespace,
+    ) -> impl Future<Output = Vec<Fault>> + Send {
         std::future::ready(Vec::new())
     }
 }
@@ -45,6 +49,7 @@ impl<T: FromBody> FromRequest<Api> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let namespace: Option<Namespace> = request.extensions().get().cloned();
         let json = match read_json(request, api).await? {
             Some(json) if !(T::OPTIONAL && json.is_null()) => json,
             Some(_) | None if T::OPTIONAL => {
@@ -55,7 +60,8 @@ impl<T: FromBody> FromRequest<Api> for Body<T> {
         let mut fields = Fields::open(&json).map_err(Problem::faults)?;
         let value = T::read(&mut fields);
         if let Err(mut faults) = fields.finish(T::MEMBERS) {
-            faults.extend(value.faults_within(api).await);
+            let namespace = namespace.ok_or_else(Problem::internal)?;
+            faults.extend(value.faults_within(api, &namespace).await);
             return Err(Problem::faults(faults));
         }
         Ok(Self(value))

@@ -24,7 +24,7 @@ use self::meter::{BUDGET, Meter, Stop};
 use self::survey::Survey;
 pub(super) use self::value::Value;
 use super::stack::with_large_stack;
-use super::{Scope, allowance};
+use super::{Scope, allowance, outlay};
 use crate::model::Json;
 
 /// Longest expression, in bytes: far beyond what a person writes.
@@ -62,6 +62,9 @@ impl Condition {
         if text.len() > MAX_TEXT {
             return Err(vec![format!("a condition has at most {MAX_TEXT} bytes")]);
         }
+        nesting(text).map_err(|detail| vec![detail])?;
+        outlay::condition(text.len()).map_err(|detail| vec![detail])?;
+        outlay::weigh(text.len() * WEIGHT_PER_BYTE).map_err(|detail| vec![detail])?;
         with_large_stack(|| {
             let program = Program::compile(text)
                 .map_err(|faults| vec![shorten(&format!("not a CEL expression: {faults}"))])?;
@@ -128,6 +131,29 @@ impl Condition {
             indexed: self.survey.indexed.iter().map(String::as_str).collect(),
         }
     }
+}
+
+/// Most brackets around one place, and most signs before one value: the parser takes stack for each,
+/// and an expression that needs as many is deeper than [`MAX_DEPTH`] anyway.
+const MAX_NESTING: usize = 96;
+
+/// Refuses what would take the parser deep, before it is entered.
+fn nesting(text: &str) -> Result<(), String> {
+    let (mut depth, mut signs) = (0_usize, 0_usize);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b'!' | b'-' => signs += 1,
+            b' ' | b'\t' | b'\r' | b'\n' => {}
+            _ => signs = 0,
+        }
+        // Inside a text they mean nothing; nobody writes that many there either.
+        if depth > MAX_NESTING || signs > MAX_NESTING {
+            return Err(format!("a condition is nested at most {MAX_NESTING} levels deep"));
+        }
+    }
+    Ok(())
 }
 
 fn shorten(text: &str) -> String {

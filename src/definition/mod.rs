@@ -10,6 +10,7 @@ mod check;
 mod condition;
 mod filter;
 mod kinds;
+mod outlay;
 mod parse;
 mod plan;
 mod reference;

@@ -34,7 +34,7 @@ const FULL: Budget = Budget { fuel: 2_000_000, memory: usize::MAX, stack: 128 * 
 
 /// About what a byte of a schema takes in memory once compiled, in bytes: a validator for each of its
 /// members, with its place.
-const WEIGHT_PER_BYTE: usize = 128;
+pub(super) const WEIGHT_PER_BYTE: usize = 128;
 /// Of what a pattern may take in memory, about what one takes is one such part.
 const PATTERN_SHARE: usize = 64;
 

@@ -15,7 +15,7 @@ use self::parts::{Part, Piece};
 pub(super) use self::render::Bounded;
 pub use self::render::Unfilled;
 use super::reference::{self, Braced, Reference, Root};
-use super::{Scope, scan};
+use super::{Scope, outlay, scan};
 use crate::model::{Faults, Json, Pointer};
 pub use origin::Astray;
 
@@ -49,6 +49,10 @@ impl Template {
         names: &Names<'_>,
         faults: &mut Faults,
     ) -> Self {
+        if let Err(detail) = outlay::template(json.len()) {
+            faults.add(at, detail);
+            return Self { parts: Vec::new(), secrets: BTreeSet::new(), url: Vec::new() };
+        }
         let mut compiler = Compiler { names, faults, parts: Vec::new(), secrets: BTreeSet::new() };
         compiler.value(json, at);
         Self { parts: compiler.parts, secrets: compiler.secrets, url: Vec::new() }

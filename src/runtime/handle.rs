@@ -342,15 +342,17 @@ impl Handle {
         monitor::monitor(&self.core, namespace, limit).await
     }
 
-    /// Checks a workflow (and an input, if one is given) without running or storing anything.
+    /// Checks a workflow (and an input, if one is given) for a namespace, without running or storing
+    /// anything.
     /// Pointers of faults start at `at` for the workflow, `/input` for the input.
     pub async fn validate(
         &self,
+        namespace: &Namespace,
         workflow: &Json,
         input: Option<&Json>,
         at: &Pointer,
     ) -> Result<Arc<Plan>, RuntimeError> {
-        workflows::validate(&self.core, workflow, input, at).await
+        workflows::validate(&self.core, namespace, (workflow, input), at).await
     }
 
     /// Stores a workflow as the next version of its name; the same text again changes nothing.

@@ -9,7 +9,7 @@ use crate::api::auth::Caller;
 use crate::api::extract::{FromBody, idempotency_key, traceparent};
 use crate::api::fields::{Fields, count_members};
 use crate::api::problem::Problem;
-use crate::model::{Fault, Json, Pointer, ThreadId};
+use crate::model::{Fault, Json, Namespace, Pointer, ThreadId};
 use crate::runtime::{Invoke, RuntimeError, WorkflowSource};
 
 /// Most members of `metadata`: it is for finding threads, not for carrying data.
@@ -97,10 +97,10 @@ impl FromBody for InvokeBody {
         }
     }
 
-    async fn faults_within(&self, api: &Api) -> Vec<Fault> {
+    async fn faults_within(&self, api: &Api, namespace: &Namespace) -> Vec<Fault> {
         let Some(WorkflowSource::Inline(workflow)) = &self.workflow else { return Vec::new() };
         let at = Pointer::root().key("workflow");
-        match api.handle.validate(workflow, self.input.as_ref(), &at).await {
+        match api.handle.validate(namespace, workflow, self.input.as_ref(), &at).await {
             Err(RuntimeError::Invalid(faults)) => faults,
             _ => Vec::new(),
         }

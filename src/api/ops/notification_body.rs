@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::api::Api;
 use crate::api::extract::FromBody;
 use crate::api::fields::Fields;
-use crate::model::Fault;
+use crate::model::{Fault, Namespace};
 use crate::runtime::NotificationChange;
 
 const MEMBERS: &[&str] = &["name", "url", "types", "workflow", "secret", "enabled"];
@@ -83,7 +83,7 @@ impl FromBody for NewBody {
         Self(change)
     }
 
-    async fn faults_within(&self, _: &Api) -> Vec<Fault> {
+    async fn faults_within(&self, _: &Api, _: &Namespace) -> Vec<Fault> {
         self.0.faults()
     }
 }
@@ -95,7 +95,7 @@ impl FromBody for PatchBody {
         Self(change(fields))
     }
 
-    async fn faults_within(&self, _: &Api) -> Vec<Fault> {
+    async fn faults_within(&self, _: &Api, _: &Namespace) -> Vec<Fault> {
         self.0.faults()
     }
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::schema::WorkflowDefinition;
 use crate::api::Api;
-use crate::api::extract::WholeBody;
+use crate::api::extract::{WholeBody, Within};
 use crate::api::fields::Fields;
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
@@ -55,11 +55,12 @@ pub(in crate::api) struct ValidateAnswer {
 )]
 pub(in crate::api) async fn validate(
     State(api): State<Api>,
+    Within(namespace): Within,
     _: QueryString<NoParams>,
     body: WholeBody,
 ) -> Result<JsonAnswer<ValidateAnswer>, Problem> {
     let (workflow, input, at) = unwrap(body.required()?).map_err(Problem::faults)?;
-    api.handle.validate(&workflow, input.as_ref(), &at).await?;
+    api.handle.validate(&namespace, &workflow, input.as_ref(), &at).await?;
     Ok(JsonAnswer(ValidateAnswer { valid: true }))
 }
 

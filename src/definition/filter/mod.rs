@@ -26,6 +26,7 @@ use jaq_core::load::parse::Parser;
 use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Vars};
 
+use super::outlay;
 use super::stack::with_large_stack;
 use crate::model::Json;
 use kind::{Data, Kind};
@@ -129,7 +130,12 @@ impl Filter {
         if text.len() > MAX_PROGRAM {
             return Err(format!("a jq program has at most {MAX_PROGRAM} bytes"));
         }
-        with_large_stack(|| compile(text)).map_err(|fault| format!("not a jq program: {fault}"))?
+        nesting(text)?;
+        outlay::filter(text.len())?;
+        let compiled = with_large_stack(|| compile(text));
+        let filter = compiled.map_err(|fault| format!("not a jq program: {fault}"))??;
+        outlay::weigh(filter.weight)?;
+        Ok(filter)
     }
 
     /// About how many bytes it takes in memory.
@@ -242,6 +248,37 @@ fn compile(text: &str) -> Result<Filter, String> {
     })?;
     let weight = text.len() + (survey.terms + needed.terms) * TERM_WEIGHT + FILTER_WEIGHT;
     Ok(Filter { compiled, deep: survey.deep, weight })
+}
+
+/// Most brackets around one place of a program, and most signs before one value.
+const MAX_BRACKETS: usize = 256;
+/// Most words of a program that something else stands inside of: each takes stack as long as that lasts.
+const MAX_WORDS: usize = 1_000;
+/// Words that something else stands inside of.
+const NESTING: [&str; 7] = ["def", "if", "try", "reduce", "foreach", "label", "as"];
+
+/// Refuses what would take the parser deep, before it is entered. What stands in a text counts as well:
+/// nobody writes that many of these there.
+fn nesting(text: &str) -> Result<(), String> {
+    let (mut depth, mut signs) = (0_usize, 0_usize);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b'-' => signs += 1,
+            b' ' | b'\t' | b'\r' | b'\n' => {}
+            _ => signs = 0,
+        }
+        if depth > MAX_BRACKETS || signs > MAX_BRACKETS {
+            return Err(format!("a jq program is nested at most {MAX_BRACKETS} levels deep"));
+        }
+    }
+    let words = text.split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '_');
+    if words.filter(|word| NESTING.contains(word)).count() > MAX_WORDS {
+        let named = NESTING.join(", ");
+        return Err(format!("a jq program has at most {MAX_WORDS} of the words {named}"));
+    }
+    Ok(())
 }
 
 /// Where in the program something stands.

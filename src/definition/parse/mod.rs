@@ -21,6 +21,9 @@ pub(super) use fields::Fields;
 use self::graph::{Graph, Vertex};
 use self::policy::Policy;
 use self::way::Surroundings;
+use super::outlay;
+use super::schema::WEIGHT_PER_BYTE;
+use super::stack::with_large_stack;
 use super::template::Names;
 use super::{InputSchema, Plan, Template, scan};
 use crate::model::{Fault, Faults, Json, Node, Pointer, StepId, canonical_digest};
@@ -64,6 +67,29 @@ impl Plan {
     /// Reads and checks a workflow. `at` is where it stands in the request's body, for the
     /// pointers of the faults: all that were found, never none.
     pub fn parse(workflow: &Json, at: &Pointer) -> Result<Self, Vec<Fault>> {
+        with_large_stack(|| Self::read(workflow, at))
+            .unwrap_or_else(|detail| Err(vec![Fault { pointer: at.as_str().to_owned(), detail }]))
+    }
+
+    /// The same for a workflow that somebody brings: what checking it costs is bounded, and what it may
+    /// weigh, in bytes.
+    pub fn check(workflow: &Json, at: &Pointer, weight: usize) -> Result<Self, Vec<Fault>> {
+        let checked = with_large_stack(|| outlay::within(weight, || Self::read(workflow, at)));
+        let fault = |detail| vec![Fault { pointer: at.as_str().to_owned(), detail }];
+        let plan = checked.unwrap_or_else(|detail| Err(fault(detail)))?;
+        let takes = plan.weight();
+        if takes > weight {
+            let kib = |bytes: usize| bytes.div_ceil(1024);
+            let (takes, most) = (kib(takes), kib(weight));
+            let detail = format!(
+                "checked, this workflow takes about {takes} KiB of memory, more than the {most} KiB that one may take"
+            );
+            return Err(fault(detail));
+        }
+        Ok(plan)
+    }
+
+    fn read(workflow: &Json, at: &Pointer) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
         let plan = match Node::parse(workflow) {
             Ok(node) => read(&node, workflow, at, &mut faults),
@@ -124,6 +150,9 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
     for ((position, fields), raw) in steps.iter().enumerate().zip(scan::items(raw_steps)) {
         let step = fields.as_ref().and_then(|f| step::read(position, f, raw, &around, faults));
         planned.extend(step);
+        if outlay::is_spent() {
+            return None;
+        }
     }
     let output = scan::member(workflow.as_str(), "output").map(|output| {
         let names = Names { steps: &known, ancestors: None, secrets: false };
@@ -191,7 +220,10 @@ fn input_schema(fields: &Fields<'_>, workflow: &Json, faults: &mut Faults) -> Op
     }
     let raw = scan::member(workflow.as_str(), "inputSchema")?;
     let schema = Json::trusted(raw.to_owned()).ok()?;
-    match InputSchema::compile(&schema) {
+    let paid = outlay::schema(raw.len())
+        .and_then(|()| outlay::weigh(raw.len().saturating_mul(WEIGHT_PER_BYTE)));
+    let compiled = paid.and_then(|()| InputSchema::compile(&schema));
+    match compiled {
         Ok(schema) => Some(schema),
         Err(detail) => {
             faults.add(&at, detail);

@@ -40,9 +40,9 @@ pub(in crate::runtime) async fn resume(
     if let Some(input) = &input {
         let plan = persistently(core, || async {
             let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
-            Ok(load::plan(core, &row.definition).await?)
+            Ok(load::plan(core, &thread.namespace(), &row.definition).await?)
         });
-        check_input(core, &*plan.await?, input).await?;
+        check_input(core, &thread.namespace(), (&*plan.await?, input)).await?;
     }
     let plain = from_step.is_none() && skip.is_empty() && input.is_none();
     let asked = if plain { Ask::Resume } else { Ask::ResumeWith { from_step, skip, input } };

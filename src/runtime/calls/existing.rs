@@ -108,8 +108,10 @@ fn names_its_workflow(invoke: &Invoke, row: &ThreadRow) -> bool {
 
 /// The hash of an invoke of this thread's own workflow with an input.
 async fn own_hash(core: &Core, row: &ThreadRow, input: &Json) -> Result<String, RuntimeError> {
+    let namespace = row.thread_id.namespace();
     let plan =
-        persistently(core, || async { Ok(load::plan(core, &row.definition).await?) }).await?;
+        persistently(core, || async { Ok(load::plan(core, &namespace, &row.definition).await?) });
+    let plan = plan.await?;
     Ok(thread_hash(&plan.meaning, input))
 }
 

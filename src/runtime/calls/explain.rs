@@ -106,7 +106,9 @@ async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
         unreadable: state.as_ref().err().cloned(),
         failed_recovery: failed_recovery(core, found, now).await?,
         circuits: match &state {
-            Ok(state) if state.is_large() => core.aside.run(|| circuits(core, state)).await,
+            Ok(state) if state.is_large() => {
+                core.aside.run_for(&state.thread_id.namespace(), || circuits(core, state)).await
+            }
             Ok(state) => circuits(core, state),
             Err(_) => BTreeMap::new(),
         },

@@ -16,7 +16,7 @@ use super::request_hash::hash;
 use super::workflows::check_input;
 use crate::definition::Plan;
 use crate::machine::{Fork, ForkRejection, Moment, Who, fork as decide_fork};
-use crate::model::{Fault, ForkedFrom, Json, Pointer, StepId, ThreadId, ThreadStatus};
+use crate::model::{Fault, ForkedFrom, Json, Namespace, Pointer, StepId, ThreadId, ThreadStatus};
 use crate::runtime::core::Core;
 use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::{Control, ForkHow, Invoked, RuntimeError};
@@ -130,7 +130,7 @@ async fn make(
     };
     let mut history = History::read(core, &thread, from).await?;
     let who = Who { by, reason, on_behalf_of, role };
-    let how = checked(core, &history.state.plan, how, who).await?;
+    let how = checked(core, (&origin.namespace(), &history.state.plan), how, who).await?;
     let events = decide_fork(&mut history.state, how, moment).map_err(|fault| refused(&fault))?;
     history.add_own(core, &events);
     let key = idempotency_key.filter(|_| chosen.is_none());
@@ -165,9 +165,14 @@ async fn exists(core: &Core, thread: &ThreadId, request: &str) -> Result<Invoked
 }
 
 /// What a fork is to do otherwise, held against the plan, its schema and the limits.
-async fn checked(core: &Core, plan: &Plan, how: ForkHow, who: Who) -> Result<Fork, RuntimeError> {
+async fn checked(
+    core: &Core,
+    (namespace, plan): (&Namespace, &Plan),
+    how: ForkHow,
+    who: Who,
+) -> Result<Fork, RuntimeError> {
     if let Some(input) = &how.input {
-        check_input(core, plan, input).await?;
+        check_input(core, namespace, (plan, input)).await?;
     }
     let limit = core.parts.settings.max_event;
     let too_large = how.edits.iter().filter(|(_, output)| output.as_str().len() > limit);

@@ -42,7 +42,7 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
     };
     let source = resolve(core, &invoke.namespace, workflow).await?;
     let input = invoke.input.clone().unwrap_or_else(Json::null);
-    check_input(core, &source.plan, &input).await?;
+    check_input(core, &invoke.namespace, (&source.plan, &input)).await?;
     let request = Request {
         thread_hash: thread_hash(&source.plan.meaning, &input),
         key_hash: invoke

@@ -7,12 +7,16 @@ use sha2::{Digest, Sha256};
 use super::query::persistently;
 use crate::definition::{Plan, TakesLong};
 use crate::model::{Fault, Faults, Json, Namespace, Pointer, hex};
+use crate::observe::Pool;
 use crate::runtime::core::Core;
 use crate::runtime::drive::aside::Crowded;
 use crate::runtime::drive::load;
 use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::{Page, RuntimeError, StoredWorkflow, WorkflowSource};
 use crate::store::WorkflowRow;
+
+/// About what a byte of a workflow's text takes in memory while it is checked, in bytes.
+const CHECK_WEIGHT: usize = 16;
 
 /// What an invoke is to run.
 #[derive(Debug)]
@@ -31,15 +35,16 @@ pub(in crate::runtime) async fn resolve(
     match source {
         WorkflowSource::Inline(json) => {
             let at = Pointer::root().key("workflow");
-            let plan = plan_of(core, json, &at).await?;
+            let plan = plan_of(core, namespace, json, &at).await?;
             allowed(core, &plan, &at)?;
             Ok(Source { plan, version: None })
         }
         WorkflowSource::Stored { name, version } => {
             let row = find(core, (namespace, name), *version).await?;
-            let plan =
-                persistently(core, || async { Ok(load::plan(core, &row.definition).await?) })
-                    .await?;
+            let plan = persistently(core, || async {
+                Ok(load::plan(core, namespace, &row.definition).await?)
+            });
+            let plan = plan.await?;
             allowed(core, &plan, &Pointer::root().key("workflow"))?;
             Ok(Source { plan, version: Some(row.version) })
         }
@@ -47,20 +52,37 @@ pub(in crate::runtime) async fn resolve(
 }
 
 /// Parses a workflow, or finds it among those parsed before, and keeps it for the next time.
-async fn plan_of(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, RuntimeError> {
-    let plan = looked_at(core, json, at).await?;
+async fn plan_of(
+    core: &Core,
+    namespace: &Namespace,
+    json: &Json,
+    at: &Pointer,
+) -> Result<Arc<Plan>, RuntimeError> {
+    let plan = looked_at(core, namespace, json, at).await?;
     core.plans.put(Arc::clone(&plan));
     Ok(plan)
 }
 
 /// Parses a workflow, or finds it among those parsed before. A new one is not kept: nothing says
-/// that anybody will run it.
-async fn looked_at(core: &Core, json: &Json, at: &Pointer) -> Result<Arc<Plan>, RuntimeError> {
+/// that anybody will run it. None is heavier than what the cache keeps: it would be parsed anew each
+/// time that anybody looks at a thread of it.
+async fn looked_at(
+    core: &Core,
+    namespace: &Namespace,
+    json: &Json,
+    at: &Pointer,
+) -> Result<Arc<Plan>, RuntimeError> {
     let hash = hex(&Sha256::digest(json.as_str().as_bytes()));
     if let Some(plan) = core.plans.get(&hash) {
         return Ok(plan);
     }
-    let parsed = core.aside.try_run(|| Plan::parse(json, at)).await.map_err(crowded)?;
+    let most = core.plans.largest();
+    let check = || {
+        let about = json.as_str().len().saturating_mul(CHECK_WEIGHT).min(most);
+        let _held = core.parts.memory.note(Pool::Requests, about);
+        Plan::check(json, at, most)
+    };
+    let parsed = core.aside.try_run(namespace, check).await.map_err(crowded)?;
     Ok(Arc::new(parsed.map_err(RuntimeError::Invalid)?))
 }
 
@@ -95,8 +117,8 @@ fn allowed(core: &Core, plan: &Plan, at: &Pointer) -> Result<(), RuntimeError> {
 /// Checks an input's size, and the input against the workflow's schema.
 pub(in crate::runtime) async fn check_input(
     core: &Core,
-    plan: &Plan,
-    input: &Json,
+    namespace: &Namespace,
+    (plan, input): (&Plan, &Json),
 ) -> Result<(), RuntimeError> {
     let at = Pointer::root().key("input");
     let (size, limit) = (input.as_str().len(), core.parts.settings.max_event);
@@ -106,7 +128,7 @@ pub(in crate::runtime) async fn check_input(
     let Some(schema) = &plan.input_schema else { return Ok(()) };
     let mut faults = Faults::default();
     if let Err(TakesLong) = schema.check_inline(input, &at, &mut faults) {
-        let checked = core.aside.try_run(|| schema.check(input, &at, &mut faults)).await;
+        let checked = core.aside.try_run(namespace, || schema.check(input, &at, &mut faults)).await;
         checked.map_err(crowded)?;
     }
     if faults.is_empty() { Ok(()) } else { Err(RuntimeError::Invalid(faults.into_vec())) }
@@ -115,17 +137,17 @@ pub(in crate::runtime) async fn check_input(
 /// Checks without storing; see `Handle::validate`.
 pub(in crate::runtime) async fn validate(
     core: &Core,
-    workflow: &Json,
-    input: Option<&Json>,
+    namespace: &Namespace,
+    (workflow, input): (&Json, Option<&Json>),
     at: &Pointer,
 ) -> Result<Arc<Plan>, RuntimeError> {
-    let plan = looked_at(core, workflow, at).await?;
+    let plan = looked_at(core, namespace, workflow, at).await?;
     let mut faults = match allowed(core, &plan, at) {
         Err(RuntimeError::ExecNotAllowed(faults) | RuntimeError::Invalid(faults)) => faults,
         _ => Vec::new(),
     };
     let checked = match input {
-        Some(input) => check_input(core, &plan, input).await,
+        Some(input) => check_input(core, namespace, (&plan, input)).await,
         None => Ok(()),
     };
     match checked {
@@ -146,7 +168,7 @@ pub(in crate::runtime) async fn save(
     workflow: &Json,
 ) -> Result<(StoredWorkflow, bool), RuntimeError> {
     let at = Pointer::root();
-    let plan = plan_of(core, workflow, &at).await?;
+    let plan = plan_of(core, namespace, workflow, &at).await?;
     allowed(core, &plan, &at)?;
     let now = core.parts.clock.now();
     let name = namespace.key(&plan.name);

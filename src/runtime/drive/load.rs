@@ -9,7 +9,9 @@ use super::plans::named;
 use super::tail::Tail;
 use crate::definition::Plan;
 use crate::machine::{Frozen, Inconsistency, SNAPSHOT_VERSION, SnapshotFault, ThreadState};
-use crate::model::{Event, EventBody, EventFault, Json, Pointer, RecoveryStrategy, Seq, ThreadId};
+use crate::model::{
+    Event, EventBody, EventFault, Json, Namespace, Pointer, RecoveryStrategy, Seq, ThreadId,
+};
 use crate::observe::{Overloaded, Pool, Reservation};
 use crate::runtime::core::Core;
 use crate::runtime::settings::LOAD_PAGE;
@@ -236,15 +238,18 @@ async fn restore(
         return Err(SnapshotFault::Version(snapshot.version).into());
     }
     let frozen = Frozen::open(&snapshot.state, &snapshot.sha256)?;
-    let plan = plan(core, frozen.definition()).await.map_err(|error| match error {
-        LoadError::Store(error) if error.is_transient() => Failed::Load(error.into()),
-        error @ (LoadError::NotFound
-        | LoadError::Store(_)
-        | LoadError::Event(_)
-        | LoadError::Definition(..)
-        | LoadError::Overloaded(_)
-        | LoadError::Corrupted(_)) => Bad::Plan(error.to_string()).into(),
-    })?;
+    let plan =
+        plan(core, &thread.namespace(), frozen.definition()).await.map_err(
+            |error| match error {
+                LoadError::Store(error) if error.is_transient() => Failed::Load(error.into()),
+                error @ (LoadError::NotFound
+                | LoadError::Store(_)
+                | LoadError::Event(_)
+                | LoadError::Definition(..)
+                | LoadError::Overloaded(_)
+                | LoadError::Corrupted(_)) => Bad::Plan(error.to_string()).into(),
+            },
+        )?;
     let state = frozen.thaw(thread, plan)?;
     if state.last_seq != snapshot.seq {
         let detail = format!("it is of event {}, stored as of {}", state.last_seq, snapshot.seq);
@@ -345,12 +350,16 @@ pub(in crate::runtime) fn follow(state: &mut ThreadState, event: &Event) -> Resu
 async fn first(core: &Core, thread: &ThreadId, event: &Event) -> Result<ThreadState, LoadError> {
     let not_a_start = || EventFault::Malformed("the first event is no workflow_start".to_owned());
     let EventBody::WorkflowStart(start) = &event.body else { return Err(not_a_start().into()) };
-    let plan = plan(core, &start.workflow.hash).await?;
+    let plan = plan(core, &thread.namespace(), &start.workflow.hash).await?;
     ThreadState::first(thread.clone(), plan, event).ok_or_else(|| not_a_start().into())
 }
 
-/// The plan of a stored definition.
-pub(in crate::runtime) async fn plan(core: &Core, hash: &str) -> Result<Arc<Plan>, LoadError> {
+/// The plan of a stored definition; if it has to be read, that is work of a namespace.
+pub(in crate::runtime) async fn plan(
+    core: &Core,
+    namespace: &Namespace,
+    hash: &str,
+) -> Result<Arc<Plan>, LoadError> {
     if let Some(plan) = core.plans.get(hash) {
         return Ok(plan);
     }
@@ -358,7 +367,7 @@ pub(in crate::runtime) async fn plan(core: &Core, hash: &str) -> Result<Arc<Plan
     let text = core.store().definition(hash).await?;
     let text = text.ok_or_else(|| unusable("it is not in the store".to_owned()))?;
     let json = Json::trusted(text).map_err(|fault| unusable(fault.to_string()))?;
-    let parsed = core.aside.run(|| Plan::parse(&json, &Pointer::root())).await;
+    let parsed = core.aside.run_for(namespace, || Plan::parse(&json, &Pointer::root())).await;
     let plan = parsed.map_err(|faults| unusable(named(&faults)))?;
     let plan = Arc::new(plan);
     core.plans.put_stored(Arc::clone(&plan));

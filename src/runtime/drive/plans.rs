@@ -11,8 +11,8 @@ use crate::observe::{Memory, Pool, Reservation};
 
 /// What all plans together may weigh, in bytes: thousands of ordinary ones.
 const CAPACITY: usize = 64 << 20;
-/// Part of the capacity that one plan may take: a heavier one is parsed each time.
-const LARGEST_PART: usize = 4;
+/// What one plan may weigh, in bytes: a thousand steps whose filters call half of the library.
+const LARGEST: usize = 48 << 20;
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -57,6 +57,12 @@ impl PlanCache {
         let cache = Self::new(CAPACITY.min(memory.share(Pool::Plans)));
         cache.entries().held = Some(memory.note(Pool::Plans, 0));
         cache
+    }
+
+    /// What a plan may weigh to be kept, in bytes: heavier ones are refused where they come in, and of
+    /// those that came before there was a bound each is parsed whenever it is needed.
+    pub(in crate::runtime) fn largest(&self) -> usize {
+        LARGEST.min(self.capacity)
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -104,7 +110,7 @@ impl PlanCache {
             return;
         }
         let weight = plan.weight();
-        if weight > self.capacity / LARGEST_PART {
+        if weight > self.largest() {
             return;
         }
         entries.shrink_to(self.capacity - weight);
@@ -187,7 +193,7 @@ mod tests {
     #[test]
     fn a_plan_too_heavy_to_be_kept_pushes_no_other_out() {
         let (small, large) = (plan("small", 1), plan("large", 900));
-        let cache = PlanCache::new(large.weight());
+        let cache = PlanCache::new(large.weight() - 1);
         cache.put_stored(Arc::clone(&small));
         cache.put_stored(Arc::clone(&large));
         assert!(cache.get(&large.hash).is_none() && cache.get(&small.hash).is_some());

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::support::flows::flow;
-use super::support::{Home, Server};
+use super::support::{Home, Server, beside};
 
 /// Longest that anybody else waits for an answer meanwhile.
 const OTHERS_WAIT: Duration = Duration::from_millis(1_500);
@@ -81,6 +81,68 @@ async fn filters_that_explode_fail_their_steps_and_leave_the_memory_to_others() 
         assert_eq!(status["status"], "failed", "{jq}: {status}");
         assert!(server.most_memory() < 640 << 20, "{jq}: {} MiB", server.most_memory() >> 20);
     }
+}
+
+/// Steps with one program each, told apart by `note`.
+fn with_programs(steps: usize, program: &str, note: &str) -> Value {
+    let step = |at| json!({ "id": format!("s{at}"), "kind": "transform", "with": { "jq": program, "from": 1 } });
+    let steps: Vec<Value> = (0..steps).map(step).collect();
+    json!({ "name": "programs", "description": note, "steps": steps })
+}
+
+#[tokio::test]
+async fn workflows_that_are_long_to_check_are_refused_and_hold_nobody_up() {
+    let home = Home::memory().await;
+    let server = home.launch().start().await;
+    let client = server.client();
+    for program in [
+        format!("{}1", "-".repeat(15_999)),
+        vec![".a"; 5_300].join(","),
+        vec![".a"; 5_300].join("|"),
+    ] {
+        let workflow = with_programs(240, &program, "");
+        let answer = meanwhile(&server, client.post("/workflows/validate", &workflow)).await;
+        let fault = answer.expect(400).json()["errors"][0].clone();
+        let pointer = fault["pointer"].as_str().unwrap();
+        assert!(pointer.starts_with("/steps/") && pointer.ends_with("/with/jq"), "{fault}");
+    }
+    assert!(server.most_memory() < 400 << 20, "{} MiB", server.most_memory() >> 20);
+    let ended = server.sigterm_and_wait().await;
+    assert!(ended.success(), "{ended}");
+}
+
+#[tokio::test]
+async fn a_crowd_of_one_namespace_does_not_keep_another_from_starting_threads() {
+    const CROWD: usize = 24;
+    let (one, two) = ("0123456789abcdef-one", "0123456789abcdef-two");
+    let keys = format!("one:{one}:invoker:one,two:{two}:invoker:two");
+    let home = Home::memory().await;
+    let server = home.launch().set("RETHREAD_API_KEYS", &keys).start().await;
+    let crowd: Vec<_> = (0..CROWD)
+        .map(|at| {
+            let client = server.client().with_key(one);
+            let program = vec![".a"; 1_000].join(",");
+            beside(async move {
+                for round in 0_usize.. {
+                    let workflow = with_programs(20, &program, &format!("{at}-{round}"));
+                    let text = workflow.to_string();
+                    let headers = [("content-type", "application/json")];
+                    let told = client.attempt("POST", "/workflows/validate", &headers, text).await;
+                    assert!(told.is_ok_and(|told| [200, 503].contains(&told.status)));
+                }
+            })
+        })
+        .collect();
+    let client = server.client().with_key(two);
+    for at in 0..10 {
+        let mut workflow = under("true");
+        workflow["description"] = json!(format!("never seen before: {at}"));
+        let body = json!({ "workflow": workflow });
+        let asked = Instant::now();
+        client.post("/invoke/async", &body).await.expect(202);
+        assert!(asked.elapsed() < OTHERS_WAIT * 2, "it waited for {:?}", asked.elapsed());
+    }
+    crowd.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// A step that does nothing, under a condition.

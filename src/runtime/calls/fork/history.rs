@@ -102,7 +102,9 @@ impl History {
         let EventBody::WorkflowStart(mut start) = event.body else { return Err(fault()) };
         start.forked_from = from;
         let hash = start.workflow.hash.clone();
-        let plan = persistently(core, || async { Ok(plan(core, &hash).await?) }).await?;
+        let namespace = thread.namespace();
+        let plan =
+            persistently(core, || async { Ok(plan(core, &namespace, &hash).await?) }).await?;
         let event = Event { body: EventBody::WorkflowStart(start), ..event };
         let state = ThreadState::first(thread.clone(), plan, &event).ok_or_else(fault)?;
         let mut history = Self::of(state);
