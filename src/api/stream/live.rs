@@ -2,16 +2,14 @@
 //!
 //! Live only: there is no cursor, so that a reader that is too slow misses events, and is told.
 
-use std::convert::Infallible;
-
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use futures_util::Stream;
 use futures_util::stream::unfold;
+use tokio_stream::Stream;
 
 use super::chunk::Chunk;
-use super::{KEEP_ALIVE, OpenStream, answer, frame};
+use super::{OpenStream, answer, frame};
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::ops::threads::parse_status;
@@ -89,17 +87,14 @@ impl LiveReader {
         event.thread_id.is_within(&self.namespace) && self.query.wants(event)
     }
 
-    fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
         unfold(self, async |mut reader| {
             let chunk = reader.next().await?;
-            Some((Ok(chunk), reader))
+            Some((chunk, reader))
         })
     }
 
     async fn next(&mut self) -> Option<Bytes> {
-        // One timer for the whole wait: events that are filtered out do not keep a line alive.
-        let quiet = tokio::time::sleep(KEEP_ALIVE);
-        tokio::pin!(quiet);
         loop {
             if let Some(bytes) = self.chunk.take() {
                 return Some(bytes);
@@ -107,9 +102,6 @@ impl LiveReader {
             let found = tokio::select! {
                 biased;
                 () = self.handle.shutting_down() => return None,
-                () = &mut quiet => {
-                    return Some(Bytes::from_static(frame::KEEP_ALIVE.as_bytes()));
-                }
                 found = self.events.next() => found,
             };
             match found {

@@ -18,7 +18,9 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
+use tokio::time::{Instant, interval_at};
+use tokio_stream::Stream;
 
 use super::Api;
 use super::auth::Caller;
@@ -66,12 +68,12 @@ impl Drop for OpenStream {
     }
 }
 
-/// The answer that carries a stream, which also ends once the caller's key or token is not taken any
-/// more.
+/// The answer that carries a stream. After each [`KEEP_ALIVE`] of silence it sends a comment, and it
+/// ends once the caller's key or token is not taken any more.
 fn answer(
     (keys, clock): (&Keys, &Arc<dyn Clock>),
     caller: Caller,
-    chunks: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+    chunks: impl Stream<Item = Bytes> + Send + 'static,
 ) -> Response {
     let (keys, clock) = (keys.clone(), Arc::clone(clock));
     let revoked = Box::pin(async move { caller.revoked(&keys, clock.as_ref()).await });
@@ -80,5 +82,36 @@ fn answer(
         (header::CACHE_CONTROL.as_str(), "no-cache, no-transform"),
         ("x-accel-buffering", "no"),
     ];
-    (headers, Body::from_stream(chunks.take_until(revoked))).into_response()
+    let alive = alive(chunks).map(Ok::<_, Infallible>);
+    (headers, Body::from_stream(alive.take_until(revoked))).into_response()
+}
+
+/// The chunks, and a comment after each [`KEEP_ALIVE`] without one.
+fn alive(chunks: impl Stream<Item = Bytes>) -> impl Stream<Item = Bytes> {
+    let silence = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+    tokio_stream::StreamExt::timeout_repeating(chunks, silence)
+        .map(|chunk| chunk.unwrap_or(Bytes::from_static(frame::KEEP_ALIVE.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_says_after_each_silence_that_it_lives() {
+        let sent = stream::iter([Bytes::from("a"), Bytes::from("b")]);
+        let mut alive = pin!(alive(sent.chain(stream::pending())));
+        for chunk in ["a", "b"] {
+            assert_eq!(alive.next().await.unwrap(), chunk);
+        }
+        for silences in 1..=3 {
+            let began = Instant::now();
+            assert_eq!(alive.next().await.unwrap(), frame::KEEP_ALIVE, "{silences}");
+            assert_eq!(began.elapsed(), KEEP_ALIVE, "{silences}");
+        }
+    }
 }

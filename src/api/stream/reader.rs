@@ -6,15 +6,14 @@
 //! that nothing can be lost or doubled.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 
 use axum::body::Bytes;
-use futures_util::Stream;
 use futures_util::stream::unfold;
+use tokio_stream::Stream;
 
 use super::chunk::Chunk;
 use super::turn::turn;
-use super::{KEEP_ALIVE, OpenStream, frame};
+use super::{OpenStream, frame};
 use crate::model::{Seq, ThreadId};
 use crate::runtime::{EventPage, Follow, Handle, HeldEvent, RawEvent, RuntimeError};
 
@@ -103,10 +102,10 @@ impl Reader {
     }
 
     /// The chunks of the stream, to its end.
-    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    pub(super) fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
         unfold(self, async |mut reader| {
             let chunk = reader.next().await?;
-            Some((Ok(chunk), reader))
+            Some((chunk, reader))
         })
     }
 
@@ -129,9 +128,6 @@ impl Reader {
                 biased;
                 () = self.handle.shutting_down() => return None,
                 head = self.follow.beyond(self.cursor) => self.head = head,
-                () = tokio::time::sleep(KEEP_ALIVE) => {
-                    return Some(Bytes::from_static(frame::KEEP_ALIVE.as_bytes()));
-                }
             }
         }
     }
