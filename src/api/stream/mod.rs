@@ -6,6 +6,8 @@
 mod chunk;
 mod cursor;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 pub(super) mod live;
 mod reader;
 pub(super) mod thread;
