@@ -153,6 +153,8 @@ async fn audited(client: &Client, query: &str, wanted: impl Fn(&Value) -> bool) 
 async fn the_audit_list_tells_what_was_refused_and_changed(home: Home) {
     let keys: Vec<String> = ROLES.iter().map(|(name, role)| key(name, role)).collect();
     let launch = home.launch().set("RETHREAD_API_KEYS", &keys.join(","));
+    // Each of the wrong keys below is to be refused for itself.
+    let launch = launch.set("RETHREAD_WRONG_KEYS", "0");
     let server = launch.set("RETHREAD_AUDIT_READS", "true").start().await;
     let (viewer, root) = (by(&server, "viewer"), by(&server, "root"));
     root.post("/workflows", &sleeper()).await.expect(201);
