@@ -134,7 +134,7 @@ impl Condition {
 }
 
 /// Most brackets around one place, and most signs before one value: the parser takes stack for each,
-/// and an expression that needs as many is deeper than [`MAX_DEPTH`] anyway.
+/// and an expression that needs as many is deeper than [`survey::MAX_DEPTH`] anyway.
 const MAX_NESTING: usize = 96;
 
 /// Refuses what would take the parser deep, before it is entered.
