@@ -4,7 +4,7 @@ use jaq_core::data::HasLut;
 use jaq_core::native::Filter;
 use jaq_core::{DataT, Lut, RunPtr};
 
-use super::meter::step;
+use super::meter::{Lent, lend, step};
 use super::value::Value;
 
 /// The types that programs are compiled for.
@@ -19,13 +19,33 @@ impl DataT for Kind {
 /// A function that programs can call.
 pub(super) type Native = Filter<RunPtr<Kind>>;
 
-/// What a run carries along: the program, and so the place where each of its steps is counted.
-#[derive(Clone, Copy)]
-pub(super) struct Data<'a>(pub(super) &'a Lut<Kind>);
+/// What a term that is not done takes in memory, in bytes: the iterator that goes on with it, and the
+/// variables that it sees. A fold whose body yields twice keeps some for each round.
+const CONTEXT: usize = 512;
+
+/// What a run carries along: the program, and so the place where each of its steps is counted. Every
+/// term that is not done has a copy.
+pub(super) struct Data<'a> {
+    lut: &'a Lut<Kind>,
+    _held: Lent,
+}
+
+impl<'a> Data<'a> {
+    /// What the first term carries.
+    pub(super) fn new(lut: &'a Lut<Kind>) -> Self {
+        Self { lut, _held: lend(CONTEXT) }
+    }
+}
+
+impl Clone for Data<'_> {
+    fn clone(&self) -> Self {
+        Self::new(self.lut)
+    }
+}
 
 impl<'a> HasLut<'a, Kind> for Data<'a> {
     fn lut(&self) -> &'a Lut<Kind> {
         step();
-        self.0
+        self.lut
     }
 }

@@ -14,8 +14,8 @@ pub(in crate::definition) struct Budget {
     /// Units of work: one for each term evaluated or value compared, and one for every
     /// [`BYTES_PER_UNIT`] bytes gone through.
     pub(in crate::definition) fuel: u64,
-    /// Bytes that may be allocated for values, from the beginning to the end: what is freed on the
-    /// way counts as well, unless it was only [`lend`]ed.
+    /// Bytes that may be allocated for values, from the beginning to the end, and held by terms that are
+    /// not done: what is freed on the way counts as well, unless it was only [`lend`]ed.
     pub(in crate::definition) memory: usize,
     /// Bytes of stack that recursion may take.
     pub(in crate::definition) stack: usize,

@@ -49,7 +49,7 @@ const STACK: usize = 32 * 1024 * 1024;
 /// into another such list twice.
 const MEMORY_PER_BYTE: usize = 128;
 /// Least memory of a run, in bytes: what is computed on the way may be larger than the result.
-const MIN_MEMORY: usize = 16 * 1024 * 1024;
+const MIN_MEMORY: usize = 64 * 1024 * 1024;
 /// Most memory of a run, in bytes, however large results may be.
 const MAX_MEMORY: usize = 512 * 1024 * 1024;
 
@@ -181,7 +181,7 @@ impl Filter {
     }
 
     fn evaluate(&self, input: &Json, limits: FilterLimits) -> Result<Json, FilterError> {
-        let context = Ctx::<Kind>::new(Data(&self.compiled.lut), Vars::new([]));
+        let context = Ctx::<Kind>::new(Data::new(&self.compiled.lut), Vars::new([]));
         let mut results = Vec::new();
         let mut bytes = 0_usize;
         for result in self.compiled.id.run((context, read::read(input))) {

@@ -202,6 +202,18 @@ fn functions_of_texts_take_no_more_memory_than_they_were_charged_for() {
 }
 
 #[test]
+fn folds_and_calls_hold_no_more_memory_than_they_were_charged_for() {
+    for program in [
+        "reduce range(1e9) as $i (0; ., .)",
+        "[foreach range(1e9) as $i (0; .+1, .+2)] | length",
+        "reduce range(1e9) as $i (0; (., .) | {a: .})",
+        "first(range(1e9) | foreach range(1e9) as $i (.; ., .; empty))",
+    ] {
+        is_bounded(program);
+    }
+}
+
+#[test]
 fn texts_that_are_no_times_are_refused_before_an_error_quotes_them() {
     for program in ["fromdateiso8601", "strptime(\"%c\")", "strptime(.)"] {
         let program = format!("(\"\\u0001\"*40000000)|{program}");

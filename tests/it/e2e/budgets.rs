@@ -79,7 +79,7 @@ async fn filters_that_explode_fail_their_steps_and_leave_the_memory_to_others() 
         let client = server.client();
         let status = meanwhile(&server, client.run(&body)).await;
         assert_eq!(status["status"], "failed", "{jq}: {status}");
-        assert!(server.most_memory() < 640 << 20, "{jq}: {} MiB", server.most_memory() >> 20);
+        assert!(server.most_memory() < 320 << 20, "{jq}: {} MiB", server.most_memory() >> 20);
     }
 }
 
