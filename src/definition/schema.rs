@@ -6,10 +6,12 @@
 //! same input always uses up at the same place. Called when a thread is started.
 
 mod metered;
+mod names;
 mod patterns;
 #[cfg(test)]
 mod tests;
 mod unfold;
+mod ways;
 
 use std::fmt::{self, Write as _};
 
@@ -26,6 +28,9 @@ use crate::model::{Faults, Json, Pointer};
 const MAX_INPUT_FAULTS: usize = 100;
 /// Longest explanation of one fault, in bytes: it may quote the schema.
 const MAX_DETAIL: usize = 300;
+/// Largest schema, in bytes: ten times those that people write for an input. Reading one takes memory and
+/// time in proportion, and no two of them are read at the expense of one.
+const MAX_BYTES: usize = 512 * 1024;
 /// Work that is done on the caller's thread: a millisecond or so.
 const INLINE: Budget = Budget { fuel: 20_000, memory: usize::MAX, stack: 512 * 1024 };
 /// Work of one input in all: about a tenth of a second, and far below what the watchdog allows a worker
@@ -62,6 +67,9 @@ pub struct TakesLong;
 impl InputSchema {
     /// Compiles a schema; the error says what is wrong with it.
     pub(super) fn compile(schema: &Json) -> Result<Self, String> {
+        if schema.as_str().len() > MAX_BYTES {
+            return Err(format!("it has more than {MAX_BYTES} bytes"));
+        }
         let value: Value = schema.decode().map_err(|fault| fault.to_string())?;
         with_large_stack(|| {
             let costs = unfold::survey(&value)?;

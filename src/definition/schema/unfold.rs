@@ -4,21 +4,32 @@
 //! place of the data: forty definitions that each name the next one twice come to 2^40 visits of it.
 //! Here each schema's visits are counted once and multiplied, so that such a schema is refused at once.
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
+use super::names::{Meant, Names, Resource, place};
 use super::patterns;
+use super::ways::Ways;
+use crate::definition::filter::meter::{self, Budget, spend};
 
 /// Most visits of schemas that one place of the data may lead to: beyond the widest unions of unions.
 const MAX_VISITS: u64 = 20_000;
 /// Most schemas on the way from one place of the data: each takes stack, and compiling as well.
 const MAX_DEPTH: usize = 200;
-/// Most bytes of schemas that are compiled for the ways in which its resources (those with an `$id`)
-/// lead to each other: each way is compiled by itself.
-const MAX_SCOPED: usize = 16 * 1024 * 1024;
+/// Most schemas in one document: the largest that people write have some thousands, and each takes about
+/// a kilobyte once compiled.
+const MAX_SCHEMAS: usize = 20_000;
 /// Most different patterns: together they take [`patterns::MAX_TOTAL`] bytes.
 const MAX_PATTERNS: usize = 512;
+/// Work of the survey itself, some tenths of a second in a build that is not optimised: a unit for each
+/// value of the document, for each name, schema and reference, for each step between them, and for the names
+/// of places. A schema as large as may be has 300,000 values at the most. It bounds memory too: a unit
+/// makes an entry of a table at the most.
+const SURVEY: Budget = Budget { fuel: 2_000_000, memory: usize::MAX, stack: 512 * 1024 };
 
 /// Words whose value is a schema over the same place.
 const SAME: [&str; 4] = ["not", "if", "then", "else"];
@@ -58,124 +69,110 @@ pub(super) struct Costs {
 
 /// Counts what a schema can lead to; the error says what is too much.
 pub(super) fn survey(schema: &Value) -> Result<Costs, String> {
-    let mut walk = Walk { document: schema, ..Walk::default() };
-    walk.index(schema, schema);
-    let mut at = 0;
-    walk.enter(schema, schema);
-    while let Some(&(map, resource)) = walk.schemas.get(at) {
-        walk.look(at, map, resource)?;
-        at += 1;
-    }
-    walk.costs.patterns = walk.patterns.len();
-    if walk.patterns.len() > MAX_PATTERNS {
-        return Err(format!("a schema has at most {MAX_PATTERNS} different patterns"));
-    }
-    walk.count()?;
-    walk.scopes()?;
-    Ok(walk.costs)
+    survey_within(SURVEY, schema)
 }
 
-static NOTHING: Value = Value::Null;
+fn survey_within(budget: Budget, schema: &Value) -> Result<Costs, String> {
+    let surveyed = meter::metered(budget, || {
+        let mut walk = Walk::new(schema);
+        walk.all(schema)?;
+        walk.count()?;
+        walk.ways.check()?;
+        Ok(walk.costs)
+    });
+    surveyed.unwrap_or_else(|_| {
+        Err("it has more names, references and ways between them than can be looked through".into())
+    })
+}
+
+/// A schema, or a group of schemas to any of which one reference may lead.
+struct Node<'a> {
+    /// The schema and the resource that it stands in; `None` for a group. References that mean the same
+    /// lead to one group, whose members are named once: with edges from each to each of them a document
+    /// would grow to the product of its references and its names.
+    schema: Option<(&'a Map<String, Value>, Resource)>,
+    /// Where it leads over the same place, once for each time.
+    edges: Vec<usize>,
+}
 
 struct Walk<'a> {
-    document: &'a Value,
-    /// Every schema that was found, with the resource it stands in.
-    schemas: Vec<(&'a Map<String, Value>, &'a Value)>,
+    names: Names<'a>,
+    nodes: Vec<Node<'a>>,
+    schemas: usize,
     places: HashMap<usize, usize>,
-    /// Over the same place: who leads to whom, once for each time.
-    same: Vec<Vec<usize>>,
-    /// Resources by what they call themselves, and named places in them.
-    resources: Vec<(&'a str, &'a Value)>,
-    anchors: Vec<(&'a str, &'a Value, &'a Value)>,
-    /// Which resource leads to which.
-    leads: Vec<(usize, usize)>,
+    groups: HashMap<Meant<'a>, usize>,
+    ways: Ways,
     patterns: HashMap<&'a str, u64>,
     costs: Costs,
 }
 
-impl Default for Walk<'_> {
-    fn default() -> Self {
+impl<'a> Walk<'a> {
+    fn new(document: &'a Value) -> Self {
+        let names = Names::of(document);
         Self {
-            document: &NOTHING,
-            schemas: Vec::new(),
+            ways: Ways::new(names.bytes()),
+            names,
+            nodes: Vec::new(),
+            schemas: 0,
             places: HashMap::new(),
-            same: Vec::new(),
-            resources: Vec::new(),
-            anchors: Vec::new(),
-            leads: Vec::new(),
+            groups: HashMap::new(),
             patterns: HashMap::new(),
             costs: Costs::default(),
         }
     }
-}
 
-fn place<T>(of: &T) -> usize {
-    std::ptr::from_ref(of).addr()
-}
-
-/// What an object calls itself, if that makes it a resource.
-fn id(map: &Map<String, Value>) -> Option<&str> {
-    let id = map.get("$id").or_else(|| map.get("id"))?.as_str()?;
-    (!id.is_empty() && !id.starts_with('#')).then_some(id)
-}
-
-impl<'a> Walk<'a> {
-    /// Notes what can be referred to by name.
-    fn index(&mut self, value: &'a Value, resource: &'a Value) {
-        match value {
-            Value::Object(map) => {
-                let resource = match id(map) {
-                    Some(id) => {
-                        self.resources.push((id, value));
-                        value
-                    }
-                    None => resource,
-                };
-                for word in ["$anchor", "$dynamicAnchor", "$id", "id"] {
-                    if let Some(name) = map.get(word).and_then(Value::as_str) {
-                        self.anchors.push((name.trim_start_matches('#'), value, resource));
-                    }
-                }
-                map.values().for_each(|inner| self.index(inner, resource));
+    /// Looks at every schema that the document leads to.
+    fn all(&mut self, document: &'a Value) -> Result<(), String> {
+        self.enter(document, 0);
+        let mut at = 0;
+        while let Some(node) = self.nodes.get(at) {
+            if let Some((map, resource)) = node.schema {
+                self.look(at, map, resource)?;
             }
-            Value::Array(items) => items.iter().for_each(|inner| self.index(inner, resource)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            if self.schemas > MAX_SCHEMAS {
+                return Err(format!("it has more than {MAX_SCHEMAS} schemas in it"));
+            }
+            at += 1;
         }
+        self.costs.patterns = self.patterns.len();
+        if self.patterns.len() > MAX_PATTERNS {
+            return Err(format!("a schema has at most {MAX_PATTERNS} different patterns"));
+        }
+        Ok(())
     }
 
-    /// The number of a schema; `None` for `true` and `false`.
-    fn enter(&mut self, value: &'a Value, resource: &'a Value) -> Option<usize> {
+    /// The number of a schema, and its resource; `None` for `true` and `false`.
+    fn enter(&mut self, value: &'a Value, outer: Resource) -> Option<(usize, Resource)> {
+        spend(1);
         let map = value.as_object()?;
-        let next = self.schemas.len();
+        let next = self.nodes.len();
         let number = *self.places.entry(place(map)).or_insert(next);
         if number == next {
-            let resource = if id(map).is_some() { value } else { resource };
-            self.schemas.push((map, resource));
-            self.same.push(Vec::new());
+            let resource = self.names.resource(value, outer);
+            self.nodes.push(Node { schema: Some((map, resource)), edges: Vec::new() });
+            self.schemas += 1;
+            self.ways.add_schema(resource);
         }
-        Some(number)
+        let entered = self.nodes.get(number)?.schema.map(|(_, resource)| resource);
+        Some((number, entered?))
     }
 
-    fn same(&mut self, from: usize, value: &'a Value, resource: &'a Value) {
-        if let Some(to) = self.enter(value, resource) {
-            if let Some(edges) = self.same.get_mut(from) {
-                edges.push(to);
-            }
-            self.leads(resource, to);
-        }
-    }
-
-    fn leads(&mut self, resource: &'a Value, to: usize) {
-        if let Some((_, other)) = self.schemas.get(to)
-            && place(*other) != place(resource)
-        {
-            self.leads.push((place(resource), place(*other)));
+    fn edge(&mut self, from: usize, to: usize) {
+        if let Some(node) = self.nodes.get_mut(from) {
+            node.edges.push(to);
         }
     }
 
-    fn part(&mut self, value: &'a Value, resource: &'a Value) {
-        if let Some(to) = self.enter(value, resource) {
-            self.leads(resource, to);
+    fn same(&mut self, from: usize, value: &'a Value, resource: Resource) {
+        if let Some((to, other)) = self.enter(value, resource) {
+            self.edge(from, to);
+            self.ways.lead(resource, other);
+        }
+    }
+
+    fn part(&mut self, value: &'a Value, resource: Resource) {
+        if let Some((_, other)) = self.enter(value, resource) {
+            self.ways.lead(resource, other);
         }
     }
 
@@ -183,7 +180,7 @@ impl<'a> Walk<'a> {
         &mut self,
         at: usize,
         map: &'a Map<String, Value>,
-        resource: &'a Value,
+        resource: Resource,
     ) -> Result<(), String> {
         for (word, value) in map {
             let word = word.as_str();
@@ -204,7 +201,9 @@ impl<'a> Walk<'a> {
                     self.name_patterns(value)?;
                 }
             } else if let (true, Some(to)) = (REFERENCES.contains(&word), value.as_str()) {
-                self.refer(at, word, to, resource);
+                let group = self.group(Meant::read(word, to, resource));
+                self.edge(at, group);
+                self.ways.lead_to_group(resource, group);
             } else if let ("pattern", Some(pattern)) = (word, value.as_str()) {
                 let states = self.pattern(pattern)?;
                 self.costs.text = self.costs.text.max(states);
@@ -233,60 +232,34 @@ impl<'a> Walk<'a> {
         Ok(states)
     }
 
-    /// Follows a reference to wherever it may lead: the worst counts. What leads out of the schema is
-    /// refused when it is compiled, but for the meta-schemas, which are known to be harmless.
-    fn refer(&mut self, at: usize, word: &str, to: &'a str, resource: &'a Value) {
-        let (base, fragment) = to.split_once('#').unwrap_or((to, ""));
-        let last = base.rsplit(['/', ':']).next().unwrap_or(base);
-        let roots: Vec<&'a Value> = if base.is_empty() {
-            vec![resource]
-        } else {
-            let named = self.resources.iter().filter(|(id, _)| {
-                *id == base || id.trim_end_matches('#').rsplit(['/', ':']).next() == Some(last)
-            });
-            named.map(|(_, root)| *root).collect()
-        };
-        let mut found: Vec<(&'a Value, &'a Value)> = Vec::new();
-        if word == "$recursiveRef" {
-            found.extend(self.resources.iter().map(|(_, root)| (*root, *root)));
-            found.push((self.document, self.document));
-        } else if fragment.is_empty() {
-            found.extend(roots.iter().map(|root| (*root, *root)));
-        } else if fragment.starts_with('/') {
-            found.extend(roots.iter().filter_map(|root| navigate(root, fragment)));
-        } else {
-            let named = self.anchors.iter().filter(|(name, _, _)| *name == fragment);
-            let named = named.filter(|(_, _, of)| {
-                word == "$dynamicRef" || roots.iter().any(|root| place(*root) == place(*of))
-            });
-            found.extend(named.map(|(_, value, of)| (*value, *of)));
+    /// All that a reference may lead to: the worst counts, so that each of them is led to once.
+    fn group(&mut self, meant: Meant<'a>) -> usize {
+        if let Some(group) = self.groups.get(&meant) {
+            return *group;
         }
-        let before = self.schemas.len();
-        let targets: Vec<_> =
-            found.into_iter().filter_map(|(value, of)| self.enter(value, of)).collect();
-        // Several places that one reference may mean: one schema that leads to each of them once.
-        debug_assert!(before <= self.schemas.len());
-        for to in targets {
-            if let Some(edges) = self.same.get_mut(at) {
-                edges.push(to);
-            }
-            self.leads(resource, to);
-        }
+        let found = self.names.places(meant);
+        let entered = found.into_iter().filter_map(|(value, of)| self.enter(value, of));
+        let (edges, members): (Vec<_>, BTreeSet<_>) = entered.unzip();
+        let group = self.nodes.len();
+        self.nodes.push(Node { schema: None, edges });
+        self.ways.form(group, members);
+        self.groups.insert(meant, group);
+        group
     }
 
     /// Visits of each schema, those behind it first.
     fn count(&mut self) -> Result<(), String> {
-        let mut visits = vec![0_u64; self.schemas.len()];
-        let mut depth = vec![0_usize; self.schemas.len()];
+        let mut totals = vec![(0_u64, 0_usize); self.nodes.len()];
         // 0: not seen, 1: being counted, 2: counted.
-        let mut state = vec![0_u8; self.schemas.len()];
-        for first in 0..self.schemas.len() {
+        let mut state = vec![0_u8; self.nodes.len()];
+        for first in 0..self.nodes.len() {
             let mut open = vec![first];
             while let Some(&at) = open.last() {
-                let edges = self.same.get(at).map_or(&[][..], Vec::as_slice);
+                spend(1);
+                let Some(node) = self.nodes.get(at) else { break };
                 if state.get(at) == Some(&0) {
                     set(&mut state, at, 1);
-                    for &to in edges {
+                    for &to in &node.edges {
                         match state.get(to) {
                             Some(1) => return Err(looped()),
                             Some(0) => open.push(to),
@@ -300,62 +273,31 @@ impl<'a> Walk<'a> {
                     continue;
                 }
                 set(&mut state, at, 2);
-                let behind = |of: &[u64]| edges.iter().filter_map(|to| of.get(*to)).sum::<u64>();
-                let own = self.schemas.get(at).map_or(1, |(map, _)| branches(map));
-                let total = own.saturating_add(behind(&visits));
-                let deepest =
-                    edges.iter().filter_map(|to| depth.get(*to)).max().map_or(0, |d| d + 1);
-                if total > MAX_VISITS || deepest > MAX_DEPTH {
+                let (visits, depth) = total(node, &totals);
+                if visits > MAX_VISITS || depth > MAX_DEPTH {
                     return Err(format!(
                         "its references unfold to more than {MAX_VISITS} schemas, or deeper than \
                          {MAX_DEPTH}, over one and the same place of the data"
                     ));
                 }
-                set(&mut visits, at, total);
-                set(&mut depth, at, deepest);
-                self.costs.visits = self.costs.visits.max(total);
-            }
-        }
-        Ok(())
-    }
-
-    /// Bounds the ways through its resources: each is compiled by itself.
-    fn scopes(&self) -> Result<(), String> {
-        if self.leads.is_empty() {
-            return Ok(());
-        }
-        let mut next: HashMap<usize, Vec<usize>> = HashMap::new();
-        for (from, to) in &self.leads {
-            let all = next.entry(*from).or_default();
-            if !all.contains(to) {
-                all.push(*to);
-            }
-        }
-        let mut sizes: HashMap<usize, usize> = HashMap::new();
-        for (_, resource) in &self.schemas {
-            *sizes.entry(place(*resource)).or_default() += SCHEMA_BYTES;
-        }
-        let mut left = MAX_SCOPED;
-        let mut way = vec![(place(self.document), 0_usize)];
-        while let Some((at, done)) = way.pop() {
-            if done == 0 {
-                let size = sizes.get(&at).copied().unwrap_or(SCHEMA_BYTES);
-                left = left.checked_sub(size).ok_or_else(|| {
-                    "its resources refer to each other in too many ways".to_owned()
-                })?;
-            }
-            let Some(to) = next.get(&at).and_then(|all| all.get(done)) else { continue };
-            way.push((at, done + 1));
-            if !way.iter().any(|(on_it, _)| on_it == to) {
-                way.push((*to, 0));
+                set(&mut totals, at, (visits, depth));
+                self.costs.visits = self.costs.visits.max(visits);
             }
         }
         Ok(())
     }
 }
 
-/// About what one schema takes when it is compiled, in bytes.
-const SCHEMA_BYTES: usize = 1024;
+/// The visits that a node comes to, and how deep it leads, given the same of those behind it.
+fn total(node: &Node<'_>, totals: &[(u64, usize)]) -> (u64, usize) {
+    let own = node.schema.map_or(0, |(map, _)| branches(map));
+    let behind = node.edges.iter().filter_map(|to| totals.get(*to));
+    let (visits, depth) = behind.fold((own, 0), |(visits, depth), (more, deeper)| {
+        (visits.saturating_add(*more), depth.max(deeper + 1))
+    });
+    // A group is no schema itself.
+    (visits, if node.schema.is_some() { depth } else { depth.saturating_sub(1) })
+}
 
 fn set<T>(of: &mut [T], at: usize, value: T) {
     if let Some(slot) = of.get_mut(at) {
@@ -372,22 +314,4 @@ fn branches(map: &Map<String, Value>) -> u64 {
     let lists = SAME_LISTS.iter().filter_map(|word| map.get(*word)?.as_array());
     let plain = lists.flatten().filter(|branch| branch.is_boolean()).count();
     1 + u64::try_from(plain).unwrap_or(u64::MAX)
-}
-
-/// Follows a JSON pointer, percent-encoded or not; what it leads to, and the resource that is in.
-fn navigate<'a>(root: &'a Value, fragment: &str) -> Option<(&'a Value, &'a Value)> {
-    let pointer = percent_encoding::percent_decode_str(fragment).decode_utf8_lossy();
-    let (mut value, mut resource) = (root, root);
-    for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        value = match value {
-            Value::Object(map) => map.get(&token)?,
-            Value::Array(items) => items.get(token.parse::<usize>().ok()?)?,
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return None,
-        };
-        if value.as_object().and_then(id).is_some() {
-            resource = value;
-        }
-    }
-    Some((value, resource))
 }

@@ -211,3 +211,53 @@ async fn schemas_that_explode_are_refused_and_hold_nobody_up() {
     let ended = server.sigterm_and_wait().await;
     assert!(ended.success(), "{ended}");
 }
+
+/// A workflow whose schema has so many definitions, and as many members that refer to them.
+fn with_names(count: usize, named: impl Fn(usize) -> Value, to: impl Fn(usize) -> Value) -> Value {
+    let all = |of: &dyn Fn(usize) -> Value| -> serde_json::Map<String, Value> {
+        (0..count).map(|at| (at.to_string(), of(at))).collect()
+    };
+    let mut workflow = under("true");
+    workflow["inputSchema"] = json!({ "$defs": all(&named), "properties": all(&to) });
+    workflow
+}
+
+/// Memory that a server takes at the most while it looks at one schema, over what it took before.
+const ONE_SCHEMA: usize = 256 << 20;
+
+#[tokio::test]
+async fn schemas_of_many_names_and_references_take_bounded_memory_and_hold_nobody_up() {
+    let home = Home::memory().await;
+    let server = home.launch().start().await;
+    let client = server.client();
+    let before = server.most_memory();
+    for count in [1_000, 5_000, 30_000] {
+        let id = |at: usize| json!({ "$id": format!("r{at}") });
+        let recursive = |at: usize| json!({ "$id": format!("r{at}"), "$recursiveRef": "#" });
+        let anchor = |at: usize| json!({ "$anchor": format!("a{at}") });
+        let dynamic = |_| json!({ "$dynamicAnchor": "a" });
+        let workflows = [
+            ("recursive", with_names(count, recursive, |_| json!(true))),
+            ("ids", with_names(count, id, |at| json!({ "$ref": format!("r{at}") }))),
+            ("anchors", with_names(count, anchor, |at| json!({ "$ref": format!("#a{at}") }))),
+            ("dynamic", with_names(count, dynamic, |_| json!({ "$dynamicRef": "#a" }))),
+        ];
+        for (name, workflow) in workflows {
+            let answer = meanwhile(&server, client.post("/workflows/validate", &workflow)).await;
+            let (status, most) = (answer.status, server.most_memory());
+            assert!(status == 200 || status == 400, "{name} {count}: {}", answer.text());
+            assert!(most < before + ONE_SCHEMA, "{name} {count}: {} MiB", (most - before) >> 20);
+        }
+    }
+    // The place of each word holds the long name above it.
+    let words: serde_json::Map<String, Value> =
+        (0..20_000).map(|at| (at.to_string(), json!({}))).collect();
+    let mut below = under("true");
+    below["inputSchema"] =
+        json!({ "properties": { "k".repeat(250_000): { "properties": words } } });
+    let answer = meanwhile(&server, client.post("/workflows/validate", &below)).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(server.most_memory() < before + ONE_SCHEMA);
+    let ended = server.sigterm_and_wait().await;
+    assert!(ended.success(), "{ended}");
+}
