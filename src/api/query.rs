@@ -16,6 +16,9 @@ pub(super) const MAX_LIMIT: usize = 200;
 pub(super) const MAX_LONG_LIMIT: usize = 1_000;
 /// Items of a list when nothing was asked for.
 pub(super) const DEFAULT_LIMIT: usize = 50;
+/// Most members of the metadata that one list looks at: beyond what anybody tells threads apart by, and
+/// each is one more table for the store to search and to join.
+pub(super) const MAX_METADATA_FILTERS: usize = 8;
 /// Longest an answer is held back; below the idle timeout of common proxies.
 pub(super) const MAX_WAIT: Duration = Duration::from_mins(1);
 
@@ -140,13 +143,16 @@ impl Params {
         wait.map(|wait| wait.min(MAX_WAIT))
     }
 
-    /// Every parameter whose name starts with `prefix`, without it.
-    pub(super) fn below(&mut self, prefix: &str) -> Vec<(String, String)> {
+    /// Every parameter whose name starts with `prefix`, without it: at most `most`.
+    pub(super) fn below(&mut self, prefix: &str, most: usize) -> Vec<(String, String)> {
         let (found, rest) = std::mem::take(&mut self.pairs)
             .into_iter()
             .partition(|(name, _)| name.len() > prefix.len() && name.starts_with(prefix));
         self.pairs = rest;
         let found: Vec<(String, String)> = found;
+        if found.len() > most {
+            self.fault(&format!("{prefix}KEY"), &format!("is given at most {most} times"));
+        }
         found
             .into_iter()
             .map(|(name, value)| (name.split_at(prefix.len()).1.to_owned(), value))
@@ -217,7 +223,7 @@ mod tests {
     fn values_are_decoded_and_broken_escapes_refused() {
         let mut params = Params::parse("workflow=a%20b+c&metadata.team=%C3%BC").unwrap();
         assert_eq!(params.text("workflow").as_deref(), Some("a b c"));
-        assert_eq!(params.below("metadata."), [("team".to_owned(), "ü".to_owned())]);
+        assert_eq!(params.below("metadata.", 1), [("team".to_owned(), "ü".to_owned())]);
         assert!(params.finish().is_ok());
         for bad in ["a=%", "a=%4", "a=%zz", "a=%+1", "a=%ff", "%ff=1"] {
             assert!(Params::parse(bad).is_err(), "{bad}");
@@ -237,6 +243,9 @@ mod tests {
                 "{seq}"
             );
         }
+        let many = |n: usize| (0..n).map(|at| format!("m.k{at}=v")).collect::<Vec<_>>().join("&");
+        assert!(!refused(&many(8), |p| _ = p.below("m.", 8)));
+        assert!(refused(&many(9), |p| _ = p.below("m.", 8)));
         assert!(!refused("limit=1000", |p| _ = p.limit_to(MAX_LONG_LIMIT, 1)));
         assert!(refused("limit=1001", |p| _ = p.limit_to(MAX_LONG_LIMIT, 1)));
         assert!(!refused("after=9223372036854775807&", |p| _ = p.seq("after")));

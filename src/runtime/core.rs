@@ -29,7 +29,8 @@ use crate::runtime::lease::authority::Authority;
 use crate::runtime::lease::roster::{Roster, Work};
 use crate::runtime::notices::Desk;
 use crate::runtime::settings::{
-    DIFFS_AT_ONCE, FORKS_AT_ONCE, LOADS_AT_ONCE, READS_AT_ONCE, RuntimeSettings, SNAPSHOT_WRITERS,
+    DIFFS_AT_ONCE, FORKS_AT_ONCE, LISTS_AT_ONCE, LOADS_AT_ONCE, READS_AT_ONCE, RuntimeSettings,
+    SNAPSHOT_WRITERS,
 };
 use crate::runtime::write::writer::JournalWriter;
 use crate::store::Store;
@@ -100,6 +101,8 @@ pub(super) struct Core {
     pub(super) shared: SharedEvents,
     /// Threads rebuilt side by side to be shown.
     pub(super) reads: Semaphore,
+    /// Lists read side by side for clients.
+    pub(super) lists: Arc<Semaphore>,
     /// Threads loaded side by side after a claim: the rest of the server reads as well.
     pub(super) loads: Semaphore,
     /// One permit for each history that may be taken over at once.
@@ -163,6 +166,7 @@ impl Core {
             queued: AtomicUsize::new(0),
             shared: SharedEvents::default(),
             reads: Semaphore::new(READS_AT_ONCE),
+            lists: Arc::new(Semaphore::new(LISTS_AT_ONCE)),
             loads: Semaphore::new(LOADS_AT_ONCE),
             forks: Semaphore::new(FORKS_AT_ONCE),
             diffs: Semaphore::new(DIFFS_AT_ONCE),

@@ -75,6 +75,18 @@ pub(super) const LOADS_AT_ONCE: usize = 3;
 /// processor for as long as it takes.
 pub(super) const READS_AT_ONCE: usize = 16;
 
+/// Lists and counts that clients ask for, side by side: fewer than any store has connections that read
+/// (SQLite has four), so that claims, messages and the reads of one thread always find one.
+pub(super) const LISTS_AT_ONCE: usize = 3;
+
+/// What a caller waits for a place among them before he hears that the server is overloaded: short of
+/// [`STORE_PATIENCE`], and longer than a list by an index takes.
+pub(super) const LIST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the place of a list stays taken whose caller has gone: the store cannot be told that nobody
+/// waits, and goes on until Postgres ends it (3 s, its `statement_timeout` for lists).
+pub(super) const LIST_REST: Duration = Duration::from_secs(3);
+
 /// How often journal heads of followed threads are read from the store: what a reader waits at
 /// most for events of a thread that another replica drives.
 pub(super) const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);

@@ -7,7 +7,9 @@ use super::list_of;
 use crate::api::Api;
 use crate::api::extract::Within;
 use crate::api::problem::Problem;
-use crate::api::query::{DEFAULT_LIMIT, FromQuery, MAX_LONG_LIMIT, Params, QueryString};
+use crate::api::query::{
+    DEFAULT_LIMIT, FromQuery, MAX_LONG_LIMIT, MAX_METADATA_FILTERS, Params, QueryString,
+};
 use crate::model::{ThreadId, ThreadStatus};
 use crate::runtime::{ThreadItem, ThreadQuery};
 
@@ -23,7 +25,7 @@ pub(in crate::api) struct ThreadsQuery {
     #[param(value_type = Option<String>, rename = "forkedFrom")]
     forked_from: Option<ThreadId>,
     /// Only threads whose metadata has this member; `KEY` stands for its name, and the parameter
-    /// may be given for several.
+    /// may be given for up to 8.
     #[param(value_type = Option<String>, rename = "metadata.KEY")]
     metadata: Vec<(String, String)>,
     /// Items per page.
@@ -43,7 +45,7 @@ impl FromQuery for ThreadsQuery {
             forked_from: query.parsed("forkedFrom", |text| {
                 ThreadId::parse(text).map_err(|fault| fault.to_string())
             }),
-            metadata: query.below("metadata."),
+            metadata: query.below("metadata.", MAX_METADATA_FILTERS),
             limit: query.limit_to(MAX_LONG_LIMIT, DEFAULT_LIMIT),
             cursor: query.text("cursor"),
         }

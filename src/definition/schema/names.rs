@@ -105,7 +105,9 @@ impl<'a> Names<'a> {
                 }
             }
             Value::Array(items) => {
-                items.iter().for_each(|inner| self.add(inner, resource, length.below(1)));
+                for inner in items {
+                    self.add(inner, resource, length.below(1));
+                }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::audit_book::{Alike, Counted};
-use super::query::{patiently, read_cursor, write_cursor};
+use super::query::{listed, patiently, read_cursor, write_cursor};
 use crate::model::{Json, Timestamp};
 use crate::runtime::core::Core;
 use crate::runtime::types::{AuditEvent, AuditItem, AuditQuery, Page, RuntimeError};
@@ -171,7 +171,8 @@ pub(in crate::runtime) async fn list(
         action: query.action,
         before: query.cursor.as_deref().map(read_cursor).transpose()?,
     };
-    let rows = patiently(async { Ok(core.store().audit(&filter, query.limit + 1).await?) }).await?;
+    let look = || async { Ok(core.store().audit(&filter, query.limit + 1).await?) };
+    let rows = listed(core, look).await?;
     let page = Page::cut(rows, query.limit, |last| write_cursor(last.at, &last.id));
     let shown = page.items.iter().map(|row| row.body.decode().map_err(|_| RuntimeError::Corrupt));
     Ok(Page { items: shown.collect::<Result<_, _>>()?, next_cursor: page.next_cursor })

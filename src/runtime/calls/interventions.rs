@@ -3,7 +3,7 @@
 //! A view of the journal: each row is made from the folded state, by the append that changes it
 //! (`commit`), and by `verify` to compare. Nothing is decided here, and nothing from the index.
 
-use super::query::{persistently, read_cursor, write_cursor};
+use super::query::{listed, read_cursor, write_cursor};
 use crate::machine::{self, ThreadState};
 use crate::model::{Event, EventBody, Json, Namespace};
 use crate::runtime::core::Core;
@@ -113,7 +113,7 @@ pub(in crate::runtime) async fn list(
         let each = bytes.checked_div(rows.len()).unwrap_or(PAGE_BYTES / FIRST_ROWS).max(1);
         let part = (PAGE_BYTES.saturating_sub(bytes) / each).clamp(1, left);
         let look = || async { Ok(core.store().interventions(&filter, part).await?) };
-        let more = persistently(core, look).await?;
+        let more = listed(core, look).await?;
         let is_last = more.len() < part;
         filter.before = more.last().map(|last| (last.opened_at, last.id.clone()));
         bytes = more.iter().map(|row| row.body.as_str().len()).fold(bytes, usize::saturating_add);

@@ -14,6 +14,7 @@ pub(super) mod fork;
 pub(super) mod health;
 pub(super) mod interventions;
 pub(super) mod invoke;
+pub(super) mod lists;
 pub(super) mod monitor;
 pub(super) mod query;
 pub(super) mod request_hash;

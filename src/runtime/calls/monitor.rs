@@ -1,7 +1,7 @@
 //! Active threads at a glance, and which of them look stuck.
 
 use super::explain::explain;
-use super::query::{item, persistently};
+use super::query::{item, listed, persistently};
 use crate::model::{Namespace, StepId, ThreadStatus, Timestamp};
 use crate::runtime::claim::recoveries;
 use crate::runtime::core::Core;
@@ -23,10 +23,8 @@ pub(in crate::runtime) async fn monitor(
             status: Some(status),
             ..ThreadFilter::default()
         };
-        rows.extend(
-            persistently(core, || async { Ok(core.store().threads(&filter, limit).await?) })
-                .await?,
-        );
+        let look = || async { Ok(core.store().threads(&filter, limit).await?) };
+        rows.extend(listed(core, look).await?);
     }
     rows.sort_by(|a, b| (b.created_at, &b.thread_id).cmp(&(a.created_at, &a.thread_id)));
     rows.truncate(limit);

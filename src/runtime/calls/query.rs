@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use super::lists::Place;
 use crate::machine::StatusDocument;
 use crate::model::{Event, EventBody, Fault, Seq, ThreadId, Timestamp};
 use crate::observe::Overloaded;
@@ -98,6 +99,22 @@ where
     let patience = if core.authority().holds() { STORE_PATIENCE } else { STORE_PATIENCE_AWAY };
     let unavailable = RuntimeError::Unavailable { retry_after: RETRY_AFTER };
     tokio::time::timeout(patience, tries).await.unwrap_or(Err(unavailable))
+}
+
+/// Reads a list or a count for a client [`persistently`], when there is a [`Place`] for it.
+pub(in crate::runtime) async fn listed<T, F>(
+    core: &Core,
+    look: impl FnMut() -> F,
+) -> Result<T, RuntimeError>
+where
+    F: Future<Output = Result<T, RuntimeError>>,
+{
+    let place = Place::among(&core.lists).await?;
+    let found = persistently(core, look).await;
+    if !matches!(found, Err(RuntimeError::Unavailable { .. })) {
+        place.answered();
+    }
+    found
 }
 
 /// The status document of a thread.
@@ -276,7 +293,7 @@ pub(in crate::runtime) async fn threads(
         before,
     };
     let look = || async { Ok(core.store().threads(&filter, query.limit + 1).await?) };
-    let rows = persistently(core, look).await?;
+    let rows = listed(core, look).await?;
     let page =
         Page::cut(rows, query.limit, |last| write_cursor(last.created_at, last.thread_id.text()));
     Ok(page.map(item))

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::query::persistently;
+use super::query::listed;
 use crate::model::{Namespace, Timestamp};
 use crate::observe::{
     ABANDONED_TALLY, RECOVERED_TALLY, RETRIES_TALLY, StorageRetries, checkpoint_tally,
@@ -66,7 +66,7 @@ pub(in crate::runtime) async fn stats(
 ) -> Result<Stats, RuntimeError> {
     let window = i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX);
     let since = Timestamp::from_millis(core.parts.clock.now().millis().saturating_sub(window));
-    persistently(core, || async {
+    listed(core, || async {
         let mut tallies: BTreeMap<String, u64> =
             core.store().tallies(since).await?.into_iter().collect();
         for (name, count) in core.tallied.missing(totals(core)) {

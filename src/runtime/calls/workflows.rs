@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::query::persistently;
+use super::query::{listed, persistently};
 use crate::definition::{Plan, TakesLong};
 use crate::model::{Fault, Faults, Json, Namespace, Pointer, hex};
 use crate::observe::Pool;
@@ -219,7 +219,7 @@ pub(in crate::runtime) async fn list(
     let after = cursor.map(|cursor| namespace.key(cursor));
     let look =
         || async { Ok(core.store().workflows(namespace, after.as_deref(), limit + 1).await?) };
-    let rows = persistently(core, look).await?;
+    let rows = listed(core, look).await?;
     let page = Page::cut(rows, limit, |last| Namespace::split(&last.name).1.to_owned());
     Ok(page.map(|row| shown(row, None)))
 }

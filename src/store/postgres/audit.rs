@@ -57,7 +57,7 @@ impl Audits for PostgresStore {
             .bind(at)
             .bind(id)
             .bind(row_limit(limit));
-        let rows: Vec<RawAudit> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<RawAudit> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawAudit::decode).collect()
     }
 

@@ -279,6 +279,7 @@ impl Store for PostgresStore {
         }
         self.writer.close().await;
         self.general.close().await;
+        self.lists.close().await;
         self.leases.close().await;
         self.door.close().await;
     }

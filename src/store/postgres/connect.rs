@@ -32,6 +32,7 @@ impl PostgresStore {
             statements: Statements::of(&target.schema),
             writer: target.writers(),
             general: target.general(),
+            lists: target.lists(),
             leases: target.leases(),
             hints: target.hints(),
             ear: Arc::default(),

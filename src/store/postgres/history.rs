@@ -213,7 +213,7 @@ impl PostgresStore {
     ) -> Result<Vec<RecoveryCount>, StoreError> {
         let query = sqlx::query_as(self.sql(RECOVERY_COUNTS));
         let query = query.bind(since.millis()).bind(namespace.prefix());
-        let rows: Vec<RawCount> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<RawCount> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
         recovery_counts(rows)
     }
 
@@ -260,7 +260,7 @@ impl PostgresStore {
         list.push(" ORDER BY opened_at DESC, id DESC LIMIT ").push_bind(row_limit(limit));
         let query = list.build_query_as();
         let rows: Vec<RawIntervention> =
-            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+            answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawIntervention::decode).collect()
     }
 
@@ -269,7 +269,7 @@ impl PostgresStore {
         namespace: &Namespace,
     ) -> Result<InterventionCounts, StoreError> {
         let query = sqlx::query_as(self.sql(INTERVENTION_COUNTS)).bind(namespace.prefix());
-        answer::<_, StoreError>(query.fetch_one(&self.general)).await.map(intervention_counts)
+        answer::<_, StoreError>(query.fetch_one(&self.lists)).await.map(intervention_counts)
     }
 
     pub(super) async fn do_add_tallies(

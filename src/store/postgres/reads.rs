@@ -134,7 +134,7 @@ impl PostgresStore {
         }
         list.push(" ORDER BY created_at DESC, thread_id DESC LIMIT ").push_bind(row_limit(limit));
         let query = list.build_query_as();
-        let rows: Vec<RawThread> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<RawThread> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawThread::decode).collect()
     }
 

@@ -20,6 +20,8 @@ pub struct PostgresStore {
     pub(super) statements: Statements,
     pub(super) writer: Pool,
     pub(super) general: Pool,
+    /// For what clients may ask for in any amount.
+    pub(super) lists: Pool,
     pub(super) leases: Pool,
     /// For notifications; `None` behind a pooler, which leaves no session to listen or to be seen.
     pub(super) hints: Option<Pool>,

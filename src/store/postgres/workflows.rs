@@ -95,8 +95,7 @@ impl PostgresStore {
     ) -> Result<Vec<WorkflowRow>, StoreError> {
         let query = sqlx::query_as(self.sql(WORKFLOWS)).bind(after).bind(row_limit(limit));
         let query = query.bind(namespace.prefix());
-        let rows: Vec<RawWorkflow> =
-            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<RawWorkflow> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawWorkflow::decode).collect()
     }
 
