@@ -168,6 +168,10 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
         let levels = ["off", "error", "warn", "info", "debug", "trace"];
         levels.iter().any(|known| known.eq_ignore_ascii_case(level.trim()))
     };
+    // The library that reads it takes each letter for one byte.
+    if !text.is_ascii() {
+        return Err("allowed: levels and target=level, in ASCII".to_owned());
+    }
     for part in text.split(',') {
         let valid = match part.rsplit_once('=') {
             // A word without a level would be taken for a target and silence everything else.

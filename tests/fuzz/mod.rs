@@ -16,11 +16,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::time::Instant;
 
 /// How long each target looks for faults after its corpus, in seconds.
 const SECONDS: &str = "RETHREAD_FUZZ_SECONDS";
+/// Which changes are made. The same without it: a run of the tests that has passed goes on passing, and
+/// `scripts/fuzz` looks elsewhere each time.
+const SEED: &str = "RETHREAD_FUZZ_SEED";
 /// So long, if nothing is set: a look in passing, as part of every run of the tests.
 const DEFAULT_SECONDS: f64 = 1.0;
 /// Longest time on the processor that one input may take, in a build that is not optimised: the budgets
@@ -48,7 +51,10 @@ pub(crate) fn fuzz(target: &str, tokens: &[&str], read: impl Fn(&[u8]) -> String
     }
     run.samples.borrow_mut().extend(samples);
     let until = Instant::now() + seconds();
-    while Instant::now() < until {
+    for round in 0_u64.. {
+        if Instant::now() >= until {
+            break;
+        }
         let config = Config {
             cases: ROUND,
             failure_persistence: None,
@@ -56,7 +62,7 @@ pub(crate) fn fuzz(target: &str, tokens: &[&str], read: impl Fn(&[u8]) -> String
             ..Config::default()
         };
         let inputs = mutate::inputs(&run.samples, tokens);
-        let outcome = TestRunner::new(config).run(&inputs, |input| {
+        let outcome = TestRunner::new_with_rng(config, random(round)).run(&inputs, |input| {
             // Once an input has failed the time is that of making it smaller.
             if Instant::now() < until || run.has_failed() {
                 run.read(&input);
@@ -80,6 +86,17 @@ pub(crate) fn fuzz(target: &str, tokens: &[&str], read: impl Fn(&[u8]) -> String
     }
     let (count, outcomes) = (run.ended.get(), run.outcomes.borrow().len());
     println!("{target}: {count} inputs, {outcomes} outcomes, in {:?}", seconds());
+}
+
+/// Where the changes of one round come from.
+fn random(round: u64) -> TestRng {
+    let set = std::env::var_os(SEED).map(|text| text.to_string_lossy().parse());
+    let seed = set.transpose().unwrap_or_else(|_| panic!("{SEED} is no number"));
+    let seed: u64 = seed.unwrap_or_default();
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8..16].copy_from_slice(&round.to_le_bytes());
+    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
 }
 
 fn seconds() -> Duration {
