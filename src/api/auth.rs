@@ -19,8 +19,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::connections::PeerAddress;
 use super::extract::path_parameter;
+use super::holding::Holding;
 use super::keys::{ApiKey, Keys};
-use super::places::Holding;
 use super::problem::{FORBIDDEN, Problem, UNAUTHENTICATED};
 use super::query::Params;
 use super::quota::{Holder, Unannounced};

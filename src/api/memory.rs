@@ -2,17 +2,15 @@
 //! taken it. What finds no room is refused with 503; health and metrics, which are small and hold
 //! nothing, are always answered.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use hyper::body::{Frame, SizeHint};
 
 use super::Api;
+use super::holding::Holding;
 use super::problem::Problem;
 use crate::observe::{Memory, Overloaded, Pool, Reservation};
 use crate::runtime::RuntimeError;
@@ -77,35 +75,7 @@ pub(super) async fn hold(State(api): State<Api>, mut request: Request, next: Nex
     };
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     match api.handle.memory().reserve(Pool::Answers, size) {
-        Ok(reservation) => {
-            response.map(|body| Body::new(Counted { body, _reservation: reservation }))
-        }
+        Ok(reservation) => response.map(|body| Body::new(Holding::new(body, reservation))),
         Err(error) => refused(error).into_response(),
-    }
-}
-
-/// A body whose memory is counted until it is gone.
-struct Counted {
-    body: Body,
-    _reservation: Reservation,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -15,6 +15,7 @@ mod extract;
 mod fields;
 mod gate;
 mod guessers;
+mod holding;
 mod keys;
 mod memory;
 mod openapi;

@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
@@ -133,42 +131,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// The body of an answer whose end is noted.
+/// Held by the body of an answer, whose end it notes.
 #[derive(Debug)]
-pub(super) struct Answer {
-    body: Body,
-    pace: Arc<Pace>,
-}
+pub(super) struct Answering(pub(super) Arc<Pace>);
 
-impl Answer {
-    /// Notes the end of this body.
-    pub(super) fn new(body: Body, pace: Arc<Pace>) -> Self {
-        Self { body, pace }
-    }
-}
-
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Answer {
+impl Drop for Answering {
     fn drop(&mut self) {
-        self.pace.answered();
+        self.0.answered();
     }
 }

@@ -3,12 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
-
-use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
 
 /// The places that are taken; whoever has none is not in there.
 #[derive(Debug)]
@@ -58,40 +53,6 @@ impl<K: Hash + Eq> Drop for Place<K> {
                 taken.remove(&self.who);
             }
         }
-    }
-}
-
-/// A body that holds something until it is gone.
-#[derive(Debug)]
-pub(super) struct Holding<T> {
-    body: Body,
-    _held: T,
-}
-
-impl<T> Holding<T> {
-    /// Holds this while the body is sent.
-    pub(super) fn new(body: Body, held: T) -> Self {
-        Self { body, _held: held }
-    }
-}
-
-impl<T: Unpin> HttpBody for Holding<T> {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

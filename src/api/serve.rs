@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::{Bounds, Connections, PeerAddress, Place, Reserved};
-use super::pace::{Answer, Pace, Watched};
+use super::holding::Holding;
+use super::pace::{Answering, Pace, Watched};
 use super::progress::Progress;
 
 /// Time for a request's head to be complete, from its first byte or, of the first, from the start of
@@ -139,7 +140,9 @@ async fn connection(taken: Taken, app: Router, shutdown: CancellationToken) {
             }
             let (answering, seen) =
                 (tower::ServiceExt::oneshot(app.clone(), request), Arc::clone(&seen));
-            async move { answering.await.map(|answer| answer.map(|body| Answer::new(body, seen))) }
+            async move {
+                answering.await.map(|answer| answer.map(|body| Holding::new(body, Answering(seen))))
+            }
         }));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::support::flows::{chain, flow, step};
 use super::support::issuer::{ASK_EVERY, Issuer, Signer, now, part};
-use super::support::{Answer, Client, GLANCE, Home, Recorder, Server, eventually, on_stores};
+use super::support::{Answer, Client, Home, Recorder, Server, eventually, on_stores};
 
 /// A key of an operator, whose name is a subject as well.
 const ANN: &str = "0123456789abcdef-ann";
@@ -383,7 +383,6 @@ async fn a_stream_ends_with_its_token() {
     stream.wait_for("step_start").await;
     stream.rest().await;
     eventually("the token is refused", async || {
-        tokio::time::sleep(GLANCE).await;
         (short.get("/threads").await.status == 401).then_some(())
     })
     .await;
