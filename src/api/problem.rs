@@ -49,7 +49,7 @@ macro_rules! kinds {
 kinds! {
     VALIDATION_FAILED = BAD_REQUEST "validation_failed" Validation false "The request is not valid";
     MALFORMED_JSON = BAD_REQUEST "malformed_json" Validation false "The body is not valid JSON";
-    UNAUTHENTICATED = UNAUTHORIZED "unauthenticated" Authentication false "Who calls is not known";
+    UNAUTHENTICATED = UNAUTHORIZED "unauthenticated" Authentication false "The caller is not authenticated";
     FORBIDDEN = FORBIDDEN "forbidden" Authorization false "The caller may not do this";
     EXEC_NOT_ALLOWED = FORBIDDEN "exec_not_allowed" Authorization false "A program is not allowed";
     NOT_AN_APPROVER = FORBIDDEN "not_an_approver" Authorization false "Somebody else has to answer";
