@@ -165,7 +165,7 @@ struct Started<'a> {
 }
 
 /// A checked workflow: what a thread executes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan {
     /// The workflow's name.
     pub name: String,

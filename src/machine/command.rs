@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{
     Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, Role, StepId, StepStatus,
     ThreadStatus, Timeouts, Timestamp,
@@ -138,7 +140,8 @@ pub struct Abort {
 }
 
 /// Who asks, and why.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Who {
     /// An API key's name; where nobody needs one, whoever was said to ask, or `anonymous`.
     pub by: String,

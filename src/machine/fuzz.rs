@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Command, Frozen, Moment, ThreadState, decide, snapshot};
+use super::{Command, EncodedSnapshot, Moment, ThreadState, decide, snapshot};
 use crate::definition::Plan;
 use crate::fuzz::fuzz;
 use crate::model::{Event, Json, Pointer, ThreadId, Timeouts, hex};
@@ -49,8 +49,8 @@ impl Plans {
 /// A state that passed every check: it can be shown, kept, and decided about.
 fn goes_on(mut state: ThreadState) -> String {
     let (text, sha256) = snapshot::encode(&state);
-    let frozen = Frozen::open(&text, &sha256).unwrap();
-    let restored = frozen.thaw(&state.thread_id, Arc::clone(&state.plan)).unwrap();
+    let encoded = EncodedSnapshot::open(&text, &sha256).unwrap();
+    let restored = encoded.restore(&state.thread_id, Arc::clone(&state.plan)).unwrap();
     assert_eq!(format!("{restored:?}"), format!("{state:?}"));
     assert!(snapshot::estimate(&state) > 0);
     let shown = serde_json::to_string(&state.document(None)).unwrap();
@@ -87,13 +87,14 @@ fn any_journal_folds_and_what_is_sound_goes_on() {
 
 #[test]
 fn any_snapshot_is_a_state_that_goes_on_or_skipped() {
-    let tokens = ["\"version\":4", "\"version\":5", "null", "\"completed\"", "\"0\"", "[]", "true"];
+    let tokens = ["\"version\":5", "\"version\":6", "null", "\"completed\"", "0", "[]", "true"];
     let plans = Plans::default();
     fuzz("snapshot", &tokens, |bytes| {
         let Some((plan, text)) = plans.split(bytes) else { return "no plan".to_owned() };
-        assert!(Frozen::open(text, "").is_err(), "a checksum that does not match");
+        assert!(EncodedSnapshot::open(text, "").is_err(), "a checksum that does not match");
         let sha256 = hex(&Sha256::digest(text.as_bytes()));
-        let state = Frozen::open(text, &sha256).and_then(|frozen| frozen.thaw(&thread(), plan));
+        let state = EncodedSnapshot::open(text, &sha256)
+            .and_then(|encoded| encoded.restore(&thread(), plan));
         match state {
             Ok(state) => goes_on(state),
             Err(fault) => fault.to_string(),

@@ -36,7 +36,7 @@ mod tests;
 
 pub use command::{Abort, Ask, Command, Moment, Rejection, Report, Resume, Takeover, Who};
 pub use decide::{Fork, ForkRejection, decide, fork, start};
-pub use snapshot::{Frozen, SNAPSHOT_VERSION, SnapshotFault};
+pub use snapshot::{EncodedSnapshot, SNAPSHOT_VERSION, SnapshotFault};
 pub use state::{
     Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState, Undo, Undoing,
 };

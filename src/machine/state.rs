@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Who;
 use crate::definition::{Phase, Plan, Scope, StepView};
 use crate::model::{
     Event, EventBody, Failure, ForkPoint, InterventionOpened, InterventionResolved, Json, Seq,
-    StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef, WorkflowStart,
+    StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef, WorkflowStart, thread_key,
+    verbatim,
 };
 
 /// One step of a thread.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct StepState {
     /// Where it stands.
@@ -31,6 +35,7 @@ pub struct StepState {
     /// When its retry is due or its wait ends.
     pub wake_at: Option<Timestamp>,
     /// Its output, once completed.
+    #[serde(default, with = "verbatim")]
     pub output: Option<Json>,
     /// Its last failure.
     pub error: Option<Failure>,
@@ -63,7 +68,8 @@ pub struct StepState {
 }
 
 /// How far the compensation of a completed step has come.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Undo {
     /// Where it stands: `pending` if its attempt was lost or stopped, else `running`, `retrying`,
     /// `failed` or `compensated`.
@@ -83,7 +89,8 @@ pub struct Undo {
 }
 
 /// Why a thread is undone, which says how it ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Undoing {
     /// It has failed.
     Failure,
@@ -137,9 +144,11 @@ impl StepState {
 }
 
 /// What an attempt gave that has not completed its step yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Held {
     /// The output.
+    #[serde(with = "verbatim")]
     pub output: Json,
     /// How long the attempt took, in milliseconds.
     pub duration_ms: u64,
@@ -148,11 +157,12 @@ pub struct Held {
 }
 
 /// A signal that was sent and that no step has taken yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signal {
     /// Its name.
     pub name: String,
     /// What was sent with it.
+    #[serde(with = "verbatim")]
     pub payload: Json,
 }
 
@@ -164,7 +174,7 @@ impl Signal {
 }
 
 /// A decision that the thread waits for, or that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intervention {
     /// What is asked.
     pub opened: InterventionOpened,
@@ -185,7 +195,7 @@ impl Intervention {
 }
 
 /// How a thread was stopped: paused or aborted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopped {
     /// Since when it stands.
     pub at: Timestamp,
@@ -197,7 +207,7 @@ pub struct Stopped {
 
 /// The end of an abort that lets attempts end first: once none is under way any more, at the latest
 /// at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
     /// When those that are left are cancelled.
     pub at: Timestamp,
@@ -205,12 +215,15 @@ pub struct Ending {
     pub compensate: bool,
 }
 
-/// A thread, as its journal tells it. [`Clone`] and [`PartialEq`] serve tests and `?at=`.
-#[derive(Debug, Clone)]
+/// A thread, as its journal tells it. Its serde form is what `snapshot` writes, without the plan.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ThreadState {
     /// The thread.
+    #[serde(with = "thread_key")]
     pub thread_id: ThreadId,
     /// What it executes.
+    #[serde(skip)]
     pub plan: Arc<Plan>,
     /// Name, version and hash of what it executes.
     pub workflow: WorkflowRef,
@@ -219,14 +232,17 @@ pub struct ThreadState {
     /// Its steps, by their position in the plan.
     pub steps: Vec<StepState>,
     /// Its input.
+    #[serde(with = "verbatim")]
     pub input: Json,
     /// What the client attached.
+    #[serde(with = "verbatim")]
     pub metadata: Json,
     /// W3C trace context of the invoke.
     pub traceparent: Option<String>,
     /// Where its history comes from, if it began with that of another thread.
     pub forked_from: Option<ForkPoint>,
     /// Its output, once completed.
+    #[serde(default, with = "verbatim")]
     pub output: Option<Json>,
     /// Why it failed, or is about to once its running attempts have ended.
     pub error: Option<Failure>,

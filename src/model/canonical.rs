@@ -5,9 +5,11 @@
 //! digit by digit, so that no two of them look the same. Called where a digest is made for people or
 //! programs to compare.
 
+use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Json, Node, hex, quote};
+use super::{Json, JsonFault, Node, hex, quote};
 
 /// Largest whole number that every double around it can be told from: 2^53 - 1.
 const MAX_EXACT: u64 = 9_007_199_254_740_991;
@@ -20,6 +22,27 @@ const MIN_POINT: i32 = -6;
 pub fn canonical_digest(json: &Json) -> String {
     let text = Node::parse(json).map_or_else(|_| json.as_str().to_owned(), |node| canonical(&node));
     hex(&Sha256::digest(text.as_bytes()))
+}
+
+/// The canonical text of a value of our own, without the members that are `null`. Their names are
+/// ASCII, so that the order of bytes is that of UTF-16 units, and numbers are whole.
+pub fn canonical_text<T: Serialize>(value: &T) -> Result<String, JsonFault> {
+    let tree = serde_json::to_value(value);
+    let mut tree = tree.map_err(|fault| JsonFault::Syntax(fault.to_string()))?;
+    drop_nulls(&mut tree);
+    tree.sort_all_objects();
+    Ok(tree.to_string())
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, value| !value.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// The canonical text of a value.

@@ -163,6 +163,26 @@ macro_rules! id_text {
 id_text!(ThreadId);
 id_text!(StepId);
 
+/// Serde form of a thread's id that keeps the namespace: the key under which it is stored.
+pub mod thread_key {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    use super::ThreadId;
+
+    /// Writes the key.
+    pub fn serialize<S: Serializer>(id: &ThreadId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(id.as_str())
+    }
+
+    /// Reads a key.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ThreadId, D::Error> {
+        let key = Cow::<'de, str>::deserialize(deserializer)?;
+        ThreadId::from_key(&key).map_err(de::Error::custom)
+    }
+}
+
 fn check_thread_id(text: &str) -> Result<(), IdFault> {
     let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b));

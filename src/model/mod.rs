@@ -21,10 +21,11 @@ mod retry;
 mod status;
 mod time;
 mod timeout;
+pub mod verbatim;
 
 pub use access::{Namespace, Role};
 pub use breaker::BreakerPolicy;
-pub use canonical::canonical_digest;
+pub use canonical::{canonical_digest, canonical_text};
 pub use clock::{Clock, Entropy};
 pub use duration::{duration_from_node, parse_duration};
 pub use event::{
@@ -39,7 +40,7 @@ pub use failure::{Category, Failure, codes};
 pub use fault::{Fault, Faults, Pointer};
 pub use hex::hex;
 pub use host::HostPort;
-pub use ids::{Epoch, IdFault, Incarnation, Seq, StepId, ThreadId, is_signal_name};
+pub use ids::{Epoch, IdFault, Incarnation, Seq, StepId, ThreadId, is_signal_name, thread_key};
 pub use json::{Json, JsonFault, MAX_JSON_DEPTH, quote};
 pub use members::Members;
 pub use node::Node;

@@ -1,39 +1,52 @@
 //! A thread's state as text, so that not all of its journal has to be read to know it.
 //!
-//! The text is canonical JSON by RFC 8785 (JCS): members in the order of their names, no white
-//! space, the shortest escapes, 64-bit numbers as strings (its appendix D), so that one state has
-//! one text and one SHA-256. What users sent (inputs, outputs, metadata) is not interpreted: its
-//! exact text stands in a JSON string and comes back byte for byte. The plan is not in it; it is
-//! found by the workflow's hash. A snapshot is a cache: one that cannot be read is a
-//! [`SnapshotFault`] and never a guess. `runtime` writes and reads them.
+//! The text is canonical JSON by RFC 8785 (JCS) of what serde derives for [`ThreadState`]: members
+//! in the order of their names and none that is `null`, no white space, the shortest escapes, so
+//! that one state has one text and one SHA-256. User data (inputs, outputs, metadata) is not interpreted: its exact text
+//! stands in a JSON string and comes back byte for byte. The plan is left out; it is found by the
+//! workflow's hash. A snapshot is a cache: one that cannot be read is a [`SnapshotFault`] and never
+//! a guess. `runtime` writes and reads them.
 
 mod fault;
-mod form;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::ThreadState;
 use crate::definition::Plan;
-use crate::model::{Failure, Json, ThreadId, hex};
-use form::ThreadForm;
+use crate::model::{Failure, Json, StepId, ThreadId, canonical_text, hex};
 
 pub use fault::SnapshotFault;
-pub use form::SNAPSHOT_VERSION;
+
+/// The version that this server writes, and the only one it reads. Every change of the serde form
+/// of the state needs a new one: older snapshots are then skipped, and the journal is read.
+pub const SNAPSHOT_VERSION: u32 = 5;
+
+/// The members of a snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+struct Members<'a> {
+    /// The ids of the plan's steps, in the order of the state's.
+    ids: Vec<Cow<'a, StepId>>,
+    state: Cow<'a, ThreadState>,
+    version: u32,
+}
 
 /// The text of a state, and its SHA-256 in hex.
 pub fn encode(state: &ThreadState) -> (String, String) {
+    let ids = state.plan.steps.iter().map(|step| Cow::Borrowed(&step.id)).collect();
+    let members = Members { ids, state: Cow::Borrowed(state), version: SNAPSHOT_VERSION };
     // Every field is a plain struct of strings and numbers: encoding cannot fail.
-    let text = serde_json::to_string(&ThreadForm::of(state)).unwrap_or_default();
+    let text = canonical_text(&members).unwrap_or_default();
     let sha256 = digest(&text);
     (text, sha256)
 }
 
 /// About how many bytes [`encode`] would write, without writing them.
 pub fn estimate(state: &ThreadState) -> usize {
-    /// A step without its texts, as it is written.
+    /// Bytes of a step without its texts.
     const STEP: usize = 400;
     let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
     let failure = |failure: &Option<Failure>| {
@@ -49,10 +62,14 @@ pub fn estimate(state: &ThreadState) -> usize {
 
 /// A snapshot whose bytes are in order, before it is held against a plan.
 #[derive(Debug)]
-pub struct Frozen(ThreadForm<'static>);
+pub struct EncodedSnapshot {
+    ids: Vec<Cow<'static, StepId>>,
+    /// The state without its plan.
+    state: ThreadState,
+}
 
-impl Frozen {
-    /// Reads a snapshot's text; `sha256` is what was stored beside it.
+impl EncodedSnapshot {
+    /// Reads a snapshot's text; `sha256` is the digest that was stored beside it.
     pub fn open(text: &str, sha256: &str) -> Result<Self, SnapshotFault> {
         #[derive(Deserialize)]
         struct Versioned {
@@ -61,9 +78,9 @@ impl Frozen {
         if digest(text) != sha256 {
             return Err(SnapshotFault::Checksum);
         }
-        let form = serde_json::from_str::<ThreadForm<'static>>(text);
-        let version = match &form {
-            Ok(form) => form.version(),
+        let members = serde_json::from_str::<Members<'static>>(text);
+        let version = match &members {
+            Ok(members) => members.version,
             // Another version has other members.
             Err(_) => {
                 serde_json::from_str(text).map_or(SNAPSHOT_VERSION, |Versioned { version }| version)
@@ -72,17 +89,38 @@ impl Frozen {
         if version != SNAPSHOT_VERSION {
             return Err(SnapshotFault::Version(version));
         }
-        form.map(Self).map_err(|fault| SnapshotFault::Unreadable(fault.to_string()))
+        let members = members.map_err(|fault| SnapshotFault::Unreadable(fault.to_string()))?;
+        // This refuses unknown and missing members, those of the model's types among them.
+        if canonical_text(&members).as_deref() != Ok(text) {
+            let other = "another text is written for the same state";
+            return Err(SnapshotFault::Unreadable(other.to_owned()));
+        }
+        Ok(Self { ids: members.ids, state: members.state.into_owned() })
     }
 
-    /// The hash of the definition whose plan [`Frozen::thaw`] wants.
+    /// The hash of the definition whose plan [`EncodedSnapshot::restore`] wants.
     pub fn definition(&self) -> &str {
-        self.0.definition()
+        &self.state.workflow.hash
     }
 
     /// The state, if it is one of this thread and this plan.
-    pub fn thaw(self, thread: &ThreadId, plan: Arc<Plan>) -> Result<ThreadState, SnapshotFault> {
-        let state = self.0.into_state(thread, plan)?;
+    pub fn restore(self, thread: &ThreadId, plan: Arc<Plan>) -> Result<ThreadState, SnapshotFault> {
+        let misfit = |detail: String| Err(SnapshotFault::Misfit(detail));
+        let Self { ids, state } = self;
+        if state.thread_id != *thread {
+            return misfit(format!("it is of thread {}", state.thread_id.as_str()));
+        }
+        if state.workflow.hash != plan.hash {
+            return misfit(format!("it is of definition {}", state.workflow.hash));
+        }
+        if ids.len() != plan.steps.len() {
+            return misfit(format!("it has {} steps, the plan {}", ids.len(), plan.steps.len()));
+        }
+        if let Some((found, planned)) = ids.iter().zip(&plan.steps).find(|(a, b)| ***a != b.id) {
+            return misfit(format!("step {found} stands where the plan has {}", planned.id));
+        }
+        let forked_from = state.forked_from.map(|from| from.beside(thread));
+        let state = ThreadState { plan, forked_from, ..state };
         state.validate().map_err(|found| SnapshotFault::Misfit(found.to_string()))?;
         Ok(state)
     }

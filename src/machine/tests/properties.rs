@@ -8,7 +8,7 @@ use proptest::test_runner::TestCaseError;
 use super::journal;
 use super::random::{Turn, aimed_at, completed, input, turns, workflow};
 use super::theatre::{Stage, asked, json_of, plan, thread};
-use crate::machine::{Ask, Command, Frozen, Resume, ThreadState, decide, snapshot};
+use crate::machine::{Ask, Command, EncodedSnapshot, Resume, ThreadState, decide, snapshot};
 use crate::model::{Event, InterventionKind, ThreadStatus, Timestamp, canonical_digest};
 
 /// Histories per run: a few seconds in a debug build.
@@ -98,8 +98,8 @@ fn decide_twice(stage: &mut Stage, command: Command) -> Result<Option<usize>, Te
 /// The state as a snapshot brings it back: the same, and of the same text.
 fn through_a_snapshot(state: &ThreadState) -> Result<ThreadState, TestCaseError> {
     let (text, sha256) = snapshot::encode(state);
-    let frozen = Frozen::open(&text, &sha256);
-    let restored = frozen.and_then(|found| found.thaw(&thread(), Arc::clone(&state.plan)));
+    let encoded = EncodedSnapshot::open(&text, &sha256);
+    let restored = encoded.and_then(|found| found.restore(&thread(), Arc::clone(&state.plan)));
     let restored = restored.map_err(|fault| TestCaseError::fail(fault.to_string()))?;
     prop_assert_eq!(format!("{restored:?}"), format!("{state:?}"));
     Ok(restored)

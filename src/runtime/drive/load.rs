@@ -8,7 +8,9 @@ use std::sync::Arc;
 use super::plans::named;
 use super::tail::Tail;
 use crate::definition::Plan;
-use crate::machine::{Frozen, Inconsistency, SNAPSHOT_VERSION, SnapshotFault, ThreadState};
+use crate::machine::{
+    EncodedSnapshot, Inconsistency, SNAPSHOT_VERSION, SnapshotFault, ThreadState,
+};
 use crate::model::{
     Event, EventBody, EventFault, Json, Namespace, Pointer, RecoveryStrategy, Seq, ThreadId,
 };
@@ -237,9 +239,9 @@ async fn restore(
     if snapshot.version != SNAPSHOT_VERSION {
         return Err(SnapshotFault::Version(snapshot.version).into());
     }
-    let frozen = Frozen::open(&snapshot.state, &snapshot.sha256)?;
+    let encoded = EncodedSnapshot::open(&snapshot.state, &snapshot.sha256)?;
     let plan =
-        plan(core, &thread.namespace(), frozen.definition()).await.map_err(
+        plan(core, &thread.namespace(), encoded.definition()).await.map_err(
             |error| match error {
                 LoadError::Store(error) if error.is_transient() => Failed::Load(error.into()),
                 error @ (LoadError::NotFound
@@ -250,7 +252,7 @@ async fn restore(
                 | LoadError::Corrupted(_)) => Bad::Plan(error.to_string()).into(),
             },
         )?;
-    let state = frozen.thaw(thread, plan)?;
+    let state = encoded.restore(thread, plan)?;
     if state.last_seq != snapshot.seq {
         let detail = format!("it is of event {}, stored as of {}", state.last_seq, snapshot.seq);
         return Err(SnapshotFault::Misfit(detail).into());

@@ -123,7 +123,7 @@ async fn a_bad_snapshot_is_counted_and_skipped_for_an_older_one_or_the_journal()
     .await;
     with_two_bad(
         |_, good| {
-            let text = good.state.replace("\"id\":\"s3\"", "\"id\":\"s33\"");
+            let text = good.state.replace("\"s3\"", "\"s33\"");
             resealed(good, text)
         },
         "misfit",
@@ -139,8 +139,8 @@ async fn a_bad_snapshot_is_counted_and_skipped_for_an_older_one_or_the_journal()
     .await;
     with_two_bad(
         |state, good| {
-            let seq = format!("\"lastSeq\":\"{}\"", state.last_seq);
-            let text = good.state.replace(&seq, "\"lastSeq\":\"99\"");
+            let seq = format!("\"lastSeq\":{}", state.last_seq);
+            let text = good.state.replace(&seq, "\"lastSeq\":99");
             resealed(good, text)
         },
         "misfit",

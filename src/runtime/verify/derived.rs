@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::thread::Unfolding;
 use super::{Verifier, count};
-use crate::machine::{Frozen, SNAPSHOT_VERSION, snapshot};
+use crate::machine::{EncodedSnapshot, SNAPSHOT_VERSION, snapshot};
 use crate::model::{Json, Timestamp};
 use crate::runtime::calls::interventions;
 use crate::runtime::types::Intervention;
@@ -51,13 +51,14 @@ impl Unfolding<'_> {
 
     fn sound(&self, stored: &StoredSnapshot) -> Result<(), String> {
         let text = String::from_utf8_lossy(&stored.state);
-        let frozen = Frozen::open(&text, &stored.sha256).map_err(|fault| fault.to_string())?;
+        let encoded =
+            EncodedSnapshot::open(&text, &stored.sha256).map_err(|fault| fault.to_string())?;
         if stored.version != i64::from(SNAPSHOT_VERSION) {
             return Err(format!("its version {} is not known", stored.version));
         }
         // Without a plan the thread has been called bad for that.
         let (Some(id), Some(plan)) = (&self.id, &self.plan) else { return Ok(()) };
-        let state = frozen.thaw(id, Arc::clone(plan)).map_err(|fault| fault.to_string())?;
+        let state = encoded.restore(id, Arc::clone(plan)).map_err(|fault| fault.to_string())?;
         if i64::try_from(state.last_seq) != Ok(stored.seq) {
             return Err(format!("it is of event {}", state.last_seq));
         }
