@@ -2,7 +2,8 @@
 //!
 //! A connection beyond the bounds gets a place in the reserve, where it is answered one request of a
 //! probe and nothing else. When all of these are taken the oldest makes room: a probe needs its place
-//! for a moment, and who holds one for long is no probe.
+//! for a moment, and who holds one for long is no probe. A further
+//! concurrent request on an HTTP/2 connection takes a place like a connection.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -65,16 +66,27 @@ impl Connections {
 
     /// A place for a connection of this peer, which it has until the place is dropped.
     pub(super) fn admit(&self, peer: IpAddr) -> Place {
+        self.within_bounds(peer).unwrap_or_else(|| self.in_reserve())
+    }
+
+    /// A place within the bounds, if there is one: for a connection, or for a further concurrent request
+    /// of one. Without the latter, HTTP/2 would raise the bounds a hundredfold.
+    pub(super) fn within_bounds(&self, peer: IpAddr) -> Option<Place> {
         let network = network(peer);
         let Shared { bounds, .. } = &*self.0;
         let mut open = self.0.open();
         let mine = open.by_network.get(&network).copied().unwrap_or_default();
-        if open.total < bounds.total && mine < bounds.per_address {
-            open.total += 1;
-            open.by_network.insert(network, mine + 1);
-            return self.place(Kind::Ordinary(network));
+        if open.total >= bounds.total || mine >= bounds.per_address {
+            return None;
         }
-        while open.reserve.len() >= bounds.reserve.max(1) {
+        open.total += 1;
+        open.by_network.insert(network, mine + 1);
+        Some(self.place(Kind::Ordinary(network)))
+    }
+
+    fn in_reserve(&self) -> Place {
+        let mut open = self.0.open();
+        while open.reserve.len() >= self.0.bounds.reserve.max(1) {
             let Some((_, oldest)) = open.reserve.pop_front() else { break };
             oldest.cancel();
         }

@@ -1,11 +1,12 @@
 //! How long a peer may take: little for a request's head, once it has begun; longer between requests.
 //!
-//! The server below knows of one timeout for both. So the bytes that come in are watched, and the
-//! requests and answers that go by.
+//! The server below has one timeout for both in HTTP/1.1, and none in HTTP/2. So the bytes that come in
+//! are watched, and the requests and answers that go by.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,34 +18,51 @@ use tokio::sync::watch;
 enum Phase {
     /// The head of a request comes in.
     Head,
-    /// A request is answered.
-    Request,
+    /// This many requests are being answered.
+    Requests(usize),
     /// All is answered, and nothing of another request is there.
+    Idle,
+}
+
+/// What a peer took too long for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stalled {
+    /// The head of a request.
+    Head,
+    /// Another request.
     Idle,
 }
 
 /// The phases of one connection.
 #[derive(Debug)]
-pub(super) struct Pace(watch::Sender<Phase>);
+pub(super) struct Pace {
+    phase: watch::Sender<Phase>,
+    /// Whether the connection speaks HTTP/2, where not every byte belongs to a head. A peer that stops
+    /// within a head answers no ping there, which ends its connection.
+    http2: AtomicBool,
+}
 
 impl Pace {
     /// A new connection: whoever opens one has a request to send.
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(watch::Sender::new(Phase::Head)))
+        Arc::new(Self { phase: watch::Sender::new(Phase::Head), http2: AtomicBool::new(false) })
     }
 
-    /// A request's head is complete.
-    pub(super) fn asked(&self) {
-        self.enter(Phase::Request);
+    /// A request's head is complete. The request is being answered until the result is dropped.
+    pub(super) fn asked(self: &Arc<Self>, http2: bool) -> Answering {
+        self.http2.store(http2, Ordering::Relaxed);
+        self.phase.send_modify(|phase| *phase = Phase::Requests(phase.requests() + 1));
+        Answering(Arc::clone(self))
     }
 
-    fn answered(&self) {
-        self.enter(Phase::Idle);
+    /// The number of requests that are being answered.
+    pub(super) fn requests(&self) -> usize {
+        self.phase.borrow().requests()
     }
 
     fn received(&self) {
-        self.0.send_if_modified(|phase| {
-            let begins = *phase == Phase::Idle;
+        self.phase.send_if_modified(|phase| {
+            let begins = *phase == Phase::Idle && !self.http2.load(Ordering::Relaxed);
             if begins {
                 *phase = Phase::Head;
             }
@@ -52,22 +70,34 @@ impl Pace {
         });
     }
 
-    fn enter(&self, next: Phase) {
-        self.0.send_if_modified(|phase| std::mem::replace(phase, next) != next);
+    /// Resolves when the head of the first request is complete.
+    pub(super) async fn begun(&self) {
+        // It cannot fail: the sender is here.
+        drop(self.phase.subscribe().wait_for(|phase| *phase != Phase::Head).await);
     }
 
-    /// Resolves once a request's head has taken longer than `limit`.
-    pub(super) async fn overdue(&self, limit: Duration) {
-        let mut phases = self.0.subscribe();
+    /// Resolves when a head has taken longer than `head`, or the next request longer than `idle`.
+    pub(super) async fn stalled(&self, head: Duration, idle: Duration) -> Stalled {
+        let mut phases = self.phase.subscribe();
         loop {
             let phase = *phases.borrow_and_update();
-            if phase == Phase::Head {
-                if tokio::time::timeout(limit, phases.changed()).await.is_err() {
-                    return;
-                }
-            } else if phases.changed().await.is_err() {
-                return;
+            let (limit, stalled) = match phase {
+                Phase::Head => (head, Stalled::Head),
+                Phase::Idle => (idle, Stalled::Idle),
+                Phase::Requests(_) => (Duration::MAX, Stalled::Idle),
+            };
+            if tokio::time::timeout(limit, phases.changed()).await.is_err() {
+                return stalled;
             }
+        }
+    }
+}
+
+impl Phase {
+    const fn requests(self) -> usize {
+        match self {
+            Self::Requests(count) => count,
+            Self::Head | Self::Idle => 0,
         }
     }
 }
@@ -131,12 +161,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// Held by the body of an answer, whose end it notes.
+/// A request that is being answered, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Answering(pub(super) Arc<Pace>);
+pub(super) struct Answering(Arc<Pace>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.answered();
+        self.0.phase.send_modify(|phase| {
+            *phase = match phase.requests() {
+                0 | 1 => Phase::Idle,
+                more => Phase::Requests(more - 1),
+            };
+        });
     }
 }

@@ -1,20 +1,24 @@
 //! The HTTP server: connections, their limits, and an orderly end.
 //!
-//! HTTP/1.1 by hand rather than by `axum::serve`, which has neither a bound on connections nor a
-//! timeout for headers, and lets read buffers grow without shrinking again. Which connections are
-//! taken is decided in `connections`, how long a head may take is watched in `pace`.
+//! By hand rather than by `axum::serve`, which has neither a bound on connections nor a timeout for
+//! headers, and lets read buffers grow without shrinking again. Which connections are taken is decided
+//! in `connections`, how long a head may take is watched in `pace`, what the two versions of HTTP may
+//! take is set in `protocol`.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
+use axum::http::Version;
+use axum::response::Response;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -22,8 +26,10 @@ use tokio_util::task::TaskTracker;
 
 use super::connections::{Bounds, Connections, PeerAddress, Place, Reserved};
 use super::holding::Holding;
-use super::pace::{Answering, Pace, Watched};
+use super::multiplex::{Borrowed, Pieces, Streams};
+use super::pace::{Answering, Pace, Stalled, Watched};
 use super::progress::Progress;
+use super::protocol;
 
 /// Time for a request's head to be complete, from its first byte or, of the first, from the start of
 /// the connection: a client sends it at once, whoever holds connections up does not.
@@ -31,8 +37,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a kept connection to be used again: longer than the pools of common clients and proxies
 /// (60 s) keep theirs, so that they close first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// Largest read buffer of a connection, and with it the largest head of a request, in bytes.
-const READ_BUFFER: usize = 16 * 1024;
 /// Silence after which a peer is probed; three probes without an answer end the connection.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
 /// Time between two probes of a silent peer.
@@ -82,12 +86,22 @@ pub async fn serve(
             accepted = accept(&listener) => accepted,
         };
         let place = places.admit(peer.ip());
-        let taken = Taken { stream, peer: PeerAddress(peer), place, head: settings.head };
-        let (app, shutdown, give_up) = (app.clone(), shutdown.clone(), give_up.clone());
+        let ended = CancellationToken::new();
+        let streams = Streams::new(connections.clone(), ended.clone());
+        let requests = Requests {
+            app: app.clone(),
+            peer: PeerAddress(peer),
+            places: places.clone(),
+            pace: Pace::new(),
+            reserved: place.is_reserved(),
+        };
+        let taken = Taken { stream, place, head: settings.head, streams, requests };
+        let (shutdown, give_up) = (shutdown.clone(), give_up.clone());
         connections.spawn(async move {
+            let _ended = ended.drop_guard();
             tokio::select! {
                 () = give_up.cancelled() => {}
-                () = connection(taken, app, shutdown) => {}
+                () = connection(taken, shutdown) => {}
             }
         });
     }
@@ -121,54 +135,80 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 /// A connection with its place, and how long a head may take on it.
 struct Taken {
     stream: TcpStream,
-    peer: PeerAddress,
     place: Place,
     head: Duration,
+    streams: Streams,
+    requests: Requests,
 }
 
-async fn connection(taken: Taken, app: Router, shutdown: CancellationToken) {
-    let Taken { stream, peer, place, head } = taken;
+async fn connection(taken: Taken, shutdown: CancellationToken) {
+    let Taken { stream, place, head, streams, requests } = taken;
     note("a connection's options could not be set", tune(&stream));
-    let (reserved, pace) = (place.is_reserved(), Pace::new());
-    let seen = Arc::clone(&pace);
-    let service =
-        TowerToHyperService::new(tower::service_fn(move |mut request: Request<Incoming>| {
-            seen.asked();
-            request.extensions_mut().insert(peer);
-            if reserved {
-                request.extensions_mut().insert(Reserved);
-            }
-            let (answering, seen) =
-                (tower::ServiceExt::oneshot(app.clone(), request), Arc::clone(&seen));
-            async move {
-                answering.await.map(|answer| answer.map(|body| Holding::new(body, Answering(seen))))
-            }
-        }));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
-        .keep_alive(!reserved)
-        .max_buf_size(READ_BUFFER)
-        .serve_connection(
-            TokioIo::new(Progress::new(Watched::new(stream, Arc::clone(&pace)))),
-            service,
-        );
+    let (reserved, pace) = (place.is_reserved(), Arc::clone(&requests.pace));
+    let service = service_fn(move |request| requests.answer(request));
+    let builder = protocol::builder(streams, head, reserved);
+    let stream = Progress::new(Watched::new(stream, Arc::clone(&pace)));
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let (overdue, evicted) = (pace.overdue(head), place.evicted());
-    tokio::pin!(overdue, evicted);
+    let (evicted, begun) = (place.evicted(), pace.begun());
+    tokio::pin!(evicted, begun);
     let mut ending = false;
     loop {
         tokio::select! {
             ended = connection.as_mut() => return note("a connection broke", ended),
-            () = &mut overdue => return,
             () = &mut evicted => return,
-            () = shutdown.cancelled(), if !ending => {
-                connection.as_mut().graceful_shutdown();
-                ending = true;
-            }
+            stalled = pace.stalled(head, IDLE_TIMEOUT) => if ending || stalled == Stalled::Head {
+                return;
+            },
+            () = shutdown.cancelled(), if !ending => {}
+            // A reserved connection serves one request.
+            () = &mut begun, if reserved && !ending => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        ending = true;
+    }
+}
+
+/// What the requests of one connection share.
+struct Requests {
+    app: Router,
+    peer: PeerAddress,
+    places: Connections,
+    pace: Arc<Pace>,
+    reserved: bool,
+}
+
+impl Requests {
+    /// Answers a request. One beside others on its connection takes a place of its own; without one, it
+    /// is answered as on a reserved connection.
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
+        let multiplexed = request.version() == Version::HTTP_2;
+        if multiplexed {
+            protocol::name_host(&mut request);
+        }
+        let beside = multiplexed && self.pace.requests() > 0;
+        let place = if beside { self.places.within_bounds(self.peer.0.ip()) } else { None };
+        if self.reserved || (beside && place.is_none()) {
+            request.extensions_mut().insert(Reserved);
+        }
+        request.extensions_mut().insert(self.peer);
+        let held = (self.pace.asked(multiplexed), place);
+        let app = self.app.clone();
+        async move {
+            let lend = |body| if multiplexed { Borrowed::lend(body) } else { Body::new(body) };
+            let cut = |body| if multiplexed { Body::new(Pieces::new(body)) } else { body };
+            let answer = tower::ServiceExt::oneshot(app, request.map(lend)).await?;
+            Ok(answer.map(|body| Holding::new(cut(body), held)))
         }
     }
 }
+
+/// The body of an answer. While it is sent, its request counts in the connection's pace, and keeps its
+/// place if it took one.
+type Answer = Holding<(Answering, Option<Place>)>;
 
 /// Peers come and go: their faults are of interest to nobody but a debugger.
 fn note<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
@@ -191,113 +231,4 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::body::{Body, Bytes};
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_request_is_answered_and_an_idle_connection_does_not_hold_up_the_end() {
-        let (server, mut client, shutdown) = start(Duration::from_mins(1)).await;
-        let answer = ask(&mut client, "/").await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        shutdown.cancel();
-        server.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_request_that_does_not_end_is_given_up_after_the_drain() {
-        let (server, mut client, shutdown) = start(Duration::from_millis(1)).await;
-        let answer = ask(&mut client, "/endless").await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        shutdown.cancel();
-        server.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_head_that_does_not_come_ends_its_connection_and_an_idle_one_goes_on() {
-        let quick = ServeSettings { head: Duration::from_millis(50), ..ServeSettings::default() };
-        let (_server, mut idle, _shutdown) = start_with(quick).await;
-        let answer = ask(&mut idle, "/").await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let address = idle.peer_addr().unwrap();
-        for sent in [&b""[..], b"GET / HTTP/1.1\r\nHost: x\r\n"] {
-            let mut slow = TcpStream::connect(address).await.unwrap();
-            slow.write_all(sent).await.unwrap();
-            assert_eq!(slow.read_to_end(&mut Vec::new()).await.unwrap(), 0, "{sent:?}");
-        }
-        let answer = ask(&mut idle, "/").await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        idle.write_all(b"GET / HT").await.unwrap();
-        assert_eq!(idle.read_to_end(&mut Vec::new()).await.unwrap(), 0);
-    }
-
-    #[tokio::test]
-    async fn an_answer_may_take_longer_than_a_head() {
-        let quick = ServeSettings { head: Duration::from_millis(20), ..ServeSettings::default() };
-        let (_server, mut client, _shutdown) = start_with(quick).await;
-        let answer = ask(&mut client, "/slow").await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn who_comes_when_all_is_taken_is_told_so_by_the_app_once() {
-        let connections = Bounds { total: 1, per_address: 1, reserve: 1 };
-        let full = ServeSettings { connections, ..ServeSettings::default() };
-        let (_server, mut first, _shutdown) = start_with(full).await;
-        assert!(ask(&mut first, "/who").await.ends_with("ordinary"));
-        let mut second = TcpStream::connect(first.peer_addr().unwrap()).await.unwrap();
-        assert!(ask(&mut second, "/who").await.ends_with("reserved"));
-        assert_eq!(second.read_to_end(&mut Vec::new()).await.unwrap(), 0, "it is closed");
-        assert!(ask(&mut first, "/who").await.ends_with("ordinary"), "this one goes on");
-    }
-
-    #[tokio::test]
-    async fn a_head_that_is_too_large_is_refused() {
-        let (_server, mut client, _shutdown) = start(Duration::from_millis(1)).await;
-        let answer = ask(&mut client, &"/x".repeat(READ_BUFFER)).await;
-        assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
-    }
-
-    async fn start(drain: Duration) -> (tokio::task::JoinHandle<()>, TcpStream, CancellationToken) {
-        start_with(ServeSettings { drain, ..ServeSettings::default() }).await
-    }
-
-    async fn start_with(
-        settings: ServeSettings,
-    ) -> (tokio::task::JoinHandle<()>, TcpStream, CancellationToken) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client_address = listener.local_addr().unwrap();
-        let endless = async || {
-            let first = futures_util::stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"x"))]);
-            let rest = futures_util::stream::pending();
-            Body::from_stream(futures_util::StreamExt::chain(first, rest))
-        };
-        let slow = async || {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            "late"
-        };
-        let who = async |reserved: Option<axum::Extension<Reserved>>| {
-            if reserved.is_some() { "reserved" } else { "ordinary" }
-        };
-        let app = Router::new()
-            .route("/", get(async || "ok"))
-            .route("/slow", get(slow))
-            .route("/who", get(who))
-            .route("/endless", get(endless));
-        let shutdown = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let server = tasks.spawn(serve(listener, app, settings, shutdown.clone()));
-        (server, TcpStream::connect(client_address).await.unwrap(), shutdown)
-    }
-
-    async fn ask(client: &mut TcpStream, path: &str) -> String {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
-        client.write_all(request.as_bytes()).await.unwrap();
-        let mut buffer = vec![0; 1024];
-        let read = client.read(&mut buffer).await.unwrap();
-        String::from_utf8_lossy(buffer.get(..read).unwrap()).into_owned()
-    }
-}
+mod tests;

@@ -32,6 +32,7 @@ mod kinds;
 mod lifecycle;
 mod lists;
 mod memory;
+mod multiplexed;
 mod namespaces;
 mod notifications;
 mod oidc;

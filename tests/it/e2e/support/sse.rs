@@ -38,7 +38,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(response: axum::http::Response<Incoming>) -> Self {
+    /// Reads the body of an answer.
+    pub(crate) fn new(response: axum::http::Response<Incoming>) -> Self {
         let (parts, body) = response.into_parts();
         Self {
             status: parts.status.as_u16(),
