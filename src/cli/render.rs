@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::out;
 use crate::model::{
     CompensationFailed, Event, EventBody, Failure, OnStep, StepComplete, StepId, StepRetry,
-    StepStart, StepWaiting, Timestamp, WorkflowPaused,
+    StepStart, StepStatus, StepWaiting, Timestamp, WorkflowPaused,
 };
 
 /// Columns of the bar: fits a narrow terminal beside its label.
@@ -92,32 +92,8 @@ impl Renderer {
 
 /// The step that ended with this event, if one did.
 fn ended_step(body: &EventBody) -> Option<&StepId> {
-    match body {
-        EventBody::StepComplete(on) => Some(&on.step),
-        EventBody::StepFailed(on) => Some(&on.step),
-        EventBody::StepSkipped(on) => Some(&on.step),
-        EventBody::CompensationStart(_)
-        | EventBody::CompensationComplete(_)
-        | EventBody::CompensationFailed(_)
-        | EventBody::WorkflowStart(_)
-        | EventBody::StepStart(_)
-        | EventBody::StepWaiting(_)
-        | EventBody::StepRetry(_)
-        | EventBody::StepTimeoutWarning(_)
-        | EventBody::StepStale(_)
-        | EventBody::StepEdited(_)
-        | EventBody::SignalReceived(_)
-        | EventBody::InterventionOpened(_)
-        | EventBody::InterventionEscalated(_)
-        | EventBody::InterventionResolved(_)
-        | EventBody::WorkflowPaused(_)
-        | EventBody::WorkflowForked(_)
-        | EventBody::WorkflowResumed(_)
-        | EventBody::WorkflowRecovered(_)
-        | EventBody::WorkflowComplete(_)
-        | EventBody::WorkflowFailed(_)
-        | EventBody::WorkflowAborted(_) => None,
-    }
+    let ends = body.event_type().step.is_some_and(StepStatus::is_terminal);
+    body.step().filter(|_| ends)
 }
 
 /// How an event is told: its tone, its mark, what it is about, and what happened.

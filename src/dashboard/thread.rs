@@ -8,11 +8,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::page;
 use super::parts::{ago, badge, duration, moment, progress, value};
 use super::state::Dashboard;
-use crate::model::{Event, Failure, Namespace, Seq, ThreadId, Timestamp};
+use crate::model::{EventType, Failure, Namespace, Seq, ThreadId, Timestamp};
 use crate::runtime::{RawEvent, RuntimeError};
 use crate::runtime::{StatusDocument, StepDocument};
 
@@ -56,6 +57,15 @@ async fn why(dashboard: &Dashboard, id: &ThreadId) -> Option<String> {
     (!told.moving && !told.status.is_terminal()).then_some(told.sentence)
 }
 
+/// Every type of event, with the status of its step and of the thread from then on, for the script.
+fn event_types() -> Value {
+    let types = EventType::ALL.iter().map(|one| {
+        let ends = one.is_terminal();
+        (one.name.to_owned(), json!({ "step": one.step, "thread": one.thread, "ends": ends }))
+    });
+    Value::Object(types.collect())
+}
+
 fn content(
     status: &StatusDocument,
     events: &[RawEvent],
@@ -63,7 +73,7 @@ fn content(
 ) -> Markup {
     let follow = (!status.status.is_terminal()).then(|| format!("/stream/{}", status.thread_id));
     html! {
-        div #live data-stream=[follow] data-after=(status.last_seq) data-types=(Event::kinds().join(" ")) {
+        div #live data-stream=[follow] data-after=(status.last_seq) data-events=(event_types()) {
             h1 { (status.thread_id) }
             p .facts {
                 span #status role="status" { (badge(status.status.as_str())) }

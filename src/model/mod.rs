@@ -30,11 +30,12 @@ pub use clock::{Clock, Entropy};
 pub use duration::{duration_from_node, parse_duration};
 pub use event::{
     Compensation, CompensationComplete, CompensationFailed, CompensationStart, Event, EventBody,
-    EventFault, ForkPoint, ForkedFrom, InterventionEscalated, InterventionKind, InterventionOpened,
-    InterventionResolved, NotCompensated, OnStep, RecoveryCause, RecoveryStrategy, SignalReceived,
-    StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStale, StepStart,
-    StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete, WorkflowFailed,
-    WorkflowForked, WorkflowPaused, WorkflowRecovered, WorkflowRef, WorkflowResumed, WorkflowStart,
+    EventFault, EventType, ForkPoint, ForkedFrom, InterventionEscalated, InterventionKind,
+    InterventionOpened, InterventionResolved, NotCompensated, OnStep, RecoveryCause,
+    RecoveryStrategy, SignalReceived, StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped,
+    StepStale, StepStart, StepTimeoutWarning, StepWaiting, WorkflowAborted, WorkflowComplete,
+    WorkflowFailed, WorkflowForked, WorkflowPaused, WorkflowRecovered, WorkflowRef,
+    WorkflowResumed, WorkflowStart,
 };
 pub use failure::{Category, Failure, codes};
 pub use fault::{Fault, Faults, Pointer};

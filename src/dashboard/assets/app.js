@@ -2,18 +2,7 @@
 // Everything from the server goes in as text or as HTML that the server has escaped.
 "use strict";
 
-const STEP_STATUS = {
-  step_start: "running", step_waiting: "waiting", step_retry: "retrying",
-  step_complete: "completed", step_failed: "failed", step_skipped: "skipped",
-  compensation_complete: "compensated",
-};
-const THREAD_STATUS = {
-  workflow_resumed: "running", workflow_recovered: "running", workflow_paused: "paused",
-  workflow_complete: "completed", workflow_failed: "failed", workflow_aborted: "aborted",
-  compensation_start: "compensating",
-};
 const ENDED_STEP = ["completed", "failed", "skipped", "compensated"];
-const ENDED_THREAD = ["workflow_complete", "workflow_failed", "workflow_aborted"];
 const MOST_EVENTS = 500;
 
 const find = (selector, root = document) => root.querySelector(selector);
@@ -52,10 +41,9 @@ function showProgress() {
   find("#progress .count").textContent = `${ended}/${rows.length}`;
 }
 
-function showStep(event) {
+function showStep(event, status) {
   const row = [...document.querySelectorAll("#steps [data-step]")]
     .find((one) => one.dataset.step === event.stepId);
-  const status = STEP_STATUS[event.type];
   if (!row || !status) return;
   badge(find(".status", row), status);
   if (event.attempt && event.type !== "compensation_complete") find(".attempts", row).textContent = event.attempt;
@@ -87,9 +75,10 @@ function follow(url, start, types) {
     if (event.seq <= after) return;
     after = event.seq;
     showEvent(event, message.data);
-    showStep(event);
-    if (THREAD_STATUS[event.type]) badge(find("#status"), THREAD_STATUS[event.type]);
-    if (ENDED_THREAD.includes(event.type)) {
+    const told = types[event.type];
+    showStep(event, told.step);
+    if (told.thread) badge(find("#status"), told.thread);
+    if (told.ends) {
       ended = true;
       source.close();
       say("The thread has ended.");
@@ -105,7 +94,7 @@ function follow(url, start, types) {
       const closed = source.readyState === EventSource.CLOSED;
       say(closed ? "The stream has ended. Reload the page to see the thread as it is." : "Connecting again …");
     };
-    for (const type of types) source.addEventListener(type, take);
+    for (const type of Object.keys(types)) source.addEventListener(type, take);
     source.addEventListener("reset", () => location.reload());
   }
 
@@ -122,4 +111,4 @@ function follow(url, start, types) {
 
 const live = find("#live");
 if (live && live.dataset.refresh) keepListFresh(Number(live.dataset.refresh));
-if (live && live.dataset.stream) follow(live.dataset.stream, Number(live.dataset.after), live.dataset.types.split(" "));
+if (live && live.dataset.stream) follow(live.dataset.stream, Number(live.dataset.after), JSON.parse(live.dataset.events));

@@ -1,20 +1,21 @@
 //! The journal's records: one per state change, and the very frames that clients see.
 //!
 //! An event is encoded once, when it is decided; those bytes are stored, streamed and read back
-//! for ever after. Adding a kind: a variant here, its data struct in `facts` or beside it, a line in
-//! [`EventBody::kind`] and in the tables of `wire`; the compiler then asks for its `apply` in
-//! `machine`.
+//! for ever after. Adding a kind: a row in `table` and its data struct in `facts` or beside it; the
+//! compiler then asks for its `apply` in `machine`.
 
 mod content;
 mod facts;
 mod interventions;
 mod steps;
+mod table;
 mod undo;
 mod wire;
 
 use std::time::Duration;
 
-use super::{Seq, StepId, Timestamp};
+use super::{Seq, ThreadId, Timestamp};
+use wire::{Frame, Head};
 
 pub use facts::{
     ForkPoint, ForkedFrom, RecoveryCause, RecoveryStrategy, SignalReceived, WorkflowAborted,
@@ -28,9 +29,11 @@ pub use steps::{
     StepComplete, StepEdited, StepFailed, StepRetry, StepSkipped, StepStale, StepStart,
     StepTimeoutWarning, StepWaiting,
 };
+pub use table::{EventBody, EventType};
 pub use undo::{
     Compensation, CompensationComplete, CompensationFailed, CompensationStart, NotCompensated,
 };
+pub use wire::{EventFault, OnStep};
 
 /// A past fact about one thread.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,169 +46,79 @@ pub struct Event {
     pub body: EventBody,
 }
 
-/// A fact about one attempt of one step.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OnStep<T> {
-    /// The step.
-    pub step: StepId,
-    /// The number of the attempt; 0 where none was made.
-    pub attempt: u32,
-    /// The rest of it.
-    pub data: T,
-}
-
-impl<T> OnStep<T> {
-    #[expect(clippy::unnecessary_wraps, reason = "beside `None` for events of no step")]
-    const fn place(&self) -> Option<(&StepId, u32)> {
-        Some((&self.step, self.attempt))
-    }
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "each data struct documents its event")]
-pub enum EventBody {
-    WorkflowStart(WorkflowStart),
-    StepStart(OnStep<StepStart>),
-    StepWaiting(OnStep<StepWaiting>),
-    StepRetry(OnStep<StepRetry>),
-    StepTimeoutWarning(OnStep<StepTimeoutWarning>),
-    StepStale(OnStep<StepStale>),
-    StepComplete(OnStep<StepComplete>),
-    StepFailed(OnStep<StepFailed>),
-    StepSkipped(OnStep<StepSkipped>),
-    StepEdited(OnStep<StepEdited>),
-    CompensationStart(OnStep<CompensationStart>),
-    CompensationComplete(OnStep<CompensationComplete>),
-    CompensationFailed(OnStep<CompensationFailed>),
-    SignalReceived(SignalReceived),
-    InterventionOpened(InterventionOpened),
-    InterventionEscalated(InterventionEscalated),
-    InterventionResolved(InterventionResolved),
-    WorkflowPaused(WorkflowPaused),
-    WorkflowForked(WorkflowForked),
-    WorkflowResumed(WorkflowResumed),
-    WorkflowRecovered(WorkflowRecovered),
-    WorkflowComplete(WorkflowComplete),
-    WorkflowFailed(WorkflowFailed),
-    WorkflowAborted(WorkflowAborted),
-}
-
-/// A record that cannot be read as an event.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EventFault {
-    /// A kind this version does not know: a newer server wrote it, and must read it.
-    #[error("event kind {0:?} is not known to this version")]
-    UnknownKind(String),
-    /// The record is damaged.
-    #[error("record cannot be read: {0}")]
-    Malformed(String),
-}
-
 impl Event {
+    /// The bytes of this event: what is stored, streamed and never changed.
+    pub fn encode(&self, thread: &ThreadId) -> String {
+        self.body.encode(&Head { thread, seq: self.seq, at: self.at })
+    }
+
+    /// The name of an encoded event's kind, without reading the rest; `unknown` for a newer version's.
+    pub fn kind_of(text: &str) -> &'static str {
+        let named = text.strip_prefix("{\"type\":\"").and_then(|rest| rest.split('"').next());
+        named.and_then(EventType::find).map_or("unknown", |kind| kind.name)
+    }
+
+    /// Reads an event back from its bytes.
+    pub fn decode(text: &str) -> Result<Self, EventFault> {
+        let frame = Frame::read(text)?;
+        Ok(Self { seq: frame.seq, at: frame.at, body: EventBody::decode(&frame)? })
+    }
+
     /// How long after the thread's `start` this happened.
     pub fn since(&self, start: Timestamp) -> Duration {
         self.at.since(start)
     }
 }
 
-impl EventBody {
-    /// The event's type as clients see it: also the SSE event name.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::WorkflowStart(_) => "workflow_start",
-            Self::StepStart(_) => "step_start",
-            Self::StepWaiting(_) => "step_waiting",
-            Self::StepRetry(_) => "step_retry",
-            Self::StepTimeoutWarning(_) => "step_timeout_warning",
-            Self::StepStale(_) => "step_stale",
-            Self::StepComplete(_) => "step_complete",
-            Self::StepFailed(_) => "step_failed",
-            Self::StepSkipped(_) => "step_skipped",
-            Self::StepEdited(_) => "step_edited",
-            Self::CompensationStart(_) => "compensation_start",
-            Self::CompensationComplete(_) => "compensation_complete",
-            Self::CompensationFailed(_) => "compensation_failed",
-            Self::SignalReceived(_) => "signal_received",
-            Self::InterventionOpened(_) => "intervention_opened",
-            Self::InterventionEscalated(_) => "intervention_escalated",
-            Self::InterventionResolved(_) => "intervention_resolved",
-            Self::WorkflowPaused(_) => "workflow_paused",
-            Self::WorkflowForked(_) => "workflow_forked",
-            Self::WorkflowResumed(_) => "workflow_resumed",
-            Self::WorkflowRecovered(_) => "workflow_recovered",
-            Self::WorkflowComplete(_) => "workflow_complete",
-            Self::WorkflowFailed(_) => "workflow_failed",
-            Self::WorkflowAborted(_) => "workflow_aborted",
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Json, StepId};
+
+    #[test]
+    fn an_event_reads_back_as_it_was_written_and_has_the_contracts_shape() {
+        let event = Event {
+            seq: 4,
+            at: Timestamp::from_millis(1_700_000_000_123),
+            body: EventBody::StepComplete(OnStep {
+                step: StepId::parse("fetch").unwrap(),
+                attempt: 1,
+                data: StepComplete {
+                    output: Json::parse(r#"{"n":12345678901234567890,"z":-0,"a":"\u0000"}"#)
+                        .unwrap(),
+                    duration_ms: 12,
+                    session_id: None,
+                    fallback: false,
+                    error: None,
+                },
+            }),
+        };
+        let text = event.encode(&ThreadId::parse("t1").unwrap());
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"type":"step_complete","threadId":"t1","seq":4,"stepId":"fetch","attempt":1,"#,
+                r#""at":"2023-11-14T22:13:20.123Z","data":{"output":{"n":12345678901234567890,"#,
+                r#""z":-0,"a":"\u0000"},"durationMs":12,"sessionId":null}}"#
+            )
+        );
+        assert_eq!(Event::decode(&text).unwrap(), event);
+        assert_eq!(Event::kind_of(&text), "step_complete");
     }
 
-    /// Whether the thread has ended with this event.
-    pub const fn is_terminal(&self) -> bool {
-        matches!(
-            self,
-            Self::WorkflowComplete(_) | Self::WorkflowFailed(_) | Self::WorkflowAborted(_)
-        )
+    #[test]
+    fn a_kind_from_a_newer_version_is_told_apart_from_damage() {
+        let newer = r#"{"type":"step_teleported","threadId":"t","seq":1,"stepId":null,"attempt":null,"at":"2023-11-14T22:13:20.123Z","data":{}}"#;
+        assert!(matches!(Event::decode(newer), Err(EventFault::UnknownKind(_))));
+        assert!(matches!(Event::decode("{}"), Err(EventFault::Malformed(_))));
     }
 
-    /// Whether the thread got on, or a person or a policy decided about it: what it was lost by
-    /// before says nothing about it now.
-    pub const fn is_progress(&self) -> bool {
-        match self {
-            Self::StepComplete(_)
-            | Self::CompensationComplete(_)
-            | Self::WorkflowPaused(_)
-            | Self::WorkflowResumed(_) => true,
-            Self::CompensationStart(fact) => fact.data.by.is_some(),
-            Self::WorkflowStart(_)
-            | Self::StepStart(_)
-            | Self::StepWaiting(_)
-            | Self::StepRetry(_)
-            | Self::StepTimeoutWarning(_)
-            | Self::StepStale(_)
-            | Self::StepFailed(_)
-            | Self::StepSkipped(_)
-            | Self::StepEdited(_)
-            | Self::CompensationFailed(_)
-            | Self::SignalReceived(_)
-            | Self::InterventionOpened(_)
-            | Self::InterventionEscalated(_)
-            | Self::InterventionResolved(_)
-            | Self::WorkflowForked(_)
-            | Self::WorkflowRecovered(_)
-            | Self::WorkflowComplete(_)
-            | Self::WorkflowFailed(_)
-            | Self::WorkflowAborted(_) => false,
+    #[test]
+    fn every_kind_is_told_by_the_beginning_of_its_text() {
+        for kind in EventType::ALL {
+            let text = format!(r#"{{"type":"{}","threadId":"t""#, kind.name);
+            assert_eq!(Event::kind_of(&text), kind.name);
         }
-    }
-
-    /// The step it is about, if it is about one.
-    pub const fn step(&self) -> Option<&StepId> {
-        match self {
-            Self::StepStart(fact) => Some(&fact.step),
-            Self::StepWaiting(fact) => Some(&fact.step),
-            Self::StepRetry(fact) => Some(&fact.step),
-            Self::StepTimeoutWarning(fact) => Some(&fact.step),
-            Self::StepStale(fact) => Some(&fact.step),
-            Self::StepComplete(fact) => Some(&fact.step),
-            Self::StepFailed(fact) => Some(&fact.step),
-            Self::StepSkipped(fact) => Some(&fact.step),
-            Self::StepEdited(fact) => Some(&fact.step),
-            Self::CompensationStart(fact) => Some(&fact.step),
-            Self::CompensationComplete(fact) => Some(&fact.step),
-            Self::CompensationFailed(fact) => Some(&fact.step),
-            Self::WorkflowStart(_)
-            | Self::SignalReceived(_)
-            | Self::InterventionOpened(_)
-            | Self::InterventionEscalated(_)
-            | Self::InterventionResolved(_)
-            | Self::WorkflowPaused(_)
-            | Self::WorkflowForked(_)
-            | Self::WorkflowResumed(_)
-            | Self::WorkflowRecovered(_)
-            | Self::WorkflowComplete(_)
-            | Self::WorkflowFailed(_)
-            | Self::WorkflowAborted(_) => None,
-        }
+        assert_eq!(Event::kind_of(r#"{"type":"step_teleported""#), "unknown");
     }
 }

@@ -1,43 +1,13 @@
-//! Which events are checkpoints, and what is shown of one.
+//! The checkpoints that clients see.
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{Event, EventBody, hex};
+use crate::model::{Event, hex};
 use crate::runtime::types::Checkpoint;
-
-/// Events that a thread can go on from: something was completed, decided or ended.
-pub(in crate::runtime) fn is_checkpoint(body: &EventBody) -> bool {
-    match body {
-        EventBody::WorkflowStart(_)
-        | EventBody::StepComplete(_)
-        | EventBody::StepFailed(_)
-        | EventBody::StepSkipped(_)
-        | EventBody::StepEdited(_)
-        | EventBody::CompensationComplete(_)
-        | EventBody::SignalReceived(_)
-        | EventBody::InterventionOpened(_)
-        | EventBody::InterventionResolved(_)
-        | EventBody::WorkflowPaused(_)
-        | EventBody::WorkflowForked(_)
-        | EventBody::WorkflowResumed(_)
-        | EventBody::WorkflowRecovered(_)
-        | EventBody::WorkflowComplete(_)
-        | EventBody::WorkflowFailed(_)
-        | EventBody::WorkflowAborted(_) => true,
-        EventBody::StepStart(_)
-        | EventBody::StepWaiting(_)
-        | EventBody::InterventionEscalated(_)
-        | EventBody::StepRetry(_)
-        | EventBody::StepTimeoutWarning(_)
-        | EventBody::StepStale(_)
-        | EventBody::CompensationStart(_)
-        | EventBody::CompensationFailed(_) => false,
-    }
-}
 
 /// The checkpoint that an encoded event is, if it is one.
 pub(in crate::runtime) fn checkpoint_of(text: &str) -> Option<Checkpoint> {
-    let event = Event::decode(text).ok().filter(|event| is_checkpoint(&event.body))?;
+    let event = Event::decode(text).ok().filter(|event| event.body.event_type().checkpoint)?;
     Some(checkpoint(&event, text))
 }
 

@@ -1,7 +1,7 @@
 //! The points a thread can go on from, newest first, read from the head of its journal backwards:
 //! the newest ten of a long thread cost what the newest ten of a short one do.
 
-use super::checkpoint::{checkpoint, is_checkpoint};
+use super::checkpoint::checkpoint;
 use super::query::persistently;
 use crate::model::{Event, Seq, ThreadId};
 use crate::runtime::core::Core;
@@ -64,7 +64,7 @@ async fn stretch(
                 continue;
             }
             let Ok(event) = Event::decode(text) else { continue };
-            if is_checkpoint(&event.body) {
+            if event.body.event_type().checkpoint {
                 found.push(checkpoint(&event, text));
             }
         }

@@ -14,7 +14,7 @@ use super::checkpoint::checkpoint_of;
 use super::health;
 use super::monitor::stuck;
 use super::query::{patiently, persistently, status};
-use crate::model::{Failure, Json, Namespace, Seq, ThreadId, Timestamp};
+use crate::model::{EventType, Failure, Json, Namespace, Seq, ThreadId, Timestamp};
 use crate::runtime::core::Core;
 use crate::runtime::feed::heads::raw_events;
 use crate::runtime::settings::LOAD_PAGE;
@@ -32,8 +32,6 @@ const MAX_EVENT_BYTES: usize = 16 << 10;
 const MAX_CHECKPOINTS: usize = 10;
 /// Newest failures shown: attempts of one step fail for the same reason most of the time.
 const MAX_FAILURES: usize = 20;
-/// Events that record a failure.
-const FAILURES: [&str; 3] = ["step_retry", "step_failed", "workflow_failed"];
 
 /// The bundle of one thread.
 pub(in crate::runtime) async fn diagnostics(
@@ -156,7 +154,7 @@ impl Journal {
         if let Some(checkpoint) = checkpoint_of(text) {
             keep(&mut self.checkpoints, checkpoint, MAX_CHECKPOINTS);
         }
-        if FAILURES.contains(&event.kind)
+        if EventType::find(event.kind).is_some_and(|kind| kind.failure)
             && let Some(failure) = failure_of(event)
         {
             keep(&mut self.failures, failure, MAX_FAILURES);

@@ -5,12 +5,11 @@ use std::time::Duration;
 use crate::machine::ThreadState;
 use crate::model::{Event, EventBody, OnStep};
 use crate::observe::Metrics;
-use crate::runtime::calls::checkpoint::is_checkpoint;
 
 pub(in crate::runtime) fn count(metrics: &Metrics, state: &ThreadState, events: &[Event]) {
     let namespace = state.thread_id.namespace();
     for event in events {
-        if is_checkpoint(&event.body) {
+        if event.body.event_type().checkpoint {
             metrics.checkpoint(&namespace, event.body.kind());
         }
         match &event.body {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::signature::read_secret;
-use crate::model::{Event, Fault, Faults, Json, Pointer, Timestamp};
+use crate::model::{EventType, Fault, Faults, Json, Pointer, Timestamp};
 use crate::runtime::types::{Notification, NotificationChange};
 use crate::store::{NoticeCount, NotificationRow};
 
@@ -70,8 +70,9 @@ fn check_types(types: &[String], faults: &mut Faults) {
         faults.add(&at, "must name at least one type of event");
     }
     for (index, kind) in types.iter().enumerate() {
-        if !Event::kinds().contains(&kind.as_str()) {
-            let known = Event::kinds().join(", ");
+        if EventType::find(kind).is_none() {
+            let known = EventType::ALL.iter().map(|one| one.name);
+            let known = known.collect::<Vec<_>>().join(", ");
             faults.add(&at.index(index), format!("is no type of event; known are {known}"));
         }
     }
