@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::identity::Refusal;
-use crate::model::{Category, Fault};
+use crate::model::{Category, Fault, Faults};
 use crate::runtime::RuntimeError;
 
 /// The prefix of every problem's `type`; the code behind it tells kinds apart. Nothing is fetched.
@@ -129,7 +129,7 @@ pub struct ProblemDocument<'a> {
     recoverable: bool,
     /// The `X-Request-Id` of the answer.
     request_id: &'a str,
-    /// Every fault of the request's body.
+    /// The faults of the request's body, up to a hundred and 64 KiB of them.
     #[schema(value_type = Vec<ProblemError>)]
     errors: &'a [Fault],
 }
@@ -137,10 +137,10 @@ pub struct ProblemDocument<'a> {
 /// One fault of a request's body.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProblemError {
-    /// JSON pointer (RFC 6901) into the request's body.
+    /// JSON pointer (RFC 6901) into the request's body; one of more than 1,024 bytes is cut and ends in `…`.
     #[schema(example = "/workflow/steps/1/dependsOn/0")]
     pointer: String,
-    /// What is wrong there and what is allowed.
+    /// What is wrong there and what is allowed; cut like the pointer.
     detail: String,
 }
 
@@ -158,6 +158,9 @@ impl Problem {
 
     /// The body has these faults.
     pub(super) fn faults(errors: Vec<Fault>) -> Self {
+        let mut faults = Faults::default();
+        faults.extend(errors);
+        let errors = faults.into_vec();
         let detail = match errors.as_slice() {
             [Fault { pointer, detail }] if pointer.is_empty() => detail.clone(),
             [Fault { pointer, detail }] => format!("{pointer}: {detail}"),

@@ -249,24 +249,25 @@ impl Plan {
         self.steps.iter().enumerate().filter(move |(_, step)| matching(step)).map(|(at, _)| at)
     }
 
-    /// The programs its steps start, each with its place in the workflow
-    /// (`/steps/2/with/program`), for the caller to hold against the allow-list.
-    pub fn programs(&self) -> impl Iterator<Item = (Pointer, &str)> {
-        self.started().map(|started| (started.with.key("program"), started.program))
+    /// The programs its steps start, each with its place (`/steps/2/with/program` below that of the
+    /// workflow), for the caller to hold against the allow-list.
+    pub fn programs(&self, at: &Pointer) -> impl Iterator<Item = (Pointer, &str)> {
+        self.started(at).map(|started| (started.with.key("program"), started.program))
     }
 
-    /// The variables its steps give their programs by name, each with its place in the workflow
-    /// (`/steps/2/with/env/NAME`), for the caller to hold against the policy.
-    pub fn variables(&self) -> impl Iterator<Item = (Pointer, &str)> {
-        self.started().flat_map(|started| {
+    /// The variables its steps give their programs by name, each with its place
+    /// (`/steps/2/with/env/NAME` below that of the workflow), for the caller to hold against the policy.
+    pub fn variables(&self, at: &Pointer) -> impl Iterator<Item = (Pointer, &str)> {
+        self.started(at).flat_map(|started| {
             let env = started.with.key("env");
             started.variables.iter().map(move |name| (env.key(name), name.as_str()))
         })
     }
 
-    fn started(&self) -> impl Iterator<Item = Started<'_>> {
-        self.steps.iter().enumerate().flat_map(|(at, step)| {
-            let place = Pointer::root().key("steps").index(at);
+    fn started(&self, at: &Pointer) -> impl Iterator<Item = Started<'_>> {
+        let steps = at.key("steps");
+        self.steps.iter().enumerate().flat_map(move |(at, step)| {
+            let place = steps.index(at);
             let fallback = match &step.fallback {
                 Some(Fallback::Step(step)) => step.started(&place.key("fallback")),
                 Some(Fallback::Output(_)) | None => None,

@@ -68,14 +68,14 @@ impl Plan {
     /// pointers of the faults: all that were found, never none.
     pub fn parse(workflow: &Json, at: &Pointer) -> Result<Self, Vec<Fault>> {
         with_large_stack(|| Self::read(workflow, at))
-            .unwrap_or_else(|detail| Err(vec![Fault { pointer: at.as_str().to_owned(), detail }]))
+            .unwrap_or_else(|detail| Err(vec![Fault::new(at, detail)]))
     }
 
     /// The same for a workflow that somebody brings: what checking it costs is bounded, and what it may
     /// weigh, in bytes.
     pub fn check(workflow: &Json, at: &Pointer, weight: usize) -> Result<Self, Vec<Fault>> {
         let checked = with_large_stack(|| outlay::within(weight, || Self::read(workflow, at)));
-        let fault = |detail| vec![Fault { pointer: at.as_str().to_owned(), detail }];
+        let fault = |detail| vec![Fault::new(at, detail)];
         let plan = checked.unwrap_or_else(|detail| Err(fault(detail)))?;
         let takes = plan.weight();
         if takes > weight {

@@ -80,7 +80,7 @@ fn the_contracts_example_is_read_whole() {
     assert_eq!(plan.leaves().collect::<Vec<_>>(), [4]);
     assert_eq!((plan.position("send"), plan.position("nosuch")), (Some(2), None));
     let programs: Vec<_> =
-        plan.programs().map(|(at, name)| (at.as_str().to_owned(), name)).collect();
+        plan.programs(&Pointer::root()).map(|(at, name)| (at.text(), name)).collect();
     assert_eq!(programs, [("/steps/3/with/program".to_owned(), "ls")]);
     assert_eq!(plan.text, text(&example().to_string()).as_str());
     assert_eq!(plan.hash.len(), 64);

@@ -16,7 +16,9 @@ use super::request_hash::hash;
 use super::workflows::check_input;
 use crate::definition::Plan;
 use crate::machine::{Fork, ForkRejection, Moment, Who, fork as decide_fork};
-use crate::model::{Fault, ForkedFrom, Json, Namespace, Pointer, StepId, ThreadId, ThreadStatus};
+use crate::model::{
+    Fault, Faults, ForkedFrom, Json, Namespace, Pointer, StepId, ThreadId, ThreadStatus,
+};
 use crate::runtime::core::Core;
 use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::{Control, ForkHow, Invoked, RuntimeError};
@@ -176,14 +178,13 @@ async fn checked(
     }
     let limit = core.parts.settings.max_event;
     let too_large = how.edits.iter().filter(|(_, output)| output.as_str().len() > limit);
-    let faults: Vec<Fault> = too_large
-        .map(|(step, output)| {
-            let size = output.as_str().len();
-            fault(step, format!("the output has {size} bytes; at most {limit} are kept"))
-        })
-        .collect();
+    let mut faults = Faults::default();
+    faults.extend(too_large.map(|(step, output)| {
+        let size = output.as_str().len();
+        fault(step, format!("the output has {size} bytes; at most {limit} are kept"))
+    }));
     if !faults.is_empty() {
-        return Err(RuntimeError::Invalid(faults));
+        return Err(RuntimeError::Invalid(faults.into_vec()));
     }
     let place = |(step, output): (StepId, Json)| match plan.position(step.as_str()) {
         Some(at) => Ok((at, output)),
@@ -195,8 +196,7 @@ async fn checked(
 }
 
 fn fault(step: &StepId, detail: String) -> Fault {
-    let pointer = Pointer::root().key("edits").key(step.as_str()).as_str().to_owned();
-    Fault { pointer, detail }
+    Fault::new(&Pointer::root().key("edits").key(step.as_str()), detail)
 }
 
 fn refused(rejection: &ForkRejection) -> RuntimeError {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::query::{listed, persistently};
 use crate::definition::{Plan, TakesLong};
-use crate::model::{Fault, Faults, Json, Namespace, Pointer, hex};
+use crate::model::{Faults, Json, Namespace, Pointer, hex};
 use crate::observe::Pool;
 use crate::runtime::core::Core;
 use crate::runtime::drive::aside::Crowded;
@@ -92,26 +92,23 @@ const fn crowded(_: Crowded) -> RuntimeError {
 
 /// Refuses programs that are not on the allow-list, and variables that are not passed on.
 fn allowed(core: &Core, plan: &Plan, at: &Pointer) -> Result<(), RuntimeError> {
-    let mut faults = Vec::new();
-    for (pointer, program) in plan.programs() {
+    let mut faults = Faults::default();
+    for (place, program) in plan.programs(at) {
         if !core.parts.settings.exec_allow.iter().any(|allowed| allowed == program) {
-            faults.push(Fault {
-                pointer: format!("{}{}", at.as_str(), pointer.as_str()),
-                detail: format!(
-                    "{program:?} is not on this server's allow-list (RETHREAD_EXEC_ALLOW)"
-                ),
-            });
+            let detail =
+                format!("{program:?} is not on this server's allow-list (RETHREAD_EXEC_ALLOW)");
+            faults.add(&place, detail);
         }
     }
     if !faults.is_empty() {
-        return Err(RuntimeError::ExecNotAllowed(faults));
+        return Err(RuntimeError::ExecNotAllowed(faults.into_vec()));
     }
-    let refused = |(pointer, name): (Pointer, &str)| {
-        let detail = core.parts.settings.exec_env.refusal(name)?;
-        Some(Fault { pointer: format!("{}{}", at.as_str(), pointer.as_str()), detail })
-    };
-    let faults: Vec<Fault> = plan.variables().filter_map(refused).collect();
-    if faults.is_empty() { Ok(()) } else { Err(RuntimeError::Invalid(faults)) }
+    for (place, name) in plan.variables(at) {
+        if let Some(detail) = core.parts.settings.exec_env.refusal(name) {
+            faults.add(&place, detail);
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(RuntimeError::Invalid(faults.into_vec())) }
 }
 
 /// Checks an input's size, and the input against the workflow's schema.
@@ -142,10 +139,12 @@ pub(in crate::runtime) async fn validate(
     at: &Pointer,
 ) -> Result<Arc<Plan>, RuntimeError> {
     let plan = looked_at(core, namespace, workflow, at).await?;
-    let mut faults = match allowed(core, &plan, at) {
-        Err(RuntimeError::ExecNotAllowed(faults) | RuntimeError::Invalid(faults)) => faults,
-        _ => Vec::new(),
-    };
+    let mut faults = Faults::default();
+    if let Err(RuntimeError::ExecNotAllowed(found) | RuntimeError::Invalid(found)) =
+        allowed(core, &plan, at)
+    {
+        faults.extend(found);
+    }
     let checked = match input {
         Some(input) => check_input(core, namespace, (&plan, input)).await,
         None => Ok(()),
@@ -153,12 +152,12 @@ pub(in crate::runtime) async fn validate(
     match checked {
         Err(RuntimeError::Invalid(more)) => faults.extend(more),
         Err(too_large @ RuntimeError::TooLarge { .. }) => {
-            faults.push(Fault { pointer: "/input".to_owned(), detail: too_large.to_string() });
+            faults.add(&Pointer::root().key("input"), too_large.to_string());
         }
         Err(error) => return Err(error),
         Ok(()) => {}
     }
-    if faults.is_empty() { Ok(plan) } else { Err(RuntimeError::Invalid(faults)) }
+    if faults.is_empty() { Ok(plan) } else { Err(RuntimeError::Invalid(faults.into_vec())) }
 }
 
 /// Stores a workflow; the body of the request is the workflow itself.

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use crate::definition::Phase;
 use crate::definition::parse::tests::{example, parse, plan};
+use crate::model::Pointer;
 
 fn with_compensation(at: usize, compensate: Value) -> Value {
     let mut workflow = example();
@@ -25,7 +26,7 @@ fn a_compensation_is_a_step_that_sees_what_it_undoes_over_the_workflows_defaults
     assert_eq!(plan.steps[2].phase(Phase::Compensation).id.as_str(), "send", "it has none");
     // What it starts has to be allowed like any other program.
     let programs: Vec<_> =
-        plan.programs().map(|(at, name)| (at.as_str().to_owned(), name.to_owned())).collect();
+        plan.programs(&Pointer::root()).map(|(at, name)| (at.text(), name.to_owned())).collect();
     let wanted = [("/steps/0/compensate/with/program", "cat"), ("/steps/3/with/program", "ls")];
     assert_eq!(programs, wanted.map(|(at, name)| (at.to_owned(), name.to_owned())));
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::definition::parse::tests::{example, parse, plan};
 use crate::definition::{Fallback, Phase, PlanStep};
+use crate::model::Pointer;
 
 fn with_fallback(at: usize, fallback: Value) -> Value {
     let mut workflow = example();
@@ -38,7 +39,7 @@ fn a_fallback_is_an_output_or_a_step_over_the_workflows_defaults() {
     assert_eq!(plan.steps[2].phase(Phase::Fallback).action.kind(), "http");
     // What it starts has to be allowed like any other program.
     let programs: Vec<_> =
-        plan.programs().map(|(at, name)| (at.as_str().to_owned(), name.to_owned())).collect();
+        plan.programs(&Pointer::root()).map(|(at, name)| (at.text(), name.to_owned())).collect();
     let wanted = [("/steps/0/fallback/with/program", "cat"), ("/steps/3/with/program", "ls")];
     assert_eq!(programs, wanted.map(|(at, name)| (at.to_owned(), name.to_owned())));
 }
