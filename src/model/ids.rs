@@ -114,6 +114,9 @@ impl Serialize for ThreadId {
     }
 }
 
+/// Most steps of one workflow: a status document names each of them.
+pub const MAX_STEPS: usize = 1000;
+
 /// A step of a workflow: `[A-Za-z_][A-Za-z0-9_-]{0,63}`, and not a reserved word.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(Arc<str>);

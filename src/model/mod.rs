@@ -41,7 +41,9 @@ pub use failure::{Category, Failure, codes};
 pub use fault::{Fault, Faults, Pointer};
 pub use hex::hex;
 pub use host::HostPort;
-pub use ids::{Epoch, IdFault, Incarnation, Seq, StepId, ThreadId, is_signal_name, thread_key};
+pub use ids::{
+    Epoch, IdFault, Incarnation, MAX_STEPS, Seq, StepId, ThreadId, is_signal_name, thread_key,
+};
 pub use json::{Json, JsonFault, MAX_JSON_DEPTH, quote};
 pub use members::Members;
 pub use node::Node;

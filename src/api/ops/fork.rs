@@ -1,5 +1,7 @@
 //! `POST /threads/{threadId}/fork`: a new thread with the history of another.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
@@ -11,7 +13,7 @@ use crate::api::Api;
 use crate::api::extract::{Body, FromBody, ThreadPath};
 use crate::api::fields::Fields;
 use crate::api::problem::Problem;
-use crate::model::{ForkPoint, Json, Members, Seq, StepId, ThreadId};
+use crate::model::{ForkPoint, Json, MAX_STEPS, Members, Seq, StepId, ThreadId};
 use crate::runtime::ForkHow;
 
 /// Where to fork a thread, and what is to be otherwise in the new one.
@@ -77,10 +79,15 @@ fn edits(fields: &mut Fields<'_>) -> Vec<(StepId, Json)> {
         fields.fault("edits", "must be an object: outputs by step id");
         return Vec::new();
     };
-    let mut edits: Vec<(StepId, Json)> = Vec::with_capacity(members.len());
+    if members.len() > MAX_STEPS {
+        let detail = format!("names {} steps; a workflow has at most {MAX_STEPS}", members.len());
+        fields.fault("edits", detail);
+        return Vec::new();
+    }
+    let (mut edits, mut known) = (Vec::with_capacity(members.len()), HashSet::new());
     for (name, output) in members {
         match StepId::parse(&name) {
-            Ok(id) if edits.iter().any(|(known, _)| *known == id) => {
+            Ok(id) if !known.insert(id.clone()) => {
                 fields.fault("edits", format!("{name:?} is given twice"));
             }
             Ok(id) => edits.push((id, Json::from(output))),
@@ -159,6 +166,19 @@ mod tests {
         assert!(
             body.input.is_none() && read(r#"{"atSeq":1,"input":null}"#).unwrap().input.is_some()
         );
+    }
+
+    #[test]
+    fn more_edits_than_a_workflow_may_have_steps_are_one_fault_and_are_not_compared() {
+        let body = |count: usize| {
+            let edits: Vec<_> = (0..count).map(|step| format!("\"a{step}\":1")).collect();
+            read(&format!(r#"{{"atSeq":1,"edits":{{{}}}}}"#, edits.join(",")))
+        };
+        assert_eq!(body(MAX_STEPS).unwrap().edits.len(), MAX_STEPS);
+        for count in [MAX_STEPS + 1, 200_000] {
+            let faults = body(count).unwrap_err();
+            assert_eq!((faults.len(), faults[0].pointer.as_str()), (1, "/edits"), "{faults:?}");
+        }
     }
 
     #[test]

@@ -26,10 +26,8 @@ use super::schema::WEIGHT_PER_BYTE;
 use super::stack::with_large_stack;
 use super::template::Names;
 use super::{InputSchema, Plan, Template, scan};
-use crate::model::{Fault, Faults, Json, Node, Pointer, StepId, canonical_digest};
+use crate::model::{Fault, Faults, Json, MAX_STEPS, Node, Pointer, StepId, canonical_digest};
 
-/// Most steps of one workflow: a status document names each of them.
-const MAX_STEPS: usize = 1000;
 /// Longest name of a workflow, in characters: it stands in URLs and in every list.
 const MAX_NAME: usize = 128;
 
