@@ -7,11 +7,13 @@
 mod lookup;
 mod origin;
 mod parts;
+mod place;
 mod render;
 
 use std::collections::BTreeSet;
 
 use self::parts::{Part, Piece};
+use self::place::Place;
 pub(super) use self::render::Bounded;
 pub use self::render::Unfilled;
 use super::reference::{self, Braced, Reference, Root};
@@ -66,7 +68,7 @@ impl Template {
         let text = scan::member(json, member).map(scan::decode).unwrap_or_default();
         let faults = &mut said;
         let mut compiler = Compiler { names, faults, parts: Vec::new(), secrets: BTreeSet::new() };
-        let url = compiler.pieces(&text, &at);
+        let url = compiler.pieces(&text, &Place::new(&at));
         Self { url, ..self }
     }
 
@@ -112,33 +114,35 @@ struct Compiler<'a, 'n> {
 }
 
 impl Compiler<'_, '_> {
-    /// Compiles one value; its depth was bounded where it was parsed.
+    /// Compiles one value, in one pass however deep it is: all of it is text as it stands, but for the
+    /// strings with braces.
     fn value(&mut self, json: &str, at: &Pointer) {
-        match json.as_bytes().first() {
-            Some(b'{') => {
-                self.raw("{");
-                for (index, (key, value)) in scan::members(json).enumerate() {
-                    self.raw(if index > 0 { "," } else { "" });
-                    self.raw(key);
-                    self.raw(":");
-                    self.value(value, &at.key(&scan::decode(key)));
-                }
-                self.raw("}");
+        let mut place = Place::new(at);
+        let (mut raw, mut next) = (0, 0);
+        while let Some(&byte) = json.as_bytes().get(next) {
+            if byte != b'"' {
+                place.pass(byte);
+                next += 1;
+                continue;
             }
-            Some(b'[') => {
-                self.raw("[");
-                for (index, value) in scan::items(json).enumerate() {
-                    self.raw(if index > 0 { "," } else { "" });
-                    self.value(value, &at.index(index));
-                }
-                self.raw("]");
+            let start = next;
+            next = scan::end_of_string(json.as_bytes(), start);
+            let string = json.get(start..next).unwrap_or_default();
+            if place.awaits_key() {
+                place.enter(string);
+            } else if string.contains(['{', '}']) {
+                self.raw(json.get(raw..start).unwrap_or_default());
+                self.string(string, &place);
+                raw = next;
             }
-            Some(b'"') if json.contains(['{', '}']) => self.string(json, at),
-            _ => self.raw(json),
         }
+        self.raw(json.get(raw..).unwrap_or_default());
     }
 
     fn raw(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
         if let Some(Part::Raw(last)) = self.parts.last_mut() {
             last.push_str(text);
         } else {
@@ -146,7 +150,7 @@ impl Compiler<'_, '_> {
         }
     }
 
-    fn string(&mut self, json: &str, at: &Pointer) {
+    fn string(&mut self, json: &str, at: &Place<'_>) {
         let text = scan::decode(json);
         let mut pieces = self.pieces(&text, at);
         match pieces.as_slice() {
@@ -164,7 +168,7 @@ impl Compiler<'_, '_> {
 
     /// Cuts a string at its references. `open` counts the left-alone `{` that wait for their `}`,
     /// so that JSON text such as `{"a":{"b":1}}` keeps both of its last braces.
-    fn pieces(&mut self, text: &str, at: &Pointer) -> Vec<Piece> {
+    fn pieces(&mut self, text: &str, at: &Place<'_>) -> Vec<Piece> {
         let (mut pieces, mut literal, mut open) = (Vec::new(), String::new(), 0_usize);
         let mut rest = text;
         while let Some(next) = rest.find(['{', '}']) {
@@ -200,12 +204,12 @@ impl Compiler<'_, '_> {
     }
 
     /// Reads a reference after its opening brace; `None` if it is text.
-    fn braced<'t>(&mut self, text: &'t str, at: &Pointer) -> Option<(Reference, &'t str)> {
+    fn braced<'t>(&mut self, text: &'t str, at: &Place<'_>) -> Option<(Reference, &'t str)> {
         let (inner, after) = text.split_at_checked(end_of_reference(text)?)?;
         match reference::parse(inner, |id| self.names.steps.contains(id)) {
             Braced::Text => None,
             Braced::Wrong(detail) => {
-                self.faults.add(at, detail);
+                self.fault(at, detail);
                 None
             }
             Braced::Reference(reference) => {
@@ -215,22 +219,28 @@ impl Compiler<'_, '_> {
         }
     }
 
-    fn check(&mut self, reference: &Reference, at: &Pointer) {
+    fn fault(&mut self, at: &Place<'_>, detail: String) {
+        if !self.faults.is_full() {
+            self.faults.add(&at.pointer(), detail);
+        }
+    }
+
+    fn check(&mut self, reference: &Reference, at: &Place<'_>) {
         match &reference.root {
             Root::Input | Root::ThreadId => {}
             Root::Secret(name) if self.names.secrets => {
                 self.secrets.insert(name.clone());
             }
-            Root::Secret(name) => self.faults.add(
+            Root::Secret(name) => self.fault(
                 at,
                 format!("{{secrets.{name}}} may stand only in the `with` of a step that sends it: what is journalled holds no secrets"),
             ),
             Root::Step(id, _) if !self.names.steps.contains(id.as_str()) => {
-                self.faults.add(at, format!("{{{}}}: there is no step {id:?}", reference.text));
+                self.fault(at, format!("{{{}}}: there is no step {id:?}", reference.text));
             }
             Root::Step(id, _) => {
                 if self.names.ancestors.is_some_and(|ancestors| !ancestors.contains(id.as_str())) {
-                    self.faults.add(
+                    self.fault(
                         at,
                         format!("{{{}}}: this step does not depend on {id:?}", reference.text),
                     );

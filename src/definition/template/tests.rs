@@ -298,3 +298,25 @@ fn strip(value: serde_json::Value) -> serde_json::Value {
         scalar @ (Value::Null | Value::Bool(_) | Value::Number(_)) => scalar,
     }
 }
+
+#[test]
+fn long_names_around_a_long_list_are_compiled_in_one_pass() {
+    let (key, items) = (format!("{{\"{}\":", "k".repeat(20_000)), vec!["1"; 300_000].join(","));
+    let text = format!("{}[{items}]{}", key.repeat(100), "}".repeat(100));
+    let template = compile(&text).unwrap();
+    assert!(matches!(template.parts.as_slice(), [Part::Raw(raw)] if *raw == text));
+    let nested = format!("{}{items}{}", "[".repeat(110), "]".repeat(110));
+    assert_eq!(render(&nested).unwrap(), nested);
+    let wrong = vec!["\"{nope.output}\""; 100_000].join(",");
+    let faults = compile(&format!("{}[{wrong}]{}", key.repeat(100), "}".repeat(100))).unwrap_err();
+    assert!((30..=100).contains(&faults.len()), "{}", faults.len());
+}
+
+#[test]
+fn a_fault_names_its_place_whatever_stands_around_it() {
+    let text = r#"{"a,b":[1,{"c:d":"x"},["{{","{nope.output}"]],"e":{"{nope.output}":"y","~/\"":["{later.output}"]}}"#;
+    let faults = compile(text).unwrap_err();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].starts_with("/with/a,b/2/1: "), "{faults:?}");
+    assert!(faults[1].starts_with("/with/e/~0~1\"/0: "), "{faults:?}");
+}
