@@ -153,7 +153,7 @@ fn compact(text: &str) -> Result<String, JsonFault> {
 }
 
 /// The position after the closing quote of the string that opens at `start`.
-fn end_of_string(bytes: &[u8], start: usize) -> Result<usize, JsonFault> {
+pub(super) fn end_of_string(bytes: &[u8], start: usize) -> Result<usize, JsonFault> {
     let mut at = start + 1;
     loop {
         match bytes.get(at) {
