@@ -5,6 +5,7 @@
 //! compiled ([`unfold`]), and holding data against it has a budget of work ([`metered`]), which the
 //! same input always uses up at the same place. Called when a thread is started.
 
+mod copies;
 mod metered;
 mod names;
 mod patterns;
@@ -16,7 +17,7 @@ mod ways;
 use std::fmt::{self, Write as _};
 
 use jsonschema::paths::LocationSegment;
-use jsonschema::{PatternOptions, Retrieve, Uri, Validator};
+use jsonschema::{PatternOptions, Retrieve, Uri, ValidationError, Validator};
 use serde_json::Value;
 
 use self::metered::{Metered, Prices, Seen, set_prices};
@@ -32,10 +33,11 @@ const MAX_DETAIL: usize = 300;
 /// time in proportion, and no two of them are read at the expense of one.
 const MAX_BYTES: usize = 512 * 1024;
 /// Work that is done on the caller's thread: a millisecond or so.
-const INLINE: Budget = Budget { fuel: 20_000, memory: usize::MAX, stack: 512 * 1024 };
+const INLINE: Budget = Budget { fuel: 20_000, memory: 4 * 1024 * 1024, stack: 512 * 1024 };
 /// Work of one input in all: about a tenth of a second, and far below what the watchdog allows a worker
-/// even in a build that is not optimised.
-const FULL: Budget = Budget { fuel: 2_000_000, memory: usize::MAX, stack: 128 * 1024 * 1024 };
+/// even in a build that is not optimised. Its memory is what its faults take, of which some tens of
+/// thousands are gathered where the hundred that are named are not the last.
+const FULL: Budget = Budget { fuel: 2_000_000, memory: 64 * 1024 * 1024, stack: 128 * 1024 * 1024 };
 
 /// About what a byte of a schema takes in memory once compiled, in bytes: a validator for each of its
 /// members, with its place.
@@ -136,28 +138,33 @@ impl InputSchema {
         if fits.map_err(|_| TakesLong)? {
             return Ok(Vec::new());
         }
-        let named = meter::metered(budget, || self.named(&value, at));
-        named.or_else(|_| {
-            if budget.fuel < FULL.fuel {
-                return Err(TakesLong);
-            }
-            let detail = "it does not fit the schema, in too many ways to name them".to_owned();
-            Ok(vec![(at.clone(), detail)])
-        })
+        set_prices(self.prices.with_faults(&value));
+        let all = || self.validator.iter_errors(Seen(&value)).take(MAX_INPUT_FAULTS);
+        if let Ok(named) = meter::metered(budget, || all().map(|fault| name(&fault, at)).collect())
+        {
+            return Ok(named);
+        }
+        if budget.fuel < FULL.fuel {
+            return Err(TakesLong);
+        }
+        let first = || Some(name(&self.validator.validate(Seen(&value)).err()?, at));
+        let mut named: Vec<_> = meter::metered(budget, first).ok().flatten().into_iter().collect();
+        named.push((at.clone(), TOO_MANY.to_owned()));
+        Ok(named)
     }
+}
 
-    fn named(&self, value: &Value, at: &Pointer) -> Vec<Found> {
-        let errors = self.validator.iter_errors(Seen(value)).take(MAX_INPUT_FAULTS);
-        let named = errors.map(|error| {
-            let path = error.instance_path().into_iter();
-            let place = path.fold(at.clone(), |place, segment| match segment {
-                LocationSegment::Property(name) => place.key(&name),
-                LocationSegment::Index(index) => place.index(index),
-            });
-            (place, brief(&error.masked()))
-        });
-        named.collect()
-    }
+/// What is said of an input whose faults take more than their budget.
+const TOO_MANY: &str = "it does not fit the schema, in too many ways to name them";
+
+/// The place of a fault in the input, and what is wrong there.
+fn name(fault: &ValidationError<'_>, at: &Pointer) -> Found {
+    let path = fault.instance_path().into_iter();
+    let place = path.fold(at.clone(), |place, segment| match segment {
+        LocationSegment::Property(name) => place.key(&name),
+        LocationSegment::Index(index) => place.index(index),
+    });
+    (place, brief(&fault.masked()))
 }
 
 /// Longest input that is read on the caller's thread, in bytes: reading takes time as well.

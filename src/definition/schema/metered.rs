@@ -10,8 +10,9 @@ use jsonschema::JsonType;
 use jsonschema::json::{Array, Json, Node, NodeIdentity, Object, unique};
 use serde_json::{Map, Number, Value};
 
+use super::copies::{Copies, Extent};
 use super::unfold::Costs;
-use crate::definition::filter::meter::{spend, step};
+use crate::definition::filter::meter::{HEAD, hold, spend, step};
 
 /// Bytes that are read, or states that are gone through, for one unit.
 const PER_UNIT: u64 = 64;
@@ -26,16 +27,34 @@ pub(super) struct Prices {
     /// Each byte of a text, and of a name, in parts of a unit.
     text: u64,
     name: u64,
+    /// Bytes of memory for a fault, beside what it tells of the value itself.
+    fault: usize,
+    copies: Copies,
 }
 
 impl From<Costs> for Prices {
     fn from(costs: Costs) -> Self {
-        Self { visit: 1 + costs.visits / VISITS, text: costs.text.max(1), name: costs.names.max(1) }
+        Self {
+            visit: 1 + costs.visits / VISITS,
+            text: costs.text.max(1),
+            name: costs.names.max(1),
+            fault: costs.copies.of_fault(Extent::default()),
+            copies: costs.copies,
+        }
+    }
+}
+
+impl Prices {
+    /// The same, where the faults of that input are gathered.
+    pub(super) fn with_faults(self, input: &Value) -> Self {
+        Self { fault: self.copies.of_fault(Extent::of(input)), ..self }
     }
 }
 
 thread_local! {
-    static PRICES: Cell<Prices> = const { Cell::new(Prices { visit: 1, text: 1, name: 1 }) };
+    static PRICES: Cell<Prices> = const {
+        Cell::new(Prices { visit: 1, text: 1, name: 1, fault: 0, copies: Copies::NONE })
+    };
 }
 
 /// Sets the prices of what follows on this thread.
@@ -195,9 +214,35 @@ impl<'a> Node<'a, Metered> for Seen<'a> {
         equal(self.0, expected)
     }
 
+    /// Called for each fault, which keeps what is given here. It never shows more of a value than how many
+    /// items it has, so that one without them stands in for it: those of a union's branches would be copied.
     fn to_value(&self) -> Cow<'a, Value> {
-        read_all(self.0, 1);
-        Cow::Borrowed(self.0)
+        let Prices { fault, copies, .. } = PRICES.get();
+        spend(1);
+        hold(fault);
+        match self.0 {
+            Value::String(text) => hold(text.len()),
+            Value::Array(items) if copies.counts_items => {
+                hold(items.len().saturating_mul(size_of::<Value>()));
+                return Cow::Owned(Value::Array(vec![Value::Null; items.len()]));
+            }
+            Value::Object(members) if copies.lists_names => members.keys().for_each(|name| {
+                read(name.len(), 1);
+                hold(HEAD + name.len());
+            }),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => {}
+        }
+        Cow::Owned(Value::Null)
+    }
+
+    fn container_identity(&self) -> Option<NodeIdentity> {
+        // What a schema says of a container is kept until the end.
+        hold(HEAD);
+        matches!(self.0, Value::Object(_) | Value::Array(_)).then(|| self.identity()).flatten()
     }
 
     fn identity(&self) -> Option<NodeIdentity> {

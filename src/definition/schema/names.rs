@@ -49,6 +49,7 @@ pub(super) struct Names<'a> {
     resources: Vec<&'a Value>,
     /// By resource: bytes of the names of all places in it.
     bytes: Vec<usize>,
+    longest: usize,
     numbers: HashMap<usize, Resource>,
     /// Resources by the last part of their id.
     ids: HashMap<&'a str, Vec<Resource>>,
@@ -85,6 +86,7 @@ impl<'a> Names<'a> {
         }
         let bytes = length.base + length.path;
         spend(1 + u64::try_from(bytes / BYTES_PER_UNIT).unwrap_or(u64::MAX));
+        self.longest = self.longest.max(bytes);
         if let Some(all) = self.bytes.get_mut(resource) {
             *all += bytes;
         }
@@ -116,6 +118,11 @@ impl<'a> Names<'a> {
     /// By resource: bytes of the names of all places in it.
     pub(super) fn bytes(&self) -> Vec<usize> {
         self.bytes.clone()
+    }
+
+    /// Bytes of the longest name of a place.
+    pub(super) const fn longest(&self) -> usize {
+        self.longest
     }
 
     /// The resource that a schema makes, or stands in.

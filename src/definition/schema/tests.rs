@@ -237,6 +237,79 @@ fn small_inputs_are_told_at_once_and_large_ones_are_not_begun() {
     assert_eq!(inline(&json!({ "n": "x".repeat(100_000) })), Err(TakesLong));
 }
 
+#[test]
+fn faults_that_would_copy_gigabytes_end_at_their_budget_of_memory() {
+    let names: Vec<_> = (0..40).map(|n| format!("{n:03}{}", "k".repeat(1_000))).collect();
+    let text = "k".repeat(9_000);
+    let nothing = json!(vec![json!({}); 20_000]);
+    let requires = json!({ "required": names });
+    let wide: serde_json::Map<_, _> =
+        (0..10).map(|n| (format!("{n}{}", "k".repeat(500)), json!(1))).collect();
+    let deep = (0..100).fold(json!(vec!["x"; 1_000]), |inner, _| json!({ &text[..2_000]: inner }));
+    let tree = json!({ "additionalProperties": { "$ref": "#/$defs/n" },
+        "items": { "type": "integer" } });
+    let names_others = json!({ "properties": { "a": true }, "additionalProperties": false });
+    let schemas = [
+        (json!({ "items": requires }), nothing.clone()),
+        (
+            json!({ "items": { "dependentRequired": { "a": names } } }),
+            json!(vec![json!({ "a": 1 }); 20_000]),
+        ),
+        (json!({ "items": { "anyOf": [requires, requires] } }), nothing.clone()),
+        (json!({ "items": { "oneOf": [requires, requires] } }), nothing),
+        (
+            json!({ "items": { "not": { "type": "integer", "title": text } } }),
+            json!(vec![1; 20_000]),
+        ),
+        (json!({ "items": { "pattern": text } }), json!(vec!["x"; 20_000])),
+        (json!({ "items": { "format": "email", "pattern": text } }), json!(vec!["x"; 20_000])),
+        (
+            json!({ "items": { "propertyNames": { "pattern": text } } }),
+            json!(vec![json!({ "a": 1 }); 20_000]),
+        ),
+        (json!({ "items": { "allOf": vec![names_others; 200] } }), json!(vec![json!(wide); 200])),
+        (
+            json!({ "items": { "allOf": vec![json!({ "unevaluatedProperties": false }); 200] } }),
+            json!(vec![json!(wide); 200]),
+        ),
+        (json!({ "items": { "unevaluatedItems": false } }), json!(vec![vec![1; 100]; 2_000])),
+        (json!({ "$defs": { "n": tree }, "$ref": "#/$defs/n" }), deep),
+    ];
+    for (schema, input) in schemas {
+        let told = faults(&schema, &input);
+        let last = told.last().unwrap();
+        assert!(last.contains(TOO_MANY) && told.len() <= 2, "{schema:.80}: {}", told.len());
+    }
+}
+
+#[test]
+fn of_faults_that_fit_into_their_budget_a_hundred_are_named() {
+    let schema = json!({ "items": { "required": ["id"], "anyOf": [{ "minProperties": 2 }] } });
+    let told = faults(&schema, &json!(vec![json!({ "a": 1 }); 10_000]));
+    assert_eq!(told.len(), MAX_INPUT_FAULTS);
+    assert_eq!(told[0], "/input/0: \"id\" is a required property");
+    assert!(told.iter().all(|fault| !fault.contains(TOO_MANY)), "{told:?}");
+    let schema = json!({ "$schema": "http://json-schema.org/draft-07/schema#",
+        "items": [true], "additionalItems": false });
+    let told = faults(&schema, &json!([1, 2, 3]));
+    assert!(told.len() == 1 && told[0].contains("2 items"), "{told:?}");
+}
+
+#[test]
+fn a_name_that_faults_would_copy_is_not_long() {
+    for (len, fits) in [(1_024, true), (1_025, false)] {
+        let names = json!(["a", "k".repeat(len)]);
+        for schema in [
+            json!({ "items": { "required": names } }),
+            json!({ "dependentRequired": { "a": [], "b": names } }),
+            json!({ "$schema": "http://json-schema.org/draft-07/schema#",
+                "dependencies": { "a": names } }),
+        ] {
+            assert_eq!(compile(&schema).is_ok(), fits, "{schema:.60}");
+        }
+    }
+}
+
 fn any_schema() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(json!(true)),

@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
+use super::copies::Copies;
 use super::names::{Meant, Names, Resource, place};
 use super::patterns;
 use super::ways::Ways;
@@ -65,6 +66,8 @@ pub(super) struct Costs {
     pub(super) names: u64,
     /// Different patterns.
     pub(super) patterns: usize,
+    /// What one fault copies.
+    pub(super) copies: Copies,
 }
 
 /// Counts what a schema can lead to; the error says what is too much.
@@ -184,6 +187,7 @@ impl<'a> Walk<'a> {
     ) -> Result<(), String> {
         for (word, value) in map {
             let word = word.as_str();
+            self.costs.copies.add(word, value)?;
             if SAME.contains(&word) {
                 self.same(at, value, resource);
             } else if SAME_LISTS.contains(&word) {
@@ -250,6 +254,7 @@ impl<'a> Walk<'a> {
     /// Visits of each schema, those behind it first.
     fn count(&mut self) -> Result<(), String> {
         let mut totals = vec![(0_u64, 0_usize); self.nodes.len()];
+        let mut deepest = 0;
         // 0: not seen, 1: being counted, 2: counted.
         let mut state = vec![0_u8; self.nodes.len()];
         for first in 0..self.nodes.len() {
@@ -282,8 +287,10 @@ impl<'a> Walk<'a> {
                 }
                 set(&mut totals, at, (visits, depth));
                 self.costs.visits = self.costs.visits.max(visits);
+                deepest = deepest.max(depth);
             }
         }
+        self.costs.copies.set_places(self.names.longest(), deepest);
         Ok(())
     }
 }
