@@ -5,14 +5,16 @@
 //! secret is found no more.
 
 mod forms;
+mod needle;
 mod stream;
 mod unescape;
 
 use std::borrow::Cow;
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 
 use crate::model::{Failure, Json, Node};
+use needle::Needle;
 pub use stream::RedactedStream;
 use unescape::{View, unfinished};
 
@@ -21,14 +23,18 @@ pub(in crate::executor) use forms::MIN_SECRET_BYTES;
 /// Layers of escapes that are taken off: enough for a percent-encoded text in JSON inside JSON.
 const MAX_LAYERS: usize = 3;
 
+/// Most work of making a table of all states. It may take the square of a needle's length, if that repeats
+/// itself: this is about a tenth of a second.
+const MAX_TABLE_WORK: usize = 8_000_000;
+
 /// Finds secrets in texts. `Debug` shows none.
 #[derive(Default)]
 pub struct Redactor(Option<Search>);
 
 struct Search {
     automaton: AhoCorasick,
-    /// What the automaton looks for, in lower case, and the name of the secret it is a form of.
-    needles: Vec<(Vec<u8>, String)>,
+    /// What the automaton looks for.
+    needles: Vec<Needle>,
 }
 
 /// Where a secret stands in a text.
@@ -62,13 +68,19 @@ impl Redactor {
         if needles.is_empty() {
             return Self(None);
         }
+        let work = needles.iter().map(|(needle, _)| needle.len().saturating_mul(needle.len()));
+        let work = work.fold(0, usize::saturating_add);
         let automaton = AhoCorasickBuilder::new()
+            .kind((work > MAX_TABLE_WORK).then_some(AhoCorasickKind::ContiguousNFA))
             // Every match is wanted: where two secrets overlap, none of either may be left.
             .match_kind(MatchKind::Standard)
             .ascii_case_insensitive(true)
             .build(needles.iter().map(|(needle, _)| needle));
         match automaton {
-            Ok(automaton) => Self(Some(Search { automaton, needles })),
+            Ok(automaton) => {
+                let needles = needles.into_iter().map(|(text, name)| Needle::new(text, name));
+                Self(Some(Search { automaton, needles: needles.collect() }))
+            }
             Err(error) => {
                 // Billions of states: more than an environment can hold.
                 tracing::error!(%error, "secrets are too large to be looked for");
@@ -196,7 +208,7 @@ impl Search {
     }
 
     fn mark(&self, span: &Span, out: &mut String) {
-        let name = self.needles.get(span.needle).map_or("", |(_, name)| name.as_str());
+        let name = self.needles.get(span.needle).map_or("", |needle| needle.name.as_str());
         out.push_str("[redacted:");
         out.push_str(name);
         out.push(']');
@@ -223,16 +235,8 @@ impl Search {
 
     /// Where the end of a text begins that is the beginning of a needle; its length if none does.
     fn beginning(&self, text: &[u8]) -> usize {
-        let longest = self.needles.iter().map(|(needle, _)| needle.len()).max().unwrap_or(0);
-        let begins = |at: &usize| {
-            let end = text.get(*at..).unwrap_or_default();
-            self.needles.iter().any(|(needle, _)| {
-                needle.len() > end.len()
-                    && needle.get(..end.len()).is_some_and(|start| start.eq_ignore_ascii_case(end))
-            })
-        };
-        let near = text.len().saturating_sub(longest.saturating_sub(1));
-        (near..text.len()).find(begins).unwrap_or(text.len())
+        let begun = self.needles.iter().map(|needle| needle.begun(text)).max();
+        text.len().saturating_sub(begun.unwrap_or(0))
     }
 }
 

@@ -94,6 +94,18 @@ fn where_secrets_overlap_nothing_of_either_is_left() {
 }
 
 #[test]
+fn a_secret_that_repeats_itself_takes_no_longer_to_prepare_for_than_its_length() {
+    // A table of all states would take minutes.
+    let secret = "a".repeat(20_000);
+    let redactor = redactor(&[("LONG", &secret)]);
+    assert_eq!(redactor.redact(&format!("b{secret}b")), "b[redacted:LONG]b");
+    assert_eq!(
+        redactor.redact(&STANDARD_NO_PAD.encode(&secret)).get(..15),
+        Some("[redacted:LONG]")
+    );
+}
+
+#[test]
 fn a_text_that_was_cut_does_not_end_in_half_a_secret() {
     let redactor = redactor(&[("KEY", "s3cr\"et-value")]);
     for (text, shown) in [
