@@ -1,6 +1,10 @@
 //! Messages to threads.
 
-use crate::model::{Incarnation, Json};
+use async_trait::async_trait;
+
+use crate::model::{Incarnation, Json, ThreadId};
+
+use super::StoreError;
 
 /// A message to a thread, durable before it is answered (an abort, a resume, later a signal).
 #[derive(Debug, Clone, PartialEq)]
@@ -11,7 +15,7 @@ pub struct Message {
     pub body: Json,
 }
 
-/// What became of [`super::Store::post`].
+/// What became of [`Inbox::post`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posted {
     /// Stored; the thread was woken if nobody drove it.
@@ -23,4 +27,31 @@ pub enum Posted {
     Duplicate,
     /// There is no such thread.
     NoThread,
+}
+
+/// Messages to threads.
+#[async_trait]
+pub trait Inbox: Send + Sync {
+    /// Stores a message for a thread; in the same statement wakes it if nobody drives it.
+    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError>;
+
+    /// Like [`Inbox::post`], over what leases are renewed with: it works while nothing drives the
+    /// store's other connections.
+    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+        self.post(thread, message).await
+    }
+
+    /// The messages of a thread that were not taken yet, oldest first: 256 and 1 MiB, or one, at the
+    /// most.
+    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError>;
+
+    /// Those of them whose keys begin with `kind`, 256 at the most, however many others were there
+    /// before them.
+    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError>;
+
+    /// The threads that `me` drives and that have untaken messages.
+    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError>;
+
+    /// The answer a message was taken with (see [`super::Append::taken`]), once it was.
+    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError>;
 }

@@ -2,7 +2,11 @@
 //!
 //! Written with the append whose events open or resolve them; the journal holds the truth.
 
+use async_trait::async_trait;
+
 use crate::model::{Json, Namespace, ThreadId, Timestamp};
+
+use super::StoreError;
 
 /// An intervention as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,4 +44,24 @@ pub struct InterventionCounts {
     pub open: u64,
     /// Those that a person has resolved, of threads that are still kept.
     pub resolved: u64,
+}
+
+/// The index of interventions; appends write it ([`super::Append::interventions`]).
+#[async_trait]
+pub trait Interventions: Send + Sync {
+    /// An intervention by its id.
+    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError>;
+
+    /// Interventions, newest first, at most `limit`.
+    async fn interventions(
+        &self,
+        filter: &InterventionFilter,
+        limit: usize,
+    ) -> Result<Vec<InterventionRow>, StoreError>;
+
+    /// How many interventions a namespace has.
+    async fn intervention_counts(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<InterventionCounts, StoreError>;
 }

@@ -1,33 +1,39 @@
 //! Where threads live: journal, leases, ready work, inbox, definitions and workflows.
 //!
-//! One trait, three stores that keep the same promises: [`MemoryStore`] is the readable reference,
+//! One trait, the sum of one for each noun, and three stores that keep the same promises: [`MemoryStore`] is the readable reference,
 //! [`SqliteStore`] the embedded default, [`PostgresStore`] what several replicas share. A store never
 //! interprets an event: it is handed opaque records and a few columns beside them, and writes them
 //! whole or not at all. The conformance suite in `tests/` says what each call promises.
 
 mod archive;
 mod audit;
+mod definitions;
 mod error;
 #[cfg(test)]
 mod fuzz;
+mod hints;
 mod history_rows;
 mod inbox;
 mod interface;
 mod intervention;
+mod journal;
+mod leases;
 mod limits;
 mod memory;
-mod news;
 mod notices;
 mod open;
 mod postgres;
+mod presence;
 mod records;
 mod recovery;
 mod rows;
 mod snapshot;
 mod sqlite;
 mod standing;
+mod tallies;
+#[cfg(test)]
+pub(crate) mod testing;
 mod thread;
-mod workflow;
 mod write;
 
 pub use archive::{
@@ -35,22 +41,26 @@ pub use archive::{
     StoredRecords, StoredSnapshot, StoredThread, StoredWorkflow, TakenIn, ThreadDump, ThreadTable,
 };
 pub use audit::{AuditFilter, AuditRow, Audits};
+pub use definitions::{Definitions, WorkflowRow};
 pub use error::StoreError;
-pub use inbox::{Message, Posted};
+pub use hints::{Heard, Hints, News};
+pub use inbox::{Inbox, Message, Posted};
 pub use interface::{Disk, Store, Traits};
-pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow};
+pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow, Interventions};
+pub use journal::Journal;
+pub use leases::{Claimed, Leases, Loss};
 pub use limits::{FORK_LABEL, IDEMPOTENCY_TTL};
 pub use memory::MemoryStore;
-pub use news::{Heard, Loss, News};
 pub use notices::{Advanced, Notice, NoticeCount, Notices, NotificationRow};
 pub use open::{MigrationState, OpenError};
 pub use postgres::{PostgresSettings, PostgresStore};
-pub use recovery::{Recovery, RecoveryCount, RecoveryEnd, RecoveryResult};
-pub use snapshot::{SNAPSHOTS_KEPT, Snapshot, SnapshotKind};
+pub use presence::Presence;
+pub use recovery::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, RecoveryResult};
+pub use snapshot::{SNAPSHOTS_KEPT, Snapshot, SnapshotKind, Snapshots};
 pub use sqlite::{FileHold, SqliteArchive, SqliteStore};
 pub use standing::{Holder, MAX_AHEAD, Standing};
-pub use thread::{Claimed, ThreadFilter, ThreadRow};
-pub use workflow::WorkflowRow;
+pub use tallies::Tallies;
+pub use thread::{Retention, ThreadFilter, ThreadRow, Threads};
 pub use write::{
     Append, Disposition, IdempotencyKey, Records, Start, Summary, Write, WriteOutcome,
 };

@@ -130,7 +130,7 @@ pub trait Notices: Send + Sync {
 
     /// Hands out cursors that are due and that nobody holds, for `lease`: of each subscription named
     /// as many as stand beside it, the longest due first. One whose holder's own lease has expired
-    /// ([`super::Store::renew`]) is held by nobody. `token` is to be another one each time.
+    /// ([`super::Leases::renew`]) is held by nobody. `token` is to be another one each time.
     async fn claim_notices(
         &self,
         me: Incarnation,

@@ -98,7 +98,7 @@ impl ReadRow {
     }
 }
 
-/// Puts journal rows together to what [`super::Store::read`] promises.
+/// Puts journal rows together to what [`super::Journal::read`] promises.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     thread: &'a ThreadId,

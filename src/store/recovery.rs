@@ -6,7 +6,13 @@
 //! thread. A row that is never completed tells of a recovery that died with its replica. Written and
 //! read by `runtime::recoveries`.
 
-use crate::model::{Epoch, Incarnation, RecoveryCause, RecoveryStrategy, Seq, ThreadId, Timestamp};
+use async_trait::async_trait;
+
+use crate::model::{
+    Epoch, Incarnation, Namespace, RecoveryCause, RecoveryStrategy, Seq, ThreadId, Timestamp,
+};
+
+use super::StoreError;
 
 /// One attempt to recover a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,4 +91,36 @@ pub struct RecoveryCount {
     pub count: u64,
     /// Their mean duration, in milliseconds.
     pub mean_ms: Option<f64>,
+}
+
+/// The record of recoveries.
+#[async_trait]
+pub trait Recoveries: Send + Sync {
+    /// Records attempts to recover threads, before they are made. They go when the thread goes.
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError>;
+
+    /// Records how an attempt to recover a thread ended.
+    async fn end_recovery(
+        &self,
+        thread: &ThreadId,
+        epoch: Epoch,
+        end: &RecoveryEnd,
+    ) -> Result<(), StoreError>;
+
+    /// Attempts to recover a thread, newest first, at most `limit`, of those with a lower epoch
+    /// than `before`.
+    async fn recoveries(
+        &self,
+        thread: &ThreadId,
+        before: Option<Epoch>,
+        limit: usize,
+    ) -> Result<Vec<Recovery>, StoreError>;
+
+    /// Counts attempts to recover threads of a namespace that began at `since` or later, by cause and
+    /// result.
+    async fn recovery_counts(
+        &self,
+        namespace: &Namespace,
+        since: Timestamp,
+    ) -> Result<Vec<RecoveryCount>, StoreError>;
 }

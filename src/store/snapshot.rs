@@ -3,7 +3,11 @@
 //! A cache: each may be deleted at any time, and a store interprets none of it. Written by
 //! `runtime::snapshots`, read by `runtime::load`.
 
+use async_trait::async_trait;
+
 use crate::model::{Seq, ThreadId, Timestamp};
+
+use super::StoreError;
 
 /// Snapshots kept of one thread: the newest, and two to fall back on should it be damaged.
 pub const SNAPSHOTS_KEPT: usize = 3;
@@ -56,4 +60,19 @@ pub struct Snapshot {
     pub sha256: String,
     /// The state, as canonical JSON.
     pub state: String,
+}
+
+/// Snapshots of threads.
+#[async_trait]
+pub trait Snapshots: Send + Sync {
+    /// Keeps a snapshot of a thread that exists, in place of one of the same `seq`, and the
+    /// [`super::SNAPSHOTS_KEPT`] newest of the thread alone. They go when the thread goes.
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError>;
+
+    /// The newest snapshot of a thread, of those that go no further than `until`.
+    async fn snapshot(
+        &self,
+        thread: &ThreadId,
+        until: Option<Seq>,
+    ) -> Result<Option<Snapshot>, StoreError>;
 }

@@ -1,8 +1,10 @@
-//! Threads without their journals: rows, claims, and which of them a list wants.
+//! Threads without their journals: their rows, lists of them, and their deletion.
+
+use async_trait::async_trait;
 
 use crate::model::{Epoch, Incarnation, Json, Namespace, Seq, ThreadId, ThreadStatus, Timestamp};
 
-use super::{Loss, Summary};
+use super::{Standing, StoreError, Summary};
 
 /// A thread's row: everything known of it without reading its journal.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +15,7 @@ pub struct ThreadRow {
     pub workflow: String,
     /// Version of its workflow, if it is a stored one.
     pub workflow_version: Option<u32>,
-    /// Hash of its definition ([`super::Store::definition`]).
+    /// Hash of its definition ([`super::Definitions::definition`]).
     pub definition: String,
     /// Hash of what the client asked for, to tell a repeat from a conflict.
     pub request_hash: String,
@@ -37,27 +39,6 @@ pub struct ThreadRow {
     pub updated_at: Timestamp,
 }
 
-/// A thread that a claim handed to this incarnation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimed {
-    /// The thread.
-    pub thread_id: ThreadId,
-    /// Its new fence: every write must carry it.
-    pub epoch: Epoch,
-    /// The head of its journal.
-    pub last_seq: Seq,
-    /// How often it was taken from a lost replica since its last progress, this claim included.
-    pub claims: u32,
-    /// The expired incarnation it was taken from; 0 if nobody drove it.
-    pub previous_owner: Incarnation,
-    /// Messages in its inbox.
-    pub mail: u32,
-    /// How the previous owner was lost; `None` if nobody drove it, or nothing is known.
-    pub lost: Option<Loss>,
-    /// Whether the previous owner wrote anything of it: one that did not had only claimed it.
-    pub driven: bool,
-}
-
 /// Which threads a list wants.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ThreadFilter {
@@ -71,4 +52,52 @@ pub struct ThreadFilter {
     pub metadata: Vec<(String, String)>,
     /// Only threads older than this one: (created at, thread id) of the last item seen.
     pub before: Option<(Timestamp, ThreadId)>,
+}
+
+/// Rows of threads.
+#[async_trait]
+pub trait Threads: Send + Sync {
+    /// A thread's row.
+    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError>;
+
+    /// Threads, newest first, at most `limit`.
+    async fn threads(
+        &self,
+        filter: &ThreadFilter,
+        limit: usize,
+    ) -> Result<Vec<ThreadRow>, StoreError>;
+
+    /// The name of the replica that drives a thread, if one does: an owner whose lease has expired
+    /// does not.
+    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError>;
+
+    /// A thread's place among replicas and other threads; `None` if there is no such thread.
+    async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError>;
+
+    /// The thread started under an idempotency key ([`super::IdempotencyKey::key`]) in the last 24 h, with its
+    /// request's hash.
+    async fn by_idempotency_key(&self, key: &str)
+    -> Result<Option<(ThreadId, String)>, StoreError>;
+
+    /// Durations of the newest completed threads of a workflow of a namespace, in milliseconds, at most
+    /// `limit`. Forks, which have [`super::FORK_LABEL`] and begin in the middle, are left out.
+    async fn durations(
+        &self,
+        namespace: &Namespace,
+        workflow: &str,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError>;
+}
+
+/// Deletion of threads that have ended.
+#[async_trait]
+pub trait Retention: Send + Sync {
+    /// Deletes a thread that nobody drives, whose status is terminal and whose journal ends at `head`
+    /// (wherever, if absent). `false`: it is not so.
+    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError>;
+
+    /// Deletes up to `limit` terminal threads last written before `before` of which everything was
+    /// sent to those who subscribed to it, and idempotency keys older than 24 h; returns how many
+    /// threads.
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rethread::model::{RecoveryCause, ThreadStatus};
 use rethread::store::{
-    Append, Disposition, PostgresStore, Recovery, Snapshot, SnapshotKind, SqliteStore, Store,
+    Append, Disposition, Journal as _, Leases as _, PostgresStore, Recoveries as _, Recovery,
+    Retention as _, Snapshot, SnapshotKind, Snapshots as _, SqliteStore, Store, Threads as _,
 };
 use sqlx::{ConnectOptions, Connection};
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use rethread::model::{Json, ThreadId};
 use rethread::store::{
-    Append, Disposition, Heard, Loss, Message, News, Notices as _, OpenError, Posted,
-    PostgresSettings, PostgresStore, Store, WriteOutcome,
+    Append, Definitions as _, Disposition, Heard, Hints as _, Inbox as _, Journal as _,
+    Leases as _, Loss, Message, News, Notices as _, OpenError, Posted, PostgresSettings,
+    PostgresStore, Presence as _, Store, Threads as _, WriteOutcome,
 };
 use sqlx::Connection;
 use tokio_util::task::TaskTracker;

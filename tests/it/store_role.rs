@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rethread::store::{OpenError, PostgresSettings, PostgresStore, Store, WriteOutcome};
+use rethread::store::{
+    Journal as _, Leases as _, OpenError, PostgresSettings, PostgresStore, WriteOutcome,
+};
 
 use crate::support::postgres::TestDatabase;
 use crate::support::writes::{DUE, append, appends, keyed, start, starts};

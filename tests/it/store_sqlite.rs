@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rethread::model::Clock;
-use rethread::store::{Disposition, OpenError, SqliteStore, Store};
+use rethread::store::{Disposition, Journal as _, Leases as _, OpenError, SqliteStore, Store};
 
 use crate::support::beds::TTL;
 use crate::support::clock::ManualClock;

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::{Json, ThreadId, ThreadStatus, Timestamp};
-use crate::store::{Disposition, MemoryStore, Records, Start, Summary, Write};
+use crate::store::{
+    Disposition, Journal as _, Leases as _, MemoryStore, Records, Retention as _, Start, Summary,
+    Write,
+};
 
 const THREADS: usize = 200;
 

@@ -10,8 +10,8 @@ use super::watched::{MAX_RECOVERIES, Watched};
 use crate::machine::{Command, Takeover};
 use crate::model::{Incarnation, Json, RecoveryCause, RecoveryStrategy, ThreadStatus, Timestamp};
 use crate::store::{
-    Append, Claimed, Disposition, Message, Recovery, Start, Store as _, ThreadRow, Write,
-    WriteOutcome,
+    Append, Claimed, Disposition, Inbox as _, Journal as _, Leases as _, Message, Recoveries as _,
+    Recovery, Start, ThreadRow, Threads as _, Write, WriteOutcome,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);

@@ -16,7 +16,8 @@ use crate::model::{
 };
 use crate::runtime::drive::commit::{records, summary};
 use crate::store::{
-    Append, Disposition, Snapshot, SnapshotKind, Start, Store as _, Write, WriteOutcome,
+    Append, Disposition, Journal as _, Leases as _, Snapshot, SnapshotKind, Start, Write,
+    WriteOutcome,
 };
 
 /// A thread's past, one entry for each append.

@@ -14,7 +14,7 @@ use crate::model::{
 use crate::observe::Metrics;
 use crate::runtime::core::Core;
 use crate::runtime::drive::load::{BAD_REASONS, LoadError, Loaded, load};
-use crate::store::{Snapshot, Store as _, StoreError};
+use crate::store::{Snapshot, Snapshots as _, StoreError};
 
 /// Steps of the thread of 10,000 events: ten events each, and the two of the thread.
 const STEPS: usize = 1_000;

@@ -14,7 +14,7 @@ use crate::runtime::drive::load::load;
 use crate::runtime::drive::snapshots::{appended, before_recovery};
 use crate::runtime::settings::SNAPSHOT_WRITERS;
 use crate::runtime::{Handle, Invoke, Runtime, WorkflowSource};
-use crate::store::{SnapshotKind, Store as _};
+use crate::store::{SnapshotKind, Snapshots as _};
 
 fn chain(steps: usize) -> Value {
     let step = |at: usize| {

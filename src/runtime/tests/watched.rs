@@ -14,11 +14,14 @@ use crate::executor::{Attempt, AttemptError, Executors, Secrets, StepExecutor};
 use crate::model::{Clock, Entropy, Epoch, Incarnation, Json, Namespace, Seq, ThreadId, Timestamp};
 use crate::observe::{Memory, Metrics};
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
+use crate::store::testing::delegate;
 use crate::store::{
-    Advanced, AuditFilter, AuditRow, Audits, Claimed, InterventionCounts, InterventionFilter,
-    InterventionRow, MemoryStore, Message, Notice, NoticeCount, Notices, NotificationRow, Posted,
-    Records, Recovery, RecoveryCount, RecoveryEnd, Snapshot, Standing, Store, StoreError,
-    ThreadFilter, ThreadRow, Traits, WorkflowRow, Write, WriteOutcome,
+    Advanced, AuditFilter, AuditRow, Audits, Claimed, Definitions, Hints, Inbox,
+    InterventionCounts, InterventionFilter, InterventionRow, Interventions, Journal, Leases,
+    MemoryStore, Message, Notice, NoticeCount, Notices, NotificationRow, Posted, Presence, Records,
+    Recoveries, Recovery, RecoveryCount, RecoveryEnd, Retention, Snapshot, Snapshots, Standing,
+    Store, StoreError, Tallies, ThreadFilter, ThreadRow, Threads, Traits, WorkflowRow, Write,
+    WriteOutcome,
 };
 
 /// A store that is watched.
@@ -37,151 +40,134 @@ pub(super) struct Watched {
     pub(super) hangs: AtomicBool,
 }
 
-macro_rules! forward {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
-        #[async_trait]
-        impl Store for Watched {
-            fn traits(&self) -> Traits {
-                self.store.traits()
-            }
-
-            async fn read(
-                &self,
-                thread: &ThreadId,
-                after: Seq,
-                limit: usize,
-            ) -> Result<Vec<Records>, StoreError> {
-                let page = self.store.read(thread, after, limit).await?;
-                let events = page.iter().map(|records| records.events.len()).sum();
-                self.events_read.fetch_add(events, Ordering::Relaxed);
-                Ok(page)
-            }
-
-            async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
-                if self.hangs.load(Ordering::Relaxed) {
-                    std::future::pending::<()>().await;
-                }
-                self.snapshot_sizes.lock().unwrap().push(snapshot.state.len());
-                self.store.save_snapshot(snapshot).await
-            }
-
-            async fn snapshot(
-                &self,
-                thread: &ThreadId,
-                until: Option<Seq>,
-            ) -> Result<Option<Snapshot>, StoreError> {
-                let fault = self.snapshot_fault.lock().unwrap().clone();
-                if let Some(fault) = fault {
-                    return Err(fault);
-                }
-                self.store.snapshot(thread, until).await
-            }
-
-            async fn recoveries(
-                &self,
-                thread: &ThreadId,
-                before: Option<Epoch>,
-                limit: usize,
-            ) -> Result<Vec<Recovery>, StoreError> {
-                let less = |left: usize| left.checked_sub(1);
-                let left = &self.recoveries_fail;
-                if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
-                    return Err(StoreError::Unavailable("a test".to_owned()));
-                }
-                self.store.recoveries(thread, before, limit).await
-            }
-
-            async fn close(&self) {}
-
-            $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
-                self.store.$name($($arg),*).await
-            })*
-        }
-    };
+delegate! {
+    Watched, pass:
+    Threads, Retention, Leases, Inbox, Definitions, Interventions, Tallies, Audits, Notices
 }
 
-forward! {
-    ping() -> ();
-    register(name: &str, ttl: Duration) -> Incarnation;
-    renew(me: Incarnation, ttl: Duration) -> bool;
-    retire(me: Incarnation) -> ();
-    claim(me: Incarnation, limit: usize) -> Vec<Claimed>;
-    owned(me: Incarnation) -> Vec<Claimed>;
-    next_wake() -> Option<Timestamp>;
-    queued(limit: usize) -> usize;
-    write(me: Incarnation, batch: &[Write]) -> Vec<WriteOutcome>;
-    wrote(thread: &ThreadId, prev: Seq, epoch: Epoch) -> bool;
-    heads(threads: &[ThreadId]) -> Vec<(ThreadId, Seq)>;
-    thread(thread: &ThreadId) -> Option<ThreadRow>;
-    threads(filter: &ThreadFilter, limit: usize) -> Vec<ThreadRow>;
-    owner(thread: &ThreadId) -> Option<String>;
-    standing(thread: &ThreadId) -> Option<Standing>;
-    by_idempotency_key(key: &str) -> Option<(ThreadId, String)>;
-    delete(thread: &ThreadId, head: Option<Seq>) -> bool;
-    expire(before: Timestamp, limit: usize) -> usize;
-    post(thread: &ThreadId, message: &Message) -> Posted;
-    inbox(thread: &ThreadId) -> Vec<Message>;
-    inbox_of(thread: &ThreadId, kind: &str) -> Vec<Message>;
-    mail(me: Incarnation) -> Vec<ThreadId>;
-    answer(thread: &ThreadId, key: &str) -> Option<Json>;
-    definition(hash: &str) -> Option<String>;
-    save_workflow(name: &str, hash: &str, text: &str, now: Timestamp) -> (WorkflowRow, bool);
-    workflow(name: &str, version: Option<u32>) -> Option<WorkflowRow>;
-    workflows(namespace: &Namespace, after: Option<&str>, limit: usize) -> Vec<WorkflowRow>;
-    durations(namespace: &Namespace, workflow: &str, limit: usize) -> Vec<u64>;
-    begin_recoveries(recoveries: &[Recovery]) -> ();
-    end_recovery(thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) -> ();
-    recovery_counts(namespace: &Namespace, since: Timestamp) -> Vec<RecoveryCount>;
-    intervention(id: &str) -> Option<InterventionRow>;
-    interventions(filter: &InterventionFilter, limit: usize) -> Vec<InterventionRow>;
-    intervention_counts(namespace: &Namespace) -> InterventionCounts;
-    add_tallies(at: Timestamp, tallies: &[(String, u64)]) -> ();
-    tallies(since: Timestamp) -> Vec<(String, u64)>;
-    shared_secret(name: &str, candidate: [u8; 32]) -> [u8; 32];
+impl Presence for Watched {}
+
+impl Hints for Watched {}
+
+#[async_trait]
+impl Store for Watched {
+    fn traits(&self) -> Traits {
+        self.store.traits()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        self.store.shared_secret(name, candidate).await
+    }
+
+    async fn close(&self) {}
 }
 
 #[async_trait]
-impl Audits for Watched {
-    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<(), StoreError> {
-        self.store.keep_audit(entries).await
+impl Journal for Watched {
+    async fn write(
+        &self,
+        me: Incarnation,
+        batch: &[Write],
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        self.store.write(me, batch).await
     }
 
-    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
-        self.store.audit(filter, limit).await
+    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {
+        self.store.wrote(thread, prev, epoch).await
     }
 
-    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.store.expire_audit(before, limit).await
+    async fn read(
+        &self,
+        thread: &ThreadId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Records>, StoreError> {
+        let page = self.store.read(thread, after, limit).await?;
+        let events = page.iter().map(|records| records.events.len()).sum();
+        self.events_read.fetch_add(events, Ordering::Relaxed);
+        Ok(page)
+    }
+
+    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+        self.store.heads(threads).await
     }
 }
 
-macro_rules! forward_notices {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
-        #[async_trait]
-        impl Notices for Watched {
-            $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
-                self.store.$name($($arg),*).await
-            })*
+#[async_trait]
+impl Snapshots for Watched {
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
         }
-    };
+        self.snapshot_sizes.lock().unwrap().push(snapshot.state.len());
+        self.store.save_snapshot(snapshot).await
+    }
+
+    async fn snapshot(
+        &self,
+        thread: &ThreadId,
+        until: Option<Seq>,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        let fault = self.snapshot_fault.lock().unwrap().clone();
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        self.store.snapshot(thread, until).await
+    }
 }
 
-forward_notices! {
-    save_notification(row: &NotificationRow, replaces: Option<i64>) -> bool;
-    notification(id: &str) -> Option<NotificationRow>;
-    notifications(namespace: &Namespace, before: Option<(Timestamp, String)>, limit: usize) -> Vec<NotificationRow>;
-    all_notifications(after: Option<&str>, limit: usize) -> Vec<NotificationRow>;
-    delete_notification(id: &str) -> bool;
-    claim_notices(me: Incarnation, token: i64, lease: Duration, wanted: &[(String, usize)]) -> Vec<Notice>;
-    advance_notice(token: i64, notice: &Notice, to: Seq, lease: Duration) -> Advanced;
-    release_notice(token: i64, notice: &Notice, wait: Duration, failed: bool) -> ();
-    hasten_notices(subscription: &str) -> ();
-    note_delivery(subscription: &str, at: Timestamp, error: Option<&str>) -> ();
-    give_up_notices(age: Duration, limit: usize) -> Vec<(String, u64)>;
-    notice_counts() -> Vec<NoticeCount>;
+#[async_trait]
+impl Recoveries for Watched {
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
+        self.store.begin_recoveries(recoveries).await
+    }
+
+    async fn end_recovery(
+        &self,
+        thread: &ThreadId,
+        epoch: Epoch,
+        end: &RecoveryEnd,
+    ) -> Result<(), StoreError> {
+        self.store.end_recovery(thread, epoch, end).await
+    }
+
+    async fn recoveries(
+        &self,
+        thread: &ThreadId,
+        before: Option<Epoch>,
+        limit: usize,
+    ) -> Result<Vec<Recovery>, StoreError> {
+        let less = |left: usize| left.checked_sub(1);
+        let left = &self.recoveries_fail;
+        if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+            return Err(StoreError::Unavailable("a test".to_owned()));
+        }
+        self.store.recoveries(thread, before, limit).await
+    }
+
+    async fn recovery_counts(
+        &self,
+        namespace: &Namespace,
+        since: Timestamp,
+    ) -> Result<Vec<RecoveryCount>, StoreError> {
+        self.store.recovery_counts(namespace, since).await
+    }
 }
 
 impl Watched {
+    fn wrapped(&self) -> &MemoryStore {
+        &self.store
+    }
+
+    /// Makes a call as it is.
+    async fn pass<T>(&self, _: &'static str, call: impl Future<Output = T> + Send) -> T {
+        call.await
+    }
+
     /// An empty store.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {

@@ -1,89 +1,66 @@
-//! Leases and claims.
+//! Leases and claims, by the injected monotonic clock.
 
 use std::time::Duration;
 
-use crate::model::{Incarnation, ThreadId, Timestamp};
-use crate::store::{Claimed, Holder, Loss, MAX_AHEAD, Standing};
+use async_trait::async_trait;
 
+use crate::model::{Incarnation, ThreadId, Timestamp};
+use crate::store::{Claimed, Leases, Loss, StoreError};
+
+use super::MemoryStore;
 use super::state::State;
 
-impl State {
-    /// See [`crate::store::Store::register`].
-    pub(super) fn register(&mut self, name: &str, now: Duration, ttl: Duration) -> Incarnation {
-        let me = self.leases.last_key_value().map_or(1, |(newest, _)| newest + 1);
-        self.leases.insert(me, now + ttl);
-        self.names.insert(me, name.to_owned());
-        me
+#[async_trait]
+impl Leases for MemoryStore {
+    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
+        let (mut state, now) = (self.state(), self.clock.monotonic());
+        let me = state.leases.last_key_value().map_or(1, |(newest, _)| newest + 1);
+        state.leases.insert(me, now + ttl);
+        state.names.insert(me, name.to_owned());
+        Ok(me)
     }
 
-    /// See [`crate::store::Store::renew`].
-    pub(super) fn renew(&mut self, me: Incarnation, now: Duration, ttl: Duration) -> bool {
-        match self.leases.get_mut(&me) {
+    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError> {
+        let (mut state, now) = (self.state(), self.clock.monotonic());
+        match state.leases.get_mut(&me) {
             Some(until) if *until > now => {
                 *until = now + ttl;
-                true
+                Ok(true)
             }
-            _ => false,
+            _ => Ok(false),
         }
     }
 
-    /// Whether an incarnation's lease has not expired.
-    pub(super) fn is_alive(&self, me: Incarnation, now: Duration) -> bool {
-        self.leases.get(&me).is_some_and(|until| *until > now)
-    }
-
-    /// See [`crate::store::Store::standing`].
-    pub(super) fn standing(&self, id: &ThreadId, now: Duration) -> Option<Standing> {
-        let thread = self.threads.get(id)?;
-        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let lease = self.leases.get(&thread.row.owner).zip(self.names.get(&thread.row.owner));
-        let due = thread.row.wake_at.filter(|_| thread.row.owner == 0);
-        let before = self.ready.iter().take_while(|(at, _)| due.is_some_and(|due| *at < due));
-        let alive = self.leases.values().filter(|until| **until > now).count();
-        Some(Standing {
-            holder: lease.map(|(until, replica)| Holder {
-                replica: replica.clone(),
-                lease_left_ms: millis(*until).saturating_sub(millis(now)),
-            }),
-            ahead: before.take(MAX_AHEAD).count(),
-            mail: u32::try_from(thread.pending()).unwrap_or(u32::MAX),
-            replicas: u32::try_from(alive).unwrap_or(u32::MAX),
-        })
-    }
-
-    /// See [`crate::store::Store::retire`].
-    pub(super) fn retire(&mut self, me: Incarnation, now: Timestamp) {
-        if let Some(until) = self.leases.get_mut(&me) {
+    async fn retire(&self, me: Incarnation) -> Result<(), StoreError> {
+        let (mut state, now) = (self.state(), self.clock.now());
+        if let Some(until) = state.leases.get_mut(&me) {
             *until = Duration::ZERO;
         }
-        for id in self.owned.get(&me).cloned().unwrap_or_default() {
-            self.place(&id, 0, Some(now));
+        for id in state.owned.get(&me).cloned().unwrap_or_default() {
+            state.place(&id, 0, Some(now));
         }
+        Ok(())
     }
 
-    /// See [`crate::store::Store::claim`].
-    pub(super) fn claim(
-        &mut self,
-        me: Incarnation,
-        limit: usize,
-        monotonic: Duration,
-        now: Timestamp,
-    ) -> Vec<Claimed> {
-        if !self.is_alive(me, monotonic) {
-            return Vec::new();
+    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+        let mut state = self.state();
+        let (monotonic, now) = (self.clock.monotonic(), self.clock.now());
+        if !state.is_alive(me, monotonic) {
+            return Ok(Vec::new());
         }
-        let due = self.ready.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id);
+        let due = state.ready.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id);
         let expired =
-            |owner: &Incarnation| self.leases.get(owner).is_some_and(|until| *until <= monotonic);
+            |owner: &Incarnation| state.leases.get(owner).is_some_and(|until| *until <= monotonic);
         let orphans =
-            self.owned.iter().filter(|(owner, _)| expired(owner)).flat_map(|(_, ids)| ids);
+            state.owned.iter().filter(|(owner, _)| expired(owner)).flat_map(|(_, ids)| ids);
         let chosen: Vec<ThreadId> = orphans.chain(due).take(limit).cloned().collect();
-        chosen.iter().filter_map(|id| self.hand_out(id, me)).collect()
+        Ok(chosen.iter().filter_map(|id| state.hand_out(id, me)).collect())
     }
 
-    /// See [`crate::store::Store::owned`].
-    pub(super) fn owned(&self, me: Incarnation) -> Vec<Claimed> {
-        let mine = self.owned.get(&me).into_iter().flatten().filter_map(|id| self.threads.get(id));
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+        let state = self.state();
+        let mine =
+            state.owned.get(&me).into_iter().flatten().filter_map(|id| state.threads.get(id));
         let claimed = mine.map(|thread| Claimed {
             thread_id: thread.row.thread_id.clone(),
             epoch: thread.row.epoch,
@@ -94,7 +71,23 @@ impl State {
             driven: false,
             mail: 1,
         });
-        claimed.collect()
+        Ok(claimed.collect())
+    }
+
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.state().ready.first().map(|(wake_at, _)| *wake_at))
+    }
+
+    async fn queued(&self, limit: usize) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        Ok(self.state().ready.iter().take_while(|(at, _)| *at <= now).take(limit).count())
+    }
+}
+
+impl State {
+    /// Whether an incarnation's lease has not expired.
+    pub(super) fn is_alive(&self, me: Incarnation, now: Duration) -> bool {
+        self.leases.get(&me).is_some_and(|until| *until > now)
     }
 
     fn hand_out(&mut self, id: &ThreadId, me: Incarnation) -> Option<Claimed> {

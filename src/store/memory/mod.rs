@@ -6,14 +6,17 @@
 
 mod archive;
 mod audit;
-mod calls;
-mod history;
+mod definitions;
+mod inbox;
+mod interventions;
+mod journal;
 mod leases;
-mod lists;
-mod mail;
 mod notices;
+mod recoveries;
+mod snapshots;
 mod state;
 mod store;
-mod writes;
+mod tallies;
+mod threads;
 
 pub use store::MemoryStore;

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
+
 use crate::model::Clock;
+use crate::store::{Hints, Presence, Store, StoreError, Traits};
 
 use super::state::State;
 
@@ -24,3 +27,24 @@ impl MemoryStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn traits(&self) -> Traits {
+        Traits { backend: "memory", durable: false, writers: 1 }
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        Ok(*self.state().secrets.entry(name.to_owned()).or_insert(candidate))
+    }
+
+    async fn close(&self) {}
+}
+
+impl Presence for MemoryStore {}
+
+impl Hints for MemoryStore {}

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use crate::model::{Incarnation, Timestamp};
 use crate::store::rows::{RawClaim, count, row_limit};
-use crate::store::{Claimed, StoreError};
+use crate::store::{Claimed, Leases, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
-use super::session::{OPEN, shown_class};
+use super::presence::{OPEN, shown_class};
 
 /// Registers, and forgets registrations that ended long ago and that no thread names.
 const REGISTER: &str = "
@@ -79,37 +81,26 @@ SELECT count(*) FROM (
     SELECT FROM @threads
     WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= (SELECT @now_ms()) LIMIT $1) due";
 
-impl PostgresStore {
-    pub(super) async fn do_register(
-        &self,
-        name: &str,
-        ttl: Duration,
-    ) -> Result<Incarnation, StoreError> {
+#[async_trait]
+impl Leases for PostgresStore {
+    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
         let query = sqlx::query_scalar(self.sql(REGISTER)).bind(name).bind(millis(ttl));
         answer(query.fetch_one(&self.leases)).await
     }
 
-    pub(super) async fn do_renew(
-        &self,
-        me: Incarnation,
-        ttl: Duration,
-    ) -> Result<bool, StoreError> {
+    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError> {
         let query = sqlx::query(self.sql(RENEW)).bind(me).bind(millis(ttl));
         let done = answer::<_, StoreError>(query.execute(&self.leases)).await?;
         Ok(done.rows_affected() == 1)
     }
 
-    pub(super) async fn do_retire(&self, me: Incarnation) -> Result<(), StoreError> {
+    async fn retire(&self, me: Incarnation) -> Result<(), StoreError> {
         let query = sqlx::query(self.sql(RETIRE)).bind(me);
         answer::<_, StoreError>(query.execute(&self.leases)).await?;
         Ok(())
     }
 
-    pub(super) async fn do_claim(
-        &self,
-        me: Incarnation,
-        limit: usize,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError> {
         let query = sqlx::query_as(self.statements.claim.clone())
             .bind(me)
             .bind(shown_class(self.target.schema.name()))
@@ -118,19 +109,19 @@ impl PostgresStore {
         rows.into_iter().map(RawClaim::decode).collect()
     }
 
-    pub(super) async fn do_owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
         let query = sqlx::query_as(self.sql(OWNED)).bind(me);
         let rows: Vec<RawClaim> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(RawClaim::decode).collect()
     }
 
-    pub(super) async fn do_next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
         let query = sqlx::query_scalar(self.sql(NEXT_WAKE));
         let at: Option<i64> = answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
         Ok(at.map(Timestamp::from_millis))
     }
 
-    pub(super) async fn do_queued(&self, limit: usize) -> Result<usize, StoreError> {
+    async fn queued(&self, limit: usize) -> Result<usize, StoreError> {
         let query = sqlx::query_scalar(self.sql(QUEUED)).bind(row_limit(limit));
         answer::<_, StoreError>(query.fetch_one(&self.general)).await.map(count)
     }

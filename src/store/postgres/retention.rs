@@ -1,8 +1,10 @@
 //! Deletes threads and keys.
 
+use async_trait::async_trait;
+
 use crate::model::{Seq, ThreadId, ThreadStatus, Timestamp};
-use crate::store::StoreError;
 use crate::store::rows::row_limit;
+use crate::store::{Retention, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -30,12 +32,9 @@ WITH old AS MATERIALIZED (
     LIMIT $1 FOR UPDATE SKIP LOCKED)
 DELETE FROM @idempotency r USING old WHERE r.key = old.key AND expires_at <= clock_timestamp()";
 
-impl PostgresStore {
-    pub(super) async fn do_delete(
-        &self,
-        thread: &ThreadId,
-        head: Option<Seq>,
-    ) -> Result<bool, StoreError> {
+#[async_trait]
+impl Retention for PostgresStore {
+    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError> {
         let query = sqlx::query(self.sql(DELETE))
             .bind(thread.as_str())
             .bind(terminal())
@@ -44,11 +43,7 @@ impl PostgresStore {
         Ok(done.rows_affected() == 1)
     }
 
-    pub(super) async fn do_expire(
-        &self,
-        before: Timestamp,
-        limit: usize,
-    ) -> Result<usize, StoreError> {
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let keys = sqlx::query(self.sql(EXPIRE_KEYS)).bind(row_limit(limit));
         answer::<_, StoreError>(keys.execute(&self.general)).await?;
         let threads = sqlx::query(self.sql(EXPIRE))

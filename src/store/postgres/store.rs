@@ -3,15 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener};
 use sqlx::{AssertSqlSafe, SqlStr};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::model::Incarnation;
+use crate::store::rows::secret;
+use crate::store::{Store, StoreError, Traits};
 
+use super::fault::answer;
 use super::pool::Pool;
-use super::settings::Target;
+use super::settings::{Target, WRITERS};
+
+const OFFER_SECRET: &str =
+    "INSERT INTO @secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+
+const SECRET: &str = "SELECT value FROM @secrets WHERE name = $1";
 
 /// A store in Postgres; cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,6 +43,39 @@ impl PostgresStore {
     /// A statement with the schema filled in.
     pub(super) fn sql(&self, text: &str) -> AssertSqlSafe<String> {
         self.target.schema.sql(text)
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn traits(&self) -> Traits {
+        let writers = usize::try_from(WRITERS).unwrap_or(1);
+        Traits { backend: "postgres", durable: true, writers }
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        answer::<_, StoreError>(sqlx::query("SELECT 1").execute(&self.general)).await?;
+        Ok(())
+    }
+
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        let offer = sqlx::query(self.sql(OFFER_SECRET)).bind(name).bind(candidate.as_slice());
+        answer::<_, StoreError>(offer.execute(&self.general)).await?;
+        let query = sqlx::query_scalar(self.sql(SECRET)).bind(name);
+        let value: Vec<u8> = answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
+        secret(value)
+    }
+
+    async fn close(&self) {
+        self.stop_hearing();
+        if let Some(hints) = &self.hints {
+            hints.close().await;
+        }
+        self.writer.close().await;
+        self.general.close().await;
+        self.lists.close().await;
+        self.leases.close().await;
+        self.door.close().await;
     }
 }
 

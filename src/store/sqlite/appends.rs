@@ -10,7 +10,7 @@ use crate::store::rows::{let_go, summary};
 use crate::store::{Append, InterventionRow, StoreError, WriteOutcome};
 
 use super::fault::Fault;
-use super::history::index_interventions;
+use super::interventions::index_interventions;
 use super::notices::notify;
 use super::rows::{MAX_ROWS, room, with_rows};
 

@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
 use crate::model::{Incarnation, Timestamp};
 use crate::store::rows::{RawClaim, count, row_limit};
-use crate::store::{Claimed, Loss, StoreError};
+use crate::store::{Claimed, Leases, Loss, StoreError};
 
 use super::SqliteStore;
 use super::fault::{Fault, fault};
@@ -39,12 +40,9 @@ const TAKE: &str = "
 UPDATE threads SET owner = ?, epoch = epoch + 1, claims = claims + (owner <> 0), wake_at = NULL
 WHERE thread_id IN ({})";
 
-impl SqliteStore {
-    pub(super) async fn do_register(
-        &self,
-        name: &str,
-        ttl: Duration,
-    ) -> Result<Incarnation, StoreError> {
+#[async_trait]
+impl Leases for SqliteStore {
+    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
         let (name, until) = (name.to_owned(), millis(self.clock.monotonic().saturating_add(ttl)));
         let work = transaction(move |connection| {
             async move {
@@ -70,11 +68,7 @@ impl SqliteStore {
         Ok(me)
     }
 
-    pub(super) async fn do_renew(
-        &self,
-        me: Incarnation,
-        ttl: Duration,
-    ) -> Result<bool, StoreError> {
+    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError> {
         let now = self.clock.monotonic();
         let work = transaction(move |connection| {
             async move {
@@ -89,7 +83,7 @@ impl SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    pub(super) async fn do_retire(&self, me: Incarnation) -> Result<(), StoreError> {
+    async fn retire(&self, me: Incarnation) -> Result<(), StoreError> {
         let now = self.clock.now().millis();
         let work = transaction(move |connection| {
             async move {
@@ -111,11 +105,7 @@ impl SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    pub(super) async fn do_claim(
-        &self,
-        me: Incarnation,
-        limit: usize,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError> {
         let (monotonic, now) = (millis(self.clock.monotonic()), self.clock.now());
         let limit = limit.min(MAX_ROWS);
         let work = transaction(move |connection| {
@@ -131,20 +121,20 @@ impl SqliteStore {
         claimed.collect()
     }
 
-    pub(super) async fn do_owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
         let query = sqlx::query_as(OWNED).bind(me);
         let rows: Vec<RawClaim> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         rows.into_iter().map(RawClaim::decode).collect()
     }
 
-    pub(super) async fn do_next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
         let sql = "SELECT min(wake_at) FROM threads WHERE owner = 0 AND wake_at IS NOT NULL";
         let at: Option<i64> =
             sqlx::query_scalar(sql).fetch_one(&self.readers).await.map_err(|e| fault(&e))?;
         Ok(at.map(Timestamp::from_millis))
     }
 
-    pub(super) async fn do_queued(&self, limit: usize) -> Result<usize, StoreError> {
+    async fn queued(&self, limit: usize) -> Result<usize, StoreError> {
         let sql = "SELECT count(*) FROM (SELECT 1 FROM threads
                    WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= ? LIMIT ?)";
         let query = sqlx::query_scalar(sql).bind(self.clock.now().millis()).bind(row_limit(limit));

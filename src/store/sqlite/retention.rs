@@ -1,11 +1,12 @@
 //! Deletes threads with all that hangs on them.
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
 use crate::model::{Seq, ThreadId, Timestamp};
-use crate::store::StoreError;
 use crate::store::rows::row_limit;
+use crate::store::{Retention, StoreError};
 
 use super::SqliteStore;
 use super::fault::Fault;
@@ -28,12 +29,9 @@ const FORGET: [&str; 9] = [
     "DELETE FROM threads WHERE thread_id = ?1",
 ];
 
-impl SqliteStore {
-    pub(super) async fn do_delete(
-        &self,
-        thread: &ThreadId,
-        head: Option<Seq>,
-    ) -> Result<bool, StoreError> {
+#[async_trait]
+impl Retention for SqliteStore {
+    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError> {
         let id = thread.as_str().to_owned();
         let sql = format!(
             "SELECT thread_id FROM threads WHERE thread_id = ? AND owner = 0 AND status IN {ENDED}
@@ -53,11 +51,7 @@ impl SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    pub(super) async fn do_expire(
-        &self,
-        before: Timestamp,
-        limit: usize,
-    ) -> Result<usize, StoreError> {
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let (now, limit) = (self.clock.now().millis(), row_limit(limit));
         let sql = format!(
             "SELECT thread_id FROM threads

@@ -12,7 +12,7 @@ use crate::store::{Disposition, InterventionRow, Start, StoreError, WriteOutcome
 
 use super::appends::insert_journal;
 use super::fault::Fault;
-use super::history::index_interventions;
+use super::interventions::index_interventions;
 use super::notices::notify;
 use super::rows::{MAX_ROWS, room, with_list, with_rows};
 

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use async_trait::async_trait;
+use futures_util::FutureExt;
 use sqlx::SqlitePool;
 
 use crate::model::Clock;
+use crate::store::rows::secret;
+use crate::store::{Disk, Hints, Presence, Store, StoreError, Traits};
 
 use super::FileHold;
-use super::writer::Writer;
+use super::fault::fault;
+use super::writer::{Writer, transaction};
 
 /// A store in an SQLite file.
 #[derive(Debug)]
@@ -27,3 +32,52 @@ impl SqliteStore {
         self.writer.hold()
     }
 }
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn traits(&self) -> Traits {
+        Traits { backend: "sqlite", durable: true, writers: 1 }
+    }
+
+    fn disk(&self) -> Option<Disk> {
+        Some(self.writer.disk())
+    }
+
+    async fn failed(&self) {
+        self.writer.failed().await;
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.readers).await.map_err(|error| fault(&error))?;
+        Ok(())
+    }
+
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        let name = name.to_owned();
+        let work = transaction(move |connection| {
+            async move {
+                sqlx::query("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)")
+                    .bind(&name)
+                    .bind(candidate.as_slice())
+                    .execute(&mut *connection)
+                    .await?;
+                let query = sqlx::query_scalar("SELECT value FROM secrets WHERE name = ?");
+                let value: Vec<u8> = query.bind(name).fetch_one(connection).await?;
+                Ok(secret(value)?)
+            }
+            .boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// No other process can open the file, so that no replica has to be shown anything.
+impl Presence for SqliteStore {}
+
+/// No other process can open the file, so that no hint has a receiver.
+impl Hints for SqliteStore {}

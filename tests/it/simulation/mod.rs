@@ -12,6 +12,7 @@
 //! many.
 
 mod audit;
+mod calls;
 mod client;
 mod clock;
 mod effects;
@@ -21,7 +22,6 @@ mod journal;
 mod life;
 mod oracle;
 mod process;
-mod quiet;
 mod random;
 mod replica;
 mod weather;

@@ -7,7 +7,7 @@ use rethread::definition::Plan as CheckedPlan;
 use rethread::machine::ThreadState;
 use rethread::model::{Event, EventBody, Json, Pointer, StepStatus, ThreadId, ThreadStatus};
 use rethread::runtime::Handle;
-use rethread::store::Store as _;
+use rethread::store::{Recoveries as _, Threads as _};
 use serde_json::Value;
 
 use super::client::Client;

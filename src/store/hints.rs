@@ -3,7 +3,11 @@
 //! Whoever acts on a hint looks into the store first, and whoever hears none looks there now and
 //! then: a lost, late, repeated or foreign hint may cost time and nothing else.
 
+use async_trait::async_trait;
+
 use crate::model::{Incarnation, Seq, ThreadId};
+
+use super::StoreError;
 
 /// A hint for the other replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +22,7 @@ pub enum News {
     Followers,
 }
 
-/// What [`super::Store::hear`] brings.
+/// What [`Hints::hear`] brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     /// Hints of an incarnation; one's own come back as well.
@@ -32,31 +36,17 @@ pub enum Heard {
     Anew,
 }
 
-/// How the lease of a lost incarnation came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// Its session with the database ended before its lease: the process is gone.
-    SessionEnded,
-    /// Its lease ran out while its session was open: the process stands still.
-    Frozen,
-    /// Its lease ran out, and nothing else is known.
-    Silent,
-}
-
-impl Loss {
-    /// The name it is stored under.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SessionEnded => "session_ended",
-            Self::Frozen => "frozen",
-            Self::Silent => "silent",
-        }
+/// Hints between replicas.
+#[async_trait]
+pub trait Hints: Send + Sync {
+    /// Tells the other replicas; a hint may be lost. Never waits for a write.
+    async fn tell(&self, me: Incarnation, news: &[News]) -> Result<(), StoreError> {
+        let _nobody_to_tell = (me, news);
+        Ok(())
     }
 
-    /// The loss of this name, if there is one.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::SessionEnded, Self::Frozen, Self::Silent]
-            .into_iter()
-            .find(|loss| loss.as_str() == name)
+    /// Waits for what other replicas tell; for ever where there are none. One caller at a time.
+    async fn hear(&self) -> Result<Heard, StoreError> {
+        std::future::pending().await
     }
 }

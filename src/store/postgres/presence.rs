@@ -9,15 +9,16 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use sqlx::postgres::PgListener;
 use tokio::time::Instant;
 
 use crate::model::Incarnation;
-use crate::store::StoreError;
+use crate::store::{Presence, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
-use super::news::{lives, open};
+use super::hints::{lives, open};
 
 /// How long a session may be silent before it is asked whether it still lives: well below the time
 /// after which the database gives a silent client up.
@@ -97,9 +98,9 @@ fn low(me: Incarnation) -> i32 {
     u32::try_from(half).unwrap_or_default().cast_signed()
 }
 
-impl PostgresStore {
-    /// See [`crate::store::Store::attend`].
-    pub(super) async fn do_attend(&self, me: Incarnation) {
+#[async_trait]
+impl Presence for PostgresStore {
+    async fn attend(&self, me: Incarnation) {
         if self.hints.is_none() {
             return std::future::pending().await;
         }
@@ -121,6 +122,30 @@ impl PostgresStore {
         }
     }
 
+    async fn expire_lost(&self, me: Incarnation) -> Result<usize, StoreError> {
+        if self.hints.is_none() {
+            return Ok(0);
+        }
+        let class = shown_class(self.target.schema.name());
+        let look = sqlx::query_scalar(self.sql(&["WITH", OPEN, LOOK].concat())).bind(me);
+        let seen =
+            answer::<Vec<Incarnation>, StoreError>(look.bind(class).fetch_all(&self.general));
+        let gone = self.believe(&seen.await.inspect_err(|_| self.forget())?);
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        let expire = sqlx::query_as(self.sql(&["WITH", OPEN, EXPIRE].concat()));
+        let expire = expire.bind(me).bind(class).bind(gone);
+        let expired: Vec<(Incarnation, String)> =
+            answer::<_, StoreError>(expire.fetch_all(&self.general)).await?;
+        for (incarnation, name) in &expired {
+            tracing::warn!(incarnation, replica = %name, "its session has ended: its lease is too");
+        }
+        Ok(expired.len())
+    }
+}
+
+impl PostgresStore {
     /// Says that there is a session, and returns when it is gone.
     async fn show(&self, me: Incarnation, session: PgListener) {
         match self.announce(me, true).await {
@@ -159,29 +184,6 @@ impl PostgresStore {
         let query = sqlx::query(self.sql(ANNOUNCE)).bind(me).bind(attended);
         answer::<_, StoreError>(query.execute(&self.leases)).await?;
         Ok(())
-    }
-
-    /// See [`crate::store::Store::expire_lost`].
-    pub(super) async fn do_expire_lost(&self, me: Incarnation) -> Result<usize, StoreError> {
-        if self.hints.is_none() {
-            return Ok(0);
-        }
-        let class = shown_class(self.target.schema.name());
-        let look = sqlx::query_scalar(self.sql(&["WITH", OPEN, LOOK].concat())).bind(me);
-        let seen =
-            answer::<Vec<Incarnation>, StoreError>(look.bind(class).fetch_all(&self.general));
-        let gone = self.believe(&seen.await.inspect_err(|_| self.forget())?);
-        if gone.is_empty() {
-            return Ok(0);
-        }
-        let expire = sqlx::query_as(self.sql(&["WITH", OPEN, EXPIRE].concat()));
-        let expire = expire.bind(me).bind(class).bind(gone);
-        let expired: Vec<(Incarnation, String)> =
-            answer::<_, StoreError>(expire.fetch_all(&self.general)).await?;
-        for (incarnation, name) in &expired {
-            tracing::warn!(incarnation, replica = %name, "its session has ended: its lease is too");
-        }
-        Ok(expired.len())
     }
 
     /// Of those seen without a session, those that were so at the look before as well.

@@ -1,11 +1,12 @@
-//! Definitions, stored workflows and shared secrets.
+//! Definitions and stored workflows.
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
 use crate::model::{Namespace, Timestamp};
-use crate::store::rows::{RawWorkflow, row_limit, secret, text};
-use crate::store::{StoreError, WorkflowRow};
+use crate::store::rows::{RawWorkflow, row_limit, text};
+use crate::store::{Definitions, StoreError, WorkflowRow};
 
 use super::SqliteStore;
 use super::fault::{Fault, fault};
@@ -26,29 +27,30 @@ WHERE substr(name, 1, instr(name, '/')) = ?3 AND (?1 IS NULL OR name > ?1)
   AND version = (SELECT max(version) FROM workflows WHERE name = w.name)
 ORDER BY name LIMIT ?2";
 
-impl SqliteStore {
-    pub(super) async fn do_definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
+#[async_trait]
+impl Definitions for SqliteStore {
+    async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
         let query = sqlx::query_scalar("SELECT text FROM definitions WHERE hash = ?").bind(hash);
         let found: Option<Vec<u8>> =
             query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
         found.map(text).transpose()
     }
 
-    pub(super) async fn do_save_workflow(
+    async fn save_workflow(
         &self,
         name: &str,
-        (hash, definition): (&str, &str),
+        hash: &str,
+        text: &str,
         now: Timestamp,
     ) -> Result<(WorkflowRow, bool), StoreError> {
-        let (name, hash) = (name.to_owned(), hash.to_owned());
-        let definition = definition.to_owned();
+        let (name, hash, text) = (name.to_owned(), hash.to_owned(), text.to_owned());
         let work = transaction(move |connection| {
-            async move { save(connection, (&name, &hash, &definition), now).await }.boxed()
+            async move { save(connection, (&name, &hash, &text), now).await }.boxed()
         });
         Ok(self.writer.run(work).await?)
     }
 
-    pub(super) async fn do_workflow(
+    async fn workflow(
         &self,
         name: &str,
         version: Option<u32>,
@@ -59,7 +61,7 @@ impl SqliteStore {
         row.map(RawWorkflow::decode).transpose()
     }
 
-    pub(super) async fn do_workflows(
+    async fn workflows(
         &self,
         namespace: &Namespace,
         after: Option<&str>,
@@ -69,28 +71,6 @@ impl SqliteStore {
         let query = query.bind(namespace.prefix());
         let rows: Vec<RawWorkflow> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         rows.into_iter().map(RawWorkflow::decode).collect()
-    }
-
-    pub(super) async fn do_shared_secret(
-        &self,
-        name: &str,
-        candidate: [u8; 32],
-    ) -> Result<[u8; 32], StoreError> {
-        let name = name.to_owned();
-        let work = transaction(move |connection| {
-            async move {
-                sqlx::query("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)")
-                    .bind(&name)
-                    .bind(candidate.as_slice())
-                    .execute(&mut *connection)
-                    .await?;
-                let query = sqlx::query_scalar("SELECT value FROM secrets WHERE name = ?");
-                let value: Vec<u8> = query.bind(name).fetch_one(connection).await?;
-                Ok(secret(value)?)
-            }
-            .boxed()
-        });
-        Ok(self.writer.run(work).await?)
     }
 }
 

@@ -1,32 +1,15 @@
-//! Journal, rows and lists.
+//! Rows of threads, and lists of them.
 
+use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder};
 
-use crate::model::{Epoch, Namespace, Seq, ThreadId, ThreadStatus};
-use crate::store::limits::{FORK_LABEL, MAX_READ_BYTES};
-use crate::store::records::{ReadRow, Reader};
+use crate::model::{Namespace, ThreadId, ThreadStatus};
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
 use crate::store::standing::RawStanding;
-use crate::store::{MAX_AHEAD, Records, Standing, StoreError, ThreadFilter, ThreadRow};
+use crate::store::{FORK_LABEL, MAX_AHEAD, Standing, StoreError, ThreadFilter, ThreadRow, Threads};
 
 use super::PostgresStore;
 use super::fault::answer;
-
-/// The head stands beside the rows of the same snapshot, so that a lost tail is noticed.
-const READ: &str = "
-WITH sizes AS (
-    SELECT seq, octet_length(payload) AS size FROM @journal
-    WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT $3),
-summed AS (SELECT seq, size, sum(size) OVER (ORDER BY seq) AS upto FROM sizes),
-part AS MATERIALIZED (
-    SELECT max(CASE WHEN upto <= $4 OR upto = size THEN seq END) AS until, max(seq) AS last FROM summed)
-SELECT t.last_seq AS head, (SELECT until < last FROM part) AS cut,
-    j.seq, j.first_seq, j.at, j.crc, j.payload
-FROM @threads t LEFT JOIN (
-    SELECT seq, first_seq, at, crc, payload FROM @journal
-    WHERE thread_id = $1 AND seq > $2 AND seq <= (SELECT until FROM part)
-    ORDER BY seq) j ON true
-WHERE t.thread_id = $1 ORDER BY j.seq";
 
 /// Claims go by `wake_at`. What is left of a lease is this database's to say.
 const STANDING: &str = "
@@ -41,12 +24,6 @@ SELECT r.name, CASE WHEN isfinite(r.lease_until)
 FROM @threads t LEFT JOIN @replicas r ON r.incarnation = t.owner
 WHERE t.thread_id = $1";
 
-const WROTE: &str = "
-SELECT coalesce((SELECT first_seq = $2 + 1 AND epoch = $3 FROM @journal
-    WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT 1), false)";
-
-const HEADS: &str = "SELECT thread_id, last_seq FROM @threads WHERE thread_id = ANY($1)";
-
 const DURATIONS: &str = "
 SELECT greatest(completed_at - created_at, 0) FROM @threads t
 WHERE left(thread_id, strpos(thread_id, '/')) = $5 AND workflow = $1
@@ -54,50 +31,9 @@ WHERE left(thread_id, strpos(thread_id, '/')) = $5 AND workflow = $1
     AND NOT EXISTS (SELECT FROM @labels l WHERE l.thread_id = t.thread_id AND l.key = $4)
 ORDER BY completed_at DESC, thread_id DESC LIMIT $3";
 
-impl PostgresStore {
-    pub(super) async fn do_read(
-        &self,
-        thread: &ThreadId,
-        after: Seq,
-        limit: usize,
-    ) -> Result<Vec<Records>, StoreError> {
-        let query = sqlx::query_as(self.sql(READ))
-            .bind(thread.as_str())
-            .bind(after.cast_signed())
-            .bind(row_limit(limit))
-            .bind(row_limit(MAX_READ_BYTES));
-        let rows: Vec<ReadRow> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
-        Reader::new(thread, after, limit).read(rows)
-    }
-
-    pub(super) async fn do_wrote(
-        &self,
-        thread: &ThreadId,
-        prev: Seq,
-        epoch: Epoch,
-    ) -> Result<bool, StoreError> {
-        let query = sqlx::query_scalar(self.sql(WROTE))
-            .bind(thread.as_str())
-            .bind(prev.cast_signed())
-            .bind(epoch);
-        answer(query.fetch_one(&self.general)).await
-    }
-
-    pub(super) async fn do_heads(
-        &self,
-        threads: &[ThreadId],
-    ) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
-        let ids: Vec<&str> = threads.iter().map(ThreadId::as_str).collect();
-        let query = sqlx::query_as(self.sql(HEADS)).bind(ids);
-        let rows: Vec<(String, i64)> =
-            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
-        rows.iter().map(|(id, head)| Ok((thread_id(id)?, head.cast_unsigned()))).collect()
-    }
-
-    pub(super) async fn do_thread(
-        &self,
-        thread: &ThreadId,
-    ) -> Result<Option<ThreadRow>, StoreError> {
+#[async_trait]
+impl Threads for PostgresStore {
+    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError> {
         let sql = self.sql(&format!("SELECT {THREAD_COLUMNS} FROM @threads WHERE thread_id = $1"));
         let query = sqlx::query_as(sql).bind(thread.as_str());
         let row: Option<RawThread> =
@@ -105,7 +41,7 @@ impl PostgresStore {
         row.map(RawThread::decode).transpose()
     }
 
-    pub(super) async fn do_threads(
+    async fn threads(
         &self,
         filter: &ThreadFilter,
         limit: usize,
@@ -138,7 +74,7 @@ impl PostgresStore {
         rows.into_iter().map(RawThread::decode).collect()
     }
 
-    pub(super) async fn do_durations(
+    async fn durations(
         &self,
         namespace: &Namespace,
         workflow: &str,
@@ -154,7 +90,7 @@ impl PostgresStore {
         Ok(rows.into_iter().map(i64::cast_unsigned).collect())
     }
 
-    pub(super) async fn do_owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
+    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
         let query = sqlx::query_scalar(self.sql(
             "SELECT r.name FROM @threads t JOIN @replicas r ON r.incarnation = t.owner
              WHERE t.thread_id = $1 AND r.lease_until > clock_timestamp()",
@@ -162,10 +98,7 @@ impl PostgresStore {
         answer(query.bind(thread.as_str()).fetch_optional(&self.general)).await
     }
 
-    pub(super) async fn do_standing(
-        &self,
-        thread: &ThreadId,
-    ) -> Result<Option<Standing>, StoreError> {
+    async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError> {
         let query = sqlx::query_as(self.sql(STANDING));
         let query = query.bind(thread.as_str()).bind(row_limit(MAX_AHEAD));
         let found: Option<RawStanding> =
@@ -173,7 +106,7 @@ impl PostgresStore {
         Ok(found.map(Standing::from))
     }
 
-    pub(super) async fn do_by_idempotency_key(
+    async fn by_idempotency_key(
         &self,
         key: &str,
     ) -> Result<Option<(ThreadId, String)>, StoreError> {

@@ -1,30 +1,70 @@
-//! Starts and appends.
+//! The journal: starts, appends, and reads.
 
 use std::collections::BTreeMap;
 
-use crate::model::{Incarnation, Timestamp};
-use crate::store::records::JournalRow;
+use async_trait::async_trait;
+
+use crate::model::{Epoch, Incarnation, Seq, ThreadId, Timestamp};
+use crate::store::records::{JournalRow, Reader};
 use crate::store::rows::indexed;
 use crate::store::{
-    Append, Disposition, IDEMPOTENCY_TTL, Records, Start, ThreadRow, Write, WriteOutcome,
+    Append, Disposition, IDEMPOTENCY_TTL, Journal, Records, Start, StoreError, ThreadRow, Write,
+    WriteOutcome,
 };
 
+use super::MemoryStore;
 use super::state::{Key, State, Thread};
 
-impl State {
-    /// One write of a batch; see [`crate::store::Store::write`].
-    pub(super) fn write(
-        &mut self,
-        (me, alive): (Incarnation, bool),
-        write: &Write,
-        now: Timestamp,
-    ) -> WriteOutcome {
-        match write {
-            Write::Start(start) => self.start((me, alive), start, now),
-            Write::Append(append) => self.append(me, append, now),
-        }
+#[async_trait]
+impl Journal for MemoryStore {
+    async fn write(
+        &self,
+        me: Incarnation,
+        batch: &[Write],
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        let (mut state, now) = (self.state(), self.clock.now());
+        let alive = state.is_alive(me, self.clock.monotonic());
+        let write = |write: &Write| match write {
+            Write::Start(start) => state.start((me, alive), start, now),
+            Write::Append(append) => state.append(me, append, now),
+        };
+        Ok(batch.iter().map(write).collect())
     }
 
+    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {
+        let state = self.state();
+        let journal = state.threads.get(thread).map_or(&[][..], |found| &found.journal);
+        Ok(journal.iter().any(|(by, row)| {
+            *by == epoch && row.first_seq.cast_unsigned() == prev.saturating_add(1)
+        }))
+    }
+
+    async fn read(
+        &self,
+        thread: &ThreadId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Records>, StoreError> {
+        let state = self.state();
+        let Some(found) = state.threads.get(thread) else { return Ok(Vec::new()) };
+        let mut reader = Reader::new(thread, after, limit);
+        let start = found.journal.partition_point(|(_, row)| row.seq.cast_unsigned() <= after);
+        for (_, row) in found.journal.iter().skip(start) {
+            if !reader.push(row.clone())? {
+                break;
+            }
+        }
+        reader.finish(found.row.last_seq)
+    }
+
+    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+        let state = self.state();
+        let head = |id: &ThreadId| Some((id.clone(), state.threads.get(id)?.row.last_seq));
+        Ok(threads.iter().filter_map(head).collect())
+    }
+}
+
+impl State {
     fn start(
         &mut self,
         (me, alive): (Incarnation, bool),

@@ -1,16 +1,23 @@
-//! A batch in one transaction, and the search for a write that spoils it.
+//! The journal: reads, and a batch of writes in one transaction, with the search for a write that
+//! spoils it.
 
-use futures_util::FutureExt;
-use sqlx::SqliteConnection;
 use std::sync::Arc;
 
-use crate::model::{Incarnation, Timestamp};
-use crate::store::{StoreError, Write, WriteOutcome};
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use sqlx::SqliteConnection;
+
+use crate::model::{Epoch, Incarnation, Seq, ThreadId, Timestamp};
+use crate::store::limits::MAX_READ_BYTES;
+use crate::store::records::{ReadRow, Reader};
+use crate::store::rows::{row_limit, thread_id};
+use crate::store::{Journal, Records, StoreError, Write, WriteOutcome};
 
 use super::SqliteStore;
 use super::appends::{AppendRow, append_all};
-use super::fault::Fault;
+use super::fault::{Fault, fault};
 use super::leases::{is_alive, millis};
+use super::rows::{MAX_ROWS, room, with_list};
 use super::starts::{StartRow, start_all};
 use super::writer::transaction;
 
@@ -21,9 +28,31 @@ enum Row {
     Append(Box<AppendRow>),
 }
 
-impl SqliteStore {
-    /// See [`crate::store::Store::write`].
-    pub(super) async fn do_write(
+/// The head stands beside the rows of the same snapshot, so that a lost tail is noticed.
+const READ: &str = "
+WITH sizes AS (
+    SELECT seq, octet_length(payload) AS size FROM journal
+    WHERE thread_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3),
+summed AS (SELECT seq, size, sum(size) OVER (ORDER BY seq) AS upto FROM sizes),
+part AS MATERIALIZED (
+    SELECT max(CASE WHEN upto <= ?4 OR upto = size THEN seq END) AS until, max(seq) AS last FROM summed)
+SELECT t.last_seq AS head, (SELECT until < last FROM part) AS cut,
+    j.seq, j.first_seq, j.at, j.crc, j.payload
+FROM threads t LEFT JOIN (
+    SELECT seq, first_seq, at, crc, payload FROM journal
+    WHERE thread_id = ?1 AND seq > ?2 AND seq <= (SELECT until FROM part)
+    ORDER BY seq) j
+WHERE t.thread_id = ?1 ORDER BY j.seq";
+
+const WROTE: &str = "
+SELECT coalesce((SELECT first_seq = ?2 + 1 AND epoch = ?3 FROM journal
+    WHERE thread_id = ?1 AND seq > ?2 ORDER BY seq LIMIT 1), 0)";
+
+const HEADS: &str = "SELECT thread_id, last_seq FROM threads WHERE thread_id IN ({})";
+
+#[async_trait]
+impl Journal for SqliteStore {
+    async fn write(
         &self,
         me: Incarnation,
         batch: &[Write],
@@ -57,6 +86,49 @@ impl SqliteStore {
         Ok(outcomes)
     }
 
+    async fn read(
+        &self,
+        thread: &ThreadId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Records>, StoreError> {
+        let query = sqlx::query_as(READ)
+            .bind(thread.as_str())
+            .bind(after.cast_signed())
+            .bind(row_limit(limit))
+            .bind(row_limit(MAX_READ_BYTES));
+        let rows: Vec<ReadRow> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        Reader::new(thread, after, limit).read(rows)
+    }
+
+    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {
+        let query =
+            sqlx::query_scalar(WROTE).bind(thread.as_str()).bind(prev.cast_signed()).bind(epoch);
+        query.fetch_one(&self.readers).await.map_err(|e| fault(&e))
+    }
+
+    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+        let mut heads = Vec::with_capacity(threads.len());
+        for part in threads.chunks(MAX_ROWS) {
+            let room = room(part.len());
+            let mut query = sqlx::query_as(with_list(HEADS, room));
+            for id in part {
+                query = query.bind(id.as_str());
+            }
+            for _ in part.len()..room {
+                query = query.bind(None::<&str>);
+            }
+            let rows: Vec<(String, i64)> =
+                query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+            for (id, head) in rows {
+                heads.push((thread_id(&id)?, head.cast_unsigned()));
+            }
+        }
+        Ok(heads)
+    }
+}
+
+impl SqliteStore {
     async fn write_part(
         &self,
         me: Incarnation,

@@ -1,8 +1,10 @@
-//! Definitions, stored workflows and shared secrets.
+//! Definitions and stored workflows.
+
+use async_trait::async_trait;
 
 use crate::model::{Namespace, Timestamp};
-use crate::store::rows::{RawWorkflow, row_limit, secret, text};
-use crate::store::{StoreError, WorkflowRow};
+use crate::store::rows::{RawWorkflow, row_limit, text};
+use crate::store::{Definitions, StoreError, WorkflowRow};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -35,11 +37,6 @@ SELECT DISTINCT ON (name) name, version, definition, created_at FROM @workflows
 WHERE left(name, strpos(name, '/')) = $3 AND ($1::text IS NULL OR name > $1)
 ORDER BY name, version DESC LIMIT $2";
 
-const OFFER_SECRET: &str =
-    "INSERT INTO @secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-
-const SECRET: &str = "SELECT value FROM @secrets WHERE name = $1";
-
 #[derive(Debug, sqlx::FromRow)]
 struct Saved {
     #[sqlx(flatten)]
@@ -47,25 +44,27 @@ struct Saved {
     made: bool,
 }
 
-impl PostgresStore {
-    pub(super) async fn do_definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
+#[async_trait]
+impl Definitions for PostgresStore {
+    async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
         let query = sqlx::query_scalar(self.sql(DEFINITION)).bind(hash);
         let found: Option<Vec<u8>> =
             answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
         found.map(text).transpose()
     }
 
-    pub(super) async fn do_save_workflow(
+    async fn save_workflow(
         &self,
         name: &str,
-        (hash, definition): (&str, &str),
+        hash: &str,
+        text: &str,
         now: Timestamp,
     ) -> Result<(WorkflowRow, bool), StoreError> {
         for _ in 0..SAVE_TRIES {
             let query = sqlx::query_as(self.sql(SAVE))
                 .bind(name)
                 .bind(hash)
-                .bind(definition.as_bytes())
+                .bind(text.as_bytes())
                 .bind(now.millis());
             let saved: Option<Saved> =
                 answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
@@ -76,7 +75,7 @@ impl PostgresStore {
         Err(StoreError::Unavailable("versions of this workflow keep racing".to_owned()))
     }
 
-    pub(super) async fn do_workflow(
+    async fn workflow(
         &self,
         name: &str,
         version: Option<u32>,
@@ -87,7 +86,7 @@ impl PostgresStore {
         row.map(RawWorkflow::decode).transpose()
     }
 
-    pub(super) async fn do_workflows(
+    async fn workflows(
         &self,
         namespace: &Namespace,
         after: Option<&str>,
@@ -97,17 +96,5 @@ impl PostgresStore {
         let query = query.bind(namespace.prefix());
         let rows: Vec<RawWorkflow> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawWorkflow::decode).collect()
-    }
-
-    pub(super) async fn do_shared_secret(
-        &self,
-        name: &str,
-        candidate: [u8; 32],
-    ) -> Result<[u8; 32], StoreError> {
-        let offer = sqlx::query(self.sql(OFFER_SECRET)).bind(name).bind(candidate.as_slice());
-        answer::<_, StoreError>(offer.execute(&self.general)).await?;
-        let query = sqlx::query_scalar(self.sql(SECRET)).bind(name);
-        let value: Vec<u8> = answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
-        secret(value)
     }
 }

@@ -1,12 +1,13 @@
 //! Messages to threads.
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
 use crate::model::{Incarnation, Json, ThreadId};
 use crate::store::limits::{MAX_INBOX, MAX_READ_BYTES};
 use crate::store::rows::{json, message, row_limit, thread_id};
-use crate::store::{Message, Posted, StoreError};
+use crate::store::{Inbox, Message, Posted, StoreError};
 
 use super::SqliteStore;
 use super::fault::{Fault, fault};
@@ -31,12 +32,9 @@ SELECT key, body FROM inbox
 WHERE thread_id = ?1 AND answer IS NULL AND substr(key, 1, length(?2)) = ?2
 ORDER BY ordinal LIMIT ?3";
 
-impl SqliteStore {
-    pub(super) async fn do_post(
-        &self,
-        thread: &ThreadId,
-        message: &Message,
-    ) -> Result<Posted, StoreError> {
+#[async_trait]
+impl Inbox for SqliteStore {
+    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
         let (id, now) = (thread.as_str().to_owned(), self.clock.now().millis());
         let message = message.clone();
         let work = transaction(move |connection| {
@@ -45,7 +43,7 @@ impl SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    pub(super) async fn do_inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
+    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
         let query = sqlx::query_as(INBOX)
             .bind(thread.as_str())
             .bind(row_limit(MAX_INBOX))
@@ -54,18 +52,14 @@ impl SqliteStore {
         rows.into_iter().map(message).collect()
     }
 
-    pub(super) async fn do_inbox_of(
-        &self,
-        thread: &ThreadId,
-        kind: &str,
-    ) -> Result<Vec<Message>, StoreError> {
+    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError> {
         let query = sqlx::query_as(INBOX_OF).bind(thread.as_str()).bind(kind);
         let query = query.bind(row_limit(MAX_INBOX));
         let rows = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         rows.into_iter().map(message).collect()
     }
 
-    pub(super) async fn do_mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
+    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
         let sql = "SELECT thread_id FROM threads WHERE owner = ? AND owner <> 0 AND pending > 0
                    ORDER BY thread_id";
         let query = sqlx::query_scalar(sql).bind(me);
@@ -73,11 +67,7 @@ impl SqliteStore {
         ids.iter().map(|id| thread_id(id)).collect()
     }
 
-    pub(super) async fn do_answer(
-        &self,
-        thread: &ThreadId,
-        key: &str,
-    ) -> Result<Option<Json>, StoreError> {
+    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError> {
         let sql = "SELECT answer FROM inbox WHERE thread_id = ? AND key = ? AND answer IS NOT NULL";
         let query = sqlx::query_scalar(sql).bind(thread.as_str()).bind(key);
         let found: Option<Vec<u8>> =

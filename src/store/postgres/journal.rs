@@ -1,19 +1,47 @@
-//! A batch: starts and appends side by side, and the search for a write that spoils it.
+//! The journal: reads, and a batch of writes, starts and appends side by side, with the search for a
+//! write that spoils it.
 
-use crate::model::Incarnation;
-use crate::store::{Append, Start, StoreError, Write, WriteOutcome};
+use async_trait::async_trait;
+
+use crate::model::{Epoch, Incarnation, Seq, ThreadId};
+use crate::store::limits::MAX_READ_BYTES;
+use crate::store::records::{ReadRow, Reader};
+use crate::store::rows::{row_limit, thread_id};
+use crate::store::{Append, Journal, Records, Start, StoreError, Write, WriteOutcome};
 
 use super::PostgresStore;
-use super::fault::Fault;
+use super::fault::{Fault, answer};
 
 /// Parts in which the one write is looked for that meets a lock: each look may cost `lock_timeout`,
 /// and halves would need nine of them for a full batch. Appends pass locked threads by; this is
 /// about what few writes touch (a contested key, a message).
 const LOCKED_PARTS: usize = 16;
 
-impl PostgresStore {
-    /// See [`crate::store::Store::write`].
-    pub(super) async fn do_write(
+/// The head stands beside the rows of the same snapshot, so that a lost tail is noticed.
+const READ: &str = "
+WITH sizes AS (
+    SELECT seq, octet_length(payload) AS size FROM @journal
+    WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT $3),
+summed AS (SELECT seq, size, sum(size) OVER (ORDER BY seq) AS upto FROM sizes),
+part AS MATERIALIZED (
+    SELECT max(CASE WHEN upto <= $4 OR upto = size THEN seq END) AS until, max(seq) AS last FROM summed)
+SELECT t.last_seq AS head, (SELECT until < last FROM part) AS cut,
+    j.seq, j.first_seq, j.at, j.crc, j.payload
+FROM @threads t LEFT JOIN (
+    SELECT seq, first_seq, at, crc, payload FROM @journal
+    WHERE thread_id = $1 AND seq > $2 AND seq <= (SELECT until FROM part)
+    ORDER BY seq) j ON true
+WHERE t.thread_id = $1 ORDER BY j.seq";
+
+const WROTE: &str = "
+SELECT coalesce((SELECT first_seq = $2 + 1 AND epoch = $3 FROM @journal
+    WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT 1), false)";
+
+const HEADS: &str = "SELECT thread_id, last_seq FROM @threads WHERE thread_id = ANY($1)";
+
+#[async_trait]
+impl Journal for PostgresStore {
+    async fn write(
         &self,
         me: Incarnation,
         batch: &[Write],
@@ -36,6 +64,37 @@ impl PostgresStore {
             }
         }
         Ok(outcomes)
+    }
+
+    async fn read(
+        &self,
+        thread: &ThreadId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Records>, StoreError> {
+        let query = sqlx::query_as(self.sql(READ))
+            .bind(thread.as_str())
+            .bind(after.cast_signed())
+            .bind(row_limit(limit))
+            .bind(row_limit(MAX_READ_BYTES));
+        let rows: Vec<ReadRow> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        Reader::new(thread, after, limit).read(rows)
+    }
+
+    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {
+        let query = sqlx::query_scalar(self.sql(WROTE))
+            .bind(thread.as_str())
+            .bind(prev.cast_signed())
+            .bind(epoch);
+        answer(query.fetch_one(&self.general)).await
+    }
+
+    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+        let ids: Vec<&str> = threads.iter().map(ThreadId::as_str).collect();
+        let query = sqlx::query_as(self.sql(HEADS)).bind(ids);
+        let rows: Vec<(String, i64)> =
+            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.iter().map(|(id, head)| Ok((thread_id(id)?, head.cast_unsigned()))).collect()
     }
 }
 

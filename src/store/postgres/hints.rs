@@ -7,11 +7,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::model::{Incarnation, ThreadId};
-use crate::store::{Heard, News, StoreError};
+use crate::store::{Heard, Hints, News, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -76,9 +77,9 @@ fn decode(payload: &str) -> Option<Heard> {
     Some(Heard::News { from, news: lines.filter_map(hint).collect() })
 }
 
-impl PostgresStore {
-    /// See [`crate::store::Store::tell`].
-    pub(super) async fn do_tell(&self, me: Incarnation, news: &[News]) -> Result<(), StoreError> {
+#[async_trait]
+impl Hints for PostgresStore {
+    async fn tell(&self, me: Incarnation, news: &[News]) -> Result<(), StoreError> {
         let Some(pool) = &self.hints else { return Ok(()) };
         let query =
             sqlx::query(NOTIFY).bind(channel(self.target.schema.name())).bind(encode(me, news));
@@ -86,8 +87,7 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// See [`crate::store::Store::hear`].
-    pub(super) async fn do_hear(&self) -> Result<Heard, StoreError> {
+    async fn hear(&self) -> Result<Heard, StoreError> {
         if self.hints.is_none() {
             return std::future::pending().await;
         }
@@ -107,7 +107,9 @@ impl PostgresStore {
             }
         }
     }
+}
 
+impl PostgresStore {
     /// Ends the listening connection.
     pub(super) fn stop_hearing(&self) {
         // Whoever still listens has it: then it ends with them.

@@ -1,9 +1,11 @@
 //! Messages to threads.
 
+use async_trait::async_trait;
+
 use crate::model::{Incarnation, Json, ThreadId};
 use crate::store::limits::{MAX_INBOX, MAX_READ_BYTES};
 use crate::store::rows::{json, message, row_limit, thread_id};
-use crate::store::{Message, Posted, StoreError};
+use crate::store::{Inbox, Message, Posted, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -42,27 +44,17 @@ SELECT thread_id FROM @threads WHERE owner = $1 AND owner <> 0 AND pending > 0 O
 const ANSWER: &str =
     "SELECT answer FROM @inbox WHERE thread_id = $1 AND key = $2 AND answer IS NOT NULL";
 
-impl PostgresStore {
-    pub(super) async fn do_post(
-        &self,
-        thread: &ThreadId,
-        message: &Message,
-        over: &Pool,
-    ) -> Result<Posted, StoreError> {
-        let query = sqlx::query_as(self.sql(POST))
-            .bind(thread.as_str())
-            .bind(&message.key)
-            .bind(message.body.as_str().as_bytes());
-        let (found, owner): (bool, Option<i64>) =
-            answer::<_, StoreError>(query.fetch_one(over)).await?;
-        Ok(match owner {
-            Some(owner) => Posted::Stored { owner },
-            None if found => Posted::Duplicate,
-            None => Posted::NoThread,
-        })
+#[async_trait]
+impl Inbox for PostgresStore {
+    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+        self.post_over(&self.general, thread, message).await
     }
 
-    pub(super) async fn do_inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
+    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+        self.post_over(&self.leases, thread, message).await
+    }
+
+    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
         let query = sqlx::query_as(self.sql(INBOX))
             .bind(thread.as_str())
             .bind(row_limit(MAX_INBOX))
@@ -71,31 +63,44 @@ impl PostgresStore {
         rows.into_iter().map(message).collect()
     }
 
-    pub(super) async fn do_inbox_of(
-        &self,
-        thread: &ThreadId,
-        kind: &str,
-    ) -> Result<Vec<Message>, StoreError> {
+    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError> {
         let query = sqlx::query_as(self.sql(INBOX_OF)).bind(thread.as_str()).bind(kind);
         let query = query.bind(row_limit(MAX_INBOX));
         let rows = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(message).collect()
     }
 
-    pub(super) async fn do_mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
+    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
         let query = sqlx::query_scalar(self.sql(MAIL)).bind(me);
         let ids: Vec<String> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         ids.iter().map(|id| thread_id(id)).collect()
     }
 
-    pub(super) async fn do_answer(
-        &self,
-        thread: &ThreadId,
-        key: &str,
-    ) -> Result<Option<Json>, StoreError> {
+    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError> {
         let query = sqlx::query_scalar(self.sql(ANSWER)).bind(thread.as_str()).bind(key);
         let found: Option<Vec<u8>> =
             answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
         found.map(json).transpose()
+    }
+}
+
+impl PostgresStore {
+    async fn post_over(
+        &self,
+        pool: &Pool,
+        thread: &ThreadId,
+        message: &Message,
+    ) -> Result<Posted, StoreError> {
+        let query = sqlx::query_as(self.sql(POST))
+            .bind(thread.as_str())
+            .bind(&message.key)
+            .bind(message.body.as_str().as_bytes());
+        let (found, owner): (bool, Option<i64>) =
+            answer::<_, StoreError>(query.fetch_one(pool)).await?;
+        Ok(match owner {
+            Some(owner) => Posted::Stored { owner },
+            None if found => Posted::Duplicate,
+            None => Posted::NoThread,
+        })
     }
 }

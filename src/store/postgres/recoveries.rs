@@ -1,0 +1,148 @@
+//! The record of recoveries.
+//!
+//! Beginning one holds the thread's row with `FOR KEY SHARE`: a deletion at the same time either comes first,
+//! and nothing is written, or comes after and deletes what was written.
+
+use async_trait::async_trait;
+
+use crate::model::{Epoch, Namespace, RecoveryStrategy, Seq, ThreadId, Timestamp};
+use crate::store::history_rows::{
+    RECOVERY_COLUMNS, RawCount, RawRecovery, amount, recovery_counts,
+};
+use crate::store::rows::row_limit;
+use crate::store::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, StoreError};
+
+use super::PostgresStore;
+use super::fault::answer;
+
+/// Threads are locked in the order of their ids, as everywhere.
+const BEGIN_RECOVERIES: &str = "
+WITH r AS MATERIALIZED (
+    SELECT r.* FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[],
+        $6::bigint[], $7::bigint[], $8::text[], $9::bigint[], $10::bigint[], $11::text[],
+        $12::bytea[]) WITH ORDINALITY
+        AS r(thread_id, epoch, cause, previous_owner, replica, from_seq, started_at, strategy,
+             to_seq, duration_ms, result, detail, n)
+    JOIN @threads t USING (thread_id)
+    ORDER BY t.thread_id, r.n FOR KEY SHARE OF t)
+INSERT INTO @recoveries (thread_id, epoch, cause, previous_owner, replica, from_seq, started_at,
+    strategy, to_seq, duration_ms, result, detail)
+SELECT thread_id, epoch, cause, previous_owner, replica, from_seq, started_at, strategy,
+    to_seq, duration_ms, result, detail FROM r
+ON CONFLICT DO NOTHING";
+
+const END_RECOVERY: &str = "
+UPDATE @recoveries SET strategy = $3, to_seq = $4, duration_ms = $5, result = $6, detail = $7
+WHERE thread_id = $1 AND epoch = $2";
+
+const RECOVERY_COUNTS: &str = "
+SELECT cause, result, count(*), sum(duration_ms)::float8 FROM @recoveries
+WHERE left(thread_id, strpos(thread_id, '/')) = $2 AND started_at >= $1 GROUP BY cause, result";
+
+/// The columns of a batch of recoveries.
+#[derive(Debug, Default)]
+struct Columns<'a> {
+    thread_id: Vec<&'a str>,
+    epoch: Vec<i64>,
+    cause: Vec<&'static str>,
+    previous_owner: Vec<i64>,
+    replica: Vec<&'a str>,
+    from_seq: Vec<i64>,
+    started_at: Vec<i64>,
+    strategy: Vec<Option<&'static str>>,
+    to_seq: Vec<Option<i64>>,
+    duration_ms: Vec<Option<i64>>,
+    result: Vec<Option<&'static str>>,
+    detail: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, recovery: &'a Recovery) {
+        let end = recovery.end.as_ref();
+        self.thread_id.push(recovery.thread_id.as_str());
+        self.epoch.push(recovery.epoch);
+        self.cause.push(recovery.cause.as_str());
+        self.previous_owner.push(recovery.previous_owner);
+        self.replica.push(&recovery.replica);
+        self.from_seq.push(recovery.from_seq.cast_signed());
+        self.started_at.push(recovery.started_at.millis());
+        self.strategy.push(end.and_then(|end| end.strategy).map(RecoveryStrategy::as_str));
+        self.to_seq.push(end.and_then(|end| end.to_seq).map(Seq::cast_signed));
+        self.duration_ms.push(end.map(|end| amount(end.duration_ms)));
+        self.result.push(end.map(|end| end.result.as_str()));
+        self.detail.push(end.and_then(|end| end.detail.as_deref()).map(str::as_bytes));
+    }
+}
+
+#[async_trait]
+impl Recoveries for PostgresStore {
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
+        let mut columns = Columns::default();
+        for recovery in recoveries {
+            columns.push(recovery);
+        }
+        let query = sqlx::query(self.sql(BEGIN_RECOVERIES))
+            .bind(columns.thread_id)
+            .bind(columns.epoch)
+            .bind(columns.cause)
+            .bind(columns.previous_owner)
+            .bind(columns.replica)
+            .bind(columns.from_seq)
+            .bind(columns.started_at)
+            .bind(columns.strategy)
+            .bind(columns.to_seq)
+            .bind(columns.duration_ms)
+            .bind(columns.result)
+            .bind(columns.detail);
+        answer::<_, StoreError>(query.execute(&self.general)).await?;
+        Ok(())
+    }
+
+    async fn end_recovery(
+        &self,
+        thread: &ThreadId,
+        epoch: Epoch,
+        end: &RecoveryEnd,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query(self.sql(END_RECOVERY))
+            .bind(thread.as_str())
+            .bind(epoch)
+            .bind(end.strategy.map(RecoveryStrategy::as_str))
+            .bind(end.to_seq.map(Seq::cast_signed))
+            .bind(amount(end.duration_ms))
+            .bind(end.result.as_str())
+            .bind(end.detail.as_deref().map(str::as_bytes));
+        answer::<_, StoreError>(query.execute(&self.general)).await?;
+        Ok(())
+    }
+
+    async fn recoveries(
+        &self,
+        thread: &ThreadId,
+        before: Option<Epoch>,
+        limit: usize,
+    ) -> Result<Vec<Recovery>, StoreError> {
+        let sql = format!(
+            "SELECT {RECOVERY_COLUMNS} FROM @recoveries
+             WHERE thread_id = $1 AND epoch < $2 ORDER BY epoch DESC LIMIT $3"
+        );
+        let query = sqlx::query_as(self.sql(&sql))
+            .bind(thread.as_str())
+            .bind(before.unwrap_or(Epoch::MAX))
+            .bind(row_limit(limit));
+        let rows: Vec<RawRecovery> =
+            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        rows.into_iter().map(|row| row.decode(thread)).collect()
+    }
+
+    async fn recovery_counts(
+        &self,
+        namespace: &Namespace,
+        since: Timestamp,
+    ) -> Result<Vec<RecoveryCount>, StoreError> {
+        let query = sqlx::query_as(self.sql(RECOVERY_COUNTS));
+        let query = query.bind(since.millis()).bind(namespace.prefix());
+        let rows: Vec<RawCount> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
+        recovery_counts(rows)
+    }
+}

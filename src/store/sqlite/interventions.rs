@@ -1,0 +1,92 @@
+//! The index of interventions.
+
+use async_trait::async_trait;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use crate::model::{Namespace, ThreadId, Timestamp};
+use crate::store::history_rows::{INTERVENTION_COLUMNS, RawIntervention, intervention_counts};
+use crate::store::rows::row_limit;
+use crate::store::{
+    InterventionCounts, InterventionFilter, InterventionRow, Interventions, StoreError,
+};
+
+use super::SqliteStore;
+use super::fault::{Fault, fault};
+
+const INTERVENTION_COUNTS: &str = "
+SELECT (SELECT count(*) FROM interventions
+        WHERE substr(thread_id, 1, instr(thread_id, '/')) = ?1 AND resolved_at IS NULL),
+    (SELECT count(*) FROM interventions WHERE substr(thread_id, 1, instr(thread_id, '/')) = ?1)";
+
+const INDEX_INTERVENTION: &str = "
+INSERT INTO interventions (id, thread_id, opened_at, resolved_at, body) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET opened_at = excluded.opened_at,
+    resolved_at = excluded.resolved_at, body = excluded.body
+WHERE thread_id = excluded.thread_id";
+
+#[async_trait]
+impl Interventions for SqliteStore {
+    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
+        let sql = format!("SELECT {INTERVENTION_COLUMNS} FROM interventions WHERE id = ?");
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id);
+        let row: Option<RawIntervention> =
+            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        row.map(RawIntervention::decode).transpose()
+    }
+
+    async fn interventions(
+        &self,
+        filter: &InterventionFilter,
+        limit: usize,
+    ) -> Result<Vec<InterventionRow>, StoreError> {
+        let start = format!("SELECT {INTERVENTION_COLUMNS} FROM interventions WHERE ");
+        let mut list = QueryBuilder::<Sqlite>::new(start);
+        list.push("substr(thread_id, 1, instr(thread_id, '/')) = ");
+        list.push_bind(filter.namespace.prefix());
+        if let Some(open) = filter.open {
+            list.push(if open {
+                " AND resolved_at IS NULL"
+            } else {
+                " AND resolved_at IS NOT NULL"
+            });
+        }
+        if let Some(thread) = &filter.thread {
+            list.push(" AND thread_id = ").push_bind(thread.as_str());
+        }
+        if let Some((at, id)) = &filter.before {
+            list.push(" AND (opened_at, id) < (").push_bind(at.millis());
+            list.push(", ").push_bind(id).push(")");
+        }
+        list.push(" ORDER BY opened_at DESC, id DESC LIMIT ").push_bind(row_limit(limit));
+        let query = list.build_query_as();
+        let rows: Vec<RawIntervention> =
+            query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        rows.into_iter().map(RawIntervention::decode).collect()
+    }
+
+    async fn intervention_counts(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<InterventionCounts, StoreError> {
+        let query = sqlx::query_as(INTERVENTION_COUNTS).bind(namespace.prefix());
+        query.fetch_one(&self.readers).await.map(intervention_counts).map_err(|e| fault(&e))
+    }
+}
+
+/// Puts what an append of `thread` says about interventions into the index.
+pub(super) async fn index_interventions(
+    connection: &mut SqliteConnection,
+    thread: &ThreadId,
+    rows: &[InterventionRow],
+) -> Result<(), Fault> {
+    for row in rows {
+        let query = sqlx::query(INDEX_INTERVENTION)
+            .bind(&row.id)
+            .bind(thread.as_str())
+            .bind(row.opened_at.millis())
+            .bind(row.resolved_at.map(Timestamp::millis))
+            .bind(row.body.as_str().as_bytes());
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
