@@ -48,7 +48,7 @@ pub(crate) async fn measure(
     let me = store.register("floor", Duration::from_hours(1)).await?;
     // Starts leave the definition's text out, as those of the server do but for the first.
     store.save_workflow("chain-10", &definition(), "{}", Timestamp::from_millis(0)).await?;
-    let writers: Vec<_> = (0..store.traits().writers)
+    let writers: Vec<_> = (0..store.info().writers)
         .map(|_| {
             let (sender, receiver) = mpsc::channel::<Job>(4_096);
             tokio::spawn(write(Arc::clone(&store), me, receiver));

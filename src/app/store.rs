@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::patience::{BUDGET, FALLBACK_BUDGET, open_with_patience};
-use super::{Ambient, moving};
+use super::{Ambient, import};
 use crate::config::{Database, Fallback, Settings, mask_url};
 use crate::store::{
     Archive, MemoryStore, MigrationState, OpenError, PostgresSettings, PostgresStore,
@@ -54,7 +54,7 @@ pub(super) async fn open(settings: &Settings, ambient: &Ambient) -> anyhow::Resu
             match patiently(&name, (ambient, budget), open).await {
                 Ok(store) => {
                     let path = &settings.fallback_path;
-                    moving::move_in(path, &store, ambient).await?;
+                    import::import_file(path, &store, ambient).await?;
                     Arc::new(store)
                 }
                 Err(error) => {

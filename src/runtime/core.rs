@@ -345,7 +345,7 @@ impl Core {
     /// Follows one thread's head, wherever it is driven.
     pub(super) fn follow(&self, thread: &ThreadId) -> Follow {
         let follow = self.feed.follow(thread);
-        if !self.is_at_work(thread) && self.feed.outbox.followers() {
+        if !self.is_at_work(thread) && self.feed.hints.followers() {
             self.feed.look_again();
         }
         follow

@@ -71,8 +71,8 @@ impl Runtime {
         keep_running(&core, "the feed", poll);
         keep_running(&core, "the dispatcher", dispatcher::run(Arc::clone(&core)));
         keep_running(&core, "the tallies", stats::run(Arc::clone(&core)));
-        keep_running(&core, "telling other replicas", hints::tell(Arc::clone(&core)));
-        keep_running(&core, "hearing other replicas", hints::hear(Arc::clone(&core)));
+        keep_running(&core, "publishing hints", hints::publish(Arc::clone(&core)));
+        keep_running(&core, "receiving hints", hints::receive(Arc::clone(&core)));
         keep_running(&core, "announcing followers", hints::announce(Arc::clone(&core)));
         keep_running(&core, "the look for lost replicas", peers::run(Arc::clone(&core)));
         keep_running(&core, "the look at the disk", disk::run(Arc::clone(&core)));
@@ -131,8 +131,8 @@ impl Runtime {
         if let Some(Err(error)) = within(HANDOVER, late, retired).await {
             tracing::warn!(%error, "cannot hand threads over; their lease will run out");
         }
-        let told = hints::tell_of_work(&self.core);
-        within(LAST_WRITES, "other replicas are not told of the threads", told).await;
+        let published = hints::publish_work(&self.core);
+        within(LAST_WRITES, "other replicas are not told of the threads", published).await;
         within(HANDOVER, "the store is left open", self.core.store().close()).await;
         !stands
     }

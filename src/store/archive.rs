@@ -1,8 +1,8 @@
-//! A store's content as it lies there: for moving threads to another store, and for checking them.
+//! A store's rows as they lie there: to import threads into another store, and to check them.
 //!
 //! [`Archive`] reads rows without interpreting them, so that a damaged one is shown and not refused;
-//! [`Intake`] puts a [`ThreadDump`] into a store, whole or not at all. Nothing here drives a thread:
-//! `app` moves what a fallback store holds before the server is ready, `runtime::verify` reads.
+//! [`super::Import`] writes a [`ThreadDump`]. Nothing here drives a thread: `app` imports a fallback
+//! file before the server is ready, `runtime::verify` reads.
 
 use async_trait::async_trait;
 
@@ -13,12 +13,12 @@ use super::{Records, StoreError};
 
 /// Journal rows read at a time while a thread is dumped or compared; [`Archive::stored_records`]
 /// bounds their bytes.
-const JOURNAL_PAGE: usize = 256;
+pub(super) const JOURNAL_PAGE: usize = 256;
 
-/// The owner of a thread that is about to be moved to another store: nobody claims it here, as it may
-/// be there already.
+/// The owner of a thread that another store is about to import: nobody claims it here, as it may be
+/// there already.
 pub(super) const LEAVING: i64 = -1;
-/// The owner of a thread that was moved to another store.
+/// The owner of a thread that another store has imported.
 pub(super) const GONE: i64 = -2;
 
 /// The columns of [`StoredThread`].
@@ -147,7 +147,7 @@ impl ThreadTable {
     }
 }
 
-/// What hangs on a thread besides its journal.
+/// The rows that belong to a thread, besides its journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Belongings {
     /// Scalar members of the metadata as they are indexed, in order.
@@ -160,8 +160,8 @@ pub struct Belongings {
     pub interventions: Vec<StoredIntervention>,
 }
 
-/// A thread with all that hangs on it and cannot be had again: not its snapshots, which are a cache,
-/// nor the record of its recoveries, which is statistics of the replica that wrote it.
+/// A thread with every row that cannot be made again: without its snapshots, which are a cache, and
+/// the record of its recoveries, which is statistics of the replica that wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadDump {
     /// Its row.
@@ -191,20 +191,7 @@ pub struct StoredWorkflow {
     pub created_at: i64,
 }
 
-/// What became of a thread that was to be taken in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TakenIn {
-    /// It is here now, whole.
-    Imported,
-    /// It is here now, but its idempotency key belongs to another thread here and stays with it.
-    ImportedWithoutKey,
-    /// The very same thread was here already, and may have gone on since.
-    Identical,
-    /// Another thread has its id, or the same one with another history: nothing was written.
-    Conflict(String),
-}
-
-/// Reads what a store holds, page by page, in the order of ids. Pages begin after `after`; the
+/// Reads the rows of a store, page by page, in the order of ids. Pages begin after `after`; the
 /// empty text stands before all.
 #[async_trait]
 pub trait Archive: Send + Sync + std::fmt::Debug {
@@ -223,7 +210,7 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<StoredRecords>, StoreError>;
 
-    /// What else hangs on a thread.
+    /// The rows that belong to a thread, besides its journal and its snapshots.
     async fn belongings(&self, thread: &StoredThread) -> Result<Belongings, StoreError>;
 
     /// Snapshots of a thread whose number is above `after`, oldest first, unchecked. Each may have
@@ -261,35 +248,8 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<StoredWorkflow>, StoreError>;
 }
 
-/// Takes threads of another store in.
-#[async_trait]
-pub trait Intake: Archive {
-    /// Puts a thread in with all that hangs on it, in one transaction, owned by nobody: due at once
-    /// if somebody drove it, else when it wanted to be claimed. `None`: the id is taken, and nothing
-    /// was written; else whether its idempotency key is here.
-    async fn put(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError>;
-
-    /// Puts a definition in unless its hash is known.
-    async fn take_in_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError>;
-
-    /// Puts a version of a workflow in as the newest one, and gives its number here. `None`: it was
-    /// put in before, or the newest one here has the same definition.
-    async fn take_in_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError>;
-
-    /// Puts a thread in, or tells whether the one that has its id is the very same.
-    async fn take_in(&self, dump: &ThreadDump) -> Result<TakenIn, StoreError> {
-        match self.put(dump).await? {
-            Some(true) => Ok(TakenIn::Imported),
-            Some(false) => Ok(TakenIn::ImportedWithoutKey),
-            None => Ok(difference(self, dump)
-                .await?
-                .map_or(TakenIn::Identical, |what| TakenIn::Conflict(what.to_owned()))),
-        }
-    }
-}
-
 impl StoredThread {
-    /// Whether a thread that is moved wants to be claimed at once: somebody drove it.
+    /// Whether the thread, once imported, wants to be claimed at once: somebody drove it.
     pub(super) fn is_due_on_arrival(&self, untaken: usize) -> bool {
         let ended = ThreadStatus::ALL
             .iter()
@@ -297,7 +257,7 @@ impl StoredThread {
         self.owner > 0 && (!ended || untaken > 0)
     }
 
-    /// Whether it was moved to another store, and lives there.
+    /// Whether another store has imported it, and drives it.
     pub const fn is_gone(&self) -> bool {
         self.owner == GONE
     }
@@ -328,7 +288,7 @@ impl ThreadDump {
         Ok(Some(Self { row, journal, belongings }))
     }
 
-    /// What is wrong with its journal, if anything is.
+    /// The first fault of its journal, if it has one.
     pub fn damage(&self) -> Option<String> {
         let mut next = 1;
         for records in &self.journal {
@@ -344,29 +304,4 @@ impl ThreadDump {
         (head != self.row.last_seq)
             .then(|| format!("the journal ends at {head}, its head is {}", self.row.last_seq))
     }
-}
-
-/// What tells a dump from the thread that has its id; `None` if it is the very same.
-async fn difference<A: Archive + ?Sized>(
-    archive: &A,
-    dump: &ThreadDump,
-) -> Result<Option<&'static str>, StoreError> {
-    let id = &dump.row.thread_id;
-    let Some(found) = archive.stored_thread(id).await? else {
-        return Err(StoreError::Unavailable(format!("thread {id} has just been deleted")));
-    };
-    if found.request_hash != dump.row.request_hash || found.created_at != dump.row.created_at {
-        return Ok(Some("another thread has its id"));
-    }
-    let mut after = i64::MIN;
-    let mut known = dump.journal.iter();
-    while known.len() > 0 {
-        let page = archive.stored_records(id, after, JOURNAL_PAGE.min(known.len())).await?;
-        let Some(last) = page.last() else { return Ok(Some("its history here is shorter")) };
-        after = last.seq;
-        if page.iter().any(|records| known.next() != Some(records)) {
-            return Ok(Some("its history here is another"));
-        }
-    }
-    Ok(None)
 }

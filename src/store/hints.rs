@@ -1,7 +1,7 @@
-//! What replicas tell each other beside the data: hints, nothing more.
+//! Hints between replicas, beside the data.
 //!
-//! Whoever acts on a hint looks into the store first, and whoever hears none looks there now and
-//! then: a lost, late, repeated or foreign hint may cost time and nothing else.
+//! The receiver of a hint reads the store before it acts, and a replica that receives none reads the
+//! store at intervals: a lost, late, repeated or foreign hint may cost time and nothing else.
 
 use async_trait::async_trait;
 
@@ -11,42 +11,42 @@ use super::StoreError;
 
 /// A hint for the other replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum Hint {
     /// A thread's journal has come to this event.
     Head(ThreadId, Seq),
-    /// A thread has a message: whoever drives it should look into its inbox.
-    Mail(ThreadId),
-    /// Threads are due that the sender does not take itself.
+    /// A thread has a message: its driver should read the inbox.
+    Message(ThreadId),
+    /// Threads are due that the sender does not claim itself.
     Work,
-    /// Somebody follows threads at the sender that it does not drive: heads are welcome.
+    /// The sender has readers of threads that it does not drive: it wants hints of heads.
     Followers,
 }
 
-/// What [`Hints::hear`] brings.
+/// A result of [`Hints::receive`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum Received {
     /// Hints of an incarnation; one's own come back as well.
-    News {
-        /// Who sent them.
+    Hints {
+        /// The sender.
         from: Incarnation,
-        /// What it said.
-        news: Vec<News>,
+        /// Its hints.
+        hints: Vec<Hint>,
     },
-    /// From now on hints are heard (again); what was said before is lost: look everywhere.
-    Anew,
+    /// A subscription begins (again); hints sent before are lost: read everything.
+    Subscribed,
 }
 
 /// Hints between replicas.
 #[async_trait]
 pub trait Hints: Send + Sync {
-    /// Tells the other replicas; a hint may be lost. Never waits for a write.
-    async fn tell(&self, me: Incarnation, news: &[News]) -> Result<(), StoreError> {
-        let _nobody_to_tell = (me, news);
+    /// Sends hints to the other replicas; any may be lost. Never waits for a write.
+    async fn publish(&self, me: Incarnation, hints: &[Hint]) -> Result<(), StoreError> {
+        let _no_receiver = (me, hints);
         Ok(())
     }
 
-    /// Waits for what other replicas tell; for ever where there are none. One caller at a time.
-    async fn hear(&self) -> Result<Heard, StoreError> {
+    /// Waits for hints of other replicas; for ever where there are none. One caller at a time.
+    async fn receive(&self) -> Result<Received, StoreError> {
         std::future::pending().await
     }
 }

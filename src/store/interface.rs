@@ -7,9 +7,9 @@ use super::{
     Recoveries, Retention, Snapshots, StoreError, Tallies, Threads,
 };
 
-/// What a store is, for health and logs.
+/// The properties of a store, for health and logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Traits {
+pub struct StoreInfo {
     /// `sqlite`, `postgres` or `memory`.
     pub backend: &'static str,
     /// Whether what was acknowledged survives a power cut.
@@ -23,11 +23,11 @@ pub struct Traits {
 pub struct Disk {
     /// Size of its write-ahead log, in bytes.
     pub log_bytes: u64,
-    /// What is free for this process, in bytes.
+    /// Free space for this process, in bytes.
     pub free_bytes: u64,
 }
 
-/// What every store answers. Every call may fail with [`StoreError::Unavailable`].
+/// The calls of a store. Every call may fail with [`StoreError::Unavailable`].
 #[async_trait]
 pub trait Store:
     Journal
@@ -46,8 +46,8 @@ pub trait Store:
     + Retention
     + std::fmt::Debug
 {
-    /// What kind of store this is.
-    fn traits(&self) -> Traits;
+    /// The properties of this store.
+    fn info(&self) -> StoreInfo;
 
     /// Its disk as last looked at, a heartbeat ago at the most; `None` if it is not this machine's.
     /// Never waits for the disk.

@@ -13,6 +13,7 @@ mod error;
 mod fuzz;
 mod hints;
 mod history_rows;
+mod import;
 mod inbox;
 mod interface;
 mod intervention;
@@ -22,6 +23,7 @@ mod limits;
 mod memory;
 mod notices;
 mod open;
+mod ownership;
 mod postgres;
 mod presence;
 mod records;
@@ -29,7 +31,6 @@ mod recovery;
 mod rows;
 mod snapshot;
 mod sqlite;
-mod standing;
 mod tallies;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -37,15 +38,16 @@ mod thread;
 mod write;
 
 pub use archive::{
-    Archive, Belongings, Intake, StoredDefinition, StoredIntervention, StoredKey, StoredMessage,
-    StoredRecords, StoredSnapshot, StoredThread, StoredWorkflow, TakenIn, ThreadDump, ThreadTable,
+    Archive, Belongings, StoredDefinition, StoredIntervention, StoredKey, StoredMessage,
+    StoredRecords, StoredSnapshot, StoredThread, StoredWorkflow, ThreadDump, ThreadTable,
 };
 pub use audit::{AuditFilter, AuditRow, Audits};
 pub use definitions::{Definitions, WorkflowRow};
 pub use error::StoreError;
-pub use hints::{Heard, Hints, News};
+pub use hints::{Hint, Hints, Received};
+pub use import::{Import, Imported};
 pub use inbox::{Inbox, Message, Posted};
-pub use interface::{Disk, Store, Traits};
+pub use interface::{Disk, Store, StoreInfo};
 pub use intervention::{InterventionCounts, InterventionFilter, InterventionRow, Interventions};
 pub use journal::Journal;
 pub use leases::{Claimed, Leases, Loss};
@@ -53,12 +55,12 @@ pub use limits::{FORK_LABEL, IDEMPOTENCY_TTL};
 pub use memory::MemoryStore;
 pub use notices::{Advanced, Notice, NoticeCount, Notices, NotificationRow};
 pub use open::{MigrationState, OpenError};
+pub use ownership::{Holder, MAX_AHEAD, Ownership};
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use presence::Presence;
 pub use recovery::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, RecoveryResult};
 pub use snapshot::{SNAPSHOTS_KEPT, Snapshot, SnapshotKind, Snapshots};
 pub use sqlite::{FileHold, SqliteArchive, SqliteStore};
-pub use standing::{Holder, MAX_AHEAD, Standing};
 pub use tallies::Tallies;
 pub use thread::{Retention, ThreadFilter, ThreadRow, Threads};
 pub use write::{

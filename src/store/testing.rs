@@ -22,7 +22,7 @@ macro_rules! delegate {
         thread(thread: &ThreadId) -> Option<ThreadRow>;
         threads(filter: &ThreadFilter, limit: usize) -> Vec<ThreadRow>;
         owner(thread: &ThreadId) -> Option<String>;
-        standing(thread: &ThreadId) -> Option<Standing>;
+        ownership(thread: &ThreadId) -> Option<Ownership>;
         by_idempotency_key(key: &str) -> Option<(ThreadId, String)>;
         durations(namespace: &Namespace, workflow: &str, limit: usize) -> Vec<u64>;
     } } };

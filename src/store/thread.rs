@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::model::{Epoch, Incarnation, Json, Namespace, Seq, ThreadId, ThreadStatus, Timestamp};
 
-use super::{Standing, StoreError, Summary};
+use super::{Ownership, StoreError, Summary};
 
 /// A thread's row: everything known of it without reading its journal.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,8 +71,8 @@ pub trait Threads: Send + Sync {
     /// does not.
     async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError>;
 
-    /// A thread's place among replicas and other threads; `None` if there is no such thread.
-    async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError>;
+    /// A thread's owner and place in the queue; `None` if there is no such thread.
+    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>, StoreError>;
 
     /// The thread started under an idempotency key ([`super::IdempotencyKey::key`]) in the last 24 h, with its
     /// request's hash.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rethread::model::{Json, ThreadId};
 use rethread::store::{
-    Append, Definitions as _, Disposition, Heard, Hints as _, Inbox as _, Journal as _,
-    Leases as _, Loss, Message, News, Notices as _, OpenError, Posted, PostgresSettings,
-    PostgresStore, Presence as _, Store, Threads as _, WriteOutcome,
+    Append, Definitions as _, Disposition, Hint, Hints as _, Inbox as _, Journal as _, Leases as _,
+    Loss, Message, Notices as _, OpenError, Posted, PostgresSettings, PostgresStore, Presence as _,
+    Received, Store, Threads as _, WriteOutcome,
 };
 use sqlx::Connection;
 use tokio_util::task::TaskTracker;
@@ -257,35 +257,37 @@ async fn hints_reach_all_who_listen_in_the_same_schema() {
     let receiver = PostgresStore::connect(&database.settings()).await.unwrap();
     let stranger = PostgresStore::connect(&other).await.unwrap();
     for store in [&receiver, &stranger] {
-        assert_eq!(store.hear().await, Ok(Heard::Anew));
+        assert_eq!(store.receive().await, Ok(Received::Subscribed));
     }
     // Far more than one payload holds, with the longest of ids.
-    let long = |n: u64| News::Head(id(&format!("{n:0>128}")), n);
-    let sent: Vec<_> = (0..200).map(long).chain([News::Followers]).collect();
-    sender.tell(7, &sent).await.unwrap();
+    let long = |n: u64| Hint::Head(id(&format!("{n:0>128}")), n);
+    let sent: Vec<_> = (0..200).map(long).chain([Hint::Followers]).collect();
+    sender.publish(7, &sent).await.unwrap();
     let mut heard = Vec::new();
     while heard.len() < sent.len() {
-        let Heard::News { from: 7, news } = receiver.hear().await.unwrap() else { panic!() };
-        heard.extend(news);
+        let Received::Hints { from: 7, hints } = receiver.receive().await.unwrap() else {
+            panic!()
+        };
+        heard.extend(hints);
     }
     assert_eq!(heard, sent);
     // The first that the stranger hears is what was said in its own schema.
-    stranger.tell(9, &[News::Work]).await.unwrap();
-    let own = Heard::News { from: 9, news: vec![News::Work] };
-    assert_eq!(stranger.hear().await, Ok(own));
+    stranger.publish(9, &[Hint::Work]).await.unwrap();
+    let own = Received::Hints { from: 9, hints: vec![Hint::Work] };
+    assert_eq!(stranger.receive().await, Ok(own));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_listens_again_is_told_to_look_everywhere() {
     let database = TestDatabase::create().await;
     let store = PostgresStore::connect(&database.settings()).await.unwrap();
-    assert_eq!(store.hear().await, Ok(Heard::Anew));
+    assert_eq!(store.receive().await, Ok(Received::Subscribed));
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = current_database() AND query LIKE 'LISTEN%'";
     database.execute(cut).await;
-    assert_eq!(store.hear().await, Ok(Heard::Anew));
-    store.tell(1, &[News::Work]).await.unwrap();
-    assert_eq!(store.hear().await, Ok(Heard::News { from: 1, news: vec![News::Work] }));
+    assert_eq!(store.receive().await, Ok(Received::Subscribed));
+    store.publish(1, &[Hint::Work]).await.unwrap();
+    assert_eq!(store.receive().await, Ok(Received::Hints { from: 1, hints: vec![Hint::Work] }));
 }
 
 /// The session of a replica that is gone, beside one that stands still and one that never said that
@@ -300,7 +302,7 @@ async fn a_lost_session_ends_a_lease_and_nothing_else_does() {
     let tasks = TaskTracker::new();
     let attend = |me| {
         let store = store.clone();
-        tasks.spawn(async move { store.attend(me).await })
+        tasks.spawn(async move { store.announce_presence(me).await })
     };
     let (_looker, lost, _lives) = (attend(looker), attend(gone), attend(lives));
     let attended = "SELECT count(*) FROM rethread.replicas WHERE attended";

@@ -203,8 +203,8 @@ async fn ask(
 fn tell_owner(core: &Core, thread: &ThreadId, posted: Posted) {
     match posted {
         Posted::Stored { owner: 0 } if core.room() > 0 => {}
-        Posted::Stored { owner: 0 } => core.feed.outbox.work(),
-        Posted::Stored { .. } | Posted::Duplicate => core.feed.outbox.mail(thread),
+        Posted::Stored { owner: 0 } => core.feed.hints.work(),
+        Posted::Stored { .. } | Posted::Duplicate => core.feed.hints.mail(thread),
         Posted::NoThread => {}
     }
 }

@@ -18,7 +18,7 @@ use crate::runtime::drive::load::{LoadError, load_to_show};
 use crate::runtime::drive::mail;
 use crate::runtime::lease::renew::BEATS;
 use crate::runtime::types::RuntimeError;
-use crate::store::{Standing, ThreadRow};
+use crate::store::{Ownership, ThreadRow};
 
 /// Tries to see the row and the journal of a thread at one moment: one that moves on between the
 /// reads of each of these moves.
@@ -32,7 +32,7 @@ const MAX_LETTERS: usize = 20;
 /// A thread as it was found.
 struct Found {
     row: ThreadRow,
-    standing: Standing,
+    ownership: Ownership,
     state: Result<ThreadState, String>,
 }
 
@@ -67,7 +67,7 @@ async fn look(core: &Core, thread: &ThreadId) -> Result<Found, RuntimeError> {
         Err(error) => Err(error),
     };
     let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
-    let standing = core.store().standing(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+    let ownership = core.store().ownership(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
     let state = state.map_err(|error| {
         tracing::warn!(%thread, %error, "a thread that is to be explained cannot be read");
         if error.is_damage() || matches!(error, LoadError::Definition(..) | LoadError::Event(_)) {
@@ -76,11 +76,11 @@ async fn look(core: &Core, thread: &ThreadId) -> Result<Found, RuntimeError> {
             "its journal cannot be read; the server's log has the details".to_owned()
         }
     });
-    Ok(Found { row, standing, state })
+    Ok(Found { row, ownership, state })
 }
 
 async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
-    let Found { row, standing, state } = found;
+    let Found { row, ownership, state } = found;
     let now = core.parts.clock.now();
     let settings = &core.parts.settings;
     Ok(Facts {
@@ -100,8 +100,8 @@ async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
         hands: hands(core, found, now),
         wake_at: row.wake_at,
         claims: row.claims,
-        replicas: standing.replicas,
-        ahead: standing.ahead,
+        replicas: ownership.replicas,
+        ahead: ownership.ahead,
         mail: letters(core, found).await?,
         unreadable: state.as_ref().err().cloned(),
         failed_recovery: failed_recovery(core, found, now).await?,
@@ -118,7 +118,7 @@ async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
 
 /// Whose hands the thread is in.
 fn hands(core: &Core, found: &Found, now: Timestamp) -> Hands {
-    let Found { row, standing, .. } = found;
+    let Found { row, ownership, .. } = found;
     if core.drives(&row.thread_id) {
         return Hands::Here;
     }
@@ -128,7 +128,7 @@ fn hands(core: &Core, found: &Found, now: Timestamp) -> Hands {
     if row.owner == 0 {
         return Hands::Nobody;
     }
-    let Some(holder) = &standing.holder else {
+    let Some(holder) = &ownership.holder else {
         return Hands::Lost { replica: None, since: None };
     };
     let ends = Timestamp::from_millis(now.millis().saturating_add(holder.lease_left_ms));
@@ -146,7 +146,7 @@ fn hands(core: &Core, found: &Found, now: Timestamp) -> Hands {
 
 /// What lies in the thread's inbox.
 async fn letters(core: &Core, found: &Found) -> Result<Vec<Letter>, RuntimeError> {
-    if found.standing.mail == 0 {
+    if found.ownership.mail == 0 {
         return Ok(Vec::new());
     }
     let thread = &found.row.thread_id;

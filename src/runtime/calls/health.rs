@@ -27,12 +27,12 @@ pub(in crate::runtime) fn ready(core: &Core) -> bool {
 
 /// The state of the store.
 pub(in crate::runtime) async fn store(core: &Core) -> StoreHealth {
-    let traits = core.store().traits();
+    let info = core.store().info();
     let answers = matches!(tokio::time::timeout(PATIENCE, core.store().ping()).await, Ok(Ok(())));
     let metrics = &core.parts.metrics;
     let (saves, loads) = (metrics.recent_saves.summary(), metrics.recent_loads.summary());
     let error_rate = saves.error_rate().max(loads.error_rate());
-    let fallback = core.parts.settings.fallback.then_some(traits.backend);
+    let fallback = core.parts.settings.fallback.then_some(info.backend);
     let degraded = fallback.is_some() || error_rate > DEGRADED_ERROR_RATE;
     let status = match (answers, degraded) {
         (false, _) => HealthStatus::Failed,
@@ -46,8 +46,8 @@ pub(in crate::runtime) async fn store(core: &Core) -> StoreHealth {
         p95_ms: window.p95_ms.map(rounded),
     };
     StoreHealth {
-        backend: traits.backend,
-        durable: traits.durable,
+        backend: info.backend,
+        durable: info.durable,
         fallback,
         status,
         save: latency(saves),

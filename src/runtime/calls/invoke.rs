@@ -289,7 +289,7 @@ pub(in crate::runtime) async fn enqueue(
             core.count_queued();
             core.parts.metrics.threads_started.inc();
             core.nudge.notify_one();
-            core.feed.outbox.work();
+            core.feed.hints.work();
             Ok(Made::Started { status: ThreadStatus::Queued, last_seq })
         }
         Some(other) => Ok(other),

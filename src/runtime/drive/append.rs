@@ -62,7 +62,7 @@ impl Driver {
                             self.core.nudge.notify_one();
                         }
                         if self.core.draining.is_cancelled() {
-                            self.core.feed.outbox.work();
+                            self.core.feed.hints.work();
                         }
                         Standing::Released
                     }

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::live::{LiveBuffer, LiveEvents};
-use super::outbox::Outbox;
+use super::queue::HintQueue;
 use crate::model::{Clock, Event, Json, Seq, ThreadId, ThreadStatus};
 use crate::runtime::settings::FOLLOW_INTERVAL;
 use crate::runtime::types::{LiveEvent, RawEvent};
@@ -56,7 +56,7 @@ pub(in crate::runtime) struct Feed {
     topics: Mutex<Topics>,
     live: Arc<LiveBuffer>,
     /// For replicas whose readers follow what is written here.
-    pub(in crate::runtime) outbox: Arc<Outbox>,
+    pub(in crate::runtime) hints: Arc<HintQueue>,
     /// Asks for a look at the heads before its time.
     again: Notify,
 }
@@ -66,7 +66,7 @@ impl Feed {
         Self {
             topics: Mutex::default(),
             live: Arc::default(),
-            outbox: Arc::new(Outbox::new(clock)),
+            hints: Arc::new(HintQueue::new(clock)),
             again: Notify::new(),
         }
     }
@@ -86,7 +86,7 @@ impl Feed {
         let Some(records) = records else { return };
         let ended = Some(summary.status.is_terminal());
         self.raise(write.thread_id(), Head { seq: records.last(), ended });
-        self.outbox.head(write.thread_id(), records.last());
+        self.hints.head(write.thread_id(), records.last());
         if self.live.has_readers() {
             self.show(write, records, (workflow, summary.status));
         }

@@ -1,36 +1,36 @@
-//! Tells other replicas what they may want to know, and acts on what they tell.
+//! Publishes hints for other replicas, and acts on those received.
 //!
-//! Every hint may be lost: the polls of the dispatcher and of the feed stay what makes the server
-//! correct, this only makes it quick. Nothing here holds a writer up: what is to be told is noted
-//! in a map, and one task sends it; if it cannot, it logs that and forgets it. The feed, the mail
-//! and a shutdown note what is to be told; `start` starts the loops.
+//! Every hint may be lost: the polls of the dispatcher and of the feed make the server correct, hints
+//! make it quick. Nothing here delays a writer: the feed, the inbox and a shutdown add hints to a
+//! queue, and one task publishes them; if it cannot, it logs that and drops them. `start` starts the
+//! loops.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::outbox::ANNOUNCE_INTERVAL;
+use super::queue::ANNOUNCE_INTERVAL;
 use crate::runtime::core::Core;
-use crate::store::{Heard, News, StoreError};
+use crate::store::{Hint, Received, StoreError};
 
 /// Between two statements that notify: each takes a lock on all commits of the database.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
-/// What the store gets to send hints: later they are worth nothing.
+/// Timeout of one publish: late hints are useless.
 const SEND_DEADLINE: Duration = Duration::from_secs(1);
-/// Before hearing is tried again for the first time: a connection that broke is replaced at once.
+/// First pause before receiving is tried again: a connection that broke is replaced at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Longest pause before that: a database that is back is heard again within it.
+/// Longest such pause: hints are received again within it once the database is back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Sends what has gathered: at once after a quiet time, else every 10 ms.
-pub(in crate::runtime) async fn tell(core: Arc<Core>) {
-    let outbox = &core.feed.outbox;
+/// Publishes queued hints: at once after a quiet time, else every 10 ms.
+pub(in crate::runtime) async fn publish(core: Arc<Core>) {
+    let queue = &core.feed.hints;
     let mut failing = false;
-    while core.stopped.run_until_cancelled(outbox.filled.notified()).await.is_some() {
-        let news = outbox.take();
-        if !news.is_empty() {
-            let sent = send(&core, &news).await;
+    while core.stopped.run_until_cancelled(queue.filled.notified()).await.is_some() {
+        let hints = queue.take();
+        if !hints.is_empty() {
+            let sent = send(&core, &hints).await;
             if let (Err(error), false) = (&sent, failing) {
-                tracing::warn!(%error, "cannot tell other replicas; they find out by looking");
+                tracing::warn!(%error, "cannot send hints to other replicas; they find out by polling");
             }
             failing = sent.is_err();
         }
@@ -38,30 +38,30 @@ pub(in crate::runtime) async fn tell(core: Arc<Core>) {
     }
 }
 
-async fn send(core: &Core, news: &[News]) -> Result<(), StoreError> {
-    let told = core.store().tell(core.authority().incarnation, news);
+async fn send(core: &Core, hints: &[Hint]) -> Result<(), StoreError> {
+    let published = core.store().publish(core.authority().incarnation, hints);
     let late = || Err(StoreError::Unavailable("no answer in time".to_owned()));
-    tokio::time::timeout(SEND_DEADLINE, told).await.unwrap_or_else(|_| late())
+    tokio::time::timeout(SEND_DEADLINE, published).await.unwrap_or_else(|_| late())
 }
 
-/// Says once that threads of this replica may be claimed by others.
-pub(in crate::runtime) async fn tell_of_work(core: &Core) {
-    if let Err(error) = send(core, &[News::Work]).await {
-        tracing::debug!(%error, "cannot tell other replicas of the work left");
+/// Publishes once that threads of this replica may be claimed by others.
+pub(in crate::runtime) async fn publish_work(core: &Core) {
+    if let Err(error) = send(core, &[Hint::Work]).await {
+        tracing::debug!(%error, "cannot send the hint of work left to other replicas");
     }
 }
 
-/// Acts on what other replicas tell, until the server has stopped.
-pub(in crate::runtime) async fn hear(core: Arc<Core>) {
+/// Acts on the hints of other replicas, until the server has stopped.
+pub(in crate::runtime) async fn receive(core: Arc<Core>) {
     let mut pause = FIRST_PAUSE;
-    while let Some(heard) = core.stopped.run_until_cancelled(core.store().hear()).await {
-        match heard {
-            Ok(heard) => {
+    while let Some(received) = core.stopped.run_until_cancelled(core.store().receive()).await {
+        match received {
+            Ok(received) => {
                 pause = FIRST_PAUSE;
-                act(&core, heard);
+                act(&core, received);
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot hear other replicas; looking goes on");
+                tracing::warn!(%error, "cannot receive hints of other replicas; polling goes on");
                 tokio::time::sleep(pause.mul_f64(0.5 + core.parts.entropy.unit())).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -69,37 +69,37 @@ pub(in crate::runtime) async fn hear(core: Arc<Core>) {
     }
 }
 
-fn act(core: &Core, heard: Heard) {
-    let news = match heard {
-        Heard::News { from, .. } if from == core.authority().incarnation => return,
-        Heard::News { news, .. } => news,
-        Heard::Anew => {
-            // Whatever was said while nobody listened: heads, messages, work, and followers.
+fn act(core: &Core, received: Received) {
+    let hints = match received {
+        Received::Hints { from, .. } if from == core.authority().incarnation => return,
+        Received::Hints { hints, .. } => hints,
+        Received::Subscribed => {
+            // Hints sent before the subscription are lost: heads, messages, work, and followers.
             core.feed.look_again();
-            core.feed.outbox.followed();
+            core.feed.hints.followed();
             core.nudge.notify_one();
             return;
         }
     };
-    for one in news {
-        match one {
-            News::Head(thread, seq) => core.feed.heard(&thread, seq),
-            News::Mail(thread) => {
+    for hint in hints {
+        match hint {
+            Hint::Head(thread, seq) => core.feed.heard(&thread, seq),
+            Hint::Message(thread) => {
                 core.poke(&thread);
             }
-            News::Work if core.room() > 0 => core.nudge.notify_one(),
-            News::Work => {}
-            News::Followers => core.feed.outbox.followed(),
+            Hint::Work if core.room() > 0 => core.nudge.notify_one(),
+            Hint::Work => {}
+            Hint::Followers => core.feed.hints.followed(),
         }
     }
 }
 
-/// Says now and then that threads are followed here that others drive.
+/// Publishes at intervals that threads are followed here that others drive.
 pub(in crate::runtime) async fn announce(core: Arc<Core>) {
     let stop = core.stopped.clone();
     while stop.run_until_cancelled(tokio::time::sleep(ANNOUNCE_INTERVAL)).await.is_some() {
         if core.feed.followed().iter().any(|thread| !core.is_at_work(thread)) {
-            core.feed.outbox.followers();
+            core.feed.hints.followers();
         }
     }
 }

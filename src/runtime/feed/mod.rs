@@ -3,5 +3,5 @@
 pub(super) mod heads;
 pub(super) mod hints;
 pub(super) mod live;
-pub(super) mod outbox;
+pub(super) mod queue;
 pub(super) mod shared;

@@ -52,7 +52,7 @@ impl LeaseParts {
             tokio::select! {
                 biased;
                 () = self.beat(&authority) => {}
-                () = self.store.attend(authority.incarnation) => {}
+                () = self.store.announce_presence(authority.incarnation) => {}
                 () = stop.cancelled() => return,
             }
             authority.give_up();

@@ -18,10 +18,10 @@ use crate::store::testing::delegate;
 use crate::store::{
     Advanced, AuditFilter, AuditRow, Audits, Claimed, Definitions, Hints, Inbox,
     InterventionCounts, InterventionFilter, InterventionRow, Interventions, Journal, Leases,
-    MemoryStore, Message, Notice, NoticeCount, Notices, NotificationRow, Posted, Presence, Records,
-    Recoveries, Recovery, RecoveryCount, RecoveryEnd, Retention, Snapshot, Snapshots, Standing,
-    Store, StoreError, Tallies, ThreadFilter, ThreadRow, Threads, Traits, WorkflowRow, Write,
-    WriteOutcome,
+    MemoryStore, Message, Notice, NoticeCount, Notices, NotificationRow, Ownership, Posted,
+    Presence, Records, Recoveries, Recovery, RecoveryCount, RecoveryEnd, Retention, Snapshot,
+    Snapshots, Store, StoreError, StoreInfo, Tallies, ThreadFilter, ThreadRow, Threads,
+    WorkflowRow, Write, WriteOutcome,
 };
 
 /// A store that is watched.
@@ -51,8 +51,8 @@ impl Hints for Watched {}
 
 #[async_trait]
 impl Store for Watched {
-    fn traits(&self) -> Traits {
-        self.store.traits()
+    fn info(&self) -> StoreInfo {
+        self.store.info()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

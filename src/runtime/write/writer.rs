@@ -81,7 +81,7 @@ impl JournalWriter {
     pub(in crate::runtime) fn new(
         parts: &WriterParts,
     ) -> (Self, Vec<impl Future<Output = ()> + use<>>) {
-        let count = parts.store.traits().writers.max(1);
+        let count = parts.store.info().writers.max(1);
         let begin = || {
             let (sender, receiver) = mpsc::channel(WRITER_QUEUE);
             (sender, run(parts.clone(), receiver))

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::model::{ThreadId, Timestamp};
 use crate::store::rows::{indexed, json, summary, text, thread_id};
 use crate::store::{
-    Archive, Belongings, Intake, InterventionRow, Message, StoreError, StoredDefinition,
+    Archive, Belongings, Import, InterventionRow, Message, StoreError, StoredDefinition,
     StoredIntervention, StoredKey, StoredMessage, StoredRecords, StoredSnapshot, StoredThread,
     StoredWorkflow, Summary, ThreadDump, ThreadRow, ThreadTable, WorkflowRow,
 };
@@ -140,8 +140,8 @@ impl Archive for MemoryStore {
 }
 
 #[async_trait]
-impl Intake for MemoryStore {
-    async fn put(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError> {
+impl Import for MemoryStore {
+    async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError> {
         let (thread, wake_at) = (thread(dump)?, dump.row.wake_at.map(Timestamp::from_millis));
         let (mut state, now) = (self.state(), self.clock.now());
         let id = thread.row.thread_id.clone();
@@ -155,13 +155,13 @@ impl Intake for MemoryStore {
         Ok(Some(state.put_key(&id, key, now)))
     }
 
-    async fn take_in_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError> {
+    async fn import_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError> {
         let text = text(definition.text.clone())?;
         self.state().definitions.entry(definition.hash.clone()).or_insert(text);
         Ok(())
     }
 
-    async fn take_in_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError> {
+    async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError> {
         let mut state = self.state();
         let versions = state.workflows.entry(version.name.clone()).or_default();
         let created_at = Timestamp::from_millis(version.created_at);

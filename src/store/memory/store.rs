@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::model::Clock;
-use crate::store::{Hints, Presence, Store, StoreError, Traits};
+use crate::store::{Hints, Presence, Store, StoreError, StoreInfo};
 
 use super::state::State;
 
@@ -30,8 +30,8 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    fn traits(&self) -> Traits {
-        Traits { backend: "memory", durable: false, writers: 1 }
+    fn info(&self) -> StoreInfo {
+        StoreInfo { backend: "memory", durable: false, writers: 1 }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

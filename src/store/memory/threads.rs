@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::model::{Namespace, Seq, ThreadId, ThreadStatus, Timestamp};
 use crate::store::rows::indexed;
 use crate::store::{
-    FORK_LABEL, Holder, MAX_AHEAD, Retention, Standing, StoreError, ThreadFilter, ThreadRow,
+    FORK_LABEL, Holder, MAX_AHEAD, Ownership, Retention, StoreError, ThreadFilter, ThreadRow,
     Threads,
 };
 
@@ -40,7 +40,7 @@ impl Threads for MemoryStore {
         Ok(owner.and_then(|owner| state.names.get(&owner).cloned()))
     }
 
-    async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError> {
+    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>, StoreError> {
         let (state, now) = (self.state(), self.clock.monotonic());
         let Some(thread) = state.threads.get(thread) else { return Ok(None) };
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
@@ -48,7 +48,7 @@ impl Threads for MemoryStore {
         let due = thread.row.wake_at.filter(|_| thread.row.owner == 0);
         let before = state.ready.iter().take_while(|(at, _)| due.is_some_and(|due| *at < due));
         let alive = state.leases.values().filter(|until| **until > now).count();
-        Ok(Some(Standing {
+        Ok(Some(Ownership {
             holder: lease.map(|(until, replica)| Holder {
                 replica: replica.clone(),
                 lease_left_ms: millis(*until).saturating_sub(millis(now)),

@@ -35,7 +35,7 @@ impl PostgresStore {
             lists: target.lists(),
             leases: target.leases(),
             hints: target.hints(),
-            ear: Arc::default(),
+            listener: Arc::default(),
             missed: Arc::default(),
             door: Door::new(target.options()),
             target: Arc::new(target),

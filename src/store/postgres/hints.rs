@@ -1,8 +1,8 @@
 //! Hints between replicas by LISTEN and NOTIFY.
 //!
 //! A notification takes a lock on all commits of the database for a moment: it is sent alone, on a
-//! connection of its own and without waiting for the disk, and never beside a write. Called by the
-//! runtime's outbox and its listener; behind a pooler both do nothing.
+//! connection of its own and without waiting for the disk, and never beside a write. Called by
+//! the loops in `runtime/feed/hints.rs`; behind a pooler both do nothing.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::model::{Incarnation, ThreadId};
-use crate::store::{Heard, Hints, News, StoreError};
+use crate::store::{Hint, Hints, Received, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -22,32 +22,32 @@ use super::settings::{ACQUIRE_TIMEOUT, Target};
 const MAX_PAYLOAD: usize = 4_000;
 /// How long a listening connection may be silent before it is asked whether it still lives.
 const SILENCE: Duration = Duration::from_secs(10);
-/// What it gets to answer that.
+/// Timeout of its answer.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Longest name of a channel that Postgres takes, in bytes.
 const MAX_CHANNEL: usize = 63;
 
 const NOTIFY: &str = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload";
 
-/// The channel of a schema: two schemas in one database do not hear each other.
+/// The channel of a schema: two schemas in one database do not receive each other's hints.
 fn channel(schema: &str) -> String {
-    // Cut off by hand where Postgres would refuse; a channel that is shared by two very long names
-    // costs hints that nobody understands.
+    // Cut off here, as Postgres refuses a longer name; two very long names may share a channel, which
+    // costs hints of threads that do not exist here.
     let name = format!("rethread:{schema}");
     name.chars().take(MAX_CHANNEL).collect()
 }
 
 /// Hints as payloads: a line with the sender, then a line each.
-fn encode(me: Incarnation, news: &[News]) -> Vec<String> {
+fn encode(me: Incarnation, hints: &[Hint]) -> Vec<String> {
     let head = format!("1 {me}");
     let mut payloads: Vec<String> = Vec::new();
-    for one in news {
+    for one in hints {
         let mut line = String::from("\n");
         let _infallible = match one {
-            News::Head(thread, seq) => write!(line, "h {seq} {}", thread.as_str()),
-            News::Mail(thread) => write!(line, "m {}", thread.as_str()),
-            News::Work => write!(line, "w"),
-            News::Followers => write!(line, "f"),
+            Hint::Head(thread, seq) => write!(line, "h {seq} {}", thread.as_str()),
+            Hint::Message(thread) => write!(line, "m {}", thread.as_str()),
+            Hint::Work => write!(line, "w"),
+            Hint::Followers => write!(line, "f"),
         };
         match payloads.last_mut() {
             Some(payload) if payload.len() + line.len() <= MAX_PAYLOAD => payload.push_str(&line),
@@ -57,8 +57,8 @@ fn encode(me: Incarnation, news: &[News]) -> Vec<String> {
     payloads
 }
 
-/// The hints of a payload; what is not understood (by this version) is left out.
-fn decode(payload: &str) -> Option<Heard> {
+/// The hints of a payload; lines that this version does not understand are left out.
+fn decode(payload: &str) -> Option<Received> {
     let mut lines = payload.lines();
     let from = lines.next()?.strip_prefix("1 ")?.parse().ok()?;
     let hint = |line: &str| {
@@ -66,44 +66,44 @@ fn decode(payload: &str) -> Option<Heard> {
         match kind {
             "h" => {
                 let (seq, thread) = rest.split_once(' ')?;
-                Some(News::Head(ThreadId::from_key(thread).ok()?, seq.parse().ok()?))
+                Some(Hint::Head(ThreadId::from_key(thread).ok()?, seq.parse().ok()?))
             }
-            "m" => Some(News::Mail(ThreadId::from_key(rest).ok()?)),
-            "w" => Some(News::Work),
-            "f" => Some(News::Followers),
+            "m" => Some(Hint::Message(ThreadId::from_key(rest).ok()?)),
+            "w" => Some(Hint::Work),
+            "f" => Some(Hint::Followers),
             _ => None,
         }
     };
-    Some(Heard::News { from, news: lines.filter_map(hint).collect() })
+    Some(Received::Hints { from, hints: lines.filter_map(hint).collect() })
 }
 
 #[async_trait]
 impl Hints for PostgresStore {
-    async fn tell(&self, me: Incarnation, news: &[News]) -> Result<(), StoreError> {
+    async fn publish(&self, me: Incarnation, hints: &[Hint]) -> Result<(), StoreError> {
         let Some(pool) = &self.hints else { return Ok(()) };
         let query =
-            sqlx::query(NOTIFY).bind(channel(self.target.schema.name())).bind(encode(me, news));
+            sqlx::query(NOTIFY).bind(channel(self.target.schema.name())).bind(encode(me, hints));
         answer::<_, StoreError>(query.execute(pool)).await?;
         Ok(())
     }
 
-    async fn hear(&self) -> Result<Heard, StoreError> {
+    async fn receive(&self) -> Result<Received, StoreError> {
         if self.hints.is_none() {
             return std::future::pending().await;
         }
-        let mut ear = self.ear.lock().await;
+        let mut listener = self.listener.lock().await;
         loop {
-            let Some(listener) = ear.as_mut() else {
-                *ear = Some(listen(&self.target).await?);
-                return Ok(Heard::Anew);
+            let Some(connected) = listener.as_mut() else {
+                *listener = Some(listen(&self.target).await?);
+                return Ok(Received::Subscribed);
             };
-            match next(listener).await {
+            match next(connected).await {
                 Some(payload) => {
-                    if let Some(heard) = decode(&payload) {
-                        return Ok(heard);
+                    if let Some(received) = decode(&payload) {
+                        return Ok(received);
                     }
                 }
-                None => *ear = None,
+                None => *listener = None,
             }
         }
     }
@@ -111,10 +111,10 @@ impl Hints for PostgresStore {
 
 impl PostgresStore {
     /// Ends the listening connection.
-    pub(super) fn stop_hearing(&self) {
-        // Whoever still listens has it: then it ends with them.
-        if let Ok(mut ear) = self.ear.try_lock() {
-            *ear = None;
+    pub(super) fn unsubscribe(&self) {
+        // A call of `receive` that is under way holds the lock, and the connection ends with it.
+        if let Ok(mut listener) = self.listener.try_lock() {
+            *listener = None;
         }
     }
 }
@@ -166,17 +166,17 @@ mod tests {
 
     #[test]
     fn hints_come_back_as_they_were_sent_and_no_payload_is_too_long() {
-        let heads = (0..500).map(|n| News::Head(id(n), u64::MAX));
-        let others = [News::Work, News::Followers, News::Mail(id(7))];
+        let heads = (0..500).map(|n| Hint::Head(id(n), u64::MAX));
+        let others = [Hint::Work, Hint::Followers, Hint::Message(id(7))];
         let sent: Vec<_> = others.into_iter().chain(heads).collect();
         let payloads = encode(i64::MAX, &sent);
         assert!(payloads.len() > 1 && payloads.iter().all(|one| one.len() <= MAX_PAYLOAD));
         let mut heard = Vec::new();
         for payload in &payloads {
-            let Some(Heard::News { from: i64::MAX, news }) = decode(payload) else {
+            let Some(Received::Hints { from: i64::MAX, hints }) = decode(payload) else {
                 panic!("{payload}")
             };
-            heard.extend(news);
+            heard.extend(hints);
         }
         assert_eq!(heard, sent);
     }
@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_left_out() {
         let heard = decode("1 7\nx y z\nm A/b\nh x a\nw\nm a");
-        let news = vec![News::Work, News::Mail(ThreadId::parse("a").unwrap())];
-        assert_eq!(heard, Some(Heard::News { from: 7, news }));
+        let hints = vec![Hint::Work, Hint::Message(ThreadId::parse("a").unwrap())];
+        assert_eq!(heard, Some(Received::Hints { from: 7, hints }));
         for payload in ["", "2 7\nw", "1 x\nw", "hello"] {
             assert_eq!(decode(payload), None, "{payload}");
         }

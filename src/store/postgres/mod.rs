@@ -1,7 +1,7 @@
 //! The store that several replicas share.
 //!
 //! Every call is one autocommitted statement on a pool of its purpose: a dropped future leaves no
-//! transaction behind, and no call holds one connection while it waits for another. [`intake`] alone
+//! transaction behind, and no call holds one connection while it waits for another. [`import`] alone
 //! needs a transaction, and has a connection of its own for it; behind a pooler [`pool`] makes each
 //! call one. Statements name the schema themselves and need no session state. Notifications, which
 //! take a lock on all commits of the database, are sent by [`hints`] alone, on a connection of their
@@ -14,8 +14,8 @@ mod connect;
 mod definitions;
 mod fault;
 mod hints;
+mod import;
 mod inbox;
-mod intake;
 mod interventions;
 mod journal;
 mod leases;

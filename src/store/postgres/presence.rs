@@ -100,7 +100,7 @@ fn low(me: Incarnation) -> i32 {
 
 #[async_trait]
 impl Presence for PostgresStore {
-    async fn attend(&self, me: Incarnation) {
+    async fn announce_presence(&self, me: Incarnation) {
         if self.hints.is_none() {
             return std::future::pending().await;
         }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::model::Incarnation;
 use crate::store::rows::secret;
-use crate::store::{Store, StoreError, Traits};
+use crate::store::{Store, StoreError, StoreInfo};
 
 use super::fault::answer;
 use super::pool::Pool;
@@ -34,7 +34,7 @@ pub struct PostgresStore {
     pub(super) leases: Pool,
     /// For notifications; `None` behind a pooler, which leaves no session to listen or to be seen.
     pub(super) hints: Option<Pool>,
-    pub(super) ear: Arc<Ear>,
+    pub(super) listener: Arc<Listener>,
     pub(super) missed: Arc<Missed>,
     pub(super) door: Door,
 }
@@ -48,9 +48,9 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    fn traits(&self) -> Traits {
+    fn info(&self) -> StoreInfo {
         let writers = usize::try_from(WRITERS).unwrap_or(1);
-        Traits { backend: "postgres", durable: true, writers }
+        StoreInfo { backend: "postgres", durable: true, writers }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -67,7 +67,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
-        self.stop_hearing();
+        self.unsubscribe();
         if let Some(hints) = &self.hints {
             hints.close().await;
         }
@@ -90,10 +90,10 @@ pub(super) struct Statements {
     pub(super) claim: SqlStr,
 }
 
-/// The ear of a store: its listening connection, once there is one.
-pub(super) type Ear = Mutex<Option<PgListener>>;
+/// The connection that receives hints, once there is one.
+pub(super) type Listener = Mutex<Option<PgListener>>;
 
-/// Who was seen without a session, when first and when last.
+/// Incarnations seen without a session: when first, and when last.
 pub(super) type Missed = std::sync::Mutex<HashMap<Incarnation, (Instant, Instant)>>;
 
 /// The way in: a connection that is made when the first thread comes.

@@ -4,15 +4,17 @@ use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder};
 
 use crate::model::{Namespace, ThreadId, ThreadStatus};
+use crate::store::ownership::RawOwnership;
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
-use crate::store::standing::RawStanding;
-use crate::store::{FORK_LABEL, MAX_AHEAD, Standing, StoreError, ThreadFilter, ThreadRow, Threads};
+use crate::store::{
+    FORK_LABEL, MAX_AHEAD, Ownership, StoreError, ThreadFilter, ThreadRow, Threads,
+};
 
 use super::PostgresStore;
 use super::fault::answer;
 
 /// Claims go by `wake_at`. What is left of a lease is this database's to say.
-const STANDING: &str = "
+const OWNERSHIP: &str = "
 SELECT r.name, CASE WHEN isfinite(r.lease_until)
         THEN floor(extract(epoch FROM r.lease_until - clock_timestamp()) * 1000)::bigint
         WHEN r.incarnation IS NOT NULL THEN 0 END,
@@ -98,12 +100,12 @@ impl Threads for PostgresStore {
         answer(query.bind(thread.as_str()).fetch_optional(&self.general)).await
     }
 
-    async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError> {
-        let query = sqlx::query_as(self.sql(STANDING));
+    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>, StoreError> {
+        let query = sqlx::query_as(self.sql(OWNERSHIP));
         let query = query.bind(thread.as_str()).bind(row_limit(MAX_AHEAD));
-        let found: Option<RawStanding> =
+        let found: Option<RawOwnership> =
             answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
-        Ok(found.map(Standing::from))
+        Ok(found.map(Ownership::from))
     }
 
     async fn by_idempotency_key(

@@ -9,7 +9,7 @@ use sqlx::SqlitePool;
 
 use crate::model::Clock;
 use crate::store::rows::secret;
-use crate::store::{Disk, Hints, Presence, Store, StoreError, Traits};
+use crate::store::{Disk, Hints, Presence, Store, StoreError, StoreInfo};
 
 use super::FileHold;
 use super::fault::fault;
@@ -35,8 +35,8 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    fn traits(&self) -> Traits {
-        Traits { backend: "sqlite", durable: true, writers: 1 }
+    fn info(&self) -> StoreInfo {
+        StoreInfo { backend: "sqlite", durable: true, writers: 1 }
     }
 
     fn disk(&self) -> Option<Disk> {

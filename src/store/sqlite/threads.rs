@@ -4,16 +4,18 @@ use async_trait::async_trait;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::{Namespace, ThreadId, ThreadStatus};
+use crate::store::ownership::RawOwnership;
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
-use crate::store::standing::RawStanding;
-use crate::store::{FORK_LABEL, MAX_AHEAD, Standing, StoreError, ThreadFilter, ThreadRow, Threads};
+use crate::store::{
+    FORK_LABEL, MAX_AHEAD, Ownership, StoreError, ThreadFilter, ThreadRow, Threads,
+};
 
 use super::SqliteStore;
 use super::fault::fault;
 use super::leases::millis;
 
 /// Claims go by `wake_at`; leases are on the monotonic clock.
-const STANDING: &str = "
+const OWNERSHIP: &str = "
 SELECT r.name, r.lease_until - ?3,
     (SELECT count(*) FROM (
         SELECT 1 FROM threads a WHERE t.owner = 0 AND a.owner = 0 AND a.wake_at < t.wake_at
@@ -96,12 +98,12 @@ impl Threads for SqliteStore {
         query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))
     }
 
-    async fn standing(&self, thread: &ThreadId) -> Result<Option<Standing>, StoreError> {
-        let query = sqlx::query_as(STANDING).bind(thread.as_str());
+    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>, StoreError> {
+        let query = sqlx::query_as(OWNERSHIP).bind(thread.as_str());
         let query = query.bind(row_limit(MAX_AHEAD)).bind(millis(self.clock.monotonic()));
-        let found: Option<RawStanding> =
+        let found: Option<RawOwnership> =
             query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
-        Ok(found.map(Standing::from))
+        Ok(found.map(Ownership::from))
     }
 
     async fn by_idempotency_key(

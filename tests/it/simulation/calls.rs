@@ -5,11 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rethread::model::{Clock, Epoch, Incarnation, Json, Namespace, Seq, ThreadId, Timestamp};
 use rethread::store::{
-    Advanced, AuditFilter, AuditRow, Audits, Claimed, Definitions, Heard, Hints, Inbox,
+    Advanced, AuditFilter, AuditRow, Audits, Claimed, Definitions, Hint, Hints, Inbox,
     InterventionCounts, InterventionFilter, InterventionRow, Interventions, Journal, Leases,
-    Message, News, Notice, NoticeCount, Notices, NotificationRow, Posted, Presence, Records,
-    Recoveries, Recovery, RecoveryCount, RecoveryEnd, Retention, Snapshot, Snapshots, Standing,
-    Store, StoreError, Tallies, ThreadFilter, ThreadRow, Threads, Traits, WorkflowRow, Write,
+    Message, Notice, NoticeCount, Notices, NotificationRow, Ownership, Posted, Presence, Received,
+    Records, Recoveries, Recovery, RecoveryCount, RecoveryEnd, Retention, Snapshot, Snapshots,
+    Store, StoreError, StoreInfo, Tallies, ThreadFilter, ThreadRow, Threads, WorkflowRow, Write,
     WriteOutcome,
 };
 
@@ -27,8 +27,8 @@ delegate! { FaultyStore, pass: Audits, Notices }
 
 #[async_trait]
 impl Store for FaultyStore {
-    fn traits(&self) -> Traits {
-        Traits { durable: true, ..self.world.store.traits() }
+    fn info(&self) -> StoreInfo {
+        StoreInfo { durable: true, ..self.world.store.info() }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -203,13 +203,13 @@ impl Recoveries for FaultyStore {
 
 #[async_trait]
 impl Presence for FaultyStore {
-    async fn attend(&self, me: Incarnation) {
-        let _shown = self.world.hints.attend(me, &self.life);
+    async fn announce_presence(&self, me: Incarnation) {
+        let _shown = self.world.hints.announce_presence(me, &self.life);
         std::future::pending::<()>().await;
     }
 
     async fn expire_lost(&self, me: Incarnation) -> Result<usize, StoreError> {
-        if !self.world.hints.are_heard {
+        if !self.world.hints.are_received {
             return Ok(0);
         }
         let work = async {
@@ -231,29 +231,31 @@ impl Presence for FaultyStore {
 
 #[async_trait]
 impl Hints for FaultyStore {
-    async fn tell(&self, me: Incarnation, news: &[News]) -> Result<(), StoreError> {
-        if !self.world.hints.are_heard {
+    async fn publish(&self, me: Incarnation, hints: &[Hint]) -> Result<(), StoreError> {
+        if !self.world.hints.are_received {
             return Ok(());
         }
         let work = async {
-            self.world.hints.tell(me, news, self.world.clock.monotonic());
+            self.world.hints.publish(me, hints, self.world.clock.monotonic());
             Ok(())
         };
-        self.call("tell", work).await
+        self.call("publish", work).await
     }
 
-    async fn hear(&self) -> Result<Heard, StoreError> {
-        if !self.world.hints.are_heard {
+    async fn receive(&self) -> Result<Received, StoreError> {
+        if !self.world.hints.are_received {
             return std::future::pending().await;
         }
-        let connected = self.call("hear", async { Ok(()) }).await;
+        let connected = self.call("receive", async { Ok(()) }).await;
         if connected.is_err() {
-            self.world.hints.deafen(&self.life);
+            self.world.hints.unsubscribe(&self.life);
         }
         connected?;
         loop {
             match self.world.hints.listen(&self.life, self.world.clock.monotonic()) {
-                Listened::Heard(heard) => return self.life.alive(async { Ok(heard) }).await,
+                Listened::Received(received) => {
+                    return self.life.alive(async { Ok(received) }).await;
+                }
                 Listened::Wait(filled, None) => filled.notified().await,
                 Listened::Wait(filled, Some(limit)) => {
                     drop(tokio::time::timeout(limit, filled.notified()).await);

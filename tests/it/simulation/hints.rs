@@ -1,12 +1,12 @@
-//! What replicas tell each other, and what they see of each other's sessions: lost, late, doubled,
-//! and now and then wrong.
+//! Hints between replicas, and what they see of each other's sessions: lost, late, doubled, and now
+//! and then wrong.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rethread::model::Incarnation;
-use rethread::store::{Heard, News};
+use rethread::store::{Hint, Received};
 use tokio::sync::Notify;
 
 use super::life::Life;
@@ -21,7 +21,7 @@ const MISJUDGED_ONE_IN: u64 = 60;
 #[derive(Debug)]
 pub(super) struct Hints {
     /// Whether there are any: behind some poolers there are not.
-    pub(super) are_heard: bool,
+    pub(super) are_received: bool,
     /// Whether a live replica may be taken for gone.
     pub(super) misjudge: bool,
     state: Mutex<State>,
@@ -30,15 +30,15 @@ pub(super) struct Hints {
 #[derive(Debug)]
 struct State {
     rng: Rng,
-    ears: BTreeMap<u64, Ear>,
+    subscriptions: BTreeMap<u64, Subscription>,
     sessions: BTreeMap<Incarnation, Session>,
     /// Those whose lease was ended because their session was.
     seen_gone: BTreeSet<Incarnation>,
 }
 
 #[derive(Debug, Default)]
-struct Ear {
-    heard: VecDeque<(Duration, Heard)>,
+struct Subscription {
+    sent: VecDeque<(Duration, Received)>,
     filled: Arc<Notify>,
 }
 
@@ -60,27 +60,27 @@ impl Drop for Shown<'_> {
     }
 }
 
-/// What a look into an ear brings.
+/// What a look at a subscription brings.
 pub(super) enum Listened {
-    Heard(Heard),
+    Received(Received),
     /// Nothing yet: look again when it is filled, or when that time has come.
     Wait(Arc<Notify>, Option<Duration>),
 }
 
 impl Hints {
     pub(super) fn new(mut rng: Rng, may_misjudge: bool) -> Self {
-        let are_heard = !rng.chance(3);
+        let are_received = !rng.chance(3);
         let misjudge = may_misjudge && rng.chance(4);
-        let (ears, sessions, seen_gone) = Default::default();
-        let state = Mutex::new(State { rng, ears, sessions, seen_gone });
-        Self { are_heard, misjudge, state }
+        let (subscriptions, sessions, seen_gone) = Default::default();
+        let state = Mutex::new(State { rng, subscriptions, sessions, seen_gone });
+        Self { are_received, misjudge, state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
-    pub(super) fn attend(&self, me: Incarnation, life: &Life) -> Shown<'_> {
+    pub(super) fn announce_presence(&self, me: Incarnation, life: &Life) -> Shown<'_> {
         let session = Session { life: life.clone(), open: true, missed: 0 };
         self.state().sessions.insert(me, session);
         Shown(self, me)
@@ -116,36 +116,36 @@ impl Hints {
         self.state().seen_gone.contains(&who)
     }
 
-    pub(super) fn tell(&self, from: Incarnation, news: &[News], now: Duration) {
+    pub(super) fn publish(&self, from: Incarnation, hints: &[Hint], now: Duration) {
         let mut state = self.state();
-        let State { rng, ears, .. } = &mut *state;
-        for ear in ears.values_mut() {
+        let State { rng, subscriptions, .. } = &mut *state;
+        for subscription in subscriptions.values_mut() {
             let times = *rng.pick(&[0, 1, 1, 1, 2]);
             for _ in 0..times {
                 let late = *rng.pick(&[0, 1, 20, 2_000]);
-                let heard = Heard::News { from, news: news.to_vec() };
-                ear.heard.push_back((now + Duration::from_millis(late), heard));
+                let received = Received::Hints { from, hints: hints.to_vec() };
+                subscription.sent.push_back((now + Duration::from_millis(late), received));
             }
-            ear.filled.notify_one();
+            subscription.filled.notify_one();
         }
     }
 
-    /// The connection that hears is lost.
-    pub(super) fn deafen(&self, life: &Life) {
-        self.state().ears.remove(&life.number);
+    /// The connection that receives is lost.
+    pub(super) fn unsubscribe(&self, life: &Life) {
+        self.state().subscriptions.remove(&life.number);
     }
 
     pub(super) fn listen(&self, life: &Life, now: Duration) -> Listened {
         let mut state = self.state();
-        let Some(ear) = state.ears.get_mut(&life.number) else {
-            state.ears.insert(life.number, Ear::default());
-            return Listened::Heard(Heard::Anew);
+        let Some(subscription) = state.subscriptions.get_mut(&life.number) else {
+            state.subscriptions.insert(life.number, Subscription::default());
+            return Listened::Received(Received::Subscribed);
         };
-        let due = ear.heard.iter().position(|(at, _)| *at <= now);
-        if let Some((_, heard)) = due.and_then(|at| ear.heard.remove(at)) {
-            return Listened::Heard(heard);
+        let due = subscription.sent.iter().position(|(at, _)| *at <= now);
+        if let Some((_, received)) = due.and_then(|at| subscription.sent.remove(at)) {
+            return Listened::Received(received);
         }
-        let next = ear.heard.iter().map(|(at, _)| *at).min();
-        Listened::Wait(Arc::clone(&ear.filled), next.map(|at| at.saturating_sub(now)))
+        let next = subscription.sent.iter().map(|(at, _)| *at).min();
+        Listened::Wait(Arc::clone(&subscription.filled), next.map(|at| at.saturating_sub(now)))
     }
 }

@@ -1,6 +1,6 @@
 //! Leases, claims and handing over.
 
-use rethread::store::{Append, Claimed, Disposition, Loss, Standing, WriteOutcome};
+use rethread::store::{Append, Claimed, Disposition, Loss, Ownership, WriteOutcome};
 
 use super::{WRITTEN, post, register, row, write};
 use crate::support::beds::{Bed, TTL};
@@ -197,21 +197,24 @@ pub(super) async fn a_standing_tells_the_holder_the_queue_and_the_mail(bed: Bed)
     write(&bed, me, [start("held", Disposition::Keep), start("asleep", ASLEEP)]).await;
     write(&bed, me, [start("due", DUE), start("later", later)]).await;
     post(&bed, "asleep", "k").await;
-    let standing = async |name: &str| bed.store.standing(&id(name)).await.unwrap();
-    assert_eq!(standing("nosuch").await, None);
-    let held = standing("held").await.unwrap();
+    let ownership = async |name: &str| bed.store.ownership(&id(name)).await.unwrap();
+    assert_eq!(ownership("nosuch").await, None);
+    let held = ownership("held").await.unwrap();
     let holder = held.holder.clone().unwrap();
     assert_eq!(holder.replica, "test");
     let ttl = i64::try_from(TTL.as_millis()).unwrap();
     assert!((1..=ttl).contains(&holder.lease_left_ms), "{holder:?}");
-    assert_eq!(Standing { holder: None, ..held }, Standing { replicas: 1, ..Standing::default() });
-    let due = Standing { replicas: 1, ..Standing::default() };
-    assert_eq!(standing("due").await, Some(due.clone()));
+    assert_eq!(
+        Ownership { holder: None, ..held },
+        Ownership { replicas: 1, ..Ownership::default() }
+    );
+    let due = Ownership { replicas: 1, ..Ownership::default() };
+    assert_eq!(ownership("due").await, Some(due.clone()));
     // The message has woken the one that slept, after the one that is due.
-    assert_eq!(standing("asleep").await, Some(Standing { ahead: 1, mail: 1, ..due.clone() }));
-    assert_eq!(standing("later").await, Some(Standing { ahead: 2, ..due }));
+    assert_eq!(ownership("asleep").await, Some(Ownership { ahead: 1, mail: 1, ..due.clone() }));
+    assert_eq!(ownership("later").await, Some(Ownership { ahead: 2, ..due }));
     bed.expire_leases().await;
-    let lost = standing("held").await.unwrap();
+    let lost = ownership("held").await.unwrap();
     assert_eq!(lost.replicas, 0);
     let holder = lost.holder.unwrap();
     assert!(holder.lease_left_ms <= 0 && holder.replica == "test", "{holder:?}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rethread::model::Clock;
-use rethread::store::{Intake, MemoryStore, PostgresStore, SqliteStore, Store};
+use rethread::store::{Import, MemoryStore, PostgresStore, SqliteStore, Store};
 use sqlx::{ConnectOptions, Connection};
 
 use super::clock::ManualClock;
@@ -20,7 +20,7 @@ pub(crate) struct Bed {
     /// The store.
     pub(crate) store: Arc<dyn Store>,
     /// The same, row by row.
-    pub(crate) archive: Arc<dyn Intake>,
+    pub(crate) archive: Arc<dyn Import>,
     /// Its clock (Postgres has its own).
     pub(crate) clock: Arc<ManualClock>,
     backing: Backing,
@@ -62,7 +62,7 @@ impl Bed {
     /// Closes the store and opens it again; `None` if it does not outlive its process.
     pub(crate) async fn reopened(self) -> Option<Self> {
         self.store.close().await;
-        let (store, archive): (Arc<dyn Store>, Arc<dyn Intake>) = match &self.backing {
+        let (store, archive): (Arc<dyn Store>, Arc<dyn Import>) = match &self.backing {
             Backing::Memory => return None,
             Backing::Sqlite { folder } => {
                 let store = open_sqlite(folder, &self.clock).await;

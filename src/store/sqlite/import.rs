@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
 use crate::model::Timestamp;
-use crate::store::{Intake, StoreError, StoredDefinition, StoredKey, StoredWorkflow, ThreadDump};
+use crate::store::{Import, StoreError, StoredDefinition, StoredKey, StoredWorkflow, ThreadDump};
 
 use super::SqliteStore;
 use super::appends::insert_journal;
@@ -41,15 +41,15 @@ WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE name = ?1 AND definition = ?2 AN
 RETURNING version";
 
 #[async_trait]
-impl Intake for SqliteStore {
-    async fn put(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError> {
+impl Import for SqliteStore {
+    async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError> {
         let (dump, now) = (Arc::new(dump.clone()), self.clock.now());
         let work =
             transaction(move |connection| async move { put(connection, &dump, now).await }.boxed());
         Ok(self.writer.run(work).await?)
     }
 
-    async fn take_in_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError> {
+    async fn import_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError> {
         let definition = definition.clone();
         let work = transaction(move |connection| {
             async move {
@@ -63,7 +63,7 @@ impl Intake for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn take_in_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError> {
+    async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError> {
         let version = version.clone();
         let work = transaction(move |connection| {
             async move {

@@ -1,8 +1,8 @@
-//! In whose hands a thread is, for people who ask why it does not move.
+//! The ownership of a thread and its place in the queue, for people who ask why it does not move.
 
-/// What the store knows of a thread's place among replicas and other threads, at one moment.
+/// A thread's owner, and its place among the threads that wait to be claimed, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Ownership {
     /// The registration that owns the thread, if one does, whether its lease holds or not.
     pub holder: Option<Holder>,
     /// Threads that nobody drives and that are claimed before this one, counted up to
@@ -19,7 +19,7 @@ pub struct Standing {
 pub struct Holder {
     /// The replica's name.
     pub replica: String,
-    /// What is left of its lease, in milliseconds, by the store's clock; 0 or less: it has expired.
+    /// The rest of its lease, in milliseconds, by the store's clock; 0 or less: it has expired.
     pub lease_left_ms: i64,
 }
 
@@ -27,11 +27,11 @@ pub struct Holder {
 /// and the count would read all of them.
 pub const MAX_AHEAD: usize = 10_000;
 
-/// What both databases answer: the holder's name and lease, threads ahead, mail, replicas.
-pub(super) type RawStanding = (Option<String>, Option<i64>, i64, i64, i64);
+/// The row of both databases: the holder's name and lease, threads ahead, messages, replicas.
+pub(super) type RawOwnership = (Option<String>, Option<i64>, i64, i64, i64);
 
-impl From<RawStanding> for Standing {
-    fn from((replica, left, ahead, mail, replicas): RawStanding) -> Self {
+impl From<RawOwnership> for Ownership {
+    fn from((replica, left, ahead, mail, replicas): RawOwnership) -> Self {
         let holder =
             replica.zip(left).map(|(replica, lease_left_ms)| Holder { replica, lease_left_ms });
         Self {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rethread::model::{Json, Namespace, ThreadStatus, Timestamp};
 use rethread::store::{
-    Append, Disposition, InterventionRow, Records, Start, StoredWorkflow, TakenIn, ThreadDump,
+    Append, Disposition, Imported, InterventionRow, Records, Start, StoredWorkflow, ThreadDump,
     ThreadFilter, ThreadTable, WriteOutcome,
 };
 
@@ -75,16 +75,16 @@ pub(super) async fn a_thread_is_taken_in_once_and_knows_its_own_again(bed: Bed) 
     let source = Bed::memory();
     fill(&source).await;
     let dump = ThreadDump::read(&*source.archive, "driven").await.unwrap().unwrap();
-    assert_eq!(bed.archive.take_in(&dump).await, Ok(TakenIn::Imported));
+    assert_eq!(bed.archive.import(&dump).await, Ok(Imported::Whole));
     let before = ThreadDump::read(&*bed.archive, "driven").await.unwrap();
-    assert_eq!(bed.archive.take_in(&dump).await, Ok(TakenIn::Identical));
+    assert_eq!(bed.archive.import(&dump).await, Ok(Imported::Identical));
     assert_eq!(ThreadDump::read(&*bed.archive, "driven").await.unwrap(), before);
     // It may have gone on here since.
     let me = register(&bed).await;
     assert_eq!(claim_ids(&bed, me).await, [id("driven")]);
     let on = appends([append("driven", 2, 4)]);
     assert_eq!(bed.store.write(me, &on).await.unwrap(), [WRITTEN]);
-    assert_eq!(bed.archive.take_in(&dump).await, Ok(TakenIn::Identical));
+    assert_eq!(bed.archive.import(&dump).await, Ok(Imported::Identical));
     assert_eq!(texts(&bed, "driven", 0).await.len(), 5);
 }
 
@@ -95,23 +95,23 @@ pub(super) async fn another_thread_of_the_same_id_is_a_conflict(bed: Bed) {
     let me = register(&bed).await;
     let other = Start { request_hash: "other".to_owned(), ..start("driven", DUE) };
     write(&bed, me, [other]).await;
-    let conflict = bed.archive.take_in(&dump).await.unwrap();
-    assert!(matches!(conflict, TakenIn::Conflict(_)), "{conflict:?}");
+    let conflict = bed.archive.import(&dump).await.unwrap();
+    assert!(matches!(conflict, Imported::Conflict(_)), "{conflict:?}");
     assert_eq!(texts(&bed, "driven", 0).await.len(), 1);
     // The same request at the same moment, and another history: shorter, or with other bytes.
     let mut shorter = dump.clone();
     shorter.row.thread_id = "shorter".to_owned();
-    bed.archive.take_in(&shorter).await.unwrap();
+    bed.archive.import(&shorter).await.unwrap();
     let mut longer = shorter.clone();
     let mut added = longer.journal[1].clone();
     (added.seq, added.first_seq) = (5, 5);
     longer.journal.push(added);
-    let conflict = bed.archive.take_in(&longer).await.unwrap();
-    assert!(matches!(conflict, TakenIn::Conflict(_)), "{conflict:?}");
+    let conflict = bed.archive.import(&longer).await.unwrap();
+    assert!(matches!(conflict, Imported::Conflict(_)), "{conflict:?}");
     let mut changed = shorter;
     changed.journal[0].payload[0] ^= 1;
-    let conflict = bed.archive.take_in(&changed).await.unwrap();
-    assert!(matches!(conflict, TakenIn::Conflict(_)), "{conflict:?}");
+    let conflict = bed.archive.import(&changed).await.unwrap();
+    assert!(matches!(conflict, Imported::Conflict(_)), "{conflict:?}");
 }
 
 pub(super) async fn a_key_that_another_thread_has_stays_with_it(bed: Bed) {
@@ -125,7 +125,7 @@ pub(super) async fn a_key_that_another_thread_has_stays_with_it(bed: Bed) {
     write(&bed, me, [keyed("here", "shared")]).await;
     let mut taken = dump("taken").await;
     taken.belongings.key.as_mut().unwrap().key = "shared".to_owned();
-    assert_eq!(bed.archive.take_in(&taken).await, Ok(TakenIn::ImportedWithoutKey));
+    assert_eq!(bed.archive.import(&taken).await, Ok(Imported::WithoutKey));
     let holder = async || bed.store.by_idempotency_key("shared").await.unwrap().unwrap().0;
     assert_eq!(holder().await, id("here"));
     assert_eq!(texts(&bed, "taken", 0).await.len(), 1);
@@ -135,7 +135,7 @@ pub(super) async fn a_key_that_another_thread_has_stays_with_it(bed: Bed) {
     let key = late.belongings.key.as_mut().unwrap();
     (key.key, key.left_ms) = ("shared".to_owned(), 3_600_000);
     late.row.idempotency_key = Some("shared".to_owned());
-    assert_eq!(bed.archive.take_in(&late).await, Ok(TakenIn::Imported));
+    assert_eq!(bed.archive.import(&late).await, Ok(Imported::Whole));
     assert_eq!(holder().await, id("late"));
     let found = ThreadDump::read(&*bed.archive, "late").await.unwrap().unwrap();
     let left = found.belongings.key.unwrap().left_ms;
@@ -160,12 +160,12 @@ pub(super) async fn versions_of_others_follow_those_that_are_here(bed: Bed) {
         (theirs(3, "one", 12), Some(4)),
     ];
     for (version, number) in &all {
-        assert_eq!(bed.archive.take_in_workflow(version).await, Ok(*number));
+        assert_eq!(bed.archive.import_workflow(version).await, Ok(*number));
     }
     // Once more, and after somebody stored another one here.
     save("three", 20).await;
     for (version, _) in &all[1..] {
-        assert_eq!(bed.archive.take_in_workflow(version).await, Ok(None));
+        assert_eq!(bed.archive.import_workflow(version).await, Ok(None));
     }
     let newest = bed.store.workflow("w", None).await.unwrap().unwrap();
     assert_eq!((newest.version, newest.definition.as_str()), (5, "three"));
@@ -246,13 +246,13 @@ async fn dumps(bed: &Bed) -> Vec<ThreadDump> {
 
 async fn move_all(from: &Bed, to: &Bed) {
     for definition in from.archive.stored_definitions("", 9).await.unwrap() {
-        to.archive.take_in_definition(&definition).await.unwrap();
+        to.archive.import_definition(&definition).await.unwrap();
     }
     for version in from.archive.stored_workflows(("", 0), 9).await.unwrap() {
-        assert_eq!(to.archive.take_in_workflow(&version).await, Ok(Some(1)));
+        assert_eq!(to.archive.import_workflow(&version).await, Ok(Some(1)));
     }
     for dump in dumps(from).await {
-        assert_eq!(to.archive.take_in(&dump).await, Ok(TakenIn::Imported));
+        assert_eq!(to.archive.import(&dump).await, Ok(Imported::Whole));
     }
 }
 

@@ -10,7 +10,7 @@ use sqlx::postgres::PgTransaction;
 use sqlx::{ConnectOptions, Connection};
 
 use crate::store::{
-    Intake, StoreError, StoredDefinition, StoredIntervention, StoredKey, StoredRecords,
+    Import, StoreError, StoredDefinition, StoredIntervention, StoredKey, StoredRecords,
     StoredWorkflow, ThreadDump,
 };
 
@@ -78,8 +78,8 @@ made AS (
 SELECT known, (SELECT version FROM made) FROM known";
 
 #[async_trait]
-impl Intake for PostgresStore {
-    async fn put(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError> {
+impl Import for PostgresStore {
+    async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError> {
         let mut place = self.door.connection.lock().await;
         let mut connection = match place.take() {
             Some(connection) => connection,
@@ -96,14 +96,14 @@ impl Intake for PostgresStore {
         Ok(put)
     }
 
-    async fn take_in_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError> {
+    async fn import_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError> {
         let query = sqlx::query(self.sql(INSERT_DEFINITION)).bind(&definition.hash);
         let query = query.bind(&definition.text);
         answer::<_, StoreError>(query.execute(&self.general)).await?;
         Ok(())
     }
 
-    async fn take_in_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError> {
+    async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError> {
         for _ in 0..VERSION_TRIES {
             let query = sqlx::query_as(self.sql(INSERT_VERSION))
                 .bind(&version.name)

@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::model::{Clock, Seq, ThreadId};
-use crate::store::News;
+use crate::store::Hint;
 
-/// How often a replica says that it has followers, while it has some.
+/// Interval at which a replica publishes that it has followers, while it has some.
 pub(in crate::runtime) const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 /// How long an announcement holds: two of them may be lost.
 const FOLLOWED_FOR: Duration = Duration::from_secs(7);
-/// Threads waiting to be told of at the most; beyond, others find out by their polls.
+/// Bound of queued threads; beyond it others find out by their polls.
 const MAX_WAITING: usize = 10_000;
 
-/// What is to be told, each thing once.
+/// Queued hints, each once.
 #[derive(Debug, Default)]
 struct Waiting {
     heads: BTreeMap<ThreadId, Seq>,
@@ -26,19 +26,19 @@ struct Waiting {
     followers: bool,
 }
 
-/// Collects hints for the other replicas; see `hints`.
+/// Hints for other replicas that wait to be published; see `hints`.
 #[derive(Debug)]
-pub(in crate::runtime) struct Outbox {
+pub(in crate::runtime) struct HintQueue {
     waiting: Mutex<Waiting>,
     pub(in crate::runtime) filled: Notify,
     clock: Arc<dyn Clock>,
     /// Monotonic milliseconds until which some other replica follows threads; 0: none ever did.
     followed_until: AtomicU64,
-    /// Monotonic milliseconds until which it need not be said that there are followers here.
+    /// Monotonic milliseconds until which the followers here need no other announcement.
     announced_until: AtomicU64,
 }
 
-impl Outbox {
+impl HintQueue {
     pub(in crate::runtime) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             waiting: Mutex::default(),
@@ -62,7 +62,7 @@ impl Outbox {
         self.now().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// A journal has come to `seq`. Told only while somebody elsewhere follows anything.
+    /// A journal has come to `seq`. Queued only while another replica has followers.
     pub(in crate::runtime) fn head(&self, thread: &ThreadId, seq: Seq) {
         let until = self.followed_until.load(Ordering::Relaxed);
         if until == 0 || self.now() >= until {
@@ -96,7 +96,7 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// A thread that is not driven here is followed; `true` if that is news to the others.
+    /// A thread that is not driven here is followed; `true` if this queued an announcement.
     pub(in crate::runtime) fn followers(&self) -> bool {
         if self.now() < self.announced_until.load(Ordering::Relaxed) {
             return false;
@@ -113,14 +113,14 @@ impl Outbox {
     }
 
     /// Empties it.
-    pub(in crate::runtime) fn take(&self) -> Vec<News> {
+    pub(in crate::runtime) fn take(&self) -> Vec<Hint> {
         let Waiting { heads, mail, work, followers } = std::mem::take(&mut *self.waiting());
-        let mut news = Vec::with_capacity(heads.len() + mail.len() + 2);
-        news.extend(followers.then_some(News::Followers));
-        news.extend(work.then_some(News::Work));
-        news.extend(mail.into_iter().map(News::Mail));
-        news.extend(heads.into_iter().map(|(thread, seq)| News::Head(thread, seq)));
-        news
+        let mut hints = Vec::with_capacity(heads.len() + mail.len() + 2);
+        hints.extend(followers.then_some(Hint::Followers));
+        hints.extend(work.then_some(Hint::Work));
+        hints.extend(mail.into_iter().map(Hint::Message));
+        hints.extend(heads.into_iter().map(|(thread, seq)| Hint::Head(thread, seq)));
+        hints
     }
 }
 
@@ -148,26 +148,26 @@ mod tests {
 
     #[test]
     fn heads_are_told_only_while_somebody_follows_and_each_once() {
-        let outbox = Outbox::new(Arc::new(Still));
-        outbox.head(&id("a"), 1);
-        assert_eq!(outbox.take(), []);
-        outbox.followed();
+        let queue = HintQueue::new(Arc::new(Still));
+        queue.head(&id("a"), 1);
+        assert_eq!(queue.take(), []);
+        queue.followed();
         for seq in [2, 4, 3] {
-            outbox.head(&id("a"), seq);
+            queue.head(&id("a"), seq);
         }
-        outbox.work();
-        outbox.mail(&id("b"));
-        outbox.mail(&id("b"));
-        let news = [News::Work, News::Mail(id("b")), News::Head(id("a"), 4)];
-        assert_eq!(outbox.take(), news);
-        assert_eq!(outbox.take(), []);
+        queue.work();
+        queue.mail(&id("b"));
+        queue.mail(&id("b"));
+        let hints = [Hint::Work, Hint::Message(id("b")), Hint::Head(id("a"), 4)];
+        assert_eq!(queue.take(), hints);
+        assert_eq!(queue.take(), []);
     }
 
     #[test]
     fn followers_are_announced_at_once_and_then_now_and_then() {
-        let outbox = Outbox::new(Arc::new(Still));
-        assert!(outbox.followers());
-        assert!(!outbox.followers());
-        assert_eq!(outbox.take(), [News::Followers]);
+        let queue = HintQueue::new(Arc::new(Still));
+        assert!(queue.followers());
+        assert!(!queue.followers());
+        assert_eq!(queue.take(), [Hint::Followers]);
     }
 }

@@ -16,7 +16,7 @@ use super::Ambient;
 use super::patience::{BUDGET, open_with_patience};
 use crate::model::hex;
 use crate::store::{
-    Archive, Intake, OpenError, SqliteStore, Store as _, StoreError, StoredDefinition, TakenIn,
+    Archive, Import, Imported, OpenError, SqliteStore, Store as _, StoreError, StoredDefinition,
     ThreadDump,
 };
 
@@ -41,9 +41,9 @@ struct Count {
 
 /// Moves what the file at `path` holds to `store`, and renames it; nothing, if it is not there or
 /// holds nothing. Fails if a store stops answering: the next start goes on.
-pub(super) async fn move_in(
+pub(super) async fn import_file(
     path: &Path,
-    store: &dyn Intake,
+    store: &dyn Import,
     ambient: &Ambient,
 ) -> anyhow::Result<()> {
     let name = path.display().to_string();
@@ -68,7 +68,7 @@ pub(super) async fn move_in(
         }
     };
     let hold = file.hold();
-    let moved = Mover { from: &file, to: store, ambient }.run().await;
+    let moved = Importer { from: &file, to: store, ambient }.run().await;
     file.close().await;
     let moved = moved.with_context(|| format!("{name} can't be moved to the database"))?;
     if let Some(moved) = moved {
@@ -114,13 +114,13 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-struct Mover<'a> {
+struct Importer<'a> {
     from: &'a SqliteStore,
-    to: &'a dyn Intake,
+    to: &'a dyn Import,
     ambient: &'a Ambient,
 }
 
-impl Mover<'_> {
+impl Importer<'_> {
     /// Moves everything; `None` if there was nothing.
     async fn run(&self) -> Result<Option<Count>, StoreError> {
         let holds_threads = !self.from.thread_ids("", 1).await?.is_empty();
@@ -173,7 +173,7 @@ impl Mover<'_> {
             after.clone_from(&last.hash);
             for definition in &page {
                 if is_sound(definition) {
-                    self.again(|| self.to.take_in_definition(definition)).await?;
+                    self.again(|| self.to.import_definition(definition)).await?;
                 } else {
                     unusable.insert(definition.hash.clone());
                 }
@@ -200,7 +200,7 @@ impl Mover<'_> {
                     tracing::error!(workflow, "left behind: its definition is damaged");
                     continue;
                 }
-                let version = self.again(|| self.to.take_in_workflow(row)).await?;
+                let version = self.again(|| self.to.import_workflow(row)).await?;
                 if let Some(version) = version.filter(|version| *version != row.version) {
                     tracing::warn!(workflow, "is version {version} in the database");
                 }
@@ -227,7 +227,7 @@ impl Mover<'_> {
                 None if unusable.contains(&dump.row.definition) => {
                     format!("its definition {} is damaged", dump.row.definition)
                 }
-                None => match self.again(|| self.to.take_in(&dump)).await {
+                None => match self.again(|| self.to.import(&dump)).await {
                     Ok(taken) => return Ok(took(id, taken, count)),
                     Err(error) if error.is_transient() => return Err(error),
                     Err(error) => error.to_string(),
@@ -253,18 +253,18 @@ impl Mover<'_> {
 }
 
 /// Counts a thread, and names it if it did not come whole; whether it did come.
-fn took(id: &str, taken: TakenIn, count: &mut Count) -> bool {
+fn took(id: &str, taken: Imported, count: &mut Count) -> bool {
     match taken {
-        TakenIn::Imported => count.moved += 1,
-        TakenIn::ImportedWithoutKey => {
+        Imported::Whole => count.moved += 1,
+        Imported::WithoutKey => {
             count.moved += 1;
             tracing::warn!(
                 thread = id,
                 "moved without its idempotency key: another thread of the database has it"
             );
         }
-        TakenIn::Identical => count.known += 1,
-        TakenIn::Conflict(why) => {
+        Imported::Identical => count.known += 1,
+        Imported::Conflict(why) => {
             count.left += 1;
             tracing::error!(thread = id, why, "left behind in the fallback file: a conflict");
             return false;

@@ -71,7 +71,7 @@ async fn broken_off(path: &Path, ambient: &Ambient, ended: bool) -> MemoryStore 
     tokio::select! {
         biased;
         () = some => {}
-        moved = move_in(path, &database, ambient) => panic!("moved too fast: {moved:?}"),
+        moved = import_file(path, &database, ambient) => panic!("moved too fast: {moved:?}"),
     }
     open(path, ambient).await.close().await;
     database
@@ -99,7 +99,7 @@ async fn a_thread_that_was_moved_is_not_driven_by_the_next_fallback() {
     assert!(here.len() > THREADS / 4, "most that are left go on: {}", here.len());
     file.close().await;
 
-    move_in(&path, &database, &ambient).await.unwrap();
+    import_file(&path, &database, &ambient).await.unwrap();
     assert_eq!(ids(&database).await.len(), THREADS);
     let me = database.register("heir", Duration::from_hours(1)).await.unwrap();
     assert_eq!(database.claim(me, THREADS * 2).await.unwrap().len(), THREADS, "none rests");
@@ -112,7 +112,7 @@ async fn a_thread_that_was_moved_and_deleted_does_not_come_back() {
     let path = folder.path().join("fallback.db");
     let database = broken_off(&path, &ambient, true).await;
     assert!(database.delete(&ThreadId::parse("t000").unwrap(), None).await.unwrap());
-    move_in(&path, &database, &ambient).await.unwrap();
+    import_file(&path, &database, &ambient).await.unwrap();
     let there = ids(&database).await;
     assert!(!there.contains("t000"), "it was deleted");
     assert_eq!(there.len(), THREADS - 1);
