@@ -95,7 +95,7 @@ pub struct StoredKey {
     pub key: String,
     /// Hash of the request's body.
     pub request_hash: String,
-    /// How long it still answers repeats, in milliseconds, by the clock of its store.
+    /// Time for which it still answers repeats, in milliseconds, by the clock of its store.
     pub left_ms: i64,
 }
 

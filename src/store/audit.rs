@@ -19,9 +19,9 @@ pub struct AuditRow {
     pub at: Timestamp,
     /// The namespace whose admins see it.
     pub namespace: String,
-    /// Who did.
+    /// The caller.
     pub by: String,
-    /// What, in a word.
+    /// The action, in a word.
     pub action: String,
     /// All else, opaque to the store.
     pub body: Json,
@@ -34,7 +34,7 @@ pub struct AuditFilter {
     pub namespace: String,
     /// Only those that happened then or later.
     pub since: Option<Timestamp>,
-    /// Only what this one did.
+    /// Only actions of this caller.
     pub by: Option<String>,
     /// Only this action.
     pub action: Option<String>,
@@ -42,7 +42,7 @@ pub struct AuditFilter {
     pub before: Option<(Timestamp, String)>,
 }
 
-/// What a store keeps of the audit list. Every call may fail with [`StoreError::Unavailable`].
+/// The audit list.
 #[async_trait]
 pub trait Audits: Send + Sync {
     /// Keeps entries; one of an id that is there already takes its place.

@@ -1,4 +1,4 @@
-//! What can go wrong in a store, cut by what the caller does next.
+//! The failures of a store, one for each thing that a caller does next.
 
 use crate::model::ThreadId;
 
@@ -16,7 +16,7 @@ pub enum StoreError {
         thread: ThreadId,
         /// The record.
         seq: u64,
-        /// What does not fit.
+        /// The mismatch.
         detail: String,
     },
     /// A fault of this server or of the schema. Trying again does not help.

@@ -1,4 +1,4 @@
-//! Whatever lies in a journal's rows is read in full or told to be damaged.
+//! Journal rows with any bytes are read in full or reported as damaged.
 
 use super::records::{JournalRow, Reader};
 use super::{StoreError, Summary};

@@ -11,11 +11,11 @@ use super::StoreError;
 pub struct Message {
     /// Unique within the thread; a second message with this key is not stored.
     pub key: String,
-    /// What it asks for, opaque to the store.
+    /// Its request, opaque to the store.
     pub body: Json,
 }
 
-/// What became of [`Inbox::post`].
+/// The result of [`Inbox::post`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posted {
     /// Stored; the thread was woken if nobody drove it.
@@ -35,7 +35,7 @@ pub trait Inbox: Send + Sync {
     /// Stores a message for a thread; in the same statement wakes it if nobody drives it.
     async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError>;
 
-    /// Like [`Inbox::post`], over what leases are renewed with: it works while nothing drives the
+    /// Like [`Inbox::post`], over the connections that renew leases: they work while nothing drives the
     /// store's other connections.
     async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
         self.post(thread, message).await
@@ -45,8 +45,8 @@ pub trait Inbox: Send + Sync {
     /// most.
     async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError>;
 
-    /// Those of them whose keys begin with `kind`, 256 at the most, however many others were there
-    /// before them.
+    /// The untaken messages whose keys begin with `kind`, oldest first, 256 at the most, however many
+    /// others came before them.
     async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError>;
 
     /// The threads that `me` drives and that have untaken messages.

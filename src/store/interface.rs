@@ -14,7 +14,7 @@ pub struct StoreInfo {
     pub backend: &'static str,
     /// Whether what was acknowledged survives a power cut.
     pub durable: bool,
-    /// How many batches may be written side by side.
+    /// The number of batches that may be written side by side.
     pub writers: usize,
 }
 
@@ -49,14 +49,14 @@ pub trait Store:
     /// The properties of this store.
     fn info(&self) -> StoreInfo;
 
-    /// Its disk as last looked at, a heartbeat ago at the most; `None` if it is not this machine's.
-    /// Never waits for the disk.
+    /// The disk as it was a heartbeat ago at the most; `None` if it is not this machine's. Never waits
+    /// for the disk.
     fn disk(&self) -> Option<Disk> {
         None
     }
 
-    /// Resolves when the store cannot vouch for its disk any more: what it was given may be lost
-    /// although a second try would succeed. The process must end; a new one reads what is there.
+    /// Resolves when the store cannot vouch for its disk any more: a write may be lost although a second
+    /// try would succeed. The process must end; a new one reads the file as it is.
     async fn failed(&self) {
         std::future::pending::<()>().await;
     }

@@ -1,4 +1,4 @@
-//! The index of interventions: what waits for a person, and what people have decided.
+//! The index of interventions: those that wait for a person, and those that people have decided.
 //!
 //! Written with the append whose events open or resolve them; the journal holds the truth.
 
@@ -27,7 +27,7 @@ pub struct InterventionRow {
 /// Which interventions a list wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InterventionFilter {
-    /// Those of this namespace alone.
+    /// Only those of this namespace.
     pub namespace: Namespace,
     /// Only open (`true`) or resolved (`false`) ones.
     pub open: Option<bool>,
@@ -40,9 +40,9 @@ pub struct InterventionFilter {
 /// How many interventions there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InterventionCounts {
-    /// Those that wait for a person.
+    /// Interventions that wait for a person.
     pub open: u64,
-    /// Those that a person has resolved, of threads that are still kept.
+    /// Interventions that a person has resolved, of threads that are still kept.
     pub resolved: u64,
 }
 

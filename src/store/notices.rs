@@ -1,8 +1,8 @@
-//! Who wants to hear of which events, and how far each has heard: subscriptions and their cursors.
+//! Subscriptions to events, and their cursors: how far each subscription was sent a thread's events.
 //!
 //! A cursor is a row for a subscription and a thread. The append of an event that the subscription
 //! asks for writes it, in the same statement, and it goes once all of it is sent: what nobody has
-//! subscribed to costs nothing. Whoever sends holds the cursor by a lease with a token of its own, so
+//! subscribed to costs nothing. The sender holds the cursor by a lease with a token of its own, so
 //! that one at a time sends the events of a thread, and a sender that died is followed by another.
 //! The runtime's senders call this; nothing here looks into an event.
 
@@ -31,7 +31,7 @@ pub struct NotificationRow {
     pub version: i64,
     /// All else that clients chose, opaque to the store.
     pub body: Json,
-    /// What its messages are signed with; never shown, never logged.
+    /// The key that signs its messages; never shown, never logged.
     pub secret: SecretSlice<u8>,
     /// When it was last sent something.
     pub last_success_at: Option<Timestamp>,
@@ -71,7 +71,7 @@ pub struct Notice {
     pub attempts: u32,
 }
 
-/// What became of [`Notices::advance_notice`].
+/// The result of [`Notices::advance_notice`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advanced {
     /// Everything is sent: the cursor is gone.
@@ -82,20 +82,20 @@ pub enum Advanced {
     Lost,
 }
 
-/// What waits to be sent to a subscription.
+/// Counts of threads with events that a subscription was not sent yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticeCount {
     /// The subscription.
     pub subscription: String,
     /// Threads with events that it was not sent yet.
     pub pending: u64,
-    /// Those of them whose last attempt failed.
+    /// Pending threads whose last attempt failed.
     pub failing: u64,
-    /// Since when the oldest of them waits.
+    /// The time since which the oldest pending one waits.
     pub since: Option<Timestamp>,
 }
 
-/// What a store keeps of notifications. Every call may fail with [`StoreError::Unavailable`].
+/// Subscriptions and their cursors.
 #[async_trait]
 pub trait Notices: Send + Sync {
     /// Stores a subscription: a new one, or what clients may change (`enabled`, `body`, `secret`) of
@@ -157,7 +157,7 @@ pub trait Notices: Send + Sync {
         failed: bool,
     ) -> Result<(), StoreError>;
 
-    /// Makes all that waits for a subscription due now.
+    /// Makes every cursor of a subscription due now.
     async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError>;
 
     /// Notes when a subscription was sent something, or why it could not be.
@@ -168,15 +168,15 @@ pub trait Notices: Send + Sync {
         error: Option<&str>,
     ) -> Result<(), StoreError>;
 
-    /// Gives up what has waited for `age` without a success, at most `limit` cursors; how many of
-    /// which subscription. Cursors of subscriptions that are gone are dropped as well.
+    /// Gives up cursors that have waited for `age` without a success, at most `limit`; returns their
+    /// number by subscription. Cursors of subscriptions that are gone are dropped as well.
     async fn give_up_notices(
         &self,
         age: Duration,
         limit: usize,
     ) -> Result<Vec<(String, u64)>, StoreError>;
 
-    /// What waits, by subscription, in the order of their ids.
+    /// Counts of pending threads by subscription, in the order of their ids.
     async fn notice_counts(&self) -> Result<Vec<NoticeCount>, StoreError>;
 }
 

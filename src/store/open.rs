@@ -1,4 +1,4 @@
-//! Why a store could not be opened, and what its schema is.
+//! The failures of opening a store, and the state of its schema.
 
 use sqlx::migrate::{MigrateError, Migrator};
 
@@ -44,7 +44,7 @@ pub enum OpenError {
 pub struct MigrationState {
     /// Its number.
     pub version: i64,
-    /// What it does.
+    /// Its description.
     pub description: String,
     /// Whether the database has it.
     pub applied: bool,

@@ -1,4 +1,4 @@
-//! How records lie in a journal row, and the checks on the way back.
+//! The encoding of records in a journal row, and the checks of a read.
 //!
 //! One append is one row: the events' compact JSON texts joined by line feeds (compact JSON holds
 //! no raw one) with a CRC-32 over the whole. Every store writes and reads rows through here; what
@@ -73,7 +73,7 @@ impl JournalRow {
     }
 }
 
-/// What a read selects: the journal's head, and beside it a row, if there is one to read.
+/// A row of a read: the journal's head, and beside it a journal row, if there is one to read.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct ReadRow {
     head: i64,

@@ -23,7 +23,7 @@ pub struct Recovery {
     pub epoch: Epoch,
     /// Why it was necessary.
     pub cause: RecoveryCause,
-    /// Who drove the thread before.
+    /// The incarnation that drove the thread before.
     pub previous_owner: Incarnation,
     /// Name of the replica that recovers.
     pub replica: String,
@@ -46,7 +46,7 @@ pub struct RecoveryEnd {
     pub duration_ms: u64,
     /// How it ended.
     pub result: RecoveryResult,
-    /// What went wrong.
+    /// The failure.
     pub detail: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Rows of the tables that SQLite and Postgres share, and what they mean.
 //!
-//! Both schemas use the same names, so one definition reads both. What cannot be decoded was not
+//! Both schemas use the same names, so one definition reads both. A row that cannot be decoded was not
 //! written by this server: that is [`StoreError::Fatal`], never a guess.
 
 use sha2::{Digest, Sha256};
@@ -89,7 +89,7 @@ impl RawWorkflow {
     }
 }
 
-/// What a claim returns.
+/// A row that a claim returns.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct RawClaim {
     pub(super) thread_id: String,
@@ -181,7 +181,7 @@ pub(super) fn version(number: i64) -> Result<u32, StoreError> {
     u32::try_from(number).map_err(unreadable)
 }
 
-/// What is stored was not written by this server.
+/// The error for a stored value that this server did not write.
 pub(super) fn unreadable(fault: impl std::fmt::Display) -> StoreError {
     StoreError::Fatal(format!("a stored row can't be read: {fault}"))
 }

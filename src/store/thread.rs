@@ -17,9 +17,9 @@ pub struct ThreadRow {
     pub workflow_version: Option<u32>,
     /// Hash of its definition ([`super::Definitions::definition`]).
     pub definition: String,
-    /// Hash of what the client asked for, to tell a repeat from a conflict.
+    /// Hash of the client's request, to tell a repeat from a conflict.
     pub request_hash: String,
-    /// What the client attached.
+    /// The client's metadata.
     pub metadata: Json,
     /// The incarnation that drives it; 0 is nobody.
     pub owner: Incarnation,

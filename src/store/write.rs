@@ -1,4 +1,4 @@
-//! What is written to the journal, and what became of it.
+//! Writes to the journal, and their outcomes.
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ pub struct Summary {
     pub total: u32,
     /// Steps that run, retry or wait.
     pub current_steps: Vec<StepId>,
-    /// Those of them whose attempt was found to be silent.
+    /// Current steps whose attempt was found to be silent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stale_steps: Vec<StepId>,
     /// Takeovers after a replica was lost.
@@ -54,7 +54,7 @@ pub struct Summary {
     pub forked_from: Option<ForkPoint>,
 }
 
-/// What happens to the thread's ownership with a write.
+/// The change of a thread's ownership with a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     /// The writer goes on driving it.
@@ -82,7 +82,7 @@ pub struct IdempotencyKey {
     pub request_hash: String,
 }
 
-/// What stands between the namespace and a client's key, which is printable text and has none.
+/// The separator of the namespace and a client's key, which is printable text and has none.
 const KEY_SEPARATOR: char = '\u{1f}';
 
 impl IdempotencyKey {
@@ -112,7 +112,7 @@ pub struct Start {
     pub definition_text: Option<String>,
     /// Hash of what the client asked for.
     pub request_hash: String,
-    /// What the client attached.
+    /// The client's metadata.
     pub metadata: Json,
     /// The scalar members of the metadata as text, for filters. That of [`FORK_LABEL`] is the thread
     /// whose history this one begins with.
@@ -169,7 +169,7 @@ pub struct Append {
     pub summary: Summary,
     /// Whether the thread got on, by a completed step or a person's decision: resets `claims`.
     pub progress: bool,
-    /// What happens to ownership.
+    /// The change of ownership.
     pub disposition: Disposition,
     /// Messages that this write takes, each with its answer.
     pub taken: Vec<(String, Json)>,
@@ -198,7 +198,7 @@ impl Write {
     }
 }
 
-/// What became of one write.
+/// The outcome of one write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// Durable.

@@ -1,4 +1,4 @@
-//! What the store holds, as the other stores would have it in their tables.
+//! The rows of the store, as the other stores have them in their tables.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

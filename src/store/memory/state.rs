@@ -1,4 +1,4 @@
-//! What the store holds, and the one place where a thread changes hands.
+//! The content of the store, and the one place where a thread changes hands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,9 +17,9 @@ pub(super) struct State {
     pub(super) ready: BTreeSet<(Timestamp, ThreadId)>,
     /// Threads by who drives them; never holds an empty set.
     pub(super) owned: BTreeMap<Incarnation, BTreeSet<ThreadId>>,
-    /// Until when each incarnation's lease lasts, on the monotonic clock.
+    /// The end of each incarnation's lease, on the monotonic clock.
     pub(super) leases: BTreeMap<Incarnation, Duration>,
-    /// What each incarnation is called.
+    /// The replica's name of each incarnation.
     pub(super) names: BTreeMap<Incarnation, String>,
     pub(super) keys: BTreeMap<String, Key>,
     pub(super) definitions: BTreeMap<String, String>,
@@ -32,11 +32,11 @@ pub(super) struct State {
     pub(super) audit: BTreeMap<String, AuditRow>,
     /// Subscriptions by id.
     pub(super) notifications: BTreeMap<String, NotificationRow>,
-    /// What is to be sent, by thread and subscription.
+    /// Cursors of subscriptions, by thread and subscription.
     pub(super) cursors: BTreeMap<(ThreadId, String), Cursor>,
 }
 
-/// A thread and all that goes when it goes.
+/// A thread, and every row that is deleted with it.
 #[derive(Debug)]
 pub(super) struct Thread {
     pub(super) row: ThreadRow,
@@ -58,7 +58,7 @@ pub(super) struct Key {
     pub(super) expires_at: Timestamp,
 }
 
-/// What a subscription was not sent yet of a thread.
+/// The events of a thread that a subscription was not sent yet.
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub(super) sent: Seq,
@@ -66,7 +66,7 @@ pub(super) struct Cursor {
     pub(super) since: Timestamp,
     pub(super) due_at: Timestamp,
     pub(super) attempts: u32,
-    /// Until when the holder of the token may send.
+    /// The time until which the holder of the token may send.
     pub(super) leased_until: Timestamp,
     pub(super) token: i64,
     pub(super) holder: Incarnation,
@@ -104,7 +104,7 @@ impl State {
         Some(thread)
     }
 
-    /// Removes a thread with everything that hangs on it.
+    /// Removes a thread with every row of it.
     pub(super) fn remove(&mut self, id: &ThreadId) {
         let Some(thread) = self.threads.remove(id) else { return };
         self.cursors.retain(|(of, _), _| of != id);

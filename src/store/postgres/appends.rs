@@ -13,7 +13,7 @@ use crate::store::{Append, WriteOutcome};
 use super::PostgresStore;
 use super::fault::{Fault, answer};
 
-/// What is checked and locked, in the order of ids. A row that somebody else holds is passed by: one
+/// Checks and locks threads, in the order of ids. A row that somebody else holds is passed by: one
 /// locked thread must not hold up the other threads of its batch, nor the batches behind it.
 /// The rows carry all their columns along: joining back to the arrays would be quadratic.
 const LOCKED: &str = "

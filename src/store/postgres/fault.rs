@@ -1,4 +1,4 @@
-//! What an error of the driver means to us.
+//! The meaning of the driver's errors.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::sqlstate;
 /// connection went silent.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(12);
 
-/// What to do about a failed write statement.
+/// A failed write statement, by what is done about it.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The data of one of its writes: find the one.
@@ -72,7 +72,7 @@ fn fault(error: &sqlx::Error) -> StoreError {
     }
 }
 
-/// Why no connection could be made.
+/// The error of a connection that could not be made.
 pub(super) fn open_fault(error: &sqlx::Error, user: &str, database: &str) -> OpenError {
     match code(error) {
         Some(code) if sqlstate::is_refusal(&code) => OpenError::Refused(format!(

@@ -42,7 +42,7 @@ FROM mine WHERE r.thread_id = mine.thread_id AND r.owner = $1";
 /// Orphans are found by the positive list of expired incarnations. "Not among the live" would
 /// steal: a row that changed while we waited is judged again, but by the old list.
 ///
-/// How an owner was lost stands in its row, or is found out now; `open` is read only then.
+/// The owner's row says how it was lost, or the claim finds out; `open` is read only then.
 const CLAIM: &str = ",
 me AS MATERIALIZED (
     SELECT FROM @replicas WHERE incarnation = $1 AND lease_until > clock_timestamp()),

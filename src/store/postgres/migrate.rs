@@ -25,7 +25,7 @@ const LOCK_CLASS: i32 = 0x7265_7468;
 /// Where the driver puts down what was applied.
 const TABLE: &str = "_sqlx_migrations";
 
-/// What to do with the schema.
+/// The goal of a migration.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Goal {
     /// Apply what is missing.
@@ -162,7 +162,7 @@ async fn undo(migrator: &Migrator, steps: &mut Steps<'_>, to: i64) -> Result<(),
     Ok(())
 }
 
-/// What was applied, read in a transaction so that a pooler keeps to one session.
+/// The applied migrations, read in a transaction so that a pooler keeps to one session.
 async fn look(
     connection: &mut PgConnection,
     target: &Target,

@@ -276,7 +276,7 @@ impl Notices for PostgresStore {
     async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError> {
         loop {
             let query = sqlx::query(self.sql(HASTEN)).bind(subscription);
-            // What is due now is not found again, so that this comes to an end.
+            // A cursor that is due now is not found again, so that this comes to an end.
             let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
             if done.rows_affected() < PART {
                 return Ok(());

@@ -54,12 +54,12 @@ pub(super) enum Ask {
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
     connections: PgPool,
-    /// What begins the transaction of each call, if a pooler makes one necessary.
+    /// The statement that begins the transaction of each call, if a pooler makes one necessary.
     begin: Option<Arc<str>>,
     doubts: Arc<Mutex<Doubts>>,
 }
 
-/// What is known against connections that lay idle at some moment.
+/// Evidence against connections that lay idle at some moment.
 #[derive(Debug, Default)]
 struct Doubts {
     /// When a call went unanswered last, be it that its caller gave it up.

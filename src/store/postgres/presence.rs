@@ -23,7 +23,7 @@ use super::hints::{lives, open};
 /// How long a session may be silent before it is asked whether it still lives: well below the time
 /// after which the database gives a silent client up.
 const SILENCE: Duration = Duration::from_secs(2);
-/// What it gets to answer that.
+/// Timeout of its answer.
 const ANSWER: Duration = Duration::from_secs(1);
 /// Between tries to get the lock: an earlier session of ours may not be quite gone yet.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -33,7 +33,7 @@ const LOCK_TRIES: u32 = 50;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest such pause: peers judge by the lease alone until there is a session again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// What the database gets to take the announcement back, while the next session is made.
+/// Timeout of withdrawing the announcement, while the next session is made.
 const WITHDRAWAL: Duration = Duration::from_secs(1);
 /// Between the first and the second look at the least: a live replica needs less to hold its lock
 /// again, or to take its announcement back.
@@ -57,7 +57,7 @@ open AS MATERIALIZED (
 
 /// Attended incarnations without an open session, as far as the looker may judge: its own session
 /// must be older than any that a restart of the database, or a lost network, has just ended.
-/// In passing, it is put down how leases ran out.
+/// It also records how leases ran out.
 const LOOK: &str = ",
 noted AS (
     UPDATE @replicas SET lost =
@@ -186,7 +186,7 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Of those seen without a session, those that were so at the look before as well.
+    /// The incarnations that were without a session at the look before as well.
     fn believe(&self, seen: &[Incarnation]) -> Vec<Incarnation> {
         let now = Instant::now();
         // A panic while it was held cannot leave a map of times half changed.

@@ -9,13 +9,13 @@ use crate::store::{Retention, StoreError};
 use super::PostgresStore;
 use super::fault::answer;
 
-/// Deletes; what hangs on a thread goes by a trigger.
+/// Deletes a thread; a trigger deletes the rows that belong to it.
 const DELETE: &str = "
 DELETE FROM @threads WHERE thread_id = $1 AND owner = 0 AND status = ANY($2)
   AND last_seq = coalesce($3, last_seq)";
 
-/// What to delete is chosen once: a sub-query with a limit may be run again for every row. A thread
-/// waits for those who were not told all of it.
+/// Chooses the rows once: a sub-query with a limit may be run again for every row. A thread stays
+/// until every subscription was sent all of it.
 const EXPIRE: &str = "
 WITH old AS MATERIALIZED (
     SELECT thread_id FROM @threads r

@@ -1,4 +1,4 @@
-//! How to connect: URL, schema, session settings, pools by purpose.
+//! The settings of connections: URL, schema, session settings, pools by purpose.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -30,7 +30,7 @@ const MAX_SCHEMA: usize = 63;
 /// Statements kept prepared per connection; there are about forty.
 const STATEMENTS: usize = 128;
 
-/// What holds for every statement: for a session, or where there is none for its transaction.
+/// Settings of every statement: of a session, or where there is none, of its transaction.
 const SETTINGS: [(&str, &str); 5] = [
     ("statement_timeout", "10s"),
     ("lock_timeout", "2s"),
@@ -39,7 +39,7 @@ const SETTINGS: [(&str, &str); 5] = [
     // "Already exists, skipping" at every start is news to nobody.
     ("client_min_messages", "warning"),
 ];
-/// What holds for lists instead: one that takes longer than its caller waits must not go on without him,
+/// Settings of lists instead: one that takes longer than its caller waits must not go on without him,
 /// and planning a list by eight labels must not take longer than reading it (an exhaustive search for the
 /// best of all orders of nine tables took 240 ms, this one 10 ms, and the plans were as good).
 const LIST_SETTINGS: [(&str, &str); 2] =
@@ -48,7 +48,7 @@ const LIST_SETTINGS: [(&str, &str); 2] =
 const BY_INDEX: [(&str, &str); 3] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
 
-/// What is needed to reach a database.
+/// The data that is needed to reach a database.
 #[derive(Debug, Clone)]
 pub struct PostgresSettings {
     /// `postgres://user:password@host:port/database?sslmode=…`.

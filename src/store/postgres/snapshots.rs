@@ -13,7 +13,7 @@ use crate::store::{SNAPSHOTS_KEPT, Snapshot, Snapshots, StoreError};
 use super::PostgresStore;
 use super::fault::answer;
 
-/// One that is older than all that are kept is not written at all. Two at once may leave one too
+/// A snapshot that is older than all kept ones is not written at all. Two at once may leave one too
 /// many, until the next.
 const SAVE_SNAPSHOT: &str = "
 WITH t AS MATERIALIZED (SELECT thread_id FROM @threads WHERE thread_id = $1 FOR KEY SHARE),

@@ -86,7 +86,7 @@ noticed AS (
     ON CONFLICT (thread_id, subscription) DO UPDATE SET sent = EXCLUDED.sent,
         head = EXCLUDED.head)";
 
-/// What only threads have that begin with the history of another: more journal rows, interventions.
+/// Columns of threads alone that begin with the history of another: more journal rows, interventions.
 const HISTORY: &str = ",
 m AS (
     INSERT INTO @journal (thread_id, seq, first_seq, epoch, at, crc, payload)
@@ -116,7 +116,7 @@ FROM (SELECT thread_id,
         NOT defined AND NOT known AS lacks
     FROM s) verdict";
 
-/// How much there is to a batch of starts.
+/// The parts that a batch of starts needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
     /// Threads that nobody is to be told of.

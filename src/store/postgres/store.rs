@@ -1,4 +1,4 @@
-//! The store itself: its pools, its long statements, and what its parts keep between two calls.
+//! The store itself: its pools, its long statements, and the state that its parts keep between calls.
 
 use std::collections::HashMap;
 use std::sync::Arc;

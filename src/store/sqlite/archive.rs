@@ -77,7 +77,7 @@ impl SqliteArchive {
     }
 }
 
-/// What can be read as an archive.
+/// A store with a file whose rows can be read as an archive.
 trait HasFile: std::fmt::Debug + Send + Sync {
     fn readers(&self) -> &SqlitePool;
     fn now(&self) -> i64;

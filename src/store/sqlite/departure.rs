@@ -13,7 +13,7 @@ use super::SqliteStore;
 use super::rows::{MAX_ROWS, room, with_list};
 use super::writer::transaction;
 
-/// What was driven here is due, wherever it goes on.
+/// A thread that was driven here is due, wherever it goes on.
 const LEAVE: &str = "
 UPDATE threads SET owner = -1,
     wake_at = CASE WHEN owner > 0 AND (completed_at IS NULL OR pending > 0) THEN ? ELSE wake_at END

@@ -1,4 +1,4 @@
-//! What an error of SQLite means to us.
+//! The meaning of SQLite's errors.
 
 use crate::store::StoreError;
 
@@ -25,7 +25,7 @@ const ABOUT_DATA: [u32; 3] = [18, 19, 20];
 /// quota for one) is none of them: its pages are written afresh by whoever tries again.
 const DISK: [u32; 2] = [1034, 1290];
 
-/// What to do about a failed transaction.
+/// A failed transaction, by what is done about it.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The data of one of its writes: find the one.

@@ -1,6 +1,6 @@
 //! The write-ahead log: how large it is, and when it is brought into the database and cut.
 //!
-//! By hand, in the writing task, between two transactions: SQLite's own checkpoint behind a commit
+//! It is folded back by hand, in the writing task, between two transactions: SQLite's own checkpoint behind a commit
 //! swallows its errors, and a failed `fsync` must not go unseen. Called by the writer only.
 
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Default for Limits {
         Self {
             // 80 MiB: SQLite's default of 4 MB stalls every few batches.
             bytes: 80 << 20,
-            // What a crash leaves to be read at the next start stays small, and so do backups.
+            // The log that a crash leaves to the next start stays small, and so do backups.
             every: Duration::from_mins(1),
             // A read is over within milliseconds; a backup may take long, and is not to be pestered.
             pause: Duration::from_secs(1),
@@ -50,7 +50,7 @@ impl Default for Limits {
     }
 }
 
-/// What the writing task tells others.
+/// The writing task's reports to others.
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     log_bytes: AtomicU64,
@@ -131,7 +131,7 @@ impl Log {
     }
 }
 
-/// What cannot be read does not keep anybody from trying: an empty log, and room without end.
+/// A disk that cannot be read keeps nobody from trying: an empty log, and room without end.
 fn look(database: &Path) -> Disk {
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");

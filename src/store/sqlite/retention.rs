@@ -1,4 +1,4 @@
-//! Deletes threads with all that hangs on them.
+//! Deletes threads with every row of them.
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -15,7 +15,7 @@ use super::writer::transaction;
 /// Statuses of threads that have ended; a test holds them to the model's.
 const ENDED: &str = "('completed', 'failed', 'aborted')";
 
-/// What hangs on a thread; the thread's row goes last, as the first of these reads it.
+/// Deletes the rows of a thread; its own row goes last, as the first of these reads it.
 const FORGET: [&str; 9] = [
     "DELETE FROM idempotency WHERE thread_id = ?1
      AND key = (SELECT idempotency_key FROM threads WHERE thread_id = ?1)",

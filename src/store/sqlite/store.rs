@@ -1,4 +1,4 @@
-//! The store itself: what its calls write through and read from.
+//! The store itself: its writer, its pool of readers, and its own affairs.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;

@@ -1,1 +1,0 @@
-ALTER TABLE replicas DROP COLUMN attended, DROP COLUMN lost;
