@@ -6,11 +6,15 @@ AS $$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
 CREATE SEQUENCE incarnations;
 
 -- One row per registration; the only row that heartbeats touch.
+-- A process holds an advisory lock for as long as its session lives, so that peers notice when it is
+-- gone. `attended` is set only while that lock is held; `lost` says how a lease came to its end.
 CREATE TABLE replicas (
     incarnation bigint PRIMARY KEY DEFAULT nextval('incarnations'),
     name text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    lease_until timestamptz NOT NULL
+    lease_until timestamptz NOT NULL,
+    attended boolean NOT NULL DEFAULT false,
+    lost text COLLATE "C"
 ) WITH (fillfactor = 50);
 
 -- What changes at every append stands in no index, so that those updates stay HOT.

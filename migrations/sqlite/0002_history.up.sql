@@ -1,4 +1,4 @@
--- The same tables as in Postgres: what is known of threads beside their journals.
+-- The same tables as in Postgres: snapshots, recoveries, interventions and tallies.
 CREATE TABLE snapshots (
     thread_id TEXT NOT NULL,
     seq INTEGER NOT NULL,

@@ -1,4 +1,4 @@
--- The same tables as in Postgres: who wants to hear of which events, and what they were not sent yet.
+-- The same tables as in Postgres: subscriptions to events, and the events they were not sent yet.
 CREATE TABLE notifications (
     id TEXT PRIMARY KEY NOT NULL,
     created_at INTEGER NOT NULL,
