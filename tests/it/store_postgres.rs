@@ -132,14 +132,12 @@ async fn heartbeats_do_not_wait_for_reads() {
     let store = PostgresStore::connect(&database.settings()).await.unwrap();
     let me = store.register("test", LONG_LEASE).await.unwrap();
     let mut other = database.connect().await;
-    let lock = "BEGIN; LOCK TABLE rethread.workflows";
+    let lock = "BEGIN; LOCK TABLE rethread.definitions";
     sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
     let readers = TaskTracker::new();
     for _ in 0..16 {
         let store = store.clone();
-        readers.spawn(async move {
-            store.workflows(&rethread::model::Namespace::default(), None, 1).await.is_err()
-        });
+        readers.spawn(async move { store.definition("none").await.is_err() });
     }
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
