@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rethread::app::{OsEntropy, SystemClock};
-use rethread::definition::Plan;
-use rethread::machine::{Command, Moment, Report, ThreadState, decide, start};
+use rethread::definition::{Plan, Work};
+use rethread::machine::{AttemptId, Command, Moment, Report, ThreadState, decide, start};
 use rethread::model::{
     Clock, Entropy, Event, Json, Pointer, ThreadId, ThreadStatus, Timeouts, Timestamp, WorkflowRef,
     WorkflowStart,
@@ -202,11 +202,9 @@ fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
     let mut events = vec![first];
     events.extend(decide(&mut state, Command::Advance, moment)?);
     let mut appends = vec![encoded(&thread, &events, &state)];
-    for step in 0..10 {
+    for step in state.plan.steps.places() {
         let command = Command::Attempt {
-            step,
-            attempt: 1,
-            undoes: false,
+            attempt: AttemptId { step, work: Work::Own, number: 1 },
             report: Report::Done { output: input.clone(), session_id: None },
         };
         let events = decide(&mut state, command, moment)?;

@@ -18,6 +18,7 @@ mod scan;
 mod schema;
 mod scope;
 mod stack;
+mod steps;
 mod template;
 #[cfg(test)]
 mod testing;
@@ -29,9 +30,10 @@ pub use check::{Check, Verdict};
 pub use condition::Condition;
 pub use filter::{Filter, FilterError, FilterLimits};
 pub use kinds::METHODS as HTTP_METHODS;
-pub use plan::{Action, Fallback, Phase, Plan, PlanStep, StepBreaker};
+pub use plan::{Action, Fallback, Plan, PlanStep, StepBreaker, Work};
 pub use schema::{InputSchema, TakesLong};
 pub use scope::{Scope, StepView};
+pub use steps::{StepIx, Steps};
 pub use template::{Astray, Template, Unfilled};
 pub use variables::VariablePolicy;
 

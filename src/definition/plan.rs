@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::template::Bounded;
-use super::{Check, Condition, Filter, InputSchema, Scope, Template, Unfilled};
+use super::{Check, Condition, Filter, InputSchema, Scope, StepIx, Steps, Template, Unfilled};
 use crate::model::{BreakerPolicy, Faults, Json, Pointer, RetryPolicy, StepId};
 
 /// What a step does, as far as it is known before its templates are filled in.
@@ -79,9 +79,9 @@ pub enum Fallback {
     Step(Box<PlanStep>),
 }
 
-/// Which of a step's works an attempt is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+/// Which of a step's works an attempt is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Work {
     /// What the step does itself.
     Own,
     /// What stands in for it once its attempts are used up.
@@ -90,8 +90,8 @@ pub enum Phase {
     Compensation,
 }
 
-impl Phase {
-    /// Every phase.
+impl Work {
+    /// Every work.
     pub const ALL: [Self; 3] = [Self::Own, Self::Fallback, Self::Compensation];
 }
 
@@ -104,10 +104,10 @@ pub struct PlanStep {
     pub action: Arc<Action>,
     /// Its `with`; for a `transform` the value its filter reads.
     pub with: Template,
-    /// Positions in [`Plan::steps`] of the steps it depends on.
-    pub depends_on: Vec<usize>,
-    /// Positions of the steps that depend on it.
-    pub dependents: Vec<usize>,
+    /// The steps it depends on.
+    pub depends_on: Vec<StepIx>,
+    /// The steps that depend on it.
+    pub dependents: Vec<StepIx>,
     /// Its `when`.
     pub when: Option<Condition>,
     /// What decides about an output of its attempts before it completes.
@@ -132,12 +132,12 @@ pub struct PlanStep {
 }
 
 impl PlanStep {
-    /// How the attempts of a phase are made; as the step itself says where it says nothing else.
-    pub fn phase(&self, phase: Phase) -> &Self {
-        match (phase, &self.fallback, &self.compensate) {
-            (Phase::Fallback, Some(Fallback::Step(step)), _)
-            | (Phase::Compensation, _, Some(step)) => step,
-            (Phase::Own | Phase::Fallback | Phase::Compensation, _, _) => self,
+    /// How the attempts at a work are made; as the step itself says where it says nothing else.
+    pub fn work(&self, work: Work) -> &Self {
+        match (work, &self.fallback, &self.compensate) {
+            (Work::Fallback, Some(Fallback::Step(step)), _)
+            | (Work::Compensation, _, Some(step)) => step,
+            (Work::Own | Work::Fallback | Work::Compensation, _, _) => self,
         }
     }
 
@@ -176,7 +176,7 @@ pub struct Plan {
     /// Its text: compact JSON as it came.
     pub text: String,
     /// Its steps, in the order they were written.
-    pub steps: Vec<PlanStep>,
+    pub steps: Steps<PlanStep>,
     /// Schema of the input.
     pub input_schema: Option<InputSchema>,
     /// Whether a thread that would fail is paused instead, and a person asked (`onFailure`).
@@ -188,29 +188,28 @@ pub struct Plan {
     pub escalate_after: Option<Duration>,
     /// Template of the output; absent: the outputs of the steps nothing depends on, by id.
     pub output: Option<Template>,
-    /// Positions in `steps` by id: every event of a thread is looked up here.
-    pub(super) positions: BTreeMap<StepId, usize>,
+    /// The places of the steps by id: every event of a thread is looked up here.
+    pub(super) places: BTreeMap<StepId, StepIx>,
 }
 
 impl Plan {
-    /// The position of the step of that id.
-    pub fn position(&self, id: &str) -> Option<usize> {
-        self.positions.get(id).copied()
+    /// The step of that id.
+    pub fn find(&self, id: &str) -> Option<StepIx> {
+        self.places.get(id).copied()
     }
 
     /// A step and all that depend on it, directly or not, in the order of the plan.
-    pub fn after(&self, step: usize) -> BTreeSet<usize> {
+    pub fn after(&self, step: StepIx) -> BTreeSet<StepIx> {
         self.reached(vec![step], |planned| &planned.dependents)
     }
 
     /// These steps, all that go by what they gave, and all that those depend on beside them, in the
     /// order of the plan. One that is changed and that no other goes by stands alone.
-    pub fn entangled(&self, changed: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let next = changed.iter().filter_map(|&at| self.steps.get(at));
-        let next = next.flat_map(|planned| &planned.dependents).copied();
+    pub fn entangled(&self, changed: &BTreeSet<StepIx>) -> BTreeSet<StepIx> {
+        let next = changed.iter().flat_map(|&at| &self.steps[at].dependents).copied();
         // A filter that reads the whole scope goes by every step, whatever it depends on.
         let readers =
-            self.positions(|step| step.with.reads_whole_scope() && !step.dependents.is_empty());
+            self.matching(|step| step.with.reads_whole_scope() && !step.dependents.is_empty());
         let readers = readers.filter(|at| !changed.contains(at));
         let go_by = self.reached(next.chain(readers).collect(), |planned| &planned.dependents);
         let mut found = self.reached(go_by.into_iter().collect(), |planned| &planned.depends_on);
@@ -219,13 +218,11 @@ impl Plan {
     }
 
     /// What can be reached from these steps, and they themselves.
-    fn reached(&self, mut open: Vec<usize>, ways: fn(&PlanStep) -> &[usize]) -> BTreeSet<usize> {
+    fn reached(&self, mut open: Vec<StepIx>, ways: fn(&PlanStep) -> &[StepIx]) -> BTreeSet<StepIx> {
         let mut found = BTreeSet::new();
         while let Some(step) = open.pop() {
-            if let Some(planned) = self.steps.get(step)
-                && found.insert(step)
-            {
-                open.extend(ways(planned));
+            if found.insert(step) {
+                open.extend(ways(&self.steps[step]));
             }
         }
         found
@@ -235,18 +232,18 @@ impl Plan {
     /// about what an attempt gave, `onFailure` also about a condition.)
     pub fn may_ask(&self) -> bool {
         let asks = |step: &PlanStep| {
-            Phase::ALL.iter().any(|way| matches!(*step.phase(*way).action, Action::Approval { .. }))
+            Work::ALL.iter().any(|way| matches!(*step.work(*way).action, Action::Approval { .. }))
         };
         self.pauses_on_failure || self.steps.iter().any(asks)
     }
 
-    /// The positions of the steps that nothing depends on.
-    pub fn leaves(&self) -> impl Iterator<Item = usize> {
-        self.positions(|step| step.dependents.is_empty())
+    /// The steps that nothing depends on.
+    pub fn leaves(&self) -> impl Iterator<Item = StepIx> {
+        self.matching(|step| step.dependents.is_empty())
     }
 
-    fn positions(&self, matching: fn(&PlanStep) -> bool) -> impl Iterator<Item = usize> {
-        self.steps.iter().enumerate().filter(move |(_, step)| matching(step)).map(|(at, _)| at)
+    fn matching(&self, wanted: fn(&PlanStep) -> bool) -> impl Iterator<Item = StepIx> {
+        self.steps.placed().filter(move |(_, step)| wanted(step)).map(|(at, _)| at)
     }
 
     /// The programs its steps start, each with its place (`/steps/2/with/program` below that of the
@@ -295,7 +292,7 @@ impl Plan {
         }
         let mut out = Bounded::new(limit);
         out.push("{")?;
-        for (index, step) in self.leaves().filter_map(|at| self.steps.get(at)).enumerate() {
+        for (index, step) in self.leaves().map(|at| &self.steps[at]).enumerate() {
             if index > 0 {
                 out.push(",")?;
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Pulse;
-use crate::definition::{Action, Phase};
+use crate::definition::{Action, Work};
 use crate::model::{Failure, Json, StepId, ThreadId};
 
 /// One attempt of one step, ready to be performed. `Debug` leaves `with` out: it holds secrets.
@@ -19,7 +19,7 @@ pub struct Attempt {
     /// The number of the attempt, from 1; those of a compensation are counted by themselves.
     pub number: u32,
     /// Which of the step's works it is of.
-    pub phase: Phase,
+    pub work: Work,
     /// How often the step was undone and begun again before it.
     pub rounds: u32,
     /// What the step does; the executor of its kind takes what its templates cannot hold.
@@ -56,10 +56,10 @@ impl Attempt {
             0 => String::new(),
             undone => format!("/{}", undone.saturating_add(1)),
         };
-        let which = match self.phase {
-            Phase::Own => "",
-            Phase::Fallback => "/fallback",
-            Phase::Compensation => "/compensate",
+        let which = match self.work {
+            Work::Own => "",
+            Work::Fallback => "/fallback",
+            Work::Compensation => "/compensate",
         };
         format!("{}/{}{round}{which}", self.thread_id.as_str(), self.step_id)
     }

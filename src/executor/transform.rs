@@ -133,7 +133,7 @@ mod tests {
             with: Json::parse(with).unwrap(),
             holds_secrets: false,
             traceparent: None,
-            phase: crate::definition::Phase::Own,
+            work: crate::definition::Work::Own,
             rounds: 0,
             pulse: Pulse::default(),
         };

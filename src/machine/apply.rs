@@ -2,15 +2,13 @@
 
 mod undo;
 
-use std::sync::Arc;
-
 use super::Who;
-use super::decisions::RETRY;
+use super::choices::RETRY;
 use super::state::{Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState};
 use crate::model::{
     Event, EventBody, InterventionKind, InterventionResolved, OnStep, Seq, StepComplete,
-    StepFailed, StepId, StepRetry, StepSkipped, StepStatus, StepWaiting, ThreadStatus, Timestamp,
-    WorkflowAborted, WorkflowForked, WorkflowPaused, WorkflowRecovered, WorkflowResumed,
+    StepFailed, StepId, StepRetry, StepSkipped, StepStart, StepStatus, StepWaiting, ThreadStatus,
+    Timestamp, WorkflowAborted, WorkflowForked, WorkflowPaused, WorkflowRecovered, WorkflowResumed,
 };
 
 impl ThreadState {
@@ -24,19 +22,18 @@ impl ThreadState {
         match &event.body {
             EventBody::WorkflowStart(_) => {}
             EventBody::StepStart(fact) => {
-                self.on(&fact.step, |step| {
-                    step.begin(fact.attempt, event.at);
-                    step.fallback = fact.data.fallback;
-                });
+                self.on(&fact.step, |step| step.begin(fact, event.at));
             }
             EventBody::StepWaiting(fact) => self.on(&fact.step, |step| step.wait(&fact.data)),
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| {
                 step.retry(&fact.data, event.at);
             }),
             EventBody::StepTimeoutWarning(fact) => {
-                self.on(&fact.step, |step| step.warn(&fact.data));
+                self.on(&fact.step, |step| step.told(fact.data.compensation).warned = true);
             }
-            EventBody::StepStale(fact) => self.on(&fact.step, |step| step.found_stale(&fact.data)),
+            EventBody::StepStale(fact) => {
+                self.on(&fact.step, |step| step.told(fact.data.compensation).stale = true);
+            }
             EventBody::SignalReceived(data) => {
                 self.signals
                     .push(Signal { name: data.name.clone(), payload: data.payload.clone() });
@@ -57,8 +54,10 @@ impl ThreadState {
                 self.gave_data(&fact.data.by);
             }
             EventBody::CompensationStart(fact) => self.undo_started(fact, event.at),
-            EventBody::CompensationComplete(fact) => self.undo_completed(&fact.step),
-            EventBody::CompensationFailed(fact) => self.undo_failed(fact),
+            EventBody::CompensationComplete(fact) => self.on(&fact.step, StepState::undone),
+            EventBody::CompensationFailed(fact) => {
+                self.on(&fact.step, |step| step.not_undone(&fact.data));
+            }
             EventBody::InterventionOpened(data) => {
                 self.interventions.push(Intervention {
                     opened: data.clone(),
@@ -101,8 +100,7 @@ impl ThreadState {
 
     /// A step that completes while it waits for a signal has taken the oldest of that name.
     fn take_signal(&mut self, id: &StepId) {
-        let step = self.plan.position(id.as_str()).and_then(|at| self.steps.get(at));
-        let name = step.and_then(|step| step.signal.clone());
+        let name = self.find(id).and_then(|(_, step)| step.signal.clone());
         let taken = name.and_then(|name| self.signals.iter().position(|sent| sent.name == name));
         if let Some(at) = taken {
             self.signals.remove(at);
@@ -113,9 +111,12 @@ impl ThreadState {
         if self.status == ThreadStatus::Queued {
             self.status = ThreadStatus::Running;
         }
-        let position = self.plan.position(id.as_str());
-        if let Some(step) = position.and_then(|at| self.steps.get_mut(at)) {
-            change(step);
+        self.change(id, change);
+    }
+
+    fn change(&mut self, id: &StepId, change: impl FnOnce(&mut StepState)) {
+        if let Some(step) = self.plan.find(id.as_str()) {
+            change(&mut self.steps[step]);
         }
     }
 
@@ -137,10 +138,11 @@ impl ThreadState {
         for step in self.steps.iter_mut().filter(|step| states.contains(&step.status)) {
             step.stand_again();
         }
-        let undone = self.steps.iter_mut().filter_map(|step| step.undo.as_mut());
-        for undo in undone.filter(|undo| states.contains(&undo.status)) {
-            undo.status = StepStatus::Pending;
-            undo.wake_at = None;
+        for step in &mut self.steps {
+            if step.undo.is_some_and(|status| states.contains(&status)) {
+                step.undo = Some(StepStatus::Pending);
+                step.compensation.wake_at = None;
+            }
         }
     }
 
@@ -155,11 +157,9 @@ impl ThreadState {
         let Some(asked) = asked else { return };
         asked.resolved = Some((data.clone(), at));
         if asked.opened.kind == InterventionKind::Blocked && data.choice == RETRY {
-            let plan = Arc::clone(&self.plan);
-            let steps = asked.opened.steps.iter().filter_map(|id| plan.position(id.as_str()));
-            for step in steps {
-                if let Some(step) = self.steps.get_mut(step) {
-                    step.try_again();
+            for id in &asked.opened.steps {
+                if let Some(step) = self.plan.find(id.as_str()) {
+                    self.steps[step].try_again();
                 }
             }
         }
@@ -186,19 +186,11 @@ impl ThreadState {
         let ends = self.is_failing() || self.status.is_terminal() || self.ending().is_some();
         (self.recoveries, self.interrupted) = (0, 0);
         self.deadline = data.deadline;
-        let plan = Arc::clone(&self.plan);
-        let positions = |ids: &[StepId]| -> Vec<usize> {
-            ids.iter().filter_map(|id| plan.position(id.as_str())).collect()
-        };
-        for at in positions(&data.steps) {
-            if let Some(step) = self.steps.get_mut(at) {
-                step.stand_again();
-            }
+        for id in &data.steps {
+            self.change(id, StepState::stand_again);
         }
-        for at in positions(&data.again) {
-            if let Some(step) = self.steps.get_mut(at) {
-                step.begin_again();
-            }
+        for id in &data.again {
+            self.change(id, StepState::begin_again);
         }
         if ends {
             let WorkflowForked { input, deadline, .. } = data.clone();
@@ -214,11 +206,9 @@ impl ThreadState {
             self.status = ThreadStatus::Compensating;
             return;
         }
-        let from = data.from_step.as_ref().and_then(|id| self.plan.position(id.as_str()));
-        for at in self.run_again(from) {
-            if let Some(step) = self.steps.get_mut(at) {
-                step.begin_again();
-            }
+        let from = data.from_step.as_ref().and_then(|id| self.plan.find(id.as_str()));
+        for step in self.run_again(from) {
+            self.steps[step].begin_again();
         }
         if let Some(input) = &data.input {
             self.input = input.clone();
@@ -231,12 +221,13 @@ impl ThreadState {
         self.output = None;
         for step in &mut self.steps {
             step.undo = None;
+            step.compensation.begin_again();
             if step.status == StepStatus::Failed && !step.continued {
                 step.status = StepStatus::Pending;
                 step.completed_at = None;
             }
             if step.status == StepStatus::Pending {
-                step.failures = 0;
+                step.own.failures = 0;
                 // It begins anew: with what it is itself.
                 step.fallback = false;
             }
@@ -258,7 +249,7 @@ impl Held {
 impl StepState {
     fn wait(&mut self, data: &StepWaiting) {
         self.status = StepStatus::Waiting;
-        self.wake_at = data.until;
+        self.own.wake_at = data.until;
         self.signal.clone_from(&data.name);
         self.held = Held::of(data);
     }
@@ -266,7 +257,7 @@ impl StepState {
     /// Stands before its next attempt again; its count of attempts stays.
     fn stand_again(&mut self) {
         self.status = StepStatus::Pending;
-        self.wake_at = None;
+        self.own.wake_at = None;
         self.signal = None;
         self.held = None;
     }
@@ -274,9 +265,11 @@ impl StepState {
     /// Stands before its first attempt again; attempts are numbered on.
     fn begin_again(&mut self) {
         let undone = self.status == StepStatus::Compensated;
+        self.own.begin_again();
+        self.compensation.begin_again();
         *self = Self {
-            attempts: self.attempts,
-            undo_attempts: self.undo_attempts,
+            own: std::mem::take(&mut self.own),
+            compensation: std::mem::take(&mut self.compensation),
             rounds: self.rounds + u32::from(undone),
             session_id: self.session_id.take(),
             ..Self::new()
@@ -286,7 +279,7 @@ impl StepState {
     /// Stands before another attempt, with all that its policy has.
     fn try_again(&mut self) {
         self.status = StepStatus::Pending;
-        self.failures = 0;
+        self.own.failures = 0;
         self.held = None;
     }
 
@@ -296,34 +289,29 @@ impl StepState {
         self.bypassed = data.by.is_some();
         self.signal = None;
         self.held = None;
-        self.error = None;
-        self.wake_at = None;
+        self.own.error = None;
+        self.own.wake_at = None;
         self.completed_at = Some(at);
     }
 
-    fn begin(&mut self, attempt: u32, at: Timestamp) {
+    fn begin(&mut self, fact: &OnStep<StepStart>, at: Timestamp) {
         self.status = StepStatus::Running;
         self.admitted = true;
-        self.attempts = attempt;
         self.started_at.get_or_insert(at);
-        self.attempt_at = Some(at);
-        self.wake_at = None;
-        self.warned = false;
-        self.stale = false;
+        self.own.begin(fact.attempt, at);
+        self.fallback = fact.data.fallback;
     }
 
     fn retry(&mut self, data: &StepRetry, at: Timestamp) {
         self.failed_at = Some(at);
         self.signal = None;
         self.status = StepStatus::Retrying;
-        self.failures += u32::from(!data.cancelled);
+        self.own.fail(&data.error, Some(data.retry_at), !data.cancelled);
         if data.fallback {
             // The fallback's attempts are counted by its own policy.
-            self.failures = 0;
+            self.own.failures = 0;
             self.fallback = true;
         }
-        self.error = Some(data.error.clone());
-        self.wake_at = Some(data.retry_at);
     }
 
     fn complete(&mut self, data: &StepComplete, at: Timestamp, seq: Seq) {
@@ -332,8 +320,8 @@ impl StepState {
         self.output = Some(data.output.clone());
         self.session_id.clone_from(&data.session_id);
         self.fallback = data.fallback;
-        self.error = None;
-        self.wake_at = None;
+        self.own.error = None;
+        self.own.wake_at = None;
         self.signal = None;
         self.held = None;
         self.completed_at = Some(at);
@@ -341,10 +329,8 @@ impl StepState {
 
     fn fail(&mut self, data: &StepFailed, at: Timestamp) {
         self.status = StepStatus::Failed;
-        self.failures += 1;
-        self.error = Some(data.error.clone());
+        self.own.fail(&data.error, None, true);
         self.continued = data.continued;
-        self.wake_at = None;
         self.signal = None;
         self.completed_at = Some(at);
     }

@@ -4,15 +4,13 @@
 //! be another one by now (another input, an edited output), the question is withdrawn and asked anew:
 //! nobody approves what he has not seen. Called by `attempt` and by whatever changes a thread's data.
 
-use std::sync::Arc;
-
 use super::Who;
-use super::decisions::{CHANGED, EXPIRED, POLICY};
-use super::draft::Draft;
+use super::choices::{CHANGED, EXPIRED, POLICY};
+use super::decision::Decision;
 use super::four_eyes::terms;
 use super::state::ThreadState;
 use super::wait::{complete, fault, limit, read};
-use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
+use crate::definition::{Action, PlanStep, Scope, StepIx, StepView};
 use crate::model::{
     EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Node,
     StepId, StepStatus, StepWaiting, ThreadId, Timestamp, canonical_digest,
@@ -23,8 +21,8 @@ const CHOICES: [&str; 2] = ["approve", "reject"];
 
 /// Asks, by the filled-in `with`.
 pub(super) fn ask(
-    draft: &mut Draft<'_>,
-    step: usize,
+    decision: &mut Decision<'_>,
+    step: StepIx,
     planned: &PlanStep,
     with: &Json,
 ) -> Result<(), Failure> {
@@ -40,16 +38,16 @@ pub(super) fn ask(
         None => None,
         Some(_) => return Err(fault("`onTimeout` is one of the choices")),
     };
-    let until = limit(draft, &node, "timeout")?;
-    let escalates_at = escalation(draft, &node, until)?;
+    let until = limit(decision, &node, "timeout")?;
+    let escalates_at = escalation(decision, &node, until)?;
     let said = terms(&node);
     let (approvers, not_by) = said.ok_or_else(|| {
         fault("`approvers` is a list of names or roles, and `notBy` is \"starter\"")
     })?;
     let data = StepWaiting { reason: "approval".to_owned(), until, ..StepWaiting::default() };
-    draft.emit_on(step, EventBody::StepWaiting, data);
-    draft.emit(EventBody::InterventionOpened(InterventionOpened {
-        id: draft.state.next_intervention(),
+    decision.emit_on(step, EventBody::StepWaiting, data);
+    decision.emit(EventBody::InterventionOpened(InterventionOpened {
+        id: decision.state.next_intervention(),
         kind: InterventionKind::Approval,
         steps: vec![planned.id.clone()],
         prompt,
@@ -66,13 +64,13 @@ pub(super) fn ask(
 
 /// When the question is escalated: by its own patience, or by the workflow's if that ends in time.
 fn escalation(
-    draft: &Draft<'_>,
+    decision: &Decision<'_>,
     node: &Node,
     until: Option<Timestamp>,
 ) -> Result<Option<Timestamp>, Failure> {
     let in_time = |at: &Timestamp| until.is_none_or(|until| *at < until);
-    match limit(draft, node, "escalateAfter")? {
-        None => Ok(draft.escalates_at().filter(in_time)),
+    match limit(decision, node, "escalateAfter")? {
+        None => Ok(decision.escalates_at().filter(in_time)),
         own if own.as_ref().is_some_and(in_time) => Ok(own),
         Some(_) => Err(fault("`escalateAfter` is shorter than `timeout`")),
     }
@@ -97,44 +95,48 @@ fn choices(node: &Node) -> Result<Vec<String>, Failure> {
 }
 
 /// Ends an approval with what was chosen: `by` is whose name is proven, and `onBehalfOf` what he said.
-pub(super) fn decided(draft: &mut Draft<'_>, step: usize, decision: &InterventionResolved) {
+pub(super) fn decided(
+    decision: &mut Decision<'_>,
+    step: StepIx,
+    resolution: &InterventionResolved,
+) {
     let mut output = serde_json::json!({
-        "choice": decision.choice, "comment": decision.comment, "by": decision.by
+        "choice": resolution.choice, "comment": resolution.comment, "by": resolution.by
     });
-    if let (Some(person), Some(members)) = (&decision.on_behalf_of, output.as_object_mut()) {
+    if let (Some(person), Some(members)) = (&resolution.on_behalf_of, output.as_object_mut()) {
         members.insert("onBehalfOf".to_owned(), person.as_str().into());
     }
     let output = Json::of(&output);
-    complete(draft, step, output.unwrap_or_else(|_| Json::null()));
+    complete(decision, step, output.unwrap_or_else(|_| Json::null()));
 }
 
 /// Nobody has decided in time; says so if that fails the step.
-pub(super) fn expire(draft: &mut Draft<'_>, step: usize, planned: &PlanStep) -> Option<String> {
-    let open = open_question(draft.state, &planned.id);
+pub(super) fn expire(
+    decision: &mut Decision<'_>,
+    step: StepIx,
+    planned: &PlanStep,
+) -> Option<String> {
+    let open = open_question(decision.state, &planned.id);
     let open = open.map(|opened| (opened.id.clone(), opened.on_timeout.clone()));
     let (id, on_timeout) = open?;
     let chosen = on_timeout.is_some();
     let choice = on_timeout.unwrap_or_else(|| EXPIRED.to_owned());
     let why = "nobody decided in time".to_owned();
     let who = Who { by: POLICY.to_owned(), reason: Some(why.clone()), ..Who::default() };
-    let decision = draft.settled(id, &choice, &who);
-    draft.emit(EventBody::InterventionResolved(decision.clone()));
+    let resolution = decision.settled(id, &choice, &who);
+    decision.emit(EventBody::InterventionResolved(resolution.clone()));
     if chosen {
-        decided(draft, step, &decision);
+        decided(decision, step, &resolution);
     }
     (!chosen).then_some(why)
 }
 
 /// Withdraws every question that would be another one by now.
-pub(super) fn withdraw_changed(draft: &mut Draft<'_>, who: &Who) {
-    let plan = Arc::clone(&draft.state.plan);
-    for step in waiting(draft.state) {
-        let (Some(planned), Some(state)) = (plan.steps.get(step), draft.state.steps.get(step))
-        else {
-            continue;
-        };
-        let Some(opened) = open_question(draft.state, &planned.id) else { continue };
-        let now = rendered(draft, planned, state.phase());
+pub(super) fn withdraw_changed(decision: &mut Decision<'_>, who: &Who) {
+    for step in waiting(decision.state) {
+        let planned = decision.planned(step);
+        let Some(opened) = open_question(decision.state, &planned.id) else { continue };
+        let now = rendered(decision, planned);
         let now = now.map(|with| canonical_digest(&with));
         if now.is_ok_and(|digest| opened.digest.as_ref() == Some(&digest)) {
             continue;
@@ -142,34 +144,28 @@ pub(super) fn withdraw_changed(draft: &mut Draft<'_>, who: &Who) {
         let id = opened.id.clone();
         let reason = Some("what was asked about has changed".to_owned());
         let who = Who { by: who.by.clone(), reason, ..Who::default() };
-        let settled = draft.settled(id, CHANGED, &who);
-        draft.emit(EventBody::InterventionResolved(settled));
+        let settled = decision.settled(id, CHANGED, &who);
+        decision.emit(EventBody::InterventionResolved(settled));
     }
 }
 
 /// Asks what was withdrawn, as it is now.
-pub(super) fn ask_unless_open(
-    draft: &mut Draft<'_>,
-    step: usize,
-    planned: &PlanStep,
-) -> Result<(), Failure> {
-    let Some(state) = draft.state.steps.get(step) else { return Ok(()) };
-    if open_question(draft.state, &planned.id).is_some() {
+pub(super) fn ask_unless_open(decision: &mut Decision<'_>, step: StepIx) -> Result<(), Failure> {
+    let planned = decision.planned(step);
+    if open_question(decision.state, &planned.id).is_some() {
         return Ok(());
     }
-    let phase = state.phase();
-    let with = rendered(draft, planned, phase)?;
-    ask(draft, step, planned.phase(phase), &with)
+    let with = rendered(decision, planned)?;
+    ask(decision, step, planned, &with)
 }
 
 /// The steps that wait for a decision, or for being asked about anew.
-pub(super) fn waiting(state: &ThreadState) -> Vec<usize> {
-    let steps = state.plan.steps.iter().zip(&state.steps).enumerate();
-    let asks = steps.filter(|(_, (planned, step))| {
-        let action = &planned.phase(step.phase()).action;
+pub(super) fn waiting(state: &ThreadState) -> Vec<StepIx> {
+    let asks = state.placed().filter(|(_, planned, step)| {
+        let action = &planned.work(step.work()).action;
         step.status == StepStatus::Waiting && matches!(**action, Action::Approval { .. })
     });
-    asks.map(|(at, _)| at).collect()
+    asks.map(|(at, ..)| at).collect()
 }
 
 fn open_question<'a>(state: &'a ThreadState, step: &StepId) -> Option<&'a InterventionOpened> {
@@ -178,9 +174,9 @@ fn open_question<'a>(state: &'a ThreadState, step: &StepId) -> Option<&'a Interv
 }
 
 /// The `with` of a step that waits, as it would be if it were asked now.
-fn rendered(draft: &Draft<'_>, planned: &PlanStep, phase: Phase) -> Result<Json, Failure> {
-    let scope = AsAsked { state: draft.state, id: planned.id.as_str() };
-    let with = planned.phase(phase).with.render(&scope, draft.moment.max_event);
+fn rendered(decision: &Decision<'_>, planned: &PlanStep) -> Result<Json, Failure> {
+    let scope = AsAsked { state: decision.state, id: planned.id.as_str() };
+    let with = planned.with.render(&scope, decision.moment.max_event);
     with.map_err(|unfilled| unfilled.failure(""))
 }
 

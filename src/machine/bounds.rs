@@ -4,7 +4,7 @@
 
 use super::Moment;
 use super::abort::stop_if_over;
-use super::draft::Draft;
+use super::decision::Decision;
 use super::fail::fail_thread;
 use crate::definition::Plan;
 use crate::model::{Category, Failure, ThreadStatus, Timestamp, codes};
@@ -15,18 +15,18 @@ pub(super) fn deadline(plan: &Plan, moment: &Moment) -> Option<Timestamp> {
 }
 
 /// Ends a thread whose time is over; what runs of it is cancelled with it.
-pub(super) fn enforce(draft: &mut Draft<'_>) {
-    stop_if_over(draft);
-    let open = matches!(draft.state.status, ThreadStatus::Queued | ThreadStatus::Running);
-    let late = draft.state.deadline.is_some_and(|deadline| deadline <= draft.moment.now);
+pub(super) fn enforce(decision: &mut Decision<'_>) {
+    stop_if_over(decision);
+    let open = matches!(decision.state.status, ThreadStatus::Queued | ThreadStatus::Running);
+    let late = decision.state.deadline.is_some_and(|deadline| deadline <= decision.moment.now);
     if open && late {
-        let why = draft.state.error.clone().unwrap_or_else(|| too_late(draft));
-        fail_thread(draft, why);
+        let why = decision.state.error.clone().unwrap_or_else(|| too_late(decision));
+        fail_thread(decision, why);
     }
 }
 
-fn too_late(draft: &Draft<'_>) -> Failure {
-    let limit = draft.state.plan.timeout.unwrap_or_default().as_millis();
+fn too_late(decision: &Decision<'_>) -> Failure {
+    let limit = decision.plan.timeout.unwrap_or_default().as_millis();
     let message = format!("the thread has not ended within its workflow's timeout of {limit} ms");
     Failure::permanent(codes::WORKFLOW_TIMEOUT, Category::Timeout, message)
 }

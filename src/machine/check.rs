@@ -3,12 +3,10 @@
 //! A blocked output is kept in the journal (`step_waiting`) and in the state, and its step waits
 //! until the question about it is answered. Called where attempts end, and where people decide.
 
-use std::sync::Arc;
-
-use super::decisions::{ABORT, ACCEPT, RETRY, SKIP};
-use super::draft::Draft;
+use super::choices::{ABORT, ACCEPT, RETRY, SKIP};
+use super::decision::Decision;
 use super::state::Held;
-use crate::definition::Verdict;
+use crate::definition::{StepIx, Verdict};
 use crate::model::{
     Category, EventBody, Failure, InterventionKind, InterventionOpened, Json, StepComplete,
     StepWaiting, canonical_digest, codes,
@@ -19,12 +17,13 @@ pub(super) const BLOCKED: &str = "blocked";
 
 /// Whether an attempt's output completes its step (`true`) or is shown to a person; an error is how
 /// the attempt fails instead.
-pub(super) fn passes(draft: &Draft<'_>, step: usize, output: &Json) -> Result<bool, Failure> {
-    let plan = Arc::clone(&draft.state.plan);
-    let state = draft.state.steps.get(step);
-    let planned = plan.steps.get(step).zip(state).map(|(step, state)| step.phase(state.phase()));
-    let Some(check) = planned.and_then(|planned| planned.check.as_ref()) else { return Ok(true) };
-    match check.verdict(&*draft.state, output) {
+pub(super) fn passes(
+    decision: &Decision<'_>,
+    step: StepIx,
+    output: &Json,
+) -> Result<bool, Failure> {
+    let Some(check) = &decision.planned(step).check else { return Ok(true) };
+    match check.verdict(&*decision.state, output) {
         Ok(Verdict::Success) => Ok(true),
         Ok(Verdict::Blocked) => Ok(false),
         Ok(Verdict::Failed) => {
@@ -36,8 +35,8 @@ pub(super) fn passes(draft: &Draft<'_>, step: usize, output: &Json) -> Result<bo
 }
 
 /// Keeps an output and asks a person about it.
-pub(super) fn block(draft: &mut Draft<'_>, step: usize, held: Held) {
-    let Some(id) = draft.step_id(step) else { return };
+pub(super) fn block(decision: &mut Decision<'_>, step: StepIx, held: Held) {
+    let id = decision.step_id(step);
     let digest = canonical_digest(&held.output);
     let Held { output, duration_ms, session_id } = held;
     let data = StepWaiting {
@@ -47,9 +46,9 @@ pub(super) fn block(draft: &mut Draft<'_>, step: usize, held: Held) {
         session_id,
         ..StepWaiting::default()
     };
-    draft.emit_on(step, EventBody::StepWaiting, data);
-    draft.emit(EventBody::InterventionOpened(InterventionOpened {
-        id: draft.state.next_intervention(),
+    decision.emit_on(step, EventBody::StepWaiting, data);
+    decision.emit(EventBody::InterventionOpened(InterventionOpened {
+        id: decision.state.next_intervention(),
         kind: InterventionKind::Blocked,
         prompt: format!("the check of step {id} has blocked its output"),
         steps: vec![id],
@@ -57,17 +56,17 @@ pub(super) fn block(draft: &mut Draft<'_>, step: usize, held: Held) {
         digest: Some(digest),
         expires_at: None,
         on_timeout: None,
-        escalates_at: draft.escalates_at(),
+        escalates_at: decision.escalates_at(),
         approvers: Vec::new(),
         not_by: None,
     }));
 }
 
 /// Completes a step with the output that was blocked.
-pub(super) fn accept(draft: &mut Draft<'_>, step: usize) {
-    let Some(state) = draft.state.steps.get(step) else { return };
+pub(super) fn accept(decision: &mut Decision<'_>, step: StepIx) {
+    let state = &decision.state.steps[step];
     let (Some(held), fallback) = (state.held.clone(), state.fallback) else { return };
     let Held { output, duration_ms, session_id } = held;
     let data = StepComplete { output, duration_ms, session_id, fallback, error: None };
-    draft.emit_on(step, EventBody::StepComplete, data);
+    decision.emit_on(step, EventBody::StepComplete, data);
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::definition::{StepIx, Work};
 use crate::model::{
     Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, Role, StepId, StepStatus,
     ThreadStatus, Timeouts, Timestamp,
 };
 
-/// A request to the machine. Steps are named by their position in the plan.
+/// A request to the machine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Time has passed, or the thread has just been claimed: do what is due.
@@ -34,17 +35,24 @@ pub enum Command {
     },
     /// An attempt of a step, or of its compensation, has ended or is worth a warning.
     Attempt {
-        /// The step.
-        step: usize,
-        /// The number of the attempt; those of the compensation are numbered by themselves.
-        attempt: u32,
-        /// Whether it is one of the compensation.
-        undoes: bool,
+        /// Which.
+        attempt: AttemptId,
         /// What became of it.
         report: Report,
     },
     /// What a person or a client asks.
     Ask(Ask, Who),
+}
+
+/// Names an attempt within its thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    /// The step.
+    pub step: StepIx,
+    /// Which of the step's works it is at.
+    pub work: Work,
+    /// Its number, from 1. A step and its fallback are numbered together, a compensation by itself.
+    pub number: u32,
 }
 
 /// What became of an attempt.
@@ -73,7 +81,7 @@ pub enum Report {
     },
 }
 
-/// What people and clients can ask of a thread. Steps are named by their position in the plan.
+/// What people and clients can ask of a thread.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
     /// Let what runs end, and start nothing more.
@@ -85,19 +93,19 @@ pub enum Ask {
     /// Start the next attempt of a step now.
     Retry {
         /// The step.
-        step: usize,
+        step: StepIx,
     },
     /// Do without a step.
     Skip {
         /// The step.
-        step: usize,
+        step: StepIx,
         /// What those that depend on it see; `null` if absent.
         output: Option<Json>,
     },
     /// Put another output in the place of a completed step's, while the thread is paused.
     Edit {
         /// The step.
-        step: usize,
+        step: StepIx,
         /// The output from now on.
         output: Json,
     },
@@ -123,9 +131,9 @@ pub enum Ask {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resume {
     /// Run this step and all that comes after it again.
-    pub from_step: Option<usize>,
+    pub from_step: Option<StepIx>,
     /// Do without these steps.
-    pub skip: Vec<usize>,
+    pub skip: Vec<StepIx>,
     /// The input of whatever still has to run.
     pub input: Option<Json>,
 }
@@ -221,4 +229,17 @@ pub enum Rejection {
     /// It would answer an approval that somebody else has to answer.
     #[error("{0}")]
     NotAnApprover(String),
+}
+
+#[cfg(test)]
+impl AttemptId {
+    /// An attempt at a step's own work.
+    pub fn own(step: impl Into<StepIx>, number: u32) -> Self {
+        Self { step: step.into(), work: Work::Own, number }
+    }
+
+    /// An attempt at a step's compensation.
+    pub fn undo(step: impl Into<StepIx>, number: u32) -> Self {
+        Self { step: step.into(), work: Work::Compensation, number }
+    }
 }

@@ -1,14 +1,13 @@
 //! Shows a state as the status document.
 
 use super::{Progress, StatusDocument, StepCompensation, StepDocument, ThreadState, WorkflowName};
-use crate::model::{Json, StepStatus};
+use crate::model::{Json, StepStatus, millis};
 
 impl ThreadState {
     /// The status document; `owner` is the replica that drives the thread.
     pub fn document(&self, owner: Option<String>) -> StatusDocument {
         let (completed, total) = self.progress();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let steps = self.plan.steps.iter().zip(&self.steps);
         StatusDocument {
             thread_id: self.thread_id.clone(),
             workflow: WorkflowName {
@@ -18,30 +17,32 @@ impl ThreadState {
             status: self.status,
             current_steps: self.current_steps(),
             progress: Progress { completed: count(completed), total: count(total) },
-            steps: steps
-                .map(|(step, state)| StepDocument {
+            steps: self
+                .placed()
+                .map(|(_, step, state)| StepDocument {
                     id: step.id.clone(),
                     kind: step.action.kind(),
                     status: state.status,
-                    attempts: state.attempts,
+                    attempts: state.own.attempts,
                     session_id: state.session_id.clone(),
                     started_at: state.started_at,
                     completed_at: state.completed_at,
-                    duration_ms: state.completed_at.zip(state.started_at).map(|(end, start)| {
-                        u64::try_from(end.since(start).as_millis()).unwrap_or(u64::MAX)
-                    }),
+                    duration_ms: state
+                        .completed_at
+                        .zip(state.started_at)
+                        .map(|(end, start)| millis(end.since(start))),
                     output: Some(state.output.clone().unwrap_or_else(Json::null)),
                     blocked_output: state.held.as_ref().map(|held| held.output.clone()),
-                    error: state.error.clone(),
+                    error: state.own.error.clone(),
                     fallback: state.fallback,
-                    compensation: state.undo.as_ref().map(|undo| StepCompensation {
-                        status: undo.status,
-                        attempts: state.undo_attempts,
-                        error: undo.error.clone(),
-                        wakes_at: undo.wake_at,
+                    compensation: state.undo.map(|status| StepCompensation {
+                        status,
+                        attempts: state.compensation.attempts,
+                        error: state.compensation.error.clone(),
+                        wakes_at: state.compensation.wake_at,
                     }),
                     wakes_at: match state.status {
-                        StepStatus::Retrying | StepStatus::Waiting => state.wake_at,
+                        StepStatus::Retrying | StepStatus::Waiting => state.own.wake_at,
                         StepStatus::Pending
                         | StepStatus::Running
                         | StepStatus::Completed

@@ -4,6 +4,7 @@
 //! Called by the runtime, which makes large decisions apart from everything else.
 
 use super::{Ask, Command, Report, Resume, StepState, ThreadState};
+use crate::definition::Work;
 use crate::model::{Json, StepStatus};
 
 /// Bytes of data beyond which a decision is large, whatever is written over them: reading them once may
@@ -45,7 +46,7 @@ impl ThreadState {
         let steps = self.plan.steps.iter().zip(&self.steps).filter(|(_, state)| open(state));
         let work = steps.map(|(planned, state)| {
             let when = planned.when.as_ref().map_or(0, |when| when.effort(bytes));
-            let check = planned.phase(state.phase()).check.as_ref();
+            let check = planned.work(state.work()).check.as_ref();
             when.saturating_add(check.map_or(0, |check| check.effort(bytes)))
         });
         work.fold(0_u64, u64::saturating_add) > LARGE_WORK
@@ -58,19 +59,15 @@ impl Command {
     pub fn draws(&self, state: &ThreadState) -> bool {
         match self {
             Self::Attempt { report: Report::Failed { .. }, .. } => true,
-            Self::Attempt { step, undoes: false, report: Report::Done { .. }, .. } => {
-                let (planned, state) = (state.plan.steps.get(*step), state.steps.get(*step));
-                let judged = planned.zip(state).map(|(step, state)| step.phase(state.phase()));
-                judged.is_some_and(|step| step.check.is_some())
+            Self::Attempt { attempt, report: Report::Done { .. } } => {
+                let judged = attempt.work != Work::Compensation;
+                judged && state.plan.steps[attempt.step].work(attempt.work).check.is_some()
             }
             Self::Advance
             | Self::Recover(_)
             | Self::Quarantine { .. }
             | Self::Condemn { .. }
-            | Self::Attempt {
-                report: Report::Done { .. } | Report::Slow | Report::Stale { .. },
-                ..
-            }
+            | Self::Attempt { report: Report::Slow | Report::Stale { .. }, .. }
             | Self::Ask(..) => false,
         }
     }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use super::command::Who;
 use super::state::{Intervention, StepState, ThreadState};
-use crate::definition::{Action, Phase, PlanStep, Template};
+use crate::definition::{Action, PlanStep, StepIx, Template, Work};
 use crate::model::{InterventionKind, InterventionOpened, Json, Node, Role, StepStatus};
 
 /// What `notBy` says: whoever started the thread, or gave it other data since.
@@ -51,15 +51,15 @@ pub(super) fn may_decide(
     }
 }
 
-/// Whether somebody may do without these steps, or put another output in the place of theirs, each by
-/// its position. `limit` bounds what an approval that was not asked yet may say, in bytes.
+/// Whether somebody may do without these steps, or put another output in the place of theirs.
+/// `limit` bounds what an approval that was not asked yet may say, in bytes.
 pub(super) fn may_change(
     state: &ThreadState,
-    steps: impl IntoIterator<Item = usize>,
+    steps: impl IntoIterator<Item = StepIx>,
     who: &Who,
     limit: usize,
 ) -> Result<(), String> {
-    let steps: BTreeSet<usize> = steps.into_iter().collect();
+    let steps: BTreeSet<StepIx> = steps.into_iter().collect();
     if steps.is_empty() {
         return Ok(());
     }
@@ -71,25 +71,25 @@ pub(super) fn may_change(
 /// came from the old one it is as good as a new thread, which anybody may start.
 pub(super) fn may_change_input(
     state: &ThreadState,
-    (input, again): (Option<&Json>, &BTreeSet<usize>),
+    (input, again): (Option<&Json>, &BTreeSet<StepIx>),
     who: &Who,
     limit: usize,
 ) -> Result<(), String> {
-    let stands = |(at, step): (usize, &StepState)| {
+    let stands = |(at, step): (StepIx, &StepState)| {
         let begun = step.status != StepStatus::Pending || step.admitted;
         begun && !again.contains(&at)
     };
-    let anew = !state.steps.iter().enumerate().any(stands);
+    let anew = !state.steps.placed().any(stands);
     if anew || input.is_none_or(|input| *input == state.input) {
         return Ok(());
     }
-    (0..state.steps.len()).try_for_each(|at| could_answer(state, at, who, limit))
+    state.steps.places().try_for_each(|at| could_answer(state, at, who, limit))
 }
 
 /// Whether somebody could answer what a step asks, has asked or would ask, if it asks a person.
-fn could_answer(state: &ThreadState, at: usize, who: &Who, limit: usize) -> Result<(), String> {
+fn could_answer(state: &ThreadState, at: StepIx, who: &Who, limit: usize) -> Result<(), String> {
     let Some((planned, terms)) = approval(state, at) else { return Ok(()) };
-    let answered = state.step(at).is_some_and(|step| step.status == StepStatus::Completed);
+    let answered = state.steps[at].status == StepStatus::Completed;
     let asked = questions(state, planned).last();
     if let Some(asked) = asked.filter(|one| answered || one.resolved.is_none()) {
         return judge(state, &asked.opened, who);
@@ -103,12 +103,12 @@ fn could_answer(state: &ThreadState, at: usize, who: &Who, limit: usize) -> Resu
     hold(state, (&approvers, not_by.as_deref()), who)
 }
 
-/// The step at a position, in the phase it is in or else as its fallback, if that asks a person; and
-/// who may answer, if it says so.
-fn approval(state: &ThreadState, at: usize) -> Option<(&PlanStep, Option<&Template>)> {
-    let (planned, step) = (state.plan.steps.get(at)?, state.step(at)?);
-    [step.phase(), Phase::Fallback].into_iter().find_map(|phase| {
-        let planned = planned.phase(phase);
+/// The work a step is at, or else its fallback, if that asks a person; and who may answer, if it
+/// says so.
+fn approval(state: &ThreadState, at: StepIx) -> Option<(&PlanStep, Option<&Template>)> {
+    let (planned, step) = (&state.plan.steps[at], &state.steps[at]);
+    [step.work(), Work::Fallback].into_iter().find_map(|work| {
+        let planned = planned.work(work);
         match &*planned.action {
             Action::Approval { terms } => Some((planned, terms.as_ref())),
             Action::Http

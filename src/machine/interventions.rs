@@ -2,12 +2,11 @@
 //! to their thread or their steps.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::Who;
-use super::decisions::{self, POLICY};
-use super::draft::Draft;
-use crate::definition::Plan;
+use super::choices::{self, POLICY};
+use super::decision::Decision;
+use crate::definition::{Plan, StepIx};
 use crate::model::{EventBody, InterventionKind, InterventionOpened};
 
 /// Whether an intervention is answered by whatever sets its thread going again. Others are about one
@@ -20,41 +19,41 @@ pub(super) const fn is_of_the_pause(one: &InterventionOpened) -> bool {
 }
 
 /// What a thread that fails was waiting for is not decided any more.
-pub(super) fn withdraw(draft: &mut Draft<'_>) {
+pub(super) fn withdraw(decision: &mut Decision<'_>) {
     let who = Who {
         by: POLICY.to_owned(),
         reason: Some("the thread has failed".to_owned()),
         ..Who::default()
     };
-    close(draft, decisions::WITHDRAWN, &who, |_| true);
+    close(decision, choices::WITHDRAWN, &who, |_| true);
 }
 
 /// What somebody does to a thread answers what it was waiting for.
 pub(super) fn close(
-    draft: &mut Draft<'_>,
+    decision: &mut Decision<'_>,
     choice: &str,
     who: &Who,
     concerned: impl Fn(&InterventionOpened) -> bool,
 ) {
-    let open = draft.state.open_interventions().filter(|one| concerned(&one.opened));
+    let open = decision.state.open_interventions().filter(|one| concerned(&one.opened));
     let open: Vec<String> = open.map(|one| one.opened.id.clone()).collect();
     for id in open {
-        let settled = draft.settled(id, choice, who);
-        draft.emit(EventBody::InterventionResolved(settled));
+        let settled = decision.settled(id, choice, who);
+        decision.emit(EventBody::InterventionResolved(settled));
     }
 }
 
 /// Nobody has to decide any more what is asked about steps that run again in a fork, nor what the
 /// other thread was paused for before it was aborted.
-pub(super) fn close_for_fork(draft: &mut Draft<'_>, who: &Who, again: &BTreeSet<usize>) {
-    let plan = Arc::clone(&draft.state.plan);
-    let goes_on = draft.state.ending().is_some();
+pub(super) fn close_for_fork(decision: &mut Decision<'_>, who: &Who, again: &BTreeSet<StepIx>) {
+    let plan = decision.plan;
+    let goes_on = decision.state.ending().is_some();
     let ends = |one: &InterventionOpened| goes_on && is_of_the_pause(one);
-    close(draft, decisions::FORK, who, |one| ends(one) || concerns(&plan, one, again));
+    close(decision, choices::FORK, who, |one| ends(one) || concerns(plan, one, again));
 }
 
 /// Whether an intervention is about one of these steps.
-pub(super) fn concerns(plan: &Plan, one: &InterventionOpened, steps: &BTreeSet<usize>) -> bool {
-    let mut positions = one.steps.iter().filter_map(|id| plan.position(id.as_str()));
-    positions.any(|step| steps.contains(&step))
+pub(super) fn concerns(plan: &Plan, one: &InterventionOpened, steps: &BTreeSet<StepIx>) -> bool {
+    let mut about = one.steps.iter().filter_map(|id| plan.find(id.as_str()));
+    about.any(|step| steps.contains(&step))
 }

@@ -12,11 +12,11 @@ mod attempt;
 mod bounds;
 pub mod breaker;
 mod check;
+mod choices;
 mod command;
 mod decide;
-mod decisions;
+mod decision;
 mod document;
-mod draft;
 mod effort;
 pub mod explain;
 mod fail;
@@ -26,6 +26,7 @@ mod ready;
 pub mod snapshot;
 mod state;
 mod status;
+mod track;
 mod undo;
 mod validate;
 mod wait;
@@ -34,13 +35,14 @@ mod weight;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Abort, Ask, Command, Moment, Rejection, Report, Resume, Takeover, Who};
+pub use command::{
+    Abort, Ask, AttemptId, Command, Moment, Rejection, Report, Resume, Takeover, Who,
+};
 pub use decide::{Fork, ForkRejection, decide, fork, start};
 pub use snapshot::{EncodedSnapshot, SNAPSHOT_VERSION, SnapshotFault};
-pub use state::{
-    Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState, Undo, Undoing,
-};
+pub use state::{Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState, Undoing};
 pub use status::{Progress, StatusDocument, StepCompensation, StepDocument, WorkflowName};
+pub use track::Track;
 pub use validate::Inconsistency;
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Who;
-use crate::definition::{Phase, Plan, Scope, StepView};
+use super::{AttemptId, Track, Who};
+use crate::definition::{Plan, PlanStep, Scope, StepIx, StepView, Steps, Work};
 use crate::model::{
     Event, EventBody, Failure, ForkPoint, InterventionOpened, InterventionResolved, Json, Seq,
     StepId, StepStatus, ThreadId, ThreadStatus, Timestamp, WorkflowRef, WorkflowStart, thread_key,
@@ -20,33 +20,21 @@ use crate::model::{
 pub struct StepState {
     /// Where it stands.
     pub status: StepStatus,
-    /// Attempts started so far; the running one has this number.
-    pub attempts: u32,
-    /// Failures since the step was last set going by a start or a resume.
-    pub failures: u32,
+    /// The attempts at its own work, and then at that of its fallback.
+    pub own: Track,
     /// When its first attempt began.
     pub started_at: Option<Timestamp>,
-    /// When its current attempt began.
-    pub attempt_at: Option<Timestamp>,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
     /// When its last attempt that is to be made again failed.
     pub failed_at: Option<Timestamp>,
-    /// When its retry is due or its wait ends.
-    pub wake_at: Option<Timestamp>,
     /// Its output, once completed.
     #[serde(default, with = "verbatim")]
     pub output: Option<Json>,
-    /// Its last failure.
-    pub error: Option<Failure>,
     /// The agent session it ran in.
     pub session_id: Option<String>,
     /// Failed, and the thread went on (`continueOnError`).
     pub continued: bool,
-    /// The current attempt has been warned about.
-    pub warned: bool,
-    /// The current attempt was found to be silent.
-    pub stale: bool,
     /// Its condition was asked and true: it is not asked again.
     pub admitted: bool,
     /// A person has skipped it: what depends on it runs all the same.
@@ -57,35 +45,15 @@ pub struct StepState {
     pub fallback: bool,
     /// The event that completed it, which tells in what order steps did; 0 if none has.
     pub completed_seq: Seq,
-    /// How far its compensation has come, since it was first tried.
-    pub undo: Option<Box<Undo>>,
-    /// Attempts of its compensation so far; the running one has this number.
-    pub undo_attempts: u32,
+    /// Where its compensation stands, once one was tried: `pending` if its attempt was lost or
+    /// stopped, else `running`, `retrying`, `failed` or `compensated`.
+    pub undo: Option<StepStatus>,
+    /// The attempts at its compensation.
+    pub compensation: Track,
     /// How often it was undone and then begun again: what it does now is another effect.
     pub rounds: u32,
     /// The output that its `check` has blocked, until a person has decided about it.
     pub held: Option<Held>,
-}
-
-/// How far the compensation of a completed step has come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Undo {
-    /// Where it stands: `pending` if its attempt was lost or stopped, else `running`, `retrying`,
-    /// `failed` or `compensated`.
-    pub status: StepStatus,
-    /// Failures since it was last set going.
-    pub failures: u32,
-    /// When its current attempt began.
-    pub attempt_at: Option<Timestamp>,
-    /// When its retry is due.
-    pub wake_at: Option<Timestamp>,
-    /// Its last failure.
-    pub error: Option<Failure>,
-    /// The current attempt has been warned about.
-    pub warned: bool,
-    /// The current attempt was found to be silent.
-    pub stale: bool,
 }
 
 /// Why a thread is undone, which says how it ends.
@@ -102,44 +70,48 @@ impl StepState {
     pub(super) fn new() -> Self {
         Self {
             status: StepStatus::Pending,
-            attempts: 0,
-            failures: 0,
+            own: Track::default(),
             started_at: None,
-            attempt_at: None,
             completed_at: None,
             failed_at: None,
-            wake_at: None,
             output: None,
-            error: None,
             session_id: None,
             continued: false,
-            warned: false,
-            stale: false,
             admitted: false,
             bypassed: false,
             signal: None,
             fallback: false,
             completed_seq: 0,
             undo: None,
-            undo_attempts: 0,
+            compensation: Track::default(),
             rounds: 0,
             held: None,
         }
     }
 
     /// Which of the step's own works it is at, or has done: itself, or its fallback.
-    pub const fn phase(&self) -> Phase {
-        if self.fallback { Phase::Fallback } else { Phase::Own }
+    pub const fn work(&self) -> Work {
+        if self.fallback { Work::Fallback } else { Work::Own }
     }
 
-    /// Where its compensation stands, if one was tried.
-    pub fn undo_status(&self) -> Option<StepStatus> {
-        self.undo.as_ref().map(|undo| undo.status)
+    /// The attempts at one of its works.
+    pub const fn track(&self, work: Work) -> &Track {
+        match work {
+            Work::Own | Work::Fallback => &self.own,
+            Work::Compensation => &self.compensation,
+        }
     }
 
-    /// Whether an attempt of it, or of its compensation, is under way.
+    /// The works of which an attempt is under way.
+    pub fn running(&self) -> impl Iterator<Item = Work> {
+        let own = (self.status == StepStatus::Running).then(|| self.work());
+        let undo = (self.undo == Some(StepStatus::Running)).then_some(Work::Compensation);
+        own.into_iter().chain(undo)
+    }
+
+    /// Whether an attempt at any of its works is under way.
     pub fn is_running(&self) -> bool {
-        self.status == StepStatus::Running || self.undo_status() == Some(StepStatus::Running)
+        self.running().next().is_some()
     }
 }
 
@@ -230,7 +202,7 @@ pub struct ThreadState {
     /// Where it stands.
     pub status: ThreadStatus,
     /// Its steps, by their position in the plan.
-    pub steps: Vec<StepState>,
+    pub steps: Steps<StepState>,
     /// Its input.
     #[serde(with = "verbatim")]
     pub input: Json,
@@ -281,7 +253,7 @@ impl ThreadState {
         let forked_from = forked_from.map(|from| from.point().beside(&thread_id));
         Some(Self {
             thread_id,
-            steps: plan.steps.iter().map(|_| StepState::new()).collect(),
+            steps: Steps::new(plan.steps.iter().map(|_| StepState::new()).collect()),
             plan,
             workflow: start.workflow.clone(),
             status: ThreadStatus::Queued,
@@ -306,9 +278,22 @@ impl ThreadState {
         })
     }
 
-    /// A step by its position.
-    pub fn step(&self, position: usize) -> Option<&StepState> {
-        self.steps.get(position)
+    /// Its steps, each with its place and what is planned of it.
+    pub fn placed(&self) -> impl Iterator<Item = (StepIx, &PlanStep, &StepState)> {
+        let steps = self.plan.steps.placed().zip(&self.steps);
+        steps.map(|((at, planned), state)| (at, planned, state))
+    }
+
+    /// The step that an event is about; `None` if the plan has no such step.
+    pub fn find(&self, id: &StepId) -> Option<(StepIx, &StepState)> {
+        let at = self.plan.find(id.as_str())?;
+        Some((at, &self.steps[at]))
+    }
+
+    /// Whether this attempt is under way.
+    pub fn is_running(&self, AttemptId { step, work, number }: AttemptId) -> bool {
+        let step = &self.steps[step];
+        step.running().any(|running| running == work) && step.track(work).attempts == number
     }
 
     /// Whether an attempt is under way.
@@ -323,12 +308,15 @@ impl ThreadState {
 
     /// The steps that have not begun and that wait for no other, in the order of the plan.
     pub(super) fn next_steps(&self) -> Vec<StepId> {
-        let ended = |at: &usize| self.step(*at).is_some_and(|step| step.status.is_terminal());
-        let steps = self.plan.steps.iter().zip(&self.steps);
-        let next = steps.filter(|(planned, step)| {
-            step.status == StepStatus::Pending && planned.depends_on.iter().all(ended)
+        let next = self.placed().filter(|(_, planned, step)| {
+            step.status == StepStatus::Pending && self.has_all_of(planned)
         });
-        next.map(|(planned, _)| planned.id.clone()).collect()
+        next.map(|(_, planned, _)| planned.id.clone()).collect()
+    }
+
+    /// Whether all that a step depends on has ended.
+    pub(super) fn has_all_of(&self, planned: &PlanStep) -> bool {
+        planned.depends_on.iter().all(|&need| self.steps[need].status.is_terminal())
     }
 
     /// The interventions that wait for a decision, oldest first.
@@ -338,11 +326,9 @@ impl ThreadState {
 
     /// The steps that a resume begins again: this one, each that was undone, and all that come after
     /// them.
-    pub(super) fn run_again(&self, from: Option<usize>) -> BTreeSet<usize> {
-        let undone = |at: &usize| {
-            self.steps.get(*at).is_some_and(|step| step.status == StepStatus::Compensated)
-        };
-        let begun = from.into_iter().chain((0..self.steps.len()).filter(undone));
+    pub(super) fn run_again(&self, from: Option<StepIx>) -> BTreeSet<StepIx> {
+        let undone = |at: &StepIx| self.steps[*at].status == StepStatus::Compensated;
+        let begun = from.into_iter().chain(self.steps.places().filter(undone));
         begun.flat_map(|step| self.plan.after(step)).collect()
     }
 
@@ -378,12 +364,10 @@ impl ThreadState {
             ThreadStatus::Running if self.error.is_some() && self.has_running() => self.deadline,
             ThreadStatus::Running if self.error.is_some() => Some(self.updated_at),
             ThreadStatus::Running => {
-                let due = steps.filter_map(|step| step.wake_at);
+                let due = steps.filter_map(|step| step.own.wake_at);
                 due.chain(escalations).chain(self.deadline).min()
             }
-            ThreadStatus::Compensating => {
-                steps.filter_map(|step| step.undo.as_ref()?.wake_at).min()
-            }
+            ThreadStatus::Compensating => steps.filter_map(|step| step.compensation.wake_at).min(),
             ThreadStatus::Queued
             | ThreadStatus::Completed
             | ThreadStatus::Failed
@@ -407,24 +391,18 @@ impl ThreadState {
         let under_way = [StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting];
         self.matching(|step| {
             under_way.contains(&step.status)
-                || step.undo_status().is_some_and(|status| under_way.contains(&status))
+                || step.undo.is_some_and(|status| under_way.contains(&status))
         })
     }
 
     /// The steps with an attempt under way that was found to be silent, in the order of the plan.
     pub fn stale_steps(&self) -> Vec<StepId> {
-        self.matching(|step| {
-            let undoes = step
-                .undo
-                .as_ref()
-                .is_some_and(|undo| undo.stale && undo.status == StepStatus::Running);
-            undoes || step.stale && step.status == StepStatus::Running
-        })
+        self.matching(|step| step.running().any(|work| step.track(work).stale))
     }
 
     fn matching(&self, wanted: impl Fn(&StepState) -> bool) -> Vec<StepId> {
-        let steps = self.plan.steps.iter().zip(&self.steps);
-        steps.filter(|(_, state)| wanted(state)).map(|(step, _)| step.id.clone()).collect()
+        let steps = self.placed().filter(|(_, _, state)| wanted(state));
+        steps.map(|(_, planned, _)| planned.id.clone()).collect()
     }
 }
 
@@ -445,11 +423,11 @@ impl Scope for ThreadState {
     }
 
     fn step(&self, id: &str) -> Option<StepView<'_>> {
-        let state = self.steps.get(self.plan.position(id)?)?;
+        let state = &self.steps[self.plan.find(id)?];
         Some(StepView {
             status: state.status,
             output: state.output.as_ref(),
-            error: state.error.as_ref(),
+            error: state.own.error.as_ref(),
             session_id: state.session_id.as_deref(),
         })
     }

@@ -1,4 +1,4 @@
-//! The machine's promises: tables of single decisions, and properties over random plans and
+//! The machine's promises: tables of single choices, and properties over random plans and
 //! histories.
 #![expect(clippy::needless_pass_by_value, reason = "JSON literals are handed over")]
 

@@ -6,7 +6,7 @@
 //! `tests` show that whatever is decided passes.
 
 use super::{StepState, ThreadState, Undoing};
-use crate::definition::{Action, Phase, PlanStep};
+use crate::definition::{Action, PlanStep, Work};
 use crate::model::{StepStatus, ThreadStatus};
 
 /// What is wrong with a state, for the log.
@@ -18,7 +18,7 @@ impl ThreadState {
     /// Looks for a contradiction within the state, or between it and its plan.
     pub fn validate(&self) -> Result<(), Inconsistency> {
         self.check_whole().map_err(|rule| Inconsistency(rule.to_owned()))?;
-        for (step, planned) in self.steps.iter().zip(&self.plan.steps) {
+        for (_, planned, step) in self.placed() {
             let kept = check_step(step, planned).and_then(|()| self.check_among(step, planned));
             kept.map_err(|rule| Inconsistency(format!("step {}: {rule}", planned.id)))?;
         }
@@ -27,7 +27,6 @@ impl ThreadState {
 
     fn check_whole(&self) -> Result<(), &'static str> {
         let ended = self.status.is_terminal();
-        need(self.steps.len() == self.plan.steps.len(), "it has as many steps as its plan")?;
         need(self.workflow.hash == self.plan.hash, "its plan is that of its workflow")?;
         need(self.last_seq > 0, "its journal has a first event")?;
         let older = self.forked_from.is_some() || self.created_at <= self.updated_at;
@@ -43,7 +42,8 @@ impl ThreadState {
         let failed = self.status == ThreadStatus::Failed;
         need(!failed || self.error.is_some(), "what has failed says why")?;
         // Every attempt and every takeover is an event of its own.
-        let attempts = |step: &StepState| u64::from(step.attempts) + u64::from(step.undo_attempts);
+        let attempts =
+            |step: &StepState| u64::from(step.own.attempts) + u64::from(step.compensation.attempts);
         let attempts: u64 = self.steps.iter().map(attempts).sum();
         let counted = attempts.saturating_add(u64::from(self.recoveries));
         need(counted < self.last_seq, "it has no more attempts and recoveries than events")?;
@@ -55,9 +55,10 @@ impl ThreadState {
         need(may || !undoing, "it says why only while it is undone")?;
         let failed = matches!(self.undoing, Some(Undoing::Failure));
         need(!failed || self.error.is_some(), "what is undone since it failed says why it did")?;
-        let under_way = self.steps.iter().filter(|step| {
-            matches!(step.undo_status(), Some(StepStatus::Running | StepStatus::Retrying))
-        });
+        let under_way = self
+            .steps
+            .iter()
+            .filter(|step| matches!(step.undo, Some(StepStatus::Running | StepStatus::Retrying)));
         need(under_way.count() <= usize::from(undoing), "steps are undone one at a time")
     }
 
@@ -74,9 +75,8 @@ impl ThreadState {
         need(!queued || untouched || step.bypassed, "no step of a queued thread has begun")?;
         let fatal = step.status == StepStatus::Failed && !step.continued;
         need(!fatal || self.error.is_some(), "a thread says why its step has failed")?;
-        let mut needs = planned.depends_on.iter().filter_map(|&at| self.steps.get(at));
         need(
-            untouched || step.bypassed || needs.all(|other| other.status.is_terminal()),
+            untouched || step.bypassed || self.has_all_of(planned),
             "a step begins once all it depends on has ended",
         )
     }
@@ -85,22 +85,22 @@ impl ThreadState {
 /// What holds for a step by itself.
 fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
     need(!step.fallback || planned.fallback.is_some(), "only a planned fallback takes over")?;
-    need(!step.fallback || step.attempts > 0, "a fallback takes over from an attempt")?;
+    need(!step.fallback || step.own.attempts > 0, "a fallback takes over from an attempt")?;
     check_undo(step, planned)?;
-    let planned = planned.phase(step.phase());
-    let tried = step.attempts > 0 && step.started_at.is_some() && step.attempt_at.is_some();
+    let planned = planned.work(step.work());
+    let tried = step.own.attempts > 0 && step.started_at.is_some() && step.own.attempt_at.is_some();
     need(!step.admitted || tried, "an attempt has a time")?;
     let skipped = step.status == StepStatus::Skipped;
     need(skipped || !step.bypassed, "only a skipped step was bypassed")?;
     need(
-        step.failures <= planned.retry.max_attempts,
+        step.own.failures <= planned.retry.max_attempts,
         "it fails no more often than its policy has",
     )?;
     // A condition may fail before the first attempt.
-    need(step.failures <= step.attempts.max(1), "it fails no more often than it is tried")?;
+    need(step.own.failures <= step.own.attempts.max(1), "it fails no more often than it is tried")?;
     let ended = step.status.is_terminal();
     need(ended == step.completed_at.is_some(), "it has a time of its end if it has ended")?;
-    let wakes = step.wake_at.is_some();
+    let wakes = step.own.wake_at.is_some();
     let waits = step.status == StepStatus::Waiting;
     need(waits || step.held.is_none(), "only what waits keeps an output that was blocked")?;
     match step.status {
@@ -110,8 +110,8 @@ fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> 
         StepStatus::Running => need(tried && !wakes, "what runs has an attempt and waits for none"),
         StepStatus::Retrying => {
             need(wakes, "a retry has a time")?;
-            need(tried && step.error.is_some(), "a retry follows a failed attempt")?;
-            need(step.failures < planned.retry.max_attempts, "a retry is one its policy allows")
+            need(tried && step.own.error.is_some(), "a retry follows a failed attempt")?;
+            need(step.own.failures < planned.retry.max_attempts, "a retry is one its policy allows")
         }
         StepStatus::Waiting => {
             let ends = wakes || !matches!(*planned.action, Action::Sleep);
@@ -123,27 +123,32 @@ fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> 
         StepStatus::Completed | StepStatus::Compensated => {
             need(step.completed_seq > 0, "an event completed it")?;
             need(tried && !wakes, "what has completed was tried and waits for nothing")?;
-            need(step.output.is_some() && step.error.is_none(), "a completed step has an output")
+            need(
+                step.output.is_some() && step.own.error.is_none(),
+                "a completed step has an output",
+            )
         }
-        StepStatus::Failed => need(!wakes && step.error.is_some(), "a failed step says why"),
+        StepStatus::Failed => need(!wakes && step.own.error.is_some(), "a failed step says why"),
     }
 }
 
 /// What holds for the compensation of a step.
 fn check_undo(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
     let undone = step.status == StepStatus::Compensated;
-    need(undone == (step.undo_status() == Some(StepStatus::Compensated)), "it is undone once")?;
-    let Some(undo) = &step.undo else { return Ok(()) };
+    need(undone == (step.undo == Some(StepStatus::Compensated)), "it is undone once")?;
+    let (Some(status), track) = (step.undo, &step.compensation) else { return Ok(()) };
     need(undone || step.status == StepStatus::Completed, "only what has completed is undone")?;
     need(planned.compensate.is_some(), "only a planned compensation undoes it")?;
-    need(step.undo_attempts > 0 && undo.attempt_at.is_some(), "a compensation has an attempt")?;
-    let policy = &planned.phase(Phase::Compensation).retry;
-    need(undo.failures <= policy.max_attempts, "it fails no more often than its policy has")?;
-    need(undo.failures <= step.undo_attempts, "it fails no more often than it is tried")?;
-    let wakes = undo.wake_at.is_some();
-    match undo.status {
-        StepStatus::Retrying => need(wakes && undo.error.is_some(), "its retry has a time"),
-        StepStatus::Failed => need(!wakes && undo.error.is_some(), "it says why it was not undone"),
+    need(track.attempts > 0 && track.attempt_at.is_some(), "a compensation has an attempt")?;
+    let policy = &planned.work(Work::Compensation).retry;
+    need(track.failures <= policy.max_attempts, "it fails no more often than its policy has")?;
+    need(track.failures <= track.attempts, "it fails no more often than it is tried")?;
+    let wakes = track.wake_at.is_some();
+    match status {
+        StepStatus::Retrying => need(wakes && track.error.is_some(), "its retry has a time"),
+        StepStatus::Failed => {
+            need(!wakes && track.error.is_some(), "it says why it was not undone")
+        }
         StepStatus::Pending | StepStatus::Running | StepStatus::Compensated => {
             need(!wakes, "only its retry has a time")
         }

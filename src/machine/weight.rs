@@ -18,8 +18,9 @@ impl ThreadState {
 
 fn step(step: &StepState) -> usize {
     let held = step.held.as_ref().map(|held| &held.output);
+    let failures = [step.own.error.as_ref(), step.compensation.error.as_ref()];
     let outputs: usize = step.output.iter().chain(held).map(text).sum();
-    size_of::<StepState>() + outputs + step.error.as_ref().map_or(0, failure)
+    size_of::<StepState>() + outputs + failures.into_iter().flatten().map(failure).sum::<usize>()
 }
 
 fn text(json: &Json) -> usize {

@@ -27,7 +27,7 @@ pub use access::{Namespace, Role};
 pub use breaker::BreakerPolicy;
 pub use canonical::{canonical_digest, canonical_text};
 pub use clock::{Clock, Entropy};
-pub use duration::{duration_from_node, parse_duration};
+pub use duration::{duration_from_node, millis, parse_duration};
 pub use event::{
     Compensation, CompensationComplete, CompensationFailed, CompensationStart, Event, EventBody,
     EventFault, EventType, ForkPoint, ForkedFrom, InterventionEscalated, InterventionKind,

@@ -26,7 +26,7 @@ use crate::runtime::drive::pulses::Pulses;
 use crate::runtime::feed::heads::{Feed, Follow};
 use crate::runtime::feed::shared::SharedEvents;
 use crate::runtime::lease::authority::Authority;
-use crate::runtime::lease::roster::{Roster, Work};
+use crate::runtime::lease::roster::{Activity, Roster};
 use crate::runtime::notices::Desk;
 use crate::runtime::settings::{
     DIFFS_AT_ONCE, FORKS_AT_ONCE, LISTS_AT_ONCE, LOADS_AT_ONCE, READS_AT_ONCE, RuntimeSettings,
@@ -192,7 +192,7 @@ impl Core {
         name: Arc<str>,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
-        let work = self.roster.watch(Work::Other(name), work);
+        let work = self.roster.watch(Activity::Other(name), work);
         let Some(workers) = &self.workers else { return Some(work.await) };
         match AbortOnDropHandle::new(workers.spawn(work.in_current_span())).await {
             Ok(done) => Some(done),

@@ -19,7 +19,7 @@ use crate::runtime::feed::heads::Feed;
 use crate::runtime::handle::Handle;
 use crate::runtime::lease::authority::Authority;
 use crate::runtime::lease::renew::LeaseParts;
-use crate::runtime::lease::roster::Work;
+use crate::runtime::lease::roster::Activity;
 use crate::runtime::write::writer::{JournalWriter, WriterParts};
 use crate::store::StoreError;
 
@@ -154,7 +154,7 @@ fn keep_running(
     name: &'static str,
     work: impl Future<Output = ()> + Send + 'static,
 ) {
-    let work = core.roster.watch(Work::Other(Arc::from(name)), work);
+    let work = core.roster.watch(Activity::Other(Arc::from(name)), work);
     core.background.spawn(looked_after(core, name, work));
 }
 

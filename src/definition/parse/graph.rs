@@ -36,11 +36,8 @@ impl Graph {
     }
 
     /// The positions of the steps that the one at `position` depends on.
-    pub(super) fn depends_on(&self, position: usize) -> Vec<usize> {
-        self.needs
-            .get(position)
-            .map(|needs| needs.iter().map(|(need, _)| *need).collect())
-            .unwrap_or_default()
+    pub(super) fn depends_on(&self, position: usize) -> impl Iterator<Item = usize> {
+        self.needs.get(position).into_iter().flatten().map(|(need, _)| *need)
     }
 
     /// Whether the step at `ancestor` always ends before the one at `position` starts. True for

@@ -25,7 +25,7 @@ use super::outlay;
 use super::schema::WEIGHT_PER_BYTE;
 use super::stack::with_large_stack;
 use super::template::Names;
-use super::{InputSchema, Plan, Template, scan};
+use super::{InputSchema, Plan, PlanStep, StepIx, Steps, Template, scan};
 use crate::model::{Fault, Faults, Json, MAX_STEPS, Node, Pointer, StepId, canonical_digest};
 
 /// Longest name of a workflow, in characters: it stands in URLs and in every list.
@@ -159,14 +159,14 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
     if !faults.is_empty() {
         return None;
     }
-    link(&mut planned);
+    let steps = link(planned, &graph);
     Some(Plan {
         name: name?.to_owned(),
         hash: hash(workflow),
         meaning: canonical_digest(workflow),
         text: workflow.as_str().to_owned(),
-        positions: planned.iter().zip(0..).map(|(step, at)| (step.id.clone(), at)).collect(),
-        steps: planned,
+        places: steps.placed().map(|(at, step)| (step.id.clone(), at)).collect(),
+        steps,
         input_schema,
         pauses_on_failure,
         timeout,
@@ -285,18 +285,17 @@ fn graph(
     Graph::build(&vertices, positions, faults)
 }
 
-/// Fills in who depends on each step.
-fn link(steps: &mut [super::PlanStep]) {
-    let edges: Vec<(usize, usize)> = steps
-        .iter()
-        .enumerate()
-        .flat_map(|(at, step)| step.depends_on.iter().map(move |need| (*need, at)))
-        .collect();
-    for (need, dependent) in edges {
-        if let Some(step) = steps.get_mut(need) {
-            step.dependents.push(dependent);
+/// Fills in which steps each step depends on, and which depend on it.
+fn link(planned: Vec<PlanStep>, graph: &Graph) -> Steps<PlanStep> {
+    let mut steps = Steps::new(planned);
+    let places: Vec<StepIx> = steps.places().collect();
+    for (at, &dependent) in places.iter().enumerate() {
+        for &need in graph.depends_on(at).filter_map(|need| places.get(need)) {
+            steps[dependent].depends_on.push(need);
+            steps[need].dependents.push(dependent);
         }
     }
+    steps
 }
 
 fn hash(workflow: &Json) -> String {

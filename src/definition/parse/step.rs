@@ -34,13 +34,7 @@ pub(super) fn read(
     if faults.len() > before {
         return None;
     }
-    Some(PlanStep {
-        depends_on: around.graph.depends_on(position),
-        when,
-        fallback,
-        compensate,
-        ..way?.into_step(id?)
-    })
+    Some(PlanStep { when, fallback, compensate, ..way?.into_step(id?) })
 }
 
 fn condition(

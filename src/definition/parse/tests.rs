@@ -68,8 +68,8 @@ fn the_contracts_example_is_read_whole() {
     let kinds: Vec<_> = plan.steps.iter().map(|step| step.action.kind()).collect();
     assert_eq!(kinds, ["http", "transform", "http", "exec", "sleep"]);
     let send = &plan.steps[2];
-    assert_eq!((&send.depends_on, &send.dependents), (&vec![1], &vec![4]));
-    assert_eq!(plan.steps[4].depends_on, [2, 3]);
+    assert_eq!((&send.depends_on, &send.dependents), (&vec![1.into()], &vec![4.into()]));
+    assert_eq!(plan.steps[4].depends_on, [2.into(), 3.into()]);
     assert_eq!((send.retry.max_attempts, send.retry.jitter), (4, false));
     assert_eq!((plan.steps[0].retry.max_attempts, plan.steps[0].retry.jitter), (5, false));
     assert_eq!(send.timeout, Some(Duration::from_secs(10)));
@@ -77,8 +77,8 @@ fn the_contracts_example_is_read_whole() {
     assert_eq!(send.warn_after, Some(Duration::from_millis(500)));
     assert!(send.continue_on_error && !plan.steps[0].continue_on_error);
     assert!(send.when.is_some());
-    assert_eq!(plan.leaves().collect::<Vec<_>>(), [4]);
-    assert_eq!((plan.position("send"), plan.position("nosuch")), (Some(2), None));
+    assert_eq!(plan.leaves().collect::<Vec<_>>(), [4.into()]);
+    assert_eq!((plan.find("send"), plan.find("nosuch")), (Some(2.into()), None));
     let programs: Vec<_> =
         plan.programs(&Pointer::root()).map(|(at, name)| (at.text(), name)).collect();
     assert_eq!(programs, [("/steps/3/with/program".to_owned(), "ls")]);
@@ -325,7 +325,7 @@ fn a_thousand_steps_are_read_and_one_more_is_refused() {
             .collect()
     };
     let plan = plan(&json!({"name": "w", "steps": steps(1000)}));
-    assert_eq!(plan.leaves().collect::<Vec<_>>(), [999]);
+    assert_eq!(plan.leaves().collect::<Vec<_>>(), [999.into()]);
     let faults = parse(&json!({"name": "w", "steps": steps(1001)})).map(|_| ()).unwrap_err();
     assert_eq!(faults, ["/workflow/steps: a workflow has at most 1000 steps"]);
 }

@@ -28,7 +28,7 @@ fn attempt(program: &str, with: &str) -> Attempt {
         with: Json::parse(with).unwrap(),
         holds_secrets: false,
         traceparent: None,
-        phase: crate::definition::Phase::Own,
+        work: crate::definition::Work::Own,
         rounds: 0,
         pulse: Pulse::default(),
     }

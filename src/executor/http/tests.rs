@@ -33,7 +33,7 @@ pub(super) fn attempt(with: &str) -> Attempt {
         with: Json::parse(with).unwrap(),
         holds_secrets: false,
         traceparent: None,
-        phase: crate::definition::Phase::Own,
+        work: crate::definition::Work::Own,
         rounds: 0,
         pulse: Pulse::default(),
     }

@@ -1,17 +1,16 @@
 //! Answers commands with events: one file per group of commands.
 
-mod compensation;
 mod control;
 mod fork;
 mod recover;
-mod result;
+mod report;
 
 pub use fork::{Fork, ForkRejection, fork};
 
 use std::sync::Arc;
 
 use super::bounds;
-use super::draft::Draft;
+use super::decision::Decision;
 use super::ready::advance;
 use super::{Command, Moment, Rejection, ThreadState};
 use crate::definition::{self, Plan};
@@ -52,21 +51,19 @@ fn decided(
     command: Command,
     moment: Moment,
 ) -> Result<Vec<Event>, Rejection> {
-    let mut draft = Draft::new(state, moment);
+    let plan = Arc::clone(&state.plan);
+    let mut decision = Decision::new(&plan, state, moment);
     match command {
-        Command::Advance => advance(&mut draft),
-        Command::Recover(takeover) => recover::recover(&mut draft, takeover),
+        Command::Advance => advance(&mut decision),
+        Command::Recover(takeover) => recover::recover(&mut decision, takeover),
         Command::Quarantine { takeover, losses } => {
-            recover::quarantine(&mut draft, takeover, losses)?;
+            recover::quarantine(&mut decision, takeover, losses)?;
         }
-        Command::Condemn { takeover, stood } => recover::condemn(&mut draft, takeover, stood)?,
-        Command::Attempt { step, attempt, undoes: false, report } => {
-            result::reported(&mut draft, (step, attempt), report)?;
+        Command::Condemn { takeover, stood } => recover::condemn(&mut decision, takeover, stood)?,
+        Command::Attempt { attempt, report } => {
+            report::reported(&mut decision, attempt, report)?;
         }
-        Command::Attempt { step, attempt, undoes: true, report } => {
-            compensation::reported(&mut draft, (step, attempt), report)?;
-        }
-        Command::Ask(ask, who) => control::asked(&mut draft, ask, &who)?,
+        Command::Ask(ask, who) => control::asked(&mut decision, ask, &who)?,
     }
-    Ok(draft.into_events())
+    Ok(decision.into_events())
 }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::super::decisions::{ABORT, POLICY, RESUME};
-use super::super::draft::Draft;
+use super::super::choices::{ABORT, POLICY, RESUME};
+use super::super::decision::Decision;
 use super::super::ready::advance;
 use super::super::{Rejection, Takeover};
 use crate::model::{
@@ -14,32 +14,32 @@ use crate::model::{
 
 /// Attempts that were under way are lost: their steps stand before their next attempt again, which
 /// the same append starts. A lost attempt does not count against the retry policy.
-pub(super) fn recover(draft: &mut Draft<'_>, takeover: Takeover) {
-    if draft.state.status.is_terminal() {
+pub(super) fn recover(decision: &mut Decision<'_>, takeover: Takeover) {
+    if decision.state.status.is_terminal() {
         return;
     }
-    let lost = draft.state.running();
+    let lost = decision.state.running();
     if takeover.cause.is_loss() || !lost.is_empty() {
-        take_over(draft, takeover, lost);
+        take_over(decision, takeover, lost);
     }
-    advance(draft);
+    advance(decision);
 }
 
 /// Takes a thread over and pauses it: none of its steps runs until a person has decided.
 pub(super) fn quarantine(
-    draft: &mut Draft<'_>,
+    decision: &mut Decision<'_>,
     takeover: Takeover,
     losses: u32,
 ) -> Result<(), Rejection> {
-    match draft.state.status {
+    match decision.state.status {
         // It starts nothing any more but what undoes it: taken over, it ends, or is judged by that.
-        ThreadStatus::Running if draft.state.is_failing() => {
-            recover(draft, takeover);
+        ThreadStatus::Running if decision.state.is_failing() => {
+            recover(decision, takeover);
             return Ok(());
         }
         // It is set aside already, and goes on once a person says so; its attempts are lost.
         ThreadStatus::Paused => {
-            recover(draft, takeover);
+            recover(decision, takeover);
             return Ok(());
         }
         ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Compensating => {}
@@ -47,32 +47,32 @@ pub(super) fn quarantine(
             return Err(Rejection::WrongState(status));
         }
     }
-    let suspects = draft.state.running();
-    take_over(draft, takeover, suspects.clone());
+    let suspects = decision.state.running();
+    take_over(decision, takeover, suspects.clone());
     let reason = format!(
         "{losses} replicas were lost while they drove this thread and no step completed in \
          between; under way at the last one: {}",
         listed(&suspects)
     );
-    set_aside(draft, suspects, reason);
+    set_aside(decision, suspects, reason);
     Ok(())
 }
 
 /// Pauses a thread that kept a worker from going on. Nothing of it is looked at: whatever it would do
 /// next may be what a worker stands in.
 pub(super) fn condemn(
-    draft: &mut Draft<'_>,
+    decision: &mut Decision<'_>,
     takeover: Option<Takeover>,
     stood: Duration,
 ) -> Result<(), Rejection> {
-    let status = draft.state.status;
+    let status = decision.state.status;
     if status.is_terminal() {
         return Err(Rejection::WrongState(status));
     }
-    let running = draft.state.running();
-    let suspects = if running.is_empty() { draft.state.next_steps() } else { running.clone() };
+    let running = decision.state.running();
+    let suspects = if running.is_empty() { decision.state.next_steps() } else { running.clone() };
     if let Some(takeover) = takeover {
-        take_over(draft, takeover, running);
+        take_over(decision, takeover, running);
     }
     if status == ThreadStatus::Paused {
         // It goes on once a person says so.
@@ -84,7 +84,7 @@ pub(super) fn condemn(
         stood.as_secs(),
         listed(&suspects)
     );
-    set_aside(draft, suspects, reason);
+    set_aside(decision, suspects, reason);
     Ok(())
 }
 
@@ -96,12 +96,12 @@ fn listed(steps: &[StepId]) -> String {
 }
 
 /// Pauses the thread and asks a person.
-fn set_aside(draft: &mut Draft<'_>, suspects: Vec<StepId>, reason: String) {
+fn set_aside(decision: &mut Decision<'_>, suspects: Vec<StepId>, reason: String) {
     let (by, why) = (POLICY.to_owned(), Some(reason.clone()));
     let paused = WorkflowPaused { by, reason: why, aborts_at: None, compensate: false };
-    draft.emit(EventBody::WorkflowPaused(paused));
-    let id = draft.state.next_intervention();
-    draft.emit(EventBody::InterventionOpened(InterventionOpened {
+    decision.emit(EventBody::WorkflowPaused(paused));
+    let id = decision.state.next_intervention();
+    decision.emit(EventBody::InterventionOpened(InterventionOpened {
         id,
         kind: InterventionKind::Poison,
         steps: suspects,
@@ -110,16 +110,16 @@ fn set_aside(draft: &mut Draft<'_>, suspects: Vec<StepId>, reason: String) {
         digest: None,
         expires_at: None,
         on_timeout: None,
-        escalates_at: draft.escalates_at(),
+        escalates_at: decision.escalates_at(),
         approvers: Vec::new(),
         not_by: None,
     }));
 }
 
-fn take_over(draft: &mut Draft<'_>, takeover: Takeover, steps: Vec<StepId>) {
+fn take_over(decision: &mut Decision<'_>, takeover: Takeover, steps: Vec<StepId>) {
     let Takeover { cause, strategy, previous_owner } = takeover;
-    let from_seq = draft.state.last_seq;
-    draft.emit(EventBody::WorkflowRecovered(WorkflowRecovered {
+    let from_seq = decision.state.last_seq;
+    decision.emit(EventBody::WorkflowRecovered(WorkflowRecovered {
         cause,
         strategy: Some(strategy),
         previous_owner,

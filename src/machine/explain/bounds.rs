@@ -5,27 +5,26 @@ use serde_json::{Value, json};
 use super::case::Case;
 use super::format::{at, failure, list, since};
 use super::{Call, Cause, CauseKind};
-use crate::definition::Phase;
-use crate::machine::{ThreadState, Undo};
+use crate::definition::Work;
+use crate::machine::{ThreadState, Track};
 use crate::model::{StepId, StepStatus, ThreadStatus};
 
 /// How completed steps are being undone: always something, of a thread that is compensating.
 pub(super) fn compensating(case: &Case<'_>) -> Cause {
     let state = case.state;
-    let steps = state.plan.steps.iter().zip(&state.steps);
-    let mut undone = steps.filter_map(|(planned, step)| Some((&planned.id, step.undo.as_deref()?)));
-    let now =
-        undone.find(|(_, undo)| matches!(undo.status, StepStatus::Running | StepStatus::Retrying));
-    let told = match now {
-        Some((id, undo)) if undo.status == StepStatus::Retrying => retries(case, id, undo),
-        Some((id, undo)) => undoes(case, id, undo),
-        None => next(case),
-    };
-    told.by_itself(now.and_then(|(_, undo)| undo.wake_at))
+    let now = state.placed().find_map(|(_, planned, step)| match step.undo {
+        Some(StepStatus::Running) => Some(undoes(case, &planned.id, &step.compensation)),
+        Some(StepStatus::Retrying) => {
+            let told = retries(case, &planned.id, &step.compensation);
+            Some(told.by_itself(step.compensation.wake_at))
+        }
+        _ => None,
+    });
+    now.unwrap_or_else(|| next(case).by_itself(None))
 }
 
 /// The attempt of a compensation is under way, also while the thread is paused.
-pub(super) fn undoes(case: &Case<'_>, id: &StepId, undo: &Undo) -> Cause {
+pub(super) fn undoes(case: &Case<'_>, id: &StepId, undo: &Track) -> Cause {
     let sentence = format!(
         "What step {id} has done is being undone: an attempt of its compensation is under way{}.",
         since(undo.attempt_at, case.facts.now)
@@ -39,10 +38,10 @@ pub(super) fn undoes(case: &Case<'_>, id: &StepId, undo: &Undo) -> Cause {
 }
 
 /// A compensation waits for its next attempt.
-fn retries(case: &Case<'_>, id: &StepId, undo: &Undo) -> Cause {
+fn retries(case: &Case<'_>, id: &StepId, undo: &Track) -> Cause {
     let state = case.state;
-    let planned = state.plan.position(id.as_str()).and_then(|at| state.plan.steps.get(at));
-    let most = planned.map_or(0, |step| step.phase(Phase::Compensation).retry.max_attempts);
+    let planned = state.plan.find(id.as_str()).map(|at| &state.plan.steps[at]);
+    let most = planned.map_or(0, |step| step.work(Work::Compensation).retry.max_attempts);
     let said = undo.error.as_ref().map(failure).unwrap_or_default();
     let due = undo.wake_at.map_or_else(String::new, |due| at(due, case.facts.now));
     let refused = refused(case, id);
@@ -73,7 +72,7 @@ fn retries(case: &Case<'_>, id: &StepId, undo: &Undo) -> Cause {
 /// The circuit that would refuse an attempt at undoing a step now, as far as this replica knows: an
 /// attempt that is refused is lost.
 fn refused<'a>(case: &'a Case<'_>, id: &StepId) -> Option<&'a str> {
-    let known = case.facts.circuits.get(&case.state.plan.position(id.as_str())?)?;
+    let known = case.facts.circuits.get(&case.state.plan.find(id.as_str())?)?;
     let refuses = known.state == Some("open") || known.cools_until.is_some();
     refuses.then_some(known.key.as_str())
 }

@@ -2,7 +2,7 @@
 
 use super::Facts;
 use crate::machine::ThreadState;
-use crate::model::{StepStatus, ThreadStatus};
+use crate::model::ThreadStatus;
 
 /// A thread, and all that is known about why it stands where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -21,10 +21,6 @@ impl Case<'_> {
         {
             return false;
         }
-        let ended = |at: &usize| state.step(*at).is_some_and(|step| step.status.is_terminal());
-        let mut pairs = state.plan.steps.iter().zip(&state.steps);
-        pairs.any(|(planned, step)| {
-            step.status == StepStatus::Pending && planned.depends_on.iter().all(ended)
-        })
+        !state.next_steps().is_empty()
     }
 }

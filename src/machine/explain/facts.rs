@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::definition::StepIx;
 use crate::model::{Seq, ThreadId, ThreadStatus, Timeouts, Timestamp};
 
 /// What the runtime has found out, at one moment.
@@ -38,10 +39,10 @@ pub struct Facts {
     pub failed_recovery: Option<String>,
     /// What the answering replica knows of the targets of steps that wait for their next attempt,
     /// by the step's position.
-    pub circuits: BTreeMap<usize, KnownCircuit>,
+    pub circuits: BTreeMap<StepIx, KnownCircuit>,
     /// How long ago attempts under way on the answering replica have shown their last sign of life,
     /// by the step's position; of those that are ended when they fall silent.
-    pub silences: BTreeMap<usize, Duration>,
+    pub silences: BTreeMap<StepIx, Duration>,
 }
 
 /// The replica that answers.

@@ -10,20 +10,21 @@ use super::case::Case;
 use super::format::{asked_since, at, failure, list, since, span};
 use super::question::asked;
 use super::{Call, Cause, CauseKind, Hands, KnownCircuit};
-use crate::definition::{Action, PlanStep};
+use crate::definition::{Action, PlanStep, StepIx};
 use crate::machine::{Intervention, StepState};
 use crate::model::{
     Category, Failure, InterventionKind, InterventionOpened, StepStatus, ThreadStatus, codes,
+    millis,
 };
 
 /// Signals of other names that are told of: enough to see a typo, and short enough to be read.
 const MAX_NAMES: usize = 5;
 
-/// A step of a thread that is looked at: as it is planned in the phase it is in, and as it stands.
+/// A step of a thread that is looked at: the work it is at as it is planned, and as it stands.
 #[derive(Debug, Clone, Copy)]
 struct Place<'a> {
     case: &'a Case<'a>,
-    position: usize,
+    at: StepIx,
     planned: &'a PlanStep,
     step: &'a StepState,
 }
@@ -40,10 +41,11 @@ pub(super) fn under_way(case: &Case<'_>) -> Vec<Cause> {
 
 /// The attempt of a step, or of its compensation, that is under way.
 fn own_or_undo(place: &Place<'_>) -> Option<Cause> {
-    let undo = place.step.undo.as_deref();
-    match undo.filter(|undo| undo.status == StepStatus::Running) {
-        Some(undo) => Some(undoes(place.case, &place.planned.id, undo)),
-        None => (place.step.status == StepStatus::Running).then(|| attempt(place)),
+    match place.step.undo {
+        Some(StepStatus::Running) => {
+            Some(undoes(place.case, &place.planned.id, &place.step.compensation))
+        }
+        _ => (place.step.status == StepStatus::Running).then(|| attempt(place)),
     }
 }
 
@@ -57,10 +59,9 @@ pub(super) fn of_people(case: &Case<'_>) -> Vec<Cause> {
 }
 
 fn places<'a>(case: &'a Case<'a>) -> impl Iterator<Item = Place<'a>> {
-    let steps = case.state.plan.steps.iter().zip(&case.state.steps).enumerate();
-    steps.map(move |(position, (planned, step))| {
-        let planned = planned.phase(step.phase());
-        Place { case, position, planned, step }
+    case.state.placed().map(move |(at, planned, step)| {
+        let planned = planned.work(step.work());
+        Place { case, at, planned, step }
     })
 }
 
@@ -112,32 +113,32 @@ fn attempt(place: &Place<'_>) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
     let limit = case.facts.replica.timeouts.attempt(planned.timeout);
-    let ends = limit.zip(step.attempt_at).map(|(limit, began)| began.plus(limit));
+    let ends = limit.zip(step.own.attempt_at).map(|(limit, began)| began.plus(limit));
     let driven = case.facts.is_driven();
-    let silence = case.facts.silences.get(&place.position).copied();
-    let number = step.attempts;
+    let silence = case.facts.silences.get(&place.at).copied();
+    let number = step.own.attempts;
     let sentence = if driven {
         let bound = match ends {
             Some(ends) => format!("; its timeout ends it {}", at(ends, now)),
             None => "; it has no timeout".to_owned(),
         };
-        let slow = if step.warned { ", longer than it should take" } else { "" };
+        let slow = if step.own.warned { ", longer than it should take" } else { "" };
         let stuck =
-            if step.stale { ", without a sign of life for long: it looks stuck" } else { "" };
+            if step.own.stale { ", without a sign of life for long: it looks stuck" } else { "" };
         let silent = silence.map_or_else(String::new, |silent| {
             format!(", with its last sign of life {} ago", span(silent))
         });
         format!(
             "Attempt {number} of step {id} ({}) is under way{}{slow}{stuck}{silent}{bound}.",
             planned.action.kind(),
-            since(step.attempt_at, now)
+            since(step.own.attempt_at, now)
         )
     } else {
         format!(
             "Attempt {number} of step {id} ({}) was under way{}; whoever takes the thread over makes \
              it again, with the same idempotency key.",
             planned.action.kind(),
-            since(step.attempt_at, now)
+            since(step.own.attempt_at, now)
         )
     };
     let ends_with = match (driven, ends) {
@@ -145,7 +146,7 @@ fn attempt(place: &Place<'_>) -> Cause {
         (true, None) => "its end: no timeout bounds it",
         (false, _) => "the attempt that is made again",
     };
-    let retries = step.stale && driven && case.state.status == ThreadStatus::Running;
+    let retries = step.own.stale && driven && case.state.status == ThreadStatus::Running;
     let call = if retries && case.state.error.is_none() {
         let does = "cancels the attempt and makes the next one, with the same idempotency key";
         Some(Call::post(&case.state.thread_id, &format!("/steps/{id}/retry"), (json!({}), does)))
@@ -155,12 +156,12 @@ fn attempt(place: &Place<'_>) -> Cause {
     };
     Cause::new(CauseKind::Attempt, sentence, ends_with)
         .about(id)
-        .since(step.attempt_at)
+        .since(step.own.attempt_at)
         .by_itself(ends.filter(|_| driven))
         .call(call)
         .detail(json!({
             "stepKind": planned.action.kind(), "attempt": number, "fallback": step.fallback,
-            "warned": step.warned, "stale": step.stale, "timeoutMs": limit.map(millis),
+            "warned": step.own.warned, "stale": step.own.stale, "timeoutMs": limit.map(millis),
             "warnAfterMs": planned.warn_after.map(millis),
             "heartbeatTimeoutMs": planned.heartbeat_timeout.map(millis),
             "replica": driver(case), "underWay": driven,
@@ -179,8 +180,8 @@ fn driver<'a>(case: &'a Case<'_>) -> Option<&'a str> {
 
 /// A step waits for its next attempt.
 fn retries(place: &Place<'_>) -> Cause {
-    let known = place.case.facts.circuits.get(&place.position);
-    let Some(error) = &place.step.error else { return retry(place, known) };
+    let known = place.case.facts.circuits.get(&place.at);
+    let Some(error) = &place.step.own.error else { return retry(place, known) };
     let cools = known.and_then(|known| known.cools_until);
     let open = known.is_some_and(|known| known.state == Some("open"));
     if open || error.code == codes::CIRCUIT_OPEN && cools.is_none() {
@@ -223,7 +224,7 @@ fn circuit(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -> 
     )
     .about(id)
     .since(step.failed_at)
-    .by_itself(step.wake_at)
+    .by_itself(step.own.wake_at)
     .call(skip(place, (json!({}), does)))
     .detail(next_attempt(place, known))
 }
@@ -245,7 +246,7 @@ fn cool_down(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -
     Cause::new(CauseKind::CoolDown, sentence, "its next attempt")
         .about(id)
         .since(step.failed_at)
-        .by_itself(step.wake_at)
+        .by_itself(step.own.wake_at)
         .call(skip(place, (json!({}), does)))
         .detail(next_attempt(place, known))
 }
@@ -254,10 +255,10 @@ fn cool_down(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -
 fn retry(place: &Place<'_>, known: Option<&KnownCircuit>) -> Cause {
     let Place { case, planned, step, .. } = place;
     let id = &planned.id;
-    let said = step.error.as_ref().map(failure).unwrap_or_default();
+    let said = step.own.error.as_ref().map(failure).unwrap_or_default();
     let sentence = format!(
         "Step {id} has failed {} of {} times ({said}) and is tried again {}.",
-        step.failures,
+        step.own.failures,
         planned.retry.max_attempts,
         due(place)
     );
@@ -272,14 +273,14 @@ fn retry(place: &Place<'_>, known: Option<&KnownCircuit>) -> Cause {
     Cause::new(CauseKind::Retry, sentence, "its next attempt")
         .about(id)
         .since(step.failed_at)
-        .by_itself(step.wake_at)
+        .by_itself(step.own.wake_at)
         .call(call)
         .detail(next_attempt(place, known))
 }
 
 /// When a step is tried again.
 fn due(place: &Place<'_>) -> String {
-    match place.step.wake_at {
+    match place.step.own.wake_at {
         Some(due) => at(due, place.case.facts.now),
         None => "as soon as it can be".to_owned(),
     }
@@ -296,10 +297,10 @@ fn next_attempt(place: &Place<'_>, known: Option<&KnownCircuit>) -> Value {
         })
     });
     json!({
-        "stepKind": planned.action.kind(), "attempt": step.attempts,
-        "nextAttempt": step.attempts.saturating_add(1), "failures": step.failures,
+        "stepKind": planned.action.kind(), "attempt": step.own.attempts,
+        "nextAttempt": step.own.attempts.saturating_add(1), "failures": step.own.failures,
         "maxAttempts": planned.retry.max_attempts, "fallback": step.fallback,
-        "retryAt": step.wake_at, "error": step.error, "circuit": circuit,
+        "retryAt": step.own.wake_at, "error": step.own.error, "circuit": circuit,
     })
 }
 
@@ -308,7 +309,7 @@ fn signal(place: &Place<'_>, name: &str) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
     // A thread that is paused has no timers.
-    let until = step.wake_at.filter(|_| case.state.status == ThreadStatus::Running);
+    let until = step.own.wake_at.filter(|_| case.state.status == ThreadStatus::Running);
     let (bound, ends_with) = match until {
         Some(until) => (
             format!(", and fails if none has come {}", at(until, now)),
@@ -329,16 +330,16 @@ fn signal(place: &Place<'_>, name: &str) -> Cause {
         CauseKind::Signal,
         format!(
             "Step {id} waits for the signal {name}{}{bound}.{kept}",
-            since(step.attempt_at, now)
+            since(step.own.attempt_at, now)
         ),
         ends_with,
     );
     let cause = if until.is_some() { cause.by_itself(until) } else { cause };
     cause
         .about(id)
-        .since(step.attempt_at)
+        .since(step.own.attempt_at)
         .call(Some(call))
-        .detail(json!({ "signal": name, "expiresAt": step.wake_at, "kept": others }))
+        .detail(json!({ "signal": name, "expiresAt": step.own.wake_at, "kept": others }))
 }
 
 /// Names of signals that were sent and that nobody has taken, besides the one that is waited for.
@@ -352,7 +353,7 @@ fn other_signals<'a>(place: &Place<'a>, name: &str) -> Vec<&'a str> {
 fn approval(place: &Place<'_>, one: &Intervention) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
-    let until = step.wake_at.filter(|_| case.state.status == ThreadStatus::Running);
+    let until = step.own.wake_at.filter(|_| case.state.status == ThreadStatus::Running);
     let bound = match (until, &one.opened.on_timeout) {
         (Some(until), Some(choice)) => {
             format!(" By itself \"{choice}\" is chosen {}.", at(until, now))
@@ -404,21 +405,21 @@ fn blocked(place: &Place<'_>, one: &Intervention) -> Cause {
 fn sleep(place: &Place<'_>) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
-    let slept = step.attempt_at.map_or(Duration::ZERO, |began| now.since(began));
+    let slept = step.own.attempt_at.map_or(Duration::ZERO, |began| now.since(began));
     let body = json!({ "output": { "sleptMs": millis(slept) } });
     Cause::new(
         CauseKind::Timer,
-        format!("Step {id} sleeps{} and wakes {}.", since(step.attempt_at, now), due(place)),
+        format!("Step {id} sleeps{} and wakes {}.", since(step.own.attempt_at, now), due(place)),
         "its time",
     )
     .about(id)
-    .since(step.attempt_at)
-    .by_itself(step.wake_at)
+    .since(step.own.attempt_at)
+    .by_itself(step.own.wake_at)
     .call(skip(
         place,
         (body, "ends the sleep now: the step is skipped, with the output of a sleep"),
     ))
-    .detail(json!({ "wakesAt": step.wake_at, "sleptMs": millis(slept) }))
+    .detail(json!({ "wakesAt": step.own.wake_at, "sleptMs": millis(slept) }))
 }
 
 /// It waits for something that has no words of its own here.
@@ -429,19 +430,23 @@ fn other(place: &Place<'_>) -> Cause {
     let why = asked.map_or_else(String::new, |one| format!(": {}", one.opened.prompt));
     let cause = Cause::new(
         CauseKind::Waiting,
-        format!("Step {id} ({}) waits{}{why}.", planned.action.kind(), since(step.attempt_at, now)),
-        if step.wake_at.is_some() {
+        format!(
+            "Step {id} ({}) waits{}{why}.",
+            planned.action.kind(),
+            since(step.own.attempt_at, now)
+        ),
+        if step.own.wake_at.is_some() {
             "its time"
         } else {
             "nothing by itself; whoever skips the step"
         },
     )
     .about(id)
-    .since(step.attempt_at)
+    .since(step.own.attempt_at)
     .call(skip(place, (json!({}), "does without the step: what depends on it sees null")))
-    .detail(json!({ "stepKind": planned.action.kind(), "wakesAt": step.wake_at,
+    .detail(json!({ "stepKind": planned.action.kind(), "wakesAt": step.own.wake_at,
                     "interventionId": asked.map(|one| &one.opened.id) }));
-    if step.wake_at.is_some() { cause.by_itself(step.wake_at) } else { cause }
+    if step.own.wake_at.is_some() { cause.by_itself(step.own.wake_at) } else { cause }
 }
 
 /// The call that does without a step, where that is possible.
@@ -456,8 +461,4 @@ fn skip(place: &Place<'_>, what: (Value, &str)) -> Option<Call> {
     };
     let path = format!("/steps/{}/skip", place.planned.id);
     possible.then(|| Call::post(&state.thread_id, &path, what))
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

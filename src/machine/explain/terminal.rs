@@ -5,7 +5,7 @@ use serde_json::json;
 use super::format::{failure, list};
 use super::{Call, Cause, CauseKind};
 use crate::machine::ThreadState;
-use crate::machine::decisions::POLICY;
+use crate::machine::choices::POLICY;
 use crate::model::{Compensation, Failure, StepId, codes};
 
 pub(super) fn completed(state: &ThreadState) -> Cause {

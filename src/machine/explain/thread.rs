@@ -6,7 +6,7 @@ use super::case::Case;
 use super::format::{asked_since, failure, list, since};
 use super::question::asked;
 use super::{Call, Cause, CauseKind, Hands, bounds, steps, terminal};
-use crate::machine::decisions::POLICY;
+use crate::machine::choices::POLICY;
 use crate::machine::{Intervention, ThreadState};
 use crate::model::{InterventionKind, StepId, ThreadStatus};
 
@@ -146,8 +146,8 @@ fn failing(state: &ThreadState) -> Cause {
         ),
     )))
     .detail(json!({ "error": error, "waitsFor": others }));
-    let since = failed.and_then(|step| state.steps.get(state.plan.position(step.as_str())?));
-    let cause = cause.since(since.and_then(|step| step.completed_at));
+    let since = failed.and_then(|step| state.find(step)?.1.completed_at);
+    let cause = cause.since(since);
     match failed {
         Some(step) => cause.about(step),
         None => cause,

@@ -23,7 +23,7 @@ pub use fault::SnapshotFault;
 
 /// The version that this server writes, and the only one it reads. Every change of the serde form
 /// of the state needs a new one: older snapshots are then skipped, and the journal is read.
-pub const SNAPSHOT_VERSION: u32 = 5;
+pub const SNAPSHOT_VERSION: u32 = 6;
 
 /// The members of a snapshot.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub fn estimate(state: &ThreadState) -> usize {
     };
     let steps = state.steps.iter().map(|step| {
         let held = step.held.as_ref().map_or(0, |held| held.output.as_str().len());
-        STEP + held + json(&step.output) + failure(&step.error)
+        STEP + held + json(&step.output) + failure(&step.own.error)
     });
     let thread = state.input.as_str().len() + state.metadata.as_str().len();
     STEP + thread + json(&state.output) + failure(&state.error) + steps.sum::<usize>()
@@ -113,8 +113,9 @@ impl EncodedSnapshot {
         if state.workflow.hash != plan.hash {
             return misfit(format!("it is of definition {}", state.workflow.hash));
         }
-        if ids.len() != plan.steps.len() {
-            return misfit(format!("it has {} steps, the plan {}", ids.len(), plan.steps.len()));
+        let found = if ids.len() == plan.steps.len() { state.steps.len() } else { ids.len() };
+        if found != plan.steps.len() {
+            return misfit(format!("it has {found} steps, the plan {}", plan.steps.len()));
         }
         if let Some((found, planned)) = ids.iter().zip(&plan.steps).find(|(a, b)| ***a != b.id) {
             return misfit(format!("step {found} stands where the plan has {}", planned.id));

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::theatre::{Stage, http, http_with, json_of, refused};
+use crate::definition::StepIx;
 use crate::machine::snapshot::encode;
 use crate::machine::{
     Ask, Command, Fork, ForkRejection, Rejection, Resume, ThreadState, Who, fork,
@@ -68,8 +69,8 @@ fn paused(mut stage: Stage) -> Stage {
     stage
 }
 
-fn at(stage: &Stage, id: &str) -> usize {
-    stage.current(id).0
+fn at(stage: &Stage, id: &str) -> StepIx {
+    stage.current(id).step
 }
 
 fn skip(stage: &Stage, id: &str, output: Option<Value>) -> Ask {
@@ -187,7 +188,7 @@ fn what_nothing_goes_by_is_free() {
     stage.complete("note", json!("done"));
     let stage = paused(stage);
     is_free(&stage, &edit(&stage, "aside", json!(2)));
-    is_free(&stage, &Ask::Resume(Resume { from_step: Some(0), ..Resume::default() }));
+    is_free(&stage, &Ask::Resume(Resume { from_step: Some(0.into()), ..Resume::default() }));
     assert!(forked(&stage, &[], who("tests", Role::Invoker)).is_ok());
 }
 
@@ -225,7 +226,7 @@ fn another_input_is_given_by_nobody_who_could_not_answer_where_anything_stands()
     let mut stage = Stage::new(steps);
     stage.advance();
     stage.complete("scan", json!(1));
-    is_free(&paused(stage), &other(Some(0)));
+    is_free(&paused(stage), &other(Some(0.into())));
 }
 
 #[test]

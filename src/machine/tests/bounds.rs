@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::theatre::{DAWN, Stage, asked, broken, done, http, http_with, refused};
-use crate::machine::{Abort, Ask, Command, Report};
+use crate::machine::{Abort, Ask, AttemptId, Command, Report};
 use crate::model::{EventBody, RecoveryCause, StepStatus, ThreadStatus, TimeoutMultiplier};
 use crate::model::{Json, Timestamp};
 
@@ -115,7 +115,7 @@ fn a_server_may_multiply_the_bounds_of_work() {
     stage.advance();
     assert_eq!(
         stage
-            .decide(Command::Attempt { step: 0, attempt: 1, undoes: false, report: Report::Slow })
+            .decide(Command::Attempt { attempt: AttemptId::own(0, 1), report: Report::Slow })
             .unwrap()
             .len(),
         1
@@ -202,7 +202,7 @@ fn what_a_late_thread_has_done_is_undone() {
     stage.complete("a", json!(1));
     assert_eq!(stage.pass(5_000).advance(), ["compensation_start a 1"]);
     assert_eq!((stage.status("b"), stage.state.next_wake()), (StepStatus::Pending, None));
-    let done = Command::Attempt { step: 0, attempt: 1, undoes: true, report: done() };
+    let done = Command::Attempt { attempt: AttemptId::undo(0, 1), report: done() };
     assert_eq!(
         stage.pass(60_000).decide(done).unwrap(),
         ["compensation_complete a 1", "workflow_failed workflow_timeout"]
@@ -216,6 +216,6 @@ fn an_abort_may_have_a_grace_and_undo_what_was_done_by_its_end() {
     let how = Abort { grace: Duration::from_secs(10), compensate: true };
     assert_eq!(stage.decide(asked(Ask::Abort(how))).unwrap(), ["workflow_paused"]);
     assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1", "compensation_start a 1"]);
-    let done = Command::Attempt { step: 0, attempt: 1, undoes: true, report: done() };
+    let done = Command::Attempt { attempt: AttemptId::undo(0, 1), report: done() };
     assert_eq!(stage.decide(done).unwrap(), ["compensation_complete a 1", "workflow_aborted"]);
 }

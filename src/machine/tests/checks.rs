@@ -46,7 +46,7 @@ fn a_success_completes_the_step() {
 fn a_failure_is_one_of_the_attempt_and_the_policy_applies() {
     let mut stage = checked(json!({}));
     assert_eq!(stage.complete("a", score(1)), ["step_retry a 1 in 1000"]);
-    let error = stage.state.steps[0].error.clone().unwrap();
+    let error = stage.state.steps[0].own.error.clone().unwrap();
     assert_eq!((error.code.as_str(), error.recoverable), ("check_failed", true));
     stage.pass(1_000).advance();
     assert_eq!(
@@ -168,7 +168,7 @@ fn a_blocked_step_is_attempted_again_skipped_or_its_thread_aborted() {
     assert_eq!(aborted.state.steps[0].held, None);
     let mut by_step = stage;
     assert_eq!(
-        by_step.decide(asked(Ask::Retry { step: 0 })).unwrap(),
+        by_step.decide(asked(Ask::Retry { step: 0.into() })).unwrap(),
         ["intervention_resolved retry", "step_start a 2"]
     );
 }
@@ -178,7 +178,7 @@ fn a_person_may_retry_more_often_than_the_policy() {
     let mut stage = blocked();
     for attempt in 2..6 {
         stage.resolve("retry");
-        assert_eq!(stage.current("a").1, attempt);
+        assert_eq!(stage.current("a").number, attempt);
         stage.complete("a", score(6));
     }
     assert_eq!(stage.status("a"), StepStatus::Waiting);
@@ -209,8 +209,8 @@ fn an_output_that_arrives_in_a_pause_is_checked_as_well() {
 #[test]
 fn a_resume_from_the_step_or_without_it_answers_the_question() {
     for how in [
-        Resume { from_step: Some(0), ..Resume::default() },
-        Resume { skip: vec![0], ..Resume::default() },
+        Resume { from_step: Some(0.into()), ..Resume::default() },
+        Resume { skip: vec![0.into()], ..Resume::default() },
     ] {
         let mut stage = blocked();
         stage.decide(asked(Ask::Pause)).unwrap();
@@ -248,13 +248,8 @@ fn what_was_decided_is_not_decided_again() {
     let refused = Rejection::Resolved { choice: "accept".to_owned(), by: "ann".to_owned() };
     assert_eq!(stage.decide(again), Err(refused));
     // And a late result of the attempt is nobody's.
-    let (step, attempt) = stage.current("a");
+    let attempt = stage.current("a");
     let output = super::theatre::json_of(&score(9));
-    let late = Command::Attempt {
-        step,
-        attempt,
-        undoes: false,
-        report: Report::Done { output, session_id: None },
-    };
+    let late = Command::Attempt { attempt, report: Report::Done { output, session_id: None } };
     assert_eq!(stage.decide(late), Err(Rejection::Stale));
 }

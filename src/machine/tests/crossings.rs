@@ -148,7 +148,7 @@ fn a_fork_undoes_what_it_has_done_and_leaves_what_the_other_thread_did() {
     sound(&fork);
     // The other thread undoes its own.
     stage.fail("b", refused());
-    assert_eq!(stage.state.steps[0].undo_status(), Some(StepStatus::Running));
+    assert_eq!(stage.state.steps[0].undo, Some(StepStatus::Running));
 
     // An edit puts in another output, and does nothing that could be undone.
     let mut stage = half_done(json!({}));
@@ -207,7 +207,7 @@ fn an_output_that_is_accepted_after_the_deadline_asked_a_person_is_kept() {
 fn a_step_whose_output_is_blocked_runs_again_where_a_resume_begins_with_it() {
     let mut stage = blocked(json!({}));
     stage.decide(asked(Ask::Pause)).unwrap();
-    let how = Resume { from_step: Some(1), ..Resume::default() };
+    let how = Resume { from_step: Some(1.into()), ..Resume::default() };
     let lines = stage.decide(asked(Ask::Resume(how))).unwrap();
     assert_eq!(lines, ["intervention_resolved resume", "workflow_resumed", "step_start b 2"]);
     assert_eq!(stage.state.steps[1].held, None);

@@ -64,7 +64,7 @@ pub(super) fn only(stage: &Stage, facts: &Facts, kind: CauseKind) -> Cause {
 fn asks(call: &Call, state: &ThreadState) -> Ask {
     assert_eq!(call.method, "POST");
     let parts: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
-    let step = |id: &str| state.plan.position(id).unwrap();
+    let step = |id: &str| state.plan.find(id).unwrap();
     match parts.as_slice() {
         ["threads", "t", "resume"] => Ask::Resume(Resume::default()),
         ["threads", "t", "abort"] => {
@@ -138,7 +138,7 @@ fn sound(on: &Stage, cause: &Cause) -> Result<(), TestCaseError> {
     prop_assert!(cause.sentence.ends_with('.') && !cause.sentence.contains("  "), "{cause:#?}");
     prop_assert!(!cause.ends_with.is_empty() && cause.detail.is_object(), "{cause:#?}");
     prop_assert!(cause.until.is_none() || cause.by_itself, "{cause:#?}");
-    let known = |id: &StepId| state.plan.position(id.as_str()).is_some();
+    let known = |id: &StepId| state.plan.find(id.as_str()).is_some();
     prop_assert!(cause.step_id.as_ref().is_none_or(known));
     if let Some(call) = &cause.call {
         let mut after = state.clone();
@@ -159,7 +159,7 @@ fn what_a_step_waits_for_is_told_with_the_call_that_ends_it() {
     ]));
     stage.advance();
     stage.pass(10_000);
-    let silences = BTreeMap::from([(3, Duration::from_secs(3))]);
+    let silences = BTreeMap::from([(3.into(), Duration::from_secs(3))]);
     let told = told(&stage, &Facts { silences, ..facts(&stage) });
     assert!(told.moving);
     let summary: Vec<_> = told
@@ -223,7 +223,7 @@ fn a_retry_is_told_apart_from_an_open_circuit_and_a_cool_down() {
         cools_until: None,
     };
     let with = |known: &KnownCircuit| Facts {
-        circuits: BTreeMap::from([(0, known.clone())]),
+        circuits: BTreeMap::from([(0.into(), known.clone())]),
         ..here.clone()
     };
     let open = only(&stage, &with(&known), CauseKind::Circuit);

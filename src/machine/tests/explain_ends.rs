@@ -28,7 +28,7 @@ fn what_was_undone_is_told_before_it_is_done_again() {
         retry_at: None,
         cools_until: None,
     };
-    known.circuits.insert(0, circuit);
+    known.circuits.insert(0.into(), circuit);
     let refused = only(&stage, &known, CauseKind::Compensating);
     assert!(refused.sentence.contains("The circuit of u:80 refuses attempts"), "{refused:#?}");
     assert_eq!(refused.call.unwrap().path, "/threads/t/abort");

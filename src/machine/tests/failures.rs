@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::theatre::{DAWN, Stage, broken, http, http_with, refused};
-use crate::machine::{Command, Rejection, Report};
+use crate::machine::{AttemptId, Command, Rejection, Report};
 use crate::model::{Category, EventBody, Failure, StepStatus, ThreadStatus, Timestamp};
 
 #[test]
@@ -179,24 +179,20 @@ fn results_of_attempts_that_are_not_current_are_refused_and_change_nothing() {
     stage.pass(5_000).advance();
     let before = format!("{:?}", stage.state);
     let output = super::theatre::json_of(&json!(1));
-    for (step, attempt) in [(0, 1), (0, 3), (0, 0), (1, 0), (1, 1), (9, 1)] {
+    for (step, attempt) in [(0, 1), (0, 3), (0, 0), (1, 0), (1, 1)] {
         let output = output.clone();
         let complete = Command::Attempt {
-            step,
-            attempt,
-            undoes: false,
+            attempt: AttemptId::own(step, attempt),
             report: Report::Done { output, session_id: None },
         };
         let fail = Command::Attempt {
-            step,
-            attempt,
-            undoes: false,
+            attempt: AttemptId::own(step, attempt),
             report: Report::Failed { failure: broken(), retry_after: None },
         };
         for command in [
             complete,
             fail,
-            Command::Attempt { step, attempt, undoes: false, report: Report::Slow },
+            Command::Attempt { attempt: AttemptId::own(step, attempt), report: Report::Slow },
         ] {
             assert_eq!(stage.decide(command), Err(Rejection::Stale), "{step} {attempt}");
         }
@@ -204,9 +200,7 @@ fn results_of_attempts_that_are_not_current_are_refused_and_change_nothing() {
     assert_eq!(format!("{:?}", stage.state), before);
     stage.complete("a", json!(1));
     let again = Command::Attempt {
-        step: 0,
-        attempt: 2,
-        undoes: false,
+        attempt: AttemptId::own(0, 2),
         report: Report::Done { output, session_id: None },
     };
     assert_eq!(stage.decide(again), Err(Rejection::Stale));
@@ -218,7 +212,8 @@ fn an_attempt_is_warned_about_once() {
     let mut stage = Stage::new(json!([http_with("a", &[], bounds)]));
     stage.advance();
     stage.pass(1_500);
-    let warn = |attempt| Command::Attempt { step: 0, attempt, undoes: false, report: Report::Slow };
+    let warn =
+        |attempt| Command::Attempt { attempt: AttemptId::own(0, attempt), report: Report::Slow };
     assert_eq!(stage.decide(warn(1)).unwrap(), ["step_timeout_warning a 1"]);
     let EventBody::StepTimeoutWarning(fact) = stage.last() else { panic!("{:?}", stage.last()) };
     assert_eq!((fact.data.elapsed_ms, fact.data.timeout_ms), (1_500, Some(10_000)));
@@ -233,9 +228,7 @@ fn an_attempt_is_found_silent_once_and_the_next_one_anew() {
     let mut stage = Stage::new(json!([http("a", &[])]));
     stage.advance();
     let silent = |attempt| Command::Attempt {
-        step: 0,
-        attempt,
-        undoes: false,
+        attempt: AttemptId::own(0, attempt),
         report: Report::Stale { silent: Duration::from_mins(2) },
     };
     assert_eq!(stage.decide(silent(1)).unwrap(), ["step_stale a 1"]);

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::theatre::{Stage, broken, http, http_with, refused};
-use crate::definition::Phase;
-use crate::machine::{Command, Report};
+use crate::definition::Work;
+use crate::machine::{AttemptId, Command, Report};
 use crate::model::{Category, EventBody, Failure, RecoveryCause, StepStatus, ThreadStatus};
 
 /// A step with a fallback that is a step, and one that depends on it.
@@ -38,7 +38,7 @@ fn an_output_completes_the_step_and_says_what_it_stands_in_for() {
     assert!(fact.data.fallback);
     assert_eq!(fact.data.error.as_ref().unwrap().code, "http_status");
     let step = &stage.state.steps[0];
-    assert!(step.fallback && step.error.is_none());
+    assert!(step.fallback && step.own.error.is_none());
     assert_eq!(stage.complete("b", json!(1)), ["step_complete b 1", "workflow_complete"]);
 }
 
@@ -74,7 +74,7 @@ fn a_step_takes_over_under_its_own_policy_and_its_attempts_count_on() {
     let EventBody::StepStart(fact) = stage.last() else { panic!() };
     assert!(fact.data.fallback);
     // Its `with` may name why the step failed.
-    let fallback = stage.state.plan.steps[0].phase(Phase::Fallback);
+    let fallback = stage.state.plan.steps[0].work(Work::Fallback);
     let with = fallback.with.render(&stage.state, 1 << 20).unwrap();
     assert_eq!(with.as_str(), r#"{"url":"http://f/connection_failed"}"#);
     assert_eq!(stage.fail("a", broken()), ["step_retry a 2 in 1000"]);
@@ -153,18 +153,14 @@ fn a_refusal_by_an_open_circuit_is_waited_out_however_long_the_policy_waits() {
     let failure = Failure::recoverable("circuit_open", Category::External, "open");
     let retry_after = Some(std::time::Duration::from_mins(1));
     let refused = Command::Attempt {
-        step: 0,
-        attempt: 1,
-        undoes: false,
+        attempt: AttemptId::own(0, 1),
         report: Report::Failed { failure: failure.clone(), retry_after },
     };
     assert_eq!(stage.decide(refused).unwrap(), ["step_retry a 1 in 60000"]);
     stage.pass(60_000).advance();
     // It is a failed attempt all the same.
     let refused = Command::Attempt {
-        step: 0,
-        attempt: 2,
-        undoes: false,
+        attempt: AttemptId::own(0, 2),
         report: Report::Failed { failure, retry_after },
     };
     assert_eq!(

@@ -11,6 +11,7 @@ use super::journal;
 use super::properties::{act, drive_to_the_end};
 use super::random::{input, turns, workflow};
 use super::theatre::{Stage, asked, broken, http, json_of, line, plan};
+use crate::definition::StepIx;
 use crate::machine::{Ask, Fork, ForkRejection, ThreadState, Who, fork};
 use crate::model::{
     Event, EventBody, ForkedFrom, RecoveryCause, Seq, StepId, StepStatus, ThreadId, ThreadStatus,
@@ -44,10 +45,10 @@ proptest! {
 /// Forks the thread on the stage, perhaps with an edit, and drives the fork to its end.
 fn forked_at(stage: &Stage, seq: Seq, edited: bool) -> Result<(), TestCaseError> {
     let mut fork = copy(stage, seq);
-    let completed: Vec<usize> = with_status(&fork.state, StepStatus::Completed);
+    let completed: Vec<StepIx> = with_status(&fork.state, StepStatus::Completed);
     // What was undone there is done again here, with all that comes after it.
     let undone = with_status(&fork.state, StepStatus::Compensated).into_iter();
-    let redone: BTreeSet<usize> = undone.flat_map(|at| fork.state.plan.after(at)).collect();
+    let redone: BTreeSet<StepIx> = undone.flat_map(|at| fork.state.plan.after(at)).collect();
     let first = completed.iter().filter(|at| edited && !redone.contains(at)).take(1);
     let edits: Vec<_> = first.map(|&at| (at, json_of(&json!("edited")))).collect();
     let mut behind = edits.first().map(|(at, _)| fork.state.plan.after(*at)).unwrap_or_default();
@@ -85,8 +86,8 @@ fn forked_at(stage: &Stage, seq: Seq, edited: bool) -> Result<(), TestCaseError>
     Ok(())
 }
 
-fn with_status(state: &ThreadState, status: StepStatus) -> Vec<usize> {
-    (0..state.steps.len()).filter(|&at| state.steps[at].status == status).collect()
+fn with_status(state: &ThreadState, status: StepStatus) -> Vec<StepIx> {
+    state.steps.places().filter(|&at| state.steps[at].status == status).collect()
 }
 
 /// A thread `u` with the history of the one on the stage.
@@ -109,14 +110,14 @@ pub(super) fn copy(stage: &Stage, seq: Seq) -> Stage {
 
 fn decide(
     stage: &mut Stage,
-    edits: &[(usize, crate::model::Json)],
+    edits: &[(StepIx, crate::model::Json)],
 ) -> Result<Vec<String>, ForkRejection> {
     decide_with(stage, edits, None)
 }
 
 pub(super) fn decide_with(
     stage: &mut Stage,
-    edits: &[(usize, crate::model::Json)],
+    edits: &[(StepIx, crate::model::Json)],
     input: Option<Value>,
 ) -> Result<Vec<String>, ForkRejection> {
     let how = Fork {
@@ -130,8 +131,8 @@ pub(super) fn decide_with(
     Ok(lines)
 }
 
-pub(super) fn edit(stage: &Stage, id: &str, output: Value) -> (usize, crate::model::Json) {
-    (stage.state.plan.position(id).unwrap(), json_of(&output))
+pub(super) fn edit(stage: &Stage, id: &str, output: Value) -> (StepIx, crate::model::Json) {
+    (stage.state.plan.find(id).unwrap(), json_of(&output))
 }
 
 /// Three steps in a row, of which the first has completed and the second runs.
@@ -149,7 +150,7 @@ fn a_lost_attempt_is_made_again_and_counts_for_nothing() {
     stage.pass(60_000).advance();
     let mut fork = copy(&stage, stage.state.last_seq);
     assert_eq!(decide(&mut fork, &[]).unwrap(), ["workflow_forked"]);
-    assert_eq!(fork.state.steps[1].failures, 1);
+    assert_eq!(fork.state.steps[1].own.failures, 1);
     assert_eq!(fork.advance(), ["step_start b 3"]);
     assert_eq!((fork.state.recoveries, fork.state.interrupted), (0, 0));
 }

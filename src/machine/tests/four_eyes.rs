@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::theatre::{Stage, broken, http, json_of};
+use crate::definition::StepIx;
 use crate::machine::snapshot::encode;
 use crate::machine::{Ask, Command, Fork, ForkRejection, Rejection, Resume, Who, fork};
 use crate::model::{Role, StepStatus, ThreadStatus};
@@ -88,7 +89,7 @@ fn approvers_are_names_or_roles_and_nobody_else() {
 fn a_question_is_skipped_by_whoever_may_answer_it_alone() {
     let starter = || who("tests", Role::Admin);
     for mut stage in [asked(json!({ "notBy": "starter" })), asking(json!({ "notBy": "starter" }))] {
-        let step = stage.current("ask").0;
+        let step = stage.current("ask").step;
         let skip = || Ask::Skip { step, output: Some(json_of(&json!({ "choice": "approve" }))) };
         is_refused(stage.decide(Command::Ask(skip(), starter())));
         stage.decide(Command::Ask(Ask::Pause, starter())).unwrap();
@@ -102,7 +103,7 @@ fn a_question_is_skipped_by_whoever_may_answer_it_alone() {
 #[test]
 fn what_cannot_be_known_yet_is_not_skipped() {
     let mut stage = asking(json!({ "approvers": ["{quote.output.boss}"] }));
-    let step = stage.current("ask").0;
+    let step = stage.current("ask").step;
     let skip = Ask::Skip { step, output: None };
     is_refused(stage.decide(Command::Ask(skip, who("ann", Role::Admin))));
 }
@@ -111,12 +112,12 @@ fn what_cannot_be_known_yet_is_not_skipped() {
 fn an_invoker_gets_around_no_approval_of_its_thread() {
     let invoker = || who("tests", Role::Invoker);
     let mut stage = asked(json!({}));
-    let step = stage.current("ask").0;
+    let step = stage.current("ask").step;
     is_refused(stage.decide(Command::Ask(Ask::Skip { step, output: None }, invoker())));
     answer(&mut stage, who("ann", Role::Operator)).unwrap();
     stage.decide(Command::Ask(Ask::Pause, invoker())).unwrap();
     let edit = |step| Ask::Edit { step, output: json_of(&json!(1_000_000)) };
-    let quote = stage.current("quote").0;
+    let quote = stage.current("quote").step;
     is_refused(stage.decide(Command::Ask(edit(quote), invoker())));
     is_refused(stage.decide(Command::Ask(edit(step), invoker())));
     let other = Ask::Resume(Resume {
@@ -137,7 +138,7 @@ fn other_data_are_asked_about_again_and_not_by_whoever_gave_them() {
     let input = || Some(json_of(&json!({ "boss": "ann", "amount": 2 })));
     let resume = |from_step| Ask::Resume(Resume { from_step, input: input(), ..Resume::default() });
     is_refused(stage.decide(Command::Ask(resume(None), who("tests", Role::Admin))));
-    let from = Some(stage.current("ask").0);
+    let from = Some(stage.current("ask").step);
     stage.decide(Command::Ask(resume(from), who("bob", Role::Admin))).unwrap();
     assert_eq!(
         (stage.state.status, stage.status("ask")),
@@ -152,12 +153,12 @@ fn other_data_are_asked_about_again_and_not_by_whoever_gave_them() {
 fn a_fork_carries_no_approval_to_other_data() {
     let mut stage = asked(json!({ "approvers": ["ann"] }));
     answer(&mut stage, who("ann", Role::Operator)).unwrap();
-    let how = |edits: Vec<(usize, Value)>, input: Option<Value>, by: &str| Fork {
+    let how = |edits: Vec<(StepIx, Value)>, input: Option<Value>, by: &str| Fork {
         edits: edits.into_iter().map(|(at, output)| (at, json_of(&output))).collect(),
         input: input.map(|input| json_of(&input)),
         who: who(by, Role::Admin),
     };
-    let ask = stage.current("ask").0;
+    let ask = stage.current("ask").step;
     let forked = |how: Fork| {
         let mut made = stage.state.clone();
         fork(&mut made, how, stage.moment).map(|_| made)
@@ -169,7 +170,7 @@ fn a_fork_carries_no_approval_to_other_data() {
     assert!(forked(how(vec![], None, "bob")).is_ok());
     assert!(forked(how(vec![], Some(json!({ "boss": "bob" })), "ann")).is_ok());
     // What comes after an edit runs again, and is asked again.
-    let quote = |by| how(vec![(0, json!(1_000_000))], None, by);
+    let quote = |by| how(vec![(0.into(), json!(1_000_000))], None, by);
     let other = forked(quote("bob"));
     assert!(matches!(other, Err(ForkRejection::NotAnApprover(_))), "{other:?}");
     let again = forked(quote("ann")).unwrap();

@@ -5,7 +5,7 @@ mod step;
 mod undo;
 
 use self::step::{Place, Step, Undo};
-use crate::definition::Plan;
+use crate::definition::{Plan, StepIx, Steps};
 use crate::model::{
     Event, EventBody, InterventionEscalated, InterventionKind, InterventionOpened,
     InterventionResolved, Seq, StepId, Timestamp, WorkflowFailed, WorkflowForked,
@@ -16,7 +16,7 @@ use crate::model::{
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Reader<'a> {
     plan: &'a Plan,
-    steps: Vec<Step>,
+    steps: Steps<Step>,
     seen: Vec<&'a Event>,
     ended: bool,
     failing: bool,
@@ -39,7 +39,7 @@ pub(super) struct Reader<'a> {
 /// Checks a whole journal.
 #[track_caller]
 pub(super) fn check(plan: &Plan, journal: &[Event]) {
-    let steps = vec![Step::new(); plan.steps.len()];
+    let steps = Steps::new(vec![Step::new(); plan.steps.len()]);
     let mut reader = Reader {
         plan,
         steps,
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
     }
 
     fn on_step(&mut self, body: &EventBody, event: &Event) -> Result<(), &'static str> {
-        let at = body.step().and_then(|id| self.plan.position(id.as_str()));
+        let at = body.step().and_then(|id| self.plan.find(id.as_str()));
         let at = at.ok_or("a step of the plan")?;
         let planned = &self.plan.steps[at];
         let needs = self.places(&planned.depends_on);
@@ -256,7 +256,7 @@ impl<'a> Reader<'a> {
     /// Another attempt follows an output that was blocked.
     fn try_again(&mut self, steps: &[StepId]) -> Result<(), &'static str> {
         for id in steps {
-            let at = self.plan.position(id.as_str()).ok_or("a step of the plan")?;
+            let at = self.plan.find(id.as_str()).ok_or("a step of the plan")?;
             let step = &mut self.steps[at];
             need(step.place == Place::Waiting && step.blocked.is_some(), "it was blocked")?;
             (step.place, step.failures) = (Place::Pending, 0);
@@ -264,7 +264,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn places(&self, steps: &[usize]) -> Vec<Place> {
+    fn places(&self, steps: &[StepIx]) -> Vec<Place> {
         steps.iter().map(|&step| self.steps[step].place).collect()
     }
 
@@ -300,10 +300,10 @@ impl<'a> Reader<'a> {
         if self.undoing {
             return need(from.is_none(), "it goes on undoing");
         }
-        let from = from.map(|id| self.plan.position(id.as_str()).ok_or("a step of the plan"));
-        let undone = |at: &usize| self.steps[*at].place == Place::Compensated;
-        let begun = from.transpose()?.into_iter().chain((0..self.steps.len()).filter(undone));
-        let again: Vec<usize> = begun.flat_map(|step| self.plan.after(step)).collect();
+        let from = from.map(|id| self.plan.find(id.as_str()).ok_or("a step of the plan"));
+        let undone = |at: &StepIx| self.steps[*at].place == Place::Compensated;
+        let begun = from.transpose()?.into_iter().chain(self.steps.places().filter(undone));
+        let again: Vec<StepIx> = begun.flat_map(|step| self.plan.after(step)).collect();
         for at in again {
             let step = &mut self.steps[at];
             need(step.place != Place::Running, "what runs is not run beside itself")?;
@@ -323,7 +323,7 @@ impl<'a> Reader<'a> {
         }
         for (ids, anew) in [(&data.steps, false), (&data.again, true)] {
             for id in ids {
-                let at = self.plan.position(id.as_str()).ok_or("a step of the plan")?;
+                let at = self.plan.find(id.as_str()).ok_or("a step of the plan")?;
                 let step = &mut self.steps[at];
                 step.place = Place::Pending;
                 if anew {

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::journal;
 use super::random::{Turn, input, turns, workflow};
 use super::theatre::{Stage, asked, http, json_of, plan};
+use crate::definition::StepIx;
 use crate::machine::{Ask, Command, Rejection, Report, Resume, ThreadState, Who, decide};
 use crate::model::{Event, EventBody, InterventionKind, Json, StepStatus, ThreadStatus};
 
@@ -78,7 +79,7 @@ impl Mail {
             self.0.push((data.name.clone(), data.payload.clone()));
         }
         let EventBody::StepComplete(fact) = &event.body else { return Ok(()) };
-        let at = before.plan.position(fact.step.as_str()).unwrap();
+        let at = before.plan.find(fact.step.as_str()).unwrap();
         let Some(name) = &before.steps[at].signal else { return Ok(()) };
         let oldest = self.0.iter().position(|(sent, _)| sent == name);
         if fact.data.error.is_some() {
@@ -147,14 +148,13 @@ fn refused(
 ) -> Result<(), TestCaseError> {
     prop_assert_eq!(format!("{before:?}"), format!("{after:?}"));
     let ended = |report: &Report| !matches!(report, Report::Slow);
-    if let Command::Attempt { step, attempt, undoes: false, report } = command
+    if let Command::Attempt { attempt, report } = command
         && ended(report)
     {
-        let current = before
-            .steps
-            .get(*step)
-            .is_some_and(|state| state.status == StepStatus::Running && state.attempts == *attempt);
-        prop_assert!(!current, "the result of a running attempt is thrown away");
+        prop_assert!(
+            !before.is_running(*attempt),
+            "the result of a running attempt is thrown away"
+        );
     }
     if let (Command::Ask(Ask::Resolve { id, .. }, _), Rejection::Resolved { choice, by }) =
         (command, rejection)
@@ -176,20 +176,20 @@ fn outputs_stand(
     let plan = &before.plan;
     let is_edit = matches!(event.body, EventBody::StepEdited(_));
     let edited = event.body.step().filter(|_| is_edit);
-    let edited = edited.and_then(|id| plan.position(id.as_str()));
+    let edited = edited.and_then(|id| plan.find(id.as_str()));
     let mut again = BTreeSet::new();
     if let EventBody::WorkflowResumed(data) = &event.body
         && before.undoing.is_none()
     {
-        let undone = |at: &usize| before.steps[*at].status == StepStatus::Compensated;
-        let from = data.from_step.as_ref().and_then(|id| plan.position(id.as_str()));
-        let begun = from.into_iter().chain((0..before.steps.len()).filter(undone));
+        let undone = |at: &StepIx| before.steps[*at].status == StepStatus::Compensated;
+        let from = data.from_step.as_ref().and_then(|id| plan.find(id.as_str()));
+        let begun = from.into_iter().chain(before.steps.places().filter(undone));
         again = begun.flat_map(|step| plan.after(step)).collect();
     }
-    for (at, (earlier, later)) in before.steps.iter().zip(&after.steps).enumerate() {
+    for ((at, earlier), later) in before.steps.placed().zip(&after.steps) {
         if again.contains(&at) {
             let fresh = (later.status, &later.output) == (StepStatus::Pending, &None);
-            prop_assert!(fresh && later.attempts == earlier.attempts, "{later:?}");
+            prop_assert!(fresh && later.own.attempts == earlier.own.attempts, "{later:?}");
         } else if earlier.status == StepStatus::Completed {
             let stays = matches!(later.status, StepStatus::Completed | StepStatus::Compensated);
             prop_assert!(stays, "{event:?} has undone {earlier:?}");
@@ -218,7 +218,7 @@ fn told_once(
 
 /// Who did it and why, if this event is what was asked for.
 fn deed(before: &ThreadState, ask: &Ask, body: &EventBody) -> Option<(String, Option<String>)> {
-    let id = |step: &usize| &before.plan.steps[*step].id;
+    let id = |step: &StepIx| &before.plan.steps[*step].id;
     match (ask, body) {
         (Ask::Pause, EventBody::WorkflowPaused(data)) => {
             Some((data.by.clone(), data.reason.clone()))
@@ -295,7 +295,7 @@ fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(),
         }
         Ask::Resume(Resume { skip, input, .. }) => {
             let skipped =
-                |at: &usize| after.steps[*at].bypassed && after.steps[*at].output.is_none();
+                |at: &StepIx| after.steps[*at].bypassed && after.steps[*at].output.is_none();
             prop_assert!(skip.iter().all(skipped), "{skip:?} are skipped");
             prop_assert_eq!(&after.input, input.as_ref().unwrap_or(&before.input));
         }
@@ -343,7 +343,7 @@ fn whoever_depends_on_a_step_sees_the_output_that_a_person_gave() {
 
     let mut skipped = stage.clone();
     skipped.advance();
-    let skip = Ask::Skip { step: 0, output: Some(given.clone()) };
+    let skip = Ask::Skip { step: 0.into(), output: Some(given.clone()) };
     let lines = skipped.decide(asked(skip)).unwrap();
     assert_eq!(lines, ["step_skipped a asked", "step_start b 1", "step_start c 1"]);
     assert_eq!(sends(&skipped), r#"{"url":"http://h/","json":{"n":3}}"#);
@@ -352,7 +352,7 @@ fn whoever_depends_on_a_step_sees_the_output_that_a_person_gave() {
     edited.advance();
     edited.decide(asked(Ask::Pause)).unwrap();
     assert_eq!(edited.complete("a", json!({ "n": 1 })), ["step_complete a 1"]);
-    edited.decide(asked(Ask::Edit { step: 0, output: given })).unwrap();
+    edited.decide(asked(Ask::Edit { step: 0.into(), output: given })).unwrap();
     assert_eq!(edited.resume(), ["workflow_resumed", "step_start b 1", "step_start c 1"]);
     assert_eq!(sends(&edited), r#"{"url":"http://h/","json":{"n":3}}"#);
 }

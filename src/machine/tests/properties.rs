@@ -125,11 +125,11 @@ fn goes_on_from_a_snapshot(
 fn asked_about_what_is(state: &ThreadState) -> Result<(), TestCaseError> {
     for one in state.open_interventions() {
         let Some(step) = one.opened.steps.first() else { continue };
-        let at = state.plan.position(step.as_str()).unwrap();
+        let at = state.plan.find(step.as_str()).unwrap();
         let (planned, step) = (&state.plan.steps[at], &state.steps[at]);
         let about = match one.opened.kind {
             InterventionKind::Approval => {
-                let with = planned.phase(step.phase()).with.render(state, 1 << 20);
+                let with = planned.work(step.work()).with.render(state, 1 << 20);
                 with.map_err(|unresolved| TestCaseError::fail(unresolved.to_string()))?
             }
             InterventionKind::Blocked => step.held.as_ref().unwrap().output.clone(),
@@ -196,7 +196,7 @@ pub(super) fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
         }
         let running = |step: &usize| stage.state.steps[*step].is_running();
         if let Some(step) = (0..stage.state.steps.len()).find(running) {
-            let ended = completed(aimed_at(&stage.state.steps[step], step), 2);
+            let ended = completed(aimed_at(&stage.state.steps[step], step.into()), 2);
             decide_twice(stage, ended)?;
         } else if let Some(due) = stage.state.next_wake() {
             stage.moment.now = due.max(stage.moment.now);

@@ -68,7 +68,7 @@ fn an_edited_output_withdraws_the_question_about_it_and_a_resume_asks_anew() {
     let mut stage = asking(json!({ "timeout": "1m" }));
     stage.decide(asked(Ask::Pause)).unwrap();
     let old = stage.asked().opened.clone();
-    let edit = |output: i32| asked(Ask::Edit { step: 0, output: json_of(&json!(output)) });
+    let edit = |output: i32| asked(Ask::Edit { step: 0.into(), output: json_of(&json!(output)) });
     assert_eq!(
         stage.pass(10_000).decide(edit(2)).unwrap(),
         ["step_edited a", "intervention_resolved changed"]

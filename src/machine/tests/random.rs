@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::theatre::{Stage, asked};
-use crate::machine::{Abort, Ask, Command, Report, Resume, StepState};
-use crate::model::{Category, Failure, RecoveryCause, StepStatus};
+use crate::definition::{StepIx, Work};
+use crate::machine::{Abort, Ask, AttemptId, Command, Report, Resume, StepState};
+use crate::model::{Category, Failure, RecoveryCause};
 
 /// Conditions: with an answer, without one, and of either kind by what the dependencies gave.
 const CONDITIONS: [&str; 6] =
@@ -239,31 +240,28 @@ pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     proptest::collection::vec(turn, 1..60)
 }
 
-fn failed((step, attempt, undoes): Aimed, recoverable: bool, after: Option<u16>) -> Command {
+fn failed(attempt: AttemptId, recoverable: bool, after: Option<u16>) -> Command {
     let mut failure = Failure::recoverable("e", Category::Step, "no");
     failure.recoverable = recoverable;
     let retry_after = after.map(|s| Duration::from_secs(s.into()));
-    Command::Attempt { step, attempt, undoes, report: Report::Failed { failure, retry_after } }
+    Command::Attempt { attempt, report: Report::Failed { failure, retry_after } }
 }
-
-/// A step, the number of an attempt, and whether that is one of its compensation.
-pub(super) type Aimed = (usize, u32, bool);
 
 /// The attempt of a running step that is under way.
-pub(super) fn aimed_at(state: &StepState, step: usize) -> Aimed {
-    let own = state.status == StepStatus::Running;
-    if own { (step, state.attempts, false) } else { (step, state.undo_attempts, true) }
+pub(super) fn aimed_at(state: &StepState, step: StepIx) -> AttemptId {
+    let work = state.running().next().unwrap_or(Work::Compensation);
+    AttemptId { step, work, number: state.track(work).attempts }
 }
 
-fn slow((step, attempt, undoes): Aimed) -> Command {
-    Command::Attempt { step, attempt, undoes, report: Report::Slow }
+fn slow(attempt: AttemptId) -> Command {
+    Command::Attempt { attempt, report: Report::Slow }
 }
 
 /// An attempt ends well.
-pub(super) fn completed((step, attempt, undoes): Aimed, n: u8) -> Command {
+pub(super) fn completed(attempt: AttemptId, n: u8) -> Command {
     let output = super::theatre::json_of(&json!({ "n": n }));
     let report = Report::Done { output, session_id: None };
-    Command::Attempt { step, attempt, undoes, report }
+    Command::Attempt { attempt, report }
 }
 
 fn abort(grace: u16, compensate: bool) -> Command {
@@ -314,7 +312,7 @@ impl Turn {
             Self::Pause => asked(Ask::Pause),
             Self::Resume => asked(Ask::Resume(Resume::default())),
             Self::ResumeFrom(step, skip) => {
-                let at = |step: &u8| usize::from(*step) % stage.state.steps.len();
+                let at = |step: &u8| place(stage, *step);
                 let input = super::theatre::json_of(&json!({ "flag": true, "pause": 1 }));
                 asked(Ask::Resume(Resume {
                     from_step: Some(at(step)),
@@ -323,16 +321,14 @@ impl Turn {
                 }))
             }
             Self::Abort(grace, compensate) => abort(*grace, *compensate),
-            Self::Retry(step) => {
-                asked(Ask::Retry { step: usize::from(*step) % stage.state.steps.len() })
-            }
+            Self::Retry(step) => asked(Ask::Retry { step: place(stage, *step) }),
             Self::Skip(step, given) => {
-                let step = usize::from(*step) % stage.state.steps.len();
+                let step = place(stage, *step);
                 let output = given.then(|| super::theatre::json_of(&json!({ "n": 3 })));
                 asked(Ask::Skip { step, output })
             }
             Self::Edit(step) => {
-                let step = usize::from(*step) % stage.state.steps.len();
+                let step = place(stage, *step);
                 let output = super::theatre::json_of(&json!({ "n": 4 }));
                 asked(Ask::Edit { step, output })
             }
@@ -346,16 +342,23 @@ impl Turn {
     }
 }
 
+/// One of the steps.
+fn place(stage: &Stage, step: u8) -> StepIx {
+    (usize::from(step) % stage.state.steps.len()).into()
+}
+
 impl Target {
-    fn of(self, stage: &Stage) -> Option<Aimed> {
+    fn of(self, stage: &Stage) -> Option<AttemptId> {
         let steps = &stage.state.steps;
         match self {
-            Self::Any(step, attempt, undo) => {
-                Some((usize::from(step) % (steps.len() + 1), attempt, undo))
+            Self::Any(step, number, undo) => {
+                let step = place(stage, step);
+                let work = if undo { Work::Compensation } else { steps[step].work() };
+                Some(AttemptId { step, work, number })
             }
             Self::Current(pick) => {
-                let is_running = |step: &usize| steps[*step].is_running();
-                let running: Vec<usize> = (0..steps.len()).filter(is_running).collect();
+                let is_running = |step: &StepIx| steps[*step].is_running();
+                let running: Vec<StepIx> = steps.places().filter(is_running).collect();
                 let step = *running.get(usize::from(pick).checked_rem(running.len())?)?;
                 Some(aimed_at(&steps[step], step))
             }

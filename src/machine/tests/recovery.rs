@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::theatre::{Stage, asked, broken, http, http_with, refused, takeover};
-use crate::machine::{Abort, Ask, Command, Rejection, Report, Resume};
+use crate::machine::{Abort, Ask, AttemptId, Command, Rejection, Report, Resume};
 use crate::model::{RecoveryCause, StepStatus, ThreadStatus};
 
 const NOTHING: [&str; 0] = [];
@@ -90,9 +90,7 @@ fn an_ended_thread_tells_nothing_until_it_is_resumed() {
         assert_eq!(stage.recover(RecoveryCause::Handover), NOTHING);
         let late = super::theatre::json_of(&json!(2));
         let late = Command::Attempt {
-            step: 0,
-            attempt: 1,
-            undoes: false,
+            attempt: AttemptId::own(0, 1),
             report: Report::Done { output: late, session_id: None },
         };
         assert_eq!(stage.decide(late), Err(Rejection::Stale));

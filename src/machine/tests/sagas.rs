@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::journal;
 use super::theatre::{Stage, asked, broken, done, http, http_with, refused};
-use crate::definition::Phase;
-use crate::machine::{Abort, Ask, Command, Rejection, Report, Resume};
+use crate::definition::Work;
+use crate::machine::{Abort, Ask, AttemptId, Command, Rejection, Report, Resume};
 use crate::model::{EventBody, Failure, RecoveryCause, StepStatus, ThreadStatus};
 
 /// Aborts and undoes.
@@ -68,7 +68,7 @@ fn a_thread_that_fails_is_undone_in_the_reverse_order_of_completion() {
         stage.state.current_steps().iter().map(ToString::to_string).collect()
     };
     assert_eq!(names(&stage), ["c"]);
-    let undo = stage.state.plan.steps[2].phase(Phase::Compensation);
+    let undo = stage.state.plan.steps[2].work(Work::Compensation);
     assert_eq!(
         undo.with.render(&stage.state, 1 << 20).unwrap().as_str(),
         r#"{"url":"http://u/3"}"#
@@ -125,7 +125,7 @@ fn a_compensation_has_a_policy_of_its_own_and_what_cannot_be_undone_is_left() {
     // Tried again, only what is left is.
     assert_eq!(stage.decide(asked(UNDO)).unwrap(), ["compensation_start c 3"]);
     assert_eq!(stage.undo("c", failure()), ["compensation_failed c 3 in 1000"]);
-    let retry = asked(Ask::Retry { step: 2 });
+    let retry = asked(Ask::Retry { step: 2.into() });
     assert_eq!(stage.decide(retry).unwrap(), ["compensation_start c 4"]);
     let lines = stage.undo("c", done());
     assert_eq!(lines, ["compensation_complete c 4", "compensation_start b 2"]);
@@ -141,11 +141,9 @@ fn an_abort_that_compensates_ends_what_runs_first_and_ends_aborted() {
     stage.complete("a", json!(1));
     assert_eq!(stage.decide(asked(UNDO)).unwrap(), ["compensation_start a 1"]);
     assert!(!stage.state.steps[1].is_running(), "its attempt is cancelled");
-    let (step, attempt) = stage.current("b");
+    let attempt = stage.current("b");
     let late = Command::Attempt {
-        step,
         attempt,
-        undoes: false,
         report: Report::Failed { failure: broken(), retry_after: None },
     };
     assert_eq!(stage.decide(late), Err(Rejection::Stale));
@@ -256,10 +254,10 @@ fn a_pause_lets_the_attempt_end_and_a_resume_goes_on_undoing() {
     assert_eq!(stage.undo("c", done()), ["compensation_complete c 1"]);
     assert!(stage.advance().is_empty() && stage.state.next_wake().is_none());
     for ask in [
-        Ask::Resume(Resume { from_step: Some(0), ..Resume::default() }),
-        Ask::Resume(Resume { skip: vec![3], ..Resume::default() }),
-        Ask::Skip { step: 3, output: None },
-        Ask::Retry { step: 3 },
+        Ask::Resume(Resume { from_step: Some(0.into()), ..Resume::default() }),
+        Ask::Resume(Resume { skip: vec![3.into()], ..Resume::default() }),
+        Ask::Skip { step: 3.into(), output: None },
+        Ask::Retry { step: 3.into() },
     ] {
         assert_eq!(stage.decide(asked(ask)), Err(Rejection::Undoing));
     }
@@ -267,7 +265,7 @@ fn a_pause_lets_the_attempt_end_and_a_resume_goes_on_undoing() {
     assert_eq!(stage.resume(), ["workflow_resumed", "compensation_start a 1"]);
     assert_eq!(other.decide(asked(UNDO)).unwrap(), ["workflow_resumed", "compensation_start a 1"]);
     let wrong = Rejection::WrongState(ThreadStatus::Compensating);
-    for ask in [UNDO, Ask::Resume(Resume::default()), Ask::Skip { step: 3, output: None }] {
+    for ask in [UNDO, Ask::Resume(Resume::default()), Ask::Skip { step: 3.into(), output: None }] {
         assert_eq!(stage.decide(asked(ask)), Err(wrong.clone()));
     }
     // An abort leaves what is left.
@@ -302,18 +300,16 @@ fn results_of_the_step_and_of_its_compensation_are_told_apart() {
     let mut stage = three_done();
     stage.fail("d", refused());
     let own = Command::Attempt {
-        step: 2,
-        attempt: 1,
-        undoes: false,
+        attempt: AttemptId::own(2, 1),
         report: Report::Done { output: super::theatre::json_of(&json!(9)), session_id: None },
     };
     assert_eq!(stage.decide(own), Err(Rejection::Stale));
     stage.undo("c", done());
-    for (step, attempt) in [(2, 1), (0, 2), (0, 0), (1, 1), (9, 1)] {
-        let late = Command::Attempt { step, attempt, undoes: true, report: done() };
+    for (step, attempt) in [(2, 1), (0, 2), (0, 0), (1, 1)] {
+        let late = Command::Attempt { attempt: AttemptId::undo(step, attempt), report: done() };
         assert_eq!(stage.decide(late), Err(Rejection::Stale), "{step} {attempt}");
     }
-    let slow = Command::Attempt { step: 0, attempt: 1, undoes: true, report: Report::Slow };
+    let slow = Command::Attempt { attempt: AttemptId::undo(0, 1), report: Report::Slow };
     assert_eq!(stage.decide(slow.clone()).unwrap(), ["step_timeout_warning a 1"]);
     assert_eq!(stage.decide(slow), Err(Rejection::Stale));
     journal::check(&stage.state.plan, &stage.journal);
@@ -434,7 +430,7 @@ fn play(trouble: Trouble) -> Stage {
         assert!(told(&stage).1.is_empty());
     }
     assert_eq!(stage.decide(asked(UNDO)), Err(Rejection::NothingToCompensate));
-    for step in &stage.state.steps[..trouble.fails] {
+    for step in stage.state.steps.iter().take(trouble.fails) {
         assert_eq!(step.status, StepStatus::Compensated);
     }
     journal::check(&stage.state.plan, &stage.journal);

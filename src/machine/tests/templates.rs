@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::theatre::{Stage, http, http_with, refused};
-use crate::definition::Phase;
+use crate::definition::Work;
 
 /// A thread with an input of which two are more than an event may hold.
 fn stage(steps: Value) -> Stage {
@@ -64,8 +64,8 @@ fn what_an_attempt_is_given_is_bounded_in_each_of_its_phases() {
        { "id": "u", "kind": "transform", "with": { "jq": "." } }]);
     let stage = stage(steps);
     for step in &stage.state.plan.steps {
-        for phase in Phase::ALL {
-            let with = &step.phase(phase).with;
+        for phase in Work::ALL {
+            let with = &step.work(phase).with;
             assert!(with.render(&stage.state, 600).is_err(), "{} {phase:?}", step.id);
             assert!(with.render(&stage.state, 2_000).is_ok(), "{} {phase:?}", step.id);
         }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::definition::Plan;
 use crate::machine::{
-    Abort, Ask, Command, Intervention, Moment, Rejection, Report, Resume, Takeover, ThreadState,
-    Who, decide, start,
+    Abort, Ask, AttemptId, Command, Intervention, Moment, Rejection, Report, Resume, Takeover,
+    ThreadState, Who, decide, start,
 };
 use crate::model::{
     Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, RecoveryStrategy, StepId,
@@ -97,15 +97,10 @@ impl Stage {
     /// Completes the current attempt of a step.
     #[track_caller]
     pub(super) fn complete(&mut self, id: &str, output: Value) -> Vec<String> {
-        let (step, attempt) = self.current(id);
+        let attempt = self.current(id);
         let output = json_of(&output);
-        self.decide(Command::Attempt {
-            step,
-            attempt,
-            undoes: false,
-            report: Report::Done { output, session_id: None },
-        })
-        .unwrap()
+        self.decide(Command::Attempt { attempt, report: Report::Done { output, session_id: None } })
+            .unwrap()
     }
 
     /// Fails the current attempt of a step.
@@ -122,14 +117,9 @@ impl Stage {
         failure: Failure,
         retry_after: Option<Duration>,
     ) -> Vec<String> {
-        let (step, attempt) = self.current(id);
-        self.decide(Command::Attempt {
-            step,
-            attempt,
-            undoes: false,
-            report: Report::Failed { failure, retry_after },
-        })
-        .unwrap()
+        let attempt = self.current(id);
+        self.decide(Command::Attempt { attempt, report: Report::Failed { failure, retry_after } })
+            .unwrap()
     }
 
     #[track_caller]
@@ -150,9 +140,10 @@ impl Stage {
     /// Reports the current attempt of a step's compensation.
     #[track_caller]
     pub(super) fn undo(&mut self, id: &str, what: Report) -> Vec<String> {
-        let at = self.current(id).0;
-        let attempt = self.state.steps[at].undo_attempts;
-        self.decide(Command::Attempt { step: at, attempt, undoes: true, report: what }).unwrap()
+        let at = self.current(id).step;
+        let attempt = self.state.steps[at].compensation.attempts;
+        self.decide(Command::Attempt { attempt: AttemptId::undo(at, attempt), report: what })
+            .unwrap()
     }
 
     /// The newest intervention.
@@ -170,14 +161,15 @@ impl Stage {
 
     /// The position and the current attempt of a step.
     #[track_caller]
-    pub(super) fn current(&self, id: &str) -> (usize, u32) {
-        let at = self.state.plan.position(id).unwrap();
-        (at, self.state.steps[at].attempts)
+    pub(super) fn current(&self, id: &str) -> AttemptId {
+        let at = self.state.plan.find(id).unwrap();
+        let step = &self.state.steps[at];
+        AttemptId { step: at, work: step.work(), number: step.own.attempts }
     }
 
     #[track_caller]
     pub(super) fn status(&self, id: &str) -> StepStatus {
-        self.state.steps[self.current(id).0].status
+        self.state.steps[self.current(id).step].status
     }
 
     /// The last event.

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::query::persistently;
-use crate::machine::ThreadState;
+use crate::definition::StepIx;
 use crate::machine::explain::{self, Answering, Explanation, Facts, Hands, KnownCircuit, Letter};
+use crate::machine::{AttemptId, ThreadState};
 use crate::model::{StepStatus, ThreadId, Timestamp};
 use crate::runtime::claim::recoveries;
 use crate::runtime::core::Core;
@@ -175,26 +176,24 @@ async fn failed_recovery(
 }
 
 /// How long ago the attempts under way here have shown their last sign of life.
-fn silences(core: &Core, state: &ThreadState) -> BTreeMap<usize, Duration> {
-    let steps = state.steps.iter().enumerate();
-    let running = steps.filter(|(_, step)| step.status == StepStatus::Running);
+fn silences(core: &Core, state: &ThreadState) -> BTreeMap<StepIx, Duration> {
+    let running = state.placed().filter(|(.., step)| step.status == StepStatus::Running);
     running
-        .filter_map(|(position, step)| {
-            let attempt = (state.thread_id.clone(), position, step.attempts);
-            Some((position, core.pulses.silence(&attempt)?))
+        .filter_map(|(at, _, step)| {
+            let attempt = AttemptId { step: at, work: step.work(), number: step.own.attempts };
+            Some((at, core.pulses.silence(&(state.thread_id.clone(), attempt))?))
         })
         .collect()
 }
 
 /// What this replica knows of what steps call that wait for their next attempt.
-fn circuits(core: &Core, state: &ThreadState) -> BTreeMap<usize, KnownCircuit> {
-    let steps = state.steps.iter().enumerate();
+fn circuits(core: &Core, state: &ThreadState) -> BTreeMap<StepIx, KnownCircuit> {
     let retrying = Some(StepStatus::Retrying);
     let waiting =
-        steps.filter(|(_, step)| [Some(step.status), step.undo_status()].contains(&retrying));
+        state.placed().filter(|(.., step)| [Some(step.status), step.undo].contains(&retrying));
     waiting
-        .filter_map(|(position, _)| {
-            let circuit = circuit_of(core, state, position)?;
+        .filter_map(|(at, ..)| {
+            let circuit = circuit_of(core, state, at)?;
             let seen = core.breakers.look(&circuit);
             let seen = seen.as_ref();
             let known = KnownCircuit {
@@ -205,7 +204,7 @@ fn circuits(core: &Core, state: &ThreadState) -> BTreeMap<usize, KnownCircuit> {
                 cools_until: seen.and_then(|seen| seen.cools_until),
                 key: circuit.target.as_str().to_owned(),
             };
-            Some((position, known))
+            Some((at, known))
         })
         .collect()
 }

@@ -186,7 +186,7 @@ async fn checked(
     if !faults.is_empty() {
         return Err(RuntimeError::Invalid(faults.into_vec()));
     }
-    let place = |(step, output): (StepId, Json)| match plan.position(step.as_str()) {
+    let place = |(step, output): (StepId, Json)| match plan.find(step.as_str()) {
         Some(at) => Ok((at, output)),
         None => Err(RuntimeError::StepNotFound { step }),
     };

@@ -12,7 +12,7 @@ use super::ramp::Ramp;
 use super::recoveries;
 use crate::runtime::core::Core;
 use crate::runtime::lease::authority::Authority;
-use crate::runtime::lease::roster::Work;
+use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::POLL_INTERVAL;
 use crate::store::{Claimed, StoreError};
 
@@ -86,7 +86,7 @@ async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
         let pending = core.begin_adoption(&thread.thread_id);
         let (core, authority) = (Arc::clone(core), Arc::clone(&authority));
         let adoption = Adoption { core: Arc::clone(&core), authority, claimed: thread, pending };
-        let work = Work::Load(adoption.claimed.thread_id.clone());
+        let work = Activity::Load(adoption.claimed.thread_id.clone());
         core.tasks.spawn(core.roster.watch(work, adoption.run()));
     }
     drop(reserved);
@@ -121,7 +121,7 @@ async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result
         }
         tracing::warn!(thread = %thread.thread_id, "owned and not driven: adopted");
         let pending = core.begin_adoption(&thread.thread_id);
-        let work = Work::Load(thread.thread_id.clone());
+        let work = Activity::Load(thread.thread_id.clone());
         let (tasks, roster) = (core.tasks.clone(), Arc::clone(&core.roster));
         let (core, authority) = (Arc::clone(core), Arc::clone(authority));
         tasks.spawn(roster.watch(work, async move {

@@ -11,16 +11,14 @@ use tokio::sync::mpsc;
 
 use super::breakers::{Aim, Breakers, CircuitId, Target};
 use super::driver::Driver;
-use super::outcome::{Message, Outcome, Started};
+use super::outcome::{Message, Outcome};
 use super::pulses::{Pulses, Watch};
-use crate::definition::{Action, Phase, PlanStep, Scope, StepView};
+use crate::definition::{Action, PlanStep, Scope, StepIx, StepView, Work};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Redactor, Secrets, StepExecutor};
-use crate::machine::{Report, ThreadState};
-use crate::model::{
-    Category, Event, EventBody, Failure, Json, StaleAction, StepId, StepStatus, ThreadId, codes,
-};
+use crate::machine::{AttemptId, Report, ThreadState};
+use crate::model::{Category, Event, EventBody, Failure, Json, StaleAction, ThreadId, codes};
 use crate::runtime::core::Core;
-use crate::runtime::lease::roster::Work;
+use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::MAX_COMMIT_BYTES;
 
 /// Performs the attempts that `durable` events started. Those that need no waiting are done at
@@ -39,7 +37,7 @@ pub(in crate::runtime) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec
     while bytes < MAX_COMMIT_BYTES
         && let Some(next) = driver.to_begin.pop_front()
     {
-        if !is_current(&driver.state, next) {
+        if !driver.state.is_running(next) {
             continue;
         }
         if let Some(outcome) = begin(driver, next) {
@@ -50,15 +48,6 @@ pub(in crate::runtime) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec
     done
 }
 
-/// Whether an attempt that was started still stands: the thread may have been stopped since.
-fn is_current(state: &ThreadState, (step, phase, number): Started) -> bool {
-    let Some(now) = state.step(step) else { return false };
-    if phase == Phase::Compensation {
-        return now.undo_status() == Some(StepStatus::Running) && now.undo_attempts == number;
-    }
-    now.status == StepStatus::Running && now.attempts == number
-}
-
 /// The end of a thread ends its attempts, and so does the turn to undoing it; none is under way at
 /// the compensations after the first.
 const fn ends_attempts(body: &EventBody) -> bool {
@@ -66,18 +55,17 @@ const fn ends_attempts(body: &EventBody) -> bool {
 }
 
 /// The attempt that an event started, if it did and nothing has ended it since.
-fn started(state: &ThreadState, body: &EventBody) -> Option<Started> {
-    let at = |id: &StepId| state.plan.position(id.as_str());
-    if let EventBody::StepStart(fact) = body {
-        let step = at(&fact.step)?;
-        let now = state.step(step)?;
-        let begun = (step, now.phase(), fact.attempt);
-        return is_current(state, begun).then_some(begun);
-    }
-    let EventBody::CompensationStart(fact) = body else { return None };
-    let step = at(&fact.step)?;
-    let begun = (step, Phase::Compensation, fact.attempt);
-    is_current(state, begun).then_some(begun)
+fn started(state: &ThreadState, body: &EventBody) -> Option<AttemptId> {
+    let (id, number, work) = if let EventBody::StepStart(fact) = body {
+        let work = if fact.data.fallback { Work::Fallback } else { Work::Own };
+        (&fact.step, fact.attempt, work)
+    } else if let EventBody::CompensationStart(fact) = body {
+        (&fact.step, fact.attempt, Work::Compensation)
+    } else {
+        return None;
+    };
+    let attempt = AttemptId { step: state.plan.find(id.as_str())?, work, number };
+    state.is_running(attempt).then_some(attempt)
 }
 
 /// A person may skip a step while an attempt of it is under way, or have the next one made.
@@ -90,7 +78,7 @@ fn cancel_given_up(driver: &mut Driver, durable: &[Event]) {
         } else {
             continue;
         };
-        if let Some(step) = driver.state.plan.position(step.as_str())
+        if let Some(step) = driver.state.plan.find(step.as_str())
             && let Some(attempt) = driver.running.remove(&step)
         {
             attempt.cancel();
@@ -98,13 +86,13 @@ fn cancel_given_up(driver: &mut Driver, durable: &[Event]) {
     }
 }
 
-fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome> {
+fn begin(driver: &mut Driver, id: AttemptId) -> Option<Outcome> {
     let plan = Arc::clone(&driver.state.plan);
-    let planned = plan.steps.get(step)?.phase(phase);
+    let planned = plan.steps[id.step].work(id.work);
     let core = Arc::clone(&driver.core);
     let parts = &core.parts;
-    let ended = |result| Outcome::ended((step, phase, number), result);
-    let attempt = match fill_in(&core, &driver.state, (step, phase, number)) {
+    let ended = |result| Outcome::ended(id, result);
+    let attempt = match fill_in(&core, &driver.state, id) {
         Ok(attempt) => attempt,
         Err(failure) => return Some(ended(Err(failure.into()))),
     };
@@ -117,7 +105,7 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
         .map(|circuit| (Arc::clone(&driver.core.breakers), Aim::new(circuit, &planned.retry)));
     let timeouts = parts.settings.timeouts;
     let watch = planned.heartbeat_timeout.map(|_| {
-        let key = (attempt.thread_id.clone(), step, number);
+        let key = (attempt.thread_id.clone(), id);
         core.pulses.watch(key, attempt.pulse.clone())
     });
     let run = Run {
@@ -131,12 +119,12 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
         pulses: Arc::clone(&core.pulses),
         sender: driver.sender.clone(),
         redactor,
-        started: (step, phase, number),
+        attempt: id,
     };
     let cancelled = driver.attempts.child_token();
-    driver.running.insert(step, cancelled.clone());
-    let work = Work::Drive(attempt.thread_id.clone());
-    driver.core.tasks.spawn(core.roster.watch(work, async move {
+    driver.running.insert(id.step, cancelled.clone());
+    let activity = Activity::Drive(attempt.thread_id.clone());
+    driver.core.tasks.spawn(core.roster.watch(activity, async move {
         // Dropping the attempt is what cancels it: executors clean up after themselves.
         cancelled.run_until_cancelled(run.perform(attempt)).await;
     }));
@@ -147,17 +135,18 @@ fn begin(driver: &mut Driver, (step, phase, number): Started) -> Option<Outcome>
 pub(in crate::runtime) fn circuit_of(
     core: &Core,
     state: &ThreadState,
-    step: usize,
+    step: StepIx,
 ) -> Option<CircuitId> {
-    let stands = state.step(step)?;
+    let stands = &state.steps[step];
     let undoes = stands.undo.is_some();
-    let (phase, made) = if undoes {
-        (Phase::Compensation, stands.undo_attempts)
+    let (work, made) = if undoes {
+        (Work::Compensation, stands.compensation.attempts)
     } else {
-        (stands.phase(), stands.attempts)
+        (stands.work(), stands.own.attempts)
     };
-    let planned = state.plan.steps.get(step)?.phase(phase);
-    let attempt = fill_in(core, state, (step, phase, made.saturating_add(1))).ok()?;
+    let planned = state.plan.steps[step].work(work);
+    let next = AttemptId { step, work, number: made.saturating_add(1) };
+    let attempt = fill_in(core, state, next).ok()?;
     let executor = core.parts.executors.get(&attempt.action)?;
     circuit(executor, (planned, &attempt), &core.parts.secrets.redactor())
 }
@@ -179,13 +168,9 @@ fn circuit(
 fn fill_in(
     core: &Core,
     state: &ThreadState,
-    (step, phase, number): Started,
+    AttemptId { step, work, number }: AttemptId,
 ) -> Result<Attempt, Failure> {
-    let planned = state.plan.steps.get(step).map(|planned| planned.phase(phase));
-    let planned = planned.ok_or_else(|| {
-        let detail = "the plan has no such step";
-        Failure::permanent(codes::INTERNAL, Category::Internal, detail)
-    })?;
+    let planned = state.plan.steps[step].work(work);
     let scope = WithSecrets { state, secrets: &core.parts.secrets };
     let with = planned.with.render(&scope, core.parts.settings.max_event);
     let with = with.map_err(|unfilled| unfilled.failure(""))?;
@@ -197,8 +182,8 @@ fn fill_in(
         thread_id: state.thread_id.clone(),
         step_id: planned.id.clone(),
         number,
-        phase,
-        rounds: state.step(step).map_or(0, |state| state.rounds),
+        work,
+        rounds: state.steps[step].rounds,
         action: Arc::clone(&planned.action),
         with,
         holds_secrets: planned.with.uses_secrets().next().is_some(),
@@ -262,7 +247,7 @@ struct Run {
     pulses: Arc<Pulses>,
     sender: mpsc::Sender<Message>,
     redactor: Arc<Redactor>,
-    started: Started,
+    attempt: AttemptId,
 }
 
 impl Run {
@@ -321,12 +306,11 @@ impl Run {
 
     /// Reports what does not end the attempt.
     async fn tell(&self, report: Report) {
-        let (step, phase, attempt) = self.started;
-        self.report(Outcome { step, phase, attempt, report }).await;
+        self.report(Outcome { attempt: self.attempt, report }).await;
     }
 
     async fn end(&self, result: Result<Json, AttemptError>) {
-        self.report(Outcome::ended(self.started, redacted(&self.redactor, result))).await;
+        self.report(Outcome::ended(self.attempt, redacted(&self.redactor, result))).await;
     }
 
     async fn report(&self, outcome: Outcome) {

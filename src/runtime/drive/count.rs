@@ -56,7 +56,6 @@ pub(in crate::runtime) fn count(metrics: &Metrics, state: &ThreadState, events: 
 }
 
 fn kind<T>(state: &ThreadState, fact: &OnStep<T>) -> &'static str {
-    let position = state.plan.position(fact.step.as_str());
-    let planned = position.and_then(|at| state.plan.steps.get(at));
-    planned.map_or("unknown", |planned| planned.action.kind())
+    let step = state.plan.find(fact.step.as_str());
+    step.map_or("unknown", |step| state.plan.steps[step].action.kind())
 }

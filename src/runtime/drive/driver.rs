@@ -8,9 +8,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::commit::Commit;
-use super::outcome::{Message, Outcome, Started};
+use super::outcome::{Message, Outcome};
 use super::tail::Tail;
-use crate::machine::{Command, ThreadState};
+use crate::definition::StepIx;
+use crate::machine::{AttemptId, Command, ThreadState};
 use crate::model::Epoch;
 use crate::observe::{Pool, Reservation};
 use crate::runtime::claim::recovering::Recovering;
@@ -30,9 +31,9 @@ pub(in crate::runtime) struct Driver {
     /// for longer.
     pub(in crate::runtime) attempts: CancellationToken,
     /// The newest attempt of each step, each to be cancelled by itself.
-    pub(in crate::runtime) running: BTreeMap<usize, CancellationToken>,
+    pub(in crate::runtime) running: BTreeMap<StepIx, CancellationToken>,
     /// Attempts that are durably started and whose turn comes after what is decided first.
-    pub(in crate::runtime) to_begin: VecDeque<Started>,
+    pub(in crate::runtime) to_begin: VecDeque<AttemptId>,
     /// The memory that the thread takes, and what was appended since it was weighed.
     pub(in crate::runtime) held: (Reservation, usize),
     /// Whether messages are known to wait in the thread's inbox.

@@ -340,7 +340,7 @@ pub(in crate::runtime) fn follow(state: &mut ThreadState, event: &Event) -> Resu
         return Err(LoadError::Corrupted(format!("event {found} follows event {last}")));
     }
     if let Some(step) = event.body.step()
-        && state.plan.position(step.as_str()).is_none()
+        && state.plan.find(step.as_str()).is_none()
     {
         let seq = event.seq;
         return Err(LoadError::Corrupted(format!("event {seq} is about {step}, not in the plan")));

@@ -240,9 +240,9 @@ async fn condemned(driver: &mut Driver, stood: Stood, commit: &mut Commit) -> An
     Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
 }
 
-/// The request with steps by their positions; else the step that is not there.
+/// The request with steps by their places; else the step that is not there.
 fn placed(driver: &Driver, ask: Ask) -> Result<machine::Ask, StepId> {
-    let place = |step: StepId| driver.state.plan.position(step.as_str()).ok_or(step);
+    let place = |step: StepId| driver.state.plan.find(step.as_str()).ok_or(step);
     Ok(match ask {
         // The second is condemned by now, and never gets here.
         Ask::Pause | Ask::Stood(_) => machine::Ask::Pause,

@@ -1,12 +1,9 @@
 //! What a driver hears: how attempts ended, and that messages wait.
 
-use crate::definition::Phase;
+use crate::definition::Work;
 use crate::executor::AttemptError;
-use crate::machine::{Command, Report};
+use crate::machine::{AttemptId, Command, Report};
 use crate::model::{Category, Failure, Json, codes};
-
-/// An attempt that is to be made: its step, its phase, its number.
-pub(in crate::runtime) type Started = (usize, Phase, u32);
 
 /// What a driver is told.
 #[derive(Debug)]
@@ -20,23 +17,21 @@ pub(in crate::runtime) enum Message {
 /// What became of an attempt: how it ended, or that it is worth a warning.
 #[derive(Debug)]
 pub(in crate::runtime) struct Outcome {
-    pub(in crate::runtime) step: usize,
-    pub(in crate::runtime) phase: Phase,
-    pub(in crate::runtime) attempt: u32,
+    pub(in crate::runtime) attempt: AttemptId,
     pub(in crate::runtime) report: Report,
 }
 
 impl Outcome {
     /// An attempt has ended.
     pub(in crate::runtime) fn ended(
-        (step, phase, attempt): Started,
+        attempt: AttemptId,
         result: Result<Json, AttemptError>,
     ) -> Self {
         let report = match result {
             Ok(output) => Report::Done { output, session_id: None },
             Err(AttemptError { failure, retry_after }) => Report::Failed { failure, retry_after },
         };
-        Self { step, phase, attempt, report }
+        Self { attempt, report }
     }
 
     /// How many bytes the journal will have of it, about.
@@ -69,8 +64,8 @@ impl Outcome {
 
     /// The command that tells the machine; an output beyond `max_event` bytes fails the step.
     pub(in crate::runtime) fn into_command(self, max_event: usize) -> Command {
-        let Self { step, phase, attempt, report } = self;
-        let undoes = phase == Phase::Compensation;
+        let Self { attempt, report } = self;
+        let undoes = attempt.work == Work::Compensation;
         let report = match report {
             // What a compensation gives is not kept, however large.
             Report::Done { output, .. } if !undoes && output.as_str().len() > max_event => {
@@ -87,6 +82,6 @@ impl Outcome {
             | Report::Slow
             | Report::Stale { .. }) => report,
         };
-        Command::Attempt { step, attempt, undoes, report }
+        Command::Attempt { attempt, report }
     }
 }

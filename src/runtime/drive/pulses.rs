@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::executor::Pulse;
+use crate::machine::AttemptId;
 use crate::model::ThreadId;
 
-/// A thread, the position of a step of it, and the number of one of its attempts.
-pub(in crate::runtime) type AttemptKey = (ThreadId, usize, u32);
+/// An attempt of a thread.
+pub(in crate::runtime) type AttemptKey = (ThreadId, AttemptId);
 
 /// The pulses of attempts.
 #[derive(Debug, Default)]
@@ -78,11 +79,13 @@ impl Drop for Stale {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition::Work;
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_told_of_attempts_that_are_under_way() {
         let (pulses, pulse) = (Arc::<Pulses>::default(), Pulse::default());
-        let attempt = (ThreadId::parse("t").unwrap(), 0, 1);
+        let attempt = AttemptId { step: 0.into(), work: Work::Own, number: 1 };
+        let attempt = (ThreadId::parse("t").unwrap(), attempt);
         let watch = pulses.watch(attempt.clone(), pulse.clone());
         tokio::time::advance(Duration::from_secs(9)).await;
         assert_eq!(pulses.silence(&attempt).map(|time| time.as_secs()), Some(9));

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use crate::model::{Epoch, ThreadId, Timestamp};
 use crate::runtime::core::Core;
 use crate::runtime::lease::authority::Authority;
-use crate::runtime::lease::roster::Work;
+use crate::runtime::lease::roster::Activity;
 use crate::runtime::write::writer::Committed;
 use crate::store::{Append, Disposition, Write, WriteOutcome};
 
@@ -27,7 +27,7 @@ pub(in crate::runtime) async fn supervise(
     thread: ThreadId,
     driver: impl Future<Output = ()>,
 ) {
-    let driver = core.roster.watch(Work::Drive(thread.clone()), driver);
+    let driver = core.roster.watch(Activity::Drive(thread.clone()), driver);
     if AssertUnwindSafe(driver).catch_unwind().await.is_ok() {
         return;
     }

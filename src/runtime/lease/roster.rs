@@ -22,7 +22,7 @@ pub(in crate::runtime) const LOOK: Duration = Duration::from_millis(100);
 
 /// What a task is there for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::runtime) enum Work {
+pub(in crate::runtime) enum Activity {
     /// To rebuild a claimed thread.
     Load(ThreadId),
     /// To drive a thread, or to make an attempt of it.
@@ -31,10 +31,10 @@ pub(in crate::runtime) enum Work {
     Other(Arc<str>),
 }
 
-/// Work that a worker does not come back from.
+/// Activity that a worker does not come back from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::runtime) struct Standing {
-    pub(in crate::runtime) work: Work,
+    pub(in crate::runtime) work: Activity,
     /// For so long, but for the time that it was starved.
     pub(in crate::runtime) stood: Duration,
 }
@@ -50,7 +50,7 @@ pub(in crate::runtime) struct Roster {
 
 #[derive(Debug)]
 struct Entry {
-    work: Work,
+    work: Activity,
     /// The look at which it was last polled; 0 while it is not.
     since: AtomicU64,
     /// The number of the thread that polls it.
@@ -123,7 +123,7 @@ impl Roster {
     /// The same future, on the roster for as long as it lives.
     pub(in crate::runtime) fn watch<F: Future>(
         self: &Arc<Self>,
-        work: Work,
+        work: Activity,
         future: F,
     ) -> impl Future<Output = F::Output> + use<F> {
         let place = self.enter(work);
@@ -134,7 +134,7 @@ impl Roster {
         })
     }
 
-    fn enter(self: &Arc<Self>, work: Work) -> Place {
+    fn enter(self: &Arc<Self>, work: Activity) -> Place {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let entry = Arc::new(Entry {
             work,
@@ -223,8 +223,8 @@ mod tests {
 
     use super::*;
 
-    fn other(name: &str) -> Work {
-        Work::Other(Arc::from(name))
+    fn other(name: &str) -> Activity {
+        Activity::Other(Arc::from(name))
     }
 
     #[test]

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tokio::time::MissedTickBehavior;
 
 use super::account::Accounts;
-use super::roster::{LOOK, Standing, Work};
+use super::roster::{Activity, LOOK, Standing};
 use super::stood::Stood;
 use crate::model::{Json, ThreadId};
 use crate::runtime::core::Core;
@@ -91,14 +91,14 @@ pub(in crate::runtime) async fn record_at_end(core: &Core) -> bool {
 /// Whether all of it is on record.
 async fn record(core: &Core, standing: &[Standing]) -> bool {
     let driven = |thread: &ThreadId| {
-        standing.iter().any(|one| matches!(&one.work, Work::Drive(other) if other == thread))
+        standing.iter().any(|one| matches!(&one.work, Activity::Drive(other) if other == thread))
     };
     let written = standing.iter().map(async |one| match &one.work {
-        Work::Drive(thread) => write(core, (thread, false), one.stood).await,
+        Activity::Drive(thread) => write(core, (thread, false), one.stood).await,
         // Its driver, if there is one, is within what loads it.
-        Work::Load(thread) if driven(thread) => true,
-        Work::Load(thread) => write(core, (thread, true), one.stood).await,
-        Work::Other(name) => {
+        Activity::Load(thread) if driven(thread) => true,
+        Activity::Load(thread) => write(core, (thread, true), one.stood).await,
+        Activity::Other(name) => {
             tracing::error!(work = %name, stood = ?one.stood, "a worker stands");
             true
         }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::watched::Watched;
 use crate::definition::Plan;
 use crate::machine::{
-    Ask, Command, Moment, Report, Resume, SNAPSHOT_VERSION, ThreadState, Who, decide, snapshot,
-    start,
+    Ask, AttemptId, Command, Moment, Report, Resume, SNAPSHOT_VERSION, ThreadState, Who, decide,
+    snapshot, start,
 };
 use crate::model::{
     Category, Event, Failure, Json, Pointer, Seq, StepStatus, ThreadId, ThreadStatus, Timeouts,
@@ -129,24 +129,20 @@ impl History {
     }
 
     pub(super) fn complete(&mut self, step: usize) {
-        let attempt = self.live().steps[step].attempts;
+        let attempt = self.live().steps[step].own.attempts;
         let output = json_of(&json!({ "answer": step, "text": "twenty bytes of text" }));
         self.decide(Command::Attempt {
-            step,
-            attempt,
-            undoes: false,
+            attempt: AttemptId::own(step, attempt),
             report: Report::Done { output, session_id: None },
         });
     }
 
     /// Fails the current attempt, and waits for the next one if there is one.
     pub(super) fn fail(&mut self, step: usize) {
-        let attempt = self.live().steps[step].attempts;
+        let attempt = self.live().steps[step].own.attempts;
         let failure = Failure::recoverable("connection_failed", Category::External, "refused");
         self.decide(Command::Attempt {
-            step,
-            attempt,
-            undoes: false,
+            attempt: AttemptId::own(step, attempt),
             report: Report::Failed { failure, retry_after: None },
         });
         if self.live().steps[step].status == StepStatus::Retrying {

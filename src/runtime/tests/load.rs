@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::history::{History, resealed, snapshot_of, thread};
 use super::watched::Watched;
-use crate::machine::snapshot::encode;
+use crate::machine::{AttemptId, snapshot::encode};
 use crate::machine::{Command, Report, SNAPSHOT_VERSION, ThreadState};
 use crate::model::{
     Category, EventBody, Failure, OnStep, RecoveryStrategy, Seq, StepComplete, StepId,
@@ -242,9 +242,7 @@ async fn records_that_contradict_each_other_or_the_plan_are_told() {
             ]),
         );
         history.decide(Command::Attempt {
-            step: 0,
-            attempt: 1,
-            undoes: false,
+            attempt: AttemptId::own(0, 1),
             report: Report::Done { output: crate::model::Json::null(), session_id: None },
         });
         // What was decided is replaced by what never is.
@@ -273,9 +271,7 @@ async fn a_snapshot_that_the_journal_does_not_go_on_from_is_skipped() {
     assert_eq!(state.validate(), Ok(()));
     let failure = Failure::recoverable("connection_failed", Category::External, "refused");
     history.decide(Command::Attempt {
-        step: 0,
-        attempt: 1,
-        undoes: false,
+        attempt: AttemptId::own(0, 1),
         report: Report::Failed { failure, retry_after: None },
     });
     let store = Watched::new();

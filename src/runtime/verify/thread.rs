@@ -236,7 +236,7 @@ impl<'a> Unfolding<'a> {
             Err(fault) => return self.broken(seq, fault.to_string()),
         };
         if let (Some(step), Some(plan)) = (event.body.step(), &self.plan)
-            && plan.position(step.as_str()).is_none()
+            && plan.find(step.as_str()).is_none()
         {
             self.broken(seq, format!("its workflow has no step {step}"));
         }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rethread::definition::{Action, Phase};
+use rethread::definition::{Action, Work};
 use rethread::executor::{Attempt, AttemptError, Executors, StepExecutor};
 use rethread::model::{Category, Failure, Json};
 use serde_json::{Value, json};
 
 use super::life::Life;
 use super::random::Rng;
-use super::workflow::{BEAT, Fault, Mood, Script, Work, value};
+use super::workflow::{self, BEAT, Fault, Mood, Script, value};
 use super::world::World;
 
 /// Performs the http steps of one life of a replica.
@@ -72,10 +72,10 @@ impl Effects {
         let workflow = audit.threads.get(&attempt.thread_id).map(|journal| &journal.workflow);
         let drawn = workflow.and_then(|name| self.world.workflows.get(name));
         let at: usize = attempt.step_id.as_str()[1..].parse().unwrap();
-        let undoes = attempt.phase == Phase::Compensation;
+        let undoes = attempt.work == Work::Compensation;
         match drawn.map(|drawn| (&drawn.steps[at].work, &drawn.steps[at].compensate)) {
             Some((_, Some(script))) if undoes => script.clone(),
-            Some((Work::Http(script), _)) if !undoes => script.clone(),
+            Some((workflow::Work::Http(script), _)) if !undoes => script.clone(),
             other => panic!("{}: no effect: {other:?}", attempt.idempotency_key()),
         }
     }
@@ -88,7 +88,7 @@ impl Effects {
         *audit.effects.entry(key.clone()).or_default() += 1;
         let (mut failures, mut resumes) = (0, 0);
         let mut fault = Some("of a thread that is not there");
-        let undoes = attempt.phase == Phase::Compensation;
+        let undoes = attempt.work == Work::Compensation;
         if let Some(journal) = audit.threads.get(&attempt.thread_id) {
             let known = if undoes { &journal.undoing.failures } else { &journal.failures };
             failures = known.get(&attempt.step_id).copied().unwrap_or(0);
@@ -118,7 +118,7 @@ impl Effects {
             Mood::Poison(_) => false,
             Mood::Flaky(times) => failures < times,
             Mood::Broken(heals_at) => resumes < heals_at,
-            Mood::Doomed => attempt.phase != Phase::Fallback,
+            Mood::Doomed => attempt.work != Work::Fallback,
         };
         match fails {
             true => Err(failure(script.fault)),

@@ -166,7 +166,7 @@ impl Journal {
     fn begin_again(&mut self) {
         let Some(state) = &self.state else { return };
         for undone in std::mem::take(&mut self.undoing.completed) {
-            let from = state.plan.position(undone.as_str()).unwrap();
+            let from = state.plan.find(undone.as_str()).unwrap();
             for after in state.plan.after(from) {
                 self.completed.remove(&state.plan.steps[after].id);
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rethread::definition::Plan as CheckedPlan;
+use rethread::definition::{Plan as CheckedPlan, StepIx};
 use rethread::machine::ThreadState;
 use rethread::model::{Event, EventBody, Json, Pointer, StepStatus, ThreadId, ThreadStatus};
 use rethread::runtime::Handle;
@@ -110,13 +110,13 @@ fn fold(drawn: &Drawn, thread: &ThreadId, events: &[String]) -> Result<ThreadSta
     let mut decoded = events.iter().map(|text| Event::decode(text));
     let first = decoded.next().ok_or("no event")?.map_err(|fault| fault.to_string())?;
     let mut state = ThreadState::first(thread.clone(), Arc::new(plan), &first).ok_or("no start")?;
-    let mut completions: BTreeMap<usize, u32> = BTreeMap::new();
+    let mut completions: BTreeMap<StepIx, u32> = BTreeMap::new();
     let mut undone = Vec::new();
     for event in decoded {
         let event = event.map_err(|fault| fault.to_string())?;
         state.apply(&event);
         if let EventBody::CompensationComplete(fact) = &event.body {
-            let at = state.plan.position(fact.step.as_str()).ok_or("an unknown step")?;
+            let at = state.plan.find(fact.step.as_str()).ok_or("an unknown step")?;
             need(completions.remove(&at) == Some(1), "what was undone had not completed once")?;
             undone.push(at);
         }
@@ -126,16 +126,17 @@ fn fold(drawn: &Drawn, thread: &ThreadId, events: &[String]) -> Result<ThreadSta
             }
         }
         if let EventBody::StepComplete(fact) = &event.body {
-            let at = state.plan.position(fact.step.as_str()).ok_or("an unknown step")?;
+            let at = state.plan.find(fact.step.as_str()).ok_or("an unknown step")?;
             *completions.entry(at).or_default() += 1;
         }
         if let EventBody::StepStart(fact) = &event.body {
-            let at = state.plan.position(fact.step.as_str()).ok_or("an unknown step")?;
-            let ended = |need: &usize| state.steps[*need].status.is_terminal();
-            need(drawn.steps[at].needs.iter().all(ended), "a step started before its time")?;
+            let at = state.plan.find(fact.step.as_str()).ok_or("an unknown step")?;
+            let places: Vec<StepIx> = state.plan.steps.places().collect();
+            let ended = |need: &usize| state.steps[places[*need]].status.is_terminal();
+            need(drawn.steps[at.get()].needs.iter().all(ended), "a step started before its time")?;
         }
     }
-    for (at, step) in state.steps.iter().enumerate() {
+    for (at, step) in state.steps.placed() {
         let times = completions.get(&at).copied().unwrap_or(0);
         let once = u32::from(step.status == StepStatus::Completed);
         need(times == once, "a step has not completed exactly once")?;
@@ -162,7 +163,7 @@ fn completed(world: &World, drawn: &Drawn, state: &ThreadState) -> Result<(), St
         let called = drawn.steps[at].fallback == Some(Fallback::Call) && end != End::Skipped;
         need((stand_ins > 0) == called, &format!("{key} has had {stand_ins} stand-ins"))?;
         let tried = effects + stand_ins;
-        need(tried <= step.attempts, &format!("{key}: more effects than attempts"))?;
+        need(tried <= step.own.attempts, &format!("{key}: more effects than attempts"))?;
         let by_fallback = drawn.steps[at].fallback.is_some() && end != End::Skipped;
         need(step.fallback == by_fallback, &format!("{key} does not say whose output it has"))?;
     }
@@ -193,7 +194,7 @@ fn undone(world: &World, drawn: &Drawn, state: &ThreadState) -> Result<(), Strin
             let key = format!("{}/s{at}{round}/compensate", state.thread_id);
             let effects = world.audit().effects.get(&key).copied().unwrap_or(0);
             need(
-                effects > 0 && effects <= step.undo_attempts,
+                effects > 0 && effects <= step.compensation.attempts,
                 &format!("{key}: {effects} effects"),
             )?;
         }
@@ -206,7 +207,7 @@ fn failed(client: &Client, state: &ThreadState, resumes: u32) -> Result<(), Stri
     let drawn = &client.plan.drawn;
     let failure = state.error.as_ref().ok_or("no error")?;
     let step = failure.step_id.as_ref().ok_or("no step")?;
-    let at = state.plan.position(step.as_str()).ok_or("an unknown step")?;
+    let at = state.plan.find(step.as_str()).ok_or("an unknown step")?.get();
     if failure.code == "compensation_failed" {
         need(client.plan.may_abort() && stays(&drawn.steps[at]), "it could have been undone")?;
         return Ok(());

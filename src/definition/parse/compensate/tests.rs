@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::definition::Phase;
+use crate::definition::Work;
 use crate::definition::parse::tests::{example, parse, plan};
 use crate::model::Pointer;
 
@@ -16,14 +16,14 @@ fn a_compensation_is_a_step_that_sees_what_it_undoes_over_the_workflows_defaults
         "retry": { "maxAttempts": 7 }, "timeout": "2s", "breaker": { "failureThreshold": 9 } });
     let plan = plan(&with_compensation(0, undo));
     let step = &plan.steps[0];
-    let undo = step.phase(Phase::Compensation);
+    let undo = step.work(Work::Compensation);
     assert_eq!((undo.id.as_str(), undo.action.kind()), ("fetch", "exec"));
     assert_eq!((undo.retry.max_attempts, undo.retry.jitter), (7, false));
     assert_eq!(undo.timeout, Some(std::time::Duration::from_secs(2)));
     assert_eq!(undo.breaker.policy.failure_threshold, 9);
     assert!(undo.dependents.is_empty() && undo.compensate.is_none());
-    assert_eq!(step.phase(Phase::Own).action.kind(), "http");
-    assert_eq!(plan.steps[2].phase(Phase::Compensation).id.as_str(), "send", "it has none");
+    assert_eq!(step.work(Work::Own).action.kind(), "http");
+    assert_eq!(plan.steps[2].work(Work::Compensation).id.as_str(), "send", "it has none");
     // What it starts has to be allowed like any other program.
     let programs: Vec<_> =
         plan.programs(&Pointer::root()).map(|(at, name)| (at.text(), name.to_owned())).collect();

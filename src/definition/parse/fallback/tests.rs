@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::definition::parse::tests::{example, parse, plan};
-use crate::definition::{Fallback, Phase, PlanStep};
+use crate::definition::{Fallback, PlanStep, Work};
 use crate::model::Pointer;
 
 fn with_fallback(at: usize, fallback: Value) -> Value {
@@ -34,9 +34,9 @@ fn a_fallback_is_an_output_or_a_step_over_the_workflows_defaults() {
     assert_eq!(stand_in.timeout, Some(Duration::from_secs(30)));
     assert_eq!(stand_in.breaker.policy.failure_threshold, 9);
     assert!(stand_in.dependents.is_empty() && stand_in.depends_on.is_empty());
-    assert_eq!(plan.steps[0].phase(Phase::Fallback).action.kind(), "exec");
-    assert_eq!(plan.steps[0].phase(Phase::Own).action.kind(), "http");
-    assert_eq!(plan.steps[2].phase(Phase::Fallback).action.kind(), "http");
+    assert_eq!(plan.steps[0].work(Work::Fallback).action.kind(), "exec");
+    assert_eq!(plan.steps[0].work(Work::Own).action.kind(), "http");
+    assert_eq!(plan.steps[2].work(Work::Fallback).action.kind(), "http");
     // What it starts has to be allowed like any other program.
     let programs: Vec<_> =
         plan.programs(&Pointer::root()).map(|(at, name)| (at.text(), name.to_owned())).collect();

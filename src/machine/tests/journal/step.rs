@@ -1,7 +1,7 @@
 //! What a journal must say of one step.
 
 use super::need;
-use crate::definition::{Fallback, Phase, PlanStep};
+use crate::definition::{Fallback, PlanStep, Work};
 use crate::model::{
     Json, OnStep, Seq, StepComplete, StepFailed, StepRetry, StepStart, StepWaiting, Timestamp,
     codes,
@@ -111,15 +111,15 @@ impl Step {
         need(matches!(self.place, Place::Pending | Place::Retrying), "it does not run")?;
         need(fact.attempt == self.attempts + 1, "attempts are numbered from 1")?;
         need(fact.data.fallback == self.fallback, "of the step, or of its fallback")?;
-        let kind = planned.phase(self.phase()).action.kind();
+        let kind = planned.work(self.work()).action.kind();
         need(fact.data.kind == kind, "of the kind of what is attempted")?;
         (self.place, self.attempts) = (Place::Running, fact.attempt);
         self.admitted = true;
         Ok(())
     }
 
-    pub(super) const fn phase(&self) -> Phase {
-        if self.fallback { Phase::Fallback } else { Phase::Own }
+    pub(super) const fn work(&self) -> Work {
+        if self.fallback { Work::Fallback } else { Work::Own }
     }
 
     pub(super) fn lose_undo(&mut self) {
@@ -133,7 +133,7 @@ impl Step {
         fact: &OnStep<StepWaiting>,
         planned: &PlanStep,
     ) -> Result<(), &'static str> {
-        let planned = planned.phase(self.phase());
+        let planned = planned.work(self.work());
         // What is asked about something else by now is asked anew.
         let again = self.place == Place::Waiting && fact.data.reason == "approval";
         need(self.place == Place::Running || again, "what runs begins to wait")?;
@@ -180,7 +180,7 @@ impl Step {
             need(fact.data.retry_at == at, "a fallback takes over at once")?;
             (self.fallback, self.failures) = (true, 0);
         } else {
-            let most = planned.phase(self.phase()).retry.max_attempts;
+            let most = planned.work(self.work()).retry.max_attempts;
             need(self.failures < most, "attempts are bounded")?;
         }
         self.place = Place::Retrying;
@@ -218,7 +218,7 @@ impl Step {
         need(fact.attempt == self.attempts, "the current attempt fails")?;
         need(fact.data.continued == planned.continue_on_error, "as the plan has it")?;
         self.failures += 1;
-        let most = planned.phase(self.phase()).retry.max_attempts;
+        let most = planned.work(self.work()).retry.max_attempts;
         need(self.failures <= most, "attempts are bounded")?;
         // An output that cannot be made is the one way past a fallback.
         let unmade = matches!(planned.fallback, Some(Fallback::Output(_)))

@@ -1,15 +1,17 @@
 //! What a journal must look like where a thread is undone.
 
 use super::{Place, Reader, Step, Undo, need};
-use crate::definition::Phase;
+use crate::definition::{StepIx, Work};
 use crate::model::{
     Compensation, CompensationFailed, CompensationStart, OnStep, StepId, Timestamp,
 };
 
 impl Reader<'_> {
     /// The steps that have completed and say how they are undone, the last one first.
-    fn undoable(&self, places: &[Place]) -> Vec<usize> {
-        let mut found: Vec<usize> = (0..self.steps.len())
+    fn undoable(&self, places: &[Place]) -> Vec<StepIx> {
+        let mut found: Vec<StepIx> = self
+            .steps
+            .places()
             .filter(|&at| {
                 let step = &self.steps[at];
                 let planned = self.plan.steps[at].compensate.is_some();
@@ -22,7 +24,7 @@ impl Reader<'_> {
     }
 
     /// Those of them that are still to be tried.
-    pub(super) fn to_undo(&self) -> Vec<usize> {
+    pub(super) fn to_undo(&self) -> Vec<StepIx> {
         let mut found = self.undoable(&[Place::Completed]);
         found.retain(|&at| self.steps[at].undo != Undo::Failed);
         found
@@ -37,7 +39,7 @@ impl Reader<'_> {
             self.turn(fact, at)?;
         }
         need(!self.paused && !self.ended, "a paused thread undoes nothing")?;
-        let step = self.plan.position(fact.step.as_str()).ok_or("a step of the plan")?;
+        let step = self.plan.find(fact.step.as_str()).ok_or("a step of the plan")?;
         let retries = self.steps[step].undo == Undo::Retrying;
         let busy = self.steps.iter().filter(|step| step.undo == Undo::Retrying).count();
         need(self.running().is_empty(), "all that ran has ended, and they are undone one by one")?;
@@ -45,7 +47,7 @@ impl Reader<'_> {
         need(self.to_undo().first() == Some(&step), "the one that completed last is undone first")?;
         let seen = self.steps[step].undo_due.is_none_or(|due| due <= at);
         need(!retries || seen || fact.data.by.is_some(), "a retry is due, or a person wants it")?;
-        let kind = self.plan.steps[step].phase(Phase::Compensation).action.kind();
+        let kind = self.plan.steps[step].work(Work::Compensation).action.kind();
         need(fact.data.kind == kind, "of the kind of the compensation")?;
         let step = &mut self.steps[step];
         need(fact.attempt == step.undo_attempts + 1, "attempts are numbered from 1")?;
@@ -81,7 +83,7 @@ impl Reader<'_> {
 
     /// The step whose compensation has this attempt under way.
     pub(super) fn undone(&mut self, id: &StepId, attempt: u32) -> Result<&mut Step, &'static str> {
-        let at = self.plan.position(id.as_str()).ok_or("a step of the plan")?;
+        let at = self.plan.find(id.as_str()).ok_or("a step of the plan")?;
         let step = &mut self.steps[at];
         need(self.undoing && step.place == Place::Completed, "it completed, and is not undone")?;
         let current = step.undo == Undo::Running && step.undo_attempts == attempt;
@@ -96,8 +98,8 @@ impl Reader<'_> {
         let plan = self.plan;
         let step = self.undone(&fact.step, fact.attempt)?;
         step.undo_failures += 1;
-        let planned = plan.position(fact.step.as_str()).map(|at| &plan.steps[at]);
-        let most = planned.map_or(0, |step| step.phase(Phase::Compensation).retry.max_attempts);
+        let planned = plan.find(fact.step.as_str()).map(|at| &plan.steps[at]);
+        let most = planned.map_or(0, |step| step.work(Work::Compensation).retry.max_attempts);
         need(step.undo_failures <= most, "attempts are bounded")?;
         let again = fact.data.retry_at.is_some();
         need(again != fact.data.is_final, "the last one has no next one")?;

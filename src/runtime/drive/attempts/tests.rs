@@ -67,7 +67,7 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Dura
         pulses: Arc::default(),
         sender,
         redactor: Arc::default(),
-        started: (0, Phase::Own, 1),
+        attempt: AttemptId { step: 0.into(), work: Work::Own, number: 1 },
     };
     let attempt = Attempt {
         thread_id: ThreadId::parse("t").unwrap(),
@@ -77,7 +77,7 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Dura
         with: Json::null(),
         holds_secrets: false,
         traceparent: None,
-        phase: Phase::Own,
+        work: Work::Own,
         rounds: 0,
         pulse: Pulse::default(),
     };

@@ -1,19 +1,24 @@
 //! Events in the making: each is folded into the state as soon as it is decided.
 
-use super::{Moment, ThreadState, Who};
-use crate::model::{Event, EventBody, InterventionResolved, OnStep, StepId, StepStatus, Timestamp};
+use super::{AttemptId, Moment, ThreadState, Who};
+use crate::definition::{Plan, PlanStep, StepIx};
+use crate::model::{
+    Event, EventBody, InterventionResolved, OnStep, StepId, StepStatus, Timestamp, millis,
+};
 
 /// A decision under way. If what it holds is not appended, the state must be thrown away.
 #[derive(Debug)]
-pub(super) struct Draft<'a> {
+pub(super) struct Decision<'a> {
+    pub(super) plan: &'a Plan,
     pub(super) state: &'a mut ThreadState,
     pub(super) moment: Moment,
     events: Vec<Event>,
 }
 
-impl<'a> Draft<'a> {
-    pub(super) fn new(state: &'a mut ThreadState, moment: Moment) -> Self {
-        Self { state, moment, events: Vec::new() }
+impl<'a> Decision<'a> {
+    /// `plan` is that of `state`: beside it, so that it can be read while the state changes.
+    pub(super) fn new(plan: &'a Plan, state: &'a mut ThreadState, moment: Moment) -> Self {
+        Self { plan, state, moment, events: Vec::new() }
     }
 
     /// Adds a fact and folds it in.
@@ -28,26 +33,45 @@ impl<'a> Draft<'a> {
     /// Adds a fact about a step and folds it in.
     pub(super) fn emit_on<T>(
         &mut self,
-        step: usize,
+        step: StepIx,
         wrap: impl FnOnce(OnStep<T>) -> EventBody,
         data: T,
     ) {
-        let Some(id) = self.step_id(step) else { return };
-        let attempt = self.state.steps.get(step).map_or(0, |state| state.attempts);
+        let (id, attempt) = (self.step_id(step), self.state.steps[step].own.attempts);
         self.emit(wrap(OnStep { step: id, attempt, data }));
     }
 
-    pub(super) fn step_id(&self, step: usize) -> Option<StepId> {
-        self.state.plan.steps.get(step).map(|step| step.id.clone())
+    /// Adds a fact about an attempt and folds it in.
+    pub(super) fn emit_of<T>(
+        &mut self,
+        AttemptId { step, number, .. }: AttemptId,
+        wrap: impl FnOnce(OnStep<T>) -> EventBody,
+        data: T,
+    ) {
+        self.emit(wrap(OnStep { step: self.step_id(step), attempt: number, data }));
     }
 
-    pub(super) fn status_of(&self, step: usize) -> Option<StepStatus> {
-        self.state.steps.get(step).map(|state| state.status)
+    pub(super) fn step_id(&self, step: StepIx) -> StepId {
+        self.plan.steps[step].id.clone()
+    }
+
+    pub(super) fn status_of(&self, step: StepIx) -> StepStatus {
+        self.state.steps[step].status
+    }
+
+    /// The work that a step is at, or has done: its own, or that of its fallback.
+    pub(super) fn planned(&self, step: StepIx) -> &'a PlanStep {
+        self.plan.steps[step].work(self.state.steps[step].work())
+    }
+
+    /// How long ago the thread was accepted, in milliseconds.
+    pub(super) fn age_ms(&self) -> u64 {
+        millis(self.moment.now.since(self.state.created_at))
     }
 
     /// When a question that is asked now is escalated, by the workflow's patience.
     pub(super) fn escalates_at(&self) -> Option<Timestamp> {
-        self.state.plan.escalate_after.map(|after| self.moment.now.plus(after))
+        self.plan.escalate_after.map(|after| self.moment.now.plus(after))
     }
 
     /// What settles an intervention, with the digest of what it was about.
