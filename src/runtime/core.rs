@@ -234,7 +234,8 @@ impl Core {
         let unit = if command.draws(state) { self.parts.entropy.unit() } else { 0.0 };
         let moment = Moment { unit, ..moment };
         if state.takes_long(&command) {
-            self.aside.run(|| decide(state, command, moment)).await
+            let namespace = state.thread_id.namespace();
+            self.aside.run_for(&namespace, || decide(state, command, moment)).await
         } else {
             decide(state, command, moment)
         }

@@ -69,9 +69,8 @@ impl Default for Aside {
 }
 
 impl Aside {
-    /// Does the work once there is a place for it: of the server's own, which no crowd of requests holds
-    /// up for longer than a piece or two.
-    pub(in crate::runtime) async fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Does the work once there is a place for it.
+    async fn run<T>(&self, work: impl FnOnce() -> T) -> T {
         // Never closed: there is always a place to wait for.
         let _place = self.places.acquire().await;
         if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
@@ -81,7 +80,7 @@ impl Aside {
         }
     }
 
-    /// The same for what is of a namespace.
+    /// Does the work once there is a place for it, of those that its namespace may take.
     pub(in crate::runtime) async fn run_for<T>(
         &self,
         namespace: &Namespace,

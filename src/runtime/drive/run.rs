@@ -145,6 +145,7 @@ impl Driver {
             return perform(self, durable);
         }
         let core = Arc::clone(&self.core);
-        core.aside.run(|| perform(self, durable)).await
+        let namespace = self.state.thread_id.namespace();
+        core.aside.run_for(&namespace, || perform(self, durable)).await
     }
 }
