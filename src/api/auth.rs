@@ -25,6 +25,7 @@ use super::problem::{FORBIDDEN, Problem, UNAUTHENTICATED};
 use super::query::Params;
 use super::quota::{Holder, Unannounced};
 use super::roles::Access;
+use super::token::{Given, Validity};
 use super::{Api, session, token};
 use crate::identity::{Claimed, is_token};
 use crate::model::{Clock, Namespace, Role, ThreadId, Timestamp};
@@ -99,11 +100,7 @@ impl Caller {
 
     /// Whose quotas its requests count for. Many share a name that is nobody's own.
     fn holder(&self) -> Holder {
-        let own = match self.proof {
-            Proof::None => false,
-            Proof::Own => *self.name != *STREAM_TOKEN,
-            Proof::Key(_) | Proof::Token(_) => true,
-        };
+        let own = !matches!(self.proof, Proof::None) && *self.name != *STREAM_TOKEN;
         let name = own.then(|| Arc::clone(&self.name));
         Holder { name, namespace: self.namespace.clone() }
     }
@@ -111,6 +108,24 @@ impl Caller {
     /// What the caller may do, if the name is proven.
     pub(super) fn role(&self) -> Option<Role> {
         self.role.filter(|_| !matches!(self.proof, Proof::None))
+    }
+
+    /// A token that opens a thread's stream until `latest`, for as long as the caller may read it, and
+    /// when it expires.
+    pub(super) fn stream_token(
+        &self,
+        shared: &[u8; 32],
+        thread: &ThreadId,
+        latest: Timestamp,
+    ) -> Option<(String, Timestamp)> {
+        let (holder, ends) = match &self.proof {
+            Proof::None | Proof::Own => (None, None),
+            Proof::Key(key) => (Some(&key.digest), None),
+            Proof::Token(ends) => (None, Some(*ends)),
+        };
+        let expires = ends.map_or(latest, |ends| latest.min(ends));
+        let token = token::sign(shared, thread, Validity { expires, ends }, holder)?;
+        Some((token, expires))
     }
 
     /// Resolves once the caller's key, or token, is not taken any more.
@@ -288,11 +303,23 @@ fn secret_in<'a>(headers: &'a HeaderMap, method: &Method) -> Option<Cow<'a, str>
 async fn by_token(api: &Api, parts: &mut Parts, given: &str) -> Result<Caller, Problem> {
     let id = path_parameter(parts, "threadId").await?;
     ThreadId::parse(&id).map_err(|fault| Problem::invalid(fault.to_string()))?;
-    let key = api.handle.token_key().await?;
-    if let Some(thread) = token::verify(&key, &id, given, api.clock.now()) {
-        return Ok(Caller::known(STREAM_TOKEN, Role::Reader, thread.namespace()));
+    let shared = api.handle.token_key().await?;
+    if let Some(given) = Given::read(&id, given, api.clock.now())
+        && let Some(proof) = proof_of(api, &shared, &given)
+    {
+        let caller = Caller::known(STREAM_TOKEN, Role::Reader, given.thread.namespace());
+        return Ok(Caller { proof, ..caller });
     }
     Err(Problem::new(&UNAUTHENTICATED, "the stream token is not valid for this thread, or expired"))
+}
+
+/// Whom a stream token was given to, who may still read, and so how long its streams go on.
+fn proof_of(api: &Api, shared: &[u8; 32], given: &Given) -> Option<Proof> {
+    if given.is_of(shared, None) {
+        return Some(given.validity.ends.map_or(Proof::Own, Proof::Token));
+    }
+    let key = api.settings.keys.find_by(|key| given.is_of(shared, Some(&key.digest)));
+    key.map(Proof::Key)
 }
 
 fn refuse(problem: Problem, parts: &Parts) -> Response {

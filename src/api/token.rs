@@ -1,8 +1,9 @@
 //! Stream tokens: let a browser's `EventSource`, which cannot set headers, read one thread.
 //!
-//! Stateless: an HMAC over the thread and the moment it expires, under a key that all replicas
-//! share, and the thread's namespace, unless that is `default`: whoever comes with it has no key that
-//! would tell. A token opens one thread's stream, for reading, and must never be logged.
+//! Stateless: an HMAC over the thread, the moment it expires and whoever it was given to, under a key
+//! that all replicas share, and the thread's namespace, unless that is `default`: whoever comes with it
+//! has no key that would tell. A token opens one thread's stream, for reading, and must never be
+//! logged. It goes with the API key, or the issuer's token, that it was asked for with.
 
 use std::time::Duration;
 
@@ -13,20 +14,36 @@ use sha2::Sha256;
 
 use crate::model::{Namespace, ThreadId, Timestamp};
 
-/// How long a token may be used to connect; a stream that is open stays open.
+/// How long a token may be used to connect; a stream that is open goes with whoever asked for it.
 pub(super) const LIFETIME: Duration = Duration::from_mins(1);
 /// Keeps these signatures apart from any other use of the key.
-const PURPOSE: &[u8] = b"rethread stream token v1\0";
-/// Bytes of the expiry at the front of a token.
-const EXPIRY_BYTES: usize = 8;
+const PURPOSE: &[u8] = b"rethread stream token v2\0";
+/// Bytes of each of the two moments at the front of a token: when it expires, and when the streams
+/// that it has opened end.
+const MOMENT_BYTES: usize = 8;
 /// Bytes of the HMAC-SHA256 after it.
 const SIGNATURE_BYTES: usize = 32;
 
-/// A token for one thread's stream.
-pub(super) fn sign(key: &[u8; 32], thread: &ThreadId, expires: Timestamp) -> Option<String> {
-    let expiry = expires.millis().to_be_bytes();
-    let mut token = expiry.to_vec();
-    token.extend_from_slice(&mac(key, thread, expiry)?.finalize().into_bytes());
+/// What a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Validity {
+    /// Until when it opens a stream.
+    pub(super) expires: Timestamp,
+    /// When the streams that it has opened end, if whoever asked for it may read no longer than that.
+    pub(super) ends: Option<Timestamp>,
+}
+
+/// A token for one thread's stream; `holder` is the digest of the API key that it was asked for with.
+pub(super) fn sign(
+    key: &[u8; 32],
+    thread: &ThreadId,
+    Validity { expires, ends }: Validity,
+    holder: Option<&[u8; 32]>,
+) -> Option<String> {
+    let moments = [expires.millis(), ends.map_or(i64::MAX, Timestamp::millis)];
+    let moments = moments.map(i64::to_be_bytes);
+    let mut token = moments.concat();
+    token.extend_from_slice(&mac(key, thread, moments, holder)?.finalize().into_bytes());
     let namespace = thread.namespace();
     if !namespace.is_default() {
         token.extend_from_slice(namespace.as_str().as_bytes());
@@ -34,25 +51,58 @@ pub(super) fn sign(key: &[u8; 32], thread: &ThreadId, expires: Timestamp) -> Opt
     Some(URL_SAFE_NO_PAD.encode(token))
 }
 
-/// The thread with this text whose stream a token opens now, if it opens one; compared in constant
-/// time.
-pub(super) fn verify(key: &[u8; 32], id: &str, token: &str, now: Timestamp) -> Option<ThreadId> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-    let (expiry, rest) = bytes.split_first_chunk::<EXPIRY_BYTES>()?;
-    let (signature, name) = rest.split_at_checked(SIGNATURE_BYTES)?;
-    let namespace = match std::str::from_utf8(name).ok()? {
-        "" => Namespace::default(),
-        name => Namespace::parse(name).filter(|named| !named.is_default())?,
-    };
-    let thread = ThreadId::within(&namespace, id).ok()?;
-    mac(key, &thread, *expiry)?.verify_slice(signature).ok()?;
-    (now < Timestamp::from_millis(i64::from_be_bytes(*expiry))).then_some(thread)
+/// A token as it came, whose signature is not held against anything yet.
+#[derive(Debug)]
+pub(super) struct Given {
+    /// The thread that it is for.
+    pub(super) thread: ThreadId,
+    /// What it is good for.
+    pub(super) validity: Validity,
+    moments: [[u8; MOMENT_BYTES]; 2],
+    signature: [u8; SIGNATURE_BYTES],
 }
 
-fn mac(key: &[u8; 32], thread: &ThreadId, expiry: [u8; EXPIRY_BYTES]) -> Option<Hmac<Sha256>> {
+impl Given {
+    /// Reads a token for the thread with this text; `None` if it is none, or has expired.
+    pub(super) fn read(id: &str, token: &str, now: Timestamp) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (expiry, rest) = bytes.split_first_chunk::<MOMENT_BYTES>()?;
+        let (end, rest) = rest.split_first_chunk::<MOMENT_BYTES>()?;
+        let (signature, name) = rest.split_first_chunk::<SIGNATURE_BYTES>()?;
+        let namespace = match std::str::from_utf8(name).ok()? {
+            "" => Namespace::default(),
+            name => Namespace::parse(name).filter(|named| !named.is_default())?,
+        };
+        let thread = ThreadId::within(&namespace, id).ok()?;
+        let moments = [*expiry, *end];
+        let [expires, ends] = moments.map(i64::from_be_bytes);
+        let validity = Validity {
+            expires: Timestamp::from_millis(expires),
+            ends: (ends != i64::MAX).then(|| Timestamp::from_millis(ends)),
+        };
+        let valid = now < validity.expires;
+        valid.then_some(Self { thread, validity, moments, signature: *signature })
+    }
+
+    /// Whether this server signed it for that holder; compared in constant time.
+    pub(super) fn is_of(&self, key: &[u8; 32], holder: Option<&[u8; 32]>) -> bool {
+        let mac = mac(key, &self.thread, self.moments, holder);
+        mac.is_some_and(|mac| mac.verify_slice(&self.signature).is_ok())
+    }
+}
+
+fn mac(
+    key: &[u8; 32],
+    thread: &ThreadId,
+    moments: [[u8; MOMENT_BYTES]; 2],
+    holder: Option<&[u8; 32]>,
+) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     mac.update(PURPOSE);
-    mac.update(&expiry);
+    mac.update(&moments.concat());
+    // Of one length in either case, so that no holder is taken for a part of an id.
+    mac.update(&[u8::from(holder.is_some())]);
+    mac.update(holder.unwrap_or(&[0; 32]));
     mac.update(thread.as_str().as_bytes());
     Some(mac)
 }
@@ -67,14 +117,23 @@ mod tests {
         ThreadId::parse(id).unwrap()
     }
 
+    fn signed(thread: &ThreadId) -> String {
+        sign(&[7; 32], thread, Validity { expires: NOW.plus(LIFETIME), ends: None }, None).unwrap()
+    }
+
+    fn opened(key: u8, id: &str, token: &str, now: Timestamp) -> Option<ThreadId> {
+        let given = Given::read(id, token, now)?;
+        given.is_of(&[key; 32], None).then_some(given.thread)
+    }
+
     fn opens(key: u8, id: &str, token: &str, now: Timestamp) -> bool {
-        verify(&[key; 32], id, token, now).is_some()
+        opened(key, id, token, now).is_some()
     }
 
     #[test]
     fn a_token_opens_its_own_thread_until_it_expires() {
-        let token = sign(&[7; 32], &thread("t1"), NOW.plus(LIFETIME)).unwrap();
-        assert_eq!(verify(&[7; 32], "t1", &token, NOW), Some(thread("t1")));
+        let token = signed(&thread("t1"));
+        assert_eq!(opened(7, "t1", &token, NOW), Some(thread("t1")));
         assert!(!opens(7, "t2", &token, NOW));
         assert!(!opens(8, "t1", &token, NOW));
         assert!(!opens(7, "t1", &token, NOW.plus(LIFETIME)));
@@ -84,23 +143,37 @@ mod tests {
     fn a_token_opens_the_thread_of_its_namespace_alone() {
         let team = Namespace::parse("team").unwrap();
         let theirs = ThreadId::within(&team, "t1").unwrap();
-        let token = sign(&[7; 32], &theirs, NOW.plus(LIFETIME)).unwrap();
-        assert_eq!(verify(&[7; 32], "t1", &token, NOW), Some(theirs));
+        let token = signed(&theirs);
+        assert_eq!(opened(7, "t1", &token, NOW), Some(theirs));
         let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
-        let known = EXPIRY_BYTES + SIGNATURE_BYTES;
+        let known = 2 * MOMENT_BYTES + SIGNATURE_BYTES;
         for name in ["", "default", "teal", "team2", "tea"] {
             let forged = [&bytes[..known], name.as_bytes()].concat();
             assert!(!opens(7, "t1", &URL_SAFE_NO_PAD.encode(forged), NOW), "{name}");
         }
-        let ours = sign(&[7; 32], &thread("t1"), NOW.plus(LIFETIME)).unwrap();
+        let ours = signed(&thread("t1"));
         let mut bytes = URL_SAFE_NO_PAD.decode(&ours).unwrap();
         bytes.extend_from_slice(b"team");
         assert!(!opens(7, "t1", &URL_SAFE_NO_PAD.encode(bytes), NOW));
     }
 
     #[test]
+    fn a_token_is_of_the_key_that_it_was_asked_for_with_and_of_no_other() {
+        let validity = Validity { expires: NOW.plus(LIFETIME), ends: Some(NOW) };
+        let token = sign(&[7; 32], &thread("t1"), validity, Some(&[1; 32])).unwrap();
+        let given = Given::read("t1", &token, NOW).unwrap();
+        assert_eq!(given.validity, validity);
+        assert!(given.is_of(&[7; 32], Some(&[1; 32])));
+        assert!(!given.is_of(&[7; 32], Some(&[2; 32])));
+        assert!(!given.is_of(&[7; 32], None));
+        assert!(!given.is_of(&[8; 32], Some(&[1; 32])));
+        let nobodys = signed(&thread("t1"));
+        assert!(!Given::read("t1", &nobodys, NOW).unwrap().is_of(&[7; 32], Some(&[0; 32])));
+    }
+
+    #[test]
     fn a_changed_or_cut_token_is_refused() {
-        let token = sign(&[7; 32], &thread("t1"), NOW.plus(LIFETIME)).unwrap();
+        let token = signed(&thread("t1"));
         for end in 0..token.len() {
             assert!(!opens(7, "t1", &token[..end], NOW), "{end}");
         }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::auth::Caller;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
@@ -28,7 +29,8 @@ pub(in crate::api) struct StreamToken {
 
 /// Get a token for a browser's EventSource
 ///
-/// Read-only, for this one thread, 60 s to connect; a stream that is open stays open.
+/// Read-only, for this one thread, 60 s to connect. A stream that is open stays open for as long as
+/// the key, or the token of the issuer, that this was asked for with is taken.
 #[utoipa::path(
     post, path = "/threads/{threadId}/stream-token", operation_id = "createStreamToken", tag = "stream",
     security(("bearer" = ["reader"])),
@@ -37,13 +39,15 @@ pub(in crate::api) struct StreamToken {
 )]
 pub(in crate::api) async fn create(
     State(api): State<Api>,
+    caller: Caller,
     ThreadPath(thread): ThreadPath,
     _: QueryString<NoParams>,
 ) -> Result<Response, Problem> {
     api.handle.thread(&thread).await?;
     let key = api.handle.token_key().await?;
-    let expires_at = api.clock.now().plus(token::LIFETIME);
-    let token = token::sign(&key, &thread, expires_at).ok_or_else(Problem::internal)?;
+    let latest = api.clock.now().plus(token::LIFETIME);
+    let signed = caller.stream_token(&key, &thread, latest);
+    let (token, expires_at) = signed.ok_or_else(Problem::internal)?;
     let url = format!("/stream/{thread}?token={token}");
     let body = JsonAnswer(StreamToken { token, expires_at, url });
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], body).into_response())
