@@ -1,9 +1,10 @@
 //! Tells the audit list of refusals, deletions and changes of access, and of reads if that is asked.
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use percent_encoding::percent_decode_str;
 
 use super::Api;
 use super::auth::Caller;
@@ -15,7 +16,11 @@ use crate::runtime::AuditEvent;
 /// Longest path that an entry holds, in bytes.
 const MAX_ABOUT: usize = 512;
 /// Routes that give what threads were given and what came of it.
-const OUTPUTS: [&str; 10] = [
+const OUTPUTS: [&str; 14] = [
+    "/invoke",
+    "/interventions",
+    "/threads/{threadId}",
+    "/threads/{threadId}/explain",
     "/status/{threadId}",
     "/api/invoke-status/status/{threadId}",
     "/stream",
@@ -40,10 +45,10 @@ pub(super) async fn record(State(api): State<Api>, request: Request, next: Next)
     let route = route.as_deref().unwrap_or("other");
     let about = |place: &str| format!("{verb} {}", cut(place));
     let (action, about, counted) = match change(&method, route, status) {
-        Some(action) => (action, about(&path), false),
+        Some(action) => (action, about(&subject(&path, &response)), false),
         None if is_refusal(&response) => ("refused", about(route), true),
         None if api.settings.audit_reads && status.is_success() && OUTPUTS.contains(&route) => {
-            ("read", about(&path), true)
+            ("read", about(&subject(&path, &response)), true)
         }
         None => return response,
     };
@@ -77,6 +82,7 @@ fn change(method: &Method, route: &str, status: StatusCode) -> Option<&'static s
         // 200: the text is the newest version already.
         ("POST", "/workflows") if status == StatusCode::CREATED => Some("workflow_stored"),
         ("POST", "/notifications") => Some("notification_created"),
+        ("POST", "/threads/{threadId}/stream-token") => Some("stream_token_created"),
         ("PATCH", "/notifications/{notificationId}") => Some("notification_changed"),
         ("DELETE", "/notifications/{notificationId}") => Some("notification_deleted"),
         _ => None,
@@ -89,6 +95,18 @@ fn is_refusal(response: &Response) -> bool {
     let problem = response.extensions().get::<std::sync::Arc<Problem>>();
     refusals.contains(&response.status())
         || problem.is_some_and(|problem| problem.kind() == &TOO_MANY_WRONG_KEYS)
+}
+
+/// What a request was about, as a person would look for it: what it made (`Location`), or the
+/// address that it named. What would break a line stays encoded.
+fn subject(path: &str, response: &Response) -> String {
+    let made = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let encoded = made.unwrap_or(path);
+    let decoded = percent_decode_str(encoded).decode_utf8();
+    match decoded {
+        Ok(text) if !text.contains(char::is_control) => text.into_owned(),
+        _ => encoded.to_owned(),
+    }
 }
 
 fn cut(text: &str) -> &str {

@@ -49,6 +49,7 @@ impl FromQuery for AuditQuery {
 ///
 /// `refused`: a call was answered with 401, 403 or 421. `thread_deleted`, `workflow_stored`,
 /// `notification_created`, `notification_changed`, `notification_deleted`: what an admin did.
+/// `stream_token_created`: a thread's stream was opened to whoever has the token.
 /// `keys_changed`: keys were read again. `read`: inputs and outputs were read, if the server is set to
 /// tell of that. Refusals and reads that are alike are one entry a minute. Kept for as long as the
 /// server is set to, whatever becomes of threads.

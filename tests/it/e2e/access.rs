@@ -166,12 +166,17 @@ async fn the_audit_list_tells_what_was_refused_and_changed(home: Home) {
         by(&server, "nobody").get("/threads").await.expect(401);
     }
     viewer.get("/status/t").await.expect(200);
-    root.delete("/threads/t").await.expect(204);
+    viewer.get("/threads/t/explain").await.expect(200);
+    root.post("/threads/t/stream-token", &json!({})).await.expect(201);
+    // However its id is written in the address.
+    root.delete("/threads/%74").await.expect(204);
 
     // Changes are there at once, and once.
     let page = root.get("/audit?by=root").await.expect(200).json();
     let told: Vec<_> = page["items"].as_array().unwrap().iter().map(|one| &one["action"]).collect();
-    assert_eq!(told, ["thread_deleted", "workflow_stored"]);
+    assert_eq!(told, ["thread_deleted", "stream_token_created", "workflow_stored"]);
+    let stored = page["items"][2]["about"].as_str().unwrap();
+    assert!(stored.starts_with("POST /workflows/"), "{stored}");
     let deleted = &page["items"][0];
     assert_eq!(
         (&deleted["about"], &deleted["role"]),
@@ -187,7 +192,9 @@ async fn the_audit_list_tells_what_was_refused_and_changed(home: Home) {
     assert!(page["items"].as_array().unwrap().len() <= 4, "{page}");
     let unknown = audited(&root, "by=anonymous", |one| one["status"] == 401).await;
     assert_eq!(unknown["detail"], "unauthenticated");
-    audited(&root, "by=viewer&action=read", |one| one["about"] == "GET /status/t").await;
+    for read in ["GET /status/t", "GET /threads/t/explain"] {
+        audited(&root, "by=viewer&action=read", |one| one["about"] == read).await;
+    }
     // What a client makes up is no part of the list.
     let made_up = "M".repeat(10_000);
     server.client().send(&made_up, "/status/t", &[], "").await.expect(401);
@@ -237,6 +244,13 @@ async fn keys_change_with_their_file_and_a_broken_file_changes_nothing() {
     old.post("/invoke/async", &body).await.expect(202);
     let mut stream = old.stream("/stream/t", &[]).await;
     stream.wait_for("step_start").await;
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let token = old.post("/threads/t/stream-token", &json!({})).await.expect(201).json();
+        tokens.push(token["url"].as_str().unwrap().to_owned());
+    }
+    let mut by_token = server.client().stream(&tokens[0], &[]).await;
+    by_token.wait_for("step_start").await;
     new.get("/threads").await.expect(401);
 
     std::fs::write(&file, key("new", "reader")).unwrap();
@@ -244,6 +258,9 @@ async fn keys_change_with_their_file_and_a_broken_file_changes_nothing() {
     old.get("/threads").await.expect(401);
     let ended = tokio::time::timeout(PATIENCE, stream.rest()).await;
     assert!(ended.is_ok(), "a stream of a key that is gone goes on");
+    let ended = tokio::time::timeout(PATIENCE, by_token.rest()).await;
+    assert!(ended.is_ok(), "a stream of a token that a key asked for goes on without the key");
+    server.client().get(&tokens[1]).await.expect(401);
     forbidden(&new.post("/workflows", &sleeper()).await, "admin");
 
     std::fs::write(&file, "new").unwrap();
