@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use governor::clock::Clock as _;
@@ -15,7 +15,7 @@ use governor::state::StateStore;
 use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
-use crate::model::Clock;
+use crate::model::{Clock, lock};
 
 /// Buckets: some hundred bytes each, a megabyte in all. Whoever finds no bucket of its own shares one with
 /// all others that do not.
@@ -113,7 +113,7 @@ struct Levels<K>(Arc<Mutex<HashMap<K, Nanos>>>);
 impl<K> Levels<K> {
     fn map(&self) -> MutexGuard<'_, HashMap<K, Nanos>> {
         // Every change is whole before anything in it could panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use governor::Quota;
@@ -18,7 +18,7 @@ use super::buckets::{Buckets, MOST_BUCKETS, Short};
 use super::keys::{ApiKey, Keys};
 use super::problem::{Problem, TOO_MANY_WRONG_KEYS, UNAUTHENTICATED};
 use super::settings::HttpMetrics;
-use crate::model::Clock;
+use crate::model::{Clock, lock};
 
 /// How long a key that was right from an address counts as known there: a night and a weekend later it
 /// still is for whoever works with it daily, and gone within days when its holder moved.
@@ -93,7 +93,7 @@ impl Guessers {
         let digest: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
         let now = self.clock.monotonic();
         // A panic while it was held cannot leave counts half changed.
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = lock(&self.book);
         let found = book.find(keys, (network, digest), now);
         let told = found.is_err().then(|| book.tell(network, now)).flatten();
         drop(book);

@@ -2,7 +2,7 @@
 //! taken it. What finds no room is refused with 503; health and metrics, which are small and hold
 //! nothing, are always answered.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::holding::Holding;
 use super::problem::Problem;
+use crate::model::lock;
 use crate::observe::{Memory, Overloaded, Pool, Reservation};
 use crate::runtime::RuntimeError;
 
@@ -41,12 +42,12 @@ impl Held {
 
     /// The body is gone: the answer may take its time.
     pub(super) fn release(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.0) = None;
     }
 
     fn grow(&self, memory: &Arc<Memory>, bytes: usize) -> Result<(), Problem> {
         // A panic while it was held cannot leave a number half changed.
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.0);
         let grown = match &mut *held {
             Some(reservation) => reservation.grow(bytes),
             none => memory.reserve(Pool::Requests, bytes).map(|new| *none = Some(new)),

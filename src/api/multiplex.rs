@@ -11,7 +11,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::progress::PATIENCE;
+use crate::model::lock;
 
 /// Longest piece of an answer, in bytes: one frame of HTTP/2, unless a peer asks for larger ones.
 pub(super) const PIECE: usize = 16 * 1024;
@@ -83,7 +84,7 @@ struct Exchange {
 impl Exchange {
     /// Reads the rest of the request's body, up to [`MAX_DISCARDED`].
     async fn discard(&self) {
-        let unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let unread = lock(&self.unread).take();
         let Some(mut body) = unread else { return };
         let mut left = MAX_DISCARDED;
         while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
@@ -169,7 +170,7 @@ impl HttpBody for Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         let unread = self.body.take().filter(|body| !body.is_end_stream());
-        *self.exchange.unread.lock().unwrap_or_else(PoisonError::into_inner) = unread;
+        *lock(&self.exchange.unread) = unread;
     }
 }
 

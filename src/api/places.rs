@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::model::lock;
 
 /// The places that are taken; whoever has none is not in there.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ impl<K: Hash + Eq + Clone> Places<K> {
 impl<K: Hash + Eq> Places<K> {
     fn taken(&self) -> MutexGuard<'_, HashMap<K, usize>> {
         // Every change is whole before anything in it could panic.
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.taken)
     }
 }
 

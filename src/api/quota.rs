@@ -5,7 +5,7 @@
 //! asked first, and what is refused by one quota takes nothing from the others.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::MatchedPath;
@@ -16,7 +16,7 @@ use super::buckets::{Buckets, Short, Taken};
 use super::places::{Place, Places};
 use super::problem::{BODY_TOO_LARGE, Problem, QUOTA_EXCEEDED};
 use super::settings::{HttpMetrics, Quotas};
-use crate::model::{Clock, Namespace};
+use crate::model::{Clock, Namespace, lock};
 
 /// What bodies are counted in: 1 KiB, each body rounded up. Buckets count to 2^32 and in nanoseconds.
 const UNIT: u64 = 1024;
@@ -148,7 +148,7 @@ impl Unannounced {
     /// Counts more bytes of the body.
     pub(super) fn came(&self, bytes: usize) -> Result<(), Problem> {
         // A number is never half changed.
-        let mut came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut came = lock(&self.came);
         let before = came.div_ceil(UNIT);
         *came = came.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         let whole = came.div_ceil(UNIT);
@@ -202,7 +202,7 @@ impl Counters {
         wanted: Wanted,
         places: &mut Vec<Place<Who>>,
     ) -> Result<(), Problem> {
-        let one_at_a_time = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        let one_at_a_time = lock(&self.taking);
         let (mut taken, mut entered) = (Vec::new(), Vec::new());
         let key = holder.name.clone().map(|name| (&self.key, (holder.namespace.clone(), name)));
         let namespace = (&self.namespace, (holder.namespace.clone(), Arc::from("")));
@@ -239,7 +239,7 @@ impl Counters {
     /// Counts a refusal, and gives how many there were, if the log is to be told now.
     fn tell(&self, kind: Kind) -> Option<u64> {
         let now = self.clock.monotonic();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         let told = told.get_mut(kind.index())?;
         told.since += 1;
         if told.at.is_some_and(|at| now.saturating_sub(at) < TOLD_EVERY) {

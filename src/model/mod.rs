@@ -15,6 +15,7 @@ mod hex;
 mod host;
 mod ids;
 mod json;
+mod lock;
 mod members;
 mod node;
 mod retry;
@@ -45,6 +46,7 @@ pub use ids::{
     Epoch, IdFault, Incarnation, MAX_STEPS, Seq, StepId, ThreadId, is_signal_name, thread_key,
 };
 pub use json::{Json, JsonFault, MAX_JSON_DEPTH, quote};
+pub use lock::lock;
 pub use members::Members;
 pub use node::Node;
 pub use retry::RetryPolicy;

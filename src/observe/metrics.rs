@@ -1,7 +1,7 @@
 //! The server's metrics and their Prometheus text.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::model::Namespace;
+use crate::model::{Namespace, lock};
 
 use super::{CircuitMetrics, LatencyWindow, MemoryMetrics, NotificationMetrics, SnapshotMetrics};
 
@@ -355,7 +355,7 @@ impl Metrics {
     pub fn checkpoint(&self, namespace: &Namespace, operation: &'static str) {
         self.checkpoints.get_or_create(&OperationLabel { operation }).inc();
         // A panic while it was held cannot leave a map of counts half changed.
-        let mut counts = self.checkpoint_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.checkpoint_counts);
         let counts = match counts.get_mut(namespace) {
             Some(counts) => counts,
             None => counts.entry(namespace.clone()).or_default(),
@@ -365,7 +365,7 @@ impl Metrics {
 
     /// What replicas count together, by name, since this one started.
     pub fn tallies(&self) -> Vec<(String, u64)> {
-        let counts = self.checkpoint_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = lock(&self.checkpoint_counts);
         let checkpoints = counts.iter().flat_map(|(namespace, kinds)| {
             let begin = checkpoint_tally(namespace);
             kinds.iter().map(move |(kind, n)| (format!("{begin}{kind}"), *n))

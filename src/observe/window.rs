@@ -1,8 +1,10 @@
 //! Recent durations of one kind of call, for the health report.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
+
+use crate::model::lock;
 
 /// Samples kept: enough for a steady 95th percentile, 16 KiB of memory.
 const SAMPLES: usize = 1024;
@@ -50,7 +52,7 @@ impl WindowSummary {
 impl LatencyWindow {
     /// Notes a call; the oldest one is forgotten when the window is full.
     pub fn record(&self, took: Duration, ok: bool) {
-        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut samples = lock(&self.0);
         if samples.len() == SAMPLES {
             samples.pop_front();
         }
@@ -61,7 +63,7 @@ impl LatencyWindow {
     /// fails fast and would make a broken store look quick.
     pub fn summary(&self) -> WindowSummary {
         let (mut took, calls) = {
-            let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let samples = lock(&self.0);
             let good = samples.iter().filter(|sample| sample.ok).map(|sample| sample.took);
             (good.collect::<Vec<_>>(), samples.len())
         };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 
 use crate::executor::{Executors, Secrets};
 use crate::machine::{Command, Moment, Rejection, ThreadState, decide};
-use crate::model::{Clock, Entropy, Event, Namespace, ThreadId};
+use crate::model::{Clock, Entropy, Event, Namespace, ThreadId, lock};
 use crate::observe::{Memory, Metrics, Pool};
 use crate::runtime::calls::audit_book::AuditBook;
 use crate::runtime::calls::estimate::Estimates;
@@ -254,12 +254,12 @@ impl Core {
 
     fn drivers(&self) -> MutexGuard<'_, HashMap<ThreadId, mpsc::Sender<Message>>> {
         // A panic while it was held cannot leave a map of senders half changed.
-        self.drivers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.drivers)
     }
 
     fn pending(&self) -> MutexGuard<'_, BTreeMap<ThreadId, usize>> {
         // A panic while it was held cannot leave a map of counts half changed.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 
     /// Begins a start; `None` if the thread is driven here or about to be.

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -21,6 +21,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{folder, tree};
+use crate::model::lock;
 
 /// How often children are looked at besides every SIGCHLD.
 const LOOK: Duration = Duration::from_secs(1);
@@ -44,7 +45,7 @@ struct Children {
 }
 
 fn children() -> MutexGuard<'static, Children> {
-    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&CHILDREN)
 }
 
 /// Starts a supervisor, which inherits these files beside its standard streams. No other one starts

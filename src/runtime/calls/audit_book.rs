@@ -1,9 +1,9 @@
 //! Audit entries on their way to the store, counted by what is alike.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use crate::model::Timestamp;
+use crate::model::{Timestamp, lock};
 use crate::runtime::types::AuditEvent;
 
 /// What is alike: who, what, and about what.
@@ -30,6 +30,6 @@ impl AuditBook {
         work: impl FnOnce(&mut HashMap<Alike, Counted>) -> T,
     ) -> T {
         // A panic while it was held cannot leave a map of counts half changed.
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut lock(&self.0))
     }
 }

@@ -1,10 +1,10 @@
 //! How long a workflow usually takes: the median of its recent completed threads.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::model::{Namespace, ThreadId};
+use crate::model::{Namespace, ThreadId, lock};
 use crate::store::Store;
 
 /// Completed threads that the median is taken of.
@@ -93,6 +93,6 @@ impl Estimates {
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Estimate>> {
         // A panic while it was held cannot leave a map of estimates half changed.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }

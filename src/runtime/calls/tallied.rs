@@ -1,7 +1,9 @@
 //! How much of this replica's counters the store's tallies have.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::model::lock;
 
 /// Counter values already added to the store's tallies.
 #[derive(Debug, Default)]
@@ -11,7 +13,7 @@ impl Tallied {
     /// The part of the totals that has not been added.
     pub(in crate::runtime) fn missing(&self, totals: Vec<(String, u64)>) -> Vec<(String, u64)> {
         // A panic while it was held cannot leave a map of counts half changed.
-        let added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let added = lock(&self.0);
         let since = |name: &String, total: u64| total - added.get(name).copied().unwrap_or(0);
         totals
             .into_iter()
@@ -22,7 +24,7 @@ impl Tallied {
 
     /// These have been added.
     pub(in crate::runtime) fn added(&self, counts: &[(String, u64)]) {
-        let mut added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut added = lock(&self.0);
         for (name, count) in counts {
             *added.entry(name.clone()).or_default() += count;
         }

@@ -8,7 +8,9 @@
 //! against them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use crate::model::lock;
 
 /// How many times more suspects may run side by side for each loss that is left to them: few steps
 /// to the culprit, and a first loss (8⁴ side by side at the default limit) slows nobody down.
@@ -30,7 +32,7 @@ impl Suspects {
     /// Takes a place for a suspect that was lost `losses` times, if there is one.
     pub(in crate::runtime) fn enter(self: &Arc<Self>, losses: u32) -> Option<Place> {
         // A panic while it was held cannot leave a map of counts half changed.
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.running);
         let crowded = (1..=losses).any(|level| {
             let like = running.range(level..).map(|(_, count)| count).sum::<usize>();
             like >= width(self.limit.saturating_sub(level))
@@ -57,7 +59,7 @@ pub(in crate::runtime) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut running = self.suspects.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.suspects.running);
         if let Some(count) = running.get_mut(&self.losses) {
             *count -= 1;
             if *count == 0 {

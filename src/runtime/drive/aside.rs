@@ -8,12 +8,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
-use crate::model::Namespace;
+use crate::model::{Namespace, lock};
 
 /// Pieces of work done at once: those beyond would only take each other's time.
 const AT_ONCE: usize = 3;
@@ -105,7 +105,7 @@ impl Aside {
 
     fn share(&self, namespace: &Namespace) -> Arc<Share> {
         // Each change leaves a map of shares.
-        let mut shares = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = lock(&self.namespaces);
         // Those that nobody else has are of namespaces that are done.
         shares.retain(|_, share| Arc::strong_count(share) > 1);
         let new = || {

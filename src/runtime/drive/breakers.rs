@@ -9,7 +9,7 @@
 //! failure like any other, and its retry waits for the moment named here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -18,7 +18,7 @@ use crate::executor::AttemptError;
 use crate::machine::breaker::{Breaker, CircuitState, Hindrance, Permit, Refusal, Sign};
 use crate::model::{
     BreakerPolicy, Category, Clock, Entropy, Failure, Json, Namespace, RetryPolicy, Timestamp,
-    codes,
+    codes, lock,
 };
 use crate::observe::Metrics;
 use crate::runtime::types::{Circuit, CircuitScope};
@@ -129,7 +129,7 @@ struct Gate {
 impl Gate {
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         // A breaker is changed by functions that cannot panic.
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.breaker)
     }
 }
 
@@ -229,7 +229,7 @@ impl Breakers {
 
     fn circuits(&self) -> MutexGuard<'_, Circuits> {
         // A panic while it was held cannot leave the map half changed.
-        self.circuits.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.circuits)
     }
 
     /// The gate of a circuit, known from now on.

@@ -3,10 +3,10 @@
 //! What is kept is bounded by what it weighs: a plan may take some kilobytes, or megabytes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::definition::Plan;
-use crate::model::Fault;
+use crate::model::{Fault, lock};
 use crate::observe::{Memory, Pool, Reservation};
 
 /// What all plans together may weigh, in bytes: thousands of ordinary ones.
@@ -67,7 +67,7 @@ impl PlanCache {
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         // Each change leaves a map of plans whose weights add up, or less than they do.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 
     pub(in crate::runtime) fn get(&self, hash: &str) -> Option<Arc<Plan>> {

@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::executor::Pulse;
 use crate::machine::AttemptId;
-use crate::model::ThreadId;
+use crate::model::{ThreadId, lock};
 
 /// An attempt of a thread.
 pub(in crate::runtime) type AttemptKey = (ThreadId, AttemptId);
@@ -25,7 +25,7 @@ pub(in crate::runtime) struct Pulses {
 impl Pulses {
     fn watched(&self) -> MutexGuard<'_, HashMap<AttemptKey, Pulse>> {
         // A panic while it was held cannot leave a map of pulses half changed.
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.watched)
     }
 
     /// Keeps an attempt's pulse until what is returned is dropped.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live::{LiveBuffer, LiveEvents};
 use super::queue::HintQueue;
-use crate::model::{Clock, Event, Json, Seq, ThreadId, ThreadStatus};
+use crate::model::{Clock, Event, Json, Seq, ThreadId, ThreadStatus, lock};
 use crate::runtime::settings::FOLLOW_INTERVAL;
 use crate::runtime::types::{LiveEvent, RawEvent};
 use crate::store::{Records, Store, Write};
@@ -43,7 +43,7 @@ struct Topic {
 impl Topic {
     fn head(&self) -> MutexGuard<'_, Head> {
         // A panic while it was held cannot leave a number half changed.
-        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.head)
     }
 }
 
@@ -73,7 +73,7 @@ impl Feed {
 
     fn topics(&self) -> MutexGuard<'_, Topics> {
         // A panic while it was held cannot leave a map of topics half changed.
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.topics)
     }
 
     /// A write has become durable.

@@ -5,10 +5,11 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
+use crate::model::lock;
 use crate::runtime::types::LiveEvent;
 
 /// Events kept at the most: what a reader may lag by.
@@ -52,7 +53,7 @@ fn size(live: &LiveEvent) -> usize {
 impl LiveBuffer {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         // A panic while it was held leaves events of which one may be counted twice.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// Whether anybody would miss an event.

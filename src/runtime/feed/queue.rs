@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::model::{Clock, Seq, ThreadId};
+use crate::model::{Clock, Seq, ThreadId, lock};
 use crate::store::Hint;
 
 /// Interval at which a replica publishes that it has followers, while it has some.
@@ -51,7 +51,7 @@ impl HintQueue {
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // A panic while it was held leaves a hint out at worst.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     fn now(&self) -> u64 {

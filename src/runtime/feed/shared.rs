@@ -1,9 +1,9 @@
 //! Large events that readers of streams hold: each is in memory once, however many hold it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-use crate::model::{Seq, ThreadId};
+use crate::model::{Seq, ThreadId, lock};
 use crate::observe::{Memory, Overloaded, Pool};
 use crate::runtime::types::{RawEvent, SharedEvent};
 
@@ -36,7 +36,7 @@ impl SharedEvents {
     ) -> Result<Arc<SharedEvent>, Overloaded> {
         let key = (thread.clone(), event.seq);
         // A panic while it was held leaves entries that are looked up at worst in vain.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         let found = known.events.get(&key).and_then(Weak::upgrade);
         if let Some(found) = found.filter(|found| found.event() == &event) {
             return Ok(found);

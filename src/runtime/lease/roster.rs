@@ -11,11 +11,11 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::account::{Account, own_number};
-use crate::model::ThreadId;
+use crate::model::{ThreadId, lock};
 
 /// Between two looks: short against everything that is counted in looks.
 pub(in crate::runtime) const LOOK: Duration = Duration::from_millis(100);
@@ -104,7 +104,7 @@ impl Stand {
 impl Entry {
     fn stand(&self) -> MutexGuard<'_, Stand> {
         // Each change of it leaves it whole.
-        self.stand.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.stand)
     }
 }
 
@@ -117,7 +117,7 @@ impl Default for Roster {
 impl Roster {
     fn entries(&self) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {
         // A panic while it was held cannot leave a map of entries half changed.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 
     /// The same future, on the roster for as long as it lives.

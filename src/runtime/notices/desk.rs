@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretSlice;
@@ -16,7 +16,7 @@ use url::Url;
 
 use super::lane::Lane;
 use super::settings::{Settings, read};
-use crate::model::{Event, Namespace, ThreadId};
+use crate::model::{Event, Namespace, ThreadId, lock};
 use crate::store::{NoticeCount, NotificationRow};
 
 /// How often the list is read from the store: what a change made at another replica takes at most.
@@ -68,15 +68,10 @@ pub(in crate::runtime) struct Desk {
     pub(super) changed: Notify,
 }
 
-/// A panic while it was held cannot leave any of these half changed.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Desk {
     /// The enabled subscriptions.
     pub(super) fn known(&self) -> Arc<Subscriptions> {
-        Arc::clone(&locked(&self.known))
+        Arc::clone(&lock(&self.known))
     }
 
     /// The subscription of this id, if it is enabled.
@@ -88,9 +83,9 @@ impl Desk {
     pub(super) fn put(&self, rows: Vec<NotificationRow>) {
         let known = rows.into_iter().filter_map(Subscription::of);
         let known: Subscriptions = known.map(|one| (one.id.clone(), Arc::new(one))).collect();
-        let before = std::mem::replace(&mut *locked(&self.known), Arc::new(known));
+        let before = std::mem::replace(&mut *lock(&self.known), Arc::new(known));
         let known = self.known();
-        let mut lanes = locked(&self.lanes);
+        let mut lanes = lock(&self.lanes);
         lanes.retain(|id, _| known.contains_key(id));
         for (id, lane) in &mut *lanes {
             let version = |list: &Subscriptions| list.get(id).map(|one| one.version);
@@ -103,7 +98,7 @@ impl Desk {
 
     /// A subscription is gone or disabled.
     pub(super) fn forget(&self, id: &str) {
-        let mut known = locked(&self.known);
+        let mut known = lock(&self.known);
         let rest = known.iter().filter(|(one, _)| *one != id);
         *known = Arc::new(rest.map(|(one, kept)| (one.clone(), Arc::clone(kept))).collect());
     }
@@ -132,7 +127,7 @@ impl Desk {
     /// What may be sent now: each subscription with as many messages as have a place.
     pub(super) fn free(&self, now: Instant) -> Vec<(String, usize)> {
         let known = self.known();
-        let mut lanes = locked(&self.lanes);
+        let mut lanes = lock(&self.lanes);
         let free =
             known.keys().map(|id| (id.clone(), lanes.entry(id.clone()).or_default().free(now)));
         free.filter(|(_, places)| *places > 0).collect()
@@ -140,31 +135,31 @@ impl Desk {
 
     /// A place for a message; `None` if none is free.
     pub(super) fn place(&self, id: &str) -> Option<OwnedSemaphorePermit> {
-        locked(&self.lanes).entry(id.to_owned()).or_default().place()
+        lock(&self.lanes).entry(id.to_owned()).or_default().place()
     }
 
     /// A receiver has taken a message. `true`: it did not before, and what waits for later may be
     /// sent at once.
     pub(super) fn taken(&self, id: &str, waited: bool, now: Instant) -> bool {
-        locked(&self.lanes).get_mut(id).is_some_and(|lane| lane.taken(waited, now))
+        lock(&self.lanes).get_mut(id).is_some_and(|lane| lane.taken(waited, now))
     }
 
     /// A receiver has not taken a message; `unit` is drawn from [0, 1).
     pub(super) fn not_taken(&self, id: &str, now: Instant, unit: f64) {
-        if let Some(lane) = locked(&self.lanes).get_mut(id) {
+        if let Some(lane) = lock(&self.lanes).get_mut(id) {
             lane.not_taken(now, unit);
         }
     }
 
     /// Takes counts that were just made.
     pub(super) fn put_counts(&self, counts: Vec<NoticeCount>) {
-        *locked(&self.counts) = counts;
+        *lock(&self.counts) = counts;
     }
 
     /// What waits for subscriptions that are enabled, as last counted.
     pub(in crate::runtime) fn counts(&self) -> Vec<NoticeCount> {
         let known = self.known();
-        let counts = locked(&self.counts).clone();
+        let counts = lock(&self.counts).clone();
         counts.into_iter().filter(|count| known.contains_key(&count.subscription)).collect()
     }
 }

@@ -1,10 +1,10 @@
 //! The store itself: its state behind one mutex, and its clock.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
-use crate::model::Clock;
+use crate::model::{Clock, lock};
 use crate::store::{Hints, Presence, Store, StoreError, StoreInfo};
 
 use super::state::State;
@@ -24,7 +24,7 @@ impl MemoryStore {
 
     /// The state; a panic elsewhere cannot have left it half changed, as no code below panics.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

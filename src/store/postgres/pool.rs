@@ -15,7 +15,7 @@
 //! finding that out one by one would take as long as the outage.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -33,6 +33,8 @@ use sqlx::{
 };
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+
+use crate::model::lock;
 
 /// Longest wait for a connection to say that it is well: it has just answered a call.
 const RETURN_DEADLINE: Duration = Duration::from_secs(2);
@@ -130,11 +132,6 @@ async fn is_well(
             Err(silent())
         }
     }
-}
-
-fn lock(doubts: &Mutex<Doubts>) -> MutexGuard<'_, Doubts> {
-    // A panic while it was held cannot leave a moment half changed.
-    doubts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A connection, closed when dropped unless its call was answered.

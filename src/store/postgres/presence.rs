@@ -6,14 +6,13 @@
 //! from a live replica that merely lost this connection: it says so before anybody believes it, and
 //! if it cannot, a wrongly ended lease costs it a new registration and the fence does the rest.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgListener;
 use tokio::time::Instant;
 
-use crate::model::Incarnation;
+use crate::model::{Incarnation, lock};
 use crate::store::{Presence, StoreError};
 
 use super::PostgresStore;
@@ -190,7 +189,7 @@ impl PostgresStore {
     fn believe(&self, seen: &[Incarnation]) -> Vec<Incarnation> {
         let now = Instant::now();
         // A panic while it was held cannot leave a map of times half changed.
-        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missed = lock(&self.missed);
         missed.retain(|who, (_, last)| seen.contains(who) && now.duration_since(*last) < FORGOTTEN);
         for who in seen {
             missed.entry(*who).or_insert((now, now)).1 = now;
@@ -200,7 +199,7 @@ impl PostgresStore {
     }
 
     fn forget(&self) {
-        self.missed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.missed).clear();
     }
 }
 

@@ -5,13 +5,14 @@
 //! behind, and no two writers can meet.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
+use crate::model::lock;
 use crate::store::{Disk, StoreError};
 
 use super::fault::{Fault, fault};
@@ -111,27 +112,27 @@ impl Writer {
     }
 
     fn jobs(&self) -> MutexGuard<'_, Option<mpsc::Sender<Job>>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.jobs)
     }
 }
 
 /// Works off what comes until the store is closed or the disk fails.
 async fn run(
-    (mut connection, lock): (SqliteConnection, Arc<LockFile>),
+    (mut connection, file): (SqliteConnection, Arc<LockFile>),
     mut queue: mpsc::Receiver<Job>,
     log: Log,
     gauges: Arc<Gauges>,
 ) {
     if let Err(detail) = work_off(&mut connection, &mut queue, log, &gauges).await {
         tracing::error!(detail, "the disk lost what it was given; nothing is written any more");
-        let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.push((connection, lock));
+        let mut failed = lock(&FAILED);
+        failed.push((connection, file));
         return gauges.failed.cancel();
     }
     if let Err(error) = connection.close().await.map_err(|error| fault(&error)) {
         tracing::warn!(%error, "the database was not closed in good order");
     }
-    drop(lock);
+    drop(file);
 }
 
 async fn work_off(
