@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use uuid::{ContextV7, NoContext, Uuid};
 
-use crate::model::{Clock, Entropy, Timestamp};
+use crate::model::{Clock, Entropy, Timestamp, signed_millis};
 
 /// Time and randomness, as the layers take them.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is where the ambient clock comes in")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        Timestamp::from_millis(signed_millis(since))
     }
 
     fn monotonic(&self) -> Duration {

@@ -7,11 +7,6 @@ use super::Node;
 /// Longest duration accepted: ten years, so that no sum with a time of day overflows.
 const MAX: Duration = Duration::from_hours(10 * 365 * 24);
 
-/// A length of time in whole milliseconds.
-pub fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Reads `"250ms"`, `"30s"`, `"2m"`, `"1h"`, `"7d"`, or combinations such as `"1h 30m"`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let fault = || {

@@ -17,6 +17,7 @@ mod ids;
 mod json;
 mod lock;
 mod members;
+mod millis;
 mod node;
 mod retry;
 mod status;
@@ -28,7 +29,7 @@ pub use access::{Namespace, Role};
 pub use breaker::BreakerPolicy;
 pub use canonical::{canonical_digest, canonical_text};
 pub use clock::{Clock, Entropy};
-pub use duration::{duration_from_node, millis, parse_duration};
+pub use duration::{duration_from_node, parse_duration};
 pub use event::{
     Compensation, CompensationComplete, CompensationFailed, CompensationStart, Event, EventBody,
     EventFault, EventType, ForkPoint, ForkedFrom, InterventionEscalated, InterventionKind,
@@ -48,6 +49,7 @@ pub use ids::{
 pub use json::{Json, JsonFault, MAX_JSON_DEPTH, quote};
 pub use lock::lock;
 pub use members::Members;
+pub use millis::{millis, signed_millis};
 pub use node::Node;
 pub use retry::RetryPolicy;
 pub use status::{StepStatus, ThreadStatus};

@@ -6,6 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::signed_millis;
+
 /// The first moment that RFC 3339 can write, whose years have four digits: that of the year 0.
 const EARLIEST: i64 = -62_167_219_200_000;
 /// The last one: that of the year 9999. What was written must read back.
@@ -32,7 +34,7 @@ impl Timestamp {
     /// This time plus a duration; stays at the end of time rather than overflow.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
-        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        let by = signed_millis(by);
         Self::from_millis(self.0.saturating_add(by))
     }
 

@@ -248,8 +248,3 @@ pub(super) fn notice_count(
         since: since.map(Timestamp::from_millis),
     }
 }
-
-/// Whole milliseconds.
-pub(super) fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}

@@ -9,7 +9,7 @@ use super::facts::{Facts, Hands};
 use super::format::{at, list, since, span};
 use super::{Call, Cause, CauseKind};
 use crate::machine::ThreadState;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, signed_millis};
 
 /// A signal that nothing waits for: whoever takes it looks at the whole thread.
 const NUDGE: &str = "rethread-look";
@@ -115,9 +115,7 @@ fn late(facts: &Facts, replica: &str, (lease_until, silent): (Timestamp, Duratio
         ),
         "the replica's next heartbeat, or the end of its lease: then another replica takes over",
     )
-    .since(Some(Timestamp::from_millis(
-        facts.now.millis().saturating_sub(i64::try_from(silent.as_millis()).unwrap_or(i64::MAX)),
-    )))
+    .since(Some(Timestamp::from_millis(facts.now.millis().saturating_sub(signed_millis(silent)))))
     .by_itself(Some(lease_until))
     .detail(json!({ "replica": replica, "leaseUntil": lease_until, "otherReplicas": heirs }))
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::audit_book::{Alike, Counted};
 use super::query::{listed, patiently, read_cursor, write_cursor};
-use crate::model::{Json, Timestamp};
+use crate::model::{Json, Timestamp, signed_millis};
 use crate::runtime::core::Core;
 use crate::runtime::types::{AuditEvent, AuditItem, AuditQuery, Page, RuntimeError};
 use crate::store::{AuditFilter, AuditRow};
@@ -144,7 +144,7 @@ async fn write(core: &Core) {
 }
 
 async fn expire(core: &Core) {
-    let kept = i64::try_from(core.parts.settings.audit_retention.as_millis()).unwrap_or(i64::MAX);
+    let kept = signed_millis(core.parts.settings.audit_retention);
     let now = core.parts.clock.now().millis();
     let before = Timestamp::from_millis(now.saturating_sub(kept));
     loop {

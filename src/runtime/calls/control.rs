@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::query::{patiently, persistently};
 use super::workflows::check_input;
-use crate::model::{Json, Namespace, Seq, StepId, ThreadId};
+use crate::model::{Json, Namespace, Seq, StepId, ThreadId, millis};
 use crate::runtime::core::Core;
 use crate::runtime::drive::load;
 use crate::runtime::drive::mail::{Answer, Ask, Letter};
@@ -58,7 +58,7 @@ pub(in crate::runtime) async fn abort(
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
     let AbortHow { grace, compensate } = how;
-    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    let grace_ms = millis(grace);
     let asked = Ask::AbortWith { grace_ms, compensate };
     let action = if compensate { "compensated" } else { "aborted" };
     ask(core, thread, (asked, action), control).await

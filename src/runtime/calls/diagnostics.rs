@@ -5,7 +5,6 @@
 //! only limits are shown.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -14,7 +13,7 @@ use super::checkpoint::checkpoint_of;
 use super::health;
 use super::monitor::stuck;
 use super::query::{patiently, persistently, status};
-use crate::model::{EventType, Failure, Json, Namespace, Seq, ThreadId, Timestamp};
+use crate::model::{EventType, Failure, Json, Namespace, Seq, ThreadId, Timestamp, millis};
 use crate::runtime::core::Core;
 use crate::runtime::feed::heads::raw_events;
 use crate::runtime::settings::LOAD_PAGE;
@@ -207,10 +206,6 @@ fn failure_of(event: &RawEvent) -> Option<PastFailure> {
     }
     let Frame { at, data } = event.json.decode().ok()?;
     Some(PastFailure { seq: event.seq, at, operation: event.kind.to_owned(), error: data.error })
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

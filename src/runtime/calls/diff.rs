@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::query::{patiently, persistently};
 use crate::machine::{StatusDocument, StepDocument};
-use crate::model::{Event, EventBody, Json, Seq, StepId, ThreadId, hex};
+use crate::model::{Event, EventBody, Json, Seq, StepId, ThreadId, hex, millis};
 use crate::runtime::core::Core;
 use crate::runtime::drive::load::{LoadError, load_to_show};
 use crate::runtime::types::{
@@ -208,7 +208,7 @@ fn thread(document: &StatusDocument) -> DiffedThread {
         forked_from: document.forked_from.clone(),
         created_at: document.created_at,
         completed_at: document.completed_at,
-        duration_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+        duration_ms: took.map(millis),
         error: document.error.clone(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::model::Namespace;
+use crate::model::{Namespace, millis};
 use crate::observe::WindowSummary;
 use crate::runtime::core::Core;
 use crate::runtime::notices::FAILING_FOR;
@@ -75,7 +75,7 @@ pub(in crate::runtime) async fn report(core: &Core, namespace: &Namespace) -> He
         checks,
         circuits,
         version: env!("CARGO_PKG_VERSION"),
-        uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+        uptime_ms: millis(uptime),
     }
 }
 

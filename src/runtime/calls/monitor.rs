@@ -2,7 +2,7 @@
 
 use super::explain::explain;
 use super::query::{item, listed, persistently};
-use crate::model::{Namespace, StepId, ThreadStatus, Timestamp};
+use crate::model::{Namespace, StepId, ThreadStatus, Timestamp, millis};
 use crate::runtime::claim::recoveries;
 use crate::runtime::core::Core;
 use crate::runtime::types::{CauseKind, Monitor, MonitoredThread, RuntimeError};
@@ -47,7 +47,7 @@ async fn watch(
 ) -> Result<MonitoredThread, RuntimeError> {
     let idle = now.since(row.updated_at);
     let stuck = stuck(core, &row, now).await?;
-    let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+    let idle_ms = millis(idle);
     // Only the journals of those that look stuck are read.
     let cause = if stuck.is_some() { cause(core, &row).await? } else { None };
     Ok(MonitoredThread { thread: item(row), idle_ms, stuck, cause })

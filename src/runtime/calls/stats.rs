@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::query::listed;
-use crate::model::{Namespace, Timestamp};
+use crate::model::{Namespace, Timestamp, signed_millis};
 use crate::observe::{
     ABANDONED_TALLY, RECOVERED_TALLY, RETRIES_TALLY, StorageRetries, checkpoint_tally,
 };
@@ -64,7 +64,7 @@ pub(in crate::runtime) async fn stats(
     core: &Core,
     namespace: &Namespace,
 ) -> Result<Stats, RuntimeError> {
-    let window = i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX);
+    let window = signed_millis(WINDOW);
     let since = Timestamp::from_millis(core.parts.clock.now().millis().saturating_sub(window));
     listed(core, || async {
         let mut tallies: BTreeMap<String, u64> =

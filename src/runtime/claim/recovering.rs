@@ -1,6 +1,6 @@
 //! A recovery under way, and the records of its beginning and its end.
 
-use crate::model::{Epoch, Incarnation, RecoveryCause, RecoveryStrategy, Timestamp};
+use crate::model::{Epoch, Incarnation, RecoveryCause, RecoveryStrategy, Timestamp, millis};
 use crate::runtime::core::Core;
 use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult};
 
@@ -54,7 +54,7 @@ impl Recovering {
         RecoveryEnd {
             strategy: self.strategy,
             to_seq: None,
-            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            duration_ms: millis(took),
             result,
             detail: None,
         }

@@ -18,7 +18,7 @@ use crate::executor::AttemptError;
 use crate::machine::breaker::{Breaker, CircuitState, Hindrance, Permit, Refusal, Sign};
 use crate::model::{
     BreakerPolicy, Category, Clock, Entropy, Failure, Json, Namespace, RetryPolicy, Timestamp,
-    codes, lock,
+    codes, lock, millis, signed_millis,
 };
 use crate::observe::Metrics;
 use crate::runtime::types::{Circuit, CircuitScope};
@@ -272,7 +272,7 @@ fn shown(
     (mono, wall): (Duration, Timestamp),
 ) -> (CircuitState, Circuit) {
     let at = |moment: Duration| {
-        let ago = i64::try_from(mono.saturating_sub(moment).as_millis()).unwrap_or(i64::MAX);
+        let ago = signed_millis(mono.saturating_sub(moment));
         let then = Timestamp::from_millis(wall.millis().saturating_sub(ago));
         then.plus(moment.saturating_sub(mono))
     };
@@ -282,7 +282,7 @@ fn shown(
         key: id.target.as_str().to_owned(),
         scope: id.target.scope(),
         failure_threshold: id.policy.failure_threshold,
-        reset_timeout_ms: u64::try_from(id.policy.reset_timeout.as_millis()).unwrap_or(u64::MAX),
+        reset_timeout_ms: millis(id.policy.reset_timeout),
         state: state.as_str(),
         failures: breaker.failures(),
         opened_at: breaker.opened_at().map(at),

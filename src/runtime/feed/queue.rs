@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::model::{Clock, Seq, ThreadId, lock};
+use crate::model::{Clock, Seq, ThreadId, lock, millis};
 use crate::store::Hint;
 
 /// Interval at which a replica publishes that it has followers, while it has some.
@@ -55,11 +55,11 @@ impl HintQueue {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+        millis(self.clock.monotonic())
     }
 
     fn after(&self, time: Duration) -> u64 {
-        self.now().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+        self.now().saturating_add(millis(time))
     }
 
     /// A journal has come to `seq`. Queued only while another replica has followers.

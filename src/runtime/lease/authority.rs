@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Clock, Incarnation};
+use crate::model::{Clock, Incarnation, millis};
 
 /// One incarnation's authority. Once lost it never comes back; the replica registers anew.
 #[derive(Debug)]
@@ -35,19 +35,19 @@ impl Authority {
 
     /// A renewal that was sent at `sent` has succeeded.
     pub(in crate::runtime) fn extend(&self, sent: Duration, trust: Duration) {
-        let deadline = u64::try_from((sent + trust).as_millis()).unwrap_or(u64::MAX);
+        let deadline = millis(sent + trust);
         self.deadline_ms.store(deadline, Ordering::Release);
     }
 
     /// Whether steps may start: the lease certainly holds now.
     pub(in crate::runtime) fn holds(&self) -> bool {
-        let now = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        let now = millis(self.clock.monotonic());
         !self.lost.is_cancelled() && now < self.deadline_ms.load(Ordering::Acquire)
     }
 
     /// What is left until the local deadline.
     pub(in crate::runtime) fn remaining(&self) -> Duration {
-        let now = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        let now = millis(self.clock.monotonic());
         Duration::from_millis(self.deadline_ms.load(Ordering::Acquire).saturating_sub(now))
     }
 

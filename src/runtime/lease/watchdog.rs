@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use super::account::Accounts;
 use super::roster::{Activity, LOOK, Standing};
 use super::stood::Stood;
-use crate::model::{Json, ThreadId};
+use crate::model::{Json, ThreadId, millis};
 use crate::runtime::core::Core;
 use crate::runtime::drive::mail::{Ask, Letter, STOOD_KEY};
 use crate::store::{Message, StoreError};
@@ -127,7 +127,7 @@ async fn post(
     stood: Duration,
 ) -> Result<(), StoreError> {
     let incarnation = core.authority().incarnation;
-    let for_ms = u64::try_from(stood.as_millis()).unwrap_or(u64::MAX);
+    let for_ms = millis(stood);
     let at = core.parts.clock.now();
     let letter = Letter {
         ask: Ask::Stood(Stood { incarnation, for_ms, loading, at }),

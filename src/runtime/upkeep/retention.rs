@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::Timestamp;
+use crate::model::{Timestamp, signed_millis};
 use crate::runtime::core::Core;
 
 /// How often there is a look: retention is counted in days.
@@ -15,7 +15,7 @@ const BATCH: usize = 200;
 pub(in crate::runtime) async fn run(core: Arc<Core>) {
     let stop = core.draining.clone();
     while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
-        let kept = i64::try_from(core.parts.settings.retention.as_millis()).unwrap_or(i64::MAX);
+        let kept = signed_millis(core.parts.settings.retention);
         let now = core.parts.clock.now().millis();
         let before = Timestamp::from_millis(now.saturating_sub(kept));
         loop {

@@ -1,10 +1,8 @@
 //! Rows of threads, lists of them, idempotency keys, and retention.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
-use crate::model::{Namespace, Seq, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{Namespace, Seq, ThreadId, ThreadStatus, Timestamp, signed_millis};
 use crate::store::rows::indexed;
 use crate::store::{
     FORK_LABEL, Holder, MAX_AHEAD, Ownership, Retention, StoreError, ThreadFilter, ThreadRow,
@@ -43,7 +41,6 @@ impl Threads for MemoryStore {
     async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>, StoreError> {
         let (state, now) = (self.state(), self.clock.monotonic());
         let Some(thread) = state.threads.get(thread) else { return Ok(None) };
-        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let lease = state.leases.get(&thread.row.owner).zip(state.names.get(&thread.row.owner));
         let due = thread.row.wake_at.filter(|_| thread.row.owner == 0);
         let before = state.ready.iter().take_while(|(at, _)| due.is_some_and(|due| *at < due));
@@ -51,7 +48,7 @@ impl Threads for MemoryStore {
         Ok(Some(Ownership {
             holder: lease.map(|(until, replica)| Holder {
                 replica: replica.clone(),
-                lease_left_ms: millis(*until).saturating_sub(millis(now)),
+                lease_left_ms: signed_millis(*until).saturating_sub(signed_millis(now)),
             }),
             ahead: before.take(MAX_AHEAD).count(),
             mail: u32::try_from(thread.pending()).unwrap_or(u32::MAX),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Incarnation, Timestamp};
+use crate::model::{Incarnation, Timestamp, signed_millis};
 use crate::store::rows::{RawClaim, count, row_limit};
 use crate::store::{Claimed, Leases, StoreError};
 
@@ -84,12 +84,12 @@ SELECT count(*) FROM (
 #[async_trait]
 impl Leases for PostgresStore {
     async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
-        let query = sqlx::query_scalar(self.sql(REGISTER)).bind(name).bind(millis(ttl));
+        let query = sqlx::query_scalar(self.sql(REGISTER)).bind(name).bind(signed_millis(ttl));
         answer(query.fetch_one(&self.leases)).await
     }
 
     async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError> {
-        let query = sqlx::query(self.sql(RENEW)).bind(me).bind(millis(ttl));
+        let query = sqlx::query(self.sql(RENEW)).bind(me).bind(signed_millis(ttl));
         let done = answer::<_, StoreError>(query.execute(&self.leases)).await?;
         Ok(done.rows_affected() == 1)
     }
@@ -130,8 +130,4 @@ impl Leases for PostgresStore {
 /// The statement that claims.
 pub(super) fn claim_statement() -> String {
     ["WITH", OPEN, CLAIM].concat()
-}
-
-fn millis(ttl: Duration) -> i64 {
-    i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)
 }

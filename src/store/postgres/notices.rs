@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
 
-use crate::model::{Incarnation, Namespace, Seq, Timestamp};
+use crate::model::{Incarnation, Namespace, Seq, Timestamp, signed_millis};
 use crate::store::notices::{
-    NOTIFICATION_COLUMNS, RawNotice, RawNotification, millis, notice, notice_count,
+    NOTIFICATION_COLUMNS, RawNotice, RawNotification, notice, notice_count,
 };
 use crate::store::rows::row_limit;
 use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
@@ -224,7 +224,7 @@ impl Notices for PostgresStore {
         let (ids, limits): (Vec<&str>, Vec<i64>) =
             wanted.iter().map(|(id, limit)| (id.as_str(), row_limit(*limit))).unzip();
         let query = sqlx::query_as(self.sql(CLAIM)).bind(ids).bind(limits);
-        let query = query.bind(token).bind(millis(lease)).bind(me);
+        let query = query.bind(token).bind(signed_millis(lease)).bind(me);
         let rows: Vec<RawNotice> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(notice).collect()
     }
@@ -241,7 +241,7 @@ impl Notices for PostgresStore {
             .bind(&notice.subscription)
             .bind(token)
             .bind(to.cast_signed())
-            .bind(millis(lease));
+            .bind(signed_millis(lease));
         let head: Option<i64> =
             answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
         let Some(head) = head else { return Ok(Advanced::Lost) };
@@ -267,7 +267,7 @@ impl Notices for PostgresStore {
             .bind(notice.thread_id.as_str())
             .bind(&notice.subscription)
             .bind(token)
-            .bind(millis(wait))
+            .bind(signed_millis(wait))
             .bind(i32::from(failed));
         answer::<_, StoreError>(query.execute(&self.general)).await?;
         Ok(())
@@ -306,7 +306,8 @@ impl Notices for PostgresStore {
         age: Duration,
         limit: usize,
     ) -> Result<Vec<(String, u64)>, StoreError> {
-        let query = sqlx::query_as(self.sql(GIVE_UP)).bind(millis(age)).bind(row_limit(limit));
+        let query =
+            sqlx::query_as(self.sql(GIVE_UP)).bind(signed_millis(age)).bind(row_limit(limit));
         let rows: Vec<(String, i64)> =
             answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         Ok(rows.into_iter().map(|(id, count)| (id, count.cast_unsigned())).collect())

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{Incarnation, Timestamp};
+use crate::model::{Incarnation, Timestamp, signed_millis};
 use crate::store::limits::IDEMPOTENCY_TTL;
 use crate::store::records::JournalRow;
 use crate::store::rows::{indexed, summary};
@@ -352,7 +352,7 @@ impl PostgresStore {
         starts: &[&Start],
     ) -> Result<Vec<WriteOutcome>, Fault> {
         let columns = Columns::of(starts)?;
-        let ttl = i64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(i64::MAX);
+        let ttl = signed_millis(IDEMPOTENCY_TTL);
         let (history, told) = (columns.history, columns.told);
         let known = &self.statements;
         let (extent, sql) = if !history.is_empty() {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
-use crate::model::{Epoch, Incarnation, Seq, ThreadId, Timestamp};
+use crate::model::{Epoch, Incarnation, Seq, ThreadId, Timestamp, signed_millis};
 use crate::store::limits::MAX_READ_BYTES;
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{row_limit, thread_id};
@@ -16,7 +16,7 @@ use crate::store::{Journal, Records, StoreError, Write, WriteOutcome};
 use super::SqliteStore;
 use super::appends::{AppendRow, append_all};
 use super::fault::{Fault, fault};
-use super::leases::{is_alive, millis};
+use super::leases::is_alive;
 use super::rows::{MAX_ROWS, room, with_list};
 use super::starts::{StartRow, start_all};
 use super::writer::transaction;
@@ -135,7 +135,7 @@ impl SqliteStore {
         rows: Arc<[Row]>,
         part: std::ops::Range<usize>,
     ) -> Result<Vec<WriteOutcome>, Fault> {
-        let (now, monotonic) = (self.clock.now(), millis(self.clock.monotonic()));
+        let (now, monotonic) = (self.clock.now(), signed_millis(self.clock.monotonic()));
         let work = transaction(move |connection| {
             async move {
                 let part = rows.get(part).unwrap_or_default();

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
-use crate::model::{Incarnation, Timestamp};
+use crate::model::{Incarnation, Timestamp, signed_millis};
 use crate::store::rows::{RawClaim, count, row_limit};
 use crate::store::{Claimed, Leases, Loss, StoreError};
 
@@ -43,7 +43,8 @@ WHERE thread_id IN ({})";
 #[async_trait]
 impl Leases for SqliteStore {
     async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
-        let (name, until) = (name.to_owned(), millis(self.clock.monotonic().saturating_add(ttl)));
+        let (name, until) =
+            (name.to_owned(), signed_millis(self.clock.monotonic().saturating_add(ttl)));
         let work = transaction(move |connection| {
             async move {
                 sqlx::query("UPDATE replicas SET lease_until = -1 WHERE lease_until <> -1")
@@ -74,8 +75,9 @@ impl Leases for SqliteStore {
             async move {
                 let renew = "UPDATE replicas SET lease_until = ?
                              WHERE incarnation = ? AND lease_until > ?";
-                let query = sqlx::query(renew).bind(millis(now.saturating_add(ttl))).bind(me);
-                let done = query.bind(millis(now)).execute(connection).await?;
+                let query =
+                    sqlx::query(renew).bind(signed_millis(now.saturating_add(ttl))).bind(me);
+                let done = query.bind(signed_millis(now)).execute(connection).await?;
                 Ok(done.rows_affected() == 1)
             }
             .boxed()
@@ -106,7 +108,7 @@ impl Leases for SqliteStore {
     }
 
     async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError> {
-        let (monotonic, now) = (millis(self.clock.monotonic()), self.clock.now());
+        let (monotonic, now) = (signed_millis(self.clock.monotonic()), self.clock.now());
         let limit = limit.min(MAX_ROWS);
         let work = transaction(move |connection| {
             async move { claim(connection, me, limit, (monotonic, now)).await }.boxed()
@@ -188,9 +190,4 @@ async fn claim(
     }
     take.execute(connection).await?;
     Ok(claims)
-}
-
-/// Whole milliseconds of the monotonic clock.
-pub(super) fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -11,9 +11,9 @@ use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use crate::model::{Incarnation, Namespace, Seq, Timestamp};
+use crate::model::{Incarnation, Namespace, Seq, Timestamp, signed_millis};
 use crate::store::notices::{
-    NOTIFICATION_COLUMNS, RawNotice, RawNotification, millis, notice, notice_count,
+    NOTIFICATION_COLUMNS, RawNotice, RawNotification, notice, notice_count,
 };
 use crate::store::rows::row_limit;
 use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
@@ -204,7 +204,7 @@ impl Notices for SqliteStore {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        let (wanted, monotonic) = (due, millis(self.clock.monotonic()));
+        let (wanted, monotonic) = (due, signed_millis(self.clock.monotonic()));
         let work = transaction(move |connection| {
             async move {
                 let mut claimed = Vec::new();
@@ -314,7 +314,7 @@ impl Notices for SqliteStore {
         limit: usize,
     ) -> Result<Vec<(String, u64)>, StoreError> {
         let now = self.clock.now().millis();
-        let before = now.saturating_sub(millis(age));
+        let before = now.saturating_sub(signed_millis(age));
         let look = sqlx::query_scalar(ANY_OLD).bind(before);
         if !look.fetch_one(&self.readers).await.map_err(|e| fault(&e))? {
             return Ok(Vec::new());

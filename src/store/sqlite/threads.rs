@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{QueryBuilder, Sqlite};
 
-use crate::model::{Namespace, ThreadId, ThreadStatus};
+use crate::model::{Namespace, ThreadId, ThreadStatus, signed_millis};
 use crate::store::ownership::RawOwnership;
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
 use crate::store::{
@@ -12,7 +12,6 @@ use crate::store::{
 
 use super::SqliteStore;
 use super::fault::fault;
-use super::leases::millis;
 
 /// Claims go by `wake_at`; leases are on the monotonic clock.
 const OWNERSHIP: &str = "
@@ -93,14 +92,14 @@ impl Threads for SqliteStore {
     async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
         let sql = "SELECT r.name FROM threads t JOIN replicas r ON r.incarnation = t.owner
                    WHERE t.thread_id = ? AND r.lease_until > ?";
-        let now = millis(self.clock.monotonic());
+        let now = signed_millis(self.clock.monotonic());
         let query = sqlx::query_scalar(sql).bind(thread.as_str()).bind(now);
         query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))
     }
 
     async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>, StoreError> {
         let query = sqlx::query_as(OWNERSHIP).bind(thread.as_str());
-        let query = query.bind(row_limit(MAX_AHEAD)).bind(millis(self.clock.monotonic()));
+        let query = query.bind(row_limit(MAX_AHEAD)).bind(signed_millis(self.clock.monotonic()));
         let found: Option<RawOwnership> =
             query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
         Ok(found.map(Ownership::from))
