@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::model::{Clock, Entropy};
+use crate::model::{Backoff, Clock, Entropy};
 
 /// How long the start waits for the database. Longer than a container of one takes to come up,
 /// shorter than an orchestrator takes to lose patience.
@@ -26,20 +26,19 @@ pub(super) async fn open_with_patience<T, E: Display, F: Future<Output = Result<
     mut open: impl FnMut() -> F,
 ) -> Result<T, E> {
     let began = clock.monotonic();
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let error = match open().await {
             Ok(opened) => return Ok(opened),
             Err(error) => error,
         };
         let spent = clock.monotonic().saturating_sub(began);
-        let next = pause.mul_f64(0.5 + entropy.unit());
+        let next = backoff.jittered(entropy);
         if !may_pass(&error) || spent + next > budget {
             return Err(error);
         }
         tracing::warn!("{what}: {error}; trying again in {} ms", next.as_millis());
         tokio::time::sleep(next).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -4,6 +4,7 @@
 //! traits whose ambient implementations live in `app`. This layer imports nothing of ours.
 
 mod access;
+mod backoff;
 mod breaker;
 mod canonical;
 mod clock;
@@ -26,6 +27,7 @@ mod timeout;
 pub mod verbatim;
 
 pub use access::{Namespace, Role};
+pub use backoff::Backoff;
 pub use breaker::BreakerPolicy;
 pub use canonical::{canonical_digest, canonical_text};
 pub use clock::{Clock, Entropy};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::query::{patiently, persistently};
 use super::workflows::check_input;
-use crate::model::{Json, Namespace, Seq, StepId, ThreadId, millis};
+use crate::model::{Backoff, Json, Namespace, Seq, StepId, ThreadId, millis};
 use crate::runtime::core::Core;
 use crate::runtime::drive::load;
 use crate::runtime::drive::mail::{Answer, Ask, Letter};
@@ -215,8 +215,9 @@ async fn answered(core: &Core, thread: &ThreadId, key: &str) -> Result<Answer, R
     // The last look's: a store that answers is not what is missing.
     let reached = AtomicBool::new(false);
     let look = async {
-        let mut pause = LOOKS.0;
+        let mut looks = Backoff::new(LOOKS.0, LOOKS.1);
         loop {
+            let pause = looks.advance();
             reached.store(false, Ordering::Relaxed);
             let answer = core.store().answer(thread, key).await;
             reached.store(answer.is_ok(), Ordering::Relaxed);
@@ -234,7 +235,6 @@ async fn answered(core: &Core, thread: &ThreadId, key: &str) -> Result<Answer, R
                 }
                 Ok(None) | Err(_) => tokio::time::sleep(pause).await,
             }
-            pause = (pause * 2).min(LOOKS.1);
         }
     };
     let answer = tokio::time::timeout(STORE_PATIENCE, look).await;

@@ -12,7 +12,7 @@ use super::recovering::Recovering;
 use super::suspects::Place;
 use super::verdict::{Evidence, LOADS_AFTER_LIMIT, Losses, Remedy, judge, remedy};
 use crate::machine::{Command, Takeover, ThreadState};
-use crate::model::RecoveryCause;
+use crate::model::{Backoff, RecoveryCause};
 use crate::runtime::core::{Core, Pending};
 use crate::runtime::drive::driver::Driver;
 use crate::runtime::drive::load::{LoadError, Loaded, load};
@@ -331,7 +331,7 @@ impl Adoption {
 /// How long a thread is left alone that was lost so many times more often than is allowed.
 fn left_alone(times: u32) -> Duration {
     let doublings = times.saturating_sub(LOADS_AFTER_LIMIT + 1);
-    LEFT_ALONE.0.saturating_mul(2_u32.saturating_pow(doublings)).min(LEFT_ALONE.1)
+    Backoff::new(LEFT_ALONE.0, LEFT_ALONE.1).after(doublings)
 }
 
 /// Keeps a suspect's place for the probation, or until what is returned is dropped.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::recovering::Recovering;
 use super::verdict::{Evidence, judge};
 use crate::machine::ThreadState;
-use crate::model::{Epoch, InterventionKind, RecoveryCause, Seq, ThreadId, ThreadStatus};
+use crate::model::{Backoff, Epoch, InterventionKind, RecoveryCause, Seq, ThreadId, ThreadStatus};
 use crate::runtime::calls::query::persistently;
 use crate::runtime::core::Core;
 use crate::runtime::drive::driver::Driver;
@@ -147,7 +147,7 @@ fn failed_at(recovery: &Recovery, head: Seq) -> bool {
 /// Doubles with each failure in a row.
 fn pause_after(failures: usize) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
+    Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).after(doublings)
 }
 
 /// What is wrong with a thread that was just recovered; `None` if it will go on.

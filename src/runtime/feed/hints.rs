@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::ANNOUNCE_INTERVAL;
+use crate::model::Backoff;
 use crate::runtime::core::Core;
 use crate::store::{Hint, Received, StoreError};
 
@@ -53,17 +54,16 @@ pub(in crate::runtime) async fn publish_work(core: &Core) {
 
 /// Acts on the hints of other replicas, until the server has stopped.
 pub(in crate::runtime) async fn receive(core: Arc<Core>) {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     while let Some(received) = core.stopped.run_until_cancelled(core.store().receive()).await {
         match received {
             Ok(received) => {
-                pause = FIRST_PAUSE;
+                backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
                 act(&core, received);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot receive hints of other replicas; polling goes on");
-                tokio::time::sleep(pause.mul_f64(0.5 + core.parts.entropy.unit())).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                tokio::time::sleep(backoff.jittered(core.parts.entropy.as_ref())).await;
             }
         }
     }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::authority::Authority;
-use crate::model::{Clock, Entropy};
+use crate::model::{Backoff, Clock, Entropy};
 use crate::store::{Store, StoreError};
 
 /// Heartbeats per lease: four may be lost before it expires.
@@ -15,8 +15,8 @@ pub(in crate::runtime) const BEATS: u32 = 5;
 /// Part of the lease that is not trusted locally: what a heartbeat's answer and a slow timer may
 /// cost. Steps stop starting that long before a peer may take over.
 const MARGIN: f64 = 0.2;
-/// Longest delay between tries to register.
-const MAX_DELAY: Duration = Duration::from_secs(1);
+/// Delays between tries to register.
+const REGISTER_AGAIN: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// What keeping a lease needs.
 #[derive(Debug, Clone)]
@@ -85,14 +85,13 @@ impl LeaseParts {
     }
 
     async fn register_again(&self) -> Arc<Authority> {
-        let mut delay = Duration::from_millis(50);
+        let mut backoff = REGISTER_AGAIN;
         loop {
             match self.register().await {
                 Ok(authority) => return authority,
                 Err(error) => tracing::warn!(%error, "cannot register"),
             }
-            tokio::time::sleep(delay.mul_f64(0.5 + self.entropy.unit())).await;
-            delay = (delay * 2).min(MAX_DELAY);
+            tokio::time::sleep(backoff.jittered(self.entropy.as_ref())).await;
         }
     }
 }

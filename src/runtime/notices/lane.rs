@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::model::Backoff;
+
 /// Messages under way to one subscription at once: a receiver that hangs holds up no more than
 /// these, and a quick one is not swamped.
 const AT_ONCE: usize = 4;
@@ -76,8 +78,7 @@ impl Lane {
         if self.failures < DOWN_AFTER || self.rests_until.is_some_and(|until| now < until) {
             return;
         }
-        let doublings = (self.failures - DOWN_AFTER).min(8);
-        let rest = (FIRST_REST * 2_u32.pow(doublings)).min(LONGEST_REST);
+        let rest = Backoff::new(FIRST_REST, LONGEST_REST).after(self.failures - DOWN_AFTER);
         self.rests_until = Some(now + rest.mul_f64(0.5 + unit));
     }
 

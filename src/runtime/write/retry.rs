@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::Entropy;
+use crate::model::{Backoff, Entropy};
 use crate::observe::Metrics;
 use crate::runtime::settings::StoreRetry;
 
@@ -15,8 +15,7 @@ use crate::runtime::settings::StoreRetry;
 pub(in crate::runtime) struct Retry<'a> {
     metrics: &'a Metrics,
     entropy: &'a dyn Entropy,
-    delay: Duration,
-    longest: Duration,
+    backoff: Backoff,
     repeated: bool,
 }
 
@@ -27,7 +26,8 @@ impl<'a> Retry<'a> {
         entropy: &'a dyn Entropy,
         set: StoreRetry,
     ) -> Self {
-        Self { metrics, entropy, delay: set.initial, longest: set.max, repeated: false }
+        let backoff = Backoff::new(set.initial, set.max);
+        Self { metrics, entropy, backoff, repeated: false }
     }
 
     /// The call failed and will be made again: what to wait before. From 50 % to 150 % of a delay
@@ -35,9 +35,7 @@ impl<'a> Retry<'a> {
     pub(in crate::runtime) fn again(&mut self) -> Duration {
         self.repeated = true;
         self.metrics.storage_retries.inc();
-        let jittered = self.delay.mul_f64(0.5 + self.entropy.unit());
-        self.delay = (self.delay * 2).min(self.longest);
-        jittered
+        self.backoff.jittered(self.entropy)
     }
 
     /// The store answered.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::retry::Retry;
-use crate::model::{Clock, Entropy, ThreadId};
+use crate::model::{Backoff, Clock, Entropy, ThreadId};
 use crate::observe::Metrics;
 use crate::runtime::feed::heads::Feed;
 use crate::runtime::lease::authority::Authority;
@@ -51,8 +51,8 @@ struct Ticket {
     reply: oneshot::Sender<Committed>,
     /// Whether it may have been written already: its first answer was lost.
     sent_before: bool,
-    /// The last pause it was given because somebody else held its row.
-    pause: Option<Duration>,
+    /// Its pauses, once somebody else held its row.
+    pauses: Option<Backoff>,
 }
 
 /// What a writer needs.
@@ -106,7 +106,7 @@ impl JournalWriter {
             Write::Start(_) | Write::Append(_) => self.shards.get(self.shard_of(write.thread_id())),
         };
         let Some(shard) = shard else { return Committed::Lost };
-        let ticket = Ticket { workflow, authority, reply, sent_before: false, pause: None };
+        let ticket = Ticket { workflow, authority, reply, sent_before: false, pauses: None };
         if shard.send(Job { write, ticket }).await.is_err() {
             return Committed::Lost;
         }
@@ -135,11 +135,11 @@ async fn run(parts: WriterParts, mut queue: mpsc::Receiver<Job>) {
             // After authority was lost and regained, jobs of two incarnations may stand in line;
             // and a start that its caller gave up waiting for may stand before its repeat. What met
             // a lock goes without the others, should it have to wait for it.
-            let (me, alone) = (first.ticket.authority.incarnation, first.ticket.pause.is_some());
+            let (me, alone) = (first.ticket.authority.incarnation, first.ticket.pauses.is_some());
             let mut batch = Gathered::default();
             let (batch, rest) = jobs.into_iter().partition(|job| {
                 let ticket = &job.ticket;
-                let fits = ticket.authority.incarnation == me && ticket.pause.is_some() == alone;
+                let fits = ticket.authority.incarnation == me && ticket.pauses.is_some() == alone;
                 fits && batch.takes(&job.write)
             });
             jobs = rest;
@@ -170,9 +170,8 @@ impl Held {
 
     /// Holds one back for a while.
     fn hold(&mut self, mut job: Job) {
-        let longer = |pause: Duration| (pause * 2).min(LONGEST_BUSY_PAUSE);
-        let pause = job.ticket.pause.map_or(FIRST_BUSY_PAUSE, longer);
-        job.ticket.pause = Some(pause);
+        let first = Backoff::new(FIRST_BUSY_PAUSE, LONGEST_BUSY_PAUSE);
+        let pause = job.ticket.pauses.get_or_insert(first).advance();
         self.0.push((Instant::now() + pause, job));
     }
 }
@@ -238,7 +237,7 @@ async fn commit_batch(parts: &WriterParts, jobs: Vec<Job>, held: &mut Held) {
             held.hold(Job { write, ticket });
             continue;
         }
-        if ticket.pause.is_some() {
+        if ticket.pauses.is_some() {
             parts.metrics.storage_recovered.inc();
         }
         if matches!(outcome, WriteOutcome::Written { .. }) {

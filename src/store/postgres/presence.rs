@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use sqlx::postgres::PgListener;
 use tokio::time::Instant;
 
-use crate::model::{Incarnation, lock};
+use crate::model::{Backoff, Incarnation, lock};
 use crate::store::{Presence, StoreError};
 
 use super::PostgresStore;
@@ -103,18 +103,17 @@ impl Presence for PostgresStore {
         if self.hints.is_none() {
             return std::future::pending().await;
         }
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut session = self.locked(me).await;
         loop {
             match session {
                 Ok(listener) => {
-                    pause = FIRST_PAUSE;
+                    backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
                     self.show(me, listener).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot make the session that shows we live");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    tokio::time::sleep(backoff.advance()).await;
                 }
             }
             session = self.locked_again(me).await;
