@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::{HeaderName, header};
 use axum::middleware::from_fn_with_state;
 use tower::util::option_layer;
+use tower_http::sensitive_headers::SetSensitiveHeadersLayer;
 
 use super::problem::{METHOD_NOT_ALLOWED, Problem, ROUTE_NOT_FOUND};
 use super::roles::Roles;
 use super::{Api, apart, audit, auth, gate, memory, openapi, request};
+
+/// Headers with secrets: their values are left out of debug output and of HTTP/2's table of headers, whose
+/// use their length would betray.
+const SENSITIVE: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
 
 /// All routes of the API, with `pages` (the dashboard's routes) beside them, behind the same gate,
 /// authentication, logging and request ids.
@@ -27,6 +33,7 @@ pub fn router(api: Api, pages: Router) -> Router {
         .layer(from_fn_with_state(api.clone(), gate::gate))
         .layer(from_fn_with_state(api.clone(), audit::record))
         .layer(from_fn_with_state(api, request::observe))
+        .layer(SetSensitiveHeadersLayer::new(SENSITIVE))
 }
 
 async fn method_not_allowed() -> Problem {
