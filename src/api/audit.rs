@@ -72,7 +72,7 @@ pub(super) async fn record(State(api): State<Api>, request: Request, next: Next)
     response
 }
 
-/// What a request has changed that the audit list tells of.
+/// The name of a request's change in the audit list, if it has one.
 fn change(method: &Method, route: &str, status: StatusCode) -> Option<&'static str> {
     if !status.is_success() {
         return None;

@@ -1,4 +1,4 @@
-//! Who calls, and whether that is enough: API keys as `Bearer`, for browsers also as `Basic`, tokens of
+//! Authentication and authorization: API keys as `Bearer`, for browsers also as `Basic`, tokens of
 //! an issuer as `Bearer` alone, and stream tokens.
 //!
 //! `Basic` is taken for reading only: a browser sends it by itself, also on behalf of another site's
@@ -35,14 +35,14 @@ use crate::runtime::RuntimeError;
 const ANONYMOUS: &str = "anonymous";
 /// The name of a caller with a stream token: whoever was given one.
 const STREAM_TOKEN: &str = "stream-token";
-/// What a caller is told that is not known.
+/// The detail of a refusal of an unknown caller.
 const KEY_NEEDED: &str = "a valid API key is needed: Authorization: Bearer SECRET";
 /// Longest time between two looks at the clock while a token's end is waited for.
 const LOOK_AT_CLOCK: Duration = Duration::from_mins(1);
 /// Routes that a stream token opens.
 const TOKEN_ROUTES: [&str; 2] = ["/stream/{threadId}", "/api/invoke/stream/{threadId}"];
 
-/// Who calls, what he may do and where.
+/// The caller of a request, with a role and a namespace.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     name: Arc<str>,
@@ -93,19 +93,19 @@ impl Caller {
         self.name.as_ref().to_owned()
     }
 
-    /// Whose threads, workflows and notifications the caller sees.
+    /// The namespace whose threads, workflows and notifications the caller sees.
     pub(super) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 
-    /// Whose quotas its requests count for. Many share a name that is nobody's own.
+    /// The holder of the quotas that its requests count for. Several callers may share a name.
     fn holder(&self) -> Holder {
         let own = !matches!(self.proof, Proof::None) && *self.name != *STREAM_TOKEN;
         let name = own.then(|| Arc::clone(&self.name));
         Holder { name, namespace: self.namespace.clone() }
     }
 
-    /// What the caller may do, if the name is proven.
+    /// The caller's role, if its name is proven.
     pub(super) fn role(&self) -> Option<Role> {
         self.role.filter(|_| !matches!(self.proof, Proof::None))
     }
@@ -241,7 +241,7 @@ async fn authorize(
     caller: &Caller,
     access: Option<Access>,
 ) -> Result<(), Problem> {
-    // What is no route, and a route without this method, says so to whoever is known.
+    // An unknown route or method is reported to every known caller.
     let Some(access) = access else { return Ok(()) };
     if caller.role < Some(access.least()) {
         return Err(forbidden(caller, access.least()));
@@ -250,7 +250,7 @@ async fn authorize(
         return Ok(());
     }
     let text = path_parameter(parts, "threadId").await?;
-    // What is no thread's id is refused by the operation, with the rule.
+    // The operation refuses a text that is not a thread's id, and gives the rule.
     let Ok(thread) = ThreadId::within(&caller.namespace, &text) else { return Ok(()) };
     match api.handle.started_by(&thread).await {
         Ok(name) if name == *caller.name => Ok(()),
@@ -280,7 +280,7 @@ fn authorization(headers: &HeaderMap) -> Option<(&str, &str)> {
     Some((scheme, rest.trim()))
 }
 
-/// What the `Authorization` header carries as `Bearer`.
+/// The `Bearer` token of the `Authorization` header.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, rest) = authorization(headers)?;
     scheme.eq_ignore_ascii_case("bearer").then_some(rest)

@@ -30,7 +30,7 @@ pub(super) enum Short {
     Always,
 }
 
-/// What was taken, so that it can be given back before anybody else takes something.
+/// An amount that was taken, and can be returned before the next one is taken.
 #[derive(Debug)]
 pub(super) struct Taken<K> {
     from: K,
@@ -73,7 +73,7 @@ impl<K: Hash + Eq + Clone + Debug> Buckets<K> {
         };
     }
 
-    /// Whose bucket is taken from.
+    /// The key of the bucket that is taken from.
     fn seat(&self, who: &K) -> K {
         let is_there =
             |levels: &HashMap<K, Nanos>| levels.contains_key(who) || levels.len() < MOST_BUCKETS;

@@ -30,7 +30,7 @@ pub struct Bounds {
 pub(super) struct PeerAddress(pub(super) SocketAddr);
 
 impl PeerAddress {
-    /// What counts as the address of whoever sent a request; none where there is no connection.
+    /// The network that a request came from; the unspecified one where there is no connection.
     pub(super) fn network_of(request: &Extensions) -> IpAddr {
         let peer = request.get::<Self>();
         peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Self(peer)| network(peer.ip()))
@@ -156,7 +156,7 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one address: of IPv6 the network, since a single machine has all of it.
+/// The network that counts as one address: of IPv6 a /64, since a single machine has all of it.
 fn network(peer: IpAddr) -> IpAddr {
     /// Bits of an IPv6 address that name a machine within its network.
     const HOST_BITS: u32 = 64;

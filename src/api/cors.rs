@@ -19,7 +19,7 @@ const EXPOSED: [HeaderName; 5] = [
     HeaderName::from_static("idempotent-replayed"),
 ];
 
-/// Whose pages may call from a browser (`RETHREAD_CORS_ORIGINS`).
+/// Origins whose pages may call from a browser (`RETHREAD_CORS_ORIGINS`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
     /// These, written as browsers write an origin.

@@ -26,7 +26,7 @@ const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// A request's JSON body, read whole.
 pub(super) struct Body<T>(pub(super) T);
 
-/// What a JSON body is read into.
+/// A type that a JSON body is read into.
 pub(super) trait FromBody: Sized + Send + Sync {
     /// The members a body may have.
     const MEMBERS: &'static [&'static str];

@@ -27,7 +27,7 @@ const FORWARDING: [&str; 3] = ["forwarded", "via", "x-real-ip"];
 /// Prefix of more of them: `X-Forwarded-For`, `X-Forwarded-Host` and their like.
 const FORWARDING_PREFIX: &str = "x-forwarded-";
 
-/// What a client is told to wait that found every connection taken.
+/// `Retry-After` for a client that found every connection taken.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Lets a request pass if it is well addressed, and no foreign page sent it to change something.

@@ -29,7 +29,7 @@ const NOTED_EVERY: Duration = Duration::from_mins(1);
 const MOST_KNOWN: usize = 10_000;
 /// At most one line of the log in this time for each address.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
-/// Whom those addresses are counted as for which there is no room.
+/// Stands for all addresses that find no room in the book.
 const OTHERS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Who tried which keys. It has one lock, held for the time it takes to compare a digest with all keys:
@@ -50,7 +50,7 @@ struct Book {
     told: HashMap<IpAddr, Told>,
 }
 
-/// What the log was told of an address.
+/// The last log line about an address, and the tries since.
 #[derive(Debug)]
 struct Told {
     at: Duration,

@@ -18,9 +18,9 @@ use crate::runtime::RuntimeError;
 
 /// Answers of fewer bytes are not counted: the connection itself takes more.
 const SMALL_ANSWER: u64 = 8 * 1024;
-/// What a byte of a body takes while it is handled: as it came, and as it is kept.
+/// Bytes of memory for each byte of a body that is handled: one as it came, one as it is kept.
 const PER_BYTE: usize = 2;
-/// What a value of a body takes once it is parsed, in bytes.
+/// Bytes of memory for each parsed value of a body.
 const PER_VALUE: usize = 96;
 
 /// The memory of one request's body, until the request is answered.

@@ -70,7 +70,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     }
 }
 
-/// What the task of a request shares with the bodies of the request and of its answer.
+/// State that the task of a request shares with the bodies of the request and of its answer.
 #[derive(Debug, Default)]
 struct Exchange {
     /// Whether a piece of the answer waits to be sent.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
-/// What a connection is about.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The head of a request comes in.
@@ -24,7 +24,7 @@ enum Phase {
     Idle,
 }
 
-/// What a peer took too long for.
+/// The part that a peer took too long for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stalled {
     /// The head of a request.

@@ -21,7 +21,7 @@ const TYPE_PREFIX: &str = "https://rethread.dev/problems/";
 /// The media type of problem documents.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// What is the same every time a problem occurs.
+/// The constant part of a problem.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     pub(super) status: StatusCode,
@@ -197,7 +197,7 @@ impl Problem {
         self
     }
 
-    /// What kind of problem this is.
+    /// The kind of this problem.
     pub(super) fn kind(&self) -> &'static Kind {
         self.kind
     }

@@ -28,7 +28,7 @@ impl<S> Progress<S> {
         Self { stream, timer: None }
     }
 
-    /// What became of a write: it waits for no longer than the peer may take.
+    /// Passes the result of a write on, or fails once the write has waited for too long.
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,

@@ -25,7 +25,7 @@ pub(super) const MAX_WAIT: Duration = Duration::from_mins(1);
 /// A query string that was read whole.
 pub(super) struct QueryString<T>(pub(super) T);
 
-/// What a query string is read into.
+/// A type that a query string is read into.
 pub(super) trait FromQuery: Sized {
     /// Takes the parameters it knows.
     fn read(query: &mut Params) -> Self;
@@ -177,7 +177,7 @@ impl Params {
     }
 }
 
-/// What the number of an event looks like.
+/// The rule for the number of an event, as refusals quote it.
 pub(super) const SEQ_RULE: &str = "must be the number of an event: 0, 1, 2, …";
 
 /// Reads the number of an event; signed 64-bit at most, as stores keep it.

@@ -18,9 +18,9 @@ use super::problem::{BODY_TOO_LARGE, Problem, QUOTA_EXCEEDED};
 use super::settings::{HttpMetrics, Quotas};
 use crate::model::{Clock, Namespace, lock};
 
-/// What bodies are counted in: 1 KiB, each body rounded up. Buckets count to 2^32 and in nanoseconds.
+/// Unit of body sizes: 1 KiB, each body rounded up. Buckets count to 2^32 and in nanoseconds.
 const UNIT: u64 = 1024;
-/// What a client is told to wait that has too many requests open: nobody knows when one of them ends.
+/// `Retry-After` for a client with too many open requests: nobody knows when one of them ends.
 const PLACE_AFTER: Duration = Duration::from_secs(1);
 /// At most one line of the log in this time for each quota.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ const UNCOUNTED: [&str; 3] = ["/health", "/api/health", "/metrics"];
 /// How many kinds of quota there are.
 const KINDS: usize = 6;
 
-/// Whose quotas a request counts for.
+/// The holder of the quotas that a request counts for.
 #[derive(Debug, Clone)]
 pub(super) struct Holder {
     /// The caller's name, if it is proven and its own.
@@ -37,7 +37,7 @@ pub(super) struct Holder {
     pub(super) namespace: Namespace,
 }
 
-/// Who has a quota: a name within a namespace, or a namespace as a whole (with an empty name).
+/// The key of a quota: a name within a namespace, or a whole namespace (with an empty name).
 type Who = (Namespace, Arc<str>);
 
 /// A kind of quota, as metrics name it and as a client is told.
@@ -102,14 +102,14 @@ pub(super) struct Counters {
     metrics: Arc<dyn HttpMetrics>,
 }
 
-/// What the log was told of refusals.
+/// The last log line about refusals, and the refusals since.
 #[derive(Debug, Clone, Copy, Default)]
 struct Told {
     at: Option<Duration>,
     since: u64,
 }
 
-/// What a request takes of the buckets.
+/// The amounts that a request takes from the buckets.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     requests: u64,
@@ -271,7 +271,7 @@ impl Scope {
         let bytes = quotas.bytes.map(|bytes| {
             let largest = u64::try_from(largest).unwrap_or(u64::MAX);
             let number = |bytes: u64| amount(bytes.div_ceil(UNIT)).unwrap_or(NonZeroU32::MIN);
-            // What may be sent at all is not refused for ever.
+            // A body of the allowed size must fit into the bucket.
             Quota::per_second(number(bytes)).allow_burst(number(bytes.max(largest)))
         });
         let places = quotas.concurrency.map(|most| Arc::new(Places::new(most)));

@@ -21,7 +21,7 @@ const SCHEME: &str = "bearer";
 /// The scope of routes that an invoker may call on its own threads.
 const OWN: &str = "own";
 
-/// Who may call a route.
+/// The callers that a route is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// Everybody, without a key.
@@ -43,7 +43,7 @@ impl Access {
     }
 }
 
-/// Who may call which route.
+/// The access to each route.
 #[derive(Debug, Default)]
 pub(super) struct Roles(HashMap<String, HashMap<Method, Access>>);
 
@@ -60,7 +60,7 @@ impl Roles {
         Self(table)
     }
 
-    /// Who may call a route, by its method and its pattern; `None` if it has no such method.
+    /// The access to a route, by its method and its pattern; `None` if it has no such method.
     pub(super) fn access(&self, method: &Method, pattern: &str) -> Option<Access> {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
         match self.0.get(pattern) {
@@ -86,7 +86,7 @@ fn accesses(item: &PathItem) -> HashMap<Method, Access> {
         .collect()
 }
 
-/// What the annotation of an operation says.
+/// The access that the annotation of an operation names.
 fn named(operation: &Operation) -> Option<Access> {
     let requirements = operation.security.as_deref()?;
     let scopes: Vec<String> = requirements.iter().flat_map(scopes).collect();

@@ -169,7 +169,7 @@ async fn connection(taken: Taken, shutdown: CancellationToken) {
     }
 }
 
-/// What the requests of one connection share.
+/// State that the requests of one connection share.
 struct Requests {
     app: Router,
     peer: PeerAddress,

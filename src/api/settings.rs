@@ -1,4 +1,4 @@
-//! What the API is told at the start, and the hook it reports its requests to.
+//! The settings of the API, and the hook that it reports requests to.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -73,18 +73,18 @@ pub struct Quotas {
     pub bytes: Option<u64>,
 }
 
-/// What the API is told at the start.
+/// The settings of the API.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
-    /// Who may call; empty lets everybody in as `anonymous`.
+    /// Keys of the callers; without any, everybody is `anonymous`.
     pub keys: Keys,
-    /// Whose tokens are taken beside keys; with one, the keys are [`Keys::beside_tokens`].
+    /// The issuer whose tokens are accepted beside keys; with one, the keys are [`Keys::beside_tokens`].
     pub issuer: Option<Arc<Issuer>>,
     /// The host of the listen address: what a server without keys answers to beside loopback names.
     pub address: Option<HostPort>,
-    /// What a server with keys answers to; everything if empty.
+    /// Names that a server with keys answers to; any name if empty.
     pub hosts: Vec<HostPort>,
-    /// Whose pages may call from a browser.
+    /// Origins whose pages may call from a browser.
     pub origins: Origins,
     /// Whether the audit list is told of reads of inputs and outputs.
     pub audit_reads: bool,

@@ -1,4 +1,4 @@
-//! What every handler needs.
+//! The state that every handler needs.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::settings::ApiSettings;
 use crate::model::{Clock, Entropy};
 use crate::runtime::Handle;
 
-/// What every handler needs; cheap to clone.
+/// The state that every handler needs; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Api {
     pub(super) handle: Handle,

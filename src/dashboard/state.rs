@@ -1,11 +1,11 @@
-//! What every page needs.
+//! The state that every page needs.
 
 use std::sync::Arc;
 
 use crate::model::Clock;
 use crate::runtime::Handle;
 
-/// What every page needs; cheap to clone.
+/// The state that every page needs; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Dashboard {
     pub(super) handle: Handle,

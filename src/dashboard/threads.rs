@@ -14,7 +14,7 @@ use crate::runtime::{Page, ThreadItem, ThreadQuery};
 /// Threads on one page: what a person can look over.
 const PER_PAGE: usize = 50;
 
-/// What the person asked for; what cannot be read is as if it were not there.
+/// The filter that the person asked for; members that cannot be read count as absent.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Wanted {
     status: Option<ThreadStatus>,

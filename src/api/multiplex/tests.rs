@@ -160,7 +160,7 @@ async fn a_request_beside_others_needs_a_place_and_gives_it_back() {
     peer.ask(7).await;
     peer.ask(9).await;
     assert_eq!(peer.next(HEADERS).await.unwrap().1, 9, "the seventh took the place of the third");
-    // Who comes now is answered once.
+    // A further connection is answered once.
     let mut reserved = Peer::connect(address).await;
     reserved.ask(1).await;
     let mut kinds = Vec::new();

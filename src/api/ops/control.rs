@@ -1,4 +1,4 @@
-//! What the calls that change a thread have in common.
+//! The common parts of the calls that change a thread.
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -19,7 +19,7 @@ use crate::runtime::{Control, Invoked};
 /// Longest `reason`, in bytes: it is kept in the journal for ever.
 const MAX_REASON: usize = 2_048;
 
-/// Who changes a thread, and on which version of it: what a request says outside its body.
+/// The caller who changes a thread and the version that the change is for, from outside the body.
 pub(in crate::api) struct Change(Control);
 
 impl Change {

@@ -93,7 +93,7 @@ fn keys_check(keys: &Keys) -> HealthCheck {
         status: if fault.is_none() { HealthStatus::Healthy } else { HealthStatus::Warning },
         value: json!({ "keys": keys.count() }),
         detail: match &fault {
-            // What exactly is wrong is in the log: it names a file.
+            // The log has the details: they name a file.
             Some(_) => "newer keys cannot be read; those from before are taken".to_owned(),
             None if !keys.are_needed() => "nobody needs a key".to_owned(),
             None => "the newest keys are taken".to_owned(),

@@ -96,7 +96,7 @@ pub(in crate::api) async fn resolve(
     let mut control = change.because(body.comment);
     if let Some(person) = body.by.filter(|person| !person.is_empty()) {
         match control.role {
-            // What a body says is never an identity.
+            // A body never proves an identity.
             Some(_) => control.on_behalf_of = Some(person),
             None => control.by = person,
         }

@@ -23,7 +23,7 @@ impl FromRequestParts<Api> for StepPath {
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
         let text = path_parameter(parts, "stepId").await?;
-        // What is no id is the id of no step.
+        // A text that is not an id names no step.
         let id = StepId::parse(&text);
         id.map(Self)
             .map_err(|_| Problem::new(&STEP_NOT_FOUND, format!("there is no step {text:?}")))

@@ -1,4 +1,4 @@
-//! What a stream has at hand to be sent: text, or the rest of one large event, which is not copied.
+//! The bytes that a stream sends next: text, or the rest of one large event, which is not copied.
 
 use axum::body::Bytes;
 
@@ -13,7 +13,7 @@ const LARGE: usize = 8 * 1024;
 /// Longest piece of such an event, in bytes: what is not taken stays where it lies.
 const PIECE: usize = 64 * 1024;
 
-/// What is at hand.
+/// Bytes that are ready to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     /// Sent first.

@@ -10,7 +10,7 @@ const RETRY: &str = "retry: 2000\n";
 /// clients take a blank line after an id for the end of another event.
 pub(super) const KEEP_ALIVE: &str = ": keep-alive\n";
 
-/// What comes behind an event's data.
+/// The end of a frame, after the event's data.
 pub(super) const END: &str = "\n\n";
 
 /// Appends what comes before the data of one event of a thread, with its number as the id.

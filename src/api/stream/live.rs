@@ -77,7 +77,7 @@ struct LiveReader {
     query: LiveQuery,
     /// Whether no event was sent yet.
     first: bool,
-    /// What is to be sent next.
+    /// The bytes to send next.
     chunk: Chunk,
     open: OpenStream,
 }

@@ -38,7 +38,7 @@ pub(super) struct Reader {
     page: VecDeque<HeldEvent>,
     /// How many events of the size of the last ones make a page.
     events: usize,
-    /// What is to be sent next.
+    /// The bytes to send next.
     chunk: Chunk,
     /// Whether to begin with the notice that the client's cursor was beyond the journal.
     reset: bool,

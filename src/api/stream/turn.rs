@@ -1,7 +1,7 @@
 //! How many readers of streams read from the journal at once.
 //!
-//! What a reader holds is small, what it reads is not: hundreds that read at the same moment would
-//! take a megabyte or two each.
+//! A reader holds little but reads much: hundreds that read at the same moment would take a megabyte
+//! or two each.
 
 use std::time::Duration;
 

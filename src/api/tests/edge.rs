@@ -1,4 +1,4 @@
-//! Whom the server answers, and which pages may make a browser call it.
+//! The hosts that the server answers to, and the pages that may make a browser call it.
 
 use super::*;
 use crate::model::HostPort;
