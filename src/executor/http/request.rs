@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, MaxSizeReached,
+};
 use url::{Url, form_urlencoded};
 
 use super::expect::Expected;
@@ -33,6 +35,9 @@ pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub(super) const ATTEMPT: &str = "x-rethread-attempt";
 /// W3C trace context.
 pub(super) const TRACEPARENT: &str = "traceparent";
+
+/// Most headers that are added to those of a step.
+const OWN_HEADERS: usize = 16;
 
 /// One request, ready to be sent.
 #[derive(Debug, Clone)]
@@ -141,9 +146,14 @@ fn headers(with: &Node) -> Result<HeaderMap, Failure> {
         // The value may be a secret and is not repeated in the message.
         let value = HeaderValue::from_bytes(value.as_bytes())
             .map_err(|_| invalid(format!("headers: the value of {name} has control characters")))?;
-        headers.append(known, value);
+        headers.try_append(known, value).map_err(too_many)?;
     }
+    headers.try_reserve(OWN_HEADERS).map_err(too_many)?;
     Ok(headers)
+}
+
+fn too_many(_: MaxSizeReached) -> Failure {
+    invalid("headers: more than a request can have")
 }
 
 fn pairs(with: &Node, member: &str) -> Result<Vec<(String, String)>, Failure> {
@@ -228,6 +238,16 @@ mod tests {
         assert_eq!(request.headers["content-type"], "application/json");
         let own = r#"{"url":"http://h","json":1,"headers":{"Content-Type":"application/x+json"}}"#;
         assert_eq!(outgoing(own).headers["content-type"], "application/x+json");
+    }
+
+    #[test]
+    fn more_headers_than_a_request_can_have_are_refused() {
+        for count in [24_570, 40_000] {
+            let headers: Vec<_> = (0..count).map(|n| format!("\"x{n}\":1")).collect();
+            let with = format!(r#"{{"url":"http://h","headers":{{{}}}}}"#, headers.join(","));
+            let refused = read(&attempt(&with)).unwrap_err();
+            assert!(refused.message.contains("more than"), "{refused:?}");
+        }
     }
 
     #[test]
