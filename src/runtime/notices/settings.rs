@@ -70,6 +70,9 @@ fn check_types(types: &[String], faults: &mut Faults) {
         faults.add(&at, "must name at least one type of event");
     }
     for (index, kind) in types.iter().enumerate() {
+        if faults.is_full() {
+            break;
+        }
         if EventType::find(kind).is_none() {
             let known = EventType::ALL.iter().map(|one| one.name);
             let known = known.collect::<Vec<_>>().join(", ");
