@@ -105,21 +105,22 @@ fn is_in(item: &Value, of: &Value, meter: &Meter) -> Answer {
             Ok(Value::Bool(false))
         }
         Value::Map(map) => {
-            pay_for_key(item, meter)?;
-            Ok(Value::Bool(item.key().is_some_and(|key| map.contains_key(&key))))
+            let Some(key) = item.key() else { return Ok(Value::Bool(false)) };
+            pay_for_key(&key, meter)?;
+            Ok(Value::Bool(map.contains_key(&key)))
         }
         _ => Err(no_overload(operators::IN, &[item.clone(), of.clone()])),
     }
 }
 
 /// A key of text is compared with some of a map.
-fn pay_for_key(key: &Value, meter: &Meter) -> Result<(), Stop> {
+pub(super) fn pay_for_key(key: &Key, meter: &Meter) -> Result<(), Stop> {
     /// About how many, at the most: maps are trees.
     const COMPARED: usize = 20;
     meter.spend(1)?;
     match key {
-        Value::Text(text) => meter.read(text.len().saturating_mul(COMPARED)),
-        _ => Ok(()),
+        Key::Text(text) => meter.read(text.len().saturating_mul(COMPARED)),
+        Key::Bool(_) | Key::Number(_) => Ok(()),
     }
 }
 
@@ -138,9 +139,10 @@ pub(super) fn index(of: &Value, index: &Value, meter: &Meter) -> Answer {
             let item = at.and_then(|at| items.get(at));
             item.cloned().ok_or_else(|| Stop::failed("Index out of bounds"))
         }
-        (Value::Map(map), key) => {
-            pay_for_key(key, meter)?;
-            key.key().and_then(|key| map.get(&key)).cloned().ok_or_else(|| match key {
+        (Value::Map(map), index) => {
+            let Some(key) = index.key() else { return Err(Stop::failed("No such key")) };
+            pay_for_key(&key, meter)?;
+            map.get(&key).cloned().ok_or_else(|| match index {
                 Value::Text(key) => no_key(key),
                 _ => Stop::failed("No such key"),
             })
@@ -156,10 +158,12 @@ fn no_key(key: &str) -> Stop {
 }
 
 /// `of.field`.
-pub(super) fn member(of: &Value, field: &str) -> Answer {
+pub(super) fn member(of: &Value, field: &str, meter: &Meter) -> Answer {
     match of {
         Value::Map(map) => {
-            map.get(&Key::Text(Rc::from(field))).cloned().ok_or_else(|| no_key(field))
+            let key = Key::Text(Rc::from(field));
+            pay_for_key(&key, meter)?;
+            map.get(&key).cloned().ok_or_else(|| no_key(field))
         }
         other => {
             let why = format!("No such key: {field}; {} has no members", other.type_name());
@@ -169,9 +173,13 @@ pub(super) fn member(of: &Value, field: &str) -> Answer {
 }
 
 /// `has(of.field)`.
-pub(super) fn has(of: &Value, field: &str) -> Answer {
+pub(super) fn has(of: &Value, field: &str, meter: &Meter) -> Answer {
     match of {
-        Value::Map(map) => Ok(Value::Bool(map.contains_key(&Key::Text(Rc::from(field))))),
+        Value::Map(map) => {
+            let key = Key::Text(Rc::from(field));
+            pay_for_key(&key, meter)?;
+            Ok(Value::Bool(map.contains_key(&key)))
+        }
         other => Err(Stop::failed(format!("{} has no members", other.type_name()))),
     }
 }

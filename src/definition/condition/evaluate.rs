@@ -236,13 +236,13 @@ impl<'a> Evaluation<'a> {
                 }
             }
             let of = self.value(&select.operand)?;
-            return calls::has(&of, &select.field);
+            return calls::has(&of, &select.field, self.meter);
         }
         if let Some(value) = self.name(ided)? {
             return Ok(value);
         }
         let of = self.value(&select.operand)?;
-        calls::member(&of, &select.field)
+        calls::member(&of, &select.field, self.meter)
     }
 
     /// `&&` and `||`: `absorbs` is the answer that one side gives alone, whatever the other one says.
@@ -282,6 +282,7 @@ impl<'a> Evaluation<'a> {
             let name = key.type_name();
             let key = key.key().ok_or_else(|| Stop::failed(format!("no {name} is a key")))?;
             let value = self.value(&entry.value)?;
+            calls::pay_for_key(&key, self.meter)?;
             if made.insert(key, value).is_some() {
                 return Err(Stop::failed("a map has a key twice"));
             }

@@ -159,6 +159,23 @@ fn a_budget_that_is_used_up_is_no_error_that_an_expression_could_pass_over() {
 }
 
 #[test]
+fn keys_of_a_map_are_paid_for_by_their_length() {
+    let long = "k".repeat(100_000);
+    let input = format!(r#"{{"a":"{long}a","b":"{long}b","c":{{"{long}":1}}}}"#);
+    let data = Data::new(&input);
+    for text in [
+        "{input.a: 1, input.b: 2} != {}",
+        "input.a in {'x': 1}",
+        "{'x': 1}[input.a] == 1",
+        "input.c == {input.a: 1}",
+    ] {
+        let condition = compile(text);
+        let small = u64::try_from(long.len() / 10).unwrap();
+        assert_eq!(condition.within(small, &data, None).unwrap_err(), Stop::Spent, "{text}");
+    }
+}
+
+#[test]
 fn ordinary_data_of_a_megabyte_are_within_the_budget() {
     let item = |n: usize| {
         let text = "some words that describe it at length, as descriptions do";
