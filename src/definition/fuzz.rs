@@ -179,7 +179,7 @@ fn any_filter_ends_with_a_value_in_its_limit_or_says_why_not() {
         if inline.is_none() && !crc32fast::hash(bytes).is_multiple_of(SLOW_ONES) {
             return "takes long".to_owned();
         }
-        let full = filter.run(&input, &limits);
+        let full = filter.run(&input, &limits, &std::sync::Arc::default());
         assert!(inline.is_none_or(|inline| inline == full), "told otherwise at once");
         match full {
             Ok(output) => {

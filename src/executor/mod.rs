@@ -7,6 +7,7 @@
 mod attempt;
 mod exec;
 mod http;
+mod places;
 mod pulse;
 mod redact;
 mod registry;

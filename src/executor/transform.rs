@@ -3,10 +3,11 @@
 //! A filter has no effects and always ends the same way, so its failures are never retried.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
 
+use super::places::Places;
 use super::text::{excerpt, too_large};
 use super::{Attempt, AttemptError, Redactor, StepExecutor};
 use crate::definition::{Action, Filter, FilterError, FilterLimits};
@@ -14,7 +15,8 @@ use crate::model::{Category, Failure, Json, codes};
 use crate::observe::{Memory, Pool};
 
 /// Filters that run on threads of their own at once, if the memory for steps has room for as many
-/// ([`FilterLimits::memory`]). Each may keep a core busy for a second; those beyond wait their turn.
+/// ([`FilterLimits::memory`]). Each may keep a core busy for a second; those beyond wait their turn, and no
+/// namespace has all of them.
 const MAX_LONG_RUNS: usize = 4;
 
 /// Most characters of a filter's own error that a message repeats.
@@ -24,7 +26,7 @@ const MAX_ERROR_CHARS: usize = 1000;
 #[derive(Debug)]
 pub(super) struct TransformExecutor {
     max_output_bytes: usize,
-    long_runs: Arc<Semaphore>,
+    long_runs: Places,
     memory: Arc<Memory>,
     redactor: Arc<Redactor>,
 }
@@ -57,7 +59,7 @@ impl TransformExecutor {
     ) -> Self {
         let each = FilterLimits { max_output_bytes }.memory();
         let fit = memory.share(Pool::Attempts) / each;
-        let long_runs = Arc::new(Semaphore::new(fit.clamp(1, MAX_LONG_RUNS)));
+        let long_runs = Places::new(fit.clamp(1, MAX_LONG_RUNS));
         Self { max_output_bytes, long_runs, memory, redactor }
     }
 
@@ -73,21 +75,35 @@ impl TransformExecutor {
         Ok(output)
     }
 
-    /// Runs a filter where blocking does no harm. If the attempt is dropped, the run goes on to its
-    /// end, within its budget, and keeps its place until then.
+    /// Runs a filter where blocking does no harm. If the attempt is dropped the run ends within
+    /// milliseconds, and keeps its place until then.
     async fn run_apart(
         &self,
         attempt: Attempt,
         limits: FilterLimits,
     ) -> Result<Result<Json, FilterError>, Failure> {
-        let turn = Arc::clone(&self.long_runs).acquire_owned().await;
+        let turn = self.long_runs.take(&attempt.thread_id.namespace()).await;
         let turn = turn.map_err(|_| internal("no filter can be run any more"))?;
         let held = self.memory.note(Pool::Attempts, limits.memory());
+        let wanted = Wanted::default();
+        let unwanted = Arc::clone(&wanted.unwanted);
         let run = tokio::task::spawn_blocking(move || {
             let (_turn, _held) = (turn, held);
-            filter_of(&attempt.action).map(|filter| filter.run(&attempt.with, &limits))
+            filter_of(&attempt.action).map(|filter| filter.run(&attempt.with, &limits, &unwanted))
         });
         run.await.ok().flatten().ok_or_else(|| internal("the interpreter of filters failed"))
+    }
+}
+
+/// That a result is wanted: until this is dropped.
+#[derive(Debug, Default)]
+struct Wanted {
+    unwanted: Arc<AtomicBool>,
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.unwanted.store(true, Ordering::Relaxed);
     }
 }
 
@@ -120,12 +136,16 @@ fn internal(message: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::executor::Pulse;
-    use crate::model::{StepId, ThreadId};
+    use crate::model::{Namespace, StepId, ThreadId};
 
-    async fn run(jq: &str, with: &str, limit: usize) -> Result<Json, Failure> {
-        let attempt = Attempt {
+    fn attempt(jq: &str, with: &str) -> Attempt {
+        Attempt {
             thread_id: ThreadId::parse("t1").unwrap(),
             step_id: StepId::parse("s1").unwrap(),
             number: 1,
@@ -136,7 +156,11 @@ mod tests {
             work: crate::definition::Work::Own,
             rounds: 0,
             pulse: Pulse::default(),
-        };
+        }
+    }
+
+    async fn run(jq: &str, with: &str, limit: usize) -> Result<Json, Failure> {
+        let attempt = attempt(jq, with);
         let memory = Arc::new(Memory::boundless());
         let executor = TransformExecutor::new(limit, memory, Arc::default());
         executor.execute(attempt).await.map_err(|error| error.failure)
@@ -148,11 +172,46 @@ mod tests {
             let memory =
                 Memory::new(limit, &crate::observe::MemoryMetrics::default(), Box::new(|| None));
             let executor = TransformExecutor::new(1 << 20, Arc::new(memory), Arc::default());
-            executor.long_runs.available_permits()
+            executor.long_runs.free()
         };
         let each = FilterLimits { max_output_bytes: 1 << 20 }.memory();
         assert_eq!((each >> 20, places(64 << 20)), (160, 1));
         assert_eq!((places(9 * each), places(100 * each)), (2, MAX_LONG_RUNS));
+    }
+
+    /// Takes about a second, in ways that the meter sees.
+    const LONG: &str = "reduce range(1e9) as $i (0; . + 1)";
+
+    #[tokio::test]
+    async fn a_run_whose_attempt_is_dropped_gives_its_place_back_at_once() {
+        let executor = TransformExecutor::new(1000, Arc::new(Memory::boundless()), Arc::default());
+        let all = async {
+            for _ in 0..50 {
+                let mut run = executor.execute(attempt(LONG, "null"));
+                assert!((&mut run).now_or_never().is_none());
+                assert_eq!(executor.long_runs.free(), MAX_LONG_RUNS - 1, "it runs");
+                drop(run);
+                while executor.long_runs.free() < MAX_LONG_RUNS {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        // Each of them to its end takes a second and more.
+        tokio::time::timeout(Duration::from_secs(40), all).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_one_namespace_holds_up_no_filter_of_another() {
+        let executor = TransformExecutor::new(1000, Arc::new(Memory::boundless()), Arc::default());
+        let crowd = ThreadId::parse("t1").unwrap().namespace();
+        let place = || executor.long_runs.take(&crowd).now_or_never();
+        let crowd: Vec<_> = std::iter::from_fn(place).collect();
+        assert_eq!(crowd.len(), MAX_LONG_RUNS - 1);
+        let mut waits = executor.execute(attempt(LONG, "null"));
+        assert!((&mut waits).now_or_never().is_none());
+        let other = ThreadId::within(&Namespace::parse("other").unwrap(), "t1").unwrap();
+        let other = Attempt { thread_id: other, ..attempt("test(\"a\")", "\"a\"") };
+        assert_eq!(executor.execute(other).await.unwrap().as_str(), "true");
     }
 
     #[tokio::test]

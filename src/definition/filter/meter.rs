@@ -5,8 +5,10 @@
 //! up the run is ended by unwinding to [`metered`]. Nothing else may catch that, and nothing that
 //! runs on drop may spend.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What one run may use.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +25,8 @@ pub(in crate::definition) struct Budget {
 
 /// Bytes that are gone through for one unit of fuel.
 const BYTES_PER_UNIT: u64 = 64;
+/// Units that are spent between two looks at whether the run was cancelled: some milliseconds.
+const SLICE: u64 = 50_000;
 
 /// Why a run was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,13 +39,19 @@ pub(in crate::definition) enum Stop {
     Value,
     /// The memory is used up.
     Memory,
+    /// Nobody wants the result any more.
+    Cancelled,
     /// The interpreter itself failed.
     Failed,
 }
 
 thread_local! {
-    /// What is left of the fuel of the run on this thread.
+    /// What is left of the slice of fuel that the run on this thread has.
     static FUEL: Cell<u64> = const { Cell::new(u64::MAX) };
+    /// The fuel behind that slice.
+    static RESERVE: Cell<u64> = const { Cell::new(0) };
+    /// Whether the result is wanted no longer.
+    static CANCELLED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
     /// What is left of its memory.
     static MEMORY: Cell<usize> = const { Cell::new(usize::MAX) };
     /// The lowest address that its stack may reach (stacks grow down).
@@ -53,21 +63,35 @@ pub(in crate::definition) fn metered<T>(
     budget: Budget,
     work: impl FnOnce() -> T,
 ) -> Result<T, Stop> {
-    struct Restore(u64, usize, usize);
+    struct Restore(u64, u64, usize, usize);
     impl Drop for Restore {
         fn drop(&mut self) {
             FUEL.set(self.0);
-            MEMORY.set(self.1);
-            FLOOR.set(self.2);
+            RESERVE.set(self.1);
+            MEMORY.set(self.2);
+            FLOOR.set(self.3);
         }
     }
     let _restore = Restore(
-        FUEL.replace(budget.fuel),
+        FUEL.replace(0),
+        RESERVE.replace(budget.fuel),
         MEMORY.replace(budget.memory),
         FLOOR.replace(stack_address().saturating_sub(budget.stack)),
     );
     catch_unwind(AssertUnwindSafe(work))
         .map_err(|payload| payload.downcast_ref().copied().unwrap_or(Stop::Failed))
+}
+
+/// Does `work` on this thread, in which a run ends soon after the flag is set.
+pub(in crate::definition) fn cancellable<T>(flag: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Arc<AtomicBool>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CANCELLED.set(self.0.take());
+        }
+    }
+    let _restore = Restore(CANCELLED.replace(Some(Arc::clone(flag))));
+    work()
 }
 
 /// Ends the run on this thread.
@@ -81,8 +105,21 @@ pub(in crate::definition) fn stop(why: Stop) -> ! {
 pub(in crate::definition) fn spend(units: u64) {
     match FUEL.get().checked_sub(units) {
         Some(left) => FUEL.set(left),
-        None => stop(Stop::Fuel),
+        None => spend_reserve(units),
     }
+}
+
+/// Takes units of fuel beyond the slice, and makes the next one.
+#[cold]
+fn spend_reserve(units: u64) {
+    if CANCELLED.with_borrow(|flag| flag.as_ref().is_some_and(|set| set.load(Ordering::Relaxed))) {
+        stop(Stop::Cancelled);
+    }
+    let all = FUEL.get().saturating_add(RESERVE.get());
+    let Some(left) = all.checked_sub(units) else { stop(Stop::Fuel) };
+    let slice = left.min(SLICE);
+    FUEL.set(slice);
+    RESERVE.set(left - slice);
 }
 
 /// Takes the fuel for going through that many bytes.

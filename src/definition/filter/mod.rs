@@ -20,6 +20,8 @@ mod value;
 mod write;
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use jaq_core::load::lex::Lexer;
 use jaq_core::load::parse::Parser;
@@ -113,6 +115,7 @@ impl From<Stop> for FilterError {
             Stop::Fuel => Self::TooLong,
             Stop::Stack => Self::TooDeep,
             Stop::Value | Stop::Memory => Self::TooLarge,
+            Stop::Cancelled => Self::Failed("the run was cancelled".to_owned()),
             Stop::Failed => Self::Failed("the interpreter failed".to_owned()),
         }
     }
@@ -161,12 +164,18 @@ impl Filter {
     }
 
     /// Runs the filter to its end: about a second at the very most, on a thread of its own that
-    /// this one waits for. Not for an async task.
+    /// this one waits for. Not for an async task. It fails soon after `cancelled` is set.
     ///
     /// A single result is the output as it is; several, or none, are an array.
-    pub fn run(&self, input: &Json, limits: &FilterLimits) -> Result<Json, FilterError> {
+    pub fn run(
+        &self,
+        input: &Json,
+        limits: &FilterLimits,
+        cancelled: &Arc<AtomicBool>,
+    ) -> Result<Json, FilterError> {
         let budget = Budget { memory: limits.values(), ..FULL };
-        with_large_stack(|| self.attempt(input, *limits, budget))
+        let work = || meter::cancellable(cancelled, || self.attempt(input, *limits, budget));
+        with_large_stack(work)
             .unwrap_or_else(|fault| Ok(Err(FilterError::Failed(fault))))
             .unwrap_or_else(|stop| Err(stop.into()))
     }

@@ -11,7 +11,7 @@ fn json(text: &str) -> Json {
 fn run(program: &str, input: &str) -> Result<String, FilterError> {
     let filter = Filter::compile(program).unwrap_or_else(|fault| panic!("{program}: {fault}"));
     let input = json(input);
-    let full = filter.run(&input, &LIMITS);
+    let full = filter.run(&input, &LIMITS, &Arc::default());
     if let Some(inline) = filter.run_inline(&input, &LIMITS) {
         assert_eq!(inline, full, "{program}");
     }
@@ -115,7 +115,7 @@ fn ends(program: &str) {
     if let Ok(filter) = Filter::compile(program) {
         let input = json("null");
         let _inline = filter.run_inline(&input, &LIMITS);
-        let _full = filter.run(&input, &LIMITS);
+        let _full = filter.run(&input, &LIMITS, &Arc::default());
     }
 }
 
@@ -150,7 +150,7 @@ fn growing_values_are_stopped() {
 /// Runs a program to its end, which has to be for want of memory or of work.
 fn is_bounded(program: &str) {
     let filter = Filter::compile(program).unwrap();
-    let ended = filter.run(&json("null"), &LIMITS).unwrap_err();
+    let ended = filter.run(&json("null"), &LIMITS, &Arc::default()).unwrap_err();
     assert!(matches!(ended, FilterError::TooLarge | FilterError::TooLong), "{program}: {ended}");
 }
 
@@ -217,7 +217,7 @@ fn folds_and_calls_hold_no_more_memory_than_they_were_charged_for() {
 fn texts_that_are_no_times_are_refused_before_an_error_quotes_them() {
     for program in ["fromdateiso8601", "strptime(\"%c\")", "strptime(.)"] {
         let program = format!("(\"\\u0001\"*40000000)|{program}");
-        let ended = Filter::compile(&program).unwrap().run(&json("null"), &LIMITS);
+        let ended = Filter::compile(&program).unwrap().run(&json("null"), &LIMITS, &Arc::default());
         let Err(FilterError::Failed(message)) = ended else { panic!("{program}: {ended:?}") };
         assert!(message.contains("1024 bytes"), "{message}");
     }
@@ -275,9 +275,9 @@ fn deep_programs_are_refused_or_run() {
 fn output_is_bounded() {
     let filter = Filter::compile("\"x\" * 1000").unwrap();
     let limits = FilterLimits { max_output_bytes: 100 };
-    assert_eq!(filter.run(&json("null"), &limits), Err(FilterError::TooLarge));
+    assert_eq!(filter.run(&json("null"), &limits, &Arc::default()), Err(FilterError::TooLarge));
     let filter = Filter::compile("reduce range(200) as $i (1; [.])").unwrap();
-    assert_eq!(filter.run(&json("null"), &LIMITS), Err(FilterError::TooLarge));
+    assert_eq!(filter.run(&json("null"), &LIMITS, &Arc::default()), Err(FilterError::TooLarge));
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! Places for work that takes long, of which no namespace holds all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+use crate::model::Namespace;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    /// How many one namespace may have.
+    of_one: usize,
+    /// The shares of the namespaces that have a place, or wait for one.
+    shares: Mutex<HashMap<Namespace, Arc<Semaphore>>>,
+}
+
+/// A place; it is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    _of_one: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl Places {
+    /// So many places, of which one is always for another namespace than those that have the others.
+    pub(super) fn new(places: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(places)),
+            of_one: places.saturating_sub(1).max(1),
+            shares: Mutex::default(),
+        }
+    }
+
+    /// Waits for a place. Where there is only one, the namespaces take turns.
+    pub(super) async fn take(&self, namespace: &Namespace) -> Result<Place, AcquireError> {
+        let share = self.share(namespace);
+        Ok(Place {
+            _of_one: share.acquire_owned().await?,
+            _of_all: Arc::clone(&self.all).acquire_owned().await?,
+        })
+    }
+
+    /// How many are free.
+    #[cfg(test)]
+    pub(super) fn free(&self) -> usize {
+        self.all.available_permits()
+    }
+
+    fn share(&self, namespace: &Namespace) -> Arc<Semaphore> {
+        // Each change leaves a map of shares.
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody else has are of namespaces that are done: a place has its share.
+        shares.retain(|_, share| Arc::strong_count(share) > 1);
+        let new = || Arc::new(Semaphore::new(self.of_one));
+        Arc::clone(shares.entry(namespace.clone()).or_insert_with(new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn named(name: &str) -> Namespace {
+        Namespace::parse(name).unwrap()
+    }
+
+    #[test]
+    fn no_namespace_has_all_places() {
+        let places = Places::new(4);
+        let take = |name: &str| places.take(&named(name)).now_or_never();
+        let held: Vec<_> = std::iter::from_fn(|| take("one")).collect();
+        assert_eq!(held.len(), 3);
+        let other = take("two");
+        assert!(other.is_some(), "at once, beside the crowd");
+        assert!(take("three").is_none());
+        drop((held, other));
+        assert!(take("three").is_some());
+        assert_eq!(places.shares.lock().unwrap().len(), 1, "those that are done are forgotten");
+    }
+
+    #[test]
+    fn namespaces_take_turns_for_a_single_place() {
+        let (places, one, two) = (Places::new(1), named("one"), named("two"));
+        let held = places.take(&one).now_or_never();
+        assert!(held.is_some());
+        let mut again = Box::pin(places.take(&one));
+        let mut other = Box::pin(places.take(&two));
+        assert!((&mut again).now_or_never().is_none() && (&mut other).now_or_never().is_none());
+        drop(held);
+        assert!((&mut again).now_or_never().is_none(), "the other one waited for the place itself");
+        assert!((&mut other).now_or_never().is_some());
+    }
+}
