@@ -94,6 +94,12 @@ pub(in crate::definition) fn cancellable<T>(flag: &Arc<AtomicBool>, work: impl F
     work()
 }
 
+/// What is left of the fuel and of the memory of the run on this thread.
+#[cfg(test)]
+pub(super) fn left() -> (u64, usize) {
+    (FUEL.get().saturating_add(RESERVE.get()), MEMORY.get())
+}
+
 /// Ends the run on this thread.
 #[cold]
 pub(in crate::definition) fn stop(why: Stop) -> ! {

@@ -63,8 +63,9 @@ const FILTER_WEIGHT: usize = 1024;
 /// A compiled filter.
 pub struct Filter {
     compiled: jaq_core::Filter<Kind>,
-    /// Whether it may recurse so deep that dropping what it made needs a large stack.
-    deep: bool,
+    /// Whether it is run apart alone: it may recurse so deep that dropping what it made needs a large stack,
+    /// or has regular expressions, whose engine nothing interrupts.
+    apart: bool,
     /// About how many bytes it takes in memory.
     weight: usize,
 }
@@ -123,7 +124,7 @@ impl From<Stop> for FilterError {
 
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Filter").field("deep", &self.deep).finish_non_exhaustive()
+        f.debug_struct("Filter").field("apart", &self.apart).finish_non_exhaustive()
     }
 }
 
@@ -147,14 +148,15 @@ impl Filter {
     }
 
     /// Runs the filter on this thread, if it can be told soon: `None` after about a
-    /// millisecond, and for programs that need a large stack. Then [`Filter::run`] it where
-    /// blocking does no harm; starting over changes nothing, as a filter has no effects.
+    /// millisecond, and for programs that need a large stack or have regular expressions. Then
+    /// [`Filter::run`] it where blocking does no harm; starting over changes nothing, as a filter has no
+    /// effects.
     pub fn run_inline(
         &self,
         input: &Json,
         limits: &FilterLimits,
     ) -> Option<Result<Json, FilterError>> {
-        if self.deep {
+        if self.apart {
             return None;
         }
         match self.attempt(input, *limits, INLINE) {
@@ -256,7 +258,7 @@ fn compile(text: &str) -> Result<Filter, String> {
         named.take(3).collect::<Vec<_>>().join(", ")
     })?;
     let weight = text.len() + (survey.terms + needed.terms) * TERM_WEIGHT + FILTER_WEIGHT;
-    Ok(Filter { compiled, deep: survey.deep, weight })
+    Ok(Filter { compiled, apart: survey.apart, weight })
 }
 
 /// Most brackets around one place of a program, and most signs before one value.

@@ -10,7 +10,7 @@ use jaq_core::{Error, ValR, ValT as _};
 use super::kind::{Kind, Native};
 use super::meter::{hold, lend, spend, spend_bytes};
 use super::regex::{self, Wanted};
-use super::value::Value;
+use super::value::{Value, find};
 use super::{read, text, write};
 use crate::model::Json;
 
@@ -37,9 +37,11 @@ const REPLACED: [&str; 12] = [
 ];
 
 /// Functions that only the definitions here may use, and what they stand for in the library.
-const GUARDED: [(&str, &str); 5] = [
+const GUARDED: [(&str, &str); 7] = [
     ("sort_by", "unguarded_sort_by"),
     ("group_by", "unguarded_group_by"),
+    ("min_by_or_empty", "unguarded_min_by_or_empty"),
+    ("max_by_or_empty", "unguarded_max_by_or_empty"),
     ("fromdateiso8601", "unguarded_fromdateiso8601"),
     ("strptime", "unguarded_strptime"),
     ("strftime", "unguarded_strftime"),
@@ -47,10 +49,13 @@ const GUARDED: [(&str, &str); 5] = [
 /// The guards before those.
 const GUARDS: [&str; 2] = ["keys_guard", "time_guard"];
 
-/// What the library's definitions are made of instead: the same behind a guard, and what it lacks.
+/// What the library's definitions are made of instead: the same behind a guard, and what it lacks. The keys
+/// of an item are one list, which is charged as it grows: the library would gather them natively.
 const OWN: &str = r"
-def sort_by(f): keys_guard | unguarded_sort_by(f);
-def group_by(f): keys_guard | unguarded_group_by(f);
+def sort_by(f): keys_guard | unguarded_sort_by([f]);
+def group_by(f): keys_guard | unguarded_group_by([f]);
+def min_by_or_empty(f): unguarded_min_by_or_empty([f]);
+def max_by_or_empty(f): unguarded_max_by_or_empty([f]);
 def fromdateiso8601: time_guard(.) | unguarded_fromdateiso8601;
 def strptime($format): time_guard(.) | time_guard($format) | unguarded_strptime($format);
 def strftime($format): time_guard($format) | unguarded_strftime($format);
@@ -94,7 +99,7 @@ pub(super) fn funs() -> impl Iterator<Item = Fun<Kind>> {
 fn own() -> [Native; 13] {
     [
         ("fromjson", v(0), |cv| bome(from_json(&cv.1))),
-        ("tojson", v(0), |cv| bome(Ok(Value::allowed(write::to_json(&cv.1))))),
+        ("tojson", v(0), |cv| bome(Ok(Value::Str(write::to_json(&cv.1))))),
         ("length", v(0), |cv| bome(length(cv.1))),
         ("contains", v(1), |cv| unary(cv, |value, part| contains(&value, &part).map(Value::from))),
         ("has", v(1), |cv| unary(cv, |value, key| has(value, &key))),
@@ -125,11 +130,14 @@ fn keys_guard(value: &Value) {
 /// Longest time, and longest format of one, in bytes: what is made of either, and the errors that quote
 /// it, are some times as long.
 const MAX_TIME: usize = 1024;
+/// Units of fuel for reading or writing a time, beside those for each byte of it or of its format.
+const TIME: u64 = 16;
 
 fn time_guard(value: Value, text: &Value) -> ValR<Value> {
-    if let Value::Str(text) = text
-        && text.len() > MAX_TIME
-    {
+    let Value::Str(text) = text else { return Ok(value) };
+    let bytes = text.len().min(MAX_TIME);
+    spend(TIME + u64::try_from(bytes).unwrap_or(u64::MAX));
+    if text.len() > MAX_TIME {
         let told = format_args!("a time, or its format, has at most {MAX_TIME} bytes");
         return Err(Error::str(told));
     }
@@ -164,14 +172,12 @@ fn length(value: Value) -> ValR<Value> {
 fn contains(value: &Value, part: &Value) -> ValR<bool, Value> {
     spend(1);
     Ok(match (value, part) {
-        (Value::Str(text), Value::Str(part)) => {
-            spend_bytes(text.len());
-            text.contains(&***part)
-        }
+        (Value::Str(text), Value::Str(part)) => find::contains(text, part),
         (Value::Arr(array), Value::Arr(parts)) => {
             for part in &parts.items {
                 let mut found = false;
                 for item in &array.items {
+                    spend(1);
                     found = found || (item.kind() == part.kind() && contains(item, part)?);
                 }
                 if !found {
@@ -223,7 +229,7 @@ fn join(value: Value, separator: Value) -> ValR<Value> {
     let mut joined = Value::text("");
     for (index, item) in array.items.iter().enumerate() {
         if index > 0 {
-            joined = (joined + Value::Str(std::rc::Rc::clone(separator)))?;
+            joined = (joined + Value::Str(separator.clone()))?;
         }
         let item = match item {
             Value::Null => continue,

@@ -1,10 +1,9 @@
 //! JSON text as values.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use super::meter::{hold_slot, spend_bytes};
-use super::value::{Members, Value, allow_member, allow_string};
+use super::value::{Members, Number, Text, Value, allow_member, allow_text};
 use crate::definition::scan;
 use crate::model::Json;
 
@@ -21,7 +20,7 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     /// Keys that were read, as they were written.
-    keys: HashMap<&'a str, Rc<String>>,
+    keys: HashMap<&'a str, Text>,
 }
 
 impl<'a> Reader<'a> {
@@ -43,7 +42,7 @@ impl<'a> Reader<'a> {
             Some(b't') => self.word(4, Value::Bool(true)),
             Some(b'f') => self.word(5, Value::Bool(false)),
             Some(b'n') => self.word(4, Value::Null),
-            Some(_) => Value::Num(super::value::number(self.number())),
+            Some(_) => Value::Num(Number::read(self.number())),
             None => Value::Null,
         }
     }
@@ -76,21 +75,21 @@ impl<'a> Reader<'a> {
         Value::array(items)
     }
 
-    fn key(&mut self) -> Rc<String> {
+    fn key(&mut self) -> Text {
         let raw = self.string();
         if let Some(key) = self.keys.get(raw) {
-            return Rc::clone(key);
+            return key.clone();
         }
         let key = Self::decode(raw);
         if self.keys.len() < MOST_KEYS {
-            self.keys.insert(raw, Rc::clone(&key));
+            self.keys.insert(raw, key.clone());
         }
         key
     }
 
-    fn decode(raw: &str) -> Rc<String> {
-        allow_string(raw.len());
-        Rc::new(scan::decode(raw).into_owned())
+    fn decode(raw: &str) -> Text {
+        let held = allow_text(raw.len());
+        Text::new(scan::decode(raw).into_owned(), held)
     }
 
     /// A string as it is written.

@@ -6,7 +6,7 @@ use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::path::{Part, Path};
 
-use super::natives;
+use super::{natives, regex};
 
 /// Functions that repeat or follow paths as long as they like: what they hold on to is dropped
 /// recursively.
@@ -16,8 +16,8 @@ const DEEP: [&str; 8] =
 /// What was found in a program.
 #[derive(Debug, Default)]
 pub(super) struct Survey<'a> {
-    /// Whether its run may need a large stack.
-    pub(super) deep: bool,
+    /// Whether it is for a thread of its own: it may need a large stack, or searches with regular expressions.
+    pub(super) apart: bool,
     /// What is wrong with it.
     pub(super) faults: Vec<String>,
     /// The names it calls, its own definitions among them.
@@ -156,7 +156,7 @@ impl<'a> Survey<'a> {
         let around =
             self.open.iter().find(|(open, arity, _)| *open == name && *arity == args.len());
         if let Some((_, _, filters)) = around {
-            self.deep = true;
+            self.apart = true;
             if *filters {
                 self.faults.push(format!(
                     "{name}/{} calls itself: the parameters of such a definition are values, written $name",
@@ -164,7 +164,7 @@ impl<'a> Survey<'a> {
                 ));
             }
         }
-        self.deep |= DEEP.contains(&name);
+        self.apart |= DEEP.contains(&name) || regex::is_made_of(name, args.len());
         for arg in args {
             self.term(arg);
         }

@@ -1,3 +1,5 @@
+mod spending;
+
 use super::*;
 
 const LIMITS: FilterLimits = FilterLimits { max_output_bytes: 1024 * 1024 };

@@ -8,8 +8,8 @@ use jaq_core::native::{bome, v};
 use jaq_core::{Error, ValR};
 
 use super::kind::Native;
-use super::meter::lend;
-use super::value::{Value, allow_text};
+use super::meter::{lend, spend, spend_bytes};
+use super::value::{Text, Value, allow_text};
 
 /// The signs that HTML reserves, and what is written in their place.
 const HTML: [(char, &str); 5] =
@@ -47,18 +47,19 @@ pub(super) fn text_of(value: &Value) -> Result<&str, Error<Value>> {
 
 fn cased(value: &Value, change: fn(&mut str)) -> ValR<Value> {
     let text = text_of(value)?;
-    allow_text(text.len());
+    let held = allow_text(text.len());
     let mut text = text.to_owned();
     change(&mut text);
-    Ok(Value::allowed(text))
+    Ok(Value::Str(Text::new(text, held)))
 }
 
 /// The text with some signs replaced.
 fn replaced(value: &Value, by: impl Fn(char) -> Option<&'static str>) -> ValR<Value> {
     let text = text_of(value)?;
+    spend_bytes(text.len());
     let len = |sign: char| by(sign).map_or_else(|| sign.len_utf8(), str::len);
     let len = text.chars().map(len).sum();
-    allow_text(len);
+    let held = allow_text(len);
     let mut out = String::with_capacity(len);
     for sign in text.chars() {
         match by(sign) {
@@ -66,15 +67,16 @@ fn replaced(value: &Value, by: impl Fn(char) -> Option<&'static str>) -> ValR<Va
             None => out.push(sign),
         }
     }
-    Ok(Value::allowed(out))
+    Ok(Value::Str(Text::new(out, held)))
 }
 
 fn unescape_html(value: &Value) -> ValR<Value> {
     let text = text_of(value)?;
-    allow_text(text.len());
+    let held = allow_text(text.len());
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
+        spend(1);
         out.push_str(before);
         let at = rest.get(before.len()..).unwrap_or_default();
         let found = HTML.iter().find_map(|(sign, name)| Some((*sign, at.strip_prefix(name)?)));
@@ -83,14 +85,14 @@ fn unescape_html(value: &Value) -> ValR<Value> {
         rest = after;
     }
     out.push_str(rest);
-    Ok(Value::allowed(out))
+    Ok(Value::Str(Text::new(out, held)))
 }
 
 fn encode_uri(value: &Value) -> ValR<Value> {
     let text = text_of(value)?;
     let stays = |byte: u8| byte.is_ascii_alphanumeric() || UNRESERVED.contains(&byte);
     let len = text.bytes().map(|byte| if stays(byte) { 1 } else { 3 }).sum();
-    allow_text(len);
+    let held = allow_text(len);
     let mut out = String::with_capacity(len);
     for byte in text.bytes() {
         if stays(byte) {
@@ -99,11 +101,12 @@ fn encode_uri(value: &Value) -> ValR<Value> {
             out.push_str(percent_encoding::percent_encode_byte(byte));
         }
     }
-    Ok(Value::allowed(out))
+    Ok(Value::Str(Text::new(out, held)))
 }
 
 fn decode_uri(value: &Value) -> ValR<Value> {
     let text = text_of(value)?;
+    spend_bytes(text.len());
     let _bytes = lend(text.len());
     let bytes: Vec<u8> = percent_encoding::percent_decode_str(text).collect();
     Ok(Value::lossy(&bytes))
@@ -111,12 +114,13 @@ fn decode_uri(value: &Value) -> ValR<Value> {
 
 fn encode_base64(value: &Value) -> ValR<Value> {
     let text = text_of(value)?;
-    allow_text(text.len().div_ceil(3).saturating_mul(4));
-    Ok(Value::allowed(STANDARD.encode(text)))
+    let held = allow_text(text.len().div_ceil(3).saturating_mul(4));
+    Ok(Value::Str(Text::new(STANDARD.encode(text), held)))
 }
 
 fn decode_base64(value: &Value) -> ValR<Value> {
     let text = text_of(value)?;
+    spend_bytes(text.len());
     let _bytes = lend(text.len());
     let bytes = STANDARD.decode(text).map_err(Error::str)?;
     Ok(Value::lossy(&bytes))

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use jaq_json::Num;
 
 use super::meter::{Stop, hold, spend_bytes, stop};
-use super::value::{MAX_SIZE, Value, digits};
+use super::value::{MAX_SIZE, Number, Text, Value};
 use crate::model::Json;
 
 /// Longest excerpt of a value in a message, in bytes.
@@ -24,12 +24,14 @@ const CHUNK: usize = 4096;
 const LONGEST_NUMBER: usize = 32;
 
 /// A value as compact JSON text; ends the run if it is too long.
-pub(super) fn to_json(value: &Value) -> String {
+pub(super) fn to_json(value: &Value) -> Text {
     let mut out = String::new();
-    match write(value, &mut out, MAX_SIZE) {
-        Ok(()) => out,
-        Err(TooLong) => stop(Stop::Value),
+    if write(value, &mut out, MAX_SIZE).is_err() {
+        stop(Stop::Value);
     }
+    // It was held as it grew.
+    let held = out.len();
+    Text::new(out, held)
 }
 
 /// Makes room for that many more bytes, and takes the memory for it before.
@@ -123,12 +125,12 @@ impl fmt::Display for Value {
     }
 }
 
-fn write_number(number: &Num, out: &mut String) {
+fn write_number(number: &Number, out: &mut String) {
     grow(out, LONGEST_NUMBER);
-    let _infallible = match number {
+    let _infallible = match number.inner() {
         Num::Int(number) => write!(out, "{number}"),
         Num::BigInt(_) => {
-            push(out, &digits(number));
+            push(out, &number.digits());
             Ok(())
         }
         Num::Dec(text) => {

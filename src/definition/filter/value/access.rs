@@ -5,11 +5,10 @@ use std::rc::Rc;
 use jaq_core::path::Opt;
 use jaq_core::val::Range;
 use jaq_core::{Error, ValR, ValT, ValX};
-use jaq_json::Num;
 
-use super::number::{float, number, position};
+use super::find;
 use super::slice::{bounds, char_bounds, end, start};
-use super::{Members, OVERHEAD, Value, allow_member, allow_text, copied, update};
+use super::{Members, Number, OVERHEAD, Text, Value, allow_member, allow_text, copied, update};
 use crate::definition::filter::meter::{SLOT, hold, spend, spend_bytes};
 use crate::definition::filter::write;
 
@@ -18,7 +17,7 @@ type Values = Box<dyn Iterator<Item = ValR<Value>>>;
 
 impl ValT for Value {
     fn from_num(text: &str) -> ValR<Self> {
-        Ok(Self::Num(number(text)))
+        Ok(Self::Num(Number::read(text)))
     }
 
     fn from_map<I: IntoIterator<Item = (Self, Self)>>(pairs: I) -> ValR<Self> {
@@ -37,6 +36,7 @@ impl ValT for Value {
                 let mut at = 0_usize;
                 Box::new(std::iter::from_fn(move || {
                     let item = array.items.get(at)?.clone();
+                    spend(1);
                     at += 1;
                     Some(Ok((Self::from(at - 1), item)))
                 }))
@@ -45,8 +45,9 @@ impl ValT for Value {
                 let mut at = 0_usize;
                 Box::new(std::iter::from_fn(move || {
                     let (key, value) = object.members.get_index(at)?;
+                    spend(1);
                     at += 1;
-                    Some(Ok((Self::Str(Rc::clone(key)), value.clone())))
+                    Some(Ok((Self::Str(key.clone()), value.clone())))
                 }))
             }
             other @ (Self::Null | Self::Bool(_) | Self::Num(_) | Self::Str(_)) => {
@@ -69,7 +70,7 @@ impl ValT for Value {
                 Ok(object.members.get(key).cloned().unwrap_or_default())
             }
             (Self::Arr(array), Self::Num(number)) => {
-                let at = position(number, array.items.len());
+                let at = number.position(array.items.len());
                 Ok(at.and_then(|at| array.items.get(at)).cloned().unwrap_or_default())
             }
             (Self::Arr(_), Self::Arr(_)) => self.indices(index),
@@ -129,7 +130,7 @@ impl ValT for Value {
     }
 
     fn into_string(self) -> Self {
-        if let Self::Str(_) = self { self } else { Self::allowed(write::to_json(&self)) }
+        if let Self::Str(_) = self { self } else { Self::Str(write::to_json(&self)) }
     }
 }
 
@@ -145,19 +146,19 @@ impl jaq_std::ValT for Value {
     }
 
     fn is_int(&self) -> bool {
-        matches!(self, Self::Num(Num::Int(_) | Num::BigInt(_)))
+        matches!(self, Self::Num(number) if number.is_whole())
     }
 
     fn as_isize(&self) -> Option<isize> {
         match self {
-            Self::Num(number) => number.as_isize(),
+            Self::Num(number) => number.inner().as_isize(),
             Self::Null | Self::Bool(_) | Self::Str(_) | Self::Arr(_) | Self::Obj(_) => None,
         }
     }
 
     fn as_f64(&self) -> Option<f64> {
         match self {
-            Self::Num(number) => Some(float(number)),
+            Self::Num(number) => Some(number.float()),
             Self::Null | Self::Bool(_) | Self::Str(_) | Self::Arr(_) | Self::Obj(_) => None,
         }
     }
@@ -192,8 +193,8 @@ impl Value {
         if let Ok(text) = std::str::from_utf8(bytes) {
             return Self::text(text);
         }
-        allow_text(bytes.len().saturating_mul(3));
-        Self::allowed(String::from_utf8_lossy(bytes).into_owned())
+        let held = allow_text(bytes.len().saturating_mul(3));
+        Self::Str(Text::new(String::from_utf8_lossy(bytes).into_owned(), held))
     }
 
     /// Where `part` stands in this value.
@@ -201,13 +202,7 @@ impl Value {
         match (&self, part) {
             (Self::Null, _) => Ok(Self::Null),
             (Self::Str(text), Self::Str(part)) => {
-                spend_bytes(text.len().saturating_mul(part.len().clamp(1, 64)));
-                let starts = text.char_indices().enumerate();
-                let found = starts.filter(|(_, (at, _))| {
-                    !part.is_empty()
-                        && text.get(*at..).is_some_and(|rest| rest.starts_with(&***part))
-                });
-                Ok(found.map(|(nth, _)| Self::from(nth)).collect())
+                Ok(find::places(text, part).into_iter().map(Self::from).collect())
             }
             (Self::Arr(array), Self::Arr(part)) => {
                 let windows = array.items.windows(part.items.len().max(1)).enumerate();

@@ -4,34 +4,9 @@ use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 use std::rc::Rc;
 
 use jaq_core::{Error, ValR, ops::Math};
-use jaq_json::Num;
 
-use super::{Array, MAX_BITS, MAX_SIZE, Object, Value, allow_text};
-use crate::definition::filter::meter::{HEAD, Stop, hold, lend, spend, spend_bytes, stop};
-
-/// Bits of a whole number that does not fit a machine word, else of a word.
-fn bits(number: &Num) -> u64 {
-    match number {
-        Num::BigInt(number) => number.bits(),
-        Num::Int(_) | Num::Float(_) | Num::Dec(_) => 64,
-    }
-}
-
-/// Charges arithmetic with large numbers; ends the run if the result would be too large.
-fn charge(one: &Num, two: &Num) {
-    let sum = bits(one) + bits(two);
-    if sum > MAX_BITS {
-        stop(Stop::Value);
-    }
-    spend(1 + (sum / 64) * (sum / 64) / 64);
-    if sum > 2 * 64 {
-        hold(HEAD + usize::try_from(sum / 8).unwrap_or(usize::MAX));
-    }
-}
-
-fn is_whole(number: &Num) -> bool {
-    matches!(number, Num::Int(_) | Num::BigInt(_))
-}
+use super::{Array, Number, Object, Text, Value, allow_text, find};
+use crate::definition::filter::meter::{lend, spend, spend_bytes};
 
 impl Add for Value {
     type Output = ValR<Self>;
@@ -39,19 +14,9 @@ impl Add for Value {
     fn add(self, other: Self) -> Self::Output {
         match (self, other) {
             (Self::Null, value) | (value, Self::Null) => Ok(value),
-            (Self::Num(one), Self::Num(two)) => {
-                charge(&one, &two);
-                Ok(Self::Num(one + two))
-            }
+            (Self::Num(one), Self::Num(two)) => Ok(Self::Num(one.compute(Math::Add, two))),
             (Self::Str(mut one), Self::Str(two)) => {
-                if one.len().saturating_add(two.len()) > MAX_SIZE {
-                    stop(Stop::Value);
-                }
-                let copied = if Rc::strong_count(&one) > 1 { one.len() } else { 0 };
-                spend_bytes(copied + two.len());
-                // The copy, and the string that doubles as it grows.
-                hold(HEAD + copied + (copied + two.len()) * 2);
-                Rc::make_mut(&mut one).push_str(&two);
+                one.push(&two);
                 Ok(Self::Str(one))
             }
             (Self::Arr(mut one), Self::Arr(two)) => {
@@ -80,10 +45,7 @@ impl Sub for Value {
 
     fn sub(self, other: Self) -> Self::Output {
         match (self, other) {
-            (Self::Num(one), Self::Num(two)) => {
-                charge(&one, &two);
-                Ok(Self::Num(one - two))
-            }
+            (Self::Num(one), Self::Num(two)) => Ok(Self::Num(one.compute(Math::Sub, two))),
             (Self::Arr(one), Self::Arr(two)) => {
                 let _sorted = lend(two.items.len() * 2 * size_of::<&Self>());
                 let mut gone: Vec<&Self> = two.items.iter().collect();
@@ -101,12 +63,9 @@ impl Mul for Value {
 
     fn mul(self, other: Self) -> Self::Output {
         match (self, other) {
-            (Self::Num(one), Self::Num(two)) => {
-                charge(&one, &two);
-                Ok(Self::Num(one * two))
-            }
+            (Self::Num(one), Self::Num(two)) => Ok(Self::Num(one.compute(Math::Mul, two))),
             (Self::Str(text), Self::Num(times)) | (Self::Num(times), Self::Str(text))
-                if is_whole(&times) =>
+                if times.is_whole() =>
             {
                 Ok(repeat(&text, &times))
             }
@@ -120,17 +79,17 @@ impl Mul for Value {
 }
 
 /// A text so many times; `null` for none, as jq has it.
-fn repeat(text: &str, times: &Num) -> Value {
-    if *times <= Num::Int(0) {
+fn repeat(text: &str, times: &Number) -> Value {
+    if *times <= Number::from(0_usize) {
         return Value::Null;
     }
-    let times =
-        times.as_isize().and_then(|times| usize::try_from(times).ok()).unwrap_or(usize::MAX);
+    let times = times.inner().as_isize().and_then(|times| usize::try_from(times).ok());
     if text.is_empty() {
         return Value::text("");
     }
-    allow_text(text.len().saturating_mul(times));
-    Value::allowed(text.repeat(times))
+    let times = times.unwrap_or(usize::MAX);
+    let held = allow_text(text.len().saturating_mul(times));
+    Value::Str(Text::new(text.repeat(times), held))
 }
 
 /// Merges `two` into `one`, objects in objects too.
@@ -155,10 +114,7 @@ impl Div for Value {
 
     fn div(self, other: Self) -> Self::Output {
         match (self, other) {
-            (Self::Num(one), Self::Num(two)) => {
-                charge(&one, &two);
-                Ok(Self::Num(one / two))
-            }
+            (Self::Num(one), Self::Num(two)) => Ok(Self::Num(one.compute(Math::Div, two))),
             (Self::Str(text), Self::Str(separator)) => Ok(split(&text, &separator)),
             (one, two) => Err(Error::math(one, Math::Div, two)),
         }
@@ -167,10 +123,14 @@ impl Div for Value {
 
 fn split(text: &str, separator: &str) -> Value {
     spend_bytes(text.len());
+    find::spend_on(text, separator);
     if text.is_empty() {
         Value::array(Vec::new())
     } else if separator.is_empty() {
         text.chars().map(|char| Value::text(char.encode_utf8(&mut [0; 4]))).collect()
+    } else if separator.len() > text.len() {
+        // The library would go through the separator before it looks.
+        std::iter::once(Value::text(text)).collect()
     } else {
         text.split(separator).map(Value::text).collect()
     }
@@ -182,10 +142,9 @@ impl Rem for Value {
     fn rem(self, other: Self) -> Self::Output {
         match (self, other) {
             (Self::Num(one), Self::Num(two))
-                if !(is_whole(&one) && is_whole(&two) && two == Num::Int(0)) =>
+                if !(one.is_whole() && two.is_whole() && two == Number::from(0_usize)) =>
             {
-                charge(&one, &two);
-                Ok(Self::Num(one % two))
+                Ok(Self::Num(one.compute(Math::Rem, two)))
             }
             (Self::Num(_), Self::Num(_)) => Err(Error::str("cannot divide by zero")),
             (one, two) => Err(Error::math(one, Math::Rem, two)),
@@ -198,6 +157,6 @@ impl Neg for Value {
 
     fn neg(self) -> Self::Output {
         let Self::Num(number) = self else { return Err(Error::typ(self, "number")) };
-        Ok(Self::Num(-number))
+        Ok(Self::Num(number.negate()))
     }
 }

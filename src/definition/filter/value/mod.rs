@@ -3,31 +3,31 @@
 //! Numbers keep their text until something is computed with them, objects keep the order of
 //! their keys, strings are Unicode. Every value knows its size and depth, and none grows beyond
 //! [`MAX_SIZE`] or [`MAX_DEPTH`]: so comparing, printing and dropping one are bounded too.
+//!
+//! What is not a word is made in one place for each kind, which holds its memory: [`Text`], [`Number`],
+//! [`Value::array`] and [`Value::object`]. What reads a string or a number spends fuel for its length there
+//! as well, so that nothing that compares, sorts, hashes or computes can forget to.
 
 pub(in crate::definition::filter) mod access;
 mod arithmetic;
+pub(in crate::definition::filter) mod find;
 mod number;
 mod order;
 mod slice;
+mod text;
 mod update;
 
 use std::rc::Rc;
 
 use indexmap::IndexMap;
-use jaq_json::Num;
 
 use super::meter::{HEAD, SLOT, Stop, hold, hold_slot, spend_bytes, stop};
 
-pub(super) use number::{digits, number};
+pub(super) use number::Number;
+pub(super) use text::{MAX_SIZE, Text, allow_text};
 
-/// Largest value, in bytes of memory, shared parts counted each time: some times the largest
-/// request body.
-pub(super) const MAX_SIZE: usize = 64 * 1024 * 1024;
 /// Deepest value: twice what JSON may be, and little enough for recursion over it.
 pub(super) const MAX_DEPTH: usize = 2 * crate::model::MAX_JSON_DEPTH;
-/// Largest whole number, in bits: 20,000 digits. Without a bound, squaring forty times fills
-/// the memory.
-pub(super) const MAX_BITS: u64 = 64 * 1024;
 /// What a value takes beside its content, in bytes.
 const OVERHEAD: usize = 16;
 /// What an object takes in memory without its members, in bytes: with its table of at least four places.
@@ -42,14 +42,14 @@ pub(super) enum Value {
     #[default]
     Null,
     Bool(bool),
-    Num(Num),
-    Str(Rc<String>),
+    Num(Number),
+    Str(Text),
     Arr(Rc<Array>),
     Obj(Rc<Object>),
 }
 
 /// The members of an object, in their order.
-pub(super) type Members = IndexMap<Rc<String>, Value>;
+pub(super) type Members = IndexMap<Text, Value>;
 
 /// An array and its size.
 #[derive(Debug, Clone, Default)]
@@ -92,11 +92,9 @@ impl Value {
     pub(super) fn size(&self) -> Size {
         let scalar = |bytes| Size { bytes: OVERHEAD + bytes, depth: 0 };
         match self {
-            Self::Null | Self::Bool(_) | Self::Num(Num::Int(_) | Num::Float(_)) => scalar(0),
-            Self::Num(Num::BigInt(number)) => {
-                scalar(usize::try_from(number.bits() / 8).unwrap_or(0))
-            }
-            Self::Num(Num::Dec(text)) | Self::Str(text) => scalar(text.len()),
+            Self::Null | Self::Bool(_) => scalar(0),
+            Self::Num(number) => scalar(number.weight()),
+            Self::Str(text) => scalar(text.len()),
             Self::Arr(array) => array.size,
             Self::Obj(object) => object.size,
         }
@@ -109,14 +107,7 @@ impl Value {
 
     /// A copy of a text; ends the run if it is too long.
     pub(super) fn text(text: &str) -> Self {
-        allow_text(text.len());
-        Self::allowed(text.to_owned())
-    }
-
-    /// A string whose memory was taken before ([`allow_text`]).
-    pub(super) fn allowed(text: String) -> Self {
-        hold(HEAD);
-        Self::Str(Rc::new(text))
+        Self::Str(Text::copy(text))
     }
 
     /// An array of items whose slots were taken before; ends the run if it is too large.
@@ -151,20 +142,6 @@ impl Value {
             Self::Obj(_) => "object",
         }
     }
-}
-
-/// Takes what a string of that many bytes needs; ends the run if it is too long.
-pub(super) fn allow_text(bytes: usize) {
-    if bytes > MAX_SIZE {
-        stop(Stop::Value);
-    }
-    spend_bytes(bytes);
-    hold(bytes);
-}
-
-/// Takes what a string of that many bytes needs with its head.
-pub(super) fn allow_string(bytes: usize) {
-    hold(HEAD + bytes);
 }
 
 /// Takes what one more member of an object needs beside its key and its value.
@@ -218,10 +195,10 @@ impl Object {
         Rc::make_mut(object)
     }
 
-    fn insert(&mut self, key: &Rc<String>, value: Value) {
+    fn insert(&mut self, key: &Text, value: Value) {
         allow_member();
         let size = part(key, &value);
-        let old = self.members.insert(Rc::clone(key), value);
+        let old = self.members.insert(key.clone(), value);
         self.size = old.map_or(self.size, |old| self.size.without(part(key, &old))).with(size);
     }
 }
@@ -234,34 +211,33 @@ impl From<bool> for Value {
 
 impl From<isize> for Value {
     fn from(number: isize) -> Self {
-        Self::Num(Num::Int(number))
+        Self::Num(number.into())
     }
 }
 
 impl From<usize> for Value {
     fn from(number: usize) -> Self {
-        Self::Num(Num::from_integral(number))
+        Self::Num(number.into())
     }
 }
 
 impl From<f64> for Value {
     fn from(number: f64) -> Self {
-        Self::Num(Num::Float(number))
+        Self::Num(number.into())
     }
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
         // Of a program or a message, so it is no longer than those.
-        allow_text(text.len());
-        Self::allowed(text)
+        Self::Str(Text::new(text, 0))
     }
 }
 
 impl From<jaq_core::val::Range<Self>> for Value {
     fn from(range: jaq_core::val::Range<Self>) -> Self {
         let ends = [("start", range.start), ("end", range.end)];
-        let ends = ends.into_iter().filter_map(|(key, end)| Some((Rc::new(key.to_owned()), end?)));
+        let ends = ends.into_iter().filter_map(|(key, end)| Some((Text::copy(key), end?)));
         Self::object(ends.collect())
     }
 }

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::{Object, Value};
-use crate::definition::filter::meter::{spend, spend_bytes};
+use super::{Object, Text, Value};
+use crate::definition::filter::meter::{lend, spend};
 
 impl Ord for Value {
     fn cmp(&self, other: &Self) -> Ordering {
@@ -12,10 +12,7 @@ impl Ord for Value {
             (Self::Null, Self::Null) => Ordering::Equal,
             (Self::Bool(one), Self::Bool(two)) => one.cmp(two),
             (Self::Num(one), Self::Num(two)) => one.cmp(two),
-            (Self::Str(one), Self::Str(two)) => {
-                spend_bytes(one.len().min(two.len()));
-                one.cmp(two)
-            }
+            (Self::Str(one), Self::Str(two)) => one.cmp(two),
             (Self::Arr(one), Self::Arr(two)) => one.items.cmp(&two.items),
             (Self::Obj(one), Self::Obj(two)) => objects(one, two),
             _ => rank(self).cmp(&rank(other)),
@@ -54,7 +51,9 @@ fn rank(value: &Value) -> u8 {
 
 /// By their sorted keys, then by the values in that order.
 fn objects(one: &Object, two: &Object) -> Ordering {
-    spend(u64::try_from(one.members.len() + two.members.len()).unwrap_or(u64::MAX));
+    let members = one.members.len() + two.members.len();
+    spend(u64::try_from(members).unwrap_or(u64::MAX));
+    let _sorted = lend(members * (size_of::<Text>() + size_of::<Value>()) * 2);
     let sorted = |object: &Object| {
         let mut keys: Vec<_> = object.members.keys().cloned().collect();
         keys.sort_unstable();

@@ -1,19 +1,16 @@
 //! Where a slice of a value begins and ends.
 
-use std::rc::Rc;
-
 use jaq_core::val::Range;
 use jaq_core::{Error, ValR};
 
-use super::Value;
-use super::number::position;
+use super::{Text, Value};
 use crate::definition::filter::meter::spend_bytes;
 
 /// The bounds of a slice of so many items.
 pub(super) fn bounds(len: usize, range: Range<&Value>) -> ValR<(usize, usize), Value> {
     let end = |end: Option<&Value>, default| match end {
         None | Some(Value::Null) => Ok(default),
-        Some(Value::Num(number)) => Ok(position(number, len).unwrap_or(0).min(len)),
+        Some(Value::Num(number)) => Ok(number.position(len).unwrap_or(0).min(len)),
         Some(other) => Err(Error::typ(other.clone(), "number")),
     };
     let (from, to) = (end(range.start, 0)?, end(range.end, len)?);
@@ -29,11 +26,11 @@ pub(super) fn char_bounds(text: &str, range: Range<&Value>) -> ValR<(usize, usiz
 }
 
 /// The key of a slice's beginning.
-pub(super) fn start() -> Rc<String> {
-    Rc::new("start".to_owned())
+pub(super) fn start() -> Text {
+    Text::copy("start")
 }
 
 /// The key of a slice's end.
-pub(super) fn end() -> Rc<String> {
-    Rc::new("end".to_owned())
+pub(super) fn end() -> Text {
+    Text::copy("end")
 }

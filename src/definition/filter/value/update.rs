@@ -8,10 +8,9 @@ use jaq_core::path::Opt;
 use jaq_core::val::Range;
 use jaq_core::{Error, Exn, ValX};
 
-use super::number::position;
 use super::slice::{bounds, char_bounds, end, start};
 use super::{
-    Array, MAX_SIZE, Members, OVERHEAD, Object, Value, allow_member, allow_text, copied, part,
+    Array, MAX_SIZE, Members, OVERHEAD, Object, Text, Value, allow_member, allow_text, copied, part,
 };
 use crate::definition::filter::meter::{Stop, spend_bytes, stop};
 
@@ -62,9 +61,9 @@ pub(super) fn index<'a, I: Iterator<Item = ValX<'a, Value>>>(
     match (value, index) {
         (Value::Null, Value::Str(key)) => member(Rc::default(), key, &f),
         (Value::Obj(object), Value::Str(key)) => member(object, key, &f),
-        (Value::Null, Value::Num(number)) => item(Rc::default(), position(number, 0), opt, &f),
+        (Value::Null, Value::Num(number)) => item(Rc::default(), number.position(0), opt, &f),
         (Value::Arr(array), Value::Num(number)) => {
-            let at = position(number, array.items.len());
+            let at = number.position(array.items.len());
             item(array, at, opt, &f)
         }
         (value @ (Value::Arr(_) | Value::Str(_)), Value::Obj(ends)) => {
@@ -77,7 +76,7 @@ pub(super) fn index<'a, I: Iterator<Item = ValX<'a, Value>>>(
 
 fn member<'a, I: Iterator<Item = ValX<'a, Value>>>(
     mut object: Rc<Object>,
-    key: &Rc<String>,
+    key: &Text,
     f: &impl Fn(Value) -> I,
 ) -> ValX<'a, Value> {
     let inner = Object::unshare(&mut object);
@@ -89,7 +88,7 @@ fn member<'a, I: Iterator<Item = ValX<'a, Value>>>(
     if let Some(new) = new {
         allow_member();
         inner.size = inner.size.with(part(key, &new));
-        inner.members.insert(Rc::clone(key), new);
+        inner.members.insert(key.clone(), new);
     } else {
         spend_bytes(inner.members.len() * OVERHEAD);
         inner.members.shift_remove(key);
@@ -162,13 +161,13 @@ pub(super) fn range<'a, I: Iterator<Item = ValX<'a, Value>>>(
             };
             let slice = |from, to| text.get(from..to).unwrap_or_default();
             let new = match first(&f, Value::text(slice(from, to)))? {
-                None => Rc::default(),
+                None => Text::default(),
                 Some(Value::Str(new)) => new,
                 Some(other) => return Err(Exn::from(Error::typ(other, "string"))),
             };
-            let parts = [slice(0, from), new.as_str(), slice(to, text.len())];
-            allow_text(parts.iter().map(|part| part.len()).sum());
-            Ok(Value::allowed(parts.concat()))
+            let parts = [slice(0, from), &*new, slice(to, text.len())];
+            let held = allow_text(parts.iter().map(|part| part.len()).sum());
+            Ok(Value::Str(Text::new(parts.concat(), held)))
         }
         other @ (Value::Null | Value::Bool(_) | Value::Num(_) | Value::Obj(_)) => {
             fail(other, opt, "array or string")

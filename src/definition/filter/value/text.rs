@@ -1,0 +1,95 @@
+//! Strings: of values, and the keys of objects.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::rc::Rc;
+
+use crate::definition::filter::meter::{HEAD, Stop, hold, spend_bytes, stop};
+
+/// Largest value, in bytes of memory, shared parts counted each time: some times the largest
+/// request body.
+pub(in crate::definition::filter) const MAX_SIZE: usize = 64 * 1024 * 1024;
+
+/// A string. Comparing or hashing it spends fuel for its length, wherever a map or a sort does so.
+#[derive(Debug, Clone, Default)]
+pub(in crate::definition::filter) struct Text(Rc<String>);
+
+impl Text {
+    /// A copy of a text; ends the run if it is too long.
+    pub(in crate::definition::filter) fn copy(text: &str) -> Self {
+        let held = allow_text(text.len());
+        Self::new(text.to_owned(), held)
+    }
+
+    /// A text of which so many bytes of memory were taken before ([`allow_text`]).
+    pub(in crate::definition::filter) fn new(text: String, held: usize) -> Self {
+        if text.len() > held {
+            allow_text(text.len() - held);
+        }
+        hold(HEAD);
+        Self(Rc::new(text))
+    }
+
+    /// Appends, in place if nobody else has this one; ends the run if the whole is too long.
+    pub(super) fn push(&mut self, other: &str) {
+        if self.len().saturating_add(other.len()) > MAX_SIZE {
+            stop(Stop::Value);
+        }
+        let copied = if Rc::strong_count(&self.0) > 1 { self.len() } else { 0 };
+        spend_bytes(copied + other.len());
+        // The copy, and the string that doubles as it grows.
+        hold(HEAD + copied + (copied + other.len()) * 2);
+        Rc::make_mut(&mut self.0).push_str(other);
+    }
+}
+
+/// Takes what a string of that many bytes needs, and answers how much; ends the run if it is too long.
+pub(in crate::definition::filter) fn allow_text(bytes: usize) -> usize {
+    if bytes > MAX_SIZE {
+        stop(Stop::Value);
+    }
+    spend_bytes(bytes);
+    hold(bytes);
+    bytes
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        spend_bytes(self.len().min(other.len()));
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        if self.len() != other.len() {
+            return false;
+        }
+        spend_bytes(self.len());
+        self.0 == other.0
+    }
+}
+
+impl Eq for Text {}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        spend_bytes(self.len());
+        self.0.hash(state);
+    }
+}
