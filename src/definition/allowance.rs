@@ -1,4 +1,4 @@
-//! What all evaluations of one piece of work may use together.
+//! The budget that all evaluations of one piece of work share.
 //!
 //! Each has a budget of its own; a decision about a thread of a thousand steps makes a thousand of them.
 //! Like those budgets it counts work, not time: the same decision always ends the same way.
@@ -6,7 +6,7 @@
 use std::cell::Cell;
 
 thread_local! {
-    /// What is left to the piece of work on this thread.
+    /// The budget that is left to the piece of work on this thread.
     static LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
 }
 
@@ -23,7 +23,7 @@ pub fn within<T>(units: u64, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// What an evaluation may use that would use `most`.
+/// The budget of an evaluation that would use `most`.
 pub(super) fn grant(most: u64) -> u64 {
     LEFT.get().min(most)
 }

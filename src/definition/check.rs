@@ -9,7 +9,7 @@ use super::condition::Value;
 use super::{Condition, Scope};
 use crate::model::Json;
 
-/// What a check says of an output.
+/// The verdict of a check on an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The step completes with it.
@@ -41,7 +41,7 @@ impl Check {
         self.0.weight()
     }
 
-    /// What it says of an output; the error says why it has no answer.
+    /// The verdict on an output; the error says why there is none.
     pub fn verdict(&self, scope: &dyn Scope, output: &Json) -> Result<Verdict, String> {
         let wanted = "a check is \"success\", \"blocked\" or \"failed\", or true or false";
         let answer = self.0.answer(scope, Some(output))?;

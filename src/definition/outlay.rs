@@ -1,4 +1,4 @@
-//! What checking one workflow may cost.
+//! The budget of checking one workflow.
 //!
 //! Each program, condition, template and schema of a workflow is bounded, and a workflow may hold a
 //! thousand of each. So whoever compiles one pays for it here first; once nothing is left, the workflow
@@ -21,7 +21,7 @@ const SCHEMA: (u64, u64) = (200, 1);
 const TEMPLATE_BYTES: u64 = 16;
 
 thread_local! {
-    /// What is left to the check on this thread: work, and weight in bytes.
+    /// The budget that is left to the check on this thread: work, and weight in bytes.
     static LEFT: Cell<(u64, usize)> = const { Cell::new((u64::MAX, usize::MAX)) };
 }
 
@@ -75,12 +75,12 @@ pub(super) fn is_spent() -> bool {
     LEFT.get().0 == 0
 }
 
-/// What is said of the first part that was not compiled.
+/// The fault of the first part that was not compiled.
 const TOO_MUCH: &str = "checking this workflow takes more work than is allowed for one: its programs, \
     conditions, templates and schema are too long together, and here nothing was left";
-/// What is said of those after it, in the same step.
+/// The fault of the parts after it, in the same step.
 const UNSEEN: &str = "this was not looked at any more: nothing was left for it";
-/// What is said of the part that made a plan too heavy.
+/// The fault of the part that made a plan too heavy.
 const TOO_HEAVY: &str = "up to here this workflow takes more memory than is allowed for one";
 
 fn take((each, byte): (u64, u64), bytes: usize) -> Result<(), String> {

@@ -32,7 +32,7 @@ pub enum Action {
     Signal,
     /// A wait for a person's decision.
     Approval {
-        /// Who may answer (`approvers`, `notBy`), if it says so: these members of its `with` alone,
+        /// The callers who may answer (`approvers`, `notBy`), if it says so: these members of its `with` alone,
         /// which are known before all that it asks is.
         terms: Option<Template>,
     },
@@ -69,7 +69,7 @@ pub struct StepBreaker {
     pub policy: BreakerPolicy,
 }
 
-/// What stands in for a step that has used its attempts.
+/// The stand-in for a step that has used its attempts.
 #[derive(Debug)]
 pub enum Fallback {
     /// An output, which completes the step.
@@ -82,11 +82,11 @@ pub enum Fallback {
 /// Which of a step's works an attempt is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Work {
-    /// What the step does itself.
+    /// The step's own work.
     Own,
-    /// What stands in for it once its attempts are used up.
+    /// The work that stands in for it once its attempts are used up.
     Fallback,
-    /// What undoes it.
+    /// The work that undoes it.
     Compensation,
 }
 
@@ -100,7 +100,7 @@ impl Work {
 pub struct PlanStep {
     /// Its id.
     pub id: StepId,
-    /// What it does.
+    /// The work.
     pub action: Arc<Action>,
     /// Its `with`; for a `transform` the value its filter reads.
     pub with: Template,
@@ -110,7 +110,7 @@ pub struct PlanStep {
     pub dependents: Vec<StepIx>,
     /// Its `when`.
     pub when: Option<Condition>,
-    /// What decides about an output of its attempts before it completes.
+    /// The check of an output of its attempts before it completes.
     pub check: Option<Check>,
     /// Its retry policy, defaults filled in.
     pub retry: RetryPolicy,
@@ -124,10 +124,10 @@ pub struct PlanStep {
     pub continue_on_error: bool,
     /// The circuit breaker before its attempts.
     pub breaker: StepBreaker,
-    /// What stands in for it when it has used its attempts.
+    /// The fallback for when it has used its attempts.
     pub fallback: Option<Fallback>,
-    /// What undoes it once it has completed. It has the step's id, and nothing that places it among
-    /// the others.
+    /// The step that undoes it once it has completed. It has the step's id, and nothing that
+    /// places it among the others.
     pub compensate: Option<Box<PlanStep>>,
 }
 
@@ -217,7 +217,7 @@ impl Plan {
         found
     }
 
-    /// What can be reached from these steps, and they themselves.
+    /// The steps that can be reached from these, and they themselves.
     fn reached(&self, mut open: Vec<StepIx>, ways: fn(&PlanStep) -> &[StepIx]) -> BTreeSet<StepIx> {
         let mut found = BTreeSet::new();
         while let Some(step) = open.pop() {

@@ -31,7 +31,7 @@ pub(super) enum Root {
     Step(String, Field),
 }
 
-/// What of a step a reference names.
+/// The part of a step that a reference names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     /// Its output; `null` unless it completed.
@@ -53,7 +53,7 @@ pub(super) enum Segment {
     Index(usize),
 }
 
-/// What the text between two braces is.
+/// The meaning of the text between two braces.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Braced {
     /// A reference.
@@ -64,7 +64,7 @@ pub(super) enum Braced {
     Wrong(String),
 }
 
-/// What a reference names, borrowed from the scope where possible.
+/// The value that a reference names, borrowed from the scope where possible.
 pub(super) enum Found<'a> {
     /// JSON text.
     Json(Cow<'a, str>),
@@ -120,7 +120,7 @@ impl Field {
 pub(super) type Follow<'f, 'a> = dyn FnMut(&'a str, &[Segment]) -> Option<&'a str> + 'f;
 
 impl Reference {
-    /// What this names in `scope`, parts of values found by `follow`; `None` if it is absent.
+    /// The value that this names in `scope`, parts of values found by `follow`; `None` without one.
     pub(super) fn resolve<'r, 'a: 'r>(
         &'r self,
         scope: &'a dyn Scope,

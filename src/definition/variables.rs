@@ -247,7 +247,7 @@ const REFUSED: &[&str] = &[
 /// Variables of the language, whose values may name files: only plain words are passed on.
 const PLAIN: &[&str] = &["LANG", "LANGUAGE", "LC_*", "LINGUAS", "TERM", "COLORTERM"];
 
-/// What an operator allows beyond the ordinary names.
+/// The names that an operator allows beyond the ordinary ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VariablePolicy {
     /// Names, or beginnings of names with a `*` behind.

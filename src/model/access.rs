@@ -11,7 +11,7 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// Longest name of a namespace, in characters: it stands before ids in indexes and in log lines.
 const MAX_NAMESPACE: usize = 32;
 
-/// What a caller may do. Each role may do whatever the roles before it may.
+/// The rights of a caller. Each role includes the rights of the roles before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -75,7 +75,7 @@ impl Namespace {
         self.as_str() == DEFAULT_NAMESPACE
     }
 
-    /// What every key of this namespace begins with: its name and a slash; in `default`, whose keys
+    /// The prefix of every key of this namespace: its name and a slash; in `default`, whose keys
     /// hold no slash, nothing. So what was stored before there were namespaces is of that one.
     pub fn prefix(&self) -> String {
         if self.is_default() { String::new() } else { format!("{self}/") }

@@ -13,7 +13,7 @@ pub struct BreakerPolicy {
 
 impl Default for BreakerPolicy {
     fn default() -> Self {
-        // What the contract promises, and what the field's breakers are set to.
+        // The contract promises these values; they are the usual ones of circuit breakers.
         Self { failure_threshold: 5, reset_timeout: Duration::from_mins(1) }
     }
 }

@@ -36,7 +36,7 @@ impl Node {
         }
     }
 
-    /// What kind of value this is, in the words of JSON Schema.
+    /// The type of this value, in the words of JSON Schema.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "null",

@@ -11,7 +11,7 @@ pub struct RetryPolicy {
     pub max_attempts: u32,
     /// Delay before the second attempt.
     pub initial_interval: Duration,
-    /// What each further delay is multiplied by; at least 1.
+    /// The factor of each further delay; at least 1.
     pub backoff_factor: f64,
     /// Longest delay, also of a `Retry-After`.
     pub max_interval: Duration,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// What every bound of work is multiplied by: a slow machine, or a debugger, gets more time without
+/// The factor of every bound of work: a slow machine, or a debugger, gets more time without
 /// a change to any workflow.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TimeoutMultiplier(f64);
@@ -31,7 +31,7 @@ impl TimeoutMultiplier {
     }
 }
 
-/// What becomes of an attempt that has shown no sign of life for `RETHREAD_STALE_AFTER`.
+/// The action on an attempt that has shown no sign of life for `RETHREAD_STALE_AFTER`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StaleAction {
     /// It is reported, and goes on.
@@ -52,10 +52,10 @@ impl StaleAction {
     }
 }
 
-/// What bounds work on this server.
+/// The bounds of work on this server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
-    /// What every bound is multiplied by (`RETHREAD_TIMEOUT_MULTIPLIER`).
+    /// The factor of every bound (`RETHREAD_TIMEOUT_MULTIPLIER`).
     pub multiplier: TimeoutMultiplier,
     /// The bound of an attempt whose step has no `timeout` (`RETHREAD_STEP_TIMEOUT`).
     pub attempt: Option<Duration>,

@@ -1,4 +1,4 @@
-//! What may stand in the `with` of each kind of step: a file per kind and a row in [`KINDS`].
+//! The members of `with` for each kind of step: a file per kind and a row in [`KINDS`].
 //!
 //! These checks are fast feedback at the door. A value with a template in it is known only when
 //! the step runs; its executor reads the rendered `with` again and trusts nothing checked here.

@@ -11,7 +11,7 @@ use crate::definition::template::Names;
 use crate::definition::{Action, PlanStep, scan};
 use crate::model::{Faults, StepId};
 
-/// What a compensation may have: all that says how an attempt is made. Its output is not kept, and so
+/// Members of a compensation: all that say how an attempt is made. Its output is not kept, and so
 /// nobody looks at it.
 const FIELDS: [&str; 7] =
     ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker"];

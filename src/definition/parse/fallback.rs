@@ -8,12 +8,12 @@ use crate::definition::template::Names;
 use crate::definition::{Fallback, Template, scan};
 use crate::model::{Faults, StepId};
 
-/// What a fallback may have that is a step of its own: all that says how an attempt is made. The
+/// Members of a fallback that is a step of its own: all that say how an attempt is made. The
 /// rest of the step (its place in the graph, its condition, what its failure means) stays.
 const STEP_FIELDS: [&str; 8] =
     ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker", "check"];
 
-/// What a fallback may have as long as nothing tells which of the two it is.
+/// Members of a fallback as long as nothing tells which of the two it is.
 const EITHER_FIELDS: [&str; 9] = [
     "output",
     "kind",

@@ -6,7 +6,7 @@ use crate::model::{Faults, Node, Pointer};
 
 /// The graph of a workflow's steps, by position.
 pub(super) struct Graph {
-    /// What each step depends on: the position, and the place of the entry in `dependsOn`.
+    /// The dependencies of each step: the position, and the place of the entry in `dependsOn`.
     needs: Vec<Vec<(usize, Pointer)>>,
     /// For each step, one bit per step: whether it is an ancestor.
     ancestors: Vec<Vec<u64>>,

@@ -186,7 +186,7 @@ fn name<'a>(fields: &Fields<'a>, faults: &mut Faults) -> Option<&'a str> {
     Some(name)
 }
 
-/// What happens to a thread when a step has used up its attempts: `fail` or `pause`.
+/// Whether a thread is paused when a step has used up its attempts (`pause`), or fails (`fail`).
 fn pauses_on_failure(fields: &Fields<'_>, faults: &mut Faults) -> bool {
     match fields.text("onFailure", faults) {
         None | Some("fail") => false,

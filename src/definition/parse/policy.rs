@@ -17,7 +17,7 @@ const MAX_BACKOFF_FACTOR: f64 = 1000.0;
 /// Most entries of `retryOn`: more than there are codes.
 const MAX_RETRY_ON: usize = 100;
 
-/// What was written, of all that may be.
+/// The members that were written.
 #[derive(Default)]
 pub(super) struct Policy {
     retry: Retry,
@@ -92,7 +92,7 @@ impl Policy {
         }
     }
 
-    /// What comes due only within an attempt is shorter than what ends it.
+    /// A bound within an attempt is shorter than the bound that ends the attempt.
     fn check_below(&self, timeout: Duration, which: &str, (at, faults): (&Pointer, &mut Faults)) {
         for (name, limit) in
             [("warnAfter", self.warn_after), ("heartbeatTimeout", self.heartbeat_timeout)]

@@ -11,13 +11,13 @@ use crate::definition::template::Names;
 use crate::definition::{Action, Check, PlanStep, StepBreaker, Template, kinds, scan};
 use crate::model::{Faults, Node, Pointer, StepId};
 
-/// What reading a step needs of its workflow.
+/// The parts of a workflow that reading a step needs.
 pub(super) struct Surroundings<'a> {
     /// The ids of all steps, by position.
     pub(super) ids: &'a [Option<&'a str>],
     /// The same, as a set.
     pub(super) known: &'a BTreeSet<&'a str>,
-    /// Who depends on whom.
+    /// The dependencies between steps.
     pub(super) graph: &'a Graph,
     /// The workflow's `defaults`.
     pub(super) defaults: &'a Policy,
@@ -148,7 +148,7 @@ fn check(fields: &Fields<'_>, visible: &BTreeSet<&str>, faults: &mut Faults) -> 
     compiled(Check::compile(text, visible), &fields.at().key("check"), faults)
 }
 
-/// What was compiled; what is wrong with it is added to `faults`.
+/// The compiled value, if there is one; its faults are added to `faults`.
 pub(super) fn compiled<T>(
     expression: Result<T, Vec<String>>,
     at: &Pointer,

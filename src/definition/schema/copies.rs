@@ -2,7 +2,7 @@
 //!
 //! The validator gathers all faults before it hands out the first, those of every item of a list and of
 //! every branch of a union, each with texts of the schema and the place in the input. Here it is found how
-//! much that is for one fault, so that [`super::metered`] can hold it against the budget of memory.
+//! much that is for one fault, so that the metered validator holds it against the budget of memory.
 
 use serde_json::Value;
 

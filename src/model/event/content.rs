@@ -1,4 +1,4 @@
-//! What an event says, apart from where and when: for threads that share a history.
+//! The content of an event without its place and time, for threads that share a history.
 //!
 //! A fork begins with the events of another thread as events of its own, and two threads are
 //! compared by what happened in them. Called by the runtime; nothing here is ever written as it is
@@ -26,8 +26,8 @@ impl EventBody {
         self
     }
 
-    /// What an event of `thread` says, without what differs between two runs of the same: ids of
-    /// threads and replicas, moments, and how long things took.
+    /// The content of an event of `thread`, without members that differ between two equal runs: ids
+    /// of threads and replicas, times, and durations.
     #[must_use]
     pub fn content(self, thread: &ThreadId) -> Self {
         let mut body = self.moved(thread, "");

@@ -1,5 +1,5 @@
-//! What each kind of event about a thread says, here and in the modules beside this one. The members'
-//! order and names are the wire form; journals that were written stay readable for ever, so a new
+//! Data of each kind of event about a thread, here and in the modules beside this one. The order and
+//! the names of members are the wire form; journals that were written stay readable for ever, so a new
 //! member is an optional one.
 
 use serde::{Deserialize, Serialize};
@@ -27,9 +27,9 @@ pub struct WorkflowStart {
     pub workflow: WorkflowRef,
     /// The input, exactly as it came.
     pub input: Json,
-    /// What the client attached, an object.
+    /// The metadata of the client, an object.
     pub metadata: Json,
-    /// Who started it: an API key's name, or `anonymous`.
+    /// The caller who started it: an API key's name, or `anonymous`.
     pub by: String,
     /// The named queue it was put in, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub struct ForkedFrom {
     pub seq: Seq,
     /// When.
     pub at: Timestamp,
-    /// Who did.
+    /// The caller who did.
     pub by: String,
     /// Why, if it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,10 +92,10 @@ impl ForkedFrom {
     }
 }
 
-/// What comes before was taken over from another thread; from here on this one goes its own way.
+/// The events before this one were taken over from another thread; this one goes its own way now.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WorkflowForked {
-    /// Who forked it.
+    /// The caller who forked it.
     pub by: String,
     /// Why, if it was said.
     pub reason: Option<String>,
@@ -117,9 +117,9 @@ pub struct WorkflowForked {
 pub struct SignalReceived {
     /// The signal's name.
     pub name: String,
-    /// What was sent with it.
+    /// The payload that was sent with it.
     pub payload: Json,
-    /// Who did.
+    /// The caller who did.
     pub by: String,
     /// Why, if it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,7 +130,7 @@ pub struct SignalReceived {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkflowResumed {
-    /// Who did.
+    /// The caller who did.
     pub by: String,
     /// Why, if it was said.
     pub reason: Option<String>,
@@ -255,7 +255,7 @@ pub struct WorkflowRecovered {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkflowPaused {
-    /// Who did: an API key's name, or `rethread` for a policy.
+    /// The caller who did: an API key's name, or `rethread` for a policy.
     pub by: String,
     /// Why.
     pub reason: Option<String>,
@@ -286,7 +286,7 @@ pub struct WorkflowFailed {
     pub error: Failure,
     /// How long the thread took from its start, in milliseconds.
     pub duration_ms: u64,
-    /// What was undone; left out where nothing was tried.
+    /// The steps that were undone; left out where none was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensation: Option<Compensation>,
 }
@@ -294,11 +294,11 @@ pub struct WorkflowFailed {
 /// A person stopped the thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkflowAborted {
-    /// Who did.
+    /// The caller who did.
     pub by: String,
     /// Why, if it was said.
     pub reason: Option<String>,
-    /// What was undone; left out where nothing was tried.
+    /// The steps that were undone; left out where none was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensation: Option<Compensation>,
 }

@@ -1,4 +1,4 @@
-//! What the events about decisions of people say. Like `facts`, whose rules hold here too.
+//! Data of the events about decisions of people. The rules of `facts` hold here too.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,13 +36,13 @@ impl InterventionKind {
 pub struct InterventionOpened {
     /// Its id, unique among all threads.
     pub id: String,
-    /// What it is about.
+    /// The kind of question.
     pub kind: InterventionKind,
     /// The steps that are concerned.
     pub steps: Vec<StepId>,
-    /// What the person should know.
+    /// The text that the person reads.
     pub prompt: String,
-    /// What the person may choose.
+    /// The choices that the person has.
     pub choices: Vec<String>,
     /// SHA-256, in hex, of the canonical JSON (RFC 8785) of what it is about: an approval's filled-in
     /// `with`, the output that was blocked.
@@ -51,7 +51,7 @@ pub struct InterventionOpened {
     /// When it is too late to decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// What is chosen then; without it the step fails.
+    /// The choice that is made then; without it the step fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_timeout: Option<String>,
     /// When it is escalated if nobody has decided by then.
@@ -60,7 +60,7 @@ pub struct InterventionOpened {
     /// The names and roles that may answer; left out if every operator may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvers: Vec<String>,
-    /// Who may not: `starter`.
+    /// The callers who may not answer: `starter`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_by: Option<String>,
 }
@@ -72,13 +72,13 @@ pub struct InterventionOpened {
 pub struct InterventionEscalated {
     /// Which intervention.
     pub id: String,
-    /// What it is about.
+    /// The kind of question.
     pub kind: InterventionKind,
     /// The steps that are concerned.
     pub steps: Vec<StepId>,
-    /// What the person should know.
+    /// The text that the person reads.
     pub prompt: String,
-    /// What the person may choose.
+    /// The choices that the person has.
     pub choices: Vec<String>,
     /// Since when it waits.
     pub opened_at: Timestamp,
@@ -93,14 +93,14 @@ pub struct InterventionEscalated {
 pub struct InterventionResolved {
     /// Which intervention.
     pub id: String,
-    /// What was chosen; where something else settled it, a word for that (`resume`, `withdrawn`, …).
+    /// The choice; where something else settled it, a word for that (`resume`, `withdrawn`, …).
     pub choice: String,
-    /// Who did.
+    /// The caller who decided.
     pub by: String,
-    /// For whom, as he said.
+    /// The person in whose name the caller decided, as the caller said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<String>,
-    /// What was said about it.
+    /// The comment that came with it.
     pub comment: Option<String>,
     /// The digest of what it was about, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -42,7 +42,7 @@ pub struct Event {
     pub seq: Seq,
     /// When it was decided.
     pub at: Timestamp,
-    /// What happened.
+    /// The fact.
     pub body: EventBody,
 }
 

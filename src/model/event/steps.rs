@@ -1,4 +1,4 @@
-//! What the events about a step say. Like `facts`, whose rules hold here too.
+//! Data of the events about a step. The rules of `facts` hold here too.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -22,7 +22,7 @@ pub struct StepStart {
     /// Whether it is an attempt of the step's fallback; left out if it is not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub fallback: bool,
-    /// Who had it started now instead of when it was due.
+    /// The caller who had it started before it was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Why.
@@ -34,8 +34,8 @@ pub struct StepStart {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepWaiting {
-    /// What it waits for: `timer`, `signal`, `approval`, or `blocked`: a person's decision about its
-    /// output.
+    /// The reason of the wait: `timer`, `signal`, `approval`, or `blocked` for a person's decision
+    /// about the output.
     pub reason: String,
     /// Until when; `null` if for ever.
     pub until: Option<Timestamp>,
@@ -146,7 +146,7 @@ pub struct StepSkipped {
 pub struct StepEdited {
     /// The output from now on.
     pub output: Json,
-    /// Who did.
+    /// The caller who did.
     pub by: String,
     /// Why, if it was said.
     pub reason: Option<String>,

@@ -91,7 +91,7 @@ macro_rules! read {
 
 macro_rules! events {
     ($($scope:ident $event:ident = $name:literal: $($fact:ident $(($status:expr))?),*;)+) => {
-        /// What happened.
+        /// The fact that an event records.
         #[derive(Debug, Clone, PartialEq)]
         #[expect(missing_docs, reason = "each data struct documents its event")]
         pub enum EventBody { $($event(fact!($scope $event))),+ }

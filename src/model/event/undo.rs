@@ -1,5 +1,5 @@
-//! What the events of a compensation say, and what a thread's end says about it. Like `facts`, whose
-//! rules hold here too.
+//! Data of the events of a compensation, and the summary of it in the event that ends a thread. The
+//! rules of `facts` hold here too.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::model::{Failure, StepId, Timestamp};
 pub struct CompensationStart {
     /// The kind of the compensation.
     pub kind: String,
-    /// Who had the thread undone, or this attempt made before it was due.
+    /// The caller who had the thread undone, or this attempt made before it was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Why.
