@@ -1,4 +1,4 @@
-//! What all parts of the runtime share.
+//! The state that all parts of the runtime share.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -35,98 +35,98 @@ use crate::runtime::settings::{
 use crate::runtime::write::writer::JournalWriter;
 use crate::store::Store;
 
-/// The parts the runtime is made of; see `Runtime::start`.
+/// The parts that the runtime is made of; see `Runtime::start`.
 #[derive(Debug, Clone)]
 pub struct RuntimeParts {
-    /// Where threads live.
+    /// The store of all threads.
     pub store: Arc<dyn Store>,
-    /// What steps do.
+    /// The executors of the step kinds.
     pub executors: Arc<dyn Executors>,
-    /// What `{secrets.NAME}` stands for.
+    /// The values of `{secrets.NAME}`.
     pub secrets: Arc<Secrets>,
-    /// Where the time comes from.
+    /// The source of time.
     pub clock: Arc<dyn Clock>,
-    /// Where ids and random numbers come from.
+    /// The source of ids and random numbers.
     pub entropy: Arc<dyn Entropy>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// What memory may be taken for.
+    /// The memory budget.
     pub memory: Arc<Memory>,
     /// Limits and intervals.
     pub settings: RuntimeSettings,
-    /// Where the lease is kept, so that it holds while every worker that drives threads stands;
-    /// `None`: where they are driven.
+    /// The runtime that keeps the lease, so that it holds even if every worker that drives threads
+    /// stands; `None`: the runtime that drives threads.
     pub control: Option<tokio::runtime::Handle>,
 }
 
-/// Shared by the handle, the dispatcher and every driver.
+/// The state shared by the handle, the dispatcher and every driver.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) parts: RuntimeParts,
     pub(super) writer: JournalWriter,
     pub(super) feed: Arc<Feed>,
     pub(super) plans: PlanCache,
-    /// Where work that may take long is done.
+    /// The place for work that may take long.
     pub(super) aside: Aside,
     pub(super) estimates: Estimates,
-    /// What is known of the targets that steps call.
+    /// The circuit breakers of the targets that steps call.
     pub(super) breakers: Arc<Breakers>,
-    /// Who is at work on the workers.
+    /// The tasks at work on the workers.
     pub(super) roster: Arc<Roster>,
     /// The runtime that drives threads; `None` in tests that drive none.
     workers: Option<tokio::runtime::Handle>,
-    /// Signs of life of attempts under way here.
+    /// The signs of life of attempts under way here.
     pub(super) pulses: Arc<Pulses>,
     pub(super) authority: watch::Receiver<Arc<Authority>>,
     drivers: Mutex<HashMap<ThreadId, mpsc::Sender<Message>>>,
-    /// Threads whose start or adoption is under way here, and how many of them.
+    /// The threads whose start or adoption is under way here, with the number of these.
     pending: Mutex<BTreeMap<ThreadId, usize>>,
-    /// Threads that are being adopted and not driven yet, or may be by a claim under way: they take
-    /// room as well.
+    /// The number of threads that are being adopted and not driven yet, or that a claim under way
+    /// may bring: they take room as well.
     adopting: AtomicUsize,
-    /// Whether this replica may own threads that nobody here drives: the answer to a claim was
-    /// lost, or a thread could not be given back.
+    /// Whether this replica may own threads that it does not drive: the answer to a claim was lost,
+    /// or a thread could not be released.
     pub(super) doubt: AtomicBool,
-    /// Threads that were lost with their replicas and have not got on since.
+    /// Threads that were lost with their replicas and have not made progress since.
     pub(super) suspects: Arc<Suspects>,
     /// Audit entries on their way to the store.
     pub(super) audit: AuditBook,
-    /// Who is told of events.
+    /// The subscriptions to events.
     pub(super) notices: Desk,
-    /// What of the counts the store's tallies have.
+    /// Counter values already added to the store's tallies.
     pub(super) tallied: Tallied,
-    /// Due threads that wait for a replica, as last counted, and those queued since.
+    /// The number of due threads that wait for a replica: as last counted, and those queued since.
     pub(super) queued: AtomicUsize,
     /// Large events that readers hold.
     pub(super) shared: SharedEvents,
-    /// Threads rebuilt side by side to be shown.
+    /// Permits to rebuild threads for readers.
     pub(super) reads: Semaphore,
-    /// Lists read side by side for clients.
+    /// Permits to read lists for clients.
     pub(super) lists: Arc<Semaphore>,
-    /// Threads loaded side by side after a claim: the rest of the server reads as well.
+    /// Permits to load claimed threads: the rest of the server reads as well.
     pub(super) loads: Semaphore,
-    /// One permit for each history that may be taken over at once.
+    /// Permits to copy histories for forks.
     pub(super) forks: Semaphore,
-    /// Places for comparisons under way.
+    /// Permits for comparisons of threads.
     pub(super) diffs: Semaphore,
     /// Wakes the dispatcher: a thread may be claimable, or a place has become free.
     pub(super) nudge: Notify,
     /// Cancelled when the server stops taking work: open streams end, nothing new starts.
     pub(super) draining: CancellationToken,
-    /// Cancelled when the grace is over: whatever still runs is dropped.
+    /// Cancelled when the grace is over: everything that still runs is dropped.
     pub(super) stopped: CancellationToken,
     /// Cancelled when a background loop has ended before its time.
     pub(super) broken: CancellationToken,
-    /// One permit for each snapshot that may be written at once.
+    /// Permits to write snapshots.
     pub(super) snapshot_writers: Arc<Semaphore>,
-    /// Drivers, attempts and snapshots: what a shutdown waits for.
+    /// Drivers, attempts and snapshots: the tasks that a shutdown waits for.
     pub(super) tasks: TaskTracker,
-    /// Loops that serve them: they end with the process.
+    /// Loops that serve these tasks: they end with the process.
     pub(super) background: TaskTracker,
     pub(super) started_at: Duration,
 }
 
-/// What a [`Core`] is made of besides its parts.
+/// The parts of a [`Core`] besides [`RuntimeParts`].
 pub(super) struct CoreParts {
     pub(super) writer: JournalWriter,
     pub(super) feed: Arc<Feed>,
@@ -185,8 +185,8 @@ impl Core {
         &*self.parts.store
     }
 
-    /// Does something that no thread has begun where threads are driven, on the roster by its name;
-    /// `None` if that runtime has ended. If this is dropped, so is the work.
+    /// Runs work that belongs to no thread on the runtime that drives threads, on the roster under
+    /// its name; `None` if that runtime has ended. If this is dropped, so is the work.
     pub(super) async fn apart<T: Send + 'static>(
         &self,
         name: Arc<str>,
@@ -203,18 +203,19 @@ impl Core {
         }
     }
 
-    /// How long a workflow of a namespace usually takes, if that is known.
+    /// Returns how long a workflow of a namespace usually takes, if that is known.
     pub(super) async fn estimate(&self, namespace: &Namespace, workflow: &str) -> Option<Duration> {
         let now = self.parts.clock.monotonic();
         self.estimates.of((self.store(), now), namespace, workflow).await
     }
 
-    /// This replica's authority now.
+    /// Returns this replica's current authority.
     pub(super) fn authority(&self) -> Arc<Authority> {
         Arc::clone(&self.authority.borrow())
     }
 
-    /// Decides a command about a thread, now; apart from the rest, if that may take long.
+    /// Decides a command about a thread, now; a decision that may take long is made in the place
+    /// for long work.
     pub(super) async fn decide(
         &self,
         state: &mut ThreadState,
@@ -223,14 +224,14 @@ impl Core {
         self.decide_at(state, command, self.moment()).await
     }
 
-    /// The same as of another moment.
+    /// Decides a command as of another moment.
     pub(super) async fn decide_at(
         &self,
         state: &mut ThreadState,
         command: Command,
         moment: Moment,
     ) -> Result<Vec<Event>, Rejection> {
-        // Random numbers cost a call of the operating system: drawn where they are used.
+        // A random number costs a system call, so one is drawn only for a command that uses it.
         let unit = if command.draws(state) { self.parts.entropy.unit() } else { 0.0 };
         let moment = Moment { unit, ..moment };
         if state.takes_long(&command) {
@@ -241,7 +242,7 @@ impl Core {
         }
     }
 
-    /// What a decision that draws nothing may depend on, now.
+    /// Returns the context of a decision that draws no random number, as of now.
     pub(super) fn moment(&self) -> Moment {
         Moment {
             now: self.parts.clock.now(),
@@ -267,7 +268,7 @@ impl Core {
         (!self.is_at_work(thread)).then(|| self.begin(thread, false))
     }
 
-    /// Begins to adopt a thread that this replica owns.
+    /// Begins the adoption of a thread that this replica owns.
     pub(super) fn begin_adoption(self: &Arc<Self>, thread: &ThreadId) -> Pending {
         self.adopting.fetch_add(1, Ordering::Relaxed);
         self.begin(thread, true)
@@ -278,7 +279,7 @@ impl Core {
         Pending { core: Arc::clone(self), thread: thread.clone(), adopts }
     }
 
-    /// Whether the thread is driven here or about to be.
+    /// Returns whether the thread is driven here or about to be.
     pub(super) fn is_at_work(&self, thread: &ThreadId) -> bool {
         self.drives(thread) || self.pending().contains_key(thread)
     }
@@ -294,7 +295,7 @@ impl Core {
         Some(())
     }
 
-    /// Gives a driver's place up.
+    /// Gives up a driver's place.
     pub(super) fn leave(&self, thread: &ThreadId) {
         let mut drivers = self.drivers();
         let taken = drivers.len() + self.adopting.load(Ordering::Relaxed);
@@ -307,18 +308,18 @@ impl Core {
         }
     }
 
-    /// Whether this replica drives the thread.
+    /// Returns whether this replica drives the thread.
     pub(super) fn drives(&self, thread: &ThreadId) -> bool {
         self.drivers().contains_key(thread)
     }
 
-    /// How many threads this replica drives.
+    /// Returns how many threads this replica drives.
     pub(super) fn driving(&self) -> usize {
         self.drivers().len()
     }
 
-    /// How many more threads this replica may drive: none while those it drives fill their share of
-    /// memory, so that more wait in the queue, or for another replica.
+    /// Returns how many more threads this replica may drive: none while the driven ones fill their
+    /// share of memory, so that more threads wait in the queue or for another replica.
     pub(super) fn room(&self) -> usize {
         let memory = &self.parts.memory;
         if memory.is_short() || memory.used(Pool::Threads) >= memory.share(Pool::Threads) {
@@ -328,18 +329,20 @@ impl Core {
         self.parts.settings.max_running.saturating_sub(taken)
     }
 
-    /// Sets room aside, at most for `most` threads, until the reservation is dropped: what a claim
-    /// under way may bring must not be given to others meanwhile.
+    /// Reserves room for at most `most` threads until the reservation is dropped: room for the
+    /// threads of a claim under way must not be given to others meanwhile.
     pub(super) fn reserve(self: &Arc<Self>, most: usize) -> Reserved {
         let places = self.room().min(most);
         self.adopting.fetch_add(places, Ordering::Relaxed);
         Reserved { core: Arc::clone(self), places }
     }
 
-    /// Tells a thread's driver, if it is here, to look into its inbox.
+    /// Tells a thread's driver to look into its inbox; returns whether the driver is here and was
+    /// told.
     pub(super) fn poke(&self, thread: &ThreadId) -> bool {
         let sender = self.drivers().get(thread).cloned();
-        // A full queue means that the driver will look anyway: each append tells of mail.
+        // A full queue means that the driver will look anyway: each append reports waiting
+        // messages.
         sender.is_some_and(|driver| driver.try_send(Message::Mail).is_ok())
     }
 
@@ -352,13 +355,13 @@ impl Core {
         follow
     }
 
-    /// Another thread waits in the queue until the next count.
+    /// Counts another queued thread, until the next full count.
     pub(super) fn count_queued(&self) {
         self.queued.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Room that a claim under way may need.
+/// Room reserved for a claim under way.
 #[derive(Debug)]
 pub(super) struct Reserved {
     core: Arc<Core>,
@@ -371,7 +374,7 @@ impl Drop for Reserved {
     }
 }
 
-/// A start or an adoption that is under way until this is dropped.
+/// Marks a start or an adoption as under way until this is dropped.
 #[derive(Debug)]
 pub(super) struct Pending {
     core: Arc<Core>,

@@ -1,5 +1,5 @@
-//! What a face (HTTP, dashboard) can ask of the runtime. Each call is a line here and a function in a
-//! file of its own.
+//! The calls that a face (HTTP, dashboard) can make to the runtime. Each is a line here and a
+//! function in a file of its own.
 
 #[cfg(test)]
 mod testing;
@@ -29,7 +29,7 @@ use crate::runtime::types::{
     StoredWorkflow, ThreadDiff, ThreadItem, ThreadQuery,
 };
 
-/// The runtime, as faces see it; cheap to clone.
+/// The runtime as faces see it; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     core: Arc<Core>,
@@ -40,8 +40,8 @@ impl Handle {
         Self { core }
     }
 
-    /// Does what a face asks for where threads are driven: what clients wrote may keep a worker from
-    /// going on there, and never one that serves connections. `None` if that runtime has ended.
+    /// Runs a face's work on the runtime that drives threads: client text may block a worker there,
+    /// but never one that serves connections. `None` if that runtime has ended.
     pub async fn apart<T: Send + 'static>(
         &self,
         name: Arc<str>,
@@ -50,13 +50,13 @@ impl Handle {
         self.core.apart(name, work).await
     }
 
-    /// Accepts a workflow, or answers for the thread that exists already. When this
-    /// returns, the thread is durable.
+    /// Starts a thread, or answers for the one that exists already. When this returns, the thread
+    /// is durable.
     pub async fn invoke(&self, invoke: Invoke) -> Result<Invoked, RuntimeError> {
         invoke::invoke(&self.core, invoke).await
     }
 
-    /// The status document of a thread, now or as it was after event `at`.
+    /// Returns the status document of a thread, now or as it was after event `at`.
     pub async fn status(
         &self,
         thread: &ThreadId,
@@ -65,7 +65,7 @@ impl Handle {
         query::status(&self.core, thread, at).await
     }
 
-    /// Waits until the thread has ended or `limit` has passed; `true` if it has ended.
+    /// Waits until the thread has ended or `limit` has passed; returns whether it has ended.
     pub async fn wait_for_end(
         &self,
         thread: &ThreadId,
@@ -84,8 +84,8 @@ impl Handle {
         query::wait_for_event(&self.core, thread, seq, limit).await
     }
 
-    /// Events after `after`, in order, at most `limit`, as their exact bytes, with the head of
-    /// the journal at that moment.
+    /// Returns events after `after`, in order, at most `limit`, as their exact bytes, with the head
+    /// of the journal at that moment.
     pub async fn events(
         &self,
         thread: &ThreadId,
@@ -100,8 +100,8 @@ impl Handle {
         self.core.follow(thread)
     }
 
-    /// What a reader holds of an event until it is sent: a large one is in memory once, however many
-    /// hold it.
+    /// Converts an event for a reader that holds it until it is sent: a large one is in memory
+    /// once, however many readers hold it.
     pub fn share(&self, thread: &ThreadId, event: RawEvent) -> Result<HeldEvent, RuntimeError> {
         if event.json.as_str().len() < shared::LARGE {
             return Ok(HeldEvent::Own(event));
@@ -110,28 +110,28 @@ impl Handle {
         Ok(HeldEvent::Shared(shared?))
     }
 
-    /// What memory may be taken for.
+    /// Returns the memory budget.
     pub fn memory(&self) -> &Arc<Memory> {
         &self.core.parts.memory
     }
 
-    /// Events of all threads of all namespaces as this replica learns of them; a reader that lags
-    /// misses some.
+    /// Follows events of all threads of all namespaces as this replica learns of them; a reader
+    /// that lags misses some.
     pub fn live(&self) -> LiveEvents {
         self.core.feed.live()
     }
 
-    /// One thread without its steps.
+    /// Returns one thread without its steps.
     pub async fn thread(&self, thread: &ThreadId) -> Result<ThreadItem, RuntimeError> {
         query::thread(&self.core, thread).await
     }
 
-    /// Who started a thread; of a fork, who forked it.
+    /// Returns who started a thread, or forked it if it is a fork.
     pub async fn started_by(&self, thread: &ThreadId) -> Result<String, RuntimeError> {
         query::started_by(&self.core, thread).await
     }
 
-    /// Threads, newest first.
+    /// Lists threads, newest first.
     pub async fn threads(&self, query: ThreadQuery) -> Result<Page<ThreadItem>, RuntimeError> {
         query::threads(&self.core, query).await
     }
@@ -145,7 +145,7 @@ impl Handle {
         control::delete(&self.core, thread, if_match).await
     }
 
-    /// Lets what runs of a thread end, and starts nothing more of it.
+    /// Pauses a thread: running attempts may end, and nothing more is started.
     pub async fn pause(
         &self,
         thread: &ThreadId,
@@ -164,8 +164,8 @@ impl Handle {
         control::resume(&self.core, thread, how, control).await
     }
 
-    /// Makes a new thread that begins with the history of another up to an event of it. When this
-    /// returns, the new thread is durable; the other one was only read.
+    /// Makes a new thread that begins with the history of another up to one of its events. When
+    /// this returns, the new thread is durable; the other one was only read.
     pub async fn fork(
         &self,
         thread: &ThreadId,
@@ -175,7 +175,7 @@ impl Handle {
         fork::fork(&self.core, thread, how, control).await
     }
 
-    /// Compares two threads by what happened in them.
+    /// Compares two threads by their events and steps.
     pub async fn diff(&self, a: &ThreadId, b: &ThreadId) -> Result<ThreadDiff, RuntimeError> {
         compare::diff(&self.core, a, b).await
     }
@@ -200,8 +200,8 @@ impl Handle {
         control::signal(&self.core, thread, signal, control).await
     }
 
-    /// Decides an intervention of a namespace by a choice and, if it is bound to that, the digest of what was seen;
-    /// `control.reason` is what was said about it.
+    /// Decides an intervention of a namespace by a choice and, if the decision is to be bound to
+    /// it, the digest of the content that the caller saw; `control.reason` is the comment.
     pub async fn resolve(
         &self,
         id: (&Namespace, String),
@@ -211,8 +211,8 @@ impl Handle {
         control::resolve(&self.core, id, decision, control).await
     }
 
-    /// Stops a thread for good, cancelling the attempts that are under way; of one that has ended,
-    /// undoes what is left to be undone, if that is asked.
+    /// Aborts a thread for good, cancelling the attempts under way. For a thread that has ended,
+    /// compensates the completed steps that are left, if that is requested.
     pub async fn abort(
         &self,
         thread: &ThreadId,
@@ -222,7 +222,7 @@ impl Handle {
         control::abort(&self.core, thread, how, control).await
     }
 
-    /// The points a thread can be continued or forked from, newest first.
+    /// Lists the points that a thread can be continued or forked from, newest first.
     pub async fn checkpoints(
         &self,
         thread: &ThreadId,
@@ -231,12 +231,12 @@ impl Handle {
         checkpoints::checkpoints(&self.core, thread, query).await
     }
 
-    /// What became of snapshots since this process started.
+    /// Returns the counts of snapshots since this process started.
     pub fn snapshot_counts(&self) -> snapshots::SnapshotCounts {
         snapshots::counts(&self.core.parts.metrics)
     }
 
-    /// Attempts to recover a thread, newest first.
+    /// Lists the recoveries of a thread, newest first.
     pub async fn recoveries(
         &self,
         thread: &ThreadId,
@@ -246,7 +246,7 @@ impl Handle {
         recoveries::list(&self.core, thread, (limit, cursor)).await
     }
 
-    /// What waits, or waited, for a person, newest first.
+    /// Lists interventions, open or resolved, newest first.
     pub async fn interventions(
         &self,
         query: InterventionQuery,
@@ -254,7 +254,7 @@ impl Handle {
         interventions::list(&self.core, query).await
     }
 
-    /// Subscribes to events; the answer alone shows the secret. `by` is the API key's name.
+    /// Subscribes to events; only the answer shows the secret. `by` is the API key's name.
     pub async fn create_notification(
         &self,
         namespace: &Namespace,
@@ -264,7 +264,7 @@ impl Handle {
         notices::create(&self.core, namespace, change, by).await
     }
 
-    /// Subscriptions, newest first.
+    /// Lists subscriptions, newest first.
     pub async fn notifications(
         &self,
         namespace: &Namespace,
@@ -274,7 +274,7 @@ impl Handle {
         notices::list(&self.core, namespace, limit, cursor).await
     }
 
-    /// One subscription and what became of its messages.
+    /// Returns one subscription with the state of its messages.
     pub async fn notification(&self, id: (&Namespace, &str)) -> Result<Notification, RuntimeError> {
         notices::get(&self.core, id).await
     }
@@ -289,7 +289,7 @@ impl Handle {
         notices::update(&self.core, id, change, by).await
     }
 
-    /// Deletes a subscription with what it was not sent yet.
+    /// Deletes a subscription and its unsent messages.
     pub async fn delete_notification(&self, id: (&Namespace, &str)) -> Result<(), RuntimeError> {
         notices::delete(&self.core, id).await
     }
@@ -303,37 +303,38 @@ impl Handle {
         notices::test(&self.core, id, by).await
     }
 
-    /// Tells the audit list of what may come in any number: it is counted by the minute.
+    /// Adds an event that may come in any number to the audit list, where it is counted by the
+    /// minute.
     pub fn note_audit(&self, event: AuditEvent) {
         audit_list::note(&self.core, event);
     }
 
-    /// Tells the audit list of a change; it is durable when this returns, if the store answers.
+    /// Adds a change to the audit list; it is durable when this returns, if the store answers.
     pub async fn record_audit(&self, event: AuditEvent) {
         audit_list::record(&self.core, event).await;
     }
 
-    /// The audit list, newest first.
+    /// Lists audit entries, newest first.
     pub async fn audit(&self, query: AuditQuery) -> Result<Page<AuditItem>, RuntimeError> {
         audit_list::list(&self.core, query).await
     }
 
-    /// What happened in the last 24 hours in a namespace, over all replicas.
+    /// Returns the statistics of a namespace over the last 24 hours and all replicas.
     pub async fn stats(&self, namespace: &Namespace) -> Result<Stats, RuntimeError> {
         stats::stats(&self.core, namespace).await
     }
 
-    /// One bundle of everything about a thread, for support.
+    /// Gathers everything about a thread into one bundle, for support.
     pub async fn diagnostics(&self, thread: &ThreadId) -> Result<Diagnostics, RuntimeError> {
         bundle::diagnostics(&self.core, thread).await
     }
 
-    /// Why a thread does not move: what it waits for, since when, and what would end that.
+    /// Explains why a thread does not move: what it waits for, since when, and what would end that.
     pub async fn explain(&self, thread: &ThreadId) -> Result<Explanation, RuntimeError> {
         explain::explain(&self.core, thread).await
     }
 
-    /// Active threads of a namespace, their progress, which look stuck and why.
+    /// Returns the active threads of a namespace, their progress, which look stuck and why.
     pub async fn monitor(
         &self,
         namespace: &Namespace,
@@ -342,9 +343,8 @@ impl Handle {
         monitor::monitor(&self.core, namespace, limit).await
     }
 
-    /// Checks a workflow (and an input, if one is given) for a namespace, without running or storing
-    /// anything.
-    /// Pointers of faults start at `at` for the workflow, `/input` for the input.
+    /// Checks a workflow (and an input, if one is given) for a namespace, without running or
+    /// storing anything. Pointers of faults start at `at` for the workflow, `/input` for the input.
     pub async fn validate(
         &self,
         namespace: &Namespace,
@@ -364,7 +364,7 @@ impl Handle {
         workflows::save(&self.core, namespace, workflow).await
     }
 
-    /// A stored workflow: `version` or the newest.
+    /// Returns a stored workflow: `version` or the newest.
     pub async fn workflow(
         &self,
         name: (&Namespace, &str),
@@ -373,7 +373,7 @@ impl Handle {
         workflows::get(&self.core, name, version).await
     }
 
-    /// Stored workflows by name, newest version of each.
+    /// Lists stored workflows by name, with the newest version of each.
     pub async fn workflows(
         &self,
         namespace: &Namespace,
@@ -383,22 +383,22 @@ impl Handle {
         workflows::list(&self.core, namespace, cursor, limit).await
     }
 
-    /// Whether this replica can do its work now (readiness).
+    /// Returns whether this replica can do its work now (readiness).
     pub fn ready(&self) -> bool {
         health::ready(&self.core)
     }
 
-    /// The whole health report; of the circuits that workflows named, those of a namespace.
+    /// Makes the whole health report, with the circuits of a namespace.
     pub async fn health(&self, namespace: &Namespace) -> HealthReport {
         health::report(&self.core, namespace).await
     }
 
-    /// The state of the store, as `/health/checkpointer` shows it.
+    /// Returns the state of the store, as `/health/checkpointer` shows it.
     pub async fn store_health(&self) -> StoreHealth {
         health::store(&self.core).await
     }
 
-    /// The key that signs stream tokens: the same on every replica and after every restart.
+    /// Returns the key that signs stream tokens: the same on every replica and after every restart.
     pub async fn token_key(&self) -> Result<[u8; 32], RuntimeError> {
         query::token_key(&self.core).await
     }

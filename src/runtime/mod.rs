@@ -2,11 +2,12 @@
 //!
 //! Faces see [`Handle`] and the plain data of [`types`](mod@types), and nothing else of this layer;
 //! this layer never sees a face. From a call to its end: [`calls`](mod@calls) has a file for each
-//! thing a face can ask; [`claim`](mod@claim) finds threads that nobody drives and takes them over;
-//! [`drive`](mod@drive) drives them; [`write`](mod@write) makes what they decide durable;
+//! call of a face; [`claim`](mod@claim) finds threads that nobody drives and takes them over;
+//! [`drive`](mod@drive) drives them; [`write`](mod@write) makes decisions durable;
 //! [`feed`](mod@feed) tells readers and other replicas, [`notices`] the receivers of webhooks.
 //! [`lease`](mod@lease) keeps the right to do all that, [`upkeep`](mod@upkeep) the room for it.
-//! [`core`](mod@core) is what they share; [`verify`](mod@verify) checks a store and drives nothing.
+//! [`core`](mod@core) is the state that they share; [`verify`](mod@verify) checks a store and
+//! drives nothing.
 
 mod calls;
 mod claim;

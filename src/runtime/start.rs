@@ -23,10 +23,10 @@ use crate::runtime::lease::roster::Activity;
 use crate::runtime::write::writer::{JournalWriter, WriterParts};
 use crate::store::StoreError;
 
-/// What appends under way get to be answered once the grace is over, and again what drivers get to
-/// notice that they are not: a store that answers at all does so well within it.
+/// How long appends under way may still be answered once the grace is over, and then how long
+/// drivers have to notice that they were not: a store that answers at all does so well within it.
 const LAST_WRITES: Duration = Duration::from_secs(1);
-/// What the store gets to take the threads back, and to close.
+/// The timeout of the store for the handover of the threads, and for closing.
 const HANDOVER: Duration = Duration::from_secs(2);
 
 /// A running runtime; see [`Runtime::start`].
@@ -84,34 +84,35 @@ impl Runtime {
         Ok(Self { core })
     }
 
-    /// Cancelled when a loop that everything depends on has ended before its time: the process
-    /// must end, so that another takes over.
+    /// Returns a token that is cancelled when a loop that everything depends on has ended before
+    /// its time: the process must end, so that another takes over.
     pub fn broken(&self) -> CancellationToken {
         self.core.broken.clone()
     }
 
-    /// Resolves when a worker has stood for longer than the lease: the process must end. To be awaited
-    /// on a runtime that does not stand with it; without it nobody looks.
+    /// Resolves when a worker has stood for longer than the lease: the process must end. To be
+    /// awaited on a runtime that does not stand with the workers; if nobody awaits it, nobody
+    /// looks.
     pub fn watch(&self) -> impl Future<Output = ()> + Send + 'static {
         watchdog::watch(Arc::clone(&self.core))
     }
 
-    /// What faces use.
+    /// Returns the handle for faces.
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.core))
     }
 
-    /// Takes no new work; open streams end.
+    /// Stops taking new work; open streams end.
     pub fn drain(&self) {
         self.core.draining.cancel();
     }
 
     /// Stops: running steps get the grace, then every thread is handed over and the store closed.
-    /// `false` if workers stand, and will never be done.
+    /// Returns `false` if workers stand, and will never be done.
     pub async fn stop(self) -> bool {
         self.drain();
         self.core.tasks.close();
-        // What a store that failed is told no more has no grace to be waited for.
+        // Nothing more can be written to a store that failed, so there is no grace.
         let failed = self.core.store().failed().now_or_never().is_some();
         let set = self.core.parts.settings.shutdown_grace;
         let grace = if failed { Duration::ZERO } else { set };
@@ -120,8 +121,8 @@ impl Runtime {
         }
         self.core.stopped.cancel();
         let authority = self.core.authority();
-        // Appends under way may still become durable; then whoever waits for a store that does not
-        // answer hears that it waits for nothing. The store's fence keeps the threads safe.
+        // Appends under way may still become durable. After that, those that wait for a store that
+        // does not answer are told to stop waiting. The store's fence keeps the threads safe.
         within(LAST_WRITES, "writes are given up", self.core.tasks.wait()).await;
         authority.give_up();
         within(LAST_WRITES, "drivers are given up", self.core.tasks.wait()).await;
@@ -138,7 +139,7 @@ impl Runtime {
     }
 }
 
-/// Waits, though not for longer than `limit`: a store that is gone must not keep the process.
+/// Waits for at most `limit`: a store that is gone must not keep the process.
 async fn within<T>(limit: Duration, otherwise: &str, work: impl Future<Output = T>) -> Option<T> {
     let done = tokio::time::timeout(limit, work).await.ok();
     if done.is_none() {
@@ -147,8 +148,8 @@ async fn within<T>(limit: Duration, otherwise: &str, work: impl Future<Output = 
     done
 }
 
-/// Runs a loop that serves all threads. Should it panic, the replica would look alive and do
-/// nothing.
+/// Runs a loop that serves all threads, and reports its early end: without it the replica would
+/// look alive and do nothing.
 fn keep_running(
     core: &Arc<Core>,
     name: &'static str,
@@ -173,7 +174,7 @@ fn looked_after(
     }
 }
 
-/// Registers where the lease is kept: what a connection has to tell is heard where it was made.
+/// Registers on the runtime that keeps the lease: events of a connection arrive where it was made.
 async fn register(
     lease: LeaseParts,
     control: Option<&tokio::runtime::Handle>,

@@ -1,8 +1,8 @@
 //! The audit list: who was refused what, and who changed or deleted what.
 //!
-//! What was changed is written before its caller hears of it. What can come in any number (refusals,
-//! reads) is counted for a minute and kept as one entry a minute for each caller, action and route, so
-//! that nobody fills the disk by being refused.
+//! A change is written before its caller is answered. Entries that can come in any number
+//! (refusals, reads) are counted for a minute and kept as one entry a minute for each caller,
+//! action and route, so that nobody fills the disk by being refused.
 
 use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
@@ -15,22 +15,23 @@ use crate::runtime::core::Core;
 use crate::runtime::types::{AuditEvent, AuditItem, AuditQuery, Page, RuntimeError};
 use crate::store::{AuditFilter, AuditRow};
 
-/// How often counted entries are written.
+/// The interval at which counted entries are written.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
-/// How long an entry counts what is alike.
+/// How long an entry counts events like it.
 const COUNTED_FOR: Duration = Duration::from_mins(1);
-/// Entries that are counted at once: more callers and routes than that are counted as one.
+/// The most entries counted at once: events of further callers and routes are counted together.
 const MOST_COUNTED: usize = 1_000;
-/// As many of callers that no key names: whoever has none must not hide what others were refused.
+/// The number of entries from which on callers without a key are counted together: they must not
+/// hide the refusals of others.
 const MOST_UNNAMED: usize = MOST_COUNTED / 2;
-/// How often old entries are looked for: retention is counted in days.
+/// Old entries are looked for once in that many writes: retention is counted in days.
 const EXPIRE_EVERY: u32 = 60;
-/// Entries deleted with one statement.
+/// The number of entries deleted with one statement.
 const BATCH: usize = 500;
-/// What an entry says about all that there was no room to count apart.
+/// The caller and the object in an entry for events that there was no room to count apart.
 const OTHERS: &str = "others";
 
-/// Counts what may come in any number.
+/// Counts an event of a kind that may come in any number.
 pub(in crate::runtime) fn note(core: &Core, event: AuditEvent) {
     let now = core.parts.clock.now();
     let alike = |event: &AuditEvent| {
@@ -58,7 +59,7 @@ pub(in crate::runtime) fn note(core: &Core, event: AuditEvent) {
     });
 }
 
-/// Writes what was changed; where the store does not answer, it is written later.
+/// Writes a change; if the store does not answer, it is written later.
 pub(in crate::runtime) async fn record(core: &Core, event: AuditEvent) {
     let counted = counted(core, event, core.parts.clock.now());
     let row = row(&counted);
@@ -97,12 +98,12 @@ fn row(counted: &Counted) -> AuditRow {
         namespace: event.namespace.clone(),
         by: event.by.clone(),
         action: event.action.clone(),
-        // Plain members of strings and times: this cannot fail.
+        // Plain members of strings and times, so this cannot fail.
         body: Json::of(&item).unwrap_or_else(|_| Json::null()),
     }
 }
 
-/// Writes what was counted, and deletes what is old, until the server stops.
+/// Writes counted entries and deletes old ones until the server stops.
 pub(in crate::runtime) async fn run(core: Arc<Core>) {
     let stop = core.draining.clone();
     let mut rounds = 0_u32;
@@ -159,7 +160,7 @@ async fn expire(core: &Core) {
     }
 }
 
-/// Entries, newest first.
+/// Lists entries, newest first.
 pub(in crate::runtime) async fn list(
     core: &Core,
     query: AuditQuery,

@@ -1,4 +1,4 @@
-//! Audit entries on their way to the store, counted by what is alike.
+//! Audit entries on their way to the store, with like events counted together.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use crate::model::{Timestamp, lock};
 use crate::runtime::types::AuditEvent;
 
-/// What is alike: who, what, and about what.
+/// The key of like events: namespace, actor, action and object. The id takes the object's place in
+/// an entry of a change that is written late.
 pub(in crate::runtime) type Alike = (String, String, String, String);
 
 /// Entries on their way to the store.
@@ -24,7 +25,7 @@ pub(in crate::runtime) struct Counted {
 }
 
 impl AuditBook {
-    /// Does something with the entries.
+    /// Gives `work` access to the entries.
     pub(in crate::runtime) fn with<T>(
         &self,
         work: impl FnOnce(&mut HashMap<Alike, Counted>) -> T,

@@ -5,13 +5,13 @@ use sha2::{Digest, Sha256};
 use crate::model::{Event, hex};
 use crate::runtime::types::Checkpoint;
 
-/// The checkpoint that an encoded event is, if it is one.
+/// Returns the checkpoint that an encoded event is, if it is one.
 pub(in crate::runtime) fn checkpoint_of(text: &str) -> Option<Checkpoint> {
     let event = Event::decode(text).ok().filter(|event| event.body.event_type().checkpoint)?;
     Some(checkpoint(&event, text))
 }
 
-/// What is shown of an event that is a checkpoint.
+/// Converts an event that is a checkpoint into its form for clients.
 pub(in crate::runtime) fn checkpoint(event: &Event, text: &str) -> Checkpoint {
     let operation = event.body.kind();
     Checkpoint {

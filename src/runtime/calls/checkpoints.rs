@@ -1,5 +1,5 @@
-//! The points a thread can go on from, newest first, read from the head of its journal backwards:
-//! the newest ten of a long thread cost what the newest ten of a short one do.
+//! The checkpoints of a thread, newest first, read from the head of its journal backwards: the
+//! newest ten cost the same in a long thread as in a short one.
 
 use super::checkpoint::checkpoint;
 use super::query::persistently;
@@ -9,11 +9,11 @@ use crate::runtime::settings::LOAD_PAGE;
 use crate::runtime::types::{Checkpoint, CheckpointQuery, Page, RuntimeError};
 use crate::store::StoreError;
 
-/// Events in the first stretch for each checkpoint wanted: a step that ends well is one in two,
-/// and the ends of a few retries fit.
+/// The number of events read first for each checkpoint wanted: if steps end well one event in two
+/// is a checkpoint, and this leaves room for the events of a few retries.
 const STRETCH: usize = 4;
 
-/// The checkpoints of a thread, newest first. Records that cannot be read are left out.
+/// Lists the checkpoints of a thread, newest first. Unreadable records are left out.
 pub(in crate::runtime) async fn checkpoints(
     core: &Core,
     thread: &ThreadId,
@@ -22,7 +22,7 @@ pub(in crate::runtime) async fn checkpoints(
     let found = persistently(core, || async {
         let mut found = Vec::new();
         let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
-        // Everything in the stretches after this was looked at.
+        // All events after this one have been looked at.
         let mut top =
             query.before.map_or(row.last_seq, |before| row.last_seq.min(before.saturating_sub(1)));
         let mut length = query.limit.saturating_mul(STRETCH).clamp(1, LOAD_PAGE);
@@ -41,7 +41,7 @@ pub(in crate::runtime) async fn checkpoints(
     Ok(Page::cut(found, query.limit, |last| last.seq.to_string()))
 }
 
-/// The checkpoints among the events after `bottom` and up to `top`, oldest first.
+/// Returns the checkpoints among the events after `bottom` and up to `top`, oldest first.
 async fn stretch(
     core: &Core,
     thread: &ThreadId,
@@ -54,7 +54,7 @@ async fn stretch(
     let mut found = Vec::new();
     let mut after = bottom;
     while after < top {
-        // Fewer come back where they are large.
+        // The store returns fewer events where they are large.
         let limit = usize::try_from(top - after).unwrap_or(LOAD_PAGE);
         let page = core.store().read(thread, after, limit).await?;
         let Some(last) = page.last() else { break };

@@ -1,7 +1,7 @@
-//! Control calls: a durable message to the thread, and the answer of whoever drives it.
+//! Control calls: a durable message to the thread, and the answer of its driver.
 //!
 //! The message is a row before anything else happens, so that the call means the same on every
-//! replica and survives a takeover; the thread's owner takes it in the very append that acts on it.
+//! replica and survives a takeover; the thread's owner takes it in the same append that acts on it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,10 +17,10 @@ use crate::runtime::settings::{RETRY_AFTER, STORE_PATIENCE};
 use crate::runtime::types::{AbortHow, Control, Invoked, ResumeHow, RuntimeError, StepChange};
 use crate::store::{Message, Posted};
 
-/// How often the answer is looked for: first, and at most, between looks.
+/// The shortest and the longest pause between two looks for the answer.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
-/// Lets what runs of a thread end, and starts nothing more of it.
+/// Pauses a thread: running attempts may end, and nothing more is started.
 pub(in crate::runtime) async fn pause(
     core: &Arc<Core>,
     thread: &ThreadId,
@@ -29,7 +29,7 @@ pub(in crate::runtime) async fn pause(
     ask(core, thread, (Ask::Pause, "paused"), control).await
 }
 
-/// Continues a thread that has ended without completing, or is paused.
+/// Resumes a thread that has ended without completing, or is paused.
 pub(in crate::runtime) async fn resume(
     core: &Arc<Core>,
     thread: &ThreadId,
@@ -50,7 +50,7 @@ pub(in crate::runtime) async fn resume(
     Ok(Invoked { resumed: true, ..invoked })
 }
 
-/// Stops a thread for good.
+/// Aborts a thread for good.
 pub(in crate::runtime) async fn abort(
     core: &Arc<Core>,
     thread: &ThreadId,
@@ -82,7 +82,7 @@ pub(in crate::runtime) async fn change_step(
     ask(core, thread, asked, control).await
 }
 
-/// Sends a thread a signal; with an idempotency key, one of each name is sent once.
+/// Sends a thread a signal; with an idempotency key, a signal of that name is sent once.
 pub(in crate::runtime) async fn signal(
     core: &Arc<Core>,
     thread: &ThreadId,
@@ -95,8 +95,8 @@ pub(in crate::runtime) async fn signal(
     ask(core, thread, (Ask::Signal { name, payload }, "signalled"), control).await
 }
 
-/// Decides an intervention, by a choice and perhaps the digest of what was seen; its id names the
-/// thread.
+/// Decides an intervention, by a choice and perhaps the digest of the content that the caller saw;
+/// the intervention's id names the thread.
 pub(in crate::runtime) async fn resolve(
     core: &Arc<Core>,
     (namespace, id): (&Namespace, String),
@@ -137,7 +137,7 @@ pub(in crate::runtime) async fn delete(
     .await
 }
 
-/// Refuses what is larger than an event may be: the journal would keep it for ever.
+/// Refuses a value larger than an event may be: the journal would keep it for ever.
 fn fits(core: &Core, given: &Json) -> Result<(), RuntimeError> {
     let (size, limit) = (given.as_str().len(), core.parts.settings.max_event);
     if size > limit { Err(RuntimeError::TooLarge { size, limit }) } else { Ok(()) }
@@ -163,7 +163,7 @@ async fn ask(
         Ok(core.store().post(thread, &message).await?)
     })
     .await?;
-    // A second try finds what the first one left, should its answer have been lost.
+    // A second try finds the message of the first one if only its answer was lost.
     let replayed = posted == Posted::Duplicate && tries.into_inner() == 1;
     match posted {
         Posted::NoThread => return Err(RuntimeError::ThreadNotFound),
@@ -199,7 +199,8 @@ async fn ask(
     }
 }
 
-/// Tells whoever drives the thread, or may drive it if this replica is full.
+/// Publishes a hint to the thread's driver, or to other replicas if nobody drives it and this one
+/// is full.
 fn tell_owner(core: &Core, thread: &ThreadId, posted: Posted) {
     match posted {
         Posted::Stored { owner: 0 } if core.room() > 0 => {}
@@ -209,10 +210,10 @@ fn tell_owner(core: &Core, thread: &ThreadId, posted: Posted) {
     }
 }
 
-/// Waits for the owner's answer. The message stays durable if that takes too long: it will be
+/// Waits for the owner's answer. If that takes too long, the message stays durable and will be
 /// acted on, and the caller may ask again with the same key.
 async fn answered(core: &Core, thread: &ThreadId, key: &str) -> Result<Answer, RuntimeError> {
-    // The last look's: a store that answers is not what is missing.
+    // Whether the store answered the last look: if so, only a driver is missing.
     let reached = AtomicBool::new(false);
     let look = async {
         let mut looks = Backoff::new(LOOKS.0, LOOKS.1);
@@ -226,7 +227,7 @@ async fn answered(core: &Core, thread: &ThreadId, key: &str) -> Result<Answer, R
                     return answer.decode::<Answer>().map_err(|_| RuntimeError::Internal);
                 }
                 Err(error) if !error.is_transient() => return Err(error.into()),
-                // Somebody may have deleted the thread, and the message with it.
+                // The thread may have been deleted, and the message with it.
                 Ok(None)
                     if pause == LOOKS.1
                         && matches!(core.store().thread(thread).await, Ok(None)) =>

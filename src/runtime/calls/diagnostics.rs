@@ -1,8 +1,8 @@
-//! Puts everything that is known of one thread into one bundle, for `GET …/diagnostics`.
+//! Gathers everything that is known of one thread into one bundle, for `GET …/diagnostics`.
 //!
-//! It is asked for when something is wrong: what cannot be read is named in the bundle instead of
-//! costing all of it. Nothing of it may be a secret: the journal holds none, and of the settings
-//! only limits are shown.
+//! It is requested when something is wrong, so a part that cannot be read is named in the bundle
+//! instead of failing all of it. No part may be a secret: the journal holds none, and of the
+//! settings only limits are shown.
 
 use std::collections::VecDeque;
 
@@ -23,16 +23,16 @@ use crate::runtime::types::{
 };
 use crate::store::{StoreError, ThreadRow};
 
-/// Newest events shown: what happened last is what is asked about.
+/// The number of newest events shown: questions are about the latest ones.
 const MAX_EVENTS: usize = 200;
-/// Largest event shown whole, in bytes: with [`MAX_EVENTS`] it bounds the bundle.
+/// The size of the largest event shown whole, in bytes: with [`MAX_EVENTS`] it bounds the bundle.
 const MAX_EVENT_BYTES: usize = 16 << 10;
-/// Newest checkpoints shown, as in their list.
+/// The number of newest checkpoints shown, as in their list.
 const MAX_CHECKPOINTS: usize = 10;
-/// Newest failures shown: attempts of one step fail for the same reason most of the time.
+/// The number of newest failures shown: attempts of one step mostly fail for the same reason.
 const MAX_FAILURES: usize = 20;
 
-/// The bundle of one thread.
+/// Gathers the bundle of one thread.
 pub(in crate::runtime) async fn diagnostics(
     core: &Core,
     thread: &ThreadId,
@@ -74,7 +74,7 @@ pub(in crate::runtime) async fn diagnostics(
     })
 }
 
-/// What could be read; else its problem is noted.
+/// Returns the part if it could be read, and notes the problem otherwise.
 fn note<T>(result: Result<T, RuntimeError>, what: &str, problems: &mut Vec<String>) -> Option<T> {
     result.map_err(|error| problems.push(format!("{what}: {error}"))).ok()
 }
@@ -114,7 +114,7 @@ async fn replica(core: &Core, namespace: &Namespace) -> DiagnosedReplica {
     }
 }
 
-/// What of a journal is shown; of each kind the newest, oldest first.
+/// The parts of a journal that are shown: the newest of each kind, oldest first.
 #[derive(Debug, Default)]
 struct Journal {
     events: VecDeque<Json>,
@@ -123,7 +123,8 @@ struct Journal {
     failures: VecDeque<PastFailure>,
 }
 
-/// Reads a journal as far as it can be read: up to a damaged record, ever fewer events at a time.
+/// Reads a journal up to the first damaged record, which it approaches with ever fewer events at a
+/// time.
 async fn journal(core: &Core, thread: &ThreadId) -> (Journal, Result<(), RuntimeError>) {
     let mut journal = Journal::default();
     let read = patiently(async {
@@ -165,7 +166,7 @@ impl Journal {
     }
 }
 
-/// Adds the newest; `true` if the oldest had to make room.
+/// Adds the newest item; returns whether the oldest had to make room.
 fn keep<T>(queue: &mut VecDeque<T>, newest: T, most: usize) -> bool {
     queue.push_back(newest);
     queue.len() > most && queue.pop_front().is_some()

@@ -1,8 +1,8 @@
-//! Compares two threads: where their journals part, and what became of their steps.
+//! Compares two threads: where their journals part, and how their steps ended.
 //!
-//! Events are compared by what they say, without ids of threads and moments, so that a fork agrees
-//! with the thread it comes from up to where it was forked. Journals are read side by side and page
-//! by page, up to the heads they had in the beginning; nothing is written.
+//! Events are compared by content, without thread ids and times, so that a fork agrees with its
+//! origin up to the fork point. Journals are read side by side and page by page, up to the heads
+//! they had in the beginning; nothing is written.
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -17,12 +17,12 @@ use crate::runtime::types::{
     StepDiff, ThreadDiff,
 };
 
-/// Events read of each journal at a time; the store bounds their bytes.
+/// The number of events read from each journal at a time; the store bounds their bytes.
 const PAGE: usize = 200;
-/// The largest output, or data of an event, that is shown as it is, in bytes: more is told by its
-/// length and digest, for two large texts side by side tell nobody anything.
+/// The size of the largest output, or data of an event, that is shown whole, in bytes. For a larger
+/// one its length and digest tell more: nobody compares two large texts by eye.
 const MAX_SHOWN: usize = 16 << 10;
-/// The most of outputs that one answer shows, in bytes.
+/// The most bytes of outputs that one answer shows.
 const MAX_SHOWN_IN_ALL: usize = 1 << 20;
 
 /// Compares the threads as they are now.
@@ -31,7 +31,7 @@ pub(in crate::runtime) async fn diff(
     a: &ThreadId,
     b: &ThreadId,
 ) -> Result<ThreadDiff, RuntimeError> {
-    // Never closed: there is always a permit to wait for.
+    // The semaphore is never closed, so there is always a permit to wait for.
     let _permit = patiently(async { Ok(core.diffs.acquire().await) }).await?;
     let (heads, same_workflow) = persistently(core, || async {
         let one = core.store().thread(a).await?.ok_or(RuntimeError::ThreadNotFound)?;
@@ -71,7 +71,7 @@ async fn document(
     .await
 }
 
-/// The last event that both journals have in common, and the first ones that differ.
+/// Returns the last event that both journals have in common, and the first ones that differ.
 async fn part(
     core: &Core,
     a: (&ThreadId, Seq),
@@ -97,7 +97,7 @@ async fn part(
     }
 }
 
-/// A journal that is read on and on, up to a head.
+/// A journal that is read page by page, up to a head.
 struct Journal<'a> {
     core: &'a Core,
     thread: &'a ThreadId,
@@ -111,14 +111,14 @@ impl<'a> Journal<'a> {
         Self { core, thread, head, after: 0, page: std::collections::VecDeque::new() }
     }
 
-    /// The next event's text.
+    /// Returns the text of the next event.
     async fn next(&mut self) -> Result<Option<String>, RuntimeError> {
         if self.page.is_empty() && self.after < self.head {
             let left = usize::try_from(self.head - self.after).unwrap_or(PAGE).min(PAGE);
             let look =
                 || async { Ok(self.core.store().read(self.thread, self.after, left).await?) };
             let page = persistently(self.core, look).await?;
-            // Deleted meanwhile.
+            // A missing page means that the thread was deleted meanwhile.
             self.after = page.last().ok_or(RuntimeError::ThreadNotFound)?.last();
             self.page = page.into_iter().flat_map(|records| records.events).collect();
         }
@@ -130,7 +130,7 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// What of an event is shown.
+/// The members of an event that are shown.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Frame {
@@ -159,12 +159,12 @@ fn digest(json: &Json) -> (usize, String) {
     (json.as_str().len(), hex(&Sha256::digest(json.as_str().as_bytes())))
 }
 
-/// What has no output says `null`.
+/// Returns the output, if there is one: a thread or step without output has `null`.
 fn value(output: Option<&Json>) -> Option<&Json> {
     output.filter(|output| !output.is_null())
 }
 
-/// How much of outputs an answer may still show.
+/// The bytes of outputs that an answer may still show.
 struct Shown {
     left: usize,
 }

@@ -1,4 +1,4 @@
-//! How long a workflow usually takes: the median of its recent completed threads.
+//! Estimates how long a workflow takes: the median of its recent completed threads.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -7,16 +7,16 @@ use std::time::Duration;
 use crate::model::{Namespace, ThreadId, lock};
 use crate::store::Store;
 
-/// Completed threads that the median is taken of.
+/// The number of completed threads that the median is taken of.
 const SAMPLES: usize = 101;
 /// How long an estimate is used before it is made again.
 const FRESH_FOR: Duration = Duration::from_secs(10);
-/// How long it is believed that no thread of a workflow has completed: bounds the queries of many
+/// How long a workflow is taken to have no completed thread: this bounds the queries of many
 /// invokes at once, and how long another replica's first completion goes unnoticed.
 const NONE_FOR: Duration = Duration::from_secs(1);
 /// How long a caller waits for an estimate: it came to start a thread.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Workflows whose estimates are kept; beyond it all are forgotten and made again.
+/// The number of workflows whose estimates are kept; beyond it all are forgotten and made again.
 const CAPACITY: usize = 1_024;
 
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ struct Estimate {
     median: Option<Duration>,
 }
 
-/// Estimates by the key of the workflow's name in its namespace.
+/// The estimates by the key of the workflow's name in its namespace.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Estimates {
     known: Mutex<HashMap<String, Estimate>>,
@@ -39,7 +39,8 @@ impl Estimate {
 }
 
 impl Estimates {
-    /// This thread, one of the workflow, has completed: there is something to estimate from.
+    /// Drops the estimate of a workflow without completed threads, now that this thread has
+    /// completed.
     pub(in crate::runtime) fn completed(&self, thread: &ThreadId, workflow: &str) {
         let namespace = thread.namespace();
         let key = namespace.key(workflow);
@@ -54,8 +55,9 @@ impl Estimates {
         self.known().clear();
     }
 
-    /// The estimate for a workflow at a monotonic time; `None` if none of its threads has completed. Never fails a call:
-    /// without an answer from the store there is no estimate.
+    /// Returns the estimate for a workflow at a monotonic time; `None` if none of its threads has
+    /// completed. Never fails a call: if the store does not answer, the old estimate is used, if
+    /// there is one.
     pub(in crate::runtime) async fn of(
         &self,
         (store, now): (&dyn Store, Duration),
@@ -67,7 +69,7 @@ impl Estimates {
             let mut known = self.known();
             match known.get_mut(&*key) {
                 Some(estimate) if estimate.is_fresh(now) => return estimate.median,
-                // Others keep the old one while this caller makes the new one.
+                // Other callers use the old one while this one makes the new one.
                 Some(estimate) => {
                     estimate.made_at = now;
                     estimate.median

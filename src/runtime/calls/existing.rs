@@ -1,4 +1,4 @@
-//! Invokes that meet a thread which exists already: by its id, or by an idempotency key.
+//! Invokes that meet an existing thread: by its id, or by an idempotency key.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::{Control, Invoke, Invoked, ResumeHow, RuntimeError, WorkflowSource};
 use crate::store::ThreadRow;
 
-/// An invoke that names a thread and nothing else.
+/// Answers an invoke that names a thread but no workflow.
 pub(in crate::runtime) async fn alone(
     core: &Arc<Core>,
     invoke: &Invoke,
@@ -42,7 +42,8 @@ pub(in crate::runtime) async fn existing(
     let row = row.ok_or(RuntimeError::ThreadNotFound)?;
     let same = match (request_hash, &invoke.input) {
         (Some(asked), _) if row.request_hash == asked => true,
-        // The newest version is another one by now; the thread goes on with the one it began with.
+        // The workflow may have a newer version by now; the thread goes on with the one it began
+        // with.
         (Some(_), input) if names_its_workflow(invoke, &row) => {
             let input = input.clone().unwrap_or_else(Json::null);
             row.request_hash == own_hash(core, &row, &input).await?
@@ -83,7 +84,7 @@ pub(in crate::runtime) async fn existing(
             };
             match control::resume(core, thread, ResumeHow::default(), control).await {
                 Ok(resumed) => Ok(resumed),
-                // Somebody else resumed it first: report what it is now.
+                // Somebody else resumed it first: report its state now.
                 Err(RuntimeError::PreconditionFailed { .. } | RuntimeError::WrongState { .. }) => {
                     let row =
                         persistently(core, || async { Ok(core.store().thread(thread).await?) })
@@ -97,7 +98,7 @@ pub(in crate::runtime) async fn existing(
     }
 }
 
-/// Whether the invoke names the stored workflow of this thread, and no version of it.
+/// Returns whether the invoke names the stored workflow of this thread, without a version.
 fn names_its_workflow(invoke: &Invoke, row: &ThreadRow) -> bool {
     let named = matches!(
         &invoke.workflow,
@@ -106,7 +107,7 @@ fn names_its_workflow(invoke: &Invoke, row: &ThreadRow) -> bool {
     named && row.workflow_version.is_some()
 }
 
-/// The hash of an invoke of this thread's own workflow with an input.
+/// Returns the hash of an invoke of this thread's own workflow with an input.
 async fn own_hash(core: &Core, row: &ThreadRow, input: &Json) -> Result<String, RuntimeError> {
     let namespace = row.thread_id.namespace();
     let plan =
@@ -115,7 +116,8 @@ async fn own_hash(core: &Core, row: &ThreadRow, input: &Json) -> Result<String, 
     Ok(thread_hash(&plan.meaning, input))
 }
 
-/// Answers a repeat of an idempotency key, as it is stored, with the thread that the first one made.
+/// Answers a repeat of an idempotency key (in its stored form) with the thread that the first
+/// request made.
 pub(in crate::runtime) async fn replay(
     core: &Arc<Core>,
     key: &str,
@@ -123,7 +125,7 @@ pub(in crate::runtime) async fn replay(
 ) -> Result<Invoked, RuntimeError> {
     let known =
         persistently(core, || async { Ok(core.store().by_idempotency_key(key).await?) }).await?;
-    // Deleted in between: the client may try again.
+    // The thread was deleted in between: the client may try again.
     let (thread, hash) = known.ok_or(RuntimeError::Unavailable { retry_after: RETRY_AFTER })?;
     if key_hash != Some(&hash) {
         return Err(RuntimeError::IdempotencyMismatch);

@@ -1,8 +1,8 @@
-//! Gathers what is known of a thread that does not move, for `GET …/explain`.
+//! Gathers the facts about a thread that does not move, for `GET …/explain`.
 //!
-//! What follows from it is said by [`machine::explain`](crate::machine::explain), which does no I/O.
-//! Nothing is changed here, and nothing is guessed: of circuits only what this replica has seen is
-//! told, of other replicas only what the store knows.
+//! [`machine::explain`](crate::machine::explain), which does no I/O, draws the conclusions. Nothing
+//! is changed here, and nothing is guessed: of circuits only this replica's knowledge is reported,
+//! of other replicas only the store's.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use crate::runtime::lease::renew::BEATS;
 use crate::runtime::types::RuntimeError;
 use crate::store::{Ownership, ThreadRow};
 
-/// Tries to see the row and the journal of a thread at one moment: one that moves on between the
-/// reads of each of these moves.
+/// The tries to read the row and the journal of a thread in the same state: a thread that changes
+/// between the two reads in each of them does move.
 const LOOKS: u32 = 3;
-/// Heartbeats that a replica may be late with before that is worth a word: the network's hiccups
+/// The number of heartbeats that a replica may miss before that is reported: hiccups of the network
 /// cost one or two.
 const LATE_BEATS: u32 = 3;
-/// Messages of an inbox that are named.
+/// The number of inbox messages that are named.
 const MAX_LETTERS: usize = 20;
 
 /// A thread as it was found.
@@ -37,7 +37,7 @@ struct Found {
     state: Result<ThreadState, String>,
 }
 
-/// Why a thread does not move.
+/// Explains why a thread does not move.
 pub(in crate::runtime) async fn explain(
     core: &Core,
     thread: &ThreadId,
@@ -117,7 +117,7 @@ async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
     })
 }
 
-/// Whose hands the thread is in.
+/// Returns who has the thread.
 fn hands(core: &Core, found: &Found, now: Timestamp) -> Hands {
     let Found { row, ownership, .. } = found;
     if core.drives(&row.thread_id) {
@@ -135,7 +135,7 @@ fn hands(core: &Core, found: &Found, now: Timestamp) -> Hands {
     let ends = Timestamp::from_millis(now.millis().saturating_add(holder.lease_left_ms));
     let replica = holder.replica.clone();
     if holder.lease_left_ms <= 0 {
-        // It has written since: a lease that was ended by whoever started next has no time.
+        // It has written since: a lease that was ended by the next replica to start has no time.
         return Hands::Lost { replica: Some(replica), since: Some(ends.max(row.updated_at)) };
     }
     let lease = core.parts.settings.lease;
@@ -145,7 +145,7 @@ fn hands(core: &Core, found: &Found, now: Timestamp) -> Hands {
     Hands::Elsewhere { replica, lease_until: ends, silent: late.then_some(silent) }
 }
 
-/// What lies in the thread's inbox.
+/// Returns the messages in the thread's inbox.
 async fn letters(core: &Core, found: &Found) -> Result<Vec<Letter>, RuntimeError> {
     if found.ownership.mail == 0 {
         return Ok(Vec::new());
@@ -159,14 +159,15 @@ async fn letters(core: &Core, found: &Found) -> Result<Vec<Letter>, RuntimeError
     Ok(inbox.iter().take(MAX_LETTERS).map(|message| letter(&message.body)).collect())
 }
 
-/// Why nobody drives the thread now, if that is because it could not be recovered.
+/// Returns why nobody drives the thread now, if that is because it could not be recovered.
 async fn failed_recovery(
     core: &Core,
     found: &Found,
     now: Timestamp,
 ) -> Result<Option<String>, RuntimeError> {
     let row = &found.row;
-    // Whoever fails gives it back for no longer than this: all that sleep longer need no look.
+    // A failed recovery sets a thread aside for no longer than this: one that sleeps longer needs
+    // no look.
     let latest = now.plus(recoveries::LONGEST_PAUSE);
     let rests = row.owner == 0 && row.wake_at.is_some_and(|due| due <= latest);
     if row.summary.status.is_terminal() || !rests {
@@ -175,7 +176,7 @@ async fn failed_recovery(
     recoveries::failure(core, row).await
 }
 
-/// How long ago the attempts under way here have shown their last sign of life.
+/// Returns for each attempt under way here the time since its last sign of life.
 fn silences(core: &Core, state: &ThreadState) -> BTreeMap<StepIx, Duration> {
     let running = state.placed().filter(|(.., step)| step.status == StepStatus::Running);
     running
@@ -186,7 +187,7 @@ fn silences(core: &Core, state: &ThreadState) -> BTreeMap<StepIx, Duration> {
         .collect()
 }
 
-/// What this replica knows of what steps call that wait for their next attempt.
+/// Returns what this replica knows of the circuits of steps that wait for their next attempt.
 fn circuits(core: &Core, state: &ThreadState) -> BTreeMap<StepIx, KnownCircuit> {
     let retrying = Some(StepStatus::Retrying);
     let waiting =

@@ -1,8 +1,8 @@
-//! Forks: a new thread that begins with the history of another, up to an event of it.
+//! Forks: a new thread that begins with the history of another, up to one of its events.
 //!
 //! The other thread is only read; nothing is ever written to its journal. The fork gets all of its
-//! history in one start, under its own id, and is then claimed like any thread that waits: nobody
-//! was lost, so it is no recovery.
+//! history in one start, under its own id, and is then claimed like any waiting thread: no replica
+//! was lost, so this is no recovery.
 
 mod history;
 
@@ -24,7 +24,7 @@ use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::{Control, ForkHow, Invoked, RuntimeError};
 use crate::store::{IdempotencyKey, ThreadRow};
 
-/// Makes the fork, or answers for the one that the same request has made already.
+/// Makes the fork, or answers with the one that the same request has made already.
 pub(in crate::runtime) async fn fork(
     core: &Arc<Core>,
     origin: &ThreadId,
@@ -38,14 +38,14 @@ pub(in crate::runtime) async fn fork(
     if let Some(made) = made_before(core, &how, &control, &request).await? {
         return Ok(made);
     }
-    // Never closed: there is always a permit to wait for.
+    // The semaphore is never closed, so there is always a permit to wait for.
     let permit = patiently(async { Ok(core.forks.acquire().await) }).await?;
     let made = make(core, origin, (how, &request), control).await;
     drop(permit);
     made
 }
 
-/// Tells a repeat from another request.
+/// Returns the hash that tells a repeat from another request.
 fn request_hash(origin: &ThreadId, how: &ForkHow) -> String {
     let seq = how.at_seq.to_string();
     let input = how.input.as_ref().map_or("", Json::as_str);
@@ -56,7 +56,7 @@ fn request_hash(origin: &ThreadId, how: &ForkHow) -> String {
     hash(&parts)
 }
 
-/// The answer to a request that was made before: by its thread id, or by its key.
+/// Answers a request that was made before, found by its thread id or by its key.
 async fn made_before(
     core: &Arc<Core>,
     how: &ForkHow,
@@ -108,7 +108,7 @@ async fn make(
     if how.at_seq < 1 || how.at_seq > last_seq {
         return Err(RuntimeError::SeqOutOfRange { last_seq });
     }
-    // Whether it may wait in the queue: it is not driven from here.
+    // Fails if the fork may not even be queued; it is not driven from here.
     has_room(core)?;
     let chosen = how.thread_id.clone();
     let thread = match &chosen {
@@ -120,7 +120,7 @@ async fn make(
         return exists(core, &thread, request).await;
     };
     let moment = core.moment();
-    // Times of a journal do not step back, even if the clock has.
+    // Times in a journal never go back, even if the clock has.
     let moment = Moment { now: moment.now.max(row.updated_at), ..moment };
     let Control { by, on_behalf_of, role, reason, idempotency_key, if_match: _ } = control;
     let from = ForkedFrom {
@@ -158,7 +158,7 @@ async fn make(
     }
 }
 
-/// Somebody else made a thread of that id meanwhile.
+/// Answers when somebody else made a thread of that id meanwhile.
 async fn exists(core: &Core, thread: &ThreadId, request: &str) -> Result<Invoked, RuntimeError> {
     let row = persistently(core, || async { Ok(core.store().thread(thread).await?) }).await?;
     // Deleted in between, or never written: the client may try again.
@@ -166,7 +166,7 @@ async fn exists(core: &Core, thread: &ThreadId, request: &str) -> Result<Invoked
     same(core, row, request).await
 }
 
-/// What a fork is to do otherwise, held against the plan, its schema and the limits.
+/// Checks the changes of a fork against the plan, its schema and the limits.
 async fn checked(
     core: &Core,
     (namespace, plan): (&Namespace, &Plan),

@@ -13,19 +13,19 @@ use crate::runtime::types::{
 };
 use crate::store::NoticeCount;
 
-/// A failure rate of recent store calls from which the store counts as degraded.
+/// The failure rate of recent store calls above which the store counts as degraded.
 const DEGRADED_ERROR_RATE: f64 = 0.01;
 /// How long a health check waits for the store: health must answer while the store does not.
 const PATIENCE: std::time::Duration = std::time::Duration::from_millis(800);
-/// Open circuits that a check's detail names: the rest is in the report.
+/// The number of open circuits named in a check's detail: the report has the others.
 const NAMED_CIRCUITS: usize = 5;
 
-/// Whether this replica can take and drive threads now.
+/// Returns whether this replica can take and drive threads now.
 pub(in crate::runtime) fn ready(core: &Core) -> bool {
     core.authority().holds() && !core.draining.is_cancelled()
 }
 
-/// The state of the store.
+/// Reports the health of the store.
 pub(in crate::runtime) async fn store(core: &Core) -> StoreHealth {
     let info = core.store().info();
     let answers = matches!(tokio::time::timeout(PATIENCE, core.store().ping()).await, Ok(Ok(())));
@@ -39,7 +39,7 @@ pub(in crate::runtime) async fn store(core: &Core) -> StoreHealth {
         (true, true) => HealthStatus::Degraded,
         (true, false) => HealthStatus::Healthy,
     };
-    // Microseconds are more than anybody reads.
+    // Nobody reads more digits than microseconds.
     let rounded = |millis: f64| (millis * 1_000.0).round() / 1_000.0;
     let latency = |window: WindowSummary| Latency {
         p50_ms: window.p50_ms.map(rounded),
@@ -56,7 +56,7 @@ pub(in crate::runtime) async fn store(core: &Core) -> StoreHealth {
     }
 }
 
-/// The whole report.
+/// Makes the whole report.
 pub(in crate::runtime) async fn report(core: &Core, namespace: &Namespace) -> HealthReport {
     let storage = store(core).await;
     let mut checks = BTreeMap::new();

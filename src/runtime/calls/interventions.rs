@@ -1,7 +1,7 @@
-//! What waits for a person: the index that is written beside the journal, and its lists.
+//! Interventions: the index that is written beside the journal, and its lists.
 //!
-//! A view of the journal: each row is made from the folded state, by the append that changes it
-//! (`commit`), and by `verify` to compare. Nothing is decided here, and nothing from the index.
+//! The index is a view of the journal: each row is made from the folded state, by the append that
+//! changes it (`append`), and by `verify` to compare. Nothing is decided here or from the index.
 
 use super::query::{listed, read_cursor, write_cursor};
 use crate::machine::{self, ThreadState};
@@ -12,12 +12,12 @@ use crate::runtime::types::{
 };
 use crate::store::{InterventionFilter, InterventionRow};
 
-/// Bytes of a list after which it is cut: what is asked of a person may be as large as an event.
+/// The bytes after which a list is cut: an intervention may be as large as an event.
 const PAGE_BYTES: usize = 1 << 20;
-/// Rows that are read first, while nothing is known of their size.
+/// The number of rows that are read first, while nothing is known of their size.
 const FIRST_ROWS: usize = 16;
 
-/// The index's rows of the interventions that these events open, escalate or resolve.
+/// Returns the index's rows of the interventions that these events open, escalate or resolve.
 pub(in crate::runtime) fn rows(state: &ThreadState, events: &[Event]) -> Vec<InterventionRow> {
     let touched = events.iter().filter_map(|event| match &event.body {
         EventBody::InterventionOpened(data) => Some(data.id.as_str()),
@@ -50,7 +50,7 @@ pub(in crate::runtime) fn rows(state: &ThreadState, events: &[Event]) -> Vec<Int
     all.filter(|one| touched.contains(&one.opened.id.as_str())).map(|one| row(state, one)).collect()
 }
 
-/// The index's rows of all interventions of a thread.
+/// Returns the index's rows of all interventions of a thread.
 pub(in crate::runtime) fn all(state: &ThreadState) -> impl Iterator<Item = InterventionRow> {
     state.interventions.iter().map(|one| row(state, one))
 }
@@ -88,12 +88,12 @@ fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
         thread_id: shown.thread_id.clone(),
         opened_at: shown.opened_at,
         resolved_at: shown.resolved_at,
-        // Plain members of strings and times: this cannot fail.
+        // Plain members of strings and times, so this cannot fail.
         body: Json::of(&shown).unwrap_or_else(|_| Json::null()),
     }
 }
 
-/// Interventions, newest first.
+/// Lists interventions, newest first.
 pub(in crate::runtime) async fn list(
     core: &Core,
     query: InterventionQuery,
@@ -109,7 +109,7 @@ pub(in crate::runtime) async fn list(
     let (mut rows, mut bytes): (Vec<InterventionRow>, usize) = (Vec::new(), 0);
     let mut limit = query.limit;
     while let Some(left @ 1..) = (limit + 1).checked_sub(rows.len()) {
-        // As many as fit if they are as large as those before.
+        // As many rows as fit if they are as large as those before.
         let each = bytes.checked_div(rows.len()).unwrap_or(PAGE_BYTES / FIRST_ROWS).max(1);
         let part = (PAGE_BYTES.saturating_sub(bytes) / each).clamp(1, left);
         let look = || async { Ok(core.store().interventions(&filter, part).await?) };

@@ -1,4 +1,4 @@
-//! Accepts workflows: a new thread, or an answer for the one that exists already.
+//! Accepts invokes: makes a new thread, or answers for one that exists already.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,11 +22,11 @@ use crate::runtime::types::{Invoke, Invoked, RuntimeError};
 use crate::runtime::write::writer::Committed;
 use crate::store::{Disposition, IdempotencyKey, Start, Write, WriteOutcome};
 
-/// How often it is looked whether a start of the same thread has become durable.
+/// The interval of checks whether a start of the same thread has become durable.
 const OTHER_START_CHECK: std::time::Duration = std::time::Duration::from_millis(5);
 
-/// Starts a thread, or continues or reports the one of that id or key.
-/// Each call of the store has its own patience; together they have no more than one of them.
+/// Starts a thread, or continues or reports the one of that id or key. Each call of the store has
+/// its own timeout; all together take no longer than one of them may.
 pub(in crate::runtime) async fn invoke(
     core: &Arc<Core>,
     invoke: Invoke,
@@ -51,7 +51,7 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
             .filter(|_| invoke.thread_id.is_none())
             .map(|_| whole_hash(workflow, &source, &input, &invoke)),
     };
-    // Before the thread runs: its own completion is no forecast of it.
+    // Taken before the thread runs: its own completion is no forecast of it.
     let estimated_duration = core.estimate(&invoke.namespace, &source.plan.name).await;
     let (thread, made) = create(core, &invoke, &source, (input, &request)).await?;
     match made {
@@ -81,13 +81,13 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
     }
 }
 
-/// Hashes that tell a repeat from a conflict.
+/// The hashes that tell a repeat from a conflict.
 struct Request {
     thread_hash: String,
     key_hash: Option<String>,
 }
 
-/// What became of a start.
+/// The result of a start.
 pub(in crate::runtime) enum Made {
     Started { status: ThreadStatus, last_seq: u64 },
     ThreadExists,
@@ -129,7 +129,7 @@ async fn create(
     let made = start(thread.clone(), Arc::clone(&source.plan), body, moment);
     let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
     let mut events = vec![first];
-    // A start has no place for what it may ask of people: somebody claims the thread for that.
+    // A start cannot open interventions: a thread that may ask people is claimed before it goes on.
     let drive_here = has_room(core)? && !source.plan.may_ask();
     if drive_here {
         let advanced = core.decide(&mut state, Command::Advance).await;
@@ -148,7 +148,8 @@ async fn create(
     Ok((thread, made))
 }
 
-/// Whether this replica drives another thread itself; if not, whether it may wait in the queue.
+/// Returns whether this replica drives another thread itself; fails if the thread may not even be
+/// queued.
 pub(in crate::runtime) fn has_room(core: &Core) -> Result<bool, RuntimeError> {
     let authority = core.authority();
     if !authority.holds() {
@@ -208,7 +209,8 @@ fn first_write(
         interventions: Vec::new(),
         summary: summary(state),
         disposition: if state.status == ThreadStatus::Queued {
-            // Priority is worth seconds of waiting: nobody starves, and no second queue is needed.
+            // Priority is worth seconds of waiting, so that no thread starves and no second queue
+            // is needed.
             Disposition::Release { wake_at: Some(due.min(state.created_at)) }
         } else {
             Disposition::Keep
@@ -245,7 +247,7 @@ async fn launch(
         if started {
             crate::runtime::drive::count::count(&core.parts.metrics, &driver.state, &events);
         }
-        // A caller that has gone away does not listen any more; the thread runs all the same.
+        // A caller that has gone away no longer listens; the thread runs all the same.
         drop(reply.send(committed));
         if started {
             supervise(&core, thread, driver.run(events, None)).await;
@@ -261,7 +263,7 @@ async fn launch(
     }
 }
 
-/// Somebody else has just begun this thread here: waits until that is durable, or will never be.
+/// Waits until another start of this thread on this replica is durable, or will never be.
 pub(in crate::runtime) async fn other_start(
     core: &Core,
     thread: &ThreadId,
@@ -297,7 +299,7 @@ pub(in crate::runtime) async fn enqueue(
 }
 
 /// Writes a start. The store may have lost the definition since it was known to have it (a database
-/// restored from a backup, a failover): then the start goes again, with the text.
+/// restored from a backup, a failover): then the start is sent again, with the text.
 async fn write_start(
     core: &Core,
     write: Start,
@@ -322,7 +324,7 @@ fn made(committed: Committed) -> Result<Option<Made>, RuntimeError> {
         Committed::Answered(WriteOutcome::Fenced | WriteOutcome::Busy) | Committed::Lost => {
             Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
         }
-        // A start that brings the text lacks none.
+        // A start that brings the text cannot lack the definition.
         Committed::DefinitionMissing(_)
         | Committed::Answered(WriteOutcome::DefinitionMissing | WriteOutcome::Refused) => {
             Err(RuntimeError::Internal)

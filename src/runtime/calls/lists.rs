@@ -1,7 +1,7 @@
 //! Places for the lists and counts that clients ask for.
 //!
-//! A list may take the store as long as it lets any statement run, and anybody who may read may ask for
-//! many. They get a part of the store's connections, and no more.
+//! A list may take the store as long as any statement may run, and every reader may ask for many.
+//! All lists together get a part of the store's connections, and no more.
 
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::runtime::settings::{LIST_PATIENCE, LIST_REST, RETRY_AFTER};
 use crate::runtime::types::RuntimeError;
 
-/// A place, which stays taken for a while if it is left before the store has answered.
+/// A place for one list. If it is dropped before the store has answered, it stays taken for a
+/// while.
 pub(in crate::runtime) struct Place(Option<OwnedSemaphorePermit>);
 
 impl Place {
-    /// Waits for one, though not for long.
+    /// Waits for a place, up to a short timeout.
     pub(in crate::runtime) async fn among(places: &Arc<Semaphore>) -> Result<Self, RuntimeError> {
         let free = Arc::clone(places).acquire_owned();
         match tokio::time::timeout(LIST_PATIENCE, free).await {
@@ -24,7 +25,7 @@ impl Place {
         }
     }
 
-    /// Leaves it to the next: the store has answered, and nothing of the list goes on there.
+    /// Frees the place at once: the store has answered, and nothing of the list goes on there.
     pub(in crate::runtime) fn answered(mut self) {
         self.0 = None;
     }

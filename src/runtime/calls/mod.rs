@@ -1,4 +1,4 @@
-//! What faces ask for, a file for each call.
+//! The calls of faces, with a file for each.
 
 pub(super) mod audit;
 pub(super) mod audit_book;

@@ -8,7 +8,7 @@ use crate::runtime::core::Core;
 use crate::runtime::types::{CauseKind, Monitor, MonitoredThread, RuntimeError};
 use crate::store::{ThreadFilter, ThreadRow};
 
-/// Threads of a namespace that have not ended, newest first, at most `limit` of each status.
+/// Lists threads of a namespace that have not ended, newest first, at most `limit`.
 pub(in crate::runtime) async fn monitor(
     core: &Core,
     namespace: &Namespace,
@@ -48,12 +48,12 @@ async fn watch(
     let idle = now.since(row.updated_at);
     let stuck = stuck(core, &row, now).await?;
     let idle_ms = millis(idle);
-    // Only the journals of those that look stuck are read.
+    // Only the journals of threads that look stuck are read.
     let cause = if stuck.is_some() { cause(core, &row).await? } else { None };
     Ok(MonitoredThread { thread: item(row), idle_ms, stuck, cause })
 }
 
-/// What `explain` says first of a thread; `None` if it is gone by now.
+/// Returns the first cause that `explain` gives for a thread; `None` if the thread is gone by now.
 async fn cause(core: &Core, row: &ThreadRow) -> Result<Option<CauseKind>, RuntimeError> {
     match explain(core, &row.thread_id).await {
         Ok(told) => Ok(told.causes.first().map(|cause| cause.kind)),
@@ -62,7 +62,7 @@ async fn cause(core: &Core, row: &ThreadRow) -> Result<Option<CauseKind>, Runtim
     }
 }
 
-/// Why a thread looks stuck; `None` if it moves, or is meant to wait.
+/// Returns why a thread looks stuck; `None` if it moves, or is meant to wait.
 pub(in crate::runtime) async fn stuck(
     core: &Core,
     row: &ThreadRow,
@@ -84,7 +84,7 @@ pub(in crate::runtime) async fn stuck(
     if row.owner == 0 {
         return Ok(waits(core, row, now));
     }
-    // Whoever drives it waits for an attempt that takes its time: the attempt's own limits judge it.
+    // Its driver waits for an attempt that takes its time: the attempt's own limits judge it.
     if !row.summary.current_steps.is_empty() && is_driven(core, row).await? {
         return Ok(None);
     }
@@ -92,13 +92,14 @@ pub(in crate::runtime) async fn stuck(
     Ok(Some(format!("no event since {}; under way: {}", row.updated_at, steps.join(", "))))
 }
 
-/// Why a thread cannot be recovered; `None` if nobody has tried and failed.
+/// Returns why a thread cannot be recovered; `None` if no recovery has failed.
 async fn left_alone(
     core: &Core,
     row: &ThreadRow,
     now: Timestamp,
 ) -> Result<Option<String>, RuntimeError> {
-    // Whoever fails gives it back for no longer than this: all that sleep longer need no look.
+    // A failed recovery sets a thread aside for no longer than this: one that sleeps longer needs
+    // no look.
     let latest = now.plus(recoveries::LONGEST_PAUSE);
     let Some(due) = row.wake_at.filter(|due| row.owner == 0 && *due <= latest) else {
         return Ok(None);
@@ -107,19 +108,19 @@ async fn left_alone(
     Ok(failure.map(|detail| format!("cannot be recovered, tried again at {due}: {detail}")))
 }
 
-/// Whether a replica that lives drives the thread.
+/// Returns whether a live replica drives the thread.
 async fn is_driven(core: &Core, row: &ThreadRow) -> Result<bool, RuntimeError> {
     if core.drives(&row.thread_id) {
         return Ok(true);
     }
-    // Of a thread that is ours without a driver, a lease says nothing.
+    // For a thread that this replica owns without a driver, a valid lease says nothing.
     if row.owner == core.authority().incarnation {
         return Ok(false);
     }
     persistently(core, || async { Ok(core.store().owner(&row.thread_id).await?.is_some()) }).await
 }
 
-/// Why a thread that nobody drives looks stuck.
+/// Returns why a thread that nobody drives looks stuck.
 fn waits(core: &Core, row: &ThreadRow, now: Timestamp) -> Option<String> {
     match row.wake_at {
         Some(due) if due > now => None,

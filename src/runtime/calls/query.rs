@@ -1,4 +1,4 @@
-//! What is read of threads: status, events, lists.
+//! Reads of threads: status, events, lists.
 
 use std::time::Duration;
 
@@ -59,8 +59,8 @@ impl From<LoadError> for RuntimeError {
     }
 }
 
-/// Bounds what a caller waits for the store, for what must not be done twice; all else is done
-/// [`persistently`].
+/// Bounds how long a caller waits for the store, for calls that must not be repeated; all others
+/// are made [`persistently`].
 pub(in crate::runtime) async fn patiently<T>(
     work: impl Future<Output = Result<T, RuntimeError>>,
 ) -> Result<T, RuntimeError> {
@@ -68,11 +68,12 @@ pub(in crate::runtime) async fn patiently<T>(
     tokio::time::timeout(STORE_PATIENCE, work).await.unwrap_or(Err(unavailable))
 }
 
-/// Performs what may be repeated (a read, or a write with a key), again and again while the store
-/// fails for now and the caller's patience lasts: a connection that broke must not reach a client.
+/// Makes a call that may be repeated (a read, or a write with a key) again and again while the
+/// store fails transiently and the caller's patience lasts: a broken connection must not be noticed
+/// by a client.
 ///
 /// A store that is known to be away (heartbeats have not got through for most of a lease) is asked
-/// once and not for long: see [`STORE_PATIENCE_AWAY`].
+/// once, with a short timeout: see [`STORE_PATIENCE_AWAY`].
 pub(in crate::runtime) async fn persistently<T, F>(
     core: &Core,
     mut work: impl FnMut() -> F,
@@ -101,7 +102,7 @@ where
     tokio::time::timeout(patience, tries).await.unwrap_or(Err(unavailable))
 }
 
-/// Reads a list or a count for a client [`persistently`], when there is a [`Place`] for it.
+/// Reads a list or a count for a client [`persistently`], once there is a [`Place`] for it.
 pub(in crate::runtime) async fn listed<T, F>(
     core: &Core,
     look: impl FnMut() -> F,
@@ -117,7 +118,7 @@ where
     found
 }
 
-/// The status document of a thread.
+/// Returns the status document of a thread.
 pub(in crate::runtime) async fn status(
     core: &Core,
     thread: &ThreadId,
@@ -130,7 +131,7 @@ pub(in crate::runtime) async fn status(
             return Err(RuntimeError::SeqOutOfRange { last_seq: state.last_seq });
         }
         if at.is_some() {
-            // Who drove it then is not told by its journal.
+            // The journal does not say who drove the thread then.
             return Ok(state.document(None));
         }
         let owner = (!state.status.is_terminal() && core.drives(thread))
@@ -144,7 +145,7 @@ pub(in crate::runtime) async fn status(
     .await
 }
 
-/// Waits until the thread has ended; `false` if `limit` passes first.
+/// Waits until the thread has ended; returns `false` if `limit` passes first.
 pub(in crate::runtime) async fn wait_for_end(
     core: &Core,
     thread: &ThreadId,
@@ -155,8 +156,8 @@ pub(in crate::runtime) async fn wait_for_end(
     let mut told_by_driver = core.drives(thread);
     let wait = async {
         loop {
-            // The driver here tells of its last commit; should that have been a moment ago, the
-            // poll of followed heads does, and then the row is read after all.
+            // The driver here reports its next commit. If it has made its last one a moment ago,
+            // the poll of followed heads reports that, and then the row is read after all.
             if std::mem::take(&mut told_by_driver) {
                 let head = follow.wait(|head| head.seq > seen && head.ended != Some(false)).await;
                 if head.ended == Some(true) {
@@ -169,7 +170,7 @@ pub(in crate::runtime) async fn wait_for_end(
                 return Ok(true);
             }
             seen = seen.max(row.last_seq);
-            // Of a thread driven elsewhere only the number is known: its row tells the rest.
+            // For a thread driven elsewhere only the number is known: its row tells the rest.
             let head = follow.wait(|head| head.seq > seen && head.ended != Some(false)).await;
             if head.ended == Some(true) {
                 return Ok(true);
@@ -181,12 +182,12 @@ pub(in crate::runtime) async fn wait_for_end(
         biased;
         ended = wait => ended,
         () = tokio::time::sleep(limit) => Ok(false),
-        // A caller that waits must not hold up the end of the server.
+        // A waiting caller must not delay the shutdown.
         () = core.draining.cancelled() => Ok(false),
     }
 }
 
-/// Waits until a thread has an event of that number, or has ended without it, or `limit` has passed.
+/// Waits until a thread has an event of that number, has ended without it, or `limit` has passed.
 pub(in crate::runtime) async fn wait_for_event(
     core: &Core,
     thread: &ThreadId,
@@ -208,12 +209,12 @@ pub(in crate::runtime) async fn wait_for_event(
         biased;
         there = wait => there,
         () = tokio::time::sleep(limit) => Ok(()),
-        // A caller that waits must not hold up the end of the server.
+        // A waiting caller must not delay the shutdown.
         () = core.draining.cancelled() => Ok(()),
     }
 }
 
-/// A stretch of a thread's journal.
+/// Reads a stretch of a thread's journal.
 pub(in crate::runtime) async fn events(
     core: &Core,
     thread: &ThreadId,
@@ -224,7 +225,8 @@ pub(in crate::runtime) async fn events(
         loop {
             let page = core.store().read(thread, after, limit).await?;
             let events: Vec<_> = page.iter().flat_map(raw_events).collect();
-            // A commit of a driver here tells whether the thread ended with it.
+            // If a driver here committed the last event, its head tells whether the thread ended
+            // with it.
             if let Some(last) = events.last()
                 && let Some(head) = core.feed.head(thread)
                 && let (true, Some(ended)) = (head.seq == last.seq, head.ended)
@@ -232,7 +234,8 @@ pub(in crate::runtime) async fn events(
                 return Ok(EventPage { head: head.seq, ended, events });
             }
             let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
-            // Written since they were read: nobody must take "none" for "none until the end".
+            // Events were written after the read: a reader must not take "none" for "none until the
+            // end".
             if events.is_empty() && row.last_seq > after && limit > 0 {
                 continue;
             }
@@ -243,7 +246,7 @@ pub(in crate::runtime) async fn events(
     .await
 }
 
-/// One thread.
+/// Returns one thread.
 pub(in crate::runtime) async fn thread(
     core: &Core,
     thread: &ThreadId,
@@ -252,7 +255,7 @@ pub(in crate::runtime) async fn thread(
     row.map(item).ok_or(RuntimeError::ThreadNotFound)
 }
 
-/// Who started a thread: its first event says so for ever. Of a fork, who forked it.
+/// Returns who started a thread, or forked it if it is a fork: its first event says so for ever.
 pub(in crate::runtime) async fn started_by(
     core: &Core,
     thread: &ThreadId,
@@ -271,7 +274,7 @@ pub(in crate::runtime) async fn started_by(
     .await
 }
 
-/// Threads, newest first.
+/// Lists threads, newest first.
 pub(in crate::runtime) async fn threads(
     core: &Core,
     query: ThreadQuery,
@@ -299,12 +302,12 @@ pub(in crate::runtime) async fn threads(
     Ok(page.map(item))
 }
 
-/// The cursor of a list that is ordered by a time and an id: those of its last item.
+/// Encodes the cursor of a list that is ordered by time and id, from those of the page's last item.
 pub(in crate::runtime) fn write_cursor(at: Timestamp, id: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}:{id}", at.millis()))
 }
 
-/// The time and the id that [`write_cursor`] was given.
+/// Decodes the time and the id that [`write_cursor`] was given.
 pub(in crate::runtime) fn read_cursor(cursor: &str) -> Result<(Timestamp, String), RuntimeError> {
     let read = || {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
@@ -314,7 +317,7 @@ pub(in crate::runtime) fn read_cursor(cursor: &str) -> Result<(Timestamp, String
     read().ok_or_else(bad_cursor)
 }
 
-/// A cursor that no list of ours gave.
+/// Returns the error for a cursor that no list of ours gave.
 fn bad_cursor() -> RuntimeError {
     RuntimeError::Invalid(vec![Fault {
         pointer: "/cursor".to_owned(),
@@ -322,7 +325,7 @@ fn bad_cursor() -> RuntimeError {
     }])
 }
 
-/// A row as lists show it.
+/// Converts a row for lists.
 pub(in crate::runtime) fn item(row: ThreadRow) -> ThreadItem {
     ThreadItem {
         thread_id: row.thread_id,
@@ -344,7 +347,7 @@ pub(in crate::runtime) fn item(row: ThreadRow) -> ThreadItem {
 /// The name under which the key of stream tokens is kept.
 const TOKEN_KEY: &str = "stream_token_key";
 
-/// The key that signs stream tokens.
+/// Returns the key that signs stream tokens.
 pub(in crate::runtime) async fn token_key(core: &Core) -> Result<[u8; 32], RuntimeError> {
     let now = core.parts.clock.now();
     let mut digest = Sha256::new();

@@ -6,7 +6,7 @@ use super::workflows::Source;
 use crate::model::{Json, canonical_digest};
 use crate::runtime::types::{Invoke, WorkflowSource};
 
-/// SHA-256 over parts, each with its length so that no two lists read alike; in hex.
+/// Returns the SHA-256 over parts in hex, each with its length so that no two lists read alike.
 pub(in crate::runtime) fn hash(parts: &[&str]) -> String {
     let mut digest = Sha256::new();
     for part in parts {
@@ -16,14 +16,16 @@ pub(in crate::runtime) fn hash(parts: &[&str]) -> String {
     crate::model::hex(&digest.finalize())
 }
 
-/// Hash of what all invokes of one thread have in common: a workflow by its meaning, and an input. How
-/// a client orders the members of an object is nothing that it could be held to.
+/// Returns the hash of what all invokes of one thread have in common: a workflow by its meaning,
+/// and an input. It does not depend on the order of an object's members, which no client has to
+/// keep.
 pub(in crate::runtime) fn thread_hash(meaning: &str, input: &Json) -> String {
     hash(&[meaning, &canonical_digest(input)])
 }
 
-/// Hash of everything that a repeat under one idempotency key must have in common. A stored workflow
-/// counts as it was named: a version that was added meanwhile makes a repeat no other request.
+/// Returns the hash of everything that repeats under one idempotency key must have in common. A
+/// stored workflow counts as it was named, so that a version added meanwhile does not make a repeat
+/// another request.
 pub(in crate::runtime) fn whole_hash(
     asked: &WorkflowSource,
     source: &Source,

@@ -1,8 +1,8 @@
-//! What happened lately, over all replicas: `GET /stats`, and the counters behind it.
+//! Statistics over all replicas, for `GET /stats`, and the counters behind them.
 //!
-//! Each replica adds what it counted to the store's tallies (counters that all replicas share, by the
-//! hour) now and then. They are statistics: what a replica counted in its last seconds is lost with
-//! it, and nothing is ever decided from them.
+//! Each replica regularly adds its counts to the store's tallies (hourly counters that all replicas
+//! share). They are statistics: the counts of a replica's last seconds are lost with it, and
+//! nothing is ever decided from them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,21 +18,22 @@ use crate::runtime::types::{
     CheckpointStats, InterventionStats, RecoveryStats, RuntimeError, Stats, StorageStats,
 };
 
-/// How often a replica adds to the tallies: what a look at them may lag behind the others.
+/// The interval at which a replica adds to the tallies: its counts may be that late for other
+/// replicas.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// What the figures cover.
+/// The period that the figures cover.
 const WINDOW: Duration = Duration::from_hours(24);
 
-/// The counter of snapshots that a load found bad.
+/// The name of the counter of snapshots that a load found bad.
 const BAD_SNAPSHOTS: &str = "snapshot/bad";
 
-/// What this replica has counted since it started, by name.
+/// Returns the counts of this replica since its start, by name.
 fn totals(core: &Core) -> Vec<(String, u64)> {
     let snapshots = crate::runtime::drive::snapshots::counts(&core.parts.metrics);
     let bad = snapshots.bad.iter().map(|(_, count)| count).sum();
     let written = snapshots.written.into_iter();
     let mut totals = core.parts.metrics.tallies();
-    // Snapshots are the replica's doing: they are not counted by namespaces.
+    // Snapshots are made by the replica, so they are not counted by namespace.
     let begin = checkpoint_tally(&Namespace::default());
     totals.extend(written.map(|(kind, count)| (format!("{begin}snapshot_{kind}"), count)));
     totals.push((BAD_SNAPSHOTS.to_owned(), bad));
@@ -59,7 +60,8 @@ async fn flush(core: &Core) {
     }
 }
 
-/// The figures of the last 24 hours, of a namespace's threads; those of the store are everybody's.
+/// Returns the figures of the last 24 hours for a namespace's threads; figures of the store are
+/// global.
 pub(in crate::runtime) async fn stats(
     core: &Core,
     namespace: &Namespace,

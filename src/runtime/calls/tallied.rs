@@ -1,4 +1,4 @@
-//! How much of this replica's counters the store's tallies have.
+//! The part of this replica's counters that the store's tallies have already.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use crate::model::lock;
 pub(in crate::runtime) struct Tallied(Mutex<BTreeMap<String, u64>>);
 
 impl Tallied {
-    /// The part of the totals that has not been added.
+    /// Returns the part of the totals that has not been added.
     pub(in crate::runtime) fn missing(&self, totals: Vec<(String, u64)>) -> Vec<(String, u64)> {
         // A panic while it was held cannot leave a map of counts half changed.
         let added = lock(&self.0);
@@ -22,7 +22,7 @@ impl Tallied {
             .collect()
     }
 
-    /// These have been added.
+    /// Records counts that have been added.
     pub(in crate::runtime) fn added(&self, counts: &[(String, u64)]) {
         let mut added = lock(&self.0);
         for (name, count) in counts {

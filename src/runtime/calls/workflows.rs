@@ -1,4 +1,4 @@
-//! Stored, versioned workflows, and plans for those that stand in a request.
+//! Stored, versioned workflows, and plans for workflows given in a request.
 
 use std::sync::Arc;
 
@@ -15,18 +15,18 @@ use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::{Page, RuntimeError, StoredWorkflow, WorkflowSource};
 use crate::store::WorkflowRow;
 
-/// About what a byte of a workflow's text takes in memory while it is checked, in bytes.
+/// About how many bytes of memory one byte of a workflow's text takes while it is checked.
 const CHECK_WEIGHT: usize = 16;
 
-/// What an invoke is to run.
+/// The workflow that an invoke is to run.
 #[derive(Debug)]
 pub(in crate::runtime) struct Source {
     pub(in crate::runtime) plan: Arc<Plan>,
-    /// Version of a stored workflow.
+    /// The version of a stored workflow.
     pub(in crate::runtime) version: Option<u32>,
 }
 
-/// The checked plan of what a request of a namespace names or holds.
+/// Returns the checked plan of the workflow that a request of a namespace names or contains.
 pub(in crate::runtime) async fn resolve(
     core: &Core,
     namespace: &Namespace,
@@ -51,7 +51,7 @@ pub(in crate::runtime) async fn resolve(
     }
 }
 
-/// Parses a workflow, or finds it among those parsed before, and keeps it for the next time.
+/// Parses a workflow, or finds its plan in the cache, and keeps it for the next time.
 async fn plan_of(
     core: &Core,
     namespace: &Namespace,
@@ -63,9 +63,9 @@ async fn plan_of(
     Ok(plan)
 }
 
-/// Parses a workflow, or finds it among those parsed before. A new one is not kept: nothing says
-/// that anybody will run it. None is heavier than what the cache keeps: it would be parsed anew each
-/// time that anybody looks at a thread of it.
+/// Parses a workflow, or finds its plan in the cache. A new plan is not kept: nothing says that
+/// anybody will run it. A plan heavier than the cache keeps is refused: it would be parsed anew
+/// each time that anybody looks at a thread of it.
 async fn looked_at(
     core: &Core,
     namespace: &Namespace,
@@ -179,7 +179,7 @@ pub(in crate::runtime) async fn save(
     Ok((shown(row, Some(workflow.clone())), created))
 }
 
-/// A stored workflow with its definition.
+/// Returns a stored workflow with its definition.
 pub(in crate::runtime) async fn get(
     core: &Core,
     name: (&Namespace, &str),
@@ -198,7 +198,7 @@ async fn find(
     (namespace, name): (&Namespace, &str),
     version: Option<u32>,
 ) -> Result<WorkflowRow, RuntimeError> {
-    // With a slash it is no name, and might be the key of another namespace's.
+    // A name has no slash; with one it might be the key of another namespace's workflow.
     if name.contains('/') {
         return Err(RuntimeError::WorkflowNotFound);
     }
@@ -208,7 +208,7 @@ async fn find(
     row.ok_or(RuntimeError::WorkflowNotFound)
 }
 
-/// Stored workflows in the order of their names.
+/// Lists stored workflows by name.
 pub(in crate::runtime) async fn list(
     core: &Core,
     namespace: &Namespace,

@@ -1,6 +1,6 @@
 //! Takes a claimed thread over: judges what happened to it, rebuilds it, and drives it, or releases
-//! it until later. Called by the dispatcher alone, at a start as at any other time. It never goes on
-//! from a state that could not be rebuilt, and never writes to a journal: the driver does.
+//! it until later. Only the dispatcher calls this, at a start as at any other time. It never goes
+//! on from a state that could not be rebuilt, and never writes to a journal: the driver does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,21 +22,22 @@ use crate::runtime::lease::stood::Stood;
 use crate::runtime::settings::POLL_INTERVAL;
 use crate::store::Claimed;
 
-/// How often it is looked whether a thread's earlier driver here has gone.
+/// The interval of checks whether a thread's earlier driver here has gone.
 const EARLIER_DRIVER_CHECK: Duration = Duration::from_millis(5);
-/// How long a suspect that finds no place is left alone: its like need about that long to get on,
-/// and thousands of them must not keep the store busy with claims.
+/// How long a suspect that finds no place is set aside: the suspects before it need about that long
+/// to make progress, and thousands of them must not keep the store busy with claims.
 const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
-/// How long a thread is left alone that seems to kill whoever loads it, the first time and at the
-/// most: it doubles each time. Threads that were claimed by replicas that could not stay, one after
-/// the other, go on soon; one that does kill harms nobody much, and a newer server that has the
-/// fault mended takes it up within the hour.
+/// How long a thread that seems to kill whoever loads it is set aside, at first and at the most:
+/// the time doubles with each loss. Threads that were claimed by several replicas in a row that
+/// could not stay go on soon; a thread that does kill harms little, and a newer server with the
+/// fault fixed takes it up within the hour.
 const LEFT_ALONE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
-/// How long a suspect keeps its place at the most: what kills its process does so within seconds of
-/// its start, as a rule, and steps that take hours must not keep the others waiting one by one.
+/// The longest time that a suspect keeps its place: a thread that kills its process usually does so
+/// within seconds of its start, and steps that take hours must not keep the others waiting one by
+/// one.
 const PROBATION: Duration = Duration::from_secs(30);
 
-/// What an adoption needs.
+/// Everything needed to adopt a thread.
 pub(in crate::runtime) struct Adoption {
     pub(in crate::runtime) core: Arc<Core>,
     pub(in crate::runtime) authority: Arc<Authority>,
@@ -44,11 +45,11 @@ pub(in crate::runtime) struct Adoption {
     pub(in crate::runtime) pending: Pending,
 }
 
-/// What an adopted thread is driven with.
+/// How an adopted thread is driven.
 enum Order {
-    /// What its losses ask for, and its place among the suspects.
+    /// As its losses require, with its place among the suspects.
     Judged(Remedy, Option<Place>),
-    /// A worker stood in it: it is paused.
+    /// Paused, because a worker stood in it.
     Condemned(Stood),
 }
 
@@ -66,7 +67,7 @@ impl Adoption {
         let limit = self.core.parts.settings.max_recoveries;
         let known = Losses { count: losses, rested, driven: self.claimed.driven };
         let verdict = match remedy(known, limit) {
-            // Whoever had it last could load it.
+            // The lost replica could load it.
             Remedy::LeaveAlone if recoveries::got_somewhere(&self.core, &self.claimed).await => {
                 Remedy::Quarantine
             }
@@ -91,8 +92,8 @@ impl Adoption {
             let recovering = self.recovering(loaded.state.has_running(), undone).await;
             return self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
         }
-        // Claims count losses that the thread had no part in, too: of replicas that were lost before
-        // they drove it. Only its journal tells how often something of it ran.
+        // Claims also count losses that the thread had no part in: replicas that were lost before
+        // they drove it. Only its journal tells how often an attempt of it ran.
         let losses = self.blame(&loaded.state, undone.as_ref());
         let (verdict, place) =
             match remedy(Losses { count: losses, rested: true, driven: true }, limit) {
@@ -107,8 +108,9 @@ impl Adoption {
         self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
     }
 
-    /// What is on record of the thread, should a worker have stood in it; `None` as
-    /// [`Self::persistently`]. Read before it is loaded: to load it may be what a worker stood in.
+    /// Returns the record of a worker that stood in the thread, if there is one; `None` as
+    /// [`Self::persistently`]. Read before the thread is loaded, because the load may be what a
+    /// worker stands in.
     async fn stood(&self) -> Option<Option<Stood>> {
         let Self { core, claimed, .. } = self;
         let inbox = self.persistently(|| async {
@@ -129,8 +131,8 @@ impl Adoption {
         )
     }
 
-    /// Pauses a thread that a worker stood in; one that could not even be rebuilt rests before that is
-    /// tried again.
+    /// Pauses a thread that a worker stood in; if the worker stood while loading it, the thread
+    /// rests before the load is tried again.
     async fn condemn(self, stood: Stood) {
         let Self { core, authority, claimed, .. } = &self;
         let thread = &claimed.thread_id;
@@ -155,16 +157,17 @@ impl Adoption {
     async fn load(&self) -> Option<Result<Loaded, LoadError>> {
         let Self { core, claimed, .. } = self;
         self.persistently(|| async {
-            // Never closed: there is always a permit to wait for.
+            // The semaphore is never closed, so there is always a permit to wait for.
             let _permit = core.loads.acquire().await;
             load(core, &claimed.thread_id, None).await
         })
         .await
     }
 
-    /// What an earlier claim has left undone of a thread that nobody drove last and of which an
-    /// attempt is under way; `None` as [`Self::persistently`]. An answer is waited for: with it goes
-    /// who was lost with the thread, and one that ends its replicas would be driven once too often.
+    /// Reads the recovery that an earlier claim left unfinished, for a thread that nobody drove
+    /// last and that has an attempt under way; `None` as [`Self::persistently`]. Waits for the
+    /// store's answer: without it the replica that was lost with the thread would be forgotten, and
+    /// a thread that kills its replicas would be driven once too often.
     async fn undone(&self, state: &ThreadState) -> Option<Option<Undone>> {
         let Self { core, claimed, .. } = self;
         if claimed.previous_owner != 0 || !state.has_running() {
@@ -178,8 +181,8 @@ impl Adoption {
         }))
     }
 
-    /// Asks the store until it answers: the thread is ours, and goes on as soon as it does. `None`
-    /// if it is not ours any more before that.
+    /// Asks the store until it answers: the thread is ours, and goes on as soon as the store does.
+    /// Returns `None` if authority is lost before, or the server has stopped.
     async fn persistently<T, F>(&self, mut ask: impl FnMut() -> F) -> Option<Result<T, LoadError>>
     where
         F: Future<Output = Result<T, LoadError>>,
@@ -208,7 +211,7 @@ impl Adoption {
         let Loaded { state, strategy, tail, held: _held } = loaded;
         let under_way = state.has_running();
         let Self { core, authority, claimed, pending } = self;
-        // The driver that released this thread may not be gone yet.
+        // The driver that released this thread may still be here.
         let mut driver = loop {
             let (core, authority) = (Arc::clone(&core), Arc::clone(&authority));
             match Driver::new(core, Arc::clone(&authority), state.clone(), claimed.epoch) {
@@ -241,7 +244,7 @@ impl Adoption {
             (Order::Judged(..), Some(takeover)) => Command::Recover(takeover),
         };
         driver.recovering = recovering.map(|recovering| recovering.rebuilt(strategy));
-        // Nothing of it ran when replicas were lost: it cannot be what killed them.
+        // No attempt of it was under way when replicas were lost, so it cannot have killed them.
         let blameless = !under_way && driver.state.interrupted == 0;
         driver.cleared = claimed.previous_owner != 0 && blameless;
         if let Order::Judged(_, Some(place)) = order {
@@ -250,9 +253,10 @@ impl Adoption {
         supervise(&core, claimed.thread_id, driver.run(Vec::new(), Some(command))).await;
     }
 
-    /// How many of its losses the thread may be to blame for: those at which an attempt of it was
-    /// under way. The last one is not in its journal yet, unless who has driven it since handed it
-    /// over in good order. The claims are more: of replicas that were lost before they drove it.
+    /// Returns how many of its losses the thread may be to blame for: those at which an attempt of
+    /// it was under way. The last loss is not in its journal yet, unless a driver has recorded it
+    /// since and handed the thread over in good order. The claims may be more: they include losses
+    /// of replicas that had not driven it.
     fn blame(&self, state: &ThreadState, undone: Option<&Undone>) -> u32 {
         let lost = state.has_running()
             && (self.claimed.previous_owner != 0
@@ -260,7 +264,7 @@ impl Adoption {
         self.claimed.claims.min(state.interrupted.saturating_add(u32::from(lost)))
     }
 
-    /// The recovery that this adoption is, if it is one.
+    /// Returns the recovery that this adoption is, if it is one.
     async fn recovering(&self, under_way: bool, undone: Option<Undone>) -> Option<Recovering> {
         let Self { core, claimed, .. } = self;
         let evidence = Evidence {
@@ -276,7 +280,7 @@ impl Adoption {
         let cause = match undone {
             // A suspect that had to wait goes on with the recovery that its first claim began.
             Some(Undone::Begun(begun)) if claimed.claims > 0 => return Some(begun),
-            // What was damaged is mended: nobody has handed it over.
+            // The damage has been repaired; the thread was not handed over, so its cause stays.
             Some(Undone::Failed(cause)) => cause,
             Some(Undone::Begun(_)) | None => cause,
         };
@@ -285,7 +289,7 @@ impl Adoption {
         Some(recovering)
     }
 
-    /// Gives a suspect back for which there is no place now.
+    /// Releases a suspect for which there is no place now.
     async fn release_suspect(&self) {
         let Self { core, authority, claimed, .. } = self;
         tracing::debug!(thread = %claimed.thread_id, losses = claimed.claims, "a suspect waits");
@@ -294,7 +298,7 @@ impl Adoption {
         release(core, authority, (&claimed.thread_id, claimed.epoch), later).await;
     }
 
-    /// Gives a thread back that seems to kill whoever loads it.
+    /// Releases a thread that seems to kill whoever loads it.
     async fn leave_alone(&self) {
         let Self { core, authority, claimed, .. } = self;
         let thread = &claimed.thread_id;
@@ -304,8 +308,7 @@ impl Adoption {
         release(core, authority, (thread, claimed.epoch), later).await;
     }
 
-    /// Gives a thread that cannot be loaded back, to be tried again later, perhaps by a newer
-    /// server.
+    /// Releases a thread that cannot be loaded, to be tried again later, perhaps by a newer server.
     async fn release_unloadable(&self, error: &LoadError) {
         let Self { core, authority, claimed, .. } = self;
         let thread = &claimed.thread_id;
@@ -328,13 +331,13 @@ impl Adoption {
     }
 }
 
-/// How long a thread is left alone that was lost so many times more often than is allowed.
+/// Returns how long to set a thread aside that was lost `times` times more often than is allowed.
 fn left_alone(times: u32) -> Duration {
     let doublings = times.saturating_sub(LOADS_AFTER_LIMIT + 1);
     Backoff::new(LEFT_ALONE.0, LEFT_ALONE.1).after(doublings)
 }
 
-/// Keeps a suspect's place for the probation, or until what is returned is dropped.
+/// Keeps a suspect's place for the probation, or until the returned guard is dropped.
 fn on_probation(core: &Core, place: Place) -> DropGuard {
     let got_on = CancellationToken::new();
     let guard = got_on.clone().drop_guard();

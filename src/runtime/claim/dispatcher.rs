@@ -1,7 +1,7 @@
 //! Finds work: threads that are due, threads of lost replicas, messages for threads driven here.
 //!
-//! One loop, started by [`crate::runtime::start`]: threads that were lost are found by it as all others are,
-//! and starting up does nothing special. What it claims it hands to `adopt`.
+//! One loop, started by [`crate::runtime::start`], finds lost threads like all others, so starting
+//! up needs nothing special. It hands claimed threads to `adopt`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,8 @@ use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::POLL_INTERVAL;
 use crate::store::{Claimed, StoreError};
 
-/// Between two looks at the least: a thread that cannot be claimed yet is no reason to spin.
+/// The shortest time between two looks, so that a thread that cannot be claimed yet does not make
+/// the loop spin.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Looks for work until the server drains.
@@ -27,7 +28,8 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
         let looked = tokio::select! {
             biased;
             looked = look(&core, &mut ramp) => looked,
-            // What a connection swallowed is not waited for: the next incarnation asks afresh.
+            // A connection that does not answer is not waited for: the next incarnation asks
+            // afresh.
             () = authority.lost() => Err(StoreError::Unavailable("the lease is lost".to_owned())),
         };
         let full = match looked {
@@ -39,7 +41,8 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
             }
         };
         if full {
-            // More is there: go on at once, after those just claimed had a chance to start.
+            // More threads may be due: go on at once, after those just claimed had a chance to
+            // start.
             tokio::task::yield_now().await;
             continue;
         }
@@ -52,10 +55,11 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
     }
 }
 
-/// Until the next look: jittered, and no longer than until the next parked thread is due.
+/// Returns the time until the next look: jittered, and no longer than until the next parked thread
+/// is due.
 async fn pause(core: &Core) -> Duration {
     let jittered = POLL_INTERVAL.mul_f64(0.75 + core.parts.entropy.unit() / 2.0);
-    // A store that does not answer must not keep the next look from being made in time.
+    // A store that does not answer must not delay the next look.
     match tokio::time::timeout(POLL_INTERVAL, core.store().next_wake()).await {
         Ok(Ok(Some(due))) if core.room() > 0 => {
             jittered.min(due.since(core.parts.clock.now())).max(SHORTEST_PAUSE)
@@ -64,7 +68,7 @@ async fn pause(core: &Core) -> Duration {
     }
 }
 
-/// Claims what there is room for; `true` if more may be waiting.
+/// Claims as many threads as there is room for; returns whether more may be waiting.
 async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
     let authority = core.authority();
     if !authority.holds() {
@@ -105,13 +109,14 @@ async fn claim(
 ) -> Result<Vec<Claimed>, StoreError> {
     let claimed = core.store().claim(authority.incarnation, limit).await;
     if claimed.is_err() {
-        // It may have happened all the same: then these threads are ours, and nobody knows.
+        // The claim may have succeeded all the same: then these threads are ours without our
+        // knowing.
         core.doubt.store(true, Ordering::Release);
     }
     claimed
 }
 
-/// Adopts the threads that this replica owns and that nobody here drives.
+/// Adopts the threads that this replica owns but does not drive.
 async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result<(), StoreError> {
     let owned = core.store().owned(authority.incarnation).await;
     let owned = owned.inspect_err(|_| core.doubt.store(true, Ordering::Release))?;

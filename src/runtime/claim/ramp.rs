@@ -1,11 +1,12 @@
-//! How many threads are claimed at a time: few at first, more while there are more.
+//! The number of threads claimed at a time: small at first, larger while more are due.
 //!
 //! A replica that starts, or takes over from a lost one, must not load everything at once: health
-//! checks, heartbeats and other replicas want their share. Used by the dispatcher only.
+//! checks, heartbeats and other replicas need their share. Only the dispatcher uses this.
 
 use crate::runtime::settings::CLAIM_BATCH;
 
-/// Threads of the first claim: enough for an idle server, few for a database that has just come up.
+/// The size of the first claim: enough for an idle server, small for a database that has just come
+/// up.
 const FIRST: usize = 8;
 
 /// The size of the next claim.
@@ -19,13 +20,13 @@ impl Default for Ramp {
 }
 
 impl Ramp {
-    /// Threads to ask for at the most.
+    /// Returns the most threads to claim next.
     pub(in crate::runtime) const fn size(&self) -> usize {
         self.0
     }
 
-    /// A claim of up to `limit` threads has brought `claimed`: doubles if it was filled, begins anew
-    /// if there was nothing.
+    /// Adapts to a claim of up to `limit` threads that brought `claimed`: doubles if the claim was
+    /// filled, starts over if it brought nothing.
     pub(in crate::runtime) fn claimed(&mut self, limit: usize, claimed: usize) {
         if limit == 0 {
             return;
@@ -37,7 +38,7 @@ impl Ramp {
         }
     }
 
-    /// The store has failed: it is approached gently again.
+    /// Starts over after the store has failed, so that it is approached gently.
     pub(in crate::runtime) fn failed(&mut self) {
         self.0 = FIRST;
     }

@@ -1,9 +1,10 @@
-//! Records recoveries: begun before a thread is rebuilt, ended once that is durable and was found
-//! to be sound. Called by the dispatcher, adoptions and drivers, and by the lists that faces ask for.
+//! Records recoveries: begun before a thread is rebuilt, ended once the recovery is durable and was
+//! checked. Called by the dispatcher, adoptions and drivers, and by the lists that faces ask for.
 //!
-//! Evidence for people and statistics. No recovery depends on it: a record that cannot be written is
-//! done without. Only how long a thread that cannot be rebuilt is left alone, and what a later try
-//! goes on with (the cause, and who was lost with the thread), are taken from earlier records.
+//! The records are evidence for people and statistics, and no recovery depends on them: a record
+//! that cannot be written is left out. Two things alone are taken from earlier records: how long a
+//! thread that cannot be rebuilt is set aside, and what a later try goes on with (the cause, and
+//! the replica that was lost with the thread).
 
 use std::time::Duration;
 
@@ -17,20 +18,21 @@ use crate::runtime::drive::driver::Driver;
 use crate::runtime::types::{Page, RecoveryItem, RuntimeError};
 use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult, StoreError, ThreadRow};
 
-/// Pause after the first failed recovery of a thread: a hiccup is over by then.
+/// The pause after the first failed recovery of a thread: a hiccup is over by then.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// Longest pause after a failed recovery: damage that somebody repairs is noticed within it.
+/// The longest pause after a failed recovery: a repair of the damage is noticed within it.
 pub(in crate::runtime) const LONGEST_PAUSE: Duration = Duration::from_mins(10);
-/// Failed recoveries that are counted for the pause: 5 s doubled seven times reaches the longest.
+/// The number of failed recoveries counted for the pause: 5 s doubled seven times reaches the
+/// longest.
 const COUNTED_FAILURES: usize = 8;
-/// Longest wait for the record that recoveries begin: the threads matter more than it.
+/// The timeout for recording that recoveries begin: the threads matter more than the record.
 const RECORD_PATIENCE: Duration = Duration::from_secs(1);
-/// Tries to record the end of a recovery: through a hiccup of the store, not through an outage.
+/// The tries to record the end of a recovery: enough for a hiccup of the store, not for an outage.
 const RECORD_TRIES: u32 = 3;
-/// Between those tries.
+/// The time between those tries.
 const RECORD_PAUSE: Duration = Duration::from_millis(200);
 
-/// Records the recoveries that a claim begins: one statement for all of them.
+/// Records the recoveries that a claim begins, with one statement for all of them.
 pub(in crate::runtime) async fn begin_all(core: &Core, claimed: &[Claimed]) {
     let begun: Vec<Recovery> = claimed
         .iter()
@@ -40,7 +42,7 @@ pub(in crate::runtime) async fn begin_all(core: &Core, claimed: &[Claimed]) {
                 previous_owner: claimed.previous_owner,
                 loss: claimed.lost,
                 damaged: false,
-                // Not known before it is rebuilt, and without meaning where somebody drove it.
+                // Not known before the thread is rebuilt, and irrelevant if somebody drove it.
                 under_way: false,
             };
             Some(Recovering::new(core, claimed, judge(evidence)?).record(core, claimed))
@@ -64,16 +66,16 @@ pub(in crate::runtime) async fn begin(core: &Core, begun: &[Recovery]) {
     }
 }
 
-/// What an earlier claim of a thread has left undone.
+/// A recovery that an earlier claim of a thread left unfinished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::runtime) enum Undone {
-    /// A recovery that was begun and has not ended.
+    /// It was begun and has not ended.
     Begun(Recovering),
-    /// A recovery that failed of this cause, and nothing has happened to the thread since.
+    /// It failed of this cause, and nothing has happened to the thread since.
     Failed(RecoveryCause),
 }
 
-/// What the newest recovery of a claimed thread has left undone.
+/// Returns what the newest recovery of a claimed thread left unfinished.
 pub(in crate::runtime) async fn undone(
     core: &Core,
     claimed: &Claimed,
@@ -86,7 +88,7 @@ fn left_undone(newest: &Recovery, claimed: &Claimed) -> Option<Undone> {
     if failed_at(newest, claimed.last_seq) {
         return Some(Undone::Failed(newest.cause));
     }
-    // That it has ended may not have been recorded; but then the journal has grown.
+    // If the record of its end is missing although it has ended, the journal has grown.
     let waits = newest.end.is_none() && newest.from_seq == claimed.last_seq;
     waits.then_some(Undone::Begun(Recovering {
         epoch: newest.epoch,
@@ -97,7 +99,8 @@ fn left_undone(newest: &Recovery, claimed: &Claimed) -> Option<Undone> {
     }))
 }
 
-/// Why nobody drives a thread now: its newest recovery failed, and nothing has happened since.
+/// Returns why nobody drives a thread now, if its newest recovery failed and nothing has happened
+/// since.
 pub(in crate::runtime) async fn failure(
     core: &Core,
     row: &ThreadRow,
@@ -110,14 +113,14 @@ pub(in crate::runtime) async fn failure(
     Ok(detail)
 }
 
-/// Whether a thread's journal has grown since the last but one recovery of it was begun, as far as
-/// the store tells.
+/// Returns whether a thread's journal has grown since its last recovery but one was begun, as far
+/// as the store tells.
 pub(in crate::runtime) async fn got_somewhere(core: &Core, claimed: &Claimed) -> bool {
     let older = core.store().recoveries(&claimed.thread_id, Some(claimed.epoch), 1).await;
     older.unwrap_or_default().iter().any(|older| older.from_seq < claimed.last_seq)
 }
 
-/// Records a failed recovery; how long the thread is to be left alone, longer each time.
+/// Records a failed recovery; returns how long to set the thread aside, longer each time.
 pub(in crate::runtime) async fn failed(
     core: &Core,
     thread: &ThreadId,
@@ -138,19 +141,19 @@ fn has_failed(recovery: &Recovery) -> bool {
     recovery.end.as_ref().is_some_and(|end| end.result == RecoveryResult::Failed)
 }
 
-/// Whether a recovery failed and left the thread at this head.
+/// Returns whether a recovery failed and left the thread at this head.
 fn failed_at(recovery: &Recovery, head: Seq) -> bool {
     let left_at = recovery.end.as_ref().and_then(|end| end.to_seq).unwrap_or(recovery.from_seq);
     has_failed(recovery) && left_at == head
 }
 
-/// Doubles with each failure in a row.
+/// Returns the pause after `failures` failures in a row: each doubles it.
 fn pause_after(failures: usize) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).after(doublings)
 }
 
-/// What is wrong with a thread that was just recovered; `None` if it will go on.
+/// Returns what is wrong with a thread that was just recovered; `None` if it will go on.
 fn unsound(state: &ThreadState) -> Option<&'static str> {
     let moves = state.status.is_terminal()
         || state.status == ThreadStatus::Paused
@@ -160,12 +163,12 @@ fn unsound(state: &ThreadState) -> Option<&'static str> {
     (!moves).then_some("nothing would ever move the thread")
 }
 
-/// Whether a person is asked about how often the thread was lost.
+/// Returns whether a person is asked to decide about the thread's losses.
 fn is_quarantined(state: &ThreadState) -> bool {
     state.open_interventions().any(|one| one.opened.kind == InterventionKind::Poison)
 }
 
-/// Validates and records a recovery that has become durable; `false` if it did not succeed.
+/// Validates and records a recovery that has become durable; returns whether it succeeded.
 pub(in crate::runtime) fn conclude(driver: &Driver, recovering: &Recovering) -> bool {
     let (core, state) = (&driver.core, &driver.state);
     let fault = if core.draining.is_cancelled() { None } else { unsound(state) };
@@ -187,7 +190,7 @@ pub(in crate::runtime) fn conclude(driver: &Driver, recovering: &Recovering) -> 
     fault.is_none()
 }
 
-/// Attempts to recover a thread, newest first; the cursor is an epoch.
+/// Lists the recoveries of a thread, newest first; the cursor is an epoch.
 pub(in crate::runtime) async fn list(
     core: &Core,
     thread: &ThreadId,

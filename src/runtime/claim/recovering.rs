@@ -7,11 +7,11 @@ use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult};
 /// A recovery under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::runtime) struct Recovering {
-    /// The fence of the claim that began it.
+    /// The epoch of the claim that began it.
     pub(in crate::runtime) epoch: Epoch,
     /// Why it is necessary.
     pub(in crate::runtime) cause: RecoveryCause,
-    /// Who drove the thread before.
+    /// The incarnation that drove the thread before.
     pub(in crate::runtime) previous_owner: Incarnation,
     /// How the thread was rebuilt, once it is.
     pub(in crate::runtime) strategy: Option<RecoveryStrategy>,
@@ -29,12 +29,12 @@ impl Recovering {
         }
     }
 
-    /// The thread was rebuilt in this way.
+    /// Sets how the thread was rebuilt.
     pub(in crate::runtime) fn rebuilt(self, strategy: RecoveryStrategy) -> Self {
         Self { strategy: Some(strategy), ..self }
     }
 
-    /// The record that it has begun.
+    /// Returns the record of its beginning.
     pub(in crate::runtime) fn record(&self, core: &Core, claimed: &Claimed) -> Recovery {
         Recovery {
             thread_id: claimed.thread_id.clone(),
@@ -48,7 +48,7 @@ impl Recovering {
         }
     }
 
-    /// The record that it has ended.
+    /// Returns the record of its end.
     pub(in crate::runtime) fn end(&self, core: &Core, result: RecoveryResult) -> RecoveryEnd {
         let took = core.parts.clock.now().since(self.began);
         RecoveryEnd {

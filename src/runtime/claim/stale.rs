@@ -1,15 +1,16 @@
-//! Looks for threads that this replica owns and that nothing here drives any more: whatever went
-//! wrong with them, they are adopted again and go on from their journal.
+//! Looks for threads that this replica owns but does not drive any more: whatever went wrong with
+//! them, they are adopted again and go on from their journal.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::runtime::core::Core;
 
-/// Looks per `RETHREAD_STALE_AFTER`, so that no thread stands still for much longer than that.
+/// The number of looks per `RETHREAD_STALE_AFTER`, so that no thread is stuck for much longer than
+/// that.
 const LOOKS: u32 = 4;
 
-/// Lets the dispatcher look now and then until the server drains.
+/// Makes the dispatcher look for such threads at intervals, until the server drains.
 pub(in crate::runtime) async fn run(core: Arc<Core>) {
     let interval = core.parts.settings.stale_after / LOOKS;
     let stop = core.draining.clone();

@@ -1,19 +1,19 @@
 //! Tells the thread that kills its process from those that only shared the process with it.
 //!
-//! Every thread that was driven by a lost replica is a suspect until it gets on. The more often a
-//! suspect was lost, the fewer of its like are driven side by side: with each loss the group that
-//! is lost together shrinks eightfold, and at the last loss that is allowed a suspect runs alone
-//! among its like. So whoever is lost once more was the only one there, and the innocent ones get
-//! on meanwhile. Suspects that have to wait are released: a replica that is lost does not count
-//! against them.
+//! Every thread that was driven by a lost replica is a suspect until it makes progress. The more
+//! often a suspect was lost, the fewer suspects like it are driven side by side: with each loss the
+//! group that is lost together shrinks eightfold, and before the last loss that is allowed a
+//! suspect runs alone among its like. So a suspect that is lost once more was the only one there,
+//! and the innocent ones make progress meanwhile. Suspects that have to wait are released: a
+//! replica that is lost does not count against them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::model::lock;
 
-/// How many times more suspects may run side by side for each loss that is left to them: few steps
-/// to the culprit, and a first loss (8⁴ side by side at the default limit) slows nobody down.
+/// The factor by which more suspects may run side by side for each loss that is left to them: few
+/// steps to the culprit, and a first loss (8⁴ side by side at the default limit) slows nobody down.
 const WIDTH: usize = 8;
 
 /// The suspects that are driven here, counted by how often each was lost.
@@ -45,12 +45,12 @@ impl Suspects {
     }
 }
 
-/// How many may run side by side of those that may still be lost `left` times.
+/// Returns how many suspects that may still be lost `left` times may run side by side.
 fn width(left: u32) -> usize {
     WIDTH.checked_pow(left).unwrap_or(usize::MAX)
 }
 
-/// A suspect is driven until this is dropped.
+/// Counts a suspect as driven until this is dropped.
 #[derive(Debug)]
 pub(in crate::runtime) struct Place {
     suspects: Arc<Suspects>,
@@ -96,8 +96,8 @@ mod tests {
         assert!(suspects.enter(1).is_some());
     }
 
-    /// One of a thousand threads kills its process a moment after it starts, each time; the others
-    /// never get on. Whatever the order, the culprit is the only one that is ever lost once too
+    /// One of a thousand threads kills its process a moment after it starts, each time, so that the
+    /// others never make progress. Whatever the order, only the culprit is ever lost once too
     /// often.
     #[test]
     fn only_the_culprit_is_lost_more_often_than_is_allowed() {
@@ -115,7 +115,7 @@ mod tests {
                     places.push((thread, place));
                 }
             }
-            // With the culprit among them all are lost; else all but it get on.
+            // If the culprit is among them all are lost, otherwise all make progress.
             if !places.iter().any(|(thread, _)| *thread == CULPRIT) {
                 for (thread, _) in &places {
                     losses[*thread] = 0;

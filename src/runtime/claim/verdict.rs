@@ -1,28 +1,28 @@
-//! Judges a thread that was claimed: what happened to it, and what is to be done.
+//! Judges a claimed thread: what happened to it, and what is to be done.
 //!
 //! Pure: `adopt` and `recoveries` gather the evidence and act on the verdict.
 
 use crate::model::{Incarnation, RecoveryCause};
 use crate::store::Loss;
 
-/// Claims after losses without any progress beyond the allowed ones before a thread has to rest
-/// before it is loaded again: then loading or pausing it is what kills.
+/// The number of claims after losses beyond the allowed ones, without progress, after which a
+/// thread has to rest before it is loaded again: by then loading or pausing it is what kills.
 pub(in crate::runtime) const LOADS_AFTER_LIMIT: u32 = 2;
 
-/// What is known of a claimed thread.
+/// The evidence about a claimed thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::runtime) struct Evidence {
-    /// Who drove it before; 0 is nobody.
+    /// The incarnation that drove it before; 0 is nobody.
     pub(in crate::runtime) previous_owner: Incarnation,
     /// How that replica was lost, as far as the store can tell.
     pub(in crate::runtime) loss: Option<Loss>,
-    /// Whether what is stored of it does not fit together.
+    /// Whether the stored records of the thread are damaged.
     pub(in crate::runtime) damaged: bool,
-    /// Whether an attempt is under way by its journal.
+    /// Whether an attempt is under way according to its journal.
     pub(in crate::runtime) under_way: bool,
 }
 
-/// What happened to a thread; `None` if nothing did, and its turn has come.
+/// Returns what happened to a thread; `None` if nothing did, and it is simply due.
 pub(in crate::runtime) const fn judge(evidence: Evidence) -> Option<RecoveryCause> {
     let Evidence { previous_owner, loss, damaged, under_way } = evidence;
     match (damaged, previous_owner, loss) {
@@ -35,33 +35,33 @@ pub(in crate::runtime) const fn judge(evidence: Evidence) -> Option<RecoveryCaus
     }
 }
 
-/// What is to be done with a thread by how often it was lost since its last progress.
+/// How to go on with a thread, by how often it was lost since its last progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::runtime) enum Remedy {
-    /// Go on with it.
+    /// Drive it.
     GoOn,
-    /// Go on with it once few enough other suspects do.
+    /// Drive it once few enough other suspects are driven.
     Isolate,
     /// Pause it and ask a person.
     Quarantine,
-    /// Leave it alone for long, then quarantine it: even loading it seems to kill.
+    /// Set it aside for long, then quarantine it: even loading it seems to kill.
     LeaveAlone,
 }
 
-/// How often a thread was lost since its last progress, and what is known of the last time.
+/// How often a thread was lost since its last progress, and what is known of the last loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::runtime) struct Losses {
-    /// How often.
+    /// The number of losses.
     pub(in crate::runtime) count: u32,
-    /// Whether nobody drove it last: it was left alone, waited for a place, or was handed back.
+    /// Whether nobody drove it last: it was set aside, waited for a place, or was handed back.
     pub(in crate::runtime) rested: bool,
-    /// Whether the lost replica had more than claimed it.
+    /// Whether the lost replica had driven it, not only claimed it.
     pub(in crate::runtime) driven: bool,
 }
 
-/// See [`Remedy`]; `limit` is `RETHREAD_MAX_RECOVERIES`. One loss more is allowed to a thread that
-/// nobody drove at the last one: it may have waited for its turn beside the culprit. Of one that
-/// rested since, nothing tells how it was lost but its journal.
+/// Returns the remedy; `limit` is `RETHREAD_MAX_RECOVERIES`. One loss more is allowed if the lost
+/// replica had not driven the thread: it may have waited for its turn beside the culprit. If the
+/// thread rested since, only its journal tells how it was lost.
 pub(in crate::runtime) const fn remedy(losses: Losses, limit: u32) -> Remedy {
     let Losses { count, rested, driven } = losses;
     let allowed = if driven || rested { limit } else { limit.saturating_add(1) };

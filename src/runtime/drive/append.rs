@@ -9,10 +9,10 @@ use crate::model::{Event, Seq, ThreadStatus};
 use crate::runtime::write::writer::Committed;
 use crate::store::{Append, Disposition, Write, WriteOutcome};
 
-/// Where a driver stands after an append.
+/// The driver's situation after an append.
 #[derive(Debug)]
 pub(in crate::runtime) enum Standing {
-    /// It goes on; these events are durable now.
+    /// The driver goes on; these events are durable now.
     Driving(Vec<Event>),
     /// The thread was released with the append: it has ended, or is parked.
     Released,
@@ -76,7 +76,8 @@ impl Driver {
                 | WriteOutcome::Busy),
             ) => {
                 tracing::warn!(%thread, ?outcome, "another replica drives this thread");
-                // Or its journal lost its tail in a failover: then it is still ours, to be reloaded.
+                // Or the journal lost its tail in a failover: then the thread is still ours, to be
+                // reloaded.
                 self.core.doubt.store(true, Ordering::Release);
                 Standing::Lost
             }
@@ -91,7 +92,7 @@ impl Driver {
         }
     }
 
-    /// Takes note of what became durable, of so many bytes.
+    /// Records what became durable: `events`, of `bytes` bytes in all.
     fn written(&mut self, events: &[Event], bytes: usize) {
         super::count::count(&self.core.parts.metrics, &self.state, events);
         if self.state.status == ThreadStatus::Completed {

@@ -1,10 +1,10 @@
-//! A place for work that what clients wrote can make long: beside the workers of the async runtime, a
-//! few pieces at a time.
+//! A place for work that client text can make long: beside the workers of the async runtime, a few
+//! pieces at a time.
 //!
-//! Each piece ends by itself, by its budget (`definition`). While it goes on its worker's other tasks are
-//! somebody else's; whoever wants one more waits, without taking a thread. What is done for a request is
-//! done for its namespace, and no namespace holds all places, neither of those at work nor of those that
-//! wait. On a runtime of one thread, as simulations have, it is done in place.
+//! Each piece ends by itself, by its budget (`definition`). Meanwhile its worker's other tasks move
+//! to another thread, and those that want a place wait without taking a thread. Work for a request
+//! counts for its namespace, and no namespace can hold all places, neither of those at work nor of
+//! those that wait. On a runtime of one thread, as simulations have, the work is done in place.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,36 +15,36 @@ use tokio::sync::Semaphore;
 
 use crate::model::{Namespace, lock};
 
-/// Pieces of work done at once: those beyond would only take each other's time.
+/// The pieces of work done at once: more would only take processor time from each other.
 const AT_ONCE: usize = 3;
-/// Of those, how many for one namespace: one place is always for somebody else.
+/// The pieces done at once for one namespace: one place is always left for another namespace.
 const OF_ONE: usize = 2;
-/// Requests that may wait for a place; the next one is refused.
+/// The number of requests that may wait for a place; the next one is refused.
 const MAX_WAITING: usize = 64;
-/// Of those, how many of one namespace.
+/// The number of waiting requests of one namespace.
 const WAITING_OF_ONE: usize = MAX_WAITING / 2;
 
-/// See the module.
+/// The places for long work; see the module.
 #[derive(Debug)]
 pub(in crate::runtime) struct Aside {
     places: Semaphore,
     waiting: AtomicUsize,
-    /// The namespaces that something is done for, or waits.
+    /// The namespaces that have a piece of work under way or waiting.
     namespaces: Mutex<HashMap<Namespace, Arc<Share>>>,
 }
 
-/// What one namespace has of the places.
+/// The share of the places that one namespace has.
 #[derive(Debug)]
 struct Share {
     places: Semaphore,
     waiting: AtomicUsize,
 }
 
-/// Too many wait already.
+/// A refusal: too many requests wait already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::runtime) struct Crowded;
 
-/// One that waits among others.
+/// Counts as one waiting request until it is dropped.
 struct Waits<'a>(&'a AtomicUsize);
 
 impl<'a> Waits<'a> {
@@ -71,7 +71,7 @@ impl Default for Aside {
 impl Aside {
     /// Does the work once there is a place for it.
     async fn run<T>(&self, work: impl FnOnce() -> T) -> T {
-        // Never closed: there is always a place to wait for.
+        // The semaphore is never closed, so there is always a place to wait for.
         let _place = self.places.acquire().await;
         if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
             tokio::task::block_in_place(work)
@@ -80,7 +80,7 @@ impl Aside {
         }
     }
 
-    /// Does the work once there is a place for it, of those that its namespace may take.
+    /// Does the work once there is a place for it within the share of its namespace.
     pub(in crate::runtime) async fn run_for<T>(
         &self,
         namespace: &Namespace,
@@ -91,7 +91,8 @@ impl Aside {
         self.run(work).await
     }
 
-    /// The same for a request, which can be made again later.
+    /// Does the work of a request, unless too many wait already: the request can be made again
+    /// later.
     pub(in crate::runtime) async fn try_run<T>(
         &self,
         namespace: &Namespace,
@@ -104,9 +105,9 @@ impl Aside {
     }
 
     fn share(&self, namespace: &Namespace) -> Arc<Share> {
-        // Each change leaves a map of shares.
+        // Each change leaves a valid map of shares.
         let mut shares = lock(&self.namespaces);
-        // Those that nobody else has are of namespaces that are done.
+        // A share that nobody else holds belongs to a namespace without work.
         shares.retain(|_, share| Arc::strong_count(share) > 1);
         let new = || {
             let places = Semaphore::new(OF_ONE);
@@ -126,7 +127,8 @@ mod tests {
         Namespace::parse(name).unwrap()
     }
 
-    /// Starts so many pieces of work of a namespace that end when the sender is dropped.
+    /// Starts that many pieces of work of a namespace, which end when the returned sender is
+    /// dropped.
     fn crowd(
         aside: &Arc<Aside>,
         name: &str,
@@ -153,7 +155,7 @@ mod tests {
         let aside = Arc::new(Aside::default());
         let (ends, tasks) = crowd(&aside, "one", WAITING_OF_ONE);
         let (more_ends, more) = crowd(&aside, "two", WAITING_OF_ONE);
-        // The only worker is free for this all the time.
+        // The only worker is free to poll this all the time.
         until_waiting(&aside, MAX_WAITING).await;
         assert_eq!(aside.try_run(&named("three"), || ()).await, Err(Crowded));
         drop((ends, more_ends));

@@ -21,12 +21,12 @@ use crate::runtime::core::Core;
 use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::MAX_COMMIT_BYTES;
 
-/// Performs the attempts that `durable` events started. Those that need no waiting are done at
+/// Performs the attempts that `durable` events started. Attempts that need no waiting are done at
 /// once and their outcomes returned, as many as are decided together; the others report to the
 /// driver.
 pub(in crate::runtime) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
     if durable.iter().any(|event| ends_attempts(&event.body)) {
-        // What was under way ends here; what is started after it has a token of its own.
+        // All attempts under way end here; those started later get a new token.
         std::mem::replace(&mut driver.attempts, driver.authority.attempts()).cancel();
     }
     cancel_given_up(driver, durable);
@@ -48,13 +48,13 @@ pub(in crate::runtime) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec
     done
 }
 
-/// The end of a thread ends its attempts, and so does the turn to undoing it; none is under way at
-/// the compensations after the first.
+/// Returns whether an event ends all attempts: the end of a thread does, and so does the start of
+/// its compensations. No attempt is under way at the compensations after the first.
 const fn ends_attempts(body: &EventBody) -> bool {
     body.is_terminal() || matches!(body, EventBody::CompensationStart(_))
 }
 
-/// The attempt that an event started, if it did and nothing has ended it since.
+/// Returns the attempt that an event started, if it did and nothing has ended the attempt since.
 fn started(state: &ThreadState, body: &EventBody) -> Option<AttemptId> {
     let (id, number, work) = if let EventBody::StepStart(fact) = body {
         let work = if fact.data.fallback { Work::Fallback } else { Work::Own };
@@ -68,7 +68,7 @@ fn started(state: &ThreadState, body: &EventBody) -> Option<AttemptId> {
     state.is_running(attempt).then_some(attempt)
 }
 
-/// A person may skip a step while an attempt of it is under way, or have the next one made.
+/// Cancels the attempt of a step that a person has skipped, or retried, while it was under way.
 fn cancel_given_up(driver: &mut Driver, durable: &[Event]) {
     for event in durable {
         let step = if let EventBody::StepSkipped(fact) = &event.body {
@@ -125,13 +125,13 @@ fn begin(driver: &mut Driver, id: AttemptId) -> Option<Outcome> {
     driver.running.insert(id.step, cancelled.clone());
     let activity = Activity::Drive(attempt.thread_id.clone());
     driver.core.tasks.spawn(core.roster.watch(activity, async move {
-        // Dropping the attempt is what cancels it: executors clean up after themselves.
+        // Dropping the attempt's future cancels it: executors clean up after themselves.
         cancelled.run_until_cancelled(run.perform(attempt)).await;
     }));
     None
 }
 
-/// The circuit that the next attempt of a step passes, if it passes one.
+/// Returns the circuit that the next attempt of a step passes, if it passes one.
 pub(in crate::runtime) fn circuit_of(
     core: &Core,
     state: &ThreadState,
@@ -192,7 +192,7 @@ fn fill_in(
     })
 }
 
-/// A thread's data with secrets put in: for `with` alone, never for what is journalled.
+/// A thread's data with secrets filled in: for `with` alone, never for what is journalled.
 struct WithSecrets<'a> {
     state: &'a ThreadState,
     secrets: &'a Secrets,
@@ -220,7 +220,7 @@ impl Scope for WithSecrets<'_> {
     }
 }
 
-/// Takes the server's secrets out of what comes back, whichever step was given them: a target may
+/// Redacts all secrets of the server in a result, whichever step was given them: a target may
 /// repeat what another step has told it.
 fn redacted(redactor: &Redactor, result: Result<Json, AttemptError>) -> Result<Json, AttemptError> {
     match result {
@@ -233,17 +233,17 @@ fn redacted(redactor: &Redactor, result: Result<Json, AttemptError>) -> Result<J
 
 /// One attempt that takes time.
 struct Run {
-    /// Lets people see when it last showed a sign of life.
+    /// Lets `explain` see the attempt's last sign of life, until this is dropped.
     _watch: Option<Watch>,
     executors: Arc<dyn Executors>,
-    /// What it is aimed at, if that can be away, and whom it asks.
+    /// The circuit to pass, and the breakers to ask; `None` if the attempt passes no circuit.
     gate: Option<(Arc<Breakers>, Aim)>,
     timeout: Option<Duration>,
     warn_after: Option<Duration>,
     heartbeat_timeout: Option<Duration>,
-    /// When it counts as silent, and what becomes of it then.
+    /// The silence after which the attempt counts as stale, and the action then.
     stale: Option<(Duration, StaleAction)>,
-    /// Where attempts that were found to be silent are counted.
+    /// Counts the stale attempts.
     pulses: Arc<Pulses>,
     sender: mpsc::Sender<Message>,
     redactor: Arc<Redactor>,
@@ -273,7 +273,7 @@ impl Run {
         let action: Arc<Action> = Arc::clone(&attempt.action);
         let Some(executor) = self.executors.get(&action) else { return Err(broken()) };
         let pulse = attempt.pulse.clone();
-        // Only what the executor does itself is judged, not how long it took to get here.
+        // Only the executor's own time counts as silence, not the time before it.
         pulse.beat();
         let work = AssertUnwindSafe(executor.execute(attempt)).catch_unwind();
         let mut work = pin!(work);
@@ -287,7 +287,7 @@ impl Run {
                 biased;
                 result = &mut work => break result.unwrap_or_else(|_panic| Err(broken())),
                 () = &mut late => break Err(timed_out(self.timeout)),
-                // After `work`: output that has arrived by now is a sign of life.
+                // Polled after `work`: output that has arrived by now is a sign of life.
                 () = &mut lifeless => break Err(fell_silent(self.heartbeat_timeout)),
                 () = &mut slow, if !warned => {
                     warned = true;
@@ -304,7 +304,7 @@ impl Run {
         }
     }
 
-    /// Reports what does not end the attempt.
+    /// Reports something that does not end the attempt.
     async fn tell(&self, report: Report) {
         self.report(Outcome { attempt: self.attempt, report }).await;
     }
@@ -314,7 +314,7 @@ impl Run {
     }
 
     async fn report(&self, outcome: Outcome) {
-        // A driver that is gone has lost the thread: the next owner makes the attempt again.
+        // If the driver is gone, it has lost the thread: the next owner makes the attempt again.
         drop(self.sender.send(Message::Attempt(outcome)).await);
     }
 }

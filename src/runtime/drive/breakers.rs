@@ -1,10 +1,10 @@
 //! The circuit breakers of this replica: one for each target that the steps of a namespace call.
 //!
-//! Every attempt that leaves the process asks here first (`attempts`), and tells what became of it.
-//! What is known of a target lives in memory alone, and is shared by all threads of one namespace
-//! whose steps ask for the same policy. Neither a key that a workflow made up nor a threshold of its
-//! own opens a circuit that others pass, and no namespace opens one of another: a timeout that no
-//! target can keep is enough to fail it five times. The rules are those of
+//! Every attempt that leaves the process asks here first (`attempts`), and reports its result. The
+//! state of a circuit lives in memory alone, and is shared by all threads of one namespace whose
+//! steps ask for the same policy. Neither a key that a workflow made up nor a threshold of its own
+//! opens a circuit that others pass, and no namespace opens one of another: otherwise five attempts
+//! with a timeout that no target can keep would open it. The rules are those of
 //! [`machine::breaker`](crate::machine::breaker). Nothing here fails a step: a refused attempt is a
 //! failure like any other, and its retry waits for the moment named here.
 
@@ -23,33 +23,33 @@ use crate::model::{
 use crate::observe::Metrics;
 use crate::runtime::types::{Circuit, CircuitScope};
 
-/// Circuits that are kept track of: a few hundred bytes each. Beyond it the closed one that was not
-/// used for the longest time is forgotten, and without a closed one, any.
+/// The number of circuits kept, a few hundred bytes each. Beyond it the closed circuit that was
+/// unused for longest is forgotten, and if none is closed, any.
 const MAX_CIRCUITS: usize = 1_024;
-/// Circuits that the health report names, the open ones first: enough for a person.
+/// The number of circuits in the health report, the open ones first: enough for a person.
 const MAX_REPORTED: usize = 100;
-/// An attempt that would be let through this soon waits instead of failing: while a probe is under
-/// way, or while the target wants to be left alone. A longer wait is the retry's, which costs no
-/// task.
+/// The longest wait of an attempt that is refused while a probe is under way, or while the target
+/// wants to be left alone. An attempt that would have to wait longer fails, and its retry waits
+/// instead, which costs no task.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
-/// Retries that wait for the same moment are spread over this part of their wait behind it, and over
+/// Retries that wait for the same moment are delayed by up to this part of their wait, and by
 /// [`MAX_SPREAD`] at the most, so that they do not all come at once.
 const SPREAD: f64 = 0.1;
 const MAX_SPREAD: Duration = Duration::from_secs(5);
 /// Added to each wait: recorded times are cut to the millisecond, and must not come too early.
 const ROUNDING: Duration = Duration::from_millis(2);
 
-/// What a circuit of a namespace stands before. The two never meet, whatever their texts.
+/// The target of a circuit, within a namespace. The two kinds never meet, whatever their texts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::runtime) enum Target {
-    /// What an executor calls: a host and port, a kind and program.
+    /// A target that an executor calls: a host and port, or a kind and program.
     Called(Namespace, String),
-    /// What workflows gave a name of their own (`breaker.key`).
+    /// A key that workflows chose themselves (`breaker.key`).
     Named(Namespace, String),
 }
 
 impl Target {
-    /// Its text.
+    /// Returns the text without the namespace.
     pub(in crate::runtime) fn as_str(&self) -> &str {
         match self {
             Self::Called(_, text) | Self::Named(_, text) => text,
@@ -70,23 +70,23 @@ impl Target {
     }
 }
 
-/// A circuit: its target, and when it opens.
+/// The identity of a circuit: its target and its policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::runtime) struct CircuitId {
-    /// What it stands before.
+    /// The target that it protects.
     pub(in crate::runtime) target: Target,
-    /// When it opens.
+    /// When it opens, and for how long.
     pub(in crate::runtime) policy: BreakerPolicy,
 }
 
-/// The circuit that an attempt passes, and how patient it is.
+/// The circuit that an attempt passes, and how long its step is ready to wait.
 #[derive(Debug, Clone)]
 pub(in crate::runtime) struct Aim {
     /// The circuit.
     pub(in crate::runtime) circuit: CircuitId,
-    /// Longest time that the step waits because the other side asked for it.
+    /// The longest time that the step waits because the target asked for it.
     pub(in crate::runtime) patience: Duration,
-    /// What a 429 that names no time asks for: the step's own first delay.
+    /// The cool-down after a 429 that names no time: the step's own first delay.
     pub(in crate::runtime) pause: Duration,
 }
 
@@ -96,7 +96,7 @@ impl Aim {
     }
 }
 
-/// The breakers.
+/// The circuit breakers of this replica.
 #[derive(Debug)]
 pub(in crate::runtime) struct Breakers {
     circuits: Mutex<Circuits>,
@@ -108,27 +108,27 @@ pub(in crate::runtime) struct Breakers {
 #[derive(Debug, Default)]
 struct Circuits {
     by_id: HashMap<CircuitId, Entry>,
-    /// Counts the uses.
+    /// The number of uses so far.
     uses: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     gate: Arc<Gate>,
-    /// The number of its last use.
+    /// The value of `uses` at its last use.
     used: u64,
 }
 
 #[derive(Debug, Default)]
 struct Gate {
     breaker: Mutex<Breaker>,
-    /// Told when a probe has ended.
+    /// Notified when a probe has ended.
     changed: Notify,
 }
 
 impl Gate {
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        // A breaker is changed by functions that cannot panic.
+        // Functions that change a breaker cannot panic.
         lock(&self.breaker)
     }
 }
@@ -143,7 +143,7 @@ impl Breakers {
     }
 
     /// Asks to make an attempt. It is let through, perhaps after a short wait, or fails at once.
-    /// Dropping what is returned without telling the outcome gives a probe's place back.
+    /// Dropping the pass without reporting a result gives a probe's place back.
     pub(in crate::runtime) async fn enter(
         self: &Arc<Self>,
         aim: Aim,
@@ -151,7 +151,7 @@ impl Breakers {
         let gate = self.gate(&aim.circuit);
         let deadline = self.clock.monotonic().saturating_add(SHORT_WAIT);
         loop {
-            // From here on no change is missed.
+            // Registers before asking, so that no change in between is missed.
             let changed = gate.changed.notified();
             let now = self.clock.monotonic();
             let asked = gate.breaker().ask(now, aim.circuit.policy, aim.patience);
@@ -194,14 +194,15 @@ impl Breakers {
         let (key, left) = (aim.circuit.target.as_str(), left.as_millis());
         let message = format!("the circuit of {key} {why}; next try in {left} ms at the earliest");
         let failure = Failure {
-            // Whatever the key says.
+            // Recoverable even if the key, which is part of the message, has words that mark a
+            // failure as final.
             recoverable: true,
             ..Failure::recoverable(codes::CIRCUIT_OPEN, Category::External, message)
         };
         AttemptError { failure, retry_after: Some(wait) }
     }
 
-    /// The circuits that a namespace has on this replica, the open ones first, then by key.
+    /// Returns the circuits that a namespace has on this replica, the open ones first, then by key.
     pub(in crate::runtime) fn report(&self, namespace: &Namespace) -> Vec<Circuit> {
         let now = (self.clock.monotonic(), self.clock.now());
         let circuits = self.circuits();
@@ -220,7 +221,7 @@ impl Breakers {
         found.into_iter().map(|(_, _, circuit)| circuit).collect()
     }
 
-    /// What is known of a circuit, if something was called behind it.
+    /// Returns the state of a circuit, if an attempt has asked to pass it.
     pub(in crate::runtime) fn look(&self, circuit: &CircuitId) -> Option<Circuit> {
         let now = (self.clock.monotonic(), self.clock.now());
         let gate = self.circuits().by_id.get(circuit).map(|entry| Arc::clone(&entry.gate))?;
@@ -232,7 +233,7 @@ impl Breakers {
         lock(&self.circuits)
     }
 
-    /// The gate of a circuit, known from now on.
+    /// Returns the gate of a circuit, creating it at its first use.
     fn gate(&self, id: &CircuitId) -> Arc<Gate> {
         let mut circuits = self.circuits();
         circuits.uses += 1;
@@ -265,7 +266,7 @@ impl Breakers {
     }
 }
 
-/// A circuit as people see it, at a moment on both clocks.
+/// Converts a circuit for people, as of a moment given on both clocks.
 fn shown(
     id: &CircuitId,
     gate: &Gate,
@@ -292,7 +293,7 @@ fn shown(
     (state, circuit)
 }
 
-/// An attempt that was let through.
+/// A permission for one attempt; to be given back with its result.
 #[derive(Debug)]
 pub(in crate::runtime) struct Pass {
     breakers: Arc<Breakers>,
@@ -302,7 +303,7 @@ pub(in crate::runtime) struct Pass {
 }
 
 impl Pass {
-    /// Tells what became of the attempt.
+    /// Reports the result of the attempt.
     pub(in crate::runtime) fn end(mut self, result: &Result<Json, AttemptError>) {
         self.settle(sign(result), asked_to_wait(result, self.aim.pause));
     }
@@ -346,11 +347,12 @@ impl Drop for Pass {
     }
 }
 
-/// What an attempt says about its target.
+/// Returns what a result says about the target.
 fn sign(result: &Result<Json, AttemptError>) -> Sign {
     let Err(AttemptError { failure, .. }) = result else { return Sign::Alive };
     if !failure.recoverable {
-        // An answer that no retry mends is an answer; what is refused before it is sent is none.
+        // An HTTP status that no retry mends is still an answer; an attempt refused before it was
+        // sent is not.
         return if failure.code == codes::HTTP_STATUS { Sign::Alive } else { Sign::None };
     }
     match failure.category {
@@ -369,8 +371,8 @@ fn sign(result: &Result<Json, AttemptError>) -> Sign {
     }
 }
 
-/// How long the target wants to be left alone: what it says, or `pause` where it only says that
-/// there is too much at once.
+/// Returns how long the target wants to be left alone: the time it names, or `pause` if it only
+/// says that there are too many requests.
 fn asked_to_wait(result: &Result<Json, AttemptError>, pause: Duration) -> Option<Duration> {
     let AttemptError { failure, retry_after } = result.as_ref().err()?;
     retry_after.or_else(|| (failure.category == Category::RateLimit).then_some(pause))

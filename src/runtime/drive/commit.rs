@@ -1,10 +1,10 @@
-//! What a driver has decided and not yet appended, and the shape in which the store keeps it.
+//! A driver's decisions that are not yet appended, and the form in which the store keeps them.
 
 use crate::machine::ThreadState;
 use crate::model::{Event, Json, Node, ThreadId};
 use crate::store::{FORK_LABEL, Records, Summary};
 
-/// Decided, not yet durable.
+/// Decided events and taken messages that are not yet durable.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Commit {
     pub(in crate::runtime) events: Vec<Event>,
@@ -16,12 +16,12 @@ impl Commit {
         self.events.extend(events);
     }
 
-    /// A message is taken with this append, and answered.
+    /// Takes a message with this append, and answers it.
     pub(in crate::runtime) fn answer(&mut self, key: String, answer: Json) {
         self.taken.push((key, answer));
     }
 
-    /// Whether a message is taken with this append.
+    /// Returns whether a message is taken with this append.
     pub(in crate::runtime) fn takes(&self, key: &str) -> bool {
         self.taken.iter().any(|(taken, _)| taken == key)
     }
@@ -31,7 +31,7 @@ impl Commit {
     }
 }
 
-/// The events as one record; `None` if there are none.
+/// Encodes the events as one record; `None` if there are none.
 pub(in crate::runtime) fn records(thread: &ThreadId, events: &[Event]) -> Option<Records> {
     let first = events.first()?;
     Some(Records {
@@ -41,7 +41,7 @@ pub(in crate::runtime) fn records(thread: &ThreadId, events: &[Event]) -> Option
     })
 }
 
-/// What lists show of a state.
+/// Returns what lists show of a state.
 pub(in crate::runtime) fn summary(state: &ThreadState) -> Summary {
     let (completed, total) = state.progress();
     Summary {
@@ -57,7 +57,7 @@ pub(in crate::runtime) fn summary(state: &ThreadState) -> Summary {
     }
 }
 
-/// The scalar members of the metadata as text: what `?metadata.KEY=` compares with.
+/// Returns the scalar members of the metadata as text, which `?metadata.KEY=` is compared with.
 pub(in crate::runtime) fn labels(metadata: &Json) -> Vec<(String, String)> {
     let Ok(Node::Object(members)) = Node::parse(metadata) else { return Vec::new() };
     let scalar = |value: Node| match value {

@@ -1,4 +1,4 @@
-//! Counts what became durable.
+//! Counts durable events in the metrics.
 
 use std::time::Duration;
 

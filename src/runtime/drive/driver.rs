@@ -30,27 +30,27 @@ pub(in crate::runtime) struct Driver {
     /// Cancelled when the thread ends, the driver does, or authority is lost: no attempt goes on
     /// for longer.
     pub(in crate::runtime) attempts: CancellationToken,
-    /// The newest attempt of each step, each to be cancelled by itself.
+    /// The newest attempt of each step, by the token that cancels this attempt alone.
     pub(in crate::runtime) running: BTreeMap<StepIx, CancellationToken>,
-    /// Attempts that are durably started and whose turn comes after what is decided first.
+    /// Attempts that are durably started and wait until the outcomes before them are decided.
     pub(in crate::runtime) to_begin: VecDeque<AttemptId>,
-    /// The memory that the thread takes, and what was appended since it was weighed.
+    /// The memory that the thread takes, and the bytes appended since it was weighed.
     pub(in crate::runtime) held: (Reservation, usize),
     /// Whether messages are known to wait in the thread's inbox.
     pub(in crate::runtime) mail: bool,
     /// The recovery that the first append makes durable.
     pub(in crate::runtime) recovering: Option<Recovering>,
-    /// Its place among the suspects, until it gets on.
+    /// The thread's place among the suspects, until it makes progress.
     pub(in crate::runtime) suspect: Option<DropGuard>,
-    /// Whether it is known not to have killed its last replica: the next append says so.
+    /// Whether the thread is known not to have killed its last replica: the next append says so.
     pub(in crate::runtime) cleared: bool,
-    /// The journal since the last snapshot.
+    /// The part of the journal since the last snapshot.
     pub(in crate::runtime) tail: Tail,
     pub(in crate::runtime) sender: mpsc::Sender<Message>,
     pub(in crate::runtime) inbox: mpsc::Receiver<Message>,
 }
 
-/// What woke the driver.
+/// The reason why the driver woke.
 pub(in crate::runtime) enum Woken {
     Ended(Outcome),
     By(Command),
@@ -58,18 +58,18 @@ pub(in crate::runtime) enum Woken {
     Stop,
 }
 
-/// Bytes appended after which it is weighed again what a thread takes: often enough for a replica's
-/// room, seldom enough for a thread of many small steps.
+/// The bytes appended before a thread's memory is weighed again: often enough for a replica's room,
+/// seldom enough for a thread of many small steps.
 const WEIGH_EVERY: usize = 64 << 10;
-/// Part of the memory limit that one thread may take: whoever is shown it has it twice, as its journal
-/// and as its state, within half of the limit.
+/// The part of the memory limit that one thread may take, as a divisor. A load to show a thread
+/// holds it twice, as its journal and as its state, and has to fit into half of the limit.
 const THREAD_PART: usize = 8;
 
-/// How often a driver looks whether a late heartbeat has come through after all.
+/// How often a driver checks whether a late heartbeat has come through after all.
 const AUTHORITY_CHECK: Duration = Duration::from_millis(50);
 
 impl Driver {
-    /// A driver for a thread that this replica owns; `None` if it is driven here already.
+    /// Creates a driver for a thread that this replica owns; `None` if it is driven here already.
     pub(in crate::runtime) fn new(
         core: Arc<Core>,
         authority: Arc<Authority>,
@@ -100,7 +100,7 @@ impl Driver {
         })
     }
 
-    /// Waits out a heartbeat that is late; `false` once authority is lost.
+    /// Waits out a late heartbeat; returns `false` once authority is lost.
     pub(in crate::runtime) async fn has_authority(&self) -> bool {
         while !self.authority.holds() {
             tokio::select! {
@@ -123,8 +123,8 @@ impl Driver {
         }
     }
 
-    /// The outcome, unless its output would make the thread larger than one may be: whoever drives it
-    /// next has to hold all of it as well.
+    /// Returns the outcome, or a failure if its output would make the thread larger than a thread
+    /// may be: the next driver has to hold all of it as well.
     pub(in crate::runtime) fn affordable(&mut self, outcome: Outcome) -> Outcome {
         let Some(output) = outcome.output() else { return outcome };
         let memory = &self.core.parts.memory;
@@ -140,7 +140,7 @@ impl Driver {
         outcome.too_much(most)
     }
 
-    /// Notes what was appended: it is weighed what the thread takes once that may have changed much.
+    /// Counts appended bytes, and weighs the thread again once its memory may have changed much.
     pub(in crate::runtime) fn grew(&mut self, bytes: usize) {
         self.held.1 = self.held.1.saturating_add(bytes);
         if self.held.1 >= WEIGH_EVERY {
@@ -173,8 +173,8 @@ impl Driver {
         }
     }
 
-    /// What happens to the thread's ownership with the next append: a thread that nothing moves
-    /// for a while needs no driver.
+    /// Returns what happens to the thread's ownership with the next append: a thread that nothing
+    /// moves for a while needs no driver.
     pub(in crate::runtime) fn disposition(&self) -> Disposition {
         if self.state.status.is_terminal() {
             return Disposition::Release { wake_at: None };
@@ -184,7 +184,7 @@ impl Driver {
         }
         let now = self.core.parts.clock.now();
         if self.core.draining.is_cancelled() {
-            // What was not started here waits for no timer: whoever drives it next starts it at once.
+            // Work that was not started here waits for no timer: the next driver starts it at once.
             return Disposition::Release { wake_at: Some(now) };
         }
         match self.state.next_wake() {

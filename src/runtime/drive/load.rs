@@ -1,7 +1,8 @@
-//! Rebuilds a thread: from its newest good snapshot and the journal after it, or the whole journal.
+//! Rebuilds a thread: from its newest good snapshot and the journal after it, or from the whole
+//! journal.
 //!
-//! A snapshot that cannot be used costs a line in the log, a count, and a longer read; it never
-//! fails a load. What comes out has been held against its plan and against itself.
+//! A bad snapshot costs a line in the log, a count, and a longer read; it never fails a load. The
+//! rebuilt state has been checked against its plan and for consistency.
 
 use std::sync::Arc;
 
@@ -34,10 +35,10 @@ pub(in crate::runtime) enum LoadError {
     /// The definition is missing or does not pass this version's checks.
     #[error("definition {0} cannot be used: {1}")]
     Definition(String, String),
-    /// There is no memory left to rebuild it in; never for a thread that is to be driven.
+    /// There is no memory left for the load; never for a thread that is to be driven.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
-    /// The records can be read, and contradict each other or the plan.
+    /// The records can be read, but contradict each other or the plan.
     #[error("the thread is corrupted: {0}")]
     Corrupted(String),
 }
@@ -49,7 +50,7 @@ impl From<Inconsistency> for LoadError {
 }
 
 impl LoadError {
-    /// Whether what is stored does not fit together, as opposed to what this version cannot read.
+    /// Returns whether the stored records are damaged, as opposed to unreadable for this version.
     pub(in crate::runtime) const fn is_damage(&self) -> bool {
         match self {
             Self::Store(error) => matches!(error, StoreError::Corrupt { .. }),
@@ -63,11 +64,11 @@ impl LoadError {
 /// A rebuilt thread.
 #[derive(Debug)]
 pub(in crate::runtime) struct Loaded {
-    /// Its state.
+    /// The state of the thread.
     pub(in crate::runtime) state: ThreadState,
-    /// What it was rebuilt from.
+    /// The source that it was rebuilt from.
     pub(in crate::runtime) strategy: RecoveryStrategy,
-    /// What of the journal was read.
+    /// The part of the journal that was read.
     pub(in crate::runtime) tail: Tail,
     /// The memory that it takes.
     pub(in crate::runtime) held: Held,
@@ -77,12 +78,12 @@ pub(in crate::runtime) struct Loaded {
 #[derive(Debug)]
 pub(in crate::runtime) struct Held {
     reservation: Reservation,
-    /// Whether the thread is rebuilt whatever memory there is: it is to be driven.
+    /// Whether the thread is rebuilt however little memory is left, because it is to be driven.
     must: bool,
 }
 
 impl Held {
-    /// Counts what was read, and what it is folded into.
+    /// Counts bytes that were read, and the state that they are folded into.
     fn read(&mut self, bytes: usize) -> Result<(), Overloaded> {
         let more = bytes.saturating_mul(READ_WEIGHT);
         if self.must {
@@ -93,7 +94,8 @@ impl Held {
     }
 }
 
-/// What a byte of a journal takes while it is read: its text, and what of it stays in the state.
+/// The bytes of memory per byte of a journal that is read: its text, and the part that stays in the
+/// state.
 const READ_WEIGHT: usize = 2;
 
 /// Why a snapshot was not used.
@@ -111,7 +113,7 @@ enum Bad {
     Stored(String),
 }
 
-/// Every reason that a snapshot is counted as bad for.
+/// Every reason for which a snapshot is counted as bad.
 pub(in crate::runtime) const BAD_REASONS: [&str; 8] = [
     "checksum",
     "version",
@@ -135,7 +137,7 @@ impl Bad {
     }
 }
 
-/// Why a snapshot led to no state: it is bad, or no snapshot would have.
+/// Why a snapshot led to no state: the snapshot is bad, or the load fails whatever the snapshot.
 enum Failed {
     Bad(Bad),
     Load(LoadError),
@@ -147,7 +149,7 @@ impl<E: Into<Bad>> From<E> for Failed {
     }
 }
 
-/// The state of a thread now, or as it was after event `until`; it is to be driven.
+/// Loads the state of a thread to drive it, as of now or after event `until`.
 pub(in crate::runtime) async fn load(
     core: &Core,
     thread: &ThreadId,
@@ -157,13 +159,13 @@ pub(in crate::runtime) async fn load(
     timed(core, (thread, until), Held { reservation, must: true }).await
 }
 
-/// The same for somebody who wants to see it: when memory allows, and not too many at once.
+/// Loads a thread to show it to somebody: only if memory allows, and a limited number at once.
 pub(in crate::runtime) async fn load_to_show(
     core: &Core,
     thread: &ThreadId,
     until: Option<Seq>,
 ) -> Result<Loaded, LoadError> {
-    // Never closed: there is always a permit to wait for.
+    // The semaphore is never closed, so there is always a permit to wait for.
     let _permit = core.reads.acquire().await;
     let reservation = core.parts.memory.reserve(Pool::Loads, 0)?;
     timed(core, (thread, until), Held { reservation, must: false }).await
@@ -200,7 +202,7 @@ async fn rebuild(
             Ok(None) => break,
             Err(error) if error.is_transient() => return Err(error.into()),
             Err(error) => {
-                // Which one it was is not known, so neither is which one is older.
+                // The snapshot's number is not known, so an older one cannot be asked for.
                 report(core, thread, None, &Bad::Stored(error.to_string()));
                 break;
             }
@@ -228,7 +230,7 @@ fn report(core: &Core, thread: &ThreadId, seq: Option<Seq>, bad: &Bad) {
     core.parts.metrics.snapshots.bad(reason);
 }
 
-/// The state from a snapshot and the journal after it.
+/// Restores the state from a snapshot and the journal after it.
 async fn restore(
     (core, thread): (&Core, &ThreadId),
     snapshot: &Snapshot,
@@ -257,8 +259,8 @@ async fn restore(
         let detail = format!("it is of event {}, stored as of {}", state.last_seq, snapshot.seq);
         return Err(SnapshotFault::Misfit(detail).into());
     }
-    // The snapshot's last event is read again: a journal that does not have it any more (it lost
-    // its tail in a failover) or has another is not the one the snapshot was made of.
+    // The snapshot's last event is read again: if the journal has lost it (with its tail, in a
+    // failover) or has another event there, the snapshot was made from another history.
     let after = snapshot.seq - 1;
     let tail = Tail::after(snapshot.state.len());
     let rest = Fold { core, thread, until, state: Some(state), tail, after, held };
@@ -272,12 +274,13 @@ async fn restore(
     })
 }
 
-/// A read of the journal, folded as it comes.
+/// A read of the journal that folds events as they come.
 struct Fold<'a> {
     core: &'a Core,
     thread: &'a ThreadId,
     until: Option<Seq>,
-    /// What is known so far; with `after` just before its last event, if it is of a snapshot.
+    /// The state so far. One from a snapshot includes its last event, while `after` is still just
+    /// before it.
     state: Option<ThreadState>,
     tail: Tail,
     after: Seq,
@@ -285,8 +288,8 @@ struct Fold<'a> {
 }
 
 impl Fold<'_> {
-    /// The state in the end, held against itself; [`LoadError::NotFound`] if the journal has not
-    /// even the event to begin from.
+    /// Returns the final state, checked for consistency; [`LoadError::NotFound`] if the journal
+    /// does not even have the event to begin from.
     async fn run(mut self) -> Result<(ThreadState, Tail), LoadError> {
         let mut found = false;
         loop {
@@ -318,7 +321,7 @@ impl Fold<'_> {
         Ok((state, self.tail))
     }
 
-    /// The first event makes the state, or is the last one of the snapshot's.
+    /// Makes the state from the first event, or checks that it is the last event of the snapshot.
     async fn begin(&mut self, event: &Event) -> Result<(), LoadError> {
         match &self.state {
             Some(state) if (event.seq, event.at) == (state.last_seq, state.updated_at) => {}
@@ -333,7 +336,7 @@ impl Fold<'_> {
     }
 }
 
-/// Folds the next event in, if it is the next one and about a step of the plan.
+/// Folds an event in, if it is the next one and its step is in the plan.
 pub(in crate::runtime) fn follow(state: &mut ThreadState, event: &Event) -> Result<(), LoadError> {
     if event.seq != state.last_seq + 1 {
         let (found, last) = (event.seq, state.last_seq);
@@ -356,7 +359,7 @@ async fn first(core: &Core, thread: &ThreadId, event: &Event) -> Result<ThreadSt
     ThreadState::first(thread.clone(), plan, event).ok_or_else(|| not_a_start().into())
 }
 
-/// The plan of a stored definition; if it has to be read, that is work of a namespace.
+/// Returns the plan of a stored definition; parsing it counts as work of the namespace.
 pub(in crate::runtime) async fn plan(
     core: &Core,
     namespace: &Namespace,

@@ -1,4 +1,4 @@
-//! Takes messages out of a thread's inbox, in the very append that holds what they lead to.
+//! Takes messages out of a thread's inbox, in the same append as the events that they lead to.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::model::{Json, Role, Seq, StepId, StepStatus, ThreadStatus};
 use crate::runtime::lease::stood::Stood;
 use crate::store::Message;
 
-/// How the keys of letters begin that tell of a thread that stood. The number of the incarnation
-/// follows: there is one for each thread.
+/// The prefix of the keys of messages that report a thread that stood. The incarnation's number
+/// follows, so there is at most one message of an incarnation in each thread.
 pub(in crate::runtime) const STOOD_KEY: &str = "stood:";
 
-/// What a message says of a thread that stood, if it is such a letter.
+/// Returns the record of a thread that stood, if the message is such a report.
 pub(in crate::runtime) fn stood(message: &Message) -> Option<Stood> {
     let letter = message.key.starts_with(STOOD_KEY).then(|| message.body.decode::<Letter>());
     match letter?.ok()?.ask {
@@ -33,27 +33,27 @@ pub(in crate::runtime) fn stood(message: &Message) -> Option<Stood> {
     }
 }
 
-/// What a message asks for.
+/// The body of a message: a request to the thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::runtime) struct Letter {
     /// The request.
     pub(in crate::runtime) ask: Ask,
-    /// Who asks.
+    /// The actor.
     pub(in crate::runtime) by: String,
-    /// Why.
+    /// The reason.
     pub(in crate::runtime) reason: Option<String>,
     /// The version of the thread that the caller saw.
     pub(in crate::runtime) if_match: Option<Seq>,
-    /// For whom, as it was said.
+    /// The person on whose behalf the caller acts, as the request says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::runtime) on_behalf_of: Option<String>,
-    /// What the key of whoever asks may do; absent where nobody needs one.
+    /// The role of the actor's key; absent where nobody needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::runtime) role: Option<Role>,
 }
 
-/// A request that reaches a thread through its inbox; steps go by their ids. Letters of earlier
-/// versions stay readable.
+/// A request that reaches a thread through its inbox; steps are named by their ids. Messages of
+/// earlier versions stay readable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::runtime) enum Ask {
@@ -90,12 +90,13 @@ pub(in crate::runtime) enum Ask {
         #[serde(default)]
         digest: Option<String>,
     },
-    /// Nobody asks it: the thread kept a worker of a replica from going on.
+    /// The watchdog's report, not a caller's request: the thread kept a worker of a replica from
+    /// going on.
     Stood(Stood),
 }
 
 impl Ask {
-    /// What it asks for, in a word.
+    /// Returns the request in a word.
     pub(in crate::runtime) const fn word(&self) -> &'static str {
         match self {
             Self::Pause => "pause",
@@ -111,7 +112,7 @@ impl Ask {
     }
 }
 
-/// What the owner answered.
+/// The owner's answer to a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::runtime) enum Answer {
@@ -127,13 +128,13 @@ pub(in crate::runtime) enum Answer {
     WrongStep { step: StepId, status: StepStatus },
     /// The thread has no such intervention.
     NoIntervention,
-    /// Somebody has decided it already.
+    /// Somebody has decided the intervention already.
     Resolved { choice: String, by: String },
-    /// There is nothing to undo.
+    /// There is nothing to compensate.
     NothingToCompensate,
-    /// The thread was paused while it was being undone.
+    /// The thread was paused while its steps were being compensated.
     Compensating,
-    /// It is about something else than what was seen.
+    /// The intervention's content differs from what the caller has seen.
     OtherDigest { digest: Option<String> },
     /// Too many signals wait to be taken.
     TooManySignals,
@@ -146,7 +147,8 @@ pub(in crate::runtime) enum Answer {
 }
 
 /// Reads the inbox and decides every message in it. `taken_over` is the head of the journal before
-/// this commit's takeover: nobody has acted since, so it is as good as the head after it.
+/// this commit's takeover: nobody has acted since, so a request that saw it is treated as having
+/// seen the head after it.
 pub(in crate::runtime) async fn take(
     driver: &mut Driver,
     commit: &mut Commit,
@@ -155,7 +157,8 @@ pub(in crate::runtime) async fn take(
     let mut messages = match driver.core.store().inbox(&driver.state.thread_id).await {
         Ok(messages) => messages,
         Err(error) => {
-            // They stay where they are; the next append, or the next look, tells of them again.
+            // The messages stay in the inbox; the next append, or the next look, reports them
+            // again.
             tracing::warn!(thread = %driver.state.thread_id, %error, "cannot read the inbox");
             tokio::time::sleep(crate::runtime::settings::POLL_INTERVAL).await;
             return;
@@ -164,7 +167,8 @@ pub(in crate::runtime) async fn take(
     driver.mail = false;
     let taken_over = taken_over.map(|before| (before, driver.state.last_seq));
     messages.retain(|message| !commit.takes(&message.key));
-    // What any other leads to may be what a worker would stand in.
+    // The report of a stand goes first: any other message may lead to the work that a worker stands
+    // in.
     messages.sort_by_key(|message| stood(message).is_none());
     for message in messages {
         let answer = match message.body.decode::<Letter>() {
@@ -184,8 +188,8 @@ pub(in crate::runtime) async fn take(
     }
 }
 
-/// Takes the letters that tell of a thread that stood, now that it is paused: however many others there
-/// are, they must not be read again once a person has decided.
+/// Takes the reports of a thread that stood, now that it is paused: however many other messages
+/// there are, the reports must not be read again once a person has decided.
 pub(in crate::runtime) async fn take_stood(driver: &Driver, commit: &mut Commit) {
     let state = &driver.state;
     let told = driver.core.store().inbox_of(&state.thread_id, STOOD_KEY).await;
@@ -240,11 +244,11 @@ async fn condemned(driver: &mut Driver, stood: Stood, commit: &mut Commit) -> An
     Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
 }
 
-/// The request with steps by their places; else the step that is not there.
+/// Converts the request's step ids into places in the plan; fails with the step that is not there.
 fn placed(driver: &Driver, ask: Ask) -> Result<machine::Ask, StepId> {
     let place = |step: StepId| driver.state.plan.find(step.as_str()).ok_or(step);
     Ok(match ask {
-        // The second is condemned by now, and never gets here.
+        // `Stood` is answered by `condemned` before, and never gets here.
         Ask::Pause | Ask::Stood(_) => machine::Ask::Pause,
         Ask::Resume => machine::Ask::Resume(Resume::default()),
         Ask::ResumeWith { from_step, skip, input } => machine::Ask::Resume(Resume {

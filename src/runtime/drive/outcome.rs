@@ -1,20 +1,20 @@
-//! What a driver hears: how attempts ended, and that messages wait.
+//! The messages to a driver: outcomes of attempts, and that the thread's inbox has messages.
 
 use crate::definition::Work;
 use crate::executor::AttemptError;
 use crate::machine::{AttemptId, Command, Report};
 use crate::model::{Category, Failure, Json, codes};
 
-/// What a driver is told.
+/// A message to a driver.
 #[derive(Debug)]
 pub(in crate::runtime) enum Message {
-    /// An attempt has ended, or is worth a warning.
+    /// A report of an attempt: it has ended, is slow, or is silent.
     Attempt(Outcome),
     /// There may be messages in the thread's inbox.
     Mail,
 }
 
-/// What became of an attempt: how it ended, or that it is worth a warning.
+/// A report of an attempt: how it ended, or that it is worth a warning.
 #[derive(Debug)]
 pub(in crate::runtime) struct Outcome {
     pub(in crate::runtime) attempt: AttemptId,
@@ -22,7 +22,7 @@ pub(in crate::runtime) struct Outcome {
 }
 
 impl Outcome {
-    /// An attempt has ended.
+    /// Creates the outcome of an attempt that has ended.
     pub(in crate::runtime) fn ended(
         attempt: AttemptId,
         result: Result<Json, AttemptError>,
@@ -34,7 +34,7 @@ impl Outcome {
         Self { attempt, report }
     }
 
-    /// How many bytes the journal will have of it, about.
+    /// Returns about how many bytes the outcome will take in the journal.
     pub(in crate::runtime) fn weight(&self) -> usize {
         match &self.report {
             Report::Done { output, .. } => output.as_str().len(),
@@ -43,7 +43,8 @@ impl Outcome {
         }
     }
 
-    /// Whether it brings an output that is worth being held against what memory there is.
+    /// Returns the size of the output, in bytes, if there is one to check against the thread's
+    /// memory limit.
     pub(in crate::runtime) fn output(&self) -> Option<usize> {
         match &self.report {
             Report::Done { output, .. } => Some(output.as_str().len()),
@@ -51,7 +52,8 @@ impl Outcome {
         }
     }
 
-    /// The same attempt, failed for good: the thread has as much as this server holds of one.
+    /// Fails the attempt for good, because the thread already takes as much as this server holds of
+    /// one.
     pub(in crate::runtime) fn too_much(mut self, most: usize) -> Self {
         let message = format!(
             "the outputs of this thread have more than {most} bytes in all, which is the most that \
@@ -62,12 +64,12 @@ impl Outcome {
         self
     }
 
-    /// The command that tells the machine; an output beyond `max_event` bytes fails the step.
+    /// Converts the outcome into a command; an output beyond `max_event` bytes fails the step.
     pub(in crate::runtime) fn into_command(self, max_event: usize) -> Command {
         let Self { attempt, report } = self;
         let undoes = attempt.work == Work::Compensation;
         let report = match report {
-            // What a compensation gives is not kept, however large.
+            // The output of a compensation is not kept, so its size does not matter.
             Report::Done { output, .. } if !undoes && output.as_str().len() > max_event => {
                 let size = output.as_str().len();
                 let failure = Failure::permanent(

@@ -1,6 +1,7 @@
-//! Checked plans by the hash of their text, so that a workflow is parsed once, not at each invoke.
+//! A cache of checked plans by the hash of their text, so that a workflow is parsed once and not at
+//! each invoke.
 //!
-//! What is kept is bounded by what it weighs: a plan may take some kilobytes, or megabytes.
+//! The cache is bounded by weight: a plan may take some kilobytes, or megabytes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,9 +10,10 @@ use crate::definition::Plan;
 use crate::model::{Fault, lock};
 use crate::observe::{Memory, Pool, Reservation};
 
-/// What all plans together may weigh, in bytes: thousands of ordinary ones.
+/// The most that all plans together may weigh, in bytes: thousands of ordinary ones.
 const CAPACITY: usize = 64 << 20;
-/// What one plan may weigh, in bytes: a thousand steps whose filters call half of the library.
+/// The most that one plan may weigh, in bytes: a thousand steps whose filters call half of the
+/// library.
 const LARGEST: usize = 48 << 20;
 
 #[derive(Debug, Clone)]
@@ -20,7 +22,7 @@ struct Entry {
     /// Whether the store is known to have the definition's text.
     stored: bool,
     weight: usize,
-    /// When it was last asked for, in uses of the cache.
+    /// The cache's `uses` when it was last asked for.
     used: u64,
 }
 
@@ -29,7 +31,7 @@ struct Entries {
     by_hash: HashMap<String, Entry>,
     weight: usize,
     uses: u64,
-    /// The weight, as the budget knows it.
+    /// The reservation of the weight in the memory budget.
     held: Option<Reservation>,
 }
 
@@ -47,26 +49,26 @@ impl Default for PlanCache {
 }
 
 impl PlanCache {
-    /// A cache of plans that together weigh no more than `capacity`, in bytes.
+    /// Creates a cache of plans that together weigh at most `capacity` bytes.
     fn new(capacity: usize) -> Self {
         Self { capacity, entries: Mutex::default() }
     }
 
-    /// A cache whose plans take no more than their share of a budget.
+    /// Creates a cache whose plans take at most their share of a memory budget.
     pub(in crate::runtime) fn within(memory: &Arc<Memory>) -> Self {
         let cache = Self::new(CAPACITY.min(memory.share(Pool::Plans)));
         cache.entries().held = Some(memory.note(Pool::Plans, 0));
         cache
     }
 
-    /// What a plan may weigh to be kept, in bytes: heavier ones are refused where they come in, and of
-    /// those that came before there was a bound each is parsed whenever it is needed.
+    /// Returns the most that a plan may weigh to be kept, in bytes. Heavier plans are refused when
+    /// they are submitted; one stored before there was a limit is parsed whenever it is needed.
     pub(in crate::runtime) fn largest(&self) -> usize {
         LARGEST.min(self.capacity)
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        // Each change leaves a map of plans whose weights add up, or less than they do.
+        // Each change leaves a map of plans whose weights add up to `weight`, or to less.
         lock(&self.entries)
     }
 
@@ -84,12 +86,12 @@ impl PlanCache {
         self.insert(plan, true);
     }
 
-    /// Whether the store is known to have this definition's text.
+    /// Returns whether the store is known to have this definition's text.
     pub(in crate::runtime) fn is_stored(&self, hash: &str) -> bool {
         self.entries().by_hash.get(hash).is_some_and(|entry| entry.stored)
     }
 
-    /// The store turned out not to have this definition's text, whatever was known.
+    /// Records that the store turned out not to have this definition's text.
     pub(in crate::runtime) fn forget_stored(&self, hash: &str) {
         if let Some(entry) = self.entries().by_hash.get_mut(hash) {
             entry.stored = false;
@@ -136,7 +138,7 @@ impl Entries {
         Some(entry)
     }
 
-    /// Forgets the plans that were not used for longest, until the rest weighs no more than that.
+    /// Forgets the least recently used plans until the rest weighs at most `weight`.
     fn shrink_to(&mut self, weight: usize) {
         if self.weight <= weight {
             return;
@@ -144,7 +146,7 @@ impl Entries {
         let mut oldest: Vec<(u64, String)> =
             self.by_hash.iter().map(|(hash, entry)| (entry.used, hash.clone())).collect();
         oldest.sort_unstable();
-        // A tenth more than needed: the next ones find room without a search.
+        // Frees a tenth more than needed, so that the next plans find room without a search.
         let goal = weight - weight / 10;
         for (_, hash) in oldest {
             if self.weight <= goal {
@@ -156,7 +158,7 @@ impl Entries {
     }
 }
 
-/// What keeps a stored definition from being used, in one line.
+/// Describes in one line the faults that keep a stored definition from being used.
 pub(in crate::runtime) fn named(faults: &[Fault]) -> String {
     let each = faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.detail));
     each.collect::<Vec<_>>().join("; ")

@@ -1,7 +1,7 @@
-//! Signs of life of the attempts under way here that are ended when they fall silent.
+//! The signs of life of attempts under way here that are ended when they fall silent.
 //!
-//! Only those with a `heartbeatTimeout` are kept: of the others nobody asks, and they shall cost
-//! nothing. Written by `attempts`, read by `explain`; nothing is decided from it.
+//! Only attempts with a `heartbeatTimeout` are kept; nothing asks for the others, so that they cost
+//! nothing. `attempts` writes here and `explain` reads; nothing is decided from it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +12,10 @@ use crate::executor::Pulse;
 use crate::machine::AttemptId;
 use crate::model::{ThreadId, lock};
 
-/// An attempt of a thread.
+/// The key of an attempt: its thread and its id.
 pub(in crate::runtime) type AttemptKey = (ThreadId, AttemptId);
 
-/// The pulses of attempts.
+/// The pulses of the watched attempts, and the number of stale attempts.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Pulses {
     watched: Mutex<HashMap<AttemptKey, Pulse>>,
@@ -28,30 +28,30 @@ impl Pulses {
         lock(&self.watched)
     }
 
-    /// Keeps an attempt's pulse until what is returned is dropped.
+    /// Keeps an attempt's pulse until the returned guard is dropped.
     pub(in crate::runtime) fn watch(self: &Arc<Self>, attempt: AttemptKey, pulse: Pulse) -> Watch {
         self.watched().insert(attempt.clone(), pulse);
         Watch { pulses: Arc::clone(self), attempt }
     }
 
-    /// Counts an attempt that was found to be silent until what is returned is dropped.
+    /// Counts an attempt as stale until the returned guard is dropped.
     pub(in crate::runtime) fn count_stale(self: &Arc<Self>) -> Stale {
         self.stale.fetch_add(1, Ordering::Relaxed);
         Stale { pulses: Arc::clone(self) }
     }
 
-    /// How many attempts under way here were found to be silent.
+    /// Returns the number of attempts under way here that were found to be silent.
     pub(in crate::runtime) fn stale(&self) -> usize {
         self.stale.load(Ordering::Relaxed)
     }
 
-    /// How long ago an attempt has shown its last sign of life, if it is kept.
+    /// Returns the time since an attempt's last sign of life, if the attempt is kept.
     pub(in crate::runtime) fn silence(&self, attempt: &AttemptKey) -> Option<Duration> {
         self.watched().get(attempt).map(Pulse::silence)
     }
 }
 
-/// An attempt is watched until this is dropped.
+/// Keeps an attempt watched until this is dropped.
 #[derive(Debug)]
 pub(in crate::runtime) struct Watch {
     pulses: Arc<Pulses>,
@@ -64,7 +64,7 @@ impl Drop for Watch {
     }
 }
 
-/// An attempt counts as silent until this is dropped.
+/// Counts an attempt as stale until this is dropped.
 #[derive(Debug)]
 pub(in crate::runtime) struct Stale {
     pulses: Arc<Pulses>,

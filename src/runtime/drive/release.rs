@@ -1,7 +1,7 @@
-//! Gives threads back that this replica cannot drive now, so that none stands still.
+//! Releases threads that this replica cannot drive now, so that none is stuck here.
 //!
-//! Called by adoptions and drivers. It never touches a journal: only when the thread may be claimed
-//! again is written.
+//! Adoptions and drivers call it. It never touches a journal, and writes nothing but the time from
+//! which the thread may be claimed again.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,11 +17,12 @@ use crate::runtime::lease::roster::Activity;
 use crate::runtime::write::writer::Committed;
 use crate::store::{Append, Disposition, Write, WriteOutcome};
 
-/// How long a thread is left alone whose append the store refused, whose driver panicked, or which
-/// nothing would move: what is wrong with it will not pass at once, and it must not keep us busy.
+/// How long a thread is set aside after the store refused its append, its driver panicked, or
+/// nothing would move it: the cause will not pass at once, and the thread must not keep this
+/// replica busy.
 const MOMENT: Duration = Duration::from_secs(5);
 
-/// Runs a driver; if it panics, its thread is claimed afresh instead of standing still.
+/// Runs a driver; if it panics, releases its thread so that it is claimed again.
 pub(in crate::runtime) async fn supervise(
     core: &Core,
     thread: ThreadId,
@@ -45,8 +46,8 @@ pub(in crate::runtime) async fn supervise(
     }
 }
 
-/// Gives a thread back that its driver cannot go on with: unless it is released it would stand still
-/// for as long as this replica lives.
+/// Releases a thread that its driver cannot go on with: otherwise it would be stuck for as long as
+/// this replica lives.
 pub(in crate::runtime) async fn release_for_a_moment(
     core: &Core,
     authority: &Arc<Authority>,
@@ -56,8 +57,8 @@ pub(in crate::runtime) async fn release_for_a_moment(
     release(core, authority, (thread, epoch), later).await;
 }
 
-/// Releases a thread as it stands in the store, without touching its journal. Its messages stay where
-/// they are until then: whoever gave it back cannot take them.
+/// Releases a thread as it is in the store, without touching its journal. Its messages do not wake
+/// it before `until`, because the replica that released it cannot take them.
 pub(in crate::runtime) async fn release(
     core: &Core,
     authority: &Arc<Authority>,
@@ -88,7 +89,7 @@ pub(in crate::runtime) async fn release(
     let write = Write::Append(Box::new(append));
     let committed = core.writer.commit(write, workflow, Arc::clone(authority)).await;
     if matches!(committed, Committed::Refused(_) | Committed::Answered(WriteOutcome::Refused)) {
-        // The thread may still be ours: it is looked at again, though not at once.
+        // The thread may still be ours: it is looked at again, but not at once.
         tokio::select! {
             biased;
             () = authority.lost() => {}

@@ -1,4 +1,4 @@
-//! Drives one thread: load, decide, append, perform. The one place where they meet.
+//! Drives one thread: load, decide, append, perform. This is the one place where they meet.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::runtime::settings::MAX_COMMIT_BYTES;
 use crate::store::Disposition;
 
 impl Driver {
-    /// Goes on from `events`, which are durable already, or with a first command, until the thread
+    /// Goes on from `events`, which are durable already, or from a first command, until the thread
     /// has ended, is parked, or is lost to this replica.
     pub(in crate::runtime) async fn run(
         mut self,
@@ -50,21 +50,22 @@ impl Driver {
         }
     }
 
-    /// Decides the first command, with the messages that wait: an abort among them is obeyed before
-    /// anything is started.
+    /// Decides the first command together with the waiting messages: an abort among them takes
+    /// effect before anything is started.
     async fn begin(&mut self, command: Command, commit: &mut Commit) {
         if !self.mail {
             return self.decide(command, commit).await;
         }
         if matches!(command, Command::Condemn { .. }) {
-            // Nothing else is looked at before it is paused.
+            // Nothing else is looked at before the thread is paused.
             self.decide(command, commit).await;
             mail::take_stood(self, commit).await;
             return mail::take(self, commit, None).await;
         }
         if matches!(command, Command::Recover(_)) {
-            // What was lost is told first, and started again last: what messages set going was not
-            // lost with anybody. Whoever saw the thread before that has seen all that was done to it.
+            // The takeover is decided first, and lost attempts are started again last, so that
+            // attempts started by messages do not count as lost. A caller who saw the thread just
+            // before the takeover has seen everything that was done to it.
             let seen = self.state.last_seq;
             let still = Moment { may_start: false, ..self.core.moment() };
             if let Ok(events) = self.core.decide_at(&mut self.state, command, still).await {
@@ -78,7 +79,7 @@ impl Driver {
         let interrupted = self.state.interrupted;
         mail::take(self, commit, None).await;
         let fresh = idle && self.state.has_running();
-        // A step that its messages have just completed clears it of its losses.
+        // A step that a message has just completed clears the thread of its losses.
         let cleared = self.state.interrupted < interrupted;
         let command = if fresh {
             Command::Advance
@@ -90,8 +91,8 @@ impl Driver {
         self.decide(command, commit).await;
     }
 
-    /// Performs what has become durable, waits for what comes of it, and decides all that has come
-    /// in. `false`: stop.
+    /// Performs what has become durable, waits for a result of it, and decides everything that has
+    /// come in. Returns `false` if the driver has to stop.
     async fn gather(&mut self, durable: &[Event], commit: &mut Commit) -> bool {
         if !self.has_authority().await {
             return false;
@@ -115,7 +116,7 @@ impl Driver {
             Some(Woken::Mail) => self.mail = true,
             None => {}
         }
-        // The rest is decided next: an append is read as a whole.
+        // The remaining messages are decided in the next commit: an append is read as a whole.
         while bytes < MAX_COMMIT_BYTES
             && let Ok(message) = self.inbox.try_recv()
         {
@@ -139,7 +140,8 @@ impl Driver {
         self.decide(command, commit).await;
     }
 
-    /// Performs what has become durable; where the templates of it read much, apart from the rest.
+    /// Performs what has become durable; for a large state, whose templates may read much, in the
+    /// place for long work (`aside`).
     async fn perform(&mut self, durable: &[Event]) -> Vec<Outcome> {
         if durable.is_empty() || !self.state.is_large() {
             return perform(self, durable);

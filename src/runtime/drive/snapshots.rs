@@ -1,19 +1,20 @@
 //! Decides when a thread's state is worth a snapshot, and stores it beside the thread's work.
 //!
-//! A snapshot spares a load the journal before it; it is never needed, so it never holds a thread
-//! up: a few writers at most, none waits, and one that fails is not tried again. When:
+//! A snapshot saves a load from reading the journal before it. It is never needed, so it never
+//! delays a thread: there are a few writers at most, none waits, and a failed write is not retried.
+//! The kinds:
 //!
 //! - `pause`: at every pause, since a person may take days, and then wants the thread at once.
-//! - `periodic`: once [`RuntimeSettings::snapshot_every`] events, and at least as many bytes as the
-//!   last snapshot has, were appended since (or, for the first one, as a snapshot of the beginning
-//!   would have). So all snapshots of a thread together are about as large as its journal at the
-//!   most, however many steps it has.
+//! - `periodic`: once [`RuntimeSettings::snapshot_every`] events were appended since the last
+//!   snapshot, and at least as many bytes as that snapshot has (for the first one: as a snapshot of
+//!   the beginning would have). So all snapshots of a thread together are at most about as large as
+//!   its journal, however many steps it has.
 //! - `recovery`: before a takeover, once [`RECOVERY_WORTH`] events (or `snapshot_every`, if that is
 //!   less) and as many bytes were read since the last: a thread that was lost once may be lost
 //!   again soon, and its next load must not begin from as far back.
 //!
-//! Driver and dispatcher call this after an append became durable and before a recovery: what is
-//! stored is never ahead of the journal.
+//! The driver calls this after an append became durable, and the adoption before a recovery: a
+//! snapshot is never ahead of the journal.
 //!
 //! [`RuntimeSettings::snapshot_every`]: crate::runtime::settings::RuntimeSettings::snapshot_every
 
@@ -31,24 +32,24 @@ use crate::observe::Metrics;
 use crate::runtime::core::Core;
 use crate::store::{Snapshot, SnapshotKind};
 
-/// Largest snapshot, in bytes: as `MAX_BATCH_BYTES`, what any store writes well
-/// within the time it gives a statement.
+/// The largest snapshot, in bytes. As for `MAX_BATCH_BYTES`, any store writes that much well within
+/// its statement timeout.
 const MAX_SNAPSHOT_BYTES: usize = 16 << 20;
 
-/// Events that a recovery must have read since the last snapshot to be worth one: more than a
+/// The events that a recovery must have read since the last snapshot to be worth one: more than a
 /// small workflow ever has.
 const RECOVERY_WORTH: u64 = 50;
 
-/// What the store gets for one snapshot. One that takes longer is given up, so that its writer is
+/// The timeout of the store for one snapshot. A slower write is given up, so that its writer is
 /// free for others: reading the journal instead costs less than that.
 const SAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a snapshot that was due was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Skip {
-    /// All writers were at work.
+    /// All writers were busy.
     Busy,
-    /// It is larger than any that is stored.
+    /// It is larger than the largest that is stored.
     TooLarge,
     /// The store failed or took too long.
     Failed,
@@ -66,18 +67,18 @@ impl Skip {
     }
 }
 
-/// What became of snapshots since this process started.
+/// The counts of snapshots since this process started.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SnapshotCounts {
-    /// Stored ones, by kind: one entry for each.
+    /// Stored ones, with an entry for each kind.
     pub written: Vec<(&'static str, u64)>,
-    /// Ones that were due and not stored, by reason: one entry for each.
+    /// Ones that were due and not stored, with an entry for each reason.
     pub skipped: Vec<(&'static str, u64)>,
-    /// Ones that a load found bad, by reason: one entry for each.
+    /// Ones that a load found bad, with an entry for each reason.
     pub bad: Vec<(&'static str, u64)>,
 }
 
-/// Counts of this process.
+/// Returns the counts of this process.
 pub(in crate::runtime) fn counts(metrics: &Metrics) -> SnapshotCounts {
     let metrics = &metrics.snapshots;
     let written = SnapshotKind::ALL.map(SnapshotKind::as_str);
@@ -89,7 +90,8 @@ pub(in crate::runtime) fn counts(metrics: &Metrics) -> SnapshotCounts {
     }
 }
 
-/// Looks at a driver whose `events` (of so many bytes) have just become durable.
+/// Offers a snapshot of a driver whose `events` (of `bytes` bytes) have just become durable, if one
+/// is due.
 pub(in crate::runtime) fn appended(driver: &mut Driver, events: &[Event], bytes: usize) {
     driver.tail.grow(events.len(), bytes);
     let every = driver.core.parts.settings.snapshot_every;
@@ -106,7 +108,7 @@ pub(in crate::runtime) fn appended(driver: &mut Driver, events: &[Event], bytes:
     }
 }
 
-/// Looks at a thread that was loaded and is about to be recovered: call it before the recovery is
+/// Offers a snapshot of a loaded thread, if one is due; to be called before its recovery is
 /// decided. Does not wait.
 pub(in crate::runtime) fn before_recovery(core: &Arc<Core>, loaded: &mut Loaded) {
     let every = core.parts.settings.snapshot_every.min(RECOVERY_WORTH);
@@ -117,8 +119,8 @@ pub(in crate::runtime) fn before_recovery(core: &Arc<Core>, loaded: &mut Loaded)
     }
 }
 
-/// Has a durable state stored, if a writer is free; about how many bytes that takes, or `None` if
-/// it may be tried again soon.
+/// Stores a durable state in the background, if a writer is free; returns about how many bytes it
+/// takes, or `None` if it may be tried again soon.
 fn offer(core: &Arc<Core>, state: &ThreadState, kind: SnapshotKind) -> Option<usize> {
     let size = snapshot::estimate(state);
     if size > MAX_SNAPSHOT_BYTES {
@@ -129,7 +131,7 @@ fn offer(core: &Arc<Core>, state: &ThreadState, kind: SnapshotKind) -> Option<us
         skip(core, state, kind, Skip::Busy);
         return None;
     };
-    // Outputs are shared, so the copy is small; encoding it is left to the writer.
+    // Outputs are shared, so the copy is small; the background task encodes it.
     let (core, state) = (Arc::clone(core), state.clone());
     core.tasks.clone().spawn(async move { save(&core, &state, kind, permit).await });
     Some(size)
@@ -152,7 +154,7 @@ async fn save(core: &Core, state: &ThreadState, kind: SnapshotKind, permit: Owne
     let saved = tokio::time::timeout(SAVE_PATIENCE, core.store().save_snapshot(&snapshot));
     let saved = tokio::select! {
         biased;
-        // A snapshot is no reason to shut down later.
+        // A snapshot must not delay a shutdown.
         () = core.stopped.cancelled() => return,
         saved = saved => saved,
     };

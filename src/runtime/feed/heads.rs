@@ -1,5 +1,5 @@
-//! Tells readers how far journals have come. Carries no event to anyone who must not miss one:
-//! a reader reads the journal from its own cursor, so that lagging can lose nothing.
+//! Tells readers how far journals have come. It carries no events to readers that must not miss
+//! one: a reader reads the journal from its own cursor, so that lagging loses nothing.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -16,23 +16,24 @@ use crate::runtime::settings::FOLLOW_INTERVAL;
 use crate::runtime::types::{LiveEvent, RawEvent};
 use crate::store::{Records, Store, Write};
 
-/// Threads whose heads are read with one statement.
+/// The number of threads whose heads are read with one statement.
 const HEADS_PER_READ: usize = 500;
 
-/// From the first follower's announcement, or the return of the listening connection, to a look at
-/// the heads: by then others tell of theirs, and what they did before is seen.
+/// The delay from the first follower's announcement, or the return of the listening connection, to
+/// a read of the heads: by then other replicas publish theirs, and the read finds what they wrote
+/// before.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(25);
 
 /// How far a journal has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::runtime) struct Head {
-    /// Its last event.
+    /// The number of the last event.
     pub(in crate::runtime) seq: Seq,
-    /// Whether that ended the thread; `None` if only the number is known.
+    /// Whether that event ended the thread; `None` if only the number is known.
     pub(in crate::runtime) ended: Option<bool>,
 }
 
-/// One journal that is followed. Readers are woken in the order they began to wait in: a
+/// A followed journal. Readers are woken in the order in which they began to wait, because a
 /// simulation must take the same course every time (a `watch` channel draws lots).
 #[derive(Debug)]
 struct Topic {
@@ -47,17 +48,17 @@ impl Topic {
     }
 }
 
-/// The journals that are followed, each with the number of its readers.
+/// The followed journals, each with the number of its readers.
 type Topics = BTreeMap<ThreadId, (Arc<Topic>, usize)>;
 
-/// The journal heads that somebody follows.
+/// The heads of the followed journals.
 #[derive(Debug)]
 pub(in crate::runtime) struct Feed {
     topics: Mutex<Topics>,
     live: Arc<LiveBuffer>,
-    /// For replicas whose readers follow what is written here.
+    /// Hints for replicas whose readers follow threads that are written here.
     pub(in crate::runtime) hints: Arc<HintQueue>,
-    /// Asks for a look at the heads before its time.
+    /// Wakes the poll before its interval has passed.
     again: Notify,
 }
 
@@ -76,7 +77,7 @@ impl Feed {
         lock(&self.topics)
     }
 
-    /// A write has become durable.
+    /// Publishes a write that has become durable.
     pub(in crate::runtime) fn committed(&self, write: &Write, workflow: &Arc<str>) {
         let (records, summary) = match write {
             // The history of a fork was shown when it happened.
@@ -92,12 +93,12 @@ impl Feed {
         }
     }
 
-    /// Another replica has said how far a journal has come.
+    /// Records how far another replica said that a journal has come.
     pub(in crate::runtime) fn heard(&self, thread: &ThreadId, seq: Seq) {
         self.raise(thread, Head { seq, ended: None });
     }
 
-    /// Lets the heads be read from the store soon.
+    /// Makes the poll read the heads from the store soon.
     pub(in crate::runtime) fn look_again(&self) {
         self.again.notify_one();
     }
@@ -126,12 +127,12 @@ impl Feed {
         }
     }
 
-    /// Events of all threads from now on.
+    /// Follows the events of all threads from now on.
     pub(in crate::runtime) fn live(&self) -> LiveEvents {
         LiveBuffer::follow(&self.live)
     }
 
-    /// The head of a thread that is followed, as far as it is known here.
+    /// Returns the head of a followed thread, as far as it is known here.
     pub(in crate::runtime) fn head(&self, thread: &ThreadId) -> Option<Head> {
         self.topics().get(thread).map(|(topic, _)| *topic.head())
     }
@@ -156,7 +157,7 @@ impl Feed {
         }
     }
 
-    /// The threads that are followed.
+    /// Returns the followed threads.
     pub(in crate::runtime) fn followed(&self) -> Vec<ThreadId> {
         self.topics().keys().cloned().collect()
     }
@@ -169,8 +170,8 @@ impl Feed {
         }
     }
 
-    /// Reads the heads of followed threads from the store now and then: what makes the feed
-    /// correct for threads that another replica drives, and after a lost wake-up.
+    /// Reads the heads of followed threads from the store at intervals: this makes the feed correct
+    /// for threads that another replica drives, and after a lost wake-up.
     pub(in crate::runtime) async fn poll(
         self: Arc<Self>,
         store: Arc<dyn Store>,
@@ -191,7 +192,7 @@ impl Feed {
     }
 }
 
-/// The events of one record, as clients see them.
+/// Returns the events of one record as clients see them.
 pub(in crate::runtime) fn raw_events(records: &Records) -> impl Iterator<Item = RawEvent> + '_ {
     records.events.iter().zip(records.first..).map(|(text, seq)| RawEvent {
         seq,
@@ -221,7 +222,8 @@ impl Follow {
     ) -> Head {
         loop {
             let mut news = pin!(self.topic.news.notified());
-            // Listens first and looks then: nothing falls in between.
+            // Register for the wake-up before reading the head, so that an update in between is not
+            // lost.
             news.as_mut().enable();
             let head = *self.topic.head();
             if wanted(&head) {

@@ -1,9 +1,9 @@
 //! Publishes hints for other replicas, and acts on those received.
 //!
-//! Every hint may be lost: the polls of the dispatcher and of the feed make the server correct, hints
-//! make it quick. Nothing here delays a writer: the feed, the inbox and a shutdown add hints to a
-//! queue, and one task publishes them; if it cannot, it logs that and drops them. `start` starts the
-//! loops.
+//! Every hint may be lost: the polls of the dispatcher and of the feed make the server correct,
+//! hints make it quick. Nothing here delays a writer: the feed, the inbox and a shutdown add hints
+//! to a queue, and one task publishes them; if it cannot, it logs that and drops them. `start`
+//! starts the loops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::model::Backoff;
 use crate::runtime::core::Core;
 use crate::store::{Hint, Received, StoreError};
 
-/// Between two statements that notify: each takes a lock on all commits of the database.
+/// The time between two notifying statements: each takes a lock on all commits of the database.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 /// Timeout of one publish: late hints are useless.
 const SEND_DEADLINE: Duration = Duration::from_secs(1);
-/// First pause before receiving is tried again: a connection that broke is replaced at once.
+/// The first pause before receiving is tried again: a broken connection is replaced at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Longest such pause: hints are received again within it once the database is back.
+/// The longest such pause: hints are received again within it once the database is back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Publishes queued hints: at once after a quiet time, else every 10 ms.
@@ -94,7 +94,7 @@ fn act(core: &Core, received: Received) {
     }
 }
 
-/// Publishes at intervals that threads are followed here that others drive.
+/// Publishes at intervals that threads driven elsewhere are followed here.
 pub(in crate::runtime) async fn announce(core: Arc<Core>) {
     let stop = core.stopped.clone();
     while stop.run_until_cancelled(tokio::time::sleep(ANNOUNCE_INTERVAL)).await.is_some() {

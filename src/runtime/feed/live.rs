@@ -12,12 +12,12 @@ use tokio::sync::Notify;
 use crate::model::lock;
 use crate::runtime::types::LiveEvent;
 
-/// Events kept at the most: what a reader may lag by.
+/// The most events kept, which is how far a reader may lag.
 const MAX_EVENTS: usize = 1_024;
-/// Bytes kept at the most; one larger event is kept alone.
+/// The most bytes kept; one larger event is kept alone.
 const MAX_BYTES: usize = 8 << 20;
 
-/// What is kept, and for how many readers.
+/// The kept events, and the number of their readers.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct LiveBuffer {
     kept: Mutex<Kept>,
@@ -29,7 +29,7 @@ pub(in crate::runtime) struct LiveBuffer {
 struct Kept {
     events: VecDeque<LiveEvent>,
     bytes: usize,
-    /// The number of the first one kept, counted from the start of the process.
+    /// The number of the first kept event, counted from the start of the process.
     first: u64,
 }
 
@@ -52,11 +52,11 @@ fn size(live: &LiveEvent) -> usize {
 
 impl LiveBuffer {
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // A panic while it was held leaves events of which one may be counted twice.
+        // A panic while it was held leaves at worst one event whose bytes are counted twice.
         lock(&self.kept)
     }
 
-    /// Whether anybody would miss an event.
+    /// Returns whether anybody follows the events.
     pub(in crate::runtime) fn has_readers(&self) -> bool {
         self.readers.load(Ordering::Relaxed) > 0
     }
@@ -89,12 +89,13 @@ pub struct LiveEvents {
 }
 
 impl LiveEvents {
-    /// The next event; else how many were missed since the last one.
+    /// Returns the next event, or the number of events missed since the last one.
     pub async fn next(&mut self) -> Result<LiveEvent, u64> {
         let buffer = Arc::clone(&self.buffer);
         loop {
             let mut news = pin!(buffer.news.notified());
-            // Listens first and looks then: nothing falls in between.
+            // Register for the wake-up before looking for an event, so that one in between is not
+            // lost.
             news.as_mut().enable();
             if let Some(found) = self.take() {
                 return found;
@@ -119,7 +120,7 @@ impl LiveEvents {
 impl Drop for LiveEvents {
     fn drop(&mut self) {
         if self.buffer.readers.fetch_sub(1, Ordering::Relaxed) == 1 {
-            // Nobody is left to take them.
+            // Nobody is left to read the kept events.
             let mut kept = self.buffer.kept();
             while !kept.events.is_empty() {
                 kept.forget_first();

@@ -1,4 +1,4 @@
-//! Hints for other replicas that wait to be sent, each once.
+//! The queue of hints that wait to be published to other replicas, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +12,9 @@ use crate::store::Hint;
 
 /// Interval at which a replica publishes that it has followers, while it has some.
 pub(in crate::runtime) const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
-/// How long an announcement holds: two of them may be lost.
+/// How long an announcement is valid: two of them may be lost.
 const FOLLOWED_FOR: Duration = Duration::from_secs(7);
-/// Bound of queued threads; beyond it others find out by their polls.
+/// The most threads queued per kind of hint; other replicas find out about further ones by polling.
 const MAX_WAITING: usize = 10_000;
 
 /// Queued hints, each once.
@@ -32,9 +32,9 @@ pub(in crate::runtime) struct HintQueue {
     waiting: Mutex<Waiting>,
     pub(in crate::runtime) filled: Notify,
     clock: Arc<dyn Clock>,
-    /// Monotonic milliseconds until which some other replica follows threads; 0: none ever did.
+    /// The monotonic milliseconds until which another replica follows threads; 0: none ever did.
     followed_until: AtomicU64,
-    /// Monotonic milliseconds until which the followers here need no other announcement.
+    /// The monotonic milliseconds until which the followers here need no other announcement.
     announced_until: AtomicU64,
 }
 
@@ -62,7 +62,7 @@ impl HintQueue {
         self.now().saturating_add(millis(time))
     }
 
-    /// A journal has come to `seq`. Queued only while another replica has followers.
+    /// Queues a hint that a journal has come to `seq`, if another replica has followers.
     pub(in crate::runtime) fn head(&self, thread: &ThreadId, seq: Seq) {
         let until = self.followed_until.load(Ordering::Relaxed);
         if until == 0 || self.now() >= until {
@@ -80,7 +80,7 @@ impl HintQueue {
         self.filled.notify_one();
     }
 
-    /// A thread that is driven elsewhere has a message.
+    /// Queues a hint that a thread driven elsewhere has a message.
     pub(in crate::runtime) fn mail(&self, thread: &ThreadId) {
         let mut waiting = self.waiting();
         if waiting.mail.len() < MAX_WAITING {
@@ -90,13 +90,14 @@ impl HintQueue {
         self.filled.notify_one();
     }
 
-    /// Threads are due that this replica may not have room for.
+    /// Queues a hint that threads are due for which this replica may not have room.
     pub(in crate::runtime) fn work(&self) {
         self.waiting().work = true;
         self.filled.notify_one();
     }
 
-    /// A thread that is not driven here is followed; `true` if this queued an announcement.
+    /// Announces that a thread driven elsewhere is followed here; returns whether this queued a
+    /// hint.
     pub(in crate::runtime) fn followers(&self) -> bool {
         if self.now() < self.announced_until.load(Ordering::Relaxed) {
             return false;
@@ -107,12 +108,12 @@ impl HintQueue {
         true
     }
 
-    /// Somebody elsewhere follows threads.
+    /// Records that another replica follows threads.
     pub(in crate::runtime) fn followed(&self) {
         self.followed_until.store(self.after(FOLLOWED_FOR), Ordering::Relaxed);
     }
 
-    /// Empties it.
+    /// Takes all queued hints.
     pub(in crate::runtime) fn take(&self) -> Vec<Hint> {
         let Waiting { heads, mail, work, followers } = std::mem::take(&mut *self.waiting());
         let mut hints = Vec::with_capacity(heads.len() + mail.len() + 2);

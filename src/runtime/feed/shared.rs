@@ -1,4 +1,4 @@
-//! Large events that readers of streams hold: each is in memory once, however many hold it.
+//! Large events held by readers of streams: each is in memory once, however many readers hold it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -7,12 +7,12 @@ use crate::model::{Seq, ThreadId, lock};
 use crate::observe::{Memory, Overloaded, Pool};
 use crate::runtime::types::{RawEvent, SharedEvent};
 
-/// Events of fewer bytes are not worth being looked for.
+/// The size, in bytes, from which an event is shared; looking for smaller ones is not worth it.
 pub(in crate::runtime) const LARGE: usize = 8 << 10;
-/// Entries without a holder that may lie about before they are looked for.
+/// The entries without a holder that may remain before they are swept.
 const SPARE: usize = 64;
 
-/// The events that somebody holds.
+/// The large events that readers hold.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct SharedEvents {
     known: Mutex<Known>,
@@ -21,13 +21,15 @@ pub(in crate::runtime) struct SharedEvents {
 #[derive(Debug, Default)]
 struct Known {
     events: BTreeMap<(ThreadId, Seq), Weak<SharedEvent>>,
-    /// How many entries there may be before those without a holder are looked for.
+    /// The number of entries above which those without a holder are swept.
     sweep_at: usize,
 }
 
 impl SharedEvents {
-    /// The event as somebody holds it already, or as it is: others then find this one. It was read
-    /// from the journal just now, so that a thread that was made anew under its id is not confused.
+    /// Returns the event as another reader holds it already, or keeps this one for the next
+    /// readers. The event was read from the journal just now, and a held one must be equal to it,
+    /// so that a thread that was deleted and created anew under the same id is not confused with
+    /// the old one.
     pub(in crate::runtime) fn share(
         &self,
         memory: &Arc<Memory>,
@@ -35,7 +37,7 @@ impl SharedEvents {
         event: RawEvent,
     ) -> Result<Arc<SharedEvent>, Overloaded> {
         let key = (thread.clone(), event.seq);
-        // A panic while it was held leaves entries that are looked up at worst in vain.
+        // A panic while it was held leaves at worst entries whose event is gone.
         let mut known = lock(&self.known);
         let found = known.events.get(&key).and_then(Weak::upgrade);
         if let Some(found) = found.filter(|found| found.event() == &event) {

@@ -26,12 +26,12 @@ impl Executors for NoExecutors {
 }
 
 impl Handle {
-    /// What all parts of the runtime behind it share.
+    /// Returns the state that all parts of the runtime share.
     pub(in crate::runtime) fn core(&self) -> Arc<Core> {
         Arc::clone(&self.core)
     }
 
-    /// A handle over an empty memory store that nothing drives.
+    /// Creates a handle over an empty memory store that nothing drives.
     pub(crate) fn unreached(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let parts = RuntimeParts {
             store: Arc::new(MemoryStore::new(Arc::clone(&clock))),

@@ -1,8 +1,9 @@
-//! What the kernel gave a worker: its time on a processor, and the time for which it wanted one and got
-//! none.
+//! Reads the kernel's account of a worker: its time on a processor, and the time it was ready to
+//! run without one.
 //!
-//! Called by the watchdog alone, so that a process that is starved is not taken for one that stands. Only
-//! Linux tells; where a file is missing or hidden nothing is known, and the watchdog counts every look.
+//! Only the watchdog calls this, so that it does not take a starved process for one that stands.
+//! Only Linux keeps such an account; where a file is missing or hidden, nothing is known and the
+//! watchdog counts every look.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,18 +11,19 @@ use std::time::Duration;
 /// Totals of one thread of this process since some moment; only differences mean anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::runtime) struct Account {
-    /// On a processor.
+    /// Time on a processor.
     pub(in crate::runtime) ran: Duration,
-    /// Ready to run, and in the queue for a processor.
+    /// Time in the queue for a processor, ready to run.
     pub(in crate::runtime) waited: Duration,
-    /// Its process had used up a quota. It need not be part of `waited`: kernels differ.
+    /// Time for which the process had used up its quota. Whether it is part of `waited` differs
+    /// between kernels.
     pub(in crate::runtime) throttled: Duration,
 }
 
-/// Where the accounts of this process are read.
+/// The files with the accounts of this process.
 #[derive(Debug)]
 pub(in crate::runtime) struct Accounts {
-    /// The statistics of the groups it is in.
+    /// The statistics files of the cgroups that the process is in.
     groups: Vec<String>,
 }
 
@@ -39,19 +41,20 @@ const fn own() -> Option<NonZeroU32> {
     None
 }
 
-/// The kernel's number of the calling thread, asked for once in each; 0 where there is none.
+/// Returns the kernel's number of the calling thread, or 0 where there is none; each thread asks
+/// for it once.
 pub(in crate::runtime) fn own_number() -> u32 {
     OWN.with(|number| number.map_or(0, NonZeroU32::get))
 }
 
 impl Accounts {
-    /// Finds the groups of this process.
+    /// Finds the cgroups of this process.
     pub(in crate::runtime) fn of_this_process() -> Self {
         let groups = read("/proc/self/cgroup").unwrap_or_default();
         Self { groups: groups.lines().flat_map(group_files).collect() }
     }
 
-    /// The account of a thread of this process, by its number.
+    /// Reads the account of a thread of this process, by its number.
     pub(in crate::runtime) fn of(&self, thread: u32) -> Option<Account> {
         let (ran, waited) = schedule(&read(&format!("/proc/self/task/{thread}/schedstat"))?)?;
         let groups = self.groups.iter().filter_map(|path| throttled(&read(path)?));
@@ -63,14 +66,15 @@ fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
-/// Time on a processor and time in the queue, in nanoseconds, before the number of turns.
+/// Parses the time on a processor and the time in the queue, in nanoseconds; the number of turns
+/// follows them.
 fn schedule(text: &str) -> Option<(Duration, Duration)> {
     let mut numbers = text.split_ascii_whitespace().map(|number| number.parse().ok());
     Some((Duration::from_nanos(numbers.next()??), Duration::from_nanos(numbers.next()??)))
 }
 
-/// The files that tell how often quotas held up a cgroup: its own, and those of all that it is in. A
-/// container may see its own at the root, whatever the line says.
+/// Returns the files that tell how long quotas held up a cgroup and each of its ancestors. A
+/// container may see its own cgroup at the root, whatever the line says.
 fn group_files(line: &str) -> Vec<String> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
@@ -89,7 +93,8 @@ fn group_files(line: &str) -> Vec<String> {
     files
 }
 
-/// For how long a quota held up a cgroup: version 2 says so in microseconds, version 1 in nanoseconds.
+/// Parses for how long a quota held up a cgroup: version 2 counts in microseconds, version 1 in
+/// nanoseconds.
 fn throttled(text: &str) -> Option<Duration> {
     text.lines().find_map(|line| match line.split_once(' ')? {
         ("throttled_usec", number) => Some(Duration::from_micros(number.trim().parse().ok()?)),

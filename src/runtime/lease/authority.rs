@@ -8,19 +8,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{Clock, Incarnation, millis};
 
-/// One incarnation's authority. Once lost it never comes back; the replica registers anew.
+/// The authority of one incarnation. Once lost it never comes back; the replica registers anew.
 #[derive(Debug)]
 pub(in crate::runtime) struct Authority {
-    /// The registration's number.
+    /// The number of the registration.
     pub(in crate::runtime) incarnation: Incarnation,
-    /// Monotonic time, in milliseconds, until which the lease certainly holds.
+    /// The monotonic time, in milliseconds, until which the lease certainly holds.
     deadline_ms: AtomicU64,
     lost: CancellationToken,
     clock: Arc<dyn Clock>,
 }
 
 impl Authority {
-    /// Authority of a lease that was asked for at `sent` (monotonic) and runs for `trust`.
+    /// Creates the authority of a lease that was requested at `sent` (monotonic) and is trusted for
+    /// `trust`.
     pub(in crate::runtime) fn new(
         incarnation: Incarnation,
         clock: Arc<dyn Clock>,
@@ -33,35 +34,35 @@ impl Authority {
         authority
     }
 
-    /// A renewal that was sent at `sent` has succeeded.
+    /// Extends the lease after a renewal that was sent at `sent` has succeeded.
     pub(in crate::runtime) fn extend(&self, sent: Duration, trust: Duration) {
         let deadline = millis(sent + trust);
         self.deadline_ms.store(deadline, Ordering::Release);
     }
 
-    /// Whether steps may start: the lease certainly holds now.
+    /// Returns whether steps may start: the lease certainly holds now.
     pub(in crate::runtime) fn holds(&self) -> bool {
         let now = millis(self.clock.monotonic());
         !self.lost.is_cancelled() && now < self.deadline_ms.load(Ordering::Acquire)
     }
 
-    /// What is left until the local deadline.
+    /// Returns the time left until the local deadline.
     pub(in crate::runtime) fn remaining(&self) -> Duration {
         let now = millis(self.clock.monotonic());
         Duration::from_millis(self.deadline_ms.load(Ordering::Acquire).saturating_sub(now))
     }
 
-    /// Gives up for good: drivers drop their threads, attempts are cancelled.
+    /// Gives authority up for good: drivers drop their threads, attempts are cancelled.
     pub(in crate::runtime) fn give_up(&self) {
         self.lost.cancel();
     }
 
-    /// A token for attempts under this authority: cancelled with it at the latest.
+    /// Returns a token for attempts under this authority: cancelled with it at the latest.
     pub(in crate::runtime) fn attempts(&self) -> CancellationToken {
         self.lost.child_token()
     }
 
-    /// Whether authority was given up.
+    /// Returns whether authority was given up.
     pub(in crate::runtime) fn is_lost(&self) -> bool {
         self.lost.is_cancelled()
     }

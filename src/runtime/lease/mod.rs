@@ -1,4 +1,4 @@
-//! The right to drive threads: the lease, and who is at work under it.
+//! The right to drive threads: the lease, and the roster of the tasks at work under it.
 
 pub(super) mod account;
 pub(super) mod authority;

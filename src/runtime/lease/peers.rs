@@ -1,13 +1,14 @@
 //! Looks for replicas whose processes are gone, so that their threads need not wait for a lease.
 //!
-//! Only a store that several processes share sees any; it judges, and the dispatcher claims.
+//! Only a store that several processes share can find any. The store judges; the dispatcher claims.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::runtime::core::Core;
 
-/// Between two looks, two of which must agree: a lost process is noticed in about a second.
+/// The time between two looks. Two in a row must agree, so a lost process is noticed in about a
+/// second.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Looks until the server drains.

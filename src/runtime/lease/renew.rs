@@ -10,15 +10,15 @@ use super::authority::Authority;
 use crate::model::{Backoff, Clock, Entropy};
 use crate::store::{Store, StoreError};
 
-/// Heartbeats per lease: four may be lost before it expires.
+/// The number of heartbeats per lease: four may be lost before it expires.
 pub(in crate::runtime) const BEATS: u32 = 5;
-/// Part of the lease that is not trusted locally: what a heartbeat's answer and a slow timer may
-/// cost. Steps stop starting that long before a peer may take over.
+/// The part of the lease that is not trusted locally, for a heartbeat's answer and a slow timer.
+/// Steps stop starting that long before a peer may take over.
 const MARGIN: f64 = 0.2;
-/// Delays between tries to register.
+/// The delays between tries to register.
 const REGISTER_AGAIN: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
-/// What keeping a lease needs.
+/// Everything needed to keep a lease.
 #[derive(Debug, Clone)]
 pub(in crate::runtime) struct LeaseParts {
     pub(in crate::runtime) store: Arc<dyn Store>,
@@ -41,7 +41,7 @@ impl LeaseParts {
         Ok(Arc::new(Authority::new(incarnation, Arc::clone(&self.clock), sent, self.trust())))
     }
 
-    /// Keeps the lease until `stop`; whoever watches `current` sees each new authority.
+    /// Keeps the lease until `stop`; each new authority is sent to the watchers of `current`.
     pub(in crate::runtime) async fn keep(
         self,
         current: watch::Sender<Arc<Authority>>,

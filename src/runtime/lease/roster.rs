@@ -1,11 +1,11 @@
-//! Who is at work on this runtime's workers, and since when: what shows in which thread a worker
-//! stands.
+//! The roster: which tasks are at work on this runtime's workers, and since when. It shows in which
+//! thread a worker stands.
 //!
-//! Every task that may run what a client wrote is on the roster, and is at work while it is polled:
-//! decisions, conditions, templates, filters, folds of journals. Time is counted in looks of the
-//! watchdog and not read from a clock, so that a process that was stopped as a whole, or a machine that
-//! slept, has stood for one look and no more. A worker that got no processor does not stand either: the
-//! time for which it waited for one, or its process had used up its quota, is taken off.
+//! Every task that may run client text (decisions, conditions, templates, filters, folds of
+//! journals) is on the roster, and is at work while it is polled. Time is counted in looks of the
+//! watchdog and not read from a clock, so that a process that was stopped as a whole, or a machine
+//! that slept, has stood for one look only. A worker without a processor does not stand either: the
+//! time for which it waited for one, or for which its process had used up its quota, is subtracted.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -17,32 +17,32 @@ use std::time::Duration;
 use super::account::{Account, own_number};
 use crate::model::{ThreadId, lock};
 
-/// Between two looks: short against everything that is counted in looks.
+/// The time between two looks: short against every bound that is counted in looks.
 pub(in crate::runtime) const LOOK: Duration = Duration::from_millis(100);
 
-/// What a task is there for.
+/// The purpose of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::runtime) enum Activity {
-    /// To rebuild a claimed thread.
+    /// Rebuilds a claimed thread.
     Load(ThreadId),
-    /// To drive a thread, or to make an attempt of it.
+    /// Drives a thread, or makes one of its attempts.
     Drive(ThreadId),
-    /// Something that no thread has begun: a request by its route, or a loop by its name.
+    /// Belongs to no thread: a request by its route, or a loop by its name.
     Other(Arc<str>),
 }
 
-/// Activity that a worker does not come back from.
+/// An activity that a worker does not come back from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::runtime) struct Standing {
     pub(in crate::runtime) work: Activity,
-    /// For so long, but for the time that it was starved.
+    /// How long the worker has stood, without the time for which it was starved.
     pub(in crate::runtime) stood: Duration,
 }
 
-/// Everything that is or may be at work.
+/// Every task that is or may be at work.
 #[derive(Debug)]
 pub(in crate::runtime) struct Roster {
-    /// Looks so far; never 0, which is nobody's beginning.
+    /// The number of looks so far. It begins at 1, because 0 in `Entry::since` means "not polled".
     looks: AtomicU64,
     numbers: AtomicU64,
     entries: Mutex<HashMap<u64, Arc<Entry>>>,
@@ -51,30 +51,31 @@ pub(in crate::runtime) struct Roster {
 #[derive(Debug)]
 struct Entry {
     work: Activity,
-    /// The look at which it was last polled; 0 while it is not.
+    /// The look at which the current poll began; 0 while the task is not polled.
     since: AtomicU64,
-    /// The number of the thread that polls it.
+    /// The kernel's number of the thread that polls it.
     thread: AtomicU32,
     stand: Mutex<Stand>,
 }
 
-/// How long one poll takes, as the looks since it began have found.
+/// The length of one poll, as the looks since it began have found it.
 #[derive(Debug, Default)]
 struct Stand {
     /// The look at which the poll began.
     since: u64,
-    /// The time of the looks that found it under way.
+    /// The total time of the looks that found it under way.
     looks: Duration,
-    /// Of that, the time for which its worker was starved.
+    /// The part of `looks` for which its worker was starved.
     starved: Duration,
-    /// On a processor.
+    /// The time on a processor.
     ran: Duration,
     /// The worker's account at the last look.
     last: Option<Account>,
 }
 
 impl Stand {
-    /// A look has found the poll that began at `since` under way; `passed` after the last one.
+    /// Records a look that found the poll that began at `since` under way; `passed` is the time
+    /// since the look before.
     fn look(&mut self, since: u64, account: Option<Account>, passed: Duration) {
         if self.since != since {
             *self = Self { since, ..Self::default() };
@@ -83,9 +84,9 @@ impl Stand {
         if let (Some(last), Some(now)) = (self.last, account) {
             let waited = now.waited.saturating_sub(last.waited);
             let throttled = now.throttled.saturating_sub(last.throttled);
-            // A look that came late counts for one all the same, and so does what was starved in it. A
-            // wait is told when it is over, and may be longer than what passed. Of a quota each processor
-            // tells its own time.
+            // A late look still counts as one, so the starved time in it is scaled down to one
+            // look. The kernel reports a wait only once it is over, so it may be longer than
+            // `passed`. A quota's time is summed over all processors.
             let share = LOOK.as_secs_f64() / passed.max(LOOK).as_secs_f64();
             let starved = waited.max(throttled.min(passed)).mul_f64(share);
             self.starved = self.starved.saturating_add(starved);
@@ -94,8 +95,9 @@ impl Stand {
         self.last = account;
     }
 
-    /// For how long it has stood: at least for as long as it has run, however little that was of the
-    /// time, so that a worker that never comes back ends even a process that is always starved.
+    /// Returns how long the worker has stood: at least its time on a processor, however small a
+    /// part of the time that was, so that a worker that never comes back ends even a process that
+    /// is always starved.
     fn stood(&self) -> Duration {
         self.looks.saturating_sub(self.starved).max(self.ran)
     }
@@ -103,7 +105,7 @@ impl Stand {
 
 impl Entry {
     fn stand(&self) -> MutexGuard<'_, Stand> {
-        // Each change of it leaves it whole.
+        // Each change leaves it whole.
         lock(&self.stand)
     }
 }
@@ -120,7 +122,7 @@ impl Roster {
         lock(&self.entries)
     }
 
-    /// The same future, on the roster for as long as it lives.
+    /// Wraps a future so that it is on the roster for as long as it lives.
     pub(in crate::runtime) fn watch<F: Future>(
         self: &Arc<Self>,
         work: Activity,
@@ -146,8 +148,8 @@ impl Roster {
         Place { roster: Arc::clone(self), number, entry }
     }
 
-    /// The watchdog looks once more, so long after its last look. `accounts` tells how a thread fared, by
-    /// its number.
+    /// Makes one look, `passed` after the last one. `accounts` reads the account of a thread by its
+    /// number.
     pub(in crate::runtime) fn look(
         &self,
         passed: Duration,
@@ -160,7 +162,7 @@ impl Roster {
         }
     }
 
-    /// What has been at work for at least so long without a pause, longest first.
+    /// Returns the activities that have stood for at least `least`, longest first.
     pub(in crate::runtime) fn standing(&self, least: Duration) -> Vec<Standing> {
         let stands = self.at_work().into_iter().filter_map(|(since, entry)| {
             let stand = entry.stand();
@@ -173,7 +175,7 @@ impl Roster {
         standing
     }
 
-    /// What is polled now, each with the look at which that began.
+    /// Returns the tasks that are polled now, each with the look at which its poll began.
     fn at_work(&self) -> Vec<(u64, Arc<Entry>)> {
         let entries = self.entries();
         let polled = entries.values().filter_map(|entry| {
@@ -196,7 +198,7 @@ impl Place {
     fn turn(&self) -> Turn<'_> {
         let now = self.roster.looks.load(Ordering::Relaxed);
         self.entry.thread.store(own_number(), Ordering::Relaxed);
-        // Whoever sees the poll sees by whom.
+        // Release: a reader that sees the poll sees the polling thread as well.
         self.entry.since.store(now, Ordering::Release);
         Turn(&self.entry.since)
     }
@@ -208,7 +210,7 @@ impl Drop for Place {
     }
 }
 
-/// A task is at work until this is dropped.
+/// Marks a task as at work until it is dropped.
 struct Turn<'a>(&'a AtomicU64);
 
 impl Drop for Turn<'_> {
@@ -246,8 +248,8 @@ mod tests {
         assert_eq!(roster.standing(Duration::ZERO), [], "it came back");
     }
 
-    /// How long a worker has stood after looks between which it `ran`, `waited` and was `throttled`, each
-    /// so many milliseconds, and so many `passed`.
+    /// Returns how long a worker has stood, in milliseconds, after that many looks, each `passed`
+    /// ms after the one before; between two looks it ran, waited and was throttled for `spent` ms.
     fn stood(looks: u32, passed: u64, spent: [u64; 3]) -> u128 {
         let mut stand = Stand::default();
         for number in 0..looks {
@@ -260,16 +262,17 @@ mod tests {
 
     #[test]
     fn a_worker_that_was_starved_does_not_stand_and_one_that_blocks_does() {
-        // It works all the time, or waits for something that is no processor.
+        // It works all the time, or waits for something other than a processor.
         assert_eq!(stood(101, 100, [100, 0, 0]), 10_100);
         assert_eq!(stood(101, 100, [0, 0, 0]), 10_100);
-        // A loaded machine; a quota, whether the kernel counts it as a wait or not, on many processors.
+        // A loaded machine; then a quota on many processors, counted as a wait by the kernel or
+        // not.
         assert_eq!(stood(101, 100, [6, 94, 0]), 700);
         assert_eq!(stood(101, 100, [6, 0, 94]), 700);
         assert_eq!(stood(101, 100, [6, 94, 94]), 700);
         assert_eq!(stood(101, 100, [6, 0, 1_000]), 600);
         assert_eq!(stood(101, 100, [70, 30, 0]), 7_100);
-        // The watchdog was starved as well: its looks are late, and count once.
+        // The watchdog was starved as well: each of its late looks counts once.
         assert_eq!(stood(101, 1_000, [60, 940, 0]), 6_000);
         assert_eq!(stood(11, 1_000, [0, 940, 0]), 160);
         // The process was stopped, or the machine slept.
@@ -303,7 +306,7 @@ mod tests {
         assert_eq!(stand.stood(), Duration::from_secs(1));
         stand.look(3, busy(900), LOOK);
         assert_eq!(stand.stood(), LOOK);
-        // An account that cannot be read any more takes nothing off.
+        // An unreadable account subtracts nothing.
         stand.look(3, None, LOOK);
         stand.look(3, busy(1_000), LOOK);
         assert_eq!(stand.stood(), 3 * LOOK);

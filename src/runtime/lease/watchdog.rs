@@ -1,9 +1,9 @@
-//! Ends a process whose workers stand: text that a client wrote and no budget stopped.
+//! Ends a process whose workers stand in client text that no budget stopped.
 //!
-//! The lease of such a process is renewed, by a runtime of its own, so nobody would take its threads
-//! over; and if it were not, the next replica would take the thread over and stand as well. So the
-//! process puts on record in which threads its workers stand, hands all its threads over, and ends. The
-//! record is a letter in the thread's inbox: whoever claims the thread reads it before anything is
+//! A runtime of its own renews the lease of such a process, so nobody would take its threads over;
+//! and if the lease ran out, the next replica would take the thread over and stand as well. So the
+//! process records in which threads its workers stand, hands all its threads over, and ends. The
+//! record is a message in the thread's inbox: whoever claims the thread reads it before anything is
 //! decided (`adopt`), and takes it in the append that pauses the thread.
 
 use std::sync::Arc;
@@ -20,18 +20,21 @@ use crate::runtime::core::Core;
 use crate::runtime::drive::mail::{Ask, Letter, STOOD_KEY};
 use crate::store::{Message, StoreError};
 
-/// Shortest stand that ends a process, however short its lease is: on a machine that does much else
-/// the load of a large thread takes seconds.
+/// The shortest stand that ends a process, however short its lease is: on a busy machine the load
+/// of a large thread takes seconds.
 const LEAST_STAND: Duration = Duration::from_secs(10);
-/// A worker that has not come back for so long when the process is to end anyway stands.
+/// How long a worker must not have come back to count as standing when the process is to end
+/// anyway.
 const STAND_AT_END: Duration = Duration::from_secs(1);
-/// What the store gets for the record, and again for the threads: the process stands, and must end.
+/// The timeout of the store for the records, and again for handing the threads over: the process
+/// stands and must end.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Who writes such letters.
+/// The author of such messages.
 const BY: &str = "rethread";
 
-/// Resolves when workers have stood for longer than the lease: the process must end. By then it is on
-/// record which threads they stand in, and the others are handed over, as far as the store answers.
+/// Resolves when workers have stood for longer than the bound, and the process must end. By then
+/// the threads they stand in are on record and the other threads are handed over, as far as the
+/// store answers.
 pub(in crate::runtime) async fn watch(core: Arc<Core>) {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -43,7 +46,7 @@ pub(in crate::runtime) async fn watch(core: Arc<Core>) {
         let now = core.parts.clock.monotonic();
         core.roster.look(now.saturating_sub(last), |thread| accounts.of(thread));
         last = now;
-        // An end in good order is under way, with a bound of its own.
+        // An orderly shutdown is under way, with a time limit of its own.
         if core.draining.is_cancelled() {
             continue;
         }
@@ -55,13 +58,14 @@ pub(in crate::runtime) async fn watch(core: Arc<Core>) {
     }
 }
 
-/// How long a worker that has not come back may have stood before that ends the process.
+/// Returns how long a worker may stand before that ends the process.
 fn bound(core: &Core) -> Duration {
     core.parts.settings.lease.max(LEAST_STAND)
 }
 
-/// Puts on record what stands, and hands the threads over if that has succeeded: those that are not to
-/// blame must not count this as a loss. Else the lease runs out, and losses are judged as ever.
+/// Records the threads that stand and, once that has succeeded, hands all threads over, so that
+/// those that are not to blame do not count this as a loss. Otherwise the lease runs out, and
+/// losses are judged as usual.
 async fn give_up(core: &Core, standing: &[Standing]) {
     if !record(core, standing).await {
         return;
@@ -74,8 +78,8 @@ async fn give_up(core: &Core, standing: &[Standing]) {
     }
 }
 
-/// Puts on record, before the threads are handed over at an end in good order, which of them workers
-/// still stand in; whether there are any.
+/// Records, before an orderly shutdown hands the threads over, in which of them workers still
+/// stand. Returns whether any worker does.
 pub(in crate::runtime) async fn record_at_end(core: &Core) -> bool {
     let standing = core.roster.standing(STAND_AT_END);
     let bound = bound(core);
@@ -88,14 +92,14 @@ pub(in crate::runtime) async fn record_at_end(core: &Core) -> bool {
     !others.is_empty() || !to_blame.is_empty()
 }
 
-/// Whether all of it is on record.
+/// Records the threads that stand; returns whether all of them were recorded.
 async fn record(core: &Core, standing: &[Standing]) -> bool {
     let driven = |thread: &ThreadId| {
         standing.iter().any(|one| matches!(&one.work, Activity::Drive(other) if other == thread))
     };
     let written = standing.iter().map(async |one| match &one.work {
         Activity::Drive(thread) => write(core, (thread, false), one.stood).await,
-        // Its driver, if there is one, is within what loads it.
+        // The driver of the thread, if it has one, is polled within the task that loads it.
         Activity::Load(thread) if driven(thread) => true,
         Activity::Load(thread) => write(core, (thread, true), one.stood).await,
         Activity::Other(name) => {

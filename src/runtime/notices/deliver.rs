@@ -1,8 +1,8 @@
-//! Sends the events of one cursor, one after the other.
+//! Sends the events of one delivery cursor, one after the other.
 //!
 //! The cursor moves on only once the receiver has taken an event, so that a crash sends it again:
-//! receivers tell repeats by `webhook-id`. An event that is not taken ends the errand, and the cursor
-//! rests: later events of the thread never overtake it.
+//! receivers tell repeats by `webhook-id`. An event that is not taken ends the errand, and the
+//! cursor pauses: later events of the thread never overtake it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,24 +20,25 @@ use crate::model::{Event, Seq, Timestamp};
 use crate::runtime::core::Core;
 use crate::store::{Advanced, Notice, Records, StoreError};
 
-/// How long a sender holds a cursor without a word: longer than an attempt may take, so that nobody
-/// else sends the same meanwhile. A sender that died is followed as soon as its replica's lease has
-/// expired; this is for one that lives and sends no more.
+/// How long a sender holds a cursor without renewing it: longer than an attempt may take, so that
+/// no other sender sends the same event meanwhile. The cursors of a sender that died are free as
+/// soon as its replica's lease has expired; this lease is for a sender that lives but sends no
+/// more.
 pub(super) const LEASE: Duration = Duration::from_secs(30);
-/// What is left of a lease after an attempt, so that its end is noted in time.
+/// The part of a lease that must be left after an attempt, so that its result is stored in time.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
-/// What a message under way gets to be answered once the server drains; then another replica, or
-/// the next start, sends it again.
+/// How long a message under way may still be answered once the server drains; after that another
+/// replica, or the next start, sends it again.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
-/// Events read at a time.
+/// The number of events read at a time.
 const PAGE: usize = 100;
-/// Bytes of events that wait in memory to be sent, with one event on top: hundreds of errands may
-/// stand before receivers that hang. What is left of a page is read again.
+/// The bytes of events that wait in memory to be sent, with one event on top: hundreds of errands
+/// may wait for receivers that hang. The rest of a page is read again.
 const HELD_BYTES: usize = 256 << 10;
-/// Pages sent before the cursor is given back: other threads want to be heard of as well.
+/// The number of pages sent before the cursor is released, so that other threads get their turn.
 const PAGES: usize = 10;
-/// Pauses after failed attempts, each drawn from 50 % to 150 % of itself; the last one repeats.
-/// Quicker at first than a mailing needs to be: these are alerts.
+/// The pauses after failed attempts, each drawn from 50 % to 150 % of itself; the last one repeats.
+/// They begin shorter than e-mail would need, because these are alerts.
 const PAUSES: [Duration; 8] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
@@ -48,10 +49,10 @@ const PAUSES: [Duration; 8] = [
     Duration::from_mins(30),
     Duration::from_hours(1),
 ];
-/// Longest `Retry-After` that is honoured: a receiver that asks for more may be back before.
+/// The longest `Retry-After` that is honoured: a receiver that asks for more may be back before.
 const LONGEST_PAUSE: Duration = Duration::from_hours(6);
 
-/// What is told of a receiver that wants no more.
+/// The error stored for a receiver that wants no more messages.
 const GONE: &str = "the receiver answered 410 Gone";
 
 /// A claimed cursor.
@@ -59,26 +60,26 @@ pub(super) struct Errand {
     pub(super) core: Arc<Core>,
     pub(super) notice: Notice,
     pub(super) token: i64,
-    /// When it was claimed, or moved on.
+    /// When it was claimed, or last moved on.
     pub(super) leased: Instant,
 }
 
-/// An event that is to be sent, and when it was decided.
+/// An event to be sent, and when it was decided.
 struct Waiting {
     seq: Seq,
     at: Timestamp,
     event: String,
 }
 
-/// How an errand ends.
+/// The end of an errand.
 enum End {
-    /// Everything is sent, or somebody else goes on.
+    /// Everything is sent, or another sender goes on.
     Over,
-    /// The cursor is given back, to be gone on with at once.
+    /// The cursor is released, to be claimed again at once.
     Back,
-    /// The store failed, or the journal is damaged: nobody but us is to blame.
+    /// The store failed, or the journal is damaged: the receiver is not to blame.
     Stored(StoreError),
-    /// The cursor rests.
+    /// The receiver did not take an event: the cursor pauses.
     Failed { detail: String, retry_after: Option<Duration> },
 }
 
@@ -88,7 +89,7 @@ impl From<StoreError> for End {
     }
 }
 
-/// Sends what a cursor has.
+/// Sends the events of a cursor.
 pub(super) async fn deliver(mut errand: Errand) {
     let end = errand.run().await.err().unwrap_or(End::Back);
     let (core, notice) = (&errand.core, &errand.notice);
@@ -108,13 +109,13 @@ pub(super) async fn deliver(mut errand: Errand) {
     }
 }
 
-/// What is waited before the store is asked again.
+/// Logs a failure of the store; returns the pause before the store is asked again.
 fn not_read(core: &Core, notice: &Notice, error: &StoreError) -> Duration {
     tracing::warn!(%error, thread = %notice.thread_id, "a notification cannot be sent now");
     pause(notice.attempts, core.parts.entropy.unit(), None)
 }
 
-/// What is waited before the receiver is asked again.
+/// Logs and counts a failed attempt; returns the pause before the next one.
 fn not_taken(
     core: &Core,
     notice: &Notice,
@@ -131,13 +132,13 @@ fn not_taken(
 }
 
 impl Errand {
-    /// `Ok`: there is more than one errand takes.
+    /// Sends page after page; returns `Ok` if there is more than one errand sends.
     async fn run(&mut self) -> Result<(), End> {
         for _ in 0..PAGES {
             let (thread, sent) = (self.notice.thread_id.clone(), self.notice.sent);
             let page = self.core.store().read(&thread, sent, PAGE).await?;
             let Some(last) = page.last().map(Records::last) else {
-                // The thread is gone, or the cursor's end was not noted.
+                // The thread is gone, or the cursor's end was not stored.
                 self.advance(self.notice.head).await?;
                 continue;
             };
@@ -150,7 +151,7 @@ impl Errand {
                 }
                 let id = message_id(&self.notice.thread_id, seq, decided);
                 self.send(&subscription, (&id, &event)).await?;
-                // The rest of a page that nobody wants costs no write of its own.
+                // Moving past unwanted events at the end of a page costs no write of its own.
                 at = if left.is_empty() { last } else { seq };
                 let waited = self.notice.attempts > 0;
                 let advanced = self.advance(at).await;
@@ -164,12 +165,12 @@ impl Errand {
         Ok(())
     }
 
-    /// The subscription as it is now: it may have been changed or disabled meanwhile.
+    /// Returns the subscription as it is now: it may have been changed or disabled meanwhile.
     fn subscription(&self) -> Result<Arc<Subscription>, End> {
         self.core.notices.get(&self.notice.subscription).ok_or(End::Back)
     }
 
-    /// Notes that events up to `to` need no more sending.
+    /// Stores that events up to `to` need no more sending.
     async fn advance(&mut self, to: Seq) -> Result<(), End> {
         let now = Instant::now();
         let store = self.core.store();
@@ -184,7 +185,7 @@ impl Errand {
         }
     }
 
-    /// Sends one event; it was taken when this returns.
+    /// Sends one event; the receiver has taken it if this succeeds.
     async fn send(&self, to: &Arc<Subscription>, message: (&str, &str)) -> Result<(), End> {
         let core = &self.core;
         if core.draining.is_cancelled()
@@ -217,8 +218,8 @@ impl Errand {
         }
     }
 
-    /// A receiver that is back gets at once what waits for later. Only once the cursor is moved on:
-    /// should the store be slow, the event is not sent twice for that.
+    /// Sends the waiting messages at once to a receiver that is back. Called only after the cursor
+    /// has moved on, so that the event is not sent twice if the store is slow.
     async fn taken(&self, to: &Arc<Subscription>, waited: bool) {
         if self.core.notices.taken(&to.id, waited, Instant::now()) {
             if let Err(error) = self.core.store().hasten_notices(&to.id).await {
@@ -232,8 +233,8 @@ impl Errand {
     }
 }
 
-/// The events of a page that are asked for, with their numbers, as many as may wait in memory; and the
-/// last event that needs no look once they are sent. `last` is that of the page.
+/// Returns the wanted events of a page with their numbers, as many as may wait in memory, and the
+/// last event that is done once they are sent. `last` is the last event of the page.
 fn wanted(page: Vec<Records>, to: &Subscription, last: Seq) -> (VecDeque<Waiting>, Seq) {
     let (mut found, mut bytes) = (VecDeque::new(), 0);
     for records in page {
@@ -263,7 +264,7 @@ async fn note(core: &Core, subscription: &str, error: Option<&str>) {
     }
 }
 
-/// What is waited after the attempt that follows `failed` failed ones; `unit` is drawn from [0, 1).
+/// Returns the pause after the attempt that follows `failed` failed ones; `unit` is in [0, 1).
 fn pause(failed: u32, unit: f64, retry_after: Option<Duration>) -> Duration {
     let step = usize::try_from(failed).unwrap_or(usize::MAX).min(PAUSES.len() - 1);
     let planned = PAUSES.get(step).copied().unwrap_or(LONGEST_PAUSE).mul_f64(0.5 + unit);

@@ -1,8 +1,8 @@
-//! The subscriptions as this replica knows them: what an append asks, in memory, whom to tell.
+//! The enabled subscriptions, kept in memory: an append asks here which of them want its events.
 //!
 //! The list is read again every [`REFRESH_INTERVAL`] and after every change made here, so that a
-//! change takes effect within that time everywhere. It never waits and never fails: a thread must
-//! not notice that anybody listens.
+//! change takes effect within that time everywhere. Asking never waits and never fails:
+//! subscriptions must not delay a thread.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -19,10 +19,11 @@ use super::settings::{Settings, read};
 use crate::model::{Event, Namespace, ThreadId, lock};
 use crate::store::{NoticeCount, NotificationRow};
 
-/// How often the list is read from the store: what a change made at another replica takes at most.
+/// The interval at which the list is read from the store: the most that another replica's change
+/// takes.
 pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A subscription that is enabled.
+/// An enabled subscription.
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) id: String,
@@ -31,12 +32,13 @@ pub(super) struct Subscription {
     pub(super) settings: Settings,
     pub(super) url: Url,
     pub(super) secret: SecretSlice<u8>,
-    /// Whether a success was noted since the list was read: not each costs a write.
+    /// Whether a success was stored since the list was read: not every success costs a write.
     pub(super) noted: AtomicBool,
 }
 
 impl Subscription {
-    /// `None` if it is not enabled, or was written by a server that knows more than this one.
+    /// Reads a row; `None` if it is not enabled, or was written by a server that knows more than
+    /// this one.
     pub(super) fn of(row: NotificationRow) -> Option<Self> {
         let settings = read(&row).filter(|_| row.enabled)?;
         let url = Url::parse(&settings.url).ok()?;
@@ -45,7 +47,7 @@ impl Subscription {
         Some(Self { id, namespace, version, settings, url, secret, noted })
     }
 
-    /// Whether it asks for events of this type.
+    /// Returns whether it asks for events of this type.
     pub(super) fn wants(&self, kind: &str) -> bool {
         self.settings.types.iter().any(|wanted| wanted == kind)
     }
@@ -53,33 +55,33 @@ impl Subscription {
 
 type Subscriptions = BTreeMap<String, Arc<Subscription>>;
 
-/// The subscriptions, and what is under way to each.
+/// The subscriptions, and the messages under way to each.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Desk {
     known: Mutex<Arc<Subscriptions>>,
     lanes: Mutex<BTreeMap<String, Lane>>,
-    /// What waits, as last counted.
+    /// The numbers of waiting messages, as last counted.
     counts: Mutex<Vec<NoticeCount>>,
-    /// Held from a reading of the list until it is put here: what was read earlier never comes later.
+    /// Serialises refreshes, so that an older read never overwrites a newer one.
     pub(super) reading: Turn<()>,
-    /// There may be something to send.
+    /// Notified when there may be something to send.
     pub(super) wake: Notify,
-    /// The list has changed.
+    /// Notified when the list has changed.
     pub(super) changed: Notify,
 }
 
 impl Desk {
-    /// The enabled subscriptions.
+    /// Returns the enabled subscriptions.
     pub(super) fn known(&self) -> Arc<Subscriptions> {
         Arc::clone(&lock(&self.known))
     }
 
-    /// The subscription of this id, if it is enabled.
+    /// Returns the subscription of this id, if it is enabled.
     pub(super) fn get(&self, id: &str) -> Option<Arc<Subscription>> {
         self.known().get(id).cloned()
     }
 
-    /// Takes a list that was just read.
+    /// Replaces the list by one that was just read.
     pub(super) fn put(&self, rows: Vec<NotificationRow>) {
         let known = rows.into_iter().filter_map(Subscription::of);
         let known: Subscriptions = known.map(|one| (one.id.clone(), Arc::new(one))).collect();
@@ -90,20 +92,21 @@ impl Desk {
         for (id, lane) in &mut *lanes {
             let version = |list: &Subscriptions| list.get(id).map(|one| one.version);
             if version(&before) != version(&known) {
-                // Whoever changed it has mended it, perhaps.
+                // The change may have repaired what failed.
                 lane.forgive();
             }
         }
     }
 
-    /// A subscription is gone or disabled.
+    /// Forgets a subscription that is deleted or disabled.
     pub(super) fn forget(&self, id: &str) {
         let mut known = lock(&self.known);
         let rest = known.iter().filter(|(one, _)| *one != id);
         *known = Arc::new(rest.map(|(one, kept)| (one.clone(), Arc::clone(kept))).collect());
     }
 
-    /// Whom to tell of events of a thread, one of a workflow: subscriptions of its namespace alone.
+    /// Returns the ids of the subscriptions that want these events of a thread of this workflow;
+    /// only subscriptions of the thread's namespace can.
     pub(in crate::runtime) fn wanted(
         &self,
         (thread, workflow): (&ThreadId, &str),
@@ -119,12 +122,12 @@ impl Desk {
         known.values().filter(wants).map(|one| one.id.clone()).collect()
     }
 
-    /// Something to send has become durable.
+    /// Wakes the sender: something to send has become durable.
     pub(in crate::runtime) fn written(&self) {
         self.wake.notify_one();
     }
 
-    /// What may be sent now: each subscription with as many messages as have a place.
+    /// Returns the subscriptions that may be sent to now, each with its number of free places.
     pub(super) fn free(&self, now: Instant) -> Vec<(String, usize)> {
         let known = self.known();
         let mut lanes = lock(&self.lanes);
@@ -133,30 +136,30 @@ impl Desk {
         free.filter(|(_, places)| *places > 0).collect()
     }
 
-    /// A place for a message; `None` if none is free.
+    /// Takes a place for a message; `None` if none is free.
     pub(super) fn place(&self, id: &str) -> Option<OwnedSemaphorePermit> {
         lock(&self.lanes).entry(id.to_owned()).or_default().place()
     }
 
-    /// A receiver has taken a message. `true`: it did not before, and what waits for later may be
-    /// sent at once.
+    /// Records that a receiver has taken a message. Returns whether the messages that wait should
+    /// be sent at once, because the receiver is back.
     pub(super) fn taken(&self, id: &str, waited: bool, now: Instant) -> bool {
         lock(&self.lanes).get_mut(id).is_some_and(|lane| lane.taken(waited, now))
     }
 
-    /// A receiver has not taken a message; `unit` is drawn from [0, 1).
+    /// Records that a receiver has not taken a message; `unit` is drawn from [0, 1).
     pub(super) fn not_taken(&self, id: &str, now: Instant, unit: f64) {
         if let Some(lane) = lock(&self.lanes).get_mut(id) {
             lane.not_taken(now, unit);
         }
     }
 
-    /// Takes counts that were just made.
+    /// Replaces the counts by those just made.
     pub(super) fn put_counts(&self, counts: Vec<NoticeCount>) {
         *lock(&self.counts) = counts;
     }
 
-    /// What waits for subscriptions that are enabled, as last counted.
+    /// Returns the numbers of waiting messages of enabled subscriptions, as last counted.
     pub(in crate::runtime) fn counts(&self) -> Vec<NoticeCount> {
         let known = self.known();
         let counts = lock(&self.counts).clone();

@@ -1,8 +1,9 @@
-//! What is under way to one subscription, and how its receiver has done lately.
+//! The messages under way to one subscription, and the recent results of its receiver.
 //!
-//! One that takes nothing is asked now and then with one message, instead of with each of all that
-//! wait for it: thousands of threads may, and each look, attempt and note costs the store a write. It
-//! is what this replica has seen, in memory alone; pauses of single messages are the store's.
+//! A receiver that takes nothing is tried now and then with one message, instead of with every
+//! waiting one: thousands of threads may wait for it, and each claim, attempt and result costs the
+//! store a write. These are the observations of this replica, in memory alone; the store has the
+//! pauses of single cursors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,25 +13,25 @@ use tokio::time::Instant;
 
 use crate::model::Backoff;
 
-/// Messages under way to one subscription at once: a receiver that hangs holds up no more than
-/// these, and a quick one is not swamped.
+/// The messages under way to one subscription at once: a receiver that hangs delays only these, and
+/// a fast one is not flooded.
 const AT_ONCE: usize = 4;
-/// Failures in a row after which a receiver counts as down: one thread's message that it will never
-/// take is no reason to keep others from it.
+/// The failures in a row after which a receiver counts as down: one thread's message that it will
+/// never take must not keep the others from it.
 const DOWN_AFTER: u32 = 4;
-/// First pause of a receiver that is down.
+/// The first pause of a receiver that is down.
 const FIRST_REST: Duration = Duration::from_secs(1);
-/// Longest pause of one: what an alert may come late by once it is back.
+/// The longest pause of a receiver that is down: how late an alert may come once it is back.
 const LONGEST_REST: Duration = Duration::from_secs(30);
-/// Least time between two times that all is sent at once which waits: a receiver that takes every
-/// other message is not to get all others again each time.
+/// The least time between two times that all waiting messages are sent at once: a receiver that
+/// takes every other message must not get all the others again each time.
 const HASTE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The way to one receiver.
+/// The state of sending to one receiver.
 #[derive(Debug)]
 pub(super) struct Lane {
     places: Arc<Semaphore>,
-    /// Failures since the last success.
+    /// The failures since the last success.
     failures: u32,
     rests_until: Option<Instant>,
     hastened: Option<Instant>,
@@ -44,7 +45,7 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// How many messages may be sent now, besides those under way.
+    /// Returns how many messages may be sent now, besides those under way.
     pub(super) fn free(&self, now: Instant) -> usize {
         let free = self.places.available_permits();
         if self.failures < DOWN_AFTER {
@@ -54,12 +55,12 @@ impl Lane {
         usize::from(!rests && free == AT_ONCE)
     }
 
-    /// A place for a message.
+    /// Takes a place for a message.
     pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
-    /// See `Desk::taken`; `waited`: the message was not taken at first.
+    /// See `Desk::taken`; `waited` tells that the message was not taken at first.
     pub(super) fn taken(&mut self, waited: bool, now: Instant) -> bool {
         let back = waited || self.failures > 0;
         self.forgive();
@@ -74,7 +75,7 @@ impl Lane {
     /// See `Desk::not_taken`.
     pub(super) fn not_taken(&mut self, now: Instant, unit: f64) {
         self.failures = self.failures.saturating_add(1);
-        // Of those that were under way together the first one counts.
+        // Of failures that were under way together only the first one starts a pause.
         if self.failures < DOWN_AFTER || self.rests_until.is_some_and(|until| now < until) {
             return;
         }
@@ -82,7 +83,7 @@ impl Lane {
         self.rests_until = Some(now + rest.mul_f64(0.5 + unit));
     }
 
-    /// What it did is no longer held against it.
+    /// Forgets the failures of the receiver.
     pub(super) const fn forgive(&mut self) {
         self.failures = 0;
         self.rests_until = None;

@@ -1,9 +1,10 @@
-//! Tells others of events: subscriptions, and signed webhooks from the journal.
+//! Notifications: subscriptions to events, and signed webhooks sent from the journal.
 //!
-//! The append of an event that somebody subscribed to leaves a cursor behind, in the same statement
-//! ([`desk`] says for whom). [`sender`] takes cursors, reads the journal from them, and sends what
-//! is asked for: at least once, in the order of each thread, again until it is taken or given up.
-//! Nothing here holds a thread up, and none of it is needed for a thread to go on.
+//! The append of an event with a subscription leaves a delivery cursor behind, in the same
+//! statement ([`desk`] says for which subscriptions). [`sender`] claims cursors, reads the journal
+//! from them, and sends the wanted events: at least once, in the order of each thread, again until
+//! they are taken or given up. Nothing here delays a thread, and no thread needs any of it to go
+//! on.
 
 mod deliver;
 mod desk;

@@ -7,7 +7,7 @@ use super::signature::sign;
 use crate::executor::{Webhook, WebhookFault};
 use crate::runtime::core::Core;
 
-/// Longest wait for a receiver's answer: what the Standard Webhooks specification suggests at least.
+/// The timeout of a receiver's answer: the least that the Standard Webhooks specification suggests.
 pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Signs a message and sends it once.

@@ -1,7 +1,8 @@
-//! Finds what is to be sent, and keeps the list of subscriptions and the counts.
+//! Finds messages to send, and keeps the list of subscriptions and the counts up to date.
 //!
-//! Every replica runs one; the store's leases share the work among them. It takes no more of a
-//! subscription than has a place, so that a receiver that hangs keeps no other waiting.
+//! Every replica runs one; the store's leases share the work among them. It claims only as many
+//! cursors of a subscription as there are free places, so that a receiver that hangs delays no
+//! other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,23 +15,23 @@ use super::subscriptions::refresh;
 use crate::runtime::core::{Core, set};
 use crate::store::StoreError;
 
-/// How often it is looked whether something is due: what another replica's end, a lost wake-up or a
-/// pause that is over can cost.
+/// The interval of looks for due cursors: the most that the end of another replica, a lost wake-up
+/// or the end of a pause can cost.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How often waiting messages are counted, and old ones given up: for gauges and people.
+/// The interval at which waiting messages are counted for gauges and people, and old ones given up.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a thread's messages are tried without any success: over a long weekend.
 const GIVE_UP_AFTER: Duration = Duration::from_hours(72);
-/// Cursors given up with one statement.
+/// The number of cursors given up with one statement.
 const GIVE_UP_BATCH: usize = 2_000;
-/// Such statements at a time: as many threads as a busy server begins may have waited in vain, and
-/// what is not given up keeps its thread.
+/// The number of such statements in a row: as many threads as a busy server begins may have waited
+/// in vain, and a cursor that is not given up keeps its thread from being deleted.
 const GIVE_UP_ROUNDS: usize = 20;
-/// How long messages of a subscription fail before health says so: a receiver that is restarted is
-/// back by then.
+/// How long messages of a subscription fail before the health report says so: a receiver that is
+/// restarted is back by then.
 pub(in crate::runtime) const FAILING_FOR: Duration = Duration::from_mins(5);
 
-/// Sends until the server drains; messages under way are waited for elsewhere.
+/// Sends until the server drains; the shutdown waits for messages under way, not this loop.
 pub(in crate::runtime) async fn run(core: Arc<Core>) {
     if core.parts.executors.webhooks().is_none() {
         return core.draining.cancelled().await;
@@ -67,7 +68,7 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
     }
 }
 
-/// Takes what is due and has a place, and sends each in a task of its own.
+/// Claims due cursors that have a place, and sends each in a task of its own.
 async fn send_due(core: &Arc<Core>) -> Result<(), StoreError> {
     let wanted = core.notices.free(Instant::now());
     let authority = core.authority();
@@ -89,7 +90,7 @@ async fn send_due(core: &Arc<Core>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A number that no other claim has.
+/// Returns a number that no other claim has.
 fn token(core: &Core) -> i64 {
     let (_, low) = core.parts.entropy.uuid(core.parts.clock.now()).as_u64_pair();
     low.cast_signed()

@@ -1,4 +1,4 @@
-//! What a client chose about a subscription: how it is kept, checked and shown.
+//! The settings of a subscription: how they are stored, checked and shown.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -8,14 +8,14 @@ use crate::model::{EventType, Fault, Faults, Json, Pointer, Timestamp};
 use crate::runtime::types::{Notification, NotificationChange};
 use crate::store::{NoticeCount, NotificationRow};
 
-/// Longest name, in bytes.
+/// The longest name, in bytes.
 const MAX_NAME: usize = 200;
-/// Longest URL, in bytes: what common servers take.
+/// The longest URL, in bytes: as much as common servers accept.
 const MAX_URL: usize = 2_048;
-/// Longest name of a workflow that is compared with, in bytes.
+/// The longest workflow name of a filter, in bytes.
 const MAX_WORKFLOW: usize = 512;
 
-/// What is kept beside the columns of a subscription's row.
+/// The data stored beside the columns of a subscription's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Settings {
@@ -29,19 +29,19 @@ pub(super) struct Settings {
     pub(super) disabled_reason: Option<String>,
 }
 
-/// The settings of a row; `None` if they cannot be read.
+/// Reads the settings of a row; `None` if they are unreadable.
 pub(super) fn read(row: &NotificationRow) -> Option<Settings> {
     row.body.decode().ok()
 }
 
-/// The settings as they are kept.
+/// Encodes the settings for the store.
 pub(super) fn write(settings: &Settings) -> Json {
-    // Plain members of strings and times: this cannot fail.
+    // Plain members of strings and times, so this cannot fail.
     Json::of(settings).unwrap_or_else(|_| Json::null())
 }
 
 impl NotificationChange {
-    /// Everything wrong with it that can be told without a look outside.
+    /// Returns all faults that can be found without I/O.
     pub fn faults(&self) -> Vec<Fault> {
         let (mut faults, root) = (Faults::default(), Pointer::root());
         for (member, text, most) in
@@ -81,7 +81,7 @@ fn check_types(types: &[String], faults: &mut Faults) {
     }
 }
 
-/// Credentials belong to no URL that lists show.
+/// Checks a URL; one with credentials is refused, because lists show it.
 fn check_url(text: &str) -> Result<Url, String> {
     if text.len() > MAX_URL {
         return Err(format!("is longer than {MAX_URL} bytes"));
@@ -96,7 +96,7 @@ fn check_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Puts a change into settings; a text that is empty clears its member.
+/// Applies a change to settings; an empty text clears its member.
 pub(super) fn apply(settings: &mut Settings, change: &NotificationChange) {
     let text = |new: &Option<String>, old: &mut Option<String>| {
         if let Some(text) = new {
@@ -120,7 +120,7 @@ pub(super) fn apply(settings: &mut Settings, change: &NotificationChange) {
     }
 }
 
-/// A row as clients see it.
+/// Converts a row for clients.
 pub(super) fn show(row: NotificationRow, counts: &[NoticeCount]) -> Option<Notification> {
     let settings = read(&row)?;
     let count = counts.iter().find(|count| count.subscription == row.id);

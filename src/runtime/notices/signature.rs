@@ -1,4 +1,4 @@
-//! Signs a message as the Standard Webhooks specification says
+//! Signs a message according to the Standard Webhooks specification
 //! (<https://www.standardwebhooks.com>): HMAC-SHA256 over id, time and body.
 
 use base64::Engine;
@@ -9,22 +9,23 @@ use sha2::{Digest, Sha256};
 
 use crate::model::{Clock, Entropy, Seq, ThreadId, Timestamp};
 
-/// What a secret's text begins with.
+/// The prefix of a secret's text.
 const PREFIX: &str = "whsec_";
-/// Bytes of a secret, as the specification bounds them.
+/// The length of a secret in bytes, as the specification bounds it.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-/// Version-7 ids that a made secret is drawn from: they hold 296 random bits, more than it has.
+/// The number of version-7 ids that a secret is made from: they hold 296 random bits, more than it
+/// has.
 const DRAWS: usize = 4;
 
-/// What a message is signed as: the same for every attempt to send an event. `at`, when the journal
-/// says the event was decided, tells it from that of a deleted thread whose id is used again, which
-/// receivers would take for a repeat. The specification joins the id with a full stop to what
-/// follows, so that it holds none.
+/// Returns the id of a message, which is the same for every attempt to send an event. `at`, the
+/// time in the journal at which the event was decided, tells the event from that of a deleted
+/// thread with the same id, which receivers would take for a repeat. The id contains no full stop,
+/// because the specification joins it with one to what follows.
 pub(super) fn message_id(thread: &ThreadId, seq: Seq, at: Timestamp) -> String {
     format!("{}/{seq}/{}", thread.as_str().replace('.', "~"), at.millis())
 }
 
-/// The `webhook-signature` of a message; `seconds` is its `webhook-timestamp`.
+/// Returns the `webhook-signature` of a message; `seconds` is its `webhook-timestamp`.
 pub(super) fn sign(secret: &SecretSlice<u8>, id: &str, seconds: i64, body: &str) -> Option<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret()).ok()?;
     mac.update(format!("{id}.{seconds}.").as_bytes());
@@ -32,7 +33,7 @@ pub(super) fn sign(secret: &SecretSlice<u8>, id: &str, seconds: i64, body: &str)
     Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
-/// Reads a secret's text; what is wrong with it if it cannot be used.
+/// Parses a secret's text; fails with the reason why it cannot be used.
 pub(in crate::runtime) fn read_secret(text: &SecretString) -> Result<SecretSlice<u8>, String> {
     let wanted = || {
         let (least, most) = (SECRET_BYTES.start(), SECRET_BYTES.end());
@@ -46,7 +47,7 @@ pub(in crate::runtime) fn read_secret(text: &SecretString) -> Result<SecretSlice
     Ok(SecretSlice::from(bytes))
 }
 
-/// A secret as clients see it.
+/// Returns a secret as clients see it.
 pub(super) fn secret_text(secret: &SecretSlice<u8>) -> SecretString {
     SecretString::from(format!("{PREFIX}{}", STANDARD.encode(secret.expose_secret())))
 }

@@ -1,4 +1,4 @@
-//! What clients do to subscriptions: make, read, change, delete, try.
+//! The calls of clients about subscriptions: create, read, change, delete, test.
 
 use secrecy::SecretSlice;
 use url::Url;
@@ -17,9 +17,10 @@ use crate::runtime::types::{
 };
 use crate::store::{NotificationRow, StoreError};
 
-/// Subscriptions that may be made in one namespace.
+/// The number of subscriptions that one namespace may have.
 const MAX_SUBSCRIPTIONS: usize = 100;
-/// Subscriptions that are read with one statement: all of one namespace, mostly of all.
+/// The number of subscriptions read with one statement: all of one namespace, and mostly all there
+/// are.
 const PAGE: usize = 256;
 
 /// Reads the list of subscriptions.
@@ -40,12 +41,12 @@ pub(super) async fn refresh(core: &Core) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How often a change is tried again because somebody else changed the same in between.
+/// The number of tries to make a change while others change the same subscription.
 const CHANGE_TRIES: usize = 5;
 /// The thread that a test message seems to come from.
 const TEST_THREAD: &str = "notification-test";
 
-/// Makes a subscription; the answer alone shows its secret.
+/// Creates a subscription; only the answer shows its secret.
 pub(in crate::runtime) async fn create(
     core: &Core,
     namespace: &Namespace,
@@ -89,7 +90,7 @@ pub(in crate::runtime) async fn create(
         if known.len() >= MAX_SUBSCRIPTIONS && !again {
             return Err(RuntimeError::TooManyNotifications { most: MAX_SUBSCRIPTIONS });
         }
-        // The id is new: should it be there, an earlier try has landed.
+        // The id is new: if it exists, an earlier try has landed.
         core.store().save_notification(&row, None).await?;
         Ok(())
     })
@@ -100,7 +101,7 @@ pub(in crate::runtime) async fn create(
     Ok(Notification { secret: Some(secret.into()), ..shown })
 }
 
-/// One subscription.
+/// Returns one subscription.
 pub(in crate::runtime) async fn get(
     core: &Core,
     (namespace, id): (&Namespace, &str),
@@ -113,7 +114,7 @@ pub(in crate::runtime) async fn get(
     show(row, &counts).ok_or(RuntimeError::Internal)
 }
 
-/// The row of a subscription of a namespace.
+/// Returns the row of a subscription of a namespace.
 async fn find(
     core: &Core,
     (namespace, id): (&Namespace, &str),
@@ -123,7 +124,7 @@ async fn find(
     found.ok_or(RuntimeError::NotificationNotFound)
 }
 
-/// Subscriptions of a namespace, newest first.
+/// Lists the subscriptions of a namespace, newest first.
 pub(in crate::runtime) async fn list(
     core: &Core,
     namespace: &Namespace,
@@ -143,7 +144,7 @@ pub(in crate::runtime) async fn list(
     Ok(Page { items, next_cursor })
 }
 
-/// Changes a subscription. A new secret is shown in the answer alone.
+/// Changes a subscription. Only the answer shows a new secret.
 pub(in crate::runtime) async fn update(
     core: &Core,
     (namespace, id): (&Namespace, &str),
@@ -164,7 +165,7 @@ pub(in crate::runtime) async fn update(
     })
     .await?;
     changed(core).await;
-    // What waits was held up by what has just been mended, perhaps.
+    // The change may have repaired what held waiting messages up.
     if let Err(error) = core.store().hasten_notices(id).await {
         tracing::debug!(%error, "what waits is sent in its time");
     }
@@ -174,7 +175,7 @@ pub(in crate::runtime) async fn update(
     Ok(Notification { secret: secret.map(|secret| secret_text(&secret).into()), ..shown })
 }
 
-/// Deletes a subscription with what it was not sent yet.
+/// Deletes a subscription and its unsent messages.
 pub(in crate::runtime) async fn delete(
     core: &Core,
     (namespace, id): (&Namespace, &str),
@@ -191,7 +192,7 @@ pub(in crate::runtime) async fn delete(
     if gone { Ok(()) } else { Err(RuntimeError::NotificationNotFound) }
 }
 
-/// Sends a message that is about nothing, once, and tells what became of it.
+/// Sends a message about no event, once, and returns the result.
 pub(in crate::runtime) async fn test(
     core: &Core,
     (namespace, id): (&Namespace, &str),
@@ -214,8 +215,8 @@ pub(in crate::runtime) async fn test(
     Ok(NotificationTest { delivered: detail.is_none(), detail })
 }
 
-/// Ends what is sent to a subscription, until a client enables it again; unless a client has sent it
-/// elsewhere meanwhile.
+/// Disables a subscription until a client enables it again, unless a client has changed its URL
+/// meanwhile.
 pub(super) async fn disable(core: &Core, id: &str, (url, reason): (&str, &str)) {
     let done = alter(core, (None, id), |row, settings| {
         if settings.url == url {
@@ -233,7 +234,7 @@ pub(super) async fn disable(core: &Core, id: &str, (url, reason): (&str, &str)) 
     core.notices.changed.notify_one();
 }
 
-/// Changes a subscription, if it is one of the namespace, where one is named.
+/// Changes a subscription; if a namespace is named, only one of this namespace.
 async fn alter(
     core: &Core,
     (namespace, id): (Option<&Namespace>, &str),
@@ -259,7 +260,7 @@ async fn alter(
     Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
 }
 
-/// Refuses what must not be stored.
+/// Refuses a change that must not be stored.
 async fn check(core: &Core, change: &NotificationChange) -> Result<(), RuntimeError> {
     let faults = change.faults();
     if !faults.is_empty() {
@@ -281,7 +282,7 @@ fn usable(text: &secrecy::SecretString) -> Result<SecretSlice<u8>, RuntimeError>
     read_secret(text).map_err(fault)
 }
 
-/// What this replica writes from now on knows of the change.
+/// Refreshes the list, so that this replica's next append knows of the change.
 async fn changed(core: &Core) {
     if let Err(error) = refresh(core).await {
         tracing::debug!(%error, "the change is known a little later");

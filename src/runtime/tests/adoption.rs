@@ -1,4 +1,4 @@
-//! What becomes of claimed threads that cannot be driven.
+//! Claimed threads that cannot be driven.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::store::{
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// A thread with one step under way.
+/// Returns the start of a thread with one step under way.
 fn running() -> Start {
     start_of(&history())
 }
@@ -34,15 +34,16 @@ fn start_of(history: &History) -> Start {
     *start
 }
 
-/// A replica that is lost a moment later takes the thread from the last one.
+/// Claims the thread for a replica that is lost a moment later.
 async fn claim(store: &Watched) -> (Incarnation, Claimed) {
     tokio::time::sleep(MILLISECOND * 2).await;
     let me = store.register("lost", MILLISECOND).await.unwrap();
     (me, store.claim(me, 1).await.unwrap().remove(0))
 }
 
-/// A thread that has ended as many replicas as it may and one more, each of which drove it. Who takes
-/// it then records so, and stops in good order before it can pause it.
+/// Writes a thread that has ended as many replicas as it may and one more, each of which drove it.
+/// The replica that claims it then records the recovery, and stops in good order before it can
+/// pause the thread.
 async fn handed_back_before_its_pause(store: &Watched) {
     let mut history = history();
     let mut lost = store.register("lost", MILLISECOND).await.unwrap();

@@ -1,4 +1,4 @@
-//! Checkpoints are read from the head backwards, and no further than is asked for.
+//! Checkpoints are read from the head backwards, and no further than requested.
 
 use super::history::{History, thread};
 use super::watched::Watched;

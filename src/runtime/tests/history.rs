@@ -1,4 +1,4 @@
-//! Threads with a long past, decided by the machine and written as their drivers would have.
+//! Threads with a long history, decided by the machine and written as their drivers would have.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::store::{
     WriteOutcome,
 };
 
-/// A thread's past, one entry for each append.
+/// The history of a thread, with one entry for each append.
 #[derive(Debug, Clone)]
 pub(super) struct History {
     pub(super) appends: Vec<Vec<Event>>,
@@ -29,7 +29,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// A thread that was accepted.
+    /// Creates the history of a thread that was accepted.
     pub(super) fn new(id: &str, steps: &Value) -> Self {
         let workflow = json!({ "name": "w", "steps": steps });
         let plan = Plan::parse(&json_of(&workflow), &Pointer::root()).unwrap();
@@ -58,7 +58,7 @@ impl History {
         history
     }
 
-    /// Steps one after the other, each of which fails four times and then completes.
+    /// Creates a chain of steps, each of which fails four times and then completes.
     pub(super) fn of_many_steps(id: &str, steps: usize) -> Self {
         let retry = json!({ "maxAttempts": 5, "initialInterval": 1 });
         let chain = (0..steps).map(|at| {
@@ -78,7 +78,8 @@ impl History {
         history
     }
 
-    /// One step that fails until its thread has so many events, resumed whenever that ends it.
+    /// Creates one step that fails until its thread has `events` events, resumed whenever a failure
+    /// ends it.
     pub(super) fn of_many_retries(id: &str, events: Seq) -> Self {
         let mut history = Self::new(
             id,
@@ -98,12 +99,12 @@ impl History {
         history
     }
 
-    /// The state now.
+    /// Returns the current state.
     pub(super) const fn live(&self) -> &ThreadState {
         &self.state
     }
 
-    /// The state as it was after event `seq`.
+    /// Returns the state as it was after event `seq`.
     pub(super) fn at(&self, seq: Seq) -> ThreadState {
         let mut events = self.appends.iter().flatten().take_while(|event| event.seq <= seq);
         let (id, plan) = (self.state.thread_id.clone(), Arc::clone(&self.state.plan));
@@ -112,7 +113,7 @@ impl History {
         state
     }
 
-    /// The same thread when it had only so many events.
+    /// Returns the same history up to event `seq`.
     pub(super) fn cut(mut self, seq: Seq) -> Self {
         self.state = self.at(seq);
         self.appends.retain_mut(|events| {
@@ -152,7 +153,7 @@ impl History {
         }
     }
 
-    /// Writes it; nobody drives the thread afterwards, and nothing wakes it.
+    /// Writes the history; afterwards nobody drives the thread, and nothing wakes it.
     pub(super) async fn write(&self, store: &Watched) {
         let me = store.register("author", std::time::Duration::from_hours(1)).await.unwrap();
         for (at, events) in self.appends.iter().enumerate() {
@@ -162,7 +163,7 @@ impl History {
         }
     }
 
-    /// The write that makes the thread.
+    /// Returns the write that makes the thread.
     pub(super) fn start(&self) -> Write {
         let ThreadState { thread_id, plan, metadata, .. } = self.live();
         Write::Start(Box::new(Start {
@@ -184,7 +185,7 @@ impl History {
         }))
     }
 
-    /// The write of a later entry.
+    /// Returns the write of a later entry.
     pub(super) fn append(&self, at: usize) -> Write {
         let thread_id = self.live().thread_id.clone();
         let last = at + 1 == self.appends.len();
@@ -204,7 +205,7 @@ impl History {
     }
 }
 
-/// A good snapshot of a state.
+/// Returns a good snapshot of a state.
 pub(super) fn snapshot_of(state: &ThreadState) -> Snapshot {
     let (text, sha256) = snapshot::encode(state);
     Snapshot {
@@ -218,7 +219,7 @@ pub(super) fn snapshot_of(state: &ThreadState) -> Snapshot {
     }
 }
 
-/// The same snapshot with another text, whose checksum is right.
+/// Returns the same snapshot with another text and its right checksum.
 pub(super) fn resealed(snapshot: Snapshot, text: String) -> Snapshot {
     use sha2::{Digest, Sha256};
     let sha256 = crate::model::hex(&Sha256::digest(text.as_bytes()));

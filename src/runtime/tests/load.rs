@@ -1,4 +1,4 @@
-//! What a load reads, what it makes of bad snapshots, and what it refuses.
+//! Which events a load reads, how it treats bad snapshots, and which journals it refuses.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::runtime::core::Core;
 use crate::runtime::drive::load::{BAD_REASONS, LoadError, Loaded, load};
 use crate::store::{Snapshot, Snapshots as _, StoreError};
 
-/// Steps of the thread of 10,000 events: ten events each, and the two of the thread.
+/// The steps of the thread of 10,000 events: ten events each, and two of the thread itself.
 const STEPS: usize = 1_000;
 
 fn bad(metrics: &Metrics) -> Vec<(&'static str, u64)> {
@@ -56,7 +56,8 @@ async fn of_10_000_events_only_those_since_the_snapshot_are_read_and_in_time() {
     }
 }
 
-/// The promise is one of release builds; what a debug build must not do is to need seconds.
+/// Checks the promised time in release builds, and in debug builds only that a load takes less than
+/// ten seconds.
 async fn in_time(core: &Core, live: &ThreadState, from: &str) {
     let most = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 100 });
     let rounds = if cfg!(debug_assertions) { 1 } else { 40 };
@@ -72,7 +73,7 @@ async fn in_time(core: &Core, live: &ThreadState, from: &str) {
     assert!(p95 < most, "{} from {from}: {p95:?}", live.thread_id);
 }
 
-/// Three snapshots of a thread, of which the newer two are bad.
+/// Loads a thread that has three snapshots, the newer two of them bad.
 async fn with_two_bad(spoil: impl Fn(&ThreadState, Snapshot) -> Snapshot, reason: &str) {
     let history = History::of_many_steps("t", 8);
     let (store, live) = (Watched::new(), history.live());
@@ -156,11 +157,11 @@ async fn a_snapshot_of_a_journal_that_lost_its_tail_is_not_used() {
     kept.write(&store).await;
     let runtime = store.runtime(0).await;
     let core = runtime.handle().core();
-    // Beyond the head.
+    // A snapshot beyond the head.
     store.save_snapshot(&snapshot_of(history.live())).await.unwrap();
     let loaded = load(&core, &thread("t"), None).await.unwrap();
     same(&loaded, RecoveryStrategy::FullRebuild, kept.live());
-    // Not beyond it, and of another past.
+    // A snapshot within the journal, but of another history.
     let mut other = history.at(20);
     other.updated_at = other.updated_at.plus(Duration::from_millis(3));
     store.save_snapshot(&snapshot_of(&other)).await.unwrap();
@@ -245,7 +246,7 @@ async fn records_that_contradict_each_other_or_the_plan_are_told() {
             attempt: AttemptId::own(0, 1),
             report: Report::Done { output: crate::model::Json::null(), session_id: None },
         });
-        // What was decided is replaced by what never is.
+        // Replaces the decided events by one that is never decided.
         let events = history.appends.last_mut().unwrap();
         events.truncate(1);
         events[0].body = body;
@@ -265,7 +266,7 @@ async fn records_that_contradict_each_other_or_the_plan_are_told() {
 async fn a_snapshot_that_the_journal_does_not_go_on_from_is_skipped() {
     let step = json!({ "id": "a", "kind": "http", "with": { "url": "http://h/" } });
     let mut history = History::new("t", &json!([step]));
-    // A state that can be, of the right event and time, in which the attempt was never begun.
+    // A valid state of the right event and time, in which the attempt was never begun.
     let mut state = history.live().clone();
     state.steps[0] = history.at(1).steps[0].clone();
     assert_eq!(state.validate(), Ok(()));

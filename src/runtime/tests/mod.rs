@@ -1,4 +1,4 @@
-//! Snapshots, long journals and adoptions, over a memory store that is watched.
+//! Snapshots, long journals and adoptions, over a watched memory store.
 
 mod adoption;
 mod checkpoints;

@@ -76,7 +76,7 @@ async fn all_snapshots_together_are_no_larger_than_the_journal() {
     let journal = STEPS * (ANSWER + 300);
     let total: usize = sizes.iter().sum();
     assert!(total < journal * 3 / 2, "{total} bytes of snapshots of a journal of {journal}");
-    // And the tail that is left is worth no other one.
+    // The remaining tail is not worth another one.
     let loaded = load(&runtime.handle().core(), &thread("t"), None).await.unwrap();
     let tail = loaded.tail;
     assert!(tail.base > 0 && (tail.events <= 21 || tail.bytes <= tail.base + 2_000), "{tail:?}");
@@ -111,7 +111,7 @@ async fn threads_go_on_while_the_store_hangs_on_snapshots() {
     }
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(skipped(&handle, "busy") > 0);
-    // Writers that hang are given up, and free for others.
+    // Hanging writes are given up, which frees their writers.
     settled(&runtime).await;
     assert!(skipped(&handle, "failed") > 0);
     store.hangs.store(false, Ordering::Relaxed);
@@ -120,7 +120,7 @@ async fn threads_go_on_while_the_store_hangs_on_snapshots() {
     assert!(written(&handle, SnapshotKind::Periodic) > 0);
 }
 
-/// A driver of the thread as its history left it.
+/// Creates a driver of the thread as its history left it.
 async fn driver(runtime: &Runtime, history: &History) -> Driver {
     let core = runtime.handle().core();
     let authority = core.authority();

@@ -1,4 +1,4 @@
-//! A memory store that counts what is read of it, and fails or hangs when told to; and a runtime
+//! A memory store that counts the events read from it, and fails or hangs on demand; and a runtime
 //! over it.
 
 use std::sync::Arc;
@@ -24,17 +24,17 @@ use crate::store::{
     WorkflowRow, Write, WriteOutcome,
 };
 
-/// A store that is watched.
+/// A memory store that is watched.
 #[derive(Debug)]
 pub(super) struct Watched {
     store: MemoryStore,
-    /// Events that reads have answered with.
+    /// The number of events that reads have returned.
     pub(super) events_read: AtomicUsize,
-    /// Sizes of the snapshots that were stored.
+    /// The sizes of the snapshots that were stored.
     pub(super) snapshot_sizes: Mutex<Vec<usize>>,
-    /// What the next reads of snapshots fail with.
+    /// The error that the next reads of snapshots fail with.
     pub(super) snapshot_fault: Mutex<Option<StoreError>>,
-    /// How many of the next reads of recoveries fail for now.
+    /// How many of the next reads of recoveries fail transiently.
     pub(super) recoveries_fail: AtomicUsize,
     /// Whether storing a snapshot never ends.
     pub(super) hangs: AtomicBool,
@@ -163,12 +163,12 @@ impl Watched {
         &self.store
     }
 
-    /// Makes a call as it is.
+    /// Makes a call without any change.
     async fn pass<T>(&self, _: &'static str, call: impl Future<Output = T> + Send) -> T {
         call.await
     }
 
-    /// An empty store.
+    /// Creates an empty store.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             store: MemoryStore::new(Arc::new(Ticking::new())),
@@ -180,12 +180,12 @@ impl Watched {
         })
     }
 
-    /// How many events were read since this was last asked.
+    /// Returns the number of events read since the last call.
     pub(super) fn take_events_read(&self) -> usize {
         self.events_read.swap(0, Ordering::Relaxed)
     }
 
-    /// A runtime over it whose steps all answer with the same kilobyte.
+    /// Creates a runtime over the store, whose steps all answer with the same kilobyte.
     pub(super) async fn runtime(self: &Arc<Self>, snapshot_every: u64) -> Runtime {
         let hour = Duration::from_hours(1);
         let store: Arc<dyn Store> = Arc::<Self>::clone(self);
@@ -224,7 +224,7 @@ impl Watched {
 
 /// How often a thread may be lost without progress.
 pub(super) const MAX_RECOVERIES: u32 = 5;
-/// What each step answers with.
+/// The bytes that each step answers with.
 pub(super) const ANSWER: usize = 1_000;
 
 #[derive(Debug)]

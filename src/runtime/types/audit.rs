@@ -5,24 +5,25 @@ use utoipa::ToSchema;
 
 use crate::model::{Role, Timestamp};
 
-/// Something that the audit list is to tell of.
+/// An action to be recorded in the audit list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// The namespace whose admins see it.
+    /// The namespace whose admins see the entry.
     pub namespace: String,
-    /// Who: a key's name, or `anonymous`.
+    /// The actor: a key's name, or `anonymous`.
     pub by: String,
-    /// What the key may do, if there was one.
+    /// The role of the key, if there was one.
     pub role: Option<Role>,
-    /// What was done, in a word.
+    /// The action, in a word.
     pub action: String,
-    /// To what: the method and the path, or the pattern of the route of what comes in any number.
+    /// The object of the action: the method and the path, or for a refusal the route's pattern,
+    /// since paths come in any number.
     pub about: String,
-    /// How it was answered.
+    /// The HTTP status of the answer.
     pub status: Option<u16>,
-    /// More about it.
+    /// Further details.
     pub detail: Option<String>,
-    /// Where the request came from.
+    /// The address that the request came from.
     pub address: Option<String>,
 }
 
@@ -58,19 +59,19 @@ pub struct AuditItem {
     pub address: Option<String>,
 }
 
-/// Which entries of the audit list are wanted.
+/// A filter for the audit list.
 #[derive(Debug, Clone, Default)]
 pub struct AuditQuery {
     /// The namespace.
     pub namespace: String,
-    /// Only those that happened then or later.
+    /// Only entries at this moment or later.
     pub since: Option<Timestamp>,
-    /// Only what this one did.
+    /// Only entries of this actor.
     pub by: Option<String>,
-    /// Only this action.
+    /// Only entries with this action.
     pub action: Option<String>,
     /// Items per page.
     pub limit: usize,
-    /// The `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     pub cursor: Option<String>,
 }

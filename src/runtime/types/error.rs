@@ -1,10 +1,10 @@
-//! Why the runtime did not do what a face asked, cut by what the client should do.
+//! Why the runtime refused or failed a face's request, grouped by what the client should do.
 
 use std::time::Duration;
 
 use crate::model::{Fault, Seq, StepId, StepStatus, ThreadStatus};
 
-/// A refusal or a fault; HTTP statuses are chosen from it in one place (`api/problem.rs`).
+/// A refusal or a fault; `api/problem.rs` alone chooses an HTTP status for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuntimeError {
     /// The request's body is wrong; every fault is listed.
@@ -34,15 +34,15 @@ pub enum RuntimeError {
     /// The thread's state does not allow the call.
     #[error("a thread that is {} cannot be {action}{}", status.as_str(), instead(*status, action))]
     WrongState {
-        /// Where the thread stands.
+        /// The thread's status.
         status: ThreadStatus,
-        /// What was asked, as a participle: `resumed`, `aborted`, `deleted`.
+        /// The request, as a participle: `resumed`, `aborted`, `deleted`.
         action: &'static str,
     },
     /// The thread's workflow has no such step.
     #[error("the workflow has no step {step}")]
     StepNotFound {
-        /// What was asked for.
+        /// The id that was requested.
         step: StepId,
     },
     /// The step's state does not allow the call.
@@ -50,9 +50,9 @@ pub enum RuntimeError {
     WrongStep {
         /// The step.
         step: StepId,
-        /// Where it stands.
+        /// The step's status.
         status: StepStatus,
-        /// What was asked, as a participle.
+        /// The request, as a participle.
         action: &'static str,
     },
     /// No such intervention.
@@ -61,60 +61,60 @@ pub enum RuntimeError {
     /// The intervention was decided already.
     #[error("it was decided already: {by} chose {choice}")]
     InterventionResolved {
-        /// What was decided.
+        /// The choice that was made.
         choice: String,
-        /// Who did.
+        /// The person who made it.
         by: String,
     },
-    /// No completed step of the thread is left that says how it is undone.
+    /// No completed step of the thread with a compensation is left to compensate.
     #[error("the thread has no completed step that is still to be compensated")]
     NothingToCompensate,
-    /// The thread was paused while it was being undone.
+    /// The thread was paused while its steps were being compensated.
     #[error(
         "the thread was paused while its steps were being compensated, and cannot be {action}: \
          resume it as it is, or abort it first"
     )]
     Compensating {
-        /// What was asked, as a participle.
+        /// The request, as a participle.
         action: &'static str,
     },
-    /// The intervention is about something else than what the caller has seen.
+    /// The intervention's content differs from the content that the caller has seen.
     #[error(
         "the intervention is about something else than what was seen: its digest is {}",
         digest.as_deref().unwrap_or("none")
     )]
     OtherDigest {
-        /// The digest of what it is about.
+        /// The digest of its content.
         digest: Option<String>,
     },
     /// No such subscription.
     #[error("no such notification")]
     NotificationNotFound,
-    /// There are as many subscriptions as there may be.
+    /// The number of subscriptions has reached its limit.
     #[error("there are {most} notifications already: delete one first")]
     TooManyNotifications {
-        /// How many there may be.
+        /// The most subscriptions that there may be.
         most: usize,
     },
-    /// The egress policy does not let webhooks go there.
+    /// The egress policy does not allow webhooks to this address.
     #[error("the server may not connect to this address")]
     AddressNotAllowed(Vec<Fault>),
-    /// The thread keeps as many signals as it may that nobody has taken.
+    /// The thread keeps as many untaken signals as it may.
     #[error("too many signals of this thread wait to be taken")]
     TooManySignals,
-    /// Somebody else has to answer the approval.
+    /// The approval has to be answered by somebody else.
     #[error("{why}")]
     NotAnApprover {
-        /// Who, and why the caller is not.
+        /// Who has to answer, and why the caller may not.
         why: String,
     },
     /// The intervention does not offer this choice.
     #[error("the intervention offers {}", choices.join(", "))]
     NoSuchChoice {
-        /// What it offers.
+        /// The choices that it offers.
         choices: Vec<String>,
     },
-    /// What is given is larger than an event may be.
+    /// The value is larger than an event may be.
     #[error("it has {size} bytes; at most {limit} are kept")]
     TooLarge {
         /// Its size, in bytes.
@@ -134,13 +134,13 @@ pub enum RuntimeError {
         /// The head of its journal.
         last_seq: Seq,
     },
-    /// The history up to there is too long to be taken over.
+    /// The history up to the fork point is too long to be copied.
     #[error("the history has more than {limit} bytes, which is the most that a fork takes over")]
     HistoryTooLarge {
-        /// The most, in bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// Too many threads wait already.
+    /// Too many threads are queued already.
     #[error("too many threads wait already")]
     QueueFull {
         /// When to try again.
@@ -152,7 +152,7 @@ pub enum RuntimeError {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The call is stored, and nobody has taken the thread up to act on it yet.
+    /// The request is stored, and no replica has taken the thread up to act on it yet.
     #[error(
         "the call is stored and is acted on once a replica takes the thread up, which none has in \
          time: send it again only with the same Idempotency-Key; GET /threads/{{id}}/explain says what the thread waits for"
@@ -161,7 +161,7 @@ pub enum RuntimeError {
         /// When to look again.
         retry_after: Duration,
     },
-    /// There is no memory left for it now.
+    /// The server has no memory left for the request now.
     #[error("the server has no memory left for this now; what runs goes on")]
     Overloaded {
         /// When to try again.
@@ -175,12 +175,13 @@ pub enum RuntimeError {
     Internal,
 }
 
-/// What can be done instead of a call that the thread's state does not allow, if there is something.
+/// Names what can be done instead of a call that the thread's state does not allow; empty if there
+/// is nothing.
 fn instead(status: ThreadStatus, action: &str) -> &'static str {
     let failed = matches!(status, ThreadStatus::Failed | ThreadStatus::Aborted);
     match action {
         "edited" if status.is_terminal() => ": fork it with edits instead",
-        // While it is being undone, nothing goes forwards, paused or not.
+        // Nothing goes forwards while steps are being compensated, paused or not.
         "edited" if status != ThreadStatus::Compensating => ": pause it first",
         "deleted" => ": abort it first",
         "signalled" if failed => ": resume it first",

@@ -8,25 +8,25 @@ use crate::observe::Reservation;
 /// One event as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawEvent {
-    /// Its number.
+    /// The event's number within its thread.
     pub seq: Seq,
-    /// Its type: the SSE event name.
+    /// The event's type, which is the SSE event name.
     pub kind: &'static str,
-    /// Its exact bytes.
+    /// The event's exact bytes.
     pub json: Json,
 }
 
 /// An event that a reader holds until it is sent.
 #[derive(Debug)]
 pub enum HeldEvent {
-    /// A small one: the reader's own.
+    /// A small event that only this reader holds.
     Own(RawEvent),
-    /// A large one, which others may hold as well.
+    /// A large event that other readers may hold as well.
     Shared(Arc<SharedEvent>),
 }
 
 impl HeldEvent {
-    /// The event.
+    /// Returns the event.
     pub fn event(&self) -> &RawEvent {
         match self {
             Self::Own(event) => event,
@@ -35,7 +35,7 @@ impl HeldEvent {
     }
 }
 
-/// An event that others may hold as well.
+/// An event that several readers may hold.
 #[derive(Debug)]
 pub struct SharedEvent {
     event: RawEvent,
@@ -43,12 +43,12 @@ pub struct SharedEvent {
 }
 
 impl SharedEvent {
-    /// An event with the memory that it takes.
+    /// Pairs an event with the reservation of its memory.
     pub(in crate::runtime) const fn new(event: RawEvent, held: Reservation) -> Self {
         Self { event, _held: held }
     }
 
-    /// The event.
+    /// Returns the event.
     pub const fn event(&self) -> &RawEvent {
         &self.event
     }
@@ -72,8 +72,8 @@ pub struct LiveEvent {
     pub event: RawEvent,
     /// Its thread.
     pub thread_id: ThreadId,
-    /// Name of the thread's workflow.
+    /// The name of the thread's workflow.
     pub workflow: Arc<str>,
-    /// The thread's status after it.
+    /// The thread's status after the event.
     pub status: ThreadStatus,
 }

@@ -82,18 +82,18 @@ pub struct Intervention {
     pub not_by: Option<String>,
 }
 
-/// Which interventions a list wants.
+/// A filter for the list of interventions.
 #[derive(Debug, Clone, Default)]
 pub struct InterventionQuery {
-    /// Those of threads of this namespace alone.
+    /// Only interventions of threads of this namespace.
     pub namespace: Namespace,
-    /// Only open or resolved ones.
+    /// Only interventions with this status.
     pub status: Option<InterventionStatus>,
-    /// Only those of this thread.
+    /// Only interventions of this thread.
     pub thread: Option<ThreadId>,
     /// Items per page.
     pub limit: usize,
-    /// The `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     pub cursor: Option<String>,
 }
 

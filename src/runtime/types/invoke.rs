@@ -1,19 +1,19 @@
-//! What faces ask of threads: to start one, and to control it.
+//! Requests of faces that start a thread or control one.
 
 use std::time::Duration;
 
 use crate::model::{Json, Namespace, Role, Seq, StepId, ThreadId, ThreadStatus};
 
-/// Where a workflow comes from.
+/// The source of a workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkflowSource {
-    /// It stands in the request.
+    /// The definition is part of the request.
     Inline(Json),
-    /// A stored one, by name and perhaps version.
+    /// A stored definition, by name and perhaps version.
     Stored {
-        /// Its name.
+        /// The workflow's name.
         name: String,
-        /// Its version; the newest if absent.
+        /// The version; the newest if absent.
         version: Option<u32>,
     },
 }
@@ -21,13 +21,14 @@ pub enum WorkflowSource {
 /// A request to start (or continue) a thread.
 #[derive(Debug, Clone)]
 pub struct Invoke {
-    /// The namespace of the thread, its workflow and its key: that of whoever asks.
+    /// The namespace of the thread, its workflow and its idempotency key: the caller's own.
     pub namespace: Namespace,
-    /// What to run; may be absent when `thread_id` names an existing thread.
+    /// The workflow to run; may be absent when `thread_id` names an existing thread.
     pub workflow: Option<WorkflowSource>,
-    /// Its input; absent reads as `null`, or as "the same" for an existing thread.
+    /// The input; absent reads as `null`, or as "the same" for an existing thread.
     pub input: Option<Json>,
-    /// The thread's id, if the client chose one; it is one of `namespace`, whatever it says.
+    /// The thread's id, if the client chose one; it always belongs to `namespace`, whatever it
+    /// says.
     pub thread_id: Option<ThreadId>,
     /// An object the client attached.
     pub metadata: Option<Json>,
@@ -36,13 +37,13 @@ pub struct Invoke {
     /// −100 to 100: a thread that waits for a replica is served as if it had waited that many
     /// seconds longer.
     pub priority: Option<i32>,
-    /// Makes repeats within 24 h one thread.
+    /// An idempotency key: requests that repeat it within 24 h lead to one thread.
     pub idempotency_key: Option<String>,
-    /// Who asks: an API key's name, or `anonymous`.
+    /// The caller: an API key's name, or `anonymous`.
     pub by: String,
-    /// What he may do; `None` where nobody needs a key.
+    /// The caller's role; `None` where nobody needs a key.
     pub role: Option<Role>,
-    /// W3C trace context of the request (`traceparent`), handed on by every http attempt.
+    /// The W3C trace context of the request (`traceparent`), passed on by every http attempt.
     pub traceparent: Option<String>,
 }
 
@@ -51,84 +52,84 @@ pub struct Invoke {
 pub struct Invoked {
     /// The thread.
     pub thread_id: ThreadId,
-    /// Where it stands.
+    /// The thread's status.
     pub status: ThreadStatus,
-    /// Whether this call made it.
+    /// Whether this call created the thread.
     pub created: bool,
-    /// Whether this call set it going again.
+    /// Whether this call resumed the thread.
     pub resumed: bool,
     /// Whether an idempotency key led to an earlier thread.
     pub replayed: bool,
-    /// Median duration of the workflow's recent completed threads.
+    /// The median duration of the workflow's recent completed threads.
     pub estimated_duration: Option<Duration>,
-    /// Head of its journal.
+    /// The head of the thread's journal.
     pub last_seq: Seq,
 }
 
-/// Who changes a thread, why, and on which version of it.
+/// The actor who changes a thread, the reason, and the version that the change is based on.
 #[derive(Debug, Clone, Default)]
 pub struct Control {
-    /// An API key's name; where nobody needs one, whoever was said to ask, or `anonymous`.
+    /// An API key's name; where nobody needs one, the name that the request gave, or `anonymous`.
     pub by: String,
-    /// For whom, as it was said.
+    /// The person on whose behalf the caller acts, as the request says.
     pub on_behalf_of: Option<String>,
-    /// What the key may do; `None` where nobody needs one.
+    /// The role of the key; `None` where nobody needs one.
     pub role: Option<Role>,
-    /// Why, if it was said.
+    /// The reason, if one was given.
     pub reason: Option<String>,
     /// The version the caller saw (`If-Match`).
     pub if_match: Option<Seq>,
-    /// Makes repeats one command.
+    /// An idempotency key: requests that repeat it are one command.
     pub idempotency_key: Option<String>,
 }
 
-/// How a thread is to be continued.
+/// The options of a resume.
 #[derive(Debug, Clone, Default)]
 pub struct ResumeHow {
-    /// Run this step and all that comes after it again.
+    /// The step to run again, with every step after it.
     pub from_step: Option<StepId>,
-    /// Do without these steps.
+    /// The steps to skip.
     pub skip: Vec<StepId>,
-    /// The input of whatever still has to run.
+    /// The input for the steps that still have to run.
     pub input: Option<Json>,
 }
 
-/// How a thread is to be aborted.
+/// The options of an abort.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AbortHow {
     /// How long attempts under way may still take to end by themselves.
     pub grace: Duration,
-    /// Whether its completed steps are undone.
+    /// Whether the completed steps are compensated.
     pub compensate: bool,
 }
 
-/// How a thread is to be forked.
+/// The options of a fork.
 #[derive(Debug, Clone, Default)]
 pub struct ForkHow {
-    /// The last event that both threads have.
+    /// The last event that both threads share.
     pub at_seq: Seq,
-    /// The fork's id, if the client chose one; it is one of the other thread's namespace, whatever it
-    /// says.
+    /// The fork's id, if the client chose one; it always belongs to the other thread's namespace,
+    /// whatever it says.
     pub thread_id: Option<ThreadId>,
-    /// The input of whatever still has to run.
+    /// The input for the steps that still have to run.
     pub input: Option<Json>,
-    /// Outputs in the place of those of completed steps.
+    /// Outputs that replace those of completed steps.
     pub edits: Vec<(StepId, Json)>,
 }
 
-/// What can be done to one step.
+/// A change to one step.
 #[derive(Debug, Clone)]
 pub enum StepChange {
     /// Start its next attempt now.
     Retry,
-    /// Do without it.
+    /// Skip it.
     Skip {
-        /// What those that depend on it see; `null` if absent.
+        /// The output that its dependants see; `null` if absent.
         output: Option<Json>,
     },
-    /// Put another output in the place of its own.
+    /// Replace its output.
     Edit {
-        /// The output from now on.
+        /// The new output.
         output: Json,
     },
 }

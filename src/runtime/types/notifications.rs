@@ -1,4 +1,4 @@
-//! Plain data about notifications: who is told of which events.
+//! Plain data about notifications: subscriptions to events.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
@@ -6,20 +6,20 @@ use utoipa::ToSchema;
 
 use crate::model::Timestamp;
 
-/// What a client chooses about a subscription; what is `None` stays as it is.
+/// A client's settings of a subscription; a `None` keeps the current value.
 #[derive(Debug, Clone, Default)]
 pub struct NotificationChange {
-    /// What people call it; an empty text is none.
+    /// The name for people; an empty text removes it.
     pub name: Option<String>,
-    /// Where messages go.
+    /// The URL that messages are sent to.
     pub url: Option<String>,
-    /// Types of events.
+    /// The types of events that are sent.
     pub types: Option<Vec<String>>,
-    /// Only of threads of this workflow; an empty text is all.
+    /// Only events of threads of this workflow; an empty text means all workflows.
     pub workflow: Option<String>,
-    /// What messages are signed with: `whsec_` and base64.
+    /// The secret that signs messages: `whsec_` and base64.
     pub secret: Option<SecretString>,
-    /// Whether anything is sent.
+    /// Whether messages are sent.
     pub enabled: Option<bool>,
 }
 

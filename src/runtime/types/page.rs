@@ -5,13 +5,13 @@
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
-    /// Where the next page starts; absent on the last.
+    /// The cursor of the next page; absent on the last.
     pub next_cursor: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// The page of the first `limit` of `found`, of which one more was looked for: if it is there, the
-    /// next page starts at the `cursor` of this one's last.
+    /// Makes a page of the first `limit` items of `found`, which was read with one item more: if
+    /// that item is there, the next page starts at the `cursor` of this one's last item.
     pub(in crate::runtime) fn cut(
         mut found: Vec<T>,
         limit: usize,
@@ -23,7 +23,7 @@ impl<T> Page<T> {
         Self { items: found, next_cursor }
     }
 
-    /// The same page of what these items are shown as.
+    /// Returns the same page with each item converted.
     pub(in crate::runtime) fn map<U>(self, shown: impl FnMut(T) -> U) -> Page<U> {
         let Self { items, next_cursor } = self;
         Page { items: items.into_iter().map(shown).collect(), next_cursor }

@@ -7,14 +7,14 @@ use crate::machine::explain::CauseKind;
 use crate::machine::{Progress, WorkflowName};
 use crate::model::{ForkPoint, Json, Namespace, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
 
-/// Which threads a list wants.
+/// A filter for the list of threads.
 #[derive(Debug, Clone, Default)]
 pub struct ThreadQuery {
-    /// Threads of this namespace alone.
+    /// Only threads of this namespace.
     pub namespace: Namespace,
-    /// Only this status.
+    /// Only threads with this status.
     pub status: Option<ThreadStatus>,
-    /// Only this workflow.
+    /// Only threads of this workflow.
     pub workflow: Option<String>,
     /// Only threads with these metadata members.
     pub metadata: Vec<(String, String)>,
@@ -22,7 +22,8 @@ pub struct ThreadQuery {
     pub forked_from: Option<ThreadId>,
     /// Items per page.
     pub limit: usize,
-    /// A cursor of an earlier page, checked by the runtime (`Invalid` at `/cursor` if it is none).
+    /// A cursor of an earlier page; the runtime checks it and answers `Invalid` at `/cursor` if it
+    /// is none.
     pub cursor: Option<String>,
 }
 
@@ -56,10 +57,10 @@ pub struct ThreadItem {
     pub forked_from: Option<ForkPoint>,
 }
 
-/// Which checkpoints a list wants.
+/// A filter for the list of checkpoints.
 #[derive(Debug, Clone, Default)]
 pub struct CheckpointQuery {
-    /// Only operations that start with this.
+    /// Only operations that start with this text.
     pub operation: Option<String>,
     /// Items per page.
     pub limit: usize,

@@ -1,18 +1,19 @@
-//! Watches the store's disk: shows its numbers, and ends the process when it cannot be trusted.
+//! Watches the store's disk: exports its numbers, and ends the process when the disk cannot be
+//! trusted.
 //!
-//! A failed `fsync` may have lost what was written before it, and a second one succeeds all the
-//! same: the kernel takes the pages for clean. Nothing may be acknowledged after that by the process
-//! that saw it. Started by `start`; runs until the server drains.
+//! A failed `fsync` may have lost the writes before it, and a second one succeeds all the same,
+//! because the kernel takes the pages for clean. After that the process that saw the failure may
+//! acknowledge nothing. Started by `start`; runs until the server drains.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::runtime::core::Core;
 
-/// How often the numbers are shown: as often as a heartbeat makes them new.
+/// The interval at which the numbers are exported: as often as a heartbeat refreshes them.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Watches until the server drains. Should it return before that, the process ends.
+/// Watches until the server drains. If it returns before that, the process ends.
 pub(in crate::runtime) async fn run(core: Arc<Core>) {
     let watch = async {
         loop {

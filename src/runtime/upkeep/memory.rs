@@ -1,11 +1,11 @@
-//! Looks at how much memory the process takes; beyond the limit, what can be made again is let go.
+//! Watches the memory of the process; beyond the limit, caches are cleared.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::runtime::core::Core;
 
-/// How often it is looked: what clients ask for in between is counted, the rest grows slower.
+/// The interval of looks: memory for client calls is counted in between, and the rest grows slower.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Looks until the runtime stops.
@@ -25,7 +25,7 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
             tracing::warn!(limit = memory.limit(), "memory is short: calls are refused");
         } else if was_short && !short {
             tracing::info!("memory is no longer short");
-            // Threads that waited for it may be claimed again.
+            // Threads that waited for memory may be claimed again.
             core.nudge.notify_one();
         }
         was_short = short;

@@ -1,4 +1,4 @@
-//! Deletes what is old, and watches disk and memory.
+//! Deletes old threads, and watches disk and memory.
 
 pub(super) mod disk;
 pub(super) mod memory;

@@ -1,4 +1,4 @@
-//! Deletes what has outlived its use: terminal threads after `RETHREAD_RETENTION`.
+//! Deletes terminal threads after `RETHREAD_RETENTION`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::model::{Timestamp, signed_millis};
 use crate::runtime::core::Core;
 
-/// How often there is a look: retention is counted in days.
+/// The interval of deletions: retention is counted in days.
 const INTERVAL: Duration = Duration::from_mins(1);
-/// Threads deleted with one statement: short enough to hold nobody up.
+/// The number of threads deleted with one statement: it is short enough to delay nobody.
 const BATCH: usize = 200;
 
 /// Deletes in small batches until the server drains.

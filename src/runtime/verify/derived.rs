@@ -1,5 +1,6 @@
-//! Checks what is derived from a thread's journal beside its row: its snapshots, and the index of its
-//! interventions. Reads rows and compares, and never mends: both can be made again from the journal.
+//! Checks the data derived from a thread's journal beside its row: its snapshots, and the index of
+//! its interventions. It reads rows and compares, and never repairs: both can be rebuilt from the
+//! journal.
 //!
 //! Called by `thread` while it folds a journal.
 
@@ -14,7 +15,7 @@ use crate::runtime::calls::interventions;
 use crate::runtime::types::Intervention;
 use crate::store::{InterventionRow, StoreError, StoredIntervention, StoredSnapshot};
 
-/// Snapshots read at a time: each may have 16 MiB.
+/// The number of snapshots read at a time: each may have 16 MiB.
 const SNAPSHOT_PAGE: usize = 1;
 
 impl Verifier<'_> {
@@ -34,14 +35,14 @@ impl Verifier<'_> {
 }
 
 impl Unfolding<'_> {
-    /// A snapshot in itself.
+    /// Checks a snapshot by itself.
     fn snapshot(&mut self, stored: &StoredSnapshot) {
         self.looked.bytes += count(stored.state.len());
         if let Err(fault) = self.sound(stored) {
             return self.bad(Some(stored.seq), format!("its snapshot can't be used: {fault}"));
         }
         if stored.seq > self.row.last_seq {
-            // Written after the row was read, or of a journal that has lost its end.
+            // The snapshot was written after the row was read, or the journal has lost its end.
             let head = self.row.last_seq;
             let what = format!("its snapshot is beyond the head of the journal, {head}");
             return self.unsure(Some(stored.seq), what);
@@ -56,7 +57,7 @@ impl Unfolding<'_> {
         if stored.version != i64::from(SNAPSHOT_VERSION) {
             return Err(format!("its version {} is not known", stored.version));
         }
-        // Without a plan the thread has been called bad for that.
+        // A thread without a plan has been reported for that already.
         let (Some(id), Some(plan)) = (&self.id, &self.plan) else { return Ok(()) };
         let state = encoded.restore(id, Arc::clone(plan)).map_err(|fault| fault.to_string())?;
         if i64::try_from(state.last_seq) != Ok(stored.seq) {
@@ -65,7 +66,7 @@ impl Unfolding<'_> {
         Ok(())
     }
 
-    /// Holds the snapshot of an event that was just folded against the fold.
+    /// Compares the snapshot of an event that was just folded with the fold.
     pub(super) fn folded(&mut self, seq: i64) {
         let Some(sha256) = self.snapshots.remove(&seq) else { return };
         let Some(state) = self.state.as_ref().filter(|_| self.folds) else { return };
@@ -74,7 +75,7 @@ impl Unfolding<'_> {
         }
     }
 
-    /// The index of interventions is what the journal says.
+    /// Checks that the index of interventions agrees with the journal.
     pub(super) fn interventions(&mut self, stored: &[StoredIntervention]) {
         let Some(state) = self.state.as_ref().filter(|_| self.folds) else { return };
         let mut indexed: BTreeMap<&str, &StoredIntervention> =
@@ -95,7 +96,7 @@ impl Unfolding<'_> {
     }
 }
 
-/// What is wrong with an entry of the index.
+/// Returns what is wrong with an entry of the index.
 fn difference(stored: &StoredIntervention, row: &InterventionRow) -> Option<String> {
     let word = |resolved: bool| if resolved { "resolved" } else { "open" };
     let (here, there) = (stored.resolved_at.is_some(), row.resolved_at.is_some());

@@ -1,7 +1,7 @@
-//! Checks every record of a store and names what is bad.
+//! Checks every record of a store and reports the bad ones.
 //!
-//! Reads through [`Archive`] alone, so that it can run beside live servers and write nothing. It
-//! never stops at a fault: what is bad is reported, and the rest is checked all the same. A further
+//! Reads through [`Archive`] alone, so that it can run beside live servers and writes nothing. It
+//! never stops at a fault: a fault is reported, and the rest is checked all the same. A further
 //! check of a thread is a function in [`thread`] or [`derived`], a further kind of record a pass
 //! here. Called by `app` for `rethread verify`.
 
@@ -17,19 +17,20 @@ use crate::model::{Json, Pointer};
 use crate::runtime::drive::plans::{PlanCache, named};
 use crate::store::{Archive, StoreError, StoredDefinition, ThreadTable};
 
-/// Ids read at a time.
+/// The number of ids read at a time.
 const ID_PAGE: usize = 500;
-/// Definitions read at a time: each may be as large as a request.
+/// The number of definitions read at a time: each may be as large as a request.
 const DEFINITION_PAGE: usize = 16;
-/// Threads checked side by side: hides the way to the database, and bounds the memory.
+/// The number of threads checked side by side: this hides the latency of the database, and bounds
+/// the memory.
 const SIDE_BY_SIDE: usize = 4;
 
-/// Something that is bad.
+/// A fault in a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is about: `thread x`, `definition x`, `workflow x@1`.
+    /// The record: `thread x`, `definition x`, `workflow x@1`.
     pub subject: String,
-    /// The number of the event, where it is about one.
+    /// The number of the event, if the fault is about one.
     pub seq: Option<i64>,
     /// What is wrong.
     pub what: String,
@@ -45,23 +46,23 @@ impl fmt::Display for Finding {
     }
 }
 
-/// How much was checked.
+/// The counts of a check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// Threads looked at.
+    /// Threads checked.
     pub threads: u64,
     /// Events read.
     pub events: u64,
     /// Bytes of journal rows, snapshots and definitions read.
     pub bytes: u64,
-    /// Bad things found.
+    /// Faults found.
     pub bad: u64,
 }
 
-/// Where findings go.
+/// The receiver of findings.
 type Report<'a> = &'a mut (dyn FnMut(&Finding) + Send);
 
-/// Checks all there is. Fails only if the store does not answer.
+/// Checks all records. Fails only if the store does not answer.
 pub async fn verify(
     archive: &dyn Archive,
     report: &mut (dyn FnMut(&Finding) + Send),
@@ -138,7 +139,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// Rows of threads that are not there.
+    /// Reports rows that belong to no thread.
     async fn strays(
         &self,
         table: ThreadTable,
@@ -169,7 +170,7 @@ fn found(total: &mut Verified, report: Report<'_>, finding: &Finding) {
     report(finding);
 }
 
-/// The plan of a definition whose hash is that of its text; else what is wrong with it.
+/// Parses a definition and compares its hash with that of its text; fails with what is wrong.
 fn plan(definition: &StoredDefinition) -> Result<Plan, String> {
     let text = String::from_utf8(definition.text.clone()).map_err(|fault| fault.to_string())?;
     let json = Json::trusted(text).map_err(|fault| format!("it is no JSON: {fault}"))?;

@@ -1,4 +1,4 @@
-//! Checks one thread: its row, its journal, and that the one is the fold of the other.
+//! Checks one thread: its row, its journal, and that the row is the fold of the journal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use crate::model::{Event, EventBody, Json, Namespace, ThreadId};
 use crate::runtime::drive::commit::summary;
 use crate::store::{StoreError, StoredRecords, StoredThread, Summary};
 
-/// Journal rows read at a time; the store bounds their bytes.
+/// The number of journal rows read at a time; the store bounds their bytes.
 const JOURNAL_PAGE: usize = 256;
-/// Looks at a thread that is being driven meanwhile, before what was found is believed.
+/// How often a thread that is being driven meanwhile is read before its faults are believed.
 const LOOKS: u32 = 5;
-/// Findings kept of one thread: more tell nobody more.
+/// The number of findings kept of one thread: more would not help.
 const MAX_FINDINGS: usize = 100;
 
-/// What a look at a thread has shown.
+/// The result of a look at a thread.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
-    /// Whether it was (still) there.
+    /// Whether the thread was (still) there.
     pub(super) there: bool,
     pub(super) events: u64,
     pub(super) bytes: u64,
     pub(super) findings: Vec<Finding>,
-    /// What is only bad if the thread has not moved since its row was read.
+    /// Findings that are faults only if the thread has not moved since its row was read.
     unsure: Vec<Finding>,
 }
 
-/// Where an event says that it belongs.
+/// The thread and number that an event states itself.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Place {
@@ -40,7 +40,7 @@ struct Place {
 }
 
 impl Verifier<'_> {
-    /// Looks at a thread; one that has moved meanwhile is read again before it is called bad.
+    /// Checks a thread; one that has moved meanwhile is read again before a fault is reported.
     pub(super) async fn thread(&self, id: &str) -> Result<Looked, StoreError> {
         let mut looked = Looked::default();
         for _ in 0..LOOKS {
@@ -86,7 +86,7 @@ impl Verifier<'_> {
         Ok(unfolding.looked)
     }
 
-    /// The plan of a definition, or what is wrong with it.
+    /// Returns the plan of a definition, or what is wrong with it.
     async fn plan(&self, hash: &str) -> Result<Result<Arc<Plan>, String>, StoreError> {
         if let Some(plan) = self.plans.get(hash) {
             return Ok(Ok(plan));
@@ -105,7 +105,7 @@ impl Verifier<'_> {
     }
 }
 
-/// A row that the database does not hand over is a finding; a database that is away is not.
+/// Makes a finding of a row that the database does not return; a database that is away is an error.
 fn unreadable(id: &str, error: StoreError) -> Result<Looked, StoreError> {
     if error.is_transient() {
         return Err(error);
@@ -114,7 +114,7 @@ fn unreadable(id: &str, error: StoreError) -> Result<Looked, StoreError> {
     Ok(Looked { there: true, findings: vec![finding], ..Looked::default() })
 }
 
-/// A thread that is folded anew beside its row.
+/// A thread that is folded again, to be compared with its row.
 pub(super) struct Unfolding<'a> {
     pub(super) row: &'a StoredThread,
     pub(super) id: Option<ThreadId>,
@@ -122,9 +122,9 @@ pub(super) struct Unfolding<'a> {
     pub(super) state: Option<ThreadState>,
     /// Whether all events so far could be folded.
     pub(super) folds: bool,
-    /// The number that the next event has to have.
+    /// The number that the next event must have.
     next: i64,
-    /// Sound snapshots that the fold has not come to: their events and their SHA-256.
+    /// Sound snapshots that the fold has not reached: their events and their SHA-256.
     pub(super) snapshots: BTreeMap<i64, String>,
     pub(super) looked: Looked,
 }
@@ -154,7 +154,7 @@ impl<'a> Unfolding<'a> {
         }
     }
 
-    /// Something that is bad if the thread has not moved meanwhile.
+    /// Adds a finding that is a fault only if the thread has not moved meanwhile.
     pub(super) fn unsure(&mut self, seq: Option<i64>, what: String) {
         if self.looked.unsure.len() < MAX_FINDINGS {
             let finding = self.finding(seq, what);
@@ -167,7 +167,7 @@ impl<'a> Unfolding<'a> {
         self.bad(Some(seq), what);
     }
 
-    /// The row in itself.
+    /// Checks the row by itself.
     fn row(&mut self) {
         if self.id.is_none() {
             self.bad(None, "this is no thread id".to_owned());
@@ -189,7 +189,7 @@ impl<'a> Unfolding<'a> {
         }
     }
 
-    /// The count of messages that decides whether it is woken.
+    /// Checks the count of untaken messages, which decides whether the thread is woken.
     fn inbox(&mut self, untaken: usize) {
         if usize::try_from(self.row.pending) != Ok(untaken) {
             let what = format!("{untaken} messages wait, its row says {}", self.row.pending);
@@ -197,10 +197,10 @@ impl<'a> Unfolding<'a> {
         }
     }
 
-    /// The next journal row.
+    /// Checks and folds the next journal row.
     fn records(&mut self, records: &StoredRecords) {
         if records.seq > self.row.last_seq {
-            // Written after the row was read, or without it.
+            // The journal row was written after the thread's row was read, or without it.
             let what = format!("beyond the head of the journal, {}", self.row.last_seq);
             return self.unsure(Some(records.seq), what);
         }
@@ -250,7 +250,7 @@ impl<'a> Unfolding<'a> {
         self.folded(seq);
     }
 
-    /// What the thread executes is said twice.
+    /// Begins the fold, and checks that the first event names the same workflow as the row.
     fn first(&mut self, event: &Event) {
         let EventBody::WorkflowStart(start) = &event.body else {
             return self.broken(1, "the first event is no workflow_start".to_owned());
@@ -267,7 +267,7 @@ impl<'a> Unfolding<'a> {
         }
     }
 
-    /// The journal ends where the row says.
+    /// Checks that the journal ends where the row says.
     fn head(&mut self) {
         let head = self.next.saturating_sub(1);
         if head < self.row.last_seq {
@@ -276,7 +276,7 @@ impl<'a> Unfolding<'a> {
         }
     }
 
-    /// The row is the fold of the journal.
+    /// Checks that the summary is the fold of the journal.
     fn summary(&mut self) {
         let Some(state) = self.state.take().filter(|_| self.folds) else { return };
         let Ok(stored) = serde_json::from_slice::<Summary>(&self.row.summary) else { return };

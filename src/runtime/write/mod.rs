@@ -1,4 +1,4 @@
-//! Makes what is decided durable.
+//! Makes decisions durable.
 
 pub(super) mod retry;
 pub(super) mod writer;

@@ -1,7 +1,7 @@
-//! Calls of the store that are made again: how long to wait in between, and what is counted.
+//! Retries of store calls: how long to wait in between, and what is counted.
 //!
-//! Exponential backoff with jitter. Used by the journal's writer, by whoever loads a thread and by
-//! reads that a client waits for. It decides nothing about what may be repeated: its users do.
+//! Exponential backoff with jitter. Used by the journal's writer, by loads of threads and by reads
+//! that a client waits for. Its users decide what may be repeated.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::model::{Backoff, Entropy};
 use crate::observe::Metrics;
 use crate::runtime::settings::StoreRetry;
 
-/// One call of the store and its repeats. Dropped before it [succeeded](Self::succeeded), a call
-/// that was repeated counts as given up, whichever way that came about.
+/// One call of the store and its repeats. A repeated call that is dropped before it
+/// [succeeded](Self::succeeded) counts as given up, whatever the reason.
 #[derive(Debug)]
 pub(in crate::runtime) struct Retry<'a> {
     metrics: &'a Metrics,
@@ -20,7 +20,7 @@ pub(in crate::runtime) struct Retry<'a> {
 }
 
 impl<'a> Retry<'a> {
-    /// A call that was not repeated yet.
+    /// Creates the state of a call that was not repeated yet.
     pub(in crate::runtime) fn new(
         metrics: &'a Metrics,
         entropy: &'a dyn Entropy,
@@ -30,15 +30,15 @@ impl<'a> Retry<'a> {
         Self { metrics, entropy, backoff, repeated: false }
     }
 
-    /// The call failed and will be made again: what to wait before. From 50 % to 150 % of a delay
-    /// that doubles, so that callers who failed together do not come back together.
+    /// Counts a repeat after a failure and returns the time to wait before it: 50 % to 150 % of a
+    /// delay that doubles, so that callers who failed together do not come back together.
     pub(in crate::runtime) fn again(&mut self) -> Duration {
         self.repeated = true;
         self.metrics.storage_retries.inc();
         self.backoff.jittered(self.entropy)
     }
 
-    /// The store answered.
+    /// Counts the call as succeeded.
     pub(in crate::runtime) fn succeeded(mut self) {
         if std::mem::take(&mut self.repeated) {
             self.metrics.storage_recovered.inc();

@@ -1,7 +1,7 @@
 //! Group commit: gathers the writes of many threads into batches.
 //!
 //! While one batch is being committed the next one fills, so the batch's size follows the load and
-//! no timer is needed. Readers and callers hear of a write only after it is durable.
+//! no timer is needed. Readers and callers learn of a write only after it is durable.
 
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
@@ -20,13 +20,13 @@ use crate::runtime::lease::authority::Authority;
 use crate::runtime::settings::{MAX_BATCH, MAX_BATCH_BYTES, StoreRetry, WRITER_QUEUE};
 use crate::store::{Disposition, Records, Start, Store, StoreError, Write, WriteOutcome};
 
-/// First pause of a write whose row somebody else holds: usually a message that is being stored,
-/// for a moment.
+/// The first pause of a write whose row is locked: usually by a message that is being stored, for a
+/// moment.
 const FIRST_BUSY_PAUSE: Duration = Duration::from_millis(5);
-/// Longest such pause: now and then it is a person in a database console, for long.
+/// The longest such pause: now and then a person in a database console holds the lock, for long.
 const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(250);
 
-/// What became of a write, for the one who asked for it.
+/// The result of a write for its caller.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::runtime) enum Committed {
     /// The store's answer.
@@ -44,18 +44,18 @@ struct Job {
     ticket: Ticket,
 }
 
-/// Who asked for a write, and what became of it so far.
+/// The caller of a write, and the state of the write so far.
 struct Ticket {
     workflow: Arc<str>,
     authority: Arc<Authority>,
     reply: oneshot::Sender<Committed>,
-    /// Whether it may have been written already: its first answer was lost.
+    /// Whether it may have been written already, because its first answer was lost.
     sent_before: bool,
-    /// Its pauses, once somebody else held its row.
+    /// The pauses between tries, once its row was found locked.
     pauses: Option<Backoff>,
 }
 
-/// What a writer needs.
+/// Everything that a writer needs.
 #[derive(Debug, Clone)]
 pub(in crate::runtime) struct WriterParts {
     pub(in crate::runtime) store: Arc<dyn Store>,
@@ -70,14 +70,14 @@ pub(in crate::runtime) struct WriterParts {
 #[derive(Debug)]
 pub(in crate::runtime) struct JournalWriter {
     shards: Vec<mpsc::Sender<Job>>,
-    /// Starts that bring the history of another thread: tens of megabytes that take seconds, for
-    /// which nobody else's write is to wait. Nothing else is written of their threads until they are
-    /// durable, so that the order of a thread's writes is kept.
+    /// The writer of starts that bring the history of another thread: tens of megabytes that take
+    /// seconds, which no other write is to wait for. Nothing else is written for their threads
+    /// until they are durable, so that the order of a thread's writes is kept.
     histories: mpsc::Sender<Job>,
 }
 
 impl JournalWriter {
-    /// Makes as many writers as the store has use for, and their loops to be spawned.
+    /// Makes as many writers as the store has use for, and returns their loops to be spawned.
     pub(in crate::runtime) fn new(
         parts: &WriterParts,
     ) -> (Self, Vec<impl Future<Output = ()> + use<>>) {
@@ -92,8 +92,8 @@ impl JournalWriter {
         (Self { shards, histories }, loops)
     }
 
-    /// Writes, and answers once that is durable or will never be.
-    /// `workflow` is the name that the live stream of all threads shows.
+    /// Writes, and answers once the write is durable or will never be. `workflow` is the name shown
+    /// in the live stream of all threads.
     pub(in crate::runtime) async fn commit(
         &self,
         write: Write,
@@ -132,9 +132,10 @@ async fn run(parts: WriterParts, mut queue: mpsc::Receiver<Job>) {
         }
         held.release(&mut jobs);
         while let Some(first) = jobs.first() {
-            // After authority was lost and regained, jobs of two incarnations may stand in line;
-            // and a start that its caller gave up waiting for may stand before its repeat. What met
-            // a lock goes without the others, should it have to wait for it.
+            // After authority was lost and regained, the jobs of two incarnations may be in the
+            // queue; and a start that its caller gave up waiting for may come before its repeat. A
+            // write that met a lock goes apart from the others, in case it has to wait for the
+            // lock.
             let (me, alone) = (first.ticket.authority.incarnation, first.ticket.pauses.is_some());
             let mut batch = Gathered::default();
             let (batch, rest) = jobs.into_iter().partition(|job| {
@@ -148,13 +149,13 @@ async fn run(parts: WriterParts, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-/// Writes that met a lock, each with the moment of its next try. Bounded by those who wait for them:
-/// a driver or an invoke each.
+/// Writes that met a lock, each with the time of its next try. Their number is bounded by their
+/// callers, a driver or an invoke each.
 #[derive(Default)]
 struct Held(Vec<(Instant, Job)>);
 
 impl Held {
-    /// Resolves when one may be tried again.
+    /// Resolves when a write may be tried again.
     async fn due(&self) {
         match self.0.iter().map(|(at, _)| *at).min() {
             Some(at) => tokio::time::sleep_until(at).await,
@@ -162,13 +163,13 @@ impl Held {
         }
     }
 
-    /// Puts those that may be tried again to the others.
+    /// Moves the writes that may be tried again to the other jobs.
     fn release(&mut self, jobs: &mut Vec<Job>) {
         let now = Instant::now();
         jobs.extend(self.0.extract_if(.., |(at, _)| *at <= now).map(|(_, job)| job));
     }
 
-    /// Holds one back for a while.
+    /// Holds a write back for a while.
     fn hold(&mut self, mut job: Job) {
         let first = Backoff::new(FIRST_BUSY_PAUSE, LONGEST_BUSY_PAUSE);
         let pause = job.ticket.pauses.get_or_insert(first).advance();
@@ -176,7 +177,7 @@ impl Held {
     }
 }
 
-/// What a batch holds already.
+/// The threads and bytes that a batch holds already.
 #[derive(Debug, Default)]
 struct Gathered {
     threads: HashSet<ThreadId>,
@@ -184,10 +185,10 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// Whether the batch takes one more write: one of each thread, and no more bytes than can be
-    /// written in good time.
+    /// Adds a write if it fits: the batch takes one write of each thread, and no more bytes than
+    /// can be written in good time.
     fn takes(&mut self, write: &Write) -> bool {
-        // A thread counts as seen even if its write must wait: a later one must not overtake it.
+        // A thread counts as seen even if its write must wait: a later write must not overtake it.
         if !self.threads.insert(write.thread_id().clone()) {
             return false;
         }
@@ -200,7 +201,7 @@ impl Gathered {
     }
 }
 
-/// About how many bytes a write sends.
+/// Returns about how many bytes a write sends.
 fn size(write: &Write) -> usize {
     let bytes = |records: &Records| records.events.iter().map(String::len).sum::<usize>();
     match write {
@@ -249,7 +250,7 @@ async fn commit_batch(parts: &WriterParts, jobs: Vec<Job>, held: &mut Held) {
 
 impl Ticket {
     fn answer(self, answer: Committed) {
-        // A driver that was dropped meanwhile does not listen any more; the write stands.
+        // A driver that was dropped meanwhile no longer listens; the write stands.
         drop(self.reply.send(answer));
     }
 }
@@ -279,9 +280,9 @@ async fn write_until_answered(
         let answer = tokio::select! {
             biased;
             answer = sent => answer,
-            // A connection that swallowed it would keep this writer from the next incarnation's
-            // writes. Should it land all the same, it did so before the thread was claimed again,
-            // or not at all.
+            // A connection that does not answer would keep this writer from the next incarnation's
+            // writes. If the batch lands all the same, it did so before the thread was claimed
+            // again, or not at all.
             () = authority.lost() => return Err(Committed::Lost),
         };
         let answer = match answer {
@@ -313,7 +314,7 @@ async fn write_until_answered(
     }
 }
 
-/// After an unknown outcome, tells own writes that landed the first time from refused ones.
+/// After an unknown result, tells own writes that landed the first time from refused ones.
 async fn own_writes(
     parts: &WriterParts,
     (writes, tickets): (&[Write], &[Ticket]),
@@ -325,7 +326,7 @@ async fn own_writes(
         let refused = !matches!(outcome, WriteOutcome::Written { .. });
         let asks = ticket.sent_before && refused;
         let landed = asks && landed_before(parts, write, authority).await?;
-        // Messages may have come in between; the next append tells of them.
+        // Messages may have arrived in between; the next append reports them.
         answers.push(if landed { WriteOutcome::Written { mail: 1 } } else { outcome });
     }
     Ok(answers)
@@ -340,12 +341,12 @@ async fn landed_before(
         Write::Append(append) if append.records.is_some() => {
             parts.store.wrote(&append.thread_id, append.prev, append.epoch).await
         }
-        // Without records only ownership or the inbox changes; both are looked at afresh later.
+        // Without records only ownership or the inbox changes; both are read afresh later.
         Write::Append(_) => Ok(false),
         Write::Start(start) => {
             let Some(row) = parts.store.thread(&start.thread_id).await? else { return Ok(false) };
-            // Under which epoch the first record was written tells a start that drives from one
-            // that waits: the latter is at epoch 1 too once somebody, perhaps we, has claimed it.
+            // The epoch of the first record tells a start that drives from one that waits: a
+            // waiting thread is at epoch 1 too once somebody, perhaps this replica, has claimed it.
             let (epoch, own) = match start.disposition {
                 Disposition::Keep => (1, row.owner == authority.incarnation && row.epoch == 1),
                 Disposition::Release { .. } | Disposition::SetAside { .. } => {

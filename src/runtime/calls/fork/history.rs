@@ -1,6 +1,6 @@
-//! The history of a thread, read and written anew as that of another.
+//! The history of a thread, read and rewritten as that of another.
 //!
-//! It is read page by page and bounded as a whole; what cannot be read is never guessed. Called by
+//! It is read page by page and bounded as a whole; nothing unreadable is guessed. Called by
 //! [`super`] alone.
 
 use crate::machine::ThreadState;
@@ -16,22 +16,22 @@ use crate::runtime::settings::LOAD_PAGE;
 use crate::runtime::types::RuntimeError;
 use crate::store::{Disposition, FORK_LABEL, IdempotencyKey, Records, Start};
 
-/// The longest history that a fork takes over, in bytes of events. It goes in with one statement,
-/// which has to be through within the 10 s that a statement may take, also on a slow disk.
+/// The longest history that a fork copies, in bytes of events. It is written with one statement,
+/// which has to end within the 10 s that a statement may take, also on a slow disk.
 const MAX_HISTORY_BYTES: usize = 32 << 20;
 /// About how large the journal rows of a history are, in bytes: a read of the journal takes whole
-/// rows, and is not to cost much more than it asks for.
+/// rows, and should not cost much more than it asks for.
 const ROW_BYTES: usize = 1 << 20;
 
-/// What of a fork its history does not say.
+/// The facts about a fork that are not in its history.
 pub(in crate::runtime) struct Begun<'a> {
     /// The thread it is forked from.
     pub(in crate::runtime) origin: &'a ThreadId,
-    /// Version of its workflow, if that is a stored one.
+    /// The version of its workflow, if that is a stored one.
     pub(in crate::runtime) workflow_version: Option<u32>,
-    /// Hash of the request.
+    /// The hash of the request.
     pub(in crate::runtime) request: &'a str,
-    /// The key that makes repeats of the request one thread.
+    /// The idempotency key, which makes repeats of the request one thread.
     pub(in crate::runtime) key: Option<String>,
 }
 
@@ -43,7 +43,7 @@ pub(in crate::runtime) struct History {
     open: (Vec<String>, usize),
     first: Seq,
     bytes: usize,
-    /// Subscriptions that want to hear of the fork's own events.
+    /// Subscriptions to the fork's own events.
     notices: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ impl History {
             let left = usize::try_from(until - after).unwrap_or(LOAD_PAGE).min(LOAD_PAGE);
             let look = || async { Ok(core.store().read(&origin, after, left).await?) };
             let page = persistently(core, look).await?;
-            // Deleted meanwhile.
+            // A missing page means that the thread was deleted meanwhile.
             after = page.last().ok_or(RuntimeError::ThreadNotFound)?.last();
             for text in page.iter().flat_map(|records| &records.events) {
                 let event = Event::decode(text).map_err(LoadError::from)?;
@@ -141,13 +141,14 @@ impl History {
         }
     }
 
-    /// What the fork adds is a row of its own: the last one, by whose time it counts as made.
+    /// Adds the fork's own events as a row of their own, the last one: its time is the fork's
+    /// creation time.
     pub(in crate::runtime) fn add_own(&mut self, core: &Core, events: &[Event]) {
         self.rows.extend(records(&self.state.thread_id, events));
         self.notices = core.notices.wanted((&self.state.thread_id, &self.state.plan.name), events);
     }
 
-    /// The write that makes the fork.
+    /// Returns the write that makes the fork.
     pub(in crate::runtime) fn into_start(
         self,
         core: &Core,
@@ -197,7 +198,7 @@ mod tests {
     use crate::machine::{Moment, start};
     use crate::model::{Json, Pointer, Timeouts, WorkflowRef, WorkflowStart};
 
-    /// A thread that has just begun, and its first event with an input of so many bytes.
+    /// Returns a thread that has just begun, and its first event with an input of so many bytes.
     fn begun(bytes: usize) -> (ThreadState, Event) {
         let workflow = r#"{"name":"w","steps":[{"id":"a","kind":"sleep","with":{"for":1}}]}"#;
         let plan = Plan::parse(&Json::parse(workflow).unwrap(), &Pointer::root()).unwrap();

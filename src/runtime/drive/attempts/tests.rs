@@ -9,7 +9,7 @@ use crate::model::StepId;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Shows so many signs of life, with that time between two, and then ends or falls silent.
+/// Shows `times` signs of life, `every` apart, and then ends or falls silent.
 #[derive(Debug)]
 struct Trickle {
     times: u32,
@@ -53,7 +53,7 @@ impl StepExecutor for Trickle {
     }
 }
 
-/// Performs an attempt to its end: what it reports, and how long it took.
+/// Performs an attempt to its end; returns its reports and how long it took.
 async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Duration) {
     let (sender, mut inbox) = mpsc::channel(8);
     let run = Run {

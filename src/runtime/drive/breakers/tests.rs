@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 
-/// Time as tokio's own, which stands still but for timers.
+/// A clock on tokio's paused time, which only timers move.
 #[derive(Debug)]
 struct Paused(Instant);
 
@@ -15,12 +15,12 @@ impl Clock for Paused {
     }
 
     fn monotonic(&self) -> Duration {
-        // Away from zero: a moment before the start is none.
+        // Away from zero, because a moment before the start cannot be represented.
         Duration::from_secs(1_000) + self.0.elapsed()
     }
 }
 
-/// Draws nothing but this many thousandths.
+/// A source of randomness that always draws this many thousandths.
 #[derive(Debug, Default)]
 struct Drawn(AtomicU64);
 
@@ -73,7 +73,7 @@ async fn a_refusal_waits_for_the_half_open_moment_and_is_spread_behind_it() {
         assert_eq!((failure.category, failure.recoverable), (Category::External, true));
         assert_eq!(refused.retry_after.unwrap().as_millis(), wait);
         assert_eq!(breakers.metrics.circuits.refusals.get(), 1);
-        // Another target is not concerned.
+        // Another target is not affected.
         assert!(breakers.enter(aim("h:2")).await.is_ok());
     }
 }
@@ -106,7 +106,7 @@ async fn a_probe_that_takes_long_is_not_waited_for() {
     let refused = breakers.enter(aim("h:1")).await.unwrap_err();
     assert_eq!(begun.elapsed().as_secs(), SHORT_WAIT.as_secs());
     assert!(refused.retry_after.unwrap() > Duration::from_secs(50));
-    // Dropped, it gives its place back.
+    // A dropped probe gives its place back.
     drop(probe);
     assert!(breakers.enter(aim("h:1")).await.is_ok());
 }
@@ -121,12 +121,13 @@ async fn a_target_that_asks_for_it_cools_down_within_the_steps_own_patience() {
     breakers.enter(aim("h:1")).await.unwrap().end(&asks(20));
     let refused = breakers.enter(aim("h:1")).await.unwrap_err();
     assert_eq!(refused.retry_after.unwrap().as_millis(), 20_002);
-    // A step that waits for a second at the most does so, and loses no attempt.
+    // A step with a patience of one second waits for that, and loses no attempt.
     let hasty = Aim { patience: Duration::from_secs(1), ..aim("h:1") };
     let begun = Instant::now();
     assert!(breakers.enter(hasty).await.is_ok());
     assert_eq!(begun.elapsed().as_secs(), 1);
-    // Who only says that there is too much at once is left alone for the step's first delay.
+    // A target that only says that there are too many requests is left alone for the step's first
+    // delay.
     breakers.enter(aim("h:2")).await.unwrap().end(&failure(Category::RateLimit));
     let begun = Instant::now();
     assert!(breakers.enter(aim("h:2")).await.is_ok());
