@@ -1,4 +1,4 @@
-//! An attempt of a step, and the trait of what performs one.
+//! An attempt of a step, and the trait of executors, which perform attempts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,21 +16,23 @@ pub struct Attempt {
     pub thread_id: ThreadId,
     /// The step.
     pub step_id: StepId,
-    /// The number of the attempt, from 1; those of a compensation are counted by themselves.
+    /// The number of the attempt, from 1; attempts of a compensation are counted by themselves.
     pub number: u32,
-    /// Which of the step's works it is of.
+    /// The work of the step that it is an attempt at.
     pub work: Work,
-    /// How often the step was undone and begun again before it.
+    /// The number of times the step was undone and begun again before it.
     pub rounds: u32,
-    /// What the step does; the executor of its kind takes what its templates cannot hold.
+    /// The action of the step; its executor takes from it what templates cannot hold.
     pub action: Arc<Action>,
-    /// The step's `with`, templates and secrets filled in. Never journalled, never logged.
+    /// The step's `with`, with templates and secrets filled in. It is never journalled and never
+    /// logged.
     pub with: Json,
-    /// Whether its template names secrets: what it describes then stays where it is sent.
+    /// Whether its template names secrets: the request that it describes then stays with the target
+    /// it names.
     pub holds_secrets: bool,
     /// W3C trace context of the invoke, if there was one.
     pub traceparent: Option<String>,
-    /// What the executor shows its signs of life to: every piece of output that arrives is one.
+    /// The record of the executor's signs of life: every piece of output that arrives is one.
     pub pulse: Pulse,
 }
 
@@ -46,11 +48,11 @@ impl std::fmt::Debug for Attempt {
 }
 
 impl Attempt {
-    /// The key that is the same for every attempt of this step, and another one for every attempt
-    /// of its fallback or its compensation, which do something else. What is done anew after it was
-    /// undone is another effect as well: whoever remembers the first one must not answer from memory.
-    /// It begins with the namespace, unless that is `default`: threads of two namespaces may have one
-    /// id and call one target.
+    /// Returns the idempotency key. It is the same for every attempt of this step, and another one
+    /// for attempts of its fallback or its compensation, which do something else. A run after the
+    /// step was undone is another effect as well: a target that remembers the first one must not
+    /// answer from memory. The key begins with the namespace, unless that is `default`: threads of
+    /// two namespaces may have one id and call one target.
     pub fn idempotency_key(&self) -> String {
         let round = match self.rounds {
             0 => String::new(),
@@ -65,12 +67,12 @@ impl Attempt {
     }
 }
 
-/// What an attempt ended with, if not with an output.
+/// The error of an attempt that ended without an output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptError {
     /// The failure to record.
     pub failure: Failure,
-    /// How long the other side asked to wait (`Retry-After`).
+    /// The time that the other side asked to wait (`Retry-After`).
     pub retry_after: Option<Duration>,
 }
 
@@ -83,16 +85,16 @@ impl From<Failure> for AttemptError {
 /// Performs attempts of one kind of step.
 #[async_trait]
 pub trait StepExecutor: Send + Sync + std::fmt::Debug {
-    /// Performs one attempt and gives its output.
+    /// Performs one attempt and returns its output.
     async fn execute(&self, attempt: Attempt) -> Result<Json, AttemptError>;
 
-    /// What the attempt is aimed at outside this process: the key of its circuit breaker, unless
-    /// the step names one. `None`: at nothing, or at nothing that can be read.
+    /// Returns the target of the attempt outside this process: the key of its circuit breaker,
+    /// unless the step names one. `None`: it has none, or none that can be read.
     fn target(&self, _attempt: &Attempt) -> Option<String> {
         None
     }
 
-    /// The outcome of an attempt that needs no waiting and little time; `None`: use
+    /// Returns the outcome of an attempt that needs no waiting and little time; `None`: use
     /// [`StepExecutor::execute`]. It saves a task for steps that only compute.
     fn execute_now(&self, _attempt: &Attempt) -> Option<Result<Json, AttemptError>> {
         None

@@ -1,8 +1,8 @@
-//! What a step does in the world: one file per kind, behind one trait.
+//! Executors, which perform the work of steps: one file per kind, behind one trait.
 //!
-//! An executor gets everything filled in and reports one outcome. It never reads the journal,
-//! never decides about retries, and never outlives its attempt: dropping the future it returns
-//! ends its work (connections closed, children killed).
+//! An executor gets an attempt with everything filled in and reports one outcome. It never reads
+//! the journal, never decides about retries, and never outlives its attempt: dropping the future it
+//! returns ends its work (connections closed, children killed).
 
 mod attempt;
 mod exec;

@@ -1,4 +1,4 @@
-//! Places for work that takes long, of which no namespace holds all.
+//! Places for long work. No namespace holds all of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,17 +7,17 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::model::Namespace;
 
-/// See the module.
+/// A limited number of places, shared among namespaces.
 #[derive(Debug)]
 pub(super) struct Places {
     all: Arc<Semaphore>,
-    /// How many one namespace may have.
+    /// The largest number of places that one namespace may have.
     of_one: usize,
     /// The shares of the namespaces that have a place, or wait for one.
     shares: Mutex<HashMap<Namespace, Arc<Semaphore>>>,
 }
 
-/// A place; it is free again when this is dropped.
+/// A place; it becomes free when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     _of_one: OwnedSemaphorePermit,
@@ -25,7 +25,7 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// So many places, of which one is always for another namespace than those that have the others.
+    /// Makes so many places. One namespace gets at most all but one of them, or the only one.
     pub(super) fn new(places: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(places)),
@@ -34,7 +34,7 @@ impl Places {
         }
     }
 
-    /// Waits for a place. Where there is only one, the namespaces take turns.
+    /// Waits for a place. If there is only one place, the namespaces take turns.
     pub(super) async fn take(&self, namespace: &Namespace) -> Result<Place, AcquireError> {
         let share = self.share(namespace);
         Ok(Place {
@@ -43,16 +43,16 @@ impl Places {
         })
     }
 
-    /// How many are free.
+    /// Returns the number of free places.
     #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.all.available_permits()
     }
 
     fn share(&self, namespace: &Namespace) -> Arc<Semaphore> {
-        // Each change leaves a map of shares.
+        // A poisoned lock is used on: each change leaves a valid map of shares.
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody else has are of namespaces that are done: a place has its share.
+        // A share that nobody else holds is of a namespace that is done: a place holds its share.
         shares.retain(|_, share| Arc::strong_count(share) > 1);
         let new = || Arc::new(Semaphore::new(self.of_one));
         Arc::clone(shares.entry(namespace.clone()).or_insert_with(new))

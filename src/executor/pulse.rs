@@ -1,7 +1,7 @@
-//! Signs of life of an attempt: its executor beats, whoever waits for it notices silence.
+//! Signs of life of an attempt: its executor beats, and the code that waits for it notices silence.
 //!
 //! A beat is cheap enough for every piece of output. Time here is tokio's, like that of every other
-//! timer of an attempt; nothing of it is ever recorded.
+//! timer of an attempt, and is never recorded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A timer that comes this late means that the whole process stood still; what arrived meanwhile
-/// then gets as long to be read, perhaps by another task, before it counts as silence.
+/// The delay of a timer that means that the whole process stood still. Output that arrived
+/// meanwhile then gets as long to be read, perhaps by another task, before it counts as silence.
 const STALL: Duration = Duration::from_millis(100);
 
-/// Shows that an attempt is alive. Clones belong to the same attempt.
+/// The record of an attempt's signs of life. Clones belong to the same attempt.
 #[derive(Debug, Clone)]
 pub struct Pulse {
     shared: Arc<Shared>,
@@ -27,14 +27,14 @@ struct Shared {
 }
 
 impl Default for Pulse {
-    /// A pulse whose first beat is now.
+    /// Makes a pulse whose first beat is now.
     fn default() -> Self {
         Self { shared: Arc::new(Shared { born: Instant::now(), last: AtomicU64::new(0) }) }
     }
 }
 
 impl Pulse {
-    /// A sign of life.
+    /// Records a sign of life.
     pub fn beat(&self) {
         let since = u64::try_from(self.shared.born.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.shared.last.fetch_max(since, Ordering::Relaxed);
@@ -58,12 +58,12 @@ impl Pulse {
         }
     }
 
-    /// How long ago the last sign of life came.
+    /// Returns the time since the last sign of life.
     pub fn silence(&self) -> Duration {
         self.last().elapsed()
     }
 
-    /// When the last sign of life came.
+    /// Returns when the last sign of life came.
     pub(super) fn last(&self) -> Instant {
         self.shared.born + Duration::from_micros(self.shared.last.load(Ordering::Relaxed))
     }
@@ -97,7 +97,7 @@ mod tests {
         let pulse = Pulse::default();
         let mut silent = std::pin::pin!(pulse.silent(LIMIT));
         assert!(futures_util::poll!(&mut silent).is_pending());
-        // As after a stall of the whole process: the timer is due, and so is the output.
+        // This is as after a stall of the whole process: the timer is due, and so is the output.
         tokio::time::advance(LIMIT * 2).await;
         pulse.beat();
         assert!(futures_util::poll!(&mut silent).is_pending());

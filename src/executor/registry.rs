@@ -9,12 +9,13 @@ use super::{ExecutorSettings, StepExecutor, Webhooks};
 use crate::definition::Action;
 use crate::model::Clock;
 
-/// Finds the executor of a step: [`Registry`], or what a test puts in its place.
+/// Finds the executor of a step: [`Registry`], or a test's stand-in.
 pub trait Executors: Send + Sync + std::fmt::Debug {
-    /// The executor of an action; `None` for a `sleep`, which the machine waits for by itself.
+    /// Returns the executor of an action; `None` for a `sleep`, which the machine waits for by
+    /// itself.
     fn get(&self, action: &Action) -> Option<&dyn StepExecutor>;
 
-    /// What sends webhooks; `None`: nothing does, and nobody can subscribe.
+    /// Returns the sender of webhooks; `None` if there is none, so that nobody can subscribe.
     fn webhooks(&self) -> Option<&dyn Webhooks> {
         None
     }
@@ -29,8 +30,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Makes the executors. A process-wide rustls provider must be installed before; the error is
-    /// that of an HTTP client that cannot be made.
+    /// Makes the executors. A process-wide rustls provider must be installed before. Fails if the
+    /// HTTP client cannot be made.
     pub fn new(settings: ExecutorSettings, clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
         let limit = settings.max_output_bytes;
         let redactor = Arc::clone(&settings.redactor);

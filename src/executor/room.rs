@@ -1,6 +1,7 @@
-//! The memory that an attempt takes for what it receives.
+//! The memory that an attempt takes for data that it receives.
 //!
-//! An attempt is never refused: one that finds no room waits for it, for a while, before it reads on.
+//! An attempt is never refused: if there is no room, it waits for some, for a while, before it
+//! reads on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +11,14 @@ use tokio::time::{Instant, sleep};
 use crate::model::{Category, Failure, codes};
 use crate::observe::{Memory, Pool, Reservation};
 
-/// Bytes that an attempt receives without asking: most answers have fewer.
+/// The number of bytes that an attempt receives without asking: most answers have fewer.
 const FREE: usize = 64 << 10;
-/// How often it is asked again.
+/// The time between two tries to get room.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// Longest that an attempt waits for room: the other side waits as well.
+/// The longest wait of an attempt for room: the other side waits as well.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What one attempt takes.
+/// The memory of one attempt.
 #[derive(Debug)]
 pub(super) struct Room {
     held: Reservation,
@@ -25,12 +26,12 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// No bytes yet.
+    /// Makes a room without any bytes yet.
     pub(super) fn new(memory: &Arc<Memory>) -> Self {
         Self { held: memory.note(Pool::Attempts, 0), bytes: 0 }
     }
 
-    /// Takes room for more bytes, once there is some.
+    /// Takes room for more bytes, waiting until there is some.
     pub(super) async fn take(&mut self, more: usize) -> Result<(), Failure> {
         self.bytes = self.bytes.saturating_add(more);
         if self.bytes <= FREE {

@@ -23,18 +23,18 @@ impl Secrets {
         Self { values, redactor }
     }
 
-    /// The value of that name. It may go into an attempt's `with`, and nowhere else.
+    /// Returns the value of that name. It may go into an attempt's `with`, and nowhere else.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(ExposeSecret::expose_secret)
     }
 
-    /// What takes all of them out of what is stored or shown.
+    /// Returns the redactor of all of them, for texts that are stored or shown.
     pub fn redactor(&self) -> Arc<Redactor> {
         Arc::clone(&self.redactor)
     }
 
-    /// The names of those that are too short to be told from other text: they are put in, and are
-    /// shown wherever a target repeats them.
+    /// Returns the names of secrets that are too short to be told from other text: they are filled
+    /// in, and are shown wherever a target repeats them.
     pub fn too_short(&self) -> impl Iterator<Item = &str> {
         let short = |value: &SecretString| value.expose_secret().trim().len() < MIN_SECRET_BYTES;
         self.values.iter().filter(move |(_, value)| short(value)).map(|(name, _)| name.as_str())

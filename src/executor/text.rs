@@ -1,11 +1,11 @@
-//! Text that comes from outside, made fit for a failure's message.
+//! Makes text from outside fit for a failure's message.
 
 use std::borrow::Cow;
 
 use crate::model::{Category, Failure, Node, codes};
 
-/// The beginning of a text from outside, at most `max` characters, control characters escaped: it
-/// ends up in logs and terminals, where it must not forge a line or move the cursor.
+/// Returns the beginning of a text from outside, at most `max` characters, with control characters
+/// escaped: it ends up in logs and terminals, where it must not forge a line or move the cursor.
 pub(super) fn excerpt(text: &str, max: usize) -> String {
     let trimmed = text.trim();
     let mut out = printable(trimmed.chars().take(max));
@@ -15,7 +15,7 @@ pub(super) fn excerpt(text: &str, max: usize) -> String {
     out
 }
 
-/// The end of a text from outside, like [`excerpt`].
+/// Returns the end of a text from outside, like [`excerpt`].
 pub(super) fn tail(text: &str, max: usize) -> String {
     let trimmed = text.trim();
     let skipped = trimmed.chars().count().saturating_sub(max);
@@ -35,13 +35,13 @@ fn printable(chars: impl Iterator<Item = char>) -> String {
     out
 }
 
-/// Characters that make a terminal show text in another order than it is read.
+/// Returns whether a character makes a terminal show text in another order than it is read.
 const fn is_reordering(char: char) -> bool {
     matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A value where text is wanted: strings as they are, anything else as compact JSON, the same way
-/// a template inside a longer string is filled in.
+/// Returns a value as text: strings as they are, other values as compact JSON, the same way a
+/// template inside a longer string is filled in.
 pub(super) fn text_of(value: &Node) -> Cow<'_, str> {
     match value {
         Node::String(text) => Cow::Borrowed(text),
@@ -54,19 +54,19 @@ pub(super) fn text_of(value: &Node) -> Cow<'_, str> {
     }
 }
 
-/// A `with` that is wrong once its templates are filled in.
+/// Returns the failure of a `with` that is wrong once its templates are filled in.
 pub(super) fn invalid(detail: impl std::fmt::Display) -> Failure {
     let message = format!("invalid configuration: {detail}");
     Failure::permanent(codes::INVALID_CONFIGURATION, Category::Validation, message)
 }
 
-/// An output above the bound of `limit` bytes.
+/// Returns the failure of an output above the bound of `limit` bytes.
 pub(super) fn too_large(what: &str, limit: usize) -> Failure {
     let message = format!("{what} is larger than {limit} bytes");
     Failure::permanent(codes::PAYLOAD_TOO_LARGE, Category::Resource, message)
 }
 
-/// An output that is not what the step promised.
+/// Returns the failure of an output that breaks the step's promise.
 pub(super) fn output_invalid(message: String) -> Failure {
     Failure::permanent(codes::OUTPUT_INVALID, Category::Step, message)
 }

@@ -1,4 +1,4 @@
-//! The `transform` step: a jq filter over the value its `with` was filled in to.
+//! The `transform` step: a jq filter over the filled-in value of its `with`.
 //!
 //! A filter has no effects and always ends the same way, so its failures are never retried.
 
@@ -14,12 +14,12 @@ use crate::definition::{Action, Filter, FilterError, FilterLimits};
 use crate::model::{Category, Failure, Json, codes};
 use crate::observe::{Memory, Pool};
 
-/// Filters that run on threads of their own at once, if the memory for steps has room for as many
-/// ([`FilterLimits::memory`]). Each may keep a core busy for a second; those beyond wait their turn, and no
-/// namespace has all of them.
+/// The number of filters that run on threads of their own at once, if the memory for steps has room
+/// for as many ([`FilterLimits::memory`]). Each may keep a core busy for a second; further ones
+/// wait their turn, and no namespace has all of them.
 const MAX_LONG_RUNS: usize = 4;
 
-/// Most characters of a filter's own error that a message repeats.
+/// The largest number of characters of a filter's own error that a message repeats.
 const MAX_ERROR_CHARS: usize = 1000;
 
 /// Performs `transform` steps.
@@ -95,7 +95,7 @@ impl TransformExecutor {
     }
 }
 
-/// That a result is wanted: until this is dropped.
+/// A mark that a result is wanted, until this is dropped.
 #[derive(Debug, Default)]
 struct Wanted {
     unwanted: Arc<AtomicBool>,
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!((places(9 * each), places(100 * each)), (2, MAX_LONG_RUNS));
     }
 
-    /// Takes about a second, in ways that the meter sees.
+    /// A filter that takes about a second, in ways that the meter sees.
     const LONG: &str = "reduce range(1e9) as $i (0; . + 1)";
 
     #[tokio::test]
@@ -196,7 +196,7 @@ mod tests {
                 }
             }
         };
-        // Each of them to its end takes a second and more.
+        // Each of them takes a second and more if it runs to its end.
         tokio::time::timeout(Duration::from_secs(40), all).await.unwrap();
     }
 

@@ -1,4 +1,4 @@
-//! What of a token's claims becomes a caller: a name, a role, a namespace, and an end.
+//! Converts a token's claims into a caller: a name, a role, a namespace, and an end.
 
 use std::time::Duration;
 
@@ -7,37 +7,37 @@ use serde_json::{Map, Value};
 use super::refusal::Refusal;
 use crate::model::{Namespace, Role, Timestamp};
 
-/// Stands before the subject in a caller's name. The name of an API key has no colon in it, so that no
-/// token is taken for a key, and no key for a token.
+/// The prefix of the subject in a caller's name. The name of an API key has no colon in it, so that
+/// no token is taken for a key, and no key for a token.
 pub const NAME_PREFIX: &str = "oidc:";
-/// Characters of a subject, which are ASCII (OpenID Connect Core 1.0, section 2). So no two that look
-/// alike are two callers.
+/// The largest number of characters of a subject. They are ASCII (OpenID Connect Core 1.0, section
+/// 2), so that no two subjects that look alike are two callers.
 const MAX_SUBJECT: usize = 255;
 
-/// The claims of a token whose signature held.
+/// The claims of a token with a valid signature.
 pub(super) type Claims = Map<String, Value>;
 
-/// Where a token says what its bearer may do, and where.
+/// The claims of a token that give its bearer's role and namespace.
 #[derive(Debug, Clone)]
 pub struct ClaimNames {
     /// The claim that names roles.
     pub role: String,
-    /// The role of a token that names none of ours.
+    /// The role of a token that names none of this server's roles.
     pub default_role: Option<Role>,
     /// The claim that names the namespace.
     pub namespace: String,
 }
 
-/// Whom a token names.
+/// The caller that a token names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimed {
     /// [`NAME_PREFIX`] and the subject.
     pub name: String,
-    /// The highest role that the token names; without one nothing is allowed.
+    /// The highest role that the token names; a caller without one may do nothing.
     pub role: Option<Role>,
-    /// Whose threads the caller sees.
+    /// The namespace whose threads the caller sees.
     pub namespace: Namespace,
-    /// From when on the token is not taken any more.
+    /// The time from which the token is not accepted any more.
     pub expires: Timestamp,
 }
 
@@ -61,7 +61,8 @@ impl ClaimNames {
         })
     }
 
-    /// A claim that is there and is no namespace is never taken for `default`.
+    /// Reads the namespace. A claim that is present and not a namespace is never taken for
+    /// `default`.
     fn namespace(&self, claims: &Claims) -> Result<Namespace, Refusal> {
         let Some(value) = at(claims, &self.namespace) else { return Ok(Namespace::default()) };
         value.as_str().and_then(Namespace::parse).ok_or_else(|| {
@@ -70,8 +71,9 @@ impl ClaimNames {
     }
 }
 
-/// The claim of this name; else what a JSON pointer (`/realm_access/roles`) or a path with dots
-/// (`realm_access.roles`) leads to. The whole name comes first, since names may be URLs.
+/// Returns the claim of this name; if there is none, the value that a JSON pointer
+/// (`/realm_access/roles`) or a path with dots (`realm_access.roles`) leads to. The whole name
+/// comes first, since names may be URLs.
 fn at<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(name) {
         return Some(value);
@@ -84,12 +86,12 @@ fn at<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     rest.iter().try_fold(claims.get(first)?, |value, part| value.get(part))
 }
 
-/// A part of a JSON pointer (RFC 6901, section 4).
+/// Decodes a part of a JSON pointer (RFC 6901, section 4).
 fn unescaped(part: &str) -> String {
     part.replace("~1", "/").replace("~0", "~")
 }
 
-/// The highest role that a text or a list names; other names are other programs'.
+/// Returns the highest role that a text or a list names; other names belong to other programs.
 fn highest(value: &Value) -> Option<Role> {
     match value {
         Value::String(name) => Role::parse(name),
@@ -98,7 +100,7 @@ fn highest(value: &Value) -> Option<Role> {
     }
 }
 
-/// Whole seconds of a time, which may have parts of one (RFC 7519, section 2).
+/// Returns the whole seconds of a time, which may have a fraction (RFC 7519, section 2).
 fn seconds(value: &Value) -> Option<i64> {
     let Value::Number(number) = value else { return None };
     number.to_string().split('.').next()?.parse().ok()

@@ -1,5 +1,5 @@
-//! The signatures of tokens, checked by `ring`: it is the provider of TLS here, and no second one is
-//! wanted.
+//! Checks the signatures of tokens by `ring`: it is the provider of TLS here, and a second one is
+//! not wanted.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -15,25 +15,25 @@ use ring::signature::{
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: no_signer,
     verifier_factory: verifier,
-    // For making JWKs out of keys, which nothing here does.
+    // These make JWKs out of keys, which nothing here does.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Chooses `ring` for the tokens of this process.
+/// Installs `ring` for the tokens of this process.
 pub(super) fn install() {
     if PROVIDER.install_default().is_err() {
         tracing::debug!("the cryptography of tokens is chosen already");
     }
 }
 
-/// How `ring` is told a public key and an algorithm.
+/// The form in which `ring` takes a public key and an algorithm.
 enum Check {
     Rsa(&'static RsaParameters),
     Curve(&'static dyn VerificationAlgorithm),
 }
 
-/// The check of an algorithm that is taken; every other has none, those with a shared secret above
-/// all: a public key must never be taken for a secret.
+/// Returns the check of an accepted algorithm. Every other has none, above all those with a shared
+/// secret: a public key must never be taken for a secret.
 fn check(algorithm: Algorithm) -> Option<Check> {
     let table: [(Algorithm, Check); 9] = [
         (Algorithm::RS256, Check::Rsa(&RSA_PKCS1_2048_8192_SHA256)),
@@ -49,7 +49,7 @@ fn check(algorithm: Algorithm) -> Option<Check> {
     table.into_iter().find(|(taken, _)| *taken == algorithm).map(|(_, check)| check)
 }
 
-/// Whether tokens may be signed with this algorithm.
+/// Returns whether tokens may be signed with this algorithm.
 pub(super) fn is_taken(algorithm: Algorithm) -> bool {
     check(algorithm).is_some()
 }
@@ -90,7 +90,7 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     Ok(Box::new(RingVerifier { algorithm: *algorithm, check, key: key.clone() }))
 }
 
-/// This server makes no such tokens.
+/// Refuses to sign: this server makes no such tokens.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the type of a `CryptoProvider`'s member")]
 fn no_signer(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     Err(ErrorKind::UnsupportedAlgorithm.into())

@@ -1,5 +1,5 @@
-//! Asks an issuer for its keys: its configuration (OpenID Connect Discovery 1.0), then the key set that
-//! it names.
+//! Fetches an issuer's keys: its configuration (OpenID Connect Discovery 1.0), then the key set
+//! that it names.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use url::Url;
 use super::keys::SigningKeys;
 use crate::model::HostPort;
 
-/// Where an issuer says what it is, below its own URL.
+/// The path of an issuer's configuration, below its own URL.
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
-/// Longest time for one document, the connection included: requests wait for it.
+/// The longest time for one document, the connection included: requests wait for it.
 pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of a document. Sets with certificates of a dozen keys are some tens of KiB.
+/// The largest document, in bytes. Sets with certificates of a dozen keys are some tens of KiB.
 const MAX_DOCUMENT: usize = 256 << 10;
-/// What issuers see of us.
+/// The `User-Agent` of requests to issuers.
 const USER_AGENT: &str = concat!("rethread/", env!("CARGO_PKG_VERSION"));
 
-/// What of an issuer's configuration is used.
+/// The members of an issuer's configuration that are used.
 #[derive(Deserialize)]
 struct Configuration {
     issuer: String,
     jwks_uri: String,
 }
 
-/// A URL that keys may come from: whoever could change what it answers could sign anything, so plain
-/// `http` is for this machine alone.
+/// Reads a URL that keys may come from. An attacker who can change its answer can sign anything, so
+/// plain `http` is accepted for this machine alone.
 pub fn endpoint(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|fault| format!("not a URL: {fault}"))?;
     let bare = url.username().is_empty() && url.password().is_none();
@@ -48,7 +48,8 @@ fn is_loopback(url: &Url) -> bool {
     host.is_some_and(|host| host.is_loopback())
 }
 
-/// Makes a client for issuers: no proxy and no redirect, which could lead to another one's keys.
+/// Makes a client for issuers: no proxy, and no redirect, which could lead to the keys of another
+/// issuer.
 pub(super) fn client() -> Result<Client, reqwest::Error> {
     base().build().or_else(|fault| {
         tracing::warn!(error = %fault, "no trusted certificates: an issuer's keys cannot be fetched by https");
@@ -65,7 +66,7 @@ fn base() -> ClientBuilder {
         .timeout(FETCH_TIMEOUT)
 }
 
-/// The keys that the issuer has now.
+/// Fetches the keys that the issuer has now.
 pub(super) async fn fetch(client: &Client, issuer: &str) -> anyhow::Result<SigningKeys> {
     let address = format!("{}{WELL_KNOWN}", issuer.trim_end_matches('/'));
     let text = document(client, &address).await?;
@@ -84,9 +85,10 @@ pub(super) async fn fetch(client: &Client, issuer: &str) -> anyhow::Result<Signi
     SigningKeys::read(&text).map_err(|fault| anyhow!("{address}: {fault}"))
 }
 
-/// An issuer that is reached safely must not lead to keys that are not.
+/// Reads the URL of the key set. An issuer that is reached over https must not lead to keys that
+/// are not.
 fn endpoint_of_keys(address: &str, issuer: &str) -> Result<Url, String> {
-    // Unlike an issuer's own URL, it may have a query.
+    // Unlike an issuer's own URL, this one may have a query.
     let bare = address.split_once('?').map_or(address, |(bare, _)| bare);
     let keys = endpoint(bare)?;
     if issuer.starts_with("https:") && keys.scheme() != "https" {

@@ -1,8 +1,9 @@
-//! The issuer whose tokens are taken: its keys, fetched anew from time to time and when a token names
-//! a key that is not known.
+//! The issuer whose tokens are accepted. Its keys are fetched anew from time to time, and when a
+//! token names an unknown key.
 //!
-//! One task fetches ([`Issuer::run`]); requests ask it to and wait. So there is one fetch at a time, and
-//! a stranger who makes up keys' ids cannot have the issuer asked more often than [`ASK_EVERY`].
+//! One task fetches ([`Issuer::run`]); requests notify it and wait. So there is one fetch at a
+//! time, and a stranger who makes up ids of keys cannot have the issuer asked more often than every
+//! [`ASK_EVERY`].
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,54 +20,56 @@ use super::refusal::Refusal;
 use super::token::{self, LEEWAY, Told};
 use crate::model::Clock;
 
-/// Between two fetches when all is well: a key that the issuer withdraws is not taken for longer.
+/// The time between two fetches when all is well: a key that the issuer withdraws is not accepted
+/// for longer.
 const REFRESH_EVERY: Duration = Duration::from_mins(5);
-/// Least time between two fetches, whatever tokens come and however the last one ended.
+/// The shortest time between two fetches, whatever tokens come and however the last one ended.
 const ASK_EVERY: Duration = Duration::from_secs(10);
-/// How long keys are taken while the issuer cannot be asked: a day's outage of the issuer is not one
-/// of this server, and a key that was withdrawn before does not open it for ever.
+/// The time for which keys are accepted while the issuer cannot be reached. A day's outage of the
+/// issuer must not be one of this server, and a key that was withdrawn before must not be accepted
+/// for ever.
 const STALE_AFTER: Duration = Duration::from_hours(24);
-/// How long a request waits for a fetch: the two documents of one.
+/// The time that a request waits for a fetch, which reads two documents.
 const PATIENCE: Duration = FETCH_TIMEOUT.saturating_mul(2);
 
-/// Which tokens are taken, and how they are read.
+/// The settings for accepted tokens, and for reading them.
 #[derive(Debug, Clone)]
 pub struct IssuerSettings {
     /// The issuer, exactly as its tokens name it.
     pub issuer: String,
-    /// What tokens must be for.
+    /// The audience that tokens must have.
     pub audience: String,
-    /// Where they say what their bearer may do, and where.
+    /// The claims that give their bearer's role and namespace.
     pub claims: ClaimNames,
 }
 
-/// What is known of the issuer's keys.
+/// The state of the issuer's keys.
 #[derive(Debug, Default)]
 struct Known {
-    /// The newest keys, and when they were fetched.
+    /// The newest keys, and the time at which they were fetched.
     keys: Option<(Arc<SigningKeys>, Duration)>,
-    /// When the last fetch began.
+    /// The start of the last fetch.
     asked: Option<Duration>,
-    /// Whether it still goes on.
+    /// Whether that fetch still goes on.
     asking: bool,
-    /// Fetches that ended.
+    /// The number of fetches that have ended.
     ended: u64,
-    /// Fetches that failed since one did not.
+    /// The number of failed fetches since the last one that succeeded.
     failures: u32,
 }
 
-/// How the issuer's keys are, for whoever looks after the server.
+/// The state of the issuer's keys, for the operators of the server.
 #[derive(Debug, Clone, Copy)]
 pub struct Freshness {
-    /// Keys that tokens may be signed with.
+    /// The number of keys that tokens may be signed with.
     pub keys: usize,
     /// The age of the set; `None` if no tokens can be checked.
     pub age: Option<Duration>,
-    /// Fetches that failed since one did not.
+    /// The number of failed fetches since the last one that succeeded.
     pub failures: u32,
 }
 
-/// The issuer.
+/// An issuer of tokens.
 #[derive(Debug)]
 pub struct Issuer {
     settings: IssuerSettings,
@@ -77,8 +80,8 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// An issuer that nobody has asked yet: [`Self::run`] does. A process-wide rustls provider must be
-    /// installed.
+    /// Makes an issuer without keys yet; [`Self::run`] fetches them. A process-wide rustls provider
+    /// must be installed.
     pub fn new(settings: IssuerSettings, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         crypto::install();
         let client = discovery::client()?;
@@ -86,7 +89,7 @@ impl Issuer {
         Ok(Self { settings, client, clock, known, wanted })
     }
 
-    /// Whom a token names, if it holds.
+    /// Returns the caller that a token names, if the token is valid.
     pub async fn verify(&self, token: &str) -> Result<Claimed, Refusal> {
         let told = token::told(token)?;
         let key = self.key(&told).await?;
@@ -95,7 +98,7 @@ impl Issuer {
         self.settings.claims.read(&claims, LEEWAY)
     }
 
-    /// How the issuer's keys are.
+    /// Returns the state of the issuer's keys.
     pub fn freshness(&self) -> Freshness {
         let known = self.known.borrow();
         let now = self.clock.monotonic();
@@ -107,7 +110,7 @@ impl Issuer {
         }
     }
 
-    /// Keeps the keys new, for ever.
+    /// Keeps the keys fresh, for ever.
     pub async fn run(&self) -> Infallible {
         loop {
             self.refresh().await;
@@ -116,7 +119,7 @@ impl Issuer {
             let asked = async {
                 loop {
                     self.wanted.notified().await;
-                    // Whoever asked during the last fetch has its answer.
+                    // A request that came during the last fetch has its answer.
                     if self.known.borrow().may_be_asked(self.clock.monotonic()) {
                         return;
                     }
@@ -129,7 +132,7 @@ impl Issuer {
         }
     }
 
-    /// The key that a token's header means: one that is known, or that the issuer has now.
+    /// Returns the key that a token's header means: a known one, or one that the issuer has now.
     async fn key(&self, told: &Told) -> Result<SigningKey, Refusal> {
         let mut known = self.known.subscribe();
         let now = self.clock.monotonic();
@@ -143,7 +146,7 @@ impl Issuer {
         if wait {
             self.wanted.notify_one();
             let ended = known.wait_for(|known| known.ended > seen);
-            // Whatever came of it, and should nothing have come: what is known is looked at.
+            // The known keys are looked at whatever the result, and also if none came in time.
             if tokio::time::timeout(PATIENCE, ended).await.is_err() {
                 tracing::debug!("the issuer takes long");
             }
@@ -182,7 +185,7 @@ impl Issuer {
     }
 }
 
-/// Logs that the issuer has gone away or come back; `failures` are those before this fetch.
+/// Logs that the issuer has gone away or come back; `failures` is the number before this fetch.
 fn log(fetched: &anyhow::Result<SigningKeys>, failures: u32) {
     match fetched {
         Ok(keys) if failures > 0 => {
@@ -198,7 +201,7 @@ fn log(fetched: &anyhow::Result<SigningKeys>, failures: u32) {
 }
 
 impl Known {
-    /// The keys, unless they are too old.
+    /// Returns the keys, unless they are too old.
     fn keys(&self, now: Duration) -> Option<&SigningKeys> {
         let (keys, fetched) = self.keys.as_ref()?;
         (now.saturating_sub(*fetched) < STALE_AFTER).then_some(keys)
@@ -208,7 +211,7 @@ impl Known {
         self.keys(now)?.find(told.key.as_deref(), told.algorithm).cloned()
     }
 
-    /// Whether the last fetch is long enough ago.
+    /// Returns whether the last fetch is long enough ago for another one.
     fn may_be_asked(&self, now: Duration) -> bool {
         self.asked.is_none_or(|asked| now.saturating_sub(asked) >= ASK_EVERY)
     }

@@ -1,6 +1,6 @@
 //! The keys of an issuer that tokens may be signed with, read from its JWK set (RFC 7517).
 //!
-//! A set may hold keys of other kinds and for other uses: those are passed over, not a fault.
+//! A set may hold keys of other kinds and for other uses: those are ignored and are no fault.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,9 +11,9 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Bits. Shorter RSA keys are within reach of whoever has the machines (NIST SP 800-57).
+/// The shortest RSA key, in bits. Shorter ones can be broken with enough machines (NIST SP 800-57).
 const MIN_RSA_BITS: usize = 2048;
-/// Algorithms of an RSA key that names none.
+/// The algorithms of an RSA key that names none.
 const RSA: [Algorithm; 6] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -30,7 +30,7 @@ const CURVES: [(EllipticCurve, Algorithm); 2] =
 const EDWARDS_CURVES: [(EllipticCurve, Algorithm); 1] =
     [(EllipticCurve::Ed25519, Algorithm::EdDSA)];
 
-/// A key, and what it may have signed.
+/// A key, and the algorithms that it may have signed with.
 #[derive(Debug, Clone)]
 pub(super) struct SigningKey {
     id: Option<String>,
@@ -38,7 +38,7 @@ pub(super) struct SigningKey {
     pub(super) key: DecodingKey,
 }
 
-/// The keys of one set that are used.
+/// The usable keys of one set.
 #[derive(Debug, Default)]
 pub(super) struct SigningKeys(Vec<SigningKey>);
 
@@ -48,7 +48,7 @@ struct Document {
 }
 
 impl SigningKeys {
-    /// Reads a set.
+    /// Reads a key set.
     pub(super) fn read(text: &[u8]) -> Result<Self, String> {
         let document: Document = serde_json::from_slice(text)
             .map_err(|fault| format!("the key set is not a JWK set: {fault}"))?;
@@ -59,12 +59,13 @@ impl SigningKeys {
         Ok(Self(keys))
     }
 
-    /// How many there are.
+    /// Returns the number of keys.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The key that a token's header means. A header that names none means the only one there is.
+    /// Returns the key that a token's header means. A header without an id means the only key there
+    /// is.
     pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<&SigningKey> {
         let fits = |key: &&SigningKey| key.algorithms.contains(&algorithm);
         match (id, self.0.as_slice()) {
@@ -75,7 +76,7 @@ impl SigningKeys {
     }
 }
 
-/// A key of a set, if it is one that is used.
+/// Reads a key of a set; `None` if it is not usable.
 fn usable(value: Value) -> Option<SigningKey> {
     let jwk: Jwk = serde_json::from_value(value).ok()?;
     let common = &jwk.common;
@@ -93,9 +94,9 @@ fn usable(value: Value) -> Option<SigningKey> {
     used.then(|| SigningKey { id: common.key_id.clone(), algorithms, key })
 }
 
-/// What a key of this kind may sign, and the key.
+/// Returns the algorithms of a key of this kind, and the key.
 fn material(jwk: &Jwk) -> Option<(Vec<Algorithm>, DecodingKey)> {
-    // Any other kind is not used, a shared secret (`oct`) above all.
+    // Other kinds are not used, above all a shared secret (`oct`).
     if let AlgorithmParameters::RSA(parameters) = &jwk.algorithm {
         return Some((RSA.to_vec(), rsa(parameters)?));
     }
@@ -110,8 +111,8 @@ fn material(jwk: &Jwk) -> Option<(Vec<Algorithm>, DecodingKey)> {
     Some((vec![*algorithm], DecodingKey::from_jwk(jwk).ok()?))
 }
 
-/// An RSA key that is long enough. Some issuers write zeros in front of the modulus, which `ring`
-/// does not take.
+/// Returns an RSA key if it is long enough. Some issuers write zeros in front of the modulus, which
+/// `ring` does not accept.
 fn rsa(parameters: &RSAKeyParameters) -> Option<DecodingKey> {
     let number = |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok();
     let (n, e) = (number(&parameters.n)?, number(&parameters.e)?);

@@ -1,9 +1,9 @@
-//! Bearer tokens of an OpenID Connect issuer: who a token names, once its signature, its times, its
-//! issuer and its audience have held.
+//! Bearer tokens of an OpenID Connect issuer: finds the caller that a token names, once its
+//! signature, times, issuer and audience are valid.
 //!
-//! [`Issuer`] holds the issuer's signing keys and keeps them new. `jsonwebtoken` checks tokens, `ring`
-//! their signatures; what of an issuer's keys is used at all stands in `keys`, what of a token's claims
-//! becomes a name, a role and a namespace in `claims`.
+//! [`Issuer`] holds the issuer's signing keys and keeps them fresh. `jsonwebtoken` checks tokens,
+//! `ring` their signatures; `keys` picks the usable keys of an issuer, `claims` converts a token's
+//! claims into a name, a role and a namespace.
 
 mod claims;
 mod crypto;

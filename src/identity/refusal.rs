@@ -1,15 +1,15 @@
-//! Why a token opens nothing.
+//! Refusals of tokens.
 
 use std::time::Duration;
 
-/// Why a token opens nothing.
+/// The reason for which a token is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// It does not hold.
+    /// The token is not valid.
     Invalid(String),
-    /// Nobody can tell now, since the issuer cannot be asked for its keys.
+    /// The token cannot be checked now, since the issuer's keys cannot be fetched.
     Unavailable {
-        /// When to try again.
+        /// The time after which to try again.
         retry_after: Duration,
     },
 }

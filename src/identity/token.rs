@@ -1,4 +1,4 @@
-//! One token: whether a text is one, what its header says, and whether it holds.
+//! One token: tells whether a text is one, reads its header, and checks it.
 
 use std::time::Duration;
 
@@ -13,16 +13,17 @@ use super::crypto;
 use super::keys::SigningKey;
 use super::refusal::Refusal;
 
-/// Bytes. Tokens with all groups of a person are a few KiB; heads of requests are not much larger.
+/// The longest token, in bytes. Tokens with all groups of a person are a few KiB; heads of requests
+/// are not much larger.
 const MAX_TOKEN: usize = 16 << 10;
-/// How far the issuer's clock and this machine's may be apart.
+/// The largest difference between the issuer's clock and this machine's.
 pub(super) const LEEWAY: Duration = Duration::from_secs(30);
-/// Types of tokens that may be shown to a server (RFC 9068, section 4; RFC 7519, section 5.1). Others
-/// are for other uses: to log somebody out, to prove a key.
+/// The types of tokens that a server may accept (RFC 9068, section 4; RFC 7519, section 5.1).
+/// Others are for other uses: to log somebody out, to prove a key.
 const TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
 
-/// Whether a text has the form of a signed token (RFC 7515, section 3.1): three parts in base64url, of
-/// which the first is an object that names an algorithm.
+/// Returns whether a text has the form of a signed token (RFC 7515, section 3.1): three parts in
+/// base64url, of which the first is an object that names an algorithm.
 pub fn is_token(text: &str) -> bool {
     let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let parts: Vec<&str> = text.split('.').collect();
@@ -35,7 +36,7 @@ pub fn is_token(text: &str) -> bool {
     object.is_some_and(|object| object.get("alg").is_some_and(Value::is_string))
 }
 
-/// What a token says of its own signature: nothing that could be trusted yet.
+/// The header of a token about its own signature, which cannot be trusted yet.
 pub(super) struct Told {
     pub(super) key: Option<String>,
     pub(super) algorithm: Algorithm,
@@ -58,7 +59,7 @@ fn has_taken_type(header: &Header) -> bool {
     named.is_none_or(|named| TYPES.contains(&named.as_str()))
 }
 
-/// The claims of a token, if its signature, its times, its issuer and its audience hold.
+/// Returns the claims of a token, if its signature, times, issuer and audience are valid.
 pub(super) fn claims(
     token: &str,
     (key, algorithm): (&SigningKey, Algorithm),
@@ -73,14 +74,14 @@ pub(super) fn claims(
     let claims = decode::<Claims>(token, &key.key, &validation)
         .map_err(|error| Refusal::Invalid(words(&error)))?
         .claims;
-    // The library also takes a list that names the issuer among others.
+    // The library also accepts a list that names the issuer among others.
     if claims.get("iss").and_then(Value::as_str) != Some(issuer) {
         return Err(Refusal::invalid("the token is of another issuer"));
     }
     Ok(claims)
 }
 
-/// What does not hold, for whoever sent the token.
+/// Says why the token is not valid, for the sender of the token.
 fn words(error: &Error) -> String {
     if let ErrorKind::MissingRequiredClaim(name) | ErrorKind::InvalidClaimFormat(name) =
         error.kind()

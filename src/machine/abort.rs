@@ -1,4 +1,4 @@
-//! Ends a thread that somebody aborts: now or when its grace is over, as it is or undone.
+//! Ends a thread that somebody aborts: at once or after a grace, with or without compensation.
 
 use super::choices;
 use super::decision::Decision;
@@ -6,19 +6,20 @@ use super::interventions::close;
 use super::{Ending, Rejection, Who, undo};
 use crate::model::{EventBody, ThreadStatus, WorkflowResumed};
 
-/// Aborts a thread that is being aborted, once no attempt is under way or their grace is over.
+/// Ends a thread that is aborted with a grace, once no attempt is under way or the grace is over.
 pub(super) fn stop_if_over(decision: &mut Decision<'_>) {
     let Some((who, Ending { at, compensate })) = decision.state.ending() else { return };
-    // To be undone, it has to start something: while nothing may it stays as it is.
+    // Compensation starts attempts: while nothing may start, the thread stays as it is.
     let may = decision.moment.may_start || !compensate;
     if may && (at <= decision.moment.now || !decision.state.has_running()) {
         let who = who.clone();
-        // What is paused can be aborted.
+        // This cannot fail: a paused thread can be aborted.
         abort_now(decision, compensate, &who).unwrap_or_default();
     }
 }
 
-/// Ends the thread, and has it undone if that was asked. What is under way is cancelled.
+/// Ends the thread, or starts its compensation if `compensate` is set. Attempts under way are
+/// cancelled.
 pub(super) fn abort_now(
     decision: &mut Decision<'_>,
     compensate: bool,
@@ -35,7 +36,7 @@ pub(super) fn abort_now(
     Ok(())
 }
 
-/// Whatever waits for a person is answered with that.
+/// Aborts the thread and starts its compensation, which answers every open intervention.
 pub(super) fn abort_and_undo(decision: &mut Decision<'_>, who: &Who) -> Result<(), Rejection> {
     match decision.state.status {
         ThreadStatus::Paused if decision.state.undoing.is_some() => {
@@ -59,6 +60,6 @@ pub(super) fn go_on_undoing(decision: &mut Decision<'_>, who: &Who) {
     let Who { by, reason, .. } = who.clone();
     let resumed = WorkflowResumed { by, reason, ..WorkflowResumed::default() };
     decision.emit(EventBody::WorkflowResumed(resumed));
-    // Its questions are closed and nothing else of it is open: only what undoes it can go on.
+    // Its interventions are closed and its steps have stopped: only its compensation can go on.
     undo::proceed(decision);
 }

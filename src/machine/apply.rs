@@ -1,4 +1,4 @@
-//! Folds an event into the state. Cannot fail: what does not fit was never decided.
+//! Folds an event into the state. It cannot fail: an event that does not fit is never decided.
 
 mod undo;
 
@@ -91,14 +91,15 @@ impl ThreadState {
         }
     }
 
-    /// Somebody gave the thread data that others may have to approve.
+    /// Records in `starters` who gave the thread data that others may have to approve.
     fn gave_data(&mut self, by: &str) {
         if !by.is_empty() && self.starters.iter().all(|known| known != by) {
             self.starters.push(by.to_owned());
         }
     }
 
-    /// A step that completes while it waits for a signal has taken the oldest of that name.
+    /// Removes the oldest signal of the name that a completing step waits for: the step has taken
+    /// it.
     fn take_signal(&mut self, id: &StepId) {
         let name = self.find(id).and_then(|(_, step)| step.signal.clone());
         let taken = name.and_then(|name| self.signals.iter().position(|sent| sent.name == name));
@@ -133,7 +134,7 @@ impl ThreadState {
         self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
     }
 
-    /// Steps in these states stand before their next attempt again; their count of attempts stays.
+    /// Returns steps and compensations in these states to `pending`; their counts of attempts stay.
     fn forget(&mut self, states: &[StepStatus]) {
         for step in self.steps.iter_mut().filter(|step| states.contains(&step.status)) {
             step.stand_again();
@@ -180,8 +181,9 @@ impl ThreadState {
         self.stopped = Some(Stopped { at, who: Who { by, reason, ..Who::default() }, ending });
     }
 
-    /// Goes its own way: what ran over there begins anew, and nobody was lost here. What had ended,
-    /// or was about to, goes on as after a resume.
+    /// Separates a fork from the thread it comes from: attempts that ran there begin anew, and
+    /// losses of replicas there do not count here. A thread that had ended, or was about to, goes
+    /// on as after a resume.
     fn forked(&mut self, data: &WorkflowForked) {
         let ends = self.is_failing() || self.status.is_terminal() || self.ending().is_some();
         (self.recoveries, self.interrupted) = (0, 0);
@@ -228,7 +230,7 @@ impl ThreadState {
             }
             if step.status == StepStatus::Pending {
                 step.own.failures = 0;
-                // It begins anew: with what it is itself.
+                // The step begins anew, with its own work and not its fallback.
                 step.fallback = false;
             }
         }
@@ -236,7 +238,7 @@ impl ThreadState {
 }
 
 impl Held {
-    /// The output that a wait keeps, if it does.
+    /// The blocked output that a wait keeps, if it keeps one.
     fn of(data: &StepWaiting) -> Option<Self> {
         Some(Self {
             output: data.output.clone()?,
@@ -254,7 +256,7 @@ impl StepState {
         self.held = Held::of(data);
     }
 
-    /// Stands before its next attempt again; its count of attempts stays.
+    /// Returns the step to `pending`, before its next attempt; its count of attempts stays.
     fn stand_again(&mut self) {
         self.status = StepStatus::Pending;
         self.own.wake_at = None;
@@ -262,7 +264,7 @@ impl StepState {
         self.held = None;
     }
 
-    /// Stands before its first attempt again; attempts are numbered on.
+    /// Returns the step to `pending`, before its first attempt; the numbers of attempts go on.
     fn begin_again(&mut self) {
         let undone = self.status == StepStatus::Compensated;
         self.own.begin_again();
@@ -276,7 +278,7 @@ impl StepState {
         };
     }
 
-    /// Stands before another attempt, with all that its policy has.
+    /// Returns the step to `pending`, with all attempts of its retry policy.
     fn try_again(&mut self) {
         self.status = StepStatus::Pending;
         self.own.failures = 0;
@@ -308,7 +310,7 @@ impl StepState {
         self.status = StepStatus::Retrying;
         self.own.fail(&data.error, Some(data.retry_at), !data.cancelled);
         if data.fallback {
-            // The fallback's attempts are counted by its own policy.
+            // The fallback's own policy counts its attempts.
             self.own.failures = 0;
             self.fallback = true;
         }

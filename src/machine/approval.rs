@@ -1,8 +1,9 @@
 //! Steps that wait for a person's decision.
 //!
-//! What is asked is the filled-in `with`, and its digest is what a decision is bound to. If that would
-//! be another one by now (another input, an edited output), the question is withdrawn and asked anew:
-//! nobody approves what he has not seen. Called by `attempt` and by whatever changes a thread's data.
+//! A question asks about the filled-in `with`, and a decision is bound to its digest. If that
+//! digest would be another one by now (another input, an edited output), the question is withdrawn
+//! and asked anew: nobody approves data that he has not seen. Called by `attempt` and by code that
+//! changes a thread's data.
 
 use super::Who;
 use super::choices::{CHANGED, EXPIRED, POLICY};
@@ -16,10 +17,10 @@ use crate::model::{
     StepId, StepStatus, StepWaiting, ThreadId, Timestamp, canonical_digest,
 };
 
-/// What an approval offers where it says nothing.
+/// The choices of an approval that names none.
 const CHOICES: [&str; 2] = ["approve", "reject"];
 
-/// Asks, by the filled-in `with`.
+/// Opens the question of an approval, from its filled-in `with`.
 pub(super) fn ask(
     decision: &mut Decision<'_>,
     step: StepIx,
@@ -62,7 +63,8 @@ pub(super) fn ask(
     Ok(())
 }
 
-/// When the question is escalated: by its own patience, or by the workflow's if that ends in time.
+/// Returns when the question is escalated: after its own `escalateAfter`, or after the workflow's
+/// if that ends before the question does.
 fn escalation(
     decision: &Decision<'_>,
     node: &Node,
@@ -94,7 +96,8 @@ fn choices(node: &Node) -> Result<Vec<String>, Failure> {
     choices.filter(|all| !all.is_empty()).ok_or_else(|| fault("`choices` is a list of texts"))
 }
 
-/// Ends an approval with what was chosen: `by` is whose name is proven, and `onBehalfOf` what he said.
+/// Completes an approval with the choice: `by` is the proven name, `onBehalfOf` the name that was
+/// given.
 pub(super) fn decided(
     decision: &mut Decision<'_>,
     step: StepIx,
@@ -110,7 +113,7 @@ pub(super) fn decided(
     complete(decision, step, output.unwrap_or_else(|_| Json::null()));
 }
 
-/// Nobody has decided in time; says so if that fails the step.
+/// Settles an approval that nobody decided in time; returns the reason if that fails the step.
 pub(super) fn expire(
     decision: &mut Decision<'_>,
     step: StepIx,
@@ -131,7 +134,8 @@ pub(super) fn expire(
     (!chosen).then_some(why)
 }
 
-/// Withdraws every question that would be another one by now.
+/// Withdraws every open question whose filled-in `with` is another one by now, or cannot be filled
+/// in.
 pub(super) fn withdraw_changed(decision: &mut Decision<'_>, who: &Who) {
     for step in waiting(decision.state) {
         let planned = decision.planned(step);
@@ -149,7 +153,7 @@ pub(super) fn withdraw_changed(decision: &mut Decision<'_>, who: &Who) {
     }
 }
 
-/// Asks what was withdrawn, as it is now.
+/// Asks a withdrawn question again, with the thread's data as they are now.
 pub(super) fn ask_unless_open(decision: &mut Decision<'_>, step: StepIx) -> Result<(), Failure> {
     let planned = decision.planned(step);
     if open_question(decision.state, &planned.id).is_some() {
@@ -159,7 +163,7 @@ pub(super) fn ask_unless_open(decision: &mut Decision<'_>, step: StepIx) -> Resu
     ask(decision, step, planned, &with)
 }
 
-/// The steps that wait for a decision, or for being asked about anew.
+/// Returns the approvals that wait for a decision, or for their question to be asked anew.
 pub(super) fn waiting(state: &ThreadState) -> Vec<StepIx> {
     let asks = state.placed().filter(|(_, planned, step)| {
         let action = &planned.work(step.work()).action;
@@ -173,15 +177,15 @@ fn open_question<'a>(state: &'a ThreadState, step: &StepId) -> Option<&'a Interv
     open.find(|one| one.kind == InterventionKind::Approval && one.steps.contains(step))
 }
 
-/// The `with` of a step that waits, as it would be if it were asked now.
+/// Fills in the `with` of a waiting step as if its question were asked now.
 fn rendered(decision: &Decision<'_>, planned: &PlanStep) -> Result<Json, Failure> {
     let scope = AsAsked { state: decision.state, id: planned.id.as_str() };
     let with = planned.with.render(&scope, decision.moment.max_event);
     with.map_err(|unfilled| unfilled.failure(""))
 }
 
-/// A thread's data as they stood when a step was asked about: it was running then. (A fallback may
-/// name the status of its own step.)
+/// A thread's data as they were when a step's question was asked: the step was `running` then. (A
+/// fallback may name the status of its own step.)
 struct AsAsked<'a> {
     state: &'a ThreadState,
     id: &'a str,

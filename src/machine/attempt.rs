@@ -1,9 +1,9 @@
-//! How a step's attempts begin, and what becomes of a step that has used them: its fallback stands in
-//! for it, or it fails.
+//! Begins the attempts of a step, and ends a step that has used them: its fallback takes over, or
+//! it fails.
 //!
-//! Which of the two works a step is at is told by the journal: by the retry that hands over to the
-//! fallback, and by every attempt that is the fallback's. An attempt of a step that waits (for a time, a
-//! signal or a person) begins with what it waits for. Called by whatever starts or ends an attempt.
+//! The journal tells which of its two works a step is at: the retry that hands over to the fallback
+//! is marked, and so is every attempt of the fallback. An attempt of a step that waits (for a time,
+//! a signal or a person) begins with its wait. Called by code that starts or ends an attempt.
 
 use super::decision::Decision;
 use super::state::ThreadState;
@@ -14,19 +14,19 @@ use crate::model::{
     StepStatus, ThreadId, ThreadStatus, codes,
 };
 
-/// Whether steps may start: a thread that is failing only waits for its running attempts.
+/// Returns whether steps may start: a failing thread only waits for its running attempts.
 pub(super) fn may_start(decision: &Decision<'_>) -> bool {
     decision.moment.may_start
         && matches!(decision.state.status, ThreadStatus::Queued | ThreadStatus::Running)
         && decision.state.error.is_none()
 }
 
-/// Starts the attempt that a step waits for before it is due.
+/// Starts the next attempt of a step before it is due.
 pub(super) fn start_now(decision: &mut Decision<'_>, step: StepIx, who: &Who) {
     begin_attempt(decision, step, Some(who));
 }
 
-/// Starts an attempt if anything may start: what cannot is started as soon as something can.
+/// Starts an attempt if steps may start; otherwise it is started as soon as they may.
 pub(super) fn start_attempt_now(decision: &mut Decision<'_>, step: StepIx) {
     if may_start(decision) {
         start_attempt(decision, step);
@@ -57,7 +57,7 @@ fn begin_attempt(decision: &mut Decision<'_>, step: StepIx, who: Option<&Who>) {
     }
 }
 
-/// Ends a step for which nothing stands in.
+/// Fails a step; no fallback takes over from it.
 pub(super) fn fail_step(
     decision: &mut Decision<'_>,
     step: StepIx,
@@ -69,7 +69,8 @@ pub(super) fn fail_step(
     decision.emit_on(step, EventBody::StepFailed, data);
 }
 
-/// Begins to wait. What is there already is taken at once.
+/// Begins the wait of a step. A signal that is there already, or a time that has come, ends it at
+/// once.
 fn begin_waiting(decision: &mut Decision<'_>, step: StepIx, planned: &PlanStep) {
     let rendered = planned.with.render(&*decision.state, decision.moment.max_event);
     let rendered = rendered.map_err(|unfilled| unfilled.failure(""));
@@ -85,7 +86,7 @@ fn begin_waiting(decision: &mut Decision<'_>, step: StepIx, planned: &PlanStep) 
     }
 }
 
-/// Ends a wait whose time has come. The steps that depend on it are looked at by whoever called.
+/// Ends a wait whose time has come. The caller looks at the steps that depend on it.
 pub(super) fn time_is_up(decision: &mut Decision<'_>, step: StepIx) {
     let planned = decision.planned(step);
     let in_vain = match &*planned.action {
@@ -108,7 +109,8 @@ pub(super) fn time_is_up(decision: &mut Decision<'_>, step: StepIx) {
     }
 }
 
-/// Asks what was withdrawn, as it is now. The thread goes on: what cannot be asked fails its step.
+/// Asks withdrawn questions again, with the thread's data as they are now. The thread goes on: a
+/// question that cannot be asked fails its step.
 pub(super) fn ask_again(decision: &mut Decision<'_>) {
     for step in approval::waiting(decision.state) {
         if let Err(failure) = approval::ask_unless_open(decision, step) {
@@ -119,8 +121,8 @@ pub(super) fn ask_again(decision: &mut Decision<'_>) {
     }
 }
 
-/// Ends the last attempt of a step, which failed with `error` after `duration_ms`. The steps that
-/// depend on it are looked at by whoever calls.
+/// Ends the last attempt of a step, which failed with `error` after `duration_ms`. The caller looks
+/// at the steps that depend on it.
 pub(super) fn give_up(decision: &mut Decision<'_>, step: StepIx, error: Failure, duration_ms: u64) {
     let took_over = decision.state.steps[step].fallback;
     match decision.plan.steps[step].fallback.as_ref().filter(|_| !took_over) {
@@ -137,16 +139,17 @@ pub(super) fn give_up(decision: &mut Decision<'_>, step: StepIx, error: Failure,
     }
 }
 
-/// The fallback's first attempt follows at once, or as soon as anything may start.
+/// Hands a step over to its fallback, whose first attempt starts at once, or as soon as steps may
+/// start.
 fn hand_over(decision: &mut Decision<'_>, step: StepIx, error: Failure) {
-    // The time of the event it stands in: see `Decision::emit`.
+    // The time of this event itself: see `Decision::emit`.
     let retry_at = decision.moment.now.max(decision.state.updated_at);
     let data = StepRetry { error, retry_at, delay_ms: 0, fallback: true, cancelled: false };
     decision.emit_on(step, EventBody::StepRetry, data);
     start_attempt_now(decision, step);
 }
 
-/// The output that stands in for the step.
+/// Renders the fallback's output, which takes the place of the step's.
 fn stand_in(
     decision: &Decision<'_>,
     step: StepIx,
@@ -163,8 +166,8 @@ fn stand_in(
     })
 }
 
-/// A thread's data as they stand once a step has failed, which no event says where an output stands
-/// in for it.
+/// A thread's data with one step shown as failed. Where an output takes its place, no event says
+/// that the step has failed.
 struct WithFailure<'a> {
     state: &'a ThreadState,
     id: &'a str,

@@ -1,6 +1,7 @@
-//! What ends a thread from outside its steps: its workflow's `timeout`, and the grace of an abort.
+//! Bounds that end a thread from outside its steps: its workflow's `timeout`, and the grace of an
+//! abort.
 //!
-//! Both instants are decided once and stand in the journal. Called before timers fire.
+//! Both instants are decided once and recorded in the journal. Called before timers fire.
 
 use super::Moment;
 use super::abort::stop_if_over;
@@ -9,12 +10,12 @@ use super::fail::fail_thread;
 use crate::definition::Plan;
 use crate::model::{Category, Failure, ThreadStatus, Timestamp, codes};
 
-/// When a thread that starts, or goes on, has had its time.
+/// Returns the deadline of a thread that starts, or goes on, now.
 pub(super) fn deadline(plan: &Plan, moment: &Moment) -> Option<Timestamp> {
     plan.timeout.map(|timeout| moment.now.plus(moment.timeouts.of(timeout)))
 }
 
-/// Ends a thread whose time is over; what runs of it is cancelled with it.
+/// Ends a thread whose time is over; its running attempts are cancelled with it.
 pub(super) fn enforce(decision: &mut Decision<'_>) {
     stop_if_over(decision);
     let open = matches!(decision.state.status, ThreadStatus::Queued | ThreadStatus::Running);

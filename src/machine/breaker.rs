@@ -1,30 +1,31 @@
-//! One circuit breaker: whether calls of one target are let through, by what became of the earlier
-//! ones.
+//! A circuit breaker: lets calls of one target through or refuses them, by the results of earlier
+//! calls.
 //!
 //! Pure, like all of `machine`: the time (since an arbitrary fixed point, never backwards) comes in
-//! as an argument, nothing is read and nothing is waited for. Closed until so many failures in a row
-//! open it; open for the reset timeout, then half-open: one probe is let through, and its outcome
-//! closes it or opens it again. Apart from that, a target that asks to be left alone for a while is.
-//! `runtime` keeps one for each target of a replica and asks it before every attempt.
+//! as an argument, nothing is read and nothing is waited for. Closed until so many failures in a
+//! row open it; open for the reset timeout, then half-open: one probe is let through, and its
+//! outcome closes it or opens it again. Apart from that, a target that asks to be left alone is
+//! left alone for a while. `runtime` keeps one for each target of a replica and asks it before
+//! every attempt.
 
 use std::time::Duration;
 
 use crate::model::BreakerPolicy;
 
-/// Longest time that a target is left alone because it asked for it: one answer must not stop the
-/// threads of a replica for a day.
+/// The longest time for which a target is left alone because it asked for it: one answer must not
+/// stop the threads of a replica for a day.
 pub const MAX_COOL_DOWN: Duration = Duration::from_mins(5);
 
 /// A circuit breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Breaker {
     phase: Phase,
-    /// Since when, and for how long, the target wants to be left alone.
+    /// The start and the length of the time for which the target asked to be left alone.
     cooling: Option<(Duration, Duration)>,
-    /// Counts the times it opened or closed: what became of a call that was let through before says
-    /// nothing about the target now.
+    /// The number of times it opened or closed: the result of a call that was let through before
+    /// the last change says nothing about the target now.
     episode: u64,
-    /// Counts the probes, so that one whose place was taken is told from its successors.
+    /// The number of probes so far, which tells a replaced probe from its successors.
     probes: u64,
 }
 
@@ -44,12 +45,12 @@ impl Default for Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Probe {
     number: u64,
-    /// When another one may take its place, should it not have ended: one that hangs must not keep
-    /// the circuit open for ever.
+    /// The time from which another probe may replace this one: a probe that hangs must not keep the
+    /// circuit open for ever.
     until: Duration,
 }
 
-/// What a breaker does.
+/// The state of a circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CircuitState {
     /// It lets calls through.
@@ -61,7 +62,7 @@ pub enum CircuitState {
 }
 
 impl CircuitState {
-    /// The state as the health report and metrics name it.
+    /// Returns the state as the health report and metrics name it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -71,47 +72,47 @@ impl CircuitState {
     }
 }
 
-/// A call that was let through; its outcome is told with [`Breaker::end`].
+/// A call that was let through; its outcome is reported with [`Breaker::end`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit {
     episode: u64,
     probe: Option<u64>,
 }
 
-/// Why a call was not let through.
+/// The reason for which a call was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hindrance {
     /// The circuit is open.
     Open,
-    /// It is half-open, and its probe is under way.
+    /// The circuit is half-open, and its probe is under way.
     Probing,
     /// The target asked to be left alone.
     Cooling,
 }
 
-/// A call that was not let through.
+/// The refusal of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// Why.
+    /// The reason.
     pub why: Hindrance,
-    /// Until when no call is let through, as things stand.
+    /// The time until which calls are refused, as things stand.
     pub until: Duration,
 }
 
-/// What a call says about its target.
+/// The evidence that a call gives about its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
-    /// It answers.
+    /// The target answers.
     Alive,
-    /// It failed, or did not answer.
+    /// The target failed, or did not answer.
     Failing,
-    /// Nothing: the call was cancelled, or never reached it.
+    /// No evidence: the call was cancelled, or never reached the target.
     None,
 }
 
 impl Breaker {
-    /// Asks to make a call. `patience` is the longest time that the caller leaves a target alone
-    /// that asked for it.
+    /// Asks for a permit to make a call. `patience` is the longest time for which the caller leaves
+    /// a target alone that asked for it.
     pub fn ask(
         &mut self,
         now: Duration,
@@ -142,7 +143,7 @@ impl Breaker {
         }
     }
 
-    /// Tells what became of a call that was let through.
+    /// Records the outcome of a call that was let through.
     pub fn end(&mut self, permit: Permit, sign: Sign, now: Duration, policy: BreakerPolicy) {
         if permit.episode != self.episode {
             return;
@@ -163,7 +164,7 @@ impl Breaker {
             Phase::Open { failures, until, probe, .. } => {
                 let current = probe.is_some_and(|probe| permit.probe == Some(probe.number));
                 match sign {
-                    // Also of a probe whose place was taken: the target answers.
+                    // The answer to a replaced probe counts as well: the target answers.
                     Sign::Alive => self.turn(Phase::default()),
                     Sign::Failing if current => {
                         *failures = failures.saturating_add(1);
@@ -191,7 +192,7 @@ impl Breaker {
         self.episode += 1;
     }
 
-    /// What it does now.
+    /// Returns the state of the circuit now.
     pub fn state(&self, now: Duration) -> CircuitState {
         match &self.phase {
             Phase::Closed { .. } => CircuitState::Closed,
@@ -200,14 +201,14 @@ impl Breaker {
         }
     }
 
-    /// Failures in a row.
+    /// Returns the number of failures in a row.
     pub const fn failures(&self) -> u32 {
         match &self.phase {
             Phase::Closed { failures } | Phase::Open { failures, .. } => *failures,
         }
     }
 
-    /// When it opened; `None` if it is closed.
+    /// Returns when the circuit opened; `None` if it is closed.
     pub const fn opened_at(&self) -> Option<Duration> {
         match &self.phase {
             Phase::Closed { .. } => None,
@@ -215,7 +216,8 @@ impl Breaker {
         }
     }
 
-    /// When it lets, or let, a probe through; `None` if it is closed.
+    /// Returns the time from which a probe is, or was, let through; `None` if the circuit is
+    /// closed.
     pub const fn retry_at(&self) -> Option<Duration> {
         match &self.phase {
             Phase::Closed { .. } => None,
@@ -223,7 +225,8 @@ impl Breaker {
         }
     }
 
-    /// Until when the target wants to be left alone; `None` if it does not.
+    /// Returns until when the target asked to be left alone; `None` if it did not, or if that is
+    /// over.
     pub fn cools_until(&self, now: Duration) -> Option<Duration> {
         let (since, length) = self.cooling?;
         Some(since.saturating_add(length)).filter(|until| now < *until)

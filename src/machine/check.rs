@@ -1,4 +1,4 @@
-//! What a step's `check` says of an output, and what a person makes of one that it has blocked.
+//! Judges an output by the `check` of its step, and accepts a blocked output for a person.
 //!
 //! A blocked output is kept in the journal (`step_waiting`) and in the state, and its step waits
 //! until the question about it is answered. Called where attempts end, and where people decide.
@@ -12,11 +12,11 @@ use crate::model::{
     StepWaiting, canonical_digest, codes,
 };
 
-/// What a step that waits for a decision about its output says it waits for.
+/// The reason in the `step_waiting` of a step whose output a person has to decide about.
 pub(super) const BLOCKED: &str = "blocked";
 
-/// Whether an attempt's output completes its step (`true`) or is shown to a person; an error is how
-/// the attempt fails instead.
+/// Returns whether an attempt's output completes its step (`true`) or is shown to a person
+/// (`false`). An error is the failure of the attempt.
 pub(super) fn passes(
     decision: &Decision<'_>,
     step: StepIx,
@@ -62,7 +62,7 @@ pub(super) fn block(decision: &mut Decision<'_>, step: StepIx, held: Held) {
     }));
 }
 
-/// Completes a step with the output that was blocked.
+/// Completes a step with its blocked output.
 pub(super) fn accept(decision: &mut Decision<'_>, step: StepIx) {
     let state = &decision.state.steps[step];
     let (Some(held), fallback) = (state.held.clone(), state.fallback) else { return };

@@ -1,4 +1,4 @@
-//! What the machine can be asked to do, and why it may refuse.
+//! Commands to the machine, and the reasons for which it refuses them.
 
 use std::time::Duration;
 
@@ -10,37 +10,37 @@ use crate::model::{
     ThreadStatus, Timeouts, Timestamp,
 };
 
-/// A request to the machine.
+/// A command to the machine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Time has passed, or the thread has just been claimed: do what is due.
+    /// Do the work that is due: time has passed, or the thread has just been claimed.
     Advance,
     /// The thread was taken over; attempts that were under way are lost and made again.
     Recover(Takeover),
     /// As [`Self::Recover`], but nothing is started: the thread was lost with its replica so often
-    /// that it may be what kills them. It is paused, and a person is asked; what is paused stays so.
+    /// that it may be the cause. It is paused, and a person is asked; a paused thread stays paused.
     Quarantine {
         /// The takeover.
         takeover: Takeover,
-        /// How often it was lost since its last completed step.
+        /// The number of losses since its last completed step.
         losses: u32,
     },
-    /// As [`Self::Quarantine`], but it is known: the thread kept a worker of its server from going on
-    /// for so long that the process was ended. It is paused whatever it was at.
+    /// As [`Self::Quarantine`], but the cause is known: the thread kept a worker of its server from
+    /// going on for so long that the process was ended. It is paused whatever it was doing.
     Condemn {
-        /// The takeover, unless it is driven still.
+        /// The takeover; `None` if the thread is still driven.
         takeover: Option<Takeover>,
-        /// How long it did so.
+        /// The time for which the worker did not go on.
         stood: Duration,
     },
     /// An attempt of a step, or of its compensation, has ended or is worth a warning.
     Attempt {
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
-        /// What became of it.
+        /// The report about it.
         report: Report,
     },
-    /// What a person or a client asks.
+    /// A request of a person or a client.
     Ask(Ask, Who),
 }
 
@@ -49,42 +49,42 @@ pub enum Command {
 pub struct AttemptId {
     /// The step.
     pub step: StepIx,
-    /// Which of the step's works it is at.
+    /// The work of the step that it is an attempt at.
     pub work: Work,
     /// Its number, from 1. A step and its fallback are numbered together, a compensation by itself.
     pub number: u32,
 }
 
-/// What became of an attempt.
+/// A report about an attempt: its result, or a warning.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
-    /// It ended well. What a compensation gives is not kept.
+    /// The attempt succeeded. The output of a compensation is not kept.
     Done {
         /// The output.
         output: Json,
         /// The agent session it ran in.
         session_id: Option<String>,
     },
-    /// It failed.
+    /// The attempt failed.
     Failed {
-        /// Why.
+        /// The failure.
         failure: Failure,
-        /// How long the other side asked to wait.
+        /// The time that the other side asked to wait.
         retry_after: Option<Duration>,
     },
-    /// It has run for longer than its `warnAfter`.
+    /// The attempt has run for longer than its `warnAfter`.
     Slow,
-    /// It has shown no sign of life for long.
+    /// The attempt has shown no sign of life for long.
     Stale {
-        /// For how long.
+        /// The time since its last sign of life.
         silent: Duration,
     },
 }
 
-/// What people and clients can ask of a thread.
+/// A request of a person or a client to a thread.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
-    /// Let what runs end, and start nothing more.
+    /// Let running attempts end, and start nothing more.
     Pause,
     /// Continue a failed, aborted or paused thread.
     Resume(Resume),
@@ -95,103 +95,105 @@ pub enum Ask {
         /// The step.
         step: StepIx,
     },
-    /// Do without a step.
+    /// Skip a step.
     Skip {
         /// The step.
         step: StepIx,
-        /// What those that depend on it see; `null` if absent.
+        /// The output that dependent steps see; `null` if absent.
         output: Option<Json>,
     },
-    /// Put another output in the place of a completed step's, while the thread is paused.
+    /// Replace the output of a completed step, while the thread is paused.
     Edit {
         /// The step.
         step: StepIx,
         /// The output from now on.
         output: Json,
     },
-    /// Take a payload that somebody sends.
+    /// Receive a signal that somebody sends.
     Signal {
         /// The signal's name.
         name: String,
-        /// What is sent with it.
+        /// Its payload.
         payload: Json,
     },
     /// Decide an intervention.
     Resolve {
-        /// Which.
+        /// The id of the intervention.
         id: String,
         /// The decision, one of those that it offers.
         choice: String,
-        /// The digest of what was seen; `None` if that was not said.
+        /// The digest of the question that was seen; `None` if the request does not say.
         digest: Option<String>,
     },
 }
 
-/// How a thread is to be continued.
+/// The options of a resume.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resume {
-    /// Run this step and all that comes after it again.
+    /// The step to run again, with all steps after it.
     pub from_step: Option<StepIx>,
-    /// Do without these steps.
+    /// The steps to skip.
     pub skip: Vec<StepIx>,
-    /// The input of whatever still has to run.
+    /// The new input, for steps that still have to run.
     pub input: Option<Json>,
 }
 
-/// How a thread is to be aborted.
+/// The options of an abort.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Abort {
-    /// How long attempts under way may still take to end by themselves.
+    /// The time that attempts under way have to end by themselves.
     pub grace: Duration,
-    /// Whether what it has done is undone; of a thread that has ended, what is left of it.
+    /// Whether completed steps are undone; of a thread that has ended, those that are left.
     pub compensate: bool,
 }
 
-/// Who asks, and why.
+/// The actor of a request, and the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Who {
-    /// An API key's name; where nobody needs one, whoever was said to ask, or `anonymous`.
+    /// The name of the API key; on a server without keys, the name that the request gives, or
+    /// `anonymous`.
     pub by: String,
-    /// What was said about it.
+    /// The reason, as the request gives it.
     pub reason: Option<String>,
-    /// For whom, as it was said.
+    /// The person on whose behalf it is asked, as the request says.
     pub on_behalf_of: Option<String>,
-    /// What the key may do; `None` where nobody needs one, so that no name is proven.
+    /// The role of the key; `None` on a server without keys, where no name is proven.
     pub role: Option<Role>,
 }
 
-/// A thread changes hands.
+/// The takeover of a thread by another incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Takeover {
-    /// Why.
+    /// The cause.
     pub cause: RecoveryCause,
-    /// How it was rebuilt.
+    /// The way in which the thread was rebuilt.
     pub strategy: RecoveryStrategy,
-    /// Who drove it before.
+    /// The incarnation that drove it before.
     pub previous_owner: Incarnation,
 }
 
-/// What a decision may depend on besides the state and the command.
+/// The inputs of a decision besides the state and the command.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Moment {
     /// The time.
     pub now: Timestamp,
     /// A random number in `[0, 1)`, for jitter.
     pub unit: f64,
-    /// Largest output of a thread, in bytes (`RETHREAD_MAX_EVENT`).
+    /// The largest output of a thread, in bytes (`RETHREAD_MAX_EVENT`).
     pub max_event: usize,
-    /// Whether anything may start by itself: not while the server shuts down. What a person asks for
-    /// then, another try or the undoing of a thread, is begun all the same, for that is its record.
+    /// Whether anything may start by itself: not while the server shuts down. Another attempt or a
+    /// compensation that a person asks for is begun all the same: its start is the record of the
+    /// request.
     pub may_start: bool,
-    /// What bounds work on this server.
+    /// The timeouts of work on this server.
     pub timeouts: Timeouts,
 }
 
-/// Why a command was refused. Nothing has changed.
+/// The reason for which a command was refused. A refused command changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// A result of an attempt that is not the current one: a duplicate, or too late.
+    /// The attempt of a report is not the current one: the report is a duplicate, or too late.
     #[error("the attempt is not current any more")]
     Stale,
     /// The thread's status does not allow it.
@@ -200,15 +202,15 @@ pub enum Rejection {
     /// The step's status does not allow it.
     #[error("step {0} is {status}", status = .1.as_str())]
     WrongStep(StepId, StepStatus),
-    /// There is no such intervention of this thread.
+    /// The thread has no such intervention.
     #[error("there is no such intervention")]
     NoIntervention,
-    /// Somebody has decided it already.
+    /// The intervention was decided already.
     #[error("it was decided already: {choice} by {by}")]
     Resolved {
-        /// What was decided.
+        /// The choice.
         choice: String,
-        /// Who did.
+        /// The name of the actor who made it.
         by: String,
     },
     /// The thread has completed no step that is still to be undone.
@@ -217,28 +219,28 @@ pub enum Rejection {
     /// The thread was paused while it was being undone.
     #[error("the thread was paused while its steps were being undone")]
     Undoing,
-    /// The intervention is about something else than what was seen.
+    /// The intervention's digest is not that of the question that was seen.
     #[error("it is about something else: its digest is {}", .0.as_deref().unwrap_or("none"))]
     OtherDigest(Option<String>),
-    /// It has as many signals as it may that nobody has taken.
+    /// The thread has as many untaken signals as it may.
     #[error("too many signals wait to be taken")]
     TooManySignals,
     /// The intervention does not offer this choice.
     #[error("it offers {}", .0.join(", "))]
     NoSuchChoice(Vec<String>),
-    /// It would answer an approval that somebody else has to answer.
+    /// The request would answer an approval that somebody else has to answer.
     #[error("{0}")]
     NotAnApprover(String),
 }
 
 #[cfg(test)]
 impl AttemptId {
-    /// An attempt at a step's own work.
+    /// Names an attempt at a step's own work.
     pub fn own(step: impl Into<StepIx>, number: u32) -> Self {
         Self { step: step.into(), work: Work::Own, number }
     }
 
-    /// An attempt at a step's compensation.
+    /// Names an attempt at a step's compensation.
     pub fn undo(step: impl Into<StepIx>, number: u32) -> Self {
         Self { step: step.into(), work: Work::Compensation, number }
     }

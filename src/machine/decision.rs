@@ -1,4 +1,4 @@
-//! Events in the making: each is folded into the state as soon as it is decided.
+//! A decision under way: each of its events is folded into the state as soon as it is decided.
 
 use super::{AttemptId, Moment, ThreadState, Who};
 use crate::definition::{Plan, PlanStep, StepIx};
@@ -6,7 +6,7 @@ use crate::model::{
     Event, EventBody, InterventionResolved, OnStep, StepId, StepStatus, Timestamp, millis,
 };
 
-/// A decision under way. If what it holds is not appended, the state must be thrown away.
+/// A decision under way. If its events are not appended, the state must be dropped.
 #[derive(Debug)]
 pub(super) struct Decision<'a> {
     pub(super) plan: &'a Plan,
@@ -16,12 +16,13 @@ pub(super) struct Decision<'a> {
 }
 
 impl<'a> Decision<'a> {
-    /// `plan` is that of `state`: beside it, so that it can be read while the state changes.
+    /// Begins a decision. `plan` is the plan of `state`, passed beside it so that it can be read
+    /// while the state changes.
     pub(super) fn new(plan: &'a Plan, state: &'a mut ThreadState, moment: Moment) -> Self {
         Self { plan, state, moment, events: Vec::new() }
     }
 
-    /// Adds a fact and folds it in.
+    /// Adds an event and folds it in.
     pub(super) fn emit(&mut self, body: EventBody) {
         // Wall clocks step back; the times of a journal do not.
         let at = self.moment.now.max(self.state.updated_at);
@@ -30,7 +31,7 @@ impl<'a> Decision<'a> {
         self.events.push(event);
     }
 
-    /// Adds a fact about a step and folds it in.
+    /// Adds an event about a step and folds it in.
     pub(super) fn emit_on<T>(
         &mut self,
         step: StepIx,
@@ -41,7 +42,7 @@ impl<'a> Decision<'a> {
         self.emit(wrap(OnStep { step: id, attempt, data }));
     }
 
-    /// Adds a fact about an attempt and folds it in.
+    /// Adds an event about an attempt and folds it in.
     pub(super) fn emit_of<T>(
         &mut self,
         AttemptId { step, number, .. }: AttemptId,
@@ -59,22 +60,22 @@ impl<'a> Decision<'a> {
         self.state.steps[step].status
     }
 
-    /// The work that a step is at, or has done: its own, or that of its fallback.
+    /// Returns the plan of the work that a step is at, or has done: its own or its fallback's.
     pub(super) fn planned(&self, step: StepIx) -> &'a PlanStep {
         self.plan.steps[step].work(self.state.steps[step].work())
     }
 
-    /// How long ago the thread was accepted, in milliseconds.
+    /// Returns the time since the thread was accepted, in milliseconds.
     pub(super) fn age_ms(&self) -> u64 {
         millis(self.moment.now.since(self.state.created_at))
     }
 
-    /// When a question that is asked now is escalated, by the workflow's patience.
+    /// Returns when a question that is asked now is escalated, by the workflow's `escalate_after`.
     pub(super) fn escalates_at(&self) -> Option<Timestamp> {
         self.plan.escalate_after.map(|after| self.moment.now.plus(after))
     }
 
-    /// What settles an intervention, with the digest of what it was about.
+    /// Returns the resolution of an intervention, with the digest of its question.
     pub(super) fn settled(&self, id: String, choice: &str, who: &Who) -> InterventionResolved {
         let asked = self.state.interventions.iter().find(|one| one.opened.id == id);
         InterventionResolved {

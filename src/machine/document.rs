@@ -4,7 +4,7 @@ use super::{Progress, StatusDocument, StepCompensation, StepDocument, ThreadStat
 use crate::model::{Json, StepStatus, millis};
 
 impl ThreadState {
-    /// The status document; `owner` is the replica that drives the thread.
+    /// Returns the status document; `owner` is the replica that drives the thread.
     pub fn document(&self, owner: Option<String>) -> StatusDocument {
         let (completed, total) = self.progress();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);

@@ -1,31 +1,33 @@
-//! How much work a decision can be, told before it is made.
+//! Estimates the work of a decision before it is made.
 //!
-//! What was written by clients runs in a decision: conditions, checks and templates, over data of theirs.
-//! Called by the runtime, which makes large decisions apart from everything else.
+//! A decision runs conditions, checks and templates that clients wrote, over data of theirs. Called
+//! by the runtime, which makes large decisions apart from everything else.
 
 use super::{Ask, Command, Report, Resume, StepState, ThreadState};
 use crate::definition::Work;
 use crate::model::{Json, StepStatus};
 
-/// Bytes of data beyond which a decision is large, whatever is written over them: reading them once may
-/// take a millisecond.
+/// The size of data beyond which a decision is large, in bytes, whatever is evaluated over them:
+/// reading them once may take a millisecond.
 const LARGE_DATA: usize = 64 * 1024;
-/// Work of conditions and checks beyond which it is, in units of about a tenth of a microsecond.
+/// The work of conditions and checks beyond which a decision is large, in units of about a tenth of
+/// a microsecond.
 const LARGE_WORK: u64 = 10_000;
 
 impl ThreadState {
-    /// Bytes of data that what clients wrote can read.
+    /// Returns the bytes of data that conditions, checks and templates can read.
     pub fn data_bytes(&self) -> usize {
         let outputs = self.steps.iter().filter_map(|step| step.output.as_ref());
         outputs.map(|output| output.as_str().len()).sum::<usize>() + self.input.as_str().len()
     }
 
-    /// Whether what clients wrote reads more than a moment's worth of data in this thread.
+    /// Returns whether conditions, checks and templates may read more than a moment's worth of
+    /// data.
     pub fn is_large(&self) -> bool {
         self.data_bytes() > LARGE_DATA
     }
 
-    /// Whether deciding a command may take longer than a moment.
+    /// Returns whether deciding a command may take longer than a moment.
     pub fn takes_long(&self, command: &Command) -> bool {
         let told = match command {
             Command::Attempt { report: Report::Done { output, .. }, .. } => output.as_str().len(),
@@ -54,8 +56,9 @@ impl ThreadState {
 }
 
 impl Command {
-    /// Whether deciding it for a thread in this state may use [`super::Moment::unit`]: a failed attempt
-    /// draws the time of the next one, and a `check` may find that an attempt has failed.
+    /// Returns whether deciding the command for a thread in this state may use
+    /// [`super::Moment::unit`]: a failed attempt draws the time of the next one, and a `check` may
+    /// find that an attempt has failed.
     pub fn draws(&self, state: &ThreadState) -> bool {
         match self {
             Self::Attempt { report: Report::Failed { .. }, .. } => true,
@@ -74,7 +77,7 @@ impl Command {
 }
 
 impl Ask {
-    /// The data that it brings.
+    /// Returns the data that the request brings.
     const fn data(&self) -> Option<&Json> {
         match self {
             Self::Resume(Resume { input, .. }) => input.as_ref(),

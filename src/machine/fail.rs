@@ -1,4 +1,4 @@
-//! How a thread fails: a person is asked where its workflow says so, or it is undone and ends.
+//! Fails a thread: a person is asked where its workflow says so, or it is undone and ends.
 
 use super::choices::{ABORT, COMPENSATE, POLICY, RETRY, SKIP};
 use super::decision::Decision;
@@ -27,7 +27,7 @@ fn ask_about(decision: &mut Decision<'_>, error: &Failure) {
     let paused =
         WorkflowPaused { by: POLICY.to_owned(), reason, aborts_at: None, compensate: false };
     decision.emit(EventBody::WorkflowPaused(paused));
-    // A thread that has had its time may have no step that has failed.
+    // A thread past its deadline may have no failed step.
     let skippable = !failed.is_empty();
     let undoable = decision.state.next_to_undo(false).is_some();
     let offers = [(RETRY, true), (SKIP, skippable), (ABORT, true), (COMPENSATE, undoable)];

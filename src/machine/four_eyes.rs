@@ -1,13 +1,13 @@
-//! Who may answer an approval, by whatever door: a decision, a skip, an edit of its output, or
-//! other data behind its back.
+//! Checks who may answer an approval, in whatever way: a decision, a skip, an edit of its output,
+//! or a change of other data.
 //!
-//! A change of data is an answer where it may decide whether the question is asked, what it is about,
-//! or what goes on because of it. So it wants somebody who may answer, whether the question was
-//! asked, answered or passed by: a `when` on other data passes it by, and an answer does not stand
-//! for what was put in the place of what was seen.
+//! A change of data is an answer where it may decide whether the question is asked, what it is
+//! about, or what goes on because of it. So it needs an actor who may answer, whether the question
+//! was asked, answered or passed by: a `when` on other data passes it by, and an answer does not
+//! hold for data that replace those that were seen.
 //!
-//! All of it is held against the authenticated name and role of whoever asks ([`Who::role`]).
-//! Where nobody is authenticated, a question that says who may answer is answered by nobody.
+//! All of it is checked against the authenticated name and role of the actor ([`Who::role`]). Where
+//! nobody is authenticated, nobody can answer a question that says who may.
 
 use std::collections::BTreeSet;
 
@@ -16,10 +16,11 @@ use super::state::{Intervention, StepState, ThreadState};
 use crate::definition::{Action, PlanStep, StepIx, Template, Work};
 use crate::model::{InterventionKind, InterventionOpened, Json, Node, Role, StepStatus};
 
-/// What `notBy` says: whoever started the thread, or gave it other data since.
+/// The value of `notBy`: it excludes whoever started the thread, or gave it other data since.
 pub(super) const STARTER: &str = "starter";
 
-/// Who may answer, as an approval's filled-in `with` says: names or roles, and who may not.
+/// Reads from an approval's filled-in `with` who may answer (names or roles), and who may not;
+/// `None` if it is malformed.
 pub(super) fn terms(with: &Node) -> Option<(Vec<String>, Option<String>)> {
     let text = |node: &Node| {
         if let Node::String(text) = node { Some(text.clone()) } else { None }
@@ -39,7 +40,7 @@ pub(super) fn terms(with: &Node) -> Option<(Vec<String>, Option<String>)> {
     Some((approvers, not_by))
 }
 
-/// Whether somebody may decide an open intervention so.
+/// Checks that an actor may decide an open intervention.
 pub(super) fn may_decide(
     state: &ThreadState,
     opened: &InterventionOpened,
@@ -51,8 +52,8 @@ pub(super) fn may_decide(
     }
 }
 
-/// Whether somebody may do without these steps, or put another output in the place of theirs.
-/// `limit` bounds what an approval that was not asked yet may say, in bytes.
+/// Checks that an actor may skip these steps, or replace their outputs. `limit` bounds the
+/// filled-in text of an approval that was not asked yet, in bytes.
 pub(super) fn may_change(
     state: &ThreadState,
     steps: impl IntoIterator<Item = StepIx>,
@@ -67,8 +68,8 @@ pub(super) fn may_change(
     concerned.try_for_each(|at| could_answer(state, at, who, limit))
 }
 
-/// Whether somebody may give the thread this input: any step may read it. Where nothing stands that
-/// came from the old one it is as good as a new thread, which anybody may start.
+/// Checks that an actor may give the thread this input: any step may read it. Where no result of
+/// the old input stands, the thread is as good as a new one, which anybody may start.
 pub(super) fn may_change_input(
     state: &ThreadState,
     (input, again): (Option<&Json>, &BTreeSet<StepIx>),
@@ -86,7 +87,8 @@ pub(super) fn may_change_input(
     state.steps.places().try_for_each(|at| could_answer(state, at, who, limit))
 }
 
-/// Whether somebody could answer what a step asks, has asked or would ask, if it asks a person.
+/// Checks that an actor could answer the question that a step asks, has asked or would ask, if it
+/// asks a person.
 fn could_answer(state: &ThreadState, at: StepIx, who: &Who, limit: usize) -> Result<(), String> {
     let Some((planned, terms)) = approval(state, at) else { return Ok(()) };
     let answered = state.steps[at].status == StepStatus::Completed;
@@ -103,8 +105,8 @@ fn could_answer(state: &ThreadState, at: StepIx, who: &Who, limit: usize) -> Res
     hold(state, (&approvers, not_by.as_deref()), who)
 }
 
-/// The work a step is at, or else its fallback, if that asks a person; and who may answer, if it
-/// says so.
+/// Returns the work that a step is at, or else its fallback, if that asks a person; and the
+/// template of who may answer, if it has one.
 fn approval(state: &ThreadState, at: StepIx) -> Option<(&PlanStep, Option<&Template>)> {
     let (planned, step) = (&state.plan.steps[at], &state.steps[at]);
     [step.work(), Work::Fallback].into_iter().find_map(|work| {
@@ -120,7 +122,7 @@ fn approval(state: &ThreadState, at: StepIx) -> Option<(&PlanStep, Option<&Templ
     })
 }
 
-/// What was asked at a step, oldest first.
+/// Returns the questions of a step, oldest first.
 fn questions<'a>(
     state: &'a ThreadState,
     planned: &'a PlanStep,
@@ -135,7 +137,7 @@ fn judge(state: &ThreadState, opened: &InterventionOpened, who: &Who) -> Result<
     hold(state, (&opened.approvers, opened.not_by.as_deref()), who)
 }
 
-/// Decisions are for operators, whatever the question says.
+/// Checks that the actor is an operator at least, whatever the question says.
 fn controls(who: &Who) -> Result<(), String> {
     if who.role.is_none_or(|role| role >= Role::Operator) {
         return Ok(());
@@ -157,7 +159,7 @@ fn hold(
                 .to_owned(),
         );
     };
-    // The name of a role is a role, whoever has it for a name.
+    // An entry that is the name of a role means the role, even if an actor has that name.
     let is_one = |entry: &String| match Role::parse(entry) {
         Some(least) => role >= least,
         None => *entry == who.by,

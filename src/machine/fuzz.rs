@@ -1,4 +1,4 @@
-//! Whatever a store hands back is a thread that can go on, or is told to be damaged.
+//! Fuzz tests: any bytes from a store are a thread that can go on, or are reported as damaged.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use crate::fuzz::fuzz;
 use crate::model::{Event, Json, Pointer, ThreadId, Timeouts, hex};
 use sha2::{Digest as _, Sha256};
 
-/// Most plans kept: most changes are made after the first line.
+/// The number of plans kept at most: most mutations come after the first line, which is the plan.
 const MAX_PLANS: usize = 1000;
 
-/// What the machine is told beside a command.
+/// The inputs of a decision beside the command.
 fn moment(state: &ThreadState) -> Moment {
     Moment {
         now: state.updated_at,
@@ -33,7 +33,7 @@ fn thread() -> ThreadId {
 struct Plans(RefCell<BTreeMap<String, Option<Arc<Plan>>>>);
 
 impl Plans {
-    /// The plan in the first line of a text, and the rest.
+    /// Splits a text into the plan in its first line, and the rest.
     fn split<'a>(&self, bytes: &'a [u8]) -> Option<(Arc<Plan>, &'a str)> {
         let (workflow, rest) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
         let mut plans = self.0.borrow_mut();
@@ -46,7 +46,7 @@ impl Plans {
     }
 }
 
-/// A state that passed every check: it can be shown, kept, and decided about.
+/// Asserts that a state which passed every check can be shown, kept, and decided about.
 fn goes_on(mut state: ThreadState) -> String {
     let (text, sha256) = snapshot::encode(&state);
     let encoded = EncodedSnapshot::open(&text, &sha256).unwrap();

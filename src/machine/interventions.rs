@@ -1,5 +1,5 @@
-//! Interventions that are answered by something else than a decision about them: by whatever happens
-//! to their thread or their steps.
+//! Closes interventions that are not decided themselves: an event of their thread or their steps
+//! answers them.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use super::decision::Decision;
 use crate::definition::{Plan, StepIx};
 use crate::model::{EventBody, InterventionKind, InterventionOpened};
 
-/// Whether an intervention is answered by whatever sets its thread going again. Others are about one
-/// step and stay open.
+/// Returns whether any request that sets the thread going again answers an intervention. Others are
+/// about one step and stay open.
 pub(super) const fn is_of_the_pause(one: &InterventionOpened) -> bool {
     match one.kind {
         InterventionKind::Poison | InterventionKind::Failure => true,
@@ -18,7 +18,7 @@ pub(super) const fn is_of_the_pause(one: &InterventionOpened) -> bool {
     }
 }
 
-/// What a thread that fails was waiting for is not decided any more.
+/// Withdraws all open interventions of a thread that fails.
 pub(super) fn withdraw(decision: &mut Decision<'_>) {
     let who = Who {
         by: POLICY.to_owned(),
@@ -28,7 +28,7 @@ pub(super) fn withdraw(decision: &mut Decision<'_>) {
     close(decision, choices::WITHDRAWN, &who, |_| true);
 }
 
-/// What somebody does to a thread answers what it was waiting for.
+/// Resolves the open interventions that an actor's request answers: those that are `concerned`.
 pub(super) fn close(
     decision: &mut Decision<'_>,
     choice: &str,
@@ -43,8 +43,8 @@ pub(super) fn close(
     }
 }
 
-/// Nobody has to decide any more what is asked about steps that run again in a fork, nor what the
-/// other thread was paused for before it was aborted.
+/// Closes the interventions that a fork does not need: those about steps that run again, and those
+/// that the other thread was paused for before it was aborted.
 pub(super) fn close_for_fork(decision: &mut Decision<'_>, who: &Who, again: &BTreeSet<StepIx>) {
     let plan = decision.plan;
     let goes_on = decision.state.ending().is_some();
@@ -52,7 +52,7 @@ pub(super) fn close_for_fork(decision: &mut Decision<'_>, who: &Who, again: &BTr
     close(decision, choices::FORK, who, |one| ends(one) || concerns(plan, one, again));
 }
 
-/// Whether an intervention is about one of these steps.
+/// Returns whether an intervention is about one of these steps.
 pub(super) fn concerns(plan: &Plan, one: &InterventionOpened, steps: &BTreeSet<StepIx>) -> bool {
     let mut about = one.steps.iter().filter_map(|id| plan.find(id.as_str()));
     about.any(|step| steps.contains(&step))

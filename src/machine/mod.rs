@@ -2,8 +2,8 @@
 //!
 //! [`ThreadState`] is the fold of a thread's journal; [`decide()`] answers a [`Command`] with the
 //! events that follow from it, already folded in. Nothing here awaits, reads a clock or draws a
-//! random number: what is not deterministic comes in through [`Moment`] and goes out in an event.
-//! The driver in `runtime` is the only caller that appends what is decided.
+//! random number: values that are not deterministic come in through [`Moment`] and go out in an
+//! event. The driver in `runtime` is the only caller that appends the events.
 
 mod abort;
 mod apply;

@@ -1,4 +1,5 @@
-//! What can go on: timers that are due, steps whose dependencies have ended, the thread's end.
+//! Does what can be done now: fires due timers, starts steps whose dependencies have ended, ends
+//! the thread.
 
 use super::abort::stop_if_over;
 use super::attempt::{fail_step, may_start, start_attempt, time_is_up};
@@ -11,8 +12,8 @@ use crate::model::{
     StepStatus, ThreadStatus, WorkflowComplete, codes,
 };
 
-/// Tells once of each question that waits for longer than the workflow has patience: of a thread
-/// that is paused as well, for that is where most of them wait.
+/// Escalates each question once that waits for longer than the workflow has patience. Questions of
+/// a paused thread are escalated as well, for most of them wait there.
 fn escalate(decision: &mut Decision<'_>) {
     let now = decision.moment.now;
     let due = |one: &&Intervention| one.escalates_at().is_some_and(|at| at <= now);
@@ -32,7 +33,7 @@ fn escalate(decision: &mut Decision<'_>) {
     }
 }
 
-/// Does whatever can be done now.
+/// Does all work that can be done now.
 pub(super) fn advance(decision: &mut Decision<'_>) {
     bounds::enforce(decision);
     fire_timers(decision);
@@ -44,7 +45,7 @@ pub(super) fn advance(decision: &mut Decision<'_>) {
 fn fire_timers(decision: &mut Decision<'_>) {
     escalate(decision);
     for step in decision.plan.steps.places() {
-        // A wait that was in vain may have failed the thread.
+        // A wait that ended in vain may have failed the thread.
         if !may_start(decision) {
             return;
         }
@@ -65,7 +66,7 @@ fn fire_timers(decision: &mut Decision<'_>) {
     }
 }
 
-/// Looks at the steps in `check` and at whatever their outcome makes ready; then at the thread.
+/// Looks at the steps in `check` and at those that their outcome makes ready; then at the thread.
 pub(super) fn settle(decision: &mut Decision<'_>, mut check: Vec<StepIx>) {
     check.reverse();
     while let Some(step) = check.pop() {
@@ -90,7 +91,7 @@ pub(super) fn settle_dependents(decision: &mut Decision<'_>, step: StepIx) {
     settle(decision, decision.plan.steps[step].dependents.clone());
 }
 
-/// Whether all dependencies were skipped, once all have ended.
+/// Returns whether all dependencies were skipped; `None` until all have ended.
 fn dependencies(decision: &Decision<'_>, step: StepIx) -> Option<bool> {
     let depends_on = &decision.plan.steps[step].depends_on;
     let mut all_skipped = !depends_on.is_empty();
@@ -110,7 +111,7 @@ fn look_at(decision: &mut Decision<'_>, step: StepIx, all_skipped: bool) {
         return skip(decision, step, "dependencies");
     }
     let planned = &decision.plan.steps[step];
-    // What is recorded is not asked again.
+    // A condition whose answer is recorded is not evaluated again.
     let asked_before = decision.state.steps[step].admitted;
     let answer = match &planned.when {
         Some(condition) if !asked_before => condition.evaluate(&*decision.state),
@@ -131,8 +132,8 @@ fn skip(decision: &mut Decision<'_>, step: StepIx, reason: &str) {
     decision.emit_on(step, EventBody::StepSkipped, data);
 }
 
-/// Ends the thread if nothing is left to do, or if it is failing and no attempt is under way. One
-/// that is being undone goes on with that.
+/// Ends the thread if nothing is left to do, or if it is failing and no attempt is under way. A
+/// thread that is being undone goes on with its compensation.
 fn finish(decision: &mut Decision<'_>) {
     stop_if_over(decision);
     let state = &*decision.state;

@@ -5,17 +5,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Failure, Timestamp};
 
-/// How far the attempts at a work have come.
+/// The state of the attempts at a work.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Track {
-    /// Attempts started so far; the running one has this number.
+    /// The number of attempts started so far; the running one has this number.
     pub attempts: u32,
-    /// Failures since the work was last set going.
+    /// The number of failures since the work was last set going.
     pub failures: u32,
-    /// When its current attempt began.
+    /// The start of the current attempt.
     pub attempt_at: Option<Timestamp>,
-    /// When its retry is due or its wait ends.
+    /// The time at which its retry is due or its wait ends.
     pub wake_at: Option<Timestamp>,
     /// Its last failure.
     pub error: Option<Failure>,
@@ -26,7 +26,7 @@ pub struct Track {
 }
 
 impl Track {
-    /// An attempt begins.
+    /// Begins an attempt.
     pub(super) fn begin(&mut self, attempt: u32, at: Timestamp) {
         self.attempts = attempt;
         self.attempt_at = Some(at);
@@ -35,14 +35,15 @@ impl Track {
         self.stale = false;
     }
 
-    /// The current attempt has failed; it `counts` against the retry policy unless somebody ended it.
+    /// Records that the current attempt has failed; it `counts` against the retry policy unless
+    /// somebody ended it.
     pub(super) fn fail(&mut self, error: &Failure, retry_at: Option<Timestamp>, counts: bool) {
         self.failures += u32::from(counts);
         self.error = Some(error.clone());
         self.wake_at = retry_at;
     }
 
-    /// Stands before the first attempt again; attempts are numbered on.
+    /// Goes back to before the first attempt; the numbers of attempts go on.
     pub(super) fn begin_again(&mut self) {
         *self = Self { attempts: self.attempts, ..Self::default() };
     }

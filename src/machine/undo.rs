@@ -1,9 +1,10 @@
-//! Undoing a thread that has failed or was aborted: the completed steps that say how are
-//! compensated, one at a time, and the one that completed last is the first.
+//! Undoes a thread that has failed or was aborted: completed steps that have a compensation are
+//! compensated, one at a time, the one that completed last first.
 //!
-//! The first `compensation_start` is the turn: whatever else was under way ends with it, and nothing
-//! is started any more. A compensation that has used its attempts is left, and the others go on. It
-//! never touches a step that did not complete. Called by whatever ends attempts and threads.
+//! The first `compensation_start` is the turn: everything else that was under way ends with it, and
+//! no step starts any more. A compensation that has used its attempts is left, and the others go
+//! on. A step that did not complete is never compensated. Called by code that ends attempts and
+//! threads.
 
 use super::decision::Decision;
 use super::interventions::withdraw;
@@ -16,7 +17,8 @@ use crate::model::{
 };
 
 impl ThreadState {
-    /// What was undone and what is left; `None` where nothing was tried.
+    /// Returns the steps that were undone and those that are left; `None` if no compensation was
+    /// tried.
     pub fn compensation(&self) -> Option<Compensation> {
         if self.steps.iter().all(|step| step.undo.is_none()) {
             return None;
@@ -39,7 +41,8 @@ impl ThreadState {
         })
     }
 
-    /// The step that is undone next; with `again`, those that could not be are tried once more.
+    /// Returns the step that is undone next; with `again`, compensations that have failed are tried
+    /// once more.
     pub(super) fn next_to_undo(&self, again: bool) -> Option<StepIx> {
         let all = self.placed();
         let open = all.filter(|(_, planned, step)| {
@@ -50,11 +53,11 @@ impl ThreadState {
         open.max_by_key(|(_, _, step)| step.completed_seq).map(|(at, ..)| at)
     }
 
-    /// Whether a step has done what its compensation would undo, or had.
+    /// Returns whether a step has, or had, an effect that its compensation undoes.
     fn is_undoable(&self, planned: &PlanStep, step: &StepState) -> bool {
-        // An output that stands in for a step that has failed is nothing that was done.
+        // An output that takes the place of a failed step is not an effect.
         let stood_in = step.fallback && matches!(planned.fallback, Some(Fallback::Output(_)));
-        // What completed before a fork is the doing of the other thread, which may build on it.
+        // A step that completed before a fork belongs to the other thread, which may build on it.
         let own = self.forked_from.as_ref().is_none_or(|from| step.completed_seq > from.seq);
         matches!(step.status, StepStatus::Completed | StepStatus::Compensated)
             && planned.compensate.is_some()
@@ -62,7 +65,7 @@ impl ThreadState {
             && !stood_in
     }
 
-    /// The step whose compensation runs or waits for its next attempt.
+    /// Returns the step whose compensation runs or waits for its next attempt.
     fn undone_now(&self) -> Option<(StepIx, StepStatus)> {
         self.steps.placed().find_map(|(at, step)| {
             let status = step.undo?;
@@ -71,15 +74,15 @@ impl ThreadState {
     }
 }
 
-/// Ends a thread that has failed with `error` and of which no attempt is under way, once what it has
-/// done is undone. Where a person is asked first, that person has it undone.
+/// Ends a thread that has failed with `error` and has no attempt under way, once its completed
+/// steps are undone. Where a person is asked first, only that person can have it undone.
 pub(super) fn fail(decision: &mut Decision<'_>, error: Failure) {
     let next = decision.state.next_to_undo(false).filter(|_| !decision.plan.pauses_on_failure);
     let Some(step) = next else {
         withdraw(decision);
         return end_failed(decision, error);
     };
-    // While nothing may start it stays as it is, for whoever drives it next.
+    // While nothing may start, the thread stays as it is for the next replica that drives it.
     if decision.moment.may_start {
         withdraw(decision);
         let unsaid = decision.state.error.is_none().then_some(error);
@@ -109,7 +112,7 @@ fn is_due(decision: &Decision<'_>, step: StepIx) -> bool {
     due.is_some_and(|due| due <= decision.moment.now)
 }
 
-/// Has a thread undone that a person aborts, or tries again what could not be.
+/// Undoes a thread that a person aborts, or tries compensations again that have failed.
 pub(super) fn asked(decision: &mut Decision<'_>, who: &Who) -> Result<(), Rejection> {
     let ended = match decision.state.status {
         ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Paused => false,
@@ -126,7 +129,7 @@ pub(super) fn asked(decision: &mut Decision<'_>, who: &Who) -> Result<(), Reject
     Ok(())
 }
 
-/// Makes the attempt now that the compensation of a step waits for.
+/// Starts the next attempt of a step's compensation before it is due.
 pub(super) fn retry_now(
     decision: &mut Decision<'_>,
     step: StepIx,
@@ -161,7 +164,7 @@ fn start(decision: &mut Decision<'_>, step: StepIx, who: Option<&Who>, error: Op
     decision.emit_of(attempt, EventBody::CompensationStart, data);
 }
 
-/// The thread has been undone as far as it could be.
+/// Ends a thread that has been undone as far as it could be.
 fn end(decision: &mut Decision<'_>) {
     let left = decision.state.compensation().map(|all| all.left).unwrap_or_default();
     match (&decision.state.undoing, &decision.state.error) {

@@ -1,15 +1,15 @@
-//! What may never be: a state that no history of decisions leads to.
+//! Rejects impossible states: those that no history of decisions leads to.
 //!
-//! Held against every state that was loaded, before anything is decided from it: a thread whose
+//! Every state that was loaded is checked before anything is decided from it: a thread whose
 //! records contradict each other, or its plan, must be set aside and not be driven on by guesses.
-//! Pure, and true of the state after every single event, also within one append. The properties in
-//! `tests` show that whatever is decided passes.
+//! Pure; the rules hold after every single event, also within one append. The properties in `tests`
+//! show that every decision passes.
 
 use super::{StepState, ThreadState, Undoing};
 use crate::definition::{Action, PlanStep, Work};
 use crate::model::{StepStatus, ThreadStatus};
 
-/// What is wrong with a state, for the log.
+/// A contradiction in a state, for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Inconsistency(String);
@@ -62,7 +62,7 @@ impl ThreadState {
         need(under_way.count() <= usize::from(undoing), "steps are undone one at a time")
     }
 
-    /// What holds between a step, the thread, and the steps it depends on.
+    /// Checks a step against the thread and the steps it depends on.
     fn check_among(&self, step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
         let untouched = step.status == StepStatus::Pending && !step.admitted;
         let under_way =
@@ -82,7 +82,7 @@ impl ThreadState {
     }
 }
 
-/// What holds for a step by itself.
+/// Checks a step by itself.
 fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
     need(!step.fallback || planned.fallback.is_some(), "only a planned fallback takes over")?;
     need(!step.fallback || step.own.attempts > 0, "a fallback takes over from an attempt")?;
@@ -132,7 +132,7 @@ fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> 
     }
 }
 
-/// What holds for the compensation of a step.
+/// Checks the compensation of a step.
 fn check_undo(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
     let undone = step.status == StepStatus::Compensated;
     need(undone == (step.undo == Some(StepStatus::Compensated)), "it is undone once")?;

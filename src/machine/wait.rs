@@ -1,7 +1,7 @@
-//! Steps that wait for a time or a signal, and what all waits have in common.
+//! Steps that wait for a time or a signal, and the common parts of all waits.
 //!
-//! What a step waits for is read from its filled-in `with` once, when it begins; the events hold
-//! it from then on. [`super::attempt`] begins and ends waits.
+//! The filled-in `with` of a step is read once, when its wait begins; the events hold its values
+//! from then on. [`super::attempt`] begins and ends waits.
 
 use super::decision::Decision;
 use crate::definition::StepIx;
@@ -34,7 +34,7 @@ pub(super) fn wake(decision: &mut Decision<'_>, step: StepIx) {
     complete(decision, step, output);
 }
 
-/// Waits for a signal; one that is there already is taken at once.
+/// Waits for a signal; a signal that is there already is taken at once.
 pub(super) fn listen(
     decision: &mut Decision<'_>,
     step: StepIx,
@@ -57,8 +57,8 @@ pub(super) fn listen(
     Ok(())
 }
 
-/// Gives what was sent under this name to the steps that wait for it, oldest first; the steps that
-/// ended with it.
+/// Delivers signals of this name to the steps that wait for them, oldest first; returns the steps
+/// that ended with one.
 pub(super) fn deliver(decision: &mut Decision<'_>, name: &str) -> Vec<StepIx> {
     let mut ended = Vec::new();
     loop {
@@ -88,7 +88,7 @@ pub(super) fn read(with: &Json) -> Result<Node, Failure> {
     Node::parse(with).map_err(|broken| fault(&broken.to_string()))
 }
 
-/// When as much time is over as a member says, if there is one of that name.
+/// Returns the time at which the duration in a member is over, if there is a member of that name.
 pub(super) fn limit(
     decision: &Decision<'_>,
     node: &Node,
@@ -103,7 +103,8 @@ pub(super) fn fault(detail: &str) -> Failure {
     Failure::permanent(codes::INVALID_CONFIGURATION, Category::Validation, detail)
 }
 
-/// The moment a sleep ends, from its filled-in `with`: `for` counts from `now`, `until` is a time.
+/// Returns the moment a sleep ends, from its filled-in `with`: `for` counts from `now`, `until` is
+/// a time.
 fn wake_time(with: &Json, now: Timestamp) -> Result<Timestamp, Failure> {
     let node = read(with)?;
     if let Some(length) = node.get("for") {

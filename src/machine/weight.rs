@@ -1,10 +1,10 @@
-//! About how much memory a thread takes while it is driven: what a replica's room is measured by.
+//! Estimates the memory of a thread while it is driven: the room of a replica is measured in it.
 
 use super::{Signal, StepState, ThreadState};
 use crate::model::{Failure, Json};
 
 impl ThreadState {
-    /// About how many bytes it takes beside its plan.
+    /// Estimates the number of bytes that it takes beside its plan.
     pub fn weight(&self) -> usize {
         let steps: usize = self.steps.iter().map(step).sum();
         let signals: usize = self.signals.iter().map(Signal::weight).sum();

@@ -1,5 +1,5 @@
-//! Counts of circuit breakers: open ones, their turns, and attempts they refused. Their keys are
-//! what clients write, and are no labels.
+//! Counts of circuit breakers: open ones, their turns, and attempts they refused. Clients write the
+//! keys of circuits, so these are no labels.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -7,25 +7,25 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// What a circuit turned to.
+/// The label of a circuit's turn.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Turned {
     /// `open` or `closed`.
     to: &'static str,
 }
 
-/// What is counted about circuit breakers; handles that are cheap to clone.
+/// Metrics about circuit breakers; handles that are cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct CircuitMetrics {
-    /// Circuits that are not closed now.
+    /// The number of circuits that are not closed now.
     pub open: Gauge,
-    /// Attempts that were refused.
+    /// The number of attempts that were refused.
     pub refusals: Counter,
     turns: Family<Turned, Counter>,
 }
 
 impl CircuitMetrics {
-    /// Counters at zero, named in a registry.
+    /// Registers counters at zero.
     pub(super) fn new(registry: &mut Registry) -> Self {
         let new = Self::default();
         let open = "Circuits of this replica that are open or half-open";
@@ -37,7 +37,7 @@ impl CircuitMetrics {
         new
     }
 
-    /// Notes a circuit that opened, opened again, or closed.
+    /// Records a circuit that opened, opened again, or closed.
     pub fn turned(&self, to: &'static str) {
         self.turns.get_or_create(&Turned { to }).inc();
     }

@@ -1,10 +1,10 @@
-//! What memory is taken for: one budget of bytes, in pools, each with a gauge.
+//! The use of memory: one budget of bytes, in pools, each with a gauge.
 //!
-//! Whoever is about to hold bytes that a client chose the number of reserves them first, and gives
-//! them back by dropping the reservation. What clients ask for is refused when there is no room
-//! ([`Memory::reserve`]); what must go on is counted all the same ([`Memory::note`]). The count is
-//! never complete, so that the size of the process itself is looked at as well ([`Memory::look`]),
-//! and what was reserved since then is added to it.
+//! Code that is about to hold bytes whose number a client chose reserves them first, and gives them
+//! back by dropping the reservation. A client's request is refused when there is no room
+//! ([`Memory::reserve`]); work that must go on is counted all the same ([`Memory::note`]). The
+//! count is never complete, so the real size of the process is looked at as well
+//! ([`Memory::look`]), and bytes that were reserved since then are added to it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,26 +15,26 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Bytes that a call may always have a little beyond the limit: who ends what takes the memory
-/// must get through.
+/// The size of a small call, in bytes. A small call may go a little beyond the limit: a call that
+/// ends the work which takes the memory must get through.
 const SMALL: usize = 16 << 10;
-/// Part of the limit that small calls may go beyond it.
+/// The part of the limit by which small calls may go beyond it, as a divisor.
 const SMALL_PART: usize = 16;
 
-/// What memory is taken for.
+/// The use that memory is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pool {
-    /// Requests: their bodies, and what they are parsed into.
+    /// Requests: their bodies, and the values parsed from them.
     Requests,
     /// Answers that their clients have not taken yet.
     Answers,
-    /// Event streams: what their readers have not taken yet.
+    /// Event streams: the events that their readers have not taken yet.
     Streams,
     /// Threads that are rebuilt, to be shown or driven.
     Loads,
     /// Threads that are driven: their inputs, outputs and signals.
     Threads,
-    /// What steps receive: answers of servers, outputs of programs.
+    /// Data that steps receive: answers of servers, outputs of programs.
     Attempts,
     /// Plans that are kept for the next thread.
     Plans,
@@ -63,8 +63,9 @@ impl Pool {
         }
     }
 
-    /// The part of the limit that it may take, as a divisor: none may starve the others. Threads that
-    /// run are what the server is for, and the largest of them has to be shown as well.
+    /// Returns the part of the limit that the pool may take, as a divisor: no pool may starve the
+    /// others. Running threads are the purpose of the server, and the largest of them has to be
+    /// shown as well.
     const fn part(self) -> usize {
         match self {
             Self::Threads | Self::Loads => 2,
@@ -80,7 +81,7 @@ struct PoolLabel {
     pool: &'static str,
 }
 
-/// What is measured about memory; handles that are cheap to clone.
+/// Metrics about memory; handles that are cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryMetrics {
     used: Family<PoolLabel, Gauge>,
@@ -90,7 +91,7 @@ pub struct MemoryMetrics {
 }
 
 impl MemoryMetrics {
-    /// Gauges at zero, named in a registry.
+    /// Registers gauges at zero.
     pub(super) fn new(registry: &mut Registry) -> Self {
         let new = Self::default();
         let bytes = || Unit::Bytes;
@@ -110,12 +111,12 @@ impl MemoryMetrics {
     }
 }
 
-/// There is no room for it now.
+/// The error of a reservation that finds no room now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there is no memory left for this now")]
 pub struct Overloaded;
 
-/// How many bytes the process takes now; `None` where that cannot be told.
+/// A function that returns how many bytes the process takes now; `None` where that is unknown.
 type Probe = Box<dyn Fn() -> Option<usize> + Send + Sync>;
 
 /// The budget of a process.
@@ -124,9 +125,9 @@ pub struct Memory {
     probe: Probe,
     pools: [(Gauge, Counter); Pool::ALL.len()],
     metrics: MemoryMetrics,
-    /// What the process took when it was last looked at, and what was reserved then.
+    /// The bytes that the process took at the last look, and those that were reserved then.
     seen: [AtomicUsize; 2],
-    /// Whether the process took more than the limit then.
+    /// Whether the process took more than the limit at the last look.
     short: AtomicBool,
 }
 
@@ -137,7 +138,7 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Memory {
-    /// A budget of `limit` bytes; `probe` tells how many the process takes.
+    /// Makes a budget of `limit` bytes; `probe` returns how many the process takes.
     pub fn new(limit: usize, metrics: &MemoryMetrics, probe: Probe) -> Self {
         let pool = |pool: Pool| {
             let label = PoolLabel { pool: pool.name() };
@@ -155,43 +156,43 @@ impl Memory {
         }
     }
 
-    /// A budget that nothing exceeds: for tests, and for tools that serve nobody.
+    /// Makes a budget that nothing exceeds: for tests, and for tools that serve nobody.
     pub fn boundless() -> Self {
         Self::new(usize::MAX, &MemoryMetrics::default(), Box::new(|| None))
     }
 
-    /// The bytes beyond which calls are refused.
+    /// Returns the bytes beyond which calls are refused.
     pub const fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Whether nothing exceeds it.
+    /// Returns whether nothing exceeds the budget.
     pub const fn is_boundless(&self) -> bool {
         self.limit == usize::MAX
     }
 
-    /// The bytes that a pool may take.
+    /// Returns the bytes that a pool may take.
     pub const fn share(&self, pool: Pool) -> usize {
         self.limit / pool.part()
     }
 
-    /// The bytes that are reserved in a pool.
+    /// Returns the bytes that are reserved in a pool.
     pub fn used(&self, pool: Pool) -> usize {
         self.pools.get(place(pool)).map_or(0, |(used, _)| count(used))
     }
 
-    /// Whether the process took more than the limit when it was last looked at.
+    /// Returns whether the process took more than the limit at the last look.
     pub fn is_short(&self) -> bool {
         self.short.load(Ordering::Relaxed)
     }
 
-    /// The bytes that the process took when it was last looked at.
+    /// Returns the bytes that the process took at the last look.
     pub fn resident(&self) -> usize {
         let [seen, _] = &self.seen;
         seen.load(Ordering::Relaxed)
     }
 
-    /// Looks at how much the process takes; `true` if that is more than the limit.
+    /// Looks at the size of the process; returns `true` if it is more than the limit.
     pub fn look(&self) -> bool {
         let Some(resident) = (self.probe)() else { return false };
         let [seen, reserved] = &self.seen;
@@ -203,7 +204,7 @@ impl Memory {
         short
     }
 
-    /// Sets bytes aside, if there is room for them.
+    /// Reserves bytes, if there is room for them.
     pub fn reserve(self: &Arc<Self>, pool: Pool, bytes: usize) -> Result<Reservation, Overloaded> {
         let mut reservation = Reservation { memory: Arc::clone(self), pool, bytes: 0 };
         reservation.grow(bytes)?;
@@ -221,7 +222,7 @@ impl Memory {
         self.pools.iter().map(|(used, _)| count(used)).fold(0, usize::saturating_add)
     }
 
-    /// Whether `more` bytes find room in a pool, and in the process.
+    /// Returns whether `more` bytes find room in a pool, and in the process.
     fn has_room(&self, pool: Pool, more: usize) -> bool {
         let spare = if more <= SMALL { self.limit / SMALL_PART } else { 0 };
         let limit = self.limit.saturating_add(spare);
@@ -253,7 +254,7 @@ fn signed(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// Bytes that are set aside until this is dropped.
+/// Bytes that are reserved until this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     memory: Arc<Memory>,
@@ -262,12 +263,12 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// How many bytes it holds.
+    /// Returns the number of bytes that it holds.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Sets more bytes aside, if there is room for them.
+    /// Reserves more bytes, if there is room for them.
     pub fn grow(&mut self, more: usize) -> Result<(), Overloaded> {
         if !self.memory.has_room(self.pool, more) {
             if let Some((_, refused)) = self.memory.pools.get(place(self.pool)) {
@@ -279,7 +280,7 @@ impl Reservation {
         Ok(())
     }
 
-    /// Holds that many bytes from now on, whatever the limit.
+    /// Changes the reservation to that many bytes, whatever the limit.
     pub fn set(&mut self, bytes: usize) {
         self.memory.change(self.pool, signed(bytes).saturating_sub(signed(self.bytes)));
         self.bytes = bytes;

@@ -16,10 +16,10 @@ use crate::model::{Namespace, lock};
 
 use super::{CircuitMetrics, LatencyWindow, MemoryMetrics, NotificationMetrics, SnapshotMetrics};
 
-/// Content type of [`Metrics::encode`]: the `OpenMetrics` text that Prometheus asks for.
+/// The content type of [`Metrics::encode`]: the `OpenMetrics` text that Prometheus asks for.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What every metric's name begins with.
+/// The prefix of every metric's name.
 const PREFIX: &str = "rethread";
 
 /// The tally of [`StorageRetries::retries`].
@@ -29,7 +29,7 @@ pub const RECOVERED_TALLY: &str = "storage/recovered";
 /// The tally of [`StorageRetries::abandoned`].
 pub const ABANDONED_TALLY: &str = "storage/abandoned";
 
-/// What the names of tallies of a namespace's checkpoints begin with; their kind follows.
+/// Returns the prefix of the names of tallies of a namespace's checkpoints; their kind follows.
 pub fn checkpoint_tally(namespace: &Namespace) -> String {
     if namespace.is_default() {
         "checkpoint/".to_owned()
@@ -45,7 +45,7 @@ pub struct StatusLabel {
     pub status: &'static str,
 }
 
-/// How a step of a kind ended.
+/// The kind of a step and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StepLabels {
     /// The step's kind.
@@ -54,24 +54,24 @@ pub struct StepLabels {
     pub outcome: &'static str,
 }
 
-/// What became of something.
+/// An outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
-    /// Of an attempt to undo a step: `completed`, `retried` or `failed`.
+    /// The outcome of an attempt at a compensation: `completed`, `retried` or `failed`.
     pub outcome: &'static str,
 }
 
 /// A kind of quota.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct QuotaLabel {
-    /// Of a `key` or a `namespace`: its `rate`, `concurrency` or `bytes`, joined by `_`.
+    /// The quota of a `key` or a `namespace`: its `rate`, `concurrency` or `bytes`, joined by `_`.
     pub quota: &'static str,
 }
 
-/// What became of a wrong key.
+/// The treatment of a wrong key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct WrongKeyLabel {
-    /// `checked`, or `unchecked` beyond what is looked at from one address.
+    /// `checked`, or `unchecked` for keys beyond the number that is checked from one address.
     pub outcome: &'static str,
 }
 
@@ -82,14 +82,14 @@ pub struct KindLabel {
     pub kind: &'static str,
 }
 
-/// Why a thread was taken over.
+/// The cause of a takeover.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CauseLabel {
     /// The cause, as the `workflow_recovered` event has it.
     pub cause: &'static str,
 }
 
-/// What a checkpoint follows.
+/// The event that a checkpoint follows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OperationLabel {
     /// The event's type.
@@ -108,26 +108,26 @@ pub struct RouteLabel {
 pub struct RequestLabels {
     /// The matched route, or `other`.
     pub route: String,
-    /// The method, or `other` for one that is not of HTTP's own.
+    /// The method, or `other` for a method that is not HTTP's own.
     pub method: &'static str,
     /// The answer's status code.
     pub status: u16,
 }
 
-/// Store calls that were made again; see [`Metrics::storage_retry_stats`].
+/// Counts of store calls that were retried; see [`Metrics::storage_retry_stats`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StorageRetries {
-    /// Tries after the first one of each call.
+    /// The number of tries after the first one of each call.
     pub retries: u64,
-    /// Calls that succeeded after at least one retry.
+    /// The number of calls that succeeded after at least one retry.
     pub recovered: u64,
-    /// Calls that were given up after at least one retry.
+    /// The number of calls that were given up after at least one retry.
     pub abandoned: u64,
 }
 
 impl StorageRetries {
-    /// Calls that succeeded among those that were made again and have ended, 0 to 1; `None` if
-    /// there are none.
+    /// Returns the share of calls that succeeded among those that were retried and have ended, 0 to
+    /// 1; `None` if there are none.
     pub fn success_rate(&self) -> Option<f64> {
         let count = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
         let ended = self.recovered.saturating_add(self.abandoned);
@@ -137,7 +137,7 @@ impl StorageRetries {
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// Everything that is counted. Fields are handles: cheap to clone, safe to share.
+/// All metrics. Fields are handles: cheap to clone, safe to share.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each metric's help text stands in `Metrics::new`")]
 pub struct Metrics {
@@ -170,7 +170,7 @@ pub struct Metrics {
     pub wrong_keys: Family<WrongKeyLabel, Counter>,
     pub http_requests: Family<RequestLabels, Counter>,
     pub http_request_duration: Histograms<RouteLabel>,
-    /// The checkpoints again, to be read.
+    /// The checkpoints again, in a form that can be read back.
     checkpoint_counts: Mutex<BTreeMap<Namespace, BTreeMap<&'static str, u64>>>,
     /// Recent journal commits, for the health report.
     pub recent_saves: LatencyWindow,
@@ -178,22 +178,22 @@ pub struct Metrics {
     pub recent_loads: LatencyWindow,
 }
 
-/// 1 ms to 17 min: from a local call to a long program.
+/// Makes a histogram of 1 ms to 17 min: from a local call to a long program.
 fn step_seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 4.0, 11))
 }
 
-/// 0.25 ms to 8 s: from a page in memory to a store in trouble.
+/// Makes a histogram of 0.25 ms to 8 s: from a page in memory to a store in trouble.
 fn store_seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_25, 2.0, 16))
 }
 
-/// 0.5 ms to 16 s: from a cached status to a request that waits.
+/// Makes a histogram of 0.5 ms to 16 s: from a cached status to a request that waits.
 fn request_seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
 }
 
-/// 1 to 1024 appends in one statement.
+/// Makes a histogram of 1 to 1024 appends in one statement.
 fn batch_sizes() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 11))
 }
@@ -209,7 +209,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Makes metrics that all stand at zero.
+    /// Makes metrics that all are at zero.
     #[expect(clippy::too_many_lines, reason = "a line or two for each metric")]
     pub fn new() -> Self {
         let mut r = Registry::with_prefix(PREFIX);
@@ -292,7 +292,7 @@ impl Metrics {
         }
     }
 
-    /// Notes a commit of `appends` appends, or the failure of one.
+    /// Records a commit of `appends` appends, or the failure of one.
     pub fn saved(&self, took: Duration, appends: usize, ok: bool) {
         self.recent_saves.record(took, ok);
         if ok {
@@ -303,7 +303,7 @@ impl Metrics {
         }
     }
 
-    /// What became of store calls that were made again, since the start.
+    /// Returns the results of store calls that were retried, since the start.
     pub fn storage_retry_stats(&self) -> StorageRetries {
         StorageRetries {
             retries: self.storage_retries.get(),
@@ -312,7 +312,7 @@ impl Metrics {
         }
     }
 
-    /// Notes the load of a thread, or the failure of one.
+    /// Records the load of a thread, or the failure of one.
     pub fn loaded(&self, took: Duration, ok: bool) {
         self.recent_loads.record(took, ok);
         if ok {
@@ -322,7 +322,7 @@ impl Metrics {
         }
     }
 
-    /// Notes a step's end; `took` is its last attempt's time, absent if it made none.
+    /// Records a step's end; `took` is its last attempt's time, absent if it made none.
     pub fn step_finished(&self, kind: &'static str, outcome: &'static str, took: Option<Duration>) {
         self.steps_finished.get_or_create(&StepLabels { kind, outcome }).inc();
         if let Some(took) = took {
@@ -330,31 +330,31 @@ impl Metrics {
         }
     }
 
-    /// Notes a request that was refused by a quota.
+    /// Records a request that was refused by a quota.
     pub fn quota_refused(&self, quota: &'static str) {
         self.quota_refusals.get_or_create(&QuotaLabel { quota }).inc();
     }
 
-    /// Notes a wrong key, and whether it was looked at.
+    /// Records a wrong key, and whether it was checked.
     pub fn wrong_key(&self, looked_at: bool) {
         let outcome = if looked_at { "checked" } else { "unchecked" };
         self.wrong_keys.get_or_create(&WrongKeyLabel { outcome }).inc();
     }
 
-    /// Notes what became of an attempt to undo a step.
+    /// Records the outcome of an attempt at a compensation.
     pub fn compensated(&self, outcome: &'static str) {
         self.compensations.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// Notes a thread's end.
+    /// Records a thread's end.
     pub fn thread_finished(&self, status: &'static str) {
         self.threads_finished.get_or_create(&StatusLabel { status }).inc();
     }
 
-    /// Notes a checkpoint of a thread of a namespace.
+    /// Records a checkpoint of a thread of a namespace.
     pub fn checkpoint(&self, namespace: &Namespace, operation: &'static str) {
         self.checkpoints.get_or_create(&OperationLabel { operation }).inc();
-        // A panic while it was held cannot leave a map of counts half changed.
+        // A panic while the lock was held cannot leave a map of counts half changed.
         let mut counts = lock(&self.checkpoint_counts);
         let counts = match counts.get_mut(namespace) {
             Some(counts) => counts,
@@ -363,7 +363,7 @@ impl Metrics {
         *counts.entry(operation).or_default() += 1;
     }
 
-    /// What replicas count together, by name, since this one started.
+    /// Returns the counts that replicas share, by name, since this replica started.
     pub fn tallies(&self) -> Vec<(String, u64)> {
         let counts = lock(&self.checkpoint_counts);
         let checkpoints = counts.iter().flat_map(|(namespace, kinds)| {
@@ -379,12 +379,12 @@ impl Metrics {
         checkpoints.chain(storage).collect()
     }
 
-    /// Notes a takeover.
+    /// Records a takeover.
     pub fn recovered(&self, cause: &'static str) {
         self.recoveries.get_or_create(&CauseLabel { cause }).inc();
     }
 
-    /// Notes an answered request; `route` is the matched route or `other`.
+    /// Records an answered request; `route` is the matched route or `other`.
     pub fn request(&self, route: &str, method: &'static str, status: u16, took: Duration) {
         let route = route.to_owned();
         let labels = RequestLabels { route: route.clone(), method, status };
@@ -393,7 +393,7 @@ impl Metrics {
         self.http_request_duration.get_or_create(&label).observe(took.as_secs_f64());
     }
 
-    /// All metrics as text; its content type is [`METRICS_CONTENT_TYPE`].
+    /// Returns all metrics as text; its content type is [`METRICS_CONTENT_TYPE`].
     pub fn encode(&self) -> String {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {

@@ -1,8 +1,8 @@
-//! What the server measures about itself.
+//! The server's measurements of itself.
 //!
 //! [`Metrics`] is a value, made once by `app` and handed down, so that tests have their own; it
-//! never reads a clock and never logs. Labels are closed sets or matched routes: nothing a client
-//! can choose becomes a series. Fed by `store` and `runtime`, shown by `api`.
+//! never reads a clock and never logs. Labels are closed sets or matched routes: no text that a
+//! client can choose becomes a series. Fed by `store` and `runtime`, shown by `api`.
 
 mod circuits;
 mod memory;

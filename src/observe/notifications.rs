@@ -1,25 +1,25 @@
-//! Counts of notifications: sent, not taken, given up, waiting. Whom they go to is what clients
-//! write, and no label.
+//! Counts of notifications: sent, not taken, given up, waiting. Clients write their receivers, so
+//! these are no labels.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// What is counted about notifications; handles that are cheap to clone.
+/// Metrics about notifications; handles that are cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct NotificationMetrics {
-    /// Messages that their receivers took.
+    /// The number of messages that their receivers took.
     pub sent: Counter,
-    /// Attempts that failed.
+    /// The number of attempts that failed.
     pub failed: Counter,
-    /// Threads whose messages were given up.
+    /// The number of threads whose messages were given up.
     pub given_up: Counter,
-    /// Threads with messages that wait, as last counted.
+    /// The number of threads with messages that wait, as last counted.
     pub pending: Gauge,
 }
 
 impl NotificationMetrics {
-    /// Counters at zero, named in a registry.
+    /// Registers counters at zero.
     pub(super) fn new(registry: &mut Registry) -> Self {
         let new = Self::default();
         let sent = "Notifications that their receivers took";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::lock;
 
-/// Samples kept: enough for a steady 95th percentile, 16 KiB of memory.
+/// The number of samples kept: enough for a steady 95th percentile, 16 KiB of memory.
 const SAMPLES: usize = 1024;
 
 /// The last 1024 calls of a kind: how long they took and whether they succeeded.
@@ -19,26 +19,26 @@ struct Sample {
     ok: bool,
 }
 
-/// What a [`LatencyWindow`] holds, summed up.
+/// The summary of a [`LatencyWindow`].
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct WindowSummary {
-    /// Half of the calls took no longer than this, in milliseconds; absent without calls.
+    /// The median of the durations, in milliseconds; absent without calls that succeeded.
     pub p50_ms: Option<f64>,
-    /// 95 % of the calls took no longer than this, in milliseconds; absent without calls.
+    /// The 95th percentile of the durations, in milliseconds; absent without calls that succeeded.
     pub p95_ms: Option<f64>,
-    /// Calls in the window.
+    /// The number of calls in the window.
     pub calls: u32,
-    /// How many of them failed.
+    /// The number of calls that failed.
     pub failed: u32,
 }
 
 impl WindowSummary {
-    /// Failed calls among all, 0 to 1; 0 without calls.
+    /// Returns the share of failed calls among all, 0 to 1; 0 without calls.
     pub fn error_rate(&self) -> f64 {
         if self.calls == 0 { 0.0 } else { f64::from(self.failed) / f64::from(self.calls) }
     }
 
-    /// The error rate of this window and another taken together.
+    /// Returns the error rate of this window and another taken together.
     pub fn error_rate_with(&self, other: &Self) -> f64 {
         let both = Self {
             calls: self.calls.saturating_add(other.calls),
@@ -50,7 +50,7 @@ impl WindowSummary {
 }
 
 impl LatencyWindow {
-    /// Notes a call; the oldest one is forgotten when the window is full.
+    /// Records a call; the oldest one is dropped when the window is full.
     pub fn record(&self, took: Duration, ok: bool) {
         let mut samples = lock(&self.0);
         if samples.len() == SAMPLES {
@@ -59,8 +59,8 @@ impl LatencyWindow {
         samples.push_back(Sample { took, ok });
     }
 
-    /// Sums the window up. Percentiles are over the calls that succeeded: a refused connection
-    /// fails fast and would make a broken store look quick.
+    /// Returns the summary of the window. Percentiles are over the calls that succeeded: a refused
+    /// connection fails fast and would make a broken store look quick.
     pub fn summary(&self) -> WindowSummary {
         let (mut took, calls) = {
             let samples = lock(&self.0);
@@ -78,7 +78,7 @@ impl LatencyWindow {
     }
 }
 
-/// The nearest-rank percentile of sorted durations, in milliseconds.
+/// Returns the nearest-rank percentile of sorted durations, in milliseconds.
 fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).map(|took| took.as_secs_f64() * 1000.0)

@@ -1,4 +1,4 @@
-//! Moves bytes between a program and us: its input in, its output out, both bounded.
+//! Moves bytes between a program and the server: its input in, its output out, both bounded.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,21 +7,21 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use crate::executor::Pulse;
 
-/// Bytes read at once: what a pipe usually holds.
+/// The number of bytes read at once: as many as a pipe usually holds.
 const CHUNK: usize = 16 * 1024;
 
-/// What a program has written so far.
+/// The output of a program so far.
 #[derive(Debug, Default)]
 pub(super) struct Capture {
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
 }
 
-/// The program wrote more than it may.
+/// The error of a program that wrote more than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooMuch;
 
-/// Our ends of a program's pipes.
+/// The server's ends of a program's pipes.
 #[derive(Debug)]
 pub(super) struct Pipes {
     pub(super) stdin: Option<ChildStdin>,
@@ -31,9 +31,9 @@ pub(super) struct Pipes {
 
 impl Pipes {
     /// Feeds `input` and reads both outputs until all three are done; every read that brings
-    /// something is a sign of life. Reading and writing go on
-    /// side by side: a program that writes before it has read everything would block for ever
-    /// otherwise. What was read is in `capture` also if this future is dropped.
+    /// something is a sign of life. Reading and writing go on side by side: a program that writes
+    /// before it has read everything would block for ever otherwise. Output that was read is in
+    /// `capture` also if this future is dropped.
     pub(super) async fn pump(
         mut self,
         input: &[u8],
@@ -58,7 +58,7 @@ impl Pipes {
     }
 }
 
-/// What both outputs share.
+/// The bounds that both outputs share.
 struct Bounds<'a> {
     used: &'a AtomicUsize,
     limit: usize,
@@ -72,7 +72,7 @@ async fn drain(
 ) -> Result<(), TooMuch> {
     let Some(mut pipe) = pipe else { return Ok(()) };
     let mut chunk = vec![0; CHUNK];
-    // A pipe that cannot be read any more is as good as one at its end.
+    // A pipe that cannot be read any more counts as one at its end.
     while let Ok(read @ 1..) = pipe.read(&mut chunk).await {
         bounds.pulse.beat();
         if bounds.used.fetch_add(read, Ordering::Relaxed) + read > bounds.limit {

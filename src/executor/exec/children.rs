@@ -1,8 +1,9 @@
 //! The child processes of the server: it starts supervisors and nothing else.
 //!
-//! The server is a child subreaper (or process 1 of a container), so that what a program leaves
-//! behind when it kills its own supervisor becomes a child of the server, which ends it. Another child
-//! of this process may be taken for such an orphan, but only after a supervisor was killed.
+//! The server is a child subreaper (or process 1 of a container). So the processes that a program
+//! leaves behind when it kills its own supervisor become children of the server, which ends them.
+//! Another child of this process may be taken for such an orphan, but only after a supervisor was
+//! killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -23,24 +24,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{folder, tree};
 use crate::model::lock;
 
-/// How often children are looked at besides every SIGCHLD.
+/// The time between two looks at the children, besides those at every SIGCHLD.
 const LOOK: Duration = Duration::from_secs(1);
-/// Looks before a supervisor that was told to end, and has not, is taken for one that its program
-/// keeps from it. It may have a large folder to remove.
+/// The number of looks after which a supervisor that was told to end, and has not, is taken for one
+/// that its program keeps from ending. It may have a large folder to remove.
 const PATIENCE: u32 = 10;
 
-/// The supervisors that run. One for the process, as its children are.
+/// The running supervisors. There is one list for the process, which all of them are children of.
 static CHILDREN: Mutex<Children> =
     Mutex::new(Children { known: BTreeMap::new(), strangers: BTreeSet::new(), orphaned: 0 });
 
 #[derive(Debug)]
 struct Children {
-    /// By process id: how often each was looked at since it was told to end.
+    /// The supervisors by process id, with the number of looks since each was told to end.
     known: BTreeMap<i32, Option<u32>>,
-    /// Other children at the last look: orphans, or of somebody who still waits for them.
+    /// Other children at the last look: orphans, or processes that other code still waits for.
     strangers: BTreeSet<Pid>,
-    /// Looks for which there may be orphans, since a supervisor was lost: the system hands them
-    /// over a moment later.
+    /// The number of looks for which there may still be orphans after a supervisor was lost: the
+    /// system hands them over a moment later.
     orphaned: u32,
 }
 
@@ -48,8 +49,9 @@ fn children() -> MutexGuard<'static, Children> {
     lock(&CHILDREN)
 }
 
-/// Starts a supervisor, which inherits these files beside its standard streams. No other one starts
-/// meanwhile, and the files are closed by then, so that it alone has them.
+/// Starts a supervisor, which inherits these files beside its standard streams. The lock keeps
+/// other supervisors from starting meanwhile, and the files are closed before it is released, so
+/// that this supervisor alone has them.
 pub(super) fn spawn(command: &mut Command, inherited: [OwnedFd; 2]) -> io::Result<Child> {
     let mut children = children();
     for file in &inherited {
@@ -63,7 +65,7 @@ pub(super) fn spawn(command: &mut Command, inherited: [OwnedFd; 2]) -> io::Resul
     Ok(child)
 }
 
-/// Notes that a supervisor was told to end; its program may have stopped it.
+/// Records that a supervisor was told to end; its program may have stopped it.
 pub(super) fn told_to_end(supervisor: Pid) {
     if let Some(looks) = children().known.get_mut(&supervisor.as_raw()) {
         looks.get_or_insert(0);
@@ -77,7 +79,7 @@ fn wake(supervisor: Pid) {
     }
 }
 
-/// Notes that a supervisor ended without a report: somebody has killed it.
+/// Records that a supervisor ended without a report: another process has killed it.
 pub(super) fn lost() {
     let mut children = children();
     children.orphaned = PATIENCE;
@@ -85,7 +87,7 @@ pub(super) fn lost() {
 }
 
 /// Makes this process ready for programs, before the first one is started: it becomes the parent of
-/// whatever loses its own, and the folders of an earlier process are removed.
+/// processes that lose their own, and the folders of an earlier process are removed.
 pub async fn prepare_programs(temporary: PathBuf) {
     if let Err(error) = prctl::set_child_subreaper(true) {
         tracing::warn!(%error, "programs that kill their supervisor may be left behind");
@@ -97,8 +99,8 @@ pub async fn prepare_programs(temporary: PathBuf) {
     }
 }
 
-/// Tends programs for as long as it is polled: reaps what has no other parent any more, and ends
-/// what a program has left behind.
+/// Tends programs for as long as it is polled: reaps processes that have no other parent any more,
+/// and ends those that a program has left behind.
 pub async fn tend_programs() -> Infallible {
     let mut ended = match signal(SignalKind::child()) {
         Ok(ended) => ended,
@@ -127,7 +129,7 @@ impl Children {
         let strangers: BTreeSet<Pid> =
             found.into_iter().filter(|pid| !self.known.contains_key(&pid.as_raw())).collect();
         for &pid in &strangers {
-            // One that was there at the last look has nobody else who waits for it.
+            // A child that was there at the last look has nobody else who waits for it.
             let seen = ticked && self.strangers.contains(&pid);
             if (self.orphaned > 0 || seen)
                 && let Ok(WaitStatus::StillAlive) = waitpid(pid, Some(WaitPidFlag::WNOHANG))
@@ -139,13 +141,14 @@ impl Children {
             }
         }
         if ticked {
-            // Their children are orphans next.
+            // Their children become orphans next.
             self.orphaned = self.orphaned.saturating_sub(u32::from(strangers.is_empty()));
             self.strangers = strangers;
         }
     }
 
-    /// Kills supervisors that were told to end and stand still: what they leave is swept.
+    /// Kills supervisors that were told to end and stand still: the processes that they leave are
+    /// swept.
     fn hurry(&mut self) {
         for (&id, looks) in &mut self.known {
             let Some(looks) = looks else { continue };

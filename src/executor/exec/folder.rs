@@ -1,4 +1,5 @@
-//! The working directory of a program that names none: empty, private, and gone with its attempt.
+//! The working directory of a program that names none: empty, private, and removed with its
+//! attempt.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -11,11 +12,11 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use rustix::process::geteuid;
 
-/// Where Linux says which processes a process can see: the same number names another process in
-/// another container.
+/// The link by which Linux names the process namespace: a process id is another process in another
+/// container.
 const NAMESPACE: &str = "/proc/self/ns/pid";
 
-/// A folder that is removed when this is dropped, unless somebody else does that.
+/// A folder that is removed when this is dropped, unless its removal was handed over.
 #[derive(Debug)]
 pub(super) struct Folder(tempfile::TempDir);
 
@@ -39,7 +40,7 @@ impl Folder {
 }
 
 /// Removes the folders of processes that are gone, and those of an earlier process that had the
-/// number of this one; gives their count. To be called before this process makes any.
+/// number of this one; returns their count. It must be called before this process makes any.
 pub(super) fn remove_leftovers(temporary: &Path, own: u32) -> usize {
     let entries = fs::read_dir(temporary).into_iter().flatten().flatten();
     let gone = |name: &OsStr| {
@@ -55,12 +56,12 @@ pub(super) fn remove_leftovers(temporary: &Path, own: u32) -> usize {
     left.filter(|entry| super::supervisor::remove(&entry.path())).count()
 }
 
-/// What the names of a process's folders begin with.
+/// Returns the prefix of the names of a process's folders.
 fn prefix(process: u32) -> String {
     format!("{}{process}-", namespace())
 }
 
-/// The process that a folder belongs to, if it is one of a process of this namespace.
+/// Returns the process that a folder belongs to, if it is a process of this namespace.
 fn owner(name: &str) -> Option<u32> {
     name.strip_prefix(&namespace())?.split_once('-')?.0.parse().ok()
 }
@@ -79,7 +80,7 @@ mod tests {
     fn folders_of_the_dead_are_removed_and_nothing_else() {
         let temporary = tempfile::tempdir().unwrap();
         let own = std::process::id();
-        // A number that is no process: the largest there can be is below.
+        // The number of no process: the largest possible one is smaller.
         let dead = temporary.path().join(format!("{}x", prefix(u32::try_from(i32::MAX).unwrap())));
         let earlier = temporary.path().join(format!("{}x", prefix(own)));
         let living = temporary.path().join(format!("{}x", prefix(1)));

@@ -1,4 +1,5 @@
-//! Whatever a program writes becomes a bounded output or a failure that is fit to be shown.
+//! Fuzz test: the output of a program becomes a bounded output of the step, or a failure that is
+//! fit to be shown.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -10,11 +11,12 @@ use crate::executor::Redactor;
 use crate::fuzz::fuzz;
 use crate::model::{Json, Node};
 
-/// Bytes of an output here.
+/// The limit of an output in this test, in bytes.
 const LIMIT: usize = 4096;
-/// Longest message of a failure, in characters: the tail, each character escaped, and what is said.
+/// The longest message of a failure, in characters: the tail with each character escaped, and the
+/// text around it.
 const MAX_MESSAGE: usize = 1000 * 10 + 500;
-/// What the program was given, and repeats.
+/// A secret that the program was given, and repeats.
 const SECRET: &str = "qX7-given-to-the-program";
 
 #[test]
@@ -22,7 +24,7 @@ fn any_bytes_of_a_program_are_an_output_in_its_limit_or_a_failure_fit_to_be_show
     let tokens = [SECRET, "\u{1b}[2J", "\r\n", "\u{202e}", "json", "lines", "256", "9"];
     let redactor = Redactor::new([("TOKEN", SECRET)]);
     fuzz("program", &tokens, |bytes| {
-        // How it is read, the wait status, standard output; a NUL before standard error.
+        // The parse mode, the wait status, and standard output; a NUL before standard error.
         let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
         let parse = match parts.next() {
             Some(b"json") => Parse::Json,

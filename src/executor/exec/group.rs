@@ -14,18 +14,18 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use super::capture::Pipes;
 use super::folder::Folder;
 
-/// How often a program is looked at besides every SIGCHLD, should one get lost.
+/// The time between two looks at a program, should a SIGCHLD get lost.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A running program, leader of its process group. Dropping it kills the whole group.
+/// A running program, the leader of its process group. Dropping it kills the whole group.
 #[derive(Debug)]
 pub(super) struct Group {
     child: Child,
-    /// The group's id: its leader's process id. Gone once the leader is reaped, since the kernel
-    /// may then give the number to somebody else.
+    /// The group's id, which is its leader's process id. It is `None` once the leader is reaped,
+    /// since the kernel may then give the number to another process.
     id: Option<Pid>,
     ended: Signals,
-    /// Removed with the program.
+    /// The folder of the program, removed with it.
     #[expect(dead_code, reason = "held until it is dropped")]
     folder: Option<Folder>,
 }
@@ -46,7 +46,7 @@ impl Group {
         Ok(Self { child, id, ended, folder })
     }
 
-    /// Our ends of the program's streams.
+    /// Returns the server's ends of the program's streams.
     pub(super) fn pipes(&mut self) -> Pipes {
         Pipes {
             stdin: self.child.stdin.take(),
@@ -55,7 +55,7 @@ impl Group {
         }
     }
 
-    /// Reaps the leader.
+    /// Kills the group and reaps its leader.
     pub(super) async fn end(&mut self) -> io::Result<ExitStatus> {
         self.kill();
         let status = self.child.wait().await?;
@@ -64,7 +64,7 @@ impl Group {
     }
 
     /// Waits until the leader has ended, and leaves it unreaped: as long as it is there, its id
-    /// cannot become that of another group, and killing the group can hit nobody else.
+    /// cannot become that of another group, and killing the group hits no other process.
     pub(super) async fn leader_ended(&mut self) {
         while let Some(id) = self.id {
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;

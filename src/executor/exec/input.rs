@@ -1,4 +1,4 @@
-//! What a step's `with` gives to its program.
+//! The input of a program, from its step's `with`.
 
 use std::path::PathBuf;
 
@@ -6,14 +6,14 @@ use crate::definition::VariablePolicy;
 use crate::executor::text::{invalid, text_of};
 use crate::model::{Failure, Json, Node};
 
-/// How a program's standard output is read.
+/// The way in which a program's standard output is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parse {
-    /// As one string.
+    /// It is read as one string.
     Text,
-    /// As one JSON value.
+    /// It is read as one JSON value.
     Json,
-    /// As an array of its lines.
+    /// It is read as an array of its lines.
     Lines,
 }
 
@@ -28,9 +28,9 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Reads an attempt's `with`. Wherever text is wanted, strings are taken as they are and
-    /// anything else as compact JSON; a `null` in `env` is left out, and a `null` for `stdin` or
-    /// `cwd` means none.
+    /// Reads an attempt's `with`. Where text is expected, strings are taken as they are and other
+    /// values as compact JSON; a `null` in `env` is left out, and a `null` for `stdin` or `cwd`
+    /// means none.
     pub(super) fn read(with: &Json, policy: &VariablePolicy) -> Result<Self, Failure> {
         let with = Node::parse(with).map_err(invalid)?;
         let given = |name: &str| with.get(name).filter(|value| **value != Node::Null);
@@ -64,7 +64,7 @@ fn env(node: Option<&Node>, policy: &VariablePolicy) -> Result<Vec<(String, Stri
     given.map(|(name, value)| variable(name, value, policy)).collect()
 }
 
-/// Checked here as well as at the door: all of `env` may have been a template.
+/// Checks a variable, here as well as at the door: all of `env` may have been a template.
 fn variable(
     name: &str,
     value: &Node,

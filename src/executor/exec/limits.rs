@@ -1,4 +1,4 @@
-//! What a program may use, set by its supervisor; see [`ProgramLimits`].
+//! The limits of a program, set by its supervisor; see [`ProgramLimits`].
 
 use std::io;
 use std::process::Command;
@@ -13,7 +13,7 @@ use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use super::tree;
 use crate::executor::ProgramLimits;
 
-/// Capabilities by which root reads the memory of other processes, however closed they are.
+/// The capabilities by which root can read the memory of any other process.
 const SPYING: [CapabilitySet; 4] = [
     CapabilitySet::SYS_PTRACE,
     CapabilitySet::SYS_RAWIO,
@@ -21,17 +21,19 @@ const SPYING: [CapabilitySet; 4] = [
     CapabilitySet::PERFMON,
 ];
 
-/// The kernel counts the processes of a user, not those of a program: it stops what multiplies
-/// faster than its supervisor can count, at so many times what one program may have.
+/// The factor between the kernel's limit and that of one program. The kernel counts the processes
+/// of a user, not those of a program: its limit stops a program that multiplies faster than its
+/// supervisor can count.
 const CROWD: u64 = 32;
-/// Processes and threads of one user on a busy machine, which no small bound may shut out.
+/// The smallest limit for the kernel: as many processes and threads as one user has on a busy
+/// machine.
 const MIN_CROWD: u64 = 4_096;
 
-/// Sets what whatever this process starts from now on inherits.
+/// Sets the limits that all processes inherit which this one starts from now on.
 pub(super) fn set(limits: &ProgramLimits) -> io::Result<()> {
-    // Files of a program are its own; who is to read them says so with `chmod`.
+    // Files of a program are its own; it opens them to others with `chmod`.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
-    // No setuid program gives it more than the server has.
+    // A setuid program gives it no more rights than the server has.
     prctl::set_no_new_privs()?;
     for capability in SPYING {
         // Only root can have them, and only root can give them up.
@@ -39,7 +41,7 @@ pub(super) fn set(limits: &ProgramLimits) -> io::Result<()> {
             tracing::debug!(%error, "a capability stays");
         }
     }
-    // A core holds whatever the program was given, secrets too.
+    // A core dump holds everything the program was given, secrets too.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     if limits.processes > 0 {
         lower(Resource::RLIMIT_NPROC, (limits.processes * CROWD).max(MIN_CROWD))?;
@@ -48,7 +50,7 @@ pub(super) fn set(limits: &ProgramLimits) -> io::Result<()> {
     lower(Resource::RLIMIT_FSIZE, limits.file_size)
 }
 
-/// Lowers a limit for good; 0 leaves it as it is.
+/// Lowers a limit permanently; 0 leaves it as it is.
 fn lower(resource: Resource, limit: u64) -> io::Result<()> {
     let (_, hard) = getrlimit(resource)?;
     let limit = limit.min(hard);
@@ -58,12 +60,12 @@ fn lower(resource: Resource, limit: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes that starting a process takes, beside what this one has.
+/// The bytes that starting a process takes, beside those that this one has.
 const ROOM: u64 = 8 << 20;
 
-/// Starts a program whose memory is bounded, from its first instruction on, by `bytes` or by what
-/// this process needs to start it, and by `bytes` a moment later. The supervisor's own bound is
-/// as before then: it would have no room to work in.
+/// Starts a program whose memory is bounded from its first instruction on: at first by `bytes` or
+/// by as much as this process needs to start it, and by `bytes` a moment later. The supervisor's
+/// own bound is then as before: the first one would leave it no room to work in.
 pub(super) fn spawn_bounded(command: &mut Command, bytes: u64) -> io::Result<Pid> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
     if bytes > 0 {
@@ -75,7 +77,7 @@ pub(super) fn spawn_bounded(command: &mut Command, bytes: u64) -> io::Result<Pid
     let program = Pid::from_raw(i32::try_from(started?.id()).unwrap_or(0));
     if bytes > 0 {
         bound_memory(program, bytes.min(hard));
-        // Those that it has started already have the first bound.
+        // Processes that it has started already have the first bound.
         for early in tree::descendants(program) {
             bound_memory(early, bytes.min(hard));
         }
@@ -83,7 +85,7 @@ pub(super) fn spawn_bounded(command: &mut Command, bytes: u64) -> io::Result<Pid
     Ok(program)
 }
 
-/// Bytes that this process can write to.
+/// Returns the bytes that this process can write to.
 fn own_data() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
@@ -93,8 +95,8 @@ fn own_data() -> u64 {
 
 fn bound_memory(pid: Pid, bytes: u64) {
     let Some(bounded) = rustix::process::Pid::from_raw(pid.as_raw()) else { return };
-    // The data segment counts what can be written: heap, stacks of threads, private mappings.
-    // Address space would also count what run-times reserve and never touch.
+    // The data segment counts writable memory: heap, stacks of threads, private mappings. Address
+    // space would also count memory that run-times reserve and never touch.
     let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
     if let Err(error) = prlimit(Some(bounded), Bounded::Data, limit) {
         tracing::debug!(%error, "the memory of a program is not bounded");

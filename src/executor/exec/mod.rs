@@ -1,9 +1,10 @@
 //! The `exec` step: one program, started directly and never through a shell.
 //!
 //! Between the server and each program stands a [`supervisor`], the same binary started anew: it
-//! bounds the program, and whatever ends the attempt (the program's exit, a dropped future, too much
-//! output, the server's death) ends all that the program has started, however that detached itself.
-//! Without a supervisor the program leads a process group, which is killed as a whole.
+//! bounds the program, and any end of the attempt (the program's exit, a dropped future, too much
+//! output, the server's death) ends all processes that the program has started, however they
+//! detached themselves. Without a supervisor the program leads a process group, which is killed as
+//! a whole.
 //!
 //! A program runs as the server's user, and so can kill the server. It cannot read the server's
 //! memory or environment (`app/conceal.rs`).
@@ -45,19 +46,19 @@ pub use children::{prepare_programs, tend_programs};
 pub use program::exec_allowed;
 pub use supervisor::supervise_program;
 
-/// What every http attempt carries as headers, spelled as variables: the key that is the same for
-/// every attempt of the step.
+/// The idempotency key. It and the next two are the headers of http attempts, spelled as variables;
+/// it is the same for every attempt of the step.
 const IDEMPOTENCY_KEY: &str = "IDEMPOTENCY_KEY";
-/// The number of the attempt.
+/// The variable of the attempt's number.
 const ATTEMPT: &str = "X_RETHREAD_ATTEMPT";
-/// The W3C trace context, where there is one.
+/// The variable of the W3C trace context, where there is one.
 const TRACEPARENT: &str = "TRACEPARENT";
 
 /// Performs `exec` steps.
 #[derive(Debug)]
 pub(super) struct ExecExecutor {
     settings: ExecutorSettings,
-    /// Where programs have their own folders.
+    /// The folder in which programs have their own folders.
     temporary: PathBuf,
 }
 
@@ -113,7 +114,7 @@ impl ExecExecutor {
         }
     }
 
-    /// A folder for a program that names none.
+    /// Makes a folder for a program that names none.
     fn folder(&self, input: &Input) -> Result<Option<Folder>, Failure> {
         if input.cwd.is_some() {
             return Ok(None);
@@ -161,7 +162,7 @@ impl ExecExecutor {
         Group::spawn(command, folder)
     }
 
-    /// Environment, working directory and streams of a program.
+    /// Sets the environment, working directory and streams of a program.
     fn surround(&self, command: &mut Command, input: &Input, attempt: &Attempt) {
         command
             .env_clear()

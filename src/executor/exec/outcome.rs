@@ -1,4 +1,4 @@
-//! What a step makes of a program that has ended.
+//! The outcome of a step whose program has ended.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -9,18 +9,18 @@ use crate::executor::Redactor;
 use crate::executor::text::{output_invalid, tail, too_large};
 use crate::model::{Category, Failure, Json, codes, quote};
 
-/// Most characters of standard error that a failure's message repeats.
+/// The largest number of characters of standard error that a failure's message repeats.
 const MAX_TAIL: usize = 1000;
 
-/// A program that has ended, and what it wrote.
+/// A program that has ended, and its output.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) status: ExitStatus,
     pub(super) written: Capture,
 }
 
-/// The output `{exitCode, stdout, stderr}` of a program that ended well. Bytes that are not UTF-8
-/// become U+FFFD.
+/// Returns the output `{exitCode, stdout, stderr}` of a program that succeeded, or the failure of
+/// another. Bytes that are not UTF-8 become U+FFFD.
 pub(super) fn output(
     name: &str,
     finished: &Finished,

@@ -1,4 +1,4 @@
-//! Which programs may be started, and which file a name stands for.
+//! Checks which programs may be started, and finds the file of a name.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::executor::ExecutorSettings;
 use crate::model::{Category, Failure, codes};
 
-/// Whether the allow-list has that program: exactly this text, be it a bare name or a path. A name
-/// on the list does not allow a path that ends in it.
+/// Returns whether the allow-list has that program: exactly this text, be it a bare name or a path.
+/// A name on the list does not allow a path that ends in it.
 pub fn exec_allowed(program: &str, allow: &[String]) -> bool {
     !program.is_empty() && allow.iter().any(|allowed| allowed == program)
 }
@@ -16,15 +16,15 @@ pub fn exec_allowed(program: &str, allow: &[String]) -> bool {
 /// A program that may be started.
 #[derive(Debug)]
 pub(super) struct Program {
-    /// Its name as the workflow has it: what it sees as its own name.
+    /// Its name as the workflow has it, which the program sees as its own.
     pub(super) name: String,
     /// The file.
     pub(super) path: PathBuf,
 }
 
 impl Program {
-    /// Finds the file of an allowed program: a path is taken as it is, a bare name is looked for
-    /// in the server's `PATH`. A `PATH` in the step's `env` has no say in it.
+    /// Finds the file of an allowed program: a path is taken as it is, a bare name is looked for in
+    /// the server's `PATH`. A `PATH` in the step's `env` is ignored.
     pub(super) fn find(name: &str, settings: &ExecutorSettings) -> Result<Self, Failure> {
         if !exec_allowed(name, &settings.exec_allow) {
             let message = format!("{name:?} is not on this server's list of allowed programs");

@@ -1,5 +1,4 @@
-//! A program that runs, until its end: under a supervisor, or as a process group of its own where
-//! there is none.
+//! A running program until its end: under a supervisor, or as a process group where there is none.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -17,11 +16,11 @@ use crate::executor::Pulse;
 use crate::executor::text::excerpt;
 use crate::model::{Category, Failure, codes};
 
-/// How long output may still come after the program has ended and what it left was killed: the
-/// pipes are closed by then, unless a process that nobody could kill holds them.
+/// The time for which output may still come after the program has ended and the processes it left
+/// were killed: the pipes are closed by then, unless a process that nobody could kill holds them.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// A running program. Dropping it kills it, and what it has started.
+/// A running program. Dropping it kills it, and the processes it has started.
 #[derive(Debug)]
 pub(super) enum Running {
     Supervised(Supervised),
@@ -29,8 +28,8 @@ pub(super) enum Running {
 }
 
 impl Running {
-    /// Feeds the program, waits for its end and kills what it leaves behind; `None` if it wrote
-    /// more than `limit` bytes.
+    /// Feeds the program, waits for its end and kills the processes it leaves behind; `None` if it
+    /// wrote more than `limit` bytes.
     pub(super) async fn finish(
         mut self,
         name: &str,
@@ -91,7 +90,7 @@ impl Running {
     }
 }
 
-/// The status of a program by its end.
+/// Returns the status of a program by its end.
 fn status(name: &str, end: Option<End>) -> Result<ExitStatus, Failure> {
     match end {
         Some(End::Exited(status)) => Ok(ExitStatus::from_raw(status)),
@@ -108,7 +107,8 @@ fn status(name: &str, end: Option<End>) -> Result<ExitStatus, Failure> {
     }
 }
 
-/// Too many processes, files or bytes is a matter of the moment; anything else stays as it is.
+/// Returns the failure of a start. A lack of processes, files or memory is momentary, so that the
+/// failure is recoverable; any other error is permanent.
 pub(super) fn cannot_start(name: &str, error: &io::Error) -> Failure {
     const MOMENTARY: [Errno; 5] =
         [Errno::EAGAIN, Errno::ENOMEM, Errno::EMFILE, Errno::ENFILE, Errno::ETXTBSY];

@@ -15,20 +15,20 @@ use super::children;
 use super::folder::Folder;
 use super::supervisor::{self, End, Order};
 
-/// Bytes of the longest report.
+/// The length of the longest report, in bytes.
 const MAX_REPORT: usize = 64;
 
-/// A program that runs, and its supervisor. Dropping it ends both, and whatever they started.
+/// A running program and its supervisor. Dropping it ends both, and all processes they started.
 #[derive(Debug)]
 pub(super) struct Supervised {
     child: Child,
     id: Option<Pid>,
-    /// Open for as long as the program may run.
+    /// The pipe that stays open for as long as the program may run.
     hold: Option<PipeWriter>,
     reports: Receiver,
-    /// What has come of the report.
+    /// The part of the report that has arrived.
     report: Vec<u8>,
-    /// Removed by the supervisor.
+    /// The folder of the program, removed by the supervisor.
     folder: Option<PathBuf>,
 }
 
@@ -56,7 +56,7 @@ impl Supervised {
         if let Some(folder) = &folder {
             supervisor.current_dir(folder.path());
         }
-        // Killed, it would leave its program behind: it is told to end, and does.
+        // A supervisor that is killed would leave its program behind: it is told to end instead.
         supervisor.process_group(0).kill_on_drop(false);
         let child = children::spawn(&mut supervisor, [told.into(), reporting.into()])?;
         let folder = folder.map(Folder::hand_over);
@@ -65,7 +65,7 @@ impl Supervised {
         Ok(Self { child, id, hold: Some(hold), reports, report: Vec::new(), folder })
     }
 
-    /// Our ends of the program's streams.
+    /// Returns the server's ends of the program's streams.
     pub(super) fn pipes(&mut self) -> Pipes {
         Pipes {
             stdin: self.child.stdin.take(),
@@ -74,15 +74,16 @@ impl Supervised {
         }
     }
 
-    /// Waits until the program and all it has started are gone. May be dropped and called again.
+    /// Waits until the program and all processes it has started are gone. The future may be dropped
+    /// and called again.
     pub(super) async fn ended(&mut self) {
         while self.report.len() < MAX_REPORT
             && matches!(self.reports.read_buf(&mut self.report).await, Ok(1..))
         {}
     }
 
-    /// How the program ended; `None` if its supervisor was killed, which leaves it to the server
-    /// to end what is left.
+    /// Returns how the program ended; `None` if its supervisor was killed. The server then ends the
+    /// processes that are left.
     pub(super) async fn end(&mut self) -> Option<End> {
         self.ended().await;
         let end = std::str::from_utf8(&self.report).ok().and_then(End::read);
@@ -95,7 +96,7 @@ impl Supervised {
         end
     }
 
-    /// Has the program ended, and all it has started.
+    /// Tells the supervisor to end the program, and all processes it has started.
     pub(super) fn kill(&mut self) {
         if self.hold.take().is_some()
             && let Some(id) = self.id

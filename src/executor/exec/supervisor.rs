@@ -1,10 +1,11 @@
 //! The process that stands between the server and one program, and ends with it.
 //!
-//! It is the same binary, started anew: it sets the program's limits, starts it, and is the parent
-//! of whatever the program and its children leave behind (a child subreaper), so that none of them
-//! outlives the step: neither one that daemonised, nor when the server is killed. It has two pipes:
-//! one that closes when the program is to end (or the server is gone), one that tells the server
-//! how the program ended. No runtime, no configuration, no logging: it costs a step a millisecond.
+//! It is the same binary, started anew: it sets the program's limits, starts it, and is a child
+//! subreaper, the parent of all processes that the program and its children leave behind. So none
+//! of them outlives the step: not one that daemonised, and not if the server is killed. It has two
+//! pipes: one closes when the program is to end (or the server is gone), the other tells the server
+//! how the program ended. It has no runtime, no configuration and no logging: it costs a step a
+//! millisecond.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -26,27 +27,28 @@ use nix::unistd::{Pid, close, dup2_stderr, dup2_stdin, dup2_stdout};
 use super::{limits, tree};
 use crate::executor::ProgramLimits;
 
-/// Milliseconds between two counts of a program's processes: often enough that a program that
-/// does nothing but fork is stopped at some thousands.
+/// Milliseconds between two counts of a program's processes: often enough that a program which only
+/// forks is stopped at some thousands.
 const COUNT_EVERY: u16 = 50;
 /// Milliseconds between two looks at processes that were killed and are not gone yet.
 const LOOK_EVERY: u16 = 10;
-/// Looks before processes that cannot be killed (they wait for a disk) are given up.
+/// The number of looks after which processes that cannot be killed (they wait for a disk) are given
+/// up.
 const MAX_LOOKS: u32 = 500;
 
-/// How a program ended, in the words of the supervisor's report.
+/// The end of a program, as the supervisor reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// It ended; the status as the system encodes it.
+    /// The program ended; the status as the system encodes it.
     Exited(i32),
-    /// It could not be started; the error's number.
+    /// The program could not be started; the error's number.
     Failed(i32),
-    /// It had more processes than it may have.
+    /// The program had more processes than it may have.
     Crowded,
 }
 
 impl End {
-    /// Reads a report; `None` if it is none.
+    /// Reads a report; `None` if the text is not one.
     pub(super) fn read(report: &str) -> Option<Self> {
         let (word, number) = report.strip_suffix('\n')?.split_once(' ')?;
         let number = number.parse().ok()?;
@@ -67,14 +69,14 @@ impl End {
     }
 }
 
-/// What a supervisor is told on its command line. What the program's environment, working
-/// directory and standard streams are to be, the supervisor's are.
+/// The order that a supervisor gets on its command line. The program inherits the supervisor's
+/// environment, working directory and standard streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Order {
-    /// Numbers of the inherited pipes: the one that closes, the one for the report.
+    /// The numbers of the inherited pipes: the one that closes, and the one for the report.
     pub(super) pipes: (i32, i32),
     pub(super) limits: ProgramLimits,
-    /// A folder that goes with the program.
+    /// A folder that is removed with the program.
     pub(super) folder: Option<PathBuf>,
     /// The program's file, its own name, and its arguments.
     pub(super) program: PathBuf,
@@ -83,7 +85,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// The order as arguments.
+    /// Returns the order as arguments.
     pub(super) fn to_arguments(&self) -> Vec<OsString> {
         let ProgramLimits { memory, processes, files, file_size } = self.limits;
         let numbers = [memory, processes, files, file_size].map(|number| number.to_string().into());
@@ -95,7 +97,7 @@ impl Order {
         arguments
     }
 
-    /// Reads the arguments; `None` if they are no order.
+    /// Reads the arguments; `None` if they are not an order.
     pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut arguments = arguments.into_iter();
         let mut number = || arguments.next()?.to_str()?.parse::<u64>().ok();
@@ -113,12 +115,11 @@ impl Order {
     }
 }
 
-/// What the supervisor's process does, given its command line. Called by `main` and by nothing
-/// else.
+/// Runs the supervisor's process, given its command line. Called by `main` alone.
 pub fn supervise_program(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     let order = Order::read(arguments).ok_or(io::ErrorKind::InvalidInput)?;
     let (told, mut report) = pipes(order.pipes)?;
-    // Signals that a program sends its parent change nothing; that of a child's end is read.
+    // Signals that a program sends its parent have no effect; the signal of a child's end is read.
     SigSet::all().thread_block()?;
     let mut ended = SigSet::empty();
     ended.add(Signal::SIGCHLD);
@@ -139,8 +140,8 @@ pub fn supervise_program(arguments: impl IntoIterator<Item = OsString>) -> io::R
     report.write_all(end.report().as_bytes())
 }
 
-/// Opens both pipes anew, which this process owns then, and closes them as they were inherited,
-/// so that the program has neither.
+/// Opens both pipes anew for this process alone, and closes the inherited ones, so that the program
+/// has neither.
 fn pipes((told, report): (i32, i32)) -> io::Result<(File, File)> {
     let path = |number: i32| format!("/proc/self/fd/{number}");
     let opened = (File::open(path(told))?, File::options().write(true).open(path(report))?);
@@ -152,13 +153,13 @@ fn pipes((told, report): (i32, i32)) -> io::Result<(File, File)> {
 /// Starts the program as the leader of a group of its own.
 fn start(order: &Order) -> io::Result<Pid> {
     prctl::set_child_subreaper(true)?;
-    // What this process was given is the program's; its memory and pipes are not.
+    // The environment of this process is the program's; its memory and pipes are not.
     prctl::set_dumpable(false)?;
     limits::set(&order.limits)?;
     let mut command = Command::new(&order.program);
     command.arg0(&order.name).args(&order.arguments).process_group(0);
     let program = limits::spawn_bounded(&mut command, order.limits.memory)?;
-    // The streams are the program's alone: when it closes them, the server sees them closed.
+    // The program alone holds the streams: when it closes them, the server sees them closed.
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&nothing)?;
     dup2_stdout(&nothing)?;
@@ -167,14 +168,14 @@ fn start(order: &Order) -> io::Result<Pid> {
     Ok(program)
 }
 
-/// A program that runs.
+/// The watch over a running program.
 struct Watch {
-    /// Readable when a child has ended.
+    /// A descriptor that is readable when a child has ended.
     ended: SignalFd,
-    /// At its end when the program is to end.
+    /// A pipe that is at its end when the program is to end.
     told: File,
     program: Pid,
-    /// Most processes; 0: any number.
+    /// The largest number of processes; 0: any number.
     processes: u64,
 }
 
@@ -199,8 +200,8 @@ impl Watch {
         }
     }
 
-    /// Kills whatever is left, until nothing is: processes without a parent become children of
-    /// this one, so that it is alone once it has none.
+    /// Kills all remaining processes, until none is left. Processes without a parent become
+    /// children of this one, so that it is alone once it has no children.
     fn clear(&self) {
         for _ in 0..MAX_LOOKS {
             tree::kill_descendants(Pid::this());
@@ -212,7 +213,7 @@ impl Watch {
         }
     }
 
-    /// Reaps what has ended; the status of the program if it is among it.
+    /// Reaps children that have ended; returns the status of the program if it is one of them.
     fn reap(&self) -> Option<i32> {
         let mut found = None;
         while let Ok(Some(_)) = self.ended.read_signal() {}
@@ -228,7 +229,7 @@ impl Watch {
         }
     }
 
-    /// Waits for a child's end or for the pipe to close; whether it has closed.
+    /// Waits for a child's end or for the pipe to close; returns whether the pipe has closed.
     fn is_told(&self, millis: u16) -> bool {
         let mut ready = [
             PollFd::new(self.ended.as_fd(), PollFlags::POLLIN),
@@ -239,14 +240,14 @@ impl Watch {
     }
 }
 
-/// Waits for one of these, or the time; everything is looked at again then.
+/// Waits for one of these, or for the time to pass; the caller looks at everything again.
 fn wait(ready: &mut [PollFd<'_>], millis: u16) {
     if let Err(error) = poll(ready, PollTimeout::from(millis)) {
         tracing::debug!(%error, "a wait was cut short");
     }
 }
 
-/// A status as the system encodes it.
+/// Returns a status as the system encodes it.
 fn raw_status(status: WaitStatus) -> i32 {
     match status {
         WaitStatus::Exited(_, code) => (code & 0xff) << 8,
@@ -260,8 +261,8 @@ fn raw_status(status: WaitStatus) -> i32 {
     }
 }
 
-/// Removes a folder with all that is in it, also what the program has closed to its own user;
-/// whether it is gone.
+/// Removes a folder and its contents, also those that the program has closed to its own user;
+/// returns whether it is gone.
 pub(super) fn remove(folder: &Path) -> bool {
     let removed = fs::remove_dir_all(folder).or_else(|error| {
         if error.kind() != io::ErrorKind::PermissionDenied {
@@ -278,7 +279,7 @@ pub(super) fn remove(folder: &Path) -> bool {
     removed.is_ok()
 }
 
-/// Gives the owner all rights to a folder and those in it.
+/// Gives the owner all rights to a folder and the folders in it.
 fn open_up(folder: &Path) {
     let mut open = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {
@@ -286,7 +287,7 @@ fn open_up(folder: &Path) {
             continue;
         }
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        // Symbolic links are not folders here, and so are not followed.
+        // Symbolic links do not count as folders here, and so are not followed.
         let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         open.extend(folders.map(|entry| entry.path()));
     }

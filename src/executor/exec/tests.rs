@@ -6,7 +6,7 @@ use super::*;
 use crate::executor::Pulse;
 use crate::model::{StepId, ThreadId};
 
-/// Longest wait for anything here that should take milliseconds.
+/// The longest wait for anything here that should take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn executor(limit: usize) -> ExecExecutor {
@@ -41,7 +41,7 @@ async fn run(program: &str, with: &str) -> Result<String, Failure> {
     outcome.map(|json| json.as_str().to_owned()).map_err(|error| error.failure)
 }
 
-/// A shell script; the shell is on this test's allow-list.
+/// Returns the `with` of a shell script; the shell is on this test's allow-list.
 fn script(text: &str) -> String {
     serde_json::json!({ "args": ["-c", text] }).to_string()
 }
@@ -190,7 +190,7 @@ async fn a_dropped_attempt_takes_its_whole_group_with_it() {
     both_gone(&pids).await;
 }
 
-/// A program that starts another, writes both ids down and waits.
+/// Returns a program that starts another, writes both ids to a file and waits.
 fn parent_and_child(pids: &Path) -> String {
     let pids = pids.display();
     script(&format!("sleep 1000 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"))

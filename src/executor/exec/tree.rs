@@ -1,7 +1,7 @@
-//! Finds the processes that a process has started, and theirs, however they detached themselves.
+//! Finds the descendants of a process, however they detached themselves.
 //!
-//! A process cannot leave the tree of a child subreaper: whatever loses its parent becomes a child
-//! of the subreaper. So the tree is empty once the subreaper has no children any more.
+//! A process cannot leave the tree of a child subreaper: a process that loses its parent becomes a
+//! child of the subreaper. So the tree is empty once the subreaper has no children any more.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The children of a process; none if it is gone.
+/// Returns the children of a process; none if it is gone.
 pub(super) fn children(of: Pid) -> Vec<Pid> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{of}/task")) else { return Vec::new() };
     let mut found = Vec::new();
@@ -25,7 +25,7 @@ pub(super) fn children(of: Pid) -> Vec<Pid> {
     found
 }
 
-/// All that descend from a process, parents before their children.
+/// Returns all descendants of a process, parents before their children.
 pub(super) fn descendants(of: Pid) -> Vec<Pid> {
     if !is_listed() {
         return walk(of, &mut parents());
@@ -35,7 +35,7 @@ pub(super) fn descendants(of: Pid) -> Vec<Pid> {
     while let Some(&pid) = found.get(at) {
         at += 1;
         let more = children(pid);
-        // A number may be used anew while this looks: nobody is visited twice.
+        // A process id may be used anew during this walk: no process is visited twice.
         found.extend(more.into_iter().filter(|pid| *pid != of).collect::<Vec<_>>());
         if found.len() > MAX_FOUND {
             break;
@@ -44,11 +44,12 @@ pub(super) fn descendants(of: Pid) -> Vec<Pid> {
     found
 }
 
-/// Processes looked at in one pass: more than a machine has, unless the list runs in a circle.
+/// The largest number of processes in one pass: more than a machine has, unless the list runs in a
+/// circle.
 const MAX_FOUND: usize = 1 << 20;
 
-/// Kills all that descend from a process, once each; those that are born meanwhile are left to the
-/// next call. Whether there were any.
+/// Kills all descendants of a process, once each; those that are born meanwhile are left to the
+/// next call. Returns whether there were any.
 pub(super) fn kill_descendants(of: Pid) -> bool {
     let found = descendants(of);
     for &pid in &found {
@@ -57,7 +58,7 @@ pub(super) fn kill_descendants(of: Pid) -> bool {
     !found.is_empty()
 }
 
-/// Kills a process; one that is gone is as good.
+/// Kills a process; one that is already gone is no error.
 pub(super) fn kill_one(pid: Pid) {
     if let Err(error) = kill(pid, Signal::SIGKILL)
         && error != Errno::ESRCH
@@ -66,7 +67,7 @@ pub(super) fn kill_one(pid: Pid) {
     }
 }
 
-/// Whether the kernel lists the children of a thread (`CONFIG_PROC_CHILDREN`).
+/// Returns whether the kernel lists the children of a thread (`CONFIG_PROC_CHILDREN`).
 fn is_listed() -> bool {
     let own = std::process::id();
     fs::exists(format!("/proc/{own}/task/{own}/children")).unwrap_or(false)
@@ -82,13 +83,13 @@ fn walk(of: Pid, parents: &mut BTreeMap<Pid, Vec<Pid>>) -> Vec<Pid> {
     found
 }
 
-/// The children of every process.
+/// Returns the children of every process.
 fn parents() -> BTreeMap<Pid, Vec<Pid>> {
     let mut found: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     for pid in processes.filter_map(|entry| read_pid(entry.file_name().to_str()?)) {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name stands in parentheses, and may hold anything.
+        // The name of the process stands in parentheses, and may hold any character.
         let rest = stat.rsplit_once(") ").map(|(_, rest)| rest);
         if let Some(parent) = rest.and_then(|rest| read_pid(rest.split(' ').nth(1)?)) {
             found.entry(parent).or_default().push(pid);
@@ -124,7 +125,7 @@ mod tests {
         assert_eq!(walk(own, &mut parents()), [child_id, grandchild]);
         assert!(kill_descendants(own));
         child.wait().unwrap();
-        // The grandchild is somebody else's then.
+        // The grandchild has another parent then.
         assert!(!descendants(own).contains(&child_id));
     }
 }

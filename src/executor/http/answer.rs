@@ -1,4 +1,4 @@
-//! What a step makes of an answer: its output, or the failure that its status stands for.
+//! The outcome of an answer: its output, or the failure that its status stands for.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::executor::text::{excerpt, output_invalid, too_large};
 use crate::executor::{AttemptError, Pulse, Redactor};
 use crate::model::{Category, Failure, Json, Timestamp, codes, quote};
 
-/// Most bytes read of an answer that is a failure, and most characters repeated of it: enough for
-/// a person to see what the other side had to say.
+/// The largest number of bytes read of an answer that is a failure, and of characters repeated from
+/// it: enough for a person to see what the other side said.
 const MAX_EXCERPT_BYTES: usize = 4096;
 const MAX_EXCERPT_CHARS: usize = 300;
 
-/// Longest time spent on reading that excerpt: the failure itself is known already.
+/// The longest time spent on reading that excerpt: the failure itself is known already.
 const EXCERPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The output of an answer whose status was expected: `{status, headers, body}`.
+/// Returns the output of an answer with an expected status: `{status, headers, body}`.
 ///
 /// Header names are in lower case, repeated ones joined with `, `. The body is the exact JSON text
-/// where the answer says it is JSON, else a string in which anything that is not UTF-8 has become
+/// where the answer says it is JSON, else a string in which bytes that are not UTF-8 have become
 /// U+FFFD. A JSON answer without a body has the body `null`. Each piece of the body that arrives is
 /// a sign of life.
 pub(super) async fn output(
@@ -58,7 +58,7 @@ pub(super) async fn output(
     Json::trusted(out).map_err(|fault| output_invalid(fault.to_string()))
 }
 
-/// The failure that an unexpected status stands for.
+/// Returns the failure that an unexpected status stands for.
 pub(super) async fn unexpected(
     answer: Response,
     now: Timestamp,
@@ -82,12 +82,12 @@ pub(super) async fn unexpected(
     AttemptError { failure, retry_after }
 }
 
-/// Whether the answer goes on to be judged as success.
+/// Returns whether the status of the answer counts as success.
 pub(super) fn is_expected(answer: &Response, expected: &Expected) -> bool {
     expected.covers(answer.status().as_u16())
 }
 
-/// Host and port of the answer's URL, for messages.
+/// Returns the host and port of the answer's URL, for messages.
 fn host(answer: &Response) -> String {
     fault::host_and_port(answer.url())
 }
@@ -127,7 +127,7 @@ fn write_body(body: &[u8], json: bool, out: &mut String) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Whether the media type is JSON: `application/json`, `text/json`, or ends in `+json`.
+/// Returns whether the media type is JSON: `application/json`, `text/json`, or ends in `+json`.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(Ok(text)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else {
         return false;
@@ -136,7 +136,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
 }
 
-/// HTTP 408, 425, 429 and 5xx.
+/// Returns whether a status is worth a retry: HTTP 408, 425, 429 and 5xx.
 fn is_recoverable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error()
 }
@@ -154,8 +154,9 @@ const fn category(status: StatusCode) -> Category {
     }
 }
 
-/// How long the answer asks to wait: seconds, or a date. A date is compared with the answer's own
-/// `Date` where it has one, so that two clocks that differ do no harm.
+/// Returns the time that the answer asks to wait, which it gives in seconds or as a date. A date is
+/// compared with the answer's own `Date` where it has one, so that two clocks that differ do no
+/// harm.
 pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
@@ -169,8 +170,8 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     Some(date(text)?.since(theirs.unwrap_or(now)))
 }
 
-/// The beginning of a failed answer's body, without secrets: an error page repeats what it was asked
-/// for.
+/// Returns the beginning of a failed answer's body, without secrets: an error page may repeat the
+/// request.
 pub(super) async fn said(mut answer: Response, redactor: &Redactor) -> String {
     let (mut bytes, mut whole) = (Vec::new(), false);
     let reading = async {

@@ -1,4 +1,4 @@
-//! The one HTTP client: its policy, its timeouts, its pool.
+//! The HTTP client of steps and webhooks: its policy, its timeouts, its pool.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,27 +9,28 @@ use reqwest::{Client, ClientBuilder, redirect};
 
 use super::egress::{EgressDenied, EgressPolicy};
 
-/// Longest time to connect, TLS included: a host that takes longer is as good as down.
+/// The longest time to connect, TLS included: a host that takes longer counts as down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest silence of a peer that is still connected. Steps have their own `timeout`; this one
+/// The longest silence of a peer that is still connected. Steps have their own `timeout`; this one
 /// only keeps an attempt without a timeout from waiting for ever.
 const SILENCE_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// How long an idle connection is kept: below the 60 s after which common servers close theirs.
+/// The time for which an idle connection is kept: below the 60 s after which common servers close
+/// theirs.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// Idle connections kept per host.
+/// The number of idle connections kept per host.
 const POOL_MAX_IDLE_PER_HOST: usize = 32;
 
-/// Silence after which the kernel asks whether the peer is still there.
+/// The silence after which the kernel asks whether the peer is still there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
-/// Time between two such questions.
+/// The time between two such questions.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// Unanswered questions after which the connection counts as broken.
+/// The number of unanswered questions after which the connection counts as broken.
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// What servers see of us unless a step says otherwise.
+/// The `User-Agent` of requests whose step sets none.
 const USER_AGENT: &str = concat!("rethread/", env!("CARGO_PKG_VERSION"));
 
 /// Makes a client that connects only where `policy` allows, follows no redirects and uses no
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_certificates_still_gets_a_client() {
-        // Whichever test comes first installs it; for all others it is there already.
+        // The first test installs the provider; for all others it is there already.
         let first = rustls::crypto::ring::default_provider().install_default().is_ok();
         assert!(first || rustls::crypto::CryptoProvider::get_default().is_some());
         assert!(base(&Arc::new(EgressPolicy::Public)).tls_certs_only([]).build().is_ok());

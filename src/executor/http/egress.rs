@@ -1,7 +1,7 @@
-//! Where steps may connect.
+//! The policy of where steps may connect.
 //!
-//! Judged on the address that is connected to, not on the name: a name under somebody else's
-//! control resolves to what they like, and to something else the next time.
+//! It judges the address that is connected to, not the name: the owner of a name may let it resolve
+//! to any address, and to another one the next time.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,28 +11,29 @@ use url::{Host, Url};
 /// The policy of `RETHREAD_EGRESS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EgressPolicy {
-    /// Anywhere.
+    /// Allows every address.
     Open,
-    /// Addresses of the public internet only: none that is private, loopback, link-local,
+    /// Allows addresses of the public internet only: none that is private, loopback, link-local,
     /// multicast, reserved or a cloud's metadata service.
     Public,
-    /// What the list names, and nothing else.
+    /// Allows the entries of the list, and nothing else.
     List(Vec<EgressRule>),
 }
 
 /// One entry of an [`EgressPolicy::List`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EgressRule {
-    /// A host by name, at public addresses: whoever answers for a name may let it resolve to
-    /// anything. An internal address has to be listed beside it.
+    /// A host by name, at public addresses: the owner of a name may let it resolve to any address.
+    /// An internal address has to be listed beside it.
     Host(String),
-    /// Every host below a domain (`*.example.org`), but not the domain itself; as [`Self::Host`].
+    /// Every host below a domain (`*.example.org`), but not the domain itself; otherwise like
+    /// [`Self::Host`].
     Below(String),
-    /// Addresses of a network, by whatever name they are reached.
+    /// The addresses of a network, whatever name they are reached by.
     Network(IpNet),
 }
 
-/// A connection that the policy does not allow.
+/// The error of a connection that the policy does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the egress policy does not allow connections to {host}")]
 pub struct EgressDenied {
@@ -58,7 +59,7 @@ impl EgressPolicy {
         }
     }
 
-    /// Whether a connection to that address of that host is allowed.
+    /// Returns whether a connection to that address of that host is allowed.
     pub fn allows(&self, host: &str, address: IpAddr) -> bool {
         match self {
             Self::Open => true,
@@ -67,8 +68,8 @@ impl EgressPolicy {
         }
     }
 
-    /// Judges a URL as far as it can be done before its name is resolved: an address in it is
-    /// judged here, since no resolver will be asked for it. Names are judged by the resolver of
+    /// Judges a URL as far as possible before its name is resolved: an address in it is judged
+    /// here, since no resolver will be asked for it. Names are judged by the resolver of
     /// [`egress_client`](super::egress_client).
     pub fn judge(&self, url: &Url) -> Result<(), EgressDenied> {
         let address = match url.host() {
@@ -125,14 +126,14 @@ impl EgressRule {
     }
 }
 
-/// Whether a listed name may stand for an address that is not listed: only for a public one, or for
-/// loopback where the name means loopback (RFC 6761).
+/// Returns whether a listed name may stand for an address that is not listed: only for a public
+/// one, or for loopback where the name means loopback (RFC 6761).
 fn may_be_at(host: &str, address: IpAddr) -> bool {
     let local = host == "localhost" || host.ends_with(".localhost");
     is_public(address) || (local && address.to_canonical().is_loopback())
 }
 
-/// Whether an address belongs to the public internet.
+/// Returns whether an address belongs to the public internet.
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_public_v4(address),
@@ -140,7 +141,8 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Not in the registry of special-purpose IPv4 addresses, nor a known metadata service.
+/// Returns whether an address is neither in the registry of special-purpose IPv4 addresses nor a
+/// known metadata service.
 #[expect(clippy::unnested_or_patterns, reason = "a line per entry of the registry")]
 const fn is_public_v4(address: Ipv4Addr) -> bool {
     let denied = matches!(
@@ -161,8 +163,8 @@ const fn is_public_v4(address: Ipv4Addr) -> bool {
     !denied
 }
 
-/// Global unicast (`2000::/3`) without its special blocks; addresses that carry an IPv4 address
-/// inside are as good as that one.
+/// Returns whether an address is global unicast (`2000::/3`) outside of its special blocks. An
+/// address that carries an IPv4 address inside is judged by that one.
 #[expect(clippy::unnested_or_patterns, reason = "a line per entry of the registry")]
 #[expect(clippy::match_same_arms, reason = "two ways to carry an IPv4 address")]
 fn is_public_v6(address: Ipv6Addr) -> bool {

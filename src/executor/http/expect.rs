@@ -1,10 +1,10 @@
-//! Which statuses of an answer a step takes for success (`expectStatus`).
+//! The statuses of an answer that a step takes for success (`expectStatus`).
 
 use std::ops::RangeInclusive;
 
 use crate::model::Node;
 
-/// Statuses, as ranges.
+/// A set of statuses, as ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Expected(Vec<RangeInclusive<u16>>);
 
@@ -26,7 +26,7 @@ impl Expected {
         }
     }
 
-    /// Whether the status is one of them.
+    /// Returns whether the status is one of them.
     pub(super) fn covers(&self, status: u16) -> bool {
         self.0.iter().any(|range| range.contains(&status))
     }

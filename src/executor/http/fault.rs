@@ -1,4 +1,4 @@
-//! What went wrong on the way to an answer, as a failure.
+//! Converts errors on the way to an answer into failures.
 
 use std::error::Error;
 use std::io;
@@ -10,7 +10,7 @@ use crate::executor::Redactor;
 use crate::executor::text::{excerpt, invalid};
 use crate::model::{Category, Failure, codes};
 
-/// Most characters of a cause that a message repeats.
+/// The largest number of characters of a cause that a message repeats.
 const MAX_CAUSE: usize = 200;
 
 impl From<EgressDenied> for Failure {
@@ -19,9 +19,9 @@ impl From<EgressDenied> for Failure {
     }
 }
 
-/// Sorts an error of the client: no retry helps against a policy, a bad certificate or a request
+/// Converts an error of the client. No retry helps against a policy, a bad certificate or a request
 /// that cannot be written; refused and broken connections, names that do not resolve and timeouts
-/// may mend. The URL is left out of the message: its query may hold a secret.
+/// may mend. The message leaves the URL out: its query may hold a secret.
 pub(super) fn failure(error: &reqwest::Error, host: &str, redactor: &Redactor) -> Failure {
     if let Some(denied) = find::<EgressDenied>(error) {
         return denied.clone().into();
@@ -49,8 +49,8 @@ fn is_certificate(error: &rustls::Error) -> bool {
     matches!(error, rustls::Error::InvalidCertificate(_))
 }
 
-/// The first cause of that type. An `io::Error` shows the causes of what it wraps, not the wrapped
-/// error itself, so those are opened on the way.
+/// Returns the first cause of that type. An `io::Error` shows the causes of the error that it
+/// wraps, not that error itself, so those are opened on the way.
 fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -74,7 +74,7 @@ fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     deepest
 }
 
-/// What a message says of a URL: the rest of it may hold secrets.
+/// Returns the part of a URL that a message may repeat: the rest may hold secrets.
 pub(super) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))

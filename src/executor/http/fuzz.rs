@@ -1,4 +1,5 @@
-//! Whatever a called service answers becomes a bounded output or a failure that is fit to be shown.
+//! Fuzz test: the answer of a called service becomes a bounded output, or a failure that is fit to
+//! be shown.
 
 use std::sync::Arc;
 
@@ -12,14 +13,15 @@ use crate::fuzz::fuzz;
 use crate::model::{Json, Node, Timestamp};
 use crate::observe::Memory;
 
-/// Bytes of an output here.
+/// The limit of an output in this test, in bytes.
 const LIMIT: usize = 4096;
-/// Longest message of a failure, in characters: its excerpt, each character escaped, and what is said.
+/// The longest message of a failure, in characters: its excerpt with each character escaped, and
+/// the text around it.
 const MAX_MESSAGE: usize = 300 * 10 + 500;
-/// What the request held, and a called service repeats.
+/// A secret that the request held, and that a called service repeats.
 const SECRET: &str = "qX7-held-by-the-request";
 
-/// A text such as `200`, headers one a line, an empty line, and the body.
+/// Reads a response from a text such as `200`, headers one a line, an empty line, and the body.
 fn respond(bytes: &[u8]) -> Option<(Response, Vec<u8>)> {
     let split = bytes.windows(2).position(|two| two == b"\n\n")?;
     let (head, body) = (bytes.get(..split)?, bytes.get(split + 2..)?);

@@ -1,7 +1,7 @@
 //! The `http` step: one request, its redirects, one answer.
 //!
-//! Every hop is judged by the egress policy before it is made, names by the resolver of the
-//! client. Dropping the attempt closes its connection.
+//! The egress policy judges every hop before it is made, and the resolver of the client judges
+//! names. Dropping the attempt closes its connection.
 
 mod answer;
 mod client;

@@ -1,4 +1,4 @@
-//! Where a redirect leads, and what goes along.
+//! Follows redirects: the next URL, and the headers and body that go along.
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, Response, StatusCode};
@@ -7,8 +7,8 @@ use url::Url;
 use super::request::{ATTEMPT, IDEMPOTENCY_KEY, Outgoing, TRACEPARENT, strip_userinfo};
 use crate::model::{Category, Failure, codes};
 
-/// Headers that may follow a redirect to another origin. All others were meant for the first one:
-/// any of them may hold a credential.
+/// Headers that may follow a redirect to another origin. All others were meant for the first
+/// origin: any of them may hold a credential.
 const HARMLESS: [&str; 9] = [
     "accept",
     "accept-language",
@@ -21,8 +21,8 @@ const HARMLESS: [&str; 9] = [
     TRACEPARENT,
 ];
 
-/// The request that the answer asks to make instead; `None` if the answer is no redirect. One that
-/// holds a secret stays with its origin: neither a header nor a body nor a path of it was meant for
+/// Returns the request that the answer asks to make instead; `None` if the answer is no redirect. A
+/// request that holds a secret stays with its origin: no header, body or path of it was meant for
 /// another.
 pub(super) fn follow(
     request: &Outgoing,
@@ -54,7 +54,7 @@ fn judge(from: &Url, to: &Url, secret: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The request after too many redirects.
+/// Returns the failure of a redirect that is not followed.
 pub(super) fn refused(why: &str) -> Failure {
     let message = format!("a redirect was not followed: {why}");
     Failure::permanent(codes::HTTP_STATUS, Category::External, message)
@@ -76,7 +76,8 @@ fn moved(request: &Outgoing, status: StatusCode, url: Url) -> Outgoing {
     next
 }
 
-/// As browsers do it: 303 turns all but GET and HEAD into GET, 301 and 302 turn POST into GET.
+/// Returns whether a redirect turns a method into GET, as in browsers: 303 does so with all but GET
+/// and HEAD, 301 and 302 with POST.
 fn becomes_get(method: &Method, status: StatusCode) -> bool {
     match status {
         StatusCode::SEE_OTHER => *method != Method::GET && *method != Method::HEAD,

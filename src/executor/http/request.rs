@@ -29,14 +29,15 @@ const REFUSED_HEADERS: [&str; 9] = [
     "upgrade",
 ];
 
-/// The same for every attempt of a step, so that the other side can tell a repeat.
+/// The header of the idempotency key: the same for every attempt of a step, so that the other side
+/// can tell a repeat.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// The number of the attempt.
+/// The header of the attempt's number.
 pub(super) const ATTEMPT: &str = "x-rethread-attempt";
-/// W3C trace context.
+/// The header of the W3C trace context.
 pub(super) const TRACEPARENT: &str = "traceparent";
 
-/// Most headers that are added to those of a step.
+/// The largest number of headers that are added to those of a step.
 const OWN_HEADERS: usize = 16;
 
 /// One request, ready to be sent.
@@ -48,10 +49,10 @@ pub(super) struct Outgoing {
     pub(super) body: Option<Bytes>,
 }
 
-/// Reads an attempt's `with`: the request, and which answers are a success.
+/// Reads an attempt's `with`: the request, and the statuses that are a success.
 ///
-/// In `headers` and `query` a `null` is left out (a skipped step reads as `null`), an array
-/// repeats the name, and what is not text goes in as compact JSON.
+/// In `headers` and `query` a `null` is left out (a skipped step reads as `null`), an array repeats
+/// the name, and values that are not text go in as compact JSON.
 pub(super) fn read(attempt: &Attempt) -> Result<(Outgoing, Expected), Failure> {
     let with = Node::parse(&attempt.with).map_err(invalid)?;
     let method = method(&with)?;
@@ -65,7 +66,7 @@ pub(super) fn read(attempt: &Attempt) -> Result<(Outgoing, Expected), Failure> {
     Ok((Outgoing { method, url, headers, body }, expected.map_err(invalid)?))
 }
 
-/// The URL of a step's `with`, without reading the rest of it; `None` if there is none that
+/// Returns the URL of a step's `with`, without reading the rest of it; `None` if there is none that
 /// [`read`] would take.
 pub(super) fn target(with: &Json) -> Option<Url> {
     #[derive(serde::Deserialize)]
@@ -77,8 +78,8 @@ pub(super) fn target(with: &Json) -> Option<Url> {
     Url::parse(&aim.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
-/// The method, in any case. A template may have chosen it: only those that a workflow could name are
-/// sent.
+/// Returns the method, written in any case. A template may have chosen it: only methods that a
+/// workflow could name are sent.
 fn method(with: &Node) -> Result<Method, Failure> {
     let Some(name) = with.get("method") else { return Ok(Method::GET) };
     let name = text_of(name).to_ascii_uppercase();
@@ -99,8 +100,8 @@ fn url(with: &Node) -> Result<Url, Failure> {
     }
 }
 
-/// Moves `user:password@` from the URL to where it belongs, unless the step has its own
-/// `Authorization`.
+/// Moves `user:password@` from the URL to the `Authorization` header, unless the step sets that
+/// itself.
 fn take_userinfo(url: &mut Url, headers: &mut HeaderMap) -> Result<(), Failure> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(());
@@ -115,13 +116,13 @@ fn take_userinfo(url: &mut Url, headers: &mut HeaderMap) -> Result<(), Failure> 
 }
 
 fn percent_decoded(text: &str) -> String {
-    // Of what means something in a form, only `%XX` does here.
+    // Of the characters with a meaning in a form, only `%XX` has one here.
     let form = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
     let first = form_urlencoded::parse(form.as_bytes()).next();
     first.map(|(name, _)| name.into_owned()).unwrap_or_default()
 }
 
-/// Drops `user:password@` from a URL; fails only for one without a host.
+/// Drops `user:password@` from a URL; fails only for a URL without a host.
 pub(super) fn strip_userinfo(url: &mut Url) -> Result<(), ()> {
     url.set_username("")?;
     url.set_password(None)
@@ -192,7 +193,7 @@ fn body(with: &Node, headers: &mut HeaderMap) -> Result<Option<Bytes>, Failure> 
     }
 }
 
-/// Adds what every attempt carries; a step cannot set these itself.
+/// Adds the headers that every attempt carries; a step cannot set these itself.
 fn mark(attempt: &Attempt, headers: &mut HeaderMap) -> Result<(), Failure> {
     let key = HeaderValue::from_str(&attempt.idempotency_key()).map_err(invalid)?;
     headers.insert(IDEMPOTENCY_KEY, key);

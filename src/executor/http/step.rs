@@ -1,4 +1,4 @@
-//! Performs `http` steps: the request, its redirects, and what is made of the answer.
+//! Performs `http` steps: the request, its redirects, and the outcome of the answer.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::executor::{Attempt, AttemptError, Redactor, StepExecutor};
 use crate::model::{Clock, Failure, Json};
 use crate::observe::Memory;
 
-/// Most redirects followed: more is a loop, or as good as one.
+/// The largest number of redirects followed: more are a loop, or as good as one.
 const MAX_REDIRECTS: usize = 10;
 
 /// Performs `http` steps.
@@ -62,7 +62,7 @@ impl HttpExecutor {
         Ok(Self { client, egress, clock, max_output_bytes, memory, redactor })
     }
 
-    /// The same, taking memory for answers from a budget.
+    /// Returns the same executor, with memory for answers taken from a budget.
     pub(in crate::executor) fn within(self, memory: Arc<Memory>) -> Self {
         Self { memory, ..self }
     }
@@ -75,7 +75,7 @@ impl HttpExecutor {
         expected: &Expected,
         attempt: &Attempt,
     ) -> Result<Response, Failure> {
-        // One address may serve many names: the policy has judged that of the URL alone.
+        // One address may serve many names: the policy has judged only the name in the URL.
         if first.headers.contains_key(HOST) && *self.egress != EgressPolicy::Open {
             let detail = "headers: Host is taken from the URL where RETHREAD_EGRESS is not open";
             return Err(invalid(detail));
@@ -99,7 +99,7 @@ impl HttpExecutor {
         Err(redirect::refused(&format!("there were more than {MAX_REDIRECTS}")))
     }
 
-    /// Whether a request holds a secret that came by another way than its step's template.
+    /// Returns whether a request holds a secret that came by another way than its step's template.
     fn finds_secret(&self, request: &Outgoing) -> bool {
         let finds = |bytes: &[u8]| self.redactor.finds(&String::from_utf8_lossy(bytes));
         self.redactor.finds(request.url.as_str())

@@ -17,13 +17,13 @@ use crate::definition::Action;
 use crate::executor::{Attempt, AttemptError, Pulse, Redactor, StepExecutor as _};
 use crate::model::{Clock, Json, StepId, ThreadId, Timestamp};
 
-/// Longest wait for anything here that should take milliseconds.
+/// The longest wait for anything here that should take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A secret of the executors here.
+/// A secret of the executors in these tests.
 const TOKEN: &str = "t0p-\"secret\"-value";
 
-/// An attempt of `t1/s1` with that `with`.
+/// Returns an attempt of `t1/s1` with that `with`.
 pub(super) fn attempt(with: &str) -> Attempt {
     Attempt {
         thread_id: ThreadId::parse("t1").unwrap(),
@@ -189,7 +189,7 @@ async fn what_holds_a_secret_follows_redirects_within_its_origin_alone() {
         let within = server.run(&with(&to("/json"), member, &value), "open").await.unwrap();
         assert!(within.contains("\"status\":200"), "{within}");
     }
-    // One that is too short to be found, but that the template names.
+    // A secret that is too short to be found, but that the template names.
     let mut named = attempt(&format!(r#"{{"url":"{}"}}"#, to(&format!("{}/json", other.url))));
     named.holds_secrets = true;
     assert!(executor("open").execute(named).await.is_err());
@@ -323,7 +323,7 @@ async fn a_dropped_attempt_closes_its_connection() {
 }
 
 fn executor(policy: &str) -> HttpExecutor {
-    // The first test of this process installs it; for all others it is there already.
+    // The first test of this process installs the provider; for all others it is there already.
     let first = rustls::crypto::ring::default_provider().install_default().is_ok();
     assert!(first || rustls::crypto::CryptoProvider::get_default().is_some());
     let policy = EgressPolicy::parse(policy).unwrap();
@@ -411,7 +411,7 @@ async fn status(Path(status): Path<u16>) -> impl IntoResponse {
     (status, [("retry-after", "7")], body)
 }
 
-/// An error page with a secret after so many characters.
+/// Answers with an error page that has a secret after so many characters.
 async fn failing(Path(before): Path<usize>) -> impl IntoResponse {
     let page = format!("{}{TOKEN}{}", "-".repeat(before), "x".repeat(5000));
     (StatusCode::NOT_FOUND, page)
@@ -431,7 +431,7 @@ async fn endless() -> impl IntoResponse {
     Body::from_stream(pieces.map(Ok::<_, std::io::Error>))
 }
 
-/// A server that closes every connection without an answer.
+/// Starts a server that closes every connection without an answer.
 async fn closing() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -1,7 +1,7 @@
 //! Sends signed messages to URLs that clients have chosen: one request, no redirect, under the same
 //! egress policy as a step, judged anew each time on the address that is connected to.
 //!
-//! It knows nothing of subscriptions, signs nothing and repeats nothing: the runtime's senders do.
+//! It does not know subscriptions, and neither signs nor repeats: the runtime's senders do.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use super::fault::{self, host_and_port};
 use super::{EgressDenied, HttpExecutor, answer};
 use crate::model::Failure;
 
-/// Longest wait for a name to resolve when a URL is judged before it is stored: one that takes
-/// longer is judged when something is sent to it.
+/// The longest wait for a name to resolve when a URL is judged before it is stored. A name that
+/// takes longer is judged when a message is sent to it.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A message to be sent. `Debug` shows neither the URL's path, which may hold a secret, nor the body.
+/// A message to send. `Debug` shows neither the URL's path, which may hold a secret, nor the body.
 #[derive(Clone)]
 pub struct Webhook {
-    /// Where to.
+    /// The URL of the receiver.
     pub url: Url,
     /// Headers besides the content type, which is JSON.
     pub headers: [(&'static str, String); 3],
@@ -36,28 +36,28 @@ impl std::fmt::Debug for Webhook {
     }
 }
 
-/// Why a message was not taken.
+/// The reason for which a message was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebhookFault {
-    /// The receiver wants no more of them (410).
+    /// The receiver wants no more messages (410).
     Gone,
-    /// Not this time.
+    /// The message was not taken this time.
     Failed {
-        /// What went wrong, without the URL's path.
+        /// The error, without the URL's path.
         detail: String,
-        /// How long the receiver asked to wait.
+        /// The time that the receiver asked to wait.
         retry_after: Option<Duration>,
     },
 }
 
-/// Sends webhooks: the HTTP executor, or what a test puts in its place.
+/// Sends webhooks: the HTTP executor, or a test's stand-in.
 #[async_trait]
 pub trait Webhooks: Send + Sync + std::fmt::Debug {
-    /// Whether the egress policy allows the URL, as far as can be told now: a name that does not
-    /// resolve is let pass, since every sending is judged again.
+    /// Checks that the egress policy allows the URL, as far as can be told now. A name that does
+    /// not resolve passes, since the policy judges every sending again.
     async fn judge(&self, url: &Url) -> Result<(), EgressDenied>;
 
-    /// Sends a message; taken is what is answered with 2xx. Whoever calls bounds the time.
+    /// Sends a message; an answer with 2xx means that it was taken. The caller bounds the time.
     async fn send(&self, webhook: Webhook) -> Result<(), WebhookFault>;
 }
 
@@ -71,7 +71,7 @@ impl Webhooks for HttpExecutor {
             return Ok(());
         };
         let found: Vec<_> = found.collect();
-        // The client connects to the allowed ones alone.
+        // The client connects to the allowed addresses alone.
         let denied = found.iter().all(|address| !self.egress.allows(host, address.ip()));
         if denied && !found.is_empty() {
             return Err(EgressDenied { host: host.to_owned() });
@@ -96,7 +96,8 @@ impl Webhooks for HttpExecutor {
             sent.map_err(|error| failed(&fault::failure(&error, &host, &self.redactor)))?;
         let status = response.status();
         if status.is_success() {
-            // Read, so that the connection can be used again; what it says is of no interest.
+            // The body is read so that the connection can be used again; its content does not
+            // matter.
             drop(answer::said(response, &self.redactor).await);
             return Ok(());
         }

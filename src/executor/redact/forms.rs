@@ -1,6 +1,7 @@
-//! The texts that give a secret away: the whole of it, its telling parts, and how they travel.
+//! The forms of a secret: the texts that give it away, which are the whole of it, its telling
+//! parts, and their encodings.
 //!
-//! Escapes (percent-encoding, JSON, HTML) are none of them: those are taken off before it is looked.
+//! Escapes (percent-encoding, JSON, HTML) are not forms: they are taken off before the search.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +12,17 @@ use url::{Host, Url};
 use super::unescape::View;
 use crate::model::hex;
 
-/// Secrets shorter than this many bytes are not looked for: what they match is mostly something
-/// else, and a value so short is guessed sooner than it is found.
+/// The shortest secret that is looked for, in bytes: matches of a shorter one are mostly something
+/// else, and so short a value is guessed sooner than found.
 pub(in crate::executor) const MIN_SECRET_BYTES: usize = 4;
 
-/// Shortest part of a secret URL that is looked for by itself: version numbers, team ids and words
-/// like `services` are shorter or plain, and are everywhere.
+/// The shortest part of a secret URL that is looked for by itself: version numbers, team ids and
+/// words like `services` are shorter or plain, and are everywhere.
 const MIN_PART_BYTES: usize = 8;
-/// Shortest part that is one plain word, or digits alone. Tokens have digits or mixed case.
+/// The shortest such part that is one plain word, or digits alone. Tokens have digits or mixed
+/// case.
 const MIN_WORD_BYTES: usize = 12;
-/// Shortest part that is several plain words (`incoming-webhooks`).
+/// The shortest such part that is several plain words (`incoming-webhooks`).
 const MIN_WORDS_BYTES: usize = 20;
 /// Long words that stand in the paths of many services.
 const COMMON_WORDS: [&str; 12] = [
@@ -37,7 +39,7 @@ const COMMON_WORDS: [&str; 12] = [
     "subscriptions",
     "transactions",
 ];
-/// Names of query values that are credentials whatever they look like.
+/// The names of query values that are credentials whatever they look like.
 const CREDENTIALS: [&str; 12] = [
     "access_token",
     "api_key",
@@ -52,16 +54,16 @@ const CREDENTIALS: [&str; 12] = [
     "signature",
     "token",
 ];
-/// Shortest line of a secret of several lines (a key file) that is looked for by itself.
+/// The shortest line of a secret of several lines (a key file) that is looked for by itself.
 const MIN_LINE_BYTES: usize = 16;
 
-/// Shortest base64 text that is looked for: a shorter one stands for less than six bytes.
+/// The shortest base64 text that is looked for: a shorter one stands for less than six bytes.
 const MIN_BASE64_CHARS: usize = 8;
 
-/// Everything to look for of one secret; nothing if it is too short.
+/// Returns all forms of one secret; none if it is too short.
 pub(super) fn forms(value: &str) -> BTreeSet<Vec<u8>> {
     let mut forms = BTreeSet::new();
-    // A value from a file ends in a line break that nobody sends along.
+    // A value from a file ends in a line break that is never sent along.
     let value = value.trim();
     if value.len() < MIN_SECRET_BYTES {
         return forms;
@@ -76,7 +78,8 @@ pub(super) fn forms(value: &str) -> BTreeSet<Vec<u8>> {
     forms
 }
 
-/// Adds a text as it is, and as it reads elsewhere: as a host's name, in a form, in base64 and hex.
+/// Adds a text as it is, and its spellings elsewhere: as a host's name, in a form, in base64 and
+/// hex.
 fn spell(text: &str, forms: &mut BTreeSet<Vec<u8>>) {
     let plain = View::of(text.as_bytes()).and_then(|view| String::from_utf8(view.bytes).ok());
     for text in [Some(text.to_owned()), plain].into_iter().flatten() {
@@ -100,8 +103,8 @@ fn spell(text: &str, forms: &mut BTreeSet<Vec<u8>>) {
     }
 }
 
-/// The base64 characters that come from the text alone when it stands `offset` bytes (modulo 3)
-/// into what was encoded, whatever comes before and after it.
+/// Returns the base64 characters that depend on the text alone when it stands `offset` bytes
+/// (modulo 3) into the encoded bytes, whatever comes before and after it.
 fn base64_forms(text: &str, offset: usize) -> Vec<String> {
     let mut bytes = vec![0; offset];
     bytes.extend_from_slice(text.as_bytes());
@@ -116,7 +119,7 @@ fn base64_forms(text: &str, offset: usize) -> Vec<String> {
         .collect()
 }
 
-/// The parts of a URL that give it away by themselves: never its host.
+/// Returns the parts of a URL that give it away by themselves: never its host.
 fn url_parts(value: &str) -> Vec<String> {
     let Some(url) = as_url(value) else { return Vec::new() };
     let mut parts = Vec::new();
@@ -140,7 +143,7 @@ fn url_parts(value: &str) -> Vec<String> {
     parts
 }
 
-/// The value as a URL, also one without its scheme.
+/// Returns the value as a URL, also without its scheme.
 fn as_url(value: &str) -> Option<Url> {
     if value.contains("://") {
         return Url::parse(value).ok();
@@ -157,7 +160,7 @@ fn telling_value(pair: &str) -> Option<&str> {
     telling.then_some(value)
 }
 
-/// The telling texts of a secret that is JSON (a service account).
+/// Returns the telling texts of a secret that is JSON (a service account).
 fn json_parts(value: &str) -> Vec<String> {
     let mut parts = Vec::new();
     if value.starts_with(['{', '[']) {
@@ -179,7 +182,7 @@ fn json_parts(value: &str) -> Vec<String> {
     parts
 }
 
-/// Whether a part is more than a word or a number that may stand anywhere.
+/// Returns whether a part is more than a word or a number that may stand anywhere.
 fn is_telling(text: &str) -> bool {
     let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).collect();
     let plain = |word: &&str| {

@@ -1,8 +1,8 @@
-//! Takes the server's secrets out of whatever is stored or shown.
+//! Redacts the server's secrets in texts that are stored or shown.
 //!
 //! One automaton holds every form of every secret, so that a text is read once for each layer of
-//! escapes on it, however many secrets there are. Whoever cuts a text redacts it first: half a
-//! secret is found no more.
+//! escapes on it, however many secrets there are. A text must be redacted before it is cut: half a
+//! secret is not found.
 
 mod forms;
 mod needle;
@@ -20,29 +20,30 @@ use unescape::{View, unfinished};
 
 pub(in crate::executor) use forms::MIN_SECRET_BYTES;
 
-/// Layers of escapes that are taken off: enough for a percent-encoded text in JSON inside JSON.
+/// The number of layers of escapes that are taken off: enough for a percent-encoded text in JSON
+/// inside JSON.
 const MAX_LAYERS: usize = 3;
 
-/// Most work of making a table of all states. It may take the square of a needle's length, if that repeats
-/// itself: this is about a tenth of a second.
+/// The largest work for a table of all states. The work may be the square of a needle's length if
+/// the needle repeats itself: this is about a tenth of a second.
 const MAX_TABLE_WORK: usize = 8_000_000;
 
-/// Finds secrets in texts. `Debug` shows none.
+/// Finds and replaces secrets in texts. `Debug` shows none.
 #[derive(Default)]
 pub struct Redactor(Option<Search>);
 
 struct Search {
     automaton: AhoCorasick,
-    /// What the automaton looks for.
+    /// The texts that the automaton looks for.
     needles: Vec<Needle>,
 }
 
-/// Where a secret stands in a text.
+/// The position of a secret in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
     start: usize,
     end: usize,
-    /// The needle, and its length: where several overlap, the longest names them all.
+    /// The needle, and its length: where several overlap, the longest gives the name for all.
     needle: usize,
     length: usize,
 }
@@ -55,8 +56,8 @@ impl std::fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// A redactor of secrets by name. Values that are too short to be told from other text are left
-    /// out (see `docs/operations.md`).
+    /// Makes a redactor of secrets by name. Values that are too short to be told from other text
+    /// are left out (see `docs/operations.md`).
     pub fn new<'s>(secrets: impl IntoIterator<Item = (&'s str, &'s str)>) -> Self {
         let mut needles: Vec<(Vec<u8>, String)> = Vec::new();
         for (name, value) in secrets {
@@ -72,7 +73,7 @@ impl Redactor {
         let work = work.fold(0, usize::saturating_add);
         let automaton = AhoCorasickBuilder::new()
             .kind((work > MAX_TABLE_WORK).then_some(AhoCorasickKind::ContiguousNFA))
-            // Every match is wanted: where two secrets overlap, none of either may be left.
+            // Every match is wanted: where two secrets overlap, no part of either may be left.
             .match_kind(MatchKind::Standard)
             .ascii_case_insensitive(true)
             .build(needles.iter().map(|(needle, _)| needle));
@@ -89,12 +90,12 @@ impl Redactor {
         }
     }
 
-    /// Whether a text holds a secret.
+    /// Returns whether a text holds a secret.
     pub fn finds(&self, text: &str) -> bool {
         self.0.as_ref().is_some_and(|search| !search.spans(text).is_empty())
     }
 
-    /// Puts `[redacted:NAME]` in the place of every secret in a text.
+    /// Replaces every secret in a text by `[redacted:NAME]`.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let Some(search) = &self.0 else { return Cow::Borrowed(text) };
         let spans = search.spans(text);
@@ -112,7 +113,7 @@ impl Redactor {
         Cow::Owned(out)
     }
 
-    /// The same for every string, key and number of a JSON value. One that holds no secret comes
+    /// Redacts every string, key and number of a JSON value. A value that holds no secret comes
     /// back byte for byte.
     pub fn redact_json(&self, json: &Json) -> Json {
         let text = json.as_str();
@@ -123,15 +124,15 @@ impl Redactor {
         if self.redact_node(&mut node) { node.to_json() } else { json.clone() }
     }
 
-    /// The same for the message of a failure.
+    /// Redacts the message of a failure.
     #[must_use]
     pub fn redact_failure(&self, mut failure: Failure) -> Failure {
         self.redact_string(&mut failure.message);
         failure
     }
 
-    /// Redacts in place; whether anything was found. As deep as the value, which is bounded by
-    /// [`MAX_JSON_DEPTH`](crate::model::MAX_JSON_DEPTH).
+    /// Redacts in place; returns whether a secret was found. It recurses as deep as the value,
+    /// which is bounded by [`MAX_JSON_DEPTH`](crate::model::MAX_JSON_DEPTH).
     fn redact_node(&self, node: &mut Node) -> bool {
         match node {
             Node::Null | Node::Bool(_) => false,
@@ -169,7 +170,7 @@ impl Redactor {
 }
 
 impl Search {
-    /// Where secrets stand in a text, in any layer: in order, none of them touching another.
+    /// Returns the positions of secrets in a text, in any layer: in order, without overlaps.
     fn spans(&self, text: &str) -> Vec<Span> {
         let mut found = self.matches(text.as_bytes());
         let mut views: Vec<View> = Vec::new();
@@ -214,8 +215,8 @@ impl Search {
         out.push(']');
     }
 
-    /// How far a text is settled: whatever comes after it, what begins after that alone may still
-    /// become a secret.
+    /// Returns the length of the settled part of a text. Only a secret that begins after that part
+    /// may still be completed by later text.
     fn settled(&self, text: &str) -> usize {
         let mut source = text.as_bytes();
         let mut views: Vec<View> = Vec::new();
@@ -233,19 +234,21 @@ impl Search {
         text.floor_char_boundary(settled)
     }
 
-    /// Where the end of a text begins that is the beginning of a needle; its length if none does.
+    /// Returns where the longest end of a text begins that is the beginning of a needle; the length
+    /// of the text if there is none.
     fn beginning(&self, text: &[u8]) -> usize {
         let begun = self.needles.iter().map(|needle| needle.begun(text)).max();
         text.len().saturating_sub(begun.unwrap_or(0))
     }
 }
 
-/// Where a part of the innermost view stands in the text.
+/// Returns where a part of the innermost view stands in the text.
 fn located(views: &[View], span: (usize, usize)) -> (usize, usize) {
     views.iter().rev().fold(span, |(start, end), view| view.source(start, end))
 }
 
-/// Where a position of the innermost view stands in the text; its end is the text's.
+/// Returns where a position of the innermost view stands in the text; the end of the view is the
+/// end of the text.
 fn outside(views: &[View], at: usize, end: usize, text: usize) -> usize {
     if at >= end { text } else { located(views, (at, at + 1)).0 }
 }

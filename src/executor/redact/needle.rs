@@ -1,13 +1,14 @@
-//! One text that is looked for, and how much of it a text ends with.
+//! A text that is looked for, and how much of it a given text ends with.
 
 /// A form of a secret.
 pub(super) struct Needle {
-    /// In lower case.
+    /// The form, in lower case.
     pub(super) text: Vec<u8>,
     /// The name of the secret.
     pub(super) name: String,
-    /// By how many bytes agree: how many do once the next one does not (Knuth, Morris and Pratt), so that
-    /// a text is gone through once, also where the needle repeats itself.
+    /// The failure function (Knuth, Morris and Pratt): for each number of bytes that agree, the
+    /// number that still agree once the next byte does not. So a text is read once, also where the
+    /// needle repeats itself.
     falls: Vec<usize>,
 }
 
@@ -24,14 +25,15 @@ impl Needle {
         needle
     }
 
-    /// How many bytes at the end of a text are the beginning of the needle, which is longer.
+    /// Returns how many bytes at the end of a text are the beginning of the needle, which is
+    /// longer.
     pub(super) fn begun(&self, text: &[u8]) -> usize {
         let near = text.len().saturating_sub(self.text.len().saturating_sub(1));
         let tail = text.get(near..).unwrap_or_default();
         tail.iter().fold(0, |agree, byte| self.follow(agree, byte.to_ascii_lowercase()))
     }
 
-    /// How many bytes agree after the next one, if `agree` do before it.
+    /// Returns how many bytes agree after the next one, if `agree` do before it.
     fn follow(&self, mut agree: usize, byte: u8) -> usize {
         while self.text.get(agree) != Some(&byte) {
             match agree.checked_sub(1) {

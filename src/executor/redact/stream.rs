@@ -2,19 +2,20 @@
 
 use super::Redactor;
 
-/// Gives back what came in, without secrets, also where one is split over several pieces: what may
-/// be the beginning of one is held back until more is known.
+/// A redactor of a text in pieces. It also finds a secret that is split over several pieces: an end
+/// that may be the beginning of one is held back until more is known.
 #[derive(Debug)]
 pub struct RedactedStream<'r> {
     redactor: &'r Redactor,
     held: String,
-    /// Bytes at the beginning of `held` that belong to a secret whose mark was given already.
+    /// The number of bytes at the beginning of `held` that belong to a secret whose mark was given
+    /// already.
     marked: usize,
 }
 
 impl Redactor {
-    /// Redacts the beginning of a longer text: what stands at its end and may be the beginning
-    /// of a secret is left out.
+    /// Redacts the beginning of a longer text. An end that may be the beginning of a secret is left
+    /// out.
     pub fn redact_beginning(&self, text: &str) -> String {
         let mut stream = RedactedStream::new(self);
         // A character that was cut in half would hide the secret that it belongs to.
@@ -23,12 +24,12 @@ impl Redactor {
 }
 
 impl<'r> RedactedStream<'r> {
-    /// A stream without a text yet.
+    /// Makes a stream without a text yet.
     pub const fn new(redactor: &'r Redactor) -> Self {
         Self { redactor, held: String::new(), marked: 0 }
     }
 
-    /// Takes a piece, and gives what is settled now.
+    /// Takes a piece, and returns the text that is settled now.
     pub fn push(&mut self, piece: &str) -> String {
         self.held.push_str(piece);
         let settled = match &self.redactor.0 {
@@ -38,7 +39,7 @@ impl<'r> RedactedStream<'r> {
         self.give(settled)
     }
 
-    /// Gives the rest: the text is at its end.
+    /// Returns the rest, at the end of the text.
     pub fn finish(mut self) -> String {
         self.give(self.held.len())
     }

@@ -1,10 +1,10 @@
-//! Takes the escapes off a text that others put on: percent-encoding, backslashes of JSON and of
-//! programs, entities of HTML.
+//! Takes escapes off a text: percent-encoding, backslashes of JSON and of programs, entities of
+//! HTML.
 //!
 //! A view is one layer lighter than its source and knows where in it each byte came from. Called by
 //! [`Redactor`](super::Redactor) alone, which looks for secrets in each layer.
 
-/// Longest escape: a pair of surrogates, `\ud83d\ude00`.
+/// The length of the longest escape: a pair of surrogates, `\ud83d\ude00`.
 const MAX_ESCAPE: usize = 12;
 
 /// A text with one layer of escapes taken off.
@@ -14,7 +14,8 @@ pub(super) struct View {
     escapes: Vec<Escape>,
 }
 
-/// What an escape stands for: `len` bytes of the view from `at`, and where it stands in the source.
+/// An escape: the `len` bytes of the view from `at` that it stands for, and its position in the
+/// source.
 struct Escape {
     at: usize,
     len: usize,
@@ -43,12 +44,12 @@ impl View {
         (!view.escapes.is_empty()).then_some(view)
     }
 
-    /// Where in the source the bytes from `start` to `end` (not empty) stand.
+    /// Returns where in the source the bytes from `start` to `end` (not empty) stand.
     pub(super) fn source(&self, start: usize, end: usize) -> (usize, usize) {
         (self.locate(start, false), self.locate(end.saturating_sub(1), true))
     }
 
-    /// Where the byte `at` begins in the source, or where it ends.
+    /// Returns where the byte `at` begins in the source, or where it ends.
     fn locate(&self, at: usize, end: bool) -> usize {
         let before = self.escapes.partition_point(|escape| escape.at <= at);
         let Some(escape) = before.checked_sub(1).and_then(|last| self.escapes.get(last)) else {
@@ -62,7 +63,8 @@ impl View {
     }
 }
 
-/// Where an escape begins that more text may complete; the end of the text if there is none.
+/// Returns where an escape begins that more text may complete; the end of the text if there is
+/// none.
 pub(super) fn unfinished(source: &[u8]) -> usize {
     let near = source.len().saturating_sub(MAX_ESCAPE);
     let tail = source.get(near..).unwrap_or_default();
@@ -80,7 +82,7 @@ const fn is_opening(byte: u8) -> bool {
     matches!(byte, b'%' | b'\\' | b'&')
 }
 
-/// What an escape stands for: one character, or one byte of one.
+/// The meaning of an escape: one character, or one byte of one.
 struct Decoded {
     buffer: [u8; 4],
     len: usize,
@@ -106,7 +108,7 @@ impl Decoded {
     }
 }
 
-/// What the escape at the beginning of a text stands for, and how long it is.
+/// Returns the meaning of the escape at the beginning of a text, and its length.
 fn decode(text: &[u8]) -> Option<(Decoded, usize)> {
     match text.first()? {
         b'%' => Some((Decoded::byte(u8::try_from(hex(text.get(1..3)?)?).ok()?), 3)),
@@ -137,7 +139,7 @@ fn backslash(text: &[u8]) -> Option<(Decoded, usize)> {
     }
 }
 
-/// `\uXXXX`, or two of them that are one character.
+/// Decodes `\uXXXX`, or two of them that are one character.
 fn utf16(text: &[u8]) -> Option<(Decoded, usize)> {
     let unit = hex(text.get(2..6)?)?;
     if let Some(char) = char::from_u32(unit) {
@@ -169,7 +171,7 @@ fn entity(text: &[u8]) -> Option<(Decoded, usize)> {
     Some((Decoded::char(char), end + 1))
 }
 
-/// A number of one to six hexadecimal digits.
+/// Reads a number of one to six hexadecimal digits.
 fn hex(digits: &[u8]) -> Option<u32> {
     let plain = (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);
     let text = std::str::from_utf8(digits).ok().filter(|_| plain)?;

@@ -1,4 +1,4 @@
-//! Folds in how a thread is undone. Called by `apply`, by whose rules it goes.
+//! Folds the events of compensation into the state. Part of `apply`, under the same rules.
 
 use crate::machine::state::{StepState, ThreadState, Undoing};
 use crate::machine::{Track, Who};
@@ -13,13 +13,14 @@ impl ThreadState {
         self.on(&fact.step, |step| step.begin_undo(fact.attempt, at));
     }
 
-    /// From the first compensation on nothing else goes on, and what could not be undone before is
-    /// tried anew.
+    /// Turns the thread to compensation at its first `compensation_start`: nothing else goes on,
+    /// and compensations that failed before are tried anew.
     fn unwind(&mut self, data: &CompensationStart) {
         if self.undoing.is_some() {
             return;
         }
-        // An error of its own outlives every later try to undo it.
+        // The thread's own error outlives every later try to undo it; an error of compensation does
+        // not.
         let gave_up = |error: &Failure| error.code == codes::COMPENSATION_FAILED;
         if self.error.as_ref().is_some_and(gave_up) {
             self.error = None;
@@ -66,7 +67,8 @@ impl StepState {
         self.compensation.fail(&data.error, data.retry_at, true);
     }
 
-    /// The attempts that an event is about.
+    /// Returns the attempts that an event is about: those at the compensation or at the step
+    /// itself.
     pub(super) const fn told(&mut self, compensation: bool) -> &mut Track {
         if compensation { &mut self.compensation } else { &mut self.own }
     }

@@ -1,5 +1,5 @@
-//! What people and clients ask of a thread: each request is one event with who and why, and
-//! whatever follows from it.
+//! Requests of people and clients to a thread: each becomes one event with actor and reason, and
+//! the events that follow from it.
 
 use std::collections::BTreeSet;
 
@@ -19,12 +19,13 @@ use crate::model::{
     codes,
 };
 
-/// Signals that a thread keeps for steps that do not wait for them yet: more are a loop of a client.
+/// The number of signals that a thread keeps for steps that do not wait for them yet: more come
+/// from a client in a loop.
 const MAX_SIGNALS: usize = 1_000;
-/// Bytes that the signals of a thread may have that nobody has taken yet (a larger one is kept alone):
-/// whoever loads the thread holds them all.
+/// The size of a thread's untaken signals, in bytes (a larger one is kept alone): a replica that
+/// loads the thread holds them all.
 const MAX_SIGNAL_BYTES: usize = 4 << 20;
-/// Why a step is skipped, where the person did not say.
+/// The reason for a skip where the person gave none.
 const ASKED: &str = "asked";
 
 pub(super) fn asked(decision: &mut Decision<'_>, ask: Ask, who: &Who) -> Result<(), Rejection> {
@@ -43,7 +44,7 @@ pub(super) fn asked(decision: &mut Decision<'_>, ask: Ask, who: &Who) -> Result<
     }
 }
 
-/// Attempts under way go on and their results are kept; nothing is started.
+/// Pauses the thread. Attempts under way go on and their results are kept; nothing is started.
 fn pause(decision: &mut Decision<'_>, who: &Who) -> Result<(), Rejection> {
     match decision.state.status {
         ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Compensating => {
@@ -68,7 +69,7 @@ fn resume(decision: &mut Decision<'_>, how: Resume, who: &Who) -> Result<(), Rej
         | ThreadStatus::Completed) => return Err(Rejection::WrongState(status)),
     }
     if decision.state.undoing.is_some() {
-        // What it was at goes on; whoever wants to go forwards again aborts it first.
+        // The compensation goes on; to go forwards again, a person aborts the thread first.
         if how != Resume::default() {
             return Err(Rejection::Undoing);
         }
@@ -77,7 +78,8 @@ fn resume(decision: &mut Decision<'_>, how: Resume, who: &Who) -> Result<(), Rej
     }
     let again = decision.state.run_again(how.from_step);
     for &step in &again {
-        // Its result may be a moment away; two attempts of one step never run side by side.
+        // The result of its attempt may be a moment away; two attempts of one step never run side
+        // by side.
         refuse_if(decision, step, |status| status == StepStatus::Running)?;
     }
     let skip: BTreeSet<StepIx> = how.skip.into_iter().collect();
@@ -104,14 +106,14 @@ fn resume(decision: &mut Decision<'_>, how: Resume, who: &Who) -> Result<(), Rej
     Ok(())
 }
 
-/// Goes on with what a resumed thread is now.
+/// Goes on with a resumed thread, asking changed questions anew.
 fn go_on(decision: &mut Decision<'_>, who: &Who) {
     approval::withdraw_changed(decision, who);
     ask_again(decision);
     advance(decision);
 }
 
-/// Ends the thread, at once or when the attempts under way have had their grace.
+/// Ends the thread, at once or when the grace of the attempts under way is over.
 fn abort(decision: &mut Decision<'_>, how: Abort, who: &Who) -> Result<(), Rejection> {
     let Abort { grace, compensate } = how;
     let open = !decision.state.status.is_terminal();
@@ -125,8 +127,8 @@ fn abort(decision: &mut Decision<'_>, how: Abort, who: &Who) -> Result<(), Rejec
     Ok(())
 }
 
-/// Starts the attempt that a step, or what undoes it, waits for, or continues the thread that it has
-/// failed.
+/// Starts the next attempt of a step or of its compensation now, or continues the thread that the
+/// step has failed.
 fn retry(decision: &mut Decision<'_>, step: StepIx, who: &Who) -> Result<(), Rejection> {
     if decision.state.status == ThreadStatus::Compensating {
         return undo::retry_now(decision, step, who);
@@ -175,7 +177,7 @@ fn give_attempt_up(decision: &mut Decision<'_>, step: StepIx, who: &Who) {
     let failure = Failure::recoverable(codes::CANCELLED, Category::Step, message);
     let data = StepRetry {
         error: failure.at(&decision.plan.steps[step].id, decision.state.steps[step].own.attempts),
-        // The time of the event it stands in: see `Decision::emit`.
+        // The time of this event itself: see `Decision::emit`.
         retry_at: decision.moment.now.max(decision.state.updated_at),
         delay_ms: 0,
         fallback: false,
@@ -197,7 +199,7 @@ fn skip(
         .map_err(Rejection::NotAnApprover)?;
     let has_failed = decision.status_of(step) == StepStatus::Failed;
     match decision.state.status {
-        // It has failed its thread, which goes on without it.
+        // The step has failed its thread, which goes on without it.
         ThreadStatus::Paused | ThreadStatus::Failed if has_failed => {
             go_on_without(decision, step, output, who);
             Ok(())
@@ -240,12 +242,13 @@ fn edit(
         .map_err(Rejection::NotAnApprover)?;
     let Who { by, reason, .. } = who.clone();
     decision.emit_on(step, EventBody::StepEdited, StepEdited { output, by, reason });
-    // They are asked anew when the thread goes on: until then more may be changed.
+    // The questions are asked anew when the thread goes on: until then more may be changed.
     approval::withdraw_changed(decision, who);
     Ok(())
 }
 
-/// What a person decides, if it can be decided and is about what was seen.
+/// Returns a person's resolution of an intervention, if that is open, has the digest that was seen,
+/// offers the choice, and the person may make it.
 fn resolution(
     decision: &Decision<'_>,
     (id, choice): (String, String),
@@ -320,7 +323,7 @@ fn resolve(
     }
 }
 
-/// What a person has decided about an output that was blocked.
+/// Carries out a person's decision about a blocked output.
 fn settle_blocked(
     decision: &mut Decision<'_>,
     step: StepIx,
@@ -338,12 +341,12 @@ fn settle_blocked(
             emit_skip(decision, step, None, who);
             advance(decision);
         }
-        // The step stands before its next attempt.
+        // On a retry the step is `pending` again, before its next attempt.
         _ => settle(decision, vec![step]),
     }
 }
 
-/// Takes a signal: whoever waits for it goes on, else it is kept.
+/// Takes a signal: a step that waits for it goes on, else the signal is kept.
 fn signal(
     decision: &mut Decision<'_>,
     name: &str,
@@ -377,13 +380,13 @@ fn emit_skip(decision: &mut Decision<'_>, step: StepIx, output: Option<Json>, wh
     decision.emit_on(step, EventBody::StepSkipped, data);
 }
 
-/// Refuses what would have a thread go forwards that was paused while it was being undone.
+/// Refuses to go forwards with a thread that was paused while it was being undone.
 fn refuse_while_undoing(decision: &Decision<'_>) -> Result<(), Rejection> {
     let undone = decision.state.status == ThreadStatus::Paused && decision.state.undoing.is_some();
     if undone { Err(Rejection::Undoing) } else { Ok(()) }
 }
 
-/// Refuses what comes too late for a step: others may have gone on from its end.
+/// Refuses a request that comes too late for a step: others may have gone on from its end.
 fn refuse_settled(decision: &Decision<'_>, step: StepIx) -> Result<(), Rejection> {
     let continued = decision.state.steps[step].continued;
     refuse_if(decision, step, |status| match status {

@@ -1,8 +1,9 @@
-//! Goes on from the history of another thread, as one of its own.
+//! Decides how a fork begins: a thread of its own that goes on from the history of another.
 //!
-//! The state that comes in was folded from that history under the new thread's id. Nobody was lost:
-//! what was under way over there is simply made again here. Called by the runtime alone, before the
-//! fork's first append; the steps that can start are started by whoever drives it.
+//! The state that comes in was folded from that history under the new thread's id. No replica was
+//! lost: attempts that are under way in the other thread are simply made again here. Called by the
+//! runtime alone, before the fork's first append; the replica that drives the fork starts its
+//! steps.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,35 +18,36 @@ use crate::model::{
     Event, EventBody, Json, StepEdited, StepId, StepStatus, ThreadStatus, WorkflowForked,
 };
 
-/// How a fork differs from the thread it is forked from.
+/// The differences between a fork and the thread it is forked from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fork {
-    /// Outputs in the place of those of completed steps.
+    /// New outputs of completed steps.
     pub edits: Vec<(StepIx, Json)>,
-    /// The input of whatever still has to run.
+    /// The new input, for steps that still have to run.
     pub input: Option<Json>,
-    /// Who forks, and why.
+    /// The actor who forks, and the reason.
     pub who: Who,
 }
 
-/// Why a thread cannot be forked like that. Nothing has changed.
+/// The reason for which a thread cannot be forked like that. A refused fork changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ForkRejection {
-    /// There would be nothing to run, or what runs there is being undone.
+    /// The fork would have nothing to run, or the thread is being undone.
     #[error("the thread is {}", .0.as_str())]
     WrongState(ThreadStatus),
     /// The step has no output yet that could be edited.
     #[error("step {0} is {status}", status = .1.as_str())]
     NotCompleted(StepId, StepStatus),
-    /// It would answer an approval that somebody else has to answer.
+    /// The fork would answer an approval that somebody else has to answer.
     #[error("{0}")]
     NotAnApprover(String),
-    /// The first step would run again, because of an edit, after the second one that depends on it.
+    /// The first step would run again, although the second one depends on it and keeps its edited
+    /// output.
     #[error("step {0} runs again, and step {1} depends on it")]
     Undone(StepId, StepId),
 }
 
-/// Decides how a fork goes on from the history it has, and folds it into `state`.
+/// Decides how a fork goes on from the history it has, and folds the events into `state`.
 pub fn fork(
     state: &mut ThreadState,
     fork: Fork,
@@ -56,7 +58,7 @@ pub fn fork(
         ThreadStatus::Completed if edits.is_empty() && input.is_none() => {
             return Err(ForkRejection::WrongState(state.status));
         }
-        // Also where it was paused meanwhile.
+        // A thread that was paused during its compensation is refused as well.
         _ if state.undoing.is_some() => {
             return Err(ForkRejection::WrongState(ThreadStatus::Compensating));
         }
@@ -94,7 +96,7 @@ pub fn fork(
     Ok(decision.into_events())
 }
 
-/// Whether whoever forks could give the approvals that are about what the fork changes.
+/// Checks that the actor could give the approvals that are about data which the fork changes.
 fn allowed(
     state: &ThreadState,
     (edits, input, again): (&[(StepIx, Json)], Option<&Json>, &BTreeSet<StepIx>),
@@ -107,7 +109,7 @@ fn allowed(
         .map_err(ForkRejection::NotAnApprover)
 }
 
-/// The steps that have begun, or were passed by, after one whose output is edited.
+/// Returns the steps after an edited one that have begun or were passed by.
 fn behind(
     plan: &Plan,
     state: &ThreadState,
@@ -122,11 +124,11 @@ fn behind(
     }
     let mut again: BTreeSet<StepIx> = edited.iter().flat_map(|&step| plan.after(step)).collect();
     again.retain(|step| !edited.contains(step));
-    // What was undone over there is done again here, with all that comes after it.
+    // Steps that were undone in the other thread run again here, with all steps after them.
     let redone = state.run_again(None);
     for &step in &edited {
         let other = &plan.steps[step];
-        // Its output stands, so what it came from must, too.
+        // Its output stands, so the steps that it came from must stand, too.
         let undone = other.depends_on.iter().find(|at| again.contains(at) || redone.contains(at));
         if let Some(&undone) = undone {
             return Err(ForkRejection::Undone(plan.steps[undone].id.clone(), other.id.clone()));
@@ -139,8 +141,8 @@ fn behind(
     Ok(again)
 }
 
-/// The steps that have to begin their attempt anew: those that ran, and questions that stand between
-/// being asked, or answered, and what follows from it.
+/// Returns the steps that begin their attempt anew: those that ran, and those whose question is not
+/// open at this point of the history (not asked yet, or answered without the events that follow).
 fn lost(state: &ThreadState, again: &BTreeSet<StepIx>) -> Vec<StepId> {
     let asks = |id: &StepId| state.open_interventions().any(|one| one.opened.steps.contains(id));
     let lost = state.placed().filter(|(step, planned, found)| {
@@ -152,7 +154,8 @@ fn lost(state: &ThreadState, again: &BTreeSet<StepIx>) -> Vec<StepId> {
     lost.map(|(_, planned, _)| planned.id.clone()).collect()
 }
 
-/// Gives steps what was sent for them: in the history, the step may not have taken it yet.
+/// Delivers signals to the steps that wait for them: the history may end before a step took its
+/// signal.
 fn take_signals(decision: &mut Decision<'_>) {
     if decision.state.status.is_terminal() {
         return;
@@ -160,7 +163,7 @@ fn take_signals(decision: &mut Decision<'_>) {
     let waits: BTreeSet<String> =
         decision.state.steps.iter().filter_map(|step| step.signal.clone()).collect();
     for name in waits {
-        // What depends on the steps that end with it is looked at by whoever drives the thread.
+        // The replica that drives the thread looks at the steps that depend on those that end here.
         deliver(decision, &name);
     }
 }

@@ -16,12 +16,12 @@ use super::{Command, Moment, Rejection, ThreadState};
 use crate::definition::{self, Plan};
 use crate::model::{Event, EventBody, ThreadId, WorkflowStart};
 
-/// What all conditions and checks of one decision may use, in units of about a tenth of a microsecond:
-/// a few seconds for a thousand of them over a megabyte, and nothing that anybody waits for: large ones
-/// are decided apart.
+/// The work that all conditions and checks of one decision may do, in units of about a tenth of a
+/// microsecond. It is a few seconds, enough for a thousand of them over a megabyte; nobody waits
+/// for it, since large decisions are made apart.
 const ALLOWANCE: u64 = 20_000_000;
 
-/// Begins a thread: its `workflow_start` alone. [`Command::Advance`] starts the first steps.
+/// Begins a thread with its `workflow_start` alone. [`Command::Advance`] starts the first steps.
 pub fn start(
     thread_id: ThreadId,
     plan: Arc<Plan>,
@@ -34,7 +34,7 @@ pub fn start(
     Some((ThreadState::first(thread_id, plan, &event)?, event))
 }
 
-/// Decides what follows from a command, and folds it into `state`.
+/// Decides what follows from a command, and folds the events into `state`.
 ///
 /// A refused command changes nothing. After an accepted one, `state` is ahead of the journal until
 /// the events are appended: if they cannot be, it must be dropped.

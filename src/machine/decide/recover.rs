@@ -1,5 +1,5 @@
-//! Going on under another incarnation, or not: a thread that is lost with every replica that
-//! drives it is set aside for a person.
+//! Recovery under another incarnation. A thread that is lost with every replica that drives it is
+//! set aside for a person instead.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::model::{
     WorkflowRecovered,
 };
 
-/// Attempts that were under way are lost: their steps stand before their next attempt again, which
-/// the same append starts. A lost attempt does not count against the retry policy.
+/// Takes a thread over and goes on. Attempts that were under way are lost: the same append starts
+/// the next attempt of their steps. A lost attempt does not count against the retry policy.
 pub(super) fn recover(decision: &mut Decision<'_>, takeover: Takeover) {
     if decision.state.status.is_terminal() {
         return;
@@ -32,12 +32,13 @@ pub(super) fn quarantine(
     losses: u32,
 ) -> Result<(), Rejection> {
     match decision.state.status {
-        // It starts nothing any more but what undoes it: taken over, it ends, or is judged by that.
+        // A failing thread starts nothing but compensations: taken over, it ends, or is judged by
+        // those.
         ThreadStatus::Running if decision.state.is_failing() => {
             recover(decision, takeover);
             return Ok(());
         }
-        // It is set aside already, and goes on once a person says so; its attempts are lost.
+        // It is paused already, and goes on once a person resumes it; its attempts are lost.
         ThreadStatus::Paused => {
             recover(decision, takeover);
             return Ok(());
@@ -58,8 +59,8 @@ pub(super) fn quarantine(
     Ok(())
 }
 
-/// Pauses a thread that kept a worker from going on. Nothing of it is looked at: whatever it would do
-/// next may be what a worker stands in.
+/// Pauses a thread that kept a worker from going on. None of its steps is evaluated: the next
+/// evaluation may be the one that a worker stands in.
 pub(super) fn condemn(
     decision: &mut Decision<'_>,
     takeover: Option<Takeover>,
@@ -75,7 +76,7 @@ pub(super) fn condemn(
         take_over(decision, takeover, running);
     }
     if status == ThreadStatus::Paused {
-        // It goes on once a person says so.
+        // It goes on once a person resumes it.
         return Ok(());
     }
     let reason = format!(

@@ -1,4 +1,4 @@
-//! How an attempt ends, or is worth a warning: the same for every work of a step.
+//! Reports about attempts, which end or are worth a warning: the same for every work of a step.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ fn stale(
     Ok(())
 }
 
-/// How long the current attempt has run, in milliseconds.
+/// Returns the time that the current attempt has run, in milliseconds.
 fn elapsed_ms(decision: &Decision<'_>, AttemptId { step, work, .. }: AttemptId) -> u64 {
     let began = decision.state.steps[step].track(work).attempt_at;
     let now = decision.moment.now;

@@ -1,4 +1,5 @@
-//! Causes of a thread whose end is near: it is undone, aborted with a grace, or has a deadline.
+//! Causes of a thread whose end is near: it is being undone, is aborted with a grace, or has a
+//! deadline.
 
 use serde_json::{Value, json};
 
@@ -9,7 +10,8 @@ use crate::definition::Work;
 use crate::machine::{ThreadState, Track};
 use crate::model::{StepId, StepStatus, ThreadStatus};
 
-/// How completed steps are being undone: always something, of a thread that is compensating.
+/// Explains how completed steps are being undone. There is always such a cause for a thread that is
+/// compensating.
 pub(super) fn compensating(case: &Case<'_>) -> Cause {
     let state = case.state;
     let now = state.placed().find_map(|(_, planned, step)| match step.undo {
@@ -23,7 +25,7 @@ pub(super) fn compensating(case: &Case<'_>) -> Cause {
     now.unwrap_or_else(|| next(case).by_itself(None))
 }
 
-/// The attempt of a compensation is under way, also while the thread is paused.
+/// Explains that an attempt of a compensation is under way, also while the thread is paused.
 pub(super) fn undoes(case: &Case<'_>, id: &StepId, undo: &Track) -> Cause {
     let sentence = format!(
         "What step {id} has done is being undone: an attempt of its compensation is under way{}.",
@@ -37,7 +39,7 @@ pub(super) fn undoes(case: &Case<'_>, id: &StepId, undo: &Track) -> Cause {
         .detail(detail(case.state))
 }
 
-/// A compensation waits for its next attempt.
+/// Explains that a compensation waits for its next attempt.
 fn retries(case: &Case<'_>, id: &StepId, undo: &Track) -> Cause {
     let state = case.state;
     let planned = state.plan.find(id.as_str()).map(|at| &state.plan.steps[at]);
@@ -69,15 +71,15 @@ fn retries(case: &Case<'_>, id: &StepId, undo: &Track) -> Cause {
         .detail(detail(state))
 }
 
-/// The circuit that would refuse an attempt at undoing a step now, as far as this replica knows: an
-/// attempt that is refused is lost.
+/// Returns the circuit that would refuse an attempt of a compensation now, as far as this replica
+/// knows: a refused attempt is lost.
 fn refused<'a>(case: &'a Case<'_>, id: &StepId) -> Option<&'a str> {
     let known = case.facts.circuits.get(&case.state.plan.find(id.as_str())?)?;
     let refuses = known.state == Some("open") || known.cools_until.is_some();
     refuses.then_some(known.key.as_str())
 }
 
-/// The next step is about to be undone.
+/// Explains that the next step is about to be undone.
 fn next(case: &Case<'_>) -> Cause {
     let sentence = "What its completed steps did is being undone.".to_owned();
     Cause::new(CauseKind::Compensating, sentence, "the last compensation")
@@ -95,7 +97,7 @@ fn detail(state: &ThreadState) -> Value {
     json!({ "compensation": state.compensation(), "error": state.error })
 }
 
-/// Somebody has aborted it with a grace, which is not over.
+/// Explains that somebody has aborted the thread with a grace that is not over.
 pub(super) fn stopping(case: &Case<'_>) -> Option<Cause> {
     let (who, ending) = case.state.ending()?;
     let running = case.state.running();
@@ -123,7 +125,7 @@ pub(super) fn stopping(case: &Case<'_>) -> Option<Cause> {
     )
 }
 
-/// Its workflow's `timeout` ends it.
+/// Explains that the `timeout` of the workflow ends the thread.
 pub(super) fn deadline(case: &Case<'_>) -> Option<Cause> {
     let state = case.state;
     let runs = matches!(state.status, ThreadStatus::Queued | ThreadStatus::Running);

@@ -1,10 +1,10 @@
-//! A thread that is looked at, and what can be said of it whatever it waits for.
+//! The thread that is explained, and facts that hold whatever it waits for.
 
 use super::Facts;
 use crate::machine::ThreadState;
 use crate::model::ThreadStatus;
 
-/// A thread, and all that is known about why it stands where it stands.
+/// A thread and all that is known about its situation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Case<'a> {
     pub(super) state: &'a ThreadState,
@@ -12,8 +12,8 @@ pub(super) struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Whether the machine has something to do at once, without waiting for anything: steps whose
-    /// dependencies have ended, or timers that are due.
+    /// Returns whether the machine has something to do at once, without waiting for anything: steps
+    /// whose dependencies have ended.
     pub(super) fn is_ready(&self) -> bool {
         let state = self.state;
         if !matches!(state.status, ThreadStatus::Queued | ThreadStatus::Running)

@@ -1,4 +1,4 @@
-//! What is answered: causes, and the call that would end each.
+//! The answer: causes, and the call that would end each.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -145,7 +145,8 @@ pub enum CauseKind {
 }
 
 impl Cause {
-    /// A cause that does not end by itself and that no call ends: as long as nothing else is said.
+    /// Makes a cause that does not end by itself and that no call ends, unless the methods below
+    /// say more.
     pub(super) fn new(kind: CauseKind, sentence: String, ends_with: &str) -> Self {
         Self {
             kind,
@@ -168,7 +169,7 @@ impl Cause {
         Self { since, ..self }
     }
 
-    /// It ends by itself, at this time if one is given.
+    /// Sets that the cause ends by itself, at this time if one is given.
     pub(super) fn by_itself(self, until: Option<Timestamp>) -> Self {
         Self { by_itself: true, until, ..self }
     }
@@ -183,7 +184,7 @@ impl Cause {
 }
 
 impl Call {
-    /// A call about a thread; `rest` is what follows its id, with the slash.
+    /// Makes a call about a thread; `rest` is the path after the thread's id, with the slash.
     pub(super) fn post(thread: &ThreadId, rest: &str, (body, does): (Value, &str)) -> Self {
         let path = format!("/threads/{thread}{rest}");
         Self { method: "POST", path, body, does: does.to_owned() }

@@ -1,4 +1,4 @@
-//! What is known about a thread besides its state.
+//! Facts about a thread besides its state.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,42 +6,42 @@ use std::time::Duration;
 use crate::definition::StepIx;
 use crate::model::{Seq, ThreadId, ThreadStatus, Timeouts, Timestamp};
 
-/// What the runtime has found out, at one moment.
+/// The facts that the runtime has found out, at one moment.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// The thread.
     pub thread_id: ThreadId,
-    /// Where it stands, by its row.
+    /// Its status, by its row.
     pub status: ThreadStatus,
     /// The head of its journal, by its row.
     pub last_seq: Seq,
-    /// When its last event was written.
+    /// The time at which its last event was written.
     pub updated_at: Timestamp,
     /// The time.
     pub now: Timestamp,
-    /// Who answers.
+    /// The replica that answers.
     pub replica: Answering,
-    /// Whose hands it is in.
+    /// The ownership of the thread.
     pub hands: Hands,
-    /// When it wants to be claimed, by its row.
+    /// The time from which it is due for a claim, by its row.
     pub wake_at: Option<Timestamp>,
-    /// How often it was taken from a lost replica since it last got on.
+    /// The number of times it was taken from a lost replica since it last got on.
     pub claims: u32,
-    /// Replicas whose lease holds.
+    /// The number of replicas whose lease holds.
     pub replicas: u32,
-    /// Threads that are claimed before it.
+    /// The number of threads that are claimed before it.
     pub ahead: usize,
-    /// What lies in its inbox, oldest first.
+    /// The messages in its inbox, oldest first.
     pub mail: Vec<Letter>,
-    /// Why it could not be rebuilt just now.
+    /// The reason for which it could not be rebuilt just now, if it could not.
     pub unreadable: Option<String>,
-    /// Why its last recovery failed, if nothing has happened since.
+    /// The reason for which its last recovery failed, if nothing has happened since.
     pub failed_recovery: Option<String>,
-    /// What the answering replica knows of the targets of steps that wait for their next attempt,
+    /// The circuits of steps that wait for their next attempt, as the answering replica knows them,
     /// by the step's position.
     pub circuits: BTreeMap<StepIx, KnownCircuit>,
-    /// How long ago attempts under way on the answering replica have shown their last sign of life,
-    /// by the step's position; of those that are ended when they fall silent.
+    /// The time since the last sign of life of attempts under way on the answering replica, by the
+    /// step's position; only for attempts that are ended when they fall silent.
     pub silences: BTreeMap<StepIx, Duration>,
 }
 
@@ -54,18 +54,18 @@ pub struct Answering {
     pub holds: bool,
     /// Whether it is shutting down.
     pub draining: bool,
-    /// Threads that it drives.
+    /// The number of threads that it drives.
     pub driving: usize,
-    /// Threads that it may drive.
+    /// The number of threads that it may drive.
     pub max_running: usize,
-    /// What it multiplies bounds of work by.
+    /// Its timeouts of work, with their multiplier.
     pub timeouts: Timeouts,
 }
 
-/// Whose hands a thread is in.
+/// The ownership of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hands {
-    /// Nobody's: it is claimed when it is due, or when a message comes.
+    /// Nobody owns it: it is claimed when it is due, or when a message comes.
     Nobody,
     /// The answering replica drives it.
     Here,
@@ -75,16 +75,16 @@ pub enum Hands {
     Elsewhere {
         /// Its name.
         replica: String,
-        /// Until when its lease holds if it is not renewed.
+        /// The end of its lease if that is not renewed.
         lease_until: Timestamp,
-        /// How long it has not renewed it, if that is longer than it should be.
+        /// The time since it renewed its lease, if that is longer than it should be.
         silent: Option<Duration>,
     },
     /// The lease of the replica that owns it has run out.
     Lost {
         /// Its name, if it is still known.
         replica: Option<String>,
-        /// When the lease ran out, if that is known.
+        /// The time at which the lease ran out, if that is known.
         since: Option<Timestamp>,
     },
 }
@@ -92,31 +92,31 @@ pub enum Hands {
 /// A message that waits in a thread's inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
-    /// What it asks for.
+    /// The request that it carries.
     pub asks: &'static str,
-    /// Who sent it.
+    /// The name of its sender.
     pub by: String,
 }
 
-/// What a replica knows of a target.
+/// The circuit of a target, as a replica knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownCircuit {
-    /// What its circuit is called.
+    /// The name of the circuit.
     pub key: String,
     /// `closed`, `open` or `half_open`; `None` if this replica has not called it.
     pub state: Option<&'static str>,
-    /// Failures in a row.
+    /// The number of failures in a row.
     pub failures: u32,
-    /// When it opened.
+    /// The time at which it opened.
     pub opened_at: Option<Timestamp>,
-    /// When it lets a probe through.
+    /// The time from which it lets a probe through.
     pub retry_at: Option<Timestamp>,
-    /// Until when the target wants to be left alone.
+    /// The time until which the target asked to be left alone.
     pub cools_until: Option<Timestamp>,
 }
 
 impl Facts {
-    /// Whether somebody who lives drives the thread.
+    /// Returns whether a living replica drives the thread.
     pub(super) fn is_driven(&self) -> bool {
         match &self.hands {
             Hands::Here => self.replica.holds,
@@ -125,7 +125,7 @@ impl Facts {
         }
     }
 
-    /// The name of the replica that owns the thread.
+    /// Returns the name of the replica that owns the thread.
     pub(super) fn owner(&self) -> Option<String> {
         match &self.hands {
             Hands::Here | Hands::TakenUpHere => Some(self.replica.name.clone()),

@@ -1,11 +1,12 @@
-//! Times and failures as people read them.
+//! Formats times and failures for people.
 
 use std::time::Duration;
 
 use crate::machine::Intervention;
 use crate::model::{Failure, Timestamp};
 
-/// A length of time in its two largest units: `350 ms`, `4 s`, `2 m 5 s`, `3 h 20 m`, `2 d 4 h`.
+/// Formats a length of time in its two largest units, such as `350 ms`, `4 s`, `2 m 5 s`,
+/// `3 h 20 m` or `2 d 4 h`.
 pub(super) fn span(length: Duration) -> String {
     let seconds = length.as_secs();
     let two = |large: u64, unit: &str, small: u64, next: &str| match small {
@@ -21,12 +22,13 @@ pub(super) fn span(length: Duration) -> String {
     }
 }
 
-/// `since T (5 s)`.
+/// Formats `since T (5 s)`.
 pub(super) fn since(at: Option<Timestamp>, now: Timestamp) -> String {
     at.map_or_else(String::new, |at| format!(" since {at} ({})", span(now.since(at))))
 }
 
-/// `since T (5 s)` of a question to a person, and that nobody has answered since it was escalated.
+/// Formats `since T (5 s)` of a question to a person, and the time of its escalation if there was
+/// one.
 pub(super) fn asked_since(one: &Intervention, now: Timestamp) -> String {
     let asked = since(Some(one.at), now);
     match one.escalated {
@@ -35,7 +37,7 @@ pub(super) fn asked_since(one: &Intervention, now: Timestamp) -> String {
     }
 }
 
-/// `at T (in 5 s)`, or that it is over.
+/// Formats `at T (in 5 s)`, or `at T (now)` once that time has come.
 pub(super) fn at(due: Timestamp, now: Timestamp) -> String {
     if due > now {
         format!("at {due} (in {})", span(due.since(now)))
@@ -44,12 +46,12 @@ pub(super) fn at(due: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// `code: message`.
+/// Formats `code: message`.
 pub(super) fn failure(error: &Failure) -> String {
     format!("{}: {}", error.code, error.message)
 }
 
-/// `a, b and c`; `nothing` if there is nothing.
+/// Formats `a, b and c`; `nothing` if there is nothing.
 pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
     match items {
         [] => "nothing".to_owned(),

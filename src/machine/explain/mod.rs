@@ -1,12 +1,12 @@
-//! Why a thread does not move: what it is waiting for, since when, what ends that, and the one call
-//! that would.
+//! Explains why a thread does not move: the reason, since when, the end of it, and the one call
+//! that would end it.
 //!
-//! Pure: [`explain`] looks at a state and at what the runtime has found out besides (whose hands the
-//! thread is in, what the answering replica knows), and comes to a list of [`Cause`]s. Every way to
-//! stand still is one [`CauseKind`] and one small function that makes its cause: in [`thread`] what
-//! follows from the thread's status, in [`terminal`] from its end, in [`bounds`] from what ends it, in
-//! [`steps`] from a step's, in [`ownership`] from everything around it. It must never guess: what is not
-//! known is left out. `runtime/calls/explain.rs` calls it.
+//! Pure: [`explain`] reads a state and the [`Facts`] that the runtime has found out besides (who
+//! owns the thread, what the answering replica knows), and makes a list of [`Cause`]s. Every way to
+//! stand still is one [`CauseKind`] and one small function that makes its cause: [`thread`] has
+//! those of the thread's status, [`terminal`] those of its end, [`bounds`] those of its deadline,
+//! abort or compensation, [`steps`] those of a step's status, and [`ownership`] those of everything
+//! around it. It must never guess: unknown facts are left out. `runtime/calls/explain.rs` calls it.
 
 mod bounds;
 mod case;
@@ -25,7 +25,8 @@ pub use facts::{Answering, Facts, Hands, KnownCircuit, Letter};
 use super::ThreadState;
 use case::Case;
 
-/// Says why a thread does not move. `state` is absent if it could not be rebuilt, which then is why.
+/// Explains why a thread does not move. `state` is absent if it could not be rebuilt, which is then
+/// the cause.
 ///
 /// There is always at least one cause, and the first is the one to act on.
 pub fn explain(state: Option<&ThreadState>, facts: &Facts) -> Explanation {
@@ -34,7 +35,7 @@ pub fn explain(state: Option<&ThreadState>, facts: &Facts) -> Explanation {
     if let Some(state) = state {
         causes.extend(thread::causes(&Case { state, facts }, causes.is_empty()));
     }
-    // Stable: of causes of one kind those found first come first.
+    // The sort is stable: causes of one kind stay in the order in which they were found.
     causes.sort_by_key(|cause| cause.kind);
     let sentence = causes.first().map(|cause| cause.sentence.clone()).unwrap_or_default();
     let sentence = match causes.len() {
@@ -56,7 +57,7 @@ pub fn explain(state: Option<&ThreadState>, facts: &Facts) -> Explanation {
     }
 }
 
-/// Whether an attempt is under way by somebody who lives.
+/// Returns whether an attempt is under way on a living replica.
 fn is_moving(state: &ThreadState, facts: &Facts) -> bool {
     !state.status.is_terminal() && facts.is_driven() && state.has_running()
 }

@@ -1,4 +1,4 @@
-//! Causes around a thread: who owns it, whether that one lives, the queue, the inbox.
+//! Causes around a thread: its owner, the owner's lease, the queue, the inbox.
 
 use std::time::Duration;
 
@@ -11,10 +11,12 @@ use super::{Call, Cause, CauseKind};
 use crate::machine::ThreadState;
 use crate::model::{Timestamp, signed_millis};
 
-/// A signal that nothing waits for: whoever takes it looks at the whole thread.
+/// The name of a signal that nothing waits for: the replica that takes it looks at the whole
+/// thread.
 const NUDGE: &str = "rethread-look";
 
-/// What holds the thread up whatever its steps wait for; nothing of one that has ended.
+/// Returns the causes that hold the thread up whatever its steps wait for. A thread that has ended
+/// has at most the one that it cannot be read.
 pub(super) fn causes(state: Option<&ThreadState>, facts: &Facts) -> Vec<Cause> {
     let status = state.map_or(facts.status, |state| state.status);
     let mut causes = Vec::new();
@@ -40,7 +42,7 @@ pub(super) fn causes(state: Option<&ThreadState>, facts: &Facts) -> Vec<Cause> {
     causes
 }
 
-/// What is stored cannot be read.
+/// Explains that the thread cannot be rebuilt from what is stored.
 fn unreadable(facts: &Facts) -> Cause {
     let why = facts.unreadable.as_deref().or(facts.failed_recovery.as_deref());
     let why = why.unwrap_or("it is not said why");
@@ -56,11 +58,11 @@ fn unreadable(facts: &Facts) -> Cause {
     )
     .since(Some(facts.updated_at))
     .detail(json!({ "error": why, "triedAgainAt": again }));
-    // One that has ended is nobody's to go on with.
+    // Nobody goes on with a thread that has ended, so nobody tries again.
     if tried_again { cause.by_itself(again) } else { cause }
 }
 
-/// What keeps the replica that drives it, and that answers, from going on.
+/// Explains what keeps the answering replica, which drives the thread, from going on.
 fn driver(facts: &Facts) -> Option<Cause> {
     let name = &facts.replica.name;
     if !facts.replica.holds {
@@ -102,7 +104,7 @@ fn taking_up(facts: &Facts) -> Cause {
     .detail(json!({ "replica": name, "claims": facts.claims }))
 }
 
-/// Whoever owns it should have renewed its lease.
+/// Explains that the owner should have renewed its lease.
 fn late(facts: &Facts, replica: &str, (lease_until, silent): (Timestamp, Duration)) -> Cause {
     let heirs = facts.replicas.saturating_sub(1);
     Cause::new(
@@ -120,7 +122,7 @@ fn late(facts: &Facts, replica: &str, (lease_until, silent): (Timestamp, Duratio
     .detail(json!({ "replica": replica, "leaseUntil": lease_until, "otherReplicas": heirs }))
 }
 
-/// Whoever owns it is lost.
+/// Explains that the owner is lost.
 fn lost(facts: &Facts, replica: Option<&str>, gone: Option<Timestamp>) -> Cause {
     let who = replica.map_or_else(
         || "The replica that owned it is gone".to_owned(),
@@ -137,7 +139,7 @@ fn lost(facts: &Facts, replica: Option<&str>, gone: Option<Timestamp>) -> Cause 
                     "driving": facts.replica.driving, "maxRunning": facts.replica.max_running }))
 }
 
-/// Who could take a thread, and what keeps the answering replica from it.
+/// Names the replicas that could take a thread, and says what keeps the answering one from it.
 fn taker(facts: &Facts) -> String {
     let Facts { replica, replicas, .. } = facts;
     let others = replicas.saturating_sub(u32::from(replica.holds));
@@ -158,7 +160,7 @@ fn taker(facts: &Facts) -> String {
     format!("a replica with room: {here}, and {others}")
 }
 
-/// Why a thread stands still that nobody drives; `None` if its steps tell.
+/// Explains why a thread that nobody owns stands still; `None` if its steps tell.
 fn nobody(case: &Case<'_>) -> Option<Cause> {
     let Case { state, facts } = case;
     match facts.wake_at {
@@ -173,7 +175,7 @@ fn nobody(case: &Case<'_>) -> Option<Cause> {
     }
 }
 
-/// It is due, and no replica has taken it.
+/// Explains that the thread is due and that no replica has taken it.
 fn queued(facts: &Facts, due: Timestamp) -> Cause {
     let before = match facts.ahead {
         0 => "it is the next".to_owned(),
@@ -192,7 +194,7 @@ fn queued(facts: &Facts, due: Timestamp) -> Cause {
                     "driving": facts.replica.driving, "maxRunning": facts.replica.max_running }))
 }
 
-/// It was given back until a moment.
+/// Explains that the thread was released until a moment.
 fn set_aside(facts: &Facts, until: Timestamp) -> Cause {
     let why = match (&facts.failed_recovery, facts.claims) {
         (Some(detail), _) => format!("Its last recovery failed ({detail}), and it rests"),
@@ -217,7 +219,8 @@ fn set_aside(facts: &Facts, until: Timestamp) -> Cause {
     .detail(json!({ "losses": facts.claims, "claimedAt": until, "error": facts.failed_recovery }))
 }
 
-/// Nobody drives it, it could go on, and nothing wakes it: no way of ours leads here.
+/// Explains that nobody drives the thread, that it could go on, and that nothing wakes it. No known
+/// path leads here.
 fn stranded(facts: &Facts) -> Cause {
     let does = "sends a signal that nothing waits for: a replica takes the thread up to read it";
     Cause::new(
@@ -234,7 +237,7 @@ fn nudge(facts: &Facts, does: &str) -> Call {
     Call::post(&facts.thread_id, &format!("/signals/{NUDGE}"), (json!({}), does))
 }
 
-/// Somebody has asked something, and it was not answered yet.
+/// Explains that the inbox has messages that were not taken yet.
 fn mail(facts: &Facts) -> Cause {
     let asked: Vec<String> =
         facts.mail.iter().map(|letter| format!("{} by {}", letter.asks, letter.by)).collect();

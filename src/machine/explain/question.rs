@@ -1,4 +1,4 @@
-//! The cause that is a question to a person.
+//! The cause of a thread that waits for a person's answer.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::case::Case;
 use super::{Call, Cause, CauseKind};
 use crate::machine::Intervention;
 
-/// An intervention is open: what there is to choose, and the call that does.
+/// Explains that an intervention is open: its choices, and the call that decides it.
 pub(super) fn asked(
     case: &Case<'_>,
     (kind, sentence): (CauseKind, String),
@@ -18,7 +18,7 @@ pub(super) fn asked(
         method: "POST",
         path: format!("/interventions/{}/resolve", opened.id),
         body: match &opened.digest {
-            // Only what was seen is decided.
+            // The digest binds the decision to the question that was seen.
             Some(digest) => json!({ "choice": choice, "digest": digest }),
             None => json!({ "choice": choice }),
         },

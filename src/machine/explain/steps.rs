@@ -1,4 +1,4 @@
-//! Causes that follow from where a step stands.
+//! Causes that follow from the status of a step.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,10 +17,11 @@ use crate::model::{
     millis,
 };
 
-/// Signals of other names that are told of: enough to see a typo, and short enough to be read.
+/// The number of signals of other names that are listed: enough to see a typo, and short enough to
+/// be read.
 const MAX_NAMES: usize = 5;
 
-/// A step of a thread that is looked at: the work it is at as it is planned, and as it stands.
+/// A step of the thread that is explained: the plan of the work it is at, and its state.
 #[derive(Debug, Clone, Copy)]
 struct Place<'a> {
     case: &'a Case<'a>,
@@ -29,17 +30,17 @@ struct Place<'a> {
     step: &'a StepState,
 }
 
-/// What the steps wait for, in the order of the plan.
+/// Returns the causes of all steps that wait or run, in the order of the plan.
 pub(super) fn all(case: &Case<'_>) -> Vec<Cause> {
     places(case).filter_map(|place| cause(&place)).collect()
 }
 
-/// The attempts under way.
+/// Returns the causes of attempts under way.
 pub(super) fn under_way(case: &Case<'_>) -> Vec<Cause> {
     places(case).filter_map(|place| own_or_undo(&place)).collect()
 }
 
-/// The attempt of a step, or of its compensation, that is under way.
+/// Explains the attempt of a step, or of its compensation, that is under way.
 fn own_or_undo(place: &Place<'_>) -> Option<Cause> {
     match place.step.undo {
         Some(StepStatus::Running) => {
@@ -49,7 +50,7 @@ fn own_or_undo(place: &Place<'_>) -> Option<Cause> {
     }
 }
 
-/// What steps wait for that people or clients can do while the thread is paused.
+/// Returns the causes of waits that people or clients can end while the thread is paused.
 pub(super) fn of_people(case: &Case<'_>) -> Vec<Cause> {
     let waiting = places(case).filter(|place| place.step.status == StepStatus::Waiting);
     waiting
@@ -65,7 +66,7 @@ fn places<'a>(case: &'a Case<'a>) -> impl Iterator<Item = Place<'a>> {
     })
 }
 
-/// What a step waits for; `None` if nothing: it has ended, or its turn has not come.
+/// Explains what a step waits for; `None` if it has ended, or its turn has not come.
 fn cause(place: &Place<'_>) -> Option<Cause> {
     match place.step.status {
         StepStatus::Running => Some(attempt(place)),
@@ -79,7 +80,7 @@ fn cause(place: &Place<'_>) -> Option<Cause> {
     }
 }
 
-/// What a step waits for that makes no attempt.
+/// Explains the wait of a step that makes no attempt.
 fn waits(place: &Place<'_>) -> Cause {
     if let Some(name) = &place.step.signal {
         return signal(place, name);
@@ -101,14 +102,14 @@ fn waits(place: &Place<'_>) -> Cause {
     }
 }
 
-/// The open intervention that a step waits for.
+/// Returns the open intervention that a step waits for.
 fn intervention<'a>(place: &Place<'a>) -> Option<&'a Intervention> {
     let id = &place.planned.id;
     let mut open = place.case.state.open_interventions();
     open.find(|one| one.opened.steps.contains(id))
 }
 
-/// An attempt is under way, or was.
+/// Explains that an attempt is under way, or was while somebody drove the thread.
 fn attempt(place: &Place<'_>) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
@@ -169,7 +170,7 @@ fn attempt(place: &Place<'_>) -> Cause {
         }))
 }
 
-/// The name of the replica that makes the attempts.
+/// Returns the name of the replica that makes the attempts.
 fn driver<'a>(case: &'a Case<'_>) -> Option<&'a str> {
     match &case.facts.hands {
         Hands::Here => Some(&case.facts.replica.name),
@@ -178,7 +179,7 @@ fn driver<'a>(case: &'a Case<'_>) -> Option<&'a str> {
     }
 }
 
-/// A step waits for its next attempt.
+/// Explains that a step waits for its next attempt.
 fn retries(place: &Place<'_>) -> Cause {
     let known = place.case.facts.circuits.get(&place.at);
     let Some(error) = &place.step.own.error else { return retry(place, known) };
@@ -193,7 +194,7 @@ fn retries(place: &Place<'_>) -> Cause {
     retry(place, known)
 }
 
-/// What it calls is away, as far as the journal or this replica tells.
+/// Explains that the target of the step is away, as far as the journal or this replica tells.
 fn circuit(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
@@ -208,7 +209,7 @@ fn circuit(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -> 
         Some(state) => format!("; on replica {name} it is {state} now"),
         None => format!("; replica {name} has not called it"),
     };
-    // The journal tells of the last attempt; now is only what this replica has seen.
+    // The journal tells of the last attempt; the state of now is known from this replica alone.
     let is = if known.is_some_and(|known| known.state == Some("open")) { "is" } else { "was" };
     let sentence = format!(
         "Step {id} waits for its next attempt {} because the circuit of {target} {is} open ({}){seen}.",
@@ -229,7 +230,7 @@ fn circuit(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -> 
     .detail(next_attempt(place, known))
 }
 
-/// What it calls asked to be left alone.
+/// Explains that the target of the step asked to be left alone.
 fn cool_down(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -> Cause {
     let Place { planned, step, .. } = place;
     let id = &planned.id;
@@ -251,7 +252,7 @@ fn cool_down(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -
         .detail(next_attempt(place, known))
 }
 
-/// It waits for the time that its retry policy says.
+/// Explains that the step waits for the delay of its retry policy.
 fn retry(place: &Place<'_>, known: Option<&KnownCircuit>) -> Cause {
     let Place { case, planned, step, .. } = place;
     let id = &planned.id;
@@ -278,7 +279,7 @@ fn retry(place: &Place<'_>, known: Option<&KnownCircuit>) -> Cause {
         .detail(next_attempt(place, known))
 }
 
-/// When a step is tried again.
+/// Says when a step is tried again.
 fn due(place: &Place<'_>) -> String {
     match place.step.own.wake_at {
         Some(due) => at(due, place.case.facts.now),
@@ -286,7 +287,7 @@ fn due(place: &Place<'_>) -> String {
     }
 }
 
-/// What is known of the attempt that a step waits for.
+/// Returns the details of the attempt that a step waits for.
 fn next_attempt(place: &Place<'_>, known: Option<&KnownCircuit>) -> Value {
     let Place { case, planned, step, .. } = place;
     let circuit = known.map(|known| {
@@ -304,7 +305,7 @@ fn next_attempt(place: &Place<'_>, known: Option<&KnownCircuit>) -> Value {
     })
 }
 
-/// It waits for somebody to send a signal.
+/// Explains that the step waits for a signal.
 fn signal(place: &Place<'_>, name: &str) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
@@ -342,14 +343,14 @@ fn signal(place: &Place<'_>, name: &str) -> Cause {
         .detail(json!({ "signal": name, "expiresAt": step.own.wake_at, "kept": others }))
 }
 
-/// Names of signals that were sent and that nobody has taken, besides the one that is waited for.
+/// Returns the names of untaken signals besides the one that is waited for.
 fn other_signals<'a>(place: &Place<'a>, name: &str) -> Vec<&'a str> {
     let sent = place.case.state.signals.iter().map(|sent| sent.name.as_str());
     let names: BTreeSet<&str> = sent.filter(|sent| *sent != name).collect();
     names.into_iter().take(MAX_NAMES).collect()
 }
 
-/// It waits for a person.
+/// Explains that the step waits for a person's decision.
 fn approval(place: &Place<'_>, one: &Intervention) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
@@ -378,7 +379,7 @@ fn approval(place: &Place<'_>, one: &Intervention) -> Cause {
     }
 }
 
-/// Who may answer, where the question says so.
+/// Says who may answer, where the question restricts that.
 fn who_answers(opened: &InterventionOpened) -> String {
     let mut said = String::new();
     if !opened.approvers.is_empty() {
@@ -390,7 +391,7 @@ fn who_answers(opened: &InterventionOpened) -> String {
     said
 }
 
-/// A person has to look at its output.
+/// Explains that a person has to decide about the step's blocked output.
 fn blocked(place: &Place<'_>, one: &Intervention) -> Cause {
     let id = &place.planned.id;
     let sentence = format!(
@@ -401,7 +402,7 @@ fn blocked(place: &Place<'_>, one: &Intervention) -> Cause {
     asked(place.case, (CauseKind::Blocked, sentence), one).about(id)
 }
 
-/// It sleeps.
+/// Explains that the step sleeps.
 fn sleep(place: &Place<'_>) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
@@ -422,7 +423,7 @@ fn sleep(place: &Place<'_>) -> Cause {
     .detail(json!({ "wakesAt": step.own.wake_at, "sleptMs": millis(slept) }))
 }
 
-/// It waits for something that has no words of its own here.
+/// Explains a wait that has no function of its own here.
 fn other(place: &Place<'_>) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
@@ -449,7 +450,7 @@ fn other(place: &Place<'_>) -> Cause {
     if step.own.wake_at.is_some() { cause.by_itself(step.own.wake_at) } else { cause }
 }
 
-/// The call that does without a step, where that is possible.
+/// Returns the call that skips the step, where that is possible.
 fn skip(place: &Place<'_>, what: (Value, &str)) -> Option<Call> {
     let state = place.case.state;
     let possible = match state.status {

@@ -1,4 +1,5 @@
-//! Causes of a thread that has ended: how, what is left of it, and what another try would do.
+//! Causes of a thread that has ended: how it ended, what is left to undo, and what another try
+//! would do.
 
 use serde_json::json;
 
@@ -23,8 +24,8 @@ pub(super) fn failed(state: &ThreadState) -> Cause {
     let of = step.map_or_else(String::new, |step| format!(" in step {step}"));
     let undo = Undo::of(state);
     let again = error.map_or("", outlook);
-    // Without a step it is the thread's own output that cannot be made, and another try makes the
-    // same, unless it took too long.
+    // An error without a step means that the thread's own output cannot be made, and another try
+    // makes the same error, unless the thread took too long.
     let late = error.is_some_and(|error| error.code == codes::WORKFLOW_TIMEOUT);
     let hopeful = step.is_some() || late;
     let forwards = match (late, undo.completed.is_empty()) {
@@ -75,7 +76,7 @@ pub(super) fn aborted(state: &ThreadState) -> Cause {
     }))
 }
 
-/// What comes of another try.
+/// Says what another try would come to.
 fn outlook(error: &Failure) -> &'static str {
     match error.code.as_str() {
         codes::WORKFLOW_TIMEOUT => " A resume gives it all of that time again.",
@@ -87,7 +88,7 @@ fn outlook(error: &Failure) -> &'static str {
     }
 }
 
-/// What of a thread was undone, and what could not be.
+/// The steps of a thread that were undone, and those that could not be.
 struct Undo {
     all: Option<Compensation>,
     completed: Vec<String>,
@@ -127,7 +128,8 @@ impl Undo {
         }
     }
 
-    /// What is left comes first: a half-undone thread is worse than one that has failed.
+    /// Returns the call to make. Steps that are left come first: a half-undone thread is worse than
+    /// one that has failed.
     fn call(&self, state: &ThreadState, forwards: Option<&str>) -> Option<Call> {
         let thread = &state.thread_id;
         if self.left.is_empty() {

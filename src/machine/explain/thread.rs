@@ -1,4 +1,4 @@
-//! Causes that follow from where the thread stands.
+//! Causes that follow from the status of the thread.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::machine::choices::POLICY;
 use crate::machine::{Intervention, ThreadState};
 use crate::model::{InterventionKind, StepId, ThreadStatus};
 
-/// The causes of a thread by its status. `free`: nothing around it holds it up.
+/// Returns the causes of a thread by its status. `free` says that nothing around it holds it up.
 pub(super) fn causes(case: &Case<'_>, free: bool) -> Vec<Cause> {
     let state = case.state;
     let mut causes = match state.status {
@@ -31,7 +31,7 @@ pub(super) fn causes(case: &Case<'_>, free: bool) -> Vec<Cause> {
         ThreadStatus::Failed => vec![terminal::failed(state)],
         ThreadStatus::Aborted => vec![terminal::aborted(state)],
     };
-    // What waits for a replica is about to start once it has one.
+    // A thread that waits for a replica is about to start only once it has one.
     if free && (causes.is_empty() || case.is_ready()) {
         causes.push(ready(case));
     }
@@ -39,7 +39,7 @@ pub(super) fn causes(case: &Case<'_>, free: bool) -> Vec<Cause> {
     causes
 }
 
-/// What has stopped it: a question to a person, or a person.
+/// Explains a pause: a question to a person, an abort with a grace, or somebody's request.
 fn paused(case: &Case<'_>) -> Vec<Cause> {
     let state = case.state;
     let open = state.open_interventions();
@@ -47,7 +47,7 @@ fn paused(case: &Case<'_>) -> Vec<Cause> {
         .filter_map(|one| match one.opened.kind {
             InterventionKind::Failure => Some(asked_about_failure(case, one)),
             InterventionKind::Poison => Some(asked_about_poison(case, one)),
-            // A step waits for it: see there.
+            // A step waits for it: its cause tells.
             InterventionKind::Approval | InterventionKind::Blocked => None,
         })
         .collect();
@@ -57,7 +57,7 @@ fn paused(case: &Case<'_>) -> Vec<Cause> {
     asked
 }
 
-/// A person has paused it.
+/// Explains that a person or a policy has paused the thread.
 fn stopped(case: &Case<'_>) -> Cause {
     let (state, facts) = (case.state, case.facts);
     let stop = state.stopped.as_ref();
@@ -90,10 +90,10 @@ fn stopped(case: &Case<'_>) -> Cause {
     .detail(json!({ "by": stop.map(|stop| &stop.who.by), "reason": reason }))
 }
 
-/// The workflow says that a person decides about what would fail the thread.
+/// Explains that a person decides about a failure, as the workflow says.
 fn asked_about_failure(case: &Case<'_>, one: &Intervention) -> Cause {
     let steps: Vec<&str> = one.opened.steps.iter().map(StepId::as_str).collect();
-    // What bounds the thread as a whole is no step's failure.
+    // A bound of the whole thread is not the failure of a step.
     let what = match steps.as_slice() {
         [] => "The thread would fail".to_owned(),
         steps => format!("Step {} has failed and is not tried again by itself", list(steps)),
@@ -107,7 +107,7 @@ fn asked_about_failure(case: &Case<'_>, one: &Intervention) -> Cause {
     asked(case, (CauseKind::Failure, sentence), one)
 }
 
-/// It may be what its replicas were lost by.
+/// Explains that the thread may be the cause of its replicas' loss.
 fn asked_about_poison(case: &Case<'_>, one: &Intervention) -> Cause {
     let sentence = format!(
         "It was paused because it may be what its replicas were lost by ({}), and a person has to \
@@ -119,7 +119,7 @@ fn asked_about_poison(case: &Case<'_>, one: &Intervention) -> Cause {
     asked(case, (CauseKind::Poison, sentence), one)
 }
 
-/// It will fail as soon as nothing of it is under way.
+/// Explains that the thread fails as soon as no attempt of it is under way.
 fn failing(state: &ThreadState) -> Cause {
     let error = state.error.as_ref();
     let said = error.map(failure).unwrap_or_default();
@@ -154,7 +154,7 @@ fn failing(state: &ThreadState) -> Cause {
     }
 }
 
-/// Nothing holds it up.
+/// Explains that nothing holds the thread up.
 fn ready(case: &Case<'_>) -> Cause {
     let (state, facts) = (case.state, case.facts);
     let next = state.next_steps();

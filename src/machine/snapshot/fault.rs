@@ -1,24 +1,24 @@
-//! Why a snapshot cannot be used.
+//! Faults of snapshots.
 
-/// Why a snapshot cannot be used.
+/// The reason for which a snapshot cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotFault {
-    /// The bytes are not what was written.
+    /// The bytes are not those that were written.
     #[error("its checksum does not match")]
     Checksum,
     /// Another version of the server wrote it.
     #[error("its version {0} is not known")]
     Version(u32),
-    /// The bytes are what was written, and no snapshot.
+    /// The bytes are those that were written, and they are no snapshot.
     #[error("it cannot be read: {0}")]
     Unreadable(String),
-    /// It is not of this thread, or of another plan, or no state that can be.
+    /// The snapshot is of another thread or another plan, or its state is impossible.
     #[error("it does not fit: {0}")]
     Misfit(String),
 }
 
 impl SnapshotFault {
-    /// The fault in a word, for metrics.
+    /// Returns the fault in a word, for metrics.
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Checksum => "checksum",

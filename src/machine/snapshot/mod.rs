@@ -1,11 +1,11 @@
-//! A thread's state as text, so that not all of its journal has to be read to know it.
+//! Encodes a thread's state as text, so that a load need not read the whole journal.
 //!
-//! The text is canonical JSON by RFC 8785 (JCS) of what serde derives for [`ThreadState`]: members
-//! in the order of their names and none that is `null`, no white space, the shortest escapes, so
-//! that one state has one text and one SHA-256. User data (inputs, outputs, metadata) is not interpreted: its exact text
-//! stands in a JSON string and comes back byte for byte. The plan is left out; it is found by the
-//! workflow's hash. A snapshot is a cache: one that cannot be read is a [`SnapshotFault`] and never
-//! a guess. `runtime` writes and reads them.
+//! The text is canonical JSON by RFC 8785 (JCS) of the serde form of [`ThreadState`]: members in
+//! the order of their names and none that is `null`, no white space, the shortest escapes, so that
+//! one state has one text and one SHA-256. User data (inputs, outputs, metadata) is not
+//! interpreted: its exact text stands in a JSON string and comes back byte for byte. The plan is
+//! left out; it is found by the workflow's hash. A snapshot is a cache: one that cannot be read is
+//! a [`SnapshotFault`] and never a guess. `runtime` writes and reads them.
 
 mod fault;
 
@@ -34,7 +34,7 @@ struct Members<'a> {
     version: u32,
 }
 
-/// The text of a state, and its SHA-256 in hex.
+/// Returns the text of a state, and its SHA-256 in hex.
 pub fn encode(state: &ThreadState) -> (String, String) {
     let ids = state.plan.steps.iter().map(|step| Cow::Borrowed(&step.id)).collect();
     let members = Members { ids, state: Cow::Borrowed(state), version: SNAPSHOT_VERSION };
@@ -44,9 +44,9 @@ pub fn encode(state: &ThreadState) -> (String, String) {
     (text, sha256)
 }
 
-/// About how many bytes [`encode`] would write, without writing them.
+/// Estimates the number of bytes that [`encode`] would write, without writing them.
 pub fn estimate(state: &ThreadState) -> usize {
-    /// Bytes of a step without its texts.
+    /// The bytes of a step without its texts.
     const STEP: usize = 400;
     let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
     let failure = |failure: &Option<Failure>| {
@@ -60,7 +60,7 @@ pub fn estimate(state: &ThreadState) -> usize {
     STEP + thread + json(&state.output) + failure(&state.error) + steps.sum::<usize>()
 }
 
-/// A snapshot whose bytes are in order, before it is held against a plan.
+/// A snapshot whose bytes are in order, before it is checked against a plan.
 #[derive(Debug)]
 pub struct EncodedSnapshot {
     ids: Vec<Cow<'static, StepId>>,
@@ -81,7 +81,7 @@ impl EncodedSnapshot {
         let members = serde_json::from_str::<Members<'static>>(text);
         let version = match &members {
             Ok(members) => members.version,
-            // Another version has other members.
+            // A snapshot of another version may have other members.
             Err(_) => {
                 serde_json::from_str(text).map_or(SNAPSHOT_VERSION, |Versioned { version }| version)
             }
@@ -98,12 +98,12 @@ impl EncodedSnapshot {
         Ok(Self { ids: members.ids, state: members.state.into_owned() })
     }
 
-    /// The hash of the definition whose plan [`EncodedSnapshot::restore`] wants.
+    /// Returns the hash of the definition whose plan [`EncodedSnapshot::restore`] needs.
     pub fn definition(&self) -> &str {
         &self.state.workflow.hash
     }
 
-    /// The state, if it is one of this thread and this plan.
+    /// Returns the state, if it is of this thread and this plan.
     pub fn restore(self, thread: &ThreadId, plan: Arc<Plan>) -> Result<ThreadState, SnapshotFault> {
         let misfit = |detail: String| Err(SnapshotFault::Misfit(detail));
         let Self { ids, state } = self;

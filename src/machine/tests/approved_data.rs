@@ -1,5 +1,5 @@
-//! Four eyes on data: what decides whether an approval asks, what it is about and what goes on because
-//! of it is changed by nobody who could not answer it.
+//! Four eyes on data: nobody who could not answer an approval can change the data that decide
+//! whether it is asked, what it is about, or what goes on because of it.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn who(by: &str, role: Role) -> Who {
     Who { by: by.to_owned(), role: Some(role), ..Who::default() }
 }
 
-/// Who started it, somebody else, and the one who may answer.
+/// The starter of the thread, somebody else, and the one who may answer.
 fn people() -> [(Who, bool); 3] {
     [
         (who("tests", Role::Invoker), false),
@@ -24,8 +24,8 @@ fn people() -> [(Who, bool); 3] {
     ]
 }
 
-/// A release: `approve` asks where the scan found a risk, `build` stands beside it, `gate` says after it
-/// whether to go on, and `note` says something that nothing goes by.
+/// A release: `approve` asks where the scan found a risk, `build` stands beside it, `gate` says
+/// after it whether to go on, and nothing depends on the output of `note`.
 fn release() -> Stage {
     let approve = json!({
         "id": "approve", "kind": "approval", "dependsOn": ["scan"], "when": "scan.output.risk > 3",
@@ -47,7 +47,7 @@ fn release() -> Stage {
     stage
 }
 
-/// One that asks.
+/// A release that asks.
 fn asking() -> Stage {
     let mut stage = release();
     stage.complete("scan", json!({ "risk": 9 }));
@@ -55,7 +55,7 @@ fn asking() -> Stage {
     stage
 }
 
-/// One that was answered: with a no.
+/// A release that was answered with a no.
 fn answered() -> Stage {
     let mut stage = asking();
     let id = stage.asked().opened.id.clone();
@@ -87,7 +87,7 @@ fn forked(stage: &Stage, edits: &[(&str, Value)], who: Who) -> Result<ThreadStat
     fork(&mut made, Fork { edits, input: None, who }, stage.moment).map(|_| made)
 }
 
-/// Refused to all but who may answer, and nothing has changed.
+/// Asserts that a request is refused, without a change, to all but those who may answer.
 #[track_caller]
 fn wants_an_approver(stage: &Stage, ask: &Ask) {
     for (who, may) in people() {
@@ -217,7 +217,7 @@ fn another_input_is_given_by_nobody_who_could_not_answer_where_anything_stands()
     wants_an_approver(&stage, &other(None));
     wants_an_approver(&stage, &other(Some(at(&stage, "approve"))));
     wants_an_approver(&stage, &other(Some(at(&stage, "scan"))));
-    // All of it begins again: as good as a new thread, which asks as well.
+    // The whole thread begins again: it is as good as a new thread, which asks as well.
     let steps = json!([
         http("scan", &[]),
         { "id": "ask", "kind": "approval", "dependsOn": ["scan"],

@@ -93,7 +93,7 @@ fn a_deadline_asks_a_person_where_the_workflow_says_so() {
     assert_eq!(stage.pass(5_000).advance(), asks);
     let EventBody::InterventionOpened(opened) = stage.last() else { panic!() };
     assert_eq!(opened.choices, ["retry", "abort"], "there is no step to be skipped");
-    // What runs may end; then somebody gives it more time.
+    // Running attempts may end; then somebody gives the thread more time.
     assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1"]);
     let retry = Ask::Resolve { id: opened_id(&stage), choice: "retry".to_owned(), digest: None };
     assert_eq!(
@@ -185,7 +185,7 @@ fn a_second_abort_does_not_wait_and_a_resume_takes_the_first_back() {
     assert_eq!(stage.state.output.as_ref().map(Json::as_str), Some(r#"{"a":1}"#));
 }
 
-/// One step that says how it is undone, and one after it.
+/// A step with a compensation, and one after it.
 fn undoable() -> Stage {
     let undo = json!({ "kind": "http", "with": { "url": "http://u/" } });
     let first = http_with("a", &[], json!({ "compensate": undo }));

@@ -1,4 +1,4 @@
-//! One circuit breaker: its turns, and what holds for any history.
+//! The circuit breaker: its turns, and properties of any history.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::model::BreakerPolicy;
 
 const POLICY: BreakerPolicy =
     BreakerPolicy { failure_threshold: 3, reset_timeout: Duration::from_mins(1) };
-/// Longer than any cool-down.
+/// A patience longer than any cool-down.
 const PATIENT: Duration = Duration::from_hours(1);
 
 const fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A breaker that opened at that second.
+/// A breaker that opened at the given second.
 fn opened(second: u64) -> Breaker {
     let mut breaker = Breaker::default();
     for _ in 0..POLICY.failure_threshold {
@@ -40,7 +40,7 @@ fn failures_in_a_row_open_it_and_a_success_between_them_starts_the_row_anew() {
         (Sign::Failing, CircuitState::Closed, 2),
         (Sign::Alive, CircuitState::Closed, 0),
         (Sign::Failing, CircuitState::Closed, 1),
-        // What says nothing about the target leaves the row as it is.
+        // A call without evidence about the target leaves the row of failures as it is.
         (Sign::None, CircuitState::Closed, 1),
         (Sign::Failing, CircuitState::Closed, 2),
         (Sign::Failing, CircuitState::Open, 3),
@@ -88,7 +88,7 @@ fn a_probe_that_hangs_loses_its_place_and_still_closes_it_if_it_succeeds() {
     let mut breaker = opened(0);
     let slow = breaker.ask(at(60), POLICY, PATIENT).unwrap();
     let next = breaker.ask(at(120), POLICY, PATIENT).unwrap();
-    // Its failure says nothing any more: the next one is under way.
+    // The failure of the replaced probe says nothing any more: the next one is under way.
     let before = breaker.clone();
     let mut other = breaker.clone();
     other.end(slow, Sign::Failing, at(121), POLICY);
@@ -122,7 +122,7 @@ fn what_was_let_through_before_it_opened_says_nothing_afterwards() {
 fn a_target_that_asks_for_it_is_left_alone_as_long_as_the_caller_has_patience() {
     let mut breaker = Breaker::default();
     breaker.cool_down(at(0), at(30));
-    // A shorter wish does not shorten it.
+    // A shorter cool-down does not shorten the current one.
     breaker.cool_down(at(1), at(5));
     assert_eq!(breaker.cools_until(at(1)), Some(at(30)));
     assert_eq!(refused(&mut breaker, 29), Refusal { why: Hindrance::Cooling, until: at(30) });
@@ -132,7 +132,7 @@ fn a_target_that_asks_for_it_is_left_alone_as_long_as_the_caller_has_patience() 
     assert_eq!(breaker.cools_until(at(40)), Some(at(40) + MAX_COOL_DOWN));
 }
 
-/// What happens to a breaker.
+/// An act on a breaker.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Pass(u64),
@@ -150,14 +150,14 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What the rules say, told by the history of one breaker and nothing else.
+/// A second account of the rules, kept from the history of one breaker and nothing else.
 #[derive(Debug, Default)]
 struct Account {
-    /// Failures in a row of the calls let through since it closed.
+    /// Failures in a row of the calls that were let through since it closed.
     row: u32,
-    /// Until when it is open.
+    /// The time until which it is open.
     open_until: Option<u64>,
-    /// The number of the probe under way, and when its place may be taken.
+    /// The number of the probe under way, and the time from which it may be replaced.
     probe: Option<(usize, u64)>,
     /// The number of the first call since it opened or closed.
     since: usize,
@@ -189,7 +189,8 @@ proptest! {
                         under_way.push(calls.len());
                         calls.push(permit);
                     } else if let Err(refusal) = answer {
-                        // Asked again just before the moment it names, it says the same.
+                        // Just before the moment that it names, the breaker refuses in the same
+                        // way.
                         let early = refusal.until.saturating_sub(Duration::from_millis(1));
                         let again = breaker.clone().ask(early, POLICY, PATIENT);
                         prop_assert_eq!(again, Err(refusal));

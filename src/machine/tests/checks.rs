@@ -6,7 +6,7 @@ use super::theatre::{Stage, asked, http, http_with};
 use crate::machine::{Ask, Command, Rejection, Report, Resume};
 use crate::model::{EventBody, InterventionKind, RecoveryCause, StepStatus, ThreadStatus};
 
-/// By the score: fine, to be looked at, not good enough.
+/// A check by the score: fine, to be looked at, not good enough.
 const CHECK: &str = "output.score > 8 ? 'success' : output.score > 4 ? 'blocked' : 'failed'";
 
 /// A checked step with two attempts, and one that depends on it.
@@ -70,7 +70,7 @@ fn a_failure_may_be_excluded_from_retries_continued_or_stood_in_for() {
     let fallback =
         json!({ "fallback": { "output": "{a.error.code}" }, "retry": { "maxAttempts": 1 } });
     let mut stage = checked(fallback);
-    // What the author wrote is not checked.
+    // An output that the author wrote is not checked.
     assert_eq!(stage.complete("a", score(1)), ["step_complete a 1", "step_start b 1"]);
     assert_eq!(stage.state.steps[0].output.as_ref().unwrap().as_str(), "\"check_failed\"");
 }
@@ -121,7 +121,7 @@ fn a_blocked_output_is_kept_and_completes_the_step_once_it_is_accepted() {
     assert_eq!(stage.asked().opened.choices, ["accept", "retry", "skip", "abort"]);
     assert_eq!(stage.status("a"), StepStatus::Waiting);
     assert_eq!(stage.state.next_wake(), None);
-    // Whoever takes the thread over finds it as it is.
+    // The replica that takes the thread over finds the question as it is.
     assert_eq!(stage.recover(RecoveryCause::Crashed), ["workflow_recovered crashed []"]);
     assert_eq!(
         stage.pass(5_000).resolve("accept"),
@@ -156,7 +156,7 @@ fn a_blocked_step_is_attempted_again_skipped_or_its_thread_aborted() {
     let stage = blocked();
     let mut again = stage.clone();
     assert_eq!(again.resolve("retry"), ["intervention_resolved retry", "step_start a 2"]);
-    // With all that its policy has.
+    // The retry has all attempts of its policy again.
     assert_eq!(again.complete("a", score(1)), ["step_retry a 2 in 1000"]);
     let mut skipped = stage.clone();
     assert_eq!(
@@ -247,7 +247,7 @@ fn what_was_decided_is_not_decided_again() {
     let again = asked(Ask::Resolve { id, choice: "retry".to_owned(), digest: None });
     let refused = Rejection::Resolved { choice: "accept".to_owned(), by: "ann".to_owned() };
     assert_eq!(stage.decide(again), Err(refused));
-    // And a late result of the attempt is nobody's.
+    // A late result of the attempt is refused.
     let attempt = stage.current("a");
     let output = super::theatre::json_of(&score(9));
     let late = Command::Attempt { attempt, report: Report::Done { output, session_id: None } };

@@ -1,5 +1,5 @@
-//! Where one feature meets another: what people do, and what bounds, takeovers, checks, forks and
-//! shutdowns do to a thread at the same time.
+//! Crossings of features: requests of people together with bounds, takeovers, checks, forks and
+//! shutdowns of the same thread.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::model::{EventBody, RecoveryCause, StepStatus, ThreadStatus};
 
 const NOTHING: [&str; 0] = [];
 
-/// A step that says how it is undone.
+/// A step with a compensation.
 fn undoable(id: &str, depends_on: &[&str]) -> Value {
     let undo = json!({ "kind": "http", "with": { "url": "http://u/" } });
     http_with(id, depends_on, json!({ "compensate": undo }))
@@ -146,11 +146,11 @@ fn a_fork_undoes_what_it_has_done_and_leaves_what_the_other_thread_did() {
     let EventBody::WorkflowFailed(end) = fork.last() else { panic!() };
     assert_eq!(end.compensation.as_ref().unwrap().left, []);
     sound(&fork);
-    // The other thread undoes its own.
+    // The other thread undoes its own steps.
     stage.fail("b", refused());
     assert_eq!(stage.state.steps[0].undo, Some(StepStatus::Running));
 
-    // An edit puts in another output, and does nothing that could be undone.
+    // An edit replaces an output, and has no effect that could be undone.
     let mut stage = half_done(json!({}));
     stage.complete("b", json!(2));
     let mut fork = copy(&stage, stage.state.last_seq);
@@ -226,7 +226,7 @@ fn a_blocked_output_is_asked_about_in_a_fork_and_a_fork_in_between_attempts_it_a
     let mut fork = copy(&stage, last - 1);
     decide_with(&mut fork, &[], None).unwrap();
     assert_eq!(fork.advance(), ["step_start b 2"]);
-    // What it came from is another one: nobody is asked about the old.
+    // The data it came from have changed: nobody is asked about the old output.
     let mut fork = copy(&stage, last);
     let edits = [edit(&fork, "a", json!(7))];
     let lines = decide_with(&mut fork, &edits, None).unwrap();
@@ -258,7 +258,7 @@ fn nothing_is_escalated_of_a_thread_that_is_undone() {
     let lines = stage.fail("b", refused());
     assert_eq!(lines[1..], ["intervention_resolved withdrawn", "compensation_start a 1"]);
     assert_eq!(stage.pass(3_000).advance(), NOTHING);
-    // Set aside while it is undone, it asks somebody else in time.
+    // A thread that is set aside during its compensation asks somebody else in time.
     quarantined(&mut stage);
     assert_eq!(stage.pass(3_000).advance(), ["intervention_escalated poison"]);
     assert_eq!(stage.state.next_wake(), None);

@@ -72,7 +72,7 @@ fn an_output_that_names_something_absent_fails_the_thread() {
     );
     let EventBody::WorkflowFailed(data) = stage.last() else { panic!("{:?}", stage.last()) };
     assert_eq!((&data.error.step_id, data.error.recoverable), (&None, false));
-    // The step is done: nothing is run again, and the end is the same.
+    // The step has completed: no step runs again, and the end is the same.
     assert_eq!(stage.resume(), ["workflow_resumed", "workflow_failed template_unresolved"]);
 }
 

@@ -1,4 +1,5 @@
-//! Why a thread does not move: a table of ways to stand still, and properties of all of them.
+//! Explanations of why a thread does not move: a table of ways to stand still, and properties of
+//! all of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::machine::explain::{
 use crate::machine::{Abort, Ask, Command, Report, Resume, ThreadState, decide};
 use crate::model::{Category, Failure, RecoveryCause, StepId, ThreadStatus, Timeouts, Timestamp};
 
-/// Histories per run: every state of each is explained under several facts.
+/// The number of histories per run: every state of each is explained under several facts.
 const CASES: u32 = 192;
 
 /// A thread that the answering replica drives.
@@ -60,7 +61,7 @@ pub(super) fn only(stage: &Stage, facts: &Facts, kind: CauseKind) -> Cause {
     told.causes.into_iter().next().unwrap()
 }
 
-/// What a call asks of the machine.
+/// Returns the request that a call makes of the machine.
 fn asks(call: &Call, state: &ThreadState) -> Ask {
     assert_eq!(call.method, "POST");
     let parts: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
@@ -106,7 +107,7 @@ proptest! {
     }
 }
 
-/// Holds a state against what is said of it, in everybody's hands.
+/// Checks the explanations of a state, under each kind of ownership.
 fn explained(stage: &Stage) -> Result<(), TestCaseError> {
     let here = facts(stage);
     let free = Facts { hands: Hands::Nobody, wake_at: stage.state.next_wake(), ..here.clone() };
@@ -236,7 +237,7 @@ fn a_retry_is_told_apart_from_an_open_circuit_and_a_cool_down() {
     known.cools_until = Some(stage.moment.now);
     only(&stage, &with(&known), CauseKind::CoolDown);
 
-    // Asked elsewhere, what the journal says must do.
+    // On another replica, the journal has to be enough.
     for (code, category, kind) in [
         ("circuit_open", Category::External, CauseKind::Circuit),
         ("http_status", Category::RateLimit, CauseKind::CoolDown),
@@ -314,7 +315,7 @@ fn an_end_is_told_and_only_what_may_help_is_offered() {
     );
     stage.advance();
     stage.complete("a", json!({}));
-    // Its output cannot be made, however often.
+    // Its output cannot be made, however often it is tried.
     assert_eq!(only(&stage, &facts(&stage), CauseKind::Failed).call, None);
 
     let mut stage = Stage::new(json!([http("a", &[])]));
@@ -428,7 +429,7 @@ fn what_ends_a_thread_from_outside_its_steps_is_told() {
     stage.undo("a", what);
     let failed = only(&stage, &facts(&stage), CauseKind::Failed);
     assert!(failed.sentence.contains("Not undone: a"), "{failed:#?}");
-    // To go forwards would do more on top of what is half undone.
+    // Going forwards would add effects on top of a half-undone thread.
     let call = failed.call.unwrap();
     assert_eq!(
         (call.path.as_str(), &call.body),

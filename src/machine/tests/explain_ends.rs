@@ -1,4 +1,5 @@
-//! Why a thread does not move whose end is near or past: what was undone, and what another try does.
+//! Explanations of a thread whose end is near or past: the steps that were undone, and the result
+//! of another try.
 
 use serde_json::json;
 
@@ -18,7 +19,7 @@ fn what_was_undone_is_told_before_it_is_done_again() {
     let what = Report::Failed { failure: broken(), retry_after: None };
     stage.undo("a", what);
 
-    // Its next attempt would be refused, and lost.
+    // Its next attempt would be refused, and so lost.
     let mut known = facts(&stage);
     let circuit = KnownCircuit {
         key: "u:80".to_owned(),

@@ -90,7 +90,7 @@ fn a_failing_thread_starts_nothing_and_waits_for_what_is_under_way() {
     assert_eq!(stage.pass(100).advance(), Vec::<String>::new());
     assert_eq!(stage.complete("b", json!(1)), ["step_complete b 1", "workflow_failed http_status"]);
     assert_eq!(stage.state.completed_at, Some(stage.moment.now));
-    // What was done stays done; what waited or had not begun starts.
+    // Completed steps stay completed; steps that waited or had not begun start.
     assert_eq!(
         stage.resume(),
         [

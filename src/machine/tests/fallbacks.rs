@@ -1,4 +1,4 @@
-//! What stands in for a step that has used its attempts.
+//! Fallbacks, which take over from a step that has used its attempts.
 
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn an_output_completes_the_step_and_says_what_it_stands_in_for() {
         http("b", &["a"]),
     ]));
     stage.advance();
-    // Also what is never tried again.
+    // A failure that is never tried again is replaced as well.
     assert_eq!(stage.fail("a", refused()), ["step_complete a 1", "step_start b 1"]);
     let EventBody::StepComplete(fact) = &stage.journal[2].body else { panic!() };
     assert_eq!(fact.data.output.as_str(), r#"{"old":true,"why":"404","was":"failed"}"#);
@@ -73,7 +73,7 @@ fn a_step_takes_over_under_its_own_policy_and_its_attempts_count_on() {
     assert_eq!(stage.fail("a", broken()), ["step_retry a 1 in 0", "step_start a 2"]);
     let EventBody::StepStart(fact) = stage.last() else { panic!() };
     assert!(fact.data.fallback);
-    // Its `with` may name why the step failed.
+    // The `with` of the fallback may name the error of the step.
     let fallback = stage.state.plan.steps[0].work(Work::Fallback);
     let with = fallback.with.render(&stage.state, 1 << 20).unwrap();
     assert_eq!(with.as_str(), r#"{"url":"http://f/connection_failed"}"#);
@@ -158,7 +158,7 @@ fn a_refusal_by_an_open_circuit_is_waited_out_however_long_the_policy_waits() {
     };
     assert_eq!(stage.decide(refused).unwrap(), ["step_retry a 1 in 60000"]);
     stage.pass(60_000).advance();
-    // It is a failed attempt all the same.
+    // The refusal is a failed attempt all the same.
     let refused = Command::Attempt {
         attempt: AttemptId::own(0, 2),
         report: Report::Failed { failure, retry_after },

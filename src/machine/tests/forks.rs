@@ -1,4 +1,4 @@
-//! Forks: at every event of random journals, and what single ones decide.
+//! Forks: at every event of random journals, and the decisions of single ones.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::model::{
     Event, EventBody, ForkedFrom, RecoveryCause, Seq, StepId, StepStatus, ThreadId, ThreadStatus,
 };
 
-/// Histories per run: each is forked at every event, and each fork driven to its end.
+/// The number of histories per run: each is forked at every event, and each fork driven to its end.
 const CASES: u32 = 64;
 
 proptest! {
@@ -46,7 +46,7 @@ proptest! {
 fn forked_at(stage: &Stage, seq: Seq, edited: bool) -> Result<(), TestCaseError> {
     let mut fork = copy(stage, seq);
     let completed: Vec<StepIx> = with_status(&fork.state, StepStatus::Completed);
-    // What was undone there is done again here, with all that comes after it.
+    // Steps that were undone in the other thread run again here, with all steps after them.
     let undone = with_status(&fork.state, StepStatus::Compensated).into_iter();
     let redone: BTreeSet<StepIx> = undone.flat_map(|at| fork.state.plan.after(at)).collect();
     let first = completed.iter().filter(|at| edited && !redone.contains(at)).take(1);
@@ -275,7 +275,8 @@ fn a_question_is_open_in_the_fork_under_its_own_id_wherever_it_was_forked() {
         fork.decide(asked(ask)).unwrap();
         assert_eq!(fork.state.status, ThreadStatus::Completed);
     }
-    // The question is asked again if the fork begins between the answer and what follows from it.
+    // The question is asked again if the fork begins between the answer and the events that follow
+    // from it.
     let id = stage.state.open_interventions().next().unwrap().opened.id.clone();
     stage.decide(asked(Ask::Resolve { id, choice: "approve".to_owned(), digest: None })).unwrap();
     let mut fork = copy(&stage, 5);

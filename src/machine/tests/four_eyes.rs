@@ -1,4 +1,4 @@
-//! Four eyes: whoever may not answer an approval gets around it by no door.
+//! Four eyes: an actor who may not answer an approval has no way around it.
 
 use serde_json::{Value, json};
 
@@ -8,12 +8,12 @@ use crate::machine::snapshot::encode;
 use crate::machine::{Ask, Command, Fork, ForkRejection, Rejection, Resume, Who, fork};
 use crate::model::{Role, StepStatus, ThreadStatus};
 
-/// Somebody whose name is proven.
+/// An actor with a proven name.
 fn who(by: &str, role: Role) -> Who {
     Who { by: by.to_owned(), role: Some(role), ..Who::default() }
 }
 
-/// A thread of "tests" that asks, by these terms, before it pays.
+/// A thread started by "tests" that asks, by these terms, before it pays.
 fn asking(terms: Value) -> Stage {
     let mut with = json!({ "prompt": "pay?" });
     for (key, value) in terms.as_object().unwrap() {
@@ -58,7 +58,7 @@ fn approvers_are_names_or_roles_and_nobody_else() {
         (json!({ "approvers": ["{input.boss}"] }), who("bob", Role::Operator), false),
         (json!({ "approvers": ["operator"] }), who("bob", Role::Admin), true),
         (json!({ "approvers": ["admin"] }), who("bob", Role::Operator), false),
-        // The name of a role is a role, whoever is called so.
+        // An entry that is the name of a role means the role, even if an actor has that name.
         (json!({ "approvers": ["admin"] }), who("admin", Role::Operator), false),
         (json!({ "approvers": ["Ann"] }), who("ann", Role::Operator), false),
         (json!({ "notBy": "starter" }), who("tests", Role::Admin), false),
@@ -169,7 +169,7 @@ fn a_fork_carries_no_approval_to_other_data() {
     assert!(matches!(other, Err(ForkRejection::NotAnApprover(_))), "{other:?}");
     assert!(forked(how(vec![], None, "bob")).is_ok());
     assert!(forked(how(vec![], Some(json!({ "boss": "bob" })), "ann")).is_ok());
-    // What comes after an edit runs again, and is asked again.
+    // Steps after an edited one run again, and ask again.
     let quote = |by| how(vec![(0.into(), json!(1_000_000))], None, by);
     let other = forked(quote("bob"));
     assert!(matches!(other, Err(ForkRejection::NotAnApprover(_))), "{other:?}");

@@ -1,4 +1,4 @@
-//! What every journal must look like, told by the journal and the plan alone: a second, plain
+//! The rules that every journal keeps, checked by the journal and the plan alone: a second, plain
 //! account of the rules, independent of the state's fold.
 
 mod step;
@@ -21,18 +21,18 @@ pub(super) struct Reader<'a> {
     ended: bool,
     failing: bool,
     paused: bool,
-    /// When it has had its time.
+    /// The deadline of the thread.
     deadline: Option<Timestamp>,
-    /// Whether it has ended well.
+    /// Whether the thread has completed.
     completed: bool,
     undoing: bool,
-    /// Whether it is being aborted, and attempts may end first.
+    /// Whether it is being aborted with a grace, in which attempts may end.
     stopping: bool,
-    /// The last event that another thread has told, too.
+    /// The last event that comes from another thread.
     inherited: Seq,
     /// Interventions that wait for a decision.
     open: Vec<&'a InterventionOpened>,
-    /// Those that were escalated.
+    /// The ids of interventions that were escalated.
     escalated: Vec<&'a str>,
 }
 
@@ -253,7 +253,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Another attempt follows an output that was blocked.
+    /// Lets another attempt follow a blocked output.
     fn try_again(&mut self, steps: &[StepId]) -> Result<(), &'static str> {
         for id in steps {
             let at = self.plan.find(id.as_str()).ok_or("a step of the plan")?;
@@ -287,7 +287,7 @@ impl<'a> Reader<'a> {
         self.stop();
     }
 
-    /// Whatever is under way stands before its next attempt again.
+    /// Returns every step with an attempt, a wait or a retry under way to before its next attempt.
     fn stop(&mut self) {
         self.steps.iter_mut().for_each(Step::lose_undo);
         for place in [Place::Running, Place::Waiting, Place::Retrying] {
@@ -295,7 +295,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A step and all after it stand before their first attempt.
+    /// Returns a step and all steps after it to before their first attempt.
     fn again(&mut self, from: Option<&StepId>) -> Result<(), &'static str> {
         if self.undoing {
             return need(from.is_none(), "it goes on undoing");
@@ -312,7 +312,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// What was under way elsewhere begins anew; what had ended goes on.
+    /// Folds in a fork: attempts that were under way in the other thread begin anew; an ended
+    /// thread goes on.
     fn fork(&mut self, data: &WorkflowForked) -> Result<(), &'static str> {
         need(!self.undoing, "what is being undone is not forked")?;
         self.deadline = data.deadline;

@@ -1,5 +1,5 @@
-//! What people do, as properties of the machine: whatever is asked at whatever moment, among
-//! completions, failures, takeovers, quarantines, waits and a shutdown.
+//! Requests of people, as properties of the machine: any request at any moment, among completions,
+//! failures, takeovers, quarantines, waits and a shutdown.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::definition::StepIx;
 use crate::machine::{Ask, Command, Rejection, Report, Resume, ThreadState, Who, decide};
 use crate::model::{Event, EventBody, InterventionKind, Json, StepStatus, ThreadStatus};
 
-/// Histories per run: some seconds in a debug build.
+/// The number of histories per run: some seconds in a debug build.
 const CASES: u32 = 256;
-/// What the machine writes where a person skips a step and does not say why.
+/// The reason that the machine writes where a person skips a step and gives none.
 const ASKED: &str = "asked";
 
 proptest! {
@@ -37,7 +37,7 @@ proptest! {
     }
 }
 
-/// Every second turn is somebody's who asks for something.
+/// Turns of which every second one is somebody's request.
 fn busy_turns() -> impl Strategy<Value = Vec<Turn>> {
     let ask = prop_oneof![
         2 => Just(Turn::Pause),
@@ -56,8 +56,8 @@ fn busy_turns() -> impl Strategy<Value = Vec<Turn>> {
     proptest::collection::vec(prop_oneof![ask, other], 1..80)
 }
 
-/// The same command, by somebody with a reason of their own; what is sent is told from all else
-/// that is.
+/// Returns the same command, by an actor with a reason of its own. The payload of a signal differs
+/// from all others.
 fn signed(command: Command, number: usize) -> Command {
     let Command::Ask(ask, _) = command else { return command };
     let by = if number.is_multiple_of(2) { "ann" } else { "bob" }.to_owned();
@@ -68,12 +68,12 @@ fn signed(command: Command, number: usize) -> Command {
     Command::Ask(Ask::Signal { name, payload }, who)
 }
 
-/// The signals on their way, oldest first, by the events alone.
+/// The untaken signals, oldest first, by the events alone.
 #[derive(Debug, Default)]
 struct Mail(Vec<(String, Json)>);
 
 impl Mail {
-    /// Takes an event in; `before` is the state that it comes upon.
+    /// Reads an event; `before` is the state before it.
     fn read(&mut self, before: &ThreadState, event: &Event) -> Result<(), TestCaseError> {
         if let EventBody::SignalReceived(data) = &event.body {
             self.0.push((data.name.clone(), data.payload.clone()));
@@ -92,7 +92,7 @@ impl Mail {
         Ok(())
     }
 
-    /// What was sent and not taken is kept, and nobody waits for what is there.
+    /// Checks that untaken signals are kept, and that no step waits for one of them.
     fn is_kept(&self, state: &ThreadState) -> Result<(), TestCaseError> {
         let kept = state.signals.iter().map(|one| (one.name.clone(), one.payload.clone()));
         prop_assert_eq!(&kept.collect::<Vec<_>>(), &self.0);
@@ -104,7 +104,7 @@ impl Mail {
     }
 }
 
-/// Decides a command and holds every promise against what follows.
+/// Decides a command and checks every promise about the events that follow.
 fn watch(stage: &mut Stage, command: Command, mail: &mut Mail) -> Result<(), TestCaseError> {
     let before = stage.state.clone();
     let events = match decide(&mut stage.state, command.clone(), stage.moment) {
@@ -140,7 +140,8 @@ fn watch(stage: &mut Stage, command: Command, mail: &mut Mail) -> Result<(), Tes
     Ok(())
 }
 
-/// A refusal changes nothing, tells the truth, and no result of a current attempt gets one.
+/// Checks that a refusal changes nothing and gives the true reason, and that no result of a current
+/// attempt is refused.
 fn refused(
     before: &ThreadState,
     after: &ThreadState,
@@ -166,8 +167,9 @@ fn refused(
     Ok(())
 }
 
-/// What a step has completed with changes by an edit alone, or is given up by a resume, which puts
-/// the step that it begins with, each that was undone, and all after them before their first attempt.
+/// Checks that the output of a completed step changes by an edit alone, or is given up by a resume,
+/// which returns the step that it begins with, each that was undone, and all after them to before
+/// their first attempt.
 fn outputs_stand(
     before: &ThreadState,
     event: &Event,
@@ -200,7 +202,7 @@ fn outputs_stand(
     Ok(())
 }
 
-/// What was asked is one event, with who and why.
+/// Checks that the request is one event, with actor and reason.
 fn told_once(
     before: &ThreadState,
     (ask, who): (&Ask, &Who),
@@ -216,18 +218,19 @@ fn told_once(
     Ok(())
 }
 
-/// Who did it and why, if this event is what was asked for.
+/// Returns the actor and the reason, if this event is the one that was asked for.
 fn deed(before: &ThreadState, ask: &Ask, body: &EventBody) -> Option<(String, Option<String>)> {
     let id = |step: &StepIx| &before.plan.steps[*step].id;
     match (ask, body) {
         (Ask::Pause, EventBody::WorkflowPaused(data)) => {
             Some((data.by.clone(), data.reason.clone()))
         }
-        // Also one that was paused while it was undone, and goes on with that.
+        // A thread that was paused during its compensation goes on with that.
         (Ask::Resume(_) | Ask::Retry { .. } | Ask::Abort(_), EventBody::WorkflowResumed(data)) => {
             Some((data.by.clone(), data.reason.clone()))
         }
-        // One that goes on being undone may end by that, which is whoever aborted it first.
+        // A thread that goes on being undone may end by that; the actor of the end is then the one
+        // who aborted it first.
         (Ask::Abort(how), EventBody::WorkflowAborted(data))
             if before.undoing.is_none() || !how.compensate =>
         {
@@ -239,7 +242,7 @@ fn deed(before: &ThreadState, ask: &Ask, body: &EventBody) -> Option<(String, Op
         (Ask::Abort(_), EventBody::CompensationStart(fact)) => {
             Some((fact.data.by.clone()?, fact.data.reason.clone()))
         }
-        // Its output was blocked: that is how it is answered.
+        // A retry answers the question about a blocked output.
         (Ask::Retry { step }, EventBody::InterventionResolved(data)) => {
             let mut all = before.open_interventions();
             let about = all.find(|one| one.opened.id == data.id)?;
@@ -269,7 +272,7 @@ fn deed(before: &ThreadState, ask: &Ask, body: &EventBody) -> Option<(String, Op
     }
 }
 
-/// What was asked for has come about.
+/// Checks that the request has come about.
 fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(), TestCaseError> {
     match ask {
         Ask::Pause => {
@@ -279,7 +282,8 @@ fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(),
         Ask::Abort(how) => match after.status {
             ThreadStatus::Aborted => prop_assert!(after.current_steps().is_empty()),
             ThreadStatus::Compensating => prop_assert!(how.compensate),
-            // Undone as far as it could be, now that it was told to go on with that.
+            // The thread was told to go on with its compensation, and is undone as far as it could
+            // be.
             ThreadStatus::Failed => prop_assert!(how.compensate && before.undoing.is_some()),
             ThreadStatus::Paused
             | ThreadStatus::Queued
@@ -318,7 +322,7 @@ fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(),
     Ok(())
 }
 
-/// What the step `b` would send now, by the live state and by the journal.
+/// Returns the `with` that step `b` would send now, by the live state and by the journal.
 #[track_caller]
 fn sends(stage: &Stage) -> String {
     let journal = &stage.journal;

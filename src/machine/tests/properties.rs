@@ -11,9 +11,10 @@ use super::theatre::{Stage, asked, json_of, plan, thread};
 use crate::machine::{Ask, Command, EncodedSnapshot, Resume, ThreadState, decide, snapshot};
 use crate::model::{Event, InterventionKind, ThreadStatus, Timestamp, canonical_digest};
 
-/// Histories per run: a few seconds in a debug build.
+/// The number of histories per run: a few seconds in a debug build.
 const CASES: u32 = 512;
-/// Histories with a snapshot at every turn, whose checksums are slow in a debug build.
+/// The number of histories with a snapshot at every turn, whose checksums are slow in a debug
+/// build.
 const SNAPSHOT_CASES: u32 = 96;
 
 proptest! {
@@ -24,7 +25,7 @@ proptest! {
         workflow in workflow(), input in input(), turns in turns(),
     ) {
         let mut stage = Stage::of(plan(&workflow), &input);
-        // Whether every decision so far could start steps: else the next advance makes up for it.
+        // Whether every decision so far could start steps; else the next advance starts them.
         let mut settled = false;
         for turn in &turns {
             act(&mut stage, turn, &mut settled)?;
@@ -74,8 +75,8 @@ pub(super) fn act(stage: &mut Stage, turn: &Turn, settled: &mut bool) -> Result<
     replay_is_the_state(stage)
 }
 
-/// Decides on two copies: both come to the same, and a refused command has changed neither.
-/// The number of events if it was accepted.
+/// Decides on two copies, and checks that both come to the same and that a refused command changes
+/// neither. Returns the number of events if it was accepted.
 fn decide_twice(stage: &mut Stage, command: Command) -> Result<Option<usize>, TestCaseError> {
     let before = format!("{:?}", stage.state);
     let mut other = stage.state.clone();
@@ -95,7 +96,7 @@ fn decide_twice(stage: &mut Stage, command: Command) -> Result<Option<usize>, Te
     Ok(Some(count))
 }
 
-/// The state as a snapshot brings it back: the same, and of the same text.
+/// Encodes and restores a state, and checks that it is the same and of the same text.
 fn through_a_snapshot(state: &ThreadState) -> Result<ThreadState, TestCaseError> {
     let (text, sha256) = snapshot::encode(state);
     let encoded = EncodedSnapshot::open(&text, &sha256);
@@ -105,8 +106,8 @@ fn through_a_snapshot(state: &ThreadState) -> Result<ThreadState, TestCaseError>
     Ok(restored)
 }
 
-/// Later events make of a restored state what they made of the live one, and each leaves a state
-/// that can be.
+/// Checks that later events change a restored state as they changed the live one, and that each
+/// leaves a valid state.
 fn goes_on_from_a_snapshot(
     mut restored: ThreadState,
     events: &[Event],
@@ -121,7 +122,7 @@ fn goes_on_from_a_snapshot(
     Ok(())
 }
 
-/// What people are asked is what is there: no decision is about what was there before.
+/// Checks that questions are about the present data: no decision is about earlier ones.
 fn asked_about_what_is(state: &ThreadState) -> Result<(), TestCaseError> {
     for one in state.open_interventions() {
         let Some(step) = one.opened.steps.first() else { continue };
@@ -171,8 +172,8 @@ fn not_stuck(state: &ThreadState) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Lets every timer fire and every attempt complete: the thread ends, in as many turns as its
-/// steps can take at the most, and no step that had completed is run again.
+/// Lets every timer fire and every attempt complete. Checks that the thread ends in as many turns
+/// as its steps can take at the most, and that no completed step runs again.
 pub(super) fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
     let paused = stage.state.status == ThreadStatus::Paused;
     let ended = stage.state.status.is_terminal();
@@ -206,7 +207,7 @@ pub(super) fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What a step that waits for somebody waits for.
+/// Returns the request that ends a step's wait for a person or a client, if there is such a wait.
 fn answer(state: &ThreadState) -> Option<Ask> {
     let signal = state.steps.iter().find_map(|step| step.signal.clone());
     if let Some(name) = signal {
@@ -223,7 +224,7 @@ fn answer(state: &ThreadState) -> Option<Ask> {
     Some(Ask::Resolve { id: open.opened.id.clone(), choice: choice.to_owned(), digest })
 }
 
-/// Goes on without what has failed, where a person is asked.
+/// Goes on without the failed steps, where a person is asked.
 fn go_on_whatever_failed(stage: &mut Stage) -> Result<(), TestCaseError> {
     let mut open = stage.state.open_interventions();
     let asked_for = open.find(|one| one.opened.kind == InterventionKind::Failure);
@@ -231,7 +232,7 @@ fn go_on_whatever_failed(stage: &mut Stage) -> Result<(), TestCaseError> {
     drop(open);
     let ask = match asked_for {
         Some(asked_for) => {
-            // There is nothing to skip where no step has failed.
+            // A thread without a failed step offers nothing to skip.
             let choice = asked_for.choices.iter().find(|choice| *choice == "skip");
             let choice = choice.map_or("retry", String::as_str).to_owned();
             Ask::Resolve { id: asked_for.id, choice, digest: None }

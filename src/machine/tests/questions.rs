@@ -1,4 +1,4 @@
-//! What people are asked: bound to what it is about, and told of again when nobody decides.
+//! Questions to people: bound to their data, and escalated when nobody decides.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::theatre::{DAWN, Stage, asked, broken, http, http_with, json_of};
 use crate::machine::{Ask, Rejection, Resume};
 use crate::model::{EventBody, StepStatus, ThreadStatus, Timestamp, canonical_digest};
 
-/// A step, and an approval of what it gave.
+/// A step, and an approval of its output.
 fn asking(more: Value) -> Stage {
     let mut with = json!({ "prompt": "{input.what}: {a.output}?" });
     for (key, value) in more.as_object().unwrap() {
@@ -87,7 +87,7 @@ fn an_edited_output_withdraws_the_question_about_it_and_a_resume_asks_anew() {
         ("x: 3?", Some(digest_of(json!({ "prompt": "x: 3?", "timeout": "1m" }))))
     );
     assert_ne!((&old.id, &old.digest), (&new.id, &stage.asked().opened.digest));
-    // Whoever is asked anew has all the time there is.
+    // A question that is asked anew has its whole timeout again.
     assert_eq!(new.expires_at, Some(Timestamp::from_millis(DAWN + 70_000)));
     assert_eq!(stage.state.next_wake(), new.expires_at);
     stage.resolve("approve");
@@ -201,7 +201,7 @@ fn the_workflows_patience_holds_for_all_that_is_asked_and_in_a_pause_as_well() {
         let all = stage.state.interventions.iter();
         all.map(|one| one.opened.escalates_at.map(|at| at.millis() - DAWN)).collect()
     };
-    // An approval that expires before that is not told of.
+    // An approval that expires before its escalation is not escalated.
     assert_eq!(at(&stage), [None, Some(20_000), Some(10_000)]);
     stage.pass(1_000).fail("b", broken());
     assert_eq!(stage.state.status, ThreadStatus::Paused);

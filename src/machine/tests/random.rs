@@ -10,7 +10,7 @@ use crate::definition::{StepIx, Work};
 use crate::machine::{Abort, Ask, AttemptId, Command, Report, Resume, StepState};
 use crate::model::{Category, Failure, RecoveryCause};
 
-/// Conditions: with an answer, without one, and of either kind by what the dependencies gave.
+/// Conditions: with an answer, without one, and with or without one by the outputs of dependencies.
 const CONDITIONS: [&str; 6] =
     ["true", "false", "input.flag", "!input.flag", "input.missing == 1", "size('ab') == 2"];
 
@@ -24,7 +24,7 @@ const CHECKS: [&str; 6] = [
     "'perhaps'",
 ];
 
-/// What steps wait for.
+/// The names of signals that steps wait for.
 pub(super) const SIGNALS: [&str; 2] = ["red", "blue"];
 
 /// One random step; `needs` picks among the steps before it.
@@ -150,7 +150,7 @@ fn step(at: usize, draw: &Draw) -> Value {
     step
 }
 
-/// What is asked depends on the input, and on an output if there is one to depend on.
+/// An approval whose question depends on the input, and on an output if there is one to depend on.
 fn approval(draw: &Draw, need: Option<&String>) -> Value {
     let of = need.map(|need| format!(" {{{need}.output}}")).unwrap_or_default();
     let mut with = json!({ "prompt": format!("{{input.pause}}?{of}") });
@@ -165,19 +165,19 @@ fn approval(draw: &Draw, need: Option<&String>) -> Value {
     with
 }
 
-/// An input that gives some conditions and sleeps an answer, and others none.
+/// An input under which some conditions and sleeps have an answer, and others have none.
 pub(super) fn input() -> impl Strategy<Value = Value> {
     let pause = prop_oneof![Just(json!(0)), Just(json!("2s")), Just(json!("soon"))];
     (any::<bool>(), pause).prop_map(|(flag, pause)| json!({ "flag": flag, "pause": pause }))
 }
 
-/// What happens next to a thread, whatever state it is in.
+/// The next turn of a thread, in whatever state it is.
 #[derive(Debug, Clone)]
 pub(super) enum Turn {
     /// Time passes, forwards or (a wall clock that was set) backwards.
     Pass(i64),
     Advance,
-    /// Whether the server shuts down changes.
+    /// The server begins or ends a shutdown.
     MayStart(bool),
     Complete(Target, u8),
     Fail(Target, bool, Option<u16>),
@@ -186,9 +186,9 @@ pub(super) enum Turn {
     Quarantine,
     Pause,
     Resume,
-    /// From a step on, without others, with another input.
+    /// Resumes from a step, without others, with another input.
     ResumeFrom(u8, Vec<u8>),
-    /// With that many milliseconds of grace, and perhaps with what it has done undone.
+    /// Aborts with that many milliseconds of grace, and perhaps with compensation.
     Abort(u16, bool),
     Retry(u8),
     Skip(u8, bool),
@@ -197,12 +197,13 @@ pub(super) enum Turn {
     Signal(bool),
 }
 
-/// Which attempt a result is of.
+/// The attempt that a result is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Target {
-    /// The current one of one of the running steps.
+    /// The current attempt of one of the running steps.
     Current(u8),
-    /// Any number of any step or compensation: mostly a duplicate, or one that was never made.
+    /// Any number of any step or compensation: mostly a duplicate, or an attempt that was never
+    /// made.
     Any(u8, u32, bool),
 }
 
@@ -247,7 +248,7 @@ fn failed(attempt: AttemptId, recoverable: bool, after: Option<u16>) -> Command 
     Command::Attempt { attempt, report: Report::Failed { failure, retry_after } }
 }
 
-/// The attempt of a running step that is under way.
+/// Returns the attempt of a running step that is under way.
 pub(super) fn aimed_at(state: &StepState, step: StepIx) -> AttemptId {
     let work = state.running().next().unwrap_or(Work::Compensation);
     AttemptId { step, work, number: state.track(work).attempts }
@@ -257,7 +258,7 @@ fn slow(attempt: AttemptId) -> Command {
     Command::Attempt { attempt, report: Report::Slow }
 }
 
-/// An attempt ends well.
+/// Returns the command that an attempt has succeeded.
 pub(super) fn completed(attempt: AttemptId, n: u8) -> Command {
     let output = super::theatre::json_of(&json!({ "n": n }));
     let report = Report::Done { output, session_id: None };
@@ -268,7 +269,8 @@ fn abort(grace: u16, compensate: bool) -> Command {
     asked(Ask::Abort(Abort { grace: Duration::from_millis(grace.into()), compensate }))
 }
 
-/// A decision of any of what was asked, by a choice that it has or not, for what was seen or not.
+/// Returns a decision of any intervention, by a choice that it offers or not, with the digest that
+/// was seen or another.
 fn resolved(stage: &Stage, which: u8, choice: u8) -> Option<Command> {
     let all = &stage.state.interventions;
     let one = all.get(usize::from(which).checked_rem(all.len())?)?;
@@ -284,7 +286,7 @@ fn resolved(stage: &Stage, which: u8, choice: u8) -> Option<Command> {
 }
 
 impl Turn {
-    /// The command, as far as it is one; time and shutdowns change the stage.
+    /// Returns the command of the turn, if it has one; time and shutdowns change the stage instead.
     pub(super) fn command(&self, stage: &mut Stage) -> Option<Command> {
         Some(match self {
             Self::Pass(millis) => {
@@ -342,7 +344,7 @@ impl Turn {
     }
 }
 
-/// One of the steps.
+/// Returns one of the steps.
 fn place(stage: &Stage, step: u8) -> StepIx {
     (usize::from(step) % stage.state.steps.len()).into()
 }

@@ -40,7 +40,7 @@ fn a_takeover_leaves_waits_and_retries_as_they_were_recorded() {
     assert_eq!(stage.recover(RecoveryCause::Crashed), ["workflow_recovered crashed []"]);
     assert_eq!(stage.status("a"), StepStatus::Retrying);
     assert_eq!(stage.status("s"), StepStatus::Waiting);
-    // What became due meanwhile is done in the same append.
+    // Timers that became due meanwhile fire in the same append.
     stage.pass(2_000);
     assert_eq!(
         stage.recover(RecoveryCause::Crashed),
@@ -196,7 +196,7 @@ fn a_quarantined_thread_starts_nothing_and_names_the_steps_that_were_under_way()
     assert_eq!(stage.state.open_interventions().count(), 0);
 }
 
-/// What a thread that stood is taken over and paused with.
+/// Returns the command that takes over and pauses a thread that kept a worker from going on.
 fn condemned() -> Command {
     let takeover = Some(takeover(RecoveryCause::Frozen, 7));
     Command::Condemn { takeover, stood: std::time::Duration::from_secs(12) }

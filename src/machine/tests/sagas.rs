@@ -1,4 +1,4 @@
-//! Undoing what a thread has done, once it fails or is aborted.
+//! Compensation of a thread's completed steps, once it fails or is aborted.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::definition::Work;
 use crate::machine::{Abort, Ask, AttemptId, Command, Rejection, Report, Resume};
 use crate::model::{EventBody, Failure, RecoveryCause, StepStatus, ThreadStatus};
 
-/// Aborts and undoes.
+/// A request that aborts and compensates.
 const UNDO: Ask = Ask::Abort(Abort { grace: Duration::ZERO, compensate: true });
 
-/// A step that says how it is undone.
+/// A step with a compensation.
 fn undoable(id: &str, depends_on: &[&str]) -> Value {
     let undo = json!({ "kind": "http", "with": { "url": format!("http://u/{{{id}.output}}") },
                        "retry": { "maxAttempts": 2, "jitter": false } });
     http_with(id, depends_on, json!({ "retry": { "maxAttempts": 1 }, "compensate": undo }))
 }
 
-/// `a` and `b` side by side, then `c`, then one that cannot be undone.
+/// A thread of `a` and `b` side by side, then `c`, then a step that cannot be undone.
 fn branches() -> Stage {
     let mut stage = Stage::new(json!([
         undoable("a", &[]),
@@ -32,7 +32,7 @@ fn branches() -> Stage {
     stage
 }
 
-/// The same, where `b` completed before `a`, and all but `d` are done.
+/// The same thread, where `b` completed before `a`, and all but `d` have completed.
 fn three_done() -> Stage {
     let mut stage = branches();
     stage.complete("b", json!(2));
@@ -49,7 +49,7 @@ fn for_good() -> Report {
     Report::Failed { failure: refused(), retry_after: None }
 }
 
-/// What was undone and what is left, by the document.
+/// Returns the steps that were undone and those that are left, by the status document.
 fn told(stage: &Stage) -> (Vec<String>, Vec<String>) {
     let told = stage.state.document(None).compensation.unwrap();
     let left = told.left.iter().map(|one| one.step_id.to_string()).collect();
@@ -75,7 +75,7 @@ fn a_thread_that_fails_is_undone_in_the_reverse_order_of_completion() {
     );
     let lines = stage.undo("c", done());
     assert_eq!(lines, ["compensation_complete c 1", "compensation_start a 1"]);
-    // All in one moment: the journal's order counts.
+    // All of them completed at the same time: the order of the journal counts.
     let lines = stage.undo("a", done());
     assert_eq!(lines, ["compensation_complete a 1", "compensation_start b 1"]);
     let lines = stage.undo("b", done());
@@ -106,7 +106,7 @@ fn a_compensation_has_a_policy_of_its_own_and_what_cannot_be_undone_is_left() {
         stage.state.next_wake().map(|due| due.since(stage.moment.now).as_millis()),
         Some(1_000)
     );
-    // Nothing else is undone meanwhile, and nothing happens before its time.
+    // No other step is undone meanwhile, and the retry does not start before its time.
     assert!(stage.pass(999).advance().is_empty());
     assert_eq!(stage.pass(1).advance(), ["compensation_start c 2"]);
     assert_eq!(
@@ -122,7 +122,7 @@ fn a_compensation_has_a_policy_of_its_own_and_what_cannot_be_undone_is_left() {
     assert_eq!(codes, ["connection_failed", "http_status"]);
     assert_eq!(stage.state.error.as_ref().unwrap().step_id.as_ref().unwrap().as_str(), "d");
 
-    // Tried again, only what is left is.
+    // Another try undoes only the steps that are left.
     assert_eq!(stage.decide(asked(UNDO)).unwrap(), ["compensation_start c 3"]);
     assert_eq!(stage.undo("c", failure()), ["compensation_failed c 3 in 1000"]);
     let retry = asked(Ask::Retry { step: 2.into() });
@@ -268,7 +268,7 @@ fn a_pause_lets_the_attempt_end_and_a_resume_goes_on_undoing() {
     for ask in [UNDO, Ask::Resume(Resume::default()), Ask::Skip { step: 3.into(), output: None }] {
         assert_eq!(stage.decide(asked(ask)), Err(wrong.clone()));
     }
-    // An abort leaves what is left.
+    // An abort leaves the remaining steps as they are.
     assert_eq!(stage.abort(), ["workflow_aborted"]);
     assert_eq!(told(&stage), (vec!["c".to_owned()], vec!["a".to_owned(), "b".to_owned()]));
     journal::check(&stage.state.plan, &stage.journal);
@@ -345,7 +345,7 @@ fn a_thread_that_kills_while_it_is_undone_is_set_aside_and_goes_on_undoing() {
     journal::check(&stage.state.plan, &stage.journal);
 }
 
-/// How a saga is disturbed.
+/// The disturbances of a saga.
 #[derive(Debug, Clone, Copy)]
 struct Trouble {
     /// The node that fails forwards: the last one, where it is `None`.
@@ -367,7 +367,7 @@ fn takeover_at(stage: &mut Stage, at: Option<usize>, id: &str) {
     }
 }
 
-/// Undoes the thread to its end; the steps in the order in which they were.
+/// Undoes the thread to its end; returns the steps in the order in which they were undone.
 fn undo_all(stage: &mut Stage, trouble: Trouble, mut stubborn: bool) -> Vec<String> {
     let mut undone = Vec::new();
     let mut slipped = false;

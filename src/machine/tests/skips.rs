@@ -1,4 +1,4 @@
-//! Conditions, skipped steps and what depends on them.
+//! Conditions, skipped steps and the steps that depend on them.
 
 use serde_json::json;
 
@@ -117,7 +117,8 @@ fn a_failed_condition_that_may_be_ignored_is() {
 fn a_condition_is_asked_once_whatever_is_done_again() {
     let steps = json!([http_with("a", &[], json!({ "when": "input.run" }))]);
     let stage = Stage::with(json!({ "name": "w", "steps": steps }), json!({ "run": true }));
-    // The answer would be another one now: a step that was started is not asked again.
+    // The condition would have another answer now: it is not evaluated again for a step that was
+    // started.
     let change = |stage: &mut Stage| {
         stage.advance();
         stage.state.input = super::theatre::json_of(&json!({ "run": false }));

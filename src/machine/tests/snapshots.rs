@@ -1,4 +1,4 @@
-//! The form of snapshots, and what becomes of bad ones.
+//! The form of snapshots, and the handling of bad ones.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ fn version_6_is_this_text() {
     stage.state.workflow.hash = "HASH".to_owned();
     let (text, sha256) = snapshot::encode(&stage.state);
     assert_eq!(sha256, digest(&text));
-    // Whoever changes this text gives it another version: written snapshots are read by it.
+    // A change of this text needs another version: stored snapshots are read by it.
     assert_eq!(snapshot::SNAPSHOT_VERSION, 6);
     assert_eq!(
         text,

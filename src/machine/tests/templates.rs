@@ -1,11 +1,11 @@
-//! Templates that come to more than an event may hold, in every place where one may stand.
+//! Templates that render to more than an event may hold, in every place where one may stand.
 
 use serde_json::{Value, json};
 
 use super::theatre::{Stage, http, http_with, refused};
 use crate::definition::Work;
 
-/// A thread with an input of which two are more than an event may hold.
+/// A thread with an input that is larger than an event when doubled.
 fn stage(steps: Value) -> Stage {
     Stage::with(json!({ "name": "w", "steps": steps }), json!("x".repeat(600)))
 }

@@ -1,5 +1,5 @@
-//! A thread on a stage: commands go in by the names of steps, and what was decided comes out as
-//! short lines such as `step_start a 1`.
+//! A thread on a stage: commands go in by the names of steps, and events come out as short lines
+//! such as `step_start a 1`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +16,19 @@ use crate::model::{
     StepStatus, ThreadId, Timeouts, Timestamp, WorkflowRef, WorkflowStart,
 };
 
-/// Where every test begins.
+/// The time at which every test begins, in milliseconds.
 pub(super) const DAWN: i64 = 1_700_000_000_000;
 /// A takeover from `previous_owner`.
 pub(super) const fn takeover(cause: RecoveryCause, previous_owner: i64) -> Takeover {
     Takeover { cause, strategy: RecoveryStrategy::FullRebuild, previous_owner }
 }
 
-/// What Ann asks.
+/// Returns a request of Ann's as a command.
 pub(in crate::machine) fn asked(ask: Ask) -> Command {
     Command::Ask(ask, Who { by: "ann".to_owned(), ..Who::default() })
 }
 
-/// Larger than any output that is not meant to be too large.
+/// The largest output in bytes: larger than any that is not meant to be too large.
 const MAX_EVENT: usize = 1_000;
 
 /// A thread, its journal and the time.
@@ -75,13 +75,13 @@ impl Stage {
         Self { state, journal: vec![first], moment }
     }
 
-    /// Lets time pass.
+    /// Moves the time on.
     pub(super) fn pass(&mut self, millis: i64) -> &mut Self {
         self.moment.now = Timestamp::from_millis(self.moment.now.millis() + millis);
         self
     }
 
-    /// Decides a command; the lines of what followed.
+    /// Decides a command; returns the lines of the events that followed.
     pub(super) fn decide(&mut self, command: Command) -> Result<Vec<String>, Rejection> {
         let events = decide(&mut self.state, command, self.moment)?;
         let lines = events.iter().map(line).collect();
@@ -109,7 +109,7 @@ impl Stage {
         self.fail_asking(id, failure, None)
     }
 
-    /// Fails it with a `Retry-After`.
+    /// Fails the current attempt with a `Retry-After`.
     #[track_caller]
     pub(super) fn fail_asking(
         &mut self,
@@ -146,20 +146,20 @@ impl Stage {
             .unwrap()
     }
 
-    /// The newest intervention.
+    /// Returns the newest intervention.
     #[track_caller]
     pub(super) fn asked(&self) -> &Intervention {
         self.state.interventions.last().unwrap()
     }
 
-    /// Ann decides the newest intervention.
+    /// Decides the newest intervention as Ann.
     #[track_caller]
     pub(super) fn resolve(&mut self, choice: &str) -> Vec<String> {
         let (id, choice) = (self.asked().opened.id.clone(), choice.to_owned());
         self.decide(asked(Ask::Resolve { id, choice, digest: None })).unwrap()
     }
 
-    /// The position and the current attempt of a step.
+    /// Returns the position and the current attempt of a step.
     #[track_caller]
     pub(super) fn current(&self, id: &str) -> AttemptId {
         let at = self.state.plan.find(id).unwrap();
@@ -172,20 +172,20 @@ impl Stage {
         self.state.steps[self.current(id).step].status
     }
 
-    /// The last event.
+    /// Returns the last event.
     #[track_caller]
     pub(super) fn last(&self) -> &EventBody {
         &self.journal.last().unwrap().body
     }
 
-    /// The thread's output as JSON text.
+    /// Returns the thread's output as JSON text.
     #[track_caller]
     pub(super) fn output(&self) -> &str {
         self.state.output.as_ref().unwrap().as_str()
     }
 }
 
-/// An event in a line: its kind, and what tells it from its neighbours.
+/// Returns an event as one line: its kind, and the data that tell it from its neighbours.
 pub(super) fn line(event: &Event) -> String {
     let kind = event.body.kind();
     match &event.body {
@@ -235,7 +235,7 @@ pub(super) fn plan(workflow: &Value) -> Arc<Plan> {
     Arc::new(parsed.unwrap_or_else(|faults| panic!("{workflow:#}\n{faults:#?}")))
 }
 
-/// An attempt of a compensation has ended well.
+/// Returns the report that an attempt of a compensation has succeeded.
 pub(super) fn done() -> Report {
     Report::Done { output: Json::null(), session_id: None }
 }
@@ -245,7 +245,7 @@ pub(super) fn http(id: &str, depends_on: &[&str]) -> Value {
     json!({ "id": id, "kind": "http", "with": { "url": "http://h/" }, "dependsOn": depends_on })
 }
 
-/// The same with more members.
+/// An http step with more members.
 pub(super) fn http_with(id: &str, depends_on: &[&str], more: Value) -> Value {
     let mut step = http(id, depends_on);
     for (key, value) in more.as_object().unwrap() {
@@ -267,7 +267,7 @@ pub(super) fn broken() -> Failure {
     Failure::recoverable("connection_failed", Category::External, "refused")
 }
 
-/// One that is not.
+/// A failure that is not worth another try.
 pub(super) fn refused() -> Failure {
     Failure::permanent("http_status", Category::External, "404")
 }

@@ -1,4 +1,4 @@
-//! States that no history leads to are told; those that one does lead to pass (see `properties`).
+//! States that no history leads to are rejected; states that one leads to pass (see `properties`).
 
 use serde_json::json;
 

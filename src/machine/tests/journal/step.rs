@@ -1,4 +1,4 @@
-//! What a journal must say of one step.
+//! The rules that a journal keeps for one step.
 
 use super::need;
 use crate::definition::{Fallback, PlanStep, Work};
@@ -7,7 +7,7 @@ use crate::model::{
     codes,
 };
 
-/// Where a step stands by the journal.
+/// The state of a step by the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Pending,
@@ -19,13 +19,13 @@ pub(super) enum Place {
         continued: bool,
     },
     Skipped,
-    /// Skipped by a person: what depends on it runs.
+    /// Skipped by a person: steps that depend on it run.
     Bypassed,
-    /// Completed, and undone since.
+    /// Completed, and compensated since.
     Compensated,
 }
 
-/// Where a step's compensation stands by the journal.
+/// The state of a step's compensation by the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Undo {
     /// Never tried, or its attempt was lost.
@@ -55,16 +55,16 @@ pub(super) struct Step {
     pub(super) failures: u32,
     pub(super) warned: u32,
     pub(super) stale: u32,
-    /// Its condition was asked and true.
+    /// Whether its condition was evaluated and true.
     pub(super) admitted: bool,
     /// Whether its fallback has taken over.
     pub(super) fallback: bool,
-    /// Whether its output only stands in for it.
+    /// Whether its output is that of a fallback in its place.
     pub(super) stood_in: bool,
-    /// Which event completed it.
+    /// The `seq` of the event that completed it.
     pub(super) completed: Seq,
     pub(super) undo: Undo,
-    /// When its retry is due.
+    /// The time at which the retry of its compensation is due.
     pub(super) undo_due: Option<Timestamp>,
     pub(super) undo_attempts: u32,
     pub(super) undo_failures: u32,
@@ -96,7 +96,7 @@ impl Step {
         }
     }
 
-    /// An attempt begins; `needs` is where the steps stand that it depends on.
+    /// Begins an attempt; `needs` are the states of the steps that it depends on.
     pub(super) fn start(
         &mut self,
         fact: &OnStep<StepStart>,
@@ -134,7 +134,7 @@ impl Step {
         planned: &PlanStep,
     ) -> Result<(), &'static str> {
         let planned = planned.work(self.work());
-        // What is asked about something else by now is asked anew.
+        // A question whose data have changed is asked anew.
         let again = self.place == Place::Waiting && fact.data.reason == "approval";
         need(self.place == Place::Running || again, "what runs begins to wait")?;
         need(fact.attempt == self.attempts, "current")?;
@@ -220,7 +220,7 @@ impl Step {
         self.failures += 1;
         let most = planned.work(self.work()).retry.max_attempts;
         need(self.failures <= most, "attempts are bounded")?;
-        // An output that cannot be made is the one way past a fallback.
+        // A fallback's output that cannot be made is the one way past a fallback.
         let unmade = matches!(planned.fallback, Some(Fallback::Output(_)))
             && fact.data.error.code == "template_unresolved";
         let past = planned.fallback.is_some() && !self.fallback;

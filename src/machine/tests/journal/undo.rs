@@ -1,4 +1,4 @@
-//! What a journal must look like where a thread is undone.
+//! The rules that a journal keeps where a thread is undone.
 
 use super::{Place, Reader, Step, Undo, need};
 use crate::definition::{StepIx, Work};
@@ -7,7 +7,7 @@ use crate::model::{
 };
 
 impl Reader<'_> {
-    /// The steps that have completed and say how they are undone, the last one first.
+    /// Returns the completed steps that have a compensation, the last one first.
     fn undoable(&self, places: &[Place]) -> Vec<StepIx> {
         let mut found: Vec<StepIx> = self
             .steps
@@ -23,7 +23,7 @@ impl Reader<'_> {
         found
     }
 
-    /// Those of them that are still to be tried.
+    /// Returns those of them that are still to be tried.
     pub(super) fn to_undo(&self) -> Vec<StepIx> {
         let mut found = self.undoable(&[Place::Completed]);
         found.retain(|&at| self.steps[at].undo != Undo::Failed);
@@ -55,7 +55,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The first compensation: from here on nothing else goes on.
+    /// Turns the thread at its first compensation: from here on nothing else goes on.
     fn turn(
         &mut self,
         fact: &OnStep<CompensationStart>,
@@ -81,7 +81,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The step whose compensation has this attempt under way.
+    /// Returns the step whose compensation has this attempt under way.
     pub(super) fn undone(&mut self, id: &StepId, attempt: u32) -> Result<&mut Step, &'static str> {
         let at = self.plan.find(id.as_str()).ok_or("a step of the plan")?;
         let step = &mut self.steps[at];
@@ -110,7 +110,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What the end says was undone is what was.
+    /// Checks that the end names exactly the steps that were undone.
     pub(super) fn tells(&self, told: Option<&Compensation>) -> Result<(), &'static str> {
         let Some(told) = told else {
             let none = self.undoable(&[Place::Compensated]).is_empty();
