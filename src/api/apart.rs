@@ -1,5 +1,5 @@
-//! Where requests are worked on: on the runtime that drives threads, and not on the one that serves
-//! connections. So the answers to probes do not wait for anything that a client wrote.
+//! Runs requests on the runtime that drives threads, not on the one that serves connections. So the
+//! answers to probes do not wait for anything that a client wrote.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::problem::{NOT_READY, Problem};
 
-/// Routes that are answered from memory at once, where the connection is served.
+/// The routes that are answered from memory at once, where the connection is served.
 const HERE: [&str; 2] = ["/health/live", "/health/ready"];
 
-/// Hands a request over to the workers, and waits for their answer.
+/// Hands a request over to the workers and waits for their answer.
 pub(super) async fn apart(State(api): State<Api>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str);
     if HERE.contains(&route) {

@@ -1,4 +1,5 @@
-//! Tells the audit list of refusals, deletions and changes of access, and of reads if that is asked.
+//! Records refusals, deletions and changes of access in the audit list. If the settings say so, it
+//! also records calls that read inputs and outputs.
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode, header};
@@ -13,9 +14,9 @@ use super::problem::{Problem, TOO_MANY_WRONG_KEYS};
 use super::request::label;
 use crate::runtime::AuditEvent;
 
-/// Longest path that an entry holds, in bytes.
+/// The longest path in an entry, in bytes.
 const MAX_ABOUT: usize = 512;
-/// Routes that give what threads were given and what came of it.
+/// The routes whose answers hold inputs or outputs of threads.
 const OUTPUTS: [&str; 14] = [
     "/invoke",
     "/interventions",
@@ -33,12 +34,12 @@ const OUTPUTS: [&str; 14] = [
     "/ui/threads/{threadId}",
 ];
 
-/// Notes what became of a request, before its answer goes out.
+/// Records the outcome of a request before its answer goes out.
 pub(super) async fn record(State(api): State<Api>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let peer = request.extensions().get::<PeerAddress>().copied();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    // A client may call a method anything, at any length.
+    // A client may send any text of any length as the method.
     let verb = label(&method);
     let response = next.run(request).await;
     let status = response.status();
@@ -72,7 +73,7 @@ pub(super) async fn record(State(api): State<Api>, request: Request, next: Next)
     response
 }
 
-/// The name of a request's change in the audit list, if it has one.
+/// Returns the name of a request's change in the audit list, if it has one.
 fn change(method: &Method, route: &str, status: StatusCode) -> Option<&'static str> {
     if !status.is_success() {
         return None;
@@ -97,8 +98,8 @@ fn is_refusal(response: &Response) -> bool {
         || problem.is_some_and(|problem| problem.kind() == &TOO_MANY_WRONG_KEYS)
 }
 
-/// What a request was about, as a person would look for it: what it made (`Location`), or the
-/// address that it named. What would break a line stays encoded.
+/// Returns the subject of a request, as a person would search for it: the thing that it made
+/// (`Location`), or the address that it named. Characters that would break a line stay encoded.
 fn subject(path: &str, response: &Response) -> String {
     let made = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
     let encoded = made.unwrap_or(path);

@@ -1,8 +1,8 @@
 //! Authentication and authorization: API keys as `Bearer`, for browsers also as `Basic`, tokens of
 //! an issuer as `Bearer` alone, and stream tokens.
 //!
-//! `Basic` is taken for reading only: a browser sends it by itself, also on behalf of another site's
-//! form. The role that a route wants stands with the route (`roles.rs`).
+//! `Basic` is accepted for reading only: a browser sends it by itself, also on behalf of another
+//! site's form. The role that a route wants is declared with the route (`roles.rs`).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -33,85 +33,86 @@ use crate::runtime::RuntimeError;
 
 /// The name of a caller when no keys are set.
 const ANONYMOUS: &str = "anonymous";
-/// The name of a caller with a stream token: whoever was given one.
+/// The name of every caller with a stream token.
 const STREAM_TOKEN: &str = "stream-token";
 /// The detail of a refusal of an unknown caller.
 const KEY_NEEDED: &str = "a valid API key is needed: Authorization: Bearer SECRET";
-/// Longest time between two looks at the clock while a token's end is waited for.
+/// The longest time between two looks at the clock while a token's end is awaited.
 const LOOK_AT_CLOCK: Duration = Duration::from_mins(1);
-/// Routes that a stream token opens.
+/// The routes that a stream token opens.
 const TOKEN_ROUTES: [&str; 2] = ["/stream/{threadId}", "/api/invoke/stream/{threadId}"];
 
 /// The caller of a request, with a role and a namespace.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     name: Arc<str>,
-    /// `None` may do nothing.
+    /// The role; `None` may do nothing.
     role: Option<Role>,
     namespace: Namespace,
     proof: Proof,
 }
 
-/// How a caller's name was proven, and so how long it holds.
+/// The proof of a caller's name, which decides how long the name is valid.
 #[derive(Debug, Clone)]
 enum Proof {
-    /// Not at all: nobody needs a key.
+    /// No proof: the server needs no key.
     None,
-    /// By something that says itself how long it lasts.
+    /// A proof that itself decides how long it lasts.
     Own,
-    /// By a key, for as long as it is taken.
+    /// A key, for as long as it is accepted.
     Key(ApiKey),
-    /// By a token of the issuer, until then.
+    /// A token of the issuer, until this time.
     Token(Timestamp),
 }
 
 impl Caller {
-    /// A caller whose name is proven.
+    /// Makes a caller whose name is proven.
     pub(super) fn known(name: &str, role: Role, namespace: Namespace) -> Self {
         Self { name: Arc::from(name), role: Some(role), namespace, proof: Proof::Own }
     }
 
-    /// The holder of a key.
+    /// Makes the holder of a key.
     fn of_key(key: ApiKey) -> Self {
         let caller = Self::known(&key.name, key.role, key.namespace.clone());
         Self { proof: Proof::Key(key), ..caller }
     }
 
-    /// The bearer of a token.
+    /// Makes the bearer of a token.
     fn of_token(claimed: Claimed) -> Self {
         let Claimed { name, role, namespace, expires } = claimed;
         Self { name: Arc::from(name), role, namespace, proof: Proof::Token(expires) }
     }
 
-    /// Anybody, where nobody needs a key: may do everything.
+    /// Makes the anonymous caller of a server without keys, who may do everything.
     fn anonymous() -> Self {
         Self { proof: Proof::None, ..Self::known(ANONYMOUS, Role::Admin, Namespace::default()) }
     }
 
-    /// The name, as the journal records it.
+    /// Returns the name, as the journal records it.
     pub(super) fn name(&self) -> String {
         self.name.as_ref().to_owned()
     }
 
-    /// The namespace whose threads, workflows and notifications the caller sees.
+    /// Returns the namespace whose threads, workflows and notifications the caller sees.
     pub(super) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 
-    /// The holder of the quotas that its requests count for. Several callers may share a name.
+    /// Returns the holder of the quotas that the caller's requests count for. Several callers may
+    /// share a name.
     fn holder(&self) -> Holder {
         let own = !matches!(self.proof, Proof::None) && *self.name != *STREAM_TOKEN;
         let name = own.then(|| Arc::clone(&self.name));
         Holder { name, namespace: self.namespace.clone() }
     }
 
-    /// The caller's role, if its name is proven.
+    /// Returns the caller's role, if its name is proven.
     pub(super) fn role(&self) -> Option<Role> {
         self.role.filter(|_| !matches!(self.proof, Proof::None))
     }
 
-    /// A token that opens a thread's stream until `latest`, for as long as the caller may read it, and
-    /// when it expires.
+    /// Makes a token that opens a thread's stream until `latest`, for as long as the caller may
+    /// read it, and returns it with its expiry.
     pub(super) fn stream_token(
         &self,
         shared: &[u8; 32],
@@ -128,7 +129,7 @@ impl Caller {
         Some((token, expires))
     }
 
-    /// Resolves once the caller's key, or token, is not taken any more.
+    /// Resolves once the caller's key or token is not accepted any more.
     pub(super) async fn revoked(&self, keys: &Keys, clock: &dyn Clock) {
         match &self.proof {
             Proof::None => keys.revoked(None).await,
@@ -139,7 +140,7 @@ impl Caller {
     }
 }
 
-/// Resolves at that time, which the clock may be set to or away from meanwhile.
+/// Resolves at that time by the clock, which may be set forward or back meanwhile.
 async fn expired(at: Timestamp, clock: &dyn Clock) {
     while clock.now() < at {
         tokio::time::sleep(at.since(clock.now()).min(LOOK_AT_CLOCK)).await;
@@ -187,7 +188,7 @@ pub(super) async fn authenticate(State(api): State<Api>, request: Request, next:
                 }
                 Err(problem) => problem.into_response(),
             };
-            // A place is held until the answer is sent, a stream's until it ends.
+            // A place is held until the answer is sent; a stream's, until the stream ends.
             if admission.holds() {
                 response.map(|body| Body::new(Holding::new(body, admission)))
             } else {
@@ -196,14 +197,14 @@ pub(super) async fn authenticate(State(api): State<Api>, request: Request, next:
         }
         Err(problem) => problem.into_response(),
     };
-    // For the audit list, which stands before this.
+    // The audit list reads the caller from the answer, since its layer encloses this one.
     response.extensions_mut().insert(caller);
     response
 }
 
 async fn identify(api: &Api, parts: &mut Parts, route: &str) -> Result<Caller, Problem> {
     let keys = &api.settings.keys;
-    // Before the keys: a token that is none of theirs must not count as a guess.
+    // Before the keys: a token that is none of the keys must not count as a guess.
     if let Some(issuer) = &api.settings.issuer
         && let Some(token) = bearer(&parts.headers).filter(|text| is_token(text))
     {
@@ -234,7 +235,7 @@ async fn identify(api: &Api, parts: &mut Parts, route: &str) -> Result<Caller, P
     Err(unknown)
 }
 
-/// Whether the caller's role is enough for the route.
+/// Checks that the caller's role is enough for the route.
 async fn authorize(
     api: &Api,
     parts: &mut Parts,
@@ -254,7 +255,7 @@ async fn authorize(
     let Ok(thread) = ThreadId::within(&caller.namespace, &text) else { return Ok(()) };
     match api.handle.started_by(&thread).await {
         Ok(name) if name == *caller.name => Ok(()),
-        // The operation says so.
+        // The operation reports this.
         Err(RuntimeError::ThreadNotFound) => Ok(()),
         Ok(_) => Err(RuntimeError::NotStarter.into()),
         Err(error) => Err(error.into()),
@@ -274,19 +275,19 @@ fn is_read(method: &Method) -> bool {
     *method == Method::GET || *method == Method::HEAD
 }
 
-/// The scheme of the `Authorization` header, and what it carries.
+/// Returns the scheme and the credentials of the `Authorization` header.
 fn authorization(headers: &HeaderMap) -> Option<(&str, &str)> {
     let (scheme, rest) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     Some((scheme, rest.trim()))
 }
 
-/// The `Bearer` token of the `Authorization` header.
+/// Returns the `Bearer` token of the `Authorization` header.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, rest) = authorization(headers)?;
     scheme.eq_ignore_ascii_case("bearer").then_some(rest)
 }
 
-/// The secret that the `Authorization` header carries.
+/// Returns the secret that the `Authorization` header carries.
 fn secret_in<'a>(headers: &'a HeaderMap, method: &Method) -> Option<Cow<'a, str>> {
     if let Some(secret) = bearer(headers) {
         return Some(Cow::Borrowed(secret));
@@ -313,7 +314,8 @@ async fn by_token(api: &Api, parts: &mut Parts, given: &str) -> Result<Caller, P
     Err(Problem::new(&UNAUTHENTICATED, "the stream token is not valid for this thread, or expired"))
 }
 
-/// Whom a stream token was given to, who may still read, and so how long its streams go on.
+/// Returns the proof behind a stream token, if the caller that asked for it may still read. The
+/// proof decides how long the token's streams go on.
 fn proof_of(api: &Api, shared: &[u8; 32], given: &Given) -> Option<Proof> {
     if given.is_of(shared, None) {
         return Some(given.validity.ends.map_or(Proof::Own, Proof::Token));
@@ -339,8 +341,8 @@ fn refuse(problem: Problem, parts: &Parts) -> Response {
     response
 }
 
-/// Whether the answer is for an `EventSource`: a browser must not ask for a password in its name,
-/// again at every try.
+/// Returns whether the answer is for an `EventSource`: a browser must not ask for a password on its
+/// behalf, again at every try.
 fn is_event_source(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.to_ascii_lowercase().contains("text/event-stream"))

@@ -1,5 +1,5 @@
-//! Rates of many, each by itself: a bucket for each of them (GCRA, by `governor`), and a bound on how many
-//! buckets there are. It never waits, and knows nothing of requests.
+//! Rates of many callers, each by itself: a bucket for each caller (GCRA, by `governor`), and a
+//! bound on the number of buckets. Nothing here waits, or knows of requests.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -17,16 +17,16 @@ use governor::{Quota, RateLimiter};
 
 use crate::model::{Clock, lock};
 
-/// Buckets: some hundred bytes each, a megabyte in all. Whoever finds no bucket of its own shares one with
-/// all others that do not.
+/// The most buckets: some hundred bytes each, a megabyte in all. All callers without a bucket of
+/// their own share one.
 pub(super) const MOST_BUCKETS: usize = 10_000;
 
-/// Why nothing was taken.
+/// The reason why nothing was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Short {
-    /// There is enough after this time, if nobody else takes it.
+    /// There will be enough after this time, if nobody else takes it.
     For(Duration),
-    /// More than a full bucket holds: there is never enough.
+    /// The amount is more than a full bucket holds: there will never be enough.
     Always,
 }
 
@@ -46,14 +46,14 @@ pub(super) struct Buckets<K: Hash + Eq + Clone + Debug> {
 }
 
 impl<K: Hash + Eq + Clone + Debug> Buckets<K> {
-    /// All are full. `rest` is who those are counted as for whom there is no bucket.
+    /// Makes full buckets. All callers without a bucket of their own count as `rest`.
     pub(super) fn new(quota: Quota, clock: Arc<dyn Clock>, rest: K) -> Self {
         let levels = Levels(Arc::default());
         let limiter = RateLimiter::new(quota, levels.clone(), Time(clock));
         Self { limiter, levels, rest }
     }
 
-    /// Takes so much of somebody's bucket, or nothing.
+    /// Takes `amount` from the bucket of `who`, or nothing.
     pub(super) fn take(&self, who: &K, amount: NonZeroU32) -> Result<Taken<K>, Short> {
         let from = self.seat(who);
         let before = self.levels.map().get(&from).copied();
@@ -64,7 +64,7 @@ impl<K: Hash + Eq + Clone + Debug> Buckets<K> {
         }
     }
 
-    /// Undoes what was taken last.
+    /// Undoes the last taking.
     pub(super) fn give_back(&self, taken: Taken<K>) {
         let mut levels = self.levels.map();
         match taken.before {
@@ -73,7 +73,7 @@ impl<K: Hash + Eq + Clone + Debug> Buckets<K> {
         };
     }
 
-    /// The key of the bucket that is taken from.
+    /// Returns the key of the bucket to take from.
     fn seat(&self, who: &K) -> K {
         let is_there =
             |levels: &HashMap<K, Nanos>| levels.contains_key(who) || levels.len() < MOST_BUCKETS;
@@ -87,14 +87,14 @@ impl<K: Hash + Eq + Clone + Debug> Buckets<K> {
         who.clone()
     }
 
-    /// How many there are.
+    /// Returns the number of buckets.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.limiter.len()
     }
 }
 
-/// The time, as `governor` asks for it.
+/// A clock with the interface that `governor` needs.
 #[derive(Debug)]
 struct Time(Arc<dyn Clock>);
 
@@ -106,13 +106,13 @@ impl governor::clock::Clock for Time {
     }
 }
 
-/// How full each bucket is, by the time at which it will be full again.
+/// The level of each bucket, as the time at which it will be full again.
 #[derive(Debug, Clone)]
 struct Levels<K>(Arc<Mutex<HashMap<K, Nanos>>>);
 
 impl<K> Levels<K> {
     fn map(&self) -> MutexGuard<'_, HashMap<K, Nanos>> {
-        // Every change is whole before anything in it could panic.
+        // Every change is complete before anything in it could panic.
         lock(&self.0)
     }
 }
@@ -225,7 +225,7 @@ pub(super) mod tests {
         let (buckets, clock) = buckets();
         let most = u32::try_from(MOST_BUCKETS).unwrap();
         for who in 1..=2 * most {
-            // Those that share one have emptied it after a while.
+            // Those that share a bucket have emptied it after a while.
             let taken = buckets.take(&who, number(1));
             assert!(taken.is_ok() || who > most, "{who}");
         }

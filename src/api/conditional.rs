@@ -6,15 +6,15 @@ use super::problem::Problem;
 use super::query::parse_seq;
 use crate::model::Seq;
 
-/// A version that no thread has: every one has an event from its beginning.
+/// A version that no thread has: every thread has an event from its beginning.
 const NO_VERSION: Seq = 0;
 
-/// The `ETag` of a thread whose last event is `seq`.
+/// Returns the `ETag` of a thread whose last event is `seq`.
 pub(super) fn etag(seq: Seq) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("\"{seq}\"")).ok()
 }
 
-/// Whether the client has this version already.
+/// Returns whether the client has this version already.
 pub(super) fn has_version(headers: &HeaderMap, seq: Seq) -> bool {
     let current = format!("\"{seq}\"");
     let values = headers.get_all(header::IF_NONE_MATCH).iter();
@@ -24,7 +24,7 @@ pub(super) fn has_version(headers: &HeaderMap, seq: Seq) -> bool {
     })
 }
 
-/// The version a change is meant for; `*` means any.
+/// Returns the version that a change is meant for; `*` means any.
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
     let mut values = headers.get_all(header::IF_MATCH).iter();
     let Some(value) = values.next() else { return Ok(None) };

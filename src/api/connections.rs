@@ -1,9 +1,9 @@
-//! Which connections are taken: so many in all, so many from one address, and a reserve for probes.
+//! The bounds of connections: a number in all, a number from one address, and a reserve for probes.
 //!
-//! A connection beyond the bounds gets a place in the reserve, where it is answered one request of a
-//! probe and nothing else. When all of these are taken the oldest makes room: a probe needs its place
-//! for a moment, and who holds one for long is no probe. A further
-//! concurrent request on an HTTP/2 connection takes a place like a connection.
+//! A connection beyond the bounds gets a place in the reserve, where the server answers one request
+//! of a probe and nothing else. When the reserve is full, the oldest connection makes room: a probe
+//! needs its place only for a moment, so a connection that holds one for long is not a probe's. A
+//! further concurrent request on an HTTP/2 connection takes a place like a connection.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::lock;
 
-/// How many connections there may be.
+/// The bounds of the number of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// In all.
+    /// The most connections in all.
     pub total: usize,
-    /// From one address.
+    /// The most connections from one address.
     pub per_address: usize,
-    /// Beyond those, for probes.
+    /// The places beyond those, for probes.
     pub reserve: usize,
 }
 
@@ -30,18 +30,19 @@ pub struct Bounds {
 pub(super) struct PeerAddress(pub(super) SocketAddr);
 
 impl PeerAddress {
-    /// The network that a request came from; the unspecified one where there is no connection.
+    /// Returns the network that a request came from; the unspecified one where there is no
+    /// connection.
     pub(super) fn network_of(request: &Extensions) -> IpAddr {
         let peer = request.get::<Self>();
         peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Self(peer)| network(peer.ip()))
     }
 }
 
-/// Marks requests of connections that are answered probes alone.
+/// Marks requests on connections where only probes are answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reserved;
 
-/// The connections there are. Clones share them.
+/// The present connections. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Connections(Arc<Shared>);
 
@@ -55,24 +56,24 @@ struct Shared {
 struct Open {
     total: usize,
     by_network: HashMap<IpAddr, usize>,
-    /// The oldest first.
+    /// The reserved connections, the oldest first.
     reserve: VecDeque<(u64, CancellationToken)>,
     next: u64,
 }
 
 impl Connections {
-    /// Nobody is connected yet.
+    /// Makes a table without connections.
     pub(super) fn new(bounds: Bounds) -> Self {
         Self(Arc::new(Shared { bounds, open: Mutex::default() }))
     }
 
-    /// A place for a connection of this peer, which it has until the place is dropped.
+    /// Returns a place for a connection of this peer, which holds it until the place is dropped.
     pub(super) fn admit(&self, peer: IpAddr) -> Place {
         self.within_bounds(peer).unwrap_or_else(|| self.in_reserve())
     }
 
-    /// A place within the bounds, if there is one: for a connection, or for a further concurrent request
-    /// of one. Without the latter, HTTP/2 would raise the bounds a hundredfold.
+    /// Returns a place within the bounds, if there is one: for a connection, or for a further
+    /// concurrent request of one. Without the latter, HTTP/2 would raise the bounds a hundredfold.
     pub(super) fn within_bounds(&self, peer: IpAddr) -> Option<Place> {
         let network = network(peer);
         let Shared { bounds, .. } = &*self.0;
@@ -105,7 +106,7 @@ impl Connections {
 
 impl Shared {
     fn open(&self) -> MutexGuard<'_, Open> {
-        // Every change is whole before anything in it could panic.
+        // Every change is complete before anything in it could panic.
         lock(&self.open)
     }
 }
@@ -124,7 +125,7 @@ enum Kind {
 }
 
 impl Place {
-    /// Whether only probes are answered here.
+    /// Returns whether only probes are answered on this connection.
     pub(super) fn is_reserved(&self) -> bool {
         matches!(self.kind, Kind::Reserved { .. })
     }
@@ -156,9 +157,10 @@ impl Drop for Place {
     }
 }
 
-/// The network that counts as one address: of IPv6 a /64, since a single machine has all of it.
+/// Returns the network that counts as one address: of IPv6 a /64, since a single machine has all of
+/// it.
 fn network(peer: IpAddr) -> IpAddr {
-    /// Bits of an IPv6 address that name a machine within its network.
+    /// The bits of an IPv6 address that name a machine within its network.
     const HOST_BITS: u32 = 64;
     match peer.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

@@ -5,12 +5,13 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
-/// How long a browser may keep the answer to a preflight: a change of the setting shows within it.
+/// The time that a browser may keep the answer to a preflight: a change of the setting shows within
+/// it.
 const MAX_AGE: Duration = Duration::from_mins(10);
-/// Methods of the API's routes.
+/// The methods of the API's routes.
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-/// Headers of answers that a page may read beside those it always may.
+/// The headers of answers that a page may read beside those it always may.
 const EXPOSED: [HeaderName; 5] = [
     header::LOCATION,
     header::ETAG,
@@ -19,12 +20,12 @@ const EXPOSED: [HeaderName; 5] = [
     HeaderName::from_static("idempotent-replayed"),
 ];
 
-/// Origins whose pages may call from a browser (`RETHREAD_CORS_ORIGINS`).
+/// The origins whose pages may call from a browser (`RETHREAD_CORS_ORIGINS`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
-    /// These, written as browsers write an origin.
+    /// These origins, written as browsers write them.
     Named(Vec<HeaderValue>),
-    /// All of them, without cookies.
+    /// All origins, without cookies.
     Any,
 }
 
@@ -35,7 +36,7 @@ impl Default for Origins {
 }
 
 impl Origins {
-    /// Whether pages of this origin may call.
+    /// Returns whether pages of this origin may call.
     pub(super) fn allow(&self, origin: &HeaderValue) -> bool {
         match self {
             Self::Named(origins) => origins.contains(origin),
@@ -43,7 +44,8 @@ impl Origins {
         }
     }
 
-    /// Answers preflights and marks answers for these origins; nothing to do without any.
+    /// Makes the layer that answers preflights and marks answers for these origins; `None` without
+    /// any origin.
     pub(super) fn layer(&self) -> Option<CorsLayer> {
         let (origin, credentials) = match self {
             Self::Named(origins) if origins.is_empty() => return None,
@@ -54,7 +56,7 @@ impl Origins {
             .allow_origin(origin)
             .allow_credentials(credentials)
             .allow_methods(METHODS)
-            // Any header may be sent: those that are not known have no effect.
+            // Any header may be sent: unknown ones have no effect.
             .allow_headers(AllowHeaders::mirror_request())
             .expose_headers(EXPOSED)
             .max_age(MAX_AGE);

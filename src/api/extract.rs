@@ -1,4 +1,5 @@
-//! Reads JSON bodies and path parameters; everything wrong with them becomes a problem document.
+//! Reads JSON bodies and path parameters, and turns everything wrong with them into a problem
+//! document.
 
 use std::time::Duration;
 
@@ -18,9 +19,10 @@ use super::problem::{
 use super::quota::Unannounced;
 use crate::model::{Fault, Json, JsonFault, Namespace, ThreadId};
 
-/// Longest a body may take to arrive: a slow sender must not hold memory and a connection.
+/// The longest time that a body may take to arrive: a slow sender must not hold memory and a
+/// connection.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
-/// Longest `Idempotency-Key`, in characters: room for any id, small in an index.
+/// The longest `Idempotency-Key`, in characters: room for any id, small in an index.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
 /// A request's JSON body, read whole.
@@ -32,10 +34,10 @@ pub(super) trait FromBody: Sized + Send + Sync {
     const MEMBERS: &'static [&'static str];
     /// Whether the body may be left out.
     const OPTIONAL: bool = false;
-    /// Takes the members it knows; faults are noted in `fields`.
+    /// Takes the known members, and notes faults in `fields`.
     fn read(fields: &mut Fields<'_>) -> Self;
-    /// Faults inside the members' values, which the runtime would find if the body had no others:
-    /// one answer names them all.
+    /// Returns the faults inside the members' values, which the runtime would find if the body had
+    /// no others, so that one answer names all faults.
     fn faults_within(
         &self,
         _api: &Api,
@@ -80,13 +82,13 @@ impl FromRequest<Api> for WholeBody {
 }
 
 impl WholeBody {
-    /// The value, where there has to be one.
+    /// Returns the value, or a problem if there is none.
     pub(super) fn required(self) -> Result<Json, Problem> {
         self.0.ok_or_else(|| Problem::new(&MALFORMED_JSON, "a JSON body is needed"))
     }
 }
 
-/// The body as compact JSON of bounded size and depth; `None` if it is empty.
+/// Reads the body as compact JSON of bounded size and depth; `None` if it is empty.
 async fn read_json(request: Request, api: &Api) -> Result<Option<Json>, Problem> {
     let (parts, body) = request.into_parts();
     let held = parts.extensions.get::<Held>().cloned().unwrap_or_default();
@@ -166,7 +168,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The namespace of the caller: nothing of another one is found.
+/// The namespace of the caller: nothing of another namespace is found.
 pub(super) struct Within(pub(super) Namespace);
 
 impl FromRequestParts<Api> for Within {
@@ -188,7 +190,7 @@ impl FromRequestParts<Api> for ThreadPath {
     }
 }
 
-/// The thread that a parameter of the path names, one of the caller's namespace.
+/// Reads the thread that a parameter of the path names, one of the caller's namespace.
 pub(super) async fn thread_in_path(
     parts: &mut Parts,
     api: &Api,
@@ -199,7 +201,7 @@ pub(super) async fn thread_in_path(
     ThreadId::within(&namespace, &text).map_err(|fault| Problem::invalid(fault.to_string()))
 }
 
-/// A parameter of the path, decoded.
+/// Returns a parameter of the path, decoded.
 pub(super) async fn path_parameter(parts: &mut Parts, name: &str) -> Result<String, Problem> {
     let params = match RawPathParams::from_request_parts(parts, &()).await {
         Ok(params) => params,
@@ -216,7 +218,7 @@ pub(super) async fn path_parameter(parts: &mut Parts, name: &str) -> Result<Stri
     found.map(|(_, value)| value.to_owned()).ok_or_else(Problem::internal)
 }
 
-/// The W3C trace context of a request; one that is malformed is ignored, as the standard asks
+/// Returns the W3C trace context of a request. A malformed one is ignored, as the standard asks
 /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
 pub(super) fn traceparent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("traceparent")?.to_str().ok()?;
@@ -225,7 +227,7 @@ pub(super) fn traceparent(headers: &HeaderMap) -> Option<String> {
     (hex && lengths == [2, 32, 16, 2]).then(|| text.to_owned())
 }
 
-/// The `Idempotency-Key` of a request.
+/// Reads the `Idempotency-Key` of a request.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();

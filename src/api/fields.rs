@@ -1,7 +1,7 @@
 //! Reads the members of a JSON object one by one and collects every fault, each with a pointer.
 //!
-//! `serde` stops at the first fault and decodes what should stay exact text; this does neither.
-//! Members that nobody asked for are faults: a typo is never silently dropped.
+//! `serde` stops at the first fault and decodes values that should stay exact text; this does
+//! neither. Unknown members are faults: a typo is never silently ignored.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::model::{Fault, Faults, Json, Members, Node, Pointer, duration_from_node};
 
-/// How many members an object has; `None` if the value is no object.
+/// Returns the number of an object's members; `None` if the value is not an object.
 pub(super) fn count_members(json: &Json) -> Option<usize> {
     json.decode::<Members<'_>>().ok().map(|Members(members)| members.len())
 }
@@ -23,7 +23,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Opens an object; a member given twice is a fault, and so is anything but an object.
+    /// Opens an object. A member that is given twice is a fault, and so is any value but an object.
     pub(super) fn open(body: &'a Json) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
         let Ok(Members(members)) = body.decode::<Members<'a>>() else {
@@ -40,32 +40,32 @@ impl<'a> Fields<'a> {
         Ok(Self { members, faults })
     }
 
-    /// The member as exact text; `None` if it is absent.
+    /// Takes a member as exact text; `None` if it is absent.
     pub(super) fn json(&mut self, name: &str) -> Option<Json> {
         self.take(name).map(Json::from)
     }
 
-    /// The member as exact text; `None` if it is absent or `null`.
+    /// Takes a member as exact text; `None` if it is absent or `null`.
     pub(super) fn value(&mut self, name: &str) -> Option<Json> {
         self.json(name).filter(|json| !json.is_null())
     }
 
-    /// A string; `None` if it is absent or `null`, or is none (which is a fault).
+    /// Takes a string; `None` if it is absent or `null`, or is not a string (which is a fault).
     pub(super) fn string(&mut self, name: &str) -> Option<String> {
         self.decode(name, "a string")
     }
 
-    /// `true` or `false`.
+    /// Takes `true` or `false`.
     pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {
         self.decode(name, "true or false")
     }
 
-    /// A whole number.
+    /// Takes a whole number.
     pub(super) fn integer(&mut self, name: &str) -> Option<i64> {
         self.decode(name, "a whole number")
     }
 
-    /// A duration: milliseconds, or a text such as `"30s"`.
+    /// Takes a duration: milliseconds, or a text such as `"30s"`.
     pub(super) fn duration(&mut self, name: &str) -> Option<Duration> {
         let node = Node::parse(&self.value(name)?).ok()?;
         duration_from_node(&node).map_err(|detail| self.fault(name, detail)).ok()
@@ -76,7 +76,7 @@ impl<'a> Fields<'a> {
         self.faults.add(&Pointer::root().key(name), detail);
     }
 
-    /// Ends the reading: what is left over was not expected.
+    /// Ends the reading: members that are left over are faults.
     pub(super) fn finish(mut self, expected: &[&str]) -> Result<(), Vec<Fault>> {
         for (name, _) in std::mem::take(&mut self.members) {
             let detail = format!("unknown field {name:?}; known are {}", expected.join(", "));

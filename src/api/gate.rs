@@ -1,10 +1,9 @@
-//! The gate before everything else: whom a request was meant for, and which page made a browser
-//! send it.
+//! The gate before everything else: checks the host that a request was meant for, and the page that
+//! made a browser send it.
 //!
 //! A page can make a browser call any address, this machine's too. It can point a name of its own
-//! at that address and then read the answers as its own (DNS rebinding): the `Host` gives that
-//! away. It can post a form: the `Origin` gives that away. Probes pass by any name, since they
-//! learn nothing.
+//! at that address and then read the answers as its own (DNS rebinding): the `Host` shows that. It
+//! can post a form: the `Origin` shows that. Probes pass by any name, since they learn nothing.
 
 use std::time::Duration;
 
@@ -19,18 +18,19 @@ use super::connections::Reserved;
 use super::problem::{CROSS_SITE, FORWARDED, MISDIRECTED, Problem, TOO_MANY_CONNECTIONS};
 use crate::model::HostPort;
 
-/// Routes that say nothing but whether the process serves: open to probes by any name, without a
-/// key, on any connection.
+/// The routes that say nothing but whether the process serves: open to probes by any name, without
+/// a key, on any connection.
 pub(super) const OPEN_ROUTES: [&str; 2] = ["/health/live", "/health/ready"];
-/// Headers by which a proxy says that a request came from somewhere else.
+/// The headers by which a proxy says that a request came from somewhere else.
 const FORWARDING: [&str; 3] = ["forwarded", "via", "x-real-ip"];
-/// Prefix of more of them: `X-Forwarded-For`, `X-Forwarded-Host` and their like.
+/// The prefix of more such headers: `X-Forwarded-For`, `X-Forwarded-Host` and others.
 const FORWARDING_PREFIX: &str = "x-forwarded-";
 
-/// `Retry-After` for a client that found every connection taken.
+/// The `Retry-After` for a client that found every connection taken.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Lets a request pass if it is well addressed, and no foreign page sent it to change something.
+/// Lets a request pass if it is addressed to this server, and no foreign page sent it to change
+/// something.
 pub(super) async fn gate(State(api): State<Api>, request: Request, next: Next) -> Response {
     match check(&api, &request) {
         Ok(()) => next.run(request).await,
@@ -63,8 +63,8 @@ fn check(api: &Api, request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The hosts that a request names: in its `Host`, and in a target that is a whole URL, which counts
-/// for more (RFC 9112, 3.2). Only HTTP/1.0 may do without.
+/// Returns the hosts that a request names: in its `Host`, and in a target that is a whole URL,
+/// which takes precedence (RFC 9112, 3.2). Only HTTP/1.0 may do without.
 fn hosts(headers: &HeaderMap, uri: &Uri, version: Version) -> Result<Vec<HostPort>, Problem> {
     let mut fields = headers.get_all(header::HOST).iter();
     let (field, second) = (fields.next(), fields.next());
@@ -78,7 +78,8 @@ fn hosts(headers: &HeaderMap, uri: &Uri, version: Version) -> Result<Vec<HostPor
     named.map(host).collect::<Option<_>>().ok_or_else(|| Problem::invalid("Host: not a host"))
 }
 
-/// Whether this server goes by all these names, of which there must be one if they are looked at.
+/// Returns whether this server goes by all these names. Where names are checked at all, there must
+/// be at least one.
 fn is_own(api: &Api, hosts: &[HostPort]) -> bool {
     let settings = &api.settings;
     let own = |host: &HostPort| {
@@ -96,13 +97,13 @@ fn is_forwarding(name: &HeaderName) -> bool {
     FORWARDING.contains(&name.as_str()) || name.as_str().starts_with(FORWARDING_PREFIX)
 }
 
-/// Whether a method only reads (RFC 9110, 9.2.1).
+/// Returns whether a method only reads (RFC 9110, 9.2.1).
 fn is_safe(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
 }
 
-/// Whether no browser sent this, or one did for a page that may: of this server, or of an origin
-/// that was named.
+/// Returns whether no browser sent this, or one did for a page that may: a page of this server, or
+/// of an origin in the settings.
 fn is_welcome(api: &Api, headers: &HeaderMap, hosts: &[HostPort]) -> bool {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let (origin, second) = (origins.next(), origins.next());
@@ -112,13 +113,13 @@ fn is_welcome(api: &Api, headers: &HeaderMap, hosts: &[HostPort]) -> bool {
     if origin.is_some_and(|origin| api.settings.origins.allow(origin)) {
         return true;
     }
-    // Browsers that send no Origin with a form say this instead, and some say both.
+    // Browsers that send no Origin with a form send this instead, and some send both.
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     site.is_none_or(|site| site == b"same-origin" || site == b"none")
         && origin.is_none_or(|origin| is_same(origin, hosts))
 }
 
-/// Whether an origin is that of the request's own target.
+/// Returns whether an origin is that of the request's own target.
 fn is_same(origin: &HeaderValue, hosts: &[HostPort]) -> bool {
     let Some((origin, usual)) = origin.to_str().ok().and_then(HostPort::of_origin) else {
         return false;
@@ -126,8 +127,8 @@ fn is_same(origin: &HeaderValue, hosts: &[HostPort]) -> bool {
     !hosts.is_empty() && hosts.iter().all(|host| host.is_same(&origin, usual))
 }
 
-/// Whether the request says that a page of this very origin made it: what a cookie, which a browser
-/// sends by itself, needs to change anything.
+/// Returns whether the request says that a page of this very origin made it. A cookie, which a
+/// browser sends by itself, needs that to change anything.
 pub(super) fn is_from_own_page(parts: &Parts) -> bool {
     let Ok(hosts) = hosts(&parts.headers, &parts.uri, parts.version) else { return false };
     match parts.headers.get(header::ORIGIN) {

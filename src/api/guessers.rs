@@ -1,9 +1,10 @@
-//! Finds the key of a secret, and slows down those who guess keys: so many wrong ones a minute are looked
-//! at from one address, the others are refused unseen.
+//! Finds the key of a secret, and slows guessing down: the server looks up a number of wrong keys a
+//! minute from one address, and refuses the others unseen.
 //!
-//! An address that used up its allowance may be a proxy with all its clients behind it, so keys that were
-//! right from there before are looked at all the same. Any other key, right or wrong, gets one answer
-//! then: a guesser learns nothing from it. The log names the address, never the key.
+//! An address that used up its allowance may be a proxy with all its clients behind it, so keys
+//! that were right from there before are looked up all the same. Any other key, right or wrong,
+//! then gets one answer: a guesser learns nothing from it. The log names the address, never the
+//! key.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,20 +21,20 @@ use super::problem::{Problem, TOO_MANY_WRONG_KEYS, UNAUTHENTICATED};
 use super::settings::HttpMetrics;
 use crate::model::{Clock, lock};
 
-/// How long a key that was right from an address counts as known there: a night and a weekend later it
-/// still is for whoever works with it daily, and gone within days when its holder moved.
+/// The time that a right key counts as known at an address. It outlasts a night and a weekend for a
+/// person who works with it daily, and is over within days when the key's holder has moved.
 const KNOWN_FOR: Duration = Duration::from_hours(72);
-/// How often it is noted anew that a key was right: noting it at each request tells nothing more.
+/// The time before a right key is noted anew: noting it at each request adds nothing.
 const NOTED_EVERY: Duration = Duration::from_mins(1);
-/// Keys that are known at addresses: each takes some 60 bytes. More are not remembered.
+/// The most keys that are known at addresses: each takes some 60 bytes. More are not remembered.
 const MOST_KNOWN: usize = 10_000;
-/// At most one line of the log in this time for each address.
+/// The least time between two lines of the log about one address.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Stands for all addresses that find no room in the book.
 const OTHERS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// Who tried which keys. It has one lock, held for the time it takes to compare a digest with all keys:
-/// of many tries at once none is looked at beyond the allowance.
+/// The book of tries. It has one lock, held for the time it takes to compare a digest with all
+/// keys: of many tries at once, none beyond the allowance is looked up.
 #[derive(Debug)]
 pub(super) struct Guessers {
     book: Mutex<Book>,
@@ -43,9 +44,9 @@ pub(super) struct Guessers {
 
 #[derive(Debug)]
 struct Book {
-    /// How many more wrong keys are looked at; all, if there is no bound.
+    /// The number of wrong keys that are still looked up; all, if there is no bound.
     allowance: Option<Buckets<IpAddr>>,
-    /// When a key, by its digest, was last right from an address.
+    /// The time when a key, by its digest, was last right from an address.
     known: HashMap<(IpAddr, [u8; 32]), Duration>,
     told: HashMap<IpAddr, Told>,
 }
@@ -57,12 +58,12 @@ struct Told {
     since: u64,
 }
 
-/// A secret that is no key's, or was not looked at for so long.
+/// A secret that belongs to no key, or one that is not looked up for this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wrong(Option<Duration>);
 
 impl Wrong {
-    /// The answer; `detail` is for one that was looked at.
+    /// Returns the refusal; `detail` is for a secret that was looked up.
     pub(super) fn problem(self, detail: &str) -> Problem {
         match self.0 {
             None => Problem::new(&UNAUTHENTICATED, detail),
@@ -76,7 +77,8 @@ impl Wrong {
 }
 
 impl Guessers {
-    /// Looks at so many wrong keys a minute from each address; at all, if there is no such number.
+    /// Sets the number of wrong keys that are looked up per minute and address; without a number,
+    /// all are.
     pub(super) fn new(
         per_minute: Option<NonZeroU32>,
         clock: Arc<dyn Clock>,
@@ -88,11 +90,11 @@ impl Guessers {
         Self { book: Mutex::new(book), clock, metrics }
     }
 
-    /// The key of a secret that came from a network.
+    /// Finds the key of a secret that came from a network.
     pub(super) fn find(&self, keys: &Keys, network: IpAddr, secret: &str) -> Result<ApiKey, Wrong> {
         let digest: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
         let now = self.clock.monotonic();
-        // A panic while it was held cannot leave counts half changed.
+        // A panic while the lock was held cannot leave counts half changed.
         let mut book = lock(&self.book);
         let found = book.find(keys, (network, digest), now);
         let told = found.is_err().then(|| book.tell(network, now)).flatten();
@@ -115,13 +117,13 @@ impl Book {
         (network, digest): (IpAddr, [u8; 32]),
         now: Duration,
     ) -> Result<ApiKey, Wrong> {
-        // Taken before it is known whether the key is right, and given back if it is.
+        // A try is taken before it is known whether the key is right, and returned if it is.
         let taken = self.allowance.as_ref().map(|all| all.take(&network, NonZeroU32::MIN));
         let (found, wait) = match &taken {
             None | Some(Ok(_)) => (keys.find(&digest, |_| true), None),
             Some(Err(short)) => {
                 let is_known = |key: &ApiKey| self.is_known(network, key, now);
-                // One is never more than a bucket holds.
+                // One try is never more than a bucket holds.
                 let wait = if let Short::For(wait) = short { *wait } else { Duration::MAX };
                 (keys.find(&digest, is_known), Some(wait))
             }
@@ -157,7 +159,8 @@ impl Book {
         }
     }
 
-    /// Counts a wrong key, and gives how many there were since the log was told, if it is to be told now.
+    /// Counts a wrong key. Returns the number of them since the last line of the log, if a line is
+    /// due now.
     fn tell(&mut self, network: IpAddr, now: Duration) -> Option<u64> {
         if !self.told.contains_key(&network) && self.told.len() >= MOST_BUCKETS {
             self.told.retain(|_, told| now.saturating_sub(told.at) < TOLD_EVERY);

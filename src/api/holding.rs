@@ -1,4 +1,4 @@
-//! A body that holds something until it is sent, or given up.
+//! A body that holds a resource until it is sent, or given up.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 
-/// A body that holds something until it is gone.
+/// A body that holds a resource until it is dropped.
 #[derive(Debug)]
 pub(super) struct Holding<T> {
     body: Body,
@@ -14,7 +14,7 @@ pub(super) struct Holding<T> {
 }
 
 impl<T> Holding<T> {
-    /// Holds this while the body is sent.
+    /// Holds `held` while the body is sent.
     pub(super) fn new(body: Body, held: T) -> Self {
         Self { body, _held: held }
     }

@@ -1,4 +1,4 @@
-//! API keys: who may call. They can be replaced while the server runs.
+//! API keys of callers. They can be replaced while the server runs.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::model::{Namespace, Role};
 
-/// A caller that is known by name; the secret itself is not kept.
+/// A caller with a name; the secret itself is not kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey {
     pub(super) name: Arc<str>,
@@ -29,7 +29,7 @@ impl ApiKey {
         Self { name, digest, role: Role::Admin, namespace: Namespace::default() }
     }
 
-    /// The same key with another role and namespace.
+    /// Returns the same key with another role and namespace.
     #[must_use]
     pub fn granted(self, role: Role, namespace: Namespace) -> Self {
         Self { role, namespace, ..self }
@@ -42,19 +42,19 @@ impl std::fmt::Debug for ApiKey {
     }
 }
 
-/// Keys that are named of those that came, and of those that went.
+/// The most keys that are named of the new ones, and of the removed ones.
 const MOST_NAMED: usize = 20;
 
-/// The keys that are taken now. Clones share them.
+/// The keys that are accepted now. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Keys {
     taken: watch::Sender<Arc<[ApiKey]>>,
-    /// Whether tokens of an issuer are taken beside them.
+    /// Whether tokens of an issuer are accepted beside the keys.
     tokens: bool,
     fault: watch::Sender<Fault>,
 }
 
-/// Why newer keys could not be read, and how often in a row.
+/// The reason why newer keys could not be read, and the number of times in a row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) times: u32,
@@ -62,20 +62,21 @@ pub(super) struct Fault {
 }
 
 impl Keys {
-    /// Takes these keys; none lets everybody in as `anonymous`.
+    /// Accepts these keys; without any, every caller is let in as `anonymous`.
     pub fn new(keys: Vec<ApiKey>) -> Self {
         let taken = watch::Sender::new(Arc::from(keys));
         Self { taken, tokens: false, fault: watch::Sender::default() }
     }
 
-    /// The same keys beside the tokens of an issuer: without any, nobody is let in for that.
+    /// Accepts the same keys beside the tokens of an issuer. Then a server without keys lets nobody
+    /// in without a token.
     #[must_use]
     pub fn beside_tokens(self) -> Self {
         Self { tokens: true, ..self }
     }
 
-    /// Takes these keys instead, from the next request on, and says what that changes. Streams of
-    /// keys that are gone end.
+    /// Accepts these keys instead, from the next request on, and describes the change. Streams of
+    /// removed keys end.
     pub fn replace(&self, keys: Vec<ApiKey>) -> String {
         let now: Arc<[ApiKey]> = Arc::from(keys);
         let before = self.taken.send_replace(Arc::clone(&now));
@@ -93,28 +94,28 @@ impl Keys {
         self.fault.send_modify(|fault| *fault = Fault { times: fault.times + 1, detail });
     }
 
-    /// Why newer keys could not be read.
+    /// Returns why newer keys could not be read.
     pub(super) fn fault(&self) -> Option<Fault> {
         Some(self.fault.borrow().clone()).filter(|fault| fault.times > 0)
     }
 
-    /// How many there are.
+    /// Returns the number of keys.
     pub(super) fn count(&self) -> usize {
         self.taken.borrow().len()
     }
 
-    /// Whether callers need a key, or a token.
+    /// Returns whether callers need a key or a token.
     pub fn are_needed(&self) -> bool {
         self.tokens || !self.taken.borrow().is_empty()
     }
 
-    /// Whether these keys instead would let everybody in where somebody needs one now.
+    /// Returns whether these keys would let every caller in where a key is needed now.
     pub fn would_open(&self, keys: &[ApiKey]) -> bool {
         keys.is_empty() && !self.tokens && self.are_needed()
     }
 
-    /// The key whose secret has this SHA-256, of those that are looked at. That takes the same time
-    /// for each of them, so that a common prefix does not show in it.
+    /// Returns the key whose secret has this SHA-256, of those that are looked at. The comparison
+    /// takes the same time for each of them, so that its duration does not reveal a common prefix.
     pub(super) fn find(
         &self,
         digest: &[u8; 32],
@@ -129,13 +130,13 @@ impl Keys {
         found
     }
 
-    /// The first key for which this holds.
+    /// Returns the first key for which `holds` is true.
     pub(super) fn find_by(&self, holds: impl Fn(&ApiKey) -> bool) -> Option<ApiKey> {
         self.taken.borrow().iter().find(|key| holds(key)).cloned()
     }
 
-    /// Resolves once a key is not taken any more as it was; of a caller without one (`None`), once
-    /// a key is needed.
+    /// Resolves once a key is not accepted any more as it was; for a caller without one (`None`),
+    /// once a key is needed.
     pub(super) async fn revoked(&self, key: Option<&ApiKey>) {
         let mut keys = self.taken.subscribe();
         let gone = |keys: &Arc<[ApiKey]>| match key {
@@ -143,7 +144,7 @@ impl Keys {
             None => !keys.is_empty(),
         };
         if keys.wait_for(gone).await.is_err() {
-            // Nobody is left who could replace them.
+            // No code is left that could replace them.
             std::future::pending::<()>().await;
         }
     }

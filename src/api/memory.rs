@@ -1,6 +1,6 @@
-//! The memory that a request takes: its body while it is handled, its answer until the client has
-//! taken it. What finds no room is refused with 503; health and metrics, which are small and hold
-//! nothing, are always answered.
+//! The memory of a request: its body while it is handled, its answer until the client has received
+//! it. A request without room is refused with 503. Health and metrics are small and hold nothing,
+//! so they are always answered.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,11 +16,11 @@ use crate::model::lock;
 use crate::observe::{Memory, Overloaded, Pool, Reservation};
 use crate::runtime::RuntimeError;
 
-/// Answers of fewer bytes are not counted: the connection itself takes more.
+/// The size below which answers are not counted, in bytes: the connection itself takes more.
 const SMALL_ANSWER: u64 = 8 * 1024;
-/// Bytes of memory for each byte of a body that is handled: one as it came, one as it is kept.
+/// The bytes of memory for each byte of a body that is handled: one as it came, one as it is kept.
 const PER_BYTE: usize = 2;
-/// Bytes of memory for each parsed value of a body.
+/// The bytes of memory for each parsed value of a body.
 const PER_VALUE: usize = 96;
 
 /// The memory of one request's body, until the request is answered.
@@ -28,25 +28,25 @@ const PER_VALUE: usize = 96;
 pub(super) struct Held(Arc<Mutex<Option<Reservation>>>);
 
 impl Held {
-    /// Counts more bytes of a body that have come.
+    /// Counts more bytes of a body that have arrived.
     pub(super) fn came(&self, memory: &Arc<Memory>, bytes: usize) -> Result<(), Problem> {
         self.grow(memory, bytes.saturating_mul(PER_BYTE))
     }
 
-    /// Counts what a body is parsed into.
+    /// Counts the values that a body is parsed into.
     pub(super) fn parsed(&self, memory: &Arc<Memory>, body: &[u8]) -> Result<(), Problem> {
         // Each value but the first of a list or an object comes after a comma.
         let values = body.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
         self.grow(memory, values.saturating_mul(PER_VALUE))
     }
 
-    /// The body is gone: the answer may take its time.
+    /// Releases the memory of the body, which is gone; the answer may take longer.
     pub(super) fn release(&self) {
         *lock(&self.0) = None;
     }
 
     fn grow(&self, memory: &Arc<Memory>, bytes: usize) -> Result<(), Problem> {
-        // A panic while it was held cannot leave a number half changed.
+        // A panic while the lock was held cannot leave a number half changed.
         let mut held = lock(&self.0);
         let grown = match &mut *held {
             Some(reservation) => reservation.grow(bytes),
@@ -56,12 +56,13 @@ impl Held {
     }
 }
 
-/// The refusal, as clients see it.
+/// Returns the refusal as clients see it.
 pub(super) fn refused(refused: Overloaded) -> Problem {
     RuntimeError::from(refused).into()
 }
 
-/// Holds a request's memory until it is answered, and the answer's until it is taken.
+/// Holds the memory of a request until it is answered, and that of the answer until the client has
+/// received it.
 pub(super) async fn hold(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path == "/metrics" || path.split('/').nth(1) == Some("health") {

@@ -1,8 +1,8 @@
 //! HTTP: one file per operation under `ops/` and `stream/`, problem documents, authentication.
 //!
-//! Handlers are short: extract, call the runtime's handle, convert. Statuses of errors are chosen
-//! in `problem.rs` and nowhere else. This layer sees of the runtime its [`Handle`](crate::runtime::Handle) alone, and
-//! never a store. `app` calls [`router()`] and [`serve()`].
+//! Handlers are short: extract, call the runtime's handle, convert. Only `problem.rs` chooses the
+//! statuses of errors. Of the runtime, this layer sees its [`Handle`](crate::runtime::Handle)
+//! alone, and it never sees a store. `app` calls [`router()`] and [`serve()`].
 
 mod apart;
 mod audit;

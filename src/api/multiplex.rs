@@ -26,12 +26,13 @@ use tokio_util::task::TaskTracker;
 use super::progress::PATIENCE;
 use crate::model::lock;
 
-/// Longest piece of an answer, in bytes: one frame of HTTP/2, unless a peer asks for larger ones.
+/// The longest piece of an answer, in bytes: one frame of HTTP/2, unless a peer asks for larger
+/// ones.
 pub(super) const PIECE: usize = 16 * 1024;
 
-/// Most bytes of an unread body that are discarded; a longer one resets its request.
+/// The most bytes of an unread body that are discarded; a longer one resets its request.
 const MAX_DISCARDED: usize = 32 * 1024;
-/// Time for an unread body to end.
+/// The time for an unread body to end.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
 
 tokio::task_local! {
@@ -77,7 +78,7 @@ struct Exchange {
     piece: watch::Sender<bool>,
     /// Wakes the answer when its piece has left.
     answer: AtomicWaker,
-    /// The request's body, once nobody reads it any more.
+    /// The request's body, once no reader needs it any more.
     unread: Mutex<Option<Incoming>>,
 }
 
@@ -95,11 +96,11 @@ impl Exchange {
         }
     }
 
-    /// Resolves once a piece was not taken in time.
+    /// Resolves once a piece was not sent in time.
     async fn stalled(&self) {
         let mut piece = self.piece.subscribe();
         loop {
-            // It cannot fail: the sender is here.
+            // This cannot fail: the sender is here.
             drop(piece.wait_for(|waits| *waits).await);
             if tokio::time::timeout(PATIENCE, piece.changed()).await.is_err() {
                 return;

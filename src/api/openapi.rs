@@ -1,7 +1,7 @@
 //! The routes, and the OpenAPI document that is made from them and served by two of them.
 //!
-//! Both come from the same annotations, so that they cannot drift apart. What is true of many
-//! operations (problem documents, the aliases) is put in here, by rule.
+//! Both come from the same annotations, so that they cannot drift apart. Facts that hold for many
+//! operations (problem documents, the aliases) are added here, by rule.
 
 use std::sync::LazyLock;
 
@@ -25,7 +25,7 @@ use super::problem::{KINDS, MEDIA_TYPE, METHOD_NOT_ALLOWED, Problem, ProblemErro
 use super::query::{NoParams, QueryString};
 use super::{Api, ProblemDocument, ops, roles, stream};
 
-/// Paths that the field already knows, and the routes they stand for.
+/// Common paths of other tools, and the routes they stand for.
 pub(super) const ALIASES: [(&str, &str); 4] = [
     ("/api/invoke/async", "/invoke/async"),
     ("/api/invoke/stream/{threadId}", "/stream/{threadId}"),
@@ -49,7 +49,7 @@ const DESCRIPTION: &str = "A durable workflow server. A thread executes a workfl
     members and parameters are refused. Durations in requests are milliseconds or texts such as \
     `30s`; times are RFC 3339 UTC with milliseconds.";
 
-/// Every documented route.
+/// Returns every documented route.
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(thread_routes())
@@ -123,7 +123,7 @@ fn health_routes() -> OpenApiRouter<Api> {
         .routes(routes!(openapi_yaml))
 }
 
-/// The routes with their aliases beside them.
+/// Adds the aliases to the routes.
 pub(super) fn with_aliases(routes: Router<Api>) -> Router<Api> {
     let [invoke, stream, status, checkpointer] = ALIASES.map(|(alias, _)| alias);
     routes
@@ -133,7 +133,7 @@ pub(super) fn with_aliases(routes: Router<Api>) -> Router<Api> {
         .route(checkpointer, get(ops::health::checkpointer))
 }
 
-/// The OpenAPI document of this API.
+/// Returns the OpenAPI document of this API.
 pub fn openapi() -> OpenApi {
     let mut document = routes().into_openapi();
     document.info = InfoBuilder::new()
@@ -227,7 +227,7 @@ fn add_components(document: &mut OpenApi) {
         let schema = Ref::from_schema_name(ProblemDocument::name());
         ContentBuilder::new().schema(Some(schema)).build()
     };
-    // An unknown method is not of any operation.
+    // An unknown method belongs to no operation.
     for kind in KINDS.iter().filter(|kind| **kind != &METHOD_NOT_ALLOWED) {
         let name = kind.status.as_str();
         let known = components.responses.remove(&response_name(name));
@@ -245,7 +245,7 @@ fn add_components(document: &mut OpenApi) {
     }
 }
 
-/// The header that a problem of this status has beside its body.
+/// Returns the header that a problem of this status has beside its body.
 fn header_of(status: StatusCode) -> Option<(&'static str, &'static str)> {
     match status {
         StatusCode::UNAUTHORIZED => Some(("WWW-Authenticate", "The schemes that are taken")),
@@ -267,7 +267,8 @@ fn response_name(status: &str) -> String {
     format!("Problem{status}")
 }
 
-/// A parameter that may be left out is not one that may be `null`.
+/// Removes `null` from the types of optional parameters: one that may be left out may not be
+/// `null`.
 fn optional_not_null(operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         let RefOr::T(parameter) = parameter else { continue };
@@ -282,7 +283,7 @@ fn optional_not_null(operation: &mut Operation) {
     }
 }
 
-/// Which problems an operation can answer with follows from its path and its body.
+/// Adds the problems that an operation can answer with; they follow from its path and its body.
 fn add_problems(path: &str, operation: &mut Operation) {
     let open = path == "/health/live" || path == "/health/ready";
     let mut statuses = vec!["400", "500"];

@@ -1,7 +1,8 @@
-//! How long a peer may take: little for a request's head, once it has begun; longer between requests.
+//! The time that a peer may take: little for a request's head, once it has begun; longer between
+//! requests.
 //!
-//! The server below has one timeout for both in HTTP/1.1, and none in HTTP/2. So the bytes that come in
-//! are watched, and the requests and answers that go by.
+//! The server below has one timeout for both in HTTP/1.1, and none in HTTP/2. So this module
+//! watches the bytes that come in, and the requests and answers.
 
 use std::io;
 use std::pin::Pin;
@@ -16,11 +17,11 @@ use tokio::sync::watch;
 /// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The head of a request comes in.
+    /// The head of a request is coming in.
     Head,
     /// This many requests are being answered.
     Requests(usize),
-    /// All is answered, and nothing of another request is there.
+    /// All requests are answered, and nothing of another request is there.
     Idle,
 }
 
@@ -43,19 +44,21 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A new connection: whoever opens one has a request to send.
+    /// Makes the pace of a new connection, which waits for the head of a request: a peer connects
+    /// in order to send one.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self { phase: watch::Sender::new(Phase::Head), http2: AtomicBool::new(false) })
     }
 
-    /// A request's head is complete. The request is being answered until the result is dropped.
+    /// Notes that a request's head is complete. The request is being answered until the result is
+    /// dropped.
     pub(super) fn asked(self: &Arc<Self>, http2: bool) -> Answering {
         self.http2.store(http2, Ordering::Relaxed);
         self.phase.send_modify(|phase| *phase = Phase::Requests(phase.requests() + 1));
         Answering(Arc::clone(self))
     }
 
-    /// The number of requests that are being answered.
+    /// Returns the number of requests that are being answered.
     pub(super) fn requests(&self) -> usize {
         self.phase.borrow().requests()
     }
@@ -72,7 +75,7 @@ impl Pace {
 
     /// Resolves when the head of the first request is complete.
     pub(super) async fn begun(&self) {
-        // It cannot fail: the sender is here.
+        // This cannot fail: the sender is here.
         drop(self.phase.subscribe().wait_for(|phase| *phase != Phase::Head).await);
     }
 
@@ -102,7 +105,7 @@ impl Phase {
     }
 }
 
-/// A stream whose incoming bytes are noted.
+/// A stream that notes its incoming bytes.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
@@ -110,7 +113,7 @@ pub(super) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// Notes what comes in.
+    /// Notes the bytes that come in.
     pub(super) fn new(stream: S, pace: Arc<Pace>) -> Self {
         Self { stream, pace }
     }

@@ -1,5 +1,5 @@
-//! Places of requests that are answered at once: so many for each caller. A place is free again when it is
-//! dropped, whatever became of the request.
+//! The places of requests that are answered at once: a number for each caller. A place is free
+//! again when it is dropped, whatever became of the request.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::model::lock;
 
-/// The places that are taken; whoever has none is not in there.
+/// The places that are taken; callers without a place are not in there.
 #[derive(Debug)]
 pub(super) struct Places<K: Hash + Eq> {
     most: usize,
@@ -15,12 +15,12 @@ pub(super) struct Places<K: Hash + Eq> {
 }
 
 impl<K: Hash + Eq + Clone> Places<K> {
-    /// So many for each.
+    /// Gives each caller this many places.
     pub(super) fn new(most: usize) -> Self {
         Self { most, taken: Mutex::default() }
     }
 
-    /// A place for somebody, if one is free.
+    /// Takes a place for a caller, if one is free.
     pub(super) fn enter(self: &Arc<Self>, who: &K) -> Option<Place<K>> {
         let mut taken = self.taken();
         let count = taken.get(who).copied().unwrap_or_default();
@@ -34,12 +34,12 @@ impl<K: Hash + Eq + Clone> Places<K> {
 
 impl<K: Hash + Eq> Places<K> {
     fn taken(&self) -> MutexGuard<'_, HashMap<K, usize>> {
-        // Every change is whole before anything in it could panic.
+        // Every change is complete before anything in it could panic.
         lock(&self.taken)
     }
 }
 
-/// A place of somebody.
+/// A place of a caller.
 #[derive(Debug)]
 pub(super) struct Place<K: Hash + Eq> {
     places: Arc<Places<K>>,

@@ -1,8 +1,8 @@
 //! Errors as clients see them: RFC 9457 problem documents.
 //!
-//! The only place where an HTTP status for an error is chosen. Nothing internal (SQL, paths,
-//! stacks) is ever put into one. A [`Problem`] becomes a body in the outermost middleware
-//! (`request.rs`), which alone knows the request id and the path.
+//! Only this module chooses the HTTP status of an error. Nothing internal (SQL, paths, stacks) is
+//! ever put into one. A [`Problem`] becomes a body in the outermost middleware (`request.rs`),
+//! which alone knows the request id and the path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,18 +145,18 @@ pub struct ProblemError {
 }
 
 impl Problem {
-    /// A problem of a kind, with what went wrong this time.
+    /// Makes a problem of a kind, with the detail of this case.
     pub(super) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
-    /// The same problem, which may be gone after a while.
+    /// Returns the same problem, which may be gone after a while.
     #[must_use]
     pub(super) fn retry_after(self, after: Duration) -> Self {
         Self { retry_after: Some(after), ..self }
     }
 
-    /// The body has these faults.
+    /// Makes the problem of a body with these faults.
     pub(super) fn faults(errors: Vec<Fault>) -> Self {
         let mut faults = Faults::default();
         faults.extend(errors);
@@ -169,17 +169,17 @@ impl Problem {
         Self { errors, ..Self::new(&VALIDATION_FAILED, detail) }
     }
 
-    /// A part of the request outside its body is wrong.
+    /// Makes the problem of a fault in the request outside its body.
     pub(super) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(&VALIDATION_FAILED, detail)
     }
 
-    /// A fault of this server; the details are in its log.
+    /// Makes the problem of a fault of this server; the details are in its log.
     pub(super) fn internal() -> Self {
         Self::new(&INTERNAL, "the server's log has the details under this request id")
     }
 
-    /// The same problem with its faults told in the detail: they are not about a body.
+    /// Returns the same problem with its faults told in the detail: they are not about a body.
     #[must_use]
     pub(super) fn without_pointers(mut self) -> Self {
         if !self.errors.is_empty() {
@@ -197,12 +197,12 @@ impl Problem {
         self
     }
 
-    /// The kind of this problem.
+    /// Returns the kind of this problem.
     pub(super) fn kind(&self) -> &'static Kind {
         self.kind
     }
 
-    /// The body of the answer.
+    /// Returns the body of the answer.
     pub(super) fn document<'a>(&'a self, path: &'a str, request: &'a str) -> ProblemDocument<'a> {
         ProblemDocument {
             problem_type: format!("{TYPE_PREFIX}{}", self.kind.code),
@@ -285,7 +285,7 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// An answer without a body yet: the outermost middleware writes it, with id and path.
+/// Makes an answer without a body yet: the outermost middleware writes the body, with id and path.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.kind.status.into_response();

@@ -1,7 +1,7 @@
-//! Lets a peer go that takes nothing of what it asked for.
+//! Ends the connection of a peer that takes nothing of the answers it asked for.
 //!
-//! The kernel only gives up a peer that does not acknowledge: one whose window is shut answers every
-//! probe, and would hold its stream, and what waits in it, for ever.
+//! The kernel only gives up a peer that does not acknowledge. A peer whose window is shut answers
+//! every probe, and would hold its stream, and the data that wait in it, for ever.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Longest that bytes may wait to be sent without one of them being taken.
+/// The longest time that bytes may wait to be sent without one of them being taken.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A connection whose writes fail once the peer has taken nothing for too long.

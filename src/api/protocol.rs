@@ -13,29 +13,30 @@ use hyper_util::server::conn::auto::Builder;
 
 use super::multiplex::{PIECE, Streams};
 
-/// Largest read buffer of an HTTP/1.1 connection, and in both versions the largest head of a request,
-/// in bytes.
+/// The largest read buffer of an HTTP/1.1 connection, and in both versions the largest head of a
+/// request, in bytes.
 pub(super) const MAX_HEAD: u16 = 16 * 1024;
-/// Concurrent requests on one HTTP/2 connection, the least that RFC 9113 (5.1.2) recommends: a browser's
-/// page follows a few threads, and a proxy that needs more opens another connection.
+/// The concurrent requests on one HTTP/2 connection, the least that RFC 9113 (5.1.2) recommends: a
+/// browser's page follows a few threads, and a proxy that needs more opens another connection.
 pub(super) const MAX_STREAMS: u32 = 100;
-/// Bytes of one body that a peer may send ahead of its reader: enough to keep a proxy nearby sending,
-/// and little to keep in memory.
+/// The bytes of one body that a peer may send ahead of its reader: enough to keep a proxy nearby
+/// sending, and little to keep in memory.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// The same for all bodies of a connection together: a few unread ones do not hold up the others.
+/// The bytes that a peer may send ahead for all bodies of a connection together: a few unread ones
+/// do not hold up the others.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// Requests that a peer may reset before the server accepts them; one more ends its connection. Opening
-/// and resetting requests at once costs a peer nothing (CVE-2023-44487).
+/// The requests that a peer may reset before the server accepts them; one more ends its connection.
+/// Opening and resetting requests at once costs a peer nothing (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
-/// Requests that the server may reset for protocol errors before it ends their connection: each costs
-/// it more than its peer (RUSTSEC-2024-0003).
+/// The requests that the server may reset for protocol errors before it ends their connection: each
+/// costs it more than its peer (RUSTSEC-2024-0003).
 const MAX_ERROR_RESETS: usize = 100;
 
-/// A server for connections of both versions. A request's head must come within `head`; a reserved
-/// connection serves one request.
+/// Makes a server for connections of both versions. A request's head must come within `head`; a
+/// reserved connection serves one request.
 pub(super) fn builder(streams: Streams, head: Duration, reserved: bool) -> Builder<Streams> {
     let mut builder = Builder::new(streams);
-    // `pace` has the time limits of heads and of idle connections.
+    // `pace` enforces the time limits of heads and of idle connections.
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -9,17 +9,17 @@ use super::Api;
 use super::problem::Problem;
 use crate::model::{Seq, parse_duration};
 
-/// Most items of a list in one answer: bounds the memory of a request.
+/// The most items of a list in one answer: bounds the memory of a request.
 pub(super) const MAX_LIMIT: usize = 200;
-/// Most items of a list whose items are small, or whose pages are bounded in bytes as well: enough for
-/// the whole history of most threads in one answer.
+/// The most items of a list whose items are small, or whose pages are bounded in bytes as well:
+/// enough for the whole history of most threads in one answer.
 pub(super) const MAX_LONG_LIMIT: usize = 1_000;
-/// Items of a list when nothing was asked for.
+/// The items of a list without a `limit`.
 pub(super) const DEFAULT_LIMIT: usize = 50;
-/// Most members of the metadata that one list looks at: beyond what anybody tells threads apart by, and
+/// The most members of the metadata that one list looks at. Nobody tells threads apart by more, and
 /// each is one more table for the store to search and to join.
 pub(super) const MAX_METADATA_FILTERS: usize = 8;
-/// Longest an answer is held back; below the idle timeout of common proxies.
+/// The longest time that an answer is held back; below the idle timeout of common proxies.
 pub(super) const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// A query string that was read whole.
@@ -27,7 +27,7 @@ pub(super) struct QueryString<T>(pub(super) T);
 
 /// A type that a query string is read into.
 pub(super) trait FromQuery: Sized {
-    /// Takes the parameters it knows.
+    /// Takes the known parameters.
     fn read(query: &mut Params) -> Self;
 }
 
@@ -74,7 +74,7 @@ impl Params {
         Ok(Self { pairs, faults: Vec::new() })
     }
 
-    /// A parameter's text.
+    /// Takes the text of a parameter.
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         let mut found = Vec::new();
         self.pairs.retain_mut(|(key, value)| {
@@ -90,7 +90,7 @@ impl Params {
         found.pop()
     }
 
-    /// A parameter read by `parse`, which says what is allowed.
+    /// Takes a parameter and reads it with `parse`, whose error says what is allowed.
     pub(super) fn parsed<T>(
         &mut self,
         name: &str,
@@ -106,7 +106,7 @@ impl Params {
         }
     }
 
-    /// `true` or `false`.
+    /// Takes `true` or `false`.
     pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {
         self.parsed(name, |text| match text {
             "true" => Ok(true),
@@ -115,17 +115,17 @@ impl Params {
         })
     }
 
-    /// The number of an event.
+    /// Takes the number of an event.
     pub(super) fn seq(&mut self, name: &str) -> Option<Seq> {
         self.parsed(name, |text| parse_seq(text).ok_or_else(|| SEQ_RULE.to_owned()))
     }
 
-    /// Items per page: 1 to [`MAX_LIMIT`].
+    /// Takes the items per page: 1 to [`MAX_LIMIT`].
     pub(super) fn limit(&mut self, default: usize) -> usize {
         self.limit_to(MAX_LIMIT, default)
     }
 
-    /// Items per page: 1 to `most`.
+    /// Takes the items per page: 1 to `most`.
     pub(super) fn limit_to(&mut self, most: usize, default: usize) -> usize {
         self.parsed("limit", |text| match text.parse::<usize>() {
             Ok(limit) if (1..=most).contains(&limit) => Ok(limit),
@@ -134,7 +134,7 @@ impl Params {
         .unwrap_or(default)
     }
 
-    /// How long to hold the answer back, cut to [`MAX_WAIT`].
+    /// Takes the time to hold the answer back, cut to [`MAX_WAIT`].
     pub(super) fn wait(&mut self) -> Option<Duration> {
         let wait = self.parsed("wait", |text| match text.parse::<u64>() {
             Ok(millis) => Ok(Duration::from_millis(millis)),
@@ -143,7 +143,7 @@ impl Params {
         wait.map(|wait| wait.min(MAX_WAIT))
     }
 
-    /// Every parameter whose name starts with `prefix`, without it: at most `most`.
+    /// Takes every parameter whose name starts with `prefix`, without the prefix: at most `most`.
     pub(super) fn below(&mut self, prefix: &str, most: usize) -> Vec<(String, String)> {
         let (found, rest) = std::mem::take(&mut self.pairs)
             .into_iter()
@@ -164,7 +164,7 @@ impl Params {
         self.faults.push(format!("{name}: {detail}"));
     }
 
-    /// Ends the reading: what is left over was not expected.
+    /// Ends the reading: parameters that are left over are faults.
     pub(super) fn finish(mut self) -> Result<(), Problem> {
         for (name, _) in std::mem::take(&mut self.pairs) {
             self.fault(&name, "is not a parameter of this route");

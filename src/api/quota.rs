@@ -1,8 +1,8 @@
-//! Quotas of keys and of namespaces: requests a second, requests at once, bytes of bodies a second. Each
-//! is this replica's own.
+//! Quotas of keys and of namespaces: requests a second, requests at once, bytes of bodies a second.
+//! Each replica has its own.
 //!
-//! A request is counted once its caller is known and before anything is done for it. The key's quotas are
-//! asked first, and what is refused by one quota takes nothing from the others.
+//! A request is counted once its caller is known and before any work on it. The key's quotas come
+//! first, and a request that one quota refuses takes nothing from the others.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
@@ -18,15 +18,15 @@ use super::problem::{BODY_TOO_LARGE, Problem, QUOTA_EXCEEDED};
 use super::settings::{HttpMetrics, Quotas};
 use crate::model::{Clock, Namespace, lock};
 
-/// Unit of body sizes: 1 KiB, each body rounded up. Buckets count to 2^32 and in nanoseconds.
+/// The unit of body sizes: 1 KiB, each body rounded up. Buckets count to 2^32 and in nanoseconds.
 const UNIT: u64 = 1024;
-/// `Retry-After` for a client with too many open requests: nobody knows when one of them ends.
+/// The `Retry-After` for a client with too many open requests: the end of one cannot be predicted.
 const PLACE_AFTER: Duration = Duration::from_secs(1);
-/// At most one line of the log in this time for each quota.
+/// The least time between two lines of the log about one quota.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
-/// Beginnings of routes that probes and collectors of metrics call: they are always answered.
+/// The beginnings of routes that probes and collectors of metrics call: they are always answered.
 const UNCOUNTED: [&str; 3] = ["/health", "/api/health", "/metrics"];
-/// How many kinds of quota there are.
+/// The number of kinds of quota.
 const KINDS: usize = 6;
 
 /// The holder of the quotas that a request counts for.
@@ -40,7 +40,7 @@ pub(super) struct Holder {
 /// The key of a quota: a name within a namespace, or a whole namespace (with an empty name).
 type Who = (Namespace, Arc<str>);
 
-/// A kind of quota, as metrics name it and as a client is told.
+/// A kind of quota, as metrics and refusals name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     KeyRate,
@@ -90,12 +90,12 @@ impl Kind {
     }
 }
 
-/// The quotas of this replica, and what is left of each.
+/// The quotas of this replica, and the rest of each.
 #[derive(Debug)]
 pub(super) struct Counters {
     key: Scope,
     namespace: Scope,
-    /// Held while several buckets are taken from, so that what was taken can be given back.
+    /// Held while several buckets are taken from, so that amounts can be returned.
     taking: Mutex<()>,
     told: Mutex<[Told; KINDS]>,
     clock: Arc<dyn Clock>,
@@ -113,19 +113,20 @@ struct Told {
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     requests: u64,
-    /// Units of the body, and of all that is known of it: a client that comes again sends that.
+    /// The units of the body to take now, and of all of it that is known: a client that repeats the
+    /// request sends all of that again.
     units: u64,
     whole: u64,
 }
 
-/// The places of a request that is answered: free again when this is dropped.
+/// The places of a request that is being answered; they are free again when this is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     places: Vec<Place<Who>>,
 }
 
 impl Admission {
-    /// Whether any place is held.
+    /// Returns whether any place is held.
     pub(super) fn holds(&self) -> bool {
         !self.places.is_empty()
     }
@@ -140,7 +141,7 @@ pub(super) struct Unannounced {
 }
 
 impl Unannounced {
-    /// Nothing of it came yet.
+    /// Makes a body of which nothing has come yet.
     pub(super) fn new(counters: &Arc<Counters>, holder: Holder) -> Self {
         Self { counters: Arc::clone(counters), holder, came: Arc::default() }
     }
@@ -158,7 +159,7 @@ impl Unannounced {
 }
 
 impl Counters {
-    /// Nothing is used yet. `largest` is the largest body that is taken at all, in bytes.
+    /// Makes unused quotas. `largest` is the largest body that is accepted at all, in bytes.
     pub(super) fn new(
         (key, namespace): (Quotas, Quotas),
         largest: usize,
@@ -178,7 +179,7 @@ impl Counters {
         }
     }
 
-    /// Lets a request in whose body has so many bytes, if that is known.
+    /// Admits a request whose body has `body` bytes, if that is known.
     pub(super) fn admit(
         &self,
         holder: &Holder,
@@ -195,7 +196,7 @@ impl Counters {
         Ok(admission)
     }
 
-    /// Takes all that is wanted, the key's before the namespace's, or nothing.
+    /// Takes the whole of `wanted`, the key's before the namespace's, or nothing.
     fn take(
         &self,
         holder: &Holder,
@@ -236,7 +237,8 @@ impl Counters {
         }
     }
 
-    /// Counts a refusal, and gives how many there were, if the log is to be told now.
+    /// Counts a refusal. Returns the number of them since the last line of the log, if a line is
+    /// due now.
     fn tell(&self, kind: Kind) -> Option<u64> {
         let now = self.clock.monotonic();
         let mut told = lock(&self.told);
@@ -263,7 +265,7 @@ type Takings<'a> = Vec<(&'a Buckets<Who>, Taken<Who>)>;
 
 impl Scope {
     fn new(quotas: Quotas, largest: usize, clock: &Arc<dyn Clock>, kinds: [Kind; 3]) -> Self {
-        // No name of a caller is like this one.
+        // No caller has a name like this one.
         let rest = || (Namespace::default(), Arc::from("\0others"));
         let buckets = |quota| Buckets::new(quota, Arc::clone(clock), rest());
         let rate =
@@ -271,7 +273,7 @@ impl Scope {
         let bytes = quotas.bytes.map(|bytes| {
             let largest = u64::try_from(largest).unwrap_or(u64::MAX);
             let number = |bytes: u64| amount(bytes.div_ceil(UNIT)).unwrap_or(NonZeroU32::MIN);
-            // A body of the allowed size must fit into the bucket.
+            // The bucket must hold a body of the largest allowed size.
             Quota::per_second(number(bytes)).allow_burst(number(bytes.max(largest)))
         });
         let places = quotas.concurrency.map(|most| Arc::new(Places::new(most)));
@@ -295,7 +297,7 @@ impl Scope {
         }
         if let (Some(buckets), Some(units)) = (&self.bytes, amount(wanted.units)) {
             let some = buckets.take(who, units).map_err(|short| {
-                // The whole is not there either, which tells how long a wait is worth while.
+                // There is not enough for the whole body either: a repeat is worthwhile once there is.
                 let whole = amount(wanted.whole).and_then(|whole| buckets.take(who, whole).err());
                 (size, whole.unwrap_or(short))
             })?;

@@ -1,7 +1,7 @@
-//! The outermost layer: request ids, a span and a log line each, metrics, and the bodies of
-//! problem documents. A panic of a handler ends here as a 500.
+//! The outermost layer: request ids, a span and a log line each, metrics, and the bodies of problem
+//! documents. A panic of a handler ends here as a 500.
 //!
-//! It must never log a query string: stream tokens travel there.
+//! It must never log a query string, which may hold a stream token.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::problem::{MEDIA_TYPE, Problem, QUOTA_EXCEEDED, TOO_MANY_WRONG_KEYS};
 use super::settings::Answered;
 use crate::model::ThreadId;
 
-/// Longest request id taken from a client, in characters.
+/// The longest request id taken from a client, in characters.
 const MAX_REQUEST_ID: usize = 128;
 /// The header that carries request ids.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -60,13 +60,14 @@ pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next
     response
 }
 
-/// Whether it is a refusal that comes in crowds, which the log is told of once a second elsewhere.
+/// Returns whether this is a refusal that comes in crowds and that another module logs, once a
+/// second at most.
 fn is_told_elsewhere(response: &Response) -> bool {
     let problem = response.extensions().get::<Arc<Problem>>();
     problem.is_some_and(|problem| [&QUOTA_EXCEEDED, &TOO_MANY_WRONG_KEYS].contains(&problem.kind()))
 }
 
-/// One line per request: loud for faults of this server, quiet for what goes well.
+/// Writes one line per request: loud for faults of this server, quiet for success.
 fn log(answered: &Answered<'_>, quiet: bool) {
     let status = answered.status;
     let elapsed_us = u64::try_from(answered.elapsed.as_micros()).unwrap_or(u64::MAX);
@@ -90,7 +91,7 @@ fn finish(mut response: Response, path: &str, id: &str) -> Response {
         *response.body_mut() = Body::from(body);
     }
     no_store(response.headers_mut());
-    // Answers hold what users wrote: no browser may guess another type for them.
+    // Answers hold text that users wrote: no browser may guess another type for them.
     let exact = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, exact);
     if let Ok(value) = HeaderValue::try_from(id) {
@@ -99,15 +100,15 @@ fn finish(mut response: Response, path: &str, id: &str) -> Response {
     response
 }
 
-/// Keeps caches from answers, unless something was said of one: they hold what users wrote. What has
-/// an `ETag` may be kept by who asked, and asked for again.
+/// Keeps answers out of caches, unless a handler chose otherwise: they hold text that users wrote.
+/// The caller may keep an answer with an `ETag`, and ask for it again.
 fn no_store(headers: &mut HeaderMap) {
     let kept = headers.contains_key(header::ETAG);
     let rule = if kept { "private, no-cache" } else { "no-store" };
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(rule));
 }
 
-/// The client's request id, if it sent one that is safe to log and to send back.
+/// Returns the client's request id, if it sent one that is safe to log and to send back.
 fn client_id(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(&REQUEST_ID)?.to_str().ok()?;
     let safe = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
@@ -118,13 +119,13 @@ fn server_id(api: &Api) -> String {
     api.entropy.uuid(api.clock.now()).to_string()
 }
 
-/// The thread that the path names, if its route has one and the id is well-formed.
+/// Returns the thread that the path names, if its route has one and the id is well-formed.
 fn thread_of(route: &str, path: &str) -> Option<ThreadId> {
     let at = route.split('/').position(|part| part == "{threadId}")?;
     ThreadId::parse(path.split('/').nth(at)?).ok()
 }
 
-/// A method as a label of bounded cardinality.
+/// Returns a method as a label of bounded cardinality.
 pub(super) fn label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

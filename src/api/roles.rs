@@ -21,19 +21,19 @@ const SCHEME: &str = "bearer";
 /// The scope of routes that an invoker may call on its own threads.
 const OWN: &str = "own";
 
-/// The callers that a route is for.
+/// The callers that may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Everybody, without a key.
+    /// Every caller, without a key.
     Open,
-    /// Whoever has this role.
+    /// Callers with this role, or a higher one.
     Role(Role),
     /// An invoker on threads it started, an operator on all.
     Own,
 }
 
 impl Access {
-    /// The least role with which the route can be called at all.
+    /// Returns the least role with which the route can be called at all.
     pub(super) const fn least(self) -> Role {
         match self {
             Self::Open => Role::Reader,
@@ -48,7 +48,7 @@ impl Access {
 pub(super) struct Roles(HashMap<String, HashMap<Method, Access>>);
 
 impl Roles {
-    /// Reads the document of the routes. An alias wants what its original wants.
+    /// Reads the document of the routes. An alias wants the role that its original wants.
     pub(super) fn of(document: &OpenApi, aliases: &[(&str, &str)]) -> Self {
         let paths = &document.paths.paths;
         let mut table: HashMap<_, _> =
@@ -60,12 +60,13 @@ impl Roles {
         Self(table)
     }
 
-    /// The access to a route, by its method and its pattern; `None` if it has no such method.
+    /// Returns the access to a route, by its method and its pattern; `None` if it has no such
+    /// method.
     pub(super) fn access(&self, method: &Method, pattern: &str) -> Option<Access> {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
         match self.0.get(pattern) {
             Some(accesses) => accesses.get(method).copied(),
-            // A page of the dashboard.
+            // This is a page of the dashboard.
             None if *method == Method::GET => Some(Access::Role(Role::Reader)),
             None => Some(Access::Role(Role::Admin)),
         }
@@ -86,7 +87,7 @@ fn accesses(item: &PathItem) -> HashMap<Method, Access> {
         .collect()
 }
 
-/// The access that the annotation of an operation names.
+/// Returns the access that the annotation of an operation names.
 fn named(operation: &Operation) -> Option<Access> {
     let requirements = operation.security.as_deref()?;
     let scopes: Vec<String> = requirements.iter().flat_map(scopes).collect();
@@ -106,8 +107,8 @@ fn scopes(requirement: &SecurityRequirement) -> Vec<String> {
     scopes.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Writes out what an operation wants: in words, as an extension for programs, and that a server
-/// without keys asks for none.
+/// Documents the role that an operation wants: in words, and as an extension for programs. Adds
+/// that a server without keys asks for none.
 pub(super) fn document(operation: &mut Operation) {
     let Some(access) = named(operation) else { return };
     if access == Access::Open {
@@ -123,7 +124,7 @@ pub(super) fn document(operation: &mut Operation) {
             (access.least(), format!("Wants the role `{}`.", access.least()))
         }
     };
-    // One extension: several of an operation are written in any order.
+    // One extension only: several of an operation are written in any order.
     let extensions = ExtensionsBuilder::new().add("x-required-role", least.as_str());
     let scopes = vec![if access == Access::Own { OWN } else { least.as_str() }];
     operation.extensions.get_or_insert_default().merge(extensions.build());

@@ -1,4 +1,4 @@
-//! All routes behind all that a request passes on its way to one.
+//! All routes, behind the layers that a request passes on its way to one.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use super::problem::{METHOD_NOT_ALLOWED, Problem, ROUTE_NOT_FOUND};
 use super::roles::Roles;
 use super::{Api, apart, audit, auth, gate, memory, openapi, request};
 
-/// Headers with secrets: their values are left out of debug output and of HTTP/2's table of headers, whose
-/// use their length would betray.
+/// The headers with secrets. Their values are left out of debug output, and of HTTP/2's table of
+/// headers, since its use would betray their length.
 const SENSITIVE: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
 
-/// All routes of the API, with `pages` (the dashboard's routes) beside them, behind the same gate,
-/// authentication, logging and request ids.
+/// Makes the router: all routes of the API, with `pages` (the dashboard's routes) beside them,
+/// behind the same gate, authentication, logging and request ids.
 pub fn router(api: Api, pages: Router) -> Router {
     let (routes, document) = openapi::routes().split_for_parts();
     let api = Api { roles: Arc::new(Roles::of(&document, &openapi::ALIASES)), ..api };

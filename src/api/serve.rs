@@ -1,9 +1,9 @@
 //! The HTTP server: connections, their limits, and an orderly end.
 //!
-//! By hand rather than by `axum::serve`, which has neither a bound on connections nor a timeout for
-//! headers, and lets read buffers grow without shrinking again. Which connections are taken is decided
-//! in `connections`, how long a head may take is watched in `pace`, what the two versions of HTTP may
-//! take is set in `protocol`.
+//! It is written by hand: `axum::serve` has neither a bound on connections nor a timeout for
+//! headers, and lets read buffers grow without shrinking again. `connections` decides which
+//! connections to accept, `pace` watches the time that a head takes, `protocol` sets the limits of
+//! the two versions of HTTP.
 
 use std::convert::Infallible;
 use std::io;
@@ -31,31 +31,33 @@ use super::pace::{Answering, Pace, Stalled, Watched};
 use super::progress::Progress;
 use super::protocol;
 
-/// Time for a request's head to be complete, from its first byte or, of the first, from the start of
-/// the connection: a client sends it at once, whoever holds connections up does not.
+/// The time for a request's head to be complete, from its first byte or, for the first request,
+/// from the start of the connection. A client sends it at once; an attacker that holds connections
+/// up does not.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for a kept connection to be used again: longer than the pools of common clients and proxies
-/// (60 s) keep theirs, so that they close first.
+/// The time for a kept connection to be used again: longer than the pools of common clients and
+/// proxies (60 s) keep theirs, so that they close first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// Silence after which a peer is probed; three probes without an answer end the connection.
+/// The silence after which a peer is probed; three probes without an answer end the connection.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
-/// Time between two probes of a silent peer.
+/// The time between two probes of a silent peer.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
-/// Probes of a silent peer.
+/// The number of probes of a silent peer.
 const KEEP_ALIVE_PROBES: u32 = 3;
-/// Longest that sent bytes may stay unacknowledged: a vanished reader must not hold a stream.
+/// The longest time that sent bytes may stay unacknowledged: a vanished reader must not hold a
+/// stream.
 const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
-/// Pause after a failed accept (out of file descriptors): trying at once would spin.
+/// The pause after a failed accept (out of file descriptors): trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The server's limits.
 #[derive(Debug, Clone, Copy)]
 pub struct ServeSettings {
-    /// Most connections at once.
+    /// The most connections at once.
     pub connections: Bounds,
-    /// How long a request's head may take.
+    /// The time that a request's head may take.
     pub head: Duration,
-    /// How long open requests may take to end once the server shuts down.
+    /// The time that open requests may take to end once the server shuts down.
     pub drain: Duration,
 }
 
@@ -119,7 +121,7 @@ async fn drain(connections: &TaskTracker, give_up: &CancellationToken, limit: Du
     }
 }
 
-/// The next connection.
+/// Accepts the next connection.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
@@ -132,7 +134,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// A connection with its place, and how long a head may take on it.
+/// A connection with its place, and the time that a head may take on it.
 struct Taken {
     stream: TcpStream,
     place: Place,
@@ -179,8 +181,8 @@ struct Requests {
 }
 
 impl Requests {
-    /// Answers a request. One beside others on its connection takes a place of its own; without one, it
-    /// is answered as on a reserved connection.
+    /// Answers a request. One of several concurrent requests on its connection takes a place of its
+    /// own; without a place, it is answered as on a reserved connection.
     fn answer(
         &self,
         mut request: Request<Incoming>,
@@ -210,7 +212,7 @@ impl Requests {
 /// place if it took one.
 type Answer = Holding<(Answering, Option<Place>)>;
 
-/// Peers come and go: their faults are of interest to nobody but a debugger.
+/// Logs the fault of a peer for debugging only: peers come and go.
 fn note<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
     if let Err(error) = result {
         tracing::debug!(%error, "{what}");

@@ -1,9 +1,9 @@
 //! Sessions of browsers: a cookie that stands for an API key.
 //!
-//! A page's address with `?key=SECRET` sets the cookie and leads on to the address without the
-//! secret, so that it stays in no history, no bookmark and no log. The cookie is stateless, as stream
-//! tokens are: an HMAC over the key's digest and the moment it expires, under a key that all replicas
-//! share. It goes with the API key it was given for.
+//! A page's address with `?key=SECRET` sets the cookie and redirects to the address without the
+//! secret, so that no history, no bookmark and no log keeps the secret. The cookie is stateless, as
+//! stream tokens are: an HMAC over the key's digest and the moment it expires, under a key that all
+//! replicas share. It is valid only as long as the API key it was given for.
 
 use std::time::Duration;
 
@@ -23,19 +23,20 @@ use super::keys::ApiKey;
 use super::problem::{CROSS_SITE, Problem};
 use crate::model::{HostPort, Timestamp};
 
-/// How long a cookie is taken: a day's work. It is gone with the browser's session before.
+/// The time that a cookie is accepted: a day's work. The browser drops it earlier, with its
+/// session.
 const LIFETIME: Duration = Duration::from_hours(24);
 /// Keeps these signatures apart from any other use of the key.
 const PURPOSE: &[u8] = b"rethread browser session v1\0";
-/// Bytes of the expiry at the front of a cookie.
+/// The bytes of the expiry at the front of a cookie.
 const EXPIRY_BYTES: usize = 8;
 /// The parameter that carries an API key's secret, to pages alone.
 const PARAMETER: &str = "key";
-/// Pages that can be entered with a key.
+/// The pages that can be entered with a key.
 const PAGES: [&str; 2] = ["/", "/ui/threads/{threadId}"];
 
-/// The answer to a page's address with a key in it: a cookie, and the address without the key.
-/// `None` if this is not one, or no key is needed.
+/// Answers a page's address with a key in it: a cookie, and a redirect to the address without the
+/// key. Returns `None` if this is not such an address, or no key is needed.
 pub(super) async fn enter(api: &Api, parts: &Parts) -> Result<Option<Response>, Problem> {
     let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
     if parts.method != Method::GET || !PAGES.contains(&route) || !api.settings.keys.are_needed() {
@@ -46,7 +47,7 @@ pub(super) async fn enter(api: &Api, parts: &Parts) -> Result<Option<Response>, 
     let Some((_, secret)) = pairs.iter().find(|(name, _)| name == PARAMETER) else {
         return Ok(None);
     };
-    // A link of another site would sign its reader in as somebody else.
+    // A link of another site would sign its reader in as another caller.
     let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|site| site != b"none" && site != b"same-origin") {
         let detail = "a page of another site leads here with a key: open the address by hand";
@@ -77,8 +78,8 @@ pub(super) async fn enter(api: &Api, parts: &Parts) -> Result<Option<Response>, 
     Ok(Some((StatusCode::SEE_OTHER, headers).into_response()))
 }
 
-/// The API key that the request's cookie stands for. A browser sends cookies by itself, so for
-/// changes the request must say that a page of this very origin made it.
+/// Returns the API key that the request's cookie stands for. A browser sends cookies by itself, so
+/// for changes the request must say that a page of this very origin made it.
 pub(super) async fn key_of(api: &Api, parts: &Parts) -> Result<Option<ApiKey>, Problem> {
     let name = cookie_name(&parts.headers);
     let reads = [Method::GET, Method::HEAD].contains(&parts.method);
@@ -91,8 +92,8 @@ pub(super) async fn key_of(api: &Api, parts: &Parts) -> Result<Option<ApiKey>, P
     Ok(values.find_map(find))
 }
 
-/// Browsers send a host's cookies to all of its ports: two servers on one machine must not take each
-/// other's.
+/// Returns the name of the cookie. Browsers send a host's cookies to all of its ports, so two
+/// servers on one machine must not take each other's.
 fn cookie_name(headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
     match host.and_then(HostPort::parse).and_then(|host| host.port()) {
@@ -108,7 +109,7 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'
     pairs.filter(move |(found, _)| *found == name).map(|(_, value)| value)
 }
 
-/// Whether a proxy says that the browser's side of it is encrypted.
+/// Returns whether a proxy says that the browser's side of it is encrypted.
 fn is_encrypted(headers: &HeaderMap) -> bool {
     headers.get("x-forwarded-proto").is_some_and(|value| value == "https")
 }

@@ -1,4 +1,4 @@
-//! The settings of the API, and the hook that it reports requests to.
+//! The settings of the API, and the interface that it reports requests to.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::keys::Keys;
 use crate::identity::Issuer;
 use crate::model::HostPort;
 
-/// Largest request body unless configured otherwise, in bytes (`RETHREAD_MAX_BODY`).
+/// The largest request body unless configured otherwise, in bytes (`RETHREAD_MAX_BODY`).
 pub const DEFAULT_MAX_BODY: usize = 4 * 1024 * 1024;
 
 /// One answered request, for metrics. Labels are bounded: the route is the pattern it matched.
@@ -21,25 +21,25 @@ pub struct Answered<'a> {
     pub route: &'a str,
     /// The HTTP status of the answer.
     pub status: u16,
-    /// Time to the headers of the answer.
+    /// The time to the headers of the answer.
     pub elapsed: Duration,
 }
 
-/// Where the API reports what it does, and where `GET /metrics` comes from.
+/// The metrics that the API reports to, and that `GET /metrics` renders.
 pub trait HttpMetrics: Send + Sync + std::fmt::Debug {
-    /// A request was answered.
+    /// Counts an answered request.
     fn answered(&self, answered: &Answered<'_>);
-    /// An event stream was opened (`+1`) or closed (`-1`).
+    /// Counts an event stream that was opened (`+1`) or closed (`-1`).
     fn streams(&self, change: i64);
-    /// A key was wrong; whether it was looked at, or refused unseen.
+    /// Counts a wrong key, which was either looked up or refused unseen.
     fn wrong_key(&self, looked_at: bool);
-    /// A request was refused because this quota is used up.
+    /// Counts a request that was refused because this quota is used up.
     fn refused(&self, quota: &'static str);
-    /// All metrics of the process in the Prometheus text format.
+    /// Returns all metrics of the process in the Prometheus text format.
     fn render(&self) -> String;
 }
 
-/// Metrics that go nowhere: for tests and for a server without them.
+/// Metrics that record nothing: for tests and for a server without them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoMetrics;
 
@@ -53,48 +53,49 @@ impl HttpMetrics for NoMetrics {
     }
 }
 
-/// Requests a second, and how many may come at once after a pause.
+/// A rate of requests, and the number that may come at once after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests a second.
+    /// The requests a second.
     pub per_second: NonZeroU32,
-    /// Requests at once.
+    /// The requests at once.
     pub burst: NonZeroU32,
 }
 
-/// The quotas of each key, or of each namespace; what is `None` is not bounded.
+/// The quotas of each key, or of each namespace; `None` is no bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quotas {
-    /// Requests a second.
+    /// The requests a second.
     pub rate: Option<Rate>,
-    /// Requests that are answered at once; an event stream is one for as long as it lives.
+    /// The requests that are answered at once; an event stream is one for as long as it lives.
     pub concurrency: Option<usize>,
-    /// Bytes of request bodies a second.
+    /// The bytes of request bodies a second.
     pub bytes: Option<u64>,
 }
 
 /// The settings of the API.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
-    /// Keys of the callers; without any, everybody is `anonymous`.
+    /// The keys of the callers; without any, every caller is `anonymous`.
     pub keys: Keys,
     /// The issuer whose tokens are accepted beside keys; with one, the keys are [`Keys::beside_tokens`].
     pub issuer: Option<Arc<Issuer>>,
-    /// The host of the listen address: what a server without keys answers to beside loopback names.
+    /// The host of the listen address, to which a server without keys answers beside loopback
+    /// names.
     pub address: Option<HostPort>,
-    /// Names that a server with keys answers to; any name if empty.
+    /// The names that a server with keys answers to; any name if empty.
     pub hosts: Vec<HostPort>,
-    /// Origins whose pages may call from a browser.
+    /// The origins whose pages may call from a browser.
     pub origins: Origins,
-    /// Whether the audit list is told of reads of inputs and outputs.
+    /// Whether reads of inputs and outputs are recorded in the audit list.
     pub audit_reads: bool,
-    /// Largest request body, in bytes; larger is 413.
+    /// The size of the largest request body, in bytes; a larger one is answered with 413.
     pub max_body: usize,
-    /// Wrong keys a minute that are looked at from one address; `None`: all of them.
+    /// The number of wrong keys that are looked up per minute and address; `None`: all of them.
     pub wrong_keys: Option<NonZeroU32>,
     /// The quotas of each key, and those of each namespace.
     pub quotas: (Quotas, Quotas),
-    /// Where requests are counted.
+    /// The metrics that count requests.
     pub metrics: Arc<dyn HttpMetrics>,
 }
 

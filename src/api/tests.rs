@@ -1,4 +1,4 @@
-//! The router as clients see it, where no runtime is needed: what is refused at the door.
+//! The router as clients see it, where no runtime is needed: requests that are refused at the door.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +103,7 @@ async fn a_page_of_another_site_can_change_nothing() {
     }
 }
 
-/// A request with these headers; a `host` takes the place of the usual one.
+/// Makes a request with these headers; a `host` replaces the usual one.
 fn asked(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Request<Body> {
     let mut request = request(method, path);
     for (name, value) in headers {
@@ -202,7 +202,7 @@ async fn every_documented_path_is_routed_and_every_alias_with_it() {
     let document = openapi();
     for (path, item) in &document.paths.paths {
         let path = path.replace("{threadId}", "-").replace("{name}", "-");
-        // No route has PUT: a path that is routed answers 405, one that is not 404.
+        // No route has PUT: a path with a route answers 405, one without answers 404.
         let answer = send(app(&[]), request("PUT", &path)).await;
         answer.is_problem(405, "method_not_allowed");
         let allowed = answer.headers["allow"].to_str().unwrap();
@@ -259,18 +259,18 @@ fn post(path: &str, media_type: &str, body: &[u8]) -> Request<Body> {
     request.body(Body::from(body.to_vec())).unwrap()
 }
 
-/// The router over a runtime that none of these tests reaches.
+/// Makes the router over a runtime that none of these tests reaches.
 fn app(secrets: &[&str]) -> Router {
     app_with(secrets, ApiSettings::default())
 }
 
-/// The same with settings of its own.
+/// Makes the router with settings of its own.
 fn app_with(secrets: &[&str], settings: ApiSettings) -> Router {
     let keys = secrets.iter().map(|secret| ApiKey::new("tester", secret)).collect();
     with_keys(ApiSettings { keys: Keys::new(keys), ..settings })
 }
 
-/// The same with keys of its own.
+/// Makes the router with keys of its own.
 fn with_keys(settings: ApiSettings) -> Router {
     let settings = ApiSettings { max_body: BIG, ..settings };
     let pages = Router::new()

@@ -1,9 +1,10 @@
-//! Stream tokens: let a browser's `EventSource`, which cannot set headers, read one thread.
+//! Stream tokens: they let a browser's `EventSource`, which cannot set headers, read one thread.
 //!
-//! Stateless: an HMAC over the thread, the moment it expires and whoever it was given to, under a key
-//! that all replicas share, and the thread's namespace, unless that is `default`: whoever comes with it
-//! has no key that would tell. A token opens one thread's stream, for reading, and must never be
-//! logged. It goes with the API key, or the issuer's token, that it was asked for with.
+//! A token is stateless: an HMAC over the thread, the moment it expires and its holder, under a key
+//! that all replicas share. It also contains the thread's namespace, unless that is `default`,
+//! since its bearer has no key that would give it. A token opens one thread's stream, for reading,
+//! and must never be logged. It is valid only as long as the API key, or the issuer's token, that
+//! it was asked for with.
 
 use std::time::Duration;
 
@@ -14,26 +15,29 @@ use sha2::Sha256;
 
 use crate::model::{Namespace, ThreadId, Timestamp};
 
-/// How long a token may be used to connect; a stream that is open goes with whoever asked for it.
+/// The time that a token may be used to connect. An open stream lasts as long as the credential of
+/// the caller that asked for the token.
 pub(super) const LIFETIME: Duration = Duration::from_mins(1);
 /// Keeps these signatures apart from any other use of the key.
 const PURPOSE: &[u8] = b"rethread stream token v2\0";
-/// Bytes of each of the two moments at the front of a token: when it expires, and when the streams
-/// that it has opened end.
+/// The bytes of each of the two moments at the front of a token: its expiry, and the end of the
+/// streams that it has opened.
 const MOMENT_BYTES: usize = 8;
-/// Bytes of the HMAC-SHA256 after it.
+/// The bytes of the HMAC-SHA256 after them.
 const SIGNATURE_BYTES: usize = 32;
 
-/// What a token is good for.
+/// The validity of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Validity {
-    /// Until when it opens a stream.
+    /// The time until which it opens a stream.
     pub(super) expires: Timestamp,
-    /// When the streams that it has opened end, if whoever asked for it may read no longer than that.
+    /// The time at which the streams that it has opened end, if the caller that asked for it may
+    /// read no longer than that.
     pub(super) ends: Option<Timestamp>,
 }
 
-/// A token for one thread's stream; `holder` is the digest of the API key that it was asked for with.
+/// Makes a token for one thread's stream. `holder` is the digest of the API key that it was asked
+/// for with.
 pub(super) fn sign(
     key: &[u8; 32],
     thread: &ThreadId,
@@ -51,19 +55,19 @@ pub(super) fn sign(
     Some(URL_SAFE_NO_PAD.encode(token))
 }
 
-/// A token as it came, whose signature is not held against anything yet.
+/// A token as it came; its signature is not verified yet.
 #[derive(Debug)]
 pub(super) struct Given {
     /// The thread that it is for.
     pub(super) thread: ThreadId,
-    /// What it is good for.
+    /// The validity of the token.
     pub(super) validity: Validity,
     moments: [[u8; MOMENT_BYTES]; 2],
     signature: [u8; SIGNATURE_BYTES],
 }
 
 impl Given {
-    /// Reads a token for the thread with this text; `None` if it is none, or has expired.
+    /// Reads a token for the thread with this text; `None` if it is not a token, or has expired.
     pub(super) fn read(id: &str, token: &str, now: Timestamp) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (expiry, rest) = bytes.split_first_chunk::<MOMENT_BYTES>()?;
@@ -84,7 +88,7 @@ impl Given {
         valid.then_some(Self { thread, validity, moments, signature: *signature })
     }
 
-    /// Whether this server signed it for that holder; compared in constant time.
+    /// Returns whether this server signed it for that holder; compared in constant time.
     pub(super) fn is_of(&self, key: &[u8; 32], holder: Option<&[u8; 32]>) -> bool {
         let mac = mac(key, &self.thread, self.moments, holder);
         mac.is_some_and(|mac| mac.verify_slice(&self.signature).is_ok())
@@ -100,7 +104,7 @@ fn mac(
     let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     mac.update(PURPOSE);
     mac.update(&moments.concat());
-    // Of one length in either case, so that no holder is taken for a part of an id.
+    // The length is the same in either case, so that no holder can be taken for a part of an id.
     mac.update(&[u8::from(holder.is_some())]);
     mac.update(holder.unwrap_or(&[0; 32]));
     mac.update(thread.as_str().as_bytes());

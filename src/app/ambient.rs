@@ -7,7 +7,7 @@ use uuid::{ContextV7, NoContext, Uuid};
 
 use crate::model::{Clock, Entropy, Timestamp, signed_millis};
 
-/// Time and randomness, as the layers take them.
+/// Time and randomness in the form that the layers take.
 #[derive(Debug, Clone)]
 pub struct Ambient {
     /// The machine's clocks.
@@ -17,13 +17,14 @@ pub struct Ambient {
 }
 
 impl Ambient {
-    /// Those of this process.
+    /// Makes the clock and the randomness of this process.
     pub fn start() -> Self {
         Self { clock: Arc::new(SystemClock::start()), entropy: Arc::new(OsEntropy::new()) }
     }
 }
 
-/// A name for this replica that tells people where to look: the machine's and the process's.
+/// Makes a name for this replica that tells people where to look: the machine's name and the
+/// process id.
 pub(super) fn replica_name() -> String {
     let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     format!("{}-{}", host.as_deref().unwrap_or("replica"), std::process::id())
@@ -36,7 +37,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock whose monotonic time starts now.
+    /// Makes a clock whose monotonic time starts now.
     #[expect(clippy::disallowed_methods, reason = "this is where the ambient clock comes in")]
     pub fn start() -> Self {
         Self { origin: Instant::now() }
@@ -63,7 +64,7 @@ pub struct OsEntropy {
 }
 
 impl OsEntropy {
-    /// A source of ids and numbers.
+    /// Makes a source of ids and numbers.
     pub const fn new() -> Self {
         Self { context: Mutex::new(ContextV7::new()) }
     }
@@ -93,12 +94,12 @@ impl Entropy for OsEntropy {
 const TWO_24: f64 = 16_777_216.0;
 const TWO_29: f64 = 536_870_912.0;
 
-/// A secret that can't be guessed: two ids, 124 random bits outside their timestamps.
+/// Makes a secret that can't be guessed: two ids, 124 random bits outside their timestamps.
 pub fn random_secret() -> String {
     format!("{}{}", random().simple(), random().simple())
 }
 
-/// An id without a counter: all of it but the timestamp and six bits is random.
+/// Makes an id without a counter: all of it but the timestamp and six bits is random.
 fn random() -> Uuid {
     Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, 0, 0))
 }

@@ -1,10 +1,10 @@
-//! Keeps what this process was told in confidence from other processes of the same user: the
-//! programs that its steps start among them.
+//! Keeps the secrets of this process from other processes of the same user, among them the programs
+//! that its steps start.
 //!
-//! Memory: a process that is not dumpable can be looked into by nobody but root. Environment and
-//! command line: Linux shows both as they were at the start, whatever a process makes of them, so
-//! that this process starts itself anew, under the same number, with everything that is secret in
-//! an anonymous file that only it has.
+//! Memory: only root can look into a process that is not dumpable. Environment and command line:
+//! Linux shows both as they were at the start, whatever a process does to them. So this process
+//! starts itself anew, under the same number, with all secrets in an anonymous file that it alone
+//! has.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
@@ -22,20 +22,20 @@ use nix::unistd::close;
 use super::supervise::SELF;
 use crate::config;
 
-/// Number of the file that holds the rest, in the environment of the second start.
+/// The variable that holds the number of the anonymous file in the environment of the second start.
 const SEALED: &str = "RETHREAD_SEALED";
 
-/// What this process was started with.
+/// The arguments and the environment that this process was started with.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Started {
-    /// Its command line, the program's own name first.
+    /// The command line, with the program's own name first.
     pub arguments: Vec<OsString>,
-    /// Its environment.
+    /// The environment.
     pub variables: Vec<(OsString, OsString)>,
 }
 
-/// Closes this process to others; gives what it was started with. To be called before anything
-/// else: it may start this process anew.
+/// Closes this process to others and returns what it was started with. It may start this process
+/// anew, so call it before anything else.
 pub fn conceal() -> Started {
     close_memory();
     let visible = Started {
@@ -45,7 +45,7 @@ pub fn conceal() -> Started {
     let sealed = visible.variables.iter().find(|(name, _)| name == SEALED);
     let Some((_, number)) = sealed else {
         if visible.holds_secrets() {
-            // What cannot be done is not worth a server that does not start.
+            // A server that shows its secrets is better than one that does not start.
             if let Err(error) = visible.start_anew() {
                 tracing::debug!(%error, "secrets stay in the environment");
             }
@@ -63,7 +63,8 @@ pub fn conceal() -> Started {
     }
 }
 
-/// Without this, whoever runs as the same user may read all of it.
+/// Makes this process not dumpable. Without this, any process of the same user may read all its
+/// memory.
 fn close_memory() {
     if let Err(error) = prctl::set_dumpable(false) {
         tracing::warn!(%error, "other processes may look into this one");
@@ -91,7 +92,7 @@ impl Started {
         Err(command.exec())
     }
 
-    /// The arguments and our variables, each with its length before it.
+    /// Returns the arguments and our variables as bytes, each with its length before it.
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut put = |kind: u8, text: &OsStr| {
@@ -109,7 +110,8 @@ impl Started {
         bytes
     }
 
-    /// This, with what was sealed; arguments replace those that can be seen.
+    /// Returns these arguments and variables together with the sealed ones. Sealed arguments
+    /// replace the visible ones.
     fn with(&self, mut bytes: &[u8]) -> Self {
         let mut whole = Self { arguments: Vec::new(), variables: self.variables.clone() };
         whole.variables.retain(|(name, _)| name != SEALED);
@@ -126,7 +128,7 @@ impl Started {
     }
 }
 
-/// What a piece of the file is.
+/// The kinds of the pieces in the file.
 const ARGUMENT: u8 = b'a';
 const NAME: u8 = b'n';
 const VALUE: u8 = b'v';
@@ -140,8 +142,8 @@ fn take(bytes: &mut &[u8]) -> Option<(u8, OsString)> {
     Some((kind, OsString::from_vec(text.to_vec())))
 }
 
-/// Reads the file that an earlier start of this process left, and closes it: nothing that is
-/// started later has it.
+/// Reads the file that an earlier start of this process left, and closes it, so that no program
+/// started later inherits it.
 fn unseal(number: i32) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = File::open(format!("/proc/self/fd/{number}"));
@@ -150,7 +152,8 @@ fn unseal(number: i32) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Lists show the name of the file that was started, which is Linux's own for this one.
+/// Names the process after its program. Lists show the name of the file that was started, which is
+/// Linux's own name for this one.
 fn name_process(program: Option<&OsString>) {
     let name = program.and_then(|program| Path::new(program).file_name());
     let name = name.and_then(|name| CString::new(name.as_bytes()).ok());

@@ -1,6 +1,6 @@
-//! A thread of the process with a runtime of its own, for what must go on while every other thread
-//! stands: the lease with its connections, the session that shows we live, the watchdog, and the end
-//! of a process that does not end by itself.
+//! A thread with a runtime of its own, for work that must go on while every other thread stands:
+//! the lease with its connections, the session that shows that this replica lives, the watchdog,
+//! and the end of a process that does not end by itself.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ const NAME: &str = "rethread-control";
 pub const STOOD: i32 = 3;
 /// Exit code of a process that did not end in good order.
 const FAILED: i32 = 1;
-/// What an end in good order may take beyond the grace: the last writes, the handover of threads, the
-/// last connections, each within its own bound, on a busy machine.
+/// The time that an orderly end may take beyond the grace: the last writes, the handover of threads
+/// and the last connections, each within its own bound, on a busy machine.
 const ENDING: Duration = Duration::from_secs(15);
 
-/// The thread; it ends when this is dropped.
+/// The control thread. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Control {
     handle: Handle,
@@ -37,12 +37,12 @@ impl Control {
         Ok(Self { handle, stop })
     }
 
-    /// Where to put work.
+    /// Returns the handle for work that runs on the control thread.
     pub(super) const fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// Ends the process when its workers stand.
+    /// Ends the process when its workers stand, which is when `stand` resolves.
     pub(super) fn guard(&self, stand: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(async move {
             stand.await;
@@ -51,7 +51,7 @@ impl Control {
         });
     }
 
-    /// Ends the process if it has not ended well after the grace, once it was asked to.
+    /// Ends the process if it was asked to end and has not done so after the grace and [`ENDING`].
     pub(super) fn see_to_the_end(&self, stop: CancellationToken, grace: Duration) {
         self.handle.spawn(async move {
             asked(&stop).await;
@@ -68,7 +68,8 @@ impl Drop for Control {
     }
 }
 
-/// Waits until the process is asked to end, by a signal too: whoever hears that may stand.
+/// Waits until the process is asked to end, also by a signal: the task that otherwise hears of
+/// signals may stand.
 async fn asked(stop: &CancellationToken) {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else { return stop.cancelled().await };

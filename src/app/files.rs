@@ -1,17 +1,18 @@
-//! Open files: as many as the system allows, and some kept back from connections.
+//! Open files: raises their limit as far as the system allows, and keeps some back from
+//! connections.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Open files. More than any server needs; some systems name a billion, which programs that close
-/// all they could have inherited take minutes for.
+/// The most open files, more than any server needs. Some systems allow a billion, and programs that
+/// close every file they could have inherited take minutes for that many.
 const MOST: u64 = 1 << 20;
-/// Open files kept back from connections, where there are so many: for the store, and for the
+/// The open files kept back from connections, where the limit has room: for the store, and for the
 /// connections and programs of the steps of 1,024 threads.
 const KEPT: u64 = 4_096;
-/// Connections beyond the bounds, for health probes.
+/// The connections beyond the bounds, for health probes.
 const RESERVE: u64 = 256;
 
-/// Raises the soft limit of open files to the hard one; gives the limit that holds now.
+/// Raises the soft limit of open files to the hard one and returns the limit that holds now.
 pub(super) fn raise_limit() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return KEPT };
     let wanted = hard.min(MOST);
@@ -27,7 +28,7 @@ pub(super) fn raise_limit() -> u64 {
     }
 }
 
-/// How many connections of those that are `asked` for, and how many more for probes, leave enough of
+/// Returns how many of the `asked` connections, and how many more for probes, leave enough of
 /// `limit` open files for everything else.
 pub(super) fn share(limit: u64, asked: usize) -> (usize, usize) {
     let reserve = RESERVE.min(limit / 8);

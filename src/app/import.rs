@@ -1,9 +1,11 @@
-//! Moves what a fallback store holds to the database it stood in for, before the server is ready.
+//! Moves the threads and workflows of a fallback store to the database it stood in for, before the
+//! server is ready.
 //!
-//! Every step may be done again: a start that is killed in the middle leaves threads in both, and
-//! the next one finds those that are moved already. None of them is driven from the file again: it is
-//! marked there before it is put into the database. The file is renamed when all is done, with all
-//! that is in it, and never deleted; what cannot be moved is named in the log and in its new name.
+//! Every step may be repeated: a start that is killed in the middle leaves threads in both stores,
+//! and the next start finds those that are moved already. None of them is driven from the file
+//! again: each is marked there before it is put into the database. When all is done the file is
+//! renamed, with all its contents, and never deleted. The log and the new name of the file name the
+//! threads that cannot be moved.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,27 +22,28 @@ use crate::store::{
     ThreadDump,
 };
 
-/// Versions of workflows read at a time: rows of some hundred bytes.
+/// The versions of workflows read at a time: rows of some hundred bytes.
 const PAGE: usize = 500;
-/// Threads that are marked and moved together. If this process is killed, so many may wait for the
-/// database at the most, should the file have to stand in for it again; each page costs two commits.
+/// The number of threads that are marked and moved together. If this process is killed and the file
+/// has to stand in for the database again, at most this many wait for the database. Each page costs
+/// two commits.
 const TOGETHER: usize = 32;
-/// Definitions read at a time: each may be as large as a request.
+/// The definitions read at a time: each may be as large as a request.
 const DEFINITION_PAGE: usize = 16;
 
-/// What became of the threads of a file.
+/// The counts of a file's threads, by what became of them.
 #[derive(Debug, Default)]
 struct Count {
-    /// Moved now.
+    /// Threads moved now.
     moved: u64,
-    /// Moved by an earlier start.
+    /// Threads moved by an earlier start.
     known: u64,
-    /// Left behind.
+    /// Threads left behind.
     left: u64,
 }
 
-/// Moves what the file at `path` holds to `store`, and renames it; nothing, if it is not there or
-/// holds nothing. Fails if a store stops answering: the next start goes on.
+/// Moves the contents of the file at `path` to `store` and renames the file. Does nothing if there
+/// is no file or it is empty. Fails if a store stops answering; the next start goes on.
 pub(super) async fn import_file(
     path: &Path,
     store: &dyn Import,
@@ -79,10 +82,11 @@ pub(super) async fn import_file(
     Ok(())
 }
 
-/// Renames the file by what became of it.
+/// Renames the file according to what became of its threads.
 async fn rename(path: &Path, count: &Count, millis: i64) -> anyhow::Result<()> {
     let log = with_suffix(path, "-wal");
-    // A log that could not be folded back belongs to the file: the next start does it all again.
+    // A log that could not be folded back belongs to the file, so the next start does everything
+    // again.
     if tokio::fs::metadata(&log).await.is_ok_and(|log| log.len() > 0) {
         tracing::warn!(file = %path.display(), "the fallback file is not closed: it stays");
         return Ok(());
@@ -94,7 +98,7 @@ async fn rename(path: &Path, count: &Count, millis: i64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says what became of the file.
+/// Logs what became of the file.
 fn say(count: &Count, kept: &Path) {
     let (Count { moved, known, left }, kept) = (count, kept.display());
     if *left == 0 {
@@ -139,8 +143,8 @@ impl Importer<'_> {
         }
     }
 
-    /// Moves some threads. The file may have to stand in for the database again before all is done:
-    /// what is there, or may be, must not be driven here as well.
+    /// Moves some threads. The file may have to stand in for the database again before all is done,
+    /// so a thread that is in the database, or may be, must not be driven from the file.
     async fn threads(
         &self,
         page: &[String],
@@ -154,7 +158,8 @@ impl Importer<'_> {
                 Ok(true) => gone.push(id.clone()),
                 Ok(false) => {}
                 Err(error) => {
-                    // The one that failed may be there all the same.
+                    // The thread that failed may be in the database all the same, so it stays
+                    // marked.
                     self.from.stay(page.get(at + 1..).unwrap_or_default()).await?;
                     self.from.go(&gone).await?;
                     return Err(error);
@@ -164,7 +169,7 @@ impl Importer<'_> {
         self.from.go(&gone).await
     }
 
-    /// Moves definitions; gives the hashes of those that are damaged.
+    /// Moves definitions and returns the hashes of those that are damaged.
     async fn definitions(&self) -> Result<BTreeSet<String>, StoreError> {
         let (mut after, mut unusable) = (String::new(), BTreeSet::new());
         loop {
@@ -182,7 +187,7 @@ impl Importer<'_> {
     }
 
     /// Moves versions of workflows: they become the newest ones, in their order. Threads name their
-    /// definition, so that another number changes nothing for those that run.
+    /// definition, so another version number changes nothing for running threads.
     async fn workflows(
         &self,
         unusable: &BTreeSet<String>,
@@ -208,7 +213,7 @@ impl Importer<'_> {
         }
     }
 
-    /// Moves a thread; whether it is in the database then.
+    /// Moves a thread and returns whether it is in the database then.
     async fn thread(
         &self,
         id: &str,
@@ -218,7 +223,8 @@ impl Importer<'_> {
         let why = match ThreadDump::read(self.from, id).await {
             Ok(None) => return Ok(false),
             Ok(Some(dump)) if dump.row.is_gone() => {
-                // What became of it there since is not known here: it may have been deleted.
+                // The database's thread may have changed since, or have been deleted; its state
+                // there is not known here.
                 count.known += 1;
                 return Ok(true);
             }
@@ -241,7 +247,7 @@ impl Importer<'_> {
         Ok(false)
     }
 
-    /// Does a step, again and again while the database does not answer, though not for ever.
+    /// Runs a step, and repeats it for a limited time while the database does not answer.
     async fn again<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         step: impl FnMut() -> F,
@@ -252,7 +258,7 @@ impl Importer<'_> {
     }
 }
 
-/// Counts a thread, and names it if it did not come whole; whether it did come.
+/// Counts a thread, logs its id if it did not come whole, and returns whether it came.
 fn took(id: &str, taken: Imported, count: &mut Count) -> bool {
     match taken {
         Imported::Whole => count.moved += 1,
@@ -273,7 +279,7 @@ fn took(id: &str, taken: Imported, count: &mut Count) -> bool {
     true
 }
 
-/// Whether a definition is the one its hash names.
+/// Returns whether a definition is the one that its hash names.
 fn is_sound(definition: &StoredDefinition) -> bool {
     hex(&Sha256::digest(&definition.text)) == definition.hash
 }

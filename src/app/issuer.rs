@@ -1,4 +1,4 @@
-//! The issuer whose tokens are taken beside API keys, made from the settings.
+//! The issuer whose tokens are accepted beside API keys, made from the settings.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use crate::config::Settings;
 use crate::identity::{ClaimNames, Issuer, IssuerSettings};
 use crate::model::Clock;
 
-/// The issuer that the settings name, if they do; nobody has asked it yet.
+/// Makes the issuer that the settings name, if they name one. It has not been asked for anything
+/// yet.
 pub(super) fn issuer(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
@@ -28,7 +29,7 @@ pub(super) fn issuer(
     Ok(Some(Arc::new(issuer.context("the client of the issuer can't be made")?)))
 }
 
-/// Never ends: keeps the issuer's keys new for as long as the server serves.
+/// Keeps the issuer's keys new for as long as the server serves; never ends.
 pub(super) async fn keep_new(issuer: Option<Arc<Issuer>>) -> Infallible {
     match issuer {
         Some(issuer) => issuer.run().await,

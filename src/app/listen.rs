@@ -1,4 +1,4 @@
-//! The listening socket, and what has to be set up once a process before anything connects.
+//! The listening socket, and the set-up that a process needs once before anything connects.
 
 use tokio::net::TcpListener;
 

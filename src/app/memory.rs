@@ -1,19 +1,18 @@
-//! How much memory there is for this process, and how much it takes, as Linux tells it.
+//! The memory that this process may take, and the memory that it takes, as Linux reports them.
 //!
-//! The texts are read by pure functions; elsewhere than on Linux there is nothing to be read, and so
-//! no limit.
+//! Pure functions read the texts. On other systems there is nothing to read, and so no limit.
 
 use std::sync::Arc;
 
 use crate::observe::{Memory, MemoryMetrics};
 
-/// What the process may take of what there is, in hundredths: the rest is for the kernel's buffers and
-/// for what is not counted.
+/// The part of the available memory that the process may take, in hundredths. The rest is for the
+/// kernel's buffers and for memory that is not counted.
 const PART: u64 = 70;
-/// What the process takes.
+/// The file with the memory that the process takes.
 const STATUS: &str = "/proc/self/status";
 
-/// The budget: what was set, or a part of what there is.
+/// Makes the budget: the limit that was set, or a part of the available memory.
 pub(super) fn budget(set: Option<u64>, metrics: &MemoryMetrics) -> Arc<Memory> {
     let part = |there: u64| there / 100 * PART;
     let limit = set.or_else(|| available(&read).map(part));
@@ -26,7 +25,8 @@ fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
-/// The bytes that there are for this process: of the machine, or fewer by a cgroup it is in.
+/// Returns the bytes available to this process: the machine's memory, or less if a cgroup limits
+/// it.
 fn available(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
     let machine = read("/proc/meminfo").and_then(|text| kib(&text, "MemTotal:"));
     let groups = read("/proc/self/cgroup").unwrap_or_default();
@@ -37,8 +37,8 @@ fn available(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
     machine.into_iter().chain(limits).min()
 }
 
-/// The files that bound the memory of a cgroup: its own, and those of all that it is in. A container
-/// may see its own at the root, whatever the line says.
+/// Returns the files that bound the memory of a cgroup: its own, and those of all that it is in. A
+/// container may see its own at the root, whatever the line says.
 fn limit_files(line: &str) -> Vec<String> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
@@ -59,13 +59,13 @@ fn limit_files(line: &str) -> Vec<String> {
     paths
 }
 
-/// The bytes that a process takes which cannot be read from a file again.
+/// Returns the bytes of a process that cannot be read from a file again.
 fn resident(status: &str) -> Option<usize> {
     let bytes = kib(status, "RssAnon:").or_else(|| kib(status, "VmRSS:"))?;
     usize::try_from(bytes).ok()
 }
 
-/// The bytes on a line such as `MemTotal:  16384 kB`.
+/// Returns the bytes on a line such as `MemTotal:  16384 kB`.
 fn kib(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
@@ -93,7 +93,7 @@ mod tests {
             Some(16 << 20)
         );
         assert_eq!(there_is(&[MACHINE, v2, ("/sys/fs/cgroup/a/memory.max", "4096\n")]), Some(4096));
-        // In a container its own limit stands at the root.
+        // In a container its own limit is at the root.
         assert_eq!(there_is(&[MACHINE, v2, ("/sys/fs/cgroup/memory.max", "8192\n")]), Some(8192));
         let v1 = ("/proc/self/cgroup", "5:cpu,memory:/c\n1:cpuset:/\n0::/\n");
         let limit = ("/sys/fs/cgroup/memory/c/memory.limit_in_bytes", "2048\n");

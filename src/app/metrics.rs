@@ -1,11 +1,11 @@
-//! Lets the API report to the metrics without knowing them.
+//! Lets the API report to the metrics without a dependency on them.
 
 use std::sync::Arc;
 
 use crate::api::{Answered, HttpMetrics};
 use crate::observe::Metrics;
 
-/// The process's metrics, as the API sees them.
+/// The metrics of the process in the form that the API takes.
 #[derive(Debug)]
 pub(super) struct ServedMetrics(pub(super) Arc<Metrics>);
 

@@ -1,6 +1,6 @@
-//! Composition: makes the layers from the settings and puts them together.
+//! Composition: makes the layers from the settings and connects them.
 //!
-//! The ambient clock and randomness come in here and nowhere else. Called by `cli` only.
+//! Only this module makes the ambient clock and the ambient randomness, and only `cli` calls it.
 
 mod ambient;
 mod conceal;

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use crate::model::{Backoff, Clock, Entropy};
 
-/// How long the start waits for the database. Longer than a container of one takes to come up,
-/// shorter than an orchestrator takes to lose patience.
+/// The time that the start waits for the database: longer than a container with one takes to come
+/// up, shorter than an orchestrator waits before it gives up.
 pub(super) const BUDGET: Duration = Duration::from_secs(30);
-/// How long it waits where another store may stand in: long enough for a restart of a proxy, short
-/// enough that work is taken soon.
+/// The time that the start waits where another store may stand in: long enough for a restart of a
+/// proxy, short enough that the server takes work soon.
 pub(super) const FALLBACK_BUDGET: Duration = Duration::from_secs(5);
-/// Pause after the first failure.
+/// The pause after the first failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Longest pause: a database that comes back is noticed within it.
+/// The longest pause: a database that comes back is noticed within it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Opens something, again and again while its error may pass and `budget` lasts.
+/// Opens something, and repeats this while its error may pass and `budget` lasts.
 ///
 /// `what` names it in the log, without a password.
 pub(super) async fn open_with_patience<T, E: Display, F: Future<Output = Result<T, E>>>(

@@ -1,5 +1,5 @@
-//! Reads API keys and the filter of the log again: at SIGHUP, and keys also once their file is
-//! another one. What cannot be read changes nothing.
+//! Reads API keys and the filter of the log again: both at SIGHUP, and the keys also once their
+//! file has changed. A file that cannot be read changes nothing.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,28 +14,29 @@ use crate::model::Namespace;
 use crate::runtime::{AuditEvent, Handle};
 use crate::telemetry;
 
-/// Between two looks at the file of the keys: a key that is taken away is gone within seconds.
+/// The time between two looks at the file of the keys: a key that is removed stops working within
+/// seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long a file has to stay as it is before it is read: whoever writes it may not be done.
+/// The time that a file has to stay unchanged before it is read: its writer may not be done.
 const SETTLED_AFTER: Duration = Duration::from_millis(200);
 
-/// Who reads keys again: nobody who calls.
+/// The actor of a reload that no caller asked for.
 const OURSELVES: &str = "rethread";
 
-/// Keeps the keys as their file has them.
+/// Keeps the keys in step with their file.
 #[derive(Debug)]
 pub(super) struct Reloading {
     keys: Keys,
     handle: Handle,
     reload: Reload,
     hangups: Arc<Notify>,
-    /// Keys of this process alone, which stand in no file.
+    /// The keys of this process alone, which are in no file.
     own: Vec<ApiKey>,
     file: Option<PathBuf>,
     seen: Option<Print>,
 }
 
-/// Tells one state of a file from another: when it was changed, its size and its number.
+/// A fingerprint of a file's state: the time of its last change, its size and its number.
 type Print = (i64, i64, u64, u64);
 
 impl Reloading {
@@ -56,7 +57,7 @@ impl Reloading {
         reloading
     }
 
-    /// Looks for ever.
+    /// Looks for changes until it is dropped.
     pub(super) async fn run(mut self) {
         loop {
             let hung_up = tokio::select! {
@@ -75,7 +76,7 @@ impl Reloading {
         }
     }
 
-    /// Whether the file is another one, and has settled.
+    /// Returns whether the file has changed and has settled since.
     async fn changed(&mut self) -> bool {
         let found = self.look().await;
         if found == self.seen {
@@ -114,7 +115,8 @@ impl Reloading {
         self.audit("keys_changed", &said).await;
     }
 
-    /// Nobody is locked out, or let in, by a file that is broken.
+    /// Logs and audits a broken file. The keys from before stay, so that the file neither locks
+    /// anybody out nor lets anybody in.
     async fn refuse(&self, error: &ConfigError) {
         tracing::error!(%error, "API keys cannot be read; those from before stay");
         self.keys.broken(error.faults.join("; "));
@@ -148,7 +150,7 @@ async fn read(reload: &Reload) -> Result<Reloaded, ConfigError> {
     read.unwrap_or_else(|_| Err(ConfigError::one("the reading broke off".to_owned())))
 }
 
-/// The keys as the API takes them.
+/// Returns the keys in the form that the API takes.
 pub(super) fn api_keys(keys: &[ApiKey]) -> Vec<api::ApiKey> {
     let key = |key: &ApiKey| {
         api::ApiKey::from_digest(&key.name, key.hash).granted(key.role, key.namespace.clone())

@@ -1,17 +1,17 @@
-//! The secrets of the settings, and what keeps them out of the log.
+//! The secrets of the settings, and the redactor that keeps them out of the log.
 
 use std::borrow::Cow;
 
 use crate::config::Settings;
 use crate::executor::Secrets;
 
-/// The secrets of the settings.
+/// Returns the secrets of the settings.
 pub(super) fn secrets(settings: &Settings) -> Secrets {
     let secrets = settings.secrets.iter();
     Secrets::new(secrets.map(|(name, value)| (name.clone(), value.clone())))
 }
 
-/// Names those that are not looked for.
+/// Logs a warning with the names of the secrets that are too short to be redacted.
 pub(super) fn warn_of_short_ones(secrets: &Secrets) {
     for name in secrets.too_short() {
         tracing::warn!(
@@ -21,7 +21,8 @@ pub(super) fn warn_of_short_ones(secrets: &Secrets) {
     }
 }
 
-/// What takes secrets out of a line of the log; `None`: there is none in it.
+/// Returns the function that redacts secrets in a line of the log; it returns `None` if the line
+/// has none.
 pub fn log_redaction(settings: &Settings) -> impl Fn(&str) -> Option<String> + use<> {
     let redactor = secrets(settings).redactor();
     move |line| match redactor.redact(line) {

@@ -1,4 +1,4 @@
-//! Makes the layers from the settings, puts them together, and ends them in order.
+//! Makes the layers from the settings, connects them, and ends them in order.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::model::HostPort;
 use crate::observe::{Memory, Metrics};
 use crate::runtime::{Runtime, RuntimeParts, RuntimeSettings, StoreRetry};
 
-/// A server that drives threads already, and is ready to be asked.
+/// A server that drives threads already and is ready for requests.
 #[derive(Debug)]
 pub struct Server {
     runtime: Runtime,
@@ -45,7 +45,7 @@ impl Server {
         Self::assemble(settings, None).await
     }
 
-    /// The same with executors of the caller's own.
+    /// Opens the store and starts the runtime with executors of the caller's own.
     pub async fn start_with(
         settings: &Settings,
         executors: Arc<dyn Executors>,
@@ -102,7 +102,8 @@ impl Server {
         Ok(Self { runtime, app, serve, stop, control, workers, keys, issuer, reloading: None })
     }
 
-    /// Reads keys again once their file changes, and keys and the filter of the log at each hangup.
+    /// Makes the server read keys again once their file changes, and both the keys and the filter
+    /// of the log at each hangup.
     pub async fn reloading(
         mut self,
         settings: &Settings,
@@ -114,12 +115,12 @@ impl Server {
         self
     }
 
-    /// Cancelled to end the server in good order.
+    /// Returns the token that ends the server in good order when it is cancelled.
     pub fn stop(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Serves until stopped: then takes no new work, gives running steps and open requests the
+    /// Serves until stopped. Then it takes no new work, gives running steps and open requests the
     /// grace, and hands its threads over.
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
         let Self { runtime, app, serve, stop, control, workers, keys: _, issuer, reloading } = self;
@@ -151,7 +152,7 @@ impl Server {
     }
 }
 
-/// The OpenAPI document.
+/// Returns the OpenAPI document as YAML.
 pub fn openapi_yaml() -> anyhow::Result<String> {
     api::openapi().to_yaml().context("the OpenAPI document can't be written")
 }
@@ -207,7 +208,8 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
     }
 }
 
-/// So many connections that open files are left for everything else.
+/// Returns the settings of the HTTP server, with few enough connections to leave open files for
+/// everything else.
 fn serve_settings(settings: &Settings, open_files: u64) -> ServeSettings {
     let asked = settings.edge.max_connections;
     let (total, reserve) = super::files::share(open_files, asked);
@@ -249,14 +251,14 @@ fn quotas(settings: QuotaSettings) -> Quotas {
 fn origins(settings: &CorsOrigins) -> Origins {
     match settings {
         CorsOrigins::Any => Origins::Any,
-        // Whatever was read as an origin can stand in a header.
+        // Every text that was read as an origin can be the value of a header.
         CorsOrigins::Named(origins) => Origins::Named(
             origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok()).collect(),
         ),
     }
 }
 
-/// Never ends: it goes on for as long as the server serves.
+/// Reloads for as long as the server serves; never ends.
 async fn reload(reloading: Option<Reloading>) -> Infallible {
     if let Some(reloading) = reloading {
         reloading.run().await;

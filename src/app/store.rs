@@ -1,4 +1,4 @@
-//! Opens the store that the settings name, and moves its schema.
+//! Opens the store that the settings name, and migrates its schema.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::store::{
     SqliteArchive, SqliteStore, Store,
 };
 
-/// What to do to the schema.
+/// A change of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Migration {
-    /// Apply what is missing.
+    /// Apply the missing migrations.
     Up,
-    /// Undo everything after this version.
+    /// Undo every migration after this version.
     Down(i64),
     /// Change nothing.
     Status,
@@ -30,12 +30,12 @@ pub enum Migration {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
-    /// Whether it stands in for the one that the settings name.
+    /// Whether this store stands in for the one that the settings name.
     pub(super) fallback: bool,
 }
 
-/// Opens the store; a database that does not answer yet is waited for. What a fallback store of an
-/// earlier start holds is in the database when this returns.
+/// Opens the store, and waits for a database that does not answer yet. When this returns, the
+/// contents of an earlier start's fallback store are in the database.
 pub(super) async fn open(settings: &Settings, ambient: &Ambient) -> anyhow::Result<Opened> {
     let store: Arc<dyn Store> = match &settings.database {
         Database::Memory => {
@@ -67,8 +67,8 @@ pub(super) async fn open(settings: &Settings, ambient: &Ambient) -> anyhow::Resu
     Ok(Opened { store, fallback: false })
 }
 
-/// Opens the store that stands in for the database, if one may and that is what helps: a database
-/// that answers, and says no, has to be looked at.
+/// Opens the store that stands in for the database, if the settings allow one and it helps. A
+/// database that answers with a refusal has to be looked at instead.
 async fn fall_back(
     settings: &Settings,
     ambient: &Ambient,
@@ -116,7 +116,8 @@ async fn open_sqlite(
     Ok(Arc::new(store))
 }
 
-/// Opens what the settings name for reading alone; `None` if nothing outlives a process there.
+/// Opens the store that the settings name for reading alone; `None` if nothing there outlives a
+/// process.
 pub(super) async fn open_archive(
     settings: &Settings,
     ambient: &Ambient,
@@ -137,7 +138,7 @@ pub(super) async fn open_archive(
     }
 }
 
-/// Moves the schema and says, a line a migration, where it stands then.
+/// Migrates the schema and returns its state afterwards, one line a migration.
 pub async fn migrate(settings: &Settings, migration: Migration) -> anyhow::Result<Vec<String>> {
     let ambient = Ambient::start();
     let states = match &settings.database {
@@ -177,7 +178,7 @@ fn line(state: &MigrationState) -> String {
     format!("{:>4}  {applied}  {}", state.version, state.description)
 }
 
-/// Opens with patience, and gives the error a name that has no password in it.
+/// Opens with patience, and gives the error a name without a password.
 async fn patiently<T, F: Future<Output = Result<T, OpenError>>>(
     name: &str,
     (ambient, budget): (&Ambient, Duration),
@@ -193,7 +194,7 @@ fn postgres(url: &SecretString, settings: &Settings) -> PostgresSettings {
     PostgresSettings { url: url.clone(), schema: settings.schema.clone(), pooler: settings.pooler }
 }
 
-/// The database for logs: no password in it.
+/// Returns the name of the database for logs, without a password.
 pub(super) fn name(database: &Database) -> String {
     match database {
         Database::Memory => "memory".to_owned(),
@@ -210,7 +211,7 @@ fn sqlite_name(path: &Path) -> String {
     format!("DATABASE_URL = \"sqlite://{}\"", path.display())
 }
 
-/// Makes the folder that the database file is to stand in.
+/// Makes the folder of the database file.
 fn make_folder(path: &Path, name: &str) -> anyhow::Result<()> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Checks every record of the store that the settings name, beside whatever runs on it.
+//! Checks every record of the store that the settings name, while servers may run on it.
 
 use anyhow::Context as _;
 
@@ -6,7 +6,7 @@ use super::Ambient;
 use crate::config::Settings;
 use crate::runtime::{self, Finding};
 
-/// Checks the store; each line of the outcome goes to `line`. `true`: all is well.
+/// Checks the store, passes each line of the outcome to `line`, and returns whether all is well.
 pub async fn verify(
     settings: &Settings,
     mut line: impl FnMut(&str) + Send,

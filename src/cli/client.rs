@@ -1,4 +1,4 @@
-//! The HTTP client of the command line: what `dev` and `health` speak to a server with.
+//! The HTTP client of the command line, with which `dev`, `explain` and `health` call a server.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::config::ListenAddress;
 
-/// A server on this machine answers at once; this is for one that hangs.
+/// The time to connect. A server on this machine answers at once; this is for one that hangs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest wait for an answer that is not a stream.
+/// The longest wait for an answer that is not a stream.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Speaks to one server.
+/// A client of one server.
 #[derive(Debug, Clone)]
 pub(super) struct Api {
     client: Client,
@@ -22,7 +22,8 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// A client of the server at `base`, with an API key's secret if it wants one.
+    /// Makes a client of the server at `base`, with the secret of an API key if the server wants
+    /// one.
     pub(super) fn new(base: &str, key: Option<String>) -> anyhow::Result<Self> {
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -33,12 +34,12 @@ impl Api {
         Ok(Self { client, base: base.trim_end_matches('/').to_owned(), key })
     }
 
-    /// The server's address.
+    /// Returns the server's address.
     pub(super) fn base(&self) -> &str {
         &self.base
     }
 
-    /// The API key's secret that it presents.
+    /// Returns the API key's secret that the client presents.
     pub(super) fn key(&self) -> Option<&str> {
         self.key.as_deref()
     }
@@ -57,7 +58,7 @@ impl Api {
         json(self.authorized(request).send().await?, path).await
     }
 
-    /// Opens an event stream after event `after`.
+    /// Opens an event stream behind event `after`.
     pub(super) async fn stream(&self, path: &str, after: u64) -> anyhow::Result<Response> {
         let request = self.client.get(format!("{}{path}", self.base));
         let request = request.header("Accept", "text/event-stream");
@@ -65,7 +66,7 @@ impl Api {
         Ok(self.authorized(request).send().await?)
     }
 
-    /// Whether a GET is answered with 2xx.
+    /// Returns whether a GET is answered with 2xx.
     pub(super) async fn is_fine(&self, path: &str) -> anyhow::Result<bool> {
         let request = self.client.get(format!("{}{path}", self.base)).timeout(ANSWER_TIMEOUT);
         Ok(self.authorized(request).send().await?.status().is_success())
@@ -92,7 +93,7 @@ async fn json(response: Response, path: &str) -> anyhow::Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("{path} was not answered with JSON"))
 }
 
-/// What a problem document says, for a person; of any other body, all of it.
+/// Returns the reason in a problem document, for a person, or the whole of any other body.
 fn reason(text: &str) -> String {
     let problem = serde_json::from_str::<Value>(text).unwrap_or_default();
     let member = |name| problem.get(name).and_then(Value::as_str);
@@ -102,7 +103,7 @@ fn reason(text: &str) -> String {
     }
 }
 
-/// The URL at which a server that listens on `addr` is reached from the same machine.
+/// Returns the URL at which the same machine reaches a server that listens on `addr`.
 pub(super) fn local_url(addr: &ListenAddress) -> String {
     let host = match addr.host.as_str() {
         "0.0.0.0" => "127.0.0.1",

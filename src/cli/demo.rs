@@ -16,11 +16,11 @@ use crate::model::{Event, EventBody};
 const RELEASE_NOTES: &str = include_str!("../../examples/release-notes.json");
 const PARALLEL: &str = include_str!("../../examples/parallel.json");
 
-/// Times a stream may break off without a new event before the demo gives up.
+/// The number of times that a stream may break off without a new event before the demo gives up.
 const MAX_BREAKS: u32 = 5;
-/// Pause before a broken stream is taken up again.
+/// The pause before a broken stream is resumed.
 const BREAK: Duration = Duration::from_millis(300);
-/// The demo takes seconds; this is for one that hangs.
+/// The time limit of the demo. It takes seconds; this is for one that hangs.
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// A workflow with an input to show.
@@ -52,7 +52,8 @@ async fn show(api: &Api, color: bool) -> anyhow::Result<()> {
     if completed { Ok(()) } else { bail!("thread {thread} did not complete") }
 }
 
-/// Notes of the repository we stand in; without git or a repository, something that needs neither.
+/// Returns a demo that writes release notes of the repository in the working directory, or, without
+/// git or a repository, one that needs neither.
 async fn choose(api: &Api) -> anyhow::Result<Demo> {
     let here = std::env::current_dir().context("the working directory is gone")?;
     match history(&here).await {
@@ -70,8 +71,8 @@ async fn choose(api: &Api) -> anyhow::Result<Demo> {
     }
 }
 
-/// The newest commits of the repository that `folder` lies in, a line each. This process asks git for
-/// them, not a step: a server that lets steps start git lets them start anything.
+/// Returns the newest commits of the repository that `folder` lies in, a line each. This process
+/// calls git, and no step does: a server that lets steps start git lets them start anything.
 async fn history(folder: &Path) -> Result<Vec<String>, String> {
     let output = Command::new("git")
         .arg("-C")
@@ -91,7 +92,7 @@ async fn history(folder: &Path) -> Result<Vec<String>, String> {
     }
 }
 
-/// Follows the thread to its end, wherever the stream breaks off; `true` if it completed.
+/// Follows the thread to its end, wherever the stream breaks off; `true` if the thread completed.
 async fn follow(api: &Api, thread: &str, mut renderer: Renderer) -> anyhow::Result<bool> {
     let path = format!("/stream/{thread}");
     let mut seen = 0;
@@ -139,7 +140,7 @@ async fn read_stream(
     Ok(None)
 }
 
-/// Prints what the thread ended with: text as text, anything else as JSON.
+/// Prints the output or the error of the thread: text as text, anything else as JSON.
 fn result(status: &Value) {
     let output = status.get("output").filter(|output| !output.is_null());
     let shown = match (output, status.get("error")) {

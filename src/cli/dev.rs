@@ -1,4 +1,4 @@
-//! `rethread dev`: serves, and shows a first workflow run from end to end.
+//! `rethread dev`: serves, and shows the run of a first workflow from end to end.
 
 use std::io::ErrorKind;
 
@@ -11,17 +11,17 @@ use super::{demo, out, serve};
 use crate::app;
 use crate::config::{ApiKey, ListenAddress, Reload, Settings};
 
-/// Read for development only: a server's environment is set by whoever runs it.
+/// The dotenv file, read for development only: the operator of a server sets its environment.
 pub(super) const DOTENV: &str = ".env";
-/// Logs that leave the screen to the demo, unless somebody asked for more.
+/// The log filter that leaves the screen to the demo, unless somebody asked for more.
 pub(super) const QUIET: &str = "warn";
 
-/// What `dev` can be told.
+/// The options of `dev`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DevOptions {
-    /// Stop after the demo.
+    /// Whether to stop after the demo.
     pub once: bool,
-    /// Whether colours are wanted, where there is a terminal.
+    /// Whether to use colours, where there is a terminal.
     pub color: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) async fn dev(
     serve::announce(addr);
     let host = addr.ip().to_string();
     let base = local_url(&ListenAddress { host, port: addr.port() });
-    // For this terminal alone: the address opens a session of a browser, and stands in no log.
+    // The address is for this terminal alone: it opens a browser's session, and is in no log.
     out::line(&format!("in a browser: {base}/?key={key}"));
     let api = Api::new(&base, Some(key))?;
     let stop = server.stop();
@@ -63,7 +63,7 @@ pub(super) async fn dev(
     serving.await
 }
 
-/// Listens on the address, or on another port if somebody else has that one.
+/// Listens on the address, or on another port if that one is in use.
 async fn listen(addr: &ListenAddress) -> anyhow::Result<TcpListener> {
     let free = match app::bind(addr).await {
         Err(error) if error.kind() == ErrorKind::AddrInUse => addr.with_port(0),
@@ -76,8 +76,9 @@ async fn listen(addr: &ListenAddress) -> anyhow::Result<TcpListener> {
     app::bind(&free).await.with_context(|| format!("no free port on {}", addr.host))
 }
 
-/// A key for this process's own client and for whoever reads the terminal; it dies with the process.
-/// Without one, any program and many a page on this machine could run what a workflow may.
+/// Makes a key for this process's own client and for the person at the terminal; it dies with the
+/// process. Without a key, any program and many a page on this machine could run what a workflow
+/// may.
 fn own_key(settings: &mut Settings) -> String {
     let secret = app::random_secret();
     settings.api_keys.push(ApiKey::new("dev", &secret));

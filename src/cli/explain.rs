@@ -1,4 +1,5 @@
-//! `rethread explain`: asks a server why a thread does not move, and prints what would end that.
+//! `rethread explain`: asks a server why a thread does not move, and prints the calls that would
+//! end that.
 
 use std::path::Path;
 
@@ -10,10 +11,10 @@ use super::out;
 use crate::config::{Values, read_address};
 use crate::model::ThreadId;
 
-/// Where and how to ask.
+/// The server to ask, and the key to ask it with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
-    /// The server; absent: the one that is configured.
+    /// The server's address; if absent, the configured one.
     pub url: Option<&'a str>,
     /// A file that holds the secret of an API key.
     pub key_file: Option<&'a Path>,
@@ -54,7 +55,8 @@ fn lines(told: &Value, (base, key_file): (&str, Option<&Path>)) -> Vec<String> {
         lines.push(format!("  ends with: {}", text(&cause["endsWith"])));
         let call = &cause["call"];
         if call.is_object() {
-            // Read when it is sent: neither the screen nor the shell's history has the secret.
+            // The key is read from its file when the call is sent, so that neither the screen nor
+            // the shell's history has the secret.
             let key = key_file.map_or_else(String::new, |path| {
                 let path = quoted(&path.display().to_string());
                 format!(" -H \"Authorization: Bearer $(cat {path})\"")
@@ -71,7 +73,7 @@ fn lines(told: &Value, (base, key_file): (&str, Option<&Path>)) -> Vec<String> {
     lines
 }
 
-/// A text as one word of a shell.
+/// Quotes a text as one word of a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }

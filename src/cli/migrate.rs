@@ -1,11 +1,11 @@
-//! `rethread migrate`: the schema forward, back, or as it is.
+//! `rethread migrate`: moves the schema forward or back, or shows where it stands.
 
 use super::args::Action;
 use super::out;
 use crate::app::{self, Migration};
 use crate::config::{ConfigError, Settings};
 
-/// Does it and shows where the schema stands.
+/// Runs the migration and shows where the schema stands.
 pub(super) async fn migrate(
     settings: &Settings,
     action: Action,

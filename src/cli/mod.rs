@@ -32,9 +32,9 @@ use crate::telemetry;
 
 use args::{Cli, Command};
 
-/// Something could not be done.
+/// The exit code when something could not be done.
 const FAILED: u8 = 1;
-/// The command line or the configuration can't be used.
+/// The exit code when the command line or the configuration can't be used.
 const UNUSABLE: u8 = 2;
 
 /// Runs the command that the process was started with.
@@ -67,8 +67,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Serves with executors of the caller's own until a signal, as the environment says: for programs
-/// that the server is a part of.
+/// Serves with executors of the caller's own until a signal, configured by the environment: for
+/// programs that embed the server.
 pub fn serve_with(executors: Arc<dyn Executors>) -> anyhow::Result<()> {
     let (flags, environment) =
         (BTreeMap::new(), Environment::of_started(config::process_variables()));
@@ -82,7 +82,7 @@ fn run(
     flags: &BTreeMap<String, String>,
     mut environment: Environment,
 ) -> anyhow::Result<()> {
-    // What stands in a `.env` file joins before files are read, and nobody else reads one.
+    // The variables of a `.env` file join before files are read, and only `dev` reads one.
     let color = environment.get("NO_COLOR").is_none();
     if matches!(command, Command::Dev { .. }) {
         environment.add_dotenv(std::path::Path::new(dev::DOTENV))?;
@@ -157,7 +157,8 @@ impl Loaded {
     }
 }
 
-/// Runs a command on a runtime of its own, which is dropped without waiting for what hangs.
+/// Runs a command on a runtime of its own, and drops the runtime without waiting for tasks that
+/// hang.
 fn block_on<F: Future<Output = anyhow::Result<()>>>(command: F) -> anyhow::Result<()> {
     app::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

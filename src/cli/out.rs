@@ -1,6 +1,6 @@
 //! The one place that writes to stdout and stderr.
 //!
-//! Nobody reading is no reason to fail: a closed pipe ends the output, not the server.
+//! A missing reader is no reason to fail: a closed pipe ends the output, not the server.
 
 use std::io::{self, Write as _};
 
@@ -15,7 +15,7 @@ pub(super) fn part(text: &str) {
     ignore(write!(stdout, "{text}").and_then(|()| stdout.flush()));
 }
 
-/// Prints a line to stderr: what a person at the terminal has to know.
+/// Prints a line to stderr, for the person at the terminal.
 pub(super) fn problem(text: &str) {
     ignore(writeln!(io::stderr().lock(), "rethread: {text}"));
 }

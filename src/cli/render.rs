@@ -1,4 +1,5 @@
-//! Shows the events of a thread as they come: a line each, and on a terminal a bar beneath.
+//! Shows the events of a thread as they come: a line each, and on a terminal a progress bar
+//! beneath.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
@@ -10,9 +11,9 @@ use crate::model::{
     StepStart, StepStatus, StepWaiting, Timestamp, WorkflowPaused,
 };
 
-/// Columns of the bar: fits a narrow terminal beside its label.
+/// The columns of the bar: it fits a narrow terminal beside its label.
 const BAR_WIDTH: usize = 32;
-/// Columns of a step's name; longer ones push the rest to the right.
+/// The columns of a step's name; longer names push the rest to the right.
 const NAME_WIDTH: usize = 12;
 
 /// Draws the life of one thread.
@@ -25,7 +26,7 @@ pub(super) struct Renderer {
     color: bool,
 }
 
-/// What a line is about, and so how it looks.
+/// The tone of a line, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tone {
     Plain,
@@ -35,7 +36,7 @@ enum Tone {
 }
 
 impl Renderer {
-    /// For a workflow of `total` steps.
+    /// Makes a renderer for a workflow of `total` steps.
     pub(super) fn new(total: usize, color: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         Self { total, ended: BTreeSet::new(), began: None, terminal, color: color && terminal }
@@ -51,7 +52,7 @@ impl Renderer {
         }
     }
 
-    /// Leaves the bar where it stands and goes on beneath it.
+    /// Leaves the bar in its last state and goes on beneath it.
     pub(super) fn finish(&self) {
         if self.terminal {
             out::line("");
@@ -90,13 +91,13 @@ impl Renderer {
     }
 }
 
-/// The step that ended with this event, if one did.
+/// Returns the step that ended with this event, if one did.
 fn ended_step(body: &EventBody) -> Option<&StepId> {
     let ends = body.event_type().step.is_some_and(StepStatus::is_terminal);
     body.step().filter(|_| ends)
 }
 
-/// How an event is told: its tone, its mark, what it is about, and what happened.
+/// Returns the description of an event: its tone, its mark, its subject, and what happened.
 fn describe(body: &EventBody) -> (Tone, char, &str, String) {
     match body {
         EventBody::WorkflowStart(start) => {
@@ -170,7 +171,7 @@ fn completed(data: &StepComplete) -> String {
     format!("completed{by} in {}", time(data.duration_ms))
 }
 
-/// A question to a person, and what became of it.
+/// Describes a question to a person, or what became of one.
 fn asked(id: &str, what: &str) -> (Tone, char, &'static str, String) {
     (Tone::Careful, '?', "intervention", format!("{id}: {what}"))
 }

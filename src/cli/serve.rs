@@ -1,4 +1,4 @@
-//! `rethread serve`: start, say where, serve until a signal, end in good order.
+//! `rethread serve`: starts, prints the address, serves until a signal, and ends in good order.
 
 use std::net::SocketAddr;
 
@@ -41,12 +41,12 @@ pub(super) async fn start(
     }
 }
 
-/// Says where the server listens, in the words that scripts wait for.
+/// Prints the address that the server listens on, in the words that scripts wait for.
 pub(super) fn announce(addr: SocketAddr) {
     out::line(&format!("listening on http://{addr}"));
 }
 
-/// Serves until a signal, then lets `serving` end in good order; a second signal ends the wait.
+/// Serves until a signal, then lets `serving` end in good order. A second signal ends the wait.
 pub(super) async fn until_signal<F: Future<Output = anyhow::Result<()>>>(
     serving: F,
     stop: CancellationToken,

@@ -1,12 +1,12 @@
-//! SIGTERM and SIGINT: the first asks for an orderly end, the second for an end. SIGHUP ends
-//! nothing: keys and the filter of the log are read again.
+//! SIGTERM and SIGINT: the first asks for an orderly end, the second for an end at once. SIGHUP
+//! ends nothing: it makes the server read the keys and the filter of the log again.
 
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-/// Listens from the moment it is made, so that no signal is lost.
+/// The signals of this process, from the moment this is made, so that none is lost.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Signal,
@@ -26,12 +26,12 @@ impl Signals {
         })
     }
 
-    /// Notified of each SIGHUP, for as long as [`Self::next`] is waited for.
+    /// Returns the notification of each SIGHUP, given for as long as [`Self::next`] is awaited.
     pub(super) fn hangups(&self) -> Arc<Notify> {
         Arc::clone(&self.hangups)
     }
 
-    /// Waits for the next one that ends something and says which.
+    /// Waits for the next signal that ends something and returns its name.
     pub(super) async fn next(&mut self) -> &'static str {
         loop {
             tokio::select! {

@@ -3,22 +3,22 @@
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Frame {
-    /// Its id, if it has one.
+    /// The id, if there is one.
     pub id: Option<u64>,
-    /// Its name.
+    /// The name.
     pub event: String,
-    /// Its data.
+    /// The data.
     pub data: String,
 }
 
-/// Puts frames together from chunks that may end anywhere.
+/// A parser that assembles frames from chunks that may end anywhere.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     buffer: Vec<u8>,
 }
 
 impl Parser {
-    /// Takes a chunk and gives the frames that are whole now.
+    /// Takes a chunk and returns the frames that are complete now.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Vec<Frame> {
         self.buffer.extend_from_slice(chunk);
         let mut frames = Vec::new();

@@ -1,6 +1,6 @@
 //! Names that other tools use for the same settings.
 //!
-//! An alias only fills in what its own setting left open, and always with a line in the log, so
+//! An alias only fills in a setting that nothing else sets, and always with a line in the log, so
 //! that nobody is surprised by a variable that was set for another program.
 
 use super::database::mask_url;
@@ -13,17 +13,17 @@ pub(super) struct Aliased {
     pub id: &'static str,
     /// The variable it came from.
     pub from: &'static str,
-    /// The value, in the setting's own form.
+    /// The value, in the form that the setting itself takes.
     pub value: String,
 }
 
-/// Variables that stand in for `DATABASE_URL`, in the order they are looked at.
+/// The variables that stand in for `DATABASE_URL`, in the order in which they are read.
 const DATABASE_URLS: [&str; 2] = ["POSTGRES_URL", "POSTGRES_CONNECTION_STRING"];
-/// Switches that ask for Postgres.
+/// The switches that ask for Postgres.
 const WANT_POSTGRES: [&str; 2] = ["USE_POSTGRES", "USE_POSTGRES_SAVER"];
-/// Switches that ask for SQLite.
+/// The switches that ask for SQLite.
 const WANT_SQLITE: [&str; 2] = ["USE_SQLITE", "DEV_USE_SQLITE"];
-/// Variables of the field that have no counterpart, and what to do instead.
+/// Common variables without a counterpart here, and what to do instead.
 const UNSUPPORTED: [(&str, &str); 2] = [
     ("WORKFLOW_MAX_RETRIES", "set `defaults.retry.maxAttempts` in the workflow"),
     ("WORKFLOW_ENABLE_MONITORING", "monitoring is always on"),
@@ -61,7 +61,7 @@ pub(super) fn read_aliases(
     Ok(found)
 }
 
-/// The database that the aliases ask for, if they ask for one.
+/// Returns the database that the aliases ask for, if they ask for one.
 fn database(environment: &Environment) -> Result<Option<Aliased>, ConfigError> {
     let id = "database_url";
     let mut faults = Vec::new();
@@ -124,7 +124,7 @@ fn in_directory(directory: &str) -> String {
     format!("sqlite://{}/rethread.db", directory.trim_end_matches('/'))
 }
 
-/// Reads a switch as the field writes it; `None` if it is none.
+/// Reads a switch in the forms that other tools write; `None` if the text is none of them.
 pub(super) fn read_switch(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
@@ -133,7 +133,7 @@ pub(super) fn read_switch(text: &str) -> Option<bool> {
     }
 }
 
-/// A level of Python's logging in the words of ours.
+/// Translates a log level of Python into our words.
 fn log_level(level: &str) -> String {
     match level.to_ascii_uppercase().as_str() {
         "WARNING" => "warn".to_owned(),
@@ -146,7 +146,7 @@ fn log_level(level: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Variables, and the value and the variable that win.
+    /// Variables, with the value and the variable that win.
     type Case<'a> = (&'a [(&'a str, &'a str)], Option<(&'a str, &'a str)>);
 
     fn url(variables: &[(&str, &str)]) -> Result<Option<(String, &'static str)>, ConfigError> {

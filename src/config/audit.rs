@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// What the audit list tells, and for how long.
+/// The scope of the audit list, and the retention of its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditSettings {
-    /// How long entries are kept.
+    /// The time that entries are kept.
     pub retention: Duration,
-    /// Whether reads of inputs and outputs are told as well.
+    /// Whether reads of inputs and outputs are recorded as well.
     pub reads: bool,
 }

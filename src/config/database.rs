@@ -1,14 +1,14 @@
-//! Reads `DATABASE_URL`, and masks what a log must not show of it.
+//! Reads `DATABASE_URL`, and masks the parts that a log must not show.
 
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 use url::Url;
 
-/// Where threads are kept.
+/// The database that threads are kept in.
 #[derive(Debug, Clone)]
 pub enum Database {
-    /// PostgreSQL; the address with its password.
+    /// PostgreSQL: the address with its password.
     Postgres(SecretString),
     /// A SQLite file.
     Sqlite(PathBuf),
@@ -16,10 +16,10 @@ pub enum Database {
     Memory,
 }
 
-/// What to use if the database can't be reached at start.
+/// The store to use if the database can't be reached at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
-    /// Nothing: the start fails.
+    /// No store: the start fails.
     None,
     /// A SQLite file of this replica.
     Sqlite,
@@ -27,7 +27,7 @@ pub enum Fallback {
     Memory,
 }
 
-/// What is allowed, for the message about what is not.
+/// The allowed addresses, for the message that refuses another one.
 pub(super) const ALLOWED: &str = "postgres://user:password@host/database, sqlite://path or memory:";
 
 /// Reads a database address.
@@ -83,12 +83,12 @@ pub(super) fn read_schema(text: &str) -> Result<String, String> {
     }
 }
 
-/// Bytes. Postgres cuts longer names off without a word.
+/// The longest identifier, in bytes. Postgres silently cuts longer names off.
 const MAX_IDENTIFIER: usize = 63;
 
-/// The address with its password (and any `password` parameter) masked.
+/// Returns the address with its password (and any `password` parameter) masked.
 pub fn mask_url(text: &str) -> String {
-    // An '@' beyond the host is most likely of a password with a '/', '?' or '#' in it.
+    // An '@' beyond the host most likely belongs to a password with a '/', '?' or '#' in it.
     let read = |url: &Url| url.has_host() && !url[url::Position::AfterHost..].contains('@');
     let Some(mut url) = Url::parse(text).ok().filter(read) else {
         return mask_by_hand(text);
@@ -109,7 +109,7 @@ pub fn mask_url(text: &str) -> String {
     url.to_string()
 }
 
-/// Words in the names of parameters that hold a secret.
+/// The words in the names of parameters that hold a secret.
 const SECRETS: [&str; 4] = ["pass", "pwd", "secret", "token"];
 
 fn is_password(key: &str) -> bool {
@@ -117,8 +117,9 @@ fn is_password(key: &str) -> bool {
     SECRETS.iter().any(|word| key.contains(word))
 }
 
-/// What is no address may still hold a password. Without a scheme nothing of it is shown; else
-/// everything up to the last `@` goes, or from the first `:` on, and everything after a secret's name.
+/// Masks a text that is no address but may still hold a password. Without a scheme, nothing of it
+/// is shown. Otherwise everything up to the last `@` goes, or from the first `:` on, and everything
+/// after a secret's name.
 fn mask_by_hand(text: &str) -> String {
     let scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let Some((scheme, rest)) = text.split_once("://").filter(|(name, _)| name.bytes().all(scheme))

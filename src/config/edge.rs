@@ -1,5 +1,5 @@
-//! Reads what bounds the door: the names that this server goes by, the origins of pages that may
-//! call it, and how many connections it takes.
+//! Reads the settings that bound access to the server: its names, the origins of pages that may
+//! call it, and the number of its connections.
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
@@ -9,47 +9,50 @@ use url::Url;
 use super::{Notice, parse};
 use crate::model::HostPort;
 
-/// What is allowed as the names of this server, for the message about what is not.
+/// The allowed names of this server, for the message that refuses another text.
 pub(super) const HOSTS: &str =
     "names or addresses separated by commas, such as flows.example.com or 10.0.0.7:8080";
-/// What is allowed as origins, for the message about what is not.
+/// The allowed origins, for the message that refuses another text.
 pub(super) const ORIGINS: &str =
     "origins separated by commas, such as https://app.example.com or http://localhost:3000; or *";
-/// Connections. Not even a probe gets through less; more than a machine has ports for.
+/// The range of the number of connections. Below 1, not even a probe gets through; the upper end is
+/// more than a machine has ports.
 pub(super) const CONNECTIONS: RangeInclusive<u64> = 1..=1_000_000;
-/// Wrong keys a minute; 0 is off. Above, nobody is slowed down.
+/// The range of wrong keys a minute; 0 switches the bound off. Above the range, nobody is slowed
+/// down.
 pub(super) const WRONG_KEYS: RangeInclusive<u64> = 0..=100_000;
-/// Every origin.
+/// The text that allows every origin.
 const ANY: &str = "*";
 
-/// Whom the server answers, and how many at once.
+/// The callers that the server answers, and the number of their connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EdgeSettings {
-    /// Names this server goes by; with keys any, if empty.
+    /// The names that this server goes by. If there are none, a server with keys answers to any
+    /// name.
     pub hosts: Vec<HostPort>,
-    /// Whose pages may call from a browser.
+    /// The origins of pages that may call from a browser.
     pub origins: CorsOrigins,
-    /// Connections at once.
+    /// The most connections at once.
     pub max_connections: usize,
-    /// Connections at once from one address.
+    /// The most connections at once from one address.
     pub max_connections_per_address: usize,
-    /// Wrong keys a minute that are looked at from one address; `None`: all of them.
+    /// The number of wrong keys that are looked up per minute and address; `None`: all of them.
     pub wrong_keys: Option<NonZeroU32>,
 }
 
-/// Whose pages may call from a browser.
+/// The origins of pages that may call from a browser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CorsOrigins {
-    /// These, written as browsers write an origin; perhaps none.
+    /// These origins, written as browsers write them; the list may be empty.
     Named(Vec<String>),
-    /// All of them.
+    /// All origins.
     Any,
 }
 
 /// Reads the names of this server.
 pub(super) fn hosts(text: &str) -> Result<Vec<HostPort>, String> {
     let read = |entry: &String| {
-        // A pattern would look like a name and never match one.
+        // A pattern would pass for a name and never match one.
         let host = HostPort::parse(entry).filter(|_| !entry.contains('*'));
         host.ok_or_else(|| format!("{entry:?} is neither a name nor an address"))
     };
@@ -66,7 +69,7 @@ pub(super) fn origins(text: &str) -> Result<CorsOrigins, String> {
     some(&entries)?.iter().map(read).collect::<Result<_, _>>().map(CorsOrigins::Named)
 }
 
-/// What there is to say of these settings for a server without keys.
+/// Returns the lines for the log about settings that have no effect on a server without keys.
 pub(super) fn notices_without_keys(settings: &EdgeSettings) -> Vec<Notice> {
     let mut notices = Vec::new();
     if !settings.hosts.is_empty() {
@@ -90,7 +93,8 @@ fn some(entries: &[String]) -> Result<&[String], String> {
     if entries.is_empty() { Err("nothing is named".to_owned()) } else { Ok(entries) }
 }
 
-/// An origin as browsers write it: a scheme, a host and a port unless it is the usual one.
+/// Returns an origin as browsers write it: the scheme, the host, and the port unless it is the
+/// usual one.
 fn origin(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let url = Url::parse(text).ok()?;
@@ -99,8 +103,8 @@ fn origin(text: &str) -> Option<String> {
     {
         return None;
     }
-    // Pages of programs with schemes of their own (`app://main`) have an origin for the browser,
-    // but none for the URL standard.
+    // The pages of programs with schemes of their own (`app://main`) have an origin for the
+    // browser, but none in the URL standard.
     if matches!(url.scheme(), "http" | "https") {
         Some(url.origin().ascii_serialization())
     } else {

@@ -1,6 +1,6 @@
 //! The process environment, read once and then passed on as a value.
 //!
-//! Nothing else in the program looks at the environment, so tests can hand in their own.
+//! No other code reads the environment, so tests can pass their own.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,17 +8,17 @@ use std::path::Path;
 
 use super::ConfigError;
 
-/// Prefix of the variables that hold what `{secrets.NAME}` stands for.
+/// The prefix of the variables that hold the values of `{secrets.NAME}`.
 pub const SECRET_PREFIX: &str = "RETHREAD_SECRET_";
 
-/// All variables of this process, as they are: for whoever hides the secrets among them, and for
-/// the few that programs started by steps inherit.
+/// Returns all variables of this process as they are: for the code that hides the secrets among
+/// them, and for the few variables that programs of steps inherit.
 pub fn process_variables() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()
 }
 
-/// Variables by name. A variable that is set to nothing counts as not set: that is how compose
-/// files and `.env` templates say "use the default".
+/// The variables by name. A variable with an empty value counts as not set: compose files and
+/// `.env` templates use that to say "use the default".
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
@@ -26,7 +26,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Takes the variables that this process was started with.
+    /// Makes an environment of the variables that this process was started with.
     pub fn of_started(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut environment = Self::default();
         for (name, value) in variables {
@@ -39,7 +39,7 @@ impl Environment {
         environment
     }
 
-    /// An environment with these variables.
+    /// Makes an environment of these variables.
     pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut environment = Self::default();
         for (name, value) in variables {
@@ -48,7 +48,8 @@ impl Environment {
         environment
     }
 
-    /// Adds what a dotenv file sets and the environment does not; nothing if there is no file.
+    /// Adds the variables that a dotenv file sets and the environment does not. Returns whether
+    /// there is such a file.
     pub fn add_dotenv(&mut self, path: &Path) -> Result<bool, ConfigError> {
         if !path.is_file() {
             return Ok(false);
@@ -66,12 +67,12 @@ impl Environment {
         Ok(true)
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// Variables whose name starts with `prefix`, in the order of their names.
+    /// Returns the variables whose names start with `prefix`, in the order of their names.
     pub fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
         self.variables
             .iter()
@@ -79,7 +80,7 @@ impl Environment {
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Variables that were set to something that is not text.
+    /// Returns the names of the variables whose values are not text.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
     }

@@ -1,16 +1,17 @@
-//! Why a configuration can't be used: all faults at once, secrets masked.
+//! The reasons why a configuration can't be used: all faults at once, with secrets masked.
 
 use std::fmt;
 
-/// Everything that is wrong with the configuration. The process ends with exit code 2.
+/// All faults of a configuration. The process ends with exit code 2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// One line each: the setting's name, where it came from, the value, and what is allowed.
+    /// One line a fault: the setting's name, the source of its value, the value, and the allowed
+    /// values.
     pub faults: Vec<String>,
 }
 
 impl ConfigError {
-    /// An error with a single fault.
+    /// Makes an error with a single fault.
     pub fn one(fault: String) -> Self {
         Self { faults: vec![fault] }
     }
@@ -28,22 +29,22 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Something worth a line in the log once there is one: an alias in use, a key that is short.
+/// A line for the log once there is one, such as an alias in use or a short key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// Whether it deserves a warning rather than a plain line.
+    /// Whether to log a warning rather than a plain line.
     pub warning: bool,
-    /// What to say.
+    /// The text of the line.
     pub text: String,
 }
 
 impl Notice {
-    /// A plain line.
+    /// Makes a plain line.
     pub fn info(text: String) -> Self {
         Self { warning: false, text }
     }
 
-    /// A warning.
+    /// Makes a warning.
     pub fn warn(text: String) -> Self {
         Self { warning: true, text }
     }

@@ -1,4 +1,4 @@
-//! Writes `.env.example` from the one definition of the settings.
+//! Writes `.env.example` from the table of the settings.
 
 use super::{Setting, settings_list};
 
@@ -16,7 +16,7 @@ const TAIL: &str = "
 # RETHREAD_SECRET_NAME_FILE
 ";
 
-/// The text of `.env.example`.
+/// Returns the text of `.env.example`.
 pub fn env_example() -> String {
     let mut text = HEAD.to_owned();
     for setting in settings_list() {
@@ -40,7 +40,7 @@ fn line_of(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-/// Columns of a line, without the `# `.
+/// The columns of a line, without the `# `.
 const WIDTH: usize = 98;
 
 fn wrap(help: &str) -> Vec<String> {

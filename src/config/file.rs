@@ -1,7 +1,8 @@
-//! The file layer: `rethread.toml`, flat, one key a setting.
+//! The layer of `rethread.toml`: a flat file with one key a setting.
 //!
-//! A key is a flag's name (`max-running` or `max_running`) or the variable's (`RETHREAD_MAX_RUNNING`).
-//! A key that is neither is refused by name: a typo must never be silently dropped.
+//! A key is the name of a flag (`max-running` or `max_running`) or of a variable
+//! (`RETHREAD_MAX_RUNNING`). Any other key is refused by name: a typo must never be silently
+//! ignored.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,10 @@ use toml::Value;
 
 use super::{ConfigError, Setting};
 
-/// The file that is read when none is named, if it is there.
+/// The file that is read when none is named, if it exists.
 pub(super) const DEFAULT_FILE: &str = "rethread.toml";
 
-/// Reads the file; `path` is what was asked for, `None` means the default file if it exists.
+/// Reads the file at `path`; without a path, the default file if it exists.
 pub(super) fn read_file(
     path: Option<&str>,
     settings: &[Setting],
@@ -72,7 +73,7 @@ fn hint(key: &str, settings: &[Setting]) -> String {
     format!("; allowed: {}", names.join(", "))
 }
 
-/// A value as the text that the variable would hold.
+/// Returns a value as the text that the variable would hold.
 fn as_text(value: &Value) -> Result<String, &'static str> {
     match value {
         Value::String(text) => Ok(text.clone()),

@@ -1,4 +1,4 @@
-//! Whatever an operator writes is a setting or a fault that names it.
+//! Fuzzes the readers of settings: every text gives a setting, or a fault that names the setting.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -50,7 +50,7 @@ fn any_file_is_settings_or_faults_that_name_what_is_wrong() {
 
 #[test]
 fn any_list_of_keys_is_read_or_refused_without_a_secret_shown() {
-    /// In the secrets of the corpus; nobody's name.
+    /// A secret of the corpus, which is no name.
     const SECRET: &str = "hunter2";
     let tokens =
         [":reader", ":operator:team", "hunter2", ",", ":", "a:hunter2hunter2hunter2", ":admin"];
@@ -73,7 +73,7 @@ fn any_list_of_keys_is_read_or_refused_without_a_secret_shown() {
                 format!("{:?}", keys.iter().map(|key| key.role).max())
             }
             Err(fault) => {
-                // What has no colon is a secret as well.
+                // A text without a colon is a secret as well.
                 let in_name = text.contains(':') && shown;
                 assert!(in_name || !fault.contains(SECRET), "{fault}");
                 fault

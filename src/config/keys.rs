@@ -1,4 +1,4 @@
-//! Reads API keys: `name:secret[:role[:namespace]]`. Secrets are hashed at once; nothing keeps
+//! Reads API keys: `name:secret[:role[:namespace]]`. Secrets are hashed at once; no code keeps
 //! their text.
 
 use std::path::Path;
@@ -8,21 +8,21 @@ use sha2::{Digest as _, Sha256};
 use super::Notice;
 use crate::model::{Namespace, Role};
 
-/// An API key: who it is, what it may do and where, and the hash its secret must have.
+/// An API key: its holder, role and namespace, and the hash of its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
-    /// Who uses it; shown in events as `by`.
+    /// The holder's name; events show it as `by`.
     pub name: String,
-    /// SHA-256 of the secret.
+    /// The SHA-256 of the secret.
     pub hash: [u8; 32],
-    /// What it may do.
+    /// The role, which decides which calls the key may make.
     pub role: Role,
-    /// Whose threads it sees.
+    /// The namespace, whose threads the key sees.
     pub namespace: Namespace,
 }
 
 impl ApiKey {
-    /// An admin's key of the default namespace, from its name and its secret.
+    /// Makes an admin's key of the default namespace from its name and its secret.
     pub fn new(name: &str, secret: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -33,21 +33,22 @@ impl ApiKey {
     }
 }
 
-/// What is allowed, for the message about what is not.
+/// The allowed texts, for the message that refuses another one.
 pub(super) const ALLOWED: &str = "name:secret or name:secret:role[:namespace], separated by commas, or @file with one a line; \
      a name is up to 64 letters, digits, '.', '_' or '-'; a role is reader, invoker, operator or admin";
 
-/// Characters. A key this long, drawn at random, can't be guessed over a network.
+/// The length of a good secret, in characters. A random key of this length can't be guessed over a
+/// network.
 const GOOD_LENGTH: usize = 16;
-/// Characters of a name, so that it fits a log line.
+/// The longest name, in characters, so that it fits a log line.
 const MAX_NAME: usize = 64;
 
-/// The file that the text names with an `@`.
+/// Returns the path that the text names with an `@`, if it does.
 pub(super) fn key_file(text: &str) -> Option<&Path> {
     text.trim().strip_prefix('@').map(Path::new)
 }
 
-/// Reads keys, or the file after an `@`.
+/// Reads keys from the text, or from the file that it names with an `@`.
 pub(super) fn read_api_keys(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, String> {
     let Some(path) = key_file(text) else { return read_list(text, notices) };
     let content = std::fs::read_to_string(path)
@@ -67,7 +68,7 @@ fn read_list(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, Strin
     let mut keys: Vec<ApiKey> = Vec::new();
     for (index, item) in text.split(',').map(str::trim).enumerate() {
         let at = index + 1;
-        // Neither half may be shown: without the colon nobody knows which is the secret.
+        // Neither half may be shown: without the colon it is unknown which one is the secret.
         let (name, rest) = item.split_once(':').ok_or_else(|| format!("pair {at} has no colon"))?;
         let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
@@ -93,8 +94,8 @@ fn read_list(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, Strin
     Ok(keys)
 }
 
-/// Splits the role and the namespace off a secret. Secrets may have colons in them: the last parts
-/// are a role, or a role and a namespace, only if they read as such and a secret stands before them.
+/// Splits the role and the namespace off a secret. Secrets may contain colons: the last parts are a
+/// role, or a role and a namespace, only if they read as such and a secret comes before them.
 fn split_grant(text: &str) -> (&str, Option<Role>, Namespace) {
     let Some((head, last)) = text.rsplit_once(':') else {
         return (text, None, Namespace::default());
@@ -156,12 +157,12 @@ mod tests {
             ("s3cret:operator:team-a", "s3cret", Role::Operator, "team-a"),
             ("with:colon:invoker", "with:colon", Role::Invoker, "default"),
             ("with:colon:invoker:b", "with:colon", Role::Invoker, "b"),
-            // A namespace may be called like a role: the longer form is meant.
+            // A namespace may be named like a role: the longer form wins.
             ("s3cret:reader:admin", "s3cret", Role::Reader, "admin"),
-            // Nothing is left for a secret before the role.
+            // Nothing would be left for a secret before the role.
             ("reader", "reader", Role::Admin, "default"),
             ("reader:team", "reader:team", Role::Admin, "default"),
-            // What is no role or no namespace belongs to the secret.
+            // A part that is neither a role nor a namespace belongs to the secret.
             ("s3cret:root", "s3cret:root", Role::Admin, "default"),
             ("s3cret:Reader", "s3cret:Reader", Role::Admin, "default"),
             ("s3cret:reader:Team", "s3cret:reader:Team", Role::Admin, "default"),

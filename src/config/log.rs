@@ -1,20 +1,20 @@
 //! The settings of the log.
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Pretty,
     /// One JSON object a line, for log collectors.
     Json,
 }
 
-/// What is logged, and how.
+/// The filter and the format of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
-    /// A filter of levels by target.
+    /// The filter: levels by target.
     pub filter: String,
-    /// The look; `None`: pretty on a terminal, else JSON.
+    /// The format; `None`: pretty on a terminal, else JSON.
     pub format: Option<LogFormat>,
     /// Whether the path of every thread is logged.
     pub flows: bool,

@@ -1,8 +1,8 @@
 //! Reads the configuration: flags over environment over `rethread.toml` over defaults.
 //!
 //! [`ServerArgs`] defines every setting once; [`Values`] lays the layers over each other as text;
-//! [`Settings`] is what the other layers are set to. This is the only place that looks at the
-//! environment. Nothing here starts anything; `cli` calls it, `app` maps it to the layers.
+//! [`Settings`] holds the checked values for the other layers. Only this module reads the
+//! environment. It starts nothing: `cli` calls it, and `app` maps it to the layers.
 
 mod alias;
 mod args;

@@ -1,31 +1,31 @@
-//! Reads whose bearer tokens are taken beside API keys.
+//! Reads the settings of the issuer whose bearer tokens are accepted beside API keys.
 
 use super::reader::{Faulty, Reader};
 use crate::identity;
 use crate::model::Role;
 
-/// What is allowed as an issuer, for the message about what is not.
+/// The allowed issuers, for the message that refuses another text.
 const ISSUER: &str = "an https URL such as https://id.example.com/realms/team, as the issuer writes itself; http on \
      loopback hosts alone";
-/// What is allowed as the name of a claim.
+/// The allowed names of a claim.
 const CLAIM: &str = "a claim's name, a path such as realm_access.roles, or a JSON pointer";
 
-/// Whose tokens are taken, and how they are read.
+/// The issuer whose tokens are accepted, and the way to read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OidcSettings {
     /// The issuer, exactly as its tokens name it.
     pub issuer: String,
-    /// What tokens must be for.
+    /// The audience that tokens must name.
     pub audience: String,
     /// The claim that names roles.
     pub role_claim: String,
-    /// The role of a token that names none of ours.
+    /// The role of a token that names none of our roles.
     pub default_role: Option<Role>,
     /// The claim that names the namespace.
     pub namespace_claim: String,
 }
 
-/// Reads everything before it gives up on anything.
+/// Reads all settings before it gives up on any, so that all faults are named.
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<OidcSettings>, Faulty> {
     let issuer = reader.read_optional("oidc_issuer", ISSUER, |text| {
         let text = text.trim();

@@ -1,7 +1,7 @@
 //! Reads single values: addresses, sizes, durations, counts, lists, log filters.
 //!
-//! Each gives its value or what is wrong with the text; the caller adds the name, the text and
-//! what is allowed.
+//! Each function returns the value or the fault of the text. The caller adds the name, the text and
+//! the allowed values.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::model::{TimeoutMultiplier, parse_duration};
 
-/// Where to listen.
+/// The address that the server listens on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenAddress {
     /// A name or an IP address, without brackets.
@@ -21,7 +21,8 @@ pub struct ListenAddress {
 }
 
 impl ListenAddress {
-    /// Whether only this machine can connect. A name other than `localhost` is taken as public.
+    /// Returns whether only this machine can connect. A name other than `localhost` counts as
+    /// public.
     pub fn is_loopback(&self) -> bool {
         match IpAddr::from_str(&self.host) {
             Ok(ip) => ip.to_canonical().is_loopback(),
@@ -29,12 +30,12 @@ impl ListenAddress {
         }
     }
 
-    /// The host as URLs have it: an IPv6 address in brackets.
+    /// Returns the host as URLs write it: an IPv6 address in brackets.
     pub fn host_text(&self) -> String {
         if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
     }
 
-    /// The same host with another port.
+    /// Returns the same host with another port.
     #[must_use]
     pub fn with_port(&self, port: u16) -> Self {
         Self { host: self.host.clone(), port }
@@ -99,7 +100,7 @@ pub(super) fn count(text: &str, allowed: &RangeInclusive<u64>) -> Result<u64, St
     in_range(value, allowed)
 }
 
-/// Reads what timeouts are multiplied by.
+/// Reads the factor that timeouts are multiplied by.
 pub(super) fn multiplier(text: &str) -> Result<TimeoutMultiplier, String> {
     let factor = text.trim().parse().map_err(|_| "not a number".to_owned())?;
     TimeoutMultiplier::new(factor).ok_or_else(|| "out of bounds".to_owned())
@@ -120,13 +121,13 @@ pub(super) fn list(text: &str) -> Vec<String> {
     text.split([',', ' ', '\t', '\n']).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
-/// Where steps may connect, for the message about what is not that.
+/// The allowed egress policies, for the message that refuses another text.
 pub(super) const EGRESS: &str = "open, public, or hosts and CIDRs separated by commas";
 
-/// Where steps may connect.
+/// The addresses that steps may connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Egress {
-    /// Anywhere.
+    /// Any address.
     Open,
     /// Public addresses only.
     Public,
@@ -168,13 +169,13 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
         let levels = ["off", "error", "warn", "info", "debug", "trace"];
         levels.iter().any(|known| known.eq_ignore_ascii_case(level.trim()))
     };
-    // The library that reads it takes each letter for one byte.
+    // The library that reads the filter takes each letter for one byte.
     if !text.is_ascii() {
         return Err("allowed: levels and target=level, in ASCII".to_owned());
     }
     for part in text.split(',') {
         let valid = match part.rsplit_once('=') {
-            // A word without a level would be taken for a target and silence everything else.
+            // A word without a level would be read as a target and silence everything else.
             None => level(part),
             Some((target, at)) => !target.trim().is_empty() && level(at),
         };

@@ -1,4 +1,4 @@
-//! What programs that steps start are given and bounded by.
+//! Reads the environment and the bounds of the programs that steps start.
 
 use std::ops::RangeInclusive;
 
@@ -6,29 +6,31 @@ use super::parse;
 use super::reader::Reader;
 use crate::definition::VariablePolicy;
 
-/// Bytes of memory. Below, hardly an interpreter starts; above is no bound.
+/// The range of memory, in bytes. Below, hardly an interpreter starts; the upper end is no bound in
+/// practice.
 const MEMORY: RangeInclusive<u64> = 16 << 20..=1 << 40;
-/// Bytes of a file. Below, not even a log fits; above is no bound.
+/// The range of the largest file, in bytes. Below, not even a log fits; the upper end is no bound
+/// in practice.
 const FILE_SIZE: RangeInclusive<u64> = 64 << 10..=1 << 40;
-/// Processes, and open files of each; 0 is no bound.
+/// The range of processes, and of open files of each; 0 is no bound.
 const COUNTS: RangeInclusive<u64> = 0..=1_000_000;
 
-/// Settings of programs. A bound of 0 is none.
+/// The settings of programs. A bound of 0 means no bound.
 #[derive(Debug, Clone)]
 pub struct ProgramSettings {
-    /// Variables that steps may give them.
+    /// The variables that steps may pass to programs.
     pub variables: VariablePolicy,
-    /// Bytes that each of their processes may write to in memory.
+    /// The bytes of memory that each process of a program may write to.
     pub memory: u64,
-    /// Processes of one program at a time.
+    /// The processes of one program at a time.
     pub processes: u64,
-    /// Files that each process may have open.
+    /// The files that each process may have open.
     pub files: u64,
-    /// Bytes of the largest file that they may write.
+    /// The bytes of the largest file that a program may write.
     pub file_size: u64,
 }
 
-/// Reads everything before it gives up on anything, so that all faults are named.
+/// Reads all settings before it gives up on any, so that all faults are named.
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<ProgramSettings> {
     let variables = reader.read_optional("exec_env", "names of variables, or PREFIX_*", |text| {
         VariablePolicy::widened(parse::list(text))

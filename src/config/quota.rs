@@ -6,30 +6,32 @@ use std::ops::RangeInclusive;
 use super::parse;
 use super::reader::Reader;
 
-/// What is allowed as a rate, for the message about what is not.
+/// The allowed rates, for the message that refuses another text.
 const RATE: &str = "requests a second, from 1 to 1000000, such as 50; or those and how many at once after a \
                     pause, such as 50:200";
-/// Requests a second, and at once. Above, no replica answers as many.
+/// The range of requests a second, and of requests at once after a pause. Above, no replica answers
+/// as many.
 const REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
-/// Requests at once: as many as there may be connections.
+/// The range of requests at once: as many as there may be connections.
 const CONCURRENCY: RangeInclusive<u64> = 1..=1_000_000;
-/// Bytes a second. Below, a request of ordinary size takes minutes of it; above, nothing is bounded.
+/// The range of bytes a second. Below, a request of ordinary size uses up minutes of it; above,
+/// nothing is bounded.
 const BYTES: RangeInclusive<u64> = 1 << 10..=1 << 30;
 
-/// The quotas of each key, or of each namespace; what is `None` is not bounded.
+/// The quotas of each key, or of each namespace; `None` is no bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QuotaSettings {
-    /// Requests a second, and how many at once after a pause.
+    /// The requests a second, and the most requests at once after a pause.
     pub rate: Option<(NonZeroU32, NonZeroU32)>,
-    /// Requests that are answered at once.
+    /// The requests that are answered at once.
     pub concurrency: Option<usize>,
-    /// Bytes of request bodies a second.
+    /// The bytes of request bodies a second.
     pub bytes: Option<u64>,
 }
 
-/// Reads the quotas of each key, and those of each namespace.
+/// Reads the quotas of each key and those of each namespace.
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<(QuotaSettings, QuotaSettings)> {
-    // Both are read before either is given up: every fault is named in one answer.
+    // Both are read before either is given up, so that one answer names every fault.
     let key = scope(reader, ["quota_key_rate", "quota_key_concurrency", "quota_key_bytes"]);
     let namespace = scope(
         reader,

@@ -1,4 +1,4 @@
-//! Reads settings one by one, so that all that is wrong with them is told at once.
+//! Reads settings one by one, and reports all their faults at once.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -16,22 +16,26 @@ use super::parse::{self, ListenAddress};
 use super::{Environment, Notice, Values};
 use crate::model::{StaleAction, Timeouts};
 
-/// Zero is none. Longer than a year bounds nothing.
+/// The range of the bounds of a step; zero is no bound. A bound of more than a year bounds nothing.
 const STEP_BOUND: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(366 * 24);
-/// Less than this and nobody could look at an entry before it is gone.
+/// The range of the audit list's retention. With less, an entry would be gone before anybody could
+/// look at it.
 const AUDIT_RETENTION: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
-/// Bytes. Below, not even the smallest request fits; above, one request could use up the memory.
+/// The range of sizes, in bytes. Below, not even the smallest request fits; above, one request
+/// could use up the memory.
 const SIZES: RangeInclusive<u64> = 256..=1 << 30;
-/// Shorter is a loop that spins; longer leaves a database unused that is back.
+/// The range of the pauses between calls of the store. A shorter pause is a loop that spins; a
+/// longer one leaves a recovered database unused.
 const STORE_RETRY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);
-/// Bytes. Below, the server at rest would take all of it; above, no machine has as much.
+/// The range of the memory limit, in bytes. Below, the server at rest would take all of it; above,
+/// no machine has as much.
 const MEMORY: RangeInclusive<u64> = 64 << 20..=16 << 40;
 
-/// A value that can't be used; the fault is noted.
+/// A value that can't be used; its fault is noted already.
 pub(super) struct Faulty;
 
-/// Reads values one by one and collects what is wrong with them.
+/// A reader of single values that collects their faults.
 pub(super) struct Reader<'a> {
     pub(super) values: &'a Values,
     pub(super) faults: Vec<String>,
@@ -114,7 +118,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn timeouts(&mut self) -> Option<Timeouts> {
-        // All are read before any is given up: every fault is named in one answer.
+        // All are read before any is given up, so that one answer names every fault.
         let multiplier =
             self.read("timeout_multiplier", "a number from 0.1 to 100", parse::multiplier);
         let attempt = self.duration("step_timeout", &STEP_BOUND);
@@ -128,7 +132,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn store_retry(&mut self) -> Option<(Duration, Duration)> {
-        // Both are read before either is given up: every fault is named in one answer.
+        // Both are read before either is given up, so that one answer names every fault.
         let initial = self.duration("store_retry_initial", &STORE_RETRY);
         let max = self.duration("store_retry_max", &STORE_RETRY);
         let (initial, max) = (initial?, max?);
@@ -183,7 +187,8 @@ impl Reader<'_> {
         Some(AuditSettings { retention: retention?, reads: reads? })
     }
 
-    /// An address that others can reach needs keys, or an issuer of tokens.
+    /// Notes a fault if other machines can reach the address while neither keys nor an issuer of
+    /// tokens are set.
     fn require_keys(&mut self, addr: &ListenAddress, missing: bool) {
         if missing && !addr.is_loopback() {
             self.faults.push(format!(

@@ -1,4 +1,4 @@
-//! What is read again while the server runs: API keys, and what is logged.
+//! The settings that are read again while the server runs: API keys, and the settings of the log.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use super::keys::{self, ApiKey};
 use super::reader::Reader;
 use super::{ConfigError, Environment, LogSettings, Notice, Values};
 
-/// Where the configuration came from: flags and variables stay as they were at the start, files may
+/// The sources of the configuration. Flags and variables stay as they were at the start; files may
 /// have changed.
 #[derive(Clone)]
 pub struct Reload {
@@ -17,32 +17,32 @@ pub struct Reload {
     log_default: Option<String>,
 }
 
-/// What a reading gave.
+/// The result of a reading.
 #[derive(Debug)]
 pub struct Reloaded {
-    /// Who may call.
+    /// The API keys of callers.
     pub api_keys: Vec<ApiKey>,
-    /// The file that the keys stand in, if they do.
+    /// The file that holds the keys, if one does.
     pub key_file: Option<PathBuf>,
-    /// What is logged.
+    /// The settings of the log.
     pub log: LogSettings,
     /// Lines for the log.
     pub notices: Vec<Notice>,
 }
 
 impl Reload {
-    /// Remembers what the process was started with.
+    /// Remembers the flags and the variables that the process was started with.
     pub fn new(flags: &BTreeMap<String, String>, environment: &Environment) -> Self {
         Self { flags: flags.clone(), environment: environment.clone(), log_default: None }
     }
 
-    /// The same, with another filter of the log where nobody chose one.
+    /// Sets another default for the filter of the log.
     #[must_use]
     pub fn log_default(self, filter: &str) -> Self {
         Self { log_default: Some(filter.to_owned()), ..self }
     }
 
-    /// Reads it all again.
+    /// Reads the keys and the settings of the log again.
     pub fn read(&self) -> Result<Reloaded, ConfigError> {
         let mut values = Values::resolve(&self.flags, &self.environment)?;
         if let Some(filter) = &self.log_default {

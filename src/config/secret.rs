@@ -1,4 +1,4 @@
-//! Which variables and flags hold secrets, and where else they may come from.
+//! The variables and flags that hold secrets, and the files that may hold those secrets instead.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,24 +12,25 @@ use super::database::Database;
 use super::environment::SECRET_PREFIX;
 use super::{ConfigError, Environment};
 
-/// Variables that are secret as a whole, or hold a password.
+/// The variables that are secret as a whole, or hold a password.
 const SECRETS: [&str; 5] =
     [API_KEYS, "DATABASE_URL", "POSTGRES_URL", "POSTGRES_CONNECTION_STRING", PASSWORD];
-/// Its file may be read again while the server runs.
+/// The variable of the API keys. Its file may be read again while the server runs.
 const API_KEYS: &str = "RETHREAD_API_KEYS";
-/// The password of Postgres, where its address has none.
+/// The variable of the Postgres password, for an address without one.
 const PASSWORD: &str = "PGPASSWORD";
-/// Parts of names of our variables that are secret.
+/// The words in the names of our variables that mark them as secret.
 const SECRET_WORDS: [&str; 4] = ["SECRET", "KEY", "TOKEN", "PASSWORD"];
-/// Flags that stand in for the variables above.
+/// The flags that stand in for the variables above.
 const FLAGS: [&str; 2] = ["--api-keys", "--database-url"];
-/// End of the name of a variable that names a file instead.
+/// The end of the name of a variable that names a file instead.
 const FILE: &str = "_FILE";
-/// Bytes of such a file: no secret is longer, and a device that never ends does not hold up the
-/// start.
+/// The most bytes of such a file. No secret is longer, and a device that never ends does not hold
+/// up the start.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Whether a variable is worth hiding from other processes: the address of a local file is not.
+/// Returns whether to hide a variable from other processes: the address of a local file need not be
+/// hidden.
 pub fn is_secret(name: &OsStr, value: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     let is_local = |prefix: &str| value.as_bytes().starts_with(prefix.as_bytes());
@@ -41,12 +42,13 @@ pub fn is_secret(name: &OsStr, value: &OsStr) -> bool {
         && !["sqlite:", "memory"].into_iter().any(is_local)
 }
 
-/// Whether a variable is read by this server alone: hidden together with the secrets.
+/// Returns whether this server alone reads a variable; such a variable is hidden together with the
+/// secrets.
 pub fn is_ours(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with("RETHREAD_") || SECRETS.contains(&name))
 }
 
-/// A command line with its secrets masked.
+/// Returns a command line with its secrets masked.
 pub fn mask_arguments(arguments: &[OsString]) -> Vec<OsString> {
     let mut masked = Vec::with_capacity(arguments.len());
     let mut follows = false;
@@ -66,8 +68,8 @@ pub fn mask_arguments(arguments: &[OsString]) -> Vec<OsString> {
 }
 
 impl Environment {
-    /// Puts what a file holds in the place of each `NAME_FILE`, where NAME holds a secret or the
-    /// address of a database; one line end behind it is cut off.
+    /// Replaces each `NAME_FILE` by NAME with the contents of the file, where NAME holds a secret
+    /// or the address of a database. One line end behind the contents is cut off.
     pub fn read_files(&mut self) -> Result<(), ConfigError> {
         let named = |variable: &str| {
             let name = variable.strip_suffix(FILE)?;
@@ -87,7 +89,7 @@ impl Environment {
             } else {
                 match read_file(&path) {
                     Ok(value) => self.put(name, value),
-                    // The path is not shown: somebody may have put the secret in its place.
+                    // The path is not shown: an operator may have put the secret in its place.
                     Err(fault) => faults.push(format!(
                         "{name}{FILE}: the file that it names {fault}; allowed: the path of a file \
                          that holds {name}"
@@ -117,7 +119,7 @@ fn read_file(path: &str) -> Result<String, String> {
 }
 
 /// Puts `PGPASSWORD` into an address without a password: the driver looks for it in the
-/// environment, where it is no more.
+/// environment, from which it is gone.
 pub(super) fn with_password(database: Database, environment: &Environment) -> Database {
     let (Database::Postgres(url), Some(password)) = (&database, environment.get(PASSWORD)) else {
         return database;

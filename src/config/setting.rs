@@ -7,26 +7,26 @@ use super::ServerArgs;
 /// One setting, as [`ServerArgs`] defines it.
 #[derive(Debug, Clone)]
 pub struct Setting {
-    /// Its field in [`ServerArgs`].
+    /// The name of its field in [`ServerArgs`].
     pub id: String,
-    /// Its flag, without the dashes.
+    /// The name of its flag, without the dashes.
     pub flag: String,
-    /// Its variable.
+    /// The name of its variable.
     pub variable: String,
     /// Its default, if it has one.
     pub default: Option<String>,
-    /// What it means.
+    /// The help text.
     pub help: String,
 }
 
 impl Setting {
-    /// Whether a key of the file means this setting.
+    /// Returns whether a key of the file means this setting.
     pub fn is_called(&self, key: &str) -> bool {
         key == self.variable || key.replace('-', "_") == self.id
     }
 }
 
-/// Every setting, in the order they are defined.
+/// Returns every setting, in the order of their definition.
 pub fn settings_list() -> Vec<Setting> {
     let command = ServerArgs::augment_args(clap::Command::new("settings"));
     let text = |os: &std::ffi::OsStr| os.to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! What the layers below are set to: plain values, checked once at the start.
+//! The settings of the layers below: plain values, checked once at the start.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -21,91 +21,95 @@ use super::secret;
 use super::{ConfigError, Environment, Notice, Values};
 use crate::model::{StaleAction, Timeouts};
 
-/// Shorter leases expire in the pauses of a busy machine; longer ones leave threads lying about.
+/// The range of the lease. Shorter leases expire in the pauses of a busy machine; with longer ones,
+/// threads of a lost replica wait too long.
 const LEASE: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_mins(10);
-/// Less than this and every step that thinks for a moment looks stuck.
+/// The range of the silence after which a thread counts as stuck. With less, every step that thinks
+/// for a moment looks stuck.
 const STALE_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
-/// Less than this and a client can't read the result of what it started.
+/// The range of the retention. With less, a client can't read the result of what it started.
 const RETENTION: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
-/// More than an hour of shutting down is not shutting down.
+/// The range of the grace at shutdown. A shutdown of more than an hour is none.
 const SHUTDOWN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
-/// Threads.
+/// The range of the threads driven at once.
 const RUNNING: RangeInclusive<u64> = 1..=1_000_000;
-/// Threads; 0 refuses whatever can't start at once.
+/// The range of the threads that may wait; 0 refuses every thread that can't start at once.
 const QUEUED: RangeInclusive<u64> = 0..=100_000_000;
-/// Takeovers; 0 stops a thread at the first.
+/// The range of takeovers; 0 stops a thread at the first.
 const RECOVERIES: RangeInclusive<u64> = 0..=1_000;
-/// Events; 0 is off but at a pause. Above, no thread is ever long enough.
+/// The range of the events between snapshots; 0 takes them only at a pause. Above, no thread is
+/// ever long enough.
 const SNAPSHOT_EVERY: RangeInclusive<u64> = 0..=1_000_000;
 
-/// Everything that can be set.
+/// All settings of the server.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where to listen.
+    /// The address to listen on.
     pub addr: ListenAddress,
-    /// Where threads are kept.
+    /// The database that threads are kept in.
     pub database: Database,
-    /// Schema in Postgres.
+    /// The schema in Postgres.
     pub schema: String,
     /// Whether Postgres is behind a pooler in transaction mode.
     pub pooler: bool,
-    /// What to use if the database can't be reached at start; `None` unless that is Postgres.
+    /// The store to use if the database can't be reached at start; `None` unless the database is
+    /// Postgres.
     pub fallback: Fallback,
     /// The file to fall back to, or to move threads from.
     pub fallback_path: PathBuf,
-    /// Who may call; nobody in particular if empty.
+    /// The API keys of callers. Without any key or issuer, every caller is anonymous.
     pub api_keys: Vec<ApiKey>,
-    /// Whose bearer tokens are taken beside the keys.
+    /// The issuer whose bearer tokens are accepted beside the keys.
     pub oidc: Option<OidcSettings>,
-    /// Whom the server answers, and how many at once.
+    /// The callers that the server answers, and the number of their connections.
     pub edge: EdgeSettings,
     /// The quotas of each key, and those of each namespace.
     pub quotas: (QuotaSettings, QuotaSettings),
-    /// What `{secrets.NAME}` stands for, by name.
+    /// The values of `{secrets.NAME}`, by name.
     pub secrets: BTreeMap<String, SecretString>,
-    /// Programs that `exec` steps may start.
+    /// The programs that `exec` steps may start.
     pub exec_allow: Vec<String>,
-    /// What they are given and bounded by.
+    /// The environment and the bounds of those programs.
     pub programs: ProgramSettings,
-    /// Where steps may connect.
+    /// The addresses that steps may connect to.
     pub egress: Egress,
-    /// Threads driven at once.
+    /// The most threads that this replica drives at once.
     pub max_running: usize,
-    /// Threads that may wait.
+    /// The most threads that may wait.
     pub max_queued: usize,
-    /// Largest request body, in bytes.
+    /// The size of the largest request body, in bytes.
     pub max_body: usize,
-    /// Largest event, in bytes.
+    /// The size of the largest event, in bytes.
     pub max_event: usize,
-    /// Memory beyond which calls are refused, in bytes; `None`: a part of what there is.
+    /// The memory beyond which calls are refused, in bytes; `None`: a part of the available memory.
     pub memory_limit: Option<u64>,
-    /// How long a silent replica keeps its threads.
+    /// The time that a silent replica keeps its threads.
     pub lease: Duration,
-    /// First and longest wait between tries of a call that the database fails for now.
+    /// The first and the longest wait between tries of a call that fails in the database for now.
     pub store_retry: (Duration, Duration),
-    /// When a silent thread counts as stuck.
+    /// The silence after which a thread counts as stuck.
     pub stale_after: Duration,
-    /// Takeovers without progress before a thread is stopped.
+    /// The takeovers without progress before a thread is stopped.
     pub max_recoveries: u32,
-    /// Events after which a thread's state is worth a snapshot.
+    /// The number of events after which a thread's state is worth a snapshot.
     pub snapshot_every: u64,
-    /// What bounds work.
+    /// The time limits of work.
     pub timeouts: Timeouts,
-    /// What becomes of an attempt that is silent for `stale_after`.
+    /// The action on an attempt that has been silent for `stale_after`.
     pub stale_action: StaleAction,
-    /// How long ended threads are kept.
+    /// The time that ended threads are kept.
     pub retention: Duration,
-    /// What the audit list tells, and for how long.
+    /// The settings of the audit list.
     pub audit: AuditSettings,
-    /// How long running steps get at shutdown.
+    /// The time that running steps get at shutdown.
     pub shutdown_grace: Duration,
-    /// What is logged, and how.
+    /// The settings of the log.
     pub log: LogSettings,
 }
 
 impl Settings {
-    /// Reads the values; every fault is in the one error.
+    /// Reads the settings; the error names every fault.
     pub fn read(
         values: &Values,
         environment: &Environment,
@@ -130,7 +134,7 @@ impl Settings {
         }
     }
 
-    /// Reads everything before it gives up on anything, so that all faults are named.
+    /// Reads all settings before it gives up on any, so that all faults are named.
     fn read_with(
         reader: &mut Reader<'_>,
         environment: &Environment,
@@ -224,7 +228,8 @@ fn read_pooler(text: &str) -> Result<bool, String> {
     }
 }
 
-/// A file or memory is always within reach: there is nothing to fall back from.
+/// Returns the fallback store, or none with a warning for a file or memory: they are always within
+/// reach.
 fn usable_fallback(database: &Database, fallback: Fallback, notices: &mut Vec<Notice>) -> Fallback {
     let away = matches!(database, Database::Postgres(_));
     if !away && fallback != Fallback::None {

@@ -12,34 +12,35 @@ use super::database::mask_url;
 use super::file::read_file;
 use super::{ConfigError, Environment, Notice, Setting, settings_list};
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A flag.
     Flag,
-    /// Its variable.
+    /// The setting's own variable.
     Environment,
-    /// A variable that stands in for it.
+    /// A variable that stands in for the setting's own.
     Alias(&'static str),
-    /// The file.
+    /// The configuration file at this path.
     File(PathBuf),
-    /// Nobody said anything.
+    /// The default.
     Default,
 }
 
-/// The value of one setting and where it came from.
+/// The value of one setting, and its source.
 #[derive(Debug, Clone)]
 pub struct Value {
     /// The setting.
     pub setting: Setting,
     /// The text, if there is one.
     pub text: Option<String>,
-    /// Where it came from.
+    /// The source of the text.
     pub source: Source,
 }
 
 impl fmt::Display for Value {
-    /// `RETHREAD_LEASE (--lease) = "abc"`, with secrets masked.
+    /// Writes the setting with its source and value, such as `RETHREAD_LEASE (--lease) = "abc"`,
+    /// with secrets masked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.setting.variable)?;
         match &self.source {
@@ -57,7 +58,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// What the flags said, by setting.
+/// Returns the values that flags gave, by setting.
 pub fn flags_of(matches: &ArgMatches) -> BTreeMap<String, String> {
     let mut flags = BTreeMap::new();
     for Setting { id, .. } in settings_list() {
@@ -71,7 +72,7 @@ pub fn flags_of(matches: &ArgMatches) -> BTreeMap<String, String> {
     flags
 }
 
-/// All settings with their values, and what there is to say about how they came about.
+/// The values of all settings, with the lines for the log about their sources.
 #[derive(Debug, Clone)]
 pub struct Values {
     values: BTreeMap<String, Value>,
@@ -119,12 +120,12 @@ impl Values {
         Ok(Self { values, notices })
     }
 
-    /// A setting's value.
+    /// Returns a setting's value.
     pub fn get(&self, id: &str) -> Option<&Value> {
         self.values.get(id)
     }
 
-    /// Replaces a default (not what somebody chose).
+    /// Replaces a default; a value from another source stays.
     pub fn set_default(&mut self, id: &str, text: &str) {
         if let Some(value) = self.values.get_mut(id)
             && value.source == Source::Default
@@ -142,7 +143,7 @@ fn alias_notice(from: &str, variable: &str, source: &Source) -> Notice {
     }
 }
 
-/// Variables that look like ours and are not: most likely typos.
+/// Returns a warning for each variable that looks like ours and is unknown: most likely a typo.
 fn unknown_variables(environment: &Environment, values: &BTreeMap<String, Value>) -> Vec<Notice> {
     environment
         .with_prefix("RETHREAD_")

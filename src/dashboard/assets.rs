@@ -1,11 +1,12 @@
-//! The one script and the one style sheet, out of the binary.
+//! The one script and the one style sheet, which the binary contains.
 
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
 
 const SCRIPT: &str = include_str!("assets/app.js");
 const STYLE: &str = include_str!("assets/app.css");
-/// Pages name the assets with the version of the server, so that they may be kept for a while.
+/// The caching rule of the assets. Pages name them with the server's version, so browsers may keep
+/// them.
 const KEEP: &str = "private, max-age=86400";
 
 pub(super) async fn script() -> impl IntoResponse {

@@ -1,8 +1,8 @@
 //! Server-rendered pages: recent threads, and one thread as it moves.
 //!
-//! No build step and nothing from elsewhere: one script and one style sheet come out of the
-//! binary, under a Content-Security-Policy that allows no other and no inline code. Every text is
-//! escaped by the templates. Pages only read; `app` puts them behind the API's authentication.
+//! There is no build step and nothing comes from elsewhere: the binary contains one script and one
+//! style sheet, under a Content-Security-Policy that allows no other and no inline code. The
+//! templates escape every text. Pages only read; `app` puts them behind the API's authentication.
 
 mod assets;
 mod page;
@@ -21,7 +21,7 @@ use crate::model::Clock;
 use crate::runtime::Handle;
 use state::Dashboard;
 
-/// The routes of the dashboard, to be merged with those of the API.
+/// Returns the routes of the dashboard, to be merged with those of the API.
 pub fn router(handle: Handle, clock: Arc<dyn Clock>) -> Router {
     Router::new()
         .route("/", get(threads::show))

@@ -1,4 +1,4 @@
-//! The frame of every page, and the pages for what is not there.
+//! The frame of every page, and the pages for errors.
 
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,12 +6,13 @@ use maud::{DOCTYPE, Markup, html};
 
 use crate::runtime::RuntimeError;
 
-/// Only our own script, style and event streams; no inline code, no frames, no foreign forms.
+/// The policy of every page: only our own script, style and event streams; no inline code, no
+/// frames, no foreign forms.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'";
 
-/// A whole page around its content.
+/// Renders a whole page around its content.
 pub(super) fn page(status: StatusCode, title: &str, content: &Markup) -> Response {
     let version = env!("CARGO_PKG_VERSION");
     let markup = html! {
@@ -51,7 +52,7 @@ pub(super) fn page(status: StatusCode, title: &str, content: &Markup) -> Respons
     (status, headers, markup).into_response()
 }
 
-/// The page for a failed call of the runtime.
+/// Renders the page for a failed call of the runtime.
 pub(super) fn failed(error: &RuntimeError) -> Response {
     let status = match error {
         RuntimeError::ThreadNotFound | RuntimeError::WorkflowNotFound => StatusCode::NOT_FOUND,
@@ -87,12 +88,12 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
     message(status, &error.to_string())
 }
 
-/// The page for a path that leads nowhere.
+/// Answers a path that leads nowhere.
 pub(super) async fn nothing_here() -> Response {
     message(StatusCode::NOT_FOUND, "there is no such page")
 }
 
-/// A page that says one thing.
+/// Renders a page with one message.
 pub(super) fn message(status: StatusCode, text: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("Error");
     let content = html! {

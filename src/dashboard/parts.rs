@@ -7,15 +7,15 @@ use maud::{Markup, html};
 use crate::model::{Json, Timestamp};
 use crate::runtime::Progress;
 
-/// Most bytes of a value shown on a page; the whole is a link away.
+/// The most bytes of a value that a page shows; the whole is a link away.
 const MAX_SHOWN: usize = 4 * 1024;
 
-/// A status as a word with a sign before it, so that nothing hangs on its colour.
+/// Renders a status as a word with a sign before it, so that nothing depends on its colour.
 pub(super) fn badge(status: &str) -> Markup {
     html! { span .badge data-status=(status) { (status) } }
 }
 
-/// How far a thread has come.
+/// Renders how many steps of a thread have ended.
 pub(super) fn progress(progress: Progress) -> Markup {
     html! {
         span .progress {
@@ -25,17 +25,17 @@ pub(super) fn progress(progress: Progress) -> Markup {
     }
 }
 
-/// A moment, as how long ago it was.
+/// Renders a moment as the time since then.
 pub(super) fn ago(at: Timestamp, now: Timestamp) -> Markup {
     html! { time datetime=(at) title=(at) { (duration(now.since(at))) " ago" } }
 }
 
-/// A moment as it is.
+/// Renders a moment as it is.
 pub(super) fn moment(at: Timestamp) -> Markup {
     html! { time datetime=(at) { (at) } }
 }
 
-/// A duration for a person: two digits that matter.
+/// Writes a duration for a person, with the two digits that matter.
 pub(super) fn duration(duration: Duration) -> String {
     let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
     match seconds {
@@ -48,7 +48,7 @@ pub(super) fn duration(duration: Duration) -> String {
     }
 }
 
-/// A JSON value behind a fold, cut if it is long.
+/// Renders a JSON value behind a fold, cut if it is long.
 pub(super) fn value(label: &str, json: &Json) -> Markup {
     let text = json.as_str();
     html! {
@@ -59,7 +59,7 @@ pub(super) fn value(label: &str, json: &Json) -> Markup {
     }
 }
 
-/// The start of a text, at most [`MAX_SHOWN`] bytes, cut between characters.
+/// Returns the start of a text, at most [`MAX_SHOWN`] bytes, cut between characters.
 fn cut(text: &str) -> &str {
     text.split_at(text.floor_char_boundary(MAX_SHOWN)).0
 }

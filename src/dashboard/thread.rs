@@ -17,7 +17,7 @@ use crate::model::{EventType, Failure, Namespace, Seq, ThreadId, Timestamp};
 use crate::runtime::{RawEvent, RuntimeError};
 use crate::runtime::{StatusDocument, StepDocument};
 
-/// Events on the page when it is loaded; more come as they happen.
+/// The number of events on the page when it is loaded; later ones come by the stream.
 const RECENT_EVENTS: u64 = 100;
 
 pub(super) async fn show(
@@ -37,7 +37,7 @@ pub(super) async fn show(
     }
 }
 
-/// The status document and the events that led to it; later ones come by the stream.
+/// Reads the status document and the events that led to it; later ones come by the stream.
 async fn load(
     dashboard: &Dashboard,
     id: &ThreadId,
@@ -50,14 +50,15 @@ async fn load(
     Ok((status, events))
 }
 
-/// Why the thread does not move; nothing of one that does, or that has ended. The page does without
-/// it where it cannot be told.
+/// Returns why the thread does not move; `None` if it moves or has ended, or if the reason cannot
+/// be read, which the page does without.
 async fn why(dashboard: &Dashboard, id: &ThreadId) -> Option<String> {
     let told = dashboard.handle.explain(id).await.ok()?;
     (!told.moving && !told.status.is_terminal()).then_some(told.sentence)
 }
 
-/// Every type of event, with the status of its step and of the thread from then on, for the script.
+/// Returns every type of event, with the status that it gives its step and the thread, for the
+/// script.
 fn event_types() -> Value {
     let types = EventType::ALL.iter().map(|one| {
         let ends = one.is_terminal();
@@ -169,7 +170,7 @@ fn event_line(event: &RawEvent) -> Markup {
     }
 }
 
-/// The step an event is about, if it is about one.
+/// The step that an event is about, if any.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AboutStep {

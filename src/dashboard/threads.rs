@@ -11,7 +11,7 @@ use super::state::Dashboard;
 use crate::model::{Namespace, ThreadStatus, Timestamp};
 use crate::runtime::{Page, ThreadItem, ThreadQuery};
 
-/// Threads on one page: what a person can look over.
+/// The threads on one page: as many as a person can look over.
 const PER_PAGE: usize = 50;
 
 /// The filter that the person asked for; members that cannot be read count as absent.
@@ -37,7 +37,7 @@ impl Wanted {
         wanted
     }
 
-    /// A link to the page that starts at `cursor`, with the same filter.
+    /// Returns a link to the page that starts at `cursor`, with the same filter.
     fn at(&self, cursor: &str) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         if let Some(status) = self.status {

@@ -1,4 +1,4 @@
-//! Peers that speak HTTP/2 by the letter, and do what no client does.
+//! Peers that speak HTTP/2 by hand, and do things that no client does.
 
 use axum::Router;
 use axum::routing::get;
@@ -14,15 +14,15 @@ use super::super::protocol::{self, MAX_STREAMS};
 use super::super::serve::{ServeSettings, serve};
 use super::*;
 
-/// Kinds of frames, and one kind of fault (RFC 9113, 6 and 7).
+/// The kinds of frames, and one kind of fault (RFC 9113, 6 and 7).
 const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const PING: u8 = 6;
 const GO_AWAY: u8 = 7;
 const REFUSED: u32 = 7;
-/// `GET http://x/` with all its fields in the tables of HPACK but the authority.
+/// The head of `GET http://x/`, with all its fields in the tables of HPACK but the authority.
 const HEAD: [u8; 6] = [0x82, 0x86, 0x84, 0x41, 1, b'x'];
-/// Flags of a head that is whole and has no body.
+/// The flags of a head that is complete and has no body.
 const WHOLE: u8 = 0x5;
 
 /// One frame: its kind, its stream, its payload.
@@ -51,7 +51,7 @@ impl Peer {
         self.send((HEADERS, WHOLE), stream, &HEAD).await;
     }
 
-    /// The next frame; `None` once the server has closed.
+    /// Reads the next frame; `None` once the server has closed.
     async fn frame(&mut self) -> Option<Got> {
         let mut head = [0; 9];
         self.0.read_exact(&mut head).await.ok()?;
@@ -60,7 +60,7 @@ impl Peer {
         Some((head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
     }
 
-    /// The next frame of this kind.
+    /// Reads the next frame of this kind.
     async fn next(&mut self, kind: u8) -> Option<Got> {
         loop {
             let frame = self.frame().await?;
@@ -127,7 +127,7 @@ async fn a_request_too_many_is_refused_and_the_others_go_on() {
 async fn who_takes_requests_back_in_crowds_is_sent_away() {
     let (address, _shutdown) = start(ServeSettings::default()).await;
     let mut peer = Peer::connect(address).await;
-    // All in one write, as whoever means harm sends them.
+    // All in one write, as an attacker sends them.
     let mut flood = Vec::new();
     for stream in (1..4_000_u32).step_by(2) {
         flood.extend([0, 0, 6, HEADERS, WHOLE]);
@@ -152,7 +152,7 @@ async fn a_request_beside_others_needs_a_place_and_gives_it_back() {
     for stream in [1, 3, 5] {
         peer.ask(stream).await;
     }
-    // The third is told that there is no place, by this app with an answer at all.
+    // The third request gets no place. This app answers only such requests.
     assert_eq!(peer.next(HEADERS).await.unwrap().1, 5);
     peer.send((RESET, 0), 3, &8_u32.to_be_bytes()).await;
     peer.send((PING, 0), 0, &[7; 8]).await;

@@ -15,7 +15,7 @@ use crate::api::fields::Fields;
 use crate::api::problem::Problem;
 use crate::runtime::AbortHow;
 
-/// Longest grace: whoever wants to wait for longer pauses the thread.
+/// The longest grace: a client that wants to wait for longer pauses the thread.
 const MAX_GRACE: Duration = Duration::from_hours(1);
 
 /// Why the thread is stopped.

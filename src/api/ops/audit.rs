@@ -1,4 +1,4 @@
-//! `GET /audit`: who was refused what, and who changed or deleted what.
+//! `GET /audit`: lists refusals, changes and deletions, with their callers.
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;

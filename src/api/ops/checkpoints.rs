@@ -1,4 +1,4 @@
-//! `GET /threads/{threadId}/checkpoints`: the points a thread can go on from.
+//! `GET /threads/{threadId}/checkpoints`: lists the events that a thread can go on from.
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use crate::api::query::{FromQuery, Params, QueryString};
 use crate::model::Seq;
 use crate::runtime::{Checkpoint, CheckpointQuery};
 
-/// Checkpoints per page when nothing was asked for: the newest few are what is looked for.
+/// The number of checkpoints per page without a `limit`: clients mostly look for the newest few.
 const DEFAULT_CHECKPOINTS: usize = 10;
 
 /// Which checkpoints to list.

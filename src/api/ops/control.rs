@@ -16,14 +16,15 @@ use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
 use crate::runtime::{Control, Invoked};
 
-/// Longest `reason`, in bytes: it is kept in the journal for ever.
+/// The longest `reason`, in bytes: it is kept in the journal for ever.
 const MAX_REASON: usize = 2_048;
 
-/// The caller who changes a thread and the version that the change is for, from outside the body.
+/// The caller that changes a thread, and the version that the change is for, which come from
+/// outside the body.
 pub(in crate::api) struct Change(Control);
 
 impl Change {
-    /// The same, with why.
+    /// Adds the reason.
     pub(super) fn because(self, reason: Option<String>) -> Control {
         Control { reason, ..self.0 }
     }
@@ -46,7 +47,7 @@ impl FromRequestParts<Api> for Change {
     }
 }
 
-/// The answer to a call that has changed a thread.
+/// Makes the answer to a call that has changed a thread.
 pub(super) fn changed(invoked: &Invoked, status: StatusCode) -> Response {
     let mut response = answer(invoked);
     *response.status_mut() = status;
@@ -72,7 +73,7 @@ impl FromBody for ReasonBody {
     }
 }
 
-/// The member `reason` of a body.
+/// Takes the member `reason` of a body.
 pub(super) fn reason(fields: &mut Fields<'_>) -> Option<String> {
     let reason = fields.string("reason")?;
     if reason.len() > MAX_REASON {

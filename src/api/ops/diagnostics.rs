@@ -1,4 +1,4 @@
-//! `GET /threads/{threadId}/diagnostics`: everything that support wants to see.
+//! `GET /threads/{threadId}/diagnostics`: everything that support needs to know about a thread.
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;

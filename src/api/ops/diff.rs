@@ -1,4 +1,4 @@
-//! `GET /threads/{threadId}/diff/{otherId}`: how two threads differ.
+//! `GET /threads/{threadId}/diff/{otherId}`: compares two threads.
 
 use axum::Json as JsonAnswer;
 use axum::extract::{FromRequestParts, State};

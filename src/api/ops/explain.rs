@@ -1,4 +1,4 @@
-//! `GET /threads/{threadId}/explain`: why it is not moving.
+//! `GET /threads/{threadId}/explain`: explains why a thread does not move.
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;

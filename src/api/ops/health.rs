@@ -15,7 +15,7 @@ use crate::api::{Api, Keys};
 use crate::identity::Freshness;
 use crate::runtime::{HealthCheck, HealthReport, HealthStatus, StoreHealth};
 
-/// The media type of the Prometheus text format, for whoever asks for nothing else.
+/// The media type of the Prometheus text format, for callers that ask for no other.
 const TEXT_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The media type of `OpenMetrics`, which Prometheus itself asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -107,7 +107,7 @@ fn keys_check(keys: &Keys) -> HealthCheck {
 fn issuer_check(keys: Freshness) -> HealthCheck {
     let well = keys.failures == 0;
     HealthCheck {
-        // Whoever has an API key is let in all the same.
+        // Callers with an API key are let in all the same.
         status: if well && keys.age.is_some() {
             HealthStatus::Healthy
         } else {

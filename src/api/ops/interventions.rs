@@ -1,4 +1,4 @@
-//! `GET /interventions`: what waits for a person.
+//! `GET /interventions`: lists the interventions, which wait for a person.
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;

@@ -20,7 +20,7 @@ use crate::model::{Seq, ThreadId, ThreadStatus};
 use crate::runtime::Invoked;
 use crate::runtime::StatusDocument;
 
-/// How long `POST /invoke` waits if the client does not say.
+/// The time that `POST /invoke` waits if the client does not give one.
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
 /// The answer to a request that starts, continues or stops a thread.
@@ -137,7 +137,7 @@ pub(in crate::api) async fn invoke(
         decorate(&mut response, &invoked);
         return Ok(response);
     }
-    // The wait was for nothing, and the answer is the one of a thread that goes on.
+    // The thread has not ended within the wait, so the answer is that of a thread that goes on.
     invoked.status = api.handle.thread(&invoked.thread_id).await?.status;
     let mut response = answer(&invoked);
     *response.status_mut() = StatusCode::ACCEPTED;
@@ -163,12 +163,12 @@ impl InvokeAnswer {
     }
 }
 
-/// The answer about a thread: 202 if the call set something going, else 200.
+/// Makes the answer about a thread: 202 if the call set it going, else 200.
 pub(super) fn answer(invoked: &Invoked) -> Response {
     answer_with(invoked, InvokeAnswer::of(invoked))
 }
 
-/// The same with another body.
+/// Makes the same answer with another body.
 pub(super) fn answer_with(invoked: &Invoked, body: impl Serialize) -> Response {
     let moved = invoked.created || invoked.resumed;
     let status = if moved { StatusCode::ACCEPTED } else { StatusCode::OK };
@@ -188,7 +188,8 @@ fn decorate(response: &mut Response, invoked: &Invoked) {
     }
 }
 
-/// The `wait=SECONDS` of a `Prefer` header; what cannot be read is ignored, as RFC 7240 wants.
+/// Returns the `wait=SECONDS` of a `Prefer` header. An unreadable one is ignored, as RFC 7240
+/// wants.
 fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let mut preferences = values.flat_map(|text| text.split(','));

@@ -1,4 +1,4 @@
-//! What `POST /invoke` and `POST /invoke/async` take.
+//! The bodies of `POST /invoke` and `POST /invoke/async`.
 
 use axum::http::HeaderMap;
 use utoipa::ToSchema;
@@ -12,13 +12,13 @@ use crate::api::problem::Problem;
 use crate::model::{Fault, Json, Namespace, Pointer, ThreadId};
 use crate::runtime::{Invoke, RuntimeError, WorkflowSource};
 
-/// Most members of `metadata`: it is for finding threads, not for carrying data.
+/// The most members of `metadata`: it is for finding threads, not for carrying data.
 const MAX_METADATA_MEMBERS: usize = 64;
-/// Longest `metadata`, in bytes of JSON: it stands in every item of every list.
+/// The longest `metadata`, in bytes of JSON: every item of every list contains it.
 const MAX_METADATA_BYTES: usize = 16 * 1024;
-/// Longest name of a queue, in bytes.
+/// The longest name of a queue, in bytes.
 const MAX_QUEUE: usize = 128;
-/// Priorities reach from minus this to plus this.
+/// The highest priority; the lowest is its negative.
 const MAX_PRIORITY: i64 = 100;
 
 /// A request to start a thread, or to go on with one.
@@ -48,7 +48,7 @@ pub(in crate::api) struct InvokeBody {
 }
 
 impl InvokeBody {
-    /// The request as the runtime takes it.
+    /// Returns the request in the form that the runtime takes.
     pub(super) fn into_invoke(
         self,
         caller: &Caller,

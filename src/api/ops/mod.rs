@@ -1,4 +1,4 @@
-//! The operations: one file each, with the shapes it takes and gives.
+//! The operations: one file each, with the types of its request and of its answer.
 
 pub(super) mod abort;
 pub(super) mod audit;

@@ -1,4 +1,4 @@
-//! `GET /monitor`: active threads at a glance.
+//! `GET /monitor`: lists the active threads at a glance.
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;

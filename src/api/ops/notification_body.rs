@@ -66,7 +66,7 @@ pub(in crate::api) struct PatchedNotification {
 /// The body of a call that makes a subscription.
 pub(in crate::api) struct NewBody(pub(super) NotificationChange);
 
-/// The body of a call that changes one.
+/// The body of a call that changes a subscription.
 pub(in crate::api) struct PatchBody(pub(super) NotificationChange);
 
 impl FromBody for NewBody {
@@ -111,7 +111,7 @@ fn change(fields: &mut Fields<'_>) -> NotificationChange {
     }
 }
 
-/// A text; `null` is the empty one, which clears.
+/// Takes a text; `null` is the empty one, which clears.
 fn clearable(fields: &mut Fields<'_>, name: &str) -> Option<String> {
     let value = fields.json(name)?;
     if value.is_null() {

@@ -1,4 +1,4 @@
-//! `POST` and `GET /notifications`: who is told of which events.
+//! `POST` and `GET /notifications`: makes and lists the subscriptions to events.
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;
@@ -61,7 +61,7 @@ pub(in crate::api) async fn create(
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
-    // The only answer with a secret in it.
+    // This is the only answer with a secret in it.
     let no_store = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, no_store);
     Ok(response)
@@ -88,8 +88,8 @@ pub(in crate::api) async fn list(
     Ok(page.into())
 }
 
-/// A subscription as this caller may see it: whoever has the whole URL of a webhook can often call
-/// it, so that only those who may change it see more than its origin.
+/// Returns a subscription as this caller may see it. With the whole URL of a webhook one can often
+/// call it, so only callers that may change the subscription see more than its origin.
 pub(super) fn shown(notification: Notification, caller: &Caller) -> Notification {
     if caller.role().is_none_or(|role| role >= Role::Admin) {
         return notification;

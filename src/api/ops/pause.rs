@@ -1,4 +1,4 @@
-//! `POST /threads/{threadId}/pause`: nothing more of a thread is started until it is resumed.
+//! `POST /threads/{threadId}/pause`: starts nothing more of a thread until it is resumed.
 
 use axum::extract::State;
 use axum::http::StatusCode;

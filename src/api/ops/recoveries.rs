@@ -1,4 +1,4 @@
-//! `GET /threads/{threadId}/recoveries`: how often a thread was taken from a lost replica.
+//! `GET /threads/{threadId}/recoveries`: lists the recoveries of a thread from lost replicas.
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! `POST /interventions/{id}/resolve`: a person decides.
+//! `POST /interventions/{id}/resolve`: records the decision of a person.
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
@@ -13,7 +13,7 @@ use crate::api::extract::{Body, FromBody, Within, path_parameter};
 use crate::api::fields::Fields;
 use crate::api::problem::Problem;
 
-/// Longest `comment` and `by`, in bytes: they are kept in the journal for ever.
+/// The longest `comment` and `by`, in bytes: they are kept in the journal for ever.
 const MAX_TEXT: usize = 2_048;
 
 /// The intervention that the path names.

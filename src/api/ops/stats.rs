@@ -1,4 +1,4 @@
-//! `GET /stats`: what happened in the last 24 hours.
+//! `GET /stats`: the figures of the last 24 hours.
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;

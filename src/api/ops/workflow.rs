@@ -30,7 +30,7 @@ impl FromQuery for WorkflowQuery {
     }
 }
 
-/// The name that the path gives, perhaps with a version.
+/// The name that the path gives, with or without a version.
 pub(in crate::api) struct NamePath(String);
 
 impl FromRequestParts<Api> for NamePath {

@@ -97,7 +97,7 @@ fn places_are_free_when_their_requests_are_over_and_a_refused_request_takes_none
     drop(first);
     let fourth = ask(&counters, "b", None).unwrap();
     drop(fourth);
-    // The rate is used up: the place that was entered before that was seen is free again.
+    // The rate is used up. The place that was taken before the rate was checked is free again.
     for _ in 0..5 {
         assert!(ask(&counters, "b", None).unwrap_err().1.contains("requests a second"));
     }
@@ -107,7 +107,7 @@ fn places_are_free_when_their_requests_are_over_and_a_refused_request_takes_none
 fn announced_bytes_are_counted_before_they_come_and_a_body_that_never_fits_is_no_429() {
     let (counters, clock) =
         counters(Quotas { bytes: Some(2048), ..Quotas::default() }, Quotas::default());
-    // As much as the largest body comes at once.
+    // A body of the largest size may come at once.
     ask(&counters, "a", Some(8 * 1024)).unwrap();
     let (_, detail, after) = ask(&counters, "a", Some(4 * 1024)).unwrap_err();
     assert_eq!(after.as_deref(), Some("2"));

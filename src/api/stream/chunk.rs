@@ -6,29 +6,29 @@ use super::frame;
 use crate::model::Json;
 use crate::runtime::HeldEvent;
 
-/// A chunk is sent once it has this many bytes: few writes for many small events.
+/// The size at which a chunk is sent, in bytes: few writes for many small events.
 const CHUNK: usize = 16 * 1024;
-/// An event of more bytes is sent from where it lies, in pieces.
+/// The size beyond which an event is sent from where it lies, in pieces, in bytes.
 const LARGE: usize = 8 * 1024;
-/// Longest piece of such an event, in bytes: what is not taken stays where it lies.
+/// The longest piece of such an event, in bytes: the rest stays where it lies.
 const PIECE: usize = 64 * 1024;
 
 /// Bytes that are ready to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// Sent first.
+    /// The text, which is sent first.
     pub(super) text: String,
-    /// Sent then, with the end of its frame.
+    /// The rest of an event, which is sent next, with the end of its frame.
     rest: Bytes,
 }
 
 impl Chunk {
-    /// Whether it should be taken before more is added.
+    /// Returns whether the chunk should be taken before more is added.
     pub(super) fn is_full(&self) -> bool {
         self.text.len() >= CHUNK || !self.rest.is_empty()
     }
 
-    /// Appends an event's data and the end of its frame; what comes before stands in the text.
+    /// Appends an event's data and the end of its frame; the text holds everything before it.
     pub(super) fn data(&mut self, event: HeldEvent) {
         if event.event().json.as_str().len() > LARGE {
             self.rest = Bytes::from_owner(Held(event));
@@ -38,7 +38,7 @@ impl Chunk {
         }
     }
 
-    /// The next bytes; `None` if nothing is at hand.
+    /// Takes the next bytes; `None` if nothing is at hand.
     pub(super) fn take(&mut self) -> Option<Bytes> {
         if !self.text.is_empty() {
             return Some(Bytes::from(std::mem::take(&mut self.text)));
@@ -48,7 +48,7 @@ impl Chunk {
         }
         let piece = self.rest.split_to(self.rest.len().min(PIECE));
         if self.rest.is_empty() {
-            // Lets go of the event as soon as its last piece is gone.
+            // Releases the event as soon as its last piece is gone.
             self.rest = Bytes::new();
             self.text.push_str(frame::END);
         }
@@ -56,7 +56,7 @@ impl Chunk {
     }
 }
 
-/// An event's bytes, where they lie.
+/// The bytes of an event, where they lie.
 struct Held(HeldEvent);
 
 impl AsRef<[u8]> for Held {

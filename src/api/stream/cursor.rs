@@ -1,4 +1,4 @@
-//! Where a reader of a thread's stream starts.
+//! The place where a reader of a thread's stream starts.
 
 use axum::http::HeaderMap;
 
@@ -6,12 +6,12 @@ use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, Params, SEQ_RULE, parse_seq};
 use crate::model::Seq;
 
-/// Where to start.
+/// The place where a reader starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cursor {
-    /// After this event; 0 is the start.
+    /// Behind this event; 0 is the start.
     After(Seq),
-    /// After whatever the last event is now.
+    /// Behind the last event at the time of the request.
     Now,
 }
 
@@ -34,7 +34,7 @@ impl FromQuery for StreamQuery {
 }
 
 impl StreamQuery {
-    /// The cursor of a request; the start if none was given.
+    /// Returns the cursor of a request; the start if none was given.
     pub(super) fn cursor(&self, headers: &HeaderMap) -> Result<Cursor, Problem> {
         let Some(value) = headers.get("last-event-id") else {
             return Ok(self.after.unwrap_or(Cursor::After(0)));

@@ -3,17 +3,17 @@
 use crate::model::{Seq, ThreadId};
 use crate::runtime::RawEvent;
 
-/// How long a client waits before it connects again; in the first event's block, because a block
-/// with nothing else reaches some clients as an empty message.
+/// The time that a client waits before it connects again. It is in the first event's block, because
+/// a block with nothing else reaches some clients as an empty message.
 const RETRY: &str = "retry: 2000\n";
-/// A comment that keeps the connection alive. One line without a blank one behind it: some
+/// A comment that keeps the connection alive. It is one line without a blank one behind it: some
 /// clients take a blank line after an id for the end of another event.
 pub(super) const KEEP_ALIVE: &str = ": keep-alive\n";
 
 /// The end of a frame, after the event's data.
 pub(super) const END: &str = "\n\n";
 
-/// Appends what comes before the data of one event of a thread, with its number as the id.
+/// Appends everything before the data of one event of a thread, with its number as the id.
 pub(super) fn event(out: &mut String, event: &RawEvent, first: bool) {
     retry(out, first);
     out.push_str("id: ");
@@ -22,13 +22,15 @@ pub(super) fn event(out: &mut String, event: &RawEvent, first: bool) {
     data(out, event.kind);
 }
 
-/// The same for one event of any thread, without an id: there is nothing to resume from.
+/// Appends everything before the data of one event of any thread, without an id: there is nothing
+/// to resume from.
 pub(super) fn live(out: &mut String, event: &RawEvent, first: bool) {
     retry(out, first);
     data(out, event.kind);
 }
 
-/// Appends the notice that the client's cursor is beyond the journal: all follows from the start.
+/// Appends the notice that the client's cursor is beyond the journal: all events follow from the
+/// start.
 pub(super) fn reset(out: &mut String, thread: &ThreadId, head: Seq) {
     retry(out, true);
     let text = format!("{{\"type\":\"reset\",\"threadId\":\"{thread}\",\"lastSeq\":{head}}}");
@@ -50,7 +52,8 @@ fn retry(out: &mut String, first: bool) {
     }
 }
 
-/// Compact JSON has no line breaks, so that its data is one line.
+/// Appends the name of an event and the start of its data. Compact JSON has no line breaks, so the
+/// data are one line.
 fn data(out: &mut String, name: &str) {
     out.push_str("event: ");
     out.push_str(name);

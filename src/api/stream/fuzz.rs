@@ -1,4 +1,4 @@
-//! Whatever a reader says of where it is, it starts there or is refused.
+//! Fuzzes cursors: whatever position a reader gives, it starts there or is refused.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -6,7 +6,7 @@ use super::cursor::{Cursor, StreamQuery};
 use crate::api::query::{FromQuery as _, Params};
 use crate::fuzz::fuzz;
 
-/// The number of an event as the contract writes it; stores keep it in 63 bits.
+/// Reads the number of an event as the contract writes it; stores keep it in 63 bits.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
     text.parse().ok().filter(|number| digits && *number <= i64::MAX.unsigned_abs())

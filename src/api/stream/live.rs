@@ -1,6 +1,7 @@
-//! `GET /stream`: events of all threads as this replica learns of them.
+//! `GET /stream`: streams events of all threads as this replica learns of them.
 //!
-//! Live only: there is no cursor, so that a reader that is too slow misses events, and is told.
+//! The stream is live only: there is no cursor, so a reader that is too slow misses events, and is
+//! told.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -112,7 +113,7 @@ impl LiveReader {
         }
     }
 
-    /// Shows an event; one that there is no memory to hold until it is sent is missed.
+    /// Sends an event. An event counts as missed if there is no memory to hold it until it is sent.
     fn show(&mut self, live: LiveEvent) {
         if self.open.holds(live.event.json.as_str().len()).is_err() {
             return frame::missed(&mut self.chunk.text, 1);

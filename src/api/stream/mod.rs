@@ -1,7 +1,7 @@
 //! Server-sent events: one thread's journal from a cursor, and all threads live.
 //!
 //! The bytes are written here and not by a library: ids are digits and event names come from a
-//! fixed set, so that nothing a user wrote can break a frame.
+//! fixed set, so no text that a user wrote can break a frame.
 
 mod chunk;
 mod cursor;
@@ -33,14 +33,15 @@ use crate::model::Clock;
 use crate::observe::{Pool, Reservation};
 use crate::runtime::RuntimeError;
 
-/// Longest silence on a stream: below the 15 s that clients are promised, with room for a slow network.
+/// The longest silence on a stream: below the 15 s that clients are promised, with room for a slow
+/// network.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// About what a stream takes in memory while nothing waits to be sent, in bytes: its connection, its
+/// The approximate memory of a stream while nothing waits to be sent, in bytes: its connection, its
 /// task, its place among the followers.
 const IDLE_STREAM: usize = 16 << 10;
 
-/// Counts an open stream, and what it holds, for as long as it lives.
+/// Counts an open stream, and the memory that it holds, for as long as it lives.
 #[derive(Debug)]
 struct OpenStream {
     metrics: Arc<dyn HttpMetrics>,
@@ -48,7 +49,7 @@ struct OpenStream {
 }
 
 impl OpenStream {
-    /// Refuses a stream for which there is no memory.
+    /// Counts a new stream; refuses it if there is no memory for it.
     fn new(api: &Api) -> Result<Self, Problem> {
         let memory = api.handle.memory().reserve(Pool::Streams, IDLE_STREAM);
         let memory = memory.map_err(RuntimeError::from)?;
@@ -57,7 +58,7 @@ impl OpenStream {
         Ok(Self { metrics, memory })
     }
 
-    /// Holds that many bytes until they are sent.
+    /// Holds this many bytes until they are sent.
     fn holds(&mut self, bytes: usize) -> Result<(), RuntimeError> {
         self.memory.set(IDLE_STREAM);
         Ok(self.memory.grow(bytes)?)
@@ -70,8 +71,8 @@ impl Drop for OpenStream {
     }
 }
 
-/// The answer that carries a stream. After each [`KEEP_ALIVE`] of silence it sends a comment, and it
-/// ends once the caller's key or token is not taken any more.
+/// Makes the answer that carries a stream. After each [`KEEP_ALIVE`] of silence it sends a comment,
+/// and it ends once the caller's key or token is not accepted any more.
 fn answer(
     (keys, clock): (&Keys, &Arc<dyn Clock>),
     caller: Caller,
@@ -88,7 +89,7 @@ fn answer(
     (headers, Body::from_stream(alive.take_until(revoked))).into_response()
 }
 
-/// The chunks, and a comment after each [`KEEP_ALIVE`] without one.
+/// Adds a comment to the chunks after each [`KEEP_ALIVE`] without one.
 fn alive(chunks: impl Stream<Item = Bytes>) -> impl Stream<Item = Bytes> {
     let silence = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
     tokio_stream::StreamExt::timeout_repeating(chunks, silence)

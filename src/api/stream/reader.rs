@@ -1,9 +1,9 @@
 //! One reader of one thread's journal.
 //!
 //! It holds a cursor and at most one small page of events, or one large event that it shares with
-//! whoever else stands there, and reads on only once that is sent: a reader that is slow, or stands
-//! still, costs next to nothing. What wakes it says only "there is more"; the journal says what, so
-//! that nothing can be lost or doubled.
+//! the other readers at that place, and reads on only once that is sent: a slow or stopped reader
+//! costs next to nothing. A wake-up says only "there is more"; the journal says what, so nothing
+//! can be lost or doubled.
 
 use std::collections::VecDeque;
 
@@ -17,11 +17,11 @@ use super::{OpenStream, frame};
 use crate::model::{Seq, ThreadId};
 use crate::runtime::{EventPage, Follow, Handle, HeldEvent, RawEvent, RuntimeError};
 
-/// Most events read at once.
+/// The most events read at once.
 const MOST_EVENTS: usize = 256;
-/// Events read at first, while nothing is known of their size.
+/// The events read at first, while nothing is known of their size.
 pub(super) const FIRST_EVENTS: usize = 64;
-/// Bytes of events that a reader holds, but for one event that is larger.
+/// The bytes of events that a reader holds, except for one event that is larger.
 const PAGE_BYTES: usize = 64 * 1024;
 
 /// Reads on from a cursor until the thread has ended.
@@ -31,12 +31,12 @@ pub(super) struct Reader {
     follow: Follow,
     /// The last event sent.
     cursor: Seq,
-    /// The head of the journal, as far as it is known.
+    /// The head of the journal, as far as the reader knows it.
     head: Seq,
     /// Whether nothing follows the head.
     ended: bool,
     page: VecDeque<HeldEvent>,
-    /// How many events of the size of the last ones make a page.
+    /// The number of events of the last ones' size that make a page.
     events: usize,
     /// The bytes to send next.
     chunk: Chunk,
@@ -48,7 +48,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Starts behind `cursor` with a page that was read from there.
+    /// Makes a reader behind `cursor`, with a page that was read from there.
     pub(super) fn new(
         handle: &Handle,
         (thread, follow): (ThreadId, Follow),
@@ -74,7 +74,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Holds the first events of a page: what is more is read again, once they are sent.
+    /// Holds the first events of a page. The other ones are read again, once these are sent.
     fn hold(&mut self, events: Vec<RawEvent>) -> Result<(), RuntimeError> {
         let (mut bytes, mut own) = (0, 0);
         for event in events {
@@ -94,14 +94,14 @@ impl Reader {
         Ok(())
     }
 
-    /// The same reader, telling the client first to forget what it has.
+    /// Makes the reader tell the client first to forget its events.
     #[must_use]
     pub(super) fn after_reset(mut self) -> Self {
         self.reset = true;
         self
     }
 
-    /// The chunks of the stream, to its end.
+    /// Returns the chunks of the stream, to its end.
     pub(super) fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
         unfold(self, async |mut reader| {
             let chunk = reader.next().await?;
@@ -109,8 +109,8 @@ impl Reader {
         })
     }
 
-    /// The next chunk; `None` at the end of the thread, at shutdown, or when reading failed (the
-    /// client then comes back with its cursor).
+    /// Returns the next chunk; `None` at the end of the thread, at shutdown, or when reading failed
+    /// (the client then comes back with its cursor).
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             self.fill()?;
@@ -161,8 +161,8 @@ impl Reader {
         None
     }
 
-    /// Encodes what is at hand, as far as it goes into one chunk. `None` ends the stream: an event
-    /// that is not the next one must never be shown.
+    /// Encodes the events at hand, as far as they fit into one chunk. `None` ends the stream: an
+    /// event that is not the next one must never be shown.
     fn fill(&mut self) -> Option<()> {
         if std::mem::take(&mut self.reset) {
             frame::reset(&mut self.chunk.text, &self.thread, self.head);

@@ -1,4 +1,4 @@
-//! `GET /stream/{threadId}`: a thread's events, from any point, as they are committed.
+//! `GET /stream/{threadId}`: streams a thread's events, from any point, as they are committed.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -43,7 +43,7 @@ pub(in crate::api) async fn stream(
 ) -> Result<Response, Problem> {
     let cursor = query.cursor(&headers)?;
     let open = OpenStream::new(&api)?;
-    // Subscribe first, then read: nothing can fall between the two.
+    // Subscribes before it reads, so that no event is lost between the two.
     let follow = api.handle.follow(&thread);
     let wanted = match cursor {
         Cursor::After(seq) => seq,

@@ -53,7 +53,7 @@ async fn without_keys_only_loopback_names_and_the_address_are_answered() {
         assert_eq!(status(other, "/health/live", &[]).await, 200, "{other}");
         assert_eq!(status(other, "/openapi.json", &["k"]).await, 200, "{other}");
     }
-    // A target that is a whole URL counts for more than the Host beside it.
+    // A target that is a whole URL takes precedence over the Host beside it.
     let both = asked("GET", "http://evil.example/openapi.json", &[]);
     send(app(&[]), both).await.is_problem(421, "misdirected");
 }

@@ -1,4 +1,4 @@
-//! Whatever is sent to the server is answered, and a refusal is a problem document.
+//! Fuzzes requests: every request is answered, and a refusal is a problem document.
 
 use super::*;
 use crate::api::query::{Params, parse_seq};
@@ -6,10 +6,10 @@ use crate::api::token::{Given, Validity, sign};
 use crate::fuzz::fuzz;
 use crate::model::ThreadId;
 
-/// Longest explanation of a refusal, in bytes: a hundred faults, each of them quoting little.
+/// The longest explanation of a refusal, in bytes: a hundred faults, each of which quotes little.
 const MAX_REFUSAL: usize = 256 * 1024;
 
-/// A text such as `GET /path`, headers one a line, an empty line, and the body.
+/// Parses a text such as `GET /path`, headers one a line, an empty line, and the body.
 fn parsed(bytes: &[u8]) -> Option<Request<Body>> {
     let split = bytes.windows(2).position(|two| two == b"\n\n")?;
     let (head, body) = (&bytes[..split], &bytes[split + 2..]);
@@ -23,11 +23,11 @@ fn parsed(bytes: &[u8]) -> Option<Request<Body>> {
     request.body(Body::from(body.to_vec())).ok()
 }
 
-/// The answer, unless it waits for a runtime that is not there.
+/// Returns the answer, unless it waits for the runtime, which does not exist here.
 async fn answered(app: Router, request: Request<Body>) -> Option<Answer> {
     let sent = tokio::time::timeout(Duration::from_mins(10), app.oneshot(request)).await;
     let (parts, body) = sent.ok()?.unwrap().into_parts();
-    // A stream that was opened has no end.
+    // An open stream has no end.
     let body = if parts.status.is_success() { Body::empty() } else { body };
     Some(answer(parts, body).await)
 }

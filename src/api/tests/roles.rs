@@ -8,7 +8,7 @@ use utoipa::openapi::path::Operation;
 use super::*;
 use crate::model::{Namespace, Role};
 
-/// The routes that want more than a reader, as `docs/operations.md` tells them.
+/// The routes that want more than a reader, as `docs/operations.md` lists them.
 const MORE: [(&str, &str, &str); 22] = [
     ("POST", "/invoke", "invoker"),
     ("POST", "/invoke/async", "invoker"),
@@ -100,7 +100,7 @@ fn is_forbidden(answer: &Answer) -> bool {
     answer.status == 403 && answer.json["code"] == "forbidden"
 }
 
-/// A server that has a key of each role.
+/// Makes a server that has a key of each role.
 fn with_roles() -> Router {
     let key = |role: Role| ApiKey::new(role.as_str(), &format!("{role}-secret"));
     let keys = Role::ALL.map(|role| key(role).granted(role, Namespace::default()));

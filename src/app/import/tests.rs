@@ -1,4 +1,4 @@
-//! A move that is broken off, and what becomes of the threads that are in both stores then.
+//! A move that is broken off, and the fate of the threads that are then in both stores.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::store::{
 
 const THREADS: usize = 200;
 
-/// A thread that waits for a replica, or one that has ended.
+/// Returns the start of a thread that waits for a replica, or of one that has ended.
 fn start(name: &str, ended: bool) -> Write {
     let at = Timestamp::from_millis(1_000);
     let status = if ended { ThreadStatus::Completed } else { ThreadStatus::Queued };
@@ -46,7 +46,7 @@ fn start(name: &str, ended: bool) -> Write {
     }))
 }
 
-/// Opens the file as soon as whoever had it is gone.
+/// Opens the file as soon as its earlier holder is gone.
 async fn open(path: &Path, ambient: &Ambient) -> SqliteStore {
     loop {
         match SqliteStore::open(path, Arc::clone(&ambient.clock)).await {
@@ -56,7 +56,7 @@ async fn open(path: &Path, ambient: &Ambient) -> SqliteStore {
     }
 }
 
-/// A file whose move was broken off after some threads, and the database it was moved to.
+/// Breaks the move of a file off after some threads and returns the database it was moved to.
 async fn broken_off(path: &Path, ambient: &Ambient, ended: bool) -> MemoryStore {
     let file = open(path, ambient).await;
     let starts: Vec<Write> = (0..THREADS).map(|n| start(&format!("t{n:03}"), ended)).collect();

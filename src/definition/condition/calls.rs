@@ -1,6 +1,6 @@
 //! The operators and functions of conditions.
 //!
-//! Each pays for what it reads and makes before it does so. Called by the evaluator alone.
+//! Each pays for the data that it reads and makes before it does so. Only the evaluator calls them.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -17,7 +17,8 @@ use super::value::{Key, Value, whole};
 
 type Answer = Result<Value, Stop>;
 
-/// Calls an operator or a function; with `member`, the first value is what it was called on.
+/// Calls an operator or a function. With `member`, the first value is the one that it was called
+/// on.
 pub(super) fn call(name: &str, member: bool, values: &[Value], meter: &Meter) -> Answer {
     match (name, values) {
         (operators::EQUALS, [one, two]) => one.equals(two, meter).map(Value::Bool),
@@ -113,9 +114,9 @@ fn is_in(item: &Value, of: &Value, meter: &Meter) -> Answer {
     }
 }
 
-/// A key of text is compared with some of a map.
+/// Pays for looking a key up: a text is compared with some keys of the map.
 pub(super) fn pay_for_key(key: &Key, meter: &Meter) -> Result<(), Stop> {
-    /// About how many, at the most: maps are trees.
+    /// The number of keys that one lookup compares at most, roughly: maps are trees.
     const COMPARED: usize = 20;
     meter.spend(1)?;
     match key {
@@ -124,7 +125,7 @@ pub(super) fn pay_for_key(key: &Key, meter: &Meter) -> Result<(), Stop> {
     }
 }
 
-/// `of[index]`.
+/// Evaluates `of[index]`.
 pub(super) fn index(of: &Value, index: &Value, meter: &Meter) -> Answer {
     match (of, index) {
         (Value::List(items), Value::Int(_) | Value::UInt(_) | Value::Double(_)) => {
@@ -152,12 +153,12 @@ pub(super) fn index(of: &Value, index: &Value, meter: &Meter) -> Answer {
 }
 
 fn no_key(key: &str) -> Stop {
-    /// Characters of a key that a message repeats.
+    /// The most characters of a key that a message repeats.
     const SHOWN: usize = 100;
     Stop::failed(format!("No such key: {}", key.chars().take(SHOWN).collect::<String>()))
 }
 
-/// `of.field`.
+/// Evaluates `of.field`.
 pub(super) fn member(of: &Value, field: &str, meter: &Meter) -> Answer {
     match of {
         Value::Map(map) => {
@@ -172,7 +173,7 @@ pub(super) fn member(of: &Value, field: &str, meter: &Meter) -> Answer {
     }
 }
 
-/// `has(of.field)`.
+/// Evaluates `has(of.field)`.
 pub(super) fn has(of: &Value, field: &str, meter: &Meter) -> Answer {
     match of {
         Value::Map(map) => {
@@ -216,7 +217,7 @@ fn add(one: &Value, two: &Value, meter: &Meter) -> Answer {
     }
 }
 
-/// Arithmetic of numbers: of integers while both are, else of fractions.
+/// Computes with numbers: as integers while both are, else as floats.
 fn arithmetic(name: &str, one: &Value, two: &Value) -> Answer {
     match (one, two) {
         (Value::Int(one), Value::Int(two)) => {

@@ -1,7 +1,8 @@
 //! Evaluates a parsed expression over a thread's data.
 //!
-//! Everything that takes time or memory is paid for before it is done. Data are read as they are
-//! needed: of an input of a megabyte, `input.kind == 'a'` reads through it once and makes one value.
+//! The evaluator pays for everything that takes time or memory before it does it. It reads data as
+//! they are needed: of an input of a megabyte, `input.kind == 'a'` reads through it once and makes
+//! one value.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -28,13 +29,13 @@ pub(super) struct Roots<'a> {
     pub(super) input: &'a str,
     pub(super) thread: &'a str,
     pub(super) output: Option<&'a str>,
-    /// Steps by their ids: status and output.
+    /// The steps that the expression names, by their ids: status and output.
     pub(super) steps: BTreeMap<&'a str, (&'static str, &'a str)>,
-    /// Those of them that `steps` holds.
+    /// The ids of those steps that the map `steps` holds.
     pub(super) indexed: Vec<&'a str>,
 }
 
-/// Something that is named and not made a value yet.
+/// A thing that the expression names and that has not been made a value yet.
 enum Named<'a> {
     Json(&'a str),
     Word(&'a str),
@@ -43,13 +44,13 @@ enum Named<'a> {
     Steps,
 }
 
-/// One evaluation.
+/// One evaluation of an expression.
 pub(super) struct Evaluation<'a> {
     pub(super) roots: &'a Roots<'a>,
     pub(super) meter: &'a Meter,
-    /// The variables of the macros around, the innermost last.
+    /// The variables of the enclosing macros, the innermost last.
     bound: Vec<(&'a str, Value)>,
-    /// What names in the expression stand for, by where they stand.
+    /// The values of names in the expression, by the ids of their nodes.
     known: HashMap<u64, Value>,
 }
 
@@ -60,7 +61,7 @@ impl<'a> Evaluation<'a> {
         Self { roots, meter, bound: Vec::new(), known: HashMap::new() }
     }
 
-    /// What an expression comes to. Its depth is bounded by the survey.
+    /// Evaluates an expression. The survey has bounded its depth.
     pub(super) fn value(&mut self, ided: &'a IdedExpr) -> Answer {
         self.meter.spend(1)?;
         match &ided.expr {
@@ -137,7 +138,8 @@ impl<'a> Evaluation<'a> {
         self.bound.iter().rev().find(|(bound, _)| *bound == name).map(|(_, value)| value.clone())
     }
 
-    /// What a name, or a path from one, stands for; `None` if it is none, or leads nowhere.
+    /// Returns the value of a name, or of a path from one; `None` if it is not a name, or leads
+    /// nowhere.
     fn name(&mut self, ided: &'a IdedExpr) -> Result<Option<Value>, Stop> {
         if let Some(known) = self.known.get(&ided.id) {
             return Ok(Some(known.clone()));
@@ -245,7 +247,8 @@ impl<'a> Evaluation<'a> {
         calls::member(&of, &select.field, self.meter)
     }
 
-    /// `&&` and `||`: `absorbs` is the answer that one side gives alone, whatever the other one says.
+    /// Evaluates `&&` or `||`. `absorbs` is the answer that one side gives alone, whatever the
+    /// other side is.
     fn both(&mut self, one: &'a IdedExpr, two: &'a IdedExpr, absorbs: bool) -> Answer {
         let one = match self.value(one) {
             Err(Stop::Spent) => return Err(Stop::Spent),
@@ -339,7 +342,7 @@ impl<'a> Evaluation<'a> {
                 continue;
             }
             match self.value(&made.loop_step) {
-                // What fails for one item may be decided by another one.
+                // A later item may decide the answer although this one fails.
                 Err(Stop::Failed(why)) if lenient => failed = Some(why),
                 Ok(Value::Bool(value)) if lenient && failed.is_some() => {
                     if value == absorbing(made) {
@@ -366,7 +369,8 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// The list that the step of a `map` or `filter` appends to its result, and under what condition.
+/// Returns the list that the step of a `map` or `filter` appends to its result, and the condition
+/// for that.
 fn append_of(made: &ComprehensionExpr) -> Option<(Option<&IdedExpr>, &[IdedExpr])> {
     let accu = |expr: &IdedExpr| matches!(&expr.expr, Expr::Ident(name) if *name == made.accu_var);
     let Expr::Call(call) = &made.loop_step.expr else { return None };
@@ -387,7 +391,7 @@ fn append_of(made: &ComprehensionExpr) -> Option<(Option<&IdedExpr>, &[IdedExpr]
     }
 }
 
-/// Whether the step is `@result && …` or `@result || …`, as in `all` and `exists`.
+/// Returns whether the step is `@result && …` or `@result || …`, as in `all` and `exists`.
 fn is_logical(made: &ComprehensionExpr) -> bool {
     let Expr::Call(call) = &made.loop_step.expr else { return false };
     let folds = matches!(call.args.first().map(|arg| &arg.expr),

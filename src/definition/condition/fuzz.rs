@@ -1,4 +1,4 @@
-//! Whatever an expression is, it comes to what another reader of the language says.
+//! Fuzzes conditions: every expression has the value that another reader of the language gives it.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,7 +12,7 @@ use crate::definition::fuzz::{apart, data, parts};
 use crate::fuzz::fuzz;
 use crate::model::Json;
 
-/// Work within which an evaluation without a budget ends soon, too.
+/// A small budget: an evaluation that has no end within it ends soon, too.
 const SMALL: u64 = 20_000;
 const TOKENS: &[&str] = &[
     "&&",
@@ -97,7 +97,7 @@ fn any_condition_comes_to_what_the_interpreter_of_its_library_says() {
     });
 }
 
-/// What the interpreter of the `cel` crate makes of an expression, if it ends well.
+/// Returns the value that the interpreter of the `cel` crate gives an expression, if it succeeds.
 fn interpreted(text: &str, input: &Json) -> Option<cel::Value> {
     let tree: Tree = input.decode().ok()?;
     let step = |status: &str, output: &str| {
@@ -146,7 +146,7 @@ fn of_tree(tree: &Tree) -> cel::Value {
     }
 }
 
-/// Whether an answer is that of the interpreter; types have no value there.
+/// Returns whether an answer is that of the interpreter; types have no value there.
 fn same(ours: &Value, theirs: &cel::Value) -> bool {
     match (ours, theirs) {
         (Value::Null, cel::Value::Null) | (Value::Type(_), _) => true,

@@ -1,21 +1,23 @@
-//! What one evaluation may use: work and memory, counted in units of about a tenth of a microsecond.
+//! The budget of one evaluation: work and memory, counted in units of about a tenth of a
+//! microsecond.
 //!
-//! It counts work, not time, so that the same condition over the same data always ends the same way.
+//! It counts work, not time, so that the same condition over the same data always ends the same
+//! way.
 
 use std::cell::Cell;
 
-/// Units of one evaluation: less than half a second of work, and 64 MiB at the very most.
+/// The units of one evaluation: less than half a second of work, and 64 MiB at the very most.
 pub(super) const BUDGET: u64 = 4_000_000;
 
-/// Bytes that are read for one unit.
+/// The bytes that are read for one unit.
 const READ: usize = 64;
-/// Bytes that are copied for one unit.
+/// The bytes that are copied for one unit.
 const COPIED: usize = 16;
 
-/// Why an evaluation has no answer.
+/// The reason why an evaluation has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// The budget is used up: nothing may go on from here.
+    /// The budget is used up, which ends the whole evaluation.
     Spent,
     /// The expression makes no sense for this data.
     Failed(String),
@@ -27,7 +29,7 @@ impl Stop {
     }
 }
 
-/// What is left of a budget.
+/// The units that are left of a budget.
 #[derive(Debug)]
 pub(super) struct Meter(Cell<u64>);
 
@@ -40,7 +42,7 @@ impl Meter {
         self.0.get()
     }
 
-    /// Pays for that many steps.
+    /// Pays for this many steps.
     pub(super) fn spend(&self, units: u64) -> Result<(), Stop> {
         self.0.set(self.0.get().checked_sub(units).ok_or(Stop::Spent)?);
         Ok(())
@@ -56,7 +58,7 @@ impl Meter {
         self.spend(1 + count(bytes / COPIED))
     }
 
-    /// Pays for that many new values.
+    /// Pays for this many new values.
     pub(super) fn make(&self, values: usize) -> Result<(), Stop> {
         self.spend(count(values.saturating_mul(2)))
     }

@@ -1,38 +1,38 @@
-//! What an expression names, and how much work it can make.
+//! Finds the names in an expression, and how much work it can make.
 
 use std::collections::BTreeSet;
 
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue, operators};
 
-/// Most levels of an expression's tree: each costs stack when it is evaluated.
+/// The most levels of an expression's tree: each takes stack during the evaluation.
 pub(super) const MAX_DEPTH: usize = 64;
-/// Types, which are values in CEL.
+/// The names of types, which are values in CEL.
 pub(super) const TYPES: [&str; 10] =
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
 
-/// What was found in an expression.
+/// The findings about an expression.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// Whether it names `input`.
+    /// Whether the expression names `input`.
     pub(super) input: bool,
-    /// Whether it names `output`.
+    /// Whether the expression names `output`.
     pub(super) output: bool,
-    /// Whether it names `thread`.
+    /// Whether the expression names `thread`.
     pub(super) thread: bool,
-    /// The steps it names by their ids.
+    /// The steps that the expression names by their ids.
     pub(super) steps: BTreeSet<String>,
-    /// The steps it names as `steps['id']`; all there are, if it computes the id.
+    /// The steps that the expression names as `steps['id']`; all steps, if it computes the id.
     pub(super) indexed: BTreeSet<String>,
-    /// How deep macros stand inside macros; `in` inside a macro counts as one.
+    /// The depth to which macros nest; `in` inside a macro counts as one.
     pub(super) nesting: usize,
-    /// How many operators, names and values it has.
+    /// The number of operators, names and values.
     pub(super) nodes: usize,
 }
 
 impl Survey {
-    /// Surveys an expression; the errors say what it must not name.
-    /// `over_output`: it may name the output that it is about.
+    /// Surveys an expression; the errors name the things that it must not name. With `over_output`,
+    /// it may name the output that it judges.
     pub(super) fn of(
         expr: &IdedExpr,
         visible: &BTreeSet<&str>,
@@ -61,14 +61,15 @@ struct Walk<'a> {
     visible: &'a BTreeSet<&'a str>,
     over_output: bool,
     survey: Survey,
-    /// The variables of the macros around.
+    /// The variables of the enclosing macros.
     bound: Vec<&'a str>,
     faults: BTreeSet<String>,
     too_deep: bool,
 }
 
 impl<'a> Walk<'a> {
-    /// Walks an expression at `depth`, inside `macros` macros; how deep macros nest in it.
+    /// Walks an expression at `depth`, inside `macros` macros, and returns how deep macros nest in
+    /// it.
     fn expr(&mut self, ided: &'a IdedExpr, depth: usize, macros: usize) -> usize {
         if depth > MAX_DEPTH {
             self.too_deep = true;
@@ -152,7 +153,7 @@ impl<'a> Walk<'a> {
         match name.trim_start_matches('.') {
             "input" => self.survey.input = true,
             "thread" => self.survey.thread = true,
-            // Before a step of that name, which `steps['output']` finds.
+            // Before a step with the id `output`, which `steps['output']` finds.
             "output" if self.over_output => self.survey.output = true,
             "steps" => self.survey.indexed.extend(self.visible.iter().map(|id| (*id).to_owned())),
             id if self.visible.contains(id) => {

@@ -283,7 +283,8 @@ proptest! {
         let data = Data::new(&format!(r#"{{"a":"{}","list":{list:?}}}"#, "y".repeat(300)));
         let text = format!("[1].map(x, {text})");
         let Ok(condition) = Condition::compile(&text, &visible()) else { return Ok(()) };
-        // A budget that is used up ends it, however small; a larger one changes no answer.
+        // A used-up budget ends the evaluation, however small the budget; a larger one changes no
+        // answer.
         let answers = [5, 500, 50_000, BUDGET].map(|budget| condition.within(budget, &data, None));
         let told: Vec<_> = answers.iter().filter(|answer| !matches!(answer, Err(Stop::Spent))).collect();
         for pair in told.windows(2) {

@@ -1,6 +1,6 @@
-//! Values as conditions see them, and how JSON becomes one.
+//! The values of conditions, and their making from JSON.
 //!
-//! Making and comparing them is paid for, piece by piece. Called by the evaluator alone.
+//! Making and comparing values is paid for piece by piece. Only the evaluator calls this.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(in crate::definition) enum Value {
     Type(&'static str),
 }
 
-/// What a map finds its values by: numbers by what they are worth.
+/// A key of a map. Numbers of equal value are the same key, whatever their type.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::definition) enum Key {
     Bool(bool),
@@ -37,7 +37,7 @@ impl Value {
         Self::Text(Rc::from(text))
     }
 
-    /// The name of its type.
+    /// Returns the name of the value's type.
     pub(in crate::definition) const fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "null_type",
@@ -53,7 +53,7 @@ impl Value {
         }
     }
 
-    /// What it finds in a map; `None` if nothing can be found by it.
+    /// Returns this value as a key of a map; `None` if it cannot be one.
     pub(super) fn key(&self) -> Option<Key> {
         match self {
             Self::Bool(value) => Some(Key::Bool(*value)),
@@ -70,7 +70,7 @@ impl Value {
         }
     }
 
-    /// Whether two values are the same; numbers are if they are worth the same.
+    /// Returns whether two values are equal; numbers are if their values are, whatever their types.
     pub(super) fn equals(&self, other: &Self, meter: &Meter) -> Result<bool, Stop> {
         meter.spend(1)?;
         Ok(match (self, other) {
@@ -100,7 +100,7 @@ impl Value {
                 if one.len() != two.len() {
                     return Ok(false);
                 }
-                // Both are in the order of their keys.
+                // Both maps are in the order of their keys.
                 for ((key, one), (other, two)) in one.iter().zip(two.iter()) {
                     if let Key::Text(text) = key {
                         meter.read(text.len())?;
@@ -115,7 +115,7 @@ impl Value {
         })
     }
 
-    /// Which of two values comes first; `None` if that cannot be told.
+    /// Compares two values; `None` if they have no order.
     pub(super) fn compare(&self, other: &Self, meter: &Meter) -> Result<Option<Ordering>, Stop> {
         meter.spend(1)?;
         Ok(match (self, other) {
@@ -146,9 +146,10 @@ impl From<&Key> for Value {
     }
 }
 
-/// A number without a fraction, if it is one that keys or integers can have.
+/// Returns a number without a fraction as an integer, if it is within the range of keys and
+/// integers.
 pub(super) fn whole(number: f64) -> Option<i128> {
-    /// Far beyond every integer here, and exact as an `i128`.
+    /// A limit far beyond every integer here, and exact as an `i128`.
     const LIMIT: f64 = 1e30;
     #[expect(
         clippy::cast_possible_truncation,
@@ -158,7 +159,7 @@ pub(super) fn whole(number: f64) -> Option<i128> {
     (number.is_finite() && number.abs() < LIMIT).then(|| number.trunc() as i128)
 }
 
-/// Compares what numbers are worth, exactly; `None` if one of them is no number.
+/// Compares the values of two numbers exactly; `None` if one of them is not a number.
 fn compare_numbers(one: &Value, two: &Value) -> Option<Ordering> {
     let integer = |value: &Value| match value {
         Value::Int(number) => Some(i128::from(*number)),
@@ -191,7 +192,7 @@ fn against(number: f64, integer: i128) -> Option<Ordering> {
     Some(floor.cmp(&integer).then(above))
 }
 
-/// JSON text as a value: whole numbers are integers where they fit.
+/// Reads JSON text as a value: whole numbers become integers where they fit.
 pub(super) fn of_json(text: &str, meter: &Meter) -> Result<Value, Stop> {
     Reader { text, at: 0, meter }.value()
 }
@@ -207,7 +208,7 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// Its depth was bounded where the text came in.
+    /// Reads a value. Its depth was bounded where the text came in.
     fn value(&mut self) -> Result<Value, Stop> {
         self.meter.make(1)?;
         Ok(match self.peek() {
@@ -253,7 +254,7 @@ impl<'a> Reader<'a> {
     fn word(&mut self) -> &'a str {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let end = rest.find([',', ']', '}']).unwrap_or(rest.len());
-        // Never nothing: what is no JSON must not be read for ever.
+        // At least one byte: a text that is no JSON must not be read for ever.
         self.at += end.max(1);
         rest.get(..end).unwrap_or_default()
     }

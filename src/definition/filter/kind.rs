@@ -19,19 +19,19 @@ impl DataT for Kind {
 /// A function that programs can call.
 pub(super) type Native = Filter<RunPtr<Kind>>;
 
-/// What a term that is not done takes in memory, in bytes: the iterator that goes on with it, and the
+/// The memory that an unfinished term takes, in bytes: the iterator that continues it, and the
 /// variables that it sees. A fold whose body yields twice keeps some for each round.
 const CONTEXT: usize = 512;
 
-/// What a run carries along: the program, and so the place where each of its steps is counted. Every
-/// term that is not done has a copy.
+/// The data of a run: the program, through which each step is counted. Every unfinished term has a
+/// copy.
 pub(super) struct Data<'a> {
     lut: &'a Lut<Kind>,
     _held: Lent,
 }
 
 impl<'a> Data<'a> {
-    /// What the first term carries.
+    /// Makes the data of the first term.
     pub(super) fn new(lut: &'a Lut<Kind>) -> Self {
         Self { lut, _held: lend(CONTEXT) }
     }

@@ -1,6 +1,6 @@
-//! Of the library, what a program calls: a compiled filter holds that and no more.
+//! The parts of the library that a program calls: a compiled filter holds only these.
 //!
-//! The whole of it is some 100 KB once compiled, of which most programs need nothing: a thousand
+//! The whole library is some 100 KB once compiled, of which most programs need nothing: a thousand
 //! small filters would weigh as much as a database.
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ struct Entry {
     terms: usize,
 }
 
-/// All definitions, in their order, read once; the error says why there are none.
+/// All definitions, in their order, read once. The error gives the reason why there are none.
 static ENTRIES: LazyLock<Result<Vec<Entry>, String>> = LazyLock::new(|| {
     let entry = |def: Def<&'static str>| {
         let survey = Survey::of(&def.body);
@@ -30,17 +30,18 @@ static ENTRIES: LazyLock<Result<Vec<Entry>, String>> = LazyLock::new(|| {
     Ok(natives::defs()?.into_iter().map(entry).collect())
 });
 
-/// What a program needs of the library.
+/// The parts of the library that a program needs.
 pub(super) struct Needed {
-    /// Its definitions, in the order of the library: a later one of a name hides an earlier one.
+    /// The definitions, in the order of the library: a later one of a name hides an earlier one.
     pub(super) defs: Vec<Def<&'static str>>,
-    /// Its native functions.
+    /// The native functions.
     pub(super) funs: Vec<Fun<Kind>>,
-    /// How many terms the definitions have.
+    /// The number of terms in the definitions.
     pub(super) terms: usize,
 }
 
-/// What is needed by a program that calls `calls`, and by all that this calls in turn.
+/// Finds the parts of the library that a program needs which calls `calls`, including the parts
+/// that these call in turn.
 pub(super) fn needed(calls: &BTreeSet<&str>) -> Result<Needed, String> {
     let entries = ENTRIES.as_ref().map_err(Clone::clone)?;
     let mut names: BTreeSet<&str> = calls.clone();

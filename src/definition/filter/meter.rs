@@ -1,34 +1,34 @@
-//! The budget of one run of a filter, and how a run that outgrows it ends.
+//! The budget of one run of a filter, and the end of a run that outgrows it.
 //!
-//! The interpreter has no way to be interrupted, but it comes by here all the time: for every
-//! term that it evaluates and for every value that is made or compared. When the budget is used
-//! up the run is ended by unwinding to [`metered`]. Nothing else may catch that, and nothing that
-//! runs on drop may spend.
+//! The interpreter cannot be interrupted, but it calls the meter all the time: for every term that
+//! it evaluates, and for every value that is made or compared. When the budget is used up, the run
+//! ends by unwinding to [`metered`]. Nothing else may catch that, and nothing that runs on drop may
+//! spend.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What one run may use.
+/// The budget of one run.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::definition) struct Budget {
     /// Units of work: one for each term evaluated or value compared, and one for every
-    /// [`BYTES_PER_UNIT`] bytes gone through.
+    /// [`BYTES_PER_UNIT`] bytes read.
     pub(in crate::definition) fuel: u64,
-    /// Bytes that may be allocated for values, from the beginning to the end, and held by terms that are
-    /// not done: what is freed on the way counts as well, unless it was only [`lend`]ed.
+    /// The bytes that may be allocated for values, and held by unfinished terms, over the whole
+    /// run. Memory that is freed on the way still counts, unless it was only [`lend`]ed.
     pub(in crate::definition) memory: usize,
-    /// Bytes of stack that recursion may take.
+    /// The bytes of stack that recursion may take.
     pub(in crate::definition) stack: usize,
 }
 
-/// Bytes that are gone through for one unit of fuel.
+/// The bytes that are read for one unit of fuel.
 const BYTES_PER_UNIT: u64 = 64;
-/// Units that are spent between two looks at whether the run was cancelled: some milliseconds.
+/// The units that are spent between two checks whether the run was cancelled: some milliseconds.
 const SLICE: u64 = 50_000;
 
-/// Why a run was ended.
+/// The reason why a run was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::definition) enum Stop {
     /// The fuel is used up.
@@ -39,22 +39,22 @@ pub(in crate::definition) enum Stop {
     Value,
     /// The memory is used up.
     Memory,
-    /// Nobody wants the result any more.
+    /// The result is not wanted any more.
     Cancelled,
     /// The interpreter itself failed.
     Failed,
 }
 
 thread_local! {
-    /// What is left of the slice of fuel that the run on this thread has.
+    /// The rest of the current slice of fuel of the run on this thread.
     static FUEL: Cell<u64> = const { Cell::new(u64::MAX) };
     /// The fuel behind that slice.
     static RESERVE: Cell<u64> = const { Cell::new(0) };
-    /// Whether the result is wanted no longer.
+    /// The flag that cancels the run on this thread, if there is one.
     static CANCELLED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
-    /// What is left of its memory.
+    /// The memory that is left of the run's budget.
     static MEMORY: Cell<usize> = const { Cell::new(usize::MAX) };
-    /// The lowest address that its stack may reach (stacks grow down).
+    /// The lowest address that the run's stack may reach (stacks grow down).
     static FLOOR: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -82,7 +82,7 @@ pub(in crate::definition) fn metered<T>(
         .map_err(|payload| payload.downcast_ref().copied().unwrap_or(Stop::Failed))
 }
 
-/// Does `work` on this thread, in which a run ends soon after the flag is set.
+/// Does `work` on this thread. A run in it ends soon after the flag is set.
 pub(in crate::definition) fn cancellable<T>(flag: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
     struct Restore(Option<Arc<AtomicBool>>);
     impl Drop for Restore {
@@ -94,7 +94,7 @@ pub(in crate::definition) fn cancellable<T>(flag: &Arc<AtomicBool>, work: impl F
     work()
 }
 
-/// What is left of the fuel and of the memory of the run on this thread.
+/// Returns the fuel and the memory that are left to the run on this thread.
 #[cfg(test)]
 pub(super) fn left() -> (u64, usize) {
     (FUEL.get().saturating_add(RESERVE.get()), MEMORY.get())
@@ -103,7 +103,7 @@ pub(super) fn left() -> (u64, usize) {
 /// Ends the run on this thread.
 #[cold]
 pub(in crate::definition) fn stop(why: Stop) -> ! {
-    // Not a panic: no hook runs and nothing is printed.
+    // This is not a panic: no hook runs and nothing is printed.
     resume_unwind(Box::new(why))
 }
 
@@ -115,7 +115,7 @@ pub(in crate::definition) fn spend(units: u64) {
     }
 }
 
-/// Takes units of fuel beyond the slice, and makes the next one.
+/// Takes units of fuel beyond the slice, and starts the next slice.
 #[cold]
 fn spend_reserve(units: u64) {
     if CANCELLED.with_borrow(|flag| flag.as_ref().is_some_and(|set| set.load(Ordering::Relaxed))) {
@@ -128,13 +128,13 @@ fn spend_reserve(units: u64) {
     RESERVE.set(left - slice);
 }
 
-/// Takes the fuel for going through that many bytes.
+/// Takes the fuel for reading this many bytes.
 pub(in crate::definition) fn spend_bytes(bytes: usize) {
     spend(1 + u64::try_from(bytes).unwrap_or(u64::MAX) / BYTES_PER_UNIT);
 }
 
-/// Takes memory that is about to be allocated. Whatever allocates asks here first: nothing else
-/// bounds what a run may hold.
+/// Takes memory that is about to be allocated. Every allocation for values has to be preceded by
+/// this: nothing else bounds the memory of a run.
 pub(in crate::definition) fn hold(bytes: usize) {
     match MEMORY.get().checked_sub(bytes) {
         Some(left) => MEMORY.set(left),
@@ -142,19 +142,19 @@ pub(in crate::definition) fn hold(bytes: usize) {
     }
 }
 
-/// Takes memory for one of the values that a collection is about to hold, and for the collection
-/// that grows by it.
+/// Takes memory for one of the values that a collection is about to hold, and for the growth of the
+/// collection.
 pub(in crate::definition) fn hold_slot() {
     hold(SLOT);
 }
 
-/// What the head of a string or an array takes in memory, in bytes: its counters, lengths, and what the
-/// allocator rounds up.
+/// The memory of the head of a string or an array, in bytes: its counters, its lengths, and the
+/// rounding of the allocator.
 pub(in crate::definition) const HEAD: usize = 64;
-/// What a slot of a collection takes, in bytes, while the collection doubles as it grows.
+/// The memory of a slot of a collection, in bytes, while the collection doubles as it grows.
 pub(in crate::definition) const SLOT: usize = 32;
 
-/// Memory that is given back when this is dropped.
+/// Memory that is returned to the budget when this is dropped.
 #[derive(Debug)]
 pub(in crate::definition) struct Lent(usize);
 
@@ -164,13 +164,13 @@ impl Drop for Lent {
     }
 }
 
-/// Takes memory for what is freed again soon.
+/// Takes memory that is freed again soon.
 pub(in crate::definition) fn lend(bytes: usize) -> Lent {
     hold(bytes);
     Lent(bytes)
 }
 
-/// Notes that a term is evaluated.
+/// Pays for the evaluation of a term and checks the depth of the stack.
 pub(in crate::definition) fn step() {
     spend(1);
     if stack_address() < FLOOR.get() {
@@ -178,7 +178,7 @@ pub(in crate::definition) fn step() {
     }
 }
 
-/// About where the stack of this thread ends now.
+/// Returns approximately where the stack of this thread ends now.
 #[inline(never)]
 fn stack_address() -> usize {
     let here = 0_u8;

@@ -1,10 +1,10 @@
 //! jq filters.
 //!
-//! Compiled once; a run costs microseconds. A program can neither see nor touch anything but its
-//! input, and cannot hang or kill the server: every run has a budget of work that bounds its time
-//! and its memory, values are bounded in size and depth, and recursion is stopped before the stack
-//! ends. The same program over the same input always ends the same way: the budget counts work,
-//! not time. Called by the executor of `transform`.
+//! A filter is compiled once; a run costs microseconds. A program can neither see nor touch
+//! anything but its input, and cannot hang or kill the server: every run has a budget of work that
+//! bounds its time and its memory, values are bounded in size and depth, and recursion is stopped
+//! before the stack ends. The same program over the same input always ends the same way: the budget
+//! counts work, not time. The executor of `transform` calls this.
 
 mod kind;
 mod library;
@@ -36,54 +36,55 @@ use meter::{Budget, Stop, metered};
 use survey::Survey;
 use value::Value;
 
-/// Longest program, in bytes: with it the depth of what has to be parsed is bounded.
+/// The longest program, in bytes. It bounds the depth of the syntax tree as well.
 const MAX_PROGRAM: usize = 16 * 1024;
-/// Longest message of an error, in bytes: it may quote the input.
+/// The longest message of an error, in bytes: it may quote the input.
 const MAX_MESSAGE: usize = 500;
-/// Work that is done on the caller's thread: about a millisecond.
+/// The budget of work on the caller's thread: about a millisecond.
 const INLINE: Budget = Budget { fuel: 10_000, memory: 8 * 1024 * 1024, stack: 512 * 1024 };
-/// Work of one run in all: about a second.
+/// The budget of one whole run: about a second.
 const FULL: Budget = Budget { fuel: 4_000_000, memory: MAX_MEMORY, stack: STACK };
-/// Bytes of stack that a run may take: hundreds of times what filters of people need.
+/// The bytes of stack that a run may take: hundreds of times the need of filters that people write.
 const STACK: usize = 32 * 1024 * 1024;
-/// Bytes of memory that a run may take for each byte that its result may have. What a filter reads is as
-/// large as that, becomes some forty times as large where it is a list of tiny objects, and may be made
-/// into another such list twice.
+/// The bytes of memory that a run may take for each byte that its result may have. The input of a
+/// filter may be as large as the result, becomes some forty times as large where it is a list of
+/// tiny objects, and may be made into another such list twice.
 const MEMORY_PER_BYTE: usize = 128;
-/// Least memory of a run, in bytes: what is computed on the way may be larger than the result.
+/// The least memory of a run, in bytes: intermediate values may be larger than the result.
 const MIN_MEMORY: usize = 64 * 1024 * 1024;
-/// Most memory of a run, in bytes, however large results may be.
+/// The most memory of a run, in bytes, however large results may be.
 const MAX_MEMORY: usize = 512 * 1024 * 1024;
 
-/// About what a term of a program takes in memory once compiled, in bytes.
+/// The approximate memory of a compiled term, in bytes.
 const TERM_WEIGHT: usize = 256;
-/// About what a filter takes without its terms, in bytes.
+/// The approximate memory of a filter without its terms, in bytes.
 const FILTER_WEIGHT: usize = 1024;
 
 /// A compiled filter.
 pub struct Filter {
     compiled: jaq_core::Filter<Kind>,
-    /// Whether it is run apart alone: it may recurse so deep that dropping what it made needs a large stack,
-    /// or has regular expressions, whose engine nothing interrupts.
+    /// Whether the filter may only run on a thread of its own: it may recurse so deep that dropping
+    /// its values needs a large stack, or it has regular expressions, whose engine cannot be
+    /// interrupted.
     apart: bool,
-    /// About how many bytes it takes in memory.
+    /// The approximate memory of the filter, in bytes.
     weight: usize,
 }
 
-/// What a run may produce.
+/// The limits of a run's result.
 #[derive(Debug, Clone, Copy)]
 pub struct FilterLimits {
-    /// Longest result, in bytes of JSON text.
+    /// The longest result, in bytes of JSON text.
     pub max_output_bytes: usize,
 }
 
 impl FilterLimits {
-    /// Bytes that a run takes at the most.
+    /// Returns the most bytes that a run takes.
     pub const fn memory(self) -> usize {
         self.values() + STACK
     }
 
-    /// Bytes that a run may take for its values.
+    /// Returns the bytes that a run may take for its values.
     const fn values(self) -> usize {
         match self.max_output_bytes.saturating_mul(MEMORY_PER_BYTE) {
             little if little < MIN_MEMORY => MIN_MEMORY,
@@ -93,10 +94,10 @@ impl FilterLimits {
     }
 }
 
-/// Why a filter has no result.
+/// The reason why a filter has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// The program ended with an error, which this is.
+    /// The program ended with this error.
     #[error("{0}")]
     Failed(String),
     /// The program does more work than one run may.
@@ -105,7 +106,7 @@ pub enum FilterError {
     /// The program recurses too deep.
     #[error("the filter recurses too deep")]
     TooDeep,
-    /// A value on the way, or the result, is too large.
+    /// An intermediate value, or the result, is too large.
     #[error("the filter makes too large a value")]
     TooLarge,
 }
@@ -129,7 +130,7 @@ impl fmt::Debug for Filter {
 }
 
 impl Filter {
-    /// Compiles a program; the error says what is wrong with it.
+    /// Compiles a program; the error names its fault.
     pub fn compile(text: &str) -> Result<Self, String> {
         if text.len() > MAX_PROGRAM {
             return Err(format!("a jq program has at most {MAX_PROGRAM} bytes"));
@@ -142,15 +143,14 @@ impl Filter {
         Ok(filter)
     }
 
-    /// About how many bytes it takes in memory.
+    /// Returns the approximate memory of the filter, in bytes.
     pub(super) const fn weight(&self) -> usize {
         self.weight
     }
 
-    /// Runs the filter on this thread, if it can be told soon: `None` after about a
-    /// millisecond, and for programs that need a large stack or have regular expressions. Then
-    /// [`Filter::run`] it where blocking does no harm; starting over changes nothing, as a filter has no
-    /// effects.
+    /// Runs the filter on this thread if it ends soon. Returns `None` after about a millisecond,
+    /// and for programs that need a large stack or have regular expressions. Then [`Filter::run`]
+    /// it where blocking does no harm; starting over changes nothing, as a filter has no effects.
     pub fn run_inline(
         &self,
         input: &Json,
@@ -165,8 +165,8 @@ impl Filter {
         }
     }
 
-    /// Runs the filter to its end: about a second at the very most, on a thread of its own that
-    /// this one waits for. Not for an async task. It fails soon after `cancelled` is set.
+    /// Runs the filter to its end, on a thread of its own that this one waits for: about a second
+    /// at the very most. Do not call it in an async task. It fails soon after `cancelled` is set.
     ///
     /// A single result is the output as it is; several, or none, are an array.
     pub fn run(
@@ -214,12 +214,12 @@ impl Filter {
         let mut text = String::new();
         write::write(&output, &mut text, limits.max_output_bytes)
             .map_err(|write::TooLong| FilterError::TooLarge)?;
-        // Deeper than JSON may be is the one way in which this can fail.
+        // This fails only if the result is nested deeper than JSON may be.
         Json::parse(&text).map_err(|_| FilterError::TooLarge)
     }
 }
 
-/// What an error of the program says: its text, or the beginning of its value.
+/// Returns the message of a program's error: its text, or the beginning of its value.
 fn message(error: jaq_core::Error<Value>) -> String {
     let value = error.into_val();
     let Value::Str(text) = value else { return write::excerpt(&value) };
@@ -261,15 +261,16 @@ fn compile(text: &str) -> Result<Filter, String> {
     Ok(Filter { compiled, apart: survey.apart, weight })
 }
 
-/// Most brackets around one place of a program, and most signs before one value.
+/// The most brackets around one place of a program, and the most signs before one value.
 const MAX_BRACKETS: usize = 256;
-/// Most words of a program that something else stands inside of: each takes stack as long as that lasts.
+/// The most words of a program that enclose other terms: each takes stack until the enclosed terms
+/// are parsed.
 const MAX_WORDS: usize = 1_000;
-/// Words that something else stands inside of.
+/// The words that enclose other terms.
 const NESTING: [&str; 7] = ["def", "if", "try", "reduce", "foreach", "label", "as"];
 
-/// Refuses what would take the parser deep, before it is entered. What stands in a text counts as well:
-/// nobody writes that many of these there.
+/// Refuses a program that would nest too deep for the parser, before it is parsed. The contents of
+/// strings count as well: nobody writes that many brackets or words there.
 fn nesting(text: &str) -> Result<(), String> {
     let (mut depth, mut signs) = (0_usize, 0_usize);
     for byte in text.bytes() {
@@ -292,7 +293,7 @@ fn nesting(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Where in the program something stands.
+/// Describes where in the program a part stands.
 fn place(text: &str, part: &str) -> String {
     let at = part.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
     match text.get(at..) {

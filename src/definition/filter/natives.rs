@@ -1,7 +1,7 @@
 //! The functions and definitions that filters can call.
 //!
-//! Those of jq, without what reaches outside the value at hand: the environment, the clock, the
-//! time zone, logs, further inputs, `halt`.
+//! They are those of jq, without the ones that reach beyond the value at hand: the environment, the
+//! clock, the time zone, logs, further inputs, `halt`.
 
 use jaq_core::load::parse::Def;
 use jaq_core::native::{Fun, bome, run, unary, v};
@@ -14,13 +14,14 @@ use super::value::{Value, find};
 use super::{read, text, write};
 use crate::model::Json;
 
-/// Native functions that are left out: they reach outside, or take long for a short argument.
+/// The native functions that are left out: they reach beyond the value at hand, or take long for a
+/// short argument.
 const LEFT_OUT: [&str; 9] =
     ["env", "now", "localtime", "strflocaltime", "debug_empty", "stderr_empty", "halt", "jn", "yn"];
-/// Definitions that are left out, being made of those.
+/// The definitions that are left out because they use those functions.
 const UNDEFINED: [&str; 5] = ["halt", "halt_error", "stderr", "debug", "tobytes"];
 
-/// Native functions of the library that are replaced by those of [`text`] and [`regex`].
+/// The native functions of the library that [`text`] and [`regex`] replace.
 const REPLACED: [&str; 12] = [
     "ascii_downcase",
     "ascii_upcase",
@@ -36,7 +37,7 @@ const REPLACED: [&str; 12] = [
     "split_",
 ];
 
-/// Functions that only the definitions here may use, and what they stand for in the library.
+/// The functions that only the definitions here may use, and their names for them.
 const GUARDED: [(&str, &str); 7] = [
     ("sort_by", "unguarded_sort_by"),
     ("group_by", "unguarded_group_by"),
@@ -46,11 +47,12 @@ const GUARDED: [(&str, &str); 7] = [
     ("strptime", "unguarded_strptime"),
     ("strftime", "unguarded_strftime"),
 ];
-/// The guards before those.
+/// The guards that come before those functions.
 const GUARDS: [&str; 2] = ["keys_guard", "time_guard"];
 
-/// What the library's definitions are made of instead: the same behind a guard, and what it lacks. The keys
-/// of an item are one list, which is charged as it grows: the library would gather them natively.
+/// Our definitions in place of the library's: the same behind a guard, and some that it lacks. The
+/// keys of an item are one list, which is charged as it grows: the library would gather them
+/// natively.
 const OWN: &str = r"
 def sort_by(f): keys_guard | unguarded_sort_by([f]);
 def group_by(f): keys_guard | unguarded_group_by([f]);
@@ -65,12 +67,12 @@ def have_literal_numbers: 0 == 0;
 def have_decnum: 0 != 0;
 ";
 
-/// Whether a program may not call a function of that name.
+/// Returns whether programs may not call a function of this name.
 pub(super) fn is_guarded(name: &str) -> bool {
     GUARDS.contains(&name) || GUARDED.iter().any(|(_, inner)| *inner == name)
 }
 
-/// The definitions every program can call.
+/// Returns the definitions that every program can call.
 pub(super) fn defs() -> Result<Vec<Def<&'static str>>, String> {
     let parse = |text| jaq_core::load::parse(text, |parser| parser.defs());
     let own: Vec<Def<&str>> = parse(OWN).ok_or("the definitions do not parse")?;
@@ -80,10 +82,10 @@ pub(super) fn defs() -> Result<Vec<Def<&'static str>>, String> {
         .collect())
 }
 
-/// Definitions of the library that are functions here.
+/// The definitions of the library that are native functions here.
 const NATIVE: [&str; 1] = ["join"];
 
-/// The functions every program can call.
+/// Returns the functions that every program can call.
 pub(super) fn funs() -> impl Iterator<Item = Fun<Kind>> {
     let rename = |(name, args, fun): Fun<Kind>| {
         let inner = GUARDED.iter().find(|(outer, _)| *outer == name);
@@ -117,20 +119,22 @@ fn own() -> [Native; 13] {
     ]
 }
 
-/// What sorting by a key takes for an item, in bytes: the list of its keys, and the item beside it.
+/// The memory that sorting by a key takes for an item, in bytes: the list of its keys, and the item
+/// beside it.
 const KEYS: usize = 128;
 
-/// Takes what sorting or grouping by keys needs, which are all held at once.
+/// Takes the memory that sorting or grouping by keys needs: all keys are held at once.
 fn keys_guard(value: &Value) {
     if let Value::Arr(array) = value {
         hold(array.items.len() * KEYS);
     }
 }
 
-/// Longest time, and longest format of one, in bytes: what is made of either, and the errors that quote
-/// it, are some times as long.
+/// The longest time, and the longest format of one, in bytes. Results made of either, and the
+/// errors that quote it, are some times as long.
 const MAX_TIME: usize = 1024;
-/// Units of fuel for reading or writing a time, beside those for each byte of it or of its format.
+/// The units of fuel for reading or writing a time, beside those for each byte of it or of its
+/// format.
 const TIME: u64 = 16;
 
 fn time_guard(value: Value, text: &Value) -> ValR<Value> {
@@ -147,7 +151,7 @@ fn time_guard(value: Value, text: &Value) -> ValR<Value> {
 fn from_json(value: &Value) -> ValR<Value> {
     let Value::Str(text) = value else { return Err(Error::typ(value.clone(), "string")) };
     spend_bytes(text.len());
-    // Its copy without spaces, while it is checked.
+    // The copy without spaces, while the text is checked.
     let _compact = lend(text.len());
     let fault =
         |fault: crate::model::JsonFault| Error::str(format!("cannot parse as JSON: {fault}"));
@@ -222,7 +226,7 @@ fn bsearch(value: Value, item: &Value) -> ValR<Value> {
     })
 }
 
-/// The library's `join` copies what it has at every item.
+/// Joins strings. The library's `join` copies its result so far at every item.
 fn join(value: Value, separator: Value) -> ValR<Value> {
     let Value::Arr(array) = &value else { return Err(Error::typ(value, "array")) };
     let Value::Str(separator) = &separator else { return Err(Error::typ(separator, "string")) };

@@ -1,4 +1,4 @@
-//! JSON text as values.
+//! Reads JSON text as values.
 
 use std::collections::HashMap;
 
@@ -7,24 +7,24 @@ use super::value::{Members, Number, Text, Value, allow_member, allow_text};
 use crate::definition::scan;
 use crate::model::Json;
 
-/// Reads text that was checked before: in one pass, and as deep as [`Json`] can be.
+/// Reads text that was checked before, in one pass. The text is as deep as [`Json`] can be.
 pub(super) fn read(json: &Json) -> Value {
     spend_bytes(json.as_str().len());
     Reader { text: json.as_str(), at: 0, keys: HashMap::new() }.value()
 }
 
-/// Most keys that are kept to be used again: items of a list mostly have the same ones.
+/// The most keys that are kept for reuse: items of a list mostly have the same keys.
 const MOST_KEYS: usize = 256;
 
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// Keys that were read, as they were written.
+    /// The keys that were read, as they were written.
     keys: HashMap<&'a str, Text>,
 }
 
 impl<'a> Reader<'a> {
-    /// The next byte that is no white space and no separator.
+    /// Returns the next byte that is neither white space nor a separator.
     fn peek(&mut self) -> Option<u8> {
         loop {
             match self.text.as_bytes().get(self.at) {
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         Text::new(scan::decode(raw).into_owned(), held)
     }
 
-    /// A string as it is written.
+    /// Reads a string and returns it as it is written.
     fn string(&mut self) -> &'a str {
         let end = scan::end_of_string(self.text.as_bytes(), self.at);
         let raw = self.text.get(self.at..end).unwrap_or_default();
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
     fn number(&mut self) -> &'a str {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let digit = |b: u8| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E');
-        // At least one byte, so that no text whatever can hold this up.
+        // At least one byte, so that no text can hold this up for ever.
         let len = rest.bytes().position(|b| !digit(b)).unwrap_or(rest.len()).max(1);
         self.at += len;
         rest.get(..len).unwrap_or_default()

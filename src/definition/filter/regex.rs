@@ -1,7 +1,8 @@
-//! Regular expressions: what `test`, `match`, `capture`, `scan`, `split`, `sub` and `gsub` are made of.
+//! Regular expressions: the basis of `test`, `match`, `capture`, `scan`, `split`, `sub` and `gsub`.
 //!
-//! The engine does not come by the meter. So each search is charged before it starts ([`Costs`]), and each
-//! match before anything is made of it: an empty expression matches sixty million times in sixty megabytes.
+//! The engine does not call the meter. So each search is charged before it starts ([`Costs`]), and
+//! each match before values are made of it: an empty expression matches sixty million times in
+//! sixty megabytes.
 
 mod costs;
 mod flags;
@@ -16,7 +17,8 @@ use super::value::{Members, Text, Value, allow_member};
 use costs::Costs;
 use flags::Flags;
 
-/// The functions that search, and those of the library that are made of them: name and arguments.
+/// The functions that search, and the functions of the library that use them: the names, and the
+/// numbers of arguments.
 const FUNCTIONS: [(&str, &[usize]); 12] = [
     ("matches", &[2]),
     ("split_matches", &[2]),
@@ -32,23 +34,23 @@ const FUNCTIONS: [(&str, &[usize]); 12] = [
     ("gsub", &[2, 3]),
 ];
 
-/// Whether a call of that name, with so many arguments, searches.
+/// Returns whether a call of this name, with this many arguments, searches.
 pub(super) fn is_made_of(name: &str, args: usize) -> bool {
     FUNCTIONS.iter().any(|(function, counts)| *function == name && counts.contains(&args))
 }
 
-/// What is wanted of a search.
+/// The result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// The matches, each a list of its groups.
     Matches,
-    /// What is between them.
+    /// The texts between the matches.
     Between,
-    /// Both, in their order.
+    /// Both, in their order in the text.
     Both,
 }
 
-/// Searches the text at hand; the arguments are the expression and the flags.
+/// Searches the input text; the arguments are the expression and the flags.
 pub(super) fn search(mut cv: Cv<'_, Kind>, wanted: Wanted) -> ValR<Value> {
     let (flags, regex) = (cv.0.pop_var(), cv.0.pop_var());
     let (text, regex) = (text_of(&cv.1)?, text_of(&regex)?);
@@ -91,21 +93,21 @@ fn compile(regex: &str, flags: Flags<'_>, memory: usize) -> Result<Regex, Error<
         .dot_matches_new_line(flags.has('s') || flags.has('p'))
         .swap_greed(flags.has('l'))
         .ignore_whitespace(flags.has('x'))
-        // Whatever was counted wrong takes no more than was paid.
+        // The engine takes no more memory than was paid for, even if the states are counted wrong.
         .size_limit(memory)
         .build()
         .map_err(|fault| Error::str(format_args!("invalid regex: {fault}")))
 }
 
-/// What was found so far.
+/// The results found so far.
 struct Found<'a> {
     text: &'a str,
     names: Vec<Option<&'a str>>,
     keys: [Text; 4],
     values: Vec<Value>,
-    /// Where the last match ended, in bytes.
+    /// The end of the last match, in bytes.
     end: usize,
-    /// A place in bytes, and in characters.
+    /// The last place that was asked for, in bytes and in characters.
     place: (usize, usize),
 }
 
@@ -126,7 +128,7 @@ impl<'a> Found<'a> {
         self.values.push(value);
     }
 
-    /// Adds what stands before a match.
+    /// Adds the text before a match.
     fn between(&mut self, start: usize, end: usize) {
         let text = self.text.get(self.end..start).unwrap_or_default();
         self.push(Value::text(text));
@@ -163,8 +165,8 @@ impl<'a> Found<'a> {
         Value::object(members)
     }
 
-    /// How many characters stand before a byte, counted from the place that was asked for last, or
-    /// back to it: groups need not stand in their order.
+    /// Returns the number of characters before a byte, counted from the last place that was asked
+    /// for, forwards or backwards: groups need not come in their order.
     fn offset(&mut self, byte: usize) -> usize {
         let (last, chars) = self.place;
         let (from, to) = (last.min(byte), last.max(byte));

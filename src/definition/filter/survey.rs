@@ -1,4 +1,4 @@
-//! What can be seen of a program before it runs.
+//! The properties of a program that can be found before it runs.
 
 use std::collections::BTreeSet;
 
@@ -8,28 +8,30 @@ use jaq_core::path::{Part, Path};
 
 use super::{natives, regex};
 
-/// Functions that repeat or follow paths as long as they like: what they hold on to is dropped
+/// The functions that repeat or follow paths without a bound: the values that they hold are dropped
 /// recursively.
 const DEEP: [&str; 8] =
     ["recurse", "repeat", "while", "until", "path", "paths", "path_value", "pick"];
 
-/// What was found in a program.
+/// The findings about a program.
 #[derive(Debug, Default)]
 pub(super) struct Survey<'a> {
-    /// Whether it is for a thread of its own: it may need a large stack, or searches with regular expressions.
+    /// Whether the program needs a thread of its own: it may need a large stack, or searches with
+    /// regular expressions.
     pub(super) apart: bool,
-    /// What is wrong with it.
+    /// The faults of the program.
     pub(super) faults: Vec<String>,
-    /// The names it calls, its own definitions among them.
+    /// The names that the program calls, its own definitions among them.
     pub(super) calls: BTreeSet<&'a str>,
-    /// How many terms it has.
+    /// The number of terms.
     pub(super) terms: usize,
-    /// The definitions around: name, number of arguments, whether one of them is a filter.
+    /// The enclosing definitions: the name, the number of arguments, and whether one of them is a
+    /// filter.
     open: Vec<(&'a str, usize, bool)>,
 }
 
 impl<'a> Survey<'a> {
-    /// Surveys a program; recursive, for a thread with a large stack.
+    /// Surveys a program. It is recursive and needs a thread with a large stack.
     pub(super) fn of(term: &'a Term<&'a str>) -> Self {
         let mut survey = Self::default();
         survey.term(term);

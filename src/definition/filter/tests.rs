@@ -112,7 +112,7 @@ fn errors_of_a_program_are_its_own_and_short() {
     assert!(message.len() < 1000, "{}", message.len());
 }
 
-/// Runs a program to whatever end: that it comes, and the process lives, is the claim.
+/// Runs a program and ignores its result: the claim is that the run ends and the process lives.
 fn ends(program: &str) {
     if let Ok(filter) = Filter::compile(program) {
         let input = json("null");
@@ -149,7 +149,7 @@ fn growing_values_are_stopped() {
     }
 }
 
-/// Runs a program to its end, which has to be for want of memory or of work.
+/// Runs a program, which must end for want of memory or of fuel.
 fn is_bounded(program: &str) {
     let filter = Filter::compile(program).unwrap();
     let ended = filter.run(&json("null"), &LIMITS, &Arc::default()).unwrap_err();

@@ -1,6 +1,6 @@
-//! What filters do with texts: letters' case, and the escapes of other formats.
+//! The functions of filters on strings: letter case, and the escapes of other formats.
 //!
-//! Each counts beforehand how long its result is, and takes that memory before it makes it.
+//! Each computes the length of its result first, and takes that memory before it makes the result.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,15 +11,15 @@ use super::kind::Native;
 use super::meter::{lend, spend, spend_bytes};
 use super::value::{Text, Value, allow_text};
 
-/// The signs that HTML reserves, and what is written in their place.
+/// The characters that HTML reserves, and their replacements.
 const HTML: [(char, &str); 5] =
     [('<', "&lt;"), ('>', "&gt;"), ('&', "&amp;"), ('\'', "&apos;"), ('"', "&quot;")];
-/// What is written in the place of a quote between the quotes of a shell.
+/// The replacement of a quote between the quotes of a shell.
 const SHELL_QUOTE: &str = r"'\''";
-/// Bytes that stand for themselves in a URI, beside letters and digits.
+/// The bytes that stand for themselves in a URI, beside letters and digits.
 const UNRESERVED: &[u8] = b"-_.~";
 
-/// The functions of this file.
+/// Returns the native functions of this file.
 pub(super) fn natives() -> [Native; 9] {
     [
         ("ascii_downcase", v(0), |cv| bome(cased(&cv.1, str::make_ascii_lowercase))),
@@ -39,7 +39,7 @@ pub(super) fn natives() -> [Native; 9] {
     ]
 }
 
-/// The text of a string.
+/// Returns the text of a string; an error for any other value.
 pub(super) fn text_of(value: &Value) -> Result<&str, Error<Value>> {
     let Value::Str(text) = value else { return Err(Error::typ(value.clone(), "string")) };
     Ok(text)
@@ -53,7 +53,7 @@ fn cased(value: &Value, change: fn(&mut str)) -> ValR<Value> {
     Ok(Value::Str(Text::new(text, held)))
 }
 
-/// The text with some signs replaced.
+/// Returns the text with some characters replaced.
 fn replaced(value: &Value, by: impl Fn(char) -> Option<&'static str>) -> ValR<Value> {
     let text = text_of(value)?;
     spend_bytes(text.len());

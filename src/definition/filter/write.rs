@@ -1,4 +1,4 @@
-//! Values as JSON text.
+//! Writes values as JSON text.
 
 use std::fmt::{self, Write as _};
 
@@ -8,33 +8,33 @@ use super::meter::{Stop, hold, spend_bytes, stop};
 use super::value::{MAX_SIZE, Number, Text, Value};
 use crate::model::Json;
 
-/// Longest excerpt of a value in a message, in bytes.
+/// The longest excerpt of a value in a message, in bytes.
 const MAX_EXCERPT: usize = 200;
-/// From here on floats have no digits after the point anyway; below, whole ones are written as
+/// The float from which on none has digits after the point. Below, whole floats are written as
 /// whole numbers.
 const WHOLE: f64 = 1e17;
 
-/// Why a value could not be written.
+/// The value's text is longer than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// Bytes of a string that are escaped at once: what they grow by was not asked for before.
+/// The bytes of a string that are escaped at once: memory for their growth is not taken before.
 const CHUNK: usize = 4096;
-/// Longest text of a number that is no whole one, in bytes.
+/// The longest text of a number that is not whole, in bytes.
 const LONGEST_NUMBER: usize = 32;
 
-/// A value as compact JSON text; ends the run if it is too long.
+/// Writes a value as compact JSON text; ends the run if it is too long.
 pub(super) fn to_json(value: &Value) -> Text {
     let mut out = String::new();
     if write(value, &mut out, MAX_SIZE).is_err() {
         stop(Stop::Value);
     }
-    // It was held as it grew.
+    // Its memory was taken as it grew.
     let held = out.len();
     Text::new(out, held)
 }
 
-/// Makes room for that many more bytes, and takes the memory for it before.
+/// Makes room for this many more bytes, after taking the memory for it.
 fn grow(out: &mut String, more: usize) {
     let needed = out.len().saturating_add(more);
     if needed > out.capacity() {
@@ -49,7 +49,7 @@ fn push(out: &mut String, text: &str) {
     out.push_str(text);
 }
 
-/// Appends a text as a JSON string: escaping makes it up to six times as long, so piece by piece.
+/// Appends a text as a JSON string, piece by piece: escaping makes it up to six times as long.
 fn quote(text: &str, out: &mut String) {
     spend_bytes(text.len());
     push(out, "\"");
@@ -64,7 +64,7 @@ fn quote(text: &str, out: &mut String) {
     push(out, "\"");
 }
 
-/// The beginning of a value's JSON text.
+/// Returns the beginning of a value's JSON text.
 pub(super) fn excerpt(value: &Value) -> String {
     let mut out = String::new();
     if let (Err(TooLong), Some((end, _))) =
@@ -119,7 +119,7 @@ pub(super) fn write(value: &Value, out: &mut String, max: usize) -> Result<(), T
 }
 
 impl fmt::Display for Value {
-    /// For messages: the beginning alone, if it is long.
+    /// Writes the value for messages: only the beginning, if it is long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&excerpt(self))
     }

@@ -1,42 +1,44 @@
-//! What the faults of an input copy.
+//! Estimates the memory that the faults of an input copy.
 //!
-//! The validator gathers all faults before it hands out the first, those of every item of a list and of
-//! every branch of a union, each with texts of the schema and the place in the input. Here it is found how
-//! much that is for one fault, so that the metered validator holds it against the budget of memory.
+//! The validator gathers all faults before it returns the first: those of every item of a list and
+//! of every branch of a union, each with texts of the schema and the place in the input. This
+//! module finds how much that is for one fault, so that the metered validator can charge it to the
+//! budget of memory.
 
 use serde_json::Value;
 
 use crate::definition::filter::meter::spend;
 
-/// Longest name in `required` and `dependentRequired`, in bytes: each fault copies one, and names that
-/// people write are far shorter.
+/// The longest name in `required` and `dependentRequired`, in bytes: each fault copies one, and
+/// names that people write are far shorter.
 const MAX_NAME: usize = 1024;
-/// What a fault takes in memory without what it copies, in bytes.
+/// The memory of a fault without its copies, in bytes.
 const FAULT: usize = 512;
-/// What a value of a schema takes in a copy, beside its text, in bytes.
+/// The memory of a schema's value in a copy, beside its text, in bytes.
 const VALUE: usize = 96;
 
-/// What one fault copies at the most, in bytes.
+/// The most that one fault copies, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Copies {
-    /// Of the texts of a word.
+    /// The largest text of a word.
     text: usize,
     /// The longest name of a place in the schema.
     place: usize,
-    /// How many schemas with references lie on the way from one place of the data; 0 if there are none.
+    /// The number of schemas with references on the way from one place of the data; 0 if there are
+    /// none.
     references: usize,
-    /// Whether one lists the names of an object's members.
+    /// Whether a fault lists the names of an object's members.
     pub(super) lists_names: bool,
-    /// Whether one says how many items an array has.
+    /// Whether a fault gives the number of an array's items.
     pub(super) counts_items: bool,
 }
 
 impl Copies {
-    /// Nothing at all.
+    /// No copies at all.
     pub(super) const NONE: Self =
         Self { text: 0, place: 0, references: 0, lists_names: false, counts_items: false };
 
-    /// Notes a word of a schema; the error says that a name in it is too long.
+    /// Notes a word of a schema; the error reports a name in it that is too long.
     pub(super) fn add(&mut self, word: &str, value: &Value) -> Result<(), String> {
         let bytes = match word {
             "required" => longest_name(word, value)?,
@@ -68,14 +70,14 @@ impl Copies {
         Ok(())
     }
 
-    /// Notes how long the name of a place in the schema is at the most, and how many schemas lie on the way
-    /// from one place of the data.
+    /// Notes the longest name of a place in the schema, and the number of schemas on the way from
+    /// one place of the data.
     pub(super) fn set_places(&mut self, place: usize, depth: usize) {
         self.place = place;
         self.references *= depth.max(1);
     }
 
-    /// What a fault of that input takes in memory at the most.
+    /// Returns the most memory that a fault of this input takes.
     pub(super) fn of_fault(self, input: Extent) -> usize {
         let ways = self.references.saturating_mul(input.depth);
         let places = self.place.saturating_mul(ways.saturating_add(1));
@@ -92,7 +94,7 @@ fn longest_name(word: &str, list: &Value) -> Result<usize, String> {
     Ok(longest)
 }
 
-/// What a copy of a value takes in memory.
+/// Returns the memory of a copy of a value.
 fn size(value: &Value) -> usize {
     spend(1);
     let inner: usize = match value {
@@ -106,18 +108,18 @@ fn size(value: &Value) -> usize {
     VALUE + inner
 }
 
-/// How far an input reaches.
+/// The extent of an input: its longest pointer and its depth.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Extent {
-    /// Bytes of the longest pointer to a place in it.
+    /// The bytes of the longest pointer to a place in the input.
     path: usize,
     depth: usize,
 }
 
 impl Extent {
-    /// That of a value, which is as deep as JSON may be.
+    /// Measures a value, which is as deep as JSON may be.
     pub(super) fn of(value: &Value) -> Self {
-        /// Digits of an index, and the stroke before it.
+        /// The digits of an index, and the slash before it.
         const INDEX: usize = 8;
         match value {
             Value::Array(items) => Self::around(items.iter().map(|item| (INDEX, item))),

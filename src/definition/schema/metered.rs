@@ -1,7 +1,8 @@
-//! JSON as a schema's validator sees it: whatever it looks at is paid for.
+//! JSON as a schema's validator sees it: the validator pays for everything that it looks at.
 //!
-//! The validator has no way to be interrupted, but all that it does comes by here, apart from going
-//! from schema to schema over one place, which [`super::unfold`] has bounded: [`Prices`] make up for it.
+//! The validator cannot be interrupted, but all its work calls this module, except going from
+//! schema to schema over one place, which [`super::unfold`] has bounded: [`Prices`] make up for
+//! that.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -14,20 +15,20 @@ use super::copies::{Copies, Extent};
 use super::unfold::Costs;
 use crate::definition::filter::meter::{HEAD, hold, spend, step};
 
-/// Bytes that are read, or states that are gone through, for one unit.
+/// The bytes that are read, or the states that are gone through, for one unit.
 const PER_UNIT: u64 = 64;
-/// Visits of schemas for one unit.
+/// The visits of schemas for one unit.
 const VISITS: u64 = 16;
 
-/// What looking costs with the schema at hand.
+/// The prices of looking at data with one schema.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prices {
-    /// Going to another place of the data.
+    /// The price of going to another place of the data.
     visit: u64,
-    /// Each byte of a text, and of a name, in parts of a unit.
+    /// The price of each byte of a text, and of a name, in parts of a unit.
     text: u64,
     name: u64,
-    /// Bytes of memory for a fault, beside what it tells of the value itself.
+    /// The bytes of memory for a fault, beside those of the value itself.
     fault: usize,
     copies: Copies,
 }
@@ -45,7 +46,7 @@ impl From<Costs> for Prices {
 }
 
 impl Prices {
-    /// The same, where the faults of that input are gathered.
+    /// Returns these prices for the gathering of this input's faults.
     pub(super) fn with_faults(self, input: &Value) -> Self {
         Self { fault: self.copies.of_fault(Extent::of(input)), ..self }
     }
@@ -57,7 +58,7 @@ thread_local! {
     };
 }
 
-/// Sets the prices of what follows on this thread.
+/// Sets the prices for the work that follows on this thread.
 pub(super) fn set_prices(prices: Prices) {
     PRICES.set(prices);
 }
@@ -118,7 +119,7 @@ fn same_number(one: &Number, two: &Number) -> bool {
     }
 }
 
-/// The representation.
+/// The representation of JSON that the validator works on.
 pub(super) struct Metered;
 
 /// One value.
@@ -214,8 +215,9 @@ impl<'a> Node<'a, Metered> for Seen<'a> {
         equal(self.0, expected)
     }
 
-    /// Called for each fault, which keeps what is given here. It never shows more of a value than how many
-    /// items it has, so that one without them stands in for it: those of a union's branches would be copied.
+    /// Returns a stand-in for the value. The validator calls this for each fault and keeps the
+    /// result. A fault never shows more of a value than its number of items, so a stand-in without
+    /// their content is enough: copies would add up over the branches of a union.
     fn to_value(&self) -> Cow<'a, Value> {
         let Prices { fault, copies, .. } = PRICES.get();
         spend(1);
@@ -240,7 +242,7 @@ impl<'a> Node<'a, Metered> for Seen<'a> {
     }
 
     fn container_identity(&self) -> Option<NodeIdentity> {
-        // What a schema says of a container is kept until the end.
+        // The validator keeps its verdict on a container until the end.
         hold(HEAD);
         matches!(self.0, Value::Object(_) | Value::Array(_)).then(|| self.identity()).flatten()
     }
@@ -269,7 +271,7 @@ impl<'a> Object<'a, Metered> for Members<'a> {
     }
 }
 
-/// Members that are paid for one by one.
+/// An iterator over members that are paid for one by one.
 pub(super) struct Named<'a>(serde_json::map::Iter<'a>);
 
 impl<'a> Iterator for Named<'a> {
@@ -296,7 +298,8 @@ impl<'a> Array<'a, Metered> for Elements<'a> {
     }
 
     fn is_unique(&self) -> bool {
-        /// Up to so many elements are compared with each other, beyond that by what they hash to.
+        /// The number of elements below which all are compared with each other; more are compared
+        /// by their hashes.
         const COMPARED: u64 = 16;
         let times =
             if u64::try_from(self.0.len()).is_ok_and(|len| len < COMPARED) { COMPARED } else { 2 };
@@ -306,7 +309,7 @@ impl<'a> Array<'a, Metered> for Elements<'a> {
     }
 }
 
-/// Elements that are paid for one by one.
+/// An iterator over elements that are paid for one by one.
 pub(super) struct Each<'a>(std::slice::Iter<'a, Value>);
 
 impl<'a> Iterator for Each<'a> {

@@ -1,7 +1,7 @@
-//! What the schemas of one document can be referred to by, found once.
+//! Finds the names by which the schemas of one document can be referred to, once.
 //!
-//! A reference is looked up by what it says, never by going through all there is: a document may have
-//! as many references as names, and each with each would be their product.
+//! A reference is looked up by its text, never by a search of the document: a document may have as
+//! many references as names, and comparing each with each would cost their product.
 
 use std::collections::HashMap;
 
@@ -9,28 +9,28 @@ use serde_json::{Map, Value};
 
 use crate::definition::filter::meter::spend;
 
-/// Bytes of a place's name for one unit of fuel: each word of a schema keeps the whole name of its place
-/// once compiled, so that one long name above many words would grow to the product of the two.
+/// The bytes of a place's name for one unit of fuel. Each word of a compiled schema keeps the whole
+/// name of its place, so that one long name above many words would grow to the product of the two.
 const BYTES_PER_UNIT: usize = 16;
 
 /// The number of a resource: a schema with an `$id`, or the document, which is 0.
 pub(super) type Resource = usize;
 
-/// What a reference may lead to; two that say the same in the same place have one answer.
+/// The targets of a reference. Two references with the same text in the same place have one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Meant<'a> {
-    /// Every resource: which one shows only when data are looked at.
+    /// Every resource: which one is known only when data are validated.
     Anywhere,
-    /// Every place that is called so, in whatever resource.
+    /// Every place with this anchor, in whatever resource.
     Called(&'a str),
-    /// A fragment of the resource that the reference stands in.
+    /// A fragment of the resource that contains the reference.
     Within(Resource, &'a str),
     /// A fragment of each resource whose id ends in the first text.
     Elsewhere(&'a str, &'a str),
 }
 
 impl<'a> Meant<'a> {
-    /// Reads the value of a word that refers; it stands in `resource`.
+    /// Reads the value of a word that refers, in `resource`.
     pub(super) fn read(word: &str, to: &'a str, resource: Resource) -> Self {
         let (base, fragment) = to.split_once('#').unwrap_or((to, ""));
         let names = !fragment.is_empty() && !fragment.starts_with('/');
@@ -47,15 +47,15 @@ impl<'a> Meant<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Names<'a> {
     resources: Vec<&'a Value>,
-    /// By resource: bytes of the names of all places in it.
+    /// By resource: the bytes of the names of all places in it.
     bytes: Vec<usize>,
     longest: usize,
     numbers: HashMap<usize, Resource>,
-    /// Resources by the last part of their id.
+    /// The resources by the last part of their id.
     ids: HashMap<&'a str, Vec<Resource>>,
-    /// Places by what they are called, with the resource that they stand in.
+    /// The places by their anchors, each with the resource that it stands in.
     anchors: HashMap<&'a str, Vec<(&'a Value, Resource)>>,
-    /// The same within one resource.
+    /// The places by their anchors within one resource.
     within: HashMap<(&'a str, Resource), Vec<&'a Value>>,
 }
 
@@ -115,23 +115,24 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// By resource: bytes of the names of all places in it.
+    /// Returns, by resource, the bytes of the names of all places in it.
     pub(super) fn bytes(&self) -> Vec<usize> {
         self.bytes.clone()
     }
 
-    /// Bytes of the longest name of a place.
+    /// Returns the bytes of the longest name of a place.
     pub(super) const fn longest(&self) -> usize {
         self.longest
     }
 
-    /// The resource that a schema makes, or stands in.
+    /// Returns the resource that a schema makes, or else the one that it stands in.
     pub(super) fn resource(&self, value: &'a Value, outer: Resource) -> Resource {
         self.numbers.get(&place(value)).copied().unwrap_or(outer)
     }
 
-    /// Every place that a reference may lead to, with the resource it stands in. What leads out of the
-    /// document is refused when it is compiled, but for the meta-schemas, which are known to be harmless.
+    /// Returns every place that a reference may lead to, with the resource that it stands in. A
+    /// reference out of the document is refused when it is compiled, except to the meta-schemas,
+    /// which are known to be harmless.
     pub(super) fn places(&self, meant: Meant<'a>) -> Vec<(&'a Value, Resource)> {
         let found = match meant {
             Meant::Anywhere => self.roots(0..self.resources.len()),
@@ -167,7 +168,7 @@ impl<'a> Names<'a> {
         named.collect()
     }
 
-    /// Follows a pointer; what it leads to, and the resource that is in.
+    /// Follows a pointer, and returns its target and the resource of that.
     fn navigate(
         &self,
         (mut value, mut resource): (&'a Value, Resource),
@@ -186,10 +187,10 @@ impl<'a> Names<'a> {
     }
 }
 
-/// How long the name of a place is, in bytes.
+/// The length of a place's name, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Length {
-    /// Of the id that its resource has once it is resolved.
+    /// The length of the resource's id once it is resolved.
     base: usize,
     path: usize,
 }
@@ -200,11 +201,11 @@ impl Length {
     }
 }
 
-/// A JSON pointer, whose tokens are read once.
+/// A JSON pointer whose tokens are split once.
 struct Pointer(Vec<String>);
 
 impl Pointer {
-    /// Reads one that is percent-encoded or not.
+    /// Reads a pointer, percent-encoded or not.
     fn read(fragment: &str) -> Self {
         let pointer = percent_encoding::percent_decode_str(fragment).decode_utf8_lossy();
         let tokens = pointer.split('/').skip(1);
@@ -212,18 +213,18 @@ impl Pointer {
     }
 }
 
-/// Where something stands in memory: no two of one document stand in the same place.
+/// Returns the address of a value: no two values of one document have the same.
 pub(super) fn place<T>(of: &T) -> usize {
     std::ptr::from_ref(of).addr()
 }
 
-/// What an object calls itself, if that makes it a resource.
+/// Returns the id of an object, if it makes the object a resource.
 fn id(map: &Map<String, Value>) -> Option<&str> {
     let id = map.get("$id").or_else(|| map.get("id"))?.as_str()?;
     (!id.is_empty() && !id.starts_with('#')).then_some(id)
 }
 
-/// The last part of an id: what it is in front of that depends on where it stands.
+/// Returns the last part of an id: the parts before it depend on where the id stands.
 fn last(id: &str) -> &str {
     id.rsplit(['/', ':']).next().unwrap_or(id)
 }

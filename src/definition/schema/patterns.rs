@@ -1,29 +1,30 @@
-//! About how much a regular expression costs for each byte of text, from how it is written.
+//! Estimates the cost of a regular expression for each byte of text, from the way it is written.
 
-/// Bytes that all patterns of a schema may take once they are compiled.
+/// The bytes that all compiled patterns of a schema may take.
 pub(super) const MAX_TOTAL: usize = 64 * 1024 * 1024;
-/// Largest compiled pattern, in bytes, while there are few: a counted repetition can ask for gigabytes.
+/// The size of the largest compiled pattern, in bytes, while there are few: a counted repetition
+/// can ask for gigabytes.
 const LARGEST: usize = 1024 * 1024;
-/// The least that each may take, however many there are.
+/// The least size that each pattern may take, in bytes, however many there are.
 const LEAST: usize = 128 * 1024;
-/// Longest pattern, in bytes: beyond what a person writes.
+/// The longest pattern, in bytes: beyond any that a person writes.
 const MAX_TEXT: usize = 16 * 1024;
-/// What checking a format costs, in states.
+/// The cost of checking a format, in states.
 pub(super) const FORMAT: u64 = 64;
-/// States of a class of characters by its properties, which is large.
+/// The states of a class of characters by its properties, which is large.
 const PROPERTY: u64 = 100;
 
-/// Bytes that each of so many patterns may take.
+/// Returns the bytes that each of this many patterns may take.
 pub(super) fn size_limit(patterns: usize) -> usize {
     (MAX_TOTAL / patterns.max(1)).clamp(LEAST, LARGEST)
 }
 
-/// How many states a pattern has at the most: characters, each as often as it may be repeated.
+/// Returns the most states that a pattern has: characters, each as often as it may be repeated.
 pub(super) fn states(pattern: &str) -> Result<u64, String> {
     if pattern.len() > MAX_TEXT {
         return Err(format!("a pattern has at most {MAX_TEXT} bytes"));
     }
-    // The sum of each group that is open, and the last thing in it.
+    // The sum of each open group, and its last part.
     let mut groups: Vec<(u64, u64)> = vec![(0, 0)];
     let mut rest = pattern.chars().peekable();
     while let Some(char) = rest.next() {

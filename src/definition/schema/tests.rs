@@ -7,7 +7,7 @@ fn compile(schema: &Value) -> Result<InputSchema, String> {
     InputSchema::compile(&Json::of(schema).map_err(|fault| fault.to_string())?)
 }
 
-/// What holding an input against a schema finds wrong, place by place.
+/// Validates an input against a schema and returns the faults, place by place.
 #[track_caller]
 fn faults(schema: &Value, input: &Value) -> Vec<String> {
     let schema = compile(schema).unwrap_or_else(|fault| panic!("{schema}: {fault}"));
@@ -16,7 +16,7 @@ fn faults(schema: &Value, input: &Value) -> Vec<String> {
     faults.into_vec().into_iter().map(|f| format!("{}: {}", f.pointer, f.detail)).collect()
 }
 
-/// Whether half of the budget is too little to hold an input against a schema.
+/// Returns whether validating an input against a schema takes more than half of the budget.
 #[track_caller]
 fn takes_long(schema: &Value, input: &Value) -> bool {
     let schema = compile(schema).unwrap_or_else(|fault| panic!("{schema}: {fault}"));
@@ -25,7 +25,8 @@ fn takes_long(schema: &Value, input: &Value) -> bool {
     with_large_stack(|| schema.attempt(&input, &Pointer::root(), budget)).unwrap().is_err()
 }
 
-/// Definitions that lead to the next one as `step` says, and in the end to an integer.
+/// Returns definitions of which each leads to the next one as `step` says, and the last to an
+/// integer.
 fn chain(length: usize, step: impl Fn(Value) -> Value) -> Value {
     let mut defs = serde_json::Map::new();
     for at in 0..length {
@@ -93,7 +94,7 @@ fn what_goes_into_the_data_may_lead_back_to_itself() {
     assert_eq!(faults(&dynamic, &json!({ "c": [{ "c": [1] }] })).len(), 1);
 }
 
-/// Data that nest `depth` deep under one name.
+/// Returns data nested `depth` deep under one name.
 fn deep(depth: usize, leaf: Value) -> Value {
     (0..depth).fold(leaf, |inner, _| json!({ "a": inner }))
 }
@@ -124,7 +125,7 @@ fn what_doubles_with_the_depth_of_the_data_is_given_up() {
         }),
     ];
     for (name, step) in steps {
-        // Some are found to fit by their first way, others not to fit.
+        // Some are valid by their first way, others are not valid.
         let leaves = [json!(1), json!("x")];
         let long = |depth| {
             let mut leaves = leaves.iter();
@@ -371,7 +372,7 @@ proptest! {
         for (at, one) in defs.into_iter().enumerate() {
             schema["$defs"][format!("d{at}")] = one;
         }
-        // What is refused is refused by our own survey, or by the library with a reason.
+        // A schema is refused by our own survey, or by the library with a reason.
         let Ok(compiled) = compile(&schema) else { return Ok(()) };
         set_prices(compiled.prices);
         let budget = |fuel| Budget { fuel, ..INLINE };

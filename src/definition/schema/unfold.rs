@@ -1,8 +1,9 @@
-//! How much work a schema can make, found before it is compiled.
+//! Finds how much work a schema can make, before it is compiled.
 //!
 //! References and the words that combine schemas (`allOf`, `if`, …) unfold over one and the same
-//! place of the data: forty definitions that each name the next one twice come to 2^40 visits of it.
-//! Here each schema's visits are counted once and multiplied, so that such a schema is refused at once.
+//! place of the data: forty definitions that each name the next one twice make 2^40 visits of it.
+//! This module counts each schema's visits once and multiplies them, so that such a schema is
+//! refused at once.
 
 #[cfg(test)]
 mod tests;
@@ -17,28 +18,30 @@ use super::patterns;
 use super::ways::Ways;
 use crate::definition::filter::meter::{self, Budget, spend};
 
-/// Most visits of schemas that one place of the data may lead to: beyond the widest unions of unions.
+/// The most visits of schemas that one place of the data may lead to: beyond the widest unions of
+/// unions.
 const MAX_VISITS: u64 = 20_000;
-/// Most schemas on the way from one place of the data: each takes stack, and compiling as well.
+/// The most schemas on the way from one place of the data: each takes stack, and compiling takes
+/// stack as well.
 const MAX_DEPTH: usize = 200;
-/// Most schemas in one document: the largest that people write have some thousands, and each takes about
-/// a kilobyte once compiled.
+/// The most schemas in one document: the largest that people write have some thousands, and each
+/// takes about a kilobyte once compiled.
 const MAX_SCHEMAS: usize = 20_000;
-/// Most different patterns: together they take [`patterns::MAX_TOTAL`] bytes.
+/// The most different patterns: together they take [`patterns::MAX_TOTAL`] bytes.
 const MAX_PATTERNS: usize = 512;
-/// Work of the survey itself, some tenths of a second in a build that is not optimised: a unit for each
-/// value of the document, for each name, schema and reference, for each step between them, and for the names
-/// of places. A schema as large as may be has 300,000 values at the most. It bounds memory too: a unit
-/// makes an entry of a table at the most.
+/// The budget of the survey itself, some tenths of a second in a build that is not optimised: a
+/// unit for each value of the document, for each name, schema and reference, for each step between
+/// them, and for the names of places. A schema of the largest size has 300,000 values at most. The
+/// fuel bounds memory too: a unit makes at most one entry of a table.
 const SURVEY: Budget = Budget { fuel: 2_000_000, memory: usize::MAX, stack: 512 * 1024 };
 
-/// Words whose value is a schema over the same place.
+/// The words whose value is a schema over the same place.
 const SAME: [&str; 4] = ["not", "if", "then", "else"];
-/// Words whose value is a list of schemas over the same place.
+/// The words whose value is a list of schemas over the same place.
 const SAME_LISTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
-/// Words whose value names schemas over the same place.
+/// The words whose value names schemas over the same place.
 const SAME_MAPS: [&str; 2] = ["dependentSchemas", "dependencies"];
-/// Words whose value is a schema over a part, or a list of them.
+/// The words whose value is a schema over a part, or a list of them.
 const PARTS: [&str; 9] = [
     "items",
     "additionalItems",
@@ -50,27 +53,27 @@ const PARTS: [&str; 9] = [
     "unevaluatedProperties",
     "contentSchema",
 ];
-/// Words whose value names schemas over parts, or schemas to be referred to.
+/// The words whose value names schemas over parts, or schemas to be referred to.
 const PART_MAPS: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
-/// Words that refer to another schema over the same place.
+/// The words that refer to another schema over the same place.
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
-/// What a schema costs while data are held against it.
+/// The costs of validating data against a schema.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Costs {
-    /// Visits of schemas that one place of the data leads to at the most.
+    /// The most visits of schemas that one place of the data leads to.
     pub(super) visits: u64,
-    /// States of the pattern that has the most, for each byte of a text.
+    /// The states of the largest pattern, for each byte of a text.
     pub(super) text: u64,
-    /// States of all patterns for names that stand beside each other, for each byte of a name.
+    /// The states of all patterns for names that stand beside each other, for each byte of a name.
     pub(super) names: u64,
-    /// Different patterns.
+    /// The number of different patterns.
     pub(super) patterns: usize,
-    /// What one fault copies.
+    /// The copies that one fault makes.
     pub(super) copies: Copies,
 }
 
-/// Counts what a schema can lead to; the error says what is too much.
+/// Counts the work that a schema can lead to; the error names what there is too much of.
 pub(super) fn survey(schema: &Value) -> Result<Costs, String> {
     survey_within(SURVEY, schema)
 }
@@ -90,11 +93,11 @@ fn survey_within(budget: Budget, schema: &Value) -> Result<Costs, String> {
 
 /// A schema, or a group of schemas to any of which one reference may lead.
 struct Node<'a> {
-    /// The schema and the resource that it stands in; `None` for a group. References that mean the same
-    /// lead to one group, whose members are named once: with edges from each to each of them a document
-    /// would grow to the product of its references and its names.
+    /// The schema and the resource that it stands in; `None` for a group. References with the same
+    /// meaning lead to one group, whose members are named once: with edges from each reference to
+    /// each member, a document would grow to the product of its references and its names.
     schema: Option<(&'a Map<String, Value>, Resource)>,
-    /// Where it leads over the same place, once for each time.
+    /// The nodes that it leads to over the same place, once for each time.
     edges: Vec<usize>,
 }
 
@@ -144,7 +147,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The number of a schema, and its resource; `None` for `true` and `false`.
+    /// Returns the number of a schema, and its resource; `None` for `true` and `false`.
     fn enter(&mut self, value: &'a Value, outer: Resource) -> Option<(usize, Resource)> {
         spend(1);
         let map = value.as_object()?;
@@ -236,7 +239,8 @@ impl<'a> Walk<'a> {
         Ok(states)
     }
 
-    /// All that a reference may lead to: the worst counts, so that each of them is led to once.
+    /// Returns the group of all schemas that a reference may lead to. The group leads to each of
+    /// them once, since the worst of them counts.
     fn group(&mut self, meant: Meant<'a>) -> usize {
         if let Some(group) = self.groups.get(&meant) {
             return *group;
@@ -251,7 +255,7 @@ impl<'a> Walk<'a> {
         group
     }
 
-    /// Visits of each schema, those behind it first.
+    /// Counts the visits of each schema, after those of the schemas that it leads to.
     fn count(&mut self) -> Result<(), String> {
         let mut totals = vec![(0_u64, 0_usize); self.nodes.len()];
         let mut deepest = 0;
@@ -295,7 +299,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The visits that a node comes to, and how deep it leads, given the same of those behind it.
+/// Returns the visits that a node causes, and how deep it leads, from the same figures of the nodes
+/// that it leads to.
 fn total(node: &Node<'_>, totals: &[(u64, usize)]) -> (u64, usize) {
     let own = node.schema.map_or(0, |(map, _)| branches(map));
     let behind = node.edges.iter().filter_map(|to| totals.get(*to));
@@ -316,7 +321,7 @@ fn looped() -> String {
     "a reference leads back to itself without going into the data".to_owned()
 }
 
-/// What visiting a schema itself comes to: each `true` and `false` among its branches is a visit.
+/// Returns the visits of a schema itself: each `true` and `false` among its branches is one more.
 fn branches(map: &Map<String, Value>) -> u64 {
     let lists = SAME_LISTS.iter().filter_map(|word| map.get(*word)?.as_array());
     let plain = lists.flatten().filter(|branch| branch.is_boolean()).count();

@@ -1,4 +1,4 @@
-//! The ways on which the resources of a schema lead to each other: each way is compiled by itself.
+//! The ways on which the resources of a schema lead to each other. Each way is compiled by itself.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
@@ -6,30 +6,31 @@ use std::rc::Rc;
 use super::names::Resource;
 use crate::definition::filter::meter::spend;
 
-/// Most bytes of schemas that are compiled for the ways in which its resources (those with an `$id`)
-/// lead to each other.
+/// The most bytes of schemas that are compiled for the ways on which the resources (schemas with an
+/// `$id`) lead to each other.
 const MAX_SCOPED: usize = 16 * 1024 * 1024;
-/// About what one schema takes when it is compiled, in bytes.
+/// The approximate memory of a compiled schema, in bytes.
 const SCHEMA_BYTES: usize = 1024;
 
 /// The number of a group of resources that one reference may lead to.
 type Group = usize;
 
-/// Which resource leads to which.
+/// The resources that each resource leads to.
 #[derive(Debug)]
 pub(super) struct Ways {
-    /// By resource: the ones that it leads to.
+    /// By resource: the resources that it leads to.
     direct: Vec<BTreeSet<Resource>>,
-    /// By resource: the groups to any of which it leads. To name their members for each resource would
-    /// take the product of the two.
+    /// By resource: the groups to any member of which it leads. Naming their members for each
+    /// resource would take the product of the two.
     groups: Vec<BTreeSet<Group>>,
     members: HashMap<Group, BTreeSet<Resource>>,
-    /// By resource: bytes of its schemas once compiled.
+    /// By resource: the bytes of its schemas once compiled.
     sizes: Vec<usize>,
 }
 
 impl Ways {
-    /// No ways yet among resources, of which the bytes are given that their places' names take.
+    /// Makes the resources, with no ways between them yet. `names` are the bytes that the names of
+    /// their places take.
     pub(super) fn new(names: Vec<usize>) -> Self {
         let resources = names.len();
         Self {
@@ -59,7 +60,7 @@ impl Ways {
         self.members.insert(group, members);
     }
 
-    /// Notes that a resource leads to any of a group.
+    /// Notes that a resource leads to any member of a group.
     pub(super) fn lead_to_group(&mut self, from: Resource, group: Group) {
         match self.members.get(&group).map(|all| (all.len(), all.first().copied())) {
             None | Some((0, _)) => {}
@@ -72,7 +73,7 @@ impl Ways {
         }
     }
 
-    /// Walks them all; an error says that they come to more than may be compiled.
+    /// Walks all ways; the error says that they take more than may be compiled.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.direct.iter().all(BTreeSet::is_empty) && self.groups.iter().all(BTreeSet::is_empty)
         {
@@ -102,7 +103,7 @@ impl Ways {
         Ok(())
     }
 
-    /// The resources that one leads to, each once.
+    /// Returns the resources that one leads to, each once.
     fn beyond(&self, at: Resource) -> Box<dyn Iterator<Item = Resource> + '_> {
         let direct = self.direct.get(at);
         let groups = self.groups.get(at).into_iter().flatten();

@@ -1,7 +1,7 @@
 //! Finds parts of values, however many references name parts of the same ones.
 //!
-//! A container that is looked into again is indexed, so that the work grows with what there is and not
-//! with how often it is named.
+//! A container is indexed at its second lookup, so that the work grows with the size of the data
+//! and not with the number of references.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,12 +9,12 @@ use std::collections::HashMap;
 use crate::definition::reference::Segment;
 use crate::definition::scan;
 
-/// What was looked into, during one rendering.
+/// The containers that were looked into during one rendering.
 #[derive(Default)]
 pub(super) struct Lookup<'a> {
-    /// By where a container's text begins, which no other container's does.
+    /// The containers by the address of their text, which no two share.
     known: HashMap<usize, Known<'a>>,
-    /// Bytes that were read so far.
+    /// The bytes that were read so far.
     pub(super) read: usize,
 }
 
@@ -25,7 +25,7 @@ enum Known<'a> {
 }
 
 impl<'a> Lookup<'a> {
-    /// The part of a value that a path leads to; `None` if there is none.
+    /// Returns the part of a value that a path leads to; `None` if there is none.
     pub(super) fn follow(&mut self, text: &'a str, path: &[Segment]) -> Option<&'a str> {
         path.iter().try_fold(text, |value, segment| self.step(value, segment))
     }
@@ -51,7 +51,7 @@ impl<'a> Lookup<'a> {
 
 fn index(text: &str) -> Known<'_> {
     if text.starts_with('{') {
-        // The last one of a name, as every JSON parser has it.
+        // The last member of a name wins, as in every JSON parser.
         Known::Object(scan::members(text).map(|(key, value)| (scan::decode(key), value)).collect())
     } else {
         Known::Array(scan::items(text).collect())

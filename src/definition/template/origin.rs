@@ -1,8 +1,8 @@
-//! Holds a rendered URL to the scheme, host, port and user that its literal text names: a credential
-//! that a workflow sends to one host must not be drawn to another by the data in its path.
+//! Holds a rendered URL to the scheme, host, port and user that its literal text names: data in the
+//! path must not divert a credential to a host other than the one that the workflow sends it to.
 //!
-//! Secrets count as literal text: whoever runs the server wrote them. A URL that begins with data
-//! names no origin of its own, and data may say all of it.
+//! Secrets count as literal text: the operator of the server wrote them. A URL that begins with
+//! data names no origin of its own, and data may choose all of it.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use super::parts::Piece;
 use crate::definition::reference::{Found, Root};
 use crate::definition::{Scope, scan};
 
-/// Most parts of an authority: no host has more, and each is held against all others.
+/// The most parts of an authority: no host has more, and each is compared with all others.
 const MAX_PARTS: usize = 32;
 
 /// Data that would lead a URL elsewhere. Displays the reference, never a value.
@@ -36,15 +36,15 @@ impl std::error::Error for Astray {}
 /// A part of a rendered URL.
 #[derive(Clone)]
 enum Fragment<'a> {
-    /// What the workflow or the server says.
+    /// Text of the workflow or of the server.
     Fixed(Cow<'a, str>),
-    /// What data says, and the reference that names it.
+    /// Text of data, and the reference that names it.
     Data(Cow<'a, str>, &'a str),
 }
 
 impl Template {
-    /// Judges the URL that it renders, if its kind of step has one that is more than one reference.
-    /// What is absent is left to [`Template::render`].
+    /// Judges the URL that the template renders, if its kind of step has one and the URL is more
+    /// than a single reference. Absent values are left to [`Template::render`].
     pub fn check_url(&self, scope: &dyn Scope) -> Result<(), Astray> {
         let mut lookup = Lookup::default();
         let fragments: Vec<_> =
@@ -73,7 +73,7 @@ fn fragment<'a>(
     })
 }
 
-/// `Err`: the reference that leads elsewhere.
+/// Judges a URL; the error is the reference that leads elsewhere.
 fn judge<'a>(fragments: &[Fragment<'a>]) -> Result<(), &'a str> {
     let Some(first) = first(fragments) else { return Ok(()) };
     if is_all_data(fragments) {
@@ -81,7 +81,7 @@ fn judge<'a>(fragments: &[Fragment<'a>]) -> Result<(), &'a str> {
     }
     let origin = Origin::read(fragments)?;
     let authority = origin.judge()?;
-    // Whatever the rules above have missed: the parser has the last word.
+    // The parser has the last word, for cases that the rules above miss.
     let rendered: String = fragments.iter().map(Fragment::text).collect();
     let Ok(rendered) = Url::parse(&rendered) else { return Ok(()) };
     let named = Url::parse(&format!("{}://{authority}/", origin.scheme)).ok();
@@ -93,7 +93,7 @@ fn judge<'a>(fragments: &[Fragment<'a>]) -> Result<(), &'a str> {
     if named.is_some_and(|named| parts(&named) == parts(&rendered)) { Ok(()) } else { Err(first) }
 }
 
-/// The first reference to data.
+/// Returns the first reference to data.
 fn first<'a>(fragments: &[Fragment<'a>]) -> Option<&'a str> {
     fragments.iter().find_map(|fragment| match fragment {
         Fragment::Data(_, reference) => Some(*reference),
@@ -109,7 +109,7 @@ impl Fragment<'_> {
     }
 }
 
-/// Whether data begins the URL and the literal text after it does not go on with `://`.
+/// Returns whether data begins the URL and the literal text after it does not go on with `://`.
 fn is_all_data(fragments: &[Fragment<'_>]) -> bool {
     let (mut fixed, mut begins) = (String::new(), false);
     for fragment in fragments {
@@ -126,16 +126,17 @@ const fn is_scheme_char(char: char) -> bool {
     char.is_ascii_alphanumeric() || matches!(char, '+' | '-' | '.')
 }
 
-/// What a URL says of where it leads.
+/// The scheme and the authority of a URL.
 #[derive(Default)]
 struct Origin<'a> {
     scheme: String,
     authority: Vec<Fragment<'a>>,
-    /// Whether literal text ends the authority: data after it is of the path, or later.
+    /// Whether literal text ends the authority: data after it belongs to the path, or to what
+    /// follows the path.
     ended: bool,
 }
 
-/// Where in a URL a reader stands.
+/// The part of a URL that a reader has reached.
 enum Place {
     Scheme,
     Slashes,
@@ -143,7 +144,7 @@ enum Place {
 }
 
 impl<'a> Origin<'a> {
-    /// Reads it as browsers (and the parser) do: any number of slashes of either kind.
+    /// Reads the origin as browsers and the parser do: with any number of slashes of either kind.
     fn read(fragments: &[Fragment<'a>]) -> Result<Self, &'a str> {
         let (mut origin, mut place) = (Self::default(), Place::Scheme);
         for fragment in fragments {
@@ -162,7 +163,7 @@ impl<'a> Origin<'a> {
                 }
             };
             let mut fixed = String::new();
-            // The parser does not see these at all.
+            // The parser ignores these characters.
             for char in text.chars().filter(|char| !matches!(char, '\t' | '\n' | '\r')) {
                 match (&place, char) {
                     (Place::Scheme, ':') => place = Place::Slashes,
@@ -189,7 +190,7 @@ impl<'a> Origin<'a> {
         Ok(origin)
     }
 
-    /// Judges the data in it. Gives the authority as it is once rendered.
+    /// Judges the data in the authority, and returns the authority as it is once rendered.
     fn judge(&self) -> Result<String, &'a str> {
         if let (true, Some(reference)) = (self.authority.len() > MAX_PARTS, first(&self.authority))
         {
@@ -211,7 +212,7 @@ impl<'a> Origin<'a> {
                 .filter(|it| matches!(it, Fragment::Fixed(_)))
                 .map(Fragment::text)
                 .collect();
-            // The last of it may go on into the path.
+            // The last part of the authority may go on into the path.
             let head = if after.is_empty() {
                 text.split(['/', '?', '#']).next().unwrap_or_default()
             } else {
@@ -241,7 +242,8 @@ struct Gap<'a> {
 }
 
 impl Gap<'_> {
-    /// Whether a text stays what the gap is of: a user, a part of a host's name, a port.
+    /// Returns whether a text keeps to the part that the gap belongs to: a user, a part of a host's
+    /// name, a port.
     fn fits(&self, text: &str) -> bool {
         let label = |char: char| char.is_alphanumeric() || matches!(char, '-' | '_');
         if text.is_empty() {
@@ -262,7 +264,8 @@ impl Gap<'_> {
         }
         let ends_host = self.after.is_empty() || self.after.starts_with(':');
         if ends_host && !host.is_empty() && !host.ends_with('.') {
-            // What is added to `api.example.co` may name another domain; a host of one word does not.
+            // Text appended to `api.example.co` may name another domain; appended to a host of one
+            // word it does not.
             let bounded = self.ended || !self.after.is_empty();
             return bounded && !host.contains('.') && text.chars().all(label);
         }
@@ -277,7 +280,8 @@ mod tests {
     use crate::definition::testing::Data;
     use crate::model::{Faults, Json, Pointer};
 
-    /// Whether `{input}` may be that in the URL. `{secrets.BASE}` is `https://api.example.com`.
+    /// Returns whether `{input}` may have this value in the URL. `{secrets.BASE}` is
+    /// `https://api.example.com`.
     fn fits(url: &str, input: &str) -> bool {
         let names =
             Names { steps: &std::collections::BTreeSet::new(), ancestors: None, secrets: true };
@@ -361,7 +365,7 @@ mod tests {
             assert!(good.is_empty() || fits(url, good), "{url} with {good:?}");
             assert!(!fits(url, bad), "{url} with {bad:?}");
         }
-        // An empty host would make a host of the path's first segment.
+        // An empty host would turn the path's first segment into the host.
         assert!(!fits("https://{input}/evil.example/", ""));
     }
 

@@ -1,4 +1,4 @@
-//! What a template is cut into.
+//! The parts of a template.
 
 use crate::definition::reference::Reference;
 

@@ -1,7 +1,7 @@
-//! Fills the references of a template in.
+//! Fills in the references of a template.
 //!
-//! What comes out is bounded while it is put together, and so is what is read for it: a few hundred
-//! bytes of references must not be able to take a server's memory or time.
+//! The size of the result and of the data read for it are bounded while the result grows: a few
+//! hundred bytes of references must not be able to take a server's memory or time.
 
 use super::lookup::Lookup;
 use super::parts::{Part, Piece};
@@ -9,32 +9,33 @@ use crate::definition::reference::{Field, Found, Reference, Root};
 use crate::definition::{Scope, scan};
 use crate::model::{Category, Failure, Json, codes, quote};
 
-/// Bytes of data that are read for one rendering: some hundred milliseconds of work, and more than
+/// The bytes of data that one rendering may read: some hundred milliseconds of work, and more than
 /// the largest data with the deepest references need.
 const MAX_READ: usize = 256 * 1024 * 1024;
 
-/// What encoding a byte of an error costs, in bytes read: it is done for each reference.
+/// The cost of encoding a byte of an error, in bytes read: each reference encodes it again.
 const ENCODING: usize = 16;
 
-/// Why a template was not filled in. Displays references, never values.
+/// The reason why a template was not filled in. Displays references, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfilled {
-    /// A reference names something that is not there.
+    /// A reference names something that does not exist.
     #[error("{{{0}}} is not there")]
     Absent(String),
-    /// It comes to more than that many bytes.
+    /// The result has more than this many bytes.
     #[error("filled in, it has more than {0} bytes")]
     TooLarge(usize),
-    /// Its references make more work than one template may.
+    /// The references make more work than one template may.
     #[error("it takes too long to fill in")]
     TooLong,
-    /// It comes to something that is no JSON.
+    /// The result is not JSON.
     #[error("filled in, it is no JSON: {0}")]
     Broken(String),
 }
 
 impl Unfilled {
-    /// The failure of what was to be made of it; `what` it is stands before what is wrong.
+    /// Returns the failure of the thing that was to be rendered; its name, `what`, comes first in
+    /// the message.
     pub fn failure(&self, what: &str) -> Failure {
         let message = if what.is_empty() { self.to_string() } else { format!("{what}: {self}") };
         let (code, category) = match self {
@@ -45,7 +46,7 @@ impl Unfilled {
     }
 }
 
-/// Puts the parts together: at most `limit` bytes.
+/// Renders the parts: at most `limit` bytes.
 pub(super) fn render(parts: &[Part], scope: &dyn Scope, limit: usize) -> Result<Json, Unfilled> {
     let mut filler = Filler { scope, lookup: Lookup::default(), out: Bounded::new(limit) };
     for part in parts {
@@ -89,7 +90,7 @@ impl<'a> Filler<'a> {
         found.ok_or_else(|| Unfilled::Absent(reference.text.clone()))
     }
 
-    /// A string with references inside: text as it is, anything else as JSON.
+    /// Renders a string with references inside: texts as they are, anything else as JSON.
     fn text(&mut self, pieces: &[Piece]) -> Result<String, Unfilled> {
         let mut text = Bounded { limit: self.out.left(), ..Bounded::new(self.out.named) };
         for piece in pieces {
@@ -135,7 +136,7 @@ impl<'a> Filler<'a> {
 pub(in crate::definition) struct Bounded {
     text: String,
     limit: usize,
-    /// What is named as the limit: that of the whole.
+    /// The limit that errors name: that of the whole.
     named: usize,
 }
 

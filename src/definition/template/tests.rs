@@ -288,7 +288,7 @@ proptest! {
     }
 }
 
-/// The same value without braces in its strings.
+/// Returns the value without braces in its strings.
 fn strip(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {

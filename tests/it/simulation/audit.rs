@@ -1,5 +1,5 @@
-//! What is durable, written down beside the store at the moment it lands, and the promises that
-//! can be held against it at once.
+//! Records durable data at the moment they land, beside the store, and checks the promises that can
+//! be checked at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rethread::store::{Claimed, Records, Recovery, Snapshot, ThreadRow, Write, Wr
 use super::journal::{Journal, Rules, summary};
 use super::world::Kind;
 
-/// Everything that has become durable, and what was wrong with it.
+/// All durable data of a world, and the violations found in them.
 #[derive(Debug)]
 pub(super) struct Audit {
     pub(super) threads: BTreeMap<ThreadId, Journal>,
@@ -21,27 +21,28 @@ pub(super) struct Audit {
     pub(super) kind: Kind,
     rules: Rules,
     leases: BTreeMap<Incarnation, Duration>,
-    /// Recoveries that could not be recorded: of which thread, from whom.
+    /// Recoveries that could not be recorded: the thread, and the incarnation it was taken from.
     unrecorded: BTreeSet<(ThreadId, Incarnation)>,
     /// Losses that have led to a pause, with the thread that was paused.
     blamed: BTreeMap<Incarnation, ThreadId>,
-    /// Attempts that have ended their replica, by thread, since it got on.
+    /// The number of attempts that have ended their replica, by thread, since the thread last made
+    /// progress.
     kills: BTreeMap<ThreadId, u32>,
-    /// Once the whole machine has stood still, or a live replica was taken for gone, an attempt may
-    /// begin on an expired lease.
+    /// Whether the whole machine has stood still, or a live replica was taken for gone. From then
+    /// on, an attempt may begin on an expired lease.
     pub(super) stood_still: bool,
-    /// Effects by idempotency key.
+    /// The number of effects by idempotency key.
     pub(super) effects: BTreeMap<String, u32>,
-    /// Writes of replicas that had lost their thread, and takeovers: that they happened at all.
+    /// The number of writes by replicas that had lost their thread, and of takeovers.
     pub(super) fenced: u32,
     pub(super) takeovers: u32,
-    /// Threads that were paused because they may be what kills replicas.
+    /// The number of threads that were paused because they may be what kills replicas.
     pub(super) quarantines: u32,
-    /// Steps that were undone.
+    /// The number of steps that were compensated.
     pub(super) undone: u32,
-    /// Replicas that died alone.
+    /// The number of replicas that died alone.
     pub(super) deaths: u32,
-    /// Snapshots that were held against the journal.
+    /// The number of snapshots that were compared with the journal.
     pub(super) snapshots: u32,
 }
 
@@ -86,13 +87,14 @@ impl Audit {
         self.leases.insert(me, Duration::ZERO);
     }
 
-    /// A lease was ended by somebody else, who may have been wrong about its replica.
+    /// Records that a peer ended a lease. The peer may have been wrong about the replica.
     pub(super) fn expired(&mut self, who: Incarnation, rightly: bool) {
         self.leases.insert(who, Duration::ZERO);
         self.stood_still |= !rightly;
     }
 
-    /// A claim was answered: nothing was taken from a live owner, and nothing given to a dead one.
+    /// Checks the answer of a claim: it took nothing from a live owner and gave nothing to a dead
+    /// one.
     pub(super) fn claimed(&mut self, me: Incarnation, claimed: &[Claimed], now: Duration) {
         let live = |leases: &BTreeMap<Incarnation, Duration>, who| {
             leases.get(&who).is_some_and(|until| *until > now)
@@ -119,7 +121,7 @@ impl Audit {
         }
     }
 
-    /// A write was answered; `rows` is the thread's row before and after.
+    /// Records the outcome of a write; `rows` is the thread's row before and after.
     pub(super) fn wrote(
         &mut self,
         me: Incarnation,
@@ -194,8 +196,8 @@ impl Audit {
         }
     }
 
-    /// A thread was paused because it was lost with these incarnations.
-    /// Of one that was handed over meanwhile, nobody can tell exactly.
+    /// Records that a thread was paused because it was lost with these incarnations. The exact
+    /// losses of a thread that was handed over meanwhile are unknown.
     fn paused(&mut self, id: &ThreadId, losses: &[Incarnation], handovers: u32) {
         self.quarantines += 1;
         let limit = self.kind.max_recoveries;
@@ -217,11 +219,11 @@ impl Audit {
         self.kills.remove(id);
     }
 
-    /// An attempt ends its replica.
+    /// Records that an attempt ends its replica.
     pub(super) fn killed(&mut self, id: &ThreadId) {
         let kills = self.kills.entry(id.clone()).or_default();
         *kills += 1;
-        // A loss of which nobody heard, since the answer to the claim was lost, is taken for a
+        // A loss that no replica learned of, since the answer to the claim was lost, counts as a
         // handover.
         let handovers = self.threads.get(id).map_or(0, |journal| journal.handovers);
         if *kills > self.kind.max_recoveries + 1 + handovers {
@@ -230,7 +232,8 @@ impl Audit {
         }
     }
 
-    /// What the index of interventions must have open, newest first; `None` if there never was any.
+    /// Returns the interventions that the index must have open, newest first; `None` if there never
+    /// was any.
     pub(super) fn open_interventions(&self, id: &ThreadId) -> Option<Vec<String>> {
         let state = self.threads.get(id)?.state.as_ref()?;
         let open = state.open_interventions().map(|one| (one.at, one.opened.id.clone()));
@@ -240,7 +243,7 @@ impl Audit {
         (!state.interventions.is_empty()).then(|| ids.collect())
     }
 
-    /// A snapshot is what the journal folds into, to the letter.
+    /// Checks that a snapshot is exactly the fold of the journal.
     pub(super) fn snapshotted(&mut self, stored: &Snapshot) {
         self.snapshots += 1;
         let id = &stored.thread_id;
@@ -254,19 +257,19 @@ impl Audit {
         }
     }
 
-    /// Recoveries are about to be recorded, which may go wrong.
+    /// Notes recoveries that are about to be recorded, which may fail.
     pub(super) fn unrecorded(&mut self, recoveries: &[Recovery]) {
         self.unrecorded.extend(recoveries.iter().map(from_whom));
     }
 
-    /// They are.
+    /// Notes that they are recorded.
     pub(super) fn recorded(&mut self, recoveries: &[Recovery]) {
         for recovery in recoveries {
             self.unrecorded.remove(&from_whom(recovery));
         }
     }
 
-    /// The losses in a thread's journal that must have a row among its recoveries.
+    /// Returns the losses in a thread's journal that must have a row among its recoveries.
     pub(super) fn losses_to_be_recorded(&self, id: &ThreadId) -> Vec<(RecoveryCause, Incarnation)> {
         let all = self.threads.get(id).map_or(&[][..], |journal| &journal.recovered);
         let known = |(_, from): &&(RecoveryCause, Incarnation)| {

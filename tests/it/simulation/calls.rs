@@ -19,10 +19,10 @@ use super::faulty::FaultyStore;
 use super::hints::Listened;
 use super::weather::Mishap;
 
-// Whatever needs no more than a mishap.
+// These need no more than a mishap.
 delegate! { FaultyStore, call: Threads, Retention, Inbox, Definitions, Interventions, Tallies }
 
-// Nobody subscribes in a simulation, and nobody reads what is audited.
+// A simulation has no subscriptions, and nothing in it reads the audit list.
 delegate! { FaultyStore, pass: Audits, Notices }
 
 #[async_trait]
@@ -165,7 +165,7 @@ impl Snapshots for FaultyStore {
 #[async_trait]
 impl Recoveries for FaultyStore {
     async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
-        // Until it is seen to happen.
+        // Unrecorded until the call is seen to happen.
         self.world.audit().unrecorded(recoveries);
         let work = async {
             self.world.audit().recorded(recoveries);
@@ -216,7 +216,7 @@ impl Presence for FaultyStore {
             let (gone, rightly) = self.world.hints.look(me);
             let mut expired = 0;
             for who in gone {
-                // A lease of no time has expired.
+                // A lease of no duration has expired.
                 if self.world.store.renew(who, Duration::ZERO).await? {
                     self.world.log(|| format!("{who} is seen to be gone: {rightly}"));
                     self.world.audit().expired(who, rightly);

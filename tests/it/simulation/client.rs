@@ -1,4 +1,5 @@
-//! Clients: they ask until they are answered, outlive every process, and read what they are shown.
+//! Clients: they repeat their calls until they are answered, outlive every process, and read the
+//! events that they are shown.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -16,52 +17,53 @@ use super::replica::Replicas;
 use super::workflow::Drawn;
 use super::world::World;
 
-/// How long a client waits for the end before it looks how its thread stands.
+/// The time that a client waits for the end before it reads its thread's status.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// What one client wants.
+/// The plan of one client.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) drawn: Drawn,
-    /// The thread's id, if the client chooses it; else its idempotency key makes repeats one.
+    /// The thread's id, if the client chooses it; otherwise its idempotency key makes repeats one
+    /// thread.
     thread: Option<ThreadId>,
     key: Option<String>,
-    /// When it begins, in milliseconds.
+    /// The time at which it begins, in milliseconds.
     starts_at: u64,
-    /// When a second caller sends the same, in milliseconds after it.
+    /// The time after that at which a second caller sends the same request, in milliseconds.
     duplicate_after: Option<u64>,
-    /// When it loses patience and aborts, in milliseconds after the thread was accepted.
+    /// The time after acceptance at which it loses patience and aborts the thread, in milliseconds.
     aborts_after: Option<u64>,
-    /// Whether it has what was done undone then.
+    /// Whether the abort compensates completed steps.
     undoes: bool,
-    /// How often it sets a thread that has ended without completing going again.
+    /// The number of times that it resumes a thread that has ended without completing.
     resumes: u32,
-    /// Whether it does so by invoking again instead.
+    /// Whether it resumes by invoking again.
     invokes_again: bool,
 }
 
-/// What a client knows, whatever process dies.
+/// The memory of a client, which outlives every process.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub(super) thread: Option<ThreadId>,
-    /// Times it was told that its call had made the thread.
+    /// The number of answers that said that the call had made the thread.
     pub(super) created: u32,
     pub(super) aborted: bool,
     /// Whether it would not resume a thread that was set aside once more.
     gives_up: bool,
-    /// How often it was heard: what is undone then may be set aside again, and to give up again is
-    /// another decision.
+    /// The number of times that the server heard this. Its compensation may be set aside again, and
+    /// giving up again is another decision.
     gave_up: u32,
     /// Whether the second caller was answered.
     pub(super) duplicated: bool,
     pub(super) resumed: u32,
     pub(super) ended: Option<ThreadStatus>,
-    /// The events its follower has been shown.
+    /// The events that its follower has been shown.
     pub(super) shown: Vec<String>,
 }
 
 impl Memory {
-    /// Gives up; which time that is.
+    /// Gives up, and returns how often the server has heard that before.
     fn give_up(&mut self) -> u32 {
         self.gives_up = true;
         self.gave_up
@@ -76,7 +78,7 @@ pub(super) struct Client {
     pub(super) number: u64,
     memory: Mutex<Memory>,
     rng: Mutex<Rng>,
-    /// The replicas there are now.
+    /// The replicas that can be reached now.
     pub(super) replicas: Arc<Replicas>,
 }
 
@@ -102,12 +104,12 @@ impl Plan {
         }
     }
 
-    /// Whether its thread completes whatever happens.
+    /// Returns whether its thread completes whatever happens.
     pub(super) fn must_complete(&self) -> bool {
         self.resumes > 0 && self.drawn.can_complete()
     }
 
-    /// Whether it may abort its thread.
+    /// Returns whether it may abort its thread.
     pub(super) fn may_abort(&self) -> bool {
         self.aborts_after.is_some()
     }
@@ -139,7 +141,7 @@ impl Client {
         self.memory.lock().unwrap()
     }
 
-    /// Some replica that can be reached.
+    /// Returns a replica that can be reached.
     async fn replica(&self) -> (Handle, Life) {
         loop {
             if let Some(found) = self.replicas.any(&mut self.rng.lock().unwrap()) {
@@ -149,7 +151,7 @@ impl Client {
         }
     }
 
-    /// Whether it has aborted its thread, or may have.
+    /// Returns whether it has aborted its thread, or may have.
     pub(super) fn may_have_aborted(&self) -> bool {
         self.plan.may_abort() || self.memory().gives_up
     }
@@ -164,7 +166,7 @@ impl Client {
         tokio::time::sleep(due.saturating_sub(self.world.clock.monotonic())).await;
     }
 
-    /// Does what is left to do of its plan; ends with the thread's end.
+    /// Carries out the rest of its plan; ends with the thread's end.
     pub(super) async fn live(&self) {
         if self.memory().ended.is_some() {
             return;
@@ -182,14 +184,15 @@ impl Client {
             self.abort(&thread, "abort").await;
             self.memory().aborted = true;
         }
-        // A repeat of an invoke may resume the thread: nobody may come after its end was seen.
+        // A repeat of an invoke may resume the thread, so the second caller must be answered before
+        // the end is seen.
         while self.plan.duplicate_after.is_some() && !self.memory().duplicated {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.see_to_the_end(&thread).await;
     }
 
-    /// Somebody else sends the same request.
+    /// Sends the same request as a second caller.
     pub(super) async fn duplicate(&self) {
         let Some(after) = self.plan.duplicate_after else { return };
         if self.memory().duplicated {
@@ -200,7 +203,7 @@ impl Client {
         self.memory().duplicated = true;
     }
 
-    /// Invokes until it is answered.
+    /// Invokes until the call is answered.
     async fn accept(&self) -> ThreadId {
         loop {
             let (handle, life) = self.replica().await;
@@ -232,7 +235,7 @@ impl Client {
         thread
     }
 
-    /// Refusals that only mean "later" are no fault of the server's.
+    /// Reports a refusal as a violation, unless it only means "later".
     fn excuse(&self, call: &str, error: &RuntimeError) {
         self.world.log(|| format!("client {}: {call}: {error:?}", self.number));
         let later = matches!(
@@ -254,7 +257,7 @@ impl Client {
             let how = AbortHow { compensate: self.plan.undoes, ..AbortHow::default() };
             let answer = life.answer(handle.abort(thread, how, control)).await;
             match answer {
-                // It had ended by itself, perhaps with nothing left to undo.
+                // The thread had ended by itself, perhaps with nothing left to compensate.
                 Ok(_)
                 | Err(RuntimeError::WrongState { .. } | RuntimeError::NothingToCompensate) => {
                     return;
@@ -265,7 +268,7 @@ impl Client {
         }
     }
 
-    /// Sets the thread going again, one way or the other.
+    /// Resumes the thread, by a resume or by another invoke.
     async fn resume(&self, thread: &ThreadId) {
         let number = self.memory().resumed;
         loop {
@@ -316,7 +319,7 @@ impl Client {
         }
     }
 
-    /// Takes every output of its thread that waits for somebody to look at it.
+    /// Accepts every blocked output of its thread that waits for a person.
     async fn accept_what_was_blocked(&self, thread: &ThreadId) {
         let query = InterventionQuery {
             namespace: Namespace::default(),
@@ -344,7 +347,8 @@ impl Client {
         }
     }
 
-    /// Its thread's status once it has ended or waits for a person; `None` if that takes long.
+    /// Returns its thread's status once the thread has ended or waits for a person; `None` if that
+    /// takes long.
     async fn end(&self, thread: &ThreadId) -> Result<Option<ThreadStatus>, RuntimeError> {
         let (handle, life) = self.replica().await;
         let look = async {
@@ -356,8 +360,8 @@ impl Client {
         Ok(stands.then_some(status))
     }
 
-    /// Reads the thread's events one after the other, until its client has seen its end and
-    /// nothing is left to read.
+    /// Reads the thread's events one after the other, until its client has seen its end and nothing
+    /// is left to read.
     pub(super) async fn follow(&self) {
         let thread = loop {
             if let Some(thread) = self.memory().thread.clone() {
@@ -373,12 +377,12 @@ impl Client {
         }
     }
 
-    /// The same with one replica, as long as it lives.
+    /// Follows the thread with one replica, as long as that lives.
     async fn follow_there(&self, thread: &ThreadId, handle: &Handle) -> Result<(), RuntimeError> {
         let mut head = handle.follow(thread);
         loop {
             let seen = Seq::try_from(self.memory().shown.len()).unwrap();
-            // Known before it is asked: an answer that was long under way may be of before the end.
+            // Read before the call: an answer that was long under way may date from before the end.
             let over = self.memory().ended.is_some();
             match handle.events(thread, seen, 3).await {
                 Ok(page) if page.events.is_empty() => {

@@ -1,4 +1,4 @@
-//! Time that passes only when nothing else can happen, and that goes on from process to process.
+//! A clock that advances only when nothing else can happen, and continues from process to process.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use rethread::model::{Clock, Timestamp};
 use tokio::time::Instant;
 
-/// Where every simulation begins, in milliseconds since the Unix epoch.
+/// The time at which every simulation begins, in milliseconds since the Unix epoch.
 const DAWN: i64 = 1_700_000_000_000;
 
 /// The time of the simulated world.
@@ -15,9 +15,10 @@ pub(super) struct SimClock(Mutex<Reading>);
 
 #[derive(Debug, Clone, Copy)]
 struct Reading {
-    /// What had passed when the present process began.
+    /// The time that had passed when the present process began.
     before: Duration,
-    /// When it began, by the paused clock of its own runtime; absent between two processes.
+    /// The beginning of the process, by the paused clock of its own runtime; absent between two
+    /// processes.
     began: Option<Instant>,
 }
 
@@ -26,18 +27,18 @@ impl SimClock {
         Self(Mutex::new(Reading { before: Duration::from_secs(1), began: None }))
     }
 
-    /// A process begins: to be called inside its runtime.
+    /// Begins a process; call it inside the process's runtime.
     pub(super) fn begin(&self) {
         self.0.lock().unwrap().began = Some(Instant::now());
     }
 
-    /// The process is about to end: to be called inside its runtime.
+    /// Notes that the process is about to end; call it inside the process's runtime.
     pub(super) fn end(&self) {
         let passed = self.monotonic();
         *self.0.lock().unwrap() = Reading { before: passed, began: None };
     }
 
-    /// Time passes at once, without any timer firing: between two processes, or while the whole
+    /// Lets time pass at once, without firing a timer: between two processes, or while the whole
     /// machine stands still.
     pub(super) fn skip(&self, by: Duration) {
         self.0.lock().unwrap().before += by;
@@ -55,7 +56,7 @@ impl Clock for SimClock {
     }
 }
 
-/// A replica's clock: its wall is off by a constant.
+/// A replica's clock, whose wall clock is off by a constant.
 #[derive(Debug)]
 pub(super) struct SkewedClock {
     pub(super) clock: std::sync::Arc<SimClock>,

@@ -1,4 +1,4 @@
-//! What http steps do: an effect is put down as it happens, and held against the journal.
+//! The work of http steps: records each effect as it happens, and checks it against the journal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Effects {
         if script.acts_late {
             work(&attempt, slowness).await;
             let result = self.act(&attempt, &script);
-            // Poison has ended the process by now: then nothing comes after it.
+            // A poisonous step has ended the process by now, so nothing comes after it.
             return self.life.alive(async { result }).await;
         }
         let result = self.act(&attempt, &script);
@@ -80,7 +80,7 @@ impl Effects {
         }
     }
 
-    /// The effect: put down, checked, and what it will answer.
+    /// Records and checks the effect, and returns the answer to it.
     fn act(&self, attempt: &Attempt, script: &Script) -> Result<Json, AttemptError> {
         let key = attempt.idempotency_key();
         self.world.log(|| format!("effect {key} attempt {}", attempt.number));
@@ -128,7 +128,7 @@ impl Effects {
     }
 }
 
-/// Takes its time, and shows signs of life.
+/// Takes its time, and sends heartbeats meanwhile.
 async fn work(attempt: &Attempt, slowness: Duration) {
     let mut left = slowness;
     while !left.is_zero() {
@@ -161,7 +161,7 @@ fn answer(with: &Json) -> Json {
     Json::of(&json!({ "value": value })).unwrap()
 }
 
-/// A stream of chances for each attempt.
+/// Returns the number of the stream of random numbers of an attempt.
 fn key_number(attempt: &Attempt) -> u64 {
     let key = attempt.idempotency_key();
     let hash = |number: u64, byte: u8| number.wrapping_mul(31).wrapping_add(u64::from(byte));

@@ -1,4 +1,4 @@
-//! A store of one replica that fails, dawdles and dies at every call, over one that does not.
+//! A store of one replica that fails, delays and dies at every call, over a store that does not.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl FaultyStore {
         }
     }
 
-    /// How its replica was lost, if others have seen it.
+    /// Adds how the replica was lost, if others have seen it gone.
     pub(super) fn with_loss(&self, claimed: Claimed) -> Claimed {
         let seen = self.world.hints.was_seen_gone(claimed.previous_owner);
         let lost = if seen { Some(Loss::SessionEnded) } else { claimed.lost };
@@ -96,7 +96,7 @@ impl FaultyStore {
         if self.world.crash(&self.life) { std::future::pending().await } else { Err(unavailable()) }
     }
 
-    /// Late writes of others land before whatever is done now.
+    /// Lets the late writes of others land before the present call.
     async fn now<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send,
@@ -108,7 +108,7 @@ impl FaultyStore {
         work.await
     }
 
-    /// Writes, and puts down what became of it.
+    /// Writes, and records the outcome.
     pub(super) async fn write_now(
         &self,
         me: Incarnation,
@@ -130,7 +130,7 @@ impl FaultyStore {
 }
 
 impl FaultyStore {
-    /// The index of interventions says what the journal does, after every write.
+    /// Checks, after every write, that the index of interventions agrees with the journal.
     async fn hold_index(&self, thread: &ThreadId) -> Result<(), StoreError> {
         let Some(wanted) = self.world.audit().open_interventions(thread) else { return Ok(()) };
         let filter = InterventionFilter {

@@ -1,4 +1,4 @@
-//! Hints between replicas, and what they see of each other's sessions: lost, late, doubled, and now
+//! Hints between replicas, and their view of each other's sessions: lost, late, doubled, and now
 //! and then wrong.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,15 +12,15 @@ use tokio::sync::Notify;
 use super::life::Life;
 use super::random::Rng;
 
-/// Looks without a session after which an incarnation is taken for gone.
+/// The number of looks without a session after which an incarnation is taken for gone.
 const LOOKS: u32 = 2;
-/// A look in so many finds somebody gone who lives, where that happens at all.
+/// One look in this many finds a live replica gone, where that happens at all.
 const MISJUDGED_ONE_IN: u64 = 60;
 
 /// The hints of a world.
 #[derive(Debug)]
 pub(super) struct Hints {
-    /// Whether there are any: behind some poolers there are not.
+    /// Whether replicas receive hints: behind some poolers they do not.
     pub(super) are_received: bool,
     /// Whether a live replica may be taken for gone.
     pub(super) misjudge: bool,
@@ -32,7 +32,7 @@ struct State {
     rng: Rng,
     subscriptions: BTreeMap<u64, Subscription>,
     sessions: BTreeMap<Incarnation, Session>,
-    /// Those whose lease was ended because their session was.
+    /// The incarnations whose lease was ended because their session had ended.
     seen_gone: BTreeSet<Incarnation>,
 }
 
@@ -49,7 +49,7 @@ struct Session {
     missed: u32,
 }
 
-/// Shows that an incarnation's process lives until it is dropped.
+/// The session of an incarnation. It shows that the process lives until this is dropped.
 pub(super) struct Shown<'a>(&'a Hints, Incarnation);
 
 impl Drop for Shown<'_> {
@@ -60,10 +60,10 @@ impl Drop for Shown<'_> {
     }
 }
 
-/// What a look at a subscription brings.
+/// The result of a look at a subscription.
 pub(super) enum Listened {
     Received(Received),
-    /// Nothing yet: look again when it is filled, or when that time has come.
+    /// Nothing yet: look again when the subscription is filled, or after this time.
     Wait(Arc<Notify>, Option<Duration>),
 }
 
@@ -86,7 +86,7 @@ impl Hints {
         Shown(self, me)
     }
 
-    /// Those whose lease must end, and whether all of them are gone indeed.
+    /// Returns the incarnations whose lease must end, and whether all of them are really gone.
     pub(super) fn look(&self, me: Incarnation) -> (Vec<Incarnation>, bool) {
         let mut state = self.state();
         let State { rng, sessions, seen_gone, .. } = &mut *state;
@@ -130,7 +130,7 @@ impl Hints {
         }
     }
 
-    /// The connection that receives is lost.
+    /// Ends a subscription: the connection that receives is lost.
     pub(super) fn unsubscribe(&self, life: &Life) {
         self.state().subscriptions.remove(&life.number);
     }

@@ -1,4 +1,4 @@
-//! A thread's journal as it became durable, and what follows from it.
+//! A thread's durable journal, and the facts that follow from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use rethread::model::{
 };
 use rethread::store::Summary;
 
-/// What journals are held against.
+/// The rules that journals are checked against.
 #[derive(Debug)]
 pub(super) struct Rules {
     /// The plans of all workflows, by name.
     pub(super) plans: BTreeMap<String, Arc<CheckedPlan>>,
-    /// Which step of which workflow ends the replica that performs it.
+    /// By workflow, the step that ends the replica that performs it.
     pub(super) poison: BTreeMap<String, usize>,
 }
 
-/// What was undone, or tried to be.
+/// The compensations that were started or completed.
 #[derive(Debug, Default)]
 pub(super) struct Undoing {
     pub(super) started: BTreeSet<(StepId, u32)>,
     pub(super) completed: BTreeSet<StepId>,
-    /// Failures of each compensation since it was last set going.
+    /// The failures of each compensation since it was last started anew.
     pub(super) failures: BTreeMap<StepId, u32>,
 }
 
-/// A thread's journal, and what follows from it.
+/// A thread's journal, and the facts that follow from it.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    /// The exact bytes.
+    /// The exact bytes of the events.
     pub(super) events: Vec<String>,
     pub(super) workflow: String,
     pub(super) epoch: Epoch,
@@ -41,33 +41,35 @@ pub(super) struct Journal {
     pub(super) started: BTreeSet<(StepId, u32)>,
     pub(super) completed: BTreeSet<StepId>,
     pub(super) undoing: Undoing,
-    /// Failures of each step since the thread was last resumed.
+    /// The failures of each step since the thread was last resumed.
     pub(super) failures: BTreeMap<StepId, u32>,
     pub(super) resumes: u32,
     pub(super) ended: bool,
     pub(super) paused: bool,
     /// The step that ends its replica, if it has one.
     pub(super) poison: Option<StepId>,
-    /// Who wrote last.
+    /// The incarnation that wrote last.
     pub(super) driven_by: Incarnation,
-    /// Under which epoch it was last appended to.
+    /// The epoch of the last append.
     pub(super) appended_in: Option<Epoch>,
-    /// The incarnations that were lost while they performed an attempt of it, since it got on.
+    /// The incarnations that were lost while they performed an attempt of the thread, since it last
+    /// made progress.
     pub(super) losses: Vec<Incarnation>,
-    /// How often it was handed over while attempts were under way, since it got on, or lost and the
-    /// journal takes that for a handover: the answer to the claim of who took it was lost.
+    /// The number of handovers with attempts under way since the thread last made progress. It
+    /// includes losses that the journal takes for handovers, because the answer to the claim was
+    /// lost.
     pub(super) handovers: u32,
-    /// The steps that had an attempt under way when it last changed hands.
+    /// The steps that had an attempt under way when the thread last changed hands.
     pub(super) under_way: Vec<StepId>,
-    /// Every takeover that was written down.
+    /// Every takeover that was recorded.
     pub(super) recovered: Vec<(RecoveryCause, Incarnation)>,
 }
 
 impl Journal {
-    /// It is taken from `lost`; 0 is nobody.
+    /// Notes that the thread is taken from `lost`; 0 means from nobody.
     pub(super) fn changes_hands(&mut self, lost: Incarnation) {
         self.under_way = self.running();
-        // If nothing of it ran, it cannot be what ended any replica.
+        // A thread without a running attempt cannot be what ended any replica.
         if self.under_way.is_empty() {
             return;
         }
@@ -78,8 +80,8 @@ impl Journal {
         }
     }
 
-    /// It is appended to. Only the first append of a claim takes it over: whoever has written
-    /// since drives it, and has lost nothing.
+    /// Notes an append. Only the first append of a claim may take the thread over: the replica that
+    /// has written since drives the thread, and has lost nothing.
     pub(super) fn appended(&mut self, epoch: Epoch, events: &[String]) -> Result<(), &'static str> {
         let goes_on = self.appended_in.replace(epoch) == Some(epoch);
         let taken_over = events.iter().any(|text| Event::kind_of(text) == "workflow_recovered");
@@ -99,7 +101,7 @@ impl Journal {
         running.map(|(step, _)| step.id.clone()).collect()
     }
 
-    /// The state after an event.
+    /// Returns the state after an event.
     pub(super) fn fold(&self, id: &ThreadId, until: Seq) -> Option<ThreadState> {
         if let Some(state) = self.state.as_ref().filter(|state| state.last_seq == until) {
             return Some(state.clone());
@@ -113,7 +115,7 @@ impl Journal {
         Some(state)
     }
 
-    /// One more event; what it is about, or what is wrong with it.
+    /// Adds one event, and returns its body, or the violation in it.
     pub(super) fn push(
         &mut self,
         id: &ThreadId,
@@ -162,7 +164,7 @@ impl Journal {
         self.completed.contains(step) && !self.undoing.completed.contains(step)
     }
 
-    /// What was undone is done again, with all that comes after it.
+    /// Forgets the compensated steps, and all steps after them: they run again.
     fn begin_again(&mut self) {
         let Some(state) = &self.state else { return };
         for undone in std::mem::take(&mut self.undoing.completed) {
@@ -179,7 +181,8 @@ impl Journal {
         fact.kind != InterventionKind::Poison || fact.steps == self.under_way
     }
 
-    /// Nobody is told twice, and nobody of what was decided.
+    /// Returns whether an escalation is the first of its intervention and comes before the
+    /// decision.
     fn escalates_once(&self, body: &EventBody) -> bool {
         let EventBody::InterventionEscalated(fact) = body else { return true };
         let asked = self.state.iter().flat_map(|state| &state.interventions);
@@ -252,7 +255,7 @@ impl Journal {
     }
 }
 
-/// Whether an event is about what a step does, not about what undoes it.
+/// Returns whether an event is about a step's own work, not about its compensation.
 fn goes_forwards(body: &EventBody) -> bool {
     let backwards = matches!(
         body,
@@ -265,7 +268,7 @@ fn goes_forwards(body: &EventBody) -> bool {
     !backwards && !told
 }
 
-/// What the thread's row must say.
+/// Returns the summary that the thread's row must have.
 pub(super) fn summary(state: &ThreadState) -> Summary {
     let ended = |status: StepStatus| status.is_terminal();
     Summary {

@@ -1,17 +1,17 @@
-//! One life of a replica: from its start to its stop, or to its death in the middle of anything.
+//! One life of a replica: from its start to its stop, or to its death at any point.
 //!
 //! A replica that has died goes on as a ghost inside the process that the simulated ones share: it
-//! reaches neither store nor world, and nobody hears its answers.
+//! reaches neither store nor world, and nobody receives its answers.
 
 use rethread::runtime::RuntimeError;
 use tokio_util::sync::CancellationToken;
 
-/// A life.
+/// One life of a replica.
 #[derive(Debug, Clone)]
 pub(super) struct Life {
-    /// Which replica lives.
+    /// The number of the replica.
     pub(super) replica: usize,
-    /// Which of all lives this is.
+    /// The number of this life among all lives.
     pub(super) number: u64,
     death: CancellationToken,
 }
@@ -33,7 +33,7 @@ impl Life {
         self.death.cancelled().await;
     }
 
-    /// What the replica does while it lives; never resolves once it does not.
+    /// Does the replica's work while it lives; never resolves once it is dead.
     pub(super) async fn alive<T>(&self, work: impl Future<Output = T>) -> T {
         let done = self.death.run_until_cancelled(work).await;
         match done {
@@ -42,7 +42,7 @@ impl Life {
         }
     }
 
-    /// What a client hears from the replica: its connection ends with the process.
+    /// Returns the replica's answer to a client, or an error if its process ends first.
     pub(super) async fn answer<T>(
         &self,
         call: impl Future<Output = Result<T, RuntimeError>>,

@@ -1,14 +1,14 @@
 //! The real runtime and machine on the memory store, with faults at every call of the store.
 //!
-//! A seed draws workflows, clients, replicas and everything that goes wrong: calls that fail, or
-//! happen and fail, or take longer than a lease, or happen much later; replicas that are cut off, are
-//! taken for gone, die one by one or all at once in the middle of anything, stand still, or are
-//! restarted in good order; hints that are lost, late and doubled; and workflows with a step that
-//! ends whoever performs it, which must be paused and nobody else. Time is simulated, so that
-//! thousands of seeds take seconds. While it runs, and at the end, every promise is held against
-//! what is durable.
+//! A seed draws workflows, clients, replicas and all faults: calls that fail, or happen and fail,
+//! or take longer than a lease, or happen much later; replicas that are cut off, are taken for
+//! gone, die one by one or all at once at any point, stand still, or are restarted in good order;
+//! hints that are lost, late and doubled; and workflows with a step that ends the replica that
+//! performs it. Such a thread must be paused, and no other thread may be. Time is simulated, so
+//! that thousands of seeds take seconds. While it runs, and at the end, every promise is checked
+//! against the durable data.
 //!
-//! `RETHREAD_SIM_SEED=n` replays one seed and shows what happens; `RETHREAD_SIM_SEEDS=n` runs that
+//! `RETHREAD_SIM_SEED=n` replays one seed and shows its course; `RETHREAD_SIM_SEEDS=n` runs that
 //! many.
 
 mod audit;
@@ -30,12 +30,12 @@ mod world;
 
 use process::{Report, Simulation};
 
-/// Seeds in every run of the tests, in shares that run side by side.
+/// The number of seeds in every run of the tests, in shares that run side by side.
 const SEEDS: u64 = 5_000;
-/// Shares of them: one test each.
+/// The number of shares: one test each.
 const SHARES: u64 = 5;
 
-/// Lives through one share of the seeds.
+/// Runs one share of the seeds.
 fn every_promise_holds(share: u64) {
     if let Some(seed) = setting("RETHREAD_SIM_SEED") {
         if seed % SHARES == share {
@@ -63,7 +63,7 @@ fn every_promise_holds(share: u64) {
         lived += 1;
     }
     println!("{lived} seeds: {met:?}");
-    // A simulation in which little goes wrong proves little.
+    // A simulation with few faults proves little.
     let least = lived / 10;
     let faults = [met.takeovers, met.fenced, met.crashes, met.deaths, met.quarantines, met.undone];
     assert!(faults.iter().all(|&met| met >= least), "too little went wrong: {met:?}");

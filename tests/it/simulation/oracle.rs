@@ -1,4 +1,4 @@
-//! The verdict on a world: what every client's thread must have come to.
+//! The verdict on a world: checks the result of every client's thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::client::Client;
 use super::workflow::{Drawn, End, Fallback, Mood, Step, Work};
 use super::world::World;
 
-/// Time is up, and something has not ended.
+/// Reports each client: time is up, and a thread or a client has not ended.
 pub(super) async fn stuck(world: &World, clients: &[Arc<Client>]) {
     for client in clients {
         let (thread, ended) = {
@@ -29,7 +29,7 @@ pub(super) async fn stuck(world: &World, clients: &[Arc<Client>]) {
     }
 }
 
-/// Holds every promise against what has become of every thread.
+/// Checks every promise against the result of every thread.
 pub(super) async fn judge(world: &World, clients: &[Arc<Client>], handle: &Handle) {
     for client in clients {
         if let Err(fault) = judge_one(world, client, handle).await {
@@ -78,7 +78,7 @@ async fn judge_one(world: &World, client: &Client, handle: &Handle) -> Result<()
     need(!must || state.status == ThreadStatus::Completed, "its thread did not complete")
 }
 
-/// What the client was told of the end; its follower must have seen every event.
+/// Returns the end that the client was told of, after checking that its follower saw every event.
 fn seen(client: &Client, events: &[String]) -> Result<Option<ThreadStatus>, String> {
     let memory = client.memory();
     let same = memory.shown.iter().zip(events).take_while(|(shown, made)| shown == made).count();
@@ -89,7 +89,7 @@ fn seen(client: &Client, events: &[String]) -> Result<Option<ThreadStatus>, Stri
     Ok(memory.ended)
 }
 
-/// Every loss that the journal tells of stands among the thread's recoveries.
+/// Checks that every loss in the journal is among the thread's recoveries.
 async fn recoveries(world: &World, thread: &ThreadId) -> Result<(), String> {
     let losses = world.audit().losses_to_be_recorded(thread);
     let rows = world.store.recoveries(thread, None, usize::MAX).await.unwrap();
@@ -175,12 +175,12 @@ fn completed(world: &World, drawn: &Drawn, state: &ThreadState) -> Result<(), St
     Ok(())
 }
 
-/// Whether a step can never be undone.
+/// Returns whether a step can never be compensated.
 fn stays(step: &Step) -> bool {
     step.compensate.as_ref().is_some_and(|script| matches!(script.mood, Mood::Doomed))
 }
 
-/// All that could be undone of a failed thread is.
+/// Checks that every step of a failed thread is compensated that can be.
 fn undone(world: &World, drawn: &Drawn, state: &ThreadState) -> Result<(), String> {
     for (at, (step, drawn)) in state.steps.iter().zip(&drawn.steps).enumerate() {
         let stood_in = drawn.fallback == Some(Fallback::Output);
@@ -202,7 +202,7 @@ fn undone(world: &World, drawn: &Drawn, state: &ThreadState) -> Result<(), Strin
     Ok(())
 }
 
-/// A thread may fail only by a step that is meant to fail.
+/// Checks that a thread has failed only by a step that is meant to fail.
 fn failed(client: &Client, state: &ThreadState, resumes: u32) -> Result<(), String> {
     let drawn = &client.plan.drawn;
     let failure = state.error.as_ref().ok_or("no error")?;

@@ -1,5 +1,5 @@
-//! Processes: each is a machine with all its replicas that ends with everything in it, mid-await;
-//! the next one finds the store as it was left.
+//! Processes: each is a machine with all its replicas, and ends with everything in it, mid-await.
+//! The next one finds the store as it was left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use super::replica::{Replica, Replicas, Settings, Wishes};
 use super::workflow::Drawn;
 use super::world::{Kind, LEASE, World};
 
-/// Simulated time in which everything must have ended once the faults stop: the longest workflow
-/// drawn, resumed as often as a client does, and left alone as long as one is that many replicas
-/// could not stay with, takes less.
+/// The simulated time within which everything must have ended once the faults stop. The longest
+/// workflow drawn takes less, even when it is resumed as often as a client does and left alone as
+/// long as a thread is that many replicas could not stay with.
 const PATIENCE: Duration = Duration::from_mins(40);
 
 /// A whole simulation.
@@ -33,29 +33,29 @@ pub(super) struct Simulation {
     settings: Settings,
 }
 
-/// What a world that kept every promise has been through.
+/// The events and counts of a world that kept every promise.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
     /// Every thread's events, byte for byte.
     pub(super) journals: Vec<String>,
-    /// Threads taken from lost replicas.
+    /// The number of threads taken from lost replicas.
     pub(super) takeovers: u32,
-    /// Writes of replicas that had lost their thread.
+    /// The number of writes by replicas that had lost their thread.
     pub(super) fenced: u32,
-    /// Processes that died with all their replicas.
+    /// The number of processes that died with all their replicas.
     pub(super) crashes: u32,
-    /// Steps that were undone.
+    /// The number of steps that were compensated.
     pub(super) undone: u32,
-    /// Replicas that died alone.
+    /// The number of replicas that died alone.
     pub(super) deaths: u32,
-    /// Threads that were set aside.
+    /// The number of threads that were set aside.
     pub(super) quarantines: u32,
-    /// Snapshots that were held against the journal.
+    /// The number of snapshots that were compared with the journal.
     pub(super) snapshots: u32,
 }
 
 impl Report {
-    /// Counts what another world has been through, too.
+    /// Adds the counts of another world.
     pub(super) fn add(&mut self, other: &Self) {
         self.takeovers += other.takeovers;
         self.fenced += other.fenced;
@@ -72,7 +72,7 @@ fn paused() -> tokio::runtime::Runtime {
     builder.enable_time().start_paused(true).build().unwrap()
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Debug, PartialEq, Eq)]
 enum Ending {
     Done,
@@ -80,7 +80,7 @@ enum Ending {
     Stopped,
 }
 
-/// Workflows of one world: the first is the poison, where there is one.
+/// Draws the workflows of one world; the first is the poison, if there is one.
 fn draw(rng: &mut Rng, poison: bool) -> Vec<Drawn> {
     let count = if poison { rng.range(3, 5) } else { rng.range(1, 4) };
     let one = |number: u64| {
@@ -125,7 +125,7 @@ impl Simulation {
         Self { world, clients, replicas, rng, replica_count: kind.replicas, settings }
     }
 
-    /// Lives through every process. What went wrong, or else what happened.
+    /// Runs through every process, and returns the report, or the violations.
     pub(super) fn run(mut self) -> Result<Report, Vec<String>> {
         let mut crashes = 0;
         loop {
@@ -198,12 +198,12 @@ impl Simulation {
                 return Ending::Died;
             }
         }
-        // The verdict asks a handle, which answers only while the store does.
+        // The verdict calls a handle, which answers only while the store does.
         self.world.calm_down();
         tokio::time::sleep(LEASE * 3).await;
         let ready = |(handle, _): &(Handle, Life)| handle.ready();
         let Some((handle, _)) = self.replicas.any(&mut self.rng).filter(ready) else {
-            // They were about to stop.
+            // The replicas were about to stop.
             return Ending::Stopped;
         };
         oracle::judge(&self.world, &self.clients, &handle).await;
@@ -234,7 +234,7 @@ impl Simulation {
         (reigns, all)
     }
 
-    /// What befalls a process from outside, while there are faults.
+    /// Draws the events that befall a process from outside, while there are faults.
     async fn fate(&mut self, reigns: &mut JoinSet<()>, wishes: &[Wishes]) -> Ending {
         loop {
             tokio::time::sleep(Duration::from_millis(self.rng.range(500, 12_000))).await;

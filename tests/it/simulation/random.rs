@@ -1,4 +1,4 @@
-//! Where a simulation's chances come from: one seed, many independent streams.
+//! The source of a simulation's random choices: one seed, many independent streams.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub(super) struct Rng(u64);
 
 impl Rng {
-    /// A stream of its own for `purpose`: more draws in one do not shift another.
+    /// Makes a stream of its own for `purpose`: more draws in one do not shift another.
     pub(super) fn new(seed: u64, purpose: u64) -> Self {
         let mut rng = Self(seed ^ purpose.wrapping_mul(0xA076_1D64_78BD_642F));
         rng.next();
@@ -25,12 +25,12 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// From `low` to `high`, both included.
+    /// Draws a number from `low` to `high`, both included.
     pub(super) fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low + 1)
     }
 
-    /// True once in `one_in` draws; never for 0.
+    /// Returns true once in `one_in` draws; never for 0.
     pub(super) fn chance(&mut self, one_in: u64) -> bool {
         one_in > 0 && self.next().is_multiple_of(one_in)
     }

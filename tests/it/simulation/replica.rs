@@ -1,4 +1,4 @@
-//! Replicas: each lives, dies in the middle of anything, and lives again, beside the others.
+//! Replicas: each lives, dies at any point, and lives again, beside the others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -24,20 +24,20 @@ use super::world::{LEASE, World};
 pub(super) struct Replicas(Mutex<BTreeMap<usize, (Handle, Life)>>);
 
 impl Replicas {
-    /// One of them.
+    /// Returns one of them at random.
     pub(super) fn any(&self, rng: &mut Rng) -> Option<(Handle, Life)> {
         let all = self.0.lock().unwrap();
         let all: Vec<_> = all.values().filter(|(_, life)| !life.is_over()).collect();
         (!all.is_empty()).then(|| (*rng.pick(&all)).clone())
     }
 
-    /// None of them: the machine is off.
+    /// Removes all of them: the machine is off.
     pub(super) fn clear(&self) {
         self.0.lock().unwrap().clear();
     }
 }
 
-/// What every replica is told at its start.
+/// The settings of every replica.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
     pub(super) max_running: usize,
@@ -45,14 +45,14 @@ pub(super) struct Settings {
     pub(super) snapshot_every: u64,
 }
 
-/// What is asked of a replica from outside.
+/// The wishes that a replica receives from outside.
 #[derive(Debug, Clone)]
 pub(super) struct Wishes {
-    /// To start afresh, in good order.
+    /// A restart in good order.
     pub(super) restart: Arc<Notify>,
-    /// To die.
+    /// A death.
     pub(super) kill: Arc<Notify>,
-    /// To stop for good, in good order.
+    /// A stop for good, in good order.
     pub(super) stop: CancellationToken,
 }
 
@@ -67,9 +67,9 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    /// Lives until it is stopped, or the process ends.
+    /// Lives until the replica is stopped, or the process ends.
     pub(super) async fn reign(mut self) {
-        // What the dead leave behind goes on unseen until it notices.
+        // The tasks of a dead runtime go on unseen until it notices its death.
         let mut graves = JoinSet::new();
         loop {
             let (mut runtime, mut life) = self.start().await;
@@ -122,7 +122,7 @@ impl Replica {
             let started = tokio::select! {
                 biased;
                 () = life.over() => {
-                    // It died before it could do anything.
+                    // The replica died before it could do anything.
                     return Box::pin(self.start()).await;
                 }
                 started = Runtime::start(parts.clone()) => started,

@@ -1,4 +1,4 @@
-//! What goes wrong between a replica and the store, drawn call by call.
+//! The faults between a replica and the store, drawn call by call.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,55 +10,55 @@ use tokio_util::sync::CancellationToken;
 use super::random::Rng;
 use super::world::{Kind, LEASE};
 
-/// Calls that keep or end a lease: where nothing but poison may cost one, they have no mishaps.
+/// The calls that keep or end a lease. Where only poison may cost a lease, they have no mishaps.
 const LEASE_CALLS: [&str; 3] = ["register", "renew", "retire"];
 
-/// Faults to come.
+/// The faults to come.
 #[derive(Debug)]
 pub(super) struct Fate {
     pub(super) rng: Rng,
-    /// One store call in so many has a fault; 0: none ever.
+    /// One store call in this many has a fault; 0: none ever.
     one_in: u64,
-    /// Whether what goes wrong is mostly the way to the store.
+    /// Whether most faults are cuts of the way to the store.
     cuts: bool,
-    /// Whether a lease is never lost but by poison.
+    /// Whether only poison costs a lease.
     keeps_leases: bool,
-    /// Nothing goes wrong any more after this.
+    /// The time from which nothing goes wrong any more.
     pub(super) calm_from: Duration,
     pub(super) crashes_left: u32,
     /// Ends the present process with all its replicas.
     pub(super) crash: CancellationToken,
-    /// Calls of the store so far.
+    /// The number of calls of the store so far.
     pub(super) calls: u64,
-    /// Lives of replicas so far.
+    /// The number of lives of replicas so far.
     pub(super) lives: u64,
-    /// Replicas that the store cannot be reached from, and until when.
+    /// The replicas that cannot reach the store, and the end of that.
     cut_off: BTreeMap<usize, Duration>,
-    /// Writes that were answered with an error and land later all the same.
+    /// The writes that were answered with an error and land later all the same.
     pub(super) late: Vec<(Duration, Incarnation, Vec<Write>)>,
 }
 
-/// What goes wrong with one store call.
+/// The fault of one store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mishap {
     None,
-    /// It fails, and nothing has happened.
+    /// The call fails, and nothing has happened.
     Before,
-    /// It happens, and fails.
+    /// The call happens, and fails.
     After,
-    /// It happens, and the answer takes that long.
+    /// The call happens, and its answer takes this long.
     SlowAfter(Duration),
-    /// It takes that long, and then happens.
+    /// The call takes this long, and then happens.
     SlowBefore(Duration),
-    /// It fails, and happens that much later.
+    /// The call fails, and happens this much later.
     Late(Duration),
-    /// The replica is cut off: it happens once it is not.
+    /// The replica is cut off for this long; the call happens afterwards.
     CutOff(Duration),
-    /// It happens, and the replica is cut off before it is answered.
+    /// The call happens, and the replica is cut off for this long before it is answered.
     CutOffAfter(Duration),
-    /// The replica dies, or the machine, and nothing has happened.
+    /// The replica or the machine dies, and nothing has happened.
     CrashBefore,
-    /// It happens, and the replica dies, or the machine.
+    /// The call happens, and the replica or the machine dies.
     CrashAfter,
 }
 
@@ -106,7 +106,7 @@ impl Fate {
         let short = Duration::from_millis(self.rng.range(1, 50));
         let kind = if self.cuts && self.rng.chance(2) { 13 } else { self.rng.range(0, 15) };
         let mishap = match kind {
-            // The rest, and what may not happen now, is a plain failure.
+            // All other kinds, and those that may not happen now, are plain failures.
             4..=6 => Mishap::After,
             7..=8 => Mishap::SlowAfter(short),
             9 => Mishap::SlowAfter(long),

@@ -1,5 +1,5 @@
-//! Random workflows, how their steps behave, and what must come out of them: computed here from
-//! the drawn plan, without the machine.
+//! Random workflows, the behaviour of their steps, and their expected results, which are computed
+//! here from the drawn plan, without the machine.
 
 use serde_json::{Value, json};
 
@@ -14,14 +14,14 @@ pub(super) struct Step {
     pub(super) goes_on: bool,
     pub(super) max_attempts: u32,
     pub(super) fallback: Option<Fallback>,
-    /// How its compensation behaves, if it has one.
+    /// The behaviour of the step's compensation, if it has one.
     pub(super) compensate: Option<Script>,
-    /// Whether a person looks at an output of it that is odd.
+    /// Whether a person looks at an odd output of the step.
     pub(super) checked: bool,
 }
 
 impl Step {
-    /// A number that differs from step to step.
+    /// Returns a number that differs from step to step.
     fn weight(&self) -> u64 {
         let work = match &self.work {
             Work::Sleep(millis) => *millis,
@@ -32,7 +32,7 @@ impl Step {
     }
 }
 
-/// What stands in for a step that always fails.
+/// The replacement of a step that always fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fallback {
     /// A value.
@@ -41,62 +41,63 @@ pub(super) enum Fallback {
     Call,
 }
 
-/// What a step does.
+/// The work of a step.
 #[derive(Debug, Clone)]
 pub(super) enum Work {
-    /// Waits for that many milliseconds.
+    /// Waits for this many milliseconds.
     Sleep(u64),
-    /// Performs an effect and answers with a value computed from what it was given.
+    /// Performs an effect and answers with a value computed from its inputs.
     Http(Script),
 }
 
-/// How an http step behaves.
+/// The behaviour of an http step.
 #[derive(Debug, Clone)]
 pub(super) struct Script {
     pub(super) mood: Mood,
-    /// How a failing attempt fails.
+    /// The kind of failure of an attempt that fails.
     pub(super) fault: Fault,
-    /// Longest time an attempt takes, in milliseconds; 0: it is done without waiting.
+    /// The longest time that an attempt takes, in milliseconds; 0: it ends without waiting.
     pub(super) slowness: u64,
-    /// Whether its effect comes at the end of that time, not at its beginning.
+    /// Whether the effect comes at the end of that time, not at its beginning.
     pub(super) acts_late: bool,
 }
 
-/// When a step fails.
+/// The rule by which attempts of a step fail.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mood {
-    /// It fails that often in a run-through, and less often than its attempts allow.
+    /// The step fails this often in a run-through, which is less often than its attempts allow.
     Flaky(u32),
-    /// It fails always, until its thread was resumed that often.
+    /// The step always fails, until its thread was resumed this often.
     Broken(u32),
-    /// It fails always.
+    /// The step always fails.
     Doomed,
-    /// It ends the replica that performs it: until its thread was resumed that often, or always.
+    /// The step ends the replica that performs it, until its thread was resumed this often, or
+    /// always.
     Poison(Option<u32>),
 }
 
-/// How an attempt fails.
+/// The kind of failure of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     Recoverable,
     Permanent,
-    /// It never ends, and its step's timeout or its silence ends it.
+    /// The attempt never ends by itself; the timeout of its step ends it, or its silence.
     Hangs,
-    /// It asks to be left alone for so many milliseconds.
+    /// The attempt asks to be left alone for this many milliseconds.
     AsksToWait(u64),
 }
 
-/// A condition whose answer follows from the input and from what dependencies gave.
+/// A condition whose answer follows from the input and from the results of dependencies.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Condition {
     InputIsEven,
-    /// That dependency completed with an even value.
+    /// This dependency completed with an even value.
     IsEven(usize),
-    /// That dependency was not skipped.
+    /// This dependency was not skipped.
     WasNotSkipped(usize),
 }
 
-/// How a step ends.
+/// The end of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Slept,
@@ -112,22 +113,22 @@ pub(super) struct Drawn {
     pub(super) steps: Vec<Step>,
     pub(super) input: u64,
     has_output: bool,
-    /// After how long a question about it is escalated, in milliseconds.
+    /// The time after which a question about the thread is escalated, in milliseconds.
     patience: Option<u64>,
 }
 
 /// The output that stands in for a step.
 const STAND_IN: u64 = 4_242;
-/// Attempts of a compensation.
+/// The number of attempts of a compensation.
 const UNDO_ATTEMPTS: u32 = 3;
-/// Longest an attempt may take, in milliseconds.
+/// The longest time that an attempt may take, in milliseconds.
 pub(super) const TIMEOUT: u64 = 3_000;
-/// Longest a slow attempt may show no sign of life, in milliseconds: as far above what one does as
-/// [`TIMEOUT`] is.
+/// The longest time that a slow attempt may go without a heartbeat, in milliseconds: as far above
+/// the time that one goes without as [`TIMEOUT`] is above the time that one takes.
 const HEARTBEAT_TIMEOUT: u64 = 600;
-/// Between two signs of life of an attempt, in milliseconds.
+/// The time between two heartbeats of an attempt, in milliseconds.
 pub(super) const BEAT: u64 = 100;
-/// Longer than a thread is kept in memory for: it is released while it sleeps.
+/// A sleep that is longer than a thread is kept in memory: the thread is released meanwhile.
 const LONG_SLEEP: u64 = 12_000;
 
 impl Drawn {
@@ -139,7 +140,7 @@ impl Drawn {
             steps.push(step);
         }
         let (input, has_output) = (rng.range(0, 9), rng.chance(2));
-        // Dice of its own: what else a seed draws stays as it is.
+        // These dice are separate, so that a seed's other draws stay as they are.
         let mut own = Rng::new(input, steps.iter().map(Step::weight).sum());
         for step in &mut steps {
             step.checked = matches!(&step.work, Work::Http(_)) && own.chance(4);
@@ -148,7 +149,7 @@ impl Drawn {
         Self { name, steps, input, has_output, patience }
     }
 
-    /// One after the other, and one of the steps ends whoever performs it.
+    /// Draws a chain of steps, one of which ends the replica that performs it.
     pub(super) fn poisoned(rng: &mut Rng, name: String) -> Self {
         let at = rng.range(0, 1);
         let heals_at = rng.chance(2).then(|| u32::try_from(rng.range(1, 2)).unwrap());
@@ -185,7 +186,7 @@ impl Drawn {
         }
     }
 
-    /// The step that ends its replica, if there is one.
+    /// Returns the step that ends its replica, if there is one.
     pub(super) fn poison(&self) -> Option<usize> {
         self.steps.iter().position(|step| match &step.work {
             Work::Http(script) => matches!(script.mood, Mood::Poison(_)),
@@ -193,7 +194,7 @@ impl Drawn {
         })
     }
 
-    /// The workflow as a client sends it.
+    /// Returns the workflow as a client sends it.
     pub(super) fn json(&self) -> Value {
         let steps: Vec<Value> = (0..self.steps.len()).map(|at| self.step_json(at)).collect();
         let mut workflow = json!({ "name": self.name, "steps": steps });
@@ -235,7 +236,7 @@ impl Drawn {
             "timeout": TIMEOUT,
             "warnAfter": TIMEOUT / 2,
         });
-        // Those that are slow are slower than this, and show signs of life meanwhile.
+        // Slow steps are slower than this, and send heartbeats meanwhile.
         if let Work::Http(Script { slowness: 400.., .. }) = step.work {
             out["heartbeatTimeout"] = json!(HEARTBEAT_TIMEOUT);
         }
@@ -271,12 +272,12 @@ impl Drawn {
         out
     }
 
-    /// The dependencies whose outputs an http step is given.
+    /// Returns the dependencies whose outputs an http step is given.
     fn given(&self, at: usize) -> Vec<usize> {
         self.steps[at].needs.iter().copied().filter(|&need| self.is_http(need)).collect()
     }
 
-    /// How every step ends once all that can be mended is.
+    /// Returns how every step ends once everything is resumed as often as it needs.
     pub(super) fn ends(&self) -> Vec<End> {
         let mut ends: Vec<End> = Vec::new();
         for (at, step) in self.steps.iter().enumerate() {
@@ -311,7 +312,7 @@ impl Drawn {
         ends
     }
 
-    /// Whether the thread can complete: no doomed step is reached that fails it.
+    /// Returns whether the thread can complete: no doomed step that fails the thread is reached.
     pub(super) fn can_complete(&self) -> bool {
         let fatal = |(end, step): (&End, &Step)| *end == End::Failed && !step.goes_on;
         let lethal = |step: &Step| match &step.work {
@@ -321,7 +322,7 @@ impl Drawn {
         !self.ends().iter().zip(&self.steps).any(fatal) && !self.steps.iter().any(lethal)
     }
 
-    /// The thread's output; `None` where it holds how long a sleep took.
+    /// Returns the thread's output; `None` where it holds how long a sleep took.
     pub(super) fn output(&self) -> Option<Value> {
         let ends = self.ends();
         let shown = |at: &usize| match ends[*at] {
@@ -345,7 +346,7 @@ fn references(steps: &[usize]) -> Vec<String> {
     steps.iter().map(|at| format!("{{s{at}.output}}")).collect()
 }
 
-/// What an http step answers with.
+/// Computes the answer of an http step.
 pub(super) fn value(own: u64, given: &[Option<u64>]) -> u64 {
     given
         .iter()
@@ -375,7 +376,7 @@ fn draw_step(rng: &mut Rng, before: &[Step]) -> Step {
     Step { needs, work, condition, goes_on, max_attempts, fallback, compensate, checked: false }
 }
 
-/// A compensation slips now and then, and some never succeed.
+/// Draws a compensation: it fails now and then, and some never succeed.
 fn draw_undo(rng: &mut Rng) -> Script {
     let script = draw_script(rng, UNDO_ATTEMPTS);
     let mood = match script.mood {
@@ -398,7 +399,7 @@ fn draw_script(rng: &mut Rng, max_attempts: u32) -> Script {
     }
     let slowness = *rng.pick(&[0, 1, 50, 400, TIMEOUT - 500]);
     let fault = *rng.pick(&faults);
-    // An attempt that never ends has its effect at once, if any.
+    // An attempt that never ends has its effect at once, if it has any.
     let acts_late = fault != Fault::Hangs && rng.chance(2);
     Script { mood, fault, slowness, acts_late }
 }

@@ -1,4 +1,5 @@
-//! What outlives every process: the store, the time, the faults to come, and the audit.
+//! The parts of a simulation that outlive every process: the store, the time, the faults to come,
+//! and the audit.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,11 +18,11 @@ use super::random::Rng;
 use super::weather::{Fate, Mishap};
 use super::workflow::Drawn;
 
-/// How long a silent replica keeps its threads: less than a slow attempt takes.
+/// The time that a silent replica keeps its threads: less than a slow attempt takes.
 pub(super) const LEASE: Duration = Duration::from_secs(1);
 
-/// Calls of the store in one world at the most: ten times what any takes that does not spin. Time
-/// hardly passes for what spins, so that its deadline would not come for hours.
+/// The most calls of the store in one world: ten times as many as any world makes that does not
+/// spin. Time hardly passes while something spins, so that its deadline would not come for hours.
 const MOST_CALLS: u64 = 500_000;
 
 /// One simulated world.
@@ -37,14 +38,14 @@ pub(super) struct World {
     verbose: bool,
 }
 
-/// What kind of world it is.
+/// The kind of a world.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind {
-    /// Replicas at the most.
+    /// The most replicas.
     pub(super) replicas: usize,
-    /// How often a thread may be lost before it is paused.
+    /// The number of times that a thread may be lost before it is paused.
     pub(super) max_recoveries: u32,
-    /// Whether nothing but poison ends a replica without its leave.
+    /// Whether only poison ends a replica against its will.
     pub(super) only_poison_kills: bool,
 }
 
@@ -86,7 +87,7 @@ impl World {
         }
     }
 
-    /// A promise is broken: the simulation ends.
+    /// Records a broken promise and ends the simulation.
     pub(super) fn violated(&self, what: impl Into<String>) {
         let what = what.into();
         self.log(|| format!("VIOLATED: {what}"));
@@ -98,33 +99,33 @@ impl World {
         !self.audit().violations.is_empty()
     }
 
-    /// When the faults stop.
+    /// Returns the time at which the faults stop.
     pub(super) fn calm_from(&self) -> Duration {
         self.fate().calm_from
     }
 
-    /// The faults stop now.
+    /// Stops the faults now.
     pub(super) fn calm_down(&self) {
         let now = self.clock.monotonic();
         let calm_from = &mut self.fate().calm_from;
         *calm_from = now.min(*calm_from);
     }
 
-    /// A process begins; resolves when it must die.
+    /// Begins a process, and returns a token that is cancelled when the process must die.
     pub(super) fn new_process(&self) -> CancellationToken {
         let token = CancellationToken::new();
         self.fate().crash = token.clone();
         token
     }
 
-    /// A replica begins to live.
+    /// Begins a life of a replica.
     pub(super) fn new_life(&self, replica: usize) -> Life {
         let mut fate = self.fate();
         fate.lives += 1;
         Life::new(replica, fate.lives)
     }
 
-    /// The replica dies if it may, or the whole machine; whether anything does.
+    /// Ends the replica or the whole machine if faults allow it, and returns whether it did.
     pub(super) fn crash(&self, life: &Life) -> bool {
         let now = self.clock.monotonic();
         let mut fate = self.fate();
@@ -142,7 +143,7 @@ impl World {
         true
     }
 
-    /// What happens to a store call of a replica, and how long it takes without a fault.
+    /// Draws the mishap of a store call of a replica, and its latency without a fault.
     pub(super) fn mishap(&self, replica: usize, call: &str) -> (Duration, Mishap) {
         let mut fate = self.fate();
         fate.calls += 1;
@@ -157,7 +158,7 @@ impl World {
         mishap
     }
 
-    /// Whether what is read is damaged, where that costs time and nothing else.
+    /// Returns whether to damage data that are read, where that costs time and nothing else.
     pub(super) fn damages(&self) -> bool {
         self.fate().damages(self.clock.monotonic())
     }
@@ -167,7 +168,7 @@ impl World {
         self.fate().late.push((due, me, batch));
     }
 
-    /// The late writes whose time has come.
+    /// Removes and returns the late writes whose time has come.
     pub(super) fn due_writes(&self) -> Vec<(Incarnation, Vec<Write>)> {
         let now = self.clock.monotonic();
         let late = &mut self.fate().late;

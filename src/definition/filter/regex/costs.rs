@@ -1,41 +1,44 @@
-//! What the engine of regular expressions takes: counted from the text of an expression, never too little.
+//! Estimates of the time and memory that the engine of regular expressions takes, from the text of
+//! an expression, never too low.
 
 use super::flags::Flags;
 use crate::definition::filter::meter::{Stop, spend, stop};
 
-/// Largest regular expression, in states after its counted repetitions are written out.
+/// The largest regular expression, in states after its counted repetitions are written out.
 const MAX_REGEX: u64 = 10_000;
-/// States a search goes through, per unit of fuel.
+/// The states that a search goes through for one unit of fuel.
 const STATES_PER_UNIT: u64 = 64;
-/// What the engine takes for a state, in bytes: the state itself, and its places in two sets of states.
+/// The engine's memory for a state, in bytes: the state itself, and its places in two sets of
+/// states.
 const STATE: u64 = 128;
-/// What it takes for a group of a state, in bytes: where that began and ended, in two sets of states.
+/// The engine's memory for a group of a state, in bytes: the beginning and the end of the group, in
+/// two sets of states.
 const GROUP: u64 = 32;
-/// States that the engine makes at the most of one that is counted here: with those between them.
+/// The most states that the engine makes of one that is counted here, with those between them.
 const STATES_PER_BYTE: u64 = 3;
-/// Groups whose places are copied in the time that a state is gone through.
+/// The groups whose places are copied in the time that one state takes.
 const GROUPS_PER_STATE: u64 = 4;
-/// Units of fuel for reading a state and making it.
+/// The units of fuel for reading a state and making it.
 const COMPILED: u64 = 2;
-/// Longest sign that one state goes over, in bytes.
+/// The longest character that one state matches, in bytes.
 const SIGN: u64 = 4;
 
-/// What an expression costs.
+/// The costs of an expression.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Costs {
-    /// About how many states it has.
+    /// The approximate number of states.
     states: u64,
-    /// What a byte of a text costs: states, and the places of their groups.
+    /// The cost of a byte of text: states, and the places of their groups.
     byte: u64,
-    /// What the engine takes for it, in bytes.
+    /// The memory that the engine takes, in bytes.
     memory: u64,
-    /// How many bytes a search may look at beyond the end of its match. The next search looks at them
-    /// again: if that is the whole text, all searches together are quadratic in it.
+    /// The number of bytes that a search may look at beyond the end of its match. The next search
+    /// looks at them again: if that is the whole text, all searches together are quadratic in it.
     beyond: u64,
 }
 
 impl Costs {
-    /// Counts; ends the run if the expression is too large.
+    /// Estimates the costs of an expression; ends the run if it is too large.
     pub(super) fn of(regex: &str, flags: Flags<'_>) -> Self {
         let states = states(regex, flags);
         if states > MAX_REGEX {
@@ -54,7 +57,7 @@ impl Costs {
         }
     }
 
-    /// What the engine takes, in bytes.
+    /// Returns the memory that the engine takes, in bytes.
     pub(super) fn memory(self) -> usize {
         usize::try_from(self.memory).unwrap_or(usize::MAX)
     }
@@ -64,12 +67,14 @@ impl Costs {
         spend(self.states * COMPILED);
     }
 
-    /// Charges a search through that many bytes, and all that begin where the one before ended.
+    /// Charges a search through this many bytes, and all searches that begin where the one before
+    /// ended.
     pub(super) fn search(self, bytes: usize) {
         self.look(count(bytes));
     }
 
-    /// Charges what the next search, before which that many bytes lie, looks at once more.
+    /// Charges the bytes that the next search looks at once more, of the `bytes` that are left to
+    /// it.
     pub(super) fn again(self, bytes: usize) {
         if self.beyond > 0 {
             self.look(count(bytes).min(self.beyond));
@@ -85,7 +90,8 @@ fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// About how many states a regular expression has: its length times every count in it.
+/// Returns the approximate number of states of a regular expression: its length times every count
+/// in it.
 fn states(regex: &str, flags: Flags<'_>) -> u64 {
     let length = count(regex.len());
     regex.split('{').skip(1).fold(length.max(1), |states, counted| {
@@ -93,7 +99,7 @@ fn states(regex: &str, flags: Flags<'_>) -> u64 {
         let end = counted.find(|sign| !is_count(sign)).unwrap_or(counted.len());
         if counted.get(end..).is_some_and(|rest| rest.starts_with('#')) && may_ignore(regex, flags)
         {
-            // A comment between the digits.
+            // The digits have a comment between them.
             return u64::MAX;
         }
         let counts = counted.get(..end).unwrap_or_default().split(',').map(|digits| {
@@ -104,25 +110,27 @@ fn states(regex: &str, flags: Flags<'_>) -> u64 {
     })
 }
 
-/// Whether white space, and comments, may stand for nothing.
+/// Returns whether white space and comments may be ignored in the expression.
 fn may_ignore(regex: &str, flags: Flags<'_>) -> bool {
     flags.has('x') || (regex.contains("(?") && regex.contains('x'))
 }
 
-/// Whether something may be repeated without an end.
+/// Returns whether a part of the expression may be repeated without an end.
 fn is_endless(regex: &str) -> bool {
     regex.contains(['*', '+']) || (regex.contains('{') && regex.contains(','))
 }
 
-/// Whether an expression is a row of signs and classes, each repeated greedily or not at all.
+/// Returns whether an expression is a row of characters and classes, each repeated greedily or not
+/// at all.
 ///
-/// A search with such a one goes on after a match only while another repetition may still reach the same end.
-/// Had it reached it, the match would be longer; so no later match lies within what it looked at in vain.
-/// With a choice, a group that may be left out, or least repetitions it is not so: `a([^z]*z)?` looks through
-/// all the text behind each `a`. What stands in a class is looked at as if it stood outside: that refuses some
-/// more, and hides nothing.
+/// After a match, the search for such an expression goes on only while another repetition may still
+/// reach the same end. Had it reached the end, the match would be longer; so no later match lies
+/// within the bytes that it looked at in vain. This does not hold with a choice, an optional group
+/// or lazy repetitions: `a([^z]*z)?` looks through all the text behind each `a`. The contents of a
+/// class are read as if they stood outside of it: that makes some more expressions count as not
+/// plain, and misses none.
 fn is_plain(regex: &str, flags: Flags<'_>) -> bool {
-    /// What a repetition would be of.
+    /// The part of the expression that a repetition would apply to.
     #[derive(PartialEq, Eq)]
     enum Before {
         Sign,

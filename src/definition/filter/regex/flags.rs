@@ -4,13 +4,14 @@ use jaq_core::Error;
 
 use crate::definition::filter::value::Value;
 
-/// How an expression is meant and used: a letter for each.
+/// The flags of an expression and of its search: a letter each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flags<'a>(pub(super) &'a str);
 
 impl<'a> Flags<'a> {
-    /// All matches, without empty ones, of either case, lines by themselves, any sign for a dot, greed
-    /// the other way round, white space ignored; and lines with any sign for a dot.
+    /// The known flags: all matches (`g`), without empty ones (`n`), of either case (`i`), lines by
+    /// themselves (`m`), a dot for any character (`s`), greed the other way round (`l`), white
+    /// space ignored (`x`); and both `m` and `s` (`p`).
     const KNOWN: &'static str = "gnimslxp";
 
     pub(super) fn read(text: &'a str) -> Result<Self, Error<Value>> {

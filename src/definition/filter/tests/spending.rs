@@ -1,25 +1,26 @@
-//! That every operation pays for what it reads and holds what it makes.
+//! Tests that every operation pays for the data that it reads and holds the memory of the data that
+//! it makes.
 
 use super::*;
 use crate::definition::filter::{library, meter, natives, regex};
 
-/// Bytes of each long string, number and list.
+/// The bytes of each long string, number and list.
 const LONG: usize = 10_000;
 
-/// A program in which `.k` is a long string, `.d` a long decimal, `.w` a whole number of many digits, `.o` and
-/// `.p` are equal objects with a long key, and `.l` is a long list.
+/// Returns an input in which `.k` is a long string, `.d` a long decimal, `.w` a whole number of
+/// many digits, `.o` and `.p` are equal objects with a long key, and `.l` is a long list.
 fn input() -> Json {
     let (long, digits) = ("a".repeat(LONG), "1".repeat(LONG));
     let (whole, list) = ("7".repeat(900), vec!["1"; LONG / 2].join(","));
     let object = format!(r#"{{"{long}":1}}"#);
-    // Written in another way, so that it is another string.
+    // The key is written in another way, so that it is another string.
     let other = object.replacen('a', "\\u0061", 1);
     json(&format!(
         r#"{{"k":"{long}","d":{digits}.5,"w":{whole},"o":{object},"p":{other},"l":[{list}]}}"#
     ))
 }
 
-/// The fuel and the memory that so many rounds of an operation take.
+/// Returns the fuel and the memory that this many rounds of an operation take.
 fn taken(operation: &str, rounds: usize, input: &Json) -> (u64, usize) {
     let program = format!(
         ".k as $k | .d as $d | .w as $w | .o as $o | .p as $p | .l as $l | [range({rounds}) | {operation}] | length"
@@ -34,13 +35,13 @@ fn taken(operation: &str, rounds: usize, input: &Json) -> (u64, usize) {
     (budget.fuel - fuel, budget.memory - memory)
 }
 
-/// The fuel and the memory that an operation takes each time.
+/// Returns the fuel and the memory that an operation takes each time.
 fn each(operation: &str, input: &Json) -> (u64, usize) {
     let (few, many) = (taken(operation, 1, input), taken(operation, 5, input));
     ((many.0 - few.0) / 4, (many.1 - few.1) / 4)
 }
 
-/// Holds that no operation takes too little; says all that do.
+/// Asserts that no operation takes too little, and names all that do.
 #[track_caller]
 fn all_take(operations: &[&str], is_enough: impl Fn((u64, usize)) -> bool) {
     let input = input();
@@ -62,7 +63,7 @@ fn operations_hold_memory_for_the_bytes_they_make() {
     all_take(&whole, |(fuel, memory)| memory >= 370 && fuel >= 370 / 64);
 }
 
-/// How a run ends that has a fortieth of the fuel that runs have.
+/// Runs a program with a fortieth of the usual fuel and returns its end.
 fn soon(program: &str) -> Result<String, FilterError> {
     let filter = Filter::compile(program).map_err(FilterError::Failed)?;
     let budget = Budget { fuel: FULL.fuel / 40, memory: LIMITS.values(), ..FULL };
@@ -89,7 +90,7 @@ fn no_way_of_writing_an_expression_makes_a_search_free() {
         let program = format!("(\"a\" * 5000) | [scan(\"{expression}\")] | length");
         assert_eq!(soon(&program), Err(FilterError::TooLong), "{program}");
     }
-    // Without a repetition that has no end, a search looks as far as the expression is long.
+    // Without an unbounded repetition, a search looks as far as the expression is long.
     let bounded = "(\"a\" * 5000) | [scan(\"a?\" * 200 + \"b|a\")] | length";
     assert_eq!(soon(bounded), Err(FilterError::TooLong));
     let plain = "(\"some text, \" * 1000) | [scan(\"[a-z]+, *\")] | length";
@@ -135,7 +136,7 @@ fn a_cancelled_run_ends_soon() {
     assert_eq!(filter.run(&json("null"), &LIMITS, &Arc::default()), Err(FilterError::TooLong));
 }
 
-/// Operations that go through something long.
+/// The operations that read long data.
 const READING: &[&str] = &[
     "$o == $p",
     "$o < $p",
@@ -295,7 +296,7 @@ const READING: &[&str] = &[
     "$l | transpose? // 1",
 ];
 
-/// Operations that make something long.
+/// The operations that make long data.
 const MAKING: &[&str] = &[
     "-$d",
     "-$d | length | -$d",

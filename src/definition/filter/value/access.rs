@@ -170,7 +170,7 @@ impl jaq_std::ValT for Value {
     fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Str(text) => {
-                // Whoever asks for the bytes is about to go through them.
+                // The caller asks for the bytes to go through them.
                 spend_bytes(text.len());
                 Some(text.as_bytes())
             }
@@ -188,7 +188,7 @@ impl jaq_std::ValT for Value {
 }
 
 impl Value {
-    /// Bytes as text, each that is none replaced by a sign of three bytes.
+    /// Reads bytes as text. Invalid bytes are each replaced by a character of three bytes.
     pub(in crate::definition::filter) fn lossy(bytes: &[u8]) -> Self {
         if let Ok(text) = std::str::from_utf8(bytes) {
             return Self::text(text);
@@ -197,7 +197,7 @@ impl Value {
         Self::Str(Text::new(String::from_utf8_lossy(bytes).into_owned(), held))
     }
 
-    /// Where `part` stands in this value.
+    /// Returns the places of `part` in this value.
     pub(in crate::definition::filter) fn indices(self, part: &Self) -> ValR<Self> {
         match (&self, part) {
             (Self::Null, _) => Ok(Self::Null),

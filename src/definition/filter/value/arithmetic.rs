@@ -78,7 +78,7 @@ impl Mul for Value {
     }
 }
 
-/// A text so many times; `null` for none, as jq has it.
+/// Repeats a text; `null` for zero times or fewer, as jq has it.
 fn repeat(text: &str, times: &Number) -> Value {
     if *times <= Number::from(0_usize) {
         return Value::Null;
@@ -92,7 +92,7 @@ fn repeat(text: &str, times: &Number) -> Value {
     Value::Str(Text::new(text.repeat(times), held))
 }
 
-/// Merges `two` into `one`, objects in objects too.
+/// Merges `two` into `one`, and nested objects likewise.
 fn merge(one: &mut Rc<Object>, two: &Object) {
     let into = Object::unshare(one);
     for (key, value) in &two.members {
@@ -129,7 +129,7 @@ fn split(text: &str, separator: &str) -> Value {
     } else if separator.is_empty() {
         text.chars().map(|char| Value::text(char.encode_utf8(&mut [0; 4]))).collect()
     } else if separator.len() > text.len() {
-        // The library would go through the separator before it looks.
+        // The library would go through the separator before it searches.
         std::iter::once(Value::text(text)).collect()
     } else {
         text.split(separator).map(Value::text).collect()

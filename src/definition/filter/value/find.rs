@@ -1,8 +1,8 @@
-//! Finding a text in another one: in time that grows with both lengths, and not with their product.
+//! Searches a text in another one, in time that grows with both lengths and not with their product.
 
 use crate::definition::filter::meter::{hold_slot, lend, spend_bytes};
 
-/// How often the library's search goes through what it looks for before it begins.
+/// The number of times that the library's search goes through the part before it begins.
 const PREPARED: usize = 4;
 
 /// Spends the fuel for looking through `text` once.
@@ -13,13 +13,14 @@ pub(in crate::definition::filter) fn spend_on(text: &str, part: &str) {
     }
 }
 
-/// Whether `part` stands in `text`.
+/// Returns whether `text` contains `part`.
 pub(in crate::definition::filter) fn contains(text: &str, part: &str) -> bool {
     spend_on(text, part);
     part.len() <= text.len() && text.contains(part)
 }
 
-/// Where `part` begins in `text`, in characters; it may overlap with itself. An empty one is nowhere.
+/// Returns where `part` begins in `text`, in characters. Matches may overlap. An empty part has no
+/// place.
 pub(super) fn places(text: &str, part: &str) -> Vec<usize> {
     let mut found = Vec::new();
     if part.is_empty() || part.len() > text.len() {
@@ -29,7 +30,8 @@ pub(super) fn places(text: &str, part: &str) -> Vec<usize> {
     let _table = lend(part.len() * size_of::<usize>());
     let (part_bytes, borders) = (part.as_bytes(), borders(part.as_bytes()));
     let part_chars = part.chars().count();
-    // Knuth, Morris and Pratt: how much of the part ends at each byte.
+    // The algorithm of Knuth, Morris and Pratt: the length of the part's prefix that ends at each
+    // byte.
     let (mut matched, mut chars) = (0_usize, 0_usize);
     for (at, byte) in text.bytes().enumerate() {
         chars += usize::from(text.is_char_boundary(at));
@@ -42,7 +44,8 @@ pub(super) fn places(text: &str, part: &str) -> Vec<usize> {
     found
 }
 
-/// For each length of a beginning of `part`, how long the longest shorter beginning is that ends there too.
+/// Returns, for each length of a prefix of `part`, the length of the longest shorter prefix that
+/// ends there too.
 fn borders(part: &[u8]) -> Vec<usize> {
     let mut borders = Vec::with_capacity(part.len() + 1);
     borders.extend([0, 0]);
@@ -53,7 +56,8 @@ fn borders(part: &[u8]) -> Vec<usize> {
     borders
 }
 
-/// How much of `part` ends with `byte`, where `matched` bytes of it ended before.
+/// Returns the length of the prefix of `part` that ends with `byte`, where a prefix of `matched`
+/// bytes ended before.
 fn extend(part: &[u8], borders: &[usize], mut matched: usize, byte: u8) -> usize {
     loop {
         if part.get(matched) == Some(&byte) {

@@ -1,12 +1,13 @@
 //! The values that filters compute with.
 //!
-//! Numbers keep their text until something is computed with them, objects keep the order of
-//! their keys, strings are Unicode. Every value knows its size and depth, and none grows beyond
+//! Numbers keep their text until something is computed with them, objects keep the order of their
+//! keys, strings are Unicode. Every value knows its size and depth, and none grows beyond
 //! [`MAX_SIZE`] or [`MAX_DEPTH`]: so comparing, printing and dropping one are bounded too.
 //!
-//! What is not a word is made in one place for each kind, which holds its memory: [`Text`], [`Number`],
-//! [`Value::array`] and [`Value::object`]. What reads a string or a number spends fuel for its length there
-//! as well, so that nothing that compares, sorts, hashes or computes can forget to.
+//! Each kind of value, but for `null`, `true` and `false`, is made in one place, which holds its
+//! memory: [`Text`], [`Number`], [`Value::array`] and [`Value::object`]. Reading a string or a
+//! number spends fuel for its length there as well, so that no comparison, sort, hash or
+//! computation can forget to.
 
 pub(in crate::definition::filter) mod access;
 mod arithmetic;
@@ -26,14 +27,14 @@ use super::meter::{HEAD, SLOT, Stop, hold, hold_slot, spend_bytes, stop};
 pub(super) use number::Number;
 pub(super) use text::{MAX_SIZE, Text, allow_text};
 
-/// Deepest value: twice what JSON may be, and little enough for recursion over it.
+/// The depth of the deepest value: twice the depth of JSON, and small enough for recursion.
 pub(super) const MAX_DEPTH: usize = 2 * crate::model::MAX_JSON_DEPTH;
-/// What a value takes beside its content, in bytes.
+/// The size of a value beside its content, in bytes.
 const OVERHEAD: usize = 16;
-/// What an object takes in memory without its members, in bytes: with its table of at least four places.
+/// The memory of an object without its members, in bytes, with its table of at least four places.
 const OBJECT: usize = 256;
-/// What a member of an object takes in memory beside its content, in bytes, while the object doubles as
-/// it grows.
+/// The memory of a member of an object beside its content, in bytes, while the object doubles as it
+/// grows.
 const MEMBER: usize = 64;
 
 /// A JSON value.
@@ -65,7 +66,7 @@ pub(super) struct Object {
     size: Size,
 }
 
-/// How large a value is at most.
+/// An upper bound of a value's size, and its depth.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Size {
     bytes: usize,
@@ -73,7 +74,7 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// The size of a container with one more part in it; ends the run if that is too large.
+    /// Returns the size of a container with one more part in it; ends the run if that is too large.
     pub(super) fn with(self, part: Self) -> Self {
         let bytes = self.bytes.saturating_add(part.bytes);
         let depth = self.depth.max(part.depth + 1);
@@ -100,17 +101,17 @@ impl Value {
         }
     }
 
-    /// Its size in bytes.
+    /// Returns the size in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.size().bytes
     }
 
-    /// A copy of a text; ends the run if it is too long.
+    /// Copies a text; ends the run if it is too long.
     pub(super) fn text(text: &str) -> Self {
         Self::Str(Text::copy(text))
     }
 
-    /// An array of items whose slots were taken before; ends the run if it is too large.
+    /// Makes an array of items whose slots were taken before; ends the run if it is too large.
     pub(super) fn array(items: Vec<Self>) -> Self {
         hold(HEAD);
         spend_bytes(items.len() * OVERHEAD);
@@ -119,7 +120,7 @@ impl Value {
         Self::Arr(Rc::new(Array { items, size }))
     }
 
-    /// An object; ends the run if it is too large.
+    /// Makes an object; ends the run if it is too large.
     pub(super) fn object(members: Members) -> Self {
         hold(OBJECT);
         spend_bytes(members.len() * OVERHEAD);
@@ -131,7 +132,7 @@ impl Value {
         Self::Obj(Rc::new(Object { members, ..object }))
     }
 
-    /// What kind of value this is, in the words of jq.
+    /// Returns the kind of this value, in the words of jq.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -144,25 +145,25 @@ impl Value {
     }
 }
 
-/// Takes what one more member of an object needs beside its key and its value.
+/// Takes the memory of one more member of an object, beside its key and its value.
 pub(super) fn allow_member() {
     hold(MEMBER);
 }
 
-/// A copy of some items, for an array.
+/// Copies some items for an array.
 fn copied(items: &[Value]) -> Vec<Value> {
     hold(items.len() * SLOT);
     items.to_vec()
 }
 
-/// The size of a member of an object.
+/// Returns the size of a member of an object.
 fn part(key: &str, value: &Value) -> Size {
     let size = value.size();
     Size { bytes: size.bytes.saturating_add(OVERHEAD + key.len()), ..size }
 }
 
 impl Array {
-    /// The items, to be changed without changing their sizes; charges a copy if they are shared.
+    /// Returns the items for a change that keeps their sizes; charges a copy if they are shared.
     fn unshare(array: &mut Rc<Self>) -> &mut Self {
         if Rc::strong_count(array) > 1 {
             spend_bytes(array.items.len() * OVERHEAD);
@@ -177,7 +178,7 @@ impl Array {
         self.items.push(item);
     }
 
-    /// Puts `new` where `old` was taken out.
+    /// Puts `new` in the place that `old` was taken from.
     fn swap(&mut self, at: usize, old: Size, new: Value) {
         self.size = self.size.without(old).with(new.size());
         if let Some(slot) = self.items.get_mut(at) {
@@ -229,7 +230,7 @@ impl From<f64> for Value {
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        // Of a program or a message, so it is no longer than those.
+        // The text is of a program or a message, so it is no longer than those.
         Self::Str(Text::new(text, 0))
     }
 }
@@ -246,7 +247,7 @@ impl FromIterator<Self> for Value {
     fn from_iter<I: IntoIterator<Item = Self>>(items: I) -> Self {
         let mut bytes = 0_usize;
         let items = items.into_iter().inspect(|item| {
-            // Before the whole is gathered: it may be endless.
+            // Checked before the whole is gathered: it may be endless.
             bytes = bytes.saturating_add(item.bytes());
             if bytes > MAX_SIZE {
                 stop(Stop::Value);

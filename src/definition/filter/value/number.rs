@@ -8,21 +8,21 @@ use jaq_json::Num;
 
 use crate::definition::filter::meter::{HEAD, Stop, hold, spend, spend_bytes, stop};
 
-/// Largest whole number, in bits: 20,000 digits. Without a bound, squaring forty times fills
+/// The largest whole number, in bits: 20,000 digits. Without a bound, squaring forty times fills
 /// the memory.
 const MAX_BITS: u64 = 64 * 1024;
-/// Most digits of a whole number that is computed with exactly: beyond, it is kept as text and
-/// computed with as a float.
+/// The most digits of a whole number that is computed with exactly. A longer one is kept as text
+/// and computed with as a float.
 const MAX_DIGITS: usize = 1000;
-/// Bytes of a machine word.
+/// The bytes of a machine word.
 const WORD: usize = 8;
 
-/// A number. All that is done with one spends fuel for its length, and holds what it makes.
+/// A number. Every operation on one spends fuel for its length, and holds the memory of its result.
 #[derive(Debug, Clone)]
 pub(in crate::definition::filter) struct Number(Num);
 
 impl Number {
-    /// A number from its text; everything but an ordinary whole number keeps its text.
+    /// Reads a number from its text. All but ordinary whole numbers keep their text.
     pub(in crate::definition::filter) fn read(text: &str) -> Self {
         spend_bytes(text.len());
         let whole = text != "-0" && text.len() <= MAX_DIGITS;
@@ -34,7 +34,7 @@ impl Number {
         Self::new(Num::Dec(Rc::new(text.to_owned())), text.len())
     }
 
-    /// A number of which so many bytes of memory were taken before.
+    /// Makes a number; `held` bytes of its memory were taken before.
     fn new(number: Num, held: usize) -> Self {
         let number = Self(number);
         let weight = number.weight();
@@ -44,12 +44,12 @@ impl Number {
         number
     }
 
-    /// What it is in the library.
+    /// Returns the number of the library.
     pub(in crate::definition::filter) const fn inner(&self) -> &Num {
         &self.0
     }
 
-    /// What it takes beside the value that it is, in bytes.
+    /// Returns the memory that the number takes beside the value itself, in bytes.
     pub(super) fn weight(&self) -> usize {
         match &self.0 {
             Num::Int(_) | Num::Float(_) => 0,
@@ -58,7 +58,7 @@ impl Number {
         }
     }
 
-    /// Bits of a whole number that does not fit a machine word, else of a word.
+    /// Returns the bits of a whole number that does not fit a machine word, else those of a word.
     fn bits(&self) -> u64 {
         match &self.0 {
             Num::BigInt(number) => number.bits(),
@@ -66,7 +66,7 @@ impl Number {
         }
     }
 
-    /// Computes; ends the run if the result would be too large.
+    /// Computes with two numbers; ends the run if the result would be too large.
     pub(super) fn compute(self, math: Math, other: Self) -> Self {
         let bits = self.bits() + other.bits();
         if bits > MAX_BITS {
@@ -77,11 +77,11 @@ impl Number {
         Self::new(math.run(self.0, other.0), 0)
     }
 
-    /// The number with the other sign.
+    /// Returns the number with the other sign.
     pub(super) fn negate(self) -> Self {
         let weight = self.weight();
         spend_bytes(weight);
-        // One sign more.
+        // The sign may take one byte more.
         hold(weight + 1);
         Self::new(-self.0, weight + 1)
     }
@@ -90,7 +90,7 @@ impl Number {
         matches!(self.0, Num::Int(_) | Num::BigInt(_))
     }
 
-    /// The nearest float.
+    /// Returns the nearest float.
     pub(super) fn float(&self) -> f64 {
         match &self.0 {
             Num::Float(float) => *float,
@@ -102,10 +102,10 @@ impl Number {
         }
     }
 
-    /// The digits of a whole number.
+    /// Returns the digits of a whole number.
     pub(in crate::definition::filter) fn digits(&self) -> String {
         if let Num::BigInt(large) = &self.0 {
-            // Writing one takes the square of its length; a digit is a third of a byte.
+            // Writing one takes time in the square of its length; a digit takes a third of a byte.
             let words = large.bits() / 64;
             spend(words * words / 64 + 1);
             hold(usize::try_from(large.bits() / 3).unwrap_or(usize::MAX));
@@ -113,7 +113,7 @@ impl Number {
         self.0.to_string()
     }
 
-    /// It as an index, rounded down; far out if it is not finite.
+    /// Returns the number as an index, rounded down; an extreme one if it is not finite.
     fn index(&self) -> isize {
         self.0.as_isize().unwrap_or_else(|| {
             let floor = self.float().floor();
@@ -122,7 +122,8 @@ impl Number {
         })
     }
 
-    /// Where it points as an index, counted from the end if it is negative; `None` before the start.
+    /// Returns the position that the number means as an index, counted from the end if it is
+    /// negative; `None` before the start.
     pub(super) fn position(&self, len: usize) -> Option<usize> {
         let index = self.index();
         match usize::try_from(index) {

@@ -49,7 +49,7 @@ fn rank(value: &Value) -> u8 {
     }
 }
 
-/// By their sorted keys, then by the values in that order.
+/// Compares objects by their sorted keys, then by the values in that order.
 fn objects(one: &Object, two: &Object) -> Ordering {
     let members = one.members.len() + two.members.len();
     spend(u64::try_from(members).unwrap_or(u64::MAX));

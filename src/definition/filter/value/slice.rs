@@ -1,4 +1,4 @@
-//! Where a slice of a value begins and ends.
+//! The bounds of slices.
 
 use jaq_core::val::Range;
 use jaq_core::{Error, ValR};
@@ -6,7 +6,7 @@ use jaq_core::{Error, ValR};
 use super::{Text, Value};
 use crate::definition::filter::meter::spend_bytes;
 
-/// The bounds of a slice of so many items.
+/// Returns the bounds of a slice of `len` items.
 pub(super) fn bounds(len: usize, range: Range<&Value>) -> ValR<(usize, usize), Value> {
     let end = |end: Option<&Value>, default| match end {
         None | Some(Value::Null) => Ok(default),
@@ -17,7 +17,7 @@ pub(super) fn bounds(len: usize, range: Range<&Value>) -> ValR<(usize, usize), V
     Ok((from, to.max(from)))
 }
 
-/// The bounds of a slice of characters, in bytes.
+/// Returns the bounds of a slice of characters, in bytes.
 pub(super) fn char_bounds(text: &str, range: Range<&Value>) -> ValR<(usize, usize), Value> {
     spend_bytes(text.len());
     let (from, to) = bounds(text.chars().count(), range)?;
@@ -25,12 +25,12 @@ pub(super) fn char_bounds(text: &str, range: Range<&Value>) -> ValR<(usize, usiz
     Ok((byte(from), byte(to)))
 }
 
-/// The key of a slice's beginning.
+/// Returns the key of a slice's beginning.
 pub(super) fn start() -> Text {
     Text::copy("start")
 }
 
-/// The key of a slice's end.
+/// Returns the key of a slice's end.
 pub(super) fn end() -> Text {
     Text::copy("end")
 }

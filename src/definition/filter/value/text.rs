@@ -1,4 +1,4 @@
-//! Strings: of values, and the keys of objects.
+//! Strings: values, and the keys of objects.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -7,22 +7,22 @@ use std::rc::Rc;
 
 use crate::definition::filter::meter::{HEAD, Stop, hold, spend_bytes, stop};
 
-/// Largest value, in bytes of memory, shared parts counted each time: some times the largest
-/// request body.
+/// The largest value, in bytes of memory with shared parts counted each time: some times the
+/// largest request body.
 pub(in crate::definition::filter) const MAX_SIZE: usize = 64 * 1024 * 1024;
 
-/// A string. Comparing or hashing it spends fuel for its length, wherever a map or a sort does so.
+/// A string. Comparing or hashing it spends fuel for its length, in maps and sorts as well.
 #[derive(Debug, Clone, Default)]
 pub(in crate::definition::filter) struct Text(Rc<String>);
 
 impl Text {
-    /// A copy of a text; ends the run if it is too long.
+    /// Copies a text; ends the run if it is too long.
     pub(in crate::definition::filter) fn copy(text: &str) -> Self {
         let held = allow_text(text.len());
         Self::new(text.to_owned(), held)
     }
 
-    /// A text of which so many bytes of memory were taken before ([`allow_text`]).
+    /// Makes a string; `held` bytes of its memory were taken before ([`allow_text`]).
     pub(in crate::definition::filter) fn new(text: String, held: usize) -> Self {
         if text.len() > held {
             allow_text(text.len() - held);
@@ -31,20 +31,21 @@ impl Text {
         Self(Rc::new(text))
     }
 
-    /// Appends, in place if nobody else has this one; ends the run if the whole is too long.
+    /// Appends a text, in place if the string is not shared; ends the run if the whole is too long.
     pub(super) fn push(&mut self, other: &str) {
         if self.len().saturating_add(other.len()) > MAX_SIZE {
             stop(Stop::Value);
         }
         let copied = if Rc::strong_count(&self.0) > 1 { self.len() } else { 0 };
         spend_bytes(copied + other.len());
-        // The copy, and the string that doubles as it grows.
+        // Memory of the copy, and of the string that doubles as it grows.
         hold(HEAD + copied + (copied + other.len()) * 2);
         Rc::make_mut(&mut self.0).push_str(other);
     }
 }
 
-/// Takes what a string of that many bytes needs, and answers how much; ends the run if it is too long.
+/// Takes the memory for a string of this many bytes and returns the number; ends the run if it is
+/// too long.
 pub(in crate::definition::filter) fn allow_text(bytes: usize) -> usize {
     if bytes > MAX_SIZE {
         stop(Stop::Value);

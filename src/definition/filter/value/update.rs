@@ -1,6 +1,7 @@
-//! Changing parts of values: `.[] |= f`, `.key |= f`, `.[2:4] |= f`.
+//! Changes parts of values: `.[] |= f`, `.key |= f`, `.[2:4] |= f`.
 //!
-//! What `f` yields first takes the place of the part; if it yields nothing the part is removed.
+//! The first value that `f` yields takes the place of the part; if it yields none, the part is
+//! removed.
 
 use std::rc::Rc;
 
@@ -18,7 +19,7 @@ fn fail<'a>(value: Value, opt: Opt, want: &'static str) -> ValX<'a, Value> {
     opt.fail(value, |value| Exn::from(Error::typ(value, want)))
 }
 
-/// The first that `f` yields for `value`.
+/// Returns the first value that `f` yields for `value`.
 fn first<'a, I: Iterator<Item = ValX<'a, Value>>>(
     f: &impl Fn(Value) -> I,
     value: Value,
@@ -82,7 +83,7 @@ fn member<'a, I: Iterator<Item = ValX<'a, Value>>>(
     let inner = Object::unshare(&mut object);
     let slot = inner.members.get_mut(key);
     let old = slot.as_deref().map(|value| part(key, value));
-    // Taken out, so that `f` can change it without copying.
+    // The value is taken out, so that `f` can change it without copying.
     let new = first(f, slot.map(std::mem::take).unwrap_or_default())?;
     inner.size = old.map_or(inner.size, |old| inner.size.without(old));
     if let Some(new) = new {

@@ -2,10 +2,10 @@ use serde_json::json;
 
 use super::*;
 
-/// Fuel that each name or reference of a schema takes at the most.
+/// The most fuel that each name or reference of a schema takes.
 const EACH: u64 = 40;
 
-/// A document of `count` members under `$defs`, and as many under `properties`.
+/// Returns a document of `count` members under `$defs`, and as many under `properties`.
 fn document(
     count: usize,
     named: impl Fn(usize) -> Value,
@@ -17,7 +17,7 @@ fn document(
     json!({ "$defs": all(&named), "properties": all(&referring) })
 }
 
-/// Whether a survey ended because its budget was used up.
+/// Returns whether a survey ended because its budget was used up.
 fn is_spent(budget: Budget, schema: &Value) -> bool {
     survey_within(budget, schema).is_err_and(|fault| fault.contains("looked through"))
 }
@@ -75,7 +75,7 @@ fn what_multiplies_names_by_references_ends_with_the_budget() {
     let named = |at: usize| json!({ "$id": format!("http://h/{at}/x") });
     let other = document(2_000, named, |at| json!({ "$ref": format!("x#/a{at}") }));
     assert!(is_spent(SURVEY, &other));
-    // Each of the resources leads to each other one, in two groups.
+    // Each of the resources leads to every other one, in two groups.
     let each = |at: usize| {
         json!({ "$id": format!("r{at}"), "$dynamicAnchor": "a",
             "properties": { "x": { "$dynamicRef": "#a" }, "y": { "$recursiveRef": "#" } } })
