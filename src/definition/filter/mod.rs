@@ -55,6 +55,10 @@ const MIN_MEMORY: usize = 64 * 1024 * 1024;
 /// The most memory of a run, in bytes, however large results may be.
 const MAX_MEMORY: usize = 512 * 1024 * 1024;
 
+/// The most terms of a program that runs inline: the interpreter recurses once for each part of a
+/// path, before it evaluates the first and so before the meter looks at the stack. Each takes less
+/// than 1 KiB, in debug builds as well, of the 2 MiB that a thread has.
+const MAX_INLINE_TERMS: usize = 500;
 /// The approximate memory of a compiled term, in bytes.
 const TERM_WEIGHT: usize = 256;
 /// The approximate memory of a filter without its terms, in bytes.
@@ -63,9 +67,9 @@ const FILTER_WEIGHT: usize = 1024;
 /// A compiled filter.
 pub struct Filter {
     compiled: jaq_core::Filter<Kind>,
-    /// Whether the filter may only run on a thread of its own: it may recurse so deep that dropping
-    /// its values needs a large stack, or it has regular expressions, whose engine cannot be
-    /// interrupted.
+    /// Whether the filter may only run on a thread of its own: it is long, or may recurse so deep that
+    /// dropping its values needs a large stack, or it has regular expressions, whose engine cannot
+    /// be interrupted.
     apart: bool,
     /// The approximate memory of the filter, in bytes.
     weight: usize,
@@ -258,7 +262,8 @@ fn compile(text: &str) -> Result<Filter, String> {
         named.take(3).collect::<Vec<_>>().join(", ")
     })?;
     let weight = text.len() + (survey.terms + needed.terms) * TERM_WEIGHT + FILTER_WEIGHT;
-    Ok(Filter { compiled, apart: survey.apart, weight })
+    let apart = survey.apart || survey.terms > MAX_INLINE_TERMS;
+    Ok(Filter { compiled, apart, weight })
 }
 
 /// The most brackets around one place of a program, and the most signs before one value.

@@ -104,6 +104,7 @@ impl<'a> Survey<'a> {
     }
 
     fn path(&mut self, path: &'a Path<Term<&'a str>>) {
+        self.terms += path.0.len();
         for (part, _) in &path.0 {
             match part {
                 Part::Index(index) => self.term(index),

@@ -21,6 +21,18 @@ fn run(program: &str, input: &str) -> Result<String, FilterError> {
 }
 
 #[test]
+fn long_programs_overflow_no_stack_and_never_run_inline() {
+    for (piece, glue) in [(".a", ""), (".", " | "), (".a", " // "), ("1", ","), ("{a: .}", " + ")] {
+        let pieces = 8_000 / (piece.len() + glue.len());
+        let text = vec![piece; pieces].join(glue);
+        // The parser may refuse it; what it takes has to end.
+        let Ok(filter) = Filter::compile(&text) else { continue };
+        assert!(filter.run_inline(&json("null"), &LIMITS).is_none(), "{piece}{glue}");
+        let _ended = filter.run(&json("null"), &LIMITS, &Arc::default());
+    }
+}
+
+#[test]
 fn results_are_those_of_jq() {
     for (program, input, output) in CASES {
         assert_eq!(run(program, input).as_deref(), Ok(*output), "{program} of {input}");
