@@ -17,7 +17,7 @@ use crate::model::{Namespace, lock};
 
 /// The pieces of work done at once: more would only take processor time from each other.
 const AT_ONCE: usize = 3;
-/// The pieces done at once for one namespace: one place is always left for another namespace.
+/// The pieces done at once for one namespace, so that none holds all places.
 const OF_ONE: usize = 2;
 /// The number of requests that may wait for a place; the next one is refused.
 const MAX_WAITING: usize = 64;
