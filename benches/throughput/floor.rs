@@ -200,14 +200,14 @@ fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
     let (mut state, first) =
         start(thread.clone(), Arc::new(plan), body, moment).context("no start")?;
     let mut events = vec![first];
-    events.extend(decide(&mut state, Command::Advance, moment)?);
+    events.extend(decide(&mut state, Command::Advance, moment)?.events);
     let mut appends = vec![encoded(&thread, &events, &state)];
     for step in state.plan.steps.places() {
         let command = Command::Attempt {
             attempt: AttemptId { step, work: Work::Own, number: 1 },
             report: Report::Done { output: input.clone(), session_id: None },
         };
-        let events = decide(&mut state, command, moment)?;
+        let events = decide(&mut state, command, moment)?.events;
         appends.push(encoded(&thread, &events, &state));
     }
     Ok(appends)

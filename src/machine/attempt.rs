@@ -7,11 +7,11 @@
 
 use super::decision::Decision;
 use super::state::ThreadState;
-use super::{Who, approval, wait};
+use super::{AttemptId, Effect, Who, approval, wait};
 use crate::definition::{Action, Fallback, PlanStep, Scope, StepIx, StepView, Template};
 use crate::model::{
-    Category, EventBody, Failure, Json, OnStep, StepComplete, StepFailed, StepRetry, StepStart,
-    StepStatus, ThreadId, ThreadStatus, codes,
+    Category, EventBody, Failure, Json, StepComplete, StepFailed, StepRetry, StepStart, StepStatus,
+    ThreadId, ThreadStatus, codes,
 };
 
 /// Returns whether steps may start: a failing thread only waits for its running attempts.
@@ -41,19 +41,18 @@ pub(super) fn start_attempt(decision: &mut Decision<'_>, step: StepIx) {
 fn begin_attempt(decision: &mut Decision<'_>, step: StepIx, who: Option<&Who>) {
     let planned = decision.planned(step);
     let state = &decision.state.steps[step];
-    let (fallback, attempt) = (state.fallback, state.own.attempts + 1);
-    decision.emit(EventBody::StepStart(OnStep {
-        step: planned.id.clone(),
-        attempt,
-        data: StepStart {
-            kind: planned.action.kind().to_owned(),
-            fallback,
-            by: who.map(|who| who.by.clone()),
-            reason: who.and_then(|who| who.reason.clone()),
-        },
-    }));
+    let attempt = AttemptId { step, work: state.work(), number: state.own.attempts + 1 };
+    let data = StepStart {
+        kind: planned.action.kind().to_owned(),
+        fallback: state.fallback,
+        by: who.map(|who| who.by.clone()),
+        reason: who.and_then(|who| who.reason.clone()),
+    };
+    decision.emit_of(attempt, EventBody::StepStart, data);
     if planned.action.waits() {
         begin_waiting(decision, step, planned);
+    } else {
+        decision.cause(Effect::Run(attempt));
     }
 }
 

@@ -55,6 +55,18 @@ pub struct AttemptId {
     pub number: u32,
 }
 
+/// An action that a decision asks for. It is carried out once the events of the decision are
+/// durable, after the effects before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Run an attempt, unless it has ended by then.
+    Run(AttemptId),
+    /// Cancel an attempt that was given up.
+    Cancel(AttemptId),
+    /// Cancel every attempt under way.
+    CancelAll,
+}
+
 /// A report about an attempt: its result, or a warning.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {

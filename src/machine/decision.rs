@@ -1,6 +1,6 @@
 //! A decision under way: each of its events is folded into the state as soon as it is decided.
 
-use super::{AttemptId, Moment, ThreadState, Who};
+use super::{AttemptId, Effect, Moment, ThreadState, Who};
 use crate::definition::{Plan, PlanStep, StepIx};
 use crate::model::{
     Event, EventBody, InterventionResolved, OnStep, StepId, StepStatus, Timestamp, millis,
@@ -13,17 +13,36 @@ pub(super) struct Decision<'a> {
     pub(super) state: &'a mut ThreadState,
     pub(super) moment: Moment,
     events: Vec<Event>,
+    effects: Vec<Effect>,
+}
+
+/// The answer to a command: what has happened, and what is to be done once that is durable.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[must_use]
+pub struct Decided {
+    /// The events, in the order of the journal.
+    pub events: Vec<Event>,
+    /// The effects, in the order in which they are carried out.
+    pub effects: Vec<Effect>,
 }
 
 impl<'a> Decision<'a> {
     /// Begins a decision. `plan` is the plan of `state`, passed beside it so that it can be read
     /// while the state changes.
     pub(super) fn new(plan: &'a Plan, state: &'a mut ThreadState, moment: Moment) -> Self {
-        Self { plan, state, moment, events: Vec::new() }
+        Self { plan, state, moment, events: Vec::new(), effects: Vec::new() }
     }
 
-    /// Adds an event and folds it in.
+    /// Adds an effect.
+    pub(super) fn cause(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Adds an event and folds it in. The end of a thread ends its attempts.
     pub(super) fn emit(&mut self, body: EventBody) {
+        if body.is_terminal() {
+            self.cause(Effect::CancelAll);
+        }
         // Wall clocks step back; the times of a journal do not.
         let at = self.moment.now.max(self.state.updated_at);
         let event = Event { seq: self.state.last_seq + 1, at, body };
@@ -88,7 +107,7 @@ impl<'a> Decision<'a> {
         }
     }
 
-    pub(super) fn into_events(self) -> Vec<Event> {
-        self.events
+    pub(super) fn into_decided(self) -> Decided {
+        Decided { events: self.events, effects: self.effects }
     }
 }

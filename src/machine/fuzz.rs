@@ -57,7 +57,7 @@ fn goes_on(mut state: ThreadState) -> String {
     assert!(shown.len() > 2);
     let moment = moment(&state);
     match decide(&mut state, Command::Advance, moment) {
-        Ok(events) => format!("{} {}", state.status.as_str(), events.len().min(3)),
+        Ok(decided) => format!("{} {}", state.status.as_str(), decided.events.len().min(3)),
         Err(rejection) => rejection.to_string(),
     }
 }

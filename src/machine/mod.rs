@@ -1,7 +1,7 @@
 //! One thread as a state machine, without I/O.
 //!
 //! [`ThreadState`] is the fold of a thread's journal; [`decide()`] answers a [`Command`] with the
-//! events that follow from it, already folded in. Nothing here awaits, reads a clock or draws a
+//! events that follow from it, already folded in, and the effects to carry out once they are durable. Nothing here awaits, reads a clock or draws a
 //! random number: values that are not deterministic come in through [`Moment`] and go out in an
 //! event. The driver in `runtime` is the only caller that appends the events.
 
@@ -36,9 +36,10 @@ mod weight;
 mod tests;
 
 pub use command::{
-    Abort, Ask, AttemptId, Command, Moment, Rejection, Report, Resume, Takeover, Who,
+    Abort, Ask, AttemptId, Command, Effect, Moment, Rejection, Report, Resume, Takeover, Who,
 };
 pub use decide::{Fork, ForkRejection, decide, fork, start};
+pub use decision::Decided;
 pub use snapshot::{EncodedSnapshot, SNAPSHOT_VERSION, SnapshotFault};
 pub use state::{Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState, Undoing};
 pub use status::{Progress, StatusDocument, StepCompensation, StepDocument, WorkflowName};

@@ -9,7 +9,7 @@
 use super::decision::Decision;
 use super::interventions::withdraw;
 use super::state::{StepState, ThreadState};
-use super::{AttemptId, Rejection, Undoing, Who};
+use super::{AttemptId, Effect, Rejection, Undoing, Who};
 use crate::definition::{Fallback, PlanStep, StepIx, Work};
 use crate::model::{
     Category, Compensation, CompensationStart, EventBody, Failure, NotCompensated, StepStatus,
@@ -161,7 +161,10 @@ fn start(decision: &mut Decision<'_>, step: StepIx, who: Option<&Who>, error: Op
         error,
     };
     let attempt = AttemptId { step, work: Work::Compensation, number };
+    // The first one ends everything else; later ones find no attempt under way.
+    decision.cause(Effect::CancelAll);
     decision.emit_of(attempt, EventBody::CompensationStart, data);
+    decision.cause(Effect::Run(attempt));
 }
 
 /// Ends a thread that has been undone as far as it could be.

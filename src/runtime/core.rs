@@ -11,8 +11,8 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
 use crate::executor::{Executors, Secrets};
-use crate::machine::{Command, Moment, Rejection, ThreadState, decide};
-use crate::model::{Clock, Entropy, Event, Namespace, ThreadId, lock};
+use crate::machine::{Command, Decided, Moment, Rejection, ThreadState, decide};
+use crate::model::{Clock, Entropy, Namespace, ThreadId, lock};
 use crate::observe::{Memory, Metrics, Pool};
 use crate::runtime::calls::audit_book::AuditBook;
 use crate::runtime::calls::estimate::Estimates;
@@ -220,7 +220,7 @@ impl Core {
         &self,
         state: &mut ThreadState,
         command: Command,
-    ) -> Result<Vec<Event>, Rejection> {
+    ) -> Result<Decided, Rejection> {
         self.decide_at(state, command, self.moment()).await
     }
 
@@ -230,7 +230,7 @@ impl Core {
         state: &mut ThreadState,
         command: Command,
         moment: Moment,
-    ) -> Result<Vec<Event>, Rejection> {
+    ) -> Result<Decided, Rejection> {
         // A random number costs a system call, so one is drawn only for a command that uses it.
         let unit = if command.draws(state) { self.parts.entropy.unit() } else { 0.0 };
         let moment = Moment { unit, ..moment };

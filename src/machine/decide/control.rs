@@ -10,7 +10,8 @@ use super::super::interventions::{close, concerns, is_of_the_pause};
 use super::super::ready::{advance, settle, settle_dependents};
 use super::super::wait::deliver;
 use super::super::{
-    Abort, Ask, Rejection, Resume, Signal, Who, approval, bounds, check, choices, four_eyes, undo,
+    Abort, Ask, AttemptId, Effect, Rejection, Resume, Signal, Who, approval, bounds, check,
+    choices, four_eyes, undo,
 };
 use crate::definition::StepIx;
 use crate::model::{
@@ -173,6 +174,7 @@ fn retry(decision: &mut Decision<'_>, step: StepIx, who: &Who) -> Result<(), Rej
 
 /// Ends an attempt that a person does not want to wait for any longer.
 fn give_attempt_up(decision: &mut Decision<'_>, step: StepIx, who: &Who) {
+    cancel(decision, step);
     let message = format!("{} had the next attempt made", who.by);
     let failure = Failure::recoverable(codes::CANCELLED, Category::Step, message);
     let data = StepRetry {
@@ -373,11 +375,21 @@ fn signal(
 }
 
 fn emit_skip(decision: &mut Decision<'_>, step: StepIx, output: Option<Json>, who: &Who) {
+    cancel(decision, step);
     let plan = decision.plan;
     close(decision, choices::SKIP, who, |one| concerns(plan, one, &BTreeSet::from([step])));
     let reason = who.reason.clone().unwrap_or_else(|| ASKED.to_owned());
     let data = StepSkipped { reason, by: Some(who.by.clone()), output };
     decision.emit_on(step, EventBody::StepSkipped, data);
+}
+
+/// Cancels the attempt of a step that is under way, if one is.
+fn cancel(decision: &mut Decision<'_>, step: StepIx) {
+    let state = &decision.state.steps[step];
+    if state.status == StepStatus::Running {
+        let attempt = AttemptId { step, work: state.work(), number: state.own.attempts };
+        decision.cause(Effect::Cancel(attempt));
+    }
 }
 
 /// Refuses to go forwards with a thread that was paused while it was being undone.

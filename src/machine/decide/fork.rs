@@ -93,7 +93,7 @@ pub fn fork(
         ask_again(&mut decision);
     }
     take_signals(&mut decision);
-    Ok(decision.into_events())
+    Ok(decision.into_decided().events)
 }
 
 /// Checks that the actor could give the approvals that are about data which the fork changes.

@@ -10,7 +10,7 @@ pub use fork::{Fork, ForkRejection, fork};
 use std::sync::Arc;
 
 use super::bounds;
-use super::decision::Decision;
+use super::decision::{Decided, Decision};
 use super::ready::advance;
 use super::{Command, Moment, Rejection, ThreadState};
 use crate::definition::{self, Plan};
@@ -42,7 +42,7 @@ pub fn decide(
     state: &mut ThreadState,
     command: Command,
     moment: Moment,
-) -> Result<Vec<Event>, Rejection> {
+) -> Result<Decided, Rejection> {
     definition::within(ALLOWANCE, || decided(state, command, moment))
 }
 
@@ -50,7 +50,7 @@ fn decided(
     state: &mut ThreadState,
     command: Command,
     moment: Moment,
-) -> Result<Vec<Event>, Rejection> {
+) -> Result<Decided, Rejection> {
     let plan = Arc::clone(&state.plan);
     let mut decision = Decision::new(&plan, state, moment);
     match command {
@@ -65,5 +65,5 @@ fn decided(
         }
         Command::Ask(ask, who) => control::asked(&mut decision, ask, &who)?,
     }
-    Ok(decision.into_events())
+    Ok(decision.into_decided())
 }

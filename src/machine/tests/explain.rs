@@ -144,7 +144,10 @@ fn sound(on: &Stage, cause: &Cause) -> Result<(), TestCaseError> {
     if let Some(call) = &cause.call {
         let mut after = state.clone();
         let done = decide(&mut after, asked(asks(call, state)), on.moment);
-        prop_assert!(done.is_ok_and(|events| !events.is_empty()), "{call:#?} of {cause:#?}");
+        prop_assert!(
+            done.is_ok_and(|decided| !decided.events.is_empty()),
+            "{call:#?} of {cause:#?}"
+        );
     }
     Ok(())
 }

@@ -108,7 +108,7 @@ impl Mail {
 fn watch(stage: &mut Stage, command: Command, mail: &mut Mail) -> Result<(), TestCaseError> {
     let before = stage.state.clone();
     let events = match decide(&mut stage.state, command.clone(), stage.moment) {
-        Ok(events) => events,
+        Ok(decided) => decided.events,
         Err(rejection) => return refused(&before, &stage.state, (&command, &rejection)),
     };
     let by_hand = matches!(command, Command::Ask(Ask::Retry { .. }, _));

@@ -1,5 +1,6 @@
 //! Invariants over random plans and random histories.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -8,7 +9,10 @@ use proptest::test_runner::TestCaseError;
 use super::journal;
 use super::random::{Turn, aimed_at, completed, input, turns, workflow};
 use super::theatre::{Stage, asked, json_of, plan, thread};
-use crate::machine::{Ask, Command, EncodedSnapshot, Resume, ThreadState, decide, snapshot};
+use crate::machine::{
+    Ask, AttemptId, Command, Decided, Effect, EncodedSnapshot, Report, Resume, ThreadState, decide,
+    snapshot,
+};
 use crate::model::{Event, InterventionKind, ThreadStatus, Timestamp, canonical_digest};
 
 /// The number of histories per run: a few seconds in a debug build.
@@ -48,8 +52,8 @@ proptest! {
         for turn in &turns {
             let restored = through_a_snapshot(&stage.state)?;
             let Some(command) = turn.command(&mut stage) else { continue };
-            let Ok(events) = decide(&mut stage.state, command, stage.moment) else { continue };
-            goes_on_from_a_snapshot(restored, &events, &stage.state)?;
+            let Ok(decided) = decide(&mut stage.state, command, stage.moment) else { continue };
+            goes_on_from_a_snapshot(restored, &decided.events, &stage.state)?;
         }
         through_a_snapshot(&stage.state)?;
     }
@@ -78,22 +82,64 @@ pub(super) fn act(stage: &mut Stage, turn: &Turn, settled: &mut bool) -> Result<
 /// Decides on two copies, and checks that both come to the same and that a refused command changes
 /// neither. Returns the number of events if it was accepted.
 fn decide_twice(stage: &mut Stage, command: Command) -> Result<Option<usize>, TestCaseError> {
-    let before = format!("{:?}", stage.state);
+    let old = stage.state.clone();
+    let before = format!("{old:?}");
     let mut other = stage.state.clone();
     let first = decide(&mut stage.state, command.clone(), stage.moment);
-    let second = decide(&mut other, command, stage.moment);
+    let second = decide(&mut other, command.clone(), stage.moment);
     prop_assert_eq!(&first, &second);
     prop_assert_eq!(format!("{:?}", stage.state), format!("{other:?}"));
-    let Ok(events) = first else {
+    let Ok(Decided { events, effects }) = first else {
         prop_assert_eq!(format!("{:?}", stage.state), before);
         return Ok(None);
     };
+    effects_run_what_is_running(&old, (&command, &effects), &stage.state)?;
     let count = events.len();
     if count == 0 {
         prop_assert_eq!(format!("{:?}", stage.state), before);
     }
     stage.journal.extend(events);
     Ok(Some(count))
+}
+
+/// Carries the effects of a decision out, and checks that exactly those attempts run afterwards
+/// that the state says are running.
+fn effects_run_what_is_running(
+    before: &ThreadState,
+    (command, effects): (&Command, &[Effect]),
+    after: &ThreadState,
+) -> Result<(), TestCaseError> {
+    let mut runs = running(before);
+    match command {
+        Command::Recover(_)
+        | Command::Quarantine { .. }
+        | Command::Condemn { takeover: Some(_), .. } => runs.clear(),
+        Command::Attempt { attempt, report: Report::Done { .. } | Report::Failed { .. } } => {
+            prop_assert!(runs.remove(attempt));
+        }
+        Command::Attempt { .. }
+        | Command::Condemn { takeover: None, .. }
+        | Command::Advance
+        | Command::Ask(..) => {}
+    }
+    for effect in effects {
+        match effect {
+            Effect::Run(attempt) => prop_assert!(runs.insert(*attempt), "{attempt:?} runs twice"),
+            Effect::Cancel(attempt) => prop_assert!(runs.remove(attempt), "{attempt:?} runs not"),
+            Effect::CancelAll => runs.clear(),
+        }
+    }
+    prop_assert_eq!(runs, running(after), "after {:?}", command);
+    Ok(())
+}
+
+/// Returns the attempts that are under way.
+fn running(state: &ThreadState) -> BTreeSet<AttemptId> {
+    let all = state.steps.placed().flat_map(|(step, state)| {
+        let works = state.running();
+        works.map(move |work| AttemptId { step, work, number: state.track(work).attempts })
+    });
+    all.collect()
 }
 
 /// Encodes and restores a state, and checks that it is the same and of the same text.

@@ -83,7 +83,7 @@ impl Stage {
 
     /// Decides a command; returns the lines of the events that followed.
     pub(super) fn decide(&mut self, command: Command) -> Result<Vec<String>, Rejection> {
-        let events = decide(&mut self.state, command, self.moment)?;
+        let events = decide(&mut self.state, command, self.moment)?.events;
         let lines = events.iter().map(line).collect();
         self.journal.extend(events);
         Ok(lines)

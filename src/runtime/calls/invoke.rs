@@ -10,7 +10,7 @@ use super::query::patiently;
 use super::request_hash::{thread_hash, whole_hash};
 use super::workflows::{Source, check_input, resolve};
 use crate::definition::Plan;
-use crate::machine::{Command, ThreadState, start};
+use crate::machine::{Command, Decided, ThreadState, start};
 use crate::model::{Event, Json, Namespace, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
 use crate::runtime::core::Core;
 use crate::runtime::drive::commit::{labels, records, summary};
@@ -128,17 +128,19 @@ async fn create(
     };
     let made = start(thread.clone(), Arc::clone(&source.plan), body, moment);
     let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
-    let mut events = vec![first];
+    let mut begun = Decided { events: vec![first], effects: Vec::new() };
     // A start cannot open interventions: a thread that may ask people is claimed before it goes on.
     let drive_here = has_room(core)? && !source.plan.may_ask();
     if drive_here {
         let advanced = core.decide(&mut state, Command::Advance).await;
-        events.extend(advanced.map_err(|_rejected| RuntimeError::Internal)?);
+        let advanced = advanced.map_err(|_rejected| RuntimeError::Internal)?;
+        begun.events.extend(advanced.events);
+        begun.effects = advanced.effects;
     }
-    let write = first_write(core, invoke, source, (&state, &events), request)?;
+    let write = first_write(core, invoke, source, (&state, &begun.events), request)?;
     let told = !write.notices.is_empty();
     let made = if drive_here {
-        launch(core, state, events, write).await?
+        launch(core, state, begun, write).await?
     } else {
         enqueue(core, write, &source.plan).await?
     };
@@ -224,7 +226,7 @@ fn first_write(
 async fn launch(
     core: &Arc<Core>,
     state: ThreadState,
-    events: Vec<Event>,
+    begun: Decided,
     write: Start,
 ) -> Result<Made, RuntimeError> {
     let (reply, answer) = oneshot::channel();
@@ -245,12 +247,12 @@ async fn launch(
             core.doubt.store(true, Ordering::Release);
         }
         if started {
-            crate::runtime::drive::count::count(&core.parts.metrics, &driver.state, &events);
+            crate::runtime::drive::count::count(&core.parts.metrics, &driver.state, &begun.events);
         }
         // A caller that has gone away no longer listens; the thread runs all the same.
         drop(reply.send(committed));
         if started {
-            supervise(&core, thread, driver.run(events, None)).await;
+            supervise(&core, thread, driver.run(begun.effects, None)).await;
         }
     });
     let committed = patiently(async { Ok(answer.await.unwrap_or(Committed::Lost)) }).await?;

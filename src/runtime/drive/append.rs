@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::commit::{Commit, records, summary};
 use super::driver::Driver;
+use crate::machine::Effect;
 use crate::model::{Event, Seq, ThreadStatus};
 use crate::runtime::write::writer::Committed;
 use crate::store::{Append, Disposition, Write, WriteOutcome};
@@ -12,8 +13,8 @@ use crate::store::{Append, Disposition, Write, WriteOutcome};
 /// The driver's situation after an append.
 #[derive(Debug)]
 pub(in crate::runtime) enum Standing {
-    /// The driver goes on; these events are durable now.
-    Driving(Vec<Event>),
+    /// The driver goes on, with the effects of what is durable now.
+    Driving(Vec<Effect>),
     /// The thread was released with the append: it has ended, or is parked.
     Released,
     /// The thread belongs to somebody else, or the store is gone: drop it.
@@ -56,7 +57,7 @@ impl Driver {
                     (self.suspect, self.cleared) = (None, false);
                 }
                 match disposition {
-                    Disposition::Keep => Standing::Driving(commit.events),
+                    Disposition::Keep => Standing::Driving(commit.effects),
                     Disposition::Release { .. } | Disposition::SetAside { .. } => {
                         if self.mail {
                             self.core.nudge.notify_one();

@@ -15,28 +15,35 @@ use super::outcome::{Message, Outcome};
 use super::pulses::{Pulses, Watch};
 use crate::definition::{Action, PlanStep, Scope, StepIx, StepView, Work};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Redactor, Secrets, StepExecutor};
-use crate::machine::{AttemptId, Report, ThreadState};
-use crate::model::{Category, Event, EventBody, Failure, Json, StaleAction, ThreadId, codes};
+use crate::machine::{AttemptId, Effect, Report, ThreadState};
+use crate::model::{Category, Failure, Json, StaleAction, ThreadId, codes};
 use crate::runtime::core::Core;
 use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::MAX_COMMIT_BYTES;
 
-/// Performs the attempts that `durable` events started. Attempts that need no waiting are done at
-/// once and their outcomes returned, as many as are decided together; the others report to the
-/// driver.
-pub(in crate::runtime) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec<Outcome> {
-    if durable.iter().any(|event| ends_attempts(&event.body)) {
-        // All attempts under way end here; those started later get a new token.
-        std::mem::replace(&mut driver.attempts, driver.authority.attempts()).cancel();
+/// Carries effects out. Attempts that need no waiting are done at once and their outcomes returned,
+/// as many as are decided together; the others report to the driver.
+pub(in crate::runtime) fn perform(driver: &mut Driver, effects: Vec<Effect>) -> Vec<Outcome> {
+    for effect in effects {
+        match effect {
+            Effect::Run(attempt) => driver.to_begin.push_back(attempt),
+            Effect::Cancel(attempt) => {
+                if let Some(running) = driver.running.remove(&attempt) {
+                    running.cancel();
+                }
+            }
+            Effect::CancelAll => {
+                // Attempts that start later get a new token.
+                std::mem::replace(&mut driver.attempts, driver.authority.attempts()).cancel();
+                driver.running.clear();
+            }
+        }
     }
-    cancel_given_up(driver, durable);
-    let state = &driver.state;
-    let started: Vec<_> = durable.iter().filter_map(|event| started(state, &event.body)).collect();
-    driver.to_begin.extend(started);
     let (mut done, mut bytes) = (Vec::new(), 0_usize);
     while bytes < MAX_COMMIT_BYTES
         && let Some(next) = driver.to_begin.pop_front()
     {
+        // The same commit, or a message since, may have ended it.
         if !driver.state.is_running(next) {
             continue;
         }
@@ -46,44 +53,6 @@ pub(in crate::runtime) fn perform(driver: &mut Driver, durable: &[Event]) -> Vec
         }
     }
     done
-}
-
-/// Returns whether an event ends all attempts: the end of a thread does, and so does the start of
-/// its compensations. No attempt is under way at the compensations after the first.
-const fn ends_attempts(body: &EventBody) -> bool {
-    body.is_terminal() || matches!(body, EventBody::CompensationStart(_))
-}
-
-/// Returns the attempt that an event started, if it did and nothing has ended the attempt since.
-fn started(state: &ThreadState, body: &EventBody) -> Option<AttemptId> {
-    let (id, number, work) = if let EventBody::StepStart(fact) = body {
-        let work = if fact.data.fallback { Work::Fallback } else { Work::Own };
-        (&fact.step, fact.attempt, work)
-    } else if let EventBody::CompensationStart(fact) = body {
-        (&fact.step, fact.attempt, Work::Compensation)
-    } else {
-        return None;
-    };
-    let attempt = AttemptId { step: state.plan.find(id.as_str())?, work, number };
-    state.is_running(attempt).then_some(attempt)
-}
-
-/// Cancels the attempt of a step that a person has skipped, or retried, while it was under way.
-fn cancel_given_up(driver: &mut Driver, durable: &[Event]) {
-    for event in durable {
-        let step = if let EventBody::StepSkipped(fact) = &event.body {
-            &fact.step
-        } else if let EventBody::StepRetry(fact) = &event.body {
-            &fact.step
-        } else {
-            continue;
-        };
-        if let Some(step) = driver.state.plan.find(step.as_str())
-            && let Some(attempt) = driver.running.remove(&step)
-        {
-            attempt.cancel();
-        }
-    }
 }
 
 fn begin(driver: &mut Driver, id: AttemptId) -> Option<Outcome> {
@@ -122,7 +91,7 @@ fn begin(driver: &mut Driver, id: AttemptId) -> Option<Outcome> {
         attempt: id,
     };
     let cancelled = driver.attempts.child_token();
-    driver.running.insert(id.step, cancelled.clone());
+    driver.running.insert(id, cancelled.clone());
     let activity = Activity::Drive(attempt.thread_id.clone());
     driver.core.tasks.spawn(core.roster.watch(activity, async move {
         // Dropping the attempt's future cancels it: executors clean up after themselves.

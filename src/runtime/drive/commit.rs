@@ -1,6 +1,6 @@
 //! A driver's decisions that are not yet appended, and the form in which the store keeps them.
 
-use crate::machine::ThreadState;
+use crate::machine::{Decided, Effect, ThreadState};
 use crate::model::{Event, Json, Node, ThreadId};
 use crate::store::{FORK_LABEL, Records, Summary};
 
@@ -8,12 +8,15 @@ use crate::store::{FORK_LABEL, Records, Summary};
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Commit {
     pub(in crate::runtime) events: Vec<Event>,
+    /// To be carried out once the events are durable.
+    pub(in crate::runtime) effects: Vec<Effect>,
     pub(in crate::runtime) taken: Vec<(String, Json)>,
 }
 
 impl Commit {
-    pub(in crate::runtime) fn add(&mut self, events: Vec<Event>) {
-        self.events.extend(events);
+    pub(in crate::runtime) fn add(&mut self, decided: Decided) {
+        self.events.extend(decided.events);
+        self.effects.extend(decided.effects);
     }
 
     /// Takes a message with this append, and answers it.

@@ -10,7 +10,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::commit::Commit;
 use super::outcome::{Message, Outcome};
 use super::tail::Tail;
-use crate::definition::StepIx;
 use crate::machine::{AttemptId, Command, ThreadState};
 use crate::model::Epoch;
 use crate::observe::{Pool, Reservation};
@@ -30,8 +29,8 @@ pub(in crate::runtime) struct Driver {
     /// Cancelled when the thread ends, the driver does, or authority is lost: no attempt goes on
     /// for longer.
     pub(in crate::runtime) attempts: CancellationToken,
-    /// The newest attempt of each step, by the token that cancels this attempt alone.
-    pub(in crate::runtime) running: BTreeMap<StepIx, CancellationToken>,
+    /// The attempts that run here, each with the token that cancels it alone.
+    pub(in crate::runtime) running: BTreeMap<AttemptId, CancellationToken>,
     /// Attempts that are durably started and wait until the outcomes before them are decided.
     pub(in crate::runtime) to_begin: VecDeque<AttemptId>,
     /// The memory that the thread takes, and the bytes appended since it was weighed.
@@ -116,7 +115,7 @@ impl Driver {
     /// Decides a command; one that comes too late changes nothing.
     pub(in crate::runtime) async fn decide(&mut self, command: Command, commit: &mut Commit) {
         match self.core.decide(&mut self.state, command).await {
-            Ok(events) => commit.add(events),
+            Ok(decided) => commit.add(decided),
             Err(rejection) => {
                 tracing::debug!(thread = %self.state.thread_id, %rejection, "ignored");
             }

@@ -218,8 +218,8 @@ async fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Ans
         Err(step) => return Answer::NoStep { step },
     };
     match driver.core.decide(&mut driver.state, Command::Ask(ask, who)).await {
-        Ok(events) => {
-            commit.add(events);
+        Ok(decided) => {
+            commit.add(decided);
             Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
         }
         Err(Rejection::WrongState(status)) => Answer::WrongState { status },

@@ -34,6 +34,11 @@ impl Outcome {
         Self { attempt, report }
     }
 
+    /// Returns whether the attempt has ended.
+    pub(in crate::runtime) const fn is_end(&self) -> bool {
+        matches!(self.report, Report::Done { .. } | Report::Failed { .. })
+    }
+
     /// Returns about how many bytes the outcome will take in the journal.
     pub(in crate::runtime) fn weight(&self) -> usize {
         match &self.report {

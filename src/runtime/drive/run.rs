@@ -9,30 +9,29 @@ use super::driver::{Driver, Woken};
 use super::mail;
 use super::outcome::{Message, Outcome};
 use super::release::release_for_a_moment;
-use crate::machine::{Command, Moment};
-use crate::model::Event;
+use crate::machine::{Command, Effect, Moment};
 use crate::runtime::claim::recoveries;
 use crate::runtime::settings::MAX_COMMIT_BYTES;
 use crate::store::Disposition;
 
 impl Driver {
-    /// Goes on from `events`, which are durable already, or from a first command, until the thread
-    /// has ended, is parked, or is lost to this replica.
+    /// Goes on with the effects of what is durable already, or with a first command, until the
+    /// thread has ended, is parked, or is lost to this replica.
     pub(in crate::runtime) async fn run(
         mut self,
-        mut events: Vec<Event>,
+        mut effects: Vec<Effect>,
         mut first: Option<Command>,
     ) {
         loop {
             let mut commit = Commit::default();
             match first.take() {
                 Some(command) => self.begin(command, &mut commit).await,
-                None if !self.gather(&events, &mut commit).await => return,
+                None if !self.gather(effects, &mut commit).await => return,
                 None => {}
             }
             let stays = self.mail || matches!(self.disposition(), Disposition::Keep);
             if commit.is_empty() && stays {
-                events = Vec::new();
+                effects = Vec::new();
                 continue;
             }
             let standing = self.append(commit).await;
@@ -44,7 +43,7 @@ impl Driver {
                 return release_for_a_moment(&self.core, &self.authority, mine).await;
             }
             match standing {
-                Standing::Driving(durable) => events = durable,
+                Standing::Driving(durable) => effects = durable,
                 Standing::Released | Standing::Lost => return,
             }
         }
@@ -68,8 +67,8 @@ impl Driver {
             // before the takeover has seen everything that was done to it.
             let seen = self.state.last_seq;
             let still = Moment { may_start: false, ..self.core.moment() };
-            if let Ok(events) = self.core.decide_at(&mut self.state, command, still).await {
-                commit.add(events);
+            if let Ok(decided) = self.core.decide_at(&mut self.state, command, still).await {
+                commit.add(decided);
             }
             let taken_over = (self.state.last_seq == seen + 1).then_some(seen);
             mail::take(self, commit, taken_over).await;
@@ -91,13 +90,13 @@ impl Driver {
         self.decide(command, commit).await;
     }
 
-    /// Performs what has become durable, waits for a result of it, and decides everything that has
-    /// come in. Returns `false` if the driver has to stop.
-    async fn gather(&mut self, durable: &[Event], commit: &mut Commit) -> bool {
+    /// Carries the effects out, waits for a result of them, and decides everything that has come in.
+    /// Returns `false` if the driver has to stop.
+    async fn gather(&mut self, effects: Vec<Effect>, commit: &mut Commit) -> bool {
         if !self.has_authority().await {
             return false;
         }
-        let done = self.perform(durable).await;
+        let done = self.perform(effects).await;
         let stays = matches!(self.disposition(), Disposition::Keep);
         let waits = done.is_empty() && self.to_begin.is_empty() && !self.mail && stays;
         let woken = if waits { Some(self.next().await) } else { None };
@@ -135,19 +134,23 @@ impl Driver {
     }
 
     async fn ended(&mut self, outcome: Outcome, commit: &mut Commit) {
+        if outcome.is_end() {
+            self.running.remove(&outcome.attempt);
+        }
         let outcome = self.affordable(outcome);
         let command = outcome.into_command(self.core.parts.settings.max_event);
         self.decide(command, commit).await;
     }
 
-    /// Performs what has become durable; for a large state, whose templates may read much, in the
-    /// place for long work (`aside`).
-    async fn perform(&mut self, durable: &[Event]) -> Vec<Outcome> {
-        if durable.is_empty() || !self.state.is_large() {
-            return perform(self, durable);
+    /// Carries the effects out; for a large state, whose templates may read much, in the place for
+    /// long work (`aside`).
+    async fn perform(&mut self, effects: Vec<Effect>) -> Vec<Outcome> {
+        let idle = effects.is_empty() && self.to_begin.is_empty();
+        if idle || !self.state.is_large() {
+            return perform(self, effects);
         }
         let core = Arc::clone(&self.core);
         let namespace = self.state.thread_id.namespace();
-        core.aside.run_for(&namespace, || perform(self, durable)).await
+        core.aside.run_for(&namespace, || perform(self, effects)).await
     }
 }

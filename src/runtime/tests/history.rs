@@ -125,7 +125,7 @@ impl History {
 
     pub(super) fn decide(&mut self, command: Command) {
         self.moment.now = Timestamp::from_millis(self.moment.now.millis() + 10);
-        let events = decide(&mut self.state, command, self.moment).unwrap();
+        let events = decide(&mut self.state, command, self.moment).unwrap().events;
         self.appends.push(events);
     }
 
