@@ -5,6 +5,7 @@ WORKDIR /src
 # The C compiler that SQLite and ring need is in the image.
 # Dependencies first: they change less often than the code, and take longer.
 COPY Cargo.toml Cargo.lock ./
+COPY crates ./crates
 # The manifest names benches, which have to be there and are not built.
 RUN mkdir -p src benches/throughput benches/chaos \
     && echo 'fn main() {}' > src/main.rs \

@@ -17,13 +17,13 @@ mod value;
 
 use std::collections::BTreeSet;
 
+use bounded_jq::with_large_stack;
 use cel::{IdedExpr, Program};
 
 use self::evaluate::{Evaluation, Roots};
 use self::meter::{BUDGET, Meter, Stop};
 use self::survey::Survey;
 pub(super) use self::value::Value;
-use super::stack::with_large_stack;
 use super::{Scope, allowance, outlay};
 use crate::model::Json;
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use bounded_jq::with_large_stack;
 use jsonschema::{PatternOptions, Retrieve, Uri};
 use serde_json::Value as Tree;
 
-use super::stack::with_large_stack;
 use super::template::Names;
 use super::testing::Data;
 use super::{Filter, FilterLimits, InputSchema, Plan, Template};
@@ -175,11 +175,11 @@ fn any_filter_ends_with_a_value_in_its_limit_or_says_why_not() {
                 return fault;
             }
         };
-        let inline = filter.run_inline(&input, &limits);
+        let inline = filter.run_inline(&input, limits);
         if inline.is_none() && !crc32fast::hash(bytes).is_multiple_of(SLOW_ONES) {
             return "takes long".to_owned();
         }
-        let full = filter.run(&input, &limits, &std::sync::Arc::default());
+        let full = filter.run(&input, limits, &std::sync::Arc::default());
         assert!(inline.is_none_or(|inline| inline == full), "told otherwise at once");
         match full {
             Ok(output) => {

@@ -17,7 +17,6 @@ mod reference;
 mod scan;
 mod schema;
 mod scope;
-mod stack;
 mod steps;
 mod template;
 #[cfg(test)]

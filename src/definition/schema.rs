@@ -16,13 +16,13 @@ mod ways;
 
 use std::fmt::{self, Write as _};
 
+use bounded_jq::meter::{self, Budget};
+use bounded_jq::with_large_stack;
 use jsonschema::paths::LocationSegment;
 use jsonschema::{PatternOptions, Retrieve, Uri, ValidationError, Validator};
 use serde_json::Value;
 
 use self::metered::{Metered, Prices, Seen, set_prices};
-use super::filter::meter::{self, Budget};
-use super::stack::with_large_stack;
 use crate::model::{Faults, Json, Pointer};
 
 /// Most faults of one input that are named: as many as one answer holds.

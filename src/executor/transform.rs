@@ -37,7 +37,7 @@ impl StepExecutor for TransformExecutor {
         let Some(filter) = filter_of(&attempt.action) else {
             return Err(internal("an action that is no transform was given to its executor").into());
         };
-        let told = match filter.run_inline(&attempt.with, &self.limits()) {
+        let told = match filter.run_inline(&attempt.with, self.limits()) {
             Some(told) => told,
             None => self.run_apart(attempt, self.limits()).await?,
         };
@@ -46,7 +46,7 @@ impl StepExecutor for TransformExecutor {
 
     fn execute_now(&self, attempt: &Attempt) -> Option<Result<Json, AttemptError>> {
         let filter = filter_of(&attempt.action)?;
-        Some(self.output(filter.run_inline(&attempt.with, &self.limits())?))
+        Some(self.output(filter.run_inline(&attempt.with, self.limits())?))
     }
 }
 
@@ -89,7 +89,7 @@ impl TransformExecutor {
         let unwanted = Arc::clone(&wanted.unwanted);
         let run = tokio::task::spawn_blocking(move || {
             let (_turn, _held) = (turn, held);
-            filter_of(&attempt.action).map(|filter| filter.run(&attempt.with, &limits, &unwanted))
+            filter_of(&attempt.action).map(|filter| filter.run(&attempt.with, limits, &unwanted))
         });
         run.await.ok().flatten().ok_or_else(|| internal("the interpreter of filters failed"))
     }
@@ -124,9 +124,10 @@ fn failure(error: &FilterError, redactor: &Redactor) -> Failure {
         FilterError::TooLarge => {
             Failure::permanent(codes::PAYLOAD_TOO_LARGE, Category::Resource, message)
         }
-        FilterError::Failed(_) | FilterError::TooLong | FilterError::TooDeep => {
-            Failure::permanent(codes::JQ_FAILED, Category::Step, message)
-        }
+        FilterError::Input(_)
+        | FilterError::Failed(_)
+        | FilterError::TooLong
+        | FilterError::TooDeep => Failure::permanent(codes::JQ_FAILED, Category::Step, message),
     }
 }
 

@@ -14,6 +14,7 @@ mod way;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bounded_jq::with_large_stack;
 use sha2::{Digest, Sha256};
 
 pub(super) use fields::Fields;
@@ -23,7 +24,6 @@ use self::policy::Policy;
 use self::way::Surroundings;
 use super::outlay;
 use super::schema::WEIGHT_PER_BYTE;
-use super::stack::with_large_stack;
 use super::template::Names;
 use super::{InputSchema, Plan, PlanStep, StepIx, Steps, Template, scan};
 use crate::model::{Fault, Faults, Json, MAX_STEPS, Node, Pointer, StepId, canonical_digest};

@@ -5,9 +5,8 @@
 //! module finds how much that is for one fault, so that the metered validator can charge it to the
 //! budget of memory.
 
+use bounded_jq::meter::spend;
 use serde_json::Value;
-
-use crate::definition::filter::meter::spend;
 
 /// The longest name in `required` and `dependentRequired`, in bytes: each fault copies one, and
 /// names that people write are far shorter.

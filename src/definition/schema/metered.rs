@@ -7,13 +7,13 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
+use bounded_jq::meter::{HEAD, hold, spend, step};
 use jsonschema::JsonType;
 use jsonschema::json::{Array, Json, Node, NodeIdentity, Object, unique};
 use serde_json::{Map, Number, Value};
 
 use super::copies::{Copies, Extent};
 use super::unfold::Costs;
-use crate::definition::filter::meter::{HEAD, hold, spend, step};
 
 /// The bytes that are read, or the states that are gone through, for one unit.
 const PER_UNIT: u64 = 64;

@@ -5,9 +5,8 @@
 
 use std::collections::HashMap;
 
+use bounded_jq::meter::spend;
 use serde_json::{Map, Value};
-
-use crate::definition::filter::meter::spend;
 
 /// The bytes of a place's name for one unit of fuel. Each word of a compiled schema keeps the whole
 /// name of its place, so that one long name above many words would grow to the product of the two.

@@ -10,13 +10,13 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 
+use bounded_jq::meter::{self, Budget, spend};
 use serde_json::{Map, Value};
 
 use super::copies::Copies;
 use super::names::{Meant, Names, Resource, place};
 use super::patterns;
 use super::ways::Ways;
-use crate::definition::filter::meter::{self, Budget, spend};
 
 /// The most visits of schemas that one place of the data may lead to: beyond the widest unions of
 /// unions.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
+use bounded_jq::meter::spend;
+
 use super::names::Resource;
-use crate::definition::filter::meter::spend;
 
 /// The most bytes of schemas that are compiled for the ways on which the resources (schemas with an
 /// `$id`) lead to each other.

@@ -1,9 +1,11 @@
 //! The map of the layers is true: imports go downward only, files stay readable.
 //!
-//! The table is that of `ARCHITECTURE.md`. Test code may look where it likes.
+//! The table is that of `ARCHITECTURE.md`. Test code may look where it likes. What holds for every
+//! file holds for those of `crates/` as well.
 
 mod modules;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -79,8 +81,11 @@ fn imports_go_downward_only() {
 
 #[test]
 fn no_files_use_each_other_in_a_circle() {
-    let modules = modules();
-    let told: Vec<String> = modules.cycles().iter().map(|group| circle(&modules, group)).collect();
+    let crates = crates();
+    let circles = |modules: &Modules| -> Vec<String> {
+        modules.cycles().iter().map(|group| circle(modules, group)).collect()
+    };
+    let told: Vec<String> = crates.iter().flat_map(circles).collect();
     assert!(told.is_empty(), "{} circles of imports:\n{}", told.len(), told.join("\n"));
 }
 
@@ -99,7 +104,7 @@ fn circle(modules: &Modules, group: &[&Names]) -> String {
 #[test]
 fn every_file_says_what_it_is_for_and_stays_readable() {
     let mut faults = Vec::new();
-    for module in modules().0.values() {
+    for module in crates().iter().flat_map(|modules| modules.0.values()) {
         let file = module.file.display();
         let text = fs::read_to_string(&module.file).unwrap();
         if !text.starts_with("//! ") {
@@ -113,8 +118,42 @@ fn every_file_says_what_it_is_for_and_stays_readable() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// The crates of this workspace that a layer alone may use, with the layer.
+const CRATES: &[(&str, &str)] = &[("bounded-jq", "definition")];
+
+#[test]
+fn each_crate_is_used_by_its_layer_alone() {
+    for (name, layer) in CRATES {
+        let ident = name.replace('-', "_");
+        let modules = modules();
+        let users = modules.0.iter().filter(|(_, module)| {
+            fs::read_to_string(&module.file).unwrap().contains(&format!("{ident}::"))
+        });
+        let layers: BTreeSet<_> = users.filter_map(|(module, _)| module.first()).collect();
+        assert_eq!(layers.into_iter().collect::<Vec<_>>(), [layer], "{name}");
+    }
+    let folders = fs::read_dir(root().join("crates")).unwrap();
+    let folders = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap());
+    let known = CRATES.iter().map(|(name, _)| (*name).to_owned());
+    assert_eq!(folders.collect::<BTreeSet<_>>(), known.collect());
+}
+
+/// The files of the server, and those of each crate.
+fn crates() -> Vec<Modules> {
+    let crates = CRATES.iter().map(|(name, _)| {
+        let modules = Modules::read(&root().join("crates").join(name).join("src"));
+        assert!(modules.0.len() > 1, "the files of {name} are found");
+        modules
+    });
+    std::iter::once(modules()).chain(crates).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn modules() -> Modules {
-    let modules = Modules::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let modules = Modules::read(&root().join("src"));
     assert!(modules.0.len() > 100, "the files of src are found");
     modules
 }

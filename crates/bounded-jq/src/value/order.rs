@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{Object, Text, Value};
-use crate::definition::filter::meter::{lend, spend};
+use crate::meter::{lend, spend};
 
 impl Ord for Value {
     fn cmp(&self, other: &Self) -> Ordering {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use jaq_core::{Error, ValR, ops::Math};
 
 use super::{Array, Number, Object, Text, Value, allow_text, find};
-use crate::definition::filter::meter::{lend, spend, spend_bytes};
+use crate::meter::{lend, spend, spend_bytes};
 
 impl Add for Value {
     type Output = ValR<Self>;

@@ -4,7 +4,7 @@ use jaq_core::val::Range;
 use jaq_core::{Error, ValR};
 
 use super::{Text, Value};
-use crate::definition::filter::meter::spend_bytes;
+use crate::meter::spend_bytes;
 
 /// Returns the bounds of a slice of `len` items.
 pub(super) fn bounds(len: usize, range: Range<&Value>) -> ValR<(usize, usize), Value> {

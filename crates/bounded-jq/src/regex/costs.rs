@@ -2,7 +2,7 @@
 //! an expression, never too low.
 
 use super::flags::Flags;
-use crate::definition::filter::meter::{Stop, spend, stop};
+use crate::meter::{Stop, spend, stop};
 
 /// The largest regular expression, in states after its counted repetitions are written out.
 const MAX_REGEX: u64 = 10_000;

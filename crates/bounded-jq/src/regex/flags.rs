@@ -2,7 +2,7 @@
 
 use jaq_core::Error;
 
-use crate::definition::filter::value::Value;
+use crate::value::Value;
 
 /// The flags of an expression and of its search: a letter each.
 #[derive(Debug, Clone, Copy)]

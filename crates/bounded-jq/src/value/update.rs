@@ -13,7 +13,7 @@ use super::slice::{bounds, char_bounds, end, start};
 use super::{
     Array, MAX_SIZE, Members, OVERHEAD, Object, Text, Value, allow_member, allow_text, copied, part,
 };
-use crate::definition::filter::meter::{Stop, spend_bytes, stop};
+use crate::meter::{Stop, spend_bytes, stop};
 
 fn fail<'a>(value: Value, opt: Opt, want: &'static str) -> ValX<'a, Value> {
     opt.fail(value, |value| Exn::from(Error::typ(value, want)))

@@ -7,10 +7,10 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What is said of work that panicked.
+/// The error of work that panicked.
 const FAILED: &str = "its evaluation failed";
 
-/// Stack of such a thread, in bytes: the deepest recursion that the limits on program text and
+/// The stack of such a thread, in bytes: the deepest recursion that the limits on program text and
 /// on steps of evaluation allow, times the largest frame seen, times two.
 const STACK: usize = 256 * 1024 * 1024;
 
@@ -22,13 +22,13 @@ thread_local! {
 /// Runs `work` on a thread with a large stack and waits for it. A panic in it, or a thread that
 /// can't be started, is an error for the caller to report. On such a thread it is run in place: what
 /// is checked on the way to it is not deep.
-pub(super) fn with_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
+pub fn with_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
     if IS_LARGE.get() {
         return catch_unwind(AssertUnwindSafe(work)).map_err(|_| FAILED.to_owned());
     }
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
-            .name("definition".to_owned())
+            .name("large-stack".to_owned())
             .stack_size(STACK)
             .spawn_scoped(scope, || {
                 IS_LARGE.set(true);

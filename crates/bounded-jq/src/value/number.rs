@@ -6,7 +6,7 @@ use std::rc::Rc;
 use jaq_core::ops::Math;
 use jaq_json::Num;
 
-use crate::definition::filter::meter::{HEAD, Stop, hold, spend, spend_bytes, stop};
+use crate::meter::{HEAD, Stop, hold, spend, spend_bytes, stop};
 
 /// The largest whole number, in bits: 20,000 digits. Without a bound, squaring forty times fills
 /// the memory.
@@ -19,11 +19,11 @@ const WORD: usize = 8;
 
 /// A number. Every operation on one spends fuel for its length, and holds the memory of its result.
 #[derive(Debug, Clone)]
-pub(in crate::definition::filter) struct Number(Num);
+pub(crate) struct Number(Num);
 
 impl Number {
     /// Reads a number from its text. All but ordinary whole numbers keep their text.
-    pub(in crate::definition::filter) fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         spend_bytes(text.len());
         let whole = text != "-0" && text.len() <= MAX_DIGITS;
         let number = whole.then(|| Num::from_str_radix(text, 10)).flatten();
@@ -45,7 +45,7 @@ impl Number {
     }
 
     /// Returns the number of the library.
-    pub(in crate::definition::filter) const fn inner(&self) -> &Num {
+    pub(crate) const fn inner(&self) -> &Num {
         &self.0
     }
 
@@ -103,7 +103,7 @@ impl Number {
     }
 
     /// Returns the digits of a whole number.
-    pub(in crate::definition::filter) fn digits(&self) -> String {
+    pub(crate) fn digits(&self) -> String {
         if let Num::BigInt(large) = &self.0 {
             // Writing one takes time in the square of its length; a digit takes a third of a byte.
             let words = large.bits() / 64;

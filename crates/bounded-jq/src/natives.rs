@@ -8,11 +8,10 @@ use jaq_core::native::{Fun, bome, run, unary, v};
 use jaq_core::{Error, ValR, ValT as _};
 
 use super::kind::{Kind, Native};
-use super::meter::{hold, lend, spend, spend_bytes};
+use super::meter::{hold, spend, spend_bytes};
 use super::regex::{self, Wanted};
 use super::value::{Value, find};
 use super::{read, text, write};
-use crate::model::Json;
 
 /// The native functions that are left out: they reach beyond the value at hand, or take long for a
 /// short argument.
@@ -150,12 +149,9 @@ fn time_guard(value: Value, text: &Value) -> ValR<Value> {
 
 fn from_json(value: &Value) -> ValR<Value> {
     let Value::Str(text) = value else { return Err(Error::typ(value.clone(), "string")) };
+    // It is read once as text and once as a value.
     spend_bytes(text.len());
-    // The copy without spaces, while the text is checked.
-    let _compact = lend(text.len());
-    let fault =
-        |fault: crate::model::JsonFault| Error::str(format!("cannot parse as JSON: {fault}"));
-    Json::parse(text).map(|json| read::read(&json)).map_err(fault)
+    read::read(text).map_err(|fault| Error::str(format!("cannot parse as JSON: {fault}")))
 }
 
 fn length(value: Value) -> ValR<Value> {

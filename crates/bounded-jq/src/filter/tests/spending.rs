@@ -2,26 +2,25 @@
 //! it makes.
 
 use super::*;
-use crate::definition::filter::{library, meter, natives, regex};
+use crate::limits::STACK;
+use crate::{natives, regex};
 
 /// The bytes of each long string, number and list.
 const LONG: usize = 10_000;
 
 /// Returns an input in which `.k` is a long string, `.d` a long decimal, `.w` a whole number of
 /// many digits, `.o` and `.p` are equal objects with a long key, and `.l` is a long list.
-fn input() -> Json {
+fn input() -> String {
     let (long, digits) = ("a".repeat(LONG), "1".repeat(LONG));
     let (whole, list) = ("7".repeat(900), vec!["1"; LONG / 2].join(","));
     let object = format!(r#"{{"{long}":1}}"#);
     // The key is written in another way, so that it is another string.
     let other = object.replacen('a', "\\u0061", 1);
-    json(&format!(
-        r#"{{"k":"{long}","d":{digits}.5,"w":{whole},"o":{object},"p":{other},"l":[{list}]}}"#
-    ))
+    format!(r#"{{"k":"{long}","d":{digits}.5,"w":{whole},"o":{object},"p":{other},"l":[{list}]}}"#)
 }
 
 /// Returns the fuel and the memory that this many rounds of an operation take.
-fn taken(operation: &str, rounds: usize, input: &Json) -> (u64, usize) {
+fn taken(operation: &str, rounds: usize, input: &str) -> (u64, usize) {
     let program = format!(
         ".k as $k | .d as $d | .w as $w | .o as $o | .p as $p | .l as $l | [range({rounds}) | {operation}] | length"
     );
@@ -36,7 +35,7 @@ fn taken(operation: &str, rounds: usize, input: &Json) -> (u64, usize) {
 }
 
 /// Returns the fuel and the memory that an operation takes each time.
-fn each(operation: &str, input: &Json) -> (u64, usize) {
+fn each(operation: &str, input: &str) -> (u64, usize) {
     let (few, many) = (taken(operation, 1, input), taken(operation, 5, input));
     ((many.0 - few.0) / 4, (many.1 - few.1) / 4)
 }
@@ -64,12 +63,11 @@ fn operations_hold_memory_for_the_bytes_they_make() {
 }
 
 /// Runs a program with a fortieth of the usual fuel and returns its end.
-fn soon(program: &str) -> Result<String, FilterError> {
-    let filter = Filter::compile(program).map_err(FilterError::Failed)?;
+fn soon(program: &str) -> Result<String, Error> {
+    let filter = Filter::compile(program).map_err(Error::Failed)?;
     let budget = Budget { fuel: FULL.fuel / 40, memory: LIMITS.values(), ..FULL };
-    let ended = with_large_stack(|| filter.attempt(&json("null"), LIMITS, budget));
-    let ended = ended.map_err(FilterError::Failed)?.unwrap_or_else(|stop| Err(stop.into()));
-    ended.map(|json| json.as_str().to_owned())
+    let ended = with_large_stack(|| filter.attempt("null", LIMITS, budget));
+    ended.map_err(Error::Failed)?.unwrap_or_else(|stop| Err(stop.into()))
 }
 
 #[test]
@@ -88,11 +86,11 @@ fn no_way_of_writing_an_expression_makes_a_search_free() {
         "(?:a[^z]*z)+|a",
     ] {
         let program = format!("(\"a\" * 5000) | [scan(\"{expression}\")] | length");
-        assert_eq!(soon(&program), Err(FilterError::TooLong), "{program}");
+        assert_eq!(soon(&program), Err(Error::TooLong), "{program}");
     }
     // Without an unbounded repetition, a search looks as far as the expression is long.
     let bounded = "(\"a\" * 5000) | [scan(\"a?\" * 200 + \"b|a\")] | length";
-    assert_eq!(soon(bounded), Err(FilterError::TooLong));
+    assert_eq!(soon(bounded), Err(Error::TooLong));
     let plain = "(\"some text, \" * 1000) | [scan(\"[a-z]+, *\")] | length";
     assert_eq!(soon(plain).as_deref(), Ok("1000"));
 }
@@ -100,9 +98,9 @@ fn no_way_of_writing_an_expression_makes_a_search_free() {
 #[test]
 fn reading_an_expression_is_paid_for_by_its_states() {
     let large = "[range(1000) | (\"a\" | test(\"a\" * 9000))] | length";
-    assert_eq!(soon(large), Err(FilterError::TooLong));
+    assert_eq!(soon(large), Err(Error::TooLong));
     let hidden = "\"a\" | test(\"(?x)(a{#\\n1000}){#\\n1000}\")";
-    assert_eq!(soon(hidden), Err(FilterError::TooLarge));
+    assert_eq!(soon(hidden), Err(Error::TooLarge));
 }
 
 #[test]
@@ -122,18 +120,18 @@ fn programs_with_regular_expressions_are_never_run_in_place() {
     for program in
         ["test(\"a\")", "map(sub(\"a\"; \"b\"))", "matches(\"a\"; \"\")", "{a: split(\"a\"; null)}"]
     {
-        assert!(Filter::compile(program).unwrap().run_inline(&json("\"a\""), &LIMITS).is_none());
+        assert!(Filter::compile(program).unwrap().run_inline("\"a\"", LIMITS).is_none());
     }
-    assert!(Filter::compile("split(\"a\")").unwrap().run_inline(&json("\"a\""), &LIMITS).is_some());
+    assert!(Filter::compile("split(\"a\")").unwrap().run_inline("\"a\"", LIMITS).is_some());
 }
 
 #[test]
 fn a_cancelled_run_ends_soon() {
     let filter = Filter::compile("reduce range(1e9) as $i (0; . + 1)").unwrap();
     let cancelled = Arc::new(AtomicBool::new(true));
-    let ended = filter.run(&json("null"), &LIMITS, &cancelled);
-    assert_eq!(ended, Err(FilterError::Failed("the run was cancelled".to_owned())));
-    assert_eq!(filter.run(&json("null"), &LIMITS, &Arc::default()), Err(FilterError::TooLong));
+    let ended = filter.run("null", LIMITS, &cancelled);
+    assert_eq!(ended, Err(Error::Failed("the run was cancelled".to_owned())));
+    assert_eq!(filter.run("null", LIMITS, &Arc::default()), Err(Error::TooLong));
 }
 
 /// The operations that read long data.

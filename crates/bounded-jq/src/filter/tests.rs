@@ -1,23 +1,18 @@
 mod spending;
 
 use super::*;
+use crate::nesting::MAX_PROGRAM;
 
-const LIMITS: FilterLimits = FilterLimits { max_output_bytes: 1024 * 1024 };
-
-#[track_caller]
-fn json(text: &str) -> Json {
-    Json::parse(text).unwrap()
-}
+const LIMITS: Limits = Limits { max_output_bytes: 1024 * 1024 };
 
 #[track_caller]
-fn run(program: &str, input: &str) -> Result<String, FilterError> {
+fn run(program: &str, input: &str) -> Result<String, Error> {
     let filter = Filter::compile(program).unwrap_or_else(|fault| panic!("{program}: {fault}"));
-    let input = json(input);
-    let full = filter.run(&input, &LIMITS, &Arc::default());
-    if let Some(inline) = filter.run_inline(&input, &LIMITS) {
+    let full = filter.run(input, LIMITS, &Arc::default());
+    if let Some(inline) = filter.run_inline(input, LIMITS) {
         assert_eq!(inline, full, "{program}");
     }
-    full.map(|json| json.as_str().to_owned())
+    full
 }
 
 #[test]
@@ -27,8 +22,8 @@ fn long_programs_overflow_no_stack_and_never_run_inline() {
         let text = vec![piece; pieces].join(glue);
         // The parser may refuse it; what it takes has to end.
         let Ok(filter) = Filter::compile(&text) else { continue };
-        assert!(filter.run_inline(&json("null"), &LIMITS).is_none(), "{piece}{glue}");
-        let _ended = filter.run(&json("null"), &LIMITS, &Arc::default());
+        assert!(filter.run_inline("null", LIMITS).is_none(), "{piece}{glue}");
+        let _ended = filter.run("null", LIMITS, &Arc::default());
     }
 }
 
@@ -117,19 +112,18 @@ fn programs_that_do_not_compile_say_why() {
 
 #[test]
 fn errors_of_a_program_are_its_own_and_short() {
-    assert_eq!(run("error(\"no\")", "1"), Err(FilterError::Failed("no".to_owned())));
-    assert!(matches!(run(".a", "1"), Err(FilterError::Failed(_))));
+    assert_eq!(run("error(\"no\")", "1"), Err(Error::Failed("no".to_owned())));
+    assert!(matches!(run(".a", "1"), Err(Error::Failed(_))));
     let long = format!("\"{}\"", "x".repeat(100_000));
-    let Err(FilterError::Failed(message)) = run(".a", &long) else { panic!() };
+    let Err(Error::Failed(message)) = run(".a", &long) else { panic!() };
     assert!(message.len() < 1000, "{}", message.len());
 }
 
 /// Runs a program and ignores its result: the claim is that the run ends and the process lives.
 fn ends(program: &str) {
     if let Ok(filter) = Filter::compile(program) {
-        let input = json("null");
-        let _inline = filter.run_inline(&input, &LIMITS);
-        let _full = filter.run(&input, &LIMITS, &Arc::default());
+        let _inline = filter.run_inline("null", LIMITS);
+        let _full = filter.run("null", LIMITS, &Arc::default());
     }
 }
 
@@ -164,8 +158,8 @@ fn growing_values_are_stopped() {
 /// Runs a program, which must end for want of memory or of fuel.
 fn is_bounded(program: &str) {
     let filter = Filter::compile(program).unwrap();
-    let ended = filter.run(&json("null"), &LIMITS, &Arc::default()).unwrap_err();
-    assert!(matches!(ended, FilterError::TooLarge | FilterError::TooLong), "{program}: {ended}");
+    let ended = filter.run("null", LIMITS, &Arc::default()).unwrap_err();
+    assert!(matches!(ended, Error::TooLarge | Error::TooLong), "{program}: {ended}");
 }
 
 #[test]
@@ -231,11 +225,11 @@ fn folds_and_calls_hold_no_more_memory_than_they_were_charged_for() {
 fn texts_that_are_no_times_are_refused_before_an_error_quotes_them() {
     for program in ["fromdateiso8601", "strptime(\"%c\")", "strptime(.)"] {
         let program = format!("(\"\\u0001\"*40000000)|{program}");
-        let ended = Filter::compile(&program).unwrap().run(&json("null"), &LIMITS, &Arc::default());
-        let Err(FilterError::Failed(message)) = ended else { panic!("{program}: {ended:?}") };
+        let ended = Filter::compile(&program).unwrap().run("null", LIMITS, &Arc::default());
+        let Err(Error::Failed(message)) = ended else { panic!("{program}: {ended:?}") };
         assert!(message.contains("1024 bytes"), "{message}");
     }
-    assert!(matches!(run("strftime(\"%255d\"*9000)", "0"), Err(FilterError::Failed(_))));
+    assert!(matches!(run("strftime(\"%255d\"*9000)", "0"), Err(Error::Failed(_))));
 }
 
 #[test]
@@ -288,10 +282,37 @@ fn deep_programs_are_refused_or_run() {
 #[test]
 fn output_is_bounded() {
     let filter = Filter::compile("\"x\" * 1000").unwrap();
-    let limits = FilterLimits { max_output_bytes: 100 };
-    assert_eq!(filter.run(&json("null"), &limits, &Arc::default()), Err(FilterError::TooLarge));
+    let limits = Limits { max_output_bytes: 100 };
+    assert_eq!(filter.run("null", limits, &Arc::default()), Err(Error::TooLarge));
     let filter = Filter::compile("reduce range(200) as $i (1; [.])").unwrap();
-    assert_eq!(filter.run(&json("null"), &LIMITS, &Arc::default()), Err(FilterError::TooLarge));
+    assert_eq!(filter.run("null", LIMITS, &Arc::default()), Err(Error::TooLarge));
+}
+
+#[test]
+fn inputs_that_are_no_json_are_refused() {
+    let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    for bad in ["", "1 2", "tr ue", "{", "{'a':1}", "[1,]", "NaN", "01", "\"\u{1}\"", "[:1]"] {
+        assert!(matches!(run(".", bad), Err(Error::Input(JsonFault::Syntax(_)))), "{bad}");
+    }
+    for bad in [r#"["\ud800"]"#, r#"{"\udc00":1}"#, r#""\ud800\ud800""#] {
+        assert_eq!(run(".", bad), Err(Error::Input(JsonFault::LoneSurrogate)), "{bad}");
+    }
+    assert_eq!(run(".", &nested(MAX_JSON_DEPTH)), Ok(nested(MAX_JSON_DEPTH)));
+    for deep in [MAX_JSON_DEPTH + 1, 200_000] {
+        assert_eq!(run(".", &nested(deep)), Err(Error::Input(JsonFault::Depth)));
+    }
+    assert_eq!(run("[.]", &nested(MAX_JSON_DEPTH)), Err(Error::TooLarge));
+    assert_eq!(run("[.] | tojson | length", &nested(MAX_JSON_DEPTH)).as_deref(), Ok("256"));
+    assert_eq!(run(".", " { \"a\" : [ 1 , 2 ] }\n").as_deref(), Ok(r#"{"a":[1,2]}"#));
+    for (text, fault) in [
+        ("[1", "not valid JSON: EOF while parsing a list at line 1 column 2"),
+        (r#""\ud800""#, r"a lone surrogate (\ud800 to \udfff) is not a character"),
+        (&nested(MAX_JSON_DEPTH + 1), "nested deeper than 127 levels"),
+    ] {
+        let text = serde_json::to_string(text).unwrap();
+        let ended = run("fromjson", &text);
+        assert_eq!(ended, Err(Error::Failed(format!("cannot parse as JSON: {fault}"))));
+    }
 }
 
 #[test]

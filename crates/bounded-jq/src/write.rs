@@ -4,9 +4,8 @@ use std::fmt::{self, Write as _};
 
 use jaq_json::Num;
 
-use super::meter::{Stop, hold, spend_bytes, stop};
-use super::value::{MAX_SIZE, Number, Text, Value};
-use crate::model::Json;
+use crate::meter::{Stop, hold, spend_bytes, stop};
+use crate::value::{MAX_DEPTH, MAX_SIZE, Number, Text, Value};
 
 /// The longest excerpt of a value in a message, in bytes.
 const MAX_EXCERPT: usize = 200;
@@ -14,9 +13,30 @@ const MAX_EXCERPT: usize = 200;
 /// whole numbers.
 const WHOLE: f64 = 1e17;
 
-/// The value's text is longer than allowed.
+/// The value's text is longer, or nested deeper, than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(crate) struct TooLong;
+
+/// The bounds of a text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// The most bytes, approximately.
+    pub(crate) bytes: usize,
+    /// The deepest nesting.
+    pub(crate) depth: usize,
+}
+
+impl Room {
+    /// Returns room for a text of any depth that values have.
+    const fn of(bytes: usize) -> Self {
+        Self { bytes, depth: MAX_DEPTH }
+    }
+
+    /// Returns the room inside an array or an object.
+    fn inside(self) -> Result<Self, TooLong> {
+        Ok(Self { depth: self.depth.checked_sub(1).ok_or(TooLong)?, ..self })
+    }
+}
 
 /// The bytes of a string that are escaped at once: memory for their growth is not taken before.
 const CHUNK: usize = 4096;
@@ -26,7 +46,7 @@ const LONGEST_NUMBER: usize = 32;
 /// Writes a value as compact JSON text; ends the run if it is too long.
 pub(super) fn to_json(value: &Value) -> Text {
     let mut out = String::new();
-    if write(value, &mut out, MAX_SIZE).is_err() {
+    if write(value, &mut out, Room::of(MAX_SIZE)).is_err() {
         stop(Stop::Value);
     }
     // Its memory was taken as it grew.
@@ -56,8 +76,8 @@ fn quote(text: &str, out: &mut String) {
     let mut rest = text;
     while !rest.is_empty() {
         let (chunk, after) = rest.split_at(rest.floor_char_boundary(CHUNK));
-        let quoted = Json::string(chunk);
-        let inner = quoted.as_str().get(1..quoted.as_str().len() - 1);
+        let quoted = serde_json::to_string(chunk).unwrap_or_default();
+        let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         push(out, inner.unwrap_or_default());
         rest = after;
     }
@@ -67,42 +87,46 @@ fn quote(text: &str, out: &mut String) {
 /// Returns the beginning of a value's JSON text.
 pub(super) fn excerpt(value: &Value) -> String {
     let mut out = String::new();
-    if let (Err(TooLong), Some((end, _))) =
-        (write(value, &mut out, MAX_EXCERPT), out.char_indices().find(|(at, _)| *at >= MAX_EXCERPT))
-    {
+    if let (Err(TooLong), Some((end, _))) = (
+        write(value, &mut out, Room::of(MAX_EXCERPT)),
+        out.char_indices().find(|(at, _)| *at >= MAX_EXCERPT),
+    ) {
         out.truncate(end);
         out.push('…');
     }
     out
 }
 
-/// Appends a value as compact JSON text, up to about `max` bytes.
-pub(super) fn write(value: &Value, out: &mut String, max: usize) -> Result<(), TooLong> {
+/// Appends a value as compact JSON text, as far as there is room.
+pub(crate) fn write(value: &Value, out: &mut String, room: Room) -> Result<(), TooLong> {
     spend_bytes(16);
     match value {
         Value::Null => push(out, "null"),
         Value::Bool(true) => push(out, "true"),
         Value::Bool(false) => push(out, "false"),
         Value::Num(number) => write_number(number, out),
-        Value::Str(text) if text.len() > max.saturating_mul(2) => {
+        Value::Str(text) if text.len() > room.bytes.saturating_mul(2) => {
             quote(
-                text.get(..text.floor_char_boundary(max.saturating_add(1))).unwrap_or_default(),
+                text.get(..text.floor_char_boundary(room.bytes.saturating_add(1)))
+                    .unwrap_or_default(),
                 out,
             );
             return Err(TooLong);
         }
         Value::Str(text) => quote(text, out),
         Value::Arr(array) => {
+            let inside = room.inside()?;
             push(out, "[");
             for (index, item) in array.items.iter().enumerate() {
                 if index > 0 {
                     push(out, ",");
                 }
-                write(item, out, max)?;
+                write(item, out, inside)?;
             }
             push(out, "]");
         }
         Value::Obj(object) => {
+            let inside = room.inside()?;
             push(out, "{");
             for (index, (key, value)) in object.members.iter().enumerate() {
                 if index > 0 {
@@ -110,12 +134,12 @@ pub(super) fn write(value: &Value, out: &mut String, max: usize) -> Result<(), T
                 }
                 quote(key, out);
                 push(out, ":");
-                write(value, out, max)?;
+                write(value, out, inside)?;
             }
             push(out, "}");
         }
     }
-    if out.len() > max { Err(TooLong) } else { Ok(()) }
+    if out.len() > room.bytes { Err(TooLong) } else { Ok(()) }
 }
 
 impl fmt::Display for Value {

@@ -1,9 +1,9 @@
-//! The budget of one run of a filter, and the end of a run that outgrows it.
+//! The budget of one run, and the end of a run that outgrows it.
 //!
 //! The interpreter cannot be interrupted, but it calls the meter all the time: for every term that
 //! it evaluates, and for every value that is made or compared. When the budget is used up, the run
 //! ends by unwinding to [`metered`]. Nothing else may catch that, and nothing that runs on drop may
-//! spend.
+//! spend. Other foreign code that calls back often enough can be bounded in the same way.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -12,15 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The budget of one run.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::definition) struct Budget {
+pub struct Budget {
     /// Units of work: one for each term evaluated or value compared, and one for every
     /// [`BYTES_PER_UNIT`] bytes read.
-    pub(in crate::definition) fuel: u64,
+    pub fuel: u64,
     /// The bytes that may be allocated for values, and held by unfinished terms, over the whole
     /// run. Memory that is freed on the way still counts, unless it was only [`lend`]ed.
-    pub(in crate::definition) memory: usize,
+    pub memory: usize,
     /// The bytes of stack that recursion may take.
-    pub(in crate::definition) stack: usize,
+    pub stack: usize,
 }
 
 /// The bytes that are read for one unit of fuel.
@@ -30,7 +30,7 @@ const SLICE: u64 = 50_000;
 
 /// The reason why a run was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::definition) enum Stop {
+pub enum Stop {
     /// The fuel is used up.
     Fuel,
     /// Recursion went too deep.
@@ -59,10 +59,7 @@ thread_local! {
 }
 
 /// Runs `work` within a budget.
-pub(in crate::definition) fn metered<T>(
-    budget: Budget,
-    work: impl FnOnce() -> T,
-) -> Result<T, Stop> {
+pub fn metered<T>(budget: Budget, work: impl FnOnce() -> T) -> Result<T, Stop> {
     struct Restore(u64, u64, usize, usize);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -83,7 +80,7 @@ pub(in crate::definition) fn metered<T>(
 }
 
 /// Does `work` on this thread. A run in it ends soon after the flag is set.
-pub(in crate::definition) fn cancellable<T>(flag: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
+pub(crate) fn cancellable<T>(flag: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
     struct Restore(Option<Arc<AtomicBool>>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -102,13 +99,13 @@ pub(super) fn left() -> (u64, usize) {
 
 /// Ends the run on this thread.
 #[cold]
-pub(in crate::definition) fn stop(why: Stop) -> ! {
+pub(crate) fn stop(why: Stop) -> ! {
     // This is not a panic: no hook runs and nothing is printed.
     resume_unwind(Box::new(why))
 }
 
 /// Takes units of fuel.
-pub(in crate::definition) fn spend(units: u64) {
+pub fn spend(units: u64) {
     match FUEL.get().checked_sub(units) {
         Some(left) => FUEL.set(left),
         None => spend_reserve(units),
@@ -129,13 +126,13 @@ fn spend_reserve(units: u64) {
 }
 
 /// Takes the fuel for reading this many bytes.
-pub(in crate::definition) fn spend_bytes(bytes: usize) {
+pub(crate) fn spend_bytes(bytes: usize) {
     spend(1 + u64::try_from(bytes).unwrap_or(u64::MAX) / BYTES_PER_UNIT);
 }
 
 /// Takes memory that is about to be allocated. Every allocation for values has to be preceded by
 /// this: nothing else bounds the memory of a run.
-pub(in crate::definition) fn hold(bytes: usize) {
+pub fn hold(bytes: usize) {
     match MEMORY.get().checked_sub(bytes) {
         Some(left) => MEMORY.set(left),
         None => stop(Stop::Memory),
@@ -144,19 +141,19 @@ pub(in crate::definition) fn hold(bytes: usize) {
 
 /// Takes memory for one of the values that a collection is about to hold, and for the growth of the
 /// collection.
-pub(in crate::definition) fn hold_slot() {
+pub(crate) fn hold_slot() {
     hold(SLOT);
 }
 
 /// The memory of the head of a string or an array, in bytes: its counters, its lengths, and the
 /// rounding of the allocator.
-pub(in crate::definition) const HEAD: usize = 64;
+pub const HEAD: usize = 64;
 /// The memory of a slot of a collection, in bytes, while the collection doubles as it grows.
-pub(in crate::definition) const SLOT: usize = 32;
+pub(crate) const SLOT: usize = 32;
 
 /// Memory that is returned to the budget when this is dropped.
 #[derive(Debug)]
-pub(in crate::definition) struct Lent(usize);
+pub(crate) struct Lent(usize);
 
 impl Drop for Lent {
     fn drop(&mut self) {
@@ -165,13 +162,13 @@ impl Drop for Lent {
 }
 
 /// Takes memory that is freed again soon.
-pub(in crate::definition) fn lend(bytes: usize) -> Lent {
+pub(crate) fn lend(bytes: usize) -> Lent {
     hold(bytes);
     Lent(bytes)
 }
 
 /// Pays for the evaluation of a term and checks the depth of the stack.
-pub(in crate::definition) fn step() {
+pub fn step() {
     spend(1);
     if stack_address() < FLOOR.get() {
         stop(Stop::Stack);

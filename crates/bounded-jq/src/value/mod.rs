@@ -9,9 +9,9 @@
 //! number spends fuel for its length there as well, so that no comparison, sort, hash or
 //! computation can forget to.
 
-pub(in crate::definition::filter) mod access;
+pub(crate) mod access;
 mod arithmetic;
-pub(in crate::definition::filter) mod find;
+pub(crate) mod find;
 mod number;
 mod order;
 mod slice;
@@ -22,13 +22,14 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use super::meter::{HEAD, SLOT, Stop, hold, hold_slot, spend_bytes, stop};
+use crate::limits::MAX_JSON_DEPTH;
+use crate::meter::{HEAD, SLOT, Stop, hold, hold_slot, spend_bytes, stop};
 
 pub(super) use number::Number;
 pub(super) use text::{MAX_SIZE, Text, allow_text};
 
 /// The depth of the deepest value: twice the depth of JSON, and small enough for recursion.
-pub(super) const MAX_DEPTH: usize = 2 * crate::model::MAX_JSON_DEPTH;
+pub(super) const MAX_DEPTH: usize = 2 * MAX_JSON_DEPTH;
 /// The size of a value beside its content, in bytes.
 const OVERHEAD: usize = 16;
 /// The memory of an object without its members, in bytes, with its table of at least four places.

@@ -5,25 +5,25 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::rc::Rc;
 
-use crate::definition::filter::meter::{HEAD, Stop, hold, spend_bytes, stop};
+use crate::meter::{HEAD, Stop, hold, spend_bytes, stop};
 
 /// The largest value, in bytes of memory with shared parts counted each time: some times the
 /// largest request body.
-pub(in crate::definition::filter) const MAX_SIZE: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_SIZE: usize = 64 * 1024 * 1024;
 
 /// A string. Comparing or hashing it spends fuel for its length, in maps and sorts as well.
 #[derive(Debug, Clone, Default)]
-pub(in crate::definition::filter) struct Text(Rc<String>);
+pub(crate) struct Text(Rc<String>);
 
 impl Text {
     /// Copies a text; ends the run if it is too long.
-    pub(in crate::definition::filter) fn copy(text: &str) -> Self {
+    pub(crate) fn copy(text: &str) -> Self {
         let held = allow_text(text.len());
         Self::new(text.to_owned(), held)
     }
 
     /// Makes a string; `held` bytes of its memory were taken before ([`allow_text`]).
-    pub(in crate::definition::filter) fn new(text: String, held: usize) -> Self {
+    pub(crate) fn new(text: String, held: usize) -> Self {
         if text.len() > held {
             allow_text(text.len() - held);
         }
@@ -46,7 +46,7 @@ impl Text {
 
 /// Takes the memory for a string of this many bytes and returns the number; ends the run if it is
 /// too long.
-pub(in crate::definition::filter) fn allow_text(bytes: usize) -> usize {
+pub(crate) fn allow_text(bytes: usize) -> usize {
     if bytes > MAX_SIZE {
         stop(Stop::Value);
     }

@@ -1,12 +1,12 @@
 //! Searches a text in another one, in time that grows with both lengths and not with their product.
 
-use crate::definition::filter::meter::{hold_slot, lend, spend_bytes};
+use crate::meter::{hold_slot, lend, spend_bytes};
 
 /// The number of times that the library's search goes through the part before it begins.
 const PREPARED: usize = 4;
 
 /// Spends the fuel for looking through `text` once.
-pub(in crate::definition::filter) fn spend_on(text: &str, part: &str) {
+pub(crate) fn spend_on(text: &str, part: &str) {
     if part.len() <= text.len() {
         spend_bytes(text.len());
         spend_bytes(part.len().saturating_mul(PREPARED));
@@ -14,7 +14,7 @@ pub(in crate::definition::filter) fn spend_on(text: &str, part: &str) {
 }
 
 /// Returns whether `text` contains `part`.
-pub(in crate::definition::filter) fn contains(text: &str, part: &str) -> bool {
+pub(crate) fn contains(text: &str, part: &str) -> bool {
     spend_on(text, part);
     part.len() <= text.len() && text.contains(part)
 }

@@ -9,8 +9,8 @@ use jaq_core::{Error, ValR, ValT, ValX};
 use super::find;
 use super::slice::{bounds, char_bounds, end, start};
 use super::{Members, Number, OVERHEAD, Text, Value, allow_member, allow_text, copied, update};
-use crate::definition::filter::meter::{SLOT, hold, spend, spend_bytes};
-use crate::definition::filter::write;
+use crate::meter::{SLOT, hold, spend, spend_bytes};
+use crate::write;
 
 type Pairs = Box<dyn Iterator<Item = ValR<(Value, Value), Value>>>;
 type Values = Box<dyn Iterator<Item = ValR<Value>>>;
@@ -189,7 +189,7 @@ impl jaq_std::ValT for Value {
 
 impl Value {
     /// Reads bytes as text. Invalid bytes are each replaced by a character of three bytes.
-    pub(in crate::definition::filter) fn lossy(bytes: &[u8]) -> Self {
+    pub(crate) fn lossy(bytes: &[u8]) -> Self {
         if let Ok(text) = std::str::from_utf8(bytes) {
             return Self::text(text);
         }
@@ -198,7 +198,7 @@ impl Value {
     }
 
     /// Returns the places of `part` in this value.
-    pub(in crate::definition::filter) fn indices(self, part: &Self) -> ValR<Self> {
+    pub(crate) fn indices(self, part: &Self) -> ValR<Self> {
         match (&self, part) {
             (Self::Null, _) => Ok(Self::Null),
             (Self::Str(text), Self::Str(part)) => {

@@ -1,23 +1,7 @@
-//! jq filters.
-//!
-//! A filter is compiled once; a run costs microseconds. A program can neither see nor touch
-//! anything but its input, and cannot hang or kill the server: every run has a budget of work that
-//! bounds its time and its memory, values are bounded in size and depth, and recursion is stopped
-//! before the stack ends. The same program over the same input always ends the same way: the budget
-//! counts work, not time. The executor of `transform` calls this.
+//! Compiling a program, and running it.
 
-mod kind;
-mod library;
-pub(super) mod meter;
-mod natives;
-mod read;
-mod regex;
-mod survey;
 #[cfg(test)]
 mod tests;
-mod text;
-mod value;
-mod write;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,33 +12,18 @@ use jaq_core::load::parse::Parser;
 use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Vars};
 
-use super::outlay;
-use super::stack::with_large_stack;
-use crate::model::Json;
-use kind::{Data, Kind};
-use meter::{Budget, Stop, metered};
-use survey::Survey;
-use value::Value;
+use crate::kind::{Data, Kind};
+use crate::limits::{FULL, INLINE, Limits, MAX_JSON_DEPTH};
+use crate::meter::{self, Budget, Stop, metered};
+use crate::read::{self, JsonFault};
+use crate::stack::with_large_stack;
+use crate::survey::Survey;
+use crate::value::{self, Value};
+use crate::write::{self, Room, TooLong};
+use crate::{library, nesting};
 
-/// The longest program, in bytes. It bounds the depth of the syntax tree as well.
-const MAX_PROGRAM: usize = 16 * 1024;
 /// The longest message of an error, in bytes: it may quote the input.
 const MAX_MESSAGE: usize = 500;
-/// The budget of work on the caller's thread: about a millisecond.
-const INLINE: Budget = Budget { fuel: 10_000, memory: 8 * 1024 * 1024, stack: 512 * 1024 };
-/// The budget of one whole run: about a second.
-const FULL: Budget = Budget { fuel: 4_000_000, memory: MAX_MEMORY, stack: STACK };
-/// The bytes of stack that a run may take: hundreds of times the need of filters that people write.
-const STACK: usize = 32 * 1024 * 1024;
-/// The bytes of memory that a run may take for each byte that its result may have. The input of a
-/// filter may be as large as the result, becomes some forty times as large where it is a list of
-/// tiny objects, and may be made into another such list twice.
-const MEMORY_PER_BYTE: usize = 128;
-/// The least memory of a run, in bytes: intermediate values may be larger than the result.
-const MIN_MEMORY: usize = 64 * 1024 * 1024;
-/// The most memory of a run, in bytes, however large results may be.
-const MAX_MEMORY: usize = 512 * 1024 * 1024;
-
 /// The most terms of a program that runs inline: the interpreter recurses once for each part of a
 /// path, before it evaluates the first and so before the meter looks at the stack. Each takes less
 /// than 1 KiB, in debug builds as well, of the 2 MiB that a thread has.
@@ -75,32 +44,12 @@ pub struct Filter {
     weight: usize,
 }
 
-/// The limits of a run's result.
-#[derive(Debug, Clone, Copy)]
-pub struct FilterLimits {
-    /// The longest result, in bytes of JSON text.
-    pub max_output_bytes: usize,
-}
-
-impl FilterLimits {
-    /// Returns the most bytes that a run takes.
-    pub const fn memory(self) -> usize {
-        self.values() + STACK
-    }
-
-    /// Returns the bytes that a run may take for its values.
-    const fn values(self) -> usize {
-        match self.max_output_bytes.saturating_mul(MEMORY_PER_BYTE) {
-            little if little < MIN_MEMORY => MIN_MEMORY,
-            much if much > MAX_MEMORY => MAX_MEMORY,
-            bytes => bytes,
-        }
-    }
-}
-
 /// The reason why a filter has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FilterError {
+pub enum Error {
+    /// The input is not JSON.
+    #[error("the input cannot be read: {0}")]
+    Input(JsonFault),
     /// The program ended with this error.
     #[error("{0}")]
     Failed(String),
@@ -115,7 +64,7 @@ pub enum FilterError {
     TooLarge,
 }
 
-impl From<Stop> for FilterError {
+impl From<Stop> for Error {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Fuel => Self::TooLong,
@@ -136,34 +85,30 @@ impl fmt::Debug for Filter {
 impl Filter {
     /// Compiles a program; the error names its fault.
     pub fn compile(text: &str) -> Result<Self, String> {
-        if text.len() > MAX_PROGRAM {
-            return Err(format!("a jq program has at most {MAX_PROGRAM} bytes"));
-        }
-        nesting(text)?;
-        outlay::filter(text.len())?;
+        Self::check(text)?;
         let compiled = with_large_stack(|| compile(text));
-        let filter = compiled.map_err(|fault| format!("not a jq program: {fault}"))??;
-        outlay::weigh(filter.weight)?;
-        Ok(filter)
+        compiled.map_err(|fault| format!("not a jq program: {fault}"))?
+    }
+
+    /// Refuses a program that is too long, or nested too deep, to be compiled. [`Filter::compile`]
+    /// begins with this, which is cheap: who pays for compiling by the byte checks first.
+    pub fn check(text: &str) -> Result<(), String> {
+        nesting::check(text)
     }
 
     /// Returns the approximate memory of the filter, in bytes.
-    pub(super) const fn weight(&self) -> usize {
+    pub const fn weight(&self) -> usize {
         self.weight
     }
 
     /// Runs the filter on this thread if it ends soon. Returns `None` after about a millisecond,
     /// and for programs that need a large stack or have regular expressions. Then [`Filter::run`]
     /// it where blocking does no harm; starting over changes nothing, as a filter has no effects.
-    pub fn run_inline(
-        &self,
-        input: &Json,
-        limits: &FilterLimits,
-    ) -> Option<Result<Json, FilterError>> {
+    pub fn run_inline(&self, input: &str, limits: Limits) -> Option<Result<String, Error>> {
         if self.apart {
             return None;
         }
-        match self.attempt(input, *limits, INLINE) {
+        match self.attempt(input, limits, INLINE) {
             Err(Stop::Fuel | Stop::Stack | Stop::Memory) => None,
             told => Some(told.unwrap_or_else(|stop| Err(stop.into()))),
         }
@@ -172,41 +117,43 @@ impl Filter {
     /// Runs the filter to its end, on a thread of its own that this one waits for: about a second
     /// at the very most. Do not call it in an async task. It fails soon after `cancelled` is set.
     ///
-    /// A single result is the output as it is; several, or none, are an array.
+    /// The input is JSON text, and so is the output, without white space between its tokens. A
+    /// single result is the output as it is; several, or none, are an array.
     pub fn run(
         &self,
-        input: &Json,
-        limits: &FilterLimits,
+        input: &str,
+        limits: Limits,
         cancelled: &Arc<AtomicBool>,
-    ) -> Result<Json, FilterError> {
+    ) -> Result<String, Error> {
         let budget = Budget { memory: limits.values(), ..FULL };
-        let work = || meter::cancellable(cancelled, || self.attempt(input, *limits, budget));
+        let work = || meter::cancellable(cancelled, || self.attempt(input, limits, budget));
         with_large_stack(work)
-            .unwrap_or_else(|fault| Ok(Err(FilterError::Failed(fault))))
+            .unwrap_or_else(|fault| Ok(Err(Error::Failed(fault))))
             .unwrap_or_else(|stop| Err(stop.into()))
     }
 
     fn attempt(
         &self,
-        input: &Json,
-        limits: FilterLimits,
+        input: &str,
+        limits: Limits,
         budget: Budget,
-    ) -> Result<Result<Json, FilterError>, Stop> {
+    ) -> Result<Result<String, Error>, Stop> {
         metered(budget, || self.evaluate(input, limits))
     }
 
-    fn evaluate(&self, input: &Json, limits: FilterLimits) -> Result<Json, FilterError> {
+    fn evaluate(&self, input: &str, limits: Limits) -> Result<String, Error> {
         let context = Ctx::<Kind>::new(Data::new(&self.compiled.lut), Vars::new([]));
+        let input = read::read(input).map_err(Error::Input)?;
         let mut results = Vec::new();
         let mut bytes = 0_usize;
-        for result in self.compiled.id.run((context, read::read(input))) {
+        for result in self.compiled.id.run((context, input)) {
             let value = result.map_err(|fault| match fault.get_err() {
-                Ok(error) => FilterError::Failed(message(error)),
-                Err(_) => FilterError::Failed("break outside its label".to_owned()),
+                Ok(error) => Error::Failed(message(error)),
+                Err(_) => Error::Failed("break outside its label".to_owned()),
             })?;
             bytes = bytes.saturating_add(value.bytes());
             if bytes > value::MAX_SIZE {
-                return Err(FilterError::TooLarge);
+                return Err(Error::TooLarge);
             }
             meter::hold_slot();
             results.push(value);
@@ -216,10 +163,9 @@ impl Filter {
             _ => Value::array(results),
         };
         let mut text = String::new();
-        write::write(&output, &mut text, limits.max_output_bytes)
-            .map_err(|write::TooLong| FilterError::TooLarge)?;
-        // This fails only if the result is nested deeper than JSON may be.
-        Json::parse(&text).map_err(|_| FilterError::TooLarge)
+        let room = Room { bytes: limits.max_output_bytes, depth: MAX_JSON_DEPTH };
+        write::write(&output, &mut text, room).map_err(|TooLong| Error::TooLarge)?;
+        Ok(text)
     }
 }
 
@@ -264,38 +210,6 @@ fn compile(text: &str) -> Result<Filter, String> {
     let weight = text.len() + (survey.terms + needed.terms) * TERM_WEIGHT + FILTER_WEIGHT;
     let apart = survey.apart || survey.terms > MAX_INLINE_TERMS;
     Ok(Filter { compiled, apart, weight })
-}
-
-/// The most brackets around one place of a program, and the most signs before one value.
-const MAX_BRACKETS: usize = 256;
-/// The most words of a program that enclose other terms: each takes stack until the enclosed terms
-/// are parsed.
-const MAX_WORDS: usize = 1_000;
-/// The words that enclose other terms.
-const NESTING: [&str; 7] = ["def", "if", "try", "reduce", "foreach", "label", "as"];
-
-/// Refuses a program that would nest too deep for the parser, before it is parsed. The contents of
-/// strings count as well: nobody writes that many brackets or words there.
-fn nesting(text: &str) -> Result<(), String> {
-    let (mut depth, mut signs) = (0_usize, 0_usize);
-    for byte in text.bytes() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            b'-' => signs += 1,
-            b' ' | b'\t' | b'\r' | b'\n' => {}
-            _ => signs = 0,
-        }
-        if depth > MAX_BRACKETS || signs > MAX_BRACKETS {
-            return Err(format!("a jq program is nested at most {MAX_BRACKETS} levels deep"));
-        }
-    }
-    let words = text.split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '_');
-    if words.filter(|word| NESTING.contains(word)).count() > MAX_WORDS {
-        let named = NESTING.join(", ");
-        return Err(format!("a jq program has at most {MAX_WORDS} of the words {named}"));
-    }
-    Ok(())
 }
 
 /// Describes where in the program a part stands.
