@@ -7,6 +7,7 @@ pub mod config;
 pub mod dashboard;
 pub mod definition;
 pub mod executor;
+pub mod explain;
 pub mod identity;
 pub mod machine;
 pub mod model;

@@ -4,6 +4,7 @@
 //! statuses of errors. Of the runtime, this layer sees its [`Handle`](crate::runtime::Handle)
 //! alone, and it never sees a store. `app` calls [`router()`] and [`serve()`].
 
+mod advice;
 mod apart;
 mod audit;
 mod auth;

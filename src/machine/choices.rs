@@ -4,7 +4,7 @@
 //! An approval has choices of its own. Used by code that asks and code that decides.
 
 /// The name, in the journal, of the policy that pauses a thread and settles its questions.
-pub(super) const POLICY: &str = "rethread";
+pub const POLICY: &str = "rethread";
 
 /// Accepts a blocked output.
 pub(super) const ACCEPT: &str = "accept";

@@ -18,7 +18,6 @@ mod decide;
 mod decision;
 mod document;
 mod effort;
-pub mod explain;
 mod fail;
 mod four_eyes;
 mod interventions;
@@ -33,8 +32,9 @@ mod wait;
 mod weight;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+pub use choices::POLICY;
 pub use command::{
     Abort, Ask, AttemptId, Command, Effect, Moment, Rejection, Report, Resume, Takeover, Who,
 };

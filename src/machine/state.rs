@@ -304,12 +304,12 @@ impl ThreadState {
     }
 
     /// Returns the steps of which an attempt is under way, in the order of the plan.
-    pub(super) fn running(&self) -> Vec<StepId> {
+    pub fn running(&self) -> Vec<StepId> {
         self.matching(StepState::is_running)
     }
 
     /// Returns the steps that have not begun and that wait for no other, in the order of the plan.
-    pub(super) fn next_steps(&self) -> Vec<StepId> {
+    pub fn next_steps(&self) -> Vec<StepId> {
         let next = self.placed().filter(|(_, planned, step)| {
             step.status == StepStatus::Pending && self.has_all_of(planned)
         });

@@ -8,6 +8,7 @@ pub(super) mod diagnostics;
 pub(super) mod diff;
 pub(super) mod events;
 pub(super) mod explain;
+mod explain_answer;
 pub(super) mod fork;
 pub(super) mod health;
 pub(super) mod interventions;

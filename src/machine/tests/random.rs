@@ -25,7 +25,7 @@ const CHECKS: [&str; 6] = [
 ];
 
 /// The names of signals that steps wait for.
-pub(super) const SIGNALS: [&str; 2] = ["red", "blue"];
+pub(crate) const SIGNALS: [&str; 2] = ["red", "blue"];
 
 /// One random step; `needs` picks among the steps before it.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ fn draw() -> impl Strategy<Value = Draw> {
 }
 
 /// A workflow of one to eight steps.
-pub(super) fn workflow() -> impl Strategy<Value = Value> {
+pub(crate) fn workflow() -> impl Strategy<Value = Value> {
     let output = proptest::option::of(any::<bool>());
     let bound = proptest::option::weighted(0.3, 1_000_u32..60_000);
     let policies = (any::<bool>(), bound, any::<bool>());
@@ -166,14 +166,14 @@ fn approval(draw: &Draw, need: Option<&String>) -> Value {
 }
 
 /// An input under which some conditions and sleeps have an answer, and others have none.
-pub(super) fn input() -> impl Strategy<Value = Value> {
+pub(crate) fn input() -> impl Strategy<Value = Value> {
     let pause = prop_oneof![Just(json!(0)), Just(json!("2s")), Just(json!("soon"))];
     (any::<bool>(), pause).prop_map(|(flag, pause)| json!({ "flag": flag, "pause": pause }))
 }
 
 /// The next turn of a thread, in whatever state it is.
 #[derive(Debug, Clone)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// Time passes, forwards or (a wall clock that was set) backwards.
     Pass(i64),
     Advance,
@@ -199,7 +199,7 @@ pub(super) enum Turn {
 
 /// The attempt that a result is about.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// The current attempt of one of the running steps.
     Current(u8),
     /// Any number of any step or compensation: mostly a duplicate, or an attempt that was never
@@ -215,7 +215,7 @@ fn target() -> impl Strategy<Value = Target> {
     ]
 }
 
-pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
+pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     let turn = prop_oneof![
         4 => prop_oneof![9 => 0_i64..5_000, 1 => -3_000_i64..0].prop_map(Turn::Pass),
         4 => Just(Turn::Advance),
@@ -249,7 +249,7 @@ fn failed(attempt: AttemptId, recoverable: bool, after: Option<u16>) -> Command 
 }
 
 /// Returns the attempt of a running step that is under way.
-pub(super) fn aimed_at(state: &StepState, step: StepIx) -> AttemptId {
+pub(crate) fn aimed_at(state: &StepState, step: StepIx) -> AttemptId {
     let work = state.running().next().unwrap_or(Work::Compensation);
     AttemptId { step, work, number: state.track(work).attempts }
 }
@@ -259,7 +259,7 @@ fn slow(attempt: AttemptId) -> Command {
 }
 
 /// Returns the command that an attempt has succeeded.
-pub(super) fn completed(attempt: AttemptId, n: u8) -> Command {
+pub(crate) fn completed(attempt: AttemptId, n: u8) -> Command {
     let output = super::theatre::json_of(&json!({ "n": n }));
     let report = Report::Done { output, session_id: None };
     Command::Attempt { attempt, report }
@@ -287,7 +287,7 @@ fn resolved(stage: &Stage, which: u8, choice: u8) -> Option<Command> {
 
 impl Turn {
     /// Returns the command of the turn, if it has one; time and shutdowns change the stage instead.
-    pub(super) fn command(&self, stage: &mut Stage) -> Option<Command> {
+    pub(crate) fn command(&self, stage: &mut Stage) -> Option<Command> {
         Some(match self {
             Self::Pass(millis) => {
                 stage.pass(*millis);

@@ -17,14 +17,14 @@ use crate::model::{
 };
 
 /// The time at which every test begins, in milliseconds.
-pub(super) const DAWN: i64 = 1_700_000_000_000;
+pub(crate) const DAWN: i64 = 1_700_000_000_000;
 /// A takeover from `previous_owner`.
-pub(super) const fn takeover(cause: RecoveryCause, previous_owner: i64) -> Takeover {
+pub(crate) const fn takeover(cause: RecoveryCause, previous_owner: i64) -> Takeover {
     Takeover { cause, strategy: RecoveryStrategy::FullRebuild, previous_owner }
 }
 
 /// Returns a request of Ann's as a command.
-pub(in crate::machine) fn asked(ask: Ask) -> Command {
+pub(crate) fn asked(ask: Ask) -> Command {
     Command::Ask(ask, Who { by: "ann".to_owned(), ..Who::default() })
 }
 
@@ -33,26 +33,26 @@ const MAX_EVENT: usize = 1_000;
 
 /// A thread, its journal and the time.
 #[derive(Debug, Clone)]
-pub(super) struct Stage {
-    pub(super) state: ThreadState,
-    pub(super) journal: Vec<Event>,
-    pub(super) moment: Moment,
+pub(crate) struct Stage {
+    pub(crate) state: ThreadState,
+    pub(crate) journal: Vec<Event>,
+    pub(crate) moment: Moment,
 }
 
 impl Stage {
     /// A thread of these steps that has been accepted and not advanced.
     #[track_caller]
-    pub(super) fn new(steps: Value) -> Self {
+    pub(crate) fn new(steps: Value) -> Self {
         Self::with(json!({ "name": "w", "steps": steps }), json!({}))
     }
 
     /// A thread of this workflow and input.
     #[track_caller]
-    pub(super) fn with(workflow: Value, input: Value) -> Self {
+    pub(crate) fn with(workflow: Value, input: Value) -> Self {
         Self::of(plan(&workflow), &input)
     }
 
-    pub(super) fn of(plan: Arc<Plan>, input: &Value) -> Self {
+    pub(crate) fn of(plan: Arc<Plan>, input: &Value) -> Self {
         let moment = Moment {
             now: Timestamp::from_millis(DAWN),
             unit: 0.5,
@@ -76,13 +76,13 @@ impl Stage {
     }
 
     /// Moves the time on.
-    pub(super) fn pass(&mut self, millis: i64) -> &mut Self {
+    pub(crate) fn pass(&mut self, millis: i64) -> &mut Self {
         self.moment.now = Timestamp::from_millis(self.moment.now.millis() + millis);
         self
     }
 
     /// Decides a command; returns the lines of the events that followed.
-    pub(super) fn decide(&mut self, command: Command) -> Result<Vec<String>, Rejection> {
+    pub(crate) fn decide(&mut self, command: Command) -> Result<Vec<String>, Rejection> {
         let events = decide(&mut self.state, command, self.moment)?.events;
         let lines = events.iter().map(line).collect();
         self.journal.extend(events);
@@ -90,13 +90,13 @@ impl Stage {
     }
 
     #[track_caller]
-    pub(super) fn advance(&mut self) -> Vec<String> {
+    pub(crate) fn advance(&mut self) -> Vec<String> {
         self.decide(Command::Advance).unwrap()
     }
 
     /// Completes the current attempt of a step.
     #[track_caller]
-    pub(super) fn complete(&mut self, id: &str, output: Value) -> Vec<String> {
+    pub(crate) fn complete(&mut self, id: &str, output: Value) -> Vec<String> {
         let attempt = self.current(id);
         let output = json_of(&output);
         self.decide(Command::Attempt { attempt, report: Report::Done { output, session_id: None } })
@@ -105,13 +105,13 @@ impl Stage {
 
     /// Fails the current attempt of a step.
     #[track_caller]
-    pub(super) fn fail(&mut self, id: &str, failure: Failure) -> Vec<String> {
+    pub(crate) fn fail(&mut self, id: &str, failure: Failure) -> Vec<String> {
         self.fail_asking(id, failure, None)
     }
 
     /// Fails the current attempt with a `Retry-After`.
     #[track_caller]
-    pub(super) fn fail_asking(
+    pub(crate) fn fail_asking(
         &mut self,
         id: &str,
         failure: Failure,
@@ -123,23 +123,23 @@ impl Stage {
     }
 
     #[track_caller]
-    pub(super) fn recover(&mut self, cause: RecoveryCause) -> Vec<String> {
+    pub(crate) fn recover(&mut self, cause: RecoveryCause) -> Vec<String> {
         self.decide(Command::Recover(takeover(cause, 7))).unwrap()
     }
 
     #[track_caller]
-    pub(super) fn resume(&mut self) -> Vec<String> {
+    pub(crate) fn resume(&mut self) -> Vec<String> {
         self.decide(asked(Ask::Resume(Resume::default()))).unwrap()
     }
 
     #[track_caller]
-    pub(super) fn abort(&mut self) -> Vec<String> {
+    pub(crate) fn abort(&mut self) -> Vec<String> {
         self.decide(asked(Ask::Abort(Abort::default()))).unwrap()
     }
 
     /// Reports the current attempt of a step's compensation.
     #[track_caller]
-    pub(super) fn undo(&mut self, id: &str, what: Report) -> Vec<String> {
+    pub(crate) fn undo(&mut self, id: &str, what: Report) -> Vec<String> {
         let at = self.current(id).step;
         let attempt = self.state.steps[at].compensation.attempts;
         self.decide(Command::Attempt { attempt: AttemptId::undo(at, attempt), report: what })
@@ -148,45 +148,45 @@ impl Stage {
 
     /// Returns the newest intervention.
     #[track_caller]
-    pub(super) fn asked(&self) -> &Intervention {
+    pub(crate) fn asked(&self) -> &Intervention {
         self.state.interventions.last().unwrap()
     }
 
     /// Decides the newest intervention as Ann.
     #[track_caller]
-    pub(super) fn resolve(&mut self, choice: &str) -> Vec<String> {
+    pub(crate) fn resolve(&mut self, choice: &str) -> Vec<String> {
         let (id, choice) = (self.asked().opened.id.clone(), choice.to_owned());
         self.decide(asked(Ask::Resolve { id, choice, digest: None })).unwrap()
     }
 
     /// Returns the position and the current attempt of a step.
     #[track_caller]
-    pub(super) fn current(&self, id: &str) -> AttemptId {
+    pub(crate) fn current(&self, id: &str) -> AttemptId {
         let at = self.state.plan.find(id).unwrap();
         let step = &self.state.steps[at];
         AttemptId { step: at, work: step.work(), number: step.own.attempts }
     }
 
     #[track_caller]
-    pub(super) fn status(&self, id: &str) -> StepStatus {
+    pub(crate) fn status(&self, id: &str) -> StepStatus {
         self.state.steps[self.current(id).step].status
     }
 
     /// Returns the last event.
     #[track_caller]
-    pub(super) fn last(&self) -> &EventBody {
+    pub(crate) fn last(&self) -> &EventBody {
         &self.journal.last().unwrap().body
     }
 
     /// Returns the thread's output as JSON text.
     #[track_caller]
-    pub(super) fn output(&self) -> &str {
+    pub(crate) fn output(&self) -> &str {
         self.state.output.as_ref().unwrap().as_str()
     }
 }
 
 /// Returns an event as one line: its kind, and the data that tell it from its neighbours.
-pub(super) fn line(event: &Event) -> String {
+pub(crate) fn line(event: &Event) -> String {
     let kind = event.body.kind();
     match &event.body {
         EventBody::StepStart(fact) => format!("{kind} {} {}", fact.step, fact.attempt),
@@ -230,23 +230,23 @@ pub(super) fn line(event: &Event) -> String {
 }
 
 #[track_caller]
-pub(super) fn plan(workflow: &Value) -> Arc<Plan> {
+pub(crate) fn plan(workflow: &Value) -> Arc<Plan> {
     let parsed = Plan::parse(&json_of(workflow), &Pointer::root());
     Arc::new(parsed.unwrap_or_else(|faults| panic!("{workflow:#}\n{faults:#?}")))
 }
 
 /// Returns the report that an attempt of a compensation has succeeded.
-pub(super) fn done() -> Report {
+pub(crate) fn done() -> Report {
     Report::Done { output: Json::null(), session_id: None }
 }
 
 /// An http step that depends on others.
-pub(super) fn http(id: &str, depends_on: &[&str]) -> Value {
+pub(crate) fn http(id: &str, depends_on: &[&str]) -> Value {
     json!({ "id": id, "kind": "http", "with": { "url": "http://h/" }, "dependsOn": depends_on })
 }
 
 /// An http step with more members.
-pub(super) fn http_with(id: &str, depends_on: &[&str], more: Value) -> Value {
+pub(crate) fn http_with(id: &str, depends_on: &[&str], more: Value) -> Value {
     let mut step = http(id, depends_on);
     for (key, value) in more.as_object().unwrap() {
         step[key] = value.clone();
@@ -254,20 +254,20 @@ pub(super) fn http_with(id: &str, depends_on: &[&str], more: Value) -> Value {
     step
 }
 
-pub(super) fn json_of(value: &Value) -> Json {
+pub(crate) fn json_of(value: &Value) -> Json {
     Json::parse(&value.to_string()).unwrap()
 }
 
-pub(super) fn thread() -> ThreadId {
+pub(crate) fn thread() -> ThreadId {
     ThreadId::parse("t").unwrap()
 }
 
 /// A failure worth another try.
-pub(super) fn broken() -> Failure {
+pub(crate) fn broken() -> Failure {
     Failure::recoverable("connection_failed", Category::External, "refused")
 }
 
 /// A failure that is not worth another try.
-pub(super) fn refused() -> Failure {
+pub(crate) fn refused() -> Failure {
     Failure::permanent("http_status", Category::External, "404")
 }

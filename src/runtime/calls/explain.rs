@@ -1,6 +1,6 @@
 //! Gathers the facts about a thread that does not move, for `GET …/explain`.
 //!
-//! [`machine::explain`](crate::machine::explain), which does no I/O, draws the conclusions. Nothing
+//! [`explain`](crate::explain), which does no I/O, draws the conclusions. Nothing
 //! is changed here, and nothing is guessed: of circuits only this replica's knowledge is reported,
 //! of other replicas only the store's.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::query::persistently;
 use crate::definition::StepIx;
-use crate::machine::explain::{self, Answering, Explanation, Facts, Hands, KnownCircuit, Letter};
+use crate::explain::{self, Answering, Explanation, Facts, Hands, KnownCircuit, Letter};
 use crate::machine::{AttemptId, ThreadState};
 use crate::model::{StepStatus, ThreadId, Timestamp};
 use crate::runtime::claim::recoveries;

@@ -24,5 +24,5 @@ pub use notifications::*;
 pub use page::Page;
 pub use thread::*;
 
-pub use crate::machine::explain::{Call, Cause, CauseKind, Explanation};
+pub use crate::explain::{Advice, Cause, CauseKind, Explanation, Operation};
 pub use crate::machine::{Progress, StatusDocument, StepDocument, WorkflowName};

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::machine::explain::CauseKind;
+use crate::explain::CauseKind;
 use crate::machine::{Progress, WorkflowName};
 use crate::model::{ForkPoint, Json, Namespace, Seq, StepId, ThreadId, ThreadStatus, Timestamp};
 

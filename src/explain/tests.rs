@@ -1,6 +1,8 @@
 //! Explanations of why a thread does not move: a table of ways to stand still, and properties of
 //! all of them.
 
+mod ends;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,10 +10,13 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
 
-use super::random::{input, turns, workflow};
-use super::theatre::{Stage, asked, broken, http, http_with, json_of, plan, refused, takeover};
-use crate::machine::explain::{
-    Answering, Call, Cause, CauseKind, Explanation, Facts, Hands, KnownCircuit, Letter, explain,
+use super::{
+    Answering, Cause, CauseKind, Explanation, Facts, Hands, KnownCircuit, Letter, Operation,
+    explain,
+};
+use crate::machine::tests::random::{input, turns, workflow};
+use crate::machine::tests::theatre::{
+    Stage, asked, broken, http, http_with, json_of, plan, refused, takeover,
 };
 use crate::machine::{Abort, Ask, Command, Report, Resume, ThreadState, decide};
 use crate::model::{Category, Failure, RecoveryCause, StepId, ThreadStatus, Timeouts, Timestamp};
@@ -61,39 +66,43 @@ pub(super) fn only(stage: &Stage, facts: &Facts, kind: CauseKind) -> Cause {
     told.causes.into_iter().next().unwrap()
 }
 
-/// Returns the request that a call makes of the machine.
-fn asks(call: &Call, state: &ThreadState) -> Ask {
-    assert_eq!(call.method, "POST");
-    let parts: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
-    let step = |id: &str| state.plan.find(id).unwrap();
-    match parts.as_slice() {
-        ["threads", "t", "resume"] => Ask::Resume(Resume::default()),
-        ["threads", "t", "abort"] => {
-            let compensate = call.body["compensate"].as_bool().unwrap_or(false);
+/// Returns the request that an operation makes of the machine.
+fn asks(operation: &Operation, state: &ThreadState) -> Ask {
+    let place = |step: &StepId| state.plan.find(step.as_str()).unwrap();
+    match operation.clone() {
+        Operation::Resume => Ask::Resume(Resume::default()),
+        Operation::Abort { compensate } => {
+            let compensate = compensate.unwrap_or_default();
             Ask::Abort(Abort { compensate, ..Abort::default() })
         }
-        ["threads", "t", "steps", id, "retry"] => Ask::Retry { step: step(id) },
-        ["threads", "t", "steps", id, "skip"] => {
-            let output = call.body.get("output").map(json_of);
-            Ask::Skip { step: step(id), output }
+        Operation::Retry { step } => Ask::Retry { step: place(&step) },
+        Operation::Skip { step, output } => {
+            Ask::Skip { step: place(&step), output: output.as_ref().map(json_of) }
         }
-        ["threads", "t", "signals", name] => {
-            Ask::Signal { name: (*name).to_owned(), payload: json_of(&call.body) }
-        }
-        ["interventions", id, "resolve"] => {
-            let choice = call.body["choice"].as_str().unwrap().to_owned();
-            let digest = call.body["digest"].as_str().map(str::to_owned);
-            Ask::Resolve { id: (*id).to_owned(), choice, digest }
-        }
-        other => panic!("{other:?}"),
+        Operation::Signal { name } => Ask::Signal { name, payload: json_of(&json!({})) },
+        Operation::Resolve { id, choice, digest } => Ask::Resolve { id, choice, digest },
     }
+}
+
+/// Returns the operation that would end a cause.
+#[track_caller]
+pub(super) fn operation(cause: Cause) -> Operation {
+    cause.advice.unwrap_or_else(|| panic!("{}", cause.sentence)).operation
+}
+
+fn id(step: &str) -> StepId {
+    StepId::parse(step).unwrap()
+}
+
+fn decided_for(choice: &str, cause: Cause) -> bool {
+    matches!(operation(cause), Operation::Resolve { choice: told, digest: None, .. } if told == choice)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_there_is_a_cause_and_its_call_works(
+    fn whatever_happens_there_is_a_cause_and_its_advice_works(
         workflow in workflow(), input in input(), turns in turns(),
     ) {
         let mut stage = Stage::of(plan(&workflow), &input);
@@ -120,12 +129,12 @@ fn explained(stage: &Stage) -> Result<(), TestCaseError> {
             sound(stage, cause)?;
         }
         let mut open = told.causes.iter();
-        let held = !open.any(|cause| cause.by_itself || cause.call.is_some());
+        let held = !open.any(|cause| cause.by_itself || cause.advice.is_some());
         prop_assert!(!held || stage.state.status.is_terminal(), "for ever: {told:#?}");
         let idle = !stage.state.has_running() && stage.state.next_wake().is_none();
         if idle && facts.hands == Hands::Here && !stage.state.status.is_terminal() {
             let ready = told.causes.iter().any(|cause| cause.kind == CauseKind::Ready);
-            let ended = told.causes.iter().any(|cause| cause.call.is_some());
+            let ended = told.causes.iter().any(|cause| cause.advice.is_some());
             prop_assert!(ready || ended, "nobody can end it: {told:#?}");
         }
         prop_assert!(told.causes.is_sorted_by_key(|cause| cause.kind));
@@ -141,19 +150,16 @@ fn sound(on: &Stage, cause: &Cause) -> Result<(), TestCaseError> {
     prop_assert!(cause.until.is_none() || cause.by_itself, "{cause:#?}");
     let known = |id: &StepId| state.plan.find(id.as_str()).is_some();
     prop_assert!(cause.step_id.as_ref().is_none_or(known));
-    if let Some(call) = &cause.call {
+    if let Some(advice) = &cause.advice {
         let mut after = state.clone();
-        let done = decide(&mut after, asked(asks(call, state)), on.moment);
-        prop_assert!(
-            done.is_ok_and(|decided| !decided.events.is_empty()),
-            "{call:#?} of {cause:#?}"
-        );
+        let done = decide(&mut after, asked(asks(&advice.operation, state)), on.moment);
+        prop_assert!(done.is_ok_and(|decided| !decided.events.is_empty()), "{cause:#?}");
     }
     Ok(())
 }
 
 #[test]
-fn what_a_step_waits_for_is_told_with_the_call_that_ends_it() {
+fn what_a_step_waits_for_is_told_with_the_advice_that_ends_it() {
     let mut stage = Stage::new(json!([
         { "id": "nap", "kind": "sleep", "with": { "for": "90s" } },
         { "id": "sign", "kind": "signal", "with": { "name": "go", "timeout": "5m" } },
@@ -170,29 +176,28 @@ fn what_a_step_waits_for_is_told_with_the_call_that_ends_it() {
         .causes
         .iter()
         .map(|cause| {
-            let call = cause.call.as_ref().unwrap();
-            (cause.kind, cause.step_id.as_ref().unwrap().as_str(), call.path.as_str(), &call.body)
+            let operation = operation(cause.clone());
+            (cause.kind, cause.step_id.as_ref().unwrap().as_str(), operation)
         })
         .collect();
     let opened = &stage.state.interventions[0].opened;
-    let (id, digest) = (&opened.id, &opened.digest);
+    let (asks, digest) = (opened.id.clone(), opened.digest.clone());
+    assert!(digest.is_some());
     assert_eq!(
         summary,
         [
             (
                 CauseKind::Approval,
                 "ask",
-                format!("/interventions/{id}/resolve").as_str(),
-                &json!({ "choice": "yes", "digest": digest })
+                Operation::Resolve { id: asks, choice: "yes".to_owned(), digest }
             ),
-            (CauseKind::Signal, "sign", "/threads/t/signals/go", &json!({})),
+            (CauseKind::Signal, "sign", Operation::Signal { name: "go".to_owned() }),
             (
                 CauseKind::Timer,
                 "nap",
-                "/threads/t/steps/nap/skip",
-                &json!({ "output": { "sleptMs": 10_000 } })
+                Operation::Skip { step: id("nap"), output: Some(json!({ "sleptMs": 10_000 })) }
             ),
-            (CauseKind::Attempt, "call", "/threads/t/steps/call/skip", &json!({})),
+            (CauseKind::Attempt, "call", Operation::Skip { step: id("call"), output: None }),
         ]
     );
     let [ask, sign, nap, call] = told.causes.as_slice() else { panic!("{told:#?}") };
@@ -217,7 +222,7 @@ fn a_retry_is_told_apart_from_an_open_circuit_and_a_cool_down() {
     assert!(retry.sentence.contains("has failed 1 of 4 times (connection_failed: refused)"));
     assert_eq!(retry.since, Some(Timestamp::from_millis(stage.moment.now.millis() - 100)));
     assert_eq!(retry.until, stage.state.next_wake());
-    assert_eq!(retry.call.unwrap().path, "/threads/t/steps/a/retry");
+    assert_eq!(operation(retry), Operation::Retry { step: id("a") });
     let mut known = KnownCircuit {
         key: "h:80".to_owned(),
         state: Some("open"),
@@ -234,7 +239,7 @@ fn a_retry_is_told_apart_from_an_open_circuit_and_a_cool_down() {
     assert!(open.sentence.contains("the circuit of h:80 is open"), "{}", open.sentence);
     assert!(open.sentence.contains("in 1 m"), "{}", open.sentence);
     assert_eq!(open.detail["circuit"]["seenBy"], "here");
-    assert_eq!(open.call.unwrap().path, "/threads/t/steps/a/skip");
+    assert_eq!(operation(open), Operation::Skip { step: id("a"), output: None });
     known.state = Some("closed");
     only(&stage, &with(&known), CauseKind::Retry);
     known.cools_until = Some(stage.moment.now);
@@ -267,7 +272,7 @@ fn a_paused_thread_tells_who_did_it_and_why() {
     let told = told(&stage, &facts(&stage));
     assert!(told.sentence.starts_with("ann has paused it since"), "{}", told.sentence);
     assert!(told.sentence.contains(": lunch."), "{}", told.sentence);
-    assert_eq!(told.causes[0].call.as_ref().unwrap().path, "/threads/t/resume");
+    assert_eq!(operation(told.causes[0].clone()), Operation::Resume);
     assert_eq!(told.causes[1].kind, CauseKind::Attempt);
     stage.resume();
     assert_eq!(stage.state.stopped, None);
@@ -283,16 +288,16 @@ fn what_waits_for_a_persons_decision_offers_the_first_choice() {
     stage.advance();
     stage.fail("a", refused());
     let failure = only(&stage, &facts(&stage), CauseKind::Failure);
-    assert_eq!(failure.call.unwrap().body, json!({ "choice": "retry" }));
     assert_eq!(failure.detail["choices"], json!(["retry", "skip", "abort"]));
     assert!(failure.sentence.contains("http_status: 404") && !failure.by_itself);
+    assert!(decided_for("retry", failure));
 
     let mut stage = Stage::new(json!([http("a", &[])]));
     stage.advance();
     let takeover = takeover(RecoveryCause::Crashed, 7);
     stage.decide(Command::Quarantine { takeover, losses: 6 }).unwrap();
     let poison = only(&stage, &facts(&stage), CauseKind::Poison);
-    assert_eq!(poison.call.unwrap().body, json!({ "choice": "resume" }));
+    assert!(decided_for("resume", poison));
 }
 
 #[test]
@@ -307,7 +312,7 @@ fn a_failing_thread_waits_for_the_attempts_under_way() {
     stage.complete("b", json!(1));
     let failed = only(&stage, &facts(&stage), CauseKind::Failed);
     assert!(failed.sentence.contains("in step a: http_status: 404. Another try fails"));
-    assert_eq!(failed.call.unwrap().path, "/threads/t/resume");
+    assert_eq!(operation(failed), Operation::Resume);
 }
 
 #[test]
@@ -319,7 +324,7 @@ fn an_end_is_told_and_only_what_may_help_is_offered() {
     stage.advance();
     stage.complete("a", json!({}));
     // Its output cannot be made, however often it is tried.
-    assert_eq!(only(&stage, &facts(&stage), CauseKind::Failed).call, None);
+    assert_eq!(only(&stage, &facts(&stage), CauseKind::Failed).advice, None);
 
     let mut stage = Stage::new(json!([http("a", &[])]));
     stage.advance();
@@ -329,7 +334,7 @@ fn an_end_is_told_and_only_what_may_help_is_offered() {
     stage.resume();
     stage.complete("a", json!(1));
     let completed = only(&stage, &facts(&stage), CauseKind::Completed);
-    assert_eq!((completed.call, completed.since), (None, stage.state.completed_at));
+    assert_eq!((completed.advice, completed.since), (None, stage.state.completed_at));
 }
 
 #[test]
@@ -394,7 +399,7 @@ fn a_thread_that_cannot_be_rebuilt_is_explained_all_the_same() {
     let told = explain(None, &facts);
     assert_eq!((told.status, told.moving), (ThreadStatus::Queued, false));
     let [cause] = told.causes.as_slice() else { panic!("{told:#?}") };
-    assert_eq!((cause.kind, cause.until, &cause.call), (CauseKind::Unreadable, wake_at, &None));
+    assert_eq!((cause.kind, cause.until, &cause.advice), (CauseKind::Unreadable, wake_at, &None));
     assert!(told.sentence.contains("event 3 follows event 1; a replica tries again at"));
 }
 
@@ -426,18 +431,14 @@ fn what_ends_a_thread_from_outside_its_steps_is_told() {
     stage.undo("a", what.clone());
     let retries = only(&stage, &facts(&stage), CauseKind::Compensating);
     assert!(retries.sentence.contains("has failed 1 of 2 times (connection_failed: refused)"));
-    assert_eq!(retries.call.unwrap().path, "/threads/t/steps/a/retry");
     assert_eq!(retries.until, stage.state.next_wake());
+    assert_eq!(operation(retries), Operation::Retry { step: id("a") });
     stage.pass(60_000).advance();
     stage.undo("a", what);
     let failed = only(&stage, &facts(&stage), CauseKind::Failed);
     assert!(failed.sentence.contains("Not undone: a"), "{failed:#?}");
     // Going forwards would add effects on top of a half-undone thread.
-    let call = failed.call.unwrap();
-    assert_eq!(
-        (call.path.as_str(), &call.body),
-        ("/threads/t/abort", &json!({ "compensate": true }))
-    );
+    assert_eq!(operation(failed), Operation::Abort { compensate: Some(true) });
 }
 
 #[test]
@@ -448,7 +449,7 @@ fn a_blocked_output_waits_for_a_person() {
     stage.complete("a", json!(1));
     let cause = only(&stage, &facts(&stage), CauseKind::Blocked);
     assert_eq!(cause.step_id.as_ref().map(StepId::as_str), Some("a"));
-    let body = cause.call.unwrap().body;
-    assert_eq!(body["choice"], "accept");
-    assert!(body["digest"].is_string());
+    let Operation::Resolve { choice, digest, .. } = operation(cause) else { panic!() };
+    assert_eq!(choice, "accept");
+    assert!(digest.is_some());
 }

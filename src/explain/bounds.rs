@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::case::Case;
 use super::format::{at, failure, list, since};
-use super::{Call, Cause, CauseKind};
+use super::{Advice, Cause, CauseKind, Operation};
 use crate::definition::Work;
 use crate::machine::{ThreadState, Track};
 use crate::model::{StepId, StepStatus, ThreadStatus};
@@ -35,7 +35,7 @@ pub(super) fn undoes(case: &Case<'_>, id: &StepId, undo: &Track) -> Cause {
         .about(id)
         .since(undo.attempt_at)
         .by_itself(None)
-        .call(Some(leave(case.state)))
+        .advice(Some(leave()))
         .detail(detail(case.state))
 }
 
@@ -58,16 +58,16 @@ fn retries(case: &Case<'_>, id: &StepId, undo: &Track) -> Cause {
          {due}.{circuit}",
         undo.failures
     );
-    let call = if refused.is_some() {
-        leave(state)
+    let advice = if refused.is_some() {
+        leave()
     } else {
-        let now = (json!({}), "makes the next attempt of the compensation now");
-        Call::post(&state.thread_id, &format!("/steps/{id}/retry"), now)
+        let now = "makes the next attempt of the compensation now";
+        Advice::new(Operation::Retry { step: id.clone() }, now)
     };
     Cause::new(CauseKind::Compensating, sentence, "its next attempt")
         .about(id)
         .since(Some(state.updated_at))
-        .call(Some(call))
+        .advice(Some(advice))
         .detail(detail(state))
 }
 
@@ -84,13 +84,13 @@ fn next(case: &Case<'_>) -> Cause {
     let sentence = "What its completed steps did is being undone.".to_owned();
     Cause::new(CauseKind::Compensating, sentence, "the last compensation")
         .since(Some(case.state.updated_at))
-        .call(Some(leave(case.state)))
+        .advice(Some(leave()))
         .detail(detail(case.state))
 }
 
-fn leave(state: &ThreadState) -> Call {
+fn leave() -> Advice {
     let does = "ends the thread as it is: what has not been undone is left, and can be tried again";
-    Call::post(&state.thread_id, "/abort", (json!({}), does))
+    Advice::new(Operation::Abort { compensate: None }, does)
 }
 
 fn detail(state: &ThreadState) -> Value {
@@ -112,12 +112,12 @@ pub(super) fn stopping(case: &Case<'_>) -> Option<Cause> {
         at(ending.at, case.facts.now)
     );
     let does = "cancels them and ends the thread now";
-    let body = json!({ "compensate": ending.compensate });
+    let abort = Operation::Abort { compensate: Some(ending.compensate) };
     Some(
         Cause::new(CauseKind::Stopping, sentence, "the end of those attempts, or of their grace")
             .since(case.state.stopped.as_ref().map(|stopped| stopped.at))
             .by_itself(Some(ending.at))
-            .call(Some(Call::post(&case.state.thread_id, "/abort", (body, does))))
+            .advice(Some(Advice::new(abort, does)))
             .detail(json!({
                 "by": who.by, "reason": who.reason, "compensate": ending.compensate,
                 "waitsFor": running,

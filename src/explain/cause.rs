@@ -1,17 +1,16 @@
-//! The answer: causes, and the call that would end each.
+//! The answer: causes, and the advice that would end each.
 
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::advice::Advice;
 use crate::model::{Seq, StepId, ThreadId, ThreadStatus, Timestamp};
 
-/// `GET /threads/{threadId}/explain`.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+/// Why a thread stands where it stands.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
     /// The thread.
-    #[schema(value_type = String)]
     pub thread_id: ThreadId,
     /// Where it stands.
     pub status: ThreadStatus,
@@ -22,62 +21,38 @@ pub struct Explanation {
     /// Every way in which it stands still, the one to act on first. Never empty.
     pub causes: Vec<Cause>,
     /// The head of its journal.
-    #[schema(value_type = u64)]
     pub last_seq: Seq,
     /// When its last event happened.
-    #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
     /// The replica that owns it, if one does; whether that one lives is told by the causes.
     pub owner: Option<String>,
     /// The replica that answers. What it says of circuits is what it knows itself.
     pub replica: String,
     /// When this was looked at, by that replica's clock.
-    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
 }
 
 /// One reason for which a thread stands still, or the attempt that it waits for.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cause {
     /// What kind of reason it is.
     pub kind: CauseKind,
     /// The step that is concerned, if it is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub step_id: Option<StepId>,
     /// It in words.
     pub sentence: String,
     /// Since when, if that is known.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
     /// When it ends by itself at the latest; left out if that is not known, or if it never does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
     /// Whether it ends without anybody doing anything.
     pub by_itself: bool,
     /// What ends it.
     pub ends_with: String,
-    /// The call that would end it now; `null` if none can.
-    pub call: Option<Call>,
+    /// The operation that would end it now, if one can.
+    pub advice: Option<Advice>,
     /// What else is known about it; its members depend on the kind.
-    #[schema(value_type = Object)]
     pub detail: Value,
-}
-
-/// A call that works when it is sent as it is.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Call {
-    /// Its method.
-    pub method: &'static str,
-    /// Its path.
-    pub path: String,
-    /// Its body, JSON. Where it is a person's to say, what stands here is an example.
-    #[schema(value_type = serde_json::Value)]
-    pub body: Value,
-    /// What it does.
-    pub does: String,
 }
 
 /// The ways to stand still, the one to act on before the others first.
@@ -145,7 +120,7 @@ pub enum CauseKind {
 }
 
 impl Cause {
-    /// Makes a cause that does not end by itself and that no call ends, unless the methods below
+    /// Makes a cause that does not end by itself and that no operation ends, unless the methods below
     /// say more.
     pub(super) fn new(kind: CauseKind, sentence: String, ends_with: &str) -> Self {
         Self {
@@ -156,7 +131,7 @@ impl Cause {
             until: None,
             by_itself: false,
             ends_with: ends_with.to_owned(),
-            call: None,
+            advice: None,
             detail: Value::Object(serde_json::Map::new()),
         }
     }
@@ -174,19 +149,11 @@ impl Cause {
         Self { by_itself: true, until, ..self }
     }
 
-    pub(super) fn call(self, call: Option<Call>) -> Self {
-        Self { call, ..self }
+    pub(super) fn advice(self, advice: Option<Advice>) -> Self {
+        Self { advice, ..self }
     }
 
     pub(super) fn detail(self, detail: Value) -> Self {
         Self { detail, ..self }
-    }
-}
-
-impl Call {
-    /// Makes a call about a thread; `rest` is the path after the thread's id, with the slash.
-    pub(super) fn post(thread: &ThreadId, rest: &str, (body, does): (Value, &str)) -> Self {
-        let path = format!("/threads/{thread}{rest}");
-        Self { method: "POST", path, body, does: does.to_owned() }
     }
 }

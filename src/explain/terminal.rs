@@ -4,9 +4,8 @@
 use serde_json::json;
 
 use super::format::{failure, list};
-use super::{Call, Cause, CauseKind};
-use crate::machine::ThreadState;
-use crate::machine::choices::POLICY;
+use super::{Advice, Cause, CauseKind, Operation};
+use crate::machine::{POLICY, ThreadState};
 use crate::model::{Compensation, Failure, StepId, codes};
 
 pub(super) fn completed(state: &ThreadState) -> Cause {
@@ -39,7 +38,7 @@ pub(super) fn failed(state: &ThreadState) -> Cause {
         undo.ends_with(hopeful),
     )
     .since(state.completed_at)
-    .call(undo.call(state, hopeful.then_some(forwards)))
+    .advice(undo.advice(hopeful.then_some(forwards)))
     .detail(json!({ "error": error, "compensation": undo.all }));
     match step {
         Some(step) => cause.about(step),
@@ -69,7 +68,7 @@ pub(super) fn aborted(state: &ThreadState) -> Cause {
         undo.ends_with(true),
     )
     .since(state.completed_at)
-    .call(undo.call(state, Some(forwards)))
+    .advice(undo.advice(Some(forwards)))
     .detail(json!({
         "by": stop.map(|stop| &stop.who.by), "reason": reason, "error": state.error,
         "compensation": undo.all,
@@ -128,17 +127,16 @@ impl Undo {
         }
     }
 
-    /// Returns the call to make. Steps that are left come first: a half-undone thread is worse than
+    /// Returns the operation to begin with. Steps that are left come first: a half-undone thread is worse than
     /// one that has failed.
-    fn call(&self, state: &ThreadState, forwards: Option<&str>) -> Option<Call> {
-        let thread = &state.thread_id;
+    fn advice(&self, forwards: Option<&str>) -> Option<Advice> {
         if self.left.is_empty() {
-            return forwards.map(|does| Call::post(thread, "/resume", (json!({}), does)));
+            return forwards.map(|does| Advice::new(Operation::Resume, does));
         }
         let does = format!(
             "tries again to undo {}, with new attempts and the same keys; nothing else runs",
             list(&self.left)
         );
-        Some(Call::post(thread, "/abort", (json!({ "compensate": true }), &does)))
+        Some(Advice::new(Operation::Abort { compensate: Some(true) }, does))
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::case::Case;
 use super::facts::{Facts, Hands};
 use super::format::{at, list, since, span};
-use super::{Call, Cause, CauseKind};
+use super::{Advice, Cause, CauseKind, Operation};
 use crate::machine::ThreadState;
 use crate::model::{Timestamp, signed_millis};
 
@@ -207,15 +207,14 @@ fn set_aside(facts: &Facts, until: Timestamp) -> Cause {
              again"
         ),
     };
-    let nudge =
-        nudge(facts, "sends a signal that nothing waits for: a replica takes the thread up now");
+    let nudge = nudge("sends a signal that nothing waits for: a replica takes the thread up now");
     Cause::new(
         CauseKind::SetAside,
         format!("{why}: a replica claims it {}.", at(until, facts.now)),
         "its time: a replica claims it then, or as soon as a message comes",
     )
     .by_itself(Some(until))
-    .call(Some(nudge))
+    .advice(Some(nudge))
     .detail(json!({ "losses": facts.claims, "claimedAt": until, "error": facts.failed_recovery }))
 }
 
@@ -230,11 +229,11 @@ fn stranded(facts: &Facts) -> Cause {
         "nothing by itself; any message to it",
     )
     .since(Some(facts.updated_at))
-    .call(Some(nudge(facts, does)))
+    .advice(Some(nudge(does)))
 }
 
-fn nudge(facts: &Facts, does: &str) -> Call {
-    Call::post(&facts.thread_id, &format!("/signals/{NUDGE}"), (json!({}), does))
+fn nudge(does: &str) -> Advice {
+    Advice::new(Operation::Signal { name: NUDGE.to_owned() }, does)
 }
 
 /// Explains that the inbox has messages that were not taken yet.

@@ -5,9 +5,8 @@ use serde_json::json;
 use super::case::Case;
 use super::format::{asked_since, failure, list, since};
 use super::question::asked;
-use super::{Call, Cause, CauseKind, Hands, bounds, steps, terminal};
-use crate::machine::choices::POLICY;
-use crate::machine::{Intervention, ThreadState};
+use super::{Advice, Cause, CauseKind, Hands, Operation, bounds, steps, terminal};
+use crate::machine::{Intervention, POLICY, ThreadState};
 use crate::model::{InterventionKind, StepId, ThreadStatus};
 
 /// Returns the causes of a thread by its status. `free` says that nothing around it holds it up.
@@ -86,7 +85,7 @@ fn stopped(case: &Case<'_>) -> Cause {
         "nothing by itself; whoever resumes it",
     )
     .since(at)
-    .call(Some(resume(state, does)))
+    .advice(Some(Advice::new(Operation::Resume, does)))
     .detail(json!({ "by": stop.map(|stop| &stop.who.by), "reason": reason }))
 }
 
@@ -137,13 +136,9 @@ fn failing(state: &ThreadState) -> Cause {
         "the end of those attempts",
     )
     .by_itself(None)
-    .call(Some(Call::post(
-        &state.thread_id,
-        "/abort",
-        (
-            json!({}),
-            "cancels the attempts under way and ends the thread aborted; it can be resumed",
-        ),
+    .advice(Some(Advice::new(
+        Operation::Abort { compensate: None },
+        "cancels the attempts under way and ends the thread aborted; it can be resumed",
     )))
     .detail(json!({ "error": error, "waitsFor": others }));
     let since = failed.and_then(|step| state.find(step)?.1.completed_at);
@@ -173,8 +168,4 @@ fn ready(case: &Case<'_>) -> Cause {
     .since(Some(state.updated_at))
     .by_itself(None)
     .detail(json!({ "steps": next, "replica": who }))
-}
-
-fn resume(state: &ThreadState, does: &str) -> Call {
-    Call::post(&state.thread_id, "/resume", (json!({}), does))
 }

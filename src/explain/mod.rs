@@ -1,13 +1,15 @@
-//! Explains why a thread does not move: the reason, since when, the end of it, and the one call
-//! that would end it.
+//! Explains why a thread does not move: the reason, since when, the end of it, and the one
+//! operation that would end it.
 //!
 //! Pure: [`explain`] reads a state and the [`Facts`] that the runtime has found out besides (who
 //! owns the thread, what the answering replica knows), and makes a list of [`Cause`]s. Every way to
 //! stand still is one [`CauseKind`] and one small function that makes its cause: [`thread`] has
 //! those of the thread's status, [`terminal`] those of its end, [`bounds`] those of its deadline,
 //! abort or compensation, [`steps`] those of a step's status, and [`ownership`] those of everything
-//! around it. It must never guess: unknown facts are left out. `runtime/calls/explain.rs` calls it.
+//! around it. It must never guess: unknown facts are left out. It gives advice as an [`Operation`]; a face
+//! says how that is called. `runtime/calls/explain.rs` calls it.
 
+mod advice;
 mod bounds;
 mod case;
 mod cause;
@@ -17,12 +19,15 @@ mod ownership;
 mod question;
 mod steps;
 mod terminal;
+#[cfg(test)]
+mod tests;
 mod thread;
 
-pub use cause::{Call, Cause, CauseKind, Explanation};
+pub use advice::{Advice, Operation};
+pub use cause::{Cause, CauseKind, Explanation};
 pub use facts::{Answering, Facts, Hands, KnownCircuit, Letter};
 
-use super::ThreadState;
+use crate::machine::ThreadState;
 use case::Case;
 
 /// Explains why a thread does not move. `state` is absent if it could not be rebuilt, which is then

@@ -9,7 +9,7 @@ use super::bounds::undoes;
 use super::case::Case;
 use super::format::{asked_since, at, failure, list, since, span};
 use super::question::asked;
-use super::{Call, Cause, CauseKind, Hands, KnownCircuit};
+use super::{Advice, Cause, CauseKind, Hands, KnownCircuit, Operation};
 use crate::definition::{Action, PlanStep, StepIx};
 use crate::machine::{Intervention, StepState};
 use crate::model::{
@@ -148,18 +148,18 @@ fn attempt(place: &Place<'_>) -> Cause {
         (false, _) => "the attempt that is made again",
     };
     let retries = step.own.stale && driven && case.state.status == ThreadStatus::Running;
-    let call = if retries && case.state.error.is_none() {
+    let advice = if retries && case.state.error.is_none() {
         let does = "cancels the attempt and makes the next one, with the same idempotency key";
-        Some(Call::post(&case.state.thread_id, &format!("/steps/{id}/retry"), (json!({}), does)))
+        Some(Advice::new(Operation::Retry { step: id.clone() }, does))
     } else {
         let does = "cancels the attempt and does without the step: what depends on it sees null";
-        skip(place, (json!({}), does))
+        skip(place, None, does)
     };
     Cause::new(CauseKind::Attempt, sentence, ends_with)
         .about(id)
         .since(step.own.attempt_at)
         .by_itself(ends.filter(|_| driven))
-        .call(call)
+        .advice(advice)
         .detail(json!({
             "stepKind": planned.action.kind(), "attempt": number, "fallback": step.fallback,
             "warned": step.own.warned, "stale": step.own.stale, "timeoutMs": limit.map(millis),
@@ -226,7 +226,7 @@ fn circuit(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -> 
     .about(id)
     .since(step.failed_at)
     .by_itself(step.own.wake_at)
-    .call(skip(place, (json!({}), does)))
+    .advice(skip(place, None, does))
     .detail(next_attempt(place, known))
 }
 
@@ -248,7 +248,7 @@ fn cool_down(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -
         .about(id)
         .since(step.failed_at)
         .by_itself(step.own.wake_at)
-        .call(skip(place, (json!({}), does)))
+        .advice(skip(place, None, does))
         .detail(next_attempt(place, known))
 }
 
@@ -264,18 +264,13 @@ fn retry(place: &Place<'_>, known: Option<&KnownCircuit>) -> Cause {
         due(place)
     );
     let possible = case.state.status == ThreadStatus::Running;
-    let call = possible.then(|| {
-        Call::post(
-            &case.state.thread_id,
-            &format!("/steps/{id}/retry"),
-            (json!({}), "makes the next attempt now"),
-        )
-    });
+    let retry = Operation::Retry { step: id.clone() };
+    let advice = possible.then(|| Advice::new(retry, "makes the next attempt now"));
     Cause::new(CauseKind::Retry, sentence, "its next attempt")
         .about(id)
         .since(step.failed_at)
         .by_itself(step.own.wake_at)
-        .call(call)
+        .advice(advice)
         .detail(next_attempt(place, known))
 }
 
@@ -319,7 +314,7 @@ fn signal(place: &Place<'_>, name: &str) -> Cause {
         None => (String::new(), "the signal, and nothing by itself"),
     };
     let does = "sends the signal; the body is its payload, any JSON, and becomes the step's output";
-    let call = Call::post(&case.state.thread_id, &format!("/signals/{name}"), (json!({}), does));
+    let advice = Advice::new(Operation::Signal { name: name.to_owned() }, does);
     let others = other_signals(place, name);
     // Most often somebody has mistyped the name.
     let kept = if others.is_empty() {
@@ -339,7 +334,7 @@ fn signal(place: &Place<'_>, name: &str) -> Cause {
     cause
         .about(id)
         .since(step.own.attempt_at)
-        .call(Some(call))
+        .advice(Some(advice))
         .detail(json!({ "signal": name, "expiresAt": step.own.wake_at, "kept": others }))
 }
 
@@ -407,7 +402,7 @@ fn sleep(place: &Place<'_>) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
     let slept = step.own.attempt_at.map_or(Duration::ZERO, |began| now.since(began));
-    let body = json!({ "output": { "sleptMs": millis(slept) } });
+    let output = json!({ "sleptMs": millis(slept) });
     Cause::new(
         CauseKind::Timer,
         format!("Step {id} sleeps{} and wakes {}.", since(step.own.attempt_at, now), due(place)),
@@ -416,9 +411,10 @@ fn sleep(place: &Place<'_>) -> Cause {
     .about(id)
     .since(step.own.attempt_at)
     .by_itself(step.own.wake_at)
-    .call(skip(
+    .advice(skip(
         place,
-        (body, "ends the sleep now: the step is skipped, with the output of a sleep"),
+        Some(output),
+        "ends the sleep now: the step is skipped, with the output of a sleep",
     ))
     .detail(json!({ "wakesAt": step.own.wake_at, "sleptMs": millis(slept) }))
 }
@@ -444,14 +440,14 @@ fn other(place: &Place<'_>) -> Cause {
     )
     .about(id)
     .since(step.own.attempt_at)
-    .call(skip(place, (json!({}), "does without the step: what depends on it sees null")))
+    .advice(skip(place, None, "does without the step: what depends on it sees null"))
     .detail(json!({ "stepKind": planned.action.kind(), "wakesAt": step.own.wake_at,
                     "interventionId": asked.map(|one| &one.opened.id) }));
     if step.own.wake_at.is_some() { cause.by_itself(step.own.wake_at) } else { cause }
 }
 
-/// Returns the call that skips the step, where that is possible.
-fn skip(place: &Place<'_>, what: (Value, &str)) -> Option<Call> {
+/// Advises to skip the step, where that is possible.
+fn skip(place: &Place<'_>, output: Option<Value>, does: &str) -> Option<Advice> {
     let state = place.case.state;
     let possible = match state.status {
         ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Paused => true,
@@ -460,6 +456,6 @@ fn skip(place: &Place<'_>, what: (Value, &str)) -> Option<Call> {
         | ThreadStatus::Failed
         | ThreadStatus::Aborted => false,
     };
-    let path = format!("/steps/{}/skip", place.planned.id);
-    possible.then(|| Call::post(&state.thread_id, &path, what))
+    let step = place.planned.id.clone();
+    possible.then(|| Advice::new(Operation::Skip { step, output }, does))
 }

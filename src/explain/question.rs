@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::case::Case;
-use super::{Call, Cause, CauseKind};
+use super::{Advice, Cause, CauseKind, Operation};
 use crate::machine::Intervention;
 
-/// Explains that an intervention is open: its choices, and the call that decides it.
+/// Explains that an intervention is open: its choices, and the advice that decides it.
 pub(super) fn asked(
     case: &Case<'_>,
     (kind, sentence): (CauseKind, String),
@@ -14,23 +14,16 @@ pub(super) fn asked(
 ) -> Cause {
     let opened = &one.opened;
     let choice = opened.choices.first();
-    let call = choice.map(|choice| Call {
-        method: "POST",
-        path: format!("/interventions/{}/resolve", opened.id),
-        body: match &opened.digest {
-            // The digest binds the decision to the question that was seen.
-            Some(digest) => json!({ "choice": choice, "digest": digest }),
-            None => json!({ "choice": choice }),
-        },
-        does: format!(
-            "decides for \"{choice}\"; there is to choose: {}",
-            opened.choices.join(", ")
-        ),
+    let advice = choice.map(|choice| {
+        let (id, choice, digest) = (opened.id.clone(), choice.clone(), opened.digest.clone());
+        let all = opened.choices.join(", ");
+        let does = format!("decides for \"{choice}\"; there is to choose: {all}");
+        Advice::new(Operation::Resolve { id, choice, digest }, does)
     });
     let error = case.state.error.as_ref();
     let made = Cause::new(kind, sentence, "nothing by itself; whoever decides")
         .since(Some(one.at))
-        .call(call)
+        .advice(advice)
         .detail(json!({
             "interventionId": opened.id, "prompt": opened.prompt, "choices": opened.choices,
             "digest": opened.digest, "expiresAt": opened.expires_at,

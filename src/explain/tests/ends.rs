@@ -3,9 +3,9 @@
 
 use serde_json::json;
 
-use super::explain::{facts, only, told};
-use super::theatre::{Stage, asked, broken, done, http, http_with, json_of};
-use crate::machine::explain::{CauseKind, KnownCircuit};
+use super::{facts, only, operation, told};
+use crate::explain::{CauseKind, KnownCircuit, Operation};
+use crate::machine::tests::theatre::{Stage, asked, broken, done, http, http_with, json_of};
 use crate::machine::{Abort, Ask, Report};
 
 #[test]
@@ -32,21 +32,21 @@ fn what_was_undone_is_told_before_it_is_done_again() {
     known.circuits.insert(0.into(), circuit);
     let refused = only(&stage, &known, CauseKind::Compensating);
     assert!(refused.sentence.contains("The circuit of u:80 refuses attempts"), "{refused:#?}");
-    assert_eq!(refused.call.unwrap().path, "/threads/t/abort");
+    assert_eq!(operation(refused), Operation::Abort { compensate: None });
 
     let mut paused = stage.clone();
     paused.decide(asked(Ask::Pause)).unwrap();
     let half = only(&paused, &facts(&paused), CauseKind::Paused);
     assert!(half.sentence.contains("while its steps were being undone"), "{half:#?}");
-    assert!(half.call.unwrap().does.starts_with("goes on undoing"));
+    assert!(half.advice.unwrap().does.starts_with("goes on undoing"));
 
     stage.pass(60_000).advance();
     stage.undo("a", done());
     let aborted = only(&stage, &facts(&stage), CauseKind::Aborted);
     assert!(aborted.sentence.ends_with("Undone: a."), "{aborted:#?}");
-    let call = aborted.call.unwrap();
-    assert_eq!(call.path, "/threads/t/resume");
-    assert!(call.does.contains("what was undone"), "{call:#?}");
+    let advice = aborted.advice.unwrap();
+    assert_eq!(advice.operation, Operation::Resume);
+    assert!(advice.does.contains("what was undone"), "{advice:#?}");
 }
 
 #[test]
