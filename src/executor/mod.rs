@@ -22,6 +22,7 @@ pub use exec::{exec_allowed, prepare_programs, supervise_program, tend_programs}
 pub use http::{
     EgressDenied, EgressPolicy, EgressRule, Webhook, WebhookFault, Webhooks, egress_client,
 };
+pub use places::{Place, Places};
 pub use pulse::Pulse;
 pub use redact::{RedactedStream, Redactor};
 pub use registry::{Executors, Registry};

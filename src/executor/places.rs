@@ -1,15 +1,15 @@
 //! Places for long work. No namespace holds all of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use crate::model::Namespace;
+use crate::model::{Namespace, lock};
 
 /// A limited number of places, shared among namespaces.
 #[derive(Debug)]
-pub(super) struct Places {
+pub struct Places {
     all: Arc<Semaphore>,
     /// The largest number of places that one namespace may have.
     of_one: usize,
@@ -19,23 +19,24 @@ pub(super) struct Places {
 
 /// A place; it becomes free when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     _of_one: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
 
 impl Places {
     /// Makes so many places. One namespace gets at most all but one of them, or the only one.
-    pub(super) fn new(places: usize) -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(places)),
-            of_one: places.saturating_sub(1).max(1),
-            shares: Mutex::default(),
-        }
+    pub fn new(places: usize) -> Self {
+        Self::shared(places, places.saturating_sub(1).max(1))
+    }
+
+    /// Makes so many places, of which one namespace gets at most `of_one`.
+    pub fn shared(places: usize, of_one: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(places)), of_one, shares: Mutex::default() }
     }
 
     /// Waits for a place. If there is only one place, the namespaces take turns.
-    pub(super) async fn take(&self, namespace: &Namespace) -> Result<Place, AcquireError> {
+    pub async fn take(&self, namespace: &Namespace) -> Result<Place, AcquireError> {
         let share = self.share(namespace);
         Ok(Place {
             _of_one: share.acquire_owned().await?,
@@ -43,15 +44,24 @@ impl Places {
         })
     }
 
+    /// Takes a place if there is one for this namespace now.
+    pub fn try_take(&self, namespace: &Namespace) -> Option<Place> {
+        let share = self.share(namespace);
+        Some(Place {
+            _of_one: share.try_acquire_owned().ok()?,
+            _of_all: Arc::clone(&self.all).try_acquire_owned().ok()?,
+        })
+    }
+
     /// Returns the number of free places.
     #[cfg(test)]
-    pub(super) fn free(&self) -> usize {
+    pub(crate) fn free(&self) -> usize {
         self.all.available_permits()
     }
 
     fn share(&self, namespace: &Namespace) -> Arc<Semaphore> {
-        // A poisoned lock is used on: each change leaves a valid map of shares.
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each change leaves a valid map of shares.
+        let mut shares = lock(&self.shares);
         // A share that nobody else holds is of a namespace that is done: a place holds its share.
         shares.retain(|_, share| Arc::strong_count(share) > 1);
         let new = || Arc::new(Semaphore::new(self.of_one));
@@ -75,9 +85,10 @@ mod tests {
         let take = |name: &str| places.take(&named(name)).now_or_never();
         let held: Vec<_> = std::iter::from_fn(|| take("one")).collect();
         assert_eq!(held.len(), 3);
+        assert!(places.try_take(&named("one")).is_none());
         let other = take("two");
         assert!(other.is_some(), "at once, beside the crowd");
-        assert!(take("three").is_none());
+        assert!(take("three").is_none() && places.try_take(&named("three")).is_none());
         drop((held, other));
         assert!(take("three").is_some());
         assert_eq!(places.shares.lock().unwrap().len(), 1, "those that are done are forgotten");

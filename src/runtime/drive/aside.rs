@@ -6,89 +6,52 @@
 //! counts for its namespace, and no namespace can hold all places, neither of those at work nor of
 //! those that wait. On a runtime of one thread, as simulations have, the work is done in place.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::Semaphore;
 
-use crate::model::{Namespace, lock};
+use crate::executor::Places;
+use crate::model::Namespace;
 
 /// The pieces of work done at once: more would only take processor time from each other.
 const AT_ONCE: usize = 3;
-/// The pieces done at once for one namespace, so that none holds all places.
-const OF_ONE: usize = 2;
-/// The number of requests that may wait for a place; the next one is refused.
-const MAX_WAITING: usize = 64;
-/// The number of waiting requests of one namespace.
-const WAITING_OF_ONE: usize = MAX_WAITING / 2;
+/// The number of requests that may be at work or wait for a place; the next one is refused.
+const MAX_REQUESTS: usize = 64;
+/// The number of those requests that may be of one namespace.
+const REQUESTS_OF_ONE: usize = MAX_REQUESTS / 2;
 
 /// The places for long work; see the module.
 #[derive(Debug)]
 pub(in crate::runtime) struct Aside {
-    places: Semaphore,
-    waiting: AtomicUsize,
-    /// The namespaces that have a piece of work under way or waiting.
-    namespaces: Mutex<HashMap<Namespace, Arc<Share>>>,
-}
-
-/// The share of the places that one namespace has.
-#[derive(Debug)]
-struct Share {
-    places: Semaphore,
-    waiting: AtomicUsize,
+    places: Places,
+    requests: Places,
 }
 
 /// A refusal: too many requests wait already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::runtime) struct Crowded;
 
-/// Counts as one waiting request until it is dropped.
-struct Waits<'a>(&'a AtomicUsize);
-
-impl<'a> Waits<'a> {
-    fn among(others: &'a AtomicUsize, most: usize) -> Result<Self, Crowded> {
-        let before = others.fetch_add(1, Ordering::Relaxed);
-        let waits = Self(others);
-        if before >= most { Err(Crowded) } else { Ok(waits) }
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Default for Aside {
     fn default() -> Self {
-        let places = Semaphore::new(AT_ONCE);
-        Self { places, waiting: AtomicUsize::new(0), namespaces: Mutex::default() }
+        Self {
+            places: Places::new(AT_ONCE),
+            requests: Places::shared(MAX_REQUESTS, REQUESTS_OF_ONE),
+        }
     }
 }
 
 impl Aside {
-    /// Does the work once there is a place for it.
-    async fn run<T>(&self, work: impl FnOnce() -> T) -> T {
-        // The semaphore is never closed, so there is always a place to wait for.
-        let _place = self.places.acquire().await;
-        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
-            tokio::task::block_in_place(work)
-        } else {
-            work()
-        }
-    }
-
     /// Does the work once there is a place for it within the share of its namespace.
     pub(in crate::runtime) async fn run_for<T>(
         &self,
         namespace: &Namespace,
         work: impl FnOnce() -> T,
     ) -> T {
-        let share = self.share(namespace);
-        let _place = share.places.acquire().await;
-        self.run(work).await
+        // The places are never closed, so there is always one to wait for.
+        let _place = self.places.take(namespace).await;
+        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            tokio::task::block_in_place(work)
+        } else {
+            work()
+        }
     }
 
     /// Does the work of a request, unless too many wait already: the request can be made again
@@ -98,27 +61,14 @@ impl Aside {
         namespace: &Namespace,
         work: impl FnOnce() -> T,
     ) -> Result<T, Crowded> {
-        let share = self.share(namespace);
-        let _of_one = Waits::among(&share.waiting, WAITING_OF_ONE)?;
-        let _of_all = Waits::among(&self.waiting, MAX_WAITING)?;
+        let _request = self.requests.try_take(namespace).ok_or(Crowded)?;
         Ok(self.run_for(namespace, work).await)
-    }
-
-    fn share(&self, namespace: &Namespace) -> Arc<Share> {
-        // Each change leaves a valid map of shares.
-        let mut shares = lock(&self.namespaces);
-        // A share that nobody else holds belongs to a namespace without work.
-        shares.retain(|_, share| Arc::strong_count(share) > 1);
-        let new = || {
-            let places = Semaphore::new(OF_ONE);
-            Arc::new(Share { places, waiting: AtomicUsize::new(0) })
-        };
-        Arc::clone(shares.entry(namespace.clone()).or_insert_with(new))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     use super::*;
@@ -145,7 +95,7 @@ mod tests {
     }
 
     async fn until_waiting(aside: &Aside, requests: usize) {
-        while aside.waiting.load(Ordering::Relaxed) < requests {
+        while MAX_REQUESTS - aside.requests.free() < requests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -153,10 +103,10 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn others_go_on_while_work_takes_long_and_the_crowd_is_sent_away() {
         let aside = Arc::new(Aside::default());
-        let (ends, tasks) = crowd(&aside, "one", WAITING_OF_ONE);
-        let (more_ends, more) = crowd(&aside, "two", WAITING_OF_ONE);
+        let (ends, tasks) = crowd(&aside, "one", REQUESTS_OF_ONE);
+        let (more_ends, more) = crowd(&aside, "two", REQUESTS_OF_ONE);
         // The only worker is free to poll this all the time.
-        until_waiting(&aside, MAX_WAITING).await;
+        until_waiting(&aside, MAX_REQUESTS).await;
         assert_eq!(aside.try_run(&named("three"), || ()).await, Err(Crowded));
         drop((ends, more_ends));
         for tasks in [tasks, more] {
@@ -169,23 +119,20 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_crowd_of_one_namespace_takes_no_place_of_another() {
         let aside = Arc::new(Aside::default());
-        let (ends, tasks) = crowd(&aside, "one", WAITING_OF_ONE);
-        until_waiting(&aside, WAITING_OF_ONE).await;
+        let (ends, tasks) = crowd(&aside, "one", REQUESTS_OF_ONE);
+        until_waiting(&aside, REQUESTS_OF_ONE).await;
         assert_eq!(aside.try_run(&named("one"), || ()).await, Err(Crowded));
         assert_eq!(aside.try_run(&named("two"), || 7).await, Ok(7), "at once, beside the crowd");
-        assert_eq!(aside.run(|| 8).await, 8);
+        assert_eq!(aside.run_for(&named("two"), || 8).await, 8);
         drop(ends);
         tasks.close();
         tasks.wait().await;
-        drop(aside.share(&named("two")));
-        drop(aside.share(&named("three")));
-        assert_eq!(aside.namespaces.lock().unwrap().len(), 1, "those that are done are forgotten");
     }
 
     #[tokio::test]
     async fn on_a_runtime_of_one_thread_work_is_done_in_place() {
         let here = std::thread::current().id();
-        let done = Aside::default().run(|| std::thread::current().id()).await;
+        let done = Aside::default().run_for(&named("one"), || std::thread::current().id()).await;
         assert_eq!(done, here);
     }
 }
