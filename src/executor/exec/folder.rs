@@ -12,13 +12,23 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use rustix::process::geteuid;
 
+use super::removal::remove;
+
 /// The link by which Linux names the process namespace: a process id is another process in another
 /// container.
 const NAMESPACE: &str = "/proc/self/ns/pid";
 
 /// A folder that is removed when this is dropped, unless its removal was handed over.
 #[derive(Debug)]
-pub(super) struct Folder(tempfile::TempDir);
+pub(super) struct Folder(Option<PathBuf>);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            remove(path);
+        }
+    }
+}
 
 impl Folder {
     /// Makes an empty folder in `temporary`, for this user alone.
@@ -26,16 +36,16 @@ impl Folder {
         let prefix = prefix(std::process::id());
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).permissions(Permissions::from_mode(0o700));
-        builder.tempdir_in(temporary).map(Self)
+        builder.tempdir_in(temporary).map(|made| Self(Some(made.keep())))
     }
 
     pub(super) fn path(&self) -> &Path {
-        self.0.path()
+        self.0.as_deref().unwrap_or_else(|| Path::new(""))
     }
 
     /// Leaves its removal to the supervisor that was given its path.
-    pub(super) fn hand_over(self) -> PathBuf {
-        self.0.keep()
+    pub(super) fn hand_over(mut self) -> PathBuf {
+        self.0.take().unwrap_or_default()
     }
 }
 
@@ -53,7 +63,7 @@ pub(super) fn remove_leftovers(temporary: &Path, own: u32) -> usize {
         entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
     };
     let left = entries.filter(|entry| gone(&entry.file_name()).is_some() && ours(entry));
-    left.filter(|entry| super::supervisor::remove(&entry.path())).count()
+    left.filter(|entry| remove(&entry.path())).count()
 }
 
 /// Returns the prefix of the names of a process's folders.

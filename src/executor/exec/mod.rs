@@ -17,6 +17,7 @@ mod input;
 mod limits;
 mod outcome;
 mod program;
+mod removal;
 mod running;
 mod supervised;
 mod supervisor;

@@ -13,7 +13,8 @@ use tokio::process::{Child, Command};
 use super::capture::Pipes;
 use super::children;
 use super::folder::Folder;
-use super::supervisor::{self, End, Order};
+use super::removal;
+use super::supervisor::{End, Order};
 
 /// The length of the longest report, in bytes.
 const MAX_REPORT: usize = 64;
@@ -90,7 +91,7 @@ impl Supervised {
         if end.is_none() {
             children::lost();
             if let Some(folder) = self.folder.take() {
-                tokio::task::spawn_blocking(move || supervisor::remove(&folder));
+                tokio::task::spawn_blocking(move || removal::remove(&folder));
             }
         }
         end

@@ -8,10 +8,9 @@
 //! millisecond.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,7 +23,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, close, dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::{limits, tree};
+use super::{limits, removal, tree};
 use crate::executor::ProgramLimits;
 
 /// Milliseconds between two counts of a program's processes: often enough that a program which only
@@ -135,7 +134,7 @@ pub fn supervise_program(arguments: impl IntoIterator<Item = OsString>) -> io::R
         }
     };
     if let Some(folder) = &order.folder {
-        remove(folder);
+        removal::remove(folder);
     }
     report.write_all(end.report().as_bytes())
 }
@@ -261,38 +260,6 @@ fn raw_status(status: WaitStatus) -> i32 {
     }
 }
 
-/// Removes a folder and its contents, also those that the program has closed to its own user;
-/// returns whether it is gone.
-pub(super) fn remove(folder: &Path) -> bool {
-    let removed = fs::remove_dir_all(folder).or_else(|error| {
-        if error.kind() != io::ErrorKind::PermissionDenied {
-            return Err(error);
-        }
-        open_up(folder);
-        fs::remove_dir_all(folder)
-    });
-    if let Err(error) = &removed
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(%error, folder = %folder.display(), "a program's folder stays");
-    }
-    removed.is_ok()
-}
-
-/// Gives the owner all rights to a folder and the folders in it.
-fn open_up(folder: &Path) {
-    let mut open = vec![folder.to_owned()];
-    while let Some(folder) = open.pop() {
-        if fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).is_err() {
-            continue;
-        }
-        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        // Symbolic links do not count as folders here, and so are not followed.
-        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        open.extend(folders.map(|entry| entry.path()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,16 +290,5 @@ mod tests {
             assert_eq!(End::read(report.trim_end()), None);
         }
         assert_eq!(End::read(""), None);
-    }
-
-    #[test]
-    fn a_folder_that_was_closed_is_removed_all_the_same() {
-        let folder = tempfile::tempdir().unwrap().keep();
-        fs::create_dir(folder.join("a")).unwrap();
-        fs::write(folder.join("a/b"), "x").unwrap();
-        fs::set_permissions(folder.join("a"), fs::Permissions::from_mode(0o000)).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o000)).unwrap();
-        remove(&folder);
-        assert!(!folder.exists());
     }
 }

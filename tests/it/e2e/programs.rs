@@ -178,6 +178,9 @@ async fn a_program_has_bounds_that_fail_its_step_alone() {
     let crowd = run(&client, "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1000 & done; wait").await;
     let said = crowd["error"]["message"].as_str().unwrap();
     assert!(said.contains("RETHREAD_EXEC_PROCESSES"), "{said}");
+    // Deeper than the supervisor may have files open.
+    let deep = lines(&client, "pwd; mkdir -p $(printf 'a/%.0s' $(seq 1500))").await;
+    assert!(!Path::new(&deep[0]).exists(), "{} is there", deep[0]);
     assert_eq!(lines(&client, "echo fine").await, ["fine"]);
 }
 
