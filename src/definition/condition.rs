@@ -10,15 +10,17 @@ mod evaluate;
 #[cfg(test)]
 mod fuzz;
 mod meter;
+mod price;
 mod survey;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
 
 use bounded_jq::with_large_stack;
-use cel::{IdedExpr, Program};
+use cel::{IdedExpr, ParseErrors, Program};
 
 use self::evaluate::{Evaluation, Roots};
 use self::meter::{BUDGET, Meter, Stop};
@@ -59,15 +61,32 @@ impl Condition {
     }
 
     fn read(text: &str, visible: &BTreeSet<&str>, over_output: bool) -> Result<Self, Vec<String>> {
-        if text.len() > MAX_TEXT {
-            return Err(vec![format!("a condition has at most {MAX_TEXT} bytes")]);
+        let read = Self::paid(text)
+            .map_err(|detail| vec![detail])
+            .and_then(|()| Self::parsed(text, visible, over_output));
+        if read.is_err() {
+            outlay::condition_failed();
         }
-        nesting(text).map_err(|detail| vec![detail])?;
-        outlay::condition(text.len()).map_err(|detail| vec![detail])?;
-        outlay::weigh(text.len() * WEIGHT_PER_BYTE).map_err(|detail| vec![detail])?;
+        read
+    }
+
+    /// Refuses an expression that is too long or too deep, and pays for one that is not.
+    fn paid(text: &str) -> Result<(), String> {
+        if text.len() > MAX_TEXT {
+            return Err(format!("a condition has at most {MAX_TEXT} bytes"));
+        }
+        nesting(text)?;
+        outlay::condition(price::of(text))?;
+        outlay::weigh(text.len() * WEIGHT_PER_BYTE)
+    }
+
+    fn parsed(
+        text: &str,
+        visible: &BTreeSet<&str>,
+        over_output: bool,
+    ) -> Result<Self, Vec<String>> {
         with_large_stack(|| {
-            let program = Program::compile(text)
-                .map_err(|faults| vec![shorten(&format!("not a CEL expression: {faults}"))])?;
+            let program = Program::compile(text).map_err(|faults| vec![explain(&faults)])?;
             let survey = Survey::of(program.expression(), visible, over_output)?;
             let expression = program.expression().clone();
             Ok(Self { expression, survey, weight: text.len() * WEIGHT_PER_BYTE })
@@ -154,6 +173,29 @@ fn nesting(text: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Says why an expression cannot be parsed. The parser has a fault for each character that it does
+/// not know, and quotes the whole line in each of them: all of them take megabytes, and a fraction
+/// of a second.
+fn explain(faults: &ParseErrors) -> String {
+    shorten(&format!("not a CEL expression: {}", start(faults)))
+}
+
+/// Writes at least as much of a text as is kept of it, and not much more.
+fn start(text: &impl fmt::Display) -> String {
+    struct Start(String);
+    impl fmt::Write for Start {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.push_str(text);
+            let is_enough = self.0.len() > MAX_DETAIL * char::MAX.len_utf8();
+            if is_enough { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut start = Start(String::new());
+    match write!(start, "{text}") {
+        Ok(()) | Err(fmt::Error) => start.0,
+    }
 }
 
 fn shorten(text: &str) -> String {

@@ -9,31 +9,45 @@
 use std::cell::Cell;
 
 /// Work of checking one workflow, in units of about half a microsecond: less than half a second. A
-/// thousand steps with a filter, a condition and a check of some 50 bytes each come to 760,000.
+/// thousand steps with a filter, a condition and a check of some 50 bytes each come to 800,000.
 const MAX_WORK: u64 = 1_000_000;
 /// Units for a filter, and for each byte of it.
 const FILTER: (u64, u64) = (60, 1);
-/// Units for a condition or a check, and for each byte of it: its parser looks at a byte many times.
-const CONDITION: (u64, u64) = (150, 3);
 /// Units for a schema, and for each byte of it.
 const SCHEMA: (u64, u64) = (200, 1);
 /// Bytes of a template that are compiled for a unit.
 const TEMPLATE_BYTES: u64 = 16;
+/// Conditions and checks that may fail to compile. Each may cost two milliseconds more than its price:
+/// the parser tries to go on after a fault.
+const MAX_FAILED_CONDITIONS: u32 = 20;
+
+/// The budget of a check.
+#[derive(Clone, Copy)]
+struct Left {
+    work: u64,
+    /// Bytes.
+    weight: usize,
+    failing_conditions: u32,
+}
+
+/// The budget outside a check.
+const UNBOUNDED: Left = Left { work: u64::MAX, weight: usize::MAX, failing_conditions: u32::MAX };
 
 thread_local! {
-    /// The budget that is left to the check on this thread: work, and weight in bytes.
-    static LEFT: Cell<(u64, usize)> = const { Cell::new((u64::MAX, usize::MAX)) };
+    /// The budget that is left to the check on this thread.
+    static LEFT: Cell<Left> = const { Cell::new(UNBOUNDED) };
 }
 
 /// Checks a workflow whose plan may weigh that much.
 pub(super) fn within<T>(weight: usize, work: impl FnOnce() -> T) -> T {
-    struct Restore((u64, usize));
+    struct Restore(Left);
     impl Drop for Restore {
         fn drop(&mut self) {
             LEFT.set(self.0);
         }
     }
-    let _restore = Restore(LEFT.replace((MAX_WORK, weight)));
+    let left = Left { work: MAX_WORK, weight, failing_conditions: MAX_FAILED_CONDITIONS };
+    let _restore = Restore(LEFT.replace(left));
     work()
 }
 
@@ -42,9 +56,18 @@ pub(super) fn filter(bytes: usize) -> Result<(), String> {
     take(FILTER, bytes)
 }
 
-/// Pays for a condition or a check of that many bytes.
-pub(super) fn condition(bytes: usize) -> Result<(), String> {
-    take(CONDITION, bytes)
+/// Pays for a condition or a check, that many units.
+pub(super) fn condition(units: u64) -> Result<(), String> {
+    if LEFT.get().failing_conditions == 0 {
+        return Err(TOO_MANY_FAILED.to_owned());
+    }
+    spend(units)
+}
+
+/// Records that a condition or a check has failed to compile.
+pub(super) fn condition_failed() {
+    let left = LEFT.get();
+    LEFT.set(Left { failing_conditions: left.failing_conditions.saturating_sub(1), ..left });
 }
 
 /// Pays for a schema of that many bytes.
@@ -59,20 +82,19 @@ pub(super) fn template(bytes: usize) -> Result<(), String> {
 
 /// Takes what something that was compiled weighs.
 pub(super) fn weigh(bytes: usize) -> Result<(), String> {
-    let (work, weight) = LEFT.get();
-    let left = weight.checked_sub(bytes);
-    LEFT.set((work, left.unwrap_or(0)));
-    if left.is_some() {
+    let left = LEFT.get();
+    if let Some(weight) = left.weight.checked_sub(bytes) {
+        LEFT.set(Left { weight, ..left });
         return Ok(());
     }
     // No more is compiled after this.
-    LEFT.set((0, 0));
+    LEFT.set(Left { work: 0, weight: 0, ..left });
     Err(TOO_HEAVY.to_owned())
 }
 
 /// Whether nothing is left.
 pub(super) fn is_spent() -> bool {
-    LEFT.get().0 == 0
+    LEFT.get().work == 0
 }
 
 /// The fault of the first part that was not compiled.
@@ -80,6 +102,9 @@ const TOO_MUCH: &str = "checking this workflow takes more work than is allowed f
     conditions, templates and schema are too long together, and here nothing was left";
 /// The fault of the parts after it, in the same step.
 const UNSEEN: &str = "this was not looked at any more: nothing was left for it";
+/// The fault of the conditions and checks after too many that failed.
+const TOO_MANY_FAILED: &str =
+    "this was not looked at any more: too many conditions before it have faults";
 /// The fault of the part that made a plan too heavy.
 const TOO_HEAVY: &str = "up to here this workflow takes more memory than is allowed for one";
 
@@ -88,20 +113,13 @@ fn take((each, byte): (u64, u64), bytes: usize) -> Result<(), String> {
 }
 
 fn spend(units: u64) -> Result<(), String> {
-    let (work, weight) = LEFT.get();
-    if work == 0 {
+    let left = LEFT.get();
+    if left.work == 0 {
         return Err(UNSEEN.to_owned());
     }
-    match work.checked_sub(units) {
-        Some(left) if left > 0 => {
-            LEFT.set((left, weight));
-            Ok(())
-        }
-        _ => {
-            LEFT.set((0, weight));
-            Err(TOO_MUCH.to_owned())
-        }
-    }
+    let work = left.work.saturating_sub(units);
+    LEFT.set(Left { work, ..left });
+    if work > 0 { Ok(()) } else { Err(TOO_MUCH.to_owned()) }
 }
 
 fn number(bytes: usize) -> u64 {
@@ -123,6 +141,19 @@ mod tests {
             assert_eq!(template(1), Err(UNSEEN.to_owned()));
         });
         assert_eq!(filter(1 << 40), Ok(()), "outside a check nothing is counted");
+    }
+
+    #[test]
+    fn after_too_many_conditions_that_failed_the_rest_is_not_looked_at() {
+        within(1_000, || {
+            for _ in 0..MAX_FAILED_CONDITIONS {
+                assert_eq!(condition(10), Ok(()));
+                condition_failed();
+            }
+            assert_eq!(condition(10), Err(TOO_MANY_FAILED.to_owned()));
+            assert_eq!((filter(10), is_spent()), (Ok(()), false));
+        });
+        assert_eq!(condition(10), Ok(()), "outside a check nothing is counted");
     }
 
     #[test]

@@ -7,6 +7,9 @@ use cel::common::ast::{EntryExpr, Expr, LiteralValue, operators};
 
 /// The most levels of an expression's tree: each takes stack during the evaluation.
 pub(super) const MAX_DEPTH: usize = 64;
+/// The most unknown names of one expression that are reported: each is looked for in the ids of all
+/// steps.
+const MAX_UNKNOWN: usize = 20;
 /// The names of types, which are values in CEL.
 pub(super) const TYPES: [&str; 10] =
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
@@ -44,6 +47,8 @@ impl Survey {
             survey: Self::default(),
             bound: Vec::new(),
             faults: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            names_all_steps: false,
             too_deep: false,
         };
         let nesting = walk.expr(expr, 0, 0);
@@ -64,6 +69,10 @@ struct Walk<'a> {
     /// The variables of the enclosing macros.
     bound: Vec<&'a str>,
     faults: BTreeSet<String>,
+    /// The names that nothing here has.
+    unknown: BTreeSet<&'a str>,
+    /// Whether the expression names the steps as a whole.
+    names_all_steps: bool,
     too_deep: bool,
 }
 
@@ -146,7 +155,7 @@ impl<'a> Walk<'a> {
             .unwrap_or(0)
     }
 
-    fn name(&mut self, name: &str) {
+    fn name(&mut self, name: &'a str) {
         if self.bound.contains(&name) {
             return;
         }
@@ -155,24 +164,32 @@ impl<'a> Walk<'a> {
             "thread" => self.survey.thread = true,
             // Before a step with the id `output`, which `steps['output']` finds.
             "output" if self.over_output => self.survey.output = true,
-            "steps" => self.survey.indexed.extend(self.visible.iter().map(|id| (*id).to_owned())),
+            "steps" if self.names_all_steps => {}
+            "steps" => {
+                self.names_all_steps = true;
+                self.survey.indexed.extend(self.visible.iter().map(|id| (*id).to_owned()));
+            }
             id if self.visible.contains(id) => {
                 self.survey.steps.insert(id.to_owned());
             }
             name if TYPES.contains(&name) || name.starts_with('@') => {}
-            name => {
-                let hyphened =
-                    self.visible.iter().find(|id| id.split('-').any(|part| part == name));
-                let hint = match hyphened {
-                    Some(id) if id.contains('-') => format!("; write steps['{id}']"),
-                    _ => String::new(),
-                };
-                let output = if self.over_output { ", output" } else { "" };
-                self.faults.insert(format!(
-                    "{name:?} is not known here: there are input, thread{output} and the steps this one depends on{hint}"
-                ));
-            }
+            name => self.unknown(name),
         }
+    }
+
+    fn unknown(&mut self, name: &'a str) {
+        if self.unknown.len() == MAX_UNKNOWN || !self.unknown.insert(name) {
+            return;
+        }
+        let hyphened = self.visible.iter().find(|id| id.split('-').any(|part| part == name));
+        let hint = match hyphened {
+            Some(id) if id.contains('-') => format!("; write steps['{id}']"),
+            _ => String::new(),
+        };
+        let output = if self.over_output { ", output" } else { "" };
+        self.faults.insert(format!(
+            "{name:?} is not known here: there are input, thread{output} and the steps this one depends on{hint}"
+        ));
     }
 
     fn is_steps(&self, expr: &IdedExpr) -> bool {

@@ -292,3 +292,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_endless_faults_the_first_are_written() {
+    struct Endless;
+    impl fmt::Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            loop {
+                f.write_str("fault ")?;
+            }
+        }
+    }
+    assert_eq!(shorten(&start(&Endless)).chars().count(), MAX_DETAIL + 1);
+    assert_eq!(start(&"one fault"), "one fault");
+}
+
+#[test]
+fn names_that_are_not_known_are_reported_once_and_not_all() {
+    let names = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("x{number}")).collect();
+        Condition::compile(&format!("[{}, x0]", names.join(",")), &visible()).unwrap_err().len()
+    };
+    assert_eq!([names(3), names(20), names(500)], [3, 20, 20]);
+}
+
+#[test]
+fn the_steps_as_a_whole_may_be_named_again_and_again() {
+    let condition = compile("steps.size() + steps.size() + [steps, steps].size() == 8");
+    assert_eq!(condition.evaluate(&data()), Ok(true));
+}

@@ -107,3 +107,32 @@ fn programs_that_nest_too_deep_are_refused_before_they_are_parsed() {
         assert!(faults[0].contains("at most"), "{faults:#?}");
     }
 }
+
+fn under(condition: &str) -> impl Fn(usize) -> Value {
+    move |at| json!({"id": format!("s{at}"), "kind": "sleep", "with": {"for": 1}, "when": condition})
+}
+
+#[test]
+fn conditions_that_are_dear_to_parse_use_up_the_budget_soon() {
+    let dear = |fragment: &str| fragment.repeat(4_000).chars().take(4_090).collect::<String>();
+    for (fragment, most) in [("--1", 3), ("<- 1", 5)] {
+        let faults = checked(&many(80, under(&dear(fragment)))).map(|_| ()).unwrap_err();
+        let parsed = faults.iter().filter(|fault| !fault.contains("not looked at")).count();
+        assert!(parsed <= most, "{fragment}: {faults:#?}");
+    }
+    let list = format!("[{}1] == []", dear("-1,").get(..4_080).unwrap());
+    let faults = checked(&many(80, under(&list))).map(|_| ()).unwrap_err();
+    assert!(faults[0].contains("more work than is allowed"), "{faults:#?}");
+    assert!(faults[0].starts_with("/workflow/steps/3/"), "{faults:#?}");
+}
+
+#[test]
+fn of_many_conditions_that_are_wrong_the_first_are_reported() {
+    let faults = checked(&many(80, under("1 +"))).map(|_| ()).unwrap_err();
+    let parsed = faults.iter().filter(|fault| fault.contains("not a CEL expression")).count();
+    let unseen = faults.iter().filter(|fault| fault.contains("not looked at")).count();
+    assert_eq!((parsed, unseen), (20, faults.len() - 20), "{faults:#?}");
+    // What a store holds is read as a whole.
+    let all = parse(&many(80, under("1 +"))).map(|_| ()).unwrap_err();
+    assert!(all.iter().all(|fault| fault.contains("not a CEL expression")), "{all:#?}");
+}
