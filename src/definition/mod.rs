@@ -25,6 +25,7 @@ mod variables;
 mod weight;
 
 pub use allowance::within;
+pub use bounded_jq::stack;
 pub use check::{Check, Verdict};
 pub use condition::Condition;
 pub use filter::{Filter, FilterError, FilterLimits};

@@ -10,7 +10,7 @@ mod natives;
 mod nesting;
 mod read;
 mod regex;
-mod stack;
+pub mod stack;
 mod survey;
 mod text;
 mod value;

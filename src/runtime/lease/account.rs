@@ -5,8 +5,9 @@
 //! Only Linux keeps such an account; where a file is missing or hidden, nothing is known and the
 //! watchdog counts every look.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
+
+use crate::definition::stack::helper_of;
 
 /// Totals of one thread of this process since some moment; only differences mean anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,26 +28,6 @@ pub(in crate::runtime) struct Accounts {
     groups: Vec<String>,
 }
 
-thread_local! {
-    static OWN: Option<NonZeroU32> = own();
-}
-
-#[cfg(target_os = "linux")]
-fn own() -> Option<NonZeroU32> {
-    NonZeroU32::try_from(rustix::thread::gettid().as_raw_nonzero().unsigned_abs()).ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-const fn own() -> Option<NonZeroU32> {
-    None
-}
-
-/// Returns the kernel's number of the calling thread, or 0 where there is none; each thread asks
-/// for it once.
-pub(in crate::runtime) fn own_number() -> u32 {
-    OWN.with(|number| number.map_or(0, NonZeroU32::get))
-}
-
 impl Accounts {
     /// Finds the cgroups of this process.
     pub(in crate::runtime) fn of_this_process() -> Self {
@@ -54,12 +35,21 @@ impl Accounts {
         Self { groups: groups.lines().flat_map(group_files).collect() }
     }
 
-    /// Reads the account of a thread of this process, by its number.
-    pub(in crate::runtime) fn of(&self, thread: u32) -> Option<Account> {
-        let (ran, waited) = schedule(&read(&format!("/proc/self/task/{thread}/schedstat"))?)?;
+    /// Reads the account of a worker, by its number: its own and that of the thread with a large
+    /// stack that works for it, if there is one. Such an account begins near zero, so that the sum
+    /// does not leap when that thread comes; when it goes, the sum falls, which counts as nothing.
+    pub(in crate::runtime) fn of(&self, worker: u32) -> Option<Account> {
+        let (ran, waited) = times(worker)?;
+        let (helped, queued) = helper_of(worker).and_then(times).unwrap_or_default();
         let groups = self.groups.iter().filter_map(|path| throttled(&read(path)?));
-        Some(Account { ran, waited, throttled: groups.sum() })
+        Some(Account { ran: ran + helped, waited: waited + queued, throttled: groups.sum() })
     }
+}
+
+/// Reads the time that a thread of this process was on a processor, and the time it was in the
+/// queue.
+fn times(thread: u32) -> Option<(Duration, Duration)> {
+    schedule(&read(&format!("/proc/self/task/{thread}/schedstat"))?)
 }
 
 fn read(path: &str) -> Option<String> {
@@ -106,6 +96,8 @@ fn throttled(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_os = "linux")]
+    use crate::definition::stack::{own_number, with_large_stack};
 
     #[test]
     fn the_kernels_texts_are_read() {
@@ -133,19 +125,38 @@ mod tests {
         assert_eq!(group_files("nonsense"), Vec::<String>::new());
     }
 
+    /// Computes until this thread has been on a processor for so long; returns whether the kernel
+    /// keeps account of it.
+    #[cfg(target_os = "linux")]
+    fn work_for(time: Duration) -> bool {
+        let Some((before, _)) = times(own_number()) else { return false };
+        let mut sum = 0_u64;
+        while times(own_number()).unwrap().0 < before + time {
+            sum = std::hint::black_box((0..1_000_000_u64).fold(sum, u64::wrapping_add));
+        }
+        true
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_work_of_the_thread_that_a_worker_waits_for_is_its_own() {
+        let (accounts, worker) = (Accounts::of_this_process(), own_number());
+        let Some(before) = accounts.of(worker) else { return };
+        let time = Duration::from_millis(50);
+        let during = with_large_stack(|| work_for(time).then(|| accounts.of(worker).unwrap()));
+        let ran = during.unwrap().unwrap().ran;
+        assert!(ran >= before.ran + time, "{ran:?} after {before:?}");
+        // It is gone, and with it what it has spent.
+        assert!(accounts.of(worker).unwrap().ran < before.ran + time);
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_thread_that_works_runs_up_an_account() {
         let accounts = Accounts::of_this_process();
         let Some(before) = accounts.of(own_number()) else { return };
-        let mut sum = 0_u64;
-        let ran = loop {
-            sum = std::hint::black_box((0..1_000_000_u64).fold(sum, u64::wrapping_add));
-            let now = accounts.of(own_number()).unwrap();
-            if now.ran > before.ran {
-                break now.ran;
-            }
-        };
+        assert!(work_for(Duration::from_millis(1)));
+        let ran = accounts.of(own_number()).unwrap().ran;
         assert!(ran > before.ran);
     }
 }

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::account::{Account, own_number};
+use super::account::Account;
+use crate::definition::stack::own_number;
 use crate::model::{ThreadId, lock};
 
 /// The time between two looks: short against every bound that is counted in looks.
@@ -295,6 +296,22 @@ mod tests {
         };
         assert_eq!([look(0, 0), look(0, 0), look(0, 0), look(0, 0)], [100, 200, 300, 400]);
         assert_eq!(look(20, 380), 120);
+    }
+
+    #[test]
+    fn a_helper_that_comes_and_goes_neither_adds_nor_hides_a_wait() {
+        let mut stand = Stand::default();
+        let mut look = |ran, waited| {
+            let [ran, waited] = [ran, waited].map(Duration::from_millis);
+            stand.look(1, Some(Account { ran, waited, ..Account::default() }), LOOK);
+            stand.stood().as_millis()
+        };
+        // The worker has run for long; a thread works for it, and is starved.
+        assert_eq!([look(90_000, 9_000), look(90_003, 9_005)], [100, 195]);
+        assert_eq!([look(90_006, 9_102), look(90_009, 9_199)], [198, 201]);
+        // It has ended, and the next one begins.
+        assert_eq!([look(90_000, 9_000), look(90_001, 9_004)], [301, 397]);
+        assert_eq!(look(90_005, 9_100), 401);
     }
 
     #[test]
