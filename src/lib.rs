@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod contract;
 pub mod dashboard;
 pub mod definition;
 pub mod executor;

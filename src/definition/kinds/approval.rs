@@ -8,11 +8,11 @@
 //! - `notBy` (optional): `starter`, who may not
 //! - `onTimeout` (optional): the choice that is taken then; without it the step fails
 
-use super::members::{is_open, literal};
+use super::members::{is_open, is_template, literal};
 use super::{Kind, Reads, signal};
+use crate::contract::Fields;
 use crate::definition::Action;
-use crate::definition::parse::Fields;
-use crate::model::{Faults, Node};
+use crate::model::Faults;
 
 pub(super) const KIND: Kind = Kind {
     name: "approval",
@@ -26,31 +26,22 @@ pub(super) const KIND: Kind = Kind {
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     with.require("prompt", faults);
     with.text("prompt", faults);
-    let open = matches!(with.get("choices"), Some(Node::String(text)) if is_open(text));
-    if !open && let Some(choices) = with.list("choices", faults) {
-        let at = with.at().key("choices");
-        if choices.is_empty() {
-            faults.add(&at, "there is something to choose");
-        }
-        for (index, choice) in choices.iter().enumerate() {
-            if !matches!(choice, Node::String(text) if !text.is_empty()) {
-                faults.add(&at.index(index), "a choice is a text");
-            }
-        }
-    }
-    approvers(with, faults);
+    texts(with, "choices", ("there is something to choose", "a choice is a text"), faults);
+    let nobody = "there is somebody who may answer";
+    let approver = "an approver is the name of a key, or a role";
+    texts(with, "approvers", (nobody, approver), faults);
     if with.text("notBy", faults).is_some_and(|text| text != "starter") {
-        faults.add(&with.at().key("notBy"), "notBy is \"starter\"");
+        with.fault("notBy", "notBy is \"starter\"", faults);
     }
     if let Some(choice) = literal(with, "onTimeout", faults) {
-        on_timeout(with, choice, faults);
+        on_timeout(with, &choice, faults);
     }
     let timeout = signal::limit(with, "timeout", faults);
     let escalation = signal::limit(with, "escalateAfter", faults);
     if let (Some(after), Some(timeout)) = (escalation, timeout)
         && after >= timeout
     {
-        faults.add(&with.at().key("escalateAfter"), "escalateAfter is shorter than timeout");
+        with.fault("escalateAfter", "escalateAfter is shorter than timeout", faults);
     }
     // What it says of who may answer is compiled with the names that templates may use.
     Some(Action::Approval { terms: None })
@@ -59,38 +50,35 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
 /// The members that say who may answer.
 pub(in crate::definition) const TERMS: [&str; 2] = ["approvers", "notBy"];
 
-/// A list of names and roles, or a template of one.
-fn approvers(with: &Fields<'_>, faults: &mut Faults) {
-    if matches!(with.get("approvers"), Some(Node::String(text)) if is_open(text)) {
+/// A list of texts, or a template of one; the faults are that it is empty, and that one is no text.
+fn texts(with: &Fields<'_>, name: &str, (empty, other): (&str, &str), faults: &mut Faults) {
+    if with.get(name).is_some_and(is_template) {
         return;
     }
-    let Some(names) = with.list("approvers", faults) else { return };
-    let at = with.at().key("approvers");
-    if names.is_empty() {
-        faults.add(&at, "there is somebody who may answer");
+    let Some(texts) = with.list(name, faults) else { return };
+    let at = with.at().key(name);
+    if texts.is_empty() {
+        faults.add(&at, empty);
     }
-    for (index, name) in names.iter().enumerate() {
-        if !matches!(name, Node::String(text) if !text.is_empty()) {
-            faults.add(&at.index(index), "an approver is the name of a key, or a role");
+    for (index, text) in texts.iter().enumerate() {
+        if text.text().is_none_or(|text| text.is_empty()) {
+            faults.add(&at.index(index), other);
         }
     }
 }
 
 fn on_timeout(with: &Fields<'_>, choice: &str, faults: &mut Faults) {
-    let at = with.at().key("onTimeout");
     if with.get("timeout").is_none() {
-        faults.add(&at, "onTimeout needs a timeout");
+        with.fault("onTimeout", "onTimeout needs a timeout", faults);
     }
+    let is_it = |text: &str| is_open(text) || text == choice;
     let offered = match with.get("choices") {
-        Some(Node::Array(choices)) => {
-            let is_it =
-                |node: &Node| matches!(node, Node::String(text) if is_open(text) || text == choice);
-            choices.iter().any(is_it)
-        }
-        Some(_) => true,
+        Some(choices) => choices.items().is_none_or(|choices| {
+            choices.iter().filter_map(|choice| choice.text()).any(|text| is_it(&text))
+        }),
         None => matches!(choice, "approve" | "reject"),
     };
     if !offered {
-        faults.add(&at, "onTimeout is one of the choices");
+        with.fault("onTimeout", "onTimeout is one of the choices", faults);
     }
 }

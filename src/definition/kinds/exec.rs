@@ -5,11 +5,11 @@
 //!   Which variables a server passes on is its [`VariablePolicy`](super::super::VariablePolicy).
 //! - `parse` (`text` unless given): what its standard output is read as: `text`, `json` or `lines`
 
-use super::members::{is_open, map, scalar, word};
+use super::members::{is_open, is_template, map, scalar, word};
 use super::{Kind, Reads};
+use crate::contract::Fields;
 use crate::definition::Action;
-use crate::definition::parse::Fields;
-use crate::model::{Faults, Node};
+use crate::model::Faults;
 
 pub(super) const KIND: Kind = Kind {
     name: "exec",
@@ -20,14 +20,10 @@ pub(super) const KIND: Kind = Kind {
 };
 
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
-    let args_at = with.at().key("args");
-    match with.get("args") {
-        None => {}
-        Some(Node::String(text)) if is_open(text) => {}
-        Some(_) => {
-            for (index, item) in with.list("args", faults).unwrap_or_default().iter().enumerate() {
-                scalar(item, &args_at.index(index), faults);
-            }
+    if !with.get("args").is_some_and(is_template) {
+        let at = with.at().key("args");
+        for (index, item) in with.list("args", faults).into_iter().flatten().enumerate() {
+            scalar(item, &at.index(index), faults);
         }
     }
     let mut variables = Vec::new();
@@ -41,13 +37,12 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     with.text("stdin", faults);
     with.text("cwd", faults);
     word(with, "parse", &["text", "json", "lines"], faults);
-    let at = with.at().key("program");
     with.require("program", faults);
     let program = with.text("program", faults)?;
-    if is_open(program) {
-        faults.add(&at, "program is literal: no template may choose what runs");
+    if is_open(&program) {
+        with.fault("program", "program is literal: no template may choose what runs", faults);
     } else if program.is_empty() || program.contains('\0') {
-        faults.add(&at, "program is the name of a program");
+        with.fault("program", "program is the name of a program", faults);
     }
-    Some(Action::Exec { program: program.to_owned(), variables })
+    Some(Action::Exec { program: program.into_owned(), variables })
 }

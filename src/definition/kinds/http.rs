@@ -6,11 +6,11 @@
 //! - `expectStatus` (200–299 unless given): an integer, or an array of integers and of ranges such as
 //!   `"200-299"`
 
-use super::members::{is_open, literal, map, scalar, word};
+use super::members::{is_template, literal, map, scalar, word};
 use super::{Kind, Reads};
+use crate::contract::{Fields, Value};
 use crate::definition::Action;
-use crate::definition::parse::Fields;
-use crate::model::{Faults, Node, Pointer};
+use crate::model::{Faults, Pointer};
 
 pub(super) const KIND: Kind = Kind {
     name: "http",
@@ -29,7 +29,7 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     word(with, "method", &METHODS, faults);
     with.require("url", faults);
     if let Some(text) = literal(with, "url", faults) {
-        check_url(text, &with.at().key("url"), faults);
+        check_url(&text, &with.at().key("url"), faults);
     }
     map(with, "headers", faults, |name, value, at, faults| {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -37,25 +37,21 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
             faults.add(at, "not the name of a header");
         }
         scalar(value, at, faults);
-        if let Node::String(text) = value
-            && text.contains(['\r', '\n', '\0'])
-        {
+        if value.text().is_some_and(|text| text.contains(['\r', '\n', '\0'])) {
             faults.add(at, "a header is one line");
         }
     });
-    map(with, "query", faults, |_, value, at, faults| match value {
-        Node::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
+    map(with, "query", faults, |_, value, at, faults| match value.items() {
+        Some(items) => {
+            for (index, item) in items.into_iter().enumerate() {
                 scalar(item, &at.index(index), faults);
             }
         }
-        Node::Null | Node::Bool(_) | Node::Number(_) | Node::String(_) | Node::Object(_) => {
-            scalar(value, at, faults);
-        }
+        None => scalar(value, at, faults),
     });
     with.text("body", faults);
     if with.get("json").is_some() && with.get("body").is_some() {
-        faults.add(&with.at().key("body"), "a request has json or body, not both");
+        with.fault("body", "a request has json or body, not both", faults);
     }
     if let Some(expected) = with.get("expectStatus") {
         check_expected(expected, &with.at().key("expectStatus"), faults);
@@ -71,34 +67,31 @@ fn check_url(text: &str, at: &Pointer, faults: &mut Faults) {
     }
 }
 
-fn check_expected(node: &Node, at: &Pointer, faults: &mut Faults) {
-    match node {
-        Node::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                if !is_expectation(item) {
-                    faults.add(&at.index(index), "a status from 100 to 599, or \"200-299\"");
-                }
-            }
-            if items.is_empty() {
-                faults.add(at, "expectStatus names at least one status");
+fn check_expected(expected: Value<'_>, at: &Pointer, faults: &mut Faults) {
+    if let Some(items) = expected.items() {
+        for (index, item) in items.iter().enumerate() {
+            if !(is_template(*item) || is_status(*item) || is_range(*item)) {
+                faults.add(&at.index(index), "a status from 100 to 599, or \"200-299\"");
             }
         }
-        Node::Number(_) if is_expectation(node) => {}
-        Node::String(text) if is_open(text) => {}
-        Node::Null | Node::Bool(_) | Node::Number(_) | Node::String(_) | Node::Object(_) => {
-            faults.add(at, "a status from 100 to 599, or an array of statuses and \"200-299\"");
+        if items.is_empty() {
+            faults.add(at, "expectStatus names at least one status");
         }
+    } else if !(is_template(expected) || is_status(expected)) {
+        faults.add(at, "a status from 100 to 599, or an array of statuses and \"200-299\"");
     }
 }
 
-fn is_expectation(node: &Node) -> bool {
-    let status = |digits: &str| digits.parse().ok().filter(|code| (100..=599_u16).contains(code));
-    match node {
-        Node::Number(digits) => status(digits).is_some(),
-        Node::String(text) if is_open(text) => true,
-        Node::String(text) => text.split_once('-').is_some_and(|(low, high)| {
-            matches!((status(low), status(high)), (Some(low), Some(high)) if low <= high)
-        }),
-        Node::Null | Node::Bool(_) | Node::Array(_) | Node::Object(_) => false,
-    }
+fn is_status(value: Value<'_>) -> bool {
+    value.number().and_then(status).is_some()
+}
+
+fn is_range(value: Value<'_>) -> bool {
+    let text = value.text().unwrap_or_default();
+    let ends = text.split_once('-').map(|(low, high)| (status(low), status(high)));
+    matches!(ends, Some((Some(low), Some(high))) if low <= high)
+}
+
+fn status(digits: &str) -> Option<u16> {
+    digits.parse().ok().filter(|code| (100..=599).contains(code))
 }

@@ -1,7 +1,7 @@
 //! A kind of step, as its row in the list of kinds says.
 
+use crate::contract::Fields;
 use crate::definition::Action;
-use crate::definition::parse::Fields;
 use crate::model::Faults;
 
 /// A kind of step.

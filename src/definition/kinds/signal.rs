@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use super::members::{is_open, literal};
+use super::members::{is_template, literal};
 use super::{Kind, Reads};
+use crate::contract::Fields;
 use crate::definition::Action;
-use crate::definition::parse::Fields;
-use crate::model::{Faults, Node, is_signal_name};
+use crate::model::{Faults, is_signal_name};
 
 pub(super) const KIND: Kind = Kind {
     name: "signal",
@@ -23,10 +23,10 @@ pub(super) const KIND: Kind = Kind {
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     with.require("name", faults);
     if let Some(name) = literal(with, "name", faults)
-        && !is_signal_name(name)
+        && !is_signal_name(&name)
     {
         let detail = "a signal's name must match [A-Za-z0-9][A-Za-z0-9._-]{0,127}";
-        faults.add(&with.at().key("name"), detail);
+        with.fault("name", detail, faults);
     }
     limit(with, "timeout", faults);
     Some(Action::Signal)
@@ -34,9 +34,5 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
 
 /// A member that says how long, where it is known already.
 pub(super) fn limit(with: &Fields<'_>, name: &str, faults: &mut Faults) -> Option<Duration> {
-    match with.get(name) {
-        Some(Node::String(text)) if is_open(text) => None,
-        Some(_) => with.duration(name, faults),
-        None => None,
-    }
+    with.get(name).filter(|given| !is_template(*given)).and_then(|_| with.duration(name, faults))
 }

@@ -2,11 +2,11 @@
 //!
 //! - `for` (a duration) or `until` (an RFC 3339 time), exactly one
 
-use super::members::{is_open, literal};
-use super::{Kind, Reads};
+use super::members::literal;
+use super::{Kind, Reads, signal};
+use crate::contract::Fields;
 use crate::definition::Action;
-use crate::definition::parse::Fields;
-use crate::model::{Faults, Node, Timestamp};
+use crate::model::{Faults, Timestamp};
 
 pub(super) const KIND: Kind = Kind {
     name: "sleep",
@@ -19,16 +19,15 @@ pub(super) const KIND: Kind = Kind {
 #[expect(clippy::unnecessary_wraps, reason = "beside kinds that can have nothing to do")]
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     match (with.get("for"), with.get("until")) {
-        (Some(Node::String(text)), None) if is_open(text) => {}
         (Some(_), None) => {
-            with.duration("for", faults);
+            signal::limit(with, "for", faults);
         }
         (None, Some(_)) => {
             if let Some(text) = literal(with, "until", faults)
-                && Timestamp::parse(text).is_none()
+                && Timestamp::parse(&text).is_none()
             {
                 let detail = "until is a time such as \"2030-01-31T08:00:00Z\"";
-                faults.add(&with.at().key("until"), detail);
+                with.fault("until", detail, faults);
             }
         }
         (Some(_), Some(_)) | (None, None) => {

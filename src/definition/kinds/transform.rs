@@ -4,7 +4,7 @@
 //! - `from` (any value, a template; absent: `{input, thread, steps: {id: {status, output}}}`)
 
 use super::{Kind, Reads};
-use crate::definition::parse::Fields;
+use crate::contract::Fields;
 use crate::definition::{Action, Filter};
 use crate::model::Faults;
 
@@ -18,10 +18,10 @@ pub(super) const KIND: Kind = Kind {
 
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     with.require("jq", faults);
-    match Filter::compile(with.text("jq", faults)?) {
+    match Filter::compile(&with.text("jq", faults)?) {
         Ok(filter) => Some(Action::Transform { filter }),
         Err(detail) => {
-            faults.add(&with.at().key("jq"), detail);
+            with.fault("jq", detail, faults);
             None
         }
     }

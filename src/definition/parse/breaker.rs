@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fields::Fields;
+use crate::contract::Fields;
 use crate::definition::StepBreaker;
 use crate::model::{BreakerPolicy, Faults};
 
@@ -16,12 +16,12 @@ const MAX_RESET_TIMEOUT: Duration = Duration::from_hours(24);
 /// Reads `breaker`, if the step has one; the default one if not. `leaves` is whether the step's
 /// kind leaves the process: nothing else has a target that could be away.
 pub(super) fn read(step: &Fields<'_>, leaves: bool, faults: &mut Faults) -> StepBreaker {
-    let Some(node) = step.get("breaker") else { return StepBreaker::default() };
+    let Some(given) = step.get("breaker") else { return StepBreaker::default() };
     let at = step.at().key("breaker");
     if !leaves {
         faults.add(&at, "a step of this kind does not leave the server and has no breaker");
     }
-    let Some(fields) = Fields::of(node, &at, "breaker", faults) else {
+    let Some(fields) = Fields::of(given, &at, "breaker", faults) else {
         return StepBreaker::default();
     };
     fields.allow(&["key", "failureThreshold", "resetTimeout"], faults);
@@ -38,9 +38,9 @@ fn key(fields: &Fields<'_>, faults: &mut Faults) -> Option<String> {
     let key = fields.text("key", faults)?;
     if !(1..=MAX_KEY).contains(&key.chars().count()) || key.contains(char::is_control) {
         let detail = format!("key has 1 to {MAX_KEY} characters, all of them printable");
-        faults.add(&fields.at().key("key"), detail);
+        fields.fault("key", detail, faults);
     }
-    Some(key.to_owned())
+    Some(key.into_owned())
 }
 
 fn threshold(fields: &Fields<'_>, faults: &mut Faults) -> Option<u32> {
@@ -50,7 +50,7 @@ fn threshold(fields: &Fields<'_>, faults: &mut Faults) -> Option<u32> {
     if threshold.is_none() {
         let detail =
             format!("failureThreshold is a whole number from 1 to {MAX_FAILURE_THRESHOLD}");
-        faults.add(&fields.at().key("failureThreshold"), detail);
+        fields.fault("failureThreshold", detail, faults);
     }
     threshold
 }
@@ -58,8 +58,8 @@ fn threshold(fields: &Fields<'_>, faults: &mut Faults) -> Option<u32> {
 fn reset_timeout(fields: &Fields<'_>, faults: &mut Faults) -> Option<Duration> {
     let timeout = fields.duration("resetTimeout", faults)?;
     if timeout.is_zero() || timeout > MAX_RESET_TIMEOUT {
-        let at = fields.at().key("resetTimeout");
-        faults.add(&at, "resetTimeout is longer than zero and at most 24 hours");
+        let detail = "resetTimeout is longer than zero and at most 24 hours";
+        fields.fault("resetTimeout", detail, faults);
     }
     Some(timeout)
 }

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use super::fields::Fields;
 use super::way::{Surroundings, way};
+use crate::contract::Fields;
 use crate::definition::template::Names;
-use crate::definition::{Action, PlanStep, scan};
+use crate::definition::{Action, PlanStep};
 use crate::model::{Faults, StepId};
 
 /// Members of a compensation: all that say how an attempt is made. Its output is not kept, and so
@@ -16,10 +16,10 @@ use crate::model::{Faults, StepId};
 const FIELDS: [&str; 7] =
     ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker"];
 
-/// Reads `compensate`, if the step has one; `raw` is the step's text, `visible` whom it may name.
+/// Reads `compensate`, if the step has one; `visible` is whom it may name.
 /// In a compensation, that is the step itself as well: what it has done.
 pub(super) fn read(
-    (step, raw): (&Fields<'_>, &str),
+    step: &Fields<'_>,
     id: Option<&StepId>,
     visible: &BTreeSet<&str>,
     around: &Surroundings<'_>,
@@ -28,18 +28,17 @@ pub(super) fn read(
     let at = step.at().key("compensate");
     let fields = Fields::of(step.get("compensate")?, &at, "compensate", faults)?;
     fields.allow(&FIELDS, faults);
-    let raw = scan::member(raw, "compensate").unwrap_or("{}");
     let mut visible = visible.clone();
     visible.extend(id.map(StepId::as_str));
     let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };
-    let way = way((&fields, raw), &names, &visible, around.defaults, faults)?;
+    let way = way(&fields, &names, &visible, around.defaults, faults)?;
     let undo = way.into_step(id?.clone());
     match *undo.action {
         Action::Http | Action::Exec { .. } | Action::Transform { .. } => Some(Box::new(undo)),
         Action::Sleep | Action::Signal | Action::Approval { .. } => {
             let kind = undo.action.kind();
             let detail = format!("{kind} steps wait and undo nothing: they cannot compensate");
-            faults.add(&at.key("kind"), detail);
+            fields.fault("kind", detail, faults);
             None
         }
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::fields::Fields;
 use super::way::{Surroundings, way};
+use crate::contract::Fields;
 use crate::definition::template::Names;
-use crate::definition::{Fallback, Template, scan};
+use crate::definition::{Fallback, Template};
 use crate::model::{Faults, StepId};
 
 /// Members of a fallback that is a step of its own: all that say how an attempt is made. The
@@ -26,10 +26,10 @@ const EITHER_FIELDS: [&str; 9] = [
     "check",
 ];
 
-/// Reads `fallback`, if the step has one; `raw` is the step's text, `visible` whom it may name.
+/// Reads `fallback`, if the step has one; `visible` is whom it may name.
 /// In a fallback, that is the step itself as well: why it failed.
 pub(super) fn read(
-    (step, raw): (&Fields<'_>, &str),
+    step: &Fields<'_>,
     id: Option<&StepId>,
     visible: &BTreeSet<&str>,
     around: &Surroundings<'_>,
@@ -37,21 +37,15 @@ pub(super) fn read(
 ) -> Option<Fallback> {
     let at = step.at().key("fallback");
     let fields = Fields::of(step.get("fallback")?, &at, "fallback", faults)?;
-    let raw = scan::member(raw, "fallback").unwrap_or("{}");
     let mut with_itself = visible.clone();
     with_itself.extend(id.map(StepId::as_str));
     let names = Names { steps: around.known, ancestors: Some(&with_itself), secrets: true };
-    if fields.get("output").is_some() {
+    if let Some(output) = fields.get("output") {
         fields.allow(&["output"], faults);
-        let output = scan::member(raw, "output").unwrap_or("null");
         // The output is journalled.
         let names = Names { secrets: false, ..names };
-        return Some(Fallback::Output(Template::compile(
-            output,
-            &at.key("output"),
-            &names,
-            faults,
-        )));
+        let output = Template::compile(output.raw(), &at.key("output"), &names, faults);
+        return Some(Fallback::Output(output));
     }
     if fields.get("kind").is_none() && fields.get("with").is_none() {
         fields.allow(&EITHER_FIELDS, faults);
@@ -59,7 +53,7 @@ pub(super) fn read(
         return None;
     }
     fields.allow(&STEP_FIELDS, faults);
-    let way = way((&fields, raw), &names, visible, around.defaults, faults)?;
+    let way = way(&fields, &names, visible, around.defaults, faults)?;
     Some(Fallback::Step(Box::new(way.into_step(id?.clone()))))
 }
 

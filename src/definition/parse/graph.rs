@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Faults, Node, Pointer};
+use crate::contract::Value;
+use crate::model::{Faults, Pointer};
 
 /// The graph of a workflow's steps, by position.
 pub(super) struct Graph {
@@ -15,7 +16,7 @@ pub(super) struct Graph {
 /// One step as far as the graph is concerned.
 pub(super) struct Vertex<'a> {
     pub(super) id: Option<&'a str>,
-    pub(super) depends_on: &'a [Node],
+    pub(super) depends_on: Vec<Value<'a>>,
     /// Where its `dependsOn` stands.
     pub(super) at: Pointer,
 }
@@ -129,14 +130,14 @@ fn read(
     let mut seen = std::collections::BTreeSet::new();
     for (index, entry) in vertex.depends_on.iter().enumerate() {
         let at = vertex.at.index(index);
-        let Node::String(id) = entry else {
+        let Some(id) = entry.text() else {
             faults.add(&at, format!("a step's id is a string, not {}", entry.type_name()));
             continue;
         };
-        let position = positions.get(id.as_str());
-        if vertex.id == Some(id) {
+        let position = positions.get(&*id);
+        if vertex.id == Some(&*id) {
             faults.add(&at, format!("step {id:?} depends on itself"));
-        } else if !seen.insert(id) {
+        } else if !seen.insert(id.clone()) {
             faults.add(&at, format!("step {id:?} stands here twice"));
         } else if let Some(position) = position {
             needs.push((*position, at));

@@ -3,7 +3,6 @@
 mod breaker;
 mod compensate;
 mod fallback;
-mod fields;
 mod graph;
 mod policy;
 mod step;
@@ -11,13 +10,12 @@ mod step;
 mod tests;
 mod way;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bounded_jq::with_large_stack;
 use sha2::{Digest, Sha256};
-
-pub(super) use fields::Fields;
 
 use self::graph::{Graph, Vertex};
 use self::policy::Policy;
@@ -25,8 +23,9 @@ use self::way::Surroundings;
 use super::outlay;
 use super::schema::WEIGHT_PER_BYTE;
 use super::template::Names;
-use super::{InputSchema, Plan, PlanStep, StepIx, Steps, Template, scan};
-use crate::model::{Fault, Faults, Json, MAX_STEPS, Node, Pointer, StepId, canonical_digest};
+use super::{InputSchema, Plan, PlanStep, StepIx, Steps, Template};
+use crate::contract::{Fields, Value};
+use crate::model::{Fault, Faults, Json, MAX_STEPS, Pointer, StepId, canonical_digest};
 
 /// Longest name of a workflow, in characters: it stands in URLs and in every list.
 const MAX_NAME: usize = 128;
@@ -89,14 +88,7 @@ impl Plan {
 
     fn read(workflow: &Json, at: &Pointer) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
-        let plan = match Node::parse(workflow) {
-            Ok(node) => read(&node, workflow, at, &mut faults),
-            Err(fault) => {
-                faults.add(at, fault.to_string());
-                None
-            }
-        };
-        match plan {
+        match read(workflow, at, &mut faults) {
             Some(plan) if faults.is_empty() => Ok(plan),
             _ => {
                 if faults.is_empty() {
@@ -108,28 +100,29 @@ impl Plan {
     }
 }
 
-fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Option<Plan> {
-    let fields = Fields::of(node, at, "a workflow", faults)?;
+fn read(workflow: &Json, at: &Pointer, faults: &mut Faults) -> Option<Plan> {
+    let fields = Fields::of(Value::of(workflow), at, "a workflow", faults)?;
     fields.allow(&WORKFLOW_FIELDS, faults);
     let name = name(&fields, faults);
     fields.text("description", faults);
-    let input_schema = input_schema(&fields, workflow, faults);
+    let input_schema = input_schema(&fields, faults);
     let defaults = defaults(&fields, faults);
     let pauses_on_failure = pauses_on_failure(&fields, faults);
     let timeout = positive("timeout", &fields, faults);
     let escalate_after = positive("escalateAfter", &fields, faults);
     let steps_at = at.key("steps");
     fields.require("steps", faults);
-    let nodes = fields.list("steps", faults).unwrap_or_default();
-    if fields.get("steps").is_some_and(|steps| *steps == Node::Array(Vec::new())) {
+    let listed = fields.list("steps", faults);
+    if listed.as_ref().is_some_and(Vec::is_empty) {
         faults.add(&steps_at, "a workflow has at least one step");
     }
-    if nodes.len() > MAX_STEPS {
+    let listed = listed.unwrap_or_default();
+    if listed.len() > MAX_STEPS {
         faults.add(&steps_at, format!("a workflow has at most {MAX_STEPS} steps"));
         return None;
     }
-    let steps: Vec<Option<Fields<'_>>> = nodes
-        .iter()
+    let steps: Vec<Option<Fields<'_>>> = listed
+        .into_iter()
         .enumerate()
         .map(|(index, step)| Fields::of(step, &steps_at.index(index), "a step", faults))
         .collect();
@@ -138,30 +131,28 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
         .iter()
         .enumerate()
         .rev()
-        .filter_map(|(position, id)| id.map(|id| (id, position)))
+        .filter_map(|(position, id)| Some((id.as_deref()?, position)))
         .collect();
     let graph = graph(&steps, &ids, &positions, faults);
     let known: BTreeSet<&str> = positions.keys().copied().collect();
     let around = Surroundings { ids: &ids, known: &known, graph: &graph, defaults: &defaults };
-    let raw_steps = scan::member(workflow.as_str(), "steps").unwrap_or("[]");
     let mut planned = Vec::new();
-    for ((position, fields), raw) in steps.iter().enumerate().zip(scan::items(raw_steps)) {
-        let step = fields.as_ref().and_then(|f| step::read(position, f, raw, &around, faults));
-        planned.extend(step);
+    for (position, fields) in steps.iter().enumerate() {
+        planned.extend(fields.as_ref().and_then(|f| step::read(position, f, &around, faults)));
         if outlay::is_spent() {
             return None;
         }
     }
-    let output = scan::member(workflow.as_str(), "output").map(|output| {
+    let output = fields.get("output").map(|output| {
         let names = Names { steps: &known, ancestors: None, secrets: false };
-        Template::compile(output, &at.key("output"), &names, faults)
+        Template::compile(output.raw(), &at.key("output"), &names, faults)
     });
     if !faults.is_empty() {
         return None;
     }
     let steps = link(planned, &graph);
     Some(Plan {
-        name: name?.to_owned(),
+        name: name?.into_owned(),
         hash: hash(workflow),
         meaning: canonical_digest(workflow),
         text: workflow.as_str().to_owned(),
@@ -175,24 +166,24 @@ fn read(node: &Node, workflow: &Json, at: &Pointer, faults: &mut Faults) -> Opti
     })
 }
 
-fn name<'a>(fields: &Fields<'a>, faults: &mut Faults) -> Option<&'a str> {
+fn name<'a>(fields: &Fields<'a>, faults: &mut Faults) -> Option<Cow<'a, str>> {
     fields.require("name", faults);
     let name = fields.text("name", faults)?;
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     if !first || !rest || name.len() > MAX_NAME {
-        faults.add(&fields.at().key("name"), "a name must match [A-Za-z0-9][A-Za-z0-9._-]{0,127}");
+        fields.fault("name", "a name must match [A-Za-z0-9][A-Za-z0-9._-]{0,127}", faults);
     }
     Some(name)
 }
 
 /// Whether a thread is paused when a step has used up its attempts (`pause`), or fails (`fail`).
 fn pauses_on_failure(fields: &Fields<'_>, faults: &mut Faults) -> bool {
-    match fields.text("onFailure", faults) {
+    match fields.text("onFailure", faults).as_deref() {
         None | Some("fail") => false,
         Some("pause") => true,
         Some(_) => {
-            faults.add(&fields.at().key("onFailure"), "onFailure is \"fail\" or \"pause\"");
+            fields.fault("onFailure", "onFailure is \"fail\" or \"pause\"", faults);
             false
         }
     }
@@ -202,25 +193,23 @@ fn pauses_on_failure(fields: &Fields<'_>, faults: &mut Faults) -> bool {
 fn positive(name: &str, fields: &Fields<'_>, faults: &mut Faults) -> Option<Duration> {
     let duration = fields.duration(name, faults)?;
     if duration.is_zero() {
-        faults.add(&fields.at().key(name), format!("{name} is longer than zero"));
+        fields.fault(name, format!("{name} is longer than zero"), faults);
     }
     Some(duration)
 }
 
-fn input_schema(fields: &Fields<'_>, workflow: &Json, faults: &mut Faults) -> Option<InputSchema> {
+fn input_schema(fields: &Fields<'_>, faults: &mut Faults) -> Option<InputSchema> {
     let at = fields.at().key("inputSchema");
-    match fields.get("inputSchema")? {
-        Node::Object(_) | Node::Bool(_) => {}
-        other @ (Node::Null | Node::Number(_) | Node::String(_) | Node::Array(_)) => {
-            faults.add(&at, format!("inputSchema is an object, not {}", other.type_name()));
-            return None;
-        }
+    let schema = fields.get("inputSchema")?;
+    let found = schema.type_name();
+    if !matches!(found, "object" | "boolean") {
+        faults.add(&at, format!("inputSchema is an object, not {found}"));
+        return None;
     }
-    let raw = scan::member(workflow.as_str(), "inputSchema")?;
-    let schema = Json::trusted(raw.to_owned()).ok()?;
-    let paid = outlay::schema(raw.len())
-        .and_then(|()| outlay::weigh(raw.len().saturating_mul(WEIGHT_PER_BYTE)));
-    let compiled = paid.and_then(|()| InputSchema::compile(&schema));
+    let length = schema.raw().len();
+    let paid =
+        outlay::schema(length).and_then(|()| outlay::weigh(length.saturating_mul(WEIGHT_PER_BYTE)));
+    let compiled = paid.and_then(|()| InputSchema::compile(&schema.to_json()));
     match compiled {
         Ok(schema) => Some(schema),
         Err(detail) => {
@@ -232,17 +221,16 @@ fn input_schema(fields: &Fields<'_>, workflow: &Json, faults: &mut Faults) -> Op
 
 fn defaults(fields: &Fields<'_>, faults: &mut Faults) -> Policy {
     let at = fields.at().key("defaults");
-    let Some(node) = fields.get("defaults") else { return Policy::default() };
-    let Some(defaults) = Fields::of(node, &at, "defaults", faults) else {
-        return Policy::default();
-    };
+    let given = fields.get("defaults");
+    let defaults = given.and_then(|given| Fields::of(given, &at, "defaults", faults));
+    let Some(defaults) = defaults else { return Policy::default() };
     defaults.allow(&policy::FIELDS, faults);
     Policy::read(&defaults, faults)
 }
 
 /// The ids of the steps by position; a bad or repeated one is a fault, and still known by name so
 /// that whoever refers to it is not at fault too.
-fn ids<'a>(steps: &[Option<Fields<'a>>], faults: &mut Faults) -> Vec<Option<&'a str>> {
+fn ids<'a>(steps: &[Option<Fields<'a>>], faults: &mut Faults) -> Vec<Option<Cow<'a, str>>> {
     let mut seen = BTreeSet::new();
     let mut ids = Vec::new();
     for fields in steps {
@@ -253,11 +241,11 @@ fn ids<'a>(steps: &[Option<Fields<'a>>], faults: &mut Faults) -> Vec<Option<&'a 
         fields.allow(&STEP_FIELDS, faults);
         fields.require("id", faults);
         let id = fields.text("id", faults);
-        if let Some(text) = id {
+        if let Some(text) = &id {
             if let Err(fault) = StepId::parse(text) {
-                faults.add(&fields.at().key("id"), fault.to_string());
-            } else if !seen.insert(text) {
-                faults.add(&fields.at().key("id"), format!("there are two steps {text:?}"));
+                fields.fault("id", fault.to_string(), faults);
+            } else if !seen.insert(text.clone()) {
+                fields.fault("id", format!("there are two steps {text:?}"), faults);
             }
         }
         ids.push(id);
@@ -267,7 +255,7 @@ fn ids<'a>(steps: &[Option<Fields<'a>>], faults: &mut Faults) -> Vec<Option<&'a 
 
 fn graph(
     steps: &[Option<Fields<'_>>],
-    ids: &[Option<&str>],
+    ids: &[Option<Cow<'_, str>>],
     positions: &BTreeMap<&str, usize>,
     faults: &mut Faults,
 ) -> Graph {
@@ -275,11 +263,11 @@ fn graph(
     for (fields, id) in steps.iter().zip(ids) {
         vertices.push(match fields {
             Some(fields) => Vertex {
-                id: *id,
+                id: id.as_deref(),
                 depends_on: step::depends_on(fields, faults),
                 at: fields.at().key("dependsOn"),
             },
-            None => Vertex { id: None, depends_on: &[], at: Pointer::root() },
+            None => Vertex { id: None, depends_on: Vec::new(), at: Pointer::root() },
         });
     }
     Graph::build(&vertices, positions, faults)

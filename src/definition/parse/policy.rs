@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::fields::Fields;
-use crate::model::{Faults, Node, Pointer, RetryPolicy};
+use crate::contract::{Fields, Value};
+use crate::model::{Faults, Pointer, RetryPolicy};
 
 /// The fields that a step and the workflow's `defaults` share.
 pub(super) const FIELDS: [&str; 5] =
@@ -51,13 +51,13 @@ impl Policy {
     /// Reads the policy's fields from a step or from `defaults`.
     pub(super) fn read(fields: &Fields<'_>, faults: &mut Faults) -> Self {
         let retry =
-            fields.get("retry").map(|node| Retry::read(node, &fields.at().key("retry"), faults));
+            fields.get("retry").map(|given| Retry::read(given, &fields.at().key("retry"), faults));
         let timeout = fields.duration("timeout", faults);
         let warn_after = fields.duration("warnAfter", faults);
         let heartbeat_timeout = fields.duration("heartbeatTimeout", faults);
         for (name, limit) in [("timeout", timeout), ("heartbeatTimeout", heartbeat_timeout)] {
             if limit.is_some_and(|limit| limit.is_zero()) {
-                faults.add(&fields.at().key(name), format!("{name} is longer than zero"));
+                fields.fault(name, format!("{name} is longer than zero"), faults);
             }
         }
         let continue_on_error = fields.flag("continueOnError", faults);
@@ -105,8 +105,8 @@ impl Policy {
 }
 
 impl Retry {
-    fn read(node: &Node, at: &Pointer, faults: &mut Faults) -> Self {
-        let Some(fields) = Fields::of(node, at, "retry", faults) else { return Self::default() };
+    fn read(given: Value<'_>, at: &Pointer, faults: &mut Faults) -> Self {
+        let Some(fields) = Fields::of(given, at, "retry", faults) else { return Self::default() };
         let known =
             ["maxAttempts", "initialInterval", "backoffFactor", "maxInterval", "jitter", "retryOn"];
         fields.allow(&known, faults);
@@ -168,7 +168,7 @@ fn max_attempts(fields: &Fields<'_>, faults: &mut Faults) -> Option<u32> {
     let attempts = digits.parse().ok().filter(|attempts| (1..=MAX_ATTEMPTS).contains(attempts));
     if attempts.is_none() {
         let detail = format!("maxAttempts is a whole number from 1 to {MAX_ATTEMPTS}");
-        faults.add(&fields.at().key("maxAttempts"), detail);
+        fields.fault("maxAttempts", detail, faults);
     }
     attempts
 }
@@ -178,7 +178,7 @@ fn backoff_factor(fields: &Fields<'_>, faults: &mut Faults) -> Option<f64> {
     let factor = digits.parse().ok().filter(|factor| (1.0..=MAX_BACKOFF_FACTOR).contains(factor));
     if factor.is_none() {
         let detail = format!("backoffFactor is a number from 1 to {MAX_BACKOFF_FACTOR}");
-        faults.add(&fields.at().key("backoffFactor"), detail);
+        fields.fault("backoffFactor", detail, faults);
     }
     factor
 }
@@ -191,12 +191,9 @@ fn retry_on(fields: &Fields<'_>, faults: &mut Faults) -> Option<Vec<String>> {
     }
     let mut names = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        if let Node::String(name) = item
-            && is_code(name)
-        {
-            names.push(name.clone());
-        } else {
-            faults.add(&at.index(index), "retryOn lists error codes or categories");
+        match item.text().filter(|name| is_code(name)) {
+            Some(name) => names.push(name.into_owned()),
+            None => faults.add(&at.index(index), "retryOn lists error codes or categories"),
         }
     }
     Some(names)

@@ -1,20 +1,21 @@
 //! Reads how the attempts of a step are made, or those of its fallback or its compensation.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::breaker;
-use super::fields::Fields;
 use super::graph::Graph;
 use super::policy::{Effective, Policy};
+use crate::contract::{Fields, Value};
 use crate::definition::template::Names;
-use crate::definition::{Action, Check, PlanStep, StepBreaker, Template, kinds, scan};
-use crate::model::{Faults, Node, Pointer, StepId};
+use crate::definition::{Action, Check, PlanStep, StepBreaker, Template, kinds};
+use crate::model::{Faults, Pointer, StepId};
 
 /// The parts of a workflow that reading a step needs.
 pub(super) struct Surroundings<'a> {
     /// The ids of all steps, by position.
-    pub(super) ids: &'a [Option<&'a str>],
+    pub(super) ids: &'a [Option<Cow<'a, str>>],
     /// The same, as a set.
     pub(super) known: &'a BTreeSet<&'a str>,
     /// The dependencies between steps.
@@ -32,16 +33,16 @@ pub(super) struct Way {
     check: Option<Check>,
 }
 
-/// Reads how attempts are made, and what decides about their outputs; `raw` is the text of `fields`,
-/// `ancestors` are whom a `check` may name.
+/// Reads how attempts are made, and what decides about their outputs; `ancestors` are whom a `check`
+/// may name.
 pub(super) fn way(
-    (fields, raw): (&Fields<'_>, &str),
+    fields: &Fields<'_>,
     names: &Names<'_>,
     ancestors: &BTreeSet<&str>,
     defaults: &Policy,
     faults: &mut Faults,
 ) -> Option<Way> {
-    let work = work(fields, raw, names, faults);
+    let work = work(fields, names, faults);
     let mut policy = Policy::read(fields, faults).over(defaults, fields.at(), faults);
     let shows_life = shows_life(fields, faults);
     policy.heartbeat_timeout = policy.heartbeat_timeout.filter(|_| shows_life);
@@ -54,7 +55,7 @@ pub(super) fn way(
         let detail = format!(
             "a {kind} step makes no attempt whose output could be checked; let one after it"
         );
-        faults.add(&fields.at().key("check"), detail);
+        fields.fault("check", detail, faults);
     }
     Some(Way { action, with, policy, breaker, check })
 }
@@ -86,66 +87,53 @@ impl Way {
 /// Whether the step's kind shows signs of life. If it does not, a `heartbeatTimeout` of its own is a
 /// fault; one of `defaults` means the other steps.
 fn shows_life(fields: &Fields<'_>, faults: &mut Faults) -> bool {
-    let Some(Node::String(name)) = fields.get("kind") else { return true };
-    let shows_life = kinds::find(name).is_none_or(|kind| kind.shows_life);
+    let Some(name) = fields.get("kind").and_then(Value::text) else { return true };
+    let shows_life = kinds::find(&name).is_none_or(|kind| kind.shows_life);
     if !shows_life && fields.get("heartbeatTimeout").is_some() {
         let detail = format!("a {name} step runs inside the server and shows no sign of life");
-        faults.add(&fields.at().key("heartbeatTimeout"), detail);
+        fields.fault("heartbeatTimeout", detail, faults);
     }
     shows_life
 }
 
 /// Reads `kind` and `with`.
-fn work(
-    fields: &Fields<'_>,
-    raw: &str,
-    names: &Names<'_>,
-    faults: &mut Faults,
-) -> Option<(Action, Template)> {
+fn work(fields: &Fields<'_>, names: &Names<'_>, faults: &mut Faults) -> Option<(Action, Template)> {
     fields.require("kind", faults);
     let with = fields.require("with", faults);
     let name = fields.text("kind", faults)?;
-    let Some(kind) = kinds::find(name) else {
-        faults.add(
-            &fields.at().key("kind"),
-            format!("unknown kind {name:?}; known are {}", kinds::names()),
-        );
+    let Some(kind) = kinds::find(&name) else {
+        let detail = format!("unknown kind {name:?}; known are {}", kinds::names());
+        fields.fault("kind", detail, faults);
         return None;
     };
     let at = fields.at().key("with");
+    let raw = with?.raw();
     let with = Fields::of(with?, &at, "with", faults)?;
     with.allow(kind.fields, faults);
     let action = (kind.check)(&with, faults);
-    let raw_with = scan::member(raw, "with").unwrap_or("{}");
+    // What a filter reads ends up in its output, which is journalled like what a kind says so of.
+    let journalled = Names { secrets: false, ..*names };
     let template = match kind.reads {
-        kinds::Reads::With => Template::compile(raw_with, &at, names, faults),
+        kinds::Reads::With => Template::compile(raw, &at, names, faults),
         kinds::Reads::Url(member) => {
-            Template::compile(raw_with, &at, names, faults).with_url(member, raw_with, names)
+            Template::compile(raw, &at, names, faults).with_url(member, raw, names)
         }
-        kinds::Reads::Journalled => {
-            Template::compile(raw_with, &at, &Names { secrets: false, ..*names }, faults)
-        }
-        kinds::Reads::From => match scan::member(raw_with, "from") {
-            // What a filter reads ends up in its output, which is journalled.
-            Some(from) => Template::compile(
-                from,
-                &at.key("from"),
-                &Names { secrets: false, ..*names },
-                faults,
-            ),
+        kinds::Reads::Journalled => Template::compile(raw, &at, &journalled, faults),
+        kinds::Reads::From => match with.get("from") {
+            Some(from) => Template::compile(from.raw(), &at.key("from"), &journalled, faults),
             None => Template::whole_scope(),
         },
     };
     let mut action = action?;
     if let Action::Approval { terms } = &mut action {
-        *terms = Template::of_members(&kinds::TERMS, raw_with, names);
+        *terms = Template::of_members(&kinds::TERMS, raw, names);
     }
     Some((action, template))
 }
 
 fn check(fields: &Fields<'_>, visible: &BTreeSet<&str>, faults: &mut Faults) -> Option<Check> {
     let text = fields.text("check", faults)?;
-    compiled(Check::compile(text, visible), &fields.at().key("check"), faults)
+    compiled(Check::compile(&text, visible), &fields.at().key("check"), faults)
 }
 
 /// The compiled value, if there is one; its faults are added to `faults`.

@@ -14,28 +14,42 @@ use self::modules::{Modules, Names};
 /// What each layer may import of ours. A layer that is not listed may not exist.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("contract", &["model"]),
     ("observe", &["model"]),
-    ("definition", &["model"]),
-    ("machine", &["model", "definition"]),
+    ("definition", &["model", "contract"]),
+    ("machine", &["model", "contract", "definition"]),
     ("explain", &["model", "definition", "machine"]),
     ("store", &["model", "observe"]),
     ("executor", &["model", "definition", "observe"]),
-    ("runtime", &["model", "definition", "machine", "explain", "observe", "store", "executor"]),
+    (
+        "runtime",
+        &["model", "contract", "definition", "machine", "explain", "observe", "store", "executor"],
+    ),
     ("identity", &["model"]),
-    ("api", &["model", "definition", "observe", "identity", "runtime"]),
-    ("dashboard", &["model", "definition", "observe", "runtime"]),
+    ("api", &["model", "contract", "definition", "observe", "identity", "runtime"]),
+    ("dashboard", &["model", "contract", "definition", "observe", "runtime"]),
     ("config", CORE),
     ("telemetry", &["config"]),
     ("app", COMPOSED),
-    ("cli", &["app", "config", "telemetry", "model"]),
+    ("cli", &["app", "config", "telemetry", "contract", "model"]),
     ("lib", &[]),
     ("main", &[]),
 ];
 
-const CORE: &[&str] =
-    &["model", "definition", "machine", "observe", "store", "executor", "identity", "runtime"];
+const CORE: &[&str] = &[
+    "model",
+    "contract",
+    "definition",
+    "machine",
+    "observe",
+    "store",
+    "executor",
+    "identity",
+    "runtime",
+];
 const COMPOSED: &[&str] = &[
     "model",
+    "contract",
     "definition",
     "machine",
     "observe",
