@@ -11,13 +11,13 @@ use axum::http::{HeaderMap, header};
 use futures_util::StreamExt;
 
 use super::Api;
-use super::fields::Fields;
 use super::memory::Held;
 use super::problem::{
     BODY_TOO_LARGE, MALFORMED_JSON, Problem, REQUEST_TIMEOUT, UNSUPPORTED_MEDIA_TYPE,
 };
 use super::quota::Unannounced;
-use crate::model::{Fault, Json, JsonFault, Namespace, ThreadId};
+use crate::contract::Request as JsonRequest;
+use crate::model::{Fault, Faults, Json, JsonFault, Namespace, ThreadId};
 
 /// The longest time that a body may take to arrive: a slow sender must not hold memory and a
 /// connection.
@@ -28,14 +28,10 @@ const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// A request's JSON body, read whole.
 pub(super) struct Body<T>(pub(super) T);
 
-/// A type that a JSON body is read into.
-pub(super) trait FromBody: Sized + Send + Sync {
-    /// The members a body may have.
-    const MEMBERS: &'static [&'static str];
+/// A request that is a JSON body.
+pub(super) trait FromBody: JsonRequest + Send + Sync {
     /// Whether the body may be left out.
     const OPTIONAL: bool = false;
-    /// Takes the known members, and notes faults in `fields`.
-    fn read(fields: &mut Fields<'_>) -> Self;
     /// Returns the faults inside the members' values, which the runtime would find if the body had
     /// no others, so that one answer names all faults.
     fn faults_within(
@@ -59,14 +55,16 @@ impl<T: FromBody> FromRequest<Api> for Body<T> {
             }
             Some(_) | None => return Err(Problem::new(&MALFORMED_JSON, "a JSON body is needed")),
         };
-        let mut fields = Fields::open(&json).map_err(Problem::faults)?;
-        let value = T::read(&mut fields);
-        if let Err(mut faults) = fields.finish(T::MEMBERS) {
+        let mut faults = Faults::default();
+        let read = T::read(&json, &mut faults);
+        if let Some(request) = read {
+            if faults.is_empty() {
+                return Ok(Self(request));
+            }
             let namespace = namespace.ok_or_else(Problem::internal)?;
-            faults.extend(value.faults_within(api, &namespace).await);
-            return Err(Problem::faults(faults));
+            faults.extend(request.faults_within(api, &namespace).await);
         }
-        Ok(Self(value))
+        Err(Problem::faults(faults.into_vec()))
     }
 }
 

@@ -13,7 +13,6 @@ mod conditional;
 mod connections;
 mod cors;
 mod extract;
-mod fields;
 mod gate;
 mod guessers;
 mod holding;

@@ -3,9 +3,18 @@
 //! [`Fields`] is the one strict reader of what clients write: of request bodies and of workflows.
 
 mod fields;
+mod names;
+mod requests;
+mod secret;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 mod value;
+mod workflow;
 
 pub use fields::Fields;
+pub use requests::*;
+pub use secret::SigningSecret;
 pub use value::Value;
+pub use workflow::*;

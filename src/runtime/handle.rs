@@ -15,18 +15,22 @@ use super::claim::recoveries;
 use super::drive::snapshots;
 use super::feed::shared;
 use super::notices;
+use crate::contract::{
+    AbortRequest, EditRequest, ForkRequest, NotificationPatch, NotificationRequest, ReasonRequest,
+    ResolveRequest, ResumeRequest, SkipRequest, StoredName, WorkflowCheck,
+};
 use crate::definition::Plan;
-use crate::model::{Epoch, Json, Namespace, Pointer, Seq, StepId, ThreadId};
+use crate::model::{Epoch, Json, Namespace, Seq, StepId, ThreadId};
 use crate::observe::Memory;
 use crate::runtime::core::Core;
 use crate::runtime::feed::heads::Follow;
 use crate::runtime::feed::live::LiveEvents;
 use crate::runtime::types::{
-    AbortHow, AuditEvent, AuditItem, AuditQuery, Checkpoint, CheckpointQuery, Control, Diagnostics,
-    EventPage, Explanation, ForkHow, HealthReport, HeldEvent, Intervention, InterventionQuery,
-    Invoke, Invoked, Monitor, Notification, NotificationChange, NotificationTest, Page, RawEvent,
-    RecoveryItem, ResumeHow, RuntimeError, Stats, StatusDocument, StepChange, StoreHealth,
-    StoredWorkflow, ThreadDiff, ThreadItem, ThreadQuery,
+    AuditEvent, AuditItem, AuditQuery, Checkpoint, CheckpointQuery, Control, Diagnostics,
+    EventPage, Explanation, HealthReport, HeldEvent, Intervention, InterventionQuery, Invoke,
+    Invoked, Monitor, Notification, NotificationTest, Page, RawEvent, RecoveryItem, RuntimeError,
+    Signal, Stats, StatusDocument, StoreHealth, StoredWorkflow, ThreadDiff, ThreadItem,
+    ThreadQuery,
 };
 
 /// The runtime as faces see it; cheap to clone.
@@ -149,19 +153,20 @@ impl Handle {
     pub async fn pause(
         &self,
         thread: &ThreadId,
+        request: ReasonRequest,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        control::pause(&self.core, thread, control).await
+        control::pause(&self.core, thread, request, control).await
     }
 
     /// Continues a failed, aborted or paused thread.
     pub async fn resume(
         &self,
         thread: &ThreadId,
-        how: ResumeHow,
+        request: ResumeRequest,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        control::resume(&self.core, thread, how, control).await
+        control::resume(&self.core, thread, request, control).await
     }
 
     /// Makes a new thread that begins with the history of another up to one of its events. When
@@ -169,10 +174,10 @@ impl Handle {
     pub async fn fork(
         &self,
         thread: &ThreadId,
-        how: ForkHow,
+        request: ForkRequest,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        fork::fork(&self.core, thread, how, control).await
+        fork::fork(&self.core, thread, request, control).await
     }
 
     /// Compares two threads by their events and steps.
@@ -180,35 +185,57 @@ impl Handle {
         compare::diff(&self.core, a, b).await
     }
 
-    /// Retries, skips or edits one step.
-    pub async fn change_step(
+    /// Starts the next attempt of a step now.
+    pub async fn retry_step(
         &self,
         thread: &ThreadId,
-        change: (StepId, StepChange),
+        step: StepId,
+        request: ReasonRequest,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        control::change_step(&self.core, thread, change, control).await
+        control::retry_step(&self.core, thread, step, (request, control)).await
     }
 
-    /// Sends a thread a signal: its name and payload.
+    /// Skips a step.
+    pub async fn skip_step(
+        &self,
+        thread: &ThreadId,
+        step: StepId,
+        request: SkipRequest,
+        control: Control,
+    ) -> Result<Invoked, RuntimeError> {
+        control::skip_step(&self.core, thread, step, (request, control)).await
+    }
+
+    /// Replaces the output of a completed step.
+    pub async fn edit_step(
+        &self,
+        thread: &ThreadId,
+        step: StepId,
+        request: EditRequest,
+        control: Control,
+    ) -> Result<Invoked, RuntimeError> {
+        control::edit_step(&self.core, thread, step, (request, control)).await
+    }
+
+    /// Sends a thread a signal.
     pub async fn signal(
         &self,
         thread: &ThreadId,
-        signal: (String, Json),
+        signal: Signal,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
         control::signal(&self.core, thread, signal, control).await
     }
 
-    /// Decides an intervention of a namespace by a choice and, if the decision is to be bound to
-    /// it, the digest of the content that the caller saw; `control.reason` is the comment.
+    /// Decides an intervention of a namespace.
     pub async fn resolve(
         &self,
         id: (&Namespace, String),
-        decision: (String, Option<String>),
+        request: ResolveRequest,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        control::resolve(&self.core, id, decision, control).await
+        control::resolve(&self.core, id, request, control).await
     }
 
     /// Aborts a thread for good, cancelling the attempts under way. For a thread that has ended,
@@ -216,10 +243,10 @@ impl Handle {
     pub async fn abort(
         &self,
         thread: &ThreadId,
-        how: AbortHow,
+        request: AbortRequest,
         control: Control,
     ) -> Result<Invoked, RuntimeError> {
-        control::abort(&self.core, thread, how, control).await
+        control::abort(&self.core, thread, request, control).await
     }
 
     /// Lists the points that a thread can be continued or forked from, newest first.
@@ -258,10 +285,10 @@ impl Handle {
     pub async fn create_notification(
         &self,
         namespace: &Namespace,
-        change: NotificationChange,
+        request: NotificationRequest,
         by: String,
     ) -> Result<Notification, RuntimeError> {
-        notices::create(&self.core, namespace, change, by).await
+        notices::create(&self.core, namespace, request, by).await
     }
 
     /// Lists subscriptions, newest first.
@@ -283,10 +310,10 @@ impl Handle {
     pub async fn change_notification(
         &self,
         id: (&Namespace, &str),
-        change: NotificationChange,
+        patch: NotificationPatch,
         by: &str,
     ) -> Result<Notification, RuntimeError> {
-        notices::update(&self.core, id, change, by).await
+        notices::update(&self.core, id, patch, by).await
     }
 
     /// Deletes a subscription and its unsent messages.
@@ -344,15 +371,13 @@ impl Handle {
     }
 
     /// Checks a workflow (and an input, if one is given) for a namespace, without running or
-    /// storing anything. Pointers of faults start at `at` for the workflow, `/input` for the input.
+    /// storing anything.
     pub async fn validate(
         &self,
         namespace: &Namespace,
-        workflow: &Json,
-        input: Option<&Json>,
-        at: &Pointer,
+        check: &WorkflowCheck,
     ) -> Result<Arc<Plan>, RuntimeError> {
-        workflows::validate(&self.core, namespace, (workflow, input), at).await
+        workflows::validate(&self.core, namespace, check).await
     }
 
     /// Stores a workflow as the next version of its name; the same text again changes nothing.
@@ -364,13 +389,13 @@ impl Handle {
         workflows::save(&self.core, namespace, workflow).await
     }
 
-    /// Returns a stored workflow: `version` or the newest.
+    /// Returns a stored workflow.
     pub async fn workflow(
         &self,
-        name: (&Namespace, &str),
-        version: Option<u32>,
+        namespace: &Namespace,
+        named: &StoredName,
     ) -> Result<StoredWorkflow, RuntimeError> {
-        workflows::get(&self.core, name, version).await
+        workflows::get(&self.core, namespace, named).await
     }
 
     /// Lists stored workflows by name, with the newest version of each.

@@ -1,51 +1,18 @@
 //! `POST /threads/{threadId}/abort`: stops a thread and cancels what runs.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use utoipa::ToSchema;
 
-use super::control::{Change, reason};
+use super::control::Change;
 use super::invoke::{InvokeAnswer, answer};
 use crate::api::Api;
 use crate::api::extract::{Body, FromBody, ThreadPath};
-use crate::api::fields::Fields;
 use crate::api::problem::Problem;
-use crate::runtime::AbortHow;
+use crate::contract::AbortRequest;
 
-/// The longest grace: a client that wants to wait for longer pauses the thread.
-const MAX_GRACE: Duration = Duration::from_hours(1);
-
-/// Why the thread is stopped.
-#[derive(Debug, ToSchema)]
-#[schema(as = AbortRequest)]
-#[serde(deny_unknown_fields)]
-pub(in crate::api) struct AbortBody {
-    /// Recorded in the journal.
-    #[schema(max_length = 2048)]
-    reason: Option<String>,
-    /// Whether to undo the completed steps that say how (`compensate`), in the reverse order of their
-    /// completion; `false` if absent.
-    compensate: Option<bool>,
-    /// How long attempts under way may still take to end by themselves, their results being kept;
-    /// none, unless it is said. At most an hour.
-    #[schema(value_type = Option<Object>, example = "10s")]
-    grace: Option<Duration>,
-}
-
-impl FromBody for AbortBody {
-    const MEMBERS: &'static [&'static str] = &["reason", "compensate", "grace"];
+impl FromBody for AbortRequest {
     const OPTIONAL: bool = true;
-
-    fn read(fields: &mut Fields<'_>) -> Self {
-        let grace = fields.duration("grace");
-        if grace.is_some_and(|grace| grace > MAX_GRACE) {
-            fields.fault("grace", "is at most an hour; a pause has no end of its own");
-        }
-        Self { compensate: fields.boolean("compensate"), grace, reason: reason(fields) }
-    }
 }
 
 /// Stop a thread and cancel what it runs
@@ -64,7 +31,7 @@ impl FromBody for AbortBody {
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes repeats one call"),
     ),
-    request_body(content = Option<AbortBody>, description = "May be left out"),
+    request_body(content = Option<AbortRequest>, description = "May be left out"),
     responses(
         (status = 200, description = "The thread has ended", body = InvokeAnswer),
         (status = 202, description = "Attempts under way have their grace", body = InvokeAnswer),
@@ -73,15 +40,10 @@ impl FromBody for AbortBody {
 pub(in crate::api) async fn abort(
     State(api): State<Api>,
     ThreadPath(thread): ThreadPath,
-    change: Change,
-    Body(body): Body<AbortBody>,
+    Change(control): Change,
+    Body(request): Body<AbortRequest>,
 ) -> Result<Response, Problem> {
-    let control = change.because(body.reason);
-    let how = AbortHow {
-        grace: body.grace.unwrap_or_default(),
-        compensate: body.compensate.unwrap_or_default(),
-    };
-    let invoked = api.handle.abort(&thread, how, control).await?;
+    let invoked = api.handle.abort(&thread, request, control).await?;
     let mut response = answer(&invoked);
     let ended = invoked.status.is_terminal();
     *response.status_mut() = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };

@@ -9,16 +9,15 @@ use axum::{Extension, Json as JsonAnswer};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::invoke_body::InvokeBody;
 use crate::api::Api;
 use crate::api::auth::Caller;
-use crate::api::extract::Body;
+use crate::api::extract::{Body, FromBody, idempotency_key, traceparent};
 use crate::api::memory::Held;
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, MAX_WAIT, NoParams, Params, QueryString};
-use crate::model::{Seq, ThreadId, ThreadStatus};
-use crate::runtime::Invoked;
-use crate::runtime::StatusDocument;
+use crate::contract::{InvokeRequest, WorkflowCheck, WorkflowSource};
+use crate::model::{Fault, Namespace, Pointer, Seq, ThreadId, ThreadStatus};
+use crate::runtime::{Invoke, Invoked, RuntimeError, StatusDocument};
 
 /// The time that `POST /invoke` waits if the client does not give one.
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
@@ -80,7 +79,7 @@ impl FromQuery for InvokeQuery {
     post, path = "/invoke/async", operation_id = "invokeAsync", tag = "invoke",
     security(("bearer" = ["invoker"])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeats within 24 h one thread")),
-    request_body(content = InvokeBody, description = "What to run"),
+    request_body(content = InvokeRequest, description = "What to run"),
     responses(
         (status = 202, description = "Accepted: created or resumed", body = InvokeAnswer,
          headers(("Location" = String, description = "The thread's status"),
@@ -93,9 +92,9 @@ pub(in crate::api) async fn invoke_async(
     caller: Caller,
     headers: HeaderMap,
     _: QueryString<NoParams>,
-    Body(body): Body<InvokeBody>,
+    Body(request): Body<InvokeRequest>,
 ) -> Result<Response, Problem> {
-    let invoke = body.into_invoke(&caller, &headers)?;
+    let invoke = by(&caller, &headers, request)?;
     Ok(answer(&api.handle.invoke(invoke).await?))
 }
 
@@ -111,7 +110,7 @@ pub(in crate::api) async fn invoke_async(
         ("Prefer" = Option<String>, Header, description = "`wait=SECONDS`, as in RFC 7240"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes repeats within 24 h one thread"),
     ),
-    request_body(content = InvokeBody, description = "What to run"),
+    request_body(content = InvokeRequest, description = "What to run"),
     responses(
         (status = 200, description = "The thread has ended", body = StatusDocument,
          headers(("Location" = String, description = "The thread's status"))),
@@ -124,11 +123,11 @@ pub(in crate::api) async fn invoke(
     who: (Caller, Extension<Held>),
     headers: HeaderMap,
     QueryString(query): QueryString<InvokeQuery>,
-    Body(body): Body<InvokeBody>,
+    Body(request): Body<InvokeRequest>,
 ) -> Result<Response, Problem> {
     let (caller, Extension(held)) = who;
     let wait = query.wait.or_else(|| preferred_wait(&headers)).unwrap_or(DEFAULT_WAIT);
-    let invoke = body.into_invoke(&caller, &headers)?;
+    let invoke = by(&caller, &headers, request)?;
     let mut invoked = api.handle.invoke(invoke).await?;
     held.release();
     if api.handle.wait_for_end(&invoked.thread_id, wait).await? {
@@ -142,6 +141,30 @@ pub(in crate::api) async fn invoke(
     let mut response = answer(&invoked);
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)
+}
+
+impl FromBody for InvokeRequest {
+    async fn faults_within(&self, api: &Api, namespace: &Namespace) -> Vec<Fault> {
+        let Some(WorkflowSource::Inline(workflow)) = &self.workflow else { return Vec::new() };
+        let (workflow, input) = (workflow.clone(), self.input.clone());
+        let check = WorkflowCheck { workflow, input, at: Pointer::root().key("workflow") };
+        match api.handle.validate(namespace, &check).await {
+            Err(RuntimeError::Invalid(faults)) => faults,
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Adds to a request what comes from outside its body.
+fn by(caller: &Caller, headers: &HeaderMap, request: InvokeRequest) -> Result<Invoke, Problem> {
+    Ok(Invoke {
+        request,
+        namespace: caller.namespace().clone(),
+        idempotency_key: idempotency_key(headers)?,
+        by: caller.name(),
+        role: caller.role(),
+        traceparent: traceparent(headers),
+    })
 }
 
 impl InvokeAnswer {

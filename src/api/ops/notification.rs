@@ -5,13 +5,13 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 
-use super::notification_body::{PatchBody, PatchedNotification};
 use super::notifications::shown;
 use crate::api::Api;
 use crate::api::auth::Caller;
-use crate::api::extract::{Body, Within, path_parameter};
+use crate::api::extract::{Body, FromBody, Within, path_parameter};
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
+use crate::contract::NotificationPatch;
 use crate::runtime::{Notification, NotificationTest};
 
 /// The subscription that the path names.
@@ -46,6 +46,8 @@ pub(in crate::api) async fn get(
     Ok(JsonAnswer(shown(found, &caller)))
 }
 
+impl FromBody for NotificationPatch {}
+
 /// Change a subscription
 ///
 /// What is left out stays as it is. A disabled one hears of nothing that happens meanwhile; what
@@ -54,7 +56,7 @@ pub(in crate::api) async fn get(
     patch, path = "/notifications/{notificationId}", operation_id = "changeNotification", tag = "notifications",
     security(("bearer" = ["admin"])),
     params(("notificationId" = String, Path, description = "The subscription")),
-    request_body(content = PatchedNotification),
+    request_body(content = NotificationPatch),
     responses((status = 200, description = "The subscription as it is now", body = Notification))
 )]
 pub(in crate::api) async fn change(
@@ -62,10 +64,10 @@ pub(in crate::api) async fn change(
     NotificationPath(id): NotificationPath,
     _: QueryString<NoParams>,
     caller: Caller,
-    Body(PatchBody(change)): Body<PatchBody>,
+    Body(patch): Body<NotificationPatch>,
 ) -> Result<JsonAnswer<Notification>, Problem> {
     let id = (caller.namespace(), id.as_str());
-    Ok(JsonAnswer(api.handle.change_notification(id, change, &caller.name()).await?))
+    Ok(JsonAnswer(api.handle.change_notification(id, patch, &caller.name()).await?))
 }
 
 /// Delete a subscription

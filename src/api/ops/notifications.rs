@@ -7,12 +7,12 @@ use axum::response::{IntoResponse, Response};
 use url::Url;
 
 use super::list_of;
-use super::notification_body::{NewBody, NewNotification};
 use crate::api::Api;
 use crate::api::auth::Caller;
-use crate::api::extract::{Body, Within};
+use crate::api::extract::{Body, FromBody, Within};
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, NoParams, Params, QueryString};
+use crate::contract::NotificationRequest;
 use crate::model::Role;
 use crate::runtime::Notification;
 
@@ -35,6 +35,8 @@ impl FromQuery for NotificationsQuery {
     }
 }
 
+impl FromBody for NotificationRequest {}
+
 /// Subscribe to events
 ///
 /// Events of these types are sent to the URL as signed webhooks (Standard Webhooks) from now on: at
@@ -44,7 +46,7 @@ impl FromQuery for NotificationsQuery {
 #[utoipa::path(
     post, path = "/notifications", operation_id = "createNotification", tag = "notifications",
     security(("bearer" = ["admin"])),
-    request_body(content = NewNotification),
+    request_body(content = NotificationRequest),
     responses((status = 201, description = "Subscribed", body = Notification,
         headers(("Location" = String, description = "The subscription"))))
 )]
@@ -53,9 +55,9 @@ pub(in crate::api) async fn create(
     Within(namespace): Within,
     _: QueryString<NoParams>,
     caller: Caller,
-    Body(NewBody(change)): Body<NewBody>,
+    Body(request): Body<NotificationRequest>,
 ) -> Result<Response, Problem> {
-    let made = api.handle.create_notification(&namespace, change, caller.name()).await?;
+    let made = api.handle.create_notification(&namespace, request, caller.name()).await?;
     let location = HeaderValue::try_from(format!("/notifications/{}", made.id));
     let mut response = (StatusCode::CREATED, JsonAnswer(made)).into_response();
     if let Ok(location) = location {

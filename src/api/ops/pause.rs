@@ -4,11 +4,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::control::{Change, ReasonBody, changed};
+use super::control::{Change, changed};
 use super::invoke::InvokeAnswer;
 use crate::api::Api;
 use crate::api::extract::{Body, ThreadPath};
 use crate::api::problem::Problem;
+use crate::contract::ReasonRequest;
 
 /// Pause a thread
 ///
@@ -22,15 +23,15 @@ use crate::api::problem::Problem;
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes repeats one call"),
     ),
-    request_body(content = Option<ReasonBody>, description = "May be left out"),
+    request_body(content = Option<ReasonRequest>, description = "May be left out"),
     responses((status = 200, description = "The thread is paused", body = InvokeAnswer))
 )]
 pub(in crate::api) async fn pause(
     State(api): State<Api>,
     ThreadPath(thread): ThreadPath,
-    change: Change,
-    Body(body): Body<ReasonBody>,
+    Change(control): Change,
+    Body(request): Body<ReasonRequest>,
 ) -> Result<Response, Problem> {
-    let invoked = api.handle.pause(&thread, change.because(body.reason)).await?;
+    let invoked = api.handle.pause(&thread, request, control).await?;
     Ok(changed(&invoked, StatusCode::OK))
 }

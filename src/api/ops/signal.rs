@@ -11,6 +11,7 @@ use crate::api::Api;
 use crate::api::extract::{ThreadPath, WholeBody, path_parameter};
 use crate::api::problem::Problem;
 use crate::model::{Json, is_signal_name};
+use crate::runtime::Signal;
 
 /// The signal that the path names.
 pub(in crate::api) struct SignalPath(String);
@@ -48,10 +49,10 @@ pub(in crate::api) async fn send(
     State(api): State<Api>,
     ThreadPath(thread): ThreadPath,
     SignalPath(name): SignalPath,
-    change: Change,
+    Change(control): Change,
     WholeBody(payload): WholeBody,
 ) -> Result<Response, Problem> {
-    let payload = payload.unwrap_or_else(Json::null);
-    let invoked = api.handle.signal(&thread, (name, payload), change.because(None)).await?;
+    let signal = Signal { name, payload: payload.unwrap_or_else(Json::null) };
+    let invoked = api.handle.signal(&thread, signal, control).await?;
     Ok(changed(&invoked, StatusCode::ACCEPTED))
 }

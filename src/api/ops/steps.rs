@@ -4,16 +4,14 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use utoipa::ToSchema;
 
-use super::control::{Change, ReasonBody, changed, reason};
+use super::control::{Change, changed};
 use super::invoke::InvokeAnswer;
 use crate::api::Api;
 use crate::api::extract::{Body, FromBody, ThreadPath, path_parameter};
-use crate::api::fields::Fields;
 use crate::api::problem::{Problem, STEP_NOT_FOUND};
-use crate::model::{Json, StepId};
-use crate::runtime::StepChange;
+use crate::contract::{EditRequest, ReasonRequest, SkipRequest};
+use crate::model::StepId;
 
 /// The step that the path names.
 pub(in crate::api) struct StepPath(StepId);
@@ -30,52 +28,11 @@ impl FromRequestParts<Api> for StepPath {
     }
 }
 
-/// How the step is skipped.
-#[derive(Debug, ToSchema)]
-#[schema(as = SkipRequest)]
-#[serde(deny_unknown_fields)]
-pub(in crate::api) struct SkipBody {
-    /// What the steps that depend on it see; `null` if absent.
-    #[schema(value_type = Option<serde_json::Value>)]
-    output: Option<Json>,
-    /// Recorded in the journal.
-    #[schema(max_length = 2048)]
-    reason: Option<String>,
-}
-
-impl FromBody for SkipBody {
-    const MEMBERS: &'static [&'static str] = &["output", "reason"];
+impl FromBody for SkipRequest {
     const OPTIONAL: bool = true;
-
-    fn read(fields: &mut Fields<'_>) -> Self {
-        Self { output: fields.value("output"), reason: reason(fields) }
-    }
 }
 
-/// The output that takes the place of the step's own.
-#[derive(Debug, ToSchema)]
-#[schema(as = EditRequest)]
-#[serde(deny_unknown_fields)]
-pub(in crate::api) struct EditBody {
-    /// The output from now on.
-    #[schema(value_type = serde_json::Value, required)]
-    output: Option<Json>,
-    /// Recorded in the journal.
-    #[schema(max_length = 2048)]
-    reason: Option<String>,
-}
-
-impl FromBody for EditBody {
-    const MEMBERS: &'static [&'static str] = &["output", "reason"];
-
-    fn read(fields: &mut Fields<'_>) -> Self {
-        let output = fields.json("output");
-        if output.is_none() {
-            fields.fault("output", "is required");
-        }
-        Self { output, reason: reason(fields) }
-    }
-}
+impl FromBody for EditRequest {}
 
 /// Run a step's next attempt now
 ///
@@ -90,18 +47,17 @@ impl FromBody for EditBody {
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes repeats one call"),
     ),
-    request_body(content = Option<ReasonBody>, description = "May be left out"),
+    request_body(content = Option<ReasonRequest>, description = "May be left out"),
     responses((status = 202, description = "The step runs again", body = InvokeAnswer))
 )]
 pub(in crate::api) async fn retry(
     State(api): State<Api>,
     ThreadPath(thread): ThreadPath,
     StepPath(step): StepPath,
-    change: Change,
-    Body(body): Body<ReasonBody>,
+    Change(control): Change,
+    Body(request): Body<ReasonRequest>,
 ) -> Result<Response, Problem> {
-    let control = change.because(body.reason);
-    let invoked = api.handle.change_step(&thread, (step, StepChange::Retry), control).await?;
+    let invoked = api.handle.retry_step(&thread, step, request, control).await?;
     Ok(changed(&invoked, StatusCode::ACCEPTED))
 }
 
@@ -118,19 +74,17 @@ pub(in crate::api) async fn retry(
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes repeats one call"),
     ),
-    request_body(content = Option<SkipBody>, description = "May be left out"),
+    request_body(content = Option<SkipRequest>, description = "May be left out"),
     responses((status = 200, description = "The step is skipped", body = InvokeAnswer))
 )]
 pub(in crate::api) async fn skip(
     State(api): State<Api>,
     ThreadPath(thread): ThreadPath,
     StepPath(step): StepPath,
-    change: Change,
-    Body(body): Body<SkipBody>,
+    Change(control): Change,
+    Body(request): Body<SkipRequest>,
 ) -> Result<Response, Problem> {
-    let control = change.because(body.reason);
-    let skip = StepChange::Skip { output: body.output };
-    let invoked = api.handle.change_step(&thread, (step, skip), control).await?;
+    let invoked = api.handle.skip_step(&thread, step, request, control).await?;
     Ok(changed(&invoked, StatusCode::OK))
 }
 
@@ -147,18 +101,16 @@ pub(in crate::api) async fn skip(
         ("If-Match" = Option<String>, Header, description = "The `ETag` the client acts on; 412 if the thread has changed since"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes repeats one call"),
     ),
-    request_body(content = EditBody),
+    request_body(content = EditRequest),
     responses((status = 200, description = "The output is edited", body = InvokeAnswer))
 )]
 pub(in crate::api) async fn edit(
     State(api): State<Api>,
     ThreadPath(thread): ThreadPath,
     StepPath(step): StepPath,
-    change: Change,
-    Body(body): Body<EditBody>,
+    Change(control): Change,
+    Body(request): Body<EditRequest>,
 ) -> Result<Response, Problem> {
-    let control = change.because(body.reason);
-    let edit = StepChange::Edit { output: body.output.unwrap_or_else(Json::null) };
-    let invoked = api.handle.change_step(&thread, (step, edit), control).await?;
+    let invoked = api.handle.edit_step(&thread, step, request, control).await?;
     Ok(changed(&invoked, StatusCode::OK))
 }

@@ -4,11 +4,11 @@ use axum::Json as JsonAnswer;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 
-use super::invoke_body::split_name;
 use crate::api::Api;
 use crate::api::extract::{Within, path_parameter};
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, Params, QueryString};
+use crate::contract::StoredName;
 use crate::runtime::StoredWorkflow;
 
 /// Which version.
@@ -56,12 +56,12 @@ pub(in crate::api) async fn get(
     NamePath(text): NamePath,
     QueryString(query): QueryString<WorkflowQuery>,
 ) -> Result<JsonAnswer<StoredWorkflow>, Problem> {
-    let (name, named) = split_name(&text);
-    if let (Some(named), Some(asked)) = (named, query.version)
-        && named != asked
+    let named = StoredName::parse(&text);
+    if let (Some(one), Some(other)) = (named.version, query.version)
+        && one != other
     {
         return Err(Problem::invalid("the path and the query name different versions"));
     }
-    let name = (&namespace, name.as_str());
-    Ok(JsonAnswer(api.handle.workflow(name, named.or(query.version)).await?))
+    let named = StoredName { version: named.version.or(query.version), ..named };
+    Ok(JsonAnswer(api.handle.workflow(&namespace, &named).await?))
 }

@@ -6,11 +6,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::list_of;
-use super::schema::WorkflowDefinition;
 use crate::api::Api;
 use crate::api::extract::{WholeBody, Within};
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, NoParams, Params, QueryString};
+use crate::contract::WorkflowDefinition;
 use crate::runtime::StoredWorkflow;
 
 /// Which workflows to list.

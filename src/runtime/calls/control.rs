@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use super::query::{patiently, persistently};
 use super::workflows::check_input;
+use crate::contract::{
+    AbortRequest, EditRequest, ReasonRequest, ResolveRequest, ResumeRequest, SkipRequest,
+};
 use crate::model::{Backoff, Json, Namespace, Seq, StepId, ThreadId, millis};
 use crate::runtime::core::Core;
 use crate::runtime::drive::load;
 use crate::runtime::drive::mail::{Answer, Ask, Letter};
 use crate::runtime::settings::{RETRY_AFTER, STORE_PATIENCE};
-use crate::runtime::types::{AbortHow, Control, Invoked, ResumeHow, RuntimeError, StepChange};
+use crate::runtime::types::{Control, Invoked, RuntimeError, Signal};
 use crate::store::{Message, Posted};
 
 /// The shortest and the longest pause between two looks for the answer.
@@ -24,19 +27,20 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mi
 pub(in crate::runtime) async fn pause(
     core: &Arc<Core>,
     thread: &ThreadId,
+    request: ReasonRequest,
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
-    ask(core, thread, (Ask::Pause, "paused"), control).await
+    ask(core, thread, (Ask::Pause, "paused"), control.because(request.reason)).await
 }
 
 /// Resumes a thread that has ended without completing, or is paused.
 pub(in crate::runtime) async fn resume(
     core: &Arc<Core>,
     thread: &ThreadId,
-    how: ResumeHow,
+    request: ResumeRequest,
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
-    let ResumeHow { from_step, skip, input } = how;
+    let ResumeRequest { from_step, skip, input, reason } = request;
     if let Some(input) = &input {
         let plan = persistently(core, || async {
             let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
@@ -46,7 +50,7 @@ pub(in crate::runtime) async fn resume(
     }
     let plain = from_step.is_none() && skip.is_empty() && input.is_none();
     let asked = if plain { Ask::Resume } else { Ask::ResumeWith { from_step, skip, input } };
-    let invoked = ask(core, thread, (asked, "resumed"), control).await?;
+    let invoked = ask(core, thread, (asked, "resumed"), control.because(reason)).await?;
     Ok(Invoked { resumed: true, ..invoked })
 }
 
@@ -54,55 +58,83 @@ pub(in crate::runtime) async fn resume(
 pub(in crate::runtime) async fn abort(
     core: &Arc<Core>,
     thread: &ThreadId,
-    how: AbortHow,
+    request: AbortRequest,
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
-    let AbortHow { grace, compensate } = how;
+    let AbortRequest { grace, compensate, reason } = request;
     let grace_ms = millis(grace);
     let asked = Ask::AbortWith { grace_ms, compensate };
     let action = if compensate { "compensated" } else { "aborted" };
-    ask(core, thread, (asked, action), control).await
+    ask(core, thread, (asked, action), control.because(reason)).await
 }
 
-/// Changes one step of a thread.
-pub(in crate::runtime) async fn change_step(
+/// Starts the next attempt of a step now.
+pub(in crate::runtime) async fn retry_step(
     core: &Arc<Core>,
     thread: &ThreadId,
-    (step, change): (StepId, StepChange),
-    control: Control,
+    step: StepId,
+    (request, control): (ReasonRequest, Control),
 ) -> Result<Invoked, RuntimeError> {
-    if let StepChange::Skip { output: Some(output) } | StepChange::Edit { output } = &change {
-        fits(core, output)?;
-    }
-    let asked = match change {
-        StepChange::Retry => (Ask::Retry { step }, "retried"),
-        StepChange::Skip { output } => (Ask::Skip { step, output }, "skipped"),
-        StepChange::Edit { output } => (Ask::Edit { step, output }, "edited"),
-    };
-    ask(core, thread, asked, control).await
+    let asked = (Ask::Retry { step }, "retried");
+    ask(core, thread, asked, control.because(request.reason)).await
+}
+
+/// Skips a step.
+pub(in crate::runtime) async fn skip_step(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    step: StepId,
+    (request, control): (SkipRequest, Control),
+) -> Result<Invoked, RuntimeError> {
+    let SkipRequest { output, reason } = request;
+    output.as_ref().map_or(Ok(()), |output| fits(core, output))?;
+    let asked = (Ask::Skip { step, output }, "skipped");
+    ask(core, thread, asked, control.because(reason)).await
+}
+
+/// Replaces the output of a step.
+pub(in crate::runtime) async fn edit_step(
+    core: &Arc<Core>,
+    thread: &ThreadId,
+    step: StepId,
+    (request, control): (EditRequest, Control),
+) -> Result<Invoked, RuntimeError> {
+    let EditRequest { output, reason } = request;
+    fits(core, &output)?;
+    let asked = (Ask::Edit { step, output }, "edited");
+    ask(core, thread, asked, control.because(reason)).await
 }
 
 /// Sends a thread a signal; with an idempotency key, a signal of that name is sent once.
 pub(in crate::runtime) async fn signal(
     core: &Arc<Core>,
     thread: &ThreadId,
-    (name, payload): (String, Json),
+    signal: Signal,
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
+    let Signal { name, payload } = signal;
     fits(core, &payload)?;
     let idempotency_key = control.idempotency_key.map(|key| format!("{name}:{key}"));
     let control = Control { idempotency_key, ..control };
     ask(core, thread, (Ask::Signal { name, payload }, "signalled"), control).await
 }
 
-/// Decides an intervention, by a choice and perhaps the digest of the content that the caller saw;
-/// the intervention's id names the thread.
+/// Decides an intervention; its id names the thread.
 pub(in crate::runtime) async fn resolve(
     core: &Arc<Core>,
     (namespace, id): (&Namespace, String),
-    (choice, digest): (String, Option<String>),
+    request: ResolveRequest,
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
+    let ResolveRequest { choice, digest, comment, by } = request;
+    let mut control = control.because(comment);
+    if let Some(person) = by.filter(|person| !person.is_empty()) {
+        match control.role {
+            // A body never proves an identity.
+            Some(_) => control.on_behalf_of = Some(person),
+            None => control.by = person,
+        }
+    }
     let thread = id.rsplit_once('~').map(|(thread, _)| ThreadId::within(namespace, thread));
     let thread = thread.and_then(Result::ok);
     let thread = thread.ok_or(RuntimeError::InterventionNotFound)?;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::control;
 use super::query::{persistently, started_by};
 use super::request_hash::thread_hash;
+use crate::contract::{ResumeRequest, StoredName, WorkflowSource};
 use crate::model::{Fault, Json, Role, ThreadId, ThreadStatus};
 use crate::runtime::core::Core;
 use crate::runtime::drive::load;
 use crate::runtime::settings::RETRY_AFTER;
-use crate::runtime::types::{Control, Invoke, Invoked, ResumeHow, RuntimeError, WorkflowSource};
+use crate::runtime::types::{Control, Invoke, Invoked, RuntimeError};
 use crate::store::ThreadRow;
 
 /// Answers an invoke that names a thread but no workflow.
@@ -24,7 +25,7 @@ pub(in crate::runtime) async fn alone(
             detail: detail.to_owned(),
         }])
     };
-    let thread = invoke.thread_id.as_ref().ok_or_else(missing)?;
+    let thread = invoke.request.thread_id.as_ref().ok_or_else(missing)?;
     match existing(core, thread, invoke, None).await {
         Err(RuntimeError::ThreadNotFound) => Err(missing()),
         answer => answer,
@@ -40,7 +41,7 @@ pub(in crate::runtime) async fn existing(
 ) -> Result<Invoked, RuntimeError> {
     let row = persistently(core, || async { Ok(core.store().thread(thread).await?) }).await?;
     let row = row.ok_or(RuntimeError::ThreadNotFound)?;
-    let same = match (request_hash, &invoke.input) {
+    let same = match (request_hash, &invoke.request.input) {
         (Some(asked), _) if row.request_hash == asked => true,
         // The workflow may have a newer version by now; the thread goes on with the one it began
         // with.
@@ -78,11 +79,13 @@ pub(in crate::runtime) async fn existing(
                 by: invoke.by.clone(),
                 on_behalf_of: None,
                 role: invoke.role,
-                reason: Some("invoked again".to_owned()),
+                reason: None,
                 if_match: Some(row.last_seq),
                 idempotency_key: None,
             };
-            match control::resume(core, thread, ResumeHow::default(), control).await {
+            let reason = Some("invoked again".to_owned());
+            let request = ResumeRequest { reason, ..ResumeRequest::default() };
+            match control::resume(core, thread, request, control).await {
                 Ok(resumed) => Ok(resumed),
                 // Somebody else resumed it first: report its state now.
                 Err(RuntimeError::PreconditionFailed { .. } | RuntimeError::WrongState { .. }) => {
@@ -101,8 +104,8 @@ pub(in crate::runtime) async fn existing(
 /// Returns whether the invoke names the stored workflow of this thread, without a version.
 fn names_its_workflow(invoke: &Invoke, row: &ThreadRow) -> bool {
     let named = matches!(
-        &invoke.workflow,
-        Some(WorkflowSource::Stored { name, version: None }) if *name == row.workflow
+        &invoke.request.workflow,
+        Some(WorkflowSource::Stored(StoredName { name, version: None })) if *name == row.workflow
     );
     named && row.workflow_version.is_some()
 }

@@ -14,6 +14,7 @@ use super::invoke::{Made, enqueue, generated, has_room, other_start};
 use super::query::{patiently, persistently};
 use super::request_hash::hash;
 use super::workflows::check_input;
+use crate::contract::ForkRequest;
 use crate::definition::Plan;
 use crate::machine::{Fork, ForkRejection, Moment, Who, fork as decide_fork};
 use crate::model::{
@@ -21,16 +22,17 @@ use crate::model::{
 };
 use crate::runtime::core::Core;
 use crate::runtime::settings::RETRY_AFTER;
-use crate::runtime::types::{Control, ForkHow, Invoked, RuntimeError};
+use crate::runtime::types::{Control, Invoked, RuntimeError};
 use crate::store::{IdempotencyKey, ThreadRow};
 
 /// Makes the fork, or answers with the one that the same request has made already.
 pub(in crate::runtime) async fn fork(
     core: &Arc<Core>,
     origin: &ThreadId,
-    mut how: ForkHow,
-    mut control: Control,
+    mut how: ForkRequest,
+    control: Control,
 ) -> Result<Invoked, RuntimeError> {
+    let mut control = control.because(how.reason.take());
     how.thread_id = how.thread_id.map(|id| id.beside(origin));
     let key = control.idempotency_key.take();
     control.idempotency_key = key.map(|key| IdempotencyKey::scoped(&origin.namespace(), &key));
@@ -46,7 +48,7 @@ pub(in crate::runtime) async fn fork(
 }
 
 /// Returns the hash that tells a repeat from another request.
-fn request_hash(origin: &ThreadId, how: &ForkHow) -> String {
+fn request_hash(origin: &ThreadId, how: &ForkRequest) -> String {
     let seq = how.at_seq.to_string();
     let input = how.input.as_ref().map_or("", Json::as_str);
     let mut parts = vec!["fork", origin.as_str(), &seq, input];
@@ -59,7 +61,7 @@ fn request_hash(origin: &ThreadId, how: &ForkHow) -> String {
 /// Answers a request that was made before, found by its thread id or by its key.
 async fn made_before(
     core: &Arc<Core>,
-    how: &ForkHow,
+    how: &ForkRequest,
     control: &Control,
     request: &String,
 ) -> Result<Option<Invoked>, RuntimeError> {
@@ -96,7 +98,7 @@ async fn same(core: &Core, row: ThreadRow, request: &str) -> Result<Invoked, Run
 async fn make(
     core: &Arc<Core>,
     origin: &ThreadId,
-    (how, request): (ForkHow, &String),
+    (how, request): (ForkRequest, &String),
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
     let row = persistently(core, || async { Ok(core.store().thread(origin).await?) }).await?;
@@ -170,7 +172,7 @@ async fn exists(core: &Core, thread: &ThreadId, request: &str) -> Result<Invoked
 async fn checked(
     core: &Core,
     (namespace, plan): (&Namespace, &Plan),
-    how: ForkHow,
+    how: ForkRequest,
     who: Who,
 ) -> Result<Fork, RuntimeError> {
     if let Some(input) = &how.input {

@@ -35,20 +35,20 @@ pub(in crate::runtime) async fn invoke(
 }
 
 async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, RuntimeError> {
-    let chosen = invoke.thread_id.take();
-    invoke.thread_id = chosen.map(|id| id.moved_to(&invoke.namespace));
-    let Some(workflow) = &invoke.workflow else {
+    let chosen = invoke.request.thread_id.take();
+    invoke.request.thread_id = chosen.map(|id| id.moved_to(&invoke.namespace));
+    let Some(workflow) = &invoke.request.workflow else {
         return existing::alone(core, &invoke).await;
     };
     let source = resolve(core, &invoke.namespace, workflow).await?;
-    let input = invoke.input.clone().unwrap_or_else(Json::null);
+    let input = invoke.request.input.clone().unwrap_or_else(Json::null);
     check_input(core, &invoke.namespace, (&source.plan, &input)).await?;
     let request = Request {
         thread_hash: thread_hash(&source.plan.meaning, &input),
         key_hash: invoke
             .idempotency_key
             .as_ref()
-            .filter(|_| invoke.thread_id.is_none())
+            .filter(|_| invoke.request.thread_id.is_none())
             .map(|_| whole_hash(workflow, &source, &input, &invoke)),
     };
     // Taken before the thread runs: its own completion is no forecast of it.
@@ -102,7 +102,7 @@ async fn create(
     (input, request): (Json, &Request),
 ) -> Result<(ThreadId, Made), RuntimeError> {
     let moment = core.moment();
-    let thread = match &invoke.thread_id {
+    let thread = match &invoke.request.thread_id {
         Some(chosen) => chosen.clone(),
         None => generated(core, &invoke.namespace)?,
     };
@@ -118,10 +118,10 @@ async fn create(
             hash: source.plan.hash.clone(),
         },
         input,
-        metadata: invoke.metadata.clone().unwrap_or_else(empty_object),
+        metadata: invoke.request.metadata.clone().unwrap_or_else(empty_object),
         by: invoke.by.clone(),
-        queue: invoke.queue.clone(),
-        priority: invoke.priority,
+        queue: invoke.request.queue.clone(),
+        priority: invoke.request.priority,
         traceparent: invoke.traceparent.clone(),
         deadline: None,
         forked_from: None,
@@ -187,9 +187,9 @@ fn first_write(
 ) -> Result<Start, RuntimeError> {
     let plan = &source.plan;
     let labels = labels(&state.metadata);
-    let ahead = u64::from(invoke.priority.unwrap_or(0).unsigned_abs()) * 1_000;
-    let ahead =
-        i64::try_from(ahead).unwrap_or(0) * i64::from(invoke.priority.unwrap_or(0).signum());
+    let ahead = u64::from(invoke.request.priority.unwrap_or(0).unsigned_abs()) * 1_000;
+    let ahead = i64::try_from(ahead).unwrap_or(0)
+        * i64::from(invoke.request.priority.unwrap_or(0).signum());
     let due = crate::model::Timestamp::from_millis(state.created_at.millis() - ahead);
     Ok(Start {
         thread_id: state.thread_id.clone(),

@@ -3,8 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use super::workflows::Source;
+use crate::contract::{StoredName, WorkflowSource};
 use crate::model::{Json, canonical_digest};
-use crate::runtime::types::{Invoke, WorkflowSource};
+use crate::runtime::types::Invoke;
 
 /// Returns the SHA-256 over parts in hex, each with its length so that no two lists read alike.
 pub(in crate::runtime) fn hash(parts: &[&str]) -> String {
@@ -34,9 +35,12 @@ pub(in crate::runtime) fn whole_hash(
 ) -> String {
     let workflow = match asked {
         WorkflowSource::Inline(_) => source.plan.meaning.clone(),
-        WorkflowSource::Stored { name, version: None } => name.clone(),
-        WorkflowSource::Stored { name, version: Some(version) } => format!("{name}@{version}"),
+        WorkflowSource::Stored(StoredName { name, version: None }) => name.clone(),
+        WorkflowSource::Stored(StoredName { name, version: Some(version) }) => {
+            format!("{name}@{version}")
+        }
     };
+    let invoke = &invoke.request;
     let metadata = invoke.metadata.as_ref().map(canonical_digest).unwrap_or_default();
     let queue = invoke.queue.as_deref().unwrap_or("");
     let priority = invoke.priority.map(|priority| priority.to_string()).unwrap_or_default();

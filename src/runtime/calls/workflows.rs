@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::query::{listed, persistently};
+use crate::contract::{StoredName, WorkflowCheck, WorkflowSource};
 use crate::definition::{Plan, TakesLong};
 use crate::model::{Faults, Json, Namespace, Pointer, hex};
 use crate::observe::Pool;
@@ -12,7 +13,7 @@ use crate::runtime::core::Core;
 use crate::runtime::drive::aside::Crowded;
 use crate::runtime::drive::load;
 use crate::runtime::settings::RETRY_AFTER;
-use crate::runtime::types::{Page, RuntimeError, StoredWorkflow, WorkflowSource};
+use crate::runtime::types::{Page, RuntimeError, StoredWorkflow};
 use crate::store::WorkflowRow;
 
 /// About how many bytes of memory one byte of a workflow's text takes while it is checked.
@@ -39,8 +40,8 @@ pub(in crate::runtime) async fn resolve(
             allowed(core, &plan, &at)?;
             Ok(Source { plan, version: None })
         }
-        WorkflowSource::Stored { name, version } => {
-            let row = find(core, (namespace, name), *version).await?;
+        WorkflowSource::Stored(named) => {
+            let row = find(core, namespace, named).await?;
             let plan = persistently(core, || async {
                 Ok(load::plan(core, namespace, &row.definition).await?)
             });
@@ -135,9 +136,9 @@ pub(in crate::runtime) async fn check_input(
 pub(in crate::runtime) async fn validate(
     core: &Core,
     namespace: &Namespace,
-    (workflow, input): (&Json, Option<&Json>),
-    at: &Pointer,
+    check: &WorkflowCheck,
 ) -> Result<Arc<Plan>, RuntimeError> {
+    let WorkflowCheck { workflow, input, at } = check;
     let plan = looked_at(core, namespace, workflow, at).await?;
     let mut faults = Faults::default();
     if let Err(RuntimeError::ExecNotAllowed(found) | RuntimeError::Invalid(found)) =
@@ -182,10 +183,10 @@ pub(in crate::runtime) async fn save(
 /// Returns a stored workflow with its definition.
 pub(in crate::runtime) async fn get(
     core: &Core,
-    name: (&Namespace, &str),
-    version: Option<u32>,
+    namespace: &Namespace,
+    named: &StoredName,
 ) -> Result<StoredWorkflow, RuntimeError> {
-    let row = find(core, name, version).await?;
+    let row = find(core, namespace, named).await?;
     let text = persistently(core, || async { Ok(core.store().definition(&row.definition).await?) })
         .await?;
     let text = text.ok_or(RuntimeError::Internal)?;
@@ -195,16 +196,17 @@ pub(in crate::runtime) async fn get(
 
 async fn find(
     core: &Core,
-    (namespace, name): (&Namespace, &str),
-    version: Option<u32>,
+    namespace: &Namespace,
+    named: &StoredName,
 ) -> Result<WorkflowRow, RuntimeError> {
+    let StoredName { name, version } = named;
     // A name has no slash; with one it might be the key of another namespace's workflow.
     if name.contains('/') {
         return Err(RuntimeError::WorkflowNotFound);
     }
     let key = namespace.key(name);
     let row =
-        persistently(core, || async { Ok(core.store().workflow(&key, version).await?) }).await?;
+        persistently(core, || async { Ok(core.store().workflow(&key, *version).await?) }).await?;
     row.ok_or(RuntimeError::WorkflowNotFound)
 }
 

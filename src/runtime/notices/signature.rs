@@ -4,15 +4,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use secrecy::{ExposeSecret, SecretSlice};
 use sha2::{Digest, Sha256};
 
 use crate::model::{Clock, Entropy, Seq, ThreadId, Timestamp};
 
-/// The prefix of a secret's text.
-const PREFIX: &str = "whsec_";
-/// The length of a secret in bytes, as the specification bounds it.
-const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// The number of version-7 ids that a secret is made from: they hold 296 random bits, more than it
 /// has.
 const DRAWS: usize = 4;
@@ -33,25 +29,6 @@ pub(super) fn sign(secret: &SecretSlice<u8>, id: &str, seconds: i64, body: &str)
     Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
-/// Parses a secret's text; fails with the reason why it cannot be used.
-pub(in crate::runtime) fn read_secret(text: &SecretString) -> Result<SecretSlice<u8>, String> {
-    let wanted = || {
-        let (least, most) = (SECRET_BYTES.start(), SECRET_BYTES.end());
-        format!("must be {PREFIX} and the base64 of {least} to {most} random bytes")
-    };
-    let encoded = text.expose_secret().strip_prefix(PREFIX).ok_or_else(wanted)?;
-    let bytes = STANDARD.decode(encoded).map_err(|_| wanted())?;
-    if !SECRET_BYTES.contains(&bytes.len()) {
-        return Err(wanted());
-    }
-    Ok(SecretSlice::from(bytes))
-}
-
-/// Returns a secret as clients see it.
-pub(super) fn secret_text(secret: &SecretSlice<u8>) -> SecretString {
-    SecretString::from(format!("{PREFIX}{}", STANDARD.encode(secret.expose_secret())))
-}
-
 /// Makes a secret.
 pub(super) fn make_secret(clock: &dyn Clock, entropy: &dyn Entropy) -> SecretSlice<u8> {
     let mut digest = Sha256::new();
@@ -64,33 +41,16 @@ pub(super) fn make_secret(clock: &dyn Clock, entropy: &dyn Entropy) -> SecretSli
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::SigningSecret;
 
     #[test]
     fn a_signature_is_that_of_the_specifications_example() {
-        let secret = SecretString::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        let secret = read_secret(&secret).unwrap();
+        let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
-        let signed = sign(&secret, id, 1_614_265_330, r#"{"test": 2432232314}"#).unwrap();
+        let signed = sign(secret.bytes(), id, 1_614_265_330, r#"{"test": 2432232314}"#).unwrap();
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-        let other = sign(&secret, id, 1_614_265_331, r#"{"test": 2432232314}"#).unwrap();
+        let other = sign(secret.bytes(), id, 1_614_265_331, r#"{"test": 2432232314}"#).unwrap();
         assert_ne!(signed, other);
-    }
-
-    #[test]
-    fn secrets_of_another_form_or_length_are_refused() {
-        let text = |bytes: usize| format!("{PREFIX}{}", STANDARD.encode(vec![7; bytes]));
-        for good in [24, 32, 64] {
-            let secret = read_secret(&SecretString::from(text(good))).unwrap();
-            assert_eq!(secret_text(&secret).expose_secret(), text(good));
-        }
-        let no_prefix = text(32).replace(PREFIX, "");
-        for bad in ["", "whsec_", "whsec_not base64!", &text(23), &text(65), &no_prefix] {
-            let fault = read_secret(&SecretString::from(bad)).unwrap_err();
-            assert!(
-                fault.contains("24 to 64") && (bad.len() < 9 || !fault.contains(bad)),
-                "{fault}"
-            );
-        }
     }
 
     #[test]

@@ -1,20 +1,18 @@
 //! The calls of clients about subscriptions: create, read, change, delete, test.
 
-use secrecy::SecretSlice;
 use url::Url;
 
 use super::desk::Subscription;
 use super::post::post;
 use super::settings::{Settings, apply, read, show, write};
-use super::signature::{make_secret, message_id, read_secret, secret_text};
+use super::signature::{make_secret, message_id};
+use crate::contract::{NotificationPatch, NotificationRequest, SigningSecret};
 use crate::executor::WebhookFault;
 use crate::model::{Fault, Namespace, ThreadId};
 use crate::runtime::calls::query::{persistently, read_cursor, write_cursor};
 use crate::runtime::core::Core;
 use crate::runtime::settings::RETRY_AFTER;
-use crate::runtime::types::{
-    Notification, NotificationChange, NotificationTest, Page, RuntimeError,
-};
+use crate::runtime::types::{Notification, NotificationTest, Page, RuntimeError};
 use crate::store::{NotificationRow, StoreError};
 
 /// The number of subscriptions that one namespace may have.
@@ -50,16 +48,15 @@ const TEST_THREAD: &str = "notification-test";
 pub(in crate::runtime) async fn create(
     core: &Core,
     namespace: &Namespace,
-    change: NotificationChange,
+    request: NotificationRequest,
     by: String,
 ) -> Result<Notification, RuntimeError> {
+    let change = NotificationPatch::from(request);
     check(core, &change).await?;
     let (clock, entropy) = (&*core.parts.clock, &*core.parts.entropy);
     let now = clock.now();
-    let secret = match &change.secret {
-        Some(text) => usable(text)?,
-        None => make_secret(clock, entropy),
-    };
+    let secret = change.secret.as_ref().map(SigningSecret::bytes).cloned();
+    let secret = secret.unwrap_or_else(|| make_secret(clock, entropy));
     let mut settings = Settings {
         name: None,
         url: String::new(),
@@ -96,9 +93,9 @@ pub(in crate::runtime) async fn create(
     })
     .await?;
     changed(core).await;
-    let secret = secret_text(&row.secret);
+    let secret = Some(row.secret.clone().into());
     let shown = show(row, &[]).ok_or(RuntimeError::Internal)?;
-    Ok(Notification { secret: Some(secret.into()), ..shown })
+    Ok(Notification { secret, ..shown })
 }
 
 /// Returns one subscription.
@@ -148,19 +145,18 @@ pub(in crate::runtime) async fn list(
 pub(in crate::runtime) async fn update(
     core: &Core,
     (namespace, id): (&Namespace, &str),
-    change: NotificationChange,
+    change: NotificationPatch,
     by: &str,
 ) -> Result<Notification, RuntimeError> {
     check(core, &change).await?;
-    let secret = change.secret.as_ref().map(usable).transpose()?;
     let now = core.parts.clock.now();
     let row = alter(core, (Some(namespace), id), |row, settings| {
         apply(settings, &change);
         by.clone_into(&mut settings.updated_by);
         settings.updated_at = now;
         row.enabled = change.enabled.unwrap_or(row.enabled);
-        if let Some(secret) = &secret {
-            row.secret = secret.clone();
+        if let Some(secret) = &change.secret {
+            row.secret = secret.bytes().clone();
         }
     })
     .await?;
@@ -172,7 +168,7 @@ pub(in crate::runtime) async fn update(
     core.notices.wake.notify_one();
     let counts = persistently(core, || async { Ok(core.store().notice_counts().await?) }).await?;
     let shown = show(row, &counts).ok_or(RuntimeError::Internal)?;
-    Ok(Notification { secret: secret.map(|secret| secret_text(&secret).into()), ..shown })
+    Ok(Notification { secret: change.secret, ..shown })
 }
 
 /// Deletes a subscription and its unsent messages.
@@ -260,12 +256,8 @@ async fn alter(
     Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
 }
 
-/// Refuses a change that must not be stored.
-async fn check(core: &Core, change: &NotificationChange) -> Result<(), RuntimeError> {
-    let faults = change.faults();
-    if !faults.is_empty() {
-        return Err(RuntimeError::Invalid(faults));
-    }
+/// Refuses a URL that messages may not be sent to.
+async fn check(core: &Core, change: &NotificationPatch) -> Result<(), RuntimeError> {
     let Some(url) = change.url.as_deref().and_then(|url| Url::parse(url).ok()) else {
         return Ok(());
     };
@@ -274,12 +266,6 @@ async fn check(core: &Core, change: &NotificationChange) -> Result<(), RuntimeEr
         let fault = Fault { pointer: "/url".to_owned(), detail: denied.to_string() };
         RuntimeError::AddressNotAllowed(vec![fault])
     })
-}
-
-fn usable(text: &secrecy::SecretString) -> Result<SecretSlice<u8>, RuntimeError> {
-    let fault =
-        |detail| RuntimeError::Invalid(vec![Fault { pointer: "/secret".to_owned(), detail }]);
-    read_secret(text).map_err(fault)
 }
 
 /// Refreshes the list, so that this replica's next append knows of the change.

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::history::{History, json_of, thread};
 use super::watched::{ANSWER, Watched};
+use crate::contract::{InvokeRequest, WorkflowSource};
 use crate::model::{Event, EventBody, Json, ThreadStatus, WorkflowPaused};
 use crate::runtime::drive::driver::Driver;
 use crate::runtime::drive::load::load;
 use crate::runtime::drive::snapshots::{appended, before_recovery};
 use crate::runtime::settings::SNAPSHOT_WRITERS;
-use crate::runtime::{Handle, Invoke, Runtime, WorkflowSource};
+use crate::runtime::{Handle, Invoke, Runtime};
 use crate::store::{SnapshotKind, Snapshots as _};
 
 fn chain(steps: usize) -> Value {
@@ -29,12 +30,11 @@ fn chain(steps: usize) -> Value {
 async fn run(handle: &Handle, id: &str, steps: usize) {
     let invoke = Invoke {
         namespace: crate::model::Namespace::default(),
-        workflow: Some(WorkflowSource::Inline(json_of(&chain(steps)))),
-        input: None,
-        thread_id: Some(thread(id)),
-        metadata: None,
-        queue: None,
-        priority: None,
+        request: InvokeRequest {
+            workflow: Some(WorkflowSource::Inline(json_of(&chain(steps)))),
+            thread_id: Some(thread(id)),
+            ..InvokeRequest::default()
+        },
         idempotency_key: None,
         by: "tests".to_owned(),
         role: None,

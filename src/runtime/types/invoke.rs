@@ -2,41 +2,16 @@
 
 use std::time::Duration;
 
-use crate::model::{Json, Namespace, Role, Seq, StepId, ThreadId, ThreadStatus};
-
-/// The source of a workflow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WorkflowSource {
-    /// The definition is part of the request.
-    Inline(Json),
-    /// A stored definition, by name and perhaps version.
-    Stored {
-        /// The workflow's name.
-        name: String,
-        /// The version; the newest if absent.
-        version: Option<u32>,
-    },
-}
+use crate::contract::InvokeRequest;
+use crate::model::{Json, Namespace, Role, Seq, ThreadId, ThreadStatus};
 
 /// A request to start (or continue) a thread.
 #[derive(Debug, Clone)]
 pub struct Invoke {
+    /// The body of the request. Its thread always belongs to `namespace`, whatever its id says.
+    pub request: InvokeRequest,
     /// The namespace of the thread, its workflow and its idempotency key: the caller's own.
     pub namespace: Namespace,
-    /// The workflow to run; may be absent when `thread_id` names an existing thread.
-    pub workflow: Option<WorkflowSource>,
-    /// The input; absent reads as `null`, or as "the same" for an existing thread.
-    pub input: Option<Json>,
-    /// The thread's id, if the client chose one; it always belongs to `namespace`, whatever it
-    /// says.
-    pub thread_id: Option<ThreadId>,
-    /// An object the client attached.
-    pub metadata: Option<Json>,
-    /// A named queue, recorded with the thread.
-    pub queue: Option<String>,
-    /// −100 to 100: a thread that waits for a replica is served as if it had waited that many
-    /// seconds longer.
-    pub priority: Option<i32>,
     /// An idempotency key: requests that repeat it within 24 h lead to one thread.
     pub idempotency_key: Option<String>,
     /// The caller: an API key's name, or `anonymous`.
@@ -83,53 +58,18 @@ pub struct Control {
     pub idempotency_key: Option<String>,
 }
 
-/// The options of a resume.
-#[derive(Debug, Clone, Default)]
-pub struct ResumeHow {
-    /// The step to run again, with every step after it.
-    pub from_step: Option<StepId>,
-    /// The steps to skip.
-    pub skip: Vec<StepId>,
-    /// The input for the steps that still have to run.
-    pub input: Option<Json>,
+impl Control {
+    /// The same change, for a reason that the body of the request gave.
+    pub(in crate::runtime) fn because(self, reason: Option<String>) -> Self {
+        Self { reason, ..self }
+    }
 }
 
-/// The options of an abort.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct AbortHow {
-    /// How long attempts under way may still take to end by themselves.
-    pub grace: Duration,
-    /// Whether the completed steps are compensated.
-    pub compensate: bool,
-}
-
-/// The options of a fork.
-#[derive(Debug, Clone, Default)]
-pub struct ForkHow {
-    /// The last event that both threads share.
-    pub at_seq: Seq,
-    /// The fork's id, if the client chose one; it always belongs to the other thread's namespace,
-    /// whatever it says.
-    pub thread_id: Option<ThreadId>,
-    /// The input for the steps that still have to run.
-    pub input: Option<Json>,
-    /// Outputs that replace those of completed steps.
-    pub edits: Vec<(StepId, Json)>,
-}
-
-/// A change to one step.
+/// A signal to a thread.
 #[derive(Debug, Clone)]
-pub enum StepChange {
-    /// Start its next attempt now.
-    Retry,
-    /// Skip it.
-    Skip {
-        /// The output that its dependants see; `null` if absent.
-        output: Option<Json>,
-    },
-    /// Replace its output.
-    Edit {
-        /// The new output.
-        output: Json,
-    },
+pub struct Signal {
+    /// Its name.
+    pub name: String,
+    /// Its payload.
+    pub payload: Json,
 }

@@ -1,43 +1,10 @@
 //! Plain data about notifications: subscriptions to events.
 
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::contract::SigningSecret;
 use crate::model::Timestamp;
-
-/// A client's settings of a subscription; a `None` keeps the current value.
-#[derive(Debug, Clone, Default)]
-pub struct NotificationChange {
-    /// The name for people; an empty text removes it.
-    pub name: Option<String>,
-    /// The URL that messages are sent to.
-    pub url: Option<String>,
-    /// The types of events that are sent.
-    pub types: Option<Vec<String>>,
-    /// Only events of threads of this workflow; an empty text means all workflows.
-    pub workflow: Option<String>,
-    /// The secret that signs messages: `whsec_` and base64.
-    pub secret: Option<SecretString>,
-    /// Whether messages are sent.
-    pub enabled: Option<bool>,
-}
-
-/// A secret that is shown once; `Debug` leaves it out.
-#[derive(Debug, Clone)]
-pub struct ShownSecret(SecretString);
-
-impl From<SecretString> for ShownSecret {
-    fn from(secret: SecretString) -> Self {
-        Self(secret)
-    }
-}
-
-impl Serialize for ShownSecret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.expose_secret())
-    }
-}
 
 /// A subscription to events, and what became of its messages.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -88,7 +55,7 @@ pub struct Notification {
     /// What messages are signed with; only in the answer to the call that set it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub secret: Option<ShownSecret>,
+    pub secret: Option<SigningSecret>,
 }
 
 /// What became of a test message.

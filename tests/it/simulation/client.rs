@@ -4,10 +4,12 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rethread::contract::{
+    AbortRequest, InvokeRequest, ResolveRequest, ResumeRequest, WorkflowSource,
+};
 use rethread::model::{Clock, InterventionKind, Json, Namespace, Seq, ThreadId, ThreadStatus};
 use rethread::runtime::{
-    AbortHow, Control, Handle, InterventionQuery, InterventionStatus, Invoke, Invoked, ResumeHow,
-    RuntimeError, WorkflowSource,
+    Control, Handle, InterventionQuery, InterventionStatus, Invoke, Invoked, RuntimeError,
 };
 use serde_json::json;
 
@@ -117,12 +119,12 @@ impl Plan {
     fn invoke(&self) -> Invoke {
         Invoke {
             namespace: Namespace::default(),
-            workflow: Some(WorkflowSource::Inline(Json::of(&self.drawn.json()).unwrap())),
-            input: Some(Json::of(&json!({ "n": self.drawn.input })).unwrap()),
-            thread_id: self.thread.clone(),
-            metadata: None,
-            queue: None,
-            priority: None,
+            request: InvokeRequest {
+                workflow: Some(WorkflowSource::Inline(Json::of(&self.drawn.json()).unwrap())),
+                input: Some(Json::of(&json!({ "n": self.drawn.input })).unwrap()),
+                thread_id: self.thread.clone(),
+                ..InvokeRequest::default()
+            },
             idempotency_key: self.key.clone(),
             by: "client".to_owned(),
             role: None,
@@ -254,8 +256,9 @@ impl Client {
         loop {
             let control = control(key.to_owned());
             let (handle, life) = self.replica().await;
-            let how = AbortHow { compensate: self.plan.undoes, ..AbortHow::default() };
-            let answer = life.answer(handle.abort(thread, how, control)).await;
+            let compensate = self.plan.undoes;
+            let request = AbortRequest { compensate, ..AbortRequest::default() };
+            let answer = life.answer(handle.abort(thread, request, control)).await;
             match answer {
                 // The thread had ended by itself, perhaps with nothing left to compensate.
                 Ok(_)
@@ -276,9 +279,8 @@ impl Client {
             let answer = if self.plan.invokes_again && self.plan.thread.is_some() {
                 life.answer(Box::pin(handle.invoke(self.plan.invoke()))).await
             } else {
-                let how = ResumeHow::default();
                 let control = control(format!("resume {number}"));
-                life.answer(handle.resume(thread, how, control)).await
+                life.answer(handle.resume(thread, ResumeRequest::default(), control)).await
             };
             match answer {
                 Ok(_) | Err(RuntimeError::WrongState { .. }) => break,
@@ -336,9 +338,10 @@ impl Client {
         for one in open.into_iter().filter(|one| one.kind == InterventionKind::Blocked) {
             let (handle, life) = self.replica().await;
             let control = control(format!("accept {}", one.id));
-            let decision = ("accept".to_owned(), one.digest);
+            let (choice, digest) = ("accept".to_owned(), one.digest);
+            let request = ResolveRequest { choice, digest, comment: None, by: None };
             match life
-                .answer(handle.resolve((&Namespace::default(), one.id), decision, control))
+                .answer(handle.resolve((&Namespace::default(), one.id), request, control))
                 .await
             {
                 Ok(_) | Err(RuntimeError::InterventionResolved { .. }) => {}

@@ -1,4 +1,4 @@
-//! Shapes that exist for the API's document alone: a workflow is read by `definition`, as text.
+//! A workflow as clients write it. It is kept as text, and `definition` reads it.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,7 @@ use utoipa::ToSchema;
 /// A workflow, or the name of a stored one.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "documents what is kept as text")]
-pub(in crate::api) enum WorkflowOrName {
+pub enum WorkflowOrName {
     /// `name` for the newest version, `name@3` for that one.
     Name(String),
     /// The workflow itself.
@@ -20,7 +19,7 @@ pub(in crate::api) enum WorkflowOrName {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Workflow)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::api) struct WorkflowDefinition {
+pub struct WorkflowDefinition {
     /// Its name.
     name: String,
     /// What it is for.
@@ -54,7 +53,7 @@ pub(in crate::api) struct WorkflowDefinition {
 /// Defaults of a workflow's steps.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::api) struct StepDefaults {
+pub struct StepDefaults {
     /// When and how often failed attempts are made again.
     #[schema(nullable = false)]
     retry: Option<Retry>,
@@ -75,9 +74,8 @@ pub(in crate::api) struct StepDefaults {
 
 /// A step of a workflow.
 #[derive(Serialize, ToSchema)]
-#[schema(as = StepDefinition)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::api) struct StepDefinition {
+pub struct StepDefinition {
     /// Its id, unique in the workflow.
     #[schema(pattern = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
     id: String,
@@ -131,7 +129,7 @@ pub(in crate::api) struct StepDefinition {
 #[derive(Serialize, ToSchema)]
 #[schema(as = CircuitBreaker)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::api) struct Breaker {
+pub struct Breaker {
     /// Steps that name the same key share a breaker; the target's own if absent.
     #[schema(nullable = false, min_length = 1, max_length = 200)]
     key: Option<String>,
@@ -146,8 +144,7 @@ pub(in crate::api) struct Breaker {
 /// An output that completes the step, or another step whose attempts follow.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "documents what is kept as text")]
-pub(in crate::api) enum StepFallback {
+pub enum StepFallback {
     /// An output.
     Output(FallbackOutput),
     /// A step, without what places it among the others.
@@ -157,7 +154,7 @@ pub(in crate::api) enum StepFallback {
 /// An output that stands in for a step.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::api) struct FallbackOutput {
+pub struct FallbackOutput {
     /// Any JSON; strings may hold templates, also of the step's own `error`.
     output: serde_json::Value,
 }
@@ -165,7 +162,7 @@ pub(in crate::api) struct FallbackOutput {
 /// A step that stands in for another: with an idempotency key of its own, `{threadId}/{stepId}/fallback`.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::api) struct FallbackStep {
+pub struct FallbackStep {
     /// What it does.
     kind: String,
     /// How; strings may hold templates, also of the step's own `error`.
@@ -195,7 +192,7 @@ pub(in crate::api) struct FallbackStep {
 /// attempts that are numbered by themselves.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::api) struct CompensationStep {
+pub struct CompensationStep {
     /// What it does: `http`, `exec` or `transform`.
     kind: String,
     /// How; strings may hold templates, also of the step's own `output`.
@@ -222,7 +219,7 @@ pub(in crate::api) struct CompensationStep {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RetryPolicy)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::api) struct Retry {
+pub struct Retry {
     /// Attempts in all, the first included; 3 if absent.
     #[schema(nullable = false)]
     max_attempts: Option<u32>,
@@ -248,8 +245,7 @@ pub(in crate::api) struct Retry {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Duration)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "documents what is kept as text")]
-pub(in crate::api) enum DurationText {
+pub enum DurationText {
     /// Milliseconds.
     Millis(u64),
     /// A number with its unit.

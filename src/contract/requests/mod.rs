@@ -1,0 +1,21 @@
+//! The bodies of requests: each member is named once, with its type, its schema and its reader.
+
+mod abort;
+mod fork;
+mod invoke;
+mod notification;
+mod read;
+mod resolve;
+mod resume;
+mod step;
+mod validate;
+
+pub use abort::{AbortRequest, ReasonRequest};
+pub use fork::ForkRequest;
+pub use invoke::{InvokeRequest, StoredName, WorkflowSource};
+pub use notification::{NotificationPatch, NotificationRequest};
+pub use read::Request;
+pub use resolve::ResolveRequest;
+pub use resume::ResumeRequest;
+pub use step::{EditRequest, SkipRequest};
+pub use validate::{ValidateRequest, WorkflowCheck, WorkflowWithInput};
