@@ -24,6 +24,7 @@ use utoipa_axum::routes;
 use super::problem::{KINDS, MEDIA_TYPE, METHOD_NOT_ALLOWED, Problem, ProblemError};
 use super::query::{NoParams, QueryString};
 use super::{Api, ProblemDocument, ops, roles, stream};
+use crate::contract::EventDocument;
 
 /// Common paths of other tools, and the routes they stand for.
 pub(super) const ALIASES: [(&str, &str); 4] = [
@@ -213,7 +214,7 @@ fn add_components(document: &mut OpenApi) {
         (ProblemError::name().into_owned(), ProblemError::schema()),
     ];
     <ProblemDocument<'_> as ToSchema>::schemas(&mut schemas);
-    <ops::events::EventDocument as ToSchema>::schemas(&mut schemas);
+    <EventDocument as ToSchema>::schemas(&mut schemas);
     components.schemas.extend(schemas);
     let bearer = Http::builder()
         .scheme(HttpAuthScheme::Bearer)

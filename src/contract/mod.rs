@@ -2,6 +2,7 @@
 //!
 //! [`Fields`] is the one strict reader of what clients write: of request bodies and of workflows.
 
+mod answers;
 mod fields;
 mod names;
 mod requests;
@@ -13,6 +14,7 @@ mod tests;
 mod value;
 mod workflow;
 
+pub use answers::*;
 pub use fields::Fields;
 pub use requests::*;
 pub use secret::SigningSecret;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
+use crate::contract::Progress;
 use crate::model::{Json, Timestamp};
-use crate::runtime::Progress;
 
 /// The most bytes of a value that a page shows; the whole is a link away.
 const MAX_SHOWN: usize = 4 * 1024;

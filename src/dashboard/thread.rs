@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::page;
 use super::parts::{ago, badge, duration, moment, progress, value};
 use super::state::Dashboard;
+use crate::contract::{StatusDocument, StepDocument};
 use crate::model::{EventType, Failure, Namespace, Seq, ThreadId, Timestamp};
 use crate::runtime::{RawEvent, RuntimeError};
-use crate::runtime::{StatusDocument, StepDocument};
 
 /// The number of events on the page when it is loaded; later ones come by the stream.
 const RECENT_EVENTS: u64 = 100;
@@ -180,8 +180,8 @@ struct AboutStep {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::{Progress, WorkflowName};
     use crate::model::{Category, Json, StepId, StepStatus, ThreadStatus};
-    use crate::runtime::{Progress, WorkflowName};
 
     fn document(status: ThreadStatus) -> StatusDocument {
         let error = Failure::permanent("x", Category::Step, "<img src=x>");

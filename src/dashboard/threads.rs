@@ -8,8 +8,9 @@ use maud::{Markup, html};
 use super::page;
 use super::parts::{ago, badge, progress};
 use super::state::Dashboard;
+use crate::contract::ThreadItem;
 use crate::model::{Namespace, ThreadStatus, Timestamp};
-use crate::runtime::{Page, ThreadItem, ThreadQuery};
+use crate::runtime::{Page, ThreadQuery};
 
 /// The threads on one page: as many as a person can look over.
 const PER_PAGE: usize = 50;
@@ -156,8 +157,8 @@ fn row(thread: &ThreadItem, now: Timestamp) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::{Progress, WorkflowName};
     use crate::model::{Json, ThreadId};
-    use crate::runtime::{Progress, WorkflowName};
 
     #[test]
     fn a_filter_survives_paging() {

@@ -1,6 +1,7 @@
 //! Shows a state as the status document.
 
-use super::{Progress, StatusDocument, StepCompensation, StepDocument, ThreadState, WorkflowName};
+use super::ThreadState;
+use crate::contract::{Progress, StatusDocument, StepCompensation, StepDocument, WorkflowName};
 use crate::model::{Json, StepStatus, millis};
 
 impl ThreadState {

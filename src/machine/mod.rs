@@ -24,7 +24,6 @@ mod interventions;
 mod ready;
 pub mod snapshot;
 mod state;
-mod status;
 mod track;
 mod undo;
 mod validate;
@@ -42,7 +41,6 @@ pub use decide::{Fork, ForkRejection, decide, fork, start};
 pub use decision::Decided;
 pub use snapshot::{EncodedSnapshot, SNAPSHOT_VERSION, SnapshotFault};
 pub use state::{Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState, Undoing};
-pub use status::{Progress, StatusDocument, StepCompensation, StepDocument, WorkflowName};
 pub use track::Track;
 pub use validate::Inconsistency;
 

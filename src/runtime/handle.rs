@@ -16,8 +16,10 @@ use super::drive::snapshots;
 use super::feed::shared;
 use super::notices;
 use crate::contract::{
-    AbortRequest, EditRequest, ForkRequest, NotificationPatch, NotificationRequest, ReasonRequest,
-    ResolveRequest, ResumeRequest, SkipRequest, StoredName, WorkflowCheck,
+    AbortRequest, AuditItem, Checkpoint, Diagnostics, EditRequest, ForkRequest, HealthReport,
+    Intervention, Notification, NotificationPatch, NotificationRequest, NotificationTest,
+    ReasonRequest, RecoveryItem, ResolveRequest, ResumeRequest, SkipRequest, Stats, StatusDocument,
+    StoreHealth, StoredName, StoredWorkflow, ThreadDiff, ThreadItem, WorkflowCheck,
 };
 use crate::definition::Plan;
 use crate::model::{Epoch, Json, Namespace, Seq, StepId, ThreadId};
@@ -26,11 +28,8 @@ use crate::runtime::core::Core;
 use crate::runtime::feed::heads::Follow;
 use crate::runtime::feed::live::LiveEvents;
 use crate::runtime::types::{
-    AuditEvent, AuditItem, AuditQuery, Checkpoint, CheckpointQuery, Control, Diagnostics,
-    EventPage, Explanation, HealthReport, HeldEvent, Intervention, InterventionQuery, Invoke,
-    Invoked, Monitor, Notification, NotificationTest, Page, RawEvent, RecoveryItem, RuntimeError,
-    Signal, Stats, StatusDocument, StoreHealth, StoredWorkflow, ThreadDiff, ThreadItem,
-    ThreadQuery,
+    AuditEvent, AuditQuery, CheckpointQuery, Control, EventPage, Explanation, HeldEvent,
+    InterventionQuery, Invoke, Invoked, Monitor, Page, RawEvent, RuntimeError, Signal, ThreadQuery,
 };
 
 /// The runtime as faces see it; cheap to clone.

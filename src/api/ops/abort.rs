@@ -5,11 +5,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::control::Change;
-use super::invoke::{InvokeAnswer, answer};
+use super::invoke::answer;
 use crate::api::Api;
 use crate::api::extract::{Body, FromBody, ThreadPath};
 use crate::api::problem::Problem;
-use crate::contract::AbortRequest;
+use crate::contract::{AbortRequest, InvokeAnswer};
 
 impl FromBody for AbortRequest {
     const OPTIONAL: bool = true;

@@ -8,8 +8,9 @@ use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, MAX_LONG_LIMIT, Params, QueryString};
+use crate::contract::AuditItem;
 use crate::model::Timestamp;
-use crate::runtime::{AuditItem, AuditQuery as Wanted};
+use crate::runtime::AuditQuery as Wanted;
 
 /// Which entries to list.
 #[derive(utoipa::IntoParams)]

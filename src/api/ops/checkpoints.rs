@@ -8,8 +8,9 @@ use crate::api::Api;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, Params, QueryString};
+use crate::contract::Checkpoint;
 use crate::model::Seq;
-use crate::runtime::{Checkpoint, CheckpointQuery};
+use crate::runtime::CheckpointQuery;
 
 /// The number of checkpoints per page without a `limit`: clients mostly look for the newest few.
 const DEFAULT_CHECKPOINTS: usize = 10;

@@ -7,7 +7,7 @@ use crate::api::Api;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
-use crate::runtime::Diagnostics;
+use crate::contract::Diagnostics;
 
 /// Read everything about a thread in one bundle
 ///

@@ -8,8 +8,8 @@ use crate::api::Api;
 use crate::api::extract::{ThreadPath, thread_in_path};
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
+use crate::contract::ThreadDiff;
 use crate::model::ThreadId;
-use crate::runtime::ThreadDiff;
 
 /// The other thread that the path names.
 pub(in crate::api) struct OtherPath(ThreadId);

@@ -2,14 +2,13 @@
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::api::Api;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, MAX_LONG_LIMIT, Params, QueryString};
-use crate::model::{Json, Seq};
+use crate::contract::EventList;
+use crate::model::Seq;
 
 /// Which events to list.
 #[derive(utoipa::IntoParams)]
@@ -30,47 +29,6 @@ impl FromQuery for EventsQuery {
             limit: query.limit_to(MAX_LONG_LIMIT, MAX_LONG_LIMIT),
         }
     }
-}
-
-/// A stretch of a thread's journal.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::api) struct EventList {
-    /// The events, in order: the very records that the stream sends.
-    #[schema(value_type = Vec<EventDocument>)]
-    items: Vec<Json>,
-    /// Give this as `after` to read on; `null` if this page reaches the last event.
-    next_cursor: Option<String>,
-    /// The number of the thread's last event.
-    #[schema(value_type = u64)]
-    last_seq: Seq,
-}
-
-/// One record of a thread's journal.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Event)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::api) struct EventDocument {
-    /// What happened, such as `step_complete`.
-    #[serde(rename = "type")]
-    #[schema(example = "step_complete")]
-    kind: String,
-    /// The thread.
-    thread_id: String,
-    /// Its number within the thread: 1, 2, 3, … with no gaps.
-    seq: u64,
-    /// The step it happened in.
-    #[schema(required)]
-    step_id: Option<String>,
-    /// The attempt it happened in.
-    #[schema(required)]
-    attempt: Option<u32>,
-    /// When.
-    #[schema(format = DateTime)]
-    at: String,
-    /// The rest, by type.
-    #[schema(value_type = Object)]
-    data: String,
 }
 
 /// List a thread's events

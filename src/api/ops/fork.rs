@@ -2,29 +2,16 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::control::Change;
-use super::invoke::{InvokeAnswer, answer_with};
+use super::invoke::answer_with;
 use crate::api::Api;
 use crate::api::extract::{Body, FromBody, ThreadPath};
 use crate::api::problem::Problem;
-use crate::contract::ForkRequest;
+use crate::contract::{ForkAnswer, ForkRequest, InvokeAnswer};
 use crate::model::ForkPoint;
 
 impl FromBody for ForkRequest {}
-
-/// The answer to a fork: that of an invoke, and where the thread comes from.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = ForkResponse)]
-pub(in crate::api) struct ForkAnswer {
-    #[serde(flatten)]
-    thread: InvokeAnswer,
-    /// The thread and the event that it was forked at.
-    forked_from: ForkPoint,
-}
 
 /// Fork a thread at an event
 ///
@@ -58,6 +45,6 @@ pub(in crate::api) async fn fork(
     let seq = request.at_seq;
     let forked = api.handle.fork(&thread, request, control).await?;
     let forked_from = ForkPoint { thread_id: thread, seq };
-    let body = ForkAnswer { thread: InvokeAnswer::of(&forked), forked_from };
+    let body = ForkAnswer { thread: InvokeAnswer::from(&forked), forked_from };
     Ok(answer_with(&forked, body))
 }

@@ -12,8 +12,8 @@ use crate::api::extract::Within;
 use crate::api::problem::{NOT_READY, Problem};
 use crate::api::query::{NoParams, QueryString};
 use crate::api::{Api, Keys};
+use crate::contract::{HealthCheck, HealthReport, HealthStatus, StoreHealth};
 use crate::identity::Freshness;
-use crate::runtime::{HealthCheck, HealthReport, HealthStatus, StoreHealth};
 
 /// The media type of the Prometheus text format, for callers that ask for no other.
 const TEXT_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -8,8 +8,9 @@ use crate::api::Api;
 use crate::api::extract::Within;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
+use crate::contract::{Intervention, InterventionStatus};
 use crate::model::ThreadId;
-use crate::runtime::{Intervention, InterventionQuery, InterventionStatus};
+use crate::runtime::InterventionQuery;
 
 /// Which interventions to list.
 #[derive(utoipa::IntoParams)]

@@ -7,7 +7,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as JsonAnswer};
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::api::Api;
 use crate::api::auth::Caller;
@@ -15,44 +14,14 @@ use crate::api::extract::{Body, FromBody, idempotency_key, traceparent};
 use crate::api::memory::Held;
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, MAX_WAIT, NoParams, Params, QueryString};
-use crate::contract::{InvokeRequest, WorkflowCheck, WorkflowSource};
-use crate::model::{Fault, Namespace, Pointer, Seq, ThreadId, ThreadStatus};
-use crate::runtime::{Invoke, Invoked, RuntimeError, StatusDocument};
+use crate::contract::{
+    InvokeAnswer, InvokeRequest, Links, StatusDocument, WorkflowCheck, WorkflowSource,
+};
+use crate::model::{Fault, Namespace, Pointer, millis};
+use crate::runtime::{Invoke, Invoked, RuntimeError};
 
 /// The time that `POST /invoke` waits if the client does not give one.
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
-
-/// The answer to a request that starts, continues or stops a thread.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = InvokeResponse)]
-pub(in crate::api) struct InvokeAnswer {
-    /// The thread.
-    #[schema(value_type = String)]
-    thread_id: ThreadId,
-    /// Where it stands.
-    status: ThreadStatus,
-    /// Whether this call made it.
-    created: bool,
-    /// Whether this call set it going again.
-    resumed: bool,
-    /// Median duration of this workflow's recent completed threads, in milliseconds.
-    estimated_duration_ms: Option<u64>,
-    /// The number of its last event.
-    #[schema(value_type = u64)]
-    last_seq: Seq,
-    /// Where to read on.
-    links: Links,
-}
-
-/// Where to read about a thread.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::api) struct Links {
-    /// Its status document.
-    status: String,
-    /// Its event stream.
-    stream: String,
-}
 
 /// How long to wait.
 #[derive(utoipa::IntoParams)]
@@ -167,16 +136,14 @@ fn by(caller: &Caller, headers: &HeaderMap, request: InvokeRequest) -> Result<In
     })
 }
 
-impl InvokeAnswer {
-    pub(super) fn of(invoked: &Invoked) -> Self {
+impl From<&Invoked> for InvokeAnswer {
+    fn from(invoked: &Invoked) -> Self {
         Self {
             thread_id: invoked.thread_id.clone(),
             status: invoked.status,
             created: invoked.created,
             resumed: invoked.resumed,
-            estimated_duration_ms: invoked
-                .estimated_duration
-                .and_then(|duration| u64::try_from(duration.as_millis()).ok()),
+            estimated_duration_ms: invoked.estimated_duration.map(millis),
             last_seq: invoked.last_seq,
             links: Links {
                 status: format!("/status/{}", invoked.thread_id),
@@ -188,7 +155,7 @@ impl InvokeAnswer {
 
 /// Makes the answer about a thread: 202 if the call set it going, else 200.
 pub(super) fn answer(invoked: &Invoked) -> Response {
-    answer_with(invoked, InvokeAnswer::of(invoked))
+    answer_with(invoked, InvokeAnswer::from(invoked))
 }
 
 /// Makes the same answer with another body.
@@ -227,6 +194,7 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ThreadId, ThreadStatus};
 
     fn invoked(created: bool, resumed: bool, replayed: bool) -> Invoked {
         Invoked {

@@ -11,8 +11,7 @@ use crate::api::auth::Caller;
 use crate::api::extract::{Body, FromBody, Within, path_parameter};
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
-use crate::contract::NotificationPatch;
-use crate::runtime::{Notification, NotificationTest};
+use crate::contract::{Notification, NotificationPatch, NotificationTest};
 
 /// The subscription that the path names.
 pub(in crate::api) struct NotificationPath(String);

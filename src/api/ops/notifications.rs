@@ -12,9 +12,8 @@ use crate::api::auth::Caller;
 use crate::api::extract::{Body, FromBody, Within};
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, NoParams, Params, QueryString};
-use crate::contract::NotificationRequest;
+use crate::contract::{Notification, NotificationRequest};
 use crate::model::Role;
-use crate::runtime::Notification;
 
 /// Which page of subscriptions to list.
 #[derive(utoipa::IntoParams)]

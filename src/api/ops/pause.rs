@@ -5,11 +5,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::control::{Change, changed};
-use super::invoke::InvokeAnswer;
 use crate::api::Api;
 use crate::api::extract::{Body, ThreadPath};
 use crate::api::problem::Problem;
-use crate::contract::ReasonRequest;
+use crate::contract::{InvokeAnswer, ReasonRequest};
 
 /// Pause a thread
 ///

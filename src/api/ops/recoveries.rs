@@ -8,8 +8,8 @@ use crate::api::Api;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
+use crate::contract::RecoveryItem;
 use crate::model::Epoch;
-use crate::runtime::RecoveryItem;
 
 /// Which recoveries to list.
 #[derive(utoipa::IntoParams)]

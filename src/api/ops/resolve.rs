@@ -6,11 +6,10 @@ use axum::http::request::Parts;
 use axum::response::Response;
 
 use super::control::{Change, changed};
-use super::invoke::InvokeAnswer;
 use crate::api::Api;
 use crate::api::extract::{Body, FromBody, Within, path_parameter};
 use crate::api::problem::Problem;
-use crate::contract::ResolveRequest;
+use crate::contract::{InvokeAnswer, ResolveRequest};
 
 /// The intervention that the path names.
 pub(in crate::api) struct InterventionPath(String);

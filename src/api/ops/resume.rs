@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::control::Change;
-use super::invoke::{InvokeAnswer, answer};
+use super::invoke::answer;
 use crate::api::Api;
 use crate::api::extract::{Body, FromBody, ThreadPath};
 use crate::api::problem::Problem;
-use crate::contract::ResumeRequest;
+use crate::contract::{InvokeAnswer, ResumeRequest};
 
 impl FromBody for ResumeRequest {
     const OPTIONAL: bool = true;

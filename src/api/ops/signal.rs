@@ -6,10 +6,10 @@ use axum::http::request::Parts;
 use axum::response::Response;
 
 use super::control::{Change, changed};
-use super::invoke::InvokeAnswer;
 use crate::api::Api;
 use crate::api::extract::{ThreadPath, WholeBody, path_parameter};
 use crate::api::problem::Problem;
+use crate::contract::InvokeAnswer;
 use crate::model::{Json, is_signal_name};
 use crate::runtime::Signal;
 

@@ -7,7 +7,7 @@ use crate::api::Api;
 use crate::api::extract::Within;
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
-use crate::runtime::Stats;
+use crate::contract::Stats;
 
 /// See what happened in the last 24 hours
 ///

@@ -12,8 +12,8 @@ use crate::api::conditional::{etag, has_version};
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, Params, QueryString};
+use crate::contract::StatusDocument;
 use crate::model::Seq;
-use crate::runtime::StatusDocument;
 
 /// What of the status to show, and when.
 #[derive(utoipa::IntoParams)]

@@ -6,11 +6,10 @@ use axum::http::request::Parts;
 use axum::response::Response;
 
 use super::control::{Change, changed};
-use super::invoke::InvokeAnswer;
 use crate::api::Api;
 use crate::api::extract::{Body, FromBody, ThreadPath, path_parameter};
 use crate::api::problem::{Problem, STEP_NOT_FOUND};
-use crate::contract::{EditRequest, ReasonRequest, SkipRequest};
+use crate::contract::{EditRequest, InvokeAnswer, ReasonRequest, SkipRequest};
 use crate::model::StepId;
 
 /// The step that the path names.

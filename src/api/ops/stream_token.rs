@@ -4,28 +4,13 @@ use axum::Json as JsonAnswer;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::api::auth::Caller;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
 use crate::api::{Api, token};
-use crate::model::Timestamp;
-
-/// A token that opens one thread's stream, for reading.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::api) struct StreamToken {
-    /// The token; never log it.
-    token: String,
-    /// Until when it can be used to connect.
-    #[schema(value_type = String, format = DateTime)]
-    expires_at: Timestamp,
-    /// The stream with the token in it, for `new EventSource(url)`.
-    url: String,
-}
+use crate::contract::StreamToken;
 
 /// Get a token for a browser's EventSource
 ///

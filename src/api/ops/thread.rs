@@ -10,7 +10,7 @@ use crate::api::conditional::{etag, has_version, if_match};
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
-use crate::runtime::ThreadItem;
+use crate::contract::ThreadItem;
 
 /// Read a thread without its steps
 ///

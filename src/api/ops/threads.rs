@@ -10,8 +10,9 @@ use crate::api::problem::Problem;
 use crate::api::query::{
     DEFAULT_LIMIT, FromQuery, MAX_LONG_LIMIT, MAX_METADATA_FILTERS, Params, QueryString,
 };
+use crate::contract::ThreadItem;
 use crate::model::{ThreadId, ThreadStatus};
-use crate::runtime::{ThreadItem, ThreadQuery};
+use crate::runtime::ThreadQuery;
 
 /// Which threads to list.
 #[derive(utoipa::IntoParams)]

@@ -2,23 +2,13 @@
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::api::Api;
 use crate::api::extract::{WholeBody, Within};
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
-use crate::contract::{ValidateRequest, WorkflowCheck};
+use crate::contract::{ValidateAnswer, ValidateRequest, WorkflowCheck};
 use crate::model::Faults;
-
-/// The workflow can be run.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::api) struct ValidateAnswer {
-    /// Always `true`: faults are answered with 400.
-    valid: bool,
-}
 
 /// Check a workflow without running it
 ///

@@ -8,8 +8,7 @@ use crate::api::Api;
 use crate::api::extract::{Within, path_parameter};
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, Params, QueryString};
-use crate::contract::StoredName;
-use crate::runtime::StoredWorkflow;
+use crate::contract::{StoredName, StoredWorkflow};
 
 /// Which version.
 #[derive(utoipa::IntoParams)]

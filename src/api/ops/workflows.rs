@@ -10,8 +10,7 @@ use crate::api::Api;
 use crate::api::extract::{WholeBody, Within};
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, NoParams, Params, QueryString};
-use crate::contract::WorkflowDefinition;
-use crate::runtime::StoredWorkflow;
+use crate::contract::{StoredWorkflow, WorkflowDefinition};
 
 /// Which workflows to list.
 #[derive(utoipa::IntoParams)]

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use super::audit_book::{Alike, Counted};
 use super::query::{listed, patiently, read_cursor, write_cursor};
+use crate::contract::AuditItem;
 use crate::model::{Json, Timestamp, signed_millis};
 use crate::runtime::core::Core;
-use crate::runtime::types::{AuditEvent, AuditItem, AuditQuery, Page, RuntimeError};
+use crate::runtime::types::{AuditEvent, AuditQuery, Page, RuntimeError};
 use crate::store::{AuditFilter, AuditRow};
 
 /// The interval at which counted entries are written.

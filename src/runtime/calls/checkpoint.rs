@@ -2,8 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::contract::Checkpoint;
 use crate::model::{Event, hex};
-use crate::runtime::types::Checkpoint;
 
 /// Returns the checkpoint that an encoded event is, if it is one.
 pub(in crate::runtime) fn checkpoint_of(text: &str) -> Option<Checkpoint> {

@@ -13,14 +13,15 @@ use super::checkpoint::checkpoint_of;
 use super::health;
 use super::monitor::stuck;
 use super::query::{patiently, persistently, status};
+use crate::contract::{
+    Checkpoint, DiagnosedReplica, DiagnosedWorkflow, Diagnostics, EffectiveLimits, PastFailure,
+    StatusDocument, ThreadFacts, WorkflowName,
+};
 use crate::model::{EventType, Failure, Json, Namespace, Seq, ThreadId, Timestamp, millis};
 use crate::runtime::core::Core;
 use crate::runtime::feed::heads::raw_events;
 use crate::runtime::settings::LOAD_PAGE;
-use crate::runtime::types::{
-    Checkpoint, DiagnosedReplica, DiagnosedWorkflow, Diagnostics, EffectiveLimits, PastFailure,
-    RawEvent, RuntimeError, StatusDocument, ThreadFacts, WorkflowName,
-};
+use crate::runtime::types::{RawEvent, RuntimeError};
 use crate::store::{StoreError, ThreadRow};
 
 /// The number of newest events shown: questions are about the latest ones.

@@ -8,14 +8,14 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::query::{patiently, persistently};
-use crate::machine::{StatusDocument, StepDocument};
+use crate::contract::{
+    DiffedEvent, DiffedOutput, DiffedStep, DiffedThread, Divergence, OutputDiff, StatusDocument,
+    StepDiff, StepDocument, ThreadDiff,
+};
 use crate::model::{Event, EventBody, Json, Seq, StepId, ThreadId, hex, millis};
 use crate::runtime::core::Core;
 use crate::runtime::drive::load::{LoadError, load_to_show};
-use crate::runtime::types::{
-    DiffedEvent, DiffedOutput, DiffedStep, DiffedThread, Divergence, OutputDiff, RuntimeError,
-    StepDiff, ThreadDiff,
-};
+use crate::runtime::types::RuntimeError;
 
 /// The number of events read from each journal at a time; the store bounds their bytes.
 const PAGE: usize = 200;

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::contract::{Circuit, HealthCheck, HealthReport, HealthStatus, Latency, StoreHealth};
 use crate::model::{Namespace, millis};
 use crate::observe::WindowSummary;
 use crate::runtime::core::Core;
 use crate::runtime::notices::FAILING_FOR;
-use crate::runtime::types::{
-    Circuit, HealthCheck, HealthReport, HealthStatus, Latency, StoreHealth,
-};
 use crate::store::NoticeCount;
 
 /// The failure rate of recent store calls above which the store counts as degraded.

@@ -4,12 +4,11 @@
 //! changes it (`append`), and by `verify` to compare. Nothing is decided here or from the index.
 
 use super::query::{listed, read_cursor, write_cursor};
+use crate::contract::{Intervention, InterventionStatus};
 use crate::machine::{self, ThreadState};
 use crate::model::{Event, EventBody, Json, Namespace};
 use crate::runtime::core::Core;
-use crate::runtime::types::{
-    Intervention, InterventionQuery, InterventionStatus, Page, RuntimeError,
-};
+use crate::runtime::types::{InterventionQuery, Page, RuntimeError};
 use crate::store::{InterventionFilter, InterventionRow};
 
 /// The bytes after which a list is cut: an intervention may be as large as an event.

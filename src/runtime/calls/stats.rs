@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::query::listed;
+use crate::contract::{CheckpointStats, InterventionStats, RecoveryStats, Stats, StorageStats};
 use crate::model::{Namespace, Timestamp, signed_millis};
 use crate::observe::{
     ABANDONED_TALLY, RECOVERED_TALLY, RETRIES_TALLY, StorageRetries, checkpoint_tally,
 };
 use crate::runtime::core::Core;
-use crate::runtime::types::{
-    CheckpointStats, InterventionStats, RecoveryStats, RuntimeError, Stats, StorageStats,
-};
+use crate::runtime::types::RuntimeError;
+use crate::store::{RecoveryCount, RecoveryResult};
 
 /// The interval at which a replica adds to the tallies: its counts may be that late for other
 /// replicas.
@@ -112,6 +112,17 @@ fn storage(tallies: &BTreeMap<String, u64>) -> StorageStats {
         succeeded: retries.recovered,
         abandoned: retries.abandoned,
         retry_success_rate: retries.success_rate().map(|rate| 100.0 * rate),
+    }
+}
+
+impl From<RecoveryCount> for RecoveryStats {
+    fn from(counted: RecoveryCount) -> Self {
+        Self {
+            cause: counted.cause,
+            result: counted.result.map(RecoveryResult::as_str),
+            count: counted.count,
+            mean_seconds: counted.mean_ms.map(|mean| mean / 1_000.0),
+        }
     }
 }
 

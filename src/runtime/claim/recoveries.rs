@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use super::recovering::Recovering;
 use super::verdict::{Evidence, judge};
+use crate::contract::RecoveryItem;
 use crate::machine::ThreadState;
 use crate::model::{Backoff, Epoch, InterventionKind, RecoveryCause, Seq, ThreadId, ThreadStatus};
 use crate::runtime::calls::query::persistently;
 use crate::runtime::core::Core;
 use crate::runtime::drive::driver::Driver;
-use crate::runtime::types::{Page, RecoveryItem, RuntimeError};
+use crate::runtime::types::{Page, RuntimeError};
 use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult, StoreError, ThreadRow};
 
 /// The pause after the first failed recovery of a thread: a hiccup is over by then.
@@ -211,6 +212,24 @@ async fn record_end(core: &Core, thread: &ThreadId, epoch: Epoch, end: &Recovery
             Err(error) => tracing::warn!(%thread, %error, "the end of a recovery is not recorded"),
         }
         tokio::time::sleep(RECORD_PAUSE).await;
+    }
+}
+
+impl From<Recovery> for RecoveryItem {
+    fn from(recovery: Recovery) -> Self {
+        let end = recovery.end;
+        Self {
+            cause: recovery.cause,
+            strategy: end.as_ref().and_then(|end| end.strategy),
+            result: end.as_ref().map(|end| end.result.as_str()),
+            from_seq: recovery.from_seq,
+            to_seq: end.as_ref().and_then(|end| end.to_seq),
+            previous_owner: recovery.previous_owner,
+            replica: recovery.replica,
+            started_at: recovery.started_at,
+            duration_ms: end.as_ref().map(|end| end.duration_ms),
+            detail: end.and_then(|end| end.detail),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::contract::{Circuit, CircuitScope};
 use crate::executor::AttemptError;
 use crate::machine::breaker::{Breaker, CircuitState, Hindrance, Permit, Refusal, Sign};
 use crate::model::{
@@ -21,7 +22,6 @@ use crate::model::{
     codes, lock, millis, signed_millis,
 };
 use crate::observe::Metrics;
-use crate::runtime::types::{Circuit, CircuitScope};
 
 /// The number of circuits kept, a few hundred bytes each. Beyond it the closed circuit that was
 /// unused for longest is forgotten, and if none is closed, any.

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::NotificationPatch;
+use crate::contract::{Notification, NotificationPatch};
 use crate::model::{Json, Timestamp};
-use crate::runtime::types::Notification;
 use crate::store::{NoticeCount, NotificationRow};
 
 /// The data stored beside the columns of a subscription's row.

@@ -6,13 +6,15 @@ use super::desk::Subscription;
 use super::post::post;
 use super::settings::{Settings, apply, read, show, write};
 use super::signature::{make_secret, message_id};
-use crate::contract::{NotificationPatch, NotificationRequest, SigningSecret};
+use crate::contract::{
+    Notification, NotificationPatch, NotificationRequest, NotificationTest, SigningSecret,
+};
 use crate::executor::WebhookFault;
 use crate::model::{Fault, Namespace, ThreadId};
 use crate::runtime::calls::query::{persistently, read_cursor, write_cursor};
 use crate::runtime::core::Core;
 use crate::runtime::settings::RETRY_AFTER;
-use crate::runtime::types::{Notification, NotificationTest, Page, RuntimeError};
+use crate::runtime::types::{Page, RuntimeError};
 use crate::store::{NotificationRow, StoreError};
 
 /// The number of subscriptions that one namespace may have.

@@ -1,28 +1,19 @@
-//! Plain data that faces exchange with the runtime.
+//! The data that faces exchange with the runtime, beside that of the contract.
 
 mod audit;
-mod diagnostics;
-mod diff;
 mod error;
 mod event;
-mod health;
-mod history;
+mod interventions;
 mod invoke;
-mod notifications;
 mod page;
 mod thread;
 
 pub use audit::*;
-pub use diagnostics::*;
-pub use diff::*;
 pub use error::RuntimeError;
 pub use event::*;
-pub use health::*;
-pub use history::*;
+pub use interventions::InterventionQuery;
 pub use invoke::*;
-pub use notifications::*;
 pub use page::Page;
 pub use thread::*;
 
 pub use crate::explain::{Advice, Cause, CauseKind, Explanation, Operation};
-pub use crate::machine::{Progress, StatusDocument, StepDocument, WorkflowName};

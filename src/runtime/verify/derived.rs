@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use super::thread::Unfolding;
 use super::{Verifier, count};
+use crate::contract::Intervention;
 use crate::machine::{EncodedSnapshot, SNAPSHOT_VERSION, snapshot};
 use crate::model::{Json, Timestamp};
 use crate::runtime::calls::interventions;
-use crate::runtime::types::Intervention;
 use crate::store::{InterventionRow, StoreError, StoredIntervention, StoredSnapshot};
 
 /// The number of snapshots read at a time: each may have 16 MiB.

@@ -1,4 +1,4 @@
-//! Plain data about how two threads differ.
+//! How two threads differ.
 
 use serde::Serialize;
 use utoipa::ToSchema;

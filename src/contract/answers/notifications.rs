@@ -1,4 +1,4 @@
-//! Plain data about notifications: subscriptions to events.
+//! Subscriptions to events.
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -1,4 +1,4 @@
-//! Plain data about what happened to threads: interventions, recoveries, figures.
+//! Interventions, recoveries and figures of threads.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::model::{
-    Incarnation, InterventionKind, Namespace, RecoveryCause, RecoveryStrategy, Seq, StepId,
-    ThreadId, Timestamp,
+    Incarnation, InterventionKind, RecoveryCause, RecoveryStrategy, Seq, StepId, ThreadId,
+    Timestamp,
 };
-use crate::store::{Recovery, RecoveryCount, RecoveryResult};
 
 /// Whether an intervention waits for a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -82,21 +81,6 @@ pub struct Intervention {
     pub not_by: Option<String>,
 }
 
-/// A filter for the list of interventions.
-#[derive(Debug, Clone, Default)]
-pub struct InterventionQuery {
-    /// Only interventions of threads of this namespace.
-    pub namespace: Namespace,
-    /// Only interventions with this status.
-    pub status: Option<InterventionStatus>,
-    /// Only interventions of this thread.
-    pub thread: Option<ThreadId>,
-    /// Items per page.
-    pub limit: usize,
-    /// The `nextCursor` of the previous page.
-    pub cursor: Option<String>,
-}
-
 /// One attempt to recover a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -125,24 +109,6 @@ pub struct RecoveryItem {
     pub started_at: Timestamp,
     /// From the claim to the end, in milliseconds.
     pub duration_ms: Option<u64>,
-}
-
-impl From<Recovery> for RecoveryItem {
-    fn from(recovery: Recovery) -> Self {
-        let end = recovery.end;
-        Self {
-            cause: recovery.cause,
-            strategy: end.as_ref().and_then(|end| end.strategy),
-            result: end.as_ref().map(|end| end.result.as_str()),
-            from_seq: recovery.from_seq,
-            to_seq: end.as_ref().and_then(|end| end.to_seq),
-            previous_owner: recovery.previous_owner,
-            replica: recovery.replica,
-            started_at: recovery.started_at,
-            duration_ms: end.as_ref().map(|end| end.duration_ms),
-            detail: end.and_then(|end| end.detail),
-        }
-    }
 }
 
 /// `GET /stats`: what happened in the last 24 hours, over all replicas.
@@ -194,17 +160,6 @@ pub struct RecoveryStats {
     pub count: u64,
     /// Their mean duration, in seconds.
     pub mean_seconds: Option<f64>,
-}
-
-impl From<RecoveryCount> for RecoveryStats {
-    fn from(counted: RecoveryCount) -> Self {
-        Self {
-            cause: counted.cause,
-            result: counted.result.map(RecoveryResult::as_str),
-            count: counted.count,
-            mean_seconds: counted.mean_ms.map(|mean| mean / 1_000.0),
-        }
-    }
 }
 
 /// How calls of the database that were made again went.
