@@ -24,7 +24,8 @@ use utoipa_axum::routes;
 use super::problem::{KINDS, MEDIA_TYPE, METHOD_NOT_ALLOWED, Problem, ProblemError};
 use super::query::{NoParams, QueryString};
 use super::{Api, ProblemDocument, ops, roles, stream};
-use crate::contract::EventDocument;
+use crate::contract::{EventDocument, StepDefinition};
+use crate::definition::describe_kinds;
 
 /// Common paths of other tools, and the routes they stand for.
 pub(super) const ALIASES: [(&str, &str); 4] = [
@@ -156,6 +157,7 @@ pub fn openapi() -> OpenApi {
         SecurityRequirement::default(),
     ]);
     add_components(&mut document);
+    describe_steps(&mut document);
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             optional_not_null(operation);
@@ -243,6 +245,17 @@ fn add_components(document: &mut OpenApi) {
                 response.header(header, HeaderBuilder::new().description(Some(text)).build());
         }
         components.responses.insert(response_name(name), RefOr::T(response.build()));
+    }
+}
+
+/// Adds the members of `with` for each kind of step, from the list that the parser goes by.
+fn describe_steps(document: &mut OpenApi) {
+    let schemas = &mut document.components.get_or_insert_default().schemas;
+    let name = StepDefinition::name();
+    let Some(RefOr::T(Schema::Object(step))) = schemas.get_mut(name.as_ref()) else { return };
+    if let Some(RefOr::T(Schema::Object(with))) = step.properties.get_mut("with") {
+        let text = with.description.take().unwrap_or_default();
+        with.description = Some(format!("{text}\n\n{}", describe_kinds()));
     }
 }
 
@@ -347,6 +360,16 @@ mod tests {
             seen += 1;
         }
         assert!(seen > 50, "{seen}");
+    }
+
+    #[test]
+    fn the_members_of_every_kind_of_step_are_described() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        let with = &document["components"]["schemas"]["StepDefinition"]["properties"]["with"];
+        let text = with["description"].as_str().unwrap();
+        for member in ["`http`: a request\n\n- `method`: ", "\n- `notBy`: "] {
+            assert!(text.contains(member), "{text}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use bounded_jq::stack;
 pub use check::{Check, Verdict};
 pub use condition::Condition;
 pub use filter::{Filter, FilterError, FilterLimits};
-pub use kinds::METHODS as HTTP_METHODS;
+pub use kinds::{METHODS as HTTP_METHODS, describe_kinds};
 pub use plan::{Action, Fallback, Plan, PlanStep, StepBreaker, Work};
 pub use schema::{InputSchema, TakesLong};
 pub use scope::{Scope, StepView};

@@ -1,8 +1,8 @@
 //! A workflow that is only checked.
 
-use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::contract::workflow::authored;
 use crate::contract::{Fields, Value, WorkflowDefinition};
 use crate::model::{Faults, Json, Pointer};
 
@@ -27,22 +27,23 @@ impl WorkflowCheck {
             *faults = Faults::default();
             return Some(Self { workflow: body, input: None, at: Pointer::root() });
         };
-        let input = fields.exact("input").map(|input| input.to_json());
-        fields.allow(&["workflow", "input"], faults);
+        let input = fields.exact("input").map(Value::to_json);
+        fields.allow(WorkflowWithInput::MEMBERS, faults);
         let at = Pointer::root().key("workflow");
         faults.is_empty().then_some(Self { workflow, input, at })
     }
 }
 
-/// A workflow with an input to check against it.
-#[derive(Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct WorkflowWithInput {
-    /// The workflow.
-    workflow: WorkflowDefinition,
-    /// An input to check against its `inputSchema`.
-    #[schema(nullable = false)]
-    input: Option<serde_json::Value>,
+authored! {
+    /// A workflow with an input to check against it.
+    #[serde(deny_unknown_fields)]
+    pub struct WorkflowWithInput {
+        /// The workflow.
+        workflow: WorkflowDefinition,
+        /// An input to check against its `inputSchema`.
+        #[schema(nullable = false)]
+        input: Option<serde_json::Value>,
+    }
 }
 
 /// A workflow, by itself or with an input.

@@ -1,12 +1,4 @@
 //! `approval`: a person decides.
-//!
-//! - `prompt`: what the person is asked
-//! - `choices` [`["approve", "reject"]`]: what may be chosen
-//! - `timeout` (optional): how long it is waited for
-//! - `escalateAfter` (optional): how long it is waited for before the question is escalated
-//! - `approvers` (optional): the names and roles that may answer; without it every operator may
-//! - `notBy` (optional): `starter`, who may not
-//! - `onTimeout` (optional): the choice that is taken then; without it the step fails
 
 use super::members::{is_open, is_template, literal};
 use super::{Kind, Reads, signal};
@@ -16,7 +8,16 @@ use crate::model::Faults;
 
 pub(super) const KIND: Kind = Kind {
     name: "approval",
-    fields: &["prompt", "choices", "timeout", "escalateAfter", "onTimeout", "approvers", "notBy"],
+    about: "a person decides",
+    members: &[
+        ("prompt", "what the person is asked"),
+        ("choices", "what may be chosen; `[\"approve\", \"reject\"]` unless given"),
+        ("timeout", "how long it is waited for"),
+        ("escalateAfter", "how long it is waited for before the question is escalated"),
+        ("onTimeout", "the choice that is taken then; without it the step fails"),
+        ("approvers", "the names and roles that may answer; without it every operator may"),
+        ("notBy", "`starter`, who may not"),
+    ],
     reads: Reads::Journalled,
     shows_life: false,
     check,

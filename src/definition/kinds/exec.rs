@@ -1,9 +1,6 @@
 //! `exec`: a program, started without a shell.
 //!
-//! - `program` (its name, literal: which program runs is never decided by data)
-//! - `args`, `env` (an object), each value a string, number or boolean; `stdin`, `cwd` (text).
-//!   Which variables a server passes on is its [`VariablePolicy`](super::super::VariablePolicy).
-//! - `parse` (`text` unless given): what its standard output is read as: `text`, `json` or `lines`
+//! Which variables a server passes on is its [`VariablePolicy`](super::super::VariablePolicy).
 
 use super::members::{is_open, is_template, map, scalar, word};
 use super::{Kind, Reads};
@@ -13,7 +10,15 @@ use crate::model::Faults;
 
 pub(super) const KIND: Kind = Kind {
     name: "exec",
-    fields: &["program", "args", "stdin", "env", "cwd", "parse"],
+    about: "a program, started without a shell",
+    members: &[
+        ("program", "its name, without a template: data never decides which program runs"),
+        ("args", "a list; an item is a string, number or boolean"),
+        ("stdin", "text"),
+        ("env", "an object; a value is a string, number or boolean"),
+        ("cwd", "the folder it runs in"),
+        ("parse", "what its standard output is read as: `text` unless given, `json` or `lines`"),
+    ],
     reads: Reads::With,
     shows_life: true,
     check,

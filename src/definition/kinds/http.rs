@@ -1,10 +1,4 @@
 //! `http`: a request.
-//!
-//! - `method` (GET unless given), `url` (absolute, http or https), `headers` and `query` (objects; a header is
-//!   a string, number or boolean, a query value may also be an array of them)
-//! - `json` (any value, sent as JSON) or `body` (text), not both
-//! - `expectStatus` (200–299 unless given): an integer, or an array of integers and of ranges such as
-//!   `"200-299"`
 
 use super::members::{is_template, literal, map, scalar, word};
 use super::{Kind, Reads};
@@ -14,7 +8,19 @@ use crate::model::{Faults, Pointer};
 
 pub(super) const KIND: Kind = Kind {
     name: "http",
-    fields: &["method", "url", "headers", "query", "json", "body", "expectStatus"],
+    about: "a request",
+    members: &[
+        ("method", "`GET` unless given"),
+        ("url", "absolute, `http` or `https`"),
+        ("headers", "an object; a value is a string, number or boolean"),
+        ("query", "an object; a value may also be an array of strings, numbers and booleans"),
+        ("json", "any value, sent as JSON"),
+        ("body", "text to send, if there is no `json`"),
+        (
+            "expectStatus",
+            "200 to 299 unless given: an integer, or an array of integers and of ranges such as `\"200-299\"`",
+        ),
+    ],
     reads: Reads::Url("url"),
     shows_life: true,
     check,

@@ -8,8 +8,10 @@ use crate::model::Faults;
 pub(in crate::definition) struct Kind {
     /// Its name, as workflows write it.
     pub(in crate::definition) name: &'static str,
-    /// The fields of its `with`.
-    pub(in crate::definition) fields: &'static [&'static str],
+    /// The kind in a few words.
+    pub(in crate::definition) about: &'static str,
+    /// The members of its `with`, each with what it says.
+    pub(in crate::definition) members: &'static [(&'static str, &'static str)],
     /// What of its `with` is a template.
     pub(in crate::definition) reads: Reads,
     /// Whether its attempts show signs of life that a `heartbeatTimeout` can wait for. What runs

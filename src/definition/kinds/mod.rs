@@ -28,6 +28,16 @@ pub(super) fn find(name: &str) -> Option<&'static Kind> {
     ALL.iter().find(|kind| kind.name == name)
 }
 
+/// Every kind with the members of its `with`, for people: a paragraph each, in Markdown.
+pub fn describe_kinds() -> String {
+    let line = |(name, about): &(&str, &str)| format!("\n- `{name}`: {about}");
+    let paragraph = |kind: Kind| {
+        let members: String = kind.members.iter().map(line).collect();
+        format!("`{}`: {}\n{members}", kind.name, kind.about)
+    };
+    KINDS.map(paragraph).join("\n\n")
+}
+
 /// The names of all kinds, for a fault's detail.
 pub(super) fn names() -> String {
     KINDS.map(|kind| kind.name).join(", ")

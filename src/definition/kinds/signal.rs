@@ -1,7 +1,4 @@
 //! `signal`: a wait for a payload that somebody sends.
-//!
-//! - `name`: the signal's name, as `POST /threads/{threadId}/signals/{name}` has it
-//! - `timeout` (optional): how long it is waited for; then the step fails
 
 use std::time::Duration;
 
@@ -13,7 +10,11 @@ use crate::model::{Faults, is_signal_name};
 
 pub(super) const KIND: Kind = Kind {
     name: "signal",
-    fields: &["name", "timeout"],
+    about: "a wait for a payload that somebody sends",
+    members: &[
+        ("name", "the signal's name, as `POST /threads/{threadId}/signals/{name}` has it"),
+        ("timeout", "how long it is waited for; then the step fails"),
+    ],
     reads: Reads::Journalled,
     shows_life: false,
     check,

@@ -1,6 +1,4 @@
 //! `sleep`: a wait.
-//!
-//! - `for` (a duration) or `until` (an RFC 3339 time), exactly one
 
 use super::members::literal;
 use super::{Kind, Reads, signal};
@@ -10,7 +8,8 @@ use crate::model::{Faults, Timestamp};
 
 pub(super) const KIND: Kind = Kind {
     name: "sleep",
-    fields: &["for", "until"],
+    about: "a wait, by one of two members",
+    members: &[("for", "a duration"), ("until", "an RFC 3339 time")],
     reads: Reads::Journalled,
     shows_life: false,
     check,

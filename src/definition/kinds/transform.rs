@@ -1,7 +1,4 @@
 //! `transform`: a jq filter.
-//!
-//! - `jq` (the program, literal)
-//! - `from` (any value, a template; absent: `{input, thread, steps: {id: {status, output}}}`)
 
 use super::{Kind, Reads};
 use crate::contract::Fields;
@@ -10,7 +7,11 @@ use crate::model::Faults;
 
 pub(super) const KIND: Kind = Kind {
     name: "transform",
-    fields: &["jq", "from"],
+    about: "a jq filter",
+    members: &[
+        ("jq", "the program, without templates"),
+        ("from", "any value; `{input, thread, steps: {id: {status, output}}}` if absent"),
+    ],
     reads: Reads::From,
     shows_life: false,
     check,

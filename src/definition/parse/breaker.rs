@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::contract::Fields;
+use crate::contract::{Breaker, Fields};
 use crate::definition::StepBreaker;
 use crate::model::{BreakerPolicy, Faults};
 
@@ -24,7 +24,7 @@ pub(super) fn read(step: &Fields<'_>, leaves: bool, faults: &mut Faults) -> Step
     let Some(fields) = Fields::of(given, &at, "breaker", faults) else {
         return StepBreaker::default();
     };
-    fields.allow(&["key", "failureThreshold", "resetTimeout"], faults);
+    fields.allow(Breaker::MEMBERS, faults);
     let built_in = BreakerPolicy::default();
     let failure_threshold = threshold(&fields, faults).unwrap_or(built_in.failure_threshold);
     let reset_timeout = reset_timeout(&fields, faults).unwrap_or(built_in.reset_timeout);

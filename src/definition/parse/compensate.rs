@@ -6,15 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::way::{Surroundings, way};
-use crate::contract::Fields;
+use crate::contract::{CompensationStep, Fields};
 use crate::definition::template::Names;
 use crate::definition::{Action, PlanStep};
 use crate::model::{Faults, StepId};
-
-/// Members of a compensation: all that say how an attempt is made. Its output is not kept, and so
-/// nobody looks at it.
-const FIELDS: [&str; 7] =
-    ["kind", "with", "retry", "timeout", "warnAfter", "heartbeatTimeout", "breaker"];
 
 /// Reads `compensate`, if the step has one; `visible` is whom it may name.
 /// In a compensation, that is the step itself as well: what it has done.
@@ -27,7 +22,7 @@ pub(super) fn read(
 ) -> Option<Box<PlanStep>> {
     let at = step.at().key("compensate");
     let fields = Fields::of(step.get("compensate")?, &at, "compensate", faults)?;
-    fields.allow(&FIELDS, faults);
+    fields.allow(CompensationStep::MEMBERS, faults);
     let mut visible = visible.clone();
     visible.extend(id.map(StepId::as_str));
     let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };

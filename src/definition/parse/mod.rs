@@ -24,41 +24,11 @@ use super::outlay;
 use super::schema::WEIGHT_PER_BYTE;
 use super::template::Names;
 use super::{InputSchema, Plan, PlanStep, StepIx, Steps, Template};
-use crate::contract::{Fields, Value};
+use crate::contract::{Fields, StepDefaults, StepDefinition, Value, WorkflowDefinition};
 use crate::model::{Fault, Faults, Json, MAX_STEPS, Pointer, StepId, canonical_digest};
 
 /// Longest name of a workflow, in characters: it stands in URLs and in every list.
 const MAX_NAME: usize = 128;
-
-/// The fields of a workflow.
-const WORKFLOW_FIELDS: [&str; 9] = [
-    "name",
-    "description",
-    "inputSchema",
-    "defaults",
-    "steps",
-    "output",
-    "onFailure",
-    "escalateAfter",
-    "timeout",
-];
-/// The fields of a step beside those of its policy.
-const STEP_FIELDS: [&str; 14] = [
-    "id",
-    "kind",
-    "with",
-    "dependsOn",
-    "when",
-    "check",
-    "breaker",
-    "fallback",
-    "compensate",
-    policy::FIELDS[0],
-    policy::FIELDS[1],
-    policy::FIELDS[2],
-    policy::FIELDS[3],
-    policy::FIELDS[4],
-];
 
 impl Plan {
     /// Reads and checks a workflow. `at` is where it stands in the request's body, for the
@@ -102,7 +72,7 @@ impl Plan {
 
 fn read(workflow: &Json, at: &Pointer, faults: &mut Faults) -> Option<Plan> {
     let fields = Fields::of(Value::of(workflow), at, "a workflow", faults)?;
-    fields.allow(&WORKFLOW_FIELDS, faults);
+    fields.allow(WorkflowDefinition::MEMBERS, faults);
     let name = name(&fields, faults);
     fields.text("description", faults);
     let input_schema = input_schema(&fields, faults);
@@ -224,7 +194,7 @@ fn defaults(fields: &Fields<'_>, faults: &mut Faults) -> Policy {
     let given = fields.get("defaults");
     let defaults = given.and_then(|given| Fields::of(given, &at, "defaults", faults));
     let Some(defaults) = defaults else { return Policy::default() };
-    defaults.allow(&policy::FIELDS, faults);
+    defaults.allow(StepDefaults::MEMBERS, faults);
     Policy::read(&defaults, faults)
 }
 
@@ -238,7 +208,7 @@ fn ids<'a>(steps: &[Option<Fields<'a>>], faults: &mut Faults) -> Vec<Option<Cow<
             ids.push(None);
             continue;
         };
-        fields.allow(&STEP_FIELDS, faults);
+        fields.allow(StepDefinition::MEMBERS, faults);
         fields.require("id", faults);
         let id = fields.text("id", faults);
         if let Some(text) = &id {

@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use crate::contract::{Fields, Value};
+use crate::contract::{Fields, RetryOptions, Value};
 use crate::model::{Faults, Pointer, RetryPolicy};
-
-/// The fields that a step and the workflow's `defaults` share.
-pub(super) const FIELDS: [&str; 5] =
-    ["retry", "timeout", "warnAfter", "heartbeatTimeout", "continueOnError"];
 
 /// Most attempts of one step: with the longest interval a thousand is years, and each is an
 /// event in the journal.
@@ -107,9 +103,7 @@ impl Policy {
 impl Retry {
     fn read(given: Value<'_>, at: &Pointer, faults: &mut Faults) -> Self {
         let Some(fields) = Fields::of(given, at, "retry", faults) else { return Self::default() };
-        let known =
-            ["maxAttempts", "initialInterval", "backoffFactor", "maxInterval", "jitter", "retryOn"];
-        fields.allow(&known, faults);
+        fields.allow(RetryOptions::MEMBERS, faults);
         let retry = Self {
             max_attempts: max_attempts(&fields, faults),
             initial_interval: fields.duration("initialInterval", faults),

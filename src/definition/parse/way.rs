@@ -109,7 +109,8 @@ fn work(fields: &Fields<'_>, names: &Names<'_>, faults: &mut Faults) -> Option<(
     let at = fields.at().key("with");
     let raw = with?.raw();
     let with = Fields::of(with?, &at, "with", faults)?;
-    with.allow(kind.fields, faults);
+    let members: Vec<&str> = kind.members.iter().map(|(name, _)| *name).collect();
+    with.allow(&members, faults);
     let action = (kind.check)(&with, faults);
     // What a filter reads ends up in its output, which is journalled like what a kind says so of.
     let journalled = Names { secrets: false, ..*names };
