@@ -12,6 +12,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod value;
+mod words;
 mod workflow;
 
 pub use answers::*;
