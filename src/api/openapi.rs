@@ -313,7 +313,7 @@ fn add_problems(path: &str, operation: &mut Operation) {
     if operation.request_body.is_some() {
         statuses.extend(["408", "413", "415"]);
     }
-    if path.starts_with("/invoke") || path.ends_with("/fork") {
+    if path.starts_with("/invoke") || path.ends_with("/fork") || path.ends_with("/resolve") {
         statuses.extend(["409", "422"]);
     }
     let tags = operation.tags.as_deref().unwrap_or_default();

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 use super::sse::Stream;
-use super::{PATIENCE, beside, eventually};
+use super::{PATIENCE, beside, contract, eventually};
 
 /// An answer, read whole.
 #[derive(Debug, Clone)]
@@ -132,7 +132,7 @@ impl Client {
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 
-    /// Sends a request and reads the answer whole.
+    /// Sends a request and reads the answer whole; both are held against the API's document.
     pub(crate) async fn send(
         &self,
         method: &str,
@@ -140,8 +140,11 @@ impl Client {
         headers: Headers<'_>,
         body: impl Into<Bytes>,
     ) -> Answer {
-        let answer = self.attempt(method, path, headers, body);
-        tokio::time::timeout(PATIENCE, answer).await.expect("no answer").unwrap()
+        let body = body.into();
+        let answer = self.attempt(method, path, headers, body.clone());
+        let answer = tokio::time::timeout(PATIENCE, answer).await.expect("no answer").unwrap();
+        contract::hold(method, path, &body, &answer);
+        answer
     }
 
     /// `GET`.

@@ -3,6 +3,7 @@
 pub(crate) mod acts;
 pub(crate) mod browser;
 pub(crate) mod client;
+mod contract;
 pub(crate) mod faults;
 pub(crate) mod figures;
 pub(crate) mod flows;
