@@ -16,6 +16,8 @@ use crate::runtime::AuditEvent;
 
 /// The longest path in an entry, in bytes.
 const MAX_ABOUT: usize = 512;
+/// The action of a stream token: a reader may make any number, so like ones are counted.
+const TOKEN: &str = "stream_token_created";
 /// The routes whose answers hold inputs or outputs of threads.
 const OUTPUTS: [&str; 14] = [
     "/invoke",
@@ -46,7 +48,7 @@ pub(super) async fn record(State(api): State<Api>, request: Request, next: Next)
     let route = route.as_deref().unwrap_or("other");
     let about = |place: &str| format!("{verb} {}", cut(place));
     let (action, about, counted) = match change(&method, route, status) {
-        Some(action) => (action, about(&subject(&path, &response)), false),
+        Some(action) => (action, about(&subject(&path, &response)), action == TOKEN),
         None if is_refusal(&response) => ("refused", about(route), true),
         None if api.settings.audit_reads && status.is_success() && OUTPUTS.contains(&route) => {
             ("read", about(&subject(&path, &response)), true)
@@ -83,7 +85,7 @@ fn change(method: &Method, route: &str, status: StatusCode) -> Option<&'static s
         // 200: the text is the newest version already.
         ("POST", "/workflows") if status == StatusCode::CREATED => Some("workflow_stored"),
         ("POST", "/notifications") => Some("notification_created"),
-        ("POST", "/threads/{threadId}/stream-token") => Some("stream_token_created"),
+        ("POST", "/threads/{threadId}/stream-token") => Some(TOKEN),
         ("PATCH", "/notifications/{notificationId}") => Some("notification_changed"),
         ("DELETE", "/notifications/{notificationId}") => Some("notification_deleted"),
         _ => None,
