@@ -185,7 +185,14 @@ fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
     let input = Json::of(&request["input"])?;
     let thread = ThreadId::parse(&entropy.uuid(clock.now()).to_string())?;
     let (now, timeouts) = (clock.now(), Timeouts::AS_WRITTEN);
-    let moment = Moment { now, unit: 0.5, max_event: 1 << 20, may_start: true, timeouts };
+    let moment = Moment {
+        now,
+        unit: 0.5,
+        max_event: 1 << 20,
+        max_thread: 1 << 30,
+        may_start: true,
+        timeouts,
+    };
     let body = WorkflowStart {
         workflow: WorkflowRef { name: plan.name.clone(), version: None, hash: plan.hash.clone() },
         input: input.clone(),

@@ -9,6 +9,13 @@ const MOST: u64 = 1 << 20;
 /// The open files kept back from connections, where the limit has room: for the store, and for the
 /// connections and programs of the steps of 1,024 threads.
 const KEPT: u64 = 4_096;
+/// The open files of the store, of peers and of the process itself, where the limit has room.
+const OWN: u64 = 512;
+/// The most open files of one attempt in this process: the pipes of a program, or the connections of a
+/// request that tries several addresses.
+const PER_ATTEMPT: u64 = 6;
+/// The most attempts at once, more than any machine of today has work for.
+const MOST_ATTEMPTS: u64 = 10_000;
 /// The connections beyond the bounds, for health probes.
 const RESERVE: u64 = 256;
 
@@ -37,6 +44,15 @@ pub(super) fn share(limit: u64, asked: usize) -> (usize, usize) {
     (asked.min(count(room)), count(reserve))
 }
 
+/// Returns how many attempts may be under way at once beside that many connections: those that find no
+/// file would fail, and so would the attempts of everybody else.
+pub(super) fn attempts(limit: u64, (taken, reserve): (usize, usize)) -> usize {
+    let connections = u64::try_from(taken.saturating_add(reserve)).unwrap_or(u64::MAX);
+    let rest = limit.saturating_sub(connections);
+    let rest = rest - OWN.min(rest / 4);
+    usize::try_from((rest / PER_ATTEMPT).clamp(1, MOST_ATTEMPTS)).unwrap_or(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +65,14 @@ mod tests {
         assert_eq!(share(1_024, 10_000), (384, 128));
         assert_eq!(share(1_024, 5), (5, 128));
         assert_eq!(share(0, 10_000), (1, 1));
+    }
+
+    #[test]
+    fn attempts_take_what_connections_leave() {
+        assert_eq!(attempts(1 << 20, (10_000, 256)), 10_000);
+        assert_eq!(attempts(20_000, (10_000, 256)), 1_538);
+        assert_eq!(attempts(1_024, (384, 128)), 64);
+        assert_eq!(attempts(0, (1, 1)), 1);
     }
 
     #[test]

@@ -59,6 +59,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let ambient = Ambient::start();
         let open_files = super::files::raise_limit();
+        let connections = connections(settings, open_files);
         let metrics = Arc::new(Metrics::new());
         let memory = super::memory::budget(settings.memory_limit, &metrics.memory);
         let secrets = super::secrets::secrets(settings);
@@ -79,7 +80,11 @@ impl Server {
             entropy: Arc::clone(&ambient.entropy),
             memory,
             metrics: Arc::clone(&metrics),
-            settings: RuntimeSettings { fallback: opened.fallback, ..runtime_settings(settings) },
+            settings: RuntimeSettings {
+                fallback: opened.fallback,
+                max_attempts: super::files::attempts(open_files, connections),
+                ..runtime_settings(settings)
+            },
             control: Some(control.handle().clone()),
         };
         let runtime = workers.handle().spawn(Runtime::start(parts)).await?;
@@ -96,7 +101,7 @@ impl Server {
         );
         let pages = dashboard::router(runtime.handle(), Arc::clone(&ambient.clock));
         let app = api::router(api, pages);
-        let serve = serve_settings(settings, open_files);
+        let serve = serve_settings(settings, connections);
         let stop = CancellationToken::new();
         control.see_to_the_end(stop.clone(), settings.shutdown_grace);
         Ok(Self { runtime, app, serve, stop, control, workers, keys, issuer, reloading: None })
@@ -190,6 +195,7 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
     RuntimeSettings {
         replica: super::ambient::replica_name(),
         lease: settings.lease,
+        max_attempts: usize::MAX,
         max_running: settings.max_running,
         max_queued: settings.max_queued,
         stale_after: settings.stale_after,
@@ -208,9 +214,9 @@ fn runtime_settings(settings: &Settings) -> RuntimeSettings {
     }
 }
 
-/// Returns the settings of the HTTP server, with few enough connections to leave open files for
-/// everything else.
-fn serve_settings(settings: &Settings, open_files: u64) -> ServeSettings {
+/// Returns how many connections are taken, and how many more for probes: few enough to leave open files
+/// for everything else.
+fn connections(settings: &Settings, open_files: u64) -> (usize, usize) {
     let asked = settings.edge.max_connections;
     let (total, reserve) = super::files::share(open_files, asked);
     if total < asked {
@@ -220,6 +226,11 @@ fn serve_settings(settings: &Settings, open_files: u64) -> ServeSettings {
              more files"
         );
     }
+    (total, reserve)
+}
+
+/// Returns the settings of the HTTP server.
+fn serve_settings(settings: &Settings, (total, reserve): (usize, usize)) -> ServeSettings {
     let per_address = settings.edge.max_connections_per_address.min(total);
     ServeSettings {
         connections: Bounds { total, per_address, reserve },

@@ -24,12 +24,12 @@ mod testing;
 mod variables;
 mod weight;
 
-pub use allowance::within;
+pub use allowance::{is_enough, within};
 pub use bounded_jq::stack;
 pub use check::{Check, Verdict};
 pub use condition::Condition;
 pub use filter::{Filter, FilterError, FilterLimits};
-pub use kinds::{METHODS as HTTP_METHODS, describe_kinds};
+pub use kinds::{MAX_APPROVERS, MAX_CHOICES, METHODS as HTTP_METHODS, describe_kinds};
 pub use plan::{Action, Fallback, Plan, PlanStep, StepBreaker, Work};
 pub use schema::{InputSchema, TakesLong};
 pub use scope::{Scope, StepView};

@@ -1,4 +1,4 @@
-//! Places for long work. No namespace holds all of them.
+//! Places for work that is bounded in number. No namespace holds all of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -25,9 +25,10 @@ pub struct Place {
 }
 
 impl Places {
-    /// Makes so many places. One namespace gets at most all but one of them, or the only one.
+    /// Makes so many places. One namespace gets at most seven eighths of them, and all but one, or
+    /// the only one.
     pub fn new(places: usize) -> Self {
-        Self::shared(places, places.saturating_sub(1).max(1))
+        Self::shared(places, places.saturating_sub((places / 8).max(1)).max(1))
     }
 
     /// Makes so many places, of which one namespace gets at most `of_one`.
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn no_namespace_has_all_places() {
         let places = Places::new(4);
-        let take = |name: &str| places.take(&named(name)).now_or_never();
+        let take = |name: &str| places.try_take(&named(name));
         let held: Vec<_> = std::iter::from_fn(|| take("one")).collect();
         assert_eq!(held.len(), 3);
         assert!(places.try_take(&named("one")).is_none());

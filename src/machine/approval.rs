@@ -10,8 +10,8 @@ use super::choices::{CHANGED, EXPIRED, POLICY};
 use super::decision::Decision;
 use super::four_eyes::terms;
 use super::state::ThreadState;
-use super::wait::{complete, fault, limit, read};
-use crate::definition::{Action, PlanStep, Scope, StepIx, StepView};
+use super::wait::{complete, fault, filled_in, limit, read};
+use crate::definition::{Action, MAX_CHOICES, PlanStep, Scope, StepIx, StepView};
 use crate::model::{
     EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Node,
     StepId, StepStatus, StepWaiting, ThreadId, Timestamp, canonical_digest,
@@ -43,7 +43,7 @@ pub(super) fn ask(
     let escalates_at = escalation(decision, &node, until)?;
     let said = terms(&node);
     let (approvers, not_by) = said.ok_or_else(|| {
-        fault("`approvers` is a list of names or roles, and `notBy` is \"starter\"")
+        fault("`approvers` is a list of at most 100 names or roles, and `notBy` is \"starter\"")
     })?;
     let data = StepWaiting { reason: "approval".to_owned(), until, ..StepWaiting::default() };
     decision.emit_on(step, EventBody::StepWaiting, data);
@@ -93,7 +93,12 @@ fn choices(node: &Node) -> Result<Vec<String>, Failure> {
         Some(_) => return Err(fault("`choices` is a list of texts")),
     };
     let choices: Option<Vec<String>> = texts.collect();
-    choices.filter(|all| !all.is_empty()).ok_or_else(|| fault("`choices` is a list of texts"))
+    let choices = choices.filter(|all| !all.is_empty());
+    let choices = choices.ok_or_else(|| fault("`choices` is a list of texts"))?;
+    if choices.len() > MAX_CHOICES {
+        return Err(fault(&format!("`choices` has at most {MAX_CHOICES} of them")));
+    }
+    Ok(choices)
 }
 
 /// Completes an approval with the choice: `by` is the proven name, `onBehalfOf` the name that was
@@ -180,8 +185,7 @@ fn open_question<'a>(state: &'a ThreadState, step: &StepId) -> Option<&'a Interv
 /// Fills in the `with` of a waiting step as if its question were asked now.
 fn rendered(decision: &Decision<'_>, planned: &PlanStep) -> Result<Json, Failure> {
     let scope = AsAsked { state: decision.state, id: planned.id.as_str() };
-    let with = planned.with.render(&scope, decision.moment.max_event);
-    with.map_err(|unfilled| unfilled.failure(""))
+    filled_in(planned, &scope, &decision.moment)
 }
 
 /// A thread's data as they were when a step's question was asked: the step was `running` then. (A

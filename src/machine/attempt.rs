@@ -7,7 +7,7 @@
 
 use super::decision::Decision;
 use super::state::ThreadState;
-use super::{AttemptId, Effect, Who, approval, wait};
+use super::{AttemptId, Effect, Moment, Who, approval, wait};
 use crate::definition::{Action, Fallback, PlanStep, Scope, StepIx, StepView, Template};
 use crate::model::{
     Category, EventBody, Failure, Json, StepComplete, StepFailed, StepRetry, StepStart, StepStatus,
@@ -71,8 +71,7 @@ pub(super) fn fail_step(
 /// Begins the wait of a step. A signal that is there already, or a time that has come, ends it at
 /// once.
 fn begin_waiting(decision: &mut Decision<'_>, step: StepIx, planned: &PlanStep) {
-    let rendered = planned.with.render(&*decision.state, decision.moment.max_event);
-    let rendered = rendered.map_err(|unfilled| unfilled.failure(""));
+    let rendered = wait::filled_in(planned, &*decision.state, &decision.moment);
     let begun = rendered.and_then(|with| match &*planned.action {
         Action::Sleep => wait::fall_asleep(decision, step, &with),
         Action::Signal => wait::listen(decision, step, &with),
@@ -157,12 +156,30 @@ fn stand_in(
 ) -> Result<Json, Failure> {
     let id = decision.plan.steps[step].id.as_str();
     let scope = WithFailure { state: decision.state, id, error };
-    template.render(&scope, decision.moment.max_event).map_err(|unfilled| {
-        let failure = unfilled.failure("the fallback's output");
+    let Moment { max_event, max_thread, .. } = decision.moment;
+    let rendered = template
+        .render(&scope, max_event)
+        .map_err(|unfilled| unfilled.failure("the fallback's output"));
+    let taken = decision.state.weight();
+    let affordable = rendered.and_then(|output| {
+        let fits = taken.saturating_add(output.as_str().len()) <= max_thread;
+        fits.then_some(output).ok_or_else(|| too_much(max_thread))
+    });
+    affordable.map_err(|failure| {
         let message = format!("{}, after: {}", failure.message, error.message);
         let (step_id, attempt) = (error.step_id.clone(), error.attempt);
         Failure { message, step_id, attempt, ..failure }
     })
+}
+
+/// The failure of an attempt, or of a fallback, whose output would make a thread take more than `most`
+/// bytes: whoever drives it next has to hold all of it as well.
+pub fn too_much(most: usize) -> Failure {
+    let message = format!(
+        "the outputs of this thread have more than {most} bytes in all, which is the most that this \
+         server holds of one thread (RETHREAD_MEMORY_LIMIT)"
+    );
+    Failure::permanent(codes::PAYLOAD_TOO_LARGE, Category::Resource, message)
 }
 
 /// A thread's data with one step shown as failed. Where an output takes its place, no event says

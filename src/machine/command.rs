@@ -194,6 +194,8 @@ pub struct Moment {
     pub unit: f64,
     /// The largest output of a thread, in bytes (`RETHREAD_MAX_EVENT`).
     pub max_event: usize,
+    /// The most bytes that a thread may take in memory, a part of `RETHREAD_MEMORY_LIMIT`.
+    pub max_thread: usize,
     /// Whether anything may start by itself: not while the server shuts down. Another attempt or a
     /// compensation that a person asks for is begun all the same: its start is the record of the
     /// request.

@@ -1,7 +1,7 @@
 //! A decision under way: each of its events is folded into the state as soon as it is decided.
 
 use super::{AttemptId, Effect, Moment, ThreadState, Who};
-use crate::definition::{Plan, PlanStep, StepIx};
+use crate::definition::{self, Plan, PlanStep, StepIx};
 use crate::model::{
     Event, EventBody, InterventionResolved, OnStep, StepId, StepStatus, Timestamp, millis,
 };
@@ -14,6 +14,7 @@ pub(super) struct Decision<'a> {
     pub(super) moment: Moment,
     events: Vec<Event>,
     effects: Vec<Effect>,
+    unfinished: bool,
 }
 
 /// The answer to a command: what has happened, and what is to be done once that is durable.
@@ -24,13 +25,22 @@ pub struct Decided {
     pub events: Vec<Event>,
     /// The effects, in the order in which they are carried out.
     pub effects: Vec<Effect>,
+    /// Whether steps are ready that this decision did not get to: [`super::Command::Advance`] goes on
+    /// with them.
+    pub unfinished: bool,
 }
 
 impl<'a> Decision<'a> {
     /// Begins a decision. `plan` is the plan of `state`, passed beside it so that it can be read
     /// while the state changes.
     pub(super) fn new(plan: &'a Plan, state: &'a mut ThreadState, moment: Moment) -> Self {
-        Self { plan, state, moment, events: Vec::new(), effects: Vec::new() }
+        Self { plan, state, moment, events: Vec::new(), effects: Vec::new(), unfinished: false }
+    }
+
+    /// Returns whether this decision has made enough work, so that the rest is left to the next one.
+    pub(super) fn leaves_the_rest(&mut self) -> bool {
+        self.unfinished |= definition::is_enough();
+        self.unfinished
     }
 
     /// Adds an effect.
@@ -108,6 +118,6 @@ impl<'a> Decision<'a> {
     }
 
     pub(super) fn into_decided(self) -> Decided {
-        Decided { events: self.events, effects: self.effects }
+        Decided { events: self.events, effects: self.effects, unfinished: self.unfinished }
     }
 }

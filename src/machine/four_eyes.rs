@@ -13,7 +13,8 @@ use std::collections::BTreeSet;
 
 use super::command::Who;
 use super::state::{Intervention, StepState, ThreadState};
-use crate::definition::{Action, PlanStep, StepIx, Template, Work};
+use super::wait::MAX_WITH;
+use crate::definition::{Action, MAX_APPROVERS, PlanStep, StepIx, Template, Work};
 use crate::model::{InterventionKind, InterventionOpened, Json, Node, Role, StepStatus};
 
 /// The value of `notBy`: it excludes whoever started the thread, or gave it other data since.
@@ -27,7 +28,7 @@ pub(super) fn terms(with: &Node) -> Option<(Vec<String>, Option<String>)> {
     };
     let approvers = match with.get("approvers") {
         None => Vec::new(),
-        Some(Node::Array(names)) if !names.is_empty() => {
+        Some(Node::Array(names)) if (1..=MAX_APPROVERS).contains(&names.len()) => {
             names.iter().map(text).collect::<Option<_>>()?
         }
         Some(_) => return None,
@@ -98,7 +99,7 @@ fn could_answer(state: &ThreadState, at: StepIx, who: &Who, limit: usize) -> Res
     }
     controls(who)?;
     let Some(template) = terms else { return Ok(()) };
-    let rendered = template.render(state, limit).ok();
+    let rendered = template.render(state, limit.min(MAX_WITH)).ok();
     let read = rendered.and_then(|said| self::terms(&Node::parse(&said).ok()?));
     let (approvers, not_by) =
         read.ok_or_else(|| "who may answer is not known before it is asked".to_owned())?;

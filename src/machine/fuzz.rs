@@ -19,6 +19,7 @@ fn moment(state: &ThreadState) -> Moment {
         now: state.updated_at,
         unit: 0.5,
         max_event: 1 << 16,
+        max_thread: 1 << 30,
         may_start: true,
         timeouts: Timeouts::AS_WRITTEN,
     }

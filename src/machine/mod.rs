@@ -33,6 +33,7 @@ mod weight;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use attempt::too_much;
 pub use choices::POLICY;
 pub use command::{
     Abort, Ask, AttemptId, Command, Effect, Moment, Rejection, Report, Resume, Takeover, Who,

@@ -46,7 +46,7 @@ fn fire_timers(decision: &mut Decision<'_>) {
     escalate(decision);
     for step in decision.plan.steps.places() {
         // A wait that ended in vain may have failed the thread.
-        if !may_start(decision) {
+        if !may_start(decision) || decision.leaves_the_rest() {
             return;
         }
         let state = &decision.state.steps[step];
@@ -70,7 +70,7 @@ fn fire_timers(decision: &mut Decision<'_>) {
 pub(super) fn settle(decision: &mut Decision<'_>, mut check: Vec<StepIx>) {
     check.reverse();
     while let Some(step) = check.pop() {
-        if !may_start(decision) {
+        if !may_start(decision) || decision.leaves_the_rest() {
             break;
         }
         if decision.status_of(step) != StepStatus::Pending {

@@ -5,6 +5,7 @@
 mod approved_data;
 mod bounds;
 mod breaker;
+mod budgets;
 mod checks;
 mod crossings;
 mod ends;

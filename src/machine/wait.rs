@@ -3,12 +3,30 @@
 //! The filled-in `with` of a step is read once, when its wait begins; the events hold its values
 //! from then on. [`super::attempt`] begins and ends waits.
 
+use super::Moment;
 use super::decision::Decision;
-use crate::definition::StepIx;
+use crate::definition::{PlanStep, Scope, StepIx};
 use crate::model::{
     Category, EventBody, Failure, Json, Node, StepComplete, StepWaiting, Timestamp, codes,
     duration_from_node, is_signal_name, millis,
 };
+
+/// The most bytes of the filled-in `with` of a step that waits: a time, a name, or a question that a
+/// person reads. All of it is parsed in the decision that begins the wait.
+pub(super) const MAX_WITH: usize = 64 << 10;
+
+/// The most characters of a wrong value that a message quotes.
+const QUOTED: usize = 100;
+
+/// Fills in the `with` of a step that waits.
+pub(super) fn filled_in(
+    planned: &PlanStep,
+    scope: &dyn Scope,
+    moment: &Moment,
+) -> Result<Json, Failure> {
+    let with = planned.with.render(scope, moment.max_event.min(MAX_WITH));
+    with.map_err(|unfilled| unfilled.failure(""))
+}
 
 /// Sleeps until the time that the filled-in `with` says.
 pub(super) fn fall_asleep(
@@ -113,7 +131,12 @@ fn wake_time(with: &Json, now: Timestamp) -> Result<Timestamp, Failure> {
     }
     match node.get("until") {
         Some(Node::String(text)) => Timestamp::parse(text)
-            .ok_or_else(|| fault(&format!("until: {text:?} is not an RFC 3339 time"))),
+            .ok_or_else(|| fault(&format!("until: {:?} is not an RFC 3339 time", start_of(text)))),
         _ => Err(fault("a sleep needs `for` (a duration) or `until` (an RFC 3339 time)")),
     }
+}
+
+/// Returns the start of a text, for a message that quotes it.
+fn start_of(text: &str) -> String {
+    text.chars().take(QUOTED).collect()
 }

@@ -1,6 +1,6 @@
 //! Estimates the memory of a thread while it is driven: the room of a replica is measured in it.
 
-use super::{Signal, StepState, ThreadState};
+use super::{Intervention, Signal, StepState, ThreadState};
 use crate::model::{Failure, Json};
 
 impl ThreadState {
@@ -8,12 +8,17 @@ impl ThreadState {
     pub fn weight(&self) -> usize {
         let steps: usize = self.steps.iter().map(step).sum();
         let signals: usize = self.signals.iter().map(Signal::weight).sum();
-        let asked =
-            self.interventions.iter().map(|asked| size_of_val(asked) + asked.opened.prompt.len());
+        let asked = self.interventions.iter().map(question);
         let own = [Some(&self.input), Some(&self.metadata), self.output.as_ref()];
         let own: usize = own.into_iter().flatten().map(text).sum();
         size_of::<Self>() + own + steps + signals + asked.sum::<usize>()
     }
+}
+
+fn question(asked: &Intervention) -> usize {
+    let texts = asked.opened.choices.iter().chain(&asked.opened.approvers);
+    let texts: usize = texts.map(|text| size_of_val(text) + text.len()).sum();
+    size_of_val(asked) + asked.opened.prompt.len() + texts
 }
 
 fn step(step: &StepState) -> usize {

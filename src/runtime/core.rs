@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
-use crate::executor::{Executors, Secrets};
+use crate::executor::{Executors, Places, Secrets};
 use crate::machine::{Command, Decided, Moment, Rejection, ThreadState, decide};
 use crate::model::{Clock, Entropy, Namespace, ThreadId, lock};
 use crate::observe::{Memory, Metrics, Pool};
@@ -29,11 +29,17 @@ use crate::runtime::lease::authority::Authority;
 use crate::runtime::lease::roster::{Activity, Roster};
 use crate::runtime::notices::Desk;
 use crate::runtime::settings::{
-    DIFFS_AT_ONCE, FORKS_AT_ONCE, LISTS_AT_ONCE, LOADS_AT_ONCE, READS_AT_ONCE, RuntimeSettings,
-    SNAPSHOT_WRITERS,
+    ATTEMPT_BYTES, DIFFS_AT_ONCE, FORKS_AT_ONCE, LISTS_AT_ONCE, LOADS_AT_ONCE, READS_AT_ONCE,
+    RuntimeSettings, SNAPSHOT_WRITERS,
 };
 use crate::runtime::write::writer::JournalWriter;
 use crate::store::Store;
+
+/// The part of the memory limit that one thread may take, as a divisor. A load to show a thread
+/// holds it twice, as its journal and as its state, and has to fit into half of the limit.
+const THREAD_PART: usize = 8;
+/// The fewest attempts under way at once, however little memory there is.
+const FEWEST_ATTEMPTS: usize = 8;
 
 /// The parts that the runtime is made of; see `Runtime::start`.
 #[derive(Debug, Clone)]
@@ -68,6 +74,8 @@ pub(super) struct Core {
     pub(super) plans: PlanCache,
     /// The place for work that may take long.
     pub(super) aside: Aside,
+    /// The places of attempts under way.
+    pub(super) places: Places,
     pub(super) estimates: Estimates,
     /// The circuit breakers of the targets that steps call.
     pub(super) breakers: Arc<Breakers>,
@@ -143,12 +151,15 @@ impl Core {
         );
         let suspects = Arc::new(Suspects::new(parts.settings.max_recoveries));
         let plans = PlanCache::within(&parts.memory);
+        let affordable = parts.memory.share(Pool::Attempts) / ATTEMPT_BYTES;
+        let places = Places::new(parts.settings.max_attempts.min(affordable).max(FEWEST_ATTEMPTS));
         Self {
             parts,
             writer: made.writer,
             feed: made.feed,
             plans,
             aside: Aside::default(),
+            places,
             estimates: Estimates::default(),
             breakers: Arc::new(breakers),
             roster: Arc::default(),
@@ -242,12 +253,18 @@ impl Core {
         }
     }
 
+    /// Returns the most bytes that one thread may take in memory.
+    pub(super) fn max_thread(&self) -> usize {
+        self.parts.memory.limit() / THREAD_PART
+    }
+
     /// Returns the context of a decision that draws no random number, as of now.
     pub(super) fn moment(&self) -> Moment {
         Moment {
             now: self.parts.clock.now(),
             unit: 0.0,
             max_event: self.parts.settings.max_event,
+            max_thread: self.max_thread(),
             may_start: !self.draining.is_cancelled(),
             timeouts: self.parts.settings.timeouts,
         }

@@ -14,6 +14,8 @@ pub struct RuntimeSettings {
     pub lease: Duration,
     /// The number of threads this replica drives at once; more wait.
     pub max_running: usize,
+    /// The number of attempts under way at once, as far as open files allow; more wait to be begun.
+    pub max_attempts: usize,
     /// The number of threads that may wait before an invoke is refused.
     pub max_queued: usize,
     /// The time without an event after which a running thread looks stuck, and the time without a
@@ -124,6 +126,10 @@ pub(super) const WRITER_QUEUE: usize = 4_096;
 
 /// The number of messages queued for one driver (ended attempts, wake-ups) before senders wait.
 pub(super) const DRIVER_QUEUE: usize = 64;
+
+/// The memory of an attempt beside its data, in bytes, as measured with http steps whose target does
+/// not answer: tasks, connection, buffers.
+pub(super) const ATTEMPT_BYTES: usize = 56 << 10;
 
 /// The most bytes of outcomes decided in one append (a larger one goes alone): many attempts of a
 /// thread may end at once, and a reader of the journal reads an append as a whole.

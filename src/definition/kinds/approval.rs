@@ -6,6 +6,11 @@ use crate::contract::Fields;
 use crate::definition::Action;
 use crate::model::Faults;
 
+/// The most choices that one question offers: a person reads them all.
+pub const MAX_CHOICES: usize = 100;
+/// The most names and roles that may answer one question.
+pub const MAX_APPROVERS: usize = 100;
+
 pub(super) const KIND: Kind = Kind {
     name: "approval",
     about: "a person decides",
@@ -27,10 +32,11 @@ pub(super) const KIND: Kind = Kind {
 fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     with.require("prompt", faults);
     with.text("prompt", faults);
-    texts(with, "choices", ("there is something to choose", "a choice is a text"), faults);
+    let few = "there is something to choose";
+    texts(with, "choices", (few, "a choice is a text", MAX_CHOICES), faults);
     let nobody = "there is somebody who may answer";
     let approver = "an approver is the name of a key, or a role";
-    texts(with, "approvers", (nobody, approver), faults);
+    texts(with, "approvers", (nobody, approver, MAX_APPROVERS), faults);
     if with.text("notBy", faults).is_some_and(|text| text != "starter") {
         with.fault("notBy", "notBy is \"starter\"", faults);
     }
@@ -51,8 +57,14 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
 /// The members that say who may answer.
 pub(in crate::definition) const TERMS: [&str; 2] = ["approvers", "notBy"];
 
-/// A list of texts, or a template of one; the faults are that it is empty, and that one is no text.
-fn texts(with: &Fields<'_>, name: &str, (empty, other): (&str, &str), faults: &mut Faults) {
+/// A list of texts, or a template of one; the faults are that it is empty, that
+/// one is no text, and that it has more than `most`.
+fn texts(
+    with: &Fields<'_>,
+    name: &str,
+    (empty, other, most): (&str, &str, usize),
+    faults: &mut Faults,
+) {
     if with.get(name).is_some_and(is_template) {
         return;
     }
@@ -60,6 +72,9 @@ fn texts(with: &Fields<'_>, name: &str, (empty, other): (&str, &str), faults: &m
     let at = with.at().key(name);
     if texts.is_empty() {
         faults.add(&at, empty);
+    }
+    if texts.len() > most {
+        faults.add(&at, format!("there are at most {most} {name}"));
     }
     for (index, text) in texts.iter().enumerate() {
         if text.text().is_none_or(|text| text.is_empty()) {

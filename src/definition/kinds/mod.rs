@@ -15,6 +15,7 @@ mod tests;
 mod transform;
 
 pub(super) use approval::TERMS;
+pub use approval::{MAX_APPROVERS, MAX_CHOICES};
 pub use http::METHODS;
 pub(super) use kind::{Kind, Reads};
 

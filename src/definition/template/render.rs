@@ -6,7 +6,7 @@
 use super::lookup::Lookup;
 use super::parts::{Part, Piece};
 use crate::definition::reference::{Field, Found, Reference, Root};
-use crate::definition::{Scope, scan};
+use crate::definition::{Scope, allowance, scan};
 use crate::model::{Category, Failure, Json, codes, quote};
 
 /// The bytes of data that one rendering may read: some hundred milliseconds of work, and more than
@@ -15,6 +15,9 @@ const MAX_READ: usize = 256 * 1024 * 1024;
 
 /// The cost of encoding a byte of an error, in bytes read: each reference encodes it again.
 const ENCODING: usize = 16;
+
+/// The cost of a byte that is written, in bytes read: what is filled in is parsed next.
+const WRITING: usize = 8;
 
 /// The reason why a template was not filled in. Displays references, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,31 +51,41 @@ impl Unfilled {
 
 /// Renders the parts: at most `limit` bytes.
 pub(super) fn render(parts: &[Part], scope: &dyn Scope, limit: usize) -> Result<Json, Unfilled> {
-    let mut filler = Filler { scope, lookup: Lookup::default(), out: Bounded::new(limit) };
-    for part in parts {
-        match part {
-            Part::Raw(text) => filler.out.push(text)?,
-            Part::Value(reference) => match filler.resolve(reference)? {
-                Found::Json(json) => filler.out.push(&json)?,
-                Found::Text(text) => filler.out.quote(text)?,
-            },
-            Part::Text(pieces) => {
-                let text = filler.text(pieces)?;
-                filler.out.quote(&text)?;
-            }
-            Part::Scope => filler.whole()?,
-        }
-    }
-    filler.out.finish()
+    let readable = allowance::fillable(MAX_READ);
+    let mut filler =
+        Filler { scope, lookup: Lookup::default(), readable, out: Bounded::new(limit) };
+    let done = filler.fill(parts);
+    allowance::fill(filler.lookup.read.saturating_add(filler.out.text.len() * WRITING));
+    done.and_then(|()| filler.out.finish())
 }
 
 struct Filler<'a> {
     scope: &'a dyn Scope,
     lookup: Lookup<'a>,
+    /// The bytes of data that it may read.
+    readable: usize,
     out: Bounded,
 }
 
 impl<'a> Filler<'a> {
+    fn fill(&mut self, parts: &'a [Part]) -> Result<(), Unfilled> {
+        for part in parts {
+            match part {
+                Part::Raw(text) => self.out.push(text)?,
+                Part::Value(reference) => match self.resolve(reference)? {
+                    Found::Json(json) => self.out.push(&json)?,
+                    Found::Text(text) => self.out.quote(text)?,
+                },
+                Part::Text(pieces) => {
+                    let text = self.text(pieces)?;
+                    self.out.quote(&text)?;
+                }
+                Part::Scope => self.whole()?,
+            }
+        }
+        Ok(())
+    }
+
     fn resolve<'r>(&mut self, reference: &'r Reference) -> Result<Found<'r>, Unfilled>
     where
         'a: 'r,
@@ -83,7 +96,7 @@ impl<'a> Filler<'a> {
         {
             lookup.read += error.message.len().saturating_mul(ENCODING);
         }
-        if lookup.read > MAX_READ {
+        if lookup.read > self.readable {
             return Err(Unfilled::TooLong);
         }
         let found = reference.resolve(self.scope, &mut |text, path| lookup.follow(text, path));

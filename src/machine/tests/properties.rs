@@ -89,10 +89,11 @@ fn decide_twice(stage: &mut Stage, command: Command) -> Result<Option<usize>, Te
     let second = decide(&mut other, command.clone(), stage.moment);
     prop_assert_eq!(&first, &second);
     prop_assert_eq!(format!("{:?}", stage.state), format!("{other:?}"));
-    let Ok(Decided { events, effects }) = first else {
+    let Ok(Decided { events, effects, unfinished }) = first else {
         prop_assert_eq!(format!("{:?}", stage.state), before);
         return Ok(None);
     };
+    prop_assert!(!unfinished, "so little is decided at once");
     effects_run_what_is_running(&old, (&command, &effects), &stage.state)?;
     let count = events.len();
     if count == 0 {

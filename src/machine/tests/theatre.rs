@@ -57,6 +57,7 @@ impl Stage {
             now: Timestamp::from_millis(DAWN),
             unit: 0.5,
             max_event: MAX_EVENT,
+            max_thread: 1 << 30,
             may_start: true,
             timeouts: Timeouts::AS_WRITTEN,
         };

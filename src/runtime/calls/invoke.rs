@@ -128,7 +128,7 @@ async fn create(
     };
     let made = start(thread.clone(), Arc::clone(&source.plan), body, moment);
     let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
-    let mut begun = Decided { events: vec![first], effects: Vec::new() };
+    let mut begun = Decided { events: vec![first], ..Decided::default() };
     // A start cannot open interventions: a thread that may ask people is claimed before it goes on.
     let drive_here = has_room(core)? && !source.plan.may_ask();
     if drive_here {
@@ -136,6 +136,7 @@ async fn create(
         let advanced = advanced.map_err(|_rejected| RuntimeError::Internal)?;
         begun.events.extend(advanced.events);
         begun.effects = advanced.effects;
+        begun.unfinished = advanced.unfinished;
     }
     let write = first_write(core, invoke, source, (&state, &begun.events), request)?;
     let told = !write.notices.is_empty();
@@ -234,9 +235,10 @@ async fn launch(
     let (status, last_seq) = (state.status, state.last_seq);
     let thread = state.thread_id.clone();
     let plan = Arc::clone(&state.plan);
-    let Some(driver) = Driver::new(Arc::clone(core), Arc::clone(&authority), state, 1) else {
+    let Some(mut driver) = Driver::new(Arc::clone(core), Arc::clone(&authority), state, 1) else {
         return other_start(core, &thread).await;
     };
+    driver.unfinished = begun.unfinished;
     let task_core = Arc::clone(core);
     core.tasks.spawn(async move {
         let core = task_core;

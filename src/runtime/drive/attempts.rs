@@ -9,11 +9,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
+use super::admission::{self, Admitted, Lack};
 use super::breakers::{Aim, Breakers, CircuitId, Target};
 use super::driver::Driver;
 use super::outcome::{Message, Outcome};
 use super::pulses::{Pulses, Watch};
-use crate::definition::{Action, PlanStep, Scope, StepIx, StepView, Work};
+use crate::definition::{self, Action, PlanStep, Scope, StepIx, StepView, Work};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Redactor, Secrets, StepExecutor};
 use crate::machine::{AttemptId, Effect, Report, ThreadState};
 use crate::model::{Category, Failure, Json, StaleAction, ThreadId, codes};
@@ -39,57 +40,61 @@ pub(in crate::runtime) fn perform(driver: &mut Driver, effects: Vec<Effect>) -> 
             }
         }
     }
+    driver.lack = None;
+    definition::within(u64::MAX, || begin_all(driver))
+}
+
+/// Begins the attempts that wait for it, as many as there is room for, until they have made enough
+/// work.
+fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
     let (mut done, mut bytes) = (Vec::new(), 0_usize);
     while bytes < MAX_COMMIT_BYTES
+        && !definition::is_enough()
         && let Some(next) = driver.to_begin.pop_front()
     {
         // The same commit, or a message since, may have ended it.
         if !driver.state.is_running(next) {
             continue;
         }
-        if let Some(outcome) = begin(driver, next) {
-            bytes = bytes.saturating_add(outcome.weight());
-            done.push(outcome);
+        match begin(driver, next) {
+            Ok(None) => {}
+            Ok(Some(outcome)) => {
+                bytes = bytes.saturating_add(outcome.weight());
+                done.push(outcome);
+            }
+            Err(lack) => {
+                driver.to_begin.push_front(next);
+                driver.lack = Some(lack);
+                break;
+            }
         }
     }
     done
 }
 
-fn begin(driver: &mut Driver, id: AttemptId) -> Option<Outcome> {
+/// Begins an attempt; returns its outcome if it needed no waiting.
+fn begin(driver: &mut Driver, id: AttemptId) -> Result<Option<Outcome>, Lack> {
     let plan = Arc::clone(&driver.state.plan);
     let planned = plan.steps[id.step].work(id.work);
     let core = Arc::clone(&driver.core);
+    let namespace = driver.state.thread_id.namespace();
+    let of = (&core.places, &namespace);
+    let place = admission::place(&planned.action, &mut driver.place, of)?;
     let parts = &core.parts;
-    let ended = |result| Outcome::ended(id, result);
+    let ended = |result| Ok(Some(Outcome::ended(id, result)));
     let attempt = match fill_in(&core, &driver.state, id) {
         Ok(attempt) => attempt,
-        Err(failure) => return Some(ended(Err(failure.into()))),
+        Err(failure) => return ended(Err(failure.into())),
     };
     let redactor = parts.secrets.redactor();
-    let executor = parts.executors.get(&attempt.action)?;
+    let Some(executor) = parts.executors.get(&attempt.action) else { return Ok(None) };
     if let Some(result) = executor.execute_now(&attempt) {
-        return Some(ended(redacted(&redactor, result)));
+        return ended(redacted(&redactor, result));
     }
+    let admitted = admission::admit(&parts.memory, place, &attempt.with)?;
     let gate = circuit(executor, (planned, &attempt), &redactor)
-        .map(|circuit| (Arc::clone(&driver.core.breakers), Aim::new(circuit, &planned.retry)));
-    let timeouts = parts.settings.timeouts;
-    let watch = planned.heartbeat_timeout.map(|_| {
-        let key = (attempt.thread_id.clone(), id);
-        core.pulses.watch(key, attempt.pulse.clone())
-    });
-    let run = Run {
-        _watch: watch,
-        executors: Arc::clone(&parts.executors),
-        gate,
-        timeout: timeouts.attempt(planned.timeout),
-        warn_after: timeouts.warning(planned.warn_after, planned.timeout),
-        heartbeat_timeout: planned.heartbeat_timeout.map(|limit| timeouts.of(limit)),
-        stale: Some((timeouts.of(parts.settings.stale_after), parts.settings.stale_action)),
-        pulses: Arc::clone(&core.pulses),
-        sender: driver.sender.clone(),
-        redactor,
-        attempt: id,
-    };
+        .map(|circuit| (Arc::clone(&core.breakers), Aim::new(circuit, &planned.retry)));
+    let run = Run::new(driver, planned, (&attempt, id), (gate, admitted, redactor));
     let cancelled = driver.attempts.child_token();
     driver.running.insert(id, cancelled.clone());
     let activity = Activity::Drive(attempt.thread_id.clone());
@@ -97,7 +102,7 @@ fn begin(driver: &mut Driver, id: AttemptId) -> Option<Outcome> {
         // Dropping the attempt's future cancels it: executors clean up after themselves.
         cancelled.run_until_cancelled(run.perform(attempt)).await;
     }));
-    None
+    Ok(None)
 }
 
 /// Returns the circuit that the next attempt of a step passes, if it passes one.
@@ -200,13 +205,18 @@ fn redacted(redactor: &Redactor, result: Result<Json, AttemptError>) -> Result<J
     }
 }
 
+/// A circuit to pass, and the breakers to ask.
+type Gate = (Arc<Breakers>, Aim);
+
 /// One attempt that takes time.
 struct Run {
+    /// Its place and its memory, until this is dropped.
+    _admitted: Admitted,
     /// Lets `explain` see the attempt's last sign of life, until this is dropped.
     _watch: Option<Watch>,
     executors: Arc<dyn Executors>,
     /// The circuit to pass, and the breakers to ask; `None` if the attempt passes no circuit.
-    gate: Option<(Arc<Breakers>, Aim)>,
+    gate: Option<Gate>,
     timeout: Option<Duration>,
     warn_after: Option<Duration>,
     heartbeat_timeout: Option<Duration>,
@@ -220,6 +230,34 @@ struct Run {
 }
 
 impl Run {
+    fn new(
+        driver: &Driver,
+        planned: &PlanStep,
+        (attempt, id): (&Attempt, AttemptId),
+        (gate, admitted, redactor): (Option<Gate>, Admitted, Arc<Redactor>),
+    ) -> Self {
+        let (core, parts) = (&driver.core, &driver.core.parts);
+        let timeouts = parts.settings.timeouts;
+        let watch = planned.heartbeat_timeout.map(|_| {
+            let key = (attempt.thread_id.clone(), id);
+            core.pulses.watch(key, attempt.pulse.clone())
+        });
+        Self {
+            _admitted: admitted,
+            _watch: watch,
+            executors: Arc::clone(&parts.executors),
+            gate,
+            timeout: timeouts.attempt(planned.timeout),
+            warn_after: timeouts.warning(planned.warn_after, planned.timeout),
+            heartbeat_timeout: planned.heartbeat_timeout.map(|limit| timeouts.of(limit)),
+            stale: Some((timeouts.of(parts.settings.stale_after), parts.settings.stale_action)),
+            pulses: Arc::clone(&core.pulses),
+            sender: driver.sender.clone(),
+            redactor,
+            attempt: id,
+        }
+    }
+
     async fn perform(mut self, attempt: Attempt) {
         let pass = match self.gate.take() {
             None => None,

@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::admission::{ASK_EVERY, Lack};
 use super::commit::Commit;
 use super::outcome::{Message, Outcome};
 use super::tail::Tail;
+use crate::executor::Place;
 use crate::machine::{AttemptId, Command, ThreadState};
 use crate::model::Epoch;
 use crate::observe::{Pool, Reservation};
@@ -31,8 +33,14 @@ pub(in crate::runtime) struct Driver {
     pub(in crate::runtime) attempts: CancellationToken,
     /// The attempts that run here, each with the token that cancels it alone.
     pub(in crate::runtime) running: BTreeMap<AttemptId, CancellationToken>,
+    /// Whether steps are ready that the last decision did not get to.
+    pub(in crate::runtime) unfinished: bool,
     /// Attempts that are durably started and wait until the outcomes before them are decided.
     pub(in crate::runtime) to_begin: VecDeque<AttemptId>,
+    /// What the first of them lacks to be begun.
+    pub(in crate::runtime) lack: Option<Lack>,
+    /// A place for the first of them that needs one.
+    pub(in crate::runtime) place: Option<Place>,
     /// The memory that the thread takes, and the bytes appended since it was weighed.
     pub(in crate::runtime) held: (Reservation, usize),
     /// Whether messages are known to wait in the thread's inbox.
@@ -54,15 +62,14 @@ pub(in crate::runtime) enum Woken {
     Ended(Outcome),
     By(Command),
     Mail,
+    /// There may be room for an attempt that waits to be begun.
+    Room,
     Stop,
 }
 
 /// The bytes appended before a thread's memory is weighed again: often enough for a replica's room,
 /// seldom enough for a thread of many small steps.
 const WEIGH_EVERY: usize = 64 << 10;
-/// The part of the memory limit that one thread may take, as a divisor. A load to show a thread
-/// holds it twice, as its journal and as its state, and has to fit into half of the limit.
-const THREAD_PART: usize = 8;
 
 /// How often a driver checks whether a late heartbeat has come through after all.
 const AUTHORITY_CHECK: Duration = Duration::from_millis(50);
@@ -87,7 +94,10 @@ impl Driver {
             epoch,
             attempts,
             running: BTreeMap::new(),
+            unfinished: false,
             to_begin: VecDeque::new(),
+            lack: None,
+            place: None,
             held,
             mail: false,
             recovering: None,
@@ -115,7 +125,10 @@ impl Driver {
     /// Decides a command; one that comes too late changes nothing.
     pub(in crate::runtime) async fn decide(&mut self, command: Command, commit: &mut Commit) {
         match self.core.decide(&mut self.state, command).await {
-            Ok(decided) => commit.add(decided),
+            Ok(decided) => {
+                self.unfinished |= decided.unfinished;
+                commit.add(decided);
+            }
             Err(rejection) => {
                 tracing::debug!(thread = %self.state.thread_id, %rejection, "ignored");
             }
@@ -126,8 +139,7 @@ impl Driver {
     /// may be: the next driver has to hold all of it as well.
     pub(in crate::runtime) fn affordable(&mut self, outcome: Outcome) -> Outcome {
         let Some(output) = outcome.output() else { return outcome };
-        let memory = &self.core.parts.memory;
-        let most = memory.limit() / THREAD_PART;
+        let most = self.core.max_thread();
         let (reservation, since) = &self.held;
         if reservation.bytes().saturating_add(*since).saturating_add(output) <= most {
             return outcome;
@@ -158,6 +170,7 @@ impl Driver {
         if draining && !self.state.has_running() {
             return Woken::By(Command::Advance);
         }
+        let namespace = self.state.thread_id.namespace();
         let wait = self.state.next_wake().map(|due| due.since(self.core.parts.clock.now()));
         tokio::select! {
             biased;
@@ -167,6 +180,11 @@ impl Driver {
                 Message::Mail => Woken::Mail,
                 Message::Attempt(outcome) => Woken::Ended(outcome),
             },
+            place = self.core.places.take(&namespace), if self.lack == Some(Lack::Place) => {
+                self.place = place.ok();
+                Woken::Room
+            }
+            () = tokio::time::sleep(ASK_EVERY), if self.lack == Some(Lack::Memory) => Woken::Room,
             () = self.core.draining.cancelled(), if !draining => Woken::By(Command::Advance),
             () = due(wait), if !draining => Woken::By(Command::Advance),
         }
@@ -185,6 +203,9 @@ impl Driver {
         if self.core.draining.is_cancelled() {
             // Work that was not started here waits for no timer: the next driver starts it at once.
             return Disposition::Release { wake_at: Some(now) };
+        }
+        if self.unfinished {
+            return Disposition::Keep;
         }
         match self.state.next_wake() {
             Some(due) if due.since(now) <= PARK_AFTER => Disposition::Keep,

@@ -219,6 +219,7 @@ async fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Ans
     };
     match driver.core.decide(&mut driver.state, Command::Ask(ask, who)).await {
         Ok(decided) => {
+            driver.unfinished |= decided.unfinished;
             commit.add(decided);
             Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
         }

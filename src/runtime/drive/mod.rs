@@ -1,5 +1,6 @@
 //! Drives threads: load, decide, append, perform. [`run`] is the place to start reading.
 
+pub(super) mod admission;
 pub(super) mod append;
 pub(super) mod aside;
 pub(super) mod attempts;

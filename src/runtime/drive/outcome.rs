@@ -2,7 +2,7 @@
 
 use crate::definition::Work;
 use crate::executor::AttemptError;
-use crate::machine::{AttemptId, Command, Report};
+use crate::machine::{AttemptId, Command, Report, too_much};
 use crate::model::{Category, Failure, Json, codes};
 
 /// A message to a driver.
@@ -60,11 +60,7 @@ impl Outcome {
     /// Fails the attempt for good, because the thread already takes as much as this server holds of
     /// one.
     pub(in crate::runtime) fn too_much(mut self, most: usize) -> Self {
-        let message = format!(
-            "the outputs of this thread have more than {most} bytes in all, which is the most that \
-             this server holds of one thread (RETHREAD_MEMORY_LIMIT)"
-        );
-        let failure = Failure::permanent(codes::PAYLOAD_TOO_LARGE, Category::Resource, message);
+        let failure = too_much(most);
         self.report = Report::Failed { failure, retry_after: None };
         self
     }

@@ -68,6 +68,7 @@ impl Driver {
             let seen = self.state.last_seq;
             let still = Moment { may_start: false, ..self.core.moment() };
             if let Ok(decided) = self.core.decide_at(&mut self.state, command, still).await {
+                self.unfinished |= decided.unfinished;
                 commit.add(decided);
             }
             let taken_over = (self.state.last_seq == seen + 1).then_some(seen);
@@ -98,7 +99,12 @@ impl Driver {
         }
         let done = self.perform(effects).await;
         let stays = matches!(self.disposition(), Disposition::Keep);
-        let waits = done.is_empty() && self.to_begin.is_empty() && !self.mail && stays;
+        let begins = !self.to_begin.is_empty() && self.lack.is_none();
+        if begins {
+            // What is left of a piece of work that was long enough: others go first.
+            tokio::task::yield_now().await;
+        }
+        let waits = done.is_empty() && !begins && !self.mail && !self.unfinished && stays;
         let woken = if waits { Some(self.next().await) } else { None };
         let mut bytes = 0_usize;
         for outcome in done {
@@ -113,7 +119,7 @@ impl Driver {
             }
             Some(Woken::By(command)) => self.decide(command, commit).await,
             Some(Woken::Mail) => self.mail = true,
-            None => {}
+            Some(Woken::Room) | None => {}
         }
         // The remaining messages are decided in the next commit: an append is read as a whole.
         while bytes < MAX_COMMIT_BYTES
@@ -129,6 +135,9 @@ impl Driver {
         }
         if self.mail {
             mail::take(self, commit, None).await;
+        }
+        if std::mem::take(&mut self.unfinished) {
+            self.decide(Command::Advance, commit).await;
         }
         true
     }

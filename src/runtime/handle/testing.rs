@@ -64,6 +64,7 @@ fn settings() -> RuntimeSettings {
     RuntimeSettings {
         replica: "test".to_owned(),
         lease: hour,
+        max_attempts: 1_000,
         max_running: 1,
         max_queued: 1,
         stale_after: hour,

@@ -38,6 +38,7 @@ impl History {
             now,
             unit: 0.5,
             max_event: 1 << 20,
+            max_thread: 1 << 30,
             may_start: true,
             timeouts: Timeouts::AS_WRITTEN,
         };

@@ -201,6 +201,7 @@ impl Watched {
             settings: RuntimeSettings {
                 replica: "test".to_owned(),
                 lease: hour,
+                max_attempts: 1_000,
                 max_running: 100,
                 max_queued: 100,
                 stale_after: hour,

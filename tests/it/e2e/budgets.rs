@@ -261,3 +261,32 @@ async fn schemas_of_many_names_and_references_take_bounded_memory_and_hold_nobod
     let ended = server.sigterm_and_wait().await;
     assert!(ended.success(), "{ended}");
 }
+
+#[tokio::test]
+async fn a_thousand_waits_on_a_megabyte_of_list_end_nothing() {
+    let home = Home::sqlite().await;
+    let server = home.launch().start().await;
+    let with = [
+        ("sleep", json!({ "for": "{l.output.list}" })),
+        ("signal", json!({ "name": "{l.output.list}" })),
+        ("approval", json!({ "prompt": "?", "choices": "{l.output.list}" })),
+    ];
+    for (kind, with) in with {
+        let list =
+            json!({ "id": "l", "kind": "transform", "with": { "jq": "{list:[range(400000)|0]}" } });
+        let waits = (0..999).map(|at| {
+            json!({ "id": format!("s{at}"), "kind": kind, "dependsOn": ["l"], "with": with,
+                "continueOnError": true })
+        });
+        let steps: Vec<Value> = [list].into_iter().chain(waits).collect();
+        let body = json!({ "workflow": flow(&json!(steps)), "threadId": kind });
+        let client = server.client();
+        client.invoke(&body).await;
+        let status = meanwhile(&server, client.completed(kind)).await;
+        let failed = &status["steps"][999];
+        assert_eq!(
+            (&failed["status"], &failed["error"]["code"]),
+            (&json!("failed"), &json!("payload_too_large"))
+        );
+    }
+}

@@ -1,14 +1,11 @@
 //! Strangers who hold connections cost nobody else anything.
 
-use std::process::Stdio;
-
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::Command;
 
 use super::support::flows::workflow;
-use super::support::{Client, Home, PATIENCE, eventually};
+use super::support::{Home, PATIENCE, eventually};
 
 /// The beginning of a request that never goes on.
 const HALF: &[u8] = b"GET /threads HTTP/1.1\r\nhost: localhost\r\n";
@@ -47,20 +44,9 @@ async fn half_sent_heads_silence_no_probe_and_give_back_what_they_took() {
 #[tokio::test]
 async fn the_soft_limit_of_open_files_is_raised_and_connections_leave_some_for_steps() {
     let home = Home::memory().await;
-    let mut shell = Command::new("sh");
-    let script = "ulimit -S -n 200 && ulimit -H -n 700 && exec \"$0\" serve";
-    shell.args(["-c", script, env!("CARGO_BIN_EXE_rethread")]).env_clear();
-    #[expect(clippy::disallowed_methods, reason = "tests have no configuration layer")]
-    shell.env("PATH", std::env::var("PATH").unwrap_or_default());
-    shell.env("DATABASE_URL", &home.url).env("RETHREAD_ADDR", "127.0.0.1:0");
-    shell.env("RETHREAD_EXEC_ALLOW", "printf").current_dir(home.folder.path());
-    shell.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = shell.spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
-    let addr = line.strip_prefix("listening on http://").unwrap().parse().unwrap();
-    let client = Client::new(addr);
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id().unwrap())).unwrap();
+    let server = home.launch().open_files(700).set("RETHREAD_EXEC_ALLOW", "printf").start().await;
+    let (client, addr) = (server.client(), server.addr);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let numbers: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
     assert_eq!(numbers, ["700", "700"], "{files}");

@@ -12,6 +12,7 @@ mod checks;
 mod connections;
 mod crash;
 mod crowd;
+mod crowded_attempts;
 mod crowded_lists;
 mod damage;
 mod definitions;

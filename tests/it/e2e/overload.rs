@@ -99,6 +99,7 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
         now,
         unit: 0.0,
         max_event: 1 << 20,
+        max_thread: 1 << 30,
         may_start: true,
         timeouts: Timeouts::AS_WRITTEN,
     };

@@ -164,6 +164,7 @@ impl Replica {
         RuntimeSettings {
             replica: format!("replica-{}", self.number),
             lease: LEASE,
+            max_attempts: 1_000,
             max_running: self.settings.max_running,
             max_queued: 1_000,
             stale_after: Duration::from_mins(2),

@@ -215,7 +215,14 @@ mod tests {
         };
         let now = Timestamp::from_millis(1);
         let timeouts = Timeouts::AS_WRITTEN;
-        let moment = Moment { now, unit: 0.0, max_event: 1 << 20, may_start: true, timeouts };
+        let moment = Moment {
+            now,
+            unit: 0.0,
+            max_event: 1 << 20,
+            max_thread: 1 << 30,
+            may_start: true,
+            timeouts,
+        };
         start(ThreadId::parse("t").unwrap(), Arc::new(plan), body, moment).unwrap()
     }
 

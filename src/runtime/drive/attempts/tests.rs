@@ -56,7 +56,9 @@ impl StepExecutor for Trickle {
 /// Performs an attempt to its end; returns its reports and how long it took.
 async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Duration) {
     let (sender, mut inbox) = mpsc::channel(8);
+    let memory = Arc::new(crate::observe::Memory::boundless());
     let run = Run {
+        _admitted: admission::admit(&memory, None, &Json::null()).unwrap(),
         _watch: None,
         executors: Arc::<Trickle>::clone(executors),
         gate: None,

@@ -17,6 +17,8 @@ pub(crate) struct Launch<'a> {
     home: &'a Home,
     environment: Vec<(String, String)>,
     program: PathBuf,
+    /// The hard limit of open files; the soft one is lower.
+    open_files: Option<u64>,
     arguments: Vec<String>,
 }
 
@@ -24,7 +26,8 @@ impl<'a> Launch<'a> {
     pub(super) fn new(home: &'a Home) -> Self {
         let environment = Vec::new();
         let program = PathBuf::from(env!("CARGO_BIN_EXE_rethread"));
-        let launch = Self { home, environment, program, arguments: vec!["serve".to_owned()] };
+        let arguments = vec!["serve".to_owned()];
+        let launch = Self { home, environment, program, open_files: None, arguments };
         launch
             .set("RETHREAD_ADDR", "127.0.0.1:0")
             .set("DATABASE_URL", &home.url)
@@ -38,6 +41,13 @@ impl<'a> Launch<'a> {
     pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The server may open so many files, and starts with a soft limit of fewer.
+    #[must_use]
+    pub(crate) const fn open_files(mut self, hard: u64) -> Self {
+        self.open_files = Some(hard);
         self
     }
 
@@ -56,7 +66,16 @@ impl<'a> Launch<'a> {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.open_files {
+            None => Command::new(&self.program),
+            Some(hard) => {
+                let mut shell = Command::new("sh");
+                let script =
+                    format!("ulimit -S -n 200 && ulimit -H -n {hard} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &script]).arg(&self.program);
+                shell
+            }
+        };
         command.args(arguments).env_clear().current_dir(self.home.folder.path());
         #[expect(clippy::disallowed_methods, reason = "tests have no configuration layer")]
         command.env("PATH", std::env::var("PATH").unwrap_or_default());

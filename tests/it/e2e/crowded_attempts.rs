@@ -1,0 +1,79 @@
+//! Attempts of one namespace leave open files, memory and processors to those of others.
+
+use serde_json::{Value, json};
+
+use super::support::{Client, Home, Recorder, Server};
+
+const TEAM: &str = "0123456789abcdef-team";
+const OTHER: &str = "0123456789abcdef-other";
+
+/// A server with an invoker of one namespace and an admin of another.
+async fn tenants(home: &Home, memory: &str) -> (Server, Client, Client) {
+    let keys = format!("team:{TEAM}:invoker:team,other:{OTHER}:admin:other");
+    let launch = home.launch().open_files(700).set("RETHREAD_API_KEYS", &keys);
+    let server = launch.set("RETHREAD_MEMORY_LIMIT", memory).start().await;
+    let (team, other) = (server.client().with_key(TEAM), server.client().with_key(OTHER));
+    (server, team, other)
+}
+
+/// A workflow of `count` http steps that call one target after the other has nothing to do with it.
+fn crowd(count: usize, with: &Value) -> Value {
+    let step = |at: usize| {
+        json!({ "id": format!("s{at}"), "kind": "http", "with": with, "continueOnError": true,
+            "retry": { "maxAttempts": 1 } })
+    };
+    json!({ "name": "crowd", "steps": (0..count).map(step).collect::<Vec<_>>() })
+}
+
+#[tokio::test]
+async fn steps_that_hang_leave_open_files_to_other_namespaces_and_all_of_them_run_in_the_end() {
+    let (home, target) = (Home::memory().await, Recorder::start().await);
+    let (server, team, other) = tenants(&home, "2GiB").await;
+    let with = json!({ "url": target.url("wait/held") });
+    let body = json!({ "workflow": crowd(300, &with), "threadId": "crowd" });
+    team.post("/invoke/async", &body).await.expect(202);
+    target.reached("held", 10).await;
+    for round in 0..10 {
+        let workflow = crowd(3, &json!({ "url": target.url("ok/quick") }));
+        let thread = format!("quick{round}");
+        other
+            .post("/invoke/async", &json!({ "workflow": workflow, "threadId": thread }))
+            .await
+            .expect(202);
+        let status = other.completed(&thread).await;
+        assert_eq!(status["steps"][2]["status"], "completed", "{status}");
+        server.client().get("/health/live").await.expect(200);
+    }
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+    assert!(open < 350, "{open} files are open");
+    assert!(target.hits_of("held").len() < 60, "{} at once", target.hits_of("held").len());
+    target.release("held");
+    let ended = team.completed("crowd").await;
+    assert_eq!(ended["progress"]["completed"], 300);
+    assert_eq!(target.hits_of("held").len(), 300, "each once");
+}
+
+#[tokio::test]
+async fn steps_that_send_much_wait_for_each_other_and_memory_stays_for_others() {
+    let (home, target) = (Home::memory().await, Recorder::start().await);
+    let (server, team, other) = tenants(&home, "256MiB").await;
+    let with = json!({ "url": target.url("wait/held"), "method": "POST", "body": "{input}" });
+    let input = "y".repeat(900_000);
+    let body = json!({ "workflow": crowd(300, &with), "input": input, "threadId": "crowd" });
+    team.post("/invoke/async", &body).await.expect(202);
+    target.reached("held", 10).await;
+    for round in 0..10 {
+        let workflow = crowd(3, &json!({ "url": target.url("ok/quick") }));
+        let thread = format!("quick{round}");
+        other
+            .post("/invoke/async", &json!({ "workflow": workflow, "threadId": thread }))
+            .await
+            .expect(202);
+        other.completed(&thread).await;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 400 << 10, "{peak} KiB");
+    team.post("/threads/crowd/abort", &json!({})).await.expect(200);
+}
