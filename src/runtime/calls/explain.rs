@@ -1,6 +1,6 @@
 //! Gathers the facts about a thread that does not move, for `GET …/explain`.
 //!
-//! [`explain`](crate::explain), which does no I/O, draws the conclusions. Nothing
+//! [`crate::explain`], which does no I/O, draws the conclusions. Nothing
 //! is changed here, and nothing is guessed: of circuits only this replica's knowledge is reported,
 //! of other replicas only the store's.
 
