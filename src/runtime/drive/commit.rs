@@ -1,13 +1,15 @@
 //! A driver's decisions that are not yet appended, and the form in which the store keeps them.
 
 use crate::machine::{Decided, Effect, ThreadState};
-use crate::model::{Event, Json, Node, ThreadId};
+use crate::model::{Event, EventBody, Json, Node, ThreadId};
 use crate::store::{FORK_LABEL, Records, Summary};
 
 /// Decided events and taken messages that are not yet durable.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Commit {
     pub(in crate::runtime) events: Vec<Event>,
+    /// The bytes of the outputs in the events.
+    pub(in crate::runtime) output_bytes: usize,
     /// To be carried out once the events are durable.
     pub(in crate::runtime) effects: Vec<Effect>,
     pub(in crate::runtime) taken: Vec<(String, Json)>,
@@ -15,6 +17,11 @@ pub(in crate::runtime) struct Commit {
 
 impl Commit {
     pub(in crate::runtime) fn add(&mut self, decided: Decided) {
+        let outputs = decided.events.iter().map(|event| {
+            let EventBody::StepComplete(fact) = &event.body else { return 0 };
+            fact.data.output.as_str().len()
+        });
+        self.output_bytes = outputs.fold(self.output_bytes, usize::saturating_add);
         self.events.extend(decided.events);
         self.effects.extend(decided.effects);
     }

@@ -35,6 +35,8 @@ pub(in crate::runtime) struct Driver {
     pub(in crate::runtime) running: BTreeMap<AttemptId, CancellationToken>,
     /// Whether steps are ready that the last decision did not get to.
     pub(in crate::runtime) unfinished: bool,
+    /// Reports that are not decided yet.
+    pub(in crate::runtime) done: VecDeque<Outcome>,
     /// Attempts that are durably started and wait until the outcomes before them are decided.
     pub(in crate::runtime) to_begin: VecDeque<AttemptId>,
     /// What the first of them lacks to be begun.
@@ -95,6 +97,7 @@ impl Driver {
             attempts,
             running: BTreeMap::new(),
             unfinished: false,
+            done: VecDeque::new(),
             to_begin: VecDeque::new(),
             lack: None,
             place: None,

@@ -98,40 +98,29 @@ impl Driver {
             return false;
         }
         let done = self.perform(effects).await;
+        self.done.extend(done);
         let stays = matches!(self.disposition(), Disposition::Keep);
         let begins = !self.to_begin.is_empty() && self.lack.is_none();
         if begins {
             // What is left of a piece of work that was long enough: others go first.
             tokio::task::yield_now().await;
         }
-        let waits = done.is_empty() && !begins && !self.mail && !self.unfinished && stays;
+        let waits = self.done.is_empty() && !begins && !self.mail && !self.unfinished && stays;
         let woken = if waits { Some(self.next().await) } else { None };
-        let mut bytes = 0_usize;
-        for outcome in done {
-            bytes = bytes.saturating_add(outcome.weight());
-            self.ended(outcome, commit).await;
-        }
         match woken {
             Some(Woken::Stop) => return false,
-            Some(Woken::Ended(outcome)) => {
-                bytes = outcome.weight();
-                self.ended(outcome, commit).await;
-            }
+            Some(Woken::Ended(outcome)) => self.done.push_back(outcome),
             Some(Woken::By(command)) => self.decide(command, commit).await,
             Some(Woken::Mail) => self.mail = true,
             Some(Woken::Room) | None => {}
         }
-        // The remaining messages are decided in the next commit: an append is read as a whole.
-        while bytes < MAX_COMMIT_BYTES
-            && let Ok(message) = self.inbox.try_recv()
+        // The remaining reports are decided in the next commit: an append is read as a whole.
+        let mut bytes = 0_usize;
+        while bytes.max(commit.output_bytes) < MAX_COMMIT_BYTES
+            && let Some(outcome) = self.next_report()
         {
-            match message {
-                Message::Attempt(outcome) => {
-                    bytes = bytes.saturating_add(outcome.weight());
-                    self.ended(outcome, commit).await;
-                }
-                Message::Mail => self.mail = true,
-            }
+            bytes = bytes.saturating_add(outcome.weight());
+            self.ended(outcome, commit).await;
         }
         if self.mail {
             mail::take(self, commit, None).await;
@@ -140,6 +129,17 @@ impl Driver {
             self.decide(Command::Advance, commit).await;
         }
         true
+    }
+
+    /// Returns the next report that is there already; notes messages on the way to it.
+    fn next_report(&mut self) -> Option<Outcome> {
+        while self.done.is_empty() {
+            match self.inbox.try_recv().ok()? {
+                Message::Attempt(outcome) => self.done.push_back(outcome),
+                Message::Mail => self.mail = true,
+            }
+        }
+        self.done.pop_front()
     }
 
     async fn ended(&mut self, outcome: Outcome, commit: &mut Commit) {
