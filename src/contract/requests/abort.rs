@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::read::{kept, request};
 use crate::contract::Fields;
+use crate::contract::workflow::DurationText;
 use crate::model::Faults;
 
 /// The longest grace: a client that wants to wait for longer pauses the thread.
@@ -22,7 +23,7 @@ request! {
         compensate: bool = flag,
         /// How long attempts under way may still take to end by themselves, their results being kept;
         /// none, unless it is said. At most an hour.
-        #[schema(value_type = Option<Object>, example = "10s")]
+        #[schema(value_type = Option<DurationText>, example = "10s")]
         grace: Duration = grace,
     }
 }

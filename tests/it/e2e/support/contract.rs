@@ -31,7 +31,11 @@ pub(super) fn hold(method: &str, path: &str, body: &Bytes, answer: &Answer) {
         Some(_) if media_type.ends_with("json") => {
             let media_type = media_type.replace('/', "~1");
             let schema = format!("{response}/content/{media_type}/schema");
-            conforms(&schema, &answer.json(), &call);
+            match serde_json::from_slice(&answer.body) {
+                Ok(answered) => conforms(&schema, &answered, &call),
+                // Payloads come back as they were sent, also those that `Value` cannot hold.
+                Err(fault) => assert!(is_beyond_value(&fault), "{call}: {fault}"),
+            }
         }
         Some(_) => {}
         None => assert!(
@@ -48,6 +52,12 @@ pub(super) fn hold(method: &str, path: &str, body: &Bytes, answer: &Answer) {
     {
         conforms(&request, &sent, &format!("{call}, the request"));
     }
+}
+
+/// Whether JSON is refused for a number or a depth that `Value` cannot hold.
+fn is_beyond_value(fault: &serde_json::Error) -> bool {
+    let fault = fault.to_string();
+    fault.starts_with("number out of range") || fault.starts_with("recursion limit exceeded")
 }
 
 /// The documented path that a request goes to: the one with the fewest parameters.
