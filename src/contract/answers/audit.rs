@@ -18,7 +18,7 @@ pub struct AuditItem {
     /// When it happened, the last time that is counted here.
     #[schema(value_type = String, format = DateTime)]
     pub last_at: Timestamp,
-    /// How often: refusals and reads that are alike are one entry a minute.
+    /// How often: refusals, reads and stream tokens that are alike are one entry a minute.
     pub times: u64,
     /// Who: a key's name, or `anonymous`.
     pub by: String,

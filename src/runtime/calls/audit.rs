@@ -1,7 +1,7 @@
 //! The audit list: who was refused what, and who changed or deleted what.
 //!
 //! A change is written before its caller is answered. Entries that can come in any number
-//! (refusals, reads) are counted for a minute and kept as one entry a minute for each caller,
+//! (refusals, reads, stream tokens) are counted for a minute and kept as one entry a minute for each caller,
 //! action and route, so that nobody fills the disk by being refused.
 
 use std::collections::hash_map::Entry as Slot;
