@@ -1,6 +1,7 @@
 //! Performs attempts: fills in what a step needs, runs its executor within its bounds, and reports
 //! one outcome to the thread's driver.
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -45,10 +46,12 @@ pub(in crate::runtime) fn perform(driver: &mut Driver, effects: Vec<Effect>) -> 
 }
 
 /// Begins the attempts that wait for it, as many as there is room for, until they have made enough
-/// work.
+/// work. One that needs no place does not wait behind others that do.
 fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
     let (mut done, mut bytes) = (Vec::new(), 0_usize);
+    let mut waiting = VecDeque::new();
     while bytes < MAX_COMMIT_BYTES
+        && driver.lack != Some(Lack::Memory)
         && !definition::is_enough()
         && let Some(next) = driver.to_begin.pop_front()
     {
@@ -63,11 +66,16 @@ fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
                 done.push(outcome);
             }
             Err(lack) => {
-                driver.to_begin.push_front(next);
+                waiting.push_back(next);
                 driver.lack = Some(lack);
-                break;
             }
         }
+    }
+    waiting.append(&mut driver.to_begin);
+    driver.to_begin = waiting;
+    if driver.to_begin.is_empty() {
+        // It was waited for, and nothing needs it any more.
+        driver.place = None;
     }
     done
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Client, Home, Recorder, Server};
+use super::support::{Client, Home, Recorder, Server, eventually};
 
 const TEAM: &str = "0123456789abcdef-team";
 const OTHER: &str = "0123456789abcdef-other";
@@ -16,13 +16,25 @@ async fn tenants(home: &Home, memory: &str) -> (Server, Client, Client) {
     (server, team, other)
 }
 
-/// A workflow of `count` http steps that call one target after the other has nothing to do with it.
+/// A workflow of `count` http steps that do not depend on each other.
 fn crowd(count: usize, with: &Value) -> Value {
     let step = |at: usize| {
         json!({ "id": format!("s{at}"), "kind": "http", "with": with, "continueOnError": true,
             "retry": { "maxAttempts": 1 } })
     };
     json!({ "name": "crowd", "steps": (0..count).map(step).collect::<Vec<_>>() })
+}
+
+/// Runs a thread of somebody who has nothing to do with the crowd.
+async fn serves(other: &Client, target: &Recorder, round: u32) {
+    let workflow = crowd(3, &json!({ "url": target.url("ok/quick") }));
+    let thread = format!("quick{round}");
+    other
+        .post("/invoke/async", &json!({ "workflow": workflow, "threadId": thread }))
+        .await
+        .expect(202);
+    let status = other.completed(&thread).await;
+    assert_eq!(status["steps"][2]["status"], "completed", "{status}");
 }
 
 #[tokio::test]
@@ -34,23 +46,28 @@ async fn steps_that_hang_leave_open_files_to_other_namespaces_and_all_of_them_ru
     team.post("/invoke/async", &body).await.expect(202);
     target.reached("held", 10).await;
     for round in 0..10 {
-        let workflow = crowd(3, &json!({ "url": target.url("ok/quick") }));
-        let thread = format!("quick{round}");
-        other
-            .post("/invoke/async", &json!({ "workflow": workflow, "threadId": thread }))
-            .await
-            .expect(202);
-        let status = other.completed(&thread).await;
-        assert_eq!(status["steps"][2]["status"], "completed", "{status}");
+        serves(&other, &target, round).await;
         server.client().get("/health/live").await.expect(200);
     }
+    let mut mixed = crowd(60, &with);
+    let filter = json!({ "id": "f", "kind": "transform", "with": { "jq": "1" } });
+    mixed["steps"].as_array_mut().unwrap().push(filter);
+    team.post("/invoke/async", &json!({ "workflow": mixed, "threadId": "mixed" }))
+        .await
+        .expect(202);
+    let is_done = async || {
+        let status = team.status("mixed").await;
+        (status["steps"][60]["status"] == "completed").then_some(())
+    };
+    eventually("a filter does not wait behind steps that need a place", is_done).await;
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
     assert!(open < 350, "{open} files are open");
     assert!(target.hits_of("held").len() < 60, "{} at once", target.hits_of("held").len());
     target.release("held");
+    team.completed("mixed").await;
     let ended = team.completed("crowd").await;
     assert_eq!(ended["progress"]["completed"], 300);
-    assert_eq!(target.hits_of("held").len(), 300, "each once");
+    assert_eq!(target.hits_of("held").len(), 360, "each once");
 }
 
 #[tokio::test]
@@ -63,13 +80,7 @@ async fn steps_that_send_much_wait_for_each_other_and_memory_stays_for_others() 
     team.post("/invoke/async", &body).await.expect(202);
     target.reached("held", 10).await;
     for round in 0..10 {
-        let workflow = crowd(3, &json!({ "url": target.url("ok/quick") }));
-        let thread = format!("quick{round}");
-        other
-            .post("/invoke/async", &json!({ "workflow": workflow, "threadId": thread }))
-            .await
-            .expect(202);
-        other.completed(&thread).await;
+        serves(&other, &target, round).await;
     }
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
