@@ -8,19 +8,19 @@ use super::format::{at, failure, list, since};
 use super::{Advice, Cause, CauseKind, Operation};
 use crate::definition::Work;
 use crate::machine::{ThreadState, Track};
-use crate::model::{StepId, StepStatus, ThreadStatus};
+use crate::model::{StepId, ThreadStatus};
 
 /// Explains how completed steps are being undone. There is always such a cause for a thread that is
 /// compensating.
 pub(super) fn compensating(case: &Case<'_>) -> Cause {
     let state = case.state;
-    let now = state.placed().find_map(|(_, planned, step)| match step.undo {
-        Some(StepStatus::Running) => Some(undoes(case, &planned.id, &step.compensation)),
-        Some(StepStatus::Retrying) => {
-            let told = retries(case, &planned.id, &step.compensation);
-            Some(told.by_itself(step.compensation.wake_at))
+    let now = state.placed().find_map(|(_, planned, step)| {
+        let track = &step.compensation;
+        if track.is_running() {
+            return Some(undoes(case, &planned.id, track));
         }
-        _ => None,
+        let retries = || retries(case, &planned.id, track).by_itself(track.wakes_at());
+        track.is_retrying().then(retries)
     });
     now.unwrap_or_else(|| next(case).by_itself(None))
 }
@@ -45,7 +45,7 @@ fn retries(case: &Case<'_>, id: &StepId, undo: &Track) -> Cause {
     let planned = state.plan.find(id.as_str()).map(|at| &state.plan.steps[at]);
     let most = planned.map_or(0, |step| step.work(Work::Compensation).retry.max_attempts);
     let said = undo.error.as_ref().map(failure).unwrap_or_default();
-    let due = undo.wake_at.map_or_else(String::new, |due| at(due, case.facts.now));
+    let due = undo.wakes_at().map_or_else(String::new, |due| at(due, case.facts.now));
     let refused = refused(case, id);
     let circuit = refused.map_or_else(String::new, |key| {
         format!(

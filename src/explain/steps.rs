@@ -42,19 +42,18 @@ pub(super) fn under_way(case: &Case<'_>) -> Vec<Cause> {
 
 /// Explains the attempt of a step, or of its compensation, that is under way.
 fn own_or_undo(place: &Place<'_>) -> Option<Cause> {
-    match place.step.undo {
-        Some(StepStatus::Running) => {
-            Some(undoes(place.case, &place.planned.id, &place.step.compensation))
-        }
-        _ => (place.step.status == StepStatus::Running).then(|| attempt(place)),
+    let undo = &place.step.compensation;
+    if undo.is_running() {
+        return Some(undoes(place.case, &place.planned.id, undo));
     }
+    place.step.own.is_running().then(|| attempt(place))
 }
 
 /// Returns the causes of waits that people or clients can end while the thread is paused.
 pub(super) fn of_people(case: &Case<'_>) -> Vec<Cause> {
-    let waiting = places(case).filter(|place| place.step.status == StepStatus::Waiting);
+    let waiting = places(case).filter(|place| place.step.status() == StepStatus::Waiting);
     waiting
-        .filter(|place| place.step.signal.is_some() || intervention(place).is_some())
+        .filter(|place| place.step.own.signal().is_some() || intervention(place).is_some())
         .map(|place| waits(&place))
         .collect()
 }
@@ -68,7 +67,7 @@ fn places<'a>(case: &'a Case<'a>) -> impl Iterator<Item = Place<'a>> {
 
 /// Explains what a step waits for; `None` if it has ended, or its turn has not come.
 fn cause(place: &Place<'_>) -> Option<Cause> {
-    match place.step.status {
+    match place.step.status() {
         StepStatus::Running => Some(attempt(place)),
         StepStatus::Retrying => Some(retries(place)),
         StepStatus::Waiting => Some(waits(place)),
@@ -82,7 +81,7 @@ fn cause(place: &Place<'_>) -> Option<Cause> {
 
 /// Explains the wait of a step that makes no attempt.
 fn waits(place: &Place<'_>) -> Cause {
-    if let Some(name) = &place.step.signal {
+    if let Some(name) = place.step.own.signal() {
         return signal(place, name);
     }
     match intervention(place) {
@@ -123,9 +122,12 @@ fn attempt(place: &Place<'_>) -> Cause {
             Some(ends) => format!("; its timeout ends it {}", at(ends, now)),
             None => "; it has no timeout".to_owned(),
         };
-        let slow = if step.own.warned { ", longer than it should take" } else { "" };
-        let stuck =
-            if step.own.stale { ", without a sign of life for long: it looks stuck" } else { "" };
+        let slow = if step.own.is_warned() { ", longer than it should take" } else { "" };
+        let stuck = if step.own.is_stale() {
+            ", without a sign of life for long: it looks stuck"
+        } else {
+            ""
+        };
         let silent = silence.map_or_else(String::new, |silent| {
             format!(", with its last sign of life {} ago", span(silent))
         });
@@ -147,7 +149,7 @@ fn attempt(place: &Place<'_>) -> Cause {
         (true, None) => "its end: no timeout bounds it",
         (false, _) => "the attempt that is made again",
     };
-    let retries = step.own.stale && driven && case.state.status == ThreadStatus::Running;
+    let retries = step.own.is_stale() && driven && case.state.status == ThreadStatus::Running;
     let advice = if retries && case.state.error.is_none() {
         let does = "cancels the attempt and makes the next one, with the same idempotency key";
         Some(Advice::new(Operation::Retry { step: id.clone() }, does))
@@ -162,7 +164,7 @@ fn attempt(place: &Place<'_>) -> Cause {
         .advice(advice)
         .detail(json!({
             "stepKind": planned.action.kind(), "attempt": number, "fallback": step.fallback,
-            "warned": step.own.warned, "stale": step.own.stale, "timeoutMs": limit.map(millis),
+            "warned": step.own.is_warned(), "stale": step.own.is_stale(), "timeoutMs": limit.map(millis),
             "warnAfterMs": planned.warn_after.map(millis),
             "heartbeatTimeoutMs": planned.heartbeat_timeout.map(millis),
             "replica": driver(case), "underWay": driven,
@@ -225,7 +227,7 @@ fn circuit(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -> 
     )
     .about(id)
     .since(step.failed_at)
-    .by_itself(step.own.wake_at)
+    .by_itself(step.own.wakes_at())
     .advice(skip(place, None, does))
     .detail(next_attempt(place, known))
 }
@@ -247,7 +249,7 @@ fn cool_down(place: &Place<'_>, known: Option<&KnownCircuit>, error: &Failure) -
     Cause::new(CauseKind::CoolDown, sentence, "its next attempt")
         .about(id)
         .since(step.failed_at)
-        .by_itself(step.own.wake_at)
+        .by_itself(step.own.wakes_at())
         .advice(skip(place, None, does))
         .detail(next_attempt(place, known))
 }
@@ -269,14 +271,14 @@ fn retry(place: &Place<'_>, known: Option<&KnownCircuit>) -> Cause {
     Cause::new(CauseKind::Retry, sentence, "its next attempt")
         .about(id)
         .since(step.failed_at)
-        .by_itself(step.own.wake_at)
+        .by_itself(step.own.wakes_at())
         .advice(advice)
         .detail(next_attempt(place, known))
 }
 
 /// Says when a step is tried again.
 fn due(place: &Place<'_>) -> String {
-    match place.step.own.wake_at {
+    match place.step.own.wakes_at() {
         Some(due) => at(due, place.case.facts.now),
         None => "as soon as it can be".to_owned(),
     }
@@ -296,7 +298,7 @@ fn next_attempt(place: &Place<'_>, known: Option<&KnownCircuit>) -> Value {
         "stepKind": planned.action.kind(), "attempt": step.own.attempts,
         "nextAttempt": step.own.attempts.saturating_add(1), "failures": step.own.failures,
         "maxAttempts": planned.retry.max_attempts, "fallback": step.fallback,
-        "retryAt": step.own.wake_at, "error": step.own.error, "circuit": circuit,
+        "retryAt": step.own.wakes_at(), "error": step.own.error, "circuit": circuit,
     })
 }
 
@@ -305,7 +307,7 @@ fn signal(place: &Place<'_>, name: &str) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
     // A thread that is paused has no timers.
-    let until = step.own.wake_at.filter(|_| case.state.status == ThreadStatus::Running);
+    let until = step.own.wakes_at().filter(|_| case.state.status == ThreadStatus::Running);
     let (bound, ends_with) = match until {
         Some(until) => (
             format!(", and fails if none has come {}", at(until, now)),
@@ -335,7 +337,7 @@ fn signal(place: &Place<'_>, name: &str) -> Cause {
         .about(id)
         .since(step.own.attempt_at)
         .advice(Some(advice))
-        .detail(json!({ "signal": name, "expiresAt": step.own.wake_at, "kept": others }))
+        .detail(json!({ "signal": name, "expiresAt": step.own.wakes_at(), "kept": others }))
 }
 
 /// Returns the names of untaken signals besides the one that is waited for.
@@ -349,7 +351,7 @@ fn other_signals<'a>(place: &Place<'a>, name: &str) -> Vec<&'a str> {
 fn approval(place: &Place<'_>, one: &Intervention) -> Cause {
     let Place { case, planned, step, .. } = place;
     let (id, now) = (&planned.id, case.facts.now);
-    let until = step.own.wake_at.filter(|_| case.state.status == ThreadStatus::Running);
+    let until = step.own.wakes_at().filter(|_| case.state.status == ThreadStatus::Running);
     let bound = match (until, &one.opened.on_timeout) {
         (Some(until), Some(choice)) => {
             format!(" By itself \"{choice}\" is chosen {}.", at(until, now))
@@ -410,13 +412,13 @@ fn sleep(place: &Place<'_>) -> Cause {
     )
     .about(id)
     .since(step.own.attempt_at)
-    .by_itself(step.own.wake_at)
+    .by_itself(step.own.wakes_at())
     .advice(skip(
         place,
         Some(output),
         "ends the sleep now: the step is skipped, with the output of a sleep",
     ))
-    .detail(json!({ "wakesAt": step.own.wake_at, "sleptMs": millis(slept) }))
+    .detail(json!({ "wakesAt": step.own.wakes_at(), "sleptMs": millis(slept) }))
 }
 
 /// Explains a wait that has no function of its own here.
@@ -432,7 +434,7 @@ fn other(place: &Place<'_>) -> Cause {
             planned.action.kind(),
             since(step.own.attempt_at, now)
         ),
-        if step.own.wake_at.is_some() {
+        if step.own.wakes_at().is_some() {
             "its time"
         } else {
             "nothing by itself; whoever skips the step"
@@ -441,9 +443,9 @@ fn other(place: &Place<'_>) -> Cause {
     .about(id)
     .since(step.own.attempt_at)
     .advice(skip(place, None, "does without the step: what depends on it sees null"))
-    .detail(json!({ "stepKind": planned.action.kind(), "wakesAt": step.own.wake_at,
+    .detail(json!({ "stepKind": planned.action.kind(), "wakesAt": step.own.wakes_at(),
                     "interventionId": asked.map(|one| &one.opened.id) }));
-    if step.own.wake_at.is_some() { cause.by_itself(step.own.wake_at) } else { cause }
+    if step.own.wakes_at().is_some() { cause.by_itself(step.own.wakes_at()) } else { cause }
 }
 
 /// Advises to skip the step, where that is possible.

@@ -4,11 +4,12 @@ mod undo;
 
 use super::Who;
 use super::choices::RETRY;
-use super::state::{Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState};
+use super::state::{Ending, Intervention, Signal, StepState, Stopped, ThreadState};
+use super::track::Phase;
 use crate::model::{
     Event, EventBody, InterventionKind, InterventionResolved, OnStep, Seq, StepComplete,
-    StepFailed, StepId, StepRetry, StepSkipped, StepStart, StepStatus, StepWaiting, ThreadStatus,
-    Timestamp, WorkflowAborted, WorkflowForked, WorkflowPaused, WorkflowRecovered, WorkflowResumed,
+    StepFailed, StepId, StepRetry, StepSkipped, StepStart, StepStatus, ThreadStatus, Timestamp,
+    WorkflowAborted, WorkflowForked, WorkflowPaused, WorkflowRecovered, WorkflowResumed,
 };
 
 impl ThreadState {
@@ -24,15 +25,15 @@ impl ThreadState {
             EventBody::StepStart(fact) => {
                 self.on(&fact.step, |step| step.begin(fact, event.at));
             }
-            EventBody::StepWaiting(fact) => self.on(&fact.step, |step| step.wait(&fact.data)),
+            EventBody::StepWaiting(fact) => self.on(&fact.step, |step| step.own.wait(&fact.data)),
             EventBody::StepRetry(fact) => self.on(&fact.step, |step| {
                 step.retry(&fact.data, event.at);
             }),
             EventBody::StepTimeoutWarning(fact) => {
-                self.on(&fact.step, |step| step.told(fact.data.compensation).warned = true);
+                self.on(&fact.step, |step| step.told(fact.data.compensation).warn());
             }
             EventBody::StepStale(fact) => {
-                self.on(&fact.step, |step| step.told(fact.data.compensation).stale = true);
+                self.on(&fact.step, |step| step.told(fact.data.compensation).doubt());
             }
             EventBody::SignalReceived(data) => {
                 self.signals
@@ -54,7 +55,9 @@ impl ThreadState {
                 self.gave_data(&fact.data.by);
             }
             EventBody::CompensationStart(fact) => self.undo_started(fact, event.at),
-            EventBody::CompensationComplete(fact) => self.on(&fact.step, StepState::undone),
+            EventBody::CompensationComplete(fact) => self.on(&fact.step, |step| {
+                step.compensation.settle(Phase::Done { seq: event.seq });
+            }),
             EventBody::CompensationFailed(fact) => {
                 self.on(&fact.step, |step| step.not_undone(&fact.data));
             }
@@ -101,7 +104,7 @@ impl ThreadState {
     /// Removes the oldest signal of the name that a completing step waits for: the step has taken
     /// it.
     fn take_signal(&mut self, id: &StepId) {
-        let name = self.find(id).and_then(|(_, step)| step.signal.clone());
+        let name = self.find(id).and_then(|(_, step)| step.own.signal().map(str::to_owned));
         let taken = name.and_then(|name| self.signals.iter().position(|sent| sent.name == name));
         if let Some(at) = taken {
             self.signals.remove(at);
@@ -131,19 +134,14 @@ impl ThreadState {
         self.status = status;
         self.completed_at = Some(at);
         self.undoing = None;
-        self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
+        self.stop();
     }
 
-    /// Returns steps and compensations in these states to `pending`; their counts of attempts stay.
-    fn forget(&mut self, states: &[StepStatus]) {
-        for step in self.steps.iter_mut().filter(|step| states.contains(&step.status)) {
-            step.stand_again();
-        }
+    /// Stops every attempt that is under way or due.
+    fn stop(&mut self) {
         for step in &mut self.steps {
-            if step.undo.is_some_and(|status| states.contains(&status)) {
-                step.undo = Some(StepStatus::Pending);
-                step.compensation.wake_at = None;
-            }
+            step.own.stop();
+            step.compensation.stop();
         }
     }
 
@@ -160,7 +158,10 @@ impl ThreadState {
         if asked.opened.kind == InterventionKind::Blocked && data.choice == RETRY {
             for id in &asked.opened.steps {
                 if let Some(step) = self.plan.find(id.as_str()) {
-                    self.steps[step].try_again();
+                    let own = &mut self.steps[step].own;
+                    own.stop();
+                    // The person gives it all attempts of its retry policy.
+                    own.failures = 0;
                 }
             }
         }
@@ -171,7 +172,10 @@ impl ThreadState {
             self.recoveries += 1;
             self.interrupted += u32::from(!data.steps.is_empty());
         }
-        self.forget(&[StepStatus::Running]);
+        for step in &mut self.steps {
+            step.own.lose();
+            step.compensation.lose();
+        }
     }
 
     fn paused(&mut self, data: &WorkflowPaused, at: Timestamp) {
@@ -189,7 +193,7 @@ impl ThreadState {
         (self.recoveries, self.interrupted) = (0, 0);
         self.deadline = data.deadline;
         for id in &data.steps {
-            self.change(id, StepState::stand_again);
+            self.change(id, |step| step.own.stop());
         }
         for id in &data.again {
             self.change(id, StepState::begin_again);
@@ -222,13 +226,12 @@ impl ThreadState {
         self.error = None;
         self.output = None;
         for step in &mut self.steps {
-            step.undo = None;
             step.compensation.begin_again();
-            if step.status == StepStatus::Failed && !step.continued {
-                step.status = StepStatus::Pending;
+            if step.is_fatal() {
+                step.own.phase = Phase::Idle;
                 step.completed_at = None;
             }
-            if step.status == StepStatus::Pending {
+            if step.status() == StepStatus::Pending {
                 step.own.failures = 0;
                 // The step begins anew, with its own work and not its fallback.
                 step.fallback = false;
@@ -237,36 +240,10 @@ impl ThreadState {
     }
 }
 
-impl Held {
-    /// The blocked output that a wait keeps, if it keeps one.
-    fn of(data: &StepWaiting) -> Option<Self> {
-        Some(Self {
-            output: data.output.clone()?,
-            duration_ms: data.duration_ms.unwrap_or(0),
-            session_id: data.session_id.clone(),
-        })
-    }
-}
-
 impl StepState {
-    fn wait(&mut self, data: &StepWaiting) {
-        self.status = StepStatus::Waiting;
-        self.own.wake_at = data.until;
-        self.signal.clone_from(&data.name);
-        self.held = Held::of(data);
-    }
-
-    /// Returns the step to `pending`, before its next attempt; its count of attempts stays.
-    fn stand_again(&mut self) {
-        self.status = StepStatus::Pending;
-        self.own.wake_at = None;
-        self.signal = None;
-        self.held = None;
-    }
-
     /// Returns the step to `pending`, before its first attempt; the numbers of attempts go on.
     fn begin_again(&mut self) {
-        let undone = self.status == StepStatus::Compensated;
+        let undone = self.status() == StepStatus::Compensated;
         self.own.begin_again();
         self.compensation.begin_again();
         *self = Self {
@@ -274,30 +251,17 @@ impl StepState {
             compensation: std::mem::take(&mut self.compensation),
             rounds: self.rounds + u32::from(undone),
             session_id: self.session_id.take(),
-            ..Self::new()
+            ..Self::default()
         };
     }
 
-    /// Returns the step to `pending`, with all attempts of its retry policy.
-    fn try_again(&mut self) {
-        self.status = StepStatus::Pending;
-        self.own.failures = 0;
-        self.held = None;
-    }
-
     fn skip(&mut self, data: &StepSkipped, at: Timestamp) {
-        self.status = StepStatus::Skipped;
+        self.own.settle(Phase::Skipped { bypassed: data.by.is_some() });
         self.output.clone_from(&data.output);
-        self.bypassed = data.by.is_some();
-        self.signal = None;
-        self.held = None;
-        self.own.error = None;
-        self.own.wake_at = None;
         self.completed_at = Some(at);
     }
 
     fn begin(&mut self, fact: &OnStep<StepStart>, at: Timestamp) {
-        self.status = StepStatus::Running;
         self.admitted = true;
         self.started_at.get_or_insert(at);
         self.own.begin(fact.attempt, at);
@@ -306,9 +270,7 @@ impl StepState {
 
     fn retry(&mut self, data: &StepRetry, at: Timestamp) {
         self.failed_at = Some(at);
-        self.signal = None;
-        self.status = StepStatus::Retrying;
-        self.own.fail(&data.error, Some(data.retry_at), !data.cancelled);
+        self.own.fail(&data.error, Phase::Backoff(data.retry_at), !data.cancelled);
         if data.fallback {
             // The fallback's own policy counts its attempts.
             self.own.failures = 0;
@@ -317,23 +279,15 @@ impl StepState {
     }
 
     fn complete(&mut self, data: &StepComplete, at: Timestamp, seq: Seq) {
-        self.status = StepStatus::Completed;
-        self.completed_seq = seq;
+        self.own.settle(Phase::Done { seq });
         self.output = Some(data.output.clone());
         self.session_id.clone_from(&data.session_id);
         self.fallback = data.fallback;
-        self.own.error = None;
-        self.own.wake_at = None;
-        self.signal = None;
-        self.held = None;
         self.completed_at = Some(at);
     }
 
     fn fail(&mut self, data: &StepFailed, at: Timestamp) {
-        self.status = StepStatus::Failed;
-        self.own.fail(&data.error, None, true);
-        self.continued = data.continued;
-        self.signal = None;
+        self.own.fail(&data.error, Phase::Failed { continued: data.continued }, true);
         self.completed_at = Some(at);
     }
 }

@@ -10,7 +10,7 @@ use super::choices::{CHANGED, EXPIRED, POLICY};
 use super::decision::Decision;
 use super::four_eyes::terms;
 use super::state::ThreadState;
-use super::wait::{complete, fault, filled_in, limit, read};
+use super::wait::{fault, filled_in, limit, read};
 use crate::definition::{Action, MAX_CHOICES, PlanStep, Scope, StepIx, StepView};
 use crate::model::{
     EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Node,
@@ -45,7 +45,8 @@ pub(super) fn ask(
     let (approvers, not_by) = said.ok_or_else(|| {
         fault("`approvers` is a list of at most 100 names or roles, and `notBy` is \"starter\"")
     })?;
-    let data = StepWaiting { reason: "approval".to_owned(), until, ..StepWaiting::default() };
+    let data =
+        StepWaiting { reason: StepWaiting::APPROVAL.to_owned(), until, ..StepWaiting::default() };
     decision.emit_on(step, EventBody::StepWaiting, data);
     decision.emit(EventBody::InterventionOpened(InterventionOpened {
         id: decision.state.next_intervention(),
@@ -101,42 +102,32 @@ fn choices(node: &Node) -> Result<Vec<String>, Failure> {
     Ok(choices)
 }
 
-/// Completes an approval with the choice: `by` is the proven name, `onBehalfOf` the name that was
-/// given.
-pub(super) fn decided(
-    decision: &mut Decision<'_>,
-    step: StepIx,
-    resolution: &InterventionResolved,
-) {
+/// Returns the output of an approval that was decided: `by` is the proven name, `onBehalfOf` the
+/// name that was given.
+pub(super) fn output(resolution: &InterventionResolved) -> Json {
     let mut output = serde_json::json!({
         "choice": resolution.choice, "comment": resolution.comment, "by": resolution.by
     });
     if let (Some(person), Some(members)) = (&resolution.on_behalf_of, output.as_object_mut()) {
         members.insert("onBehalfOf".to_owned(), person.as_str().into());
     }
-    let output = Json::of(&output);
-    complete(decision, step, output.unwrap_or_else(|_| Json::null()));
+    Json::of(&output).unwrap_or_else(|_| Json::null())
 }
 
-/// Settles an approval that nobody decided in time; returns the reason if that fails the step.
+/// Settles an approval that nobody decided in time; returns the output of its `onTimeout`, or the
+/// reason for which its attempt fails. `None` if no question is open.
 pub(super) fn expire(
     decision: &mut Decision<'_>,
-    step: StepIx,
     planned: &PlanStep,
-) -> Option<String> {
-    let open = open_question(decision.state, &planned.id);
-    let open = open.map(|opened| (opened.id.clone(), opened.on_timeout.clone()));
-    let (id, on_timeout) = open?;
-    let chosen = on_timeout.is_some();
-    let choice = on_timeout.unwrap_or_else(|| EXPIRED.to_owned());
+) -> Option<Result<Json, String>> {
+    let open = open_question(decision.state, &planned.id)?;
+    let (id, on_timeout) = (open.id.clone(), open.on_timeout.clone());
     let why = "nobody decided in time".to_owned();
     let who = Who { by: POLICY.to_owned(), reason: Some(why.clone()), ..Who::default() };
-    let resolution = decision.settled(id, &choice, &who);
+    let choice = on_timeout.as_deref().unwrap_or(EXPIRED);
+    let resolution = decision.settled(id, choice, &who);
     decision.emit(EventBody::InterventionResolved(resolution.clone()));
-    if chosen {
-        decided(decision, step, &resolution);
-    }
-    (!chosen).then_some(why)
+    Some(if on_timeout.is_some() { Ok(output(&resolution)) } else { Err(why) })
 }
 
 /// Withdraws every open question whose filled-in `with` is another one by now, or cannot be filled
@@ -172,7 +163,7 @@ pub(super) fn ask_unless_open(decision: &mut Decision<'_>, step: StepIx) -> Resu
 pub(super) fn waiting(state: &ThreadState) -> Vec<StepIx> {
     let asks = state.placed().filter(|(_, planned, step)| {
         let action = &planned.work(step.work()).action;
-        step.status == StepStatus::Waiting && matches!(**action, Action::Approval { .. })
+        step.status() == StepStatus::Waiting && matches!(**action, Action::Approval { .. })
     });
     asks.map(|(at, ..)| at).collect()
 }

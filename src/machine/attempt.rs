@@ -1,17 +1,20 @@
-//! Begins the attempts of a step, and ends a step that has used them: its fallback takes over, or
-//! it fails.
+//! Begins the attempts of a step and ends them, whoever holds them: each outcome leads to the next
+//! attempt, to the fallback or to the end of the step.
 //!
 //! The journal tells which of its two works a step is at: the retry that hands over to the fallback
 //! is marked, and so is every attempt of the fallback. An attempt of a step that waits (for a time,
-//! a signal or a person) begins with its wait. Called by code that starts or ends an attempt.
+//! a signal or a person) begins with its wait and is held by nobody. The functions that end an
+//! attempt leave the steps that depend on it to their callers.
+
+use std::time::Duration;
 
 use super::decision::Decision;
-use super::state::ThreadState;
-use super::{AttemptId, Effect, Moment, Who, approval, wait};
-use crate::definition::{Action, Fallback, PlanStep, Scope, StepIx, StepView, Template};
+use super::fallback::stand_in;
+use super::{AttemptId, BlockedOutput, Effect, Who, approval, check, wait};
+use crate::definition::{Action, Fallback, PlanStep, StepIx, Work};
 use crate::model::{
-    Category, EventBody, Failure, Json, StepComplete, StepFailed, StepRetry, StepStart, StepStatus,
-    ThreadId, ThreadStatus, codes,
+    Category, CompensationComplete, CompensationFailed, EventBody, Failure, Json, StepComplete,
+    StepFailed, StepRetry, StepStart, ThreadStatus, codes, millis,
 };
 
 /// Returns whether steps may start: a failing thread only waits for its running attempts.
@@ -21,116 +24,159 @@ pub(super) fn may_start(decision: &Decision<'_>) -> bool {
         && decision.state.error.is_none()
 }
 
-/// Starts the next attempt of a step before it is due.
-pub(super) fn start_now(decision: &mut Decision<'_>, step: StepIx, who: &Who) {
-    begin_attempt(decision, step, Some(who));
-}
-
-/// Starts an attempt if steps may start; otherwise it is started as soon as they may.
-pub(super) fn start_attempt_now(decision: &mut Decision<'_>, step: StepIx) {
-    if may_start(decision) {
-        start_attempt(decision, step);
-    }
-}
-
-/// Starts the next attempt of a step.
-pub(super) fn start_attempt(decision: &mut Decision<'_>, step: StepIx) {
-    begin_attempt(decision, step, None);
-}
-
-fn begin_attempt(decision: &mut Decision<'_>, step: StepIx, who: Option<&Who>) {
+/// Starts the next attempt of a step; `who` has asked for it before it was due.
+pub(super) fn start_attempt(decision: &mut Decision<'_>, step: StepIx, who: Option<&Who>) {
     let planned = decision.planned(step);
-    let state = &decision.state.steps[step];
-    let attempt = AttemptId { step, work: state.work(), number: state.own.attempts + 1 };
+    let current = decision.current(step);
+    let attempt = AttemptId { number: current.number + 1, ..current };
     let data = StepStart {
         kind: planned.action.kind().to_owned(),
-        fallback: state.fallback,
+        fallback: attempt.work == Work::Fallback,
         by: who.map(|who| who.by.clone()),
         reason: who.and_then(|who| who.reason.clone()),
     };
     decision.emit_of(attempt, EventBody::StepStart, data);
     if planned.action.waits() {
-        begin_waiting(decision, step, planned);
+        begin_waiting(decision, attempt, planned);
     } else {
         decision.cause(Effect::Run(attempt));
     }
 }
 
-/// Fails a step; no fallback takes over from it.
-pub(super) fn fail_step(
-    decision: &mut Decision<'_>,
-    step: StepIx,
-    error: Failure,
-    duration_ms: u64,
-) {
-    let continued = decision.plan.steps[step].continue_on_error;
-    let data = StepFailed { error, continued, duration_ms };
-    decision.emit_on(step, EventBody::StepFailed, data);
-}
-
 /// Begins the wait of a step. A signal that is there already, or a time that has come, ends it at
 /// once.
-fn begin_waiting(decision: &mut Decision<'_>, step: StepIx, planned: &PlanStep) {
+fn begin_waiting(decision: &mut Decision<'_>, attempt: AttemptId, planned: &PlanStep) {
     let rendered = wait::filled_in(planned, &*decision.state, &decision.moment);
     let begun = rendered.and_then(|with| match &*planned.action {
-        Action::Sleep => wait::fall_asleep(decision, step, &with),
-        Action::Signal => wait::listen(decision, step, &with),
-        Action::Approval { .. } => approval::ask(decision, step, planned, &with),
-        Action::Http | Action::Exec { .. } | Action::Transform { .. } => Ok(()),
+        Action::Sleep => wait::fall_asleep(decision, attempt, &with),
+        Action::Signal => wait::listen(decision, attempt, &with),
+        Action::Approval { .. } => {
+            approval::ask(decision, attempt.step, planned, &with).map(|()| None)
+        }
+        Action::Http | Action::Exec { .. } | Action::Transform { .. } => Ok(None),
     });
-    if let Err(failure) = begun {
-        let attempt = decision.state.steps[step].own.attempts;
-        give_up(decision, step, failure.at(&planned.id, attempt), 0);
+    match begun {
+        Ok(None) => {}
+        Ok(Some(output)) => succeed(decision, attempt, output, None),
+        Err(failure) => fail(decision, attempt, failure, None),
     }
 }
 
-/// Ends a wait whose time has come. The caller looks at the steps that depend on it.
+/// Ends a wait whose time has come.
 pub(super) fn time_is_up(decision: &mut Decision<'_>, step: StepIx) {
-    let planned = decision.planned(step);
-    let in_vain = match &*planned.action {
-        Action::Sleep => {
-            wait::wake(decision, step);
-            None
-        }
+    let (planned, attempt) = (decision.planned(step), decision.current(step));
+    let ended = match &*planned.action {
+        Action::Sleep => Ok(wait::slept(decision, attempt)),
         Action::Signal => {
-            let name = decision.state.steps[step].signal.clone();
-            Some(format!("nobody sent the signal {}", name.unwrap_or_default()))
+            let name = decision.state.steps[step].own.signal().unwrap_or_default();
+            Err(format!("nobody sent the signal {name}"))
         }
-        Action::Approval { .. } => approval::expire(decision, step, planned),
-        Action::Http | Action::Exec { .. } | Action::Transform { .. } => None,
+        Action::Approval { .. } => match approval::expire(decision, planned) {
+            Some(ended) => ended,
+            None => return,
+        },
+        Action::Http | Action::Exec { .. } | Action::Transform { .. } => return,
     };
-    if let Some(message) = in_vain {
-        let attempt = decision.state.steps[step].own.attempts;
-        let failure = Failure::permanent(codes::WAIT_TIMEOUT, Category::Timeout, message);
-        let waited = wait::waited_ms(decision, step);
-        give_up(decision, step, failure.at(&planned.id, attempt), waited);
+    match ended {
+        Ok(output) => succeed(decision, attempt, output, None),
+        Err(message) => {
+            let failure = Failure::permanent(codes::WAIT_TIMEOUT, Category::Timeout, message);
+            fail(decision, attempt, failure, None);
+        }
     }
+}
+
+/// Delivers signals of this name to the steps that wait for them, oldest first; returns the steps
+/// that ended with one.
+pub(super) fn deliver(decision: &mut Decision<'_>, name: &str) -> Vec<StepIx> {
+    let mut ended = Vec::new();
+    while let Some(payload) = wait::sent(decision.state, name) {
+        let Some(step) = decision.state.steps.find(|step| step.own.signal() == Some(name)) else {
+            break;
+        };
+        let attempt = decision.current(step);
+        succeed(decision, attempt, payload, None);
+        ended.push(step);
+    }
+    ended
 }
 
 /// Asks withdrawn questions again, with the thread's data as they are now. The thread goes on: a
-/// question that cannot be asked fails its step.
+/// question that cannot be asked fails its attempt.
 pub(super) fn ask_again(decision: &mut Decision<'_>) {
     for step in approval::waiting(decision.state) {
         if let Err(failure) = approval::ask_unless_open(decision, step) {
-            let (id, attempt) = (decision.step_id(step), decision.state.steps[step].own.attempts);
-            let waited = wait::waited_ms(decision, step);
-            give_up(decision, step, failure.at(&id, attempt), waited);
+            let attempt = decision.current(step);
+            fail(decision, attempt, failure, None);
         }
     }
 }
 
-/// Ends the last attempt of a step, which failed with `error` after `duration_ms`. The caller looks
-/// at the steps that depend on it.
-pub(super) fn give_up(decision: &mut Decision<'_>, step: StepIx, error: Failure, duration_ms: u64) {
-    let took_over = decision.state.steps[step].fallback;
-    match decision.plan.steps[step].fallback.as_ref().filter(|_| !took_over) {
+/// Ends an attempt that has this output, which its `check` may block or refuse.
+pub(super) fn succeed(
+    decision: &mut Decision<'_>,
+    attempt: AttemptId,
+    output: Json,
+    session_id: Option<String>,
+) {
+    let duration_ms = decision.elapsed_ms(attempt);
+    let AttemptId { step, work, .. } = attempt;
+    if work == Work::Compensation {
+        let data = CompensationComplete { duration_ms };
+        return decision.emit_of(attempt, EventBody::CompensationComplete, data);
+    }
+    match check::passes(decision, step, &output) {
+        Ok(true) => {
+            let fallback = work == Work::Fallback;
+            let data = StepComplete { output, duration_ms, session_id, fallback, error: None };
+            decision.emit_of(attempt, EventBody::StepComplete, data);
+        }
+        Ok(false) => {
+            check::block(decision, step, BlockedOutput { output, duration_ms, session_id });
+        }
+        Err(failure) => fail(decision, attempt, failure, None),
+    }
+}
+
+/// Ends an attempt that has failed: another one follows as its retry policy says, or its work has
+/// used its attempts.
+pub(super) fn fail(
+    decision: &mut Decision<'_>,
+    attempt: AttemptId,
+    failure: Failure,
+    retry_after: Option<Duration>,
+) {
+    let duration_ms = decision.elapsed_ms(attempt);
+    let AttemptId { step, work, number } = attempt;
+    let planned = decision.plan.steps[step].work(work);
+    let failures = decision.state.steps[step].track(work).failures + 1;
+    let error = failure.at(&planned.id, number);
+    let delay = planned.retry.next_attempt((&error, retry_after), failures, decision.moment.unit);
+    let retry_at = delay.map(|delay| decision.moment.now.plus(delay));
+    let delay_ms = delay.map(millis);
+    if work == Work::Compensation {
+        let is_final = delay.is_none();
+        let data = CompensationFailed { error, duration_ms, is_final, retry_at, delay_ms };
+        decision.emit_of(attempt, EventBody::CompensationFailed, data);
+    } else if let (Some(retry_at), Some(delay_ms)) = (retry_at, delay_ms) {
+        let data = StepRetry { error, retry_at, delay_ms, fallback: false, cancelled: false };
+        decision.emit_of(attempt, EventBody::StepRetry, data);
+    } else {
+        give_up(decision, attempt, error, duration_ms);
+    }
+}
+
+/// Ends a work that has used its attempts: the fallback takes over, or the step fails.
+fn give_up(decision: &mut Decision<'_>, attempt: AttemptId, error: Failure, duration_ms: u64) {
+    let AttemptId { step, work, .. } = attempt;
+    match decision.plan.steps[step].fallback.as_ref().filter(|_| work == Work::Own) {
         None => fail_step(decision, step, error, duration_ms),
         Some(Fallback::Step(_)) => hand_over(decision, step, error),
         Some(Fallback::Output(template)) => match stand_in(decision, step, template, &error) {
             Ok(output) => {
                 let (session_id, error) = (None, Some(error));
                 let data = StepComplete { output, duration_ms, session_id, fallback: true, error };
-                decision.emit_on(step, EventBody::StepComplete, data);
+                decision.emit_of(attempt, EventBody::StepComplete, data);
             }
             Err(failure) => fail_step(decision, step, failure, duration_ms),
         },
@@ -144,72 +190,19 @@ fn hand_over(decision: &mut Decision<'_>, step: StepIx, error: Failure) {
     let retry_at = decision.moment.now.max(decision.state.updated_at);
     let data = StepRetry { error, retry_at, delay_ms: 0, fallback: true, cancelled: false };
     decision.emit_on(step, EventBody::StepRetry, data);
-    start_attempt_now(decision, step);
+    if may_start(decision) {
+        start_attempt(decision, step, None);
+    }
 }
 
-/// Renders the fallback's output, which takes the place of the step's.
-fn stand_in(
-    decision: &Decision<'_>,
+/// Fails a step; no fallback takes over from it.
+pub(super) fn fail_step(
+    decision: &mut Decision<'_>,
     step: StepIx,
-    template: &Template,
-    error: &Failure,
-) -> Result<Json, Failure> {
-    let id = decision.plan.steps[step].id.as_str();
-    let scope = WithFailure { state: decision.state, id, error };
-    let Moment { max_event, max_thread, .. } = decision.moment;
-    let rendered = template
-        .render(&scope, max_event)
-        .map_err(|unfilled| unfilled.failure("the fallback's output"));
-    let taken = decision.state.weight();
-    let affordable = rendered.and_then(|output| {
-        let fits = taken.saturating_add(output.as_str().len()) <= max_thread;
-        fits.then_some(output).ok_or_else(|| too_much(max_thread))
-    });
-    affordable.map_err(|failure| {
-        let message = format!("{}, after: {}", failure.message, error.message);
-        let (step_id, attempt) = (error.step_id.clone(), error.attempt);
-        Failure { message, step_id, attempt, ..failure }
-    })
-}
-
-/// The failure of an attempt, or of a fallback, whose output would make a thread take more than `most`
-/// bytes: whoever drives it next has to hold all of it as well.
-pub fn too_much(most: usize) -> Failure {
-    let message = format!(
-        "the outputs of this thread have more than {most} bytes in all, which is the most that this \
-         server holds of one thread (RETHREAD_MEMORY_LIMIT)"
-    );
-    Failure::permanent(codes::PAYLOAD_TOO_LARGE, Category::Resource, message)
-}
-
-/// A thread's data with one step shown as failed. Where an output takes its place, no event says
-/// that the step has failed.
-struct WithFailure<'a> {
-    state: &'a ThreadState,
-    id: &'a str,
-    error: &'a Failure,
-}
-
-impl Scope for WithFailure<'_> {
-    fn thread_id(&self) -> &ThreadId {
-        &self.state.thread_id
-    }
-
-    fn input(&self) -> &Json {
-        &self.state.input
-    }
-
-    fn step(&self, id: &str) -> Option<StepView<'_>> {
-        let view = Scope::step(self.state, id)?;
-        let failed = StepView { status: StepStatus::Failed, error: Some(self.error), ..view };
-        Some(if id == self.id { failed } else { view })
-    }
-
-    fn step_ids(&self) -> Vec<&str> {
-        self.state.step_ids()
-    }
-
-    fn secret(&self, _name: &str) -> Option<&str> {
-        None
-    }
+    error: Failure,
+    duration_ms: u64,
+) {
+    let continued = decision.plan.steps[step].continue_on_error;
+    let data = StepFailed { error, continued, duration_ms };
+    decision.emit_on(step, EventBody::StepFailed, data);
 }

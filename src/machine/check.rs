@@ -3,17 +3,14 @@
 //! A blocked output is kept in the journal (`step_waiting`) and in the state, and its step waits
 //! until the question about it is answered. Called where attempts end, and where people decide.
 
+use super::BlockedOutput;
 use super::choices::{ABORT, ACCEPT, RETRY, SKIP};
 use super::decision::Decision;
-use super::state::Held;
 use crate::definition::{StepIx, Verdict};
 use crate::model::{
     Category, EventBody, Failure, InterventionKind, InterventionOpened, Json, StepComplete,
     StepWaiting, canonical_digest, codes,
 };
-
-/// The reason in the `step_waiting` of a step whose output a person has to decide about.
-pub(super) const BLOCKED: &str = "blocked";
 
 /// Returns whether an attempt's output completes its step (`true`) or is shown to a person
 /// (`false`). An error is the failure of the attempt.
@@ -35,12 +32,12 @@ pub(super) fn passes(
 }
 
 /// Keeps an output and asks a person about it.
-pub(super) fn block(decision: &mut Decision<'_>, step: StepIx, held: Held) {
+pub(super) fn block(decision: &mut Decision<'_>, step: StepIx, blocked: BlockedOutput) {
     let id = decision.step_id(step);
-    let digest = canonical_digest(&held.output);
-    let Held { output, duration_ms, session_id } = held;
+    let digest = canonical_digest(&blocked.output);
+    let BlockedOutput { output, duration_ms, session_id } = blocked;
     let data = StepWaiting {
-        reason: BLOCKED.to_owned(),
+        reason: StepWaiting::BLOCKED.to_owned(),
         output: Some(output),
         duration_ms: Some(duration_ms),
         session_id,
@@ -65,8 +62,8 @@ pub(super) fn block(decision: &mut Decision<'_>, step: StepIx, held: Held) {
 /// Completes a step with its blocked output.
 pub(super) fn accept(decision: &mut Decision<'_>, step: StepIx) {
     let state = &decision.state.steps[step];
-    let (Some(held), fallback) = (state.held.clone(), state.fallback) else { return };
-    let Held { output, duration_ms, session_id } = held;
+    let (Some(blocked), fallback) = (state.own.blocked().cloned(), state.fallback) else { return };
+    let BlockedOutput { output, duration_ms, session_id } = blocked;
     let data = StepComplete { output, duration_ms, session_id, fallback, error: None };
     decision.emit_on(step, EventBody::StepComplete, data);
 }

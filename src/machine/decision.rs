@@ -86,7 +86,18 @@ impl<'a> Decision<'a> {
     }
 
     pub(super) fn status_of(&self, step: StepIx) -> StepStatus {
-        self.state.steps[step].status
+        self.state.steps[step].status()
+    }
+
+    /// Returns the last attempt at the work that a step is at, or has done.
+    pub(super) fn current(&self, step: StepIx) -> AttemptId {
+        self.state.steps[step].current(step)
+    }
+
+    /// Returns the time since an attempt under way began, in milliseconds.
+    pub(super) fn elapsed_ms(&self, AttemptId { step, work, .. }: AttemptId) -> u64 {
+        let (now, began) = (self.moment.now, self.state.steps[step].track(work).attempt_at);
+        millis(now.since(began.unwrap_or(now)))
     }
 
     /// Returns the plan of the work that a step is at, or has done: its own or its fallback's.

@@ -2,7 +2,7 @@
 
 use super::ThreadState;
 use crate::contract::{Progress, StatusDocument, StepCompensation, StepDocument, WorkflowName};
-use crate::model::{Json, StepStatus, millis};
+use crate::model::{Json, millis};
 
 impl ThreadState {
     /// Returns the status document; `owner` is the replica that drives the thread.
@@ -23,7 +23,7 @@ impl ThreadState {
                 .map(|(_, step, state)| StepDocument {
                     id: step.id.clone(),
                     kind: step.action.kind(),
-                    status: state.status,
+                    status: state.status(),
                     attempts: state.own.attempts,
                     session_id: state.session_id.clone(),
                     started_at: state.started_at,
@@ -33,24 +33,16 @@ impl ThreadState {
                         .zip(state.started_at)
                         .map(|(end, start)| millis(end.since(start))),
                     output: Some(state.output.clone().unwrap_or_else(Json::null)),
-                    blocked_output: state.held.as_ref().map(|held| held.output.clone()),
+                    blocked_output: state.own.blocked().map(|blocked| blocked.output.clone()),
                     error: state.own.error.clone(),
                     fallback: state.fallback,
-                    compensation: state.undo.map(|status| StepCompensation {
+                    compensation: state.undo_status().map(|status| StepCompensation {
                         status,
                         attempts: state.compensation.attempts,
                         error: state.compensation.error.clone(),
-                        wakes_at: state.compensation.wake_at,
+                        wakes_at: state.compensation.wakes_at(),
                     }),
-                    wakes_at: match state.status {
-                        StepStatus::Retrying | StepStatus::Waiting => state.own.wake_at,
-                        StepStatus::Pending
-                        | StepStatus::Running
-                        | StepStatus::Completed
-                        | StepStatus::Failed
-                        | StepStatus::Skipped
-                        | StepStatus::Compensated => None,
-                    },
+                    wakes_at: state.own.wakes_at(),
                 })
                 .collect(),
             input: Some(self.input.clone()),

@@ -43,7 +43,7 @@ impl ThreadState {
             return true;
         }
         let open = |step: &StepState| {
-            matches!(step.status, StepStatus::Pending | StepStatus::Running | StepStatus::Waiting)
+            matches!(step.status(), StepStatus::Pending | StepStatus::Running | StepStatus::Waiting)
         };
         let steps = self.plan.steps.iter().zip(&self.steps).filter(|(_, state)| open(state));
         let work = steps.map(|(planned, state)| {

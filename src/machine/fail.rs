@@ -3,9 +3,7 @@
 use super::choices::{ABORT, COMPENSATE, POLICY, RETRY, SKIP};
 use super::decision::Decision;
 use super::undo;
-use crate::model::{
-    EventBody, Failure, InterventionKind, InterventionOpened, StepStatus, WorkflowPaused,
-};
+use crate::model::{EventBody, Failure, InterventionKind, InterventionOpened, WorkflowPaused};
 
 /// Ends a thread that has failed, or pauses it and asks a person where its workflow says so.
 pub(super) fn fail_thread(decision: &mut Decision<'_>, error: Failure) {
@@ -20,7 +18,7 @@ fn ask_about(decision: &mut Decision<'_>, error: &Failure) {
     let failed: Vec<_> = decision
         .state
         .placed()
-        .filter(|(_, _, state)| state.status == StepStatus::Failed && !state.continued)
+        .filter(|(_, _, state)| state.is_fatal())
         .map(|(_, planned, _)| planned.id.clone())
         .collect();
     let reason = Some(error.message.clone());

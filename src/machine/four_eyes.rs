@@ -78,7 +78,7 @@ pub(super) fn may_change_input(
     limit: usize,
 ) -> Result<(), String> {
     let stands = |(at, step): (StepIx, &StepState)| {
-        let begun = step.status != StepStatus::Pending || step.admitted;
+        let begun = step.status() != StepStatus::Pending || step.admitted;
         begun && !again.contains(&at)
     };
     let anew = !state.steps.placed().any(stands);
@@ -92,7 +92,7 @@ pub(super) fn may_change_input(
 /// asks a person.
 fn could_answer(state: &ThreadState, at: StepIx, who: &Who, limit: usize) -> Result<(), String> {
     let Some((planned, terms)) = approval(state, at) else { return Ok(()) };
-    let answered = state.steps[at].status == StepStatus::Completed;
+    let answered = state.steps[at].status() == StepStatus::Completed;
     let asked = questions(state, planned).last();
     if let Some(asked) = asked.filter(|one| answered || one.resolved.is_none()) {
         return judge(state, &asked.opened, who);

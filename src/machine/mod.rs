@@ -1,9 +1,43 @@
 //! One thread as a state machine, without I/O.
 //!
 //! [`ThreadState`] is the fold of a thread's journal; [`decide()`] answers a [`Command`] with the
-//! events that follow from it, already folded in, and the effects to carry out once they are durable. Nothing here awaits, reads a clock or draws a
-//! random number: values that are not deterministic come in through [`Moment`] and go out in an
-//! event. The driver in `runtime` is the only caller that appends the events.
+//! events that follow from it, already folded in, and the effects to carry out once they are
+//! durable. Nothing here awaits, reads a clock or draws a random number: values that are not
+//! deterministic come in through [`Moment`] and go out in an event. The driver in `runtime` is the
+//! only caller that appends the events.
+//!
+//! Every transition stands in one of these tables, and the tests hold the code to them.
+//!
+//! # States of a step
+//!
+//! | from | event | to |
+//! | --- | --- | --- |
+//! | pending, retrying | `step_start` | running |
+//! | running | `step_waiting` | waiting |
+//! | running, waiting | `step_retry` | retrying |
+//! | running, waiting | `step_complete` | completed |
+//! | pending, running, waiting | `step_failed` | failed |
+//! | pending, running, waiting, retrying | `step_skipped` | skipped |
+//! | completed | `compensation_complete` | compensated |
+//! | waiting | `intervention_resolved` | pending |
+//! | running | `workflow_recovered` | pending |
+//! | running, waiting, retrying | `compensation_start`, `workflow_failed`, `workflow_aborted` | pending |
+//! | waiting, retrying, completed, failed, skipped, compensated | `workflow_resumed` | pending |
+//! | running, waiting, retrying, completed, failed, skipped, compensated | `workflow_forked` | pending |
+//!
+//! # States of a thread
+//!
+//! | from | event | to |
+//! | --- | --- | --- |
+//! | queued | `step_start`, `step_failed`, `step_skipped` | running |
+//! | queued, running, compensating | `workflow_paused` | paused |
+//! | paused, failed, aborted | `workflow_resumed` | running |
+//! | paused | `workflow_resumed` | compensating |
+//! | paused, completed, failed, aborted | `workflow_forked` | running |
+//! | running, paused, failed, aborted | `compensation_start` | compensating |
+//! | running | `workflow_complete` | completed |
+//! | queued, running, compensating | `workflow_failed` | failed |
+//! | queued, running, paused, compensating | `workflow_aborted` | aborted |
 
 mod abort;
 mod apply;
@@ -19,6 +53,7 @@ mod decision;
 mod document;
 mod effort;
 mod fail;
+mod fallback;
 mod four_eyes;
 mod interventions;
 mod ready;
@@ -33,16 +68,16 @@ mod weight;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use attempt::too_much;
 pub use choices::POLICY;
 pub use command::{
     Abort, Ask, AttemptId, Command, Effect, Moment, Rejection, Report, Resume, Takeover, Who,
 };
 pub use decide::{Fork, ForkRejection, decide, fork, start};
 pub use decision::Decided;
+pub use fallback::too_much;
 pub use snapshot::{EncodedSnapshot, SNAPSHOT_VERSION, SnapshotFault};
-pub use state::{Ending, Held, Intervention, Signal, StepState, Stopped, ThreadState, Undoing};
-pub use track::Track;
+pub use state::{Ending, Intervention, Signal, StepState, Stopped, ThreadState, Undoing};
+pub use track::{BlockedOutput, Holder, Phase, Track, Wants};
 pub use validate::Inconsistency;
 
 #[cfg(test)]

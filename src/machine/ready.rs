@@ -5,7 +5,7 @@ use super::abort::stop_if_over;
 use super::attempt::{fail_step, may_start, start_attempt, time_is_up};
 use super::decision::Decision;
 use super::fail::fail_thread;
-use super::{Intervention, bounds, undo};
+use super::{Intervention, Phase, bounds, undo};
 use crate::definition::StepIx;
 use crate::model::{
     Category, EventBody, Failure, InterventionEscalated, InterventionOpened, Json, StepSkipped,
@@ -50,18 +50,13 @@ fn fire_timers(decision: &mut Decision<'_>) {
             return;
         }
         let state = &decision.state.steps[step];
-        if state.own.wake_at.is_none_or(|due| due > decision.moment.now) {
+        if state.own.wakes_at().is_none_or(|due| due > decision.moment.now) {
             continue;
         }
-        match state.status {
-            StepStatus::Waiting => time_is_up(decision, step),
-            StepStatus::Retrying => start_attempt(decision, step),
-            StepStatus::Pending
-            | StepStatus::Running
-            | StepStatus::Completed
-            | StepStatus::Failed
-            | StepStatus::Skipped
-            | StepStatus::Compensated => {}
+        if state.own.is_retrying() {
+            start_attempt(decision, step, None);
+        } else {
+            time_is_up(decision, step);
         }
     }
 }
@@ -97,10 +92,10 @@ fn dependencies(decision: &Decision<'_>, step: StepIx) -> Option<bool> {
     let mut all_skipped = !depends_on.is_empty();
     for &dependency in depends_on {
         let state = &decision.state.steps[dependency];
-        if !state.status.is_terminal() {
+        if !state.status().is_terminal() {
             return None;
         }
-        all_skipped &= state.status == StepStatus::Skipped && !state.bypassed;
+        all_skipped &= matches!(state.own.phase, Phase::Skipped { bypassed: false });
     }
     Some(all_skipped)
 }
@@ -118,7 +113,7 @@ fn look_at(decision: &mut Decision<'_>, step: StepIx, all_skipped: bool) {
         _ => Ok(true),
     };
     match answer {
-        Ok(true) => start_attempt(decision, step),
+        Ok(true) => start_attempt(decision, step, None),
         Ok(false) => skip(decision, step, "condition"),
         Err(detail) => {
             let failure = Failure::permanent(codes::CONDITION_FAILED, Category::Validation, detail);
@@ -153,7 +148,7 @@ fn finish(decision: &mut Decision<'_>) {
         }
         return;
     }
-    if !state.steps.iter().all(|step| step.status.is_terminal()) {
+    if !state.steps.iter().all(|step| step.status().is_terminal()) {
         return;
     }
     match output(decision) {

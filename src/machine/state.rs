@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptId, Track, Who};
+use super::{AttemptId, Phase, Track, Who};
 use crate::definition::{Plan, PlanStep, Scope, StepIx, StepView, Steps, Work};
 use crate::model::{
     Event, EventBody, Failure, ForkPoint, InterventionOpened, InterventionResolved, Json, Seq,
@@ -14,14 +14,17 @@ use crate::model::{
 };
 
 /// The state of one step of a thread.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct StepState {
-    /// Its status.
-    pub status: StepStatus,
     /// The attempts at its own work, and then at that of its fallback.
     pub own: Track,
+    /// The attempts at its compensation.
+    pub compensation: Track,
+    /// Set once the fallback has taken over: attempts and output are then the fallback's.
+    pub fallback: bool,
+    /// Whether its condition was evaluated and true: it is not evaluated again.
+    pub admitted: bool,
     /// The start of its first attempt.
     pub started_at: Option<Timestamp>,
     /// The time of its end.
@@ -33,28 +36,8 @@ pub struct StepState {
     pub output: Option<Json>,
     /// The agent session it ran in.
     pub session_id: Option<String>,
-    /// Whether it has failed and the thread went on (`continueOnError`).
-    pub continued: bool,
-    /// Whether its condition was evaluated and true: it is not evaluated again.
-    pub admitted: bool,
-    /// Whether a person has skipped it: steps that depend on it run all the same.
-    pub bypassed: bool,
-    /// The signal it waits for.
-    pub signal: Option<String>,
-    /// Set once the fallback has taken over: attempts and output are then the fallback's.
-    pub fallback: bool,
-    /// The `seq` of the event that completed it, which gives the order of completions; 0 if none
-    /// has.
-    pub completed_seq: Seq,
-    /// The status of its compensation, once one was tried: `pending` if its attempt was lost or
-    /// stopped, else `running`, `retrying`, `failed` or `compensated`.
-    pub undo: Option<StepStatus>,
-    /// The attempts at its compensation.
-    pub compensation: Track,
     /// The number of times it was undone and then begun again: its present run is another effect.
     pub rounds: u32,
-    /// The output that its `check` has blocked, until a person has decided about it.
-    pub held: Option<Held>,
 }
 
 /// The reason for which a thread is undone, which says how it ends.
@@ -68,31 +51,45 @@ pub enum Undoing {
 }
 
 impl StepState {
-    pub(super) fn new() -> Self {
-        Self {
-            status: StepStatus::Pending,
-            own: Track::default(),
-            started_at: None,
-            completed_at: None,
-            failed_at: None,
-            output: None,
-            session_id: None,
-            continued: false,
-            admitted: false,
-            bypassed: false,
-            signal: None,
-            fallback: false,
-            completed_seq: 0,
-            undo: None,
-            compensation: Track::default(),
-            rounds: 0,
-            held: None,
+    /// Returns its status.
+    pub const fn status(&self) -> StepStatus {
+        match (&self.own.phase, &self.compensation.phase) {
+            (Phase::Done { .. }, Phase::Done { .. }) => StepStatus::Compensated,
+            (own, _) => own.status(),
         }
+    }
+
+    /// Returns the status of its compensation, once one was tried: `pending` if its attempt was
+    /// lost or stopped, else `running`, `retrying`, `failed` or `compensated`.
+    pub fn undo_status(&self) -> Option<StepStatus> {
+        let Track { attempt_at, phase, .. } = &self.compensation;
+        let undone = matches!(phase, Phase::Done { .. });
+        attempt_at.map(|_| if undone { StepStatus::Compensated } else { phase.status() })
+    }
+
+    /// Returns whether it has failed and the thread went on (`continueOnError`).
+    pub const fn is_continued(&self) -> bool {
+        matches!(self.own.phase, Phase::Failed { continued: true })
+    }
+
+    /// Returns whether it has failed its thread.
+    pub const fn is_fatal(&self) -> bool {
+        matches!(self.own.phase, Phase::Failed { continued: false })
+    }
+
+    /// Returns whether a person has skipped it: steps that depend on it run all the same.
+    pub const fn is_bypassed(&self) -> bool {
+        matches!(self.own.phase, Phase::Skipped { bypassed: true })
     }
 
     /// Returns the work that the step is at, or has done: its own or its fallback's.
     pub const fn work(&self) -> Work {
         if self.fallback { Work::Fallback } else { Work::Own }
+    }
+
+    /// Returns the last attempt at its own work or its fallback's; `at` is its place.
+    pub const fn current(&self, at: StepIx) -> AttemptId {
+        AttemptId { step: at, work: self.work(), number: self.own.attempts }
     }
 
     /// Returns the attempts at one of its works.
@@ -103,30 +100,23 @@ impl StepState {
         }
     }
 
-    /// Returns the works of which an attempt is under way.
-    pub fn running(&self) -> impl Iterator<Item = Work> {
-        let own = (self.status == StepStatus::Running).then(|| self.work());
-        let undo = (self.undo == Some(StepStatus::Running)).then_some(Work::Compensation);
-        own.into_iter().chain(undo)
+    pub(super) const fn track_mut(&mut self, work: Work) -> &mut Track {
+        match work {
+            Work::Own | Work::Fallback => &mut self.own,
+            Work::Compensation => &mut self.compensation,
+        }
     }
 
-    /// Returns whether an attempt at any of its works is under way.
+    /// Returns the works of which a replica holds an attempt.
+    pub fn running(&self) -> impl Iterator<Item = Work> {
+        let works = [self.work(), Work::Compensation];
+        works.into_iter().filter(|&work| self.track(work).is_running())
+    }
+
+    /// Returns whether a replica holds an attempt at any of its works.
     pub fn is_running(&self) -> bool {
         self.running().next().is_some()
     }
-}
-
-/// An output that has not completed its step yet, and the data of its attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Held {
-    /// The output.
-    #[serde(with = "verbatim")]
-    pub output: Json,
-    /// The duration of the attempt, in milliseconds.
-    pub duration_ms: u64,
-    /// The agent session it ran in.
-    pub session_id: Option<String>,
 }
 
 /// A signal that was sent and that no step has taken yet.
@@ -255,7 +245,7 @@ impl ThreadState {
         let forked_from = forked_from.map(|from| from.point().beside(&thread_id));
         Some(Self {
             thread_id,
-            steps: Steps::new(plan.steps.iter().map(|_| StepState::new()).collect()),
+            steps: Steps::new(plan.steps.iter().map(|_| StepState::default()).collect()),
             plan,
             workflow: start.workflow.clone(),
             status: ThreadStatus::Queued,
@@ -311,14 +301,14 @@ impl ThreadState {
     /// Returns the steps that have not begun and that wait for no other, in the order of the plan.
     pub fn next_steps(&self) -> Vec<StepId> {
         let next = self.placed().filter(|(_, planned, step)| {
-            step.status == StepStatus::Pending && self.has_all_of(planned)
+            step.status() == StepStatus::Pending && self.has_all_of(planned)
         });
         next.map(|(_, planned, _)| planned.id.clone()).collect()
     }
 
     /// Returns whether all steps that a step depends on have ended.
     pub(super) fn has_all_of(&self, planned: &PlanStep) -> bool {
-        planned.depends_on.iter().all(|&need| self.steps[need].status.is_terminal())
+        planned.depends_on.iter().all(|&need| self.steps[need].status().is_terminal())
     }
 
     /// Returns the interventions that wait for a decision, oldest first.
@@ -329,7 +319,7 @@ impl ThreadState {
     /// Returns the steps that a resume begins again: `from`, each that was undone, and all steps
     /// after them.
     pub(super) fn run_again(&self, from: Option<StepIx>) -> BTreeSet<StepIx> {
-        let undone = |at: &StepIx| self.steps[*at].status == StepStatus::Compensated;
+        let undone = |at: &StepIx| self.steps[*at].status() == StepStatus::Compensated;
         let begun = from.into_iter().chain(self.steps.places().filter(undone));
         begun.flat_map(|step| self.plan.after(step)).collect()
     }
@@ -368,10 +358,12 @@ impl ThreadState {
             ThreadStatus::Running if self.error.is_some() && self.has_running() => self.deadline,
             ThreadStatus::Running if self.error.is_some() => Some(self.updated_at),
             ThreadStatus::Running => {
-                let due = steps.filter_map(|step| step.own.wake_at);
+                let due = steps.filter_map(|step| step.own.wakes_at());
                 due.chain(escalations).chain(self.deadline).min()
             }
-            ThreadStatus::Compensating => steps.filter_map(|step| step.compensation.wake_at).min(),
+            ThreadStatus::Compensating => {
+                steps.filter_map(|step| step.compensation.wakes_at()).min()
+            }
             ThreadStatus::Queued
             | ThreadStatus::Completed
             | ThreadStatus::Failed
@@ -381,13 +373,13 @@ impl ThreadState {
 
     /// Returns whether it waits for a person or a client: a signal or a decision moves it.
     pub fn waits_for_somebody(&self) -> bool {
-        self.steps.iter().any(|step| step.signal.is_some())
+        self.steps.iter().any(|step| step.own.signal().is_some())
             || self.open_interventions().next().is_some()
     }
 
     /// Returns the number of steps that have ended, and of all steps.
     pub fn progress(&self) -> (usize, usize) {
-        (self.steps.iter().filter(|step| step.status.is_terminal()).count(), self.steps.len())
+        (self.steps.iter().filter(|step| step.status().is_terminal()).count(), self.steps.len())
     }
 
     /// Returns the steps that run, retry or wait, or whose compensation does, in the order of the
@@ -395,15 +387,15 @@ impl ThreadState {
     pub fn current_steps(&self) -> Vec<StepId> {
         let under_way = [StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting];
         self.matching(|step| {
-            under_way.contains(&step.status)
-                || step.undo.is_some_and(|status| under_way.contains(&status))
+            under_way.contains(&step.status())
+                || step.undo_status().is_some_and(|status| under_way.contains(&status))
         })
     }
 
     /// Returns the steps with an attempt under way that was found to be silent, in the order of the
     /// plan.
     pub fn stale_steps(&self) -> Vec<StepId> {
-        self.matching(|step| step.running().any(|work| step.track(work).stale))
+        self.matching(|step| step.running().any(|work| step.track(work).is_stale()))
     }
 
     fn matching(&self, wanted: impl Fn(&StepState) -> bool) -> Vec<StepId> {
@@ -432,7 +424,7 @@ impl Scope for ThreadState {
     fn step(&self, id: &str) -> Option<StepView<'_>> {
         let state = &self.steps[self.plan.find(id)?];
         Some(StepView {
-            status: state.status,
+            status: state.status(),
             output: state.output.as_ref(),
             error: state.own.error.as_ref(),
             session_id: state.session_id.as_deref(),

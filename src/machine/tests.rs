@@ -22,6 +22,7 @@ mod recovery;
 mod sagas;
 mod skips;
 mod snapshots;
+mod states;
 mod templates;
 pub(crate) mod theatre;
 mod validation;

@@ -9,7 +9,7 @@
 use super::decision::Decision;
 use super::interventions::withdraw;
 use super::state::{StepState, ThreadState};
-use super::{AttemptId, Effect, Rejection, Undoing, Who};
+use super::{AttemptId, Effect, Phase, Rejection, Track, Undoing, Who};
 use crate::definition::{Fallback, PlanStep, StepIx, Work};
 use crate::model::{
     Category, Compensation, CompensationStart, EventBody, Failure, NotCompensated, StepStatus,
@@ -20,15 +20,15 @@ impl ThreadState {
     /// Returns the steps that were undone and those that are left; `None` if no compensation was
     /// tried.
     pub fn compensation(&self) -> Option<Compensation> {
-        if self.steps.iter().all(|step| step.undo.is_none()) {
+        if self.steps.iter().all(|step| step.undo_status().is_none()) {
             return None;
         }
         let all = self.plan.steps.iter().zip(&self.steps);
         let mut all: Vec<_> =
             all.filter(|(planned, step)| self.is_undoable(planned, step)).collect();
-        all.sort_by_key(|(_, step)| std::cmp::Reverse(step.completed_seq));
+        all.sort_by_key(|(_, step)| std::cmp::Reverse(step.own.completed_seq()));
         let (undone, left): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|(_, step)| step.status == StepStatus::Compensated);
+            all.into_iter().partition(|(_, step)| step.status() == StepStatus::Compensated);
         Some(Compensation {
             completed: undone.into_iter().map(|(planned, _)| planned.id.clone()).collect(),
             left: left
@@ -46,11 +46,11 @@ impl ThreadState {
     pub(super) fn next_to_undo(&self, again: bool) -> Option<StepIx> {
         let all = self.placed();
         let open = all.filter(|(_, planned, step)| {
-            step.status == StepStatus::Completed
+            step.status() == StepStatus::Completed
                 && self.is_undoable(planned, step)
-                && (again || step.undo != Some(StepStatus::Failed))
+                && (again || !matches!(step.compensation.phase, Phase::Failed { .. }))
         });
-        open.max_by_key(|(_, _, step)| step.completed_seq).map(|(at, ..)| at)
+        open.max_by_key(|(_, _, step)| step.own.completed_seq()).map(|(at, ..)| at)
     }
 
     /// Returns whether a step has, or had, an effect that its compensation undoes.
@@ -58,19 +58,16 @@ impl ThreadState {
         // An output that takes the place of a failed step is not an effect.
         let stood_in = step.fallback && matches!(planned.fallback, Some(Fallback::Output(_)));
         // A step that completed before a fork belongs to the other thread, which may build on it.
-        let own = self.forked_from.as_ref().is_none_or(|from| step.completed_seq > from.seq);
-        matches!(step.status, StepStatus::Completed | StepStatus::Compensated)
+        let since = self.forked_from.as_ref().map_or(0, |from| from.seq);
+        step.own.completed_seq().is_some_and(|seq| seq > since)
             && planned.compensate.is_some()
-            && own
             && !stood_in
     }
 
     /// Returns the step whose compensation runs or waits for its next attempt.
-    fn undone_now(&self) -> Option<(StepIx, StepStatus)> {
-        self.steps.placed().find_map(|(at, step)| {
-            let status = step.undo?;
-            matches!(status, StepStatus::Running | StepStatus::Retrying).then_some((at, status))
-        })
+    fn undone_now(&self) -> Option<(StepIx, &Track)> {
+        let all = self.steps.placed().map(|(at, step)| (at, &step.compensation));
+        all.into_iter().find(|(_, track)| track.is_running() || track.is_retrying())
     }
 }
 
@@ -95,8 +92,9 @@ pub(super) fn proceed(decision: &mut Decision<'_>) {
     if decision.state.status != ThreadStatus::Compensating {
         return;
     }
+    let now = decision.moment.now;
     let step = match decision.state.undone_now() {
-        Some((step, StepStatus::Retrying)) if is_due(decision, step) => Some(step),
+        Some((step, track)) if track.wakes_at().is_some_and(|due| due <= now) => Some(step),
         Some(_) => return,
         None => decision.state.next_to_undo(false),
     };
@@ -105,11 +103,6 @@ pub(super) fn proceed(decision: &mut Decision<'_>) {
         Some(_) => {}
         None => end(decision),
     }
-}
-
-fn is_due(decision: &Decision<'_>, step: StepIx) -> bool {
-    let due = decision.state.steps[step].compensation.wake_at;
-    due.is_some_and(|due| due <= decision.moment.now)
 }
 
 /// Undoes a thread that a person aborts, or tries compensations again that have failed.
@@ -136,7 +129,7 @@ pub(super) fn retry_now(
     who: &Who,
 ) -> Result<(), Rejection> {
     match decision.state.undone_now() {
-        Some((waiting, StepStatus::Retrying)) if waiting == step => {
+        Some((waiting, track)) if waiting == step && track.is_retrying() => {
             start(decision, step, Some(who), None);
             Ok(())
         }

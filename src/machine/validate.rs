@@ -5,9 +5,9 @@
 //! Pure; the rules hold after every single event, also within one append. The properties in `tests`
 //! show that every decision passes.
 
-use super::{StepState, ThreadState, Undoing};
-use crate::definition::{Action, PlanStep, Work};
-use crate::model::{StepStatus, ThreadStatus};
+use super::{Holder, Phase, StepState, ThreadState, Track, Undoing, Wants};
+use crate::definition::{PlanStep, Work};
+use crate::model::{RetryPolicy, StepStatus, ThreadStatus};
 
 /// A contradiction in a state, for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,28 +55,26 @@ impl ThreadState {
         need(may || !undoing, "it says why only while it is undone")?;
         let failed = matches!(self.undoing, Some(Undoing::Failure));
         need(!failed || self.error.is_some(), "what is undone since it failed says why it did")?;
-        let under_way = self
-            .steps
-            .iter()
-            .filter(|step| matches!(step.undo, Some(StepStatus::Running | StepStatus::Retrying)));
+        let under_way = self.steps.iter().map(|step| &step.compensation);
+        let under_way = under_way.filter(|track| track.is_running() || track.is_retrying());
         need(under_way.count() <= usize::from(undoing), "steps are undone one at a time")
     }
 
     /// Checks a step against the thread and the steps it depends on.
     fn check_among(&self, step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
-        let untouched = step.status == StepStatus::Pending && !step.admitted;
+        let status = step.status();
+        let untouched = status == StepStatus::Pending && !step.admitted;
         let under_way =
-            matches!(step.status, StepStatus::Running | StepStatus::Retrying | StepStatus::Waiting);
+            matches!(status, StepStatus::Running | StepStatus::Retrying | StepStatus::Waiting);
         need(!(under_way && self.status.is_terminal()), "no step is under way in an ended thread")?;
         need(!under_way || self.undoing.is_none(), "no step is under way while others are undone")?;
         let completed = self.status == ThreadStatus::Completed;
-        need(!completed || step.status.is_terminal(), "each step of a completed thread has ended")?;
+        need(!completed || status.is_terminal(), "each step of a completed thread has ended")?;
         let queued = self.status == ThreadStatus::Queued;
-        need(!queued || untouched || step.bypassed, "no step of a queued thread has begun")?;
-        let fatal = step.status == StepStatus::Failed && !step.continued;
-        need(!fatal || self.error.is_some(), "a thread says why its step has failed")?;
+        need(!queued || untouched || step.is_bypassed(), "no step of a queued thread has begun")?;
+        need(!step.is_fatal() || self.error.is_some(), "a thread says why its step has failed")?;
         need(
-            untouched || step.bypassed || self.has_all_of(planned),
+            untouched || step.is_bypassed() || self.has_all_of(planned),
             "a step begins once all it depends on has ended",
         )
     }
@@ -88,73 +86,58 @@ fn check_step(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> 
     need(!step.fallback || step.own.attempts > 0, "a fallback takes over from an attempt")?;
     check_undo(step, planned)?;
     let planned = planned.work(step.work());
-    let tried = step.own.attempts > 0 && step.started_at.is_some() && step.own.attempt_at.is_some();
+    let tried = step.own.attempt_at.is_some() && step.started_at.is_some();
     need(!step.admitted || tried, "an attempt has a time")?;
-    let skipped = step.status == StepStatus::Skipped;
-    need(skipped || !step.bypassed, "only a skipped step was bypassed")?;
-    need(
-        step.own.failures <= planned.retry.max_attempts,
-        "it fails no more often than its policy has",
-    )?;
-    // A condition may fail before the first attempt.
-    need(step.own.failures <= step.own.attempts.max(1), "it fails no more often than it is tried")?;
-    let ended = step.status.is_terminal();
+    let ended = step.status().is_terminal();
     need(ended == step.completed_at.is_some(), "it has a time of its end if it has ended")?;
-    let wakes = step.own.wake_at.is_some();
-    let waits = step.status == StepStatus::Waiting;
-    need(waits || step.held.is_none(), "only what waits keeps an output that was blocked")?;
-    match step.status {
-        StepStatus::Pending | StepStatus::Skipped => {
-            need(!wakes, "only what waits has a time to wake")
+    check_track(&step.own, &planned.retry)?;
+    match &step.own.phase {
+        Phase::Running { holder: Holder::Nobody { until, wants }, .. } => {
+            need(planned.action.waits(), "an attempt that somebody works at has a holder")?;
+            need(until.is_some() || *wants != Wants::Time, "a sleep has a time")
         }
-        StepStatus::Running => need(tried && !wakes, "what runs has an attempt and waits for none"),
-        StepStatus::Retrying => {
-            need(wakes, "a retry has a time")?;
-            need(tried && step.own.error.is_some(), "a retry follows a failed attempt")?;
-            need(step.own.failures < planned.retry.max_attempts, "a retry is one its policy allows")
-        }
-        StepStatus::Waiting => {
-            let ends = wakes || !matches!(*planned.action, Action::Sleep);
-            need(tried && ends, "a wait has an attempt, and a sleep has a time")?;
-            let held = step.held.is_some();
-            need(held != planned.action.waits(), "an output is kept by what was attempted")?;
-            need(!held || planned.check.is_some(), "an output is kept by a check")
-        }
-        StepStatus::Completed | StepStatus::Compensated => {
-            need(step.completed_seq > 0, "an event completed it")?;
-            need(tried && !wakes, "what has completed was tried and waits for nothing")?;
-            need(
-                step.output.is_some() && step.own.error.is_none(),
-                "a completed step has an output",
-            )
-        }
-        StepStatus::Failed => need(!wakes && step.own.error.is_some(), "a failed step says why"),
+        Phase::Blocked(_) => need(planned.check.is_some(), "an output is blocked by a check"),
+        Phase::Done { .. } => need(step.output.is_some(), "a completed step has an output"),
+        Phase::Idle
+        | Phase::Running { holder: Holder::Replica, .. }
+        | Phase::Backoff(_)
+        | Phase::Failed { .. }
+        | Phase::Skipped { .. } => Ok(()),
     }
 }
 
 /// Checks the compensation of a step.
 fn check_undo(step: &StepState, planned: &PlanStep) -> Result<(), &'static str> {
-    let undone = step.status == StepStatus::Compensated;
-    need(undone == (step.undo == Some(StepStatus::Compensated)), "it is undone once")?;
-    let (Some(status), track) = (step.undo, &step.compensation) else { return Ok(()) };
-    need(undone || step.status == StepStatus::Completed, "only what has completed is undone")?;
+    let track = &step.compensation;
+    if track.phase == Phase::Idle && track.attempt_at.is_none() {
+        return Ok(());
+    }
+    need(step.own.completed_seq().is_some(), "only what has completed is undone")?;
     need(planned.compensate.is_some(), "only a planned compensation undoes it")?;
-    need(track.attempts > 0 && track.attempt_at.is_some(), "a compensation has an attempt")?;
-    let policy = &planned.work(Work::Compensation).retry;
+    let waits = matches!(track.phase.status(), StepStatus::Waiting | StepStatus::Skipped);
+    need(!waits, "a compensation is attempted, and does not wait")?;
+    need(track.attempt_at.is_some(), "a compensation has an attempt")?;
+    check_track(track, &planned.work(Work::Compensation).retry)
+}
+
+/// Checks the attempts at a work.
+fn check_track(track: &Track, policy: &RetryPolicy) -> Result<(), &'static str> {
+    let tried = track.attempts > 0 && track.attempt_at.is_some();
     need(track.failures <= policy.max_attempts, "it fails no more often than its policy has")?;
-    need(track.failures <= track.attempts, "it fails no more often than it is tried")?;
-    let wakes = track.wake_at.is_some();
-    match status {
-        StepStatus::Retrying => need(wakes && track.error.is_some(), "its retry has a time"),
-        StepStatus::Failed => {
-            need(!wakes && track.error.is_some(), "it says why it was not undone")
+    // A condition may fail before the first attempt.
+    need(track.failures <= track.attempts.max(1), "it fails no more often than it is tried")?;
+    match &track.phase {
+        Phase::Idle | Phase::Skipped { .. } => Ok(()),
+        Phase::Running { .. } | Phase::Blocked(_) => need(tried, "what runs has an attempt"),
+        Phase::Backoff(_) => {
+            need(tried && track.error.is_some(), "a retry follows a failed attempt")?;
+            need(track.failures < policy.max_attempts, "a retry is one its policy allows")
         }
-        StepStatus::Pending | StepStatus::Running | StepStatus::Compensated => {
-            need(!wakes, "only its retry has a time")
+        Phase::Done { seq } => {
+            let told = tried && *seq > 0 && track.error.is_none();
+            need(told, "what has completed was tried, and an event completed it")
         }
-        StepStatus::Waiting | StepStatus::Completed | StepStatus::Skipped => {
-            Err("a compensation is attempted, and does not wait")
-        }
+        Phase::Failed { .. } => need(track.error.is_some(), "a failed step says why"),
     }
 }
 

@@ -1,14 +1,14 @@
-//! Steps that wait for a time or a signal, and the common parts of all waits.
+//! Attempts that wait for a time or a signal, and the common parts of all waits.
 //!
 //! The filled-in `with` of a step is read once, when its wait begins; the events hold its values
-//! from then on. [`super::attempt`] begins and ends waits.
+//! from then on. [`super::attempt`] begins the attempts and ends them.
 
-use super::Moment;
 use super::decision::Decision;
-use crate::definition::{PlanStep, Scope, StepIx};
+use super::{AttemptId, Moment, ThreadState};
+use crate::definition::{PlanStep, Scope};
 use crate::model::{
-    Category, EventBody, Failure, Json, Node, StepComplete, StepWaiting, Timestamp, codes,
-    duration_from_node, is_signal_name, millis,
+    Category, EventBody, Failure, Json, Node, StepWaiting, Timestamp, codes, duration_from_node,
+    is_signal_name,
 };
 
 /// The most bytes of the filled-in `with` of a step that waits: a time, a name, or a question that a
@@ -28,78 +28,47 @@ pub(super) fn filled_in(
     with.map_err(|unfilled| unfilled.failure(""))
 }
 
-/// Sleeps until the time that the filled-in `with` says.
+/// Sleeps until the time that the filled-in `with` says; returns the output if that has come.
 pub(super) fn fall_asleep(
     decision: &mut Decision<'_>,
-    step: StepIx,
+    attempt: AttemptId,
     with: &Json,
-) -> Result<(), Failure> {
+) -> Result<Option<Json>, Failure> {
     let until = wake_time(with, decision.moment.now)?;
-    let data =
-        StepWaiting { reason: "timer".to_owned(), until: Some(until), ..StepWaiting::default() };
-    decision.emit_on(step, EventBody::StepWaiting, data);
-    if until <= decision.moment.now {
-        wake(decision, step);
-    }
-    Ok(())
+    let reason = StepWaiting::TIMER.to_owned();
+    let data = StepWaiting { reason, until: Some(until), ..StepWaiting::default() };
+    decision.emit_of(attempt, EventBody::StepWaiting, data);
+    Ok((until <= decision.moment.now).then(|| slept(decision, attempt)))
 }
 
-/// Ends a sleep.
-pub(super) fn wake(decision: &mut Decision<'_>, step: StepIx) {
-    let slept_ms = waited_ms(decision, step);
-    let output =
-        Json::trusted(format!("{{\"sleptMs\":{slept_ms}}}")).unwrap_or_else(|_| Json::null());
-    complete(decision, step, output);
+/// Returns the output of a sleep that ends now.
+pub(super) fn slept(decision: &Decision<'_>, attempt: AttemptId) -> Json {
+    let slept_ms = decision.elapsed_ms(attempt);
+    Json::trusted(format!("{{\"sleptMs\":{slept_ms}}}")).unwrap_or_else(|_| Json::null())
 }
 
-/// Waits for a signal; a signal that is there already is taken at once.
+/// Waits for a signal; returns its payload if it is there already.
 pub(super) fn listen(
     decision: &mut Decision<'_>,
-    step: StepIx,
+    attempt: AttemptId,
     with: &Json,
-) -> Result<(), Failure> {
+) -> Result<Option<Json>, Failure> {
     let node = read(with)?;
     let name = match node.get("name") {
         Some(Node::String(name)) if is_signal_name(name) => name.clone(),
         _ => return Err(fault("a signal needs a `name` of letters, digits, '.', '_' and '-'")),
     };
     let until = limit(decision, &node, "timeout")?;
-    let data = StepWaiting {
-        reason: "signal".to_owned(),
-        until,
-        name: Some(name.clone()),
-        ..StepWaiting::default()
-    };
-    decision.emit_on(step, EventBody::StepWaiting, data);
-    deliver(decision, &name);
-    Ok(())
+    let reason = StepWaiting::SIGNAL.to_owned();
+    let data = StepWaiting { reason, until, name: Some(name.clone()), ..StepWaiting::default() };
+    decision.emit_of(attempt, EventBody::StepWaiting, data);
+    Ok(sent(decision.state, &name))
 }
 
-/// Delivers signals of this name to the steps that wait for them, oldest first; returns the steps
-/// that ended with one.
-pub(super) fn deliver(decision: &mut Decision<'_>, name: &str) -> Vec<StepIx> {
-    let mut ended = Vec::new();
-    loop {
-        let sent = decision.state.signals.iter().find(|signal| signal.name == name);
-        let Some(payload) = sent.map(|signal| signal.payload.clone()) else { return ended };
-        let waits = |step: &super::StepState| step.signal.as_deref() == Some(name);
-        let Some(step) = decision.state.steps.find(waits) else { return ended };
-        complete(decision, step, payload);
-        ended.push(step);
-    }
-}
-
-pub(super) fn complete(decision: &mut Decision<'_>, step: StepIx, output: Json) {
-    let duration_ms = waited_ms(decision, step);
-    let fallback = decision.state.steps[step].fallback;
-    let data = StepComplete { output, duration_ms, session_id: None, fallback, error: None };
-    decision.emit_on(step, EventBody::StepComplete, data);
-}
-
-pub(super) fn waited_ms(decision: &Decision<'_>, step: StepIx) -> u64 {
-    let began = decision.state.steps[step].own.attempt_at;
-    let waited = decision.moment.now.since(began.unwrap_or(decision.moment.now));
-    millis(waited)
+/// Returns the payload of the oldest signal of this name that no step has taken yet.
+pub(super) fn sent(state: &ThreadState, name: &str) -> Option<Json> {
+    let sent = state.signals.iter().find(|signal| signal.name == name);
+    sent.map(|signal| signal.payload.clone())
 }
 
 pub(super) fn read(with: &Json) -> Result<Node, Failure> {

@@ -22,9 +22,9 @@ fn question(asked: &Intervention) -> usize {
 }
 
 fn step(step: &StepState) -> usize {
-    let held = step.held.as_ref().map(|held| &held.output);
+    let blocked = step.own.blocked().map(|blocked| &blocked.output);
     let failures = [step.own.error.as_ref(), step.compensation.error.as_ref()];
-    let outputs: usize = step.output.iter().chain(held).map(text).sum();
+    let outputs: usize = step.output.iter().chain(blocked).map(text).sum();
     size_of::<StepState>() + outputs + failures.into_iter().flatten().map(failure).sum::<usize>()
 }
 

@@ -1,16 +1,16 @@
 //! Folds the events of compensation into the state. Part of `apply`, under the same rules.
 
+use crate::definition::Work;
 use crate::machine::state::{StepState, ThreadState, Undoing};
-use crate::machine::{Track, Who};
+use crate::machine::{Phase, Track, Who};
 use crate::model::{
-    CompensationFailed, CompensationStart, Failure, OnStep, StepStatus, ThreadStatus, Timestamp,
-    codes,
+    CompensationFailed, CompensationStart, Failure, OnStep, ThreadStatus, Timestamp, codes,
 };
 
 impl ThreadState {
     pub(super) fn undo_started(&mut self, fact: &OnStep<CompensationStart>, at: Timestamp) {
         self.unwind(&fact.data);
-        self.on(&fact.step, |step| step.begin_undo(fact.attempt, at));
+        self.on(&fact.step, |step| step.compensation.begin(fact.attempt, at));
     }
 
     /// Turns the thread to compensation at its first `compensation_start`: nothing else goes on,
@@ -40,36 +40,27 @@ impl ThreadState {
         self.status = ThreadStatus::Compensating;
         self.completed_at = None;
         self.stopped = None;
-        self.forget(&[StepStatus::Running, StepStatus::Retrying, StepStatus::Waiting]);
-        for step in &mut self.steps {
-            step.compensation.failures = 0;
-            if step.undo == Some(StepStatus::Failed) {
-                step.undo = Some(StepStatus::Pending);
+        self.stop();
+        for Track { failures, phase, .. } in
+            self.steps.iter_mut().map(|step| &mut step.compensation)
+        {
+            *failures = 0;
+            if matches!(phase, Phase::Failed { .. }) {
+                *phase = Phase::Idle;
             }
         }
     }
 }
 
 impl StepState {
-    fn begin_undo(&mut self, attempt: u32, at: Timestamp) {
-        self.undo = Some(StepStatus::Running);
-        self.compensation.begin(attempt, at);
-    }
-
-    pub(super) fn undone(&mut self) {
-        self.status = StepStatus::Compensated;
-        self.undo = Some(StepStatus::Compensated);
-        self.compensation.error = None;
-    }
-
     pub(super) fn not_undone(&mut self, data: &CompensationFailed) {
-        self.undo = Some(if data.is_final { StepStatus::Failed } else { StepStatus::Retrying });
-        self.compensation.fail(&data.error, data.retry_at, true);
+        let phase = data.retry_at.map_or(Phase::Failed { continued: false }, Phase::Backoff);
+        self.compensation.fail(&data.error, phase, true);
     }
 
     /// Returns the attempts that an event is about: those at the compensation or at the step
     /// itself.
     pub(super) const fn told(&mut self, compensation: bool) -> &mut Track {
-        if compensation { &mut self.compensation } else { &mut self.own }
+        self.track_mut(if compensation { Work::Compensation } else { Work::Own })
     }
 }

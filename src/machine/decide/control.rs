@@ -4,14 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::super::abort::{abort_and_undo, abort_now, go_on_undoing};
-use super::super::attempt::{ask_again, start_now};
+use super::super::attempt::{ask_again, deliver, start_attempt, succeed};
 use super::super::decision::Decision;
 use super::super::interventions::{close, concerns, is_of_the_pause};
 use super::super::ready::{advance, settle, settle_dependents};
-use super::super::wait::deliver;
 use super::super::{
-    Abort, Ask, AttemptId, Effect, Rejection, Resume, Signal, Who, approval, bounds, check,
-    choices, four_eyes, undo,
+    Abort, Ask, Effect, Rejection, Resume, Signal, Who, approval, bounds, check, choices,
+    four_eyes, undo,
 };
 use crate::definition::StepIx;
 use crate::model::{
@@ -137,16 +136,16 @@ fn retry(decision: &mut Decision<'_>, step: StepIx, who: &Who) -> Result<(), Rej
     refuse_while_undoing(decision)?;
     match (decision.state.status, decision.status_of(step)) {
         (ThreadStatus::Running, StepStatus::Retrying) if decision.state.error.is_none() => {
-            start_now(decision, step, who);
+            start_attempt(decision, step, Some(who));
             Ok(())
         }
         (ThreadStatus::Running, StepStatus::Running) if decision.state.error.is_none() => {
             give_attempt_up(decision, step, who);
-            start_now(decision, step, who);
+            start_attempt(decision, step, Some(who));
             Ok(())
         }
         (ThreadStatus::Running, StepStatus::Waiting)
-            if decision.state.steps[step].held.is_some() =>
+            if decision.state.steps[step].own.blocked().is_some() =>
         {
             let plan = decision.plan;
             close(decision, choices::RETRY, who, |one| {
@@ -296,7 +295,8 @@ fn resolve(
         (InterventionKind::Approval, _) => {
             let step = steps.next().ok_or(Rejection::NoIntervention)?;
             decision.emit(EventBody::InterventionResolved(decided.clone()));
-            approval::decided(decision, step, &decided);
+            let attempt = decision.current(step);
+            succeed(decision, attempt, approval::output(&decided), None);
             settle_dependents(decision, step);
             Ok(())
         }
@@ -358,7 +358,7 @@ fn signal(
     if decision.state.status.is_terminal() {
         return Err(Rejection::WrongState(decision.state.status));
     }
-    let awaited = decision.state.steps.iter().any(|step| step.signal.as_deref() == Some(name));
+    let awaited = decision.state.steps.iter().any(|step| step.own.signal() == Some(name));
     let kept: usize = decision.state.signals.iter().map(Signal::weight).sum();
     let too_many = decision.state.signals.len() >= MAX_SIGNALS
         || (kept > 0 && kept.saturating_add(payload.as_str().len()) > MAX_SIGNAL_BYTES);
@@ -385,10 +385,8 @@ fn emit_skip(decision: &mut Decision<'_>, step: StepIx, output: Option<Json>, wh
 
 /// Cancels the attempt of a step that is under way, if one is.
 fn cancel(decision: &mut Decision<'_>, step: StepIx) {
-    let state = &decision.state.steps[step];
-    if state.status == StepStatus::Running {
-        let attempt = AttemptId { step, work: state.work(), number: state.own.attempts };
-        decision.cause(Effect::Cancel(attempt));
+    if decision.state.steps[step].own.is_running() {
+        decision.cause(Effect::Cancel(decision.current(step)));
     }
 }
 
@@ -400,7 +398,7 @@ fn refuse_while_undoing(decision: &Decision<'_>) -> Result<(), Rejection> {
 
 /// Refuses a request that comes too late for a step: others may have gone on from its end.
 fn refuse_settled(decision: &Decision<'_>, step: StepIx) -> Result<(), Rejection> {
-    let continued = decision.state.steps[step].continued;
+    let continued = decision.state.steps[step].is_continued();
     refuse_if(decision, step, |status| match status {
         StepStatus::Completed | StepStatus::Skipped | StepStatus::Compensated => true,
         StepStatus::Failed => continued,

@@ -8,10 +8,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::attempt::ask_again;
+use super::super::attempt::{ask_again, deliver};
 use super::super::decision::Decision;
 use super::super::interventions::close_for_fork;
-use super::super::wait::deliver;
 use super::super::{Moment, ThreadState, Who, approval, bounds, four_eyes};
 use crate::definition::{Action, Plan, StepIx};
 use crate::model::{
@@ -117,7 +116,7 @@ fn behind(
 ) -> Result<BTreeSet<StepIx>, ForkRejection> {
     let edited: BTreeSet<StepIx> = edits.iter().map(|(step, _)| *step).collect();
     for &step in &edited {
-        let status = state.steps[step].status;
+        let status = state.steps[step].status();
         if status != StepStatus::Completed {
             return Err(ForkRejection::NotCompleted(plan.steps[step].id.clone(), status));
         }
@@ -136,7 +135,7 @@ fn behind(
     }
     again.retain(|&step| {
         let found = &state.steps[step];
-        found.status != StepStatus::Pending || found.own.attempts > 0
+        found.status() != StepStatus::Pending || found.own.attempts > 0
     });
     Ok(again)
 }
@@ -147,9 +146,9 @@ fn lost(state: &ThreadState, again: &BTreeSet<StepIx>) -> Vec<StepId> {
     let asks = |id: &StepId| state.open_interventions().any(|one| one.opened.steps.contains(id));
     let lost = state.placed().filter(|(step, planned, found)| {
         let approves = matches!(*planned.work(found.work()).action, Action::Approval { .. });
-        let question = approves || found.held.is_some();
-        let unheard = found.status == StepStatus::Waiting && question && !asks(&planned.id);
-        !again.contains(step) && (found.status == StepStatus::Running || unheard)
+        let question = approves || found.own.blocked().is_some();
+        let unheard = found.status() == StepStatus::Waiting && question && !asks(&planned.id);
+        !again.contains(step) && (found.status() == StepStatus::Running || unheard)
     });
     lost.map(|(_, planned, _)| planned.id.clone()).collect()
 }
@@ -160,8 +159,13 @@ fn take_signals(decision: &mut Decision<'_>) {
     if decision.state.status.is_terminal() {
         return;
     }
-    let waits: BTreeSet<String> =
-        decision.state.steps.iter().filter_map(|step| step.signal.clone()).collect();
+    let waits: BTreeSet<String> = decision
+        .state
+        .steps
+        .iter()
+        .filter_map(|step| step.own.signal())
+        .map(str::to_owned)
+        .collect();
     for name in waits {
         // The replica that drives the thread looks at the steps that depend on those that end here.
         deliver(decision, &name);

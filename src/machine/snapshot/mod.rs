@@ -23,7 +23,7 @@ pub use fault::SnapshotFault;
 
 /// The version that this server writes, and the only one it reads. Every change of the serde form
 /// of the state needs a new one: older snapshots are then skipped, and the journal is read.
-pub const SNAPSHOT_VERSION: u32 = 6;
+pub const SNAPSHOT_VERSION: u32 = 7;
 
 /// The members of a snapshot.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,8 +53,8 @@ pub fn estimate(state: &ThreadState) -> usize {
         failure.as_ref().map_or(0, |failure| failure.message.len() + failure.code.len())
     };
     let steps = state.steps.iter().map(|step| {
-        let held = step.held.as_ref().map_or(0, |held| held.output.as_str().len());
-        STEP + held + json(&step.output) + failure(&step.own.error)
+        let blocked = step.own.blocked().map_or(0, |blocked| blocked.output.as_str().len());
+        STEP + blocked + json(&step.output) + failure(&step.own.error)
     });
     let thread = state.input.as_str().len() + state.metadata.as_str().len();
     STEP + thread + json(&state.output) + failure(&state.error) + steps.sum::<usize>()

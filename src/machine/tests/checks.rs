@@ -144,7 +144,7 @@ fn null_is_an_output_like_any_other() {
     let mut stage = Stage::new(json!([http_with("a", &[], json!({ "check": "'blocked'" }))]));
     stage.advance();
     stage.complete("a", json!(null));
-    assert_eq!(stage.state.steps[0].held.as_ref().unwrap().output.as_str(), "null");
+    assert_eq!(stage.state.steps[0].own.blocked().unwrap().output.as_str(), "null");
     assert_eq!(
         stage.resolve("accept"),
         ["intervention_resolved accept", "step_complete a 1", "workflow_complete"]
@@ -165,7 +165,7 @@ fn a_blocked_step_is_attempted_again_skipped_or_its_thread_aborted() {
     );
     let mut aborted = stage.clone();
     assert_eq!(aborted.resolve("abort"), ["intervention_resolved abort", "workflow_aborted"]);
-    assert_eq!(aborted.state.steps[0].held, None);
+    assert_eq!(aborted.state.steps[0].own.blocked(), None);
     let mut by_step = stage;
     assert_eq!(
         by_step.decide(asked(Ask::Retry { step: 0.into() })).unwrap(),
@@ -216,7 +216,7 @@ fn a_resume_from_the_step_or_without_it_answers_the_question() {
         stage.decide(asked(Ask::Pause)).unwrap();
         stage.decide(asked(Ask::Resume(how))).unwrap();
         assert_eq!(stage.state.open_interventions().count(), 0);
-        assert_eq!(stage.state.steps[0].held, None);
+        assert_eq!(stage.state.steps[0].own.blocked(), None);
     }
 }
 

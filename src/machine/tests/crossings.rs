@@ -148,7 +148,7 @@ fn a_fork_undoes_what_it_has_done_and_leaves_what_the_other_thread_did() {
     sound(&fork);
     // The other thread undoes its own steps.
     stage.fail("b", refused());
-    assert_eq!(stage.state.steps[0].undo, Some(StepStatus::Running));
+    assert_eq!(stage.state.steps[0].undo_status(), Some(StepStatus::Running));
 
     // An edit replaces an output, and has no effect that could be undone.
     let mut stage = half_done(json!({}));
@@ -184,7 +184,10 @@ fn a_deadline_withdraws_what_is_asked_about_an_output_and_undoes_the_rest() {
     let mut stage = blocked(json!({ "timeout": "5s", "escalateAfter": "1h" }));
     let lines = stage.pass(5_000).advance();
     assert_eq!(lines, ["intervention_resolved withdrawn", "compensation_start a 1"]);
-    assert_eq!((stage.status("b"), &stage.state.steps[1].held), (StepStatus::Pending, &None));
+    assert_eq!(
+        (stage.status("b"), &stage.state.steps[1].own.blocked()),
+        (StepStatus::Pending, &None)
+    );
     assert_eq!(stage.state.next_wake(), None, "nobody is asked any more");
     sound(&stage);
 }
@@ -210,7 +213,7 @@ fn a_step_whose_output_is_blocked_runs_again_where_a_resume_begins_with_it() {
     let how = Resume { from_step: Some(1.into()), ..Resume::default() };
     let lines = stage.decide(asked(Ask::Resume(how))).unwrap();
     assert_eq!(lines, ["intervention_resolved resume", "workflow_resumed", "step_start b 2"]);
-    assert_eq!(stage.state.steps[1].held, None);
+    assert_eq!(stage.state.steps[1].own.blocked(), None);
     sound(&stage);
 }
 

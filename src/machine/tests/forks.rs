@@ -87,7 +87,7 @@ fn forked_at(stage: &Stage, seq: Seq, edited: bool) -> Result<(), TestCaseError>
 }
 
 fn with_status(state: &ThreadState, status: StepStatus) -> Vec<StepIx> {
-    state.steps.places().filter(|&at| state.steps[at].status == status).collect()
+    state.steps.places().filter(|&at| state.steps[at].status() == status).collect()
 }
 
 /// A thread `u` with the history of the one on the stage.

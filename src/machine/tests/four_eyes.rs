@@ -174,5 +174,5 @@ fn a_fork_carries_no_approval_to_other_data() {
     let other = forked(quote("bob"));
     assert!(matches!(other, Err(ForkRejection::NotAnApprover(_))), "{other:?}");
     let again = forked(quote("ann")).unwrap();
-    assert_ne!(again.steps[ask].status, StepStatus::Completed);
+    assert_ne!(again.steps[ask].status(), StepStatus::Completed);
 }

@@ -80,7 +80,7 @@ impl Mail {
         }
         let EventBody::StepComplete(fact) = &event.body else { return Ok(()) };
         let at = before.plan.find(fact.step.as_str()).unwrap();
-        let Some(name) = &before.steps[at].signal else { return Ok(()) };
+        let Some(name) = before.steps[at].own.signal() else { return Ok(()) };
         let oldest = self.0.iter().position(|(sent, _)| sent == name);
         if fact.data.error.is_some() {
             prop_assert!(oldest.is_none(), "{name} was there, and not taken");
@@ -97,8 +97,8 @@ impl Mail {
         let kept = state.signals.iter().map(|one| (one.name.clone(), one.payload.clone()));
         prop_assert_eq!(&kept.collect::<Vec<_>>(), &self.0);
         for step in &state.steps {
-            let there = self.0.iter().any(|(name, _)| Some(name) == step.signal.as_ref());
-            prop_assert!(!there, "{:?} is there and waited for", step.signal);
+            let there = self.0.iter().any(|(name, _)| Some(name.as_str()) == step.own.signal());
+            prop_assert!(!there, "{:?} is there and waited for", step.own.signal());
         }
         Ok(())
     }
@@ -183,17 +183,17 @@ fn outputs_stand(
     if let EventBody::WorkflowResumed(data) = &event.body
         && before.undoing.is_none()
     {
-        let undone = |at: &StepIx| before.steps[*at].status == StepStatus::Compensated;
+        let undone = |at: &StepIx| before.steps[*at].status() == StepStatus::Compensated;
         let from = data.from_step.as_ref().and_then(|id| plan.find(id.as_str()));
         let begun = from.into_iter().chain(before.steps.places().filter(undone));
         again = begun.flat_map(|step| plan.after(step)).collect();
     }
     for ((at, earlier), later) in before.steps.placed().zip(&after.steps) {
         if again.contains(&at) {
-            let fresh = (later.status, &later.output) == (StepStatus::Pending, &None);
+            let fresh = (later.status(), &later.output) == (StepStatus::Pending, &None);
             prop_assert!(fresh && later.own.attempts == earlier.own.attempts, "{later:?}");
-        } else if earlier.status == StepStatus::Completed {
-            let stays = matches!(later.status, StepStatus::Completed | StepStatus::Compensated);
+        } else if earlier.status() == StepStatus::Completed {
+            let stays = matches!(later.status(), StepStatus::Completed | StepStatus::Compensated);
             prop_assert!(stays, "{event:?} has undone {earlier:?}");
             let same = edited == Some(at) || earlier.output == later.output;
             prop_assert!(same, "{event:?} has changed {earlier:?}");
@@ -299,19 +299,19 @@ fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(),
         }
         Ask::Resume(Resume { skip, input, .. }) => {
             let skipped =
-                |at: &StepIx| after.steps[*at].bypassed && after.steps[*at].output.is_none();
+                |at: &StepIx| after.steps[*at].is_bypassed() && after.steps[*at].output.is_none();
             prop_assert!(skip.iter().all(skipped), "{skip:?} are skipped");
             prop_assert_eq!(&after.input, input.as_ref().unwrap_or(&before.input));
         }
         Ask::Skip { step, output } => {
-            prop_assert!(after.steps[*step].bypassed, "it is skipped");
+            prop_assert!(after.steps[*step].is_bypassed(), "it is skipped");
             prop_assert_eq!(&after.steps[*step].output, output);
         }
         Ask::Edit { step, output } => {
             prop_assert_eq!(after.steps[*step].output.as_ref(), Some(output));
         }
         Ask::Retry { step } => {
-            prop_assert_ne!(after.steps[*step].status, StepStatus::Retrying);
+            prop_assert_ne!(after.steps[*step].status(), StepStatus::Retrying);
         }
         Ask::Resolve { id, choice, .. } => {
             let one = after.interventions.iter().find(|one| one.opened.id == *id).unwrap();

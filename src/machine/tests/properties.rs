@@ -180,7 +180,7 @@ fn asked_about_what_is(state: &ThreadState) -> Result<(), TestCaseError> {
                 let with = planned.work(step.work()).with.render(state, 1 << 20);
                 with.map_err(|unresolved| TestCaseError::fail(unresolved.to_string()))?
             }
-            InterventionKind::Blocked => step.held.as_ref().unwrap().output.clone(),
+            InterventionKind::Blocked => step.own.blocked().unwrap().output.clone(),
             InterventionKind::Failure | InterventionKind::Poison => continue,
         };
         prop_assert_eq!(one.opened.digest.clone(), Some(canonical_digest(&about)));
@@ -256,7 +256,7 @@ pub(super) fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
 
 /// Returns the request that ends a step's wait for a person or a client, if there is such a wait.
 fn answer(state: &ThreadState) -> Option<Ask> {
-    let signal = state.steps.iter().find_map(|step| step.signal.clone());
+    let signal = state.steps.iter().find_map(|step| step.own.signal().map(str::to_owned));
     if let Some(name) = signal {
         return Some(Ask::Signal { name, payload: json_of(&serde_json::json!({ "n": 2 })) });
     }

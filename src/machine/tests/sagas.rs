@@ -431,7 +431,7 @@ fn play(trouble: Trouble) -> Stage {
     }
     assert_eq!(stage.decide(asked(UNDO)), Err(Rejection::NothingToCompensate));
     for step in stage.state.steps.iter().take(trouble.fails) {
-        assert_eq!(step.status, StepStatus::Compensated);
+        assert_eq!(step.status(), StepStatus::Compensated);
     }
     journal::check(&stage.state.plan, &stage.journal);
     stage

@@ -34,13 +34,13 @@ fn digest(text: &str) -> String {
 }
 
 #[test]
-fn version_6_is_this_text() {
+fn version_7_is_this_text() {
     let mut stage = lived();
     stage.state.workflow.hash = "HASH".to_owned();
     let (text, sha256) = snapshot::encode(&stage.state);
     assert_eq!(sha256, digest(&text));
     // A change of this text needs another version: stored snapshots are read by it.
-    assert_eq!(snapshot::SNAPSHOT_VERSION, 6);
+    assert_eq!(snapshot::SNAPSHOT_VERSION, 7);
     assert_eq!(
         text,
         concat!(
@@ -49,30 +49,28 @@ fn version_6_is_this_text() {
             r#""id":"t~9","kind":"poison","prompt":"6 replicas were lost while they drove this thread and "#,
             r#"no step completed in between; under way at the last one: none","steps":[]}}],"#,
             r#""lastSeq":9,"metadata":"{}","recoveries":2,"signals":[],"starters":["tests"],"status":"paused","#,
-            r#""steps":[{"admitted":true,"bypassed":false,"#,
-            r#""compensation":{"attempts":0,"failures":0,"stale":false,"warned":false},"#,
-            r#""completedAt":"2023-11-14T22:13:20.005Z","completedSeq":4,"continued":false,"#,
+            r#""steps":[{"admitted":true,"#,
+            r#""compensation":{"attempts":0,"failures":0,"phase":"idle"},"#,
+            r#""completedAt":"2023-11-14T22:13:20.005Z","#,
             r#""fallback":false,"output":"{\"n\":1}","own":{"attemptAt":"2023-11-14T22:13:20.000Z","#,
-            r#""attempts":1,"failures":0,"stale":false,"warned":false},"rounds":0,"#,
-            r#""startedAt":"2023-11-14T22:13:20.000Z","status":"completed"},"#,
-            r#"{"admitted":true,"bypassed":false,"#,
-            r#""compensation":{"attempts":0,"failures":0,"stale":false,"warned":false},"#,
-            r#""completedSeq":0,"continued":false,"failedAt":"2023-11-14T22:13:20.010Z","#,
+            r#""attempts":1,"failures":0,"phase":{"done":{"seq":4}}},"rounds":0,"#,
+            r#""startedAt":"2023-11-14T22:13:20.000Z"},"#,
+            r#"{"admitted":true,"#,
+            r#""compensation":{"attempts":0,"failures":0,"phase":"idle"},"#,
+            r#""failedAt":"2023-11-14T22:13:20.010Z","#,
             r#""fallback":false,"own":{"attemptAt":"2023-11-14T22:13:20.000Z","attempts":1,"#,
             r#""error":{"attempt":1,"category":"external","code":"connection_failed","#,
-            r#""message":"refused","recoverable":true,"stepId":"b"},"failures":1,"stale":false,"#,
-            r#""wakeAt":"2023-11-14T22:13:21.010Z","warned":false},"rounds":0,"#,
-            r#""startedAt":"2023-11-14T22:13:20.000Z","status":"retrying"},"#,
-            r#"{"admitted":false,"bypassed":false,"#,
-            r#""compensation":{"attempts":0,"failures":0,"stale":false,"warned":false},"#,
-            r#""completedSeq":0,"continued":false,"fallback":false,"#,
-            r#""own":{"attempts":0,"failures":0,"stale":false,"warned":false},"rounds":0,"#,
-            r#""status":"pending"}],"#,
+            r#""message":"refused","recoverable":true,"stepId":"b"},"failures":1,"#,
+            r#""phase":{"backoff":"2023-11-14T22:13:21.010Z"}},"rounds":0,"#,
+            r#""startedAt":"2023-11-14T22:13:20.000Z"},"#,
+            r#"{"admitted":false,"#,
+            r#""compensation":{"attempts":0,"failures":0,"phase":"idle"},"fallback":false,"#,
+            r#""own":{"attempts":0,"failures":0,"phase":"idle"},"rounds":0}],"#,
             r#""stopped":{"at":"2023-11-14T22:13:20.010Z","who":{"by":"rethread","#,
             r#""reason":"6 replicas were lost while they drove this thread and "#,
             r#"no step completed in between; under way at the last one: none"}},"#,
             r#""threadId":"t","updatedAt":"2023-11-14T22:13:20.010Z","#,
-            r#""workflow":{"hash":"HASH","name":"w"}},"version":6}"#
+            r#""workflow":{"hash":"HASH","name":"w"}},"version":7}"#
         )
     );
 }
@@ -133,8 +131,8 @@ fn another_version_is_told_from_what_cannot_be_read() {
         let other_version = text.replacen(&own, &format!("\"version\":{other}"), 1);
         assert_eq!(read(&other_version, &stage).unwrap_err(), SnapshotFault::Version(other));
     }
-    let other_members = "{\"version\":7,\"wholly\":\"different\"}";
-    assert_eq!(read(other_members, &stage).unwrap_err(), SnapshotFault::Version(7));
+    let other_members = "{\"version\":8,\"wholly\":\"different\"}";
+    assert_eq!(read(other_members, &stage).unwrap_err(), SnapshotFault::Version(8));
     let cut = &text[..text.len() - 9];
     let more = text.replacen(&own, &format!("\"versio\":true,{own}"), 1);
     // A member of one of the model's types, whose events may have members that are not known.
@@ -180,7 +178,7 @@ fn what_is_of_another_thread_or_plan_does_not_fit() {
 #[test]
 fn a_state_that_cannot_be_is_not_brought_back() {
     let mut stage = lived();
-    stage.state.steps[1].own.wake_at = None;
+    stage.state.steps[1].own.error = None;
     let text = snapshot::encode(&stage.state).0;
     assert_eq!(stage.status("b"), StepStatus::Retrying);
     assert!(matches!(read(&text, &stage), Err(SnapshotFault::Misfit(_))));

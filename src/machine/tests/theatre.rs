@@ -170,7 +170,7 @@ impl Stage {
 
     #[track_caller]
     pub(crate) fn status(&self, id: &str) -> StepStatus {
-        self.state.steps[self.current(id).step].status
+        self.state.steps[self.current(id).step].status()
     }
 
     /// Returns the last event.

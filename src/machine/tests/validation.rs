@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::theatre::{Stage, broken, http, http_with};
-use crate::machine::ThreadState;
-use crate::model::{Json, StepStatus, ThreadStatus, Timestamp};
+use crate::machine::{BlockedOutput, Holder, Phase, ThreadState, Track, Wants};
+use crate::model::{Json, ThreadStatus, Timestamp};
 
 /// `a` has completed, `b` retries, `c` waits for both.
 fn running() -> ThreadState {
@@ -37,7 +37,9 @@ fn refused(state: fn() -> ThreadState, because: &str, spoil: fn(&mut ThreadState
 
 #[test]
 fn contradictions_within_a_step_are_told() {
-    refused(running, "step b: a retry has a time", |state| state.steps[1].own.wake_at = None);
+    refused(running, "step b: a retry follows a failed attempt", |state| {
+        state.steps[1].own.error = None;
+    });
     refused(running, "step b: it fails no more often than its policy has", |state| {
         (state.steps[1].own.attempts, state.steps[1].own.failures, state.last_seq) = (9, 4, 99);
     });
@@ -50,12 +52,24 @@ fn contradictions_within_a_step_are_told() {
     refused(running, "step a: it has a time of its end", |state| {
         state.steps[0].completed_at = None;
     });
-    refused(running, "step a: only what waits", |state| {
-        state.steps[0].status = StepStatus::Skipped;
-        state.steps[0].own.wake_at = Some(Timestamp::from_millis(1));
+    refused(running, "step a: what runs has an attempt", |state| {
+        let phase = Phase::Running { holder: Holder::Replica, warned: false, stale: false };
+        state.steps[0].own = Track { phase, ..Track::default() };
+        (state.steps[0].completed_at, state.steps[0].admitted) = (None, false);
     });
-    refused(running, "step b: what runs has an attempt", |state| {
-        state.steps[1].status = StepStatus::Running;
+    refused(running, "step b: an output is blocked by a check", |state| {
+        let output = BlockedOutput { output: Json::null(), duration_ms: 0, session_id: None };
+        state.steps[1].own.phase = Phase::Blocked(output);
+    });
+    refused(running, "step b: an attempt that somebody works at has a holder", |state| {
+        let holder = Holder::Nobody { until: None, wants: Wants::Time };
+        state.steps[1].own.phase = Phase::Running { holder, warned: false, stale: false };
+    });
+    refused(running, "step b: only what has completed is undone", |state| {
+        state.steps[1].compensation = state.steps[0].own.clone();
+    });
+    refused(running, "step a: only a planned compensation undoes it", |state| {
+        state.steps[0].compensation = state.steps[0].own.clone();
     });
     refused(running, "step b: an attempt has a time", |state| state.steps[1].started_at = None);
 }
@@ -73,12 +87,11 @@ fn contradictions_between_steps_and_the_thread_are_told() {
         state.status = ThreadStatus::Queued;
     });
     refused(running, "step b: a thread says why its step has failed", |state| {
-        state.steps[1].status = StepStatus::Failed;
+        state.steps[1].own.phase = Phase::Failed { continued: false };
         state.steps[1].completed_at = Some(state.updated_at);
-        state.steps[1].own.wake_at = None;
     });
     refused(completed, "step a: each step of a completed thread has ended", |state| {
-        state.steps[0].status = StepStatus::Pending;
+        state.steps[0].own.phase = Phase::Idle;
         state.steps[0].completed_at = None;
     });
 }

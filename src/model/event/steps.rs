@@ -53,6 +53,17 @@ pub struct StepWaiting {
     pub session_id: Option<String>,
 }
 
+impl StepWaiting {
+    /// The reason of a wait for a time.
+    pub const TIMER: &str = "timer";
+    /// The reason of a wait for a signal.
+    pub const SIGNAL: &str = "signal";
+    /// The reason of a wait for a person's decision.
+    pub const APPROVAL: &str = "approval";
+    /// The reason of a wait for a person's decision about a blocked output.
+    pub const BLOCKED: &str = "blocked";
+}
+
 /// An attempt failed and another will follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

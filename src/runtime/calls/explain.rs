@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::query::persistently;
 use crate::definition::StepIx;
 use crate::explain::{self, Answering, Explanation, Facts, Hands, KnownCircuit, Letter};
-use crate::machine::{AttemptId, ThreadState};
-use crate::model::{StepStatus, ThreadId, Timestamp};
+use crate::machine::ThreadState;
+use crate::model::{ThreadId, Timestamp};
 use crate::runtime::claim::recoveries;
 use crate::runtime::core::Core;
 use crate::runtime::drive::attempts::circuit_of;
@@ -178,20 +178,19 @@ async fn failed_recovery(
 
 /// Returns for each attempt under way here the time since its last sign of life.
 fn silences(core: &Core, state: &ThreadState) -> BTreeMap<StepIx, Duration> {
-    let running = state.placed().filter(|(.., step)| step.status == StepStatus::Running);
+    let running = state.placed().filter(|(.., step)| step.own.is_running());
     running
         .filter_map(|(at, _, step)| {
-            let attempt = AttemptId { step: at, work: step.work(), number: step.own.attempts };
-            Some((at, core.pulses.silence(&(state.thread_id.clone(), attempt))?))
+            Some((at, core.pulses.silence(&(state.thread_id.clone(), step.current(at)))?))
         })
         .collect()
 }
 
 /// Returns what this replica knows of the circuits of steps that wait for their next attempt.
 fn circuits(core: &Core, state: &ThreadState) -> BTreeMap<StepIx, KnownCircuit> {
-    let retrying = Some(StepStatus::Retrying);
-    let waiting =
-        state.placed().filter(|(.., step)| [Some(step.status), step.undo].contains(&retrying));
+    let waiting = state
+        .placed()
+        .filter(|(.., step)| step.own.is_retrying() || step.compensation.is_retrying());
     waiting
         .filter_map(|(at, ..)| {
             let circuit = circuit_of(core, state, at)?;

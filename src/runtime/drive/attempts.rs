@@ -120,14 +120,11 @@ pub(in crate::runtime) fn circuit_of(
     step: StepIx,
 ) -> Option<CircuitId> {
     let stands = &state.steps[step];
-    let undoes = stands.undo.is_some();
-    let (work, made) = if undoes {
-        (Work::Compensation, stands.compensation.attempts)
-    } else {
-        (stands.work(), stands.own.attempts)
-    };
+    let undoes = stands.undo_status().is_some();
+    let work = if undoes { Work::Compensation } else { stands.work() };
     let planned = state.plan.steps[step].work(work);
-    let next = AttemptId { step, work, number: made.saturating_add(1) };
+    let number = stands.track(work).attempts.saturating_add(1);
+    let next = AttemptId { step, work, number };
     let attempt = fill_in(core, state, next).ok()?;
     let executor = core.parts.executors.get(&attempt.action)?;
     circuit(executor, (planned, &attempt), &core.parts.secrets.redactor())

@@ -147,7 +147,7 @@ impl History {
             attempt: AttemptId::own(step, attempt),
             report: Report::Failed { failure, retry_after: None },
         });
-        if self.live().steps[step].status == StepStatus::Retrying {
+        if self.live().steps[step].status() == StepStatus::Retrying {
             let due = self.live().next_wake().unwrap();
             self.moment.now = due.max(self.moment.now);
             self.decide(Command::Advance);

@@ -273,7 +273,7 @@ pub(super) fn summary(state: &ThreadState) -> Summary {
     let ended = |status: StepStatus| status.is_terminal();
     Summary {
         status: state.status,
-        completed: count(state.steps.iter().filter(|step| ended(step.status)).count()),
+        completed: count(state.steps.iter().filter(|step| ended(step.status())).count()),
         total: count(state.steps.len()),
         current_steps: state.current_steps(),
         stale_steps: state.stale_steps(),

@@ -132,13 +132,13 @@ fn fold(drawn: &Drawn, thread: &ThreadId, events: &[String]) -> Result<ThreadSta
         if let EventBody::StepStart(fact) = &event.body {
             let at = state.plan.find(fact.step.as_str()).ok_or("an unknown step")?;
             let places: Vec<StepIx> = state.plan.steps.places().collect();
-            let ended = |need: &usize| state.steps[places[*need]].status.is_terminal();
+            let ended = |need: &usize| state.steps[places[*need]].status().is_terminal();
             need(drawn.steps[at.get()].needs.iter().all(ended), "a step started before its time")?;
         }
     }
     for (at, step) in state.steps.placed() {
         let times = completions.get(&at).copied().unwrap_or(0);
-        let once = u32::from(step.status == StepStatus::Completed);
+        let once = u32::from(step.status() == StepStatus::Completed);
         need(times == once, "a step has not completed exactly once")?;
     }
     Ok(state)
@@ -149,10 +149,10 @@ fn completed(world: &World, drawn: &Drawn, state: &ThreadState) -> Result<(), St
     for ((at, end), step) in drawn.ends().into_iter().enumerate().zip(&state.steps) {
         let output = step.output.as_ref().map(|output| output.as_str().to_owned());
         let fits = match end {
-            End::Slept => step.status == StepStatus::Completed,
+            End::Slept => step.status() == StepStatus::Completed,
             End::Value(value) => output == Some(format!("{{\"value\":{value}}}")),
-            End::Failed => step.status == StepStatus::Failed && output.is_none(),
-            End::Skipped => step.status == StepStatus::Skipped && output.is_none(),
+            End::Failed => step.status() == StepStatus::Failed && output.is_none(),
+            End::Skipped => step.status() == StepStatus::Skipped && output.is_none(),
         };
         need(fits, &format!("s{at} should have come to {end:?}, not {step:?}"))?;
         let key = format!("{}/s{at}", state.thread_id);
@@ -185,9 +185,9 @@ fn undone(world: &World, drawn: &Drawn, state: &ThreadState) -> Result<(), Strin
     for (at, (step, drawn)) in state.steps.iter().zip(&drawn.steps).enumerate() {
         let stood_in = drawn.fallback == Some(Fallback::Output);
         let undoable = drawn.compensate.is_some() && !stood_in;
-        let left = step.status == StepStatus::Completed && undoable;
+        let left = step.status() == StepStatus::Completed && undoable;
         need(!left || stays(drawn), &format!("s{at} is not undone"))?;
-        if step.status == StepStatus::Compensated {
+        if step.status() == StepStatus::Compensated {
             need(undoable && !stays(drawn), &format!("s{at} cannot be undone"))?;
             let round =
                 if step.rounds == 0 { String::new() } else { format!("/{}", step.rounds + 1) };

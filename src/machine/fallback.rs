@@ -1,0 +1,74 @@
+//! The output that takes the place of a step which has used its attempts.
+
+use super::Moment;
+use super::decision::Decision;
+use super::state::ThreadState;
+use crate::definition::{Scope, StepIx, StepView, Template};
+use crate::model::{Category, Failure, Json, StepStatus, ThreadId, codes};
+
+/// Renders the fallback's output, which takes the place of the step's.
+pub(super) fn stand_in(
+    decision: &Decision<'_>,
+    step: StepIx,
+    template: &Template,
+    error: &Failure,
+) -> Result<Json, Failure> {
+    let id = decision.plan.steps[step].id.as_str();
+    let scope = WithFailure { state: decision.state, id, error };
+    let Moment { max_event, max_thread, .. } = decision.moment;
+    let rendered = template
+        .render(&scope, max_event)
+        .map_err(|unfilled| unfilled.failure("the fallback's output"));
+    let taken = decision.state.weight();
+    let affordable = rendered.and_then(|output| {
+        let fits = taken.saturating_add(output.as_str().len()) <= max_thread;
+        fits.then_some(output).ok_or_else(|| too_much(max_thread))
+    });
+    affordable.map_err(|failure| {
+        let message = format!("{}, after: {}", failure.message, error.message);
+        let (step_id, attempt) = (error.step_id.clone(), error.attempt);
+        Failure { message, step_id, attempt, ..failure }
+    })
+}
+
+/// The failure of an attempt, or of a fallback, whose output would make a thread take more than `most`
+/// bytes: whoever drives it next has to hold all of it as well.
+pub fn too_much(most: usize) -> Failure {
+    let message = format!(
+        "the outputs of this thread have more than {most} bytes in all, which is the most that this \
+         server holds of one thread (RETHREAD_MEMORY_LIMIT)"
+    );
+    Failure::permanent(codes::PAYLOAD_TOO_LARGE, Category::Resource, message)
+}
+
+/// A thread's data with one step shown as failed. Where an output takes its place, no event says
+/// that the step has failed.
+struct WithFailure<'a> {
+    state: &'a ThreadState,
+    id: &'a str,
+    error: &'a Failure,
+}
+
+impl Scope for WithFailure<'_> {
+    fn thread_id(&self) -> &ThreadId {
+        &self.state.thread_id
+    }
+
+    fn input(&self) -> &Json {
+        &self.state.input
+    }
+
+    fn step(&self, id: &str) -> Option<StepView<'_>> {
+        let view = Scope::step(self.state, id)?;
+        let failed = StepView { status: StepStatus::Failed, error: Some(self.error), ..view };
+        Some(if id == self.id { failed } else { view })
+    }
+
+    fn step_ids(&self) -> Vec<&str> {
+        self.state.step_ids()
+    }
+
+    fn secret(&self, _name: &str) -> Option<&str> {
+        None
+    }
+}
