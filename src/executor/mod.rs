@@ -4,6 +4,7 @@
 //! the journal, never decides about retries, and never outlives its attempt: dropping the future it
 //! returns ends its work (connections closed, children killed).
 
+mod apart;
 mod attempt;
 mod exec;
 mod http;
@@ -19,9 +20,7 @@ mod transform;
 
 pub use attempt::{Attempt, AttemptError, StepExecutor};
 pub use exec::{exec_allowed, prepare_programs, supervise_program, tend_programs};
-pub use http::{
-    EgressDenied, EgressPolicy, EgressRule, Webhook, WebhookFault, Webhooks, egress_client,
-};
+pub use http::{EgressDenied, EgressPolicy, EgressRule, Webhook, WebhookFault, Webhooks};
 pub use places::{Place, Places};
 pub use pulse::Pulse;
 pub use redact::{RedactedStream, Redactor};

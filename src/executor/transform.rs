@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
+use super::apart::on_a_thread;
 use super::places::Places;
 use super::text::{excerpt, too_large};
 use super::{Attempt, AttemptError, Redactor, StepExecutor};
@@ -75,7 +76,7 @@ impl TransformExecutor {
         Ok(output)
     }
 
-    /// Runs a filter where blocking does no harm. If the attempt is dropped the run ends within
+    /// Runs a filter where blocking does no harm, not even to other blocking work. If the attempt is dropped the run ends within
     /// milliseconds, and keeps its place until then.
     async fn run_apart(
         &self,
@@ -87,11 +88,12 @@ impl TransformExecutor {
         let held = self.memory.note(Pool::Attempts, limits.memory());
         let wanted = Wanted::default();
         let unwanted = Arc::clone(&wanted.unwanted);
-        let run = tokio::task::spawn_blocking(move || {
+        let run = move || {
             let (_turn, _held) = (turn, held);
             filter_of(&attempt.action).map(|filter| filter.run(&attempt.with, limits, &unwanted))
-        });
-        run.await.ok().flatten().ok_or_else(|| internal("the interpreter of filters failed"))
+        };
+        let told = on_a_thread("filter", run).await;
+        told.ok().flatten().ok_or_else(|| internal("the interpreter of filters failed"))
     }
 }
 
@@ -213,6 +215,25 @@ mod tests {
         let other = ThreadId::within(&Namespace::parse("other").unwrap(), "t1").unwrap();
         let other = Attempt { thread_id: other, ..attempt("test(\"a\")", "\"a\"") };
         assert_eq!(executor.execute(other).await.unwrap().as_str(), "true");
+    }
+
+    #[test]
+    fn a_filter_waits_for_no_blocking_work_of_others() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let output = runtime.block_on(async {
+            let other = tokio::task::spawn_blocking(move || ended.recv());
+            let output = run("test(\"a\")", "\"a\"", 1000);
+            let output = tokio::time::timeout(Duration::from_secs(20), output).await;
+            drop(end);
+            assert!(other.await.unwrap().is_err());
+            output
+        });
+        assert_eq!(output.unwrap().unwrap().as_str(), "true");
     }
 
     #[tokio::test]

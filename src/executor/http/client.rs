@@ -8,8 +8,10 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, ClientBuilder, redirect};
 
 use super::egress::{EgressDenied, EgressPolicy};
+use super::names::{self, Names};
 
-/// The longest time to connect, TLS included: a host that takes longer counts as down.
+/// The longest time to connect, TLS and the look-up of the name included: a host that takes longer
+/// counts as down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest silence of a peer that is still connected. Steps have their own `timeout`; this one
@@ -38,20 +40,23 @@ const USER_AGENT: &str = concat!("rethread/", env!("CARGO_PKG_VERSION"));
 ///
 /// A process-wide rustls provider must be installed. Without certificates on the machine the
 /// client works for `http`, and every `https` request fails.
-pub fn egress_client(policy: &Arc<EgressPolicy>) -> Result<Client, reqwest::Error> {
-    base(policy).build().or_else(|fault| {
+pub(super) fn egress_client(
+    policy: &Arc<EgressPolicy>,
+    names: &Arc<Names>,
+) -> Result<Client, reqwest::Error> {
+    base(policy, names).build().or_else(|fault| {
         tracing::warn!(error = %fault, "no trusted certificates: https steps will fail");
-        base(policy).tls_certs_only([]).build()
+        base(policy, names).tls_certs_only([]).build()
     })
 }
 
-fn base(policy: &Arc<EgressPolicy>) -> ClientBuilder {
+fn base(policy: &Arc<EgressPolicy>, names: &Arc<Names>) -> ClientBuilder {
     Client::builder()
         .user_agent(USER_AGENT)
         .no_proxy()
         .redirect(redirect::Policy::none())
         .referer(false)
-        .dns_resolver(PolicyResolver(Arc::clone(policy)))
+        .dns_resolver(PolicyResolver(Arc::clone(policy), Arc::clone(names)))
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(SILENCE_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
@@ -63,14 +68,16 @@ fn base(policy: &Arc<EgressPolicy>) -> ClientBuilder {
 }
 
 /// Resolves names to the addresses that the policy allows: the connector is given no other.
-struct PolicyResolver(Arc<EgressPolicy>);
+struct PolicyResolver(Arc<EgressPolicy>, Arc<Names>);
 
 impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = Arc::clone(&self.0);
+        let (policy, names) = (Arc::clone(&self.0), Arc::clone(&self.1));
+        // The connection may be finished by another task than the one that asks for it.
+        let namespace = names::caller();
         Box::pin(async move {
             let host = name.as_str();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
+            let found = names.look_up(&namespace, host).await?;
             let known = !found.is_empty();
             let allowed: Vec<SocketAddr> =
                 found.into_iter().filter(|address| policy.allows(host, address.ip())).collect();
@@ -91,6 +98,11 @@ mod tests {
         // The first test installs the provider; for all others it is there already.
         let first = rustls::crypto::ring::default_provider().install_default().is_ok();
         assert!(first || rustls::crypto::CryptoProvider::get_default().is_some());
-        assert!(base(&Arc::new(EgressPolicy::Public)).tls_certs_only([]).build().is_ok());
+        assert!(
+            base(&Arc::new(EgressPolicy::Public), &Names::of_the_system())
+                .tls_certs_only([])
+                .build()
+                .is_ok()
+        );
     }
 }

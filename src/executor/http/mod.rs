@@ -8,12 +8,12 @@ mod client;
 mod egress;
 mod expect;
 mod fault;
+mod names;
 mod redirect;
 mod request;
 mod step;
 mod webhook;
 
-pub use client::egress_client;
 pub use egress::{EgressDenied, EgressPolicy, EgressRule};
 pub use webhook::{Webhook, WebhookFault, Webhooks};
 

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::header::HOST;
-use reqwest::{Client, Response};
+use reqwest::{Client, Request, Response};
 
+use super::client::egress_client;
 use super::expect::Expected;
 use super::fault::{self, host_and_port};
+use super::names::{self, Names};
 use super::request::{self, Outgoing};
-use super::{EgressPolicy, answer, egress_client, redirect};
+use super::{EgressPolicy, answer, redirect};
 use crate::executor::room::Room;
 use crate::executor::text::invalid;
 use crate::executor::{Attempt, AttemptError, Redactor, StepExecutor};
-use crate::model::{Clock, Failure, Json};
+use crate::model::{Clock, Failure, Json, Namespace};
 use crate::observe::Memory;
 
 /// The largest number of redirects followed: more are a loop, or as good as one.
@@ -24,6 +26,7 @@ const MAX_REDIRECTS: usize = 10;
 pub(in crate::executor) struct HttpExecutor {
     pub(super) client: Client,
     pub(super) egress: Arc<EgressPolicy>,
+    pub(super) names: Arc<Names>,
     pub(super) clock: Arc<dyn Clock>,
     max_output_bytes: usize,
     memory: Arc<Memory>,
@@ -58,8 +61,16 @@ impl HttpExecutor {
         redactor: Arc<Redactor>,
     ) -> Result<Self, reqwest::Error> {
         let egress = Arc::new(egress);
-        let (client, memory) = (egress_client(&egress)?, Arc::new(Memory::boundless()));
-        Ok(Self { client, egress, clock, max_output_bytes, memory, redactor })
+        let names = Names::of_the_system();
+        let (client, memory) = (egress_client(&egress, &names)?, Arc::new(Memory::boundless()));
+        Ok(Self { client, egress, names, clock, max_output_bytes, memory, redactor })
+    }
+
+    /// Returns the same executor with another resolver, and a connection pool of its own.
+    #[cfg(test)]
+    pub(super) fn asking(self, names: Arc<Names>) -> Self {
+        let client = egress_client(&self.egress, &names).unwrap();
+        Self { client, names, ..self }
     }
 
     /// Returns the same executor, with memory for answers taken from a budget.
@@ -85,7 +96,7 @@ impl HttpExecutor {
         for _ in 0..=MAX_REDIRECTS {
             self.egress.judge(&request.url)?;
             let host = host_and_port(&request.url);
-            let answer = self.client.execute(build(&request)).await;
+            let answer = self.request(&attempt.thread_id.namespace(), build(&request)).await;
             let answer = answer.map_err(|error| fault::failure(&error, &host, &self.redactor))?;
             attempt.pulse.beat();
             if answer::is_expected(&answer, expected) {
@@ -99,6 +110,15 @@ impl HttpExecutor {
         Err(redirect::refused(&format!("there were more than {MAX_REDIRECTS}")))
     }
 
+    /// Makes one request on behalf of a namespace.
+    pub(super) async fn request(
+        &self,
+        namespace: &Namespace,
+        request: Request,
+    ) -> reqwest::Result<Response> {
+        names::within(namespace.clone(), async { self.client.execute(request).await }).await
+    }
+
     /// Returns whether a request holds a secret that came by another way than its step's template.
     fn finds_secret(&self, request: &Outgoing) -> bool {
         let finds = |bytes: &[u8]| self.redactor.finds(&String::from_utf8_lossy(bytes));
@@ -108,8 +128,8 @@ impl HttpExecutor {
     }
 }
 
-fn build(request: &Outgoing) -> reqwest::Request {
-    let mut built = reqwest::Request::new(request.method.clone(), request.url.clone());
+fn build(request: &Outgoing) -> Request {
+    let mut built = Request::new(request.method.clone(), request.url.clone());
     *built.headers_mut() = request.headers.clone();
     *built.body_mut() = request.body.clone().map(reqwest::Body::from);
     built

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::any;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -320,6 +320,32 @@ async fn a_dropped_attempt_closes_its_connection() {
         }
     };
     tokio::time::timeout(PATIENCE, end).await.expect("the connection is closed");
+}
+
+#[tokio::test]
+async fn names_without_an_answer_hold_up_no_step_of_another_namespace() {
+    let server = Server::start().await;
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    let names = names::Names::new(move |host| {
+        if host.starts_with("silent") {
+            assert!(ended.lock().unwrap().recv().is_err());
+        }
+        Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))])
+    });
+    let executor = executor("open").asking(names);
+    let port = server.address.port();
+    let step = |namespace: &str, host: &str| {
+        let namespace = crate::model::Namespace::parse(namespace).unwrap();
+        let with = format!(r#"{{"url":"http://{host}:{port}/json"}}"#);
+        let thread_id = ThreadId::within(&namespace, "t1").unwrap();
+        executor.execute(Attempt { thread_id, ..attempt(&with) })
+    };
+    let mut crowd: Vec<_> = (0..600).map(|n| step("crowd", &format!("silent{n}.test"))).collect();
+    assert!(crowd.iter_mut().all(|step| step.now_or_never().is_none()));
+    let good = tokio::time::timeout(PATIENCE / 4, step("other", "good.test")).await;
+    assert!(good.expect("it waits for nobody").is_ok());
+    drop((crowd, end));
 }
 
 fn executor(policy: &str) -> HttpExecutor {

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::fault::{self, host_and_port};
 use super::{EgressDenied, HttpExecutor, answer};
-use crate::model::Failure;
+use crate::model::{Failure, Namespace};
 
 /// The longest wait for a name to resolve when a URL is judged before it is stored. A name that
 /// takes longer is judged when a message is sent to it.
@@ -21,6 +21,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A message to send. `Debug` shows neither the URL's path, which may hold a secret, nor the body.
 #[derive(Clone)]
 pub struct Webhook {
+    /// The namespace of the subscription.
+    pub namespace: Namespace,
     /// The URL of the receiver.
     pub url: Url,
     /// Headers besides the content type, which is JSON.
@@ -55,7 +57,7 @@ pub enum WebhookFault {
 pub trait Webhooks: Send + Sync + std::fmt::Debug {
     /// Checks that the egress policy allows the URL, as far as can be told now. A name that does
     /// not resolve passes, since the policy judges every sending again.
-    async fn judge(&self, url: &Url) -> Result<(), EgressDenied>;
+    async fn judge(&self, namespace: &Namespace, url: &Url) -> Result<(), EgressDenied>;
 
     /// Sends a message; an answer with 2xx means that it was taken. The caller bounds the time.
     async fn send(&self, webhook: Webhook) -> Result<(), WebhookFault>;
@@ -63,14 +65,13 @@ pub trait Webhooks: Send + Sync + std::fmt::Debug {
 
 #[async_trait]
 impl Webhooks for HttpExecutor {
-    async fn judge(&self, url: &Url) -> Result<(), EgressDenied> {
+    async fn judge(&self, namespace: &Namespace, url: &Url) -> Result<(), EgressDenied> {
         self.egress.judge(url)?;
         let host = url.host_str().unwrap_or_default();
-        let look = tokio::net::lookup_host((host, url.port_or_known_default().unwrap_or(0)));
+        let look = self.names.look_up(namespace, host);
         let Ok(Ok(found)) = tokio::time::timeout(RESOLVE_TIMEOUT, look).await else {
             return Ok(());
         };
-        let found: Vec<_> = found.collect();
         // The client connects to the allowed addresses alone.
         let denied = found.iter().all(|address| !self.egress.allows(host, address.ip()));
         if denied && !found.is_empty() {
@@ -91,7 +92,7 @@ impl Webhooks for HttpExecutor {
             }
         }
         *request.body_mut() = Some(webhook.body.into());
-        let sent = self.client.execute(request).await;
+        let sent = self.request(&webhook.namespace, request).await;
         let response =
             sent.map_err(|error| failed(&fault::failure(&error, &host, &self.redactor)))?;
         let status = response.status();

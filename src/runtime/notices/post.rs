@@ -22,6 +22,7 @@ pub(super) async fn post(
     let signature =
         sign(&to.secret, id, seconds, body).ok_or_else(|| failed("cannot be signed"))?;
     let webhook = Webhook {
+        namespace: to.namespace.clone(),
         url: to.url.clone(),
         headers: [
             ("webhook-id", id.to_owned()),

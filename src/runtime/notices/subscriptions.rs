@@ -54,7 +54,7 @@ pub(in crate::runtime) async fn create(
     by: String,
 ) -> Result<Notification, RuntimeError> {
     let change = NotificationPatch::from(request);
-    check(core, &change).await?;
+    check(core, namespace, &change).await?;
     let (clock, entropy) = (&*core.parts.clock, &*core.parts.entropy);
     let now = clock.now();
     let secret = change.secret.as_ref().map(SigningSecret::bytes).cloned();
@@ -150,7 +150,7 @@ pub(in crate::runtime) async fn update(
     change: NotificationPatch,
     by: &str,
 ) -> Result<Notification, RuntimeError> {
-    check(core, &change).await?;
+    check(core, namespace, &change).await?;
     let now = core.parts.clock.now();
     let row = alter(core, (Some(namespace), id), |row, settings| {
         apply(settings, &change);
@@ -259,12 +259,16 @@ async fn alter(
 }
 
 /// Refuses a URL that messages may not be sent to.
-async fn check(core: &Core, change: &NotificationPatch) -> Result<(), RuntimeError> {
+async fn check(
+    core: &Core,
+    namespace: &Namespace,
+    change: &NotificationPatch,
+) -> Result<(), RuntimeError> {
     let Some(url) = change.url.as_deref().and_then(|url| Url::parse(url).ok()) else {
         return Ok(());
     };
     let webhooks = core.parts.executors.webhooks().ok_or(RuntimeError::Internal)?;
-    webhooks.judge(&url).await.map_err(|denied| {
+    webhooks.judge(namespace, &url).await.map_err(|denied| {
         let fault = Fault { pointer: "/url".to_owned(), detail: denied.to_string() };
         RuntimeError::AddressNotAllowed(vec![fault])
     })
