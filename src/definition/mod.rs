@@ -24,7 +24,7 @@ mod testing;
 mod variables;
 mod weight;
 
-pub use allowance::{is_enough, within};
+pub use allowance::{Allowance, is_enough, within};
 pub use bounded_jq::stack;
 pub use check::{Check, Verdict};
 pub use condition::Condition;

@@ -146,24 +146,23 @@ impl ThreadState {
     }
 
     fn escalated(&mut self, id: &str, at: Timestamp) {
-        if let Some(asked) = self.interventions.iter_mut().find(|one| one.opened.id == id) {
+        if let Some(asked) = self.intervention_mut(id) {
             asked.escalated = Some(at);
         }
     }
 
     fn resolved(&mut self, data: &InterventionResolved, at: Timestamp) {
-        let asked = self.interventions.iter_mut().find(|one| one.opened.id == data.id);
-        let Some(asked) = asked else { return };
+        let Some(asked) = self.intervention_mut(&data.id) else { return };
         asked.resolved = Some((data.clone(), at));
-        if asked.opened.kind == InterventionKind::Blocked && data.choice == RETRY {
-            for id in &asked.opened.steps {
-                if let Some(step) = self.plan.find(id.as_str()) {
-                    let own = &mut self.steps[step].own;
-                    own.stop();
-                    // The person gives it all attempts of its retry policy.
-                    own.failures = 0;
-                }
-            }
+        if asked.opened.kind != InterventionKind::Blocked || data.choice != RETRY {
+            return;
+        }
+        for id in asked.opened.steps.clone() {
+            self.change(&id, |step| {
+                step.own.stop();
+                // The person gives it all attempts of its retry policy.
+                step.own.failures = 0;
+            });
         }
     }
 

@@ -8,6 +8,7 @@
 use super::Who;
 use super::choices::{CHANGED, EXPIRED, POLICY};
 use super::decision::Decision;
+use super::fallback::too_much;
 use super::four_eyes::terms;
 use super::state::ThreadState;
 use super::wait::{fault, filled_in, limit, read};
@@ -45,6 +46,11 @@ pub(super) fn ask(
     let (approvers, not_by) = said.ok_or_else(|| {
         fault("`approvers` is a list of at most 100 names or roles, and `notBy` is \"starter\"")
     })?;
+    // The state keeps every question of the thread, and whoever drives it next has to hold them all.
+    let (max_thread, taken) = (decision.moment.max_thread, decision.state.weight());
+    if taken.saturating_add(with.as_str().len()) > max_thread {
+        return Err(too_much(max_thread));
+    }
     let data =
         StepWaiting { reason: StepWaiting::APPROVAL.to_owned(), until, ..StepWaiting::default() };
     decision.emit_on(step, EventBody::StepWaiting, data);
@@ -169,7 +175,8 @@ pub(super) fn waiting(state: &ThreadState) -> Vec<StepIx> {
 }
 
 fn open_question<'a>(state: &'a ThreadState, step: &StepId) -> Option<&'a InterventionOpened> {
-    let mut open = state.open_interventions().map(|one| &one.opened);
+    // The open ones are the newest, whatever has been asked before.
+    let mut open = state.open_interventions().rev().map(|one| &one.opened);
     open.find(|one| one.kind == InterventionKind::Approval && one.steps.contains(step))
 }
 

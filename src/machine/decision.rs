@@ -117,7 +117,7 @@ impl<'a> Decision<'a> {
 
     /// Returns the resolution of an intervention, with the digest of its question.
     pub(super) fn settled(&self, id: String, choice: &str, who: &Who) -> InterventionResolved {
-        let asked = self.state.interventions.iter().find(|one| one.opened.id == id);
+        let asked = self.state.intervention(&id);
         InterventionResolved {
             digest: asked.and_then(|one| one.opened.digest.clone()),
             id,

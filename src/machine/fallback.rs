@@ -31,12 +31,12 @@ pub(super) fn stand_in(
     })
 }
 
-/// The failure of an attempt, or of a fallback, whose output would make a thread take more than `most`
-/// bytes: whoever drives it next has to hold all of it as well.
+/// The failure of an attempt, or of a fallback, whose output or question would make a thread take more
+/// than `most` bytes: whoever drives it next has to hold all of it as well.
 pub fn too_much(most: usize) -> Failure {
     let message = format!(
-        "the outputs of this thread have more than {most} bytes in all, which is the most that this \
-         server holds of one thread (RETHREAD_MEMORY_LIMIT)"
+        "the outputs and questions of this thread have more than {most} bytes in all, which is the most \
+         that this server holds of one thread (RETHREAD_MEMORY_LIMIT)"
     );
     Failure::permanent(codes::PAYLOAD_TOO_LARGE, Category::Resource, message)
 }

@@ -311,8 +311,18 @@ impl ThreadState {
         planned.depends_on.iter().all(|&need| self.steps[need].status().is_terminal())
     }
 
+    /// Returns the intervention of this id. The newest ones are found at once, whatever was asked
+    /// before.
+    pub(super) fn intervention(&self, id: &str) -> Option<&Intervention> {
+        self.interventions.iter().rev().find(|one| one.opened.id == id)
+    }
+
+    pub(super) fn intervention_mut(&mut self, id: &str) -> Option<&mut Intervention> {
+        self.interventions.iter_mut().rev().find(|one| one.opened.id == id)
+    }
+
     /// Returns the interventions that wait for a decision, oldest first.
-    pub fn open_interventions(&self) -> impl Iterator<Item = &Intervention> {
+    pub fn open_interventions(&self) -> impl DoubleEndedIterator<Item = &Intervention> {
         self.interventions.iter().filter(|one| one.resolved.is_none())
     }
 

@@ -12,7 +12,7 @@ use super::Template;
 use super::lookup::Lookup;
 use super::parts::Piece;
 use crate::definition::reference::{Found, Root};
-use crate::definition::{Scope, scan};
+use crate::definition::{Scope, allowance, scan};
 
 /// The most parts of an authority: no host has more, and each is compared with all others.
 const MAX_PARTS: usize = 32;
@@ -49,6 +49,7 @@ impl Template {
         let mut lookup = Lookup::default();
         let fragments: Vec<_> =
             self.url.iter().filter_map(|piece| fragment(piece, scope, &mut lookup)).collect();
+        allowance::fill(lookup.read);
         judge(&fragments).map_err(|reference| Astray(reference.to_owned()))
     }
 }

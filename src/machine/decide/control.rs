@@ -256,7 +256,7 @@ fn resolution(
     seen: Option<&str>,
     who: &Who,
 ) -> Result<InterventionResolved, Rejection> {
-    let found = decision.state.interventions.iter().find(|one| one.opened.id == id);
+    let found = decision.state.intervention(&id);
     let found = found.ok_or(Rejection::NoIntervention)?;
     if let Some((decided, _)) = &found.resolved {
         let (choice, by) = (decided.choice.clone(), decided.by.clone());
@@ -286,7 +286,7 @@ fn resolve(
     decided: InterventionResolved,
     who: &Who,
 ) -> Result<(), Rejection> {
-    let asked = decision.state.interventions.iter().find(|one| one.opened.id == decided.id);
+    let asked = decision.state.intervention(&decided.id);
     let asked = asked.map(|one| (one.opened.kind, one.opened.steps.clone()));
     let (kind, steps) = asked.ok_or(Rejection::NoIntervention)?;
     let plan = decision.plan;

@@ -12,7 +12,7 @@ use super::super::attempt::{ask_again, deliver};
 use super::super::decision::Decision;
 use super::super::interventions::close_for_fork;
 use super::super::{Moment, ThreadState, Who, approval, bounds, four_eyes};
-use crate::definition::{Action, Plan, StepIx};
+use crate::definition::{self, Action, Allowance, Plan, StepIx};
 use crate::model::{
     Event, EventBody, Json, StepEdited, StepId, StepStatus, ThreadStatus, WorkflowForked,
 };
@@ -48,6 +48,14 @@ pub enum ForkRejection {
 
 /// Decides how a fork goes on from the history it has, and folds the events into `state`.
 pub fn fork(
+    state: &mut ThreadState,
+    fork: Fork,
+    moment: Moment,
+) -> Result<Vec<Event>, ForkRejection> {
+    definition::within(Allowance::DECISION, || decided(state, fork, moment))
+}
+
+fn decided(
     state: &mut ThreadState,
     fork: Fork,
     moment: Moment,

@@ -13,13 +13,8 @@ use super::bounds;
 use super::decision::{Decided, Decision};
 use super::ready::advance;
 use super::{Command, Moment, Rejection, ThreadState};
-use crate::definition::{self, Plan};
+use crate::definition::{self, Allowance, Plan};
 use crate::model::{Event, EventBody, ThreadId, WorkflowStart};
-
-/// The work that all conditions and checks of one decision may do, in units of about a tenth of a
-/// microsecond. It is a few seconds, enough for a thousand of them over a megabyte; nobody waits
-/// for it, since large decisions are made apart.
-const ALLOWANCE: u64 = 20_000_000;
 
 /// Begins a thread with its `workflow_start` alone. [`Command::Advance`] starts the first steps.
 pub fn start(
@@ -43,7 +38,7 @@ pub fn decide(
     command: Command,
     moment: Moment,
 ) -> Result<Decided, Rejection> {
-    definition::within(ALLOWANCE, || decided(state, command, moment))
+    definition::within(Allowance::DECISION, || decided(state, command, moment))
 }
 
 fn decided(

@@ -101,3 +101,17 @@ fn outputs_that_take_the_place_of_others_are_bounded_together() {
     assert_eq!(stage.status("s19"), StepStatus::Failed);
     assert!(stage.state.weight() < 10 * MEGABYTE);
 }
+
+#[test]
+fn questions_are_bounded_with_the_rest_of_their_thread() {
+    let mut stage =
+        after_l((0..40).map(|at| step(at, "approval", &json!({ "prompt": "{l.output}" }))));
+    stage.moment.max_thread = MEGABYTE;
+    goes_on(&mut stage, &json!("x".repeat(60 << 10)));
+    let asked = stage.state.open_interventions().count();
+    assert!((10..18).contains(&asked), "{asked}");
+    assert!(stage.state.weight() < MEGABYTE);
+    assert_eq!(stage.status("s0"), StepStatus::Waiting);
+    let error = stage.state.steps[40].own.error.as_ref().map(|error| error.code.as_str());
+    assert_eq!((stage.status("s39"), error), (StepStatus::Failed, Some("payload_too_large")));
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::query::persistently;
-use crate::definition::StepIx;
+use crate::definition::{self, Allowance, StepIx};
 use crate::explain::{self, Answering, Explanation, Facts, Hands, KnownCircuit, Letter};
 use crate::machine::ThreadState;
 use crate::model::{ThreadId, Timestamp};
@@ -186,12 +186,19 @@ fn silences(core: &Core, state: &ThreadState) -> BTreeMap<StepIx, Duration> {
         .collect()
 }
 
-/// Returns what this replica knows of the circuits of steps that wait for their next attempt.
+/// Returns what this replica knows of the circuits of steps that wait for their next attempt. To know
+/// a circuit, its step is filled in as its next attempt would be: of a thread whose steps read much,
+/// only the first ones are.
 fn circuits(core: &Core, state: &ThreadState) -> BTreeMap<StepIx, KnownCircuit> {
+    definition::within(Allowance::LOOK, || known_circuits(core, state))
+}
+
+fn known_circuits(core: &Core, state: &ThreadState) -> BTreeMap<StepIx, KnownCircuit> {
     let waiting = state
         .placed()
         .filter(|(.., step)| step.own.is_retrying() || step.compensation.is_retrying());
     waiting
+        .take_while(|_| !definition::is_enough())
         .filter_map(|(at, ..)| {
             let circuit = circuit_of(core, state, at)?;
             let seen = core.breakers.look(&circuit);

@@ -135,7 +135,10 @@ async fn make(
     let mut history = History::read(core, &thread, from).await?;
     let who = Who { by, reason, on_behalf_of, role };
     let how = checked(core, (&origin.namespace(), &history.state.plan), how, who).await?;
-    let events = decide_fork(&mut history.state, how, moment).map_err(|fault| refused(&fault))?;
+    let decide = || decide_fork(&mut history.state, how, moment);
+    let decided = core.aside.try_run(&origin.namespace(), decide).await;
+    let crowded = |_crowded| RuntimeError::Overloaded { retry_after: RETRY_AFTER };
+    let events = decided.map_err(crowded)?.map_err(|fault| refused(&fault))?;
     history.add_own(core, &events);
     let key = idempotency_key.filter(|_| chosen.is_none());
     let plan = Arc::clone(&history.state.plan);

@@ -3,6 +3,8 @@
 //! The index is a view of the journal: each row is made from the folded state, by the append that
 //! changes it (`append`), and by `verify` to compare. Nothing is decided here or from the index.
 
+use std::collections::BTreeSet;
+
 use super::query::{listed, read_cursor, write_cursor};
 use crate::contract::{Intervention, InterventionStatus};
 use crate::machine::{self, ThreadState};
@@ -44,9 +46,9 @@ pub(in crate::runtime) fn rows(state: &ThreadState, events: &[Event]) -> Vec<Int
         | EventBody::WorkflowFailed(_)
         | EventBody::WorkflowAborted(_) => None,
     });
-    let touched: Vec<&str> = touched.collect();
+    let touched: BTreeSet<&str> = touched.collect();
     let all = state.interventions.iter();
-    all.filter(|one| touched.contains(&one.opened.id.as_str())).map(|one| row(state, one)).collect()
+    all.filter(|one| touched.contains(one.opened.id.as_str())).map(|one| row(state, one)).collect()
 }
 
 /// Returns the index's rows of all interventions of a thread.

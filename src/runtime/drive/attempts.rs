@@ -15,13 +15,17 @@ use super::breakers::{Aim, Breakers, CircuitId, Target};
 use super::driver::Driver;
 use super::outcome::{Message, Outcome};
 use super::pulses::{Pulses, Watch};
-use crate::definition::{self, Action, PlanStep, Scope, StepIx, StepView, Work};
+use crate::definition::{self, Action, Allowance, PlanStep, Scope, StepIx, StepView, Work};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Redactor, Secrets, StepExecutor};
 use crate::machine::{AttemptId, Effect, Report, ThreadState};
 use crate::model::{Category, Failure, Json, StaleAction, ThreadId, codes};
 use crate::runtime::core::Core;
 use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::MAX_COMMIT_BYTES;
+
+/// The time after which the rest of the attempts is begun in another piece of work: each of a thousand
+/// filters may take a millisecond.
+const LONG: Duration = Duration::from_millis(10);
 
 /// Carries effects out. Attempts that need no waiting are done at once and their outcomes returned,
 /// as many as are decided together; the others report to the driver.
@@ -42,17 +46,21 @@ pub(in crate::runtime) fn perform(driver: &mut Driver, effects: Vec<Effect>) -> 
         }
     }
     driver.lack = None;
-    definition::within(u64::MAX, || begin_all(driver))
+    definition::within(Allowance::ATTEMPTS, || begin_all(driver))
 }
 
 /// Begins the attempts that wait for it, as many as there is room for, until they have made enough
 /// work. One that needs no place does not wait behind others that do.
 fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
     let (mut done, mut bytes) = (Vec::new(), 0_usize);
+    let core = Arc::clone(&driver.core);
+    let clock = &core.parts.clock;
+    let ends = clock.monotonic().saturating_add(LONG);
     let mut waiting = VecDeque::new();
     while bytes < MAX_COMMIT_BYTES
         && driver.lack != Some(Lack::Memory)
         && !definition::is_enough()
+        && clock.monotonic() < ends
         && let Some(next) = driver.to_begin.pop_front()
     {
         // The same commit, or a message since, may have ended it.

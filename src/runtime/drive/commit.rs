@@ -8,7 +8,7 @@ use crate::store::{FORK_LABEL, Records, Summary};
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Commit {
     pub(in crate::runtime) events: Vec<Event>,
-    /// The bytes of the outputs in the events.
+    /// The bytes of the outputs and the questions in the events.
     pub(in crate::runtime) output_bytes: usize,
     /// To be carried out once the events are durable.
     pub(in crate::runtime) effects: Vec<Effect>,
@@ -17,11 +17,8 @@ pub(in crate::runtime) struct Commit {
 
 impl Commit {
     pub(in crate::runtime) fn add(&mut self, decided: Decided) {
-        let outputs = decided.events.iter().map(|event| {
-            let EventBody::StepComplete(fact) = &event.body else { return 0 };
-            fact.data.output.as_str().len()
-        });
-        self.output_bytes = outputs.fold(self.output_bytes, usize::saturating_add);
+        let authored = decided.events.iter().map(|event| authored(&event.body));
+        self.output_bytes = authored.fold(self.output_bytes, usize::saturating_add);
         self.events.extend(decided.events);
         self.effects.extend(decided.effects);
     }
@@ -39,6 +36,17 @@ impl Commit {
     pub(in crate::runtime) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.taken.is_empty()
     }
+}
+
+/// Returns the bytes of an event that authors or targets of steps choose.
+fn authored(body: &EventBody) -> usize {
+    if let EventBody::StepComplete(fact) = body {
+        return fact.data.output.as_str().len();
+    }
+    if let EventBody::StepWaiting(fact) = body {
+        return fact.data.output.as_ref().map_or(0, |output| output.as_str().len());
+    }
+    if let EventBody::InterventionOpened(opened) = body { opened.prompt.len() } else { 0 }
 }
 
 /// Encodes the events as one record; `None` if there are none.
@@ -77,4 +85,21 @@ pub(in crate::runtime) fn labels(metadata: &Json) -> Vec<(String, String)> {
     };
     let named = members.into_iter().filter(|(key, _)| key != FORK_LABEL);
     named.filter_map(|(key, value)| Some((key, scalar(value)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::tests::theatre::Stage;
+
+    #[test]
+    fn outputs_and_questions_count_in_a_commit() {
+        let with = serde_json::json!({ "prompt": "x".repeat(500) });
+        let step = serde_json::json!({ "id": "a", "kind": "approval", "with": with });
+        let mut stage = Stage::new(serde_json::json!([step]));
+        stage.advance();
+        let mut commit = Commit::default();
+        commit.add(Decided { events: stage.journal, ..Decided::default() });
+        assert_eq!(commit.output_bytes, 500);
+    }
 }

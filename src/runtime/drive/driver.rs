@@ -127,6 +127,8 @@ impl Driver {
 
     /// Decides a command; one that comes too late changes nothing.
     pub(in crate::runtime) async fn decide(&mut self, command: Command, commit: &mut Commit) {
+        // Of many decisions in a row, each of which is made at once, a task makes only some at a time.
+        tokio::task::coop::consume_budget().await;
         match self.core.decide(&mut self.state, command).await {
             Ok(decided) => {
                 self.unfinished |= decided.unfinished;

@@ -12,6 +12,7 @@ use super::support::{Client, Home, Recorder, beside, eventually, on_stores};
 on_stores!([sqlite, postgres] [
     a_full_replica_is_told_with_how_many_are_before,
     a_retry_is_told_and_made_now,
+    of_steps_that_read_much_only_the_first_are_looked_at,
     an_open_circuit_is_told_with_its_half_open_moment,
     a_target_that_asked_to_be_left_alone_is_told,
     a_sleep_is_told_and_ended,
@@ -113,6 +114,30 @@ async fn a_retry_is_told_and_made_now(home: Home) {
     act(&client, &retry).await;
     client.completed("t").await;
     assert_eq!(cause(&client, "t", "completed").await["call"], Value::Null);
+}
+
+async fn of_steps_that_read_much_only_the_first_are_looked_at(home: Home) {
+    let server = home.launch().start().await;
+    let client = server.client();
+    // Each reference reads some twenty megabytes on its way to the innermost value.
+    let nested = (0..40).fold(json!(1), |inner, _| json!({ "p": "x".repeat(24_000), "a": inner }));
+    let body = format!("{{input{}}}", ".a".repeat(40));
+    let steps: Vec<Value> = (0..4)
+        .map(|at| {
+            json!({ "id": format!("s{at}"), "kind": "http",
+                "with": { "url": "http://127.0.0.1:1/", "json": body },
+                "retry": { "maxAttempts": 2, "initialInterval": "10m", "maxInterval": "1h" } })
+        })
+        .collect();
+    let workflow = json!({ "name": "w", "steps": steps });
+    client.invoke(&json!({ "workflow": workflow, "input": nested, "threadId": "t" })).await;
+    let causes = eventually("all four retry", async || {
+        let causes = told(&client, "t").await["causes"].as_array().unwrap().clone();
+        (causes.len() == 4 && causes.iter().all(|one| one["kind"] == "retry")).then_some(causes)
+    })
+    .await;
+    assert!(causes[0]["detail"]["circuit"]["key"].is_string(), "{causes:#?}");
+    assert_eq!(causes[3]["detail"]["circuit"], Value::Null, "{causes:#?}");
 }
 
 async fn an_open_circuit_is_told_with_its_half_open_moment(home: Home) {
