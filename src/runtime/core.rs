@@ -23,6 +23,7 @@ use crate::runtime::drive::breakers::Breakers;
 use crate::runtime::drive::outcome::Message;
 use crate::runtime::drive::plans::PlanCache;
 use crate::runtime::drive::pulses::Pulses;
+use crate::runtime::drive::weights::Weights;
 use crate::runtime::feed::heads::{Feed, Follow};
 use crate::runtime::feed::shared::SharedEvents;
 use crate::runtime::lease::authority::Authority;
@@ -74,6 +75,8 @@ pub(super) struct Core {
     pub(super) plans: PlanCache,
     /// The place for work that may take long.
     pub(super) aside: Aside,
+    /// The memory of driven threads.
+    pub(super) weights: Arc<Weights>,
     /// The places of attempts under way.
     pub(super) places: Places,
     pub(super) estimates: Estimates,
@@ -152,6 +155,7 @@ impl Core {
         let suspects = Arc::new(Suspects::new(parts.settings.max_recoveries));
         let plans = PlanCache::within(&parts.memory);
         let affordable = parts.memory.share(Pool::Attempts) / ATTEMPT_BYTES;
+        let weights = Weights::new(&parts.memory);
         let places = Places::new(parts.settings.max_attempts.min(affordable).max(FEWEST_ATTEMPTS));
         Self {
             parts,
@@ -160,6 +164,7 @@ impl Core {
             plans,
             aside: Aside::default(),
             places,
+            weights,
             estimates: Estimates::default(),
             breakers: Arc::new(breakers),
             roster: Arc::default(),
@@ -338,8 +343,7 @@ impl Core {
     /// Returns how many more threads this replica may drive: none while the driven ones fill their
     /// share of memory, so that more threads wait in the queue or for another replica.
     pub(super) fn room(&self) -> usize {
-        let memory = &self.parts.memory;
-        if memory.is_short() || memory.used(Pool::Threads) >= memory.share(Pool::Threads) {
+        if self.parts.memory.is_short() || self.weights.are_full() {
             return 0;
         }
         let taken = self.driving() + self.adopting.load(Ordering::Relaxed);

@@ -13,6 +13,7 @@ use super::suspects::Place;
 use super::verdict::{Evidence, LOADS_AFTER_LIMIT, Losses, Remedy, judge, remedy};
 use crate::machine::{Command, Takeover, ThreadState};
 use crate::model::{Backoff, RecoveryCause};
+use crate::observe::Overloaded;
 use crate::runtime::core::{Core, Pending};
 use crate::runtime::drive::driver::Driver;
 use crate::runtime::drive::load::{LoadError, Loaded, load};
@@ -24,9 +25,9 @@ use crate::store::Claimed;
 
 /// The interval of checks whether a thread's earlier driver here has gone.
 const EARLIER_DRIVER_CHECK: Duration = Duration::from_millis(5);
-/// How long a suspect that finds no place is set aside: the suspects before it need about that long
+/// How long a thread that finds no room is set aside: the suspects before it need about that long
 /// to make progress, and thousands of them must not keep the store busy with claims.
-const SUSPECT_PAUSE: Duration = Duration::from_secs(5);
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
 /// How long a thread that seems to kill whoever loads it is set aside, at first and at the most:
 /// the time doubles with each loss. Threads that were claimed by several replicas in a row that
 /// could not stay go on soon; a thread that does kill harms little, and a newer server with the
@@ -84,6 +85,7 @@ impl Adoption {
         };
         let loaded = match self.load().await {
             Some(Ok(loaded)) => loaded,
+            Some(Err(LoadError::Overloaded(_))) => return self.release_for_later().await,
             Some(Err(error)) => return self.release_unloadable(&error).await,
             None => return,
         };
@@ -143,6 +145,7 @@ impl Adoption {
         }
         let loaded = match self.load().await {
             Some(Ok(loaded)) => loaded,
+            Some(Err(LoadError::Overloaded(_))) => return self.release_for_later().await,
             Some(Err(error)) => return self.release_unloadable(&error).await,
             None => return,
         };
@@ -159,6 +162,10 @@ impl Adoption {
         self.persistently(|| async {
             // The semaphore is never closed, so there is always a permit to wait for.
             let _permit = core.loads.acquire().await;
+            // Threads may have grown, or others been loaded, since it was claimed.
+            if core.weights.are_full() {
+                return Err(LoadError::Overloaded(Overloaded));
+            }
             load(core, &claimed.thread_id, None).await
         })
         .await
@@ -291,9 +298,15 @@ impl Adoption {
 
     /// Releases a suspect for which there is no place now.
     async fn release_suspect(&self) {
-        let Self { core, authority, claimed, .. } = self;
+        let Self { claimed, .. } = self;
         tracing::debug!(thread = %claimed.thread_id, losses = claimed.claims, "a suspect waits");
-        let pause = SUSPECT_PAUSE.mul_f64(0.5 + core.parts.entropy.unit());
+        self.release_for_later().await;
+    }
+
+    /// Releases a thread that there is no room for now.
+    async fn release_for_later(&self) {
+        let Self { core, authority, claimed, .. } = self;
+        let pause = NO_ROOM_PAUSE.mul_f64(0.5 + core.parts.entropy.unit());
         let later = core.parts.clock.now().plus(pause);
         release(core, authority, (&claimed.thread_id, claimed.epoch), later).await;
     }

@@ -25,6 +25,8 @@ pub(in crate::runtime) const ASK_EVERY: Duration = Duration::from_millis(100);
 pub(in crate::runtime) enum Lack {
     Place,
     Memory,
+    /// The thread's turn to grow.
+    Turn,
 }
 
 /// The place and the memory of an attempt under way.

@@ -58,7 +58,7 @@ fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
     let ends = clock.monotonic().saturating_add(LONG);
     let mut waiting = VecDeque::new();
     while bytes < MAX_COMMIT_BYTES
-        && driver.lack != Some(Lack::Memory)
+        && !matches!(driver.lack, Some(Lack::Memory | Lack::Turn))
         && !definition::is_enough()
         && clock.monotonic() < ends
         && let Some(next) = driver.to_begin.pop_front()
@@ -67,7 +67,8 @@ fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
         if !driver.state.is_running(next) {
             continue;
         }
-        match begin(driver, next) {
+        let may_begin = if driver.may_grow() { Ok(()) } else { Err(Lack::Turn) };
+        match may_begin.and_then(|()| begin(driver, next)) {
             Ok(None) => {}
             Ok(Some(outcome)) => {
                 bytes = bytes.saturating_add(outcome.weight());

@@ -11,10 +11,10 @@ use super::admission::{ASK_EVERY, Lack};
 use super::commit::Commit;
 use super::outcome::{Message, Outcome};
 use super::tail::Tail;
+use super::weights::{TURN, Turn, Weight};
 use crate::executor::Place;
 use crate::machine::{AttemptId, Command, ThreadState};
 use crate::model::Epoch;
-use crate::observe::{Pool, Reservation};
 use crate::runtime::claim::recovering::Recovering;
 use crate::runtime::core::Core;
 use crate::runtime::lease::authority::Authority;
@@ -44,7 +44,9 @@ pub(in crate::runtime) struct Driver {
     /// A place for the first of them that needs one.
     pub(in crate::runtime) place: Option<Place>,
     /// The memory that the thread takes, and the bytes appended since it was weighed.
-    pub(in crate::runtime) held: (Reservation, usize),
+    pub(in crate::runtime) held: (Weight, usize),
+    /// The thread's turn to grow while the memory of threads is taken, and when it ends.
+    pub(in crate::runtime) turn: Option<(Turn, Duration)>,
     /// Whether messages are known to wait in the thread's inbox.
     pub(in crate::runtime) mail: bool,
     /// The recovery that the first append makes durable.
@@ -88,7 +90,7 @@ impl Driver {
         core.enter(&state.thread_id, sender.clone())?;
         let attempts = authority.attempts();
         let tail = Tail::of(&state);
-        let held = (core.parts.memory.note(Pool::Threads, state.weight()), 0);
+        let held = (core.weights.weigh(state.thread_id.namespace(), state.weight()), 0);
         Some(Self {
             core,
             authority,
@@ -102,6 +104,7 @@ impl Driver {
             lack: None,
             place: None,
             held,
+            turn: None,
             mail: false,
             recovering: None,
             suspect: None,
@@ -145,8 +148,8 @@ impl Driver {
     pub(in crate::runtime) fn affordable(&mut self, outcome: Outcome) -> Outcome {
         let Some(output) = outcome.output() else { return outcome };
         let most = self.core.max_thread();
-        let (reservation, since) = &self.held;
-        if reservation.bytes().saturating_add(*since).saturating_add(output) <= most {
+        let (weight, since) = &self.held;
+        if weight.bytes().saturating_add(*since).saturating_add(output) <= most {
             return outcome;
         }
         self.weigh();
@@ -154,6 +157,12 @@ impl Driver {
             return outcome;
         }
         outcome.too_much(most)
+    }
+
+    /// Counts bytes that the thread has just grown by, before they are appended.
+    pub(in crate::runtime) fn swell(&mut self, bytes: usize) {
+        let weight = &mut self.held.0;
+        weight.set(weight.bytes().saturating_add(bytes));
     }
 
     /// Counts appended bytes, and weighs the thread again once its memory may have changed much.
@@ -169,6 +178,26 @@ impl Driver {
         self.held.1 = 0;
     }
 
+    /// Returns whether the thread may grow by another attempt: at once while there is memory for more,
+    /// else when it has the turn.
+    pub(in crate::runtime) fn may_grow(&mut self) -> bool {
+        if !self.core.weights.are_full_for(&self.state.thread_id.namespace()) {
+            self.turn = None;
+            return true;
+        }
+        let now = self.core.parts.clock.monotonic();
+        self.turn = self.turn.take().filter(|(_, ends)| now < *ends);
+        if self.turn.is_none() {
+            self.begin_turn(self.core.weights.try_turn());
+        }
+        self.turn.is_some()
+    }
+
+    fn begin_turn(&mut self, turn: Option<Turn>) {
+        let ends = self.core.parts.clock.monotonic().saturating_add(TURN);
+        self.turn = turn.map(|turn| (turn, ends));
+    }
+
     /// Waits for an attempt, a message, a timer, or the end of this replica's authority.
     pub(in crate::runtime) async fn next(&mut self) -> Woken {
         let draining = self.core.draining.is_cancelled();
@@ -177,6 +206,8 @@ impl Driver {
         }
         let namespace = self.state.thread_id.namespace();
         let wait = self.state.next_wake().map(|due| due.since(self.core.parts.clock.now()));
+        let clock = &self.core.parts.clock;
+        let turn = self.turn.as_ref().map(|(_, ends)| ends.saturating_sub(clock.monotonic()));
         tokio::select! {
             biased;
             () = self.authority.lost() => Woken::Stop,
@@ -187,6 +218,14 @@ impl Driver {
             },
             place = self.core.places.take(&namespace), if self.lack == Some(Lack::Place) => {
                 self.place = place.ok();
+                Woken::Room
+            }
+            turn = self.core.weights.turn(), if self.lack == Some(Lack::Turn) => {
+                self.begin_turn(turn);
+                Woken::Room
+            }
+            () = due(turn), if turn.is_some() => {
+                self.turn = None;
                 Woken::Room
             }
             () = tokio::time::sleep(ASK_EVERY), if self.lack == Some(Lack::Memory) => Woken::Room,

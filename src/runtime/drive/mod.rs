@@ -18,3 +18,4 @@ pub(super) mod release;
 pub(super) mod run;
 pub(super) mod snapshots;
 pub(super) mod tail;
+pub(super) mod weights;

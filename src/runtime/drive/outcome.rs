@@ -1,9 +1,12 @@
 //! The messages to a driver: outcomes of attempts, and that the thread's inbox has messages.
 
-use crate::definition::Work;
+use crate::definition::{Fallback, Plan, Work};
 use crate::executor::AttemptError;
 use crate::machine::{AttemptId, Command, Report, too_much};
 use crate::model::{Category, Failure, Json, codes};
+
+/// The bytes of an output that a thread takes whatever memory is left: its attempt was let begin.
+const SMALL_OUTPUT: usize = 4 << 10;
 
 /// A message to a driver.
 #[derive(Debug)]
@@ -54,6 +57,18 @@ impl Outcome {
         match &self.report {
             Report::Done { output, .. } => Some(output.as_str().len()),
             Report::Failed { .. } | Report::Slow | Report::Stale { .. } => None,
+        }
+    }
+
+    /// Returns whether the thread may become larger by this outcome: by its output, or by one that
+    /// takes its place.
+    pub(in crate::runtime) fn grows(&self, plan: &Plan) -> bool {
+        match &self.report {
+            Report::Done { output, .. } => output.as_str().len() > SMALL_OUTPUT,
+            Report::Failed { .. } => {
+                matches!(plan.steps[self.attempt.step].fallback, Some(Fallback::Output(_)))
+            }
+            Report::Slow | Report::Stale { .. } => false,
         }
     }
 

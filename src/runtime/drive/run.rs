@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::admission::Lack;
 use super::append::Standing;
 use super::attempts::perform;
 use super::commit::Commit;
@@ -100,12 +101,17 @@ impl Driver {
         let done = self.perform(effects).await;
         self.done.extend(done);
         let stays = matches!(self.disposition(), Disposition::Keep);
+        if !self.may_take_next() {
+            self.lack = Some(Lack::Turn);
+        }
+        let stuck = self.lack == Some(Lack::Turn);
         let begins = !self.to_begin.is_empty() && self.lack.is_none();
         if begins {
             // What is left of a piece of work that was long enough: others go first.
             tokio::task::yield_now().await;
         }
-        let waits = self.done.is_empty() && !begins && !self.mail && !self.unfinished && stays;
+        let rests = (self.done.is_empty() && !self.unfinished) || stuck;
+        let waits = rests && !begins && !self.mail && stays;
         let woken = if waits { Some(self.next().await) } else { None };
         match woken {
             Some(Woken::Stop) => return false,
@@ -120,18 +126,22 @@ impl Driver {
             && let Some(outcome) = self.next_report()
         {
             bytes = bytes.saturating_add(outcome.weight());
+            let before = commit.output_bytes;
             self.ended(outcome, commit).await;
+            self.swell(commit.output_bytes.saturating_sub(before));
         }
         if self.mail {
             mail::take(self, commit, None).await;
         }
-        if std::mem::take(&mut self.unfinished) {
+        if self.unfinished && self.may_grow() {
+            self.unfinished = false;
             self.decide(Command::Advance, commit).await;
         }
         true
     }
 
-    /// Returns the next report that is there already; notes messages on the way to it.
+    /// Returns the next report that is there already, unless the thread has to wait before it grows by
+    /// it; notes messages on the way to it.
     fn next_report(&mut self) -> Option<Outcome> {
         while self.done.is_empty() {
             match self.inbox.try_recv().ok()? {
@@ -139,7 +149,14 @@ impl Driver {
                 Message::Mail => self.mail = true,
             }
         }
-        self.done.pop_front()
+        if self.may_take_next() { self.done.pop_front() } else { None }
+    }
+
+    /// Returns whether the next report that waits may be decided, and what an earlier decision left.
+    fn may_take_next(&mut self) -> bool {
+        let plan = &self.state.plan;
+        let grows = self.done.front().is_some_and(|next| next.grows(plan)) || self.unfinished;
+        !grows || self.may_grow()
     }
 
     async fn ended(&mut self, outcome: Outcome, commit: &mut Commit) {

@@ -88,3 +88,52 @@ async fn steps_that_send_much_wait_for_each_other_and_memory_stays_for_others() 
     assert!(peak < 400 << 10, "{peak} KiB");
     team.post("/threads/crowd/abort", &json!({})).await.expect(200);
 }
+
+/// A thread of 25 outputs of 900 KB, and then a call that hangs.
+fn large(target: &Recorder) -> Value {
+    let output = |at: usize| {
+        json!({ "id": format!("o{at}"), "kind": "http", "with": { "url": "http://127.0.0.1:1/" },
+            "retry": { "maxAttempts": 1 }, "fallback": { "output": "{input}" } })
+    };
+    let mut steps: Vec<Value> = (0..25).map(output).collect();
+    let before: Vec<String> = (0..25).map(|at| format!("o{at}")).collect();
+    steps.push(json!({ "id": "call", "kind": "http", "dependsOn": before,
+        "with": { "url": target.url("wait/held") } }));
+    json!({ "name": "large", "steps": steps, "output": 1 })
+}
+
+#[tokio::test]
+async fn threads_that_grow_stop_at_their_share_and_all_of_them_end() {
+    const THREADS: usize = 20;
+    /// The threads that fit into what one namespace may take.
+    const FITTING: usize = 9;
+    const MEGABYTE: f64 = 1_048_576.0;
+    let (home, target) = (Home::sqlite().await, Recorder::start().await);
+    // All threads may take 256 MiB, and those of one namespace 224 MiB.
+    let (server, team, other) = tenants(&home, "512MiB").await;
+    for at in 0..THREADS {
+        let body = json!({ "workflow": large(&target), "input": "x".repeat(900_000),
+            "threadId": format!("large{at}") });
+        team.post("/invoke/async", &body).await.expect(202);
+        if at < FITTING {
+            target.reached("held", at + 1).await;
+        }
+    }
+    for round in 0..20 {
+        serves(&other, &target, round).await;
+        let metrics = other.get("/metrics").await.expect(200);
+        let line = "rethread_memory_bytes{pool=\"threads\"} ";
+        let taken =
+            metrics.text().lines().find_map(|text| text.strip_prefix(line)?.parse::<f64>().ok());
+        assert!(taken.unwrap() < 256.0 * MEGABYTE, "{taken:?}");
+    }
+    assert!(target.hits_of("held").len() < THREADS - 5, "some of them wait");
+    assert!(server.most_memory() < 512 << 20, "{} MiB", server.most_memory() >> 20);
+    target.release("held");
+    eventually("all of them end", async || {
+        let listed = team.get("/threads?status=completed&workflow=large").await.expect(200).json();
+        (listed["items"].as_array().unwrap().len() == THREADS).then_some(())
+    })
+    .await;
+    assert_eq!(target.hits_of("held").len(), THREADS, "each once");
+}

@@ -1,0 +1,143 @@
+//! The memory of the threads that are driven here, by namespace.
+//!
+//! A thread is small when it is taken up, and grows with its outputs. Once all threads together, or
+//! those of one namespace, fill their share, no attempt is begun but by one thread at a time, in
+//! turns: it ends and gives its memory back, or the next one goes on. Threads that wait keep what
+//! they have.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::model::{Namespace, lock};
+use crate::observe::{Memory, Pool, Reservation};
+
+/// The part of the share of all threads that those of one namespace may take, in eighths.
+const EIGHTHS_OF_ONE: usize = 7;
+/// How long a thread keeps its turn: enough to end, if its steps are short; one that hangs must not
+/// hold up the others for as long.
+pub(in crate::runtime) const TURN: Duration = Duration::from_secs(10);
+
+/// The memory that driven threads take.
+#[derive(Debug)]
+pub(in crate::runtime) struct Weights {
+    memory: Arc<Memory>,
+    by_namespace: Mutex<HashMap<Namespace, usize>>,
+    turn: Arc<Semaphore>,
+}
+
+/// The memory that one thread takes, until this is dropped.
+#[derive(Debug)]
+pub(in crate::runtime) struct Weight {
+    weights: Arc<Weights>,
+    namespace: Namespace,
+    reservation: Reservation,
+}
+
+/// A thread's turn to grow.
+pub(in crate::runtime) type Turn = OwnedSemaphorePermit;
+
+impl Weights {
+    pub(in crate::runtime) fn new(memory: &Arc<Memory>) -> Arc<Self> {
+        let (memory, turn) = (Arc::clone(memory), Arc::new(Semaphore::new(1)));
+        Arc::new(Self { memory, by_namespace: Mutex::default(), turn })
+    }
+
+    /// Counts a thread of that many bytes.
+    pub(in crate::runtime) fn weigh(
+        self: &Arc<Self>,
+        namespace: Namespace,
+        bytes: usize,
+    ) -> Weight {
+        let reservation = self.memory.note(Pool::Threads, 0);
+        let mut weight = Weight { weights: Arc::clone(self), namespace, reservation };
+        weight.set(bytes);
+        weight
+    }
+
+    /// Returns whether the threads of all namespaces fill their share.
+    pub(in crate::runtime) fn are_full(&self) -> bool {
+        self.memory.used(Pool::Threads) >= self.memory.share(Pool::Threads)
+    }
+
+    /// Returns whether a thread of this namespace waits for a turn before it goes on.
+    pub(in crate::runtime) fn are_full_for(&self, namespace: &Namespace) -> bool {
+        let of_one = self.memory.share(Pool::Threads) / 8 * EIGHTHS_OF_ONE;
+        let taken = lock(&self.by_namespace).get(namespace).copied().unwrap_or(0);
+        self.are_full() || taken >= of_one
+    }
+
+    /// Takes the turn, if no other thread has it.
+    pub(in crate::runtime) fn try_turn(&self) -> Option<Turn> {
+        Arc::clone(&self.turn).try_acquire_owned().ok()
+    }
+
+    /// Waits for the turn; the threads that wait take it in the order in which they came.
+    pub(in crate::runtime) async fn turn(&self) -> Option<Turn> {
+        Arc::clone(&self.turn).acquire_owned().await.ok()
+    }
+}
+
+impl Weight {
+    /// Returns the number of bytes.
+    pub(in crate::runtime) const fn bytes(&self) -> usize {
+        self.reservation.bytes()
+    }
+
+    /// Changes the number of bytes.
+    pub(in crate::runtime) fn set(&mut self, bytes: usize) {
+        let mut all = lock(&self.weights.by_namespace);
+        let taken = all.remove(&self.namespace).unwrap_or(0).saturating_sub(self.bytes());
+        let taken = taken.saturating_add(bytes);
+        if taken > 0 {
+            all.insert(self.namespace.clone(), taken);
+        }
+        drop(all);
+        self.reservation.set(bytes);
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::MemoryMetrics;
+
+    const MEGABYTE: usize = 1 << 20;
+
+    fn named(name: &str) -> Namespace {
+        Namespace::parse(name).unwrap()
+    }
+
+    #[test]
+    fn one_namespace_fills_its_part_and_leaves_the_rest_to_others() {
+        let memory = Memory::new(32 * MEGABYTE, &MemoryMetrics::default(), Box::new(|| None));
+        let weights = Weights::new(&Arc::new(memory));
+        let full = |name: &str| weights.are_full_for(&named(name));
+        let mut first = weights.weigh(named("one"), 10 * MEGABYTE);
+        let second = weights.weigh(named("one"), 3 * MEGABYTE);
+        assert!(!full("one"));
+        first.set(11 * MEGABYTE);
+        assert!(full("one") && !full("two") && !weights.are_full());
+        let third = weights.weigh(named("two"), 2 * MEGABYTE);
+        assert!(full("two") && weights.are_full());
+        drop((first, second, third));
+        assert!(!full("one") && weights.by_namespace.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn one_thread_at_a_time_has_the_turn() {
+        let weights = Weights::new(&Arc::new(Memory::boundless()));
+        let turn = weights.try_turn();
+        assert!(turn.is_some() && weights.try_turn().is_none());
+        drop(turn);
+        assert!(weights.try_turn().is_some());
+    }
+}
