@@ -179,6 +179,14 @@ pub struct Append {
     pub notices: Vec<String>,
 }
 
+impl Append {
+    /// After which event, and up to which, subscriptions are told of it: the heads of the journal
+    /// before this write and after it.
+    pub fn told(&self) -> (Seq, Seq) {
+        (self.prev, self.records.as_ref().map_or(self.prev, Records::last))
+    }
+}
+
 /// One write of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {

@@ -64,13 +64,42 @@ impl Statements {
     fn of(schema: &Schema) -> Self {
         let shared =
             |text: &str| AssertSqlSafe(Arc::<str>::from(schema.sql(text).0)).into_sql_str();
+        let append = |with_sides| shared(&appends::statement(0, &[], with_sides).text());
+        let start = |extent| shared(&starts::statement(0, &[], extent).text());
         Self {
-            append: shared(&appends::statement(false)),
-            append_taking: shared(&appends::statement(true)),
-            start: shared(&starts::statement(Extent::Plain)),
-            start_telling: shared(&starts::statement(Extent::Telling)),
-            start_history: shared(&starts::statement(Extent::History)),
+            append: append(false),
+            append_sided: append(true),
+            start: start(Extent::Plain),
+            start_sided: start(Extent::Sided),
+            start_history: start(Extent::History),
             claim: shared(&leases::claim_statement()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Arguments;
+
+    use super::*;
+
+    #[test]
+    fn long_statements_have_no_hole_and_use_every_parameter() {
+        let append = |with_sides| appends::statement(0, &[], with_sides);
+        let start = |extent| starts::statement(0, &[], extent);
+        let all = [
+            append(false),
+            append(true),
+            start(Extent::Plain),
+            start(Extent::Sided),
+            start(Extent::History),
+        ];
+        for statement in all {
+            let text = statement.text();
+            assert!(!text.contains(['{', '}']), "{text}");
+            for place in 1..=statement.arguments().unwrap().len() {
+                assert!(text.contains(&format!("${place}::")), "${place} in {text}");
+            }
         }
     }
 }

@@ -83,9 +83,9 @@ impl Store for PostgresStore {
 #[derive(Debug, Clone)]
 pub(super) struct Statements {
     pub(super) append: SqlStr,
-    pub(super) append_taking: SqlStr,
+    pub(super) append_sided: SqlStr,
     pub(super) start: SqlStr,
-    pub(super) start_telling: SqlStr,
+    pub(super) start_sided: SqlStr,
     pub(super) start_history: SqlStr,
     pub(super) claim: SqlStr,
 }
