@@ -152,10 +152,9 @@ fn started(thread: &ThreadId, records: Records, summary: &Summary) -> Write {
         idempotency: None,
         records,
         more: Vec::new(),
-        interventions: Vec::new(),
         summary: summary.clone(),
         disposition: Disposition::Keep,
-        notices: Vec::new(),
+        sides: Vec::new(),
     }))
 }
 
@@ -169,9 +168,7 @@ fn appended(thread: &ThreadId, prev: u64, records: Records, summary: &Summary) -
         summary: summary.clone(),
         progress: true,
         disposition: if ended { Disposition::Release { wake_at: None } } else { Disposition::Keep },
-        taken: Vec::new(),
-        interventions: Vec::new(),
-        notices: Vec::new(),
+        sides: Vec::new(),
     }))
 }
 

@@ -52,6 +52,6 @@ pub trait Inbox: Send + Sync {
     /// The threads that `me` drives and that have untaken messages.
     async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError>;
 
-    /// The answer a message was taken with (see [`super::Append::taken`]), once it was.
+    /// The answer a message was taken with (see [`super::Side::Take`]), once it was.
     async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError>;
 }

@@ -46,7 +46,7 @@ pub struct InterventionCounts {
     pub resolved: u64,
 }
 
-/// The index of interventions; appends write it ([`super::Append::interventions`]).
+/// The index of interventions; writes change it ([`super::Side::Index`]).
 #[async_trait]
 pub trait Interventions: Send + Sync {
     /// An intervention by its id.

@@ -8,7 +8,7 @@ use crate::model::{
 
 #[cfg(doc)]
 use super::FORK_LABEL;
-use super::InterventionRow;
+use super::Side;
 
 /// Consecutive events of one append, as their exact bytes. One append is one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,15 +124,13 @@ pub struct Start {
     /// The events after them, row by row, if the thread begins with a history. It counts as made
     /// when the last of them were decided.
     pub more: Vec<Records>,
-    /// Interventions of these events.
-    pub interventions: Vec<InterventionRow>,
     /// Derived state.
     pub summary: Summary,
     /// `Keep`: the writer drives it from the start, under epoch 1 (if its lease has expired,
     /// nobody does and the thread is due at once). `Release`: epoch 0.
     pub disposition: Disposition,
-    /// Subscriptions, each once, that want to hear of these events.
-    pub notices: Vec<String>,
+    /// What else changes with it.
+    pub sides: Vec<Side>,
 }
 
 impl Start {
@@ -171,12 +169,8 @@ pub struct Append {
     pub progress: bool,
     /// The change of ownership.
     pub disposition: Disposition,
-    /// Messages that this write takes, each with its answer.
-    pub taken: Vec<(String, Json)>,
-    /// Interventions that this write opens or resolves, as they are afterwards.
-    pub interventions: Vec<InterventionRow>,
-    /// Subscriptions, each once, that want to hear of these events.
-    pub notices: Vec<String>,
+    /// What else changes with it.
+    pub sides: Vec<Side>,
 }
 
 impl Append {

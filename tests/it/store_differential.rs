@@ -18,7 +18,8 @@ use rethread::store::{
 
 use crate::support::beds::{Bed, TTL};
 use crate::support::writes::{
-    ASLEEP, AT, DUE, FUTURE, append, end, id, intervention, records, release, start, summary,
+    ASLEEP, AT, DUE, FUTURE, append, end, id, indexes, intervention, records, release, start,
+    summary, takes,
 };
 
 /// Histories tried, and calls in each.
@@ -274,7 +275,7 @@ impl Player {
             if step.extra % 7 == 2 {
                 // As a fork begins: with more rows, interventions, and where it comes from.
                 begin.more = (2..5).map(|seq| Records { at, ..records(seq, seq) }).collect();
-                begin.interventions = vec![intervention(text, &format!("{text}~2"), 1)];
+                begin.sides = indexes([intervention(text, &format!("{text}~2"), 1)]);
                 begin.labels.push((FORK_LABEL.to_owned(), "t0".to_owned()));
             }
             let taken = self.bed.store.thread(&thread).await.unwrap().is_some();
@@ -297,14 +298,14 @@ impl Player {
         };
         write.progress = step.extra.is_multiple_of(3);
         let taken = inbox.into_iter().take(usize::from(step.extra % 3));
-        write.taken = taken.map(|message| (message.key, Json::null())).collect();
+        write.sides = takes(taken.map(|message| (message.key, Json::null())));
         let opened =
             intervention(text, &format!("{text}-{}", step.extra % 4), u64::from(step.extra));
-        write.interventions = match step.extra % 5 {
-            0 => vec![opened],
-            1 => vec![opened.clone(), InterventionRow { resolved_at: Some(AT), ..opened }],
+        write.sides.extend(match step.extra % 5 {
+            0 => indexes([opened]),
+            1 => indexes([opened.clone(), InterventionRow { resolved_at: Some(AT), ..opened }]),
             _ => Vec::new(),
-        };
+        });
         Some(Write::Append(Box::new(write)))
     }
 

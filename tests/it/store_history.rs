@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection};
 use crate::support::beds::TTL;
 use crate::support::clock::ManualClock;
 use crate::support::postgres::TestDatabase;
-use crate::support::writes::{AT, append, appends, end, id, intervention, start, starts};
+use crate::support::writes::{AT, append, appends, end, id, indexes, intervention, start, starts};
 
 /// The last migration before the history tables.
 const BEFORE: i64 = 1;
@@ -27,7 +27,7 @@ async fn fill(store: &dyn Store, thread: &str) {
     let me = store.register("test", TTL).await.unwrap();
     store.write(me, &starts([start(thread, Disposition::Keep)])).await.unwrap();
     let opening =
-        Append { interventions: vec![intervention(thread, thread, 1)], ..append(thread, 1, 1) };
+        Append { sides: indexes([intervention(thread, thread, 1)]), ..append(thread, 1, 1) };
     store.write(me, &appends([opening])).await.unwrap();
     store.write(me, &appends([end(thread, 1, 2, ThreadStatus::Failed)])).await.unwrap();
     store.save_snapshot(&snapshot(thread)).await.unwrap();

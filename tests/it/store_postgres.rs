@@ -15,7 +15,9 @@ use sqlx::Connection;
 use tokio_util::task::TaskTracker;
 
 use crate::support::postgres::TestDatabase;
-use crate::support::writes::{ASLEEP, DUE, append, appends, id, keyed, release, start, starts};
+use crate::support::writes::{
+    ASLEEP, DUE, append, appends, id, keyed, release, start, starts, takes,
+};
 
 /// How long the races below run.
 const RACE: Duration = Duration::from_secs(4);
@@ -368,7 +370,7 @@ async fn messages_racing_with_releases_are_all_taken() {
                 let inbox = store.inbox(&claimed.thread_id).await.unwrap();
                 taken += inbox.len();
                 let write = Append {
-                    taken: inbox.into_iter().map(|m| (m.key, Json::null())).collect(),
+                    sides: takes(inbox.into_iter().map(|m| (m.key, Json::null()))),
                     ..release(claimed.thread_id.as_str(), claimed.epoch, claimed.last_seq, ASLEEP)
                 };
                 let write = appends([write]);

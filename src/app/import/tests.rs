@@ -29,7 +29,6 @@ fn start(name: &str, ended: bool) -> Write {
         idempotency: None,
         records: Records { first: 1, events: vec!["{}".to_owned()], at },
         more: Vec::new(),
-        interventions: Vec::new(),
         summary: Summary {
             status,
             completed: 0,
@@ -42,7 +41,7 @@ fn start(name: &str, ended: bool) -> Write {
             forked_from: None,
         },
         disposition: Disposition::Release { wake_at },
-        notices: Vec::new(),
+        sides: Vec::new(),
     }))
 }
 

@@ -20,7 +20,7 @@ use crate::runtime::lease::authority::Authority;
 use crate::runtime::settings::{DISK_RESERVE, RETRY_AFTER};
 use crate::runtime::types::{Invoke, Invoked, RuntimeError};
 use crate::runtime::write::writer::Committed;
-use crate::store::{Disposition, IdempotencyKey, Start, Write, WriteOutcome};
+use crate::store::{Disposition, IdempotencyKey, Side, Start, Write, WriteOutcome};
 
 /// The interval of checks whether a start of the same thread has become durable.
 const OTHER_START_CHECK: std::time::Duration = std::time::Duration::from_millis(5);
@@ -139,7 +139,7 @@ async fn create(
         begun.unfinished = advanced.unfinished;
     }
     let write = first_write(core, invoke, source, (&state, &begun.events), request)?;
-    let told = !write.notices.is_empty();
+    let told = write.sides.iter().any(|side| matches!(side, Side::Notify { .. }));
     let made = if drive_here {
         launch(core, state, begun, write).await?
     } else {
@@ -209,7 +209,6 @@ fn first_write(
         ),
         records: records(&state.thread_id, events).ok_or(RuntimeError::Internal)?,
         more: Vec::new(),
-        interventions: Vec::new(),
         summary: summary(state),
         disposition: if state.status == ThreadStatus::Queued {
             // Priority is worth seconds of waiting, so that no thread starves and no second queue
@@ -218,7 +217,7 @@ fn first_write(
         } else {
             Disposition::Keep
         },
-        notices: core.notices.wanted((&state.thread_id, &plan.name), events),
+        sides: core.notices.wanted((&state.thread_id, &plan.name), events),
     })
 }
 

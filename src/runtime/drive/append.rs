@@ -7,8 +7,9 @@ use super::commit::{Commit, records, summary};
 use super::driver::Driver;
 use crate::machine::Effect;
 use crate::model::{Event, Seq, ThreadStatus};
+use crate::runtime::calls::interventions;
 use crate::runtime::write::writer::Committed;
-use crate::store::{Append, Disposition, Write, WriteOutcome};
+use crate::store::{Append, Disposition, Side, Write, WriteOutcome};
 
 /// The driver's situation after an append.
 #[derive(Debug)]
@@ -33,6 +34,10 @@ impl Driver {
         let workflow: Arc<str> = Arc::from(self.state.workflow.name.as_str());
         let notices = self.core.notices.wanted((&thread, &workflow), &commit.events);
         let told = !notices.is_empty();
+        let mut sides = commit.sides;
+        let asked = interventions::rows(&self.state, &commit.events);
+        sides.extend(asked.into_iter().map(Side::Index));
+        sides.extend(notices);
         let append = Append {
             thread_id: thread.clone(),
             epoch: self.epoch,
@@ -41,9 +46,7 @@ impl Driver {
             summary: summary(&self.state),
             progress,
             disposition,
-            taken: commit.taken,
-            interventions: crate::runtime::calls::interventions::rows(&self.state, &commit.events),
-            notices,
+            sides,
         };
         let write = Write::Append(Box::new(append));
         match self.core.writer.commit(write, workflow, Arc::clone(&self.authority)).await {

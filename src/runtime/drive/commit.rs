@@ -2,7 +2,7 @@
 
 use crate::machine::{Decided, Effect, ThreadState};
 use crate::model::{Event, EventBody, Json, Node, ThreadId};
-use crate::store::{FORK_LABEL, Records, Summary};
+use crate::store::{FORK_LABEL, Records, Side, Summary};
 
 /// Decided events and taken messages that are not yet durable.
 #[derive(Debug, Default)]
@@ -12,7 +12,8 @@ pub(in crate::runtime) struct Commit {
     pub(in crate::runtime) output_bytes: usize,
     /// To be carried out once the events are durable.
     pub(in crate::runtime) effects: Vec<Effect>,
-    pub(in crate::runtime) taken: Vec<(String, Json)>,
+    /// Changes beside the events that go with them.
+    pub(in crate::runtime) sides: Vec<Side>,
 }
 
 impl Commit {
@@ -25,16 +26,16 @@ impl Commit {
 
     /// Takes a message with this append, and answers it.
     pub(in crate::runtime) fn answer(&mut self, key: String, answer: Json) {
-        self.taken.push((key, answer));
+        self.sides.push(Side::Take { key, answer });
     }
 
     /// Returns whether a message is taken with this append.
     pub(in crate::runtime) fn takes(&self, key: &str) -> bool {
-        self.taken.iter().any(|(taken, _)| taken == key)
+        self.sides.iter().any(|side| matches!(side, Side::Take { key: taken, .. } if taken == key))
     }
 
     pub(in crate::runtime) fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.taken.is_empty()
+        self.events.is_empty() && self.sides.is_empty()
     }
 }
 

@@ -81,9 +81,7 @@ pub(in crate::runtime) async fn release(
         summary: row.summary,
         progress: false,
         disposition: Disposition::SetAside { until },
-        taken: Vec::new(),
-        interventions: Vec::new(),
-        notices: Vec::new(),
+        sides: Vec::new(),
     };
     let workflow = Arc::from(row.workflow.as_str());
     let write = Write::Append(Box::new(append));

@@ -17,7 +17,7 @@ use url::Url;
 use super::lane::Lane;
 use super::settings::{Settings, read};
 use crate::model::{Event, Namespace, ThreadId, lock};
-use crate::store::{NoticeCount, NotificationRow};
+use crate::store::{NoticeCount, NotificationRow, Side};
 
 /// The interval at which the list is read from the store: the most that another replica's change
 /// takes.
@@ -105,13 +105,13 @@ impl Desk {
         *known = Arc::new(rest.map(|(one, kept)| (one.clone(), Arc::clone(kept))).collect());
     }
 
-    /// Returns the ids of the subscriptions that want these events of a thread of this workflow;
-    /// only subscriptions of the thread's namespace can.
+    /// Returns the notices of these events of a thread of this workflow, for every subscription that
+    /// wants them; only subscriptions of the thread's namespace can.
     pub(in crate::runtime) fn wanted(
         &self,
         (thread, workflow): (&ThreadId, &str),
         events: &[Event],
-    ) -> Vec<String> {
+    ) -> Vec<Side> {
         let known = self.known();
         let wants = |one: &&Arc<Subscription>| {
             let of = one.settings.workflow.as_deref();
@@ -119,7 +119,8 @@ impl Desk {
                 && of.is_none_or(|name| name == workflow)
                 && events.iter().any(|event| one.wants(event.body.kind()))
         };
-        known.values().filter(wants).map(|one| one.id.clone()).collect()
+        let notice = |one: &Arc<Subscription>| Side::Notify { subscription: one.id.clone() };
+        known.values().filter(wants).map(notice).collect()
     }
 
     /// Wakes the sender: something to send has become durable.

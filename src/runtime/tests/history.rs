@@ -179,10 +179,9 @@ impl History {
             idempotency: None,
             records: records(thread_id, &self.appends[0]).unwrap(),
             more: Vec::new(),
-            interventions: Vec::new(),
             summary: summary(&self.at(1)),
             disposition: Disposition::Keep,
-            notices: Vec::new(),
+            sides: Vec::new(),
         }))
     }
 
@@ -199,9 +198,7 @@ impl History {
             summary: summary(self.live()),
             progress: true,
             disposition: if last { release } else { Disposition::Keep },
-            taken: Vec::new(),
-            interventions: Vec::new(),
-            notices: Vec::new(),
+            sides: Vec::new(),
         }))
     }
 }

@@ -384,9 +384,7 @@ mod tests {
             },
             progress: false,
             disposition: Disposition::Keep,
-            taken: Vec::new(),
-            interventions: Vec::new(),
-            notices: Vec::new(),
+            sides: Vec::new(),
         }))
     }
 

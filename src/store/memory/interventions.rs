@@ -42,15 +42,6 @@ impl Interventions for MemoryStore {
 }
 
 impl State {
-    /// Puts what an append says about interventions into the index.
-    pub(super) fn index_interventions(&mut self, rows: &[InterventionRow]) {
-        for row in rows {
-            if let Some(thread) = self.threads.get_mut(&row.thread_id) {
-                thread.interventions.insert(row.id.clone(), row.clone());
-            }
-        }
-    }
-
     fn all_interventions(&self) -> impl Iterator<Item = &InterventionRow> {
         self.threads.values().flat_map(|thread| thread.interventions.values())
     }

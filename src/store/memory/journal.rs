@@ -110,9 +110,8 @@ impl State {
             interventions: BTreeMap::new(),
         };
         self.threads.insert(start.thread_id.clone(), thread);
-        self.index_interventions(&start.interventions);
         self.place(&start.thread_id, owner, wake_at);
-        self.notify((&start.thread_id, &start.notices), start.told(), now);
+        self.write_sides((&start.thread_id, start.told(), now), &start.sides);
         WriteOutcome::Written { mail: 0 }
     }
 
@@ -133,16 +132,8 @@ impl State {
         if append.progress {
             row.claims = 0;
         }
-        for (message, answer) in &mut thread.inbox {
-            let taken = append.taken.iter().find(|(key, _)| *key == message.key);
-            if let (None, Some((_, given))) = (&answer, taken) {
-                *answer = Some(given.clone());
-            }
-        }
-        let pending = thread.pending();
-        self.index_interventions(&append.interventions);
-        let head = append.records.as_ref().map_or(append.prev, Records::last);
-        self.notify((&append.thread_id, &append.notices), (append.prev, head), now);
+        self.write_sides((&append.thread_id, append.told(), now), &append.sides);
+        let pending = self.threads.get(&append.thread_id).map_or(0, Thread::pending);
         let wake_at = match append.disposition {
             Disposition::Keep => return written(pending),
             Disposition::Release { .. } if pending > 0 => Some(now),

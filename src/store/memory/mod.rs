@@ -13,6 +13,7 @@ mod journal;
 mod leases;
 mod notices;
 mod recoveries;
+mod sides;
 mod snapshots;
 mod state;
 mod store;

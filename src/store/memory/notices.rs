@@ -13,33 +13,6 @@ use super::MemoryStore;
 use super::state::{Cursor, State};
 
 impl State {
-    /// A write of events `(sent, head]` is to be told to these subscriptions; to those that are gone
-    /// by now nothing is.
-    pub(super) fn notify(
-        &mut self,
-        (thread, subscriptions): (&ThreadId, &[String]),
-        (sent, head): (Seq, Seq),
-        now: Timestamp,
-    ) {
-        for subscription in subscriptions {
-            if !self.notifications.contains_key(subscription) {
-                continue;
-            }
-            let key = (thread.clone(), subscription.clone());
-            let cursor = self.cursors.entry(key).or_insert(Cursor {
-                sent,
-                head,
-                since: now,
-                due_at: now,
-                attempts: 0,
-                leased_until: Timestamp::from_millis(0),
-                token: 0,
-                holder: 0,
-            });
-            cursor.head = head;
-        }
-    }
-
     fn held(&mut self, token: i64, notice: &Notice) -> Option<&mut Cursor> {
         let key = (notice.thread_id.clone(), notice.subscription.clone());
         self.cursors.get_mut(&key).filter(|cursor| cursor.token == token)

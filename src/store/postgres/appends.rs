@@ -84,8 +84,7 @@ pub(super) fn statement(me: Incarnation, rows: &[Row<'_>], with_sides: bool) -> 
     if with_sides {
         let mut sides = Sides::default();
         for Row { append, .. } in rows {
-            let of = (&*append.taken, &*append.interventions, &*append.notices);
-            sides.push(&append.thread_id, append.told(), of);
+            sides.push(&append.thread_id, append.told(), &append.sides);
         }
         sides.take(&mut statement);
         statement.sql(UPDATED);
@@ -145,10 +144,7 @@ impl PostgresStore {
         me: Incarnation,
         appends: &[&Append],
     ) -> Result<HashMap<String, i32>, Fault> {
-        let with_sides = appends.iter().any(|append| {
-            let none = append.taken.is_empty() && append.interventions.is_empty();
-            !(none && append.notices.is_empty())
-        });
+        let with_sides = appends.iter().any(|append| !append.sides.is_empty());
         let sql = if with_sides { &self.statements.append_sided } else { &self.statements.append };
         let rows = appends.iter().map(|append| Row::of(append)).collect::<Result<Vec<_>, _>>();
         let arguments = statement(me, &rows.map_err(Fault::Store)?, with_sides).arguments()?;

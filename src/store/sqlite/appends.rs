@@ -4,15 +4,14 @@ use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
-use crate::model::{Incarnation, ThreadId, Timestamp};
+use crate::model::{Incarnation, Seq, ThreadId, Timestamp};
 use crate::store::records::JournalRow;
 use crate::store::rows::{let_go, summary};
-use crate::store::{Append, InterventionRow, StoreError, WriteOutcome};
+use crate::store::{Append, Side, StoreError, WriteOutcome};
 
 use super::fault::Fault;
-use super::interventions::index_interventions;
-use super::notices::notify;
 use super::rows::{MAX_ROWS, room, with_rows};
+use super::sides;
 
 /// A thread that is released while messages wait for it is due at once, whatever it asked for; one
 /// that is set aside is not.
@@ -33,11 +32,6 @@ WHERE r.thread_id = w.thread_id AND r.owner = ? AND r.epoch = w.epoch AND r.last
 RETURNING thread_id, pending";
 const UPDATE_COLUMNS: usize = 12;
 
-const TAKE: &str = "
-UPDATE inbox SET answer = ?1 WHERE thread_id = ?2 AND key = ?3 AND answer IS NULL
-AND EXISTS (SELECT 1 FROM threads
-    WHERE thread_id = ?2 AND owner = ?4 AND epoch = ?5 AND last_seq = ?6)";
-
 const INSERT: &str = "
 INSERT INTO journal (thread_id, seq, first_seq, epoch, at, crc, payload)
 SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL";
@@ -56,16 +50,14 @@ pub(super) struct AppendRow {
     progress: bool,
     let_go: i32,
     wake_at: Option<i64>,
-    taken: Vec<(String, String)>,
-    interventions: Vec<InterventionRow>,
-    notices: Vec<String>,
+    sides: Vec<Side>,
+    told: (Seq, Seq),
 }
 
 impl AppendRow {
     /// Encodes an append.
     pub(super) fn encode(append: &Append) -> Result<Self, StoreError> {
         let (let_go, wake_at) = let_go(append.disposition);
-        let taken = append.taken.iter();
         Ok(Self {
             thread_id: append.thread_id.clone(),
             epoch: append.epoch,
@@ -77,9 +69,8 @@ impl AppendRow {
             progress: append.progress,
             let_go,
             wake_at: wake_at.map(Timestamp::millis),
-            taken: taken.map(|(key, answer)| (key.clone(), answer.as_str().to_owned())).collect(),
-            interventions: append.interventions.clone(),
-            notices: append.notices.clone(),
+            sides: append.sides.clone(),
+            told: append.told(),
         })
     }
 }
@@ -95,7 +86,8 @@ pub(super) async fn append_all(
     for part in appends.chunks(MAX_ROWS) {
         let mut took = Vec::with_capacity(part.len());
         for append in part {
-            took.push(take(connection, me, append).await?);
+            let fence = (append.thread_id.as_str(), me, append.epoch, append.told.0);
+            took.push(sides::take_all(connection, fence, &append.sides).await?);
         }
         let updated = update(connection, (me, now), part, &took).await?;
         insert(connection, now, part, &updated).await?;
@@ -105,28 +97,6 @@ pub(super) async fn append_all(
         }));
     }
     Ok(outcomes)
-}
-
-/// Takes messages, if the fence holds; returns how many there were.
-async fn take(
-    connection: &mut SqliteConnection,
-    me: Incarnation,
-    append: &AppendRow,
-) -> Result<i64, Fault> {
-    let mut took = 0;
-    for (key, answer) in &append.taken {
-        let taken = sqlx::query(TAKE)
-            .bind(answer.as_bytes())
-            .bind(append.thread_id.as_str())
-            .bind(key)
-            .bind(me)
-            .bind(append.epoch)
-            .bind(append.prev)
-            .execute(&mut *connection)
-            .await?;
-        took += taken.rows_affected().cast_signed();
-    }
-    Ok(took)
 }
 
 /// Updates the threads whose fence holds; returns them with their untaken messages.
@@ -162,7 +132,7 @@ async fn update(
     Ok(rows.into_iter().collect())
 }
 
-/// Inserts what the appends that passed bring: their events, their interventions, and whom to tell.
+/// Inserts what the appends that passed bring: their sides and their events.
 async fn insert(
     connection: &mut SqliteConnection,
     now: Timestamp,
@@ -170,11 +140,8 @@ async fn insert(
     updated: &HashMap<String, i64>,
 ) -> Result<(), Fault> {
     let written = appends.iter().filter(|append| updated.contains_key(append.thread_id.as_str()));
-    for append in written.clone() {
-        index_interventions(connection, &append.thread_id, &append.interventions).await?;
-        let head = append.journal.as_ref().map_or(append.prev, |row| row.seq);
-        let told = (append.thread_id.as_str(), append.notices.as_slice());
-        notify(connection, told, (append.prev, head), now).await?;
+    for AppendRow { thread_id, told, sides, .. } in written.clone() {
+        sides::write_all(connection, (thread_id, *told, now), sides).await?;
     }
     let rows = written.filter_map(|append| {
         let journal = append.journal.as_ref()?;

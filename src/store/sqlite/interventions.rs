@@ -1,9 +1,9 @@
 //! The index of interventions.
 
 use async_trait::async_trait;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Sqlite};
 
-use crate::model::{Namespace, ThreadId, Timestamp};
+use crate::model::Namespace;
 use crate::store::history_rows::{INTERVENTION_COLUMNS, RawIntervention, intervention_counts};
 use crate::store::rows::row_limit;
 use crate::store::{
@@ -11,18 +11,12 @@ use crate::store::{
 };
 
 use super::SqliteStore;
-use super::fault::{Fault, fault};
+use super::fault::fault;
 
 const INTERVENTION_COUNTS: &str = "
 SELECT (SELECT count(*) FROM interventions
         WHERE substr(thread_id, 1, instr(thread_id, '/')) = ?1 AND resolved_at IS NULL),
     (SELECT count(*) FROM interventions WHERE substr(thread_id, 1, instr(thread_id, '/')) = ?1)";
-
-const INDEX_INTERVENTION: &str = "
-INSERT INTO interventions (id, thread_id, opened_at, resolved_at, body) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET opened_at = excluded.opened_at,
-    resolved_at = excluded.resolved_at, body = excluded.body
-WHERE thread_id = excluded.thread_id";
 
 #[async_trait]
 impl Interventions for SqliteStore {
@@ -71,22 +65,4 @@ impl Interventions for SqliteStore {
         let query = sqlx::query_as(INTERVENTION_COUNTS).bind(namespace.prefix());
         query.fetch_one(&self.readers).await.map(intervention_counts).map_err(|e| fault(&e))
     }
-}
-
-/// Puts what an append of `thread` says about interventions into the index.
-pub(super) async fn index_interventions(
-    connection: &mut SqliteConnection,
-    thread: &ThreadId,
-    rows: &[InterventionRow],
-) -> Result<(), Fault> {
-    for row in rows {
-        let query = sqlx::query(INDEX_INTERVENTION)
-            .bind(&row.id)
-            .bind(thread.as_str())
-            .bind(row.opened_at.millis())
-            .bind(row.resolved_at.map(Timestamp::millis))
-            .bind(row.body.as_str().as_bytes());
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
 }

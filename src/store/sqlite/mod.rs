@@ -23,6 +23,7 @@ mod private;
 mod recoveries;
 mod retention;
 mod rows;
+mod sides;
 mod snapshots;
 mod starts;
 mod store;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::AssertSqlSafe;
 
 use crate::model::{Incarnation, Namespace, Seq, Timestamp, signed_millis};
 use crate::store::notices::{
@@ -19,13 +19,8 @@ use crate::store::rows::row_limit;
 use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
 
 use super::SqliteStore;
-use super::fault::{Fault, fault};
+use super::fault::fault;
 use super::writer::transaction;
-
-const NOTIFY: &str = "
-INSERT INTO notification_cursors (thread_id, subscription, sent, head, since, due_at)
-SELECT ?1, id, ?3, ?4, ?5, ?5 FROM notifications WHERE id = ?2
-ON CONFLICT (thread_id, subscription) DO UPDATE SET head = excluded.head";
 
 const INSERT: &str = "
 INSERT OR IGNORE INTO notifications (id, created_at, enabled, version, body, secret, namespace)
@@ -84,21 +79,6 @@ const COUNT_GIVEN_UP: &str = "UPDATE notifications SET given_up = given_up + ?2 
 const COUNTS: &str = "
 SELECT subscription, count(*), count(*) FILTER (WHERE attempts > 0), min(since)
 FROM notification_cursors GROUP BY subscription ORDER BY subscription";
-
-/// A write of events `(sent, head]` is to be told to these subscriptions.
-pub(super) async fn notify(
-    connection: &mut SqliteConnection,
-    (thread, subscriptions): (&str, &[String]),
-    (sent, head): (i64, i64),
-    now: Timestamp,
-) -> Result<(), Fault> {
-    for subscription in subscriptions {
-        let query = sqlx::query(NOTIFY).bind(thread).bind(subscription);
-        let query = query.bind(sent).bind(head).bind(now.millis());
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
 
 #[async_trait]
 impl Notices for SqliteStore {

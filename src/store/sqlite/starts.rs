@@ -4,17 +4,16 @@ use std::collections::HashSet;
 
 use sqlx::SqliteConnection;
 
-use crate::model::{Incarnation, ThreadId, Timestamp};
+use crate::model::{Incarnation, Seq, ThreadId, Timestamp};
 use crate::store::limits::IDEMPOTENCY_TTL;
 use crate::store::records::JournalRow;
 use crate::store::rows::{indexed, summary};
-use crate::store::{Disposition, InterventionRow, Start, StoreError, WriteOutcome};
+use crate::store::{Disposition, Side, Start, StoreError, WriteOutcome};
 
 use super::appends::insert_journal;
 use super::fault::Fault;
-use super::interventions::index_interventions;
-use super::notices::notify;
 use super::rows::{MAX_ROWS, room, with_list, with_rows};
+use super::sides;
 
 const KNOWN_THREADS: &str = "SELECT thread_id FROM threads WHERE thread_id IN ({})";
 
@@ -51,16 +50,14 @@ pub(super) struct StartRow {
     key: Option<(String, String)>,
     /// At least one row.
     journal: Vec<JournalRow>,
-    interventions: Vec<InterventionRow>,
     head: i64,
     at: i64,
     summary: Vec<u8>,
     status: &'static str,
     completed_at: Option<i64>,
     disposition: Disposition,
-    notices: Vec<String>,
-    /// From and to which event subscriptions are told.
-    told: (i64, i64),
+    sides: Vec<Side>,
+    told: (Seq, Seq),
 }
 
 impl StartRow {
@@ -79,15 +76,14 @@ impl StartRow {
             labels: labels.map(|(key, value)| (indexed(key), indexed(value))).collect(),
             key: key.map(|key| (indexed(&key.key), key.request_hash.clone())),
             journal: start.rows().map(JournalRow::encode).collect(),
-            interventions: start.interventions.clone(),
             head: start.newest().last().cast_signed(),
             at: start.newest().at.millis(),
             summary: summary(&start.summary)?,
             status: start.summary.status.as_str(),
             completed_at: start.summary.completed_at.map(Timestamp::millis),
             disposition: start.disposition,
-            notices: start.notices.clone(),
-            told: (start.told().0.cast_signed(), start.told().1.cast_signed()),
+            sides: start.sides.clone(),
+            told: start.told(),
         })
     }
 }
@@ -216,8 +212,7 @@ async fn insert(
     insert_rest(connection, now, starts).await
 }
 
-/// Keys, definitions, labels, interventions and whom to tell: rare beside the rows above, so one by
-/// one.
+/// Keys, definitions, labels and sides: rare beside the rows above, so one by one.
 async fn insert_rest(
     connection: &mut SqliteConnection,
     now: Timestamp,
@@ -241,9 +236,7 @@ async fn insert_rest(
             let query = sqlx::query(INSERT_LABEL).bind(start.thread_id.as_str());
             query.bind(key).bind(value).execute(&mut *connection).await?;
         }
-        index_interventions(connection, &start.thread_id, &start.interventions).await?;
-        let told = (start.thread_id.as_str(), start.notices.as_slice());
-        notify(connection, told, start.told, now).await?;
+        sides::write_all(connection, (&start.thread_id, start.told, now), &start.sides).await?;
     }
     Ok(())
 }

@@ -116,7 +116,6 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
         idempotency: None,
         records: Records { first: 1, events: vec![event.encode(&thread)], at: now },
         more: Vec::new(),
-        interventions: Vec::new(),
         summary: Summary {
             status: state.status,
             completed: 0,
@@ -129,6 +128,6 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
             forked_from: None,
         },
         disposition: Disposition::Release { wake_at: Some(now) },
-        notices: Vec::new(),
+        sides: Vec::new(),
     }))
 }

@@ -7,7 +7,7 @@ use rethread::store::{
 
 use super::{WRITTEN, claim_ids, post, register, row, texts, write};
 use crate::support::beds::{Bed, TTL};
-use crate::support::writes::{AT, DUE, append, appends, id, keyed, records, start, starts};
+use crate::support::writes::{AT, DUE, append, appends, id, keyed, records, start, starts, takes};
 
 pub(super) async fn definitions_come_with_starts(bed: Bed) {
     let me = register(&bed).await;
@@ -76,7 +76,7 @@ pub(super) async fn payloads_come_back_byte_for_byte(bed: Bed) {
     bed.store.post(&id("t"), &message).await.unwrap();
     assert_eq!(bed.store.inbox(&id("t")).await, Ok(vec![message.clone()]));
     let taken = vec![("k".to_owned(), message.body.clone())];
-    let batch = appends([Append { taken, ..append("t", 1, 4) }]);
+    let batch = appends([Append { sides: takes(taken), ..append("t", 1, 4) }]);
     bed.store.write(me, &batch).await.unwrap();
     assert_eq!(bed.store.answer(&id("t"), "k").await, Ok(Some(message.body)));
 }

@@ -11,7 +11,8 @@ use super::notices::{claim as claim_for, subscribe};
 use super::{WRITTEN, claim_ids, listed, register, row, texts, write};
 use crate::support::beds::Bed;
 use crate::support::writes::{
-    ASLEEP, AT, DUE, append, appends, id, intervention, records, start, starts, summary,
+    ASLEEP, AT, DUE, append, appends, id, indexes, intervention, records, start, starts, summary,
+    tells,
 };
 
 /// A thread whose history has rows that end at these events.
@@ -35,7 +36,7 @@ pub(super) async fn a_start_brings_its_whole_history(bed: Bed) {
     let open = intervention("f", "f~4", 2);
     let from = ForkPoint { thread_id: id("t"), seq: 4 };
     let forked = Start {
-        interventions: vec![resolved.clone(), open.clone()],
+        sides: indexes([resolved.clone(), open.clone()]),
         summary: Summary { forked_from: Some(from), ..summary(ThreadStatus::Running) },
         ..fork("f", &[2, 3, 7])
     };
@@ -64,10 +65,10 @@ pub(super) async fn a_start_brings_its_whole_history(bed: Bed) {
 pub(super) async fn a_refused_start_leaves_nothing_of_its_history(bed: Bed) {
     let me = register(&bed).await;
     write(&bed, me, [start("f", ASLEEP)]).await;
-    let asks = |thread: &str| vec![intervention(thread, &format!("{thread}~1"), 1)];
-    let taken = Start { interventions: asks("f"), ..fork("f", &[2, 5]) };
+    let asks = |thread: &str| indexes([intervention(thread, &format!("{thread}~1"), 1)]);
+    let taken = Start { sides: asks("f"), ..fork("f", &[2, 5]) };
     let unknown = Start {
-        interventions: asks("g"),
+        sides: asks("g"),
         definition: "unknown".to_owned(),
         definition_text: None,
         ..fork("g", &[2, 5])
@@ -126,10 +127,10 @@ pub(super) async fn of_a_fork_only_its_own_events_are_told(bed: Bed) {
     let from = ForkPoint { thread_id: id("t"), seq: 3 };
     let forked = Start {
         summary: Summary { forked_from: Some(from), ..summary(ThreadStatus::Running) },
-        notices: vec!["a".to_owned()],
+        sides: tells(&["a"]),
         ..fork("f", &[2, 3, 5])
     };
-    let told = Start { notices: vec!["a".to_owned()], ..start("s", DUE) };
+    let told = Start { sides: tells(&["a"]), ..start("s", DUE) };
     write(&bed, me, [told, forked, fork("g", &[1, 2])]).await;
     let found = claim_for(&bed, me, 7, &[("a", 9)]).await;
     let spans: Vec<_> =

@@ -12,7 +12,7 @@ use rethread::store::{
 
 use super::{WRITTEN, post, register, write};
 use crate::support::beds::Bed;
-use crate::support::writes::{AT, append, appends, end, id, intervention, start};
+use crate::support::writes::{AT, append, appends, end, id, indexes, intervention, start, takes};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -80,7 +80,7 @@ pub(super) async fn an_archive_shows_history_as_it_lies_there(bed: Bed) {
         bed.store.save_snapshot(&snapshot("b", seq)).await.unwrap();
     }
     let asked = vec![intervention("b", "b:2", 1)];
-    let append = Append { interventions: asked, ..append("b", 1, 1) };
+    let append = Append { sides: indexes(asked), ..append("b", 1, 1) };
     assert_eq!(bed.store.write(me, &appends([append])).await.unwrap(), [WRITTEN]);
     bed.store.begin_recoveries(&[recovery("c", 1, RecoveryCause::Crashed)]).await.unwrap();
     let damaged = bed
@@ -233,7 +233,7 @@ pub(super) async fn interventions_are_indexed_with_their_append(bed: Bed) {
     let open = intervention("t", "i1", 5);
     assert_eq!(bed.store.intervention("i1").await, Ok(None));
     let batch = appends([
-        Append { interventions: vec![open.clone()], ..append("t", 1, 1) },
+        Append { sides: indexes([open.clone()]), ..append("t", 1, 1) },
         append("u", 1, 1),
     ]);
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN, WRITTEN]);
@@ -248,11 +248,9 @@ pub(super) async fn interventions_are_indexed_with_their_append(bed: Bed) {
     post(&bed, "t", "m").await;
     let at_once =
         [intervention("t", "i2", 6), InterventionRow { id: "i2".into(), ..resolved.clone() }];
-    let batch = appends([Append {
-        interventions: [std::slice::from_ref(&resolved), &at_once[..]].concat(),
-        taken: vec![("m".to_owned(), Json::null())],
-        ..append("t", 1, 2)
-    }]);
+    let mut sides = indexes([resolved.clone()].into_iter().chain(at_once.clone()));
+    sides.extend(takes([("m".to_owned(), Json::null())]));
+    let batch = appends([Append { sides, ..append("t", 1, 2) }]);
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
     assert_eq!(bed.store.intervention("i1").await, Ok(Some(resolved)));
     assert_eq!(bed.store.intervention("i2").await, Ok(Some(at_once[1].clone())));
@@ -266,15 +264,15 @@ pub(super) async fn interventions_are_listed_newest_first_by_filter_and_page(bed
     let done = InterventionRow { resolved_at: Some(AT), ..intervention("t", "d", 4) };
     let batch = appends([
         Append {
-            interventions: vec![
+            sides: indexes([
                 intervention("t", "a", 1),
                 intervention("t", "b", 2),
                 intervention("t", "C", 2),
                 done,
-            ],
+            ]),
             ..append("t", 1, 1)
         },
-        Append { interventions: vec![intervention("u", "e", 3)], ..append("u", 1, 1) },
+        Append { sides: indexes([intervention("u", "e", 3)]), ..append("u", 1, 1) },
     ]);
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN, WRITTEN]);
     let listed = async |filter: InterventionFilter, limit| {
@@ -303,7 +301,7 @@ pub(super) async fn a_fenced_write_opens_no_intervention(bed: Bed) {
     let me = register(&bed).await;
     write(&bed, me, ["t", "u"].map(|thread| start(thread, Disposition::Keep))).await;
     let opening = |thread: &str, epoch, prev| Append {
-        interventions: vec![intervention(thread, &format!("of {thread}"), 1)],
+        sides: indexes([intervention(thread, &format!("of {thread}"), 1)]),
         ..append(thread, epoch, prev)
     };
     let batch = appends([opening("t", 2, 1), opening("u", 1, 1), opening("none", 1, 1)]);
@@ -321,7 +319,7 @@ pub(super) async fn history_goes_with_its_thread(bed: Bed) {
     write(&bed, me, names.map(|thread| start(thread, Disposition::Keep))).await;
     for name in names {
         let opening =
-            Append { interventions: vec![intervention(name, name, 1)], ..append(name, 1, 1) };
+            Append { sides: indexes([intervention(name, name, 1)]), ..append(name, 1, 1) };
         assert_eq!(bed.store.write(me, &appends([opening])).await.unwrap(), [WRITTEN]);
         bed.store.save_snapshot(&snapshot(name, 2)).await.unwrap();
         let begun = [recovery(name, 1, RecoveryCause::Crashed)];

@@ -11,7 +11,8 @@ use rethread::store::{
 use super::{WRITTEN, claim_ids, post, register, row, texts, write};
 use crate::support::beds::Bed;
 use crate::support::writes::{
-    ASLEEP, AT, DUE, FUTURE, append, appends, end, id, intervention, keyed, records, release, start,
+    ASLEEP, AT, DUE, FUTURE, append, appends, end, id, indexes, intervention, keyed, records,
+    release, start, takes,
 };
 
 /// A page that is smaller than what is there.
@@ -211,8 +212,8 @@ async fn fill(bed: &Bed) {
         odd,
     ];
     write(bed, me, batch).await;
-    let interventions = asked().into();
-    let more = Append { records: Some(records(2, 4)), interventions, ..append("driven", 1, 1) };
+    let sides = indexes(asked());
+    let more = Append { records: Some(records(2, 4)), sides, ..append("driven", 1, 1) };
     let over = end("ended", 1, 1, ThreadStatus::Completed);
     bed.store.write(me, &appends([more, over])).await.unwrap();
     for key in ["z", "taken", "a"] {
@@ -220,7 +221,7 @@ async fn fill(bed: &Bed) {
     }
     let answer = Json::trusted("{\"n\":1.10}".to_owned()).unwrap();
     let taken = vec![("taken".to_owned(), answer)];
-    let take = Append { taken, ..release("letters", 1, 1, ASLEEP) };
+    let take = Append { sides: takes(taken), ..release("letters", 1, 1, ASLEEP) };
     let outcomes = bed.store.write(me, &appends([take])).await.unwrap();
     assert_eq!(outcomes, [WriteOutcome::Written { mail: 2 }]);
     bed.store.save_workflow("w", "hash", "{\"name\":\"w\"}", AT).await.unwrap();

@@ -7,7 +7,9 @@ use rethread::store::{Append, Disposition, Message, Posted, Write, WriteOutcome}
 
 use super::{WRITTEN, claim_ids, heads, post, register, row, write};
 use crate::support::beds::Bed;
-use crate::support::writes::{ASLEEP, DUE, FUTURE, PAST, append, appends, id, release, start};
+use crate::support::writes::{
+    ASLEEP, DUE, FUTURE, PAST, append, appends, id, release, start, takes,
+};
 
 pub(super) async fn messages_are_taken_exactly_once(bed: Bed) {
     let me = register(&bed).await;
@@ -23,7 +25,7 @@ pub(super) async fn messages_are_taken_exactly_once(bed: Bed) {
     assert_eq!(bed.store.mail(me).await, Ok(vec![id("t")]));
     let answer = Json::trusted("{\"ok\":12345678901234567890}".to_owned()).unwrap();
     let taken = vec![("b".to_owned(), answer.clone()), ("a".to_owned(), answer.clone())];
-    let batch = appends([Append { taken: taken.clone(), ..append("t", 1, 1) }]);
+    let batch = appends([Append { sides: takes(taken.clone()), ..append("t", 1, 1) }]);
     let outcomes = bed.store.write(me, &batch).await.unwrap();
     assert_eq!(outcomes, [WriteOutcome::Written { mail: 1 }]);
     assert_eq!(bed.store.answer(&id("t"), "a").await, Ok(Some(answer)));
@@ -33,7 +35,7 @@ pub(super) async fn messages_are_taken_exactly_once(bed: Bed) {
     let mut again = taken;
     again.push(("none".to_owned(), Json::null()));
     again.push(("c".to_owned(), Json::null()));
-    let batch = appends([Append { taken: again, ..append("t", 1, 2) }]);
+    let batch = appends([Append { sides: takes(again), ..append("t", 1, 2) }]);
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
     assert_eq!(bed.store.inbox(&id("t")).await, Ok(vec![]));
     assert_eq!(bed.store.mail(me).await, Ok(vec![]));
@@ -60,7 +62,7 @@ pub(super) async fn a_release_with_untaken_mail_is_due_at_once(bed: Bed) {
     assert_eq!(outcomes, [WriteOutcome::Written { mail: 1 }]);
     assert_eq!(claim_ids(&bed, me).await, [id("t")]);
     let taken = vec![("k".to_owned(), Json::null())];
-    let batch = appends([Append { taken, ..release("t", 2, 1, ASLEEP) }]);
+    let batch = appends([Append { sides: takes(taken), ..release("t", 2, 1, ASLEEP) }]);
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
     assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
 }
@@ -87,7 +89,7 @@ pub(super) async fn a_fenced_write_takes_no_message(bed: Bed) {
     write(&bed, me, [start("t", Disposition::Keep)]).await;
     post(&bed, "t", "k").await;
     let taken = vec![("k".to_owned(), Json::null())];
-    let batch = appends([Append { taken, ..append("t", 7, 1) }]);
+    let batch = appends([Append { sides: takes(taken), ..append("t", 7, 1) }]);
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WriteOutcome::Fenced]);
     assert_eq!(bed.store.inbox(&id("t")).await.unwrap().len(), 1);
     assert_eq!(bed.store.answer(&id("t"), "k").await, Ok(None));
@@ -104,7 +106,7 @@ pub(super) async fn racing_messages_are_never_left_asleep(bed: Bed) {
         let batch =
             appends(heads(&bed, &names).await.into_iter().map(|(name, epoch, last, keys)| {
                 Append {
-                    taken: keys.into_iter().map(|key| (key, Json::null())).collect(),
+                    sides: takes(keys.into_iter().map(|key| (key, Json::null()))),
                     ..release(&name, epoch, last, ASLEEP)
                 }
             }));
@@ -166,7 +168,7 @@ pub(super) async fn messages_of_a_kind_are_found_behind_all_others(bed: Bed) {
     assert_eq!(bed.store.inbox_of(&id("t"), "told:").await, Ok(vec![told]));
     assert_eq!(bed.store.inbox_of(&id("t"), "t%").await, Ok(vec![]));
     let answers = vec![("told:1".to_owned(), Json::null())];
-    let batch = appends([Append { taken: answers, ..append("t", 1, 1) }]);
+    let batch = appends([Append { sides: takes(answers), ..append("t", 1, 1) }]);
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WriteOutcome::Written { mail: 300 }]);
     assert_eq!(bed.store.inbox_of(&id("t"), "told:").await, Ok(vec![]));
 }
@@ -189,8 +191,8 @@ pub(super) async fn an_inbox_is_read_in_parts(bed: Bed) {
         if part.is_empty() {
             break;
         }
-        let answers = part.iter().map(|key| (key.clone(), Json::null())).collect();
-        let batch = appends([Append { taken: answers, ..append("t", 1, epoch_head) }]);
+        let answers = part.iter().map(|key| (key.clone(), Json::null()));
+        let batch = appends([Append { sides: takes(answers), ..append("t", 1, epoch_head) }]);
         let left = u32::try_from(302 - taken.len() - part.len()).unwrap();
         let outcomes = bed.store.write(me, &batch).await.unwrap();
         assert!(matches!(outcomes[0], WriteOutcome::Written { mail } if (mail > 0) == (left > 0)));

@@ -49,6 +49,7 @@ macro_rules! conformance {
 }
 
 conformance!(
+    a_start_lands_with_its_sides_and_takes_no_message,
     an_expired_lease_is_never_renewed,
     due_threads_are_claimed_and_sleeping_ones_are_not,
     losses_count_until_there_is_progress,

@@ -7,7 +7,9 @@ use rethread::store::{
 };
 
 use crate::support::beds::Bed;
-use crate::support::writes::{AT, DUE, append, appends, end, id, intervention, start, starts};
+use crate::support::writes::{
+    AT, DUE, append, appends, end, id, indexes, intervention, start, starts,
+};
 
 use super::history::recovery;
 use super::notices::subscription;
@@ -104,7 +106,7 @@ pub(super) async fn interventions_and_recoveries_are_those_of_one_namespace(bed:
     for thread in ["t", "team/t", "team-2/t"] {
         write(&bed, me, [start(thread, Disposition::Keep)]).await;
         let opened = intervention(thread, &format!("{thread}~2"), 1);
-        let batch = appends([Append { interventions: vec![opened], ..append(thread, 1, 1) }]);
+        let batch = appends([Append { sides: indexes([opened]), ..append(thread, 1, 1) }]);
         assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
     }
     let begun = recovery("team/t", 2, RecoveryCause::Crashed);

@@ -9,7 +9,7 @@ use rethread::store::{
 use secrecy::SecretSlice;
 
 use crate::support::beds::Bed;
-use crate::support::writes::{AT, FUTURE, append, appends, end, id, records, start, starts};
+use crate::support::writes::{AT, FUTURE, append, appends, end, id, records, start, starts, tells};
 
 use super::{WRITTEN, register, write};
 
@@ -40,12 +40,11 @@ pub(super) async fn subscribe(bed: &Bed, names: &[&str]) {
 
 /// A thread that is driven, whose first event is told to `names`.
 async fn begin(bed: &Bed, me: i64, thread: &str, names: &[&str]) {
-    let notices = names.iter().map(|name| (*name).to_owned()).collect();
-    write(bed, me, [Start { notices, ..start(thread, Disposition::Keep) }]).await;
+    write(bed, me, [Start { sides: tells(names), ..start(thread, Disposition::Keep) }]).await;
 }
 
 fn told(names: &[&str], append: Append) -> Append {
-    Append { notices: names.iter().map(|name| (*name).to_owned()).collect(), ..append }
+    Append { sides: tells(names), ..append }
 }
 
 pub(super) async fn claim(bed: &Bed, me: i64, token: i64, wanted: &[(&str, usize)]) -> Vec<Notice> {
@@ -140,7 +139,7 @@ pub(super) async fn a_fenced_write_and_a_subscription_that_is_gone_tell_nobody(b
     begin(&bed, me, "t", &["gone"]).await;
     let batch = appends([told(&["a"], append("t", 7, 1))]);
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WriteOutcome::Fenced]);
-    let again = Start { notices: vec!["a".to_owned()], ..start("t", Disposition::Keep) };
+    let again = Start { sides: tells(&["a"]), ..start("t", Disposition::Keep) };
     let outcome = bed.store.write(me, &starts([again])).await.unwrap();
     assert_eq!(outcome, [WriteOutcome::ThreadExists]);
     assert_eq!(bed.store.notice_counts().await.unwrap(), []);
@@ -243,8 +242,7 @@ pub(super) async fn what_waits_too_long_is_given_up(bed: Bed) {
     subscribe(&bed, &["a", "b"]).await;
     let parked = Disposition::Release { wake_at: Some(FUTURE) };
     for (thread, names) in [("t", vec!["a"]), ("u", vec!["a", "b"]), ("v", vec!["b"])] {
-        let notices = names.iter().map(|name| (*name).to_owned()).collect();
-        write(&bed, me, [Start { notices, ..start(thread, parked) }]).await;
+        write(&bed, me, [Start { sides: tells(&names), ..start(thread, parked) }]).await;
     }
     assert_eq!(bed.store.give_up_notices(HOUR, 9).await, Ok(vec![]));
     assert_eq!(claim(&bed, me, 1, &[("a", 1)]).await.len(), 1);
@@ -260,10 +258,9 @@ pub(super) async fn however_much_waits_all_of_it_is_hastened_or_goes(bed: Bed) {
     let me = register(&bed).await;
     subscribe(&bed, &["a", "b"]).await;
     let parked = Disposition::Release { wake_at: Some(FUTURE) };
-    let names = || vec!["a".to_owned(), "b".to_owned()];
     for part in 0..3 {
         let thread = |number| start(&format!("t{part}-{number}"), parked);
-        let batch = (0..367).map(|number| Start { notices: names(), ..thread(number) });
+        let batch = (0..367).map(|number| Start { sides: tells(&["a", "b"]), ..thread(number) });
         let outcomes = bed.store.write(me, &starts(batch)).await.unwrap();
         assert!(outcomes.iter().all(|outcome| *outcome == WRITTEN));
     }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use rethread::store::{Append, Disposition, ThreadFilter, WriteOutcome};
+use rethread::model::Json;
+use rethread::store::{Append, Disposition, InterventionRow, Start, ThreadFilter, WriteOutcome};
 
-use super::{WRITTEN, register, row, texts, write};
+use super::notices::subscribe;
+use super::{WRITTEN, post, register, row, texts, write};
 use crate::support::beds::Bed;
 use crate::support::writes::{
-    ASLEEP, AT, DUE, PAST, append, appends, id, keyed, records, release, start, starts,
+    ASLEEP, AT, DUE, PAST, append, appends, id, indexes, intervention, keyed, records, release,
+    start, starts, takes, tells,
 };
 
 pub(super) async fn a_fenced_write_has_no_effect_and_its_neighbours_land(bed: Bed) {
@@ -137,4 +140,31 @@ pub(super) async fn a_repeated_batch_is_recognised_as_written(bed: Bed) {
     assert_eq!(bed.store.wrote(&id("t"), 2, 1).await, Ok(false));
     assert_eq!(bed.store.wrote(&id("none"), 0, 1).await, Ok(false));
     assert_eq!(texts(&bed, "t", 0).await.len(), 4);
+}
+
+pub(super) async fn a_start_lands_with_its_sides_and_takes_no_message(bed: Bed) {
+    let me = register(&bed).await;
+    subscribe(&bed, &["a"]).await;
+    let asked = intervention("t", "t~1", 1);
+    let sides = |row: &InterventionRow| {
+        let all = [indexes([row.clone()]), tells(&["a"]), takes([("m".to_owned(), Json::null())])];
+        all.concat()
+    };
+    let refused = Start {
+        sides: sides(&intervention("u", "u~1", 1)),
+        definition: "unknown".to_owned(),
+        definition_text: None,
+        ..start("u", DUE)
+    };
+    let lands = Start { sides: sides(&asked), ..start("t", Disposition::Keep) };
+    let outcomes = bed.store.write(me, &starts([lands, start("v", DUE), refused])).await.unwrap();
+    assert_eq!(outcomes, [WRITTEN, WRITTEN, WriteOutcome::DefinitionMissing]);
+    assert_eq!(bed.store.intervention("t~1").await, Ok(Some(asked)));
+    assert_eq!(bed.store.intervention("u~1").await, Ok(None));
+    let counts = bed.store.notice_counts().await.unwrap();
+    assert_eq!(counts.iter().map(|count| count.pending).collect::<Vec<_>>(), [1]);
+    // A message of the same key that comes later waits as ever.
+    post(&bed, "t", "m").await;
+    assert_eq!(bed.store.answer(&id("t"), "m").await, Ok(None));
+    assert_eq!(bed.store.inbox(&id("t")).await.unwrap().len(), 1);
 }

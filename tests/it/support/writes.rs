@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rethread::model::{Epoch, Json, Seq, ThreadId, ThreadStatus, Timestamp};
 use rethread::store::{
-    Append, Disposition, IdempotencyKey, InterventionRow, Records, Start, Summary, Write,
+    Append, Disposition, IdempotencyKey, InterventionRow, Records, Side, Start, Summary, Write,
 };
 
 /// When the events of these writes were decided.
@@ -60,10 +60,9 @@ pub(crate) fn start(thread: &str, disposition: Disposition) -> Start {
         idempotency: None,
         records: records(1, 1),
         more: Vec::new(),
-        interventions: Vec::new(),
         summary: summary(ThreadStatus::Queued),
         disposition,
-        notices: Vec::new(),
+        sides: Vec::new(),
     }
 }
 
@@ -83,9 +82,7 @@ pub(crate) fn append(thread: &str, epoch: Epoch, prev: Seq) -> Append {
         summary: summary(ThreadStatus::Running),
         progress: false,
         disposition: Disposition::Keep,
-        taken: Vec::new(),
-        interventions: Vec::new(),
-        notices: Vec::new(),
+        sides: Vec::new(),
     }
 }
 
@@ -108,6 +105,21 @@ pub(crate) fn intervention(thread: &str, name: &str, millis: u64) -> Interventio
         resolved_at: None,
         body: Json::trusted(format!("{{\"about\":\"{thread}\"}}")).unwrap(),
     }
+}
+
+/// Takes messages, each with its answer.
+pub(crate) fn takes(answers: impl IntoIterator<Item = (String, Json)>) -> Vec<Side> {
+    answers.into_iter().map(|(key, answer)| Side::Take { key, answer }).collect()
+}
+
+/// Indexes interventions.
+pub(crate) fn indexes(rows: impl IntoIterator<Item = InterventionRow>) -> Vec<Side> {
+    rows.into_iter().map(Side::Index).collect()
+}
+
+/// Tells subscriptions.
+pub(crate) fn tells(names: &[&str]) -> Vec<Side> {
+    names.iter().map(|name| Side::Notify { subscription: (*name).to_owned() }).collect()
 }
 
 /// A batch of starts.

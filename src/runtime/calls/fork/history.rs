@@ -14,7 +14,7 @@ use crate::runtime::drive::commit::{labels, records, summary};
 use crate::runtime::drive::load::{LoadError, follow, plan};
 use crate::runtime::settings::LOAD_PAGE;
 use crate::runtime::types::RuntimeError;
-use crate::store::{Disposition, FORK_LABEL, IdempotencyKey, Records, Start};
+use crate::store::{Disposition, FORK_LABEL, IdempotencyKey, Records, Side, Start};
 
 /// The longest history that a fork copies, in bytes of events. It is written with one statement,
 /// which has to end within the 10 s that a statement may take, also on a slow disk.
@@ -43,8 +43,8 @@ pub(in crate::runtime) struct History {
     open: (Vec<String>, usize),
     first: Seq,
     bytes: usize,
-    /// Subscriptions to the fork's own events.
-    notices: Vec<String>,
+    /// Notices of the fork's own events.
+    notices: Vec<Side>,
 }
 
 impl History {
@@ -181,10 +181,9 @@ impl History {
             idempotency: key.map(|key| IdempotencyKey { key, request_hash: request.to_owned() }),
             records: rows.next().ok_or(RuntimeError::Internal)?,
             more: rows.collect(),
-            interventions: interventions::all(&state).collect(),
             summary: summary(&state),
             disposition: Disposition::Release { wake_at },
-            notices,
+            sides: interventions::all(&state).map(Side::Index).chain(notices).collect(),
         })
     }
 }

@@ -9,8 +9,8 @@ mod index;
 mod notify;
 mod take;
 
-use crate::model::{Json, Seq, ThreadId};
-use crate::store::InterventionRow;
+use crate::model::{Seq, ThreadId};
+use crate::store::Side;
 
 use super::statement::Statement;
 
@@ -22,17 +22,19 @@ pub(super) struct Sides<'a> {
     notified: Vec<notify::Row<'a>>,
 }
 
-/// What a write has of each kind.
-type Of<'a> = (&'a [(String, Json)], &'a [InterventionRow], &'a [String]);
-
 impl<'a> Sides<'a> {
     /// Adds those of a write of events `(told.0, told.1]`.
-    pub(super) fn push(&mut self, thread: &'a ThreadId, told: (Seq, Seq), of: Of<'a>) {
-        let (thread, (taken, interventions, notices)) = (thread.as_str(), of);
-        self.takes.extend(taken.iter().map(|(key, answer)| (thread, key.as_str(), answer)));
-        self.indexed.extend(interventions.iter().map(|row| (thread, row)));
-        let notice = |subscription| notify::Row { thread, subscription, told };
-        self.notified.extend(notices.iter().map(|one| notice(one.as_str())));
+    pub(super) fn push(&mut self, thread: &'a ThreadId, told: (Seq, Seq), sides: &'a [Side]) {
+        let thread = thread.as_str();
+        for side in sides {
+            match side {
+                Side::Take { key, answer } => self.takes.push((thread, key, answer)),
+                Side::Index(row) => self.indexed.push((thread, row)),
+                Side::Notify { subscription } => {
+                    self.notified.push(notify::Row { thread, subscription, told });
+                }
+            }
+        }
     }
 
     /// Takes messages, which an append alone can: before it changes the threads' rows, whose counts

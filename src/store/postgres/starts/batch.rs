@@ -111,10 +111,7 @@ impl Extent {
     pub(super) fn of(rows: &[Row<'_>]) -> Self {
         if rows.iter().any(|row| !row.start.more.is_empty()) {
             Self::History
-        } else if rows
-            .iter()
-            .any(|Row { start, .. }| !(start.interventions.is_empty() && start.notices.is_empty()))
-        {
+        } else if rows.iter().any(|row| !row.start.sides.is_empty()) {
             Self::Sided
         } else {
             Self::Plain
@@ -138,8 +135,7 @@ pub(in crate::store::postgres) fn statement(
     if extent != Extent::Plain {
         let mut sides = Sides::default();
         for Row { start, .. } in rows {
-            let of = (&[][..], &*start.interventions, &*start.notices);
-            sides.push(&start.thread_id, start.told(), of);
+            sides.push(&start.thread_id, start.told(), &start.sides);
         }
         sides.write(&mut statement);
     }
