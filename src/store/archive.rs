@@ -20,6 +20,8 @@ pub(super) const JOURNAL_PAGE: usize = 256;
 pub(super) const LEAVING: i64 = -1;
 /// The owner of a thread that another store has imported.
 pub(super) const GONE: i64 = -2;
+/// The owner of a thread that was deleted and is still being removed: nobody reads, claims or starts it.
+pub(super) const DELETED: i64 = -3;
 
 /// The columns of [`StoredThread`].
 pub(super) const STORED_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \

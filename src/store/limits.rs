@@ -27,6 +27,19 @@ pub(super) const fn tally_hour(at: Timestamp) -> i64 {
 /// [`MAX_READ_BYTES`]: they are taken with one append.
 pub(super) const MAX_INBOX: usize = 256;
 
+/// The most bytes of threads that one statement deletes: well within what a statement may take on a
+/// slow disk.
+pub(super) const MAX_DELETED_BYTES: i64 = 32 << 20;
+
+/// The most events of threads that are weighed, and deleted, with one statement.
+pub(super) const MAX_DELETED_EVENTS: i64 = 20_000;
+
+/// The most bytes of one part of a thread that is too large to be deleted whole.
+pub(super) const PART_BYTES: i64 = 16 << 20;
+
+/// The most rows of such a part.
+pub(super) const PART_ROWS: i64 = 2_000;
+
 /// A read of the journal ends before the row that would make it more bytes than this, unless that is
 /// its first: what a reader costs in memory.
 pub(super) const MAX_READ_BYTES: usize = 1 << 20;

@@ -29,6 +29,7 @@ macro_rules! delegate {
     (@Retention $wrapper:ty, $via:ident) => { delegate! { $wrapper, $via, Retention {
         delete(thread: &ThreadId, head: Option<Seq>) -> bool;
         expire(before: Timestamp, limit: usize) -> usize;
+        sweep() -> ();
     } } };
     (@Leases $wrapper:ty, $via:ident) => { delegate! { $wrapper, $via, Leases {
         register(name: &str, ttl: Duration) -> Incarnation;

@@ -93,11 +93,16 @@ pub trait Threads: Send + Sync {
 #[async_trait]
 pub trait Retention: Send + Sync {
     /// Deletes a thread that nobody drives, whose status is terminal and whose journal ends at `head`
-    /// (wherever, if absent). `false`: it is not so.
+    /// (wherever, if absent). `false`: it is not so. Nothing of it is shown from then on; rows of a large
+    /// one are left to [`Retention::sweep`], and its id to nobody until they are gone.
     async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError>;
 
     /// Deletes up to `limit` terminal threads last written before `before` of which everything was
     /// sent to those who subscribed to it, and idempotency keys older than 24 h; returns how many
-    /// threads.
+    /// threads: none only if there are none left that can be deleted. One that cannot be deleted is
+    /// named in the log and does not keep the others.
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// Removes the rows that large threads left when they were deleted, part by part.
+    async fn sweep(&self) -> Result<(), StoreError>;
 }

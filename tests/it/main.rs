@@ -24,6 +24,8 @@ mod store_history;
 #[cfg(test)]
 mod store_postgres;
 #[cfg(test)]
+mod store_retention;
+#[cfg(test)]
 mod store_role;
 #[cfg(test)]
 mod store_sqlite;

@@ -117,6 +117,10 @@ impl Retention for MemoryStore {
         }
         Ok(ids.len())
     }
+
+    async fn sweep(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Newest last; ids break ties.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::store::archive::STORED_COLUMNS;
+use crate::store::archive::{DELETED, STORED_COLUMNS};
 use crate::store::limits::MAX_READ_BYTES;
 use crate::store::rows::row_limit;
 use crate::store::{
@@ -13,7 +13,8 @@ use crate::store::{
 use super::PostgresStore;
 use super::fault::answer;
 
-const IDS: &str = "SELECT thread_id FROM @threads WHERE thread_id > $1 ORDER BY thread_id LIMIT $2";
+const IDS: &str = "
+SELECT thread_id FROM @threads WHERE thread_id > $1 AND owner <> -3 ORDER BY thread_id LIMIT $2";
 
 const RECORDS: &str = "
 SELECT seq, first_seq, epoch, at, crc, payload FROM @journal
@@ -70,7 +71,9 @@ impl Archive for PostgresStore {
     }
 
     async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>, StoreError> {
-        let sql = self.sql(&format!("SELECT {STORED_COLUMNS} FROM @threads WHERE thread_id = $1"));
+        let sql = self.sql(&format!(
+            "SELECT {STORED_COLUMNS} FROM @threads WHERE thread_id = $1 AND owner <> {DELETED}"
+        ));
         answer(sqlx::query_as(sql).bind(thread).fetch_optional(&self.general)).await
     }
 

@@ -87,6 +87,7 @@ pub(super) fn open_fault(error: &sqlx::Error, user: &str, database: &str) -> Ope
     }
 }
 
-fn code(error: &sqlx::Error) -> Option<String> {
+/// The SQLSTATE of an error that the server answered with.
+pub(super) fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
 }

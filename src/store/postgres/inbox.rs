@@ -14,7 +14,8 @@ use super::pool::Pool;
 /// Always writes the thread's row: so a message and a release of the thread come one after the
 /// other, and whichever is second sees the first.
 const POST: &str = "
-WITH t AS MATERIALIZED (SELECT thread_id FROM @threads WHERE thread_id = $1 FOR UPDATE),
+WITH t AS MATERIALIZED (
+    SELECT thread_id FROM @threads WHERE thread_id = $1 AND owner <> -3 FOR UPDATE),
 i AS (
     INSERT INTO @inbox (thread_id, key, body) SELECT thread_id, $2, $3 FROM t
     ON CONFLICT DO NOTHING RETURNING thread_id),

@@ -31,13 +31,14 @@ FROM @threads t LEFT JOIN (
     SELECT seq, first_seq, at, crc, payload FROM @journal
     WHERE thread_id = $1 AND seq > $2 AND seq <= (SELECT until FROM part)
     ORDER BY seq) j ON true
-WHERE t.thread_id = $1 ORDER BY j.seq";
+WHERE t.thread_id = $1 AND t.owner <> -3 ORDER BY j.seq";
 
 const WROTE: &str = "
 SELECT coalesce((SELECT first_seq = $2 + 1 AND epoch = $3 FROM @journal
     WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT 1), false)";
 
-const HEADS: &str = "SELECT thread_id, last_seq FROM @threads WHERE thread_id = ANY($1)";
+const HEADS: &str = "SELECT thread_id, last_seq FROM @threads
+    WHERE thread_id = ANY($1) AND owner <> -3";
 
 #[async_trait]
 impl Journal for PostgresStore {

@@ -47,6 +47,9 @@ pub(super) const TRANSIENT: [(&str, &str); 33] = [
 /// A lock was not to be had within `lock_timeout`.
 pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
 
+/// A statement took longer than `statement_timeout`, or somebody cancelled it.
+pub(super) const QUERY_CANCELED: &str = "57014";
+
 /// The guard of the start statement fired: see `starts.rs`.
 pub(super) const DIVISION_BY_ZERO: &str = "22012";
 

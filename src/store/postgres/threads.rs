@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder};
 
 use crate::model::{Namespace, ThreadId, ThreadStatus};
+use crate::store::archive::DELETED;
 use crate::store::ownership::RawOwnership;
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
 use crate::store::{
@@ -24,7 +25,7 @@ SELECT r.name, CASE WHEN isfinite(r.lease_until)
     t.pending::bigint,
     (SELECT count(*) FROM @replicas l WHERE l.lease_until > clock_timestamp())
 FROM @threads t LEFT JOIN @replicas r ON r.incarnation = t.owner
-WHERE t.thread_id = $1";
+WHERE t.thread_id = $1 AND t.owner <> -3";
 
 const DURATIONS: &str = "
 SELECT greatest(completed_at - created_at, 0) FROM @threads t
@@ -36,7 +37,9 @@ ORDER BY completed_at DESC, thread_id DESC LIMIT $3";
 #[async_trait]
 impl Threads for PostgresStore {
     async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError> {
-        let sql = self.sql(&format!("SELECT {THREAD_COLUMNS} FROM @threads WHERE thread_id = $1"));
+        let sql = self.sql(&format!(
+            "SELECT {THREAD_COLUMNS} FROM @threads WHERE thread_id = $1 AND owner <> {DELETED}"
+        ));
         let query = sqlx::query_as(sql).bind(thread.as_str());
         let row: Option<RawThread> =
             answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
@@ -50,7 +53,9 @@ impl Threads for PostgresStore {
     ) -> Result<Vec<ThreadRow>, StoreError> {
         let schema = self.target.schema.name();
         let namespace = filter.namespace.prefix();
-        let start = format!("SELECT {THREAD_COLUMNS} FROM {schema}.threads t WHERE ");
+        let start = format!(
+            "SELECT {THREAD_COLUMNS} FROM {schema}.threads t WHERE owner <> {DELETED} AND "
+        );
         let mut list = QueryBuilder::<Postgres>::new(start);
         list.push("left(thread_id, strpos(thread_id, '/')) = ").push_bind(&namespace);
         if let Some(status) = filter.status {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
 use crate::model::Clock;
-use crate::store::archive::STORED_COLUMNS;
+use crate::store::archive::{DELETED, STORED_COLUMNS};
 use crate::store::limits::MAX_READ_BYTES;
 use crate::store::rows::row_limit;
 use crate::store::{
@@ -106,13 +106,16 @@ impl HasFile for SqliteStore {
 #[async_trait]
 impl<T: HasFile> Archive for T {
     async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        let sql = "SELECT thread_id FROM threads WHERE thread_id > ? ORDER BY thread_id LIMIT ?";
+        let sql = "SELECT thread_id FROM threads WHERE thread_id > ? AND owner <> -3
+                   ORDER BY thread_id LIMIT ?";
         let query = sqlx::query_scalar(sql).bind(after).bind(row_limit(limit));
         query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
     }
 
     async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>, StoreError> {
-        let sql = format!("SELECT {STORED_COLUMNS} FROM threads WHERE thread_id = ?");
+        let sql = format!(
+            "SELECT {STORED_COLUMNS} FROM threads WHERE thread_id = ? AND owner <> {DELETED}"
+        );
         let query = sqlx::query_as(AssertSqlSafe(sql)).bind(thread);
         query.fetch_optional(self.readers()).await.map_err(|e| fault(&e))
     }

@@ -82,7 +82,8 @@ async fn post(
     message: &Message,
     now: i64,
 ) -> Result<Posted, Fault> {
-    let owner = sqlx::query_scalar("SELECT owner FROM threads WHERE thread_id = ?").bind(id);
+    let owner = sqlx::query_scalar("SELECT owner FROM threads WHERE thread_id = ? AND owner <> -3")
+        .bind(id);
     let Some(owner) = owner.fetch_optional(&mut *connection).await? else {
         return Ok(Posted::NoThread);
     };

@@ -42,13 +42,14 @@ FROM threads t LEFT JOIN (
     SELECT seq, first_seq, at, crc, payload FROM journal
     WHERE thread_id = ?1 AND seq > ?2 AND seq <= (SELECT until FROM part)
     ORDER BY seq) j
-WHERE t.thread_id = ?1 ORDER BY j.seq";
+WHERE t.thread_id = ?1 AND t.owner <> -3 ORDER BY j.seq";
 
 const WROTE: &str = "
 SELECT coalesce((SELECT first_seq = ?2 + 1 AND epoch = ?3 FROM journal
     WHERE thread_id = ?1 AND seq > ?2 ORDER BY seq LIMIT 1), 0)";
 
-const HEADS: &str = "SELECT thread_id, last_seq FROM threads WHERE thread_id IN ({})";
+const HEADS: &str = "SELECT thread_id, last_seq FROM threads
+    WHERE owner <> -3 AND thread_id IN ({})";
 
 #[async_trait]
 impl Journal for SqliteStore {

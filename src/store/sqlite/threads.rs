@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::{Namespace, ThreadId, ThreadStatus, signed_millis};
+use crate::store::archive::DELETED;
 use crate::store::ownership::RawOwnership;
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
 use crate::store::{
@@ -22,7 +23,7 @@ SELECT r.name, r.lease_until - ?3,
     t.pending,
     (SELECT count(*) FROM replicas l WHERE l.lease_until > ?3)
 FROM threads t LEFT JOIN replicas r ON r.incarnation = t.owner
-WHERE t.thread_id = ?1";
+WHERE t.thread_id = ?1 AND t.owner <> -3";
 
 const DURATIONS: &str = "
 SELECT max(completed_at - created_at, 0) FROM threads t
@@ -34,7 +35,9 @@ ORDER BY completed_at DESC, thread_id DESC LIMIT ?";
 #[async_trait]
 impl Threads for SqliteStore {
     async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError> {
-        let sql = format!("SELECT {THREAD_COLUMNS} FROM threads WHERE thread_id = ?");
+        let sql = format!(
+            "SELECT {THREAD_COLUMNS} FROM threads WHERE thread_id = ? AND owner <> {DELETED}"
+        );
         let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(thread.as_str());
         let row: Option<RawThread> =
             query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
@@ -47,7 +50,8 @@ impl Threads for SqliteStore {
         limit: usize,
     ) -> Result<Vec<ThreadRow>, StoreError> {
         let namespace = filter.namespace.prefix();
-        let start = format!("SELECT {THREAD_COLUMNS} FROM threads AS t WHERE ");
+        let start =
+            format!("SELECT {THREAD_COLUMNS} FROM threads AS t WHERE owner <> {DELETED} AND ");
         let mut list = QueryBuilder::<Sqlite>::new(start);
         list.push("substr(thread_id, 1, instr(thread_id, '/')) = ").push_bind(&namespace);
         if let Some(status) = filter.status {

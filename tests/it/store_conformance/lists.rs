@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rethread::model::{Namespace, ThreadStatus, Timestamp};
-use rethread::store::{Disposition, Records, Start, ThreadFilter};
+use rethread::model::{Json, Namespace, ThreadStatus, Timestamp};
+use rethread::store::{Append, Disposition, Message, Posted, Records, Start, ThreadFilter};
 
 use super::{listed, post, register, texts, write};
 use crate::support::beds::Bed;
@@ -71,6 +71,48 @@ pub(super) async fn only_ended_threads_are_deleted_with_all_they_have(bed: Bed) 
     write(&bed, me, [Start { disposition: Disposition::Keep, ..keyed("t", "k") }]).await;
     assert_eq!(bed.store.inbox(&id("t")).await, Ok(vec![]));
     assert_eq!(texts(&bed, "t", 0).await.len(), 1);
+}
+
+pub(super) async fn a_large_thread_is_shown_to_nobody_before_it_is_gone(bed: Bed) {
+    let me = register(&bed).await;
+    let made = ["named", "old"].map(|name| Start {
+        disposition: Disposition::Keep,
+        ..keyed(name, &format!("key-{name}"))
+    });
+    write(&bed, me, made.clone()).await;
+    for (name, seq) in
+        [("named", 1), ("old", 1), ("named", 2), ("old", 2), ("named", 3), ("old", 3)]
+    {
+        let text = format!("\"{}\"", "x".repeat(12 << 20));
+        let records = Records { events: vec![text], ..records(seq + 1, seq + 1) };
+        let large = Append { records: Some(records), ..append(name, 1, seq) };
+        bed.store.write(me, &appends([large])).await.unwrap();
+    }
+    post(&bed, "named", "m").await;
+    let ends = ["named", "old"].map(|name| end(name, 1, 4, ThreadStatus::Failed));
+    bed.store.write(me, &appends(ends)).await.unwrap();
+    assert_eq!(bed.store.delete(&id("named"), Some(5)).await, Ok(true));
+    assert_eq!(bed.store.delete(&id("named"), None).await, Ok(false));
+    let after = AT.plus(Duration::from_millis(1));
+    assert_eq!(bed.store.expire(after, 9).await, Ok(1));
+    assert_eq!(bed.store.expire(after, 9).await, Ok(0));
+    assert!(listed(&bed, &ThreadFilter::default(), 9).await.is_empty());
+    for name in ["named", "old"] {
+        let message = Message { key: "n".to_owned(), body: Json::null() };
+        assert_eq!(bed.store.thread(&id(name)).await, Ok(None));
+        assert_eq!(bed.store.read(&id(name), 0, 9).await, Ok(vec![]));
+        assert_eq!(bed.store.heads(&[id(name)]).await, Ok(vec![]));
+        assert_eq!(bed.store.ownership(&id(name)).await, Ok(None));
+        assert_eq!(bed.store.post(&id(name), &message).await, Ok(Posted::NoThread));
+        let key = bed.store.by_idempotency_key(&format!("key-{name}")).await;
+        assert_eq!(key, Ok(None));
+    }
+    assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
+    bed.store.sweep().await.unwrap();
+    // Nothing of the old thread is left to meet the new one.
+    write(&bed, me, made).await;
+    assert_eq!(bed.store.inbox(&id("named")).await, Ok(vec![]));
+    assert_eq!(texts(&bed, "old", 0).await.len(), 1);
 }
 
 pub(super) async fn old_ended_threads_expire(bed: Bed) {

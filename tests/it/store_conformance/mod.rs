@@ -88,6 +88,7 @@ conformance!(
     parked_threads_sleep_until_their_time,
     threads_are_listed_newest_first_by_filter_and_page,
     only_ended_threads_are_deleted_with_all_they_have,
+    a_large_thread_is_shown_to_nobody_before_it_is_gone,
     old_ended_threads_expire,
     durations_are_those_of_completed_threads,
     workflows_get_versions,
