@@ -29,6 +29,17 @@ impl ApiKey {
         Self { name, digest, role: Role::Admin, namespace: Namespace::default() }
     }
 
+    /// Returns whether this secret, or else this name, was there with less: with a lower role, or in
+    /// other namespaces alone.
+    fn has_gained(&self, before: &[Self]) -> bool {
+        let same = |key: &&Self| key.digest == self.digest;
+        let named = |key: &&Self| key.name == self.name;
+        let known: Vec<_> = before.iter().filter(same).collect();
+        let known = if known.is_empty() { before.iter().filter(named).collect() } else { known };
+        let covers = |key: &&Self| key.namespace == self.namespace && key.role >= self.role;
+        !known.is_empty() && !known.iter().any(covers)
+    }
+
     /// Returns the same key with another role and namespace.
     #[must_use]
     pub fn granted(self, role: Role, namespace: Namespace) -> Self {
@@ -40,6 +51,21 @@ impl std::fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ApiKey").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// A change of the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyChange {
+    /// The keys that are gone, and those that are new.
+    pub detail: String,
+    /// The keys that have more rights than before, or other ones; `None` if there are none.
+    pub gained: Option<String>,
+}
+
+/// Names keys with their roles and namespaces.
+fn told<'a>(keys: impl Iterator<Item = &'a ApiKey>) -> String {
+    let told = keys.map(|key| format!("{} ({} in {})", key.name, key.role, key.namespace));
+    told.take(MOST_NAMED).collect::<Vec<_>>().join(", ")
 }
 
 /// The most keys that are named of the new ones, and of the removed ones.
@@ -77,16 +103,16 @@ impl Keys {
 
     /// Accepts these keys instead, from the next request on, and describes the change. Streams of
     /// removed keys end.
-    pub fn replace(&self, keys: Vec<ApiKey>) -> String {
+    pub fn replace(&self, keys: Vec<ApiKey>) -> KeyChange {
         let now: Arc<[ApiKey]> = Arc::from(keys);
         let before = self.taken.send_replace(Arc::clone(&now));
         self.fault.send_replace(Fault::default());
-        let missing = |from: &[ApiKey], of: &[ApiKey]| {
-            let gone = of.iter().filter(|key| !from.contains(key));
-            let told = gone.map(|key| format!("{} ({} in {})", key.name, key.role, key.namespace));
-            told.take(MOST_NAMED).collect::<Vec<_>>().join(", ")
-        };
-        format!("taken away: {}; added: {}", missing(&now, &before), missing(&before, &now))
+        let missing =
+            |from: &[ApiKey], of: &[ApiKey]| told(of.iter().filter(|key| !from.contains(key)));
+        let detail =
+            format!("taken away: {}; added: {}", missing(&now, &before), missing(&before, &now));
+        let gained = told(now.iter().filter(|key| key.has_gained(&before)));
+        KeyChange { detail, gained: Some(gained).filter(|names| !names.is_empty()) }
     }
 
     /// Notes that newer keys cannot be read: those from before stay, and `/health` warns.
@@ -185,6 +211,26 @@ mod tests {
         assert!(revoked());
         keys.replace(Vec::new());
         assert!(revoked());
+    }
+
+    #[test]
+    fn keys_that_gained_rights_are_named() {
+        let key = |name: &str, secret: &str, role, namespace: &str| {
+            ApiKey::new(name, secret).granted(role, Namespace::parse(namespace).unwrap())
+        };
+        let keys = Keys::new(vec![
+            key("ops", "s3cret", Role::Operator, "a"),
+            key("viewer", "other", Role::Reader, "a"),
+        ]);
+        let gained = |now: Vec<ApiKey>| keys.replace(now).gained;
+        let viewer = |role, namespace| key("viewer", "other", role, namespace);
+        assert_eq!(gained(vec![viewer(Role::Reader, "a"), ApiKey::new("new", "newer")]), None);
+        let named = |text: &str| Some(text.to_owned());
+        assert_eq!(gained(vec![viewer(Role::Reader, "b")]), named("viewer (reader in b)"));
+        assert_eq!(gained(vec![viewer(Role::Admin, "b")]), named("viewer (admin in b)"));
+        assert_eq!(gained(vec![viewer(Role::Reader, "b")]), None);
+        let rotated = key("viewer", "fresh", Role::Invoker, "b");
+        assert_eq!(gained(vec![rotated]), named("viewer (invoker in b)"));
     }
 
     #[test]

@@ -42,7 +42,7 @@ mod token;
 
 pub use connections::Bounds;
 pub use cors::Origins;
-pub use keys::{ApiKey, Keys};
+pub use keys::{ApiKey, KeyChange, Keys};
 pub use openapi::openapi;
 pub use problem::{ProblemDocument, ProblemError};
 pub use router::router;

@@ -46,7 +46,7 @@ impl Reloading {
         started_with: &[ApiKey],
         (reload, hangups): (Reload, Arc<Notify>),
     ) -> Self {
-        let first = read(&reload).await.ok();
+        let first = read(&reload, Reload::first).await.ok();
         let own = first.as_ref().map(|read| {
             started_with.iter().filter(|key| !read.api_keys.contains(key)).cloned().collect()
         });
@@ -69,7 +69,7 @@ impl Reloading {
             } else if !self.changed().await {
                 continue;
             }
-            match read(&self.reload).await {
+            match read(&self.reload, Reload::read).await {
                 Ok(read) => self.take(read, hung_up).await,
                 Err(error) => self.refuse(&error).await,
             }
@@ -111,8 +111,15 @@ impl Reloading {
             return self.refuse(&ConfigError::one(nobody)).await;
         }
         tracing::info!(keys = keys.len(), "API keys are read again");
-        let said = self.keys.replace(keys);
-        self.audit("keys_changed", &said).await;
+        self.replace(keys).await;
+    }
+
+    async fn replace(&self, keys: Vec<api::ApiKey>) {
+        let change = self.keys.replace(keys);
+        if let Some(gained) = &change.gained {
+            tracing::warn!(keys = %gained, "API keys have more rights than before");
+        }
+        self.audit("keys_changed", &change.detail).await;
     }
 
     /// Logs and audits a broken file. The keys from before stay, so that the file neither locks
@@ -144,9 +151,12 @@ async fn print(file: &Path) -> Option<Print> {
 }
 
 /// Reads off the workers: a file may lie on a disk that does not answer.
-async fn read(reload: &Reload) -> Result<Reloaded, ConfigError> {
+async fn read(
+    reload: &Reload,
+    way: fn(&Reload) -> Result<Reloaded, ConfigError>,
+) -> Result<Reloaded, ConfigError> {
     let reload = reload.clone();
-    let read = tokio::task::spawn_blocking(move || reload.read()).await;
+    let read = tokio::task::spawn_blocking(move || way(&reload)).await;
     read.unwrap_or_else(|_| Err(ConfigError::one("the reading broke off".to_owned())))
 }
 

@@ -48,9 +48,34 @@ pub(super) fn key_file(text: &str) -> Option<&Path> {
     text.trim().strip_prefix('@').map(Path::new)
 }
 
-/// Reads keys from the text, or from the file that it names with an `@`.
+/// Reads keys from the text, or from the file that it names with an `@`. A file whose last line has no
+/// end is warned about.
 pub(super) fn read_api_keys(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, String> {
-    let Some(path) = key_file(text) else { return read_list(text, notices) };
+    let (keys, cut_off) = read_whole(text, notices)?;
+    if let Some(fault) = cut_off {
+        notices.push(Notice::warn(fault));
+    }
+    Ok(keys)
+}
+
+/// Reads keys again, which may be while their file is written: it is whole only once its last line has
+/// an end. What is left of a line means something else (without a role, the key is an admin's).
+pub(super) fn read_api_keys_again(
+    text: &str,
+    notices: &mut Vec<Notice>,
+) -> Result<Vec<ApiKey>, String> {
+    match read_whole(text, notices)? {
+        (keys, None) => Ok(keys),
+        (_, Some(fault)) => Err(fault),
+    }
+}
+
+/// Reads keys, and says by what their file seems to be cut off.
+fn read_whole(
+    text: &str,
+    notices: &mut Vec<Notice>,
+) -> Result<(Vec<ApiKey>, Option<String>), String> {
+    let Some(path) = key_file(text) else { return Ok((read_list(text, notices)?, None)) };
     let content = std::fs::read_to_string(path)
         .map_err(|error| format!("file \"{}\": {error}", path.display()))?;
     let lines: Vec<&str> = content
@@ -61,7 +86,14 @@ pub(super) fn read_api_keys(text: &str, notices: &mut Vec<Notice>) -> Result<Vec
     if lines.is_empty() {
         return Err(format!("file \"{}\" holds no keys", path.display()));
     }
-    read_list(&lines.join(","), notices)
+    let cut_off = (!content.ends_with('\n')).then(|| {
+        format!(
+            "the last line of file \"{}\" does not end with a newline: it may be cut off, and is not \
+             taken when the file is read again",
+            path.display()
+        )
+    });
+    Ok((read_list(&lines.join(","), notices)?, cut_off))
 }
 
 fn read_list(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, String> {
@@ -194,6 +226,29 @@ mod tests {
         assert_eq!(keys.len(), 2);
         assert_eq!(keys[1].role, Role::Reader);
         assert!(read_api_keys("@/nowhere/keys", &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_is_warned_about_and_never_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let at = format!("@{}", path.display());
+        let whole = "ops:1234567890123456:admin:a\nviewer:6543210987654321:reader:a\n";
+        let last = whole.find("viewer").unwrap();
+        for end in last + 1..whole.len() {
+            std::fs::write(&path, &whole[..end]).unwrap();
+            assert!(read_api_keys_again(&at, &mut Vec::new()).is_err(), "{end}");
+        }
+        let mut notices = Vec::new();
+        assert_eq!(read_api_keys(&at, &mut notices).unwrap().len(), 2);
+        assert!(notices[0].text.contains("does not end with a newline"));
+        std::fs::write(&path, whole).unwrap();
+        let mut notices = Vec::new();
+        assert_eq!(read_api_keys_again(&at, &mut notices).unwrap().len(), 2);
+        assert_eq!(read_api_keys(&at, &mut notices).unwrap().len(), 2);
+        assert!(notices.is_empty());
+        // Text that is no file has no lines.
+        assert_eq!(read_api_keys_again("a:0123456789abcdef", &mut notices).unwrap().len(), 1);
     }
 
     #[test]

@@ -42,17 +42,28 @@ impl Reload {
         Self { log_default: Some(filter.to_owned()), ..self }
     }
 
-    /// Reads the keys and the settings of the log again.
+    /// Reads the keys and the settings of the log as they are at the start.
+    pub fn first(&self) -> Result<Reloaded, ConfigError> {
+        self.read_by(keys::read_api_keys)
+    }
+
+    /// Reads the keys and the settings of the log again. A file of keys may be half written.
     pub fn read(&self) -> Result<Reloaded, ConfigError> {
+        self.read_by(keys::read_api_keys_again)
+    }
+
+    fn read_by(
+        &self,
+        read_keys: fn(&str, &mut Vec<Notice>) -> Result<Vec<ApiKey>, String>,
+    ) -> Result<Reloaded, ConfigError> {
         let mut values = Values::resolve(&self.flags, &self.environment)?;
         if let Some(filter) = &self.log_default {
             values.set_default("log", filter);
         }
         let mut notices = Vec::new();
         let mut reader = Reader { values: &values, faults: Vec::new() };
-        let api_keys = reader.read_optional("api_keys", keys::ALLOWED, |text| {
-            keys::read_api_keys(text, &mut notices)
-        });
+        let api_keys =
+            reader.read_optional("api_keys", keys::ALLOWED, |text| read_keys(text, &mut notices));
         let log = reader.log();
         let text = values.get("api_keys").and_then(|value| value.text.as_deref());
         let key_file = text.and_then(keys::key_file).map(ToOwned::to_owned);

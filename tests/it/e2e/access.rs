@@ -257,7 +257,7 @@ async fn keys_change_with_their_file_and_a_broken_file_changes_nothing() {
     by_token.wait_for("step_start").await;
     new.get("/threads").await.expect(401);
 
-    std::fs::write(&file, key("new", "reader")).unwrap();
+    std::fs::write(&file, format!("{}\n", key("new", "reader"))).unwrap();
     until_answered(&new, 200).await;
     old.get("/threads").await.expect(401);
     let ended = tokio::time::timeout(PATIENCE, stream.rest()).await;
@@ -267,17 +267,22 @@ async fn keys_change_with_their_file_and_a_broken_file_changes_nothing() {
     server.client().get(&tokens[1]).await.expect(401);
     forbidden(&new.post("/workflows", &sleeper()).await, "admin");
 
-    std::fs::write(&file, "new").unwrap();
-    let warned = async {
-        loop {
-            let health = new.get("/health").await.expect(200).json();
-            if health["checks"]["api_keys"]["status"] == "warning" {
-                return health;
+    // Cut off after the secret, the line would be an admin's.
+    std::fs::write(&file, key("new", "reader").trim_end_matches(":reader")).unwrap();
+    let until_logged = async |text: &str| {
+        let look = async {
+            while !server.log().contains(text) {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        };
+        assert!(tokio::time::timeout(PATIENCE, look).await.is_ok(), "never {text:?}");
     };
-    let health = tokio::time::timeout(PATIENCE, warned).await.expect("no warning");
+    until_logged("does not end with a newline").await;
+    forbidden(&new.post("/workflows", &sleeper()).await, "admin");
+    std::fs::write(&file, "new\n").unwrap();
+    until_logged("has no colon").await;
+    let health = new.get("/health").await.expect(200).json();
+    assert_eq!(health["checks"]["api_keys"]["status"], "warning", "{health}");
     assert_eq!(health["checks"]["api_keys"]["value"]["keys"], 1, "{health}");
     new.get("/threads").await.expect(200);
     assert!(!server.log().contains(&secret("new")));
