@@ -1,6 +1,7 @@
 //! Places for work that is bounded in number. No namespace holds all of them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
@@ -14,14 +15,48 @@ pub struct Places {
     /// The largest number of places that one namespace may have.
     of_one: usize,
     /// The shares of the namespaces that have a place, or wait for one.
-    shares: Mutex<HashMap<Namespace, Arc<Semaphore>>>,
+    shares: Mutex<HashMap<Namespace, Arc<Share>>>,
+}
+
+/// The share of one namespace.
+#[derive(Debug)]
+struct Share {
+    places: Arc<Semaphore>,
+    /// The bytes that those who have a place have said to take.
+    bytes: AtomicUsize,
 }
 
 /// A place; it becomes free when this is dropped.
 #[derive(Debug)]
 pub struct Place {
+    share: Arc<Share>,
+    bytes: usize,
     _of_one: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// Says that whoever has the place takes so many more bytes.
+    pub fn weigh(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.share.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the bytes that were said of this place.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns the bytes that were said of all places of its namespace.
+    pub fn bytes_of_namespace(&self) -> usize {
+        self.share.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.share.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Places {
@@ -39,19 +74,17 @@ impl Places {
     /// Waits for a place. If there is only one place, the namespaces take turns.
     pub async fn take(&self, namespace: &Namespace) -> Result<Place, AcquireError> {
         let share = self.share(namespace);
-        Ok(Place {
-            _of_one: share.acquire_owned().await?,
-            _of_all: Arc::clone(&self.all).acquire_owned().await?,
-        })
+        let of_one = Arc::clone(&share.places).acquire_owned().await?;
+        let of_all = Arc::clone(&self.all).acquire_owned().await?;
+        Ok(Place { share, bytes: 0, _of_one: of_one, _of_all: of_all })
     }
 
     /// Takes a place if there is one for this namespace now.
     pub fn try_take(&self, namespace: &Namespace) -> Option<Place> {
         let share = self.share(namespace);
-        Some(Place {
-            _of_one: share.try_acquire_owned().ok()?,
-            _of_all: Arc::clone(&self.all).try_acquire_owned().ok()?,
-        })
+        let of_one = Arc::clone(&share.places).try_acquire_owned().ok()?;
+        let of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some(Place { share, bytes: 0, _of_one: of_one, _of_all: of_all })
     }
 
     /// Returns the number of free places.
@@ -60,12 +93,15 @@ impl Places {
         self.all.available_permits()
     }
 
-    fn share(&self, namespace: &Namespace) -> Arc<Semaphore> {
+    fn share(&self, namespace: &Namespace) -> Arc<Share> {
         // Each change leaves a valid map of shares.
         let mut shares = lock(&self.shares);
         // A share that nobody else holds is of a namespace that is done: a place holds its share.
         shares.retain(|_, share| Arc::strong_count(share) > 1);
-        let new = || Arc::new(Semaphore::new(self.of_one));
+        let new = || {
+            let places = Arc::new(Semaphore::new(self.of_one));
+            Arc::new(Share { places, bytes: AtomicUsize::new(0) })
+        };
         Arc::clone(shares.entry(namespace.clone()).or_insert_with(new))
     }
 }

@@ -130,6 +130,10 @@ pub(super) const DRIVER_QUEUE: usize = 64;
 /// The memory of an attempt beside its data, in bytes, as measured with http steps whose target does
 /// not answer: tasks, connection, buffers.
 pub(super) const ATTEMPT_BYTES: usize = 56 << 10;
+/// The memory of a program beside its output, in bytes: a supervisor shares all but 1.4 MiB with the
+/// others, as measured, and a shell, an interpreter or a client of some service takes a little more
+/// than that.
+pub(super) const PROGRAM_BYTES: usize = 4 << 20;
 
 /// The most bytes of outcomes decided in one append (a larger one goes alone): many attempts of a
 /// thread may end at once, and a reader of the journal reads an append as a whole.

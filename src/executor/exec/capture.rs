@@ -1,25 +1,57 @@
 //! Moves bytes between a program and the server: its input in, its output out, both bounded.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use crate::executor::Pulse;
+use crate::executor::room::Room;
+use crate::model::Failure;
+use crate::observe::Memory;
 
 /// The number of bytes read at once: as many as a pipe usually holds.
 const CHUNK: usize = 16 * 1024;
 
 /// The output of a program so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Capture {
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
+    pub(super) stdout: Written,
+    pub(super) stderr: Written,
 }
 
-/// The error of a program that wrote more than it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooMuch;
+impl Capture {
+    /// Makes an empty output, which takes its memory from a budget.
+    pub(super) fn new(memory: &Arc<Memory>) -> Self {
+        let empty = || Written { bytes: Vec::new(), room: Room::new(memory) };
+        Self { stdout: empty(), stderr: empty() }
+    }
+
+    /// Makes an output that a program has written.
+    #[cfg(test)]
+    pub(super) fn of(stdout: Vec<u8>, stderr: Vec<u8>) -> Self {
+        let mut written = Self::new(&Arc::new(Memory::boundless()));
+        (written.stdout.bytes, written.stderr.bytes) = (stdout, stderr);
+        written
+    }
+}
+
+/// The bytes that a program wrote to one stream, and their memory.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) bytes: Vec<u8>,
+    room: Room,
+}
+
+/// The reason why no more of a program's output is read.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It wrote more than it may.
+    TooMuch,
+    /// There was no memory for it for long.
+    NoRoom(Failure),
+}
 
 /// The server's ends of a program's pipes.
 #[derive(Debug)]
@@ -38,9 +70,8 @@ impl Pipes {
         mut self,
         input: &[u8],
         capture: &mut Capture,
-        limit: usize,
-        pulse: &Pulse,
-    ) -> Result<(), TooMuch> {
+        bounds: &Bounds<'_>,
+    ) -> Result<(), Stop> {
         let Capture { stdout, stderr } = capture;
         let feed = async {
             if let Some(mut stdin) = self.stdin.take() {
@@ -51,34 +82,52 @@ impl Pipes {
             }
             Ok(())
         };
-        let bounds = Bounds { used: &AtomicUsize::new(0), limit, pulse };
-        let out = drain(self.stdout.take(), stdout, &bounds);
-        let err = drain(self.stderr.take(), stderr, &bounds);
+        let out = drain(self.stdout.take(), stdout, bounds);
+        let err = drain(self.stderr.take(), stderr, bounds);
         tokio::try_join!(feed, out, err).map(|_| ())
     }
 }
 
 /// The bounds that both outputs share.
-struct Bounds<'a> {
-    used: &'a AtomicUsize,
+#[derive(Debug)]
+pub(super) struct Bounds<'a> {
     limit: usize,
     pulse: &'a Pulse,
+    /// The bytes read so far.
+    used: AtomicUsize,
+    /// The number of streams that wait for memory before they are read on.
+    waiting: AtomicUsize,
+}
+
+impl<'a> Bounds<'a> {
+    pub(super) fn new(limit: usize, pulse: &'a Pulse) -> Self {
+        Self { limit, pulse, used: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
+    }
+
+    /// Returns whether output that is there is not read for lack of memory.
+    pub(super) fn waits(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
 }
 
 async fn drain(
     pipe: Option<impl AsyncRead + Unpin>,
-    into: &mut Vec<u8>,
+    Written { bytes, room }: &mut Written,
     bounds: &Bounds<'_>,
-) -> Result<(), TooMuch> {
+) -> Result<(), Stop> {
     let Some(mut pipe) = pipe else { return Ok(()) };
     let mut chunk = vec![0; CHUNK];
     // A pipe that cannot be read any more counts as one at its end.
     while let Ok(read @ 1..) = pipe.read(&mut chunk).await {
         bounds.pulse.beat();
         if bounds.used.fetch_add(read, Ordering::Relaxed) + read > bounds.limit {
-            return Err(TooMuch);
+            return Err(Stop::TooMuch);
         }
-        into.extend_from_slice(chunk.get(..read).unwrap_or_default());
+        bounds.waiting.fetch_add(1, Ordering::Relaxed);
+        let taken = room.take(read).await;
+        bounds.waiting.fetch_sub(1, Ordering::Relaxed);
+        taken.map_err(Stop::NoRoom)?;
+        bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
     }
     Ok(())
 }

@@ -57,12 +57,24 @@ pub(super) fn spawn(command: &mut Command, inherited: [OwnedFd; 2]) -> io::Resul
     for file in &inherited {
         fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
     }
-    let child = command.spawn()?;
+    // Where it may, the allocator takes huge pages, and a supervisor would have two for some kilobytes.
+    // It inherits this; the lock keeps others from undoing it meanwhile.
+    huge_pages(false);
+    let child = command.spawn();
+    huge_pages(true);
+    let child = child?;
     drop(inherited);
     if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
         children.known.insert(id, None);
     }
     Ok(child)
+}
+
+/// Lets this process, and those that it starts, have huge pages, or not.
+pub(super) fn huge_pages(may: bool) {
+    if let Err(error) = prctl::set_thp_disable(!may) {
+        tracing::debug!(%error, "huge pages stay as they are");
+    }
 }
 
 /// Records that a supervisor was told to end; its program may have stopped it.

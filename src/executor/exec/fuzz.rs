@@ -38,7 +38,7 @@ fn any_bytes_of_a_program_are_an_output_in_its_limit_or_a_failure_fit_to_be_show
             (outputs.next().unwrap_or_default(), outputs.next().unwrap_or_default());
         let finished = Finished {
             status: ExitStatus::from_raw(status.unwrap_or(0)),
-            written: Capture { stdout: stdout.clone(), stderr },
+            written: Capture::of(stdout.clone(), stderr),
         };
         match output("p", &finished, parse, (LIMIT, &redactor)) {
             Ok(json) => {

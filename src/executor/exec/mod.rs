@@ -106,7 +106,8 @@ impl ExecExecutor {
         };
         let running = started.map_err(|error| cannot_start(name, &error))?;
         let stdin = input.stdin.as_deref().unwrap_or_default();
-        match running.finish(name, stdin, (limit, &attempt.pulse)).await? {
+        let memory = &self.settings.memory;
+        match running.finish(name, stdin, (limit, memory, &attempt.pulse)).await? {
             Some(finished) => {
                 let bounds = (limit, &*self.settings.redactor);
                 outcome::output(name, &finished, input.parse, bounds)

@@ -28,6 +28,7 @@ pub(super) fn output(
     (limit, redactor): (usize, &Redactor),
 ) -> Result<Json, Failure> {
     let Capture { stdout, stderr } = &finished.written;
+    let (stdout, stderr) = (&stdout.bytes, &stderr.bytes);
     if !finished.status.success() {
         return Err(nonzero(
             name,

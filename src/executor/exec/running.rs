@@ -2,12 +2,14 @@
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::pin::Pin;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::capture::{Capture, Pipes};
+use super::capture::{Bounds, Capture, Pipes, Stop};
 use super::group::Group;
 use super::outcome::Finished;
 use super::supervised::Supervised;
@@ -15,6 +17,7 @@ use super::supervisor::End;
 use crate::executor::Pulse;
 use crate::executor::text::excerpt;
 use crate::model::{Category, Failure, codes};
+use crate::observe::Memory;
 
 /// The time for which output may still come after the program has ended and the processes it left
 /// were killed: the pipes are closed by then, unless a process that nobody could kill holds them.
@@ -34,28 +37,34 @@ impl Running {
         mut self,
         name: &str,
         stdin: &[u8],
-        (limit, pulse): (usize, &Pulse),
+        bounds: (usize, &Arc<Memory>, &Pulse),
     ) -> Result<Option<Finished>, Failure> {
-        let mut written = Capture::default();
+        let (limit, memory, pulse) = bounds;
+        let mut written = Capture::new(memory);
+        let bounds = Bounds::new(limit, pulse);
         let pipes = self.pipes();
         let (bounded, end) = {
-            let mut pump = std::pin::pin!(pipes.pump(stdin, &mut written, limit, pulse));
+            let mut pump = std::pin::pin!(pipes.pump(stdin, &mut written, &bounds));
             let pumped = tokio::select! {
                 pumped = &mut pump => Some(pumped),
                 () = self.wait() => None,
             };
-            if pumped == Some(Ok(())) {
+            if matches!(pumped, Some(Ok(()))) {
                 self.wait().await;
             }
             self.kill();
             let bounded = match pumped {
                 Some(bounded) => bounded,
-                None => tokio::time::timeout(DRAIN, pump).await.unwrap_or(Ok(())),
+                None => rest(pump, &bounds).await,
             };
             (bounded, self.end().await)
         };
         let status = end.and_then(|end| status(name, end))?;
-        Ok(bounded.is_ok().then_some(Finished { status, written }))
+        match bounded {
+            Ok(()) => Ok(Some(Finished { status, written })),
+            Err(Stop::TooMuch) => Ok(None),
+            Err(Stop::NoRoom(failure)) => Err(failure),
+        }
     }
 
     fn pipes(&mut self) -> Pipes {
@@ -86,6 +95,21 @@ impl Running {
                 let status = group.end().await.map_err(|error| broken(&error))?;
                 Ok(Some(End::Exited(status.into_raw())))
             }
+        }
+    }
+}
+
+/// Reads the rest of the output of a program that has ended. The time in which it waits for memory
+/// does not count.
+async fn rest(
+    mut pump: Pin<&mut impl Future<Output = Result<(), Stop>>>,
+    bounds: &Bounds<'_>,
+) -> Result<(), Stop> {
+    loop {
+        match tokio::time::timeout(DRAIN, &mut pump).await {
+            Ok(read) => return read,
+            Err(_) if bounds.waits() => {}
+            Err(_) => return Ok(()),
         }
     }
 }

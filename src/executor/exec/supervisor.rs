@@ -23,7 +23,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, close, dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::{limits, removal, tree};
+use super::{children, limits, removal, tree};
 use crate::executor::ProgramLimits;
 
 /// Milliseconds between two counts of a program's processes: often enough that a program which only
@@ -157,7 +157,11 @@ fn start(order: &Order) -> io::Result<Pid> {
     limits::set(&order.limits)?;
     let mut command = Command::new(&order.program);
     command.arg0(&order.name).args(&order.arguments).process_group(0);
-    let program = limits::spawn_bounded(&mut command, order.limits.memory)?;
+    // This process does without huge pages, the program does not have to.
+    children::huge_pages(true);
+    let program = limits::spawn_bounded(&mut command, order.limits.memory);
+    children::huge_pages(false);
+    let program = program?;
     // The program alone holds the streams: when it closes them, the server sees them closed.
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&nothing)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::executor::Pulse;
 use crate::model::{StepId, ThreadId};
+use crate::observe::{Memory, Pool};
 
 /// The longest wait for anything here that should take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -65,6 +66,54 @@ async fn output_is_read_as_text_json_or_lines() {
     assert_eq!(cat("{ \"b\": 1.0 }\n", "json").await.unwrap(), output("{\"b\":1.0}"));
     assert_failure(cat("{", "json").await, "output_invalid", false);
     assert_failure(cat("", "json").await, "output_invalid", false);
+}
+
+/// Returns an executor whose memory for attempts is a MiB.
+fn short_of_memory() -> (ExecExecutor, Arc<Memory>) {
+    let metrics = crate::observe::MemoryMetrics::default();
+    let memory = Arc::new(Memory::new(4 << 20, &metrics, Box::new(|| None)));
+    let settings = executor(1 << 20).settings;
+    (ExecExecutor::new(ExecutorSettings { memory: Arc::clone(&memory), ..settings }), memory)
+}
+
+#[tokio::test]
+async fn what_a_program_wrote_counts_until_its_attempt_ends() {
+    let (executor, memory) = short_of_memory();
+    let with = script("head -c 900000 /dev/zero; sleep 1000");
+    let mut running = executor.execute(attempt("sh", &with));
+    let counted = async {
+        while memory.used(Pool::Attempts) < 900_000 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        outcome = &mut running => panic!("it ended: {outcome:?}"),
+        () = counted => {}
+        () = tokio::time::sleep(PATIENCE) => panic!("it is not counted"),
+    }
+    drop(running);
+    assert_eq!(memory.used(Pool::Attempts), 0);
+}
+
+#[tokio::test]
+async fn output_that_waits_for_memory_is_whole_although_the_program_has_ended() {
+    let (executor, memory) = short_of_memory();
+    let others = memory.note(Pool::Attempts, memory.share(Pool::Attempts));
+    let folder = tempfile::tempdir().unwrap();
+    let done = folder.path().join("done");
+    // What is written beyond the free part fits into the pipe.
+    let text = format!("head -c 100000 /dev/zero | tr '\\0' x; touch {}", done.display());
+    let with = script(&text);
+    let ends = async {
+        while !done.exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Longer than output is waited for that does not wait for memory.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        drop(others);
+    };
+    let (outcome, ()) = tokio::join!(executor.execute(attempt("sh", &with)), ends);
+    assert!(outcome.unwrap().as_str().contains(&"x".repeat(100_000)));
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
-//! Admission of attempts: a place, which stands for open files, and memory for what they send.
+//! Admission of attempts: a place, which stands for open files, and memory for what they send and
+//! for the programs that they run.
 //!
 //! An attempt that is not admitted waits in its driver, filled in by nobody, until others have ended.
-//! No namespace has all places.
+//! No namespace has all places, and none has all memory; each gets some whatever others take.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +11,15 @@ use crate::definition::Action;
 use crate::executor::{Place, Places};
 use crate::model::{Json, Namespace};
 use crate::observe::{Memory, Pool, Reservation};
-use crate::runtime::settings::ATTEMPT_BYTES;
+use crate::runtime::settings::{ATTEMPT_BYTES, PROGRAM_BYTES};
 
 /// The copies of its filled-in `with` that an attempt has at the same time: the text, what is parsed
 /// from it, and what is sent.
 const COPIES: usize = 3;
-/// The bytes that an attempt takes without asking: most need no more.
+/// The bytes that an attempt takes without asking, while its namespace has few: most need no more.
 const FREE: usize = 64 << 10;
+/// The bytes of the attempts of a namespace that are begun without asking.
+const FREE_OF_ONE: usize = 16 * FREE;
 /// The time between two tries to get memory.
 pub(in crate::runtime) const ASK_EVERY: Duration = Duration::from_millis(100);
 
@@ -46,22 +49,42 @@ pub(in crate::runtime) fn place(
     if matches!(action, Action::Transform { .. }) {
         return Ok(None);
     }
-    kept.take().or_else(|| places.try_take(namespace)).map(Some).ok_or(Lack::Place)
+    let mut place = kept.take().or_else(|| places.try_take(namespace)).ok_or(Lack::Place)?;
+    if matches!(action, Action::Exec { .. }) {
+        place.weigh(PROGRAM_BYTES);
+    }
+    Ok(Some(place))
 }
 
-/// Takes memory for an attempt that is filled in. If no other is under way, it gets what it needs.
+/// Takes memory for an attempt that is filled in. If no other of its namespace is under way, or
+/// none at all if it needs no place, it gets what it needs.
 pub(in crate::runtime) fn admit(
     memory: &Arc<Memory>,
     place: Option<Place>,
     with: &Json,
 ) -> Result<Admitted, Lack> {
-    let bytes = ATTEMPT_BYTES.saturating_add(with.as_str().len().saturating_mul(COPIES));
-    let reserved = if bytes <= FREE || memory.used(Pool::Attempts) == 0 {
-        memory.note(Pool::Attempts, bytes)
-    } else {
-        memory.reserve(Pool::Attempts, bytes).map_err(|_overloaded| Lack::Memory)?
+    let data = ATTEMPT_BYTES.saturating_add(with.as_str().len().saturating_mul(COPIES));
+    let Some(mut place) = place else {
+        let goes_on = data <= FREE || memory.used(Pool::Attempts) == 0;
+        return Ok(Admitted { _place: None, _memory: take(memory, data, goes_on)? });
     };
-    Ok(Admitted { _place: place, _memory: reserved })
+    let others = place.bytes_of_namespace().saturating_sub(place.bytes());
+    let bytes = data.saturating_add(place.bytes());
+    let share = memory.share(Pool::Attempts);
+    let goes_on = others == 0 || (bytes <= FREE && others < FREE_OF_ONE);
+    if !goes_on && others.saturating_add(bytes) > share - share / 8 {
+        return Err(Lack::Memory);
+    }
+    let reserved = take(memory, bytes, goes_on)?;
+    place.weigh(data);
+    Ok(Admitted { _place: Some(place), _memory: reserved })
+}
+
+fn take(memory: &Arc<Memory>, bytes: usize, goes_on: bool) -> Result<Reservation, Lack> {
+    if goes_on {
+        return Ok(memory.note(Pool::Attempts, bytes));
+    }
+    memory.reserve(Pool::Attempts, bytes).map_err(|_overloaded| Lack::Memory)
 }
 
 #[cfg(test)]
@@ -69,11 +92,54 @@ mod tests {
     use super::*;
     use crate::observe::MemoryMetrics;
 
+    fn memory(limit: usize) -> Arc<Memory> {
+        Arc::new(Memory::new(limit, &MemoryMetrics::default(), Box::new(|| None)))
+    }
+
+    /// Admits attempts of a namespace, until one has to wait, and a thousand at the most.
+    fn crowd(
+        memory: &Arc<Memory>,
+        (places, name): (&Places, &str),
+        action: &Action,
+    ) -> Vec<Admitted> {
+        let namespace = Namespace::parse(name).unwrap();
+        let begin = |_| {
+            let place = place(action, &mut None, (places, &namespace)).ok()?;
+            admit(memory, place, &Json::null()).ok()
+        };
+        (0..1000).map_while(begin).collect()
+    }
+
+    #[test]
+    fn programs_at_once_follow_from_the_memory_and_no_namespace_has_all_of_it() {
+        let (memory, places) = (memory(128 << 20), Places::new(2000));
+        let exec = Action::Exec { program: "sleep".to_owned(), variables: Vec::new() };
+        let crowd = |name| crowd(&memory, (&places, name), &exec);
+        let one = crowd("one");
+        assert_eq!(one.len(), 6, "of a share of 32 MiB");
+        let other = crowd("other");
+        assert_eq!((other.len(), crowd("third").len()), (1, 1), "one is always begun");
+        drop((one, other));
+        assert_eq!((memory.used(Pool::Attempts), crowd("one").len()), (0, 6));
+    }
+
+    #[test]
+    fn small_attempts_wait_while_the_memory_for_steps_is_full_but_a_few_of_each_namespace() {
+        let (memory, places) = (memory(256 << 20), Places::new(2000));
+        let crowd = |name| crowd(&memory, (&places, name), &Action::Http);
+        assert_eq!(crowd("one").len(), 1000);
+        let answers = memory.note(Pool::Attempts, memory.share(Pool::Attempts));
+        let few = FREE_OF_ONE.div_ceil(ATTEMPT_BYTES);
+        let one = crowd("one");
+        assert_eq!((one.len(), crowd("other").len()), (few, few));
+        drop(answers);
+        assert!(crowd("one").len() > 900);
+    }
+
     #[test]
     fn attempts_that_send_much_wait_for_each_other_and_none_waits_for_ever() {
         let limit = 64 << 20;
-        let memory = Memory::new(limit, &MemoryMetrics::default(), Box::new(|| None));
-        let memory = Arc::new(memory);
+        let memory = memory(limit);
         let long = Json::string(&"x".repeat(3 << 20));
         let first = admit(&memory, None, &long).unwrap();
         assert_eq!(admit(&memory, None, &long).unwrap_err(), Lack::Memory);

@@ -184,6 +184,30 @@ async fn a_program_has_bounds_that_fail_its_step_alone() {
     assert_eq!(lines(&client, "echo fine").await, ["fine"]);
 }
 
+/// Returns a line of `/proc/PID/smaps_rollup`, in KiB.
+fn kib(pid: &str, line: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let found = text.lines().find_map(|one| one.strip_prefix(line));
+    found.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_supervisor_takes_little_memory() {
+    let home = Home::memory().await;
+    let server = shell(&home).await;
+    let ready = home.folder.path().join("ready");
+    let wait = format!("echo $PPID > {0}.new; mv {0}.new {0}; sleep 1000", ready.display());
+    let client = server.client();
+    let body = json!({ "workflow": flow(&json!([script(&wait)])), "threadId": "waits" });
+    client.post("/invoke/async", &body).await.expect(202);
+    let supervisor = written(&ready).await;
+    let supervisor = supervisor.trim();
+    assert_eq!(kib(supervisor, "AnonHugePages:"), 0);
+    let takes = kib(supervisor, "Private_Dirty:");
+    assert!(takes < 4096, "{takes} KiB");
+    client.post("/threads/waits/abort", &json!({})).await.expect(200);
+}
+
 /// A script that starts a daemon (two forks and a session of its own), writes its process id to a
 /// file, and goes on with `rest`.
 fn daemon(pid: &Path, rest: &str) -> String {
