@@ -2,12 +2,13 @@
 
 use std::io;
 use std::process::Command;
+use std::thread;
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
-use rustix::process::{Resource as Bounded, Rlimit, prlimit};
+use rustix::process::{Resource as Bounded, Rlimit, geteuid, getuid, prlimit};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use super::tree;
@@ -21,13 +22,18 @@ const SPYING: [CapabilitySet; 4] = [
     CapabilitySet::PERFMON,
 ];
 
-/// The factor between the kernel's limit and that of one program. The kernel counts the processes
-/// of a user, not those of a program: its limit stops a program that multiplies faster than its
-/// supervisor can count.
-const CROWD: u64 = 32;
-/// The smallest limit for the kernel: as many processes and threads as one user has on a busy
-/// machine.
-const MIN_CROWD: u64 = 4_096;
+/// The factor between the limit of one program and what the kernel lets its user have beyond what it
+/// has already. The kernel counts the processes and threads of a user, not those of a program: its
+/// limit stops a program that multiplies faster than its supervisor can count.
+const CROWD: u64 = 4;
+/// That factor, and the smallest limit, where the user has processes that cannot be seen from here.
+const UNSEEN_CROWD: (u64, u64) = (32, 4_096);
+/// The stack of a thread that does nothing, in bytes.
+const LITTLE: usize = 64 << 10;
+
+/// The niceness of programs: with it a process has a ninth of the processor time that the server has,
+/// where both want all of it.
+const NICENESS: i32 = 10;
 
 /// Sets the limits that all processes inherit which this one starts from now on.
 pub(super) fn set(limits: &ProgramLimits) -> io::Result<()> {
@@ -44,10 +50,27 @@ pub(super) fn set(limits: &ProgramLimits) -> io::Result<()> {
     // A core dump holds everything the program was given, secrets too.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     if limits.processes > 0 {
-        lower(Resource::RLIMIT_NPROC, (limits.processes * CROWD).max(MIN_CROWD))?;
+        bound_crowd(limits.processes)?;
     }
     lower(Resource::RLIMIT_NOFILE, limits.files)?;
     lower(Resource::RLIMIT_FSIZE, limits.file_size)
+}
+
+/// Bounds the processes and threads of this process's user. Root has no such bound.
+fn bound_crowd(most: u64) -> io::Result<()> {
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
+    let limit = tree::tasks_of(getuid().as_raw()).saturating_add(most * CROWD);
+    setrlimit(Resource::RLIMIT_NPROC, limit.min(hard), hard)?;
+    // Those of other containers count as well, and are not in the list.
+    let started = thread::Builder::new().stack_size(LITTLE).spawn(|| {});
+    let limit = match started.map(thread::JoinHandle::join) {
+        Ok(_) => limit,
+        Err(_) => (most * UNSEEN_CROWD.0).max(UNSEEN_CROWD.1),
+    };
+    lower(Resource::RLIMIT_NPROC, limit)
 }
 
 /// Lowers a limit permanently; 0 leaves it as it is.
@@ -75,6 +98,7 @@ pub(super) fn spawn_bounded(command: &mut Command, bytes: u64) -> io::Result<Pid
     let started = command.spawn();
     setrlimit(Resource::RLIMIT_DATA, soft, hard)?;
     let program = Pid::from_raw(i32::try_from(started?.id()).unwrap_or(0));
+    yield_to_others(program);
     if bytes > 0 {
         bound_memory(program, bytes.min(hard));
         // Processes that it has started already have the first bound.
@@ -83,6 +107,15 @@ pub(super) fn spawn_bounded(command: &mut Command, bytes: u64) -> io::Result<Pid
         }
     }
     Ok(program)
+}
+
+/// Lets a program's group run only when its supervisor and the server do not need the processor:
+/// they end it if it takes too much. What it has started already is in its group.
+fn yield_to_others(program: Pid) {
+    let group = rustix::process::Pid::from_raw(program.as_raw());
+    if let Err(error) = rustix::process::setpriority_pgrp(group, NICENESS) {
+        tracing::debug!(%error, "a program has the server's priority");
+    }
 }
 
 /// Returns the bytes that this process can write to.

@@ -18,7 +18,7 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, close, dup2_stderr, dup2_stdin, dup2_stdout};
@@ -192,14 +192,22 @@ impl Watch {
                 return End::Exited(status);
             }
             if self.is_told(if self.processes > 0 { COUNT_EVERY } else { u16::MAX }) {
+                self.kill_group();
                 return killed;
             }
-            if self.processes > 0 {
-                let count = tree::descendants(Pid::this()).len();
-                if u64::try_from(count).unwrap_or(u64::MAX) > self.processes {
-                    return End::Crowded;
-                }
+            let most = usize::try_from(self.processes).unwrap_or(usize::MAX);
+            if most > 0 && tree::has_more_descendants(Pid::this(), most) {
+                self.kill_group();
+                return End::Crowded;
             }
+        }
+    }
+
+    /// Kills the program's group at one blow, those included that it is just starting. The program
+    /// must not have been reaped: the group's number may be another's then.
+    fn kill_group(&self) {
+        if let Err(error) = killpg(self.program, Signal::SIGKILL) {
+            tracing::debug!(%error, "a group could not be killed");
         }
     }
 

@@ -3,7 +3,7 @@
 //! A process cannot leave the tree of a child subreaper: a process that loses its parent becomes a
 //! child of the subreaper. So the tree is empty once the subreaper has no children any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use nix::errno::Errno;
@@ -27,19 +27,28 @@ pub(super) fn children(of: Pid) -> Vec<Pid> {
 
 /// Returns all descendants of a process, parents before their children.
 pub(super) fn descendants(of: Pid) -> Vec<Pid> {
+    some_descendants(of, MAX_FOUND)
+}
+
+/// Returns whether a process has more than so many descendants.
+pub(super) fn has_more_descendants(of: Pid, than: usize) -> bool {
+    some_descendants(of, than).len() > than
+}
+
+/// Returns the descendants of a process, until there are more than `enough`.
+fn some_descendants(of: Pid, enough: usize) -> Vec<Pid> {
     if !is_listed() {
         return walk(of, &mut parents());
     }
     let mut found = children(of);
     let mut at = 0;
-    while let Some(&pid) = found.get(at) {
+    while found.len() <= enough
+        && let Some(&pid) = found.get(at)
+    {
         at += 1;
         let more = children(pid);
         // A process id may be used anew during this walk: no process is visited twice.
         found.extend(more.into_iter().filter(|pid| *pid != of).collect::<Vec<_>>());
-        if found.len() > MAX_FOUND {
-            break;
-        }
     }
     found
 }
@@ -48,10 +57,24 @@ pub(super) fn descendants(of: Pid) -> Vec<Pid> {
 /// circle.
 const MAX_FOUND: usize = 1 << 20;
 
-/// Kills all descendants of a process, once each; those that are born meanwhile are left to the
-/// next call. Returns whether there were any.
+/// The number of passes in which descendants are stopped before they are killed.
+const PASSES: usize = 20;
+
+/// Kills all descendants of a process, once each. They are stopped first, so that those still to be
+/// killed start no others meanwhile. Returns whether there were any.
 pub(super) fn kill_descendants(of: Pid) -> bool {
-    let found = descendants(of);
+    let mut found = descendants(of);
+    let mut stopped = BTreeSet::new();
+    for _ in 0..PASSES {
+        let moving: Vec<Pid> = found.iter().copied().filter(|pid| stopped.insert(*pid)).collect();
+        if moving.is_empty() {
+            break;
+        }
+        for pid in moving {
+            send(pid, Signal::SIGSTOP);
+        }
+        found = descendants(of);
+    }
     for &pid in &found {
         kill_one(pid);
     }
@@ -60,7 +83,11 @@ pub(super) fn kill_descendants(of: Pid) -> bool {
 
 /// Kills a process; one that is already gone is no error.
 pub(super) fn kill_one(pid: Pid) {
-    if let Err(error) = kill(pid, Signal::SIGKILL)
+    send(pid, Signal::SIGKILL);
+}
+
+fn send(pid: Pid, signal: Signal) {
+    if let Err(error) = kill(pid, signal)
         && error != Errno::ESRCH
     {
         tracing::warn!(pid = pid.as_raw(), %error, "a process of a program could not be killed");
@@ -98,6 +125,25 @@ fn parents() -> BTreeMap<Pid, Vec<Pid>> {
     found
 }
 
+/// Returns the number of processes and threads of a user, as far as they are seen here.
+pub(super) fn tasks_of(user: u32) -> u64 {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let tasks = |pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let first = |name| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))?
+                .split_whitespace()
+                .next()?
+                .parse::<u64>()
+                .ok()
+        };
+        (first("Uid:")? == u64::from(user)).then(|| first("Threads:"))?
+    };
+    processes.filter_map(|entry| tasks(read_pid(entry.file_name().to_str()?)?)).sum()
+}
+
 fn read_pid(text: &str) -> Option<Pid> {
     text.parse().ok().filter(|id: &i32| *id > 0).map(Pid::from_raw)
 }
@@ -107,6 +153,22 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn processes_and_threads_of_a_user_are_counted() {
+        let own = rustix::process::getuid().as_raw();
+        let before = tasks_of(own);
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let ended = std::sync::Arc::new(std::sync::Mutex::new(ended));
+        let threads: Vec<_> = (0..50)
+            .map(|_| std::sync::Arc::clone(&ended))
+            .map(|ended| std::thread::spawn(move || ended.lock().unwrap().recv().is_err()))
+            .collect();
+        // Other tests of this machine come and go meanwhile.
+        assert!(before > 0 && tasks_of(own) >= 50);
+        drop(end);
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+    }
 
     #[test]
     fn what_a_child_has_started_is_found_either_way() {

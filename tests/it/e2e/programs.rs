@@ -192,6 +192,13 @@ fn kib(pid: &str, line: &str) -> u64 {
 }
 
 #[tokio::test]
+async fn a_program_yields_to_the_server() {
+    let home = Home::memory().await;
+    let nice = "until [ $(nice) = 10 ]; do sleep 0.01; done; nice; (nice)";
+    assert_eq!(lines(&shell(&home).await.client(), nice).await, ["10", "10"]);
+}
+
+#[tokio::test]
 async fn a_supervisor_takes_little_memory() {
     let home = Home::memory().await;
     let server = shell(&home).await;
