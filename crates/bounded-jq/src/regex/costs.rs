@@ -16,6 +16,12 @@ const STATE: u64 = 128;
 const GROUP: u64 = 32;
 /// The most states that the engine makes of one that is counted here, with those between them.
 const STATES_PER_BYTE: u64 = 3;
+/// The states that are gone through in the time that the engine takes for a byte whatever the
+/// expression.
+const BASE: u64 = 6;
+/// The further states that are gone through for a sign by which the engine has a choice: it follows
+/// both ways at each byte.
+const CHOICE: u64 = 2;
 /// The groups whose places are copied in the time that one state takes.
 const GROUPS_PER_STATE: u64 = 4;
 /// The units of fuel for reading a state and making it.
@@ -45,9 +51,13 @@ impl Costs {
             stop(Stop::Value);
         }
         let groups = count(regex.matches('(').count()) + 1;
+        let choices = count(regex.matches(['|', '?', '*', '+']).count());
+        // Counted repetitions multiply the choices within them as well.
+        let repeated = states.div_ceil(count(regex.len()).max(1));
+        let steps = BASE + states + choices * CHOICE * repeated;
         Self {
             states,
-            byte: states * (1 + groups / GROUPS_PER_STATE),
+            byte: steps * (1 + groups / GROUPS_PER_STATE),
             memory: states * STATES_PER_BYTE * (STATE + groups * GROUP),
             beyond: match (is_plain(regex, flags), is_endless(regex)) {
                 (true, _) => 0,
@@ -210,6 +220,14 @@ mod tests {
             assert!(!is_plain(other, Flags("gn")), "{other}");
         }
         assert!(!is_plain("a", Flags("gx")) && !is_plain("a", Flags("l")));
+    }
+
+    #[test]
+    fn each_byte_has_a_price_and_choices_have_one_beside_their_length() {
+        let byte = |regex| Costs::of(regex, Flags("")).byte;
+        assert_eq!((byte("a"), byte("abc")), (7, 9));
+        assert_eq!((byte("(a|aa)+b"), byte("a?a?a?b")), (18, 19));
+        assert_eq!(byte("(?:a?){50}"), BASE + 500 + 2 * CHOICE * 50);
     }
 
     #[test]
