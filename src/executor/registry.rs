@@ -32,7 +32,7 @@ pub struct Registry {
 impl Registry {
     /// Makes the executors. A process-wide rustls provider must be installed before. Fails if the
     /// HTTP client cannot be made.
-    pub fn new(settings: ExecutorSettings, clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: ExecutorSettings, clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
         let limit = settings.max_output_bytes;
         let redactor = Arc::clone(&settings.redactor);
         Ok(Self {

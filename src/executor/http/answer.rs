@@ -1,11 +1,14 @@
 //! The outcome of an answer: its output, or the failure that its status stands for.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use chrono::DateTime;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
+use super::client::SILENCE_TIMEOUT;
 use super::expect::Expected;
 use super::fault;
 use crate::executor::room::Room;
@@ -38,8 +41,11 @@ pub(super) async fn output(
         return Err(too_large("the answer", limit));
     }
     let mut body = Vec::new();
-    let broke = |error| fault::failure(&error, &host, redactor);
-    while let Some(chunk) = answer.chunk().await.map_err(broke)? {
+    let broke = |error: &(dyn Error + 'static)| fault::broke(error, &host, redactor);
+    loop {
+        let read = tokio::time::timeout(SILENCE_TIMEOUT, answer.chunk()).await;
+        let read = read.map_err(|late| broke(&io::Error::new(io::ErrorKind::TimedOut, late)))?;
+        let Some(chunk) = read.map_err(|error| broke(&error))? else { break };
         pulse.beat();
         if body.len() + chunk.len() > limit {
             return Err(too_large("the answer", limit));
@@ -56,6 +62,13 @@ pub(super) async fn output(
         return Err(too_large("the output", limit));
     }
     Json::trusted(out).map_err(|fault| output_invalid(fault.to_string()))
+}
+
+/// Returns the bytes that the head of an answer takes: it was read into a buffer that had grown, and
+/// is kept until the output is made.
+pub(super) fn head_bytes(headers: &HeaderMap) -> usize {
+    let one = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    headers.iter().map(one).sum::<usize>().saturating_mul(2)
 }
 
 /// Returns the failure that an unexpected status stands for.
@@ -199,7 +212,6 @@ pub(super) async fn said(mut answer: Response, redactor: &Redactor) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::header::HeaderValue;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();

@@ -69,8 +69,7 @@ impl EgressPolicy {
     }
 
     /// Judges a URL as far as possible before its name is resolved: an address in it is judged
-    /// here, since no resolver will be asked for it. Names are judged by the resolver of
-    /// [`egress_client`](super::client::egress_client).
+    /// here, since no resolver will be asked for it. Names are judged by the resolver of the client.
     pub fn judge(&self, url: &Url) -> Result<(), EgressDenied> {
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),

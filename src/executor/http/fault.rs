@@ -5,9 +5,10 @@ use std::io;
 
 use url::Url;
 
+use super::client::{MAX_HEAD, Unanswered};
 use super::egress::EgressDenied;
 use crate::executor::Redactor;
-use crate::executor::text::{excerpt, invalid};
+use crate::executor::text::{excerpt, invalid, too_large};
 use crate::model::{Category, Failure, codes};
 
 /// The largest number of characters of a cause that a message repeats.
@@ -19,27 +20,46 @@ impl From<EgressDenied> for Failure {
     }
 }
 
-/// Converts an error of the client. No retry helps against a policy, a bad certificate or a request
-/// that cannot be written; refused and broken connections, names that do not resolve and timeouts
-/// may mend. The message leaves the URL out: its query may hold a secret.
-pub(super) fn failure(error: &reqwest::Error, host: &str, redactor: &Redactor) -> Failure {
+/// Converts the error of a request without an answer. No retry helps against a policy, a bad
+/// certificate, an answer whose head is too large or a request that cannot be written; refused and
+/// broken connections, names that do not resolve and timeouts may mend. The message leaves the URL
+/// out: its query may hold a secret.
+pub(super) fn unanswered(error: &Unanswered, host: &str, redactor: &Redactor) -> Failure {
+    match error {
+        Unanswered::Unwritable(cause) => {
+            let cause = excerpt(&redactor.redact(&cause.to_string()), MAX_CAUSE);
+            invalid(format!("the request to {host} cannot be written: {cause}"))
+        }
+        Unanswered::Connect(_) => failure(error, "could not be made", (host, redactor)),
+        Unanswered::Broke(_) | Unanswered::Silent(_) => broke(error, host, redactor),
+    }
+}
+
+/// Converts the error of a connection that broke.
+pub(super) fn broke(error: &(dyn Error + 'static), host: &str, redactor: &Redactor) -> Failure {
+    failure(error, "broke", (host, redactor))
+}
+
+fn failure(
+    error: &(dyn Error + 'static),
+    what: &str,
+    (host, redactor): (&str, &Redactor),
+) -> Failure {
     if let Some(denied) = find::<EgressDenied>(error) {
         return denied.clone().into();
     }
-    let cause = excerpt(&redactor.redact(&root(error).to_string()), MAX_CAUSE);
-    if error.is_builder() {
-        return invalid(format!("the request to {host} cannot be written: {cause}"));
+    if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse_too_large) {
+        return too_large("the head of the answer", MAX_HEAD);
     }
+    let cause = excerpt(&redactor.redact(&root(error).to_string()), MAX_CAUSE);
     if find::<rustls::Error>(error).is_some_and(is_certificate) {
         let message = format!("{host} has no trusted certificate: {cause}");
         return Failure::permanent(codes::CONNECTION_FAILED, Category::External, message);
     }
-    let (category, what) = if error.is_timeout() {
+    let (category, what) = if chain(error).any(is_late) {
         (Category::Timeout, "took too long")
-    } else if error.is_connect() {
-        (Category::External, "could not be made")
     } else {
-        (Category::External, "broke")
+        (Category::External, what)
     };
     let message = format!("the connection to {host} {what}: {cause}");
     Failure::recoverable(codes::CONNECTION_FAILED, category, message)
@@ -49,21 +69,28 @@ fn is_certificate(error: &rustls::Error) -> bool {
     matches!(error, rustls::Error::InvalidCertificate(_))
 }
 
-/// Returns the first cause of that type. An `io::Error` shows the causes of the error that it
-/// wraps, not that error itself, so those are opened on the way.
+fn is_late(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+        || error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout)
+}
+
+/// Returns the first cause of that type.
 fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match wrapped {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
+    chain(error).find_map(<dyn Error>::downcast_ref)
+}
+
+/// Returns an error and its causes. An `io::Error` shows the causes of the error that it wraps, not
+/// that error itself, so those are opened on the way.
+fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| cause(*error))
+}
+
+fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    match wrapped {
+        Some(inner) => Some(inner),
+        None => error.source(),
     }
-    None
 }
 
 fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {

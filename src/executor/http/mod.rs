@@ -5,6 +5,7 @@
 
 mod answer;
 mod client;
+mod connect;
 mod egress;
 mod expect;
 mod fault;

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reqwest::Response;
 use reqwest::header::HOST;
-use reqwest::{Client, Request, Response};
 
-use super::client::egress_client;
+use super::client::Client;
 use super::expect::Expected;
 use super::fault::{self, host_and_port};
-use super::names::{self, Names};
+use super::names::Names;
 use super::request::{self, Outgoing};
 use super::{EgressPolicy, answer, redirect};
 use crate::executor::room::Room;
 use crate::executor::text::invalid;
 use crate::executor::{Attempt, AttemptError, Redactor, StepExecutor};
-use crate::model::{Clock, Failure, Json, Namespace};
+use crate::model::{Clock, Failure, Json};
 use crate::observe::Memory;
 
 /// The largest number of redirects followed: more are a loop, or as good as one.
@@ -40,6 +40,7 @@ impl StepExecutor for HttpExecutor {
         let answer = self.send(request, &expected, &attempt).await?;
         if answer::is_expected(&answer, &expected) {
             let mut room = Room::new(&self.memory);
+            room.take(answer::head_bytes(answer.headers())).await?;
             let bounds = (self.max_output_bytes, &mut room, &*self.redactor);
             Ok(answer::output(answer, bounds, &attempt.pulse).await?)
         } else {
@@ -59,17 +60,17 @@ impl HttpExecutor {
         max_output_bytes: usize,
         clock: Arc<dyn Clock>,
         redactor: Arc<Redactor>,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Result<Self, rustls::Error> {
         let egress = Arc::new(egress);
         let names = Names::of_the_system();
-        let (client, memory) = (egress_client(&egress, &names)?, Arc::new(Memory::boundless()));
+        let (client, memory) = (Client::new(&egress, &names)?, Arc::new(Memory::boundless()));
         Ok(Self { client, egress, names, clock, max_output_bytes, memory, redactor })
     }
 
     /// Returns the same executor with another resolver, and a connection pool of its own.
     #[cfg(test)]
     pub(super) fn asking(self, names: Arc<Names>) -> Self {
-        let client = egress_client(&self.egress, &names).unwrap();
+        let client = Client::new(&self.egress, &names).unwrap();
         Self { client, names, ..self }
     }
 
@@ -96,8 +97,9 @@ impl HttpExecutor {
         for _ in 0..=MAX_REDIRECTS {
             self.egress.judge(&request.url)?;
             let host = host_and_port(&request.url);
-            let answer = self.request(&attempt.thread_id.namespace(), build(&request)).await;
-            let answer = answer.map_err(|error| fault::failure(&error, &host, &self.redactor))?;
+            let answer = self.client.send(&attempt.thread_id.namespace(), request.clone()).await;
+            let answer =
+                answer.map_err(|error| fault::unanswered(&error, &host, &self.redactor))?;
             attempt.pulse.beat();
             if answer::is_expected(&answer, expected) {
                 return Ok(answer);
@@ -110,15 +112,6 @@ impl HttpExecutor {
         Err(redirect::refused(&format!("there were more than {MAX_REDIRECTS}")))
     }
 
-    /// Makes one request on behalf of a namespace.
-    pub(super) async fn request(
-        &self,
-        namespace: &Namespace,
-        request: Request,
-    ) -> reqwest::Result<Response> {
-        names::within(namespace.clone(), async { self.client.execute(request).await }).await
-    }
-
     /// Returns whether a request holds a secret that came by another way than its step's template.
     fn finds_secret(&self, request: &Outgoing) -> bool {
         let finds = |bytes: &[u8]| self.redactor.finds(&String::from_utf8_lossy(bytes));
@@ -126,11 +119,4 @@ impl HttpExecutor {
             || request.headers.values().any(|value| finds(value.as_bytes()))
             || request.body.as_deref().is_some_and(finds)
     }
-}
-
-fn build(request: &Outgoing) -> Request {
-    let mut built = Request::new(request.method.clone(), request.url.clone());
-    *built.headers_mut() = request.headers.clone();
-    *built.body_mut() = request.body.clone().map(reqwest::Body::from);
-    built
 }

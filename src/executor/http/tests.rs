@@ -16,6 +16,7 @@ use super::*;
 use crate::definition::Action;
 use crate::executor::{Attempt, AttemptError, Pulse, Redactor, StepExecutor as _};
 use crate::model::{Clock, Json, StepId, ThreadId, Timestamp};
+use crate::observe::{Memory, MemoryMetrics, Pool};
 
 /// The longest wait for anything here that should take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -348,6 +349,45 @@ async fn names_without_an_answer_hold_up_no_step_of_another_namespace() {
     drop((crowd, end));
 }
 
+#[tokio::test]
+async fn the_bytes_of_a_head_are_bounded_and_not_a_small_number_of_headers() {
+    let get = async |headers: usize, bytes: usize| {
+        let with = format!(r#"{{"url":"{}"}}"#, answering(headers, bytes, 0).await);
+        let executor = executor("open");
+        let done = tokio::time::timeout(PATIENCE, executor.execute(attempt(&with))).await;
+        done.expect("the attempt ends")
+    };
+    let output = get(200, 200).await.unwrap();
+    assert!(output.as_str().contains("\"x-199\":\"aaa"), "{}", output.as_str());
+    // What was read beyond the bound, before it was reached, may still be a whole head.
+    for (headers, bytes) in [(90, 1_800), (1, 180_000), (usize::MAX, 800)] {
+        let failure = get(headers, bytes).await.unwrap_err().failure;
+        assert_eq!((failure.code.as_str(), failure.recoverable), ("payload_too_large", false));
+        assert_eq!(failure.message, "the head of the answer is larger than 65536 bytes");
+    }
+}
+
+#[tokio::test]
+async fn the_head_of_an_answer_counts_while_its_body_is_waited_for() {
+    let memory = Memory::new(4 << 20, &MemoryMetrics::default(), Box::new(|| None));
+    let memory = Arc::new(memory);
+    let executor = executor("open").within(Arc::clone(&memory));
+    let with = format!(r#"{{"url":"{}"}}"#, answering(200, 250, 1000).await);
+    let mut waiting = executor.execute(attempt(&with));
+    let counted = async {
+        while memory.used(Pool::Attempts) < 100_000 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        outcome = &mut waiting => panic!("it ended: {outcome:?}"),
+        () = counted => {}
+        () = tokio::time::sleep(PATIENCE) => panic!("it is not counted"),
+    }
+    drop(waiting);
+    assert_eq!(memory.used(Pool::Attempts), 0);
+}
+
 fn executor(policy: &str) -> HttpExecutor {
     // The first test of this process installs the provider; for all others it is there already.
     let first = rustls::crypto::ring::default_provider().install_default().is_ok();
@@ -455,6 +495,30 @@ async fn broken() -> impl IntoResponse {
 async fn endless() -> impl IntoResponse {
     let pieces = futures_util::stream::repeat(Bytes::from_static(&[b'x'; 1024]));
     Body::from_stream(pieces.map(Ok::<_, std::io::Error>))
+}
+
+/// Starts a server whose answers have so many headers of so many bytes, and announce a body that
+/// never comes.
+async fn answering(headers: usize, bytes: usize, announced: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio_util::task::TaskTracker::new().spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            assert!(connection.read(&mut [0; 4096]).await.unwrap() > 0);
+            let first = format!("HTTP/1.1 200 OK\r\ncontent-length: {announced}\r\n");
+            connection.write_all(first.as_bytes()).await.unwrap();
+            let value = "a".repeat(bytes);
+            for number in 0..headers {
+                let header = format!("x-{number}: {value}\r\n");
+                if connection.write_all(header.as_bytes()).await.is_err() {
+                    break;
+                }
+            }
+            drop(connection.write_all(b"\r\n").await);
+            drop(connection.read(&mut [0; 1]).await);
+        }
+    });
+    url
 }
 
 /// Starts a server that closes every connection without an answer.

@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::fault::{self, host_and_port};
+use super::request::Outgoing;
 use super::{EgressDenied, HttpExecutor, answer};
 use crate::model::{Failure, Namespace};
 
@@ -83,18 +84,18 @@ impl Webhooks for HttpExecutor {
     async fn send(&self, webhook: Webhook) -> Result<(), WebhookFault> {
         self.egress.judge(&webhook.url).map_err(|denied| failed(&denied.into()))?;
         let host = host_and_port(&webhook.url);
-        let mut request = reqwest::Request::new(Method::POST, webhook.url);
-        let headers = request.headers_mut();
+        let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in webhook.headers {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(HeaderName::from_static(name), value);
             }
         }
-        *request.body_mut() = Some(webhook.body.into());
-        let sent = self.request(&webhook.namespace, request).await;
+        let (url, body) = (webhook.url, Some(webhook.body.into()));
+        let request = Outgoing { method: Method::POST, url, headers, body };
+        let sent = self.client.send(&webhook.namespace, request).await;
         let response =
-            sent.map_err(|error| failed(&fault::failure(&error, &host, &self.redactor)))?;
+            sent.map_err(|error| failed(&fault::unanswered(&error, &host, &self.redactor)))?;
         let status = response.status();
         if status.is_success() {
             // The body is read so that the connection can be used again; its content does not
