@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::definition::Action;
 use crate::executor::{Place, Places};
-use crate::model::{Json, Namespace};
+use crate::model::{Backoff, Json, Namespace};
 use crate::observe::{Memory, Pool, Reservation};
 use crate::runtime::settings::{ATTEMPT_BYTES, PROGRAM_BYTES};
 
@@ -20,8 +20,10 @@ const COPIES: usize = 3;
 const FREE: usize = 64 << 10;
 /// The bytes of the attempts of a namespace that are begun without asking.
 const FREE_OF_ONE: usize = 16 * FREE;
-/// The time between two tries to get memory.
-pub(in crate::runtime) const ASK_EVERY: Duration = Duration::from_millis(100);
+/// The times between two tries to get memory: each fills the attempt in, which may take a tenth of a
+/// second of processor time.
+pub(in crate::runtime) const ASK_AGAIN: Backoff =
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
 
 /// The thing that keeps an attempt from being begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

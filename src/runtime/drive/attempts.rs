@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
-use super::admission::{self, Admitted, Lack};
+use super::admission::{self, ASK_AGAIN, Admitted, Lack};
 use super::breakers::{Aim, Breakers, CircuitId, Target};
 use super::driver::Driver;
 use super::outcome::{Message, Outcome};
@@ -69,7 +69,7 @@ fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
         }
         let may_begin = if driver.may_grow() { Ok(()) } else { Err(Lack::Turn) };
         match may_begin.and_then(|()| begin(driver, next)) {
-            Ok(None) => {}
+            Ok(None) => driver.asks = ASK_AGAIN,
             Ok(Some(outcome)) => {
                 bytes = bytes.saturating_add(outcome.weight());
                 done.push(outcome);
@@ -79,6 +79,9 @@ fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
                 driver.lack = Some(lack);
             }
         }
+    }
+    if driver.lack == Some(Lack::Memory) {
+        driver.asks_after = driver.asks.advance();
     }
     waiting.append(&mut driver.to_begin);
     driver.to_begin = waiting;

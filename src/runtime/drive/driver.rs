@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::admission::{ASK_EVERY, Lack};
+use super::admission::{ASK_AGAIN, Lack};
 use super::commit::Commit;
 use super::outcome::{Message, Outcome};
 use super::tail::Tail;
 use super::weights::{TURN, Turn, Weight};
 use crate::executor::Place;
 use crate::machine::{AttemptId, Command, ThreadState};
-use crate::model::Epoch;
+use crate::model::{Backoff, Epoch};
 use crate::runtime::claim::recovering::Recovering;
 use crate::runtime::core::Core;
 use crate::runtime::lease::authority::Authority;
@@ -41,6 +41,9 @@ pub(in crate::runtime) struct Driver {
     pub(in crate::runtime) to_begin: VecDeque<AttemptId>,
     /// What the first of them lacks to be begun.
     pub(in crate::runtime) lack: Option<Lack>,
+    /// The time after which memory is asked for again, and those after the next tries.
+    pub(in crate::runtime) asks_after: Duration,
+    pub(in crate::runtime) asks: Backoff,
     /// A place for the first of them that needs one.
     pub(in crate::runtime) place: Option<Place>,
     /// The memory that the thread takes, and the bytes appended since it was weighed.
@@ -102,6 +105,8 @@ impl Driver {
             done: VecDeque::new(),
             to_begin: VecDeque::new(),
             lack: None,
+            asks_after: Duration::ZERO,
+            asks: ASK_AGAIN,
             place: None,
             held,
             turn: None,
@@ -228,7 +233,7 @@ impl Driver {
                 self.turn = None;
                 Woken::Room
             }
-            () = tokio::time::sleep(ASK_EVERY), if self.lack == Some(Lack::Memory) => Woken::Room,
+            () = tokio::time::sleep(self.asks_after), if self.lack == Some(Lack::Memory) => Woken::Room,
             () = self.core.draining.cancelled(), if !draining => Woken::By(Command::Advance),
             () = due(wait), if !draining => Woken::By(Command::Advance),
         }
