@@ -25,6 +25,8 @@ pub enum Posted {
     },
     /// A message with this key is there already (taken or not).
     Duplicate,
+    /// The thread has too many messages that were not taken yet.
+    Full,
     /// There is no such thread.
     NoThread,
 }
@@ -32,11 +34,13 @@ pub enum Posted {
 /// Messages to threads.
 #[async_trait]
 pub trait Inbox: Send + Sync {
-    /// Stores a message for a thread; in the same statement wakes it if nobody drives it.
+    /// Stores a message for a thread; in the same statement wakes it if nobody drives it. A thread whose
+    /// untaken messages have reached a number or a size takes no more ([`Posted::Full`]); the bodies of
+    /// those that were taken are not kept.
     async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError>;
 
-    /// Like [`Inbox::post`], over the connections that renew leases: they work while nothing drives the
-    /// store's other connections.
+    /// Like [`Inbox::post`], over the connections that renew leases, which work while nothing drives the
+    /// store's other connections; and however many messages there are.
     async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
         self.post(thread, message).await
     }

@@ -40,6 +40,16 @@ pub(super) const PART_BYTES: i64 = 16 << 20;
 /// The most rows of such a part.
 pub(super) const PART_ROWS: i64 = 2_000;
 
+/// A thread with as many untaken messages takes no more: about what its driver takes in four appends.
+pub(super) const MAX_UNTAKEN: usize = 1_000;
+
+/// A thread whose untaken messages would have more bytes than this takes no more, unless there are none.
+pub(super) const MAX_UNTAKEN_BYTES: usize = 8 << 20;
+
+/// A message that is smaller finds room also where larger ones filled it up: a thread that nobody could
+/// drive must be stopped all the same.
+pub(super) const SMALL_MESSAGE: usize = 4 << 10;
+
 /// A read of the journal ends before the row that would make it more bytes than this, unless that is
 /// its first: what a reader costs in memory.
 pub(super) const MAX_READ_BYTES: usize = 1 << 20;

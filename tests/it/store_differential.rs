@@ -223,7 +223,7 @@ impl Player {
         let message = Message { key: format!("m{key}"), body: Json::null() };
         match self.bed.store.post(&name(thread), &message).await.unwrap() {
             Posted::Stored { owner } => format!("stored {:?}", self.ordinal(owner)),
-            other @ (Posted::Duplicate | Posted::NoThread) => format!("{other:?}"),
+            other @ (Posted::Duplicate | Posted::Full | Posted::NoThread) => format!("{other:?}"),
         }
     }
 

@@ -199,6 +199,8 @@ async fn ask(
     let replayed = posted == Posted::Duplicate && tries.into_inner() == 1;
     match posted {
         Posted::NoThread => return Err(RuntimeError::ThreadNotFound),
+        Posted::Full if action == "signalled" => return Err(RuntimeError::TooManySignals),
+        Posted::Full => return Err(RuntimeError::Overloaded { retry_after: RETRY_AFTER }),
         Posted::Stored { .. } | Posted::Duplicate => {}
     }
     if !core.poke(thread) {
@@ -238,7 +240,7 @@ fn tell_owner(core: &Core, thread: &ThreadId, posted: Posted) {
         Posted::Stored { owner: 0 } if core.room() > 0 => {}
         Posted::Stored { owner: 0 } => core.feed.hints.work(),
         Posted::Stored { .. } | Posted::Duplicate => core.feed.hints.mail(thread),
-        Posted::NoThread => {}
+        Posted::NoThread | Posted::Full => {}
     }
 }
 

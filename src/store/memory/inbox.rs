@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 
 use crate::model::{Incarnation, Json, ThreadId};
-use crate::store::limits::{MAX_INBOX, MAX_READ_BYTES};
+use crate::store::limits::{
+    MAX_INBOX, MAX_READ_BYTES, MAX_UNTAKEN, MAX_UNTAKEN_BYTES, SMALL_MESSAGE,
+};
 use crate::store::{Inbox, Message, Posted, StoreError};
 
 use super::MemoryStore;
@@ -12,17 +14,11 @@ use super::state::State;
 #[async_trait]
 impl Inbox for MemoryStore {
     async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
-        let (mut state, now) = (self.state(), self.clock.now());
-        let Some(found) = state.threads.get_mut(thread) else { return Ok(Posted::NoThread) };
-        if found.inbox.iter().any(|(known, _)| known.key == message.key) {
-            return Ok(Posted::Duplicate);
-        }
-        found.inbox.push((message.clone(), None));
-        let (owner, wake_at) = (found.row.owner, found.row.wake_at);
-        if owner == 0 {
-            state.place(thread, 0, Some(wake_at.map_or(now, |at| at.min(now))));
-        }
-        Ok(Posted::Stored { owner })
+        Ok(self.post_within(MAX_UNTAKEN, thread, message))
+    }
+
+    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+        Ok(self.post_within(usize::MAX, thread, message))
     }
 
     async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
@@ -54,6 +50,32 @@ impl Inbox for MemoryStore {
         let inbox = state.threads.get(thread).map_or(&[][..], |found| &found.inbox);
         let message = inbox.iter().find(|(message, _)| message.key == key);
         Ok(message.and_then(|(_, answer)| answer.clone()))
+    }
+}
+
+impl MemoryStore {
+    fn post_within(&self, most: usize, thread: &ThreadId, message: &Message) -> Posted {
+        let (mut state, now) = (self.state(), self.clock.now());
+        let size = |message: &Message| message.body.as_str().len();
+        let (number, bytes) = state
+            .untaken(thread)
+            .fold((0, 0), |(number, bytes), one| (number + 1, bytes + size(one)));
+        let Some(found) = state.threads.get_mut(thread) else { return Posted::NoThread };
+        if found.inbox.iter().any(|(known, _)| known.key == message.key) {
+            return Posted::Duplicate;
+        }
+        let fits = number == 0
+            || size(message) <= SMALL_MESSAGE
+            || bytes + size(message) <= MAX_UNTAKEN_BYTES;
+        if number >= most || !fits {
+            return Posted::Full;
+        }
+        found.inbox.push((message.clone(), None));
+        let (owner, wake_at) = (found.row.owner, found.row.wake_at);
+        if owner == 0 {
+            state.place(thread, 0, Some(wake_at.map_or(now, |at| at.min(now))));
+        }
+        Posted::Stored { owner }
     }
 }
 

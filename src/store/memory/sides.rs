@@ -45,8 +45,9 @@ impl State {
 fn take(thread: &mut Thread, key: &str, answer: &Json) {
     let untaken =
         |(message, taken): &&mut (Message, Option<Json>)| message.key == key && taken.is_none();
-    if let Some((_, taken)) = thread.inbox.iter_mut().find(untaken) {
+    if let Some((message, taken)) = thread.inbox.iter_mut().find(untaken) {
         *taken = Some(answer.clone());
+        message.body = Json::null();
     }
 }
 

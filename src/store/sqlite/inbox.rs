@@ -5,13 +5,23 @@ use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
 use crate::model::{Incarnation, Json, ThreadId};
-use crate::store::limits::{MAX_INBOX, MAX_READ_BYTES};
+use crate::store::limits::{
+    MAX_INBOX, MAX_READ_BYTES, MAX_UNTAKEN, MAX_UNTAKEN_BYTES, SMALL_MESSAGE,
+};
 use crate::store::rows::{json, message, row_limit, thread_id};
 use crate::store::{Inbox, Message, Posted, StoreError};
 
 use super::SqliteStore;
 use super::fault::{Fault, fault};
 use super::writer::transaction;
+
+/// A thread's owner, the number and the bytes of its untaken messages, and whether it has one of a key.
+const FOUND: &str = "
+SELECT owner, pending, CASE WHEN pending = 0 THEN 0 ELSE (
+        SELECT coalesce(sum(octet_length(body)), 0) FROM inbox
+        WHERE thread_id = ?1 AND answer IS NULL) END,
+    EXISTS (SELECT 1 FROM inbox WHERE thread_id = ?1 AND key = ?2)
+FROM threads WHERE thread_id = ?1 AND owner <> -3";
 
 const WAKE: &str = "
 UPDATE threads SET pending = pending + 1,
@@ -35,12 +45,11 @@ ORDER BY ordinal LIMIT ?3";
 #[async_trait]
 impl Inbox for SqliteStore {
     async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
-        let (id, now) = (thread.as_str().to_owned(), self.clock.now().millis());
-        let message = message.clone();
-        let work = transaction(move |connection| {
-            async move { post(connection, &id, &message, now).await }.boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        self.post_within(MAX_UNTAKEN, thread, message).await
+    }
+
+    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+        self.post_within(usize::MAX, thread, message).await
     }
 
     async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
@@ -76,24 +85,44 @@ impl Inbox for SqliteStore {
     }
 }
 
+impl SqliteStore {
+    async fn post_within(
+        &self,
+        most: usize,
+        thread: &ThreadId,
+        message: &Message,
+    ) -> Result<Posted, StoreError> {
+        let (id, now) = (thread.as_str().to_owned(), self.clock.now().millis());
+        let message = message.clone();
+        let work = transaction(move |connection| {
+            async move { post(connection, &id, &message, (now, most)).await }.boxed()
+        });
+        Ok(self.writer.run(work).await?)
+    }
+}
+
 async fn post(
     connection: &mut SqliteConnection,
     id: &str,
     message: &Message,
-    now: i64,
+    (now, most): (i64, usize),
 ) -> Result<Posted, Fault> {
-    let owner = sqlx::query_scalar("SELECT owner FROM threads WHERE thread_id = ? AND owner <> -3")
-        .bind(id);
-    let Some(owner) = owner.fetch_optional(&mut *connection).await? else {
-        return Ok(Posted::NoThread);
-    };
-    let insert = "INSERT INTO inbox (thread_id, key, body) VALUES (?, ?, ?)
-                  ON CONFLICT (thread_id, key) DO NOTHING";
-    let body = message.body.as_str().as_bytes();
-    let insert = sqlx::query(insert).bind(id).bind(&message.key).bind(body);
-    if insert.execute(&mut *connection).await?.rows_affected() == 0 {
+    let found = sqlx::query_as(FOUND).bind(id).bind(&message.key);
+    let found: Option<(i64, i64, i64, bool)> = found.fetch_optional(&mut *connection).await?;
+    let Some((owner, pending, bytes, known)) = found else { return Ok(Posted::NoThread) };
+    if known {
         return Ok(Posted::Duplicate);
     }
+    let body = message.body.as_str().as_bytes();
+    let fits = pending == 0
+        || body.len() <= SMALL_MESSAGE
+        || bytes + row_limit(body.len()) <= row_limit(MAX_UNTAKEN_BYTES);
+    if pending >= row_limit(most) || !fits {
+        return Ok(Posted::Full);
+    }
+    let insert = "INSERT INTO inbox (thread_id, key, body) VALUES (?, ?, ?)";
+    let insert = sqlx::query(insert).bind(id).bind(&message.key).bind(body);
+    insert.execute(&mut *connection).await?;
     sqlx::query(WAKE).bind(id).bind(now).execute(connection).await?;
     Ok(Posted::Stored { owner })
 }

@@ -8,7 +8,7 @@ use crate::store::{InterventionRow, Side};
 use super::fault::Fault;
 
 const TAKE: &str = "
-UPDATE inbox SET answer = ?1 WHERE thread_id = ?2 AND key = ?3 AND answer IS NULL
+UPDATE inbox SET answer = ?1, body = x'6e756c6c' WHERE thread_id = ?2 AND key = ?3 AND answer IS NULL
 AND EXISTS (SELECT 1 FROM threads
     WHERE thread_id = ?2 AND owner = ?4 AND epoch = ?5 AND last_seq = ?6)";
 

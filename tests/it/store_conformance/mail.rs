@@ -204,3 +204,42 @@ pub(super) async fn an_inbox_is_read_in_parts(bed: Bed) {
     assert_eq!(taken.len(), 302);
     assert_eq!(parts, [1, 256, 45]);
 }
+
+pub(super) async fn untaken_messages_are_bounded_and_taken_ones_keep_no_body(bed: Bed) {
+    let me = register(&bed).await;
+    write(&bed, me, ["t", "u"].map(|name| start(name, Disposition::Keep))).await;
+    let large =
+        |key: &str| Message { key: key.to_owned(), body: Json::string(&"x".repeat(3 << 20)) };
+    let posted =
+        async |thread: &str, message: &Message| bed.store.post(&id(thread), message).await.unwrap();
+    for key in ["a", "b"] {
+        assert_eq!(posted("t", &large(key)).await, Posted::Stored { owner: me });
+    }
+    assert_eq!(posted("t", &large("c")).await, Posted::Full);
+    assert_eq!(posted("t", &large("b")).await, Posted::Duplicate);
+    // Whoever wants to stop the thread finds room.
+    assert_eq!(post(&bed, "t", "small").await, Posted::Stored { owner: me });
+    assert_eq!(posted("u", &large("a")).await, Posted::Stored { owner: me });
+    let taken = ["a", "b"].map(|key| (key.to_owned(), Json::null())).to_vec();
+    let batch = appends([Append { sides: takes(taken), ..append("t", 1, 1) }]);
+    assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WriteOutcome::Written { mail: 1 }]);
+    assert_eq!(posted("t", &large("c")).await, Posted::Stored { owner: me });
+    assert_eq!(posted("t", &large("a")).await, Posted::Duplicate);
+    let kept = bed.archive.stored_thread("t").await.unwrap().unwrap();
+    let kept = bed.archive.belongings(&kept).await.unwrap().inbox;
+    let sizes: Vec<_> = kept.iter().map(|message| message.body.len()).collect();
+    assert_eq!(sizes, [4, 4, 4, (3 << 20) + 2]);
+    let taken = bed.store.answer(&id("t"), "a").await;
+    assert_eq!(taken, Ok(Some(Json::null())));
+
+    for n in 1..1_000 {
+        assert_eq!(post(&bed, "u", &format!("m{n}")).await, Posted::Stored { owner: me });
+    }
+    assert_eq!(post(&bed, "u", "more").await, Posted::Full);
+    let told = Message { key: "told".to_owned(), body: Json::null() };
+    assert_eq!(bed.store.post_apart(&id("u"), &told).await, Ok(Posted::Stored { owner: me }));
+    let taken = vec![("m1".to_owned(), Json::null()), ("m2".to_owned(), Json::null())];
+    let batch = appends([Append { sides: takes(taken), ..append("u", 1, 1) }]);
+    assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WriteOutcome::Written { mail: 999 }]);
+    assert_eq!(post(&bed, "u", "more").await, Posted::Stored { owner: me });
+}

@@ -79,6 +79,7 @@ conformance!(
     a_repeated_batch_is_recognised_as_written,
     messages_are_taken_exactly_once,
     an_inbox_is_read_in_parts,
+    untaken_messages_are_bounded_and_taken_ones_keep_no_body,
     messages_of_a_kind_are_found_behind_all_others,
     a_message_wakes_a_sleeping_thread,
     a_release_with_untaken_mail_is_due_at_once,

@@ -7,7 +7,7 @@ use crate::store::postgres::statement::Statement;
 /// update is judged again with the joined row, and a sub-query is not run again.
 const TAKEN: &str = ",
 took AS (
-    UPDATE @inbox i SET answer = m.answer
+    UPDATE @inbox i SET answer = m.answer, body = 'null'
     FROM {m} JOIN locked USING (thread_id)
     WHERE i.thread_id = m.thread_id AND i.key = m.key AND i.answer IS NULL
     RETURNING i.thread_id),
