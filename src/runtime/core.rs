@@ -30,9 +30,10 @@ use crate::runtime::lease::authority::Authority;
 use crate::runtime::lease::roster::{Activity, Roster};
 use crate::runtime::notices::Desk;
 use crate::runtime::settings::{
-    ATTEMPT_BYTES, DIFFS_AT_ONCE, FORKS_AT_ONCE, LISTS_AT_ONCE, LOADS_AT_ONCE, READS_AT_ONCE,
-    RuntimeSettings, SNAPSHOT_WRITERS,
+    ATTEMPT_BYTES, DIFFS_AT_ONCE, FORKS_AT_ONCE, LISTS_AT_ONCE, LOADS_AT_ONCE, RuntimeSettings,
+    SNAPSHOT_WRITERS,
 };
+use crate::runtime::shown::Shown;
 use crate::runtime::write::writer::JournalWriter;
 use crate::store::Store;
 
@@ -110,8 +111,8 @@ pub(super) struct Core {
     pub(super) queued: AtomicUsize,
     /// Large events that readers hold.
     pub(super) shared: SharedEvents,
-    /// Permits to rebuild threads for readers.
-    pub(super) reads: Semaphore,
+    /// The store as readers see it, and their places.
+    pub(super) shown: Shown,
     /// Permits to read lists for clients.
     pub(super) lists: Arc<Semaphore>,
     /// Permits to load claimed threads: the rest of the server reads as well.
@@ -157,6 +158,7 @@ impl Core {
         let affordable = parts.memory.share(Pool::Attempts) / ATTEMPT_BYTES;
         let weights = Weights::new(&parts.memory);
         let places = Places::new(parts.settings.max_attempts.min(affordable).max(FEWEST_ATTEMPTS));
+        let shown = Shown::of(&parts.store);
         Self {
             parts,
             writer: made.writer,
@@ -181,7 +183,7 @@ impl Core {
             tallied: Tallied::default(),
             queued: AtomicUsize::new(0),
             shared: SharedEvents::default(),
-            reads: Semaphore::new(READS_AT_ONCE),
+            shown,
             lists: Arc::new(Semaphore::new(LISTS_AT_ONCE)),
             loads: Semaphore::new(LOADS_AT_ONCE),
             forks: Semaphore::new(FORKS_AT_ONCE),
@@ -222,7 +224,7 @@ impl Core {
     /// Returns how long a workflow of a namespace usually takes, if that is known.
     pub(super) async fn estimate(&self, namespace: &Namespace, workflow: &str) -> Option<Duration> {
         let now = self.parts.clock.monotonic();
-        self.estimates.of((self.store(), now), namespace, workflow).await
+        self.estimates.of((self.shown.store(), now), namespace, workflow).await
     }
 
     /// Returns this replica's current authority.

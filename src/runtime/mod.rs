@@ -18,6 +18,7 @@ mod handle;
 mod lease;
 mod notices;
 mod settings;
+mod shown;
 mod start;
 mod types;
 mod upkeep;

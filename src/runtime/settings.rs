@@ -75,9 +75,16 @@ pub(super) const CLAIM_BATCH: usize = 128;
 /// claim.
 pub(super) const LOADS_AT_ONCE: usize = 3;
 
-/// The number of threads rebuilt side by side for readers: more gain nothing, as each keeps a
-/// processor busy all the time.
-pub(super) const READS_AT_ONCE: usize = 16;
+/// The number of journals read side by side for readers: as many as a store has connections for that
+/// (`store/postgres/settings.rs`), so that whoever has a place waits for no connection.
+pub(super) const READS_AT_ONCE: usize = 6;
+
+/// The number of these that the readers of one namespace may have.
+pub(super) const READS_OF_ONE: usize = 5;
+
+/// How long a reader waits for a place before the server answers that it is overloaded: shorter than
+/// [`STORE_PATIENCE`], and longer than hundreds of others take to read a page each.
+pub(super) const READ_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The number of lists and counts read side by side for clients: fewer than any store has
 /// connections that read (SQLite has four), so that claims, messages and the reads of one thread

@@ -1,5 +1,7 @@
 //! A store as the runtime holds it: the sum of the traits by noun, and the store's own affairs.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::{
@@ -67,6 +69,12 @@ pub trait Store:
     /// A random value of 32 bytes that all replicas share and that survives restarts; made from
     /// `candidate` by the first who asks.
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError>;
+
+    /// The same store over connections for what readers are shown, which nothing else uses; `None` if it
+    /// has no connections.
+    fn for_readers(&self) -> Option<Arc<dyn Store>> {
+        None
+    }
 
     /// Ends the store's connections.
     async fn close(&self);

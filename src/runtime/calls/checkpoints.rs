@@ -2,7 +2,7 @@
 //! newest ten cost the same in a long thread as in a short one.
 
 use super::checkpoint::checkpoint;
-use super::query::persistently;
+use super::query::shown;
 use crate::contract::Checkpoint;
 use crate::model::{Event, Seq, ThreadId};
 use crate::runtime::core::Core;
@@ -20,9 +20,9 @@ pub(in crate::runtime) async fn checkpoints(
     thread: &ThreadId,
     query: CheckpointQuery,
 ) -> Result<Page<Checkpoint>, RuntimeError> {
-    let found = persistently(core, || async {
+    let found = shown(core, &thread.namespace(), || async {
         let mut found = Vec::new();
-        let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        let row = core.shown.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
         // All events after this one have been looked at.
         let mut top =
             query.before.map_or(row.last_seq, |before| row.last_seq.min(before.saturating_sub(1)));
@@ -57,7 +57,7 @@ async fn stretch(
     while after < top {
         // The store returns fewer events where they are large.
         let limit = usize::try_from(top - after).unwrap_or(LOAD_PAGE);
-        let page = core.store().read(thread, after, limit).await?;
+        let page = core.shown.store().read(thread, after, limit).await?;
         let Some(last) = page.last() else { break };
         after = last.last();
         for text in page.iter().flat_map(|records| &records.events) {

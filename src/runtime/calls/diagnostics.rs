@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::checkpoint::checkpoint_of;
 use super::health;
 use super::monitor::stuck;
-use super::query::{patiently, persistently, status};
+use super::query::{patiently, persistently, shown, status};
 use crate::contract::{
     Checkpoint, DiagnosedReplica, DiagnosedWorkflow, Diagnostics, EffectiveLimits, PastFailure,
     StatusDocument, ThreadFacts, WorkflowName,
@@ -38,15 +38,15 @@ pub(in crate::runtime) async fn diagnostics(
     core: &Core,
     thread: &ThreadId,
 ) -> Result<Diagnostics, RuntimeError> {
-    let row = persistently(core, || async { Ok(core.store().thread(thread).await?) }).await?;
-    let row = row.ok_or(RuntimeError::ThreadNotFound)?;
+    let namespace = thread.namespace();
+    let look = || async { Ok(core.shown.store().thread(thread).await?) };
+    let row = shown(core, &namespace, look).await?.ok_or(RuntimeError::ThreadNotFound)?;
     let now = core.parts.clock.now();
     let mut problems = Vec::new();
-    let namespace = thread.namespace();
     let (document, facts, definition, (journal, read), replica) = tokio::join!(
         status(core, thread, None),
         facts(core, &row, now),
-        persistently(core, || async { Ok(core.store().definition(&row.definition).await?) }),
+        persistently(core, || async { Ok(core.shown.store().definition(&row.definition).await?) }),
         journal(core, thread),
         replica(core, &namespace),
     );
@@ -82,7 +82,8 @@ fn note<T>(result: Result<T, RuntimeError>, what: &str, problems: &mut Vec<Strin
 
 async fn facts(core: &Core, row: &ThreadRow, now: Timestamp) -> Result<ThreadFacts, RuntimeError> {
     let owner =
-        persistently(core, || async { Ok(core.store().owner(&row.thread_id).await?) }).await?;
+        persistently(core, || async { Ok(core.shown.store().owner(&row.thread_id).await?) })
+            .await?;
     Ok(ThreadFacts {
         owner_incarnation: row.owner,
         owner,
@@ -129,9 +130,10 @@ struct Journal {
 async fn journal(core: &Core, thread: &ThreadId) -> (Journal, Result<(), RuntimeError>) {
     let mut journal = Journal::default();
     let read = patiently(async {
+        let _place = core.shown.place(&thread.namespace()).await?;
         let (mut after, mut limit) = (0, LOAD_PAGE);
         loop {
-            let page = match core.store().read(thread, after, limit).await {
+            let page = match core.shown.store().read(thread, after, limit).await {
                 Err(StoreError::Corrupt { .. }) if limit > 1 => {
                     limit = (limit / 10).max(1);
                     continue;

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::query::{patiently, persistently};
+use super::query::{patiently, persistently, shown};
 use crate::contract::{
     DiffedEvent, DiffedOutput, DiffedStep, DiffedThread, Divergence, OutputDiff, StatusDocument,
     StepDiff, StepDocument, ThreadDiff,
@@ -33,9 +33,9 @@ pub(in crate::runtime) async fn diff(
 ) -> Result<ThreadDiff, RuntimeError> {
     // The semaphore is never closed, so there is always a permit to wait for.
     let _permit = patiently(async { Ok(core.diffs.acquire().await) }).await?;
-    let (heads, same_workflow) = persistently(core, || async {
-        let one = core.store().thread(a).await?.ok_or(RuntimeError::ThreadNotFound)?;
-        let other = core.store().thread(b).await?.ok_or(RuntimeError::ThreadNotFound)?;
+    let (heads, same_workflow) = shown(core, &a.namespace(), || async {
+        let one = core.shown.store().thread(a).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        let other = core.shown.store().thread(b).await?.ok_or(RuntimeError::ThreadNotFound)?;
         Ok(((one.last_seq, other.last_seq), one.definition == other.definition))
     })
     .await?;
@@ -116,8 +116,8 @@ impl<'a> Journal<'a> {
         if self.page.is_empty() && self.after < self.head {
             let left = usize::try_from(self.head - self.after).unwrap_or(PAGE).min(PAGE);
             let look =
-                || async { Ok(self.core.store().read(self.thread, self.after, left).await?) };
-            let page = persistently(self.core, look).await?;
+                || async { Ok(self.core.shown.store().read(self.thread, self.after, left).await?) };
+            let page = shown(self.core, &self.thread.namespace(), look).await?;
             // A missing page means that the thread was deleted meanwhile.
             self.after = page.last().ok_or(RuntimeError::ThreadNotFound)?.last();
             self.page = page.into_iter().flat_map(|records| records.events).collect();

@@ -67,8 +67,9 @@ async fn look(core: &Core, thread: &ThreadId) -> Result<Found, RuntimeError> {
         Err(LoadError::Overloaded(refused)) => return Err(refused.into()),
         Err(error) => Err(error),
     };
-    let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
-    let ownership = core.store().ownership(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+    let row = core.shown.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+    let ownership =
+        core.shown.store().ownership(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
     let state = state.map_err(|error| {
         tracing::warn!(%thread, %error, "a thread that is to be explained cannot be read");
         if error.is_damage() || matches!(error, LoadError::Definition(..) | LoadError::Event(_)) {
@@ -151,7 +152,8 @@ async fn letters(core: &Core, found: &Found) -> Result<Vec<Letter>, RuntimeError
         return Ok(Vec::new());
     }
     let thread = &found.row.thread_id;
-    let inbox = persistently(core, || async { Ok(core.store().inbox(thread).await?) }).await?;
+    let inbox =
+        persistently(core, || async { Ok(core.shown.store().inbox(thread).await?) }).await?;
     let letter = |body: &crate::model::Json| match body.decode::<mail::Letter>() {
         Ok(letter) => Letter { asks: letter.ask.word(), by: letter.by },
         Err(_unreadable) => Letter { asks: "something unreadable", by: "?".to_owned() },

@@ -117,7 +117,8 @@ async fn is_driven(core: &Core, row: &ThreadRow) -> Result<bool, RuntimeError> {
     if row.owner == core.authority().incarnation {
         return Ok(false);
     }
-    persistently(core, || async { Ok(core.store().owner(&row.thread_id).await?.is_some()) }).await
+    persistently(core, || async { Ok(core.shown.store().owner(&row.thread_id).await?.is_some()) })
+        .await
 }
 
 /// Returns why a thread that nobody drives looks stuck.

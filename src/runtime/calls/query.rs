@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::lists::Place;
 use crate::contract::{Progress, StatusDocument, ThreadItem, WorkflowName};
-use crate::model::{Event, EventBody, Fault, Seq, ThreadId, Timestamp};
+use crate::model::{Event, EventBody, Fault, Namespace, Seq, ThreadId, Timestamp};
 use crate::observe::Overloaded;
 use crate::runtime::core::Core;
 use crate::runtime::drive::load::{LoadError, load_to_show};
@@ -116,6 +116,23 @@ where
     found
 }
 
+/// Reads something for a reader of a namespace [`persistently`], once there is a place for that. The
+/// whole takes no longer than the store alone may.
+pub(in crate::runtime) async fn shown<T, F>(
+    core: &Core,
+    namespace: &Namespace,
+    look: impl FnMut() -> F,
+) -> Result<T, RuntimeError>
+where
+    F: Future<Output = Result<T, RuntimeError>>,
+{
+    patiently(async {
+        let _place = core.shown.place(namespace).await?;
+        persistently(core, look).await
+    })
+    .await
+}
+
 /// Returns the status document of a thread.
 pub(in crate::runtime) async fn status(
     core: &Core,
@@ -135,7 +152,7 @@ pub(in crate::runtime) async fn status(
         let owner = (!state.status.is_terminal() && core.drives(thread))
             .then(|| core.parts.settings.replica.clone());
         let owner = match owner {
-            None if !state.status.is_terminal() => core.store().owner(thread).await?,
+            None if !state.status.is_terminal() => core.shown.store().owner(thread).await?,
             owner => owner,
         };
         Ok(state.document(owner))
@@ -162,7 +179,7 @@ pub(in crate::runtime) async fn wait_for_end(
                     return Ok(true);
                 }
             }
-            let row = persistently(core, || async { Ok(core.store().thread(thread).await?) });
+            let row = persistently(core, || async { Ok(core.shown.store().thread(thread).await?) });
             let row = row.await?.ok_or(RuntimeError::ThreadNotFound)?;
             if row.summary.status.is_terminal() {
                 return Ok(true);
@@ -195,7 +212,7 @@ pub(in crate::runtime) async fn wait_for_event(
     let mut follow = core.follow(thread);
     let wait = async {
         loop {
-            let row = persistently(core, || async { Ok(core.store().thread(thread).await?) });
+            let row = persistently(core, || async { Ok(core.shown.store().thread(thread).await?) });
             let row = row.await?.ok_or(RuntimeError::ThreadNotFound)?;
             if row.last_seq >= seq || row.summary.status.is_terminal() {
                 return Ok(());
@@ -219,9 +236,9 @@ pub(in crate::runtime) async fn events(
     after: Seq,
     limit: usize,
 ) -> Result<EventPage, RuntimeError> {
-    persistently(core, || async {
+    shown(core, &thread.namespace(), || async {
         loop {
-            let page = core.store().read(thread, after, limit).await?;
+            let page = core.shown.store().read(thread, after, limit).await?;
             let events: Vec<_> = page.iter().flat_map(raw_events).collect();
             // If a driver here committed the last event, its head tells whether the thread ended
             // with it.
@@ -231,7 +248,8 @@ pub(in crate::runtime) async fn events(
             {
                 return Ok(EventPage { head: head.seq, ended, events });
             }
-            let row = core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+            let row =
+                core.shown.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
             // Events were written after the read: a reader must not take "none" for "none until the
             // end".
             if events.is_empty() && row.last_seq > after && limit > 0 {
@@ -249,8 +267,8 @@ pub(in crate::runtime) async fn thread(
     core: &Core,
     thread: &ThreadId,
 ) -> Result<ThreadItem, RuntimeError> {
-    let row = persistently(core, || async { Ok(core.store().thread(thread).await?) }).await?;
-    row.map(item).ok_or(RuntimeError::ThreadNotFound)
+    let look = || async { Ok(core.shown.store().thread(thread).await?) };
+    shown(core, &thread.namespace(), look).await?.map(item).ok_or(RuntimeError::ThreadNotFound)
 }
 
 /// Returns who started a thread, or forked it if it is a fork: its first event says so for ever.
@@ -258,8 +276,8 @@ pub(in crate::runtime) async fn started_by(
     core: &Core,
     thread: &ThreadId,
 ) -> Result<String, RuntimeError> {
-    persistently(core, || async {
-        let records = core.store().read(thread, 0, 1).await?;
+    shown(core, &thread.namespace(), || async {
+        let records = core.shown.store().read(thread, 0, 1).await?;
         let first = records.iter().flat_map(raw_events).next();
         let first = first.ok_or(RuntimeError::ThreadNotFound)?;
         match Event::decode(first.json.as_str()).map(|event| event.body) {

@@ -70,7 +70,7 @@ pub(in crate::runtime) async fn stats(
     let since = Timestamp::from_millis(core.parts.clock.now().millis().saturating_sub(window));
     listed(core, || async {
         let mut tallies: BTreeMap<String, u64> =
-            core.store().tallies(since).await?.into_iter().collect();
+            core.shown.store().tallies(since).await?.into_iter().collect();
         for (name, count) in core.tallied.missing(totals(core)) {
             *tallies.entry(name).or_default() += count;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::query::{listed, persistently};
+use super::query::{listed, patiently, persistently};
 use crate::contract::{StoredName, StoredWorkflow, WorkflowCheck, WorkflowSource};
 use crate::definition::{Plan, TakesLong};
 use crate::model::{Faults, Json, Namespace, Pointer, hex};
@@ -14,7 +14,7 @@ use crate::runtime::drive::aside::Crowded;
 use crate::runtime::drive::load;
 use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::{Page, RuntimeError};
-use crate::store::WorkflowRow;
+use crate::store::{Store, WorkflowRow};
 
 /// About how many bytes of memory one byte of a workflow's text takes while it is checked.
 const CHECK_WEIGHT: usize = 16;
@@ -41,7 +41,7 @@ pub(in crate::runtime) async fn resolve(
             Ok(Source { plan, version: None })
         }
         WorkflowSource::Stored(named) => {
-            let row = find(core, namespace, named).await?;
+            let row = find((core, core.store()), namespace, named).await?;
             let plan = persistently(core, || async {
                 Ok(load::plan(core, namespace, &row.definition).await?)
             });
@@ -186,16 +186,22 @@ pub(in crate::runtime) async fn get(
     namespace: &Namespace,
     named: &StoredName,
 ) -> Result<StoredWorkflow, RuntimeError> {
-    let row = find(core, namespace, named).await?;
-    let text = persistently(core, || async { Ok(core.store().definition(&row.definition).await?) })
-        .await?;
+    let (row, text) = patiently(async {
+        let _place = core.shown.place(namespace).await?;
+        let store = core.shown.store();
+        let row = find((core, store), namespace, named).await?;
+        let text = persistently(core, || async { Ok(store.definition(&row.definition).await?) });
+        let text = text.await?;
+        Ok((row, text))
+    })
+    .await?;
     let text = text.ok_or(RuntimeError::Internal)?;
     let json = Json::trusted(text).map_err(|_| RuntimeError::Internal)?;
     Ok(shown(row, Some(json)))
 }
 
 async fn find(
-    core: &Core,
+    (core, store): (&Core, &dyn Store),
     namespace: &Namespace,
     named: &StoredName,
 ) -> Result<WorkflowRow, RuntimeError> {
@@ -205,8 +211,7 @@ async fn find(
         return Err(RuntimeError::WorkflowNotFound);
     }
     let key = namespace.key(name);
-    let row =
-        persistently(core, || async { Ok(core.store().workflow(&key, *version).await?) }).await?;
+    let row = persistently(core, || async { Ok(store.workflow(&key, *version).await?) }).await?;
     row.ok_or(RuntimeError::WorkflowNotFound)
 }
 

@@ -13,7 +13,7 @@ use super::verdict::{Evidence, judge};
 use crate::contract::RecoveryItem;
 use crate::machine::ThreadState;
 use crate::model::{Backoff, Epoch, InterventionKind, RecoveryCause, Seq, ThreadId, ThreadStatus};
-use crate::runtime::calls::query::persistently;
+use crate::runtime::calls::query::{persistently, shown};
 use crate::runtime::core::Core;
 use crate::runtime::drive::driver::Driver;
 use crate::runtime::types::{Page, RuntimeError};
@@ -197,9 +197,10 @@ pub(in crate::runtime) async fn list(
     thread: &ThreadId,
     (limit, before): (usize, Option<Epoch>),
 ) -> Result<Page<RecoveryItem>, RuntimeError> {
-    let found = persistently(core, || async {
-        core.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
-        Ok(core.store().recoveries(thread, before, limit + 1).await?)
+    let found = shown(core, &thread.namespace(), || async {
+        let store = core.shown.store();
+        store.thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
+        Ok(store.recoveries(thread, before, limit + 1).await?)
     })
     .await?;
     Ok(Page::cut(found, limit, |last| last.epoch.to_string()).map(RecoveryItem::from))

@@ -18,7 +18,7 @@ use crate::model::{
 use crate::observe::{Overloaded, Pool, Reservation};
 use crate::runtime::core::Core;
 use crate::runtime::settings::LOAD_PAGE;
-use crate::store::{SNAPSHOTS_KEPT, Snapshot, StoreError};
+use crate::store::{SNAPSHOTS_KEPT, Snapshot, Store, StoreError};
 
 /// Why a thread could not be rebuilt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +83,11 @@ pub(in crate::runtime) struct Held {
 }
 
 impl Held {
+    /// Returns the store that the thread is read from.
+    fn store<'a>(&self, core: &'a Core) -> &'a dyn Store {
+        if self.must { core.store() } else { core.shown.store() }
+    }
+
     /// Counts bytes that were read, and the state that they are folded into.
     fn read(&mut self, bytes: usize) -> Result<(), Overloaded> {
         let more = bytes.saturating_mul(READ_WEIGHT);
@@ -165,8 +170,7 @@ pub(in crate::runtime) async fn load_to_show(
     thread: &ThreadId,
     until: Option<Seq>,
 ) -> Result<Loaded, LoadError> {
-    // The semaphore is never closed, so there is always a permit to wait for.
-    let _permit = core.reads.acquire().await;
+    let _place = core.shown.place(&thread.namespace()).await?;
     let reservation = core.parts.memory.reserve(Pool::Loads, 0)?;
     timed(core, (thread, until), Held { reservation, must: false }).await
 }
@@ -197,7 +201,7 @@ async fn rebuild(
 ) -> Result<Loaded, LoadError> {
     let mut below = until;
     for _ in 0..SNAPSHOTS_KEPT {
-        let snapshot = match core.store().snapshot(thread, below).await {
+        let snapshot = match held.store(core).snapshot(thread, below).await {
             Ok(Some(snapshot)) => snapshot,
             Ok(None) => break,
             Err(error) if error.is_transient() => return Err(error.into()),
@@ -242,18 +246,17 @@ async fn restore(
         return Err(SnapshotFault::Version(snapshot.version).into());
     }
     let encoded = EncodedSnapshot::open(&snapshot.state, &snapshot.sha256)?;
-    let plan =
-        plan(core, &thread.namespace(), encoded.definition()).await.map_err(
-            |error| match error {
-                LoadError::Store(error) if error.is_transient() => Failed::Load(error.into()),
-                error @ (LoadError::NotFound
-                | LoadError::Store(_)
-                | LoadError::Event(_)
-                | LoadError::Definition(..)
-                | LoadError::Overloaded(_)
-                | LoadError::Corrupted(_)) => Bad::Plan(error.to_string()).into(),
-            },
-        )?;
+    let plan = plan_from((core, held.store(core)), &thread.namespace(), encoded.definition())
+        .await
+        .map_err(|error| match error {
+            LoadError::Store(error) if error.is_transient() => Failed::Load(error.into()),
+            error @ (LoadError::NotFound
+            | LoadError::Store(_)
+            | LoadError::Event(_)
+            | LoadError::Definition(..)
+            | LoadError::Overloaded(_)
+            | LoadError::Corrupted(_)) => Bad::Plan(error.to_string()).into(),
+        })?;
     let state = encoded.restore(thread, plan)?;
     if state.last_seq != snapshot.seq {
         let detail = format!("it is of event {}, stored as of {}", state.last_seq, snapshot.seq);
@@ -300,7 +303,7 @@ impl Fold<'_> {
             if limit == 0 {
                 break;
             }
-            let page = self.core.store().read(self.thread, self.after, limit).await?;
+            let page = self.held.store(self.core).read(self.thread, self.after, limit).await?;
             let Some(last) = page.last() else { break };
             self.after = last.last();
             let bytes = page.iter().flat_map(|records| &records.events).map(String::len).sum();
@@ -327,7 +330,7 @@ impl Fold<'_> {
             Some(state) if (event.seq, event.at) == (state.last_seq, state.updated_at) => {}
             Some(_) => return Err(LoadError::NotFound),
             None => {
-                let state = first(self.core, self.thread, event).await?;
+                let state = first((self.core, self.held), self.thread, event).await?;
                 self.tail = Tail::of(&state);
                 self.state = Some(state);
             }
@@ -352,10 +355,15 @@ pub(in crate::runtime) fn follow(state: &mut ThreadState, event: &Event) -> Resu
     Ok(())
 }
 
-async fn first(core: &Core, thread: &ThreadId, event: &Event) -> Result<ThreadState, LoadError> {
+async fn first(
+    (core, held): (&Core, &Held),
+    thread: &ThreadId,
+    event: &Event,
+) -> Result<ThreadState, LoadError> {
     let not_a_start = || EventFault::Malformed("the first event is no workflow_start".to_owned());
     let EventBody::WorkflowStart(start) = &event.body else { return Err(not_a_start().into()) };
-    let plan = plan(core, &thread.namespace(), &start.workflow.hash).await?;
+    let store = held.store(core);
+    let plan = plan_from((core, store), &thread.namespace(), &start.workflow.hash).await?;
     ThreadState::first(thread.clone(), plan, event).ok_or_else(|| not_a_start().into())
 }
 
@@ -365,11 +373,19 @@ pub(in crate::runtime) async fn plan(
     namespace: &Namespace,
     hash: &str,
 ) -> Result<Arc<Plan>, LoadError> {
+    plan_from((core, core.store()), namespace, hash).await
+}
+
+async fn plan_from(
+    (core, store): (&Core, &dyn Store),
+    namespace: &Namespace,
+    hash: &str,
+) -> Result<Arc<Plan>, LoadError> {
     if let Some(plan) = core.plans.get(hash) {
         return Ok(plan);
     }
     let unusable = |detail: String| LoadError::Definition(hash.to_owned(), detail);
-    let text = core.store().definition(hash).await?;
+    let text = store.definition(hash).await?;
     let text = text.ok_or_else(|| unusable("it is not in the store".to_owned()))?;
     let json = Json::trusted(text).map_err(|fault| unusable(fault.to_string()))?;
     let parsed = core.aside.run_for(namespace, || Plan::parse(&json, &Pointer::root())).await;

@@ -11,7 +11,7 @@ use crate::contract::{
 };
 use crate::executor::WebhookFault;
 use crate::model::{Fault, Namespace, ThreadId};
-use crate::runtime::calls::query::{persistently, read_cursor, write_cursor};
+use crate::runtime::calls::query::{persistently, read_cursor, shown, write_cursor};
 use crate::runtime::core::Core;
 use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::{Page, RuntimeError};
@@ -105,9 +105,9 @@ pub(in crate::runtime) async fn get(
     core: &Core,
     (namespace, id): (&Namespace, &str),
 ) -> Result<Notification, RuntimeError> {
-    let (row, counts) = persistently(core, || async {
+    let (row, counts) = shown(core, namespace, || async {
         let row = find(core, (namespace, id)).await?;
-        Ok((row, core.store().notice_counts().await?))
+        Ok((row, core.shown.store().notice_counts().await?))
     })
     .await?;
     show(row, &counts).ok_or(RuntimeError::Internal)
@@ -118,7 +118,7 @@ async fn find(
     core: &Core,
     (namespace, id): (&Namespace, &str),
 ) -> Result<NotificationRow, RuntimeError> {
-    let found = core.store().notification(id).await?;
+    let found = core.shown.store().notification(id).await?;
     let found = found.filter(|row| row.namespace == *namespace);
     found.ok_or(RuntimeError::NotificationNotFound)
 }
@@ -131,9 +131,10 @@ pub(in crate::runtime) async fn list(
     cursor: Option<&str>,
 ) -> Result<Page<Notification>, RuntimeError> {
     let before = cursor.map(read_cursor).transpose()?;
-    let (rows, counts) = persistently(core, || async {
-        let rows = core.store().notifications(namespace, before.clone(), limit + 1).await?;
-        Ok((rows, core.store().notice_counts().await?))
+    let (rows, counts) = shown(core, namespace, || async {
+        let store = core.shown.store();
+        let rows = store.notifications(namespace, before.clone(), limit + 1).await?;
+        Ok((rows, store.notice_counts().await?))
     })
     .await?;
     let page = Page::cut(rows, limit, |last| write_cursor(last.created_at, &last.id));

@@ -32,6 +32,7 @@ impl PostgresStore {
             statements: Statements::of(&target.schema),
             writer: target.writers(),
             general: target.general(),
+            readers: target.readers(),
             lists: target.lists(),
             leases: target.leases(),
             hints: target.hints(),

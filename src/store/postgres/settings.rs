@@ -13,8 +13,10 @@ use super::pool::{Ask, Pool};
 
 /// Connections that write the journal: two kept two cores busy, four were slower.
 pub(super) const WRITERS: u32 = 2;
-/// Connections for all else: reads of one thread, claims, messages.
-const GENERAL: u32 = 8;
+/// Connections for all else: claims and their loads, messages, snapshots, notifications.
+const GENERAL: u32 = 6;
+/// Connections for what readers are shown of single threads: however much they read, nothing else waits.
+const READERS: u32 = 6;
 /// Connections for lists and counts that clients ask for: however many ask for however much, the claims,
 /// messages and reads of everybody else go on beside them.
 const LISTS: u32 = 3;
@@ -44,6 +46,8 @@ const SETTINGS: [(&str, &str); 5] = [
 /// best of all orders of nine tables took 240 ms, this one 10 ms, and the plans were as good).
 const LIST_SETTINGS: [(&str, &str); 2] =
     [("statement_timeout", "3s"), ("join_collapse_limit", "4")];
+/// Settings of reads for readers instead: none goes on for long after its reader has gone.
+const READER_SETTINGS: [(&str, &str); 1] = [("statement_timeout", "3s")];
 /// Leaves the planner nothing but indexes.
 const BY_INDEX: [(&str, &str); 3] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
@@ -150,6 +154,11 @@ impl Target {
     /// The pool for all else.
     pub(super) fn general(&self) -> Pool {
         self.pool(GENERAL, &[])
+    }
+
+    /// The pool for what readers are shown.
+    pub(super) fn readers(&self) -> Pool {
+        self.pool(READERS, &READER_SETTINGS)
     }
 
     /// The pool for lists that clients ask for.

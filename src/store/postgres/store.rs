@@ -29,6 +29,8 @@ pub struct PostgresStore {
     pub(super) statements: Statements,
     pub(super) writer: Pool,
     pub(super) general: Pool,
+    /// For what readers are shown of single threads ([`Store::for_readers`]).
+    pub(super) readers: Pool,
     /// For what clients may ask for in any amount.
     pub(super) lists: Pool,
     pub(super) leases: Pool,
@@ -66,6 +68,10 @@ impl Store for PostgresStore {
         secret(value)
     }
 
+    fn for_readers(&self) -> Option<Arc<dyn Store>> {
+        Some(Arc::new(Self { general: self.readers.clone(), ..self.clone() }))
+    }
+
     async fn close(&self) {
         self.unsubscribe();
         if let Some(hints) = &self.hints {
@@ -73,6 +79,7 @@ impl Store for PostgresStore {
         }
         self.writer.close().await;
         self.general.close().await;
+        self.readers.close().await;
         self.lists.close().await;
         self.leases.close().await;
         self.door.close().await;

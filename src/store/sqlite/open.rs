@@ -23,6 +23,8 @@ use super::writer::Writer;
 const OLDEST_VERSION: (u32, u32, u32) = (3, 51, 3);
 /// Connections that read: more than a few cores have no use for more.
 const READERS: u32 = 4;
+/// Connections for what readers are shown of single threads.
+const SHOWN: u32 = 4;
 /// Longest wait for a reading connection, well within the five seconds a client waits for 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Never by itself: see `log.rs`.
@@ -51,9 +53,10 @@ impl SqliteStore {
         }
         Ok(Self {
             clock,
-            writer: Writer::start(connection, lock, path),
-            readers: readers(path),
-            first_own: AtomicI64::new(i64::MAX),
+            writer: Arc::new(Writer::start(connection, lock, path)),
+            readers: readers(path, READERS),
+            shown: readers(path, SHOWN),
+            first_own: Arc::new(AtomicI64::new(i64::MAX)),
         })
     }
 
@@ -89,7 +92,7 @@ pub(super) async fn inspect(path: &Path) -> Result<SqlitePool, OpenError> {
     let found = tokio::fs::metadata(path).await;
     found
         .map_err(|error| OpenError::Unfit(format!("{} can't be read: {error}", path.display())))?;
-    let readers = readers(path);
+    let readers = readers(path, READERS);
     let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
     let migrated: bool =
         sqlx::query_scalar(tables).fetch_one(&readers).await.map_err(|error| fault(&error))?;
@@ -126,8 +129,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .statement_cache_capacity(STATEMENTS)
 }
 
-fn readers(path: &Path) -> SqlitePool {
-    let pool = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE_TIMEOUT);
+fn readers(path: &Path, connections: u32) -> SqlitePool {
+    let pool = SqlitePoolOptions::new().max_connections(connections);
+    let pool = pool.acquire_timeout(ACQUIRE_TIMEOUT);
     pool.test_before_acquire(false).connect_lazy_with(options(path).read_only(true))
 }
 

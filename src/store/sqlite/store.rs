@@ -19,10 +19,12 @@ use super::writer::{Writer, transaction};
 #[derive(Debug)]
 pub struct SqliteStore {
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) writer: Writer,
+    pub(super) writer: Arc<Writer>,
     pub(super) readers: SqlitePool,
+    /// For what readers are shown of single threads ([`Store::for_readers`]).
+    pub(super) shown: SqlitePool,
     /// The first incarnation that this process registered.
-    pub(super) first_own: AtomicI64,
+    pub(super) first_own: Arc<AtomicI64>,
 }
 
 impl SqliteStore {
@@ -70,7 +72,18 @@ impl Store for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
+    fn for_readers(&self) -> Option<Arc<dyn Store>> {
+        Some(Arc::new(Self {
+            clock: Arc::clone(&self.clock),
+            writer: Arc::clone(&self.writer),
+            readers: self.shown.clone(),
+            shown: self.shown.clone(),
+            first_own: Arc::clone(&self.first_own),
+        }))
+    }
+
     async fn close(&self) {
+        self.shown.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -14,6 +14,7 @@ mod crash;
 mod crowd;
 mod crowded_attempts;
 mod crowded_lists;
+mod crowded_reads;
 mod damage;
 mod definitions;
 mod dev;
