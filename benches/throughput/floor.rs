@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rethread::app::{OsEntropy, SystemClock};
 use rethread::definition::{Plan, Work};
-use rethread::machine::{AttemptId, Command, Moment, Report, ThreadState, decide, start};
+use rethread::machine::{AttemptId, Command, DecisionContext, Report, ThreadState, decide, start};
 use rethread::model::{
     Clock, Entropy, Event, Json, Pointer, ThreadId, ThreadStatus, Timeouts, Timestamp, WorkflowRef,
     WorkflowStart,
@@ -182,7 +182,7 @@ fn appends() -> Result<Vec<(Vec<String>, Summary)>> {
     let input = Json::of(&request["input"])?;
     let thread = ThreadId::parse(&entropy.uuid(clock.now()).to_string())?;
     let (now, timeouts) = (clock.now(), Timeouts::AS_WRITTEN);
-    let moment = Moment {
+    let moment = DecisionContext {
         now,
         unit: 0.5,
         max_event: 1 << 20,

@@ -21,7 +21,7 @@ pub struct Attempt {
     /// The work of the step that it is an attempt at.
     pub work: Work,
     /// The number of times the step was undone and begun again before it.
-    pub rounds: u32,
+    pub compensation_epoch: u32,
     /// The action of the step; its executor takes from it what templates cannot hold.
     pub action: Arc<Action>,
     /// The step's `with`, with templates and secrets filled in. It is never journalled and never
@@ -54,7 +54,7 @@ impl Attempt {
     /// answer from memory. The key begins with the namespace, unless that is `default`: threads of
     /// two namespaces may have one id and call one target.
     pub fn idempotency_key(&self) -> String {
-        let round = match self.rounds {
+        let round = match self.compensation_epoch {
             0 => String::new(),
             undone => format!("/{}", undone.saturating_add(1)),
         };

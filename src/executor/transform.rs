@@ -157,7 +157,7 @@ mod tests {
             holds_secrets: false,
             traceparent: None,
             work: crate::definition::Work::Own,
-            rounds: 0,
+            compensation_epoch: 0,
             pulse: Pulse::default(),
         }
     }

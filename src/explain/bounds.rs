@@ -99,27 +99,28 @@ fn detail(state: &ThreadState) -> Value {
 
 /// Explains that somebody has aborted the thread with a grace that is not over.
 pub(super) fn stopping(case: &Case<'_>) -> Option<Cause> {
-    let (who, ending) = case.state.ending()?;
+    let (actor, abort_deadline) = case.state.abort_deadline()?;
     let running = case.state.running();
     let names: Vec<&str> = running.iter().map(StepId::as_str).collect();
-    let undone = if ending.compensate { ", and its completed steps are undone" } else { "" };
-    let reason = who.reason.as_deref();
+    let undone =
+        if abort_deadline.compensate { ", and its completed steps are undone" } else { "" };
+    let reason = actor.reason.as_deref();
     let why = reason.map_or_else(String::new, |why| format!(" ({why})"));
     let sentence = format!(
         "{} has aborted it{why}: the attempts of {} may end by themselves, and are cancelled {}{undone}.",
-        who.by,
+        actor.by,
         list(&names),
-        at(ending.at, case.facts.now)
+        at(abort_deadline.at, case.facts.now)
     );
     let does = "cancels them and ends the thread now";
-    let abort = Operation::Abort { compensate: Some(ending.compensate) };
+    let abort = Operation::Abort { compensate: Some(abort_deadline.compensate) };
     Some(
         Cause::new(CauseKind::Stopping, sentence, "the end of those attempts, or of their grace")
-            .since(case.state.stopped.as_ref().map(|stopped| stopped.at))
-            .by_itself(Some(ending.at))
+            .since(case.state.paused_by.as_ref().map(|paused_by| paused_by.at))
+            .by_itself(Some(abort_deadline.at))
             .advice(Some(Advice::new(abort, does)))
             .detail(json!({
-                "by": who.by, "reason": who.reason, "compensate": ending.compensate,
+                "by": actor.by, "reason": actor.reason, "compensate": abort_deadline.compensate,
                 "waitsFor": running,
             })),
     )

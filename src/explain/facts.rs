@@ -32,7 +32,7 @@ pub struct Facts {
     /// The number of threads that are claimed before it.
     pub ahead: usize,
     /// The messages in its inbox, oldest first.
-    pub mail: Vec<Letter>,
+    pub mail: Vec<PendingMessage>,
     /// The reason for which it could not be rebuilt just now, if it could not.
     pub unreadable: Option<String>,
     /// The reason for which its last recovery failed, if nothing has happened since.
@@ -91,7 +91,7 @@ pub enum Hands {
 
 /// A message that waits in a thread's inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct PendingMessage {
     /// The request that it carries.
     pub asks: &'static str,
     /// The name of its sender.

@@ -25,7 +25,7 @@ mod thread;
 
 pub use advice::{Advice, Operation};
 pub use cause::{Cause, CauseKind, Explanation};
-pub use facts::{Answering, Facts, Hands, KnownCircuit, Letter};
+pub use facts::{Answering, Facts, Hands, KnownCircuit, PendingMessage};
 
 use crate::machine::ThreadState;
 use case::Case;

@@ -124,13 +124,13 @@ fn late(facts: &Facts, replica: &str, (lease_until, silent): (Timestamp, Duratio
 
 /// Explains that the owner is lost.
 fn lost(facts: &Facts, replica: Option<&str>, gone: Option<Timestamp>) -> Cause {
-    let who = replica.map_or_else(
+    let actor = replica.map_or_else(
         || "The replica that owned it is gone".to_owned(),
         |name| format!("Replica {name} owned it, and its lease has run out"),
     );
     Cause::new(
         CauseKind::Lease,
-        format!("{who}{}; it waits for {}.", since(gone, facts.now), taker(facts)),
+        format!("{actor}{}; it waits for {}.", since(gone, facts.now), taker(facts)),
         "any replica with room takes it over",
     )
     .since(gone)

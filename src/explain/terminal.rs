@@ -47,14 +47,14 @@ pub(super) fn failed(state: &ThreadState) -> Cause {
 }
 
 pub(super) fn aborted(state: &ThreadState) -> Cause {
-    let stop = state.stopped.as_ref();
+    let stop = state.paused_by.as_ref();
     let when = state.completed_at.map(|at| format!(" at {at}")).unwrap_or_default();
-    let by = match stop.map(|stop| stop.who.by.as_str()) {
+    let by = match stop.map(|stop| stop.actor.by.as_str()) {
         None => "somebody",
         Some(POLICY) => "a policy",
         Some(by) => by,
     };
-    let reason = stop.and_then(|stop| stop.who.reason.as_deref());
+    let reason = stop.and_then(|stop| stop.actor.reason.as_deref());
     let said = reason.map(|why| format!(": {}", why.trim_end_matches('.'))).unwrap_or_default();
     let undo = Undo::of(state);
     let forwards = if undo.completed.is_empty() {
@@ -70,7 +70,7 @@ pub(super) fn aborted(state: &ThreadState) -> Cause {
     .since(state.completed_at)
     .advice(undo.advice(Some(forwards)))
     .detail(json!({
-        "by": stop.map(|stop| &stop.who.by), "reason": reason, "error": state.error,
+        "by": stop.map(|stop| &stop.actor.by), "reason": reason, "error": state.error,
         "compensation": undo.all,
     }))
 }

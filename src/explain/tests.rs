@@ -11,14 +11,14 @@ use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
 
 use super::{
-    Answering, Cause, CauseKind, Explanation, Facts, Hands, KnownCircuit, Letter, Operation,
-    explain,
+    Answering, Cause, CauseKind, Explanation, Facts, Hands, KnownCircuit, Operation,
+    PendingMessage, explain,
 };
 use crate::machine::tests::random::{input, turns, workflow};
 use crate::machine::tests::theatre::{
     Stage, asked, broken, http, http_with, json_of, plan, refused, takeover,
 };
-use crate::machine::{Abort, Ask, Command, Report, Resume, ThreadState, decide};
+use crate::machine::{Abort, Command, Report, Request, Resume, ThreadState, decide};
 use crate::model::{Category, Failure, RecoveryCause, StepId, ThreadStatus, Timeouts, Timestamp};
 
 /// The number of histories per run: every state of each is explained under several facts.
@@ -31,7 +31,7 @@ pub(super) fn facts(stage: &Stage) -> Facts {
         status: stage.state.status,
         last_seq: stage.state.last_seq,
         updated_at: stage.state.updated_at,
-        now: stage.moment.now,
+        now: stage.context.now,
         replica: Answering {
             name: "here".to_owned(),
             holds: true,
@@ -67,20 +67,20 @@ pub(super) fn only(stage: &Stage, facts: &Facts, kind: CauseKind) -> Cause {
 }
 
 /// Returns the request that an operation makes of the machine.
-fn asks(operation: &Operation, state: &ThreadState) -> Ask {
+fn asks(operation: &Operation, state: &ThreadState) -> Request {
     let place = |step: &StepId| state.plan.find(step.as_str()).unwrap();
     match operation.clone() {
-        Operation::Resume => Ask::Resume(Resume::default()),
+        Operation::Resume => Request::Resume(Resume::default()),
         Operation::Abort { compensate } => {
             let compensate = compensate.unwrap_or_default();
-            Ask::Abort(Abort { compensate, ..Abort::default() })
+            Request::Abort(Abort { compensate, ..Abort::default() })
         }
-        Operation::Retry { step } => Ask::Retry { step: place(&step) },
+        Operation::Retry { step } => Request::Retry { step: place(&step) },
         Operation::Skip { step, output } => {
-            Ask::Skip { step: place(&step), output: output.as_ref().map(json_of) }
+            Request::Skip { step: place(&step), output: output.as_ref().map(json_of) }
         }
-        Operation::Signal { name } => Ask::Signal { name, payload: json_of(&json!({})) },
-        Operation::Resolve { id, choice, digest } => Ask::Resolve { id, choice, digest },
+        Operation::Signal { name } => Request::Signal { name, payload: json_of(&json!({})) },
+        Operation::Resolve { id, choice, digest } => Request::Resolve { id, choice, digest },
     }
 }
 
@@ -109,7 +109,7 @@ proptest! {
         explained(&stage)?;
         for turn in &turns {
             let Some(command) = turn.command(&mut stage) else { continue };
-            if decide(&mut stage.state, command, stage.moment).is_ok() {
+            if decide(&mut stage.state, command, stage.context).is_ok() {
                 explained(&stage)?;
             }
         }
@@ -120,7 +120,7 @@ proptest! {
 fn explained(stage: &Stage) -> Result<(), TestCaseError> {
     let here = facts(stage);
     let free = Facts { hands: Hands::Nobody, wake_at: stage.state.next_wake(), ..here.clone() };
-    let due = Facts { wake_at: Some(stage.moment.now), ..free.clone() };
+    let due = Facts { wake_at: Some(stage.context.now), ..free.clone() };
     let lost = Facts { hands: Hands::Lost { replica: None, since: None }, ..here.clone() };
     for facts in [here, free, due, lost] {
         let told = told(stage, &facts);
@@ -152,7 +152,7 @@ fn sound(on: &Stage, cause: &Cause) -> Result<(), TestCaseError> {
     prop_assert!(cause.step_id.as_ref().is_none_or(known));
     if let Some(advice) = &cause.advice {
         let mut after = state.clone();
-        let done = decide(&mut after, asked(asks(&advice.operation, state)), on.moment);
+        let done = decide(&mut after, asked(asks(&advice.operation, state)), on.context);
         prop_assert!(done.is_ok_and(|decided| !decided.events.is_empty()), "{cause:#?}");
     }
     Ok(())
@@ -220,15 +220,15 @@ fn a_retry_is_told_apart_from_an_open_circuit_and_a_cool_down() {
     let here = facts(&stage);
     let retry = only(&stage, &here, CauseKind::Retry);
     assert!(retry.sentence.contains("has failed 1 of 4 times (connection_failed: refused)"));
-    assert_eq!(retry.since, Some(Timestamp::from_millis(stage.moment.now.millis() - 100)));
+    assert_eq!(retry.since, Some(Timestamp::from_millis(stage.context.now.millis() - 100)));
     assert_eq!(retry.until, stage.state.next_wake());
     assert_eq!(operation(retry), Operation::Retry { step: id("a") });
     let mut known = KnownCircuit {
         key: "h:80".to_owned(),
         state: Some("open"),
         failures: 5,
-        opened_at: Some(stage.moment.now),
-        retry_at: Some(stage.moment.now.plus(Duration::from_mins(1))),
+        opened_at: Some(stage.context.now),
+        retry_at: Some(stage.context.now.plus(Duration::from_mins(1))),
         cools_until: None,
     };
     let with = |known: &KnownCircuit| Facts {
@@ -242,7 +242,7 @@ fn a_retry_is_told_apart_from_an_open_circuit_and_a_cool_down() {
     assert_eq!(operation(open), Operation::Skip { step: id("a"), output: None });
     known.state = Some("closed");
     only(&stage, &with(&known), CauseKind::Retry);
-    known.cools_until = Some(stage.moment.now);
+    known.cools_until = Some(stage.context.now);
     only(&stage, &with(&known), CauseKind::CoolDown);
 
     // On another replica, the journal has to be enough.
@@ -262,20 +262,20 @@ fn a_retry_is_told_apart_from_an_open_circuit_and_a_cool_down() {
 #[test]
 fn a_paused_thread_tells_who_did_it_and_why() {
     let mut stage = Stage::new(json!([http("a", &[])]));
-    let who = crate::machine::Who {
+    let actor = crate::machine::Actor {
         by: "ann".to_owned(),
         reason: Some("lunch".to_owned()),
         ..Default::default()
     };
     stage.advance();
-    stage.decide(Command::Ask(Ask::Pause, who)).unwrap();
+    stage.decide(Command::Request(Request::Pause, actor)).unwrap();
     let told = told(&stage, &facts(&stage));
     assert!(told.sentence.starts_with("ann has paused it since"), "{}", told.sentence);
     assert!(told.sentence.contains(": lunch."), "{}", told.sentence);
     assert_eq!(operation(told.causes[0].clone()), Operation::Resume);
     assert_eq!(told.causes[1].kind, CauseKind::Attempt);
     stage.resume();
-    assert_eq!(stage.state.stopped, None);
+    assert_eq!(stage.state.paused_by, None);
     only(&stage, &facts(&stage), CauseKind::Attempt);
 }
 
@@ -342,7 +342,7 @@ fn whose_hands_it_is_in_comes_before_what_its_steps_wait_for() {
     let mut stage = Stage::new(json!([http("a", &[])]));
     let here = facts(&stage);
     only(&stage, &here, CauseKind::Ready);
-    let now = stage.moment.now;
+    let now = stage.context.now;
     let free = Facts { hands: Hands::Nobody, wake_at: Some(now), ..here.clone() };
     let queued = only(&stage, &Facts { ahead: 3, ..free.clone() }, CauseKind::Queued);
     for part in ["as many as it may", "no other replica is alive", "3 threads are before it"] {
@@ -381,10 +381,10 @@ fn whose_hands_it_is_in_comes_before_what_its_steps_wait_for() {
     let mut deaf = here.clone();
     deaf.replica.holds = false;
     assert_eq!(first(&deaf).kind, CauseKind::Authority);
-    let mut ending = here.clone();
-    ending.replica.draining = true;
-    assert_eq!(first(&ending).kind, CauseKind::Shutdown);
-    let letter = Letter { asks: "abort", by: "ann".to_owned() };
+    let mut abort_deadline = here.clone();
+    abort_deadline.replica.draining = true;
+    assert_eq!(first(&abort_deadline).kind, CauseKind::Shutdown);
+    let letter = PendingMessage { asks: "abort", by: "ann".to_owned() };
     let mail = first(&Facts { mail: vec![letter], ..here.clone() });
     assert_eq!(mail.sentence, "In its inbox, not taken yet: abort by ann.");
     assert_eq!(first(&Facts { hands: Hands::TakenUpHere, ..here }).kind, CauseKind::TakingUp);
@@ -393,7 +393,7 @@ fn whose_hands_it_is_in_comes_before_what_its_steps_wait_for() {
 #[test]
 fn a_thread_that_cannot_be_rebuilt_is_explained_all_the_same() {
     let stage = Stage::new(json!([http("a", &[])]));
-    let wake_at = Some(stage.moment.now.plus(Duration::from_secs(20)));
+    let wake_at = Some(stage.context.now.plus(Duration::from_secs(20)));
     let unreadable = Some("event 3 follows event 1".to_owned());
     let facts = Facts { hands: Hands::Nobody, wake_at, unreadable, ..facts(&stage) };
     let told = explain(None, &facts);
@@ -418,13 +418,13 @@ fn what_ends_a_thread_from_outside_its_steps_is_told() {
 
     let mut stopping = stage.clone();
     let grace = Duration::from_secs(10);
-    stopping.decide(asked(Ask::Abort(Abort { grace, compensate: true }))).unwrap();
+    stopping.decide(asked(Request::Abort(Abort { grace, compensate: true }))).unwrap();
     let first = told(&stopping, &facts(&stopping)).causes.remove(0);
     assert_eq!(first.kind, CauseKind::Stopping);
     assert!(first.sentence.contains("the attempts of b may end by themselves"), "{first:#?}");
-    assert_eq!(first.until, Some(stopping.moment.now.plus(grace)));
+    assert_eq!(first.until, Some(stopping.context.now.plus(grace)));
 
-    stage.decide(asked(Ask::Abort(Abort { compensate: true, ..Abort::default() }))).unwrap();
+    stage.decide(asked(Request::Abort(Abort { compensate: true, ..Abort::default() }))).unwrap();
     let undoes = only(&stage, &facts(&stage), CauseKind::Compensating);
     assert!(undoes.sentence.contains("an attempt of its compensation is under way"));
     let what = Report::Failed { failure: broken(), retry_after: None };

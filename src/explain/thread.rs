@@ -51,27 +51,27 @@ fn paused(case: &Case<'_>) -> Vec<Cause> {
         })
         .collect();
     if asked.is_empty() {
-        asked.push(bounds::stopping(case).unwrap_or_else(|| stopped(case)));
+        asked.push(bounds::stopping(case).unwrap_or_else(|| paused_by(case)));
     }
     asked
 }
 
 /// Explains that a person or a policy has paused the thread.
-fn stopped(case: &Case<'_>) -> Cause {
+fn paused_by(case: &Case<'_>) -> Cause {
     let (state, facts) = (case.state, case.facts);
-    let stop = state.stopped.as_ref();
-    let who = match stop.map(|stop| stop.who.by.as_str()) {
+    let stop = state.paused_by.as_ref();
+    let actor = match stop.map(|stop| stop.actor.by.as_str()) {
         None => "Somebody".to_owned(),
         Some(POLICY) => "A policy".to_owned(),
         Some(by) => by.to_owned(),
     };
-    let reason = stop.and_then(|stop| stop.who.reason.as_deref());
+    let reason = stop.and_then(|stop| stop.actor.reason.as_deref());
     let said = reason.map_or_else(
         || " and gave no reason".to_owned(),
         |why| format!(": {}", why.trim_end_matches('.')),
     );
     let at = stop.map(|stop| stop.at);
-    let (half, does) = if state.undoing.is_some() {
+    let (half, does) = if state.compensation_reason.is_some() {
         (
             ", while its steps were being undone",
             "goes on undoing its steps; to leave what is left as it is, abort it",
@@ -81,12 +81,12 @@ fn stopped(case: &Case<'_>) -> Cause {
     };
     Cause::new(
         CauseKind::Paused,
-        format!("{who} has paused it{half}{}{said}.", since(at, facts.now)),
+        format!("{actor} has paused it{half}{}{said}.", since(at, facts.now)),
         "nothing by itself; whoever resumes it",
     )
     .since(at)
     .advice(Some(Advice::new(Operation::Resume, does)))
-    .detail(json!({ "by": stop.map(|stop| &stop.who.by), "reason": reason }))
+    .detail(json!({ "by": stop.map(|stop| &stop.actor.by), "reason": reason }))
 }
 
 /// Explains that a person decides about a failure, as the workflow says.
@@ -154,7 +154,7 @@ fn ready(case: &Case<'_>) -> Cause {
     let (state, facts) = (case.state, case.facts);
     let next = state.next_steps();
     let next: Vec<&str> = next.iter().map(StepId::as_str).collect();
-    let who = match &facts.hands {
+    let actor = match &facts.hands {
         Hands::Elsewhere { replica, .. } => replica.as_str(),
         Hands::Here | Hands::TakenUpHere | Hands::Lost { .. } | Hands::Nobody => {
             &facts.replica.name
@@ -162,10 +162,10 @@ fn ready(case: &Case<'_>) -> Cause {
     };
     Cause::new(
         CauseKind::Ready,
-        format!("Nothing holds it up: replica {who} is about to start {}.", list(&next)),
+        format!("Nothing holds it up: replica {actor} is about to start {}.", list(&next)),
         "the replica that drives it",
     )
     .since(Some(state.updated_at))
     .by_itself(None)
-    .detail(json!({ "steps": next, "replica": who }))
+    .detail(json!({ "steps": next, "replica": actor }))
 }

@@ -2,9 +2,9 @@
 
 mod undo;
 
-use super::Who;
+use super::Actor;
 use super::choices::RETRY;
-use super::state::{Ending, Intervention, Signal, StepState, Stopped, ThreadState};
+use super::state::{AbortDeadline, Intervention, PausedBy, Signal, StepState, ThreadState};
 use super::track::Phase;
 use crate::model::{
     Event, EventBody, InterventionKind, InterventionResolved, OnStep, Seq, StepComplete,
@@ -125,15 +125,15 @@ impl ThreadState {
     }
 
     fn aborted(&mut self, data: &WorkflowAborted, at: Timestamp) {
-        let who = Who { by: data.by.clone(), reason: data.reason.clone(), ..Who::default() };
-        self.stopped = Some(Stopped { at, who, ending: None });
+        let actor = Actor { by: data.by.clone(), reason: data.reason.clone(), ..Actor::default() };
+        self.paused_by = Some(PausedBy { at, actor, abort_deadline: None });
         self.end(ThreadStatus::Aborted, at);
     }
 
     fn end(&mut self, status: ThreadStatus, at: Timestamp) {
         self.status = status;
         self.completed_at = Some(at);
-        self.undoing = None;
+        self.compensation_reason = None;
         self.stop();
     }
 
@@ -180,15 +180,17 @@ impl ThreadState {
     fn paused(&mut self, data: &WorkflowPaused, at: Timestamp) {
         self.status = ThreadStatus::Paused;
         let WorkflowPaused { by, reason, aborts_at, compensate } = data.clone();
-        let ending = aborts_at.map(|at| Ending { at, compensate });
-        self.stopped = Some(Stopped { at, who: Who { by, reason, ..Who::default() }, ending });
+        let abort_deadline = aborts_at.map(|at| AbortDeadline { at, compensate });
+        self.paused_by =
+            Some(PausedBy { at, actor: Actor { by, reason, ..Actor::default() }, abort_deadline });
     }
 
     /// Separates a fork from the thread it comes from: attempts that ran there begin anew, and
     /// losses of replicas there do not count here. A thread that had ended, or was about to, goes
     /// on as after a resume.
     fn forked(&mut self, data: &WorkflowForked) {
-        let ends = self.is_failing() || self.status.is_terminal() || self.ending().is_some();
+        let ends =
+            self.is_failing() || self.status.is_terminal() || self.abort_deadline().is_some();
         (self.recoveries, self.interrupted) = (0, 0);
         self.deadline = data.deadline;
         for id in &data.steps {
@@ -206,8 +208,8 @@ impl ThreadState {
     }
 
     fn resumed(&mut self, data: &WorkflowResumed) {
-        self.stopped = None;
-        if self.undoing.is_some() {
+        self.paused_by = None;
+        if self.compensation_reason.is_some() {
             self.status = ThreadStatus::Compensating;
             return;
         }
@@ -248,7 +250,7 @@ impl StepState {
         *self = Self {
             own: std::mem::take(&mut self.own),
             compensation: std::mem::take(&mut self.compensation),
-            rounds: self.rounds + u32::from(undone),
+            compensation_epoch: self.compensation_epoch + u32::from(undone),
             session_id: self.session_id.take(),
             ..Self::default()
         };

@@ -5,7 +5,7 @@
 //! and asked anew: nobody approves data that he has not seen. Called by `attempt` and by code that
 //! changes a thread's data.
 
-use super::Who;
+use super::Actor;
 use super::choices::{CHANGED, EXPIRED, POLICY};
 use super::decision::Decision;
 use super::fallback::too_much;
@@ -47,7 +47,7 @@ pub(super) fn ask(
         fault("`approvers` is a list of at most 100 names or roles, and `notBy` is \"starter\"")
     })?;
     // The state keeps every question of the thread, and whoever drives it next has to hold them all.
-    let (max_thread, taken) = (decision.moment.max_thread, decision.state.weight());
+    let (max_thread, taken) = (decision.context.max_thread, decision.state.weight());
     if taken.saturating_add(with.as_str().len()) > max_thread {
         return Err(too_much(max_thread));
     }
@@ -129,16 +129,16 @@ pub(super) fn expire(
     let open = open_question(decision.state, &planned.id)?;
     let (id, on_timeout) = (open.id.clone(), open.on_timeout.clone());
     let why = "nobody decided in time".to_owned();
-    let who = Who { by: POLICY.to_owned(), reason: Some(why.clone()), ..Who::default() };
+    let actor = Actor { by: POLICY.to_owned(), reason: Some(why.clone()), ..Actor::default() };
     let choice = on_timeout.as_deref().unwrap_or(EXPIRED);
-    let resolution = decision.settled(id, choice, &who);
+    let resolution = decision.settled(id, choice, &actor);
     decision.emit(EventBody::InterventionResolved(resolution.clone()));
     Some(if on_timeout.is_some() { Ok(output(&resolution)) } else { Err(why) })
 }
 
 /// Withdraws every open question whose filled-in `with` is another one by now, or cannot be filled
 /// in.
-pub(super) fn withdraw_changed(decision: &mut Decision<'_>, who: &Who) {
+pub(super) fn withdraw_changed(decision: &mut Decision<'_>, actor: &Actor) {
     for step in waiting(decision.state) {
         let planned = decision.planned(step);
         let Some(opened) = open_question(decision.state, &planned.id) else { continue };
@@ -149,8 +149,8 @@ pub(super) fn withdraw_changed(decision: &mut Decision<'_>, who: &Who) {
         }
         let id = opened.id.clone();
         let reason = Some("what was asked about has changed".to_owned());
-        let who = Who { by: who.by.clone(), reason, ..Who::default() };
-        let settled = decision.settled(id, CHANGED, &who);
+        let actor = Actor { by: actor.by.clone(), reason, ..Actor::default() };
+        let settled = decision.settled(id, CHANGED, &actor);
         decision.emit(EventBody::InterventionResolved(settled));
     }
 }
@@ -183,7 +183,7 @@ fn open_question<'a>(state: &'a ThreadState, step: &StepId) -> Option<&'a Interv
 /// Fills in the `with` of a waiting step as if its question were asked now.
 fn rendered(decision: &Decision<'_>, planned: &PlanStep) -> Result<Json, Failure> {
     let scope = AsAsked { state: decision.state, id: planned.id.as_str() };
-    filled_in(planned, &scope, &decision.moment)
+    filled_in(planned, &scope, &decision.context)
 }
 
 /// A thread's data as they were when a step's question was asked: the step was `running` then. (A

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::decision::Decision;
 use super::fallback::stand_in;
-use super::{AttemptId, BlockedOutput, Effect, Who, approval, check, wait};
+use super::{Actor, AttemptId, BlockedOutput, Effect, approval, check, wait};
 use crate::definition::{Action, Fallback, PlanStep, StepIx, Work};
 use crate::model::{
     Category, CompensationComplete, CompensationFailed, EventBody, Failure, Json, StepComplete,
@@ -19,21 +19,21 @@ use crate::model::{
 
 /// Returns whether steps may start: a failing thread only waits for its running attempts.
 pub(super) fn may_start(decision: &Decision<'_>) -> bool {
-    decision.moment.may_start
+    decision.context.may_start
         && matches!(decision.state.status, ThreadStatus::Queued | ThreadStatus::Running)
         && decision.state.error.is_none()
 }
 
-/// Starts the next attempt of a step; `who` has asked for it before it was due.
-pub(super) fn start_attempt(decision: &mut Decision<'_>, step: StepIx, who: Option<&Who>) {
+/// Starts the next attempt of a step; `actor` has asked for it before it was due.
+pub(super) fn start_attempt(decision: &mut Decision<'_>, step: StepIx, actor: Option<&Actor>) {
     let planned = decision.planned(step);
     let current = decision.current(step);
     let attempt = AttemptId { number: current.number + 1, ..current };
     let data = StepStart {
         kind: planned.action.kind().to_owned(),
         fallback: attempt.work == Work::Fallback,
-        by: who.map(|who| who.by.clone()),
-        reason: who.and_then(|who| who.reason.clone()),
+        by: actor.map(|actor| actor.by.clone()),
+        reason: actor.and_then(|actor| actor.reason.clone()),
     };
     decision.emit_of(attempt, EventBody::StepStart, data);
     if planned.action.waits() {
@@ -46,7 +46,7 @@ pub(super) fn start_attempt(decision: &mut Decision<'_>, step: StepIx, who: Opti
 /// Begins the wait of a step. A signal that is there already, or a time that has come, ends it at
 /// once.
 fn begin_waiting(decision: &mut Decision<'_>, attempt: AttemptId, planned: &PlanStep) {
-    let rendered = wait::filled_in(planned, &*decision.state, &decision.moment);
+    let rendered = wait::filled_in(planned, &*decision.state, &decision.context);
     let begun = rendered.and_then(|with| match &*planned.action {
         Action::Sleep => wait::fall_asleep(decision, attempt, &with),
         Action::Signal => wait::listen(decision, attempt, &with),
@@ -151,8 +151,8 @@ pub(super) fn fail(
     let planned = decision.plan.steps[step].work(work);
     let failures = decision.state.steps[step].track(work).failures + 1;
     let error = failure.at(&planned.id, number);
-    let delay = planned.retry.next_attempt((&error, retry_after), failures, decision.moment.unit);
-    let retry_at = delay.map(|delay| decision.moment.now.plus(delay));
+    let delay = planned.retry.next_attempt((&error, retry_after), failures, decision.context.unit);
+    let retry_at = delay.map(|delay| decision.context.now.plus(delay));
     let delay_ms = delay.map(millis);
     if work == Work::Compensation {
         let is_final = delay.is_none();
@@ -187,7 +187,7 @@ fn give_up(decision: &mut Decision<'_>, attempt: AttemptId, error: Failure, dura
 /// start.
 fn hand_over(decision: &mut Decision<'_>, step: StepIx, error: Failure) {
     // The time of this event itself: see `Decision::emit`.
-    let retry_at = decision.moment.now.max(decision.state.updated_at);
+    let retry_at = decision.context.now.max(decision.state.updated_at);
     let data = StepRetry { error, retry_at, delay_ms: 0, fallback: true, cancelled: false };
     decision.emit_on(step, EventBody::StepRetry, data);
     if may_start(decision) {

@@ -41,7 +41,7 @@ pub enum Command {
         report: Report,
     },
     /// A request of a person or a client.
-    Ask(Ask, Who),
+    Request(Request, Actor),
 }
 
 /// Names an attempt within its thread.
@@ -95,7 +95,7 @@ pub enum Report {
 
 /// A request of a person or a client to a thread.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Ask {
+pub enum Request {
     /// Let running attempts end, and start nothing more.
     Pause,
     /// Continue a failed, aborted or paused thread.
@@ -162,7 +162,7 @@ pub struct Abort {
 /// The actor of a request, and the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Who {
+pub struct Actor {
     /// The name of the API key; on a server without keys, the name that the request gives, or
     /// `anonymous`.
     pub by: String,
@@ -187,7 +187,7 @@ pub struct Takeover {
 
 /// The inputs of a decision besides the state and the command.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Moment {
+pub struct DecisionContext {
     /// The time.
     pub now: Timestamp,
     /// A random number in `[0, 1)`, for jitter.
@@ -232,7 +232,7 @@ pub enum Rejection {
     NothingToCompensate,
     /// The thread was paused while it was being undone.
     #[error("the thread was paused while its steps were being undone")]
-    Undoing,
+    Compensating,
     /// The intervention's digest is not that of the question that was seen.
     #[error("it is about something else: its digest is {}", .0.as_deref().unwrap_or("none"))]
     OtherDigest(Option<String>),

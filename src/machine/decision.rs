@@ -1,6 +1,6 @@
 //! A decision under way: each of its events is folded into the state as soon as it is decided.
 
-use super::{AttemptId, Effect, Moment, ThreadState, Who};
+use super::{Actor, AttemptId, DecisionContext, Effect, ThreadState};
 use crate::definition::{self, Plan, PlanStep, StepIx};
 use crate::model::{
     Event, EventBody, InterventionResolved, OnStep, StepId, StepStatus, Timestamp, millis,
@@ -11,7 +11,7 @@ use crate::model::{
 pub(super) struct Decision<'a> {
     pub(super) plan: &'a Plan,
     pub(super) state: &'a mut ThreadState,
-    pub(super) moment: Moment,
+    pub(super) context: DecisionContext,
     events: Vec<Event>,
     effects: Vec<Effect>,
     unfinished: bool,
@@ -33,8 +33,12 @@ pub struct Decided {
 impl<'a> Decision<'a> {
     /// Begins a decision. `plan` is the plan of `state`, passed beside it so that it can be read
     /// while the state changes.
-    pub(super) fn new(plan: &'a Plan, state: &'a mut ThreadState, moment: Moment) -> Self {
-        Self { plan, state, moment, events: Vec::new(), effects: Vec::new(), unfinished: false }
+    pub(super) fn new(
+        plan: &'a Plan,
+        state: &'a mut ThreadState,
+        context: DecisionContext,
+    ) -> Self {
+        Self { plan, state, context, events: Vec::new(), effects: Vec::new(), unfinished: false }
     }
 
     /// Returns whether this decision has made enough work, so that the rest is left to the next one.
@@ -54,7 +58,7 @@ impl<'a> Decision<'a> {
             self.cause(Effect::CancelAll);
         }
         // Wall clocks step back; the times of a journal do not.
-        let at = self.moment.now.max(self.state.updated_at);
+        let at = self.context.now.max(self.state.updated_at);
         let event = Event { seq: self.state.last_seq + 1, at, body };
         self.state.apply(&event);
         self.events.push(event);
@@ -96,7 +100,7 @@ impl<'a> Decision<'a> {
 
     /// Returns the time since an attempt under way began, in milliseconds.
     pub(super) fn elapsed_ms(&self, AttemptId { step, work, .. }: AttemptId) -> u64 {
-        let (now, began) = (self.moment.now, self.state.steps[step].track(work).attempt_at);
+        let (now, began) = (self.context.now, self.state.steps[step].track(work).attempt_at);
         millis(now.since(began.unwrap_or(now)))
     }
 
@@ -107,24 +111,24 @@ impl<'a> Decision<'a> {
 
     /// Returns the time since the thread was accepted, in milliseconds.
     pub(super) fn age_ms(&self) -> u64 {
-        millis(self.moment.now.since(self.state.created_at))
+        millis(self.context.now.since(self.state.created_at))
     }
 
     /// Returns when a question that is asked now is escalated, by the workflow's `escalate_after`.
     pub(super) fn escalates_at(&self) -> Option<Timestamp> {
-        self.plan.escalate_after.map(|after| self.moment.now.plus(after))
+        self.plan.escalate_after.map(|after| self.context.now.plus(after))
     }
 
     /// Returns the resolution of an intervention, with the digest of its question.
-    pub(super) fn settled(&self, id: String, choice: &str, who: &Who) -> InterventionResolved {
+    pub(super) fn settled(&self, id: String, choice: &str, actor: &Actor) -> InterventionResolved {
         let asked = self.state.intervention(&id);
         InterventionResolved {
             digest: asked.and_then(|one| one.opened.digest.clone()),
             id,
             choice: choice.to_owned(),
-            by: who.by.clone(),
-            on_behalf_of: who.on_behalf_of.clone(),
-            comment: who.reason.clone(),
+            by: actor.by.clone(),
+            on_behalf_of: actor.on_behalf_of.clone(),
+            comment: actor.reason.clone(),
         }
     }
 

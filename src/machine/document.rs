@@ -54,7 +54,7 @@ impl ThreadState {
             forked_from: self.forked_from.clone(),
             owner,
             deadline: self.deadline.filter(|_| !self.status.is_terminal()),
-            aborts_at: self.ending().map(|(_, ending)| ending.at),
+            aborts_at: self.abort_deadline().map(|(_, abort_deadline)| abort_deadline.at),
             last_seq: self.last_seq,
             created_at: self.created_at,
             updated_at: self.updated_at,

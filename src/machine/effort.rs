@@ -3,7 +3,7 @@
 //! A decision runs conditions, checks and templates that clients wrote, over data of theirs. Called
 //! by the runtime, which makes large decisions apart from everything else.
 
-use super::{Ask, Command, Report, Resume, StepState, ThreadState};
+use super::{Command, Report, Request, Resume, StepState, ThreadState};
 use crate::definition::Work;
 use crate::model::{Json, StepStatus};
 
@@ -36,7 +36,7 @@ impl ThreadState {
             | Command::Recover(_)
             | Command::Quarantine { .. }
             | Command::Condemn { .. } => 0,
-            Command::Ask(ask, _) => ask.data().map_or(0, |data| data.as_str().len()),
+            Command::Request(ask, _) => ask.data().map_or(0, |data| data.as_str().len()),
         };
         let bytes = self.data_bytes() + told;
         if bytes > LARGE_DATA {
@@ -57,7 +57,7 @@ impl ThreadState {
 
 impl Command {
     /// Returns whether deciding the command for a thread in this state may use
-    /// [`super::Moment::unit`]: a failed attempt draws the time of the next one, and a `check` may
+    /// [`super::DecisionContext::unit`]: a failed attempt draws the time of the next one, and a `check` may
     /// find that an attempt has failed.
     pub fn draws(&self, state: &ThreadState) -> bool {
         match self {
@@ -71,12 +71,12 @@ impl Command {
             | Self::Quarantine { .. }
             | Self::Condemn { .. }
             | Self::Attempt { report: Report::Slow | Report::Stale { .. }, .. }
-            | Self::Ask(..) => false,
+            | Self::Request(..) => false,
         }
     }
 }
 
-impl Ask {
+impl Request {
     /// Returns the data that the request brings.
     const fn data(&self) -> Option<&Json> {
         match self {

@@ -1,6 +1,6 @@
 //! The output that takes the place of a step which has used its attempts.
 
-use super::Moment;
+use super::DecisionContext;
 use super::decision::Decision;
 use super::state::ThreadState;
 use crate::definition::{Scope, StepIx, StepView, Template};
@@ -15,7 +15,7 @@ pub(super) fn stand_in(
 ) -> Result<Json, Failure> {
     let id = decision.plan.steps[step].id.as_str();
     let scope = WithFailure { state: decision.state, id, error };
-    let Moment { max_event, max_thread, .. } = decision.moment;
+    let DecisionContext { max_event, max_thread, .. } = decision.context;
     let rendered = template
         .render(&scope, max_event)
         .map_err(|unfilled| unfilled.failure("the fallback's output"));

@@ -6,12 +6,12 @@
 //! was asked, answered or passed by: a `when` on other data passes it by, and an answer does not
 //! hold for data that replace those that were seen.
 //!
-//! All of it is checked against the authenticated name and role of the actor ([`Who::role`]). Where
+//! All of it is checked against the authenticated name and role of the actor ([`Actor::role`]). Where
 //! nobody is authenticated, nobody can answer a question that says who may.
 
 use std::collections::BTreeSet;
 
-use super::command::Who;
+use super::command::Actor;
 use super::state::{Intervention, StepState, ThreadState};
 use super::wait::MAX_WITH;
 use crate::definition::{Action, MAX_APPROVERS, PlanStep, StepIx, Template, Work};
@@ -45,10 +45,10 @@ pub(super) fn terms(with: &Node) -> Option<(Vec<String>, Option<String>)> {
 pub(super) fn may_decide(
     state: &ThreadState,
     opened: &InterventionOpened,
-    who: &Who,
+    actor: &Actor,
 ) -> Result<(), String> {
     match opened.kind {
-        InterventionKind::Approval => judge(state, opened, who),
+        InterventionKind::Approval => judge(state, opened, actor),
         InterventionKind::Poison | InterventionKind::Failure | InterventionKind::Blocked => Ok(()),
     }
 }
@@ -58,7 +58,7 @@ pub(super) fn may_decide(
 pub(super) fn may_change(
     state: &ThreadState,
     steps: impl IntoIterator<Item = StepIx>,
-    who: &Who,
+    actor: &Actor,
     limit: usize,
 ) -> Result<(), String> {
     let steps: BTreeSet<StepIx> = steps.into_iter().collect();
@@ -66,7 +66,7 @@ pub(super) fn may_change(
         return Ok(());
     }
     let mut concerned = state.plan.entangled(&steps).into_iter();
-    concerned.try_for_each(|at| could_answer(state, at, who, limit))
+    concerned.try_for_each(|at| could_answer(state, at, actor, limit))
 }
 
 /// Checks that an actor may give the thread this input: any step may read it. Where no result of
@@ -74,7 +74,7 @@ pub(super) fn may_change(
 pub(super) fn may_change_input(
     state: &ThreadState,
     (input, again): (Option<&Json>, &BTreeSet<StepIx>),
-    who: &Who,
+    actor: &Actor,
     limit: usize,
 ) -> Result<(), String> {
     let stands = |(at, step): (StepIx, &StepState)| {
@@ -85,25 +85,30 @@ pub(super) fn may_change_input(
     if anew || input.is_none_or(|input| *input == state.input) {
         return Ok(());
     }
-    state.steps.places().try_for_each(|at| could_answer(state, at, who, limit))
+    state.steps.places().try_for_each(|at| could_answer(state, at, actor, limit))
 }
 
 /// Checks that an actor could answer the question that a step asks, has asked or would ask, if it
 /// asks a person.
-fn could_answer(state: &ThreadState, at: StepIx, who: &Who, limit: usize) -> Result<(), String> {
+fn could_answer(
+    state: &ThreadState,
+    at: StepIx,
+    actor: &Actor,
+    limit: usize,
+) -> Result<(), String> {
     let Some((planned, terms)) = approval(state, at) else { return Ok(()) };
     let answered = state.steps[at].status() == StepStatus::Completed;
     let asked = questions(state, planned).last();
     if let Some(asked) = asked.filter(|one| answered || one.resolved.is_none()) {
-        return judge(state, &asked.opened, who);
+        return judge(state, &asked.opened, actor);
     }
-    controls(who)?;
+    controls(actor)?;
     let Some(template) = terms else { return Ok(()) };
     let rendered = template.render(state, limit.min(MAX_WITH)).ok();
     let read = rendered.and_then(|said| self::terms(&Node::parse(&said).ok()?));
     let (approvers, not_by) =
         read.ok_or_else(|| "who may answer is not known before it is asked".to_owned())?;
-    hold(state, (&approvers, not_by.as_deref()), who)
+    hold(state, (&approvers, not_by.as_deref()), actor)
 }
 
 /// Returns the work that a step is at, or else its fallback, if that asks a person; and the
@@ -133,14 +138,14 @@ fn questions<'a>(
     })
 }
 
-fn judge(state: &ThreadState, opened: &InterventionOpened, who: &Who) -> Result<(), String> {
-    controls(who)?;
-    hold(state, (&opened.approvers, opened.not_by.as_deref()), who)
+fn judge(state: &ThreadState, opened: &InterventionOpened, actor: &Actor) -> Result<(), String> {
+    controls(actor)?;
+    hold(state, (&opened.approvers, opened.not_by.as_deref()), actor)
 }
 
 /// Checks that the actor is an operator at least, whatever the question says.
-fn controls(who: &Who) -> Result<(), String> {
-    if who.role.is_none_or(|role| role >= Role::Operator) {
+fn controls(actor: &Actor) -> Result<(), String> {
+    if actor.role.is_none_or(|role| role >= Role::Operator) {
         return Ok(());
     }
     Err("an approval is answered by an operator or an admin".to_owned())
@@ -149,12 +154,12 @@ fn controls(who: &Who) -> Result<(), String> {
 fn hold(
     state: &ThreadState,
     (approvers, not_by): (&[String], Option<&str>),
-    who: &Who,
+    actor: &Actor,
 ) -> Result<(), String> {
     if approvers.is_empty() && not_by.is_none() {
         return Ok(());
     }
-    let Some(role) = who.role else {
+    let Some(role) = actor.role else {
         return Err(
             "it says who may answer, and this server has no API keys: nobody's name is proven"
                 .to_owned(),
@@ -163,16 +168,16 @@ fn hold(
     // An entry that is the name of a role means the role, even if an actor has that name.
     let is_one = |entry: &String| match Role::parse(entry) {
         Some(least) => role >= least,
-        None => *entry == who.by,
+        None => *entry == actor.by,
     };
     if !approvers.is_empty() && !approvers.iter().any(is_one) {
         let names = approvers.join(", ");
-        return Err(format!("it is answered by {names}; {} is none of them", who.by));
+        return Err(format!("it is answered by {names}; {} is none of them", actor.by));
     }
-    if not_by.is_some() && state.starters.contains(&who.by) {
+    if not_by.is_some() && state.starters.contains(&actor.by) {
         return Err(format!(
             "it is not answered by whoever started the thread or changed its data, and {} did",
-            who.by
+            actor.by
         ));
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Command, EncodedSnapshot, Moment, ThreadState, decide, snapshot};
+use super::{Command, DecisionContext, EncodedSnapshot, ThreadState, decide, snapshot};
 use crate::definition::Plan;
 use crate::fuzz::fuzz;
 use crate::model::{Event, Json, Pointer, ThreadId, Timeouts, hex};
@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 const MAX_PLANS: usize = 1000;
 
 /// The inputs of a decision beside the command.
-fn moment(state: &ThreadState) -> Moment {
-    Moment {
+fn context(state: &ThreadState) -> DecisionContext {
+    DecisionContext {
         now: state.updated_at,
         unit: 0.5,
         max_event: 1 << 16,
@@ -56,8 +56,8 @@ fn goes_on(mut state: ThreadState) -> String {
     assert!(snapshot::estimate(&state) > 0);
     let shown = serde_json::to_string(&state.document(None)).unwrap();
     assert!(shown.len() > 2);
-    let moment = moment(&state);
-    match decide(&mut state, Command::Advance, moment) {
+    let context = context(&state);
+    match decide(&mut state, Command::Advance, context) {
         Ok(decided) => format!("{} {}", state.status.as_str(), decided.events.len().min(3)),
         Err(rejection) => rejection.to_string(),
     }

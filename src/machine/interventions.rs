@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Who;
+use super::Actor;
 use super::choices::{self, POLICY};
 use super::decision::Decision;
 use crate::definition::{Plan, StepIx};
@@ -20,36 +20,36 @@ pub(super) const fn is_of_the_pause(one: &InterventionOpened) -> bool {
 
 /// Withdraws all open interventions of a thread that fails.
 pub(super) fn withdraw(decision: &mut Decision<'_>) {
-    let who = Who {
+    let actor = Actor {
         by: POLICY.to_owned(),
         reason: Some("the thread has failed".to_owned()),
-        ..Who::default()
+        ..Actor::default()
     };
-    close(decision, choices::WITHDRAWN, &who, |_| true);
+    close(decision, choices::WITHDRAWN, &actor, |_| true);
 }
 
 /// Resolves the open interventions that an actor's request answers: those that are `concerned`.
 pub(super) fn close(
     decision: &mut Decision<'_>,
     choice: &str,
-    who: &Who,
+    actor: &Actor,
     concerned: impl Fn(&InterventionOpened) -> bool,
 ) {
     let open = decision.state.open_interventions().filter(|one| concerned(&one.opened));
     let open: Vec<String> = open.map(|one| one.opened.id.clone()).collect();
     for id in open {
-        let settled = decision.settled(id, choice, who);
+        let settled = decision.settled(id, choice, actor);
         decision.emit(EventBody::InterventionResolved(settled));
     }
 }
 
 /// Closes the interventions that a fork does not need: those about steps that run again, and those
 /// that the other thread was paused for before it was aborted.
-pub(super) fn close_for_fork(decision: &mut Decision<'_>, who: &Who, again: &BTreeSet<StepIx>) {
+pub(super) fn close_for_fork(decision: &mut Decision<'_>, actor: &Actor, again: &BTreeSet<StepIx>) {
     let plan = decision.plan;
-    let goes_on = decision.state.ending().is_some();
+    let goes_on = decision.state.abort_deadline().is_some();
     let ends = |one: &InterventionOpened| goes_on && is_of_the_pause(one);
-    close(decision, choices::FORK, who, |one| ends(one) || concerns(plan, one, again));
+    close(decision, choices::FORK, actor, |one| ends(one) || concerns(plan, one, again));
 }
 
 /// Returns whether an intervention is about one of these steps.

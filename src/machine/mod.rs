@@ -3,7 +3,7 @@
 //! [`ThreadState`] is the fold of a thread's journal; [`decide()`] answers a [`Command`] with the
 //! events that follow from it, already folded in, and the effects to carry out once they are
 //! durable. Nothing here awaits, reads a clock or draws a random number: values that are not
-//! deterministic come in through [`Moment`] and go out in an event. The driver in `runtime` is the
+//! deterministic come in through [`DecisionContext`] and go out in an event. The driver in `runtime` is the
 //! only caller that appends the events.
 //!
 //! Every transition stands in one of these tables, and the tests hold the code to them.
@@ -70,13 +70,16 @@ pub(crate) mod tests;
 
 pub use choices::POLICY;
 pub use command::{
-    Abort, Ask, AttemptId, Command, Effect, Moment, Rejection, Report, Resume, Takeover, Who,
+    Abort, Actor, AttemptId, Command, DecisionContext, Effect, Rejection, Report, Request, Resume,
+    Takeover,
 };
 pub use decide::{Fork, ForkRejection, decide, fork, start};
 pub use decision::Decided;
 pub use fallback::too_much;
 pub use snapshot::{EncodedSnapshot, SNAPSHOT_VERSION, SnapshotFault};
-pub use state::{Ending, Intervention, Signal, StepState, Stopped, ThreadState, Undoing};
+pub use state::{
+    AbortDeadline, CompensationReason, Intervention, PausedBy, Signal, StepState, ThreadState,
+};
 pub use track::{BlockedOutput, Holder, Phase, Track, Wants};
 pub use validate::Inconsistency;
 

@@ -15,7 +15,7 @@ use crate::model::{
 /// Escalates each question once that waits for longer than the workflow has patience. Questions of
 /// a paused thread are escalated as well, for most of them wait there.
 fn escalate(decision: &mut Decision<'_>) {
-    let now = decision.moment.now;
+    let now = decision.context.now;
     let due = |one: &&Intervention| one.escalates_at().is_some_and(|at| at <= now);
     let late: Vec<Intervention> =
         decision.state.open_interventions().filter(due).cloned().collect();
@@ -50,7 +50,7 @@ fn fire_timers(decision: &mut Decision<'_>) {
             return;
         }
         let state = &decision.state.steps[step];
-        if state.own.wakes_at().is_none_or(|due| due > decision.moment.now) {
+        if state.own.wakes_at().is_none_or(|due| due > decision.context.now) {
             continue;
         }
         if state.own.is_retrying() {
@@ -160,6 +160,6 @@ fn finish(decision: &mut Decision<'_>) {
 }
 
 fn output(decision: &Decision<'_>) -> Result<Json, Failure> {
-    let output = decision.state.plan.render_output(&*decision.state, decision.moment.max_event);
+    let output = decision.state.plan.render_output(&*decision.state, decision.context.max_event);
     output.map_err(|unfilled| unfilled.failure("output"))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptId, Phase, Track, Who};
+use super::{Actor, AttemptId, Phase, Track};
 use crate::definition::{Plan, PlanStep, Scope, StepIx, StepView, Steps, Work};
 use crate::model::{
     Event, EventBody, Failure, ForkPoint, InterventionOpened, InterventionResolved, Json, Seq,
@@ -37,17 +37,17 @@ pub struct StepState {
     /// The agent session it ran in.
     pub session_id: Option<String>,
     /// The number of times it was undone and then begun again: its present run is another effect.
-    pub rounds: u32,
+    pub compensation_epoch: u32,
 }
 
 /// The reason for which a thread is undone, which says how it ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Undoing {
+pub enum CompensationReason {
     /// The thread has failed.
     Failure,
     /// A person has aborted the thread.
-    Abort(Who),
+    Abort(Actor),
 }
 
 impl StepState {
@@ -159,19 +159,19 @@ impl Intervention {
 
 /// The stop of a thread: a pause or an abort.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopped {
+pub struct PausedBy {
     /// The time of the stop.
     pub at: Timestamp,
     /// The actor (`rethread` for a policy), and the reason.
-    pub who: Who,
+    pub actor: Actor,
     /// The end of an abort with a grace, until which the thread is paused; `None` of other stops.
-    pub ending: Option<Ending>,
+    pub abort_deadline: Option<AbortDeadline>,
 }
 
 /// The end of an abort with a grace: it comes once no attempt is under way any more, at the latest
 /// at a given time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ending {
+pub struct AbortDeadline {
     /// The time at which the attempts that are left are cancelled.
     pub at: Timestamp,
     /// Whether the completed steps of the thread are undone then.
@@ -211,7 +211,7 @@ pub struct ThreadState {
     /// The error by which it has failed, or fails once its running attempts have ended.
     pub error: Option<Failure>,
     /// The reason for which it is being undone, if it is.
-    pub undoing: Option<Undoing>,
+    pub compensation_reason: Option<CompensationReason>,
     /// The number of takeovers after a replica was lost.
     pub recoveries: u32,
     /// The number of those takeovers at which an attempt was lost, since a step completed or a
@@ -224,7 +224,7 @@ pub struct ThreadState {
     /// The names of those who started it, or gave it other data since, each once.
     pub starters: Vec<String>,
     /// Its pause or abort, until it is resumed.
-    pub stopped: Option<Stopped>,
+    pub paused_by: Option<PausedBy>,
     /// The head of its journal.
     pub last_seq: Seq,
     /// The time at which it fails if it has not ended by then.
@@ -255,13 +255,13 @@ impl ThreadState {
             forked_from,
             output: None,
             error: None,
-            undoing: None,
+            compensation_reason: None,
             recoveries: 0,
             interrupted: 0,
             interventions: Vec::new(),
             signals: Vec::new(),
             starters: starters(start),
-            stopped: None,
+            paused_by: None,
             last_seq: event.seq,
             deadline: start.deadline,
             created_at: start.forked_from.as_ref().map_or(event.at, |from| from.at),
@@ -347,9 +347,9 @@ impl ThreadState {
     }
 
     /// Returns the actor and the end of an abort with a grace, if there is one.
-    pub fn ending(&self) -> Option<(&Who, Ending)> {
-        let stopped = self.stopped.as_ref()?;
-        Some((&stopped.who, stopped.ending?))
+    pub fn abort_deadline(&self) -> Option<(&Actor, AbortDeadline)> {
+        let paused_by = self.paused_by.as_ref()?;
+        Some((&paused_by.actor, paused_by.abort_deadline?))
     }
 
     /// Returns when the next retry, wait, escalation or bound is due; `None` if only attempts or
@@ -360,7 +360,7 @@ impl ThreadState {
         match self.status {
             // Nothing is started, but questions are escalated all the same.
             ThreadStatus::Paused => {
-                let end = self.ending().map(|(_, ending)| ending.at);
+                let end = self.abort_deadline().map(|(_, abort_deadline)| abort_deadline.at);
                 let end = end.map(|at| if self.has_running() { at } else { self.updated_at });
                 escalations.chain(end).min()
             }

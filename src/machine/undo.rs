@@ -9,7 +9,7 @@
 use super::decision::Decision;
 use super::interventions::withdraw;
 use super::state::{StepState, ThreadState};
-use super::{AttemptId, Effect, Phase, Rejection, Track, Undoing, Who};
+use super::{Actor, AttemptId, CompensationReason, Effect, Phase, Rejection, Track};
 use crate::definition::{Fallback, PlanStep, StepIx, Work};
 use crate::model::{
     Category, Compensation, CompensationStart, EventBody, Failure, NotCompensated, StepStatus,
@@ -80,7 +80,7 @@ pub(super) fn fail(decision: &mut Decision<'_>, error: Failure) {
         return end_failed(decision, error);
     };
     // While nothing may start, the thread stays as it is for the next replica that drives it.
-    if decision.moment.may_start {
+    if decision.context.may_start {
         withdraw(decision);
         let unsaid = decision.state.error.is_none().then_some(error);
         start(decision, step, None, unsaid);
@@ -92,21 +92,21 @@ pub(super) fn proceed(decision: &mut Decision<'_>) {
     if decision.state.status != ThreadStatus::Compensating {
         return;
     }
-    let now = decision.moment.now;
+    let now = decision.context.now;
     let step = match decision.state.undone_now() {
         Some((step, track)) if track.wakes_at().is_some_and(|due| due <= now) => Some(step),
         Some(_) => return,
         None => decision.state.next_to_undo(false),
     };
     match step {
-        Some(step) if decision.moment.may_start => start(decision, step, None, None),
+        Some(step) if decision.context.may_start => start(decision, step, None, None),
         Some(_) => {}
         None => end(decision),
     }
 }
 
 /// Undoes a thread that a person aborts, or tries compensations again that have failed.
-pub(super) fn asked(decision: &mut Decision<'_>, who: &Who) -> Result<(), Rejection> {
+pub(super) fn asked(decision: &mut Decision<'_>, actor: &Actor) -> Result<(), Rejection> {
     let ended = match decision.state.status {
         ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Paused => false,
         ThreadStatus::Failed | ThreadStatus::Aborted => true,
@@ -115,9 +115,9 @@ pub(super) fn asked(decision: &mut Decision<'_>, who: &Who) -> Result<(), Reject
         }
     };
     match decision.state.next_to_undo(true) {
-        Some(step) => start(decision, step, Some(who), None),
+        Some(step) => start(decision, step, Some(actor), None),
         None if ended => return Err(Rejection::NothingToCompensate),
-        None => abort(decision, who.clone()),
+        None => abort(decision, actor.clone()),
     }
     Ok(())
 }
@@ -126,11 +126,11 @@ pub(super) fn asked(decision: &mut Decision<'_>, who: &Who) -> Result<(), Reject
 pub(super) fn retry_now(
     decision: &mut Decision<'_>,
     step: StepIx,
-    who: &Who,
+    actor: &Actor,
 ) -> Result<(), Rejection> {
     match decision.state.undone_now() {
         Some((waiting, track)) if waiting == step && track.is_retrying() => {
-            start(decision, step, Some(who), None);
+            start(decision, step, Some(actor), None);
             Ok(())
         }
         _ => Err(Rejection::WrongStep(decision.step_id(step), decision.status_of(step))),
@@ -138,19 +138,19 @@ pub(super) fn retry_now(
 }
 
 /// Aborts a thread as it is.
-pub(super) fn abort(decision: &mut Decision<'_>, who: Who) {
-    let Who { by, reason, .. } = who;
+pub(super) fn abort(decision: &mut Decision<'_>, actor: Actor) {
+    let Actor { by, reason, .. } = actor;
     let compensation = decision.state.compensation();
     decision.emit(EventBody::WorkflowAborted(WorkflowAborted { by, reason, compensation }));
 }
 
-fn start(decision: &mut Decision<'_>, step: StepIx, who: Option<&Who>, error: Option<Failure>) {
+fn start(decision: &mut Decision<'_>, step: StepIx, actor: Option<&Actor>, error: Option<Failure>) {
     let planned = &decision.plan.steps[step];
     let number = decision.state.steps[step].compensation.attempts + 1;
     let data = CompensationStart {
         kind: planned.work(Work::Compensation).action.kind().to_owned(),
-        by: who.map(|who| who.by.clone()),
-        reason: who.and_then(|who| who.reason.clone()),
+        by: actor.map(|actor| actor.by.clone()),
+        reason: actor.and_then(|actor| actor.reason.clone()),
         error,
     };
     let attempt = AttemptId { step, work: Work::Compensation, number };
@@ -163,10 +163,10 @@ fn start(decision: &mut Decision<'_>, step: StepIx, who: Option<&Who>, error: Op
 /// Ends a thread that has been undone as far as it could be.
 fn end(decision: &mut Decision<'_>) {
     let left = decision.state.compensation().map(|all| all.left).unwrap_or_default();
-    match (&decision.state.undoing, &decision.state.error) {
-        (Some(Undoing::Abort(who)), _) if left.is_empty() => {
-            let who = who.clone();
-            abort(decision, who);
+    match (&decision.state.compensation_reason, &decision.state.error) {
+        (Some(CompensationReason::Abort(actor)), _) if left.is_empty() => {
+            let actor = actor.clone();
+            abort(decision, actor);
         }
         (_, Some(error)) => {
             let error = error.clone();

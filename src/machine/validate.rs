@@ -5,7 +5,7 @@
 //! Pure; the rules hold after every single event, also within one append. The properties in `tests`
 //! show that every decision passes.
 
-use super::{Holder, Phase, StepState, ThreadState, Track, Undoing, Wants};
+use super::{CompensationReason, Holder, Phase, StepState, ThreadState, Track, Wants};
 use crate::definition::{PlanStep, Work};
 use crate::model::{RetryPolicy, StepStatus, ThreadStatus};
 
@@ -38,7 +38,10 @@ impl ThreadState {
         need(completed == self.output.is_some(), "it has an output if it has completed")?;
         need(!completed || self.error.is_none(), "what has completed has not failed")?;
         let paused = self.status == ThreadStatus::Paused;
-        need(paused || self.ending().is_none(), "only what is paused is about to be aborted")?;
+        need(
+            paused || self.abort_deadline().is_none(),
+            "only what is paused is about to be aborted",
+        )?;
         let failed = self.status == ThreadStatus::Failed;
         need(!failed || self.error.is_some(), "what has failed says why")?;
         // Every attempt and every takeover is an event of its own.
@@ -49,15 +52,18 @@ impl ThreadState {
         need(counted < self.last_seq, "it has no more attempts and recoveries than events")?;
         need(self.interrupted <= self.recoveries, "no more takeovers count than there were")?;
         let compensating = self.status == ThreadStatus::Compensating;
-        let undoing = self.undoing.is_some();
-        need(undoing || !compensating, "what is undone says why")?;
+        let compensation_reason = self.compensation_reason.is_some();
+        need(compensation_reason || !compensating, "what is undone says why")?;
         let may = compensating || self.status == ThreadStatus::Paused;
-        need(may || !undoing, "it says why only while it is undone")?;
-        let failed = matches!(self.undoing, Some(Undoing::Failure));
+        need(may || !compensation_reason, "it says why only while it is undone")?;
+        let failed = matches!(self.compensation_reason, Some(CompensationReason::Failure));
         need(!failed || self.error.is_some(), "what is undone since it failed says why it did")?;
         let under_way = self.steps.iter().map(|step| &step.compensation);
         let under_way = under_way.filter(|track| track.is_running() || track.is_retrying());
-        need(under_way.count() <= usize::from(undoing), "steps are undone one at a time")
+        need(
+            under_way.count() <= usize::from(compensation_reason),
+            "steps are undone one at a time",
+        )
     }
 
     /// Checks a step against the thread and the steps it depends on.
@@ -67,7 +73,10 @@ impl ThreadState {
         let under_way =
             matches!(status, StepStatus::Running | StepStatus::Retrying | StepStatus::Waiting);
         need(!(under_way && self.status.is_terminal()), "no step is under way in an ended thread")?;
-        need(!under_way || self.undoing.is_none(), "no step is under way while others are undone")?;
+        need(
+            !under_way || self.compensation_reason.is_none(),
+            "no step is under way while others are undone",
+        )?;
         let completed = self.status == ThreadStatus::Completed;
         need(!completed || status.is_terminal(), "each step of a completed thread has ended")?;
         let queued = self.status == ThreadStatus::Queued;

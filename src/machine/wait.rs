@@ -4,7 +4,7 @@
 //! from then on. [`super::attempt`] begins the attempts and ends them.
 
 use super::decision::Decision;
-use super::{AttemptId, Moment, ThreadState};
+use super::{AttemptId, DecisionContext, ThreadState};
 use crate::definition::{PlanStep, Scope};
 use crate::model::{
     Category, EventBody, Failure, Json, Node, StepWaiting, Timestamp, codes, duration_from_node,
@@ -22,9 +22,9 @@ const QUOTED: usize = 100;
 pub(super) fn filled_in(
     planned: &PlanStep,
     scope: &dyn Scope,
-    moment: &Moment,
+    context: &DecisionContext,
 ) -> Result<Json, Failure> {
-    let with = planned.with.render(scope, moment.max_event.min(MAX_WITH));
+    let with = planned.with.render(scope, context.max_event.min(MAX_WITH));
     with.map_err(|unfilled| unfilled.failure(""))
 }
 
@@ -34,11 +34,11 @@ pub(super) fn fall_asleep(
     attempt: AttemptId,
     with: &Json,
 ) -> Result<Option<Json>, Failure> {
-    let until = wake_time(with, decision.moment.now)?;
+    let until = wake_time(with, decision.context.now)?;
     let reason = StepWaiting::TIMER.to_owned();
     let data = StepWaiting { reason, until: Some(until), ..StepWaiting::default() };
     decision.emit_of(attempt, EventBody::StepWaiting, data);
-    Ok((until <= decision.moment.now).then(|| slept(decision, attempt)))
+    Ok((until <= decision.context.now).then(|| slept(decision, attempt)))
 }
 
 /// Returns the output of a sleep that ends now.
@@ -83,7 +83,7 @@ pub(super) fn limit(
 ) -> Result<Option<Timestamp>, Failure> {
     let Some(length) = node.get(name) else { return Ok(None) };
     let length = duration_from_node(length).map_err(|detail| fault(&detail))?;
-    Ok(Some(decision.moment.now.plus(length)))
+    Ok(Some(decision.context.now.plus(length)))
 }
 
 pub(super) fn fault(detail: &str) -> Failure {

@@ -11,7 +11,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
 use crate::executor::{Executors, Places, Secrets};
-use crate::machine::{Command, Decided, Moment, Rejection, ThreadState, decide};
+use crate::machine::{Command, Decided, DecisionContext, Rejection, ThreadState, decide};
 use crate::model::{Clock, Entropy, Namespace, ThreadId, lock};
 use crate::observe::{Memory, Metrics, Pool};
 use crate::runtime::calls::audit_book::AuditBook;
@@ -239,7 +239,7 @@ impl Core {
         state: &mut ThreadState,
         command: Command,
     ) -> Result<Decided, Rejection> {
-        self.decide_at(state, command, self.moment()).await
+        self.decide_at(state, command, self.context()).await
     }
 
     /// Decides a command as of another moment.
@@ -247,16 +247,16 @@ impl Core {
         &self,
         state: &mut ThreadState,
         command: Command,
-        moment: Moment,
+        context: DecisionContext,
     ) -> Result<Decided, Rejection> {
         // A random number costs a system call, so one is drawn only for a command that uses it.
         let unit = if command.draws(state) { self.parts.entropy.unit() } else { 0.0 };
-        let moment = Moment { unit, ..moment };
+        let context = DecisionContext { unit, ..context };
         if state.takes_long(&command) {
             let namespace = state.thread_id.namespace();
-            self.aside.run_for(&namespace, || decide(state, command, moment)).await
+            self.aside.run_for(&namespace, || decide(state, command, context)).await
         } else {
-            decide(state, command, moment)
+            decide(state, command, context)
         }
     }
 
@@ -266,8 +266,8 @@ impl Core {
     }
 
     /// Returns the context of a decision that draws no random number, as of now.
-    pub(super) fn moment(&self) -> Moment {
-        Moment {
+    pub(super) fn context(&self) -> DecisionContext {
+        DecisionContext {
             now: self.parts.clock.now(),
             unit: 0.0,
             max_event: self.parts.settings.max_event,

@@ -30,7 +30,7 @@ fn attempt(program: &str, with: &str) -> Attempt {
         holds_secrets: false,
         traceparent: None,
         work: crate::definition::Work::Own,
-        rounds: 0,
+        compensation_epoch: 0,
         pulse: Pulse::default(),
     }
 }

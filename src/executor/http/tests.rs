@@ -35,7 +35,7 @@ pub(super) fn attempt(with: &str) -> Attempt {
         holds_secrets: false,
         traceparent: None,
         work: crate::definition::Work::Own,
-        rounds: 0,
+        compensation_epoch: 0,
         pulse: Pulse::default(),
     }
 }

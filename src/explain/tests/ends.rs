@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{facts, only, operation, told};
 use crate::explain::{CauseKind, KnownCircuit, Operation};
 use crate::machine::tests::theatre::{Stage, asked, broken, done, http, http_with, json_of};
-use crate::machine::{Abort, Ask, Report};
+use crate::machine::{Abort, Report, Request};
 
 #[test]
 fn what_was_undone_is_told_before_it_is_done_again() {
@@ -15,7 +15,7 @@ fn what_was_undone_is_told_before_it_is_done_again() {
         Stage::new(json!([http_with("a", &[], json!({ "compensate": undo })), http("b", &["a"]),]));
     stage.advance();
     stage.complete("a", json!(1));
-    stage.decide(asked(Ask::Abort(Abort { compensate: true, ..Abort::default() }))).unwrap();
+    stage.decide(asked(Request::Abort(Abort { compensate: true, ..Abort::default() }))).unwrap();
     let what = Report::Failed { failure: broken(), retry_after: None };
     stage.undo("a", what);
 
@@ -35,7 +35,7 @@ fn what_was_undone_is_told_before_it_is_done_again() {
     assert_eq!(operation(refused), Operation::Abort { compensate: None });
 
     let mut paused = stage.clone();
-    paused.decide(asked(Ask::Pause)).unwrap();
+    paused.decide(asked(Request::Pause)).unwrap();
     let half = only(&paused, &facts(&paused), CauseKind::Paused);
     assert!(half.sentence.contains("while its steps were being undone"), "{half:#?}");
     assert!(half.advice.unwrap().does.starts_with("goes on undoing"));
@@ -56,7 +56,7 @@ fn a_wait_that_is_over_is_worth_another_try() {
         Stage::with(json!({ "name": "w", "timeout": "1h", "steps": [step] }), json!({}));
     stage.advance();
     stage
-        .decide(asked(Ask::Signal { name: "og".to_owned(), payload: json_of(&json!(1)) }))
+        .decide(asked(Request::Signal { name: "og".to_owned(), payload: json_of(&json!(1)) }))
         .unwrap();
     let waits = told(&stage, &facts(&stage)).causes.remove(0);
     assert!(waits.sentence.ends_with("other names have come, and are kept: og."), "{waits:#?}");

@@ -1,8 +1,8 @@
 //! Folds the events of compensation into the state. Part of `apply`, under the same rules.
 
 use crate::definition::Work;
-use crate::machine::state::{StepState, ThreadState, Undoing};
-use crate::machine::{Phase, Track, Who};
+use crate::machine::state::{CompensationReason, StepState, ThreadState};
+use crate::machine::{Actor, Phase, Track};
 use crate::model::{
     CompensationFailed, CompensationStart, Failure, OnStep, ThreadStatus, Timestamp, codes,
 };
@@ -16,7 +16,7 @@ impl ThreadState {
     /// Turns the thread to compensation at its first `compensation_start`: nothing else goes on,
     /// and compensations that failed before are tried anew.
     fn unwind(&mut self, data: &CompensationStart) {
-        if self.undoing.is_some() {
+        if self.compensation_reason.is_some() {
             return;
         }
         // The thread's own error outlives every later try to undo it; an error of compensation does
@@ -26,20 +26,20 @@ impl ThreadState {
             self.error = None;
         }
         let failed = self.status == ThreadStatus::Failed && self.error.is_some();
-        self.undoing = Some(match &data.by {
-            Some(by) if !failed => Undoing::Abort(Who {
+        self.compensation_reason = Some(match &data.by {
+            Some(by) if !failed => CompensationReason::Abort(Actor {
                 by: by.clone(),
                 reason: data.reason.clone(),
-                ..Who::default()
+                ..Actor::default()
             }),
-            Some(_) | None => Undoing::Failure,
+            Some(_) | None => CompensationReason::Failure,
         });
         if let Some(error) = &data.error {
             self.error = Some(error.clone());
         }
         self.status = ThreadStatus::Compensating;
         self.completed_at = None;
-        self.stopped = None;
+        self.paused_by = None;
         self.stop();
         for Track { failures, phase, .. } in
             self.steps.iter_mut().map(|step| &mut step.compensation)

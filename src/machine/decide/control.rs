@@ -9,7 +9,7 @@ use super::super::decision::Decision;
 use super::super::interventions::{close, concerns, is_of_the_pause};
 use super::super::ready::{advance, settle, settle_dependents};
 use super::super::{
-    Abort, Ask, Effect, Rejection, Resume, Signal, Who, approval, bounds, check, choices,
+    Abort, Actor, Effect, Rejection, Request, Resume, Signal, approval, bounds, check, choices,
     four_eyes, undo,
 };
 use crate::definition::StepIx;
@@ -28,27 +28,31 @@ const MAX_SIGNAL_BYTES: usize = 4 << 20;
 /// The reason for a skip where the person gave none.
 const ASKED: &str = "asked";
 
-pub(super) fn asked(decision: &mut Decision<'_>, ask: Ask, who: &Who) -> Result<(), Rejection> {
+pub(super) fn asked(
+    decision: &mut Decision<'_>,
+    ask: Request,
+    actor: &Actor,
+) -> Result<(), Rejection> {
     match ask {
-        Ask::Pause => pause(decision, who),
-        Ask::Resume(how) => resume(decision, how, who),
-        Ask::Abort(how) => abort(decision, how, who),
-        Ask::Retry { step } => retry(decision, step, who),
-        Ask::Skip { step, output } => skip(decision, step, output, who),
-        Ask::Edit { step, output } => edit(decision, step, output, who),
-        Ask::Signal { name, payload } => signal(decision, &name, payload, who),
-        Ask::Resolve { id, choice, digest } => {
-            let decided = resolution(decision, (id, choice), digest.as_deref(), who)?;
-            resolve(decision, decided, who)
+        Request::Pause => pause(decision, actor),
+        Request::Resume(how) => resume(decision, how, actor),
+        Request::Abort(how) => abort(decision, how, actor),
+        Request::Retry { step } => retry(decision, step, actor),
+        Request::Skip { step, output } => skip(decision, step, output, actor),
+        Request::Edit { step, output } => edit(decision, step, output, actor),
+        Request::Signal { name, payload } => signal(decision, &name, payload, actor),
+        Request::Resolve { id, choice, digest } => {
+            let decided = resolution(decision, (id, choice), digest.as_deref(), actor)?;
+            resolve(decision, decided, actor)
         }
     }
 }
 
 /// Pauses the thread. Attempts under way go on and their results are kept; nothing is started.
-fn pause(decision: &mut Decision<'_>, who: &Who) -> Result<(), Rejection> {
+fn pause(decision: &mut Decision<'_>, actor: &Actor) -> Result<(), Rejection> {
     match decision.state.status {
         ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Compensating => {
-            let Who { by, reason, .. } = who.clone();
+            let Actor { by, reason, .. } = actor.clone();
             let paused = WorkflowPaused { by, reason, aborts_at: None, compensate: false };
             decision.emit(EventBody::WorkflowPaused(paused));
             Ok(())
@@ -60,7 +64,7 @@ fn pause(decision: &mut Decision<'_>, who: &Who) -> Result<(), Rejection> {
     }
 }
 
-fn resume(decision: &mut Decision<'_>, how: Resume, who: &Who) -> Result<(), Rejection> {
+fn resume(decision: &mut Decision<'_>, how: Resume, actor: &Actor) -> Result<(), Rejection> {
     match decision.state.status {
         ThreadStatus::Failed | ThreadStatus::Aborted | ThreadStatus::Paused => {}
         status @ (ThreadStatus::Queued
@@ -68,12 +72,12 @@ fn resume(decision: &mut Decision<'_>, how: Resume, who: &Who) -> Result<(), Rej
         | ThreadStatus::Compensating
         | ThreadStatus::Completed) => return Err(Rejection::WrongState(status)),
     }
-    if decision.state.undoing.is_some() {
+    if decision.state.compensation_reason.is_some() {
         // The compensation goes on; to go forwards again, a person aborts the thread first.
         if how != Resume::default() {
-            return Err(Rejection::Undoing);
+            return Err(Rejection::Compensating);
         }
-        go_on_undoing(decision, who);
+        go_on_undoing(decision, actor);
         return Ok(());
     }
     let again = decision.state.run_again(how.from_step);
@@ -87,68 +91,70 @@ fn resume(decision: &mut Decision<'_>, how: Resume, who: &Who) -> Result<(), Rej
         refuse_settled(decision, step)?;
     }
     let given = (how.input.as_ref(), &again);
-    let limit = decision.moment.max_event;
-    four_eyes::may_change_input(decision.state, given, who, limit)
-        .and_then(|()| four_eyes::may_change(decision.state, skip.iter().copied(), who, limit))
+    let limit = decision.context.max_event;
+    four_eyes::may_change_input(decision.state, given, actor, limit)
+        .and_then(|()| four_eyes::may_change(decision.state, skip.iter().copied(), actor, limit))
         .map_err(Rejection::NotAnApprover)?;
     let plan = decision.plan;
     let ends: BTreeSet<StepIx> = again.union(&skip).copied().collect();
-    close(decision, choices::RESUME, who, |one| is_of_the_pause(one) || concerns(plan, one, &ends));
-    let Who { by, reason, .. } = who.clone();
+    close(decision, choices::RESUME, actor, |one| {
+        is_of_the_pause(one) || concerns(plan, one, &ends)
+    });
+    let Actor { by, reason, .. } = actor.clone();
     let from_step = how.from_step.map(|step| decision.step_id(step));
-    let deadline = bounds::deadline(plan, &decision.moment);
+    let deadline = bounds::deadline(plan, &decision.context);
     let resumed = WorkflowResumed { by, reason, from_step, input: how.input, deadline };
     decision.emit(EventBody::WorkflowResumed(resumed));
     for step in skip {
-        emit_skip(decision, step, None, who);
+        emit_skip(decision, step, None, actor);
     }
-    go_on(decision, who);
+    go_on(decision, actor);
     Ok(())
 }
 
 /// Goes on with a resumed thread, asking changed questions anew.
-fn go_on(decision: &mut Decision<'_>, who: &Who) {
-    approval::withdraw_changed(decision, who);
+fn go_on(decision: &mut Decision<'_>, actor: &Actor) {
+    approval::withdraw_changed(decision, actor);
     ask_again(decision);
     advance(decision);
 }
 
 /// Ends the thread, at once or when the grace of the attempts under way is over.
-fn abort(decision: &mut Decision<'_>, how: Abort, who: &Who) -> Result<(), Rejection> {
+fn abort(decision: &mut Decision<'_>, how: Abort, actor: &Actor) -> Result<(), Rejection> {
     let Abort { grace, compensate } = how;
     let open = !decision.state.status.is_terminal();
-    let undoing = compensate && decision.state.status == ThreadStatus::Compensating;
-    if grace.is_zero() || !open || undoing || !decision.state.has_running() {
-        return abort_now(decision, compensate, who);
+    let compensation_reason = compensate && decision.state.status == ThreadStatus::Compensating;
+    if grace.is_zero() || !open || compensation_reason || !decision.state.has_running() {
+        return abort_now(decision, compensate, actor);
     }
-    let Who { by, reason, .. } = who.clone();
-    let aborts_at = Some(decision.moment.now.plus(grace));
+    let Actor { by, reason, .. } = actor.clone();
+    let aborts_at = Some(decision.context.now.plus(grace));
     decision.emit(EventBody::WorkflowPaused(WorkflowPaused { by, reason, aborts_at, compensate }));
     Ok(())
 }
 
 /// Starts the next attempt of a step or of its compensation now, or continues the thread that the
 /// step has failed.
-fn retry(decision: &mut Decision<'_>, step: StepIx, who: &Who) -> Result<(), Rejection> {
+fn retry(decision: &mut Decision<'_>, step: StepIx, actor: &Actor) -> Result<(), Rejection> {
     if decision.state.status == ThreadStatus::Compensating {
-        return undo::retry_now(decision, step, who);
+        return undo::retry_now(decision, step, actor);
     }
     refuse_while_undoing(decision)?;
     match (decision.state.status, decision.status_of(step)) {
         (ThreadStatus::Running, StepStatus::Retrying) if decision.state.error.is_none() => {
-            start_attempt(decision, step, Some(who));
+            start_attempt(decision, step, Some(actor));
             Ok(())
         }
         (ThreadStatus::Running, StepStatus::Running) if decision.state.error.is_none() => {
-            give_attempt_up(decision, step, who);
-            start_attempt(decision, step, Some(who));
+            give_attempt_up(decision, step, actor);
+            start_attempt(decision, step, Some(actor));
             Ok(())
         }
         (ThreadStatus::Running, StepStatus::Waiting)
             if decision.state.steps[step].own.blocked().is_some() =>
         {
             let plan = decision.plan;
-            close(decision, choices::RETRY, who, |one| {
+            close(decision, choices::RETRY, actor, |one| {
                 concerns(plan, one, &BTreeSet::from([step]))
             });
             settle(decision, vec![step]);
@@ -156,7 +162,7 @@ fn retry(decision: &mut Decision<'_>, step: StepIx, who: &Who) -> Result<(), Rej
         }
         (ThreadStatus::Failed | ThreadStatus::Paused, StepStatus::Failed) => {
             refuse_settled(decision, step)?;
-            resume(decision, Resume::default(), who)
+            resume(decision, Resume::default(), actor)
         }
         (
             status @ (ThreadStatus::Queued
@@ -172,14 +178,14 @@ fn retry(decision: &mut Decision<'_>, step: StepIx, who: &Who) -> Result<(), Rej
 }
 
 /// Ends an attempt that a person does not want to wait for any longer.
-fn give_attempt_up(decision: &mut Decision<'_>, step: StepIx, who: &Who) {
+fn give_attempt_up(decision: &mut Decision<'_>, step: StepIx, actor: &Actor) {
     cancel(decision, step);
-    let message = format!("{} had the next attempt made", who.by);
+    let message = format!("{} had the next attempt made", actor.by);
     let failure = Failure::recoverable(codes::CANCELLED, Category::Step, message);
     let data = StepRetry {
         error: failure.at(&decision.plan.steps[step].id, decision.state.steps[step].own.attempts),
         // The time of this event itself: see `Decision::emit`.
-        retry_at: decision.moment.now.max(decision.state.updated_at),
+        retry_at: decision.context.now.max(decision.state.updated_at),
         delay_ms: 0,
         fallback: false,
         cancelled: true,
@@ -192,22 +198,22 @@ fn skip(
     decision: &mut Decision<'_>,
     step: StepIx,
     output: Option<Json>,
-    who: &Who,
+    actor: &Actor,
 ) -> Result<(), Rejection> {
     refuse_while_undoing(decision)?;
     refuse_settled(decision, step)?;
-    four_eyes::may_change(decision.state, [step], who, decision.moment.max_event)
+    four_eyes::may_change(decision.state, [step], actor, decision.context.max_event)
         .map_err(Rejection::NotAnApprover)?;
     let has_failed = decision.status_of(step) == StepStatus::Failed;
     match decision.state.status {
         // The step has failed its thread, which goes on without it.
         ThreadStatus::Paused | ThreadStatus::Failed if has_failed => {
-            go_on_without(decision, step, output, who);
+            go_on_without(decision, step, output, actor);
             Ok(())
         }
         ThreadStatus::Queued | ThreadStatus::Running | ThreadStatus::Paused => {
             refuse_if(decision, step, |_| has_failed)?;
-            emit_skip(decision, step, output, who);
+            emit_skip(decision, step, output, actor);
             advance(decision);
             Ok(())
         }
@@ -219,32 +225,32 @@ fn skip(
 }
 
 /// Continues a thread that a step has failed, without the step.
-fn go_on_without(decision: &mut Decision<'_>, step: StepIx, output: Option<Json>, who: &Who) {
-    close(decision, choices::SKIP, who, is_of_the_pause);
-    let Who { by, reason, .. } = who.clone();
-    let deadline = bounds::deadline(decision.plan, &decision.moment);
+fn go_on_without(decision: &mut Decision<'_>, step: StepIx, output: Option<Json>, actor: &Actor) {
+    close(decision, choices::SKIP, actor, is_of_the_pause);
+    let Actor { by, reason, .. } = actor.clone();
+    let deadline = bounds::deadline(decision.plan, &decision.context);
     let resumed = WorkflowResumed { by, reason, deadline, ..WorkflowResumed::default() };
     decision.emit(EventBody::WorkflowResumed(resumed));
-    emit_skip(decision, step, output, who);
-    go_on(decision, who);
+    emit_skip(decision, step, output, actor);
+    go_on(decision, actor);
 }
 
 fn edit(
     decision: &mut Decision<'_>,
     step: StepIx,
     output: Json,
-    who: &Who,
+    actor: &Actor,
 ) -> Result<(), Rejection> {
     if decision.state.status != ThreadStatus::Paused {
         return Err(Rejection::WrongState(decision.state.status));
     }
     refuse_if(decision, step, |status| status != StepStatus::Completed)?;
-    four_eyes::may_change(decision.state, [step], who, decision.moment.max_event)
+    four_eyes::may_change(decision.state, [step], actor, decision.context.max_event)
         .map_err(Rejection::NotAnApprover)?;
-    let Who { by, reason, .. } = who.clone();
+    let Actor { by, reason, .. } = actor.clone();
     decision.emit_on(step, EventBody::StepEdited, StepEdited { output, by, reason });
     // The questions are asked anew when the thread goes on: until then more may be changed.
-    approval::withdraw_changed(decision, who);
+    approval::withdraw_changed(decision, actor);
     Ok(())
 }
 
@@ -254,7 +260,7 @@ fn resolution(
     decision: &Decision<'_>,
     (id, choice): (String, String),
     seen: Option<&str>,
-    who: &Who,
+    actor: &Actor,
 ) -> Result<InterventionResolved, Rejection> {
     let found = decision.state.intervention(&id);
     let found = found.ok_or(Rejection::NoIntervention)?;
@@ -270,21 +276,21 @@ fn resolution(
     if !found.opened.choices.contains(&choice) {
         return Err(Rejection::NoSuchChoice(found.opened.choices.clone()));
     }
-    let allowed = four_eyes::may_decide(decision.state, &found.opened, who);
+    let allowed = four_eyes::may_decide(decision.state, &found.opened, actor);
     allowed.map_err(Rejection::NotAnApprover)?;
     if choice == choices::SKIP {
         let plan = decision.plan;
         let steps = found.opened.steps.iter().filter_map(|id| plan.find(id.as_str()));
-        four_eyes::may_change(decision.state, steps, who, decision.moment.max_event)
+        four_eyes::may_change(decision.state, steps, actor, decision.context.max_event)
             .map_err(Rejection::NotAnApprover)?;
     }
-    Ok(decision.settled(id, &choice, who))
+    Ok(decision.settled(id, &choice, actor))
 }
 
 fn resolve(
     decision: &mut Decision<'_>,
     decided: InterventionResolved,
-    who: &Who,
+    actor: &Actor,
 ) -> Result<(), Rejection> {
     let asked = decision.state.intervention(&decided.id);
     let asked = asked.map(|one| (one.opened.kind, one.opened.steps.clone()));
@@ -302,25 +308,25 @@ fn resolve(
         }
         (_, choices::ABORT) => {
             decision.emit(EventBody::InterventionResolved(decided));
-            abort_now(decision, false, who)
+            abort_now(decision, false, actor)
         }
         (InterventionKind::Poison | InterventionKind::Failure, choices::COMPENSATE) => {
             decision.emit(EventBody::InterventionResolved(decided));
-            abort_and_undo(decision, who)
+            abort_and_undo(decision, actor)
         }
         (InterventionKind::Blocked, _) => {
             let step = steps.next().ok_or(Rejection::NoIntervention)?;
-            settle_blocked(decision, step, decided, who);
+            settle_blocked(decision, step, decided, actor);
             Ok(())
         }
         (InterventionKind::Poison | InterventionKind::Failure, choices::SKIP) => {
             let skip = steps.collect();
             decision.emit(EventBody::InterventionResolved(decided));
-            resume(decision, Resume { skip, ..Resume::default() }, who)
+            resume(decision, Resume { skip, ..Resume::default() }, actor)
         }
         (InterventionKind::Poison | InterventionKind::Failure, _) => {
             decision.emit(EventBody::InterventionResolved(decided));
-            resume(decision, Resume::default(), who)
+            resume(decision, Resume::default(), actor)
         }
     }
 }
@@ -330,7 +336,7 @@ fn settle_blocked(
     decision: &mut Decision<'_>,
     step: StepIx,
     decided: InterventionResolved,
-    who: &Who,
+    actor: &Actor,
 ) {
     let choice = decided.choice.clone();
     decision.emit(EventBody::InterventionResolved(decided));
@@ -340,7 +346,7 @@ fn settle_blocked(
             settle_dependents(decision, step);
         }
         choices::SKIP => {
-            emit_skip(decision, step, None, who);
+            emit_skip(decision, step, None, actor);
             advance(decision);
         }
         // On a retry the step is `pending` again, before its next attempt.
@@ -353,7 +359,7 @@ fn signal(
     decision: &mut Decision<'_>,
     name: &str,
     payload: Json,
-    who: &Who,
+    actor: &Actor,
 ) -> Result<(), Rejection> {
     if decision.state.status.is_terminal() {
         return Err(Rejection::WrongState(decision.state.status));
@@ -365,7 +371,7 @@ fn signal(
     if too_many && !awaited {
         return Err(Rejection::TooManySignals);
     }
-    let Who { by, reason, .. } = who.clone();
+    let Actor { by, reason, .. } = actor.clone();
     let received = SignalReceived { name: name.to_owned(), payload, by, reason };
     decision.emit(EventBody::SignalReceived(received));
     for step in deliver(decision, name) {
@@ -374,12 +380,12 @@ fn signal(
     Ok(())
 }
 
-fn emit_skip(decision: &mut Decision<'_>, step: StepIx, output: Option<Json>, who: &Who) {
+fn emit_skip(decision: &mut Decision<'_>, step: StepIx, output: Option<Json>, actor: &Actor) {
     cancel(decision, step);
     let plan = decision.plan;
-    close(decision, choices::SKIP, who, |one| concerns(plan, one, &BTreeSet::from([step])));
-    let reason = who.reason.clone().unwrap_or_else(|| ASKED.to_owned());
-    let data = StepSkipped { reason, by: Some(who.by.clone()), output };
+    close(decision, choices::SKIP, actor, |one| concerns(plan, one, &BTreeSet::from([step])));
+    let reason = actor.reason.clone().unwrap_or_else(|| ASKED.to_owned());
+    let data = StepSkipped { reason, by: Some(actor.by.clone()), output };
     decision.emit_on(step, EventBody::StepSkipped, data);
 }
 
@@ -392,8 +398,9 @@ fn cancel(decision: &mut Decision<'_>, step: StepIx) {
 
 /// Refuses to go forwards with a thread that was paused while it was being undone.
 fn refuse_while_undoing(decision: &Decision<'_>) -> Result<(), Rejection> {
-    let undone = decision.state.status == ThreadStatus::Paused && decision.state.undoing.is_some();
-    if undone { Err(Rejection::Undoing) } else { Ok(()) }
+    let undone = decision.state.status == ThreadStatus::Paused
+        && decision.state.compensation_reason.is_some();
+    if undone { Err(Rejection::Compensating) } else { Ok(()) }
 }
 
 /// Refuses a request that comes too late for a step: others may have gone on from its end.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::super::attempt::{ask_again, deliver};
 use super::super::decision::Decision;
 use super::super::interventions::close_for_fork;
-use super::super::{Moment, ThreadState, Who, approval, bounds, four_eyes};
+use super::super::{Actor, DecisionContext, ThreadState, approval, bounds, four_eyes};
 use crate::definition::{self, Action, Allowance, Plan, StepIx};
 use crate::model::{
     Event, EventBody, Json, StepEdited, StepId, StepStatus, ThreadStatus, WorkflowForked,
@@ -25,7 +25,7 @@ pub struct Fork {
     /// The new input, for steps that still have to run.
     pub input: Option<Json>,
     /// The actor who forks, and the reason.
-    pub who: Who,
+    pub actor: Actor,
 }
 
 /// The reason for which a thread cannot be forked like that. A refused fork changes nothing.
@@ -50,23 +50,23 @@ pub enum ForkRejection {
 pub fn fork(
     state: &mut ThreadState,
     fork: Fork,
-    moment: Moment,
+    context: DecisionContext,
 ) -> Result<Vec<Event>, ForkRejection> {
-    definition::within(Allowance::DECISION, || decided(state, fork, moment))
+    definition::within(Allowance::DECISION, || decided(state, fork, context))
 }
 
 fn decided(
     state: &mut ThreadState,
     fork: Fork,
-    moment: Moment,
+    context: DecisionContext,
 ) -> Result<Vec<Event>, ForkRejection> {
-    let Fork { edits, input, who } = fork;
+    let Fork { edits, input, actor } = fork;
     match state.status {
         ThreadStatus::Completed if edits.is_empty() && input.is_none() => {
             return Err(ForkRejection::WrongState(state.status));
         }
         // A thread that was paused during its compensation is refused as well.
-        _ if state.undoing.is_some() => {
+        _ if state.compensation_reason.is_some() => {
             return Err(ForkRejection::WrongState(ThreadStatus::Compensating));
         }
         ThreadStatus::Queued
@@ -79,23 +79,23 @@ fn decided(
     }
     let plan = Arc::clone(&state.plan);
     let again = behind(&plan, state, &edits)?;
-    allowed(state, (&edits, input.as_ref(), &again), (&who, moment.max_event))?;
+    allowed(state, (&edits, input.as_ref(), &again), (&actor, context.max_event))?;
     let lost = lost(state, &again);
-    let mut decision = Decision::new(&plan, state, moment);
-    close_for_fork(&mut decision, &who, &again);
+    let mut decision = Decision::new(&plan, state, context);
+    close_for_fork(&mut decision, &actor, &again);
     decision.emit(EventBody::WorkflowForked(WorkflowForked {
-        by: who.by.clone(),
-        reason: who.reason.clone(),
+        by: actor.by.clone(),
+        reason: actor.reason.clone(),
         steps: lost,
         again: again.iter().map(|&step| decision.step_id(step)).collect(),
         input,
-        deadline: bounds::deadline(&plan, &moment),
+        deadline: bounds::deadline(&plan, &context),
     }));
     for (step, output) in edits {
-        let Who { by, reason, .. } = who.clone();
+        let Actor { by, reason, .. } = actor.clone();
         decision.emit_on(step, EventBody::StepEdited, StepEdited { output, by, reason });
     }
-    approval::withdraw_changed(&mut decision, &who);
+    approval::withdraw_changed(&mut decision, &actor);
     if decision.state.status == ThreadStatus::Running {
         ask_again(&mut decision);
     }
@@ -107,12 +107,12 @@ fn decided(
 fn allowed(
     state: &ThreadState,
     (edits, input, again): (&[(StepIx, Json)], Option<&Json>, &BTreeSet<StepIx>),
-    (who, limit): (&Who, usize),
+    (actor, limit): (&Actor, usize),
 ) -> Result<(), ForkRejection> {
     let again: BTreeSet<StepIx> = again.union(&state.run_again(None)).copied().collect();
     let edited = edits.iter().map(|(step, _)| *step);
-    four_eyes::may_change_input(state, (input, &again), who, limit)
-        .and_then(|()| four_eyes::may_change(state, edited, who, limit))
+    four_eyes::may_change_input(state, (input, &again), actor, limit)
+        .and_then(|()| four_eyes::may_change(state, edited, actor, limit))
         .map_err(ForkRejection::NotAnApprover)
 }
 

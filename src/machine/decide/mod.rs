@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::bounds;
 use super::decision::{Decided, Decision};
 use super::ready::advance;
-use super::{Command, Moment, Rejection, ThreadState};
+use super::{Command, DecisionContext, Rejection, ThreadState};
 use crate::definition::{self, Allowance, Plan};
 use crate::model::{Event, EventBody, ThreadId, WorkflowStart};
 
@@ -21,11 +21,11 @@ pub fn start(
     thread_id: ThreadId,
     plan: Arc<Plan>,
     body: WorkflowStart,
-    moment: Moment,
+    context: DecisionContext,
 ) -> Option<(ThreadState, Event)> {
-    let deadline = bounds::deadline(&plan, &moment);
+    let deadline = bounds::deadline(&plan, &context);
     let body = EventBody::WorkflowStart(WorkflowStart { deadline, ..body });
-    let event = Event { seq: 1, at: moment.now, body };
+    let event = Event { seq: 1, at: context.now, body };
     Some((ThreadState::first(thread_id, plan, &event)?, event))
 }
 
@@ -36,18 +36,18 @@ pub fn start(
 pub fn decide(
     state: &mut ThreadState,
     command: Command,
-    moment: Moment,
+    context: DecisionContext,
 ) -> Result<Decided, Rejection> {
-    definition::within(Allowance::DECISION, || decided(state, command, moment))
+    definition::within(Allowance::DECISION, || decided(state, command, context))
 }
 
 fn decided(
     state: &mut ThreadState,
     command: Command,
-    moment: Moment,
+    context: DecisionContext,
 ) -> Result<Decided, Rejection> {
     let plan = Arc::clone(&state.plan);
-    let mut decision = Decision::new(&plan, state, moment);
+    let mut decision = Decision::new(&plan, state, context);
     match command {
         Command::Advance => advance(&mut decision),
         Command::Recover(takeover) => recover::recover(&mut decision, takeover),
@@ -58,7 +58,7 @@ fn decided(
         Command::Attempt { attempt, report } => {
             report::reported(&mut decision, attempt, report)?;
         }
-        Command::Ask(ask, who) => control::asked(&mut decision, ask, &who)?,
+        Command::Request(ask, actor) => control::asked(&mut decision, ask, &actor)?,
     }
     Ok(decision.into_decided())
 }

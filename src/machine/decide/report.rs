@@ -36,7 +36,7 @@ fn warn(decision: &mut Decision<'_>, attempt: AttemptId) -> Result<(), Rejection
     let timeout = decision.plan.steps[step].work(work).timeout;
     let data = StepTimeoutWarning {
         elapsed_ms: decision.elapsed_ms(attempt),
-        timeout_ms: decision.moment.timeouts.attempt(timeout).map(millis),
+        timeout_ms: decision.context.timeouts.attempt(timeout).map(millis),
         compensation: work == Work::Compensation,
     };
     decision.emit_of(attempt, EventBody::StepTimeoutWarning, data);

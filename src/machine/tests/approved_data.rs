@@ -7,20 +7,20 @@ use super::theatre::{Stage, http, http_with, json_of, refused};
 use crate::definition::StepIx;
 use crate::machine::snapshot::encode;
 use crate::machine::{
-    Ask, Command, Fork, ForkRejection, Rejection, Resume, ThreadState, Who, fork,
+    Actor, Command, Fork, ForkRejection, Rejection, Request, Resume, ThreadState, fork,
 };
 use crate::model::{Role, StepStatus, ThreadStatus};
 
-fn who(by: &str, role: Role) -> Who {
-    Who { by: by.to_owned(), role: Some(role), ..Who::default() }
+fn actor(by: &str, role: Role) -> Actor {
+    Actor { by: by.to_owned(), role: Some(role), ..Actor::default() }
 }
 
 /// The starter of the thread, somebody else, and the one who may answer.
-fn people() -> [(Who, bool); 3] {
+fn people() -> [(Actor, bool); 3] {
     [
-        (who("tests", Role::Invoker), false),
-        (who("carol", Role::Admin), false),
-        (who("bob", Role::Operator), true),
+        (actor("tests", Role::Invoker), false),
+        (actor("carol", Role::Admin), false),
+        (actor("bob", Role::Operator), true),
     ]
 }
 
@@ -59,13 +59,13 @@ fn asking() -> Stage {
 fn answered() -> Stage {
     let mut stage = asking();
     let id = stage.asked().opened.id.clone();
-    let ask = Ask::Resolve { id, choice: "reject".to_owned(), digest: None };
-    stage.decide(Command::Ask(ask, who("bob", Role::Operator))).unwrap();
+    let ask = Request::Resolve { id, choice: "reject".to_owned(), digest: None };
+    stage.decide(Command::Request(ask, actor("bob", Role::Operator))).unwrap();
     stage
 }
 
 fn paused(mut stage: Stage) -> Stage {
-    stage.decide(Command::Ask(Ask::Pause, who("tests", Role::Invoker))).unwrap();
+    stage.decide(Command::Request(Request::Pause, actor("tests", Role::Invoker))).unwrap();
     stage
 }
 
@@ -73,33 +73,37 @@ fn at(stage: &Stage, id: &str) -> StepIx {
     stage.current(id).step
 }
 
-fn skip(stage: &Stage, id: &str, output: Option<Value>) -> Ask {
-    Ask::Skip { step: at(stage, id), output: output.map(|output| json_of(&output)) }
+fn skip(stage: &Stage, id: &str, output: Option<Value>) -> Request {
+    Request::Skip { step: at(stage, id), output: output.map(|output| json_of(&output)) }
 }
 
-fn edit(stage: &Stage, id: &str, output: Value) -> Ask {
-    Ask::Edit { step: at(stage, id), output: json_of(&output) }
+fn edit(stage: &Stage, id: &str, output: Value) -> Request {
+    Request::Edit { step: at(stage, id), output: json_of(&output) }
 }
 
-fn forked(stage: &Stage, edits: &[(&str, Value)], who: Who) -> Result<ThreadState, ForkRejection> {
+fn forked(
+    stage: &Stage,
+    edits: &[(&str, Value)],
+    actor: Actor,
+) -> Result<ThreadState, ForkRejection> {
     let edits = edits.iter().map(|(id, output)| (at(stage, id), json_of(output))).collect();
     let mut made = stage.state.clone();
-    fork(&mut made, Fork { edits, input: None, who }, stage.moment).map(|_| made)
+    fork(&mut made, Fork { edits, input: None, actor }, stage.context).map(|_| made)
 }
 
 /// Asserts that a request is refused, without a change, to all but those who may answer.
 #[track_caller]
-fn wants_an_approver(stage: &Stage, ask: &Ask) {
-    for (who, may) in people() {
+fn wants_an_approver(stage: &Stage, ask: &Request) {
+    for (actor, may) in people() {
         let mut stage = stage.clone();
         let before = encode(&stage.state);
-        let answer = stage.decide(Command::Ask(ask.clone(), who.clone()));
+        let answer = stage.decide(Command::Request(ask.clone(), actor.clone()));
         if may {
-            assert!(answer.is_ok(), "{ask:?} {who:?}: {answer:?}");
+            assert!(answer.is_ok(), "{ask:?} {actor:?}: {answer:?}");
         } else {
             assert!(
                 matches!(answer, Err(Rejection::NotAnApprover(_))),
-                "{ask:?} {who:?}: {answer:?}"
+                "{ask:?} {actor:?}: {answer:?}"
             );
             assert_eq!(encode(&stage.state), before);
         }
@@ -107,10 +111,10 @@ fn wants_an_approver(stage: &Stage, ask: &Ask) {
 }
 
 #[track_caller]
-fn is_free(stage: &Stage, ask: &Ask) {
-    for (who, _) in people() {
-        let answer = stage.clone().decide(Command::Ask(ask.clone(), who.clone()));
-        assert!(answer.is_ok(), "{ask:?} {who:?}: {answer:?}");
+fn is_free(stage: &Stage, ask: &Request) {
+    for (actor, _) in people() {
+        let answer = stage.clone().decide(Command::Request(ask.clone(), actor.clone()));
+        assert!(answer.is_ok(), "{ask:?} {actor:?}: {answer:?}");
     }
 }
 
@@ -122,14 +126,15 @@ fn a_condition_is_decided_by_nobody_who_could_not_answer() {
     let before = release();
     wants_an_approver(&before, &skip(&before, "scan", Some(low())));
     wants_an_approver(&before, &skip(&before, "scan", None));
-    let without =
-        |stage: &Stage| Ask::Resume(Resume { skip: vec![at(stage, "scan")], ..Resume::default() });
+    let without = |stage: &Stage| {
+        Request::Resume(Resume { skip: vec![at(stage, "scan")], ..Resume::default() })
+    };
     let before = paused(before);
     wants_an_approver(&before, &without(&before));
     for stage in [asking(), asked, answered()] {
-        for (who, may) in people() {
-            let made = forked(&stage, &[("scan", low())], who.clone());
-            assert_eq!(made.is_ok(), may, "{who:?}: {made:?}");
+        for (actor, may) in people() {
+            let made = forked(&stage, &[("scan", low())], actor.clone());
+            assert_eq!(made.is_ok(), may, "{actor:?}: {made:?}");
         }
     }
 }
@@ -137,12 +142,12 @@ fn a_condition_is_decided_by_nobody_who_could_not_answer() {
 #[test]
 fn who_may_answer_may_decide_that_nothing_is_asked() {
     let mut stage = paused(asking());
-    let bob = || who("bob", Role::Operator);
+    let bob = || actor("bob", Role::Operator);
     let low = edit(&stage, "scan", json!({ "risk": 0 }));
-    stage.decide(Command::Ask(low, bob())).unwrap();
+    stage.decide(Command::Request(low, bob())).unwrap();
     let from_step = Some(at(&stage, "approve"));
-    let resume = Ask::Resume(Resume { from_step, ..Resume::default() });
-    stage.decide(Command::Ask(resume, who("tests", Role::Invoker))).unwrap();
+    let resume = Request::Resume(Resume { from_step, ..Resume::default() });
+    stage.decide(Command::Request(resume, actor("tests", Role::Invoker))).unwrap();
     assert_eq!(stage.status("approve"), StepStatus::Skipped);
 }
 
@@ -166,7 +171,7 @@ fn what_follows_an_approval_is_not_let_go_on_without_it() {
     stage.complete("gate", json!({ "ok": false }));
     let stage = paused(stage);
     wants_an_approver(&stage, &edit(&stage, "gate", yes()));
-    assert!(forked(&stage, &[("gate", yes())], who("tests", Role::Invoker)).is_err());
+    assert!(forked(&stage, &[("gate", yes())], actor("tests", Role::Invoker)).is_err());
 }
 
 #[test]
@@ -188,8 +193,8 @@ fn what_nothing_goes_by_is_free() {
     stage.complete("note", json!("done"));
     let stage = paused(stage);
     is_free(&stage, &edit(&stage, "aside", json!(2)));
-    is_free(&stage, &Ask::Resume(Resume { from_step: Some(0.into()), ..Resume::default() }));
-    assert!(forked(&stage, &[], who("tests", Role::Invoker)).is_ok());
+    is_free(&stage, &Request::Resume(Resume { from_step: Some(0.into()), ..Resume::default() }));
+    assert!(forked(&stage, &[], actor("tests", Role::Invoker)).is_ok());
 }
 
 #[test]
@@ -209,7 +214,7 @@ fn a_filter_that_reads_the_whole_scope_goes_by_every_step() {
 fn another_input_is_given_by_nobody_who_could_not_answer_where_anything_stands() {
     let other = |from_step| {
         let input = Some(json_of(&json!({ "to": "test" })));
-        Ask::Resume(Resume { from_step, input, ..Resume::default() })
+        Request::Resume(Resume { from_step, input, ..Resume::default() })
     };
     let mut stage = asking();
     stage.complete("build", json!(1));
@@ -263,7 +268,8 @@ fn an_invoker_changes_no_data_of_a_plain_question() {
     let mut stage = Stage::new(steps);
     stage.advance();
     let low = skip(&stage, "scan", Some(json!(0)));
-    let refused = stage.clone().decide(Command::Ask(low.clone(), who("tests", Role::Invoker)));
+    let refused =
+        stage.clone().decide(Command::Request(low.clone(), actor("tests", Role::Invoker)));
     assert!(matches!(refused, Err(Rejection::NotAnApprover(_))), "{refused:?}");
-    stage.decide(Command::Ask(low, who("tests", Role::Operator))).unwrap();
+    stage.decide(Command::Request(low, actor("tests", Role::Operator))).unwrap();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::theatre::{DAWN, Stage, asked, broken, done, http, http_with, refused};
-use crate::machine::{Abort, Ask, AttemptId, Command, Report};
+use crate::machine::{Abort, AttemptId, Command, Report, Request};
 use crate::model::{EventBody, RecoveryCause, StepStatus, ThreadStatus, TimeoutMultiplier};
 use crate::model::{Json, Timestamp};
 
@@ -25,7 +25,10 @@ fn bounded(more: serde_json::Value) -> Stage {
 
 fn stop(stage: &mut Stage, grace: u64) -> Vec<String> {
     stage
-        .decide(asked(Ask::Abort(Abort { grace: Duration::from_secs(grace), ..Abort::default() })))
+        .decide(asked(Request::Abort(Abort {
+            grace: Duration::from_secs(grace),
+            ..Abort::default()
+        })))
         .unwrap()
 }
 
@@ -54,10 +57,10 @@ fn a_deadline_ends_waits_and_retries_too() {
         let mut stage = bounded(json!({ "steps": [step] }));
         stage.advance();
         if is_call {
-            stage.moment.now = Timestamp::from_millis(DAWN + 4_500);
+            stage.context.now = Timestamp::from_millis(DAWN + 4_500);
             stage.fail("a", broken());
         }
-        stage.moment.now = Timestamp::from_millis(DAWN + 5_000);
+        stage.context.now = Timestamp::from_millis(DAWN + 5_000);
         assert_eq!(stage.advance(), ["workflow_failed workflow_timeout"]);
         assert_eq!(stage.state.status, ThreadStatus::Failed);
     }
@@ -75,7 +78,7 @@ fn a_thread_that_fails_already_keeps_its_first_error_at_its_deadline() {
 fn a_resume_gives_a_thread_its_whole_time_again_and_a_pause_takes_none_of_it() {
     let mut stage = bounded(json!({}));
     stage.advance();
-    stage.pass(4_000).decide(asked(Ask::Pause)).unwrap();
+    stage.pass(4_000).decide(asked(Request::Pause)).unwrap();
     assert_eq!(stage.state.next_wake(), None);
     assert_eq!(stage.pass(60_000).advance(), NOTHING);
     assert_eq!(stage.resume(), ["workflow_resumed"]);
@@ -95,7 +98,8 @@ fn a_deadline_asks_a_person_where_the_workflow_says_so() {
     assert_eq!(opened.choices, ["retry", "abort"], "there is no step to be skipped");
     // Running attempts may end; then somebody gives the thread more time.
     assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1"]);
-    let retry = Ask::Resolve { id: opened_id(&stage), choice: "retry".to_owned(), digest: None };
+    let retry =
+        Request::Resolve { id: opened_id(&stage), choice: "retry".to_owned(), digest: None };
     assert_eq!(
         stage.decide(asked(retry)).unwrap(),
         ["intervention_resolved retry", "workflow_resumed", "step_start b 1"]
@@ -111,7 +115,7 @@ fn a_server_may_multiply_the_bounds_of_work() {
     let step = http_with("a", &[], json!({ "timeout": "10s", "warnAfter": "4s" }));
     let workflow = json!({ "name": "w", "timeout": "20s", "steps": [step] });
     let mut stage = Stage::with(workflow, json!({}));
-    stage.moment.timeouts.multiplier = TimeoutMultiplier::new(1.5).unwrap();
+    stage.context.timeouts.multiplier = TimeoutMultiplier::new(1.5).unwrap();
     stage.advance();
     assert_eq!(
         stage
@@ -214,7 +218,7 @@ fn an_abort_may_have_a_grace_and_undo_what_was_done_by_its_end() {
     let mut stage = undoable();
     stage.advance();
     let how = Abort { grace: Duration::from_secs(10), compensate: true };
-    assert_eq!(stage.decide(asked(Ask::Abort(how))).unwrap(), ["workflow_paused"]);
+    assert_eq!(stage.decide(asked(Request::Abort(how))).unwrap(), ["workflow_paused"]);
     assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1", "compensation_start a 1"]);
     let done = Command::Attempt { attempt: AttemptId::undo(0, 1), report: done() };
     assert_eq!(stage.decide(done).unwrap(), ["compensation_complete a 1", "workflow_aborted"]);

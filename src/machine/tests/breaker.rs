@@ -136,7 +136,7 @@ fn a_target_that_asks_for_it_is_left_alone_as_long_as_the_caller_has_patience() 
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Pass(u64),
-    Ask,
+    Request,
     /// One of the calls under way ends.
     End(usize, Sign),
 }
@@ -145,7 +145,7 @@ fn act() -> impl Strategy<Value = Act> {
     let sign = prop_oneof![1 => Just(Sign::Alive), 3 => Just(Sign::Failing), 1 => Just(Sign::None)];
     prop_oneof![
         3 => (0_u64..40).prop_map(Act::Pass),
-        4 => Just(Act::Ask),
+        4 => Just(Act::Request),
         5 => (any::<usize>(), sign).prop_map(|(which, sign)| Act::End(which, sign)),
     ]
 }
@@ -176,7 +176,7 @@ proptest! {
         for act in acts {
             match act {
                 Act::Pass(seconds) => now += seconds,
-                Act::Ask => {
+                Act::Request => {
                     let answer = breaker.ask(at(now), POLICY, PATIENT);
                     prop_assert_eq!(answer, twin.ask(at(now), POLICY, PATIENT));
                     let too_early = account.open_until.is_some_and(|until| now < until);

@@ -12,7 +12,7 @@ const MEGABYTE: usize = 1 << 20;
 fn after_l(more: impl IntoIterator<Item = Value>) -> Stage {
     let steps: Vec<Value> = [http("l", &[])].into_iter().chain(more).collect();
     let mut stage = Stage::new(json!(steps));
-    stage.moment.max_event = 2 * MEGABYTE;
+    stage.context.max_event = 2 * MEGABYTE;
     stage.advance();
     stage
 }
@@ -23,7 +23,7 @@ fn step(at: usize, kind: &str, with: &Value) -> Value {
 }
 
 fn decided(stage: &mut Stage, command: Command) -> Decided {
-    let decided = decide(&mut stage.state, command, stage.moment).unwrap();
+    let decided = decide(&mut stage.state, command, stage.context).unwrap();
     stage.journal.extend(decided.events.iter().cloned());
     decided
 }
@@ -91,7 +91,7 @@ fn outputs_that_take_the_place_of_others_are_bounded_together() {
         step
     };
     let mut stage = after_l((0..20).map(fallback));
-    stage.moment.max_thread = 10 * MEGABYTE;
+    stage.context.max_thread = 10 * MEGABYTE;
     goes_on(&mut stage, &json!("x".repeat(MEGABYTE)));
     for at in 0..20 {
         stage.fail(&format!("s{at}"), broken());
@@ -106,7 +106,7 @@ fn outputs_that_take_the_place_of_others_are_bounded_together() {
 fn questions_are_bounded_with_the_rest_of_their_thread() {
     let mut stage =
         after_l((0..40).map(|at| step(at, "approval", &json!({ "prompt": "{l.output}" }))));
-    stage.moment.max_thread = MEGABYTE;
+    stage.context.max_thread = MEGABYTE;
     goes_on(&mut stage, &json!("x".repeat(60 << 10)));
     let asked = stage.state.open_interventions().count();
     assert!((10..18).contains(&asked), "{asked}");

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::theatre::{Stage, asked, http, http_with};
-use crate::machine::{Ask, Command, Rejection, Report, Resume};
+use crate::machine::{Command, Rejection, Report, Request, Resume};
 use crate::model::{EventBody, InterventionKind, RecoveryCause, StepStatus, ThreadStatus};
 
 /// A check by the score: fine, to be looked at, not good enough.
@@ -168,7 +168,7 @@ fn a_blocked_step_is_attempted_again_skipped_or_its_thread_aborted() {
     assert_eq!(aborted.state.steps[0].own.blocked(), None);
     let mut by_step = stage;
     assert_eq!(
-        by_step.decide(asked(Ask::Retry { step: 0.into() })).unwrap(),
+        by_step.decide(asked(Request::Retry { step: 0.into() })).unwrap(),
         ["intervention_resolved retry", "step_start a 2"]
     );
 }
@@ -187,7 +187,7 @@ fn a_person_may_retry_more_often_than_the_policy() {
 #[test]
 fn a_pause_leaves_the_question_open_and_what_is_decided_in_it_waits_for_its_end() {
     let mut stage = blocked();
-    stage.decide(asked(Ask::Pause)).unwrap();
+    stage.decide(asked(Request::Pause)).unwrap();
     let mut later = stage.clone();
     assert_eq!(later.resume(), ["workflow_resumed"]);
     assert_eq!(later.state.open_interventions().count(), 1);
@@ -199,7 +199,7 @@ fn a_pause_leaves_the_question_open_and_what_is_decided_in_it_waits_for_its_end(
 #[test]
 fn an_output_that_arrives_in_a_pause_is_checked_as_well() {
     let mut stage = checked(json!({}));
-    stage.decide(asked(Ask::Pause)).unwrap();
+    stage.decide(asked(Request::Pause)).unwrap();
     assert_eq!(stage.complete("a", score(6)), BLOCKED);
     assert_eq!(stage.state.status, ThreadStatus::Paused);
     assert_eq!(stage.resolve("accept"), ["intervention_resolved accept", "step_complete a 1"]);
@@ -213,8 +213,8 @@ fn a_resume_from_the_step_or_without_it_answers_the_question() {
         Resume { skip: vec![0.into()], ..Resume::default() },
     ] {
         let mut stage = blocked();
-        stage.decide(asked(Ask::Pause)).unwrap();
-        stage.decide(asked(Ask::Resume(how))).unwrap();
+        stage.decide(asked(Request::Pause)).unwrap();
+        stage.decide(asked(Request::Resume(how))).unwrap();
         assert_eq!(stage.state.open_interventions().count(), 0);
         assert_eq!(stage.state.steps[0].own.blocked(), None);
     }
@@ -244,7 +244,7 @@ fn what_was_decided_is_not_decided_again() {
     let mut stage = blocked();
     stage.resolve("accept");
     let id = stage.asked().opened.id.clone();
-    let again = asked(Ask::Resolve { id, choice: "retry".to_owned(), digest: None });
+    let again = asked(Request::Resolve { id, choice: "retry".to_owned(), digest: None });
     let refused = Rejection::Resolved { choice: "accept".to_owned(), by: "ann".to_owned() };
     assert_eq!(stage.decide(again), Err(refused));
     // A late result of the attempt is refused.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::forks::{copy, decide_with, edit};
 use super::journal;
 use super::theatre::{Stage, asked, broken, done, http, http_with, refused, takeover};
-use crate::machine::{Abort, Ask, Command, Resume};
+use crate::machine::{Abort, Command, Request, Resume};
 use crate::model::{EventBody, RecoveryCause, StepStatus, ThreadStatus};
 
 const NOTHING: [&str; 0] = [];
@@ -34,7 +34,7 @@ fn half_done(more: Value) -> Stage {
 
 fn aborted(stage: &mut Stage, grace: u64, compensate: bool) -> Vec<String> {
     let how = Abort { grace: Duration::from_secs(grace), compensate };
-    stage.decide(asked(Ask::Abort(how))).unwrap()
+    stage.decide(asked(Request::Abort(how))).unwrap()
 }
 
 fn quarantined(stage: &mut Stage) -> Vec<String> {
@@ -51,7 +51,7 @@ fn sound(stage: &Stage) {
 #[test]
 fn a_paused_thread_that_kills_loses_its_attempts_and_stays_paused() {
     let mut stage = half_done(json!({}));
-    stage.decide(asked(Ask::Pause)).unwrap();
+    stage.decide(asked(Request::Pause)).unwrap();
     assert_eq!(quarantined(&mut stage), ["workflow_recovered crashed [b]"]);
     assert_eq!(stage.state.status, ThreadStatus::Paused);
     assert!(!stage.state.has_running(), "nobody would ever tell how its attempt ended");
@@ -72,19 +72,19 @@ fn a_thread_that_is_being_aborted_and_kills_is_aborted() {
 fn a_grace_that_ends_in_a_shutdown_is_followed_by_the_undoing_elsewhere_and_at_once() {
     let mut stage = half_done(json!({}));
     aborted(&mut stage, 10, true);
-    stage.moment.may_start = false;
+    stage.context.may_start = false;
     assert_eq!(stage.complete("b", json!(2)), ["step_complete b 1"]);
     assert_eq!(stage.advance(), NOTHING);
     assert_eq!(stage.state.status, ThreadStatus::Paused);
     let due = stage.state.next_wake().unwrap();
-    assert!(due <= stage.moment.now, "nobody waits for the end of the grace");
+    assert!(due <= stage.context.now, "nobody waits for the end of the grace");
     // A resume still takes it back.
     let mut back = stage.clone();
-    back.moment.may_start = true;
+    back.context.may_start = true;
     assert_eq!(back.resume(), ["workflow_resumed", "step_start c 1"]);
-    stage.moment.may_start = true;
+    stage.context.may_start = true;
     assert_eq!(stage.advance(), ["compensation_start a 1"]);
-    assert_eq!(stage.state.stopped, None);
+    assert_eq!(stage.state.paused_by, None);
     let lines = stage.undo("a", done());
     assert_eq!(lines, ["compensation_complete a 1", "workflow_aborted"]);
     sound(&stage);
@@ -94,7 +94,7 @@ fn a_grace_that_ends_in_a_shutdown_is_followed_by_the_undoing_elsewhere_and_at_o
 fn a_grace_that_ends_in_a_shutdown_with_nothing_to_start_ends_the_thread() {
     let mut stage = half_done(json!({}));
     aborted(&mut stage, 10, false);
-    stage.moment.may_start = false;
+    stage.context.may_start = false;
     assert_eq!(stage.complete("b", json!(2)), ["step_complete b 1", "workflow_aborted"]);
     sound(&stage);
 }
@@ -105,7 +105,7 @@ fn a_fork_of_a_thread_that_is_being_aborted_goes_on() {
     aborted(&mut stage, 10, true);
     let mut fork = copy(&stage, stage.state.last_seq);
     assert_eq!(decide_with(&mut fork, &[], None).unwrap(), ["workflow_forked"]);
-    assert_eq!((fork.state.status, &fork.state.stopped), (ThreadStatus::Running, &None));
+    assert_eq!((fork.state.status, &fork.state.paused_by), (ThreadStatus::Running, &None));
     assert_eq!(fork.advance(), ["step_start b 2"]);
     sound(&fork);
 }
@@ -198,7 +198,7 @@ fn an_output_that_is_accepted_after_the_deadline_asked_a_person_is_kept() {
     let lines = stage.pass(5_000).advance();
     assert_eq!(lines, ["workflow_paused", "intervention_opened failure []"]);
     let id = stage.state.interventions[0].opened.id.clone();
-    let accept = Ask::Resolve { id, choice: "accept".to_owned(), digest: None };
+    let accept = Request::Resolve { id, choice: "accept".to_owned(), digest: None };
     let lines = stage.decide(asked(accept)).unwrap();
     assert_eq!(lines, ["intervention_resolved accept", "step_complete b 1"]);
     let lines = stage.resolve("retry");
@@ -209,9 +209,9 @@ fn an_output_that_is_accepted_after_the_deadline_asked_a_person_is_kept() {
 #[test]
 fn a_step_whose_output_is_blocked_runs_again_where_a_resume_begins_with_it() {
     let mut stage = blocked(json!({}));
-    stage.decide(asked(Ask::Pause)).unwrap();
+    stage.decide(asked(Request::Pause)).unwrap();
     let how = Resume { from_step: Some(1.into()), ..Resume::default() };
-    let lines = stage.decide(asked(Ask::Resume(how))).unwrap();
+    let lines = stage.decide(asked(Request::Resume(how))).unwrap();
     assert_eq!(lines, ["intervention_resolved resume", "workflow_resumed", "step_start b 2"]);
     assert_eq!(stage.state.steps[1].own.blocked(), None);
     sound(&stage);
@@ -242,7 +242,7 @@ fn a_blocked_output_is_asked_about_in_a_fork_and_a_fork_in_between_attempts_it_a
 fn a_takeover_while_paused_in_the_undoing_loses_the_attempt_and_a_resume_makes_it_again() {
     let mut stage = half_done(json!({}));
     stage.fail("b", refused());
-    stage.decide(asked(Ask::Pause)).unwrap();
+    stage.decide(asked(Request::Pause)).unwrap();
     let lines = stage.recover(RecoveryCause::Frozen);
     assert_eq!(lines, ["workflow_recovered frozen [a]"]);
     assert_eq!((stage.state.next_wake(), stage.state.has_running()), (None, false));

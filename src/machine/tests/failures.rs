@@ -11,7 +11,7 @@ use crate::model::{Category, EventBody, Failure, StepStatus, ThreadStatus, Times
 #[test]
 fn a_recoverable_failure_is_retried_at_the_recorded_instant() {
     let mut stage = Stage::new(json!([http("a", &[])]));
-    stage.moment.unit = 0.25;
+    stage.context.unit = 0.25;
     stage.advance();
     assert_eq!(stage.fail("a", broken()), ["step_retry a 1 in 750"]);
     let EventBody::StepRetry(fact) = stage.last() else { panic!("{:?}", stage.last()) };
@@ -19,7 +19,7 @@ fn a_recoverable_failure_is_retried_at_the_recorded_instant() {
     assert_eq!(fact.data.error.attempt, Some(1));
     assert_eq!(stage.state.next_wake(), Some(Timestamp::from_millis(DAWN + 750)));
     // Another draw would give another instant: the recorded one counts.
-    stage.moment.unit = 0.9;
+    stage.context.unit = 0.9;
     assert_eq!(stage.pass(749).advance(), Vec::<String>::new());
     assert_eq!(stage.pass(1).advance(), ["step_start a 2"]);
 }
@@ -89,7 +89,7 @@ fn a_failing_thread_starts_nothing_and_waits_for_what_is_under_way() {
     assert_eq!(stage.state.next_wake(), None);
     assert_eq!(stage.pass(100).advance(), Vec::<String>::new());
     assert_eq!(stage.complete("b", json!(1)), ["step_complete b 1", "workflow_failed http_status"]);
-    assert_eq!(stage.state.completed_at, Some(stage.moment.now));
+    assert_eq!(stage.state.completed_at, Some(stage.context.now));
     // Completed steps stay completed; steps that waited or had not begun start.
     assert_eq!(
         stage.resume(),

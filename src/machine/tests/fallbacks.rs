@@ -114,10 +114,10 @@ fn a_lost_attempt_of_a_fallback_is_made_again_by_the_fallback() {
 fn a_fallback_waits_while_nothing_may_start() {
     let mut stage = with_step();
     stage.advance();
-    stage.moment.may_start = false;
+    stage.context.may_start = false;
     assert_eq!(stage.fail("a", broken()), ["step_retry a 1 in 0"]);
     assert_eq!(stage.status("a"), StepStatus::Retrying);
-    stage.moment.may_start = true;
+    stage.context.may_start = true;
     assert_eq!(stage.advance(), ["step_start a 2"]);
 }
 

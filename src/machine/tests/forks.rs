@@ -12,7 +12,7 @@ use super::properties::{act, drive_to_the_end};
 use super::random::{input, turns, workflow};
 use super::theatre::{Stage, asked, broken, http, json_of, line, plan};
 use crate::definition::StepIx;
-use crate::machine::{Ask, Fork, ForkRejection, ThreadState, Who, fork};
+use crate::machine::{Actor, Fork, ForkRejection, Request, ThreadState, fork};
 use crate::model::{
     Event, EventBody, ForkedFrom, RecoveryCause, Seq, StepId, StepStatus, ThreadId, ThreadStatus,
 };
@@ -32,7 +32,7 @@ proptest! {
         for turn in &turns {
             act(&mut stage, turn, &mut settled)?;
         }
-        stage.moment.may_start = true;
+        stage.context.may_start = true;
         drive_to_the_end(&mut stage)?;
         let before = stage.journal.clone();
         for seq in 1..=stage.state.last_seq {
@@ -53,14 +53,14 @@ fn forked_at(stage: &Stage, seq: Seq, edited: bool) -> Result<(), TestCaseError>
     let edits: Vec<_> = first.map(|&at| (at, json_of(&json!("edited")))).collect();
     let mut behind = edits.first().map(|(at, _)| fork.state.plan.after(*at)).unwrap_or_default();
     behind.extend(redone);
-    let undoing = fork.state.undoing.is_some();
+    let compensation_reason = fork.state.compensation_reason.is_some();
     let ended = fork.state.status == ThreadStatus::Completed;
     let made = decide(&mut fork, &edits);
     if ended && edits.is_empty() {
         prop_assert_eq!(made, Err(ForkRejection::WrongState(ThreadStatus::Completed)));
         return Ok(());
     }
-    if undoing {
+    if compensation_reason {
         prop_assert_eq!(made, Err(ForkRejection::WrongState(ThreadStatus::Compensating)));
         return Ok(());
     }
@@ -97,7 +97,7 @@ pub(super) fn copy(stage: &Stage, seq: Seq) -> Stage {
     let mut journal: Vec<Event> =
         shared.map(|event| Event { body: event.body.moved(&from, to.as_str()), ..event }).collect();
     if let EventBody::WorkflowStart(start) = &mut journal[0].body {
-        let at = stage.moment.now.max(stage.state.updated_at);
+        let at = stage.context.now.max(stage.state.updated_at);
         start.forked_from =
             Some(ForkedFrom { thread_id: from, seq, at, by: "ann".to_owned(), reason: None });
     }
@@ -105,7 +105,7 @@ pub(super) fn copy(stage: &Stage, seq: Seq) -> Stage {
     for event in &journal[1..] {
         folded.apply(event);
     }
-    Stage { state: folded, journal, moment: stage.moment }
+    Stage { state: folded, journal, context: stage.context }
 }
 
 fn decide(
@@ -123,9 +123,9 @@ pub(super) fn decide_with(
     let how = Fork {
         edits: edits.to_vec(),
         input: input.map(|input| json_of(&input)),
-        who: Who { by: "ann".to_owned(), ..Who::default() },
+        actor: Actor { by: "ann".to_owned(), ..Actor::default() },
     };
-    let events = fork(&mut stage.state, how, stage.moment)?;
+    let events = fork(&mut stage.state, how, stage.context)?;
     let lines = events.iter().map(line).collect();
     stage.journal.extend(events);
     Ok(lines)
@@ -250,7 +250,7 @@ fn what_had_completed_is_forked_for_another_input_alone() {
 #[test]
 fn what_was_paused_is_paused() {
     let mut stage = in_the_middle();
-    stage.decide(asked(Ask::Pause)).unwrap();
+    stage.decide(asked(Request::Pause)).unwrap();
     let mut fork = copy(&stage, stage.state.last_seq);
     decide(&mut fork, &[]).unwrap();
     assert!(fork.advance().is_empty());
@@ -271,14 +271,17 @@ fn a_question_is_open_in_the_fork_under_its_own_id_wherever_it_was_forked() {
             fork.state.open_interventions().map(|one| one.opened.id.clone()).collect();
         assert_eq!(open.len(), 1, "forked at {seq}");
         assert!(open[0].starts_with("u~"), "{open:?}");
-        let ask = Ask::Resolve { id: open[0].clone(), choice: "approve".to_owned(), digest: None };
+        let ask =
+            Request::Resolve { id: open[0].clone(), choice: "approve".to_owned(), digest: None };
         fork.decide(asked(ask)).unwrap();
         assert_eq!(fork.state.status, ThreadStatus::Completed);
     }
     // The question is asked again if the fork begins between the answer and the events that follow
     // from it.
     let id = stage.state.open_interventions().next().unwrap().opened.id.clone();
-    stage.decide(asked(Ask::Resolve { id, choice: "approve".to_owned(), digest: None })).unwrap();
+    stage
+        .decide(asked(Request::Resolve { id, choice: "approve".to_owned(), digest: None }))
+        .unwrap();
     let mut fork = copy(&stage, 5);
     assert!(matches!(fork.last(), EventBody::InterventionResolved(_)));
     decide(&mut fork, &[]).unwrap();
@@ -291,7 +294,7 @@ fn a_signal_that_was_sent_is_taken_in_the_fork() {
     let mut stage = Stage::new(json!([{ "id": "s", "kind": "signal", "with": { "name": "go" } }]));
     stage.advance();
     stage
-        .decide(asked(Ask::Signal { name: "go".to_owned(), payload: json_of(&json!(1)) }))
+        .decide(asked(Request::Signal { name: "go".to_owned(), payload: json_of(&json!(1)) }))
         .unwrap();
     let mut fork = copy(&stage, 4);
     assert!(matches!(fork.last(), EventBody::SignalReceived(_)));

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::theatre::{Stage, broken, http, json_of};
 use crate::definition::StepIx;
 use crate::machine::snapshot::encode;
-use crate::machine::{Ask, Command, Fork, ForkRejection, Rejection, Resume, Who, fork};
+use crate::machine::{Actor, Command, Fork, ForkRejection, Rejection, Request, Resume, fork};
 use crate::model::{Role, StepStatus, ThreadStatus};
 
 /// An actor with a proven name.
-fn who(by: &str, role: Role) -> Who {
-    Who { by: by.to_owned(), role: Some(role), ..Who::default() }
+fn actor(by: &str, role: Role) -> Actor {
+    Actor { by: by.to_owned(), role: Some(role), ..Actor::default() }
 }
 
 /// A thread started by "tests" that asks, by these terms, before it pays.
@@ -37,10 +37,10 @@ fn asked(terms: Value) -> Stage {
     stage
 }
 
-fn answer(stage: &mut Stage, who: Who) -> Result<(), Rejection> {
+fn answer(stage: &mut Stage, actor: Actor) -> Result<(), Rejection> {
     let id = stage.asked().opened.id.clone();
-    let ask = Ask::Resolve { id, choice: "approve".to_owned(), digest: None };
-    stage.decide(Command::Ask(ask, who)).map(|_| ())
+    let ask = Request::Resolve { id, choice: "approve".to_owned(), digest: None };
+    stage.decide(Command::Request(ask, actor)).map(|_| ())
 }
 
 #[track_caller]
@@ -51,52 +51,57 @@ fn is_refused<T: std::fmt::Debug>(answer: Result<T, Rejection>) {
 #[test]
 fn approvers_are_names_or_roles_and_nobody_else() {
     let table = [
-        (json!({ "approvers": ["ann"] }), who("ann", Role::Operator), true),
-        (json!({ "approvers": ["ann"] }), who("bob", Role::Admin), false),
-        (json!({ "approvers": ["ann", "bob"] }), who("bob", Role::Admin), true),
-        (json!({ "approvers": ["{input.boss}"] }), who("ann", Role::Operator), true),
-        (json!({ "approvers": ["{input.boss}"] }), who("bob", Role::Operator), false),
-        (json!({ "approvers": ["operator"] }), who("bob", Role::Admin), true),
-        (json!({ "approvers": ["admin"] }), who("bob", Role::Operator), false),
+        (json!({ "approvers": ["ann"] }), actor("ann", Role::Operator), true),
+        (json!({ "approvers": ["ann"] }), actor("bob", Role::Admin), false),
+        (json!({ "approvers": ["ann", "bob"] }), actor("bob", Role::Admin), true),
+        (json!({ "approvers": ["{input.boss}"] }), actor("ann", Role::Operator), true),
+        (json!({ "approvers": ["{input.boss}"] }), actor("bob", Role::Operator), false),
+        (json!({ "approvers": ["operator"] }), actor("bob", Role::Admin), true),
+        (json!({ "approvers": ["admin"] }), actor("bob", Role::Operator), false),
         // An entry that is the name of a role means the role, even if an actor has that name.
-        (json!({ "approvers": ["admin"] }), who("admin", Role::Operator), false),
-        (json!({ "approvers": ["Ann"] }), who("ann", Role::Operator), false),
-        (json!({ "notBy": "starter" }), who("tests", Role::Admin), false),
-        (json!({ "notBy": "starter" }), who("ann", Role::Operator), true),
-        (json!({ "approvers": ["tests"], "notBy": "starter" }), who("tests", Role::Admin), false),
-        (json!({}), who("tests", Role::Operator), true),
-        (json!({}), who("tests", Role::Invoker), false),
+        (json!({ "approvers": ["admin"] }), actor("admin", Role::Operator), false),
+        (json!({ "approvers": ["Ann"] }), actor("ann", Role::Operator), false),
+        (json!({ "notBy": "starter" }), actor("tests", Role::Admin), false),
+        (json!({ "notBy": "starter" }), actor("ann", Role::Operator), true),
+        (json!({ "approvers": ["tests"], "notBy": "starter" }), actor("tests", Role::Admin), false),
+        (json!({}), actor("tests", Role::Operator), true),
+        (json!({}), actor("tests", Role::Invoker), false),
         // Where no name is proven, nobody is an approver.
-        (json!({ "approvers": ["ann"] }), Who { by: "ann".to_owned(), ..Who::default() }, false),
-        (json!({ "notBy": "starter" }), Who { by: "ann".to_owned(), ..Who::default() }, false),
-        (json!({}), Who { by: "ann".to_owned(), ..Who::default() }, true),
+        (
+            json!({ "approvers": ["ann"] }),
+            Actor { by: "ann".to_owned(), ..Actor::default() },
+            false,
+        ),
+        (json!({ "notBy": "starter" }), Actor { by: "ann".to_owned(), ..Actor::default() }, false),
+        (json!({}), Actor { by: "ann".to_owned(), ..Actor::default() }, true),
     ];
-    for (terms, who, allowed) in table {
+    for (terms, actor, allowed) in table {
         let mut stage = asked(terms.clone());
         let before = encode(&stage.state);
-        let answered = answer(&mut stage, who.clone());
+        let answered = answer(&mut stage, actor.clone());
         if allowed {
-            assert_eq!(answered, Ok(()), "{terms} {who:?}");
+            assert_eq!(answered, Ok(()), "{terms} {actor:?}");
             assert_eq!(stage.status("ask"), StepStatus::Completed);
         } else {
             is_refused(answered);
-            assert_eq!(encode(&stage.state), before, "{terms} {who:?}");
+            assert_eq!(encode(&stage.state), before, "{terms} {actor:?}");
         }
     }
 }
 
 #[test]
 fn a_question_is_skipped_by_whoever_may_answer_it_alone() {
-    let starter = || who("tests", Role::Admin);
+    let starter = || actor("tests", Role::Admin);
     for mut stage in [asked(json!({ "notBy": "starter" })), asking(json!({ "notBy": "starter" }))] {
         let step = stage.current("ask").step;
-        let skip = || Ask::Skip { step, output: Some(json_of(&json!({ "choice": "approve" }))) };
-        is_refused(stage.decide(Command::Ask(skip(), starter())));
-        stage.decide(Command::Ask(Ask::Pause, starter())).unwrap();
-        let resume = Ask::Resume(Resume { skip: vec![step], ..Resume::default() });
-        is_refused(stage.decide(Command::Ask(resume.clone(), starter())));
-        is_refused(stage.decide(Command::Ask(resume, who("ci", Role::Invoker))));
-        stage.decide(Command::Ask(skip(), who("ann", Role::Operator))).unwrap();
+        let skip =
+            || Request::Skip { step, output: Some(json_of(&json!({ "choice": "approve" }))) };
+        is_refused(stage.decide(Command::Request(skip(), starter())));
+        stage.decide(Command::Request(Request::Pause, starter())).unwrap();
+        let resume = Request::Resume(Resume { skip: vec![step], ..Resume::default() });
+        is_refused(stage.decide(Command::Request(resume.clone(), starter())));
+        is_refused(stage.decide(Command::Request(resume, actor("ci", Role::Invoker))));
+        stage.decide(Command::Request(skip(), actor("ann", Role::Operator))).unwrap();
     }
 }
 
@@ -104,64 +109,65 @@ fn a_question_is_skipped_by_whoever_may_answer_it_alone() {
 fn what_cannot_be_known_yet_is_not_skipped() {
     let mut stage = asking(json!({ "approvers": ["{quote.output.boss}"] }));
     let step = stage.current("ask").step;
-    let skip = Ask::Skip { step, output: None };
-    is_refused(stage.decide(Command::Ask(skip, who("ann", Role::Admin))));
+    let skip = Request::Skip { step, output: None };
+    is_refused(stage.decide(Command::Request(skip, actor("ann", Role::Admin))));
 }
 
 #[test]
 fn an_invoker_gets_around_no_approval_of_its_thread() {
-    let invoker = || who("tests", Role::Invoker);
+    let invoker = || actor("tests", Role::Invoker);
     let mut stage = asked(json!({}));
     let step = stage.current("ask").step;
-    is_refused(stage.decide(Command::Ask(Ask::Skip { step, output: None }, invoker())));
-    answer(&mut stage, who("ann", Role::Operator)).unwrap();
-    stage.decide(Command::Ask(Ask::Pause, invoker())).unwrap();
-    let edit = |step| Ask::Edit { step, output: json_of(&json!(1_000_000)) };
+    is_refused(stage.decide(Command::Request(Request::Skip { step, output: None }, invoker())));
+    answer(&mut stage, actor("ann", Role::Operator)).unwrap();
+    stage.decide(Command::Request(Request::Pause, invoker())).unwrap();
+    let edit = |step| Request::Edit { step, output: json_of(&json!(1_000_000)) };
     let quote = stage.current("quote").step;
-    is_refused(stage.decide(Command::Ask(edit(quote), invoker())));
-    is_refused(stage.decide(Command::Ask(edit(step), invoker())));
-    let other = Ask::Resume(Resume {
+    is_refused(stage.decide(Command::Request(edit(quote), invoker())));
+    is_refused(stage.decide(Command::Request(edit(step), invoker())));
+    let other = Request::Resume(Resume {
         input: Some(json_of(&json!({ "boss": "ann", "amount": 2 }))),
         ..Resume::default()
     });
-    is_refused(stage.decide(Command::Ask(other, invoker())));
-    stage.decide(Command::Ask(Ask::Resume(Resume::default()), invoker())).unwrap();
+    is_refused(stage.decide(Command::Request(other, invoker())));
+    stage.decide(Command::Request(Request::Resume(Resume::default()), invoker())).unwrap();
 }
 
 #[test]
 fn other_data_are_asked_about_again_and_not_by_whoever_gave_them() {
     let terms = || json!({ "notBy": "starter" });
     let mut stage = asked(terms());
-    answer(&mut stage, who("ann", Role::Operator)).unwrap();
+    answer(&mut stage, actor("ann", Role::Operator)).unwrap();
     stage.fail("pay", broken());
-    stage.decide(Command::Ask(Ask::Pause, who("tests", Role::Admin))).unwrap();
+    stage.decide(Command::Request(Request::Pause, actor("tests", Role::Admin))).unwrap();
     let input = || Some(json_of(&json!({ "boss": "ann", "amount": 2 })));
-    let resume = |from_step| Ask::Resume(Resume { from_step, input: input(), ..Resume::default() });
-    is_refused(stage.decide(Command::Ask(resume(None), who("tests", Role::Admin))));
+    let resume =
+        |from_step| Request::Resume(Resume { from_step, input: input(), ..Resume::default() });
+    is_refused(stage.decide(Command::Request(resume(None), actor("tests", Role::Admin))));
     let from = Some(stage.current("ask").step);
-    stage.decide(Command::Ask(resume(from), who("bob", Role::Admin))).unwrap();
+    stage.decide(Command::Request(resume(from), actor("bob", Role::Admin))).unwrap();
     assert_eq!(
         (stage.state.status, stage.status("ask")),
         (ThreadStatus::Running, StepStatus::Waiting)
     );
-    is_refused(answer(&mut stage, who("bob", Role::Admin)));
-    is_refused(answer(&mut stage, who("tests", Role::Admin)));
-    answer(&mut stage, who("ann", Role::Operator)).unwrap();
+    is_refused(answer(&mut stage, actor("bob", Role::Admin)));
+    is_refused(answer(&mut stage, actor("tests", Role::Admin)));
+    answer(&mut stage, actor("ann", Role::Operator)).unwrap();
 }
 
 #[test]
 fn a_fork_carries_no_approval_to_other_data() {
     let mut stage = asked(json!({ "approvers": ["ann"] }));
-    answer(&mut stage, who("ann", Role::Operator)).unwrap();
+    answer(&mut stage, actor("ann", Role::Operator)).unwrap();
     let how = |edits: Vec<(StepIx, Value)>, input: Option<Value>, by: &str| Fork {
         edits: edits.into_iter().map(|(at, output)| (at, json_of(&output))).collect(),
         input: input.map(|input| json_of(&input)),
-        who: who(by, Role::Admin),
+        actor: actor(by, Role::Admin),
     };
     let ask = stage.current("ask").step;
     let forked = |how: Fork| {
         let mut made = stage.state.clone();
-        fork(&mut made, how, stage.moment).map(|_| made)
+        fork(&mut made, how, stage.context).map(|_| made)
     };
     let edited = forked(how(vec![(ask, json!({ "choice": "approve" }))], None, "bob"));
     assert!(matches!(edited, Err(ForkRejection::NotAnApprover(_))), "{edited:?}");

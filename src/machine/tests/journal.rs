@@ -25,7 +25,7 @@ pub(super) struct Reader<'a> {
     deadline: Option<Timestamp>,
     /// Whether the thread has completed.
     completed: bool,
-    undoing: bool,
+    compensation_reason: bool,
     /// Whether it is being aborted with a grace, in which attempts may end.
     stopping: bool,
     /// The last event that comes from another thread.
@@ -49,7 +49,7 @@ pub(super) fn check(plan: &Plan, journal: &[Event]) {
         paused: false,
         deadline: None,
         completed: false,
-        undoing: false,
+        compensation_reason: false,
         stopping: false,
         inherited: 0,
         open: Vec::new(),
@@ -172,13 +172,13 @@ impl<'a> Reader<'a> {
     fn fails(&mut self, data: &WorkflowFailed, at: Timestamp) -> Result<(), &'static str> {
         let all = self.steps.iter().all(|step| step.place.has_ended());
         let late = self.deadline.is_some_and(|deadline| deadline <= at);
-        let why = self.failing || all || self.undoing || late;
+        let why = self.failing || all || self.compensation_reason || late;
         need(why, "by a step, its output, the time, or undoing it")?;
         let still = !self.running().is_empty();
         need(!still || late, "running attempts are waited for, until the deadline")?;
-        let gave_up = self.undoing || self.plan.pauses_on_failure;
+        let gave_up = self.compensation_reason || self.plan.pauses_on_failure;
         need(gave_up || self.to_undo().is_empty(), "what it has done is undone first")?;
-        need(!self.undoing || self.to_undo().is_empty(), "all is tried")?;
+        need(!self.compensation_reason || self.to_undo().is_empty(), "all is tried")?;
         self.tells(data.compensation.as_ref())?;
         self.end();
         Ok(())
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
         let planned = &self.plan.steps[at];
         let needs = self.places(&planned.depends_on);
         let (failing, still) = (self.failing, self.failing || self.paused);
-        let undoing = self.undoing;
+        let compensation_reason = self.compensation_reason;
         let step = &mut self.steps[at];
         if let EventBody::StepEdited(_) = body {
             let last = self.seen.last().map(|last| &last.body);
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
             need(self.paused || forked, "edited while paused, or by a fork")?;
             return need(step.place == Place::Completed, "only an output that is there is edited");
         }
-        need(!undoing, "nothing goes on while steps are undone")?;
+        need(!compensation_reason, "nothing goes on while steps are undone")?;
         need(!step.place.has_ended(), "nothing happens to a step that has ended")?;
         match body {
             EventBody::StepStart(fact) => {
@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&mut self) {
-        (self.ended, self.undoing, self.stopping) = (true, false, false);
+        (self.ended, self.compensation_reason, self.stopping) = (true, false, false);
         self.stop();
     }
 
@@ -297,7 +297,7 @@ impl<'a> Reader<'a> {
 
     /// Returns a step and all steps after it to before their first attempt.
     fn again(&mut self, from: Option<&StepId>) -> Result<(), &'static str> {
-        if self.undoing {
+        if self.compensation_reason {
             return need(from.is_none(), "it goes on undoing");
         }
         let from = from.map(|id| self.plan.find(id.as_str()).ok_or("a step of the plan"));
@@ -315,7 +315,7 @@ impl<'a> Reader<'a> {
     /// Folds in a fork: attempts that were under way in the other thread begin anew; an ended
     /// thread goes on.
     fn fork(&mut self, data: &WorkflowForked) -> Result<(), &'static str> {
-        need(!self.undoing, "what is being undone is not forked")?;
+        need(!self.compensation_reason, "what is being undone is not forked")?;
         self.deadline = data.deadline;
         self.inherited = self.seen.last().map_or(0, |last| last.seq);
         for running in self.running() {
@@ -341,7 +341,7 @@ impl<'a> Reader<'a> {
 
     fn resume(&mut self) {
         self.stopping = false;
-        if std::mem::take(&mut self.paused) && self.undoing {
+        if std::mem::take(&mut self.paused) && self.compensation_reason {
             return;
         }
         (self.ended, self.failing) = (false, false);

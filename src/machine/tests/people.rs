@@ -12,7 +12,7 @@ use super::journal;
 use super::random::{Turn, input, turns, workflow};
 use super::theatre::{Stage, asked, http, json_of, plan};
 use crate::definition::StepIx;
-use crate::machine::{Ask, Command, Rejection, Report, Resume, ThreadState, Who, decide};
+use crate::machine::{Actor, Command, Rejection, Report, Request, Resume, ThreadState, decide};
 use crate::model::{Event, EventBody, InterventionKind, Json, StepStatus, ThreadStatus};
 
 /// The number of histories per run: some seconds in a debug build.
@@ -59,13 +59,13 @@ fn busy_turns() -> impl Strategy<Value = Vec<Turn>> {
 /// Returns the same command, by an actor with a reason of its own. The payload of a signal differs
 /// from all others.
 fn signed(command: Command, number: usize) -> Command {
-    let Command::Ask(ask, _) = command else { return command };
+    let Command::Request(ask, _) = command else { return command };
     let by = if number.is_multiple_of(2) { "ann" } else { "bob" }.to_owned();
     let reason = (!number.is_multiple_of(3)).then(|| format!("why {number}"));
-    let who = Who { by, reason, ..Who::default() };
-    let Ask::Signal { name, .. } = ask else { return Command::Ask(ask, who) };
+    let actor = Actor { by, reason, ..Actor::default() };
+    let Request::Signal { name, .. } = ask else { return Command::Request(ask, actor) };
     let payload = json_of(&json!({ "n": 5, "number": number }));
-    Command::Ask(Ask::Signal { name, payload }, who)
+    Command::Request(Request::Signal { name, payload }, actor)
 }
 
 /// The untaken signals, oldest first, by the events alone.
@@ -107,21 +107,21 @@ impl Mail {
 /// Decides a command and checks every promise about the events that follow.
 fn watch(stage: &mut Stage, command: Command, mail: &mut Mail) -> Result<(), TestCaseError> {
     let before = stage.state.clone();
-    let events = match decide(&mut stage.state, command.clone(), stage.moment) {
+    let events = match decide(&mut stage.state, command.clone(), stage.context) {
         Ok(decided) => decided.events,
         Err(rejection) => return refused(&before, &stage.state, (&command, &rejection)),
     };
-    let by_hand = matches!(command, Command::Ask(Ask::Retry { .. }, _));
+    let by_hand = matches!(command, Command::Request(Request::Retry { .. }, _));
     let mut folded = before.clone();
     for event in &events {
         if let EventBody::StepStart(_) = event.body {
             let goes_on = matches!(folded.status, ThreadStatus::Queued | ThreadStatus::Running);
             prop_assert!(goes_on && folded.error.is_none(), "{event:?} while {:?}", folded.status);
-            prop_assert!(stage.moment.may_start || by_hand, "{event:?} in a shutdown");
+            prop_assert!(stage.context.may_start || by_hand, "{event:?} in a shutdown");
         }
         if let EventBody::CompensationStart(_) = event.body {
-            let asked = matches!(command, Command::Ask(..));
-            prop_assert!(stage.moment.may_start || asked, "{event:?} in a shutdown");
+            let asked = matches!(command, Command::Request(..));
+            prop_assert!(stage.context.may_start || asked, "{event:?} in a shutdown");
         }
         mail.read(&folded, event)?;
         let earlier = folded.clone();
@@ -132,8 +132,8 @@ fn watch(stage: &mut Stage, command: Command, mail: &mut Mail) -> Result<(), Tes
     }
     prop_assert_eq!(format!("{folded:?}"), format!("{:?}", stage.state), "a replay is the state");
     mail.is_kept(&folded)?;
-    if let Command::Ask(ask, who) = &command {
-        told_once(&before, (ask, who), &events)?;
+    if let Command::Request(ask, actor) = &command {
+        told_once(&before, (ask, actor), &events)?;
         came_true(&before, ask, &folded)?;
     }
     stage.journal.extend(events);
@@ -157,7 +157,7 @@ fn refused(
             "the result of a running attempt is thrown away"
         );
     }
-    if let (Command::Ask(Ask::Resolve { id, .. }, _), Rejection::Resolved { choice, by }) =
+    if let (Command::Request(Request::Resolve { id, .. }, _), Rejection::Resolved { choice, by }) =
         (command, rejection)
     {
         let one = before.interventions.iter().find(|one| one.opened.id == *id).unwrap();
@@ -181,7 +181,7 @@ fn outputs_stand(
     let edited = edited.and_then(|id| plan.find(id.as_str()));
     let mut again = BTreeSet::new();
     if let EventBody::WorkflowResumed(data) = &event.body
-        && before.undoing.is_none()
+        && before.compensation_reason.is_none()
     {
         let undone = |at: &StepIx| before.steps[*at].status() == StepStatus::Compensated;
         let from = data.from_step.as_ref().and_then(|id| plan.find(id.as_str()));
@@ -205,67 +205,68 @@ fn outputs_stand(
 /// Checks that the request is one event, with actor and reason.
 fn told_once(
     before: &ThreadState,
-    (ask, who): (&Ask, &Who),
+    (ask, actor): (&Request, &Actor),
     events: &[Event],
 ) -> Result<(), TestCaseError> {
     let deeds = events.iter().filter_map(|event| deed(before, ask, &event.body));
     let deeds: Vec<(String, Option<String>)> = deeds.collect();
-    let reason = match (ask, &who.reason) {
-        (Ask::Skip { .. }, None) => Some(ASKED.to_owned()),
+    let reason = match (ask, &actor.reason) {
+        (Request::Skip { .. }, None) => Some(ASKED.to_owned()),
         (_, reason) => reason.clone(),
     };
-    prop_assert_eq!(deeds, vec![(who.by.clone(), reason)], "{:?} came to {:#?}", ask, events);
+    prop_assert_eq!(deeds, vec![(actor.by.clone(), reason)], "{:?} came to {:#?}", ask, events);
     Ok(())
 }
 
 /// Returns the actor and the reason, if this event is the one that was asked for.
-fn deed(before: &ThreadState, ask: &Ask, body: &EventBody) -> Option<(String, Option<String>)> {
+fn deed(before: &ThreadState, ask: &Request, body: &EventBody) -> Option<(String, Option<String>)> {
     let id = |step: &StepIx| &before.plan.steps[*step].id;
     match (ask, body) {
-        (Ask::Pause, EventBody::WorkflowPaused(data)) => {
+        (Request::Pause, EventBody::WorkflowPaused(data)) => {
             Some((data.by.clone(), data.reason.clone()))
         }
         // A thread that was paused during its compensation goes on with that.
-        (Ask::Resume(_) | Ask::Retry { .. } | Ask::Abort(_), EventBody::WorkflowResumed(data)) => {
-            Some((data.by.clone(), data.reason.clone()))
-        }
+        (
+            Request::Resume(_) | Request::Retry { .. } | Request::Abort(_),
+            EventBody::WorkflowResumed(data),
+        ) => Some((data.by.clone(), data.reason.clone())),
         // A thread that goes on being undone may end by that; the actor of the end is then the one
         // who aborted it first.
-        (Ask::Abort(how), EventBody::WorkflowAborted(data))
-            if before.undoing.is_none() || !how.compensate =>
+        (Request::Abort(how), EventBody::WorkflowAborted(data))
+            if before.compensation_reason.is_none() || !how.compensate =>
         {
             Some((data.by.clone(), data.reason.clone()))
         }
-        (Ask::Abort(_), EventBody::WorkflowPaused(data)) => {
+        (Request::Abort(_), EventBody::WorkflowPaused(data)) => {
             data.aborts_at.map(|_| (data.by.clone(), data.reason.clone()))
         }
-        (Ask::Abort(_), EventBody::CompensationStart(fact)) => {
+        (Request::Abort(_), EventBody::CompensationStart(fact)) => {
             Some((fact.data.by.clone()?, fact.data.reason.clone()))
         }
         // A retry answers the question about a blocked output.
-        (Ask::Retry { step }, EventBody::InterventionResolved(data)) => {
+        (Request::Retry { step }, EventBody::InterventionResolved(data)) => {
             let mut all = before.open_interventions();
             let about = all.find(|one| one.opened.id == data.id)?;
             let blocked = about.opened.kind == InterventionKind::Blocked;
             let meant = blocked && about.opened.steps.contains(id(step));
             meant.then(|| (data.by.clone(), data.comment.clone()))
         }
-        (Ask::Retry { step }, EventBody::CompensationStart(fact)) if fact.step == *id(step) => {
+        (Request::Retry { step }, EventBody::CompensationStart(fact)) if fact.step == *id(step) => {
             Some((fact.data.by.clone()?, fact.data.reason.clone()))
         }
-        (Ask::Retry { step }, EventBody::StepStart(fact)) if fact.step == *id(step) => {
+        (Request::Retry { step }, EventBody::StepStart(fact)) if fact.step == *id(step) => {
             Some((fact.data.by.clone()?, fact.data.reason.clone()))
         }
-        (Ask::Skip { step, .. }, EventBody::StepSkipped(fact)) if fact.step == *id(step) => {
+        (Request::Skip { step, .. }, EventBody::StepSkipped(fact)) if fact.step == *id(step) => {
             Some((fact.data.by.clone()?, Some(fact.data.reason.clone())))
         }
-        (Ask::Edit { .. }, EventBody::StepEdited(fact)) => {
+        (Request::Edit { .. }, EventBody::StepEdited(fact)) => {
             Some((fact.data.by.clone(), fact.data.reason.clone()))
         }
-        (Ask::Signal { .. }, EventBody::SignalReceived(data)) => {
+        (Request::Signal { .. }, EventBody::SignalReceived(data)) => {
             Some((data.by.clone(), data.reason.clone()))
         }
-        (Ask::Resolve { id, .. }, EventBody::InterventionResolved(data)) if data.id == *id => {
+        (Request::Resolve { id, .. }, EventBody::InterventionResolved(data)) if data.id == *id => {
             Some((data.by.clone(), data.comment.clone()))
         }
         _ => None,
@@ -273,51 +274,57 @@ fn deed(before: &ThreadState, ask: &Ask, body: &EventBody) -> Option<(String, Op
 }
 
 /// Checks that the request has come about.
-fn came_true(before: &ThreadState, ask: &Ask, after: &ThreadState) -> Result<(), TestCaseError> {
+fn came_true(
+    before: &ThreadState,
+    ask: &Request,
+    after: &ThreadState,
+) -> Result<(), TestCaseError> {
     match ask {
-        Ask::Pause => {
+        Request::Pause => {
             prop_assert_eq!(after.status, ThreadStatus::Paused);
             prop_assert_eq!(&before.steps, &after.steps, "what runs goes on");
         }
-        Ask::Abort(how) => match after.status {
+        Request::Abort(how) => match after.status {
             ThreadStatus::Aborted => prop_assert!(after.current_steps().is_empty()),
             ThreadStatus::Compensating => prop_assert!(how.compensate),
             // The thread was told to go on with its compensation, and is undone as far as it could
             // be.
-            ThreadStatus::Failed => prop_assert!(how.compensate && before.undoing.is_some()),
+            ThreadStatus::Failed => {
+                prop_assert!(how.compensate && before.compensation_reason.is_some());
+            }
             ThreadStatus::Paused
             | ThreadStatus::Queued
             | ThreadStatus::Running
             | ThreadStatus::Completed => {
                 prop_assert!(
-                    after.ending().is_some() && after.has_running() && !how.grace.is_zero()
+                    after.abort_deadline().is_some() && after.has_running() && !how.grace.is_zero()
                 );
             }
         },
-        Ask::Resume(_) if before.undoing.is_some() => {
+        Request::Resume(_) if before.compensation_reason.is_some() => {
             prop_assert_ne!(after.status, ThreadStatus::Paused, "it is undone");
         }
-        Ask::Resume(Resume { skip, input, .. }) => {
+        Request::Resume(Resume { skip, input, .. }) => {
             let skipped =
                 |at: &StepIx| after.steps[*at].is_bypassed() && after.steps[*at].output.is_none();
             prop_assert!(skip.iter().all(skipped), "{skip:?} are skipped");
             prop_assert_eq!(&after.input, input.as_ref().unwrap_or(&before.input));
         }
-        Ask::Skip { step, output } => {
+        Request::Skip { step, output } => {
             prop_assert!(after.steps[*step].is_bypassed(), "it is skipped");
             prop_assert_eq!(&after.steps[*step].output, output);
         }
-        Ask::Edit { step, output } => {
+        Request::Edit { step, output } => {
             prop_assert_eq!(after.steps[*step].output.as_ref(), Some(output));
         }
-        Ask::Retry { step } => {
+        Request::Retry { step } => {
             prop_assert_ne!(after.steps[*step].status(), StepStatus::Retrying);
         }
-        Ask::Resolve { id, choice, .. } => {
+        Request::Resolve { id, choice, .. } => {
             let one = after.interventions.iter().find(|one| one.opened.id == *id).unwrap();
             prop_assert_eq!(&one.resolved.as_ref().unwrap().0.choice, choice);
         }
-        Ask::Signal { .. } => {}
+        Request::Signal { .. } => {}
     }
     Ok(())
 }
@@ -347,16 +354,16 @@ fn whoever_depends_on_a_step_sees_the_output_that_a_person_gave() {
 
     let mut skipped = stage.clone();
     skipped.advance();
-    let skip = Ask::Skip { step: 0.into(), output: Some(given.clone()) };
+    let skip = Request::Skip { step: 0.into(), output: Some(given.clone()) };
     let lines = skipped.decide(asked(skip)).unwrap();
     assert_eq!(lines, ["step_skipped a asked", "step_start b 1", "step_start c 1"]);
     assert_eq!(sends(&skipped), r#"{"url":"http://h/","json":{"n":3}}"#);
 
     let mut edited = stage;
     edited.advance();
-    edited.decide(asked(Ask::Pause)).unwrap();
+    edited.decide(asked(Request::Pause)).unwrap();
     assert_eq!(edited.complete("a", json!({ "n": 1 })), ["step_complete a 1"]);
-    edited.decide(asked(Ask::Edit { step: 0.into(), output: given })).unwrap();
+    edited.decide(asked(Request::Edit { step: 0.into(), output: given })).unwrap();
     assert_eq!(edited.resume(), ["workflow_resumed", "step_start b 1", "step_start c 1"]);
     assert_eq!(sends(&edited), r#"{"url":"http://h/","json":{"n":3}}"#);
 }
@@ -368,7 +375,7 @@ fn a_thread_full_of_signals_still_takes_the_one_that_a_step_waits_for() {
     ]));
     stage.advance();
     let signal =
-        |name: &str| asked(Ask::Signal { name: name.to_owned(), payload: json_of(&json!(1)) });
+        |name: &str| asked(Request::Signal { name: name.to_owned(), payload: json_of(&json!(1)) });
     let stray = signal("stray");
     let kept = (0..2_000).take_while(|_| stage.decide(stray.clone()).is_ok()).count();
     assert_eq!(kept, 1_000);

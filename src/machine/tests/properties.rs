@@ -10,8 +10,8 @@ use super::journal;
 use super::random::{Turn, aimed_at, completed, input, turns, workflow};
 use super::theatre::{Stage, asked, json_of, plan, thread};
 use crate::machine::{
-    Ask, AttemptId, Command, Decided, Effect, EncodedSnapshot, Report, Resume, ThreadState, decide,
-    snapshot,
+    AttemptId, Command, Decided, Effect, EncodedSnapshot, Report, Request, Resume, ThreadState,
+    decide, snapshot,
 };
 use crate::model::{Event, InterventionKind, ThreadStatus, Timestamp, canonical_digest};
 
@@ -34,7 +34,7 @@ proptest! {
         for turn in &turns {
             act(&mut stage, turn, &mut settled)?;
         }
-        stage.moment.may_start = true;
+        stage.context.may_start = true;
         drive_to_the_end(&mut stage)?;
         journal::check(&stage.state.plan, &stage.journal);
         encoded_events_read_the_same(&stage.journal)?;
@@ -52,7 +52,7 @@ proptest! {
         for turn in &turns {
             let restored = through_a_snapshot(&stage.state)?;
             let Some(command) = turn.command(&mut stage) else { continue };
-            let Ok(decided) = decide(&mut stage.state, command, stage.moment) else { continue };
+            let Ok(decided) = decide(&mut stage.state, command, stage.context) else { continue };
             goes_on_from_a_snapshot(restored, &decided.events, &stage.state)?;
         }
         through_a_snapshot(&stage.state)?;
@@ -62,14 +62,16 @@ proptest! {
 pub(super) fn act(stage: &mut Stage, turn: &Turn, settled: &mut bool) -> Result<(), TestCaseError> {
     let Some(command) = turn.command(stage) else { return Ok(()) };
     let ended = stage.state.status.is_terminal();
-    let asks = matches!(command, Command::Ask(..));
-    let settles =
-        matches!(command, Command::Advance | Command::Recover(_) | Command::Ask(Ask::Resume(_), _));
+    let asks = matches!(command, Command::Request(..));
+    let settles = matches!(
+        command,
+        Command::Advance | Command::Recover(_) | Command::Request(Request::Resume(_), _)
+    );
     let accepted = decide_twice(stage, command)?;
     if let Some(events) = accepted {
         prop_assert!(!ended || asks || events == 0, "an ended thread has told something");
-        if settles || !stage.moment.may_start {
-            *settled = stage.moment.may_start;
+        if settles || !stage.context.may_start {
+            *settled = stage.context.may_start;
         }
         if *settled {
             not_stuck(&stage.state)?;
@@ -85,8 +87,8 @@ fn decide_twice(stage: &mut Stage, command: Command) -> Result<Option<usize>, Te
     let old = stage.state.clone();
     let before = format!("{old:?}");
     let mut other = stage.state.clone();
-    let first = decide(&mut stage.state, command.clone(), stage.moment);
-    let second = decide(&mut other, command.clone(), stage.moment);
+    let first = decide(&mut stage.state, command.clone(), stage.context);
+    let second = decide(&mut other, command.clone(), stage.context);
     prop_assert_eq!(&first, &second);
     prop_assert_eq!(format!("{:?}", stage.state), format!("{other:?}"));
     let Ok(Decided { events, effects, unfinished }) = first else {
@@ -121,7 +123,7 @@ fn effects_run_what_is_running(
         Command::Attempt { .. }
         | Command::Condemn { takeover: None, .. }
         | Command::Advance
-        | Command::Ask(..) => {}
+        | Command::Request(..) => {}
     }
     for effect in effects {
         match effect {
@@ -206,7 +208,10 @@ fn not_stuck(state: &ThreadState) -> Result<(), TestCaseError> {
     }
     prop_assert!(state.completed_at.is_none());
     if state.status == ThreadStatus::Paused {
-        let (wake, stops) = (state.next_wake(), state.ending().map(|(_, ending)| ending.at));
+        let (wake, stops) = (
+            state.next_wake(),
+            state.abort_deadline().map(|(_, abort_deadline)| abort_deadline.at),
+        );
         let escalates = state.open_interventions().any(|one| one.opened.escalates_at == wake);
         prop_assert!(wake.is_none() || escalates || stops == wake, "a pause ends for nobody else");
         let waits = stops.is_none() || state.has_running();
@@ -225,7 +230,7 @@ pub(super) fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
     let paused = stage.state.status == ThreadStatus::Paused;
     let ended = stage.state.status.is_terminal();
     if paused || (ended && stage.state.status != ThreadStatus::Completed) {
-        decide_twice(stage, asked(Ask::Resume(Resume::default())))?;
+        decide_twice(stage, asked(Request::Resume(Resume::default())))?;
     }
     let most = 16 * stage.state.steps.len() + 16;
     for _ in 0..most {
@@ -247,7 +252,7 @@ pub(super) fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
             let ended = completed(aimed_at(&stage.state.steps[step], step.into()), 2);
             decide_twice(stage, ended)?;
         } else if let Some(due) = stage.state.next_wake() {
-            stage.moment.now = due.max(stage.moment.now);
+            stage.context.now = due.max(stage.context.now);
         }
     }
     prop_assert!(stage.state.status.is_terminal(), "not ended after {most} turns: {stage:#?}");
@@ -255,10 +260,10 @@ pub(super) fn drive_to_the_end(stage: &mut Stage) -> Result<(), TestCaseError> {
 }
 
 /// Returns the request that ends a step's wait for a person or a client, if there is such a wait.
-fn answer(state: &ThreadState) -> Option<Ask> {
+fn answer(state: &ThreadState) -> Option<Request> {
     let signal = state.steps.iter().find_map(|step| step.own.signal().map(str::to_owned));
     if let Some(name) = signal {
-        return Some(Ask::Signal { name, payload: json_of(&serde_json::json!({ "n": 2 })) });
+        return Some(Request::Signal { name, payload: json_of(&serde_json::json!({ "n": 2 })) });
     }
     let open = state.open_interventions().next()?;
     let choice = match open.opened.kind {
@@ -268,7 +273,7 @@ fn answer(state: &ThreadState) -> Option<Ask> {
         }
     };
     let digest = open.opened.digest.clone();
-    Some(Ask::Resolve { id: open.opened.id.clone(), choice: choice.to_owned(), digest })
+    Some(Request::Resolve { id: open.opened.id.clone(), choice: choice.to_owned(), digest })
 }
 
 /// Goes on without the failed steps, where a person is asked.
@@ -282,9 +287,9 @@ fn go_on_whatever_failed(stage: &mut Stage) -> Result<(), TestCaseError> {
             // A thread without a failed step offers nothing to skip.
             let choice = asked_for.choices.iter().find(|choice| *choice == "skip");
             let choice = choice.map_or("retry", String::as_str).to_owned();
-            Ask::Resolve { id: asked_for.id, choice, digest: None }
+            Request::Resolve { id: asked_for.id, choice, digest: None }
         }
-        None => Ask::Resume(Resume::default()),
+        None => Request::Resume(Resume::default()),
     };
     let accepted = decide_twice(stage, asked(ask))?;
     prop_assert!(accepted.is_some());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::theatre::{DAWN, Stage, asked, broken, http, http_with, json_of};
-use crate::machine::{Ask, Rejection, Resume};
+use crate::machine::{Rejection, Request, Resume};
 use crate::model::{EventBody, StepStatus, ThreadStatus, Timestamp, canonical_digest};
 
 /// A step, and an approval of its output.
@@ -32,7 +32,7 @@ fn digest_of(with: Value) -> String {
 
 fn resolve(stage: &Stage, digest: Option<String>) -> crate::machine::Command {
     let id = stage.asked().opened.id.clone();
-    asked(Ask::Resolve { id, choice: "approve".to_owned(), digest })
+    asked(Request::Resolve { id, choice: "approve".to_owned(), digest })
 }
 
 #[test]
@@ -59,22 +59,23 @@ fn what_has_no_digest_is_not_decided_by_one() {
     stage.fail("a", broken());
     let id = stage.asked().opened.id.clone();
     let digest = Some("0".repeat(64));
-    let refused = asked(Ask::Resolve { id, choice: "retry".to_owned(), digest });
+    let refused = asked(Request::Resolve { id, choice: "retry".to_owned(), digest });
     assert_eq!(stage.decide(refused), Err(Rejection::OtherDigest(None)));
 }
 
 #[test]
 fn an_edited_output_withdraws_the_question_about_it_and_a_resume_asks_anew() {
     let mut stage = asking(json!({ "timeout": "1m" }));
-    stage.decide(asked(Ask::Pause)).unwrap();
+    stage.decide(asked(Request::Pause)).unwrap();
     let old = stage.asked().opened.clone();
-    let edit = |output: i32| asked(Ask::Edit { step: 0.into(), output: json_of(&json!(output)) });
+    let edit =
+        |output: i32| asked(Request::Edit { step: 0.into(), output: json_of(&json!(output)) });
     assert_eq!(
         stage.pass(10_000).decide(edit(2)).unwrap(),
         ["step_edited a", "intervention_resolved changed"]
     );
     let id = old.id.clone();
-    let late = asked(Ask::Resolve { id, choice: "approve".to_owned(), digest: None });
+    let late = asked(Request::Resolve { id, choice: "approve".to_owned(), digest: None });
     assert!(matches!(stage.decide(late), Err(Rejection::Resolved { .. })));
     assert_eq!(stage.decide(edit(3)).unwrap(), ["step_edited a"]);
     assert_eq!(
@@ -97,9 +98,9 @@ fn an_edited_output_withdraws_the_question_about_it_and_a_resume_asks_anew() {
 #[test]
 fn another_input_asks_anew_and_the_same_one_does_not() {
     let mut stage = asking(json!({}));
-    stage.decide(asked(Ask::Pause)).unwrap();
+    stage.decide(asked(Request::Pause)).unwrap();
     let with = |input: Value| {
-        asked(Ask::Resume(Resume { input: Some(json_of(&input)), ..Resume::default() }))
+        asked(Request::Resume(Resume { input: Some(json_of(&input)), ..Resume::default() }))
     };
     let mut same = stage.clone();
     let unseen = with(json!({ "what": "x", "more": 1 }));
@@ -119,9 +120,9 @@ fn another_input_asks_anew_and_the_same_one_does_not() {
 #[test]
 fn what_cannot_be_asked_any_more_fails_its_step() {
     let mut stage = asking(json!({}));
-    stage.decide(asked(Ask::Pause)).unwrap();
+    stage.decide(asked(Request::Pause)).unwrap();
     let input = Some(json_of(&json!({})));
-    let resume = asked(Ask::Resume(Resume { input, ..Resume::default() }));
+    let resume = asked(Request::Resume(Resume { input, ..Resume::default() }));
     assert_eq!(
         stage.decide(resume).unwrap(),
         [
@@ -141,7 +142,7 @@ fn a_fallback_that_asks_about_its_own_step_is_not_asked_anew_for_nothing() {
     stage.advance();
     stage.fail("a", broken());
     assert_eq!(stage.asked().opened.prompt, "running connection_failed");
-    stage.decide(asked(Ask::Pause)).unwrap();
+    stage.decide(asked(Request::Pause)).unwrap();
     assert_eq!(stage.resume(), ["workflow_resumed"]);
 }
 

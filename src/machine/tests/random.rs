@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::theatre::{Stage, asked};
 use crate::definition::{StepIx, Work};
-use crate::machine::{Abort, Ask, AttemptId, Command, Report, Resume, StepState};
+use crate::machine::{Abort, AttemptId, Command, Report, Request, Resume, StepState};
 use crate::model::{Category, Failure, RecoveryCause};
 
 /// Conditions: with an answer, without one, and with or without one by the outputs of dependencies.
@@ -266,7 +266,7 @@ pub(crate) fn completed(attempt: AttemptId, n: u8) -> Command {
 }
 
 fn abort(grace: u16, compensate: bool) -> Command {
-    asked(Ask::Abort(Abort { grace: Duration::from_millis(grace.into()), compensate }))
+    asked(Request::Abort(Abort { grace: Duration::from_millis(grace.into()), compensate }))
 }
 
 /// Returns a decision of any intervention, by a choice that it offers or not, with the digest that
@@ -282,7 +282,7 @@ fn resolved(stage: &Stage, which: u8, choice: u8) -> Option<Command> {
         1 => one.opened.digest.clone(),
         _ => Some("0".repeat(64)),
     };
-    Some(asked(Ask::Resolve { id: one.opened.id.clone(), choice, digest }))
+    Some(asked(Request::Resolve { id: one.opened.id.clone(), choice, digest }))
 }
 
 impl Turn {
@@ -294,7 +294,7 @@ impl Turn {
                 return None;
             }
             Self::MayStart(may_start) => {
-                stage.moment.may_start = *may_start;
+                stage.context.may_start = *may_start;
                 return None;
             }
             Self::Advance => Command::Advance,
@@ -311,33 +311,33 @@ impl Turn {
                 let takeover = super::theatre::takeover(RecoveryCause::Frozen, 9);
                 Command::Quarantine { takeover, losses: 6 }
             }
-            Self::Pause => asked(Ask::Pause),
-            Self::Resume => asked(Ask::Resume(Resume::default())),
+            Self::Pause => asked(Request::Pause),
+            Self::Resume => asked(Request::Resume(Resume::default())),
             Self::ResumeFrom(step, skip) => {
                 let at = |step: &u8| place(stage, *step);
                 let input = super::theatre::json_of(&json!({ "flag": true, "pause": 1 }));
-                asked(Ask::Resume(Resume {
+                asked(Request::Resume(Resume {
                     from_step: Some(at(step)),
                     skip: skip.iter().map(at).collect(),
                     input: Some(input),
                 }))
             }
             Self::Abort(grace, compensate) => abort(*grace, *compensate),
-            Self::Retry(step) => asked(Ask::Retry { step: place(stage, *step) }),
+            Self::Retry(step) => asked(Request::Retry { step: place(stage, *step) }),
             Self::Skip(step, given) => {
                 let step = place(stage, *step);
                 let output = given.then(|| super::theatre::json_of(&json!({ "n": 3 })));
-                asked(Ask::Skip { step, output })
+                asked(Request::Skip { step, output })
             }
             Self::Edit(step) => {
                 let step = place(stage, *step);
                 let output = super::theatre::json_of(&json!({ "n": 4 }));
-                asked(Ask::Edit { step, output })
+                asked(Request::Edit { step, output })
             }
             Self::Signal(red) => {
                 let payload = super::theatre::json_of(&json!({ "n": 5 }));
                 let name = SIGNALS[usize::from(!red)].to_owned();
-                asked(Ask::Signal { name, payload })
+                asked(Request::Signal { name, payload })
             }
             Self::Resolve(which, choice) => resolved(stage, *which, *choice)?,
         })

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::theatre::{Stage, asked, broken, http, http_with, refused, takeover};
-use crate::machine::{Abort, Ask, AttemptId, Command, Rejection, Report, Resume};
+use crate::machine::{Abort, AttemptId, Command, Rejection, Report, Request, Resume};
 use crate::model::{RecoveryCause, StepStatus, ThreadStatus};
 
 const NOTHING: [&str; 0] = [];
@@ -94,14 +94,14 @@ fn an_ended_thread_tells_nothing_until_it_is_resumed() {
             report: Report::Done { output: late, session_id: None },
         };
         assert_eq!(stage.decide(late), Err(Rejection::Stale));
-        let abort = asked(Ask::Abort(Abort::default()));
+        let abort = asked(Request::Abort(Abort::default()));
         assert_eq!(stage.decide(abort), Err(Rejection::WrongState(status)));
     }
 }
 
 #[test]
 fn only_what_has_ended_without_completing_can_be_resumed() {
-    let resume = || asked(Ask::Resume(Resume::default()));
+    let resume = || asked(Request::Resume(Resume::default()));
     let mut stage = Stage::new(json!([http("a", &[])]));
     assert_eq!(stage.decide(resume()), Err(Rejection::WrongState(ThreadStatus::Queued)));
     stage.advance();
@@ -152,17 +152,17 @@ fn nothing_starts_while_the_server_shuts_down() {
         http("c", &[]),
         { "id": "s", "kind": "sleep", "with": { "for": 1_000 } },
     ]));
-    stage.moment.may_start = false;
+    stage.context.may_start = false;
     assert_eq!(stage.advance(), NOTHING);
     assert_eq!(stage.state.status, ThreadStatus::Queued);
-    stage.moment.may_start = true;
+    stage.context.may_start = true;
     stage.advance();
     stage.fail("c", broken());
-    stage.moment.may_start = false;
+    stage.context.may_start = false;
     stage.pass(2_000);
     assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1"]);
     assert_eq!(stage.advance(), NOTHING);
-    stage.moment.may_start = true;
+    stage.context.may_start = true;
     assert_eq!(stage.advance(), ["step_start c 2", "step_complete s 1", "step_start b 1"]);
 }
 
@@ -170,7 +170,7 @@ fn nothing_starts_while_the_server_shuts_down() {
 fn a_thread_whose_last_step_ends_during_a_shutdown_ends() {
     let mut stage = Stage::new(json!([http("a", &[])]));
     stage.advance();
-    stage.moment.may_start = false;
+    stage.context.may_start = false;
     assert_eq!(stage.complete("a", json!(1)), ["step_complete a 1", "workflow_complete"]);
 }
 
@@ -225,9 +225,9 @@ fn a_thread_that_stood_in_a_condition_names_the_steps_that_would_be_next() {
     let when = json!({ "when": "input == 1" });
     let mut stage = Stage::new(json!([http("a", &[]), http_with("b", &["a"], when)]));
     stage.advance();
-    stage.moment.may_start = false;
+    stage.context.may_start = false;
     stage.complete("a", json!(1));
-    stage.moment.may_start = true;
+    stage.context.may_start = true;
     let opened = "intervention_opened poison [b]";
     assert_eq!(
         stage.decide(condemned()).unwrap(),

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::journal;
 use super::theatre::{Stage, asked, broken, done, http, http_with, refused};
 use crate::definition::Work;
-use crate::machine::{Abort, Ask, AttemptId, Command, Rejection, Report, Resume};
+use crate::machine::{Abort, AttemptId, Command, Rejection, Report, Request, Resume};
 use crate::model::{EventBody, Failure, RecoveryCause, StepStatus, ThreadStatus};
 
 /// A request that aborts and compensates.
-const UNDO: Ask = Ask::Abort(Abort { grace: Duration::ZERO, compensate: true });
+const UNDO: Request = Request::Abort(Abort { grace: Duration::ZERO, compensate: true });
 
 /// A step with a compensation.
 fn undoable(id: &str, depends_on: &[&str]) -> Value {
@@ -103,7 +103,7 @@ fn a_compensation_has_a_policy_of_its_own_and_what_cannot_be_undone_is_left() {
     stage.fail("d", refused());
     assert_eq!(stage.undo("c", failure()), ["compensation_failed c 1 in 1000"]);
     assert_eq!(
-        stage.state.next_wake().map(|due| due.since(stage.moment.now).as_millis()),
+        stage.state.next_wake().map(|due| due.since(stage.context.now).as_millis()),
         Some(1_000)
     );
     // No other step is undone meanwhile, and the retry does not start before its time.
@@ -125,7 +125,7 @@ fn a_compensation_has_a_policy_of_its_own_and_what_cannot_be_undone_is_left() {
     // Another try undoes only the steps that are left.
     assert_eq!(stage.decide(asked(UNDO)).unwrap(), ["compensation_start c 3"]);
     assert_eq!(stage.undo("c", failure()), ["compensation_failed c 3 in 1000"]);
-    let retry = asked(Ask::Retry { step: 2.into() });
+    let retry = asked(Request::Retry { step: 2.into() });
     assert_eq!(stage.decide(retry).unwrap(), ["compensation_start c 4"]);
     let lines = stage.undo("c", done());
     assert_eq!(lines, ["compensation_complete c 4", "compensation_start b 2"]);
@@ -238,7 +238,7 @@ fn where_a_person_is_asked_first_nothing_is_undone_until_they_say_so() {
     let open = stage.state.interventions[0].opened.clone();
     assert_eq!(open.choices, ["retry", "skip", "abort", "compensate"]);
     let resolve =
-        asked(Ask::Resolve { id: open.id, choice: "compensate".to_owned(), digest: None });
+        asked(Request::Resolve { id: open.id, choice: "compensate".to_owned(), digest: None });
     let lines = stage.decide(resolve).unwrap();
     assert_eq!(lines, ["intervention_resolved compensate", "compensation_start a 1"]);
     let lines = stage.undo("a", done());
@@ -250,22 +250,24 @@ fn where_a_person_is_asked_first_nothing_is_undone_until_they_say_so() {
 fn a_pause_lets_the_attempt_end_and_a_resume_goes_on_undoing() {
     let mut stage = three_done();
     stage.fail("d", refused());
-    assert_eq!(stage.decide(asked(Ask::Pause)).unwrap(), ["workflow_paused"]);
+    assert_eq!(stage.decide(asked(Request::Pause)).unwrap(), ["workflow_paused"]);
     assert_eq!(stage.undo("c", done()), ["compensation_complete c 1"]);
     assert!(stage.advance().is_empty() && stage.state.next_wake().is_none());
     for ask in [
-        Ask::Resume(Resume { from_step: Some(0.into()), ..Resume::default() }),
-        Ask::Resume(Resume { skip: vec![3.into()], ..Resume::default() }),
-        Ask::Skip { step: 3.into(), output: None },
-        Ask::Retry { step: 3.into() },
+        Request::Resume(Resume { from_step: Some(0.into()), ..Resume::default() }),
+        Request::Resume(Resume { skip: vec![3.into()], ..Resume::default() }),
+        Request::Skip { step: 3.into(), output: None },
+        Request::Retry { step: 3.into() },
     ] {
-        assert_eq!(stage.decide(asked(ask)), Err(Rejection::Undoing));
+        assert_eq!(stage.decide(asked(ask)), Err(Rejection::Compensating));
     }
     let mut other = stage.clone();
     assert_eq!(stage.resume(), ["workflow_resumed", "compensation_start a 1"]);
     assert_eq!(other.decide(asked(UNDO)).unwrap(), ["workflow_resumed", "compensation_start a 1"]);
     let wrong = Rejection::WrongState(ThreadStatus::Compensating);
-    for ask in [UNDO, Ask::Resume(Resume::default()), Ask::Skip { step: 3.into(), output: None }] {
+    for ask in
+        [UNDO, Request::Resume(Resume::default()), Request::Skip { step: 3.into(), output: None }]
+    {
         assert_eq!(stage.decide(asked(ask)), Err(wrong.clone()));
     }
     // An abort leaves the remaining steps as they are.
@@ -286,8 +288,9 @@ fn a_resume_does_again_what_was_undone_and_all_after_it_as_another_effect() {
         ["a", "b", "c", "d"].map(|id| stage.status(id)),
         [StepStatus::Running, StepStatus::Completed, StepStatus::Pending, StepStatus::Pending]
     );
-    let rounds: Vec<u32> = stage.state.steps.iter().map(|step| step.rounds).collect();
-    assert_eq!(rounds, [1, 0, 1, 0]);
+    let compensation_epoch: Vec<u32> =
+        stage.state.steps.iter().map(|step| step.compensation_epoch).collect();
+    assert_eq!(compensation_epoch, [1, 0, 1, 0]);
     stage.complete("a", json!(1));
     stage.complete("c", json!(1));
     stage.complete("d", json!(1));
@@ -318,15 +321,15 @@ fn results_of_the_step_and_of_its_compensation_are_told_apart() {
 #[test]
 fn while_nothing_may_start_nothing_is_undone_and_nothing_ends() {
     let mut stage = three_done();
-    stage.moment.may_start = false;
+    stage.context.may_start = false;
     assert_eq!(stage.fail("d", refused()), ["step_failed d 1 http_status"]);
     assert_eq!(stage.state.status, ThreadStatus::Running);
-    stage.moment.may_start = true;
+    stage.context.may_start = true;
     assert_eq!(stage.advance(), ["compensation_start c 1"]);
-    stage.moment.may_start = false;
+    stage.context.may_start = false;
     assert_eq!(stage.undo("c", done()), ["compensation_complete c 1"]);
     assert!(stage.advance().is_empty());
-    stage.moment.may_start = true;
+    stage.context.may_start = true;
     assert_eq!(stage.advance(), ["compensation_start a 1"]);
 }
 
@@ -339,7 +342,7 @@ fn a_thread_that_kills_while_it_is_undone_is_set_aside_and_goes_on_undoing() {
     assert_eq!(lines[1..], ["workflow_paused", "intervention_opened poison [c]"]);
     let id = stage.state.interventions[0].opened.id.clone();
     let lines = stage
-        .decide(asked(Ask::Resolve { id, choice: "resume".to_owned(), digest: None }))
+        .decide(asked(Request::Resolve { id, choice: "resume".to_owned(), digest: None }))
         .unwrap();
     assert_eq!(lines[1..], ["workflow_resumed", "compensation_start c 2"]);
     journal::check(&stage.state.plan, &stage.journal);

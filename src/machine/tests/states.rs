@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::random::{Turn, input, turns, workflow};
 use super::theatre::{Stage, plan, thread};
-use crate::machine::{Fork, Moment, ThreadState, Who, decide, fork};
+use crate::machine::{Actor, DecisionContext, Fork, ThreadState, decide, fork};
 use crate::model::{Event, Json, StepStatus};
 
 /// The number of histories: enough for the rarest transition, a few seconds in a debug build.
@@ -54,7 +54,7 @@ impl Seen {
         let mut stage = Stage::of(plan(workflow), input);
         for turn in turns {
             let Some(command) = turn.command(&mut stage) else { continue };
-            let Ok(decided) = decide(&mut stage.state, command, stage.moment) else { continue };
+            let Ok(decided) = decide(&mut stage.state, command, stage.context) else { continue };
             stage.journal.extend(decided.events);
         }
         let plan = Arc::clone(&stage.state.plan);
@@ -66,20 +66,20 @@ impl Seen {
                 self.fold(&mut folded, event);
             }
             if at == forked_at {
-                self.forked(&folded, stage.moment);
+                self.forked(&folded, stage.context);
             }
         }
     }
 
     /// Forks a thread as it is, and with another output of a completed step.
-    fn forked(&mut self, state: &ThreadState, moment: Moment) {
+    fn forked(&mut self, state: &ThreadState, context: DecisionContext) {
         let completed = state.steps.find(|step| step.status() == StepStatus::Completed);
         let edits = completed.map(|step| (step, Json::null()));
         for edits in [None, edits] {
             let (mut before, mut after) = (state.clone(), state.clone());
             let edits = edits.into_iter().collect();
-            let change = Fork { edits, input: None, who: Who::default() };
-            for event in fork(&mut after, change, moment).unwrap_or_default() {
+            let change = Fork { edits, input: None, actor: Actor::default() };
+            for event in fork(&mut after, change, context).unwrap_or_default() {
                 self.fold(&mut before, &event);
             }
         }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::definition::Plan;
 use crate::machine::{
-    Abort, Ask, AttemptId, Command, Intervention, Moment, Rejection, Report, Resume, Takeover,
-    ThreadState, Who, decide, start,
+    Abort, Actor, AttemptId, Command, DecisionContext, Intervention, Rejection, Report, Request,
+    Resume, Takeover, ThreadState, decide, start,
 };
 use crate::model::{
     Category, Event, EventBody, Failure, Json, Pointer, RecoveryCause, RecoveryStrategy, StepId,
@@ -24,8 +24,8 @@ pub(crate) const fn takeover(cause: RecoveryCause, previous_owner: i64) -> Takeo
 }
 
 /// Returns a request of Ann's as a command.
-pub(crate) fn asked(ask: Ask) -> Command {
-    Command::Ask(ask, Who { by: "ann".to_owned(), ..Who::default() })
+pub(crate) fn asked(ask: Request) -> Command {
+    Command::Request(ask, Actor { by: "ann".to_owned(), ..Actor::default() })
 }
 
 /// The largest output in bytes: larger than any that is not meant to be too large.
@@ -36,7 +36,7 @@ const MAX_EVENT: usize = 1_000;
 pub(crate) struct Stage {
     pub(crate) state: ThreadState,
     pub(crate) journal: Vec<Event>,
-    pub(crate) moment: Moment,
+    pub(crate) context: DecisionContext,
 }
 
 impl Stage {
@@ -53,7 +53,7 @@ impl Stage {
     }
 
     pub(crate) fn of(plan: Arc<Plan>, input: &Value) -> Self {
-        let moment = Moment {
+        let context = DecisionContext {
             now: Timestamp::from_millis(DAWN),
             unit: 0.5,
             max_event: MAX_EVENT,
@@ -72,19 +72,19 @@ impl Stage {
             deadline: None,
             forked_from: None,
         };
-        let (state, first) = start(thread(), plan, body, moment).unwrap();
-        Self { state, journal: vec![first], moment }
+        let (state, first) = start(thread(), plan, body, context).unwrap();
+        Self { state, journal: vec![first], context }
     }
 
     /// Moves the time on.
     pub(crate) fn pass(&mut self, millis: i64) -> &mut Self {
-        self.moment.now = Timestamp::from_millis(self.moment.now.millis() + millis);
+        self.context.now = Timestamp::from_millis(self.context.now.millis() + millis);
         self
     }
 
     /// Decides a command; returns the lines of the events that followed.
     pub(crate) fn decide(&mut self, command: Command) -> Result<Vec<String>, Rejection> {
-        let events = decide(&mut self.state, command, self.moment)?.events;
+        let events = decide(&mut self.state, command, self.context)?.events;
         let lines = events.iter().map(line).collect();
         self.journal.extend(events);
         Ok(lines)
@@ -130,12 +130,12 @@ impl Stage {
 
     #[track_caller]
     pub(crate) fn resume(&mut self) -> Vec<String> {
-        self.decide(asked(Ask::Resume(Resume::default()))).unwrap()
+        self.decide(asked(Request::Resume(Resume::default()))).unwrap()
     }
 
     #[track_caller]
     pub(crate) fn abort(&mut self) -> Vec<String> {
-        self.decide(asked(Ask::Abort(Abort::default()))).unwrap()
+        self.decide(asked(Request::Abort(Abort::default()))).unwrap()
     }
 
     /// Reports the current attempt of a step's compensation.
@@ -157,7 +157,7 @@ impl Stage {
     #[track_caller]
     pub(crate) fn resolve(&mut self, choice: &str) -> Vec<String> {
         let (id, choice) = (self.asked().opened.id.clone(), choice.to_owned());
-        self.decide(asked(Ask::Resolve { id, choice, digest: None })).unwrap()
+        self.decide(asked(Request::Resolve { id, choice, digest: None })).unwrap()
     }
 
     /// Returns the position and the current attempt of a step.

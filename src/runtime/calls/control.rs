@@ -14,8 +14,8 @@ use crate::contract::{
 };
 use crate::model::{Backoff, Json, Namespace, Seq, StepId, ThreadId, millis};
 use crate::runtime::core::Core;
+use crate::runtime::drive::inbox::{Answer, InboxMessage, InboxRequest};
 use crate::runtime::drive::load;
-use crate::runtime::drive::mail::{Answer, Ask, Letter};
 use crate::runtime::settings::{RETRY_AFTER, STORE_PATIENCE};
 use crate::runtime::types::{Control, Invoked, RuntimeError, Signal};
 use crate::store::{Message, Posted};
@@ -30,7 +30,7 @@ pub(in crate::runtime) async fn pause(
     request: ReasonRequest,
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
-    ask(core, thread, (Ask::Pause, "paused"), control.because(request.reason)).await
+    ask(core, thread, (InboxRequest::Pause, "paused"), control.because(request.reason)).await
 }
 
 /// Resumes a thread that has ended without completing, or is paused.
@@ -49,7 +49,11 @@ pub(in crate::runtime) async fn resume(
         check_input(core, &thread.namespace(), (&*plan.await?, input)).await?;
     }
     let plain = from_step.is_none() && skip.is_empty() && input.is_none();
-    let asked = if plain { Ask::Resume } else { Ask::ResumeWith { from_step, skip, input } };
+    let asked = if plain {
+        InboxRequest::Resume
+    } else {
+        InboxRequest::ResumeWith { from_step, skip, input }
+    };
     let invoked = ask(core, thread, (asked, "resumed"), control.because(reason)).await?;
     Ok(Invoked { resumed: true, ..invoked })
 }
@@ -63,7 +67,7 @@ pub(in crate::runtime) async fn abort(
 ) -> Result<Invoked, RuntimeError> {
     let AbortRequest { grace, compensate, reason } = request;
     let grace_ms = millis(grace);
-    let asked = Ask::AbortWith { grace_ms, compensate };
+    let asked = InboxRequest::AbortWith { grace_ms, compensate };
     let action = if compensate { "compensated" } else { "aborted" };
     ask(core, thread, (asked, action), control.because(reason)).await
 }
@@ -75,7 +79,7 @@ pub(in crate::runtime) async fn retry_step(
     step: StepId,
     (request, control): (ReasonRequest, Control),
 ) -> Result<Invoked, RuntimeError> {
-    let asked = (Ask::Retry { step }, "retried");
+    let asked = (InboxRequest::Retry { step }, "retried");
     ask(core, thread, asked, control.because(request.reason)).await
 }
 
@@ -88,7 +92,7 @@ pub(in crate::runtime) async fn skip_step(
 ) -> Result<Invoked, RuntimeError> {
     let SkipRequest { output, reason } = request;
     output.as_ref().map_or(Ok(()), |output| fits(core, output))?;
-    let asked = (Ask::Skip { step, output }, "skipped");
+    let asked = (InboxRequest::Skip { step, output }, "skipped");
     ask(core, thread, asked, control.because(reason)).await
 }
 
@@ -101,7 +105,7 @@ pub(in crate::runtime) async fn edit_step(
 ) -> Result<Invoked, RuntimeError> {
     let EditRequest { output, reason } = request;
     fits(core, &output)?;
-    let asked = (Ask::Edit { step, output }, "edited");
+    let asked = (InboxRequest::Edit { step, output }, "edited");
     ask(core, thread, asked, control.because(reason)).await
 }
 
@@ -116,7 +120,7 @@ pub(in crate::runtime) async fn signal(
     fits(core, &payload)?;
     let idempotency_key = control.idempotency_key.map(|key| format!("{name}:{key}"));
     let control = Control { idempotency_key, ..control };
-    ask(core, thread, (Ask::Signal { name, payload }, "signalled"), control).await
+    ask(core, thread, (InboxRequest::Signal { name, payload }, "signalled"), control).await
 }
 
 /// Decides an intervention; its id names the thread.
@@ -139,7 +143,8 @@ pub(in crate::runtime) async fn resolve(
     let thread = thread.and_then(Result::ok);
     let thread = thread.ok_or(RuntimeError::InterventionNotFound)?;
     let asked =
-        ask(core, &thread, (Ask::Resolve { id, choice, digest }, "resolved"), control).await;
+        ask(core, &thread, (InboxRequest::Resolve { id, choice, digest }, "resolved"), control)
+            .await;
     match asked {
         Err(RuntimeError::ThreadNotFound) => Err(RuntimeError::InterventionNotFound),
         answer => answer,
@@ -178,11 +183,11 @@ fn fits(core: &Core, given: &Json) -> Result<(), RuntimeError> {
 async fn ask(
     core: &Arc<Core>,
     thread: &ThreadId,
-    (ask, action): (Ask, &'static str),
+    (ask, action): (InboxRequest, &'static str),
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
     let Control { by, on_behalf_of, role, reason, if_match, idempotency_key } = control;
-    let letter = Letter { ask, by, reason, if_match, on_behalf_of, role };
+    let letter = InboxMessage { ask, by, reason, if_match, on_behalf_of, role };
     let key = match idempotency_key {
         Some(key) => format!("{action}:{key}"),
         None => core.parts.entropy.uuid(core.parts.clock.now()).to_string(),

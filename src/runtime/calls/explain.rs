@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use super::query::persistently;
 use crate::definition::{self, Allowance, StepIx};
-use crate::explain::{self, Answering, Explanation, Facts, Hands, KnownCircuit, Letter};
+use crate::explain::{self, Answering, Explanation, Facts, Hands, KnownCircuit, PendingMessage};
 use crate::machine::ThreadState;
 use crate::model::{ThreadId, Timestamp};
 use crate::runtime::claim::recoveries;
 use crate::runtime::core::Core;
 use crate::runtime::drive::attempts::circuit_of;
+use crate::runtime::drive::inbox;
 use crate::runtime::drive::load::{LoadError, load_to_show};
-use crate::runtime::drive::mail;
 use crate::runtime::lease::renew::BEATS;
 use crate::runtime::types::RuntimeError;
 use crate::store::{Ownership, ThreadRow};
@@ -147,16 +147,16 @@ fn hands(core: &Core, found: &Found, now: Timestamp) -> Hands {
 }
 
 /// Returns the messages in the thread's inbox.
-async fn letters(core: &Core, found: &Found) -> Result<Vec<Letter>, RuntimeError> {
+async fn letters(core: &Core, found: &Found) -> Result<Vec<PendingMessage>, RuntimeError> {
     if found.ownership.mail == 0 {
         return Ok(Vec::new());
     }
     let thread = &found.row.thread_id;
     let inbox =
         persistently(core, || async { Ok(core.shown.store().inbox(thread).await?) }).await?;
-    let letter = |body: &crate::model::Json| match body.decode::<mail::Letter>() {
-        Ok(letter) => Letter { asks: letter.ask.word(), by: letter.by },
-        Err(_unreadable) => Letter { asks: "something unreadable", by: "?".to_owned() },
+    let letter = |body: &crate::model::Json| match body.decode::<inbox::InboxMessage>() {
+        Ok(letter) => PendingMessage { asks: letter.ask.word(), by: letter.by },
+        Err(_unreadable) => PendingMessage { asks: "something unreadable", by: "?".to_owned() },
     };
     Ok(inbox.iter().take(MAX_LETTERS).map(|message| letter(&message.body)).collect())
 }

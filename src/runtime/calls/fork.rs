@@ -16,7 +16,7 @@ use super::request_hash::hash;
 use super::workflows::check_input;
 use crate::contract::ForkRequest;
 use crate::definition::Plan;
-use crate::machine::{Fork, ForkRejection, Moment, Who, fork as decide_fork};
+use crate::machine::{Actor, DecisionContext, Fork, ForkRejection, fork as decide_fork};
 use crate::model::{
     Fault, Faults, ForkedFrom, Json, Namespace, Pointer, StepId, ThreadId, ThreadStatus,
 };
@@ -121,21 +121,21 @@ async fn make(
         other_start(core, &thread).await?;
         return exists(core, &thread, request).await;
     };
-    let moment = core.moment();
+    let context = core.context();
     // Times in a journal never go back, even if the clock has.
-    let moment = Moment { now: moment.now.max(row.updated_at), ..moment };
+    let context = DecisionContext { now: context.now.max(row.updated_at), ..context };
     let Control { by, on_behalf_of, role, reason, idempotency_key, if_match: _ } = control;
     let from = ForkedFrom {
         thread_id: origin.clone(),
         seq: how.at_seq,
-        at: moment.now,
+        at: context.now,
         by: by.clone(),
         reason: reason.clone(),
     };
     let mut history = History::read(core, &thread, from).await?;
-    let who = Who { by, reason, on_behalf_of, role };
-    let how = checked(core, (&origin.namespace(), &history.state.plan), how, who).await?;
-    let decide = || decide_fork(&mut history.state, how, moment);
+    let actor = Actor { by, reason, on_behalf_of, role };
+    let how = checked(core, (&origin.namespace(), &history.state.plan), how, actor).await?;
+    let decide = || decide_fork(&mut history.state, how, context);
     let decided = core.aside.try_run(&origin.namespace(), decide).await;
     let crowded = |_crowded| RuntimeError::Overloaded { retry_after: RETRY_AFTER };
     let events = decided.map_err(crowded)?.map_err(|fault| refused(&fault))?;
@@ -176,7 +176,7 @@ async fn checked(
     core: &Core,
     (namespace, plan): (&Namespace, &Plan),
     how: ForkRequest,
-    who: Who,
+    actor: Actor,
 ) -> Result<Fork, RuntimeError> {
     if let Some(input) = &how.input {
         check_input(core, namespace, (plan, input)).await?;
@@ -197,7 +197,7 @@ async fn checked(
     };
     let mut edits = how.edits.into_iter().map(place).collect::<Result<Vec<_>, _>>()?;
     edits.sort_by_key(|(at, _)| *at);
-    Ok(Fork { edits, input: how.input, who })
+    Ok(Fork { edits, input: how.input, actor })
 }
 
 fn fault(step: &StepId, detail: String) -> Fault {

@@ -101,7 +101,7 @@ async fn create(
     source: &Source,
     (input, request): (Json, &Request),
 ) -> Result<(ThreadId, Made), RuntimeError> {
-    let moment = core.moment();
+    let context = core.context();
     let thread = match &invoke.request.thread_id {
         Some(chosen) => chosen.clone(),
         None => generated(core, &invoke.namespace)?,
@@ -126,7 +126,7 @@ async fn create(
         deadline: None,
         forked_from: None,
     };
-    let made = start(thread.clone(), Arc::clone(&source.plan), body, moment);
+    let made = start(thread.clone(), Arc::clone(&source.plan), body, context);
     let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
     let mut begun = Decided { events: vec![first], ..Decided::default() };
     // A start cannot open interventions: a thread that may ask people is claimed before it goes on.

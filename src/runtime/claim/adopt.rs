@@ -118,7 +118,7 @@ impl Adoption {
         let inbox = self.persistently(|| async {
             Ok(core
                 .store()
-                .inbox_of(&claimed.thread_id, crate::runtime::drive::mail::STOOD_KEY)
+                .inbox_of(&claimed.thread_id, crate::runtime::drive::inbox::STOOD_KEY)
                 .await?)
         });
         let messages = inbox.await?.unwrap_or_else(|error| {
@@ -128,7 +128,7 @@ impl Adoption {
         Some(
             messages
                 .iter()
-                .filter_map(crate::runtime::drive::mail::stood)
+                .filter_map(crate::runtime::drive::inbox::stood)
                 .max_by_key(|stood| stood.at),
         )
     }

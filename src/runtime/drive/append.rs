@@ -13,7 +13,7 @@ use crate::store::{Append, Disposition, Side, Write, WriteOutcome};
 
 /// The driver's situation after an append.
 #[derive(Debug)]
-pub(in crate::runtime) enum Standing {
+pub(in crate::runtime) enum AppendResult {
     /// The driver goes on, with the effects of what is durable now.
     Driving(Vec<Effect>),
     /// The thread was released with the append: it has ended, or is parked.
@@ -24,7 +24,7 @@ pub(in crate::runtime) enum Standing {
 
 impl Driver {
     /// Appends a commit and waits until it is durable.
-    pub(in crate::runtime) async fn append(&mut self, commit: Commit) -> Standing {
+    pub(in crate::runtime) async fn append(&mut self, commit: Commit) -> AppendResult {
         let disposition = self.disposition();
         let thread = self.state.thread_id.clone();
         let prev = self.state.last_seq - count(&commit.events);
@@ -60,7 +60,7 @@ impl Driver {
                     (self.suspect, self.cleared) = (None, false);
                 }
                 match disposition {
-                    Disposition::Keep => Standing::Driving(commit.effects),
+                    Disposition::Keep => AppendResult::Driving(commit.effects),
                     Disposition::Release { .. } | Disposition::SetAside { .. } => {
                         if self.mail {
                             self.core.nudge.notify_one();
@@ -68,7 +68,7 @@ impl Driver {
                         if self.core.draining.is_cancelled() {
                             self.core.feed.hints.work();
                         }
-                        Standing::Released
+                        AppendResult::Released
                     }
                 }
             }
@@ -83,15 +83,15 @@ impl Driver {
                 // Or the journal lost its tail in a failover: then the thread is still ours, to be
                 // reloaded.
                 self.core.doubt.store(true, Ordering::Release);
-                Standing::Lost
+                AppendResult::Lost
             }
             // An append names no definition.
-            Committed::Lost | Committed::DefinitionMissing(_) => Standing::Lost,
+            Committed::Lost | Committed::DefinitionMissing(_) => AppendResult::Lost,
             refused @ (Committed::Answered(WriteOutcome::Refused) | Committed::Refused(_)) => {
                 tracing::error!(%thread, ?refused, "an append was refused; it is tried again later");
                 let mine = (&thread, self.epoch);
                 super::release::release_for_a_moment(&self.core, &self.authority, mine).await;
-                Standing::Lost
+                AppendResult::Lost
             }
         }
     }

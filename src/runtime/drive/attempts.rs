@@ -174,7 +174,7 @@ fn fill_in(
         step_id: planned.id.clone(),
         number,
         work,
-        rounds: state.steps[step].rounds,
+        compensation_epoch: state.steps[step].compensation_epoch,
         action: Arc::clone(&planned.action),
         with,
         holds_secrets: planned.with.uses_secrets().next().is_some(),

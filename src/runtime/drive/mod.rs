@@ -9,8 +9,8 @@ pub(super) mod commit;
 pub(super) mod count;
 
 pub(super) mod driver;
+pub(super) mod inbox;
 pub(super) mod load;
-pub(super) mod mail;
 pub(super) mod outcome;
 pub(super) mod plans;
 pub(super) mod pulses;

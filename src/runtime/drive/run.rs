@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::admission::Lack;
-use super::append::Standing;
+use super::append::AppendResult;
 use super::attempts::perform;
 use super::commit::Commit;
 use super::driver::{Driver, Woken};
-use super::mail;
+use super::inbox;
 use super::outcome::{Message, Outcome};
 use super::release::release_for_a_moment;
-use crate::machine::{Command, Effect, Moment};
+use crate::machine::{Command, DecisionContext, Effect};
 use crate::runtime::claim::recoveries;
 use crate::runtime::settings::MAX_COMMIT_BYTES;
 use crate::store::Disposition;
@@ -35,17 +35,17 @@ impl Driver {
                 effects = Vec::new();
                 continue;
             }
-            let standing = self.append(commit).await;
-            if !matches!(standing, Standing::Lost)
+            let result = self.append(commit).await;
+            if !matches!(result, AppendResult::Lost)
                 && let Some(recovering) = self.recovering.take()
                 && !recoveries::conclude(&self, &recovering)
             {
                 let mine = (&self.state.thread_id, self.epoch);
                 return release_for_a_moment(&self.core, &self.authority, mine).await;
             }
-            match standing {
-                Standing::Driving(durable) => effects = durable,
-                Standing::Released | Standing::Lost => return,
+            match result {
+                AppendResult::Driving(durable) => effects = durable,
+                AppendResult::Released | AppendResult::Lost => return,
             }
         }
     }
@@ -59,26 +59,26 @@ impl Driver {
         if matches!(command, Command::Condemn { .. }) {
             // Nothing else is looked at before the thread is paused.
             self.decide(command, commit).await;
-            mail::take_stood(self, commit).await;
-            return mail::take(self, commit, None).await;
+            inbox::take_stood(self, commit).await;
+            return inbox::take(self, commit, None).await;
         }
         if matches!(command, Command::Recover(_)) {
             // The takeover is decided first, and lost attempts are started again last, so that
             // attempts started by messages do not count as lost. A caller who saw the thread just
             // before the takeover has seen everything that was done to it.
             let seen = self.state.last_seq;
-            let still = Moment { may_start: false, ..self.core.moment() };
+            let still = DecisionContext { may_start: false, ..self.core.context() };
             if let Ok(decided) = self.core.decide_at(&mut self.state, command, still).await {
                 self.unfinished |= decided.unfinished;
                 commit.add(decided);
             }
             let taken_over = (self.state.last_seq == seen + 1).then_some(seen);
-            mail::take(self, commit, taken_over).await;
+            inbox::take(self, commit, taken_over).await;
             return self.decide(Command::Advance, commit).await;
         }
         let idle = !self.state.has_running();
         let interrupted = self.state.interrupted;
-        mail::take(self, commit, None).await;
+        inbox::take(self, commit, None).await;
         let fresh = idle && self.state.has_running();
         // A step that a message has just completed clears the thread of its losses.
         let cleared = self.state.interrupted < interrupted;
@@ -131,7 +131,7 @@ impl Driver {
             self.swell(commit.output_bytes.saturating_sub(before));
         }
         if self.mail {
-            mail::take(self, commit, None).await;
+            inbox::take(self, commit, None).await;
         }
         if self.unfinished && self.may_grow() {
             self.unfinished = false;

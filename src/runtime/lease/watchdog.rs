@@ -17,7 +17,7 @@ use super::roster::{Activity, LOOK, Standing};
 use super::stood::Stood;
 use crate::model::{Json, ThreadId, millis};
 use crate::runtime::core::Core;
-use crate::runtime::drive::mail::{Ask, Letter, STOOD_KEY};
+use crate::runtime::drive::inbox::{InboxMessage, InboxRequest, STOOD_KEY};
 use crate::store::{Message, StoreError};
 
 /// The shortest stand that ends a process, however short its lease is: on a busy machine the load
@@ -133,8 +133,8 @@ async fn post(
     let incarnation = core.authority().incarnation;
     let for_ms = millis(stood);
     let at = core.parts.clock.now();
-    let letter = Letter {
-        ask: Ask::Stood(Stood { incarnation, for_ms, loading, at }),
+    let letter = InboxMessage {
+        ask: InboxRequest::Stood(Stood { incarnation, for_ms, loading, at }),
         by: BY.to_owned(),
         reason: None,
         if_match: None,

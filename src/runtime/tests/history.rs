@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::watched::Watched;
 use crate::definition::Plan;
 use crate::machine::{
-    Ask, AttemptId, Command, Moment, Report, Resume, SNAPSHOT_VERSION, ThreadState, Who, decide,
-    snapshot, start,
+    Actor, AttemptId, Command, DecisionContext, Report, Request, Resume, SNAPSHOT_VERSION,
+    ThreadState, decide, snapshot, start,
 };
 use crate::model::{
     Category, Event, Failure, Json, Pointer, Seq, StepStatus, ThreadId, ThreadStatus, Timeouts,
@@ -25,7 +25,7 @@ use crate::store::{
 pub(super) struct History {
     pub(super) appends: Vec<Vec<Event>>,
     state: ThreadState,
-    moment: Moment,
+    context: DecisionContext,
 }
 
 impl History {
@@ -34,7 +34,7 @@ impl History {
         let workflow = json!({ "name": "w", "steps": steps });
         let plan = Plan::parse(&json_of(&workflow), &Pointer::root()).unwrap();
         let now = Timestamp::from_millis(1_700_000_000_000);
-        let moment = Moment {
+        let context = DecisionContext {
             now,
             unit: 0.5,
             max_event: 1 << 20,
@@ -53,8 +53,8 @@ impl History {
             deadline: None,
             forked_from: None,
         };
-        let (state, first) = start(thread(id), Arc::new(plan), body, moment).unwrap();
-        let mut history = Self { appends: vec![vec![first]], state, moment };
+        let (state, first) = start(thread(id), Arc::new(plan), body, context).unwrap();
+        let mut history = Self { appends: vec![vec![first]], state, context };
         history.decide(Command::Advance);
         history
     }
@@ -89,9 +89,9 @@ impl History {
         );
         while history.live().last_seq < events {
             if history.live().status == ThreadStatus::Failed {
-                history.decide(Command::Ask(
-                    Ask::Resume(Resume::default()),
-                    Who { by: "ann".to_owned(), ..Who::default() },
+                history.decide(Command::Request(
+                    Request::Resume(Resume::default()),
+                    Actor { by: "ann".to_owned(), ..Actor::default() },
                 ));
             } else {
                 history.fail(0);
@@ -125,8 +125,8 @@ impl History {
     }
 
     pub(super) fn decide(&mut self, command: Command) {
-        self.moment.now = Timestamp::from_millis(self.moment.now.millis() + 10);
-        let events = decide(&mut self.state, command, self.moment).unwrap().events;
+        self.context.now = Timestamp::from_millis(self.context.now.millis() + 10);
+        let events = decide(&mut self.state, command, self.context).unwrap().events;
         self.appends.push(events);
     }
 
@@ -149,7 +149,7 @@ impl History {
         });
         if self.live().steps[step].status() == StepStatus::Retrying {
             let due = self.live().next_wake().unwrap();
-            self.moment.now = due.max(self.moment.now);
+            self.context.now = due.max(self.context.now);
             self.decide(Command::Advance);
         }
     }

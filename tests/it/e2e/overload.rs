@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rethread::app::SystemClock;
 use rethread::definition::Plan;
-use rethread::machine::{Moment, start};
+use rethread::machine::{DecisionContext, start};
 use rethread::model::{Clock, Json, Pointer, ThreadId, Timeouts, WorkflowRef, WorkflowStart};
 use rethread::store::{
     Disposition, PostgresSettings, PostgresStore, Records, SqliteStore, Start, Store, Summary,
@@ -95,7 +95,7 @@ fn waiting(plan: &Arc<Plan>, number: usize, now: rethread::model::Timestamp) -> 
         forked_from: None,
     };
     let thread = ThreadId::parse(&format!("t{number}")).unwrap();
-    let moment = Moment {
+    let moment = DecisionContext {
         now,
         unit: 0.0,
         max_event: 1 << 20,

@@ -219,7 +219,7 @@ impl Journal {
                 self.resumes += 1;
                 self.paused = false;
                 self.failures.clear();
-                if self.state.as_ref().is_none_or(|state| state.undoing.is_none()) {
+                if self.state.as_ref().is_none_or(|state| state.compensation_reason.is_none()) {
                     self.begin_again();
                 }
                 self.got_on();

@@ -120,7 +120,9 @@ fn fold(drawn: &Drawn, thread: &ThreadId, events: &[String]) -> Result<ThreadSta
             need(completions.remove(&at) == Some(1), "what was undone had not completed once")?;
             undone.push(at);
         }
-        if matches!(event.body, EventBody::WorkflowResumed(_)) && state.undoing.is_none() {
+        if matches!(event.body, EventBody::WorkflowResumed(_))
+            && state.compensation_reason.is_none()
+        {
             for at in undone.drain(..).flat_map(|at| state.plan.after(at)) {
                 completions.remove(&at);
             }
@@ -189,8 +191,11 @@ fn undone(world: &World, drawn: &Drawn, state: &ThreadState) -> Result<(), Strin
         need(!left || stays(drawn), &format!("s{at} is not undone"))?;
         if step.status() == StepStatus::Compensated {
             need(undoable && !stays(drawn), &format!("s{at} cannot be undone"))?;
-            let round =
-                if step.rounds == 0 { String::new() } else { format!("/{}", step.rounds + 1) };
+            let round = if step.compensation_epoch == 0 {
+                String::new()
+            } else {
+                format!("/{}", step.compensation_epoch + 1)
+            };
             let key = format!("{}/s{at}{round}/compensate", state.thread_id);
             let effects = world.audit().effects.get(&key).copied().unwrap_or(0);
             need(

@@ -35,7 +35,7 @@ impl Reader<'_> {
         fact: &OnStep<CompensationStart>,
         at: Timestamp,
     ) -> Result<(), &'static str> {
-        if !self.undoing {
+        if !self.compensation_reason {
             self.turn(fact, at)?;
         }
         need(!self.paused && !self.ended, "a paused thread undoes nothing")?;
@@ -72,7 +72,7 @@ impl Reader<'_> {
             need(!still || late, "running attempts are waited for, until the deadline")?;
         }
         need(self.open.is_empty(), "whoever was asked need not answer any more")?;
-        (self.ended, self.paused, self.undoing) = (false, false, true);
+        (self.ended, self.paused, self.compensation_reason) = (false, false, true);
         self.stopping = false;
         self.stop();
         for step in &mut self.steps {
@@ -85,7 +85,10 @@ impl Reader<'_> {
     pub(super) fn undone(&mut self, id: &StepId, attempt: u32) -> Result<&mut Step, &'static str> {
         let at = self.plan.find(id.as_str()).ok_or("a step of the plan")?;
         let step = &mut self.steps[at];
-        need(self.undoing && step.place == Place::Completed, "it completed, and is not undone")?;
+        need(
+            self.compensation_reason && step.place == Place::Completed,
+            "it completed, and is not undone",
+        )?;
         let current = step.undo == Undo::Running && step.undo_attempts == attempt;
         need(current, "the current attempt of the compensation")?;
         Ok(step)
@@ -114,7 +117,7 @@ impl Reader<'_> {
     pub(super) fn tells(&self, told: Option<&Compensation>) -> Result<(), &'static str> {
         let Some(told) = told else {
             let none = self.undoable(&[Place::Compensated]).is_empty();
-            return need(none && !self.undoing, "it says what was undone");
+            return need(none && !self.compensation_reason, "it says what was undone");
         };
         let ids = |places: &[Place]| {
             let found = self.undoable(places).into_iter();

@@ -194,7 +194,7 @@ mod tests {
 
     use super::*;
     use crate::definition::Plan;
-    use crate::machine::{Moment, start};
+    use crate::machine::{DecisionContext, start};
     use crate::model::{Json, Pointer, Timeouts, WorkflowRef, WorkflowStart};
 
     /// Returns a thread that has just begun, and its first event with an input of so many bytes.
@@ -214,7 +214,7 @@ mod tests {
         };
         let now = Timestamp::from_millis(1);
         let timeouts = Timeouts::AS_WRITTEN;
-        let moment = Moment {
+        let context = DecisionContext {
             now,
             unit: 0.0,
             max_event: 1 << 20,
@@ -222,7 +222,7 @@ mod tests {
             may_start: true,
             timeouts,
         };
-        start(ThreadId::parse("t").unwrap(), Arc::new(plan), body, moment).unwrap()
+        start(ThreadId::parse("t").unwrap(), Arc::new(plan), body, context).unwrap()
     }
 
     #[test]

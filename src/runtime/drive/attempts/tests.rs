@@ -80,7 +80,7 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Dura
         holds_secrets: false,
         traceparent: None,
         work: Work::Own,
-        rounds: 0,
+        compensation_epoch: 0,
         pulse: Pulse::default(),
     };
     let begun = Instant::now();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
 use super::driver::Driver;
-use crate::machine::{self, Command, Rejection, Resume, Who};
+use crate::machine::{self, Actor, Command, Rejection, Resume};
 use crate::model::{Json, Role, Seq, StepId, StepStatus, ThreadStatus};
 use crate::runtime::lease::stood::Stood;
 use crate::store::Message;
@@ -17,27 +17,27 @@ pub(in crate::runtime) const STOOD_KEY: &str = "stood:";
 
 /// Returns the record of a thread that stood, if the message is such a report.
 pub(in crate::runtime) fn stood(message: &Message) -> Option<Stood> {
-    let letter = message.key.starts_with(STOOD_KEY).then(|| message.body.decode::<Letter>());
+    let letter = message.key.starts_with(STOOD_KEY).then(|| message.body.decode::<InboxMessage>());
     match letter?.ok()?.ask {
-        Ask::Stood(stood) => Some(stood),
-        Ask::Pause
-        | Ask::Resume
-        | Ask::ResumeWith { .. }
-        | Ask::Abort
-        | Ask::AbortWith { .. }
-        | Ask::Retry { .. }
-        | Ask::Skip { .. }
-        | Ask::Edit { .. }
-        | Ask::Signal { .. }
-        | Ask::Resolve { .. } => None,
+        InboxRequest::Stood(stood) => Some(stood),
+        InboxRequest::Pause
+        | InboxRequest::Resume
+        | InboxRequest::ResumeWith { .. }
+        | InboxRequest::Abort
+        | InboxRequest::AbortWith { .. }
+        | InboxRequest::Retry { .. }
+        | InboxRequest::Skip { .. }
+        | InboxRequest::Edit { .. }
+        | InboxRequest::Signal { .. }
+        | InboxRequest::Resolve { .. } => None,
     }
 }
 
 /// The body of a message: a request to the thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::runtime) struct Letter {
+pub(in crate::runtime) struct InboxMessage {
     /// The request.
-    pub(in crate::runtime) ask: Ask,
+    pub(in crate::runtime) ask: InboxRequest,
     /// The actor.
     pub(in crate::runtime) by: String,
     /// The reason.
@@ -56,7 +56,7 @@ pub(in crate::runtime) struct Letter {
 /// earlier versions stay readable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::runtime) enum Ask {
+pub(in crate::runtime) enum InboxRequest {
     Pause,
     Resume,
     ResumeWith {
@@ -95,7 +95,7 @@ pub(in crate::runtime) enum Ask {
     Stood(Stood),
 }
 
-impl Ask {
+impl InboxRequest {
     /// Returns the request in a word.
     pub(in crate::runtime) const fn word(&self) -> &'static str {
         match self {
@@ -171,7 +171,7 @@ pub(in crate::runtime) async fn take(
     // in.
     messages.sort_by_key(|message| stood(message).is_none());
     for message in messages {
-        let answer = match message.body.decode::<Letter>() {
+        let answer = match message.body.decode::<InboxMessage>() {
             Ok(mut letter) => {
                 if taken_over == letter.if_match.map(|seen| (seen, driver.state.last_seq)) {
                     letter.if_match = None;
@@ -203,21 +203,21 @@ pub(in crate::runtime) async fn take_stood(driver: &Driver, commit: &mut Commit)
     }
 }
 
-async fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Answer {
+async fn answer(driver: &mut Driver, letter: InboxMessage, commit: &mut Commit) -> Answer {
     let last_seq = driver.state.last_seq;
     if letter.if_match.is_some_and(|seen| seen != last_seq) {
         return Answer::Changed { last_seq };
     }
-    let Letter { ask, by, reason, on_behalf_of, role, if_match: _ } = letter;
-    let who = Who { by, reason, on_behalf_of, role };
-    if let Ask::Stood(stood) = ask {
+    let InboxMessage { ask, by, reason, on_behalf_of, role, if_match: _ } = letter;
+    let actor = Actor { by, reason, on_behalf_of, role };
+    if let InboxRequest::Stood(stood) = ask {
         return condemned(driver, stood, commit).await;
     }
     let ask = match placed(driver, ask) {
         Ok(ask) => ask,
         Err(step) => return Answer::NoStep { step },
     };
-    match driver.core.decide(&mut driver.state, Command::Ask(ask, who)).await {
+    match driver.core.decide(&mut driver.state, Command::Request(ask, actor)).await {
         Ok(decided) => {
             driver.unfinished |= decided.unfinished;
             commit.add(decided);
@@ -229,7 +229,7 @@ async fn answer(driver: &mut Driver, letter: Letter, commit: &mut Commit) -> Ans
         Err(Rejection::NoIntervention) => Answer::NoIntervention,
         Err(Rejection::Resolved { choice, by }) => Answer::Resolved { choice, by },
         Err(Rejection::NothingToCompensate) => Answer::NothingToCompensate,
-        Err(Rejection::Undoing) => Answer::Compensating,
+        Err(Rejection::Compensating) => Answer::Compensating,
         Err(Rejection::OtherDigest(digest)) => Answer::OtherDigest { digest },
         Err(Rejection::TooManySignals) => Answer::TooManySignals,
         Err(Rejection::NoSuchChoice(choices)) => Answer::NoSuchChoice { choices },
@@ -246,26 +246,34 @@ async fn condemned(driver: &mut Driver, stood: Stood, commit: &mut Commit) -> An
 }
 
 /// Converts the request's step ids into places in the plan; fails with the step that is not there.
-fn placed(driver: &Driver, ask: Ask) -> Result<machine::Ask, StepId> {
+fn placed(driver: &Driver, ask: InboxRequest) -> Result<machine::Request, StepId> {
     let place = |step: StepId| driver.state.plan.find(step.as_str()).ok_or(step);
     Ok(match ask {
         // `Stood` is answered by `condemned` before, and never gets here.
-        Ask::Pause | Ask::Stood(_) => machine::Ask::Pause,
-        Ask::Resume => machine::Ask::Resume(Resume::default()),
-        Ask::ResumeWith { from_step, skip, input } => machine::Ask::Resume(Resume {
+        InboxRequest::Pause | InboxRequest::Stood(_) => machine::Request::Pause,
+        InboxRequest::Resume => machine::Request::Resume(Resume::default()),
+        InboxRequest::ResumeWith { from_step, skip, input } => machine::Request::Resume(Resume {
             from_step: from_step.map(place).transpose()?,
             skip: skip.into_iter().map(place).collect::<Result<_, _>>()?,
             input,
         }),
-        Ask::Abort => machine::Ask::Abort(machine::Abort::default()),
-        Ask::AbortWith { grace_ms, compensate } => machine::Ask::Abort(machine::Abort {
-            grace: Duration::from_millis(grace_ms),
-            compensate,
-        }),
-        Ask::Retry { step } => machine::Ask::Retry { step: place(step)? },
-        Ask::Skip { step, output } => machine::Ask::Skip { step: place(step)?, output },
-        Ask::Edit { step, output } => machine::Ask::Edit { step: place(step)?, output },
-        Ask::Signal { name, payload } => machine::Ask::Signal { name, payload },
-        Ask::Resolve { id, choice, digest } => machine::Ask::Resolve { id, choice, digest },
+        InboxRequest::Abort => machine::Request::Abort(machine::Abort::default()),
+        InboxRequest::AbortWith { grace_ms, compensate } => {
+            machine::Request::Abort(machine::Abort {
+                grace: Duration::from_millis(grace_ms),
+                compensate,
+            })
+        }
+        InboxRequest::Retry { step } => machine::Request::Retry { step: place(step)? },
+        InboxRequest::Skip { step, output } => {
+            machine::Request::Skip { step: place(step)?, output }
+        }
+        InboxRequest::Edit { step, output } => {
+            machine::Request::Edit { step: place(step)?, output }
+        }
+        InboxRequest::Signal { name, payload } => machine::Request::Signal { name, payload },
+        InboxRequest::Resolve { id, choice, digest } => {
+            machine::Request::Resolve { id, choice, digest }
+        }
     })
 }
