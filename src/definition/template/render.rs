@@ -96,7 +96,8 @@ impl<'a> Filler<'a> {
         {
             lookup.read += error.message.len().saturating_mul(ENCODING);
         }
-        if lookup.read > self.readable {
+        // One reference may read a path of large values, so none is begun once nothing is left.
+        if lookup.read >= self.readable {
             return Err(Unfilled::TooLong);
         }
         let found = reference.resolve(self.scope, &mut |text, path| lookup.follow(text, path));

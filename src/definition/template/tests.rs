@@ -246,6 +246,16 @@ fn references_that_make_too_much_work_are_given_up() {
     }
 }
 
+#[test]
+fn once_the_allowance_is_used_not_even_one_reference_is_followed() {
+    let template = compile(r#""{input.repo}""#).unwrap();
+    crate::definition::within(crate::definition::Allowance::LOOK, || {
+        assert!(template.render(&data(), 1 << 20).is_ok());
+        crate::definition::allowance::fill(usize::MAX);
+        assert_eq!(template.render(&data(), 1 << 20).err(), Some(Unfilled::TooLong));
+    });
+}
+
 fn any_json() -> impl Strategy<Value = serde_json::Value> {
     use serde_json::Value;
     let leaf = prop_oneof![
