@@ -1,7 +1,7 @@
 //! Deletes threads and keys.
 //!
 //! No statement deletes more than it can within `statement_timeout`: threads are weighed first, and a
-//! large one is only marked. Nobody sees a marked thread, and [`super::sweep`] removes it part by part.
+//! large one is only marked. Nobody sees a marked thread, and `sweep` removes it part by part.
 
 use async_trait::async_trait;
 
