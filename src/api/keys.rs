@@ -68,6 +68,11 @@ fn told<'a>(keys: impl Iterator<Item = &'a ApiKey>) -> String {
     told.take(MOST_NAMED).collect::<Vec<_>>().join(", ")
 }
 
+fn gained(before: &[ApiKey], now: &[ApiKey]) -> Option<String> {
+    let gained = told(now.iter().filter(|key| key.has_gained(before)));
+    Some(gained).filter(|names| !names.is_empty())
+}
+
 /// The most keys that are named of the new ones, and of the removed ones.
 const MOST_NAMED: usize = 20;
 
@@ -101,6 +106,11 @@ impl Keys {
         Self { tokens: true, ..self }
     }
 
+    /// Names those of these keys that would have more rights than now, or other ones.
+    pub fn gained(&self, now: &[ApiKey]) -> Option<String> {
+        gained(&self.taken.borrow(), now)
+    }
+
     /// Accepts these keys instead, from the next request on, and describes the change. Streams of
     /// removed keys end.
     pub fn replace(&self, keys: Vec<ApiKey>) -> KeyChange {
@@ -111,8 +121,7 @@ impl Keys {
             |from: &[ApiKey], of: &[ApiKey]| told(of.iter().filter(|key| !from.contains(key)));
         let detail =
             format!("taken away: {}; added: {}", missing(&now, &before), missing(&before, &now));
-        let gained = told(now.iter().filter(|key| key.has_gained(&before)));
-        KeyChange { detail, gained: Some(gained).filter(|names| !names.is_empty()) }
+        KeyChange { detail, gained: gained(&before, &now) }
     }
 
     /// Notes that newer keys cannot be read: those from before stay, and `/health` warns.

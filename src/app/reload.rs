@@ -46,7 +46,7 @@ impl Reloading {
         started_with: &[ApiKey],
         (reload, hangups): (Reload, Arc<Notify>),
     ) -> Self {
-        let first = read(&reload, Reload::first).await.ok();
+        let first = read(&reload).await.ok();
         let own = first.as_ref().map(|read| {
             started_with.iter().filter(|key| !read.api_keys.contains(key)).cloned().collect()
         });
@@ -69,7 +69,7 @@ impl Reloading {
             } else if !self.changed().await {
                 continue;
             }
-            match read(&self.reload, Reload::read).await {
+            match read(&self.reload).await {
                 Ok(read) => self.take(read, hung_up).await,
                 Err(error) => self.refuse(&error).await,
             }
@@ -110,8 +110,22 @@ impl Reloading {
             let nobody = "no keys are left, which would let everybody in".to_owned();
             return self.refuse(&ConfigError::one(nobody)).await;
         }
+        if let Some(fault) = read.cut_off.and_then(|fault| self.cut_off(&fault, &keys)) {
+            return self.refuse(&fault).await;
+        }
         tracing::info!(keys = keys.len(), "API keys are read again");
         self.replace(keys).await;
+    }
+
+    /// Returns why keys of a file that may be cut off are not taken: the rest of its last line may have
+    /// meant less.
+    fn cut_off(&self, fault: &str, keys: &[api::ApiKey]) -> Option<ConfigError> {
+        let Some(gained) = self.keys.gained(keys) else {
+            tracing::warn!(fault, "the file of API keys is taken all the same");
+            return None;
+        };
+        let fault = format!("{fault}, and {gained} would have more rights than before");
+        Some(ConfigError::one(fault))
     }
 
     async fn replace(&self, keys: Vec<api::ApiKey>) {
@@ -151,12 +165,9 @@ async fn print(file: &Path) -> Option<Print> {
 }
 
 /// Reads off the workers: a file may lie on a disk that does not answer.
-async fn read(
-    reload: &Reload,
-    way: fn(&Reload) -> Result<Reloaded, ConfigError>,
-) -> Result<Reloaded, ConfigError> {
+async fn read(reload: &Reload) -> Result<Reloaded, ConfigError> {
     let reload = reload.clone();
-    let read = tokio::task::spawn_blocking(move || way(&reload)).await;
+    let read = tokio::task::spawn_blocking(move || reload.read()).await;
     read.unwrap_or_else(|_| Err(ConfigError::one("the reading broke off".to_owned())))
 }
 

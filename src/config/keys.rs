@@ -52,26 +52,13 @@ pub(super) fn key_file(text: &str) -> Option<&Path> {
 /// end is warned about.
 pub(super) fn read_api_keys(text: &str, notices: &mut Vec<Notice>) -> Result<Vec<ApiKey>, String> {
     let (keys, cut_off) = read_whole(text, notices)?;
-    if let Some(fault) = cut_off {
-        notices.push(Notice::warn(fault));
-    }
+    notices.extend(cut_off.map(Notice::warn));
     Ok(keys)
 }
 
-/// Reads keys again, which may be while their file is written: it is whole only once its last line has
-/// an end. What is left of a line means something else (without a role, the key is an admin's).
-pub(super) fn read_api_keys_again(
-    text: &str,
-    notices: &mut Vec<Notice>,
-) -> Result<Vec<ApiKey>, String> {
-    match read_whole(text, notices)? {
-        (keys, None) => Ok(keys),
-        (_, Some(fault)) => Err(fault),
-    }
-}
-
-/// Reads keys, and says by what their file seems to be cut off.
-fn read_whole(
+/// Reads keys, and says by what their file seems to be cut off: the rest of a line may have meant less
+/// (without a role, a key is an admin's).
+pub(super) fn read_whole(
     text: &str,
     notices: &mut Vec<Notice>,
 ) -> Result<(Vec<ApiKey>, Option<String>), String> {
@@ -88,8 +75,7 @@ fn read_whole(
     }
     let cut_off = (!content.ends_with('\n')).then(|| {
         format!(
-            "the last line of file \"{}\" does not end with a newline: it may be cut off, and is not \
-             taken when the file is read again",
+            "the last line of file \"{}\" does not end with a newline: it may be cut off",
             path.display()
         )
     });
@@ -229,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_off_is_warned_about_and_never_taken_again() {
+    fn a_file_that_may_be_cut_off_is_told_from_a_whole_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         let at = format!("@{}", path.display());
@@ -237,18 +223,18 @@ mod tests {
         let last = whole.find("viewer").unwrap();
         for end in last + 1..whole.len() {
             std::fs::write(&path, &whole[..end]).unwrap();
-            assert!(read_api_keys_again(&at, &mut Vec::new()).is_err(), "{end}");
+            let read = read_whole(&at, &mut Vec::new());
+            assert!(read.is_err() || read.is_ok_and(|(_, cut_off)| cut_off.is_some()), "{end}");
         }
         let mut notices = Vec::new();
         assert_eq!(read_api_keys(&at, &mut notices).unwrap().len(), 2);
         assert!(notices[0].text.contains("does not end with a newline"));
         std::fs::write(&path, whole).unwrap();
         let mut notices = Vec::new();
-        assert_eq!(read_api_keys_again(&at, &mut notices).unwrap().len(), 2);
         assert_eq!(read_api_keys(&at, &mut notices).unwrap().len(), 2);
         assert!(notices.is_empty());
         // Text that is no file has no lines.
-        assert_eq!(read_api_keys_again("a:0123456789abcdef", &mut notices).unwrap().len(), 1);
+        assert_eq!(read_whole("a:0123456789abcdef", &mut notices).unwrap().1, None);
     }
 
     #[test]

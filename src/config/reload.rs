@@ -22,6 +22,8 @@ pub struct Reload {
 pub struct Reloaded {
     /// The API keys of callers.
     pub api_keys: Vec<ApiKey>,
+    /// By what the file of keys seems to be cut off; `None` if it is whole.
+    pub cut_off: Option<String>,
     /// The file that holds the keys, if one does.
     pub key_file: Option<PathBuf>,
     /// The settings of the log.
@@ -42,34 +44,27 @@ impl Reload {
         Self { log_default: Some(filter.to_owned()), ..self }
     }
 
-    /// Reads the keys and the settings of the log as they are at the start.
-    pub fn first(&self) -> Result<Reloaded, ConfigError> {
-        self.read_by(keys::read_api_keys)
-    }
-
-    /// Reads the keys and the settings of the log again. A file of keys may be half written.
+    /// Reads the keys and the settings of the log as they are now.
     pub fn read(&self) -> Result<Reloaded, ConfigError> {
-        self.read_by(keys::read_api_keys_again)
-    }
-
-    fn read_by(
-        &self,
-        read_keys: fn(&str, &mut Vec<Notice>) -> Result<Vec<ApiKey>, String>,
-    ) -> Result<Reloaded, ConfigError> {
         let mut values = Values::resolve(&self.flags, &self.environment)?;
         if let Some(filter) = &self.log_default {
             values.set_default("log", filter);
         }
         let mut notices = Vec::new();
         let mut reader = Reader { values: &values, faults: Vec::new() };
-        let api_keys =
-            reader.read_optional("api_keys", keys::ALLOWED, |text| read_keys(text, &mut notices));
+        let mut cut_off = None;
+        let api_keys = reader.read_optional("api_keys", keys::ALLOWED, |text| {
+            let (read, fault) = keys::read_whole(text, &mut notices)?;
+            cut_off = fault;
+            Ok(read)
+        });
         let log = reader.log();
         let text = values.get("api_keys").and_then(|value| value.text.as_deref());
         let key_file = text.and_then(keys::key_file).map(ToOwned::to_owned);
         match (api_keys, log) {
             (Ok(api_keys), Some(log)) if reader.faults.is_empty() => {
-                Ok(Reloaded { api_keys: api_keys.unwrap_or_default(), key_file, log, notices })
+                let api_keys = api_keys.unwrap_or_default();
+                Ok(Reloaded { api_keys, cut_off, key_file, log, notices })
             }
             _ => Err(ConfigError { faults: reader.faults }),
         }

@@ -279,6 +279,8 @@ async fn keys_change_with_their_file_and_a_broken_file_changes_nothing() {
     };
     until_logged("does not end with a newline").await;
     forbidden(&new.post("/workflows", &sleeper()).await, "admin");
+    std::fs::write(&file, format!("# no end\n{}", key("new", "reader"))).unwrap();
+    until_logged("is taken all the same").await;
     std::fs::write(&file, "new\n").unwrap();
     until_logged("has no colon").await;
     let health = new.get("/health").await.expect(200).json();
