@@ -1,29 +1,27 @@
-//! A circuit breaker: lets calls of one target through or refuses them, by the results of earlier
-//! calls.
+//! A circuit breaker: allows or refuses calls to one target by the results of earlier calls.
 //!
-//! Pure, like all of `machine`: the time (since an arbitrary fixed point, never backwards) comes in
-//! as an argument, nothing is read and nothing is waited for. Closed until so many failures in a
-//! row open it; open for the reset timeout, then half-open: one probe is let through, and its
-//! outcome closes it or opens it again. Apart from that, a target that asks to be left alone is
-//! left alone for a while. `runtime` keeps one for each target of a replica and asks it before
-//! every attempt.
+//! Pure, like all of `machine`: it reads no clock and waits for nothing; the caller passes the time
+//! (since a fixed point, never backwards). Enough failures in a row open the circuit. After the
+//! reset timeout it is half-open: one probe is let through, and its outcome closes or reopens the
+//! circuit. Independently, a target that asks for a pause gets no calls for a while. `runtime`
+//! keeps a breaker for each target and policy of a replica and asks it before every attempt.
 
 use std::time::Duration;
 
 use crate::model::BreakerPolicy;
 
-/// The longest time for which a target is left alone because it asked for it: one answer must not
-/// stop the threads of a replica for a day.
+/// The longest pause that a target can ask for: one answer must not stop the threads of a replica
+/// for a day.
 pub const MAX_COOL_DOWN: Duration = Duration::from_mins(5);
 
 /// A circuit breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Breaker {
     phase: Phase,
-    /// The start and the length of the time for which the target asked to be left alone.
+    /// The start and the length of the pause that the target asked for.
     cooling: Option<(Duration, Duration)>,
-    /// The number of times it opened or closed: the result of a call that was let through before
-    /// the last change says nothing about the target now.
+    /// The number of times it opened or closed. Results of calls let through before that are
+    /// ignored: they say nothing about the target now.
     episode: u64,
     /// The number of probes so far, which tells a replaced probe from its successors.
     probes: u64,
@@ -86,7 +84,7 @@ pub enum Hindrance {
     Open,
     /// The circuit is half-open, and its probe is under way.
     Probing,
-    /// The target asked to be left alone.
+    /// The target asked for a pause.
     Cooling,
 }
 
@@ -111,8 +109,8 @@ pub enum Sign {
 }
 
 impl Breaker {
-    /// Asks for a permit to make a call. `patience` is the longest time for which the caller leaves
-    /// a target alone that asked for it.
+    /// Asks for a permit to make a call. `patience` is the longest pause that the caller accepts if
+    /// the target asked for one.
     pub fn ask(
         &mut self,
         now: Duration,
@@ -164,7 +162,7 @@ impl Breaker {
             Phase::Open { failures, until, probe, .. } => {
                 let current = probe.is_some_and(|probe| permit.probe == Some(probe.number));
                 match sign {
-                    // The answer to a replaced probe counts as well: the target answers.
+                    // A replaced probe that succeeds counts too: the target answers.
                     Sign::Alive => self.turn(Phase::default()),
                     Sign::Failing if current => {
                         *failures = failures.saturating_add(1);
@@ -178,7 +176,7 @@ impl Breaker {
         }
     }
 
-    /// Leaves the target alone for a while, at most [`MAX_COOL_DOWN`].
+    /// Refuses calls for `length`, at most [`MAX_COOL_DOWN`].
     pub fn cool_down(&mut self, now: Duration, length: Duration) {
         let length = length.min(MAX_COOL_DOWN);
         let ends = |(since, length): (Duration, Duration)| since.saturating_add(length);
@@ -216,8 +214,7 @@ impl Breaker {
         }
     }
 
-    /// Returns the time from which a probe is, or was, let through; `None` if the circuit is
-    /// closed.
+    /// Returns when the circuit becomes, or became, half-open; `None` if it is closed.
     pub const fn retry_at(&self) -> Option<Duration> {
         match &self.phase {
             Phase::Closed { .. } => None,
@@ -225,8 +222,7 @@ impl Breaker {
         }
     }
 
-    /// Returns until when the target asked to be left alone; `None` if it did not, or if that is
-    /// over.
+    /// Returns the end of the pause that the target asked for; `None` without one or after it.
     pub fn cools_until(&self, now: Duration) -> Option<Duration> {
         let (since, length) = self.cooling?;
         Some(since.saturating_add(length)).filter(|until| now < *until)

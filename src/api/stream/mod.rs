@@ -1,7 +1,7 @@
 //! Server-sent events: one thread's journal from a cursor, and all threads live.
 //!
-//! The bytes are written here and not by a library: ids are digits and event names come from a
-//! fixed set, so no text that a user wrote can break a frame.
+//! No library writes the frames: ids are digits and event names come from a fixed set, so no user
+//! text can break a frame.
 
 mod chunk;
 mod cursor;
@@ -58,7 +58,7 @@ impl OpenStream {
         Ok(Self { metrics, memory })
     }
 
-    /// Holds this many bytes until they are sent.
+    /// Reserves memory for this many held bytes.
     fn holds(&mut self, bytes: usize) -> Result<(), RuntimeError> {
         self.memory.set(IDLE_STREAM);
         Ok(self.memory.grow(bytes)?)
@@ -71,8 +71,8 @@ impl Drop for OpenStream {
     }
 }
 
-/// Makes the answer that carries a stream. After each [`KEEP_ALIVE`] of silence it sends a comment,
-/// and it ends once the caller's key or token is not accepted any more.
+/// Returns the response that carries a stream. It sends a comment after each [`KEEP_ALIVE`] of
+/// silence and ends once the caller's key or token is no longer accepted.
 fn answer(
     (keys, clock): (&Keys, &Arc<dyn Clock>),
     caller: Caller,
@@ -89,7 +89,7 @@ fn answer(
     (headers, Body::from_stream(alive.take_until(revoked))).into_response()
 }
 
-/// Adds a comment to the chunks after each [`KEEP_ALIVE`] without one.
+/// Adds a comment each time that no chunk came for [`KEEP_ALIVE`].
 fn alive(chunks: impl Stream<Item = Bytes>) -> impl Stream<Item = Bytes> {
     let silence = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
     tokio_stream::StreamExt::timeout_repeating(chunks, silence)

@@ -1,9 +1,9 @@
 //! One reader of one thread's journal.
 //!
-//! It holds a cursor and at most one small page of events, or one large event that it shares with
-//! the other readers at that place, and reads on only once that is sent: a slow or stopped reader
-//! costs next to nothing. A wake-up says only "there is more"; the journal says what, so nothing
-//! can be lost or doubled.
+//! It holds a cursor and at most one small page of events, or one large event shared with the other
+//! readers at that place. It reads on only once that is sent, so a slow or stopped reader costs
+//! almost nothing. A wake-up only says "there is more"; the journal has the events, so none is lost
+//! or doubled.
 
 use std::collections::VecDeque;
 
@@ -19,9 +19,9 @@ use crate::runtime::{EventPage, Follow, Handle, HeldEvent, RawEvent, RuntimeErro
 
 /// The most events read at once.
 const MOST_EVENTS: usize = 256;
-/// The events read at first, while nothing is known of their size.
+/// The events of the first read, while their size is unknown.
 pub(super) const FIRST_EVENTS: usize = 64;
-/// The bytes of events that a reader holds, except for one event that is larger.
+/// The most bytes of events that a reader holds, unless one event is larger.
 const PAGE_BYTES: usize = 64 * 1024;
 
 /// Reads on from a cursor until the thread has ended.
@@ -33,22 +33,22 @@ pub(super) struct Reader {
     cursor: Seq,
     /// The head of the journal, as far as the reader knows it.
     head: Seq,
-    /// Whether nothing follows the head.
+    /// Set if nothing follows the head.
     ended: bool,
     page: VecDeque<HeldEvent>,
-    /// The number of events of the last ones' size that make a page.
+    /// The events to read next, estimated from the last ones' size.
     events: usize,
     /// The bytes to send next.
     chunk: Chunk,
-    /// Whether to begin with the notice that the client's cursor was beyond the journal.
+    /// Set to send a reset first: the client's cursor was beyond the journal.
     reset: bool,
-    /// Whether no event was sent yet.
+    /// Set until a frame is sent.
     first: bool,
     open: OpenStream,
 }
 
 impl Reader {
-    /// Makes a reader behind `cursor`, with a page that was read from there.
+    /// Makes a reader that continues after `cursor` with this page.
     pub(super) fn new(
         handle: &Handle,
         (thread, follow): (ThreadId, Follow),
@@ -74,7 +74,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Holds the first events of a page. The other ones are read again, once these are sent.
+    /// Holds the first events of a page. The rest is read again once these are sent.
     fn hold(&mut self, events: Vec<RawEvent>) -> Result<(), RuntimeError> {
         let (mut bytes, mut own) = (0, 0);
         for event in events {
@@ -94,7 +94,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Makes the reader tell the client first to forget its events.
+    /// Makes the stream first tell the client to drop its events.
     #[must_use]
     pub(super) fn after_reset(mut self) -> Self {
         self.reset = true;
@@ -132,7 +132,7 @@ impl Reader {
         }
     }
 
-    /// Reads the page behind the cursor; `None` ends the stream.
+    /// Reads the page after the cursor; `None` ends the stream.
     async fn read(&mut self) -> Option<()> {
         let _turn = turn().await;
         let read = tokio::select! {
@@ -155,14 +155,14 @@ impl Reader {
         Some(())
     }
 
-    /// Ends the stream because the journal's next record is not the next event.
+    /// Ends the stream, because the journal has a gap after the cursor.
     fn broken<T>(&self) -> Option<T> {
         tracing::error!(thread_id = %self.thread, after = self.cursor, "journal has a gap");
         None
     }
 
-    /// Encodes the events at hand, as far as they fit into one chunk. `None` ends the stream: an
-    /// event that is not the next one must never be shown.
+    /// Encodes the held events until the chunk is full. `None` ends the stream: an event out of
+    /// order must never be sent.
     fn fill(&mut self) -> Option<()> {
         if std::mem::take(&mut self.reset) {
             frame::reset(&mut self.chunk.text, &self.thread, self.head);

@@ -1,10 +1,10 @@
-//! The process that stands between the server and one program, and ends with it.
+//! The process between the server and one program; it ends with the program.
 //!
-//! It is the same binary, started anew: it sets the program's limits, starts it, and is a child
-//! subreaper, the parent of all processes that the program and its children leave behind. So none
-//! of them outlives the step: not one that daemonised, and not if the server is killed. It has two
-//! pipes: one closes when the program is to end (or the server is gone), the other tells the server
-//! how the program ended. It has no runtime, no configuration and no logging: it costs a step a
+//! It is the same binary, started again. It sets the program's limits and starts it. It is a child
+//! subreaper: processes that the program and its children leave behind become its children. So none
+//! of them outlives the step, even if it daemonised or the server is killed. Of its two pipes one
+//! closes when the program must end (or the server is gone), the other tells the server how the
+//! program ended. It has no runtime, no configuration and no logging: it costs a step a
 //! millisecond.
 
 use std::ffi::OsString;
@@ -26,23 +26,22 @@ use nix::unistd::{Pid, close, dup2_stderr, dup2_stdin, dup2_stdout};
 use super::{children, limits, removal, tree};
 use crate::executor::ProgramLimits;
 
-/// Milliseconds between two counts of a program's processes: often enough that a program which only
-/// forks is stopped at some thousands.
+/// Milliseconds between two counts of a program's processes: a program that only forks is stopped
+/// at a few thousand.
 const COUNT_EVERY: u16 = 50;
-/// Milliseconds between two looks at processes that were killed and are not gone yet.
+/// Milliseconds between two looks for killed processes that are not gone yet.
 const LOOK_EVERY: u16 = 10;
-/// The number of looks after which processes that cannot be killed (they wait for a disk) are given
-/// up.
+/// The looks after which the supervisor gives up on unkillable processes (they wait for a disk).
 const MAX_LOOKS: u32 = 500;
 
 /// The end of a program, as the supervisor reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// The program ended; the status as the system encodes it.
+    /// The program ended with this raw wait status.
     Exited(i32),
-    /// The program could not be started; the error's number.
+    /// The program could not be started; its `errno`.
     Failed(i32),
-    /// The program had more processes than it may have.
+    /// The program had too many processes.
     Crowded,
 }
 
@@ -72,10 +71,10 @@ impl End {
 /// environment, working directory and standard streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Order {
-    /// The numbers of the inherited pipes: the one that closes, and the one for the report.
+    /// The descriptors of the inherited pipes: one tells it to end, one takes the report.
     pub(super) pipes: (i32, i32),
     pub(super) limits: ProgramLimits,
-    /// A folder that is removed with the program.
+    /// A folder, removed after the program ends.
     pub(super) folder: Option<PathBuf>,
     /// The program's file, its own name, and its arguments.
     pub(super) program: PathBuf,
@@ -114,11 +113,11 @@ impl Order {
     }
 }
 
-/// Runs the supervisor's process, given its command line. Called by `main` alone.
+/// Runs the supervisor's process, given its command line. Called by `app` alone.
 pub fn supervise_program(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     let order = Order::read(arguments).ok_or(io::ErrorKind::InvalidInput)?;
     let (told, mut report) = pipes(order.pipes)?;
-    // Signals that a program sends its parent have no effect; the signal of a child's end is read.
+    // Signals from the program to its parent are blocked; SIGCHLD is read from a descriptor.
     SigSet::all().thread_block()?;
     let mut ended = SigSet::empty();
     ended.add(Signal::SIGCHLD);
@@ -152,12 +151,12 @@ fn pipes((told, report): (i32, i32)) -> io::Result<(File, File)> {
 /// Starts the program as the leader of a group of its own.
 fn start(order: &Order) -> io::Result<Pid> {
     prctl::set_child_subreaper(true)?;
-    // The environment of this process is the program's; its memory and pipes are not.
+    // This process has the program's environment; its memory and pipes stay private.
     prctl::set_dumpable(false)?;
     limits::set(&order.limits)?;
     let mut command = Command::new(&order.program);
     command.arg0(&order.name).args(&order.arguments).process_group(0);
-    // This process does without huge pages, the program does not have to.
+    // Huge pages are off in this process, not in the program.
     children::huge_pages(true);
     let program = limits::spawn_bounded(&mut command, order.limits.memory);
     children::huge_pages(false);
@@ -175,15 +174,15 @@ fn start(order: &Order) -> io::Result<Pid> {
 struct Watch {
     /// A descriptor that is readable when a child has ended.
     ended: SignalFd,
-    /// A pipe that is at its end when the program is to end.
+    /// A pipe that closes when the program must end.
     told: File,
     program: Pid,
-    /// The largest number of processes; 0: any number.
+    /// The most processes; 0 means no limit.
     processes: u64,
 }
 
 impl Watch {
-    /// Waits until the program has ended or is to end.
+    /// Waits for the program to end, or kills it.
     fn until_end(&self) -> End {
         let killed =
             End::Exited(raw_status(WaitStatus::Signaled(self.program, Signal::SIGKILL, false)));
@@ -203,16 +202,16 @@ impl Watch {
         }
     }
 
-    /// Kills the program's group at one blow, those included that it is just starting. The program
-    /// must not have been reaped: the group's number may be another's then.
+    /// Kills the program's group with one signal, also processes that are just starting. Call it
+    /// before the program is reaped: later the number may be another group's.
     fn kill_group(&self) {
         if let Err(error) = killpg(self.program, Signal::SIGKILL) {
             tracing::debug!(%error, "a group could not be killed");
         }
     }
 
-    /// Kills all remaining processes, until none is left. Processes without a parent become
-    /// children of this one, so that it is alone once it has no children.
+    /// Kills the remaining processes until none is left. Orphans become children of this process,
+    /// so none is left once it has no children.
     fn clear(&self) {
         for _ in 0..MAX_LOOKS {
             tree::kill_descendants(Pid::this());
@@ -251,14 +250,14 @@ impl Watch {
     }
 }
 
-/// Waits for one of these, or for the time to pass; the caller looks at everything again.
+/// Waits until one is ready or the time has passed; the caller checks all of them.
 fn wait(ready: &mut [PollFd<'_>], millis: u16) {
     if let Err(error) = poll(ready, PollTimeout::from(millis)) {
         tracing::debug!(%error, "a wait was cut short");
     }
 }
 
-/// Returns a status as the system encodes it.
+/// Returns the raw wait status.
 fn raw_status(status: WaitStatus) -> i32 {
     match status {
         WaitStatus::Exited(_, code) => (code & 0xff) << 8,

@@ -1,19 +1,18 @@
-//! Tells the thread that kills its process from those that only shared the process with it.
+//! Finds the thread that kills its process among those that only shared the process.
 //!
-//! Every thread that was driven by a lost replica is a suspect until it makes progress. The more
-//! often a suspect was lost, the fewer suspects like it are driven side by side: with each loss the
-//! group that is lost together shrinks eightfold, and before the last loss that is allowed a
-//! suspect runs alone among its like. So a suspect that is lost once more was the only one there,
-//! and the innocent ones make progress meanwhile. Suspects that have to wait are released: a
-//! replica that is lost does not count against them.
+//! Every thread driven by a lost replica is a suspect until it makes progress. The more often a
+//! suspect was lost, the fewer suspects like it run side by side. Each loss shrinks that group
+//! eightfold, so that before its last allowed loss a suspect is alone in it. If it is lost again,
+//! it was the only one there; the innocent ones make progress meanwhile. Suspects that must wait
+//! are released, so that losing the replica does not count against them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::model::lock;
 
-/// The factor by which more suspects may run side by side for each loss that is left to them: few
-/// steps to the culprit, and a first loss (8⁴ side by side at the default limit) slows nobody down.
+/// The factor by which a group may be larger for each loss left to it. The culprit is found in few
+/// steps, and a first loss (8⁴ side by side at the default limit) slows nobody down.
 const WIDTH: usize = 8;
 
 /// The suspects that are driven here, counted by how often each was lost.
@@ -31,7 +30,7 @@ impl Suspects {
 
     /// Takes a place for a suspect that was lost `losses` times, if there is one.
     pub(in crate::runtime) fn enter(self: &Arc<Self>, losses: u32) -> Option<Place> {
-        // A panic while it was held cannot leave a map of counts half changed.
+        // A panic under the lock cannot leave the map half changed.
         let mut running = lock(&self.running);
         let crowded = (1..=losses).any(|level| {
             let like = running.range(level..).map(|(_, count)| count).sum::<usize>();
@@ -45,7 +44,7 @@ impl Suspects {
     }
 }
 
-/// Returns how many suspects that may still be lost `left` times may run side by side.
+/// Returns how many suspects with `left` losses left may run side by side.
 fn width(left: u32) -> usize {
     WIDTH.checked_pow(left).unwrap_or(usize::MAX)
 }
@@ -96,9 +95,8 @@ mod tests {
         assert!(suspects.enter(1).is_some());
     }
 
-    /// One of a thousand threads kills its process a moment after it starts, each time, so that the
-    /// others never make progress. Whatever the order, only the culprit is ever lost once too
-    /// often.
+    /// One of a thousand threads kills its process just after each start, so that the others make
+    /// no progress beside it. In any order, only the culprit is lost too often.
     #[test]
     fn only_the_culprit_is_lost_more_often_than_is_allowed() {
         const LIMIT: u32 = 5;

@@ -5,8 +5,8 @@
 use crate::model::{Incarnation, RecoveryCause};
 use crate::store::Loss;
 
-/// The number of claims after losses beyond the allowed ones, without progress, after which a
-/// thread has to rest before it is loaded again: by then loading or pausing it is what kills.
+/// The losses beyond the limit after which a thread must rest before its next load: by then loading
+/// or pausing it is what seems to kill the process.
 pub(in crate::runtime) const LOADS_AFTER_LIMIT: u32 = 2;
 
 /// The evidence about a claimed thread.
@@ -16,13 +16,13 @@ pub(in crate::runtime) struct Evidence {
     pub(in crate::runtime) previous_owner: Incarnation,
     /// How that replica was lost, as far as the store can tell.
     pub(in crate::runtime) loss: Option<Loss>,
-    /// Whether the stored records of the thread are damaged.
+    /// Set if the thread's stored records are damaged.
     pub(in crate::runtime) damaged: bool,
-    /// Whether an attempt is under way according to its journal.
+    /// Set if its journal has an attempt under way.
     pub(in crate::runtime) under_way: bool,
 }
 
-/// Returns what happened to a thread; `None` if nothing did, and it is simply due.
+/// Returns why a thread needs recovery; `None` if it does not and is only due.
 pub(in crate::runtime) const fn judge(evidence: Evidence) -> Option<RecoveryCause> {
     let Evidence { previous_owner, loss, damaged, under_way } = evidence;
     match (damaged, previous_owner, loss) {
@@ -35,33 +35,33 @@ pub(in crate::runtime) const fn judge(evidence: Evidence) -> Option<RecoveryCaus
     }
 }
 
-/// How to go on with a thread, by how often it was lost since its last progress.
+/// The next action for a thread, by its losses since its last progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::runtime) enum Remedy {
     /// Drive it.
     GoOn,
-    /// Drive it once few enough other suspects are driven.
+    /// Drive it once a place for suspects is free.
     Isolate,
     /// Pause it and ask a person.
     Quarantine,
-    /// Set it aside for long, then quarantine it: even loading it seems to kill.
+    /// Defer it for a long time, then quarantine it: loading it seems to kill.
     LeaveAlone,
 }
 
-/// How often a thread was lost since its last progress, and what is known of the last loss.
+/// The losses of a thread since its last progress, and details of the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::runtime) struct Losses {
     /// The number of losses.
     pub(in crate::runtime) count: u32,
-    /// Whether nobody drove it last: it was set aside, waited for a place, or was handed back.
+    /// Set if nobody drove it last: it was deferred, waited for a place, or was handed back.
     pub(in crate::runtime) rested: bool,
-    /// Whether the lost replica had driven it, not only claimed it.
+    /// Set if the lost replica had driven it, not only claimed it.
     pub(in crate::runtime) driven: bool,
 }
 
-/// Returns the remedy; `limit` is `RETHREAD_MAX_RECOVERIES`. One loss more is allowed if the lost
-/// replica had not driven the thread: it may have waited for its turn beside the culprit. If the
-/// thread rested since, only its journal tells how it was lost.
+/// Returns the remedy; `limit` is `RETHREAD_MAX_RECOVERIES`. A thread that the lost replica had not
+/// driven is allowed one more loss: it may have waited beside the culprit. After a rest, only its
+/// journal tells how it was lost, so `limit` holds.
 pub(in crate::runtime) const fn remedy(losses: Losses, limit: u32) -> Remedy {
     let Losses { count, rested, driven } = losses;
     let allowed = if driven || rested { limit } else { limit.saturating_add(1) };

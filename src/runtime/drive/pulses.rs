@@ -1,7 +1,7 @@
-//! The signs of life of attempts under way here that are ended when they fall silent.
+//! Heartbeats of the attempts running here that are ended if they fall silent.
 //!
-//! Only attempts with a `heartbeatTimeout` are kept; nothing asks for the others, so that they cost
-//! nothing. `attempts` writes here and `explain` reads; nothing is decided from it.
+//! Only attempts with a `heartbeatTimeout` are kept; the others cost nothing, as nothing asks for
+//! them. `attempts` writes; `explain` and `health` read; no decision depends on it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ pub(in crate::runtime) struct Pulses {
 
 impl Pulses {
     fn watched(&self) -> MutexGuard<'_, HashMap<AttemptKey, Pulse>> {
-        // A panic while it was held cannot leave a map of pulses half changed.
+        // A panic under the lock cannot leave the map half changed.
         lock(&self.watched)
     }
 

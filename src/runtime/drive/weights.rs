@@ -1,9 +1,8 @@
 //! The memory of the threads that are driven here, by namespace.
 //!
-//! A thread is small when it is taken up, and grows with its outputs. Once all threads together, or
-//! those of one namespace, fill their share, no attempt is begun but by one thread at a time, in
-//! turns: it ends and gives its memory back, or the next one goes on. Threads that wait keep what
-//! they have.
+//! A thread starts small and grows with its outputs. Once all threads, or those of one namespace,
+//! fill their share, only one thread at a time may begin attempts. The next one goes on when its
+//! turn is over, or when it ends and frees its memory. Threads that wait keep what they have.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,10 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::model::{Namespace, lock};
 use crate::observe::{Memory, Pool, Reservation};
 
-/// The part of the share of all threads that those of one namespace may take, in eighths.
+/// The part of the threads' share that one namespace may take, in eighths.
 const EIGHTHS_OF_ONE: usize = 7;
-/// How long a thread keeps its turn: enough to end, if its steps are short; one that hangs must not
-/// hold up the others for as long.
+/// The length of a turn: a thread with short steps can end within it, and one that hangs does not
+/// hold up the others for long.
 pub(in crate::runtime) const TURN: Duration = Duration::from_secs(10);
 
 /// The memory that driven threads take.
@@ -45,7 +44,7 @@ impl Weights {
         Arc::new(Self { memory, by_namespace: Mutex::default(), turn })
     }
 
-    /// Counts a thread of that many bytes.
+    /// Counts a thread of `bytes` bytes.
     pub(in crate::runtime) fn weigh(
         self: &Arc<Self>,
         namespace: Namespace,
@@ -62,7 +61,7 @@ impl Weights {
         self.memory.used(Pool::Threads) >= self.memory.share(Pool::Threads)
     }
 
-    /// Returns whether a thread of this namespace waits for a turn before it goes on.
+    /// Returns whether threads of this namespace need a turn to begin an attempt.
     pub(in crate::runtime) fn are_full_for(&self, namespace: &Namespace) -> bool {
         let of_one = self.memory.share(Pool::Threads) / 8 * EIGHTHS_OF_ONE;
         let taken = lock(&self.by_namespace).get(namespace).copied().unwrap_or(0);
@@ -74,7 +73,7 @@ impl Weights {
         Arc::clone(&self.turn).try_acquire_owned().ok()
     }
 
-    /// Waits for the turn; the threads that wait take it in the order in which they came.
+    /// Waits for the turn; waiting threads get it in their order of arrival.
     pub(in crate::runtime) async fn turn(&self) -> Option<Turn> {
         Arc::clone(&self.turn).acquire_owned().await.ok()
     }

@@ -1,8 +1,8 @@
 //! Publishes hints for other replicas, and acts on those received.
 //!
-//! Every hint may be lost: the polls of the dispatcher and of the feed make the server correct,
-//! hints make it quick. Nothing here delays a writer: the feed, the inbox and a shutdown add hints
-//! to a queue, and one task publishes them; if it cannot, it logs that and drops them. `start`
+//! Every hint may be lost. The polls of the dispatcher and of the feed make the server correct;
+//! hints make it quick. Nothing here delays a writer: callers queue hints, and one task publishes
+//! them; if it cannot, it logs that and drops them. Only a shutdown publishes directly. `start`
 //! starts the loops.
 
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use crate::model::Backoff;
 use crate::runtime::core::Core;
 use crate::store::{Hint, Received, StoreError};
 
-/// The time between two notifying statements: each takes a lock on all commits of the database.
+/// The time between two publishes: each briefly locks all commits of the database.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 /// Timeout of one publish: late hints are useless.
 const SEND_DEADLINE: Duration = Duration::from_secs(1);
-/// The first pause before receiving is tried again: a broken connection is replaced at once.
+/// The first pause before receiving again: a broken connection is replaced quickly.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest such pause: hints are received again within it once the database is back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -45,7 +45,7 @@ async fn send(core: &Core, hints: &[Hint]) -> Result<(), StoreError> {
     tokio::time::timeout(SEND_DEADLINE, published).await.unwrap_or_else(|_| late())
 }
 
-/// Publishes once that threads of this replica may be claimed by others.
+/// Publishes one hint that others may claim this replica's threads.
 pub(in crate::runtime) async fn publish_work(core: &Core) {
     if let Err(error) = send(core, &[Hint::Work]).await {
         tracing::debug!(%error, "cannot send the hint of work left to other replicas");
@@ -74,7 +74,7 @@ fn act(core: &Core, received: Received) {
         Received::Hints { from, .. } if from == core.authority().incarnation => return,
         Received::Hints { hints, .. } => hints,
         Received::Subscribed => {
-            // Hints sent before the subscription are lost: heads, messages, work, and followers.
+            // Earlier hints of heads, messages, work and followers are lost: act as if all came.
             core.feed.look_again();
             core.feed.hints.followed();
             core.nudge.notify_one();
@@ -94,7 +94,7 @@ fn act(core: &Core, received: Received) {
     }
 }
 
-/// Publishes at intervals that threads driven elsewhere are followed here.
+/// Publishes regularly that threads driven elsewhere are followed here.
 pub(in crate::runtime) async fn announce(core: Arc<Core>) {
     let stop = core.stopped.clone();
     while stop.run_until_cancelled(tokio::time::sleep(ANNOUNCE_INTERVAL)).await.is_some() {

@@ -1,11 +1,11 @@
-//! The roster: which tasks are at work on this runtime's workers, and since when. It shows in which
-//! thread a worker stands.
+//! The roster: the tasks that this runtime's workers poll, and since when. It shows the thread in
+//! which a worker stands.
 //!
 //! Every task that may run client text (decisions, conditions, templates, filters, folds of
 //! journals) is on the roster, and is at work while it is polled. Time is counted in looks of the
-//! watchdog and not read from a clock, so that a process that was stopped as a whole, or a machine
-//! that slept, has stood for one look only. A worker without a processor does not stand either: the
-//! time for which it waited for one, or for which its process had used up its quota, is subtracted.
+//! watchdog, not read from a clock, so that a stopped process or a sleeping machine counts as one
+//! look. A worker without a processor does not stand: the time that it waited for one, or that its
+//! process was over its quota, is subtracted.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -18,7 +18,7 @@ use super::account::Account;
 use crate::definition::stack::own_number;
 use crate::model::{ThreadId, lock};
 
-/// The time between two looks: short against every bound that is counted in looks.
+/// The time between two looks, much shorter than all bounds counted in looks.
 pub(in crate::runtime) const LOOK: Duration = Duration::from_millis(100);
 
 /// The purpose of a task.
@@ -32,11 +32,11 @@ pub(in crate::runtime) enum Activity {
     Other(Arc<str>),
 }
 
-/// An activity that a worker does not come back from.
+/// An activity in which a worker stands, or is stuck.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::runtime) struct Standing {
     pub(in crate::runtime) work: Activity,
-    /// How long the worker has stood, without the time for which it was starved.
+    /// How long the worker has stood, minus the time that it was starved.
     pub(in crate::runtime) stood: Duration,
 }
 
@@ -59,12 +59,12 @@ struct Entry {
     stand: Mutex<Stand>,
 }
 
-/// The length of one poll, as the looks since it began have found it.
+/// The length of one poll, measured by the looks since its start.
 #[derive(Debug, Default)]
 struct Stand {
     /// The look at which the poll began.
     since: u64,
-    /// The total time of the looks that found it under way.
+    /// The total time of the looks during the poll.
     looks: Duration,
     /// The part of `looks` for which its worker was starved.
     starved: Duration,
@@ -75,8 +75,8 @@ struct Stand {
 }
 
 impl Stand {
-    /// Records a look that found the poll that began at `since` under way; `passed` is the time
-    /// since the look before.
+    /// Records a look during the poll that began at `since`; `passed` is the time since the last
+    /// look.
     fn look(&mut self, since: u64, account: Option<Account>, passed: Duration) {
         if self.since != since {
             *self = Self { since, ..Self::default() };
@@ -85,9 +85,9 @@ impl Stand {
         if let (Some(last), Some(now)) = (self.last, account) {
             let waited = now.waited.saturating_sub(last.waited);
             let throttled = now.throttled.saturating_sub(last.throttled);
-            // A late look still counts as one, so the starved time in it is scaled down to one
-            // look. The kernel reports a wait only once it is over, so it may be longer than
-            // `passed`. A quota's time is summed over all processors.
+            // A late look counts as one, so its starved time is scaled down to one look. The kernel
+            // reports a wait only when it is over, so it may exceed `passed`. It sums a quota's
+            // time over all processors, hence `min`.
             let share = LOOK.as_secs_f64() / passed.max(LOOK).as_secs_f64();
             let starved = waited.max(throttled.min(passed)).mul_f64(share);
             self.starved = self.starved.saturating_add(starved);
@@ -96,9 +96,8 @@ impl Stand {
         self.last = account;
     }
 
-    /// Returns how long the worker has stood: at least its time on a processor, however small a
-    /// part of the time that was, so that a worker that never comes back ends even a process that
-    /// is always starved.
+    /// Returns how long the worker has stood, but at least its time on a processor. So a worker
+    /// that never returns ends even a process that is always starved.
     fn stood(&self) -> Duration {
         self.looks.saturating_sub(self.starved).max(self.ran)
     }
@@ -119,7 +118,7 @@ impl Default for Roster {
 
 impl Roster {
     fn entries(&self) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {
-        // A panic while it was held cannot leave a map of entries half changed.
+        // A panic under the lock cannot leave the map half changed.
         lock(&self.entries)
     }
 
@@ -249,8 +248,8 @@ mod tests {
         assert_eq!(roster.standing(Duration::ZERO), [], "it came back");
     }
 
-    /// Returns how long a worker has stood, in milliseconds, after that many looks, each `passed`
-    /// ms after the one before; between two looks it ran, waited and was throttled for `spent` ms.
+    /// Returns how many milliseconds a worker has stood after `looks` looks, `passed` ms apart.
+    /// Between two looks it ran, waited and was throttled for `spent` ms, in this order.
     fn stood(looks: u32, passed: u64, spent: [u64; 3]) -> u128 {
         let mut stand = Stand::default();
         for number in 0..looks {
@@ -266,7 +265,7 @@ mod tests {
         // It works all the time, or waits for something other than a processor.
         assert_eq!(stood(101, 100, [100, 0, 0]), 10_100);
         assert_eq!(stood(101, 100, [0, 0, 0]), 10_100);
-        // A loaded machine; then a quota on many processors, counted as a wait by the kernel or
+        // A loaded machine; then a quota on many processors, counted by the kernel as a wait or
         // not.
         assert_eq!(stood(101, 100, [6, 94, 0]), 700);
         assert_eq!(stood(101, 100, [6, 0, 94]), 700);
@@ -306,10 +305,10 @@ mod tests {
             stand.look(1, Some(Account { ran, waited, ..Account::default() }), LOOK);
             stand.stood().as_millis()
         };
-        // The worker has run for long; a thread works for it, and is starved.
+        // A long-running worker has a helper thread, which is starved.
         assert_eq!([look(90_000, 9_000), look(90_003, 9_005)], [100, 195]);
         assert_eq!([look(90_006, 9_102), look(90_009, 9_199)], [198, 201]);
-        // It has ended, and the next one begins.
+        // That helper ends, and another begins.
         assert_eq!([look(90_000, 9_000), look(90_001, 9_004)], [301, 397]);
         assert_eq!(look(90_005, 9_100), 401);
     }

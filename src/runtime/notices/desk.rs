@@ -19,8 +19,7 @@ use super::settings::{Settings, read};
 use crate::model::{Event, Namespace, ThreadId, lock};
 use crate::store::{NoticeCount, NotificationRow, Side};
 
-/// The interval at which the list is read from the store: the most that another replica's change
-/// takes.
+/// The interval between two reads of the list; a change by another replica takes effect within it.
 pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// An enabled subscription.
@@ -32,13 +31,12 @@ pub(super) struct Subscription {
     pub(super) settings: Settings,
     pub(super) url: Url,
     pub(super) secret: SecretSlice<u8>,
-    /// Whether a success was stored since the list was read: not every success costs a write.
+    /// Set once a success is stored after the last read: not every success costs a write.
     pub(super) noted: AtomicBool,
 }
 
 impl Subscription {
-    /// Reads a row; `None` if it is not enabled, or was written by a server that knows more than
-    /// this one.
+    /// Reads a row; `None` if it is disabled, or a newer server wrote it and it is unreadable here.
     pub(super) fn of(row: NotificationRow) -> Option<Self> {
         let settings = read(&row).filter(|_| row.enabled)?;
         let url = Url::parse(&settings.url).ok()?;
@@ -81,7 +79,7 @@ impl Desk {
         self.known().get(id).cloned()
     }
 
-    /// Replaces the list by one that was just read.
+    /// Replaces the list with rows just read.
     pub(super) fn put(&self, rows: Vec<NotificationRow>) {
         let known = rows.into_iter().filter_map(Subscription::of);
         let known: Subscriptions = known.map(|one| (one.id.clone(), Arc::new(one))).collect();
@@ -92,7 +90,7 @@ impl Desk {
         for (id, lane) in &mut *lanes {
             let version = |list: &Subscriptions| list.get(id).map(|one| one.version);
             if version(&before) != version(&known) {
-                // The change may have repaired what failed.
+                // The change may have repaired the fault.
                 lane.forgive();
             }
         }
@@ -105,8 +103,8 @@ impl Desk {
         *known = Arc::new(rest.map(|(one, kept)| (one.clone(), Arc::clone(kept))).collect());
     }
 
-    /// Returns the notices of these events of a thread of this workflow, for every subscription that
-    /// wants them; only subscriptions of the thread's namespace can.
+    /// Returns a notice for each subscription that wants any of these events. Its namespace must
+    /// hold the thread, and its workflow, if it names one, must match.
     pub(in crate::runtime) fn wanted(
         &self,
         (thread, workflow): (&ThreadId, &str),
@@ -123,12 +121,12 @@ impl Desk {
         known.values().filter(wants).map(notice).collect()
     }
 
-    /// Wakes the sender: something to send has become durable.
+    /// Wakes the sender: a notice has become durable.
     pub(in crate::runtime) fn written(&self) {
         self.wake.notify_one();
     }
 
-    /// Returns the subscriptions that may be sent to now, each with its number of free places.
+    /// Returns the subscriptions with free places for messages now, and how many each has.
     pub(super) fn free(&self, now: Instant) -> Vec<(String, usize)> {
         let known = self.known();
         let mut lanes = lock(&self.lanes);
@@ -142,20 +140,20 @@ impl Desk {
         lock(&self.lanes).entry(id.to_owned()).or_default().place()
     }
 
-    /// Records that a receiver has taken a message. Returns whether the messages that wait should
-    /// be sent at once, because the receiver is back.
+    /// Records that a receiver took a message. Returns whether to send the waiting messages at
+    /// once, because the receiver is back.
     pub(super) fn taken(&self, id: &str, waited: bool, now: Instant) -> bool {
         lock(&self.lanes).get_mut(id).is_some_and(|lane| lane.taken(waited, now))
     }
 
-    /// Records that a receiver has not taken a message; `unit` is drawn from [0, 1).
+    /// Records that a receiver did not take a message; `unit` is drawn from [0, 1).
     pub(super) fn not_taken(&self, id: &str, now: Instant, unit: f64) {
         if let Some(lane) = lock(&self.lanes).get_mut(id) {
             lane.not_taken(now, unit);
         }
     }
 
-    /// Replaces the counts by those just made.
+    /// Replaces the counts with newer ones.
     pub(super) fn put_counts(&self, counts: Vec<NoticeCount>) {
         *lock(&self.counts) = counts;
     }

@@ -1,7 +1,7 @@
 //! Deletes threads and keys.
 //!
-//! No statement deletes more than it can within `statement_timeout`: threads are weighed first, and a
-//! large one is only marked. Nobody sees a marked thread, and `sweep` removes it part by part.
+//! No statement deletes more than `statement_timeout` allows: threads are weighed first, and a
+//! large one is only marked. A marked thread is invisible; `sweep` removes it part by part.
 
 use async_trait::async_trait;
 
@@ -22,13 +22,13 @@ const WEIGHT: &str = "
     + (SELECT coalesce(sum(octet_length(body)), 0) FROM @interventions n
         WHERE n.thread_id = t.thread_id)";
 
-/// Whether a thread can be deleted with one statement.
+/// Tells whether one statement can delete a thread.
 const IS_LIGHT: &str = "
 SELECT CASE WHEN last_seq <= $2 THEN ({WEIGHT}) <= $3 ELSE false END
 FROM @threads t WHERE thread_id = $1";
 
-/// The oldest threads that may go, with their bytes as far as the events up to there are few enough to
-/// be weighed.
+/// The oldest threads that may be deleted; `bytes` is null once their running total of events
+/// exceeds `$6`.
 const OLD: &str = "
 WITH old AS MATERIALIZED (
     SELECT thread_id, completed_at, last_seq FROM @threads r
@@ -46,7 +46,7 @@ const DELETE: &str = "
 DELETE FROM @threads WHERE thread_id = $1 AND owner = 0 AND status = ANY($2)
   AND last_seq = coalesce($3, last_seq)";
 
-/// Chooses the rows once: a sub-query with a lock may be run again for every row. A thread stays
+/// Chooses the rows once: Postgres may rerun a locking sub-query for every row. A thread stays
 /// until every subscription was sent all of it.
 const EXPIRE: &str = "
 WITH old AS MATERIALIZED (
@@ -59,7 +59,7 @@ DELETE FROM @threads r USING old
 WHERE r.thread_id = old.thread_id
   AND completed_at < $1 AND updated_at < $1 AND owner = 0 AND status = ANY($2)";
 
-/// Marks a thread as deleted, and takes its small rows along. The epoch is a fence, as at a claim.
+/// Marks a thread as deleted and deletes its small rows. The new epoch is a fence, as at a claim.
 const MARK: &str = "
 WITH marked AS (
     UPDATE @threads r SET owner = -3, epoch = epoch + 1, wake_at = NULL
@@ -80,12 +80,12 @@ WITH old AS MATERIALIZED (
     LIMIT $1 FOR UPDATE SKIP LOCKED)
 DELETE FROM @idempotency r USING old WHERE r.key = old.key AND expires_at <= clock_timestamp()";
 
-/// A failed statement, by what is done about it.
+/// A failed statement, by the way to go on.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// It was too much for one statement, or one of its rows cannot be deleted now: fewer may be.
+    /// Too much for one statement, or a row that cannot be deleted now: a smaller part may work.
     Part(StoreError),
-    /// No other statement would do better.
+    /// Any other statement fails too.
     All(StoreError),
 }
 
@@ -108,12 +108,12 @@ impl From<Failed> for StoreError {
     }
 }
 
-/// A thread that may go.
+/// A deletable thread.
 #[derive(Debug, sqlx::FromRow)]
 struct Old {
     thread_id: String,
     completed_at: i64,
-    /// Whether it alone has too many events to be weighed.
+    /// Set if it alone has too many events to be weighed.
     long: bool,
     bytes: Option<i64>,
 }
@@ -165,7 +165,7 @@ impl PostgresStore {
         match answer::<Option<bool>, Failed>(weigh.fetch_optional(&self.general)).await {
             Ok(None) => return Ok(Some(false)),
             Ok(Some(false)) => return Ok(None),
-            // What cannot be weighed may go all the same.
+            // Delete a thread even if weighing it fails.
             Ok(Some(true)) | Err(Failed::Part(StoreError::Fatal(_))) => {}
             Err(failed) => return Err(failed),
         }
@@ -177,7 +177,7 @@ impl PostgresStore {
         Ok(Some(done.rows_affected() == 1))
     }
 
-    /// Marks a thread as deleted; only one that may be expired, if `before` is given.
+    /// Marks a thread as deleted; with `before`, only one that may be expired.
     async fn mark(
         &self,
         thread: &str,
@@ -208,8 +208,8 @@ impl PostgresStore {
         answer(query.fetch_all(&self.general)).await
     }
 
-    /// Deletes threads with one statement, or with several if that is too much. One that does not go
-    /// alone is deleted like a large one.
+    /// Deletes threads with one statement, or half by half if that fails. A thread that fails alone
+    /// is deleted like a large one.
     async fn expire_whole(
         &self,
         before: Timestamp,
@@ -247,13 +247,13 @@ impl PostgresStore {
     }
 }
 
-/// A statement with the weight of a thread filled in.
+/// Fills in `{WEIGHT}` in a statement.
 fn weighing(sql: &str) -> String {
     sql.replace("{WEIGHT}", WEIGHT)
 }
 
-/// Threads to be deleted with one statement each part, and those that are too large for any. What
-/// was not weighed is left to the next look.
+/// Splits threads into parts of one statement each, and those too large for any. Threads that were
+/// not weighed wait for the next look.
 fn parted(old: Vec<Old>) -> (Vec<Vec<String>>, Vec<String>) {
     let (mut whole, mut large, mut room) = (Vec::<Vec<String>>::new(), Vec::new(), 0);
     for Old { thread_id, long, bytes, .. } in old {
@@ -276,7 +276,7 @@ fn parted(old: Vec<Old>) -> (Vec<Vec<String>>, Vec<String>) {
     (whole, large)
 }
 
-/// The names of the statuses that a thread can be deleted in.
+/// The names of the terminal statuses.
 fn terminal() -> Vec<&'static str> {
     let ended = ThreadStatus::ALL.iter().filter(|status| status.is_terminal());
     ended.map(|status| status.as_str()).collect()

@@ -1,8 +1,8 @@
 //! The one task that writes.
 //!
-//! It owns the only connection that may write and runs one transaction after the other. A caller
-//! whose future is dropped loses the answer, never the write: half a transaction cannot be left
-//! behind, and no two writers can meet.
+//! It owns the only connection that may write and runs transactions one by one. A caller whose
+//! future is dropped loses the answer, not the write. So no transaction is left half done, and no
+//! two writers can meet.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -19,21 +19,21 @@ use super::fault::{Fault, fault};
 use super::lock::{FileHold, LockFile};
 use super::log::{Gauges, Limits, Log, cut};
 
-/// Transactions that may wait for the writer; more make their callers wait.
+/// Capacity of the writer's queue; once it is full, callers wait.
 const QUEUE: usize = 256;
 
-/// A transaction's work; it fails only if the disk cannot be vouched for any more.
+/// A transaction's work; it fails only if the disk can no longer be trusted.
 type Job =
     Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<(), String>> + Send>;
 
-/// Connections after a failed `fsync`, kept to the end of the process: closing one would bring the
-/// log into the database as if nothing had happened.
+/// Connections after a failed `fsync`, kept to the end of the process: closing one would checkpoint
+/// the log as if nothing had happened.
 static FAILED: Mutex<Vec<(SqliteConnection, Arc<LockFile>)>> = Mutex::new(Vec::new());
 
-/// The way to the writing task.
+/// Handle of the writing task.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// `None` once the store is closed: the task ends when it has done what waited.
+    /// `None` once the store is closed; the task then finishes its queue and ends.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     tasks: TaskTracker,
     lock: Weak<LockFile>,
@@ -49,7 +49,7 @@ where
 }
 
 impl Writer {
-    /// Starts the task that owns `connection`; `lock` is let go when it has closed it.
+    /// Starts the task that owns `connection`; it closes that, then releases `lock`.
     pub(super) fn start(connection: SqliteConnection, lock: LockFile, database: &Path) -> Self {
         Self::with(Limits::default(), connection, lock, database)
     }
@@ -70,17 +70,17 @@ impl Writer {
         self.lock.upgrade().map(FileHold)
     }
 
-    /// The disk as last looked at.
+    /// The disk as last measured.
     pub(super) fn disk(&self) -> Disk {
         self.gauges.disk()
     }
 
-    /// Resolves when the disk cannot be vouched for any more.
+    /// Resolves when the disk can no longer be trusted.
     pub(super) async fn failed(&self) {
         self.gauges.failed.cancelled().await;
     }
 
-    /// Runs `work` in a transaction and commits it, or undoes it if it fails.
+    /// Runs `work` in a transaction; commits it, or on failure rolls it back.
     pub(super) async fn run<T, W>(&self, work: W) -> Result<T, Fault>
     where
         T: Send + 'static,
@@ -93,7 +93,7 @@ impl Writer {
             Box::pin(async move {
                 let result = commit(connection, work).await;
                 let disk = disk_fault(&result);
-                // Nobody may be waiting any more; the work is done all the same.
+                // The caller may be gone; the work is done nevertheless.
                 drop(answer.send(result));
                 disk
             })
@@ -105,7 +105,7 @@ impl Writer {
         answered.await.map_err(|_| gone())?
     }
 
-    /// Finishes what waits and closes the connection.
+    /// Finishes the queue and closes the connection.
     pub(super) async fn close(&self) {
         drop(self.jobs().take());
         self.tasks.wait().await;
@@ -116,7 +116,7 @@ impl Writer {
     }
 }
 
-/// Works off what comes until the store is closed or the disk fails.
+/// Runs queued jobs until the store is closed or the disk fails.
 async fn run(
     (mut connection, file): (SqliteConnection, Arc<LockFile>),
     mut queue: mpsc::Receiver<Job>,
@@ -153,7 +153,7 @@ async fn work_off(
     Ok(())
 }
 
-/// The fault of the disk, if it is that.
+/// Fails if the result is a disk fault.
 fn disk_fault<T>(result: &Result<T, Fault>) -> Result<(), String> {
     match result {
         Err(Fault::Disk(detail)) => Err(detail.clone()),
@@ -212,7 +212,7 @@ mod tests {
         .await
     }
 
-    /// A writer with an eager look at its log, and a database with one empty table.
+    /// A writer that checks its log at each job; its database has an empty table.
     async fn eager(path: &Path, bytes: u64) -> Writer {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
         let options = options.create_if_missing(true).pragma("wal_autocheckpoint", "0");
@@ -252,7 +252,7 @@ mod tests {
         write(&writer, 1).await;
         assert!(size > 0 && writer.disk().log_bytes < 1 << 20, "{size} {:?}", writer.disk());
         assert!(writer.disk().free_bytes > 0);
-        // A reader's view needs the log: it grows, and is cut as soon as the reader is gone.
+        // A reader's snapshot keeps the log: it grows, and is cut once the reader ends.
         for sql in ["BEGIN", "SELECT * FROM t"] {
             sqlx::query(sql).fetch_all(&mut reader).await.unwrap();
         }
