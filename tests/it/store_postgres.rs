@@ -144,7 +144,7 @@ async fn heartbeats_do_not_wait_for_reads() {
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let mut watcher = database.connect().await;
-    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watcher).await.unwrap() < 8 {
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watcher).await.unwrap() < 6 {
         tokio::task::yield_now().await;
     }
     let beat = tokio::time::timeout(Duration::from_secs(1), store.renew(me, LONG_LEASE)).await;

@@ -82,7 +82,8 @@ async fn readers_that_stand_still_share_what_they_stand_before() {
     const READERS: usize = 100;
     /// Looks in which nothing changes.
     const STILL: usize = 20;
-    let server = Home::sqlite().await.launch().set("RETHREAD_LOG", "warn").start().await;
+    let home = Home::sqlite().await;
+    let server = home.launch().set("RETHREAD_LOG", "warn").start().await;
     let client = server.client();
     large_thread(&client, "large", 20).await;
     let before = server.memory();
@@ -123,7 +124,8 @@ async fn readers_that_stand_still_share_what_they_stand_before() {
 
 #[tokio::test]
 async fn signals_that_nobody_takes_are_kept_up_to_a_few_megabytes() {
-    let server = Home::sqlite().await.launch().set("RETHREAD_LOG", "warn").start().await;
+    let home = Home::sqlite().await;
+    let server = home.launch().set("RETHREAD_LOG", "warn").start().await;
     let client = server.client();
     let steps = json!([{ "id": "s", "kind": "signal", "with": { "name": "go" } },
         { "id": "t", "kind": "signal", "with": { "name": "other" }, "dependsOn": ["s"] }]);
@@ -244,7 +246,8 @@ async fn a_thread_takes_no_more_than_its_part_of_the_memory() {
 
 #[tokio::test]
 async fn one_append_holds_no_more_than_readers_can_afford() {
-    let server = Home::sqlite().await.launch().set("RETHREAD_LOG", "warn").start().await;
+    let home = Home::sqlite().await;
+    let server = home.launch().set("RETHREAD_LOG", "warn").start().await;
     let client = server.client();
     large_thread(&client, "large", 8).await;
     let mut stream = TcpStream::connect(server.addr).await.unwrap();
