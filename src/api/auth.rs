@@ -37,7 +37,7 @@ const ANONYMOUS: &str = "anonymous";
 const STREAM_TOKEN: &str = "stream-token";
 /// The detail of a refusal of an unknown caller.
 const KEY_NEEDED: &str = "a valid API key is needed: Authorization: Bearer SECRET";
-/// The longest time between two looks at the clock while a token's end is awaited.
+/// The longest sleep between looks at the clock until a token expires.
 const LOOK_AT_CLOCK: Duration = Duration::from_mins(1);
 /// The routes that a stream token opens.
 const TOKEN_ROUTES: [&str; 2] = ["/stream/{threadId}", "/api/invoke/stream/{threadId}"];
@@ -57,7 +57,7 @@ pub(super) struct Caller {
 enum Proof {
     /// No proof: the server needs no key.
     None,
-    /// A proof that itself decides how long it lasts.
+    /// A proof that nothing revokes.
     Own,
     /// A key, for as long as it is accepted.
     Key(ApiKey),
@@ -98,8 +98,8 @@ impl Caller {
         &self.namespace
     }
 
-    /// Returns the holder of the quotas that the caller's requests count for. Several callers may
-    /// share a name.
+    /// Returns the holder of the quotas for the caller's requests: unnamed if callers share the
+    /// name.
     fn holder(&self) -> Holder {
         let own = !matches!(self.proof, Proof::None) && *self.name != *STREAM_TOKEN;
         let name = own.then(|| Arc::clone(&self.name));
@@ -140,7 +140,7 @@ impl Caller {
     }
 }
 
-/// Resolves at that time by the clock, which may be set forward or back meanwhile.
+/// Resolves at that time by the clock, which may be changed meanwhile.
 async fn expired(at: Timestamp, clock: &dyn Clock) {
     while clock.now() < at {
         tokio::time::sleep(at.since(clock.now()).min(LOOK_AT_CLOCK)).await;
@@ -188,7 +188,7 @@ pub(super) async fn authenticate(State(api): State<Api>, request: Request, next:
                 }
                 Err(problem) => problem.into_response(),
             };
-            // A place is held until the answer is sent; a stream's, until the stream ends.
+            // Places are held until the answer, or the stream, has ended.
             if admission.holds() {
                 response.map(|body| Body::new(Holding::new(body, admission)))
             } else {
@@ -341,8 +341,8 @@ fn refuse(problem: Problem, parts: &Parts) -> Response {
     response
 }
 
-/// Returns whether the answer is for an `EventSource`: a browser must not ask for a password on its
-/// behalf, again at every try.
+/// Returns whether an `EventSource` sent the request: the browser must not ask for a password at
+/// each of its tries.
 fn is_event_source(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.to_ascii_lowercase().contains("text/event-stream"))

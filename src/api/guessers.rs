@@ -1,10 +1,9 @@
-//! Finds the key of a secret, and slows guessing down: the server looks up a number of wrong keys a
-//! minute from one address, and refuses the others unseen.
+//! Finds the key of a secret, and slows guessing: per minute and address the server looks up a
+//! limited number of wrong keys, and refuses the others unseen.
 //!
 //! An address that used up its allowance may be a proxy with all its clients behind it, so keys
-//! that were right from there before are looked up all the same. Any other key, right or wrong,
-//! then gets one answer: a guesser learns nothing from it. The log names the address, never the
-//! key.
+//! that were right from there before are still looked up. Every other key, right or wrong, then
+//! gets the same answer: a guesser learns nothing. The log names the address, never the key.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,20 +20,20 @@ use super::problem::{Problem, TOO_MANY_WRONG_KEYS, UNAUTHENTICATED};
 use super::settings::HttpMetrics;
 use crate::model::{Clock, lock};
 
-/// The time that a right key counts as known at an address. It outlasts a night and a weekend for a
-/// person who works with it daily, and is over within days when the key's holder has moved.
+/// How long a right key counts as known at an address: it outlasts a weekend for a daily user, and
+/// ends days after the key's holder has moved.
 const KNOWN_FOR: Duration = Duration::from_hours(72);
-/// The time before a right key is noted anew: noting it at each request adds nothing.
+/// How often a right key is noted again: each request would add nothing.
 const NOTED_EVERY: Duration = Duration::from_mins(1);
 /// The most keys that are known at addresses: each takes some 60 bytes. More are not remembered.
 const MOST_KNOWN: usize = 10_000;
-/// The least time between two lines of the log about one address.
+/// The least time between two log lines about an address.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
-/// Stands for all addresses that find no room in the book.
+/// Stands for all addresses without room in the book.
 const OTHERS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// The book of tries. It has one lock, held for the time it takes to compare a digest with all
-/// keys: of many tries at once, none beyond the allowance is looked up.
+/// The book of tries. One lock is held while a digest is compared with all keys: of many tries at
+/// once, none beyond the allowance is looked up.
 #[derive(Debug)]
 pub(super) struct Guessers {
     book: Mutex<Book>,
@@ -44,14 +43,14 @@ pub(super) struct Guessers {
 
 #[derive(Debug)]
 struct Book {
-    /// The number of wrong keys that are still looked up; all, if there is no bound.
+    /// The wrong keys still to be looked up, by address; `None`: all.
     allowance: Option<Buckets<IpAddr>>,
-    /// The time when a key, by its digest, was last right from an address.
+    /// When a key, by its digest, was last noted at an address.
     known: HashMap<(IpAddr, [u8; 32]), Duration>,
     told: HashMap<IpAddr, Told>,
 }
 
-/// The last log line about an address, and the tries since.
+/// The last log line about an address, and wrong keys since.
 #[derive(Debug)]
 struct Told {
     at: Duration,
@@ -77,8 +76,7 @@ impl Wrong {
 }
 
 impl Guessers {
-    /// Sets the number of wrong keys that are looked up per minute and address; without a number,
-    /// all are.
+    /// Makes a book; `per_minute` bounds the wrong keys looked up per address (`None`: no bound).
     pub(super) fn new(
         per_minute: Option<NonZeroU32>,
         clock: Arc<dyn Clock>,
@@ -143,7 +141,7 @@ impl Book {
         noted.is_some_and(|at| now.saturating_sub(*at) < KNOWN_FOR)
     }
 
-    /// Notes that a key was right.
+    /// Notes a right key.
     fn note(&mut self, network: IpAddr, digest: [u8; 32], now: Duration) {
         if let Some(at) = self.known.get_mut(&(network, digest)) {
             if now.saturating_sub(*at) >= NOTED_EVERY {
@@ -159,8 +157,7 @@ impl Book {
         }
     }
 
-    /// Counts a wrong key. Returns the number of them since the last line of the log, if a line is
-    /// due now.
+    /// Counts a wrong key. Returns the number since the last log line, if a line is due now.
     fn tell(&mut self, network: IpAddr, now: Duration) -> Option<u64> {
         if !self.told.contains_key(&network) && self.told.len() >= MOST_BUCKETS {
             self.told.retain(|_, told| now.saturating_sub(told.at) < TOLD_EVERY);

@@ -1,8 +1,8 @@
 //! Errors as clients see them: RFC 9457 problem documents.
 //!
-//! Only this module chooses the HTTP status of an error. Nothing internal (SQL, paths, stacks) is
-//! ever put into one. A [`Problem`] becomes a body in the outermost middleware (`request.rs`),
-//! which alone knows the request id and the path.
+//! Only this module chooses the HTTP status of an error. An error never contains internals (SQL,
+//! paths, stacks). A [`Problem`] becomes a body in the outermost middleware (`request.rs`), which
+//! alone knows the request id and the path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::identity::Refusal;
 use crate::model::{Category, Fault, Faults};
 use crate::runtime::RuntimeError;
 
-/// The prefix of every problem's `type`; the code behind it tells kinds apart. Nothing is fetched.
+/// The prefix of every problem's `type`; the problem's code follows it. Nothing is fetched.
 const TYPE_PREFIX: &str = "https://rethread.dev/problems/";
 /// The media type of problem documents.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
@@ -150,7 +150,7 @@ impl Problem {
         Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
-    /// Returns the same problem, which may be gone after a while.
+    /// Returns the problem with this `Retry-After`.
     #[must_use]
     pub(super) fn retry_after(self, after: Duration) -> Self {
         Self { retry_after: Some(after), ..self }
@@ -179,7 +179,7 @@ impl Problem {
         Self::new(&INTERNAL, "the server's log has the details under this request id")
     }
 
-    /// Returns the same problem with its faults told in the detail: they are not about a body.
+    /// Moves the faults into the detail, as they are not about a body.
     #[must_use]
     pub(super) fn without_pointers(mut self) -> Self {
         if !self.errors.is_empty() {
@@ -285,7 +285,7 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// Makes an answer without a body yet: the outermost middleware writes the body, with id and path.
+/// Makes an answer without its body, which the outermost middleware writes, with id and path.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.kind.status.into_response();

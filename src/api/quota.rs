@@ -1,5 +1,5 @@
-//! Quotas of keys and of namespaces: requests a second, requests at once, bytes of bodies a second.
-//! Each replica has its own.
+//! Quotas of keys and namespaces: requests per second, open requests, body bytes per second. Each
+//! replica has its own.
 //!
 //! A request is counted once its caller is known and before any work on it. The key's quotas come
 //! first, and a request that one quota refuses takes nothing from the others.
@@ -18,13 +18,13 @@ use super::problem::{BODY_TOO_LARGE, Problem, QUOTA_EXCEEDED};
 use super::settings::{HttpMetrics, Quotas};
 use crate::model::{Clock, Namespace, lock};
 
-/// The unit of body sizes: 1 KiB, each body rounded up. Buckets count to 2^32 and in nanoseconds.
+/// The unit of body sizes: 1 KiB, each body rounded up. Buckets count to 2^32, time in nanoseconds.
 const UNIT: u64 = 1024;
 /// The `Retry-After` for a client with too many open requests: the end of one cannot be predicted.
 const PLACE_AFTER: Duration = Duration::from_secs(1);
-/// The least time between two lines of the log about one quota.
+/// The least time between log lines about a kind of quota.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
-/// The beginnings of routes that probes and collectors of metrics call: they are always answered.
+/// Prefixes of routes without quotas, which probes and collectors of metrics call.
 const UNCOUNTED: [&str; 3] = ["/health", "/api/health", "/metrics"];
 /// The number of kinds of quota.
 const KINDS: usize = 6;
@@ -90,7 +90,7 @@ impl Kind {
     }
 }
 
-/// The quotas of this replica, and the rest of each.
+/// The quotas of this replica, and what is left.
 #[derive(Debug)]
 pub(super) struct Counters {
     key: Scope,
@@ -113,8 +113,8 @@ struct Told {
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     requests: u64,
-    /// The units of the body to take now, and of all of it that is known: a client that repeats the
-    /// request sends all of that again.
+    /// The units of the body to take now; `whole` is all that is known of it, which a repeat of the
+    /// request sends again.
     units: u64,
     whole: u64,
 }
@@ -141,14 +141,14 @@ pub(super) struct Unannounced {
 }
 
 impl Unannounced {
-    /// Makes a body of which nothing has come yet.
+    /// Makes a body that is unread.
     pub(super) fn new(counters: &Arc<Counters>, holder: Holder) -> Self {
         Self { counters: Arc::clone(counters), holder, came: Arc::default() }
     }
 
     /// Counts more bytes of the body.
     pub(super) fn came(&self, bytes: usize) -> Result<(), Problem> {
-        // A number is never half changed.
+        // A panic cannot half change it.
         let mut came = lock(&self.came);
         let before = came.div_ceil(UNIT);
         *came = came.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -196,7 +196,7 @@ impl Counters {
         Ok(admission)
     }
 
-    /// Takes the whole of `wanted`, the key's before the namespace's, or nothing.
+    /// Takes all of `wanted`, the key's first, or nothing.
     fn take(
         &self,
         holder: &Holder,
@@ -237,8 +237,7 @@ impl Counters {
         }
     }
 
-    /// Counts a refusal. Returns the number of them since the last line of the log, if a line is
-    /// due now.
+    /// Counts a refusal. Returns the number since the last log line, if a line is due now.
     fn tell(&self, kind: Kind) -> Option<u64> {
         let now = self.clock.monotonic();
         let mut told = lock(&self.told);
@@ -297,7 +296,7 @@ impl Scope {
         }
         if let (Some(buckets), Some(units)) = (&self.bytes, amount(wanted.units)) {
             let some = buckets.take(who, units).map_err(|short| {
-                // There is not enough for the whole body either: a repeat is worthwhile once there is.
+                // A repeat sends the whole body: it must wait for that much.
                 let whole = amount(wanted.whole).and_then(|whole| buckets.take(who, whole).err());
                 (size, whole.unwrap_or(short))
             })?;

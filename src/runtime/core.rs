@@ -62,8 +62,8 @@ pub struct RuntimeParts {
     pub memory: Arc<Memory>,
     /// Limits and intervals.
     pub settings: RuntimeSettings,
-    /// The runtime that keeps the lease, so that it holds even if every worker that drives threads
-    /// stands; `None`: the runtime that drives threads.
+    /// The runtime that renews the lease even if all workers that drive threads are stuck; `None`:
+    /// the runtime that drives threads.
     pub control: Option<tokio::runtime::Handle>,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Core {
     pub(super) writer: JournalWriter,
     pub(super) feed: Arc<Feed>,
     pub(super) plans: PlanCache,
-    /// The place for work that may take long.
+    /// The places for long work.
     pub(super) aside: Aside,
     /// The memory of driven threads.
     pub(super) weights: Arc<Weights>,
@@ -91,12 +91,11 @@ pub(super) struct Core {
     pub(super) pulses: Arc<Pulses>,
     pub(super) authority: watch::Receiver<Arc<Authority>>,
     drivers: Mutex<HashMap<ThreadId, mpsc::Sender<Message>>>,
-    /// The threads whose start or adoption is under way here, with the number of these.
+    /// The threads that are being started or adopted here, with a count for each.
     pending: Mutex<BTreeMap<ThreadId, usize>>,
-    /// The number of threads that are being adopted and not driven yet, or that a claim under way
-    /// may bring: they take room as well.
+    /// The room of threads that are being adopted and not driven yet, and of a claim under way.
     adopting: AtomicUsize,
-    /// Whether this replica may own threads that it does not drive: the answer to a claim was lost,
+    /// Set if this replica may own threads that it does not drive: the answer to a claim was lost,
     /// or a thread could not be released.
     pub(super) doubt: AtomicBool,
     /// Threads that were lost with their replicas and have not made progress since.
@@ -107,15 +106,15 @@ pub(super) struct Core {
     pub(super) notices: Desk,
     /// Counter values already added to the store's tallies.
     pub(super) tallied: Tallied,
-    /// The number of due threads that wait for a replica: as last counted, and those queued since.
+    /// The number of due threads that wait for a replica: the last count, plus those queued since.
     pub(super) queued: AtomicUsize,
     /// Large events that readers hold.
     pub(super) shared: SharedEvents,
-    /// The store as readers see it, and their places.
+    /// The store for readers, and their places.
     pub(super) shown: Shown,
     /// Permits to read lists for clients.
     pub(super) lists: Arc<Semaphore>,
-    /// Permits to load claimed threads: the rest of the server reads as well.
+    /// Permits to load claimed threads: the rest of the server reads, too.
     pub(super) loads: Semaphore,
     /// Permits to copy histories for forks.
     pub(super) forks: Semaphore,
@@ -127,7 +126,7 @@ pub(super) struct Core {
     pub(super) draining: CancellationToken,
     /// Cancelled when the grace is over: everything that still runs is dropped.
     pub(super) stopped: CancellationToken,
-    /// Cancelled when a background loop has ended before its time.
+    /// Cancelled when a background loop has ended too early.
     pub(super) broken: CancellationToken,
     /// Permits to write snapshots.
     pub(super) snapshot_writers: Arc<Semaphore>,
@@ -203,8 +202,8 @@ impl Core {
         &*self.parts.store
     }
 
-    /// Runs work that belongs to no thread on the runtime that drives threads, on the roster under
-    /// its name; `None` if that runtime has ended. If this is dropped, so is the work.
+    /// Runs work that belongs to no thread on the runtime that drives threads, in the roster as
+    /// `name`; `None` if that runtime has ended. If this is dropped, so is the work.
     pub(super) async fn apart<T: Send + 'static>(
         &self,
         name: Arc<str>,
@@ -232,8 +231,8 @@ impl Core {
         Arc::clone(&self.authority.borrow())
     }
 
-    /// Decides a command about a thread, now; a decision that may take long is made in the place
-    /// for long work.
+    /// Decides a command about a thread, as of now; one that may take long runs in a place for long
+    /// work.
     pub(super) async fn decide(
         &self,
         state: &mut ThreadState,
@@ -242,7 +241,7 @@ impl Core {
         self.decide_at(state, command, self.context()).await
     }
 
-    /// Decides a command as of another moment.
+    /// Decides a command in another context.
     pub(super) async fn decide_at(
         &self,
         state: &mut ThreadState,
@@ -278,12 +277,12 @@ impl Core {
     }
 
     fn drivers(&self) -> MutexGuard<'_, HashMap<ThreadId, mpsc::Sender<Message>>> {
-        // A panic while it was held cannot leave a map of senders half changed.
+        // A panic under the lock cannot leave a map of senders half changed.
         lock(&self.drivers)
     }
 
     fn pending(&self) -> MutexGuard<'_, BTreeMap<ThreadId, usize>> {
-        // A panic while it was held cannot leave a map of counts half changed.
+        // A panic under the lock cannot leave a map of counts half changed.
         lock(&self.pending)
     }
 
@@ -352,20 +351,18 @@ impl Core {
         self.parts.settings.max_running.saturating_sub(taken)
     }
 
-    /// Reserves room for at most `most` threads until the reservation is dropped: room for the
-    /// threads of a claim under way must not be given to others meanwhile.
+    /// Reserves room for at most `most` threads until the reservation is dropped, so that nobody
+    /// else takes the room of a claim under way.
     pub(super) fn reserve(self: &Arc<Self>, most: usize) -> Reserved {
         let places = self.room().min(most);
         self.adopting.fetch_add(places, Ordering::Relaxed);
         Reserved { core: Arc::clone(self), places }
     }
 
-    /// Tells a thread's driver to look into its inbox; returns whether the driver is here and was
-    /// told.
+    /// Wakes a thread's driver to read its inbox; returns whether the driver is here and was woken.
     pub(super) fn poke(&self, thread: &ThreadId) -> bool {
         let sender = self.drivers().get(thread).cloned();
-        // A full queue means that the driver will look anyway: each append reports waiting
-        // messages.
+        // A driver with a full queue reads its inbox anyway: each append reports waiting messages.
         sender.is_some_and(|driver| driver.try_send(Message::Mail).is_ok())
     }
 
@@ -378,7 +375,7 @@ impl Core {
         follow
     }
 
-    /// Counts another queued thread, until the next full count.
+    /// Adds a queued thread to the last full count.
     pub(super) fn count_queued(&self) {
         self.queued.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,5 +1,5 @@
-//! The calls that a face (HTTP, dashboard) can make to the runtime. Each is a line here and a
-//! function in a file of its own.
+//! The calls that faces (HTTP, dashboard) make to the runtime. Most forward to a function in
+//! another file.
 
 #[cfg(test)]
 mod testing;
@@ -43,8 +43,8 @@ impl Handle {
         Self { core }
     }
 
-    /// Runs a face's work on the runtime that drives threads: client text may block a worker there,
-    /// but never one that serves connections. `None` if that runtime has ended.
+    /// Runs a face's work on the runtime that drives threads. Client text may block a worker there,
+    /// never one that serves connections. `None` if that runtime has ended.
     pub async fn apart<T: Send + 'static>(
         &self,
         name: Arc<str>,
@@ -53,8 +53,7 @@ impl Handle {
         self.core.apart(name, work).await
     }
 
-    /// Starts a thread, or answers for the one that exists already. When this returns, the thread
-    /// is durable.
+    /// Starts a thread, or reports the one that exists. The thread is durable when this returns.
     pub async fn invoke(&self, invoke: Invoke) -> Result<Invoked, RuntimeError> {
         invoke::invoke(&self.core, invoke).await
     }
@@ -87,8 +86,8 @@ impl Handle {
         query::wait_for_event(&self.core, thread, seq, limit).await
     }
 
-    /// Returns events after `after`, in order, at most `limit`, as their exact bytes, with the head
-    /// of the journal at that moment.
+    /// Returns at most `limit` events after `after`, in order and byte for byte, with the current
+    /// head of the journal.
     pub async fn events(
         &self,
         thread: &ThreadId,
@@ -103,7 +102,7 @@ impl Handle {
         self.core.follow(thread)
     }
 
-    /// Converts an event for a reader that holds it until it is sent: a large one is in memory
+    /// Converts an event for a reader that holds it until it is sent. A large one is in memory
     /// once, however many readers hold it.
     pub fn share(&self, thread: &ThreadId, event: RawEvent) -> Result<HeldEvent, RuntimeError> {
         if event.json.as_str().len() < shared::LARGE {
@@ -118,8 +117,8 @@ impl Handle {
         &self.core.parts.memory
     }
 
-    /// Follows events of all threads of all namespaces as this replica learns of them; a reader
-    /// that lags misses some.
+    /// Follows the events that this replica writes, of all threads and namespaces; a reader that
+    /// lags misses some.
     pub fn live(&self) -> LiveEvents {
         self.core.feed.live()
     }
@@ -168,8 +167,8 @@ impl Handle {
         control::resume(&self.core, thread, request, control).await
     }
 
-    /// Makes a new thread that begins with the history of another up to one of its events. When
-    /// this returns, the new thread is durable; the other one was only read.
+    /// Makes a new thread that begins with the history of another up to one of its events. The new
+    /// thread is durable when this returns; the other one is only read.
     pub async fn fork(
         &self,
         thread: &ThreadId,
@@ -237,8 +236,8 @@ impl Handle {
         control::resolve(&self.core, id, request, control).await
     }
 
-    /// Aborts a thread for good, cancelling the attempts under way. For a thread that has ended,
-    /// compensates the completed steps that are left, if that is requested.
+    /// Aborts a thread for good, cancelling its attempts under way. If the thread has ended
+    /// already, compensates the remaining completed steps, if that is requested.
     pub async fn abort(
         &self,
         thread: &ThreadId,
@@ -329,7 +328,7 @@ impl Handle {
         notices::test(&self.core, id, by).await
     }
 
-    /// Adds an event that may come in any number to the audit list, where it is counted by the
+    /// Adds an event that may be frequent to the audit list, which counts such events by the
     /// minute.
     pub fn note_audit(&self, event: AuditEvent) {
         audit_list::note(&self.core, event);
@@ -355,12 +354,12 @@ impl Handle {
         bundle::diagnostics(&self.core, thread).await
     }
 
-    /// Explains why a thread does not move: what it waits for, since when, and what would end that.
+    /// Explains why a thread does not move: what it waits for, since when, and what ends the wait.
     pub async fn explain(&self, thread: &ThreadId) -> Result<Explanation, RuntimeError> {
         explain::explain(&self.core, thread).await
     }
 
-    /// Returns the active threads of a namespace, their progress, which look stuck and why.
+    /// Returns a namespace's active threads, their progress, and which look stuck and why.
     pub async fn monitor(
         &self,
         namespace: &Namespace,
@@ -407,7 +406,7 @@ impl Handle {
         workflows::list(&self.core, namespace, cursor, limit).await
     }
 
-    /// Returns whether this replica can do its work now (readiness).
+    /// Returns whether this replica can work now (readiness).
     pub fn ready(&self) -> bool {
         health::ready(&self.core)
     }

@@ -10,28 +10,28 @@ use crate::model::{StaleAction, Timeouts};
 pub struct RuntimeSettings {
     /// The name of this replica, as `owner` shows it.
     pub replica: String,
-    /// How long a silent replica keeps its threads.
+    /// The time a silent replica keeps its threads.
     pub lease: Duration,
     /// The number of threads this replica drives at once; more wait.
     pub max_running: usize,
-    /// The number of attempts under way at once, as far as open files allow; more wait to be begun.
+    /// The most attempts at once, as open files allow; more wait.
     pub max_attempts: usize,
     /// The number of threads that may wait before an invoke is refused.
     pub max_queued: usize,
     /// The time without an event after which a running thread looks stuck, and the time without a
     /// sign of life after which an attempt does.
     pub stale_after: Duration,
-    /// How often a thread may be taken from a lost replica without progress before it is paused.
+    /// The number of times that a thread may be lost without progress before it is paused.
     pub max_recoveries: u32,
-    /// How long terminal threads are kept.
+    /// The retention of terminal threads.
     pub retention: Duration,
-    /// How long audit entries are kept.
+    /// The retention of audit entries.
     pub audit_retention: Duration,
-    /// How long running steps may still take to end at shutdown.
+    /// The time a running step gets to end at shutdown.
     pub shutdown_grace: Duration,
     /// The largest event, in bytes: a larger output fails its step.
     pub max_event: usize,
-    /// The number of events after which a thread's state is worth a snapshot; 0: only a pause is.
+    /// The number of events after which a thread's state is stored; 0: only pauses store it.
     pub snapshot_every: u64,
     /// The multiplier of all time bounds, and the bounds of attempts whose steps set none.
     pub timeouts: Timeouts,
@@ -41,9 +41,9 @@ pub struct RuntimeSettings {
     pub exec_allow: Vec<String>,
     /// The environment variables that steps may give to these programs.
     pub exec_env: VariablePolicy,
-    /// Whether the store stands in for one that could not be reached.
+    /// Set if the store replaces one that could not be reached.
     pub fallback: bool,
-    /// How store calls that failed transiently are retried.
+    /// The retry policy for transient store failures.
     pub store_retry: StoreRetry,
 }
 
@@ -62,54 +62,53 @@ pub struct StoreRetry {
 /// they are precise to the millisecond.
 pub(super) const PARK_AFTER: Duration = Duration::from_secs(10);
 
-/// The interval of looks for due threads and messages. In-process wake-ups make the usual case
+/// The polling interval for due threads and messages. In-process wake-ups make the usual case
 /// immediate; this bounds the delay of another replica's work and of a lost wake-up.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The most threads claimed at a time, once `ramp` has got there: few enough that several replicas
+/// The most threads claimed at a time, at the end of the `ramp`: few enough that several replicas
 /// share the due threads.
 pub(super) const CLAIM_BATCH: usize = 128;
 
-/// The number of claimed threads that are loaded side by side: fewer than any store has connections
-/// that read, so that a health check or a client does not have to wait for the whole batch of a
-/// claim.
+/// The number of claimed threads loaded at once: fewer than any store has read connections, so that
+/// health checks and clients do not wait for a whole claimed batch.
 pub(super) const LOADS_AT_ONCE: usize = 3;
 
-/// The number of journals read side by side for readers: as many as a store has connections for that
-/// (`store/postgres/settings.rs`), so that whoever has a place waits for no connection.
+/// The number of journals read at once for readers: one for each store connection that serves them
+/// (`store/postgres/settings.rs`), so that a reader with a place waits for none.
 pub(super) const READS_AT_ONCE: usize = 6;
 
-/// The number of these that the readers of one namespace may have.
+/// The number of those reads that one namespace may have.
 pub(super) const READS_OF_ONE: usize = 5;
 
-/// How long a reader waits for a place before the server answers that it is overloaded: shorter than
-/// [`STORE_PATIENCE`], and longer than hundreds of others take to read a page each.
+/// The time that a reader waits for a place before it is refused as overload: shorter than
+/// [`STORE_PATIENCE`], and longer than hundreds of other readers take for a page each.
 pub(super) const READ_PATIENCE: Duration = Duration::from_secs(3);
 
-/// The number of lists and counts read side by side for clients: fewer than any store has
-/// connections that read (SQLite has four), so that claims, messages and the reads of one thread
-/// always find one.
+/// The number of lists and counts read at once for clients: fewer than any store has read
+/// connections (SQLite has four), so that claims, messages and the reads of one thread always find
+/// one.
 pub(super) const LISTS_AT_ONCE: usize = 3;
 
-/// How long a caller waits for a place among the lists before the server answers that it is
-/// overloaded: shorter than [`STORE_PATIENCE`], and longer than a list by an index takes.
+/// The time that a caller waits for a place among the lists before it is refused as overload:
+/// shorter than [`STORE_PATIENCE`], and longer than an indexed list takes.
 pub(super) const LIST_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long the place of a list stays taken after its caller has gone: the store does not learn
-/// that nobody waits, and goes on until Postgres ends the statement (3 s, its `statement_timeout`
-/// for lists).
+/// The time for which a list keeps its place after its caller has gone: the store does not learn of
+/// that, and goes on until Postgres ends the statement (after 3 s, its `statement_timeout` for
+/// lists).
 pub(super) const LIST_REST: Duration = Duration::from_secs(3);
 
 /// The interval at which journal heads of followed threads are read from the store: the longest
 /// that a reader waits for events of a thread that another replica drives.
 pub(super) const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long a caller waits for the store before it gets a 503, which is promised within 5 s.
+/// The time that a caller waits for the store before a 503, which is promised within 5 s.
 pub(super) const STORE_PATIENCE: Duration = Duration::from_millis(4_500);
 
-/// How long a caller waits while the store is known to be away. Load balancers have taken this
-/// replica out by then (it is not ready), and other callers should learn soon that they have to go
-/// elsewhere instead of piling up here: one try, long enough for a store that is back.
+/// The time that a caller waits while the store is known to be away: one try, long enough for a
+/// store that is back. Load balancers have taken out this replica by then (it is not ready), and
+/// other callers should soon go elsewhere instead of piling up here.
 pub(super) const STORE_PATIENCE_AWAY: Duration = Duration::from_secs(1);
 
 /// The `Retry-After` of answers when the store is away or the queue full.
@@ -134,16 +133,16 @@ pub(super) const WRITER_QUEUE: usize = 4_096;
 /// The number of messages queued for one driver (ended attempts, wake-ups) before senders wait.
 pub(super) const DRIVER_QUEUE: usize = 64;
 
-/// The memory of an attempt beside its data, in bytes, as measured with http steps whose target does
-/// not answer: tasks, connection, buffers.
+/// The memory of an attempt besides its data, in bytes, as measured with http steps whose target
+/// does not answer: task, connection, buffers.
 pub(super) const ATTEMPT_BYTES: usize = 56 << 10;
-/// The memory of a program beside its output, in bytes: a supervisor shares all but 1.4 MiB with the
-/// others, as measured, and a shell, an interpreter or a client of some service takes a little more
-/// than that.
+/// The memory of a program besides its output, in bytes. As measured, a supervisor has 1.4 MiB that
+/// it does not share with others; a shell, an interpreter or some service's client takes a little
+/// more.
 pub(super) const PROGRAM_BYTES: usize = 4 << 20;
 
 /// The most bytes of outcomes decided in one append (a larger one goes alone): many attempts of a
-/// thread may end at once, and a reader of the journal reads an append as a whole.
+/// thread may end at once, and readers read an append as a whole.
 pub(super) const MAX_COMMIT_BYTES: usize = 512 << 10;
 
 /// The number of events read from the store at a time while a thread is loaded.
@@ -153,8 +152,7 @@ pub(super) const LOAD_PAGE: usize = 1_000;
 /// memory.
 pub(super) const DIFFS_AT_ONCE: usize = 4;
 
-/// The number of histories copied side by side: each is in memory several times while it is
-/// written.
+/// The number of histories copied at once: each is in memory several times while it is written.
 pub(super) const FORKS_AT_ONCE: usize = 2;
 
 /// The number of snapshots encoded and written at once: enough to keep up, while most of the

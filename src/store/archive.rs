@@ -1,8 +1,8 @@
-//! A store's rows as they lie there: to import threads into another store, and to check them.
+//! A store's raw rows, to import threads into another store and to check them.
 //!
-//! [`Archive`] reads rows without interpreting them, so that a damaged one is shown and not refused;
-//! [`super::Import`] writes a [`ThreadDump`]. Nothing here drives a thread: `app` imports a fallback
-//! file before the server is ready, `runtime::verify` reads.
+//! [`Archive`] reads rows without interpreting them, so it also returns damaged ones;
+//! [`super::Import`] writes a [`ThreadDump`]. Nothing here drives a thread: `app` imports a
+//! fallback file before the server is ready, `runtime::verify` reads.
 
 use async_trait::async_trait;
 
@@ -15,8 +15,8 @@ use super::{Records, StoreError};
 /// bounds their bytes.
 pub(super) const JOURNAL_PAGE: usize = 256;
 
-/// The owner of a thread that another store is about to import: nobody claims it here, as it may be
-/// there already.
+/// The owner of a thread that another store is importing: nobody claims it here, as it may be there
+/// already.
 pub(super) const LEAVING: i64 = -1;
 /// The owner of a thread that another store has imported.
 pub(super) const GONE: i64 = -2;
@@ -65,7 +65,7 @@ pub struct StoredRecords {
 }
 
 impl StoredRecords {
-    /// The events, if the checksum and the numbers fit; else what does not.
+    /// The events, if checksum and numbers match; else the fault.
     pub fn decode(&self) -> Result<Records, String> {
         self.row().decode_row()
     }
@@ -90,14 +90,14 @@ pub struct StoredMessage {
     pub answer: Option<Vec<u8>>,
 }
 
-/// The idempotency key a thread was started under, while it lives.
+/// The unexpired idempotency key of a thread.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct StoredKey {
-    /// The key, as it is indexed.
+    /// The key as indexed.
     pub key: String,
     /// Hash of the request's body.
     pub request_hash: String,
-    /// Time for which it still answers repeats, in milliseconds, by the clock of its store.
+    /// Milliseconds until it expires, by the clock of its store.
     pub left_ms: i64,
 }
 
@@ -156,14 +156,14 @@ pub struct Belongings {
     pub labels: Vec<(String, String)>,
     /// Messages, taken and untaken, oldest first.
     pub inbox: Vec<StoredMessage>,
-    /// The key it was started under, if that still lives.
+    /// Its idempotency key, unless expired.
     pub key: Option<StoredKey>,
     /// Its interventions as they are indexed, in the order of their ids.
     pub interventions: Vec<StoredIntervention>,
 }
 
-/// A thread with every row that cannot be made again: without its snapshots, which are a cache, and
-/// the record of its recoveries, which is statistics of the replica that wrote it.
+/// A thread with every row that cannot be rebuilt: not its snapshots, which are a cache, nor its
+/// recoveries, which are statistics of the replica that wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadDump {
     /// Its row.
@@ -194,7 +194,7 @@ pub struct StoredWorkflow {
 }
 
 /// Reads the rows of a store, page by page, in the order of ids. Pages begin after `after`; the
-/// empty text stands before all.
+/// empty text comes first.
 #[async_trait]
 pub trait Archive: Send + Sync + std::fmt::Debug {
     /// The ids of threads.
@@ -203,8 +203,8 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
     /// A thread's row.
     async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>, StoreError>;
 
-    /// Journal rows of a thread whose number is above `after`, unchecked; 4 MiB and one more row
-    /// at the most.
+    /// Journal rows of a thread whose number is above `after`, unchecked; at most 1 MiB and one
+    /// more row.
     async fn stored_records(
         &self,
         thread: &str,
@@ -224,7 +224,7 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<StoredSnapshot>, StoreError>;
 
-    /// The ids that a table has rows of, and whether there is a thread of that id.
+    /// The thread ids in a table, each with whether the thread exists.
     async fn ids_in(
         &self,
         table: ThreadTable,
@@ -251,7 +251,7 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
 }
 
 impl StoredThread {
-    /// Whether the thread, once imported, wants to be claimed at once: somebody drove it.
+    /// Whether the imported thread is due at once: it was driven and has work left.
     pub(super) fn is_due_on_arrival(&self, untaken: usize) -> bool {
         let ended = ThreadStatus::ALL
             .iter()
@@ -273,8 +273,7 @@ impl Belongings {
 }
 
 impl ThreadDump {
-    /// Reads a thread whole; `None` if there is no such thread. It takes the memory of its journal,
-    /// as driving it takes that of its outputs.
+    /// Reads a whole thread; `None` if there is none. It takes the memory of its journal.
     pub async fn read(archive: &dyn Archive, thread: &str) -> Result<Option<Self>, StoreError> {
         let Some(row) = archive.stored_thread(thread).await? else { return Ok(None) };
         let mut journal: Vec<StoredRecords> = Vec::new();

@@ -6,7 +6,7 @@ use crate::model::{Incarnation, Json, ThreadId};
 
 use super::StoreError;
 
-/// A message to a thread, durable before it is answered (an abort, a resume, later a signal).
+/// A message to a thread, durable before it is answered (an abort, a resume, a signal).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// Unique within the thread; a second message with this key is not stored.
@@ -25,7 +25,7 @@ pub enum Posted {
     },
     /// A message with this key is there already (taken or not).
     Duplicate,
-    /// The thread has too many messages that were not taken yet.
+    /// The thread's untaken messages are too many or too large.
     Full,
     /// There is no such thread.
     NoThread,
@@ -34,28 +34,27 @@ pub enum Posted {
 /// Messages to threads.
 #[async_trait]
 pub trait Inbox: Send + Sync {
-    /// Stores a message for a thread; in the same statement wakes it if nobody drives it. A thread whose
-    /// untaken messages have reached a number or a size takes no more ([`Posted::Full`]); the bodies of
-    /// those that were taken are not kept.
+    /// Stores a message for a thread and, in the same statement, wakes it if nobody drives it. The
+    /// number and the size of untaken messages are bounded ([`Posted::Full`]). Bodies of taken
+    /// messages are not kept.
     async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError>;
 
-    /// Like [`Inbox::post`], over the connections that renew leases, which work while nothing drives the
-    /// store's other connections; and however many messages there are.
+    /// Like [`Inbox::post`], without a bound on the number of messages, over the connections that
+    /// renew leases: they work even while nothing polls the others.
     async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
         self.post(thread, message).await
     }
 
-    /// The messages of a thread that were not taken yet, oldest first: 256 and 1 MiB, or one, at the
-    /// most.
+    /// The untaken messages of a thread, oldest first: at most 256 and 1 MiB, or one larger one.
     async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError>;
 
-    /// The untaken messages whose keys begin with `kind`, oldest first, 256 at the most, however many
-    /// others came before them.
+    /// The untaken messages whose keys begin with `kind`, oldest first: at most 256, not counting
+    /// other messages.
     async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError>;
 
     /// The threads that `me` drives and that have untaken messages.
     async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError>;
 
-    /// The answer a message was taken with (see [`super::Side::Take`]), once it was.
+    /// The answer of a message once it is taken (see [`super::Side::Take`]).
     async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError>;
 }

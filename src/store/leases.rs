@@ -21,20 +21,20 @@ pub struct Claimed {
     pub claims: u32,
     /// The expired incarnation it was taken from; 0 if nobody drove it.
     pub previous_owner: Incarnation,
-    /// Messages in its inbox.
+    /// Untaken messages.
     pub mail: u32,
     /// How the previous owner was lost; `None` if nobody drove it, or nothing is known.
     pub lost: Option<Loss>,
-    /// Whether the previous owner wrote anything of it: one that did not had only claimed it.
+    /// Whether the previous owner wrote to the thread, not only claimed it.
     pub driven: bool,
 }
 
-/// How the lease of a lost incarnation came to its end.
+/// How the lease of a lost incarnation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// Its session with the database ended before its lease: the process is gone.
     SessionEnded,
-    /// Its lease ran out while its session was open: the process stands still.
+    /// Its lease ran out while its session was open: the process is stalled.
     Frozen,
     /// Its lease ran out, and nothing else is known.
     Silent,
@@ -63,27 +63,27 @@ impl Loss {
 pub trait Leases: Send + Sync {
     /// Registers a replica under a new incarnation with a lease of `ttl`.
     ///
-    /// A store that only one process can open takes every earlier lease for expired.
+    /// A store that only one process can open treats earlier leases as expired.
     async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError>;
 
-    /// Prolongs a lease that has not expired. `false`: it has, or is gone; authority is lost.
+    /// Extends a lease. `false`: it has expired or is gone; authority is lost.
     async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError>;
 
-    /// Ends a lease in good order: all threads it drove get owner 0 and may be claimed at once.
+    /// Ends a lease cleanly: all threads it drove get owner 0 and may be claimed at once.
     async fn retire(&self, me: Incarnation) -> Result<(), StoreError>;
 
-    /// Hands up to `limit` threads to `me`: those of expired incarnations, then due ones that nobody
-    /// drives (a queue that never ends must not keep lost threads waiting). Each gets `owner = me`
-    /// and `epoch + 1`, and those of expired incarnations `claims + 1` in the same statement: only so
-    /// are losses counted that kill whoever counts. Nothing is handed out to an incarnation whose own
-    /// lease has expired, and nothing is taken from a live one.
+    /// Hands up to `limit` threads to `me`: first those of expired incarnations, so that an endless
+    /// queue cannot delay them, then due ones that nobody drives. Each gets `owner = me` and
+    /// `epoch + 1`. Lost ones also get `claims + 1` in the same statement, so that a loss counts
+    /// even if it kills the replica that claims. An incarnation whose lease has expired gets
+    /// nothing; a live one loses nothing.
     async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError>;
 
-    /// The threads that `me` drives, as it claimed or started them (`previous_owner` is 0, and
-    /// `mail` may be 1 where that is not known): what an answer to a claim that never arrived held.
+    /// The threads that `me` drives, with those of a claim whose answer was lost. `previous_owner`
+    /// is 0; `mail` may be 1 where the number is unknown.
     async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError>;
 
-    /// When the next thread that nobody drives wants to be claimed, if any does.
+    /// When the next thread that nobody drives is due, if any is.
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// How many threads are due and wait for a replica, counted up to `limit`.

@@ -1,10 +1,10 @@
-//! Subscriptions to events, and their cursors: how far each subscription was sent a thread's events.
+//! Subscriptions to events, and their cursors: the last event sent, by subscription and thread.
 //!
 //! A cursor is a row for a subscription and a thread. The append of an event that the subscription
-//! asks for writes it, in the same statement, and it goes once all of it is sent: what nobody has
-//! subscribed to costs nothing. The sender holds the cursor by a lease with a token of its own, so
-//! that one at a time sends the events of a thread, and a sender that died is followed by another.
-//! The runtime's senders call this; nothing here looks into an event.
+//! asks for writes it in the same statement. It is deleted once all is sent: events without a
+//! subscription cost nothing. A sender holds a cursor by a lease with a token of its own, so that
+//! only one sends a thread's events at a time, and another replaces a dead one. The runtime's
+//! senders call this; nothing here reads events.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ use super::rows::{json, thread_id, unreadable};
 pub struct NotificationRow {
     /// Its id, unique among all namespaces.
     pub id: String,
-    /// The namespace of whose threads it hears.
+    /// The namespace of the threads it is for.
     pub namespace: Namespace,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Whether it is sent anything.
+    /// Whether events are sent.
     pub enabled: bool,
     /// Grows with every change by a client.
     pub version: i64,
@@ -33,11 +33,11 @@ pub struct NotificationRow {
     pub body: Json,
     /// The key that signs its messages; never shown, never logged.
     pub secret: SecretSlice<u8>,
-    /// When it was last sent something.
+    /// When a delivery last succeeded.
     pub last_success_at: Option<Timestamp>,
-    /// When something could not be sent.
+    /// When a delivery last failed.
     pub last_failure_at: Option<Timestamp>,
-    /// Why.
+    /// Its error.
     pub last_error: Option<String>,
     /// Threads whose events were given up.
     pub given_up: u64,
@@ -56,7 +56,7 @@ impl PartialEq for NotificationRow {
     }
 }
 
-/// A cursor that whoever claimed it may send from.
+/// A claimed cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// The subscription.
@@ -65,7 +65,7 @@ pub struct Notice {
     pub thread_id: ThreadId,
     /// The last event that needs no sending.
     pub sent: Seq,
-    /// The newest event that may.
+    /// The newest event to send.
     pub head: Seq,
     /// Failed attempts since the last success.
     pub attempts: u32,
@@ -76,30 +76,30 @@ pub struct Notice {
 pub enum Advanced {
     /// Everything is sent: the cursor is gone.
     Done,
-    /// There is more to send; the lease runs anew.
+    /// More is to be sent; the lease is renewed.
     More,
     /// Somebody else holds the cursor, or it is gone.
     Lost,
 }
 
-/// Counts of threads with events that a subscription was not sent yet.
+/// The backlog of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticeCount {
     /// The subscription.
     pub subscription: String,
-    /// Threads with events that it was not sent yet.
+    /// Threads with unsent events.
     pub pending: u64,
     /// Pending threads whose last attempt failed.
     pub failing: u64,
-    /// The time since which the oldest pending one waits.
+    /// When the oldest pending one began to wait.
     pub since: Option<Timestamp>,
 }
 
 /// Subscriptions and their cursors.
 #[async_trait]
 pub trait Notices: Send + Sync {
-    /// Stores a subscription: a new one, or what clients may change (`enabled`, `body`, `secret`) of
-    /// one that stands at version `replaces`. `false`: it does not, and nothing is changed.
+    /// Inserts a subscription, or updates `enabled`, `body`, `secret` and `version` of the one at
+    /// version `replaces`. `false`: the id is taken or the version differs; nothing changed.
     async fn save_notification(
         &self,
         row: &NotificationRow,
@@ -109,8 +109,8 @@ pub trait Notices: Send + Sync {
     /// A subscription.
     async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, StoreError>;
 
-    /// Subscriptions of a namespace, newest first, at most `limit`, of those older than `before`:
-    /// (created at, id) of the last item seen.
+    /// At most `limit` subscriptions of a namespace, newest first, older than `before`: (created
+    /// at, id) of the last item seen.
     async fn notifications(
         &self,
         namespace: &Namespace,
@@ -118,19 +118,19 @@ pub trait Notices: Send + Sync {
         limit: usize,
     ) -> Result<Vec<NotificationRow>, StoreError>;
 
-    /// Subscriptions of all namespaces in the order of their ids, at most `limit`, after the id `after`.
+    /// At most `limit` subscriptions of all namespaces by id, after the id `after`.
     async fn all_notifications(
         &self,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<NotificationRow>, StoreError>;
 
-    /// Deletes a subscription with what it was not sent yet. `false`: there is none.
+    /// Deletes a subscription and its cursors. `false`: there is none.
     async fn delete_notification(&self, id: &str) -> Result<bool, StoreError>;
 
-    /// Hands out cursors that are due and that nobody holds, for `lease`: of each subscription named
-    /// as many as stand beside it, the longest due first. One whose holder's own lease has expired
-    /// ([`super::Leases::renew`]) is held by nobody. `token` is to be another one each time.
+    /// Hands out due cursors that nobody holds, for `lease`: of each named subscription at most the
+    /// given number, longest due first. A holder whose own lease has expired
+    /// ([`super::Leases::renew`]) holds none. Each call needs a new `token`.
     async fn claim_notices(
         &self,
         me: Incarnation,
@@ -139,7 +139,7 @@ pub trait Notices: Send + Sync {
         wanted: &[(String, usize)],
     ) -> Result<Vec<Notice>, StoreError>;
 
-    /// Events up to `to` need no more sending.
+    /// Marks events up to `to` as done.
     async fn advance_notice(
         &self,
         token: i64,
@@ -148,7 +148,7 @@ pub trait Notices: Send + Sync {
         lease: Duration,
     ) -> Result<Advanced, StoreError>;
 
-    /// Gives a cursor back, to be claimed after `wait`; `failed`: another attempt has failed.
+    /// Gives a cursor back, due after `wait`; `failed` counts a failed attempt.
     async fn release_notice(
         &self,
         token: i64,
@@ -157,10 +157,10 @@ pub trait Notices: Send + Sync {
         failed: bool,
     ) -> Result<(), StoreError>;
 
-    /// Makes every cursor of a subscription due now.
+    /// Makes all cursors of a subscription due.
     async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError>;
 
-    /// Notes when a subscription was sent something, or why it could not be.
+    /// Records a delivery, or the error of one that failed.
     async fn note_delivery(
         &self,
         subscription: &str,
@@ -168,8 +168,8 @@ pub trait Notices: Send + Sync {
         error: Option<&str>,
     ) -> Result<(), StoreError>;
 
-    /// Gives up cursors that have waited for `age` without a success, at most `limit`; returns their
-    /// number by subscription. Cursors of subscriptions that are gone are dropped as well.
+    /// Deletes at most `limit` cursors that have waited for `age` without a success, or whose
+    /// subscription is gone; returns their number by existing subscription.
     async fn give_up_notices(
         &self,
         age: Duration,
@@ -221,10 +221,10 @@ impl RawNotification {
     }
 }
 
-/// A cursor as a claim gives it: subscription, thread, sent, head, attempts.
+/// A claimed row: subscription, thread, sent, head, attempts.
 pub(super) type RawNotice = (String, String, i64, i64, i32);
 
-/// The cursor as the runtime sees it.
+/// Decodes a claimed row.
 pub(super) fn notice(
     (subscription, thread, sent, head, attempts): RawNotice,
 ) -> Result<Notice, StoreError> {
@@ -237,7 +237,7 @@ pub(super) fn notice(
     })
 }
 
-/// Counts as they come: subscription, pending, failing, since.
+/// Decodes a row: subscription, pending, failing, since.
 pub(super) fn notice_count(
     (subscription, pending, failing, since): (String, i64, i64, Option<i64>),
 ) -> NoticeCount {

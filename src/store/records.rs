@@ -1,15 +1,15 @@
 //! The encoding of records in a journal row, and the checks of a read.
 //!
 //! One append is one row: the events' compact JSON texts joined by line feeds (compact JSON holds
-//! no raw one) with a CRC-32 over the whole. Every store writes and reads rows through here; what
-//! does not fit is reported as damage and never passed on.
+//! no raw one) with a CRC-32 over the whole. Every store writes and reads rows through here; a row
+//! that fails a check is reported as damage.
 
 use crate::model::{Seq, ThreadId, Timestamp};
 
 use super::limits::MAX_READ_BYTES;
 use super::{Records, StoreError};
 
-/// A journal row as it lies in a database.
+/// A journal row as stored.
 #[derive(Debug, Clone)]
 pub(super) struct JournalRow {
     /// The number of its last event.
@@ -20,7 +20,7 @@ pub(super) struct JournalRow {
     pub(super) at: i64,
     /// The events.
     pub(super) payload: Vec<u8>,
-    /// CRC-32 of the payload, its bits as a signed number.
+    /// CRC-32 of the payload, as a signed number.
     pub(super) crc: i32,
 }
 
@@ -45,7 +45,7 @@ impl JournalRow {
         })
     }
 
-    /// The events, if the checksum and the numbers fit; else what does not.
+    /// The events, if checksum and numbers match; else the fault.
     pub(super) fn decode_row(&self) -> Result<Records, String> {
         let found = crc32fast::hash(&self.payload).cast_signed();
         if found != self.crc {
@@ -73,11 +73,11 @@ impl JournalRow {
     }
 }
 
-/// A row of a read: the journal's head, and beside it a journal row, if there is one to read.
+/// A row of a read: the journal's head and, if there is one, a journal row.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct ReadRow {
     head: i64,
-    /// Whether more rows are left out because they are large.
+    /// Set if rows are left out because they are large.
     cut: Option<bool>,
     seq: Option<i64>,
     first_seq: Option<i64>,
@@ -98,7 +98,7 @@ impl ReadRow {
     }
 }
 
-/// Puts journal rows together to what [`super::Journal::read`] promises.
+/// Makes the result of [`super::Journal::read`] from journal rows.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     thread: &'a ThreadId,
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
         Self { thread, next: after.saturating_add(1), left: limit, bytes: 0, found: Vec::new() }
     }
 
-    /// Reads all rows of one snapshot; none at all means that there is no such thread.
+    /// Reads all rows of one snapshot; no row means no such thread.
     pub(super) fn read(mut self, rows: Vec<ReadRow>) -> Result<Vec<Records>, StoreError> {
         let Some((head, cut)) = rows.first().map(|row| (row.head, row.cut)) else {
             return Ok(Vec::new());

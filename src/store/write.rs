@@ -59,21 +59,21 @@ pub struct Summary {
 pub enum Disposition {
     /// The writer goes on driving it.
     Keep,
-    /// Nobody drives it until `wake_at` (or a message, if that is `None`). If messages arrived
-    /// that this write does not take, it may be claimed at once.
+    /// Nobody drives it until `wake_at` (`None`: no time) or a message. If untaken messages remain,
+    /// it may be claimed at once.
     Release {
-        /// When it wants to be claimed.
+        /// When to claim it.
         wake_at: Option<Timestamp>,
     },
-    /// Nobody drives it until then, whatever messages wait: whoever claimed it cannot take them
-    /// now, and would only claim it again. A message that comes later wakes it.
+    /// Nobody drives it until then, even if messages wait: its driver cannot take them now and
+    /// would only claim it again. A later message wakes it.
     SetAside {
-        /// When it is to be tried again.
+        /// When to try it again.
         until: Timestamp,
     },
 }
 
-/// A client's key that makes repeats of an invoke one thread.
+/// A client's key: all invokes with it are one thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     /// The key as it is stored ([`IdempotencyKey::scoped`]).
@@ -82,11 +82,11 @@ pub struct IdempotencyKey {
     pub request_hash: String,
 }
 
-/// The separator of the namespace and a client's key, which is printable text and has none.
+/// Separates the namespace from a client's key; printable text does not contain it.
 const KEY_SEPARATOR: char = '\u{1f}';
 
 impl IdempotencyKey {
-    /// A client's key as it is stored: no key of another namespace is the same.
+    /// A client's key as stored: distinct from keys of other namespaces.
     pub fn scoped(namespace: &Namespace, key: &str) -> String {
         if namespace.is_default() {
             key.replace(KEY_SEPARATOR, "")
@@ -107,29 +107,29 @@ pub struct Start {
     pub workflow_version: Option<u32>,
     /// Hash of its definition.
     pub definition: String,
-    /// The definition's text, unless the store is known to have it. A text that another start of
-    /// the same batch brings may do.
+    /// The definition's text, unless the store is known to have it. The text of another start in
+    /// the batch may do.
     pub definition_text: Option<String>,
     /// Hash of what the client asked for.
     pub request_hash: String,
     /// The client's metadata.
     pub metadata: Json,
-    /// The scalar members of the metadata as text, for filters. That of [`FORK_LABEL`] is the thread
+    /// The scalar members of the metadata as text, for filters. [`FORK_LABEL`] holds the thread
     /// whose history this one begins with.
     pub labels: Vec<(String, String)>,
-    /// The key that makes repeats one thread; an expired one is taken over.
+    /// The client's key, if any; an expired one is taken over.
     pub idempotency: Option<IdempotencyKey>,
     /// The first events, from 1 on.
     pub records: Records,
-    /// The events after them, row by row, if the thread begins with a history. It counts as made
-    /// when the last of them were decided.
+    /// The rows after them, if the thread begins with a history. The time of the last row is the
+    /// thread's creation time.
     pub more: Vec<Records>,
     /// Derived state.
     pub summary: Summary,
-    /// `Keep`: the writer drives it from the start, under epoch 1 (if its lease has expired,
-    /// nobody does and the thread is due at once). `Release`: epoch 0.
+    /// `Keep`: the writer drives it, under epoch 1; if its lease has expired, nobody does and it is
+    /// due at once. Epoch 0 in all other cases.
     pub disposition: Disposition,
-    /// What else changes with it.
+    /// Other changes with it.
     pub sides: Vec<Side>,
 }
 
@@ -144,8 +144,8 @@ impl Start {
         self.more.last().unwrap_or(&self.records)
     }
 
-    /// After which event, and up to which, subscriptions are told of it: what a fork takes over from
-    /// another thread was told of that one.
+    /// The events to notify of: after the first number, up to the second. A fork's inherited events
+    /// were notified for the other thread.
     pub fn told(&self) -> (Seq, Seq) {
         let taken_over = self.summary.forked_from.as_ref().map_or(0, |point| point.seq);
         (taken_over, self.newest().last())
@@ -161,21 +161,21 @@ pub struct Append {
     pub epoch: Epoch,
     /// The head of the journal before this write.
     pub prev: Seq,
-    /// The events, from `prev + 1` on; may be empty, to change ownership or take messages alone.
+    /// The events from `prev + 1` on; `None` to only change ownership or take messages.
     pub records: Option<Records>,
     /// Derived state.
     pub summary: Summary,
-    /// Whether the thread got on, by a completed step or a person's decision: resets `claims`.
+    /// Set if a step completed or a person decided; resets `claims`.
     pub progress: bool,
     /// The change of ownership.
     pub disposition: Disposition,
-    /// What else changes with it.
+    /// Other changes with it.
     pub sides: Vec<Side>,
 }
 
 impl Append {
-    /// After which event, and up to which, subscriptions are told of it: the heads of the journal
-    /// before this write and after it.
+    /// The events to notify of: after the journal's head before this write, up to the head after
+    /// it.
     pub fn told(&self) -> (Seq, Seq) {
         (self.prev, self.records.as_ref().map_or(self.prev, Records::last))
     }
@@ -205,23 +205,22 @@ impl Write {
 pub enum WriteOutcome {
     /// Durable.
     Written {
-        /// Messages of this thread that wait to be taken.
+        /// Untaken messages of this thread.
         mail: u32,
     },
-    /// An append: owner, epoch or head are not what the writer believed. Drop the thread.
+    /// An append: owner, epoch or head are not those it names. Drop the thread.
     Fenced,
     /// A start: the thread id is taken. Nothing was written. If the key is taken too, either
     /// outcome may be given.
     ThreadExists,
     /// A start: the idempotency key is taken. Nothing was written.
     KeyExists,
-    /// A start without its definition's text: the store does not have it (any more). Nothing was
-    /// written; send it with the text.
+    /// A start without its definition's text, which the store does not have. Nothing was written;
+    /// send it with the text.
     DefinitionMissing,
-    /// Somebody else holds a row that this write needs, longer than a batch may wait. Nothing was
-    /// written: send it again. The journal's writer does so, and answers nobody with this.
+    /// Another transaction holds a row that this write needs. Nothing was written: send it again.
+    /// The journal's writer does so and never passes this outcome on.
     Busy,
-    /// The database cannot hold this write, and never will (a text or a size it refuses). Nothing
-    /// was written.
+    /// The database will never accept this write (a text or size). Nothing was written.
     Refused,
 }

@@ -1,9 +1,9 @@
 //! Removes the folder of a program, whatever the program has left in it.
 //!
-//! A program may nest folders deeper than the stack or the descriptors of this process reach, and
-//! under paths that are longer than the system takes. So the removal does not descend: it moves
-//! the folders in a folder up, to the top, and empties them there one after another. It needs a
-//! handful of descriptors, and names of one part only.
+//! A program may nest folders too deep for the stack or the descriptors of this process, under
+//! paths too long for the system. So the removal does not descend: it moves nested folders to the
+//! top folder and empties them there one by one. It needs a handful of descriptors, and only names
+//! of one part.
 
 use std::ffi::CStr;
 use std::fs::{self, Permissions};
@@ -18,11 +18,11 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-/// The rights of the owner of a folder who removes what is in it.
+/// The rights that an owner needs to empty a folder.
 const RIGHTS: u32 = 0o700;
 
-/// Removes a folder and its contents, also those that the program has closed to its own user;
-/// returns whether it is gone.
+/// Removes a folder and its contents, even those closed to the program's own user; returns whether
+/// it was removed.
 pub(super) fn remove(folder: &Path) -> bool {
     let removed = Removal::of(folder).and_then(|mut removal| removal.finish(folder));
     if let Err(error) = &removed
@@ -36,7 +36,7 @@ pub(super) fn remove(folder: &Path) -> bool {
 /// The removal of one folder.
 struct Removal {
     top: OwnedFd,
-    /// The number of names that folders which were moved up have been given.
+    /// The number of names tried for folders moved up.
     names: u64,
     /// Whether the pass under way has removed or moved anything.
     changed: bool,
@@ -49,8 +49,8 @@ impl Removal {
         Ok(Self { top: open(CWD, folder)?, names: 0, changed: false, fault: None })
     }
 
-    /// Empties the top folder in passes, and removes it. A pass may not see the folders that it has
-    /// moved up; one that changes nothing is the last.
+    /// Empties the top folder in passes, and removes it. A pass may miss folders that it moved up;
+    /// one without changes is the last.
     fn finish(&mut self, folder: &Path) -> io::Result<()> {
         loop {
             (self.changed, self.fault) = (false, None);
@@ -77,7 +77,7 @@ impl Removal {
         Ok(())
     }
 
-    /// Removes a folder in the top folder; the folders in it are moved up.
+    /// Removes a folder in the top folder, after moving its folders up.
     fn dissolve(&mut self, name: &CStr) -> Result<(), Errno> {
         let folder = open(&self.top, name)?;
         for entry in entries(open(&folder, c".")?)? {
@@ -94,7 +94,7 @@ impl Removal {
 
     /// Moves a folder to the top folder, under a name that is free there.
     fn move_up(&mut self, from: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-        // To move a folder to another one takes the right to write to it.
+        // Moving a folder requires the right to write to it.
         open(from, name)?;
         loop {
             self.names += 1;
@@ -105,7 +105,7 @@ impl Removal {
         }
     }
 
-    /// Takes down the result of a step, which says whether anything has changed.
+    /// Records a step's result: whether it changed anything, or a fault.
     fn note(&mut self, result: Result<bool, Errno>) {
         match result {
             Ok(changed) => self.changed |= changed,
@@ -114,7 +114,7 @@ impl Removal {
     }
 }
 
-/// Opens a folder, never through a symbolic link, after it has given its owner all rights.
+/// Gives a folder's owner all rights and opens it, never by a symbolic link.
 fn open(at: impl AsFd, name: impl Arg + Copy) -> Result<OwnedFd, Errno> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = openat(&at, name, flags | OFlags::PATH, Mode::empty())?;
@@ -127,7 +127,7 @@ fn open(at: impl AsFd, name: impl Arg + Copy) -> Result<OwnedFd, Errno> {
     openat(&found, c".", flags | OFlags::RDONLY, Mode::empty())
 }
 
-/// Reads the entries of a folder but for the folder itself and the one around it.
+/// Reads the entries of a folder except `.` and `..`.
 fn entries(folder: OwnedFd) -> Result<impl Iterator<Item = Result<DirEntry, Errno>>, Errno> {
     let is_entry = |entry: &DirEntry| ![c".", c".."].contains(&entry.file_name());
     Ok(Dir::new(folder)?.filter(move |entry| entry.as_ref().map_or(true, is_entry)))
@@ -157,7 +157,7 @@ mod tests {
         tempfile::tempdir().unwrap().keep()
     }
 
-    /// Makes a folder in a folder, as often as that.
+    /// Nests this many folders.
     fn nest(top: &Path, levels: usize) {
         let mut at = open(CWD, top).unwrap();
         for _ in 0..levels {

@@ -30,12 +30,12 @@ pub(super) fn descendants(of: Pid) -> Vec<Pid> {
     some_descendants(of, MAX_FOUND)
 }
 
-/// Returns whether a process has more than so many descendants.
+/// Returns whether it has more than `than` descendants.
 pub(super) fn has_more_descendants(of: Pid, than: usize) -> bool {
     some_descendants(of, than).len() > than
 }
 
-/// Returns the descendants of a process, until there are more than `enough`.
+/// Returns descendants of a process; stops above `enough`.
 fn some_descendants(of: Pid, enough: usize) -> Vec<Pid> {
     if !is_listed() {
         return walk(of, &mut parents());
@@ -47,17 +47,16 @@ fn some_descendants(of: Pid, enough: usize) -> Vec<Pid> {
     {
         at += 1;
         let more = children(pid);
-        // A process id may be used anew during this walk: no process is visited twice.
+        // Ids are reused: the root could be listed below itself.
         found.extend(more.into_iter().filter(|pid| *pid != of).collect::<Vec<_>>());
     }
     found
 }
 
-/// The largest number of processes in one pass: more than a machine has, unless the list runs in a
-/// circle.
+/// The most processes of one walk: more than a machine has; it ends a walk in a circle.
 const MAX_FOUND: usize = 1 << 20;
 
-/// The number of passes in which descendants are stopped before they are killed.
+/// The most passes that stop descendants before they are killed.
 const PASSES: usize = 20;
 
 /// Kills all descendants of a process, once each. They are stopped first, so that those still to be
@@ -125,7 +124,7 @@ fn parents() -> BTreeMap<Pid, Vec<Pid>> {
     found
 }
 
-/// Returns the number of processes and threads of a user, as far as they are seen here.
+/// Returns the number of processes and threads of a user, as far as visible here.
 pub(super) fn tasks_of(user: u32) -> u64 {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let tasks = |pid| {
@@ -164,7 +163,7 @@ mod tests {
             .map(|_| std::sync::Arc::clone(&ended))
             .map(|ended| std::thread::spawn(move || ended.lock().unwrap().recv().is_err()))
             .collect();
-        // Other tests of this machine come and go meanwhile.
+        // Other tests start and end meanwhile.
         assert!(before > 0 && tasks_of(own) >= 50);
         drop(end);
         assert!(threads.into_iter().all(|thread| thread.join().unwrap()));

@@ -1,4 +1,4 @@
-//! The outcome of an answer: its output, or the failure that its status stands for.
+//! The outcome of an answer: its output, or the failure for its status.
 
 use std::error::Error;
 use std::io;
@@ -16,20 +16,19 @@ use crate::executor::text::{excerpt, output_invalid, too_large};
 use crate::executor::{AttemptError, Pulse, Redactor};
 use crate::model::{Category, Failure, Json, Timestamp, codes, quote};
 
-/// The largest number of bytes read of an answer that is a failure, and of characters repeated from
-/// it: enough for a person to see what the other side said.
+/// The most bytes read of a failed answer, and characters quoted from it: enough for a person to
+/// see what the other side said.
 const MAX_EXCERPT_BYTES: usize = 4096;
 const MAX_EXCERPT_CHARS: usize = 300;
 
-/// The longest time spent on reading that excerpt: the failure itself is known already.
+/// Timeout of reading that excerpt: the failure itself is known already.
 const EXCERPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns the output of an answer with an expected status: `{status, headers, body}`.
 ///
-/// Header names are in lower case, repeated ones joined with `, `. The body is the exact JSON text
-/// where the answer says it is JSON, else a string in which bytes that are not UTF-8 have become
-/// U+FFFD. A JSON answer without a body has the body `null`. Each piece of the body that arrives is
-/// a sign of life.
+/// Header names are in lower case, repeated ones joined with `, `. If the answer says it is JSON,
+/// the body is that text, exact but compacted (`null` if empty). Otherwise it is a string, with
+/// U+FFFD for bytes that are not UTF-8. Each piece of the body counts as a heartbeat.
 pub(super) async fn output(
     mut answer: Response,
     (limit, room, redactor): (usize, &mut Room, &Redactor),
@@ -64,14 +63,14 @@ pub(super) async fn output(
     Json::trusted(out).map_err(|fault| output_invalid(fault.to_string()))
 }
 
-/// Returns the bytes that the head of an answer takes: it was read into a buffer that had grown, and
-/// is kept until the output is made.
+/// Returns the memory that an answer's headers take until the output is made: twice their size, as
+/// their buffer grew.
 pub(super) fn head_bytes(headers: &HeaderMap) -> usize {
     let one = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
     headers.iter().map(one).sum::<usize>().saturating_mul(2)
 }
 
-/// Returns the failure that an unexpected status stands for.
+/// Returns the failure for an unexpected status.
 pub(super) async fn unexpected(
     answer: Response,
     now: Timestamp,
@@ -167,9 +166,8 @@ const fn category(status: StatusCode) -> Category {
     }
 }
 
-/// Returns the time that the answer asks to wait, which it gives in seconds or as a date. A date is
-/// compared with the answer's own `Date` where it has one, so that two clocks that differ do no
-/// harm.
+/// Returns the wait that the answer asks for, in seconds or as a date. A date is compared with the
+/// answer's own `Date` if it has one, so that clocks may differ.
 pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

@@ -1,7 +1,7 @@
-//! The policy of where steps may connect.
+//! The policy for connections of steps.
 //!
-//! It judges the address that is connected to, not the name: the owner of a name may let it resolve
-//! to any address, and to another one the next time.
+//! It checks the address of the connection, not the name: a name's owner can make it resolve to any
+//! address, and to another one the next time.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,8 +23,8 @@ pub enum EgressPolicy {
 /// One entry of an [`EgressPolicy::List`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EgressRule {
-    /// A host by name, at public addresses: the owner of a name may let it resolve to any address.
-    /// An internal address has to be listed beside it.
+    /// A host by name, at public addresses (`localhost` also at loopback): its owner may point it
+    /// anywhere. Internal addresses must be listed too.
     Host(String),
     /// Every host below a domain (`*.example.org`), but not the domain itself; otherwise like
     /// [`Self::Host`].
@@ -68,8 +68,8 @@ impl EgressPolicy {
         }
     }
 
-    /// Judges a URL as far as possible before its name is resolved: an address in it is judged
-    /// here, since no resolver will be asked for it. Names are judged by the resolver of the client.
+    /// Checks a URL that contains an address: no resolver will be asked for it. If it contains a
+    /// name, the client's resolver checks the addresses.
     pub fn judge(&self, url: &Url) -> Result<(), EgressDenied> {
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
@@ -125,8 +125,8 @@ impl EgressRule {
     }
 }
 
-/// Returns whether a listed name may stand for an address that is not listed: only for a public
-/// one, or for loopback where the name means loopback (RFC 6761).
+/// Returns whether a listed name may resolve to an unlisted address: only to a public one, or to
+/// loopback if the name means loopback (RFC 6761).
 fn may_be_at(host: &str, address: IpAddr) -> bool {
     let local = host == "localhost" || host.ends_with(".localhost");
     is_public(address) || (local && address.to_canonical().is_loopback())
@@ -162,8 +162,8 @@ const fn is_public_v4(address: Ipv4Addr) -> bool {
     !denied
 }
 
-/// Returns whether an address is global unicast (`2000::/3`) outside of its special blocks. An
-/// address that carries an IPv4 address inside is judged by that one.
+/// Returns whether an address is global unicast (`2000::/3`) outside of its special blocks. An IPv4
+/// address inside it is checked instead.
 #[expect(clippy::unnested_or_patterns, reason = "a line per entry of the registry")]
 #[expect(clippy::match_same_arms, reason = "two ways to carry an IPv4 address")]
 fn is_public_v6(address: Ipv6Addr) -> bool {

@@ -1,9 +1,9 @@
-//! Looks up the addresses of host names, on threads that nothing else needs.
+//! Looks up the addresses of host names on threads of their own.
 //!
-//! The system's resolver blocks its thread until a name server answers, up to a minute if none does,
-//! and nothing interrupts it. So each look-up has a thread of its own and a place, which it keeps
-//! until that thread is done, whether or not anybody still waits for it. No namespace has all
-//! places: names whose server is silent hold up the namespace that asks for them, and no other.
+//! The system's resolver blocks its thread until a name server answers, up to a minute if none
+//! does, and nothing interrupts it. So each look-up has a thread of its own, and keeps a place
+//! until that thread is done, even if nobody waits any more. No namespace gets all places: names
+//! whose server is silent hold up only the namespace that asks for them.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,12 +18,12 @@ use crate::executor::Places;
 use crate::executor::apart::on_a_thread;
 use crate::model::{Namespace, lock};
 
-/// The number of names that are looked up at once: each takes a thread.
+/// The most look-ups at once: each takes a thread.
 const AT_ONCE: usize = 128;
-/// The number of those that may be of one namespace.
+/// The most of them for one namespace.
 const OF_ONE: usize = AT_ONCE / 4;
-/// The longest wait for a name, a place included: shorter than the time to connect, and long enough
-/// for a second name server to be asked after the first was silent for 5 s, as is usual.
+/// Timeout of a look-up with its wait for a place: shorter than that to connect, and long enough to
+/// ask a second name server after the usual 5 s of silence from the first.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A function that looks a name up and blocks meanwhile.
@@ -38,7 +38,7 @@ tokio::task_local! {
     static CALLER: Namespace;
 }
 
-/// Runs a request; the names that it needs are looked up within the share of this namespace.
+/// Runs a request; its look-ups count for the share of this namespace.
 pub(super) async fn within<F: Future>(namespace: Namespace, request: F) -> F::Output {
     CALLER.scope(namespace, request).await
 }
@@ -52,7 +52,7 @@ pub(super) fn caller() -> Namespace {
 pub(super) struct Names {
     find: Arc<Find>,
     places: Arc<Places>,
-    /// The look-ups that somebody waits for: a name is looked up once for all of a namespace.
+    /// The look-ups under way: one per name, for all waiters of a namespace.
     under_way: Mutex<HashMap<Key, WeakShared<LookUp>>>,
 }
 
@@ -101,7 +101,7 @@ impl Names {
     /// Returns the look-up of that name that is under way, or a new one.
     fn join(self: &Arc<Self>, namespace: &Namespace, host: &str) -> Shared<LookUp> {
         let key = (namespace.clone(), host.to_owned());
-        // Each change leaves the map whole.
+        // No panic leaves it half changed.
         let mut under_way = lock(&self.under_way);
         if let Some(look_up) = under_way.get(&key).and_then(WeakShared::upgrade) {
             return look_up;
@@ -151,8 +151,8 @@ mod tests {
 
     const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-    /// Returns a resolver that has no answer for `silent…` until the sender is dropped, and the
-    /// number of its look-ups.
+    /// Returns a resolver that blocks on `silent…` until the sender is dropped, and its count of
+    /// look-ups.
     fn partly_silent() -> (Arc<Names>, mpsc::Sender<()>, Arc<AtomicUsize>) {
         let (end, ended) = mpsc::channel::<()>();
         let (ended, asked) = (Mutex::new(ended), Arc::new(AtomicUsize::new(0)));

@@ -1,8 +1,8 @@
 //! Redacts the server's secrets in texts that are stored or shown.
 //!
-//! One automaton holds every form of every secret, so that a text is read once for each layer of
-//! escapes on it, however many secrets there are. A text must be redacted before it is cut: half a
-//! secret is not found.
+//! One automaton holds every form of every secret: a text is read once per layer of escapes,
+//! however many secrets there are. A text must be redacted before it is cut: half a secret is not
+//! found.
 
 mod forms;
 mod needle;
@@ -20,12 +20,12 @@ use unescape::{View, unfinished};
 
 pub(in crate::executor) use forms::MIN_SECRET_BYTES;
 
-/// The number of layers of escapes that are taken off: enough for a percent-encoded text in JSON
-/// inside JSON.
+/// The most layers of escapes that are decoded: enough for percent-encoded text in JSON inside
+/// JSON.
 const MAX_LAYERS: usize = 3;
 
-/// The largest work for a table of all states. The work may be the square of a needle's length if
-/// the needle repeats itself: this is about a tenth of a second.
+/// The most work to build a table of all states, about a tenth of a second. A needle that repeats
+/// itself may cost the square of its length.
 const MAX_TABLE_WORK: usize = 8_000_000;
 
 /// Finds and replaces secrets in texts. `Debug` shows none.
@@ -43,7 +43,7 @@ struct Search {
 struct Span {
     start: usize,
     end: usize,
-    /// The needle, and its length: where several overlap, the longest gives the name for all.
+    /// The needle, and its length: of overlapping ones the longest gives the name.
     needle: usize,
     length: usize,
 }
@@ -234,26 +234,25 @@ impl Search {
         text.floor_char_boundary(settled)
     }
 
-    /// Returns where the longest end of a text begins that is the beginning of a needle; the length
-    /// of the text if there is none.
+    /// Returns where the longest suffix of a text starts that is a prefix of a needle; the length
+    /// of the text if none is.
     fn beginning(&self, text: &[u8]) -> usize {
         let begun = self.needles.iter().map(|needle| needle.begun(text)).max();
         text.len().saturating_sub(begun.unwrap_or(0))
     }
 }
 
-/// Returns where a part of the innermost view stands in the text.
+/// Maps a span of the innermost view to the text.
 fn located(views: &[View], span: (usize, usize)) -> (usize, usize) {
     views.iter().rev().fold(span, |(start, end), view| view.source(start, end))
 }
 
-/// Returns where a position of the innermost view stands in the text; the end of the view is the
-/// end of the text.
+/// Maps a position of the innermost view to the text; the view's end is the text's end.
 fn outside(views: &[View], at: usize, end: usize, text: usize) -> usize {
     if at >= end { text } else { located(views, (at, at + 1)).0 }
 }
 
-/// Adds a span to those before it, none of which ends later.
+/// Adds a span to earlier ones, which end no later.
 fn merge(found: &mut Vec<Span>, mut span: Span) {
     while let Some(last) = found.pop() {
         if last.end <= span.start {

@@ -1,4 +1,4 @@
-//! Accepts invokes: makes a new thread, or answers for one that exists already.
+//! Accepts invokes: starts a thread, or continues or reports an existing one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,8 +25,8 @@ use crate::store::{Disposition, IdempotencyKey, Side, Start, Write, WriteOutcome
 /// The interval of checks whether a start of the same thread has become durable.
 const OTHER_START_CHECK: std::time::Duration = std::time::Duration::from_millis(5);
 
-/// Starts a thread, or continues or reports the one of that id or key. Each call of the store has
-/// its own timeout; all together take no longer than one of them may.
+/// Starts a thread, or continues or reports the one of that id or key. The calls of the store have
+/// timeouts of their own; all together have no more time than one.
 pub(in crate::runtime) async fn invoke(
     core: &Arc<Core>,
     invoke: Invoke,
@@ -51,7 +51,7 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
             .filter(|_| invoke.request.thread_id.is_none())
             .map(|_| whole_hash(workflow, &source, &input, &invoke)),
     };
-    // Taken before the thread runs: its own completion is no forecast of it.
+    // Read before the thread runs, so that its own duration does not count.
     let estimated_duration = core.estimate(&invoke.namespace, &source.plan.name).await;
     let (thread, made) = create(core, &invoke, &source, (input, &request)).await?;
     match made {
@@ -66,7 +66,7 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
         }),
         Made::ThreadExists => {
             match existing::existing(core, &thread, &invoke, Some(&request.thread_hash)).await {
-                // Deleted in between, or never written: the client may try again.
+                // Deleted meanwhile, or never written: the client may try again.
                 Err(RuntimeError::ThreadNotFound) => {
                     Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
                 }
@@ -129,7 +129,7 @@ async fn create(
     let made = start(thread.clone(), Arc::clone(&source.plan), body, context);
     let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
     let mut begun = Decided { events: vec![first], ..Decided::default() };
-    // A start cannot open interventions: a thread that may ask people is claimed before it goes on.
+    // The write of a start cannot open interventions: a thread that may ask people is queued.
     let drive_here = has_room(core)? && !source.plan.may_ask();
     if drive_here {
         let advanced = core.decide(&mut state, Command::Advance).await;
@@ -151,8 +151,7 @@ async fn create(
     Ok((thread, made))
 }
 
-/// Returns whether this replica drives another thread itself; fails if the thread may not even be
-/// queued.
+/// Returns whether this replica has room for another thread; fails if it may not even be queued.
 pub(in crate::runtime) fn has_room(core: &Core) -> Result<bool, RuntimeError> {
     let authority = core.authority();
     if !authority.holds() {
@@ -169,7 +168,7 @@ pub(in crate::runtime) fn has_room(core: &Core) -> Result<bool, RuntimeError> {
     }
     let draining = core.draining.is_cancelled();
     let queued = core.queued.load(Ordering::Relaxed);
-    // Threads that wait already go first.
+    // Waiting threads go first.
     if core.room() > 0 && queued == 0 && !draining {
         return Ok(true);
     }
@@ -211,8 +210,8 @@ fn first_write(
         more: Vec::new(),
         summary: summary(state),
         disposition: if state.status == ThreadStatus::Queued {
-            // Priority is worth seconds of waiting, so that no thread starves and no second queue
-            // is needed.
+            // A priority above 0 counts as seconds of waiting: no thread starves, with a single
+            // queue.
             Disposition::Release { wake_at: Some(due.min(state.created_at)) }
         } else {
             Disposition::Keep
@@ -221,8 +220,8 @@ fn first_write(
     })
 }
 
-/// Writes and drives in a task of its own: a caller that goes away must not leave a durable thread
-/// without its driver.
+/// Writes and drives in a task of its own, so that a durable thread has its driver even if the
+/// caller goes away.
 async fn launch(
     core: &Arc<Core>,
     state: ThreadState,
@@ -244,13 +243,13 @@ async fn launch(
         let committed = write_start(&core, write, &driver.state.plan, authority).await;
         let started = matches!(committed, Committed::Answered(WriteOutcome::Written { .. }));
         if matches!(committed, Committed::Refused(_)) {
-            // An earlier try, whose answer was lost, may have written it all the same.
+            // An earlier try whose answer was lost may have written it.
             core.doubt.store(true, Ordering::Release);
         }
         if started {
             crate::runtime::drive::count::count(&core.parts.metrics, &driver.state, &begun.events);
         }
-        // A caller that has gone away no longer listens; the thread runs all the same.
+        // The caller may have gone away; the thread runs all the same.
         drop(reply.send(committed));
         if started {
             supervise(&core, thread, driver.run(begun.effects, None)).await;
@@ -266,7 +265,7 @@ async fn launch(
     }
 }
 
-/// Waits until another start of this thread on this replica is durable, or will never be.
+/// Waits until another start of this thread on this replica is durable or has failed.
 pub(in crate::runtime) async fn other_start(
     core: &Core,
     thread: &ThreadId,
@@ -280,7 +279,7 @@ pub(in crate::runtime) async fn other_start(
     .await
 }
 
-/// Writes a thread that waits for a replica with room.
+/// Writes a new thread to the queue of due threads.
 pub(in crate::runtime) async fn enqueue(
     core: &Arc<Core>,
     write: Start,
@@ -301,8 +300,8 @@ pub(in crate::runtime) async fn enqueue(
     }
 }
 
-/// Writes a start. The store may have lost the definition since it was known to have it (a database
-/// restored from a backup, a failover): then the start is sent again, with the text.
+/// Writes a start. If the store has lost a definition that it had (a database restored from a
+/// backup, a failover), the start is sent again with the text.
 async fn write_start(
     core: &Core,
     write: Start,

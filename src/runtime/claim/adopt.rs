@@ -1,6 +1,6 @@
-//! Takes a claimed thread over: judges what happened to it, rebuilds it, and drives it, or releases
-//! it until later. Only the dispatcher calls this, at a start as at any other time. It never goes
-//! on from a state that could not be rebuilt, and never writes to a journal: the driver does.
+//! Takes over a claimed thread: judges its losses, rebuilds it, and drives it, or releases it until
+//! later. Only the dispatcher calls this, also at startup. It never drives a thread that could not
+//! be rebuilt, and leaves all writes to the journal to the driver.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,19 +23,18 @@ use crate::runtime::lease::stood::Stood;
 use crate::runtime::settings::POLL_INTERVAL;
 use crate::store::Claimed;
 
-/// The interval of checks whether a thread's earlier driver here has gone.
+/// The interval of checks whether a thread's earlier driver here is gone.
 const EARLIER_DRIVER_CHECK: Duration = Duration::from_millis(5);
-/// How long a thread that finds no room is set aside: the suspects before it need about that long
-/// to make progress, and thousands of them must not keep the store busy with claims.
+/// The delay of a thread that finds no room: the suspects before it need about that long to make
+/// progress, and thousands of such threads must not keep the store busy with claims.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
-/// How long a thread that seems to kill whoever loads it is set aside, at first and at the most:
-/// the time doubles with each loss. Threads that were claimed by several replicas in a row that
-/// could not stay go on soon; a thread that does kill harms little, and a newer server with the
-/// fault fixed takes it up within the hour.
+/// The first and the longest delay of a thread that seems to kill each replica that loads it; the
+/// delay doubles with each loss. A thread that was only claimed by several replicas that died goes
+/// on soon. One that does kill does little harm, and a newer server with the fault fixed takes it
+/// up within the hour.
 const LEFT_ALONE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
 /// The longest time that a suspect keeps its place: a thread that kills its process usually does so
-/// within seconds of its start, and steps that take hours must not keep the others waiting one by
-/// one.
+/// within seconds of its start, and steps that take hours must not hold up the other suspects.
 const PROBATION: Duration = Duration::from_secs(30);
 
 /// Everything needed to adopt a thread.
@@ -46,11 +45,11 @@ pub(in crate::runtime) struct Adoption {
     pub(in crate::runtime) pending: Pending,
 }
 
-/// How an adopted thread is driven.
+/// The way to drive a thread.
 enum Order {
     /// As its losses require, with its place among the suspects.
     Judged(Remedy, Option<Place>),
-    /// Paused, because a worker stood in it.
+    /// Paused: a worker was stuck in it.
     Condemned(Stood),
 }
 
@@ -68,7 +67,7 @@ impl Adoption {
         let limit = self.core.parts.settings.max_recoveries;
         let known = Losses { count: losses, rested, driven: self.claimed.driven };
         let verdict = match remedy(known, limit) {
-            // The lost replica could load it.
+            // A replica could load it.
             Remedy::LeaveAlone if recoveries::got_somewhere(&self.core, &self.claimed).await => {
                 Remedy::Quarantine
             }
@@ -94,8 +93,8 @@ impl Adoption {
             let recovering = self.recovering(loaded.state.has_running(), undone).await;
             return self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
         }
-        // Claims also count losses that the thread had no part in: replicas that were lost before
-        // they drove it. Only its journal tells how often an attempt of it ran.
+        // Claims also count replicas that were lost before they drove the thread. Only its journal
+        // tells how many losses had an attempt of it under way.
         let losses = self.blame(&loaded.state, undone.as_ref());
         let (verdict, place) =
             match remedy(Losses { count: losses, rested: true, driven: true }, limit) {
@@ -110,9 +109,8 @@ impl Adoption {
         self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
     }
 
-    /// Returns the record of a worker that stood in the thread, if there is one; `None` as
-    /// [`Self::persistently`]. Read before the thread is loaded, because the load may be what a
-    /// worker stands in.
+    /// Returns the record of a worker that was stuck in the thread, if there is one; `None` as for
+    /// [`Self::persistently`]. It is read before the load, in which workers may get stuck, too.
     async fn stood(&self) -> Option<Option<Stood>> {
         let Self { core, claimed, .. } = self;
         let inbox = self.persistently(|| async {
@@ -133,8 +131,8 @@ impl Adoption {
         )
     }
 
-    /// Pauses a thread that a worker stood in; if the worker stood while loading it, the thread
-    /// rests before the load is tried again.
+    /// Pauses a thread that a worker was stuck in; if that was while loading it, the thread rests
+    /// before the load is tried again.
     async fn condemn(self, stood: Stood) {
         let Self { core, authority, claimed, .. } = &self;
         let thread = &claimed.thread_id;
@@ -162,7 +160,7 @@ impl Adoption {
         self.persistently(|| async {
             // The semaphore is never closed, so there is always a permit to wait for.
             let _permit = core.loads.acquire().await;
-            // Threads may have grown, or others been loaded, since it was claimed.
+            // Since the claim, threads may have grown or been loaded.
             if core.weights.are_full() {
                 return Err(LoadError::Overloaded(Overloaded));
             }
@@ -171,10 +169,10 @@ impl Adoption {
         .await
     }
 
-    /// Reads the recovery that an earlier claim left unfinished, for a thread that nobody drove
-    /// last and that has an attempt under way; `None` as [`Self::persistently`]. Waits for the
-    /// store's answer: without it the replica that was lost with the thread would be forgotten, and
-    /// a thread that kills its replicas would be driven once too often.
+    /// Reads the recovery that an earlier claim left unfinished, if nobody drove the thread last
+    /// and an attempt of it is under way; `None` as for [`Self::persistently`]. Waits for the
+    /// answer: without it, the replica that was lost with the thread would be forgotten, and a
+    /// thread that kills its replicas would be driven once too often.
     async fn undone(&self, state: &ThreadState) -> Option<Option<Undone>> {
         let Self { core, claimed, .. } = self;
         if claimed.previous_owner != 0 || !state.has_running() {
@@ -188,8 +186,8 @@ impl Adoption {
         }))
     }
 
-    /// Asks the store until it answers: the thread is ours, and goes on as soon as the store does.
-    /// Returns `None` if authority is lost before, or the server has stopped.
+    /// Repeats a call until the store answers: this replica owns the thread, and goes on when the
+    /// store does. Returns `None` if authority is lost or the server stops.
     async fn persistently<T, F>(&self, mut ask: impl FnMut() -> F) -> Option<Result<T, LoadError>>
     where
         F: Future<Output = Result<T, LoadError>>,
@@ -260,10 +258,10 @@ impl Adoption {
         supervise(&core, claimed.thread_id, driver.run(Vec::new(), Some(command))).await;
     }
 
-    /// Returns how many of its losses the thread may be to blame for: those at which an attempt of
-    /// it was under way. The last loss is not in its journal yet, unless a driver has recorded it
-    /// since and handed the thread over in good order. The claims may be more: they include losses
-    /// of replicas that had not driven it.
+    /// Returns the number of losses that the thread may have caused: those with an attempt of it
+    /// under way. Its journal lacks the last loss, unless a driver has recorded it since and handed
+    /// the thread over in good order. The claims may be more: they include losses of replicas that
+    /// had not driven it.
     fn blame(&self, state: &ThreadState, undone: Option<&Undone>) -> u32 {
         let lost = state.has_running()
             && (self.claimed.previous_owner != 0
@@ -271,7 +269,7 @@ impl Adoption {
         self.claimed.claims.min(state.interrupted.saturating_add(u32::from(lost)))
     }
 
-    /// Returns the recovery that this adoption is, if it is one.
+    /// Returns the recovery that this adoption performs, if any.
     async fn recovering(&self, under_way: bool, undone: Option<Undone>) -> Option<Recovering> {
         let Self { core, claimed, .. } = self;
         let evidence = Evidence {
@@ -285,9 +283,9 @@ impl Adoption {
             return Some(Recovering::new(core, claimed, cause));
         }
         let cause = match undone {
-            // A suspect that had to wait goes on with the recovery that its first claim began.
+            // A suspect that had to wait continues the recovery that its first claim began.
             Some(Undone::Begun(begun)) if claimed.claims > 0 => return Some(begun),
-            // The damage has been repaired; the thread was not handed over, so its cause stays.
+            // The thread can be loaded again. It was not handed over, so its cause stays.
             Some(Undone::Failed(cause)) => cause,
             Some(Undone::Begun(_)) | None => cause,
         };
@@ -296,14 +294,14 @@ impl Adoption {
         Some(recovering)
     }
 
-    /// Releases a suspect for which there is no place now.
+    /// Releases a suspect that finds no place now.
     async fn release_suspect(&self) {
         let Self { claimed, .. } = self;
         tracing::debug!(thread = %claimed.thread_id, losses = claimed.claims, "a suspect waits");
         self.release_for_later().await;
     }
 
-    /// Releases a thread that there is no room for now.
+    /// Releases a thread that finds no room now.
     async fn release_for_later(&self) {
         let Self { core, authority, claimed, .. } = self;
         let pause = NO_ROOM_PAUSE.mul_f64(0.5 + core.parts.entropy.unit());
@@ -311,7 +309,7 @@ impl Adoption {
         release(core, authority, (&claimed.thread_id, claimed.epoch), later).await;
     }
 
-    /// Releases a thread that seems to kill whoever loads it.
+    /// Releases a thread that seems to kill its loaders.
     async fn leave_alone(&self) {
         let Self { core, authority, claimed, .. } = self;
         let thread = &claimed.thread_id;
@@ -344,7 +342,7 @@ impl Adoption {
     }
 }
 
-/// Returns how long to set a thread aside that was lost `times` times more often than is allowed.
+/// Returns the delay of a thread whose losses exceed the limit by `times`.
 fn left_alone(times: u32) -> Duration {
     let doublings = times.saturating_sub(LOADS_AFTER_LIMIT + 1);
     Backoff::new(LEFT_ALONE.0, LEFT_ALONE.1).after(doublings)

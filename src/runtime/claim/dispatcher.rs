@@ -16,8 +16,8 @@ use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::POLL_INTERVAL;
 use crate::store::{Claimed, StoreError};
 
-/// The shortest time between two looks, so that a thread that cannot be claimed yet does not make
-/// the loop spin.
+/// The shortest time between two looks: a thread that cannot be claimed yet must not make the loop
+/// spin.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Looks for work until the server drains.
@@ -28,8 +28,7 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
         let looked = tokio::select! {
             biased;
             looked = look(&core, &mut ramp) => looked,
-            // A connection that does not answer is not waited for: the next incarnation asks
-            // afresh.
+            // Do not wait for a connection that hangs: the next incarnation asks again.
             () = authority.lost() => Err(StoreError::Unavailable("the lease is lost".to_owned())),
         };
         let full = match looked {
@@ -41,8 +40,7 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
             }
         };
         if full {
-            // More threads may be due: go on at once, after those just claimed had a chance to
-            // start.
+            // More threads may be due: go on at once, but let the threads just claimed start.
             tokio::task::yield_now().await;
             continue;
         }
@@ -55,8 +53,7 @@ pub(in crate::runtime) async fn run(core: Arc<Core>) {
     }
 }
 
-/// Returns the time until the next look: jittered, and no longer than until the next parked thread
-/// is due.
+/// Returns the time until the next look: jittered, and at most until the next parked thread is due.
 async fn pause(core: &Core) -> Duration {
     let jittered = POLL_INTERVAL.mul_f64(0.75 + core.parts.entropy.unit() / 2.0);
     // A store that does not answer must not delay the next look.
@@ -109,8 +106,7 @@ async fn claim(
 ) -> Result<Vec<Claimed>, StoreError> {
     let claimed = core.store().claim(authority.incarnation, limit).await;
     if claimed.is_err() {
-        // The claim may have succeeded all the same: then these threads are ours without our
-        // knowing.
+        // The claim may have succeeded all the same: this replica may own unknown threads.
         core.doubt.store(true, Ordering::Release);
     }
     claimed

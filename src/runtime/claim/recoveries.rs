@@ -1,10 +1,10 @@
-//! Records recoveries: begun before a thread is rebuilt, ended once the recovery is durable and was
-//! checked. Called by the dispatcher, adoptions and drivers, and by the lists that faces ask for.
+//! Records recoveries: their beginning before a thread is rebuilt, and their end once they are
+//! durable and checked. The dispatcher, adoptions, drivers and faces' lists call it.
 //!
-//! The records are evidence for people and statistics, and no recovery depends on them: a record
-//! that cannot be written is left out. Two things alone are taken from earlier records: how long a
-//! thread that cannot be rebuilt is set aside, and what a later try goes on with (the cause, and
-//! the replica that was lost with the thread).
+//! The records are for people and statistics, and no recovery needs them: a record that cannot be
+//! written is left out. Three things are taken from earlier records: how long to defer a thread
+//! that cannot be rebuilt, whether a journal has grown since, and the cause and lost replica with
+//! which a later try goes on.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(in crate::runtime) const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 const COUNTED_FAILURES: usize = 8;
 /// The timeout for recording that recoveries begin: the threads matter more than the record.
 const RECORD_PATIENCE: Duration = Duration::from_secs(1);
-/// The tries to record the end of a recovery: enough for a hiccup of the store, not for an outage.
+/// The tries to record the end of a recovery: enough for a hiccup, not for an outage.
 const RECORD_TRIES: u32 = 3;
 /// The time between those tries.
 const RECORD_PAUSE: Duration = Duration::from_millis(200);
@@ -72,11 +72,11 @@ pub(in crate::runtime) async fn begin(core: &Core, begun: &[Recovery]) {
 pub(in crate::runtime) enum Undone {
     /// It was begun and has not ended.
     Begun(Recovering),
-    /// It failed of this cause, and nothing has happened to the thread since.
+    /// One for this cause failed, and nothing happened to the thread since.
     Failed(RecoveryCause),
 }
 
-/// Returns what the newest recovery of a claimed thread left unfinished.
+/// Returns the newest recovery of a claimed thread, if unfinished.
 pub(in crate::runtime) async fn undone(
     core: &Core,
     claimed: &Claimed,
@@ -89,7 +89,7 @@ fn left_undone(newest: &Recovery, claimed: &Claimed) -> Option<Undone> {
     if failed_at(newest, claimed.last_seq) {
         return Some(Undone::Failed(newest.cause));
     }
-    // If the record of its end is missing although it has ended, the journal has grown.
+    // If it has ended without a record of that, the journal has grown.
     let waits = newest.end.is_none() && newest.from_seq == claimed.last_seq;
     waits.then_some(Undone::Begun(Recovering {
         epoch: newest.epoch,
@@ -100,8 +100,7 @@ fn left_undone(newest: &Recovery, claimed: &Claimed) -> Option<Undone> {
     }))
 }
 
-/// Returns why nobody drives a thread now, if its newest recovery failed and nothing has happened
-/// since.
+/// Returns the error of a thread's newest recovery, if it failed and nothing has happened since.
 pub(in crate::runtime) async fn failure(
     core: &Core,
     row: &ThreadRow,
@@ -114,8 +113,8 @@ pub(in crate::runtime) async fn failure(
     Ok(detail)
 }
 
-/// Returns whether a thread's journal has grown since its last recovery but one was begun, as far
-/// as the store tells.
+/// Returns whether a thread's journal has grown since its previous recovery began; `false` if the
+/// store fails.
 pub(in crate::runtime) async fn got_somewhere(core: &Core, claimed: &Claimed) -> bool {
     let older = core.store().recoveries(&claimed.thread_id, Some(claimed.epoch), 1).await;
     older.unwrap_or_default().iter().any(|older| older.from_seq < claimed.last_seq)
@@ -154,7 +153,7 @@ fn pause_after(failures: usize) -> Duration {
     Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).after(doublings)
 }
 
-/// Returns what is wrong with a thread that was just recovered; `None` if it will go on.
+/// Returns the fault of a just recovered thread; `None` if it will go on.
 fn unsound(state: &ThreadState) -> Option<&'static str> {
     let moves = state.status.is_terminal()
         || state.status == ThreadStatus::Paused
@@ -164,7 +163,7 @@ fn unsound(state: &ThreadState) -> Option<&'static str> {
     (!moves).then_some("nothing would ever move the thread")
 }
 
-/// Returns whether a person is asked to decide about the thread's losses.
+/// Returns whether a person has to decide about the thread's losses.
 fn is_quarantined(state: &ThreadState) -> bool {
     state.open_interventions().any(|one| one.opened.kind == InterventionKind::Poison)
 }

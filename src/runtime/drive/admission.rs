@@ -1,8 +1,8 @@
 //! Admission of attempts: a place, which stands for open files, and memory for what they send and
 //! for the programs that they run.
 //!
-//! An attempt that is not admitted waits in its driver, filled in by nobody, until others have ended.
-//! No namespace has all places, and none has all memory; each gets some whatever others take.
+//! An attempt that is not admitted waits in its driver, not filled in, until others have ended. No
+//! namespace gets all places or all memory; each gets some whatever others take.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::model::{Backoff, Json, Namespace};
 use crate::observe::{Memory, Pool, Reservation};
 use crate::runtime::settings::{ATTEMPT_BYTES, PROGRAM_BYTES};
 
-/// The copies of its filled-in `with` that an attempt has at the same time: the text, what is parsed
-/// from it, and what is sent.
+/// The copies of its filled-in `with` that an attempt has at once: the text, its parsed form, and
+/// what is sent.
 const COPIES: usize = 3;
-/// The bytes that an attempt takes without asking, while its namespace has few: most need no more.
+/// The largest attempt that is never refused while its namespace has few: most are smaller.
 const FREE: usize = 64 << 10;
-/// The bytes of the attempts of a namespace that are begun without asking.
+/// The bytes per namespace up to which small attempts are never refused.
 const FREE_OF_ONE: usize = 16 * FREE;
-/// The times between two tries to get memory: each fills the attempt in, which may take a tenth of a
+/// The pauses between tries to get memory: each fills the attempt in, which may take a tenth of a
 /// second of processor time.
 pub(in crate::runtime) const ASK_AGAIN: Backoff =
     Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
 
-/// The thing that keeps an attempt from being begun.
+/// The reason that an attempt cannot begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::runtime) enum Lack {
     Place,
@@ -41,7 +41,7 @@ pub(in crate::runtime) struct Admitted {
     _memory: Reservation,
 }
 
-/// Takes a place for an attempt of this action, if it needs one: filters open no files, and have
+/// Takes a place for an attempt of this action, except for filters, which open no files and have
 /// places of their own. `kept` is a place that was waited for.
 pub(in crate::runtime) fn place(
     action: &Action,
@@ -58,8 +58,8 @@ pub(in crate::runtime) fn place(
     Ok(Some(place))
 }
 
-/// Takes memory for an attempt that is filled in. If no other of its namespace is under way, or
-/// none at all if it needs no place, it gets what it needs.
+/// Takes memory for a filled-in attempt. A small one, or the only one of its namespace (of all, if
+/// it needs no place), is never refused.
 pub(in crate::runtime) fn admit(
     memory: &Arc<Memory>,
     place: Option<Place>,
@@ -98,7 +98,7 @@ mod tests {
         Arc::new(Memory::new(limit, &MemoryMetrics::default(), Box::new(|| None)))
     }
 
-    /// Admits attempts of a namespace, until one has to wait, and a thousand at the most.
+    /// Admits at most a thousand attempts of a namespace, until one has to wait.
     fn crowd(
         memory: &Arc<Memory>,
         (places, name): (&Places, &str),

@@ -1,17 +1,16 @@
-//! A place for work that client text can make long: beside the workers of the async runtime, a few
-//! pieces at a time.
+//! Places for work that client text can make long: a few pieces at a time, apart from other tasks.
 //!
-//! Each piece ends by itself, by its budget (`definition`). Meanwhile its worker's other tasks move
-//! to another thread, and those that want a place wait without taking a thread. Work for a request
-//! counts for its namespace, and no namespace can hold all places, neither of those at work nor of
-//! those that wait. On a runtime of one thread, as simulations have, the work is done in place.
+//! Each piece ends by its budget (`definition`). Meanwhile its worker's other tasks move to another
+//! thread, and pieces that wait for a place take no thread. Work counts for its namespace: no
+//! namespace can hold all places, and the requests of none can fill the queue. On a runtime of one
+//! thread, as simulations have, the work is done in place.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::executor::Places;
 use crate::model::Namespace;
 
-/// The pieces of work done at once: more would only take processor time from each other.
+/// The pieces of work done at once: more would only share the same processors.
 const AT_ONCE: usize = 3;
 /// The number of requests that may be at work or wait for a place; the next one is refused.
 const MAX_REQUESTS: usize = 64;
@@ -52,7 +51,7 @@ impl Aside {
         }
         let done = tokio::task::block_in_place(work);
         drop(place);
-        // Others go first; and the watchdog measures this piece, not the caller's next ones with it.
+        // Others go first. The watchdog measures this piece apart from the caller's next ones.
         tokio::task::yield_now().await;
         done
     }
@@ -80,7 +79,7 @@ mod tests {
         Namespace::parse(name).unwrap()
     }
 
-    /// Starts that many pieces of work of a namespace, which end when the returned sender is
+    /// Starts `pieces` pieces of work of a namespace, which end when the returned sender is
     /// dropped.
     fn crowd(
         aside: &Arc<Aside>,

@@ -23,12 +23,12 @@ use crate::runtime::core::Core;
 use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::MAX_COMMIT_BYTES;
 
-/// The time after which the rest of the attempts is begun in another piece of work: each of a thousand
-/// filters may take a millisecond.
+/// The time after which the remaining attempts wait for another round: each of a thousand filters
+/// may take a millisecond.
 const LONG: Duration = Duration::from_millis(10);
 
-/// Carries effects out. Attempts that need no waiting are done at once and their outcomes returned,
-/// as many as are decided together; the others report to the driver.
+/// Carries out effects. Attempts that need no waiting are made at once, as many as one commit
+/// takes, and their outcomes returned; the others report to the driver.
 pub(in crate::runtime) fn perform(driver: &mut Driver, effects: Vec<Effect>) -> Vec<Outcome> {
     for effect in effects {
         match effect {
@@ -49,8 +49,8 @@ pub(in crate::runtime) fn perform(driver: &mut Driver, effects: Vec<Effect>) -> 
     definition::within(Allowance::ATTEMPTS, || begin_all(driver))
 }
 
-/// Begins the attempts that wait for it, as many as there is room for, until they have made enough
-/// work. One that needs no place does not wait behind others that do.
+/// Begins waiting attempts while there is room, until they have made enough work. An attempt that
+/// needs no place does not wait behind others that do.
 fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
     let (mut done, mut bytes) = (Vec::new(), 0_usize);
     let core = Arc::clone(&driver.core);
@@ -63,7 +63,7 @@ fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
         && clock.monotonic() < ends
         && let Some(next) = driver.to_begin.pop_front()
     {
-        // The same commit, or a message since, may have ended it.
+        // The same commit or a later message may have ended it.
         if !driver.state.is_running(next) {
             continue;
         }
@@ -86,7 +86,7 @@ fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
     waiting.append(&mut driver.to_begin);
     driver.to_begin = waiting;
     if driver.to_begin.is_empty() {
-        // It was waited for, and nothing needs it any more.
+        // No attempt needs the place any more.
         driver.place = None;
     }
     done
@@ -125,7 +125,7 @@ fn begin(driver: &mut Driver, id: AttemptId) -> Result<Option<Outcome>, Lack> {
     Ok(None)
 }
 
-/// Returns the circuit that the next attempt of a step passes, if it passes one.
+/// Returns the circuit that the next attempt of a step passes, if any.
 pub(in crate::runtime) fn circuit_of(
     core: &Core,
     state: &ThreadState,
@@ -183,7 +183,7 @@ fn fill_in(
     })
 }
 
-/// A thread's data with secrets filled in: for `with` alone, never for what is journalled.
+/// A thread's data with secrets, used to fill in `with` only and never journalled.
 struct WithSecrets<'a> {
     state: &'a ThreadState,
     secrets: &'a Secrets,
@@ -211,8 +211,8 @@ impl Scope for WithSecrets<'_> {
     }
 }
 
-/// Redacts all secrets of the server in a result, whichever step was given them: a target may
-/// repeat what another step has told it.
+/// Redacts all secrets of the server in a result, not only those of the step: a target may repeat
+/// what another step sent to it.
 fn redacted(redactor: &Redactor, result: Result<Json, AttemptError>) -> Result<Json, AttemptError> {
     match result {
         Ok(output) => Ok(redactor.redact_json(&output)),
@@ -225,7 +225,7 @@ fn redacted(redactor: &Redactor, result: Result<Json, AttemptError>) -> Result<J
 /// A circuit to pass, and the breakers to ask.
 type Gate = (Arc<Breakers>, Aim);
 
-/// One attempt that takes time.
+/// An attempt in its own task.
 struct Run {
     /// Its place and its memory, until this is dropped.
     _admitted: Admitted,
@@ -237,7 +237,7 @@ struct Run {
     timeout: Option<Duration>,
     warn_after: Option<Duration>,
     heartbeat_timeout: Option<Duration>,
-    /// The silence after which the attempt counts as stale, and the action then.
+    /// The silence that makes the attempt stale, and the action on it.
     stale: Option<(Duration, StaleAction)>,
     /// Counts the stale attempts.
     pulses: Arc<Pulses>,
@@ -297,7 +297,7 @@ impl Run {
         let action: Arc<Action> = Arc::clone(&attempt.action);
         let Some(executor) = self.executors.get(&action) else { return Err(broken()) };
         let pulse = attempt.pulse.clone();
-        // Only the executor's own time counts as silence, not the time before it.
+        // Silence counts from here: the time before is not the executor's.
         pulse.beat();
         let work = AssertUnwindSafe(executor.execute(attempt)).catch_unwind();
         let mut work = pin!(work);
@@ -328,7 +328,7 @@ impl Run {
         }
     }
 
-    /// Reports something that does not end the attempt.
+    /// Reports an event that does not end the attempt.
     async fn tell(&self, report: Report) {
         self.report(Outcome { attempt: self.attempt, report }).await;
     }

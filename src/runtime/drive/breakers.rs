@@ -1,12 +1,12 @@
 //! The circuit breakers of this replica: one for each target that the steps of a namespace call.
 //!
-//! Every attempt that leaves the process asks here first (`attempts`), and reports its result. The
-//! state of a circuit lives in memory alone, and is shared by all threads of one namespace whose
-//! steps ask for the same policy. Neither a key that a workflow made up nor a threshold of its own
-//! opens a circuit that others pass, and no namespace opens one of another: otherwise five attempts
-//! with a timeout that no target can keep would open it. The rules are those of
-//! [`machine::breaker`](crate::machine::breaker). Nothing here fails a step: a refused attempt is a
-//! failure like any other, and its retry waits for the moment named here.
+//! Every attempt that leaves the process asks here first (`attempts`), and reports its result.
+//! Circuits are kept in memory only. Threads of one namespace share a circuit if their steps have
+//! the same target and policy. So no workflow opens the circuit of others with a key or a threshold
+//! that it made up, and no namespace that of another: otherwise five attempts with too short a
+//! timeout would. The rules are those of [`machine::breaker`](crate::machine::breaker). Nothing
+//! here fails a step: a refused attempt fails like any other, and its retry waits for the time
+//! named here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,23 +23,23 @@ use crate::model::{
 };
 use crate::observe::Metrics;
 
-/// The number of circuits kept, a few hundred bytes each. Beyond it the closed circuit that was
-/// unused for longest is forgotten, and if none is closed, any.
+/// The number of circuits kept, a few hundred bytes each. Beyond it, the least recently used is
+/// forgotten; an open or cooling one only if there is no other.
 const MAX_CIRCUITS: usize = 1_024;
 /// The number of circuits in the health report, the open ones first: enough for a person.
 const MAX_REPORTED: usize = 100;
-/// The longest wait of an attempt that is refused while a probe is under way, or while the target
-/// wants to be left alone. An attempt that would have to wait longer fails, and its retry waits
-/// instead, which costs no task.
+/// The longest wait of an attempt for the end of a probe, or of a pause that the target asked for.
+/// An attempt that would have to wait longer fails, and its retry waits instead, which costs no
+/// task.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
-/// Retries that wait for the same moment are delayed by up to this part of their wait, and by
-/// [`MAX_SPREAD`] at the most, so that they do not all come at once.
+/// Retries that wait for the same time are delayed by up to this part of their wait, at most by
+/// [`MAX_SPREAD`], so that they do not all come at once.
 const SPREAD: f64 = 0.1;
 const MAX_SPREAD: Duration = Duration::from_secs(5);
-/// Added to each wait: recorded times are cut to the millisecond, and must not come too early.
+/// Added to each wait: recorded times are cut to the millisecond, and must not be too early.
 const ROUNDING: Duration = Duration::from_millis(2);
 
-/// The target of a circuit, within a namespace. The two kinds never meet, whatever their texts.
+/// The target of a circuit, within a namespace. The two kinds never equal each other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::runtime) enum Target {
     /// A target that an executor calls: a host and port, or a kind and program.
@@ -75,16 +75,16 @@ impl Target {
 pub(in crate::runtime) struct CircuitId {
     /// The target that it protects.
     pub(in crate::runtime) target: Target,
-    /// When it opens, and for how long.
+    /// Its threshold and reset time.
     pub(in crate::runtime) policy: BreakerPolicy,
 }
 
-/// The circuit that an attempt passes, and how long its step is ready to wait.
+/// The circuit that an attempt passes, and the waits that its step accepts.
 #[derive(Debug, Clone)]
 pub(in crate::runtime) struct Aim {
     /// The circuit.
     pub(in crate::runtime) circuit: CircuitId,
-    /// The longest time that the step waits because the target asked for it.
+    /// The longest pause that the step grants if the target asks.
     pub(in crate::runtime) patience: Duration,
     /// The cool-down after a 429 that names no time: the step's own first delay.
     pub(in crate::runtime) pause: Duration,
@@ -122,7 +122,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Gate {
     breaker: Mutex<Breaker>,
-    /// Notified when a probe has ended.
+    /// Notified when an attempt ends.
     changed: Notify,
 }
 
@@ -142,8 +142,8 @@ impl Breakers {
         Self { circuits: Mutex::default(), clock, entropy, metrics }
     }
 
-    /// Asks to make an attempt. It is let through, perhaps after a short wait, or fails at once.
-    /// Dropping the pass without reporting a result gives a probe's place back.
+    /// Asks to make an attempt. Returns a pass, perhaps after a short wait, or a refusal. Dropping
+    /// the pass without reporting a result gives a probe's place back.
     pub(in crate::runtime) async fn enter(
         self: &Arc<Self>,
         aim: Aim,
@@ -194,8 +194,7 @@ impl Breakers {
         let (key, left) = (aim.circuit.target.as_str(), left.as_millis());
         let message = format!("the circuit of {key} {why}; next try in {left} ms at the earliest");
         let failure = Failure {
-            // Recoverable even if the key, which is part of the message, has words that mark a
-            // failure as final.
+            // The key is part of the message. Its words must not mark this failure as final.
             recoverable: true,
             ..Failure::recoverable(codes::CIRCUIT_OPEN, Category::External, message)
         };
@@ -229,7 +228,7 @@ impl Breakers {
     }
 
     fn circuits(&self) -> MutexGuard<'_, Circuits> {
-        // A panic while it was held cannot leave the map half changed.
+        // A panic under the lock cannot leave the map half changed.
         lock(&self.circuits)
     }
 
@@ -266,7 +265,7 @@ impl Breakers {
     }
 }
 
-/// Converts a circuit for people, as of a moment given on both clocks.
+/// Converts a circuit for display, as of a time given on both clocks.
 fn shown(
     id: &CircuitId,
     gate: &Gate,
@@ -293,7 +292,7 @@ fn shown(
     (state, circuit)
 }
 
-/// A permission for one attempt; to be given back with its result.
+/// A permit for one attempt, given back with its result.
 #[derive(Debug)]
 pub(in crate::runtime) struct Pass {
     breakers: Arc<Breakers>,
@@ -347,12 +346,12 @@ impl Drop for Pass {
     }
 }
 
-/// Returns what a result says about the target.
+/// Returns the evidence about the target.
 fn sign(result: &Result<Json, AttemptError>) -> Sign {
     let Err(AttemptError { failure, .. }) = result else { return Sign::Alive };
     if !failure.recoverable {
-        // An HTTP status that no retry mends is still an answer; an attempt refused before it was
-        // sent is not.
+        // An HTTP status is an answer even if no retry helps; an attempt refused before it was sent
+        // has none.
         return if failure.code == codes::HTTP_STATUS { Sign::Alive } else { Sign::None };
     }
     match failure.category {
@@ -371,8 +370,8 @@ fn sign(result: &Result<Json, AttemptError>) -> Sign {
     }
 }
 
-/// Returns how long the target wants to be left alone: the time it names, or `pause` if it only
-/// says that there are too many requests.
+/// Returns the pause that the target asks for: the time it names, or `pause` if it only says that
+/// there are too many requests.
 fn asked_to_wait(result: &Result<Json, AttemptError>, pause: Duration) -> Option<Duration> {
     let AttemptError { failure, retry_after } = result.as_ref().err()?;
     retry_after.or_else(|| (failure.category == Category::RateLimit).then_some(pause))

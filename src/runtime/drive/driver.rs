@@ -1,4 +1,4 @@
-//! The driver of one thread: its state, what it waits for, and what it decides.
+//! The driver of one thread: its state, its waits and its decisions.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -28,35 +28,35 @@ pub(in crate::runtime) struct Driver {
     pub(in crate::runtime) authority: Arc<Authority>,
     pub(in crate::runtime) state: ThreadState,
     pub(in crate::runtime) epoch: Epoch,
-    /// Cancelled when the thread ends, the driver does, or authority is lost: no attempt goes on
-    /// for longer.
+    /// Cancelled when the thread or its driver ends, or authority is lost: no attempt goes on after
+    /// that.
     pub(in crate::runtime) attempts: CancellationToken,
     /// The attempts that run here, each with the token that cancels it alone.
     pub(in crate::runtime) running: BTreeMap<AttemptId, CancellationToken>,
-    /// Whether steps are ready that the last decision did not get to.
+    /// Set if steps are ready that the last decision did not get to.
     pub(in crate::runtime) unfinished: bool,
-    /// Reports that are not decided yet.
+    /// Reports not decided yet.
     pub(in crate::runtime) done: VecDeque<Outcome>,
-    /// Attempts that are durably started and wait until the outcomes before them are decided.
+    /// Attempts that are durably started and wait to be begun.
     pub(in crate::runtime) to_begin: VecDeque<AttemptId>,
-    /// What the first of them lacks to be begun.
+    /// The lack that holds attempts up, if any.
     pub(in crate::runtime) lack: Option<Lack>,
-    /// The time after which memory is asked for again, and those after the next tries.
+    /// The pause before memory is asked for again; `asks` gives the next ones.
     pub(in crate::runtime) asks_after: Duration,
     pub(in crate::runtime) asks: Backoff,
-    /// A place for the first of them that needs one.
+    /// A place for the first one that needs it.
     pub(in crate::runtime) place: Option<Place>,
     /// The memory that the thread takes, and the bytes appended since it was weighed.
     pub(in crate::runtime) held: (Weight, usize),
-    /// The thread's turn to grow while the memory of threads is taken, and when it ends.
+    /// The thread's turn to grow while threads fill their memory, and its end.
     pub(in crate::runtime) turn: Option<(Turn, Duration)>,
-    /// Whether messages are known to wait in the thread's inbox.
+    /// Set if messages are known to wait in the thread's inbox.
     pub(in crate::runtime) mail: bool,
     /// The recovery that the first append makes durable.
     pub(in crate::runtime) recovering: Option<Recovering>,
     /// The thread's place among the suspects, until it makes progress.
     pub(in crate::runtime) suspect: Option<DropGuard>,
-    /// Whether the thread is known not to have killed its last replica: the next append says so.
+    /// Set if the thread cannot have killed its last replica; the next append says so.
     pub(in crate::runtime) cleared: bool,
     /// The part of the journal since the last snapshot.
     pub(in crate::runtime) tail: Tail,
@@ -74,11 +74,11 @@ pub(in crate::runtime) enum Woken {
     Stop,
 }
 
-/// The bytes appended before a thread's memory is weighed again: often enough for a replica's room,
-/// seldom enough for a thread of many small steps.
+/// The bytes appended before a thread's memory is weighed again: few enough for an exact room, many
+/// enough for a thread with many small steps.
 const WEIGH_EVERY: usize = 64 << 10;
 
-/// How often a driver checks whether a late heartbeat has come through after all.
+/// The interval of checks whether a late heartbeat has succeeded after all.
 const AUTHORITY_CHECK: Duration = Duration::from_millis(50);
 
 impl Driver {
@@ -133,9 +133,9 @@ impl Driver {
         true
     }
 
-    /// Decides a command; one that comes too late changes nothing.
+    /// Decides a command; a rejected one changes nothing.
     pub(in crate::runtime) async fn decide(&mut self, command: Command, commit: &mut Commit) {
-        // Of many decisions in a row, each of which is made at once, a task makes only some at a time.
+        // Decisions do not wait, so a task that makes many in a row must yield at times.
         tokio::task::coop::consume_budget().await;
         match self.core.decide(&mut self.state, command).await {
             Ok(decided) => {
@@ -148,8 +148,8 @@ impl Driver {
         }
     }
 
-    /// Returns the outcome, or a failure if its output would make the thread larger than a thread
-    /// may be: the next driver has to hold all of it as well.
+    /// Returns the outcome, or a failure if its output would make the thread too large: the next
+    /// driver has to hold all of it as well.
     pub(in crate::runtime) fn affordable(&mut self, outcome: Outcome) -> Outcome {
         let Some(output) = outcome.output() else { return outcome };
         let most = self.core.max_thread();
@@ -164,7 +164,7 @@ impl Driver {
         outcome.too_much(most)
     }
 
-    /// Counts bytes that the thread has just grown by, before they are appended.
+    /// Counts the bytes of a thread's growth before they are appended.
     pub(in crate::runtime) fn swell(&mut self, bytes: usize) {
         let weight = &mut self.held.0;
         weight.set(weight.bytes().saturating_add(bytes));
@@ -183,8 +183,8 @@ impl Driver {
         self.held.1 = 0;
     }
 
-    /// Returns whether the thread may grow by another attempt: at once while there is memory for more,
-    /// else when it has the turn.
+    /// Returns whether the thread may grow by another attempt: always while there is memory for
+    /// more, else in its turn.
     pub(in crate::runtime) fn may_grow(&mut self) -> bool {
         if !self.core.weights.are_full_for(&self.state.thread_id.namespace()) {
             self.turn = None;
@@ -239,8 +239,8 @@ impl Driver {
         }
     }
 
-    /// Returns what happens to the thread's ownership with the next append: a thread that nothing
-    /// moves for a while needs no driver.
+    /// Returns what the next append does with the ownership: a thread that nothing moves for a
+    /// while needs no driver.
     pub(in crate::runtime) fn disposition(&self) -> Disposition {
         if self.state.status.is_terminal() {
             return Disposition::Release { wake_at: None };
@@ -250,7 +250,7 @@ impl Driver {
         }
         let now = self.core.parts.clock.now();
         if self.core.draining.is_cancelled() {
-            // Work that was not started here waits for no timer: the next driver starts it at once.
+            // The thread is due now, so that the next driver starts the remaining work at once.
             return Disposition::Release { wake_at: Some(now) };
         }
         if self.unfinished {

@@ -11,11 +11,11 @@ use crate::model::{Json, Role, Seq, StepId, StepStatus, ThreadStatus};
 use crate::runtime::lease::stood::Stood;
 use crate::store::Message;
 
-/// The prefix of the keys of messages that report a thread that stood. The incarnation's number
-/// follows, so there is at most one message of an incarnation in each thread.
+/// The key prefix of messages that report a worker stuck in the thread. The incarnation's number
+/// follows, so a thread gets at most one such message of each incarnation.
 pub(in crate::runtime) const STOOD_KEY: &str = "stood:";
 
-/// Returns the record of a thread that stood, if the message is such a report.
+/// Returns the record of a stuck worker, if the message is one.
 pub(in crate::runtime) fn stood(message: &Message) -> Option<Stood> {
     let letter = message.key.starts_with(STOOD_KEY).then(|| message.body.decode::<InboxMessage>());
     match letter?.ok()?.ask {
@@ -47,7 +47,7 @@ pub(in crate::runtime) struct InboxMessage {
     /// The person on whose behalf the caller acts, as the request says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::runtime) on_behalf_of: Option<String>,
-    /// The role of the actor's key; absent where nobody needs one.
+    /// The role of the actor's key; absent where no key is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::runtime) role: Option<Role>,
 }
@@ -90,13 +90,13 @@ pub(in crate::runtime) enum InboxRequest {
         #[serde(default)]
         digest: Option<String>,
     },
-    /// The watchdog's report, not a caller's request: the thread kept a worker of a replica from
-    /// going on.
+    /// The watchdog's report, not a caller's request: a worker of a replica was stuck in the
+    /// thread.
     Stood(Stood),
 }
 
 impl InboxRequest {
-    /// Returns the request in a word.
+    /// Returns the request's name.
     pub(in crate::runtime) const fn word(&self) -> &'static str {
         match self {
             Self::Pause => "pause",
@@ -146,9 +146,8 @@ pub(in crate::runtime) enum Answer {
     Unreadable,
 }
 
-/// Reads the inbox and decides every message in it. `taken_over` is the head of the journal before
-/// this commit's takeover: nobody has acted since, so a request that saw it is treated as having
-/// seen the head after it.
+/// Reads the inbox and decides every message in it. `taken_over` is the journal's head before this
+/// commit's takeover. Nobody has acted since, so a request whose `if_match` is that head passes.
 pub(in crate::runtime) async fn take(
     driver: &mut Driver,
     commit: &mut Commit,
@@ -157,8 +156,7 @@ pub(in crate::runtime) async fn take(
     let mut messages = match driver.core.store().inbox(&driver.state.thread_id).await {
         Ok(messages) => messages,
         Err(error) => {
-            // The messages stay in the inbox; the next append, or the next look, reports them
-            // again.
+            // The messages stay in the inbox; the next append or look reports them again.
             tracing::warn!(thread = %driver.state.thread_id, %error, "cannot read the inbox");
             tokio::time::sleep(crate::runtime::settings::POLL_INTERVAL).await;
             return;
@@ -167,8 +165,7 @@ pub(in crate::runtime) async fn take(
     driver.mail = false;
     let taken_over = taken_over.map(|before| (before, driver.state.last_seq));
     messages.retain(|message| !commit.takes(&message.key));
-    // The report of a stand goes first: any other message may lead to the work that a worker stands
-    // in.
+    // Reports of stuck workers go first: any other message may lead to the work they get stuck in.
     messages.sort_by_key(|message| stood(message).is_none());
     for message in messages {
         let answer = match message.body.decode::<InboxMessage>() {
@@ -188,8 +185,8 @@ pub(in crate::runtime) async fn take(
     }
 }
 
-/// Takes the reports of a thread that stood, now that it is paused: however many other messages
-/// there are, the reports must not be read again once a person has decided.
+/// Takes the reports of stuck workers, once the thread is paused. They must not be read again after
+/// a person has decided, however many other messages there are.
 pub(in crate::runtime) async fn take_stood(driver: &Driver, commit: &mut Commit) {
     let state = &driver.state;
     let told = driver.core.store().inbox_of(&state.thread_id, STOOD_KEY).await;
@@ -237,7 +234,7 @@ async fn answer(driver: &mut Driver, letter: InboxMessage, commit: &mut Commit) 
     }
 }
 
-/// Pauses a thread that kept a worker from going on, unless its adoption has done so.
+/// Pauses a thread that a worker was stuck in, unless its adoption did so.
 async fn condemned(driver: &mut Driver, stood: Stood, commit: &mut Commit) -> Answer {
     if driver.state.status != ThreadStatus::Paused {
         driver.decide(Command::Condemn { takeover: None, stood: stood.time() }, commit).await;
@@ -245,11 +242,11 @@ async fn condemned(driver: &mut Driver, stood: Stood, commit: &mut Commit) -> An
     Answer::Done { status: driver.state.status, last_seq: driver.state.last_seq }
 }
 
-/// Converts the request's step ids into places in the plan; fails with the step that is not there.
+/// Converts the request's step ids into indices; fails with a step that the plan lacks.
 fn placed(driver: &Driver, ask: InboxRequest) -> Result<machine::Request, StepId> {
     let place = |step: StepId| driver.state.plan.find(step.as_str()).ok_or(step);
     Ok(match ask {
-        // `Stood` is answered by `condemned` before, and never gets here.
+        // `condemned` has answered `Stood`, which never gets here.
         InboxRequest::Pause | InboxRequest::Stood(_) => machine::Request::Pause,
         InboxRequest::Resume => machine::Request::Resume(Resume::default()),
         InboxRequest::ResumeWith { from_step, skip, input } => machine::Request::Resume(Resume {

@@ -1,8 +1,8 @@
 //! Rebuilds a thread: from its newest good snapshot and the journal after it, or from the whole
 //! journal.
 //!
-//! A bad snapshot costs a line in the log, a count, and a longer read; it never fails a load. The
-//! rebuilt state has been checked against its plan and for consistency.
+//! A bad snapshot costs a log line, a count and a longer read; it never fails a load. The rebuilt
+//! state has been checked for consistency, also with its plan.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::runtime::core::Core;
 use crate::runtime::settings::LOAD_PAGE;
 use crate::store::{SNAPSHOTS_KEPT, Snapshot, Store, StoreError};
 
-/// Why a thread could not be rebuilt.
+/// The reason why a load failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::runtime) enum LoadError {
     /// There is no such thread.
@@ -35,7 +35,7 @@ pub(in crate::runtime) enum LoadError {
     /// The definition is missing or does not pass this version's checks.
     #[error("definition {0} cannot be used: {1}")]
     Definition(String, String),
-    /// There is no memory left for the load; never for a thread that is to be driven.
+    /// There is no memory or no place left for the load now.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
     /// The records can be read, but contradict each other or the plan.
@@ -78,7 +78,7 @@ pub(in crate::runtime) struct Loaded {
 #[derive(Debug)]
 pub(in crate::runtime) struct Held {
     reservation: Reservation,
-    /// Whether the thread is rebuilt however little memory is left, because it is to be driven.
+    /// Set for a thread that is to be driven: it is loaded however little memory is left.
     must: bool,
 }
 
@@ -88,7 +88,7 @@ impl Held {
         if self.must { core.store() } else { core.shown.store() }
     }
 
-    /// Counts bytes that were read, and the state that they are folded into.
+    /// Counts bytes that were read, and their share of the state.
     fn read(&mut self, bytes: usize) -> Result<(), Overloaded> {
         let more = bytes.saturating_mul(READ_WEIGHT);
         if self.must {
@@ -99,11 +99,10 @@ impl Held {
     }
 }
 
-/// The bytes of memory per byte of a journal that is read: its text, and the part that stays in the
-/// state.
+/// The bytes of memory per byte read from a journal: its text, and its part of the state.
 const READ_WEIGHT: usize = 2;
 
-/// Why a snapshot was not used.
+/// Reasons to skip a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum Bad {
     #[error(transparent)]
@@ -142,7 +141,7 @@ impl Bad {
     }
 }
 
-/// Why a snapshot led to no state: the snapshot is bad, or the load fails whatever the snapshot.
+/// The reason why a snapshot gave no state: it is bad, or the load fails with any snapshot.
 enum Failed {
     Bad(Bad),
     Load(LoadError),
@@ -164,7 +163,7 @@ pub(in crate::runtime) async fn load(
     timed(core, (thread, until), Held { reservation, must: true }).await
 }
 
-/// Loads a thread to show it to somebody: only if memory allows, and a limited number at once.
+/// Loads a thread to show it: only if memory allows, and a limited number at once.
 pub(in crate::runtime) async fn load_to_show(
     core: &Core,
     thread: &ThreadId,
@@ -206,7 +205,7 @@ async fn rebuild(
             Ok(None) => break,
             Err(error) if error.is_transient() => return Err(error.into()),
             Err(error) => {
-                // The snapshot's number is not known, so an older one cannot be asked for.
+                // The snapshot's number is unknown, so an older one cannot be asked for.
                 report(core, thread, None, &Bad::Stored(error.to_string()));
                 break;
             }
@@ -262,7 +261,7 @@ async fn restore(
         let detail = format!("it is of event {}, stored as of {}", state.last_seq, snapshot.seq);
         return Err(SnapshotFault::Misfit(detail).into());
     }
-    // The snapshot's last event is read again: if the journal has lost it (with its tail, in a
+    // Read the snapshot's last event again: if the journal lacks it (its tail was lost in a
     // failover) or has another event there, the snapshot was made from another history.
     let after = snapshot.seq - 1;
     let tail = Tail::after(snapshot.state.len());
@@ -282,8 +281,8 @@ struct Fold<'a> {
     core: &'a Core,
     thread: &'a ThreadId,
     until: Option<Seq>,
-    /// The state so far. One from a snapshot includes its last event, while `after` is still just
-    /// before it.
+    /// The state so far. A snapshot's state includes its last event, while `after` is still before
+    /// it.
     state: Option<ThreadState>,
     tail: Tail,
     after: Seq,
@@ -292,7 +291,7 @@ struct Fold<'a> {
 
 impl Fold<'_> {
     /// Returns the final state, checked for consistency; [`LoadError::NotFound`] if the journal
-    /// does not even have the event to begin from.
+    /// lacks the event to begin from.
     async fn run(mut self) -> Result<(ThreadState, Tail), LoadError> {
         let mut found = false;
         loop {
@@ -339,7 +338,7 @@ impl Fold<'_> {
     }
 }
 
-/// Folds an event in, if it is the next one and its step is in the plan.
+/// Applies an event, if it is the next one and its step is in the plan.
 pub(in crate::runtime) fn follow(state: &mut ThreadState, event: &Event) -> Result<(), LoadError> {
     if event.seq != state.last_seq + 1 {
         let (found, last) = (event.seq, state.last_seq);

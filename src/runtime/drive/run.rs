@@ -1,4 +1,4 @@
-//! Drives one thread: load, decide, append, perform. This is the one place where they meet.
+//! Drives one thread: decide, append, perform. They meet only here.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::runtime::settings::MAX_COMMIT_BYTES;
 use crate::store::Disposition;
 
 impl Driver {
-    /// Goes on with the effects of what is durable already, or with a first command, until the
-    /// thread has ended, is parked, or is lost to this replica.
+    /// Drives the thread, from the effects of durable events or from a first command, until it has
+    /// ended, is parked, or is lost to this replica.
     pub(in crate::runtime) async fn run(
         mut self,
         mut effects: Vec<Effect>,
@@ -57,7 +57,7 @@ impl Driver {
             return self.decide(command, commit).await;
         }
         if matches!(command, Command::Condemn { .. }) {
-            // Nothing else is looked at before the thread is paused.
+            // Pause the thread before reading other messages.
             self.decide(command, commit).await;
             inbox::take_stood(self, commit).await;
             return inbox::take(self, commit, None).await;
@@ -92,7 +92,7 @@ impl Driver {
         self.decide(command, commit).await;
     }
 
-    /// Carries the effects out, waits for a result of them, and decides everything that has come in.
+    /// Carries out the effects, waits for a result, and decides everything that has come in.
     /// Returns `false` if the driver has to stop.
     async fn gather(&mut self, effects: Vec<Effect>, commit: &mut Commit) -> bool {
         if !self.has_authority().await {
@@ -107,7 +107,7 @@ impl Driver {
         let stuck = self.lack == Some(Lack::Turn);
         let begins = !self.to_begin.is_empty() && self.lack.is_none();
         if begins {
-            // What is left of a piece of work that was long enough: others go first.
+            // Other tasks go first; the remaining attempts are begun next.
             tokio::task::yield_now().await;
         }
         let rests = (self.done.is_empty() && !self.unfinished) || stuck;
@@ -120,7 +120,7 @@ impl Driver {
             Some(Woken::Mail) => self.mail = true,
             Some(Woken::Room) | None => {}
         }
-        // The remaining reports are decided in the next commit: an append is read as a whole.
+        // A reader reads an append as a whole, so further reports wait for the next commit.
         let mut bytes = 0_usize;
         while bytes.max(commit.output_bytes) < MAX_COMMIT_BYTES
             && let Some(outcome) = self.next_report()
@@ -140,8 +140,8 @@ impl Driver {
         true
     }
 
-    /// Returns the next report that is there already, unless the thread has to wait before it grows by
-    /// it; notes messages on the way to it.
+    /// Returns the next report that has arrived, unless the thread must wait before it grows by it;
+    /// notes messages before it.
     fn next_report(&mut self) -> Option<Outcome> {
         while self.done.is_empty() {
             match self.inbox.try_recv().ok()? {
@@ -152,7 +152,7 @@ impl Driver {
         if self.may_take_next() { self.done.pop_front() } else { None }
     }
 
-    /// Returns whether the next report that waits may be decided, and what an earlier decision left.
+    /// Returns whether the next report, and steps left by earlier decisions, may be decided.
     fn may_take_next(&mut self) -> bool {
         let plan = &self.state.plan;
         let grows = self.done.front().is_some_and(|next| next.grows(plan)) || self.unfinished;
@@ -168,7 +168,7 @@ impl Driver {
         self.decide(command, commit).await;
     }
 
-    /// Carries the effects out; for a large state, whose templates may read much, in the place for
+    /// Carries out the effects; for a large state, whose templates may read much, in a place for
     /// long work (`aside`).
     async fn perform(&mut self, effects: Vec<Effect>) -> Vec<Outcome> {
         let idle = effects.is_empty() && self.to_begin.is_empty();

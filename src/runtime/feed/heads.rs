@@ -1,5 +1,5 @@
-//! Tells readers how far journals have come. It carries no events to readers that must not miss
-//! one: a reader reads the journal from its own cursor, so that lagging loses nothing.
+//! Tells readers the heads of journals. Events go only to the live stream, whose readers may miss
+//! some; others read the journal from their own cursor, so lagging loses nothing.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -19,22 +19,22 @@ use crate::store::{Records, Store, Write};
 /// The number of threads whose heads are read with one statement.
 const HEADS_PER_READ: usize = 500;
 
-/// The delay from the first follower's announcement, or the return of the listening connection, to
-/// a read of the heads: by then other replicas publish theirs, and the read finds what they wrote
-/// before.
+/// The delay of a read of the heads after the first follower was announced or the listening
+/// connection came back: by then other replicas publish their heads, and the read finds earlier
+/// writes.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(25);
 
-/// How far a journal has come.
+/// The head of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::runtime) struct Head {
     /// The number of the last event.
     pub(in crate::runtime) seq: Seq,
-    /// Whether that event ended the thread; `None` if only the number is known.
+    /// Set if that event ended the thread; `None` if only the number is known.
     pub(in crate::runtime) ended: Option<bool>,
 }
 
 /// A followed journal. Readers are woken in the order in which they began to wait, because a
-/// simulation must take the same course every time (a `watch` channel draws lots).
+/// simulation must be repeatable (a `watch` channel wakes at random).
 #[derive(Debug)]
 struct Topic {
     head: Mutex<Head>,
@@ -43,7 +43,7 @@ struct Topic {
 
 impl Topic {
     fn head(&self) -> MutexGuard<'_, Head> {
-        // A panic while it was held cannot leave a number half changed.
+        // A panic under the lock cannot leave a number half changed.
         lock(&self.head)
     }
 }
@@ -58,7 +58,7 @@ pub(in crate::runtime) struct Feed {
     live: Arc<LiveBuffer>,
     /// Hints for replicas whose readers follow threads that are written here.
     pub(in crate::runtime) hints: Arc<HintQueue>,
-    /// Wakes the poll before its interval has passed.
+    /// Wakes the poll early.
     again: Notify,
 }
 
@@ -73,14 +73,14 @@ impl Feed {
     }
 
     fn topics(&self) -> MutexGuard<'_, Topics> {
-        // A panic while it was held cannot leave a map of topics half changed.
+        // A panic under the lock cannot leave a map of topics half changed.
         lock(&self.topics)
     }
 
     /// Publishes a write that has become durable.
     pub(in crate::runtime) fn committed(&self, write: &Write, workflow: &Arc<str>) {
         let (records, summary) = match write {
-            // The history of a fork was shown when it happened.
+            // A fork's history was published when it happened.
             Write::Start(start) => (Some(start.newest()), &start.summary),
             Write::Append(append) => (append.records.as_ref(), &append.summary),
         };
@@ -93,7 +93,7 @@ impl Feed {
         }
     }
 
-    /// Records how far another replica said that a journal has come.
+    /// Records a journal head that another replica published.
     pub(in crate::runtime) fn heard(&self, thread: &ThreadId, seq: Seq) {
         self.raise(thread, Head { seq, ended: None });
     }

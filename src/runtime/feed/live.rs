@@ -1,4 +1,4 @@
-//! The newest events of all threads, for readers who follow them as they happen.
+//! The newest events that this replica wrote, for readers that follow them live.
 //!
 //! Bounded in events and in bytes: a reader that lags further misses some, and is told how many.
 
@@ -52,7 +52,7 @@ fn size(live: &LiveEvent) -> usize {
 
 impl LiveBuffer {
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // A panic while it was held leaves at worst one event whose bytes are counted twice.
+        // A panic under the lock leaves at worst one event whose bytes are counted twice.
         lock(&self.kept)
     }
 

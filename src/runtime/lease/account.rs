@@ -1,9 +1,8 @@
 //! Reads the kernel's account of a worker: its time on a processor, and the time it was ready to
 //! run without one.
 //!
-//! Only the watchdog calls this, so that it does not take a starved process for one that stands.
-//! Only Linux keeps such an account; where a file is missing or hidden, nothing is known and the
-//! watchdog counts every look.
+//! The watchdog uses it to tell a starved process from a stuck one. Only Linux keeps such accounts;
+//! where a file is missing or hidden, the watchdog counts every look.
 
 use std::time::Duration;
 
@@ -16,8 +15,8 @@ pub(in crate::runtime) struct Account {
     pub(in crate::runtime) ran: Duration,
     /// Time in the queue for a processor, ready to run.
     pub(in crate::runtime) waited: Duration,
-    /// Time for which the process had used up its quota. Whether it is part of `waited` differs
-    /// between kernels.
+    /// Time for which the process was over its quota. Kernels differ in whether `waited` includes
+    /// it.
     pub(in crate::runtime) throttled: Duration,
 }
 
@@ -35,9 +34,9 @@ impl Accounts {
         Self { groups: groups.lines().flat_map(group_files).collect() }
     }
 
-    /// Reads the account of a worker, by its number: its own and that of the thread with a large
-    /// stack that works for it, if there is one. Such an account begins near zero, so that the sum
-    /// does not leap when that thread comes; when it goes, the sum falls, which counts as nothing.
+    /// Reads the account of a worker, by its number, plus that of the helper thread with a large
+    /// stack that works for it, if there is one. The helper's account begins near zero, so the sum
+    /// does not leap when it starts; when it ends, the sum falls, which counts as nothing.
     pub(in crate::runtime) fn of(&self, worker: u32) -> Option<Account> {
         let (ran, waited) = times(worker)?;
         let (helped, queued) = helper_of(worker).and_then(times).unwrap_or_default();
@@ -46,8 +45,7 @@ impl Accounts {
     }
 }
 
-/// Reads the time that a thread of this process was on a processor, and the time it was in the
-/// queue.
+/// Reads the time of a thread of this process on a processor, and in the queue.
 fn times(thread: u32) -> Option<(Duration, Duration)> {
     schedule(&read(&format!("/proc/self/task/{thread}/schedstat"))?)
 }
@@ -63,8 +61,8 @@ fn schedule(text: &str) -> Option<(Duration, Duration)> {
     Some((Duration::from_nanos(numbers.next()??), Duration::from_nanos(numbers.next()??)))
 }
 
-/// Returns the files that tell how long quotas held up a cgroup and each of its ancestors. A
-/// container may see its own cgroup at the root, whatever the line says.
+/// Returns the files with the throttled time of a cgroup and of each of its ancestors. A container
+/// may see its own cgroup at the root, whatever the line says.
 fn group_files(line: &str) -> Vec<String> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
@@ -83,7 +81,7 @@ fn group_files(line: &str) -> Vec<String> {
     files
 }
 
-/// Parses for how long a quota held up a cgroup: version 2 counts in microseconds, version 1 in
+/// Parses how long a quota held up a cgroup: version 2 counts in microseconds, version 1 in
 /// nanoseconds.
 fn throttled(text: &str) -> Option<Duration> {
     text.lines().find_map(|line| match line.split_once(' ')? {
@@ -125,8 +123,8 @@ mod tests {
         assert_eq!(group_files("nonsense"), Vec::<String>::new());
     }
 
-    /// Computes until this thread has been on a processor for so long; returns whether the kernel
-    /// keeps account of it.
+    /// Computes until this thread has used `time` of a processor; returns whether the kernel keeps
+    /// account of it.
     #[cfg(target_os = "linux")]
     fn work_for(time: Duration) -> bool {
         let Some((before, _)) = times(own_number()) else { return false };
@@ -146,7 +144,7 @@ mod tests {
         let during = with_large_stack(|| work_for(time).then(|| accounts.of(worker).unwrap()));
         let ran = during.unwrap().unwrap().ran;
         assert!(ran >= before.ran + time, "{ran:?} after {before:?}");
-        // It is gone, and with it what it has spent.
+        // The helper has ended; its time is gone.
         assert!(accounts.of(worker).unwrap().ran < before.ran + time);
     }
 

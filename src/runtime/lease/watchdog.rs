@@ -1,10 +1,10 @@
-//! Ends a process whose workers stand in client text that no budget stopped.
+//! Ends a process whose workers are stuck in client text despite budgets.
 //!
 //! A runtime of its own renews the lease of such a process, so nobody would take its threads over;
-//! and if the lease ran out, the next replica would take the thread over and stand as well. So the
-//! process records in which threads its workers stand, hands all its threads over, and ends. The
-//! record is a message in the thread's inbox: whoever claims the thread reads it before anything is
-//! decided (`adopt`), and takes it in the append that pauses the thread.
+//! if the lease ran out, the next replica would take over the thread and get stuck as well. So the
+//! process records the threads in which its workers stand, hands all its threads over, and ends.
+//! The record is a message in the thread's inbox: the next owner reads it before any decision
+//! (`adopt`), and takes it in the append that pauses the thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,18 +23,16 @@ use crate::store::{Message, StoreError};
 /// The shortest stand that ends a process, however short its lease is: on a busy machine the load
 /// of a large thread takes seconds.
 const LEAST_STAND: Duration = Duration::from_secs(10);
-/// How long a worker must not have come back to count as standing when the process is to end
-/// anyway.
+/// The shortest stand that counts when the process ends anyway.
 const STAND_AT_END: Duration = Duration::from_secs(1);
-/// The timeout of the store for the records, and again for handing the threads over: the process
-/// stands and must end.
+/// The timeout for storing the records, and again for handing the threads over: the process must
+/// end.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The author of such messages.
 const BY: &str = "rethread";
 
 /// Resolves when workers have stood for longer than the bound, and the process must end. By then
-/// the threads they stand in are on record and the other threads are handed over, as far as the
-/// store answers.
+/// the threads they stand in are on record and all threads are handed over, if the store answers.
 pub(in crate::runtime) async fn watch(core: Arc<Core>) {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -46,7 +44,7 @@ pub(in crate::runtime) async fn watch(core: Arc<Core>) {
         let now = core.parts.clock.monotonic();
         core.roster.look(now.saturating_sub(last), |thread| accounts.of(thread));
         last = now;
-        // An orderly shutdown is under way, with a time limit of its own.
+        // An orderly shutdown has a time limit of its own.
         if core.draining.is_cancelled() {
             continue;
         }
@@ -58,14 +56,13 @@ pub(in crate::runtime) async fn watch(core: Arc<Core>) {
     }
 }
 
-/// Returns how long a worker may stand before that ends the process.
+/// Returns the shortest stand that ends the process.
 fn bound(core: &Core) -> Duration {
     core.parts.settings.lease.max(LEAST_STAND)
 }
 
-/// Records the threads that stand and, once that has succeeded, hands all threads over, so that
-/// those that are not to blame do not count this as a loss. Otherwise the lease runs out, and
-/// losses are judged as usual.
+/// Records the threads that workers stand in. If that succeeds, hands all threads over, so that for
+/// the innocent ones this is no loss. If not, the lease runs out, and losses are judged as usual.
 async fn give_up(core: &Core, standing: &[Standing]) {
     if !record(core, standing).await {
         return;
@@ -78,8 +75,8 @@ async fn give_up(core: &Core, standing: &[Standing]) {
     }
 }
 
-/// Records, before an orderly shutdown hands the threads over, in which of them workers still
-/// stand. Returns whether any worker does.
+/// Before an orderly shutdown hands the threads over, records those where workers stood too long.
+/// Returns whether any worker stands.
 pub(in crate::runtime) async fn record_at_end(core: &Core) -> bool {
     let standing = core.roster.standing(STAND_AT_END);
     let bound = bound(core);
@@ -92,14 +89,14 @@ pub(in crate::runtime) async fn record_at_end(core: &Core) -> bool {
     !others.is_empty() || !to_blame.is_empty()
 }
 
-/// Records the threads that stand; returns whether all of them were recorded.
+/// Records the threads of stuck workers; returns whether all were recorded.
 async fn record(core: &Core, standing: &[Standing]) -> bool {
     let driven = |thread: &ThreadId| {
         standing.iter().any(|one| matches!(&one.work, Activity::Drive(other) if other == thread))
     };
     let written = standing.iter().map(async |one| match &one.work {
         Activity::Drive(thread) => write(core, (thread, false), one.stood).await,
-        // The driver of the thread, if it has one, is polled within the task that loads it.
+        // The task that loads a thread also polls its driver: record it once.
         Activity::Load(thread) if driven(thread) => true,
         Activity::Load(thread) => write(core, (thread, true), one.stood).await,
         Activity::Other(name) => {

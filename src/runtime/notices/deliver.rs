@@ -1,7 +1,7 @@
 //! Sends the events of one delivery cursor, one after the other.
 //!
-//! The cursor moves on only once the receiver has taken an event, so that a crash sends it again:
-//! receivers tell repeats by `webhook-id`. An event that is not taken ends the errand, and the
+//! The cursor advances only when the receiver has taken an event, so a crash may send it twice:
+//! receivers detect repeats by `webhook-id`. If an event is not taken, the errand ends and the
 //! cursor pauses: later events of the thread never overtake it.
 
 use std::collections::VecDeque;
@@ -20,25 +20,24 @@ use crate::model::{Event, Seq, Timestamp};
 use crate::runtime::core::Core;
 use crate::store::{Advanced, Notice, Records, StoreError};
 
-/// How long a sender holds a cursor without renewing it: longer than an attempt may take, so that
-/// no other sender sends the same event meanwhile. The cursors of a sender that died are free as
-/// soon as its replica's lease has expired; this lease is for a sender that lives but sends no
-/// more.
+/// The time for which a sender holds a cursor without renewing it: longer than an attempt takes, so
+/// that no other sender sends the same event. If a sender's replica dies, its cursors are free once
+/// that replica's lease has expired; this lease is for a sender that lives but sends no more.
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// The part of a lease that must be left after an attempt, so that its result is stored in time.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
-/// How long a message under way may still be answered once the server drains; after that another
+/// The time for which a message under way may be answered once the server drains; then another
 /// replica, or the next start, sends it again.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// The number of events read at a time.
 const PAGE: usize = 100;
-/// The bytes of events that wait in memory to be sent, with one event on top: hundreds of errands
-/// may wait for receivers that hang. The rest of a page is read again.
+/// The bytes of events that an errand holds, plus one event at most: hundreds of errands may wait
+/// for receivers that hang. The rest of a page is read again.
 const HELD_BYTES: usize = 256 << 10;
 /// The number of pages sent before the cursor is released, so that other threads get their turn.
 const PAGES: usize = 10;
 /// The pauses after failed attempts, each drawn from 50 % to 150 % of itself; the last one repeats.
-/// They begin shorter than e-mail would need, because these are alerts.
+/// The first are short, because these are alerts.
 const PAUSES: [Duration; 8] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
@@ -60,11 +59,11 @@ pub(super) struct Errand {
     pub(super) core: Arc<Core>,
     pub(super) notice: Notice,
     pub(super) token: i64,
-    /// When it was claimed, or last moved on.
+    /// The time of the claim or last advance.
     pub(super) leased: Instant,
 }
 
-/// An event to be sent, and when it was decided.
+/// An event to be sent, and its time.
 struct Waiting {
     seq: Seq,
     at: Timestamp,
@@ -132,13 +131,13 @@ fn not_taken(
 }
 
 impl Errand {
-    /// Sends page after page; returns `Ok` if there is more than one errand sends.
+    /// Sends up to [`PAGES`] pages; returns `Ok` if more may be left.
     async fn run(&mut self) -> Result<(), End> {
         for _ in 0..PAGES {
             let (thread, sent) = (self.notice.thread_id.clone(), self.notice.sent);
             let page = self.core.store().read(&thread, sent, PAGE).await?;
             let Some(last) = page.last().map(Records::last) else {
-                // The thread is gone, or the cursor's end was not stored.
+                // The thread was deleted, or the cursor was not closed.
                 self.advance(self.notice.head).await?;
                 continue;
             };
@@ -151,7 +150,7 @@ impl Errand {
                 }
                 let id = message_id(&self.notice.thread_id, seq, decided);
                 self.send(&subscription, (&id, &event)).await?;
-                // Moving past unwanted events at the end of a page costs no write of its own.
+                // Skip unwanted events at the page's end with the same write.
                 at = if left.is_empty() { last } else { seq };
                 let waited = self.notice.attempts > 0;
                 let advanced = self.advance(at).await;
@@ -165,12 +164,12 @@ impl Errand {
         Ok(())
     }
 
-    /// Returns the subscription as it is now: it may have been changed or disabled meanwhile.
+    /// Returns the current subscription: it may have changed or been disabled meanwhile.
     fn subscription(&self) -> Result<Arc<Subscription>, End> {
         self.core.notices.get(&self.notice.subscription).ok_or(End::Back)
     }
 
-    /// Stores that events up to `to` need no more sending.
+    /// Moves the cursor on: events up to `to` are done.
     async fn advance(&mut self, to: Seq) -> Result<(), End> {
         let now = Instant::now();
         let store = self.core.store();
@@ -218,8 +217,8 @@ impl Errand {
         }
     }
 
-    /// Sends the waiting messages at once to a receiver that is back. Called only after the cursor
-    /// has moved on, so that the event is not sent twice if the store is slow.
+    /// Records that a receiver took an event and, if it is back, sends it all waiting messages.
+    /// Called after the cursor has advanced: a slow store repeats no event.
     async fn taken(&self, to: &Arc<Subscription>, waited: bool) {
         if self.core.notices.taken(&to.id, waited, Instant::now()) {
             if let Err(error) = self.core.store().hasten_notices(&to.id).await {
@@ -234,7 +233,7 @@ impl Errand {
 }
 
 /// Returns the wanted events of a page with their numbers, as many as may wait in memory, and the
-/// last event that is done once they are sent. `last` is the last event of the page.
+/// cursor's position once they are sent. `last` is the page's last event.
 fn wanted(page: Vec<Records>, to: &Subscription, last: Seq) -> (VecDeque<Waiting>, Seq) {
     let (mut found, mut bytes) = (VecDeque::new(), 0);
     for records in page {

@@ -20,10 +20,9 @@ use crate::runtime::lease::authority::Authority;
 use crate::runtime::settings::{MAX_BATCH, MAX_BATCH_BYTES, StoreRetry, WRITER_QUEUE};
 use crate::store::{Disposition, Records, Start, Store, StoreError, Write, WriteOutcome};
 
-/// The first pause of a write whose row is locked: usually by a message that is being stored, for a
-/// moment.
+/// The first pause of a write whose row is locked: usually just while a message is stored.
 const FIRST_BUSY_PAUSE: Duration = Duration::from_millis(5);
-/// The longest such pause: now and then a person in a database console holds the lock, for long.
+/// The longest such pause: sometimes a person in a database console holds the lock for long.
 const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The result of a write for its caller.
@@ -31,7 +30,7 @@ const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(250);
 pub(in crate::runtime) enum Committed {
     /// The store's answer.
     Answered(WriteOutcome),
-    /// The store lacks the definition of this start: it is to be sent again with the text.
+    /// The store lacks the definition of this start: send it again with the text.
     DefinitionMissing(Box<Start>),
     /// Authority was lost before the store answered: the thread must be dropped.
     Lost,
@@ -49,7 +48,7 @@ struct Ticket {
     workflow: Arc<str>,
     authority: Arc<Authority>,
     reply: oneshot::Sender<Committed>,
-    /// Whether it may have been written already, because its first answer was lost.
+    /// Set if it may have been written already, because its first answer was lost.
     sent_before: bool,
     /// The pauses between tries, once its row was found locked.
     pauses: Option<Backoff>,
@@ -70,9 +69,9 @@ pub(in crate::runtime) struct WriterParts {
 #[derive(Debug)]
 pub(in crate::runtime) struct JournalWriter {
     shards: Vec<mpsc::Sender<Job>>,
-    /// The writer of starts that bring the history of another thread: tens of megabytes that take
-    /// seconds, which no other write is to wait for. Nothing else is written for their threads
-    /// until they are durable, so that the order of a thread's writes is kept.
+    /// The writer of starts with the history of another thread: tens of megabytes that take
+    /// seconds, and no other write must wait for them. Nothing else is written for such a thread
+    /// until its start is durable, so that its writes keep their order.
     histories: mpsc::Sender<Job>,
 }
 
@@ -92,8 +91,8 @@ impl JournalWriter {
         (Self { shards, histories }, loops)
     }
 
-    /// Writes, and answers once the write is durable or will never be. `workflow` is the name shown
-    /// in the live stream of all threads.
+    /// Writes; returns once the write is durable or never will be. `workflow` is the name shown in
+    /// the live stream of all threads.
     pub(in crate::runtime) async fn commit(
         &self,
         write: Write,
@@ -132,10 +131,9 @@ async fn run(parts: WriterParts, mut queue: mpsc::Receiver<Job>) {
         }
         held.release(&mut jobs);
         while let Some(first) = jobs.first() {
-            // After authority was lost and regained, the jobs of two incarnations may be in the
-            // queue; and a start that its caller gave up waiting for may come before its repeat. A
-            // write that met a lock goes apart from the others, in case it has to wait for the
-            // lock.
+            // The queue may have jobs of two incarnations, after authority was lost and regained,
+            // and both a start that its caller gave up on and its repeat. A write that met a lock
+            // goes apart from the others, in case it has to wait for the lock.
             let (me, alone) = (first.ticket.authority.incarnation, first.ticket.pauses.is_some());
             let mut batch = Gathered::default();
             let (batch, rest) = jobs.into_iter().partition(|job| {
@@ -149,8 +147,8 @@ async fn run(parts: WriterParts, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-/// Writes that met a lock, each with the time of its next try. Their number is bounded by their
-/// callers, a driver or an invoke each.
+/// Writes that met a lock, each with the time of its next try. A driver or an invoke waits for
+/// each, which bounds their number.
 #[derive(Default)]
 struct Held(Vec<(Instant, Job)>);
 
@@ -280,9 +278,9 @@ async fn write_until_answered(
         let answer = tokio::select! {
             biased;
             answer = sent => answer,
-            // A connection that does not answer would keep this writer from the next incarnation's
-            // writes. If the batch lands all the same, it did so before the thread was claimed
-            // again, or not at all.
+            // Do not wait for a connection that hangs: it would hold up the next incarnation's
+            // writes. If the batch lands all the same, it lands before its threads are claimed
+            // again, or never.
             () = authority.lost() => return Err(Committed::Lost),
         };
         let answer = match answer {
@@ -314,7 +312,7 @@ async fn write_until_answered(
     }
 }
 
-/// After an unknown result, tells own writes that landed the first time from refused ones.
+/// After an unknown result, tells writes that the first try stored from refused ones.
 async fn own_writes(
     parts: &WriterParts,
     (writes, tickets): (&[Write], &[Ticket]),
@@ -326,7 +324,7 @@ async fn own_writes(
         let refused = !matches!(outcome, WriteOutcome::Written { .. });
         let asks = ticket.sent_before && refused;
         let landed = asks && landed_before(parts, write, authority).await?;
-        // Messages may have arrived in between; the next append reports them.
+        // Messages may have arrived; 1 makes the driver look for them.
         answers.push(if landed { WriteOutcome::Written { mail: 1 } } else { outcome });
     }
     Ok(answers)
@@ -345,8 +343,8 @@ async fn landed_before(
         Write::Append(_) => Ok(false),
         Write::Start(start) => {
             let Some(row) = parts.store.thread(&start.thread_id).await? else { return Ok(false) };
-            // The epoch of the first record tells a start that drives from one that waits: a
-            // waiting thread is at epoch 1 too once somebody, perhaps this replica, has claimed it.
+            // The first record's epoch tells a start that drives (1) from one that queues (0). The
+            // row does not: once claimed, perhaps by this replica, the thread is at epoch 1.
             let (epoch, own) = match start.disposition {
                 Disposition::Keep => (1, row.owner == authority.incarnation && row.epoch == 1),
                 Disposition::Release { .. } | Disposition::SetAside { .. } => {

@@ -1,7 +1,7 @@
 //! Group commit: the appends of many threads in one statement.
 //!
-//! No `BEGIN`: one autocommitted statement is whole or not at all, costs one round trip, and
-//! leaves no open transaction behind when its future is dropped. A fenced thread drops out alone.
+//! No `BEGIN`: one autocommitted statement is whole or not at all, costs one round trip, and leaves
+//! no open transaction behind when its future is dropped. Only fenced threads drop out.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,9 +15,9 @@ use super::fault::{Fault, answer};
 use super::sides::Sides;
 use super::statement::Statement;
 
-/// Checks and locks threads, in the order of ids. A row that somebody else holds is passed by: one
-/// locked thread must not hold up the other threads of its batch, nor the batches behind it.
-/// The rows carry all their columns along: joining back to the arrays would be quadratic.
+/// Checks and locks threads, in the order of ids. Skips rows that somebody else holds: one locked
+/// thread must hold up neither the rest of its batch nor later batches. The rows carry all columns
+/// along: a join back to the arrays would be quadratic.
 const LOCKED: &str = "
 WITH locked AS MATERIALIZED (
     SELECT h.* FROM {h} JOIN @threads r USING (thread_id)
@@ -27,9 +27,9 @@ WITH locked AS MATERIALIZED (
 const NOT_TAKEN: &str = ",
 work AS (SELECT l.*, 0 AS took FROM locked l)";
 
-/// A thread that is released while messages wait for it is due at once, whatever it asked for:
-/// the count is in its row, so that a message and a release cannot miss each other. One that is set
-/// aside is not.
+/// A thread released while messages wait is due at once, whatever its `wake_at`; one set aside is
+/// not. The count of messages is in its row, so that a message and a release cannot miss each
+/// other.
 const UPDATED: &str = ",
 ok AS (
     UPDATE @threads r SET
@@ -53,13 +53,13 @@ written AS (
 const ANSWER: &str = "
 SELECT thread_id, pending FROM ok";
 
-/// Which of the appends that were not written would have been, had nobody held their rows: only our
-/// own appends move a thread from an owner, epoch and head, so that what fits now did so then.
+/// Finds the unwritten appends whose rows were only locked. Only our own appends move a thread from
+/// its owner, epoch and head, so one that matches now did so then.
 const BUSY: &str = "
 SELECT thread_id FROM {h} JOIN @threads r USING (thread_id)
 WHERE r.owner = {me} AND r.epoch = h.epoch AND r.last_seq = h.prev";
 
-/// An append, and what is encoded of it.
+/// An append and its encoded parts.
 #[derive(Debug)]
 pub(super) struct Row<'a> {
     append: &'a Append,
@@ -74,8 +74,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The statement for a batch, with or without sides, which few appends have; its text depends on
-/// nothing else.
+/// The statement for a batch; its text depends only on `with_sides`. Few appends have sides.
 pub(super) fn statement(me: Incarnation, rows: &[Row<'_>], with_sides: bool) -> Statement {
     let mut statement = Statement::default();
     statement.value("me", me);
@@ -122,7 +121,7 @@ impl PostgresStore {
         me: Incarnation,
         appends: &[&Append],
     ) -> Result<Vec<WriteOutcome>, Fault> {
-        // A second append of one thread would be checked against the head before the first.
+        // Two appends of a thread would be checked against the same head.
         let mut seen = HashSet::with_capacity(appends.len());
         let firsts = appends.iter().filter(|one| seen.insert(one.thread_id.as_str())).copied();
         let firsts: Vec<&Append> = firsts.collect();
@@ -138,7 +137,7 @@ impl PostgresStore {
         Ok(appends.iter().map(outcome).collect())
     }
 
-    /// Sends the statement; the threads that got in, with their untaken messages.
+    /// Sends the statement; the threads written, with their untaken messages.
     async fn send(
         &self,
         me: Incarnation,

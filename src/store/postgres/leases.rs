@@ -12,7 +12,7 @@ use super::PostgresStore;
 use super::fault::answer;
 use super::presence::{OPEN, shown_class};
 
-/// Registers, and forgets registrations that ended long ago and that no thread names.
+/// Registers, and deletes rows over a day expired that own no thread.
 const REGISTER: &str = "
 WITH pruned AS (
     DELETE FROM @replicas r WHERE r.lease_until < clock_timestamp() - interval '1 day'
@@ -21,13 +21,13 @@ INSERT INTO @replicas (incarnation, name, lease_until)
 VALUES (nextval('@incarnations'), $1, clock_timestamp() + $2 * interval '1 millisecond')
 RETURNING incarnation";
 
-/// An expired lease is never renewed: "expired" must be a stable fact for those who take over.
+/// An expired lease is never renewed: whoever takes over relies on that.
 const RENEW: &str = "
 UPDATE @replicas SET lease_until = clock_timestamp() + $2 * interval '1 millisecond'
 WHERE incarnation = $1 AND lease_until > clock_timestamp()";
 
-/// The row must outlive whatever this replica still has under way, like that of a lost one: a claim
-/// or a start that commits just after this would else name an owner that nobody knows as expired.
+/// Keeps the row, like that of a lost replica: a claim or start that commits just after this would
+/// otherwise name an owner that nobody knows to be expired.
 const RETIRE: &str = "
 WITH gone AS (
     UPDATE @replicas SET lease_until = least(lease_until, clock_timestamp()),
@@ -39,10 +39,10 @@ mine AS MATERIALIZED (
 UPDATE @threads r SET owner = 0, wake_at = @now_ms()
 FROM mine WHERE r.thread_id = mine.thread_id AND r.owner = $1";
 
-/// Orphans are found by the positive list of expired incarnations. "Not among the live" would
-/// steal: a row that changed while we waited is judged again, but by the old list.
+/// Finds orphans by the list of expired incarnations. A list of live ones would steal: Postgres
+/// rechecks a row that changed meanwhile, but by the old list.
 ///
-/// The owner's row says how it was lost, or the claim finds out; `open` is read only then.
+/// How the owner was lost stands in its row; only if not, `open` is read.
 const CLAIM: &str = ",
 me AS MATERIALIZED (
     SELECT FROM @replicas WHERE incarnation = $1 AND lease_until > clock_timestamp()),

@@ -1,7 +1,7 @@
-//! Subscriptions to events, and the cursors that tell what each was not sent yet.
+//! Subscriptions to events, and the cursors of their unsent events.
 //!
-//! Each call is one short statement on the general pool: an append that meets one of them at a
-//! cursor waits for no more than that. The database's clock judges leases and what is due.
+//! Each statement is short and runs on the general pool: an append waits for a cursor's row no
+//! longer than that. The database's clock judges leases and due times.
 
 use std::time::Duration;
 
@@ -28,15 +28,15 @@ WHERE id = $1 AND version = $6";
 
 const DELETE: &str = "DELETE FROM @notifications WHERE id = $1";
 
-/// Cursors that one statement of those changes or deletes that are about all of a subscription: it
-/// holds their rows until it commits, and appends wait for them. The number stands in the statements,
-/// for the planner: it takes an unknown one for a tenth of the table, and reads all of that.
+/// The most cursors that a statement about a whole subscription changes or deletes: appends wait
+/// for these rows until it commits. The statements contain the number: the planner takes an unknown
+/// limit for a tenth of the table, and reads all of that.
 const PART: u64 = 500;
-/// Statements of [`PART`] cursors that delete what a deleted subscription was not sent; those that
-/// are left go with what is given up.
+/// The most statements that delete a deleted subscription's cursors, [`PART`] each; [`GIVE_UP`]
+/// deletes the rest.
 const DELETE_PARTS: usize = 40;
 
-/// In the order of appends, so that neither waits for the other in a circle.
+/// Locks in the order of appends, so that no deadlock arises.
 const DELETE_CURSORS: &str = "
 WITH rest AS MATERIALIZED (
     SELECT thread_id, subscription FROM @notification_cursors WHERE subscription = $1 LIMIT 500),
@@ -47,10 +47,10 @@ held AS MATERIALIZED (
 DELETE FROM @notification_cursors c USING held
 WHERE c.thread_id = held.thread_id AND c.subscription = held.subscription";
 
-/// The clock is read once for a look, so that the index can be searched with it. Who is dead is told
-/// by the positive list, as for threads. What was picked is found again by its place: the planner
-/// takes it for so many rows that it would read the whole table to join them. A row that an append
-/// has just moved is found at the next look.
+/// `(SELECT @now_ms())` reads the clock once, so that the index can be searched with it. `dead`
+/// lists expired incarnations, as for threads. Picked rows are found again by `ctid`: for a join
+/// the planner expects so many that it would read the whole table. A row that an append has just
+/// moved is found by the next claim.
 const CLAIM: &str = "
 WITH dead AS MATERIALIZED (
     SELECT incarnation FROM @replicas WHERE lease_until <= clock_timestamp())
@@ -72,7 +72,7 @@ UPDATE @notification_cursors SET sent = greatest(sent, $4), since = @now_ms(), a
 WHERE thread_id = $1 AND subscription = $2 AND token = $3 AND leased_until > @now_ms()
 RETURNING head";
 
-/// Judged again when an append held the row: what it added is not lost.
+/// Postgres rechecks a row that an append held: no event is lost.
 const FINISH: &str = "
 DELETE FROM @notification_cursors
 WHERE thread_id = $1 AND subscription = $2 AND token = $3 AND head <= sent";
@@ -82,7 +82,7 @@ UPDATE @notification_cursors SET leased_until = 0, due_at = @now_ms() + $4,
     attempts = attempts + $5
 WHERE thread_id = $1 AND subscription = $2 AND token = $3";
 
-/// In the order of appends, so that neither waits for the other in a circle.
+/// Locks in the order of appends, so that no deadlock arises.
 const HASTEN: &str = "
 WITH late AS MATERIALIZED (
     SELECT thread_id, subscription FROM @notification_cursors
@@ -148,7 +148,7 @@ impl Notices for PostgresStore {
     }
 
     async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, StoreError> {
-        // Text of Postgres holds no NUL: there is no such id.
+        // Postgres text holds no NUL: no id has one.
         if id.contains('\0') {
             return Ok(None);
         }
@@ -204,7 +204,7 @@ impl Notices for PostgresStore {
             match answer::<_, StoreError>(query.execute(&self.general)).await {
                 Ok(done) if done.rows_affected() == PART => {}
                 Ok(_) => break,
-                // It is gone all the same, and they go with what is given up.
+                // The subscription is gone; `GIVE_UP` deletes its cursors.
                 Err(error) => {
                     tracing::warn!(%error, "cursors of a deleted subscription are left");
                     break;
@@ -276,7 +276,7 @@ impl Notices for PostgresStore {
     async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError> {
         loop {
             let query = sqlx::query(self.sql(HASTEN)).bind(subscription);
-            // A cursor that is due now is not found again, so that this comes to an end.
+            // A cursor made due is not found again, so the loop ends.
             let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
             if done.rows_affected() < PART {
                 return Ok(());

@@ -1,18 +1,18 @@
 //! A pool that takes a connection back only after a call that was answered.
 //!
-//! The driver's own pool asks a connection whether it is well before it takes it back, and waits
-//! for the answer as long as TCP does: a quarter of an hour, if the other side is gone without a
-//! word (a failover, a firewall that forgot the connection). For that long the connection's place
-//! would be lost, and two such places are all the writers there are.
+//! The driver's own pool pings a connection before it takes it back, and waits for the answer as
+//! long as TCP does: a quarter of an hour if the other side vanished (a failover, a firewall that
+//! forgot the connection). For so long the connection's place would be lost, and the writers have
+//! only two.
 //!
-//! Behind a pooler in transaction mode a call is a transaction of its own. The driver parses a
-//! statement and binds it in two goes even if it has no name, and without a transaction the pooler
-//! may send each to another session: the second fails there, or finds what somebody else has
-//! parsed. A transaction that is cut short ends with its connection, which is never lent again.
+//! Behind a pooler in transaction mode a call is a transaction of its own. The driver parses and
+//! binds a statement in two steps even if it has no name. Without a transaction the pooler may send
+//! each to another session: there the second fails, or binds somebody else's statement. A
+//! transaction that is cut short ends with its connection, which is never lent again.
 //!
-//! For the same reason a connection is asked with a deadline before it is lent, and once one did not
-//! answer, none that lay idle beside it is asked at all: after a failover all of them are dead, and
-//! finding that out one by one would take as long as the outage.
+//! A connection is also pinged with a deadline before it is lent. Once one did not answer, those
+//! that were idle then are closed without a ping: after a failover all are dead, and finding that
+//! out one by one would take as long as the outage.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -36,19 +36,19 @@ use tokio::time::Instant;
 
 use crate::model::lock;
 
-/// Longest wait for a connection to say that it is well: it has just answered a call.
+/// Timeout of the ping of a returned connection: it has just answered.
 const RETURN_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Longest wait for an idle connection to say that it is well: far longer than a round trip, far
-/// shorter than what a caller waits for a connection.
+/// Timeout of the ping of an idle connection: far longer than a round trip, far shorter than a
+/// caller's wait for a connection.
 const LEND_DEADLINE: Duration = Duration::from_secs(1);
 
-/// When a connection is asked before it is lent.
+/// When to ping a connection before lending it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
-    /// Every time: where a failed call is a client's.
+    /// Every time: a failed call reaches a client.
     Always,
-    /// Only after a call went unanswered: where a round trip costs more than a repeated call.
+    /// Only after an unanswered call: a ping costs more than a repeated call.
     InDoubt,
 }
 
@@ -61,17 +61,17 @@ pub(super) struct Pool {
     doubts: Arc<Mutex<Doubts>>,
 }
 
-/// Evidence against connections that lay idle at some moment.
+/// Evidence against connections that were idle then.
 #[derive(Debug, Default)]
 struct Doubts {
-    /// When a call went unanswered last, be it that its caller gave it up.
+    /// When a call, perhaps a cancelled one, last went unanswered.
     unanswered: Option<Instant>,
-    /// When a connection last did not say that it was well.
+    /// When a ping last timed out.
     dead: Option<Instant>,
 }
 
 impl Pool {
-    /// A pool that connects as it is used.
+    /// A pool that connects on use.
     pub(super) fn new(pool: PgPoolOptions, options: PgConnectOptions, ask: Ask) -> Self {
         let doubts = Arc::<Mutex<Doubts>>::default();
         let known = Arc::clone(&doubts);
@@ -82,8 +82,8 @@ impl Pool {
         Self { connections: pool.connect_lazy_with(options), begin: None, doubts }
     }
 
-    /// The same for connections that lead to another session at every transaction: nothing is left
-    /// behind there, and these settings hold for each call.
+    /// The same behind a pooler, where each transaction may reach another session: no statement
+    /// keeps a name, and each call makes these settings.
     pub(super) fn unnamed<'a>(
         self,
         settings: impl IntoIterator<Item = &'a (&'a str, &'a str)>,
@@ -95,7 +95,7 @@ impl Pool {
         Self { begin: Some(begin.into()), ..self }
     }
 
-    /// Closes it; what is lent is waited for.
+    /// Closes it once all are returned.
     pub(super) async fn close(&self) {
         self.connections.close().await;
     }
@@ -200,7 +200,7 @@ impl Drop for Lent {
             lock(&self.doubts).unanswered = Some(Instant::now());
             return self.connection.close_on_drop();
         }
-        // It may have gone silent since the answer: the pool's own question gets a deadline too.
+        // It may have gone silent since: the driver's own ping gets a deadline too.
         if let Ok(runtime) = Handle::try_current() {
             let back = self.connection.return_to_pool();
             runtime.spawn(tokio::time::timeout(RETURN_DEADLINE, back));

@@ -1,10 +1,10 @@
-//! A session that lives as long as the process: how peers notice within about a second that a
-//! process is gone, however long its lease is.
+//! A session that lives as long as the process: by it peers notice within about a second that a
+//! process is gone, whatever its lease.
 //!
-//! Its connection holds an advisory lock, tried for and never waited for. The kernel closes a killed
-//! process's sockets at once, Postgres ends the session, and the lock is gone. Nothing is taken
-//! from a live replica that merely lost this connection: it says so before anybody believes it, and
-//! if it cannot, a wrongly ended lease costs it a new registration and the fence does the rest.
+//! It holds an advisory lock, tried for and never waited for. The kernel closes a killed process's
+//! sockets at once, Postgres ends the session, and the lock is gone. A live replica that only lost
+//! this connection withdraws its announcement before peers act. If it cannot, they end its lease:
+//! it registers anew, and the fence keeps its late writes out.
 
 use std::time::Duration;
 
@@ -19,25 +19,25 @@ use super::PostgresStore;
 use super::fault::answer;
 use super::hints::{lives, open};
 
-/// How long a session may be silent before it is asked whether it still lives: well below the time
-/// after which the database gives a silent client up.
+/// How long a session may be silent before it is pinged: well below the time after which the
+/// database drops a silent client.
 const SILENCE: Duration = Duration::from_secs(2);
-/// Timeout of its answer.
+/// Timeout of that ping.
 const ANSWER: Duration = Duration::from_secs(1);
-/// Between tries to get the lock: an earlier session of ours may not be quite gone yet.
+/// Pause between tries for the lock: an earlier session of ours may linger.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Tries to get the lock over one connection.
 const LOCK_TRIES: u32 = 50;
-/// Pause before the next connection when one could not be made.
+/// First pause after a failed connection.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest such pause: peers judge by the lease alone until there is a session again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Timeout of withdrawing the announcement, while the next session is made.
 const WITHDRAWAL: Duration = Duration::from_secs(1);
-/// Between the first and the second look at the least: a live replica needs less to hold its lock
-/// again, or to take its announcement back.
+/// Least time from the first to the second look: a live replica takes less to regain its lock or
+/// withdraw its announcement.
 const SECOND_LOOK: Duration = Duration::from_millis(400);
-/// Between two looks in a row at the most: a looker that stood still begins afresh.
+/// Most time between two looks; after more, absences count anew.
 const FORGOTTEN: Duration = Duration::from_secs(5);
 
 const LOCK: &str = "SELECT pg_try_advisory_lock($1, $2)";
@@ -54,9 +54,9 @@ open AS MATERIALIZED (
     WHERE locktype = 'advisory' AND classid::bigint = $2 AND objsubid = 2 AND granted
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
 
-/// Attended incarnations without an open session, as far as the looker may judge: its own session
-/// must be older than any that a restart of the database, or a lost network, has just ended.
-/// It also records how leases ran out.
+/// Attended incarnations without an open session. The looker's own must be two seconds old: after a
+/// restart of the database or of a network, others may not be back. Also records how leases ran
+/// out.
 const LOOK: &str = ",
 noted AS (
     UPDATE @replicas SET lost =
@@ -68,8 +68,8 @@ WHERE attended AND lease_until > clock_timestamp() AND incarnation <> $1
   AND EXISTS (SELECT FROM open JOIN pg_stat_activity a USING (pid)
     WHERE low = $1 & 4294967295 AND a.backend_start < clock_timestamp() - interval '2 seconds')";
 
-/// Ends leases; looks a third time. An expired lease is never renewed, so that the incarnation, if
-/// it lives after all, has to register anew.
+/// Looks a third time and ends leases. An expired lease is never renewed: an incarnation that lives
+/// after all has to register anew.
 const EXPIRE: &str = "
 UPDATE @replicas SET lease_until = clock_timestamp(), lost = 'session_ended'
 WHERE incarnation = ANY($3) AND attended AND lease_until > clock_timestamp()
@@ -80,8 +80,8 @@ RETURNING incarnation, name";
 
 /// This schema's class of advisory locks, as Postgres takes it.
 pub(super) fn class(schema: &str) -> i32 {
-    // FNV-1a: the same in every version of this server. Schemas that share a class hold each
-    // other's locks at worst, and are judged by their leases then.
+    // FNV-1a: the same in every version of this server. Replicas of schemas that share a class may
+    // block each other's locks; then their leases decide.
     let hash = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     "rethread/session/".bytes().chain(schema.bytes()).fold(0x811c_9dc5_u32, hash).cast_signed()
 }
@@ -144,7 +144,7 @@ impl Presence for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Says that there is a session, and returns when it is gone.
+    /// Announces a session and returns when it is gone.
     async fn show(&self, me: Incarnation, session: PgListener) {
         match self.announce(me, true).await {
             Ok(()) => lost(session).await,
@@ -153,8 +153,8 @@ impl PostgresStore {
         tracing::info!(incarnation = me, "the session that shows we live was lost");
     }
 
-    /// Makes the next session, and meanwhile takes the announcement of the last one back: over
-    /// connections that are there already, so that it works while no new one can be made.
+    /// Makes the next session and meanwhile withdraws the last announcement, over existing
+    /// connections: this works even while no new one can be made.
     async fn locked_again(&self, me: Incarnation) -> Result<PgListener, StoreError> {
         let withdrawal = tokio::time::timeout(WITHDRAWAL, self.announce(me, false));
         let (withdrawn, session) = tokio::join!(withdrawal, self.locked(me));
@@ -184,10 +184,10 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// The incarnations that were without a session at the look before as well.
+    /// The incarnations missing for [`SECOND_LOOK`] or longer.
     fn believe(&self, seen: &[Incarnation]) -> Vec<Incarnation> {
         let now = Instant::now();
-        // A panic while it was held cannot leave a map of times half changed.
+        // No panic can leave the map half changed.
         let mut missed = lock(&self.missed);
         missed.retain(|who, (_, last)| seen.contains(who) && now.duration_since(*last) < FORGOTTEN);
         for who in seen {
@@ -206,7 +206,7 @@ impl PostgresStore {
 async fn lost(mut listener: PgListener) {
     loop {
         match tokio::time::timeout(SILENCE, listener.try_recv()).await {
-            // Nothing is sent here; whatever comes shows that it lives.
+            // Nothing is expected; anything shows that it lives.
             Ok(Ok(Some(_))) => {}
             Ok(Ok(None) | Err(_)) => return,
             Err(_silence) if lives(&mut listener, ANSWER).await => {}

@@ -1,10 +1,10 @@
-//! The long statements: their text, and the parameters that it names.
+//! The long statements: their text and its named parameters.
 //!
-//! A statement for many rows takes an array for each column. Its text has holes: `{h}` for a table of
-//! such arrays, `{h.epoch}` for one of them, `{me}` for a single value. Whoever adds a column gives its
-//! name and its values in one place; the type follows from the values, the number from the order.
-//! The text depends on no row: it is made once, from a batch without rows, so that each connection
-//! prepares it once.
+//! A statement for many rows takes an array for each column. Its text has holes: `{h}` for a table
+//! of such arrays, `{h.epoch}` for one of them, `{me}` for a single value. A column's name and
+//! values are given in one place; its type follows from the values, its number from the order. The
+//! text does not depend on the rows: it is made from an empty batch, and each connection prepares
+//! it once.
 
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgHasArrayType, PgTypeInfo};
@@ -25,7 +25,7 @@ struct Parameter {
     /// `None`: a single value.
     table: Option<&'static str>,
     name: &'static str,
-    /// Its place and its type.
+    /// Its number and type.
     cast: (usize, PgTypeInfo),
 }
 
@@ -70,7 +70,7 @@ impl Statement {
         text
     }
 
-    /// The values, in the order of their places.
+    /// The values in the order of their numbers.
     pub(super) fn arguments(self) -> Result<PgArguments, sqlx::Error> {
         self.fault.map_or(Ok(self.arguments), |fault| Err(sqlx::Error::Encode(fault)))
     }
@@ -103,7 +103,7 @@ pub(super) struct Columns<'s, 'r, R> {
 }
 
 impl<'r, R> Columns<'_, 'r, R> {
-    /// Adds a column, with its value of each row.
+    /// Adds a column with a value per row.
     pub(super) fn column<'q, T>(self, name: &'static str, of: impl Fn(&'r R) -> T) -> Self
     where
         T: Encode<'q, Postgres> + Type<Postgres> + PgHasArrayType,
@@ -113,7 +113,7 @@ impl<'r, R> Columns<'_, 'r, R> {
         self
     }
 
-    /// Adds a column with the place of each row.
+    /// Adds a column with each row's index.
     pub(super) fn numbered(self, name: &'static str) -> Self {
         let places: Vec<i32> = (0..).take(self.rows.len()).collect();
         self.statement.add(Some(self.table), name, places);

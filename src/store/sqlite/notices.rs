@@ -1,7 +1,7 @@
-//! Subscriptions to events, and the cursors that tell what each was not sent yet.
+//! Subscriptions to events, and the cursors of their unsent events.
 //!
-//! One process has the file, so its clock judges leases; those of an earlier process end when the
-//! file is opened.
+//! One process has the file open, so its clock judges leases; opening it ends those of an earlier
+//! one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -173,7 +173,7 @@ impl Notices for SqliteStore {
     ) -> Result<Vec<Notice>, StoreError> {
         let now = self.clock.now();
         let until = now.plus(lease).millis();
-        // Mostly there is nothing: that need not stand in the writer's queue.
+        // Usually nothing is due: no need to queue for the writer.
         let mut due = Vec::new();
         for one in wanted {
             let look = sqlx::query_scalar(ANY_DUE).bind(&one.0).bind(now.millis()).bind(me);

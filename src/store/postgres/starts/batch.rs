@@ -10,12 +10,12 @@ use crate::store::records::JournalRow;
 use crate::store::rows::{indexed, let_go, summary};
 use crate::store::{Disposition, Start, StoreError};
 
-/// Keys come first, then threads, and the rest follows for the threads that got in; all in order,
-/// so that two batches never wait for each other. `IN … IS TRUE` keeps a look-up a hash table,
-/// where a join would compare each with each. `ok` are the threads that got in.
+/// Inserts keys, then threads, then the rest for the inserted threads (`ok`). Keys, threads and
+/// texts are sorted, so that no two batches deadlock. `IN … IS TRUE` stays a hash look-up, where a
+/// join would compare each with each.
 ///
-/// Key and thread must stand or fall together. A key that got in while its thread lost a race
-/// divides by zero: the whole statement is undone and sent again.
+/// A key goes in with its thread or not at all. If its thread lost a race, a division by zero
+/// undoes the whole statement, and it is sent again.
 const BEGUN: &str = "
 WITH s AS MATERIALIZED (
     SELECT s.*,
@@ -90,7 +90,7 @@ pub(in crate::store::postgres) enum Extent {
     History,
 }
 
-/// A start, and what is encoded of it.
+/// A start and its encoded parts.
 #[derive(Debug)]
 pub(in crate::store::postgres) struct Row<'a> {
     pub(super) start: &'a Start,
@@ -107,7 +107,7 @@ impl<'a> Row<'a> {
 }
 
 impl Extent {
-    /// The least that a batch needs.
+    /// The parts a batch needs.
     pub(super) fn of(rows: &[Row<'_>]) -> Self {
         if rows.iter().any(|row| !row.start.more.is_empty()) {
             Self::History
@@ -172,7 +172,7 @@ fn add_threads(statement: &mut Statement, rows: &[Row<'_>]) {
         .column("made_at", |row| row.start.newest().at.millis());
 }
 
-/// Each definition once.
+/// Adds each text once.
 fn add_texts(statement: &mut Statement, rows: &[Row<'_>]) {
     let mut seen = HashSet::new();
     let texts = rows.iter().filter_map(|row| {

@@ -13,13 +13,13 @@ use super::fault::{Fault, answer};
 use batch::Row;
 pub(super) use batch::{Extent, statement};
 
-/// How often the statement is sent again when its guard fires: each time a racing start of the
-/// same thread has just committed, so that the next try sees it.
+/// How often the statement is sent while its guard fires: each time a racing start of the same
+/// thread has just committed, and the next try sees it.
 const GUARD_TRIES: u32 = 5;
 
 impl PostgresStore {
-    /// Writes starts; outcomes in their order. Starts that share a thread or key with an earlier
-    /// one are judged by its outcome, or go into a second statement if that leaves them free.
+    /// Writes starts; outcomes in their order. A start that shares a thread or key with an earlier
+    /// one gets its outcome from that, or goes into a later statement if both are free.
     pub(super) async fn start_all(
         &self,
         me: Incarnation,
@@ -92,7 +92,7 @@ impl PostgresStore {
         let arguments = statement(me, &rows, extent).arguments()?;
         let query =
             sqlx::query_as_with::<_, (String, bool, bool, bool, i32), _>(sql.clone(), arguments);
-        // A history takes seconds to send: the few connections of the writers are not for that.
+        // A history takes seconds to send: too long for the few writers.
         let pool = if extent == Extent::History { &self.general } else { &self.writer };
         let rows = answer::<_, Fault>(query.fetch_all(pool)).await?;
         let verdicts: HashMap<String, _> = rows
@@ -109,7 +109,7 @@ impl PostgresStore {
     }
 }
 
-/// Splits positions into those that share neither thread nor key with an earlier one, and others.
+/// Splits off the positions that share neither thread nor key with an earlier one.
 fn first_of_each(starts: &[&Start], open: &[usize]) -> (Vec<usize>, Vec<usize>) {
     let (mut threads, mut keys) = (HashSet::new(), HashSet::new());
     open.iter().partition(|at| {
