@@ -239,11 +239,13 @@ async fn a_pause_is_told_with_who_and_why_and_resumed(home: Home) {
     let both = told(&client, "t").await;
     assert_eq!((&both["causes"][1]["kind"], &both["moving"]), (&json!("attempt"), &json!(true)));
     recorder.release("one");
+    // Released by its driver, it may be claimed once more for the end of its attempt.
     let idle = eventually("nothing is under way", async || {
-        Some(told(&client, "t").await).filter(|told| told["moving"] == json!(false))
+        let told = told(&client, "t").await;
+        (told["moving"] == json!(false) && told["causes"][0]["kind"] == "paused").then_some(told)
     });
     let paused = idle.await["causes"][0].clone();
-    assert_eq!((&paused["kind"], &paused["byItself"]), (&json!("paused"), &json!(false)));
+    assert_eq!(paused["byItself"], json!(false));
     assert_eq!(paused["detail"], json!({ "by": "anonymous", "reason": "lunch" }));
     assert!(paused["since"].is_string());
     act(&client, &paused).await;
