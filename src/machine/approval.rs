@@ -10,12 +10,13 @@ use super::choices::{CHANGED, EXPIRED, POLICY};
 use super::decision::Decision;
 use super::fallback::too_much;
 use super::four_eyes::terms;
+use super::scope::AsIf;
 use super::state::ThreadState;
 use super::wait::{fault, filled_in, limit, read};
-use crate::definition::{Action, MAX_CHOICES, PlanStep, Scope, StepIx, StepView};
+use crate::definition::{Action, MAX_CHOICES, PlanStep, StepIx};
 use crate::model::{
     EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Node,
-    StepId, StepStatus, StepWaiting, ThreadId, Timestamp, canonical_digest,
+    StepId, StepStatus, StepWaiting, Timestamp, canonical_digest,
 };
 
 /// The choices of an approval that names none.
@@ -182,37 +183,8 @@ fn open_question<'a>(state: &'a ThreadState, step: &StepId) -> Option<&'a Interv
 
 /// Fills in the `with` of a waiting step as if its question were asked now.
 fn rendered(decision: &Decision<'_>, planned: &PlanStep) -> Result<Json, Failure> {
-    let scope = AsAsked { state: decision.state, id: planned.id.as_str() };
+    // The step was running then. (A fallback may name the status of its own step.)
+    let (id, status) = (planned.id.as_str(), StepStatus::Running);
+    let scope = AsIf { state: decision.state, id, status, error: None };
     filled_in(planned, &scope, &decision.context)
-}
-
-/// A thread's data as they were when a step's question was asked: the step was `running` then. (A
-/// fallback may name the status of its own step.)
-struct AsAsked<'a> {
-    state: &'a ThreadState,
-    id: &'a str,
-}
-
-impl Scope for AsAsked<'_> {
-    fn thread_id(&self) -> &ThreadId {
-        &self.state.thread_id
-    }
-
-    fn input(&self) -> &Json {
-        &self.state.input
-    }
-
-    fn step(&self, id: &str) -> Option<StepView<'_>> {
-        let view = Scope::step(self.state, id)?;
-        let running = StepView { status: StepStatus::Running, ..view };
-        Some(if id == self.id { running } else { view })
-    }
-
-    fn step_ids(&self) -> Vec<&str> {
-        self.state.step_ids()
-    }
-
-    fn secret(&self, _name: &str) -> Option<&str> {
-        None
-    }
 }

@@ -2,9 +2,9 @@
 
 use super::DecisionContext;
 use super::decision::Decision;
-use super::state::ThreadState;
-use crate::definition::{Scope, StepIx, StepView, Template};
-use crate::model::{Category, Failure, Json, StepStatus, ThreadId, codes};
+use super::scope::AsIf;
+use crate::definition::{StepIx, Template};
+use crate::model::{Category, Failure, Json, StepStatus, codes};
 
 /// Renders the fallback's output, which takes the place of the step's.
 pub(super) fn stand_in(
@@ -14,7 +14,8 @@ pub(super) fn stand_in(
     error: &Failure,
 ) -> Result<Json, Failure> {
     let id = decision.plan.steps[step].id.as_str();
-    let scope = WithFailure { state: decision.state, id, error };
+    // Where an output takes its place, no event says that the step has failed.
+    let scope = AsIf { state: decision.state, id, status: StepStatus::Failed, error: Some(error) };
     let DecisionContext { max_event, max_thread, .. } = decision.context;
     let rendered = template
         .render(&scope, max_event)
@@ -39,36 +40,4 @@ pub fn too_much(most: usize) -> Failure {
          that this server holds of one thread (RETHREAD_MEMORY_LIMIT)"
     );
     Failure::permanent(codes::PAYLOAD_TOO_LARGE, Category::Resource, message)
-}
-
-/// A thread's data with one step shown as failed. Where an output takes its place, no event says
-/// that the step has failed.
-struct WithFailure<'a> {
-    state: &'a ThreadState,
-    id: &'a str,
-    error: &'a Failure,
-}
-
-impl Scope for WithFailure<'_> {
-    fn thread_id(&self) -> &ThreadId {
-        &self.state.thread_id
-    }
-
-    fn input(&self) -> &Json {
-        &self.state.input
-    }
-
-    fn step(&self, id: &str) -> Option<StepView<'_>> {
-        let view = Scope::step(self.state, id)?;
-        let failed = StepView { status: StepStatus::Failed, error: Some(self.error), ..view };
-        Some(if id == self.id { failed } else { view })
-    }
-
-    fn step_ids(&self) -> Vec<&str> {
-        self.state.step_ids()
-    }
-
-    fn secret(&self, _name: &str) -> Option<&str> {
-        None
-    }
 }

@@ -57,6 +57,7 @@ mod fallback;
 mod four_eyes;
 mod interventions;
 mod ready;
+mod scope;
 pub mod snapshot;
 mod state;
 mod track;
