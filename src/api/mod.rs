@@ -4,7 +4,6 @@
 //! statuses of errors. Of the runtime, this layer sees its [`Handle`](crate::runtime::Handle)
 //! alone, and it never sees a store. `app` calls [`router()`] and [`serve()`].
 
-mod advice;
 mod apart;
 mod audit;
 mod auth;

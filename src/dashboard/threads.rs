@@ -8,9 +8,9 @@ use maud::{Markup, html};
 use super::page;
 use super::parts::{ago, badge, progress};
 use super::state::Dashboard;
-use crate::contract::ThreadItem;
+use crate::contract::{Page, ThreadItem};
 use crate::model::{Namespace, ThreadStatus, Timestamp};
-use crate::runtime::{Page, ThreadQuery};
+use crate::runtime::ThreadQuery;
 
 /// The threads on one page: as many as a person can look over.
 const PER_PAGE: usize = 50;

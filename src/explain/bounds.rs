@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::case::Case;
 use super::format::{at, failure, list, since};
-use super::{Advice, Cause, CauseKind, Operation};
+use crate::contract::{Advice, Cause, CauseKind, Operation};
 use crate::definition::Work;
 use crate::machine::{ThreadState, Track};
 use crate::model::{StepId, ThreadStatus};
@@ -35,7 +35,7 @@ pub(super) fn undoes(case: &Case<'_>, id: &StepId, undo: &Track) -> Cause {
         .about(id)
         .since(undo.attempt_at)
         .by_itself(None)
-        .advice(Some(leave()))
+        .advice(Some(leave(case)))
         .detail(detail(case.state))
 }
 
@@ -59,10 +59,10 @@ fn retries(case: &Case<'_>, id: &StepId, undo: &Track) -> Cause {
         undo.failures
     );
     let advice = if refused.is_some() {
-        leave()
+        leave(case)
     } else {
         let now = "makes the next attempt of the compensation now";
-        Advice::new(Operation::Retry { step: id.clone() }, now)
+        Advice::new(&case.facts.thread_id, Operation::Retry { step: id.clone() }, now)
     };
     Cause::new(CauseKind::Compensating, sentence, "its next attempt")
         .about(id)
@@ -84,13 +84,13 @@ fn next(case: &Case<'_>) -> Cause {
     let sentence = "What its completed steps did is being undone.".to_owned();
     Cause::new(CauseKind::Compensating, sentence, "the last compensation")
         .since(Some(case.state.updated_at))
-        .advice(Some(leave()))
+        .advice(Some(leave(case)))
         .detail(detail(case.state))
 }
 
-fn leave() -> Advice {
+fn leave(case: &Case<'_>) -> Advice {
     let does = "ends the thread as it is: what has not been undone is left, and can be tried again";
-    Advice::new(Operation::Abort { compensate: None }, does)
+    Advice::new(&case.facts.thread_id, Operation::Abort { compensate: None }, does)
 }
 
 fn detail(state: &ThreadState) -> Value {
@@ -118,7 +118,7 @@ pub(super) fn stopping(case: &Case<'_>) -> Option<Cause> {
         Cause::new(CauseKind::Stopping, sentence, "the end of those attempts, or of their grace")
             .since(case.state.paused_by.as_ref().map(|paused_by| paused_by.at))
             .by_itself(Some(abort_deadline.at))
-            .advice(Some(Advice::new(abort, does)))
+            .advice(Some(Advice::new(&case.facts.thread_id, abort, does)))
             .detail(json!({
                 "by": actor.by, "reason": actor.reason, "compensate": abort_deadline.compensate,
                 "waitsFor": running,

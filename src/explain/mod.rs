@@ -2,14 +2,13 @@
 //! operation that would end it.
 //!
 //! Pure: [`explain`] reads a state and the [`Facts`] that the runtime has found out besides (who
-//! owns the thread, what the answering replica knows), and makes a list of [`Cause`]s. Every way to
-//! stand still is one [`CauseKind`] and one small function that makes its cause: [`thread`] has
+//! owns the thread, what the answering replica knows), and makes a list of [`Cause`](crate::contract::Cause)s. Every way to
+//! stand still is one [`CauseKind`](crate::contract::CauseKind) and one small function that makes its cause: [`thread`] has
 //! those of the thread's status, [`terminal`] those of its end, [`bounds`] those of its deadline,
 //! abort or compensation, [`steps`] those of a step's status, and [`ownership`] those of everything
-//! around it. It must never guess: unknown facts are left out. It gives advice as an [`Operation`]; a face
-//! says how that is called. `runtime/calls/explain.rs` calls it.
+//! around it. It must never guess: unknown facts are left out. It gives advice as an [`Operation`](crate::contract::Operation);
+//! the contract says how that is called. `runtime/calls/explain.rs` calls it.
 
-mod advice;
 mod bounds;
 mod case;
 mod cause;
@@ -23,10 +22,9 @@ mod terminal;
 mod tests;
 mod thread;
 
-pub use advice::{Advice, Operation};
-pub use cause::{Cause, CauseKind, Explanation};
 pub use facts::{Answering, Facts, Hands, KnownCircuit, PendingMessage};
 
+use crate::contract::Explanation;
 use crate::machine::ThreadState;
 use case::Case;
 

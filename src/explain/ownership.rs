@@ -7,7 +7,7 @@ use serde_json::json;
 use super::case::Case;
 use super::facts::{Facts, Hands};
 use super::format::{at, list, since, span};
-use super::{Advice, Cause, CauseKind, Operation};
+use crate::contract::{Advice, Cause, CauseKind, Operation};
 use crate::machine::ThreadState;
 use crate::model::{Timestamp, signed_millis};
 
@@ -207,7 +207,8 @@ fn set_aside(facts: &Facts, until: Timestamp) -> Cause {
              again"
         ),
     };
-    let nudge = nudge("sends a signal that nothing waits for: a replica takes the thread up now");
+    let nudge =
+        nudge(facts, "sends a signal that nothing waits for: a replica takes the thread up now");
     Cause::new(
         CauseKind::SetAside,
         format!("{why}: a replica claims it {}.", at(until, facts.now)),
@@ -229,11 +230,11 @@ fn stranded(facts: &Facts) -> Cause {
         "nothing by itself; any message to it",
     )
     .since(Some(facts.updated_at))
-    .advice(Some(nudge(does)))
+    .advice(Some(nudge(facts, does)))
 }
 
-fn nudge(does: &str) -> Advice {
-    Advice::new(Operation::Signal { name: NUDGE.to_owned() }, does)
+fn nudge(facts: &Facts, does: &str) -> Advice {
+    Advice::new(&facts.thread_id, Operation::Signal { name: NUDGE.to_owned() }, does)
 }
 
 /// Explains that the inbox has messages that were not taken yet.

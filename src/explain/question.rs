@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::case::Case;
-use super::{Advice, Cause, CauseKind, Operation};
+use crate::contract::{Advice, Cause, CauseKind, Operation};
 use crate::machine::Intervention;
 
 /// Explains that an intervention is open: its choices, and the advice that decides it.
@@ -18,7 +18,7 @@ pub(super) fn asked(
         let (id, choice, digest) = (opened.id.clone(), choice.clone(), opened.digest.clone());
         let all = opened.choices.join(", ");
         let does = format!("decides for \"{choice}\"; there is to choose: {all}");
-        Advice::new(Operation::Resolve { id, choice, digest }, does)
+        Advice::new(&case.facts.thread_id, Operation::Resolve { id, choice, digest }, does)
     });
     let error = case.state.error.as_ref();
     let made = Cause::new(kind, sentence, "nothing by itself; whoever decides")

@@ -9,7 +9,8 @@ use super::bounds::undoes;
 use super::case::Case;
 use super::format::{asked_since, at, failure, list, since, span};
 use super::question::asked;
-use super::{Advice, Cause, CauseKind, Hands, KnownCircuit, Operation};
+use super::{Hands, KnownCircuit};
+use crate::contract::{Advice, Cause, CauseKind, Operation};
 use crate::definition::{Action, PlanStep, StepIx};
 use crate::machine::{Intervention, StepState};
 use crate::model::{
@@ -152,7 +153,7 @@ fn attempt(place: &Place<'_>) -> Cause {
     let retries = step.own.is_stale() && driven && case.state.status == ThreadStatus::Running;
     let advice = if retries && case.state.error.is_none() {
         let does = "cancels the attempt and makes the next one, with the same idempotency key";
-        Some(Advice::new(Operation::Retry { step: id.clone() }, does))
+        Some(Advice::new(&case.facts.thread_id, Operation::Retry { step: id.clone() }, does))
     } else {
         let does = "cancels the attempt and does without the step: what depends on it sees null";
         skip(place, None, does)
@@ -267,7 +268,8 @@ fn retry(place: &Place<'_>, known: Option<&KnownCircuit>) -> Cause {
     );
     let possible = case.state.status == ThreadStatus::Running;
     let retry = Operation::Retry { step: id.clone() };
-    let advice = possible.then(|| Advice::new(retry, "makes the next attempt now"));
+    let advice =
+        possible.then(|| Advice::new(&case.facts.thread_id, retry, "makes the next attempt now"));
     Cause::new(CauseKind::Retry, sentence, "its next attempt")
         .about(id)
         .since(step.failed_at)
@@ -316,7 +318,8 @@ fn signal(place: &Place<'_>, name: &str) -> Cause {
         None => (String::new(), "the signal, and nothing by itself"),
     };
     let does = "sends the signal; the body is its payload, any JSON, and becomes the step's output";
-    let advice = Advice::new(Operation::Signal { name: name.to_owned() }, does);
+    let advice =
+        Advice::new(&case.facts.thread_id, Operation::Signal { name: name.to_owned() }, does);
     let others = other_signals(place, name);
     // Most often somebody has mistyped the name.
     let kept = if others.is_empty() {
@@ -459,5 +462,5 @@ fn skip(place: &Place<'_>, output: Option<Value>, does: &str) -> Option<Advice> 
         | ThreadStatus::Aborted => false,
     };
     let step = place.planned.id.clone();
-    possible.then(|| Advice::new(Operation::Skip { step, output }, does))
+    possible.then(|| Advice::new(&state.thread_id, Operation::Skip { step, output }, does))
 }

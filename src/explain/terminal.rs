@@ -4,9 +4,9 @@
 use serde_json::json;
 
 use super::format::{failure, list};
-use super::{Advice, Cause, CauseKind, Operation};
+use crate::contract::{Advice, Cause, CauseKind, Operation};
 use crate::machine::{POLICY, ThreadState};
-use crate::model::{Compensation, Failure, StepId, codes};
+use crate::model::{Compensation, Failure, StepId, ThreadId, codes};
 
 pub(super) fn completed(state: &ThreadState) -> Cause {
     let at = state.completed_at;
@@ -88,19 +88,20 @@ fn outlook(error: &Failure) -> &'static str {
 }
 
 /// The steps of a thread that were undone, and those that could not be.
-struct Undo {
+struct Undo<'a> {
+    thread: &'a ThreadId,
     all: Option<Compensation>,
     completed: Vec<String>,
     left: Vec<String>,
 }
 
-impl Undo {
-    fn of(state: &ThreadState) -> Self {
+impl<'a> Undo<'a> {
+    fn of(state: &'a ThreadState) -> Self {
         let all = state.compensation();
         let name = |id: &StepId| id.as_str().to_owned();
         let completed = all.iter().flat_map(|all| &all.completed).map(name).collect();
         let left = all.iter().flat_map(|all| &all.left).map(|one| name(&one.step_id)).collect();
-        Self { all, completed, left }
+        Self { thread: &state.thread_id, all, completed, left }
     }
 
     fn said(&self) -> String {
@@ -131,12 +132,12 @@ impl Undo {
     /// one that has failed.
     fn advice(&self, forwards: Option<&str>) -> Option<Advice> {
         if self.left.is_empty() {
-            return forwards.map(|does| Advice::new(Operation::Resume, does));
+            return forwards.map(|does| Advice::new(self.thread, Operation::Resume, does));
         }
         let does = format!(
             "tries again to undo {}, with new attempts and the same keys; nothing else runs",
             list(&self.left)
         );
-        Some(Advice::new(Operation::Abort { compensate: Some(true) }, does))
+        Some(Advice::new(self.thread, Operation::Abort { compensate: Some(true) }, does))
     }
 }

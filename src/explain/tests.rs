@@ -10,10 +10,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
 
-use super::{
-    Answering, Cause, CauseKind, Explanation, Facts, Hands, KnownCircuit, Operation,
-    PendingMessage, explain,
-};
+use super::{Answering, Facts, Hands, KnownCircuit, PendingMessage, explain};
+use crate::contract::{Cause, CauseKind, Explanation, Operation};
 use crate::machine::tests::random::{input, turns, workflow};
 use crate::machine::tests::theatre::{
     Stage, asked, broken, http, http_with, json_of, plan, refused, takeover,

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::case::Case;
 use super::format::{asked_since, failure, list, since};
 use super::question::asked;
-use super::{Advice, Cause, CauseKind, Hands, Operation, bounds, steps, terminal};
+use super::{Hands, bounds, steps, terminal};
+use crate::contract::{Advice, Cause, CauseKind, Operation};
 use crate::machine::{Intervention, POLICY, ThreadState};
 use crate::model::{InterventionKind, StepId, ThreadStatus};
 
@@ -85,7 +86,7 @@ fn paused_by(case: &Case<'_>) -> Cause {
         "nothing by itself; whoever resumes it",
     )
     .since(at)
-    .advice(Some(Advice::new(Operation::Resume, does)))
+    .advice(Some(Advice::new(&state.thread_id, Operation::Resume, does)))
     .detail(json!({ "by": stop.map(|stop| &stop.actor.by), "reason": reason }))
 }
 
@@ -137,6 +138,7 @@ fn failing(state: &ThreadState) -> Cause {
     )
     .by_itself(None)
     .advice(Some(Advice::new(
+        &state.thread_id,
         Operation::Abort { compensate: None },
         "cancels the attempts under way and ends the thread aborted; it can be resumed",
     )))

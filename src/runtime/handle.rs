@@ -16,10 +16,11 @@ use super::drive::snapshots;
 use super::feed::shared;
 use super::notices;
 use crate::contract::{
-    AbortRequest, AuditItem, Checkpoint, Diagnostics, EditRequest, ForkRequest, HealthReport,
-    Intervention, Notification, NotificationPatch, NotificationRequest, NotificationTest,
-    ReasonRequest, RecoveryItem, ResolveRequest, ResumeRequest, SkipRequest, Stats, StatusDocument,
-    StoreHealth, StoredName, StoredWorkflow, ThreadDiff, ThreadItem, WorkflowCheck,
+    AbortRequest, AuditItem, Checkpoint, Diagnostics, EditRequest, Explanation, ForkRequest,
+    HealthReport, Intervention, Invoked, Monitor, Notification, NotificationPatch,
+    NotificationRequest, NotificationTest, Page, ReasonRequest, RecoveryItem, ResolveRequest,
+    ResumeRequest, SkipRequest, Stats, StatusDocument, StoreHealth, StoredName, StoredWorkflow,
+    ThreadDiff, ThreadItem, WorkflowCheck,
 };
 use crate::definition::Plan;
 use crate::model::{Epoch, Json, Namespace, Seq, StepId, ThreadId};
@@ -28,8 +29,8 @@ use crate::runtime::core::Core;
 use crate::runtime::feed::heads::Follow;
 use crate::runtime::feed::live::LiveEvents;
 use crate::runtime::types::{
-    AuditEvent, AuditQuery, CheckpointQuery, Control, EventPage, Explanation, HeldEvent,
-    InterventionQuery, Invoke, Invoked, Monitor, Page, RawEvent, RuntimeError, Signal, ThreadQuery,
+    AuditEvent, AuditQuery, CheckpointQuery, Control, EventPage, HeldEvent, InterventionQuery,
+    Invoke, RawEvent, RuntimeError, Signal, ThreadQuery,
 };
 
 /// The runtime as faces see it; cheap to clone.

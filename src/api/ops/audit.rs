@@ -3,12 +3,11 @@
 use axum::Json as JsonAnswer;
 use axum::extract::State;
 
-use super::list_of;
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, MAX_LONG_LIMIT, Params, QueryString};
-use crate::contract::AuditItem;
+use crate::contract::AuditList;
 use crate::model::Timestamp;
 use crate::runtime::AuditQuery as Wanted;
 
@@ -29,8 +28,6 @@ pub(in crate::api) struct AuditQuery {
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
 }
-
-list_of!(AuditItem as AuditList);
 
 impl FromQuery for AuditQuery {
     fn read(query: &mut Params) -> Self {
@@ -69,5 +66,5 @@ pub(in crate::api) async fn list(
     let namespace = caller.namespace().to_string();
     let query = Wanted { namespace, since, by, action, limit, cursor };
     let page = api.handle.audit(query).await.map_err(Problem::from);
-    Ok(page.map_err(Problem::without_pointers)?.into())
+    Ok(JsonAnswer(page.map_err(Problem::without_pointers)?))
 }

@@ -3,12 +3,11 @@
 use axum::Json as JsonAnswer;
 use axum::extract::State;
 
-use super::list_of;
 use crate::api::Api;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, Params, QueryString};
-use crate::contract::Checkpoint;
+use crate::contract::CheckpointList;
 use crate::model::Seq;
 use crate::runtime::CheckpointQuery;
 
@@ -28,8 +27,6 @@ pub(in crate::api) struct CheckpointsQuery {
     #[param(value_type = Option<String>)]
     cursor: Option<Seq>,
 }
-
-list_of!(Checkpoint as CheckpointList);
 
 impl FromQuery for CheckpointsQuery {
     fn read(query: &mut Params) -> Self {
@@ -57,5 +54,5 @@ pub(in crate::api) async fn list(
 ) -> Result<JsonAnswer<CheckpointList>, Problem> {
     let CheckpointsQuery { operation, limit, cursor } = query;
     let query = CheckpointQuery { operation, limit, before: cursor };
-    Ok(api.handle.checkpoints(&thread, query).await?.into())
+    Ok(JsonAnswer(api.handle.checkpoints(&thread, query).await?))
 }

@@ -12,8 +12,8 @@ use crate::api::conditional::if_match;
 use crate::api::extract::{FromBody, idempotency_key};
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
-use crate::contract::ReasonRequest;
-use crate::runtime::{Control, Invoked};
+use crate::contract::{Invoked, ReasonRequest};
+use crate::runtime::Control;
 
 /// The caller that changes a thread, and the version that the change is for, which come from
 /// outside the body.

@@ -47,7 +47,6 @@ pub(in crate::api) async fn list(
 ) -> Result<JsonAnswer<EventList>, Problem> {
     let page = api.handle.events(&thread, query.after, query.limit).await?;
     let last = page.events.last().map(|event| event.seq);
-    let next_cursor = last.filter(|last| *last < page.head).map(|last| last.to_string());
     let items = page.events.into_iter().map(|event| event.json).collect();
-    Ok(JsonAnswer(EventList { items, next_cursor, last_seq: page.head }))
+    Ok(JsonAnswer(EventList::new(items, last, page.head)))
 }

@@ -5,12 +5,12 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::explain_answer::Explanation;
 use crate::api::Api;
 use crate::api::conditional::etag;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::{NoParams, QueryString};
+use crate::contract::Explanation;
 
 /// Ask why a thread does not move
 ///
@@ -33,7 +33,7 @@ pub(in crate::api) async fn get(
     ThreadPath(thread): ThreadPath,
     _: QueryString<NoParams>,
 ) -> Result<Response, Problem> {
-    let explanation = Explanation::from(api.handle.explain(&thread).await?);
+    let explanation = api.handle.explain(&thread).await?;
     let tag = etag(explanation.last_seq);
     let mut response = JsonAnswer(explanation).into_response();
     if let Some(tag) = tag {

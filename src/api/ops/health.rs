@@ -4,28 +4,19 @@ use axum::Json as JsonAnswer;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use serde_json::json;
-use utoipa::ToSchema;
 
 use crate::api::extract::Within;
 use crate::api::problem::{NOT_READY, Problem};
 use crate::api::query::{NoParams, QueryString};
 use crate::api::{Api, Keys};
-use crate::contract::{HealthCheck, HealthReport, HealthStatus, StoreHealth};
+use crate::contract::{HealthCheck, HealthReport, HealthStatus, ProbeAnswer, StoreHealth};
 use crate::identity::Freshness;
 
 /// The media type of the Prometheus text format, for callers that ask for no other.
 const TEXT_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The media type of `OpenMetrics`, which Prometheus itself asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// A probe's answer.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::api) struct ProbeAnswer {
-    /// `live` or `ready`.
-    status: &'static str,
-}
 
 /// Whether the process serves
 ///
@@ -72,13 +63,9 @@ pub(in crate::api) async fn health(
     _: QueryString<NoParams>,
 ) -> (StatusCode, JsonAnswer<HealthReport>) {
     let mut report = api.handle.health(&namespace).await;
-    let keys = keys_check(&api.settings.keys);
-    report.status = report.status.max(keys.status);
-    report.checks.insert("api_keys".to_owned(), keys);
+    report.add("api_keys", keys_check(&api.settings.keys));
     if let Some(issuer) = &api.settings.issuer {
-        let issuer = issuer_check(issuer.freshness());
-        report.status = report.status.max(issuer.status);
-        report.checks.insert("oidc_issuer".to_owned(), issuer);
+        report.add("oidc_issuer", issuer_check(issuer.freshness()));
     }
     let status = match report.status {
         HealthStatus::Healthy | HealthStatus::Warning | HealthStatus::Degraded => StatusCode::OK,

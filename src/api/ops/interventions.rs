@@ -3,12 +3,11 @@
 use axum::Json as JsonAnswer;
 use axum::extract::State;
 
-use super::list_of;
 use crate::api::Api;
 use crate::api::extract::Within;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
-use crate::contract::{Intervention, InterventionStatus};
+use crate::contract::{InterventionList, InterventionStatus};
 use crate::model::ThreadId;
 use crate::runtime::InterventionQuery;
 
@@ -27,8 +26,6 @@ pub(in crate::api) struct InterventionsQuery {
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
 }
-
-list_of!(Intervention as InterventionList);
 
 impl FromQuery for InterventionsQuery {
     fn read(query: &mut Params) -> Self {
@@ -71,5 +68,5 @@ pub(in crate::api) async fn list(
     let InterventionsQuery { status, thread_id, limit, cursor } = query;
     let query = InterventionQuery { namespace, status, thread: thread_id, limit, cursor };
     let page = api.handle.interventions(query).await.map_err(Problem::from);
-    Ok(page.map_err(Problem::without_pointers)?.into())
+    Ok(JsonAnswer(page.map_err(Problem::without_pointers)?))
 }

@@ -15,10 +15,10 @@ use crate::api::memory::Held;
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, MAX_WAIT, NoParams, Params, QueryString};
 use crate::contract::{
-    InvokeAnswer, InvokeRequest, Links, StatusDocument, WorkflowCheck, WorkflowSource,
+    InvokeAnswer, InvokeRequest, Invoked, StatusDocument, WorkflowCheck, WorkflowSource,
 };
-use crate::model::{Fault, Namespace, Pointer, millis};
-use crate::runtime::{Invoke, Invoked, RuntimeError};
+use crate::model::{Fault, Namespace, Pointer};
+use crate::runtime::{Invoke, RuntimeError};
 
 /// The time that `POST /invoke` waits if the client does not give one.
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
@@ -134,23 +134,6 @@ fn by(caller: &Caller, headers: &HeaderMap, request: InvokeRequest) -> Result<In
         role: caller.role(),
         traceparent: traceparent(headers),
     })
-}
-
-impl From<&Invoked> for InvokeAnswer {
-    fn from(invoked: &Invoked) -> Self {
-        Self {
-            thread_id: invoked.thread_id.clone(),
-            status: invoked.status,
-            created: invoked.created,
-            resumed: invoked.resumed,
-            estimated_duration_ms: invoked.estimated_duration.map(millis),
-            last_seq: invoked.last_seq,
-            links: Links {
-                status: format!("/status/{}", invoked.thread_id),
-                stream: format!("/stream/{}", invoked.thread_id),
-            },
-        }
-    }
 }
 
 /// Makes the answer about a thread: 202 if the call set it going, else 200.

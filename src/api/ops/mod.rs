@@ -1,4 +1,4 @@
-//! The operations: one file each, with the types of its request and of its answer.
+//! The operations: one file each. What they take and answer are types of the contract.
 
 pub(super) mod abort;
 pub(super) mod audit;
@@ -8,7 +8,6 @@ pub(super) mod diagnostics;
 pub(super) mod diff;
 pub(super) mod events;
 pub(super) mod explain;
-mod explain_answer;
 pub(super) mod fork;
 pub(super) mod health;
 pub(super) mod interventions;
@@ -30,25 +29,3 @@ pub(super) mod threads;
 pub(super) mod validate;
 pub(super) mod workflow;
 pub(super) mod workflows;
-
-/// Names the page type of a list, so that the API's document has a schema for each.
-macro_rules! list_of {
-    ($item:ident as $name:ident) => {
-        /// One page of a list.
-        #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
-        #[serde(rename_all = "camelCase")]
-        pub(in crate::api) struct $name {
-            /// The items.
-            items: Vec<$item>,
-            /// Give this as `cursor` to get the next page; `null` on the last.
-            next_cursor: Option<String>,
-        }
-
-        impl From<crate::runtime::Page<$item>> for axum::Json<$name> {
-            fn from(page: crate::runtime::Page<$item>) -> Self {
-                axum::Json($name { items: page.items, next_cursor: page.next_cursor })
-            }
-        }
-    };
-}
-use list_of;

@@ -7,7 +7,7 @@ use crate::api::Api;
 use crate::api::extract::Within;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
-use crate::runtime::Monitor;
+use crate::contract::Monitor;
 
 /// How much to show.
 #[derive(utoipa::IntoParams)]

@@ -5,7 +5,6 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 
-use super::notifications::shown;
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::extract::{Body, FromBody, Within, path_parameter};
@@ -42,7 +41,7 @@ pub(in crate::api) async fn get(
     caller: Caller,
 ) -> Result<JsonAnswer<Notification>, Problem> {
     let found = api.handle.notification((&namespace, &id)).await?;
-    Ok(JsonAnswer(shown(found, &caller)))
+    Ok(JsonAnswer(found.shown_to(caller.role())))
 }
 
 impl FromBody for NotificationPatch {}

@@ -4,16 +4,13 @@ use axum::Json as JsonAnswer;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use url::Url;
 
-use super::list_of;
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::extract::{Body, FromBody, Within};
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, NoParams, Params, QueryString};
-use crate::contract::{Notification, NotificationRequest};
-use crate::model::Role;
+use crate::contract::{Notification, NotificationList, NotificationRequest};
 
 /// Which page of subscriptions to list.
 #[derive(utoipa::IntoParams)]
@@ -25,8 +22,6 @@ pub(in crate::api) struct NotificationsQuery {
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
 }
-
-list_of!(Notification as NotificationList);
 
 impl FromQuery for NotificationsQuery {
     fn read(query: &mut Params) -> Self {
@@ -84,17 +79,6 @@ pub(in crate::api) async fn list(
 ) -> Result<JsonAnswer<NotificationList>, Problem> {
     let namespace = caller.namespace();
     let page = api.handle.notifications(namespace, query.limit, query.cursor.as_deref()).await;
-    let mut page = page.map_err(|error| Problem::from(error).without_pointers())?;
-    page.items = page.items.into_iter().map(|one| shown(one, &caller)).collect();
-    Ok(page.into())
-}
-
-/// Returns a subscription as this caller may see it. With the whole URL of a webhook one can often
-/// call it, so only callers that may change the subscription see more than its origin.
-pub(super) fn shown(notification: Notification, caller: &Caller) -> Notification {
-    if caller.role().is_none_or(|role| role >= Role::Admin) {
-        return notification;
-    }
-    let origin = Url::parse(&notification.url).map(|url| url.origin().ascii_serialization());
-    Notification { url: origin.unwrap_or_default(), ..notification }
+    let page = page.map_err(|error| Problem::from(error).without_pointers())?;
+    Ok(JsonAnswer(page.map(|one| one.shown_to(caller.role()))))
 }

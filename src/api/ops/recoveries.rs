@@ -3,12 +3,11 @@
 use axum::Json as JsonAnswer;
 use axum::extract::State;
 
-use super::list_of;
 use crate::api::Api;
 use crate::api::extract::ThreadPath;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
-use crate::contract::RecoveryItem;
+use crate::contract::RecoveryList;
 use crate::model::Epoch;
 
 /// Which recoveries to list.
@@ -22,8 +21,6 @@ pub(in crate::api) struct RecoveriesQuery {
     #[param(value_type = Option<String>)]
     cursor: Option<Epoch>,
 }
-
-list_of!(RecoveryItem as RecoveryList);
 
 impl FromQuery for RecoveriesQuery {
     fn read(query: &mut Params) -> Self {
@@ -52,5 +49,5 @@ pub(in crate::api) async fn list(
     ThreadPath(thread): ThreadPath,
     QueryString(query): QueryString<RecoveriesQuery>,
 ) -> Result<JsonAnswer<RecoveryList>, Problem> {
-    Ok(api.handle.recoveries(&thread, query.limit, query.cursor).await?.into())
+    Ok(JsonAnswer(api.handle.recoveries(&thread, query.limit, query.cursor).await?))
 }

@@ -33,7 +33,6 @@ pub(in crate::api) async fn create(
     let latest = api.clock.now().plus(token::LIFETIME);
     let signed = caller.stream_token(&key, &thread, latest);
     let (token, expires_at) = signed.ok_or_else(Problem::internal)?;
-    let url = format!("/stream/{thread}?token={token}");
-    let body = JsonAnswer(StreamToken { token, expires_at, url });
+    let body = JsonAnswer(StreamToken::new(&thread, token, expires_at));
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], body).into_response())
 }

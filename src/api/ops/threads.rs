@@ -3,14 +3,13 @@
 use axum::Json as JsonAnswer;
 use axum::extract::State;
 
-use super::list_of;
 use crate::api::Api;
 use crate::api::extract::Within;
 use crate::api::problem::Problem;
 use crate::api::query::{
     DEFAULT_LIMIT, FromQuery, MAX_LONG_LIMIT, MAX_METADATA_FILTERS, Params, QueryString,
 };
-use crate::contract::ThreadItem;
+use crate::contract::ThreadList;
 use crate::model::{ThreadId, ThreadStatus};
 use crate::runtime::ThreadQuery;
 
@@ -35,8 +34,6 @@ pub(in crate::api) struct ThreadsQuery {
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
 }
-
-list_of!(ThreadItem as ThreadList);
 
 impl FromQuery for ThreadsQuery {
     fn read(query: &mut Params) -> Self {
@@ -78,5 +75,5 @@ pub(in crate::api) async fn list(
     let ThreadsQuery { status, workflow, forked_from, metadata, limit, cursor } = query;
     let query = ThreadQuery { namespace, status, workflow, metadata, forked_from, limit, cursor };
     let page = api.handle.threads(query).await.map_err(Problem::from);
-    Ok(page.map_err(Problem::without_pointers)?.into())
+    Ok(JsonAnswer(page.map_err(Problem::without_pointers)?))
 }

@@ -5,12 +5,11 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::list_of;
 use crate::api::Api;
 use crate::api::extract::{WholeBody, Within};
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, NoParams, Params, QueryString};
-use crate::contract::{StoredWorkflow, WorkflowDefinition};
+use crate::contract::{StoredWorkflow, WorkflowDefinition, WorkflowList};
 
 /// Which workflows to list.
 #[derive(utoipa::IntoParams)]
@@ -22,8 +21,6 @@ pub(in crate::api) struct WorkflowsQuery {
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
 }
-
-list_of!(StoredWorkflow as WorkflowList);
 
 impl FromQuery for WorkflowsQuery {
     fn read(query: &mut Params) -> Self {
@@ -82,5 +79,5 @@ pub(in crate::api) async fn list(
     QueryString(query): QueryString<WorkflowsQuery>,
 ) -> Result<JsonAnswer<WorkflowList>, Problem> {
     let page = api.handle.workflows(&namespace, query.cursor.as_deref(), query.limit).await;
-    Ok(page.map_err(|error| Problem::from(error).without_pointers())?.into())
+    Ok(JsonAnswer(page.map_err(|error| Problem::from(error).without_pointers())?))
 }

@@ -19,6 +19,15 @@ pub struct EventList {
     pub last_seq: Seq,
 }
 
+impl EventList {
+    /// Makes the answer of these events, which end with the one of number `last`, if there is any, of
+    /// a journal with this head.
+    pub fn new(items: Vec<Json>, last: Option<Seq>, head: Seq) -> Self {
+        let next_cursor = last.filter(|last| *last < head).map(|last| last.to_string());
+        Self { items, next_cursor, last_seq: head }
+    }
+}
+
 /// One record of a thread's journal.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Event)]

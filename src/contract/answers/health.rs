@@ -88,6 +88,21 @@ pub struct HealthReport {
     pub uptime_ms: u64,
 }
 
+impl HealthReport {
+    /// Adds a check under this name.
+    pub fn add(&mut self, name: &str, check: HealthCheck) {
+        self.status = self.status.max(check.status);
+        self.checks.insert(name.to_owned(), check);
+    }
+}
+
+/// A probe's answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProbeAnswer {
+    /// `live` or `ready`.
+    pub status: &'static str,
+}
+
 /// Percentiles of a duration, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the words that clients see")]

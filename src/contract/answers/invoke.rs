@@ -1,9 +1,30 @@
 //! The answers to calls that start, fork or change a thread, or check a workflow.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::model::{ForkPoint, Seq, ThreadId, ThreadStatus, Timestamp};
+use crate::model::{ForkPoint, Seq, ThreadId, ThreadStatus, Timestamp, millis};
+
+/// A thread that was started, forked or changed, as the call has left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invoked {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The thread's status.
+    pub status: ThreadStatus,
+    /// Whether this call created the thread.
+    pub created: bool,
+    /// Whether this call resumed the thread.
+    pub resumed: bool,
+    /// Whether an idempotency key led to an earlier thread.
+    pub replayed: bool,
+    /// The median duration of the workflow's recent completed threads.
+    pub estimated_duration: Option<Duration>,
+    /// The head of the thread's journal.
+    pub last_seq: Seq,
+}
 
 /// The answer to a request that starts, continues or stops a thread.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,6 +47,23 @@ pub struct InvokeAnswer {
     pub last_seq: Seq,
     /// Where to read on.
     pub links: Links,
+}
+
+impl From<&Invoked> for InvokeAnswer {
+    fn from(invoked: &Invoked) -> Self {
+        Self {
+            thread_id: invoked.thread_id.clone(),
+            status: invoked.status,
+            created: invoked.created,
+            resumed: invoked.resumed,
+            estimated_duration_ms: invoked.estimated_duration.map(millis),
+            last_seq: invoked.last_seq,
+            links: Links {
+                status: format!("/status/{}", invoked.thread_id),
+                stream: format!("/stream/{}", invoked.thread_id),
+            },
+        }
+    }
 }
 
 /// Where to read about a thread.
@@ -60,6 +98,14 @@ pub struct StreamToken {
     pub expires_at: Timestamp,
     /// The stream with the token in it, for `new EventSource(url)`.
     pub url: String,
+}
+
+impl StreamToken {
+    /// Makes the answer with the token of a thread's stream.
+    pub fn new(thread: &ThreadId, token: String, expires_at: Timestamp) -> Self {
+        let url = format!("/stream/{thread}?token={token}");
+        Self { token, expires_at, url }
+    }
 }
 
 /// The workflow can be run.

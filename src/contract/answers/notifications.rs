@@ -1,10 +1,11 @@
 //! Subscriptions to events.
 
 use serde::Serialize;
+use url::Url;
 use utoipa::ToSchema;
 
 use crate::contract::SigningSecret;
-use crate::model::Timestamp;
+use crate::model::{Role, Timestamp};
 
 /// A subscription to events, and what became of its messages.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -56,6 +57,20 @@ pub struct Notification {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub secret: Option<SigningSecret>,
+}
+
+impl Notification {
+    /// Returns the subscription as a caller of this role may see it, or one that needs none. With the
+    /// whole URL of a webhook one can often call it, so only callers that may change the subscription
+    /// see more than its origin.
+    #[must_use]
+    pub fn shown_to(self, role: Option<Role>) -> Self {
+        if role.is_none_or(|role| role >= Role::Admin) {
+            return self;
+        }
+        let origin = Url::parse(&self.url).map(|url| url.origin().ascii_serialization());
+        Self { url: origin.unwrap_or_default(), ..self }
+    }
 }
 
 /// What became of a test message.

@@ -4,7 +4,8 @@
 use serde_json::json;
 
 use super::{facts, only, operation, told};
-use crate::explain::{CauseKind, KnownCircuit, Operation};
+use crate::contract::{CauseKind, Operation};
+use crate::explain::KnownCircuit;
 use crate::machine::tests::theatre::{Stage, asked, broken, done, http, http_with, json_of};
 use crate::machine::{Abort, Report, Request};
 

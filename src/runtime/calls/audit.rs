@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::audit_book::{Alike, Counted};
 use super::query::{listed, patiently, read_cursor, write_cursor};
-use crate::contract::AuditItem;
+use crate::contract::{AuditItem, Page};
 use crate::model::{Json, Timestamp, signed_millis};
 use crate::runtime::core::Core;
-use crate::runtime::types::{AuditEvent, AuditQuery, Page, RuntimeError};
+use crate::runtime::types::{AuditEvent, AuditQuery, RuntimeError};
 use crate::store::{AuditFilter, AuditRow};
 
 /// The interval at which counted entries are written.

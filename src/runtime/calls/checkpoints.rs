@@ -3,11 +3,11 @@
 
 use super::checkpoint::checkpoint;
 use super::query::shown;
-use crate::contract::Checkpoint;
+use crate::contract::{Checkpoint, Page};
 use crate::model::{Event, Seq, ThreadId};
 use crate::runtime::core::Core;
 use crate::runtime::settings::LOAD_PAGE;
-use crate::runtime::types::{CheckpointQuery, Page, RuntimeError};
+use crate::runtime::types::{CheckpointQuery, RuntimeError};
 use crate::store::StoreError;
 
 /// The number of events read first for each checkpoint wanted: if steps end well one event in two

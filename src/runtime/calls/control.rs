@@ -10,14 +10,14 @@ use std::time::Duration;
 use super::query::{patiently, persistently};
 use super::workflows::check_input;
 use crate::contract::{
-    AbortRequest, EditRequest, ReasonRequest, ResolveRequest, ResumeRequest, SkipRequest,
+    AbortRequest, EditRequest, Invoked, ReasonRequest, ResolveRequest, ResumeRequest, SkipRequest,
 };
 use crate::model::{Backoff, Json, Namespace, Seq, StepId, ThreadId, millis};
 use crate::runtime::core::Core;
 use crate::runtime::drive::inbox::{Answer, InboxMessage, InboxRequest};
 use crate::runtime::drive::load;
 use crate::runtime::settings::{RETRY_AFTER, STORE_PATIENCE};
-use crate::runtime::types::{Control, Invoked, RuntimeError, Signal};
+use crate::runtime::types::{Control, RuntimeError, Signal};
 use crate::store::{Message, Posted};
 
 /// The shortest and the longest pause between two looks for the answer.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::control;
 use super::query::{persistently, started_by};
 use super::request_hash::thread_hash;
-use crate::contract::{ResumeRequest, StoredName, WorkflowSource};
+use crate::contract::{Invoked, ResumeRequest, StoredName, WorkflowSource};
 use crate::model::{Fault, Json, Role, ThreadId, ThreadStatus};
 use crate::runtime::core::Core;
 use crate::runtime::drive::load;
 use crate::runtime::settings::RETRY_AFTER;
-use crate::runtime::types::{Control, Invoke, Invoked, RuntimeError};
+use crate::runtime::types::{Control, Invoke, RuntimeError};
 use crate::store::ThreadRow;
 
 /// Answers an invoke that names a thread but no workflow.

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::query::persistently;
+use crate::contract::Explanation;
 use crate::definition::{self, Allowance, StepIx};
-use crate::explain::{self, Answering, Explanation, Facts, Hands, KnownCircuit, PendingMessage};
+use crate::explain::{self, Answering, Facts, Hands, KnownCircuit, PendingMessage};
 use crate::machine::ThreadState;
 use crate::model::{ThreadId, Timestamp};
 use crate::runtime::claim::recoveries;

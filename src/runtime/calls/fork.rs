@@ -14,7 +14,7 @@ use super::invoke::{Made, enqueue, generated, has_room, other_start};
 use super::query::{patiently, persistently};
 use super::request_hash::hash;
 use super::workflows::check_input;
-use crate::contract::ForkRequest;
+use crate::contract::{ForkRequest, Invoked};
 use crate::definition::Plan;
 use crate::machine::{Actor, DecisionContext, Fork, ForkRejection, fork as decide_fork};
 use crate::model::{
@@ -22,7 +22,7 @@ use crate::model::{
 };
 use crate::runtime::core::Core;
 use crate::runtime::settings::RETRY_AFTER;
-use crate::runtime::types::{Control, Invoked, RuntimeError};
+use crate::runtime::types::{Control, RuntimeError};
 use crate::store::{IdempotencyKey, ThreadRow};
 
 /// Makes the fork, or answers with the one that the same request has made already.

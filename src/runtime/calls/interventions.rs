@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 
 use super::query::{listed, read_cursor, write_cursor};
-use crate::contract::{Intervention, InterventionStatus};
+use crate::contract::{Intervention, InterventionStatus, Page};
 use crate::machine::{self, ThreadState};
 use crate::model::{Event, EventBody, Json, Namespace};
 use crate::runtime::core::Core;
-use crate::runtime::types::{InterventionQuery, Page, RuntimeError};
+use crate::runtime::types::{InterventionQuery, RuntimeError};
 use crate::store::{InterventionFilter, InterventionRow};
 
 /// The bytes after which a list is cut: an intervention may be as large as an event.

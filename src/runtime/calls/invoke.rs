@@ -9,6 +9,7 @@ use super::existing;
 use super::query::patiently;
 use super::request_hash::{thread_hash, whole_hash};
 use super::workflows::{Source, check_input, resolve};
+use crate::contract::Invoked;
 use crate::definition::Plan;
 use crate::machine::{Command, Decided, ThreadState, start};
 use crate::model::{Event, Json, Namespace, ThreadId, ThreadStatus, WorkflowRef, WorkflowStart};
@@ -18,7 +19,7 @@ use crate::runtime::drive::driver::Driver;
 use crate::runtime::drive::release::supervise;
 use crate::runtime::lease::authority::Authority;
 use crate::runtime::settings::{DISK_RESERVE, RETRY_AFTER};
-use crate::runtime::types::{Invoke, Invoked, RuntimeError};
+use crate::runtime::types::{Invoke, RuntimeError};
 use crate::runtime::write::writer::Committed;
 use crate::store::{Disposition, IdempotencyKey, Side, Start, Write, WriteOutcome};
 

@@ -2,10 +2,11 @@
 
 use super::explain::explain;
 use super::query::{item, listed, persistently};
+use crate::contract::{CauseKind, Monitor, MonitoredThread};
 use crate::model::{Namespace, StepId, ThreadStatus, Timestamp, millis};
 use crate::runtime::claim::recoveries;
 use crate::runtime::core::Core;
-use crate::runtime::types::{CauseKind, Monitor, MonitoredThread, RuntimeError};
+use crate::runtime::types::RuntimeError;
 use crate::store::{ThreadFilter, ThreadRow};
 
 /// Lists threads of a namespace that have not ended, newest first, at most `limit`.

@@ -7,14 +7,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::lists::Place;
-use crate::contract::{Progress, StatusDocument, ThreadItem, WorkflowName};
+use crate::contract::{Page, Progress, StatusDocument, ThreadItem, WorkflowName};
 use crate::model::{Event, EventBody, Fault, Namespace, Seq, ThreadId, Timestamp};
 use crate::observe::Overloaded;
 use crate::runtime::core::Core;
 use crate::runtime::drive::load::{LoadError, load_to_show};
 use crate::runtime::feed::heads::raw_events;
 use crate::runtime::settings::{RETRY_AFTER, STORE_PATIENCE, STORE_PATIENCE_AWAY};
-use crate::runtime::types::{EventPage, Page, RuntimeError, ThreadQuery};
+use crate::runtime::types::{EventPage, RuntimeError, ThreadQuery};
 use crate::runtime::write::retry::Retry;
 use crate::store::{FORK_LABEL, StoreError, ThreadFilter, ThreadRow};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::query::{listed, patiently, persistently};
-use crate::contract::{StoredName, StoredWorkflow, WorkflowCheck, WorkflowSource};
+use crate::contract::{Page, StoredName, StoredWorkflow, WorkflowCheck, WorkflowSource};
 use crate::definition::{Plan, TakesLong};
 use crate::model::{Faults, Json, Namespace, Pointer, hex};
 use crate::observe::Pool;
@@ -13,7 +13,7 @@ use crate::runtime::core::Core;
 use crate::runtime::drive::aside::Crowded;
 use crate::runtime::drive::load;
 use crate::runtime::settings::RETRY_AFTER;
-use crate::runtime::types::{Page, RuntimeError};
+use crate::runtime::types::RuntimeError;
 use crate::store::{Store, WorkflowRow};
 
 /// About how many bytes of memory one byte of a workflow's text takes while it is checked.

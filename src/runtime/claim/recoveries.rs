@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use super::recovering::Recovering;
 use super::verdict::{Evidence, judge};
-use crate::contract::RecoveryItem;
+use crate::contract::{Page, RecoveryItem};
 use crate::machine::ThreadState;
 use crate::model::{Backoff, Epoch, InterventionKind, RecoveryCause, Seq, ThreadId, ThreadStatus};
 use crate::runtime::calls::query::{persistently, shown};
 use crate::runtime::core::Core;
 use crate::runtime::drive::driver::Driver;
-use crate::runtime::types::{Page, RuntimeError};
+use crate::runtime::types::RuntimeError;
 use crate::store::{Claimed, Recovery, RecoveryEnd, RecoveryResult, StoreError, ThreadRow};
 
 /// The pause after the first failed recovery of a thread: a hiccup is over by then.

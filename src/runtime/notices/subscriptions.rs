@@ -7,14 +7,14 @@ use super::post::post;
 use super::settings::{Settings, apply, read, show, write};
 use super::signature::{make_secret, message_id};
 use crate::contract::{
-    Notification, NotificationPatch, NotificationRequest, NotificationTest, SigningSecret,
+    Notification, NotificationPatch, NotificationRequest, NotificationTest, Page, SigningSecret,
 };
 use crate::executor::WebhookFault;
 use crate::model::{Fault, Namespace, ThreadId};
 use crate::runtime::calls::query::{persistently, read_cursor, shown, write_cursor};
 use crate::runtime::core::Core;
 use crate::runtime::settings::RETRY_AFTER;
-use crate::runtime::types::{Page, RuntimeError};
+use crate::runtime::types::RuntimeError;
 use crate::store::{NotificationRow, StoreError};
 
 /// The number of subscriptions that one namespace may have.

@@ -2,8 +2,9 @@
 
 use super::history::{History, thread};
 use super::watched::Watched;
+use crate::contract::Page;
 use crate::model::Seq;
-use crate::runtime::{CheckpointQuery, Handle, Page};
+use crate::runtime::{CheckpointQuery, Handle};
 
 async fn page(
     handle: &Handle,

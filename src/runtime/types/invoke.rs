@@ -1,9 +1,7 @@
 //! Requests of faces that start a thread or control one.
 
-use std::time::Duration;
-
 use crate::contract::InvokeRequest;
-use crate::model::{Json, Namespace, Role, Seq, ThreadId, ThreadStatus};
+use crate::model::{Json, Namespace, Role, Seq};
 
 /// A request to start (or continue) a thread.
 #[derive(Debug, Clone)]
@@ -20,25 +18,6 @@ pub struct Invoke {
     pub role: Option<Role>,
     /// The W3C trace context of the request (`traceparent`), passed on by every http attempt.
     pub traceparent: Option<String>,
-}
-
-/// The answer to [`Invoke`], and to the control calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invoked {
-    /// The thread.
-    pub thread_id: ThreadId,
-    /// The thread's status.
-    pub status: ThreadStatus,
-    /// Whether this call created the thread.
-    pub created: bool,
-    /// Whether this call resumed the thread.
-    pub resumed: bool,
-    /// Whether an idempotency key led to an earlier thread.
-    pub replayed: bool,
-    /// The median duration of the workflow's recent completed threads.
-    pub estimated_duration: Option<Duration>,
-    /// The head of the thread's journal.
-    pub last_seq: Seq,
 }
 
 /// The actor who changes a thread, the reason, and the version that the change is based on.

@@ -5,7 +5,6 @@ mod error;
 mod event;
 mod interventions;
 mod invoke;
-mod page;
 mod thread;
 
 pub use audit::*;
@@ -13,7 +12,4 @@ pub use error::RuntimeError;
 pub use event::*;
 pub use interventions::InterventionQuery;
 pub use invoke::*;
-pub use page::Page;
 pub use thread::*;
-
-pub use crate::explain::{Advice, Cause, CauseKind, Explanation, Operation};

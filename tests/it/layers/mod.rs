@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("observe", &["model"]),
     ("definition", &["model", "contract"]),
     ("machine", &["model", "contract", "definition"]),
-    ("explain", &["model", "definition", "machine"]),
+    ("explain", &["model", "contract", "definition", "machine"]),
     ("store", &["model", "observe"]),
     ("executor", &["model", "definition", "observe"]),
     (

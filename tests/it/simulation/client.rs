@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rethread::contract::{
-    AbortRequest, InterventionStatus, InvokeRequest, ResolveRequest, ResumeRequest, WorkflowSource,
+    AbortRequest, InterventionStatus, InvokeRequest, Invoked, ResolveRequest, ResumeRequest,
+    WorkflowSource,
 };
 use rethread::model::{Clock, InterventionKind, Json, Namespace, Seq, ThreadId, ThreadStatus};
-use rethread::runtime::{Control, Handle, InterventionQuery, Invoke, Invoked, RuntimeError};
+use rethread::runtime::{Control, Handle, InterventionQuery, Invoke, RuntimeError};
 use serde_json::json;
 
 use super::life::Life;

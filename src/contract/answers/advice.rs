@@ -1,16 +1,65 @@
-//! The call that follows a piece of advice: this is the one place that knows how an operation is
-//! called. The command line and the pages have it from the answer of `explain`.
+//! The operation that would end a cause, and the call that it is: this is the one place that knows how
+//! an operation is called. The command line and the pages have it from the answer of `explain`.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::model::ThreadId;
-use crate::runtime::{Advice, Operation};
+use crate::model::{StepId, ThreadId};
+
+/// A request that works when it is made as it stands; written as the [`Call`] that makes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "Call")]
+pub struct Advice {
+    /// The thread that is explained.
+    pub thread_id: ThreadId,
+    /// The operation on it.
+    pub operation: Operation,
+    /// The effect, in words.
+    pub does: String,
+}
+
+/// An operation on a thread. Where an argument is a person's to choose, it is an example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Resumes it.
+    Resume,
+    /// Aborts it; `compensate` is left out where the server's default is meant.
+    Abort {
+        /// Whether its completed steps are undone.
+        compensate: Option<bool>,
+    },
+    /// Makes the next attempt of a step now.
+    Retry {
+        /// The step.
+        step: StepId,
+    },
+    /// Goes on without a step.
+    Skip {
+        /// The step.
+        step: StepId,
+        /// The output that it gets, if not `null`.
+        output: Option<Value>,
+    },
+    /// Sends it a signal, with any payload.
+    Signal {
+        /// The signal's name.
+        name: String,
+    },
+    /// Decides one of its interventions.
+    Resolve {
+        /// The intervention.
+        id: String,
+        /// The choice.
+        choice: String,
+        /// The digest that binds the decision to the question that was seen.
+        digest: Option<String>,
+    },
+}
 
 /// A call that works when it is sent as it is.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub(super) struct Call {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Call {
     /// Its method.
     method: &'static str,
     /// Its path.
@@ -22,9 +71,15 @@ pub(super) struct Call {
     does: String,
 }
 
-impl Call {
-    /// Returns the call for an operation on a thread.
-    pub(super) fn of(thread: &ThreadId, Advice { operation, does }: Advice) -> Self {
+impl Advice {
+    /// Advises this operation on the thread.
+    pub fn new(thread: &ThreadId, operation: Operation, does: impl Into<String>) -> Self {
+        Self { thread_id: thread.clone(), operation, does: does.into() }
+    }
+}
+
+impl From<Advice> for Call {
+    fn from(Advice { thread_id: thread, operation, does }: Advice) -> Self {
         let at = |rest: &str| format!("/threads/{thread}/{rest}");
         let (path, body) = match operation {
             Operation::Resume => (at("resume"), json!({})),
@@ -54,7 +109,6 @@ fn body<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::StepId;
 
     #[test]
     fn each_operation_has_its_path_and_its_body() {
@@ -89,7 +143,7 @@ mod tests {
                 r#"{"choice":"yes","digest":"d"}"#,
             ),
         ] {
-            let call = Call::of(&thread, Advice { operation, does: text("ends it") });
+            let call = Call::from(Advice::new(&thread, operation, "ends it"));
             assert_eq!((call.method, call.path.as_str()), ("POST", path));
             assert_eq!((call.body.to_string().as_str(), call.does.as_str()), (body, "ends it"));
         }
