@@ -43,7 +43,6 @@ pub use connections::Bounds;
 pub use cors::Origins;
 pub use keys::{ApiKey, KeyChange, Keys};
 pub use openapi::openapi;
-pub use problem::{ProblemDocument, ProblemError};
 pub use router::router;
 pub use serve::{ServeSettings, serve};
 pub use settings::{Answered, ApiSettings, DEFAULT_MAX_BODY, HttpMetrics, NoMetrics, Quotas, Rate};

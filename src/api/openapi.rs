@@ -21,10 +21,10 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::problem::{KINDS, MEDIA_TYPE, METHOD_NOT_ALLOWED, Problem, ProblemError};
+use super::problem::{KINDS, MEDIA_TYPE, METHOD_NOT_ALLOWED, Problem};
 use super::query::{NoParams, QueryString};
-use super::{Api, ProblemDocument, ops, roles, stream};
-use crate::contract::{EventDocument, StepDefinition};
+use super::{Api, ops, roles, stream};
+use crate::contract::{EventDocument, ProblemDocument, StepDefinition};
 use crate::definition::describe_kinds;
 
 /// Common paths of other tools, and the routes they stand for.
@@ -211,10 +211,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 fn add_components(document: &mut OpenApi) {
     let components = document.components.get_or_insert_default();
-    let mut schemas = vec![
-        (ProblemDocument::name().into_owned(), ProblemDocument::schema()),
-        (ProblemError::name().into_owned(), ProblemError::schema()),
-    ];
+    let mut schemas = vec![(ProblemDocument::name().into_owned(), ProblemDocument::schema())];
     <ProblemDocument<'_> as ToSchema>::schemas(&mut schemas);
     <EventDocument as ToSchema>::schemas(&mut schemas);
     components.schemas.extend(schemas);

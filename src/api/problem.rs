@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
+use crate::contract::ProblemDocument;
 use crate::identity::Refusal;
 use crate::model::{Category, Fault, Faults};
 use crate::runtime::RuntimeError;
@@ -101,47 +100,6 @@ pub(super) struct Problem {
     detail: String,
     errors: Vec<Fault>,
     retry_after: Option<Duration>,
-}
-
-/// The body of every error (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Problem)]
-pub struct ProblemDocument<'a> {
-    /// Names the kind of problem.
-    #[serde(rename = "type")]
-    #[schema(format = "uri", example = "https://rethread.dev/problems/thread_not_found")]
-    problem_type: String,
-    /// The kind of problem, for a person.
-    title: &'a str,
-    /// The HTTP status.
-    #[schema(minimum = 400, maximum = 599)]
-    status: u16,
-    /// What went wrong this time, for a person.
-    detail: &'a str,
-    /// The path of the request.
-    instance: &'a str,
-    /// The kind of problem, for a program.
-    code: &'a str,
-    /// The area it belongs to.
-    category: Category,
-    /// Whether the same request may succeed later.
-    recoverable: bool,
-    /// The `X-Request-Id` of the answer.
-    request_id: &'a str,
-    /// The faults of the request's body, up to a hundred and 64 KiB of them.
-    #[schema(value_type = Vec<ProblemError>)]
-    errors: &'a [Fault],
-}
-
-/// One fault of a request's body.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ProblemError {
-    /// JSON pointer (RFC 6901) into the request's body; one of more than 1,024 bytes is cut and ends in `…`.
-    #[schema(example = "/workflow/steps/1/dependsOn/0")]
-    pointer: String,
-    /// What is wrong there and what is allowed; cut like the pointer.
-    detail: String,
 }
 
 impl Problem {

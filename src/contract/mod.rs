@@ -6,13 +6,13 @@ mod answers;
 mod fields;
 mod names;
 mod requests;
+mod schemas;
 mod secret;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod value;
-mod words;
 mod workflow;
 
 pub use answers::*;

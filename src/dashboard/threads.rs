@@ -101,7 +101,7 @@ fn filter(wanted: &Wanted) -> Markup {
                 select name="status" {
                     option value="" selected[wanted.status.is_none()] { "any" }
                     @for status in ThreadStatus::ALL {
-                        option value=(status.as_str()) selected[wanted.status == Some(*status)] {
+                        option value=(status.as_str()) selected[wanted.status == Some(status)] {
                             (status.as_str())
                         }
                     }

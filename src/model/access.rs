@@ -4,46 +4,26 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use super::named::named;
 
 /// The namespace of a key that names none.
 const DEFAULT_NAMESPACE: &str = "default";
 /// Longest name of a namespace, in characters: it stands before ids in indexes and in log lines.
 const MAX_NAMESPACE: usize = 32;
 
-/// The rights of a caller. Each role includes the rights of the roles before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Reads: status, streams, lists.
-    Reader,
-    /// Invokes, sends signals, and controls the threads it started.
-    Invoker,
-    /// Controls every thread of its namespace and resolves interventions.
-    Operator,
-    /// Everything: stored workflows, notifications, deletion.
-    Admin,
-}
-
-impl Role {
-    /// Every role, the least first.
-    pub const ALL: [Self; 4] = [Self::Reader, Self::Invoker, Self::Operator, Self::Admin];
-
-    /// The role's name, as keys and problem documents have it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Invoker => "invoker",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        }
+named!(
+    /// The rights of a caller. Each role includes the rights of the roles before it.
+    Role {
+        /// Reads: status, streams, lists.
+        Reader = "reader",
+        /// Invokes, sends signals, and controls the threads it started.
+        Invoker = "invoker",
+        /// Controls every thread of its namespace and resolves interventions.
+        Operator = "operator",
+        /// Everything: stored workflows, notifications, deletion.
+        Admin = "admin",
     }
-
-    /// The role of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text)
-    }
-}
+);
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,59 +3,39 @@
 use serde::{Deserialize, Serialize};
 
 use super::StepId;
+use super::named::named;
 
-/// What area a failure or problem belongs to; clients branch on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Category {
-    /// The request or the definition is wrong.
-    Validation,
-    /// Who calls is not known.
-    Authentication,
-    /// Who calls may not do this.
-    Authorization,
-    /// The thing is not there.
-    NotFound,
-    /// The thing is in another state than the call expects.
-    Conflict,
-    /// Too much at once.
-    RateLimit,
-    /// Something took longer than its bound.
-    Timeout,
-    /// The store could not do its work.
-    Storage,
-    /// A step's own work failed.
-    Step,
-    /// A party outside this server failed.
-    External,
-    /// Memory, disk, size or another bounded resource.
-    Resource,
-    /// The server's configuration does not allow it.
-    Configuration,
-    /// A fault of this server.
-    Internal,
-}
-
-impl Category {
-    /// The name clients see.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Validation => "validation",
-            Self::Authentication => "authentication",
-            Self::Authorization => "authorization",
-            Self::NotFound => "not_found",
-            Self::Conflict => "conflict",
-            Self::RateLimit => "rate_limit",
-            Self::Timeout => "timeout",
-            Self::Storage => "storage",
-            Self::Step => "step",
-            Self::External => "external",
-            Self::Resource => "resource",
-            Self::Configuration => "configuration",
-            Self::Internal => "internal",
-        }
+named!(
+    /// What area a failure or problem belongs to; clients branch on it.
+    Category {
+        /// The request or the definition is wrong.
+        Validation = "validation",
+        /// Who calls is not known.
+        Authentication = "authentication",
+        /// Who calls may not do this.
+        Authorization = "authorization",
+        /// The thing is not there.
+        NotFound = "not_found",
+        /// The thing is in another state than the call expects.
+        Conflict = "conflict",
+        /// Too much at once.
+        RateLimit = "rate_limit",
+        /// Something took longer than its bound.
+        Timeout = "timeout",
+        /// The store could not do its work.
+        Storage = "storage",
+        /// A step's own work failed.
+        Step = "step",
+        /// A party outside this server failed.
+        External = "external",
+        /// Memory, disk, size or another bounded resource.
+        Resource = "resource",
+        /// The server's configuration does not allow it.
+        Configuration = "configuration",
+        /// A fault of this server.
+        Internal = "internal",
     }
-}
+);
 
 /// The codes of failures that steps end with.
 pub mod codes {
@@ -108,7 +88,7 @@ pub mod codes {
 }
 
 /// Why an attempt, a step or a thread failed; the `error` of a status document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
     /// What happened, as a stable identifier.
@@ -120,7 +100,6 @@ pub struct Failure {
     /// Whether trying again may help.
     pub recoverable: bool,
     /// The step it happened in.
-    #[schema(value_type = Option<String>)]
     pub step_id: Option<StepId>,
     /// The number of the attempt it happened in.
     pub attempt: Option<u32>,

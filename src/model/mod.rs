@@ -19,6 +19,7 @@ mod json;
 mod lock;
 mod members;
 mod millis;
+mod named;
 mod node;
 mod retry;
 mod status;

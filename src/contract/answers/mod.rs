@@ -13,6 +13,7 @@ mod lists;
 mod monitor;
 mod notifications;
 mod page;
+mod problem;
 mod status;
 
 pub use advice::{Advice, Call, Operation};
@@ -28,4 +29,5 @@ pub use lists::{Checkpoint, StoredWorkflow, ThreadItem};
 pub use monitor::{Monitor, MonitoredThread};
 pub use notifications::{Notification, NotificationTest};
 pub use page::*;
+pub use problem::{ProblemDocument, ProblemError};
 pub use status::*;

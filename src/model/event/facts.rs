@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Compensation;
 use super::steps::is_false;
+use crate::model::named::named;
 use crate::model::{Failure, Incarnation, Json, Seq, StepId, ThreadId, Timestamp};
 
 /// Which definition a thread executes.
@@ -49,14 +50,12 @@ pub struct WorkflowStart {
 }
 
 /// A point of another thread's journal that a thread was forked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ForkPoint {
     /// The other thread.
-    #[schema(value_type = String)]
     pub thread_id: ThreadId,
     /// The last event that both have.
-    #[schema(value_type = u64)]
     pub seq: Seq,
 }
 
@@ -145,94 +144,40 @@ pub struct WorkflowResumed {
     pub deadline: Option<Timestamp>,
 }
 
-/// Why another incarnation took a thread over, as far as the evidence tells.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum RecoveryCause {
-    /// The process that drove it has ended: its connection to the database is gone.
-    Crashed,
-    /// The process that drove it stands still: its lease ran out while its connection stayed open.
-    Frozen,
-    /// The replica that drove it let its lease run out, and nothing else is known of it.
-    Disconnected,
-    /// What is stored of the thread does not fit together.
-    Corrupted,
-    /// The replica that drove it was lost; how was not recorded (journals of version 0.1).
-    ReplicaLost,
-    /// The replica that drove it handed it over while a step was under way.
-    Handover,
-}
+named!(
+    /// Why another incarnation took a thread over, as far as the evidence tells.
+    RecoveryCause {
+        /// The process that drove it has ended: its connection to the database is gone.
+        Crashed = "crashed",
+        /// The process that drove it stands still: its lease ran out while its connection stayed open.
+        Frozen = "frozen",
+        /// The replica that drove it let its lease run out, and nothing else is known of it.
+        Disconnected = "disconnected",
+        /// What is stored of the thread does not fit together.
+        Corrupted = "corrupted",
+        /// The replica that drove it was lost; how was not recorded (journals of version 0.1).
+        ReplicaLost = "replica_lost",
+        /// The replica that drove it handed it over while a step was under way.
+        Handover = "handover",
+    }
+);
 
 impl RecoveryCause {
-    /// Every cause.
-    pub const ALL: [Self; 6] = [
-        Self::Crashed,
-        Self::Frozen,
-        Self::Disconnected,
-        Self::Corrupted,
-        Self::ReplicaLost,
-        Self::Handover,
-    ];
-
-    /// The cause as events and metrics name it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Crashed => "crashed",
-            Self::Frozen => "frozen",
-            Self::Disconnected => "disconnected",
-            Self::Corrupted => "corrupted",
-            Self::ReplicaLost => "replica_lost",
-            Self::Handover => "handover",
-        }
-    }
-
-    /// The cause of that name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.as_str() == text)
-    }
-
     /// Whether a replica was lost: what `recoveries` of the status counts.
     pub const fn is_loss(self) -> bool {
         !matches!(self, Self::Handover)
     }
 }
 
-/// How a thread was rebuilt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RecoveryStrategy {
-    /// From a snapshot and the journal after it.
-    CheckpointRestore,
-    /// From the whole journal.
-    FullRebuild,
-}
-
-impl RecoveryStrategy {
-    /// The strategy as events name it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CheckpointRestore => "checkpoint_restore",
-            Self::FullRebuild => "full_rebuild",
-        }
+named!(
+    /// How a thread was rebuilt.
+    RecoveryStrategy {
+        /// From a snapshot and the journal after it.
+        CheckpointRestore = "checkpoint_restore",
+        /// From the whole journal.
+        FullRebuild = "full_rebuild",
     }
-
-    /// The strategy of that name.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::CheckpointRestore, Self::FullRebuild].into_iter().find(|way| way.as_str() == text)
-    }
-}
+);
 
 /// The thread goes on under another incarnation, from its last completed step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

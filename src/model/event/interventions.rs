@@ -2,33 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::named::named;
 use crate::model::{StepId, Timestamp};
 
-/// What an intervention is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InterventionKind {
-    /// The thread was lost with its replica again and again: it may be what kills them.
-    Poison,
-    /// A step has used up its attempts, and the workflow says `"onFailure": "pause"`.
-    Failure,
-    /// A step of kind `approval` waits.
-    Approval,
-    /// A step's `check` has blocked its output.
-    Blocked,
-}
-
-impl InterventionKind {
-    /// The kind as events and lists name it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Poison => "poison",
-            Self::Failure => "failure",
-            Self::Approval => "approval",
-            Self::Blocked => "blocked",
-        }
+named!(
+    /// What an intervention is about.
+    InterventionKind {
+        /// The thread was lost with its replica again and again: it may be what kills them.
+        Poison = "poison",
+        /// A step has used up its attempts, and the workflow says `"onFailure": "pause"`.
+        Failure = "failure",
+        /// A step of kind `approval` waits.
+        Approval = "approval",
+        /// A step's `check` has blocked its output.
+        Blocked = "blocked",
     }
-}
+);
 
 /// The thread waits for a person's decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -50,21 +50,19 @@ pub struct CompensationFailed {
 }
 
 /// What of a thread was undone, and what was not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compensation {
     /// The steps that are undone, those that completed last first.
-    #[schema(value_type = Vec<String>)]
     pub completed: Vec<StepId>,
     /// The completed steps with a compensation that are not, in the same order.
     pub left: Vec<NotCompensated>,
 }
 
 /// A completed step that was not undone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NotCompensated {
     /// The step.
-    #[schema(value_type = String)]
     pub step_id: StepId,
     /// Why the last attempt failed; `null` where none has.
     pub error: Option<Failure>,

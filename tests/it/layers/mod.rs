@@ -133,6 +133,36 @@ fn every_file_says_what_it_is_for_and_stays_readable() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// Layers that say how the API is described: the contract its types, the face its routes.
+const DESCRIBING: [&str; 2] = ["contract", "api"];
+/// Layers on the way of a request or an answer, where its URLs are known.
+const ROUTED: [&str; 7] = ["contract", "api", "dashboard", "config", "app", "cli", "main"];
+
+#[test]
+fn the_contract_alone_derives_schemas_and_below_it_nobody_builds_a_url() {
+    let document = rethread::api::openapi();
+    let routes = document.paths.paths.keys().filter_map(|path| Some(path.split_once('{')?.0));
+    let routes: BTreeSet<String> = routes.map(|route| format!("\"{route}")).collect();
+    assert!(routes.contains("\"/threads/"), "{routes:?}");
+    let (mut faults, mut schemas) = (Vec::new(), 0);
+    for (name, module) in &modules().0 {
+        let layer = name.first().map_or("main", String::as_str);
+        let text = fs::read_to_string(&module.file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let derives = line.contains("ToSchema") && line.contains("derive");
+            schemas += usize::from(derives);
+            let described = line.contains("utoipa") && !DESCRIBING.contains(&layer);
+            let url = !ROUTED.contains(&layer) && routes.iter().any(|route| line.contains(route));
+            if described || url || (derives && layer != "contract") {
+                faults.push(format!("{}: {line}", module.file.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "what belongs to the contract:\n{}", faults.join("\n"));
+    assert!(schemas > 50, "{schemas} schemas are derived");
+}
+
 /// The crates of this workspace that a layer alone may use, with the layer.
 const CRATES: &[(&str, &str)] = &[("bounded-jq", "definition")];
 
