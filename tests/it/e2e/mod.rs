@@ -59,6 +59,7 @@ mod sagas;
 mod secrets;
 mod signals;
 mod standing;
+mod streamed;
 mod streams;
 mod support;
 mod verify;

@@ -61,9 +61,10 @@ async fn eight_event_streams_of_one_connection_do_not_hold_up_a_ninth_request() 
             json!({ "workflow": hanging(&recorder, "gate"), "threadId": format!("t{number}") });
         let (status, _) = connection.ask("POST", "/invoke/async", body.to_string()).await;
         assert_eq!(status, 202);
-        let answer = connection.send("GET", &format!("/stream/t{number}"), "").await;
+        let path = format!("/stream/t{number}");
+        let answer = connection.send("GET", &path, "").await;
         assert_eq!(answer.version(), axum::http::Version::HTTP_2);
-        streams.push(Stream::new(answer));
+        streams.push(Stream::new(&path, answer));
     }
     for stream in &mut streams {
         assert_eq!(stream.next().await.unwrap().event, "workflow_start");
@@ -127,7 +128,7 @@ async fn an_orderly_end_lets_streams_end_and_closes_the_connection() {
     let body = json!({ "workflow": hanging(&recorder, "gate"), "threadId": "t" });
     assert_eq!(connection.ask("POST", "/invoke/async", body.to_string()).await.0, 202);
     recorder.reached("gate", 1).await;
-    let stream = Stream::new(connection.send("GET", "/stream/t", "").await);
+    let stream = Stream::new("/stream/t", connection.send("GET", "/stream/t", "").await);
     let ending = beside(server.sigterm_and_wait());
     assert_eq!(stream.rest().await.last().unwrap().event, "step_start");
     recorder.release("gate");

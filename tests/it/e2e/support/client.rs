@@ -215,7 +215,7 @@ impl Client {
     /// Opens a stream.
     pub(crate) async fn stream(&self, path: &str, headers: Headers<'_>) -> Stream {
         let response = self.open("GET", path, headers, "").await.unwrap();
-        Stream::new(response)
+        Stream::new(path, response)
     }
 
     /// The texts of a thread's events, page by page.

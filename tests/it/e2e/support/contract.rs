@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::Answer;
+use super::{Answer, Frame};
 
 /// The document as this version of the server gives it.
 static DOCUMENT: LazyLock<Value> =
@@ -51,6 +51,34 @@ pub(super) fn hold(method: &str, path: &str, body: &Bytes, answer: &Answer) {
         && let Ok(sent) = serde_json::from_slice(body)
     {
         conforms(&request, &sent, &format!("{call}, the request"));
+    }
+}
+
+/// Fails if an event of the stream at this path is not what the document promises.
+#[track_caller]
+pub(super) fn hold_event(path: &str, frame: &Frame) {
+    let path = path.split('?').next().unwrap();
+    let route = route(path, "get").unwrap_or_else(|| panic!("{path} is not documented"));
+    let operation = &DOCUMENT["paths"][route]["get"];
+    let answer = &operation["responses"]["200"];
+    assert!(answer["content"]["text/event-stream"].is_object(), "{path} is no documented stream");
+    let says = |at: &Value, words| at["description"].as_str().unwrap().contains(words);
+    let call = format!("{path}: {frame:?}");
+    if frame.event == "reset" {
+        let told = says(operation, "one `reset` event without an id");
+        return assert!(told && frame.id.is_none(), "{call}");
+    }
+    let event: Value = match serde_json::from_str(&frame.data) {
+        Ok(event) => event,
+        Err(fault) => return assert!(is_beyond_value(&fault), "{call}: {fault}"),
+    };
+    conforms("/components/schemas/Event", &event, &call);
+    let numbered = says(answer, "each with its number as `id`, its type as `event`");
+    assert!(numbered || says(answer, "without ids"), "the frames of {route} are not documented");
+    assert_eq!(frame.id, numbered.then(|| event["seq"].to_string()), "{call}");
+    assert_eq!(event["type"], frame.event, "{call}");
+    if route.ends_with("/{threadId}") {
+        assert_eq!(event["threadId"].as_str(), path.rsplit('/').next(), "{call}");
     }
 }
 

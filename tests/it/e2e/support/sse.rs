@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::PATIENCE;
+use super::{PATIENCE, contract};
 
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +30,7 @@ pub(crate) struct Stream {
     pub(crate) headers: HeaderMap,
     /// Comment lines so far.
     pub(crate) comments: usize,
+    path: String,
     body: Incoming,
     buffer: Vec<u8>,
     frames: VecDeque<Frame>,
@@ -38,13 +39,15 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Reads the body of an answer.
-    pub(crate) fn new(response: axum::http::Response<Incoming>) -> Self {
+    /// Reads the body of the answer to a request for `path`; each event is held against the API's
+    /// document.
+    pub(crate) fn new(path: &str, response: axum::http::Response<Incoming>) -> Self {
         let (parts, body) = response.into_parts();
         Self {
             status: parts.status.as_u16(),
             headers: parts.headers,
             comments: 0,
+            path: path.to_owned(),
             body,
             buffer: Vec::new(),
             frames: VecDeque::new(),
@@ -68,6 +71,7 @@ impl Stream {
         if line.is_empty() {
             let frame = std::mem::take(&mut self.open);
             assert!(!frame.data.is_empty(), "an event without data: {frame:?}");
+            contract::hold_event(&self.path, &frame);
             return self.frames.push_back(frame);
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
