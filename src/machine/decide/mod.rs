@@ -1,9 +1,19 @@
-//! Answers commands with events: one file per group of commands.
+//! Answers commands with events: one file per request of people and clients, one for the reports
+//! of attempts, one for takeovers.
 
-mod control;
+mod abort;
+mod edit;
 mod fork;
+mod onward;
+mod pause;
 mod recover;
+mod refuse;
 mod report;
+mod resolve;
+mod resume;
+mod retry;
+mod signal;
+mod skip;
 
 pub use fork::{Fork, ForkRejection, fork};
 
@@ -12,7 +22,7 @@ use std::sync::Arc;
 use super::bounds;
 use super::decision::{Decided, Decision};
 use super::ready::advance;
-use super::{Command, DecisionContext, Rejection, ThreadState};
+use super::{Actor, Command, DecisionContext, Rejection, Request, ThreadState};
 use crate::definition::{self, Allowance, Plan};
 use crate::model::{Event, EventBody, ThreadId, WorkflowStart};
 
@@ -58,7 +68,29 @@ fn decided(
         Command::Attempt { attempt, report } => {
             report::reported(&mut decision, attempt, report)?;
         }
-        Command::Request(ask, actor) => control::asked(&mut decision, ask, &actor)?,
+        Command::Request(request, actor) => requested(&mut decision, request, &actor)?,
     }
     Ok(decision.into_decided())
+}
+
+/// Decides a request: it becomes one event with actor and reason, and the events that follow from
+/// it.
+fn requested(
+    decision: &mut Decision<'_>,
+    request: Request,
+    actor: &Actor,
+) -> Result<(), Rejection> {
+    match request {
+        Request::Pause => pause::pause(decision, actor),
+        Request::Resume(how) => resume::resume(decision, how, actor),
+        Request::Abort(how) => abort::abort(decision, how, actor),
+        Request::Retry { step } => retry::retry(decision, step, actor),
+        Request::Skip { step, output } => skip::skip(decision, step, output, actor),
+        Request::Edit { step, output } => edit::edit(decision, step, output, actor),
+        Request::Signal { name, payload } => signal::signal(decision, &name, payload, actor),
+        Request::Resolve { id, choice, digest } => {
+            let decided = resolve::resolution(decision, (id, choice), digest.as_deref(), actor)?;
+            resolve::resolve(decision, decided, actor)
+        }
+    }
 }

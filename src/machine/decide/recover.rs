@@ -55,7 +55,7 @@ pub(super) fn quarantine(
          between; under way at the last one: {}",
         listed(&suspects)
     );
-    set_aside(decision, suspects, reason);
+    pause_for_person(decision, suspects, reason);
     Ok(())
 }
 
@@ -85,7 +85,7 @@ pub(super) fn condemn(
         stood.as_secs(),
         listed(&suspects)
     );
-    set_aside(decision, suspects, reason);
+    pause_for_person(decision, suspects, reason);
     Ok(())
 }
 
@@ -97,7 +97,7 @@ fn listed(steps: &[StepId]) -> String {
 }
 
 /// Pauses the thread and asks a person.
-fn set_aside(decision: &mut Decision<'_>, suspects: Vec<StepId>, reason: String) {
+fn pause_for_person(decision: &mut Decision<'_>, suspects: Vec<StepId>, reason: String) {
     let (by, why) = (POLICY.to_owned(), Some(reason.clone()));
     let paused = WorkflowPaused { by, reason: why, aborts_at: None, compensate: false };
     decision.emit(EventBody::WorkflowPaused(paused));
