@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use crate::contract::ProblemDocument;
 use crate::identity::Refusal;
 use crate::model::{Category, Fault, Faults};
-use crate::runtime::RuntimeError;
+use crate::runtime::{Rejection, RuntimeError};
 
 /// The prefix of every problem's `type`; the problem's code follows it. Nothing is fetched.
 const TYPE_PREFIX: &str = "https://rethread.dev/problems/";
@@ -177,6 +177,24 @@ impl Problem {
     }
 }
 
+/// Returns the kind of a refusal by the machine.
+const fn refused(rejection: &Rejection) -> &'static Kind {
+    match rejection {
+        Rejection::NotCurrent => &PRECONDITION_FAILED,
+        Rejection::WrongState(_) => &WRONG_STATE,
+        Rejection::NoStep(_) => &STEP_NOT_FOUND,
+        Rejection::WrongStep(..) => &WRONG_STEP_STATE,
+        Rejection::NoIntervention => &INTERVENTION_NOT_FOUND,
+        Rejection::Resolved { .. } => &INTERVENTION_RESOLVED,
+        Rejection::NothingToCompensate => &NOTHING_TO_COMPENSATE,
+        Rejection::Compensating => &COMPENSATION_UNDER_WAY,
+        Rejection::OtherDigest(_) => &DIGEST_MISMATCH,
+        Rejection::TooManySignals => &TOO_MANY_SIGNALS,
+        Rejection::NoSuchChoice(_) => &CHOICE_NOT_OFFERED,
+        Rejection::NotAnApprover(_) => &NOT_AN_APPROVER,
+    }
+}
+
 impl From<RuntimeError> for Problem {
     fn from(error: RuntimeError) -> Self {
         let detail = error.to_string();
@@ -190,22 +208,12 @@ impl From<RuntimeError> for Problem {
             RuntimeError::WorkflowNotFound => Self::new(&WORKFLOW_NOT_FOUND, detail),
             RuntimeError::ThreadConflict => Self::new(&THREAD_CONFLICT, detail),
             RuntimeError::IdempotencyMismatch => Self::new(&IDEMPOTENCY_MISMATCH, detail),
-            RuntimeError::WrongState { .. } => Self::new(&WRONG_STATE, detail),
-            RuntimeError::NothingToCompensate => Self::new(&NOTHING_TO_COMPENSATE, detail),
-            RuntimeError::Compensating { .. } => Self::new(&COMPENSATION_UNDER_WAY, detail),
-            RuntimeError::StepNotFound { .. } => Self::new(&STEP_NOT_FOUND, detail),
-            RuntimeError::WrongStep { .. } => Self::new(&WRONG_STEP_STATE, detail),
-            RuntimeError::InterventionNotFound => Self::new(&INTERVENTION_NOT_FOUND, detail),
-            RuntimeError::InterventionResolved { .. } => Self::new(&INTERVENTION_RESOLVED, detail),
-            RuntimeError::OtherDigest { .. } => Self::new(&DIGEST_MISMATCH, detail),
+            RuntimeError::Refused { rejection, .. } => Self::new(refused(&rejection), detail),
             RuntimeError::NotificationNotFound => Self::new(&NOTIFICATION_NOT_FOUND, detail),
             RuntimeError::TooManyNotifications { .. } => Self::new(&TOO_MANY_NOTIFICATIONS, detail),
             RuntimeError::AddressNotAllowed(errors) => {
                 Self { errors, ..Self::new(&ADDRESS_NOT_ALLOWED, detail) }
             }
-            RuntimeError::TooManySignals => Self::new(&TOO_MANY_SIGNALS, detail),
-            RuntimeError::NotAnApprover { .. } => Self::new(&NOT_AN_APPROVER, detail),
-            RuntimeError::NoSuchChoice { .. } => Self::new(&CHOICE_NOT_OFFERED, detail),
             RuntimeError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, detail),
             RuntimeError::PreconditionFailed { .. } => Self::new(&PRECONDITION_FAILED, detail),
             RuntimeError::SeqOutOfRange { .. } => Self::new(&SEQ_OUT_OF_RANGE, detail),
@@ -267,6 +275,7 @@ mod tests {
     #[test]
     fn every_refusal_of_the_runtime_has_the_contracts_status_and_code() {
         let wait = Duration::from_millis(1200);
+        let refused = |rejection| RuntimeError::Refused { rejection, action: "deleted" };
         let table = [
             (RuntimeError::Invalid(Vec::new()), 400, "validation_failed"),
             (RuntimeError::ExecNotAllowed(Vec::new()), 403, "exec_not_allowed"),
@@ -275,14 +284,10 @@ mod tests {
             (RuntimeError::WorkflowNotFound, 404, "workflow_not_found"),
             (RuntimeError::ThreadConflict, 409, "thread_conflict"),
             (RuntimeError::IdempotencyMismatch, 422, "idempotency_mismatch"),
-            (
-                RuntimeError::WrongState { status: ThreadStatus::Running, action: "deleted" },
-                409,
-                "wrong_state",
-            ),
-            (RuntimeError::NotAnApprover { why: "x".to_owned() }, 403, "not_an_approver"),
-            (RuntimeError::NothingToCompensate, 409, "nothing_to_compensate"),
-            (RuntimeError::Compensating { action: "skipped" }, 409, "compensation_under_way"),
+            (refused(Rejection::WrongState(ThreadStatus::Running)), 409, "wrong_state"),
+            (refused(Rejection::NotAnApprover("x".to_owned())), 403, "not_an_approver"),
+            (refused(Rejection::NothingToCompensate), 409, "nothing_to_compensate"),
+            (refused(Rejection::Compensating), 409, "compensation_under_way"),
             (RuntimeError::TooLarge { size: 2, limit: 1 }, 413, "payload_too_large"),
             (RuntimeError::PreconditionFailed { last_seq: 3 }, 412, "precondition_failed"),
             (RuntimeError::SeqOutOfRange { last_seq: 3 }, 400, "seq_out_of_range"),
@@ -291,7 +296,7 @@ mod tests {
             (RuntimeError::Unavailable { retry_after: wait }, 503, "storage_unavailable"),
             (RuntimeError::NotTaken { retry_after: wait }, 503, "not_taken"),
             (RuntimeError::Overloaded { retry_after: wait }, 503, "overloaded"),
-            (RuntimeError::OtherDigest { digest: None }, 409, "digest_mismatch"),
+            (refused(Rejection::OtherDigest(None)), 409, "digest_mismatch"),
             (RuntimeError::Corrupt, 500, "record_damaged"),
             (RuntimeError::Internal, 500, "internal"),
         ];

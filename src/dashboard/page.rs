@@ -63,22 +63,12 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::QueueFull { .. } => StatusCode::SERVICE_UNAVAILABLE,
         RuntimeError::NotStarter
         | RuntimeError::ExecNotAllowed(_)
-        | RuntimeError::StepNotFound { .. }
-        | RuntimeError::WrongStep { .. }
-        | RuntimeError::InterventionNotFound
-        | RuntimeError::InterventionResolved { .. }
-        | RuntimeError::NoSuchChoice { .. }
-        | RuntimeError::NotAnApprover { .. }
-        | RuntimeError::OtherDigest { .. }
-        | RuntimeError::TooManySignals
-        | RuntimeError::NothingToCompensate
-        | RuntimeError::Compensating { .. }
         | RuntimeError::NotificationNotFound
         | RuntimeError::TooManyNotifications { .. }
         | RuntimeError::AddressNotAllowed(_)
         | RuntimeError::ThreadConflict
         | RuntimeError::IdempotencyMismatch
-        | RuntimeError::WrongState { .. }
+        | RuntimeError::Refused { .. }
         | RuntimeError::TooLarge { .. }
         | RuntimeError::PreconditionFailed { .. }
         | RuntimeError::HistoryTooLarge { .. }

@@ -1,13 +1,11 @@
-//! Commands to the machine, and the reasons for which it refuses them.
+//! Commands to the machine.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::request::{Actor, Request};
 use crate::definition::{StepIx, Work};
 use crate::model::{
-    Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, Role, StepId, StepStatus,
-    ThreadStatus, Timeouts, Timestamp,
+    Failure, Incarnation, Json, RecoveryCause, RecoveryStrategy, Timeouts, Timestamp,
 };
 
 /// A command to the machine.
@@ -93,87 +91,6 @@ pub enum Report {
     },
 }
 
-/// A request of a person or a client to a thread.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Request {
-    /// Let running attempts end, and start nothing more.
-    Pause,
-    /// Continue a failed, aborted or paused thread.
-    Resume(Resume),
-    /// Stop the thread for good.
-    Abort(Abort),
-    /// Start the next attempt of a step now.
-    Retry {
-        /// The step.
-        step: StepIx,
-    },
-    /// Skip a step.
-    Skip {
-        /// The step.
-        step: StepIx,
-        /// The output that dependent steps see; `null` if absent.
-        output: Option<Json>,
-    },
-    /// Replace the output of a completed step, while the thread is paused.
-    Edit {
-        /// The step.
-        step: StepIx,
-        /// The output from now on.
-        output: Json,
-    },
-    /// Receive a signal that somebody sends.
-    Signal {
-        /// The signal's name.
-        name: String,
-        /// Its payload.
-        payload: Json,
-    },
-    /// Decide an intervention.
-    Resolve {
-        /// The id of the intervention.
-        id: String,
-        /// The decision, one of those that it offers.
-        choice: String,
-        /// The digest of the question that was seen; `None` if the request does not say.
-        digest: Option<String>,
-    },
-}
-
-/// The options of a resume.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Resume {
-    /// The step to run again, with all steps after it.
-    pub from_step: Option<StepIx>,
-    /// The steps to skip.
-    pub skip: Vec<StepIx>,
-    /// The new input, for steps that still have to run.
-    pub input: Option<Json>,
-}
-
-/// The options of an abort.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Abort {
-    /// The time that attempts under way have to end by themselves.
-    pub grace: Duration,
-    /// Whether completed steps are undone; of a thread that has ended, those that are left.
-    pub compensate: bool,
-}
-
-/// The actor of a request, and the reason.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Actor {
-    /// The name of the API key; on a server without keys, the name that the request gives, or
-    /// `anonymous`.
-    pub by: String,
-    /// The reason, as the request gives it.
-    pub reason: Option<String>,
-    /// The person on whose behalf it is asked, as the request says.
-    pub on_behalf_of: Option<String>,
-    /// The role of the key; `None` on a server without keys, where no name is proven.
-    pub role: Option<Role>,
-}
-
 /// The takeover of a thread by another incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Takeover {
@@ -202,49 +119,6 @@ pub struct DecisionContext {
     pub may_start: bool,
     /// The timeouts of work on this server.
     pub timeouts: Timeouts,
-}
-
-/// The reason for which a command was refused. A refused command changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    /// The attempt of a report is not the current one: the report is a duplicate, or too late.
-    #[error("the attempt is not current any more")]
-    Stale,
-    /// The thread's status does not allow it.
-    #[error("the thread is {}", .0.as_str())]
-    WrongState(ThreadStatus),
-    /// The step's status does not allow it.
-    #[error("step {0} is {status}", status = .1.as_str())]
-    WrongStep(StepId, StepStatus),
-    /// The thread has no such intervention.
-    #[error("there is no such intervention")]
-    NoIntervention,
-    /// The intervention was decided already.
-    #[error("it was decided already: {choice} by {by}")]
-    Resolved {
-        /// The choice.
-        choice: String,
-        /// The name of the actor who made it.
-        by: String,
-    },
-    /// The thread has completed no step that is still to be undone.
-    #[error("there is nothing to compensate")]
-    NothingToCompensate,
-    /// The thread was paused while it was being undone.
-    #[error("the thread was paused while its steps were being undone")]
-    Compensating,
-    /// The intervention's digest is not that of the question that was seen.
-    #[error("it is about something else: its digest is {}", .0.as_deref().unwrap_or("none"))]
-    OtherDigest(Option<String>),
-    /// The thread has as many untaken signals as it may.
-    #[error("too many signals wait to be taken")]
-    TooManySignals,
-    /// The intervention does not offer this choice.
-    #[error("it offers {}", .0.join(", "))]
-    NoSuchChoice(Vec<String>),
-    /// The request would answer an approval that somebody else has to answer.
-    #[error("{0}")]
-    NotAnApprover(String),
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use super::command::Actor;
+use super::request::Actor;
 use super::state::{Intervention, StepState, ThreadState};
 use super::wait::MAX_WITH;
 use crate::definition::{Action, MAX_APPROVERS, PlanStep, StepIx, Template, Work};

@@ -59,7 +59,7 @@ fn goes_on(mut state: ThreadState) -> String {
     let context = context(&state);
     match decide(&mut state, Command::Advance, context) {
         Ok(decided) => format!("{} {}", state.status.as_str(), decided.events.len().min(3)),
-        Err(rejection) => rejection.to_string(),
+        Err(rejection) => rejection.sentence("advanced"),
     }
 }
 

@@ -57,6 +57,8 @@ mod fallback;
 mod four_eyes;
 mod interventions;
 mod ready;
+mod rejection;
+mod request;
 mod scope;
 pub mod snapshot;
 mod state;
@@ -70,13 +72,12 @@ mod weight;
 pub(crate) mod tests;
 
 pub use choices::POLICY;
-pub use command::{
-    Abort, Actor, AttemptId, Command, DecisionContext, Effect, Rejection, Report, Request, Resume,
-    Takeover,
-};
+pub use command::{AttemptId, Command, DecisionContext, Effect, Report, Takeover};
 pub use decide::{Fork, ForkRejection, decide, fork, start};
 pub use decision::Decided;
 pub use fallback::too_much;
+pub use rejection::Rejection;
+pub use request::{Abort, Actor, Request, Resume};
 pub use snapshot::{EncodedSnapshot, SNAPSHOT_VERSION, SnapshotFault};
 pub use state::{
     AbortDeadline, CompensationReason, Intervention, PausedBy, Signal, StepState, ThreadState,

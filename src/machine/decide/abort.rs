@@ -6,7 +6,11 @@ use super::super::{Abort, Actor, Rejection};
 use crate::model::{EventBody, ThreadStatus, WorkflowPaused};
 
 /// Ends the thread, at once or when the grace of the attempts under way is over.
-pub(super) fn abort(decision: &mut Decision<'_>, how: Abort, actor: &Actor) -> Result<(), Rejection> {
+pub(super) fn abort(
+    decision: &mut Decision<'_>,
+    how: Abort,
+    actor: &Actor,
+) -> Result<(), Rejection> {
     let Abort { grace, compensate } = how;
     let open = !decision.state.status.is_terminal();
     let compensation_reason = compensate && decision.state.status == ThreadStatus::Compensating;

@@ -16,7 +16,7 @@ pub(super) fn reported(
     report: Report,
 ) -> Result<(), Rejection> {
     if !decision.state.is_running(attempt) {
-        return Err(Rejection::Stale);
+        return Err(Rejection::NotCurrent);
     }
     match report {
         Report::Done { output, session_id } => succeed(decision, attempt, output, session_id),
@@ -31,7 +31,7 @@ pub(super) fn reported(
 fn warn(decision: &mut Decision<'_>, attempt: AttemptId) -> Result<(), Rejection> {
     let AttemptId { step, work, .. } = attempt;
     if decision.state.steps[step].track(work).is_warned() {
-        return Err(Rejection::Stale);
+        return Err(Rejection::NotCurrent);
     }
     let timeout = decision.plan.steps[step].work(work).timeout;
     let data = StepTimeoutWarning {
@@ -50,7 +50,7 @@ fn stale(
 ) -> Result<(), Rejection> {
     let AttemptId { step, work, .. } = attempt;
     if decision.state.steps[step].track(work).is_stale() {
-        return Err(Rejection::Stale);
+        return Err(Rejection::NotCurrent);
     }
     let compensation = work == Work::Compensation;
     let data = StepStale { silent_ms: millis(silent), compensation };

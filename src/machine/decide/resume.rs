@@ -12,7 +12,11 @@ use super::skip::emit_skip;
 use crate::definition::StepIx;
 use crate::model::{EventBody, StepStatus, ThreadStatus, WorkflowResumed};
 
-pub(super) fn resume(decision: &mut Decision<'_>, how: Resume, actor: &Actor) -> Result<(), Rejection> {
+pub(super) fn resume(
+    decision: &mut Decision<'_>,
+    how: Resume,
+    actor: &Actor,
+) -> Result<(), Rejection> {
     match decision.state.status {
         ThreadStatus::Failed | ThreadStatus::Aborted | ThreadStatus::Paused => {}
         status @ (ThreadStatus::Queued

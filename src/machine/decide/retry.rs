@@ -15,7 +15,11 @@ use crate::model::{Category, EventBody, Failure, StepRetry, StepStatus, ThreadSt
 
 /// Starts the next attempt of a step or of its compensation now, or continues the thread that the
 /// step has failed.
-pub(super) fn retry(decision: &mut Decision<'_>, step: StepIx, actor: &Actor) -> Result<(), Rejection> {
+pub(super) fn retry(
+    decision: &mut Decision<'_>,
+    step: StepIx,
+    actor: &Actor,
+) -> Result<(), Rejection> {
     if decision.state.status == ThreadStatus::Compensating {
         return undo::retry_now(decision, step, actor);
     }

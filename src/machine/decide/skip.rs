@@ -57,7 +57,12 @@ fn go_on_without(decision: &mut Decision<'_>, step: StepIx, output: Option<Json>
     go_on(decision, actor);
 }
 
-pub(super) fn emit_skip(decision: &mut Decision<'_>, step: StepIx, output: Option<Json>, actor: &Actor) {
+pub(super) fn emit_skip(
+    decision: &mut Decision<'_>,
+    step: StepIx,
+    output: Option<Json>,
+    actor: &Actor,
+) {
     cancel(decision, step);
     let plan = decision.plan;
     close(decision, choices::SKIP, actor, |one| concerns(plan, one, &BTreeSet::from([step])));

@@ -251,5 +251,5 @@ fn what_was_decided_is_not_decided_again() {
     let attempt = stage.current("a");
     let output = super::theatre::json_of(&score(9));
     let late = Command::Attempt { attempt, report: Report::Done { output, session_id: None } };
-    assert_eq!(stage.decide(late), Err(Rejection::Stale));
+    assert_eq!(stage.decide(late), Err(Rejection::NotCurrent));
 }

@@ -194,7 +194,7 @@ fn results_of_attempts_that_are_not_current_are_refused_and_change_nothing() {
             fail,
             Command::Attempt { attempt: AttemptId::own(step, attempt), report: Report::Slow },
         ] {
-            assert_eq!(stage.decide(command), Err(Rejection::Stale), "{step} {attempt}");
+            assert_eq!(stage.decide(command), Err(Rejection::NotCurrent), "{step} {attempt}");
         }
     }
     assert_eq!(format!("{:?}", stage.state), before);
@@ -203,7 +203,7 @@ fn results_of_attempts_that_are_not_current_are_refused_and_change_nothing() {
         attempt: AttemptId::own(0, 2),
         report: Report::Done { output, session_id: None },
     };
-    assert_eq!(stage.decide(again), Err(Rejection::Stale));
+    assert_eq!(stage.decide(again), Err(Rejection::NotCurrent));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn an_attempt_is_warned_about_once() {
     assert_eq!(stage.decide(warn(1)).unwrap(), ["step_timeout_warning a 1"]);
     let EventBody::StepTimeoutWarning(fact) = stage.last() else { panic!("{:?}", stage.last()) };
     assert_eq!((fact.data.elapsed_ms, fact.data.timeout_ms), (1_500, Some(10_000)));
-    assert_eq!(stage.decide(warn(1)), Err(Rejection::Stale));
+    assert_eq!(stage.decide(warn(1)), Err(Rejection::NotCurrent));
     stage.fail("a", broken());
     stage.pass(5_000).advance();
     assert_eq!(stage.decide(warn(2)).unwrap(), ["step_timeout_warning a 2"]);
@@ -235,7 +235,7 @@ fn an_attempt_is_found_silent_once_and_the_next_one_anew() {
     let EventBody::StepStale(fact) = stage.last() else { panic!("{:?}", stage.last()) };
     assert_eq!(fact.data.silent_ms, 120_000);
     assert_eq!(stage.state.stale_steps().len(), 1);
-    assert_eq!(stage.decide(silent(1)), Err(Rejection::Stale));
+    assert_eq!(stage.decide(silent(1)), Err(Rejection::NotCurrent));
     stage.fail("a", broken());
     assert!(stage.state.stale_steps().is_empty());
     stage.pass(5_000).advance();

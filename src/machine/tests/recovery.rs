@@ -93,7 +93,7 @@ fn an_ended_thread_tells_nothing_until_it_is_resumed() {
             attempt: AttemptId::own(0, 1),
             report: Report::Done { output: late, session_id: None },
         };
-        assert_eq!(stage.decide(late), Err(Rejection::Stale));
+        assert_eq!(stage.decide(late), Err(Rejection::NotCurrent));
         let abort = asked(Request::Abort(Abort::default()));
         assert_eq!(stage.decide(abort), Err(Rejection::WrongState(status)));
     }

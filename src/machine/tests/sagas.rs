@@ -146,7 +146,7 @@ fn an_abort_that_compensates_ends_what_runs_first_and_ends_aborted() {
         attempt,
         report: Report::Failed { failure: broken(), retry_after: None },
     };
-    assert_eq!(stage.decide(late), Err(Rejection::Stale));
+    assert_eq!(stage.decide(late), Err(Rejection::NotCurrent));
     let lines = stage.undo("a", done());
     assert_eq!(lines, ["compensation_complete a 1", "workflow_aborted"]);
     let EventBody::WorkflowAborted(end) = stage.last() else { panic!() };
@@ -306,15 +306,15 @@ fn results_of_the_step_and_of_its_compensation_are_told_apart() {
         attempt: AttemptId::own(2, 1),
         report: Report::Done { output: super::theatre::json_of(&json!(9)), session_id: None },
     };
-    assert_eq!(stage.decide(own), Err(Rejection::Stale));
+    assert_eq!(stage.decide(own), Err(Rejection::NotCurrent));
     stage.undo("c", done());
     for (step, attempt) in [(2, 1), (0, 2), (0, 0), (1, 1)] {
         let late = Command::Attempt { attempt: AttemptId::undo(step, attempt), report: done() };
-        assert_eq!(stage.decide(late), Err(Rejection::Stale), "{step} {attempt}");
+        assert_eq!(stage.decide(late), Err(Rejection::NotCurrent), "{step} {attempt}");
     }
     let slow = Command::Attempt { attempt: AttemptId::undo(0, 1), report: Report::Slow };
     assert_eq!(stage.decide(slow.clone()).unwrap(), ["step_timeout_warning a 1"]);
-    assert_eq!(stage.decide(slow), Err(Rejection::Stale));
+    assert_eq!(stage.decide(slow), Err(Rejection::NotCurrent));
     journal::check(&stage.state.plan, &stage.journal);
 }
 

@@ -12,9 +12,10 @@ use super::workflows::check_input;
 use crate::contract::{
     AbortRequest, EditRequest, Invoked, ReasonRequest, ResolveRequest, ResumeRequest, SkipRequest,
 };
-use crate::model::{Backoff, Json, Namespace, Seq, StepId, ThreadId, millis};
+use crate::machine::{Abort, Actor, Rejection, Request, Resume};
+use crate::model::{Backoff, Json, Namespace, Seq, StepId, ThreadId};
 use crate::runtime::core::Core;
-use crate::runtime::drive::inbox::{Answer, InboxMessage, InboxRequest};
+use crate::runtime::drive::inbox::{Answer, MessageBody};
 use crate::runtime::drive::load;
 use crate::runtime::settings::{RETRY_AFTER, STORE_PATIENCE};
 use crate::runtime::types::{Control, RuntimeError, Signal};
@@ -30,7 +31,7 @@ pub(in crate::runtime) async fn pause(
     request: ReasonRequest,
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
-    ask(core, thread, (InboxRequest::Pause, "paused"), control.because(request.reason)).await
+    ask(core, thread, Request::Pause, control.because(request.reason)).await
 }
 
 /// Resumes a thread that has ended without completing, or is paused.
@@ -48,13 +49,8 @@ pub(in crate::runtime) async fn resume(
         });
         check_input(core, &thread.namespace(), (&*plan.await?, input)).await?;
     }
-    let plain = from_step.is_none() && skip.is_empty() && input.is_none();
-    let asked = if plain {
-        InboxRequest::Resume
-    } else {
-        InboxRequest::ResumeWith { from_step, skip, input }
-    };
-    let invoked = ask(core, thread, (asked, "resumed"), control.because(reason)).await?;
+    let request = Request::Resume(Resume { from_step, skip, input });
+    let invoked = ask(core, thread, request, control.because(reason)).await?;
     Ok(Invoked { resumed: true, ..invoked })
 }
 
@@ -66,10 +62,8 @@ pub(in crate::runtime) async fn abort(
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
     let AbortRequest { grace, compensate, reason } = request;
-    let grace_ms = millis(grace);
-    let asked = InboxRequest::AbortWith { grace_ms, compensate };
-    let action = if compensate { "compensated" } else { "aborted" };
-    ask(core, thread, (asked, action), control.because(reason)).await
+    let request = Request::Abort(Abort { grace, compensate });
+    ask(core, thread, request, control.because(reason)).await
 }
 
 /// Starts the next attempt of a step now.
@@ -79,8 +73,7 @@ pub(in crate::runtime) async fn retry_step(
     step: StepId,
     (request, control): (ReasonRequest, Control),
 ) -> Result<Invoked, RuntimeError> {
-    let asked = (InboxRequest::Retry { step }, "retried");
-    ask(core, thread, asked, control.because(request.reason)).await
+    ask(core, thread, Request::Retry { step }, control.because(request.reason)).await
 }
 
 /// Skips a step.
@@ -92,8 +85,7 @@ pub(in crate::runtime) async fn skip_step(
 ) -> Result<Invoked, RuntimeError> {
     let SkipRequest { output, reason } = request;
     output.as_ref().map_or(Ok(()), |output| fits(core, output))?;
-    let asked = (InboxRequest::Skip { step, output }, "skipped");
-    ask(core, thread, asked, control.because(reason)).await
+    ask(core, thread, Request::Skip { step, output }, control.because(reason)).await
 }
 
 /// Replaces the output of a step.
@@ -105,8 +97,7 @@ pub(in crate::runtime) async fn edit_step(
 ) -> Result<Invoked, RuntimeError> {
     let EditRequest { output, reason } = request;
     fits(core, &output)?;
-    let asked = (InboxRequest::Edit { step, output }, "edited");
-    ask(core, thread, asked, control.because(reason)).await
+    ask(core, thread, Request::Edit { step, output }, control.because(reason)).await
 }
 
 /// Sends a thread a signal; with an idempotency key, a signal of that name is sent once.
@@ -120,7 +111,7 @@ pub(in crate::runtime) async fn signal(
     fits(core, &payload)?;
     let idempotency_key = control.idempotency_key.map(|key| format!("{name}:{key}"));
     let control = Control { idempotency_key, ..control };
-    ask(core, thread, (InboxRequest::Signal { name, payload }, "signalled"), control).await
+    ask(core, thread, Request::Signal { name, payload }, control).await
 }
 
 /// Decides an intervention; its id names the thread.
@@ -141,14 +132,15 @@ pub(in crate::runtime) async fn resolve(
     }
     let thread = id.rsplit_once('~').map(|(thread, _)| ThreadId::within(namespace, thread));
     let thread = thread.and_then(Result::ok);
-    let thread = thread.ok_or(RuntimeError::InterventionNotFound)?;
-    let asked =
-        ask(core, &thread, (InboxRequest::Resolve { id, choice, digest }, "resolved"), control)
-            .await;
-    match asked {
-        Err(RuntimeError::ThreadNotFound) => Err(RuntimeError::InterventionNotFound),
+    let thread = thread.ok_or_else(no_intervention)?;
+    match ask(core, &thread, Request::Resolve { id, choice, digest }, control).await {
+        Err(RuntimeError::ThreadNotFound) => Err(no_intervention()),
         answer => answer,
     }
+}
+
+const fn no_intervention() -> RuntimeError {
+    RuntimeError::Refused { rejection: Rejection::NoIntervention, action: "resolved" }
 }
 
 /// Deletes a thread that has ended.
@@ -169,7 +161,8 @@ pub(in crate::runtime) async fn delete(
         if if_match.is_some_and(|seen| seen != row.last_seq) {
             return Err(RuntimeError::PreconditionFailed { last_seq: row.last_seq });
         }
-        Err(RuntimeError::WrongState { status: row.summary.status, action: "deleted" })
+        let rejection = Rejection::WrongState(row.summary.status);
+        Err(RuntimeError::Refused { rejection, action: "deleted" })
     })
     .await
 }
@@ -183,16 +176,18 @@ fn fits(core: &Core, given: &Json) -> Result<(), RuntimeError> {
 async fn ask(
     core: &Arc<Core>,
     thread: &ThreadId,
-    (ask, action): (InboxRequest, &'static str),
+    request: Request<StepId>,
     control: Control,
 ) -> Result<Invoked, RuntimeError> {
     let Control { by, on_behalf_of, role, reason, if_match, idempotency_key } = control;
-    let letter = InboxMessage { ask, by, reason, if_match, on_behalf_of, role };
+    let action = request.participle();
+    let actor = Actor { by, reason, on_behalf_of, role };
+    let body = MessageBody::Request { request, actor, if_match };
     let key = match idempotency_key {
         Some(key) => format!("{action}:{key}"),
         None => core.parts.entropy.uuid(core.parts.clock.now()).to_string(),
     };
-    let body = Json::of(&letter).map_err(|_| RuntimeError::Internal)?;
+    let body = Json::of(&body).map_err(|_| RuntimeError::Internal)?;
     let message = Message { key: key.clone(), body };
     let tries = AtomicUsize::new(0);
     let posted = persistently(core, || async {
@@ -204,7 +199,9 @@ async fn ask(
     let replayed = posted == Posted::Duplicate && tries.into_inner() == 1;
     match posted {
         Posted::NoThread => return Err(RuntimeError::ThreadNotFound),
-        Posted::Full if action == "signalled" => return Err(RuntimeError::TooManySignals),
+        Posted::Full if action == "signalled" => {
+            return Err(RuntimeError::Refused { rejection: Rejection::TooManySignals, action });
+        }
         Posted::Full => return Err(RuntimeError::Overloaded { retry_after: RETRY_AFTER }),
         Posted::Stored { .. } | Posted::Duplicate => {}
     }
@@ -222,18 +219,8 @@ async fn ask(
             estimated_duration: None,
             last_seq,
         }),
-        Answer::WrongState { status } => Err(RuntimeError::WrongState { status, action }),
+        Answer::Refused(rejection) => Err(RuntimeError::Refused { rejection, action }),
         Answer::Changed { last_seq } => Err(RuntimeError::PreconditionFailed { last_seq }),
-        Answer::NoStep { step } => Err(RuntimeError::StepNotFound { step }),
-        Answer::WrongStep { step, status } => Err(RuntimeError::WrongStep { step, status, action }),
-        Answer::NoIntervention => Err(RuntimeError::InterventionNotFound),
-        Answer::Resolved { choice, by } => Err(RuntimeError::InterventionResolved { choice, by }),
-        Answer::NothingToCompensate => Err(RuntimeError::NothingToCompensate),
-        Answer::Compensating => Err(RuntimeError::Compensating { action }),
-        Answer::OtherDigest { digest } => Err(RuntimeError::OtherDigest { digest }),
-        Answer::TooManySignals => Err(RuntimeError::TooManySignals),
-        Answer::NotAnApprover { why } => Err(RuntimeError::NotAnApprover { why }),
-        Answer::NoSuchChoice { choices } => Err(RuntimeError::NoSuchChoice { choices }),
         Answer::Unreadable => Err(RuntimeError::Internal),
     }
 }

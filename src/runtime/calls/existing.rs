@@ -6,6 +6,7 @@ use super::control;
 use super::query::{persistently, started_by};
 use super::request_hash::thread_hash;
 use crate::contract::{Invoked, ResumeRequest, StoredName, WorkflowSource};
+use crate::machine::Rejection;
 use crate::model::{Fault, Json, Role, ThreadId, ThreadStatus};
 use crate::runtime::core::Core;
 use crate::runtime::drive::load;
@@ -88,7 +89,10 @@ pub(in crate::runtime) async fn existing(
             match control::resume(core, thread, request, control).await {
                 Ok(resumed) => Ok(resumed),
                 // Somebody else resumed it first: report its state now.
-                Err(RuntimeError::PreconditionFailed { .. } | RuntimeError::WrongState { .. }) => {
+                Err(
+                    RuntimeError::PreconditionFailed { .. }
+                    | RuntimeError::Refused { rejection: Rejection::WrongState(_), .. },
+                ) => {
                     let row =
                         persistently(core, || async { Ok(core.store().thread(thread).await?) })
                             .await?;

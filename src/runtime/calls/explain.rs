@@ -155,8 +155,13 @@ async fn letters(core: &Core, found: &Found) -> Result<Vec<PendingMessage>, Runt
     let thread = &found.row.thread_id;
     let inbox =
         persistently(core, || async { Ok(core.shown.store().inbox(thread).await?) }).await?;
-    let letter = |body: &crate::model::Json| match body.decode::<inbox::InboxMessage>() {
-        Ok(letter) => PendingMessage { asks: letter.ask.word(), by: letter.by },
+    let letter = |body: &crate::model::Json| match body.decode::<inbox::MessageBody>() {
+        Ok(inbox::MessageBody::Request { request, actor, .. }) => {
+            PendingMessage { asks: request.name(), by: actor.by }
+        }
+        Ok(inbox::MessageBody::Stood(_)) => {
+            PendingMessage { asks: "condemn", by: inbox::REPORTER.to_owned() }
+        }
         Err(_unreadable) => PendingMessage { asks: "something unreadable", by: "?".to_owned() },
     };
     Ok(inbox.iter().take(MAX_LETTERS).map(|message| letter(&message.body)).collect())

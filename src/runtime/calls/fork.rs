@@ -16,7 +16,7 @@ use super::request_hash::hash;
 use super::workflows::check_input;
 use crate::contract::{ForkRequest, Invoked};
 use crate::definition::Plan;
-use crate::machine::{Actor, DecisionContext, Fork, ForkRejection, fork as decide_fork};
+use crate::machine::{Actor, DecisionContext, Fork, ForkRejection, Rejection, fork as decide_fork};
 use crate::model::{
     Fault, Faults, ForkedFrom, Json, Namespace, Pointer, StepId, ThreadId, ThreadStatus,
 };
@@ -138,7 +138,7 @@ async fn make(
     let decide = || decide_fork(&mut history.state, how, context);
     let decided = core.aside.try_run(&origin.namespace(), decide).await;
     let crowded = |_crowded| RuntimeError::Overloaded { retry_after: RETRY_AFTER };
-    let events = decided.map_err(crowded)?.map_err(|fault| refused(&fault))?;
+    let events = decided.map_err(crowded)?.map_err(refused)?;
     history.add_own(core, &events);
     let key = idempotency_key.filter(|_| chosen.is_none());
     let plan = Arc::clone(&history.state.plan);
@@ -193,7 +193,7 @@ async fn checked(
     }
     let place = |(step, output): (StepId, Json)| match plan.find(step.as_str()) {
         Some(at) => Ok((at, output)),
-        None => Err(RuntimeError::StepNotFound { step }),
+        None => Err(RuntimeError::Refused { rejection: Rejection::NoStep(step), action: "edited" }),
     };
     let mut edits = how.edits.into_iter().map(place).collect::<Result<Vec<_>, _>>()?;
     edits.sort_by_key(|(at, _)| *at);
@@ -204,23 +204,19 @@ fn fault(step: &StepId, detail: String) -> Fault {
     Fault::new(&Pointer::root().key("edits").key(step.as_str()), detail)
 }
 
-fn refused(rejection: &ForkRejection) -> RuntimeError {
-    match rejection {
+fn refused(rejection: ForkRejection) -> RuntimeError {
+    let (rejection, action) = match rejection {
         ForkRejection::WrongState(status @ ThreadStatus::Completed) => {
-            let action = "forked at its end without edits or an input";
-            RuntimeError::WrongState { status: *status, action }
+            (Rejection::WrongState(status), "forked at its end without edits or an input")
         }
-        ForkRejection::WrongState(status) => {
-            RuntimeError::WrongState { status: *status, action: "forked there" }
-        }
-        ForkRejection::NotCompleted(step, status) => {
-            RuntimeError::WrongStep { step: step.clone(), status: *status, action: "edited" }
-        }
-        ForkRejection::NotAnApprover(why) => RuntimeError::NotAnApprover { why: why.clone() },
+        ForkRejection::WrongState(status) => (Rejection::WrongState(status), "forked there"),
+        ForkRejection::NotCompleted(step, status) => (Rejection::WrongStep(step, status), "edited"),
+        ForkRejection::NotAnApprover(why) => (Rejection::NotAnApprover(why), "forked"),
         ForkRejection::Undone(again, edited) => {
             let detail =
                 format!("{again}, which it depends on, would run again: edit that as well");
-            RuntimeError::Invalid(vec![fault(edited, detail)])
+            return RuntimeError::Invalid(vec![fault(&edited, detail)]);
         }
-    }
+    };
+    RuntimeError::Refused { rejection, action }
 }

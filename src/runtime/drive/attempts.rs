@@ -1,5 +1,5 @@
 //! Performs attempts: fills in what a step needs, runs its executor within its bounds, and reports
-//! one outcome to the thread's driver.
+//! its end to the thread's driver.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use super::admission::{self, ASK_AGAIN, Admitted, Lack};
 use super::breakers::{Aim, Breakers, CircuitId, Target};
 use super::driver::Driver;
-use super::outcome::{Message, Outcome};
 use super::pulses::{Pulses, Watch};
+use super::report::Message;
 use crate::definition::{self, Action, Allowance, PlanStep, Scope, StepIx, StepView, Work};
 use crate::executor::{Attempt, AttemptError, Executors, Pulse, Redactor, Secrets, StepExecutor};
 use crate::machine::{AttemptId, Effect, Report, ThreadState};
@@ -28,8 +28,11 @@ use crate::runtime::settings::MAX_COMMIT_BYTES;
 const LONG: Duration = Duration::from_millis(10);
 
 /// Carries out effects. Attempts that need no waiting are made at once, as many as one commit
-/// takes, and their outcomes returned; the others report to the driver.
-pub(in crate::runtime) fn perform(driver: &mut Driver, effects: Vec<Effect>) -> Vec<Outcome> {
+/// takes, and their reports returned; the others report to the driver.
+pub(in crate::runtime) fn perform(
+    driver: &mut Driver,
+    effects: Vec<Effect>,
+) -> Vec<(AttemptId, Report)> {
     for effect in effects {
         match effect {
             Effect::Run(attempt) => driver.to_begin.push_back(attempt),
@@ -51,7 +54,7 @@ pub(in crate::runtime) fn perform(driver: &mut Driver, effects: Vec<Effect>) -> 
 
 /// Begins waiting attempts while there is room, until they have made enough work. An attempt that
 /// needs no place does not wait behind others that do.
-fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
+fn begin_all(driver: &mut Driver) -> Vec<(AttemptId, Report)> {
     let (mut done, mut bytes) = (Vec::new(), 0_usize);
     let core = Arc::clone(&driver.core);
     let clock = &core.parts.clock;
@@ -70,9 +73,9 @@ fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
         let may_begin = if driver.may_grow() { Ok(()) } else { Err(Lack::Turn) };
         match may_begin.and_then(|()| begin(driver, next)) {
             Ok(None) => driver.asks = ASK_AGAIN,
-            Ok(Some(outcome)) => {
-                bytes = bytes.saturating_add(outcome.weight());
-                done.push(outcome);
+            Ok(Some(report)) => {
+                bytes = bytes.saturating_add(report.weight());
+                done.push((next, report));
             }
             Err(lack) => {
                 waiting.push_back(next);
@@ -92,8 +95,8 @@ fn begin_all(driver: &mut Driver) -> Vec<Outcome> {
     done
 }
 
-/// Begins an attempt; returns its outcome if it needed no waiting.
-fn begin(driver: &mut Driver, id: AttemptId) -> Result<Option<Outcome>, Lack> {
+/// Begins an attempt; returns its report if it needed no waiting.
+fn begin(driver: &mut Driver, id: AttemptId) -> Result<Option<Report>, Lack> {
     let plan = Arc::clone(&driver.state.plan);
     let planned = plan.steps[id.step].work(id.work);
     let core = Arc::clone(&driver.core);
@@ -101,15 +104,14 @@ fn begin(driver: &mut Driver, id: AttemptId) -> Result<Option<Outcome>, Lack> {
     let of = (&core.places, &namespace);
     let place = admission::place(&planned.action, &mut driver.place, of)?;
     let parts = &core.parts;
-    let ended = |result| Ok(Some(Outcome::ended(id, result)));
     let attempt = match fill_in(&core, &driver.state, id) {
         Ok(attempt) => attempt,
-        Err(failure) => return ended(Err(failure.into())),
+        Err(failure) => return Ok(Some(Err(failure.into()).into())),
     };
     let redactor = parts.secrets.redactor();
     let Some(executor) = parts.executors.get(&attempt.action) else { return Ok(None) };
     if let Some(result) = executor.execute_now(&attempt) {
-        return ended(redacted(&redactor, result));
+        return Ok(Some(redacted(&redactor, result).into()));
     }
     let admitted = admission::admit(&parts.memory, place, &attempt.with)?;
     let gate = circuit(executor, (planned, &attempt), &redactor)
@@ -315,11 +317,11 @@ impl Run {
                 () = &mut lifeless => break Err(fell_silent(self.heartbeat_timeout)),
                 () = &mut slow, if !warned => {
                     warned = true;
-                    self.tell(Report::Slow).await;
+                    self.report(Report::Slow).await;
                 }
                 () = &mut quiet, if found.is_none() => {
                     found = Some(self.pulses.count_stale());
-                    self.tell(Report::Stale { silent: pulse.silence() }).await;
+                    self.report(Report::Stale { silent: pulse.silence() }).await;
                     if let Some((limit, StaleAction::Retry)) = self.stale {
                         break Err(fell_silent(Some(limit)));
                     }
@@ -328,18 +330,13 @@ impl Run {
         }
     }
 
-    /// Reports an event that does not end the attempt.
-    async fn tell(&self, report: Report) {
-        self.report(Outcome { attempt: self.attempt, report }).await;
-    }
-
     async fn end(&self, result: Result<Json, AttemptError>) {
-        self.report(Outcome::ended(self.attempt, redacted(&self.redactor, result))).await;
+        self.report(redacted(&self.redactor, result).into()).await;
     }
 
-    async fn report(&self, outcome: Outcome) {
+    async fn report(&self, report: Report) {
         // If the driver is gone, it has lost the thread: the next owner makes the attempt again.
-        drop(self.sender.send(Message::Attempt(outcome)).await);
+        drop(self.sender.send(Message::Report(self.attempt, report)).await);
     }
 }
 

@@ -9,12 +9,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::admission::{ASK_AGAIN, Lack};
 use super::commit::Commit;
-use super::outcome::{Message, Outcome};
+use super::report::Message;
 use super::tail::Tail;
 use super::weights::{TURN, Turn, Weight};
+use crate::definition::Work;
 use crate::executor::Place;
-use crate::machine::{AttemptId, Command, ThreadState};
-use crate::model::{Backoff, Epoch};
+use crate::machine::{AttemptId, Command, Report, ThreadState, too_much};
+use crate::model::{Backoff, Category, Epoch, Failure, codes};
 use crate::runtime::claim::recovering::Recovering;
 use crate::runtime::core::Core;
 use crate::runtime::lease::authority::Authority;
@@ -36,7 +37,7 @@ pub(in crate::runtime) struct Driver {
     /// Set if steps are ready that the last decision did not get to.
     pub(in crate::runtime) unfinished: bool,
     /// Reports not decided yet.
-    pub(in crate::runtime) done: VecDeque<Outcome>,
+    pub(in crate::runtime) reports: VecDeque<(AttemptId, Report)>,
     /// Attempts that are durably started and wait to be begun.
     pub(in crate::runtime) to_begin: VecDeque<AttemptId>,
     /// The lack that holds attempts up, if any.
@@ -66,7 +67,7 @@ pub(in crate::runtime) struct Driver {
 
 /// The reason why the driver woke.
 pub(in crate::runtime) enum Woken {
-    Ended(Outcome),
+    Report(AttemptId, Report),
     By(Command),
     Mail,
     /// There may be room for an attempt that waits to be begun.
@@ -102,7 +103,7 @@ impl Driver {
             attempts,
             running: BTreeMap::new(),
             unfinished: false,
-            done: VecDeque::new(),
+            reports: VecDeque::new(),
             to_begin: VecDeque::new(),
             lack: None,
             asks_after: Duration::ZERO,
@@ -143,25 +144,42 @@ impl Driver {
                 commit.add(decided);
             }
             Err(rejection) => {
-                tracing::debug!(thread = %self.state.thread_id, %rejection, "ignored");
+                tracing::debug!(thread = %self.state.thread_id, ?rejection, "ignored");
             }
         }
     }
 
-    /// Returns the outcome, or a failure if its output would make the thread too large: the next
-    /// driver has to hold all of it as well.
-    pub(in crate::runtime) fn affordable(&mut self, outcome: Outcome) -> Outcome {
-        let Some(output) = outcome.output() else { return outcome };
+    /// Returns the report of an attempt, or a permanent failure if its output is too large for an
+    /// event, or for the memory that a server gives one thread: the next driver has to hold all of
+    /// it as well. The output of a compensation is not kept, so its size does not matter.
+    pub(in crate::runtime) fn kept(&mut self, attempt: AttemptId, report: Report) -> Report {
+        let Report::Done { output, .. } = &report else { return report };
+        if attempt.work == Work::Compensation {
+            return report;
+        }
+        let (size, max_event) = (output.as_str().len(), self.core.parts.settings.max_event);
+        let failure = if size > max_event {
+            Failure::permanent(
+                codes::PAYLOAD_TOO_LARGE,
+                Category::Resource,
+                format!("the output has {size} bytes; at most {max_event} are kept"),
+            )
+        } else if self.has_room_for(size) {
+            return report;
+        } else {
+            too_much(self.core.max_thread())
+        };
+        Report::Failed { failure, retry_after: None }
+    }
+
+    fn has_room_for(&mut self, bytes: usize) -> bool {
         let most = self.core.max_thread();
         let (weight, since) = &self.held;
-        if weight.bytes().saturating_add(*since).saturating_add(output) <= most {
-            return outcome;
+        if weight.bytes().saturating_add(*since).saturating_add(bytes) <= most {
+            return true;
         }
         self.weigh();
-        if self.held.0.bytes().saturating_add(output) <= most {
-            return outcome;
-        }
-        outcome.too_much(most)
+        self.held.0.bytes().saturating_add(bytes) <= most
     }
 
     /// Counts the bytes of a thread's growth before they are appended.
@@ -219,7 +237,7 @@ impl Driver {
             () = self.core.stopped.cancelled() => Woken::Stop,
             Some(message) = self.inbox.recv() => match message {
                 Message::Mail => Woken::Mail,
-                Message::Attempt(outcome) => Woken::Ended(outcome),
+                Message::Report(attempt, report) => Woken::Report(attempt, report),
             },
             place = self.core.places.take(&namespace), if self.lack == Some(Lack::Place) => {
                 self.place = place.ok();

@@ -8,9 +8,9 @@ use super::attempts::perform;
 use super::commit::Commit;
 use super::driver::{Driver, Woken};
 use super::inbox;
-use super::outcome::{Message, Outcome};
 use super::release::release_for_a_moment;
-use crate::machine::{Command, DecisionContext, Effect};
+use super::report::Message;
+use crate::machine::{AttemptId, Command, DecisionContext, Effect, Report};
 use crate::runtime::claim::recoveries;
 use crate::runtime::settings::MAX_COMMIT_BYTES;
 use crate::store::Disposition;
@@ -98,8 +98,8 @@ impl Driver {
         if !self.has_authority().await {
             return false;
         }
-        let done = self.perform(effects).await;
-        self.done.extend(done);
+        let reports = self.perform(effects).await;
+        self.reports.extend(reports);
         let stays = matches!(self.disposition(), Disposition::Keep);
         if !self.may_take_next() {
             self.lack = Some(Lack::Turn);
@@ -110,12 +110,12 @@ impl Driver {
             // Other tasks go first; the remaining attempts are begun next.
             tokio::task::yield_now().await;
         }
-        let rests = (self.done.is_empty() && !self.unfinished) || stuck;
+        let rests = (self.reports.is_empty() && !self.unfinished) || stuck;
         let waits = rests && !begins && !self.mail && stays;
         let woken = if waits { Some(self.next().await) } else { None };
         match woken {
             Some(Woken::Stop) => return false,
-            Some(Woken::Ended(outcome)) => self.done.push_back(outcome),
+            Some(Woken::Report(attempt, report)) => self.reports.push_back((attempt, report)),
             Some(Woken::By(command)) => self.decide(command, commit).await,
             Some(Woken::Mail) => self.mail = true,
             Some(Woken::Room) | None => {}
@@ -123,11 +123,11 @@ impl Driver {
         // A reader reads an append as a whole, so further reports wait for the next commit.
         let mut bytes = 0_usize;
         while bytes.max(commit.output_bytes) < MAX_COMMIT_BYTES
-            && let Some(outcome) = self.next_report()
+            && let Some((attempt, report)) = self.next_report()
         {
-            bytes = bytes.saturating_add(outcome.weight());
+            bytes = bytes.saturating_add(report.weight());
             let before = commit.output_bytes;
-            self.ended(outcome, commit).await;
+            self.take(attempt, report, commit).await;
             self.swell(commit.output_bytes.saturating_sub(before));
         }
         if self.mail {
@@ -142,35 +142,36 @@ impl Driver {
 
     /// Returns the next report that has arrived, unless the thread must wait before it grows by it;
     /// notes messages before it.
-    fn next_report(&mut self) -> Option<Outcome> {
-        while self.done.is_empty() {
+    fn next_report(&mut self) -> Option<(AttemptId, Report)> {
+        while self.reports.is_empty() {
             match self.inbox.try_recv().ok()? {
-                Message::Attempt(outcome) => self.done.push_back(outcome),
+                Message::Report(attempt, report) => self.reports.push_back((attempt, report)),
                 Message::Mail => self.mail = true,
             }
         }
-        if self.may_take_next() { self.done.pop_front() } else { None }
+        if self.may_take_next() { self.reports.pop_front() } else { None }
     }
 
     /// Returns whether the next report, and steps left by earlier decisions, may be decided.
     fn may_take_next(&mut self) -> bool {
-        let plan = &self.state.plan;
-        let grows = self.done.front().is_some_and(|next| next.grows(plan)) || self.unfinished;
-        !grows || self.may_grow()
+        let steps = &self.state.plan.steps;
+        let next = self.reports.front();
+        let grows = next.is_some_and(|(attempt, report)| report.grows(&steps[attempt.step]));
+        !(grows || self.unfinished) || self.may_grow()
     }
 
-    async fn ended(&mut self, outcome: Outcome, commit: &mut Commit) {
-        if outcome.is_end() {
-            self.running.remove(&outcome.attempt);
+    /// Decides a report.
+    async fn take(&mut self, attempt: AttemptId, report: Report, commit: &mut Commit) {
+        if report.is_end() {
+            self.running.remove(&attempt);
         }
-        let outcome = self.affordable(outcome);
-        let command = outcome.into_command(self.core.parts.settings.max_event);
-        self.decide(command, commit).await;
+        let report = self.kept(attempt, report);
+        self.decide(Command::Attempt { attempt, report }, commit).await;
     }
 
     /// Carries out the effects; for a large state, whose templates may read much, in a place for
     /// long work (`aside`).
-    async fn perform(&mut self, effects: Vec<Effect>) -> Vec<Outcome> {
+    async fn perform(&mut self, effects: Vec<Effect>) -> Vec<(AttemptId, Report)> {
         let idle = effects.is_empty() && self.to_begin.is_empty();
         if idle || !self.state.is_large() {
             return perform(self, effects);

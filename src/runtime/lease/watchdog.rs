@@ -17,7 +17,7 @@ use super::roster::{Activity, LOOK, Standing};
 use super::stood::Stood;
 use crate::model::{Json, ThreadId, millis};
 use crate::runtime::core::Core;
-use crate::runtime::drive::inbox::{InboxMessage, InboxRequest, STOOD_KEY};
+use crate::runtime::drive::inbox::{MessageBody, STOOD_KEY};
 use crate::store::{Message, StoreError};
 
 /// The shortest stand that ends a process, however short its lease is: on a busy machine the load
@@ -28,8 +28,6 @@ const STAND_AT_END: Duration = Duration::from_secs(1);
 /// The timeout for storing the records, and again for handing the threads over: the process must
 /// end.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The author of such messages.
-const BY: &str = "rethread";
 
 /// Resolves when workers have stood for longer than the bound, and the process must end. By then
 /// the threads they stand in are on record and all threads are handed over, if the store answers.
@@ -130,15 +128,8 @@ async fn post(
     let incarnation = core.authority().incarnation;
     let for_ms = millis(stood);
     let at = core.parts.clock.now();
-    let letter = InboxMessage {
-        ask: InboxRequest::Stood(Stood { incarnation, for_ms, loading, at }),
-        by: BY.to_owned(),
-        reason: None,
-        if_match: None,
-        on_behalf_of: None,
-        role: None,
-    };
-    let body = Json::of(&letter).map_err(|fault| StoreError::Unavailable(fault.to_string()))?;
+    let stood = MessageBody::Stood(Stood { incarnation, for_ms, loading, at });
+    let body = Json::of(&stood).map_err(|fault| StoreError::Unavailable(fault.to_string()))?;
     let message = Message { key: format!("{STOOD_KEY}{incarnation}"), body };
     core.store().post_apart(thread, &message).await?;
     Ok(())

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::model::{Fault, Seq, StepId, StepStatus, ThreadStatus};
+use crate::machine::Rejection;
+use crate::model::{Fault, Seq};
 
 /// A refusal or a fault; `api/problem.rs` alone chooses an HTTP status for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,61 +32,13 @@ pub enum RuntimeError {
     /// The idempotency key was used with another body.
     #[error("this idempotency key was used with another request")]
     IdempotencyMismatch,
-    /// The thread's state does not allow the call.
-    #[error("a thread that is {} cannot be {action}{}", status.as_str(), instead(*status, action))]
-    WrongState {
-        /// The thread's status.
-        status: ThreadStatus,
+    /// The machine refuses the request.
+    #[error("{}", rejection.sentence(action))]
+    Refused {
+        /// The reason.
+        rejection: Rejection,
         /// The request, as a participle: `resumed`, `aborted`, `deleted`.
         action: &'static str,
-    },
-    /// The thread's workflow has no such step.
-    #[error("the workflow has no step {step}")]
-    StepNotFound {
-        /// The id that was requested.
-        step: StepId,
-    },
-    /// The step's state does not allow the call.
-    #[error("step {step} is {}: it cannot be {action}", status.as_str())]
-    WrongStep {
-        /// The step.
-        step: StepId,
-        /// The step's status.
-        status: StepStatus,
-        /// The request, as a participle.
-        action: &'static str,
-    },
-    /// No such intervention.
-    #[error("no such intervention")]
-    InterventionNotFound,
-    /// The intervention was decided already.
-    #[error("it was decided already: {by} chose {choice}")]
-    InterventionResolved {
-        /// The choice that was made.
-        choice: String,
-        /// The person who made it.
-        by: String,
-    },
-    /// No completed step of the thread with a compensation is left to compensate.
-    #[error("the thread has no completed step that is still to be compensated")]
-    NothingToCompensate,
-    /// The thread was paused while its steps were being compensated.
-    #[error(
-        "the thread was paused while its steps were being compensated, and cannot be {action}: \
-         resume it as it is, or abort it first"
-    )]
-    Compensating {
-        /// The request, as a participle.
-        action: &'static str,
-    },
-    /// The intervention's content differs from the content that the caller has seen.
-    #[error(
-        "the intervention is about something else than what was seen: its digest is {}",
-        digest.as_deref().unwrap_or("none")
-    )]
-    OtherDigest {
-        /// The digest of its content.
-        digest: Option<String>,
     },
     /// No such subscription.
     #[error("no such notification")]
@@ -99,21 +52,6 @@ pub enum RuntimeError {
     /// The egress policy does not allow webhooks to this address.
     #[error("the server may not connect to this address")]
     AddressNotAllowed(Vec<Fault>),
-    /// The thread keeps as many untaken signals as it may.
-    #[error("too many signals of this thread wait to be taken")]
-    TooManySignals,
-    /// The approval has to be answered by somebody else.
-    #[error("{why}")]
-    NotAnApprover {
-        /// Who has to answer, and why the caller may not.
-        why: String,
-    },
-    /// The intervention does not offer this choice.
-    #[error("the intervention offers {}", choices.join(", "))]
-    NoSuchChoice {
-        /// The choices that it offers.
-        choices: Vec<String>,
-    },
     /// The value is larger than an event may be.
     #[error("it has {size} bytes; at most {limit} are kept")]
     TooLarge {
@@ -173,21 +111,4 @@ pub enum RuntimeError {
     /// A fault of this server; the details are in its log.
     #[error("internal error")]
     Internal,
-}
-
-/// Names what can be done instead of a call that the thread's state does not allow; empty if there
-/// is nothing.
-fn instead(status: ThreadStatus, action: &str) -> &'static str {
-    let failed = matches!(status, ThreadStatus::Failed | ThreadStatus::Aborted);
-    match action {
-        "edited" if status.is_terminal() => ": fork it with edits instead",
-        // Nothing goes forwards while steps are being compensated, paused or not.
-        "edited" if status != ThreadStatus::Compensating => ": pause it first",
-        "deleted" => ": abort it first",
-        "signalled" if failed => ": resume it first",
-        "resumed" | "retried" if status == ThreadStatus::Completed => {
-            ": fork it to run a part of it again"
-        }
-        _ => "",
-    }
 }

@@ -13,3 +13,5 @@ pub use event::*;
 pub use interventions::InterventionQuery;
 pub use invoke::*;
 pub use thread::*;
+
+pub use crate::machine::Rejection;

@@ -9,7 +9,7 @@ use rethread::contract::{
     WorkflowSource,
 };
 use rethread::model::{Clock, InterventionKind, Json, Namespace, Seq, ThreadId, ThreadStatus};
-use rethread::runtime::{Control, Handle, InterventionQuery, Invoke, RuntimeError};
+use rethread::runtime::{Control, Handle, InterventionQuery, Invoke, Rejection, RuntimeError};
 use serde_json::json;
 
 use super::life::Life;
@@ -261,9 +261,10 @@ impl Client {
             match answer {
                 // The thread had ended by itself, perhaps with nothing left to compensate.
                 Ok(_)
-                | Err(RuntimeError::WrongState { .. } | RuntimeError::NothingToCompensate) => {
-                    return;
-                }
+                | Err(RuntimeError::Refused {
+                    rejection: Rejection::WrongState(_) | Rejection::NothingToCompensate,
+                    ..
+                }) => return,
                 Err(error) => self.excuse("abort", &error),
             }
             self.pause().await;
@@ -282,7 +283,9 @@ impl Client {
                 life.answer(handle.resume(thread, ResumeRequest::default(), control)).await
             };
             match answer {
-                Ok(_) | Err(RuntimeError::WrongState { .. }) => break,
+                Ok(_) | Err(RuntimeError::Refused { rejection: Rejection::WrongState(_), .. }) => {
+                    break;
+                }
                 Err(error) => self.excuse("resume", &error),
             }
             self.pause().await;
@@ -343,7 +346,8 @@ impl Client {
                 .answer(handle.resolve((&Namespace::default(), one.id), request, control))
                 .await
             {
-                Ok(_) | Err(RuntimeError::InterventionResolved { .. }) => {}
+                Ok(_)
+                | Err(RuntimeError::Refused { rejection: Rejection::Resolved { .. }, .. }) => {}
                 Err(error) => self.excuse("resolve", &error),
             }
         }

@@ -87,8 +87,8 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Dura
     run.perform(attempt).await;
     let took = begun.elapsed();
     let mut said = Vec::new();
-    while let Ok(Message::Attempt(outcome)) = inbox.try_recv() {
-        said.push(outcome.report);
+    while let Ok(Message::Report(_, report)) = inbox.try_recv() {
+        said.push(report);
     }
     (said, took)
 }

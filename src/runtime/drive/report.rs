@@ -1,0 +1,53 @@
+//! The messages to a driver: reports of attempts, and that the thread's inbox has messages.
+
+use crate::definition::{Fallback, PlanStep};
+use crate::executor::AttemptError;
+use crate::machine::{AttemptId, Report};
+use crate::model::Json;
+
+/// The bytes of an output that a thread takes whatever memory is left: its attempt was let begin.
+const SMALL_OUTPUT: usize = 4 << 10;
+
+/// A message to a driver.
+#[derive(Debug)]
+pub(in crate::runtime) enum Message {
+    /// An attempt has ended, is slow, or is silent.
+    Report(AttemptId, Report),
+    /// There may be messages in the thread's inbox.
+    Mail,
+}
+
+impl From<Result<Json, AttemptError>> for Report {
+    fn from(result: Result<Json, AttemptError>) -> Self {
+        match result {
+            Ok(output) => Self::Done { output, session_id: None },
+            Err(AttemptError { failure, retry_after }) => Self::Failed { failure, retry_after },
+        }
+    }
+}
+
+impl Report {
+    /// Returns whether the attempt has ended.
+    pub(in crate::runtime) const fn is_end(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Failed { .. })
+    }
+
+    /// Returns about how many bytes the report will take in the journal.
+    pub(in crate::runtime) fn weight(&self) -> usize {
+        match self {
+            Self::Done { output, .. } => output.as_str().len(),
+            Self::Failed { failure, .. } => failure.message.len(),
+            Self::Slow | Self::Stale { .. } => 0,
+        }
+    }
+
+    /// Returns whether the thread may become larger by this report of a step: by its output, or by
+    /// one that takes its place.
+    pub(in crate::runtime) fn grows(&self, step: &PlanStep) -> bool {
+        match self {
+            Self::Done { output, .. } => output.as_str().len() > SMALL_OUTPUT,
+            Self::Failed { .. } => matches!(step.fallback, Some(Fallback::Output(_))),
+            Self::Slow | Self::Stale { .. } => false,
+        }
+    }
+}
