@@ -1,18 +1,17 @@
 //! The state that all parts of the runtime share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
 use crate::executor::{Executors, Places, Secrets};
 use crate::machine::{Command, Decided, DecisionContext, Rejection, ThreadState, decide};
-use crate::model::{Clock, Entropy, Namespace, ThreadId, lock};
+use crate::model::{Clock, Entropy, Namespace, ThreadId};
 use crate::observe::{Memory, Metrics, Pool};
 use crate::runtime::calls::audit_book::AuditBook;
 use crate::runtime::calls::estimate::Estimates;
@@ -22,8 +21,8 @@ use crate::runtime::drive::aside::Aside;
 use crate::runtime::drive::breakers::Breakers;
 use crate::runtime::drive::plans::PlanCache;
 use crate::runtime::drive::pulses::Pulses;
-use crate::runtime::drive::report::Message;
 use crate::runtime::drive::weights::Weights;
+use crate::runtime::driven::{Driven, Reserved};
 use crate::runtime::feed::heads::{Feed, Follow};
 use crate::runtime::feed::shared::SharedEvents;
 use crate::runtime::lease::authority::Authority;
@@ -90,11 +89,8 @@ pub(super) struct Core {
     /// The signs of life of attempts under way here.
     pub(super) pulses: Arc<Pulses>,
     pub(super) authority: watch::Receiver<Arc<Authority>>,
-    drivers: Mutex<HashMap<ThreadId, mpsc::Sender<Message>>>,
-    /// The threads that are being started or adopted here, with a count for each.
-    pending: Mutex<BTreeMap<ThreadId, usize>>,
-    /// The room of threads that are being adopted and not driven yet, and of a claim under way.
-    adopting: AtomicUsize,
+    /// The threads that are driven here.
+    pub(super) driven: Arc<Driven>,
     /// Set if this replica may own threads that it does not drive: the answer to a claim was lost,
     /// or a thread could not be released.
     pub(super) doubt: AtomicBool,
@@ -158,6 +154,8 @@ impl Core {
         let weights = Weights::new(&parts.memory);
         let places = Places::new(parts.settings.max_attempts.min(affordable).max(FEWEST_ATTEMPTS));
         let shown = Shown::of(&parts.store);
+        let gauge = parts.metrics.threads_running.clone();
+        let driven = Driven::new(parts.settings.max_running, gauge);
         Self {
             parts,
             writer: made.writer,
@@ -172,9 +170,7 @@ impl Core {
             workers: tokio::runtime::Handle::try_current().ok(),
             pulses: Arc::default(),
             authority: made.authority,
-            drivers: Mutex::default(),
-            pending: Mutex::default(),
-            adopting: AtomicUsize::new(0),
+            driven: Arc::new(driven),
             doubt: AtomicBool::new(false),
             suspects,
             audit: AuditBook::default(),
@@ -276,100 +272,32 @@ impl Core {
         }
     }
 
-    fn drivers(&self) -> MutexGuard<'_, HashMap<ThreadId, mpsc::Sender<Message>>> {
-        // A panic under the lock cannot leave a map of senders half changed.
-        lock(&self.drivers)
-    }
-
-    fn pending(&self) -> MutexGuard<'_, BTreeMap<ThreadId, usize>> {
-        // A panic under the lock cannot leave a map of counts half changed.
-        lock(&self.pending)
-    }
-
-    /// Begins a start; `None` if the thread is driven here or about to be.
-    pub(super) fn begin_start(self: &Arc<Self>, thread: &ThreadId) -> Option<Pending> {
-        (!self.is_at_work(thread)).then(|| self.begin(thread, false))
-    }
-
-    /// Begins the adoption of a thread that this replica owns.
-    pub(super) fn begin_adoption(self: &Arc<Self>, thread: &ThreadId) -> Pending {
-        self.adopting.fetch_add(1, Ordering::Relaxed);
-        self.begin(thread, true)
-    }
-
-    fn begin(self: &Arc<Self>, thread: &ThreadId, adopts: bool) -> Pending {
-        *self.pending().entry(thread.clone()).or_default() += 1;
-        Pending { core: Arc::clone(self), thread: thread.clone(), adopts }
-    }
-
-    /// Returns whether the thread is driven here or about to be.
-    pub(super) fn is_at_work(&self, thread: &ThreadId) -> bool {
-        self.drives(thread) || self.pending().contains_key(thread)
-    }
-
-    /// Takes a place for a new driver; `None` if the thread is driven here already.
-    pub(super) fn enter(&self, thread: &ThreadId, sender: mpsc::Sender<Message>) -> Option<()> {
-        let mut drivers = self.drivers();
-        if drivers.contains_key(thread) {
-            return None;
-        }
-        drivers.insert(thread.clone(), sender);
-        set(&self.parts.metrics.threads_running, drivers.len());
-        Some(())
-    }
-
-    /// Gives up a driver's place.
-    pub(super) fn leave(&self, thread: &ThreadId) {
-        let mut drivers = self.drivers();
-        let taken = drivers.len() + self.adopting.load(Ordering::Relaxed);
-        let was_full = taken >= self.parts.settings.max_running;
-        drivers.remove(thread);
-        set(&self.parts.metrics.threads_running, drivers.len());
-        drop(drivers);
-        if was_full {
-            self.nudge.notify_one();
-        }
-    }
-
-    /// Returns whether this replica drives the thread.
-    pub(super) fn drives(&self, thread: &ThreadId) -> bool {
-        self.drivers().contains_key(thread)
-    }
-
-    /// Returns how many threads this replica drives.
-    pub(super) fn driving(&self) -> usize {
-        self.drivers().len()
-    }
-
     /// Returns how many more threads this replica may drive: none while the driven ones fill their
     /// share of memory, so that more threads wait in the queue or for another replica.
     pub(super) fn room(&self) -> usize {
         if self.parts.memory.is_short() || self.weights.are_full() {
             return 0;
         }
-        let taken = self.driving() + self.adopting.load(Ordering::Relaxed);
-        self.parts.settings.max_running.saturating_sub(taken)
+        self.driven.room()
     }
 
     /// Reserves room for at most `most` threads until the reservation is dropped, so that nobody
     /// else takes the room of a claim under way.
-    pub(super) fn reserve(self: &Arc<Self>, most: usize) -> Reserved {
-        let places = self.room().min(most);
-        self.adopting.fetch_add(places, Ordering::Relaxed);
-        Reserved { core: Arc::clone(self), places }
+    pub(super) fn reserve(&self, most: usize) -> Reserved {
+        self.driven.reserve(self.room().min(most))
     }
 
-    /// Wakes a thread's driver to read its inbox; returns whether the driver is here and was woken.
-    pub(super) fn poke(&self, thread: &ThreadId) -> bool {
-        let sender = self.drivers().get(thread).cloned();
-        // A driver with a full queue reads its inbox anyway: each append reports waiting messages.
-        sender.is_some_and(|driver| driver.try_send(Message::Mail).is_ok())
+    /// Gives up a driver's place, and claims again if there was no room until now.
+    pub(super) fn leave(&self, thread: &ThreadId) {
+        if self.driven.leave(thread) {
+            self.nudge.notify_one();
+        }
     }
 
     /// Follows one thread's head, wherever it is driven.
     pub(super) fn follow(&self, thread: &ThreadId) -> Follow {
         let follow = self.feed.follow(thread);
-        if !self.is_at_work(thread) && self.feed.hints.followers() {
+        if !self.driven.is_at_work(thread) && self.feed.hints.followers() {
             self.feed.look_again();
         }
         follow
@@ -379,44 +307,4 @@ impl Core {
     pub(super) fn count_queued(&self) {
         self.queued.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// Room reserved for a claim under way.
-#[derive(Debug)]
-pub(super) struct Reserved {
-    core: Arc<Core>,
-    pub(super) places: usize,
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.core.adopting.fetch_sub(self.places, Ordering::Relaxed);
-    }
-}
-
-/// Marks a start or an adoption as under way until this is dropped.
-#[derive(Debug)]
-pub(super) struct Pending {
-    core: Arc<Core>,
-    thread: ThreadId,
-    adopts: bool,
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if self.adopts {
-            self.core.adopting.fetch_sub(1, Ordering::Relaxed);
-        }
-        let mut pending = self.core.pending();
-        let Some(count) = pending.get_mut(&self.thread) else { return };
-        *count -= 1;
-        if *count == 0 {
-            pending.remove(&self.thread);
-        }
-    }
-}
-
-/// Sets a gauge to a count.
-pub(super) fn set(gauge: &prometheus_client::metrics::gauge::Gauge, count: usize) {
-    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
 }

@@ -6,13 +6,14 @@
 //! [`drive`](mod@drive) drives them; [`write`](mod@write) makes decisions durable;
 //! [`feed`](mod@feed) tells readers and other replicas, [`notices`] the receivers of webhooks.
 //! [`lease`](mod@lease) keeps the right to do all that, [`upkeep`](mod@upkeep) the room for it.
-//! [`core`](mod@core) is the state that they share; [`verify`](mod@verify) checks a store and
+//! [`core`](mod@core) is the state that they share, [`driven`](mod@driven) the threads driven here; [`verify`](mod@verify) checks a store and
 //! drives nothing.
 
 mod calls;
 mod claim;
 mod core;
 mod drive;
+mod driven;
 mod feed;
 mod handle;
 mod lease;

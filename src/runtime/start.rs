@@ -117,7 +117,10 @@ impl Runtime {
         let set = self.core.parts.settings.shutdown_grace;
         let grace = if failed { Duration::ZERO } else { set };
         if tokio::time::timeout(grace, self.core.tasks.wait()).await.is_err() {
-            tracing::warn!(threads = self.core.driving(), "grace is over: threads are handed over");
+            tracing::warn!(
+                threads = self.core.driven.count(),
+                "grace is over: threads are handed over"
+            );
         }
         self.core.stopped.cancel();
         let authority = self.core.authority();

@@ -205,7 +205,7 @@ async fn ask(
         Posted::Full => return Err(RuntimeError::Overloaded { retry_after: RETRY_AFTER }),
         Posted::Stored { .. } | Posted::Duplicate => {}
     }
-    if !core.poke(thread) {
+    if !core.driven.wake(thread) {
         core.nudge.notify_one();
         tell_owner(core, thread, posted);
     }

@@ -87,7 +87,7 @@ async fn facts(core: &Core, row: &ThreadRow, now: Timestamp) -> Result<ThreadFac
     Ok(ThreadFacts {
         owner_incarnation: row.owner,
         owner,
-        driven_here: core.drives(&row.thread_id),
+        driven_here: core.driven.has(&row.thread_id),
         epoch: row.epoch,
         claims: row.claims,
         last_seq: row.last_seq,

@@ -96,7 +96,7 @@ async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
             name: settings.replica.clone(),
             holds: core.authority().holds(),
             draining: core.draining.is_cancelled(),
-            driving: core.driving(),
+            driving: core.driven.count(),
             max_running: settings.max_running,
             timeouts: settings.timeouts,
         },
@@ -122,10 +122,10 @@ async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
 /// Returns who has the thread.
 fn hands(core: &Core, found: &Found, now: Timestamp) -> Hands {
     let Found { row, ownership, .. } = found;
-    if core.drives(&row.thread_id) {
+    if core.driven.has(&row.thread_id) {
         return Hands::Here;
     }
-    if row.owner == core.authority().incarnation || core.is_at_work(&row.thread_id) {
+    if row.owner == core.authority().incarnation || core.driven.is_at_work(&row.thread_id) {
         return Hands::TakenUpHere;
     }
     if row.owner == 0 {

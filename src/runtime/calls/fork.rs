@@ -117,7 +117,7 @@ async fn make(
         Some(chosen) => chosen.clone(),
         None => generated(core, &origin.namespace())?,
     };
-    let Some(place) = core.begin_start(&thread) else {
+    let Some(place) = core.driven.begin_start(&thread) else {
         other_start(core, &thread).await?;
         return exists(core, &thread, request).await;
     };

@@ -224,7 +224,7 @@ fn attempts_check(core: &Core) -> HealthCheck {
 }
 
 fn capacity_check(core: &Core) -> HealthCheck {
-    let (driving, capacity) = (core.driving(), core.parts.settings.max_running);
+    let (driving, capacity) = (core.driven.count(), core.parts.settings.max_running);
     let full = driving >= capacity;
     HealthCheck {
         status: if full { HealthStatus::Warning } else { HealthStatus::Healthy },

@@ -107,7 +107,7 @@ async fn create(
         Some(chosen) => chosen.clone(),
         None => generated(core, &invoke.namespace)?,
     };
-    let place = core.begin_start(&thread);
+    let place = core.driven.begin_start(&thread);
     if place.is_none() {
         let made = other_start(core, &thread).await?;
         return Ok((thread, made));
@@ -272,7 +272,7 @@ pub(in crate::runtime) async fn other_start(
     thread: &ThreadId,
 ) -> Result<Made, RuntimeError> {
     patiently(async {
-        while core.is_at_work(thread) && core.store().thread(thread).await?.is_none() {
+        while core.driven.is_at_work(thread) && core.store().thread(thread).await?.is_none() {
             tokio::time::sleep(OTHER_START_CHECK).await;
         }
         Ok(Made::ThreadExists)

@@ -36,7 +36,7 @@ pub(in crate::runtime) async fn monitor(
     Ok(Monitor {
         stuck: active.iter().filter(|thread| thread.stuck.is_some()).count(),
         active,
-        driving: core.driving(),
+        driving: core.driven.count(),
         capacity: core.parts.settings.max_running,
     })
 }
@@ -111,7 +111,7 @@ async fn left_alone(
 
 /// Returns whether a live replica drives the thread.
 async fn is_driven(core: &Core, row: &ThreadRow) -> Result<bool, RuntimeError> {
-    if core.drives(&row.thread_id) {
+    if core.driven.has(&row.thread_id) {
         return Ok(true);
     }
     // For a thread that this replica owns without a driver, a valid lease says nothing.

@@ -149,7 +149,7 @@ pub(in crate::runtime) async fn status(
             // The journal does not say who drove the thread then.
             return Ok(state.document(None));
         }
-        let owner = (!state.status.is_terminal() && core.drives(thread))
+        let owner = (!state.status.is_terminal() && core.driven.has(thread))
             .then(|| core.parts.settings.replica.clone());
         let owner = match owner {
             None if !state.status.is_terminal() => core.shown.store().owner(thread).await?,
@@ -168,7 +168,7 @@ pub(in crate::runtime) async fn wait_for_end(
 ) -> Result<bool, RuntimeError> {
     let mut follow = core.follow(thread);
     let mut seen = 0;
-    let mut told_by_driver = core.drives(thread);
+    let mut told_by_driver = core.driven.has(thread);
     let wait = async {
         loop {
             // The driver here reports its next commit. If it has made its last one a moment ago,

@@ -14,10 +14,11 @@ use super::verdict::{Evidence, LOADS_AFTER_LIMIT, Losses, Remedy, judge, remedy}
 use crate::machine::{Command, Takeover, ThreadState};
 use crate::model::{Backoff, RecoveryCause};
 use crate::observe::Overloaded;
-use crate::runtime::core::{Core, Pending};
+use crate::runtime::core::Core;
 use crate::runtime::drive::driver::Driver;
 use crate::runtime::drive::load::{LoadError, Loaded, load};
 use crate::runtime::drive::release::{release, supervise};
+use crate::runtime::driven::Pending;
 use crate::runtime::lease::authority::Authority;
 use crate::runtime::lease::stood::Stood;
 use crate::runtime::settings::POLL_INTERVAL;

@@ -72,7 +72,7 @@ async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
         return Ok(false);
     }
     for thread in core.store().mail(authority.incarnation).await? {
-        core.poke(&thread);
+        core.driven.wake(&thread);
     }
     if core.doubt.swap(false, Ordering::AcqRel) {
         adopt_forgotten(core, &authority).await?;
@@ -84,7 +84,7 @@ async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
     recoveries::begin_all(core, &claimed).await;
     ramp.claimed(limit, claimed.len());
     for thread in claimed {
-        let pending = core.begin_adoption(&thread.thread_id);
+        let pending = core.driven.begin_adoption(&thread.thread_id);
         let (core, authority) = (Arc::clone(core), Arc::clone(&authority));
         let adoption = Adoption { core: Arc::clone(&core), authority, claimed: thread, pending };
         let work = Activity::Load(adoption.claimed.thread_id.clone());
@@ -94,7 +94,7 @@ async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
     if !full {
         let queued = core.store().queued(core.parts.settings.max_queued).await?;
         core.queued.store(queued, Ordering::Relaxed);
-        crate::runtime::core::set(&core.parts.metrics.threads_queued, queued);
+        crate::runtime::driven::set(&core.parts.metrics.threads_queued, queued);
     }
     Ok(full)
 }
@@ -117,11 +117,11 @@ async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result
     let owned = core.store().owned(authority.incarnation).await;
     let owned = owned.inspect_err(|_| core.doubt.store(true, Ordering::Release))?;
     for thread in owned {
-        if core.is_at_work(&thread.thread_id) {
+        if core.driven.is_at_work(&thread.thread_id) {
             continue;
         }
         tracing::warn!(thread = %thread.thread_id, "owned and not driven: adopted");
-        let pending = core.begin_adoption(&thread.thread_id);
+        let pending = core.driven.begin_adoption(&thread.thread_id);
         let work = Activity::Load(thread.thread_id.clone());
         let (tasks, roster) = (core.tasks.clone(), Arc::clone(&core.roster));
         let (core, authority) = (Arc::clone(core), Arc::clone(authority));

@@ -91,7 +91,7 @@ impl Driver {
         epoch: Epoch,
     ) -> Option<Self> {
         let (sender, inbox) = mpsc::channel(DRIVER_QUEUE);
-        core.enter(&state.thread_id, sender.clone())?;
+        core.driven.enter(&state.thread_id, sender.clone())?;
         let attempts = authority.attempts();
         let tail = Tail::of(&state);
         let held = (core.weights.weigh(state.thread_id.namespace(), state.weight()), 0);

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::deliver::{Errand, LEASE, deliver};
 use super::desk::REFRESH_INTERVAL;
 use super::subscriptions::refresh;
-use crate::runtime::core::{Core, set};
+use crate::runtime::core::Core;
+use crate::runtime::driven::set;
 use crate::store::StoreError;
 
 /// The interval of looks for due cursors: the most that the end of another replica, a lost wake-up
