@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{StepId, StepStatus, ThreadStatus};
 
 /// The reason for which a command was refused. A refused command changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{}", self.sentence("changed"))]
 #[serde(rename_all = "snake_case")]
 pub enum Rejection {
     /// The attempt of a report is not the current one: the report is a duplicate, or too late.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::audit_book::{Alike, Counted};
-use super::query::{listed, patiently, read_cursor, write_cursor};
+use super::patience::{listed, patiently};
+use super::query::{read_cursor, write_cursor};
 use crate::contract::{AuditItem, Page};
 use crate::model::{Json, Timestamp, signed_millis};
 use crate::runtime::core::Core;

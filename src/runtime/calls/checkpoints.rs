@@ -2,7 +2,7 @@
 //! newest ten cost the same in a long thread as in a short one.
 
 use super::checkpoint::checkpoint;
-use super::query::shown;
+use super::patience::shown;
 use crate::contract::{Checkpoint, Page};
 use crate::model::{Event, Seq, ThreadId};
 use crate::runtime::core::Core;

@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use super::checkpoint::checkpoint_of;
 use super::health;
 use super::monitor::stuck;
-use super::query::{patiently, persistently, shown, status};
+use super::patience::{patiently, persistently, shown};
+use super::query::status;
 use crate::contract::{
     Checkpoint, DiagnosedReplica, DiagnosedWorkflow, Diagnostics, EffectiveLimits, PastFailure,
     StatusDocument, ThreadFacts, WorkflowName,

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::query::{patiently, persistently, shown};
+use super::patience::{patiently, persistently, shown};
 use crate::contract::{
     DiffedEvent, DiffedOutput, DiffedStep, DiffedThread, Divergence, OutputDiff, StatusDocument,
     StepDiff, StepDocument, ThreadDiff,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::control;
-use super::query::{persistently, started_by};
+use super::patience::persistently;
+use super::query::started_by;
 use super::request_hash::thread_hash;
 use crate::contract::{Invoked, ResumeRequest, StoredName, WorkflowSource};
 use crate::machine::Rejection;

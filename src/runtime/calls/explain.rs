@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::query::persistently;
+use super::patience::persistently;
 use crate::contract::Explanation;
 use crate::definition::{self, Allowance, StepIx};
 use crate::explain::{self, Answering, Facts, Hands, KnownCircuit, PendingMessage};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use self::history::{Begun, History};
 use super::existing;
 use super::invoke::{Made, enqueue, generated, has_room, other_start};
-use super::query::{patiently, persistently};
+use super::patience::{patiently, persistently};
 use super::request_hash::hash;
 use super::workflows::check_input;
 use crate::contract::{ForkRequest, Invoked};

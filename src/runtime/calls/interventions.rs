@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use super::query::{listed, read_cursor, write_cursor};
+use super::patience::listed;
+use super::query::{read_cursor, write_cursor};
 use crate::contract::{Intervention, InterventionStatus, Page};
 use crate::machine::{self, ThreadState};
 use crate::model::{Event, EventBody, Json, Namespace};

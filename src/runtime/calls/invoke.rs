@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 use super::existing;
-use super::query::patiently;
+use super::patience::patiently;
 use super::request_hash::{thread_hash, whole_hash};
 use super::workflows::{Source, check_input, resolve};
 use crate::contract::Invoked;
@@ -44,7 +44,7 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
     let source = resolve(core, &invoke.namespace, workflow).await?;
     let input = invoke.request.input.clone().unwrap_or_else(Json::null);
     check_input(core, &invoke.namespace, (&source.plan, &input)).await?;
-    let request = Request {
+    let fingerprint = Fingerprint {
         thread_hash: thread_hash(&source.plan.meaning, &input),
         key_hash: invoke
             .idempotency_key
@@ -54,7 +54,7 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
     };
     // Read before the thread runs, so that its own duration does not count.
     let estimated_duration = core.estimate(&invoke.namespace, &source.plan.name).await;
-    let (thread, made) = create(core, &invoke, &source, (input, &request)).await?;
+    let (thread, made) = create(core, &invoke, &source, (input, &fingerprint)).await?;
     match made {
         Made::Started { status, last_seq } => Ok(Invoked {
             estimated_duration,
@@ -66,7 +66,7 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
             last_seq,
         }),
         Made::ThreadExists => {
-            match existing::existing(core, &thread, &invoke, Some(&request.thread_hash)).await {
+            match existing::existing(core, &thread, &invoke, Some(&fingerprint.thread_hash)).await {
                 // Deleted meanwhile, or never written: the client may try again.
                 Err(RuntimeError::ThreadNotFound) => {
                     Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
@@ -77,13 +77,13 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
         Made::KeyExists => {
             let key = invoke.idempotency_key.as_deref().unwrap_or_default();
             let key = IdempotencyKey::scoped(&invoke.namespace, key);
-            existing::replay(core, &key, request.key_hash.as_ref()).await
+            existing::replay(core, &key, fingerprint.key_hash.as_ref()).await
         }
     }
 }
 
 /// The hashes that tell a repeat from a conflict.
-struct Request {
+struct Fingerprint {
     thread_hash: String,
     key_hash: Option<String>,
 }
@@ -100,7 +100,7 @@ async fn create(
     core: &Arc<Core>,
     invoke: &Invoke,
     source: &Source,
-    (input, request): (Json, &Request),
+    (input, fingerprint): (Json, &Fingerprint),
 ) -> Result<(ThreadId, Made), RuntimeError> {
     let context = core.context();
     let thread = match &invoke.request.thread_id {
@@ -131,22 +131,22 @@ async fn create(
     let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
     let mut begun = Decided { events: vec![first], ..Decided::default() };
     // The write of a start cannot open interventions: a thread that may ask people is queued.
-    let drive_here = has_room(core)? && !source.plan.may_ask();
-    if drive_here {
+    if has_room(core)? && !source.plan.may_ask() {
         let advanced = core.decide(&mut state, Command::Advance).await;
         let advanced = advanced.map_err(|_rejected| RuntimeError::Internal)?;
         begun.events.extend(advanced.events);
         begun.effects = advanced.effects;
         begun.unfinished = advanced.unfinished;
     }
-    let write = first_write(core, invoke, source, (&state, &begun.events), request)?;
-    let told = write.sides.iter().any(|side| matches!(side, Side::Notify { .. }));
-    let made = if drive_here {
-        launch(core, state, begun, write).await?
-    } else {
+    let write = first_write(core, invoke, source, (&state, &begun.events), fingerprint)?;
+    let notifies = write.sides.iter().any(|side| matches!(side, Side::Notify { .. }));
+    // A shutdown may have begun since the look at the room: then nothing starts.
+    let made = if state.status == ThreadStatus::Queued {
         enqueue(core, write, &source.plan).await?
+    } else {
+        launch(core, state, begun, write).await?
     };
-    if told {
+    if notifies {
         core.notices.written();
     }
     Ok((thread, made))
@@ -184,7 +184,7 @@ fn first_write(
     invoke: &Invoke,
     source: &Source,
     (state, events): (&ThreadState, &[Event]),
-    request: &Request,
+    fingerprint: &Fingerprint,
 ) -> Result<Start, RuntimeError> {
     let plan = &source.plan;
     let labels = labels(&state.metadata);
@@ -198,10 +198,10 @@ fn first_write(
         workflow_version: source.version,
         definition: plan.hash.clone(),
         definition_text: (!core.plans.is_stored(&plan.hash)).then(|| plan.text.clone()),
-        request_hash: request.thread_hash.clone(),
+        request_hash: fingerprint.thread_hash.clone(),
         metadata: state.metadata.clone(),
         labels,
-        idempotency: invoke.idempotency_key.clone().zip(request.key_hash.clone()).map(
+        idempotency: invoke.idempotency_key.clone().zip(fingerprint.key_hash.clone()).map(
             |(key, request_hash)| IdempotencyKey {
                 key: IdempotencyKey::scoped(&invoke.namespace, &key),
                 request_hash,

@@ -16,6 +16,7 @@ pub(super) mod interventions;
 pub(super) mod invoke;
 pub(super) mod lists;
 pub(super) mod monitor;
+pub(super) mod patience;
 pub(super) mod query;
 pub(super) mod request_hash;
 pub(super) mod stats;

@@ -1,7 +1,8 @@
 //! Active threads at a glance, and which of them look stuck.
 
 use super::explain::explain;
-use super::query::{item, listed, persistently};
+use super::patience::{listed, persistently};
+use super::query::item;
 use crate::contract::{CauseKind, Monitor, MonitoredThread};
 use crate::model::{Namespace, StepId, ThreadStatus, Timestamp, millis};
 use crate::runtime::claim::recoveries;

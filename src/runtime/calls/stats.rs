@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::query::listed;
+use super::patience::listed;
 use crate::contract::{CheckpointStats, InterventionStats, RecoveryStats, Stats, StorageStats};
 use crate::model::{Namespace, Timestamp, signed_millis};
 use crate::observe::{

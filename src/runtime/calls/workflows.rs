@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::query::{listed, patiently, persistently};
+use super::patience::{listed, patiently, persistently};
 use crate::contract::{Page, StoredName, StoredWorkflow, WorkflowCheck, WorkflowSource};
 use crate::definition::{Plan, TakesLong};
 use crate::model::{Faults, Json, Namespace, Pointer, hex};

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::recoveries::{self, Undone};
+use super::recoveries::{self, Unfinished};
 use super::recovering::Recovering;
-use super::suspects::Place;
+use super::suspects::Probation;
 use super::verdict::{Evidence, LOADS_AFTER_LIMIT, Losses, Remedy, judge, remedy};
 use crate::machine::{Command, Takeover, ThreadState};
 use crate::model::{Backoff, RecoveryCause};
@@ -49,7 +49,7 @@ pub(in crate::runtime) struct Adoption {
 /// The way to drive a thread.
 enum Order {
     /// As its losses require, with its place among the suspects.
-    Judged(Remedy, Option<Place>),
+    Judged(Remedy, Option<Probation>),
     /// Paused: a worker was stuck in it.
     Condemned(Stood),
 }
@@ -89,14 +89,14 @@ impl Adoption {
             Some(Err(error)) => return self.release_unloadable(&error).await,
             None => return,
         };
-        let Some(undone) = self.undone(&loaded.state).await else { return };
+        let Some(unfinished) = self.unfinished(&loaded.state).await else { return };
         if verdict != Remedy::Quarantine {
-            let recovering = self.recovering(loaded.state.has_running(), undone).await;
+            let recovering = self.recovering(loaded.state.has_running(), unfinished).await;
             return self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
         }
         // Claims also count replicas that were lost before they drove the thread. Only its journal
         // tells how many losses had an attempt of it under way.
-        let losses = self.blame(&loaded.state, undone.as_ref());
+        let losses = self.blame(&loaded.state, unfinished.as_ref());
         let (verdict, place) =
             match remedy(Losses { count: losses, rested: true, driven: true }, limit) {
                 Remedy::GoOn => (Remedy::GoOn, None),
@@ -106,7 +106,7 @@ impl Adoption {
                 },
                 Remedy::Quarantine | Remedy::LeaveAlone => (Remedy::Quarantine, None),
             };
-        let recovering = self.recovering(loaded.state.has_running(), undone).await;
+        let recovering = self.recovering(loaded.state.has_running(), unfinished).await;
         self.drive(loaded, recovering, Order::Judged(verdict, place)).await;
     }
 
@@ -174,13 +174,14 @@ impl Adoption {
     /// and an attempt of it is under way; `None` as for [`Self::persistently`]. Waits for the
     /// answer: without it, the replica that was lost with the thread would be forgotten, and a
     /// thread that kills its replicas would be driven once too often.
-    async fn undone(&self, state: &ThreadState) -> Option<Option<Undone>> {
+    async fn unfinished(&self, state: &ThreadState) -> Option<Option<Unfinished>> {
         let Self { core, claimed, .. } = self;
         if claimed.previous_owner != 0 || !state.has_running() {
             return Some(None);
         }
-        let asked =
-            self.persistently(|| async { Ok(recoveries::undone(core, claimed).await?) }).await?;
+        let asked = self
+            .persistently(|| async { Ok(recoveries::unfinished(core, claimed).await?) })
+            .await?;
         Some(asked.unwrap_or_else(|error| {
             tracing::error!(thread = %claimed.thread_id, %error, "cannot read its recoveries");
             None
@@ -263,15 +264,19 @@ impl Adoption {
     /// under way. Its journal lacks the last loss, unless a driver has recorded it since and handed
     /// the thread over in good order. The claims may be more: they include losses of replicas that
     /// had not driven it.
-    fn blame(&self, state: &ThreadState, undone: Option<&Undone>) -> u32 {
+    fn blame(&self, state: &ThreadState, unfinished: Option<&Unfinished>) -> u32 {
         let lost = state.has_running()
             && (self.claimed.previous_owner != 0
-                || matches!(undone, Some(Undone::Begun(begun)) if begun.previous_owner != 0));
+                || matches!(unfinished, Some(Unfinished::Begun(begun)) if begun.previous_owner != 0));
         self.claimed.claims.min(state.interrupted.saturating_add(u32::from(lost)))
     }
 
     /// Returns the recovery that this adoption performs, if any.
-    async fn recovering(&self, under_way: bool, undone: Option<Undone>) -> Option<Recovering> {
+    async fn recovering(
+        &self,
+        under_way: bool,
+        unfinished: Option<Unfinished>,
+    ) -> Option<Recovering> {
         let Self { core, claimed, .. } = self;
         let evidence = Evidence {
             previous_owner: claimed.previous_owner,
@@ -283,12 +288,12 @@ impl Adoption {
         if claimed.previous_owner != 0 {
             return Some(Recovering::new(core, claimed, cause));
         }
-        let cause = match undone {
+        let cause = match unfinished {
             // A suspect that had to wait continues the recovery that its first claim began.
-            Some(Undone::Begun(begun)) if claimed.claims > 0 => return Some(begun),
+            Some(Unfinished::Begun(begun)) if claimed.claims > 0 => return Some(begun),
             // The thread can be loaded again. It was not handed over, so its cause stays.
-            Some(Undone::Failed(cause)) => cause,
-            Some(Undone::Begun(_)) | None => cause,
+            Some(Unfinished::Failed(cause)) => cause,
+            Some(Unfinished::Begun(_)) | None => cause,
         };
         let recovering = Recovering::new(core, claimed, cause);
         recoveries::begin(core, &[recovering.record(core, claimed)]).await;
@@ -350,7 +355,7 @@ fn left_alone(times: u32) -> Duration {
 }
 
 /// Keeps a suspect's place for the probation, or until the returned guard is dropped.
-fn on_probation(core: &Core, place: Place) -> DropGuard {
+fn on_probation(core: &Core, place: Probation) -> DropGuard {
     let got_on = CancellationToken::new();
     let guard = got_on.clone().drop_guard();
     core.tasks.spawn(async move {

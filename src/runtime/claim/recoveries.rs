@@ -13,7 +13,7 @@ use super::verdict::{Evidence, judge};
 use crate::contract::{Page, RecoveryItem};
 use crate::machine::ThreadState;
 use crate::model::{Backoff, Epoch, InterventionKind, RecoveryCause, Seq, ThreadId, ThreadStatus};
-use crate::runtime::calls::query::{persistently, shown};
+use crate::runtime::calls::patience::{persistently, shown};
 use crate::runtime::core::Core;
 use crate::runtime::drive::driver::Driver;
 use crate::runtime::types::RuntimeError;
@@ -69,7 +69,7 @@ pub(in crate::runtime) async fn begin(core: &Core, begun: &[Recovery]) {
 
 /// A recovery that an earlier claim of a thread left unfinished.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::runtime) enum Undone {
+pub(in crate::runtime) enum Unfinished {
     /// It was begun and has not ended.
     Begun(Recovering),
     /// One for this cause failed, and nothing happened to the thread since.
@@ -77,21 +77,21 @@ pub(in crate::runtime) enum Undone {
 }
 
 /// Returns the newest recovery of a claimed thread, if unfinished.
-pub(in crate::runtime) async fn undone(
+pub(in crate::runtime) async fn unfinished(
     core: &Core,
     claimed: &Claimed,
-) -> Result<Option<Undone>, StoreError> {
+) -> Result<Option<Unfinished>, StoreError> {
     let newest = core.store().recoveries(&claimed.thread_id, None, 1).await?.pop();
-    Ok(newest.and_then(|newest| left_undone(&newest, claimed)))
+    Ok(newest.and_then(|newest| left_unfinished(&newest, claimed)))
 }
 
-fn left_undone(newest: &Recovery, claimed: &Claimed) -> Option<Undone> {
+fn left_unfinished(newest: &Recovery, claimed: &Claimed) -> Option<Unfinished> {
     if failed_at(newest, claimed.last_seq) {
-        return Some(Undone::Failed(newest.cause));
+        return Some(Unfinished::Failed(newest.cause));
     }
     // If it has ended without a record of that, the journal has grown.
     let waits = newest.end.is_none() && newest.from_seq == claimed.last_seq;
-    waits.then_some(Undone::Begun(Recovering {
+    waits.then_some(Unfinished::Begun(Recovering {
         epoch: newest.epoch,
         cause: newest.cause,
         previous_owner: newest.previous_owner,

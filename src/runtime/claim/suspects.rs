@@ -29,7 +29,7 @@ impl Suspects {
     }
 
     /// Takes a place for a suspect that was lost `losses` times, if there is one.
-    pub(in crate::runtime) fn enter(self: &Arc<Self>, losses: u32) -> Option<Place> {
+    pub(in crate::runtime) fn enter(self: &Arc<Self>, losses: u32) -> Option<Probation> {
         // A panic under the lock cannot leave the map half changed.
         let mut running = lock(&self.running);
         let crowded = (1..=losses).any(|level| {
@@ -40,7 +40,7 @@ impl Suspects {
             return None;
         }
         *running.entry(losses).or_default() += 1;
-        Some(Place { suspects: Arc::clone(self), losses })
+        Some(Probation { suspects: Arc::clone(self), losses })
     }
 }
 
@@ -51,12 +51,12 @@ fn width(left: u32) -> usize {
 
 /// Counts a suspect as driven until this is dropped.
 #[derive(Debug)]
-pub(in crate::runtime) struct Place {
+pub(in crate::runtime) struct Probation {
     suspects: Arc<Suspects>,
     losses: u32,
 }
 
-impl Drop for Place {
+impl Drop for Probation {
     fn drop(&mut self) {
         let mut running = lock(&self.suspects.running);
         if let Some(count) = running.get_mut(&self.losses) {
@@ -75,10 +75,10 @@ mod tests {
     #[test]
     fn the_last_loss_that_is_allowed_is_risked_alone_among_its_like() {
         let suspects = Arc::new(Suspects::new(5));
-        let fresh: Vec<Place> = (0..100).map(|_| suspects.enter(1).unwrap()).collect();
+        let fresh: Vec<Probation> = (0..100).map(|_| suspects.enter(1).unwrap()).collect();
         let last = suspects.enter(5).unwrap();
         assert!(suspects.enter(5).is_none());
-        let before: Vec<Place> = (0..7).map(|_| suspects.enter(4).unwrap()).collect();
+        let before: Vec<Probation> = (0..7).map(|_| suspects.enter(4).unwrap()).collect();
         assert!(suspects.enter(4).is_none(), "eight of the last two losses");
         drop(last);
         assert!(suspects.enter(4).is_some());

@@ -11,7 +11,8 @@ use crate::contract::{
 };
 use crate::executor::WebhookFault;
 use crate::model::{Fault, Namespace, ThreadId};
-use crate::runtime::calls::query::{persistently, read_cursor, shown, write_cursor};
+use crate::runtime::calls::patience::{persistently, shown};
+use crate::runtime::calls::query::{read_cursor, write_cursor};
 use crate::runtime::core::Core;
 use crate::runtime::settings::RETRY_AFTER;
 use crate::runtime::types::RuntimeError;

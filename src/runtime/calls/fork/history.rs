@@ -8,7 +8,7 @@ use crate::model::{
     Event, EventBody, EventFault, ForkedFrom, Seq, ThreadId, ThreadStatus, Timestamp,
 };
 use crate::runtime::calls::interventions;
-use crate::runtime::calls::query::persistently;
+use crate::runtime::calls::patience::persistently;
 use crate::runtime::core::Core;
 use crate::runtime::drive::commit::{labels, records, summary};
 use crate::runtime::drive::load::{LoadError, follow, plan};
