@@ -114,7 +114,9 @@ async fn read_json(request: Request, api: &Api) -> Result<Option<Json>, Problem>
     }
 }
 
-/// Collects the body, however its length was announced, and stops at `limit` bytes.
+/// Collects the body, however its length was announced, and stops at `limit` bytes. The layer of
+/// tower-http that limits bodies knows the limit alone: here each chunk is charged to the caller's
+/// quota and to the memory budget as well, in time, and a refusal is a problem document.
 async fn read_bytes(
     headers: &HeaderMap,
     body: HttpBody,

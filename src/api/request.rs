@@ -1,18 +1,19 @@
-//! The outermost layer: request ids, a span and a log line each, metrics, and the bodies of problem
+//! The outermost layers: request ids, a span and a log line each, metrics, and the bodies of problem
 //! documents. A panic of a handler ends here as a 500.
 //!
-//! It must never log a query string, which may hold a stream token.
+//! They must never log a query string, which may hold a stream token.
 
-use std::panic::AssertUnwindSafe;
+use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
-use tracing::Instrument;
+use tower_http::request_id::{MakeRequestId, RequestId};
+use tracing::Span;
 
 use super::Api;
 use super::problem::{MEDIA_TYPE, Problem, QUOTA_EXCEEDED, TOO_MANY_WRONG_KEYS};
@@ -24,40 +25,59 @@ const MAX_REQUEST_ID: usize = 128;
 /// The header that carries request ids.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Wraps one request from the first byte of its headers to the headers of its answer.
-pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let started = api.clock.monotonic();
-    let id = client_id(request.headers()).map_or_else(|| server_id(&api), str::to_owned);
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or("other", MatchedPath::as_str);
+/// Removes a client's request id that is not safe to log and to send back.
+pub(super) fn drop_unsafe_id(mut request: Request) -> Request {
+    if request.headers().get(&REQUEST_ID).is_some_and(|id| !is_safe_id(id)) {
+        request.headers_mut().remove(&REQUEST_ID);
+    }
+    request
+}
+
+fn is_safe_id(id: &HeaderValue) -> bool {
+    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(safe)
+}
+
+/// Makes the id of a request that came without one.
+impl MakeRequestId for Api {
+    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
+        let id = self.entropy.uuid(self.clock.now()).to_string();
+        HeaderValue::try_from(id).ok().map(RequestId::new)
+    }
+}
+
+/// Returns the id that a request has by now.
+fn id_of(headers: &HeaderMap) -> &str {
+    headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default()
+}
+
+/// Makes the span of a request, which everything that is logged of it and of its answer is within.
+pub(super) fn span(request: &Request) -> Span {
+    let route = request.extensions().get().map_or("other", MatchedPath::as_str);
     let span = tracing::info_span!(
         "request",
-        request_id = %id,
-        method = label(&method),
+        request_id = %id_of(request.headers()),
+        method = label(request.method()),
         route,
         thread_id = tracing::field::Empty,
     );
-    if let Some(thread) = thread_of(route, &path) {
+    if let Some(thread) = thread_of(route, request.uri().path()) {
         span.record("thread_id", thread.as_str());
     }
-    let answer = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
-    let response = answer.unwrap_or_else(|_| {
-        span.in_scope(|| tracing::error!("a handler panicked"));
-        Problem::internal().into_response()
-    });
-    let quiet = is_told_elsewhere(&response);
-    let response = finish(response, &path, &id);
-    let answered = Answered {
-        method: label(&method),
-        route,
-        status: response.status().as_u16(),
-        elapsed: api.clock.monotonic().saturating_sub(started),
-    };
-    api.settings.metrics.answered(&answered);
-    span.in_scope(|| log(&answered, quiet));
-    response
+    span
+}
+
+/// Writes one line per request: loud for faults of this server, quiet for success.
+pub(super) fn log(response: &Response, elapsed: Duration, _: &Span) {
+    let status = response.status().as_u16();
+    let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    if status >= 500 {
+        tracing::warn!(status, elapsed_us, "answered");
+    } else if status >= 400 && !is_told_elsewhere(response) {
+        tracing::info!(status, elapsed_us, "answered");
+    } else {
+        tracing::debug!(status, elapsed_us, "answered");
+    }
 }
 
 /// Returns whether this is a refusal that comes in crowds and that another module logs, once a
@@ -67,24 +87,35 @@ fn is_told_elsewhere(response: &Response) -> bool {
     problem.is_some_and(|problem| [&QUOTA_EXCEEDED, &TOO_MANY_WRONG_KEYS].contains(&problem.kind()))
 }
 
-/// Writes one line per request: loud for faults of this server, quiet for success.
-fn log(answered: &Answered<'_>, quiet: bool) {
-    let status = answered.status;
-    let elapsed_us = u64::try_from(answered.elapsed.as_micros()).unwrap_or(u64::MAX);
-    if status >= 500 {
-        tracing::warn!(status, elapsed_us, "answered");
-    } else if status >= 400 && !quiet {
-        tracing::info!(status, elapsed_us, "answered");
-    } else {
-        tracing::debug!(status, elapsed_us, "answered");
-    }
+/// Answers a request whose handler panicked. The hook of panics logs where.
+pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked");
+    Problem::internal().into_response()
 }
 
-/// Writes the body of a problem, and the request id on every answer.
+/// Completes the answer to a request, and counts it.
+///
+/// The count is not a matter of the layer that logs: what that one calls sees an answer without its
+/// request, hence without a route.
+pub(super) async fn complete(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let started = api.clock.monotonic();
+    let (method, id) = (label(request.method()), id_of(request.headers()).to_owned());
+    let path = request.uri().path().to_owned();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let response = finish(next.run(request).await, &path, &id);
+    api.settings.metrics.answered(&Answered {
+        method,
+        route: matched.as_ref().map_or("other", MatchedPath::as_str),
+        status: response.status().as_u16(),
+        elapsed: api.clock.monotonic().saturating_sub(started),
+    });
+    response
+}
+
+/// Writes the body of a problem, and the headers that every answer has.
 fn finish(mut response: Response, path: &str, id: &str) -> Response {
-    if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
-        let document = problem.document(path, id);
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+    if let Some(problem) = response.extensions().get::<Arc<Problem>>() {
+        let body = serde_json::to_vec(&problem.document(path, id)).unwrap_or_default();
         response.headers_mut().remove(header::CONTENT_LENGTH);
         let media_type = HeaderValue::from_static(MEDIA_TYPE);
         response.headers_mut().insert(header::CONTENT_TYPE, media_type);
@@ -94,9 +125,6 @@ fn finish(mut response: Response, path: &str, id: &str) -> Response {
     // Answers hold text that users wrote: no browser may guess another type for them.
     let exact = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, exact);
-    if let Ok(value) = HeaderValue::try_from(id) {
-        response.headers_mut().insert(REQUEST_ID.clone(), value);
-    }
     response
 }
 
@@ -106,17 +134,6 @@ fn no_store(headers: &mut HeaderMap) {
     let kept = headers.contains_key(header::ETAG);
     let rule = if kept { "private, no-cache" } else { "no-store" };
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(rule));
-}
-
-/// Returns the client's request id, if it sent one that is safe to log and to send back.
-fn client_id(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get(&REQUEST_ID)?.to_str().ok()?;
-    let safe = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    (safe && (1..=MAX_REQUEST_ID).contains(&text.len())).then_some(text)
-}
-
-fn server_id(api: &Api) -> String {
-    api.entropy.uuid(api.clock.now()).to_string()
 }
 
 /// Returns the thread that the path names, if its route has one and the id is well-formed.
@@ -145,14 +162,10 @@ mod tests {
 
     #[test]
     fn only_safe_request_ids_are_taken_from_clients() {
-        let id = |text: &str| {
-            let value = HeaderValue::from_bytes(text.as_bytes()).unwrap();
-            let headers = HeaderMap::from_iter([(REQUEST_ID.clone(), value)]);
-            client_id(&headers).map(str::to_owned)
-        };
-        assert_eq!(id("a-B_9.z").as_deref(), Some("a-B_9.z"));
+        let safe = |text: &str| is_safe_id(&HeaderValue::from_bytes(text.as_bytes()).unwrap());
+        assert!(safe("a-B_9.z"));
         for bad in ["", "a b", "a\tb", "ü", "a\"b", &"x".repeat(129)] {
-            assert_eq!(id(bad), None, "{bad:?}");
+            assert!(!safe(bad), "{bad:?}");
         }
     }
 

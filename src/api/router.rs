@@ -5,8 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{HeaderName, header};
 use axum::middleware::from_fn_with_state;
-use tower::util::option_layer;
+use tower::util::{MapRequestLayer, option_layer};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveHeadersLayer;
+use tower_http::trace::TraceLayer;
 
 use super::problem::{METHOD_NOT_ALLOWED, Problem, ROUTE_NOT_FOUND};
 use super::roles::Roles;
@@ -21,6 +24,13 @@ const SENSITIVE: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, heade
 pub fn router(api: Api, pages: Router) -> Router {
     let (routes, document) = openapi::routes().split_for_parts();
     let api = Api { roles: Arc::new(Roles::of(&document, &openapi::ALIASES)), ..api };
+    let trace = TraceLayer::new_for_http()
+        .make_span_with(request::span)
+        .on_request(())
+        .on_response(request::log)
+        .on_body_chunk(())
+        .on_eos(())
+        .on_failure(());
     openapi::with_aliases(routes)
         .with_state(api.clone())
         .merge(pages)
@@ -32,7 +42,12 @@ pub fn router(api: Api, pages: Router) -> Router {
         .layer(option_layer(api.settings.origins.layer()))
         .layer(from_fn_with_state(api.clone(), gate::gate))
         .layer(from_fn_with_state(api.clone(), audit::record))
-        .layer(from_fn_with_state(api, request::observe))
+        .layer(CatchPanicLayer::custom(request::panicked))
+        .layer(from_fn_with_state(api.clone(), request::complete))
+        .layer(trace)
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(api))
+        .layer(MapRequestLayer::new(request::drop_unsafe_id))
         .layer(SetSensitiveHeadersLayer::new(SENSITIVE))
 }
 
