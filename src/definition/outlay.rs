@@ -28,10 +28,13 @@ struct Left {
     /// Bytes.
     weight: usize,
     failing_conditions: u32,
+    /// Whether this is the budget of a check.
+    bounded: bool,
 }
 
 /// The budget outside a check.
-const UNBOUNDED: Left = Left { work: u64::MAX, weight: usize::MAX, failing_conditions: u32::MAX };
+const UNBOUNDED: Left =
+    Left { work: u64::MAX, weight: usize::MAX, failing_conditions: u32::MAX, bounded: false };
 
 thread_local! {
     /// The budget that is left to the check on this thread.
@@ -46,7 +49,8 @@ pub(super) fn within<T>(weight: usize, work: impl FnOnce() -> T) -> T {
             LEFT.set(self.0);
         }
     }
-    let left = Left { work: MAX_WORK, weight, failing_conditions: MAX_FAILED_CONDITIONS };
+    let failing_conditions = MAX_FAILED_CONDITIONS;
+    let left = Left { work: MAX_WORK, weight, failing_conditions, bounded: true };
     let _restore = Restore(LEFT.replace(left));
     work()
 }
@@ -90,6 +94,11 @@ pub(super) fn weigh(bytes: usize) -> Result<(), String> {
     // No more is compiled after this.
     LEFT.set(Left { work: 0, weight: 0, ..left });
     Err(TOO_HEAVY.to_owned())
+}
+
+/// Whether somebody brings the workflow: what the store holds is read whatever it says.
+pub(super) fn is_bounded() -> bool {
+    LEFT.get().bounded
 }
 
 /// Whether nothing is left.

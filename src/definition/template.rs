@@ -16,7 +16,7 @@ use self::parts::{Part, Piece};
 use self::place::Place;
 pub(super) use self::render::Bounded;
 pub use self::render::Unfilled;
-use super::reference::{self, Braced, Reference, Root};
+use super::reference::{self, Braced, Field, Reference, Root};
 use super::{Scope, outlay, scan};
 use crate::model::{Faults, Json, Pointer};
 pub use origin::Astray;
@@ -238,7 +238,10 @@ impl Compiler<'_, '_> {
             Root::Step(id, _) if !self.names.steps.contains(id.as_str()) => {
                 self.fault(at, format!("{{{}}}: there is no step {id:?}", reference.text));
             }
-            Root::Step(id, _) => {
+            Root::Step(id, field) => {
+                if *field == Field::SessionId && outlay::is_bounded() {
+                    self.fault(at, format!("{{{}}}: no kind of step has a session yet", reference.text));
+                }
                 if self.names.ancestors.is_some_and(|ancestors| !ancestors.contains(id.as_str())) {
                     self.fault(
                         at,

@@ -1,6 +1,6 @@
 //! A request to start a thread.
 
-use super::read::{exact, request, string, thread_id};
+use super::read::{exact, request, thread_id};
 use crate::contract::{Fields, Value, WorkflowOrName};
 use crate::model::{Faults, Json, ThreadId};
 
@@ -8,8 +8,6 @@ use crate::model::{Faults, Json, ThreadId};
 const MAX_METADATA_MEMBERS: usize = 64;
 /// The longest `metadata`, in bytes of JSON: every item of every list contains it.
 const MAX_METADATA_BYTES: usize = 16 * 1024;
-/// The longest name of a queue, in bytes.
-const MAX_QUEUE: usize = 128;
 /// The highest priority; the lowest is its negative.
 const MAX_PRIORITY: i32 = 100;
 
@@ -45,7 +43,8 @@ impl StoredName {
 }
 
 request! {
-    /// A request to start a thread, or to go on with one.
+    /// A request to start a thread, or to go on with one. A `queue` is refused: there are no named
+    /// queues yet.
     #[derive(Default)]
     pub struct InvokeRequest {
         /// The thread's id; made by the server if absent.
@@ -61,9 +60,6 @@ request! {
         /// What to attach to the thread: at most 64 members and 16 KiB.
         #[schema(value_type = Option<Object>)]
         metadata: Option<Json> = metadata,
-        /// A named queue, recorded with the thread.
-        #[schema(min_length = 1, max_length = 128)]
-        queue: Option<String> = queue,
         /// A thread that waits for a replica is served as if it had waited that many seconds longer.
         #[schema(minimum = -100, maximum = 100)]
         priority: Option<i32> = priority,
@@ -109,15 +105,6 @@ fn metadata(fields: &Fields<'_>, name: &str, faults: &mut Faults) -> Option<Json
     None
 }
 
-fn queue(fields: &Fields<'_>, name: &str, faults: &mut Faults) -> Option<String> {
-    let queue = string(fields, name, faults)?;
-    if queue.is_empty() || queue.len() > MAX_QUEUE || queue.chars().any(char::is_control) {
-        let rule = format!("must be 1 to {MAX_QUEUE} bytes without control characters");
-        fields.fault(name, rule, faults);
-    }
-    Some(queue)
-}
-
 fn priority(fields: &Fields<'_>, name: &str, faults: &mut Faults) -> Option<i32> {
     let given = fields.get(name)?;
     let priority = given.to_json().decode().ok();
@@ -157,14 +144,23 @@ mod tests {
     #[test]
     fn every_fault_is_named_at_once_with_its_pointer() {
         let faults = read::<InvokeRequest>(
-            r#"{"workflow":7,"threadId":"-x","metadata":[],"queue":"","priority":101,"inptu":1}"#,
+            r#"{"workflow":7,"threadId":"-x","metadata":[],"queue":"q","priority":101,"inptu":1}"#,
         );
         let faults = faults.unwrap_err();
         let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(
             pointers,
-            ["/threadId", "/workflow", "/metadata", "/queue", "/priority", "/inptu"]
+            ["/threadId", "/workflow", "/metadata", "/priority", "/queue", "/inptu"]
         );
+    }
+
+    #[test]
+    fn a_queue_is_refused_with_the_reason_unless_it_is_null() {
+        let faults = read::<InvokeRequest>(r#"{"threadId":"t1","queue":"fast"}"#).unwrap_err();
+        assert_eq!(faults.len(), 1);
+        assert_eq!(faults[0].pointer, "/queue");
+        assert!(faults[0].detail.contains("no named queues yet"), "{}", faults[0].detail);
+        assert!(read::<InvokeRequest>(r#"{"threadId":"t1","queue":null}"#).is_ok());
     }
 
     #[test]

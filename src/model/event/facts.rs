@@ -32,7 +32,8 @@ pub struct WorkflowStart {
     pub metadata: Json,
     /// The caller who started it: an API key's name, or `anonymous`.
     pub by: String,
-    /// The named queue it was put in, if any.
+    /// The named queue it was put in: only in journals of versions that took one and did nothing
+    /// with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     /// Its priority, if one was given.

@@ -121,7 +121,7 @@ async fn create(
         input,
         metadata: invoke.request.metadata.clone().unwrap_or_else(empty_object),
         by: invoke.by.clone(),
-        queue: invoke.request.queue.clone(),
+        queue: None,
         priority: invoke.request.priority,
         traceparent: invoke.traceparent.clone(),
         deadline: None,

@@ -42,7 +42,7 @@ pub(in crate::runtime) fn whole_hash(
     };
     let invoke = &invoke.request;
     let metadata = invoke.metadata.as_ref().map(canonical_digest).unwrap_or_default();
-    let queue = invoke.queue.as_deref().unwrap_or("");
     let priority = invoke.priority.map(|priority| priority.to_string()).unwrap_or_default();
-    hash(&[&workflow, &canonical_digest(input), &metadata, queue, &priority])
+    // The empty part is where queues were: keys that an earlier version stored stay valid.
+    hash(&[&workflow, &canonical_digest(input), &metadata, "", &priority])
 }

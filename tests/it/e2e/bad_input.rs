@@ -71,7 +71,7 @@ fn bad_bodies() -> Vec<(String, &'static str)> {
         (invoke("\"metadata\":[]"), "validation_failed"),
         (invoke("\"priority\":\"high\""), "validation_failed"),
         (invoke("\"priority\":1e9"), "validation_failed"),
-        (invoke("\"queue\":\"\""), "validation_failed"),
+        (invoke("\"queue\":\"fast\""), "validation_failed"),
         ("{\"workflow\":1}".to_owned(), "validation_failed"),
         ("{\"workflow\":\"\"}".to_owned(), "validation_failed"),
         ("{\"workflow\":{}}".to_owned(), "validation_failed"),

@@ -91,6 +91,18 @@ fn a_plan_that_weighs_too_much_is_refused_with_the_number() {
 }
 
 #[test]
+fn a_session_is_refused_until_a_kind_of_step_has_one_and_read_from_the_store() {
+    let workflow = json!({"name": "n", "steps": [
+        {"id": "a", "kind": "transform", "with": {"jq": "1"}},
+        {"id": "b", "kind": "transform", "dependsOn": ["a"], "with": {"jq": ".", "from": "{a.sessionId}"}},
+    ]});
+    let faults = checked(&workflow).map(|_| ()).unwrap_err();
+    let told = "/workflow/steps/1/with/from: {a.sessionId}: no kind of step has a session yet";
+    assert_eq!(faults, [told]);
+    assert!(parse(&workflow).is_ok());
+}
+
+#[test]
 fn programs_that_nest_too_deep_are_refused_before_they_are_parsed() {
     let within = |jq: String| with_step("with", json!({"jq": jq}));
     for workflow in [
