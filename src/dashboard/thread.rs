@@ -1,14 +1,17 @@
 //! `/ui/threads/{threadId}`: one thread, its steps and its events as they come.
+//!
+//! All of it is rendered here. The script follows the event stream only to learn that something has
+//! happened; it then takes the page anew, with the events after the last one it shows, and puts
+//! whatever has changed in its place.
 
 use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::page;
 use super::parts::{ago, badge, duration, moment, progress, value};
@@ -17,17 +20,19 @@ use crate::contract::{StatusDocument, StepDocument};
 use crate::model::{EventType, Failure, Namespace, Seq, ThreadId, Timestamp};
 use crate::runtime::{RawEvent, RuntimeError};
 
-/// The number of events on the page when it is loaded; later ones come by the stream.
+/// The most events on a page, the newest ones.
 const RECENT_EVENTS: u64 = 100;
 
 pub(super) async fn show(
     State(dashboard): State<Dashboard>,
     Extension(namespace): Extension<Namespace>,
     path: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
 ) -> Response {
+    let shown = shown(query.as_deref().unwrap_or_default());
     let id = path.ok().and_then(|Path(text)| ThreadId::within(&namespace, &text).ok());
     let Some(id) = id else { return page::failed(&RuntimeError::ThreadNotFound) };
-    match load(&dashboard, &id).await {
+    match load(&dashboard, &id, shown).await {
         Ok((status, events)) => {
             let why = why(&dashboard, &id).await;
             let content = content(&status, &events, (why.as_deref(), dashboard.clock.now()));
@@ -37,13 +42,25 @@ pub(super) async fn show(
     }
 }
 
-/// Reads the status document and the events that led to it; later ones come by the stream.
+/// Returns the last event that the reader sees already, `after` in the query; 0 if that cannot be
+/// read.
+fn shown(query: &str) -> Seq {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    let after = pairs.find_map(|(name, value)| (name == "after").then(|| value.parse().ok()));
+    after.flatten().unwrap_or_default()
+}
+
+/// Reads the status document and the newest of the events that led to it, those after `shown`.
 async fn load(
     dashboard: &Dashboard,
     id: &ThreadId,
+    shown: Seq,
 ) -> Result<(StatusDocument, Vec<RawEvent>), RuntimeError> {
     let status = dashboard.handle.status(id, None).await?;
-    let after: Seq = status.last_seq.saturating_sub(RECENT_EVENTS);
+    let after = shown.max(status.last_seq.saturating_sub(RECENT_EVENTS));
+    if after >= status.last_seq {
+        return Ok((status, Vec::new()));
+    }
     let limit = usize::try_from(RECENT_EVENTS).unwrap_or(usize::MAX);
     let mut events = dashboard.handle.events(id, after, limit).await?.events;
     events.retain(|event| event.seq <= status.last_seq);
@@ -57,14 +74,9 @@ async fn why(dashboard: &Dashboard, id: &ThreadId) -> Option<String> {
     (!told.moving && !told.status.is_terminal()).then_some(told.sentence)
 }
 
-/// Returns every type of event, with the status that it gives its step and the thread, for the
-/// script.
-fn event_types() -> Value {
-    let types = EventType::ALL.iter().map(|one| {
-        let ends = one.is_terminal();
-        (one.name.to_owned(), json!({ "step": one.step, "thread": one.thread, "ends": ends }))
-    });
-    Value::Object(types.collect())
+/// Returns the names of all types of events, which an `EventSource` has to be told one by one.
+fn event_types() -> String {
+    EventType::ALL.iter().map(|one| one.name).collect::<Vec<_>>().join(" ")
 }
 
 fn content(
@@ -79,31 +91,44 @@ fn content(
             p .facts {
                 span #status role="status" { (badge(status.status.as_str())) }
                 span #progress { (progress(status.progress)) }
-                span { (status.workflow.name) @if let Some(version) = status.workflow.version { "@" (version) } }
-                span { "started " (ago(status.created_at, now)) }
-                @if let Some(end) = status.completed_at {
-                    span { "took " (duration(end.since(status.created_at))) }
-                }
-                @if let Some(from) = &status.forked_from {
-                    span { "forked from " a href={ "/ui/threads/" (from.thread_id) } { (from.thread_id) } " at " (from.seq) }
-                }
-                @if let Some(owner) = &status.owner { span { "driven by " (owner) } }
-                @if status.recoveries > 0 { span { "recoveries: " (status.recoveries) } }
-                a href={ "/status/" (status.thread_id) } { "as JSON" }
+                span #facts .facts { (facts(status, now)) }
             }
-            @if let Some(error) = &status.error { (failure(error)) }
-            @if let Some(why) = why {
-                p #why {
-                    (why) " "
-                    a href={ "/threads/" (status.thread_id) "/explain" } { "What would end that" }
-                }
-            }
-            (values(status))
+            div #notes { (notes(status, why)) }
+            div #values { (values(status)) }
             h2 { "Steps" }
             (steps(&status.steps))
             h2 { "Events" }
             p #connection .quiet role="status" {}
             ol #events .events { @for event in events { (event_line(event)) } }
+        }
+    }
+}
+
+fn facts(status: &StatusDocument, now: Timestamp) -> Markup {
+    html! {
+        span { (status.workflow.name) @if let Some(version) = status.workflow.version { "@" (version) } }
+        span { "started " (ago(status.created_at, now)) }
+        @if let Some(end) = status.completed_at {
+            span { "took " (duration(end.since(status.created_at))) }
+        }
+        @if let Some(from) = &status.forked_from {
+            span { "forked from " a href={ "/ui/threads/" (from.thread_id) } { (from.thread_id) } " at " (from.seq) }
+        }
+        @if let Some(owner) = &status.owner { span { "driven by " (owner) } }
+        @if status.recoveries > 0 { span { "recoveries: " (status.recoveries) } }
+        a href={ "/status/" (status.thread_id) } { "as JSON" }
+    }
+}
+
+/// Renders why the thread has failed, or why it does not move.
+fn notes(status: &StatusDocument, why: Option<&str>) -> Markup {
+    html! {
+        @if let Some(error) = &status.error { (failure(error)) }
+        @if let Some(why) = why {
+            p #why {
+                (why) " "
+                a href={ "/threads/" (status.thread_id) "/explain" } { "What would end that" }
+            }
         }
     }
 }
@@ -246,6 +271,16 @@ mod tests {
             "It waits for &lt;b&gt;.",
         ] {
             assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_page_says_which_events_its_reader_has_and_which_there_are() {
+        for (query, after) in [("after=7", 7), ("x=1&after=7", 7), ("after=-1", 0), ("", 0)] {
+            assert_eq!(shown(query), after, "{query}");
+        }
+        for one in EventType::ALL {
+            assert!(event_types().split(' ').any(|name| name == one.name), "{}", one.name);
         }
     }
 

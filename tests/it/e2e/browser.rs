@@ -1,4 +1,4 @@
-//! The attacks of a web page, carried out by a real browser.
+//! Pages in a real browser: those that attack, those of other origins that call, and our own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::support::browser::{Browser, Route};
 use super::support::flows::workflow;
-use super::support::{Home, PATIENCE, beside};
+use super::support::{Home, PATIENCE, beside, eventually};
 
 const KEY: &str = "0123456789abcdef-key";
 /// Points its name at the victim, reads and starts what it can, and posts forms across sites.
@@ -150,4 +150,59 @@ async fn a_page_of_a_named_origin_calls_and_follows_in_a_browser() {
     }
     let threads = server.client().with_key(KEY).get("/threads").await.json();
     assert_eq!(threads["items"].as_array().unwrap().len(), 1, "{threads}");
+}
+
+/// Whether the page shows what a page that is loaded now shows: `true`, or the parts that differ.
+const AS_IF_LOADED_ANEW: &str = r##"(async () => {
+  const text = await (await fetch(location.href)).text();
+  const fresh = new DOMParser().parseFromString(text, "text/html");
+  const parts = ["#status", "#progress", "#notes", "#values", "#steps", "#events"];
+  for (const fold of document.querySelectorAll("details")) fold.open = false;
+  const other = parts.filter((part) => !document.querySelector(part).isEqualNode(fresh.querySelector(part)));
+  return other.length ? other.map((part) => document.querySelector(part).outerHTML) : true;
+})()"##;
+
+/// Waits until a part of the page has this text in it.
+async fn shows(browser: &mut Browser, part: &str, wanted: &str) {
+    let text = format!("document.querySelector({part:?})?.textContent ?? ''");
+    eventually(&format!("{part} shows {wanted}"), async || {
+        browser.evaluate(&text).await.as_str().unwrap().contains(wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_page_of_a_thread_shows_what_happens_as_it_happens() {
+    let server = Home::memory().await.start().await;
+    let client = server.client();
+    let steps = json!([
+        { "id": "wait", "kind": "signal", "with": { "name": "go" } },
+        { "id": "ask", "kind": "approval", "dependsOn": ["wait"], "with": { "prompt": "Well?" } },
+        { "id": "last", "kind": "transform", "dependsOn": ["ask"], "with": { "jq": "1" } },
+    ]);
+    let body =
+        json!({ "workflow": { "name": "w", "steps": steps }, "threadId": "t", "input": "<i>" });
+    client.post("/invoke/async", &body).await.expect(202);
+    let url = format!("{}/ui/threads/t", server.url());
+    let Some(mut browser) = Browser::open(&url, Arc::new(|_, _| None)).await else { return };
+    shows(&mut browser, "#connection", "Following").await;
+    shows(&mut browser, "#why", "signal go").await;
+    shows(&mut browser, "[data-step=wait] .status", "waiting").await;
+    client.post("/threads/t/signals/go", &json!({ "n": 1 })).await.expect(202);
+    shows(&mut browser, "[data-step=wait] .status", "completed").await;
+    // The person who is asked reads it without loading the page again.
+    shows(&mut browser, "#why", "ask").await;
+    shows(&mut browser, "#events", "intervention_opened").await;
+    // What happens from now on does not fold what the reader unfolds.
+    let unfold = "window.loadedOnce = true; document.querySelector('#values details').open = true";
+    browser.evaluate(unfold).await;
+    let open = client.get("/interventions?status=open").await.expect(200).json();
+    let path = format!("/interventions/{}/resolve", open["items"][0]["id"].as_str().unwrap());
+    client.post(&path, &json!({ "choice": "approve" })).await.expect(200);
+    shows(&mut browser, "#connection", "The thread has ended").await;
+    shows(&mut browser, "#status", "completed").await;
+    shows(&mut browser, "#progress", "3/3").await;
+    let kept = "window.loadedOnce && document.querySelector('#values details').open";
+    assert_eq!(browser.evaluate(kept).await, true);
+    assert_eq!(browser.evaluate(AS_IF_LOADED_ANEW).await, true);
 }

@@ -11,14 +11,20 @@ use std::sync::Arc;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::beside;
+use super::devtools::DevTools;
+
+/// Starts a program with the pipes of [`DevTools`] as its file descriptors 3 and 4.
+const WITH_PIPES: &str = r#"folder=$1; shift; exec "$@" 3<"$folder/commands" 4>"$folder/answers""#;
 
 /// Without a screen, a network, or anything of its own to do.
-const FLAGS: [&str; 13] = [
+const FLAGS: [&str; 14] = [
     "--headless",
+    "--remote-debugging-pipe",
     // The tests may run as root, for whom its sandbox does not work; it sees the tests' pages alone.
     "--no-sandbox",
     "--disable-gpu",
@@ -43,9 +49,15 @@ pub(crate) type Route = Arc<dyn Fn(&str, u16) -> Option<SocketAddr> + Send + Syn
 pub(crate) struct Browser {
     child: Child,
     folder: tempfile::TempDir,
+    tools: DevTools,
 }
 
 impl Browser {
+    /// The value of an expression in the page that is open; waits for a promise.
+    pub(crate) async fn evaluate(&mut self, expression: &str) -> Value {
+        self.tools.evaluate(expression).await
+    }
+
     /// Opens a page; `None` if it was said that there is no browser.
     pub(crate) async fn open(url: &str, route: Route) -> Option<Self> {
         #[expect(clippy::disallowed_methods, reason = "tests have no configuration layer")]
@@ -56,12 +68,14 @@ impl Browser {
         let proxy = resolver(route).await;
         let folder = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new(binary());
+        let tools = DevTools::new(folder.path());
+        let mut command = Command::new("sh");
+        command.args(["-c", WITH_PIPES, "sh"]).arg(folder.path()).arg(binary());
         command.args(FLAGS).arg(format!("--proxy-server=socks5://{proxy}"));
         command.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
         command.arg(url).env("HOME", folder.path()).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Some(Self { child: command.spawn().unwrap(), folder })
+        Some(Self { child: command.spawn().unwrap(), folder, tools })
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod acts;
 pub(crate) mod browser;
 pub(crate) mod client;
 mod contract;
+mod devtools;
 pub(crate) mod faults;
 pub(crate) mod figures;
 pub(crate) mod flows;
