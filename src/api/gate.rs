@@ -114,9 +114,13 @@ fn is_welcome(api: &Api, headers: &HeaderMap, hosts: &[HostPort]) -> bool {
         return true;
     }
     // Browsers that send no Origin with a form send this instead, and some send both.
+    !is_of_other_site(headers) && origin.is_none_or(|origin| is_same(origin, hosts))
+}
+
+/// Returns whether a browser says that a page of another site made it send this.
+pub(super) fn is_of_other_site(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    site.is_none_or(|site| site == b"same-origin" || site == b"none")
-        && origin.is_none_or(|origin| is_same(origin, hosts))
+    site.is_some_and(|site| site != b"same-origin" && site != b"none")
 }
 
 /// Returns whether an origin is that of the request's own target.

@@ -8,6 +8,7 @@ mod apart;
 mod audit;
 mod auth;
 mod buckets;
+mod compress;
 mod conditional;
 mod connections;
 mod cors;

@@ -49,7 +49,9 @@ const TAGS: [(&str, &str); 7] = [
 const DESCRIPTION: &str = "A durable workflow server. A thread executes a workflow; every change \
     of its state is one event in its journal. Errors are problem documents (RFC 9457). Unknown \
     members and parameters are refused. Durations in requests are milliseconds or texts such as \
-    `30s`; times are RFC 3339 UTC with milliseconds.";
+    `30s`; times are RFC 3339 UTC with milliseconds. Answers of 1 KiB or more are compressed with zstd, \
+    br or gzip where `Accept-Encoding` takes it, but for event streams, answers that may have a secret \
+    in them, and those to pages of other sites.";
 
 /// Returns every documented route.
 pub(super) fn routes() -> OpenApiRouter<Api> {

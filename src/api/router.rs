@@ -13,7 +13,7 @@ use tower_http::trace::TraceLayer;
 
 use super::problem::{METHOD_NOT_ALLOWED, Problem, ROUTE_NOT_FOUND};
 use super::roles::Roles;
-use super::{Api, apart, audit, auth, gate, memory, openapi, request};
+use super::{Api, apart, audit, auth, compress, gate, memory, openapi, request};
 
 /// The headers with secrets. Their values are left out of debug output, and of HTTP/2's table of
 /// headers, since its use would betray their length.
@@ -46,8 +46,11 @@ pub fn router(api: Api, pages: Router) -> Router {
         .layer(from_fn_with_state(api.clone(), request::complete))
         .layer(trace)
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(SetRequestIdLayer::x_request_id(api))
+        .layer(SetRequestIdLayer::x_request_id(api.clone()))
         .layer(MapRequestLayer::new(request::drop_unsafe_id))
+        .layer(from_fn_with_state(api, compress::choose))
+        .layer(compress::layer())
+        .layer(MapRequestLayer::new(compress::settle))
         .layer(SetSensitiveHeadersLayer::new(SENSITIVE))
 }
 

@@ -18,7 +18,7 @@ use sha2::Sha256;
 
 use super::Api;
 use super::connections::PeerAddress;
-use super::gate::is_from_own_page;
+use super::gate::{is_from_own_page, is_of_other_site};
 use super::keys::ApiKey;
 use super::problem::{CROSS_SITE, Problem};
 use crate::model::{HostPort, Timestamp};
@@ -48,8 +48,7 @@ pub(super) async fn enter(api: &Api, parts: &Parts) -> Result<Option<Response>, 
         return Ok(None);
     };
     // A link of another site would sign its reader in as another caller.
-    let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if site.is_some_and(|site| site != b"none" && site != b"same-origin") {
+    if is_of_other_site(&parts.headers) {
         let detail = "a page of another site leads here with a key: open the address by hand";
         return Err(Problem::new(&CROSS_SITE, detail));
     }

@@ -16,6 +16,7 @@ use super::*;
 use crate::model::{Clock, Entropy, Timestamp};
 use crate::runtime::Handle;
 
+mod compression;
 mod edge;
 mod fuzz;
 mod roles;
@@ -272,10 +273,19 @@ fn app_with(secrets: &[&str], settings: ApiSettings) -> Router {
 
 /// Makes the router with keys of its own.
 fn with_keys(settings: ApiSettings) -> Router {
-    let settings = ApiSettings { max_body: BIG, ..settings };
     let pages = Router::new()
         .route("/page", get(async || "a page"))
         .route("/panics", get(async || -> StatusCode { panic!("secret detail") }));
+    with_pages(settings, pages)
+}
+
+/// Makes the router without keys, with pages of its own.
+fn app_beside(pages: Router) -> Router {
+    with_pages(ApiSettings::default(), pages)
+}
+
+fn with_pages(settings: ApiSettings, pages: Router) -> Router {
+    let settings = ApiSettings { max_body: BIG, ..settings };
     router(
         Api::new(
             Handle::unreached(Arc::new(Fixed), Arc::new(Fixed)),
