@@ -3,6 +3,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::executor::MAX_IDLE_CONNECTIONS;
+
 /// The most open files, more than any server needs. Some systems allow a billion, and programs that
 /// close every file they could have inherited take minutes for that many.
 const MOST: u64 = 1 << 20;
@@ -14,6 +16,10 @@ const OWN: u64 = 512;
 /// The most open files of one attempt in this process: the pipes of a program, or the connections of a
 /// request that tries several addresses.
 const PER_ATTEMPT: u64 = 6;
+/// The open files of one outgoing connection that is kept: its own, and one while it is replaced.
+const PER_KEPT: u64 = 2;
+/// The part of the open files beside connections that kept ones take, as a divisor.
+const KEPT_PART: u64 = 8;
 /// The most attempts at once, more than any machine of today has work for.
 const MOST_ATTEMPTS: u64 = 10_000;
 /// The connections beyond the bounds, for health probes.
@@ -44,13 +50,26 @@ pub(super) fn share(limit: u64, asked: usize) -> (usize, usize) {
     (asked.min(count(room)), count(reserve))
 }
 
+/// Returns how many outgoing connections may be kept for the next request beside that many incoming
+/// ones.
+pub(super) fn idle(limit: u64, taken: (usize, usize)) -> usize {
+    let files = beside(limit, taken) / KEPT_PART / PER_KEPT;
+    usize::try_from(files).unwrap_or(usize::MAX).min(MAX_IDLE_CONNECTIONS)
+}
+
 /// Returns how many attempts may be under way at once beside that many connections: those that find no
 /// file would fail, and so would the attempts of everybody else.
-pub(super) fn attempts(limit: u64, (taken, reserve): (usize, usize)) -> usize {
-    let connections = u64::try_from(taken.saturating_add(reserve)).unwrap_or(u64::MAX);
-    let rest = limit.saturating_sub(connections);
-    let rest = rest - OWN.min(rest / 4);
+pub(super) fn attempts(limit: u64, taken: (usize, usize)) -> usize {
+    let rest = beside(limit, taken);
+    let kept = PER_KEPT * u64::try_from(idle(limit, taken)).unwrap_or(u64::MAX);
+    let rest = rest - OWN.min(rest / 4) - kept;
     usize::try_from((rest / PER_ATTEMPT).clamp(1, MOST_ATTEMPTS)).unwrap_or(1)
+}
+
+/// Returns the open files that incoming connections leave.
+fn beside(limit: u64, (taken, reserve): (usize, usize)) -> u64 {
+    let connections = u64::try_from(taken.saturating_add(reserve)).unwrap_or(u64::MAX);
+    limit.saturating_sub(connections)
 }
 
 #[cfg(test)]
@@ -70,9 +89,17 @@ mod tests {
     #[test]
     fn attempts_take_what_connections_leave() {
         assert_eq!(attempts(1 << 20, (10_000, 256)), 10_000);
-        assert_eq!(attempts(20_000, (10_000, 256)), 1_538);
-        assert_eq!(attempts(1_024, (384, 128)), 64);
+        assert_eq!(attempts(20_000, (10_000, 256)), 1_453);
+        assert_eq!(attempts(1_024, (384, 128)), 53);
         assert_eq!(attempts(0, (1, 1)), 1);
+    }
+
+    #[test]
+    fn connections_that_are_kept_take_a_small_part_of_the_files() {
+        assert_eq!(idle(1 << 20, (10_000, 256)), MAX_IDLE_CONNECTIONS);
+        assert_eq!(idle(4_096, (1_792, 256)), 128);
+        assert_eq!(idle(1_024, (384, 128)), 32);
+        assert_eq!(idle(0, (1, 1)), 0);
     }
 
     #[test]

@@ -64,9 +64,11 @@ impl Server {
         let memory = super::memory::budget(settings.memory_limit, &metrics.memory);
         let secrets = super::secrets::secrets(settings);
         super::secrets::warn_of_short_ones(&secrets);
-        let executors = match own {
-            Some(own) => own,
-            None => Arc::new(executors(settings, &ambient, &memory, secrets.redactor()).await?),
+        let executors = if let Some(own) = own {
+            own
+        } else {
+            let bounds = (&memory, super::files::idle(open_files, connections));
+            Arc::new(executors(settings, &ambient, bounds, secrets.redactor()).await?)
         };
         let database = super::store::name(&settings.database);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %database, "starting");
@@ -165,7 +167,7 @@ pub fn openapi_yaml() -> anyhow::Result<String> {
 async fn executors(
     settings: &Settings,
     ambient: &Ambient,
-    memory: &Arc<Memory>,
+    (memory, max_idle_connections): (&Arc<Memory>, usize),
     redactor: Arc<Redactor>,
 ) -> anyhow::Result<Registry> {
     let egress = EgressPolicy::parse(&settings.egress.to_string()).map_err(|fault| {
@@ -184,6 +186,7 @@ async fn executors(
             files: settings.programs.files,
             file_size: settings.programs.file_size,
         },
+        max_idle_connections,
         memory: Arc::clone(memory),
         redactor,
     };

@@ -20,7 +20,9 @@ mod transform;
 
 pub use attempt::{Attempt, AttemptError, StepExecutor};
 pub use exec::{exec_allowed, prepare_programs, supervise_program, tend_programs};
-pub use http::{EgressDenied, EgressPolicy, EgressRule, Webhook, WebhookFault, Webhooks};
+pub use http::{
+    EgressDenied, EgressPolicy, EgressRule, MAX_IDLE_CONNECTIONS, Webhook, WebhookFault, Webhooks,
+};
 pub use places::{Place, Places};
 pub use pulse::Pulse;
 pub use redact::{RedactedStream, Redactor};

@@ -37,7 +37,7 @@ impl Registry {
         let redactor = Arc::clone(&settings.redactor);
         Ok(Self {
             http: HttpExecutor::new(settings.egress.clone(), limit, clock, Arc::clone(&redactor))?
-                .within(Arc::clone(&settings.memory)),
+                .within(Arc::clone(&settings.memory), settings.max_idle_connections),
             transform: TransformExecutor::new(limit, Arc::clone(&settings.memory), redactor),
             exec: ExecExecutor::new(settings),
         })

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{EgressPolicy, Redactor};
+use super::{EgressPolicy, MAX_IDLE_CONNECTIONS, Redactor};
 use crate::definition::VariablePolicy;
 use crate::observe::Memory;
 
@@ -37,6 +37,8 @@ pub struct ExecutorSettings {
     pub program_supervisor: Option<Vec<OsString>>,
     /// The limits of a supervised program.
     pub program_limits: ProgramLimits,
+    /// The largest number of connections of `http` steps and webhooks that are kept for the next request.
+    pub max_idle_connections: usize,
     /// The memory budget that attempts take from.
     pub memory: Arc<Memory>,
     /// The redactor for texts that are cut. (The caller of an attempt redacts its whole outcome
@@ -69,6 +71,7 @@ impl Default for ExecutorSettings {
             program_env: Vec::new(),
             program_supervisor: None,
             program_limits: ProgramLimits { memory: 0, processes: 0, files: 0, file_size: 0 },
+            max_idle_connections: MAX_IDLE_CONNECTIONS,
             memory: Arc::new(Memory::boundless()),
             redactor: Arc::default(),
         }

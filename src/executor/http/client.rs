@@ -1,20 +1,24 @@
-//! The HTTP client of steps and webhooks: its policy, its timeouts, its pool, its bounds.
+//! The HTTP client of steps and webhooks: its policy, its timeouts, the connections that it keeps.
 
 use std::error::Error;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Uri;
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use reqwest::header::{ACCEPT, HeaderValue, USER_AGENT};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Body, Response, ResponseBuilderExt as _};
+use tower::ServiceExt as _;
 
 use super::connect::{self, Connector};
+use super::connection::{Connection, Failed, Outbound};
 use super::egress::EgressPolicy;
+use super::idle::{Idle, Keep as _, Key};
 use super::names::{self, Names};
 use super::request::Outgoing;
 use crate::model::Namespace;
@@ -23,22 +27,9 @@ use crate::model::Namespace;
 /// only keeps an attempt without a timeout from waiting for ever.
 pub(super) const SILENCE_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// The time for which an idle connection is kept: below the 60 s after which common servers close
-/// theirs.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-
-/// The number of idle connections kept per host.
-const POOL_MAX_IDLE_PER_HOST: usize = 32;
-
-/// The largest head of an answer, in bytes: about as much as servers allow in requests. It is in
-/// memory before anything can be asked of it, in every attempt that waits for one.
-pub(super) const MAX_HEAD: usize = 64 << 10;
-/// The largest number of headers of an answer: their bytes are the bound that matters.
-const MAX_HEADERS: usize = 512;
-/// The number of bytes of an answer that a peer may send over HTTP/2 before they are read.
-const WINDOW: u32 = 128 << 10;
-/// The number of such bytes of all answers on one connection.
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// The largest head of a request or of an answer over a connection of HTTP/1.1 that is kept, in bytes: its
+/// buffers stay as large as the largest head.
+const KEPT_HEAD: usize = 16 << 10;
 
 /// The `User-Agent` of requests whose step sets none.
 const AGENT: &str = concat!("rethread/", env!("CARGO_PKG_VERSION"));
@@ -47,7 +38,8 @@ const AGENT: &str = concat!("rethread/", env!("CARGO_PKG_VERSION"));
 /// proxy. URLs must pass [`EgressPolicy::judge`] before they are given to it.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
-    inner: legacy::Client<Connector, Full<Bytes>>,
+    connector: Connector,
+    idle: Arc<Idle<Connection>>,
 }
 
 /// The error of a request without an answer.
@@ -58,10 +50,10 @@ pub(super) enum Unanswered {
     Unwritable(#[source] Box<dyn Error + Send + Sync>),
     /// No connection could be made.
     #[error("no connection could be made")]
-    Connect(#[source] legacy::Error),
+    Connect(#[source] Box<dyn Error + Send + Sync>),
     /// The connection broke, or what came is no answer.
     #[error("no answer came")]
-    Broke(#[source] legacy::Error),
+    Broke(#[source] hyper::Error),
     /// Nothing came for long.
     #[error("no answer came")]
     Silent(#[source] io::Error),
@@ -73,19 +65,14 @@ impl Client {
     pub(super) fn new(
         policy: &Arc<EgressPolicy>,
         names: &Arc<Names>,
+        idle: Arc<Idle<Connection>>,
     ) -> Result<Self, rustls::Error> {
-        let mut builder = legacy::Client::builder(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(POOL_MAX_IDLE_PER_HOST)
-            .http1_max_buf_size(MAX_HEAD)
-            .http1_max_headers(MAX_HEADERS)
-            .http2_max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-            .http2_initial_stream_window_size(WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW);
-        Ok(Self { inner: builder.build(connect::connector(policy, names)?) })
+        Ok(Self { connector: connect::connector(policy, names)?, idle })
+    }
+
+    /// Returns the same client, with connections kept in another set.
+    pub(super) fn keeping(self, idle: Arc<Idle<Connection>>) -> Self {
+        Self { idle, ..self }
     }
 
     /// Sends a request on behalf of a namespace; returns once the head of the answer has come.
@@ -96,15 +83,12 @@ impl Client {
     ) -> Result<Response, Unanswered> {
         let url = request.url.clone();
         let request = build(request)?;
-        let answer = names::within(namespace.clone(), self.inner.request(request));
+        let answer = names::within(namespace.clone(), self.ask(namespace, request));
         let Ok(answer) = tokio::time::timeout(SILENCE_TIMEOUT, answer).await else {
             let silent = io::Error::new(io::ErrorKind::TimedOut, "nothing was heard for an hour");
             return Err(Unanswered::Silent(silent));
         };
-        let answer = answer.map_err(|error| {
-            if error.is_connect() { Unanswered::Connect(error) } else { Unanswered::Broke(error) }
-        })?;
-        let (mut head, body) = answer.into_parts();
+        let (mut head, body) = answer?.into_parts();
         // The URL of an answer is a part that has no other constructor.
         let named = hyper::Response::builder().url(url).body(());
         if let Ok(named) = named {
@@ -112,9 +96,119 @@ impl Client {
         }
         Ok(hyper::Response::from_parts(head, Body::wrap(body)).into())
     }
+
+    /// Sends a request over a connection that was kept, or else over a new one. The other side may have
+    /// closed one that was kept: then it is sent over the next.
+    async fn ask(
+        &self,
+        namespace: &Namespace,
+        mut request: Outbound,
+    ) -> Result<hyper::Response<Held>, Unanswered> {
+        let uri = request.uri().clone();
+        let end = |uri: &Uri| Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?));
+        let key = (namespace.clone(), end(&uri).unwrap_or_default());
+        let small = head_bytes(request.headers(), &uri) <= KEPT_HEAD;
+        while let Some(mut connection) = self.idle.take(&key) {
+            match connection.send(&uri, request).await {
+                Ok(answer) => return Ok(self.hold((key, small), connection, answer)),
+                Err(Failed::Unsent(unsent, _)) => request = *unsent,
+                Err(Failed::Broke(error)) => return Err(Unanswered::Broke(error)),
+            }
+        }
+        // It is large, and most requests need none.
+        let mut connection = Box::pin(self.connect(&uri)).await?;
+        if let Some(shared) = connection.share() {
+            self.idle.keep(&key, shared);
+        }
+        match connection.send(&uri, request).await {
+            Ok(answer) => Ok(self.hold((key, small), connection, answer)),
+            Err(Failed::Unsent(_, error) | Failed::Broke(error)) => Err(Unanswered::Broke(error)),
+        }
+    }
+
+    async fn connect(&self, uri: &Uri) -> Result<Connection, Unanswered> {
+        let stream = self.connector.clone().oneshot(uri.clone()).await;
+        let begun = Connection::begin(stream.map_err(Unanswered::Connect)?).await;
+        begun.map_err(Unanswered::Broke)
+    }
+
+    /// Ties an answer to its connection, which is kept once the answer has come to its end.
+    fn hold(
+        &self,
+        (key, small): (Key, bool),
+        connection: Connection,
+        answer: hyper::Response<Incoming>,
+    ) -> hyper::Response<Held> {
+        let small = small && head_bytes(answer.headers(), &Uri::default()) <= KEPT_HEAD;
+        // Of a connection of many requests the set has a share already, and no head stays with it.
+        let again = small && connection.share().is_none();
+        let idle = again.then(|| Arc::clone(&self.idle));
+        answer.map(|body| {
+            let mut held = Held { body, connection: Some(connection), key, idle };
+            held.release_at_end();
+            held
+        })
+    }
 }
 
-fn build(request: Outgoing) -> Result<hyper::Request<Full<Bytes>>, Unanswered> {
+/// The body of an answer, and the connection over which it comes. If it is dropped before its end, the
+/// connection is closed.
+struct Held {
+    body: Incoming,
+    connection: Option<Connection>,
+    key: Key,
+    /// The set that keeps the connection afterwards, if it may be kept.
+    idle: Option<Arc<Idle<Connection>>>,
+}
+
+impl Held {
+    fn release_at_end(&mut self) {
+        if self.body.is_end_stream() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        if let (Some(connection), Some(idle)) = (self.connection.take(), self.idle.take()) {
+            idle.keep(&self.key, connection);
+        }
+    }
+}
+
+impl hyper::body::Body for Held {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            Some(Ok(_)) => self.release_at_end(),
+            Some(Err(_broken)) => self.connection = None,
+            None => self.release(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Returns the bytes of the names and values of a head.
+fn head_bytes(headers: &HeaderMap, uri: &Uri) -> usize {
+    let one = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    headers.iter().map(one).sum::<usize>() + path
+}
+
+fn build(request: Outgoing) -> Result<Outbound, Unanswered> {
     let uri = Uri::try_from(request.url.as_str());
     let uri = uri.map_err(|error| Unanswered::Unwritable(error.into()))?;
     let mut built = hyper::Request::new(Full::new(request.body.unwrap_or_default()));

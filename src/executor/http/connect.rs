@@ -33,6 +33,8 @@ const KEEPALIVE_PROBES: u32 = 3;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type Secured = HttpsConnector<HttpConnector<PolicyResolver>>;
+/// A stream to the other side, with TLS where the URL asks for it.
+pub(super) type Stream = <Secured as Service<Uri>>::Response;
 
 /// Makes connections, within a time.
 #[derive(Debug, Clone)]
@@ -79,7 +81,7 @@ fn tls(
 }
 
 impl Service<Uri> for Connector {
-    type Response = <Secured as Service<Uri>>::Response;
+    type Response = Stream;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 

@@ -5,7 +5,8 @@ use std::io;
 
 use url::Url;
 
-use super::client::{MAX_HEAD, Unanswered};
+use super::client::Unanswered;
+use super::connection::MAX_HEAD;
 use super::egress::EgressDenied;
 use crate::executor::Redactor;
 use crate::executor::text::{excerpt, invalid, too_large};

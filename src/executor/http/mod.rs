@@ -6,9 +6,11 @@
 mod answer;
 mod client;
 mod connect;
+mod connection;
 mod egress;
 mod expect;
 mod fault;
+mod idle;
 mod names;
 mod redirect;
 mod request;
@@ -16,6 +18,7 @@ mod step;
 mod webhook;
 
 pub use egress::{EgressDenied, EgressPolicy, EgressRule};
+pub use idle::MAX_IDLE_CONNECTIONS;
 pub use webhook::{Webhook, WebhookFault, Webhooks};
 
 pub(super) use step::HttpExecutor;

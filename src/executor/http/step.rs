@@ -9,6 +9,7 @@ use reqwest::header::HOST;
 use super::client::Client;
 use super::expect::Expected;
 use super::fault::{self, host_and_port};
+use super::idle::{Idle, MAX_IDLE_CONNECTIONS};
 use super::names::Names;
 use super::request::{self, Outgoing};
 use super::{EgressPolicy, answer, redirect};
@@ -54,7 +55,7 @@ impl StepExecutor for HttpExecutor {
 }
 
 impl HttpExecutor {
-    /// Makes the executor and its connection pool.
+    /// Makes the executor and its HTTP client.
     pub(in crate::executor) fn new(
         egress: EgressPolicy,
         max_output_bytes: usize,
@@ -63,20 +64,25 @@ impl HttpExecutor {
     ) -> Result<Self, rustls::Error> {
         let egress = Arc::new(egress);
         let names = Names::of_the_system();
-        let (client, memory) = (Client::new(&egress, &names)?, Arc::new(Memory::boundless()));
+        let memory = Arc::new(Memory::boundless());
+        let idle = Idle::new(MAX_IDLE_CONNECTIONS, Arc::clone(&memory));
+        let client = Client::new(&egress, &names, idle)?;
         Ok(Self { client, egress, names, clock, max_output_bytes, memory, redactor })
     }
 
-    /// Returns the same executor with another resolver, and a connection pool of its own.
+    /// Returns the same executor with another resolver, and connections of its own.
     #[cfg(test)]
     pub(super) fn asking(self, names: Arc<Names>) -> Self {
-        let client = Client::new(&self.egress, &names).unwrap();
+        let idle = Idle::new(MAX_IDLE_CONNECTIONS, Arc::clone(&self.memory));
+        let client = Client::new(&self.egress, &names, idle).unwrap();
         Self { client, names, ..self }
     }
 
-    /// Returns the same executor, with memory for answers taken from a budget.
-    pub(in crate::executor) fn within(self, memory: Arc<Memory>) -> Self {
-        Self { memory, ..self }
+    /// Returns the same executor, with memory for answers and for connections taken from a budget, and at
+    /// most so many connections kept.
+    pub(in crate::executor) fn within(self, memory: Arc<Memory>, max_idle: usize) -> Self {
+        let client = self.client.keeping(Idle::new(max_idle, Arc::clone(&memory)));
+        Self { client, memory, ..self }
     }
 
     /// Sends the request and follows redirects, but not those that the step expects to see.

@@ -12,6 +12,7 @@ use crate::executor::{Attempt, Pulse, Redactor, StepExecutor as _};
 use crate::model::{Clock, Json, StepId, ThreadId, Timestamp};
 use crate::observe::{Memory, MemoryMetrics, Pool};
 
+mod kept;
 mod server;
 
 use server::{Server, answering, closing};
@@ -369,7 +370,7 @@ async fn the_bytes_of_a_head_are_bounded_and_not_a_small_number_of_headers() {
 async fn the_head_of_an_answer_counts_while_its_body_is_waited_for() {
     let memory = Memory::new(4 << 20, &MemoryMetrics::default(), Box::new(|| None));
     let memory = Arc::new(memory);
-    let executor = executor("open").within(Arc::clone(&memory));
+    let executor = executor("open").within(Arc::clone(&memory), 0);
     let with = format!(r#"{{"url":"{}"}}"#, answering(200, 250, 1000).await);
     let mut waiting = executor.execute(attempt(&with));
     let counted = async {
