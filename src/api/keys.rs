@@ -165,11 +165,6 @@ impl Keys {
         found
     }
 
-    /// Returns the first key for which `holds` is true.
-    pub(super) fn find_by(&self, holds: impl Fn(&ApiKey) -> bool) -> Option<ApiKey> {
-        self.taken.borrow().iter().find(|key| holds(key)).cloned()
-    }
-
     /// Resolves once a key is not accepted any more as it was; for a caller without one (`None`),
     /// once a key is needed.
     pub(super) async fn revoked(&self, key: Option<&ApiKey>) {

@@ -31,6 +31,7 @@ mod quota;
 mod request;
 mod roles;
 mod router;
+mod seal;
 mod serve;
 mod session;
 mod settings;

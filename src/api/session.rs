@@ -2,8 +2,8 @@
 //!
 //! A page's address with `?key=SECRET` sets the cookie and redirects to the address without the
 //! secret, so that no history, no bookmark and no log keeps the secret. The cookie is stateless, as
-//! stream tokens are: an HMAC over the key's digest and the moment it expires, under a key that all
-//! replicas share. It is valid only as long as the API key it was given for.
+//! stream tokens are: a seal (`seal.rs`) of the key's digest and the moment it expires, under a key that
+//! all replicas share. It is valid only as long as the API key it was given for.
 
 use std::time::Duration;
 
@@ -13,23 +13,24 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 
 use super::Api;
 use super::connections::PeerAddress;
 use super::gate::{is_from_own_page, is_of_other_site};
 use super::keys::ApiKey;
 use super::problem::{CROSS_SITE, Problem};
+use super::seal::{self, SEAL_BYTES};
 use crate::model::{HostPort, Timestamp};
 
 /// The time that a cookie is accepted: a day's work. The browser drops it earlier, with its
 /// session.
 const LIFETIME: Duration = Duration::from_hours(24);
 /// Keeps these signatures apart from any other use of the key.
-const PURPOSE: &[u8] = b"rethread browser session v1\0";
+const PURPOSE: &[u8] = b"rethread browser session v2\0";
 /// The bytes of the expiry at the front of a cookie.
 const EXPIRY_BYTES: usize = 8;
+/// The characters of a cookie: its bytes in base64.
+const COOKIE_CHARS: usize = (EXPIRY_BYTES + SEAL_BYTES) / 3 * 4;
 /// The parameter that carries an API key's secret, to pages alone.
 const PARAMETER: &str = "key";
 /// The pages that can be entered with a key.
@@ -77,18 +78,19 @@ pub(super) async fn enter(api: &Api, parts: &Parts) -> Result<Option<Response>, 
     Ok(Some((StatusCode::SEE_OTHER, headers).into_response()))
 }
 
-/// Returns the API key that the request's cookie stands for. A browser sends cookies by itself, so
-/// for changes the request must say that a page of this very origin made it.
+/// Returns the API key that the request's cookie stands for: the first of the name, whatever else comes
+/// with it. A browser sends cookies by itself, so for changes the request must say that a page of this
+/// very origin made it.
 pub(super) async fn key_of(api: &Api, parts: &Parts) -> Result<Option<ApiKey>, Problem> {
     let name = cookie_name(&parts.headers);
     let reads = [Method::GET, Method::HEAD].contains(&parts.method);
-    let mut values = cookies(&parts.headers, &name).peekable();
-    if values.peek().is_none() || (!reads && !is_from_own_page(parts)) {
+    let Some(value) = cookie(&parts.headers, &name) else { return Ok(None) };
+    if !reads && !is_from_own_page(parts) {
         return Ok(None);
     }
-    let (shared, now) = (api.handle.token_key().await?, api.clock.now());
-    let find = |value| api.settings.keys.find_by(|key| verify(&shared, &key.digest, value, now));
-    Ok(values.find_map(find))
+    let Some(given) = Given::read(value, api.clock.now()) else { return Ok(None) };
+    let digest = given.open(&api.handle.token_key().await?);
+    Ok(digest.and_then(|digest| api.settings.keys.find(&digest, |_| true)))
 }
 
 /// Returns the name of the cookie. Browsers send a host's cookies to all of its ports, so two
@@ -101,11 +103,12 @@ fn cookie_name(headers: &HeaderMap) -> String {
     }
 }
 
-fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+/// Returns the first cookie of a name. More of them are not looked at, since each costs work.
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let fields = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs =
+    let mut pairs =
         fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(move |(found, _)| *found == name).map(|(_, value)| value)
+    pairs.find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
 /// Returns whether a proxy says that the browser's side of it is encrypted.
@@ -115,25 +118,34 @@ fn is_encrypted(headers: &HeaderMap) -> bool {
 
 fn sign(shared: &[u8; 32], digest: &[u8; 32], expires: Timestamp) -> Option<String> {
     let expiry = expires.millis().to_be_bytes();
-    let mut value = expiry.to_vec();
-    value.extend_from_slice(&mac(shared, digest, expiry)?.finalize().into_bytes());
-    Some(URL_SAFE_NO_PAD.encode(value))
+    let seal = seal::seal(shared, &[PURPOSE, &expiry], digest)?;
+    Some(URL_SAFE_NO_PAD.encode([&expiry[..], &seal].concat()))
 }
 
-fn verify(shared: &[u8; 32], digest: &[u8; 32], value: &str, now: Timestamp) -> bool {
-    let Ok(bytes) = URL_SAFE_NO_PAD.decode(value) else { return false };
-    let Some((expiry, signature)) = bytes.split_first_chunk::<EXPIRY_BYTES>() else { return false };
-    let mac = mac(shared, digest, *expiry);
-    let genuine = mac.is_some_and(|mac| mac.verify_slice(signature).is_ok());
-    genuine && now < Timestamp::from_millis(i64::from_be_bytes(*expiry))
+/// A cookie as it came; its seal is not opened yet.
+#[derive(Debug)]
+struct Given {
+    expiry: [u8; EXPIRY_BYTES],
+    seal: [u8; SEAL_BYTES],
 }
 
-fn mac(shared: &[u8; 32], digest: &[u8; 32], expiry: [u8; EXPIRY_BYTES]) -> Option<Hmac<Sha256>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(shared).ok()?;
-    mac.update(PURPOSE);
-    mac.update(&expiry);
-    mac.update(digest);
-    Some(mac)
+impl Given {
+    /// Reads a cookie; `None` if it is not one, or has expired.
+    fn read(value: &str, now: Timestamp) -> Option<Self> {
+        if value.len() != COOKIE_CHARS {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
+        let (expiry, rest) = bytes.split_first_chunk::<EXPIRY_BYTES>()?;
+        let seal = *rest.first_chunk::<SEAL_BYTES>()?;
+        let valid = now < Timestamp::from_millis(i64::from_be_bytes(*expiry));
+        valid.then_some(Self { expiry: *expiry, seal })
+    }
+
+    /// Returns the digest of the key that it stands for, if this server made it.
+    fn open(&self, shared: &[u8; 32]) -> Option<[u8; 32]> {
+        seal::open(shared, &[PURPOSE, &self.expiry], &self.seal)
+    }
 }
 
 #[cfg(test)]
@@ -145,13 +157,15 @@ mod tests {
     #[test]
     fn a_cookie_stands_for_its_key_until_it_expires() {
         let value = sign(&[7; 32], &[1; 32], NOW.plus(LIFETIME)).unwrap();
-        assert!(verify(&[7; 32], &[1; 32], &value, NOW));
-        assert!(!verify(&[7; 32], &[2; 32], &value, NOW), "another key");
-        assert!(!verify(&[8; 32], &[1; 32], &value, NOW), "another server");
-        assert!(!verify(&[7; 32], &[1; 32], &value, NOW.plus(LIFETIME)), "later");
+        let opened = |shared: u8, value: &str, now| Given::read(value, now)?.open(&[shared; 32]);
+        assert_eq!(opened(7, &value, NOW), Some([1; 32]));
+        assert_eq!(opened(8, &value, NOW), None, "another server");
+        assert!(Given::read(&value, NOW.plus(LIFETIME)).is_none(), "later");
         for end in 0..value.len() {
-            assert!(!verify(&[7; 32], &[1; 32], &value[..end], NOW), "{end}");
+            assert!(Given::read(&value[..end], NOW).is_none(), "{end}");
         }
+        let longer = format!("{value}AAAA");
+        assert!(Given::read(&longer, NOW).is_none());
     }
 
     #[test]
@@ -163,10 +177,10 @@ mod tests {
         let found = |host: &str| {
             let headers = headers(host, "a=b; rethread-8080=x; rethread=y;rethread-8080=z");
             let name = cookie_name(&headers);
-            cookies(&headers, &name).map(str::to_owned).collect::<Vec<_>>()
+            cookie(&headers, &name).map(str::to_owned)
         };
-        assert_eq!(found("localhost:8080"), ["x", "z"]);
-        assert_eq!(found("flows.example"), ["y"]);
-        assert!(found("localhost:1").is_empty());
+        assert_eq!(found("localhost:8080").as_deref(), Some("x"), "the first of two");
+        assert_eq!(found("flows.example").as_deref(), Some("y"));
+        assert_eq!(found("localhost:1"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Stream tokens: they let a browser's `EventSource`, which cannot set headers, read one thread.
 //!
-//! A token is stateless: an HMAC over the thread, the moment it expires and its holder, under a key
-//! that all replicas share. It also contains the thread's namespace, unless that is `default`,
+//! A token is stateless: a seal (`seal.rs`) of the thread, the moment it expires and its holder, under a
+//! key that all replicas share. It also contains the thread's namespace, unless that is `default`,
 //! since its bearer has no key that would give it. A token opens one thread's stream, for reading,
 //! and must never be logged. It is valid only as long as the API key, or the issuer's token, that
 //! it was asked for with.
@@ -10,21 +10,22 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 
+use super::seal::{self, SEAL_BYTES};
 use crate::model::{Namespace, ThreadId, Timestamp};
 
 /// The time that a token may be used to connect. An open stream lasts as long as the credential of
 /// the caller that asked for the token.
 pub(super) const LIFETIME: Duration = Duration::from_mins(1);
 /// Keeps these signatures apart from any other use of the key.
-const PURPOSE: &[u8] = b"rethread stream token v2\0";
+const PURPOSE: &[u8] = b"rethread stream token v3\0";
 /// The bytes of each of the two moments at the front of a token: its expiry, and the end of the
 /// streams that it has opened.
 const MOMENT_BYTES: usize = 8;
-/// The bytes of the HMAC-SHA256 after them.
-const SIGNATURE_BYTES: usize = 32;
+/// The bytes before the seal: the moments, and one that says whether there is a holder.
+const FRONT_BYTES: usize = 2 * MOMENT_BYTES + 1;
+/// Stands for the digest of a token without a holder. The byte in front of it tells it from a digest.
+const NOBODY: [u8; 32] = [0; 32];
 
 /// The validity of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +47,10 @@ pub(super) fn sign(
 ) -> Option<String> {
     let moments = [expires.millis(), ends.map_or(i64::MAX, Timestamp::millis)];
     let moments = moments.map(i64::to_be_bytes);
+    let (held, digest) = holder.map_or((0, &NOBODY), |digest| (1, digest));
     let mut token = moments.concat();
-    token.extend_from_slice(&mac(key, thread, moments, holder)?.finalize().into_bytes());
+    token.push(held);
+    token.extend_from_slice(&seal::seal(key, &text(thread, &token), digest)?);
     let namespace = thread.namespace();
     if !namespace.is_default() {
         token.extend_from_slice(namespace.as_str().as_bytes());
@@ -62,9 +65,14 @@ pub(super) struct Given {
     pub(super) thread: ThreadId,
     /// The validity of the token.
     pub(super) validity: Validity,
-    moments: [[u8; MOMENT_BYTES]; 2],
-    signature: [u8; SIGNATURE_BYTES],
+    /// The bytes before the seal: the moments, and whether there is a holder.
+    front: Vec<u8>,
+    held: bool,
+    seal: [u8; SEAL_BYTES],
 }
+
+/// The holder of a genuine token: the digest of an API key, if it was asked for with one.
+pub(super) type Holder = Option<[u8; 32]>;
 
 impl Given {
     /// Reads a token for the thread with this text; `None` if it is not a token, or has expired.
@@ -72,43 +80,33 @@ impl Given {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (expiry, rest) = bytes.split_first_chunk::<MOMENT_BYTES>()?;
         let (end, rest) = rest.split_first_chunk::<MOMENT_BYTES>()?;
-        let (signature, name) = rest.split_first_chunk::<SIGNATURE_BYTES>()?;
+        let ([held], rest) = rest.split_first_chunk::<1>()?;
+        let (seal, name) = rest.split_first_chunk::<SEAL_BYTES>()?;
         let namespace = match std::str::from_utf8(name).ok()? {
             "" => Namespace::default(),
             name => Namespace::parse(name).filter(|named| !named.is_default())?,
         };
         let thread = ThreadId::within(&namespace, id).ok()?;
-        let moments = [*expiry, *end];
-        let [expires, ends] = moments.map(i64::from_be_bytes);
+        let [expires, ends] = [*expiry, *end].map(i64::from_be_bytes);
         let validity = Validity {
             expires: Timestamp::from_millis(expires),
             ends: (ends != i64::MAX).then(|| Timestamp::from_millis(ends)),
         };
         let valid = now < validity.expires;
-        valid.then_some(Self { thread, validity, moments, signature: *signature })
+        let front = bytes.get(..FRONT_BYTES)?.to_vec();
+        valid.then_some(Self { thread, validity, front, held: *held == 1, seal: *seal })
     }
 
-    /// Returns whether this server signed it for that holder; compared in constant time.
-    pub(super) fn is_of(&self, key: &[u8; 32], holder: Option<&[u8; 32]>) -> bool {
-        let mac = mac(key, &self.thread, self.moments, holder);
-        mac.is_some_and(|mac| mac.verify_slice(&self.signature).is_ok())
+    /// Returns the holder, if this server made the token.
+    pub(super) fn open(&self, key: &[u8; 32]) -> Option<Holder> {
+        let digest = seal::open(key, &text(&self.thread, &self.front), &self.seal)?;
+        Some(self.held.then_some(digest))
     }
 }
 
-fn mac(
-    key: &[u8; 32],
-    thread: &ThreadId,
-    moments: [[u8; MOMENT_BYTES]; 2],
-    holder: Option<&[u8; 32]>,
-) -> Option<Hmac<Sha256>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-    mac.update(PURPOSE);
-    mac.update(&moments.concat());
-    // The length is the same in either case, so that no holder can be taken for a part of an id.
-    mac.update(&[u8::from(holder.is_some())]);
-    mac.update(holder.unwrap_or(&[0; 32]));
-    mac.update(thread.as_str().as_bytes());
-    Some(mac)
+/// Returns the text that is sealed with a digest. Its parts but the last have fixed lengths.
+fn text<'a>(thread: &'a ThreadId, front: &'a [u8]) -> [&'a [u8]; 3] {
+    [PURPOSE, front, thread.as_str().as_bytes()]
 }
 
 #[cfg(test)]
@@ -127,7 +125,7 @@ mod tests {
 
     fn opened(key: u8, id: &str, token: &str, now: Timestamp) -> Option<ThreadId> {
         let given = Given::read(id, token, now)?;
-        given.is_of(&[key; 32], None).then_some(given.thread)
+        given.open(&[key; 32])?.is_none().then_some(given.thread)
     }
 
     fn opens(key: u8, id: &str, token: &str, now: Timestamp) -> bool {
@@ -150,7 +148,7 @@ mod tests {
         let token = signed(&theirs);
         assert_eq!(opened(7, "t1", &token, NOW), Some(theirs));
         let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
-        let known = 2 * MOMENT_BYTES + SIGNATURE_BYTES;
+        let known = FRONT_BYTES + SEAL_BYTES;
         for name in ["", "default", "teal", "team2", "tea"] {
             let forged = [&bytes[..known], name.as_bytes()].concat();
             assert!(!opens(7, "t1", &URL_SAFE_NO_PAD.encode(forged), NOW), "{name}");
@@ -167,12 +165,16 @@ mod tests {
         let token = sign(&[7; 32], &thread("t1"), validity, Some(&[1; 32])).unwrap();
         let given = Given::read("t1", &token, NOW).unwrap();
         assert_eq!(given.validity, validity);
-        assert!(given.is_of(&[7; 32], Some(&[1; 32])));
-        assert!(!given.is_of(&[7; 32], Some(&[2; 32])));
-        assert!(!given.is_of(&[7; 32], None));
-        assert!(!given.is_of(&[8; 32], Some(&[1; 32])));
+        assert_eq!(given.open(&[7; 32]), Some(Some([1; 32])));
+        assert_eq!(given.open(&[8; 32]), None);
         let nobodys = signed(&thread("t1"));
-        assert!(!Given::read("t1", &nobodys, NOW).unwrap().is_of(&[7; 32], Some(&[0; 32])));
+        assert_eq!(Given::read("t1", &nobodys, NOW).unwrap().open(&[7; 32]), Some(None));
+        for token in [token, nobodys] {
+            let mut bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+            bytes[FRONT_BYTES - 1] ^= 1;
+            let given = Given::read("t1", &URL_SAFE_NO_PAD.encode(&bytes), NOW).unwrap();
+            assert_eq!(given.open(&[7; 32]), None, "whether there is a holder is sealed as well");
+        }
     }
 
     #[test]
