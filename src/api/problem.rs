@@ -63,6 +63,7 @@ kinds! {
     SEQ_OUT_OF_RANGE = BAD_REQUEST "seq_out_of_range" Validation false "The thread has no such event";
     HISTORY_TOO_LARGE = PAYLOAD_TOO_LARGE "history_too_large" Resource false "The history is too long to be forked";
     THREAD_CONFLICT = CONFLICT "thread_conflict" Conflict false "The thread id is in use";
+    THREAD_DELETING = CONFLICT "thread_deleting" Conflict true "The thread of this id is being removed";
     WRONG_STATE = CONFLICT "wrong_state" Conflict false "The thread's state does not allow this";
     NOTHING_TO_COMPENSATE = CONFLICT "nothing_to_compensate" Conflict false "Nothing is left to be compensated";
     COMPENSATION_UNDER_WAY = CONFLICT "compensation_under_way" Conflict false "The thread is being compensated";
@@ -207,6 +208,9 @@ impl From<RuntimeError> for Problem {
             RuntimeError::ThreadNotFound => Self::new(&THREAD_NOT_FOUND, detail),
             RuntimeError::WorkflowNotFound => Self::new(&WORKFLOW_NOT_FOUND, detail),
             RuntimeError::ThreadConflict => Self::new(&THREAD_CONFLICT, detail),
+            RuntimeError::ThreadDeleting { retry_after } => {
+                Self { retry_after: Some(retry_after), ..Self::new(&THREAD_DELETING, detail) }
+            }
             RuntimeError::IdempotencyMismatch => Self::new(&IDEMPOTENCY_MISMATCH, detail),
             RuntimeError::Refused { rejection, .. } => Self::new(refused(&rejection), detail),
             RuntimeError::NotificationNotFound => Self::new(&NOTIFICATION_NOT_FOUND, detail),
@@ -283,6 +287,7 @@ mod tests {
             (RuntimeError::ThreadNotFound, 404, "thread_not_found"),
             (RuntimeError::WorkflowNotFound, 404, "workflow_not_found"),
             (RuntimeError::ThreadConflict, 409, "thread_conflict"),
+            (RuntimeError::ThreadDeleting { retry_after: wait }, 409, "thread_deleting"),
             (RuntimeError::IdempotencyMismatch, 422, "idempotency_mismatch"),
             (refused(Rejection::WrongState(ThreadStatus::Running)), 409, "wrong_state"),
             (refused(Rejection::NotAnApprover("x".to_owned())), 403, "not_an_approver"),
@@ -301,7 +306,7 @@ mod tests {
             (RuntimeError::Internal, 500, "internal"),
         ];
         for (error, status, code) in table {
-            let waits = matches!(status, 429 | 503);
+            let waits = matches!(status, 429 | 503) || code == "thread_deleting";
             let problem = Problem::from(error);
             assert_eq!((problem.kind.status.as_u16(), problem.kind.code), (status, code));
             let response = problem.into_response();

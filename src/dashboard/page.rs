@@ -67,6 +67,7 @@ pub(super) fn failed(error: &RuntimeError) -> Response {
         | RuntimeError::TooManyNotifications { .. }
         | RuntimeError::AddressNotAllowed(_)
         | RuntimeError::ThreadConflict
+        | RuntimeError::ThreadDeleting { .. }
         | RuntimeError::IdempotencyMismatch
         | RuntimeError::Refused { .. }
         | RuntimeError::TooLarge { .. }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use self::history::{Begun, History};
 use super::existing;
-use super::invoke::{Made, enqueue, generated, has_room, other_start};
+use super::invoke::{DELETED_RETRY, Made, enqueue, generated, has_room, other_start};
 use super::patience::{patiently, persistently};
 use super::request_hash::hash;
 use super::workflows::check_input;
@@ -166,8 +166,8 @@ async fn make(
 /// Answers when somebody else made a thread of that id meanwhile.
 async fn exists(core: &Core, thread: &ThreadId, request: &str) -> Result<Invoked, RuntimeError> {
     let row = persistently(core, || async { Ok(core.store().thread(thread).await?) }).await?;
-    // Deleted in between, or never written: the client may try again.
-    let row = row.ok_or(RuntimeError::Unavailable { retry_after: RETRY_AFTER })?;
+    // A thread that was deleted takes its id until all of it is removed.
+    let row = row.ok_or(RuntimeError::ThreadDeleting { retry_after: DELETED_RETRY })?;
     same(core, row, request).await
 }
 

@@ -23,6 +23,12 @@ use crate::runtime::types::{Invoke, RuntimeError};
 use crate::runtime::write::writer::Committed;
 use crate::store::{Disposition, IdempotencyKey, Side, Start, Write, WriteOutcome};
 
+/// The number of tries to start a thread whose id is taken while no thread of it is found. The second
+/// fails like that only where a deleted thread is being removed in parts.
+const START_TRIES: u32 = 2;
+/// The wait that a client is told while a deleted thread is removed: most take some seconds.
+pub(in crate::runtime) const DELETED_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// The interval of checks whether a start of the same thread has become durable.
 const OTHER_START_CHECK: std::time::Duration = std::time::Duration::from_millis(5);
 
@@ -54,32 +60,37 @@ async fn accept(core: &Arc<Core>, mut invoke: Invoke) -> Result<Invoked, Runtime
     };
     // Read before the thread runs, so that its own duration does not count.
     let estimated_duration = core.estimate(&invoke.namespace, &source.plan.name).await;
-    let (thread, made) = create(core, &invoke, &source, (input, &fingerprint)).await?;
-    match made {
-        Made::Started { status, last_seq } => Ok(Invoked {
-            estimated_duration,
-            thread_id: thread,
-            status,
-            created: true,
-            resumed: false,
-            replayed: false,
-            last_seq,
-        }),
-        Made::ThreadExists => {
-            match existing::existing(core, &thread, &invoke, Some(&fingerprint.thread_hash)).await {
-                // Deleted meanwhile, or never written: the client may try again.
-                Err(RuntimeError::ThreadNotFound) => {
-                    Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER })
+    for _ in 0..START_TRIES {
+        let (thread, made) = create(core, &invoke, &source, (input.clone(), &fingerprint)).await?;
+        match made {
+            Made::Started { status, last_seq } => {
+                return Ok(Invoked {
+                    estimated_duration,
+                    thread_id: thread,
+                    status,
+                    created: true,
+                    resumed: false,
+                    replayed: false,
+                    last_seq,
+                });
+            }
+            Made::ThreadExists => {
+                match existing::existing(core, &thread, &invoke, Some(&fingerprint.thread_hash))
+                    .await
+                {
+                    // It was removed meanwhile, or its other start failed, or it is being removed.
+                    Err(RuntimeError::ThreadNotFound) => {}
+                    answer => return answer,
                 }
-                answer => answer,
+            }
+            Made::KeyExists => {
+                let key = invoke.idempotency_key.as_deref().unwrap_or_default();
+                let key = IdempotencyKey::scoped(&invoke.namespace, key);
+                return existing::replay(core, &key, fingerprint.key_hash.as_ref()).await;
             }
         }
-        Made::KeyExists => {
-            let key = invoke.idempotency_key.as_deref().unwrap_or_default();
-            let key = IdempotencyKey::scoped(&invoke.namespace, key);
-            existing::replay(core, &key, fingerprint.key_hash.as_ref()).await
-        }
     }
+    Err(RuntimeError::ThreadDeleting { retry_after: DELETED_RETRY })
 }
 
 /// The hashes that tell a repeat from a conflict.

@@ -29,6 +29,14 @@ pub enum RuntimeError {
     /// The thread id is used by another workflow or input.
     #[error("this thread id belongs to another workflow or input")]
     ThreadConflict,
+    /// The thread of that id was deleted, and is not removed yet.
+    #[error(
+        "a thread of this id was deleted and is still being removed: try again, or take another id"
+    )]
+    ThreadDeleting {
+        /// The time to wait before another try.
+        retry_after: Duration,
+    },
     /// The idempotency key was used with another body.
     #[error("this idempotency key was used with another request")]
     IdempotencyMismatch,

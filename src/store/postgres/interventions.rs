@@ -1,9 +1,10 @@
-//! The index of interventions.
+//! The index of interventions, without those of threads that are marked as deleted.
 
 use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder};
 
 use crate::model::Namespace;
+use crate::store::archive::DELETED;
 use crate::store::history_rows::{INTERVENTION_COLUMNS, RawIntervention, intervention_counts};
 use crate::store::rows::row_limit;
 use crate::store::{
@@ -15,8 +16,11 @@ use super::fault::answer;
 
 const INTERVENTION_COUNTS: &str = "
 SELECT (SELECT count(*) FROM @interventions
-        WHERE left(thread_id, strpos(thread_id, '/')) = $1 AND resolved_at IS NULL),
-    (SELECT count(*) FROM @interventions WHERE left(thread_id, strpos(thread_id, '/')) = $1)";
+        WHERE left(thread_id, strpos(thread_id, '/')) = $1 AND resolved_at IS NULL
+            AND thread_id NOT IN (SELECT thread_id FROM @threads WHERE owner = -3)),
+    (SELECT count(*) FROM @interventions
+        WHERE left(thread_id, strpos(thread_id, '/')) = $1
+            AND thread_id NOT IN (SELECT thread_id FROM @threads WHERE owner = -3))";
 
 #[async_trait]
 impl Interventions for PostgresStore {
@@ -25,7 +29,10 @@ impl Interventions for PostgresStore {
         if id.contains('\0') {
             return Ok(None);
         }
-        let sql = format!("SELECT {INTERVENTION_COLUMNS} FROM @interventions WHERE id = $1");
+        let sql = format!(
+            "SELECT {INTERVENTION_COLUMNS} FROM @interventions
+             WHERE id = $1 AND thread_id NOT IN (SELECT thread_id FROM @threads WHERE owner = -3)"
+        );
         let query = sqlx::query_as(self.sql(&sql)).bind(id);
         let row: Option<RawIntervention> =
             answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
@@ -42,6 +49,9 @@ impl Interventions for PostgresStore {
         let mut list = QueryBuilder::<Postgres>::new(start);
         list.push("left(thread_id, strpos(thread_id, '/')) = ");
         list.push_bind(filter.namespace.prefix());
+        list.push(format!(
+            " AND thread_id NOT IN (SELECT thread_id FROM {table}.threads WHERE owner = {DELETED})"
+        ));
         if let Some(open) = filter.open {
             list.push(if open {
                 " AND resolved_at IS NULL"

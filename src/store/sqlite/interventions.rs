@@ -1,4 +1,4 @@
-//! The index of interventions.
+//! The index of interventions, without those of threads that are marked as deleted.
 
 use async_trait::async_trait;
 use sqlx::{QueryBuilder, Sqlite};
@@ -13,15 +13,23 @@ use crate::store::{
 use super::SqliteStore;
 use super::fault::fault;
 
+/// Tells whether an intervention's thread is not marked as deleted. `owner <> 0` is the condition of the
+/// index of owners, which is used with it alone.
+const IS_THERE: &str =
+    "thread_id NOT IN (SELECT thread_id FROM threads WHERE owner = -3 AND owner <> 0)";
 const INTERVENTION_COUNTS: &str = "
 SELECT (SELECT count(*) FROM interventions
-        WHERE substr(thread_id, 1, instr(thread_id, '/')) = ?1 AND resolved_at IS NULL),
-    (SELECT count(*) FROM interventions WHERE substr(thread_id, 1, instr(thread_id, '/')) = ?1)";
+        WHERE substr(thread_id, 1, instr(thread_id, '/')) = ?1 AND resolved_at IS NULL
+            AND thread_id NOT IN (SELECT thread_id FROM threads WHERE owner = -3 AND owner <> 0)),
+    (SELECT count(*) FROM interventions
+        WHERE substr(thread_id, 1, instr(thread_id, '/')) = ?1
+            AND thread_id NOT IN (SELECT thread_id FROM threads WHERE owner = -3 AND owner <> 0))";
 
 #[async_trait]
 impl Interventions for SqliteStore {
     async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
-        let sql = format!("SELECT {INTERVENTION_COLUMNS} FROM interventions WHERE id = ?");
+        let sql =
+            format!("SELECT {INTERVENTION_COLUMNS} FROM interventions WHERE id = ? AND {IS_THERE}");
         let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id);
         let row: Option<RawIntervention> =
             query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
@@ -37,6 +45,7 @@ impl Interventions for SqliteStore {
         let mut list = QueryBuilder::<Sqlite>::new(start);
         list.push("substr(thread_id, 1, instr(thread_id, '/')) = ");
         list.push_bind(filter.namespace.prefix());
+        list.push(format!(" AND {IS_THERE}"));
         if let Some(open) = filter.open {
             list.push(if open {
                 " AND resolved_at IS NULL"

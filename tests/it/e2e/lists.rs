@@ -1,6 +1,7 @@
 //! What is stored, listed, paged, deleted and reported, the same on every store.
 
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use super::support::flows::{hanging, workflow};
 use super::support::{Home, Recorder, on_stores};
@@ -114,6 +115,27 @@ async fn a_thread_is_deleted_once_it_has_ended(home: Home) {
     // The id is free again.
     client.post("/invoke/async", &body).await.expect(202);
     client.completed("t1").await;
+}
+
+#[tokio::test]
+async fn the_id_of_a_thread_that_is_still_being_removed_is_said_to_be() {
+    let home = Home::postgres().await;
+    let server = home.start().await;
+    let client = server.client();
+    let body = json!({ "workflow": workflow("w"), "input": { "x": 1 }, "threadId": "t1" });
+    client.post("/invoke/async", &body).await.expect(202);
+    client.completed("t1").await;
+    // As a large thread is marked; nobody removes a row that somebody has locked.
+    let mut database = sqlx::PgConnection::connect(&home.url).await.unwrap();
+    let mark = "UPDATE rethread.threads SET owner = -3 WHERE thread_id = 't1'";
+    sqlx::raw_sql(mark).execute(&mut database).await.unwrap();
+    let hold = "BEGIN; SELECT FROM rethread.threads WHERE thread_id = 't1' FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut database).await.unwrap();
+    let refused = client.post("/invoke/async", &body).await.expect(409);
+    assert_eq!(refused.json()["code"], "thread_deleting");
+    assert_eq!(refused.json()["recoverable"], true);
+    assert_eq!(refused.header("retry-after"), "5");
+    client.get("/status/t1").await.expect(404);
 }
 
 async fn checkpoints_and_events_are_paged(home: Home) {

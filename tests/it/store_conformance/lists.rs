@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use rethread::model::{Json, Namespace, ThreadStatus, Timestamp};
-use rethread::store::{Append, Disposition, Message, Posted, Records, Start, ThreadFilter};
+use rethread::store::{
+    Append, Disposition, InterventionCounts, InterventionFilter, Message, Posted, Records, Start,
+    ThreadFilter,
+};
 
 use super::{listed, post, register, texts, write};
 use crate::support::beds::Bed;
 use crate::support::writes::{
-    ASLEEP, AT, DUE, FUTURE, append, appends, end, id, keyed, records, release, start, summary,
+    ASLEEP, AT, DUE, FUTURE, append, appends, end, id, indexes, intervention, keyed, records,
+    release, start, summary,
 };
 
 pub(super) async fn threads_are_listed_newest_first_by_filter_and_page(bed: Bed) {
@@ -89,8 +93,12 @@ pub(super) async fn a_large_thread_is_shown_to_nobody_before_it_is_gone(bed: Bed
         bed.store.write(me, &appends([large])).await.unwrap();
     }
     post(&bed, "named", "m").await;
-    let ends = ["named", "old"].map(|name| end(name, 1, 4, ThreadStatus::Failed));
+    let ends = ["named", "old"].map(|name| Append {
+        sides: indexes([intervention(name, &format!("{name}:1"), 1)]),
+        ..end(name, 1, 4, ThreadStatus::Failed)
+    });
     bed.store.write(me, &appends(ends)).await.unwrap();
+    assert_eq!(bed.store.intervention_counts(&Namespace::default()).await.unwrap().open, 2);
     assert_eq!(bed.store.delete(&id("named"), Some(5)).await, Ok(true));
     assert_eq!(bed.store.delete(&id("named"), None).await, Ok(false));
     let after = AT.plus(Duration::from_millis(1));
@@ -106,7 +114,12 @@ pub(super) async fn a_large_thread_is_shown_to_nobody_before_it_is_gone(bed: Bed
         assert_eq!(bed.store.post(&id(name), &message).await, Ok(Posted::NoThread));
         let key = bed.store.by_idempotency_key(&format!("key-{name}")).await;
         assert_eq!(key, Ok(None));
+        assert_eq!(bed.store.intervention(&format!("{name}:1")).await, Ok(None));
     }
+    let asked = bed.store.interventions(&InterventionFilter::default(), 9).await;
+    assert_eq!(asked, Ok(vec![]));
+    let counts = bed.store.intervention_counts(&Namespace::default()).await.unwrap();
+    assert_eq!(counts, InterventionCounts { open: 0, resolved: 0 });
     assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
     bed.store.sweep().await.unwrap();
     // Nothing of the old thread is left to meet the new one.
