@@ -253,11 +253,12 @@ impl Plan {
     }
 
     /// The variables its steps give their programs by name, each with its place
-    /// (`/steps/2/with/env/NAME` below that of the workflow), for the caller to hold against the policy.
-    pub fn variables(&self, at: &Pointer) -> impl Iterator<Item = (Pointer, &str)> {
+    /// (`/steps/2/with/env/NAME` below that of the workflow) and its program, for the caller to hold
+    /// against the policy.
+    pub fn variables(&self, at: &Pointer) -> impl Iterator<Item = (Pointer, &str, &str)> {
         self.started(at).flat_map(|started| {
-            let env = started.with.key("env");
-            started.variables.iter().map(move |name| (env.key(name), name.as_str()))
+            let (env, program) = (started.with.key("env"), started.program);
+            started.variables.iter().map(move |name| (env.key(name), program, name.as_str()))
         })
     }
 

@@ -3,246 +3,34 @@
 //! An allow-list of programs is worth nothing if a variable turns an allowed one into any other:
 //! by loading a library or a module, by naming a file of start-up commands or a helper that is
 //! run. Any ordinary name is allowed but for those; the table holds what `sudo` takes away, and
-//! what the usual interpreters, build tools, pagers and clients read in the same way. An operator
-//! widens it (`RETHREAD_EXEC_ENV`).
+//! what the usual interpreters, build tools, pagers and clients read in the same way.
+//!
+//! No table knows every program. But programs name their variables after themselves, so of names that
+//! begin like the program itself only those are allowed whose ending says that they hold data. An
+//! operator widens all this (`RETHREAD_EXEC_ENV`).
 
-/// Names that are refused; `*` at the end stands for any rest, at the front for any beginning.
-const REFUSED: &[&str] = &[
-    // Names that programs of any kind give to such settings.
-    "*_ARGS",
-    "*_CMD",
-    "*JAVACMD",
-    "*_COMMAND",
-    "*_CONFIG",
-    "*_CONFIG_FILE",
-    "*_HELPER",
-    "*_HOME",
-    "*_LIB",
-    "*_LIBS",
-    "*_OPTIONS",
-    "*_OPTS",
-    "*_PATH",
-    "*RCPATH",
-    "*_PLUGIN",
-    "*_PLUGINS",
-    "*_PRELOAD",
-    "*_PROGRAM",
-    "*_PROVIDER",
-    "*_PYTHON",
-    "*_SHELL",
-    "*_WRAPPER",
-    // Where traffic goes, with whatever credentials the program has.
-    "*_PROXY",
-    "*_proxy",
-    "CLOUDSDK_*",
-    "BOTO_*",
-    "HGMERGE",
-    "HGEDITOR",
-    "APT_*",
-    "VALGRIND_*",
-    "SSH_*",
-    // The linker and the C library.
-    "LD_*",
-    "_RLD*",
-    "LDR_*",
-    "DYLD_*",
-    "LIBPATH",
-    "SHLIB_PATH",
-    "AUTHSTATE",
-    "GCONV_PATH",
-    "GETCONF_DIR",
-    "GLIBC_TUNABLES",
-    "LOCPATH",
-    "NLSPATH",
-    "PATH_LOCALE",
-    "NIS_PATH",
-    "MALLOC_*",
-    "MIMALLOC_*",
-    "HOSTALIASES",
-    "LOCALDOMAIN",
-    "RES_OPTIONS",
-    "RESOLV_*",
-    "TZDIR",
-    "ASAN_*",
-    "LSAN_*",
-    "MSAN_*",
-    "TSAN_*",
-    "UBSAN_*",
-    // Where programs and their settings are found.
-    "PATH",
-    "HOME",
-    "SHELL",
-    "XDG_*",
-    "TERMINFO*",
-    "TERMPATH",
-    "TERMCAP",
-    "INPUTRC",
-    // Shells.
-    "BASH*",
-    "ENV",
-    "SHELLOPTS",
-    "PS0",
-    "PS1",
-    "PS2",
-    "PS4",
-    "IFS",
-    "CDPATH",
-    "GLOBIGNORE",
-    "PROMPT_COMMAND",
-    "FPATH",
-    "FCEDIT",
-    "NULLCMD",
-    "READNULLCMD",
-    "ZDOTDIR",
-    "TMPPREFIX",
-    "ZSH_*",
-    // Interpreters and run-times.
-    "PYTHON*",
-    "PERL*",
-    "RUBY*",
-    "GEM_*",
-    "BUNDLE_*",
-    "NODE_*",
-    "NODENV_*",
-    "DENO_*",
-    "BUN_*",
-    "PHPRC",
-    "PHP_*",
-    "COMPOSER_*",
-    "LUA_*",
-    "TCL*",
-    "TK_LIBRARY",
-    "R_*",
-    "RSCRIPT_*",
-    "JULIA_*",
-    "GUILE_*",
-    "ERL_*",
-    "ERLANG_*",
-    "ELIXIR_*",
-    "MIX_*",
-    "GHC*",
-    "OCAML*",
-    "CAML_*",
-    "AWKPATH",
-    "AWKLIBPATH",
-    "JAVA_*",
-    "_JAVA_*",
-    "JDK_*",
-    "JRE_*",
-    "CLASSPATH",
-    "DOTNET_*",
-    "COMPLUS_*",
-    "COMPlus_*",
-    "CORECLR_*",
-    "COR_*",
-    "MONO_*",
-    "POWERSHELL_*",
-    "PSMODULEPATH",
-    "PSModulePath",
-    "VIRTUAL_ENV",
-    "PIP_*",
-    "UV_*",
-    "CONDA_*",
-    "LISP_*",
-    "SBCL_*",
-    "OCTAVE_*",
-    // Build tools.
-    "MAKE*",
-    "MFLAGS",
-    "GNUMAKEFLAGS",
-    "CMAKE_*",
-    "NINJA_*",
-    "PKG_CONFIG*",
-    "GCC_*",
-    "COMPILER_PATH",
-    "LIBRARY_PATH",
-    "CPATH",
-    "CARGO*",
-    "RUST*",
-    "GOFLAGS",
-    "GOROOT",
-    "GOPATH",
-    "GOENV",
-    "GOBIN",
-    "GOAUTH",
-    "GOCACHEPROG",
-    "GOTOOLCHAIN",
-    "GOPACKAGESDRIVER",
-    "NPM_*",
-    "npm_*",
-    "YARN_*",
-    "PNPM_*",
-    "COREPACK_*",
-    "MAVEN_*",
-    "MVN_*",
-    "GRADLE_*",
-    "ANT_*",
-    "SBT_*",
-    // Editors, pagers and whatever else is run by name.
-    "EDITOR",
-    "VISUAL",
-    "*_EDITOR",
-    "PAGER",
-    "*PAGER",
-    "BROWSER",
-    "LESS*",
-    "MORE",
-    "MANOPT",
-    "GIT_*",
-    "SVN_SSH",
-    "CVS_RSH",
-    "RSYNC_*",
-    "*ASKPASS",
-    "SSH_AUTH_SOCK",
-    "TAR_OPTIONS",
-    "ZIPOPT",
-    "EXINIT",
-    "VIM*",
-    "GVIMINIT",
-    "EMACS*",
-    "SCREENRC",
-    "SYSSCREENRC",
-    // Clients whose settings name commands to run or files to write.
-    "CURL_HOME",
-    "WGETRC",
-    "SYSTEM_WGETRC",
-    "PSQL*",
-    "PGSYSCONFDIR",
-    "PGSERVICEFILE",
-    "MYSQL_*",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "KUBECONFIG",
-    "KUBE_*",
-    "DOCKER_*",
-    "HELM_*",
-    "TF_*",
-    "TERRAFORM_*",
-    "ANSIBLE_*",
-    "GNUPGHOME",
-    "ODBCINI",
-    "ODBCSYSINI",
-    "KRB5*",
-    "SASL_*",
-    // Libraries that load plug-ins or write what they know.
-    "OPENSSL_*",
-    "SSLKEYLOGFILE",
-    "GTK_*",
-    "GIO_*",
-    "GST_*",
-    "GDK_*",
-    "QT_*",
-    "QML*",
-    "MAGICK_*",
-    "GS_*",
-    "GDAL_*",
-    "VK_*",
-    "OCL_*",
-    "LIBGL_*",
-    "XLOCALEDIR",
-    "P11_*",
-    "DBUS_*",
+mod refused;
+
+use refused::REFUSED;
+
+/// Endings of variables that hold data, also if they begin with the name of their program.
+const DATA: &[&str] = &[
+    "_ID",
+    "_KEY",
+    "_NAME",
+    "_PASSPHRASE",
+    "_PASSWORD",
+    "_REGION",
+    "_REPO",
+    "_SECRET",
+    "_TOKEN",
+    "_USER",
+    "_USERNAME",
+    "_VERSION",
 ];
+/// The shortest name of a program after which its variables need no `_`, in characters: any word may begin
+/// with a shorter one (`go`, `goal`).
+const LONG_NAME: usize = 4;
 
 /// Variables of the language, whose values may name files: only plain words are passed on.
 const PLAIN: &[&str] = &["LANG", "LANGUAGE", "LC_*", "LINGUAS", "TERM", "COLORTERM"];
@@ -268,8 +56,8 @@ impl VariablePolicy {
         }
     }
 
-    /// Why a variable of that name is not passed on; `None` if it is.
-    pub fn refusal(&self, name: &str) -> Option<String> {
+    /// Why a variable of that name is not passed on to that program; `None` if it is.
+    pub fn refusal(&self, program: &str, name: &str) -> Option<String> {
         if self.allowed.iter().any(|pattern| matches(pattern, name)) {
             return None;
         }
@@ -277,6 +65,12 @@ impl VariablePolicy {
             return Some(format!(
                 "{name} can make a program run other code; the operator allows it with \
                  RETHREAD_EXEC_ENV"
+            ));
+        }
+        if is_own(program, name) && !DATA.iter().any(|ending| name.ends_with(ending)) {
+            return Some(format!(
+                "{name} is a setting of {program} itself, which can make it run other code; the \
+                 operator allows it with RETHREAD_EXEC_ENV"
             ));
         }
         let mut letters = name.chars();
@@ -304,6 +98,20 @@ impl VariablePolicy {
         // How shells pass functions on.
         value.starts_with("()").then(|| format!("the value of {name} is a function of a shell"))
     }
+}
+
+/// Whether a variable's name begins with that of a program, without the program's folder and version.
+/// A program with an ending (`report.sh`) is a script, whose writer knows what its variables do.
+fn is_own(program: &str, name: &str) -> bool {
+    let file = program.rsplit('/').next().unwrap_or_default();
+    let stem = file.trim_end_matches(|c: char| c.is_ascii_digit() || ".-_".contains(c));
+    if stem.is_empty() || stem.contains('.') {
+        return false;
+    }
+    let stem = stem.replace('-', "_").to_ascii_uppercase();
+    let name = name.to_ascii_uppercase();
+    let rest = name.strip_prefix(&stem);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_') || stem.len() >= LONG_NAME)
 }
 
 /// Whether a name is the pattern, or begins (or ends) as it does up to its `*`.
@@ -373,16 +181,74 @@ mod tests {
             "R_PROFILE",
             "PHP_INI_SCAN_DIR",
         ] {
-            assert!(policy.refusal(name).is_some(), "{name}");
+            assert!(policy.refusal("env", name).is_some(), "{name}");
         }
-        for name in
-            ["MINE", "GREETING", "LANG", "LC_ALL", "TZ", "_x1", "API_URL", "GOAL", "REPO", "TMPDIR"]
-        {
-            assert_eq!(policy.refusal(name), None, "{name}");
+        for name in [
+            "MINE", "GREETING", "LANG", "LC_ALL", "TZ", "_x1", "API_URL", "FLAGS", "GOAL", "REPO",
+            "TMPDIR",
+        ] {
+            assert_eq!(policy.refusal("env", name), None, "{name}");
         }
         for name in ["", "1A", "a-b", "a.b", "a b", "{input.name}", "ÄPFEL"] {
-            assert!(policy.refusal(name).is_some(), "{name}");
+            assert!(policy.refusal("env", name).is_some(), "{name}");
         }
+    }
+
+    #[test]
+    fn settings_of_clients_that_run_others_are_refused_for_any_program() {
+        let policy = VariablePolicy::default();
+        for name in [
+            "BORG_PASSCOMMAND",
+            "BORG_RSH",
+            "GH_BROWSER",
+            "KUBECTL_EXTERNAL_DIFF",
+            "AZURE_EXTENSION_DIR",
+            "LIBMYSQL_PLUGIN_DIR",
+            "NMAPDIR",
+            "shell_escape",
+            "shell_escape_commands",
+            "JUPYTER_CONFIG_DIR",
+            "IPYTHONDIR",
+            "MAILRC",
+            "MAILCAPS",
+            "CC",
+            "LD",
+            "CGO_LDFLAGS",
+            "MAKEFLAGS",
+            "GOFLAGS",
+        ] {
+            assert!(policy.refusal("env", name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn of_names_that_begin_like_the_program_only_those_of_data_are_passed_on() {
+        let policy = VariablePolicy::default();
+        for (program, name) in [
+            ("frob", "FROB_HOOK"),
+            ("/usr/bin/frob-2.1", "FROB_HOOK"),
+            ("frob", "frob_hook"),
+            ("frob", "FROBDIR"),
+            ("frob", "FROB"),
+            ("my-tool3", "MY_TOOL_BACKEND"),
+            ("gh", "GH_HOST"),
+        ] {
+            let refusal = policy.refusal(program, name).unwrap_or_default();
+            assert!(refusal.contains("a setting of"), "{program} {name}: {refusal}");
+        }
+        for (program, name) in [
+            ("gh", "GH_TOKEN"),
+            ("borg", "BORG_PASSPHRASE"),
+            ("go", "GOAL"),
+            ("other", "FROB_HOOK"),
+            ("./report.sh", "REPORT_DATE"),
+            ("", "FROB_HOOK"),
+            ("7", "FROB_HOOK"),
+        ] {
+            assert_eq!(policy.refusal(program, name), None, "{program} {name}");
+        }
+        let widened = VariablePolicy::widened(vec!["FROB_*".to_owned()]).unwrap();
+        assert_eq!(widened.refusal("frob", "FROB_HOOK"), None);
     }
 
     #[test]
@@ -409,10 +275,10 @@ mod tests {
         let entries = ["HOME", "GIT_AUTHOR_*", "my-name"].map(str::to_owned).to_vec();
         let policy = VariablePolicy::widened(entries).unwrap();
         for name in ["HOME", "GIT_AUTHOR_NAME", "my-name"] {
-            assert_eq!(policy.refusal(name), None, "{name}");
+            assert_eq!(policy.refusal("env", name), None, "{name}");
         }
         for name in ["HOMER_", "GIT_SSH_COMMAND", "your-name", "PATH"] {
-            assert_eq!(policy.refusal(name).is_some(), name != "HOMER_", "{name}");
+            assert_eq!(policy.refusal("env", name).is_some(), name != "HOMER_", "{name}");
         }
         for bad in ["*", "A=B", "*_X", "A*B"] {
             assert!(VariablePolicy::widened(vec![bad.to_owned()]).is_err(), "{bad}");

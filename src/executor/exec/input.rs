@@ -31,13 +31,16 @@ impl Input {
     /// Reads an attempt's `with`. Where text is expected, strings are taken as they are and other
     /// values as compact JSON; a `null` in `env` is left out, and a `null` for `stdin` or `cwd`
     /// means none.
-    pub(super) fn read(with: &Json, policy: &VariablePolicy) -> Result<Self, Failure> {
+    pub(super) fn read(
+        with: &Json,
+        (program, policy): (&str, &VariablePolicy),
+    ) -> Result<Self, Failure> {
         let with = Node::parse(with).map_err(invalid)?;
         let given = |name: &str| with.get(name).filter(|value| **value != Node::Null);
         Ok(Self {
             args: args(given("args"))?,
             stdin: given("stdin").map(|value| text_of(value).into_owned().into_bytes()),
-            env: env(given("env"), policy)?,
+            env: env(given("env"), (program, policy))?,
             cwd: cwd(given("cwd"))?,
             parse: parse(given("parse"))?,
         })
@@ -54,27 +57,30 @@ fn args(node: Option<&Node>) -> Result<Vec<String>, Failure> {
     items.iter().map(argument).collect()
 }
 
-fn env(node: Option<&Node>, policy: &VariablePolicy) -> Result<Vec<(String, String)>, Failure> {
+fn env(
+    node: Option<&Node>,
+    rule: (&str, &VariablePolicy),
+) -> Result<Vec<(String, String)>, Failure> {
     let members = match node {
         None => return Ok(Vec::new()),
         Some(Node::Object(members)) => members,
         Some(other) => return Err(invalid(format!("env is {}, not an object", other.type_name()))),
     };
     let given = members.iter().filter(|(_, value)| *value != Node::Null);
-    given.map(|(name, value)| variable(name, value, policy)).collect()
+    given.map(|(name, value)| variable(name, value, rule)).collect()
 }
 
 /// Checks a variable, here as well as at the door: all of `env` may have been a template.
 fn variable(
     name: &str,
     value: &Node,
-    policy: &VariablePolicy,
+    (program, policy): (&str, &VariablePolicy),
 ) -> Result<(String, String), Failure> {
     if name.is_empty() || name.contains(['=', '\0']) {
         return Err(invalid(format!("env: {name:?} is not the name of a variable")));
     }
     let value = without_nul("env", text_of(value).into_owned())?;
-    match policy.refusal(name).or_else(|| policy.value_refusal(name, &value)) {
+    match policy.refusal(program, name).or_else(|| policy.value_refusal(name, &value)) {
         Some(refusal) => Err(invalid(format!("env: {refusal}"))),
         None => Ok((name.to_owned(), value)),
     }
@@ -110,7 +116,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Input, Failure> {
-        Input::read(&Json::parse(text).map_err(invalid)?, &VariablePolicy::default())
+        Input::read(&Json::parse(text).map_err(invalid)?, ("cat", &VariablePolicy::default()))
     }
 
     #[test]

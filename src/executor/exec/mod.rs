@@ -94,7 +94,7 @@ impl ExecExecutor {
             return Err(Failure::permanent(codes::INTERNAL, Category::Internal, message));
         };
         let program = Program::find(name, &self.settings)?;
-        let input = Input::read(&attempt.with, &self.settings.exec_env)?;
+        let input = Input::read(&attempt.with, (name, &self.settings.exec_env))?;
         let limit = self.settings.max_output_bytes;
         let folder = self.folder(&input)?;
         let started = match &self.settings.program_supervisor {

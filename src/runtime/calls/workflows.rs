@@ -104,8 +104,8 @@ fn allowed(core: &Core, plan: &Plan, at: &Pointer) -> Result<(), RuntimeError> {
     if !faults.is_empty() {
         return Err(RuntimeError::ExecNotAllowed(faults.into_vec()));
     }
-    for (place, name) in plan.variables(at) {
-        if let Some(detail) = core.parts.settings.exec_env.refusal(name) {
+    for (place, program, name) in plan.variables(at) {
+        if let Some(detail) = core.parts.settings.exec_env.refusal(program, name) {
             faults.add(&place, detail);
         }
     }
