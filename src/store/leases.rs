@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Epoch, Incarnation, Seq, ThreadId, Timestamp};
+use crate::model::{Epoch, Incarnation, Namespace, Seq, ThreadId, Timestamp};
 
 use super::StoreError;
 
@@ -77,7 +77,15 @@ pub trait Leases: Send + Sync {
     /// `epoch + 1`. Lost ones also get `claims + 1` in the same statement, so that a loss counts
     /// even if it kills the replica that claims. An incarnation whose lease has expired gets
     /// nothing; a live one loses nothing.
-    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError>;
+    ///
+    /// Threads of the namespaces in `except`, lost ones too, are left where they are. The store
+    /// passes over all of them that are due, so such a claim costs more the more there are.
+    async fn claim(
+        &self,
+        me: Incarnation,
+        limit: usize,
+        except: &[Namespace],
+    ) -> Result<Vec<Claimed>, StoreError>;
 
     /// The threads that `me` drives, with those of a claim whose answer was lost. `previous_owner`
     /// is 0; `mail` may be 1 where the number is unknown.

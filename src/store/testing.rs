@@ -35,7 +35,7 @@ macro_rules! delegate {
         register(name: &str, ttl: Duration) -> Incarnation;
         renew(me: Incarnation, ttl: Duration) -> bool;
         retire(me: Incarnation) -> ();
-        claim(me: Incarnation, limit: usize) -> Vec<Claimed>;
+        claim(me: Incarnation, limit: usize, except: &[Namespace]) -> Vec<Claimed>;
         owned(me: Incarnation) -> Vec<Claimed>;
         next_wake() -> Option<Timestamp>;
         queued(limit: usize) -> usize;

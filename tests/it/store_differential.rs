@@ -187,7 +187,7 @@ impl Player {
     async fn claim_all(&self, me: i64, limit: usize) -> String {
         let mut claimed = Vec::new();
         loop {
-            let more = self.bed.store.claim(me, limit).await.unwrap();
+            let more = self.bed.store.claim(me, limit, &[]).await.unwrap();
             assert!(more.len() <= limit);
             if more.is_empty() {
                 break;

@@ -79,7 +79,7 @@ async fn a_store_works_through_a_pooler_s_restrictions() {
     let store = PostgresStore::connect(&settings).await.unwrap();
     let me = store.register("test", LONG_LEASE).await.unwrap();
     store.write(me, &starts([keyed("t", "k"), start("u", DUE)])).await.unwrap();
-    assert_eq!(store.claim(me, 9).await.unwrap().len(), 2);
+    assert_eq!(store.claim(me, 9, &[]).await.unwrap().len(), 2);
     let outcomes = store.write(me, &appends([append("t", 1, 1)])).await.unwrap();
     assert_eq!(outcomes, [WriteOutcome::Written { mail: 0 }]);
     assert_eq!(store.read(&id("t"), 0, 9).await.unwrap().len(), 2);
@@ -244,7 +244,7 @@ async fn a_thread_that_is_taken_while_its_replica_retires_is_not_lost() {
     store.retire(first).await.unwrap();
     let second = store.register("second", LONG_LEASE).await.unwrap();
     sqlx::raw_sql("COMMIT").execute(&mut late).await.unwrap();
-    let claimed = store.claim(second, 9).await.unwrap();
+    let claimed = store.claim(second, 9, &[]).await.unwrap();
     assert_eq!(claimed.iter().map(|c| c.previous_owner).collect::<Vec<_>>(), [first]);
     late.close().await.unwrap();
 }
@@ -314,7 +314,7 @@ async fn a_lost_session_ends_a_lease_and_nothing_else_does() {
     let began = tokio::time::Instant::now();
     while store.expire_lost(looker).await.unwrap() == 0 {
         assert!(began.elapsed() < Duration::from_secs(20), "it is not noticed");
-        assert_eq!(store.claim(looker, 9).await, Ok(vec![]));
+        assert_eq!(store.claim(looker, 9, &[]).await, Ok(vec![]));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // Neither at the first look, nor by a session that is as young as after a restart.
@@ -322,14 +322,14 @@ async fn a_lost_session_ends_a_lease_and_nothing_else_does() {
     for (who, lease) in [(gone, false), (lives, true), (unseen, true), (looker, true)] {
         assert_eq!(store.renew(who, LONG_LEASE).await, Ok(lease), "{who}");
     }
-    let claimed = store.claim(looker, 9).await.unwrap().remove(0);
+    let claimed = store.claim(looker, 9, &[]).await.unwrap().remove(0);
     assert_eq!((claimed.previous_owner, claimed.lost), (gone, Some(Loss::SessionEnded)));
     // A lease that runs out beside an open session is another matter.
     store.write(lives, &starts([start("u", Disposition::Keep)])).await.unwrap();
     let expire =
         "UPDATE rethread.replicas SET lease_until = clock_timestamp() WHERE name = 'lives'";
     database.execute(expire).await;
-    let claimed = store.claim(looker, 9).await.unwrap().remove(0);
+    let claimed = store.claim(looker, 9, &[]).await.unwrap().remove(0);
     assert_eq!((claimed.previous_owner, claimed.lost), (lives, Some(Loss::Frozen)));
     beside.close().await.unwrap();
 }
@@ -366,7 +366,7 @@ async fn messages_racing_with_releases_are_all_taken() {
     let mut taken = 0;
     let driven = async {
         while taken < POSTERS * MESSAGES {
-            for claimed in store.claim(me, THREADS).await.unwrap() {
+            for claimed in store.claim(me, THREADS, &[]).await.unwrap() {
                 let inbox = store.inbox(&claimed.thread_id).await.unwrap();
                 taken += inbox.len();
                 let write = Append {
@@ -468,7 +468,7 @@ impl Replica {
         let mut mine: BTreeMap<ThreadId, (i64, u64)> = BTreeMap::new();
         let mut alive = true;
         while alive && begin.elapsed() < RACE {
-            for claimed in self.store.claim(me, 6).await.unwrap() {
+            for claimed in self.store.claim(me, 6, &[]).await.unwrap() {
                 if claimed.previous_owner != 0 {
                     // An expired lease is never renewed, so this tells whether it had expired.
                     let was = claimed.previous_owner;

@@ -40,7 +40,7 @@ async fn a_role_that_may_only_read_and_write_rows_serves_a_migrated_schema() {
     let store = PostgresStore::connect(&limited).await.unwrap();
     let me = store.register("test", LONG_LEASE).await.unwrap();
     store.write(me, &starts([keyed("t", "k"), start("u", DUE)])).await.unwrap();
-    assert_eq!(store.claim(me, 9).await.unwrap().len(), 2);
+    assert_eq!(store.claim(me, 9, &[]).await.unwrap().len(), 2);
     let outcomes = store.write(me, &appends([append("t", 1, 1)])).await.unwrap();
     assert_eq!(outcomes, [WriteOutcome::Written { mail: 0 }]);
     drop(store);

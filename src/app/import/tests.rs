@@ -90,7 +90,7 @@ async fn a_thread_that_was_moved_is_not_driven_by_the_next_fallback() {
     // The database is gone again: the file stands in once more.
     let file = open(&path, &ambient).await;
     let me = file.register("fallback", Duration::from_hours(1)).await.unwrap();
-    let claimed = file.claim(me, THREADS * 2).await.unwrap();
+    let claimed = file.claim(me, THREADS * 2, &[]).await.unwrap();
     let here: BTreeSet<String> =
         claimed.iter().map(|claimed| claimed.thread_id.to_string()).collect();
     let both: Vec<_> = here.intersection(&there).collect();
@@ -101,7 +101,7 @@ async fn a_thread_that_was_moved_is_not_driven_by_the_next_fallback() {
     import_file(&path, &database, &ambient).await.unwrap();
     assert_eq!(ids(&database).await.len(), THREADS);
     let me = database.register("heir", Duration::from_hours(1)).await.unwrap();
-    assert_eq!(database.claim(me, THREADS * 2).await.unwrap().len(), THREADS, "none rests");
+    assert_eq!(database.claim(me, THREADS * 2, &[]).await.unwrap().len(), THREADS, "none rests");
     assert!(!path.exists());
 }
 

@@ -104,7 +104,7 @@ async fn claim(
     authority: &Authority,
     limit: usize,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let claimed = core.store().claim(authority.incarnation, limit).await;
+    let claimed = core.store().claim(authority.incarnation, limit, &[]).await;
     if claimed.is_err() {
         // The claim may have succeeded all the same: this replica may own unknown threads.
         core.doubt.store(true, Ordering::Release);

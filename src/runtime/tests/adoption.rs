@@ -38,7 +38,7 @@ fn start_of(history: &History) -> Start {
 async fn claim(store: &Watched) -> (Incarnation, Claimed) {
     tokio::time::sleep(MILLISECOND * 2).await;
     let me = store.register("lost", MILLISECOND).await.unwrap();
-    (me, store.claim(me, 1).await.unwrap().remove(0))
+    (me, store.claim(me, 1, &[]).await.unwrap().remove(0))
 }
 
 /// Writes a thread that has ended as many replicas as it may and one more, each of which drove it.
@@ -120,7 +120,7 @@ async fn a_thread_that_may_kill_whoever_loads_it_is_tried_again_after_its_rest()
     for losses in 1..=8 {
         tokio::time::sleep(MILLISECOND * 2).await;
         me = store.register("lost", MILLISECOND).await.unwrap();
-        assert_eq!(store.claim(me, 1).await.unwrap()[0].claims, losses);
+        assert_eq!(store.claim(me, 1, &[]).await.unwrap()[0].claims, losses);
     }
     tokio::time::sleep(MILLISECOND * 2).await;
     let _runtime = store.runtime(0).await;

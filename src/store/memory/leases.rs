@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Incarnation, ThreadId, Timestamp};
+use crate::model::{Incarnation, Namespace, ThreadId, Timestamp};
 use crate::store::{Claimed, Leases, Loss, StoreError};
 
 use super::MemoryStore;
@@ -42,7 +42,12 @@ impl Leases for MemoryStore {
         Ok(())
     }
 
-    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(
+        &self,
+        me: Incarnation,
+        limit: usize,
+        except: &[Namespace],
+    ) -> Result<Vec<Claimed>, StoreError> {
         let mut state = self.state();
         let (monotonic, now) = (self.clock.monotonic(), self.clock.now());
         if !state.is_alive(me, monotonic) {
@@ -53,7 +58,9 @@ impl Leases for MemoryStore {
             |owner: &Incarnation| state.leases.get(owner).is_some_and(|until| *until <= monotonic);
         let orphans =
             state.owned.iter().filter(|(owner, _)| expired(owner)).flat_map(|(_, ids)| ids);
-        let chosen: Vec<ThreadId> = orphans.chain(due).take(limit).cloned().collect();
+        let wanted = |id: &&ThreadId| !except.iter().any(|namespace| id.is_within(namespace));
+        let chosen: Vec<ThreadId> =
+            orphans.chain(due).filter(wanted).take(limit).cloned().collect();
         Ok(chosen.iter().filter_map(|id| state.hand_out(id, me)).collect())
     }
 

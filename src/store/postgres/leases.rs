@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Incarnation, Timestamp, signed_millis};
+use crate::model::{Incarnation, Namespace, Timestamp, signed_millis};
 use crate::store::rows::{RawClaim, count, row_limit};
 use crate::store::{Claimed, Leases, StoreError};
 
@@ -43,6 +43,9 @@ FROM mine WHERE r.thread_id = mine.thread_id AND r.owner = $1";
 /// rechecks a row that changed meanwhile, but by the old list.
 ///
 /// How the owner was lost stands in its row; only if not, `open` is read.
+///
+/// The namespaces left out are told by the thread's id, which never changes: a row that is
+/// rechecked passes as it did before.
 const CLAIM: &str = ",
 me AS MATERIALIZED (
     SELECT FROM @replicas WHERE incarnation = $1 AND lease_until > clock_timestamp()),
@@ -51,11 +54,12 @@ dead AS MATERIALIZED (
 orphan AS MATERIALIZED (
     SELECT thread_id, owner FROM @threads
     WHERE owner <> 0 AND owner IN (SELECT incarnation FROM dead) AND EXISTS (SELECT FROM me)
+      AND left(thread_id, strpos(thread_id, '/')) <> ALL ($4)
     LIMIT $3 FOR UPDATE SKIP LOCKED),
 fresh AS MATERIALIZED (
     SELECT thread_id, owner FROM @threads
     WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= (SELECT @now_ms())
-      AND EXISTS (SELECT FROM me)
+      AND EXISTS (SELECT FROM me) AND left(thread_id, strpos(thread_id, '/')) <> ALL ($4)
     ORDER BY wake_at LIMIT $3 - (SELECT count(*) FROM orphan) FOR UPDATE SKIP LOCKED)
 UPDATE @threads r
 SET owner = $1, epoch = r.epoch + 1, claims = r.claims + (p.owner <> 0)::int, wake_at = NULL
@@ -100,11 +104,17 @@ impl Leases for PostgresStore {
         Ok(())
     }
 
-    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(
+        &self,
+        me: Incarnation,
+        limit: usize,
+        except: &[Namespace],
+    ) -> Result<Vec<Claimed>, StoreError> {
         let query = sqlx::query_as(self.statements.claim.clone())
             .bind(me)
             .bind(shown_class(self.target.schema.name()))
-            .bind(row_limit(limit));
+            .bind(row_limit(limit))
+            .bind(except.iter().map(Namespace::prefix).collect::<Vec<_>>());
         let rows: Vec<RawClaim> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(RawClaim::decode).collect()
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
-use crate::model::{Incarnation, Timestamp, signed_millis};
+use crate::model::{Incarnation, Namespace, Timestamp, signed_millis};
 use crate::store::rows::{RawClaim, count, row_limit};
 use crate::store::{Claimed, Leases, Loss, StoreError};
 
@@ -22,6 +22,8 @@ const ALIVE: &str =
 const DUE: &str = "
 SELECT thread_id, epoch + 1 AS epoch, last_seq, claims, owner AS previous_owner, pending AS mail
 FROM threads WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= ?1
+  AND (?3 IS NULL
+    OR substr(thread_id, 1, instr(thread_id, '/')) NOT IN (SELECT value FROM json_each(?3)))
 ORDER BY wake_at LIMIT ?2";
 
 const OWNED: &str = "
@@ -34,6 +36,8 @@ SELECT thread_id, epoch + 1 AS epoch, last_seq, claims + 1 AS claims, owner AS p
         AND j.seq = threads.last_seq AND j.epoch = threads.epoch) AS driven
 FROM threads WHERE owner <> 0
   AND owner IN (SELECT incarnation FROM replicas WHERE lease_until <= ?1)
+  AND (?3 IS NULL
+    OR substr(thread_id, 1, instr(thread_id, '/')) NOT IN (SELECT value FROM json_each(?3)))
 LIMIT ?2";
 
 const TAKE: &str = "
@@ -107,11 +111,20 @@ impl Leases for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(
+        &self,
+        me: Incarnation,
+        limit: usize,
+        except: &[Namespace],
+    ) -> Result<Vec<Claimed>, StoreError> {
         let (monotonic, now) = (signed_millis(self.clock.monotonic()), self.clock.now());
         let limit = limit.min(MAX_ROWS);
+        let prefixes: Vec<String> = except.iter().map(Namespace::prefix).collect();
+        // A list in JSON; none at all costs nothing.
+        let except = (!prefixes.is_empty()).then(|| serde_json::Value::from(prefixes).to_string());
         let work = transaction(move |connection| {
-            async move { claim(connection, me, limit, (monotonic, now)).await }.boxed()
+            async move { claim(connection, me, (limit, except.as_deref()), (monotonic, now)).await }
+                .boxed()
         });
         let claims = self.writer.run(work).await?;
         let own = self.first_own.load(Ordering::Acquire);
@@ -166,16 +179,16 @@ fn loss(previous_owner: Incarnation, first_own: Incarnation) -> Option<Loss> {
 async fn claim(
     connection: &mut SqliteConnection,
     me: Incarnation,
-    limit: usize,
+    (limit, except): (usize, Option<&str>),
     (monotonic, now): (i64, Timestamp),
 ) -> Result<Vec<RawClaim>, Fault> {
     if limit == 0 || !is_alive(connection, me, monotonic).await? {
         return Ok(Vec::new());
     }
-    let orphans = sqlx::query_as(ORPHANS).bind(monotonic).bind(row_limit(limit));
+    let orphans = sqlx::query_as(ORPHANS).bind(monotonic).bind(row_limit(limit)).bind(except);
     let mut claims: Vec<RawClaim> = orphans.fetch_all(&mut *connection).await?;
     let left = row_limit(limit - claims.len());
-    let due = sqlx::query_as(DUE).bind(now.millis()).bind(left);
+    let due = sqlx::query_as(DUE).bind(now.millis()).bind(left).bind(except);
     claims.extend(due.fetch_all(&mut *connection).await?);
     if claims.is_empty() {
         return Ok(claims);

@@ -73,9 +73,14 @@ impl Leases for FaultyStore {
         self.call("retire", work).await
     }
 
-    async fn claim(&self, me: Incarnation, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(
+        &self,
+        me: Incarnation,
+        limit: usize,
+        except: &[Namespace],
+    ) -> Result<Vec<Claimed>, StoreError> {
         let work = async {
-            let claimed = self.world.store.claim(me, limit).await?;
+            let claimed = self.world.store.claim(me, limit, except).await?;
             let now = self.world.clock.monotonic();
             self.world.audit().claimed(me, &claimed, now);
             if !claimed.is_empty() {

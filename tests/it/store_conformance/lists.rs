@@ -120,7 +120,7 @@ pub(super) async fn a_large_thread_is_shown_to_nobody_before_it_is_gone(bed: Bed
     assert_eq!(asked, Ok(vec![]));
     let counts = bed.store.intervention_counts(&Namespace::default()).await.unwrap();
     assert_eq!(counts, InterventionCounts { open: 0, resolved: 0 });
-    assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
+    assert_eq!(bed.store.claim(me, 9, &[]).await, Ok(vec![]));
     bed.store.sweep().await.unwrap();
     // Nothing of the old thread is left to meet the new one.
     write(&bed, me, made).await;

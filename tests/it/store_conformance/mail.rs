@@ -45,7 +45,7 @@ pub(super) async fn a_message_wakes_a_sleeping_thread(bed: Bed) {
     let me = register(&bed).await;
     let later = Disposition::Release { wake_at: Some(FUTURE) };
     write(&bed, me, [start("t", ASLEEP), start("u", later), start("v", DUE)]).await;
-    assert_eq!(bed.store.claim(me, 9).await.unwrap().len(), 1);
+    assert_eq!(bed.store.claim(me, 9, &[]).await.unwrap().len(), 1);
     assert_eq!(post(&bed, "t", "k").await, Posted::Stored { owner: 0 });
     assert_eq!(post(&bed, "u", "k").await, Posted::Stored { owner: 0 });
     assert_eq!(bed.store.queued(9).await, Ok(2));
@@ -64,7 +64,7 @@ pub(super) async fn a_release_with_untaken_mail_is_due_at_once(bed: Bed) {
     let taken = vec![("k".to_owned(), Json::null())];
     let batch = appends([Append { sides: takes(taken), ..release("t", 2, 1, ASLEEP) }]);
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
-    assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
+    assert_eq!(bed.store.claim(me, 9, &[]).await, Ok(vec![]));
 }
 
 pub(super) async fn what_is_set_aside_rests_until_its_time_or_the_next_message(bed: Bed) {
@@ -75,13 +75,13 @@ pub(super) async fn what_is_set_aside_rests_until_its_time_or_the_next_message(b
     let batch = appends([release("t", 1, 1, aside)]);
     let outcomes = bed.store.write(me, &batch).await.unwrap();
     assert_eq!(outcomes, [WriteOutcome::Written { mail: 1 }]);
-    assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
+    assert_eq!(bed.store.claim(me, 9, &[]).await, Ok(vec![]));
     assert_eq!(row(&bed, "t").await.wake_at, Some(FUTURE));
     post(&bed, "t", "l").await;
     assert_eq!(claim_ids(&bed, me).await, [id("t")]);
     let due = appends([release("t", 2, 1, Disposition::SetAside { until: PAST })]);
     bed.store.write(me, &due).await.unwrap();
-    assert_eq!(bed.store.claim(me, 9).await.unwrap()[0].mail, 2);
+    assert_eq!(bed.store.claim(me, 9, &[]).await.unwrap()[0].mail, 2);
 }
 
 pub(super) async fn a_fenced_write_takes_no_message(bed: Bed) {
@@ -119,7 +119,7 @@ pub(super) async fn racing_messages_are_never_left_asleep(bed: Bed) {
         let ((), posted) = tokio::join!(until_written(&bed, me, batch), posts);
         seen += posted.len();
         bed.clock.advance(Duration::from_millis(1));
-        let mut claimed = bed.store.claim(me, THREADS * 2).await.unwrap();
+        let mut claimed = bed.store.claim(me, THREADS * 2, &[]).await.unwrap();
         claimed.sort_by(|a, b| a.thread_id.cmp(&b.thread_id));
         assert_eq!(claimed.len(), THREADS, "round {round}: a message is left asleep");
     }
@@ -149,7 +149,7 @@ pub(super) async fn parked_threads_sleep_until_their_time(bed: Bed) {
     let parked = Disposition::Release { wake_at: Some(FUTURE) };
     let batch = appends([Append { disposition: parked, ..append("t", 1, 1) }]);
     assert_eq!(bed.store.write(me, &batch).await.unwrap(), [WRITTEN]);
-    assert_eq!(bed.store.claim(me, 9).await, Ok(vec![]));
+    assert_eq!(bed.store.claim(me, 9, &[]).await, Ok(vec![]));
     let row = row(&bed, "t").await;
     assert_eq!((row.owner, row.epoch, row.wake_at), (0, 1, Some(FUTURE)));
     assert_eq!(bed.store.next_wake().await, Ok(Some(FUTURE)));

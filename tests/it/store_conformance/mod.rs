@@ -64,6 +64,7 @@ conformance!(
     retiring_hands_over_at_once,
     a_claim_hands_out_at_most_its_limit,
     orphans_do_not_wait_behind_a_queue,
+    a_claim_leaves_the_threads_of_some_namespaces,
     a_fenced_write_has_no_effect_and_its_neighbours_land,
     a_zombie_cannot_write_after_a_takeover,
     a_released_thread_is_fenced,
@@ -172,7 +173,7 @@ async fn texts(bed: &Bed, thread: &str, after: u64) -> Vec<String> {
 }
 
 async fn claim_ids(bed: &Bed, me: Incarnation) -> Vec<ThreadId> {
-    let claimed = bed.store.claim(me, 99).await.unwrap();
+    let claimed = bed.store.claim(me, 99, &[]).await.unwrap();
     let mut ids: Vec<ThreadId> = claimed.into_iter().map(|claim| claim.thread_id).collect();
     ids.sort();
     ids

@@ -43,7 +43,7 @@ pub(super) async fn a_zombie_cannot_write_after_a_takeover(bed: Bed) {
     let late = appends([append("t", 1, 1)]);
     assert_eq!(bed.store.write(zombie, &late).await.unwrap(), [WRITTEN]);
     let heir = register(&bed).await;
-    assert_eq!(bed.store.claim(heir, 9).await.unwrap().len(), 2);
+    assert_eq!(bed.store.claim(heir, 9, &[]).await.unwrap().len(), 2);
     let later = appends([append("t", 1, 2), append("u", 2, 1)]);
     let fenced = [WriteOutcome::Fenced, WriteOutcome::Fenced];
     assert_eq!(bed.store.write(zombie, &later).await.unwrap(), fenced);
@@ -79,7 +79,7 @@ pub(super) async fn a_start_by_nobody_is_claimed_at_once(bed: Bed) {
     write(&bed, me + 50, [start("t", Disposition::Keep)]).await;
     assert_eq!(row(&bed, "t").await.owner, 0);
     bed.clock.advance(Duration::from_millis(1));
-    assert_eq!(bed.store.claim(me, 9).await.unwrap().len(), 1);
+    assert_eq!(bed.store.claim(me, 9, &[]).await.unwrap().len(), 1);
 }
 
 pub(super) async fn taken_ids_and_keys_are_told_apart(bed: Bed) {
