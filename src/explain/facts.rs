@@ -58,6 +58,8 @@ pub struct Answering {
     pub driving: usize,
     /// The number of threads that it may drive.
     pub max_running: usize,
+    /// Whether it has no room for another thread of this namespace.
+    pub full: bool,
     /// Its timeouts of work, with their multiplier.
     pub timeouts: Timeouts,
 }

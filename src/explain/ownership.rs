@@ -147,8 +147,10 @@ fn taker(facts: &Facts) -> String {
         format!("{} cannot reach the store with its heartbeats", replica.name)
     } else if replica.draining {
         format!("{} is shutting down", replica.name)
-    } else if replica.driving >= replica.max_running {
+    } else if replica.full && replica.driving >= replica.max_running {
         format!("{} drives {} threads, as many as it may", replica.name, replica.driving)
+    } else if replica.full {
+        format!("{} has no memory for more of its namespace", replica.name)
     } else {
         return format!("{} or another replica to take it, which is due now", replica.name);
     };

@@ -36,6 +36,7 @@ pub(super) fn facts(stage: &Stage) -> Facts {
             draining: false,
             driving: 1,
             max_running: 1,
+            full: true,
             timeouts: Timeouts::AS_WRITTEN,
         },
         hands: Hands::Here,
@@ -348,6 +349,9 @@ fn whose_hands_it_is_in_comes_before_what_its_steps_wait_for() {
     }
     let mut idle = free.clone();
     idle.replica.driving = 0;
+    let queued = only(&stage, &idle, CauseKind::Queued);
+    assert!(queued.sentence.contains("here has no memory"), "{}", queued.sentence);
+    idle.replica.full = false;
     let queued = only(&stage, &idle, CauseKind::Queued);
     assert!(queued.sentence.contains("here or another replica to take it"), "{}", queued.sentence);
     only(&stage, &Facts { wake_at: None, ..free.clone() }, CauseKind::Stranded);

@@ -272,19 +272,39 @@ impl Core {
         }
     }
 
-    /// Returns how many more threads this replica may drive: none while the driven ones fill their
-    /// share of memory, so that more threads wait in the queue or for another replica.
+    /// Returns how many more threads of any namespace this replica may drive: none while the driven
+    /// ones fill their share of memory, so that more threads wait in the queue or for another
+    /// replica.
     pub(super) fn room(&self) -> usize {
-        if self.parts.memory.is_short() || self.weights.are_full() {
+        let full = || self.weights.are_full() || !self.weights.full_namespaces().is_empty();
+        if self.parts.memory.is_short() || full() { 0 } else { self.driven.room() }
+    }
+
+    /// Returns how many more threads of one namespace this replica may drive.
+    pub(super) fn room_for(&self, namespace: &Namespace) -> usize {
+        if self.parts.memory.is_short() || self.weights.are_enough_of(namespace) {
             return 0;
         }
-        self.driven.room()
+        // Once memory is full, one thread of a namespace may be driven, or be on its way to that.
+        if self.weights.are_full() {
+            return usize::from(!self.driven.holds(namespace)).min(self.driven.room_for(namespace));
+        }
+        self.driven.room_for(namespace)
     }
 
     /// Reserves room for at most `most` threads until the reservation is dropped, so that nobody
-    /// else takes the room of a claim under way.
-    pub(super) fn reserve(&self, most: usize) -> Reserved {
-        self.driven.reserve(self.room().min(most))
+    /// else takes the room of a claim under way. It leaves out the namespaces that have no room,
+    /// and `except`.
+    pub(super) fn reserve(&self, most: usize, except: Option<Namespace>) -> Reserved {
+        let (most, mut out) = if self.parts.memory.is_short() {
+            (0, Vec::new())
+        } else if self.weights.are_full() {
+            (most.min(1), self.driven.holders())
+        } else {
+            (most, self.weights.full_namespaces())
+        };
+        out.extend(except);
+        self.driven.reserve(most, out)
     }
 
     /// Gives up a driver's place, and claims again if there was no room until now.

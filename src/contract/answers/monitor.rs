@@ -15,7 +15,8 @@ pub struct Monitor {
     pub stuck: usize,
     /// Threads this replica drives now.
     pub driving: usize,
-    /// Most threads this replica drives at once.
+    /// Most threads of one namespace that this replica drives at once; `driving` is up to an eighth
+    /// more while other namespaces have places beyond.
     pub capacity: usize,
 }
 

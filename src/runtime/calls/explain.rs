@@ -98,6 +98,7 @@ async fn facts(core: &Core, found: &Found) -> Result<Facts, RuntimeError> {
             draining: core.draining.is_cancelled(),
             driving: core.driven.count(),
             max_running: settings.max_running,
+            full: core.room_for(&row.thread_id.namespace()) == 0,
             timeouts: settings.timeouts,
         },
         hands: hands(core, found, now),

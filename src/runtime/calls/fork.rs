@@ -111,7 +111,7 @@ async fn make(
         return Err(RuntimeError::SeqOutOfRange { last_seq });
     }
     // Fails if the fork may not even be queued; it is not driven from here.
-    has_room(core)?;
+    has_room(core, &origin.namespace())?;
     let chosen = how.thread_id.clone();
     let thread = match &chosen {
         Some(chosen) => chosen.clone(),

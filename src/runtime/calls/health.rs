@@ -226,10 +226,14 @@ fn attempts_check(core: &Core) -> HealthCheck {
 fn capacity_check(core: &Core) -> HealthCheck {
     let (driving, capacity) = (core.driven.count(), core.parts.settings.max_running);
     let full = driving >= capacity;
+    let mut detail = format!("{driving} of {capacity} threads driven at once");
+    if driving > capacity {
+        detail += "; those beyond are of namespaces that another one has left no place";
+    }
     HealthCheck {
         status: if full { HealthStatus::Warning } else { HealthStatus::Healthy },
         value: json!({ "driving": driving, "capacity": capacity }),
-        detail: format!("{driving} of {capacity} threads driven at once"),
+        detail,
         consecutive_failures: u32::from(full),
         recommendation: full.then(|| "add a replica, or raise RETHREAD_MAX_RUNNING".to_owned()),
     }

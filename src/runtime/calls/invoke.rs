@@ -142,7 +142,7 @@ async fn create(
     let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
     let mut begun = Decided { events: vec![first], ..Decided::default() };
     // The write of a start cannot open interventions: a thread that may ask people is queued.
-    if has_room(core)? && !source.plan.may_ask() {
+    if has_room(core, &invoke.namespace)? && !source.plan.may_ask() {
         let advanced = core.decide(&mut state, Command::Advance).await;
         let advanced = advanced.map_err(|_rejected| RuntimeError::Internal)?;
         begun.events.extend(advanced.events);
@@ -163,8 +163,12 @@ async fn create(
     Ok((thread, made))
 }
 
-/// Returns whether this replica has room for another thread; fails if it may not even be queued.
-pub(in crate::runtime) fn has_room(core: &Core) -> Result<bool, RuntimeError> {
+/// Returns whether this replica has room for another thread of the namespace; fails if it may not
+/// even be queued.
+pub(in crate::runtime) fn has_room(
+    core: &Core,
+    namespace: &Namespace,
+) -> Result<bool, RuntimeError> {
     let authority = core.authority();
     if !authority.holds() {
         return Err(RuntimeError::Unavailable { retry_after: RETRY_AFTER });
@@ -181,7 +185,7 @@ pub(in crate::runtime) fn has_room(core: &Core) -> Result<bool, RuntimeError> {
     let draining = core.draining.is_cancelled();
     let queued = core.queued.load(Ordering::Relaxed);
     // Waiting threads go first.
-    if core.room() > 0 && queued == 0 && !draining {
+    if core.room_for(namespace) > 0 && queued == 0 && !draining {
         return Ok(true);
     }
     if queued >= core.parts.settings.max_queued {

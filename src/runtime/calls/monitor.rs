@@ -127,7 +127,9 @@ async fn is_driven(core: &Core, row: &ThreadRow) -> Result<bool, RuntimeError> {
 fn waits(core: &Core, row: &ThreadRow, now: Timestamp) -> Option<String> {
     match row.wake_at {
         Some(due) if due > now => None,
-        Some(_) if core.room() == 0 => Some("waits for a replica with room".to_owned()),
+        Some(_) if core.room_for(&row.thread_id.namespace()) == 0 => {
+            Some("waits for a replica with room".to_owned())
+        }
         Some(due) => Some(format!("due since {due}, but no replica has taken it")),
         None => None,
     }

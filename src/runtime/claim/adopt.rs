@@ -162,7 +162,7 @@ impl Adoption {
             // The semaphore is never closed, so there is always a permit to wait for.
             let _permit = core.loads.acquire().await;
             // Since the claim, threads may have grown or been loaded.
-            if core.weights.are_full() {
+            if core.weights.are_enough_of(&claimed.thread_id.namespace()) {
                 return Err(LoadError::Overloaded(Overloaded));
             }
             load(core, &claimed.thread_id, None).await

@@ -8,12 +8,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::adopt::Adoption;
+use super::fairness::Fairness;
 use super::ramp::Ramp;
 use super::recoveries;
 use crate::runtime::core::Core;
+use crate::runtime::driven::Reserved;
 use crate::runtime::lease::authority::Authority;
 use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::POLL_INTERVAL;
+
 use crate::store::{Claimed, StoreError};
 
 /// The shortest time between two looks: a thread that cannot be claimed yet must not make the loop
@@ -22,12 +25,12 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Looks for work until the server drains.
 pub(in crate::runtime) async fn run(core: Arc<Core>) {
-    let mut ramp = Ramp::default();
+    let (mut ramp, mut fairness) = (Ramp::default(), Fairness::default());
     while !core.draining.is_cancelled() {
         let authority = core.authority();
         let looked = tokio::select! {
             biased;
-            looked = look(&core, &mut ramp) => looked,
+            looked = look(&core, (&mut ramp, &mut fairness)) => looked,
             // Do not wait for a connection that hangs: the next incarnation asks again.
             () = authority.lost() => Err(StoreError::Unavailable("the lease is lost".to_owned())),
         };
@@ -66,7 +69,10 @@ async fn pause(core: &Core) -> Duration {
 }
 
 /// Claims as many threads as there is room for; returns whether more may be waiting.
-async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
+async fn look(
+    core: &Arc<Core>,
+    (ramp, fairness): (&mut Ramp, &mut Fairness),
+) -> Result<bool, StoreError> {
     let authority = core.authority();
     if !authority.holds() {
         return Ok(false);
@@ -77,20 +83,38 @@ async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
     if core.doubt.swap(false, Ordering::AcqRel) {
         adopt_forgotten(core, &authority).await?;
     }
-    let reserved = core.reserve(ramp.size());
-    let limit = reserved.places;
-    let claimed = if limit == 0 { Vec::new() } else { claim(core, &authority, limit).await? };
+    let began = core.parts.clock.monotonic();
+    let crowd = fairness.crowd(began);
+    let turn_of_others = crowd.is_some();
+    let mut reserved = core.reserve(ramp.size(), crowd);
+    let leaves_out = !reserved.except.is_empty();
+    let may_claim = !leaves_out || fairness.may_leave_out(began);
+    let limit = if may_claim { reserved.places } else { 0 };
+    let claimed = if limit == 0 { Vec::new() } else { claim(core, &authority, &reserved).await? };
     let full = claimed.len() == limit && limit > 0;
+    if limit > 0 {
+        fairness.claimed(leaves_out, (began, core.parts.clock.monotonic()));
+    }
+    if full {
+        fairness.filled(&claimed);
+    }
     recoveries::begin_all(core, &claimed).await;
-    ramp.claimed(limit, claimed.len());
+    // That others have nothing due says nothing of those left out.
+    if !(leaves_out && claimed.is_empty()) {
+        ramp.claimed(limit, claimed.len());
+    }
     for thread in claimed {
-        let pending = core.driven.begin_adoption(&thread.thread_id);
+        let pending = core.driven.begin_adoption(&thread.thread_id, Some(&mut reserved));
         let (core, authority) = (Arc::clone(core), Arc::clone(&authority));
         let adoption = Adoption { core: Arc::clone(&core), authority, claimed: thread, pending };
         let work = Activity::Load(adoption.claimed.thread_id.clone());
         core.tasks.spawn(core.roster.watch(work, adoption.run()));
     }
     drop(reserved);
+    // Those left out for a turn are waiting.
+    if turn_of_others && limit > 0 {
+        return Ok(true);
+    }
     if !full {
         let queued = core.store().queued(core.parts.settings.max_queued).await?;
         core.queued.store(queued, Ordering::Relaxed);
@@ -102,9 +126,10 @@ async fn look(core: &Arc<Core>, ramp: &mut Ramp) -> Result<bool, StoreError> {
 async fn claim(
     core: &Core,
     authority: &Authority,
-    limit: usize,
+    reserved: &Reserved,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let claimed = core.store().claim(authority.incarnation, limit, &[]).await;
+    let Reserved { places, except, .. } = reserved;
+    let claimed = core.store().claim(authority.incarnation, *places, except).await;
     if claimed.is_err() {
         // The claim may have succeeded all the same: this replica may own unknown threads.
         core.doubt.store(true, Ordering::Release);
@@ -121,7 +146,7 @@ async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result
             continue;
         }
         tracing::warn!(thread = %thread.thread_id, "owned and not driven: adopted");
-        let pending = core.driven.begin_adoption(&thread.thread_id);
+        let pending = core.driven.begin_adoption(&thread.thread_id, None);
         let work = Activity::Load(thread.thread_id.clone());
         let (tasks, roster) = (core.tasks.clone(), Arc::clone(&core.roster));
         let (core, authority) = (Arc::clone(core), Arc::clone(authority));

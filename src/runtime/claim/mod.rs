@@ -2,6 +2,7 @@
 
 pub(super) mod adopt;
 pub(super) mod dispatcher;
+mod fairness;
 pub(super) mod ramp;
 pub(super) mod recoveries;
 pub(super) mod recovering;

@@ -2,7 +2,8 @@
 //!
 //! A thread starts small and grows with its outputs. Once all threads, or those of one namespace,
 //! fill their share, only one thread at a time may begin attempts. The next one goes on when its
-//! turn is over, or when it ends and frees its memory. Threads that wait keep what they have.
+//! turn is over, or when it ends and frees its memory. Threads that wait keep what they have. More
+//! threads of a namespace that is full are not taken up; one of each may always be driven.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -63,9 +64,24 @@ impl Weights {
 
     /// Returns whether threads of this namespace need a turn to begin an attempt.
     pub(in crate::runtime) fn are_full_for(&self, namespace: &Namespace) -> bool {
-        let of_one = self.memory.share(Pool::Threads) / 8 * EIGHTHS_OF_ONE;
         let taken = lock(&self.by_namespace).get(namespace).copied().unwrap_or(0);
-        self.are_full() || taken >= of_one
+        self.are_full() || taken >= self.of_one()
+    }
+
+    /// Returns whether no more threads of this namespace are to be taken up.
+    pub(in crate::runtime) fn are_enough_of(&self, namespace: &Namespace) -> bool {
+        lock(&self.by_namespace).contains_key(namespace) && self.are_full_for(namespace)
+    }
+
+    /// Returns the namespaces whose threads fill what one may take.
+    pub(in crate::runtime) fn full_namespaces(&self) -> Vec<Namespace> {
+        let of_one = self.of_one();
+        let all = lock(&self.by_namespace);
+        all.iter().filter(|(_, taken)| **taken >= of_one).map(|(name, _)| name.clone()).collect()
+    }
+
+    fn of_one(&self) -> usize {
+        self.memory.share(Pool::Threads) / 8 * EIGHTHS_OF_ONE
     }
 
     /// Takes the turn, if no other thread has it.
@@ -125,8 +141,11 @@ mod tests {
         assert!(!full("one"));
         first.set(11 * MEGABYTE);
         assert!(full("one") && !full("two") && !weights.are_full());
+        assert_eq!(weights.full_namespaces(), [named("one")]);
         let third = weights.weigh(named("two"), 2 * MEGABYTE);
         assert!(full("two") && weights.are_full());
+        let enough = |name: &str| weights.are_enough_of(&named(name));
+        assert!(enough("one") && enough("two") && !enough("three"), "one of each may be driven");
         drop((first, second, third));
         assert!(!full("one") && weights.by_namespace.lock().unwrap().is_empty());
     }
