@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Pulse;
+use super::{Pulse, Room};
 use crate::definition::{Action, Work};
 use crate::model::{Failure, Json, StepId, ThreadId};
 
@@ -34,6 +34,8 @@ pub struct Attempt {
     pub traceparent: Option<String>,
     /// The record of the executor's signs of life: every piece of output that arrives is one.
     pub pulse: Pulse,
+    /// The memory for what the executor receives.
+    pub room: Room,
 }
 
 impl std::fmt::Debug for Attempt {

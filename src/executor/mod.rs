@@ -27,5 +27,6 @@ pub use places::{Place, Places};
 pub use pulse::Pulse;
 pub use redact::{RedactedStream, Redactor};
 pub use registry::{Executors, Registry};
+pub use room::{Room, Rooms};
 pub use secrets::Secrets;
 pub use settings::{DEFAULT_MAX_OUTPUT_BYTES, ExecutorSettings, ProgramLimits};

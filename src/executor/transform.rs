@@ -144,7 +144,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::executor::Pulse;
+    use crate::executor::{Pulse, Room};
     use crate::model::{Namespace, StepId, ThreadId};
 
     fn attempt(jq: &str, with: &str) -> Attempt {
@@ -159,6 +159,7 @@ mod tests {
             work: crate::definition::Work::Own,
             compensation_epoch: 0,
             pulse: Pulse::default(),
+            room: Room::boundless(),
         }
     }
 

@@ -34,20 +34,23 @@ pub enum Pool {
     Loads,
     /// Threads that are driven: their inputs, outputs and signals.
     Threads,
-    /// Data that steps receive: answers of servers, outputs of programs.
+    /// Attempts under way: what they send, and programs.
     Attempts,
+    /// Data that attempts receive, and their outputs until the thread holds them.
+    Received,
     /// Plans that are kept for the next thread.
     Plans,
 }
 
 impl Pool {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Requests,
         Self::Answers,
         Self::Streams,
         Self::Loads,
         Self::Threads,
         Self::Attempts,
+        Self::Received,
         Self::Plans,
     ];
 
@@ -59,6 +62,7 @@ impl Pool {
             Self::Loads => "loads",
             Self::Threads => "threads",
             Self::Attempts => "attempts",
+            Self::Received => "received",
             Self::Plans => "plans",
         }
     }
@@ -70,7 +74,7 @@ impl Pool {
         match self {
             Self::Threads | Self::Loads => 2,
             Self::Requests | Self::Answers | Self::Streams | Self::Attempts => 4,
-            Self::Plans => 8,
+            Self::Received | Self::Plans => 8,
         }
     }
 }

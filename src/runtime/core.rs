@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
-use crate::executor::{Executors, Places, Secrets};
+use crate::executor::{Executors, Places, Rooms, Secrets};
 use crate::machine::{Command, Decided, DecisionContext, Rejection, ThreadState, decide};
 use crate::model::{Clock, Entropy, Namespace, ThreadId};
 use crate::observe::{Memory, Metrics, Pool};
@@ -17,6 +17,7 @@ use crate::runtime::calls::audit_book::AuditBook;
 use crate::runtime::calls::estimate::Estimates;
 use crate::runtime::calls::tallied::Tallied;
 use crate::runtime::claim::suspects::Suspects;
+use crate::runtime::drive::admission::filter_places;
 use crate::runtime::drive::aside::Aside;
 use crate::runtime::drive::breakers::Breakers;
 use crate::runtime::drive::plans::PlanCache;
@@ -79,6 +80,10 @@ pub(super) struct Core {
     pub(super) weights: Arc<Weights>,
     /// The places of attempts under way.
     pub(super) places: Places,
+    /// The places of filters that are not run in place.
+    pub(super) filters: Places,
+    /// The memory for what attempts receive.
+    pub(super) rooms: Arc<Rooms>,
     pub(super) estimates: Estimates,
     /// The circuit breakers of the targets that steps call.
     pub(super) breakers: Arc<Breakers>,
@@ -153,6 +158,8 @@ impl Core {
         let affordable = parts.memory.share(Pool::Attempts) / ATTEMPT_BYTES;
         let weights = Weights::new(&parts.memory);
         let places = Places::new(parts.settings.max_attempts.min(affordable).max(FEWEST_ATTEMPTS));
+        let filters = filter_places(&parts.memory, parts.settings.max_event);
+        let rooms = Rooms::within(&parts.memory);
         let shown = Shown::of(&parts.store);
         let gauge = parts.metrics.threads_running.clone();
         let driven = Driven::new(parts.settings.max_running, gauge);
@@ -164,6 +171,8 @@ impl Core {
             aside: Aside::default(),
             places,
             weights,
+            filters,
+            rooms,
             estimates: Estimates::default(),
             breakers: Arc::new(breakers),
             roster: Arc::default(),

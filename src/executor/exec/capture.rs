@@ -1,15 +1,12 @@
 //! Moves bytes between a program and the server: its input in, its output out, both bounded.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::executor::Pulse;
-use crate::executor::room::Room;
+use crate::executor::{Pulse, Room};
 use crate::model::Failure;
-use crate::observe::Memory;
 
 /// The number of bytes read at once: as many as a pipe usually holds.
 const CHUNK: usize = 16 * 1024;
@@ -22,16 +19,16 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// Makes an empty output, which takes its memory from a budget.
-    pub(super) fn new(memory: &Arc<Memory>) -> Self {
-        let empty = || Written { bytes: Vec::new(), room: Room::new(memory) };
+    /// Makes an empty output, which takes its memory from an attempt's room.
+    pub(super) fn new(room: &Room) -> Self {
+        let empty = || Written { bytes: Vec::new(), room: room.clone() };
         Self { stdout: empty(), stderr: empty() }
     }
 
     /// Makes an output that a program has written.
     #[cfg(test)]
     pub(super) fn of(stdout: Vec<u8>, stderr: Vec<u8>) -> Self {
-        let mut written = Self::new(&Arc::new(Memory::boundless()));
+        let mut written = Self::new(&Room::boundless());
         (written.stdout.bytes, written.stderr.bytes) = (stdout, stderr);
         written
     }

@@ -106,8 +106,7 @@ impl ExecExecutor {
         };
         let running = started.map_err(|error| cannot_start(name, &error))?;
         let stdin = input.stdin.as_deref().unwrap_or_default();
-        let memory = &self.settings.memory;
-        match running.finish(name, stdin, (limit, memory, &attempt.pulse)).await? {
+        match running.finish(name, stdin, (limit, &attempt.room, &attempt.pulse)).await? {
             Some(finished) => {
                 let bounds = (limit, &*self.settings.redactor);
                 outcome::output(name, &finished, input.parse, bounds)

@@ -4,7 +4,6 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::pin::Pin;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -14,10 +13,9 @@ use super::group::Group;
 use super::outcome::Finished;
 use super::supervised::Supervised;
 use super::supervisor::End;
-use crate::executor::Pulse;
 use crate::executor::text::excerpt;
+use crate::executor::{Pulse, Room};
 use crate::model::{Category, Failure, codes};
-use crate::observe::Memory;
 
 /// The time for which output may still come after the program has ended and the processes it left
 /// were killed: the pipes are closed by then, unless a process that nobody could kill holds them.
@@ -37,10 +35,10 @@ impl Running {
         mut self,
         name: &str,
         stdin: &[u8],
-        bounds: (usize, &Arc<Memory>, &Pulse),
+        bounds: (usize, &Room, &Pulse),
     ) -> Result<Option<Finished>, Failure> {
-        let (limit, memory, pulse) = bounds;
-        let mut written = Capture::new(memory);
+        let (limit, room, pulse) = bounds;
+        let mut written = Capture::new(room);
         let bounds = Bounds::new(limit, pulse);
         let pipes = self.pipes();
         let (bounded, end) = {

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::executor::Pulse;
-use crate::model::{StepId, ThreadId};
+use crate::executor::{Pulse, Room, Rooms};
+use crate::model::{Namespace, StepId, ThreadId};
 use crate::observe::{Memory, Pool};
 
 /// The longest wait for anything here that should take milliseconds.
@@ -32,6 +32,7 @@ fn attempt(program: &str, with: &str) -> Attempt {
         work: crate::definition::Work::Own,
         compensation_epoch: 0,
         pulse: Pulse::default(),
+        room: Room::boundless(),
     }
 }
 
@@ -68,21 +69,22 @@ async fn output_is_read_as_text_json_or_lines() {
     assert_failure(cat("", "json").await, "output_invalid", false);
 }
 
-/// Returns an executor whose memory for attempts is a MiB.
-fn short_of_memory() -> (ExecExecutor, Arc<Memory>) {
+/// Makes rooms whose memory is a MiB.
+fn short_of_memory() -> (Arc<Rooms>, Arc<Memory>) {
     let metrics = crate::observe::MemoryMetrics::default();
-    let memory = Arc::new(Memory::new(4 << 20, &metrics, Box::new(|| None)));
-    let settings = executor(1 << 20).settings;
-    (ExecExecutor::new(ExecutorSettings { memory: Arc::clone(&memory), ..settings }), memory)
+    let memory = Arc::new(Memory::new(8 << 20, &metrics, Box::new(|| None)));
+    (Rooms::within(&memory), memory)
 }
 
 #[tokio::test]
 async fn what_a_program_wrote_counts_until_its_attempt_ends() {
-    let (executor, memory) = short_of_memory();
+    let (rooms, memory) = short_of_memory();
     let with = script("head -c 900000 /dev/zero; sleep 1000");
-    let mut running = executor.execute(attempt("sh", &with));
+    let room = rooms.room(Namespace::default());
+    let executor = executor(1 << 20);
+    let mut running = executor.execute(Attempt { room, ..attempt("sh", &with) });
     let counted = async {
-        while memory.used(Pool::Attempts) < 900_000 {
+        while memory.used(Pool::Received) < 900_000 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -92,17 +94,19 @@ async fn what_a_program_wrote_counts_until_its_attempt_ends() {
         () = tokio::time::sleep(PATIENCE) => panic!("it is not counted"),
     }
     drop(running);
-    assert_eq!(memory.used(Pool::Attempts), 0);
+    assert_eq!(memory.used(Pool::Received), 0);
 }
 
 #[tokio::test]
 async fn output_that_waits_for_memory_is_whole_although_the_program_has_ended() {
-    let (executor, memory) = short_of_memory();
-    let others = memory.note(Pool::Attempts, memory.share(Pool::Attempts));
+    let (rooms, _memory) = short_of_memory();
+    // All the memory, and the place of the attempt that never waits.
+    let others = rooms.room(Namespace::default());
+    others.take(2 << 20).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let done = folder.path().join("done");
     // What is written beyond the free part fits into the pipe.
-    let text = format!("head -c 100000 /dev/zero | tr '\\0' x; touch {}", done.display());
+    let text = format!("head -c 60000 /dev/zero | tr '\\0' x; touch {}", done.display());
     let with = script(&text);
     let ends = async {
         while !done.exists() {
@@ -112,8 +116,11 @@ async fn output_that_waits_for_memory_is_whole_although_the_program_has_ended() 
         tokio::time::sleep(Duration::from_millis(1500)).await;
         drop(others);
     };
-    let (outcome, ()) = tokio::join!(executor.execute(attempt("sh", &with)), ends);
-    assert!(outcome.unwrap().as_str().contains(&"x".repeat(100_000)));
+    let executor = executor(1 << 20);
+    let room = rooms.room(Namespace::default());
+    let attempt = Attempt { room, ..attempt("sh", &with) };
+    let (outcome, ()) = tokio::join!(executor.execute(attempt), ends);
+    assert!(outcome.unwrap().as_str().contains(&"x".repeat(60_000)));
 }
 
 #[tokio::test]

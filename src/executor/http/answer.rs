@@ -11,9 +11,8 @@ use reqwest::{Response, StatusCode};
 use super::client::SILENCE_TIMEOUT;
 use super::expect::Expected;
 use super::fault;
-use crate::executor::room::Room;
 use crate::executor::text::{excerpt, output_invalid, too_large};
-use crate::executor::{AttemptError, Pulse, Redactor};
+use crate::executor::{AttemptError, Pulse, Redactor, Room};
 use crate::model::{Category, Failure, Json, Timestamp, codes, quote};
 
 /// The most bytes read of a failed answer, and characters quoted from it: enough for a person to
@@ -31,14 +30,17 @@ const EXCERPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// U+FFFD for bytes that are not UTF-8. Each piece of the body counts as a heartbeat.
 pub(super) async fn output(
     mut answer: Response,
-    (limit, room, redactor): (usize, &mut Room, &Redactor),
+    (limit, room, redactor): (usize, &Room, &Redactor),
     pulse: &Pulse,
 ) -> Result<Json, Failure> {
     let host = host(&answer);
     let announced = answer.content_length().unwrap_or(0);
-    if usize::try_from(announced).unwrap_or(usize::MAX) > limit {
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+    if announced > limit {
         return Err(too_large("the answer", limit));
     }
+    // Nothing is read before there is room for all of it.
+    room.take(announced).await?;
     let mut body = Vec::new();
     let broke = |error: &(dyn Error + 'static)| fault::broke(error, &host, redactor);
     loop {
@@ -49,7 +51,7 @@ pub(super) async fn output(
         if body.len() + chunk.len() > limit {
             return Err(too_large("the answer", limit));
         }
-        room.take(chunk.len()).await?;
+        room.take((body.len() + chunk.len()).saturating_sub(announced.max(body.len()))).await?;
         body.extend_from_slice(&chunk);
     }
     let mut out = format!("{{\"status\":{},\"headers\":", answer.status().as_u16());

@@ -1,17 +1,14 @@
 //! Fuzz test: the answer of a called service becomes a bounded output, or a failure that is fit to
 //! be shown.
 
-use std::sync::Arc;
-
 use reqwest::Response;
 
 use super::tests::attempt;
 use super::{answer, redirect, request};
-use crate::executor::room::Room;
+use crate::executor::Room;
 use crate::executor::{Pulse, Redactor};
 use crate::fuzz::fuzz;
 use crate::model::{Json, Node, Timestamp};
-use crate::observe::Memory;
 
 /// The limit of an output in this test, in bytes.
 const LIMIT: usize = 4096;
@@ -59,7 +56,6 @@ fn any_answer_is_an_output_in_its_limit_or_a_failure_fit_to_be_shown() {
     let with =
         r#"{"method":"POST","url":"http://u:p@a.example/x","json":1,"headers":{"X-Api-Key":"s"}}"#;
     let (sent, _) = request::read(&attempt(with)).unwrap();
-    let memory = Arc::new(Memory::boundless());
     fuzz("answer", &tokens, |bytes| {
         let Some((response, body)) = respond(bytes) else { return "no answer".to_owned() };
         let mut outcome = match redirect::follow(&sent, &response, false) {
@@ -79,8 +75,8 @@ fn any_answer_is_an_output_in_its_limit_or_a_failure_fit_to_be_shown() {
             outcome.push_str(" later");
         }
         let status = response.status();
-        let (mut room, pulse) = (Room::new(&memory), Pulse::default());
-        let found = answer::output(response, (LIMIT, &mut room, &redactor), &pulse);
+        let (room, pulse) = (Room::boundless(), Pulse::default());
+        let found = answer::output(response, (LIMIT, &room, &redactor), &pulse);
         match runtime.block_on(found) {
             Ok(output) => {
                 assert!(output.as_str().len() <= LIMIT);

@@ -13,7 +13,6 @@ use super::idle::{Idle, MAX_IDLE_CONNECTIONS};
 use super::names::Names;
 use super::request::{self, Outgoing};
 use super::{EgressPolicy, answer, redirect};
-use crate::executor::room::Room;
 use crate::executor::text::invalid;
 use crate::executor::{Attempt, AttemptError, Redactor, StepExecutor};
 use crate::model::{Clock, Failure, Json};
@@ -30,7 +29,6 @@ pub(in crate::executor) struct HttpExecutor {
     pub(super) names: Arc<Names>,
     pub(super) clock: Arc<dyn Clock>,
     max_output_bytes: usize,
-    memory: Arc<Memory>,
     pub(super) redactor: Arc<Redactor>,
 }
 
@@ -40,9 +38,8 @@ impl StepExecutor for HttpExecutor {
         let (request, expected) = request::read(&attempt)?;
         let answer = self.send(request, &expected, &attempt).await?;
         if answer::is_expected(&answer, &expected) {
-            let mut room = Room::new(&self.memory);
-            room.take(answer::head_bytes(answer.headers())).await?;
-            let bounds = (self.max_output_bytes, &mut room, &*self.redactor);
+            attempt.room.take(answer::head_bytes(answer.headers())).await?;
+            let bounds = (self.max_output_bytes, &attempt.room, &*self.redactor);
             Ok(answer::output(answer, bounds, &attempt.pulse).await?)
         } else {
             Err(answer::unexpected(answer, self.clock.now(), &self.redactor).await)
@@ -64,25 +61,23 @@ impl HttpExecutor {
     ) -> Result<Self, rustls::Error> {
         let egress = Arc::new(egress);
         let names = Names::of_the_system();
-        let memory = Arc::new(Memory::boundless());
-        let idle = Idle::new(MAX_IDLE_CONNECTIONS, Arc::clone(&memory));
+        let idle = Idle::new(MAX_IDLE_CONNECTIONS, Arc::new(Memory::boundless()));
         let client = Client::new(&egress, &names, idle)?;
-        Ok(Self { client, egress, names, clock, max_output_bytes, memory, redactor })
+        Ok(Self { client, egress, names, clock, max_output_bytes, redactor })
     }
 
     /// Returns the same executor with another resolver, and connections of its own.
     #[cfg(test)]
     pub(super) fn asking(self, names: Arc<Names>) -> Self {
-        let idle = Idle::new(MAX_IDLE_CONNECTIONS, Arc::clone(&self.memory));
+        let idle = Idle::new(MAX_IDLE_CONNECTIONS, Arc::new(Memory::boundless()));
         let client = Client::new(&self.egress, &names, idle).unwrap();
         Self { client, names, ..self }
     }
 
-    /// Returns the same executor, with memory for answers and for connections taken from a budget, and at
-    /// most so many connections kept.
+    /// Returns the same executor, with memory for connections taken from a budget, and at most so many kept.
     pub(in crate::executor) fn within(self, memory: Arc<Memory>, max_idle: usize) -> Self {
-        let client = self.client.keeping(Idle::new(max_idle, Arc::clone(&memory)));
-        Self { client, memory, ..self }
+        let client = self.client.keeping(Idle::new(max_idle, memory));
+        Self { client, ..self }
     }
 
     /// Sends the request and follows redirects, but not those that the step expects to see.

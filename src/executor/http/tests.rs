@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::definition::Action;
-use crate::executor::{Attempt, Pulse, Redactor, StepExecutor as _};
-use crate::model::{Clock, Json, StepId, ThreadId, Timestamp};
+use crate::executor::{Attempt, Pulse, Redactor, Room, Rooms, StepExecutor as _};
+use crate::model::{Clock, Json, Namespace, StepId, ThreadId, Timestamp};
 use crate::observe::{Memory, MemoryMetrics, Pool};
 
 mod kept;
@@ -36,6 +36,7 @@ pub(super) fn attempt(with: &str) -> Attempt {
         work: crate::definition::Work::Own,
         compensation_epoch: 0,
         pulse: Pulse::default(),
+        room: Room::boundless(),
     }
 }
 
@@ -336,7 +337,7 @@ async fn names_without_an_answer_hold_up_no_step_of_another_namespace() {
     let executor = executor("open").asking(names);
     let port = server.address.port();
     let step = |namespace: &str, host: &str| {
-        let namespace = crate::model::Namespace::parse(namespace).unwrap();
+        let namespace = Namespace::parse(namespace).unwrap();
         let with = format!(r#"{{"url":"http://{host}:{port}/json"}}"#);
         let thread_id = ThreadId::within(&namespace, "t1").unwrap();
         executor.execute(Attempt { thread_id, ..attempt(&with) })
@@ -370,11 +371,12 @@ async fn the_bytes_of_a_head_are_bounded_and_not_a_small_number_of_headers() {
 async fn the_head_of_an_answer_counts_while_its_body_is_waited_for() {
     let memory = Memory::new(4 << 20, &MemoryMetrics::default(), Box::new(|| None));
     let memory = Arc::new(memory);
-    let executor = executor("open").within(Arc::clone(&memory), 0);
+    let executor = executor("open");
     let with = format!(r#"{{"url":"{}"}}"#, answering(200, 250, 1000).await);
-    let mut waiting = executor.execute(attempt(&with));
+    let room = Rooms::within(&memory).room(Namespace::default());
+    let mut waiting = executor.execute(Attempt { room, ..attempt(&with) });
     let counted = async {
-        while memory.used(Pool::Attempts) < 100_000 {
+        while memory.used(Pool::Received) < 100_000 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -384,7 +386,7 @@ async fn the_head_of_an_answer_counts_while_its_body_is_waited_for() {
         () = tokio::time::sleep(PATIENCE) => panic!("it is not counted"),
     }
     drop(waiting);
-    assert_eq!(memory.used(Pool::Attempts), 0);
+    assert_eq!(memory.used(Pool::Received), 0);
 }
 
 fn executor(policy: &str) -> HttpExecutor {

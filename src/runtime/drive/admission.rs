@@ -1,5 +1,5 @@
-//! Admission of attempts: a place, which stands for open files, and memory for what they send and
-//! for the programs that they run.
+//! Admission of attempts: a place, which stands for open files or for a filter's output, and memory
+//! for what they send and for the programs that they run.
 //!
 //! An attempt that is not admitted waits in its driver, not filled in, until others have ended. No
 //! namespace gets all places or all memory; each gets some whatever others take.
@@ -18,17 +18,27 @@ use crate::runtime::settings::{ATTEMPT_BYTES, PROGRAM_BYTES};
 const COPIES: usize = 3;
 /// The largest attempt that is never refused while its namespace has few: most are smaller.
 const FREE: usize = 64 << 10;
-/// The bytes per namespace up to which small attempts are never refused.
-const FREE_OF_ONE: usize = 16 * FREE;
+/// The bytes per namespace up to which small attempts are never refused: those of all filters that
+/// may be under way, which would else wait for the memory of one that runs.
+const FREE_OF_ONE: usize = MAX_FILTERS * FREE;
 /// The pauses between tries to get memory: each fills the attempt in, which may take a tenth of a
 /// second of processor time.
 pub(in crate::runtime) const ASK_AGAIN: Backoff =
     Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
 
-/// The reason that an attempt cannot begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The most filters under way at once that are not run in place, from their beginning until the
+/// thread holds their outputs. Fewer where memory is small: each may have the largest output.
+const MAX_FILTERS: usize = 64;
+/// The fewest of them, however little memory there is.
+const FEWEST_FILTERS: usize = 2;
+
+/// A lack that holds attempts of a thread up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::runtime) enum Lack {
+    /// A place for an attempt that opens files.
     Place,
+    /// A place for a filter.
+    Filter,
     Memory,
     /// The thread's turn to grow.
     Turn,
@@ -37,12 +47,18 @@ pub(in crate::runtime) enum Lack {
 /// The place and the memory of an attempt under way.
 #[derive(Debug)]
 pub(in crate::runtime) struct Admitted {
-    _place: Option<Place>,
+    _place: Place,
     _memory: Reservation,
 }
 
-/// Takes a place for an attempt of this action, except for filters, which open no files and have
-/// places of their own. `kept` is a place that was waited for.
+/// Makes the places for filters whose outputs have at most `max_event` bytes.
+pub(in crate::runtime) fn filter_places(memory: &Memory, max_event: usize) -> Places {
+    let fit = memory.share(Pool::Received) / max_event.max(1);
+    Places::new(fit.clamp(FEWEST_FILTERS, MAX_FILTERS))
+}
+
+/// Takes a place for an attempt of this action; `None` for a filter, which opens no files and may
+/// need no place. `kept` is a place that was waited for.
 pub(in crate::runtime) fn place(
     action: &Action,
     kept: &mut Option<Place>,
@@ -58,18 +74,14 @@ pub(in crate::runtime) fn place(
     Ok(Some(place))
 }
 
-/// Takes memory for a filled-in attempt. A small one, or the only one of its namespace (of all, if
-/// it needs no place), is never refused.
+/// Takes memory for a filled-in attempt. A small one, or the only one of its namespace, is never
+/// refused.
 pub(in crate::runtime) fn admit(
     memory: &Arc<Memory>,
-    place: Option<Place>,
+    mut place: Place,
     with: &Json,
 ) -> Result<Admitted, Lack> {
     let data = ATTEMPT_BYTES.saturating_add(with.as_str().len().saturating_mul(COPIES));
-    let Some(mut place) = place else {
-        let goes_on = data <= FREE || memory.used(Pool::Attempts) == 0;
-        return Ok(Admitted { _place: None, _memory: take(memory, data, goes_on)? });
-    };
     let others = place.bytes_of_namespace().saturating_sub(place.bytes());
     let bytes = data.saturating_add(place.bytes());
     let share = memory.share(Pool::Attempts);
@@ -79,7 +91,7 @@ pub(in crate::runtime) fn admit(
     }
     let reserved = take(memory, bytes, goes_on)?;
     place.weigh(data);
-    Ok(Admitted { _place: Some(place), _memory: reserved })
+    Ok(Admitted { _place: place, _memory: reserved })
 }
 
 fn take(memory: &Arc<Memory>, bytes: usize, goes_on: bool) -> Result<Reservation, Lack> {
@@ -106,7 +118,7 @@ mod tests {
     ) -> Vec<Admitted> {
         let namespace = Namespace::parse(name).unwrap();
         let begin = |_| {
-            let place = place(action, &mut None, (places, &namespace)).ok()?;
+            let place = place(action, &mut None, (places, &namespace)).ok()??;
             admit(memory, place, &Json::null()).ok()
         };
         (0..1000).map_while(begin).collect()
@@ -139,17 +151,25 @@ mod tests {
     }
 
     #[test]
+    fn filters_at_once_have_room_for_their_outputs() {
+        let places = |limit: usize| filter_places(&memory(limit), 1 << 20).free();
+        assert_eq!([places(8 << 20), places(64 << 20), places(2 << 30)], [2, 8, 64]);
+    }
+
+    #[test]
     fn attempts_that_send_much_wait_for_each_other_and_none_waits_for_ever() {
         let limit = 64 << 20;
         let memory = memory(limit);
+        let (places, namespace) = (Places::new(100), Namespace::default());
+        let admit = |with: &Json| admit(&memory, places.try_take(&namespace).unwrap(), with);
         let long = Json::string(&"x".repeat(3 << 20));
-        let first = admit(&memory, None, &long).unwrap();
-        assert_eq!(admit(&memory, None, &long).unwrap_err(), Lack::Memory);
-        let small: Vec<_> = (0..10).map(|_| admit(&memory, None, &Json::null()).unwrap()).collect();
+        let first = admit(&long).unwrap();
+        assert_eq!(admit(&long).unwrap_err(), Lack::Memory);
+        let small: Vec<_> = (0..10).map(|_| admit(&Json::null()).unwrap()).collect();
         assert!(memory.used(Pool::Attempts) > (9 << 20) + 10 * ATTEMPT_BYTES);
         drop((first, small));
         let larger = Json::string(&"x".repeat(limit));
-        let alone = admit(&memory, None, &larger).unwrap();
+        let alone = admit(&larger).unwrap();
         drop(alone);
         assert_eq!(memory.used(Pool::Attempts), 0);
     }

@@ -14,9 +14,11 @@ use super::admission::{self, ASK_AGAIN, Admitted, Lack};
 use super::breakers::{Aim, Breakers, CircuitId, Target};
 use super::driver::Driver;
 use super::pulses::{Pulses, Watch};
-use super::report::Message;
+use super::report::{Message, Reported};
 use crate::definition::{self, Action, Allowance, PlanStep, Scope, StepIx, StepView, Work};
-use crate::executor::{Attempt, AttemptError, Executors, Pulse, Redactor, Secrets, StepExecutor};
+use crate::executor::{
+    Attempt, AttemptError, Executors, Pulse, Redactor, Room, Secrets, StepExecutor,
+};
 use crate::machine::{AttemptId, Effect, Report, ThreadState};
 use crate::model::{Category, Failure, Json, StaleAction, ThreadId, codes};
 use crate::runtime::core::Core;
@@ -29,10 +31,7 @@ const LONG: Duration = Duration::from_millis(10);
 
 /// Carries out effects. Attempts that need no waiting are made at once, as many as one commit
 /// takes, and their reports returned; the others report to the driver.
-pub(in crate::runtime) fn perform(
-    driver: &mut Driver,
-    effects: Vec<Effect>,
-) -> Vec<(AttemptId, Report)> {
+pub(in crate::runtime) fn perform(driver: &mut Driver, effects: Vec<Effect>) -> Vec<Reported> {
     for effect in effects {
         match effect {
             Effect::Run(attempt) => driver.to_begin.push_back(attempt),
@@ -48,20 +47,22 @@ pub(in crate::runtime) fn perform(
             }
         }
     }
-    driver.lack = None;
+    driver.lacks.clear();
     definition::within(Allowance::ATTEMPTS, || begin_all(driver))
 }
 
 /// Begins waiting attempts while there is room, until they have made enough work. An attempt that
 /// needs no place does not wait behind others that do.
-fn begin_all(driver: &mut Driver) -> Vec<(AttemptId, Report)> {
+fn begin_all(driver: &mut Driver) -> Vec<Reported> {
     let (mut done, mut bytes) = (Vec::new(), 0_usize);
     let core = Arc::clone(&driver.core);
     let clock = &core.parts.clock;
     let ends = clock.monotonic().saturating_add(LONG);
     let mut waiting = VecDeque::new();
     while bytes < MAX_COMMIT_BYTES
-        && !matches!(driver.lack, Some(Lack::Memory | Lack::Turn))
+        && (done.is_empty() || !core.rooms.are_full())
+        && !driver.lacks(Lack::Memory)
+        && !driver.lacks(Lack::Turn)
         && !definition::is_enough()
         && clock.monotonic() < ends
         && let Some(next) = driver.to_begin.pop_front()
@@ -73,46 +74,63 @@ fn begin_all(driver: &mut Driver) -> Vec<(AttemptId, Report)> {
         let may_begin = if driver.may_grow() { Ok(()) } else { Err(Lack::Turn) };
         match may_begin.and_then(|()| begin(driver, next)) {
             Ok(None) => driver.asks = ASK_AGAIN,
-            Ok(Some(report)) => {
-                bytes = bytes.saturating_add(report.weight());
-                done.push((next, report));
+            Ok(Some(reported)) => {
+                bytes = bytes.saturating_add(reported.report.weight());
+                done.push(reported);
             }
             Err(lack) => {
                 waiting.push_back(next);
-                driver.lack = Some(lack);
+                driver.lacks.insert(lack);
             }
         }
     }
-    if driver.lack == Some(Lack::Memory) {
+    if driver.lacks(Lack::Memory) {
         driver.asks_after = driver.asks.advance();
     }
     waiting.append(&mut driver.to_begin);
     driver.to_begin = waiting;
     if driver.to_begin.is_empty() {
-        // No attempt needs the place any more.
-        driver.place = None;
+        // No attempt needs the places any more.
+        (driver.place, driver.filter) = (None, None);
+        driver.heavy.clear();
     }
     done
 }
 
 /// Begins an attempt; returns its report if it needed no waiting.
-fn begin(driver: &mut Driver, id: AttemptId) -> Result<Option<Report>, Lack> {
+fn begin(driver: &mut Driver, id: AttemptId) -> Result<Option<Reported>, Lack> {
     let plan = Arc::clone(&driver.state.plan);
     let planned = plan.steps[id.step].work(id.work);
     let core = Arc::clone(&driver.core);
     let namespace = driver.state.thread_id.namespace();
-    let of = (&core.places, &namespace);
-    let place = admission::place(&planned.action, &mut driver.place, of)?;
+    let place = admission::place(&planned.action, &mut driver.place, (&core.places, &namespace))?;
+    if driver.heavy.contains(&id) && driver.filter.is_none() {
+        let place = core.filters.try_take(&namespace);
+        driver.filter = Some(place.ok_or(Lack::Filter)?);
+    }
     let parts = &core.parts;
     let attempt = match fill_in(&core, &driver.state, id) {
-        Ok(attempt) => attempt,
-        Err(failure) => return Ok(Some(Err(failure.into()).into())),
+        Ok(attempt) => Attempt { room: attempt.room.clone().unless(&driver.goes_first), ..attempt },
+        Err(failure) => {
+            let report = Report::Failed { failure, retry_after: None };
+            return Ok(Some(Reported { attempt: id, report, held: None }));
+        }
     };
     let redactor = parts.secrets.redactor();
     let Some(executor) = parts.executors.get(&attempt.action) else { return Ok(None) };
-    if let Some(result) = executor.execute_now(&attempt) {
-        return Ok(Some(redacted(&redactor, result).into()));
+    if !driver.heavy.contains(&id)
+        && let Some(result) = executor.execute_now(&attempt)
+    {
+        let result = redacted(&redactor, result);
+        return Ok(Some(Reported::end(id, result, (attempt.room, None))));
     }
+    let place = if let Some(place) = place {
+        place
+    } else {
+        driver.heavy.insert(id);
+        let kept = driver.filter.take().or_else(|| core.filters.try_take(&namespace));
+        kept.ok_or(Lack::Filter)?
+    };
     let admitted = admission::admit(&parts.memory, place, &attempt.with)?;
     let gate = circuit(executor, (planned, &attempt), &redactor)
         .map(|circuit| (Arc::clone(&core.breakers), Aim::new(circuit, &planned.retry)));
@@ -182,6 +200,7 @@ fn fill_in(
         holds_secrets: planned.with.uses_secrets().next().is_some(),
         traceparent: state.traceparent.clone(),
         pulse: Pulse::default(),
+        room: core.rooms.room(state.thread_id.namespace()),
     })
 }
 
@@ -229,8 +248,8 @@ type Gate = (Arc<Breakers>, Aim);
 
 /// An attempt in its own task.
 struct Run {
-    /// Its place and its memory, until this is dropped.
-    _admitted: Admitted,
+    /// Its place and its memory, and the memory of what it receives.
+    held: (Room, Option<Admitted>),
     /// Lets `explain` see the attempt's last sign of life, until this is dropped.
     _watch: Option<Watch>,
     executors: Arc<dyn Executors>,
@@ -262,7 +281,7 @@ impl Run {
             core.pulses.watch(key, attempt.pulse.clone())
         });
         Self {
-            _admitted: admitted,
+            held: (attempt.room.clone(), Some(admitted)),
             _watch: watch,
             executors: Arc::clone(&parts.executors),
             gate,
@@ -330,13 +349,17 @@ impl Run {
         }
     }
 
-    async fn end(&self, result: Result<Json, AttemptError>) {
-        self.report(redacted(&self.redactor, result).into()).await;
+    async fn end(self, result: Result<Json, AttemptError>) {
+        let result = redacted(&self.redactor, result);
+        let reported = Reported::end(self.attempt, result, self.held);
+        drop(self.sender.send(Message::Report(reported)).await);
     }
 
+    /// Reports an event that does not end the attempt.
     async fn report(&self, report: Report) {
         // If the driver is gone, it has lost the thread: the next owner makes the attempt again.
-        drop(self.sender.send(Message::Report(self.attempt, report)).await);
+        let reported = Reported { attempt: self.attempt, report, held: None };
+        drop(self.sender.send(Message::Report(reported)).await);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The driver of one thread: its state, its waits and its decisions.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -9,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::admission::{ASK_AGAIN, Lack};
 use super::commit::Commit;
-use super::report::Message;
+use super::report::{Message, Reported};
 use super::tail::Tail;
 use super::weights::{TURN, Turn, Weight};
 use crate::definition::Work;
@@ -37,20 +38,26 @@ pub(in crate::runtime) struct Driver {
     /// Set if steps are ready that the last decision did not get to.
     pub(in crate::runtime) unfinished: bool,
     /// Reports not decided yet.
-    pub(in crate::runtime) reports: VecDeque<(AttemptId, Report)>,
+    pub(in crate::runtime) reports: VecDeque<Reported>,
     /// Attempts that are durably started and wait to be begun.
     pub(in crate::runtime) to_begin: VecDeque<AttemptId>,
-    /// The lack that holds attempts up, if any.
-    pub(in crate::runtime) lack: Option<Lack>,
+    /// The lacks that hold attempts up.
+    pub(in crate::runtime) lacks: BTreeSet<Lack>,
+    /// Waiting attempts whose filters are too long to be run in place.
+    pub(in crate::runtime) heavy: BTreeSet<AttemptId>,
     /// The pause before memory is asked for again; `asks` gives the next ones.
     pub(in crate::runtime) asks_after: Duration,
     pub(in crate::runtime) asks: Backoff,
     /// A place for the first one that needs it.
     pub(in crate::runtime) place: Option<Place>,
+    /// A place for the first filter that needs it.
+    pub(in crate::runtime) filter: Option<Place>,
     /// The memory that the thread takes, and the bytes appended since it was weighed.
     pub(in crate::runtime) held: (Weight, usize),
     /// The thread's turn to grow while threads fill their memory, and its end.
-    pub(in crate::runtime) turn: Option<(Turn, Duration)>,
+    turn: Option<(Turn, Duration)>,
+    /// Set while the thread has the turn: what its attempts receive then waits for no memory.
+    pub(in crate::runtime) goes_first: Arc<AtomicBool>,
     /// Set if messages are known to wait in the thread's inbox.
     pub(in crate::runtime) mail: bool,
     /// The recovery that the first append makes durable.
@@ -67,7 +74,7 @@ pub(in crate::runtime) struct Driver {
 
 /// The reason why the driver woke.
 pub(in crate::runtime) enum Woken {
-    Report(AttemptId, Report),
+    Report(Reported),
     By(Command),
     Mail,
     /// There may be room for an attempt that waits to be begun.
@@ -105,12 +112,15 @@ impl Driver {
             unfinished: false,
             reports: VecDeque::new(),
             to_begin: VecDeque::new(),
-            lack: None,
+            lacks: BTreeSet::new(),
+            heavy: BTreeSet::new(),
             asks_after: Duration::ZERO,
             asks: ASK_AGAIN,
             place: None,
+            filter: None,
             held,
             turn: None,
+            goes_first: Arc::default(),
             mail: false,
             recovering: None,
             suspect: None,
@@ -201,16 +211,22 @@ impl Driver {
         self.held.1 = 0;
     }
 
+    /// Returns whether a lack holds attempts up.
+    pub(in crate::runtime) fn lacks(&self, lack: Lack) -> bool {
+        self.lacks.contains(&lack)
+    }
+
     /// Returns whether the thread may grow by another attempt: always while there is memory for
     /// more, else in its turn.
     pub(in crate::runtime) fn may_grow(&mut self) -> bool {
         if !self.core.weights.are_full_for(&self.state.thread_id.namespace()) {
-            self.turn = None;
+            self.set_turn(None);
             return true;
         }
         let now = self.core.parts.clock.monotonic();
-        self.turn = self.turn.take().filter(|(_, ends)| now < *ends);
-        if self.turn.is_none() {
+        if self.turn.as_ref().is_none_or(|(_, ends)| now >= *ends) {
+            // Given back first: another thread may wait for it.
+            self.set_turn(None);
             self.begin_turn(self.core.weights.try_turn());
         }
         self.turn.is_some()
@@ -218,7 +234,12 @@ impl Driver {
 
     fn begin_turn(&mut self, turn: Option<Turn>) {
         let ends = self.core.parts.clock.monotonic().saturating_add(TURN);
-        self.turn = turn.map(|turn| (turn, ends));
+        self.set_turn(turn.map(|turn| (turn, ends)));
+    }
+
+    fn set_turn(&mut self, turn: Option<(Turn, Duration)>) {
+        self.goes_first.store(turn.is_some(), Ordering::Relaxed);
+        self.turn = turn;
     }
 
     /// Waits for an attempt, a message, a timer, or the end of this replica's authority.
@@ -237,21 +258,25 @@ impl Driver {
             () = self.core.stopped.cancelled() => Woken::Stop,
             Some(message) = self.inbox.recv() => match message {
                 Message::Mail => Woken::Mail,
-                Message::Report(attempt, report) => Woken::Report(attempt, report),
+                Message::Report(reported) => Woken::Report(reported),
             },
-            place = self.core.places.take(&namespace), if self.lack == Some(Lack::Place) => {
+            place = self.core.places.take(&namespace), if self.lacks(Lack::Place) => {
                 self.place = place.ok();
                 Woken::Room
             }
-            turn = self.core.weights.turn(), if self.lack == Some(Lack::Turn) => {
+            place = self.core.filters.take(&namespace), if self.lacks(Lack::Filter) => {
+                self.filter = place.ok();
+                Woken::Room
+            }
+            turn = self.core.weights.turn(), if self.lacks(Lack::Turn) => {
                 self.begin_turn(turn);
                 Woken::Room
             }
             () = due(turn), if turn.is_some() => {
-                self.turn = None;
+                self.set_turn(None);
                 Woken::Room
             }
-            () = tokio::time::sleep(self.asks_after), if self.lack == Some(Lack::Memory) => Woken::Room,
+            () = tokio::time::sleep(self.asks_after), if self.lacks(Lack::Memory) => Woken::Room,
             () = self.core.draining.cancelled(), if !draining => Woken::By(Command::Advance),
             () = due(wait), if !draining => Woken::By(Command::Advance),
         }

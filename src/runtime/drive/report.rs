@@ -1,7 +1,8 @@
 //! The messages to a driver: reports of attempts, and that the thread's inbox has messages.
 
+use super::admission::Admitted;
 use crate::definition::{Fallback, PlanStep};
-use crate::executor::AttemptError;
+use crate::executor::{AttemptError, Room};
 use crate::machine::{AttemptId, Report};
 use crate::model::Json;
 
@@ -12,9 +13,34 @@ const SMALL_OUTPUT: usize = 4 << 10;
 #[derive(Debug)]
 pub(in crate::runtime) enum Message {
     /// An attempt has ended, is slow, or is silent.
-    Report(AttemptId, Report),
+    Report(Reported),
     /// There may be messages in the thread's inbox.
     Mail,
+}
+
+/// A report of an attempt on its way to its thread.
+#[derive(Debug)]
+pub(in crate::runtime) struct Reported {
+    pub(in crate::runtime) attempt: AttemptId,
+    pub(in crate::runtime) report: Report,
+    /// The memory of an output, and the place of its attempt, until the thread holds the output.
+    pub(in crate::runtime) held: Option<Box<(Room, Option<Admitted>)>>,
+}
+
+impl Reported {
+    /// Reports the end of an attempt. The output of a success is counted in `room` until it is
+    /// decided, and keeps the place until then: else outputs pile up that nobody counts.
+    pub(in crate::runtime) fn end(
+        attempt: AttemptId,
+        result: Result<Json, AttemptError>,
+        (room, admitted): (Room, Option<Admitted>),
+    ) -> Self {
+        let held = result.as_ref().ok().map(|output| {
+            room.keep(output.as_str().len());
+            Box::new((room, admitted))
+        });
+        Self { attempt, report: result.into(), held }
+    }
 }
 
 impl From<Result<Json, AttemptError>> for Report {

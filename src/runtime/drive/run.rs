@@ -9,7 +9,7 @@ use super::commit::Commit;
 use super::driver::{Driver, Woken};
 use super::inbox;
 use super::release::release_for_a_moment;
-use super::report::Message;
+use super::report::{Message, Reported};
 use crate::machine::{AttemptId, Command, DecisionContext, Effect, Report};
 use crate::runtime::claim::recoveries;
 use crate::runtime::settings::MAX_COMMIT_BYTES;
@@ -102,10 +102,10 @@ impl Driver {
         self.reports.extend(reports);
         let stays = matches!(self.disposition(), Disposition::Keep);
         if !self.may_take_next() {
-            self.lack = Some(Lack::Turn);
+            self.lacks.insert(Lack::Turn);
         }
-        let stuck = self.lack == Some(Lack::Turn);
-        let begins = !self.to_begin.is_empty() && self.lack.is_none();
+        let stuck = self.lacks(Lack::Turn);
+        let begins = !self.to_begin.is_empty() && self.lacks.is_empty();
         if begins {
             // Other tasks go first; the remaining attempts are begun next.
             tokio::task::yield_now().await;
@@ -115,7 +115,7 @@ impl Driver {
         let woken = if waits { Some(self.next().await) } else { None };
         match woken {
             Some(Woken::Stop) => return false,
-            Some(Woken::Report(attempt, report)) => self.reports.push_back((attempt, report)),
+            Some(Woken::Report(reported)) => self.reports.push_back(reported),
             Some(Woken::By(command)) => self.decide(command, commit).await,
             Some(Woken::Mail) => self.mail = true,
             Some(Woken::Room) | None => {}
@@ -123,12 +123,13 @@ impl Driver {
         // A reader reads an append as a whole, so further reports wait for the next commit.
         let mut bytes = 0_usize;
         while bytes.max(commit.output_bytes) < MAX_COMMIT_BYTES
-            && let Some((attempt, report)) = self.next_report()
+            && let Some(Reported { attempt, report, held }) = self.next_report()
         {
             bytes = bytes.saturating_add(report.weight());
             let before = commit.output_bytes;
             self.take(attempt, report, commit).await;
             self.swell(commit.output_bytes.saturating_sub(before));
+            drop(held);
         }
         if self.mail {
             inbox::take(self, commit, None).await;
@@ -142,10 +143,10 @@ impl Driver {
 
     /// Returns the next report that has arrived, unless the thread must wait before it grows by it;
     /// notes messages before it.
-    fn next_report(&mut self) -> Option<(AttemptId, Report)> {
+    fn next_report(&mut self) -> Option<Reported> {
         while self.reports.is_empty() {
             match self.inbox.try_recv().ok()? {
-                Message::Report(attempt, report) => self.reports.push_back((attempt, report)),
+                Message::Report(reported) => self.reports.push_back(reported),
                 Message::Mail => self.mail = true,
             }
         }
@@ -156,7 +157,7 @@ impl Driver {
     fn may_take_next(&mut self) -> bool {
         let steps = &self.state.plan.steps;
         let next = self.reports.front();
-        let grows = next.is_some_and(|(attempt, report)| report.grows(&steps[attempt.step]));
+        let grows = next.is_some_and(|next| next.report.grows(&steps[next.attempt.step]));
         !(grows || self.unfinished) || self.may_grow()
     }
 
@@ -171,7 +172,7 @@ impl Driver {
 
     /// Carries out the effects; for a large state, whose templates may read much, in a place for
     /// long work (`aside`).
-    async fn perform(&mut self, effects: Vec<Effect>) -> Vec<(AttemptId, Report)> {
+    async fn perform(&mut self, effects: Vec<Effect>) -> Vec<Reported> {
         let idle = effects.is_empty() && self.to_begin.is_empty();
         if idle || !self.state.is_large() {
             return perform(self, effects);

@@ -137,3 +137,59 @@ async fn threads_that_grow_stop_at_their_share_and_all_of_them_end() {
     .await;
     assert_eq!(target.hits_of("held").len(), THREADS, "each once");
 }
+
+/// Starts threads of a namespace that are small for a while, and then do all steps at once.
+async fn small_at_first(team: &Client, threads: usize, steps: &[Value]) {
+    let rest = json!({ "id": "go", "kind": "sleep", "with": { "for": "2s" } });
+    let steps: Vec<&Value> = std::iter::once(&rest).chain(steps).collect();
+    let workflow = json!({ "name": "later", "steps": steps, "output": 1 });
+    for at in 0..threads {
+        let body = json!({ "workflow": workflow, "threadId": format!("later{at}") });
+        team.post("/invoke/async", &body).await.expect(202);
+    }
+}
+
+/// Waits until all of these threads have completed, while another namespace is served.
+async fn all_complete(threads: usize, (team, other): (&Client, &Client), target: &Recorder) {
+    for round in 0..20 {
+        serves(other, target, round).await;
+    }
+    eventually("all of them complete", async || {
+        let answer = team.get("/threads?status=completed&workflow=later").await;
+        let listed = (answer.status == 200).then(|| answer.json())?;
+        (listed["items"].as_array().unwrap().len() == threads).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn outputs_of_filters_that_wait_for_their_threads_stay_within_the_memory() {
+    const THREADS: usize = 30;
+    let (home, target) = (Home::sqlite().await, Recorder::start().await);
+    let (server, team, other) = tenants(&home, "256MiB").await;
+    // 450 MB in all, of which threads may have 128 MiB.
+    let step = |at: usize| {
+        json!({ "id": format!("f{at}"), "kind": "transform", "dependsOn": ["go"],
+            "with": { "jq": "\"x\" * 1000000", "from": 1 } })
+    };
+    let steps: Vec<Value> = (0..15).map(step).collect();
+    small_at_first(&team, THREADS, &steps).await;
+    all_complete(THREADS, (&team, &other), &target).await;
+    assert!(server.most_memory() < 512 << 20, "{} MiB", server.most_memory() >> 20);
+}
+
+#[tokio::test]
+async fn large_answers_to_many_attempts_at_once_are_all_received() {
+    const THREADS: usize = 30;
+    let (home, target) = (Home::sqlite().await, Recorder::start().await);
+    let (server, team, other) = tenants(&home, "256MiB").await;
+    let step = |at: usize| {
+        json!({ "id": format!("h{at}"), "kind": "http", "dependsOn": ["go"],
+            "retry": { "maxAttempts": 1 },
+            "with": { "url": target.url("big/900000") } })
+    };
+    let steps: Vec<Value> = (0..15).map(step).collect();
+    small_at_first(&team, THREADS, &steps).await;
+    all_complete(THREADS, (&team, &other), &target).await;
+    assert!(server.most_memory() < 512 << 20, "{} MiB", server.most_memory() >> 20);
+}

@@ -56,9 +56,8 @@ impl StepExecutor for Trickle {
 /// Performs an attempt to its end; returns its reports and how long it took.
 async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Duration) {
     let (sender, mut inbox) = mpsc::channel(8);
-    let memory = Arc::new(crate::observe::Memory::boundless());
     let run = Run {
-        _admitted: admission::admit(&memory, None, &Json::null()).unwrap(),
+        held: (Room::boundless(), None),
         _watch: None,
         executors: Arc::<Trickle>::clone(executors),
         gate: None,
@@ -82,12 +81,13 @@ async fn perform(executors: &Arc<Trickle>, bounds: Bounds) -> (Vec<Report>, Dura
         work: Work::Own,
         compensation_epoch: 0,
         pulse: Pulse::default(),
+        room: Room::boundless(),
     };
     let begun = Instant::now();
     run.perform(attempt).await;
     let took = begun.elapsed();
     let mut said = Vec::new();
-    while let Ok(Message::Report(_, report)) = inbox.try_recv() {
+    while let Ok(Message::Report(Reported { report, .. })) = inbox.try_recv() {
         said.push(report);
     }
     (said, took)
