@@ -175,7 +175,8 @@ impl Drop for Borrowed {
     }
 }
 
-/// The body of an answer, in pieces.
+/// The body of an answer, in pieces: else a connection takes a large answer as a whole, and whatever
+/// counts its bytes ends before they have left.
 #[derive(Debug)]
 pub(super) struct Pieces {
     body: Body,
@@ -199,12 +200,12 @@ impl HttpBody for Pieces {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Ok(exchange) = EXCHANGE.try_with(Arc::clone) else {
-            return Pin::new(&mut self.body).poll_frame(context);
-        };
-        exchange.answer.register(context.waker());
-        if *exchange.piece.borrow() {
-            return Poll::Pending;
+        let exchange = EXCHANGE.try_with(Arc::clone).ok();
+        if let Some(exchange) = &exchange {
+            exchange.answer.register(context.waker());
+            if *exchange.piece.borrow() {
+                return Poll::Pending;
+            }
         }
         self.begun = true;
         while self.rest.is_empty() {
@@ -218,6 +219,11 @@ impl HttpBody for Pieces {
         }
         let most = self.rest.len().min(PIECE);
         let bytes = self.rest.split_to(most);
+        let Some(exchange) = exchange else {
+            // HTTP/1.1 asks for pieces while its buffer has room. A copy, so that the last of them do
+            // not hold the whole answer, which is not counted any more then.
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(&bytes)))));
+        };
         exchange.piece.send_replace(true);
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(Piece { bytes, exchange })))))
     }

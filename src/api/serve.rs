@@ -201,9 +201,8 @@ impl Requests {
         let app = self.app.clone();
         async move {
             let lend = |body| if multiplexed { Borrowed::lend(body) } else { Body::new(body) };
-            let cut = |body| if multiplexed { Body::new(Pieces::new(body)) } else { body };
             let answer = tower::ServiceExt::oneshot(app, request.map(lend)).await?;
-            Ok(answer.map(|body| Holding::new(cut(body), held)))
+            Ok(answer.map(|body| Holding::new(Body::new(Pieces::new(body)), held)))
         }
     }
 }

@@ -261,3 +261,28 @@ async fn one_append_holds_no_more_than_readers_can_afford() {
     assert!(answer.len() < 2 << 20, "{} bytes on one page", answer.len());
     assert_eq!(client.events("large").await.len(), 8 * 2 + 2);
 }
+
+#[tokio::test]
+async fn an_answer_counts_until_its_reader_has_taken_it() {
+    const READERS: usize = 10;
+    let home = Home::sqlite().await;
+    let server = home.launch().set("RETHREAD_LOG", "warn").start().await;
+    let client = server.client();
+    large_thread(&client, "large", 8).await;
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(server.addr).await.unwrap();
+        let ask = format!("GET /status/large HTTP/1.1\r\nHost: {}\r\n\r\n", server.addr);
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        // The answer has begun, so the server is done with the request.
+        stream.readable().await.unwrap();
+        readers.push(stream);
+    }
+    let answers = async || metric(&client, "rethread_memory_bytes{pool=\"answers\"}").await;
+    let counted = answers().await;
+    assert!(counted > f64::from(8 * 700_000 * 10), "{counted}");
+    drop(readers);
+    eventually("the memory is given back", async || (answers().await < 1e6).then_some(())).await;
+}
