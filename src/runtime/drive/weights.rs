@@ -80,8 +80,12 @@ impl Weights {
         all.iter().filter(|(_, taken)| **taken >= of_one).map(|(name, _)| name.clone()).collect()
     }
 
+    /// Returns the bytes that the threads of one namespace may take: less while the process takes
+    /// nearly as much as it may, as a count is never complete. Beyond the limit everybody is refused.
     fn of_one(&self) -> usize {
-        self.memory.share(Pool::Threads) / 8 * EIGHTHS_OF_ONE
+        let (limit, part) = (self.memory.limit(), self.memory.share(Pool::Threads) / 8);
+        let nearly = self.memory.resident() >= limit - limit / 8;
+        if nearly { part } else { part * EIGHTHS_OF_ONE }
     }
 
     /// Takes the turn, if no other thread has it.
@@ -148,6 +152,23 @@ mod tests {
         assert!(enough("one") && enough("two") && !enough("three"), "one of each may be driven");
         drop((first, second, third));
         assert!(!full("one") && weights.by_namespace.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn large_namespaces_stop_before_the_process_takes_all_that_it_may() {
+        let resident = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let seen = Arc::clone(&resident);
+        let probe = move || Some(seen.load(std::sync::atomic::Ordering::Relaxed));
+        let limit = 32 * MEGABYTE;
+        let memory = Arc::new(Memory::new(limit, &MemoryMetrics::default(), Box::new(probe)));
+        let weights = Weights::new(&memory);
+        let _large = weights.weigh(named("large"), 3 * MEGABYTE);
+        let _small = weights.weigh(named("small"), MEGABYTE);
+        let full = |name: &str| weights.are_full_for(&named(name));
+        assert!(!full("large"));
+        resident.store(limit - limit / 8, std::sync::atomic::Ordering::Relaxed);
+        assert!(!memory.look());
+        assert!(full("large") && !full("small"));
     }
 
     #[test]
