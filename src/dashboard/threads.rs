@@ -8,9 +8,8 @@ use maud::{Markup, html};
 use super::page;
 use super::parts::{ago, badge, progress};
 use super::state::Dashboard;
-use crate::contract::{Page, ThreadItem};
+use crate::contract::{Page, ThreadItem, ThreadQuery};
 use crate::model::{Namespace, ThreadStatus, Timestamp};
-use crate::runtime::ThreadQuery;
 
 /// The threads on one page: as many as a person can look over.
 const PER_PAGE: usize = 50;
@@ -59,15 +58,13 @@ pub(super) async fn show(
 ) -> Response {
     let wanted = Wanted::parse(query.as_deref().unwrap_or_default());
     let asked = ThreadQuery {
-        namespace,
         status: wanted.status,
         workflow: wanted.workflow.clone(),
-        metadata: Vec::new(),
-        forked_from: None,
         limit: PER_PAGE,
         cursor: wanted.cursor.clone(),
+        ..ThreadQuery::default()
     };
-    match dashboard.handle.threads(asked).await {
+    match dashboard.handle.threads(&namespace, asked).await {
         Ok(threads) => {
             let content = content(&wanted, &threads, dashboard.clock.now());
             page::page(StatusCode::OK, "Threads", &content)

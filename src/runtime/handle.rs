@@ -16,11 +16,11 @@ use super::drive::snapshots;
 use super::feed::shared;
 use super::notices;
 use crate::contract::{
-    AbortRequest, AuditItem, Checkpoint, Diagnostics, EditRequest, Explanation, ForkRequest,
-    HealthReport, Intervention, Invoked, Monitor, Notification, NotificationPatch,
-    NotificationRequest, NotificationTest, Page, ReasonRequest, RecoveryItem, ResolveRequest,
-    ResumeRequest, SkipRequest, Stats, StatusDocument, StoreHealth, StoredName, StoredWorkflow,
-    ThreadDiff, ThreadItem, WorkflowCheck,
+    AbortRequest, AuditItem, AuditQuery, Checkpoint, CheckpointQuery, Diagnostics, EditRequest,
+    Explanation, ForkRequest, HealthReport, Intervention, InterventionQuery, Invoked, Monitor,
+    Notification, NotificationPatch, NotificationRequest, NotificationTest, Page, ReasonRequest,
+    RecoveryItem, ResolveRequest, ResumeRequest, SkipRequest, Stats, StatusDocument, StoreHealth,
+    StoredName, StoredWorkflow, ThreadDiff, ThreadItem, ThreadQuery, WorkflowCheck,
 };
 use crate::definition::Plan;
 use crate::model::{Epoch, Json, Namespace, Seq, StepId, ThreadId};
@@ -29,8 +29,7 @@ use crate::runtime::core::Core;
 use crate::runtime::feed::heads::Follow;
 use crate::runtime::feed::live::LiveEvents;
 use crate::runtime::types::{
-    AuditEvent, AuditQuery, CheckpointQuery, Control, EventPage, HeldEvent, InterventionQuery,
-    Invoke, RawEvent, RuntimeError, Signal, ThreadQuery,
+    AuditEvent, Control, EventPage, HeldEvent, Invoke, RawEvent, RuntimeError, Signal,
 };
 
 /// The runtime as faces see it; cheap to clone.
@@ -135,8 +134,12 @@ impl Handle {
     }
 
     /// Lists threads, newest first.
-    pub async fn threads(&self, query: ThreadQuery) -> Result<Page<ThreadItem>, RuntimeError> {
-        query::threads(&self.core, query).await
+    pub async fn threads(
+        &self,
+        namespace: &Namespace,
+        query: ThreadQuery,
+    ) -> Result<Page<ThreadItem>, RuntimeError> {
+        query::threads(&self.core, namespace, query).await
     }
 
     /// Deletes a thread that has ended; `if_match` as in [`Control`].
@@ -275,9 +278,10 @@ impl Handle {
     /// Lists interventions, open or resolved, newest first.
     pub async fn interventions(
         &self,
+        namespace: &Namespace,
         query: InterventionQuery,
     ) -> Result<Page<Intervention>, RuntimeError> {
-        interventions::list(&self.core, query).await
+        interventions::list(&self.core, namespace, query).await
     }
 
     /// Subscribes to events; only the answer shows the secret. `by` is the API key's name.
@@ -341,8 +345,12 @@ impl Handle {
     }
 
     /// Lists audit entries, newest first.
-    pub async fn audit(&self, query: AuditQuery) -> Result<Page<AuditItem>, RuntimeError> {
-        audit_list::list(&self.core, query).await
+    pub async fn audit(
+        &self,
+        namespace: &Namespace,
+        query: AuditQuery,
+    ) -> Result<Page<AuditItem>, RuntimeError> {
+        audit_list::list(&self.core, namespace, query).await
     }
 
     /// Returns the statistics of a namespace over the last 24 hours and all replicas.

@@ -7,27 +7,8 @@ use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, MAX_LONG_LIMIT, Params, QueryString};
-use crate::contract::AuditList;
+use crate::contract::{AuditList, AuditQuery};
 use crate::model::Timestamp;
-use crate::runtime::AuditQuery as Wanted;
-
-/// Which entries to list.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in crate::api) struct AuditQuery {
-    /// Only those that happened then or later: a time in RFC 3339.
-    #[param(value_type = Option<String>, format = DateTime)]
-    since: Option<Timestamp>,
-    /// Only what this key did; `anonymous` is whoever had none.
-    by: Option<String>,
-    /// Only this action, such as `refused`.
-    action: Option<String>,
-    /// Items per page.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
-    limit: usize,
-    /// The `nextCursor` of the page before.
-    cursor: Option<String>,
-}
 
 impl FromQuery for AuditQuery {
     fn read(query: &mut Params) -> Self {
@@ -62,9 +43,6 @@ pub(in crate::api) async fn list(
     caller: Caller,
     QueryString(query): QueryString<AuditQuery>,
 ) -> Result<JsonAnswer<AuditList>, Problem> {
-    let AuditQuery { since, by, action, limit, cursor } = query;
-    let namespace = caller.namespace().to_string();
-    let query = Wanted { namespace, since, by, action, limit, cursor };
-    let page = api.handle.audit(query).await.map_err(Problem::from);
+    let page = api.handle.audit(caller.namespace(), query).await.map_err(Problem::from);
     Ok(JsonAnswer(page.map_err(Problem::without_pointers)?))
 }

@@ -7,27 +7,10 @@ use crate::api::Api;
 use crate::api::extract::Within;
 use crate::api::problem::Problem;
 use crate::api::query::{DEFAULT_LIMIT, FromQuery, Params, QueryString};
-use crate::contract::{InterventionList, InterventionStatus};
+use crate::contract::{InterventionList, InterventionQuery, InterventionStatus};
 use crate::model::ThreadId;
-use crate::runtime::InterventionQuery;
 
-/// Which interventions to list.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in crate::api) struct InterventionsQuery {
-    /// Only those that wait (`open`), or that were decided (`resolved`).
-    status: Option<InterventionStatus>,
-    /// Only those of this thread.
-    #[param(value_type = Option<String>, rename = "threadId")]
-    thread_id: Option<ThreadId>,
-    /// Items per page.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
-    limit: usize,
-    /// The `nextCursor` of the page before.
-    cursor: Option<String>,
-}
-
-impl FromQuery for InterventionsQuery {
+impl FromQuery for InterventionQuery {
     fn read(query: &mut Params) -> Self {
         Self {
             status: query.parsed("status", parse_status),
@@ -57,16 +40,14 @@ fn parse_status(text: &str) -> Result<InterventionStatus, String> {
 #[utoipa::path(
     get, path = "/interventions", operation_id = "listInterventions", tag = "control",
     security(("bearer" = ["reader"])),
-    params(InterventionsQuery),
+    params(InterventionQuery),
     responses((status = 200, description = "A page of interventions", body = InterventionList))
 )]
 pub(in crate::api) async fn list(
     State(api): State<Api>,
     Within(namespace): Within,
-    QueryString(query): QueryString<InterventionsQuery>,
+    QueryString(query): QueryString<InterventionQuery>,
 ) -> Result<JsonAnswer<InterventionList>, Problem> {
-    let InterventionsQuery { status, thread_id, limit, cursor } = query;
-    let query = InterventionQuery { namespace, status, thread: thread_id, limit, cursor };
-    let page = api.handle.interventions(query).await.map_err(Problem::from);
+    let page = api.handle.interventions(&namespace, query).await.map_err(Problem::from);
     Ok(JsonAnswer(page.map_err(Problem::without_pointers)?))
 }

@@ -9,33 +9,10 @@ use crate::api::problem::Problem;
 use crate::api::query::{
     DEFAULT_LIMIT, FromQuery, MAX_LONG_LIMIT, MAX_METADATA_FILTERS, Params, QueryString,
 };
-use crate::contract::ThreadList;
+use crate::contract::{ThreadList, ThreadQuery};
 use crate::model::{ThreadId, ThreadStatus};
-use crate::runtime::ThreadQuery;
 
-/// Which threads to list.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in crate::api) struct ThreadsQuery {
-    /// Only threads of this status.
-    status: Option<ThreadStatus>,
-    /// Only threads of this workflow.
-    workflow: Option<String>,
-    /// Only forks of this thread.
-    #[param(value_type = Option<String>, rename = "forkedFrom")]
-    forked_from: Option<ThreadId>,
-    /// Only threads whose metadata has this member; `KEY` stands for its name, and the parameter
-    /// may be given for up to 8.
-    #[param(value_type = Option<String>, rename = "metadata.KEY")]
-    metadata: Vec<(String, String)>,
-    /// Items per page.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
-    limit: usize,
-    /// The `nextCursor` of the page before.
-    cursor: Option<String>,
-}
-
-impl FromQuery for ThreadsQuery {
+impl FromQuery for ThreadQuery {
     fn read(query: &mut Params) -> Self {
         Self {
             status: query.parsed("status", parse_status),
@@ -64,16 +41,14 @@ pub(in crate::api) fn parse_status(text: &str) -> Result<ThreadStatus, String> {
 #[utoipa::path(
     get, path = "/threads", operation_id = "listThreads", tag = "threads",
     security(("bearer" = ["reader"])),
-    params(ThreadsQuery),
+    params(ThreadQuery),
     responses((status = 200, description = "A page of threads", body = ThreadList))
 )]
 pub(in crate::api) async fn list(
     State(api): State<Api>,
     Within(namespace): Within,
-    QueryString(query): QueryString<ThreadsQuery>,
+    QueryString(query): QueryString<ThreadQuery>,
 ) -> Result<JsonAnswer<ThreadList>, Problem> {
-    let ThreadsQuery { status, workflow, forked_from, metadata, limit, cursor } = query;
-    let query = ThreadQuery { namespace, status, workflow, metadata, forked_from, limit, cursor };
-    let page = api.handle.threads(query).await.map_err(Problem::from);
+    let page = api.handle.threads(&namespace, query).await.map_err(Problem::from);
     Ok(JsonAnswer(page.map_err(Problem::without_pointers)?))
 }

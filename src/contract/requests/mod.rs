@@ -1,8 +1,10 @@
-//! The bodies of requests: each member is named once, with its type, its schema and its reader.
+//! The bodies of requests: each member is named once, with its type, its schema and its reader; and the
+//! parameters of lists.
 
 mod abort;
 mod fork;
 mod invoke;
+mod lists;
 mod notification;
 mod read;
 mod resolve;
@@ -13,6 +15,7 @@ mod validate;
 pub use abort::{AbortRequest, ReasonRequest};
 pub use fork::ForkRequest;
 pub use invoke::{InvokeRequest, StoredName, WorkflowSource};
+pub use lists::{AuditQuery, CheckpointQuery, InterventionQuery, ThreadQuery};
 pub use notification::{NotificationPatch, NotificationRequest};
 pub use read::Request;
 pub use resolve::ResolveRequest;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use super::audit_book::{Alike, Counted};
 use super::patience::{listed, patiently};
 use super::query::{read_cursor, write_cursor};
-use crate::contract::{AuditItem, Page};
-use crate::model::{Json, Timestamp, signed_millis};
+use crate::contract::{AuditItem, AuditQuery, Page};
+use crate::model::{Json, Namespace, Timestamp, signed_millis};
 use crate::runtime::core::Core;
-use crate::runtime::types::{AuditEvent, AuditQuery, RuntimeError};
+use crate::runtime::types::{AuditEvent, RuntimeError};
 use crate::store::{AuditFilter, AuditRow};
 
 /// The interval at which counted entries are written.
@@ -165,10 +165,11 @@ async fn expire(core: &Core) {
 /// Lists entries, newest first.
 pub(in crate::runtime) async fn list(
     core: &Core,
+    namespace: &Namespace,
     query: AuditQuery,
 ) -> Result<Page<AuditItem>, RuntimeError> {
     let filter = AuditFilter {
-        namespace: query.namespace,
+        namespace: namespace.to_string(),
         since: query.since,
         by: query.by,
         action: query.action,

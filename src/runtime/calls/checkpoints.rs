@@ -3,11 +3,11 @@
 
 use super::checkpoint::checkpoint;
 use super::patience::shown;
-use crate::contract::{Checkpoint, Page};
+use crate::contract::{Checkpoint, CheckpointQuery, Page};
 use crate::model::{Event, Seq, ThreadId};
 use crate::runtime::core::Core;
 use crate::runtime::settings::LOAD_PAGE;
-use crate::runtime::types::{CheckpointQuery, RuntimeError};
+use crate::runtime::types::RuntimeError;
 use crate::store::StoreError;
 
 /// The number of events read first for each checkpoint wanted: if steps end well one event in two
@@ -25,7 +25,7 @@ pub(in crate::runtime) async fn checkpoints(
         let row = core.shown.store().thread(thread).await?.ok_or(RuntimeError::ThreadNotFound)?;
         // All events after this one have been looked at.
         let mut top =
-            query.before.map_or(row.last_seq, |before| row.last_seq.min(before.saturating_sub(1)));
+            query.cursor.map_or(row.last_seq, |before| row.last_seq.min(before.saturating_sub(1)));
         let mut length = query.limit.saturating_mul(STRETCH).clamp(1, LOAD_PAGE);
         // One more than wanted tells whether there is a next page.
         while top > 0 && found.len() <= query.limit {

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use super::patience::listed;
 use super::query::{read_cursor, write_cursor};
-use crate::contract::{Intervention, InterventionStatus, Page};
+use crate::contract::{Intervention, InterventionQuery, InterventionStatus, Page};
 use crate::machine::{self, ThreadState};
 use crate::model::{Event, EventBody, Json, Namespace};
 use crate::runtime::core::Core;
-use crate::runtime::types::{InterventionQuery, RuntimeError};
+use crate::runtime::types::RuntimeError;
 use crate::store::{InterventionFilter, InterventionRow};
 
 /// The bytes after which a list is cut: an intervention may be as large as an event.
@@ -98,15 +98,15 @@ fn row(state: &ThreadState, one: &machine::Intervention) -> InterventionRow {
 /// Lists interventions, newest first.
 pub(in crate::runtime) async fn list(
     core: &Core,
+    namespace: &Namespace,
     query: InterventionQuery,
 ) -> Result<Page<Intervention>, RuntimeError> {
-    let namespace = query.namespace;
     let before = query.cursor.as_deref().map(read_cursor).transpose()?;
     let mut filter = InterventionFilter {
         open: query.status.map(|status| status == InterventionStatus::Open),
-        thread: query.thread.map(|thread| thread.moved_to(&namespace)),
+        thread: query.thread_id.map(|thread| thread.moved_to(namespace)),
         before: before.map(|(at, id)| (at, namespace.key(&id).into_owned())),
-        namespace,
+        namespace: namespace.clone(),
     };
     let (mut rows, mut bytes): (Vec<InterventionRow>, usize) = (Vec::new(), 0);
     let mut limit = query.limit;

@@ -7,12 +7,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::patience::{listed, persistently, shown};
-use crate::contract::{Page, Progress, StatusDocument, ThreadItem, WorkflowName};
-use crate::model::{Event, EventBody, Fault, Seq, ThreadId, Timestamp};
+use crate::contract::{Page, Progress, StatusDocument, ThreadItem, ThreadQuery, WorkflowName};
+use crate::model::{Event, EventBody, Fault, Namespace, Seq, ThreadId, Timestamp};
 use crate::runtime::core::Core;
 use crate::runtime::drive::load::load_to_show;
 use crate::runtime::feed::heads::raw_events;
-use crate::runtime::types::{EventPage, RuntimeError, ThreadQuery};
+use crate::runtime::types::{EventPage, RuntimeError};
 use crate::store::{FORK_LABEL, ThreadFilter, ThreadRow};
 
 /// Returns the status document of a thread.
@@ -175,11 +175,12 @@ pub(in crate::runtime) async fn started_by(
 /// Lists threads, newest first.
 pub(in crate::runtime) async fn threads(
     core: &Core,
+    namespace: &Namespace,
     query: ThreadQuery,
 ) -> Result<Page<ThreadItem>, RuntimeError> {
     let before = query.cursor.as_deref().map(|cursor| {
         let (created_at, id) = read_cursor(cursor)?;
-        let id = ThreadId::within(&query.namespace, &id);
+        let id = ThreadId::within(namespace, &id);
         id.map(|id| (created_at, id)).map_err(|_| bad_cursor())
     });
     let before = before.transpose()?;
@@ -187,7 +188,7 @@ pub(in crate::runtime) async fn threads(
     let origin = query.forked_from.map(|origin| origin.text().to_owned());
     metadata.extend(origin.map(|origin| (FORK_LABEL.to_owned(), origin)));
     let filter = ThreadFilter {
-        namespace: query.namespace,
+        namespace: namespace.clone(),
         status: query.status,
         workflow: query.workflow,
         metadata,

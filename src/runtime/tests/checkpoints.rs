@@ -2,9 +2,9 @@
 
 use super::history::{History, thread};
 use super::watched::Watched;
-use crate::contract::Page;
+use crate::contract::{CheckpointQuery, Page};
 use crate::model::Seq;
-use crate::runtime::{CheckpointQuery, Handle};
+use crate::runtime::Handle;
 
 async fn page(
     handle: &Handle,
@@ -15,7 +15,7 @@ async fn page(
     let query = CheckpointQuery {
         operation: operation.map(str::to_owned),
         limit,
-        before: cursor.map(|cursor| cursor.parse().unwrap()),
+        cursor: cursor.map(|cursor| cursor.parse().unwrap()),
     };
     let page = handle.checkpoints(&thread("t"), query).await.unwrap();
     let items = page.items.into_iter().map(|item| (item.seq, item.operation)).collect();

@@ -1,6 +1,6 @@
 //! Plain data about the audit list.
 
-use crate::model::{Role, Timestamp};
+use crate::model::Role;
 
 /// An action to be recorded in the audit list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,21 +22,4 @@ pub struct AuditEvent {
     pub detail: Option<String>,
     /// The address that the request came from.
     pub address: Option<String>,
-}
-
-/// A filter for the audit list.
-#[derive(Debug, Clone, Default)]
-pub struct AuditQuery {
-    /// The namespace.
-    pub namespace: String,
-    /// Only entries at this moment or later.
-    pub since: Option<Timestamp>,
-    /// Only entries of this actor.
-    pub by: Option<String>,
-    /// Only entries with this action.
-    pub action: Option<String>,
-    /// Items per page.
-    pub limit: usize,
-    /// The `nextCursor` of the previous page.
-    pub cursor: Option<String>,
 }

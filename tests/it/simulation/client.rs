@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rethread::contract::{
-    AbortRequest, InterventionStatus, InvokeRequest, Invoked, ResolveRequest, ResumeRequest,
-    WorkflowSource,
+    AbortRequest, InterventionQuery, InterventionStatus, InvokeRequest, Invoked, ResolveRequest,
+    ResumeRequest, WorkflowSource,
 };
 use rethread::model::{Clock, InterventionKind, Json, Namespace, Seq, ThreadId, ThreadStatus};
-use rethread::runtime::{Control, Handle, InterventionQuery, Invoke, Rejection, RuntimeError};
+use rethread::runtime::{Control, Handle, Invoke, Rejection, RuntimeError};
 use serde_json::json;
 
 use super::life::Life;
@@ -326,14 +326,13 @@ impl Client {
     /// Accepts every blocked output of its thread that waits for a person.
     async fn accept_what_was_blocked(&self, thread: &ThreadId) {
         let query = InterventionQuery {
-            namespace: Namespace::default(),
             status: Some(InterventionStatus::Open),
-            thread: Some(thread.clone()),
+            thread_id: Some(thread.clone()),
             limit: 10,
             cursor: None,
         };
         let (handle, life) = self.replica().await;
-        let open = match life.answer(handle.interventions(query)).await {
+        let open = match life.answer(handle.interventions(&Namespace::default(), query)).await {
             Ok(page) => page.items,
             Err(error) => return self.excuse("interventions", &error),
         };
