@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use crate::model::ThreadStatus;
 
 use super::records::JournalRow;
-use super::{Records, StoreError};
+use super::{Records, Result};
 
 /// Journal rows read at a time while a thread is dumped or compared; [`Archive::stored_records`]
 /// bounds their bytes.
@@ -198,10 +198,10 @@ pub struct StoredWorkflow {
 #[async_trait]
 pub trait Archive: Send + Sync + std::fmt::Debug {
     /// The ids of threads.
-    async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError>;
+    async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>>;
 
     /// A thread's row.
-    async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>, StoreError>;
+    async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>>;
 
     /// Journal rows of a thread whose number is above `after`, unchecked; at most 1 MiB and one
     /// more row.
@@ -210,10 +210,10 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
         thread: &str,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<StoredRecords>, StoreError>;
+    ) -> Result<Vec<StoredRecords>>;
 
     /// The rows that belong to a thread, besides its journal and its snapshots.
-    async fn belongings(&self, thread: &StoredThread) -> Result<Belongings, StoreError>;
+    async fn belongings(&self, thread: &StoredThread) -> Result<Belongings>;
 
     /// Snapshots of a thread whose number is above `after`, oldest first, unchecked. Each may have
     /// 16 MiB.
@@ -222,7 +222,7 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
         thread: &str,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<StoredSnapshot>, StoreError>;
+    ) -> Result<Vec<StoredSnapshot>>;
 
     /// The thread ids in a table, each with whether the thread exists.
     async fn ids_in(
@@ -230,24 +230,20 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
         table: ThreadTable,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<(String, bool)>, StoreError>;
+    ) -> Result<Vec<(String, bool)>>;
 
     /// Definitions, in the order of their hashes.
-    async fn stored_definitions(
-        &self,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<StoredDefinition>, StoreError>;
+    async fn stored_definitions(&self, after: &str, limit: usize) -> Result<Vec<StoredDefinition>>;
 
     /// A definition by its hash.
-    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>, StoreError>;
+    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>>;
 
     /// Versions of stored workflows after a name and version, in their order.
     async fn stored_workflows(
         &self,
         after: (&str, i64),
         limit: usize,
-    ) -> Result<Vec<StoredWorkflow>, StoreError>;
+    ) -> Result<Vec<StoredWorkflow>>;
 }
 
 impl StoredThread {
@@ -274,7 +270,7 @@ impl Belongings {
 
 impl ThreadDump {
     /// Reads a whole thread; `None` if there is none. It takes the memory of its journal.
-    pub async fn read(archive: &dyn Archive, thread: &str) -> Result<Option<Self>, StoreError> {
+    pub async fn read(archive: &dyn Archive, thread: &str) -> Result<Option<Self>> {
         let Some(row) = archive.stored_thread(thread).await? else { return Ok(None) };
         let mut journal: Vec<StoredRecords> = Vec::new();
         loop {

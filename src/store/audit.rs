@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::model::{Json, Timestamp};
 
-use super::StoreError;
+use super::Result;
 use super::rows::json;
 
 /// The columns of [`RawAudit`].
@@ -46,13 +46,13 @@ pub struct AuditFilter {
 #[async_trait]
 pub trait Audits: Send + Sync {
     /// Keeps entries; one of an id that is there already takes its place.
-    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<(), StoreError>;
+    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<()>;
 
     /// Entries, newest first, at most `limit`.
-    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
+    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>>;
 
     /// Deletes up to `limit` entries from before `before`; returns how many.
-    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize>;
 }
 
 /// A row of `audit`.
@@ -68,7 +68,7 @@ pub(super) struct RawAudit {
 
 impl RawAudit {
     /// The entry as the runtime sees it.
-    pub(super) fn decode(self) -> Result<AuditRow, StoreError> {
+    pub(super) fn decode(self) -> Result<AuditRow> {
         Ok(AuditRow {
             id: self.id,
             at: Timestamp::from_millis(self.at),

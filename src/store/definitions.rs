@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::model::{Namespace, Timestamp};
 
-use super::StoreError;
+use super::Result;
 
 /// A stored, versioned workflow.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +26,7 @@ pub trait Definitions: Send + Sync {
     ///
     /// Definitions are never collected: a start may leave the text out, and a server of an older
     /// version beside this one does so without holding the row against a deletion.
-    async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError>;
+    async fn definition(&self, hash: &str) -> Result<Option<String>>;
 
     /// Stores a definition as the next version of `name`, a key of its namespace, or finds the version
     /// that has this hash already if it is the newest. `true`: a new version was made.
@@ -36,14 +36,10 @@ pub trait Definitions: Send + Sync {
         hash: &str,
         text: &str,
         now: Timestamp,
-    ) -> Result<(WorkflowRow, bool), StoreError>;
+    ) -> Result<(WorkflowRow, bool)>;
 
     /// A version of a stored workflow, the newest if none is named.
-    async fn workflow(
-        &self,
-        name: &str,
-        version: Option<u32>,
-    ) -> Result<Option<WorkflowRow>, StoreError>;
+    async fn workflow(&self, name: &str, version: Option<u32>) -> Result<Option<WorkflowRow>>;
 
     /// The newest versions of a namespace's stored workflows in the order of their names, after the
     /// name `after`, a key.
@@ -52,5 +48,5 @@ pub trait Definitions: Send + Sync {
         namespace: &Namespace,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<WorkflowRow>, StoreError>;
+    ) -> Result<Vec<WorkflowRow>>;
 }

@@ -2,6 +2,9 @@
 
 use crate::model::ThreadId;
 
+/// The result of a store's call.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
 /// A store's failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::model::{Incarnation, Seq, ThreadId};
 
-use super::StoreError;
+use super::Result;
 
 /// A hint for the other replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +40,13 @@ pub enum Received {
 #[async_trait]
 pub trait Hints: Send + Sync {
     /// Sends hints to the other replicas; any may be lost. Never waits for a write.
-    async fn publish(&self, me: Incarnation, hints: &[Hint]) -> Result<(), StoreError> {
+    async fn publish(&self, me: Incarnation, hints: &[Hint]) -> Result<()> {
         let _no_receiver = (me, hints);
         Ok(())
     }
 
     /// Waits for hints of other replicas; for ever where there are none. One caller at a time.
-    async fn receive(&self) -> Result<Received, StoreError> {
+    async fn receive(&self) -> Result<Received> {
         std::future::pending().await
     }
 }

@@ -1,6 +1,6 @@
 //! Rows of the history tables that SQLite and Postgres share, and what they mean.
 //!
-//! Beside `rows`, by the same rule: what cannot be decoded is [`StoreError::Fatal`], never a guess.
+//! Beside `rows`, by the same rule: what cannot be decoded is [`super::StoreError::Fatal`], never a guess.
 //! Snapshots are the exception: whoever reads one checks it and has others to fall back on, so that
 //! a damaged one comes back as it is.
 
@@ -9,7 +9,7 @@ use crate::model::{RecoveryCause, RecoveryStrategy, Seq, ThreadId, Timestamp};
 use super::rows::{json, text, thread_id, unreadable, version};
 use super::{
     InterventionCounts, InterventionRow, Recovery, RecoveryCount, RecoveryEnd, RecoveryResult,
-    Snapshot, SnapshotKind, StoreError,
+    Result, Snapshot, SnapshotKind,
 };
 
 /// A row of `snapshots`.
@@ -26,7 +26,7 @@ pub(super) struct RawSnapshot {
 impl RawSnapshot {
     /// The snapshot as the runtime sees it. A kind of a later version of this server only tells why
     /// it was made, and must not keep a thread from being loaded.
-    pub(super) fn decode(self, thread: &ThreadId) -> Result<Snapshot, StoreError> {
+    pub(super) fn decode(self, thread: &ThreadId) -> Result<Snapshot> {
         Ok(Snapshot {
             thread_id: thread.clone(),
             seq: self.seq.cast_unsigned(),
@@ -61,7 +61,7 @@ pub(super) struct RawRecovery {
 
 impl RawRecovery {
     /// The attempt as the runtime sees it.
-    pub(super) fn decode(self, thread: &ThreadId) -> Result<Recovery, StoreError> {
+    pub(super) fn decode(self, thread: &ThreadId) -> Result<Recovery> {
         let end = match result(self.result)? {
             None => None,
             Some(result) => Some(RecoveryEnd {
@@ -89,7 +89,7 @@ impl RawRecovery {
 pub(super) type RawCount = (String, Option<String>, i64, Option<f64>);
 
 /// The counts as the runtime sees them, in the order of causes and results.
-pub(super) fn recovery_counts(rows: Vec<RawCount>) -> Result<Vec<RecoveryCount>, StoreError> {
+pub(super) fn recovery_counts(rows: Vec<RawCount>) -> Result<Vec<RecoveryCount>> {
     let decode = |(named, ended, count, sum): RawCount| {
         Ok(RecoveryCount {
             cause: cause(&named)?,
@@ -98,8 +98,7 @@ pub(super) fn recovery_counts(rows: Vec<RawCount>) -> Result<Vec<RecoveryCount>,
             mean_ms: sum.map(|sum| sum / whole(count)),
         })
     };
-    let mut counts: Vec<RecoveryCount> =
-        rows.into_iter().map(decode).collect::<Result<_, StoreError>>()?;
+    let mut counts: Vec<RecoveryCount> = rows.into_iter().map(decode).collect::<Result<_>>()?;
     counts.sort_by_key(|count| (count.cause, count.result));
     Ok(counts)
 }
@@ -119,7 +118,7 @@ pub(super) struct RawIntervention {
 
 impl RawIntervention {
     /// The intervention as the runtime sees it.
-    pub(super) fn decode(self) -> Result<InterventionRow, StoreError> {
+    pub(super) fn decode(self) -> Result<InterventionRow> {
         Ok(InterventionRow {
             id: self.id,
             thread_id: thread_id(&self.thread_id)?,
@@ -153,15 +152,15 @@ pub(super) fn up_to(until: Option<Seq>) -> i64 {
     until.map_or(i64::MAX, amount)
 }
 
-fn cause(name: &str) -> Result<RecoveryCause, StoreError> {
+fn cause(name: &str) -> Result<RecoveryCause> {
     RecoveryCause::parse(name).ok_or_else(|| unreadable("an unknown cause of a recovery"))
 }
 
-fn strategy(name: &str) -> Result<RecoveryStrategy, StoreError> {
+fn strategy(name: &str) -> Result<RecoveryStrategy> {
     RecoveryStrategy::parse(name).ok_or_else(|| unreadable("an unknown strategy of a recovery"))
 }
 
-fn result(name: Option<String>) -> Result<Option<RecoveryResult>, StoreError> {
+fn result(name: Option<String>) -> Result<Option<RecoveryResult>> {
     let parse = |name: String| {
         RecoveryResult::parse(&name).ok_or_else(|| unreadable("an unknown result of a recovery"))
     };

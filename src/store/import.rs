@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::archive::JOURNAL_PAGE;
-use super::{Archive, StoreError, StoredDefinition, StoredWorkflow, ThreadDump};
+use super::{Archive, Result, StoreError, StoredDefinition, StoredWorkflow, ThreadDump};
 
 /// The result of [`Import::import`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,17 +24,17 @@ pub trait Import: Archive {
     /// Inserts a thread with all rows of its dump, in one transaction, owned by nobody: due at once if
     /// somebody drove it, else when it wanted to be claimed. `None`: the id is taken, and nothing was
     /// written; else whether its idempotency key was inserted.
-    async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError>;
+    async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>>;
 
     /// Inserts a definition unless its hash is known.
-    async fn import_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError>;
+    async fn import_definition(&self, definition: &StoredDefinition) -> Result<()>;
 
     /// Inserts a version of a workflow as the newest one, and returns its number here. `None`: it was
     /// imported before, or the newest one here has the same definition.
-    async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError>;
+    async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>>;
 
     /// Inserts a thread, or compares it with the one that has its id.
-    async fn import(&self, dump: &ThreadDump) -> Result<Imported, StoreError> {
+    async fn import(&self, dump: &ThreadDump) -> Result<Imported> {
         match self.insert(dump).await? {
             Some(true) => Ok(Imported::Whole),
             Some(false) => Ok(Imported::WithoutKey),
@@ -49,7 +49,7 @@ pub trait Import: Archive {
 async fn difference<A: Archive + ?Sized>(
     archive: &A,
     dump: &ThreadDump,
-) -> Result<Option<&'static str>, StoreError> {
+) -> Result<Option<&'static str>> {
     let id = &dump.row.thread_id;
     let Some(found) = archive.stored_thread(id).await? else {
         return Err(StoreError::Unavailable(format!("thread {id} has just been deleted")));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     Audits, Definitions, Hints, Inbox, Interventions, Journal, Leases, Notices, Presence,
-    Recoveries, Retention, Snapshots, StoreError, Tallies, Threads,
+    Recoveries, Result, Retention, Snapshots, Tallies, Threads,
 };
 
 /// The properties of a store, for health and logs.
@@ -29,7 +29,7 @@ pub struct Disk {
     pub free_bytes: u64,
 }
 
-/// The calls of a store. Every call may fail with [`StoreError::Unavailable`].
+/// The calls of a store. Every call may fail with [`super::StoreError::Unavailable`].
 #[async_trait]
 pub trait Store:
     Journal
@@ -64,11 +64,11 @@ pub trait Store:
     }
 
     /// Whether the store answers; a cheap round trip.
-    async fn ping(&self) -> Result<(), StoreError>;
+    async fn ping(&self) -> Result<()>;
 
     /// A random value of 32 bytes that all replicas share and that survives restarts; made from
     /// `candidate` by the first who asks.
-    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError>;
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32]>;
 
     /// The same store over connections for what readers are shown, which nothing else uses; `None` if it
     /// has no connections.

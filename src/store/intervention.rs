@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::model::{Json, Namespace, ThreadId, Timestamp};
 
-use super::StoreError;
+use super::Result;
 
 /// An intervention as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,18 +50,15 @@ pub struct InterventionCounts {
 #[async_trait]
 pub trait Interventions: Send + Sync {
     /// An intervention by its id.
-    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError>;
+    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>>;
 
     /// Interventions, newest first, at most `limit`.
     async fn interventions(
         &self,
         filter: &InterventionFilter,
         limit: usize,
-    ) -> Result<Vec<InterventionRow>, StoreError>;
+    ) -> Result<Vec<InterventionRow>>;
 
     /// How many interventions a namespace has.
-    async fn intervention_counts(
-        &self,
-        namespace: &Namespace,
-    ) -> Result<InterventionCounts, StoreError>;
+    async fn intervention_counts(&self, namespace: &Namespace) -> Result<InterventionCounts>;
 }

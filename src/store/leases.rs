@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::model::{Epoch, Incarnation, Namespace, Seq, ThreadId, Timestamp};
 
-use super::StoreError;
+use super::Result;
 
 /// A thread that a claim handed to this incarnation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,13 +64,13 @@ pub trait Leases: Send + Sync {
     /// Registers a replica under a new incarnation with a lease of `ttl`.
     ///
     /// A store that only one process can open treats earlier leases as expired.
-    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError>;
+    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation>;
 
     /// Extends a lease. `false`: it has expired or is gone; authority is lost.
-    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError>;
+    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool>;
 
     /// Ends a lease cleanly: all threads it drove get owner 0 and may be claimed at once.
-    async fn retire(&self, me: Incarnation) -> Result<(), StoreError>;
+    async fn retire(&self, me: Incarnation) -> Result<()>;
 
     /// Hands up to `limit` threads to `me`: first those of expired incarnations, so that an endless
     /// queue cannot delay them, then due ones that nobody drives. Each gets `owner = me` and
@@ -85,15 +85,15 @@ pub trait Leases: Send + Sync {
         me: Incarnation,
         limit: usize,
         except: &[Namespace],
-    ) -> Result<Vec<Claimed>, StoreError>;
+    ) -> Result<Vec<Claimed>>;
 
     /// The threads that `me` drives, with those of a claim whose answer was lost. `previous_owner`
     /// is 0; `mail` may be 1 where the number is unknown.
-    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError>;
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>>;
 
     /// When the next thread that nobody drives is due, if any is.
-    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError>;
+    async fn next_wake(&self) -> Result<Option<Timestamp>>;
 
     /// How many threads are due and wait for a replica, counted up to `limit`.
-    async fn queued(&self, limit: usize) -> Result<usize, StoreError>;
+    async fn queued(&self, limit: usize) -> Result<usize>;
 }

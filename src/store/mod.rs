@@ -44,7 +44,7 @@ pub use archive::{
 };
 pub use audit::{AuditFilter, AuditRow, Audits};
 pub use definitions::{Definitions, WorkflowRow};
-pub use error::StoreError;
+pub use error::{Result, StoreError};
 pub use hints::{Hint, Hints, Received};
 pub use import::{Import, Imported};
 pub use inbox::{Inbox, Message, Posted};

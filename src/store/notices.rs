@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 use crate::model::{Incarnation, Json, Namespace, Seq, ThreadId, Timestamp};
 
-use super::StoreError;
+use super::Result;
 use super::rows::{json, thread_id, unreadable};
 
 /// A subscription.
@@ -100,14 +100,11 @@ pub struct NoticeCount {
 pub trait Notices: Send + Sync {
     /// Inserts a subscription, or updates `enabled`, `body`, `secret` and `version` of the one at
     /// version `replaces`. `false`: the id is taken or the version differs; nothing changed.
-    async fn save_notification(
-        &self,
-        row: &NotificationRow,
-        replaces: Option<i64>,
-    ) -> Result<bool, StoreError>;
+    async fn save_notification(&self, row: &NotificationRow, replaces: Option<i64>)
+    -> Result<bool>;
 
     /// A subscription.
-    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, StoreError>;
+    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>>;
 
     /// At most `limit` subscriptions of a namespace, newest first, older than `before`: (created
     /// at, id) of the last item seen.
@@ -116,17 +113,17 @@ pub trait Notices: Send + Sync {
         namespace: &Namespace,
         before: Option<(Timestamp, String)>,
         limit: usize,
-    ) -> Result<Vec<NotificationRow>, StoreError>;
+    ) -> Result<Vec<NotificationRow>>;
 
     /// At most `limit` subscriptions of all namespaces by id, after the id `after`.
     async fn all_notifications(
         &self,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<NotificationRow>, StoreError>;
+    ) -> Result<Vec<NotificationRow>>;
 
     /// Deletes a subscription and its cursors. `false`: there is none.
-    async fn delete_notification(&self, id: &str) -> Result<bool, StoreError>;
+    async fn delete_notification(&self, id: &str) -> Result<bool>;
 
     /// Hands out due cursors that nobody holds, for `lease`: of each named subscription at most the
     /// given number, longest due first. A holder whose own lease has expired
@@ -137,7 +134,7 @@ pub trait Notices: Send + Sync {
         token: i64,
         lease: Duration,
         wanted: &[(String, usize)],
-    ) -> Result<Vec<Notice>, StoreError>;
+    ) -> Result<Vec<Notice>>;
 
     /// Marks events up to `to` as done.
     async fn advance_notice(
@@ -146,7 +143,7 @@ pub trait Notices: Send + Sync {
         notice: &Notice,
         to: Seq,
         lease: Duration,
-    ) -> Result<Advanced, StoreError>;
+    ) -> Result<Advanced>;
 
     /// Gives a cursor back, due after `wait`; `failed` counts a failed attempt.
     async fn release_notice(
@@ -155,10 +152,10 @@ pub trait Notices: Send + Sync {
         notice: &Notice,
         wait: Duration,
         failed: bool,
-    ) -> Result<(), StoreError>;
+    ) -> Result<()>;
 
     /// Makes all cursors of a subscription due.
-    async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError>;
+    async fn hasten_notices(&self, subscription: &str) -> Result<()>;
 
     /// Records a delivery, or the error of one that failed.
     async fn note_delivery(
@@ -166,18 +163,14 @@ pub trait Notices: Send + Sync {
         subscription: &str,
         at: Timestamp,
         error: Option<&str>,
-    ) -> Result<(), StoreError>;
+    ) -> Result<()>;
 
     /// Deletes at most `limit` cursors that have waited for `age` without a success, or whose
     /// subscription is gone; returns their number by existing subscription.
-    async fn give_up_notices(
-        &self,
-        age: Duration,
-        limit: usize,
-    ) -> Result<Vec<(String, u64)>, StoreError>;
+    async fn give_up_notices(&self, age: Duration, limit: usize) -> Result<Vec<(String, u64)>>;
 
     /// Counts of pending threads by subscription, in the order of their ids.
-    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, StoreError>;
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>>;
 }
 
 /// The columns of [`RawNotification`].
@@ -202,7 +195,7 @@ pub(super) struct RawNotification {
 
 impl RawNotification {
     /// The subscription as the runtime sees it.
-    pub(super) fn decode(self) -> Result<NotificationRow, StoreError> {
+    pub(super) fn decode(self) -> Result<NotificationRow> {
         let error = self.last_error.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let namespace = Namespace::parse(&self.namespace);
         Ok(NotificationRow {
@@ -225,9 +218,7 @@ impl RawNotification {
 pub(super) type RawNotice = (String, String, i64, i64, i32);
 
 /// Decodes a claimed row.
-pub(super) fn notice(
-    (subscription, thread, sent, head, attempts): RawNotice,
-) -> Result<Notice, StoreError> {
+pub(super) fn notice((subscription, thread, sent, head, attempts): RawNotice) -> Result<Notice> {
     Ok(Notice {
         subscription,
         thread_id: thread_id(&thread)?,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::model::Incarnation;
 
-use super::StoreError;
+use super::Result;
 
 /// Presence of the processes that share a store.
 #[async_trait]
@@ -20,7 +20,7 @@ pub trait Presence: Send + Sync {
     /// Ends the leases of incarnations whose processes are seen to be gone
     /// ([`Presence::announce_presence`]); returns how many. Called every half a second: an absence has
     /// to be seen twice.
-    async fn expire_lost(&self, me: Incarnation) -> Result<usize, StoreError> {
+    async fn expire_lost(&self, me: Incarnation) -> Result<usize> {
         let _no_peer = me;
         Ok(0)
     }

@@ -7,7 +7,7 @@
 use crate::model::{Seq, ThreadId, Timestamp};
 
 use super::limits::MAX_READ_BYTES;
-use super::{Records, StoreError};
+use super::{Records, Result, StoreError};
 
 /// A journal row as stored.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl JournalRow {
         }
     }
 
-    fn decode(self, thread: &ThreadId) -> Result<Records, StoreError> {
+    fn decode(self, thread: &ThreadId) -> Result<Records> {
         self.decode_row().map_err(|detail| StoreError::Corrupt {
             thread: thread.clone(),
             seq: self.seq.cast_unsigned(),
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads all rows of one snapshot; no row means no such thread.
-    pub(super) fn read(mut self, rows: Vec<ReadRow>) -> Result<Vec<Records>, StoreError> {
+    pub(super) fn read(mut self, rows: Vec<ReadRow>) -> Result<Vec<Records>> {
         let Some((head, cut)) = rows.first().map(|row| (row.head, row.cut)) else {
             return Ok(Vec::new());
         };
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next row; `false` once there are enough events.
-    pub(super) fn push(&mut self, row: JournalRow) -> Result<bool, StoreError> {
+    pub(super) fn push(&mut self, row: JournalRow) -> Result<bool> {
         if self.left == 0 {
             return Ok(false);
         }
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Ends the read; `head` is the head of the journal in the same snapshot.
-    pub(super) fn finish(self, head: Seq) -> Result<Vec<Records>, StoreError> {
+    pub(super) fn finish(self, head: Seq) -> Result<Vec<Records>> {
         if self.left > 0 && self.next <= head {
             return Err(self.missing(&format!("the journal's head is {head}")));
         }

@@ -12,7 +12,7 @@ use crate::model::{
     Epoch, Incarnation, Namespace, RecoveryCause, RecoveryStrategy, Seq, ThreadId, Timestamp,
 };
 
-use super::StoreError;
+use super::Result;
 
 /// One attempt to recover a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,15 +97,10 @@ pub struct RecoveryCount {
 #[async_trait]
 pub trait Recoveries: Send + Sync {
     /// Records attempts to recover threads, before they are made. They go when the thread goes.
-    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError>;
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<()>;
 
     /// Records how an attempt to recover a thread ended.
-    async fn end_recovery(
-        &self,
-        thread: &ThreadId,
-        epoch: Epoch,
-        end: &RecoveryEnd,
-    ) -> Result<(), StoreError>;
+    async fn end_recovery(&self, thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) -> Result<()>;
 
     /// Attempts to recover a thread, newest first, at most `limit`, of those with a lower epoch
     /// than `before`.
@@ -114,7 +109,7 @@ pub trait Recoveries: Send + Sync {
         thread: &ThreadId,
         before: Option<Epoch>,
         limit: usize,
-    ) -> Result<Vec<Recovery>, StoreError>;
+    ) -> Result<Vec<Recovery>>;
 
     /// Counts attempts to recover threads of a namespace that began at `since` or later, by cause and
     /// result.
@@ -122,5 +117,5 @@ pub trait Recoveries: Send + Sync {
         &self,
         namespace: &Namespace,
         since: Timestamp,
-    ) -> Result<Vec<RecoveryCount>, StoreError>;
+    ) -> Result<Vec<RecoveryCount>>;
 }

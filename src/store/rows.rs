@@ -8,7 +8,9 @@ use sha2::{Digest, Sha256};
 use crate::model::{Json, ThreadId, Timestamp};
 
 use super::limits::MAX_INDEXED_TEXT;
-use super::{Claimed, Disposition, Loss, Message, StoreError, Summary, ThreadRow, WorkflowRow};
+use super::{
+    Claimed, Disposition, Loss, Message, Result, StoreError, Summary, ThreadRow, WorkflowRow,
+};
 
 /// The columns of [`RawThread`].
 pub(super) const THREAD_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \
@@ -35,7 +37,7 @@ pub(super) struct RawThread {
 
 impl RawThread {
     /// The row as the runtime sees it.
-    pub(super) fn decode(self) -> Result<ThreadRow, StoreError> {
+    pub(super) fn decode(self) -> Result<ThreadRow> {
         let mut summary: Summary = serde_json::from_slice(&self.summary).map_err(unreadable)?;
         let thread_id = thread_id(&self.thread_id)?;
         summary.forked_from = summary.forked_from.map(|point| point.beside(&thread_id));
@@ -79,7 +81,7 @@ pub(super) struct RawWorkflow {
 
 impl RawWorkflow {
     /// The row as the runtime sees it.
-    pub(super) fn decode(self) -> Result<WorkflowRow, StoreError> {
+    pub(super) fn decode(self) -> Result<WorkflowRow> {
         Ok(WorkflowRow {
             name: self.name,
             version: version(self.version)?,
@@ -107,7 +109,7 @@ pub(super) struct RawClaim {
 
 impl RawClaim {
     /// The claim as the runtime sees it.
-    pub(super) fn decode(self) -> Result<Claimed, StoreError> {
+    pub(super) fn decode(self) -> Result<Claimed> {
         Ok(Claimed {
             thread_id: thread_id(&self.thread_id)?,
             epoch: self.epoch,
@@ -122,33 +124,33 @@ impl RawClaim {
 }
 
 /// A message as it lies in `inbox`.
-pub(super) fn message((key, body): (String, Vec<u8>)) -> Result<Message, StoreError> {
+pub(super) fn message((key, body): (String, Vec<u8>)) -> Result<Message> {
     Ok(Message { key, body: json(body)? })
 }
 
 /// An id that came out of a database.
-pub(super) fn thread_id(text: &str) -> Result<ThreadId, StoreError> {
+pub(super) fn thread_id(text: &str) -> Result<ThreadId> {
     ThreadId::from_key(text).map_err(unreadable)
 }
 
 /// JSON that came out of a database.
-pub(super) fn json(bytes: Vec<u8>) -> Result<Json, StoreError> {
+pub(super) fn json(bytes: Vec<u8>) -> Result<Json> {
     let text = String::from_utf8(bytes).map_err(unreadable)?;
     Json::trusted(text).map_err(unreadable)
 }
 
 /// A definition's text.
-pub(super) fn text(bytes: Vec<u8>) -> Result<String, StoreError> {
+pub(super) fn text(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(unreadable)
 }
 
 /// A shared secret.
-pub(super) fn secret(bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {
+pub(super) fn secret(bytes: Vec<u8>) -> Result<[u8; 32]> {
     <[u8; 32]>::try_from(bytes).map_err(|_| unreadable("a secret has 32 bytes"))
 }
 
 /// Derived state as it is stored.
-pub(super) fn summary(summary: &Summary) -> Result<Vec<u8>, StoreError> {
+pub(super) fn summary(summary: &Summary) -> Result<Vec<u8>> {
     serde_json::to_vec(summary).map_err(unreadable)
 }
 
@@ -177,7 +179,7 @@ pub(super) fn count(rows: i64) -> usize {
 }
 
 /// A version that came out of a database.
-pub(super) fn version(number: i64) -> Result<u32, StoreError> {
+pub(super) fn version(number: i64) -> Result<u32> {
     u32::try_from(number).map_err(unreadable)
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::model::{Seq, ThreadId, Timestamp};
 
-use super::StoreError;
+use super::Result;
 
 /// Snapshots kept of one thread: the newest, and two to fall back on should it be damaged.
 pub const SNAPSHOTS_KEPT: usize = 3;
@@ -67,12 +67,8 @@ pub struct Snapshot {
 pub trait Snapshots: Send + Sync {
     /// Keeps a snapshot of a thread that exists, in place of one of the same `seq`, and the
     /// [`super::SNAPSHOTS_KEPT`] newest of the thread alone. They go when the thread goes.
-    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError>;
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<()>;
 
     /// The newest snapshot of a thread, of those that go no further than `until`.
-    async fn snapshot(
-        &self,
-        thread: &ThreadId,
-        until: Option<Seq>,
-    ) -> Result<Option<Snapshot>, StoreError>;
+    async fn snapshot(&self, thread: &ThreadId, until: Option<Seq>) -> Result<Option<Snapshot>>;
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::model::{Epoch, Incarnation, Json, Namespace, Seq, ThreadId, ThreadStatus, Timestamp};
 
-use super::{Ownership, StoreError, Summary};
+use super::{Ownership, Result, Summary};
 
 /// A thread's row: everything known of it without reading its journal.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,26 +58,21 @@ pub struct ThreadFilter {
 #[async_trait]
 pub trait Threads: Send + Sync {
     /// A thread's row.
-    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError>;
+    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>>;
 
     /// Threads, newest first, at most `limit`.
-    async fn threads(
-        &self,
-        filter: &ThreadFilter,
-        limit: usize,
-    ) -> Result<Vec<ThreadRow>, StoreError>;
+    async fn threads(&self, filter: &ThreadFilter, limit: usize) -> Result<Vec<ThreadRow>>;
 
     /// The name of the replica that drives a thread, if one does: an owner whose lease has expired
     /// does not.
-    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError>;
+    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>>;
 
     /// A thread's owner and place in the queue; `None` if there is no such thread.
-    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>, StoreError>;
+    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>>;
 
     /// The thread started under an idempotency key ([`super::IdempotencyKey::key`]) in the last 24 h, with its
     /// request's hash.
-    async fn by_idempotency_key(&self, key: &str)
-    -> Result<Option<(ThreadId, String)>, StoreError>;
+    async fn by_idempotency_key(&self, key: &str) -> Result<Option<(ThreadId, String)>>;
 
     /// Durations of the newest completed threads of a workflow of a namespace, in milliseconds, at most
     /// `limit`. Forks, which have [`super::FORK_LABEL`] and begin in the middle, are left out.
@@ -86,7 +81,7 @@ pub trait Threads: Send + Sync {
         namespace: &Namespace,
         workflow: &str,
         limit: usize,
-    ) -> Result<Vec<u64>, StoreError>;
+    ) -> Result<Vec<u64>>;
 }
 
 /// Deletion of threads that have ended.
@@ -95,14 +90,14 @@ pub trait Retention: Send + Sync {
     /// Deletes a thread that nobody drives, whose status is terminal and whose journal ends at `head`
     /// (wherever, if absent). `false`: it is not so. Nothing of it is shown from then on; rows of a large
     /// one are left to [`Retention::sweep`], and its id to nobody until they are gone.
-    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError>;
+    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool>;
 
     /// Deletes up to `limit` terminal threads last written before `before` of which everything was
     /// sent to those who subscribed to it, and idempotency keys older than 24 h; returns how many
     /// threads: none only if there are none left that can be deleted. One that cannot be deleted is
     /// named in the log and does not keep the others.
-    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize>;
 
     /// Removes the rows that large threads left when they were deleted, part by part.
-    async fn sweep(&self) -> Result<(), StoreError>;
+    async fn sweep(&self) -> Result<()>;
 }

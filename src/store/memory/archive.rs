@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::model::{ThreadId, Timestamp};
 use crate::store::rows::{indexed, json, summary, text, thread_id};
 use crate::store::{
-    Archive, Belongings, Import, InterventionRow, Message, StoreError, StoredDefinition,
+    Archive, Belongings, Import, InterventionRow, Message, Result, StoreError, StoredDefinition,
     StoredIntervention, StoredKey, StoredMessage, StoredRecords, StoredSnapshot, StoredThread,
     StoredWorkflow, Summary, ThreadDump, ThreadRow, ThreadTable, WorkflowRow,
 };
@@ -18,11 +18,11 @@ use super::state::{Key, State, Thread};
 
 #[async_trait]
 impl Archive for MemoryStore {
-    async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+    async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>> {
         Ok(page(&self.state().threads, after).take(limit).map(|(id, _)| id.to_string()).collect())
     }
 
-    async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>, StoreError> {
+    async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>> {
         self.state().threads.get(thread).map(stored).transpose()
     }
 
@@ -31,7 +31,7 @@ impl Archive for MemoryStore {
         thread: &str,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<StoredRecords>, StoreError> {
+    ) -> Result<Vec<StoredRecords>> {
         let state = self.state();
         let journal = state.threads.get(thread).map_or(&[][..], |found| &found.journal);
         let rows = journal.iter().filter(|(_, row)| row.seq > after).take(limit);
@@ -46,7 +46,7 @@ impl Archive for MemoryStore {
         Ok(stored.collect())
     }
 
-    async fn belongings(&self, thread: &StoredThread) -> Result<Belongings, StoreError> {
+    async fn belongings(&self, thread: &StoredThread) -> Result<Belongings> {
         let (state, now) = (self.state(), self.clock.now());
         let Some(found) = state.threads.get(thread.thread_id.as_str()) else {
             return Ok(Belongings::default());
@@ -71,7 +71,7 @@ impl Archive for MemoryStore {
         thread: &str,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<StoredSnapshot>, StoreError> {
+    ) -> Result<Vec<StoredSnapshot>> {
         let state = self.state();
         let Some(found) = state.threads.get(thread) else { return Ok(Vec::new()) };
         let snapshots = found.snapshots.values().map(|snapshot| StoredSnapshot {
@@ -90,7 +90,7 @@ impl Archive for MemoryStore {
         table: ThreadTable,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<(String, bool)>, StoreError> {
+    ) -> Result<Vec<(String, bool)>> {
         let state = self.state();
         let has_rows = |thread: &Thread| match table {
             ThreadTable::Journal => !thread.journal.is_empty(),
@@ -102,11 +102,7 @@ impl Archive for MemoryStore {
         Ok(there.take(limit).map(|(id, _)| (id.to_string(), true)).collect())
     }
 
-    async fn stored_definitions(
-        &self,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<StoredDefinition>, StoreError> {
+    async fn stored_definitions(&self, after: &str, limit: usize) -> Result<Vec<StoredDefinition>> {
         let state = self.state();
         let stored = page(&state.definitions, after).take(limit).map(|(hash, text)| {
             StoredDefinition { hash: hash.clone(), text: text.clone().into_bytes() }
@@ -114,7 +110,7 @@ impl Archive for MemoryStore {
         Ok(stored.collect())
     }
 
-    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>, StoreError> {
+    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>> {
         let text = self.state().definitions.get(hash).cloned().map(String::into_bytes);
         Ok(text.map(|text| StoredDefinition { hash: hash.to_owned(), text }))
     }
@@ -123,7 +119,7 @@ impl Archive for MemoryStore {
         &self,
         (name, version): (&str, i64),
         limit: usize,
-    ) -> Result<Vec<StoredWorkflow>, StoreError> {
+    ) -> Result<Vec<StoredWorkflow>> {
         let state = self.state();
         let versions = state.workflows.range::<str, _>((Bound::Included(name), Bound::Unbounded));
         let later = versions
@@ -141,7 +137,7 @@ impl Archive for MemoryStore {
 
 #[async_trait]
 impl Import for MemoryStore {
-    async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError> {
+    async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>> {
         let (thread, wake_at) = (thread(dump)?, dump.row.wake_at.map(Timestamp::from_millis));
         let (mut state, now) = (self.state(), self.clock.now());
         let id = thread.row.thread_id.clone();
@@ -155,13 +151,13 @@ impl Import for MemoryStore {
         Ok(Some(state.put_key(&id, key, now)))
     }
 
-    async fn import_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError> {
+    async fn import_definition(&self, definition: &StoredDefinition) -> Result<()> {
         let text = text(definition.text.clone())?;
         self.state().definitions.entry(definition.hash.clone()).or_insert(text);
         Ok(())
     }
 
-    async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError> {
+    async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>> {
         let mut state = self.state();
         let versions = state.workflows.entry(version.name.clone()).or_default();
         let created_at = Timestamp::from_millis(version.created_at);
@@ -211,7 +207,7 @@ impl State {
 }
 
 /// A thread as its tables would have it.
-fn stored(thread: &Thread) -> Result<StoredThread, StoreError> {
+fn stored(thread: &Thread) -> Result<StoredThread> {
     let row = &thread.row;
     Ok(StoredThread {
         thread_id: row.thread_id.to_string(),
@@ -236,7 +232,7 @@ fn stored(thread: &Thread) -> Result<StoredThread, StoreError> {
 }
 
 /// A thread as the other calls know it, placed nowhere yet.
-fn thread(dump: &ThreadDump) -> Result<Thread, StoreError> {
+fn thread(dump: &ThreadDump) -> Result<Thread> {
     let row = &dump.row;
     let unreadable = |fault: &dyn std::fmt::Display| {
         StoreError::Fatal(format!("thread {} can't be read: {fault}", row.thread_id))
@@ -290,10 +286,7 @@ fn stored_intervention(row: &InterventionRow) -> StoredIntervention {
     }
 }
 
-fn intervention(
-    thread: &ThreadId,
-    stored: &StoredIntervention,
-) -> Result<InterventionRow, StoreError> {
+fn intervention(thread: &ThreadId, stored: &StoredIntervention) -> Result<InterventionRow> {
     Ok(InterventionRow {
         id: stored.id.clone(),
         thread_id: thread.clone(),

@@ -4,13 +4,13 @@ use async_trait::async_trait;
 
 use crate::model::Timestamp;
 use crate::store::audit::storable;
-use crate::store::{AuditFilter, AuditRow, Audits, StoreError};
+use crate::store::{AuditFilter, AuditRow, Audits, Result};
 
 use super::MemoryStore;
 
 #[async_trait]
 impl Audits for MemoryStore {
-    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<(), StoreError> {
+    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<()> {
         let mut state = self.state();
         for entry in entries {
             let (by, action) = (storable(&entry.by), storable(&entry.action));
@@ -20,7 +20,7 @@ impl Audits for MemoryStore {
         Ok(())
     }
 
-    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>> {
         let state = self.state();
         let mut found: Vec<&AuditRow> =
             state.audit.values().filter(|entry| matches(entry, filter)).collect();
@@ -28,7 +28,7 @@ impl Audits for MemoryStore {
         Ok(found.into_iter().take(limit).cloned().collect())
     }
 
-    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize> {
         let mut state = self.state();
         let old = state.audit.values().filter(|entry| entry.at < before).take(limit);
         let old: Vec<String> = old.map(|entry| entry.id.clone()).collect();

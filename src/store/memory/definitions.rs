@@ -5,13 +5,13 @@ use std::ops::Bound;
 use async_trait::async_trait;
 
 use crate::model::{Namespace, Timestamp};
-use crate::store::{Definitions, StoreError, WorkflowRow};
+use crate::store::{Definitions, Result, WorkflowRow};
 
 use super::MemoryStore;
 
 #[async_trait]
 impl Definitions for MemoryStore {
-    async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
+    async fn definition(&self, hash: &str) -> Result<Option<String>> {
         Ok(self.state().definitions.get(hash).cloned())
     }
 
@@ -21,7 +21,7 @@ impl Definitions for MemoryStore {
         hash: &str,
         text: &str,
         now: Timestamp,
-    ) -> Result<(WorkflowRow, bool), StoreError> {
+    ) -> Result<(WorkflowRow, bool)> {
         let mut state = self.state();
         state.definitions.entry(hash.to_owned()).or_insert_with(|| text.to_owned());
         let versions = state.workflows.entry(name.to_owned()).or_default();
@@ -38,11 +38,7 @@ impl Definitions for MemoryStore {
         Ok((row, true))
     }
 
-    async fn workflow(
-        &self,
-        name: &str,
-        version: Option<u32>,
-    ) -> Result<Option<WorkflowRow>, StoreError> {
+    async fn workflow(&self, name: &str, version: Option<u32>) -> Result<Option<WorkflowRow>> {
         let state = self.state();
         let wanted = |row: &&WorkflowRow| version.is_none_or(|number| row.version == number);
         let versions = state.workflows.get(name).into_iter().flatten();
@@ -54,7 +50,7 @@ impl Definitions for MemoryStore {
         namespace: &Namespace,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<WorkflowRow>, StoreError> {
+    ) -> Result<Vec<WorkflowRow>> {
         let state = self.state();
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let names = state.workflows.range::<str, _>((start, Bound::Unbounded));

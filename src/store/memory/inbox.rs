@@ -6,22 +6,22 @@ use crate::model::{Incarnation, Json, ThreadId};
 use crate::store::limits::{
     MAX_INBOX, MAX_READ_BYTES, MAX_UNTAKEN, MAX_UNTAKEN_BYTES, SMALL_MESSAGE,
 };
-use crate::store::{Inbox, Message, Posted, StoreError};
+use crate::store::{Inbox, Message, Posted, Result};
 
 use super::MemoryStore;
 use super::state::State;
 
 #[async_trait]
 impl Inbox for MemoryStore {
-    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted> {
         Ok(self.post_within(MAX_UNTAKEN, thread, message))
     }
 
-    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted> {
         Ok(self.post_within(usize::MAX, thread, message))
     }
 
-    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
+    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>> {
         let state = self.state();
         let mut bytes = 0;
         let fits = |(at, message): &(usize, &Message)| {
@@ -32,20 +32,20 @@ impl Inbox for MemoryStore {
         Ok(untaken.map(|(_, message)| message.clone()).collect())
     }
 
-    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError> {
+    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>> {
         let state = self.state();
         let wanted = state.untaken(thread).filter(|message| message.key.starts_with(kind));
         Ok(wanted.take(MAX_INBOX).cloned().collect())
     }
 
-    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
+    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>> {
         let state = self.state();
         let mine = state.owned.get(&me).into_iter().flatten();
         let has_mail = |id: &&ThreadId| state.threads.get(*id).is_some_and(|t| t.pending() > 0);
         Ok(mine.filter(has_mail).cloned().collect())
     }
 
-    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError> {
+    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>> {
         let state = self.state();
         let inbox = state.threads.get(thread).map_or(&[][..], |found| &found.inbox);
         let message = inbox.iter().find(|(message, _)| message.key == key);

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::model::Namespace;
 use crate::store::{
-    InterventionCounts, InterventionFilter, InterventionRow, Interventions, StoreError,
+    InterventionCounts, InterventionFilter, InterventionRow, Interventions, Result,
 };
 
 use super::MemoryStore;
@@ -12,7 +12,7 @@ use super::state::State;
 
 #[async_trait]
 impl Interventions for MemoryStore {
-    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
+    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>> {
         Ok(self.state().all_interventions().find(|row| row.id == id).cloned())
     }
 
@@ -20,7 +20,7 @@ impl Interventions for MemoryStore {
         &self,
         filter: &InterventionFilter,
         limit: usize,
-    ) -> Result<Vec<InterventionRow>, StoreError> {
+    ) -> Result<Vec<InterventionRow>> {
         let state = self.state();
         let mut found: Vec<&InterventionRow> =
             state.all_interventions().filter(|row| matches(row, filter)).collect();
@@ -28,10 +28,7 @@ impl Interventions for MemoryStore {
         Ok(found.into_iter().take(limit).cloned().collect())
     }
 
-    async fn intervention_counts(
-        &self,
-        namespace: &Namespace,
-    ) -> Result<InterventionCounts, StoreError> {
+    async fn intervention_counts(&self, namespace: &Namespace) -> Result<InterventionCounts> {
         let state = self.state();
         let mut counts = InterventionCounts::default();
         for row in state.all_interventions().filter(|row| row.thread_id.is_within(namespace)) {

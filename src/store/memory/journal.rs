@@ -8,7 +8,7 @@ use crate::model::{Epoch, Incarnation, Seq, ThreadId, Timestamp};
 use crate::store::records::{JournalRow, Reader};
 use crate::store::rows::indexed;
 use crate::store::{
-    Append, Disposition, IDEMPOTENCY_TTL, Journal, Records, Start, StoreError, ThreadRow, Write,
+    Append, Disposition, IDEMPOTENCY_TTL, Journal, Records, Result, Start, ThreadRow, Write,
     WriteOutcome,
 };
 
@@ -17,11 +17,7 @@ use super::state::{Key, State, Thread};
 
 #[async_trait]
 impl Journal for MemoryStore {
-    async fn write(
-        &self,
-        me: Incarnation,
-        batch: &[Write],
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn write(&self, me: Incarnation, batch: &[Write]) -> Result<Vec<WriteOutcome>> {
         let (mut state, now) = (self.state(), self.clock.now());
         let alive = state.is_alive(me, self.clock.monotonic());
         let write = |write: &Write| match write {
@@ -31,7 +27,7 @@ impl Journal for MemoryStore {
         Ok(batch.iter().map(write).collect())
     }
 
-    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {
+    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool> {
         let state = self.state();
         let journal = state.threads.get(thread).map_or(&[][..], |found| &found.journal);
         Ok(journal.iter().any(|(by, row)| {
@@ -39,12 +35,7 @@ impl Journal for MemoryStore {
         }))
     }
 
-    async fn read(
-        &self,
-        thread: &ThreadId,
-        after: Seq,
-        limit: usize,
-    ) -> Result<Vec<Records>, StoreError> {
+    async fn read(&self, thread: &ThreadId, after: Seq, limit: usize) -> Result<Vec<Records>> {
         let state = self.state();
         let Some(found) = state.threads.get(thread) else { return Ok(Vec::new()) };
         let mut reader = Reader::new(thread, after, limit);
@@ -57,7 +48,7 @@ impl Journal for MemoryStore {
         reader.finish(found.row.last_seq)
     }
 
-    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>> {
         let state = self.state();
         let head = |id: &ThreadId| Some((id.clone(), state.threads.get(id)?.row.last_seq));
         Ok(threads.iter().filter_map(head).collect())

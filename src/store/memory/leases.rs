@@ -5,14 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{Incarnation, Namespace, ThreadId, Timestamp};
-use crate::store::{Claimed, Leases, Loss, StoreError};
+use crate::store::{Claimed, Leases, Loss, Result};
 
 use super::MemoryStore;
 use super::state::State;
 
 #[async_trait]
 impl Leases for MemoryStore {
-    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
+    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation> {
         let (mut state, now) = (self.state(), self.clock.monotonic());
         let me = state.leases.last_key_value().map_or(1, |(newest, _)| newest + 1);
         state.leases.insert(me, now + ttl);
@@ -20,7 +20,7 @@ impl Leases for MemoryStore {
         Ok(me)
     }
 
-    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError> {
+    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool> {
         let (mut state, now) = (self.state(), self.clock.monotonic());
         match state.leases.get_mut(&me) {
             Some(until) if *until > now => {
@@ -31,7 +31,7 @@ impl Leases for MemoryStore {
         }
     }
 
-    async fn retire(&self, me: Incarnation) -> Result<(), StoreError> {
+    async fn retire(&self, me: Incarnation) -> Result<()> {
         let (mut state, now) = (self.state(), self.clock.now());
         if let Some(until) = state.leases.get_mut(&me) {
             *until = Duration::ZERO;
@@ -47,7 +47,7 @@ impl Leases for MemoryStore {
         me: Incarnation,
         limit: usize,
         except: &[Namespace],
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<Vec<Claimed>> {
         let mut state = self.state();
         let (monotonic, now) = (self.clock.monotonic(), self.clock.now());
         if !state.is_alive(me, monotonic) {
@@ -64,7 +64,7 @@ impl Leases for MemoryStore {
         Ok(chosen.iter().filter_map(|id| state.hand_out(id, me)).collect())
     }
 
-    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>> {
         let state = self.state();
         let mine =
             state.owned.get(&me).into_iter().flatten().filter_map(|id| state.threads.get(id));
@@ -81,11 +81,11 @@ impl Leases for MemoryStore {
         Ok(claimed.collect())
     }
 
-    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_wake(&self) -> Result<Option<Timestamp>> {
         Ok(self.state().ready.first().map(|(wake_at, _)| *wake_at))
     }
 
-    async fn queued(&self, limit: usize) -> Result<usize, StoreError> {
+    async fn queued(&self, limit: usize) -> Result<usize> {
         let now = self.clock.now();
         Ok(self.state().ready.iter().take_while(|(at, _)| *at <= now).take(limit).count())
     }

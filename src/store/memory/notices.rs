@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{Incarnation, Namespace, Seq, ThreadId, Timestamp};
-use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
+use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result};
 
 use super::MemoryStore;
 use super::state::{Cursor, State};
@@ -25,7 +25,7 @@ impl Notices for MemoryStore {
         &self,
         row: &NotificationRow,
         replaces: Option<i64>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let mut state = self.state();
         let known = state.notifications.get_mut(&row.id);
         match (known, replaces) {
@@ -44,7 +44,7 @@ impl Notices for MemoryStore {
         }
     }
 
-    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, StoreError> {
+    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>> {
         Ok(self.state().notifications.get(id).cloned())
     }
 
@@ -53,7 +53,7 @@ impl Notices for MemoryStore {
         namespace: &Namespace,
         before: Option<(Timestamp, String)>,
         limit: usize,
-    ) -> Result<Vec<NotificationRow>, StoreError> {
+    ) -> Result<Vec<NotificationRow>> {
         let state = self.state();
         let age = |row: &NotificationRow| (row.created_at, row.id.clone());
         let older = |row: &&NotificationRow| {
@@ -69,14 +69,14 @@ impl Notices for MemoryStore {
         &self,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<NotificationRow>, StoreError> {
+    ) -> Result<Vec<NotificationRow>> {
         let state = self.state();
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let rows = state.notifications.range::<str, _>((start, Bound::Unbounded));
         Ok(rows.take(limit).map(|(_, row)| row.clone()).collect())
     }
 
-    async fn delete_notification(&self, id: &str) -> Result<bool, StoreError> {
+    async fn delete_notification(&self, id: &str) -> Result<bool> {
         let mut state = self.state();
         state.cursors.retain(|(_, subscription), _| subscription != id);
         Ok(state.notifications.remove(id).is_some())
@@ -88,7 +88,7 @@ impl Notices for MemoryStore {
         token: i64,
         lease: Duration,
         wanted: &[(String, usize)],
-    ) -> Result<Vec<Notice>, StoreError> {
+    ) -> Result<Vec<Notice>> {
         let (mut state, now) = (self.state(), self.clock.now());
         let state = &mut *state;
         let (leases, monotonic) = (&state.leases, self.clock.monotonic());
@@ -122,7 +122,7 @@ impl Notices for MemoryStore {
         notice: &Notice,
         to: Seq,
         lease: Duration,
-    ) -> Result<Advanced, StoreError> {
+    ) -> Result<Advanced> {
         let (mut state, now) = (self.state(), self.clock.now());
         let Some(cursor) = state.held(token, notice).filter(|held| held.leased_until > now) else {
             return Ok(Advanced::Lost);
@@ -144,7 +144,7 @@ impl Notices for MemoryStore {
         notice: &Notice,
         wait: Duration,
         failed: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let (mut state, now) = (self.state(), self.clock.now());
         if let Some(cursor) = state.held(token, notice) {
             cursor.leased_until = Timestamp::from_millis(0);
@@ -154,7 +154,7 @@ impl Notices for MemoryStore {
         Ok(())
     }
 
-    async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError> {
+    async fn hasten_notices(&self, subscription: &str) -> Result<()> {
         let (mut state, now) = (self.state(), self.clock.now());
         for ((_, of), cursor) in &mut state.cursors {
             if of == subscription {
@@ -169,7 +169,7 @@ impl Notices for MemoryStore {
         subscription: &str,
         at: Timestamp,
         error: Option<&str>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let mut state = self.state();
         let Some(row) = state.notifications.get_mut(subscription) else { return Ok(()) };
         match error {
@@ -182,11 +182,7 @@ impl Notices for MemoryStore {
         Ok(())
     }
 
-    async fn give_up_notices(
-        &self,
-        age: Duration,
-        limit: usize,
-    ) -> Result<Vec<(String, u64)>, StoreError> {
+    async fn give_up_notices(&self, age: Duration, limit: usize) -> Result<Vec<(String, u64)>> {
         let (mut state, now) = (self.state(), self.clock.now());
         let state = &mut *state;
         let known = &state.notifications;
@@ -207,7 +203,7 @@ impl Notices for MemoryStore {
         Ok(counts.into_iter().collect())
     }
 
-    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, StoreError> {
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>> {
         let mut counts: BTreeMap<String, NoticeCount> = BTreeMap::new();
         for ((_, id), cursor) in &self.state().cursors {
             let count = counts.entry(id.clone()).or_insert_with(|| NoticeCount {

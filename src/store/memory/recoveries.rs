@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::model::{Epoch, Namespace, ThreadId, Timestamp};
-use crate::store::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, StoreError};
+use crate::store::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, Result};
 
 use super::MemoryStore;
 
 #[async_trait]
 impl Recoveries for MemoryStore {
-    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<()> {
         let mut state = self.state();
         for recovery in recoveries {
             if let Some(thread) = state.threads.get_mut(&recovery.thread_id) {
@@ -21,12 +21,7 @@ impl Recoveries for MemoryStore {
         Ok(())
     }
 
-    async fn end_recovery(
-        &self,
-        thread: &ThreadId,
-        epoch: Epoch,
-        end: &RecoveryEnd,
-    ) -> Result<(), StoreError> {
+    async fn end_recovery(&self, thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) -> Result<()> {
         let mut state = self.state();
         let thread = state.threads.get_mut(thread);
         if let Some(recovery) = thread.and_then(|thread| thread.recoveries.get_mut(&epoch)) {
@@ -40,7 +35,7 @@ impl Recoveries for MemoryStore {
         thread: &ThreadId,
         before: Option<Epoch>,
         limit: usize,
-    ) -> Result<Vec<Recovery>, StoreError> {
+    ) -> Result<Vec<Recovery>> {
         let state = self.state();
         let Some(thread) = state.threads.get(thread) else { return Ok(Vec::new()) };
         let older = thread.recoveries.range(..before.unwrap_or(Epoch::MAX));
@@ -51,7 +46,7 @@ impl Recoveries for MemoryStore {
         &self,
         namespace: &Namespace,
         since: Timestamp,
-    ) -> Result<Vec<RecoveryCount>, StoreError> {
+    ) -> Result<Vec<RecoveryCount>> {
         let state = self.state();
         let all = state.threads.values().flat_map(|thread| thread.recoveries.values());
         let mut groups: BTreeMap<_, (u64, Vec<u64>)> = BTreeMap::new();

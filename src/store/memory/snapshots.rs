@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 
 use crate::model::{Seq, ThreadId};
-use crate::store::{SNAPSHOTS_KEPT, Snapshot, Snapshots, StoreError};
+use crate::store::{Result, SNAPSHOTS_KEPT, Snapshot, Snapshots};
 
 use super::MemoryStore;
 
 #[async_trait]
 impl Snapshots for MemoryStore {
-    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<()> {
         let mut state = self.state();
         let Some(thread) = state.threads.get_mut(&snapshot.thread_id) else { return Ok(()) };
         thread.snapshots.insert(snapshot.seq, snapshot.clone());
@@ -19,11 +19,7 @@ impl Snapshots for MemoryStore {
         Ok(())
     }
 
-    async fn snapshot(
-        &self,
-        thread: &ThreadId,
-        until: Option<Seq>,
-    ) -> Result<Option<Snapshot>, StoreError> {
+    async fn snapshot(&self, thread: &ThreadId, until: Option<Seq>) -> Result<Option<Snapshot>> {
         let state = self.state();
         let Some(thread) = state.threads.get(thread) else { return Ok(None) };
         let newest = thread.snapshots.range(..=until.unwrap_or(Seq::MAX)).next_back();

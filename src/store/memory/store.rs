@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 
 use crate::model::{Clock, lock};
-use crate::store::{Hints, Presence, Store, StoreError, StoreInfo};
+use crate::store::{Hints, Presence, Result, Store, StoreInfo};
 
 use super::state::State;
 
@@ -34,11 +34,11 @@ impl Store for MemoryStore {
         StoreInfo { backend: "memory", durable: false, writers: 1 }
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
+    async fn ping(&self) -> Result<()> {
         Ok(())
     }
 
-    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32]> {
         Ok(*self.state().secrets.entry(name.to_owned()).or_insert(candidate))
     }
 

@@ -5,8 +5,7 @@ use async_trait::async_trait;
 use crate::model::{Namespace, Seq, ThreadId, ThreadStatus, Timestamp, signed_millis};
 use crate::store::rows::indexed;
 use crate::store::{
-    FORK_LABEL, Holder, MAX_AHEAD, Ownership, Retention, StoreError, ThreadFilter, ThreadRow,
-    Threads,
+    FORK_LABEL, Holder, MAX_AHEAD, Ownership, Result, Retention, ThreadFilter, ThreadRow, Threads,
 };
 
 use super::MemoryStore;
@@ -14,15 +13,11 @@ use super::state::Thread;
 
 #[async_trait]
 impl Threads for MemoryStore {
-    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError> {
+    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>> {
         Ok(self.state().threads.get(thread).map(|found| found.row.clone()))
     }
 
-    async fn threads(
-        &self,
-        filter: &ThreadFilter,
-        limit: usize,
-    ) -> Result<Vec<ThreadRow>, StoreError> {
+    async fn threads(&self, filter: &ThreadFilter, limit: usize) -> Result<Vec<ThreadRow>> {
         let state = self.state();
         let mut found: Vec<&Thread> =
             state.threads.values().filter(|thread| matches(thread, filter)).collect();
@@ -30,7 +25,7 @@ impl Threads for MemoryStore {
         Ok(found.into_iter().take(limit).map(|thread| thread.row.clone()).collect())
     }
 
-    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
+    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>> {
         let state = self.state();
         let now = self.clock.monotonic();
         let owner = state.threads.get(thread).map(|found| found.row.owner);
@@ -38,7 +33,7 @@ impl Threads for MemoryStore {
         Ok(owner.and_then(|owner| state.names.get(&owner).cloned()))
     }
 
-    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>, StoreError> {
+    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>> {
         let (state, now) = (self.state(), self.clock.monotonic());
         let Some(thread) = state.threads.get(thread) else { return Ok(None) };
         let lease = state.leases.get(&thread.row.owner).zip(state.names.get(&thread.row.owner));
@@ -56,10 +51,7 @@ impl Threads for MemoryStore {
         }))
     }
 
-    async fn by_idempotency_key(
-        &self,
-        key: &str,
-    ) -> Result<Option<(ThreadId, String)>, StoreError> {
+    async fn by_idempotency_key(&self, key: &str) -> Result<Option<(ThreadId, String)>> {
         let (state, now) = (self.state(), self.clock.now());
         let found = state.keys.get(&indexed(key)).filter(|found| found.expires_at > now);
         Ok(found.map(|found| (found.thread_id.clone(), found.request_hash.clone())))
@@ -70,7 +62,7 @@ impl Threads for MemoryStore {
         namespace: &Namespace,
         workflow: &str,
         limit: usize,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<u64>> {
         let state = self.state();
         let mut ended: Vec<(Timestamp, &ThreadRow)> = Vec::new();
         for Thread { row, labels, .. } in state.threads.values() {
@@ -90,7 +82,7 @@ impl Threads for MemoryStore {
 
 #[async_trait]
 impl Retention for MemoryStore {
-    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError> {
+    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool> {
         let mut state = self.state();
         let meant = |thread: &&Thread| head.is_none_or(|head| head == thread.row.last_seq);
         let ended = state.threads.get(thread).filter(meant).is_some_and(Thread::is_at_rest);
@@ -100,7 +92,7 @@ impl Retention for MemoryStore {
         Ok(ended)
     }
 
-    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize> {
         let (mut state, now) = (self.state(), self.clock.now());
         state.keys.retain(|_, key| key.expires_at > now);
         let old = |thread: &&Thread| {
@@ -118,7 +110,7 @@ impl Retention for MemoryStore {
         Ok(ids.len())
     }
 
-    async fn sweep(&self) -> Result<(), StoreError> {
+    async fn sweep(&self) -> Result<()> {
         Ok(())
     }
 }

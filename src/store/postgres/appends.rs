@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use crate::model::{Incarnation, Timestamp};
 use crate::store::records::JournalRow;
 use crate::store::rows::{let_go, summary};
-use crate::store::{Append, StoreError, WriteOutcome};
+use crate::store::{Append, Result, WriteOutcome};
 
 use super::PostgresStore;
 use super::fault::{Fault, answer};
@@ -68,7 +68,7 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn of(append: &'a Append) -> Result<Self, StoreError> {
+    fn of(append: &'a Append) -> Result<Self> {
         let journal = append.records.as_ref().map(JournalRow::encode);
         Ok(Self { append, journal, summary: summary(&append.summary)? })
     }

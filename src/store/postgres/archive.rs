@@ -6,8 +6,8 @@ use crate::store::archive::{DELETED, STORED_COLUMNS};
 use crate::store::limits::MAX_READ_BYTES;
 use crate::store::rows::row_limit;
 use crate::store::{
-    Archive, Belongings, StoreError, StoredDefinition, StoredRecords, StoredSnapshot, StoredThread,
-    StoredWorkflow, ThreadTable,
+    Archive, Belongings, Result, StoreError, StoredDefinition, StoredRecords, StoredSnapshot,
+    StoredThread, StoredWorkflow, ThreadTable,
 };
 
 use super::PostgresStore;
@@ -65,12 +65,12 @@ WHERE (name, version) > ($1, $2) ORDER BY name, version LIMIT $3";
 
 #[async_trait]
 impl Archive for PostgresStore {
-    async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+    async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>> {
         let query = sqlx::query_scalar(self.sql(IDS)).bind(after).bind(row_limit(limit));
         answer(query.fetch_all(&self.general)).await
     }
 
-    async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>, StoreError> {
+    async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>> {
         let sql = self.sql(&format!(
             "SELECT {STORED_COLUMNS} FROM @threads WHERE thread_id = $1 AND owner <> {DELETED}"
         ));
@@ -82,13 +82,13 @@ impl Archive for PostgresStore {
         thread: &str,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<StoredRecords>, StoreError> {
+    ) -> Result<Vec<StoredRecords>> {
         let query = sqlx::query_as(self.sql(RECORDS)).bind(thread).bind(after);
         let query = query.bind(row_limit(limit)).bind(row_limit(MAX_READ_BYTES));
         answer(query.fetch_all(&self.general)).await
     }
 
-    async fn belongings(&self, thread: &StoredThread) -> Result<Belongings, StoreError> {
+    async fn belongings(&self, thread: &StoredThread) -> Result<Belongings> {
         let id = &thread.thread_id;
         let labels = sqlx::query_as(self.sql(LABELS)).bind(id);
         let inbox = sqlx::query_as(self.sql(INBOX)).bind(id);
@@ -107,7 +107,7 @@ impl Archive for PostgresStore {
         thread: &str,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<StoredSnapshot>, StoreError> {
+    ) -> Result<Vec<StoredSnapshot>> {
         let query = sqlx::query_as(self.sql(SNAPSHOTS)).bind(thread).bind(after);
         answer(query.bind(row_limit(limit)).fetch_all(&self.general)).await
     }
@@ -117,22 +117,18 @@ impl Archive for PostgresStore {
         table: ThreadTable,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<(String, bool)>, StoreError> {
+    ) -> Result<Vec<(String, bool)>> {
         let sql = self.sql(&IDS_IN.replace("{}", table.as_str()));
         let query = sqlx::query_as(sql).bind(after).bind(row_limit(limit));
         answer(query.fetch_all(&self.general)).await
     }
 
-    async fn stored_definitions(
-        &self,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<StoredDefinition>, StoreError> {
+    async fn stored_definitions(&self, after: &str, limit: usize) -> Result<Vec<StoredDefinition>> {
         let query = sqlx::query_as(self.sql(DEFINITIONS)).bind(after).bind(row_limit(limit));
         answer(query.fetch_all(&self.general)).await
     }
 
-    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>, StoreError> {
+    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>> {
         let query = sqlx::query_as(self.sql(DEFINITION)).bind(hash);
         answer(query.fetch_optional(&self.general)).await
     }
@@ -141,7 +137,7 @@ impl Archive for PostgresStore {
         &self,
         (name, version): (&str, i64),
         limit: usize,
-    ) -> Result<Vec<StoredWorkflow>, StoreError> {
+    ) -> Result<Vec<StoredWorkflow>> {
         let query = sqlx::query_as(self.sql(WORKFLOWS)).bind(name).bind(version);
         answer(query.bind(row_limit(limit)).fetch_all(&self.general)).await
     }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::model::Timestamp;
 use crate::store::audit::{AUDIT_COLUMNS, RawAudit, storable};
 use crate::store::rows::row_limit;
-use crate::store::{AuditFilter, AuditRow, Audits, StoreError};
+use crate::store::{AuditFilter, AuditRow, Audits, Result, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -24,7 +24,7 @@ DELETE FROM @audit r USING old WHERE r.id = old.id";
 
 #[async_trait]
 impl Audits for PostgresStore {
-    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<(), StoreError> {
+    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<()> {
         let texts = |text: fn(&AuditRow) -> String| entries.iter().map(text).collect::<Vec<_>>();
         let bodies: Vec<Vec<u8>> =
             entries.iter().map(|entry| entry.body.as_str().as_bytes().to_vec()).collect();
@@ -39,7 +39,7 @@ impl Audits for PostgresStore {
         Ok(())
     }
 
-    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>> {
         let AuditFilter { namespace, since, by, action, before } = filter;
         let sql = format!(
             "SELECT {AUDIT_COLUMNS} FROM @audit
@@ -61,7 +61,7 @@ impl Audits for PostgresStore {
         rows.into_iter().map(RawAudit::decode).collect()
     }
 
-    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize> {
         let query = sqlx::query(self.sql(EXPIRE)).bind(before.millis()).bind(row_limit(limit));
         let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::model::{Namespace, Timestamp};
 use crate::store::rows::{RawWorkflow, row_limit, text};
-use crate::store::{Definitions, StoreError, WorkflowRow};
+use crate::store::{Definitions, Result, StoreError, WorkflowRow};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -46,7 +46,7 @@ struct Saved {
 
 #[async_trait]
 impl Definitions for PostgresStore {
-    async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
+    async fn definition(&self, hash: &str) -> Result<Option<String>> {
         let query = sqlx::query_scalar(self.sql(DEFINITION)).bind(hash);
         let found: Option<Vec<u8>> =
             answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
@@ -59,7 +59,7 @@ impl Definitions for PostgresStore {
         hash: &str,
         text: &str,
         now: Timestamp,
-    ) -> Result<(WorkflowRow, bool), StoreError> {
+    ) -> Result<(WorkflowRow, bool)> {
         for _ in 0..SAVE_TRIES {
             let query = sqlx::query_as(self.sql(SAVE))
                 .bind(name)
@@ -75,11 +75,7 @@ impl Definitions for PostgresStore {
         Err(StoreError::Unavailable("versions of this workflow keep racing".to_owned()))
     }
 
-    async fn workflow(
-        &self,
-        name: &str,
-        version: Option<u32>,
-    ) -> Result<Option<WorkflowRow>, StoreError> {
+    async fn workflow(&self, name: &str, version: Option<u32>) -> Result<Option<WorkflowRow>> {
         let query = sqlx::query_as(self.sql(WORKFLOW)).bind(name).bind(version.map(i64::from));
         let row: Option<RawWorkflow> =
             answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
@@ -91,7 +87,7 @@ impl Definitions for PostgresStore {
         namespace: &Namespace,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<WorkflowRow>, StoreError> {
+    ) -> Result<Vec<WorkflowRow>> {
         let query = sqlx::query_as(self.sql(WORKFLOWS)).bind(after).bind(row_limit(limit));
         let query = query.bind(namespace.prefix());
         let rows: Vec<RawWorkflow> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;

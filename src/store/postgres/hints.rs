@@ -12,7 +12,7 @@ use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::model::{Incarnation, ThreadId};
-use crate::store::{Hint, Hints, Received, StoreError};
+use crate::store::{Hint, Hints, Received, Result, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -79,7 +79,7 @@ fn decode(payload: &str) -> Option<Received> {
 
 #[async_trait]
 impl Hints for PostgresStore {
-    async fn publish(&self, me: Incarnation, hints: &[Hint]) -> Result<(), StoreError> {
+    async fn publish(&self, me: Incarnation, hints: &[Hint]) -> Result<()> {
         let Some(pool) = &self.hints else { return Ok(()) };
         let query =
             sqlx::query(NOTIFY).bind(channel(self.target.schema.name())).bind(encode(me, hints));
@@ -87,7 +87,7 @@ impl Hints for PostgresStore {
         Ok(())
     }
 
-    async fn receive(&self) -> Result<Received, StoreError> {
+    async fn receive(&self) -> Result<Received> {
         if self.hints.is_none() {
             return std::future::pending().await;
         }
@@ -119,7 +119,7 @@ impl PostgresStore {
     }
 }
 
-async fn listen(target: &Target) -> Result<PgListener, StoreError> {
+async fn listen(target: &Target) -> Result<PgListener> {
     let mut listener = open(target).await?;
     let channel = channel(target.schema.name());
     let done = tokio::time::timeout(ACQUIRE_TIMEOUT, listener.listen(&channel)).await;
@@ -128,7 +128,7 @@ async fn listen(target: &Target) -> Result<PgListener, StoreError> {
 }
 
 /// A connection that notices its end at once.
-pub(super) async fn open(target: &Target) -> Result<PgListener, StoreError> {
+pub(super) async fn open(target: &Target) -> Result<PgListener> {
     // A pool for each: the driver gives a dead connection's place back only when TCP says so.
     let pool = target.single();
     let mut listener = PgListener::connect_with(&pool).await?;

@@ -10,7 +10,7 @@ use sqlx::postgres::PgTransaction;
 use sqlx::{ConnectOptions, Connection};
 
 use crate::store::{
-    Import, StoreError, StoredDefinition, StoredIntervention, StoredKey, StoredRecords,
+    Import, Result, StoreError, StoredDefinition, StoredIntervention, StoredKey, StoredRecords,
     StoredWorkflow, ThreadDump,
 };
 
@@ -79,7 +79,7 @@ SELECT known, (SELECT version FROM made) FROM known";
 
 #[async_trait]
 impl Import for PostgresStore {
-    async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError> {
+    async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>> {
         let mut place = self.door.connection.lock().await;
         let mut connection = match place.take() {
             Some(connection) => connection,
@@ -96,14 +96,14 @@ impl Import for PostgresStore {
         Ok(put)
     }
 
-    async fn import_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError> {
+    async fn import_definition(&self, definition: &StoredDefinition) -> Result<()> {
         let query = sqlx::query(self.sql(INSERT_DEFINITION)).bind(&definition.hash);
         let query = query.bind(&definition.text);
         answer::<_, StoreError>(query.execute(&self.general)).await?;
         Ok(())
     }
 
-    async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError> {
+    async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>> {
         for _ in 0..VERSION_TRIES {
             let query = sqlx::query_as(self.sql(INSERT_VERSION))
                 .bind(&version.name)
@@ -124,7 +124,7 @@ impl PostgresStore {
         &self,
         transaction: &mut PgTransaction<'_>,
         dump: &ThreadDump,
-    ) -> Result<Option<bool>, StoreError> {
+    ) -> Result<Option<bool>> {
         let key = match &dump.belongings.key {
             Some(key) => self.put_key(transaction, &dump.row.thread_id, key).await?,
             None => true,
@@ -154,7 +154,7 @@ impl PostgresStore {
         transaction: &mut PgTransaction<'_>,
         thread: &str,
         key: &StoredKey,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let query = sqlx::query(self.sql(INSERT_KEY)).bind(&key.key).bind(&key.request_hash);
         let query = query.bind(thread).bind(key.left_ms);
         let done =
@@ -166,7 +166,7 @@ impl PostgresStore {
         &self,
         transaction: &mut PgTransaction<'_>,
         dump: &ThreadDump,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let (row, untaken) = (&dump.row, dump.belongings.untaken());
         let query = sqlx::query(self.sql(INSERT))
             .bind(&row.thread_id)
@@ -197,7 +197,7 @@ impl PostgresStore {
         transaction: &mut PgTransaction<'_>,
         thread: &str,
         part: &[StoredRecords],
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let column = |of: fn(&StoredRecords) -> i64| part.iter().map(of).collect::<Vec<i64>>();
         let query = sqlx::query(self.sql(INSERT_RECORDS))
             .bind(thread)
@@ -216,7 +216,7 @@ impl PostgresStore {
         transaction: &mut PgTransaction<'_>,
         thread: &str,
         all: &[StoredIntervention],
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let query = sqlx::query(self.sql(INSERT_INTERVENTIONS))
             .bind(thread)
             .bind(all.iter().map(|one| one.id.as_str()).collect::<Vec<&str>>())

@@ -7,7 +7,7 @@ use crate::store::limits::{
     MAX_INBOX, MAX_READ_BYTES, MAX_UNTAKEN, MAX_UNTAKEN_BYTES, SMALL_MESSAGE,
 };
 use crate::store::rows::{json, message, row_limit, thread_id};
-use crate::store::{Inbox, Message, Posted, StoreError};
+use crate::store::{Inbox, Message, Posted, Result, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -56,15 +56,15 @@ const ANSWER: &str =
 
 #[async_trait]
 impl Inbox for PostgresStore {
-    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted> {
         self.post_over((&self.general, MAX_UNTAKEN), thread, message).await
     }
 
-    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted> {
         self.post_over((&self.leases, usize::MAX), thread, message).await
     }
 
-    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
+    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>> {
         let query = sqlx::query_as(self.sql(INBOX))
             .bind(thread.as_str())
             .bind(row_limit(MAX_INBOX))
@@ -73,20 +73,20 @@ impl Inbox for PostgresStore {
         rows.into_iter().map(message).collect()
     }
 
-    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError> {
+    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>> {
         let query = sqlx::query_as(self.sql(INBOX_OF)).bind(thread.as_str()).bind(kind);
         let query = query.bind(row_limit(MAX_INBOX));
         let rows = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(message).collect()
     }
 
-    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
+    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>> {
         let query = sqlx::query_scalar(self.sql(MAIL)).bind(me);
         let ids: Vec<String> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         ids.iter().map(|id| thread_id(id)).collect()
     }
 
-    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError> {
+    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>> {
         let query = sqlx::query_scalar(self.sql(ANSWER)).bind(thread.as_str()).bind(key);
         let found: Option<Vec<u8>> =
             answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
@@ -100,7 +100,7 @@ impl PostgresStore {
         (pool, most): (&Pool, usize),
         thread: &ThreadId,
         message: &Message,
-    ) -> Result<Posted, StoreError> {
+    ) -> Result<Posted> {
         let query = sqlx::query_as(self.sql(POST))
             .bind(thread.as_str())
             .bind(&message.key)

@@ -8,7 +8,7 @@ use crate::store::archive::DELETED;
 use crate::store::history_rows::{INTERVENTION_COLUMNS, RawIntervention, intervention_counts};
 use crate::store::rows::row_limit;
 use crate::store::{
-    InterventionCounts, InterventionFilter, InterventionRow, Interventions, StoreError,
+    InterventionCounts, InterventionFilter, InterventionRow, Interventions, Result, StoreError,
 };
 
 use super::PostgresStore;
@@ -24,7 +24,7 @@ SELECT (SELECT count(*) FROM @interventions
 
 #[async_trait]
 impl Interventions for PostgresStore {
-    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
+    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>> {
         // Text of Postgres holds no NUL: there is no such id.
         if id.contains('\0') {
             return Ok(None);
@@ -43,7 +43,7 @@ impl Interventions for PostgresStore {
         &self,
         filter: &InterventionFilter,
         limit: usize,
-    ) -> Result<Vec<InterventionRow>, StoreError> {
+    ) -> Result<Vec<InterventionRow>> {
         let table = self.target.schema.name();
         let start = format!("SELECT {INTERVENTION_COLUMNS} FROM {table}.interventions WHERE ");
         let mut list = QueryBuilder::<Postgres>::new(start);
@@ -74,10 +74,7 @@ impl Interventions for PostgresStore {
         rows.into_iter().map(RawIntervention::decode).collect()
     }
 
-    async fn intervention_counts(
-        &self,
-        namespace: &Namespace,
-    ) -> Result<InterventionCounts, StoreError> {
+    async fn intervention_counts(&self, namespace: &Namespace) -> Result<InterventionCounts> {
         let query = sqlx::query_as(self.sql(INTERVENTION_COUNTS)).bind(namespace.prefix());
         answer::<_, StoreError>(query.fetch_one(&self.lists)).await.map(intervention_counts)
     }

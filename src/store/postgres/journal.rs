@@ -7,7 +7,7 @@ use crate::model::{Epoch, Incarnation, Seq, ThreadId};
 use crate::store::limits::MAX_READ_BYTES;
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{row_limit, thread_id};
-use crate::store::{Append, Journal, Records, Start, StoreError, Write, WriteOutcome};
+use crate::store::{Append, Journal, Records, Result, Start, StoreError, Write, WriteOutcome};
 
 use super::PostgresStore;
 use super::fault::{Fault, answer};
@@ -42,11 +42,7 @@ const HEADS: &str = "SELECT thread_id, last_seq FROM @threads
 
 #[async_trait]
 impl Journal for PostgresStore {
-    async fn write(
-        &self,
-        me: Incarnation,
-        batch: &[Write],
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn write(&self, me: Incarnation, batch: &[Write]) -> Result<Vec<WriteOutcome>> {
         let mut starts: Vec<(usize, &Start)> = Vec::new();
         let mut appends: Vec<(usize, &Append)> = Vec::new();
         for (at, write) in batch.iter().enumerate() {
@@ -67,12 +63,7 @@ impl Journal for PostgresStore {
         Ok(outcomes)
     }
 
-    async fn read(
-        &self,
-        thread: &ThreadId,
-        after: Seq,
-        limit: usize,
-    ) -> Result<Vec<Records>, StoreError> {
+    async fn read(&self, thread: &ThreadId, after: Seq, limit: usize) -> Result<Vec<Records>> {
         let query = sqlx::query_as(self.sql(READ))
             .bind(thread.as_str())
             .bind(after.cast_signed())
@@ -82,7 +73,7 @@ impl Journal for PostgresStore {
         Reader::new(thread, after, limit).read(rows)
     }
 
-    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {
+    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool> {
         let query = sqlx::query_scalar(self.sql(WROTE))
             .bind(thread.as_str())
             .bind(prev.cast_signed())
@@ -90,7 +81,7 @@ impl Journal for PostgresStore {
         answer(query.fetch_one(&self.general)).await
     }
 
-    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>> {
         let ids: Vec<&str> = threads.iter().map(ThreadId::as_str).collect();
         let query = sqlx::query_as(self.sql(HEADS)).bind(ids);
         let rows: Vec<(String, i64)> =
@@ -135,7 +126,7 @@ async fn split<W: Kind>(
     store: &PostgresStore,
     me: Incarnation,
     writes: &[(usize, W)],
-) -> Result<Vec<(usize, WriteOutcome)>, StoreError> {
+) -> Result<Vec<(usize, WriteOutcome)>> {
     let mut outcomes = Vec::with_capacity(writes.len());
     let mut parts = vec![writes];
     while let Some(part) = parts.pop() {

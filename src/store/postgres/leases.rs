@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::model::{Incarnation, Namespace, Timestamp, signed_millis};
 use crate::store::rows::{RawClaim, count, row_limit};
-use crate::store::{Claimed, Leases, StoreError};
+use crate::store::{Claimed, Leases, Result, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -87,18 +87,18 @@ SELECT count(*) FROM (
 
 #[async_trait]
 impl Leases for PostgresStore {
-    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
+    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation> {
         let query = sqlx::query_scalar(self.sql(REGISTER)).bind(name).bind(signed_millis(ttl));
         answer(query.fetch_one(&self.leases)).await
     }
 
-    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError> {
+    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool> {
         let query = sqlx::query(self.sql(RENEW)).bind(me).bind(signed_millis(ttl));
         let done = answer::<_, StoreError>(query.execute(&self.leases)).await?;
         Ok(done.rows_affected() == 1)
     }
 
-    async fn retire(&self, me: Incarnation) -> Result<(), StoreError> {
+    async fn retire(&self, me: Incarnation) -> Result<()> {
         let query = sqlx::query(self.sql(RETIRE)).bind(me);
         answer::<_, StoreError>(query.execute(&self.leases)).await?;
         Ok(())
@@ -109,7 +109,7 @@ impl Leases for PostgresStore {
         me: Incarnation,
         limit: usize,
         except: &[Namespace],
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<Vec<Claimed>> {
         let query = sqlx::query_as(self.statements.claim.clone())
             .bind(me)
             .bind(shown_class(self.target.schema.name()))
@@ -119,19 +119,19 @@ impl Leases for PostgresStore {
         rows.into_iter().map(RawClaim::decode).collect()
     }
 
-    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>> {
         let query = sqlx::query_as(self.sql(OWNED)).bind(me);
         let rows: Vec<RawClaim> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(RawClaim::decode).collect()
     }
 
-    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_wake(&self) -> Result<Option<Timestamp>> {
         let query = sqlx::query_scalar(self.sql(NEXT_WAKE));
         let at: Option<i64> = answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
         Ok(at.map(Timestamp::from_millis))
     }
 
-    async fn queued(&self, limit: usize) -> Result<usize, StoreError> {
+    async fn queued(&self, limit: usize) -> Result<usize> {
         let query = sqlx::query_scalar(self.sql(QUEUED)).bind(row_limit(limit));
         answer::<_, StoreError>(query.fetch_one(&self.general)).await.map(count)
     }

@@ -13,7 +13,7 @@ use crate::store::notices::{
     NOTIFICATION_COLUMNS, RawNotice, RawNotification, notice, notice_count,
 };
 use crate::store::rows::row_limit;
-use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
+use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -124,7 +124,7 @@ impl Notices for PostgresStore {
         &self,
         row: &NotificationRow,
         replaces: Option<i64>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let body = row.body.as_str().as_bytes();
         let query = match replaces {
             None => sqlx::query(self.sql(INSERT))
@@ -147,7 +147,7 @@ impl Notices for PostgresStore {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, StoreError> {
+    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>> {
         // Postgres text holds no NUL: no id has one.
         if id.contains('\0') {
             return Ok(None);
@@ -164,7 +164,7 @@ impl Notices for PostgresStore {
         namespace: &Namespace,
         before: Option<(Timestamp, String)>,
         limit: usize,
-    ) -> Result<Vec<NotificationRow>, StoreError> {
+    ) -> Result<Vec<NotificationRow>> {
         let sql = format!(
             "SELECT {NOTIFICATION_COLUMNS} FROM @notifications
              WHERE namespace = $4 AND ($1::bigint IS NULL OR (created_at, id) < ($1, $2))
@@ -182,7 +182,7 @@ impl Notices for PostgresStore {
         &self,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<NotificationRow>, StoreError> {
+    ) -> Result<Vec<NotificationRow>> {
         let sql = format!(
             "SELECT {NOTIFICATION_COLUMNS} FROM @notifications
              WHERE $1::text IS NULL OR id > $1 ORDER BY id LIMIT $2"
@@ -193,7 +193,7 @@ impl Notices for PostgresStore {
         rows.into_iter().map(RawNotification::decode).collect()
     }
 
-    async fn delete_notification(&self, id: &str) -> Result<bool, StoreError> {
+    async fn delete_notification(&self, id: &str) -> Result<bool> {
         if id.contains('\0') {
             return Ok(false);
         }
@@ -220,7 +220,7 @@ impl Notices for PostgresStore {
         token: i64,
         lease: Duration,
         wanted: &[(String, usize)],
-    ) -> Result<Vec<Notice>, StoreError> {
+    ) -> Result<Vec<Notice>> {
         let (ids, limits): (Vec<&str>, Vec<i64>) =
             wanted.iter().map(|(id, limit)| (id.as_str(), row_limit(*limit))).unzip();
         let query = sqlx::query_as(self.sql(CLAIM)).bind(ids).bind(limits);
@@ -235,7 +235,7 @@ impl Notices for PostgresStore {
         notice: &Notice,
         to: Seq,
         lease: Duration,
-    ) -> Result<Advanced, StoreError> {
+    ) -> Result<Advanced> {
         let query = sqlx::query_scalar(self.sql(ADVANCE))
             .bind(notice.thread_id.as_str())
             .bind(&notice.subscription)
@@ -262,7 +262,7 @@ impl Notices for PostgresStore {
         notice: &Notice,
         wait: Duration,
         failed: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let query = sqlx::query(self.sql(RELEASE))
             .bind(notice.thread_id.as_str())
             .bind(&notice.subscription)
@@ -273,7 +273,7 @@ impl Notices for PostgresStore {
         Ok(())
     }
 
-    async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError> {
+    async fn hasten_notices(&self, subscription: &str) -> Result<()> {
         loop {
             let query = sqlx::query(self.sql(HASTEN)).bind(subscription);
             // A cursor made due is not found again, so the loop ends.
@@ -289,7 +289,7 @@ impl Notices for PostgresStore {
         subscription: &str,
         at: Timestamp,
         error: Option<&str>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let query = match error {
             None => sqlx::query(self.sql(NOTE_SUCCESS)).bind(subscription).bind(at.millis()),
             Some(error) => sqlx::query(self.sql(NOTE_FAILURE))
@@ -301,11 +301,7 @@ impl Notices for PostgresStore {
         Ok(())
     }
 
-    async fn give_up_notices(
-        &self,
-        age: Duration,
-        limit: usize,
-    ) -> Result<Vec<(String, u64)>, StoreError> {
+    async fn give_up_notices(&self, age: Duration, limit: usize) -> Result<Vec<(String, u64)>> {
         let query =
             sqlx::query_as(self.sql(GIVE_UP)).bind(signed_millis(age)).bind(row_limit(limit));
         let rows: Vec<(String, i64)> =
@@ -313,7 +309,7 @@ impl Notices for PostgresStore {
         Ok(rows.into_iter().map(|(id, count)| (id, count.cast_unsigned())).collect())
     }
 
-    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, StoreError> {
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>> {
         let query = sqlx::query_as(self.sql(COUNTS));
         let rows = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
         Ok(rows.into_iter().map(notice_count).collect())

@@ -13,7 +13,7 @@ use sqlx::postgres::PgListener;
 use tokio::time::Instant;
 
 use crate::model::{Backoff, Incarnation, lock};
-use crate::store::{Presence, StoreError};
+use crate::store::{Presence, Result, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -120,7 +120,7 @@ impl Presence for PostgresStore {
         }
     }
 
-    async fn expire_lost(&self, me: Incarnation) -> Result<usize, StoreError> {
+    async fn expire_lost(&self, me: Incarnation) -> Result<usize> {
         if self.hints.is_none() {
             return Ok(0);
         }
@@ -155,7 +155,7 @@ impl PostgresStore {
 
     /// Makes the next session and meanwhile withdraws the last announcement, over existing
     /// connections: this works even while no new one can be made.
-    async fn locked_again(&self, me: Incarnation) -> Result<PgListener, StoreError> {
+    async fn locked_again(&self, me: Incarnation) -> Result<PgListener> {
         let withdrawal = tokio::time::timeout(WITHDRAWAL, self.announce(me, false));
         let (withdrawn, session) = tokio::join!(withdrawal, self.locked(me));
         if !matches!(withdrawn, Ok(Ok(()))) {
@@ -165,7 +165,7 @@ impl PostgresStore {
     }
 
     /// A session that holds the lock.
-    async fn locked(&self, me: Incarnation) -> Result<PgListener, StoreError> {
+    async fn locked(&self, me: Incarnation) -> Result<PgListener> {
         let mut listener = open(&self.target).await?;
         for _ in 0..LOCK_TRIES {
             let class = class(self.target.schema.name());
@@ -178,7 +178,7 @@ impl PostgresStore {
         Err(StoreError::Unavailable("somebody else holds our session's lock".to_owned()))
     }
 
-    async fn announce(&self, me: Incarnation, attended: bool) -> Result<(), StoreError> {
+    async fn announce(&self, me: Incarnation, attended: bool) -> Result<()> {
         let query = sqlx::query(self.sql(ANNOUNCE)).bind(me).bind(attended);
         answer::<_, StoreError>(query.execute(&self.leases)).await?;
         Ok(())

@@ -10,7 +10,7 @@ use crate::store::history_rows::{
     RECOVERY_COLUMNS, RawCount, RawRecovery, amount, recovery_counts,
 };
 use crate::store::rows::row_limit;
-use crate::store::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, StoreError};
+use crate::store::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, Result, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -76,7 +76,7 @@ impl<'a> Columns<'a> {
 
 #[async_trait]
 impl Recoveries for PostgresStore {
-    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<()> {
         let mut columns = Columns::default();
         for recovery in recoveries {
             columns.push(recovery);
@@ -98,12 +98,7 @@ impl Recoveries for PostgresStore {
         Ok(())
     }
 
-    async fn end_recovery(
-        &self,
-        thread: &ThreadId,
-        epoch: Epoch,
-        end: &RecoveryEnd,
-    ) -> Result<(), StoreError> {
+    async fn end_recovery(&self, thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) -> Result<()> {
         let query = sqlx::query(self.sql(END_RECOVERY))
             .bind(thread.as_str())
             .bind(epoch)
@@ -121,7 +116,7 @@ impl Recoveries for PostgresStore {
         thread: &ThreadId,
         before: Option<Epoch>,
         limit: usize,
-    ) -> Result<Vec<Recovery>, StoreError> {
+    ) -> Result<Vec<Recovery>> {
         let sql = format!(
             "SELECT {RECOVERY_COLUMNS} FROM @recoveries
              WHERE thread_id = $1 AND epoch < $2 ORDER BY epoch DESC LIMIT $3"
@@ -139,7 +134,7 @@ impl Recoveries for PostgresStore {
         &self,
         namespace: &Namespace,
         since: Timestamp,
-    ) -> Result<Vec<RecoveryCount>, StoreError> {
+    ) -> Result<Vec<RecoveryCount>> {
         let query = sqlx::query_as(self.sql(RECOVERY_COUNTS));
         let query = query.bind(since.millis()).bind(namespace.prefix());
         let rows: Vec<RawCount> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::model::{Seq, ThreadId, ThreadStatus, Timestamp};
 use crate::store::limits::{MAX_DELETED_BYTES, MAX_DELETED_EVENTS};
 use crate::store::rows::row_limit;
-use crate::store::{Retention, StoreError};
+use crate::store::{Result, Retention, StoreError};
 
 use super::PostgresStore;
 use super::fault::{answer, code};
@@ -120,7 +120,7 @@ struct Old {
 
 #[async_trait]
 impl Retention for PostgresStore {
-    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError> {
+    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool> {
         match self.delete_whole(thread.as_str(), head).await {
             Ok(Some(deleted)) => Ok(deleted),
             Ok(None) | Err(Failed::Part(_)) => Ok(self.mark(thread.as_str(), head, None).await?),
@@ -128,7 +128,7 @@ impl Retention for PostgresStore {
         }
     }
 
-    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize> {
         let keys = sqlx::query(self.sql(EXPIRE_KEYS)).bind(row_limit(limit));
         answer::<_, StoreError>(keys.execute(&self.general)).await?;
         let mut after = (i64::MIN, String::new());
@@ -150,7 +150,7 @@ impl Retention for PostgresStore {
         }
     }
 
-    async fn sweep(&self) -> Result<(), StoreError> {
+    async fn sweep(&self) -> Result<()> {
         self.sweep_all().await
     }
 }
@@ -197,7 +197,7 @@ impl PostgresStore {
         before: Timestamp,
         limit: usize,
         (at, id): &(i64, String),
-    ) -> Result<Vec<Old>, StoreError> {
+    ) -> Result<Vec<Old>> {
         let query = sqlx::query_as(self.sql(&weighing(OLD)))
             .bind(before.millis())
             .bind(terminal())
@@ -210,11 +210,7 @@ impl PostgresStore {
 
     /// Deletes threads with one statement, or half by half if that fails. A thread that fails alone
     /// is deleted like a large one.
-    async fn expire_whole(
-        &self,
-        before: Timestamp,
-        threads: Vec<String>,
-    ) -> Result<usize, StoreError> {
+    async fn expire_whole(&self, before: Timestamp, threads: Vec<String>) -> Result<usize> {
         let (mut gone, mut parts) = (0, vec![threads]);
         while let Some(mut part) = parts.pop() {
             let query =
@@ -235,7 +231,7 @@ impl PostgresStore {
         Ok(gone)
     }
 
-    async fn expire_large(&self, before: Timestamp, thread: &str) -> Result<usize, StoreError> {
+    async fn expire_large(&self, before: Timestamp, thread: &str) -> Result<usize> {
         match self.mark(thread, None, Some(before)).await {
             Ok(marked) => Ok(usize::from(marked)),
             Err(Failed::Part(error)) => {

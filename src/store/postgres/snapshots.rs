@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::model::{Seq, ThreadId};
 use crate::store::history_rows::{RawSnapshot, up_to};
 use crate::store::rows::row_limit;
-use crate::store::{SNAPSHOTS_KEPT, Snapshot, Snapshots, StoreError};
+use crate::store::{Result, SNAPSHOTS_KEPT, Snapshot, Snapshots, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -35,7 +35,7 @@ WHERE thread_id = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1";
 
 #[async_trait]
 impl Snapshots for PostgresStore {
-    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<()> {
         let query = sqlx::query(self.sql(SAVE_SNAPSHOT))
             .bind(snapshot.thread_id.as_str())
             .bind(snapshot.seq.cast_signed())
@@ -49,11 +49,7 @@ impl Snapshots for PostgresStore {
         Ok(())
     }
 
-    async fn snapshot(
-        &self,
-        thread: &ThreadId,
-        until: Option<Seq>,
-    ) -> Result<Option<Snapshot>, StoreError> {
+    async fn snapshot(&self, thread: &ThreadId, until: Option<Seq>) -> Result<Option<Snapshot>> {
         let query = sqlx::query_as(self.sql(SNAPSHOT)).bind(thread.as_str()).bind(up_to(until));
         let row: Option<RawSnapshot> =
             answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;

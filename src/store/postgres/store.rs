@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::model::Incarnation;
 use crate::store::rows::secret;
-use crate::store::{Store, StoreError, StoreInfo};
+use crate::store::{Result, Store, StoreError, StoreInfo};
 
 use super::fault::answer;
 use super::pool::Pool;
@@ -55,12 +55,12 @@ impl Store for PostgresStore {
         StoreInfo { backend: "postgres", durable: true, writers }
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
+    async fn ping(&self) -> Result<()> {
         answer::<_, StoreError>(sqlx::query("SELECT 1").execute(&self.general)).await?;
         Ok(())
     }
 
-    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32]> {
         let offer = sqlx::query(self.sql(OFFER_SECRET)).bind(name).bind(candidate.as_slice());
         answer::<_, StoreError>(offer.execute(&self.general)).await?;
         let query = sqlx::query_scalar(self.sql(SECRET)).bind(name);

@@ -3,8 +3,8 @@
 //! The thread's row goes last, so that nobody starts a thread of that id meanwhile. Every part holds
 //! that row: a replica that comes late finds it gone, and takes nothing from a new thread.
 
-use crate::store::StoreError;
 use crate::store::limits::{PART_BYTES, PART_ROWS};
+use crate::store::{Result, StoreError};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -40,7 +40,7 @@ const LAST: &str = "DELETE FROM @threads WHERE thread_id = $1 AND owner = -3";
 
 impl PostgresStore {
     /// Removes all threads that are marked; one that cannot be removed does not keep the others.
-    pub(super) async fn sweep_all(&self) -> Result<(), StoreError> {
+    pub(super) async fn sweep_all(&self) -> Result<()> {
         let mut after = String::new();
         loop {
             let next = sqlx::query_scalar(self.sql(MARKED)).bind(&after);

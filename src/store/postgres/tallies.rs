@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::model::Timestamp;
 use crate::store::history_rows::{amount, tallies};
 use crate::store::limits::{TALLIES_KEPT, tally_hour};
-use crate::store::{StoreError, Tallies};
+use crate::store::{Result, StoreError, Tallies};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -26,7 +26,7 @@ SELECT name, sum(count)::bigint FROM @tallies WHERE hour >= $1 GROUP BY name ORD
 
 #[async_trait]
 impl Tallies for PostgresStore {
-    async fn add_tallies(&self, at: Timestamp, counts: &[(String, u64)]) -> Result<(), StoreError> {
+    async fn add_tallies(&self, at: Timestamp, counts: &[(String, u64)]) -> Result<()> {
         let hour = tally_hour(at);
         let (names, counts): (Vec<&str>, Vec<i64>) =
             counts.iter().map(|(name, count)| (name.as_str(), amount(*count))).unzip();
@@ -39,7 +39,7 @@ impl Tallies for PostgresStore {
         Ok(())
     }
 
-    async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
+    async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>> {
         let query = sqlx::query_as(self.sql(TALLIES)).bind(tally_hour(since));
         let rows: Vec<(String, i64)> =
             answer::<_, StoreError>(query.fetch_all(&self.general)).await?;

@@ -8,7 +8,7 @@ use crate::store::archive::DELETED;
 use crate::store::ownership::RawOwnership;
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
 use crate::store::{
-    FORK_LABEL, MAX_AHEAD, Ownership, StoreError, ThreadFilter, ThreadRow, Threads,
+    FORK_LABEL, MAX_AHEAD, Ownership, Result, StoreError, ThreadFilter, ThreadRow, Threads,
 };
 
 use super::PostgresStore;
@@ -36,7 +36,7 @@ ORDER BY completed_at DESC, thread_id DESC LIMIT $3";
 
 #[async_trait]
 impl Threads for PostgresStore {
-    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError> {
+    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>> {
         let sql = self.sql(&format!(
             "SELECT {THREAD_COLUMNS} FROM @threads WHERE thread_id = $1 AND owner <> {DELETED}"
         ));
@@ -46,11 +46,7 @@ impl Threads for PostgresStore {
         row.map(RawThread::decode).transpose()
     }
 
-    async fn threads(
-        &self,
-        filter: &ThreadFilter,
-        limit: usize,
-    ) -> Result<Vec<ThreadRow>, StoreError> {
+    async fn threads(&self, filter: &ThreadFilter, limit: usize) -> Result<Vec<ThreadRow>> {
         let schema = self.target.schema.name();
         let namespace = filter.namespace.prefix();
         let start = format!(
@@ -86,7 +82,7 @@ impl Threads for PostgresStore {
         namespace: &Namespace,
         workflow: &str,
         limit: usize,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<u64>> {
         let query = sqlx::query_scalar(self.sql(DURATIONS))
             .bind(workflow)
             .bind(ThreadStatus::Completed.as_str())
@@ -97,7 +93,7 @@ impl Threads for PostgresStore {
         Ok(rows.into_iter().map(i64::cast_unsigned).collect())
     }
 
-    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
+    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>> {
         let query = sqlx::query_scalar(self.sql(
             "SELECT r.name FROM @threads t JOIN @replicas r ON r.incarnation = t.owner
              WHERE t.thread_id = $1 AND r.lease_until > clock_timestamp()",
@@ -105,7 +101,7 @@ impl Threads for PostgresStore {
         answer(query.bind(thread.as_str()).fetch_optional(&self.general)).await
     }
 
-    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>, StoreError> {
+    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>> {
         let query = sqlx::query_as(self.sql(OWNERSHIP));
         let query = query.bind(thread.as_str()).bind(row_limit(MAX_AHEAD));
         let found: Option<RawOwnership> =
@@ -113,10 +109,7 @@ impl Threads for PostgresStore {
         Ok(found.map(Ownership::from))
     }
 
-    async fn by_idempotency_key(
-        &self,
-        key: &str,
-    ) -> Result<Option<(ThreadId, String)>, StoreError> {
+    async fn by_idempotency_key(&self, key: &str) -> Result<Option<(ThreadId, String)>> {
         let query = sqlx::query_as(self.sql(
             "SELECT thread_id, request_hash FROM @idempotency
              WHERE key = $1 AND expires_at > clock_timestamp()",

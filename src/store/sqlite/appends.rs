@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use crate::model::{Incarnation, Seq, ThreadId, Timestamp};
 use crate::store::records::JournalRow;
 use crate::store::rows::{let_go, summary};
-use crate::store::{Append, Side, StoreError, WriteOutcome};
+use crate::store::{Append, Result, Side, WriteOutcome};
 
 use super::fault::Fault;
 use super::rows::{MAX_ROWS, room, with_rows};
@@ -56,7 +56,7 @@ pub(super) struct AppendRow {
 
 impl AppendRow {
     /// Encodes an append.
-    pub(super) fn encode(append: &Append) -> Result<Self, StoreError> {
+    pub(super) fn encode(append: &Append) -> Result<Self> {
         let (let_go, wake_at) = let_go(append.disposition);
         Ok(Self {
             thread_id: append.thread_id.clone(),

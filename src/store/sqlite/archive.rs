@@ -14,7 +14,7 @@ use crate::store::archive::{DELETED, STORED_COLUMNS};
 use crate::store::limits::MAX_READ_BYTES;
 use crate::store::rows::row_limit;
 use crate::store::{
-    Archive, Belongings, OpenError, StoreError, StoredDefinition, StoredRecords, StoredSnapshot,
+    Archive, Belongings, OpenError, Result, StoredDefinition, StoredRecords, StoredSnapshot,
     StoredThread, StoredWorkflow, ThreadTable,
 };
 
@@ -105,14 +105,14 @@ impl HasFile for SqliteStore {
 
 #[async_trait]
 impl<T: HasFile> Archive for T {
-    async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+    async fn thread_ids(&self, after: &str, limit: usize) -> Result<Vec<String>> {
         let sql = "SELECT thread_id FROM threads WHERE thread_id > ? AND owner <> -3
                    ORDER BY thread_id LIMIT ?";
         let query = sqlx::query_scalar(sql).bind(after).bind(row_limit(limit));
         query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
     }
 
-    async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>, StoreError> {
+    async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>> {
         let sql = format!(
             "SELECT {STORED_COLUMNS} FROM threads WHERE thread_id = ? AND owner <> {DELETED}"
         );
@@ -125,13 +125,13 @@ impl<T: HasFile> Archive for T {
         thread: &str,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<StoredRecords>, StoreError> {
+    ) -> Result<Vec<StoredRecords>> {
         let query = sqlx::query_as(RECORDS).bind(thread).bind(after).bind(row_limit(limit));
         let query = query.bind(row_limit(MAX_READ_BYTES));
         query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
     }
 
-    async fn belongings(&self, thread: &StoredThread) -> Result<Belongings, StoreError> {
+    async fn belongings(&self, thread: &StoredThread) -> Result<Belongings> {
         let (id, readers) = (&thread.thread_id, self.readers());
         let labels = "SELECT key, value FROM labels WHERE thread_id = ? ORDER BY key";
         let labels = sqlx::query_as(labels).bind(id).fetch_all(readers).await;
@@ -153,7 +153,7 @@ impl<T: HasFile> Archive for T {
         thread: &str,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<StoredSnapshot>, StoreError> {
+    ) -> Result<Vec<StoredSnapshot>> {
         let query = sqlx::query_as(SNAPSHOTS).bind(thread).bind(after).bind(row_limit(limit));
         query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
     }
@@ -163,22 +163,18 @@ impl<T: HasFile> Archive for T {
         table: ThreadTable,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<(String, bool)>, StoreError> {
+    ) -> Result<Vec<(String, bool)>> {
         let sql = AssertSqlSafe(IDS_IN.replace("{}", table.as_str()));
         let query = sqlx::query_as(sql).bind(after).bind(row_limit(limit));
         query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
     }
 
-    async fn stored_definitions(
-        &self,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<StoredDefinition>, StoreError> {
+    async fn stored_definitions(&self, after: &str, limit: usize) -> Result<Vec<StoredDefinition>> {
         let query = sqlx::query_as(DEFINITIONS).bind(after).bind(row_limit(limit));
         query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
     }
 
-    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>, StoreError> {
+    async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>> {
         let query = sqlx::query_as("SELECT hash, text FROM definitions WHERE hash = ?").bind(hash);
         query.fetch_optional(self.readers()).await.map_err(|e| fault(&e))
     }
@@ -187,7 +183,7 @@ impl<T: HasFile> Archive for T {
         &self,
         (name, version): (&str, i64),
         limit: usize,
-    ) -> Result<Vec<StoredWorkflow>, StoreError> {
+    ) -> Result<Vec<StoredWorkflow>> {
         let query = sqlx::query_as(WORKFLOWS).bind(name).bind(version).bind(row_limit(limit));
         query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
     }

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use crate::model::Timestamp;
 use crate::store::audit::{AUDIT_COLUMNS, RawAudit, storable};
 use crate::store::rows::row_limit;
-use crate::store::{AuditFilter, AuditRow, Audits, StoreError};
+use crate::store::{AuditFilter, AuditRow, Audits, Result};
 
 use super::SqliteStore;
 use super::fault::fault;
@@ -22,7 +22,7 @@ DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY at LI
 
 #[async_trait]
 impl Audits for SqliteStore {
-    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<(), StoreError> {
+    async fn keep_audit(&self, entries: &[AuditRow]) -> Result<()> {
         let entries = entries.to_vec();
         let work = transaction(move |connection| {
             async move {
@@ -44,7 +44,7 @@ impl Audits for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+    async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>> {
         let AuditFilter { namespace, since, by, action, before } = filter;
         let sql = format!(
             "SELECT {AUDIT_COLUMNS} FROM audit
@@ -67,7 +67,7 @@ impl Audits for SqliteStore {
         rows.into_iter().map(RawAudit::decode).collect()
     }
 
-    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize> {
         let work = transaction(move |connection| {
             async move {
                 let query = sqlx::query(EXPIRE).bind(before.millis()).bind(row_limit(limit));

@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use crate::model::{Namespace, Timestamp};
 use crate::store::rows::{RawWorkflow, row_limit, text};
-use crate::store::{Definitions, StoreError, WorkflowRow};
+use crate::store::{Definitions, Result, WorkflowRow};
 
 use super::SqliteStore;
 use super::fault::{Fault, fault};
@@ -29,7 +29,7 @@ ORDER BY name LIMIT ?2";
 
 #[async_trait]
 impl Definitions for SqliteStore {
-    async fn definition(&self, hash: &str) -> Result<Option<String>, StoreError> {
+    async fn definition(&self, hash: &str) -> Result<Option<String>> {
         let query = sqlx::query_scalar("SELECT text FROM definitions WHERE hash = ?").bind(hash);
         let found: Option<Vec<u8>> =
             query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
@@ -42,7 +42,7 @@ impl Definitions for SqliteStore {
         hash: &str,
         text: &str,
         now: Timestamp,
-    ) -> Result<(WorkflowRow, bool), StoreError> {
+    ) -> Result<(WorkflowRow, bool)> {
         let (name, hash, text) = (name.to_owned(), hash.to_owned(), text.to_owned());
         let work = transaction(move |connection| {
             async move { save(connection, (&name, &hash, &text), now).await }.boxed()
@@ -50,11 +50,7 @@ impl Definitions for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn workflow(
-        &self,
-        name: &str,
-        version: Option<u32>,
-    ) -> Result<Option<WorkflowRow>, StoreError> {
+    async fn workflow(&self, name: &str, version: Option<u32>) -> Result<Option<WorkflowRow>> {
         let query = sqlx::query_as(NEWEST).bind(name).bind(version.map(i64::from));
         let row: Option<RawWorkflow> =
             query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
@@ -66,7 +62,7 @@ impl Definitions for SqliteStore {
         namespace: &Namespace,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<WorkflowRow>, StoreError> {
+    ) -> Result<Vec<WorkflowRow>> {
         let query = sqlx::query_as(WORKFLOWS).bind(after).bind(row_limit(limit));
         let query = query.bind(namespace.prefix());
         let rows: Vec<RawWorkflow> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;

@@ -6,7 +6,7 @@
 
 use futures_util::FutureExt;
 
-use crate::store::StoreError;
+use crate::store::Result;
 use crate::store::archive::LEAVING;
 
 use super::SqliteStore;
@@ -25,26 +25,21 @@ const GO: &str = "UPDATE threads SET owner = -2 WHERE owner = ? AND thread_id IN
 
 impl SqliteStore {
     /// Marks threads that are about to be moved: nobody claims them here any more.
-    pub async fn leave(&self, threads: &[String]) -> Result<(), StoreError> {
+    pub async fn leave(&self, threads: &[String]) -> Result<()> {
         self.mark(LEAVE, self.clock.now().millis(), threads).await
     }
 
     /// Takes back that threads are about to be moved: they are not in the other store.
-    pub async fn stay(&self, threads: &[String]) -> Result<(), StoreError> {
+    pub async fn stay(&self, threads: &[String]) -> Result<()> {
         self.mark(STAY, LEAVING, threads).await
     }
 
     /// Marks threads that were moved ([`crate::store::StoredThread::is_gone`]).
-    pub async fn go(&self, threads: &[String]) -> Result<(), StoreError> {
+    pub async fn go(&self, threads: &[String]) -> Result<()> {
         self.mark(GO, LEAVING, threads).await
     }
 
-    async fn mark(
-        &self,
-        sql: &'static str,
-        first: i64,
-        threads: &[String],
-    ) -> Result<(), StoreError> {
+    async fn mark(&self, sql: &'static str, first: i64, threads: &[String]) -> Result<()> {
         for part in threads.chunks(MAX_ROWS) {
             let part = part.to_vec();
             let work = transaction(move |connection| {

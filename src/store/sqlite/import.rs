@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
 use crate::model::Timestamp;
-use crate::store::{Import, StoreError, StoredDefinition, StoredKey, StoredWorkflow, ThreadDump};
+use crate::store::{Import, Result, StoredDefinition, StoredKey, StoredWorkflow, ThreadDump};
 
 use super::SqliteStore;
 use super::appends::insert_journal;
@@ -42,14 +42,14 @@ RETURNING version";
 
 #[async_trait]
 impl Import for SqliteStore {
-    async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>, StoreError> {
+    async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>> {
         let (dump, now) = (Arc::new(dump.clone()), self.clock.now());
         let work =
             transaction(move |connection| async move { put(connection, &dump, now).await }.boxed());
         Ok(self.writer.run(work).await?)
     }
 
-    async fn import_definition(&self, definition: &StoredDefinition) -> Result<(), StoreError> {
+    async fn import_definition(&self, definition: &StoredDefinition) -> Result<()> {
         let definition = definition.clone();
         let work = transaction(move |connection| {
             async move {
@@ -63,7 +63,7 @@ impl Import for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>, StoreError> {
+    async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>> {
         let version = version.clone();
         let work = transaction(move |connection| {
             async move {

@@ -9,7 +9,7 @@ use crate::store::limits::{
     MAX_INBOX, MAX_READ_BYTES, MAX_UNTAKEN, MAX_UNTAKEN_BYTES, SMALL_MESSAGE,
 };
 use crate::store::rows::{json, message, row_limit, thread_id};
-use crate::store::{Inbox, Message, Posted, StoreError};
+use crate::store::{Inbox, Message, Posted, Result};
 
 use super::SqliteStore;
 use super::fault::{Fault, fault};
@@ -44,15 +44,15 @@ ORDER BY ordinal LIMIT ?3";
 
 #[async_trait]
 impl Inbox for SqliteStore {
-    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+    async fn post(&self, thread: &ThreadId, message: &Message) -> Result<Posted> {
         self.post_within(MAX_UNTAKEN, thread, message).await
     }
 
-    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted, StoreError> {
+    async fn post_apart(&self, thread: &ThreadId, message: &Message) -> Result<Posted> {
         self.post_within(usize::MAX, thread, message).await
     }
 
-    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>, StoreError> {
+    async fn inbox(&self, thread: &ThreadId) -> Result<Vec<Message>> {
         let query = sqlx::query_as(INBOX)
             .bind(thread.as_str())
             .bind(row_limit(MAX_INBOX))
@@ -61,14 +61,14 @@ impl Inbox for SqliteStore {
         rows.into_iter().map(message).collect()
     }
 
-    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>, StoreError> {
+    async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>> {
         let query = sqlx::query_as(INBOX_OF).bind(thread.as_str()).bind(kind);
         let query = query.bind(row_limit(MAX_INBOX));
         let rows = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         rows.into_iter().map(message).collect()
     }
 
-    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>, StoreError> {
+    async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>> {
         let sql = "SELECT thread_id FROM threads WHERE owner = ? AND owner <> 0 AND pending > 0
                    ORDER BY thread_id";
         let query = sqlx::query_scalar(sql).bind(me);
@@ -76,7 +76,7 @@ impl Inbox for SqliteStore {
         ids.iter().map(|id| thread_id(id)).collect()
     }
 
-    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>, StoreError> {
+    async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>> {
         let sql = "SELECT answer FROM inbox WHERE thread_id = ? AND key = ? AND answer IS NOT NULL";
         let query = sqlx::query_scalar(sql).bind(thread.as_str()).bind(key);
         let found: Option<Vec<u8>> =
@@ -91,7 +91,7 @@ impl SqliteStore {
         most: usize,
         thread: &ThreadId,
         message: &Message,
-    ) -> Result<Posted, StoreError> {
+    ) -> Result<Posted> {
         let (id, now) = (thread.as_str().to_owned(), self.clock.now().millis());
         let message = message.clone();
         let work = transaction(move |connection| {

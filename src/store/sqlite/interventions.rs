@@ -7,7 +7,7 @@ use crate::model::Namespace;
 use crate::store::history_rows::{INTERVENTION_COLUMNS, RawIntervention, intervention_counts};
 use crate::store::rows::row_limit;
 use crate::store::{
-    InterventionCounts, InterventionFilter, InterventionRow, Interventions, StoreError,
+    InterventionCounts, InterventionFilter, InterventionRow, Interventions, Result,
 };
 
 use super::SqliteStore;
@@ -27,7 +27,7 @@ SELECT (SELECT count(*) FROM interventions
 
 #[async_trait]
 impl Interventions for SqliteStore {
-    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>, StoreError> {
+    async fn intervention(&self, id: &str) -> Result<Option<InterventionRow>> {
         let sql =
             format!("SELECT {INTERVENTION_COLUMNS} FROM interventions WHERE id = ? AND {IS_THERE}");
         let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id);
@@ -40,7 +40,7 @@ impl Interventions for SqliteStore {
         &self,
         filter: &InterventionFilter,
         limit: usize,
-    ) -> Result<Vec<InterventionRow>, StoreError> {
+    ) -> Result<Vec<InterventionRow>> {
         let start = format!("SELECT {INTERVENTION_COLUMNS} FROM interventions WHERE ");
         let mut list = QueryBuilder::<Sqlite>::new(start);
         list.push("substr(thread_id, 1, instr(thread_id, '/')) = ");
@@ -67,10 +67,7 @@ impl Interventions for SqliteStore {
         rows.into_iter().map(RawIntervention::decode).collect()
     }
 
-    async fn intervention_counts(
-        &self,
-        namespace: &Namespace,
-    ) -> Result<InterventionCounts, StoreError> {
+    async fn intervention_counts(&self, namespace: &Namespace) -> Result<InterventionCounts> {
         let query = sqlx::query_as(INTERVENTION_COUNTS).bind(namespace.prefix());
         query.fetch_one(&self.readers).await.map(intervention_counts).map_err(|e| fault(&e))
     }

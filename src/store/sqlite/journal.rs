@@ -11,7 +11,7 @@ use crate::model::{Epoch, Incarnation, Seq, ThreadId, Timestamp, signed_millis};
 use crate::store::limits::MAX_READ_BYTES;
 use crate::store::records::{ReadRow, Reader};
 use crate::store::rows::{row_limit, thread_id};
-use crate::store::{Journal, Records, StoreError, Write, WriteOutcome};
+use crate::store::{Journal, Records, Result, Write, WriteOutcome};
 
 use super::SqliteStore;
 use super::appends::{AppendRow, append_all};
@@ -53,11 +53,7 @@ const HEADS: &str = "SELECT thread_id, last_seq FROM threads
 
 #[async_trait]
 impl Journal for SqliteStore {
-    async fn write(
-        &self,
-        me: Incarnation,
-        batch: &[Write],
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn write(&self, me: Incarnation, batch: &[Write]) -> Result<Vec<WriteOutcome>> {
         let encode = |write: &Write| match write {
             Write::Start(start) => StartRow::encode(start).map(|row| Row::Start(Box::new(row))),
             Write::Append(append) => {
@@ -87,12 +83,7 @@ impl Journal for SqliteStore {
         Ok(outcomes)
     }
 
-    async fn read(
-        &self,
-        thread: &ThreadId,
-        after: Seq,
-        limit: usize,
-    ) -> Result<Vec<Records>, StoreError> {
+    async fn read(&self, thread: &ThreadId, after: Seq, limit: usize) -> Result<Vec<Records>> {
         let query = sqlx::query_as(READ)
             .bind(thread.as_str())
             .bind(after.cast_signed())
@@ -102,13 +93,13 @@ impl Journal for SqliteStore {
         Reader::new(thread, after, limit).read(rows)
     }
 
-    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool, StoreError> {
+    async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool> {
         let query =
             sqlx::query_scalar(WROTE).bind(thread.as_str()).bind(prev.cast_signed()).bind(epoch);
         query.fetch_one(&self.readers).await.map_err(|e| fault(&e))
     }
 
-    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>, StoreError> {
+    async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>> {
         let mut heads = Vec::with_capacity(threads.len());
         for part in threads.chunks(MAX_ROWS) {
             let room = room(part.len());

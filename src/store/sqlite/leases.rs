@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 use crate::model::{Incarnation, Namespace, Timestamp, signed_millis};
 use crate::store::rows::{RawClaim, count, row_limit};
-use crate::store::{Claimed, Leases, Loss, StoreError};
+use crate::store::{Claimed, Leases, Loss, Result};
 
 use super::SqliteStore;
 use super::fault::{Fault, fault};
@@ -46,7 +46,7 @@ WHERE thread_id IN ({})";
 
 #[async_trait]
 impl Leases for SqliteStore {
-    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation, StoreError> {
+    async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation> {
         let (name, until) =
             (name.to_owned(), signed_millis(self.clock.monotonic().saturating_add(ttl)));
         let work = transaction(move |connection| {
@@ -73,7 +73,7 @@ impl Leases for SqliteStore {
         Ok(me)
     }
 
-    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool, StoreError> {
+    async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool> {
         let now = self.clock.monotonic();
         let work = transaction(move |connection| {
             async move {
@@ -89,7 +89,7 @@ impl Leases for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn retire(&self, me: Incarnation) -> Result<(), StoreError> {
+    async fn retire(&self, me: Incarnation) -> Result<()> {
         let now = self.clock.now().millis();
         let work = transaction(move |connection| {
             async move {
@@ -116,7 +116,7 @@ impl Leases for SqliteStore {
         me: Incarnation,
         limit: usize,
         except: &[Namespace],
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<Vec<Claimed>> {
         let (monotonic, now) = (signed_millis(self.clock.monotonic()), self.clock.now());
         let limit = limit.min(MAX_ROWS);
         let prefixes: Vec<String> = except.iter().map(Namespace::prefix).collect();
@@ -136,20 +136,20 @@ impl Leases for SqliteStore {
         claimed.collect()
     }
 
-    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>, StoreError> {
+    async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>> {
         let query = sqlx::query_as(OWNED).bind(me);
         let rows: Vec<RawClaim> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         rows.into_iter().map(RawClaim::decode).collect()
     }
 
-    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_wake(&self) -> Result<Option<Timestamp>> {
         let sql = "SELECT min(wake_at) FROM threads WHERE owner = 0 AND wake_at IS NOT NULL";
         let at: Option<i64> =
             sqlx::query_scalar(sql).fetch_one(&self.readers).await.map_err(|e| fault(&e))?;
         Ok(at.map(Timestamp::from_millis))
     }
 
-    async fn queued(&self, limit: usize) -> Result<usize, StoreError> {
+    async fn queued(&self, limit: usize) -> Result<usize> {
         let sql = "SELECT count(*) FROM (SELECT 1 FROM threads
                    WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= ? LIMIT ?)";
         let query = sqlx::query_scalar(sql).bind(self.clock.now().millis()).bind(row_limit(limit));

@@ -16,7 +16,7 @@ use crate::store::notices::{
     NOTIFICATION_COLUMNS, RawNotice, RawNotification, notice, notice_count,
 };
 use crate::store::rows::row_limit;
-use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, StoreError};
+use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result};
 
 use super::SqliteStore;
 use super::fault::fault;
@@ -86,7 +86,7 @@ impl Notices for SqliteStore {
         &self,
         row: &NotificationRow,
         replaces: Option<i64>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let row = row.clone();
         let work = transaction(move |connection| {
             async move {
@@ -108,7 +108,7 @@ impl Notices for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, StoreError> {
+    async fn notification(&self, id: &str) -> Result<Option<NotificationRow>> {
         let sql = format!("SELECT {NOTIFICATION_COLUMNS} FROM notifications WHERE id = ?");
         let query = sqlx::query_as(AssertSqlSafe(sql)).bind(id);
         let row: Option<RawNotification> =
@@ -121,7 +121,7 @@ impl Notices for SqliteStore {
         namespace: &Namespace,
         before: Option<(Timestamp, String)>,
         limit: usize,
-    ) -> Result<Vec<NotificationRow>, StoreError> {
+    ) -> Result<Vec<NotificationRow>> {
         let sql = format!(
             "SELECT {NOTIFICATION_COLUMNS} FROM notifications
              WHERE namespace = ?4 AND (?1 IS NULL OR (created_at, id) < (?1, ?2))
@@ -139,7 +139,7 @@ impl Notices for SqliteStore {
         &self,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<NotificationRow>, StoreError> {
+    ) -> Result<Vec<NotificationRow>> {
         let sql = format!(
             "SELECT {NOTIFICATION_COLUMNS} FROM notifications
              WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2"
@@ -150,7 +150,7 @@ impl Notices for SqliteStore {
         rows.into_iter().map(RawNotification::decode).collect()
     }
 
-    async fn delete_notification(&self, id: &str) -> Result<bool, StoreError> {
+    async fn delete_notification(&self, id: &str) -> Result<bool> {
         let id = id.to_owned();
         let work = transaction(move |connection| {
             async move {
@@ -170,7 +170,7 @@ impl Notices for SqliteStore {
         token: i64,
         lease: Duration,
         wanted: &[(String, usize)],
-    ) -> Result<Vec<Notice>, StoreError> {
+    ) -> Result<Vec<Notice>> {
         let now = self.clock.now();
         let until = now.plus(lease).millis();
         // Usually nothing is due: no need to queue for the writer.
@@ -208,7 +208,7 @@ impl Notices for SqliteStore {
         notice: &Notice,
         to: Seq,
         lease: Duration,
-    ) -> Result<Advanced, StoreError> {
+    ) -> Result<Advanced> {
         let (now, notice) = (self.clock.now(), notice.clone());
         let until = now.plus(lease).millis();
         let work = transaction(move |connection| {
@@ -238,7 +238,7 @@ impl Notices for SqliteStore {
         notice: &Notice,
         wait: Duration,
         failed: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let (due, notice) = (self.clock.now().plus(wait).millis(), notice.clone());
         let work = transaction(move |connection| {
             async move {
@@ -252,7 +252,7 @@ impl Notices for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn hasten_notices(&self, subscription: &str) -> Result<(), StoreError> {
+    async fn hasten_notices(&self, subscription: &str) -> Result<()> {
         let (now, subscription) = (self.clock.now().millis(), subscription.to_owned());
         let work = transaction(move |connection| {
             async move {
@@ -269,7 +269,7 @@ impl Notices for SqliteStore {
         subscription: &str,
         at: Timestamp,
         error: Option<&str>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let (subscription, error) = (subscription.to_owned(), error.map(str::to_owned));
         let work = transaction(move |connection| {
             async move {
@@ -288,11 +288,7 @@ impl Notices for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn give_up_notices(
-        &self,
-        age: Duration,
-        limit: usize,
-    ) -> Result<Vec<(String, u64)>, StoreError> {
+    async fn give_up_notices(&self, age: Duration, limit: usize) -> Result<Vec<(String, u64)>> {
         let now = self.clock.now().millis();
         let before = now.saturating_sub(signed_millis(age));
         let look = sqlx::query_scalar(ANY_OLD).bind(before);
@@ -322,7 +318,7 @@ impl Notices for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, StoreError> {
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>> {
         let query = sqlx::query_as(COUNTS);
         let rows = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         Ok(rows.into_iter().map(notice_count).collect())

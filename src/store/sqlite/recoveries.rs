@@ -9,7 +9,7 @@ use crate::store::history_rows::{
     RECOVERY_COLUMNS, RawCount, RawRecovery, amount, recovery_counts,
 };
 use crate::store::rows::row_limit;
-use crate::store::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, StoreError};
+use crate::store::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, Result};
 
 use super::SqliteStore;
 use super::fault::{Fault, fault};
@@ -33,7 +33,7 @@ WHERE substr(thread_id, 1, instr(thread_id, '/')) = ? AND started_at >= ? GROUP 
 
 #[async_trait]
 impl Recoveries for SqliteStore {
-    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<(), StoreError> {
+    async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<()> {
         let recoveries = recoveries.to_vec();
         let work = transaction(move |connection| {
             async move {
@@ -47,12 +47,7 @@ impl Recoveries for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn end_recovery(
-        &self,
-        thread: &ThreadId,
-        epoch: Epoch,
-        end: &RecoveryEnd,
-    ) -> Result<(), StoreError> {
+    async fn end_recovery(&self, thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) -> Result<()> {
         let (thread, end) = (thread.clone(), end.clone());
         let work = transaction(move |connection| {
             async move {
@@ -77,7 +72,7 @@ impl Recoveries for SqliteStore {
         thread: &ThreadId,
         before: Option<Epoch>,
         limit: usize,
-    ) -> Result<Vec<Recovery>, StoreError> {
+    ) -> Result<Vec<Recovery>> {
         let sql = format!(
             "SELECT {RECOVERY_COLUMNS} FROM recoveries
              WHERE thread_id = ? AND epoch < ? ORDER BY epoch DESC LIMIT ?"
@@ -94,7 +89,7 @@ impl Recoveries for SqliteStore {
         &self,
         namespace: &Namespace,
         since: Timestamp,
-    ) -> Result<Vec<RecoveryCount>, StoreError> {
+    ) -> Result<Vec<RecoveryCount>> {
         let query = sqlx::query_as(RECOVERY_COUNTS).bind(namespace.prefix()).bind(since.millis());
         let rows: Vec<RawCount> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
         recovery_counts(rows)

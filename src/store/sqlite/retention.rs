@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use crate::model::{Seq, ThreadId, Timestamp};
 use crate::store::limits::{MAX_DELETED_BYTES, MAX_DELETED_EVENTS, PART_BYTES, PART_ROWS};
 use crate::store::rows::row_limit;
-use crate::store::{Retention, StoreError};
+use crate::store::{Result, Retention};
 
 use super::SqliteStore;
 use super::fault::Fault;
@@ -80,7 +80,7 @@ type Old = (String, bool, Option<i64>);
 
 #[async_trait]
 impl Retention for SqliteStore {
-    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool, StoreError> {
+    async fn delete(&self, thread: &ThreadId, head: Option<Seq>) -> Result<bool> {
         let id = thread.as_str().to_owned();
         let sql = format!(
             "SELECT thread_id, last_seq > ?3 AS long,
@@ -102,7 +102,7 @@ impl Retention for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize> {
         let (now, limit) = (self.clock.now().millis(), row_limit(limit));
         let sql = format!(
             "WITH old AS MATERIALIZED (
@@ -130,7 +130,7 @@ impl Retention for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn sweep(&self) -> Result<(), StoreError> {
+    async fn sweep(&self) -> Result<()> {
         // Each part is a transaction of its own: appends go in between.
         while self.writer.run(transaction(|connection| sweep_part(connection).boxed())).await? {}
         Ok(())

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use crate::model::{Seq, ThreadId};
 use crate::store::history_rows::{RawSnapshot, up_to};
 use crate::store::rows::row_limit;
-use crate::store::{SNAPSHOTS_KEPT, Snapshot, Snapshots, StoreError};
+use crate::store::{Result, SNAPSHOTS_KEPT, Snapshot, Snapshots};
 
 use super::SqliteStore;
 use super::fault::{Fault, fault};
@@ -27,7 +27,7 @@ WHERE thread_id = ? AND seq <= ? ORDER BY seq DESC LIMIT 1";
 
 #[async_trait]
 impl Snapshots for SqliteStore {
-    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<()> {
         let snapshot = snapshot.clone();
         let work = transaction(move |connection| {
             async move { save_snapshot(connection, &snapshot).await }.boxed()
@@ -35,11 +35,7 @@ impl Snapshots for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn snapshot(
-        &self,
-        thread: &ThreadId,
-        until: Option<Seq>,
-    ) -> Result<Option<Snapshot>, StoreError> {
+    async fn snapshot(&self, thread: &ThreadId, until: Option<Seq>) -> Result<Option<Snapshot>> {
         let query = sqlx::query_as(SNAPSHOT).bind(thread.as_str()).bind(up_to(until));
         let row: Option<RawSnapshot> =
             query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;

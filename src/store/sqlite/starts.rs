@@ -8,7 +8,7 @@ use crate::model::{Incarnation, Seq, ThreadId, Timestamp};
 use crate::store::limits::IDEMPOTENCY_TTL;
 use crate::store::records::JournalRow;
 use crate::store::rows::{indexed, summary};
-use crate::store::{Disposition, Side, Start, StoreError, WriteOutcome};
+use crate::store::{Disposition, Result, Side, Start, WriteOutcome};
 
 use super::appends::insert_journal;
 use super::fault::Fault;
@@ -62,7 +62,7 @@ pub(super) struct StartRow {
 
 impl StartRow {
     /// Encodes a start.
-    pub(super) fn encode(start: &Start) -> Result<Self, StoreError> {
+    pub(super) fn encode(start: &Start) -> Result<Self> {
         let labels = start.labels.iter();
         let key = start.idempotency.as_ref();
         Ok(Self {

@@ -9,7 +9,7 @@ use sqlx::SqlitePool;
 
 use crate::model::Clock;
 use crate::store::rows::secret;
-use crate::store::{Disk, Hints, Presence, Store, StoreError, StoreInfo};
+use crate::store::{Disk, Hints, Presence, Result, Store, StoreInfo};
 
 use super::FileHold;
 use super::fault::fault;
@@ -49,12 +49,12 @@ impl Store for SqliteStore {
         self.writer.failed().await;
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
+    async fn ping(&self) -> Result<()> {
         sqlx::query("SELECT 1").execute(&self.readers).await.map_err(|error| fault(&error))?;
         Ok(())
     }
 
-    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32], StoreError> {
+    async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32]> {
         let name = name.to_owned();
         let work = transaction(move |connection| {
             async move {

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use crate::model::Timestamp;
 use crate::store::history_rows::{amount, tallies};
 use crate::store::limits::{TALLIES_KEPT, tally_hour};
-use crate::store::{StoreError, Tallies};
+use crate::store::{Result, Tallies};
 
 use super::SqliteStore;
 use super::fault::fault;
@@ -23,7 +23,7 @@ SELECT name, sum(count) FROM tallies WHERE hour >= ? GROUP BY name ORDER BY name
 
 #[async_trait]
 impl Tallies for SqliteStore {
-    async fn add_tallies(&self, at: Timestamp, counts: &[(String, u64)]) -> Result<(), StoreError> {
+    async fn add_tallies(&self, at: Timestamp, counts: &[(String, u64)]) -> Result<()> {
         let (hour, counts) = (tally_hour(at), counts.to_vec());
         let work = transaction(move |connection| {
             async move {
@@ -40,7 +40,7 @@ impl Tallies for SqliteStore {
         Ok(self.writer.run(work).await?)
     }
 
-    async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
+    async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>> {
         let query = sqlx::query_as(TALLIES).bind(tally_hour(since));
         let rows: Vec<(String, i64)> =
             query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;

@@ -7,9 +7,7 @@ use crate::model::{Namespace, ThreadId, ThreadStatus, signed_millis};
 use crate::store::archive::DELETED;
 use crate::store::ownership::RawOwnership;
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
-use crate::store::{
-    FORK_LABEL, MAX_AHEAD, Ownership, StoreError, ThreadFilter, ThreadRow, Threads,
-};
+use crate::store::{FORK_LABEL, MAX_AHEAD, Ownership, Result, ThreadFilter, ThreadRow, Threads};
 
 use super::SqliteStore;
 use super::fault::fault;
@@ -34,7 +32,7 @@ ORDER BY completed_at DESC, thread_id DESC LIMIT ?";
 
 #[async_trait]
 impl Threads for SqliteStore {
-    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>, StoreError> {
+    async fn thread(&self, thread: &ThreadId) -> Result<Option<ThreadRow>> {
         let sql = format!(
             "SELECT {THREAD_COLUMNS} FROM threads WHERE thread_id = ? AND owner <> {DELETED}"
         );
@@ -44,11 +42,7 @@ impl Threads for SqliteStore {
         row.map(RawThread::decode).transpose()
     }
 
-    async fn threads(
-        &self,
-        filter: &ThreadFilter,
-        limit: usize,
-    ) -> Result<Vec<ThreadRow>, StoreError> {
+    async fn threads(&self, filter: &ThreadFilter, limit: usize) -> Result<Vec<ThreadRow>> {
         let namespace = filter.namespace.prefix();
         let start =
             format!("SELECT {THREAD_COLUMNS} FROM threads AS t WHERE owner <> {DELETED} AND ");
@@ -82,7 +76,7 @@ impl Threads for SqliteStore {
         namespace: &Namespace,
         workflow: &str,
         limit: usize,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<u64>> {
         let query = sqlx::query_scalar(DURATIONS)
             .bind(namespace.prefix())
             .bind(workflow)
@@ -93,7 +87,7 @@ impl Threads for SqliteStore {
         Ok(rows.into_iter().map(i64::cast_unsigned).collect())
     }
 
-    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>, StoreError> {
+    async fn owner(&self, thread: &ThreadId) -> Result<Option<String>> {
         let sql = "SELECT r.name FROM threads t JOIN replicas r ON r.incarnation = t.owner
                    WHERE t.thread_id = ? AND r.lease_until > ?";
         let now = signed_millis(self.clock.monotonic());
@@ -101,7 +95,7 @@ impl Threads for SqliteStore {
         query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))
     }
 
-    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>, StoreError> {
+    async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>> {
         let query = sqlx::query_as(OWNERSHIP).bind(thread.as_str());
         let query = query.bind(row_limit(MAX_AHEAD)).bind(signed_millis(self.clock.monotonic()));
         let found: Option<RawOwnership> =
@@ -109,10 +103,7 @@ impl Threads for SqliteStore {
         Ok(found.map(Ownership::from))
     }
 
-    async fn by_idempotency_key(
-        &self,
-        key: &str,
-    ) -> Result<Option<(ThreadId, String)>, StoreError> {
+    async fn by_idempotency_key(&self, key: &str) -> Result<Option<(ThreadId, String)>> {
         let sql =
             "SELECT thread_id, request_hash FROM idempotency WHERE key = ? AND expires_at > ?";
         let query = sqlx::query_as(sql).bind(indexed(key)).bind(self.clock.now().millis());

@@ -8,7 +8,7 @@ use crate::store::postgres::sides::Sides;
 use crate::store::postgres::statement::Statement;
 use crate::store::records::JournalRow;
 use crate::store::rows::{indexed, let_go, summary};
-use crate::store::{Disposition, Start, StoreError};
+use crate::store::{Disposition, Result, Start};
 
 /// Inserts keys, then threads, then the rest for the inserted threads (`ok`). Keys, threads and
 /// texts are sorted, so that no two batches deadlock. `IN … IS TRUE` stays a hash look-up, where a
@@ -100,7 +100,7 @@ pub(in crate::store::postgres) struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// Encodes a start.
-    pub(super) fn of(start: &'a Start) -> Result<Self, StoreError> {
+    pub(super) fn of(start: &'a Start) -> Result<Self> {
         let journal = JournalRow::encode(&start.records);
         Ok(Self { start, journal, summary: summary(&start.summary)? })
     }
