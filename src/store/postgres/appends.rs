@@ -11,7 +11,7 @@ use crate::store::rows::{let_go, summary};
 use crate::store::{Append, Result, WriteOutcome};
 
 use super::PostgresStore;
-use super::fault::{Fault, answer};
+use super::fault::{Fault, answer_or};
 use super::sides::Sides;
 use super::statement::Statement;
 
@@ -148,7 +148,7 @@ impl PostgresStore {
         let rows = appends.iter().map(|append| Row::of(append)).collect::<Result<Vec<_>, _>>();
         let arguments = statement(me, &rows.map_err(Fault::Store)?, with_sides).arguments()?;
         let query = sqlx::query_as_with::<_, (String, i32), _>(sql.clone(), arguments);
-        let rows = answer::<_, Fault>(query.fetch_all(&self.writer)).await?;
+        let rows = answer_or::<_, Fault>(query.fetch_all(&self.writer)).await?;
         Ok(rows.into_iter().collect())
     }
 
@@ -167,6 +167,6 @@ impl PostgresStore {
         statement.sql(BUSY);
         let sql = self.sql(&statement.text());
         let query = sqlx::query_scalar_with::<_, String, _>(sql, statement.arguments()?);
-        Ok(answer::<_, Fault>(query.fetch_all(&self.writer)).await?.into_iter().collect())
+        Ok(answer_or::<_, Fault>(query.fetch_all(&self.writer)).await?.into_iter().collect())
     }
 }

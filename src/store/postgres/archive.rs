@@ -6,8 +6,8 @@ use crate::store::archive::{DELETED, STORED_COLUMNS};
 use crate::store::limits::MAX_READ_BYTES;
 use crate::store::rows::row_limit;
 use crate::store::{
-    Archive, Belongings, Result, StoreError, StoredDefinition, StoredRecords, StoredSnapshot,
-    StoredThread, StoredWorkflow, ThreadTable,
+    Archive, Belongings, Result, StoredDefinition, StoredRecords, StoredSnapshot, StoredThread,
+    StoredWorkflow, ThreadTable,
 };
 
 use super::PostgresStore;
@@ -95,10 +95,10 @@ impl Archive for PostgresStore {
         let key = sqlx::query_as(self.sql(KEY)).bind(&thread.idempotency_key).bind(id);
         let interventions = sqlx::query_as(self.sql(INTERVENTIONS)).bind(id);
         Ok(Belongings {
-            labels: answer::<_, StoreError>(labels.fetch_all(&self.general)).await?,
-            inbox: answer::<_, StoreError>(inbox.fetch_all(&self.general)).await?,
-            key: answer::<_, StoreError>(key.fetch_optional(&self.general)).await?,
-            interventions: answer::<_, StoreError>(interventions.fetch_all(&self.general)).await?,
+            labels: answer(labels.fetch_all(&self.general)).await?,
+            inbox: answer(inbox.fetch_all(&self.general)).await?,
+            key: answer(key.fetch_optional(&self.general)).await?,
+            interventions: answer(interventions.fetch_all(&self.general)).await?,
         })
     }
 

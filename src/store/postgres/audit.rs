@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::model::Timestamp;
 use crate::store::audit::{AUDIT_COLUMNS, RawAudit, storable};
 use crate::store::rows::row_limit;
-use crate::store::{AuditFilter, AuditRow, Audits, Result, StoreError};
+use crate::store::{AuditFilter, AuditRow, Audits, Result};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -35,8 +35,7 @@ impl Audits for PostgresStore {
             .bind(texts(|entry| storable(&entry.by)))
             .bind(texts(|entry| storable(&entry.action)))
             .bind(bodies);
-        answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(())
+        self.execute(query).await.map(drop)
     }
 
     async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>> {
@@ -57,13 +56,12 @@ impl Audits for PostgresStore {
             .bind(at)
             .bind(id)
             .bind(row_limit(limit));
-        let rows: Vec<RawAudit> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
+        let rows: Vec<RawAudit> = answer(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawAudit::decode).collect()
     }
 
     async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize> {
         let query = sqlx::query(self.sql(EXPIRE)).bind(before.millis()).bind(row_limit(limit));
-        let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+        Ok(usize::try_from(self.execute(query).await?).unwrap_or(usize::MAX))
     }
 }

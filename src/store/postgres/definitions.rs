@@ -48,8 +48,7 @@ struct Saved {
 impl Definitions for PostgresStore {
     async fn definition(&self, hash: &str) -> Result<Option<String>> {
         let query = sqlx::query_scalar(self.sql(DEFINITION)).bind(hash);
-        let found: Option<Vec<u8>> =
-            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        let found: Option<Vec<u8>> = answer(query.fetch_optional(&self.general)).await?;
         found.map(text).transpose()
     }
 
@@ -66,8 +65,7 @@ impl Definitions for PostgresStore {
                 .bind(hash)
                 .bind(text.as_bytes())
                 .bind(now.millis());
-            let saved: Option<Saved> =
-                answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+            let saved: Option<Saved> = answer(query.fetch_optional(&self.general)).await?;
             if let Some(Saved { row, made }) = saved {
                 return Ok((row.decode()?, made));
             }
@@ -77,8 +75,7 @@ impl Definitions for PostgresStore {
 
     async fn workflow(&self, name: &str, version: Option<u32>) -> Result<Option<WorkflowRow>> {
         let query = sqlx::query_as(self.sql(WORKFLOW)).bind(name).bind(version.map(i64::from));
-        let row: Option<RawWorkflow> =
-            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        let row: Option<RawWorkflow> = answer(query.fetch_optional(&self.general)).await?;
         row.map(RawWorkflow::decode).transpose()
     }
 
@@ -90,7 +87,7 @@ impl Definitions for PostgresStore {
     ) -> Result<Vec<WorkflowRow>> {
         let query = sqlx::query_as(self.sql(WORKFLOWS)).bind(after).bind(row_limit(limit));
         let query = query.bind(namespace.prefix());
-        let rows: Vec<RawWorkflow> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
+        let rows: Vec<RawWorkflow> = answer(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawWorkflow::decode).collect()
     }
 }

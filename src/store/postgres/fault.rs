@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::store::{OpenError, StoreError};
+use crate::store::{OpenError, Result, StoreError};
 
 use super::sqlstate;
 
@@ -36,7 +36,14 @@ impl From<sqlx::Error> for Fault {
 }
 
 /// Waits for an answer of the database, though not for ever.
-pub(super) async fn answer<T, E: From<sqlx::Error>>(
+pub(super) async fn answer<T>(
+    call: impl Future<Output = Result<T, sqlx::Error>> + Send,
+) -> Result<T> {
+    answer_or(call).await
+}
+
+/// Like [`answer`], for a caller that tells more errors apart.
+pub(super) async fn answer_or<T, E: From<sqlx::Error>>(
     call: impl Future<Output = Result<T, sqlx::Error>> + Send,
 ) -> Result<T, E> {
     match tokio::time::timeout(ANSWER_DEADLINE, call).await {

@@ -12,7 +12,7 @@ use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::model::{Incarnation, ThreadId};
-use crate::store::{Hint, Hints, Received, Result, StoreError};
+use crate::store::{Hint, Hints, Received, Result};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -83,7 +83,7 @@ impl Hints for PostgresStore {
         let Some(pool) = &self.hints else { return Ok(()) };
         let query =
             sqlx::query(NOTIFY).bind(channel(self.target.schema.name())).bind(encode(me, hints));
-        answer::<_, StoreError>(query.execute(pool)).await?;
+        answer(query.execute(pool)).await?;
         Ok(())
     }
 

@@ -83,14 +83,14 @@ impl Import for PostgresStore {
         let mut place = self.door.connection.lock().await;
         let mut connection = match place.take() {
             Some(connection) => connection,
-            None => answer::<_, StoreError>(self.door.options.connect()).await?,
+            None => answer(self.door.options.connect()).await?,
         };
-        let mut transaction = answer::<_, StoreError>(connection.begin()).await?;
+        let mut transaction = answer(connection.begin()).await?;
         let put = self.put_in(&mut transaction, dump).await?;
         if put.is_some() {
-            answer::<_, StoreError>(transaction.commit()).await?;
+            answer(transaction.commit()).await?;
         } else {
-            answer::<_, StoreError>(transaction.rollback()).await?;
+            answer(transaction.rollback()).await?;
         }
         *place = Some(connection);
         Ok(put)
@@ -99,8 +99,7 @@ impl Import for PostgresStore {
     async fn import_definition(&self, definition: &StoredDefinition) -> Result<()> {
         let query = sqlx::query(self.sql(INSERT_DEFINITION)).bind(&definition.hash);
         let query = query.bind(&definition.text);
-        answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(())
+        self.execute(query).await.map(drop)
     }
 
     async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>> {
@@ -109,8 +108,7 @@ impl Import for PostgresStore {
                 .bind(&version.name)
                 .bind(&version.definition)
                 .bind(version.created_at);
-            let (known, made): (bool, Option<i64>) =
-                answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
+            let (known, made): (bool, Option<i64>) = answer(query.fetch_one(&self.general)).await?;
             if known || made.is_some() {
                 return Ok(made);
             }
@@ -139,11 +137,11 @@ impl PostgresStore {
         let (keys, values): (Vec<&str>, Vec<&str>) =
             dump.belongings.labels.iter().map(|(key, value)| (&**key, &**value)).unzip();
         let query = sqlx::query(self.sql(INSERT_LABELS)).bind(id).bind(keys).bind(values);
-        answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
+        answer(query.persistent(false).execute(&mut **transaction)).await?;
         for message in &dump.belongings.inbox {
             let query = sqlx::query(self.sql(INSERT_MESSAGE)).bind(id).bind(&message.key);
             let query = query.bind(&message.body).bind(&message.answer);
-            answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
+            answer(query.persistent(false).execute(&mut **transaction)).await?;
         }
         self.put_interventions(transaction, id, &dump.belongings.interventions).await?;
         Ok(Some(key))
@@ -157,8 +155,7 @@ impl PostgresStore {
     ) -> Result<bool> {
         let query = sqlx::query(self.sql(INSERT_KEY)).bind(&key.key).bind(&key.request_hash);
         let query = query.bind(thread).bind(key.left_ms);
-        let done =
-            answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
+        let done = answer(query.persistent(false).execute(&mut **transaction)).await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -187,8 +184,7 @@ impl PostgresStore {
             .bind(&row.summary)
             .bind(&row.metadata)
             .bind(row.is_due_on_arrival(untaken));
-        let done =
-            answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
+        let done = answer(query.persistent(false).execute(&mut **transaction)).await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -207,7 +203,7 @@ impl PostgresStore {
             .bind(column(|records| records.at))
             .bind(part.iter().map(|records| records.crc).collect::<Vec<i32>>())
             .bind(part.iter().map(|records| records.payload.as_slice()).collect::<Vec<&[u8]>>());
-        answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
+        answer(query.persistent(false).execute(&mut **transaction)).await?;
         Ok(())
     }
 
@@ -223,7 +219,7 @@ impl PostgresStore {
             .bind(all.iter().map(|one| one.opened_at).collect::<Vec<i64>>())
             .bind(all.iter().map(|one| one.resolved_at).collect::<Vec<Option<i64>>>())
             .bind(all.iter().map(|one| one.body.as_slice()).collect::<Vec<&[u8]>>());
-        answer::<_, StoreError>(query.persistent(false).execute(&mut **transaction)).await?;
+        answer(query.persistent(false).execute(&mut **transaction)).await?;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::store::limits::{
     MAX_INBOX, MAX_READ_BYTES, MAX_UNTAKEN, MAX_UNTAKEN_BYTES, SMALL_MESSAGE,
 };
 use crate::store::rows::{json, message, row_limit, thread_id};
-use crate::store::{Inbox, Message, Posted, Result, StoreError};
+use crate::store::{Inbox, Message, Posted, Result};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -69,27 +69,26 @@ impl Inbox for PostgresStore {
             .bind(thread.as_str())
             .bind(row_limit(MAX_INBOX))
             .bind(row_limit(MAX_READ_BYTES));
-        let rows = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows = answer(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(message).collect()
     }
 
     async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>> {
         let query = sqlx::query_as(self.sql(INBOX_OF)).bind(thread.as_str()).bind(kind);
         let query = query.bind(row_limit(MAX_INBOX));
-        let rows = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows = answer(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(message).collect()
     }
 
     async fn mail(&self, me: Incarnation) -> Result<Vec<ThreadId>> {
         let query = sqlx::query_scalar(self.sql(MAIL)).bind(me);
-        let ids: Vec<String> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let ids: Vec<String> = answer(query.fetch_all(&self.general)).await?;
         ids.iter().map(|id| thread_id(id)).collect()
     }
 
     async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>> {
         let query = sqlx::query_scalar(self.sql(ANSWER)).bind(thread.as_str()).bind(key);
-        let found: Option<Vec<u8>> =
-            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        let found: Option<Vec<u8>> = answer(query.fetch_optional(&self.general)).await?;
         found.map(json).transpose()
     }
 }
@@ -108,8 +107,7 @@ impl PostgresStore {
             .bind(row_limit(most))
             .bind(row_limit(MAX_UNTAKEN_BYTES))
             .bind(row_limit(SMALL_MESSAGE));
-        let (found, owner, full): (bool, Option<i64>, bool) =
-            answer::<_, StoreError>(query.fetch_one(pool)).await?;
+        let (found, owner, full): (bool, Option<i64>, bool) = answer(query.fetch_one(pool)).await?;
         Ok(match owner {
             Some(owner) => Posted::Stored { owner },
             None if !found => Posted::NoThread,

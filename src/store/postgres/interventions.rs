@@ -8,7 +8,7 @@ use crate::store::archive::DELETED;
 use crate::store::history_rows::{INTERVENTION_COLUMNS, RawIntervention, intervention_counts};
 use crate::store::rows::row_limit;
 use crate::store::{
-    InterventionCounts, InterventionFilter, InterventionRow, Interventions, Result, StoreError,
+    InterventionCounts, InterventionFilter, InterventionRow, Interventions, Result,
 };
 
 use super::PostgresStore;
@@ -34,8 +34,7 @@ impl Interventions for PostgresStore {
              WHERE id = $1 AND thread_id NOT IN (SELECT thread_id FROM @threads WHERE owner = -3)"
         );
         let query = sqlx::query_as(self.sql(&sql)).bind(id);
-        let row: Option<RawIntervention> =
-            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        let row: Option<RawIntervention> = answer(query.fetch_optional(&self.general)).await?;
         row.map(RawIntervention::decode).transpose()
     }
 
@@ -69,13 +68,12 @@ impl Interventions for PostgresStore {
         }
         list.push(" ORDER BY opened_at DESC, id DESC LIMIT ").push_bind(row_limit(limit));
         let query = list.build_query_as();
-        let rows: Vec<RawIntervention> =
-            answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
+        let rows: Vec<RawIntervention> = answer(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawIntervention::decode).collect()
     }
 
     async fn intervention_counts(&self, namespace: &Namespace) -> Result<InterventionCounts> {
         let query = sqlx::query_as(self.sql(INTERVENTION_COUNTS)).bind(namespace.prefix());
-        answer::<_, StoreError>(query.fetch_one(&self.lists)).await.map(intervention_counts)
+        answer(query.fetch_one(&self.lists)).await.map(intervention_counts)
     }
 }

@@ -69,7 +69,7 @@ impl Journal for PostgresStore {
             .bind(after.cast_signed())
             .bind(row_limit(limit))
             .bind(row_limit(MAX_READ_BYTES));
-        let rows: Vec<ReadRow> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<ReadRow> = answer(query.fetch_all(&self.general)).await?;
         Reader::new(thread, after, limit).read(rows)
     }
 
@@ -84,8 +84,7 @@ impl Journal for PostgresStore {
     async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>> {
         let ids: Vec<&str> = threads.iter().map(ThreadId::as_str).collect();
         let query = sqlx::query_as(self.sql(HEADS)).bind(ids);
-        let rows: Vec<(String, i64)> =
-            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<(String, i64)> = answer(query.fetch_all(&self.general)).await?;
         rows.iter().map(|(id, head)| Ok((thread_id(id)?, head.cast_unsigned()))).collect()
     }
 }

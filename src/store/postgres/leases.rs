@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::model::{Incarnation, Namespace, Timestamp, signed_millis};
 use crate::store::rows::{RawClaim, count, row_limit};
-use crate::store::{Claimed, Leases, Result, StoreError};
+use crate::store::{Claimed, Leases, Result};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -94,13 +94,13 @@ impl Leases for PostgresStore {
 
     async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool> {
         let query = sqlx::query(self.sql(RENEW)).bind(me).bind(signed_millis(ttl));
-        let done = answer::<_, StoreError>(query.execute(&self.leases)).await?;
+        let done = answer(query.execute(&self.leases)).await?;
         Ok(done.rows_affected() == 1)
     }
 
     async fn retire(&self, me: Incarnation) -> Result<()> {
         let query = sqlx::query(self.sql(RETIRE)).bind(me);
-        answer::<_, StoreError>(query.execute(&self.leases)).await?;
+        answer(query.execute(&self.leases)).await?;
         Ok(())
     }
 
@@ -115,25 +115,25 @@ impl Leases for PostgresStore {
             .bind(shown_class(self.target.schema.name()))
             .bind(row_limit(limit))
             .bind(except.iter().map(Namespace::prefix).collect::<Vec<_>>());
-        let rows: Vec<RawClaim> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<RawClaim> = answer(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(RawClaim::decode).collect()
     }
 
     async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>> {
         let query = sqlx::query_as(self.sql(OWNED)).bind(me);
-        let rows: Vec<RawClaim> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<RawClaim> = answer(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(RawClaim::decode).collect()
     }
 
     async fn next_wake(&self) -> Result<Option<Timestamp>> {
         let query = sqlx::query_scalar(self.sql(NEXT_WAKE));
-        let at: Option<i64> = answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
+        let at: Option<i64> = answer(query.fetch_one(&self.general)).await?;
         Ok(at.map(Timestamp::from_millis))
     }
 
     async fn queued(&self, limit: usize) -> Result<usize> {
         let query = sqlx::query_scalar(self.sql(QUEUED)).bind(row_limit(limit));
-        answer::<_, StoreError>(query.fetch_one(&self.general)).await.map(count)
+        answer(query.fetch_one(&self.general)).await.map(count)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::store::notices::{
     NOTIFICATION_COLUMNS, RawNotice, RawNotification, notice, notice_count,
 };
 use crate::store::rows::row_limit;
-use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result, StoreError};
+use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -143,8 +143,7 @@ impl Notices for PostgresStore {
                 .bind(row.secret.expose_secret())
                 .bind(version),
         };
-        let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(done.rows_affected() == 1)
+        Ok(self.execute(query).await? == 1)
     }
 
     async fn notification(&self, id: &str) -> Result<Option<NotificationRow>> {
@@ -154,8 +153,7 @@ impl Notices for PostgresStore {
         }
         let sql = format!("SELECT {NOTIFICATION_COLUMNS} FROM @notifications WHERE id = $1");
         let query = sqlx::query_as(self.sql(&sql)).bind(id);
-        let row: Option<RawNotification> =
-            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        let row: Option<RawNotification> = answer(query.fetch_optional(&self.general)).await?;
         row.map(RawNotification::decode).transpose()
     }
 
@@ -173,8 +171,7 @@ impl Notices for PostgresStore {
         let (at, id) = before.map(|(at, id)| (at.millis(), id.replace('\0', ""))).unzip();
         let query = sqlx::query_as(self.sql(&sql)).bind(at).bind(id).bind(row_limit(limit));
         let query = query.bind(namespace.as_str());
-        let rows: Vec<RawNotification> =
-            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<RawNotification> = answer(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(RawNotification::decode).collect()
     }
 
@@ -188,8 +185,7 @@ impl Notices for PostgresStore {
              WHERE $1::text IS NULL OR id > $1 ORDER BY id LIMIT $2"
         );
         let query = sqlx::query_as(self.sql(&sql)).bind(after).bind(row_limit(limit));
-        let rows: Vec<RawNotification> =
-            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<RawNotification> = answer(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(RawNotification::decode).collect()
     }
 
@@ -198,11 +194,11 @@ impl Notices for PostgresStore {
             return Ok(false);
         }
         let query = sqlx::query(self.sql(DELETE)).bind(id);
-        let gone = answer::<_, StoreError>(query.execute(&self.general)).await?;
+        let gone = self.execute(query).await?;
         for _ in 0..DELETE_PARTS {
             let query = sqlx::query(self.sql(DELETE_CURSORS)).bind(id);
-            match answer::<_, StoreError>(query.execute(&self.general)).await {
-                Ok(done) if done.rows_affected() == PART => {}
+            match self.execute(query).await {
+                Ok(PART) => {}
                 Ok(_) => break,
                 // The subscription is gone; `GIVE_UP` deletes its cursors.
                 Err(error) => {
@@ -211,7 +207,7 @@ impl Notices for PostgresStore {
                 }
             }
         }
-        Ok(gone.rows_affected() == 1)
+        Ok(gone == 1)
     }
 
     async fn claim_notices(
@@ -225,7 +221,7 @@ impl Notices for PostgresStore {
             wanted.iter().map(|(id, limit)| (id.as_str(), row_limit(*limit))).unzip();
         let query = sqlx::query_as(self.sql(CLAIM)).bind(ids).bind(limits);
         let query = query.bind(token).bind(signed_millis(lease)).bind(me);
-        let rows: Vec<RawNotice> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<RawNotice> = answer(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(notice).collect()
     }
 
@@ -242,8 +238,7 @@ impl Notices for PostgresStore {
             .bind(token)
             .bind(to.cast_signed())
             .bind(signed_millis(lease));
-        let head: Option<i64> =
-            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        let head: Option<i64> = answer(query.fetch_optional(&self.general)).await?;
         let Some(head) = head else { return Ok(Advanced::Lost) };
         if head > to.cast_signed() {
             return Ok(Advanced::More);
@@ -252,8 +247,8 @@ impl Notices for PostgresStore {
             .bind(notice.thread_id.as_str())
             .bind(&notice.subscription)
             .bind(token);
-        let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(if done.rows_affected() == 1 { Advanced::Done } else { Advanced::More })
+        let done = self.execute(query).await?;
+        Ok(if done == 1 { Advanced::Done } else { Advanced::More })
     }
 
     async fn release_notice(
@@ -269,16 +264,14 @@ impl Notices for PostgresStore {
             .bind(token)
             .bind(signed_millis(wait))
             .bind(i32::from(failed));
-        answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(())
+        self.execute(query).await.map(drop)
     }
 
     async fn hasten_notices(&self, subscription: &str) -> Result<()> {
         loop {
             let query = sqlx::query(self.sql(HASTEN)).bind(subscription);
             // A cursor made due is not found again, so the loop ends.
-            let done = answer::<_, StoreError>(query.execute(&self.general)).await?;
-            if done.rows_affected() < PART {
+            if self.execute(query).await? < PART {
                 return Ok(());
             }
         }
@@ -297,21 +290,19 @@ impl Notices for PostgresStore {
                 .bind(at.millis())
                 .bind(error.as_bytes()),
         };
-        answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(())
+        self.execute(query).await.map(drop)
     }
 
     async fn give_up_notices(&self, age: Duration, limit: usize) -> Result<Vec<(String, u64)>> {
         let query =
             sqlx::query_as(self.sql(GIVE_UP)).bind(signed_millis(age)).bind(row_limit(limit));
-        let rows: Vec<(String, i64)> =
-            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<(String, i64)> = answer(query.fetch_all(&self.general)).await?;
         Ok(rows.into_iter().map(|(id, count)| (id, count.cast_unsigned())).collect())
     }
 
     async fn notice_counts(&self) -> Result<Vec<NoticeCount>> {
         let query = sqlx::query_as(self.sql(COUNTS));
-        let rows = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows = answer(query.fetch_all(&self.general)).await?;
         Ok(rows.into_iter().map(notice_count).collect())
     }
 }

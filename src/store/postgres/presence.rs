@@ -126,16 +126,14 @@ impl Presence for PostgresStore {
         }
         let class = shown_class(self.target.schema.name());
         let look = sqlx::query_scalar(self.sql(&["WITH", OPEN, LOOK].concat())).bind(me);
-        let seen =
-            answer::<Vec<Incarnation>, StoreError>(look.bind(class).fetch_all(&self.general));
+        let seen = answer::<Vec<Incarnation>>(look.bind(class).fetch_all(&self.general));
         let gone = self.believe(&seen.await.inspect_err(|_| self.forget())?);
         if gone.is_empty() {
             return Ok(0);
         }
         let expire = sqlx::query_as(self.sql(&["WITH", OPEN, EXPIRE].concat()));
         let expire = expire.bind(me).bind(class).bind(gone);
-        let expired: Vec<(Incarnation, String)> =
-            answer::<_, StoreError>(expire.fetch_all(&self.general)).await?;
+        let expired: Vec<(Incarnation, String)> = answer(expire.fetch_all(&self.general)).await?;
         for (incarnation, name) in &expired {
             tracing::warn!(incarnation, replica = %name, "its session has ended: its lease is too");
         }
@@ -170,7 +168,7 @@ impl PostgresStore {
         for _ in 0..LOCK_TRIES {
             let class = class(self.target.schema.name());
             let query = sqlx::query_scalar(LOCK).bind(class).bind(low(me));
-            if answer::<bool, StoreError>(query.fetch_one(&mut listener)).await? {
+            if answer::<bool>(query.fetch_one(&mut listener)).await? {
                 return Ok(listener);
             }
             tokio::time::sleep(LOCK_PAUSE).await;
@@ -180,7 +178,7 @@ impl PostgresStore {
 
     async fn announce(&self, me: Incarnation, attended: bool) -> Result<()> {
         let query = sqlx::query(self.sql(ANNOUNCE)).bind(me).bind(attended);
-        answer::<_, StoreError>(query.execute(&self.leases)).await?;
+        answer(query.execute(&self.leases)).await?;
         Ok(())
     }
 

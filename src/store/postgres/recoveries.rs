@@ -10,7 +10,7 @@ use crate::store::history_rows::{
     RECOVERY_COLUMNS, RawCount, RawRecovery, amount, recovery_counts,
 };
 use crate::store::rows::row_limit;
-use crate::store::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, Result, StoreError};
+use crate::store::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, Result};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -94,8 +94,7 @@ impl Recoveries for PostgresStore {
             .bind(columns.duration_ms)
             .bind(columns.result)
             .bind(columns.detail);
-        answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(())
+        self.execute(query).await.map(drop)
     }
 
     async fn end_recovery(&self, thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) -> Result<()> {
@@ -107,8 +106,7 @@ impl Recoveries for PostgresStore {
             .bind(amount(end.duration_ms))
             .bind(end.result.as_str())
             .bind(end.detail.as_deref().map(str::as_bytes));
-        answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(())
+        self.execute(query).await.map(drop)
     }
 
     async fn recoveries(
@@ -125,8 +123,7 @@ impl Recoveries for PostgresStore {
             .bind(thread.as_str())
             .bind(before.unwrap_or(Epoch::MAX))
             .bind(row_limit(limit));
-        let rows: Vec<RawRecovery> =
-            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<RawRecovery> = answer(query.fetch_all(&self.general)).await?;
         rows.into_iter().map(|row| row.decode(thread)).collect()
     }
 
@@ -137,7 +134,7 @@ impl Recoveries for PostgresStore {
     ) -> Result<Vec<RecoveryCount>> {
         let query = sqlx::query_as(self.sql(RECOVERY_COUNTS));
         let query = query.bind(since.millis()).bind(namespace.prefix());
-        let rows: Vec<RawCount> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
+        let rows: Vec<RawCount> = answer(query.fetch_all(&self.lists)).await?;
         recovery_counts(rows)
     }
 }

@@ -11,7 +11,7 @@ use crate::store::rows::row_limit;
 use crate::store::{Result, Retention, StoreError};
 
 use super::PostgresStore;
-use super::fault::{answer, code};
+use super::fault::{answer, answer_or, code};
 use super::sqlstate;
 
 /// The bytes of the thread `t` in the tables whose rows may be large.
@@ -130,7 +130,7 @@ impl Retention for PostgresStore {
 
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize> {
         let keys = sqlx::query(self.sql(EXPIRE_KEYS)).bind(row_limit(limit));
-        answer::<_, StoreError>(keys.execute(&self.general)).await?;
+        answer(keys.execute(&self.general)).await?;
         let mut after = (i64::MIN, String::new());
         loop {
             let old = self.old(before, limit, &after).await?;
@@ -162,7 +162,7 @@ impl PostgresStore {
             .bind(thread)
             .bind(MAX_DELETED_EVENTS)
             .bind(MAX_DELETED_BYTES);
-        match answer::<Option<bool>, Failed>(weigh.fetch_optional(&self.general)).await {
+        match answer_or::<Option<bool>, Failed>(weigh.fetch_optional(&self.general)).await {
             Ok(None) => return Ok(Some(false)),
             Ok(Some(false)) => return Ok(None),
             // Delete a thread even if weighing it fails.
@@ -173,7 +173,7 @@ impl PostgresStore {
             .bind(thread)
             .bind(terminal())
             .bind(head.map(Seq::cast_signed));
-        let done = answer::<_, Failed>(query.execute(&self.general)).await?;
+        let done = answer_or::<_, Failed>(query.execute(&self.general)).await?;
         Ok(Some(done.rows_affected() == 1))
     }
 
@@ -189,7 +189,7 @@ impl PostgresStore {
             .bind(terminal())
             .bind(head.map(Seq::cast_signed))
             .bind(before.map(Timestamp::millis));
-        answer(query.fetch_one(&self.general)).await
+        answer_or(query.fetch_one(&self.general)).await
     }
 
     async fn old(
@@ -215,7 +215,7 @@ impl PostgresStore {
         while let Some(mut part) = parts.pop() {
             let query =
                 sqlx::query(self.sql(EXPIRE)).bind(before.millis()).bind(terminal()).bind(&part);
-            match answer::<_, Failed>(query.execute(&self.general)).await {
+            match answer_or::<_, Failed>(query.execute(&self.general)).await {
                 Ok(done) => gone += usize::try_from(done.rows_affected()).unwrap_or(usize::MAX),
                 Err(Failed::Part(_)) => {
                     if let [thread] = &*part {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::model::{Seq, ThreadId};
 use crate::store::history_rows::{RawSnapshot, up_to};
 use crate::store::rows::row_limit;
-use crate::store::{Result, SNAPSHOTS_KEPT, Snapshot, Snapshots, StoreError};
+use crate::store::{Result, SNAPSHOTS_KEPT, Snapshot, Snapshots};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -45,14 +45,12 @@ impl Snapshots for PostgresStore {
             .bind(&snapshot.sha256)
             .bind(snapshot.state.as_bytes())
             .bind(row_limit(SNAPSHOTS_KEPT));
-        answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(())
+        self.execute(query).await.map(drop)
     }
 
     async fn snapshot(&self, thread: &ThreadId, until: Option<Seq>) -> Result<Option<Snapshot>> {
         let query = sqlx::query_as(self.sql(SNAPSHOT)).bind(thread.as_str()).bind(up_to(until));
-        let row: Option<RawSnapshot> =
-            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        let row: Option<RawSnapshot> = answer(query.fetch_optional(&self.general)).await?;
         row.map(|row| row.decode(thread)).transpose()
     }
 }

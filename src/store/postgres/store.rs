@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener};
-use sqlx::{AssertSqlSafe, SqlStr};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Postgres, SqlStr};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::model::Incarnation;
 use crate::store::rows::secret;
-use crate::store::{Result, Store, StoreError, StoreInfo};
+use crate::store::{Result, Store, StoreInfo};
 
 use super::fault::answer;
 use super::pool::Pool;
@@ -46,6 +47,11 @@ impl PostgresStore {
     pub(super) fn sql(&self, text: &str) -> AssertSqlSafe<String> {
         self.target.schema.sql(text)
     }
+
+    /// Executes a statement over the general connections; the number of rows that it changed.
+    pub(super) async fn execute(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
+        Ok(answer(query.execute(&self.general)).await?.rows_affected())
+    }
 }
 
 #[async_trait]
@@ -56,15 +62,15 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        answer::<_, StoreError>(sqlx::query("SELECT 1").execute(&self.general)).await?;
+        answer(sqlx::query("SELECT 1").execute(&self.general)).await?;
         Ok(())
     }
 
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32]> {
         let offer = sqlx::query(self.sql(OFFER_SECRET)).bind(name).bind(candidate.as_slice());
-        answer::<_, StoreError>(offer.execute(&self.general)).await?;
+        answer(offer.execute(&self.general)).await?;
         let query = sqlx::query_scalar(self.sql(SECRET)).bind(name);
-        let value: Vec<u8> = answer::<_, StoreError>(query.fetch_one(&self.general)).await?;
+        let value: Vec<u8> = answer(query.fetch_one(&self.general)).await?;
         secret(value)
     }
 

@@ -3,11 +3,11 @@
 //! The thread's row goes last, so that nobody starts a thread of that id meanwhile. Every part holds
 //! that row: a replica that comes late finds it gone, and takes nothing from a new thread.
 
+use crate::store::Result;
 use crate::store::limits::{PART_BYTES, PART_ROWS};
-use crate::store::{Result, StoreError};
 
 use super::PostgresStore;
-use super::fault::answer;
+use super::fault::{answer, answer_or};
 use super::retention::Failed;
 
 /// The tables whose rows may be large, with the column that orders those of a thread and the one that
@@ -44,7 +44,7 @@ impl PostgresStore {
         let mut after = String::new();
         loop {
             let next = sqlx::query_scalar(self.sql(MARKED)).bind(&after);
-            let next = answer::<Option<String>, StoreError>(next.fetch_optional(&self.general));
+            let next = answer::<Option<String>>(next.fetch_optional(&self.general));
             let Some(thread) = next.await? else { return Ok(()) };
             match self.sweep_one(&thread).await {
                 Ok(()) => {}
@@ -72,7 +72,7 @@ impl PostgresStore {
             }
         }
         let last = sqlx::query(self.sql(LAST)).bind(thread);
-        answer::<_, Failed>(last.execute(&self.general)).await?;
+        answer_or::<_, Failed>(last.execute(&self.general)).await?;
         Ok(())
     }
 
@@ -87,6 +87,6 @@ impl PostgresStore {
         // As many times fewer rows as bytes: rows cost as well.
         let rows = (PART_ROWS * bytes / PART_BYTES).max(1);
         let query = sqlx::query_as(self.sql(&sql)).bind(thread).bind(rows).bind(bytes);
-        answer(query.fetch_one(&self.general)).await
+        answer_or(query.fetch_one(&self.general)).await
     }
 }

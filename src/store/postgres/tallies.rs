@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::model::Timestamp;
 use crate::store::history_rows::{amount, tallies};
 use crate::store::limits::{TALLIES_KEPT, tally_hour};
-use crate::store::{Result, StoreError, Tallies};
+use crate::store::{Result, Tallies};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -35,14 +35,12 @@ impl Tallies for PostgresStore {
             .bind(hour - TALLIES_KEPT)
             .bind(names)
             .bind(counts);
-        answer::<_, StoreError>(query.execute(&self.general)).await?;
-        Ok(())
+        self.execute(query).await.map(drop)
     }
 
     async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>> {
         let query = sqlx::query_as(self.sql(TALLIES)).bind(tally_hour(since));
-        let rows: Vec<(String, i64)> =
-            answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<(String, i64)> = answer(query.fetch_all(&self.general)).await?;
         Ok(tallies(rows))
     }
 }

@@ -7,9 +7,7 @@ use crate::model::{Namespace, ThreadId, ThreadStatus};
 use crate::store::archive::DELETED;
 use crate::store::ownership::RawOwnership;
 use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_id};
-use crate::store::{
-    FORK_LABEL, MAX_AHEAD, Ownership, Result, StoreError, ThreadFilter, ThreadRow, Threads,
-};
+use crate::store::{FORK_LABEL, MAX_AHEAD, Ownership, Result, ThreadFilter, ThreadRow, Threads};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -41,8 +39,7 @@ impl Threads for PostgresStore {
             "SELECT {THREAD_COLUMNS} FROM @threads WHERE thread_id = $1 AND owner <> {DELETED}"
         ));
         let query = sqlx::query_as(sql).bind(thread.as_str());
-        let row: Option<RawThread> =
-            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        let row: Option<RawThread> = answer(query.fetch_optional(&self.general)).await?;
         row.map(RawThread::decode).transpose()
     }
 
@@ -73,7 +70,7 @@ impl Threads for PostgresStore {
         }
         list.push(" ORDER BY created_at DESC, thread_id DESC LIMIT ").push_bind(row_limit(limit));
         let query = list.build_query_as();
-        let rows: Vec<RawThread> = answer::<_, StoreError>(query.fetch_all(&self.lists)).await?;
+        let rows: Vec<RawThread> = answer(query.fetch_all(&self.lists)).await?;
         rows.into_iter().map(RawThread::decode).collect()
     }
 
@@ -89,7 +86,7 @@ impl Threads for PostgresStore {
             .bind(row_limit(limit))
             .bind(FORK_LABEL)
             .bind(namespace.prefix());
-        let rows: Vec<i64> = answer::<_, StoreError>(query.fetch_all(&self.general)).await?;
+        let rows: Vec<i64> = answer(query.fetch_all(&self.general)).await?;
         Ok(rows.into_iter().map(i64::cast_unsigned).collect())
     }
 
@@ -104,8 +101,7 @@ impl Threads for PostgresStore {
     async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>> {
         let query = sqlx::query_as(self.sql(OWNERSHIP));
         let query = query.bind(thread.as_str()).bind(row_limit(MAX_AHEAD));
-        let found: Option<RawOwnership> =
-            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        let found: Option<RawOwnership> = answer(query.fetch_optional(&self.general)).await?;
         Ok(found.map(Ownership::from))
     }
 
@@ -115,8 +111,7 @@ impl Threads for PostgresStore {
              WHERE key = $1 AND expires_at > clock_timestamp()",
         ))
         .bind(indexed(key));
-        let row: Option<(String, String)> =
-            answer::<_, StoreError>(query.fetch_optional(&self.general)).await?;
+        let row: Option<(String, String)> = answer(query.fetch_optional(&self.general)).await?;
         row.map(|(id, hash)| Ok((thread_id(&id)?, hash))).transpose()
     }
 }

@@ -19,7 +19,7 @@ use crate::store::{
 };
 
 use super::SqliteStore;
-use super::fault::fault;
+use super::fault::answer;
 
 const RECORDS: &str = "
 SELECT seq, first_seq, epoch, at, crc, payload FROM journal
@@ -109,7 +109,7 @@ impl<T: HasFile> Archive for T {
         let sql = "SELECT thread_id FROM threads WHERE thread_id > ? AND owner <> -3
                    ORDER BY thread_id LIMIT ?";
         let query = sqlx::query_scalar(sql).bind(after).bind(row_limit(limit));
-        query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
+        answer(query.fetch_all(self.readers())).await
     }
 
     async fn stored_thread(&self, thread: &str) -> Result<Option<StoredThread>> {
@@ -117,7 +117,7 @@ impl<T: HasFile> Archive for T {
             "SELECT {STORED_COLUMNS} FROM threads WHERE thread_id = ? AND owner <> {DELETED}"
         );
         let query = sqlx::query_as(AssertSqlSafe(sql)).bind(thread);
-        query.fetch_optional(self.readers()).await.map_err(|e| fault(&e))
+        answer(query.fetch_optional(self.readers())).await
     }
 
     async fn stored_records(
@@ -128,23 +128,22 @@ impl<T: HasFile> Archive for T {
     ) -> Result<Vec<StoredRecords>> {
         let query = sqlx::query_as(RECORDS).bind(thread).bind(after).bind(row_limit(limit));
         let query = query.bind(row_limit(MAX_READ_BYTES));
-        query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
+        answer(query.fetch_all(self.readers())).await
     }
 
     async fn belongings(&self, thread: &StoredThread) -> Result<Belongings> {
         let (id, readers) = (&thread.thread_id, self.readers());
         let labels = "SELECT key, value FROM labels WHERE thread_id = ? ORDER BY key";
-        let labels = sqlx::query_as(labels).bind(id).fetch_all(readers).await;
+        let labels = sqlx::query_as(labels).bind(id).fetch_all(readers);
         let inbox = "SELECT key, body, answer FROM inbox WHERE thread_id = ? ORDER BY ordinal";
-        let inbox = sqlx::query_as(inbox).bind(id).fetch_all(readers).await;
+        let inbox = sqlx::query_as(inbox).bind(id).fetch_all(readers);
         let key = sqlx::query_as(KEY).bind(&thread.idempotency_key).bind(id).bind(self.now());
-        let key = key.fetch_optional(readers).await;
-        let interventions = sqlx::query_as(INTERVENTIONS).bind(id).fetch_all(readers).await;
+        let interventions = sqlx::query_as(INTERVENTIONS).bind(id).fetch_all(readers);
         Ok(Belongings {
-            labels: labels.map_err(|e| fault(&e))?,
-            inbox: inbox.map_err(|e| fault(&e))?,
-            key: key.map_err(|e| fault(&e))?,
-            interventions: interventions.map_err(|e| fault(&e))?,
+            labels: answer(labels).await?,
+            inbox: answer(inbox).await?,
+            key: answer(key.fetch_optional(readers)).await?,
+            interventions: answer(interventions).await?,
         })
     }
 
@@ -155,7 +154,7 @@ impl<T: HasFile> Archive for T {
         limit: usize,
     ) -> Result<Vec<StoredSnapshot>> {
         let query = sqlx::query_as(SNAPSHOTS).bind(thread).bind(after).bind(row_limit(limit));
-        query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
+        answer(query.fetch_all(self.readers())).await
     }
 
     async fn ids_in(
@@ -166,17 +165,17 @@ impl<T: HasFile> Archive for T {
     ) -> Result<Vec<(String, bool)>> {
         let sql = AssertSqlSafe(IDS_IN.replace("{}", table.as_str()));
         let query = sqlx::query_as(sql).bind(after).bind(row_limit(limit));
-        query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
+        answer(query.fetch_all(self.readers())).await
     }
 
     async fn stored_definitions(&self, after: &str, limit: usize) -> Result<Vec<StoredDefinition>> {
         let query = sqlx::query_as(DEFINITIONS).bind(after).bind(row_limit(limit));
-        query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
+        answer(query.fetch_all(self.readers())).await
     }
 
     async fn stored_definition(&self, hash: &str) -> Result<Option<StoredDefinition>> {
         let query = sqlx::query_as("SELECT hash, text FROM definitions WHERE hash = ?").bind(hash);
-        query.fetch_optional(self.readers()).await.map_err(|e| fault(&e))
+        answer(query.fetch_optional(self.readers())).await
     }
 
     async fn stored_workflows(
@@ -185,6 +184,6 @@ impl<T: HasFile> Archive for T {
         limit: usize,
     ) -> Result<Vec<StoredWorkflow>> {
         let query = sqlx::query_as(WORKFLOWS).bind(name).bind(version).bind(row_limit(limit));
-        query.fetch_all(self.readers()).await.map_err(|e| fault(&e))
+        answer(query.fetch_all(self.readers())).await
     }
 }

@@ -10,8 +10,7 @@ use crate::store::rows::row_limit;
 use crate::store::{AuditFilter, AuditRow, Audits, Result};
 
 use super::SqliteStore;
-use super::fault::fault;
-use super::writer::transaction;
+use super::fault::answer;
 
 const KEEP: &str = "
 INSERT INTO audit (id, at, namespace, by_name, action, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -24,7 +23,7 @@ DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY at LI
 impl Audits for SqliteStore {
     async fn keep_audit(&self, entries: &[AuditRow]) -> Result<()> {
         let entries = entries.to_vec();
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move {
                 for entry in &entries {
                     sqlx::query(KEEP)
@@ -40,8 +39,8 @@ impl Audits for SqliteStore {
                 Ok(())
             }
             .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditRow>> {
@@ -53,29 +52,20 @@ impl Audits for SqliteStore {
              ORDER BY at DESC, id DESC LIMIT ?7"
         );
         let (at, id) = before.clone().map(|(at, id)| (at.millis(), id)).unzip();
-        let rows: Vec<RawAudit> = sqlx::query_as(AssertSqlSafe(sql))
+        let query = sqlx::query_as(AssertSqlSafe(sql))
             .bind(namespace)
             .bind(since.map(Timestamp::millis))
             .bind(by)
             .bind(action)
             .bind(at)
             .bind(id)
-            .bind(row_limit(limit))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|error| fault(&error))?;
+            .bind(row_limit(limit));
+        let rows: Vec<RawAudit> = answer(query.fetch_all(&self.readers)).await?;
         rows.into_iter().map(RawAudit::decode).collect()
     }
 
     async fn expire_audit(&self, before: Timestamp, limit: usize) -> Result<usize> {
-        let work = transaction(move |connection| {
-            async move {
-                let query = sqlx::query(EXPIRE).bind(before.millis()).bind(row_limit(limit));
-                let done = query.execute(connection).await?;
-                Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
-            }
-            .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        let query = sqlx::query(EXPIRE).bind(before.millis()).bind(row_limit(limit));
+        Ok(usize::try_from(self.execute(query).await?).unwrap_or(usize::MAX))
     }
 }

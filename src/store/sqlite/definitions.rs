@@ -9,8 +9,7 @@ use crate::store::rows::{RawWorkflow, row_limit, text};
 use crate::store::{Definitions, Result, WorkflowRow};
 
 use super::SqliteStore;
-use super::fault::{Fault, fault};
-use super::writer::transaction;
+use super::fault::{Fault, answer};
 
 const NEWEST: &str = "
 SELECT name, version, definition, created_at FROM workflows
@@ -31,8 +30,7 @@ ORDER BY name LIMIT ?2";
 impl Definitions for SqliteStore {
     async fn definition(&self, hash: &str) -> Result<Option<String>> {
         let query = sqlx::query_scalar("SELECT text FROM definitions WHERE hash = ?").bind(hash);
-        let found: Option<Vec<u8>> =
-            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        let found: Option<Vec<u8>> = answer(query.fetch_optional(&self.readers)).await?;
         found.map(text).transpose()
     }
 
@@ -44,16 +42,15 @@ impl Definitions for SqliteStore {
         now: Timestamp,
     ) -> Result<(WorkflowRow, bool)> {
         let (name, hash, text) = (name.to_owned(), hash.to_owned(), text.to_owned());
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move { save(connection, (&name, &hash, &text), now).await }.boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     async fn workflow(&self, name: &str, version: Option<u32>) -> Result<Option<WorkflowRow>> {
         let query = sqlx::query_as(NEWEST).bind(name).bind(version.map(i64::from));
-        let row: Option<RawWorkflow> =
-            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        let row: Option<RawWorkflow> = answer(query.fetch_optional(&self.readers)).await?;
         row.map(RawWorkflow::decode).transpose()
     }
 
@@ -65,7 +62,7 @@ impl Definitions for SqliteStore {
     ) -> Result<Vec<WorkflowRow>> {
         let query = sqlx::query_as(WORKFLOWS).bind(after).bind(row_limit(limit));
         let query = query.bind(namespace.prefix());
-        let rows: Vec<RawWorkflow> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows: Vec<RawWorkflow> = answer(query.fetch_all(&self.readers)).await?;
         rows.into_iter().map(RawWorkflow::decode).collect()
     }
 }

@@ -4,14 +4,11 @@
 //! is marked before it is put there, by an owner that is no replica and whose lease never expires;
 //! what certainly is there is marked so that it is not put there again. Called by `app` alone.
 
-use futures_util::FutureExt;
-
 use crate::store::Result;
 use crate::store::archive::LEAVING;
 
 use super::SqliteStore;
 use super::rows::{MAX_ROWS, room, with_list};
-use super::writer::transaction;
 
 /// A thread that was driven here is due, wherever it goes on.
 const LEAVE: &str = "
@@ -41,23 +38,15 @@ impl SqliteStore {
 
     async fn mark(&self, sql: &'static str, first: i64, threads: &[String]) -> Result<()> {
         for part in threads.chunks(MAX_ROWS) {
-            let part = part.to_vec();
-            let work = transaction(move |connection| {
-                async move {
-                    let room = room(part.len());
-                    let mut query = sqlx::query(with_list(sql, room)).bind(first);
-                    for id in &part {
-                        query = query.bind(id);
-                    }
-                    for _ in part.len()..room {
-                        query = query.bind(None::<&str>);
-                    }
-                    query.execute(connection).await?;
-                    Ok(())
-                }
-                .boxed()
-            });
-            self.writer.run(work).await?;
+            let room = room(part.len());
+            let mut query = sqlx::query(with_list(sql, room)).bind(first);
+            for id in part {
+                query = query.bind(id);
+            }
+            for _ in part.len()..room {
+                query = query.bind(None::<&str>);
+            }
+            self.execute(query).await?;
         }
         Ok(())
     }

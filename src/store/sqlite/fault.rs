@@ -1,6 +1,6 @@
 //! The meaning of SQLite's errors.
 
-use crate::store::StoreError;
+use crate::store::{Result, StoreError};
 
 /// Result codes that pass by themselves, with SQLite's names: the low byte of the extended code.
 const TRANSIENT: [(u32, &str); 9] = [
@@ -63,6 +63,13 @@ impl From<Fault> for StoreError {
             Fault::Store(error) => error,
         }
     }
+}
+
+/// Waits for what is read from the file.
+pub(super) async fn answer<T>(
+    call: impl Future<Output = Result<T, sqlx::Error>> + Send,
+) -> Result<T> {
+    call.await.map_err(|error| fault(&error))
 }
 
 /// The error as the runtime sees it.

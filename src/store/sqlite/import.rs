@@ -13,7 +13,6 @@ use super::SqliteStore;
 use super::appends::insert_journal;
 use super::fault::Fault;
 use super::rows::MAX_ROWS;
-use super::writer::transaction;
 
 const INSERT: &str = "
 INSERT INTO threads (thread_id, workflow, workflow_version, definition, request_hash,
@@ -44,36 +43,26 @@ RETURNING version";
 impl Import for SqliteStore {
     async fn insert(&self, dump: &ThreadDump) -> Result<Option<bool>> {
         let (dump, now) = (Arc::new(dump.clone()), self.clock.now());
-        let work =
-            transaction(move |connection| async move { put(connection, &dump, now).await }.boxed());
-        Ok(self.writer.run(work).await?)
+        self.write(move |connection| async move { put(connection, &dump, now).await }.boxed()).await
     }
 
     async fn import_definition(&self, definition: &StoredDefinition) -> Result<()> {
-        let definition = definition.clone();
-        let work = transaction(move |connection| {
-            async move {
-                let sql = "INSERT OR IGNORE INTO definitions (hash, text) VALUES (?, ?)";
-                let query = sqlx::query(sql).bind(definition.hash).bind(definition.text);
-                query.execute(connection).await?;
-                Ok(())
-            }
-            .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        let sql = "INSERT OR IGNORE INTO definitions (hash, text) VALUES (?, ?)";
+        let query = sqlx::query(sql).bind(&definition.hash).bind(&definition.text);
+        self.execute(query).await.map(drop)
     }
 
     async fn import_workflow(&self, version: &StoredWorkflow) -> Result<Option<i64>> {
         let version = version.clone();
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move {
                 let query = sqlx::query_scalar(INSERT_VERSION).bind(version.name);
                 let query = query.bind(version.definition).bind(version.created_at);
                 Ok(query.fetch_optional(connection).await?)
             }
             .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 }
 

@@ -12,8 +12,7 @@ use crate::store::rows::{json, message, row_limit, thread_id};
 use crate::store::{Inbox, Message, Posted, Result};
 
 use super::SqliteStore;
-use super::fault::{Fault, fault};
-use super::writer::transaction;
+use super::fault::{Fault, answer};
 
 /// A thread's owner, the number and the bytes of its untaken messages, and whether it has one of a key.
 const FOUND: &str = "
@@ -57,14 +56,14 @@ impl Inbox for SqliteStore {
             .bind(thread.as_str())
             .bind(row_limit(MAX_INBOX))
             .bind(row_limit(MAX_READ_BYTES));
-        let rows = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows = answer(query.fetch_all(&self.readers)).await?;
         rows.into_iter().map(message).collect()
     }
 
     async fn inbox_of(&self, thread: &ThreadId, kind: &str) -> Result<Vec<Message>> {
         let query = sqlx::query_as(INBOX_OF).bind(thread.as_str()).bind(kind);
         let query = query.bind(row_limit(MAX_INBOX));
-        let rows = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows = answer(query.fetch_all(&self.readers)).await?;
         rows.into_iter().map(message).collect()
     }
 
@@ -72,15 +71,14 @@ impl Inbox for SqliteStore {
         let sql = "SELECT thread_id FROM threads WHERE owner = ? AND owner <> 0 AND pending > 0
                    ORDER BY thread_id";
         let query = sqlx::query_scalar(sql).bind(me);
-        let ids: Vec<String> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let ids: Vec<String> = answer(query.fetch_all(&self.readers)).await?;
         ids.iter().map(|id| thread_id(id)).collect()
     }
 
     async fn answer(&self, thread: &ThreadId, key: &str) -> Result<Option<Json>> {
         let sql = "SELECT answer FROM inbox WHERE thread_id = ? AND key = ? AND answer IS NOT NULL";
         let query = sqlx::query_scalar(sql).bind(thread.as_str()).bind(key);
-        let found: Option<Vec<u8>> =
-            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        let found: Option<Vec<u8>> = answer(query.fetch_optional(&self.readers)).await?;
         found.map(json).transpose()
     }
 }
@@ -94,10 +92,10 @@ impl SqliteStore {
     ) -> Result<Posted> {
         let (id, now) = (thread.as_str().to_owned(), self.clock.now().millis());
         let message = message.clone();
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move { post(connection, &id, &message, (now, most)).await }.boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 }
 

@@ -11,7 +11,7 @@ use crate::store::{
 };
 
 use super::SqliteStore;
-use super::fault::fault;
+use super::fault::answer;
 
 /// Tells whether an intervention's thread is not marked as deleted. `owner <> 0` is the condition of the
 /// index of owners, which is used with it alone.
@@ -31,8 +31,7 @@ impl Interventions for SqliteStore {
         let sql =
             format!("SELECT {INTERVENTION_COLUMNS} FROM interventions WHERE id = ? AND {IS_THERE}");
         let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id);
-        let row: Option<RawIntervention> =
-            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        let row: Option<RawIntervention> = answer(query.fetch_optional(&self.readers)).await?;
         row.map(RawIntervention::decode).transpose()
     }
 
@@ -62,13 +61,12 @@ impl Interventions for SqliteStore {
         }
         list.push(" ORDER BY opened_at DESC, id DESC LIMIT ").push_bind(row_limit(limit));
         let query = list.build_query_as();
-        let rows: Vec<RawIntervention> =
-            query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows: Vec<RawIntervention> = answer(query.fetch_all(&self.readers)).await?;
         rows.into_iter().map(RawIntervention::decode).collect()
     }
 
     async fn intervention_counts(&self, namespace: &Namespace) -> Result<InterventionCounts> {
         let query = sqlx::query_as(INTERVENTION_COUNTS).bind(namespace.prefix());
-        query.fetch_one(&self.readers).await.map(intervention_counts).map_err(|e| fault(&e))
+        answer(query.fetch_one(&self.readers)).await.map(intervention_counts)
     }
 }

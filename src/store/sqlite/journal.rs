@@ -15,11 +15,10 @@ use crate::store::{Journal, Records, Result, Write, WriteOutcome};
 
 use super::SqliteStore;
 use super::appends::{AppendRow, append_all};
-use super::fault::{Fault, fault};
+use super::fault::{Fault, answer};
 use super::leases::is_alive;
 use super::rows::{MAX_ROWS, room, with_list};
 use super::starts::{StartRow, start_all};
-use super::writer::transaction;
 
 /// A write, encoded and owned.
 #[derive(Debug)]
@@ -89,14 +88,14 @@ impl Journal for SqliteStore {
             .bind(after.cast_signed())
             .bind(row_limit(limit))
             .bind(row_limit(MAX_READ_BYTES));
-        let rows: Vec<ReadRow> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows: Vec<ReadRow> = answer(query.fetch_all(&self.readers)).await?;
         Reader::new(thread, after, limit).read(rows)
     }
 
     async fn wrote(&self, thread: &ThreadId, prev: Seq, epoch: Epoch) -> Result<bool> {
         let query =
             sqlx::query_scalar(WROTE).bind(thread.as_str()).bind(prev.cast_signed()).bind(epoch);
-        query.fetch_one(&self.readers).await.map_err(|e| fault(&e))
+        answer(query.fetch_one(&self.readers)).await
     }
 
     async fn heads(&self, threads: &[ThreadId]) -> Result<Vec<(ThreadId, Seq)>> {
@@ -110,8 +109,7 @@ impl Journal for SqliteStore {
             for _ in part.len()..room {
                 query = query.bind(None::<&str>);
             }
-            let rows: Vec<(String, i64)> =
-                query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+            let rows: Vec<(String, i64)> = answer(query.fetch_all(&self.readers)).await?;
             for (id, head) in rows {
                 heads.push((thread_id(&id)?, head.cast_unsigned()));
             }
@@ -128,14 +126,14 @@ impl SqliteStore {
         part: std::ops::Range<usize>,
     ) -> Result<Vec<WriteOutcome>, Fault> {
         let (now, monotonic) = (self.clock.now(), signed_millis(self.clock.monotonic()));
-        let work = transaction(move |connection| {
+        let work = self.writer.run(move |connection| {
             async move {
                 let part = rows.get(part).unwrap_or_default();
                 write_rows(connection, me, (now, monotonic), part).await
             }
             .boxed()
         });
-        self.writer.run(work).await
+        work.await
     }
 }
 

@@ -12,9 +12,8 @@ use crate::store::rows::{RawClaim, count, row_limit};
 use crate::store::{Claimed, Leases, Loss, Result};
 
 use super::SqliteStore;
-use super::fault::{Fault, fault};
+use super::fault::{Fault, answer};
 use super::rows::{MAX_ROWS, room, with_list};
-use super::writer::transaction;
 
 const ALIVE: &str =
     "SELECT EXISTS (SELECT 1 FROM replicas WHERE incarnation = ? AND lease_until > ?)";
@@ -49,7 +48,7 @@ impl Leases for SqliteStore {
     async fn register(&self, name: &str, ttl: Duration) -> Result<Incarnation> {
         let (name, until) =
             (name.to_owned(), signed_millis(self.clock.monotonic().saturating_add(ttl)));
-        let work = transaction(move |connection| {
+        let work = self.write(move |connection| {
             async move {
                 sqlx::query("UPDATE replicas SET lease_until = -1 WHERE lease_until <> -1")
                     .execute(&mut *connection)
@@ -67,7 +66,7 @@ impl Leases for SqliteStore {
             }
             .boxed()
         });
-        let me = self.writer.run(work).await?;
+        let me = work.await?;
         // Only the first registration over this lock file finds it at its start.
         self.first_own.fetch_min(me, Ordering::AcqRel);
         Ok(me)
@@ -75,23 +74,15 @@ impl Leases for SqliteStore {
 
     async fn renew(&self, me: Incarnation, ttl: Duration) -> Result<bool> {
         let now = self.clock.monotonic();
-        let work = transaction(move |connection| {
-            async move {
-                let renew = "UPDATE replicas SET lease_until = ?
-                             WHERE incarnation = ? AND lease_until > ?";
-                let query =
-                    sqlx::query(renew).bind(signed_millis(now.saturating_add(ttl))).bind(me);
-                let done = query.bind(signed_millis(now)).execute(connection).await?;
-                Ok(done.rows_affected() == 1)
-            }
-            .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        let renew = "UPDATE replicas SET lease_until = ?
+                     WHERE incarnation = ? AND lease_until > ?";
+        let query = sqlx::query(renew).bind(signed_millis(now.saturating_add(ttl))).bind(me);
+        Ok(self.execute(query.bind(signed_millis(now))).await? == 1)
     }
 
     async fn retire(&self, me: Incarnation) -> Result<()> {
         let now = self.clock.now().millis();
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move {
                 sqlx::query("UPDATE replicas SET lease_until = -1 WHERE incarnation = ?")
                     .bind(me)
@@ -107,8 +98,8 @@ impl Leases for SqliteStore {
                 Ok(())
             }
             .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     async fn claim(
@@ -122,11 +113,11 @@ impl Leases for SqliteStore {
         let prefixes: Vec<String> = except.iter().map(Namespace::prefix).collect();
         // A list in JSON; none at all costs nothing.
         let except = (!prefixes.is_empty()).then(|| serde_json::Value::from(prefixes).to_string());
-        let work = transaction(move |connection| {
+        let work = self.write(move |connection| {
             async move { claim(connection, me, (limit, except.as_deref()), (monotonic, now)).await }
                 .boxed()
         });
-        let claims = self.writer.run(work).await?;
+        let claims = work.await?;
         let own = self.first_own.load(Ordering::Acquire);
         let claimed = claims.into_iter().map(|claim| {
             let claimed = claim.decode()?;
@@ -138,14 +129,13 @@ impl Leases for SqliteStore {
 
     async fn owned(&self, me: Incarnation) -> Result<Vec<Claimed>> {
         let query = sqlx::query_as(OWNED).bind(me);
-        let rows: Vec<RawClaim> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows: Vec<RawClaim> = answer(query.fetch_all(&self.readers)).await?;
         rows.into_iter().map(RawClaim::decode).collect()
     }
 
     async fn next_wake(&self) -> Result<Option<Timestamp>> {
         let sql = "SELECT min(wake_at) FROM threads WHERE owner = 0 AND wake_at IS NOT NULL";
-        let at: Option<i64> =
-            sqlx::query_scalar(sql).fetch_one(&self.readers).await.map_err(|e| fault(&e))?;
+        let at: Option<i64> = answer(sqlx::query_scalar(sql).fetch_one(&self.readers)).await?;
         Ok(at.map(Timestamp::from_millis))
     }
 
@@ -153,7 +143,7 @@ impl Leases for SqliteStore {
         let sql = "SELECT count(*) FROM (SELECT 1 FROM threads
                    WHERE owner = 0 AND wake_at IS NOT NULL AND wake_at <= ? LIMIT ?)";
         let query = sqlx::query_scalar(sql).bind(self.clock.now().millis()).bind(row_limit(limit));
-        query.fetch_one(&self.readers).await.map(count).map_err(|e| fault(&e))
+        answer(query.fetch_one(&self.readers)).await.map(count)
     }
 }
 

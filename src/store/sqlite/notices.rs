@@ -19,8 +19,7 @@ use crate::store::rows::row_limit;
 use crate::store::{Advanced, Notice, NoticeCount, Notices, NotificationRow, Result};
 
 use super::SqliteStore;
-use super::fault::fault;
-use super::writer::transaction;
+use super::fault::answer;
 
 const INSERT: &str = "
 INSERT OR IGNORE INTO notifications (id, created_at, enabled, version, body, secret, namespace)
@@ -87,32 +86,24 @@ impl Notices for SqliteStore {
         row: &NotificationRow,
         replaces: Option<i64>,
     ) -> Result<bool> {
-        let row = row.clone();
-        let work = transaction(move |connection| {
-            async move {
-                let query = sqlx::query(if replaces.is_some() { UPDATE } else { INSERT })
-                    .bind(&row.id)
-                    .bind(row.created_at.millis())
-                    .bind(row.enabled)
-                    .bind(row.version)
-                    .bind(row.body.as_str().as_bytes())
-                    .bind(row.secret.expose_secret());
-                let query = match replaces {
-                    Some(version) => query.bind(version),
-                    None => query.bind(row.namespace.as_str()),
-                };
-                Ok(query.execute(connection).await?.rows_affected() == 1)
-            }
-            .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        let query = sqlx::query(if replaces.is_some() { UPDATE } else { INSERT })
+            .bind(&row.id)
+            .bind(row.created_at.millis())
+            .bind(row.enabled)
+            .bind(row.version)
+            .bind(row.body.as_str().as_bytes())
+            .bind(row.secret.expose_secret());
+        let query = match replaces {
+            Some(version) => query.bind(version),
+            None => query.bind(row.namespace.as_str()),
+        };
+        Ok(self.execute(query).await? == 1)
     }
 
     async fn notification(&self, id: &str) -> Result<Option<NotificationRow>> {
         let sql = format!("SELECT {NOTIFICATION_COLUMNS} FROM notifications WHERE id = ?");
         let query = sqlx::query_as(AssertSqlSafe(sql)).bind(id);
-        let row: Option<RawNotification> =
-            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        let row: Option<RawNotification> = answer(query.fetch_optional(&self.readers)).await?;
         row.map(RawNotification::decode).transpose()
     }
 
@@ -130,8 +121,7 @@ impl Notices for SqliteStore {
         let (at, id) = before.map(|(at, id)| (at.millis(), id)).unzip();
         let query = sqlx::query_as(AssertSqlSafe(sql)).bind(at).bind(id).bind(row_limit(limit));
         let query = query.bind(namespace.as_str());
-        let rows: Vec<RawNotification> =
-            query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows: Vec<RawNotification> = answer(query.fetch_all(&self.readers)).await?;
         rows.into_iter().map(RawNotification::decode).collect()
     }
 
@@ -145,14 +135,13 @@ impl Notices for SqliteStore {
              WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2"
         );
         let query = sqlx::query_as(AssertSqlSafe(sql)).bind(after).bind(row_limit(limit));
-        let rows: Vec<RawNotification> =
-            query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows: Vec<RawNotification> = answer(query.fetch_all(&self.readers)).await?;
         rows.into_iter().map(RawNotification::decode).collect()
     }
 
     async fn delete_notification(&self, id: &str) -> Result<bool> {
         let id = id.to_owned();
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move {
                 let cursors = "DELETE FROM notification_cursors WHERE subscription = ?";
                 sqlx::query(cursors).bind(&id).execute(&mut *connection).await?;
@@ -160,8 +149,8 @@ impl Notices for SqliteStore {
                 Ok(query.execute(connection).await?.rows_affected() > 0)
             }
             .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     async fn claim_notices(
@@ -177,7 +166,7 @@ impl Notices for SqliteStore {
         let mut due = Vec::new();
         for one in wanted {
             let look = sqlx::query_scalar(ANY_DUE).bind(&one.0).bind(now.millis()).bind(me);
-            if look.fetch_one(&self.readers).await.map_err(|e| fault(&e))? {
+            if answer(look.fetch_one(&self.readers)).await? {
                 due.push(one.clone());
             }
         }
@@ -185,7 +174,7 @@ impl Notices for SqliteStore {
             return Ok(Vec::new());
         }
         let (wanted, monotonic) = (due, signed_millis(self.clock.monotonic()));
-        let work = transaction(move |connection| {
+        let work = self.write(move |connection| {
             async move {
                 let mut claimed = Vec::new();
                 for (id, limit) in &wanted {
@@ -199,7 +188,7 @@ impl Notices for SqliteStore {
             }
             .boxed()
         });
-        self.writer.run(work).await?.into_iter().map(notice).collect()
+        work.await?.into_iter().map(notice).collect()
     }
 
     async fn advance_notice(
@@ -211,7 +200,7 @@ impl Notices for SqliteStore {
     ) -> Result<Advanced> {
         let (now, notice) = (self.clock.now(), notice.clone());
         let until = now.plus(lease).millis();
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move {
                 let (thread, subscription) = (notice.thread_id.as_str(), &notice.subscription);
                 let query = sqlx::query_scalar(ADVANCE).bind(thread).bind(subscription);
@@ -228,8 +217,8 @@ impl Notices for SqliteStore {
                 }
             }
             .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     async fn release_notice(
@@ -239,29 +228,15 @@ impl Notices for SqliteStore {
         wait: Duration,
         failed: bool,
     ) -> Result<()> {
-        let (due, notice) = (self.clock.now().plus(wait).millis(), notice.clone());
-        let work = transaction(move |connection| {
-            async move {
-                let query = sqlx::query(RELEASE).bind(notice.thread_id.as_str());
-                let query = query.bind(&notice.subscription).bind(token).bind(due);
-                query.bind(i32::from(failed)).execute(connection).await?;
-                Ok(())
-            }
-            .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        let due = self.clock.now().plus(wait).millis();
+        let query = sqlx::query(RELEASE).bind(notice.thread_id.as_str());
+        let query = query.bind(&notice.subscription).bind(token).bind(due);
+        self.execute(query.bind(i32::from(failed))).await.map(drop)
     }
 
     async fn hasten_notices(&self, subscription: &str) -> Result<()> {
-        let (now, subscription) = (self.clock.now().millis(), subscription.to_owned());
-        let work = transaction(move |connection| {
-            async move {
-                sqlx::query(HASTEN).bind(subscription).bind(now).execute(connection).await?;
-                Ok(())
-            }
-            .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        let query = sqlx::query(HASTEN).bind(subscription).bind(self.clock.now().millis());
+        self.execute(query).await.map(drop)
     }
 
     async fn note_delivery(
@@ -270,32 +245,23 @@ impl Notices for SqliteStore {
         at: Timestamp,
         error: Option<&str>,
     ) -> Result<()> {
-        let (subscription, error) = (subscription.to_owned(), error.map(str::to_owned));
-        let work = transaction(move |connection| {
-            async move {
-                let query = match error {
-                    None => sqlx::query(NOTE_SUCCESS).bind(subscription).bind(at.millis()),
-                    Some(error) => {
-                        let query = sqlx::query(NOTE_FAILURE).bind(subscription);
-                        query.bind(at.millis()).bind(error.into_bytes())
-                    }
-                };
-                query.execute(connection).await?;
-                Ok(())
-            }
-            .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        let query = sqlx::query(if error.is_none() { NOTE_SUCCESS } else { NOTE_FAILURE });
+        let query = query.bind(subscription).bind(at.millis());
+        let query = match error {
+            Some(error) => query.bind(error.as_bytes()),
+            None => query,
+        };
+        self.execute(query).await.map(drop)
     }
 
     async fn give_up_notices(&self, age: Duration, limit: usize) -> Result<Vec<(String, u64)>> {
         let now = self.clock.now().millis();
         let before = now.saturating_sub(signed_millis(age));
         let look = sqlx::query_scalar(ANY_OLD).bind(before);
-        if !look.fetch_one(&self.readers).await.map_err(|e| fault(&e))? {
+        if !answer(look.fetch_one(&self.readers)).await? {
             return Ok(Vec::new());
         }
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move {
                 let query = sqlx::query_scalar(GIVE_UP).bind(before).bind(now);
                 let query = query.bind(row_limit(limit));
@@ -314,13 +280,13 @@ impl Notices for SqliteStore {
                 Ok(given_up)
             }
             .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     async fn notice_counts(&self) -> Result<Vec<NoticeCount>> {
         let query = sqlx::query_as(COUNTS);
-        let rows = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows = answer(query.fetch_all(&self.readers)).await?;
         Ok(rows.into_iter().map(notice_count).collect())
     }
 }

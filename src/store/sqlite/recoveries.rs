@@ -12,9 +12,8 @@ use crate::store::rows::row_limit;
 use crate::store::{Recoveries, Recovery, RecoveryCount, RecoveryEnd, Result};
 
 use super::SqliteStore;
-use super::fault::{Fault, fault};
+use super::fault::{Fault, answer};
 use super::rows::{MAX_ROWS, room, with_rows};
-use super::writer::transaction;
 
 /// Rows of NULL match no thread.
 const BEGIN_RECOVERIES: &str = "
@@ -35,7 +34,7 @@ WHERE substr(thread_id, 1, instr(thread_id, '/')) = ? AND started_at >= ? GROUP 
 impl Recoveries for SqliteStore {
     async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<()> {
         let recoveries = recoveries.to_vec();
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move {
                 for part in recoveries.chunks(MAX_ROWS) {
                     begin_recoveries(connection, part).await?;
@@ -43,28 +42,20 @@ impl Recoveries for SqliteStore {
                 Ok(())
             }
             .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     async fn end_recovery(&self, thread: &ThreadId, epoch: Epoch, end: &RecoveryEnd) -> Result<()> {
-        let (thread, end) = (thread.clone(), end.clone());
-        let work = transaction(move |connection| {
-            async move {
-                let query = sqlx::query(END_RECOVERY)
-                    .bind(thread.as_str())
-                    .bind(epoch)
-                    .bind(end.strategy.map(RecoveryStrategy::as_str))
-                    .bind(end.to_seq.map(Seq::cast_signed))
-                    .bind(amount(end.duration_ms))
-                    .bind(end.result.as_str())
-                    .bind(end.detail.as_deref().map(str::as_bytes));
-                query.execute(connection).await?;
-                Ok(())
-            }
-            .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        let query = sqlx::query(END_RECOVERY)
+            .bind(thread.as_str())
+            .bind(epoch)
+            .bind(end.strategy.map(RecoveryStrategy::as_str))
+            .bind(end.to_seq.map(Seq::cast_signed))
+            .bind(amount(end.duration_ms))
+            .bind(end.result.as_str())
+            .bind(end.detail.as_deref().map(str::as_bytes));
+        self.execute(query).await.map(drop)
     }
 
     async fn recoveries(
@@ -81,7 +72,7 @@ impl Recoveries for SqliteStore {
             .bind(thread.as_str())
             .bind(before.unwrap_or(Epoch::MAX))
             .bind(row_limit(limit));
-        let rows: Vec<RawRecovery> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows: Vec<RawRecovery> = answer(query.fetch_all(&self.readers)).await?;
         rows.into_iter().map(|row| row.decode(thread)).collect()
     }
 
@@ -91,7 +82,7 @@ impl Recoveries for SqliteStore {
         since: Timestamp,
     ) -> Result<Vec<RecoveryCount>> {
         let query = sqlx::query_as(RECOVERY_COUNTS).bind(namespace.prefix()).bind(since.millis());
-        let rows: Vec<RawCount> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows: Vec<RawCount> = answer(query.fetch_all(&self.readers)).await?;
         recovery_counts(rows)
     }
 }

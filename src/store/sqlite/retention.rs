@@ -11,7 +11,6 @@ use crate::store::{Result, Retention};
 
 use super::SqliteStore;
 use super::fault::Fault;
-use super::writer::transaction;
 
 /// Statuses of threads that have ended; a test holds them to the model's.
 const ENDED: &str = "('completed', 'failed', 'aborted')";
@@ -88,7 +87,7 @@ impl Retention for SqliteStore {
              FROM threads t WHERE thread_id = ?1 AND owner = 0 AND status IN {ENDED}
                AND last_seq = coalesce(?2, last_seq)"
         );
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move {
                 let query = sqlx::query_as(sqlx::AssertSqlSafe(sql))
                     .bind(id)
@@ -98,8 +97,8 @@ impl Retention for SqliteStore {
                 Ok(forget_or_mark(connection, found).await? == 1)
             }
             .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize> {
@@ -116,7 +115,7 @@ impl Retention for SqliteStore {
              SELECT thread_id, last_seq > ?3 AS long, CASE WHEN upto <= ?3 THEN {WEIGHT} END AS bytes
              FROM counted t ORDER BY completed_at, thread_id"
         );
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move {
                 let keys = "DELETE FROM idempotency WHERE expires_at <= ?";
                 sqlx::query(keys).bind(now).execute(&mut *connection).await?;
@@ -126,13 +125,13 @@ impl Retention for SqliteStore {
                 forget_or_mark(connection, found).await
             }
             .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     async fn sweep(&self) -> Result<()> {
         // Each part is a transaction of its own: appends go in between.
-        while self.writer.run(transaction(|connection| sweep_part(connection).boxed())).await? {}
+        while self.write(|connection| sweep_part(connection).boxed()).await? {}
         Ok(())
     }
 }

@@ -10,8 +10,7 @@ use crate::store::rows::row_limit;
 use crate::store::{Result, SNAPSHOTS_KEPT, Snapshot, Snapshots};
 
 use super::SqliteStore;
-use super::fault::{Fault, fault};
-use super::writer::transaction;
+use super::fault::{Fault, answer};
 
 const SAVE_SNAPSHOT: &str = "
 INSERT OR REPLACE INTO snapshots (thread_id, seq, kind, version, at, sha256, state)
@@ -29,16 +28,15 @@ WHERE thread_id = ? AND seq <= ? ORDER BY seq DESC LIMIT 1";
 impl Snapshots for SqliteStore {
     async fn save_snapshot(&self, snapshot: &Snapshot) -> Result<()> {
         let snapshot = snapshot.clone();
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move { save_snapshot(connection, &snapshot).await }.boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     async fn snapshot(&self, thread: &ThreadId, until: Option<Seq>) -> Result<Option<Snapshot>> {
         let query = sqlx::query_as(SNAPSHOT).bind(thread.as_str()).bind(up_to(until));
-        let row: Option<RawSnapshot> =
-            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        let row: Option<RawSnapshot> = answer(query.fetch_optional(&self.readers)).await?;
         row.map(|row| row.decode(thread)).transpose()
     }
 }

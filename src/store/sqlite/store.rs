@@ -5,15 +5,18 @@ use std::sync::atomic::AtomicI64;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use sqlx::SqlitePool;
+use futures_util::future::BoxFuture;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqlitePool};
+use sqlx::{Sqlite, SqliteConnection};
 
 use crate::model::Clock;
 use crate::store::rows::secret;
 use crate::store::{Disk, Hints, Presence, Result, Store, StoreInfo};
 
 use super::FileHold;
-use super::fault::fault;
-use super::writer::{Writer, transaction};
+use super::fault::{Fault, answer};
+use super::writer::Writer;
 
 /// A store in an SQLite file.
 #[derive(Debug)]
@@ -33,6 +36,28 @@ impl SqliteStore {
     pub fn hold(&self) -> Option<FileHold> {
         self.writer.hold()
     }
+
+    /// Runs `work` in a transaction; commits it, or on failure rolls it back.
+    pub(super) async fn write<T, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Fault>>
+            + Send
+            + 'static,
+    {
+        Ok(self.writer.run(work).await?)
+    }
+
+    /// Runs one statement in a transaction; the number of rows that it changed.
+    pub(super) async fn execute(
+        &self,
+        query: Query<'static, Sqlite, SqliteArguments>,
+    ) -> Result<u64> {
+        self.write(|connection| {
+            async move { Ok(query.execute(connection).await?.rows_affected()) }.boxed()
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -50,13 +75,12 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(&self.readers).await.map_err(|error| fault(&error))?;
-        Ok(())
+        answer(sqlx::query("SELECT 1").execute(&self.readers)).await.map(drop)
     }
 
     async fn shared_secret(&self, name: &str, candidate: [u8; 32]) -> Result<[u8; 32]> {
         let name = name.to_owned();
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move {
                 sqlx::query("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)")
                     .bind(&name)
@@ -68,8 +92,8 @@ impl Store for SqliteStore {
                 Ok(secret(value)?)
             }
             .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     fn for_readers(&self) -> Option<Arc<dyn Store>> {

@@ -9,8 +9,7 @@ use crate::store::limits::{TALLIES_KEPT, tally_hour};
 use crate::store::{Result, Tallies};
 
 use super::SqliteStore;
-use super::fault::fault;
-use super::writer::transaction;
+use super::fault::answer;
 
 const FORGET_TALLIES: &str = "DELETE FROM tallies WHERE hour < ?";
 
@@ -25,7 +24,7 @@ SELECT name, sum(count) FROM tallies WHERE hour >= ? GROUP BY name ORDER BY name
 impl Tallies for SqliteStore {
     async fn add_tallies(&self, at: Timestamp, counts: &[(String, u64)]) -> Result<()> {
         let (hour, counts) = (tally_hour(at), counts.to_vec());
-        let work = transaction(move |connection| {
+        self.write(move |connection| {
             async move {
                 let oldest = hour - TALLIES_KEPT;
                 sqlx::query(FORGET_TALLIES).bind(oldest).execute(&mut *connection).await?;
@@ -36,14 +35,13 @@ impl Tallies for SqliteStore {
                 Ok(())
             }
             .boxed()
-        });
-        Ok(self.writer.run(work).await?)
+        })
+        .await
     }
 
     async fn tallies(&self, since: Timestamp) -> Result<Vec<(String, u64)>> {
         let query = sqlx::query_as(TALLIES).bind(tally_hour(since));
-        let rows: Vec<(String, i64)> =
-            query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows: Vec<(String, i64)> = answer(query.fetch_all(&self.readers)).await?;
         Ok(tallies(rows))
     }
 }

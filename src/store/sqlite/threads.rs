@@ -10,7 +10,7 @@ use crate::store::rows::{RawThread, THREAD_COLUMNS, indexed, row_limit, thread_i
 use crate::store::{FORK_LABEL, MAX_AHEAD, Ownership, Result, ThreadFilter, ThreadRow, Threads};
 
 use super::SqliteStore;
-use super::fault::fault;
+use super::fault::answer;
 
 /// Claims go by `wake_at`; leases are on the monotonic clock.
 const OWNERSHIP: &str = "
@@ -37,8 +37,7 @@ impl Threads for SqliteStore {
             "SELECT {THREAD_COLUMNS} FROM threads WHERE thread_id = ? AND owner <> {DELETED}"
         );
         let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(thread.as_str());
-        let row: Option<RawThread> =
-            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        let row: Option<RawThread> = answer(query.fetch_optional(&self.readers)).await?;
         row.map(RawThread::decode).transpose()
     }
 
@@ -67,7 +66,7 @@ impl Threads for SqliteStore {
         }
         list.push(" ORDER BY created_at DESC, thread_id DESC LIMIT ").push_bind(row_limit(limit));
         let query = list.build_query_as();
-        let rows: Vec<RawThread> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows: Vec<RawThread> = answer(query.fetch_all(&self.readers)).await?;
         rows.into_iter().map(RawThread::decode).collect()
     }
 
@@ -83,7 +82,7 @@ impl Threads for SqliteStore {
             .bind(ThreadStatus::Completed.as_str())
             .bind(FORK_LABEL)
             .bind(row_limit(limit));
-        let rows: Vec<i64> = query.fetch_all(&self.readers).await.map_err(|e| fault(&e))?;
+        let rows: Vec<i64> = answer(query.fetch_all(&self.readers)).await?;
         Ok(rows.into_iter().map(i64::cast_unsigned).collect())
     }
 
@@ -92,14 +91,13 @@ impl Threads for SqliteStore {
                    WHERE t.thread_id = ? AND r.lease_until > ?";
         let now = signed_millis(self.clock.monotonic());
         let query = sqlx::query_scalar(sql).bind(thread.as_str()).bind(now);
-        query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))
+        answer(query.fetch_optional(&self.readers)).await
     }
 
     async fn ownership(&self, thread: &ThreadId) -> Result<Option<Ownership>> {
         let query = sqlx::query_as(OWNERSHIP).bind(thread.as_str());
         let query = query.bind(row_limit(MAX_AHEAD)).bind(signed_millis(self.clock.monotonic()));
-        let found: Option<RawOwnership> =
-            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        let found: Option<RawOwnership> = answer(query.fetch_optional(&self.readers)).await?;
         Ok(found.map(Ownership::from))
     }
 
@@ -107,8 +105,7 @@ impl Threads for SqliteStore {
         let sql =
             "SELECT thread_id, request_hash FROM idempotency WHERE key = ? AND expires_at > ?";
         let query = sqlx::query_as(sql).bind(indexed(key)).bind(self.clock.now().millis());
-        let row: Option<(String, String)> =
-            query.fetch_optional(&self.readers).await.map_err(|e| fault(&e))?;
+        let row: Option<(String, String)> = answer(query.fetch_optional(&self.readers)).await?;
         row.map(|(id, hash)| Ok((thread_id(&id)?, hash))).transpose()
     }
 }

@@ -40,14 +40,6 @@ pub(super) struct Writer {
     gauges: Arc<Gauges>,
 }
 
-/// Types a closure as the work of a transaction.
-pub(super) fn transaction<T, W>(work: W) -> W
-where
-    W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Fault>>,
-{
-    work
-}
-
 impl Writer {
     /// Starts the task that owns `connection`; it closes that, then releases `lock`.
     pub(super) fn start(connection: SqliteConnection, lock: LockFile, database: &Path) -> Self {
@@ -227,15 +219,10 @@ mod tests {
     }
 
     async fn write(writer: &Writer, bytes: i64) {
-        let work = transaction(move |connection| {
-            async move {
-                let query = sqlx::query("INSERT INTO t VALUES (zeroblob(?))").bind(bytes);
-                query.execute(connection).await?;
-                Ok(())
-            }
-            .boxed()
-        });
-        writer.run(work).await.unwrap();
+        let query = sqlx::query("INSERT INTO t VALUES (zeroblob(?))").bind(bytes);
+        let work =
+            writer.run(|connection| async move { Ok(query.execute(connection).await?) }.boxed());
+        work.await.unwrap();
     }
 
     #[tokio::test]

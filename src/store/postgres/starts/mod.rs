@@ -8,7 +8,7 @@ use crate::model::Incarnation;
 use crate::store::{Start, StoreError, WriteOutcome};
 
 use super::PostgresStore;
-use super::fault::{Fault, answer};
+use super::fault::{Fault, answer_or};
 
 use batch::Row;
 pub(super) use batch::{Extent, statement};
@@ -94,7 +94,7 @@ impl PostgresStore {
             sqlx::query_as_with::<_, (String, bool, bool, bool, i32), _>(sql.clone(), arguments);
         // A history takes seconds to send: too long for the few writers.
         let pool = if extent == Extent::History { &self.general } else { &self.writer };
-        let rows = answer::<_, Fault>(query.fetch_all(pool)).await?;
+        let rows = answer_or::<_, Fault>(query.fetch_all(pool)).await?;
         let verdicts: HashMap<String, _> = rows
             .into_iter()
             .map(|(id, fits, key_lost, lacks, _)| (id, (fits, lacks, key_lost)))
