@@ -39,61 +39,22 @@ const RECOVERY_COUNTS: &str = "
 SELECT cause, result, count(*), sum(duration_ms)::float8 FROM @recoveries
 WHERE left(thread_id, strpos(thread_id, '/')) = $2 AND started_at >= $1 GROUP BY cause, result";
 
-/// The columns of a batch of recoveries.
-#[derive(Debug, Default)]
-struct Columns<'a> {
-    thread_id: Vec<&'a str>,
-    epoch: Vec<i64>,
-    cause: Vec<&'static str>,
-    previous_owner: Vec<i64>,
-    replica: Vec<&'a str>,
-    from_seq: Vec<i64>,
-    started_at: Vec<i64>,
-    strategy: Vec<Option<&'static str>>,
-    to_seq: Vec<Option<i64>>,
-    duration_ms: Vec<Option<i64>>,
-    result: Vec<Option<&'static str>>,
-    detail: Vec<Option<&'a [u8]>>,
-}
-
-impl<'a> Columns<'a> {
-    fn push(&mut self, recovery: &'a Recovery) {
-        let end = recovery.end.as_ref();
-        self.thread_id.push(recovery.thread_id.as_str());
-        self.epoch.push(recovery.epoch);
-        self.cause.push(recovery.cause.as_str());
-        self.previous_owner.push(recovery.previous_owner);
-        self.replica.push(&recovery.replica);
-        self.from_seq.push(recovery.from_seq.cast_signed());
-        self.started_at.push(recovery.started_at.millis());
-        self.strategy.push(end.and_then(|end| end.strategy).map(RecoveryStrategy::as_str));
-        self.to_seq.push(end.and_then(|end| end.to_seq).map(Seq::cast_signed));
-        self.duration_ms.push(end.map(|end| amount(end.duration_ms)));
-        self.result.push(end.map(|end| end.result.as_str()));
-        self.detail.push(end.and_then(|end| end.detail.as_deref()).map(str::as_bytes));
-    }
-}
-
 #[async_trait]
 impl Recoveries for PostgresStore {
     async fn begin_recoveries(&self, recoveries: &[Recovery]) -> Result<()> {
-        let mut columns = Columns::default();
-        for recovery in recoveries {
-            columns.push(recovery);
-        }
         let query = sqlx::query(self.sql(BEGIN_RECOVERIES))
-            .bind(columns.thread_id)
-            .bind(columns.epoch)
-            .bind(columns.cause)
-            .bind(columns.previous_owner)
-            .bind(columns.replica)
-            .bind(columns.from_seq)
-            .bind(columns.started_at)
-            .bind(columns.strategy)
-            .bind(columns.to_seq)
-            .bind(columns.duration_ms)
-            .bind(columns.result)
-            .bind(columns.detail);
+            .bind(column(recoveries, |one| one.thread_id.as_str()))
+            .bind(column(recoveries, |one| one.epoch))
+            .bind(column(recoveries, |one| one.cause.as_str()))
+            .bind(column(recoveries, |one| one.previous_owner))
+            .bind(column(recoveries, |one| one.replica.as_str()))
+            .bind(column(recoveries, |one| one.from_seq.cast_signed()))
+            .bind(column(recoveries, |one| one.started_at.millis()))
+            .bind(column(recoveries, |one| Some(one.end.as_ref()?.strategy?.as_str())))
+            .bind(column(recoveries, |one| one.end.as_ref()?.to_seq.map(Seq::cast_signed)))
+            .bind(column(recoveries, |one| Some(amount(one.end.as_ref()?.duration_ms))))
+            .bind(column(recoveries, |one| Some(one.end.as_ref()?.result.as_str())))
+            .bind(column(recoveries, |one| Some(one.end.as_ref()?.detail.as_deref()?.as_bytes())));
         self.execute(query).await.map(drop)
     }
 
@@ -137,4 +98,9 @@ impl Recoveries for PostgresStore {
         let rows: Vec<RawCount> = answer(query.fetch_all(&self.lists)).await?;
         recovery_counts(rows)
     }
+}
+
+/// One column of these rows.
+fn column<'r, T>(rows: &'r [Recovery], of: impl Fn(&'r Recovery) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
 }

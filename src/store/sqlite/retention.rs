@@ -46,31 +46,19 @@ const MARK: &str =
     "UPDATE threads SET owner = -3, epoch = epoch + 1, wake_at = NULL WHERE thread_id = ?1";
 
 /// Deletes the first rows that a thread has in a table: so many, and so many bytes, or one row.
-const PARTS: [&str; 4] = [
-    "DELETE FROM interventions WHERE rowid IN (
-        SELECT place FROM (
-            SELECT place, size, sum(size) OVER (ORDER BY place) AS upto FROM (
-                SELECT rowid AS place, octet_length(body) AS size FROM interventions
-                WHERE thread_id = ?1 ORDER BY rowid LIMIT ?2))
-        WHERE upto <= ?3 OR upto = size)",
-    "DELETE FROM snapshots WHERE thread_id = ?1 AND seq IN (
-        SELECT place FROM (
-            SELECT place, size, sum(size) OVER (ORDER BY place) AS upto FROM (
-                SELECT seq AS place, octet_length(state) AS size FROM snapshots
-                WHERE thread_id = ?1 ORDER BY seq LIMIT ?2))
-        WHERE upto <= ?3 OR upto = size)",
-    "DELETE FROM inbox WHERE ordinal IN (
-        SELECT place FROM (
-            SELECT place, size, sum(size) OVER (ORDER BY place) AS upto FROM (
-                SELECT ordinal AS place, octet_length(body) AS size FROM inbox
-                WHERE thread_id = ?1 ORDER BY ordinal LIMIT ?2))
-        WHERE upto <= ?3 OR upto = size)",
-    "DELETE FROM journal WHERE thread_id = ?1 AND seq IN (
-        SELECT place FROM (
-            SELECT place, size, sum(size) OVER (ORDER BY place) AS upto FROM (
-                SELECT seq AS place, octet_length(payload) AS size FROM journal
-                WHERE thread_id = ?1 ORDER BY seq LIMIT ?2))
-        WHERE upto <= ?3 OR upto = size)",
+const PART: &str = "DELETE FROM {table} WHERE {place} IN (
+    SELECT place FROM (
+        SELECT place, size, sum(size) OVER (ORDER BY place) AS upto FROM (
+            SELECT {key} AS place, octet_length({bytes}) AS size FROM {table}
+            WHERE thread_id = ?1 ORDER BY {key} LIMIT ?2))
+    WHERE upto <= ?3 OR upto = size)";
+
+/// The tables that are emptied in parts: how a row is found, its key within the thread, its bytes.
+const TABLES: [[&str; 4]; 4] = [
+    ["interventions", "rowid", "rowid", "body"],
+    ["snapshots", "thread_id = ?1 AND seq", "seq", "state"],
+    ["inbox", "ordinal", "ordinal", "body"],
+    ["journal", "thread_id = ?1 AND seq", "seq", "payload"],
 ];
 
 /// A thread that may go: its id, whether it is too long to be weighed, and its bytes as far as the
@@ -170,7 +158,9 @@ async fn sweep_part(connection: &mut SqliteConnection) -> Result<bool, Fault> {
     let next = "SELECT thread_id FROM threads WHERE owner = -3 ORDER BY thread_id LIMIT 1";
     let next = sqlx::query_scalar(next).fetch_optional(&mut *connection).await?;
     let Some(id): Option<String> = next else { return Ok(false) };
-    for sql in PARTS {
+    for [table, place, key, bytes] in TABLES {
+        let sql = PART.replace("{table}", table).replace("{place}", place);
+        let sql = sqlx::AssertSqlSafe(sql.replace("{key}", key).replace("{bytes}", bytes));
         let part = sqlx::query(sql).bind(&id).bind(PART_ROWS).bind(PART_BYTES);
         if part.execute(&mut *connection).await?.rows_affected() > 0 {
             return Ok(true);
