@@ -9,11 +9,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+
+use super::register::Label;
 
 /// The size of a small call, in bytes. A small call may go a little beyond the limit: a call that
 /// ends the work which takes the memory must get through.
@@ -54,8 +55,8 @@ impl Pool {
         Self::Plans,
     ];
 
-    const fn name(self) -> &'static str {
-        match self {
+    const fn label(self) -> Label {
+        let name = match self {
             Self::Requests => "requests",
             Self::Answers => "answers",
             Self::Streams => "streams",
@@ -64,7 +65,8 @@ impl Pool {
             Self::Attempts => "attempts",
             Self::Received => "received",
             Self::Plans => "plans",
-        }
+        };
+        [("pool", name)]
     }
 
     /// Returns the part of the limit that the pool may take, as a divisor: no pool may starve the
@@ -79,17 +81,11 @@ impl Pool {
     }
 }
 
-/// The label of a pool.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PoolLabel {
-    pool: &'static str,
-}
-
 /// Metrics about memory; handles that are cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryMetrics {
-    used: Family<PoolLabel, Gauge>,
-    refused: Family<PoolLabel, Counter>,
+    used: Family<Label, Gauge>,
+    refused: Family<Label, Counter>,
     limit: Gauge,
     resident: Gauge,
 }
@@ -108,8 +104,8 @@ impl MemoryMetrics {
         let resident = "Bytes that the process takes, as last looked at";
         registry.register_with_unit("memory_resident", resident, bytes(), new.resident.clone());
         for pool in Pool::ALL {
-            drop(new.used.get_or_create_owned(&PoolLabel { pool: pool.name() }));
-            drop(new.refused.get_or_create_owned(&PoolLabel { pool: pool.name() }));
+            drop(new.used.get_or_create_owned(&pool.label()));
+            drop(new.refused.get_or_create_owned(&pool.label()));
         }
         new
     }
@@ -145,7 +141,7 @@ impl Memory {
     /// Makes a budget of `limit` bytes; `probe` returns how many the process takes.
     pub fn new(limit: usize, metrics: &MemoryMetrics, probe: Probe) -> Self {
         let pool = |pool: Pool| {
-            let label = PoolLabel { pool: pool.name() };
+            let label = pool.label();
             let refused = metrics.refused.get_or_create_owned(&label);
             (metrics.used.get_or_create_owned(&label), refused)
         };

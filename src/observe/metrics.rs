@@ -10,10 +10,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::Registry;
 
 use crate::model::{Namespace, lock};
 
+use super::register::{Label, Register as _};
 use super::{CircuitMetrics, LatencyWindow, MemoryMetrics, NotificationMetrics, SnapshotMetrics};
 
 /// The content type of [`Metrics::encode`]: the `OpenMetrics` text that Prometheus asks for.
@@ -36,71 +37,6 @@ pub fn checkpoint_tally(namespace: &Namespace) -> String {
     } else {
         format!("checkpoint@{namespace}/")
     }
-}
-
-/// A thread's final status.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct StatusLabel {
-    /// `completed`, `failed` or `aborted`.
-    pub status: &'static str,
-}
-
-/// The kind of a step and its outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct StepLabels {
-    /// The step's kind.
-    pub kind: &'static str,
-    /// `completed`, `failed` or `skipped`.
-    pub outcome: &'static str,
-}
-
-/// An outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OutcomeLabel {
-    /// The outcome of an attempt at a compensation: `completed`, `retried` or `failed`.
-    pub outcome: &'static str,
-}
-
-/// A kind of quota.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct QuotaLabel {
-    /// The quota of a `key` or a `namespace`: its `rate`, `concurrency` or `bytes`, joined by `_`.
-    pub quota: &'static str,
-}
-
-/// The treatment of a wrong key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct WrongKeyLabel {
-    /// `checked`, or `unchecked` for keys beyond the number that is checked from one address.
-    pub outcome: &'static str,
-}
-
-/// A step's kind.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct KindLabel {
-    /// The step's kind.
-    pub kind: &'static str,
-}
-
-/// The cause of a takeover.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct CauseLabel {
-    /// The cause, as the `workflow_recovered` event has it.
-    pub cause: &'static str,
-}
-
-/// The event that a checkpoint follows.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OperationLabel {
-    /// The event's type.
-    pub operation: &'static str,
-}
-
-/// A route of the API.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RouteLabel {
-    /// The matched route, or `other`: never the path itself, which a client chooses.
-    pub route: String,
 }
 
 /// A request to the API and its answer.
@@ -143,14 +79,18 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     registry: Registry,
     pub threads_started: Counter,
-    pub threads_finished: Family<StatusLabel, Counter>,
-    pub compensations: Family<OutcomeLabel, Counter>,
+    /// The final status is `completed`, `failed` or `aborted`.
+    pub threads_finished: Family<Label, Counter>,
+    /// The outcome of an attempt is `completed`, `retried` or `failed`.
+    pub compensations: Family<Label, Counter>,
     pub threads_running: Gauge,
     pub threads_queued: Gauge,
-    pub steps_finished: Family<StepLabels, Counter>,
-    pub step_duration: Histograms<KindLabel>,
+    /// The outcome of a step is `completed`, `failed` or `skipped`.
+    pub steps_finished: Family<[(&'static str, &'static str); 2], Counter>,
+    pub step_duration: Histograms<Label>,
     pub step_retries: Counter,
-    pub recoveries: Family<CauseLabel, Counter>,
+    /// The cause of a takeover is as the `workflow_recovered` event has it.
+    pub recoveries: Family<Label, Counter>,
     pub journal_commit: Histogram,
     pub journal_batch_size: Histogram,
     pub journal_load: Histogram,
@@ -160,16 +100,20 @@ pub struct Metrics {
     pub memory: MemoryMetrics,
     pub storage_errors: Counter,
     pub storage_retries: Counter,
-    pub checkpoints: Family<OperationLabel, Counter>,
+    /// The operation is the type of the event that the checkpoint follows.
+    pub checkpoints: Family<Label, Counter>,
     pub storage_recovered: Counter,
     pub storage_abandoned: Counter,
     pub storage_log_bytes: Gauge,
     pub storage_free_bytes: Gauge,
     pub sse_streams_open: Gauge,
-    pub quota_refusals: Family<QuotaLabel, Counter>,
-    pub wrong_keys: Family<WrongKeyLabel, Counter>,
+    /// The quota of a `key` or a `namespace`: its `rate`, `concurrency` or `bytes`, joined by `_`.
+    pub quota_refusals: Family<Label, Counter>,
+    /// `checked`, or `unchecked` for keys beyond the number that is checked from one address.
+    pub wrong_keys: Family<Label, Counter>,
     pub http_requests: Family<RequestLabels, Counter>,
-    pub http_request_duration: Histograms<RouteLabel>,
+    /// The matched route, or `other`: never the path itself, which a client chooses.
+    pub http_request_duration: Histograms<[(&'static str, String); 1]>,
     /// The checkpoints again, in a form that can be read back.
     checkpoint_counts: Mutex<BTreeMap<Namespace, BTreeMap<&'static str, u64>>>,
     /// Recent journal commits, for the health report.
@@ -198,10 +142,6 @@ fn batch_sizes() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 11))
 }
 
-fn by_kind() -> Histograms<KindLabel> {
-    Family::new_with_constructor(step_seconds)
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -213,78 +153,55 @@ impl Metrics {
     #[expect(clippy::too_many_lines, reason = "a line or two for each metric")]
     pub fn new() -> Self {
         let mut r = Registry::with_prefix(PREFIX);
-        let request_duration: Histograms<RouteLabel> =
-            Family::new_with_constructor(request_seconds);
+        let by_kind: Histograms<Label> = Family::new_with_constructor(step_seconds);
+        let by_route: Histograms<_> = Family::new_with_constructor(request_seconds);
         Self {
-            threads_started: add(&mut r, "threads_started", "Threads accepted"),
-            threads_finished: add(&mut r, "threads_finished", "Threads that ended, by status"),
-            compensations: add(&mut r, "compensations", "Attempts to undo a step, by outcome"),
-            threads_running: add(&mut r, "threads_running", "Threads this replica drives"),
-            threads_queued: add(&mut r, "threads_queued", "Threads that wait for a replica"),
-            steps_finished: add(&mut r, "steps_finished", "Steps that ended, by kind and outcome"),
-            step_duration: put(
-                &mut r,
-                "step_duration_seconds",
-                "Time of one attempt, by kind",
-                by_kind(),
-            ),
-            step_retries: add(&mut r, "step_retries", "Attempts that failed and are made again"),
-            recoveries: add(&mut r, "recoveries", "Takeovers of threads, by cause"),
-            journal_commit: put(
-                &mut r,
+            threads_started: r.add("threads_started", "Threads accepted"),
+            threads_finished: r.add("threads_finished", "Threads that ended, by status"),
+            compensations: r.add("compensations", "Attempts to undo a step, by outcome"),
+            threads_running: r.add("threads_running", "Threads this replica drives"),
+            threads_queued: r.add("threads_queued", "Threads that wait for a replica"),
+            steps_finished: r.add("steps_finished", "Steps that ended, by kind and outcome"),
+            step_duration: r.put("step_duration_seconds", "Time of one attempt, by kind", by_kind),
+            step_retries: r.add("step_retries", "Attempts that failed and are made again"),
+            recoveries: r.add("recoveries", "Takeovers of threads, by cause"),
+            journal_commit: r.put(
                 "journal_commit_seconds",
                 "Time to commit a batch",
                 store_seconds(),
             ),
-            journal_batch_size: put(
-                &mut r,
+            journal_batch_size: r.put(
                 "journal_batch_size",
                 "Appends committed together",
                 batch_sizes(),
             ),
-            journal_load: put(
-                &mut r,
-                "journal_load_seconds",
-                "Time to load a thread",
-                store_seconds(),
-            ),
+            journal_load: r.put("journal_load_seconds", "Time to load a thread", store_seconds()),
             snapshots: SnapshotMetrics::new(&mut r),
             circuits: CircuitMetrics::new(&mut r),
             notifications: NotificationMetrics::new(&mut r),
             memory: MemoryMetrics::new(&mut r),
-            storage_errors: add(&mut r, "storage_errors", "Store calls that failed"),
-            storage_retries: add(&mut r, "storage_retries", "Store calls made again"),
-            checkpoints: add(&mut r, "checkpoints", "Checkpoints, by what was done"),
+            storage_errors: r.add("storage_errors", "Store calls that failed"),
+            storage_retries: r.add("storage_retries", "Store calls made again"),
+            checkpoints: r.add("checkpoints", "Checkpoints, by what was done"),
             checkpoint_counts: Mutex::default(),
-            storage_recovered: add(
-                &mut r,
+            storage_recovered: r.add(
                 "storage_retries_recovered",
                 "Store calls that succeeded after they were made again",
             ),
-            storage_abandoned: add(
-                &mut r,
+            storage_abandoned: r.add(
                 "storage_retries_abandoned",
                 "Store calls given up after they were made again",
             ),
-            storage_log_bytes: add(
-                &mut r,
-                "storage_log_bytes",
-                "Bytes of a file's write-ahead log",
-            ),
-            storage_free_bytes: add(&mut r, "storage_free_bytes", "Bytes free on a file's disk"),
-            sse_streams_open: add(&mut r, "sse_streams_open", "Event streams open now"),
-            quota_refusals: add(&mut r, "quota_refusals", "Requests refused by a quota, by which"),
-            wrong_keys: add(
-                &mut r,
-                "wrong_keys",
-                "Requests with a wrong key, by what became of it",
-            ),
-            http_requests: add(&mut r, "http_requests", "Requests, by route, method and status"),
-            http_request_duration: put(
-                &mut r,
+            storage_log_bytes: r.add("storage_log_bytes", "Bytes of a file's write-ahead log"),
+            storage_free_bytes: r.add("storage_free_bytes", "Bytes free on a file's disk"),
+            sse_streams_open: r.add("sse_streams_open", "Event streams open now"),
+            quota_refusals: r.add("quota_refusals", "Requests refused by a quota, by which"),
+            wrong_keys: r.add("wrong_keys", "Requests with a wrong key, by what became of it"),
+            http_requests: r.add("http_requests", "Requests, by route, method and status"),
+            http_request_duration: r.put(
                 "http_request_duration_seconds",
                 "Time to answer a request, by route",
-                request_duration,
+                by_route,
             ),
             recent_saves: LatencyWindow::default(),
             recent_loads: LatencyWindow::default(),
@@ -324,36 +241,36 @@ impl Metrics {
 
     /// Records a step's end; `took` is its last attempt's time, absent if it made none.
     pub fn step_finished(&self, kind: &'static str, outcome: &'static str, took: Option<Duration>) {
-        self.steps_finished.get_or_create(&StepLabels { kind, outcome }).inc();
+        self.steps_finished.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();
         if let Some(took) = took {
-            self.step_duration.get_or_create(&KindLabel { kind }).observe(took.as_secs_f64());
+            self.step_duration.get_or_create(&[("kind", kind)]).observe(took.as_secs_f64());
         }
     }
 
     /// Records a request that was refused by a quota.
     pub fn quota_refused(&self, quota: &'static str) {
-        self.quota_refusals.get_or_create(&QuotaLabel { quota }).inc();
+        self.quota_refusals.get_or_create(&[("quota", quota)]).inc();
     }
 
     /// Records a wrong key, and whether it was checked.
     pub fn wrong_key(&self, looked_at: bool) {
         let outcome = if looked_at { "checked" } else { "unchecked" };
-        self.wrong_keys.get_or_create(&WrongKeyLabel { outcome }).inc();
+        self.wrong_keys.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     /// Records the outcome of an attempt at a compensation.
     pub fn compensated(&self, outcome: &'static str) {
-        self.compensations.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.compensations.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     /// Records a thread's end.
     pub fn thread_finished(&self, status: &'static str) {
-        self.threads_finished.get_or_create(&StatusLabel { status }).inc();
+        self.threads_finished.get_or_create(&[("status", status)]).inc();
     }
 
     /// Records a checkpoint of a thread of a namespace.
     pub fn checkpoint(&self, namespace: &Namespace, operation: &'static str) {
-        self.checkpoints.get_or_create(&OperationLabel { operation }).inc();
+        self.checkpoints.get_or_create(&[("operation", operation)]).inc();
         // A panic while the lock was held cannot leave a map of counts half changed.
         let mut counts = lock(&self.checkpoint_counts);
         let counts = match counts.get_mut(namespace) {
@@ -381,7 +298,7 @@ impl Metrics {
 
     /// Records a takeover.
     pub fn recovered(&self, cause: &'static str) {
-        self.recoveries.get_or_create(&CauseLabel { cause }).inc();
+        self.recoveries.get_or_create(&[("cause", cause)]).inc();
     }
 
     /// Records an answered request; `route` is the matched route or `other`.
@@ -389,7 +306,7 @@ impl Metrics {
         let route = route.to_owned();
         let labels = RequestLabels { route: route.clone(), method, status };
         self.http_requests.get_or_create(&labels).inc();
-        let label = RouteLabel { route };
+        let label = [("route", route)];
         self.http_request_duration.get_or_create(&label).observe(took.as_secs_f64());
     }
 
@@ -402,15 +319,6 @@ impl Metrics {
             Err(std::fmt::Error) => String::new(),
         }
     }
-}
-
-fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
-    put(registry, name, help, M::default())
-}
-
-fn put<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
-    registry.register(name, help, metric.clone());
-    metric
 }
 
 #[cfg(test)]

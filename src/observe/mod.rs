@@ -8,15 +8,15 @@ mod circuits;
 mod memory;
 mod metrics;
 mod notifications;
+mod register;
 mod snapshots;
 mod window;
 
 pub use circuits::CircuitMetrics;
 pub use memory::{Memory, MemoryMetrics, Overloaded, Pool, Reservation};
 pub use metrics::{
-    ABANDONED_TALLY, CauseLabel, KindLabel, METRICS_CONTENT_TYPE, Metrics, RECOVERED_TALLY,
-    RETRIES_TALLY, RequestLabels, RouteLabel, StatusLabel, StepLabels, StorageRetries,
-    checkpoint_tally,
+    ABANDONED_TALLY, METRICS_CONTENT_TYPE, Metrics, RECOVERED_TALLY, RETRIES_TALLY, RequestLabels,
+    StorageRetries, checkpoint_tally,
 };
 pub use notifications::NotificationMetrics;
 pub use snapshots::SnapshotMetrics;

@@ -5,8 +5,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::register::Register as _;
+
 /// Metrics about notifications; handles that are cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NotificationMetrics {
     /// The number of messages that their receivers took.
     pub sent: Counter,
@@ -21,15 +23,14 @@ pub struct NotificationMetrics {
 impl NotificationMetrics {
     /// Registers counters at zero.
     pub(super) fn new(registry: &mut Registry) -> Self {
-        let new = Self::default();
-        let sent = "Notifications that their receivers took";
-        registry.register("notifications_sent", sent, new.sent.clone());
-        let failed = "Attempts to send a notification that failed";
-        registry.register("notifications_failed", failed, new.failed.clone());
-        let given_up = "Threads whose notifications were given up";
-        registry.register("notifications_given_up", given_up, new.given_up.clone());
         let pending = "Threads with notifications that are still to be sent, on all replicas";
-        registry.register("notifications_pending", pending, new.pending.clone());
-        new
+        Self {
+            sent: registry.add("notifications_sent", "Notifications that their receivers took"),
+            failed: registry
+                .add("notifications_failed", "Attempts to send a notification that failed"),
+            given_up: registry
+                .add("notifications_given_up", "Threads whose notifications were given up"),
+            pending: registry.add("notifications_pending", pending),
+        }
     }
 }

@@ -37,16 +37,6 @@ impl WindowSummary {
     pub fn error_rate(&self) -> f64 {
         if self.calls == 0 { 0.0 } else { f64::from(self.failed) / f64::from(self.calls) }
     }
-
-    /// Returns the error rate of this window and another taken together.
-    pub fn error_rate_with(&self, other: &Self) -> f64 {
-        let both = Self {
-            calls: self.calls.saturating_add(other.calls),
-            failed: self.failed.saturating_add(other.failed),
-            ..Self::default()
-        };
-        both.error_rate()
-    }
 }
 
 impl LatencyWindow {
