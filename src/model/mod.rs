@@ -53,6 +53,7 @@ pub use json::{Json, JsonFault, MAX_JSON_DEPTH, quote};
 pub use lock::lock;
 pub use members::Members;
 pub use millis::{millis, signed_millis};
+pub(crate) use named::named;
 pub use node::Node;
 pub use retry::RetryPolicy;
 pub use status::{StepStatus, ThreadStatus};

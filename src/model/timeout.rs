@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::named::named;
+
 /// The factor of every bound of work: a slow machine, or a debugger, gets more time without
 /// a change to any workflow.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,26 +33,17 @@ impl TimeoutMultiplier {
     }
 }
 
-/// The action on an attempt that has shown no sign of life for `RETHREAD_STALE_AFTER`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum StaleAction {
-    /// It is reported, and goes on.
-    #[default]
-    Report,
-    /// It is reported and cancelled; the step's retry policy decides what follows.
-    Retry,
-}
-
-impl StaleAction {
-    /// The action of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "report" => Some(Self::Report),
-            "retry" => Some(Self::Retry),
-            _ => None,
-        }
+named!(
+    /// The action on an attempt that has shown no sign of life for `RETHREAD_STALE_AFTER`.
+    #[derive(Default)]
+    StaleAction {
+        /// It is reported, and goes on.
+        #[default]
+        Report = "report",
+        /// It is reported and cancelled; the step's retry policy decides what follows.
+        Retry = "retry",
     }
-}
+);
 
 /// The bounds of work on this server.
 #[derive(Debug, Clone, Copy, PartialEq)]

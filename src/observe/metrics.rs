@@ -150,7 +150,6 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Makes metrics that all are at zero.
-    #[expect(clippy::too_many_lines, reason = "a line or two for each metric")]
     pub fn new() -> Self {
         let mut r = Registry::with_prefix(PREFIX);
         let by_kind: Histograms<Label> = Family::new_with_constructor(step_seconds);

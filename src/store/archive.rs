@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 
-use crate::model::ThreadStatus;
+use crate::model::{ThreadStatus, named};
 
 use super::records::JournalRow;
 use super::{Records, Result};
@@ -123,31 +123,16 @@ pub struct StoredIntervention {
     pub body: Vec<u8>,
 }
 
-/// A table whose rows belong to threads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the tables, as the schema names them")]
-pub enum ThreadTable {
-    Journal,
-    Snapshots,
-    Recoveries,
-    Interventions,
-}
-
-impl ThreadTable {
-    /// Every such table that is read row by row.
-    pub const ALL: [Self; 4] =
-        [Self::Journal, Self::Snapshots, Self::Recoveries, Self::Interventions];
-
-    /// The table by name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Journal => "journal",
-            Self::Snapshots => "snapshots",
-            Self::Recoveries => "recoveries",
-            Self::Interventions => "interventions",
-        }
+named!(
+    /// A table whose rows belong to threads.
+    #[expect(missing_docs, reason = "the tables, as the schema names them")]
+    ThreadTable {
+        Journal = "journal",
+        Snapshots = "snapshots",
+        Recoveries = "recoveries",
+        Interventions = "interventions",
     }
-}
+);
 
 /// The rows that belong to a thread, besides its journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Epoch, Incarnation, Namespace, Seq, ThreadId, Timestamp};
+use crate::model::{Epoch, Incarnation, Namespace, Seq, ThreadId, Timestamp, named};
 
 use super::Result;
 
@@ -29,34 +29,17 @@ pub struct Claimed {
     pub driven: bool,
 }
 
-/// How the lease of a lost incarnation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// Its session with the database ended before its lease: the process is gone.
-    SessionEnded,
-    /// Its lease ran out while its session was open: the process is stalled.
-    Frozen,
-    /// Its lease ran out, and nothing else is known.
-    Silent,
-}
-
-impl Loss {
-    /// The name it is stored under.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SessionEnded => "session_ended",
-            Self::Frozen => "frozen",
-            Self::Silent => "silent",
-        }
+named!(
+    /// How the lease of a lost incarnation ended.
+    Loss {
+        /// Its session with the database ended before its lease: the process is gone.
+        SessionEnded = "session_ended",
+        /// Its lease ran out while its session was open: the process is stalled.
+        Frozen = "frozen",
+        /// Its lease ran out, and nothing else is known.
+        Silent = "silent",
     }
-
-    /// The loss of this name, if there is one.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::SessionEnded, Self::Frozen, Self::Silent]
-            .into_iter()
-            .find(|loss| loss.as_str() == name)
-    }
-}
+);
 
 /// Leases of replicas, and claims of threads under them.
 #[async_trait]

@@ -9,7 +9,7 @@
 use async_trait::async_trait;
 
 use crate::model::{
-    Epoch, Incarnation, Namespace, RecoveryCause, RecoveryStrategy, Seq, ThreadId, Timestamp,
+    Epoch, Incarnation, Namespace, RecoveryCause, RecoveryStrategy, Seq, ThreadId, Timestamp, named,
 };
 
 use super::Result;
@@ -50,35 +50,17 @@ pub struct RecoveryEnd {
     pub detail: Option<String>,
 }
 
-/// How an attempt to recover ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RecoveryResult {
-    /// The thread goes on.
-    Recovered,
-    /// The thread was paused: it may be what kills its replicas.
-    Quarantined,
-    /// The thread could not be rebuilt; it is tried again later.
-    Failed,
-}
-
-impl RecoveryResult {
-    /// Every result.
-    pub const ALL: [Self; 3] = [Self::Recovered, Self::Quarantined, Self::Failed];
-
-    /// The result by name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recovered => "recovered",
-            Self::Quarantined => "quarantined",
-            Self::Failed => "failed",
-        }
+named!(
+    /// How an attempt to recover ended.
+    RecoveryResult {
+        /// The thread goes on.
+        Recovered = "recovered",
+        /// The thread was paused: it may be what kills its replicas.
+        Quarantined = "quarantined",
+        /// The thread could not be rebuilt; it is tried again later.
+        Failed = "failed",
     }
-
-    /// The result of that name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|result| result.as_str() == text)
-    }
-}
+);
 
 /// Recoveries of one cause that ended one way.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,42 +5,24 @@
 
 use async_trait::async_trait;
 
-use crate::model::{Seq, ThreadId, Timestamp};
+use crate::model::{Seq, ThreadId, Timestamp, named};
 
 use super::Result;
 
 /// Snapshots kept of one thread: the newest, and two to fall back on should it be damaged.
 pub const SNAPSHOTS_KEPT: usize = 3;
 
-/// Why a snapshot was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SnapshotKind {
-    /// The journal since the last one had grown long enough.
-    Periodic,
-    /// The thread was paused.
-    Pause,
-    /// The thread is about to be recovered.
-    Recovery,
-}
-
-impl SnapshotKind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Periodic, Self::Pause, Self::Recovery];
-
-    /// The kind by name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Periodic => "periodic",
-            Self::Pause => "pause",
-            Self::Recovery => "recovery",
-        }
+named!(
+    /// Why a snapshot was made.
+    SnapshotKind {
+        /// The journal since the last one had grown long enough.
+        Periodic = "periodic",
+        /// The thread was paused.
+        Pause = "pause",
+        /// The thread is about to be recovered.
+        Recovery = "recovery",
     }
-
-    /// The kind of that name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
-    }
-}
+);
 
 /// A thread's state as of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
