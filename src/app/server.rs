@@ -17,9 +17,7 @@ use super::workers::Workers;
 use crate::api::{self, Api, ApiSettings, Bounds, Keys, Origins, Quotas, Rate, ServeSettings};
 use crate::config::{self, ConfigError, CorsOrigins, QuotaSettings, Reload, Settings};
 use crate::dashboard;
-use crate::executor::{
-    self, EgressPolicy, ExecutorSettings, Executors, ProgramLimits, Redactor, Registry,
-};
+use crate::executor::{self, EgressPolicy, ExecutorSettings, Executors, Redactor, Registry};
 use crate::identity::Issuer;
 use crate::model::HostPort;
 use crate::observe::{Memory, Metrics};
@@ -180,13 +178,8 @@ async fn executors(
         max_output_bytes: settings.max_event,
         program_env: ExecutorSettings::environment_for_programs(config::process_variables()),
         program_supervisor: super::supervise::supervisor_command(),
-        program_limits: ProgramLimits {
-            memory: settings.programs.memory,
-            processes: settings.programs.processes,
-            files: settings.programs.files,
-            file_size: settings.programs.file_size,
-        },
         max_idle_connections,
+        program_limits: settings.programs.limits,
         memory: Arc::clone(memory),
         redactor,
     };

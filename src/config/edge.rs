@@ -49,6 +49,12 @@ pub enum CorsOrigins {
     Any,
 }
 
+impl Default for CorsOrigins {
+    fn default() -> Self {
+        Self::Named(Vec::new())
+    }
+}
+
 /// Reads the names of this server.
 pub(super) fn hosts(text: &str) -> Result<Vec<HostPort>, String> {
     let read = |entry: &String| {

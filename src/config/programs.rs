@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 
 use super::parse;
-use super::reader::Reader;
+use super::reader::{Reader, every};
 use crate::definition::VariablePolicy;
+use crate::executor::ProgramLimits;
 
 /// The range of memory, in bytes. Below, hardly an interpreter starts; the upper end is no bound in
 /// practice.
@@ -20,33 +21,24 @@ const COUNTS: RangeInclusive<u64> = 0..=1_000_000;
 pub struct ProgramSettings {
     /// The variables that steps may pass to programs.
     pub variables: VariablePolicy,
-    /// The bytes of memory that each process of a program may write to.
-    pub memory: u64,
-    /// The processes of one program at a time.
-    pub processes: u64,
-    /// The files that each process may have open.
-    pub files: u64,
-    /// The bytes of the largest file that a program may write.
-    pub file_size: u64,
+    /// What each may take.
+    pub limits: ProgramLimits,
 }
 
 /// Reads all settings before it gives up on any, so that all faults are named.
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<ProgramSettings> {
-    let variables = reader.read_optional("exec_env", "names of variables, or PREFIX_*", |text| {
-        VariablePolicy::widened(parse::list(text))
-    });
-    let words = "a size from 16MiB to 1TiB, or 0 for no bound";
-    let memory = reader.read("exec_memory", words, |text| bound(text, &MEMORY));
-    let processes = reader.count("exec_processes", &COUNTS);
-    let files = reader.count("exec_files", &COUNTS);
-    let words = "a size from 64KiB to 1TiB, or 0 for no bound";
-    let file_size = reader.read("exec_file_size", words, |text| bound(text, &FILE_SIZE));
-    Some(ProgramSettings {
-        variables: variables.ok()?.unwrap_or_default(),
-        memory: memory?,
-        processes: processes?,
-        files: files?,
-        file_size: file_size?,
+    let names = "names of variables, or PREFIX_*";
+    let memory = "a size from 16MiB to 1TiB, or 0 for no bound";
+    let file_size = "a size from 64KiB to 1TiB, or 0 for no bound";
+    every!(ProgramSettings {
+        variables: reader
+            .read_or_default("exec_env", names, |text| VariablePolicy::widened(parse::list(text))),
+        limits: every!(ProgramLimits {
+            memory: reader.read("exec_memory", memory, |text| bound(text, &MEMORY)),
+            processes: reader.count("exec_processes", &COUNTS),
+            files: reader.count("exec_files", &COUNTS),
+            file_size: reader.read("exec_file_size", file_size, |text| bound(text, &FILE_SIZE)),
+        }),
     })
 }
 

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 use super::parse;
-use super::reader::Reader;
+use super::reader::{Reader, every};
 
 /// The allowed rates, for the message that refuses another text.
 const RATE: &str = "requests a second, from 1 to 1000000, such as 50; or those and how many at once after a \
@@ -41,16 +41,15 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<(QuotaSettings, QuotaSetti
 }
 
 fn scope(reader: &mut Reader<'_>, [rate, concurrency, bytes]: [&str; 3]) -> Option<QuotaSettings> {
-    let rate = reader.read_optional(rate, RATE, read_rate);
-    let words = "a whole number from 1 to 1000000";
-    let concurrency =
-        reader.read_optional(concurrency, words, |text| parse::count(text, &CONCURRENCY));
-    let words = "a size a second, from 1KiB to 1GiB, such as 4MiB";
-    let bytes = reader.read_optional(bytes, words, |text| parse::size(text, &BYTES));
-    Some(QuotaSettings {
-        rate: rate.ok()?,
-        concurrency: concurrency.ok()?.and_then(|count| usize::try_from(count).ok()),
-        bytes: bytes.ok()?,
+    let count = "a whole number from 1 to 1000000";
+    let size = "a size a second, from 1KiB to 1GiB, such as 4MiB";
+    every!(QuotaSettings {
+        rate: reader.read_optional(rate, RATE, read_rate).ok(),
+        concurrency: reader
+            .read_optional(concurrency, count, |text| parse::count(text, &CONCURRENCY))
+            .ok()
+            .map(|count| count.and_then(|count| usize::try_from(count).ok())),
+        bytes: reader.read_optional(bytes, size, |text| parse::size(text, &BYTES)).ok(),
     })
 }
 

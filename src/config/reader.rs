@@ -8,11 +8,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::audit::AuditSettings;
-use super::edge::{self, CorsOrigins, EdgeSettings};
+use super::edge::{self, EdgeSettings};
 use super::environment::SECRET_PREFIX;
 use super::keys::{self, ApiKey};
 use super::log::{LogFormat, LogSettings};
-use super::parse::{self, ListenAddress};
+use super::parse::{self, Egress, ListenAddress};
 use super::{Environment, Notice, Values};
 use crate::model::{StaleAction, Timeouts};
 
@@ -32,8 +32,21 @@ const STORE_RETRY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duratio
 /// no machine has as much.
 const MEMORY: RangeInclusive<u64> = 64 << 20..=16 << 40;
 
+/// Makes a struct of values once all are read, so that every fault is reported. A value may look at
+/// those before it.
+macro_rules! every {
+    ($name:ident { $($field:ident: $value:expr,)+ }) => {{
+        $(let $field = $value;)+
+        Some($name { $($field: $field?,)+ })
+    }};
+}
+pub(super) use every;
+
 /// A value that can't be used; its fault is noted already.
 pub(super) struct Faulty;
+
+/// The result of reading a value; `None` if it can't be used and its fault is noted.
+type Read<T> = Option<T>;
 
 /// A reader of single values that collects their faults.
 pub(super) struct Reader<'a> {
@@ -57,6 +70,16 @@ impl Reader<'_> {
         })
     }
 
+    /// Reads a value that is empty, or the least, where it is absent.
+    pub(super) fn read_or_default<T: Default>(
+        &mut self,
+        id: &str,
+        allowed: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.read_optional(id, allowed, read).ok().map(Option::unwrap_or_default)
+    }
+
     /// Reads a value that has a default.
     pub(super) fn read<T>(
         &mut self,
@@ -67,9 +90,13 @@ impl Reader<'_> {
         self.read_optional(id, allowed, read).ok()?
     }
 
-    pub(super) fn count(&mut self, id: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn count<T: TryFrom<u64>>(
+        &mut self,
+        id: &str,
+        allowed: &RangeInclusive<u64>,
+    ) -> Option<T> {
         let words = format!("a whole number from {} to {}", allowed.start(), allowed.end());
-        self.read(id, &words, |text| parse::count(text, allowed))
+        T::try_from(self.read(id, &words, |text| parse::count(text, allowed))?).ok()
     }
 
     pub(super) fn size(&mut self, id: &str) -> Option<usize> {
@@ -78,9 +105,9 @@ impl Reader<'_> {
         usize::try_from(bytes).ok()
     }
 
-    pub(super) fn memory_limit(&mut self) -> Result<Option<u64>, Faulty> {
+    pub(super) fn memory_limit(&mut self) -> Read<Option<u64>> {
         let words = "a size from 64MiB to 16TiB, such as 2GiB";
-        self.read_optional("memory_limit", words, |text| parse::size(text, &MEMORY))
+        self.read_optional("memory_limit", words, |text| parse::size(text, &MEMORY)).ok()
     }
 
     pub(super) fn duration(
@@ -97,18 +124,21 @@ impl Reader<'_> {
     }
 
     pub(super) fn edge(&mut self) -> Option<EdgeSettings> {
-        let hosts = self.read_optional("hosts", edge::HOSTS, edge::hosts);
-        let origins = self.read_optional("cors_origins", edge::ORIGINS, edge::origins);
-        let max = self.count("max_connections", &edge::CONNECTIONS);
-        let each = self.count("max_connections_per_address", &edge::CONNECTIONS);
-        let wrong_keys = self.count("wrong_keys", &edge::WRONG_KEYS);
-        Some(EdgeSettings {
-            hosts: hosts.ok()?.unwrap_or_default(),
-            origins: origins.ok()?.unwrap_or(CorsOrigins::Named(Vec::new())),
-            max_connections: usize::try_from(max?).ok()?,
-            max_connections_per_address: usize::try_from(each?).ok()?,
-            wrong_keys: NonZeroU32::new(u32::try_from(wrong_keys?).ok()?),
+        every!(EdgeSettings {
+            hosts: self.read_or_default("hosts", edge::HOSTS, edge::hosts),
+            origins: self.read_or_default("cors_origins", edge::ORIGINS, edge::origins),
+            max_connections: self.count("max_connections", &edge::CONNECTIONS),
+            max_connections_per_address: self
+                .count("max_connections_per_address", &edge::CONNECTIONS),
+            wrong_keys: self.count("wrong_keys", &edge::WRONG_KEYS).map(NonZeroU32::new),
         })
+    }
+
+    /// Reads where steps may connect to; by default, more is open to a server for this machine alone.
+    pub(super) fn egress(&mut self, addr: Option<&ListenAddress>) -> Option<Egress> {
+        let here = addr.is_some_and(ListenAddress::is_loopback);
+        let given = self.read_optional("egress", parse::EGRESS, parse::egress).ok()?;
+        Some(given.unwrap_or(if here { Egress::Open } else { Egress::Public }))
     }
 
     pub(super) fn stale_action(&mut self) -> Option<StaleAction> {
@@ -119,15 +149,15 @@ impl Reader<'_> {
 
     pub(super) fn timeouts(&mut self) -> Option<Timeouts> {
         // All are read before any is given up, so that one answer names every fault.
-        let multiplier =
-            self.read("timeout_multiplier", "a number from 0.1 to 100", parse::multiplier);
-        let attempt = self.duration("step_timeout", &STEP_BOUND);
-        let warn_after = self.duration("step_warn_after", &STEP_BOUND);
         let unless_zero = |bound: Duration| Some(bound).filter(|bound| !bound.is_zero());
-        Some(Timeouts {
-            multiplier: multiplier?,
-            attempt: unless_zero(attempt?),
-            warn_after: unless_zero(warn_after?),
+        every!(Timeouts {
+            multiplier: self.read(
+                "timeout_multiplier",
+                "a number from 0.1 to 100",
+                parse::multiplier
+            ),
+            attempt: self.duration("step_timeout", &STEP_BOUND).map(unless_zero),
+            warn_after: self.duration("step_warn_after", &STEP_BOUND).map(unless_zero),
         })
     }
 
@@ -149,42 +179,51 @@ impl Reader<'_> {
     }
 
     pub(super) fn log(&mut self) -> Option<LogSettings> {
-        let filter = self.read(
-            "log",
-            "off, error, warn, info, debug, trace, or target=level pairs separated by commas",
-            parse::log_filter,
-        );
+        every!(LogSettings {
+            filter: self.read(
+                "log",
+                "off, error, warn, info, debug, trace, or target=level pairs separated by commas",
+                parse::log_filter,
+            ),
+            format: self.log_format(),
+            flows: self.switch("log_flows"),
+        })
+    }
+
+    fn log_format(&mut self) -> Read<Option<LogFormat>> {
         let format = self.read_optional("log_format", "pretty, json", |text| match text.trim() {
             "pretty" => Ok(LogFormat::Pretty),
             "json" => Ok(LogFormat::Json),
             _ => Err("not a format".to_owned()),
         });
-        let flows = self.read("log_flows", "true, false", |text| {
+        format.ok()
+    }
+
+    fn switch(&mut self, id: &str) -> Option<bool> {
+        self.read(id, "true, false", |text| {
             super::alias::read_switch(text).ok_or_else(|| "not a switch".to_owned())
-        });
-        Some(LogSettings { filter: filter?, format: format.ok()?, flows: flows? })
+        })
     }
 
     pub(super) fn api_keys(
         &mut self,
         addr: Option<&ListenAddress>,
         notices: &mut Vec<Notice>,
-    ) -> Result<Option<Vec<ApiKey>>, Faulty> {
-        let keys = self
-            .read_optional("api_keys", keys::ALLOWED, |text| keys::read_api_keys(text, notices))?;
+    ) -> Option<Vec<ApiKey>> {
+        let read = |text: &str| keys::read_api_keys(text, notices);
+        let keys = self.read_optional("api_keys", keys::ALLOWED, read).ok()?;
         if let Some(addr) = addr {
             let issuer = self.values.get("oidc_issuer").is_some_and(|value| value.text.is_some());
             self.require_keys(addr, keys.is_none() && !issuer);
         }
-        Ok(keys)
+        Some(keys.unwrap_or_default())
     }
 
     pub(super) fn audit(&mut self) -> Option<AuditSettings> {
-        let retention = self.duration("audit_retention", &AUDIT_RETENTION);
-        let reads = self.read("audit_reads", "true, false", |text| {
-            super::alias::read_switch(text).ok_or_else(|| "not a switch".to_owned())
-        });
-        Some(AuditSettings { retention: retention?, reads: reads? })
+        every!(AuditSettings {
+            retention: self.duration("audit_retention", &AUDIT_RETENTION),
+            reads: self.switch("audit_reads"),
+        })
     }
 
     /// Notes a fault if other machines can reach the address while neither keys nor an issuer of

@@ -16,7 +16,7 @@ use super::oidc::{self, OidcSettings};
 use super::parse::{self, Egress, ListenAddress};
 use super::programs::{self, ProgramSettings};
 use super::quota::{self, QuotaSettings};
-use super::reader::Reader;
+use super::reader::{Reader, every};
 use super::secret;
 use super::{ConfigError, Environment, Notice, Values};
 use crate::model::{StaleAction, Timeouts};
@@ -140,76 +140,46 @@ impl Settings {
         environment: &Environment,
         notices: &mut Vec<Notice>,
     ) -> Option<Self> {
-        let addr = reader.read("addr", "host:port, such as 127.0.0.1:8080", parse::address);
-        let database = reader.read("database_url", database::ALLOWED, database::read_database);
-        let schema = reader.read(
-            "database_schema",
-            "small letters, digits and '_', up to 63, not starting with a digit or pg_",
-            database::read_schema,
-        );
-        let pooler = reader.read("pooler", "none, transaction", read_pooler);
-        let fallback = reader.read("fallback", "none, sqlite, memory", database::read_fallback);
-        let fallback_path = reader.read("fallback_path", "the path of a file", database::read_path);
-        let api_keys = reader.api_keys(addr.as_ref(), notices);
-        let (edge, quotas) = (reader.edge(), quota::read(reader));
-        let oidc = oidc::read(reader);
-        let exec_allow =
-            reader.read_optional("exec_allow", "names of programs", |text| Ok(parse::list(text)));
-        let programs = programs::read(reader);
-        let egress = reader.read_optional("egress", parse::EGRESS, parse::egress);
-        let max_running = reader.count("max_running", &RUNNING);
-        let max_queued = reader.count("max_queued", &QUEUED);
-        let max_body = reader.size("max_body");
-        let max_event = reader.size("max_event");
-        let memory_limit = reader.memory_limit();
-        let lease = reader.duration("lease", &LEASE);
-        let stale_after = reader.duration("stale_after", &STALE_AFTER);
-        let max_recoveries = reader.count("max_recoveries", &RECOVERIES);
-        let snapshot_every = reader.count("snapshot_every", &SNAPSHOT_EVERY);
-        let timeouts = reader.timeouts();
-        let stale_action = reader.stale_action();
-        let retention = reader.duration("retention", &RETENTION);
-        let audit = reader.audit();
-        let store_retry = reader.store_retry();
-        let shutdown_grace = reader.duration("shutdown_grace", &SHUTDOWN_GRACE);
-        let log = reader.log();
-        let secrets = reader.secrets(environment);
-        let addr = addr?;
-        let default_egress = if addr.is_loopback() { Egress::Open } else { Egress::Public };
-        let (database, fallback) = (secret::with_password(database?, environment), fallback?);
-        let fallback = usable_fallback(&database, fallback, notices);
-        Some(Self {
-            edge: edge?,
-            quotas: quotas?,
-            database,
-            schema: schema?,
-            pooler: pooler?,
-            fallback,
-            fallback_path: fallback_path?,
-            api_keys: api_keys.ok()?.unwrap_or_default(),
-            oidc: oidc.ok()?,
-            secrets,
-            exec_allow: exec_allow.ok()?.unwrap_or_default(),
-            programs: programs?,
-            egress: egress.ok()?.unwrap_or(default_egress),
-            max_running: usize::try_from(max_running?).ok()?,
-            max_queued: usize::try_from(max_queued?).ok()?,
-            max_body: max_body?,
-            max_event: max_event?,
-            memory_limit: memory_limit.ok()?,
-            lease: lease?,
-            stale_after: stale_after?,
-            max_recoveries: u32::try_from(max_recoveries?).ok()?,
-            snapshot_every: snapshot_every?,
-            timeouts: timeouts?,
-            stale_action: stale_action?,
-            retention: retention?,
-            audit: audit?,
-            store_retry: store_retry?,
-            shutdown_grace: shutdown_grace?,
-            log: log?,
-            addr,
-        })
+        let settings = every!(Self {
+            addr: reader.read("addr", "host:port, such as 127.0.0.1:8080", parse::address),
+            database: reader.read("database_url", database::ALLOWED, database::read_database),
+            schema: reader.read(
+                "database_schema",
+                "small letters, digits and '_', up to 63, not starting with a digit or pg_",
+                database::read_schema,
+            ),
+            pooler: reader.read("pooler", "none, transaction", read_pooler),
+            fallback: reader.read("fallback", "none, sqlite, memory", database::read_fallback),
+            fallback_path: reader.read("fallback_path", "the path of a file", database::read_path),
+            api_keys: reader.api_keys(addr.as_ref(), notices),
+            edge: reader.edge(),
+            quotas: quota::read(reader),
+            oidc: oidc::read(reader).ok(),
+            exec_allow: reader
+                .read_or_default("exec_allow", "names of programs", |text| Ok(parse::list(text))),
+            programs: programs::read(reader),
+            egress: reader.egress(addr.as_ref()),
+            max_running: reader.count("max_running", &RUNNING),
+            max_queued: reader.count("max_queued", &QUEUED),
+            max_body: reader.size("max_body"),
+            max_event: reader.size("max_event"),
+            memory_limit: reader.memory_limit(),
+            lease: reader.duration("lease", &LEASE),
+            stale_after: reader.duration("stale_after", &STALE_AFTER),
+            max_recoveries: reader.count("max_recoveries", &RECOVERIES),
+            snapshot_every: reader.count("snapshot_every", &SNAPSHOT_EVERY),
+            timeouts: reader.timeouts(),
+            stale_action: reader.stale_action(),
+            retention: reader.duration("retention", &RETENTION),
+            audit: reader.audit(),
+            store_retry: reader.store_retry(),
+            shutdown_grace: reader.duration("shutdown_grace", &SHUTDOWN_GRACE),
+            log: reader.log(),
+            secrets: Some(reader.secrets(environment)),
+        })?;
+        let database = secret::with_password(settings.database, environment);
+        let fallback = usable_fallback(&database, settings.fallback, notices);
+        Some(Self { database, fallback, ..settings })
     }
 }
 
@@ -284,8 +254,8 @@ mod tests {
         assert_eq!(settings.shutdown_grace, Duration::from_secs(10));
         assert_eq!(settings.log.filter, "info");
         let programs = &settings.programs;
-        assert_eq!((programs.memory, programs.file_size), (2 << 30, 1 << 30));
-        assert_eq!((programs.processes, programs.files), (256, 1024));
+        assert_eq!((programs.limits.memory, programs.limits.file_size), (2 << 30, 1 << 30));
+        assert_eq!((programs.limits.processes, programs.limits.files), (256, 1024));
     }
 
     #[test]
