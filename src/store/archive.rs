@@ -6,10 +6,11 @@
 
 use async_trait::async_trait;
 
-use crate::model::{ThreadStatus, named};
+use crate::model::{ThreadId, ThreadStatus, Timestamp, named};
 
 use super::records::JournalRow;
-use super::{Records, Result};
+use super::rows::version;
+use super::{Records, Result, Snapshot, SnapshotKind, WorkflowRow};
 
 /// Journal rows read at a time while a thread is dumped or compared; [`Archive::stored_records`]
 /// bounds their bytes.
@@ -243,6 +244,34 @@ impl StoredThread {
     /// Whether another store has imported it, and drives it.
     pub const fn is_gone(&self) -> bool {
         self.owner == GONE
+    }
+}
+
+impl StoredWorkflow {
+    /// The version as the runtime sees it.
+    pub(super) fn decode(self) -> Result<WorkflowRow> {
+        Ok(WorkflowRow {
+            name: self.name,
+            version: version(self.version)?,
+            definition: self.definition,
+            created_at: Timestamp::from_millis(self.created_at),
+        })
+    }
+}
+
+impl StoredSnapshot {
+    /// The snapshot as the runtime sees it. A kind of a later version of this server only tells why
+    /// it was made, and must not keep a thread from being loaded.
+    pub(super) fn decode(self, thread: &ThreadId) -> Result<Snapshot> {
+        Ok(Snapshot {
+            thread_id: thread.clone(),
+            seq: self.seq.cast_unsigned(),
+            kind: SnapshotKind::parse(&self.kind).unwrap_or(SnapshotKind::Periodic),
+            version: version(self.version)?,
+            at: Timestamp::from_millis(self.at),
+            sha256: self.sha256,
+            state: String::from_utf8_lossy(&self.state).into_owned(),
+        })
     }
 }
 

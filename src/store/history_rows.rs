@@ -6,38 +6,11 @@
 
 use crate::model::{RecoveryCause, RecoveryStrategy, Seq, ThreadId, Timestamp};
 
-use super::rows::{json, text, thread_id, unreadable, version};
+use super::rows::{json, text, thread_id, unreadable};
 use super::{
     InterventionCounts, InterventionRow, Recovery, RecoveryCount, RecoveryEnd, RecoveryResult,
-    Result, Snapshot, SnapshotKind,
+    Result,
 };
-
-/// A row of `snapshots`.
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct RawSnapshot {
-    seq: i64,
-    kind: String,
-    version: i64,
-    at: i64,
-    sha256: String,
-    state: Vec<u8>,
-}
-
-impl RawSnapshot {
-    /// The snapshot as the runtime sees it. A kind of a later version of this server only tells why
-    /// it was made, and must not keep a thread from being loaded.
-    pub(super) fn decode(self, thread: &ThreadId) -> Result<Snapshot> {
-        Ok(Snapshot {
-            thread_id: thread.clone(),
-            seq: self.seq.cast_unsigned(),
-            kind: SnapshotKind::parse(&self.kind).unwrap_or(SnapshotKind::Periodic),
-            version: version(self.version)?,
-            at: Timestamp::from_millis(self.at),
-            sha256: self.sha256,
-            state: String::from_utf8_lossy(&self.state).into_owned(),
-        })
-    }
-}
 
 /// The columns of [`RawRecovery`].
 pub(super) const RECOVERY_COLUMNS: &str = "epoch, cause, previous_owner, replica, from_seq, \

@@ -5,12 +5,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{Json, ThreadId, Timestamp};
+use crate::model::{Json, ThreadId, Timestamp, hex};
 
 use super::limits::MAX_INDEXED_TEXT;
-use super::{
-    Claimed, Disposition, Loss, Message, Result, StoreError, Summary, ThreadRow, WorkflowRow,
-};
+use super::{Claimed, Disposition, Loss, Message, Result, StoreError, Summary, ThreadRow};
 
 /// The columns of [`RawThread`].
 pub(super) const THREAD_COLUMNS: &str = "thread_id, workflow, workflow_version, definition, \
@@ -67,27 +65,6 @@ pub(super) const fn let_go(disposition: Disposition) -> (i32, Option<Timestamp>)
         Disposition::Keep => (0, None),
         Disposition::Release { wake_at } => (1, wake_at),
         Disposition::SetAside { until } => (2, Some(until)),
-    }
-}
-
-/// A row of `workflows`.
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct RawWorkflow {
-    name: String,
-    version: i64,
-    definition: String,
-    created_at: i64,
-}
-
-impl RawWorkflow {
-    /// The row as the runtime sees it.
-    pub(super) fn decode(self) -> Result<WorkflowRow> {
-        Ok(WorkflowRow {
-            name: self.name,
-            version: version(self.version)?,
-            definition: self.definition,
-            created_at: Timestamp::from_millis(self.created_at),
-        })
     }
 }
 
@@ -160,12 +137,7 @@ pub(super) fn indexed(text: &str) -> String {
     if text.len() <= MAX_INDEXED_TEXT && !text.contains('\0') {
         return text.to_owned();
     }
-    let mut hash = String::from("sha256:");
-    for byte in Sha256::digest(text.as_bytes()) {
-        hash.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-        hash.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-    }
-    hash
+    format!("sha256:{}", hex(&Sha256::digest(text.as_bytes())))
 }
 
 /// How many rows to ask for.

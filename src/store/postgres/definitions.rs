@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use crate::model::{Namespace, Timestamp};
-use crate::store::rows::{RawWorkflow, row_limit, text};
-use crate::store::{Definitions, Result, StoreError, WorkflowRow};
+use crate::store::rows::{row_limit, text};
+use crate::store::{Definitions, Result, StoreError, StoredWorkflow, WorkflowRow};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -40,7 +40,7 @@ ORDER BY name, version DESC LIMIT $2";
 #[derive(Debug, sqlx::FromRow)]
 struct Saved {
     #[sqlx(flatten)]
-    row: RawWorkflow,
+    row: StoredWorkflow,
     made: bool,
 }
 
@@ -75,8 +75,8 @@ impl Definitions for PostgresStore {
 
     async fn workflow(&self, name: &str, version: Option<u32>) -> Result<Option<WorkflowRow>> {
         let query = sqlx::query_as(self.sql(WORKFLOW)).bind(name).bind(version.map(i64::from));
-        let row: Option<RawWorkflow> = answer(query.fetch_optional(&self.general)).await?;
-        row.map(RawWorkflow::decode).transpose()
+        let row: Option<StoredWorkflow> = answer(query.fetch_optional(&self.general)).await?;
+        row.map(StoredWorkflow::decode).transpose()
     }
 
     async fn workflows(
@@ -87,7 +87,7 @@ impl Definitions for PostgresStore {
     ) -> Result<Vec<WorkflowRow>> {
         let query = sqlx::query_as(self.sql(WORKFLOWS)).bind(after).bind(row_limit(limit));
         let query = query.bind(namespace.prefix());
-        let rows: Vec<RawWorkflow> = answer(query.fetch_all(&self.lists)).await?;
-        rows.into_iter().map(RawWorkflow::decode).collect()
+        let rows: Vec<StoredWorkflow> = answer(query.fetch_all(&self.lists)).await?;
+        rows.into_iter().map(StoredWorkflow::decode).collect()
     }
 }

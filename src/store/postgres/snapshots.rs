@@ -6,9 +6,9 @@
 use async_trait::async_trait;
 
 use crate::model::{Seq, ThreadId};
-use crate::store::history_rows::{RawSnapshot, up_to};
+use crate::store::history_rows::up_to;
 use crate::store::rows::row_limit;
-use crate::store::{Result, SNAPSHOTS_KEPT, Snapshot, Snapshots};
+use crate::store::{Result, SNAPSHOTS_KEPT, Snapshot, Snapshots, StoredSnapshot};
 
 use super::PostgresStore;
 use super::fault::answer;
@@ -50,7 +50,7 @@ impl Snapshots for PostgresStore {
 
     async fn snapshot(&self, thread: &ThreadId, until: Option<Seq>) -> Result<Option<Snapshot>> {
         let query = sqlx::query_as(self.sql(SNAPSHOT)).bind(thread.as_str()).bind(up_to(until));
-        let row: Option<RawSnapshot> = answer(query.fetch_optional(&self.general)).await?;
+        let row: Option<StoredSnapshot> = answer(query.fetch_optional(&self.general)).await?;
         row.map(|row| row.decode(thread)).transpose()
     }
 }

@@ -5,8 +5,8 @@ use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
 use crate::model::{Namespace, Timestamp};
-use crate::store::rows::{RawWorkflow, row_limit, text};
-use crate::store::{Definitions, Result, WorkflowRow};
+use crate::store::rows::{row_limit, text};
+use crate::store::{Definitions, Result, StoredWorkflow, WorkflowRow};
 
 use super::SqliteStore;
 use super::fault::{Fault, answer};
@@ -50,8 +50,8 @@ impl Definitions for SqliteStore {
 
     async fn workflow(&self, name: &str, version: Option<u32>) -> Result<Option<WorkflowRow>> {
         let query = sqlx::query_as(NEWEST).bind(name).bind(version.map(i64::from));
-        let row: Option<RawWorkflow> = answer(query.fetch_optional(&self.readers)).await?;
-        row.map(RawWorkflow::decode).transpose()
+        let row: Option<StoredWorkflow> = answer(query.fetch_optional(&self.readers)).await?;
+        row.map(StoredWorkflow::decode).transpose()
     }
 
     async fn workflows(
@@ -62,8 +62,8 @@ impl Definitions for SqliteStore {
     ) -> Result<Vec<WorkflowRow>> {
         let query = sqlx::query_as(WORKFLOWS).bind(after).bind(row_limit(limit));
         let query = query.bind(namespace.prefix());
-        let rows: Vec<RawWorkflow> = answer(query.fetch_all(&self.readers)).await?;
-        rows.into_iter().map(RawWorkflow::decode).collect()
+        let rows: Vec<StoredWorkflow> = answer(query.fetch_all(&self.readers)).await?;
+        rows.into_iter().map(StoredWorkflow::decode).collect()
     }
 }
 
@@ -78,13 +78,13 @@ async fn save(
         .execute(&mut *connection)
         .await?;
     let newest = sqlx::query_as(NEWEST).bind(name).bind(None::<i64>);
-    let newest: Option<RawWorkflow> = newest.fetch_optional(&mut *connection).await?;
-    if let Some(row) = newest.map(RawWorkflow::decode).transpose()?
+    let newest: Option<StoredWorkflow> = newest.fetch_optional(&mut *connection).await?;
+    if let Some(row) = newest.map(StoredWorkflow::decode).transpose()?
         && row.definition == hash
     {
         return Ok((row, false));
     }
     let made = sqlx::query_as(SAVE).bind(name).bind(hash).bind(now.millis());
-    let made: RawWorkflow = made.fetch_one(connection).await?;
+    let made: StoredWorkflow = made.fetch_one(connection).await?;
     Ok((made.decode()?, true))
 }

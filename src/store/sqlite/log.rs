@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::store::Disk;
 
 use super::fault::Fault;
+use super::private::beside;
 
 /// Longest wait for another connection of this process; only a checkpoint ever makes one wait.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -133,13 +134,11 @@ impl Log {
 
 /// A disk that cannot be read keeps nobody from trying: an empty log, and room without end.
 fn look(database: &Path) -> Disk {
-    let mut log = database.as_os_str().to_owned();
-    log.push("-wal");
     let free = |found: nix::sys::statvfs::Statvfs| {
         wide(found.blocks_available()).saturating_mul(wide(found.fragment_size()))
     };
     Disk {
-        log_bytes: std::fs::metadata(log).map_or(0, |found| found.len()),
+        log_bytes: std::fs::metadata(beside(database, "-wal")).map_or(0, |found| found.len()),
         free_bytes: statvfs(database).map_or(u64::MAX, free),
     }
 }

@@ -5,9 +5,9 @@ use futures_util::FutureExt;
 use sqlx::SqliteConnection;
 
 use crate::model::{Seq, ThreadId};
-use crate::store::history_rows::{RawSnapshot, up_to};
+use crate::store::history_rows::up_to;
 use crate::store::rows::row_limit;
-use crate::store::{Result, SNAPSHOTS_KEPT, Snapshot, Snapshots};
+use crate::store::{Result, SNAPSHOTS_KEPT, Snapshot, Snapshots, StoredSnapshot};
 
 use super::SqliteStore;
 use super::fault::{Fault, answer};
@@ -36,7 +36,7 @@ impl Snapshots for SqliteStore {
 
     async fn snapshot(&self, thread: &ThreadId, until: Option<Seq>) -> Result<Option<Snapshot>> {
         let query = sqlx::query_as(SNAPSHOT).bind(thread.as_str()).bind(up_to(until));
-        let row: Option<RawSnapshot> = answer(query.fetch_optional(&self.readers)).await?;
+        let row: Option<StoredSnapshot> = answer(query.fetch_optional(&self.readers)).await?;
         row.map(|row| row.decode(thread)).transpose()
     }
 }
