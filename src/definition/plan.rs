@@ -143,16 +143,8 @@ impl PlanStep {
 
     /// The program it starts, if it starts one.
     fn started(&self, place: &Pointer) -> Option<Started<'_>> {
-        match &*self.action {
-            Action::Exec { program, variables } => {
-                Some(Started { with: place.key("with"), program, variables })
-            }
-            Action::Http
-            | Action::Transform { .. }
-            | Action::Sleep
-            | Action::Signal
-            | Action::Approval { .. } => None,
-        }
+        let Action::Exec { program, variables } = &*self.action else { return None };
+        Some(Started { with: place.key("with"), program, variables })
     }
 }
 

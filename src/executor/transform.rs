@@ -110,14 +110,8 @@ impl Drop for Wanted {
 }
 
 fn filter_of(action: &Action) -> Option<&Filter> {
-    match action {
-        Action::Transform { filter } => Some(filter),
-        Action::Http
-        | Action::Exec { .. }
-        | Action::Sleep
-        | Action::Signal
-        | Action::Approval { .. } => None,
-    }
+    let Action::Transform { filter } = action else { return None };
+    Some(filter)
 }
 
 fn failure(error: &FilterError, redactor: &Redactor) -> Failure {

@@ -217,31 +217,26 @@ fn add(one: &Value, two: &Value, meter: &Meter) -> Answer {
     }
 }
 
+/// The result of an operator on two whole numbers of one type.
+macro_rules! checked {
+    ($name:expr, $one:expr, $two:expr) => {
+        match $name {
+            operators::ADD => $one.checked_add($two),
+            operators::SUBSTRACT => $one.checked_sub($two),
+            operators::MULTIPLY => $one.checked_mul($two),
+            _ if $two == 0 => return Err(by_zero()),
+            operators::DIVIDE => $one.checked_div($two),
+            _ => $one.checked_rem($two),
+        }
+        .ok_or_else(overflow)
+    };
+}
+
 /// Computes with numbers: as integers while both are, else as floats.
 fn arithmetic(name: &str, one: &Value, two: &Value) -> Answer {
     match (one, two) {
-        (Value::Int(one), Value::Int(two)) => {
-            let result = match name {
-                operators::ADD => one.checked_add(*two),
-                operators::SUBSTRACT => one.checked_sub(*two),
-                operators::MULTIPLY => one.checked_mul(*two),
-                _ if *two == 0 => return Err(by_zero()),
-                operators::DIVIDE => one.checked_div(*two),
-                _ => one.checked_rem(*two),
-            };
-            result.map(Value::Int).ok_or_else(overflow)
-        }
-        (Value::UInt(one), Value::UInt(two)) => {
-            let result = match name {
-                operators::ADD => one.checked_add(*two),
-                operators::SUBSTRACT => one.checked_sub(*two),
-                operators::MULTIPLY => one.checked_mul(*two),
-                _ if *two == 0 => return Err(by_zero()),
-                operators::DIVIDE => one.checked_div(*two),
-                _ => one.checked_rem(*two),
-            };
-            result.map(Value::UInt).ok_or_else(overflow)
-        }
+        (Value::Int(one), Value::Int(two)) => checked!(name, *one, *two).map(Value::Int),
+        (Value::UInt(one), Value::UInt(two)) => checked!(name, *one, *two).map(Value::UInt),
         (Value::Double(_), _) | (_, Value::Double(_)) => {
             let (Some(left), Some(right)) = (fraction(one), fraction(two)) else {
                 return Err(no_overload(name, &[one.clone(), two.clone()]));

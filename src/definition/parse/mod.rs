@@ -25,7 +25,7 @@ use super::schema::WEIGHT_PER_BYTE;
 use super::template::Names;
 use super::{InputSchema, Plan, PlanStep, StepIx, Steps, Template};
 use crate::contract::{Fields, StepDefaults, StepDefinition, Value, WorkflowDefinition};
-use crate::model::{Fault, Faults, Json, MAX_STEPS, Pointer, StepId, canonical_digest};
+use crate::model::{Fault, Faults, Json, MAX_STEPS, Pointer, StepId, canonical_digest, hex};
 
 /// Longest name of a workflow, in characters: it stands in URLs and in every list.
 const MAX_NAME: usize = 128;
@@ -123,7 +123,7 @@ fn read(workflow: &Json, at: &Pointer, faults: &mut Faults) -> Option<Plan> {
     let steps = link(planned, &graph);
     Some(Plan {
         name: name?.into_owned(),
-        hash: hash(workflow),
+        hash: hex(&Sha256::digest(workflow.as_str().as_bytes())),
         meaning: canonical_digest(workflow),
         text: workflow.as_str().to_owned(),
         places: steps.placed().map(|(at, step)| (step.id.clone(), at)).collect(),
@@ -254,13 +254,4 @@ fn link(planned: Vec<PlanStep>, graph: &Graph) -> Steps<PlanStep> {
         }
     }
     steps
-}
-
-fn hash(workflow: &Json) -> String {
-    use std::fmt::Write as _;
-    let mut hex = String::new();
-    for byte in Sha256::digest(workflow.as_str().as_bytes()) {
-        let _infallible = write!(hex, "{byte:02x}");
-    }
-    hex
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
 use crate::executor::{Pulse, Room};
 use crate::model::Failure;
@@ -59,6 +59,11 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
+    /// Takes a program's ends.
+    pub(super) const fn of(child: &mut Child) -> Self {
+        Self { stdin: child.stdin.take(), stdout: child.stdout.take(), stderr: child.stderr.take() }
+    }
+
     /// Feeds `input` and reads both outputs until all three are done; every read that brings
     /// something is a sign of life. Reading and writing go on side by side: a program that writes
     /// before it has read everything would block for ever otherwise. Output that was read is in

@@ -48,11 +48,7 @@ impl Group {
 
     /// Returns the server's ends of the program's streams.
     pub(super) fn pipes(&mut self) -> Pipes {
-        Pipes {
-            stdin: self.child.stdin.take(),
-            stdout: self.child.stdout.take(),
-            stderr: self.child.stderr.take(),
-        }
+        Pipes::of(&mut self.child)
     }
 
     /// Kills the group and reaps its leader.

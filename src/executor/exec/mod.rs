@@ -70,14 +70,8 @@ impl StepExecutor for ExecExecutor {
     }
 
     fn target(&self, attempt: &Attempt) -> Option<String> {
-        match attempt.action.as_ref() {
-            Action::Exec { program, .. } => Some(format!("exec:{program}")),
-            Action::Http
-            | Action::Transform { .. }
-            | Action::Sleep
-            | Action::Signal
-            | Action::Approval { .. } => None,
-        }
+        let Action::Exec { program, .. } = attempt.action.as_ref() else { return None };
+        Some(format!("exec:{program}"))
     }
 }
 

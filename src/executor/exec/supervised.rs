@@ -68,11 +68,7 @@ impl Supervised {
 
     /// Returns the server's ends of the program's streams.
     pub(super) fn pipes(&mut self) -> Pipes {
-        Pipes {
-            stdin: self.child.stdin.take(),
-            stdout: self.child.stdout.take(),
-            stderr: self.child.stderr.take(),
-        }
+        Pipes::of(&mut self.child)
     }
 
     /// Waits until the program and all processes it has started are gone. The future may be dropped
