@@ -150,8 +150,10 @@ impl Lent {
         begin: Option<Arc<str>>,
     ) -> Vec<Result<Either<PgQueryResult, PgRow>, Error>> {
         let Some(begin) = begin else {
-            let all = self.connection.fetch_many(query).collect().await;
-            self.answered = true;
+            let all: Vec<_> = self.connection.fetch_many(query).collect().await;
+            // The server tells of an error before it lets go of what the statement has locked. The
+            // next statement may use another connection, so wait until it has.
+            self.answered = all.iter().all(Result::is_ok) || self.connection.ping().await.is_ok();
             return all;
         };
         if let Err(error) = self.say(AssertSqlSafe(begin).into_sql_str()).await {
