@@ -16,7 +16,6 @@ use crate::runtime::driven::Reserved;
 use crate::runtime::lease::authority::Authority;
 use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::POLL_INTERVAL;
-
 use crate::store::{Claimed, StoreError};
 
 /// The shortest time between two looks: a thread that cannot be claimed yet must not make the loop
