@@ -4,12 +4,18 @@
 //! form has one object a line with the fields of the enclosing spans, as log collectors read it.
 //! Called by `cli` only; everything else just uses `tracing`.
 
-use std::io::{self, IsTerminal as _, Write};
+mod writer;
+
+use std::io::{self, IsTerminal as _};
+use std::panic::PanicHookInfo;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{ConfigError, LogFormat, LogSettings, Notice};
+
+use self::writer::LogWriter;
 
 /// Target of the lines that trace every thread's path through its steps.
 pub const FLOW_TARGET: &str = "rethread::flow";
@@ -17,41 +23,33 @@ pub const FLOW_TARGET: &str = "rethread::flow";
 /// Target of the lines about the configuration, which is read before there is a log.
 const CONFIG_TARGET: &str = "rethread::config";
 
+/// The longest time that the end of the process waits for the last lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// Sets another filter; made by [`init`], which alone knows the type of what it started.
 type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
-static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+static STARTED: OnceLock<(SetFilter, LogWriter)> = OnceLock::new();
 
-/// Takes secrets out of a line of the log; `None`: there is none in it.
-type Redact = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
-
-/// Standard error, without secrets. Each write is a whole line: `tracing` makes one of each event.
-struct RedactedStderr(Redact);
-
-impl Write for RedactedStderr {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let clean = (self.0)(&String::from_utf8_lossy(line));
-        let shown = clean.as_ref().map_or(line, |clean| clean.as_bytes());
-        io::stderr().lock().write_all(shown)?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().lock().flush()
-    }
-}
-
-/// Starts logging; every line goes through `redact`. A second call in one process is refused.
+/// Starts logging, also of panics; every line goes through `redact`. A second call in one process
+/// is refused.
 pub fn init(
     settings: &LogSettings,
     redact: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
 ) -> Result<(), ConfigError> {
-    let redact: Redact = Arc::new(redact);
+    let failed = |error: &dyn std::fmt::Display| {
+        ConfigError::one(format!("logging can't be started: {error}"))
+    };
     let terminal = io::stderr().is_terminal();
     let format =
         settings.format.unwrap_or(if terminal { LogFormat::Pretty } else { LogFormat::Json });
+    let filter = filter(settings)?;
+    let log = LogWriter::start(io::stderr(), Arc::new(redact)).map_err(|error| failed(&error))?;
+    let writer = log.clone();
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(settings)?)
-        .with_writer(move || RedactedStderr(Arc::clone(&redact)))
+        .with_env_filter(filter)
+        .with_writer(move || writer.clone())
+        // It would print what it cannot format, and printing may fail.
+        .log_internal_errors(false)
         .with_ansi(terminal);
     let (started, set): (_, SetFilter) = match format {
         LogFormat::Pretty => {
@@ -71,18 +69,47 @@ pub fn init(
             (builder.try_init(), Box::new(move |filter| handle.reload(filter).is_ok()))
         }
     };
-    started.map_err(|error| ConfigError::one(format!("logging can't be started: {error}")))?;
-    drop(SET_FILTER.set(set));
+    started.map_err(|error| failed(&error))?;
+    drop(STARTED.set((set, log)));
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
 /// Logs by another filter from now on; the format stays.
 pub fn reload(settings: &LogSettings) -> Result<(), ConfigError> {
     let filter = filter(settings)?;
-    match SET_FILTER.get() {
-        Some(set) if set(filter) => Ok(()),
+    match STARTED.get() {
+        Some((set, _)) if set(filter) => Ok(()),
         Some(_) | None => Err(ConfigError::one("nothing is logged that could change".to_owned())),
     }
+}
+
+/// Writes a line of the program itself in its place among the lines of the log; `false` if logging
+/// was not started.
+pub fn print(line: &str) -> bool {
+    STARTED.get().map(|(_, log)| log.line(line.as_bytes())).is_some()
+}
+
+/// Waits until the log is written, for at most [`LAST_LINES`]: to be called before the process ends.
+pub fn finish() {
+    if let Some((_, log)) = STARTED.get() {
+        log.flush(LAST_LINES);
+    }
+}
+
+/// Returns the number of lines of the log that could not be written.
+pub fn dropped_lines() -> u64 {
+    STARTED.get().map_or(0, |(_, log)| log.dropped_lines())
+}
+
+/// Logs a panic. The default hook writes to stderr itself, and waits there for a reader that
+/// stands.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+    let backtrace = std::backtrace::Backtrace::capture();
+    tracing::error!(target: "rethread::panic", location, thread, %backtrace, "panicked: {message}");
 }
 
 fn filter(settings: &LogSettings) -> Result<EnvFilter, ConfigError> {

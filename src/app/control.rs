@@ -2,11 +2,15 @@
 //! the lease with its connections, the session that shows that this replica lives, the watchdog,
 //! and the end of a process that does not end by itself.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::telemetry;
 
 /// Name of the thread.
 const NAME: &str = "rethread-control";
@@ -42,10 +46,16 @@ impl Control {
         &self.handle
     }
 
-    /// Ends the process when its workers stand, which is when `stand` resolves.
+    /// Ends the process when its workers stand, which is when `stand` resolves, or when `stand` panics.
     pub(super) fn guard(&self, stand: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(async move {
-            stand.await;
+            if AssertUnwindSafe(stand).catch_unwind().await.is_err() {
+                tracing::error!(
+                    exit_code = FAILED,
+                    "nobody looks at the workers: the process ends"
+                );
+                end(FAILED);
+            }
             tracing::error!(exit_code = STOOD, "workers have stood for too long: the process ends");
             end(STOOD);
         });
@@ -85,5 +95,6 @@ async fn asked(stop: &CancellationToken) {
     reason = "threads that stand never return: no end in good order waits for them"
 )]
 fn end(code: i32) {
+    telemetry::finish();
     std::process::exit(code)
 }

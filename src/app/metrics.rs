@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::api::{Answered, HttpMetrics};
 use crate::observe::Metrics;
+use crate::telemetry;
 
 /// The metrics of the process in the form that the API takes.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ impl HttpMetrics for ServedMetrics {
     }
 
     fn render(&self) -> String {
+        self.0.log_lines_dropped(telemetry::dropped_lines());
         self.0.encode()
     }
 }

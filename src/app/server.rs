@@ -1,10 +1,12 @@
 //! Makes the layers from the settings, connects them, and ends them in order.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use axum::http::HeaderValue;
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -129,8 +131,19 @@ impl Server {
     /// grace, and hands its threads over.
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
         let Self { runtime, app, serve, stop, control, workers, keys: _, issuer, reloading } = self;
-        let faces = api::serve(listener, app, serve, stop.clone());
         let broken = runtime.broken();
+        let faces = unless_it_panics(&broken, api::serve(listener, app, serve, stop.clone()));
+        let others = async {
+            tokio::select! {
+                never = executor::tend_programs() => match never {},
+                never = reload(reloading) => match never {},
+                never = super::issuer::keep_new(issuer) => match never {},
+            }
+        };
+        let others = async {
+            unless_it_panics::<Infallible>(&broken, others).await;
+            std::future::pending::<()>().await;
+        };
         let engine = async {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -140,20 +153,33 @@ impl Server {
         };
         let both = async { tokio::join!(faces, engine) };
         let came_back = tokio::select! {
-            ((), came_back) = both => came_back,
-            never = executor::tend_programs() => match never {},
-            never = reload(reloading) => match never {},
-            never = super::issuer::keep_new(issuer) => match never {},
+            (_, came_back) = both => came_back,
+            () = others => false,
         };
         drop((control, workers));
         if broken.is_cancelled() {
-            bail!("a part of the runtime ended before its time; its threads are handed over");
+            bail!("a part of the server ended before its time; its threads are handed over");
         }
         if !came_back {
             bail!("workers still stood in what they were given when the grace was over");
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Awaits a part of the server; a panic of it ends the server in good order, and is `None`.
+fn unless_it_panics<T>(
+    broken: &CancellationToken,
+    part: impl Future<Output = T>,
+) -> impl Future<Output = Option<T>> {
+    let part = AssertUnwindSafe(Box::pin(part)).catch_unwind();
+    async move {
+        let ended = part.await.ok();
+        if ended.is_none() {
+            broken.cancel();
+        }
+        ended
     }
 }
 

@@ -57,14 +57,16 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match run(&cli.command, &flags, Environment::of_started(started.variables)) {
+    let code = match run(&cli.command, &flags, Environment::of_started(started.variables)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             out::problem(&format!("{error:#}"));
             let code = if error.is::<ConfigError>() { UNUSABLE } else { FAILED };
             ExitCode::from(code)
         }
-    }
+    };
+    telemetry::finish();
+    code
 }
 
 /// Serves with executors of the caller's own until a signal, configured by the environment: for
@@ -74,7 +76,10 @@ pub fn serve_with(executors: Arc<dyn Executors>) -> anyhow::Result<()> {
         (BTreeMap::new(), Environment::of_started(config::process_variables()));
     let reload = Reload::new(&flags, &environment);
     let settings = Loaded::read(&flags, &environment)?.start_logging()?;
-    block_on(serve::serve(&settings, reload, Server::start_with(&settings, executors)))
+    let served =
+        block_on(serve::serve(&settings, reload, Server::start_with(&settings, executors)));
+    telemetry::finish();
+    served
 }
 
 fn run(

@@ -4,6 +4,8 @@
 
 use std::io::{self, Write as _};
 
+use crate::telemetry;
+
 /// Prints a line to stdout.
 pub(super) fn line(text: &str) {
     ignore(writeln!(io::stdout().lock(), "{text}"));
@@ -15,9 +17,12 @@ pub(super) fn part(text: &str) {
     ignore(write!(stdout, "{text}").and_then(|()| stdout.flush()));
 }
 
-/// Prints a line to stderr, for the person at the terminal.
+/// Prints a line to stderr, for the person at the terminal; behind the log, if there is one.
 pub(super) fn problem(text: &str) {
-    ignore(writeln!(io::stderr().lock(), "rethread: {text}"));
+    let line = format!("rethread: {text}\n");
+    if !telemetry::print(&line) {
+        ignore(io::stderr().lock().write_all(line.as_bytes()));
+    }
 }
 
 fn ignore(result: io::Result<()>) {

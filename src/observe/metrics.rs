@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -106,6 +107,7 @@ pub struct Metrics {
     pub storage_abandoned: Counter,
     pub storage_log_bytes: Gauge,
     pub storage_free_bytes: Gauge,
+    pub log_lines_dropped: Counter,
     pub sse_streams_open: Gauge,
     /// The quota of a `key` or a `namespace`: its `rate`, `concurrency` or `bytes`, joined by `_`.
     pub quota_refusals: Family<Label, Counter>,
@@ -193,6 +195,8 @@ impl Metrics {
             ),
             storage_log_bytes: r.add("storage_log_bytes", "Bytes of a file's write-ahead log"),
             storage_free_bytes: r.add("storage_free_bytes", "Bytes free on a file's disk"),
+            log_lines_dropped: r
+                .add("log_lines_dropped", "Lines of the log that could not be written"),
             sse_streams_open: r.add("sse_streams_open", "Event streams open now"),
             quota_refusals: r.add("quota_refusals", "Requests refused by a quota, by which"),
             wrong_keys: r.add("wrong_keys", "Requests with a wrong key, by what became of it"),
@@ -244,6 +248,11 @@ impl Metrics {
         if let Some(took) = took {
             self.step_duration.get_or_create(&[("kind", kind)]).observe(took.as_secs_f64());
         }
+    }
+
+    /// Takes over the number of lines of the log that were dropped since the start of the process.
+    pub fn log_lines_dropped(&self, number: u64) {
+        self.log_lines_dropped.inner().fetch_max(number, Ordering::Relaxed);
     }
 
     /// Records a request that was refused by a quota.
@@ -328,6 +337,7 @@ mod tests {
     fn names_are_those_that_dashboards_are_built_on() {
         let metrics = Metrics::new();
         metrics.threads_started.inc();
+        metrics.log_lines_dropped(2);
         metrics.thread_finished("completed");
         metrics.step_finished("http", "completed", Some(Duration::from_millis(3)));
         metrics.step_finished("http", "skipped", None);
@@ -375,6 +385,7 @@ mod tests {
             "rethread_storage_retries_abandoned_total 0",
             "rethread_storage_log_bytes 0",
             "rethread_storage_free_bytes 0",
+            "rethread_log_lines_dropped_total 2",
             "rethread_sse_streams_open 1",
             "rethread_http_requests_total{route=\"/status/{threadId}\",method=\"GET\",status=\"200\"} 1",
             "rethread_http_request_duration_seconds_count{route=\"/status/{threadId}\"} 1",

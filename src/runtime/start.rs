@@ -158,16 +158,16 @@ fn keep_running(
     name: &'static str,
     work: impl Future<Output = ()> + Send + 'static,
 ) {
-    let work = core.roster.watch(Activity::Other(Arc::from(name)), work);
     core.background.spawn(looked_after(core, name, work));
 }
 
 fn looked_after(
-    core: &Core,
+    core: &Arc<Core>,
     name: &'static str,
     work: impl Future<Output = ()> + Send + 'static,
 ) -> impl Future<Output = ()> + Send + 'static {
     let (broken, draining) = (core.broken.clone(), core.draining.clone());
+    let work = core.roster.watch(Activity::Other(Arc::from(name)), work);
     async move {
         let panicked = AssertUnwindSafe(work).catch_unwind().await.is_err();
         if panicked || !draining.is_cancelled() {

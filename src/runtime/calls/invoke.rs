@@ -18,6 +18,7 @@ use crate::runtime::drive::commit::{labels, records, summary};
 use crate::runtime::drive::driver::Driver;
 use crate::runtime::drive::release::supervise;
 use crate::runtime::lease::authority::Authority;
+use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::{DISK_RESERVE, RETRY_AFTER};
 use crate::runtime::types::{Invoke, RuntimeError};
 use crate::runtime::write::writer::Committed;
@@ -268,7 +269,8 @@ async fn launch(
         // The caller may have gone away; the thread runs all the same.
         drop(reply.send(committed));
         if started {
-            supervise(&core, thread, driver.run(begun.effects, None)).await;
+            let driver = driver.run(begun.effects, None);
+            supervise(&core, (thread, Activity::Drive), driver).await;
         }
     });
     let committed = patiently(async { Ok(answer.await.unwrap_or(Committed::Lost)) }).await?;

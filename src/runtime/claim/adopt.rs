@@ -20,6 +20,7 @@ use crate::runtime::drive::load::{LoadError, Loaded, load};
 use crate::runtime::drive::release::{release, supervise};
 use crate::runtime::driven::Pending;
 use crate::runtime::lease::authority::Authority;
+use crate::runtime::lease::roster::Activity;
 use crate::runtime::lease::stood::Stood;
 use crate::runtime::settings::POLL_INTERVAL;
 use crate::store::Claimed;
@@ -55,6 +56,14 @@ enum Order {
 }
 
 impl Adoption {
+    /// Adopts the thread in a task of its own; if that panics, the thread is released.
+    pub(in crate::runtime) fn spawn(self) {
+        let (core, thread) = (Arc::clone(&self.core), self.claimed.thread_id.clone());
+        core.tasks.clone().spawn(async move {
+            supervise(&core, (thread, Activity::Load), self.run()).await;
+        });
+    }
+
     /// Loads a claimed thread and drives it.
     pub(in crate::runtime) async fn run(self) {
         if self.claimed.mail > 0 {
@@ -257,7 +266,8 @@ impl Adoption {
         if let Order::Judged(_, Some(place)) = order {
             driver.suspect = Some(on_probation(&core, place));
         }
-        supervise(&core, claimed.thread_id, driver.run(Vec::new(), Some(command))).await;
+        let driver = driver.run(Vec::new(), Some(command));
+        supervise(&core, (claimed.thread_id, Activity::Drive), driver).await;
     }
 
     /// Returns the number of losses that the thread may have caused: those with an attempt of it

@@ -14,7 +14,6 @@ use super::recoveries;
 use crate::runtime::core::Core;
 use crate::runtime::driven::Reserved;
 use crate::runtime::lease::authority::Authority;
-use crate::runtime::lease::roster::Activity;
 use crate::runtime::settings::POLL_INTERVAL;
 use crate::store::{Claimed, StoreError};
 
@@ -105,9 +104,7 @@ async fn look(
     for thread in claimed {
         let pending = core.driven.begin_adoption(&thread.thread_id, Some(&mut reserved));
         let (core, authority) = (Arc::clone(core), Arc::clone(&authority));
-        let adoption = Adoption { core: Arc::clone(&core), authority, claimed: thread, pending };
-        let work = Activity::Load(adoption.claimed.thread_id.clone());
-        core.tasks.spawn(core.roster.watch(work, adoption.run()));
+        Adoption { core, authority, claimed: thread, pending }.spawn();
     }
     drop(reserved);
     // Those left out for a turn are waiting.
@@ -146,22 +143,20 @@ async fn adopt_forgotten(core: &Arc<Core>, authority: &Arc<Authority>) -> Result
         }
         tracing::warn!(thread = %thread.thread_id, "owned and not driven: adopted");
         let pending = core.driven.begin_adoption(&thread.thread_id, None);
-        let work = Activity::Load(thread.thread_id.clone());
-        let (tasks, roster) = (core.tasks.clone(), Arc::clone(&core.roster));
         let (core, authority) = (Arc::clone(core), Arc::clone(authority));
-        tasks.spawn(roster.watch(work, async move {
+        core.tasks.clone().spawn(async move {
             // It may have been released since the list was read.
             match core.store().thread(&thread.thread_id).await {
                 Ok(Some(row))
                     if row.owner == authority.incarnation && row.epoch == thread.epoch =>
                 {
                     let core = Arc::clone(&core);
-                    Adoption { core, authority, claimed: thread, pending }.run().await;
+                    Adoption { core, authority, claimed: thread, pending }.spawn();
                 }
                 Ok(_) => {}
                 Err(_unavailable) => core.doubt.store(true, Ordering::Release),
             }
-        }));
+        });
     }
     Ok(())
 }

@@ -22,17 +22,18 @@ use crate::store::{Append, Disposition, Write, WriteOutcome};
 /// replica busy.
 const MOMENT: Duration = Duration::from_secs(5);
 
-/// Runs a driver; if it panics, releases its thread so that it is claimed again.
+/// Does the work of a thread that this replica owns; if that panics, releases the thread so that it
+/// is claimed again.
 pub(in crate::runtime) async fn supervise(
     core: &Core,
-    thread: ThreadId,
-    driver: impl Future<Output = ()>,
+    (thread, activity): (ThreadId, fn(ThreadId) -> Activity),
+    work: impl Future<Output = ()>,
 ) {
-    let driver = core.roster.watch(Activity::Drive(thread.clone()), driver);
-    if AssertUnwindSafe(driver).catch_unwind().await.is_ok() {
+    let work = core.roster.watch(activity(thread.clone()), work);
+    if AssertUnwindSafe(work).catch_unwind().await.is_ok() {
         return;
     }
-    tracing::error!(%thread, "the thread's driver panicked; it is claimed again");
+    tracing::error!(%thread, "the thread's task panicked; it is claimed again");
     let authority = core.authority();
     match core.store().thread(&thread).await {
         Ok(Some(row)) if row.owner == authority.incarnation => {

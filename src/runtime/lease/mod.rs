@@ -6,5 +6,7 @@ pub(super) mod authority;
 pub(super) mod peers;
 pub(super) mod renew;
 pub(super) mod roster;
+#[cfg(test)]
+mod sabotage;
 pub(super) mod stood;
 pub(super) mod watchdog;

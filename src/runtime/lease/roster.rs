@@ -47,6 +47,9 @@ pub(in crate::runtime) struct Roster {
     looks: AtomicU64,
     numbers: AtomicU64,
     entries: Mutex<HashMap<u64, Arc<Entry>>>,
+    /// The activities of which the next task panics.
+    #[cfg(test)]
+    doomed: Mutex<Vec<Activity>>,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,8 @@ struct Entry {
     /// The kernel's number of the thread that polls it.
     thread: AtomicU32,
     stand: Mutex<Stand>,
+    #[cfg(test)]
+    sabotage: super::sabotage::Sabotage,
 }
 
 /// The length of one poll, measured by the looks since its start.
@@ -112,7 +117,13 @@ impl Entry {
 
 impl Default for Roster {
     fn default() -> Self {
-        Self { looks: AtomicU64::new(1), numbers: AtomicU64::default(), entries: Mutex::default() }
+        Self {
+            looks: AtomicU64::new(1),
+            numbers: AtomicU64::default(),
+            entries: Mutex::default(),
+            #[cfg(test)]
+            doomed: Mutex::default(),
+        }
     }
 }
 
@@ -132,6 +143,8 @@ impl Roster {
         let mut future: Pin<Box<F>> = Box::pin(future);
         poll_fn(move |context| {
             let _turn = place.turn();
+            #[cfg(test)]
+            place.entry.sabotage.polled(context);
             future.as_mut().poll(context)
         })
     }
@@ -143,9 +156,34 @@ impl Roster {
             since: AtomicU64::default(),
             thread: AtomicU32::default(),
             stand: Mutex::default(),
+            #[cfg(test)]
+            sabotage: super::sabotage::Sabotage::default(),
         });
+        #[cfg(test)]
+        if let Some(_doomed) = lock(&self.doomed).pop_if(|work| *work == entry.work) {
+            entry.sabotage.tell();
+        }
         self.entries().insert(number, Arc::clone(&entry));
         Place { roster: Arc::clone(self), number, entry }
+    }
+
+    /// Returns the activities of all tasks.
+    #[cfg(test)]
+    pub(in crate::runtime) fn activities(&self) -> Vec<Activity> {
+        self.entries().values().map(|entry| entry.work.clone()).collect()
+    }
+
+    /// Makes the tasks with an activity panic at once, or the next one if there is none.
+    #[cfg(test)]
+    pub(in crate::runtime) fn sabotage(&self, work: Activity) {
+        let entries = self.entries();
+        let tasks: Vec<_> = entries.values().filter(|entry| entry.work == work).collect();
+        for task in &tasks {
+            task.sabotage.tell();
+        }
+        if tasks.is_empty() {
+            lock(&self.doomed).push(work);
+        }
     }
 
     /// Makes one look, `passed` after the last one. `accounts` reads the account of a thread by its

@@ -4,5 +4,6 @@ mod adoption;
 mod checkpoints;
 mod history;
 mod load;
+mod panics;
 mod snapshots;
 mod watched;

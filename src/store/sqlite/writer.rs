@@ -115,15 +115,18 @@ async fn run(
     log: Log,
     gauges: Arc<Gauges>,
 ) {
+    // Nobody writes once this task is gone, so its panic is a failure of the store.
+    let ends = gauges.failed.clone().drop_guard();
     if let Err(detail) = work_off(&mut connection, &mut queue, log, &gauges).await {
         tracing::error!(detail, "the disk lost what it was given; nothing is written any more");
         let mut failed = lock(&FAILED);
         failed.push((connection, file));
-        return gauges.failed.cancel();
+        return;
     }
     if let Err(error) = connection.close().await.map_err(|error| fault(&error)) {
         tracing::warn!(%error, "the database was not closed in good order");
     }
+    ends.disarm();
     drop(file);
 }
 
@@ -264,5 +267,15 @@ mod tests {
         let full = insert(&mut connection, 1 << 20).await;
         assert!(matches!(full, Err(Fault::Store(StoreError::Unavailable(_)))), "{full:?}");
         insert(&mut connection, 1).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_writing_task_is_a_failure_of_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = eager(&folder.path().join("a.db"), 1 << 20).await;
+        let work = writer.run(|_| async { panic!("broken") }.boxed());
+        let done: Result<(), Fault> = work.await;
+        assert!(matches!(done, Err(Fault::Store(StoreError::Unavailable(_)))), "{done:?}");
+        writer.failed().await;
     }
 }

@@ -9,6 +9,7 @@ use sqlx::Connection;
 use super::promise::kept_its_promise;
 use super::support::flows::chain;
 use super::support::proxy::{Path, Proxy};
+use super::support::server::Launch;
 use super::support::{Client, Home, Recorder, Server, eventually};
 use crate::support::postgres::{OwnCluster, connect};
 
@@ -34,8 +35,11 @@ struct Scene {
 
 impl Scene {
     async fn set(home: &Home, url: &str) -> Self {
-        let recorder = Recorder::start().await;
-        let server = home.launch().set("DATABASE_URL", url).start().await;
+        Self::of(home.launch().set("DATABASE_URL", url)).await
+    }
+
+    async fn of(launch: Launch<'_>) -> Self {
+        let (recorder, server) = (Recorder::start().await, launch.start().await);
         let scene = Self { client: server.client(), server, recorder };
         for number in 0..THREADS {
             let body = scene.body(&format!("t{number}"));
@@ -147,6 +151,42 @@ async fn a_database_that_was_stopped_and_started_again_is_survived() {
     scene.recovers().await;
     let given_up = scene.metric("rethread_storage_retries_abandoned_total").await;
     assert!(scene.metric("rethread_storage_retries_total").await >= given_up);
+}
+
+#[tokio::test]
+async fn a_server_whose_log_nobody_reads_any_more_survives_its_database() {
+    let mut cluster = OwnCluster::start();
+    let home = Home::of(&cluster);
+    let (reader, log) = std::io::pipe().unwrap();
+    let scene = Scene::of(home.launch().log_to(log)).await;
+    drop(reader);
+    cluster.stop();
+    scene.stands_it(SHORT).await;
+    cluster.restart();
+    scene.recovers().await;
+    assert!(scene.metric("rethread_log_lines_dropped_total").await > 0);
+    assert!(scene.server.sigterm_and_wait().await.success());
+}
+
+#[tokio::test]
+async fn a_server_whose_log_stands_survives_its_database() {
+    let mut cluster = OwnCluster::start();
+    let home = Home::of(&cluster);
+    let (_reader, log) = std::io::pipe().unwrap();
+    let scene = Scene::of(home.launch().set("RETHREAD_LOG", "trace").log_to(log)).await;
+    // More lines than the pipe and the server keep.
+    eventually("lines are dropped", async || {
+        for _ in 0..50 {
+            scene.client.get("/threads").await.expect(200);
+        }
+        (scene.metric("rethread_log_lines_dropped_total").await > 0).then_some(())
+    })
+    .await;
+    cluster.stop();
+    scene.stands_it(SHORT).await;
+    cluster.restart();
+    scene.recovers().await;
+    assert!(scene.server.sigterm_and_wait().await.success());
 }
 
 #[tokio::test]

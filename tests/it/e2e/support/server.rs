@@ -20,6 +20,8 @@ pub(crate) struct Launch<'a> {
     /// The hard limit of open files; the soft one is lower.
     open_files: Option<u64>,
     arguments: Vec<String>,
+    /// Where it logs; `None`: to a file of the home.
+    log: Option<Stdio>,
 }
 
 impl<'a> Launch<'a> {
@@ -27,7 +29,7 @@ impl<'a> Launch<'a> {
         let environment = Vec::new();
         let program = PathBuf::from(env!("CARGO_BIN_EXE_rethread"));
         let arguments = vec!["serve".to_owned()];
-        let launch = Self { home, environment, program, open_files: None, arguments };
+        let launch = Self { home, environment, program, open_files: None, arguments, log: None };
         launch
             .set("RETHREAD_ADDR", "127.0.0.1:0")
             .set("DATABASE_URL", &home.url)
@@ -48,6 +50,13 @@ impl<'a> Launch<'a> {
     #[must_use]
     pub(crate) const fn open_files(mut self, hard: u64) -> Self {
         self.open_files = Some(hard);
+        self
+    }
+
+    /// The server logs to another place than a file of the home.
+    #[must_use]
+    pub(crate) fn log_to(mut self, log: impl Into<Stdio>) -> Self {
+        self.log = Some(log.into());
         self
     }
 
@@ -90,7 +99,7 @@ impl<'a> Launch<'a> {
     }
 
     /// Starts it and waits until it serves; its log if it ends before that.
-    pub(crate) async fn try_start(self) -> Result<Server, String> {
+    pub(crate) async fn try_start(mut self) -> Result<Server, String> {
         let log = tempfile::Builder::new()
             .prefix("stderr-")
             .tempfile_in(self.home.folder.path())
@@ -99,7 +108,8 @@ impl<'a> Launch<'a> {
             .keep()
             .unwrap();
         let mut command = self.serving();
-        command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
+        let file = || std::fs::File::create(&log).unwrap().into();
+        command.stdout(Stdio::piped()).stderr(self.log.take().unwrap_or_else(file));
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let listens = async {
