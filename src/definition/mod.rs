@@ -5,6 +5,7 @@
 //! cycle, templates name only ancestors, conditions and filters compile. Called by the runtime at
 //! the door and on load; pure, and never touches the network or a file.
 
+mod action;
 mod allowance;
 mod check;
 mod condition;
@@ -24,13 +25,14 @@ mod testing;
 mod variables;
 mod weight;
 
+pub use action::{Action, Wait};
 pub use allowance::{Allowance, is_enough, within};
 pub use bounded_jq::stack;
 pub use check::{Check, Verdict};
 pub use condition::Condition;
 pub use filter::{Filter, FilterError, FilterLimits};
 pub use kinds::{MAX_APPROVERS, MAX_CHOICES, METHODS as HTTP_METHODS, describe_kinds};
-pub use plan::{Action, Fallback, Plan, PlanStep, StepBreaker, Work};
+pub use plan::{Fallback, Plan, PlanStep, StepBreaker, Work};
 pub use schema::{InputSchema, TakesLong};
 pub use scope::{Scope, StepView};
 pub use steps::{StepIx, Steps};

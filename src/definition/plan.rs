@@ -5,60 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::template::Bounded;
-use super::{Check, Condition, Filter, InputSchema, Scope, StepIx, Steps, Template, Unfilled};
+use super::{Action, Check, Condition, InputSchema, Scope, StepIx, Steps, Template, Unfilled};
 use crate::model::{BreakerPolicy, Faults, Json, Pointer, RetryPolicy, StepId};
-
-/// What a step does, as far as it is known before its templates are filled in.
-#[derive(Debug)]
-pub enum Action {
-    /// An HTTP request.
-    Http,
-    /// A program. Its name is literal: never from a template.
-    Exec {
-        /// The program's name, as the allow-list has it.
-        program: String,
-        /// The variables that its `env` names, in the order they were written; none if all of
-        /// `env` is a template.
-        variables: Vec<String>,
-    },
-    /// A jq filter over the step's `with` (its `from`, or the whole scope).
-    Transform {
-        /// The compiled filter.
-        filter: Filter,
-    },
-    /// A wait.
-    Sleep,
-    /// A wait for a payload that somebody sends.
-    Signal,
-    /// A wait for a person's decision.
-    Approval {
-        /// The callers who may answer (`approvers`, `notBy`), if it says so: these members of its `with` alone,
-        /// which are known before all that it asks is.
-        terms: Option<Template>,
-    },
-}
-
-impl Action {
-    /// The name of the kind, as workflows write it.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Exec { .. } => "exec",
-            Self::Transform { .. } => "transform",
-            Self::Sleep => "sleep",
-            Self::Signal => "signal",
-            Self::Approval { .. } => "approval",
-        }
-    }
-
-    /// Whether steps of this kind wait instead of being attempted.
-    pub const fn waits(&self) -> bool {
-        match self {
-            Self::Sleep | Self::Signal | Self::Approval { .. } => true,
-            Self::Http | Self::Exec { .. } | Self::Transform { .. } => false,
-        }
-    }
-}
 
 /// The circuit breaker that a step's attempts pass.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -223,9 +171,7 @@ impl Plan {
     /// Whether a thread of it may ask a person before any attempt of it was made. (A `check` asks
     /// about what an attempt gave, `onFailure` also about a condition.)
     pub fn may_ask(&self) -> bool {
-        let asks = |step: &PlanStep| {
-            Work::ALL.iter().any(|way| matches!(*step.work(*way).action, Action::Approval { .. }))
-        };
+        let asks = |step: &PlanStep| Work::ALL.iter().any(|work| step.work(*work).action.asks());
         self.pauses_on_failure || self.steps.iter().any(asks)
     }
 

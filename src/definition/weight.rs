@@ -1,6 +1,6 @@
 //! About how much memory a plan takes: what a cache of plans is bounded by.
 
-use super::{Action, Fallback, Plan, PlanStep};
+use super::{Fallback, Plan, PlanStep};
 
 /// About what the parsed forms of a byte of a workflow's text take beside it, in bytes: templates, ids,
 /// names.
@@ -18,18 +18,10 @@ impl Plan {
 fn step(step: &PlanStep) -> usize {
     let condition = step.when.as_ref().map_or(0, super::Condition::weight);
     let check = step.check.as_ref().map_or(0, super::Check::weight);
-    let filter = match &*step.action {
-        Action::Transform { filter } => filter.weight(),
-        Action::Http
-        | Action::Exec { .. }
-        | Action::Sleep
-        | Action::Signal
-        | Action::Approval { .. } => 0,
-    };
     let fallback = match &step.fallback {
         Some(Fallback::Step(fallback)) => self::step(fallback),
         Some(Fallback::Output(_)) | None => 0,
     };
     let compensate = step.compensate.as_ref().map_or(0, |step| self::step(step));
-    size_of::<PlanStep>() + condition + check + filter + fallback + compensate
+    size_of::<PlanStep>() + condition + check + step.action.weight() + fallback + compensate
 }

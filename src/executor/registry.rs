@@ -11,8 +11,7 @@ use crate::model::Clock;
 
 /// Finds the executor of a step: [`Registry`], or a test's stand-in.
 pub trait Executors: Send + Sync + std::fmt::Debug {
-    /// Returns the executor of an action; `None` for a `sleep`, which the machine waits for by
-    /// itself.
+    /// Returns the executor of an action; `None` for a wait, which nobody works at.
     fn get(&self, action: &Action) -> Option<&dyn StepExecutor>;
 
     /// Returns the sender of webhooks; `None` if there is none, so that nobody can subscribe.
@@ -50,7 +49,7 @@ impl Executors for Registry {
             Action::Http => Some(&self.http),
             Action::Exec { .. } => Some(&self.exec),
             Action::Transform { .. } => Some(&self.transform),
-            Action::Sleep | Action::Signal | Action::Approval { .. } => None,
+            Action::Wait(_) => None,
         }
     }
 

@@ -11,7 +11,7 @@ use super::format::{asked_since, at, failure, list, since, span};
 use super::question::asked;
 use super::{Hands, KnownCircuit};
 use crate::contract::{Advice, Cause, CauseKind, Operation};
-use crate::definition::{Action, PlanStep, StepIx};
+use crate::definition::{PlanStep, StepIx, Wait};
 use crate::machine::{Intervention, StepState};
 use crate::model::{
     Category, Failure, InterventionKind, InterventionOpened, StepStatus, ThreadStatus, codes,
@@ -91,13 +91,9 @@ fn waits(place: &Place<'_>) -> Cause {
             InterventionKind::Blocked => blocked(place, one),
             InterventionKind::Poison | InterventionKind::Failure => other(place),
         },
-        None => match &*place.planned.action {
-            Action::Sleep => sleep(place),
-            Action::Signal
-            | Action::Approval { .. }
-            | Action::Http
-            | Action::Exec { .. }
-            | Action::Transform { .. } => other(place),
+        None => match place.planned.action.wait() {
+            Some(Wait::Sleep) => sleep(place),
+            Some(Wait::Signal | Wait::Approval { .. }) | None => other(place),
         },
     }
 }

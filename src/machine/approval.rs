@@ -13,7 +13,7 @@ use super::four_eyes::terms;
 use super::scope::AsIf;
 use super::state::ThreadState;
 use super::wait::{fault, filled_in, limit, read};
-use crate::definition::{Action, MAX_CHOICES, PlanStep, StepIx};
+use crate::definition::{MAX_CHOICES, PlanStep, StepIx};
 use crate::model::{
     EventBody, Failure, InterventionKind, InterventionOpened, InterventionResolved, Json, Node,
     StepId, StepStatus, StepWaiting, Timestamp, canonical_digest,
@@ -169,8 +169,7 @@ pub(super) fn ask_unless_open(decision: &mut Decision<'_>, step: StepIx) -> Resu
 /// Returns the approvals that wait for a decision, or for their question to be asked anew.
 pub(super) fn waiting(state: &ThreadState) -> Vec<StepIx> {
     let asks = state.placed().filter(|(_, planned, step)| {
-        let action = &planned.work(step.work()).action;
-        step.status() == StepStatus::Waiting && matches!(**action, Action::Approval { .. })
+        step.status() == StepStatus::Waiting && planned.work(step.work()).action.asks()
     });
     asks.map(|(at, ..)| at).collect()
 }

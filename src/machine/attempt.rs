@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::decision::Decision;
 use super::fallback::stand_in;
 use super::{Actor, AttemptId, BlockedOutput, Effect, approval, check, wait};
-use crate::definition::{Action, Fallback, PlanStep, StepIx, Work};
+use crate::definition::{Fallback, PlanStep, StepIx, Wait, Work};
 use crate::model::{
     Category, CompensationComplete, CompensationFailed, EventBody, Failure, Json, StepComplete,
     StepFailed, StepRetry, StepStart, ThreadStatus, codes, millis,
@@ -36,24 +36,26 @@ pub(super) fn start_attempt(decision: &mut Decision<'_>, step: StepIx, actor: Op
         reason: actor.and_then(|actor| actor.reason.clone()),
     };
     decision.emit_of(attempt, EventBody::StepStart, data);
-    if planned.action.waits() {
-        begin_waiting(decision, attempt, planned);
-    } else {
-        decision.cause(Effect::Run(attempt));
+    match planned.action.wait() {
+        Some(wait) => begin_waiting(decision, attempt, (planned, wait)),
+        None => decision.cause(Effect::Run(attempt)),
     }
 }
 
 /// Begins the wait of a step. A signal that is there already, or a time that has come, ends it at
 /// once.
-fn begin_waiting(decision: &mut Decision<'_>, attempt: AttemptId, planned: &PlanStep) {
+fn begin_waiting(
+    decision: &mut Decision<'_>,
+    attempt: AttemptId,
+    (planned, wait): (&PlanStep, &Wait),
+) {
     let rendered = wait::filled_in(planned, &*decision.state, &decision.context);
-    let begun = rendered.and_then(|with| match &*planned.action {
-        Action::Sleep => wait::fall_asleep(decision, attempt, &with),
-        Action::Signal => wait::listen(decision, attempt, &with),
-        Action::Approval { .. } => {
+    let begun = rendered.and_then(|with| match wait {
+        Wait::Sleep => wait::fall_asleep(decision, attempt, &with),
+        Wait::Signal => wait::listen(decision, attempt, &with),
+        Wait::Approval { .. } => {
             approval::ask(decision, attempt.step, planned, &with).map(|()| None)
         }
-        Action::Http | Action::Exec { .. } | Action::Transform { .. } => Ok(None),
     });
     match begun {
         Ok(None) => {}
@@ -65,17 +67,17 @@ fn begin_waiting(decision: &mut Decision<'_>, attempt: AttemptId, planned: &Plan
 /// Ends a wait whose time has come.
 pub(super) fn time_is_up(decision: &mut Decision<'_>, step: StepIx) {
     let (planned, attempt) = (decision.planned(step), decision.current(step));
-    let ended = match &*planned.action {
-        Action::Sleep => Ok(wait::slept(decision, attempt)),
-        Action::Signal => {
+    let Some(wait) = planned.action.wait() else { return };
+    let ended = match wait {
+        Wait::Sleep => Ok(wait::slept(decision, attempt)),
+        Wait::Signal => {
             let name = decision.state.steps[step].own.signal().unwrap_or_default();
             Err(format!("nobody sent the signal {name}"))
         }
-        Action::Approval { .. } => match approval::expire(decision, planned) {
+        Wait::Approval { .. } => match approval::expire(decision, planned) {
             Some(ended) => ended,
             None => return,
         },
-        Action::Http | Action::Exec { .. } | Action::Transform { .. } => return,
     };
     match ended {
         Ok(output) => succeed(decision, attempt, output, None),

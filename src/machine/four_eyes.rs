@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use super::request::Actor;
 use super::state::{Intervention, StepState, ThreadState};
 use super::wait::MAX_WITH;
-use crate::definition::{Action, MAX_APPROVERS, PlanStep, StepIx, Template, Work};
+use crate::definition::{MAX_APPROVERS, PlanStep, StepIx, Template, Wait, Work};
 use crate::model::{InterventionKind, InterventionOpened, Json, Node, Role, StepStatus};
 
 /// The value of `notBy`: it excludes whoever started the thread, or gave it other data since.
@@ -117,13 +117,9 @@ fn approval(state: &ThreadState, at: StepIx) -> Option<(&PlanStep, Option<&Templ
     let (planned, step) = (&state.plan.steps[at], &state.steps[at]);
     [step.work(), Work::Fallback].into_iter().find_map(|work| {
         let planned = planned.work(work);
-        match &*planned.action {
-            Action::Approval { terms } => Some((planned, terms.as_ref())),
-            Action::Http
-            | Action::Exec { .. }
-            | Action::Transform { .. }
-            | Action::Sleep
-            | Action::Signal => None,
+        match planned.action.wait() {
+            Some(Wait::Approval { terms }) => Some((planned, terms.as_ref())),
+            Some(Wait::Sleep | Wait::Signal) | None => None,
         }
     })
 }

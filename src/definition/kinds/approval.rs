@@ -3,7 +3,7 @@
 use super::members::{is_open, is_template, literal};
 use super::{Kind, Reads, signal};
 use crate::contract::Fields;
-use crate::definition::Action;
+use crate::definition::{Action, Wait};
 use crate::model::Faults;
 
 /// The most choices that one question offers: a person reads them all.
@@ -51,7 +51,7 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
         with.fault("escalateAfter", "escalateAfter is shorter than timeout", faults);
     }
     // What it says of who may answer is compiled with the names that templates may use.
-    Some(Action::Approval { terms: None })
+    Some(Action::Wait(Wait::Approval { terms: None }))
 }
 
 /// The members that say who may answer.

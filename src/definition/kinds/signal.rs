@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::members::{is_template, literal};
 use super::{Kind, Reads};
 use crate::contract::Fields;
-use crate::definition::Action;
+use crate::definition::{Action, Wait};
 use crate::model::{Faults, is_signal_name};
 
 pub(super) const KIND: Kind = Kind {
@@ -30,7 +30,7 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
         with.fault("name", detail, faults);
     }
     limit(with, "timeout", faults);
-    Some(Action::Signal)
+    Some(Action::Wait(Wait::Signal))
 }
 
 /// A member that says how long, where it is known already.

@@ -3,7 +3,7 @@
 use super::members::literal;
 use super::{Kind, Reads, signal};
 use crate::contract::Fields;
-use crate::definition::Action;
+use crate::definition::{Action, Wait};
 use crate::model::{Faults, Timestamp};
 
 pub(super) const KIND: Kind = Kind {
@@ -33,5 +33,5 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
             faults.add(with.at(), "a sleep has either \"for\" or \"until\"");
         }
     }
-    Some(Action::Sleep)
+    Some(Action::Wait(Wait::Sleep))
 }

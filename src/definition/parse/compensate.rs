@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use super::way::{Surroundings, way};
 use crate::contract::{CompensationStep, Fields};
+use crate::definition::PlanStep;
 use crate::definition::template::Names;
-use crate::definition::{Action, PlanStep};
 use crate::model::{Faults, StepId};
 
 /// Reads `compensate`, if the step has one; `visible` is whom it may name.
@@ -28,15 +28,13 @@ pub(super) fn read(
     let names = Names { steps: around.known, ancestors: Some(&visible), secrets: true };
     let way = way(&fields, &names, &visible, around.defaults, faults)?;
     let undo = way.into_step(id?.clone());
-    match *undo.action {
-        Action::Http | Action::Exec { .. } | Action::Transform { .. } => Some(Box::new(undo)),
-        Action::Sleep | Action::Signal | Action::Approval { .. } => {
-            let kind = undo.action.kind();
-            let detail = format!("{kind} steps wait and undo nothing: they cannot compensate");
-            fields.fault("kind", detail, faults);
-            None
-        }
+    if undo.action.waits() {
+        let kind = undo.action.kind();
+        let detail = format!("{kind} steps wait and undo nothing: they cannot compensate");
+        fields.fault("kind", detail, faults);
+        return None;
     }
+    Some(Box::new(undo))
 }
 
 #[cfg(test)]

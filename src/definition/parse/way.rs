@@ -9,7 +9,7 @@ use super::graph::Graph;
 use super::policy::{Effective, Policy};
 use crate::contract::{Fields, Value};
 use crate::definition::template::Names;
-use crate::definition::{Action, Check, PlanStep, StepBreaker, Template, kinds};
+use crate::definition::{Action, Check, PlanStep, StepBreaker, Template, Wait, kinds};
 use crate::model::{Faults, Pointer, StepId};
 
 /// The parts of a workflow that reading a step needs.
@@ -126,7 +126,7 @@ fn work(fields: &Fields<'_>, names: &Names<'_>, faults: &mut Faults) -> Option<(
         },
     };
     let mut action = action?;
-    if let Action::Approval { terms } = &mut action {
+    if let Action::Wait(Wait::Approval { terms }) = &mut action {
         *terms = Template::of_members(&kinds::TERMS, raw, names);
     }
     Some((action, template))

@@ -12,7 +12,7 @@ use super::super::attempt::{ask_again, deliver};
 use super::super::decision::Decision;
 use super::super::interventions::close_for_fork;
 use super::super::{Actor, DecisionContext, ThreadState, approval, bounds, four_eyes};
-use crate::definition::{self, Action, Allowance, Plan, StepIx};
+use crate::definition::{self, Allowance, Plan, StepIx};
 use crate::model::{
     Event, EventBody, Json, StepEdited, StepId, StepStatus, ThreadStatus, WorkflowForked,
 };
@@ -153,8 +153,7 @@ fn behind(
 fn lost(state: &ThreadState, again: &BTreeSet<StepIx>) -> Vec<StepId> {
     let asks = |id: &StepId| state.open_interventions().any(|one| one.opened.steps.contains(id));
     let lost = state.placed().filter(|(step, planned, found)| {
-        let approves = matches!(*planned.work(found.work()).action, Action::Approval { .. });
-        let question = approves || found.own.blocked().is_some();
+        let question = planned.work(found.work()).action.asks() || found.own.blocked().is_some();
         let unheard = found.status() == StepStatus::Waiting && question && !asks(&planned.id);
         !again.contains(step) && (found.status() == StepStatus::Running || unheard)
     });

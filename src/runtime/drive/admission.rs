@@ -57,18 +57,18 @@ pub(in crate::runtime) fn filter_places(memory: &Memory, max_event: usize) -> Pl
     Places::new(fit.clamp(FEWEST_FILTERS, MAX_FILTERS))
 }
 
-/// Takes a place for an attempt of this action; `None` for a filter, which opens no files and may
-/// need no place. `kept` is a place that was waited for.
+/// Takes a place for an attempt of this action; `None` for one that opens no files and may need no
+/// place. `kept` is a place that was waited for.
 pub(in crate::runtime) fn place(
     action: &Action,
     kept: &mut Option<Place>,
     (places, namespace): (&Places, &Namespace),
 ) -> Result<Option<Place>, Lack> {
-    if matches!(action, Action::Transform { .. }) {
+    if !action.opens_files() {
         return Ok(None);
     }
     let mut place = kept.take().or_else(|| places.try_take(namespace)).ok_or(Lack::Place)?;
-    if matches!(action, Action::Exec { .. }) {
+    if action.runs_program() {
         place.weigh(PROGRAM_BYTES);
     }
     Ok(Some(place))

@@ -23,14 +23,7 @@ pub(super) struct Effects {
 
 impl Executors for Effects {
     fn get(&self, action: &Action) -> Option<&dyn StepExecutor> {
-        match action {
-            Action::Http => Some(self),
-            Action::Exec { .. }
-            | Action::Transform { .. }
-            | Action::Sleep
-            | Action::Signal
-            | Action::Approval { .. } => None,
-        }
+        if matches!(action, Action::Http) { Some(self) } else { None }
     }
 }
 
