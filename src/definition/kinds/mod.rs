@@ -43,3 +43,9 @@ pub fn describe_kinds() -> String {
 pub(super) fn names() -> String {
     KINDS.map(|kind| kind.name).join(", ")
 }
+
+/// A step of that kind, for a fault's detail: the name with its article.
+pub(super) fn a_step(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind} step")
+}

@@ -205,6 +205,14 @@ fn every_fault_is_named_at_its_place() {
             vec!["/workflow/steps/4/check: a sleep step makes no attempt"],
         ),
         (
+            json!({"name": "w", "steps": [{"id": "s", "kind": "approval", "with": {"prompt": "?"},
+                "check": "true", "heartbeatTimeout": "5s"}]}),
+            vec![
+                "/workflow/steps/0/heartbeatTimeout: an approval step runs inside the server",
+                "/workflow/steps/0/check: an approval step makes no attempt",
+            ],
+        ),
+        (
             {
                 let mut workflow = example();
                 workflow["escalateAfter"] = json!(0);

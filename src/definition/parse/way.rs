@@ -51,10 +51,9 @@ pub(super) fn way(
     let check = check(fields, ancestors, faults);
     let (action, with) = work?;
     if fields.get("check").is_some() && action.waits() {
-        let kind = action.kind();
-        let detail = format!(
-            "a {kind} step makes no attempt whose output could be checked; let one after it"
-        );
+        let a_step = kinds::a_step(action.kind());
+        let detail =
+            format!("{a_step} makes no attempt whose output could be checked; let one after it");
         fields.fault("check", detail, faults);
     }
     Some(Way { action, with, policy, breaker, check })
@@ -90,7 +89,8 @@ fn shows_life(fields: &Fields<'_>, faults: &mut Faults) -> bool {
     let Some(name) = fields.get("kind").and_then(Value::text) else { return true };
     let shows_life = kinds::find(&name).is_none_or(|kind| kind.shows_life);
     if !shows_life && fields.get("heartbeatTimeout").is_some() {
-        let detail = format!("a {name} step runs inside the server and shows no sign of life");
+        let a_step = kinds::a_step(&name);
+        let detail = format!("{a_step} runs inside the server and shows no sign of life");
         fields.fault("heartbeatTimeout", detail, faults);
     }
     shows_life
