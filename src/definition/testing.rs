@@ -1,9 +1,11 @@
-//! A scope for the tests of this layer.
+//! A scope for the tests of this layer, and a look at the faults of steps.
 
 use std::collections::BTreeMap;
 
-use super::{Scope, StepView};
-use crate::model::{Failure, Json, StepStatus, ThreadId};
+use serde_json::{Value, json};
+
+use super::{Plan, Scope, StepView};
+use crate::model::{Failure, Json, Pointer, StepStatus, ThreadId};
 
 /// A thread's data, as a test sets it up.
 pub(super) struct Data {
@@ -17,6 +19,19 @@ pub(super) struct Data {
 #[track_caller]
 pub(super) fn json(text: &str) -> Json {
     Json::parse(text).unwrap_or_else(|fault| panic!("{text}: {fault}"))
+}
+
+/// Asserts that each `with` of a step of this kind has its faults at exactly these places below it.
+#[track_caller]
+pub(super) fn assert_with(kind: &str, cases: &[(Value, &[&str])]) {
+    for (with, places) in cases {
+        let step = json!({ "id": "s", "kind": kind, "with": with });
+        let workflow = json(&json!({ "name": "w", "steps": [step] }).to_string());
+        let faults = Plan::parse(&workflow, &Pointer::root()).err().unwrap_or_default();
+        let found: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+        let places: Vec<_> = places.iter().map(|at| format!("/steps/0/with{at}")).collect();
+        assert_eq!(found, places, "{kind} {with}: {faults:?}");
+    }
 }
 
 impl Data {

@@ -51,3 +51,32 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     }
     Some(Action::Exec { program: program.into_owned(), variables })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::definition::testing::assert_with;
+
+    #[test]
+    fn its_with_is_checked() {
+        assert_with(
+            "exec",
+            &[
+                (json!({"program": "ls"}), &[]),
+                (
+                    json!({"program": "ls", "args": "{input}", "env": {"A": "{secrets.A}", "B": 1}, "stdin": "x", "cwd": "/", "parse": "json"}),
+                    &[],
+                ),
+                (json!({}), &[""]),
+                (json!({"program": "{input.p}"}), &["/program"]),
+                (json!({"program": ["ls"]}), &["/program"]),
+                (
+                    json!({"program": "", "args": "x", "env": {"A=B": "x", "C": null}, "stdin": 1, "cwd": 1, "parse": "yaml"}),
+                    &["/args", "/env/A=B", "/env/C", "/stdin", "/cwd", "/parse", "/program"],
+                ),
+                (json!({"program": "ls", "args": ["a", null, {}]}), &["/args/1", "/args/2"]),
+            ],
+        );
+    }
+}

@@ -101,3 +101,53 @@ fn is_range(value: Value<'_>) -> bool {
 fn status(digits: &str) -> Option<u16> {
     digits.parse().ok().filter(|code| (100..=599).contains(code))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::definition::testing::assert_with;
+
+    #[test]
+    fn its_with_is_checked() {
+        assert_with(
+            "http",
+            &[
+                (json!({"url": "http://h/"}), &[]),
+                (
+                    json!({"url": "{input}", "method": "{input.m}", "headers": "{input.h}", "query": {"a": [1, "b"], "c": true},
+            "body": "x", "expectStatus": [200, "300-399", "{input.s}"]}),
+                    &[],
+                ),
+                (
+                    json!({"url": "http://h/{input.x}?a={secrets.KEY}", "headers": {"X-A": 1}, "json": null}),
+                    &[],
+                ),
+                (json!({}), &[""]),
+                (json!({"url": "host/x"}), &["/url"]),
+                (json!({"url": "ftp://host/x"}), &["/url"]),
+                (json!({"url": 1}), &["/url"]),
+                (
+                    json!({"url": "http://h", "method": "get", "headers": {"a b": "x", "c": [], "d": "x\ny"}, "query": {"a": {}, "b": [null]}}),
+                    &[
+                        "/method",
+                        "/headers/a b",
+                        "/headers/c",
+                        "/headers/d",
+                        "/query/a",
+                        "/query/b/0",
+                    ],
+                ),
+                (json!({"url": "http://h", "json": 1, "body": {}}), &["/body", "/body"]),
+                (json!({"url": "http://h", "expectStatus": 99}), &["/expectStatus"]),
+                (json!({"url": "http://h", "expectStatus": "ok"}), &["/expectStatus"]),
+                (json!({"url": "http://h", "expectStatus": []}), &["/expectStatus"]),
+                (
+                    json!({"url": "http://h", "expectStatus": [200, "299-200", "x", {}]}),
+                    &["/expectStatus/1", "/expectStatus/2", "/expectStatus/3"],
+                ),
+                (json!({"url": "http://h", "timeout": 1}), &["/timeout"]),
+            ],
+        );
+    }
+}

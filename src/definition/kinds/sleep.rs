@@ -35,3 +35,30 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
     }
     Some(Action::Wait(Wait::Sleep))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::definition::testing::assert_with;
+
+    #[test]
+    fn its_with_is_checked() {
+        assert_with(
+            "sleep",
+            &[
+                (json!({"for": 10}), &[]),
+                (json!({"for": "{input.t}"}), &[]),
+                (json!({"until": "2030-01-31T08:00:00Z"}), &[]),
+                (json!({"until": "{input.t}"}), &[]),
+                (json!({}), &[""]),
+                (json!({"for": 1, "until": "2030-01-31T08:00:00Z"}), &[""]),
+                (json!({"for": "soon"}), &["/for"]),
+                (json!({"for": -1}), &["/for"]),
+                (json!({"until": "tomorrow"}), &["/until"]),
+                (json!({"until": 1}), &["/until"]),
+                (json!([]), &[""]),
+            ],
+        );
+    }
+}

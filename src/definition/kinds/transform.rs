@@ -27,3 +27,24 @@ fn check(with: &Fields<'_>, faults: &mut Faults) -> Option<Action> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::definition::testing::assert_with;
+
+    #[test]
+    fn its_with_is_checked() {
+        assert_with(
+            "transform",
+            &[
+                (json!({"jq": "."}), &[]),
+                (json!({"jq": "{a: .input}", "from": [1, "{input}"]}), &[]),
+                (json!({}), &[""]),
+                (json!({"jq": 1}), &["/jq"]),
+                (json!({"jq": ".["}), &["/jq"]),
+            ],
+        );
+    }
+}
