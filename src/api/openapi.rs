@@ -25,7 +25,7 @@ use super::problem::{KINDS, MEDIA_TYPE, METHOD_NOT_ALLOWED, Problem};
 use super::query::{NoParams, QueryString};
 use super::{Api, ops, roles, stream};
 use crate::contract::{EventDocument, ProblemDocument, StepDefinition};
-use crate::definition::describe_kinds;
+use crate::definition::{describe_kinds, list_kinds};
 
 /// Common paths of other tools, and the routes they stand for.
 pub(super) const ALIASES: [(&str, &str); 4] = [
@@ -247,15 +247,18 @@ fn add_components(document: &mut OpenApi) {
     }
 }
 
-/// Adds the members of `with` for each kind of step, from the list that the parser goes by.
+/// Adds the kinds of steps and the members of their `with`, from the list that the parser goes by.
 fn describe_steps(document: &mut OpenApi) {
     let schemas = &mut document.components.get_or_insert_default().schemas;
     let name = StepDefinition::name();
     let Some(RefOr::T(Schema::Object(step))) = schemas.get_mut(name.as_ref()) else { return };
-    if let Some(RefOr::T(Schema::Object(with))) = step.properties.get_mut("with") {
-        let text = with.description.take().unwrap_or_default();
-        with.description = Some(format!("{text}\n\n{}", describe_kinds()));
-    }
+    let mut add = |member: &str, more: String| {
+        if let Some(RefOr::T(Schema::Object(member))) = step.properties.get_mut(member) {
+            member.description.get_or_insert_default().push_str(&more);
+        }
+    };
+    add("kind", format!(": {}.", list_kinds()));
+    add("with", format!("\n\n{}", describe_kinds()));
 }
 
 /// Returns the header that a problem of this status has beside its body.

@@ -89,7 +89,7 @@ authored! {
         #[schema(nullable = false)]
         warn_after: Option<DurationText>,
         /// Fails an attempt that has shown no sign of life for this long: no output of a program, no
-        /// byte of an answer. For `http` and `exec`, and shorter than `timeout`.
+        /// byte of an answer. For kinds that work outside this server, and shorter than `timeout`.
         #[schema(nullable = false)]
         heartbeat_timeout: Option<DurationText>,
         /// Whether the thread goes on if a step fails.
@@ -104,7 +104,7 @@ authored! {
         /// Its id, unique in the workflow.
         #[schema(pattern = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
         id: String,
-        /// What it does: `http`, `exec`, `transform`, `sleep`, `signal` or `approval`.
+        /// What it does
         kind: String,
         /// How; what is allowed depends on the kind. Strings may hold templates such as
         /// `{input.repo}` and `{fetch.output}`.
@@ -117,8 +117,8 @@ authored! {
         #[schema(nullable = false)]
         when: Option<String>,
         /// A CEL expression over `output` and what `when` sees, which decides about an output before the
-        /// step completes: `"success"`, `"blocked"` (a person is asked) or `"failed"`, or true or false. For
-        /// `http`, `exec` and `transform`.
+        /// step completes: `"success"`, `"blocked"` (a person is asked) or `"failed"`, or true or false. Not
+        /// for kinds that wait.
         #[schema(nullable = false)]
         check: Option<String>,
         /// When and how often failed attempts are made again.
@@ -131,13 +131,13 @@ authored! {
         #[schema(nullable = false)]
         warn_after: Option<DurationText>,
         /// Fails an attempt that has shown no sign of life for this long: no output of a program, no
-        /// byte of an answer. For `http` and `exec`, and shorter than `timeout`.
+        /// byte of an answer. For kinds that work outside this server, and shorter than `timeout`.
         #[schema(nullable = false)]
         heartbeat_timeout: Option<DurationText>,
         /// Whether the thread goes on if this step fails.
         #[schema(nullable = false)]
         continue_on_error: Option<bool>,
-        /// The circuit breaker before its attempts. For `http` and `exec`.
+        /// The circuit breaker before its attempts. For kinds that work outside this server.
         #[schema(nullable = false)]
         breaker: Option<Breaker>,
         /// What stands in for it once its attempts are used up.
@@ -222,7 +222,7 @@ authored! {
     /// attempts that are numbered by themselves.
     #[serde(deny_unknown_fields)]
     pub struct CompensationStep {
-        /// What it does: `http`, `exec` or `transform`.
+        /// What it does: any kind but those that wait.
         kind: String,
         /// How; strings may hold templates, also of the step's own `output`.
         #[schema(value_type = Object)]

@@ -31,7 +31,7 @@ pub use bounded_jq::stack;
 pub use check::{Check, Verdict};
 pub use condition::Condition;
 pub use filter::{Filter, FilterError, FilterLimits};
-pub use kinds::{MAX_APPROVERS, MAX_CHOICES, METHODS as HTTP_METHODS, describe_kinds};
+pub use kinds::{MAX_APPROVERS, MAX_CHOICES, METHODS as HTTP_METHODS, describe_kinds, list_kinds};
 pub use plan::{Fallback, Plan, PlanStep, StepBreaker, Work};
 pub use schema::{InputSchema, TakesLong};
 pub use scope::{Scope, StepView};

@@ -13,7 +13,7 @@ pub const MAX_APPROVERS: usize = 100;
 
 pub(super) const KIND: Kind = Kind {
     name: "approval",
-    about: "a person decides",
+    about: "a wait for a person's decision",
     members: &[
         ("prompt", "what the person is asked"),
         ("choices", "what may be chosen; `[\"approve\", \"reject\"]` unless given"),

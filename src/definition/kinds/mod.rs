@@ -33,8 +33,25 @@ pub fn describe_kinds() -> String {
         let members: String = kind.members.iter().map(line).collect();
         format!("`{}`: {}\n{members}", kind.name, kind.about)
     };
-    let paragraphs: Vec<String> = KINDS.iter().map(paragraph).collect();
+    let mut paragraphs: Vec<String> = KINDS.iter().map(paragraph).collect();
+    let outside = quoted(|kind| kind.shows_life).join(" and ");
+    paragraphs.push(format!(
+        "Attempts of {outside} are made outside this server: such steps take `heartbeatTimeout` and `breaker`."
+    ));
     paragraphs.join("\n\n")
+}
+
+/// The names of all kinds, for people: a part of a sentence, in Markdown.
+pub fn list_kinds() -> String {
+    let names = quoted(|_| true);
+    match names.split_last() {
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+fn quoted(wanted: fn(&Kind) -> bool) -> Vec<String> {
+    KINDS.iter().filter(|kind| wanted(kind)).map(|kind| format!("`{}`", kind.name)).collect()
 }
 
 /// The names of all kinds, for a fault's detail.
