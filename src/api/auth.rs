@@ -198,6 +198,7 @@ pub(super) async fn authenticate(State(api): State<Api>, request: Request, next:
         Err(problem) => problem.into_response(),
     };
     // The audit list reads the caller from the answer, since its layer encloses this one.
+    response.extensions_mut().insert(caller.namespace.clone());
     response.extensions_mut().insert(caller);
     response
 }

@@ -72,7 +72,7 @@ pub(super) async fn choose(State(api): State<Api>, request: Request, next: Next)
     if !may || !is_worth_it(&response) {
         return response;
     }
-    let Ok(memory) = api.handle.memory().reserve(Pool::Answers, COMPRESSOR) else {
+    let Ok(memory) = api.handle.memory().reserve_for_all(Pool::Answers, COMPRESSOR) else {
         return response;
     };
     let mut response = response.map(|body| Body::new(Holding::new(body, memory)));

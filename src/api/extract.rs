@@ -90,18 +90,19 @@ impl WholeBody {
 async fn read_json(request: Request, api: &Api) -> Result<Option<Json>, Problem> {
     let (parts, body) = request.into_parts();
     let held = parts.extensions.get::<Held>().cloned().unwrap_or_default();
-    let memory = api.handle.memory();
+    let namespace = parts.extensions.get::<Namespace>().cloned().unwrap_or_default();
+    let whose = (api.handle.memory(), &namespace);
     let unannounced = parts.extensions.get::<Unannounced>();
     let came = |bytes| {
         unannounced.map_or(Ok(()), |quota| quota.came(bytes))?;
-        held.came(memory, bytes)
+        held.came(whose, bytes)
     };
     let bytes = read_bytes(&parts.headers, body, (api.settings.max_body, &came)).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
     check_media_type(&parts.headers)?;
-    held.parsed(memory, &bytes)?;
+    held.parsed(whose, &bytes)?;
     let malformed = |detail: String| Problem::new(&MALFORMED_JSON, detail);
     let text = std::str::from_utf8(&bytes).map_err(|fault| {
         malformed(format!("the body is not UTF-8 at byte {}", fault.valid_up_to()))

@@ -4,15 +4,16 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::holding::Holding;
 use super::problem::Problem;
-use crate::model::lock;
+use crate::model::{Namespace, lock};
 use crate::observe::{Memory, Overloaded, Pool, Reservation};
 use crate::runtime::RuntimeError;
 
@@ -29,15 +30,23 @@ pub(super) struct Held(Arc<Mutex<Option<Reservation>>>);
 
 impl Held {
     /// Counts more bytes of a body that have arrived.
-    pub(super) fn came(&self, memory: &Arc<Memory>, bytes: usize) -> Result<(), Problem> {
-        self.grow(memory, bytes.saturating_mul(PER_BYTE))
+    pub(super) fn came(
+        &self,
+        whose: (&Arc<Memory>, &Namespace),
+        bytes: usize,
+    ) -> Result<(), Problem> {
+        self.grow(whose, bytes.saturating_mul(PER_BYTE))
     }
 
     /// Counts the values that a body is parsed into.
-    pub(super) fn parsed(&self, memory: &Arc<Memory>, body: &[u8]) -> Result<(), Problem> {
+    pub(super) fn parsed(
+        &self,
+        whose: (&Arc<Memory>, &Namespace),
+        body: &[u8],
+    ) -> Result<(), Problem> {
         // Each value but the first of a list or an object comes after a comma.
         let values = body.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
-        self.grow(memory, values.saturating_mul(PER_VALUE))
+        self.grow(whose, values.saturating_mul(PER_VALUE))
     }
 
     /// Releases the memory of the body, which is gone; the answer may take longer.
@@ -45,12 +54,16 @@ impl Held {
         *lock(&self.0) = None;
     }
 
-    fn grow(&self, memory: &Arc<Memory>, bytes: usize) -> Result<(), Problem> {
+    fn grow(
+        &self,
+        (memory, namespace): (&Arc<Memory>, &Namespace),
+        bytes: usize,
+    ) -> Result<(), Problem> {
         // A panic while the lock was held cannot leave a number half changed.
         let mut held = lock(&self.0);
         let grown = match &mut *held {
             Some(reservation) => reservation.grow(bytes),
-            none => memory.reserve(Pool::Requests, bytes).map(|new| *none = Some(new)),
+            none => memory.reserve(Pool::Requests, namespace, bytes).map(|new| *none = Some(new)),
         };
         grown.map_err(refused)
     }
@@ -61,6 +74,11 @@ pub(super) fn refused(refused: Overloaded) -> Problem {
     RuntimeError::from(refused).into()
 }
 
+/// A smaller answer to a request that has changed something, for when there is no memory for the
+/// whole one: a refusal would read as if nothing had happened.
+#[derive(Debug, Clone)]
+pub(super) struct Smaller(pub(super) StatusCode, pub(super) Bytes);
+
 /// Holds the memory of a request until it is answered, and that of the answer until the client has
 /// received it.
 pub(super) async fn hold(State(api): State<Api>, mut request: Request, next: Next) -> Response {
@@ -70,14 +88,31 @@ pub(super) async fn hold(State(api): State<Api>, mut request: Request, next: Nex
     }
     let held = Held::default();
     request.extensions_mut().insert(held.clone());
+    let is_safe = request.method().is_safe();
     let response = next.run(request).await;
     drop(held);
     let Some(size) = response.body().size_hint().exact().filter(|size| *size > SMALL_ANSWER) else {
         return response;
     };
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    match api.handle.memory().reserve(Pool::Answers, size) {
+    let namespace = response.extensions().get::<Namespace>().cloned().unwrap_or_default();
+    let memory = api.handle.memory();
+    match memory.reserve(Pool::Answers, &namespace, size) {
         Ok(reservation) => response.map(|body| Body::new(Holding::new(body, reservation))),
-        Err(error) => refused(error).into_response(),
+        Err(error) if is_safe => refused(error).into_response(),
+        Err(_overloaded) => {
+            if let Some(Smaller(status, body)) = response.extensions().get::<Smaller>().cloned() {
+                return smaller(response, status, body);
+            }
+            let noted = memory.note_for(Pool::Answers, &namespace, size);
+            response.map(|body| Body::new(Holding::new(body, noted)))
+        }
     }
+}
+
+fn smaller(mut response: Response, status: StatusCode, body: Bytes) -> Response {
+    *response.status_mut() = status;
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(body);
+    response
 }

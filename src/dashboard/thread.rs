@@ -18,6 +18,7 @@ use super::parts::{ago, badge, duration, moment, progress, value};
 use super::state::Dashboard;
 use crate::contract::{StatusDocument, StepDocument};
 use crate::model::{EventType, Failure, Namespace, Seq, ThreadId, Timestamp};
+use crate::observe::Reservation;
 use crate::runtime::{RawEvent, RuntimeError};
 
 /// The most events on a page, the newest ones.
@@ -33,8 +34,7 @@ pub(super) async fn show(
     let id = path.ok().and_then(|Path(text)| ThreadId::within(&namespace, &text).ok());
     let Some(id) = id else { return page::failed(&RuntimeError::ThreadNotFound) };
     match load(&dashboard, &id, shown).await {
-        Ok((status, events)) => {
-            let why = why(&dashboard, &id).await;
+        Ok((status, _held, why, events)) => {
             let content = content(&status, &events, (why.as_deref(), dashboard.clock.now()));
             page::page(StatusCode::OK, id.text(), &content)
         }
@@ -50,21 +50,22 @@ fn shown(query: &str) -> Seq {
     after.flatten().unwrap_or_default()
 }
 
-/// Reads the status document and the newest of the events that led to it, those after `shown`.
-async fn load(
-    dashboard: &Dashboard,
-    id: &ThreadId,
-    shown: Seq,
-) -> Result<(StatusDocument, Vec<RawEvent>), RuntimeError> {
-    let status = dashboard.handle.status(id, None).await?;
+/// All that the page shows, and the memory of its largest part.
+type Shown = (StatusDocument, Reservation, Option<String>, Vec<RawEvent>);
+
+/// Reads the status document, why the thread does not move, and the newest of the events that led
+/// to the document, those after `shown`. The events come last: nothing waits while they are held.
+async fn load(dashboard: &Dashboard, id: &ThreadId, shown: Seq) -> Result<Shown, RuntimeError> {
+    let (status, held) = dashboard.handle.status_held(id).await?;
+    let why = why(dashboard, id).await;
     let after = shown.max(status.last_seq.saturating_sub(RECENT_EVENTS));
     if after >= status.last_seq {
-        return Ok((status, Vec::new()));
+        return Ok((status, held, why, Vec::new()));
     }
     let limit = usize::try_from(RECENT_EVENTS).unwrap_or(usize::MAX);
     let mut events = dashboard.handle.events(id, after, limit).await?.events;
     events.retain(|event| event.seq <= status.last_seq);
-    Ok((status, events))
+    Ok((status, held, why, events))
 }
 
 /// Returns why the thread does not move; `None` if it moves or has ended, or if the reason cannot

@@ -20,17 +20,13 @@ const FREE: usize = 16 << 10;
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// The longest wait of an attempt for room: the other side waits as well.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// The part of the memory that one namespace may take, in eighths.
-const EIGHTHS_OF_ONE: usize = 7;
-/// More rooms than there can ever be: they are counted by namespace, not bounded.
+/// More places than there can ever be namespaces.
 const ANY_NUMBER: usize = usize::MAX >> 8;
 
 /// Makes the rooms of attempts.
 #[derive(Debug)]
 pub struct Rooms {
     memory: Arc<Memory>,
-    /// A place for each room, which counts the bytes of its namespace.
-    counted: Places,
     /// One place for each namespace, for the attempt that never waits.
     first: Places,
 }
@@ -50,7 +46,6 @@ struct Held {
     /// The bytes that were asked for.
     wanted: usize,
     reserved: Reservation,
-    counted: Option<Place>,
     /// Set if the attempt is the one of its namespace that never waits.
     first: Option<Place>,
 }
@@ -58,17 +53,14 @@ struct Held {
 impl Rooms {
     /// Makes rooms that take their memory from a budget.
     pub fn within(memory: &Arc<Memory>) -> Arc<Self> {
-        let (counted, first) =
-            (Places::shared(ANY_NUMBER, ANY_NUMBER), Places::shared(ANY_NUMBER, 1));
-        Arc::new(Self { memory: Arc::clone(memory), counted, first })
+        Arc::new(Self { memory: Arc::clone(memory), first: Places::shared(ANY_NUMBER, 1) })
     }
 
     /// Makes the room of an attempt, without any bytes yet.
     pub fn room(self: &Arc<Self>, namespace: Namespace) -> Room {
         let held = Held {
             wanted: 0,
-            reserved: self.memory.note(Pool::Received, 0),
-            counted: self.counted.try_take(&namespace),
+            reserved: self.memory.note_for(Pool::Received, &namespace, 0),
             first: None,
         };
         let held = Arc::new(Mutex::new(held));
@@ -114,11 +106,7 @@ impl Room {
             return true;
         }
         if held.first.is_none() && !self.first.load(Ordering::Relaxed) {
-            let share = self.rooms.memory.share(Pool::Received) / 8 * EIGHTHS_OF_ONE;
-            let taken = held.counted.as_ref().map_or(0, Place::bytes_of_namespace);
-            let fits = taken.saturating_add(missing) <= share;
-            if fits && held.reserved.grow(missing).is_ok() {
-                held.count(missing);
+            if held.reserved.grow(missing).is_ok() {
                 return true;
             }
             held.first = self.rooms.first.try_take(&self.namespace);
@@ -128,7 +116,6 @@ impl Room {
         }
         let wanted = held.wanted;
         held.reserved.set(wanted);
-        held.count(missing);
         true
     }
 
@@ -137,18 +124,8 @@ impl Room {
     pub fn keep(&self, bytes: usize) {
         let mut held = lock(&self.held);
         held.wanted = bytes;
-        let more = bytes.saturating_sub(held.reserved.bytes());
-        if more > 0 {
+        if bytes > held.reserved.bytes() {
             held.reserved.set(bytes);
-            held.count(more);
-        }
-    }
-}
-
-impl Held {
-    fn count(&mut self, bytes: usize) {
-        if let Some(counted) = &mut self.counted {
-            counted.weigh(bytes);
         }
     }
 }

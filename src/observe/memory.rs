@@ -6,8 +6,9 @@
 //! count is never complete, so the real size of the process is looked at as well
 //! ([`Memory::look`]), and bytes that were reserved since then are added to it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,12 +16,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::register::Label;
+use crate::model::{Namespace, lock};
 
 /// The size of a small call, in bytes. A small call may go a little beyond the limit: a call that
 /// ends the work which takes the memory must get through.
 const SMALL: usize = 16 << 10;
 /// The part of the limit by which small calls may go beyond it, as a divisor.
 const SMALL_PART: usize = 16;
+/// The part of a pool that one namespace may take, in eighths: the rest is left to others.
+const EIGHTHS_OF_ONE: usize = 7;
 
 /// The use that memory is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +133,8 @@ pub struct Memory {
     seen: [AtomicUsize; 2],
     /// Whether the process took more than the limit at the last look.
     short: AtomicBool,
+    /// The bytes of each namespace that has some, by pool.
+    by_namespace: Mutex<HashMap<(usize, Namespace), usize>>,
 }
 
 impl std::fmt::Debug for Memory {
@@ -153,6 +159,7 @@ impl Memory {
             metrics: metrics.clone(),
             seen: [AtomicUsize::new(0), AtomicUsize::new(0)],
             short: AtomicBool::new(false),
+            by_namespace: Mutex::default(),
         }
     }
 
@@ -204,40 +211,91 @@ impl Memory {
         short
     }
 
-    /// Reserves bytes, if there is room for them.
-    pub fn reserve(self: &Arc<Self>, pool: Pool, bytes: usize) -> Result<Reservation, Overloaded> {
-        let mut reservation = Reservation { memory: Arc::clone(self), pool, bytes: 0 };
+    /// Reserves bytes for a namespace, if there is room for them, and it has not got its part.
+    pub fn reserve(
+        self: &Arc<Self>,
+        pool: Pool,
+        namespace: &Namespace,
+        bytes: usize,
+    ) -> Result<Reservation, Overloaded> {
+        let mut reservation = self.note_for(pool, namespace, 0);
+        reservation.grow(bytes)?;
+        Ok(reservation)
+    }
+
+    /// Reserves bytes for all, if there is room for them.
+    pub fn reserve_for_all(
+        self: &Arc<Self>,
+        pool: Pool,
+        bytes: usize,
+    ) -> Result<Reservation, Overloaded> {
+        let mut reservation = self.note(pool, 0);
         reservation.grow(bytes)?;
         Ok(reservation)
     }
 
     /// Counts bytes that are held whatever the limit.
     pub fn note(self: &Arc<Self>, pool: Pool, bytes: usize) -> Reservation {
-        let mut reservation = Reservation { memory: Arc::clone(self), pool, bytes: 0 };
-        reservation.set(bytes);
-        reservation
+        let mut new = Reservation { memory: Arc::clone(self), pool, namespace: None, bytes: 0 };
+        new.set(bytes);
+        new
+    }
+
+    /// Counts bytes that a namespace holds whatever the limit.
+    pub fn note_for(
+        self: &Arc<Self>,
+        pool: Pool,
+        namespace: &Namespace,
+        bytes: usize,
+    ) -> Reservation {
+        let namespace = Some(namespace.clone());
+        let mut new = Reservation { memory: Arc::clone(self), pool, namespace, bytes: 0 };
+        new.set(bytes);
+        new
+    }
+
+    /// Returns the bytes of a pool that a namespace has reserved.
+    fn used_by(&self, pool: Pool, namespace: &Namespace) -> usize {
+        let used = lock(&self.by_namespace);
+        used.get(&(place(pool), namespace.clone())).copied().unwrap_or(0)
     }
 
     fn total(&self) -> usize {
         self.pools.iter().map(|(used, _)| count(used)).fold(0, usize::saturating_add)
     }
 
-    /// Returns whether `more` bytes find room in a pool, and in the process.
-    fn has_room(&self, pool: Pool, more: usize) -> bool {
+    /// Returns whether `more` bytes of a namespace find room in a pool, and in the process.
+    fn has_room(&self, pool: Pool, namespace: Option<&Namespace>, more: usize) -> bool {
         let spare = if more <= SMALL { self.limit / SMALL_PART } else { 0 };
         let limit = self.limit.saturating_add(spare);
         let total = self.total();
         let [_, reserved] = &self.seen;
         let since = total.saturating_sub(reserved.load(Ordering::Relaxed));
         let resident = self.resident().saturating_add(since);
+        let share_of_one = self.share(pool) / 8 * EIGHTHS_OF_ONE;
+        let leaves_some = |namespace| {
+            let used = self.used_by(pool, namespace);
+            used.saturating_add(more) <= share_of_one.saturating_add(spare)
+        };
         self.used(pool).saturating_add(more) <= self.share(pool).saturating_add(spare)
+            && namespace.is_none_or(leaves_some)
             && total.saturating_add(more) <= limit
             && resident.saturating_add(more) <= limit
     }
 
-    fn change(&self, pool: Pool, by: i64) {
+    fn change(&self, pool: Pool, namespace: Option<&Namespace>, [from, to]: [usize; 2]) {
         if let Some((used, _)) = self.pools.get(place(pool)) {
-            used.inc_by(by);
+            used.inc_by(signed(to).saturating_sub(signed(from)));
+        }
+        let Some(namespace) = namespace else { return };
+        let key = (place(pool), namespace.clone());
+        // A panic while it was held cannot leave a number half changed.
+        let mut all = lock(&self.by_namespace);
+        let used = all.get(&key).copied().unwrap_or(0).saturating_sub(from).saturating_add(to);
+        if used == 0 {
+            all.remove(&key);
+        } else {
+            all.insert(key, used);
         }
     }
 }
@@ -259,6 +317,8 @@ fn signed(bytes: usize) -> i64 {
 pub struct Reservation {
     memory: Arc<Memory>,
     pool: Pool,
+    /// Whose bytes they are; `None`: of all.
+    namespace: Option<Namespace>,
     bytes: usize,
 }
 
@@ -270,7 +330,7 @@ impl Reservation {
 
     /// Reserves more bytes, if there is room for them.
     pub fn grow(&mut self, more: usize) -> Result<(), Overloaded> {
-        if !self.memory.has_room(self.pool, more) {
+        if !self.memory.has_room(self.pool, self.namespace.as_ref(), more) {
             if let Some((_, refused)) = self.memory.pools.get(place(self.pool)) {
                 refused.inc();
             }
@@ -282,7 +342,7 @@ impl Reservation {
 
     /// Changes the reservation to that many bytes, whatever the limit.
     pub fn set(&mut self, bytes: usize) {
-        self.memory.change(self.pool, signed(bytes).saturating_sub(signed(self.bytes)));
+        self.memory.change(self.pool, self.namespace.as_ref(), [self.bytes, bytes]);
         self.bytes = bytes;
     }
 }
@@ -305,53 +365,66 @@ mod tests {
     #[test]
     fn a_pool_takes_its_share_and_gives_it_back() {
         let memory = memory(4 << 20, 0);
-        let held = memory.reserve(Pool::Requests, 900 << 10).unwrap();
-        assert!(memory.reserve(Pool::Requests, 200 << 10).is_err());
-        assert!(memory.reserve(Pool::Answers, 200 << 10).is_ok(), "another pool has room");
+        let held = memory.reserve_for_all(Pool::Requests, 900 << 10).unwrap();
+        assert!(memory.reserve_for_all(Pool::Requests, 200 << 10).is_err());
+        assert!(memory.reserve_for_all(Pool::Answers, 200 << 10).is_ok(), "another pool has room");
         assert_eq!(memory.used(Pool::Requests), 900 << 10);
         drop(held);
         assert_eq!(memory.used(Pool::Requests), 0);
-        assert!(memory.reserve(Pool::Requests, 1 << 20).is_ok());
+        assert!(memory.reserve_for_all(Pool::Requests, 1 << 20).is_ok());
     }
 
     #[test]
     fn what_must_go_on_is_counted_and_leaves_less_to_others() {
         let memory = memory(4 << 20, 0);
         let mut driven = memory.note(Pool::Threads, 5 << 20);
-        assert!(memory.reserve(Pool::Answers, 100 << 10).is_err());
+        assert!(memory.reserve_for_all(Pool::Answers, 100 << 10).is_err());
         driven.set(1 << 20);
-        assert!(memory.reserve(Pool::Answers, 100 << 10).is_ok());
+        assert!(memory.reserve_for_all(Pool::Answers, 100 << 10).is_ok());
     }
 
     #[test]
     fn a_process_that_has_grown_refuses_whatever_was_counted() {
         let memory = memory(4 << 20, 5 << 20);
-        assert!(memory.reserve(Pool::Requests, 100 << 10).is_ok(), "nobody has looked yet");
+        assert!(memory.reserve_for_all(Pool::Requests, 100 << 10).is_ok(), "nobody has looked yet");
         assert!(memory.look() && memory.is_short());
-        assert!(memory.reserve(Pool::Requests, 100 << 10).is_err());
+        assert!(memory.reserve_for_all(Pool::Requests, 100 << 10).is_err());
     }
 
     #[test]
     fn what_was_reserved_since_the_last_look_counts_beside_what_was_seen() {
         let memory = memory(8 << 20, 7 << 20);
         assert!(!memory.look());
-        let held = memory.reserve(Pool::Answers, 700 << 10).unwrap();
-        assert!(memory.reserve(Pool::Requests, 700 << 10).is_err());
+        let held = memory.reserve_for_all(Pool::Answers, 700 << 10).unwrap();
+        assert!(memory.reserve_for_all(Pool::Requests, 700 << 10).is_err());
         drop(held);
-        assert!(memory.reserve(Pool::Requests, 700 << 10).is_ok());
+        assert!(memory.reserve_for_all(Pool::Requests, 700 << 10).is_ok());
     }
 
     #[test]
     fn small_calls_get_a_little_beyond_the_limit() {
         let memory = memory(16 << 20, (16 << 20) + 1);
         memory.look();
-        assert!(memory.reserve(Pool::Requests, SMALL).is_ok());
-        assert!(memory.reserve(Pool::Requests, SMALL + 1).is_err());
+        assert!(memory.reserve_for_all(Pool::Requests, SMALL).is_ok());
+        assert!(memory.reserve_for_all(Pool::Requests, SMALL + 1).is_err());
     }
 
     #[test]
     fn a_boundless_budget_refuses_nothing() {
         let memory = Arc::new(Memory::boundless());
-        assert!(memory.reserve(Pool::Requests, 1 << 40).is_ok() && !memory.look());
+        assert!(memory.reserve_for_all(Pool::Requests, 1 << 40).is_ok() && !memory.look());
+    }
+
+    #[test]
+    fn one_namespace_leaves_a_part_of_each_pool_to_others() {
+        let memory = memory(32 << 20, 0);
+        let [one, other] = ["one", "other"].map(|name| Namespace::parse(name).unwrap());
+        let mut held = memory.reserve(Pool::Requests, &one, 7 << 20).unwrap();
+        assert!(held.grow(100 << 10).is_err() && held.grow(SMALL).is_ok());
+        assert!(memory.reserve(Pool::Answers, &one, 100 << 10).is_ok(), "of another pool");
+        assert!(memory.reserve(Pool::Requests, &other, 900 << 10).is_ok());
+        drop(held);
+        assert!(memory.reserve(Pool::Requests, &one, 7 << 20).is_ok());
+        assert!(lock(&memory.by_namespace).is_empty());
     }
 }

@@ -24,7 +24,7 @@ use crate::contract::{
 };
 use crate::definition::Plan;
 use crate::model::{Epoch, Json, Namespace, Seq, StepId, ThreadId};
-use crate::observe::Memory;
+use crate::observe::{Memory, Reservation};
 use crate::runtime::core::Core;
 use crate::runtime::feed::heads::Follow;
 use crate::runtime::feed::live::LiveEvents;
@@ -64,7 +64,16 @@ impl Handle {
         thread: &ThreadId,
         at: Option<Seq>,
     ) -> Result<StatusDocument, RuntimeError> {
-        query::status(&self.core, thread, at).await
+        Ok(query::status(&self.core, thread, at).await?.0)
+    }
+
+    /// Returns a thread's status document with the memory that it was counted with, for a caller
+    /// that waits for something else before the document is gone.
+    pub async fn status_held(
+        &self,
+        thread: &ThreadId,
+    ) -> Result<(StatusDocument, Reservation), RuntimeError> {
+        query::status(&self.core, thread, None).await
     }
 
     /// Waits until the thread has ended or `limit` has passed; returns whether it has ended.

@@ -11,13 +11,13 @@ use serde::Serialize;
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::extract::{Body, FromBody, idempotency_key, traceparent};
-use crate::api::memory::Held;
+use crate::api::memory::{Held, Smaller};
 use crate::api::problem::Problem;
 use crate::api::query::{FromQuery, MAX_WAIT, NoParams, Params, QueryString};
 use crate::contract::{
     InvokeAnswer, InvokeRequest, Invoked, StatusDocument, WorkflowCheck, WorkflowSource,
 };
-use crate::model::{Fault, Namespace, Pointer};
+use crate::model::{Fault, Namespace, Pointer, ThreadId};
 use crate::runtime::{Invoke, RuntimeError};
 
 /// The time that `POST /invoke` waits if the client does not give one.
@@ -70,7 +70,8 @@ pub(in crate::api) async fn invoke_async(
 /// Start a thread and wait for its end
 ///
 /// Like `POST /invoke/async`, but answers with the status document once the thread has ended. If
-/// the wait is over before, the answer is the 202 of `POST /invoke/async` and the thread goes on.
+/// the wait is over before, or the server has no memory left for the document, the answer is the
+/// 202 of `POST /invoke/async`.
 #[utoipa::path(
     post, path = "/invoke", operation_id = "invoke", tag = "invoke",
     security(("bearer" = ["invoker"])),
@@ -99,17 +100,30 @@ pub(in crate::api) async fn invoke(
     let invoke = by(&caller, &headers, request)?;
     let mut invoked = api.handle.invoke(invoke).await?;
     held.release();
-    if api.handle.wait_for_end(&invoked.thread_id, wait).await? {
-        let document = api.handle.status(&invoked.thread_id, None).await?;
-        let mut response = (StatusCode::OK, JsonAnswer(document)).into_response();
-        decorate(&mut response, &invoked);
-        return Ok(response);
+    // It is accepted, so whatever cannot be had from now on is no refusal: the answer is that of a
+    // thread that goes on.
+    let ended = ended(&api, &invoked.thread_id, wait).await;
+    if let Ok(thread) = api.handle.thread(&invoked.thread_id).await {
+        invoked.status = thread.status;
     }
-    // The thread has not ended within the wait, so the answer is that of a thread that goes on.
-    invoked.status = api.handle.thread(&invoked.thread_id).await?.status;
-    let mut response = answer(&invoked);
-    *response.status_mut() = StatusCode::ACCEPTED;
+    let mut goes_on = answer(&invoked);
+    *goes_on.status_mut() = StatusCode::ACCEPTED;
+    let Some(document) = ended else { return Ok(goes_on) };
+    let mut response = (StatusCode::OK, JsonAnswer(document)).into_response();
+    let body =
+        serde_json::to_vec(&InvokeAnswer::from(&invoked)).map_err(|_| Problem::internal())?;
+    response.extensions_mut().insert(Smaller(StatusCode::ACCEPTED, body.into()));
+    decorate(&mut response, &invoked);
     Ok(response)
+}
+
+/// Waits for the end of a thread; `None` if it does not end within `wait`, or cannot be shown now.
+async fn ended(api: &Api, thread: &ThreadId, wait: Duration) -> Option<StatusDocument> {
+    let ended = api.handle.wait_for_end(thread, wait).await.ok()?;
+    if !ended {
+        return None;
+    }
+    api.handle.status(thread, None).await.ok()
 }
 
 impl FromBody for InvokeRequest {
@@ -177,7 +191,7 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ThreadId, ThreadStatus};
+    use crate::model::ThreadStatus;
 
     fn invoked(created: bool, resumed: bool, replayed: bool) -> Invoked {
         Invoked {

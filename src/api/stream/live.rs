@@ -58,7 +58,7 @@ pub(in crate::api) async fn stream(
     caller: Caller,
     QueryString(query): QueryString<LiveQuery>,
 ) -> Result<Response, Problem> {
-    let open = OpenStream::new(&api)?;
+    let open = OpenStream::new(&api, &caller)?;
     let reader = LiveReader {
         events: api.handle.live(),
         handle: api.handle,

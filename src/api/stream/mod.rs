@@ -50,8 +50,9 @@ struct OpenStream {
 
 impl OpenStream {
     /// Counts a new stream; refuses it if there is no memory for it.
-    fn new(api: &Api) -> Result<Self, Problem> {
-        let memory = api.handle.memory().reserve(Pool::Streams, IDLE_STREAM);
+    fn new(api: &Api, caller: &Caller) -> Result<Self, Problem> {
+        let memory = api.handle.memory();
+        let memory = memory.reserve(Pool::Streams, caller.namespace(), IDLE_STREAM);
         let memory = memory.map_err(RuntimeError::from)?;
         let metrics = Arc::clone(&api.settings.metrics);
         metrics.streams(1);

@@ -42,7 +42,7 @@ pub(in crate::api) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let cursor = query.cursor(&headers)?;
-    let open = OpenStream::new(&api)?;
+    let open = OpenStream::new(&api, &caller)?;
     // Subscribes before it reads, so that no event is lost between the two.
     let follow = api.handle.follow(&thread);
     let wanted = match cursor {

@@ -16,7 +16,7 @@ use super::patience::{patiently, persistently, shown};
 use super::query::status;
 use crate::contract::{
     Checkpoint, DiagnosedReplica, DiagnosedWorkflow, Diagnostics, EffectiveLimits, PastFailure,
-    StatusDocument, ThreadFacts, WorkflowName,
+    ThreadFacts, WorkflowName,
 };
 use crate::model::{EventType, Failure, Json, Namespace, Seq, ThreadId, Timestamp, millis};
 use crate::runtime::core::Core;
@@ -60,7 +60,7 @@ pub(in crate::runtime) async fn diagnostics(
     Ok(Diagnostics {
         thread_id: thread.clone(),
         generated_at: now,
-        status: document.map(StatusDocument::without_outputs),
+        status: document.map(|(document, _held)| document.without_outputs()),
         thread: facts?,
         workflow: DiagnosedWorkflow {
             name: WorkflowName { name: row.workflow, version: row.workflow_version },

@@ -9,18 +9,19 @@ use sha2::{Digest, Sha256};
 use super::patience::{listed, persistently, shown};
 use crate::contract::{Page, Progress, StatusDocument, ThreadItem, ThreadQuery, WorkflowName};
 use crate::model::{Event, EventBody, Fault, Namespace, Seq, ThreadId, Timestamp};
+use crate::observe::Reservation;
 use crate::runtime::core::Core;
 use crate::runtime::drive::load::load_to_show;
 use crate::runtime::feed::heads::raw_events;
 use crate::runtime::types::{EventPage, RuntimeError};
 use crate::store::{FORK_LABEL, ThreadFilter, ThreadRow};
 
-/// Returns the status document of a thread.
+/// Returns the status document of a thread, and the memory that it was counted with.
 pub(in crate::runtime) async fn status(
     core: &Core,
     thread: &ThreadId,
     at: Option<Seq>,
-) -> Result<StatusDocument, RuntimeError> {
+) -> Result<(StatusDocument, Reservation), RuntimeError> {
     persistently(core, || async {
         let loaded = load_to_show(core, thread, at).await?;
         let state = &loaded.state;
@@ -29,7 +30,7 @@ pub(in crate::runtime) async fn status(
         }
         if at.is_some() {
             // The journal does not say who drove the thread then.
-            return Ok(state.document(None));
+            return Ok((state.document(None), loaded.held.into_reservation()));
         }
         let owner = (!state.status.is_terminal() && core.driven.has(thread))
             .then(|| core.parts.settings.replica.clone());
@@ -37,7 +38,7 @@ pub(in crate::runtime) async fn status(
             None if !state.status.is_terminal() => core.shown.store().owner(thread).await?,
             owner => owner,
         };
-        Ok(state.document(owner))
+        Ok((state.document(owner), loaded.held.into_reservation()))
     })
     .await
 }

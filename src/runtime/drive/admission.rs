@@ -98,7 +98,7 @@ fn take(memory: &Arc<Memory>, bytes: usize, goes_on: bool) -> Result<Reservation
     if goes_on {
         return Ok(memory.note(Pool::Attempts, bytes));
     }
-    memory.reserve(Pool::Attempts, bytes).map_err(|_overloaded| Lack::Memory)
+    memory.reserve_for_all(Pool::Attempts, bytes).map_err(|_overloaded| Lack::Memory)
 }
 
 #[cfg(test)]

@@ -83,6 +83,11 @@ pub(in crate::runtime) struct Held {
 }
 
 impl Held {
+    /// Returns the memory that was counted, to be held for what was made of the thread.
+    pub(in crate::runtime) fn into_reservation(self) -> Reservation {
+        self.reservation
+    }
+
     /// Returns the store that the thread is read from.
     fn store<'a>(&self, core: &'a Core) -> &'a dyn Store {
         if self.must { core.store() } else { core.shown.store() }
@@ -170,7 +175,7 @@ pub(in crate::runtime) async fn load_to_show(
     until: Option<Seq>,
 ) -> Result<Loaded, LoadError> {
     let _place = core.shown.place(&thread.namespace()).await?;
-    let reservation = core.parts.memory.reserve(Pool::Loads, 0)?;
+    let reservation = core.parts.memory.reserve(Pool::Loads, &thread.namespace(), 0)?;
     timed(core, (thread, until), Held { reservation, must: false }).await
 }
 

@@ -43,7 +43,7 @@ impl SharedEvents {
         if let Some(found) = found.filter(|found| found.event() == &event) {
             return Ok(found);
         }
-        let held = memory.reserve(Pool::Streams, event.json.as_str().len())?;
+        let held = memory.reserve_for_all(Pool::Streams, event.json.as_str().len())?;
         let shared = Arc::new(SharedEvent::new(event, held));
         known.events.insert(key, Arc::downgrade(&shared));
         if known.events.len() > known.sweep_at {

@@ -15,6 +15,7 @@ mod crash;
 mod crowd;
 mod crowded_attempts;
 mod crowded_lists;
+mod crowded_memory;
 mod crowded_reads;
 mod crowded_threads;
 mod damage;
