@@ -23,6 +23,9 @@ pub const FLOW_TARGET: &str = "rethread::flow";
 /// Target of the lines about the configuration, which is read before there is a log.
 const CONFIG_TARGET: &str = "rethread::config";
 
+/// The libraries that log what a peer sends, as much as it likes, unless the setting names them.
+const QUIET_LIBRARIES: &str = "h2=error,hyper=error,hyper_util=error,rustls=error";
+
 /// The longest time that the end of the process waits for the last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -113,7 +116,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 fn filter(settings: &LogSettings) -> Result<EnvFilter, ConfigError> {
-    let mut text = settings.filter.clone();
+    let mut text = format!("{QUIET_LIBRARIES},{}", settings.filter);
     if settings.flows {
         text = format!("{text},{FLOW_TARGET}=debug");
     }
@@ -140,5 +143,16 @@ mod tests {
     fn log_flows_raises_the_flow_target() {
         let settings = LogSettings { filter: "warn".to_owned(), format: None, flows: true };
         assert!(filter(&settings).unwrap().to_string().contains("rethread::flow=debug"));
+    }
+
+    #[test]
+    fn libraries_are_quiet_unless_the_setting_names_them() {
+        let read = |text: &str| {
+            let settings = LogSettings { filter: text.to_owned(), format: None, flows: false };
+            filter(&settings).unwrap().to_string()
+        };
+        assert!(read("trace").contains("h2=error"), "{}", read("trace"));
+        let named = read("info,h2=debug");
+        assert!(named.contains("h2=debug") && !named.contains("h2=error"), "{named}");
     }
 }

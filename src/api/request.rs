@@ -4,7 +4,8 @@
 //! They must never log a query string, which may hold a stream token.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::num::NonZeroU32;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,6 +13,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tower_http::request_id::{MakeRequestId, RequestId};
 use tracing::Span;
 
@@ -67,18 +69,28 @@ pub(super) fn span(request: &Request) -> Span {
     span
 }
 
-/// Writes one line per request: loud for faults of this server, quiet for success.
+/// Writes one line per request: loud for faults of this server, quiet for success, and for crowds.
 pub(super) fn log(response: &Response, elapsed: Duration, _: &Span) {
     let status = response.status().as_u16();
     let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    if status >= 500 {
-        tracing::warn!(status, elapsed_us, "answered");
-    } else if status >= 400 && !is_told_elsewhere(response) {
-        tracing::info!(status, elapsed_us, "answered");
-    } else {
+    let is_loud = status >= 500 || (status >= 400 && !is_told_elsewhere(response));
+    if !is_loud || LOUD.check().is_err() {
         tracing::debug!(status, elapsed_us, "answered");
+    } else if status >= 500 {
+        tracing::warn!(status, elapsed_us, "answered");
+    } else {
+        tracing::info!(status, elapsed_us, "answered");
     }
 }
+
+/// The lines about failed requests in a second, and at once: a crowd of them, which needs no key,
+/// must not fill a disk. The metrics count all.
+const LOUD_LINES: (NonZeroU32, NonZeroU32) =
+    (NonZeroU32::new(20).unwrap(), NonZeroU32::new(200).unwrap());
+static LOUD: LazyLock<DefaultDirectRateLimiter> = LazyLock::new(|| {
+    let (each_second, at_once) = LOUD_LINES;
+    RateLimiter::direct(Quota::per_second(each_second).allow_burst(at_once))
+});
 
 /// Returns whether this is a refusal that comes in crowds and that another module logs, once a
 /// second at most.
