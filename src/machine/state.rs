@@ -387,6 +387,16 @@ impl ThreadState {
             || self.open_interventions().next().is_some()
     }
 
+    /// Returns whether nothing would ever move it once nobody drives it: such a state is a fault.
+    pub fn is_unmoved(&self) -> bool {
+        let moves = self.status.is_terminal()
+            || self.status == ThreadStatus::Paused
+            || self.has_running()
+            || self.next_wake().is_some()
+            || self.waits_for_somebody();
+        !moves
+    }
+
     /// Returns the number of steps that have ended, and of all steps.
     pub fn progress(&self) -> (usize, usize) {
         (self.steps.iter().filter(|step| step.status().is_terminal()).count(), self.steps.len())

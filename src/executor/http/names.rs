@@ -207,7 +207,7 @@ mod tests {
         let (names, _end, _) = partly_silent();
         let error = names.look_up(&named("one"), "silent.test").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(error.to_string(), "its name was not found within 8 s");
+        assert_eq!(error.to_string(), "the look-up of its name took longer than 8 s");
     }
 
     #[tokio::test]

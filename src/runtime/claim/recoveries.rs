@@ -153,25 +153,17 @@ fn pause_after(failures: usize) -> Duration {
     Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).after(doublings)
 }
 
-/// Returns the fault of a just recovered thread; `None` if it will go on.
-fn unsound(state: &ThreadState) -> Option<&'static str> {
-    let moves = state.status.is_terminal()
-        || state.status == ThreadStatus::Paused
-        || state.has_running()
-        || state.next_wake().is_some()
-        || state.waits_for_somebody();
-    (!moves).then_some("nothing would ever move the thread")
-}
-
 /// Returns whether a person has to decide about the thread's losses.
 fn is_quarantined(state: &ThreadState) -> bool {
     state.open_interventions().any(|one| one.opened.kind == InterventionKind::Poison)
 }
 
-/// Validates and records a recovery that has become durable; returns whether it succeeded.
-pub(in crate::runtime) fn conclude(driver: &Driver, recovering: &Recovering) -> bool {
+/// Validates and records a recovery that has become durable.
+pub(in crate::runtime) fn conclude(driver: &Driver, recovering: &Recovering) {
     let (core, state) = (&driver.core, &driver.state);
-    let fault = if core.draining.is_cancelled() { None } else { unsound(state) };
+    let goes_on = driver.unfinished || core.draining.is_cancelled();
+    let is_unmoved = !goes_on && state.is_unmoved();
+    let fault = is_unmoved.then_some("nothing would ever move the thread");
     let result = match (fault, state.status) {
         (Some(_), _) => RecoveryResult::Failed,
         (None, ThreadStatus::Paused) if is_quarantined(state) => RecoveryResult::Quarantined,
@@ -182,12 +174,11 @@ pub(in crate::runtime) fn conclude(driver: &Driver, recovering: &Recovering) -> 
     let end = RecoveryEnd { to_seq, detail, ..recovering.end(core, result) };
     let thread = state.thread_id.clone();
     tracing::info!(%thread, cause = recovering.cause.as_str(), result = result.as_str(),
-        took_ms = end.duration_ms, "recovered");
+        took_ms = end.duration_ms, "a recovery has ended");
     let (core, epoch) = (std::sync::Arc::clone(core), recovering.epoch);
     core.tasks.clone().spawn(async move {
         record_end(&core, &thread, epoch, &end).await;
     });
-    fault.is_none()
 }
 
 /// Lists the recoveries of a thread, newest first; the cursor is an epoch.

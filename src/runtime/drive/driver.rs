@@ -10,6 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::admission::{ASK_AGAIN, Lack};
 use super::commit::Commit;
+use super::release::MOMENT;
 use super::report::{Message, Reported};
 use super::tail::Tail;
 use super::weights::{TURN, Turn, Weight};
@@ -301,6 +302,8 @@ impl Driver {
         }
         match self.state.next_wake() {
             Some(due) if due.since(now) <= PARK_AFTER => Disposition::Keep,
+            // Released, it would stand still for ever.
+            None if self.state.is_unmoved() => Disposition::SetAside { until: now.plus(MOMENT) },
             wake_at => Disposition::Release { wake_at },
         }
     }

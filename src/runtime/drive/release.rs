@@ -20,7 +20,7 @@ use crate::store::{Append, Disposition, Write, WriteOutcome};
 /// How long a thread is set aside after the store refused its append, its driver panicked, or
 /// nothing would move it: the cause will not pass at once, and the thread must not keep this
 /// replica busy.
-const MOMENT: Duration = Duration::from_secs(5);
+pub(in crate::runtime) const MOMENT: Duration = Duration::from_secs(5);
 
 /// Does the work of a thread that this replica owns; if that panics, releases the thread so that it
 /// is claimed again.

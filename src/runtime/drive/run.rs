@@ -8,7 +8,6 @@ use super::attempts::perform;
 use super::commit::Commit;
 use super::driver::{Driver, Woken};
 use super::inbox;
-use super::release::release_for_a_moment;
 use super::report::{Message, Reported};
 use crate::machine::{AttemptId, Command, DecisionContext, Effect, Report};
 use crate::runtime::claim::recoveries;
@@ -38,10 +37,8 @@ impl Driver {
             let result = self.append(commit).await;
             if !matches!(result, AppendResult::Lost)
                 && let Some(recovering) = self.recovering.take()
-                && !recoveries::conclude(&self, &recovering)
             {
-                let mine = (&self.state.thread_id, self.epoch);
-                return release_for_a_moment(&self.core, &self.authority, mine).await;
+                recoveries::conclude(&self, &recovering);
             }
             match result {
                 AppendResult::Driving(durable) => effects = durable,
