@@ -1,10 +1,10 @@
-//! A session that lives as long as the process: by it peers notice within about a second that a
-//! process is gone, whatever its lease.
+//! Each replica keeps one session that holds an advisory lock. When the process dies, the kernel
+//! closes its sockets and Postgres releases the lock: peers see that within about a second, before
+//! the lease expires.
 //!
-//! It holds an advisory lock, tried for and never waited for. The kernel closes a killed process's
-//! sockets at once, Postgres ends the session, and the lock is gone. A live replica that only lost
-//! this connection withdraws its announcement before peers act. If it cannot, they end its lease:
-//! it registers anew, and the fence keeps its late writes out.
+//! The lock is tried for and never waited for. A live replica that only lost this connection
+//! withdraws its announcement before peers act. If it cannot, they end its lease: it registers
+//! anew, and the fence keeps its late writes out.
 
 use std::time::Duration;
 
@@ -34,10 +34,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Timeout of withdrawing the announcement, while the next session is made.
 const WITHDRAWAL: Duration = Duration::from_secs(1);
-/// Least time from the first to the second look: a live replica takes less to regain its lock or
-/// withdraw its announcement.
+/// The shortest time that a replica must be absent: a live one regains its lock or withdraws its
+/// announcement sooner.
 const SECOND_LOOK: Duration = Duration::from_millis(400);
-/// Most time between two looks; after more, absences count anew.
+/// If two looks are further apart than this, an absence begins anew.
 const FORGOTTEN: Duration = Duration::from_secs(5);
 
 const LOCK: &str = "SELECT pg_try_advisory_lock($1, $2)";
@@ -54,9 +54,9 @@ open AS MATERIALIZED (
     WHERE locktype = 'advisory' AND classid::bigint = $2 AND objsubid = 2 AND granted
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
 
-/// Attended incarnations without an open session. The looker's own must be two seconds old: after a
-/// restart of the database or of a network, others may not be back. Also records how leases ran
-/// out.
+/// Announced incarnations without an open session. Finds none unless the caller's own session is
+/// two seconds old: after a restart of the database or of a network, peers need time to reconnect.
+/// Also sets `lost` of expired leases: `frozen` if the session is still open, `silent` if not.
 const LOOK: &str = ",
 noted AS (
     UPDATE @replicas SET lost =
@@ -68,7 +68,7 @@ WHERE attended AND lease_until > clock_timestamp() AND incarnation <> $1
   AND EXISTS (SELECT FROM open JOIN pg_stat_activity a USING (pid)
     WHERE low = $1 & 4294967295 AND a.backend_start < clock_timestamp() - interval '2 seconds')";
 
-/// Looks a third time and ends leases. An expired lease is never renewed: an incarnation that lives
+/// Ends the leases of incarnations that two looks have missed, if they are still missing. An expired lease is never renewed: an incarnation that lives
 /// after all has to register anew.
 const EXPIRE: &str = "
 UPDATE @replicas SET lease_until = clock_timestamp(), lost = 'session_ended'
@@ -107,12 +107,19 @@ impl Presence for PostgresStore {
         let mut session = self.locked(me).await;
         loop {
             match session {
-                Ok(listener) => {
-                    backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-                    self.show(me, listener).await;
-                }
+                Ok(listener) => match self.announce(me, true).await {
+                    Ok(()) => {
+                        backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+                        lost(listener).await;
+                        tracing::warn!(incarnation = me, "the presence session was lost");
+                    }
+                    Err(error) => {
+                        tracing::warn!(incarnation = me, %error, "cannot announce the session");
+                        tokio::time::sleep(backoff.advance()).await;
+                    }
+                },
                 Err(error) => {
-                    tracing::warn!(%error, "cannot make the session that shows we live");
+                    tracing::warn!(incarnation = me, %error, "cannot open the presence session");
                     tokio::time::sleep(backoff.advance()).await;
                 }
             }
@@ -135,29 +142,20 @@ impl Presence for PostgresStore {
         let expire = expire.bind(me).bind(class).bind(gone);
         let expired: Vec<(Incarnation, String)> = answer(expire.fetch_all(&self.general)).await?;
         for (incarnation, name) in &expired {
-            tracing::warn!(incarnation, replica = %name, "its session has ended: its lease is too");
+            tracing::warn!(incarnation, replica = %name, "a replica's session has ended: its lease is ended");
         }
         Ok(expired.len())
     }
 }
 
 impl PostgresStore {
-    /// Announces a session and returns when it is gone.
-    async fn show(&self, me: Incarnation, session: PgListener) {
-        match self.announce(me, true).await {
-            Ok(()) => lost(session).await,
-            Err(error) => return tracing::warn!(%error, "cannot announce the session"),
-        }
-        tracing::info!(incarnation = me, "the session that shows we live was lost");
-    }
-
     /// Makes the next session and meanwhile withdraws the last announcement, over existing
     /// connections: this works even while no new one can be made.
     async fn locked_again(&self, me: Incarnation) -> Result<PgListener> {
         let withdrawal = tokio::time::timeout(WITHDRAWAL, self.announce(me, false));
         let (withdrawn, session) = tokio::join!(withdrawal, self.locked(me));
         if !matches!(withdrawn, Ok(Ok(()))) {
-            tracing::warn!(incarnation = me, "cannot say that the session was lost");
+            tracing::warn!(incarnation = me, "cannot withdraw the announcement of the session");
         }
         session
     }
@@ -173,7 +171,9 @@ impl PostgresStore {
             }
             tokio::time::sleep(LOCK_PAUSE).await;
         }
-        Err(StoreError::Unavailable("somebody else holds our session's lock".to_owned()))
+        Err(StoreError::Unavailable(
+            "another session still holds the lock of this replica".to_owned(),
+        ))
     }
 
     async fn announce(&self, me: Incarnation, attended: bool) -> Result<()> {
@@ -182,7 +182,7 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// The incarnations missing for [`SECOND_LOOK`] or longer.
+    /// Returns the incarnations that have been missing for [`SECOND_LOOK`] or longer.
     fn believe(&self, seen: &[Incarnation]) -> Vec<Incarnation> {
         let now = Instant::now();
         // No panic can leave the map half changed.
