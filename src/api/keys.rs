@@ -29,8 +29,8 @@ impl ApiKey {
         Self { name, digest, role: Role::Admin, namespace: Namespace::default() }
     }
 
-    /// Returns whether this secret, or else this name, was there with less: with a lower role, or in
-    /// other namespaces alone.
+    /// Returns whether this key has rights that it lacked in `before`: a higher role, or another
+    /// namespace. Keys match by secret, and without such a match by name. A new key gains nothing.
     fn has_gained(&self, before: &[Self]) -> bool {
         let same = |key: &&Self| key.digest == self.digest;
         let named = |key: &&Self| key.name == self.name;
@@ -64,8 +64,12 @@ pub struct KeyChange {
 
 /// Names keys with their roles and namespaces.
 fn told<'a>(keys: impl Iterator<Item = &'a ApiKey>) -> String {
-    let told = keys.map(|key| format!("{} ({} in {})", key.name, key.role, key.namespace));
-    told.take(MOST_NAMED).collect::<Vec<_>>().join(", ")
+    let mut named: Vec<String> =
+        keys.map(|key| format!("{} ({} in {})", key.name, key.role, key.namespace)).collect();
+    let more = named.len().saturating_sub(MOST_NAMED);
+    named.truncate(MOST_NAMED);
+    let named = named.join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
 }
 
 fn gained(before: &[ApiKey], now: &[ApiKey]) -> Option<String> {
@@ -106,9 +110,9 @@ impl Keys {
         Self { tokens: true, ..self }
     }
 
-    /// Names those of these keys that would have more rights than now, or other ones.
-    pub fn gained(&self, now: &[ApiKey]) -> Option<String> {
-        gained(&self.taken.borrow(), now)
+    /// Names the keys of `next` that have rights which they lack today; `None` if none has.
+    pub fn gained(&self, next: &[ApiKey]) -> Option<String> {
+        gained(&self.taken.borrow(), next)
     }
 
     /// Accepts these keys instead, from the next request on, and describes the change. Streams of
@@ -117,14 +121,16 @@ impl Keys {
         let now: Arc<[ApiKey]> = Arc::from(keys);
         let before = self.taken.send_replace(Arc::clone(&now));
         self.fault.send_replace(Fault::default());
-        let missing =
-            |from: &[ApiKey], of: &[ApiKey]| told(of.iter().filter(|key| !from.contains(key)));
+        let missing = |from: &[ApiKey], of: &[ApiKey]| {
+            let told = told(of.iter().filter(|key| !from.contains(key)));
+            if told.is_empty() { "none".to_owned() } else { told }
+        };
         let detail =
-            format!("taken away: {}; added: {}", missing(&now, &before), missing(&before, &now));
+            format!("removed: {}; added: {}", missing(&now, &before), missing(&before, &now));
         KeyChange { detail, gained: gained(&before, &now) }
     }
 
-    /// Notes that newer keys cannot be read: those from before stay, and `/health` warns.
+    /// Notes that newer keys cannot be read: the previous keys stay in use, and `/health` warns.
     pub fn broken(&self, detail: String) {
         self.fault.send_modify(|fault| *fault = Fault { times: fault.times + 1, detail });
     }
@@ -165,8 +171,8 @@ impl Keys {
         found
     }
 
-    /// Resolves once a key is not accepted any more as it was; for a caller without one (`None`),
-    /// once a key is needed.
+    /// Resolves when the key is removed or changed; for a caller without a key (`None`), when the
+    /// first key is added.
     pub(super) async fn revoked(&self, key: Option<&ApiKey>) {
         let mut keys = self.taken.subscribe();
         let gone = |keys: &Arc<[ApiKey]>| match key {

@@ -18,7 +18,7 @@ const TEXT_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The media type of `OpenMetrics`, which Prometheus itself asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether the process serves
+/// Check that the process is alive
 ///
 /// For probes that restart a process that hangs; needs no key.
 #[utoipa::path(
@@ -81,20 +81,20 @@ fn keys_check(keys: &Keys) -> HealthCheck {
         value: json!({ "keys": keys.count() }),
         detail: match &fault {
             // The log has the details: they name a file.
-            Some(_) => "newer keys cannot be read; those from before are taken".to_owned(),
+            Some(_) => "the newer keys cannot be read; the previous keys stay in use".to_owned(),
             None if !keys.are_needed() => "nobody needs a key".to_owned(),
-            None => "the newest keys are taken".to_owned(),
+            None => "the newest keys are in use".to_owned(),
         },
         consecutive_failures: fault.as_ref().map_or(0, |fault| fault.times),
         recommendation: fault
-            .map(|_| "mend the keys, as the server's log says what is wrong with them".to_owned()),
+            .map(|_| "correct the keys; the server's log names the fault".to_owned()),
     }
 }
 
 fn issuer_check(keys: Freshness) -> HealthCheck {
     let well = keys.failures == 0;
     HealthCheck {
-        // Callers with an API key are let in all the same.
+        // Only a warning: API keys still work.
         status: if well && keys.age.is_some() {
             HealthStatus::Healthy
         } else {
@@ -102,16 +102,19 @@ fn issuer_check(keys: Freshness) -> HealthCheck {
         },
         value: json!({ "keys": keys.keys, "ageSeconds": keys.age.map(|age| age.as_secs()) }),
         detail: match (keys.age, well) {
-            (None, _) => "no keys of the issuer are there: tokens are answered with 503",
-            (Some(_), false) => {
-                "the issuer cannot be asked; its keys from before are taken for a day"
+            (None, _) => {
+                "no keys of the issuer are loaded: requests with a token are answered with 503"
             }
-            (Some(_), true) => "the issuer's newest keys are taken",
+            (Some(_), false) => {
+                "the issuer cannot be reached; its last keys are used for up to 24 h"
+            }
+            (Some(_), true) => "the issuer's newest keys are in use",
         }
         .to_owned(),
         consecutive_failures: keys.failures,
-        recommendation: (!well)
-            .then(|| "look at the issuer; the server's log says why it cannot be asked".to_owned()),
+        recommendation: (!well).then(|| {
+            "look at the issuer; the server's log says why it cannot be reached".to_owned()
+        }),
     }
 }
 
@@ -132,7 +135,8 @@ pub(in crate::api) async fn checkpointer(
 
 /// Read metrics in the Prometheus text format
 ///
-/// `OpenMetrics` for whoever accepts it.
+/// The text is `OpenMetrics`, which scrapers of the text format 0.0.4 read as well; `Accept` decides
+/// on the media type.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "metrics", tag = "operations",
     security(("bearer" = ["reader"])),

@@ -25,8 +25,8 @@ impl FromRequestParts<Api> for NotificationPath {
 
 /// Read a subscription
 ///
-/// With what became of its messages: what waits, what failed and why. Without its secret; whoever is
-/// no admin sees the origin of its URL alone.
+/// Includes pending and failed messages with their errors. Never includes the secret. Callers below
+/// `admin` see only the origin of the URL.
 #[utoipa::path(
     get, path = "/notifications/{notificationId}", operation_id = "getNotification", tag = "notifications",
     security(("bearer" = ["reader"])),
@@ -48,8 +48,8 @@ impl FromBody for NotificationPatch {}
 
 /// Change a subscription
 ///
-/// What is left out stays as it is. A disabled one hears of nothing that happens meanwhile; what
-/// had waited before is sent once it is enabled again, if that is within three days.
+/// Omitted members keep their values. A disabled subscription collects no events. Messages that were
+/// pending before are sent once it is enabled again, if that is within three days.
 #[utoipa::path(
     patch, path = "/notifications/{notificationId}", operation_id = "changeNotification", tag = "notifications",
     security(("bearer" = ["admin"])),
@@ -70,7 +70,7 @@ pub(in crate::api) async fn change(
 
 /// Delete a subscription
 ///
-/// What it was not sent yet goes with it.
+/// Its pending messages are deleted with it.
 #[utoipa::path(
     delete, path = "/notifications/{notificationId}", operation_id = "deleteNotification", tag = "notifications",
     security(("bearer" = ["admin"])),
@@ -89,13 +89,12 @@ pub(in crate::api) async fn delete(
 
 /// Send a test message
 ///
-/// Once, also where the subscription is disabled: signed like any other, of the type
-/// `notification_test`.
+/// Sends one signed message of the type `notification_test`, even to a disabled subscription.
 #[utoipa::path(
     post, path = "/notifications/{notificationId}/test", operation_id = "testNotification", tag = "notifications",
     security(("bearer" = ["admin"])),
     params(("notificationId" = String, Path, description = "The subscription")),
-    responses((status = 200, description = "What became of it", body = NotificationTest))
+    responses((status = 200, description = "The result of the delivery", body = NotificationTest))
 )]
 pub(in crate::api) async fn test(
     State(api): State<Api>,

@@ -60,7 +60,8 @@ request! {
         /// What to attach to the thread: at most 64 members and 16 KiB.
         #[schema(value_type = Option<Object>)]
         metadata: Option<Json> = metadata,
-        /// A thread that waits for a replica is served as if it had waited that many seconds longer.
+        /// A thread that waits for a replica is served as if it had waited that many seconds longer;
+        /// a number below 0 counts as 0.
         #[schema(minimum = -100, maximum = 100)]
         priority: Option<i32> = priority,
     }

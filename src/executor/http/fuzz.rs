@@ -1,5 +1,5 @@
-//! Fuzz test: the answer of a called service becomes a bounded output, or a failure that is fit to
-//! be shown.
+//! Fuzz test: any HTTP response becomes an output within the limit, or a failure without control
+//! characters and secrets.
 
 use reqwest::Response;
 
@@ -18,7 +18,7 @@ const MAX_MESSAGE: usize = 300 * 10 + 500;
 /// A secret that the request held, and that a called service repeats.
 const SECRET: &str = "qX7-held-by-the-request";
 
-/// Reads a response from a text such as `200`, headers one a line, an empty line, and the body.
+/// Parses a response, and returns its body as well, from a text such as `200`, headers one a line, an empty line, and the body.
 fn respond(bytes: &[u8]) -> Option<(Response, Vec<u8>)> {
     let split = bytes.windows(2).position(|two| two == b"\n\n")?;
     let (head, body) = (bytes.get(..split)?, bytes.get(split + 2..)?);
@@ -87,12 +87,14 @@ fn any_answer_is_an_output_in_its_limit_or_a_failure_fit_to_be_shown() {
                 let json = std::str::from_utf8(&body).ok().and_then(|text| Json::parse(text).ok());
                 let json = json.and_then(|json| Node::parse(&json).ok());
                 let said = node.get("body");
+                // The body of an empty answer, or of one with a byte order mark, is told in another way.
                 let bare =
                     body.iter().all(u8::is_ascii_whitespace) || body.starts_with(b"\xef\xbb\xbf");
                 assert!(bare || said == Some(&text) || said == json.as_ref(), "{said:?}");
             }
             Err(failure) => outcome.push_str(&failure.message),
         }
+        // `output` has consumed the first one.
         let (response, _) = respond(bytes).unwrap();
         let failed = answer::unexpected(response, Timestamp::from_millis(0), &redactor);
         let message = runtime.block_on(failed).failure.message;

@@ -18,12 +18,12 @@ use crate::executor::Places;
 use crate::executor::apart::on_a_thread;
 use crate::model::{Namespace, lock};
 
-/// The most look-ups at once: each takes a thread.
+/// Limit of look-ups at once: each takes a thread.
 const AT_ONCE: usize = 128;
-/// The most of them for one namespace.
+/// Limit of look-ups at once for one namespace.
 const OF_ONE: usize = AT_ONCE / 4;
-/// Timeout of a look-up with its wait for a place: shorter than that to connect, and long enough to
-/// ask a second name server after the usual 5 s of silence from the first.
+/// Timeout of a look-up, in which it also waits for a place. Shorter than the timeout to connect;
+/// long enough to reach a second name server after the usual 5 s of silence from the first.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A function that looks a name up and blocks meanwhile.
@@ -43,7 +43,8 @@ pub(super) async fn within<F: Future>(namespace: Namespace, request: F) -> F::Ou
     CALLER.scope(namespace, request).await
 }
 
-/// Returns the namespace that the current task makes a request for.
+/// Returns the namespace that the current task makes a request for; the default one outside of
+/// [`within`].
 pub(super) fn caller() -> Namespace {
     CALLER.try_with(Clone::clone).unwrap_or_default()
 }
@@ -92,7 +93,8 @@ impl Names {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
             Err(_) => {
-                let late = format!("its name was not found within {} s", PATIENCE.as_secs());
+                let late =
+                    format!("the look-up of its name took longer than {} s", PATIENCE.as_secs());
                 Err(io::Error::new(io::ErrorKind::TimedOut, late))
             }
         }
@@ -128,7 +130,8 @@ async fn look_up(places: Arc<Places>, find: Arc<Find>, entry: Entry) -> Found {
     Ok(on_a_thread("look-up", look_up).await.flatten()?)
 }
 
-/// The entry of a look-up, removed when it ends or nobody waits for it any more.
+/// The entry of a look-up, removed when it ends or nobody waits for it any more. In a race it may
+/// remove the entry of a newer look-up; that costs one more look-up.
 struct Entry {
     names: Weak<Names>,
     key: Key,

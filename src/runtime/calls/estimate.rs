@@ -56,8 +56,8 @@ impl Estimates {
     }
 
     /// Returns the estimate for a workflow at a monotonic time; `None` if none of its threads has
-    /// completed. Never fails a call: if the store does not answer, the old estimate is used, if
-    /// there is one.
+    /// completed, or no estimate is known yet. Never fails a call: if the store fails or takes long,
+    /// this is the previous estimate.
     pub(in crate::runtime) async fn of(
         &self,
         (store, now): (&dyn Store, Duration),

@@ -142,7 +142,7 @@ async fn create(
     let made = start(thread.clone(), Arc::clone(&source.plan), body, context);
     let (mut state, first) = made.ok_or(RuntimeError::Internal)?;
     let mut begun = Decided { events: vec![first], ..Decided::default() };
-    // The write of a start cannot open interventions: a thread that may ask people is queued.
+    // `first_write` indexes no interventions, so a thread that may ask people is queued.
     if has_room(core, &invoke.namespace)? && !source.plan.may_ask() {
         let advanced = core.decide(&mut state, Command::Advance).await;
         let advanced = advanced.map_err(|_rejected| RuntimeError::Internal)?;
@@ -204,9 +204,7 @@ fn first_write(
 ) -> Result<Start, RuntimeError> {
     let plan = &source.plan;
     let labels = labels(&state.metadata);
-    let ahead = u64::from(invoke.request.priority.unwrap_or(0).unsigned_abs()) * 1_000;
-    let ahead = i64::try_from(ahead).unwrap_or(0)
-        * i64::from(invoke.request.priority.unwrap_or(0).signum());
+    let ahead = i64::from(invoke.request.priority.unwrap_or(0).max(0)) * 1_000;
     let due = crate::model::Timestamp::from_millis(state.created_at.millis() - ahead);
     Ok(Start {
         thread_id: state.thread_id.clone(),
@@ -229,7 +227,7 @@ fn first_write(
         disposition: if state.status == ThreadStatus::Queued {
             // A priority above 0 counts as seconds of waiting: no thread starves, with a single
             // queue.
-            Disposition::Release { wake_at: Some(due.min(state.created_at)) }
+            Disposition::Release { wake_at: Some(due) }
         } else {
             Disposition::Keep
         },

@@ -49,8 +49,8 @@ impl From<LoadError> for RuntimeError {
     }
 }
 
-/// Bounds how long a caller waits for the store, for calls that must not be repeated; all others
-/// are made [`persistently`].
+/// Bounds how long a caller waits for a whole call, or for one call of the store that must not be
+/// repeated. Single reads within it are made [`persistently`].
 pub(in crate::runtime) async fn patiently<T>(
     work: impl Future<Output = Result<T, RuntimeError>>,
 ) -> Result<T, RuntimeError> {
