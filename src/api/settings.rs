@@ -31,6 +31,8 @@ pub trait HttpMetrics: Send + Sync + std::fmt::Debug {
     fn answered(&self, answered: &Answered<'_>);
     /// Counts an event stream that was opened (`+1`) or closed (`-1`).
     fn streams(&self, change: i64);
+    /// Counts an event stream that had sent events which its journal does not have any more.
+    fn stream_reset(&self);
     /// Counts a wrong key, which was either looked up or refused unseen.
     fn wrong_key(&self, looked_at: bool);
     /// Counts a request that was refused because this quota is used up.
@@ -46,6 +48,7 @@ pub struct NoMetrics;
 impl HttpMetrics for NoMetrics {
     fn answered(&self, _: &Answered<'_>) {}
     fn streams(&self, _: i64) {}
+    fn stream_reset(&self) {}
     fn wrong_key(&self, _: bool) {}
     fn refused(&self, _: &'static str) {}
     fn render(&self) -> String {

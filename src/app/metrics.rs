@@ -20,6 +20,10 @@ impl HttpMetrics for ServedMetrics {
         self.0.sse_streams_open.inc_by(change);
     }
 
+    fn stream_reset(&self) {
+        self.0.sse_streams_reset.inc();
+    }
+
     fn wrong_key(&self, looked_at: bool) {
         self.0.wrong_key(looked_at);
     }

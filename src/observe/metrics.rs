@@ -109,6 +109,7 @@ pub struct Metrics {
     pub storage_free_bytes: Gauge,
     pub log_lines_dropped: Counter,
     pub sse_streams_open: Gauge,
+    pub sse_streams_reset: Counter,
     /// The quota of a `key` or a `namespace`: its `rate`, `concurrency` or `bytes`, joined by `_`.
     pub quota_refusals: Family<Label, Counter>,
     /// `checked`, or `unchecked` for keys beyond the number that is checked from one address.
@@ -198,6 +199,10 @@ impl Metrics {
             log_lines_dropped: r
                 .add("log_lines_dropped", "Lines of the log that could not be written"),
             sse_streams_open: r.add("sse_streams_open", "Event streams open now"),
+            sse_streams_reset: r.add(
+                "sse_streams_reset",
+                "Open event streams whose journal came back in an earlier state",
+            ),
             quota_refusals: r.add("quota_refusals", "Requests refused by a quota, by which"),
             wrong_keys: r.add("wrong_keys", "Requests with a wrong key, by what became of it"),
             http_requests: r.add("http_requests", "Requests, by route, method and status"),
@@ -387,6 +392,7 @@ mod tests {
             "rethread_storage_free_bytes 0",
             "rethread_log_lines_dropped_total 2",
             "rethread_sse_streams_open 1",
+            "rethread_sse_streams_reset_total 0",
             "rethread_http_requests_total{route=\"/status/{threadId}\",method=\"GET\",status=\"200\"} 1",
             "rethread_http_request_duration_seconds_count{route=\"/status/{threadId}\"} 1",
         ] {

@@ -67,7 +67,8 @@ impl Runtime {
             Some(control) => core.background.spawn_on(lease, control),
             None => core.background.spawn(lease),
         };
-        let poll = feed.poll(Arc::clone(&core.parts.store), core.stopped.clone());
+        let store = Arc::clone(&core.parts.store);
+        let poll = feed.poll(store, core.authority.clone(), core.stopped.clone());
         keep_running(&core, "the feed", poll);
         keep_running(&core, "the dispatcher", dispatcher::run(Arc::clone(&core)));
         keep_running(&core, "the tallies", stats::run(Arc::clone(&core)));

@@ -6,6 +6,8 @@
 //! or doubled.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_util::stream::unfold;
@@ -24,13 +26,25 @@ pub(super) const FIRST_EVENTS: usize = 64;
 /// The most bytes of events that a reader holds, unless one event is larger.
 const PAGE_BYTES: usize = 64 * 1024;
 
+/// The tries to compare with a store that does not answer yet, and the pause between them: long
+/// enough for a database that comes back.
+const COMPARE_TRIES: u32 = 30;
+const COMPARE_AGAIN: Duration = Duration::from_secs(1);
+
+fn hash(event: &RawEvent) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    event.json.as_str().hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Reads on from a cursor until the thread has ended.
 pub(super) struct Reader {
     handle: Handle,
     thread: ThreadId,
     follow: Follow,
-    /// The last event sent.
+    /// The last event sent, and the hash of its text, if it was sent or read here.
     cursor: Seq,
+    hash: Option<u64>,
     /// The head of the journal, as far as the reader knows it.
     head: Seq,
     /// Set if nothing follows the head.
@@ -61,6 +75,7 @@ impl Reader {
             thread,
             follow,
             cursor,
+            hash: None,
             head: page.head,
             ended: page.ended,
             page: VecDeque::new(),
@@ -117,6 +132,10 @@ impl Reader {
             if let Some(chunk) = self.chunk.take() {
                 return Some(chunk);
             }
+            if self.follow.is_in_doubt() {
+                self.compare().await?;
+                continue;
+            }
             if self.cursor < self.head {
                 self.read().await?;
                 continue;
@@ -127,9 +146,50 @@ impl Reader {
             tokio::select! {
                 biased;
                 () = self.handle.shutting_down() => return None,
-                head = self.follow.beyond(self.cursor) => self.head = head,
+                () = self.follow.doubted() => {}
+                seq = self.follow.beyond(self.cursor) => self.head = seq,
             }
         }
+    }
+
+    /// Reads the last event that was sent again. If the journal has another one there, or none, the
+    /// database came back in another state: the client is told so, and gets everything anew.
+    /// `None` ends the stream.
+    async fn compare(&mut self) -> Option<()> {
+        let Some(before) = self.cursor.checked_sub(1) else { return Some(()) };
+        let page = self.persistently(before, 1).await?;
+        let found = page.events.first().map(|event| (event.seq, hash(event)));
+        let same = found.is_some_and(|(seq, found)| {
+            seq == self.cursor && self.hash.is_none_or(|hash| hash == found)
+        });
+        // Events that were read and not sent yet may be of the other state.
+        self.page.clear();
+        (self.head, self.ended) = (page.head, page.ended);
+        if !same {
+            tracing::error!(thread_id = %self.thread, after = self.cursor, head = self.head,
+                "a reader has events that the journal does not have: it begins anew");
+            self.open.metrics.stream_reset();
+            (self.cursor, self.hash, self.reset) = (0, None, true);
+        }
+        Some(())
+    }
+
+    /// Reads events until the store answers, for a while; `None` ends the stream.
+    async fn persistently(&self, after: Seq, limit: usize) -> Option<EventPage> {
+        for _ in 0..COMPARE_TRIES {
+            let read = tokio::select! {
+                biased;
+                () = self.handle.shutting_down() => return None,
+                read = self.handle.events(&self.thread, after, limit) => read,
+            };
+            match read {
+                Ok(page) => return Some(page),
+                Err(RuntimeError::ThreadNotFound) => return None,
+                Err(error) => tracing::warn!(thread_id = %self.thread, %error, "cannot compare"),
+            }
+            tokio::time::sleep(COMPARE_AGAIN).await;
+        }
+        None
     }
 
     /// Reads the page after the cursor; `None` ends the stream.
@@ -175,7 +235,7 @@ impl Reader {
             if event.seq != self.cursor + 1 {
                 return self.broken();
             }
-            self.cursor = event.seq;
+            (self.cursor, self.hash) = (event.seq, Some(hash(event)));
             frame::event(&mut self.chunk.text, event, std::mem::take(&mut self.first));
             self.chunk.data(held);
         }

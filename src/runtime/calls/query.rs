@@ -92,7 +92,7 @@ pub(in crate::runtime) async fn wait_for_event(
     seq: Seq,
     limit: Duration,
 ) -> Result<(), RuntimeError> {
-    let mut follow = core.follow(thread);
+    let follow = core.follow(thread);
     let wait = async {
         loop {
             let row = persistently(core, || async { Ok(core.shown.store().thread(thread).await?) });

@@ -6,12 +6,13 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::live::{LiveBuffer, LiveEvents};
 use super::queue::HintQueue;
 use crate::model::{Clock, Event, Json, Seq, ThreadId, ThreadStatus, lock};
+use crate::runtime::lease::authority::Authority;
 use crate::runtime::settings::FOLLOW_INTERVAL;
 use crate::runtime::types::{LiveEvent, RawEvent};
 use crate::store::{Records, Store, Write};
@@ -33,18 +34,31 @@ pub(in crate::runtime) struct Head {
     pub(in crate::runtime) ended: Option<bool>,
 }
 
+/// The head of a followed journal, and how often its readers had to doubt what they have read.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    head: Head,
+    doubts: u64,
+}
+
 /// A followed journal. Readers are woken in the order in which they began to wait, because a
 /// simulation must be repeatable (a `watch` channel wakes at random).
 #[derive(Debug)]
 struct Topic {
-    head: Mutex<Head>,
+    known: Mutex<Known>,
     news: Notify,
 }
 
 impl Topic {
-    fn head(&self) -> MutexGuard<'_, Head> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         // A panic under the lock cannot leave a number half changed.
-        lock(&self.head)
+        lock(&self.known)
+    }
+
+    /// Makes the readers look at what they have read.
+    fn doubt(&self) {
+        self.known().doubts += 1;
+        self.news.notify_waiters();
     }
 }
 
@@ -106,11 +120,38 @@ impl Feed {
     fn raise(&self, thread: &ThreadId, head: Head) {
         let topic = self.topics().get(thread).map(|(topic, _)| Arc::clone(topic));
         let Some(topic) = topic else { return };
-        let mut seen = topic.head();
-        if head.seq > seen.seq {
-            *seen = head;
-            drop(seen);
+        let mut known = topic.known();
+        if head.seq > known.head.seq {
+            known.head = head;
+            drop(known);
             topic.news.notify_waiters();
+        }
+    }
+
+    /// Takes over the heads that the store has. One that is lower than what was known before the
+    /// store was asked is a journal in an earlier state: the database was restored.
+    fn compare(&self, asked: &[(ThreadId, Seq)], found: &[(ThreadId, Seq)]) {
+        for (thread, seq) in found {
+            let at = asked.binary_search_by(|(asked, _)| asked.cmp(thread));
+            let known = at.ok().and_then(|at| asked.get(at)).map_or(0, |(_, seq)| *seq);
+            if *seq >= known {
+                self.raise(thread, Head { seq: *seq, ended: None });
+                continue;
+            }
+            let topic = self.topics().get(thread).map(|(topic, _)| Arc::clone(topic));
+            let Some(topic) = topic else { continue };
+            tracing::error!(%thread, head = seq, earlier = known,
+                "a journal is shorter than it was: was the database restored?");
+            topic.known().head = Head { seq: *seq, ended: None };
+            topic.doubt();
+        }
+    }
+
+    /// Makes all readers look at what they have read: the store was away, and may have come back in
+    /// an earlier state.
+    fn doubt_all(&self) {
+        for (topic, _) in self.topics().values() {
+            topic.doubt();
         }
     }
 
@@ -134,18 +175,19 @@ impl Feed {
 
     /// Returns the head of a followed thread, as far as it is known here.
     pub(in crate::runtime) fn head(&self, thread: &ThreadId) -> Option<Head> {
-        self.topics().get(thread).map(|(topic, _)| *topic.head())
+        self.topics().get(thread).map(|(topic, _)| topic.known().head)
     }
 
     /// Follows one thread's head.
     pub(in crate::runtime) fn follow(self: &Arc<Self>, thread: &ThreadId) -> Follow {
         let mut topics = self.topics();
         let (topic, readers) = topics.entry(thread.clone()).or_insert_with(|| {
-            let head = Mutex::new(Head { seq: 0, ended: None });
-            (Arc::new(Topic { head, news: Notify::new() }), 0)
+            let known = Known { head: Head { seq: 0, ended: None }, doubts: 0 };
+            (Arc::new(Topic { known: Mutex::new(known), news: Notify::new() }), 0)
         });
         *readers += 1;
-        Follow { topic: Arc::clone(topic), thread: thread.clone(), feed: Arc::clone(self) }
+        let doubts = topic.known().doubts;
+        Follow { topic: Arc::clone(topic), thread: thread.clone(), feed: Arc::clone(self), doubts }
     }
 
     fn leave(&self, thread: &ThreadId) {
@@ -157,9 +199,10 @@ impl Feed {
         }
     }
 
-    /// Returns the followed threads.
-    pub(in crate::runtime) fn followed(&self) -> Vec<ThreadId> {
-        self.topics().keys().cloned().collect()
+    /// Returns the followed threads in order, each with its head as known here.
+    pub(in crate::runtime) fn followed(&self) -> Vec<(ThreadId, Seq)> {
+        let topics = self.topics();
+        topics.iter().map(|(thread, (topic, _))| (thread.clone(), topic.known().head.seq)).collect()
     }
 
     async fn next_look(&self) {
@@ -175,18 +218,31 @@ impl Feed {
     pub(in crate::runtime) async fn poll(
         self: Arc<Self>,
         store: Arc<dyn Store>,
+        mut authority: watch::Receiver<Arc<Authority>>,
         stop: CancellationToken,
     ) {
+        let mut away = false;
         while stop.run_until_cancelled(self.next_look()).await.is_some() {
+            let mut is_back = false;
             for some in self.followed().chunks(HEADS_PER_READ) {
-                match store.heads(some).await {
-                    Ok(heads) => {
-                        for (thread, seq) in heads {
-                            self.raise(&thread, Head { seq, ended: None });
-                        }
+                let threads: Vec<ThreadId> = some.iter().map(|(id, _)| id.clone()).collect();
+                match store.heads(&threads).await {
+                    Ok(found) => {
+                        is_back |= away;
+                        self.compare(some, &found);
                     }
-                    Err(error) => tracing::warn!(%error, "cannot read journal heads"),
+                    Err(error) => {
+                        away = true;
+                        tracing::warn!(%error, "cannot read journal heads");
+                    }
                 }
+            }
+            // A restored database knows nothing of a lease from after its backup.
+            let is_registered_anew = authority.has_changed().unwrap_or(false);
+            if is_registered_anew || is_back {
+                authority.mark_unchanged();
+                away = false;
+                self.doubt_all();
             }
         }
     }
@@ -207,12 +263,26 @@ pub struct Follow {
     topic: Arc<Topic>,
     thread: ThreadId,
     feed: Arc<Feed>,
+    /// The doubts that the follower knows of.
+    doubts: u64,
 }
 
 impl Follow {
+    /// Returns whether what was read of the journal may not be its past any more, and has to be
+    /// compared. Tells of each occasion once.
+    pub fn is_in_doubt(&mut self) -> bool {
+        let doubts = self.topic.known().doubts;
+        std::mem::replace(&mut self.doubts, doubts) != doubts
+    }
+
+    /// Resolves once [`Self::is_in_doubt`].
+    pub async fn doubted(&self) {
+        self.until(|known| known.doubts != self.doubts).await;
+    }
+
     /// Resolves with the head once it is beyond `seen`.
-    pub async fn beyond(&mut self, seen: Seq) -> Seq {
-        self.wait(|head| head.seq > seen).await.seq
+    pub async fn beyond(&self, seen: Seq) -> Seq {
+        self.until(|known| known.head.seq > seen).await.head.seq
     }
 
     /// Resolves with the next head that `wanted` accepts.
@@ -220,14 +290,18 @@ impl Follow {
         &mut self,
         mut wanted: impl FnMut(&Head) -> bool + Send,
     ) -> Head {
+        self.until(|known| wanted(&known.head)).await.head
+    }
+
+    async fn until(&self, mut wanted: impl FnMut(&Known) -> bool + Send) -> Known {
         loop {
             let mut news = pin!(self.topic.news.notified());
             // Register for the wake-up before reading the head, so that an update in between is not
             // lost.
             news.as_mut().enable();
-            let head = *self.topic.head();
-            if wanted(&head) {
-                return head;
+            let known = *self.topic.known();
+            if wanted(&known) {
+                return known;
             }
             news.await;
         }

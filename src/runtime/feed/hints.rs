@@ -98,7 +98,7 @@ fn act(core: &Core, received: Received) {
 pub(in crate::runtime) async fn announce(core: Arc<Core>) {
     let stop = core.stopped.clone();
     while stop.run_until_cancelled(tokio::time::sleep(ANNOUNCE_INTERVAL)).await.is_some() {
-        if core.feed.followed().iter().any(|thread| !core.driven.is_at_work(thread)) {
+        if core.feed.followed().iter().any(|(thread, _)| !core.driven.is_at_work(thread)) {
             core.feed.hints.followers();
         }
     }

@@ -10,6 +10,7 @@ use super::promise::kept_its_promise;
 use super::support::flows::chain;
 use super::support::proxy::{Path, Proxy};
 use super::support::server::Launch;
+use super::support::sse::Stream;
 use super::support::{Client, Home, Recorder, Server, eventually};
 use crate::support::postgres::{OwnCluster, connect};
 
@@ -187,6 +188,65 @@ async fn a_server_whose_log_stands_survives_its_database() {
     cluster.restart();
     scene.recovers().await;
     assert!(scene.server.sigterm_and_wait().await.success());
+}
+
+/// Reads a stream up to an event of that number.
+async fn up_to(stream: &mut Stream, seq: &str) {
+    while stream.next().await.unwrap().id.as_deref() != Some(seq) {}
+}
+
+#[tokio::test]
+async fn readers_of_a_database_that_was_restored_begin_anew_while_they_are_connected() {
+    let mut cluster = OwnCluster::start();
+    let home = Home::of(&cluster);
+    let recorder = Recorder::start().await;
+    let server = home.launch().start().await;
+    let client = server.client();
+    // Of the one, more was written after the backup than comes again; of the other, less.
+    let longer = ["ok/a", "wait/longer", "ok/b", "ok/c", "wait/never"];
+    let shorter = ["ok/a", "wait/shorter", "ok/b", "ok/c", "ok/d"];
+    for (thread, paths) in [("longer", longer), ("shorter", shorter)] {
+        let body = json!({ "workflow": chain(&recorder, &paths), "threadId": thread });
+        client.post("/invoke/async", &body).await.expect(202);
+        recorder.reached(thread, 1).await;
+    }
+    // Their starts and one step; the second step is under way.
+    let mut readers = Vec::new();
+    for thread in ["longer", "shorter"] {
+        let mut reader = client.stream(&format!("/stream/{thread}"), &[]).await;
+        up_to(&mut reader, "4").await;
+        readers.push(reader);
+    }
+    cluster.stop();
+    cluster.back_up();
+    cluster.restart();
+    eventually("it is ready", async || {
+        (client.get("/health/ready").await.status == 200).then_some(())
+    })
+    .await;
+    recorder.release("longer");
+    up_to(&mut readers[0], "9").await;
+    let mut shorter_seen = readers[1].next().await.unwrap().event;
+    while shorter_seen == "step_retry" {
+        shorter_seen = readers[1].next().await.unwrap().event;
+    }
+    assert_eq!(shorter_seen, "workflow_recovered");
+    cluster.stop();
+    cluster.restore();
+    cluster.restart();
+    recorder.release("shorter");
+    for (thread, reader) in ["longer", "shorter"].into_iter().zip(&mut readers) {
+        reader.wait_for("reset").await;
+        let first = reader.next().await.unwrap();
+        assert_eq!((first.id.as_deref(), &*first.event), (Some("1"), "workflow_start"), "{thread}");
+        let mut seen = vec![first.data];
+        while seen.len() < 7 {
+            seen.push(reader.next().await.unwrap().data);
+        }
+        assert_eq!(seen, client.events(thread).await[..seen.len()], "{thread}");
+    }
+    let metrics = client.get("/metrics").await.expect(200);
+    assert!(metrics.text().contains("rethread_sse_streams_reset_total 2"), "{}", metrics.text());
 }
 
 #[tokio::test]

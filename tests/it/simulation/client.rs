@@ -384,7 +384,7 @@ impl Client {
 
     /// Follows the thread with one replica, as long as that lives.
     async fn follow_there(&self, thread: &ThreadId, handle: &Handle) -> Result<(), RuntimeError> {
-        let mut head = handle.follow(thread);
+        let head = handle.follow(thread);
         loop {
             let seen = Seq::try_from(self.memory().shown.len()).unwrap();
             // Read before the call: an answer that was long under way may date from before the end.
